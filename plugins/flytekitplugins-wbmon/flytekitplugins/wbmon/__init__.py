@@ -1,0 +1,92 @@
+"""Production model monitoring as Flyte tasks, recorded in Weights & Biases.
+
+Every container that runs a task pays for this import, so a name is loaded when it is first asked
+for, and none of wandb, numpy, scipy, pandas or pyarrow is loaded before a function needs it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from flytekitplugins.wbmon.monitor.alerting import evaluate_rules
+    from flytekitplugins.wbmon.monitor.drift import check_drift
+    from flytekitplugins.wbmon.monitor.performance import check_performance
+    from flytekitplugins.wbmon.monitor.profiling import merge_profiles, profile_data
+    from flytekitplugins.wbmon.records.alert import Alert, AlertRule, Decision
+    from flytekitplugins.wbmon.records.drift import DriftReport, DriftRule
+    from flytekitplugins.wbmon.records.performance import PerformanceReport
+    from flytekitplugins.wbmon.records.profile import Profile
+    from flytekitplugins.wbmon.records.scoring import SLO, ScoringReport
+    from flytekitplugins.wbmon.run.decorator import wandb_init
+    from flytekitplugins.wbmon.run.lifecycle import current_run
+    from flytekitplugins.wbmon.tasks.alerting import DegradationAlert
+    from flytekitplugins.wbmon.tasks.drift import DriftCheck
+    from flytekitplugins.wbmon.tasks.performance import PerformanceCheck
+    from flytekitplugins.wbmon.tasks.profiling import MergeProfiles, ProfileData
+    from flytekitplugins.wbmon.tasks.scoring import batch_scoring
+
+_HOMES = {
+    "SLO": "records.scoring",
+    "Alert": "records.alert",
+    "AlertRule": "records.alert",
+    "Decision": "records.alert",
+    "DegradationAlert": "tasks.alerting",
+    "DriftCheck": "tasks.drift",
+    "DriftReport": "records.drift",
+    "DriftRule": "records.drift",
+    "MergeProfiles": "tasks.profiling",
+    "PerformanceCheck": "tasks.performance",
+    "PerformanceReport": "records.performance",
+    "Profile": "records.profile",
+    "ProfileData": "tasks.profiling",
+    "ScoringReport": "records.scoring",
+    "batch_scoring": "tasks.scoring",
+    "check_drift": "monitor.drift",
+    "check_performance": "monitor.performance",
+    "current_run": "run.lifecycle",
+    "evaluate_rules": "monitor.alerting",
+    "merge_profiles": "monitor.profiling",
+    "profile_data": "monitor.profiling",
+    "wandb_init": "run.decorator",
+}
+__all__ = [
+    "SLO",
+    "Alert",
+    "AlertRule",
+    "Decision",
+    "DegradationAlert",
+    "DriftCheck",
+    "DriftReport",
+    "DriftRule",
+    "MergeProfiles",
+    "PerformanceCheck",
+    "PerformanceReport",
+    "Profile",
+    "ProfileData",
+    "ScoringReport",
+    "batch_scoring",
+    "check_drift",
+    "check_performance",
+    "current_run",
+    "evaluate_rules",
+    "merge_profiles",
+    "profile_data",
+    "wandb_init",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

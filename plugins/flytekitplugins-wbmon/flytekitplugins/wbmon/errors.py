@@ -1,0 +1,46 @@
+"""Every exception the package raises on purpose, so that callers can catch what they can mend.
+
+    WbmonError
+    ├── ConfigError (ValueError)         a setting, keyword or rule that cannot work
+    │   └── MissingExtraError (ImportError)   an optional dependency is not installed
+    ├── DataError (ValueError)           data that break the contract of a function
+    │   └── InsufficientDataError        too few rows for any answer
+    └── PublishError (RuntimeError)      a report could not be delivered
+
+Constructors take the finished message only, so every error pickles and survives a pod border.
+A message says what must hold, what was found, and what to do.
+"""
+
+from __future__ import annotations
+
+
+class WbmonError(Exception):
+    """Base class of all errors of this package."""
+
+
+class ConfigError(WbmonError, ValueError):
+    """A setting that cannot work, found before any work is done."""
+
+
+class MissingExtraError(ConfigError, ImportError):
+    """An optional dependency is not installed."""
+
+    @classmethod
+    def for_feature(cls, feature: str, *, extra: str) -> MissingExtraError:
+        """Name the feature and the `pip install` that mends it."""
+        return cls(
+            f"{feature} needs an optional dependency that is not installed; "
+            f'run: pip install "flytekitplugins-wbmon[{extra}]"'
+        )
+
+
+class DataError(WbmonError, ValueError):
+    """Data that break the contract of the function they were given to."""
+
+
+class InsufficientDataError(DataError):
+    """Too few rows for any answer."""
+
+
+class PublishError(WbmonError, RuntimeError):
+    """A report or a run could not be delivered."""

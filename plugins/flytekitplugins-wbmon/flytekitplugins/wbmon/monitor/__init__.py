@@ -1,0 +1,1 @@
+"""The pipeline without a platform: profile, compare, measure, decide."""

@@ -1,0 +1,1 @@
+"""Where reports go: the W&B run and the Flyte Deck."""

@@ -1,0 +1,1 @@
+"""What flows between the stages: plain frozen records, one module for each stage."""

@@ -1,0 +1,159 @@
+"""From numbers to a decision: what is asked of a metric, and what was decided."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+from flytekitplugins.wbmon.errors import ConfigError
+
+Severity = Literal["info", "warn", "error"]
+Phase = Literal["ok", "pending", "firing", "resolved", "no_data"]
+
+_REPORTS = ("drift", "performance", "scoring", "slo")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertRule:
+    """One condition on one metric.
+
+    Exactly one condition is given: `below`, `above`, `drop` or `worse_than_baseline`.
+
+    Attributes:
+        metric: `<report>.<name>[.<feature>]`: `drift.drifted`, `drift.share_drifted`,
+            `drift.effect_size.amount`, `performance.accuracy`, `scoring.rows_per_s`, `slo.p99`.
+        below: Breached when the value is smaller.
+        above: Breached when the value is larger; a gate such as `drift.drifted` is 0 or 1.
+        drop: Breached when the metric is worse than its baseline by more than this share (0.05
+            is 5 %); the direction is the metric's own.
+        worse_than_baseline: Breached when the whole confidence interval is worse than the baseline.
+        for_windows: Consecutive breaches before the alert fires.
+        severity: `info`, `warn` or `error`.
+        name: How the alert is called; the metric and condition if empty.
+
+    Raises:
+        ConfigError: If no or several conditions are given, the metric's address does not start
+            with a report, or a number is out of range.
+    """
+
+    metric: str
+    below: float | None = None
+    above: float | None = None
+    drop: float | None = None
+    worse_than_baseline: bool = False
+    for_windows: int = 1
+    severity: Severity = "warn"
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        given = [self.below is not None, self.above is not None, self.drop is not None]
+        if sum([*given, self.worse_than_baseline]) != 1:
+            raise ConfigError(
+                f"rule on {self.metric!r} must have exactly one of below, above, drop, "
+                f"worse_than_baseline; got {sum([*given, self.worse_than_baseline])}"
+            )
+        report, _, name = self.metric.partition(".")
+        if report not in _REPORTS or not name:
+            raise ConfigError(
+                f"metric must read <report>.<name>[.<feature>] with a report of "
+                f"{', '.join(_REPORTS)}; got {self.metric!r}"
+            )
+        if self.drop is not None and not 0 < self.drop:
+            raise ConfigError(f"drop must be a positive share of the baseline, got {self.drop}")
+        if self.for_windows < 1:
+            raise ConfigError(f"for_windows must be at least 1, got {self.for_windows}")
+        if self.severity not in ("info", "warn", "error"):
+            raise ConfigError(f"severity must be info, warn or error; got {self.severity!r}")
+
+    @property
+    def condition(self) -> str:
+        """The condition in words: `< 0.8`, `> 0.1`, `drop > 5%`, `worse than baseline`."""
+        if self.below is not None:
+            return f"< {self.below:g}"
+        if self.above is not None:
+            return f"> {self.above:g}"
+        if self.drop is not None:
+            return f"drop > {self.drop:.0%}"
+        return "worse than baseline"
+
+    @property
+    def title(self) -> str:
+        """The rule's name, or its metric and condition."""
+        return self.name or f"{self.metric} {self.condition}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """What one rule says of this window.
+
+    Attributes:
+        rule: The rule.
+        phase: `pending` while fewer than `for_windows` windows breached in a row.
+        breached: Whether this window alone breaches the rule.
+        value: The metric's value; `nan` with phase `no_data`.
+        threshold: What it was held against, in the metric's unit.
+        n_windows: Consecutive breaches, this window included.
+        since: When the run of breaches began; None without one.
+        reason: One sentence for the person on call.
+    """
+
+    rule: AlertRule
+    phase: Phase
+    breached: bool
+    value: float = math.nan
+    threshold: float = math.nan
+    n_windows: int = 0
+    since: datetime | None = None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleState:
+    """What a rule remembers from window to window."""
+
+    phase: Phase
+    n_windows: int = 0
+    since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertState:
+    """What all rules of a monitor remember, by the rule's title."""
+
+    rules: Mapping[str, RuleState] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What was decided about one window, and why; `alerts` has one entry a rule, worst first."""
+
+    at: datetime
+    alerts: tuple[Alert, ...]
+    state: AlertState
+    reason: str
+
+    @property
+    def fired(self) -> bool:
+        """Whether any alert is firing."""
+        return any(alert.phase == "firing" for alert in self.alerts)
+
+    @property
+    def severity(self) -> Severity | Literal["none"]:
+        """The worst severity that fires; `none` if nothing does."""
+        firing = {alert.rule.severity for alert in self.alerts if alert.phase == "firing"}
+        return next((level for level in ("error", "warn", "info") if level in firing), "none")  # type: ignore[return-value]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain Python containers and numbers."""
+        from flytekitplugins.wbmon.records.json import record_to_dict
+
+        return record_to_dict(self)
+
+    def to_html(self) -> str:
+        """A self-contained page: the decision first, then every rule with its reason."""
+        from flytekitplugins.wbmon.records.html import decision_page
+
+        return decision_page(self)

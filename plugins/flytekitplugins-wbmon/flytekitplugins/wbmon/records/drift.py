@@ -1,0 +1,178 @@
+"""What a drift check asks and what it answers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from flytekitplugins.wbmon.errors import ConfigError
+
+Status = Literal[
+    "ok",
+    "insufficient",
+    "missing_column",
+    "new_column",
+    "type_changed",
+    "constant",
+    "all_missing",
+]
+Level = Literal["none", "negligible", "warning", "drift"]
+Verdict = Literal["ok", "warning", "drift", "insufficient"]
+Role = Literal["feature", "prediction", "label"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftRule:
+    """When a feature counts as drifted: significant AND large enough to matter.
+
+    Attributes:
+        alpha: False discovery rate over all checks of one run (Benjamini-Hochberg); in (0, 1).
+        min_effect: Share of rows that must have moved for *drift*; in (0, 1].
+        warn_effect: Share of rows that must have moved for a *warning*; in (0, min_effect].
+        min_rows: Rows with a value that either window needs; below it a feature is `insufficient`.
+        features: The columns to check; empty means every column of either window.
+        predictions: Columns that hold model output; they are marked as prediction drift.
+        labels: Columns that hold the truth; they are marked as label drift.
+        importance: Weight of a feature in the ranking, by name; 1 where not given.
+
+    Raises:
+        ConfigError: If a number is outside its range.
+    """
+
+    alpha: float = 0.05
+    min_effect: float = 0.1
+    warn_effect: float = 0.05
+    min_rows: int = 100
+    features: tuple[str, ...] = ()
+    predictions: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    importance: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.alpha < 1:
+            raise ConfigError(f"alpha must be between 0 and 1, got {self.alpha}; 0.05 is usual")
+        if not 0 < self.warn_effect <= self.min_effect <= 1:
+            raise ConfigError(
+                "effects must hold 0 < warn_effect <= min_effect <= 1, got "
+                f"warn_effect={self.warn_effect}, min_effect={self.min_effect}; "
+                "both are shares of rows that moved"
+            )
+        if self.min_rows < 1:
+            raise ConfigError(f"min_rows must be at least 1, got {self.min_rows}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One statistical question about one feature; all checks of a run are one family.
+
+    Attributes:
+        name: `distribution`, `missing_rate`, `new_categories`, `infinite_rate`.
+        test: `ks`, `chi_squared`, `two_proportion`.
+        statistic: Of the test; its unit is the test's.
+        p_value: Under no drift, rows independent; in [0, 1], `nan` if not testable.
+        q_value: The p-value after Benjamini-Hochberg over the whole run.
+        effect_size: Share of rows that moved; in [0, 1].
+        effect_low: Lower confidence bound of the effect at the rule's alpha; in [0, 1].
+        level: What significance and effect together say.
+    """
+
+    name: str
+    test: str
+    statistic: float
+    p_value: float
+    q_value: float = math.nan
+    effect_size: float
+    effect_low: float = math.nan
+    level: Level = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bin:
+    """One bar of the picture: the share of rows in a value range or category, in [0, 1]."""
+
+    label: str
+    reference: float
+    current: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureDrift:
+    """What was found about one feature.
+
+    `statistic`, `p_value`, `q_value` and `effect_size` are those of the distribution check;
+    `level` is the worst over all checks of the feature, and `drifted` is `level == "drift"`.
+    `bound` is the largest error that counting into the reference's grid can have put on the
+    effect (0 on the exact path). Distances explain and never decide.
+    """
+
+    name: str
+    kind: str
+    role: Role = "feature"
+    status: Status
+    n_reference: int
+    n_current: int
+    missing_reference: float
+    missing_current: float
+    test: str = ""
+    statistic: float = math.nan
+    p_value: float = math.nan
+    q_value: float = math.nan
+    effect_size: float = math.nan
+    effect_low: float = math.nan
+    bound: float = 0.0
+    level: Level = "none"
+    importance: float = 1.0
+    checks: tuple[Check, ...] = ()
+    distances: dict[str, float] = field(default_factory=dict)
+    mean_reference: float = math.nan
+    mean_current: float = math.nan
+    new_categories: tuple[str, ...] = ()
+    vanished_categories: tuple[str, ...] = ()
+    bins: tuple[Bin, ...] = ()
+    reason: str = ""
+
+    @property
+    def drifted(self) -> bool:
+        """Whether the feature counts as drifted under the rule."""
+        return self.level == "drift"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftReport:
+    """What a drift check found over one window; `features` is ranked, worst first."""
+
+    rule: DriftRule
+    n_reference: int
+    n_current: int
+    verdict: Verdict
+    reason: str
+    features: Mapping[str, FeatureDrift]
+
+    @property
+    def drifted(self) -> bool:
+        """Whether any feature, or the schema, drifted."""
+        return self.verdict == "drift"
+
+    @property
+    def n_drifted(self) -> int:
+        """How many features drifted."""
+        return sum(feature.drifted for feature in self.features.values())
+
+    @property
+    def share_drifted(self) -> float:
+        """Drifted features over all features of the report; `nan` without features."""
+        return self.n_drifted / len(self.features) if self.features else math.nan
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain Python containers and numbers."""
+        from flytekitplugins.wbmon.records.json import record_to_dict
+
+        return record_to_dict(self)
+
+    def to_html(self) -> str:
+        """A self-contained page: the verdict first, then the worst features with pictures."""
+        from flytekitplugins.wbmon.records.html import drift_page
+
+        return drift_page(self)

@@ -1,0 +1,71 @@
+"""Records to JSON and back, so that a report is the same thing in a task, a file and a notebook.
+
+Undefined numbers are `nan` in Python; JSON has no such number, so a file holds `null` for `nan` and
+the strings `"Infinity"` and `"-Infinity"` for the infinities, and reading turns them back.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import math
+from typing import Any, TypeVar
+
+from mashumaro.codecs.basic import BasicDecoder, BasicEncoder
+from mashumaro.dialect import Dialect
+from mashumaro.exceptions import InvalidFieldValue, MissingField
+from mashumaro.types import SerializationStrategy
+
+from flytekitplugins.wbmon.errors import DataError
+
+R = TypeVar("R")
+
+
+class _FloatAsJson(SerializationStrategy):
+    def serialize(self, value: float) -> float | str | None:
+        if math.isfinite(value):
+            return float(value)
+        return None if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+
+    def deserialize(self, value: float | str | None) -> float:
+        return math.nan if value is None else float(value)
+
+
+class _JsonDialect(Dialect):
+    serialization_strategy = {float: _FloatAsJson()}  # noqa: RUF012 - mashumaro reads a plain dict
+
+
+@functools.cache
+def _encoder(kind: type) -> BasicEncoder[Any]:
+    return BasicEncoder(kind, default_dialect=_JsonDialect)
+
+
+@functools.cache
+def _decoder(kind: type) -> BasicDecoder[Any]:
+    return BasicDecoder(kind, default_dialect=_JsonDialect)
+
+
+def record_to_dict(record: Any) -> dict[str, Any]:
+    """The record as plain dictionaries, lists, strings and numbers (`nan` stays `nan`)."""
+    return dataclasses.asdict(record)
+
+
+def record_to_json(record: Any) -> str:
+    """The record as standard JSON, in the order of its fields."""
+    return json.dumps(_encoder(type(record)).encode(record), allow_nan=False)
+
+
+def record_from_json(kind: type[R], text: str | bytes) -> R:
+    """The record that `record_to_json` wrote.
+
+    Raises:
+        DataError: If the text is not JSON, or not of a `kind` record.
+    """
+    try:
+        return _decoder(kind).decode(json.loads(text))  # type: ignore[no-any-return]
+    except (ValueError, InvalidFieldValue, MissingField, TypeError, AttributeError) as error:
+        raise DataError(
+            f"the text must be the JSON of a {kind.__name__}; could not read it: {error}. "
+            "Write it with the same version of flytekitplugins-wbmon that reads it."
+        ) from error

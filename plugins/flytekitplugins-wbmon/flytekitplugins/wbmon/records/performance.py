@@ -1,0 +1,89 @@
+"""How good a model was in one window, measured against its labels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Task = Literal["classification", "regression"]
+MetricVerdict = Literal["ok", "worse", "better", "unknown"]
+PerformanceStatus = Literal["ok", "insufficient", "no_labels"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """One measured quantity with its confidence interval.
+
+    Attributes:
+        name: As in scikit-learn: `accuracy`, `roc_auc`, `log_loss`, `mae` …
+        value: The measurement; `nan` if undefined in this window (`reason` says why).
+        low: Lower end of the 95 % interval; `nan` if it has none.
+        high: Upper end of the 95 % interval.
+        n: Labelled rows behind the value.
+        higher_is_better: The direction of the metric.
+        baseline: The value of the baseline window; `nan` without one.
+        verdict: `worse` or `better` if the whole interval lies on that side of the baseline.
+        reason: Why the value is undefined; empty otherwise.
+    """
+
+    name: str
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+    n: int
+    higher_is_better: bool
+    baseline: float = math.nan
+    verdict: MetricVerdict = "unknown"
+    reason: str = ""
+
+    @property
+    def change(self) -> float:
+        """Value minus baseline; `nan` without a baseline."""
+        return self.value - self.baseline
+
+    @property
+    def loss(self) -> float:
+        """How much worse than the baseline, as a share of it: 0.05 is the familiar 5 % drop."""
+        if not self.baseline:
+            return math.nan
+        worse = -self.change if self.higher_is_better else self.change
+        return worse / abs(self.baseline)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PerformanceReport:
+    """What a performance check measured over one window."""
+
+    task: Task
+    status: PerformanceStatus
+    n_rows: int
+    n_labelled: int
+    metrics: Mapping[str, Metric]
+    classes: tuple[str, ...] = ()
+    confusion: tuple[tuple[float, ...], ...] = ()
+    per_class: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    reason: str
+
+    @property
+    def coverage(self) -> float:
+        """Labelled rows over all rows; `nan` for an empty window."""
+        return self.n_labelled / self.n_rows if self.n_rows else math.nan
+
+    @property
+    def worse(self) -> bool:
+        """Whether any metric is statistically worse than its baseline."""
+        return any(metric.verdict == "worse" for metric in self.metrics.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain Python containers and numbers."""
+        from flytekitplugins.wbmon.records.json import record_to_dict
+
+        return record_to_dict(self)
+
+    def to_html(self) -> str:
+        """A self-contained page: the verdict first, then each metric with its interval."""
+        from flytekitplugins.wbmon.records.html import performance_page
+
+        return performance_page(self)

@@ -1,0 +1,1 @@
+"""The W&B run of a Flyte task."""

@@ -1,0 +1,1 @@
+"""Flyte nodes, one module for each; importing a module here registers nothing."""

@@ -1,0 +1,77 @@
+"""Packaging of flytekitplugins-wbmon; the settings of every tool are in pyproject.toml."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from setuptools import find_namespace_packages, setup
+
+ROOT = Path(__file__).parent
+SOURCE = "plugins/flytekitplugins-wbmon"
+VERSION = re.search(
+    r'^__version__ = "(.+)"$',
+    (ROOT / SOURCE / "flytekitplugins/wbmon/__init__.py").read_text(encoding="utf-8"),
+    re.MULTILINE,
+)
+
+extras = {
+    "llm": ["weave>=0.54,<0.55", "openai>=2", "genai-prices", "tenacity>=9"],
+    "serving": ["fastapi", "uvicorn"],
+    "gradio": ["gradio>=5"],
+    "streamlit": ["streamlit>=1.40"],
+    "polars": ["polars>=1"],
+    "notify": ["apprise>=1.9"],
+    "demo": ["rich>=13"],
+}
+extras["dev"] = [
+    *extras["polars"],
+    *extras["demo"],
+    "codespell",
+    "flytekitplugins-wandb>=1.16,<1.17",
+    "hypothesis>=6.100",
+    "import-linter>=2",
+    "moto[server]>=5",
+    "mypy>=1.13",
+    "pandas-stubs",
+    "pre-commit",
+    "pytest>=8.3",
+    "pytest-cov>=6",
+    "pytest-xdist>=3.6",
+    "ruff>=0.9",
+    "s3fs",
+]
+
+setup(
+    name="flytekitplugins-wbmon",
+    version=VERSION[1] if VERSION else "0",
+    description="Production model monitoring as Flyte tasks, recorded in Weights & Biases",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.10,<3.13",
+    package_dir={"": SOURCE},
+    packages=find_namespace_packages(SOURCE, include=["flytekitplugins.*"]),
+    package_data={"flytekitplugins.wbmon": ["py.typed"]},
+    install_requires=[
+        "flytekit>=1.16.3,<2",
+        "mashumaro>=3.15",
+        "numpy>=1.26",
+        "pandas>=2.2",
+        "pyarrow>=17",
+        "scikit-learn>=1.5",
+        "scipy>=1.13",
+        "wandb>=0.31,<0.32",
+    ],
+    extras_require=extras,
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Developers",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
+)
