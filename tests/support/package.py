@@ -1,0 +1,83 @@
+"""Compile a project as `pyflyte package` does, and read what it wrote."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tarfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import mkdtemp
+
+from flyteidl.admin.launch_plan_pb2 import LaunchPlan
+from flyteidl.admin.task_pb2 import TaskSpec
+from flyteidl.admin.workflow_pb2 import WorkflowSpec
+
+from support.environment import BIN, clean_environment
+
+
+class PackagingError(AssertionError):
+    """`pyflyte package` refused the project; the message is its output."""
+
+
+@dataclass(frozen=True)
+class Package:
+    """What a cluster registers: the compiled entities of a project, by name."""
+
+    tasks: dict[str, TaskSpec] = field(default_factory=dict)
+    workflows: dict[str, WorkflowSpec] = field(default_factory=dict)
+    launch_plans: dict[str, LaunchPlan] = field(default_factory=dict)
+
+
+def package(project: Path, modules: Sequence[str], *, archive: Path | None = None) -> Path:
+    """Compile the modules of a project in a fresh process, without a cluster or docker.
+
+    Args:
+        project: The folder the modules are imported from.
+        modules: The modules (or packages) to compile.
+        archive: Where to write; a new temporary file by default.
+
+    Returns:
+        The archive's path, for `load_package`.
+
+    Raises:
+        PackagingError: If `pyflyte package` fails.
+    """
+    archive = archive or Path(mkdtemp(prefix="package-")) / "package.tgz"
+    names = [argument for module in modules for argument in ("--pkgs", module)]
+    options = ["--image", "local/none:dev", "--output", str(archive), "--force"]
+    done = subprocess.run(
+        [sys.executable, str(BIN / "pyflyte"), *names, "package", *options],
+        cwd=project,
+        env=clean_environment(home=archive.parent),
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+    if done.returncode or not archive.exists():
+        raise PackagingError(done.stdout + done.stderr)
+    return archive
+
+
+def load_package(archive: Path) -> Package:
+    """Read an archive of `pyflyte package`; the last digit of a file's name tells its kind."""
+    found = Package()
+    with tarfile.open(archive) as tar:
+        for member in tar.getmembers():
+            handle = tar.extractfile(member)
+            if handle is None or not member.name.endswith(".pb"):
+                continue
+            data = handle.read()
+            kind = member.name.removesuffix(".pb").rpartition("_")[2]
+            if kind == "1":
+                task = TaskSpec.FromString(data)
+                found.tasks[task.template.id.name] = task
+            elif kind == "2":
+                workflow = WorkflowSpec.FromString(data)
+                found.workflows[workflow.template.id.name] = workflow
+            else:
+                plan = LaunchPlan.FromString(data)
+                found.launch_plans[plan.id.name] = plan
+    return found
