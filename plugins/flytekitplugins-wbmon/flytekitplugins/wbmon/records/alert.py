@@ -154,6 +154,6 @@ class Decision:
 
     def to_html(self) -> str:
         """A self-contained page: the decision first, then every rule with its reason."""
-        from flytekitplugins.wbmon.records.html import decision_page
+        from flytekitplugins.wbmon.records.html import decision_section, page
 
-        return decision_page(self)
+        return page("Decision", decision_section(self))

@@ -173,6 +173,6 @@ class DriftReport:
 
     def to_html(self) -> str:
         """A self-contained page: the verdict first, then the worst features with pictures."""
-        from flytekitplugins.wbmon.records.html import drift_page
+        from flytekitplugins.wbmon.records.html import drift_section, page
 
-        return drift_page(self)
+        return page("Drift report", drift_section(self))

@@ -84,6 +84,6 @@ class PerformanceReport:
 
     def to_html(self) -> str:
         """A self-contained page: the verdict first, then each metric with its interval."""
-        from flytekitplugins.wbmon.records.html import performance_page
+        from flytekitplugins.wbmon.records.html import performance_section, page
 
-        return performance_page(self)
+        return page("Performance report", performance_section(self))

@@ -77,6 +77,6 @@ class ScoringReport:
 
     def to_html(self) -> str:
         """A self-contained page: rows, time, latency and objectives."""
-        from flytekitplugins.wbmon.records.html import scoring_page
+        from flytekitplugins.wbmon.records.html import scoring_section, page
 
-        return scoring_page(self)
+        return page("Scoring report", scoring_section(self))

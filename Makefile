@@ -1,0 +1,56 @@
+# Every target does its own set-up; a second call finds it done.
+PYTHON ?= $(shell for v in 3.12 3.11 3.10; do \
+	python$$v -c '' >/dev/null 2>&1 && { echo python$$v; exit; }; done; echo python3)
+BIN := .venv/bin
+SOURCES := plugins tests workflows benchmarks setup.py
+export WANDB_ERROR_REPORTING := false
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint types rings fmt bench clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+.venv/.made:
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 10) <= v < (3, 13) \
+	else f"Python 3.10, 3.11 or 3.12 must be used, found {v[0]}.{v[1]}: make PYTHON=python3.12 …")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@touch $@
+
+.venv/.demo: .venv/.made setup.py
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[demo]'
+	@touch $@
+
+.venv/.dev: .venv/.made setup.py
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[dev]'
+	@touch $@ .venv/.demo
+
+demo: .venv/.demo ## train, profile, and monitor four windows; about a minute
+	@$(BIN)/python -m workflows.demo
+
+test: .venv/.dev ## run every test
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile $(PYTEST_ARGS)
+
+check: lint types rings ## lint, types and import rules
+
+lint: .venv/.dev ## ruff, formatting and spelling
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/codespell $(SOURCES) README.md CHANGELOG.md CONTRIBUTING.md docs
+
+types: .venv/.dev ## mypy, strict
+	$(BIN)/mypy
+
+rings: .venv/.dev ## who may import whom
+	cd plugins/flytekitplugins-wbmon && ../../$(BIN)/lint-imports --config ../../pyproject.toml --no-cache
+
+fmt: .venv/.dev ## format and mend what can be mended
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix $(SOURCES)
+
+bench: .venv/.dev ## measure every claim; writes docs/benchmarks.md
+	$(BIN)/python -m benchmarks
+
+clean: ## remove what the targets made
+	rm -rf .venv .peers out wandb build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

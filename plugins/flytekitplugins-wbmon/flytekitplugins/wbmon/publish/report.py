@@ -1,0 +1,33 @@
+"""One report, every place it goes; a place that fails costs the report nothing."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from flytekitplugins.wbmon.publish.deck import show_report
+from flytekitplugins.wbmon.publish.run_log import log_report
+
+if TYPE_CHECKING:
+    import wandb
+
+logger = logging.getLogger(__name__)
+
+
+def publish_reports(outputs: Iterable[Any], *, run: wandb.Run | None) -> None:
+    """Show each report among a task's outputs on the Deck, and log it to the open run.
+
+    Args:
+        outputs: What the task returns; what has no page (a boolean, a data set) is passed over.
+        run: The task's W&B run; None if it has none.
+    """
+    for report in outputs:
+        if not hasattr(report, "to_html"):
+            continue
+        try:
+            show_report(report)
+            if run is not None:
+                log_report(report, run)
+        except Exception:  # a monitor must never break what it monitors
+            logger.warning("%s could not be shown", type(report).__name__, exc_info=True)

@@ -1,0 +1,124 @@
+"""Reports as metrics, tables, panels and alerts of a W&B run.
+
+Metric names are part of the public contract (`drift/…`, `performance/…`, `scoring/…`, `alerts/…`),
+so that charts made once keep working. Each report is one row: `run.log` without a step.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import singledispatch
+from typing import TYPE_CHECKING, Any
+
+from flytekitplugins.wbmon.records.alert import Alert, Decision
+from flytekitplugins.wbmon.records.drift import DriftReport
+from flytekitplugins.wbmon.records.performance import PerformanceReport
+from flytekitplugins.wbmon.records.scoring import ScoringReport
+
+if TYPE_CHECKING:
+    import wandb
+
+_FEATURE_METRICS = 100
+_LEVELS = {"info": "INFO", "warn": "WARN", "error": "ERROR"}
+
+
+@singledispatch
+def log_report(report: object, run: wandb.Run) -> None:  # noqa: ARG001 - dispatches on the record
+    """Log a report to an open run; what is not a report is left alone.
+
+    Args:
+        report: A drift, performance or scoring report, or a decision.
+        run: The run of the task.
+    """
+
+
+@log_report.register
+def _(report: DriftReport, run: wandb.Run) -> None:
+    import wandb
+
+    metrics: dict[str, Any] = {
+        "drift/drifted": int(report.drifted),
+        "drift/verdict": report.verdict,
+        "drift/n_drifted": report.n_drifted,
+        "drift/share_drifted": report.share_drifted,
+        "drift/n_reference": report.n_reference,
+        "drift/n_current": report.n_current,
+    }
+    features = list(report.features.values())
+    for feature in features[:_FEATURE_METRICS]:
+        metrics[f"drift/effect_size/{feature.name}"] = feature.effect_size
+        metrics[f"drift/missing/{feature.name}"] = feature.missing_current
+    columns = ["feature", "kind", "role", "status", "level", "effect_size", "q_value", "reason"]
+    rows = [[getattr(feature, _FIELDS.get(name, name)) for name in columns] for feature in features]
+    metrics["drift/features"] = wandb.Table(columns=columns, data=rows)
+    metrics["drift/report"] = wandb.Html(report.to_html())
+    run.log(_defined(metrics))
+
+
+_FIELDS = {"feature": "name"}
+
+
+@log_report.register
+def _(report: PerformanceReport, run: wandb.Run) -> None:
+    import wandb
+
+    metrics: dict[str, Any] = {
+        "performance/n_labelled": report.n_labelled,
+        "performance/coverage": report.coverage,
+        "performance/worse": int(report.worse),
+    }
+    for metric in report.metrics.values():
+        metrics[f"performance/{metric.name}"] = metric.value
+        metrics[f"performance/{metric.name}/low"] = metric.low
+        metrics[f"performance/{metric.name}/high"] = metric.high
+        metrics[f"performance/{metric.name}/baseline"] = metric.baseline
+    metrics["performance/report"] = wandb.Html(report.to_html())
+    run.log(_defined(metrics))
+
+
+@log_report.register
+def _(report: ScoringReport, run: wandb.Run) -> None:
+    metrics: dict[str, Any] = {
+        "scoring/n_rows": report.n_rows,
+        "scoring/n_batches": report.n_batches,
+        "scoring/duration_s": report.duration_s,
+        "scoring/predict_s": report.predict_s,
+        "scoring/rows_per_s": report.rows_per_s,
+    }
+    metrics |= {f"scoring/latency_ms/{name}": value for name, value in report.latency_ms.items()}
+    metrics |= {f"slo/{each.slo.name}": each.observed for each in report.slos}
+    run.log(_defined(metrics))
+
+
+@log_report.register
+def _(decision: Decision, run: wandb.Run) -> None:
+    firing = [alert for alert in decision.alerts if alert.phase == "firing"]
+    run.log(
+        {
+            "alerts/fired": int(decision.fired),
+            "alerts/n_firing": len(firing),
+            "alerts/severity": decision.severity,
+            "alerts/reason": decision.reason,
+        }
+    )
+    for alert in firing:
+        _send(alert, run)
+
+
+def _send(alert: Alert, run: wandb.Run) -> None:
+    # W&B reads a wait of 0 as one minute, which would swallow the second alert of a window.
+    run.alert(
+        title=alert.rule.title[:64],
+        text=alert.reason,
+        level=_LEVELS[alert.rule.severity],
+        wait_duration=0.001,
+    )
+
+
+def _defined(metrics: dict[str, Any]) -> dict[str, Any]:
+    """The metrics that have a value: a chart should show a gap where nothing was measured."""
+    return {
+        name: value
+        for name, value in metrics.items()
+        if not (isinstance(value, float) and math.isnan(value))
+    }

@@ -1,0 +1,101 @@
+"""The node that measures a model against its labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from flytekit.types.structured import StructuredDataset
+
+from flytekitplugins.wbmon.records.performance import PerformanceReport, Task
+from flytekitplugins.wbmon.tasks._node import Node
+from flytekitplugins.wbmon.tasks._types import open_dataset
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PerformanceSettings:
+    """What `PerformanceCheck` measures, and in which columns."""
+
+    task: Task
+    label: str
+    prediction: str
+    score: tuple[str, ...] = ()
+    threshold: float = 0.5
+    weight: str = ""
+
+
+class PerformanceChecked(NamedTuple):
+    """A performance report, and its gate for a `conditional`."""
+
+    report: PerformanceReport
+    worse: bool
+
+
+class PerformanceCheck(Node[PerformanceSettings]):
+    """Measure a scored window against its labels, each metric with its confidence interval.
+
+    Args:
+        name: The task's name.
+        task: `classification` or `regression`.
+        label: Column of the truth; rows without it are counted and left out.
+        prediction: Column of predicted classes, of the positive class's probability (binary), or
+            of predicted values (regression).
+        score: Beside predicted classes: the probability column of the positive class, or one
+            column a class in the sorted order of the classes.
+        threshold: Probability from which a row counts as positive.
+        weight: Column of row weights.
+        task_kwargs: As for any node.
+    """
+
+    def __init__(  # noqa: PLR0913 - one keyword a column
+        self,
+        name: str,
+        *,
+        task: Task,
+        label: str,
+        prediction: str,
+        score: str | tuple[str, ...] = (),
+        threshold: float = 0.5,
+        weight: str = "",
+        **task_kwargs: Any,
+    ) -> None:
+        settings = PerformanceSettings(
+            task=task,
+            label=label,
+            prediction=prediction,
+            score=(score,) if isinstance(score, str) else tuple(score),
+            threshold=threshold,
+            weight=weight,
+        )
+        super().__init__(name, settings, **task_kwargs)
+
+    def compute(
+        self, data: StructuredDataset, baseline: PerformanceReport | None = None
+    ) -> PerformanceChecked:
+        """Measure a scored window.
+
+        Args:
+            data: Predictions and labels, as `batch_scoring` writes them.
+            baseline: The report of the window that this one is held against.
+
+        Returns:
+            report: Every metric with its interval and, with a baseline, its change.
+            worse: Whether any metric is statistically worse than the baseline.
+        """
+        from flytekitplugins.wbmon.monitor.performance import check_performance
+
+        config = self.config
+        score: str | tuple[str, ...] | None = config.score or None
+        if len(config.score) == 1:
+            score = config.score[0]
+        report = check_performance(
+            open_dataset(data),
+            task=config.task,
+            label=config.label,
+            prediction=config.prediction,
+            score=score,
+            threshold=config.threshold,
+            weight=config.weight or None,
+            baseline=baseline,
+        )
+        return PerformanceChecked(report=report, worse=report.worse)

@@ -1,0 +1,1 @@
+"""Runnable stories: the handwritten digits, and a synthetic month of card payments."""

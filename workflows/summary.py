@@ -1,0 +1,79 @@
+"""What a night amounts to, for a person: a table in the log and a page on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from flytekit import current_context, task
+from flytekit.types.file import FlyteFile
+from rich.console import Console
+from rich.table import Table
+
+from flytekitplugins.wbmon import Decision, DriftReport, PerformanceReport
+from flytekitplugins.wbmon.records.html import (
+    decision_section,
+    drift_section,
+    page,
+    performance_section,
+)
+
+_WORST = 5
+
+
+@task
+def summarise(
+    title: str, drift: DriftReport, performance: PerformanceReport, decision: Decision
+) -> FlyteFile:
+    """Print what drifted, how the model did, and what was decided; write the same as a page.
+
+    Args:
+        title: What the window is called.
+        drift: The window's drift report.
+        performance: The window's performance report.
+        decision: What the rules made of both.
+    """
+    console = Console(width=100, highlight=False)
+    console.print()
+    console.print(_drift_table(title, drift))
+    console.print(_performance_table(performance))
+    console.print(f"[bold]Decision:[/] {decision.reason}")
+    for alert in decision.alerts:
+        console.print(f"  {alert.phase:>8}  {alert.rule.title}: {alert.reason}")
+    path = Path(current_context().working_directory) / "report.html"
+    sections = decision_section(decision), drift_section(drift), performance_section(performance)
+    path.write_text(page(title, *sections), encoding="utf-8")
+    return FlyteFile(str(path))
+
+
+def _drift_table(title: str, drift: DriftReport) -> Table:
+    table = Table(title=f"{title}: {drift.reason}", title_justify="left", title_style="bold")
+    for name in ("feature", "verdict", "rows moved", "q-value", "what happened"):
+        table.add_column(name)
+    for feature in list(drift.features.values())[:_WORST]:
+        state = feature.level if feature.status == "ok" else feature.status
+        table.add_row(
+            feature.name,
+            state,
+            f"{feature.effect_size:.1%}",
+            f"{feature.q_value:.2g}",
+            feature.reason,
+        )
+    left = len(drift.features) - _WORST
+    if left > 0:
+        table.caption = f"and {left} more features"
+    return table
+
+
+def _performance_table(performance: PerformanceReport) -> Table:
+    table = Table(title=performance.reason, title_justify="left", title_style="bold")
+    for name in ("metric", "value", "95 % interval", "baseline", "verdict"):
+        table.add_column(name)
+    for metric in performance.metrics.values():
+        table.add_row(
+            metric.name,
+            f"{metric.value:.3f}",
+            f"{metric.low:.3f} … {metric.high:.3f}",
+            f"{metric.baseline:.3f}",
+            metric.verdict,
+        )
+    return table
