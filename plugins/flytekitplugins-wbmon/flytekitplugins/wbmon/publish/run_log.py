@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     import wandb
 
 _FEATURE_METRICS = 100
+_COLUMNS = ("name", "kind", "role", "status", "level", "effect_size", "q_value", "reason")
 _LEVELS = {"info": "INFO", "warn": "WARN", "error": "ERROR"}
 
 
 @singledispatch
-def log_report(report: object, run: wandb.Run) -> None:  # noqa: ARG001 - dispatches on the record
+def log_report(report: object, run: wandb.Run) -> None:
     """Log a report to an open run; what is not a report is left alone.
 
     Args:
@@ -32,8 +33,8 @@ def log_report(report: object, run: wandb.Run) -> None:  # noqa: ARG001 - dispat
     """
 
 
-@log_report.register
-def _(report: DriftReport, run: wandb.Run) -> None:
+@log_report.register(DriftReport)
+def _log_drift(report: DriftReport, run: wandb.Run) -> None:
     import wandb
 
     metrics: dict[str, Any] = {
@@ -48,18 +49,14 @@ def _(report: DriftReport, run: wandb.Run) -> None:
     for feature in features[:_FEATURE_METRICS]:
         metrics[f"drift/effect_size/{feature.name}"] = feature.effect_size
         metrics[f"drift/missing/{feature.name}"] = feature.missing_current
-    columns = ["feature", "kind", "role", "status", "level", "effect_size", "q_value", "reason"]
-    rows = [[getattr(feature, _FIELDS.get(name, name)) for name in columns] for feature in features]
-    metrics["drift/features"] = wandb.Table(columns=columns, data=rows)
+    rows = [[getattr(feature, name) for name in _COLUMNS] for feature in features]
+    metrics["drift/features"] = wandb.Table(columns=list(_COLUMNS), data=rows)
     metrics["drift/report"] = wandb.Html(report.to_html())
     run.log(_defined(metrics))
 
 
-_FIELDS = {"feature": "name"}
-
-
-@log_report.register
-def _(report: PerformanceReport, run: wandb.Run) -> None:
+@log_report.register(PerformanceReport)
+def _log_performance(report: PerformanceReport, run: wandb.Run) -> None:
     import wandb
 
     metrics: dict[str, Any] = {
@@ -76,8 +73,8 @@ def _(report: PerformanceReport, run: wandb.Run) -> None:
     run.log(_defined(metrics))
 
 
-@log_report.register
-def _(report: ScoringReport, run: wandb.Run) -> None:
+@log_report.register(ScoringReport)
+def _log_scoring(report: ScoringReport, run: wandb.Run) -> None:
     metrics: dict[str, Any] = {
         "scoring/n_rows": report.n_rows,
         "scoring/n_batches": report.n_batches,
@@ -90,8 +87,8 @@ def _(report: ScoringReport, run: wandb.Run) -> None:
     run.log(_defined(metrics))
 
 
-@log_report.register
-def _(decision: Decision, run: wandb.Run) -> None:
+@log_report.register(Decision)
+def _log_decision(decision: Decision, run: wandb.Run) -> None:
     firing = [alert for alert in decision.alerts if alert.phase == "firing"]
     run.log(
         {

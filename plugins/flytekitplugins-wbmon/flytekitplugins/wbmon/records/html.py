@@ -199,11 +199,11 @@ def _mark(state: str) -> str:
 
 
 def _number(value: float) -> str:
-    return "–" if math.isnan(value) else f"{value:.4g}"
+    return "-" if math.isnan(value) else f"{value:.4g}"
 
 
 def _share(value: float) -> str:
-    return "–" if math.isnan(value) else f"{value:.1%}"
+    return "-" if math.isnan(value) else f"{value:.1%}"
 
 
 def _feature_row(feature: FeatureDrift) -> Sequence[str]:
@@ -244,11 +244,11 @@ def _bars(bins: Sequence[Bin]) -> str:
 
 def _metric_row(metric: Metric) -> Sequence[str]:
     interval = f"{_number(metric.low)} … {_number(metric.high)}"
-    change = "–" if math.isnan(metric.change) else f"{metric.change:+.4g}"
+    change = "-" if math.isnan(metric.change) else f"{metric.change:+.4g}"
     return (
         f"<td><b>{escape(metric.name)}</b></td>",
         _cell(_number(metric.value)),
-        _cell("–" if math.isnan(metric.low) else interval),
+        _cell("-" if math.isnan(metric.low) else interval),
         _cell(_number(metric.baseline)),
         _cell(change),
         _dim(metric.reason) if metric.reason else _mark(metric.verdict),

@@ -47,7 +47,7 @@ class PerformanceCheck(Node[PerformanceSettings]):
         task_kwargs: As for any node.
     """
 
-    def __init__(  # noqa: PLR0913 - one keyword a column
+    def __init__(
         self,
         name: str,
         *,
