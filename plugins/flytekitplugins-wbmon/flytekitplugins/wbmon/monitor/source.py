@@ -58,14 +58,14 @@ def require_columns(dataset: pads.Dataset, columns: Iterable[str]) -> None:
 
 
 def float_values(column: pa.ChunkedArray) -> NDArray[np.float64]:
-    """A numeric or boolean column as float64, missing values as `nan`; shape `(n,)`.
+    """A numeric, boolean or wholly missing column as float64, `nan` where missing; shape `(n,)`.
 
     Raises:
-        ValueError: If the column is neither numeric nor boolean.
+        ValueError: If the column is of another type.
     """
     if pa.types.is_boolean(column.type):
         column = column.cast(pa.uint8())
-    if not is_number(column.type):
+    if not (is_number(column.type) or pa.types.is_null(column.type)):
         raise ValueError(f"{column.type} is not a number")
     column = pc.fill_null(column.cast(pa.float64(), safe=False), np.nan)
     # `to_numpy` would import pandas, which costs more than the whole check

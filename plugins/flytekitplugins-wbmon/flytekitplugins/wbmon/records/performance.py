@@ -24,7 +24,9 @@ class Metric:
         n: Labelled rows behind the value.
         higher_is_better: The direction of the metric.
         baseline: The value of the baseline window; `nan` without one.
-        verdict: `worse` or `better` if the whole interval lies on that side of the baseline.
+        change_low: Lower end of the 95 % interval of the change; `nan` without a baseline.
+        change_high: Upper end of it.
+        verdict: `worse` or `better` if the whole interval of the change lies on that side of 0.
         reason: Why the value is undefined; empty otherwise.
     """
 
@@ -35,6 +37,8 @@ class Metric:
     n: int
     higher_is_better: bool
     baseline: float = math.nan
+    change_low: float = math.nan
+    change_high: float = math.nan
     verdict: MetricVerdict = "unknown"
     reason: str = ""
 
@@ -54,12 +58,27 @@ class Metric:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PerformanceReport:
-    """What a performance check measured over one window."""
+    """What a performance check measured over one window.
+
+    Attributes:
+        task: What was measured.
+        status: `no_labels` if no row has a label, `insufficient` if too few rows could be measured
+            for a verdict; the metrics keep their names, with `nan` where nothing could be measured.
+        n_rows: Rows of the window.
+        n_labelled: Rows with a label.
+        n_missing_prediction: Labelled rows that could not be measured for want of a prediction.
+        metrics: By name, in the order of reading.
+        classes: In the order of `confusion`; the positive one is the last of two.
+        confusion: Weights by true class (rows) and predicted class (columns).
+        per_class: Precision, recall, F1 and labelled rows of each class.
+        reason: One sentence: what was found.
+    """
 
     task: Task
     status: PerformanceStatus
     n_rows: int
     n_labelled: int
+    n_missing_prediction: int = 0
     metrics: Mapping[str, Metric]
     classes: tuple[str, ...] = ()
     confusion: tuple[tuple[float, ...], ...] = ()
@@ -84,6 +103,6 @@ class PerformanceReport:
 
     def to_html(self) -> str:
         """A self-contained page: the verdict first, then each metric with its interval."""
-        from flytekitplugins.wbmon.records.html import performance_section, page
+        from flytekitplugins.wbmon.records.html import page, performance_section
 
         return page("Performance report", performance_section(self))

@@ -1,0 +1,196 @@
+"""An estimate with its 95 % interval, and the forms of interval that the metrics share.
+
+All are deterministic. Weighted rows are treated as independent draws with known weights; their
+variance is the linearised one.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from flytekitplugins.wbmon.stats.interval import wilson_interval
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+Z95 = 1.959963984540054
+_LARGEST_EXPONENT = 700.0
+
+
+class Estimate(NamedTuple):
+    """A value with the ends of its interval; `nan` where undefined, and then a reason."""
+
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+    reason: str = ""
+
+
+def undefined(reason: str) -> Estimate:
+    """An estimate that has no value, and why."""
+    return Estimate(math.nan, reason=reason)
+
+
+def weighted_share(
+    success: float, failure: float, success_squares: float, failure_squares: float
+) -> Estimate:
+    """A share of weighted rows with Wilson's interval at the effective number of rows.
+
+    The share is `success / (success + failure)`; with weights of 1 this is Wilson's interval. The
+    effective number is `p * (1 - p)` over the linearised variance, so it stays right where the
+    weight depends on the outcome; without a success or a failure it is Kish's
+    `(sum w)^2 / sum w^2`.
+
+    Args:
+        success: Sum of the weights of the successes, `>= 0`.
+        failure: Sum of the weights of the failures, `>= 0`.
+        success_squares: Sum of the squared weights of the successes.
+        failure_squares: Sum of the squared weights of the failures.
+
+    Returns:
+        The estimate; `nan` with the interval (0, 1) without rows.
+    """
+    total = success + failure
+    if total <= 0:
+        return Estimate(math.nan, 0.0, 1.0, "no row counts")
+    share = success / total
+    spread = (1 - share) ** 2 * success_squares + share**2 * failure_squares
+    if spread > 0:
+        n = share * (1 - share) * total**2 / spread
+    else:
+        n = total**2 / (success_squares + failure_squares)
+    return Estimate(share, *wilson_interval(share * n, n))
+
+
+def student_quantile(df: float) -> float:
+    """The 97.5 % quantile of Student's t, by the Cornish-Fisher expansion.
+
+    Args:
+        df: Degrees of freedom; need not be whole.
+
+    Returns:
+        The quantile, within 0.01 for `df >= 4`; infinite for `df < 1`.
+
+    References:
+        Abramowitz & Stegun (1964), 26.7.5.
+    """
+    if df < 1:
+        return math.inf
+    z = Z95
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+    )
+    return z + sum(term / df ** (k + 1) for k, term in enumerate(terms))
+
+
+def effective_rows(weight: Floats) -> float:
+    """Kish's effective number of rows, `(sum w)^2 / sum w^2`; 0 without weight."""
+    squares = float((weight * weight).sum())
+    return float(weight.sum()) ** 2 / squares if squares > 0 else 0.0
+
+
+def influence_error(influence: Floats, weight: Floats) -> float:
+    """Standard error of a statistic from what each row contributes to it.
+
+    `sqrt(sum((w * u)^2)) / sum w`, with the small-sample factor `n / (n - 1)` at the effective
+    number of rows.
+
+    Args:
+        influence: Each row's influence on the statistic, of weighted mean zero; shape `(n,)`.
+        weight: Row weights, `>= 0`; shape `(n,)`.
+
+    Returns:
+        The standard error; `nan` below two effective rows.
+    """
+    n = effective_rows(weight)
+    if n < 2:  # noqa: PLR2004 - one row has no spread
+        return math.nan
+    part = weight * influence
+    return math.sqrt(float((part * part).sum()) * n / (n - 1)) / float(weight.sum())
+
+
+def positive_mean(values: Floats, weight: Floats) -> Estimate:
+    """Weighted mean of non-negative values, such as losses, with a log-scale t interval.
+
+    `mean * exp(± t * se / mean)`: losses are skewed to the right, and the interval with them.
+
+    Args:
+        values: Non-negative and finite; shape `(n,)`, `n >= 1`.
+        weight: Row weights, `> 0`; shape `(n,)`.
+
+    Returns:
+        The estimate; without ends below two effective rows.
+    """
+    mean = float((values * weight).sum()) / float(weight.sum())
+    return log_interval(mean, influence_error(values - mean, weight), effective_rows(weight))
+
+
+def log_interval(value: float, error: float, n: float) -> Estimate:
+    """A positive estimate with an interval that is symmetric in its logarithm.
+
+    Args:
+        value: The estimate, `>= 0`.
+        error: Its standard error; `nan` gives an estimate without ends.
+        n: Effective rows behind it.
+    """
+    if math.isnan(error):
+        return Estimate(value)
+    if value <= 0 or error <= 0:
+        return Estimate(value, value, value)
+    ratio = math.exp(min(student_quantile(n - 1) * error / value, _LARGEST_EXPONENT))
+    return Estimate(value, value / ratio, value * ratio)
+
+
+def mean_of_shares(parts: list[Estimate], correlation: Floats | None = None) -> Estimate:
+    """The plain mean of shares, its interval recovered from theirs.
+
+    With `d_k` the distance of part `k` from its lower end, the lower end of the mean of `K` parts
+    lies `sqrt(d' R d) / K` below it; the upper end alike.
+
+    Args:
+        parts: Estimates within [0, 1]; an undefined value counts as 0, as scikit-learn counts it.
+        correlation: Of the parts, shape `(K, K)`; independent if None.
+
+    Returns:
+        The estimate, its ends within [0, 1].
+
+    References:
+        Zou & Donner (2008), Construction of confidence limits about effect measures.
+    """
+    values = np.array([0.0 if math.isnan(part.value) else part.value for part in parts])
+    below = values - np.array([part.low for part in parts])
+    above = np.array([part.high for part in parts]) - values
+    matrix = np.eye(len(parts)) if correlation is None else correlation
+    mean = float(values.mean())
+    down, up = (
+        math.sqrt(max(float((np.outer(side, side) * matrix).sum()), 0.0)) / len(parts)
+        for side in (below, above)
+    )
+    return Estimate(mean, max(0.0, mean - down), min(1.0, mean + up))
+
+
+def difference(current: Estimate, baseline: Estimate) -> Estimate:
+    """`current - baseline` of two independent windows, its interval recovered from theirs.
+
+    A baseline without an interval is taken as exactly known.
+
+    References:
+        Zou & Donner (2008), Construction of confidence limits about effect measures.
+    """
+    change = current.value - baseline.value
+    if math.isnan(change) or math.isnan(current.low):
+        return Estimate(change)
+    base = baseline
+    if math.isnan(base.low):
+        base = Estimate(base.value, base.value, base.value)
+    low = change - math.hypot(current.value - current.low, base.high - base.value)
+    high = change + math.hypot(current.high - current.value, base.value - base.low)
+    return Estimate(change, low, high)
