@@ -11,13 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flytekitplugins.wbmon.errors import DataError
-from flytekitplugins.wbmon.monitor.source import (
-    float_values,
-    is_number,
-    is_text,
-    open_source,
-    require_columns,
-)
+from flytekitplugins.wbmon.monitor.columns import float_values, is_number, is_text, read_columns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -89,7 +83,7 @@ def read_regression(
     Raises:
         DataError: If a column is missing or not numeric, or a weight is not finite and `>= 0`.
     """
-    table = _read(data, [label, prediction], weight)
+    table = read_columns(data, _named(label, prediction, weight))
     truth, predicted = (_numbers(table, name) for name in (label, prediction))
     return _measurable(
         truth, predicted, _weights(table, weight), np.isfinite(truth), np.isfinite(predicted)
@@ -125,7 +119,7 @@ def read_classification(
         DataError: If a column is missing or of the wrong type, a probability is outside [0, 1], or
             the score columns do not fit the classes.
     """
-    table = _read(data, [label, prediction, *_score_columns(score)], weight)
+    table = read_columns(data, _named(label, prediction, *_score_columns(score), weight))
     truth = _coded(table, label)
     known = [*classes, *(map(class_name, score) if isinstance(score, Mapping) else ())]
     if score is None and _holds_probabilities(table, prediction, truth):
@@ -161,11 +155,8 @@ class _Coded(NamedTuple):
     numeric: bool
 
 
-def _read(data: Any, columns: list[str], weight: str | None) -> pa.Table:
-    wanted = list(dict.fromkeys([*columns, *([weight] if weight else [])]))
-    source = open_source(data)
-    require_columns(source, wanted)
-    return source.to_table(columns=wanted)
+def _named(*columns: str | None) -> list[str]:
+    return [name for name in columns if name is not None]
 
 
 def _measurable(
