@@ -1,0 +1,103 @@
+"""The few calls into wandb that open a run; the only place that knows its private settings.
+
+A run is written offline, with the log flushed every second: no network call can then block or
+raise inside the task, and a killed process loses at most one second.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import wandb
+
+FLUSH_EVERY_S = 1
+
+# nothing about the machine, the command line or the code leaves the pod unless the user asks
+_LEAN: Mapping[str, Any] = {
+    "console": "off",
+    "disable_code": True,
+    "disable_git": True,
+    "label_disable": True,
+    "silent": True,
+    "x_disable_machine_info": True,
+    "x_disable_meta": True,
+    "x_disable_stats": True,
+    "x_save_requirements": False,
+    "x_transaction_log_flush_interval": FLUSH_EVERY_S,
+}
+# what wandb itself points at the newest global run
+_GLOBALS = (
+    "config", "log", "summary", "save", "use_artifact", "log_artifact", "define_metric", "alert",
+    "watch", "unwatch", "mark_preempting", "log_model", "use_model", "link_model",
+)  # fmt: skip
+
+
+def start_offline_run(arguments: Mapping[str, Any]) -> wandb.Run:
+    """A new offline run, whatever else is open in the process.
+
+    Args:
+        arguments: Of `wandb.init`; `settings` (a dictionary or `wandb.Settings`) wins over ours.
+    """
+    import wandb
+
+    given = {name: value for name, value in arguments.items() if value is not None}
+    given |= {"mode": "offline", "reinit": "create_new"}
+    given["settings"] = _merged_settings(arguments.get("settings"), _LEAN)
+    with _without_weave():
+        return wandb.init(**given)
+
+
+def start_silent_run() -> wandb.Run:
+    """A run that accepts everything and does nothing."""
+    import wandb
+
+    with _without_weave():
+        return wandb.init(mode="disabled", settings=wandb.Settings(silent=True))
+
+
+def global_run() -> wandb.Run | None:
+    """What `wandb.run` is now."""
+    import wandb
+
+    return wandb.run
+
+
+def make_global(run: wandb.Run) -> None:
+    """Let `wandb.run`, `wandb.log` and their like mean this run."""
+    import wandb
+
+    wandb.run = run
+    for name in _GLOBALS:
+        setattr(wandb, name, getattr(run, name))
+
+
+def _merged_settings(own: Any, defaults: Mapping[str, Any]) -> wandb.Settings:
+    import wandb
+
+    # private settings come and go between releases of wandb
+    known = {name: value for name, value in defaults.items() if name in wandb.Settings.model_fields}
+    settings = wandb.Settings(**known)
+    if isinstance(own, wandb.Settings):
+        settings.update_from_settings(own)
+    elif own:
+        settings.update_from_dict(dict(own))
+    return settings
+
+
+@contextmanager
+def _without_weave() -> Iterator[None]:
+    """Keep `wandb.init` from starting Weave, which dials out even for an offline run."""
+    name = "WANDB_DISABLE_WEAVE"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before

@@ -1,0 +1,32 @@
+"""The Deck that leads from a Flyte task to its W&B run."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+TITLE = "W&B run"
+
+
+def show_run(label: str, url: str) -> None:
+    """Put a link to the run into the task's Deck; nothing outside of a Flyte task."""
+    name = escape(label)
+    link = f'<a href="{escape(url, quote=True)}">{name}</a>' if url else name
+    _append(f"<p>{link}</p>")
+
+
+def show_note(text: str) -> None:
+    """Add a line of text to the task's Deck page about its run."""
+    _append(f"<p>{escape(text)}</p>")
+
+
+def _append(html: str) -> None:
+    from flytekit import Deck
+    from flytekit.core.context_manager import FlyteContextManager
+
+    state = FlyteContextManager.current_context().execution_state
+    if state is None or state.mode is None or state.user_space_params is None:
+        return
+    decks: list[Any] = state.user_space_params.decks
+    page = next((deck for deck in decks if deck.name == TITLE), None)
+    (page or Deck(TITLE)).append(html)

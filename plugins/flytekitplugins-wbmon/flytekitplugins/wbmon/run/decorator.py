@@ -1,0 +1,194 @@
+"""`wandb_init`: a W&B run around anything that Flyte runs."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.run import local_cache
+from flytekitplugins.wbmon.run.flyte_task import (
+    TrackedAttributes,
+    is_trackable_task,
+    track_task,
+)
+from flytekitplugins.wbmon.run.lifecycle import open_run
+from flytekitplugins.wbmon.run.settings import (
+    DEFAULT_API_HOST,
+    DEFAULT_HOST,
+    Delivery,
+    RankScope,
+    RunSettings,
+)
+
+if TYPE_CHECKING:
+    from flytekit import Secret
+
+local_cache.keep_working_beside_weave()
+
+
+class wandb_init:  # noqa: N801 - the name that flytekitplugins-wandb gave it
+    """Run a task inside a W&B run.
+
+    Works above and below `@task`, on async tasks, `@dynamic`, `@eager`, node instances, mapped
+    tasks and plain functions. Made once, it can be put on many:
+
+        tracked = wandb_init(project="payments", entity="ops", secret=Secret("wandb", "api_key"))
+
+        @tracked
+        @task
+        def train(epochs: int) -> float: ...
+
+    Inside the body `current_run()` and `wandb.run` are the run. The run's end tells the task's
+    outcome. Above a task the secret is requested and the Flyte console is linked; below `@eager`
+    flytekit gives no way to do so, so put it above.
+
+    Args:
+        task_function: What to track, for use without a call; normally left out.
+        project: W&B project; needed unless `enabled=False`, `mode` is offline or disabled, or
+            WANDB_PROJECT is set.
+        entity: W&B user or team; needed as `project` is (WANDB_ENTITY).
+        secret: A `flytekit.Secret` with the W&B key, a callable without arguments that returns
+            it, or None for W&B's own environment. Read when the run opens.
+        id: Id of the run, or a template of `{execution} {node} {attempt} {shard} {task} {date}`
+            (`{date:%Y%m}`). None: in a pod `{execution}-{node}-{attempt}`, elsewhere W&B's choice.
+        host: URL of the W&B pages.
+        api_host: URL of the W&B API.
+        delivery: `spool` writes the run to disk and delivers it apart, so that W&B can never
+            block or fail the task; `online` is W&B's own mode, for tasks that read from W&B.
+        delivery_timeout_s: Seconds that delivery may add to the task.
+        offline_store: URL of the folder for runs that could not be delivered; in a pod by default
+            below the task's raw output prefix.
+        rank_scope: Under torchrun, who opens a run: `global` rank 0, rank 0 of each `worker`, or
+            `all`.
+        enabled: False switches tracking off; `current_run()` then does nothing.
+        **init_kwargs: Arguments of `wandb.init`. `dir` may name an input of the task, also one of
+            type FlyteDirectory.
+
+    Raises:
+        ConfigError: If an argument cannot work; it is also a `ValueError`.
+    """
+
+    def __new__(cls, task_function: Any = None, /, *args: Any, **kwargs: Any) -> Any:
+        """The decorator, or what it decorates if that is given at once."""
+        if task_function is None or isinstance(task_function, str):
+            return super().__new__(cls)
+        return cls(*args, **kwargs)(task_function)
+
+    def __init__(  # noqa: PLR0913 - the arguments of the plugin it takes over from, and its own
+        self,
+        task_function: Callable[..., Any] | str | None = None,
+        /,
+        project: str | None = None,
+        entity: str | None = None,
+        secret: Secret | Callable[[], str] | None = None,
+        id: str | None = None,  # noqa: A002 - wandb's name
+        host: str = DEFAULT_HOST,
+        api_host: str = DEFAULT_API_HOST,
+        *,
+        delivery: Delivery = "spool",
+        delivery_timeout_s: float = 30.0,
+        offline_store: str | None = None,
+        rank_scope: RankScope = "global",
+        enabled: bool = True,
+        **init_kwargs: Any,
+    ) -> None:
+        if isinstance(task_function, str):
+            # wandb_init("project", "entity", secret, "id"): all one place further left
+            project, entity, secret, id = task_function, project, entity, secret  # noqa: A001
+        self.settings = RunSettings(
+            project=project,
+            entity=entity,
+            secret=secret,
+            id=id,
+            host=host,
+            api_host=api_host,
+            delivery=delivery,
+            delivery_timeout_s=delivery_timeout_s,
+            offline_store=offline_store,
+            rank_scope=rank_scope,
+            enabled=enabled,
+            init=init_kwargs,
+        )
+
+    def __call__(self, target: Any) -> Any:
+        """Track a function, a task or a node; a task is changed in place and returned."""
+        if is_trackable_task(target):
+            return track_task(target, self.settings, self._track)
+        if not inspect.isroutine(target) and not isinstance(target, functools.partial):
+            raise ConfigError(
+                "wandb_init goes on a function, a task or a node, "
+                f"got {type(target).__name__}; decorate the tasks of a workflow one by one"
+            )
+        tracked = self._track(target, _full_name(target))
+        tracked.__dict__ = TrackedAttributes(tracked.__dict__, self.settings)
+        return tracked
+
+    def __repr__(self) -> str:
+        return f"wandb_init({self.settings!r})"
+
+    def to_config(self) -> dict[str, Any]:
+        """The arguments as JSON data, a secret by group and key only.
+
+        Raises:
+            ConfigError: If the secret is a callable, or an argument is not plain data.
+        """
+        return self.settings.to_config()
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> wandb_init:
+        """The decorator that `to_config` described."""
+        decorator: wandb_init = object.__new__(cls)
+        decorator.settings = RunSettings.from_config(config)
+        return decorator
+
+    def _track(self, function: Callable[..., Any], name: str) -> Callable[..., Any]:
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise ConfigError(
+                f"wandb_init cannot track the generator {name}: its run would have no end; "
+                "decorate the function that consumes it"
+            )
+        if inspect.iscoroutinefunction(function):
+            return _tracked_coroutine(function, self.settings, name)
+        return _tracked_function(function, self.settings, name)
+
+
+def _full_name(target: Any) -> str:
+    function = target.func if isinstance(target, functools.partial) else target
+    return f"{function.__module__}.{function.__name__}"
+
+
+def _tracked_function(
+    function: Callable[..., Any], settings: RunSettings, name: str
+) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def run_tracked(*args: Any, **kwargs: Any) -> Any:
+        with open_run(settings, task=name, inputs=_by_name(function, args, kwargs)):
+            return function(*args, **kwargs)
+
+    return run_tracked
+
+
+def _tracked_coroutine(
+    function: Callable[..., Any], settings: RunSettings, name: str
+) -> Callable[..., Any]:
+    @functools.wraps(function)
+    async def run_tracked(*args: Any, **kwargs: Any) -> Any:
+        with open_run(settings, task=name, inputs=_by_name(function, args, kwargs)):
+            return await function(*args, **kwargs)
+
+    return run_tracked
+
+
+def _by_name(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    if not args:
+        return kwargs
+    try:
+        return inspect.signature(function).bind_partial(*args, **kwargs).arguments
+    except TypeError:
+        # the call itself will say better what is wrong with it
+        return kwargs

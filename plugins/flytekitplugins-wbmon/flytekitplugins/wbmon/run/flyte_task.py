@@ -1,0 +1,149 @@
+"""What Flyte must know of a tracked task: its secret, its link to W&B, and how a pod finds it."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from flytekit.core.array_node_map_task import ArrayNodeMapTask
+from flytekit.core.context_manager import FlyteEntities
+from flytekit.core.python_function_task import (
+    AsyncPythonFunctionTask,
+    PythonFunctionTask,
+    PythonInstanceTask,
+)
+from flytekit.models.security import SecurityContext
+
+from flytekitplugins.wbmon.run.identity import is_template
+from flytekitplugins.wbmon.run.lifecycle import end_live_runs
+from flytekitplugins.wbmon.run.resolver import TrackedTaskResolver
+from flytekitplugins.wbmon.run.settings import RunSettings
+from flytekitplugins.wbmon.run.termination import exit_on_sigterm
+
+Track = Callable[[Callable[..., Any], str], Callable[..., Any]]
+
+LINK_TYPE = "link_type"
+_TRACKING = "_wandb_init"
+
+
+def is_trackable_task(target: object) -> bool:
+    """Whether the target is a task whose Python body runs in the pod."""
+    return isinstance(target, (PythonFunctionTask, PythonInstanceTask, ArrayNodeMapTask))
+
+
+def track_task(task: Any, settings: RunSettings, track: Track) -> Any:
+    """Let the task's body run inside a W&B run, and tell Flyte what that takes.
+
+    The task itself is changed and returned, because Flyte finds it in the pod by the name of the
+    variable that it was assigned to.
+
+    Args:
+        task: A function task, a node, or a mapped task.
+        settings: The arguments of `wandb_init`.
+        track: Wraps a function, given its full name.
+    """
+    if isinstance(task, ArrayNodeMapTask):
+        inner = task.python_function_task
+        task._run_task = _portable_copy(inner, settings, track)  # noqa: SLF001 - no public way
+        request_from_flyte(task, settings, link=False)
+        return task
+    if isinstance(task, PythonFunctionTask):
+        task._task_function = track(task.task_function, task.name)  # noqa: SLF001 - no public way
+    else:
+        task.execute = track(task.execute, task.name)
+    setattr(task, _TRACKING, settings)
+    request_from_flyte(task, settings)
+    return task
+
+
+def tracking_of(task: object) -> RunSettings | None:
+    """The settings that a task is tracked with; None if it is not."""
+    return getattr(task, _TRACKING, None)
+
+
+def request_from_flyte(task: Any, settings: RunSettings, *, link: bool = True) -> None:
+    """Add the secret to the task's requests, and the link to its config."""
+    if not settings.enabled:
+        return
+    task._security_ctx = with_secret(task.security_context, settings.secret)  # noqa: SLF001
+    if link:
+        task.get_config = functools.partial(_config_with_link, task.get_config, settings)
+    if isinstance(task, AsyncPythonFunctionTask):
+        task.execute = functools.partial(_execute_async, task.execute)
+
+
+def with_secret(context: SecurityContext | None, secret: Any) -> SecurityContext | None:
+    """The task's security context with the W&B secret among its requests."""
+    if secret is None or callable(secret):
+        return context
+    before = list(context.secrets or ()) if context else []
+    if any((one.group, one.key) == (secret.group, secret.key) for one in before):
+        return context
+    secrets = [*before, secret]
+    if context is None:
+        return SecurityContext(secrets=secrets)
+    return SecurityContext(run_as=context.run_as, secrets=secrets, tokens=context.tokens)
+
+
+def _config_with_link(
+    own_config: Callable[[Any], dict[str, str] | None], settings: RunSettings, serialization: Any
+) -> dict[str, str]:
+    config = dict(own_config(serialization) or {})
+    own_types = [name for name in config.get(LINK_TYPE, "").split(",") if name]
+    fixed_id = settings.id is not None and not is_template(settings.id)
+    ours = "wandb-custom-id" if fixed_id else "wandb-execution-id"
+    link = {
+        "project": settings.resolved_project,
+        "entity": settings.resolved_entity,
+        "host": settings.host,
+        "id": settings.id if fixed_id else None,
+    }
+    config |= {name: value for name, value in link.items() if value}
+    config[LINK_TYPE] = ",".join(dict.fromkeys([*own_types, ours]))
+    return config
+
+
+def _execute_async(own_execute: Callable[..., Any], **inputs: Any) -> Any:
+    """Run a coroutine's task; its body has no main thread of its own to hear SIGTERM."""
+    with exit_on_sigterm(before=end_live_runs):
+        return own_execute(**inputs)
+
+
+class TrackedAttributes(dict[str, Any]):
+    """The `__dict__` of a tracked function.
+
+    Below `@task` there is no task yet to request a secret for. flytekit copies a function's
+    attributes onto the task it has just made of it, and reading them is the sign that it did.
+    """
+
+    def __init__(self, attributes: dict[str, Any], settings: RunSettings) -> None:
+        super().__init__(attributes)
+        self._settings = settings
+
+    def keys(self) -> Any:
+        """The names; asked for while flytekit makes the task."""
+        for task in reversed(FlyteEntities.entities):
+            function = getattr(task, "_task_function", None)
+            if function is not None and getattr(function, "__dict__", None) is self:
+                if tracking_of(task) is None:
+                    setattr(task, _TRACKING, self._settings)
+                    request_from_flyte(task, self._settings)
+                break
+        return super().keys()
+
+    def __iter__(self) -> Iterator[str]:
+        # with an `__iter__` of its own, dict.update() reads this dictionary by keys()
+        return super().__iter__()
+
+    def __reduce__(self) -> Any:
+        return dict, (dict(super().items()),)
+
+
+def _portable_copy(inner: Any, settings: RunSettings, track: Track) -> Any:
+    """The mapped task, tracked, and found by the pod from its command line alone."""
+    tracked = copy.copy(inner)
+    tracked._task_resolver = TrackedTaskResolver(inner, settings)  # noqa: SLF001 - no public way
+    tracked.reset_command_fn()
+    return track_task(tracked, settings, track)

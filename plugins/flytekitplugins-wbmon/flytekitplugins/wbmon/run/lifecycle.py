@@ -1,0 +1,246 @@
+"""The life of one run: opened before the body, ended with the body's outcome.
+
+What goes wrong inside W&B is logged and goes no further: the body then gets a run that does
+nothing, and its result is its own. What is wrong with the call itself (a secret that is not there)
+is raised before any work is done.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from flytekitplugins.wbmon.run import client
+from flytekitplugins.wbmon.run.arguments import flyte_config, init_arguments, run_url
+from flytekitplugins.wbmon.run.credentials import ApiKey, read_api_key
+from flytekitplugins.wbmon.run.deck import show_run
+from flytekitplugins.wbmon.run.identity import TaskIdentity, current_identity, is_template, run_id
+from flytekitplugins.wbmon.run.ranks import current_rank
+from flytekitplugins.wbmon.run.redaction import Redactor
+from flytekitplugins.wbmon.run.settings import RunSettings
+from flytekitplugins.wbmon.run.termination import exit_on_sigterm
+
+if TYPE_CHECKING:
+    import wandb
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _OpenRun:
+    """A run and those who use it.
+
+    Attributes:
+        run: None if W&B could not even give a run that does nothing.
+        place: The task that it belongs to.
+        redactor: Hides the run's key.
+        outer: What `wandb.run` was, if the run took its place.
+        n_users: Threads of one pod that share the run; the last one ends it.
+        exit_code: 1 as soon as one of them failed.
+    """
+
+    run: wandb.Run | None
+    place: str
+    redactor: Redactor
+    outer: wandb.Run | None = None
+    n_users: int = 1
+    exit_code: int = 0
+
+
+_CURRENT: ContextVar[_OpenRun | None] = ContextVar("wbmon_run", default=None)
+_LOCK = threading.RLock()
+_LIVE: dict[str, _OpenRun] = {}
+
+
+def current_run() -> wandb.Run | None:
+    """The W&B run of the task that asks.
+
+    Returns:
+        None outside of `wandb_init`. Where a run is switched off (`enabled=False`, a rank that has
+        none, W&B out of order), a run that accepts everything and does nothing.
+    """
+    opened = _CURRENT.get()
+    return None if opened is None else opened.run
+
+
+@contextmanager
+def open_run(
+    settings: RunSettings, *, task: str = "", inputs: Mapping[str, Any] | None = None
+) -> Iterator[wandb.Run | None]:
+    """Open the run of a task and end it with the outcome of the block.
+
+    A block inside another one of the same task uses the outer run.
+
+    Args:
+        settings: The arguments of `wandb_init`.
+        task: Full name of the function or node.
+        inputs: The task's inputs by name, for a `dir` that names one.
+
+    Raises:
+        ConfigError: If the secret is not there, or is not text.
+    """
+    place = _place()
+    outer = _CURRENT.get()
+    if outer is not None and outer.place == place:
+        yield outer.run
+        return
+    opened = _open(settings, task, inputs or {}, place)
+    token = _CURRENT.set(opened)
+    try:
+        with exit_on_sigterm():
+            yield opened.run
+    except BaseException as error:
+        _leave(opened, error)
+        raise
+    else:
+        _leave(opened, None)
+    finally:
+        _CURRENT.reset(token)
+
+
+def end_live_runs() -> None:
+    """End every open run of the process as failed, for a process that must go now."""
+    for opened in list(_LIVE.values()):
+        opened.exit_code = 1
+        _end(opened)
+
+
+def _place() -> str:
+    """What is the same for all code of one task, and different for two tasks of one process.
+
+    A pod runs one task. Locally flytekit gives each task a working directory of its own.
+    """
+    from flytekit.core.context_manager import FlyteContextManager
+
+    state = FlyteContextManager.current_context().execution_state
+    if state is None or state.mode is None or state.user_space_params is None:
+        return "script"
+    return str(state.user_space_params.working_directory) if state.is_local_execution() else "pod"
+
+
+def _open(settings: RunSettings, task: str, inputs: Mapping[str, Any], place: str) -> _OpenRun:
+    rank = current_rank()
+    if settings.mode == "disabled" or not (rank is None or rank.opens_run(settings.rank_scope)):
+        with _LOCK:
+            return _register(_silent_run(), place, Redactor())
+    identity = current_identity(task)
+    key = _api_key(settings, identity)
+    redactor = Redactor([key.reveal() if key else None])
+    wanted = run_id(identity, settings.id, suffix=rank.suffix(settings.rank_scope) if rank else "")
+    _warn_of_shared_id(settings, identity)
+    with _LOCK:
+        live = _LIVE.get(wanted or "")
+        if live is not None:
+            live.n_users += 1
+            return live
+        try:
+            arguments = init_arguments(
+                settings, identity, run_id=wanted, inputs=inputs, redactor=redactor
+            )
+            run = client.start_offline_run(arguments)
+            run.config["flyte"] = flyte_config(identity, rank)
+        except Exception as error:  # noqa: BLE001 - a monitor never breaks what it monitors
+            _warn("could not open the run, going on without", error, redactor)
+            return _register(_silent_run(), place, redactor)
+        opened = _register(run, place, redactor)
+    url = run_url(settings, run.id)
+    logger.info("W&B run %s in %s %s", run.id, run.settings.sync_dir, url)
+    show_run(f"{run.project}/{run.id}", url)
+    return opened
+
+
+def _api_key(settings: RunSettings, identity: TaskIdentity) -> ApiKey | None:
+    if settings.mode == "offline":
+        return None
+    return read_api_key(settings.secret, api_host=settings.api_host, is_local=identity.is_local)
+
+
+def _warn_of_shared_id(settings: RunSettings, identity: TaskIdentity) -> None:
+    if settings.id is None or is_template(settings.id) or identity.shard is None:
+        return
+    logger.warning(
+        "every shard of %s writes to the one run %r; give wandb_init an id such as '%s-{shard}'",
+        identity.task, settings.id, settings.id,
+    )  # fmt: skip
+
+
+def _silent_run() -> wandb.Run | None:
+    before = None
+    try:
+        before = client.global_run()
+        return client.start_silent_run()
+    except Exception as error:  # noqa: BLE001 - wandb itself may be out of order
+        _warn("wandb cannot be used", error, Redactor())
+        return None
+    finally:
+        # a silent run always makes itself global
+        if before is not None:
+            client.make_global(before)
+
+
+def _register(run: wandb.Run | None, place: str, redactor: Redactor) -> _OpenRun:
+    """Note the run as open, and let `wandb.log` mean it where no other task's run is meant."""
+    opened = _OpenRun(run=run, place=place, redactor=redactor)
+    if run is None:
+        return opened
+    around = _CURRENT.get()
+    before = client.global_run()
+    if before is None or before is run or (around is not None and before is around.run):
+        client.make_global(run)
+        opened.outer = before if before is not run else None
+    if not run.disabled:
+        _LIVE[run.id] = opened
+    return opened
+
+
+def _leave(opened: _OpenRun, error: BaseException | None) -> None:
+    if error is not None and not _is_success(error):
+        opened.exit_code = 1
+        _note_error(opened, error)
+    with _LOCK:
+        opened.n_users -= 1
+        if opened.n_users == 0:
+            _end(opened)
+
+
+def _is_success(error: BaseException) -> bool:
+    from flytekit.core.base_task import IgnoreOutputs
+
+    return isinstance(error, IgnoreOutputs) or (
+        isinstance(error, SystemExit) and error.code in (None, 0)
+    )
+
+
+def _note_error(opened: _OpenRun, error: BaseException) -> None:
+    if opened.run is None:
+        return
+    try:
+        opened.run.summary.update(
+            {
+                "error_type": type(error).__name__,
+                "error_message": opened.redactor.text(str(error))[:2000],
+            }
+        )
+    except Exception as failure:  # noqa: BLE001 - the task's own error must be the one that is seen
+        _warn("could not note the task's error", failure, opened.redactor)
+
+
+def _end(opened: _OpenRun) -> None:
+    if opened.run is None:
+        return
+    _LIVE.pop(opened.run.id, None)
+    try:
+        opened.run.finish(exit_code=opened.exit_code)
+        if opened.outer is not None and client.global_run() is None:
+            client.make_global(opened.outer)
+    except Exception as error:  # noqa: BLE001 - the task is done, its result stands
+        _warn("could not finish the run", error, opened.redactor)
+
+
+def _warn(what: str, error: Exception, redactor: Redactor) -> None:
+    logger.warning("W&B: %s (%s: %s)", what, type(error).__name__, redactor.text(str(error)))

@@ -1,0 +1,205 @@
+"""What a tracked task asks of its W&B run: the arguments of `wandb_init`, checked and portable."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.run.identity import check_template
+
+if TYPE_CHECKING:
+    from flytekit import Secret
+
+Delivery = Literal["spool", "online"]
+RankScope = Literal["global", "worker", "all"]
+
+DEFAULT_HOST = "https://wandb.ai"
+DEFAULT_API_HOST = "https://api.wandb.ai"
+
+# what W&B refuses, in the pod, when the run opens
+MAX_PROJECT_LENGTH = 128
+MAX_TAG_LENGTH = 64
+
+# the arguments of wandb.init 0.31; a frozen copy, because importing wandb takes a second
+INIT_ARGUMENTS = frozenset(
+    {
+        "allow_val_change", "anonymous", "config", "config_exclude_keys", "config_include_keys",
+        "dir", "force", "fork_from", "group", "job_type", "mode", "monitor_gym", "name", "notes",
+        "reinit", "resume", "resume_from", "save_code", "settings", "sync_tensorboard", "tags",
+        "tensorboard",
+    }
+)  # fmt: skip
+_OWN_ARGUMENTS = frozenset(
+    {
+        "api_host", "delivery", "delivery_timeout_s", "enabled", "entity", "host", "id",
+        "offline_store", "project", "rank_scope", "secret", "task_function",
+    }
+)  # fmt: skip
+_CHOICES: dict[str, tuple[object, ...]] = {
+    "delivery": ("spool", "online"),
+    "rank_scope": ("global", "worker", "all"),
+}
+_MODES = (None, "online", "offline", "disabled", "shared")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSettings:
+    """The checked arguments of `wandb_init`; see there for their meaning."""
+
+    project: str | None = None
+    entity: str | None = None
+    secret: Secret | Callable[[], str] | None = field(default=None, repr=False)
+    id: str | None = None
+    host: str = DEFAULT_HOST
+    api_host: str = DEFAULT_API_HOST
+    delivery: Delivery = "spool"
+    delivery_timeout_s: float = 30.0
+    offline_store: str | None = None
+    rank_scope: RankScope = "global"
+    enabled: bool = True
+    init: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_names(self.init)
+        _check_target(self)
+        if self.id is not None:
+            check_template(self.id)
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ConfigError(
+                    f"{name} must be one of {', '.join(map(repr, choices))}; "
+                    f"got {getattr(self, name)!r}"
+                )
+        if not 0 < self.delivery_timeout_s < float("inf"):
+            raise ConfigError(
+                f"delivery_timeout_s must be a positive number of seconds, "
+                f"got {self.delivery_timeout_s!r}"
+            )
+        _check_secret(self.secret)
+        _check_tags(self.init.get("tags"))
+
+    @property
+    def mode(self) -> str:
+        """`online`, `offline`, `disabled` or `shared`: the argument, then WANDB_MODE."""
+        if not self.enabled:
+            return "disabled"
+        asked = self.init.get("mode") or os.environ.get("WANDB_MODE") or "online"
+        return {"dryrun": "offline", "run": "online"}.get(asked, asked)
+
+    @property
+    def resolved_project(self) -> str | None:
+        """The project: the argument, then WANDB_PROJECT."""
+        return self.project or os.environ.get("WANDB_PROJECT") or None
+
+    @property
+    def resolved_entity(self) -> str | None:
+        """The entity: the argument, then WANDB_ENTITY."""
+        return self.entity or os.environ.get("WANDB_ENTITY") or None
+
+    def to_config(self) -> dict[str, Any]:
+        """The settings as JSON, to travel in a task's command line; a secret by name only.
+
+        Raises:
+            ConfigError: If the secret is a callable, or an argument is not plain data.
+        """
+        names = [name for name in RunSettings.__slots__ if name not in ("secret", "init")]
+        config = {name: getattr(self, name) for name in names}
+        config |= {"secret": _secret_to_config(self.secret), "init": dict(self.init)}
+        try:
+            json.dumps(config)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(
+                "a task that is not a variable of its module carries its wandb_init arguments to "
+                f"the pod as JSON; {error}. Use plain data, or assign the task to a variable"
+            ) from error
+        return config
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> RunSettings:
+        """The settings that `to_config` wrote."""
+        secret = config.get("secret")
+        if secret is not None:
+            from flytekit import Secret
+
+            mount = Secret.MountType[secret["mount_requirement"]]
+            secret = Secret(**{**secret, "mount_requirement": mount})
+        return cls(**{**config, "secret": secret})
+
+
+def _secret_to_config(secret: Any) -> dict[str, Any] | None:
+    if secret is None:
+        return None
+    if callable(secret):
+        raise ConfigError(
+            "a task that is not a variable of its module needs its W&B key as "
+            "Secret(group=..., key=...), got a callable, which cannot travel to the pod; use a "
+            "Secret, or assign the task to a variable at module level"
+        )
+    return {
+        "group": secret.group,
+        "key": secret.key,
+        "group_version": secret.group_version,
+        "mount_requirement": secret.mount_requirement.name,
+        "env_var": secret.env_var,
+    }
+
+
+def _check_names(init: Mapping[str, Any]) -> None:
+    for name in init:
+        if name not in INIT_ARGUMENTS:
+            known = sorted(INIT_ARGUMENTS | _OWN_ARGUMENTS)
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(known)}"
+            raise ConfigError(f"wandb_init has no argument {name!r}; {hint}")
+    if init.get("mode") not in _MODES:
+        raise ConfigError(
+            f"mode must be 'online', 'offline', 'disabled' or 'shared'; got {init['mode']!r}"
+        )
+
+
+def _check_target(settings: RunSettings) -> None:
+    if settings.enabled and settings.init.get("mode") not in ("offline", "disabled"):
+        if settings.resolved_project is None:
+            raise ConfigError("project must be set (or WANDB_PROJECT, or mode='offline')")
+        if settings.resolved_entity is None:
+            raise ConfigError("entity must be set (or WANDB_ENTITY, or mode='offline')")
+    for name in ("project", "entity"):
+        value = getattr(settings, name)
+        if value is not None and not isinstance(value, str):
+            raise ConfigError(f"{name} must be text, got {type(value).__name__}")
+    forbidden = set(settings.project or "") & set("/\\#?%:")
+    if forbidden or len(settings.project or "") > MAX_PROJECT_LENGTH:
+        raise ConfigError(
+            f"project must have at most {MAX_PROJECT_LENGTH} characters and none of / \\ # ? % :, "
+            f"got {settings.project!r}"
+        )
+
+
+def _check_secret(secret: Any) -> None:
+    if isinstance(secret, str):
+        raise ConfigError(
+            "secret must be a flytekit.Secret or a callable that returns the key, got text; never "
+            "write a key into code, name it: Secret(group='wandb', key='api_key')"
+        )
+    named = hasattr(secret, "group") and hasattr(secret, "key")
+    if secret is not None and not named and not callable(secret):
+        raise ConfigError(
+            "secret must be a flytekit.Secret or a callable that returns the key, "
+            f"got {type(secret).__name__}"
+        )
+
+
+def _check_tags(tags: Any) -> None:
+    if tags is None:
+        return
+    if isinstance(tags, str) or not all(
+        isinstance(tag, str) and 0 < len(tag) <= MAX_TAG_LENGTH for tag in tags
+    ):
+        raise ConfigError(
+            f"tags must be a list of texts of 1 to {MAX_TAG_LENGTH} characters, got {tags!r}"
+        )
