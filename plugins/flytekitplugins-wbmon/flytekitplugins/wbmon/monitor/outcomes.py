@@ -11,7 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flytekitplugins.wbmon.errors import DataError
-from flytekitplugins.wbmon.monitor.columns import float_values, is_number, is_text, read_columns
+from flytekitplugins.wbmon.monitor.outcome_columns import (
+    float_values,
+    is_number,
+    is_text,
+    read_columns,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

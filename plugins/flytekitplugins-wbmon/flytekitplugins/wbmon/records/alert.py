@@ -24,7 +24,8 @@ class AlertRule:
 
     Attributes:
         metric: `<report>.<name>[.<feature>]`: `drift.drifted`, `drift.share_drifted`,
-            `drift.effect_size.amount`, `performance.accuracy`, `scoring.rows_per_s`, `slo.p99`.
+            `drift.effect_size.amount`, `performance.accuracy`, `performance.recall.fraud` (of one
+            class), `scoring.rows_per_s`, `scoring.latency_ms.p99`, `slo.p99` (1 if it failed).
         below: Breached when the value is smaller.
         above: Breached when the value is larger; a gate such as `drift.drifted` is 0 or 1.
         drop: Breached when the metric is worse than its baseline by more than this share (0.05
@@ -61,7 +62,7 @@ class AlertRule:
                 f"metric must read <report>.<name>[.<feature>] with a report of "
                 f"{', '.join(_REPORTS)}; got {self.metric!r}"
             )
-        if self.drop is not None and not 0 < self.drop:
+        if self.drop is not None and not self.drop > 0:
             raise ConfigError(f"drop must be a positive share of the baseline, got {self.drop}")
         if self.for_windows < 1:
             raise ConfigError(f"for_windows must be at least 1, got {self.for_windows}")
@@ -97,6 +98,7 @@ class Alert:
         threshold: What it was held against, in the metric's unit.
         n_windows: Consecutive breaches, this window included.
         since: When the run of breaches began; None without one.
+        changed: Whether somebody is to be told: the alert just fired, or is just resolved.
         reason: One sentence for the person on call.
     """
 
@@ -107,23 +109,41 @@ class Alert:
     threshold: float = math.nan
     n_windows: int = 0
     since: datetime | None = None
+    changed: bool = False
     reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleState:
-    """What a rule remembers from window to window."""
+    """What a rule remembers from window to window.
+
+    Attributes:
+        phase: What it said last.
+        n_windows: Consecutive breaches; windows without data neither count nor interrupt.
+        since: When the run of breaches began.
+        is_open: Whether an alert fired and is not resolved yet.
+    """
 
     phase: Phase
     n_windows: int = 0
     since: datetime | None = None
+    is_open: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertState:
-    """What all rules of a monitor remember, by the rule's title."""
+    """What all rules of a monitor remember.
+
+    Attributes:
+        rules: By the rule's title.
+        at: The time of the last window that was judged.
+        before: What the rules remembered before that window, so that judging it again (a retry,
+            labels that came late) does not count it twice.
+    """
 
     rules: Mapping[str, RuleState] = field(default_factory=dict)
+    at: datetime | None = None
+    before: Mapping[str, RuleState] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +159,11 @@ class Decision:
     def fired(self) -> bool:
         """Whether any alert is firing."""
         return any(alert.phase == "firing" for alert in self.alerts)
+
+    @property
+    def news(self) -> tuple[Alert, ...]:
+        """The alerts that somebody is to be told of: just fired or just resolved."""
+        return tuple(alert for alert in self.alerts if alert.changed)
 
     @property
     def severity(self) -> Severity | Literal["none"]:

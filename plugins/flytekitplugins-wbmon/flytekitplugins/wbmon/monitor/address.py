@@ -1,0 +1,198 @@
+"""What a rule's metric address points at: every number of every report, by name."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.records.drift import DriftReport, FeatureDrift
+from flytekitplugins.wbmon.records.performance import Metric, MetricVerdict, PerformanceReport
+from flytekitplugins.wbmon.records.scoring import ScoringReport, SLOResult
+
+Report: TypeAlias = DriftReport | PerformanceReport | ScoringReport
+
+_OF_FEATURE = (
+    "effect_size",
+    "effect_low",
+    "statistic",
+    "p_value",
+    "q_value",
+    "missing_reference",
+    "missing_current",
+)
+_SHOWN = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """One number of a report, with what a rule needs to judge it.
+
+    Attributes:
+        name: The address without the report's name.
+        value: The number; 0 or 1 for a gate, `nan` where undefined.
+        low: Lower end of its interval; `nan` without one.
+        high: Upper end of its interval.
+        baseline: Of a metric; `nan` without one.
+        higher_is_better: The direction of a metric.
+        verdict: Of a metric against its baseline.
+        is_gate: Whether the number is a yes (1) or no (0).
+        reason: Why the value is undefined; for a gate, what it says.
+    """
+
+    name: str
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+    baseline: float = math.nan
+    higher_is_better: bool = True
+    verdict: MetricVerdict | None = None
+    is_gate: bool = False
+    reason: str = ""
+
+
+def observations(reports: Iterable[Report | None]) -> dict[str, dict[str, Observation]]:
+    """Every number of the reports, by report (`drift`, `performance`, `scoring`, `slo`) and name.
+
+    Raises:
+        ConfigError: If two reports are of one kind, or one is no report.
+    """
+    found: dict[str, dict[str, Observation]] = {}
+    for report in reports:
+        if report is None:
+            continue
+        parts = _parts(report)
+        twice = found.keys() & parts.keys()
+        if twice:
+            raise ConfigError(
+                f"reports must hold one of a kind, got two for {', '.join(sorted(twice))}; "
+                "evaluate each window and model on its own"
+            )
+        found |= parts
+    return found
+
+
+def resolve(address: str, found: Mapping[str, Mapping[str, Observation]]) -> Observation | None:
+    """The number at an address; None if its report is not there.
+
+    Raises:
+        ConfigError: If the report is there and has no such number.
+    """
+    report, _, name = address.partition(".")
+    if report not in found:
+        return None
+    known = found[report]
+    if name in known:
+        return known[name]
+    whole = known.get(name.partition(".")[0])
+    if report == "performance" and whole is not None and math.isnan(whole.value):
+        return Observation(name=name, value=math.nan, reason=whole.reason)
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {report}.{close[0]}?" if close else f"it has {_some(known)}"
+    raise ConfigError(f"metric {address!r} is not in the {report} report; {hint}")
+
+
+def _some(known: Mapping[str, Observation]) -> str:
+    names = list(known)
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "") or "no metrics"
+
+
+def _parts(report: Report) -> dict[str, dict[str, Observation]]:
+    if isinstance(report, DriftReport):
+        return {"drift": _by_name(_of_drift(report))}
+    if isinstance(report, PerformanceReport):
+        return {"performance": _by_name(_of_performance(report))}
+    if isinstance(report, ScoringReport):
+        return {
+            "scoring": _by_name(_of_scoring(report)),
+            "slo": _by_name(item for result in report.slos for item in _of_slo(result)),
+        }
+    raise ConfigError(
+        "reports must be DriftReport, PerformanceReport or ScoringReport; "
+        f"got {type(report).__name__}"
+    )
+
+
+def _by_name(items: Iterable[Observation]) -> dict[str, Observation]:
+    return {item.name: item for item in items}
+
+
+def _gate(name: str, value: bool | None, reason: str) -> Observation:
+    number = math.nan if value is None else float(value)
+    return Observation(name=name, value=number, is_gate=True, reason=reason)
+
+
+def _of_drift(report: DriftReport) -> Iterable[Observation]:
+    known = report.verdict != "insufficient"
+    yield _gate("drifted", report.drifted if known else None, report.reason)
+    for name in ("share_drifted", "n_drifted"):
+        value = float(getattr(report, name)) if known else math.nan
+        yield Observation(name=name, value=value, reason=report.reason)
+    for name in ("n_reference", "n_current"):
+        yield Observation(name=name, value=float(getattr(report, name)))
+    for feature in report.features.values():
+        yield from _of_feature(feature)
+
+
+def _of_feature(feature: FeatureDrift) -> Iterable[Observation]:
+    why = feature.reason or f"status {feature.status}"
+    known = feature.status != "insufficient"
+    yield _gate(f"drifted.{feature.name}", feature.drifted if known else None, why)
+    numbers = {name: getattr(feature, name) for name in _OF_FEATURE} | feature.distances
+    for name, value in numbers.items():
+        yield Observation(name=f"{name}.{feature.name}", value=value, reason=why)
+
+
+def _of_performance(report: PerformanceReport) -> Iterable[Observation]:
+    known = report.status == "ok"
+    for metric in report.metrics.values():
+        yield _of_metric(metric, report)
+    compared = known and any(item.verdict != "unknown" for item in report.metrics.values())
+    why = report.reason if compared or not known else "no metric has a baseline"
+    yield _gate("worse", report.worse if compared else None, why)
+    for name in ("coverage", "n_rows", "n_labelled", "n_missing_prediction"):
+        yield Observation(name=name, value=float(getattr(report, name)))
+    for label, values in report.per_class.items():
+        for name, value in values.items():
+            yield Observation(
+                name=f"{name}.{label}",
+                value=value if known else math.nan,
+                reason=report.reason,
+            )
+
+
+def _of_metric(metric: Metric, report: PerformanceReport) -> Observation:
+    known = report.status == "ok"
+    return Observation(
+        name=metric.name,
+        value=metric.value if known else math.nan,
+        low=metric.low,
+        high=metric.high,
+        baseline=metric.baseline,
+        higher_is_better=metric.higher_is_better,
+        verdict=metric.verdict,
+        reason=metric.reason if known else report.reason,
+    )
+
+
+def _of_scoring(report: ScoringReport) -> Iterable[Observation]:
+    for name in ("n_rows", "n_batches", "duration_s", "predict_s", "rows_per_s"):
+        yield Observation(
+            name=name, value=float(getattr(report, name)), reason="nothing was scored"
+        )
+    for name, value in report.latency_ms.items():
+        yield Observation(name=f"latency_ms.{name}", value=value, reason="nothing was scored")
+
+
+def _of_slo(result: SLOResult) -> Iterable[Observation]:
+    slo = result.slo
+    failed = None if result.verdict == "no_data" else result.verdict == "fail"
+    what = f"{slo.metric} p{slo.percentile:g} was {result.observed:.4g}, allowed {slo.value:g}"
+    yield _gate(slo.name, failed, what if failed is not None else "nothing was scored")
+    yield Observation(
+        name=f"{slo.name}.observed", value=result.observed, reason="nothing was scored"
+    )
