@@ -1,0 +1,280 @@
+"""The loopback W&B server, against the real wandb client."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
+
+import pytest
+
+import wandb
+from support.environment import BIN, clean_environment
+from support.wandb_server import ALERT, FILE_STREAM, KEY, STORAGE, Fault, WandbServer
+
+QUICK = {
+    "silent": True,
+    "console": "off",
+    "x_disable_stats": True,
+    "x_disable_meta": True,
+    "disable_git": True,
+    "disable_code": True,
+    "init_timeout": 20,
+    "finish_timeout": 20,
+    "x_file_stream_transmit_interval": 1,
+    "x_file_stream_retry_wait_min_seconds": 0.1,
+    "x_file_stream_retry_wait_max_seconds": 0.5,
+    "x_transaction_log_flush_interval": 1,
+}
+
+
+@pytest.fixture
+def server() -> Iterator[WandbServer]:
+    with WandbServer() as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+
+
+def start_run(server: WandbServer, folder: Path, **options: Any) -> wandb.Run:
+    settings = wandb.Settings(base_url=server.url, api_key=KEY, **QUICK)
+    return wandb.init(project="p", dir=folder, reinit="create_new", settings=settings, **options)
+
+
+def log_everything(run: wandb.Run, folder: Path) -> None:
+    for window in range(5):
+        run.log({"window": window, "loss": 1 / (1 + window)})
+    run.log({"table": wandb.Table(columns=["a"], data=[[1], [2]])})
+    report = folder / "report.html"
+    report.write_text("<b>drift</b>")
+    artifact = wandb.Artifact("reports", "report", metadata={"rows": 2})
+    artifact.add_file(str(report))
+    run.log_artifact(artifact, aliases=["nightly"])
+    run.alert("Drift", "psi 0.4", level="WARN", wait_duration=5)
+
+
+def check_everything(server: WandbServer, run_id: str) -> None:
+    served = server.run("p", run_id)
+    assert served.column("loss") == [1 / (1 + window) for window in range(5)]
+    assert served.config == {"lr": 0.1}
+    assert served.summary["loss"] == 0.2
+    assert (served.group, served.job_type, served.tags) == ("g", "j", ["a"])
+    assert (served.state, served.exit_code, served.n_finished) == ("failed", 1, 1)
+    (report,) = [artifact for artifact in server.artifacts if artifact.name == "reports"]
+    assert report.committed
+    assert report.files["report.html"] == b"<b>drift</b>"
+    assert list(report.manifest["contents"]) == ["report.html"]
+    assert all(artifact.committed for artifact in server.artifacts)
+    (alert,) = server.alerts
+    assert (alert.run, alert.title, alert.level, alert.wait_ms) == (run_id, "Drift", "WARN", 5000)
+    assert server.unknown == []
+
+
+def test_an_online_run_arrives_whole_and_can_be_read_with_the_api(
+    server: WandbServer, tmp_path: Path
+) -> None:
+    run = start_run(
+        server, tmp_path, id="r1", group="g", job_type="j", tags=["a"], config={"lr": 0.1}
+    )
+    log_everything(run, tmp_path)
+    run.finish(exit_code=1)
+
+    check_everything(server, "r1")
+    assert {request.api_key for request in server.requests if request.api_key} == {KEY}
+    api = wandb.Api(overrides={"base_url": server.url}, api_key=KEY)
+    read = api.run("ops/p/r1")
+    assert (read.state, read.group, read.lastHistoryStep) == ("failed", "g", 5)
+    assert [row["loss"] for row in read.scan_history(keys=["loss"])] == [
+        1 / (1 + window) for window in range(5)
+    ]
+    assert [run.id for run in api.runs("ops/p")] == ["r1"]
+    logged = {artifact.name: artifact for artifact in read.logged_artifacts()}
+    assert logged["reports:v0"].state == "COMMITTED"
+    assert api.artifact("ops/p/reports:nightly").metadata == {"rows": 2}
+    assert [file.name for file in read.files()] != []
+    read.tags.append("best")
+    read.update()
+    assert server.run("p", "r1").tags == ["a", "best"]
+    assert server.unknown == []
+
+
+@pytest.mark.parametrize("command", [["sync"], ["beta", "sync", "--live"]])
+def test_an_offline_run_is_synced_by_another_process(
+    server: WandbServer, tmp_path: Path, command: list[str]
+) -> None:
+    run = start_run(
+        server,
+        tmp_path,
+        id="r1",
+        group="g",
+        job_type="j",
+        tags=["a"],
+        config={"lr": 0.1},
+        mode="offline",
+    )
+    log_everything(run, tmp_path)
+    folder = Path(run.sync_dir)
+    run.finish(exit_code=1)
+    assert server.requests == []
+
+    done = subprocess.run(
+        [sys.executable, str(BIN / "wandb"), *command, str(folder)],
+        env={
+            **clean_environment(home=tmp_path / "home"),
+            **server.env,
+            "WANDB_DATA_DIR": os.environ["WANDB_DATA_DIR"],
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    check_everything(server, "r1")
+
+
+def test_a_resumed_run_goes_on_where_it_ended(server: WandbServer, tmp_path: Path) -> None:
+    for first in (0, 3):
+        run = start_run(server, tmp_path, id="r1", resume="allow")
+        for value in range(first, first + 3):
+            run.log({"x": value})
+        run.finish()
+
+    assert server.run("p", "r1").column("x") == [0, 1, 2, 3, 4, 5]
+    assert server.run("p", "r1").column("_step") == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 409, 429, 500, 503])
+def test_a_status_is_given_to_matching_requests_only(server: WandbServer, status: int) -> None:
+    server.fault = Fault(status=status, on=f"POST .*{FILE_STREAM}")
+    with pytest.raises(HTTPError, match=str(status)):
+        post(server, "/files/ops/p/r1/file_stream", {})
+    assert post(server, "/graphql", {"query": "query Viewer { viewer { id } }"}) == 200
+
+
+def test_a_fault_lets_some_requests_through_and_hits_a_number_of_them(
+    server: WandbServer,
+) -> None:
+    server.fault = Fault(on=FILE_STREAM, after=1, times=2)
+    assert [stream_status(server) for _ in range(5)] == [200, 503, 503, 200, 200]
+
+
+def test_a_fault_ends_by_itself(server: WandbServer) -> None:
+    server.fault = Fault(lasting_s=0.2)
+    assert stream_status(server) == 503
+    time.sleep(0.3)
+    assert stream_status(server) == 200
+
+
+@pytest.mark.parametrize("kind", ["reset", "refuse"])
+def test_connections_break_and_come_back(server: WandbServer, kind: Any) -> None:
+    server.fault = Fault(kind)
+    with pytest.raises((URLError, ConnectionError)):
+        stream_status(server)
+    server.fault = None
+    assert stream_status(server) == 200
+
+
+def test_a_hanging_request_gets_no_answer_until_the_fault_ends(server: WandbServer) -> None:
+    server.fault = Fault("hang")
+    with pytest.raises(TimeoutError):
+        post(server, "/files/ops/p/r1/file_stream", {}, timeout=0.3)
+    server.fault = None
+    assert stream_status(server) == 200
+
+
+def test_storage_can_fail_alone(server: WandbServer) -> None:
+    server.fault = Fault(on=STORAGE)
+    assert stream_status(server) == 200
+    with pytest.raises(HTTPError, match="503"):
+        urlopen(Request(f"{server.url}/storage/run/p/r1/x", data=b"", method="PUT"))
+
+
+def test_a_server_that_dies_keeps_what_it_had_and_takes_the_rest_when_it_is_back(
+    server: WandbServer, tmp_path: Path
+) -> None:
+    run = start_run(server, tmp_path, id="r1")
+    run.log({"x": 0})
+    wait_for(lambda: server.run("p", "r1").column("x") == [0])
+    server.stop()
+    run.log({"x": 1})
+    server.start()
+    run.finish()
+
+    assert server.run("p", "r1").column("x") == [0, 1]
+    assert server.run("p", "r1").state == "finished"
+
+
+def test_a_wrong_key_is_refused(tmp_path: Path) -> None:
+    with WandbServer(keys=["another"]) as server, pytest.raises(wandb.errors.CommError):
+        start_run(server, tmp_path)
+    assert server.runs == []
+
+
+def test_it_runs_in_a_process_of_its_own_with_a_control_endpoint(tmp_path: Path) -> None:
+    env = clean_environment(home=tmp_path)
+    env["PYTHONPATH"] = str(Path(__file__).parents[2])
+    process = subprocess.Popen(
+        [sys.executable, "-m", "support.wandb_server", "--port", "0"],
+        env=env,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout
+        url = process.stdout.readline().split("WANDB_BASE_URL=")[1].split()[0]
+        control(url, "fault", {"status": 503, "on": ALERT})
+        with pytest.raises(HTTPError, match="503"):
+            alert(url)
+        control(url, "fault", None)
+        alert(url)
+        (seen,) = control(url, "state")["alerts"]
+        assert seen["title"] == "Drift"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def post(server: WandbServer, path: str, body: Any, timeout: float = 10) -> int:
+    request = Request(server.url + path, data=json.dumps(body).encode())
+    with urlopen(request, timeout=timeout) as answer:
+        return int(answer.status)
+
+
+def stream_status(server: WandbServer) -> int:
+    try:
+        return post(server, "/files/ops/p/r1/file_stream", {})
+    except HTTPError as error:
+        return error.code
+
+
+def control(url: str, what: str, body: Any = ...) -> Any:
+    data = None if body is ... else json.dumps(body).encode()
+    with urlopen(Request(f"{url}/control/{what}", data=data), timeout=10) as answer:
+        return json.load(answer)
+
+
+def alert(url: str) -> None:
+    variables = {"projectName": "p", "runName": "r", "title": "Drift", "text": "psi 0.4"}
+    query = f"mutation {ALERT}($title: String!) {{ ok }}"
+    data = json.dumps({"query": query, "variables": variables}).encode()
+    urlopen(Request(f"{url}/graphql", data=data), timeout=10).close()
+
+
+def wait_for(condition: Any) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.05)
