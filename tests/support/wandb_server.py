@@ -31,8 +31,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from support.wandb_backend import Backend, Json, ServedAlert, ServedArtifact, ServedRun
+from support.wandb_backend import Backend
 from support.wandb_faults import ALERT, ARTIFACT, FILE_STREAM, GRAPHQL, STORAGE, Fault
+from support.wandb_records import Json, ServedAlert, ServedArtifact, ServedRun
 
 __all__ = [
     "ALERT",
@@ -141,17 +142,17 @@ class WandbServer:
     @property
     def runs(self) -> list[ServedRun]:
         """Every run, oldest first."""
-        return self.backend.runs
+        return self.backend.memory.runs
 
     @property
     def alerts(self) -> list[ServedAlert]:
         """Every alert that was accepted, in order."""
-        return self.backend.alerts
+        return self.backend.memory.alerts
 
     @property
     def artifacts(self) -> list[ServedArtifact]:
         """Every version of every artifact, committed or not."""
-        return self.backend.artifacts
+        return self.backend.memory.artifacts
 
     @property
     def unknown(self) -> list[str]:
@@ -164,7 +165,7 @@ class WandbServer:
         Raises:
             AssertionError: If it never arrived.
         """
-        run = self.backend.find(project, run_id)
+        run = self.backend.memory.find(project, run_id)
         assert run, f"no run {project}/{run_id} arrived; there are {[r.id for r in self.runs]}"
         return run
 
