@@ -5,6 +5,7 @@
     │   └── MissingExtraError (ImportError)   an optional dependency is not installed
     ├── DataError (ValueError)           data that break the contract of a function
     │   └── InsufficientDataError        too few rows for any answer
+    ├── ScoringError (RuntimeError)      the user's predict function raised
     └── PublishError (RuntimeError)      a report could not be delivered
 
 Constructors take the finished message only, so every error pickles and survives a pod border.
@@ -40,6 +41,10 @@ class DataError(WbmonError, ValueError):
 
 class InsufficientDataError(DataError):
     """Too few rows for any answer."""
+
+
+class ScoringError(WbmonError, RuntimeError):
+    """The user's predict function raised; the cause is its exception."""
 
 
 class PublishError(WbmonError, RuntimeError):

@@ -185,7 +185,10 @@ def _confusion(outcomes: Outcomes) -> classification.Confusion:
 
 
 def _measure_values(outcomes: Outcomes) -> Measured:
-    columns = outcomes.labels, outcomes.predictions, outcomes.weight
+    labels, predictions = (
+        values.astype(np.float64, copy=False) for values in (outcomes.labels, outcomes.predictions)
+    )
+    columns = labels, predictions, outcomes.weight
     if not len(outcomes.rows):
         return {name: undefined("no row could be measured") for name in _OF_VALUES}
     return {

@@ -54,11 +54,9 @@ def confusion_matrix(labels: Codes, predictions: Codes, k: int, weight: Floats) 
         weight: Row weights, `>= 0`; shape `(n,)`.
     """
     cell = labels * k + predictions
-    sums, squares = (
-        np.bincount(cell, weights=values, minlength=k * k).reshape(k, k)
-        for values in (weight, weight * weight)
-    )
-    return Confusion(sums, squares)
+    sums = np.bincount(cell, weights=weight, minlength=k * k)
+    squares = np.bincount(cell, weights=weight * weight, minlength=k * k)
+    return Confusion(*(cells.astype(np.float64).reshape(k, k) for cells in (sums, squares)))
 
 
 def accuracy(confusion: Confusion) -> Estimate:
@@ -258,7 +256,8 @@ def _auc_interval(value: float, error: float, n_positive: float, n_negative: flo
     if spread > 0 and error > 0:
         half = Z95 * error / spread
         logit = math.log(value / (1 - value))
-        return Estimate(value, *(1 / (1 + math.exp(-(logit + side))) for side in (-half, half)))
+        low, high = (1 / (1 + math.exp(-(logit + side))) for side in (-half, half))
+        return Estimate(value, low, high)
     if math.isnan(error):
         return Estimate(value)
     return Estimate(value, *_hanley_mcneil_ends(value, n_positive, n_negative))

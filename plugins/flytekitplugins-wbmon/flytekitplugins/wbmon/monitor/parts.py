@@ -1,0 +1,131 @@
+"""Parquet files that appear whole or not at all."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from flytekitplugins.wbmon.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class PartWriter:
+    """Writes tables one after the other into a folder of parts, or into one file.
+
+    A part is written under a name that readers skip (`_incomplete-…`) and renamed when it is whole,
+    so a run that breaks leaves whole parts only. Memory does not grow with the rows written.
+
+    Args:
+        sink: Folder, or a file if it ends in `.parquet`; path or fsspec URI. Must not exist, or be
+            an empty folder.
+        part_rows: Rows after which a folder's next part is begun.
+
+    Raises:
+        ConfigError: If the sink already holds data.
+    """
+
+    def __init__(self, sink: str, *, part_rows: int) -> None:
+        from fsspec.core import url_to_fs
+
+        self._files, path = url_to_fs(str(sink))
+        self._is_file = path.endswith(".parquet")
+        self._folder = path.rpartition("/")[0] if self._is_file else path.rstrip("/")
+        self._name = path.rpartition("/")[2] if self._is_file else ""
+        self._part_rows = part_rows
+        self._schema: pa.Schema | None = None
+        self._writer: pq.ParquetWriter | None = None
+        self._handle: Any = None
+        self._n_parts = 0
+        self._rows_in_part = 0
+        self._require_empty(str(sink), path)
+
+    def __enter__(self) -> Self:
+        self._files.makedirs(self._folder or ".", exist_ok=True)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._writer is not None:
+            self._end_part(keep=error is None)
+
+    def write(self, table: pa.Table) -> None:
+        """Append a table; the first one fixes names and types.
+
+        Raises:
+            DataError: If a later table has other columns, or values that do not fit the type.
+        """
+        if self._schema is None:
+            self._schema = _typed(table.schema)
+        if self._writer is None:
+            self._begin_part()
+        self._writer.write_table(_conform(table, self._schema), row_group_size=table.num_rows or 1)  # type: ignore[union-attr]
+        self._rows_in_part += table.num_rows
+        if not self._is_file and self._rows_in_part >= self._part_rows:
+            self._end_part(keep=True)
+
+    def _require_empty(self, sink: str, path: str) -> None:
+        if self._is_file:
+            taken = self._files.exists(path)
+        else:
+            taken = self._files.exists(path) and bool(self._files.find(path))
+        if taken:
+            raise ConfigError(
+                f"the sink must not hold data yet, {sink} does; choose another or remove it first"
+            )
+
+    def _paths(self) -> tuple[str, str]:
+        name = self._name or f"part-{self._n_parts:05d}.parquet"
+        folder = f"{self._folder}/" if self._folder else ""
+        return f"{folder}_incomplete-{name}", f"{folder}{name}"
+
+    def _begin_part(self) -> None:
+        self._handle = self._files.open(self._paths()[0], "wb")
+        self._writer = pq.ParquetWriter(self._handle, self._schema, compression="zstd")
+        self._rows_in_part = 0
+
+    def _end_part(self, *, keep: bool) -> None:
+        unfinished, whole = self._paths()
+        writer, self._writer = self._writer, None
+        try:
+            writer.close()  # type: ignore[union-attr]
+            self._handle.close()
+        finally:
+            if not keep:
+                self._files.rm(unfinished)
+        if keep:
+            self._files.mv(unfinished, whole)
+            self._n_parts += 1
+
+
+def _typed(schema: pa.Schema) -> pa.Schema:
+    """A first batch whose column is all missing says nothing of its type: numbers are likely."""
+    return pa.schema(
+        [
+            field.with_type(pa.float64()) if pa.types.is_null(field.type) else field
+            for field in schema
+        ]
+    )
+
+
+def _conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    if sorted(table.column_names) != sorted(schema.names):
+        raise DataError(
+            f"it must return the same columns for every batch; the first had "
+            f"{', '.join(schema.names)}, this one has {', '.join(table.column_names)}"
+        )
+    try:
+        return table.select(schema.names).cast(schema)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
+        raise DataError(
+            f"it must return the same types for every batch, {error}; the first had "
+            f"{', '.join(f'{field.name}: {field.type}' for field in schema)}"
+        ) from error
