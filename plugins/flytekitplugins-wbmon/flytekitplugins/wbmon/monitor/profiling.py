@@ -1,0 +1,311 @@
+"""Windows of data to profiles, and profiles of parts to the profile of the whole."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from hashlib import blake2b
+from typing import TypeVar
+
+import numpy as np
+import pyarrow as pa
+
+from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.monitor.arrow import dense_numbers, kind_of
+from flytekitplugins.wbmon.monitor.counting import (
+    MAX_CATEGORIES,
+    Weights,
+    can_count,
+    count_column,
+    learn_feature,
+)
+from flytekitplugins.wbmon.monitor.merging import merge_features
+from flytekitplugins.wbmon.monitor.reading import (
+    Data,
+    Part,
+    Source,
+    StreamSource,
+    open_source,
+)
+from flytekitplugins.wbmon.records.profile import (
+    UNSEEN_LIMIT,
+    FeatureProfile,
+    Profile,
+    WeightSums,
+)
+
+_BLOCK = 8
+_JOB = TypeVar("_JOB")
+_DONE = TypeVar("_DONE")
+
+
+def profile_data(
+    data: Data,
+    *,
+    like: Profile | None = None,
+    columns: Sequence[str] | None = None,
+    weight: str | None = None,
+) -> Profile:
+    """Count a window of data into a profile, in one pass and in memory that rows do not grow.
+
+    Args:
+        data: A path or fsspec URL of a Parquet file or folder, a pandas or polars DataFrame, or a
+            pyarrow Table, RecordBatch, RecordBatchReader or Dataset.
+        like: The reference; its layout is counted into, which makes the two comparable. Without it
+            the layout is learned from the data themselves.
+        columns: The columns to profile; None means those of `like` and any the data have beside
+            them, or all columns of the data.
+        weight: The column that holds the weight of a row, `>= 0`; by default that of `like`.
+
+    Returns:
+        The profile. Columns that `like` has and the data lack, or have in another type, say so in
+        their `status`; a window without rows has a profile too.
+
+    Raises:
+        DataError: If the data cannot be read, names repeat, a requested column does not exist, or
+            weights are missing, negative or not finite.
+    """
+    source = open_source(data)
+    names = source.schema.names
+    weight = weight if weight is not None else (like.weight if like else "")
+    if weight and weight not in names:
+        raise DataError(_unknown("weight", [weight], names))
+    wanted = _wanted(names, like, columns, weight)
+    layouts = _learn(source, wanted) if like is None else _adopt(source, wanted, like)
+    counted, n_rows = _count(source, layouts, weight)
+    if like is None:
+        counted = {name: promote(feature) for name, feature in counted.items()}
+    return Profile(
+        n_rows=n_rows,
+        features=counted,
+        layout=like.layout if like is not None else layout_id(counted.values()),
+        weight=weight,
+    )
+
+
+def merge_profiles(profiles: Iterable[Profile]) -> Profile:
+    """The profile of all rows of several profiles together; counts add up exactly.
+
+    Args:
+        profiles: At least one; all counted into the same layout: made `like` one reference.
+
+    Raises:
+        DataError: If there are none, their layouts differ, or only some are weighted.
+    """
+    parts = list(profiles)
+    if not parts:
+        raise DataError("there must be at least one profile to merge, got none")
+    first = parts[0]
+    for part in parts[1:]:
+        if part.layout != first.layout:
+            raise DataError(
+                "profiles must share a layout to be merged; profile every part with "
+                "profile_data(part, like=reference), the same reference for all"
+            )
+        if part.weight != first.weight:
+            raise DataError(
+                "profiles must be weighted by the same column to be merged, got "
+                f"{first.weight!r} and {part.weight!r}"
+            )
+    names = list(dict.fromkeys(name for part in parts for name in part.features))
+    merged = {name: merge_features([_part(part, name) for part in parts]) for name in names}
+    n_rows = sum(part.n_rows for part in parts)
+    return Profile(n_rows=n_rows, features=merged, layout=first.layout, weight=first.weight)
+
+
+def layout_id(features: Iterable[FeatureProfile]) -> str:
+    """A digest of all that decides where a row is counted."""
+    digest = blake2b(digest_size=16)
+    for feature in features:
+        digest.update(repr((feature.name, feature.kind, feature.categories)).encode())
+        if feature.edges is not None:
+            digest.update(np.ascontiguousarray(feature.edges).tobytes())
+    return digest.hexdigest()
+
+
+def in_threads(work: Callable[[_JOB], _DONE], jobs: Sequence[_JOB]) -> list[_DONE]:
+    """Results in the order of the jobs; sorting and decoding let go of Python's lock."""
+    workers = min(len(os.sched_getaffinity(0)), len(jobs))
+    if workers <= 1:
+        return [work(job) for job in jobs]
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(work, jobs))
+
+
+def _wanted(
+    names: Sequence[str], like: Profile | None, columns: Sequence[str] | None, weight: str
+) -> list[str]:
+    known = [*names, *(like.features if like else ())]
+    if columns is not None:
+        unknown = [name for name in columns if name not in known]
+        if unknown:
+            raise DataError(_unknown("columns", unknown, names))
+        return list(dict.fromkeys(columns))
+    of_layout = list(like.features) if like else []
+    return list(dict.fromkeys(name for name in [*of_layout, *names] if name != weight))
+
+
+def _unknown(what: str, unknown: Sequence[str], names: Sequence[str]) -> str:
+    close = difflib.get_close_matches(unknown[0], names, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    listed = ", ".join(map(repr, names[:20])) + (", …" if len(names) > 20 else "")  # noqa: PLR2004
+    return (
+        f"{what} must name columns of the data, but {', '.join(map(repr, unknown))} "
+        f"{'is' if len(unknown) == 1 else 'are'} not among {listed or 'no columns at all'}{hint}"
+    )
+
+
+def _learn(source: Source, names: Sequence[str]) -> dict[str, FeatureProfile]:
+    def block(columns: Sequence[str]) -> list[FeatureProfile]:
+        sample = source.sample(columns)
+        return [
+            learn_feature(name, sample.column(name).chunks, source.schema.field(name).type)
+            for name in columns
+        ]
+
+    learned = in_threads(block, _blocks(names))
+    return {feature.name: feature for features in learned for feature in features}
+
+
+def _adopt(source: Source, names: Sequence[str], like: Profile) -> dict[str, FeatureProfile]:
+    return {name: adopt_layout(source.schema, name, like.features.get(name)) for name in names}
+
+
+def adopt_layout(
+    schema: pa.Schema, name: str, of_reference: FeatureProfile | None
+) -> FeatureProfile:
+    """The layout to count into, and by its status whether the column still fits it."""
+    if name not in schema.names:
+        return replace(empty_like(of_reference), dtype="", status="missing_column")  # type: ignore[arg-type]
+    dtype = schema.field(name).type
+    if of_reference is None:
+        return FeatureProfile(name=name, kind=kind_of(dtype), dtype=str(dtype), status="new_column")
+    status = "ok" if can_count(of_reference, dtype) else "type_changed"
+    return replace(empty_like(of_reference), dtype=str(dtype), status=status)  # type: ignore[arg-type]
+
+
+def empty_like(feature: FeatureProfile) -> FeatureProfile:
+    """The same layout without rows."""
+    return FeatureProfile(
+        name=feature.name,
+        kind=feature.kind,
+        dtype=feature.dtype,
+        edges=feature.edges,
+        categories=feature.categories,
+        counts=None if feature.counts is None else np.zeros(len(feature.counts), dtype=np.int64),
+    )
+
+
+def _count(
+    source: Source, layouts: dict[str, FeatureProfile], weight: str
+) -> tuple[dict[str, FeatureProfile], int]:
+    names = list(layouts)
+    one_pass = isinstance(source, StreamSource)
+    blocks = [names] if one_pass else _blocks(names)
+    jobs = [(part, block) for part in source.parts() for block in blocks]
+
+    def count(job: tuple[Part, Sequence[str]]) -> list[FeatureProfile]:
+        part, block = job
+        return _count_part(part, [layouts[name] for name in block], weight)
+
+    results = in_threads(count, jobs)
+    by_name: dict[str, list[FeatureProfile]] = {name: [] for name in names}
+    for features in results:
+        for feature in features:
+            by_name[feature.name].append(feature)
+    counted = {name: settle(merge_features(parts)) for name, parts in by_name.items()}
+    n_rows = next((feature.n_rows for feature in counted.values()), source.n_rows or 0)
+    return counted, n_rows
+
+
+def _count_part(part: Part, layouts: Sequence[FeatureProfile], weight: str) -> list[FeatureProfile]:
+    counted = list(layouts)
+    columns = [layout.name for layout in layouts] + ([weight] if weight else [])
+    for batch in part(list(dict.fromkeys(columns))):
+        weights = _weights(batch, weight) if weight else None
+        present = set(batch.schema.names)
+        for i, layout in enumerate(layouts):
+            absent = layout.name not in present
+            array = pa.nulls(batch.num_rows) if absent else batch.column(layout.name)
+            counted[i] = merge_features([counted[i], count_batch(layout, array, weights)])
+    return counted
+
+
+def count_batch(
+    layout: FeatureProfile, array: pa.Array, weights: Weights | None = None
+) -> FeatureProfile:
+    """One batch of a column, counted if the column still fits its layout."""
+    if layout.status == "ok":
+        return count_column(layout, array, weights)
+    plain = replace(layout, counts=None, kind="other")
+    return replace(count_column(plain, array, weights), kind=layout.kind)
+
+
+def _weights(batch: pa.RecordBatch, name: str) -> Weights:
+    array = batch.column(name)
+    if kind_of(array.type) not in ("float", "integer") or array.null_count:
+        raise DataError(
+            f"weight column {name!r} must hold a number in every row, got {array.type} with "
+            f"{array.null_count} missing; fill or drop those rows"
+        )
+    weights = np.asarray(dense_numbers(array), dtype=np.float64)
+    if not (np.isfinite(weights).all() and (weights >= 0).all()):
+        raise DataError(f"weight column {name!r} must hold finite numbers >= 0; got others")
+    return weights
+
+
+def settle(feature: FeatureProfile) -> FeatureProfile:
+    """A column of another type that holds no value at all is merely missing."""
+    if feature.status != "type_changed" or feature.n_values:
+        return feature
+    zeros = np.zeros(_n_cells(feature), dtype=np.int64)
+    return replace(feature, status="ok", counts=zeros if _n_cells(feature) else None)
+
+
+def _n_cells(feature: FeatureProfile) -> int:
+    if feature.edges is not None:
+        return 2 * len(feature.edges) + 1
+    return len(feature.categories) + 1 if feature.kind in ("categorical", "boolean") else 0
+
+
+def promote(feature: FeatureProfile) -> FeatureProfile:
+    """All categories in the table, if those that the sample had missed are known and few."""
+    missed = feature.unseen
+    if not missed or len(missed) >= UNSEEN_LIMIT:
+        return feature
+    if len(feature.categories) + len(missed) > MAX_CATEGORIES:
+        return feature
+    rare = tuple(sorted(missed, key=lambda name: (-missed[name], name)))
+    counts = feature.counts
+    added = np.array([*(missed[name] for name in rare), 0], dtype=counts.dtype)  # type: ignore[union-attr]
+    return replace(
+        feature,
+        categories=feature.categories + rare,
+        counts=np.concatenate((counts[:-1], added)),  # type: ignore[index]
+        unseen={},
+    )
+
+
+def _part(profile: Profile, name: str) -> FeatureProfile:
+    """The column in this part; where the part was made without it, all its rows are missing."""
+    if name in profile.features:
+        return profile.features[name]
+    any_feature = next(iter(profile.features.values()), None)
+    weights = any_feature.weights if any_feature is not None else None
+    return FeatureProfile(
+        name=name,
+        kind="null",
+        status="missing_column",
+        n_rows=profile.n_rows,
+        n_missing=profile.n_rows,
+        weights=None
+        if weights is None
+        else WeightSums(rows=weights.rows, rows_squared=weights.rows_squared, missing=weights.rows),
+    )
+
+
+def _blocks(names: Sequence[str]) -> list[list[str]]:
+    return [list(names[i : i + _BLOCK]) for i in range(0, len(names), _BLOCK)]

@@ -1,0 +1,86 @@
+"""Tail probabilities of the test statistics, in plain Python.
+
+`scipy.special` has them all, but importing it costs every pod of every night a third of a second,
+as long as reading a million rows. These agree with it to 1e-12 (tests/reference).
+"""
+
+from __future__ import annotations
+
+import math
+
+_SERIES_BELOW = 1.18
+_MAX_TERMS = 100_000
+_TINY = 1e-300
+
+
+def kolmogorov_sf(x: float) -> float:
+    """Probability that the supremum of a Brownian bridge exceeds `x`; in [0, 1].
+
+    References:
+        Kolmogorov (1933); both series in Feller (1948), On the Kolmogorov-Smirnov limit theorems.
+    """
+    if math.isnan(x):
+        return math.nan
+    if x <= 0:
+        return 1.0
+    if x < _SERIES_BELOW:
+        base = math.exp(-(math.pi**2) / (8 * x * x))
+        total = sum(base ** (j * j) for j in (1, 3, 5, 7, 9))
+        return 1.0 - math.sqrt(2 * math.pi) / x * total
+    total = sum((1.0 if j % 2 else -1.0) * math.exp(-2.0 * j * j * x * x) for j in range(1, 12))
+    return min(1.0, max(0.0, 2 * total))
+
+
+def normal_sf(z: float) -> float:
+    """Probability that a standard normal exceeds `z`; in [0, 1]."""
+    return 0.5 * math.erfc(z / math.sqrt(2))
+
+
+def chi_squared_sf(x: float, *, degrees: float) -> float:
+    """Probability that a chi-squared variable exceeds `x`; in [0, 1].
+
+    Args:
+        x: The statistic.
+        degrees: Degrees of freedom, `> 0`.
+    """
+    if math.isnan(x):
+        return math.nan
+    if x <= 0:
+        return 1.0
+    if math.isinf(x):
+        return 0.0
+    return _upper_gamma(degrees / 2, x / 2)
+
+
+def _upper_gamma(shape: float, x: float) -> float:
+    """Regularised upper incomplete gamma function, by series or by continued fraction.
+
+    References:
+        Press et al. (2007), Numerical Recipes, section 6.2; Lentz (1976) for the fraction.
+    """
+    front = math.exp(-x + shape * math.log(x) - math.lgamma(shape))
+    if x < shape + 1:
+        total = term = 1 / shape
+        for k in range(1, _MAX_TERMS):
+            term *= x / (shape + k)
+            total += term
+            if term < total * 1e-17:
+                break
+        return max(0.0, 1.0 - front * total)
+    b = x + 1 - shape
+    c = 1 / _TINY
+    d = 1 / b
+    fraction = d
+    for k in range(1, _MAX_TERMS):
+        a = -k * (k - shape)
+        b += 2
+        d = 1 / _away_from_zero(a * d + b)
+        c = _away_from_zero(b + a / c)
+        fraction *= d * c
+        if abs(d * c - 1) < 1e-16:  # noqa: PLR2004 - machine precision
+            break
+    return front * fraction
+
+
+def _away_from_zero(value: float) -> float:
+    return value if abs(value) > _TINY else _TINY

@@ -1,0 +1,214 @@
+"""How far apart two distributions are: quantities that explain, on counts or on sorted values."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from flytekitplugins.wbmon.errors import DataError
+
+_Floats = NDArray[np.float64]
+
+
+def population_stability_index(
+    reference_counts: ArrayLike, current_counts: ArrayLike, *, pseudocount: float = 0.5
+) -> float:
+    """Population stability index of `current_counts` against `reference_counts`.
+
+    The sum over bins of `(q - p) * log(q / p)`, `p` and `q` the bin proportions; in nats.
+
+    Args:
+        reference_counts: Observations per bin; shape `(k,)`, finite, `>= 0`.
+        current_counts: The same bins, same order; shape `(k,)`.
+        pseudocount: Added to every bin, so one stray row in a new bin cannot raise an alarm.
+
+    Returns:
+        Non-negative float; 0 for equal proportions. `nan` if either window is empty.
+
+    Raises:
+        DataError: If the shapes differ or a count is negative or not finite.
+
+    References:
+        Yurdakul & Naranjo (2020), Statistical properties of the population stability index.
+    """
+    reference, current = _pair(reference_counts, current_counts)
+    if reference.sum() <= 0 or current.sum() <= 0:
+        return math.nan
+    p = (reference + pseudocount) / (reference.sum() + pseudocount * len(reference))
+    q = (current + pseudocount) / (current.sum() + pseudocount * len(current))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        terms = np.where(p == q, 0.0, (q - p) * np.log(q / p))
+    return float(terms.sum())
+
+
+def stability_index_bias(n_bins: int, n_reference: float, n_current: float) -> float:
+    """What the population stability index is on average when nothing drifted.
+
+    `(n_bins - 1) * (1 / n_reference + 1 / n_current)`, in nats.
+
+    References:
+        Yurdakul & Naranjo (2020), Statistical properties of the population stability index.
+    """
+    return (n_bins - 1) * (1 / n_reference + 1 / n_current)
+
+
+def jensen_shannon_distance(reference_counts: ArrayLike, current_counts: ArrayLike) -> float:
+    """Square root of the Jensen-Shannon divergence in bits; in [0, 1], symmetric.
+
+    Returns:
+        0 for equal proportions, 1 for no shared bin; `nan` if either window is empty.
+
+    Raises:
+        DataError: If the shapes differ or a count is negative or not finite.
+
+    References:
+        Endres & Schindelin (2003), A new metric for probability distributions.
+    """
+    p, q = _proportions(reference_counts, current_counts)
+    middle = (p + q) / 2
+    divergence = (_relative_entropy(p, middle) + _relative_entropy(q, middle)) / 2
+    return math.sqrt(max(divergence, 0.0)) if not math.isnan(divergence) else math.nan
+
+
+def hellinger_distance(reference_counts: ArrayLike, current_counts: ArrayLike) -> float:
+    """Hellinger distance `sqrt(sum (sqrt(p) - sqrt(q))^2 / 2)`; in [0, 1], symmetric.
+
+    Returns:
+        0 for equal proportions, 1 for no shared bin; `nan` if either window is empty.
+
+    Raises:
+        DataError: If the shapes differ or a count is negative or not finite.
+    """
+    p, q = _proportions(reference_counts, current_counts)
+    return math.sqrt(float(np.square(np.sqrt(p) - np.sqrt(q)).sum()) / 2)
+
+
+def total_variation(reference_counts: ArrayLike, current_counts: ArrayLike) -> float:
+    """Share of rows that must change their bin to turn one window into the other; in [0, 1].
+
+    `sum |p - q| / 2`; symmetric; `nan` if either window is empty.
+
+    Raises:
+        DataError: If the shapes differ or a count is negative or not finite.
+    """
+    p, q = _proportions(reference_counts, current_counts)
+    return float(np.abs(p - q).sum()) / 2
+
+
+def total_variation_bias(
+    reference_counts: ArrayLike, current_counts: ArrayLike, *, n: float, m: float
+) -> float:
+    """What total variation is on average when nothing drifted, from sampling alone.
+
+    `sqrt(2 / pi) / 2 * sum sqrt(s (1 - s) (1/n + 1/m))`, `s` the pooled proportions: half the mean
+    absolute value of each bin's normal noise.
+
+    Args:
+        reference_counts: Observations per bin; shape `(k,)`.
+        current_counts: The same bins; shape `(k,)`.
+        n: Rows of the reference, or its effective sample size.
+        m: Rows of the current window, likewise.
+
+    Returns:
+        Non-negative float; `nan` if either window is empty.
+    """
+    p, q = _proportions(reference_counts, current_counts)
+    pooled = (n * p + m * q) / (n + m)
+    noise = np.sqrt(np.maximum(pooled * (1 - pooled), 0.0) * (1 / n + 1 / m))
+    return float(noise.sum()) * math.sqrt(2 / math.pi) / 2
+
+
+def wasserstein_distance(reference: NDArray[Any], current: NDArray[Any]) -> float:
+    """Mean distance that values must move to turn one window into the other, in their own unit.
+
+    The integral of `|F - G|`, by coupling equal quantiles.
+
+    Args:
+        reference: Sorted ascending, finite; shape `(n,)`.
+        current: Sorted ascending, finite; shape `(m,)`.
+
+    Returns:
+        Non-negative float; `nan` if either window is empty.
+    """
+    n, m = len(reference), len(current)
+    if n == 0 or m == 0:
+        return math.nan
+    if n == m:
+        moved = np.subtract(reference, current, dtype=np.float64)
+        return float(np.abs(moved, out=moved).mean())
+    # quantile levels as integers over n * m, so that no step is lost or doubled by rounding
+    steps = np.union1d(
+        np.arange(1, n + 1, dtype=np.int64) * m, np.arange(1, m + 1, dtype=np.int64) * n
+    )
+    left = np.concatenate(([0], steps[:-1]))
+    moved = np.subtract(reference[left // m], current[left // n], dtype=np.float64)
+    return float(np.einsum("i,i->", np.abs(moved, out=moved), (steps - left) / (n * m)))
+
+
+def grid_wasserstein(
+    edges: NDArray[Any],
+    reference: tuple[_Floats, _Floats],
+    current: tuple[_Floats, _Floats],
+    *,
+    trim: float = 0.001,
+) -> float:
+    """Wasserstein distance between the outer quantiles of the reference, from a grid.
+
+    The integral of `|F - G|` by trapezoids over the edges that hold the middle `1 - 2 * trim` of
+    the reference: a winsorised distance, because a grid knows nothing of its open ends.
+
+    Args:
+        edges: Strictly increasing; shape `(k,)`.
+        reference: Shares below and up to each edge, as of `cumulative_shares`.
+        current: The same of the current window.
+        trim: Share of the reference that is left out on either side.
+
+    Returns:
+        Non-negative float in the unit of the feature; 0 with fewer than two edges.
+    """
+    below = reference[0] - current[0]
+    up_to = reference[1] - current[1]
+    inside = (reference[1][:-1] > trim) & (reference[0][1:] < 1 - trim)
+    left, right = up_to[:-1], below[1:]
+    mean = np.where(
+        left * right >= 0,
+        (np.abs(left) + np.abs(right)) / 2,
+        # the two lines cross inside the cell: two triangles instead of one trapezoid
+        (left**2 + right**2) / (2 * np.maximum(np.abs(left) + np.abs(right), 1e-300)),
+    )
+    widths = np.diff(np.asarray(edges, dtype=np.float64))
+    return float(np.einsum("i,i->", mean[inside], widths[inside]))
+
+
+def _pair(reference_counts: ArrayLike, current_counts: ArrayLike) -> tuple[_Floats, _Floats]:
+    reference = np.asarray(reference_counts, dtype=np.float64)
+    current = np.asarray(current_counts, dtype=np.float64)
+    if reference.shape != current.shape or reference.ndim != 1:
+        raise DataError(
+            "both windows must be counted into the same bins, got shapes "
+            f"{reference.shape} and {current.shape}"
+        )
+    for counts in (reference, current):
+        if not np.isfinite(counts).all() or (counts < 0).any():
+            raise DataError("counts must be finite and not negative")
+    return reference, current
+
+
+def _proportions(reference_counts: ArrayLike, current_counts: ArrayLike) -> tuple[_Floats, _Floats]:
+    reference, current = _pair(reference_counts, current_counts)
+    empty = np.full(reference.shape, np.nan)
+    return (
+        reference / reference.sum() if reference.sum() > 0 else empty,
+        current / current.sum() if current.sum() > 0 else empty,
+    )
+
+
+def _relative_entropy(p: _Floats, q: _Floats) -> float:
+    """Kullback-Leibler divergence in bits, with `0 log 0 = 0`."""
+    if np.isnan(p).any() or np.isnan(q).any():
+        return math.nan
+    present = p > 0
+    return float((p[present] * np.log2(p[present] / q[present])).sum())
