@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import mkdtemp
@@ -30,13 +30,20 @@ class Package:
     launch_plans: dict[str, LaunchPlan] = field(default_factory=dict)
 
 
-def package(project: Path, modules: Sequence[str], *, archive: Path | None = None) -> Path:
+def package(
+    project: Path,
+    modules: Sequence[str],
+    *,
+    archive: Path | None = None,
+    env: Mapping[str, str] | None = None,
+) -> Path:
     """Compile the modules of a project in a fresh process, without a cluster or docker.
 
     Args:
         project: The folder the modules are imported from.
         modules: The modules (or packages) to compile.
         archive: Where to write; a new temporary file by default.
+        env: Added to the environment of the process.
 
     Returns:
         The archive's path, for `load_package`.
@@ -50,7 +57,7 @@ def package(project: Path, modules: Sequence[str], *, archive: Path | None = Non
     done = subprocess.run(
         [sys.executable, str(BIN / "pyflyte"), *names, "package", *options],
         cwd=project,
-        env=clean_environment(home=archive.parent),
+        env={**clean_environment(home=archive.parent), **(env or {})},
         capture_output=True,
         text=True,
         timeout=180,

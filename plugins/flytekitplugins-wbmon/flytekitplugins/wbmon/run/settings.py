@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.run.identity import check_template
+from flytekitplugins.wbmon.run.redaction import Redactor
 
 if TYPE_CHECKING:
     from flytekit import Secret
@@ -82,6 +83,11 @@ class RunSettings:
             )
         _check_secret(self.secret)
         _check_tags(self.init.get("tags"))
+        config = self.init.get("config")
+        if isinstance(config, Mapping):
+            # at once: settings are printed, pickled, and compiled into container arguments
+            clean = {**self.init, "config": Redactor().value(config)}
+            object.__setattr__(self, "init", clean)
 
     @property
     def mode(self) -> str:
