@@ -68,13 +68,17 @@ def _notes(identity: TaskIdentity, own: str | None) -> str | None:
     return os.linesep.join(part for part in (link, own) if part) or None
 
 
-def _directory(own: Any, inputs: Mapping[str, Any], identity: TaskIdentity) -> str | None:
+def _directory(own: Any, inputs: Mapping[str, Any], identity: TaskIdentity) -> str:
     if isinstance(own, str) and own in inputs:
         own = inputs[own]
     if hasattr(own, "download"):
         own = own.download()
     if own is not None:
         return str(own)
-    if not identity.is_local and not os.environ.get("WANDB_DIR"):
-        return tempfile.mkdtemp(prefix="wandb-")
-    return None if os.access(Path.cwd(), os.W_OK) else tempfile.mkdtemp(prefix="wandb-")
+    if os.environ.get("WANDB_DIR"):
+        return os.environ["WANDB_DIR"]
+    # named each time: wandb remembers the working directory of its first use in the process
+    here = str(Path.cwd())
+    if identity.is_local and os.access(here, os.W_OK):
+        return here
+    return tempfile.mkdtemp(prefix="wandb-")

@@ -100,8 +100,8 @@ def _flyte_secret(secret: Secret) -> str:
         raise _SecretNotFoundError(
             f"the task must be given the W&B key as secret group {secret.group!r}, key "
             f"{secret.key!r}; it was not found in the pod. Request it (put @wandb_init above "
-            f"@task, or add secret_requests=[Secret(group={secret.group!r}, key={secret.key!r})]) and "
-            "create it in the cluster (see secrets.example.yaml)"
+            f"@task, or add secret_requests=[Secret(group={secret.group!r}, key={secret.key!r})]) "
+            "and create it in the cluster (see secrets.example.yaml)"
         ) from None
 
 

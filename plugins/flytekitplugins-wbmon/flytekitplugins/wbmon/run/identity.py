@@ -159,7 +159,8 @@ def check_template(template: str) -> None:
     unknown = [name for name, _ in _PLACEHOLDER.findall(template) if name not in PLACEHOLDERS]
     if unknown:
         raise ConfigError(
-            f"id may use the placeholders {', '.join(PLACEHOLDERS)}; got {{{unknown[0]}}} in {template!r}"
+            f"id may use the placeholders {', '.join(PLACEHOLDERS)}; "
+            f"got {{{unknown[0]}}} in {template!r}"
         )
     fixed = _PLACEHOLDER.sub("", template)
     if not template.strip() or _NOT_ALLOWED.search(fixed):

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flytekitplugins.wbmon.run import client
@@ -24,11 +25,14 @@ from flytekitplugins.wbmon.run.ranks import current_rank
 from flytekitplugins.wbmon.run.redaction import Redactor
 from flytekitplugins.wbmon.run.settings import RunSettings
 from flytekitplugins.wbmon.run.termination import exit_on_sigterm
+from flytekitplugins.wbmon.run.transaction_log import wait_for_end
 
 if TYPE_CHECKING:
     import wandb
 
 logger = logging.getLogger(__name__)
+
+_END_TIMEOUT_S = 5.0
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -236,6 +240,8 @@ def _end(opened: _OpenRun) -> None:
     _LIVE.pop(opened.run.id, None)
     try:
         opened.run.finish(exit_code=opened.exit_code)
+        if not opened.run.disabled:
+            wait_for_end(Path(opened.run.settings.sync_file), _END_TIMEOUT_S)
         if opened.outer is not None and client.global_run() is None:
             client.make_global(opened.outer)
     except Exception as error:  # noqa: BLE001 - the task is done, its result stands

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import inspect
+import json
+
+import pytest
+from flytekit import Secret
+
+from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.run.settings import INIT_ARGUMENTS, RunSettings
+
+TARGET = {"project": "payments", "entity": "ops"}
+
+
+@pytest.fixture(autouse=True)
+def no_wandb_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("WANDB_PROJECT", "WANDB_ENTITY", "WANDB_MODE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_the_known_arguments_are_those_of_wandb() -> None:
+    import wandb
+
+    named_by_us = {"project", "entity", "id"}
+    assert set(inspect.signature(wandb.init).parameters) == INIT_ARGUMENTS | named_by_us
+
+
+@pytest.mark.parametrize("missing", ["project", "entity"])
+def test_project_and_entity_are_asked_for_at_decoration(missing: str) -> None:
+    given = {name: value for name, value in TARGET.items() if name != missing}
+    with pytest.raises(ValueError, match=f"{missing} must be set"):
+        RunSettings(**given)
+
+
+@pytest.mark.parametrize(
+    "given", [{"enabled": False}, {"init": {"mode": "offline"}}, {"init": {"mode": "disabled"}}]
+)
+def test_a_run_that_is_not_delivered_needs_neither(given: dict[str, object]) -> None:
+    assert RunSettings(**given).resolved_project is None
+
+
+def test_the_environment_may_name_project_and_entity(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_PROJECT", "p")
+    monkeypatch.setenv("WANDB_ENTITY", "e")
+    settings = RunSettings()
+    assert (settings.resolved_project, settings.resolved_entity) == ("p", "e")
+    assert RunSettings(**TARGET).resolved_project == "payments"
+
+
+@pytest.mark.parametrize(
+    ("environment", "argument", "expected"),
+    [
+        (None, None, "online"),
+        ("offline", None, "offline"),
+        ("dryrun", None, "offline"),
+        ("disabled", "online", "online"),
+        ("online", "disabled", "disabled"),
+    ],
+)
+def test_the_mode_argument_wins_over_the_environment(
+    monkeypatch: pytest.MonkeyPatch, environment: str | None, argument: str | None, expected: str
+) -> None:
+    if environment:
+        monkeypatch.setenv("WANDB_MODE", environment)
+    init = {"mode": argument} if argument else {}
+    assert RunSettings(**TARGET, init=init).mode == expected
+    assert RunSettings(enabled=False, init=init).mode == "disabled"
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [("tag", "tags"), ("grop", "group"), ("secrets", "secret"), ("jobtype", "job_type")],
+)
+def test_an_unknown_argument_is_refused_with_a_suggestion(name: str, near: str) -> None:
+    with pytest.raises(ConfigError, match=f"did you mean '{near}'"):
+        RunSettings(**TARGET, init={name: "x"})
+
+
+def test_an_argument_like_no_other_gets_the_whole_list() -> None:
+    with pytest.raises(ConfigError, match="it takes allow_val_change"):
+        RunSettings(**TARGET, init={"zzz": 1})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"project": "a/b"},
+        {"project": "p" * 129},
+        {"entity": 7},
+        {"delivery": "pigeon"},
+        {"rank_scope": "local"},
+        {"delivery_timeout_s": 0},
+        {"delivery_timeout_s": float("inf")},
+        {"delivery_timeout_s": float("nan")},
+        {"secret": "a-key-in-the-code"},
+        {"secret": 7},
+        {"id": "a/b"},
+        {"init": {"mode": "turbo"}},
+        {"init": {"tags": "nightly"}},
+        {"init": {"tags": ["t" * 65]}},
+        {"init": {"tags": [""]}},
+    ],
+)
+def test_an_argument_that_cannot_work_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        RunSettings(**{**TARGET, **wrong})
+    assert "a-key-in-the-code" not in str(caught.value)
+
+
+def test_settings_survive_the_way_to_a_pod_as_json() -> None:
+    secret = Secret(group="wandb", key="api_key", mount_requirement=Secret.MountType.FILE)
+    settings = RunSettings(
+        **TARGET,
+        secret=secret,
+        id="{task}-{date}",
+        rank_scope="worker",
+        offline_store="s3://bucket/offline",
+        init={"tags": ["nightly"], "config": {"depth": 3}},
+    )
+    again = RunSettings.from_config(json.loads(json.dumps(settings.to_config())))
+    assert again == settings
+    assert RunSettings.from_config(RunSettings(**TARGET).to_config()) == RunSettings(**TARGET)
+
+
+def test_a_callable_secret_cannot_travel() -> None:
+    with pytest.raises(ConfigError, match="got a callable"):
+        RunSettings(**TARGET, secret=lambda: "key").to_config()
+
+
+def test_an_argument_that_is_no_plain_data_cannot_travel() -> None:
+    with pytest.raises(ConfigError, match="not JSON serializable"):
+        RunSettings(**TARGET, init={"config": object()}).to_config()

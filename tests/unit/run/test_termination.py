@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from flytekitplugins.wbmon.run.termination import TerminatedError, exit_on_sigterm
+
+
+@pytest.fixture(autouse=True)
+def handler_put_back() -> Iterator[None]:
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def terminate() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_sigterm_leaves_the_block_with_the_shells_status() -> None:
+    with pytest.raises(TerminatedError, match="told to stop") as caught, exit_on_sigterm():
+        terminate()
+    assert caught.value.code == 143
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_the_earlier_handler_is_called_first_and_put_back() -> None:
+    heard: list[str] = []
+
+    def earlier(*_: Any) -> None:
+        heard.append("earlier")
+
+    signal.signal(signal.SIGTERM, earlier)
+    with pytest.raises(TerminatedError), exit_on_sigterm(before=lambda: heard.append("before")):
+        terminate()
+    assert heard == ["before", "earlier"]
+    assert signal.getsignal(signal.SIGTERM) is earlier
+
+
+def test_a_handler_set_inside_the_block_stays() -> None:
+    def later(*_: Any) -> None:
+        raise AssertionError
+
+    with exit_on_sigterm():
+        signal.signal(signal.SIGTERM, later)
+    assert signal.getsignal(signal.SIGTERM) is later
+
+
+def test_an_ignored_sigterm_stays_ignored() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    with exit_on_sigterm():
+        terminate()
+
+
+def test_another_thread_changes_nothing() -> None:
+    seen: list[object] = []
+
+    def work() -> None:
+        with exit_on_sigterm():
+            seen.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [signal.SIG_DFL]
