@@ -223,12 +223,11 @@ def _explained(estimate: Estimate, what: str) -> Estimate:
 def _measure_macro(confusion: classification.Confusion) -> Measured:
     seen = np.flatnonzero(confusion.weight.sum(axis=0) + confusion.weight.sum(axis=1))
     inside = classification.Confusion(*(cells[np.ix_(seen, seen)] for cells in confusion))
-    codes = range(len(seen))
     return {
         "accuracy": classification.accuracy(inside),
-        "precision": classification.macro([classification.precision(inside, c) for c in codes]),
-        "recall": classification.macro([classification.recall(inside, c) for c in codes]),
-        "f1": classification.macro_f1(inside, [classification.f1(inside, c) for c in codes]),
+        "precision": classification.macro_precision(inside),
+        "recall": classification.macro_recall(inside),
+        "f1": classification.macro_f1(inside),
     }
 
 

@@ -14,9 +14,10 @@ import numpy as np
 from flytekitplugins.wbmon.stats.estimate import (
     Z95,
     Estimate,
-    influence_error,
+    Share,
     mean_of_shares,
     positive_mean,
+    student_quantile,
     undefined,
     weighted_share,
 )
@@ -62,7 +63,7 @@ def confusion_matrix(labels: Codes, predictions: Codes, k: int, weight: Floats) 
 def accuracy(confusion: Confusion) -> Estimate:
     """Share of rows whose predicted class is the true one; Wilson interval."""
     hit = np.eye(len(confusion.weight), dtype=bool)
-    return _share(confusion, hit, ~hit)
+    return _share(confusion, hit, ~hit).estimate
 
 
 def precision(confusion: Confusion, code: int) -> Estimate:
@@ -71,7 +72,7 @@ def precision(confusion: Confusion, code: int) -> Estimate:
     `nan` if no row was predicted so.
     """
     hit, false_positive, _ = _cells(confusion, code)
-    return _share(confusion, hit, false_positive)
+    return _share(confusion, hit, false_positive).estimate
 
 
 def recall(confusion: Confusion, code: int) -> Estimate:
@@ -80,7 +81,7 @@ def recall(confusion: Confusion, code: int) -> Estimate:
     `nan` if no row is of the class.
     """
     hit, _, false_negative = _cells(confusion, code)
-    return _share(confusion, hit, false_negative)
+    return _share(confusion, hit, false_negative).estimate
 
 
 def f1(confusion: Confusion, code: int) -> Estimate:
@@ -93,39 +94,36 @@ def f1(confusion: Confusion, code: int) -> Estimate:
         Lam, Gopal & Qian (2023), Confidence intervals for the F1 score: a comparison of four
         methods; there "Wilson indirect".
     """
-    hit, false_positive, false_negative = _cells(confusion, code)
-    jaccard = _share(confusion, hit, false_positive | false_negative)
-    value, low, high = (2 * j / (1 + j) for j in jaccard[:3])
-    return Estimate(value, low, high, jaccard.reason)
+    value, low, high, reason = _jaccard(confusion, code).estimate
+    value, low, high = (2 * share / (1 + share) for share in (value, low, high))
+    return Estimate(value, low, high, reason)
 
 
-def macro(parts: list[Estimate]) -> Estimate:
-    """Plain mean over the classes of precision or of recall, whose parts are independent."""
-    return mean_of_shares(parts)
+def macro_precision(confusion: Confusion) -> Estimate:
+    """Plain mean of the classes' precision, 0 for a class that no row was predicted as."""
+    cells = (_cells(confusion, code) for code in range(len(confusion.weight)))
+    return _mean_of_independent([_share(confusion, hit, wrong) for hit, wrong, _ in cells])
 
 
-def macro_f1(confusion: Confusion, parts: list[Estimate]) -> Estimate:
-    """Plain mean over the classes of F1; a false positive of one is a false negative of another.
+def macro_recall(confusion: Confusion) -> Estimate:
+    """Plain mean of the classes' recall, 0 for a class that no row is of."""
+    cells = (_cells(confusion, code) for code in range(len(confusion.weight)))
+    return _mean_of_independent([_share(confusion, hit, missed) for hit, _, missed in cells])
 
-    The parts' correlation is that of their linearisations over the cells of the confusion matrix.
+
+def macro_f1(confusion: Confusion) -> Estimate:
+    """Plain mean of the classes' F1, 0 for a class that no row is or was predicted of.
+
+    A false positive of one class is a false negative of another: the correlation of the classes is
+    that of their linearisations over the cells of the confusion matrix.
     """
-    k = len(confusion.weight)
-    tp = np.diag(confusion.weight)
-    size = confusion.weight.sum(axis=0) + confusion.weight.sum(axis=1)
-    size = np.where(size > 0, size, 1.0)
-    score = 2 * tp / size
-    slope = np.zeros((k, k, k))
-    for code in range(k):
-        slope[code, code, :] -= score[code] / size[code]
-        slope[code, :, code] -= score[code] / size[code]
-        slope[code, code, code] += 2 / size[code]
-    flat = slope.reshape(k, k * k) * np.sqrt(confusion.square.reshape(k * k))
-    covariance = (flat[:, None, :] * flat[None, :, :]).sum(axis=2)
-    error = np.sqrt(np.diag(covariance))
-    error = np.where(error > 0, error, np.inf)
-    correlation = covariance / np.outer(error, error)
-    np.fill_diagonal(correlation, 1.0)
-    return mean_of_shares(parts, correlation)
+    shares = [_jaccard(confusion, code) for code in range(len(confusion.weight))]
+    smooth, error = _smoothed(shares)
+    values = np.nan_to_num([share.value for share in shares])
+    error = error * 2 / (1 + smooth) ** 2
+    correlation = _f1_correlation(confusion)
+    covariance = correlation * np.outer(error, error)
+    return mean_of_shares(2 * values / (1 + values), 2 * smooth / (1 + smooth), covariance)
 
 
 def log_loss(labels: Codes, probabilities: Floats, weight: Floats) -> Estimate:
@@ -165,8 +163,9 @@ def brier_score(labels: Codes, probabilities: Floats, weight: Floats) -> Estimat
 def roc_auc(positive: NDArray[np.bool_], score: Floats, weight: Floats) -> Estimate:
     """Probability that a positive row scores above a negative one, ties counting half.
 
-    The interval is DeLong's, symmetric on the logit scale; where every pair is ordered alike, so
-    that DeLong's variance is zero, it is Hanley and McNeil's, solved for its ends.
+    The interval is DeLong's on the logit scale, with Student's t at the degrees of freedom of the
+    smaller class. Where that variance is zero (every pair ordered alike) or unknown (a class of one
+    row), it is Hanley and McNeil's, solved for its ends.
 
     Args:
         positive: Whether a row is of the class; shape `(n,)`.
@@ -178,14 +177,14 @@ def roc_auc(positive: NDArray[np.bool_], score: Floats, weight: Floats) -> Estim
 
     References:
         DeLong, DeLong & Clarke-Pearson (1988), Comparing the areas under two or more correlated
-        ROC curves. Newcombe (2006), Confidence intervals for an effect size measure based on the
-        Mann-Whitney statistic, method 5.
+        ROC curves. Brunner & Munzel (2000), The nonparametric Behrens-Fisher problem, for the
+        degrees of freedom. Newcombe (2006), Confidence intervals for an effect size measure based
+        on the Mann-Whitney statistic, method 5.
     """
     if positive.all() or not positive.any():
         return undefined("all labels of the window are of one class")
     value, influence = _auc_influence(positive, score, weight)
-    sizes = positive.sum(), (~positive).sum()
-    return _auc_interval(value, influence_error(influence, weight), *map(float, sizes))
+    return _auc_interval(value, influence, weight, positive.astype(np.int64))
 
 
 def roc_auc_one_vs_rest(labels: Codes, probabilities: Floats, weight: Floats) -> Estimate:
@@ -207,10 +206,7 @@ def roc_auc_one_vs_rest(labels: Codes, probabilities: Floats, weight: Floats) ->
     each = [_auc_influence(labels == code, probabilities[:, code], weight) for code in codes]
     value = float(np.mean([auc for auc, _ in each]))
     influence = np.mean([part for _, part in each], axis=0)
-    smallest = float(min((labels == code).sum() for code in codes))
-    return _auc_interval(
-        value, influence_error(influence, weight), smallest, len(labels) - smallest
-    )
+    return _auc_interval(value, influence, weight, np.searchsorted(codes, labels))
 
 
 def _cells(confusion: Confusion, code: int) -> tuple[NDArray[np.bool_], ...]:
@@ -220,15 +216,59 @@ def _cells(confusion: Confusion, code: int) -> tuple[NDArray[np.bool_], ...]:
     return row & column, column & ~row, row & ~column
 
 
-def _share(
-    confusion: Confusion, success: NDArray[np.bool_], failure: NDArray[np.bool_]
-) -> Estimate:
+def _jaccard(confusion: Confusion, code: int) -> Share:
+    hit, false_positive, false_negative = _cells(confusion, code)
+    return _share(confusion, hit, false_positive | false_negative)
+
+
+def _share(confusion: Confusion, success: NDArray[np.bool_], failure: NDArray[np.bool_]) -> Share:
     return weighted_share(
         float(confusion.weight[success].sum()),
         float(confusion.weight[failure].sum()),
-        float(confusion.square[success].sum()),
-        float(confusion.square[failure].sum()),
+        _unit(confusion, success),
+        _unit(confusion, failure),
     )
+
+
+def _unit(confusion: Confusion, cells: NDArray[np.bool_]) -> float:
+    """Weight of one row of the cells; if they are empty, of one row of their true classes."""
+    for inside in (cells, np.broadcast_to(cells.any(axis=1)[:, None], cells.shape)):
+        weight = float(confusion.weight[inside].sum())
+        if weight > 0:
+            return float(confusion.square[inside].sum()) / weight
+    return float(confusion.square.sum()) / float(confusion.weight.sum())
+
+
+def _smoothed(shares: list[Share]) -> tuple[Floats, Floats]:
+    n = np.array([share.n for share in shares])
+    value = np.nan_to_num([share.value for share in shares])
+    smooth = (value * n + 1.0) / (n + 2.0)
+    return smooth, np.sqrt(smooth * (1 - smooth) / np.maximum(n, 1))
+
+
+def _mean_of_independent(shares: list[Share]) -> Estimate:
+    smooth, error = _smoothed(shares)
+    values = np.nan_to_num([share.value for share in shares])
+    return mean_of_shares(values, smooth, np.diag(error**2))
+
+
+def _f1_correlation(confusion: Confusion) -> Floats:
+    k = len(confusion.weight)
+    size = confusion.weight.sum(axis=0) + confusion.weight.sum(axis=1)
+    size = np.where(size > 0, size, 1.0)
+    score = 2 * np.diag(confusion.weight) / size
+    slope = np.zeros((k, k, k))
+    for code in range(k):
+        slope[code, code, :] -= score[code] / size[code]
+        slope[code, :, code] -= score[code] / size[code]
+        slope[code, code, code] += 2 / size[code]
+    flat = slope.reshape(k, k * k) * np.sqrt(confusion.square.reshape(k * k))
+    covariance = np.einsum("ic,jc->ij", flat, flat)
+    error = np.sqrt(np.diag(covariance))
+    error = np.where(error > 0, error, np.inf)
+    correlation = covariance / np.outer(error, error)
+    np.fill_diagonal(correlation, 1.0)
+    return correlation
 
 
 def _auc_influence(
@@ -251,16 +291,25 @@ def _auc_influence(
     return value, (won - value) * float(weight.sum()) / side_total
 
 
-def _auc_interval(value: float, error: float, n_positive: float, n_negative: float) -> Estimate:
+def _auc_interval(value: float, influence: Floats, weight: Floats, groups: Codes) -> Estimate:
+    part = weight * influence
+    size = _by_group(weight, groups) ** 2 / _by_group(weight**2, groups)
+    smallest = float(size.min())
     spread = value * (1 - value)
-    if spread > 0 and error > 0:
-        half = Z95 * error / spread
-        logit = math.log(value / (1 - value))
-        low, high = (1 / (1 + math.exp(-(logit + side))) for side in (-half, half))
-        return Estimate(value, low, high)
-    if math.isnan(error):
-        return Estimate(value)
-    return Estimate(value, *_hanley_mcneil_ends(value, n_positive, n_negative))
+    if smallest >= 2 and spread > 0:  # noqa: PLR2004 - one row has no spread
+        variance = _by_group(part * part, groups) * size / (size - 1) / weight.sum() ** 2
+        total = float(variance.sum())
+        if total > 0:
+            freedom = total**2 / float((variance**2 / (size - 1)).sum())
+            half = student_quantile(freedom) * math.sqrt(total) / spread
+            logit = math.log(value / (1 - value))
+            low, high = (1 / (1 + math.exp(-(logit + side))) for side in (-half, half))
+            return Estimate(value, low, high)
+    return Estimate(value, *_hanley_mcneil_ends(value, smallest, float(size.sum()) - smallest))
+
+
+def _by_group(values: Floats, groups: Codes) -> Floats:
+    return np.bincount(groups, weights=values)
 
 
 def _hanley_mcneil_ends(value: float, m: float, n: float) -> tuple[float, float]:

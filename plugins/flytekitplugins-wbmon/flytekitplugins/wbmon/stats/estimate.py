@@ -36,35 +36,45 @@ def undefined(reason: str) -> Estimate:
     return Estimate(math.nan, reason=reason)
 
 
-def weighted_share(
-    success: float, failure: float, success_squares: float, failure_squares: float
-) -> Estimate:
-    """A share of weighted rows with Wilson's interval at the effective number of rows.
+class Share(NamedTuple):
+    """A share of weighted rows, and how many rows of equal weight would be as certain.
 
-    The share is `success / (success + failure)`; with weights of 1 this is Wilson's interval. The
-    effective number is `p * (1 - p)` over the linearised variance, so it stays right where the
-    weight depends on the outcome; without a success or a failure it is Kish's
-    `(sum w)^2 / sum w^2`.
+    Attributes:
+        value: In [0, 1]; `nan` without rows.
+        n: The effective number of rows behind it.
+    """
+
+    value: float
+    n: float
+
+    @property
+    def estimate(self) -> Estimate:
+        """With Wilson's interval; `nan` without rows."""
+        if self.n == 0:
+            return undefined("no row counts")
+        return Estimate(self.value, *wilson_interval(self.value * self.n, self.n))
+
+
+def weighted_share(
+    success: float, failure: float, success_unit: float, failure_unit: float
+) -> Share:
+    """A share of weighted rows, `success / (success + failure)`.
+
+    A side's unit is `sum w^2 / sum w` of its rows: what one more row of it would weigh. The
+    effective number of rows is `total / ((1 - p) * success_unit + p * failure_unit)`, which gives
+    the linearised variance, and stays right where the weight depends on the outcome.
 
     Args:
         success: Sum of the weights of the successes, `>= 0`.
         failure: Sum of the weights of the failures, `>= 0`.
-        success_squares: Sum of the squared weights of the successes.
-        failure_squares: Sum of the squared weights of the failures.
-
-    Returns:
-        The estimate; `nan` with the interval (0, 1) without rows.
+        success_unit: Of the successes; what they would weigh if there are none.
+        failure_unit: Of the failures; what they would weigh if there are none.
     """
     total = success + failure
     if total <= 0:
-        return Estimate(math.nan, 0.0, 1.0, "no row counts")
+        return Share(math.nan, 0.0)
     share = success / total
-    spread = (1 - share) ** 2 * success_squares + share**2 * failure_squares
-    if spread > 0:
-        n = share * (1 - share) * total**2 / spread
-    else:
-        n = total**2 / (success_squares + failure_squares)
-    return Estimate(share, *wilson_interval(share * n, n))
+    return Share(share, total / ((1 - share) * success_unit + share * failure_unit))
 
 
 def student_quantile(df: float) -> float:
@@ -149,32 +159,20 @@ def log_interval(value: float, error: float, n: float) -> Estimate:
     return Estimate(value, value / ratio, value * ratio)
 
 
-def mean_of_shares(parts: list[Estimate], correlation: Floats | None = None) -> Estimate:
-    """The plain mean of shares, its interval recovered from theirs.
+def mean_of_shares(values: Floats, smoothed: Floats, covariance: Floats) -> Estimate:
+    """The plain mean of shares, with Wilson's interval at its effective number of rows.
 
-    With `d_k` the distance of part `k` from its lower end, the lower end of the mean of `K` parts
-    lies `sqrt(d' R d) / K` below it; the upper end alike.
+    That number is `p * (1 - p)` over the variance of the mean, both from smoothed shares: a share
+    of 0 or 1 is not certain.
 
     Args:
-        parts: Estimates within [0, 1]; an undefined value counts as 0, as scikit-learn counts it.
-        correlation: Of the parts, shape `(K, K)`; independent if None.
-
-    Returns:
-        The estimate, its ends within [0, 1].
-
-    References:
-        Zou & Donner (2008), Construction of confidence limits about effect measures.
+        values: The shares, in [0, 1]; shape `(k,)`.
+        smoothed: The shares, drawn a little away from 0 and 1; shape `(k,)`.
+        covariance: Of the shares; shape `(k, k)`.
     """
-    values = np.array([0.0 if math.isnan(part.value) else part.value for part in parts])
-    below = values - np.array([part.low for part in parts])
-    above = np.array([part.high for part in parts]) - values
-    matrix = np.eye(len(parts)) if correlation is None else correlation
-    mean = float(values.mean())
-    down, up = (
-        math.sqrt(max(float((np.outer(side, side) * matrix).sum()), 0.0)) / len(parts)
-        for side in (below, above)
-    )
-    return Estimate(mean, max(0.0, mean - down), min(1.0, mean + up))
+    mean, middle = float(values.mean()), float(smoothed.mean())
+    n = middle * (1 - middle) * len(values) ** 2 / float(covariance.sum())
+    return Estimate(mean, *wilson_interval(mean * n, n))
 
 
 def difference(current: Estimate, baseline: Estimate) -> Estimate:
