@@ -1,7 +1,7 @@
 """The nightly check: score a window, profile it, compare, measure, decide.
 
-    pyflyte run workflows/nightly_monitoring.py nightly --window 5
-    pyflyte run workflows/nightly_monitoring.py payments_night --kickoff 2026-02-09
+pyflyte run workflows/nightly_monitoring.py nightly --window 5
+pyflyte run workflows/nightly_monitoring.py payments_night --kickoff 2026-02-09
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ payments_alert = tracked(
 
 
 @workflow
-def nightly(window: int = 5, at: datetime = datetime(2026, 1, 5)) -> Checked:
+def nightly(window: int = 5, at: datetime | None = None) -> Checked:
     """Monitor the digit classifier over one window of the digits that came after its training.
 
     Args:

@@ -101,7 +101,8 @@ def _break(frame: pd.DataFrame, fault: str | None, rng: np.random.Generator) -> 
     if fault == "unit_change":
         return frame.assign(amount=frame["amount"] * 100)
     if fault == "broken_sensor":
-        return frame.assign(distance_km=frame["distance_km"].mask(rng.random(len(frame)) < 0.3))
+        broken = rng.random(len(frame)) < 0.3  # noqa: PLR2004 - of the rows
+        return frame.assign(distance_km=frame["distance_km"].mask(broken))
     if fault == "new_merchant":
         strange = rng.random(len(frame)) < 0.12  # noqa: PLR2004 - of the rows
         return frame.assign(merchant=frame["merchant"].where(~strange, "crypto"))

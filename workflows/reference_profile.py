@@ -1,7 +1,7 @@
 """Train, and fix what later windows are held against: the reference profile and the baseline.
 
-    pyflyte run workflows/reference_profile.py digits_reference
-    pyflyte run workflows/reference_profile.py payments_reference
+pyflyte run workflows/reference_profile.py digits_reference
+pyflyte run workflows/reference_profile.py payments_reference
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ def reference_nights(n_rows: int) -> pd.DataFrame:
         n_rows: Rows of each night.
     """
     nights = range(-N_REFERENCE_NIGHTS, 0)
-    return pd.concat([generate_payments(night, n_rows=n_rows) for night in nights])
+    frames = [generate_payments(night, n_rows=n_rows) for night in nights]
+    return pd.concat(frames, ignore_index=True)
 
 
 @workflow

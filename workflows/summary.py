@@ -34,29 +34,29 @@ def summarise(
     """
     console = Console(width=100, highlight=False)
     console.print()
-    console.print(_drift_table(title, drift))
+    console.print(f"[bold]{title}: drift.[/] {drift.reason}")
+    console.print(_drift_table(drift))
+    console.print(f"[bold]{title}: performance.[/] {performance.reason}")
     console.print(_performance_table(performance))
-    console.print(f"[bold]Decision:[/] {decision.reason}")
+    console.print(f"[bold]{title}: decision.[/] {decision.reason}")
     for alert in decision.alerts:
-        console.print(f"  {alert.phase:>8}  {alert.rule.title}: {alert.reason}")
+        console.print(f"  {alert.phase:>8}  {alert.rule.title}")
     path = Path(current_context().working_directory) / "report.html"
     sections = decision_section(decision), drift_section(drift), performance_section(performance)
     path.write_text(page(title, *sections), encoding="utf-8")
     return FlyteFile(str(path))
 
 
-def _drift_table(title: str, drift: DriftReport) -> Table:
-    table = Table(title=f"{title}: {drift.reason}", title_justify="left", title_style="bold")
+def _drift_table(drift: DriftReport) -> Table:
+    table = Table()
     for name in ("feature", "verdict", "rows moved", "q-value", "what happened"):
         table.add_column(name)
     for feature in list(drift.features.values())[:_WORST]:
         state = feature.level if feature.status == "ok" else feature.status
+        check = feature.deciding
+        moved = f"{check.effect_size:.1%}" if check else "-"
         table.add_row(
-            feature.name,
-            state,
-            f"{feature.effect_size:.1%}",
-            f"{feature.q_value:.2g}",
-            feature.reason,
+            feature.name, state, moved, f"{check.q_value:.2g}" if check else "-", feature.reason
         )
     left = len(drift.features) - _WORST
     if left > 0:
@@ -65,7 +65,7 @@ def _drift_table(title: str, drift: DriftReport) -> Table:
 
 
 def _performance_table(performance: PerformanceReport) -> Table:
-    table = Table(title=performance.reason, title_justify="left", title_style="bold")
+    table = Table()
     for name in ("metric", "value", "95 % interval", "baseline", "verdict"):
         table.add_column(name)
     for metric in performance.metrics.values():

@@ -6,6 +6,7 @@ for, and none of wandb, numpy, scipy, pandas or pyarrow is loaded before a funct
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -83,6 +84,9 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
+    if _HOMES[name].startswith("records.") and "flytekit" in sys.modules:
+        # a user's own task may take a record without any of our nodes being loaded
+        import_module(f"{__name__}.tasks._types")
     value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     globals()[name] = value
     return value
@@ -90,3 +94,9 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+if "flytekit" in sys.modules:
+    from flytekitplugins.wbmon.run.local_cache import keep_working_beside_weave
+
+    keep_working_beside_weave()

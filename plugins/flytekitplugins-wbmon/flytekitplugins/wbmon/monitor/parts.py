@@ -24,15 +24,20 @@ class PartWriter:
         sink: Folder, or a file if it ends in `.parquet`; path or fsspec URI. Must not exist, or be
             an empty folder.
         part_rows: Rows after which a folder's next part is begun.
+        filesystem: The fsspec file system of the sink, where the caller has one with credentials.
 
     Raises:
         ConfigError: If the sink already holds data.
     """
 
-    def __init__(self, sink: str, *, part_rows: int) -> None:
+    def __init__(self, sink: str, *, part_rows: int, filesystem: Any = None) -> None:
         from fsspec.core import url_to_fs
 
-        self._files, path = url_to_fs(str(sink))
+        if filesystem is None:
+            self._files, path = url_to_fs(str(sink))
+        else:
+            self._files = filesystem
+            path = filesystem._strip_protocol(str(sink))  # noqa: SLF001 - fsspec has no public name
         self._is_file = path.endswith(".parquet")
         self._folder = path.rpartition("/")[0] if self._is_file else path.rstrip("/")
         self._name = path.rpartition("/")[2] if self._is_file else ""

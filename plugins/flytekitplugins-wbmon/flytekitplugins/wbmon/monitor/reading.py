@@ -7,6 +7,7 @@ pandas where it is installed, a second of every pod's time that buys nothing her
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,7 +22,10 @@ from flytekitplugins.wbmon.errors import DataError
 BATCH_ROWS = 131_072
 PART_ROWS = 524_288
 SAMPLE_ROWS = 262_144
-_SAMPLE_PLACES = 8
+_SAMPLE_PLACES = 32
+
+# pandas writes the row labels of a filtered or concatenated frame as if they were a column
+_PANDAS_INDEX = re.compile(r"__index_level_\d+__")
 
 Data: TypeAlias = Any
 """A path, URI, pandas or polars DataFrame, Arrow table, batch, reader or dataset."""
@@ -258,18 +262,19 @@ class ParquetPart:
         return chunks
 
 
-def open_source(data: Data) -> Source:
+def open_source(data: Data, *, filesystem: Any = None) -> Source:
     """Whatever the caller holds, as a source.
 
     Args:
         data: A path or fsspec URL of a Parquet file or of a folder of them, a pandas or polars
             DataFrame, or a pyarrow Table, RecordBatch, RecordBatchReader or Dataset.
+        filesystem: The fsspec file system of a URL, where the caller has one with credentials.
 
     Raises:
         DataError: If there is nothing to read, it is not Parquet, two columns have one name, or the
             files of a folder disagree on the type of a column.
     """
-    source = _open_known(data)
+    source = _open_known(data, filesystem)
     names = source.schema.names
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
@@ -280,11 +285,11 @@ def open_source(data: Data) -> Source:
     return source
 
 
-def _open_known(data: Data) -> Source:
+def _open_known(data: Data, filesystem: Any) -> Source:
     if isinstance(data, TableSource | StreamSource | DatasetSource | ParquetSource):
         return data
     if isinstance(data, str | Path):
-        return _open_parquet(str(data))
+        return _open_parquet(str(data), filesystem)
     if isinstance(data, pa.RecordBatchReader):
         return _open_stream(data)
     if type(data).__module__.startswith("pyarrow.") and hasattr(data, "get_fragments"):
@@ -294,7 +299,9 @@ def _open_known(data: Data) -> Source:
 
 def _table(data: Data) -> pa.Table:
     if isinstance(data, pa.Table):
-        return data
+        return data.select(
+            [name for name in data.column_names if not _PANDAS_INDEX.fullmatch(name)]
+        )
     if isinstance(data, pa.RecordBatch):
         return pa.Table.from_batches([data])
     home = type(data).__module__.partition(".")[0]
@@ -338,20 +345,19 @@ def _items(series: Any) -> Iterator[tuple[Any, bool]]:
     return zip(series, series.isna(), strict=True)
 
 
-def _open_parquet(location: str) -> Source:
-    files = _list_files(location)
+def _open_parquet(location: str, filesystem: Any) -> Source:
+    files = _list_files(location, filesystem)
     with ThreadPoolExecutor(min(8, len(files))) as pool:
         parts = tuple(pool.map(_open_file, files))
     try:
-        schema = pa.unify_schemas(
-            [part.schema for part in parts], promote_options="permissive"
-        ).remove_metadata()
+        schema = pa.unify_schemas([part.schema for part in parts], promote_options="permissive")
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise DataError(
             f"the files of {location!r} must agree on the types of their columns: {error}; "
             "write them again with one schema"
         ) from error
-    return ParquetSource(parts, schema)
+    data = [field for field in schema if not _PANDAS_INDEX.fullmatch(field.name)]
+    return ParquetSource(parts, pa.schema(data))
 
 
 def _open_file(file: tuple[str, Callable[[], Any]]) -> ParquetPart:
@@ -366,11 +372,11 @@ def _open_file(file: tuple[str, Callable[[], Any]]) -> ParquetPart:
         ) from error
 
 
-def _list_files(location: str) -> list[tuple[str, Callable[[], Any]]]:
+def _list_files(location: str, filesystem: Any) -> list[tuple[str, Callable[[], Any]]]:
     """Each file's path and how to open it, but for names with a dot or underscore in front."""
     local = location.removeprefix("file://")
     if "://" in local:
-        found = _list_remote(local)
+        found = _list_remote(local, filesystem)
     else:
         root = Path(local)
         if not root.exists():
@@ -386,10 +392,13 @@ def _list_files(location: str) -> list[tuple[str, Callable[[], Any]]]:
     return found
 
 
-def _list_remote(location: str) -> list[tuple[str, Callable[[], Any]]]:
-    import fsspec
+def _list_remote(location: str, filesystem: Any) -> list[tuple[str, Callable[[], Any]]]:
+    if filesystem is None:
+        import fsspec
 
-    filesystem, root = fsspec.core.url_to_fs(location)
+        filesystem, root = fsspec.core.url_to_fs(location)
+    else:
+        root = filesystem._strip_protocol(location)  # noqa: SLF001 - fsspec has no public name
     paths = sorted(filesystem.find(root))
     if not paths and not filesystem.exists(root):
         raise DataError(f"data must exist, but there is no file or folder {location!r}")

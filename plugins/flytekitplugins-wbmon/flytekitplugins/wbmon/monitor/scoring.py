@@ -25,7 +25,7 @@ from flytekitplugins.wbmon.records.scoring import SLO, ScoringReport, SLOResult,
 _PERCENTILES = (50, 95, 99)
 
 
-def score_batches(
+def score_batches(  # noqa: PLR0913 - one keyword a setting
     predict: Callable[[Any], Any],
     source: Any,
     sink: str,
@@ -35,6 +35,7 @@ def score_batches(
     columns: Sequence[str] | None = None,
     slos: Sequence[SLO] = (),
     part_rows: int = 1_048_576,
+    filesystem: Any = None,
 ) -> ScoringReport:
     """Score a table batch by batch and write it, with the predictions appended, as Parquet.
 
@@ -51,6 +52,7 @@ def score_batches(
         columns: The columns that `predict` is given; all if None. All are written in any case.
         slos: Objectives on batch latency, judged at the end.
         part_rows: Rows after which a folder's next part is begun.
+        filesystem: The fsspec file system of the sink, where the caller has one with credentials.
 
     Raises:
         ConfigError: If a number is out of range, the kind is unknown or the sink holds data.
@@ -67,7 +69,7 @@ def score_batches(
     opened = open_source(source)
     scorer.require_columns(opened)
     begin = perf_counter()
-    with PartWriter(sink, part_rows=part_rows) as writer:
+    with PartWriter(sink, part_rows=part_rows, filesystem=filesystem) as writer:
         for batch in read_batches(opened, batch_rows):
             writer.write(scorer.score(batch))
         if not scorer.seconds:

@@ -139,6 +139,12 @@ class FeatureDrift:
         """Whether the feature counts as drifted under the rule."""
         return self.level == "drift"
 
+    @property
+    def deciding(self) -> Check | None:
+        """The check that the level comes from, the strongest if several do; None without one."""
+        checks = [check for check in self.checks if check.level == self.level]
+        return max(checks, key=lambda check: check.effect_size, default=None)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriftReport:

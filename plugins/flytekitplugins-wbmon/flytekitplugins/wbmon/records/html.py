@@ -32,7 +32,8 @@ background:var(--paper);max-width:1080px;margin:0 auto;padding:20px}
 .wbmon th{font-weight:600;text-align:left;color:var(--dim);font-size:12px}
 .wbmon th,.wbmon td{padding:6px 10px 6px 0;border-bottom:1px solid var(--line);vertical-align:top}
 .wbmon td.n{font-variant-numeric:tabular-nums;white-space:nowrap}
-.wbmon .key span{display:inline-block;width:10px;height:10px;margin:0 4px 0 12px}
+.wbmon .key span{display:inline-block;width:10px;height:10px;margin:0 5px 0 0}
+.wbmon .key span~span{margin-left:14px}
 .wbmon svg{display:block}.wbmon summary{cursor:pointer;color:var(--dim)}
 """
 _TONE = {
@@ -75,8 +76,8 @@ def drift_section(report: DriftReport) -> str:
     features = list(report.features.values())
     shown, rest = features[:_SHOWN], features[_SHOWN:]
     key = (
-        '<p class="key dim">reference<span style="background:var(--ref)"></span>'
-        'current<span style="background:var(--cur)"></span></p>'
+        '<p class="key dim"><span style="background:var(--ref)"></span>reference'
+        '<span style="background:var(--cur)"></span>current</p>'
     )
     head = ("feature", "verdict", "rows moved", "q-value", "missing", "what happened", "picture")
     body = [
@@ -157,7 +158,7 @@ def decision_section(decision: Decision) -> str:
     """The section of a decision."""
     words = f"Alert: {decision.severity}" if decision.fired else "Nothing to do"
     body = [
-        _verdict("firing" if decision.fired else "ok", words, decision.reason),
+        _verdict(decision.severity if decision.fired else "ok", words, decision.reason),
         _facts(decision.at.isoformat(timespec="minutes"), f"{len(decision.alerts)} rules"),
         _table(
             ("rule", "state", "severity", "value", "threshold", "why"),
@@ -210,13 +211,14 @@ def _feature_row(feature: FeatureDrift) -> Sequence[str]:
     state = feature.level if feature.status == "ok" else feature.status
     tone = _TONE.get(feature.level, "none")
     role = "" if feature.role == "feature" else f" ({feature.role})"
+    check = feature.deciding
     moved = f"{feature.missing_reference:.1%} → {feature.missing_current:.1%}"
     return (
         f"<td><b>{escape(feature.name)}</b>{escape(role)}<br>"
         f'<span class="dim">{escape(feature.kind)}</span></td>',
         f'<td class="{tone}">{escape(state.replace("_", " "))}</td>',
-        _cell(_share(feature.effect_size)),
-        _cell(_number(feature.q_value)),
+        _cell(_share(check.effect_size) if check else "-"),
+        _cell(_number(check.q_value) if check else "-"),
         _cell(moved),
         f"<td>{escape(feature.reason)}</td>",
         f"<td>{_bars(feature.bins)}</td>",

@@ -27,6 +27,7 @@ from flytekitplugins.wbmon import __version__
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.records.json import record_from_json, record_to_json
 from flytekitplugins.wbmon.run.decorator import wandb_init
+from flytekitplugins.wbmon.run.flyte_task import tracking_of
 from flytekitplugins.wbmon.run.lifecycle import current_run
 
 if TYPE_CHECKING:
@@ -115,8 +116,14 @@ class Node(PythonInstanceTask[C], Generic[C]):
         return node_resolver if self._is_portable() else default_task_resolver
 
     def _is_portable(self) -> bool:
-        tracking = wandb_init.of(self)
-        return tracking is None or tracking.is_portable
+        tracking = tracking_of(self)
+        if tracking is None:
+            return True
+        try:
+            tracking.to_config()
+        except ConfigError:
+            return False
+        return True
 
 
 class NodeResolver(TrackedInstance, TaskResolverMixin):
@@ -135,7 +142,7 @@ class NodeResolver(TrackedInstance, TaskResolverMixin):
         """Class, name, configuration and tracking of a node."""
         if not isinstance(t, Node):
             raise ConfigError(f"NodeResolver resolves nodes of this package, got {type(t)}")
-        tracking = wandb_init.of(t)
+        tracking = tracking_of(t)
         return [
             "node",
             f"{type(t).__module__}:{type(t).__qualname__}",

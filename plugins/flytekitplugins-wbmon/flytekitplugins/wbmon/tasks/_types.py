@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from flytekit import FlyteContext
+from flytekit import FlyteContext, FlyteContextManager
 from flytekit.core.type_engine import TypeEngine, TypeTransformer, TypeTransformerFailedError
 from flytekit.models.core.types import BlobType
 from flytekit.models.literals import Blob, BlobMetadata, Literal, Scalar
@@ -27,8 +27,9 @@ from flytekitplugins.wbmon.records.profile import Profile
 from flytekitplugins.wbmon.records.scoring import ScoringReport
 
 if TYPE_CHECKING:
-    import pyarrow.dataset as pads
     from flytekit.types.structured import StructuredDataset
+
+    from flytekitplugins.wbmon.monitor.reading import Source
 
 R = TypeVar("R")
 
@@ -155,36 +156,21 @@ def register() -> None:
         TypeEngine.register(transformer)
 
 
-def open_dataset(data: StructuredDataset) -> pads.Dataset:
-    """The Parquet files behind a task's input, to be scanned and never loaded whole.
+def open_data(data: StructuredDataset) -> Source:
+    """What is behind a task's input, to be scanned and never loaded whole.
 
     Raises:
-        DataError: If the data are not Parquet.
+        DataError: If there is nothing to read, or it is not Parquet.
     """
-    import pyarrow as pa
-    import pyarrow.dataset as pads
-    from flytekit import FlyteContextManager
+    from flytekitplugins.wbmon.monitor.reading import open_source
 
     if data.dataframe is not None:
-        frame = data.dataframe
-        table = frame if isinstance(frame, pa.Table) else pa.table(frame)
-        return pads.dataset(table)
-    literal = data.literal
-    uri = literal.uri if literal is not None else data.uri
+        return open_source(data.dataframe)
+    uri = data.literal.uri if data.literal is not None else data.uri
     if not uri:
         raise DataError("a StructuredDataset must have a dataframe or a uri, got neither")
     files = FlyteContextManager.current_context().file_access
-    filesystem = files.get_filesystem_for_path(uri)
-    handler = pa.fs.PyFileSystem(pa.fs.FSSpecHandler(filesystem))
-    path = filesystem._strip_protocol(uri)  # noqa: SLF001 - fsspec has no public name for it
-    try:
-        return pads.dataset(path, filesystem=handler, format="parquet", partitioning="hive")
-    except (pa.ArrowInvalid, FileNotFoundError) as error:
-        raise DataError(
-            f"data must be Parquet: one file or a folder of files; could not read {uri}: {error}. "
-            "Convert other formats first, for example with pandas: "
-            'pd.read_csv("data.csv").to_parquet("data.parquet")'
-        ) from error
+    return open_source(uri, filesystem=files.get_filesystem_for_path(uri))
 
 
 register()

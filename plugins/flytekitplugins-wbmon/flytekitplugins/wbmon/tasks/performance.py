@@ -9,7 +9,7 @@ from flytekit.types.structured import StructuredDataset
 
 from flytekitplugins.wbmon.records.performance import PerformanceReport, Task
 from flytekitplugins.wbmon.tasks._node import Node
-from flytekitplugins.wbmon.tasks._types import open_dataset
+from flytekitplugins.wbmon.tasks._types import open_data
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +89,7 @@ class PerformanceCheck(Node[PerformanceSettings]):
         if len(config.score) == 1:
             score = config.score[0]
         report = check_performance(
-            open_dataset(data),
+            open_data(data),
             task=config.task,
             label=config.label,
             prediction=config.prediction,

@@ -9,7 +9,7 @@ from flytekit.types.structured import StructuredDataset
 
 from flytekitplugins.wbmon.records.profile import Profile
 from flytekitplugins.wbmon.tasks._node import Node
-from flytekitplugins.wbmon.tasks._types import open_dataset
+from flytekitplugins.wbmon.tasks._types import open_data
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,7 @@ class ProfileData(Node[ProfileSettings]):
         from flytekitplugins.wbmon.monitor.profiling import profile_data
 
         return profile_data(
-            open_dataset(data),
+            open_data(data),
             like=like,
             columns=self.config.columns or None,
             weight=self.config.weight or None,
@@ -64,7 +64,12 @@ class MergeSettings:
 
 
 class MergeProfiles(Node[MergeSettings]):
-    """Add the profiles of partitions up to the profile of the whole; exact for all counts."""
+    """Add the profiles of partitions up to the profile of the whole; exact for all counts.
+
+    Args:
+        name: The task's name.
+        task_kwargs: As for any node.
+    """
 
     def __init__(self, name: str, **task_kwargs: Any) -> None:
         super().__init__(name, MergeSettings(), **task_kwargs)

@@ -1,0 +1,166 @@
+"""`batch_scoring`: a user's predict function as a task over data of any size."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, get_type_hints
+
+from flytekit import FlyteContextManager, task
+from flytekit.types.directory import FlyteDirectory
+from flytekit.types.file import FlyteFile
+from flytekit.types.structured import StructuredDataset
+
+from flytekitplugins.wbmon.errors import ConfigError, DataError
+from flytekitplugins.wbmon.records.scoring import SLO, ScoringReport
+from flytekitplugins.wbmon.run.lifecycle import current_run
+from flytekitplugins.wbmon.tasks._types import open_data
+
+Load = Mapping[str, Callable[[str], Any]]
+
+
+class Scored(NamedTuple):
+    """The data with the predictions appended, and how the scoring went."""
+
+    predictions: StructuredDataset
+    report: ScoringReport
+
+
+def batch_scoring(
+    predict: Callable[..., Any] | None = None,
+    *,
+    batch_rows: int = 65_536,
+    slos: Sequence[SLO] = (),
+    load: Load | None = None,
+    **task_kwargs: Any,
+) -> Any:
+    """Turn a predict function into a task that scores a whole data set, batch by batch.
+
+    The first parameter is the batch: `pd.DataFrame`, `pa.Table` or `np.ndarray` by its annotation.
+    The task takes `data` (Parquet, or another task's data frame) in its place, and every other
+    parameter as it is. It writes `data` with the predictions appended, in the same order.
+
+        @batch_scoring(load={"model": joblib.load})
+        def score(batch: pd.DataFrame, model: Pipeline) -> pd.DataFrame:
+            return pd.DataFrame({"p_fraud": model.predict_proba(batch)[:, 1]})
+
+        scored = score(data=night, model=model_file)     # in a workflow
+
+    Args:
+        predict: The function; left out when the decorator has arguments.
+        batch_rows: Rows of a batch; at least 1.
+        slos: Objectives on batch latency, judged at the end.
+        load: For parameters that are model files: what turns the local path into the model, such
+            as `joblib.load`. The task takes a FlyteFile (a FlyteDirectory if annotated so), and
+            a process loads the same file once.
+        task_kwargs: Of `flytekit.task`: `requests`, `container_image`, `cache`, `retries` …
+
+    Returns:
+        A Flyte task with outputs `predictions` and `report`.
+
+    Raises:
+        ConfigError: If the function takes no batch, or `load` names a parameter it does not have.
+    """
+    if predict is None:
+        return functools.partial(
+            batch_scoring, batch_rows=batch_rows, slos=slos, load=load, **task_kwargs
+        )
+    loaders = dict(load or {})
+    _check(predict, loaders, batch_rows)
+
+    @functools.wraps(predict)
+    def score_data(data: StructuredDataset, **inputs: Any) -> Scored:
+        for name, loader in loaders.items():
+            inputs[name] = _load(loader, inputs[name], name)
+        return _score(predict, data, inputs, batch_rows=batch_rows, slos=tuple(slos))
+
+    _describe(score_data, predict, loaders)
+    return task(score_data, **{"enable_deck": True, "deck_fields": (), **task_kwargs})
+
+
+def _check(predict: Callable[..., Any], loaders: Load, batch_rows: int) -> None:
+    names = list(inspect.signature(predict).parameters)
+    if not names:
+        raise ConfigError(f"{predict.__name__} must take a batch as its first parameter, has none")
+    if names[0] in loaders or not loaders.keys() <= set(names):
+        raise ConfigError(
+            f"load must name parameters of {predict.__name__} other than the batch "
+            f"({', '.join(names[1:]) or 'it has none'}), got {', '.join(loaders)}"
+        )
+    if "data" in names[1:]:
+        raise ConfigError(
+            f"{predict.__name__} has a parameter 'data', which is the task's data; rename it"
+        )
+    if batch_rows < 1:
+        raise ConfigError(f"batch_rows must be at least 1, got {batch_rows}")
+
+
+def _describe(
+    score_data: Callable[..., Scored], predict: Callable[..., Any], loaders: Load
+) -> None:
+    """Give the task the interface that a reader of the predict function expects."""
+    hints = get_type_hints(predict, include_extras=True)
+    batch, *others = inspect.signature(predict).parameters.values()
+    for name in loaders:
+        hints[name] = FlyteDirectory if hints.get(name) is FlyteDirectory else FlyteFile
+    data = batch.replace(name="data", annotation=StructuredDataset)
+    parameters = [data, *(one.replace(annotation=hints.get(one.name)) for one in others)]
+    annotations = {one.name: one.annotation for one in parameters}
+    score_data.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # read by inspect
+        parameters, return_annotation=Scored
+    )
+    score_data.__annotations__ = {**annotations, "return": Scored}
+
+
+def _score(
+    predict: Callable[..., Any],
+    data: StructuredDataset,
+    inputs: Mapping[str, Any],
+    *,
+    batch_rows: int,
+    slos: Sequence[SLO],
+) -> Scored:
+    from flytekitplugins.wbmon.monitor.predictions import batch_kind
+    from flytekitplugins.wbmon.monitor.scoring import score_batches
+    from flytekitplugins.wbmon.publish.report import publish_reports
+
+    files = FlyteContextManager.current_context().file_access
+    sink = files.join(files.raw_output_prefix, files.get_random_string(), "predictions")
+    report = score_batches(
+        functools.partial(_call, predict, inputs),
+        open_data(data),
+        sink,
+        batch_rows=batch_rows,
+        kind=batch_kind(predict),
+        slos=slos,
+        filesystem=files.get_filesystem_for_path(sink),
+    )
+    publish_reports([report], run=current_run())
+    return Scored(StructuredDataset(uri=sink, file_format="parquet"), report)
+
+
+def _call(predict: Callable[..., Any], inputs: Mapping[str, Any], batch: Any) -> Any:
+    return predict(batch, **inputs)
+
+
+def _load(loader: Callable[[str], Any], file: FlyteFile | FlyteDirectory, name: str) -> Any:
+    path = str(Path(file.download()).resolve())
+    try:
+        return _loaded(loader, path)
+    except Exception as error:
+        raise DataError(
+            f"the file given as {name!r} must be one that {_name(loader)} can read, it raised "
+            f"{type(error).__name__}: {error}; check which file was passed, and that the image has "
+            "the library versions that wrote it"
+        ) from error
+
+
+@functools.lru_cache(maxsize=4)
+def _loaded(loader: Callable[[str], Any], path: str) -> Any:
+    return loader(path)
+
+
+def _name(loader: Callable[..., Any]) -> str:
+    return f"{getattr(loader, '__module__', '?')}.{getattr(loader, '__qualname__', loader)}"
