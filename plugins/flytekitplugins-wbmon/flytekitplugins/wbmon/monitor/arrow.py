@@ -80,19 +80,22 @@ def sort_numbers(chunks: list[pa.Array]) -> SortedValues:
     parts = [dense_numbers(chunk) for chunk in chunks if chunk.null_count < len(chunk)]
     if not parts:
         return SortedValues(np.empty(0), n_rows, n_rows, 0)
-    values = np.concatenate(parts)
-    n_present = len(values)
+    values, n_numbers = sort_finite(np.concatenate(parts))
+    return SortedValues(values, n_rows, n_rows - n_numbers, n_numbers - len(values))
+
+
+def sort_finite(values: NDArray[Any]) -> tuple[NDArray[Any], int]:
+    """The finite values, sorted in place; and how many there are with the infinite ones."""
     values.sort()
-    if values.dtype.kind == "f":
-        if np.isnan(values[-1]):
-            values = values[: np.searchsorted(values, np.nan)]
-        n_numbers = len(values)
-        if n_numbers and not (np.isfinite(values[0]) and np.isfinite(values[-1])):
-            values = values[
-                np.searchsorted(values, -np.inf, "right") : np.searchsorted(values, np.inf)
-            ]
-        return SortedValues(values, n_rows, n_rows - n_numbers, n_numbers - len(values))
-    return SortedValues(values, n_rows, n_rows - n_present, 0)
+    if values.dtype.kind != "f" or len(values) == 0:
+        return values, len(values)
+    if np.isnan(values[-1]):
+        values = values[: np.searchsorted(values, np.nan)]
+    n_numbers = len(values)
+    if n_numbers and not (np.isfinite(values[0]) and np.isfinite(values[-1])):
+        first, last = np.searchsorted(values, -np.inf, "right"), np.searchsorted(values, np.inf)
+        values = values[first:last]
+    return values, n_numbers
 
 
 def count_missing(array: pa.Array) -> int:

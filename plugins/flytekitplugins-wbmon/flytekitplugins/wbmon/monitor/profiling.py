@@ -8,22 +8,25 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from hashlib import blake2b
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from flytekitplugins.wbmon.errors import DataError
-from flytekitplugins.wbmon.monitor.arrow import dense_numbers, kind_of
+from flytekitplugins.wbmon.monitor.arrow import dense_numbers, kind_of, sort_finite
 from flytekitplugins.wbmon.monitor.counting import (
     MAX_CATEGORIES,
     Weights,
     can_count,
     count_column,
     learn_feature,
+    number_layout,
 )
 from flytekitplugins.wbmon.monitor.merging import merge_features
 from flytekitplugins.wbmon.monitor.reading import (
+    SAMPLE_ROWS,
     Data,
     Part,
     Source,
@@ -38,6 +41,7 @@ from flytekitplugins.wbmon.records.profile import (
 )
 
 _BLOCK = 8
+_COARSE_CELL = 0.01
 _JOB = TypeVar("_JOB")
 _DONE = TypeVar("_DONE")
 
@@ -77,6 +81,7 @@ def profile_data(
     layouts = _learn(source, wanted) if like is None else _adopt(source, wanted, like)
     counted, n_rows = _count(source, layouts, weight)
     if like is None:
+        counted |= _recount(source, counted, weight)
         counted = {name: promote(feature) for name, feature in counted.items()}
     return Profile(
         n_rows=n_rows,
@@ -168,6 +173,34 @@ def _learn(source: Source, names: Sequence[str]) -> dict[str, FeatureProfile]:
 
     learned = in_threads(block, _blocks(names))
     return {feature.name: feature for features in learned for feature in features}
+
+
+def _recount(
+    source: Source, counted: dict[str, FeatureProfile], weight: str
+) -> dict[str, FeatureProfile]:
+    """Numbers once more whose grid turned out coarse, because rows lie in the order of values."""
+    coarse = [name for name, feature in counted.items() if _is_coarse(feature)]
+    if not coarse or isinstance(source, StreamSource):
+        return {}
+    thinned: dict[str, list[NDArray[Any]]] = {name: [] for name in coarse}
+    step = (source.n_rows or 0) // SAMPLE_ROWS + 1
+    for part in source.parts():
+        for batch in part(coarse):
+            for name in set(coarse) & set(batch.schema.names):
+                thinned[name].append(dense_numbers(batch.column(name))[::step])
+    layouts = {
+        name: number_layout(
+            name, source.schema.field(name).type, sort_finite(np.concatenate(values))[0]
+        )
+        for name, values in thinned.items()
+    }
+    return _count(source, layouts, weight)[0]
+
+
+def _is_coarse(feature: FeatureProfile) -> bool:
+    if feature.edges is None or feature.counts is None:
+        return False
+    return bool(feature.counts[0::2].max() > _COARSE_CELL * feature.counts.sum())
 
 
 def _adopt(source: Source, names: Sequence[str], like: Profile) -> dict[str, FeatureProfile]:
