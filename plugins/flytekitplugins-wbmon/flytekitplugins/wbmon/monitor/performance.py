@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
@@ -24,7 +25,7 @@ from flytekitplugins.wbmon.records.performance import (
     Task,
 )
 from flytekitplugins.wbmon.stats import classification, regression
-from flytekitplugins.wbmon.stats.estimate import Estimate, difference, undefined
+from flytekitplugins.wbmon.stats.estimate import Estimate, difference, p_value_of_zero, undefined
 
 if TYPE_CHECKING:
     Baseline = PerformanceReport | Mapping[str, float] | None
@@ -124,7 +125,7 @@ def report_of(
         name: _metric(name, estimate, n, baseline.get(name), decide=status == "ok")
         for name, estimate in measured.items()
     }
-    return PerformanceReport(
+    report = PerformanceReport(
         task=task,
         status=status,
         n_rows=outcomes.n_rows,
@@ -134,8 +135,9 @@ def report_of(
         classes=outcomes.classes,
         confusion=() if confusion is None else tuple(map(tuple, confusion.weight.tolist())),
         per_class={} if confusion is None else _per_class(outcomes.classes, confusion),
-        reason=why or _summary(metrics, outcomes),
+        reason=why,
     )
+    return report if why else replace(report, reason=_summary(report))
 
 
 def _known_baseline(baseline: Baseline, task: Task) -> dict[str, Estimate]:
@@ -262,6 +264,7 @@ def _metric(
         baseline=baseline.value if baseline else math.nan,
         change_low=change.low,
         change_high=change.high,
+        p_value=p_value_of_zero(change),
         verdict=_verdict(change, higher_is_better=higher) if decide else "unknown",
         reason=estimate.reason,
     )
@@ -289,13 +292,15 @@ def _per_class(
     }
 
 
-def _summary(metrics: Mapping[str, Metric], outcomes: Outcomes) -> str:
-    worse = [metric for metric in metrics.values() if metric.verdict == "worse"]
+def _summary(report: PerformanceReport) -> str:
+    worse = [metric for metric in report.metrics.values() if metric.verdict == "worse"]
     if worse:
-        parts = (f"{m.name} {m.value:.4g} against {m.baseline:.4g}" for m in worse)
-        return f"worse than the baseline: {', '.join(parts)}"
-    first = next(iter(metrics.values()))
+        parts = ", ".join(f"{m.name} {m.value:.4g} against {m.baseline:.4g}" for m in worse)
+        if report.worse:
+            return f"worse than the baseline: {parts}"
+        return f"not clearly worse; {parts} may be chance among {len(report.metrics)} metrics"
+    first = next(iter(report.metrics.values()))
     return (
         f"{first.name} {first.value:.4g} [{first.low:.4g}, {first.high:.4g}] on {first.n} "
-        f"labelled rows of {outcomes.n_rows}"
+        f"labelled rows of {report.n_rows}"
     )

@@ -98,11 +98,10 @@ def drift_section(report: DriftReport) -> str:
 
 def performance_section(report: PerformanceReport) -> str:
     """The section of a performance report."""
-    worse = [metric for metric in report.metrics.values() if metric.verdict == "worse"]
-    words = "Worse than the baseline" if worse else "No metric is clearly worse"
+    words = "Worse than the baseline" if report.worse else "No metric is clearly worse"
     if all(math.isnan(metric.baseline) for metric in report.metrics.values()):
         words = "Measured; no baseline to compare with"
-    verdict = "worse" if worse else report.status
+    verdict = "worse" if report.worse else report.status
     if report.status != "ok":
         words = "No labels" if report.status == "no_labels" else "Too few labelled rows"
     body = [

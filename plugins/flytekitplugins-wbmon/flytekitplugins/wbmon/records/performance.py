@@ -11,6 +11,8 @@ Task = Literal["classification", "regression"]
 MetricVerdict = Literal["ok", "worse", "better", "unknown"]
 PerformanceStatus = Literal["ok", "insufficient", "no_labels"]
 
+_ALPHA = 0.05
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
@@ -26,6 +28,7 @@ class Metric:
         baseline: The value of the baseline window; `nan` without one.
         change_low: Lower end of the 95 % interval of the change; `nan` without a baseline.
         change_high: Upper end of it.
+        p_value: Of no change, two-sided; `nan` without a baseline.
         verdict: `worse` or `better` if the whole interval of the change lies on that side of 0.
         reason: Why the value is undefined; empty otherwise.
     """
@@ -39,6 +42,7 @@ class Metric:
     baseline: float = math.nan
     change_low: float = math.nan
     change_high: float = math.nan
+    p_value: float = math.nan
     verdict: MetricVerdict = "unknown"
     reason: str = ""
 
@@ -92,8 +96,16 @@ class PerformanceReport:
 
     @property
     def worse(self) -> bool:
-        """Whether any metric is statistically worse than its baseline."""
-        return any(metric.verdict == "worse" for metric in self.metrics.values())
+        """Whether the model is worse than its baseline, by any metric, beyond chance.
+
+        One metric alone is called `worse` by chance in 2.5 % of windows, so for all `k` of them
+        together a p-value must be at most `0.05 / k` (Bonferroni).
+        """
+        tested = sum(not math.isnan(metric.p_value) for metric in self.metrics.values())
+        return any(
+            metric.verdict == "worse" and not metric.p_value * tested > _ALPHA
+            for metric in self.metrics.values()
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain Python containers and numbers."""

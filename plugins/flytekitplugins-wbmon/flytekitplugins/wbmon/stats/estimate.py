@@ -192,3 +192,19 @@ def difference(current: Estimate, baseline: Estimate) -> Estimate:
     low = change - math.hypot(current.value - current.low, base.high - base.value)
     high = change + math.hypot(current.high - current.value, base.value - base.low)
     return Estimate(change, low, high)
+
+
+def p_value_of_zero(change: Estimate) -> float:
+    """Two-sided p-value of a change being 0, told from its 95 % interval.
+
+    The interval's end on the side of 0 lies 1.96 standard errors away.
+
+    Returns:
+        In [0, 1]; `nan` without an interval.
+    """
+    if math.isnan(change.low):
+        return math.nan
+    if change.value == 0:
+        return 1.0
+    reach = change.value - change.low if change.value > 0 else change.high - change.value
+    return math.erfc(Z95 * abs(change.value) / reach / math.sqrt(2)) if reach > 0 else 0.0
