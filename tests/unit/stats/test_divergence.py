@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.stats.binning import cell_counts, cumulative_shares, grid_edges
+from flytekitplugins.wbmon.stats.divergence import (
+    grid_wasserstein,
+    hellinger_distance,
+    jensen_shannon_distance,
+    population_stability_index,
+    stability_index_bias,
+    total_variation,
+    total_variation_bias,
+    wasserstein_distance,
+)
+
+counts = arrays(np.int64, 6, elements=st.integers(0, 500)).filter(lambda a: a.sum() > 0)
+samples = arrays(np.float64, st.integers(1, 50), elements=st.floats(-1e6, 1e6)).map(np.sort)
+DISTANCES = [
+    population_stability_index,
+    jensen_shannon_distance,
+    hellinger_distance,
+    total_variation,
+]
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+@given(a=counts, b=counts)
+def test_distances_are_not_negative_and_do_not_care_for_order(distance, a, b):
+    found = distance(a, b)
+
+    assert found >= 0
+    assert distance(a[::-1], b[::-1]) == pytest.approx(found, abs=1e-12)
+
+
+@pytest.mark.parametrize("distance", DISTANCES[1:])
+@given(a=counts, b=counts)
+def test_distances_are_symmetric_and_at_most_one(distance, a, b):
+    assert distance(a, b) == pytest.approx(distance(b, a), abs=1e-12)
+    assert distance(a, b) <= 1 + 1e-12
+
+
+@pytest.mark.parametrize("distance", DISTANCES[1:])
+@given(a=counts, factor=st.integers(1, 9))
+def test_equal_proportions_are_no_distance(distance, a, factor):
+    assert distance(a, factor * a) == pytest.approx(0, abs=1e-6)
+
+
+@given(counts)
+def test_equal_counts_have_a_stability_index_of_zero(a):
+    assert population_stability_index(a, a) == 0
+
+
+@pytest.mark.parametrize("distance", DISTANCES[1:])
+def test_windows_without_a_shared_bin_are_at_distance_one(distance):
+    assert distance([5, 0], [0, 9]) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+def test_the_distance_to_an_empty_window_is_undefined(distance):
+    assert math.isnan(distance([0, 0], [1, 2]))
+    assert math.isnan(distance([1, 2], [0, 0]))
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+@pytest.mark.parametrize("bad", [([1, 2], [1]), ([1, -1], [1, 1]), ([1, np.inf], [1, 1])])
+def test_impossible_counts_are_refused(distance, bad):
+    with pytest.raises(DataError, match=r"same bins|finite and not negative"):
+        distance(*bad)
+
+
+def test_one_stray_observation_in_a_new_bin_does_not_alarm():
+    assert population_stability_index([1000, 1000, 0], [1000, 1000, 1]) < 0.001
+
+
+def test_a_stability_index_worked_by_hand_is_reproduced():
+    reference, current = [500, 500], [400, 600]
+
+    expected = (0.4 - 0.5) * math.log(0.4 / 0.5) + (0.6 - 0.5) * math.log(0.6 / 0.5)
+    assert population_stability_index(reference, current, pseudocount=0) == pytest.approx(expected)
+
+
+def test_the_bias_of_the_stability_index_is_its_mean_without_drift():
+    rng = np.random.default_rng(0)
+    share = np.full(10, 0.1)
+    found = [
+        population_stability_index(rng.multinomial(2000, share), rng.multinomial(1000, share))
+        for _ in range(500)
+    ]
+
+    assert np.mean(found) == pytest.approx(stability_index_bias(10, 2000, 1000), rel=0.05)
+
+
+def test_the_bias_of_total_variation_is_its_mean_without_drift():
+    rng = np.random.default_rng(0)
+    share = np.full(10, 0.1)
+    pairs = [(rng.multinomial(2000, share), rng.multinomial(1000, share)) for _ in range(500)]
+
+    found = [total_variation(a, b) for a, b in pairs]
+    expected = [total_variation_bias(a, b, n=2000, m=1000) for a, b in pairs]
+
+    assert np.mean(found) == pytest.approx(np.mean(expected), rel=0.03)
+
+
+@given(samples, samples)
+def test_wasserstein_is_symmetric(a, b):
+    found = wasserstein_distance(a, b)
+
+    assert found >= 0
+    assert wasserstein_distance(b, a) == pytest.approx(found, rel=1e-9, abs=1e-9)
+
+
+@given(samples, st.floats(-100, 100))
+def test_wasserstein_of_a_shift_is_the_shift(a, shift):
+    assert wasserstein_distance(a, a + shift) == pytest.approx(abs(shift), rel=1e-6, abs=1e-6)
+
+
+@given(samples, samples, st.floats(0.1, 10))
+def test_wasserstein_has_the_unit_of_the_values(a, b, scale):
+    scaled = wasserstein_distance(scale * a, scale * b)
+
+    assert scaled == pytest.approx(scale * wasserstein_distance(a, b), rel=1e-6, abs=1e-6)
+
+
+def test_wasserstein_of_an_empty_window_is_undefined():
+    assert math.isnan(wasserstein_distance(np.empty(0), np.array([1.0])))
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.1, 1.0])
+def test_the_winsorised_distance_is_close_to_the_exact_one_for_light_tails(shift):
+    rng = np.random.default_rng(0)
+    a, b = np.sort(rng.normal(0, 1, 20_000)), np.sort(rng.normal(shift, 1, 15_000))
+    edges = grid_edges(a)
+    shares = [cumulative_shares(cell_counts(x, edges)) for x in (a, b)]
+
+    found = grid_wasserstein(edges, *shares)
+
+    assert found == pytest.approx(wasserstein_distance(a, b), rel=0.02, abs=0.002)
+
+
+def test_the_winsorised_distance_of_a_single_edge_is_zero():
+    shares = cumulative_shares(np.array([1, 2, 3]))
+
+    assert grid_wasserstein(np.array([1.0]), shares, shares) == 0

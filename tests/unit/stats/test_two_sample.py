@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from flytekitplugins.wbmon.stats.binning import cell_counts, grid_edges
+from flytekitplugins.wbmon.stats.two_sample import (
+    chi_squared_two_sample,
+    grid_ks_statistic,
+    ks_p_value,
+    ks_statistic,
+    pool_small_cells,
+    two_proportion_test,
+    unseen_category_test,
+)
+
+samples = arrays(
+    np.float64,
+    st.integers(1, 60),
+    elements=st.one_of(st.floats(-1e6, 1e6), st.integers(0, 5).map(float)),
+).map(np.sort)
+counts = arrays(np.int64, 8, elements=st.integers(0, 200))
+
+
+@given(samples, samples)
+def test_ks_is_symmetric_and_a_share(a, b):
+    distance = ks_statistic(a, b)
+
+    assert 0 <= distance <= 1
+    assert ks_statistic(b, a) == distance
+
+
+@given(samples)
+def test_ks_of_a_sample_with_itself_is_zero(a):
+    assert ks_statistic(a, a) == 0
+
+
+@given(samples, samples)
+def test_ks_does_not_change_under_a_monotone_rescaling(a, b):
+    assert ks_statistic(8 * a, 8 * b) == ks_statistic(a, b)
+    # the signs turn the order round
+    assert ks_statistic(-a[::-1], -b[::-1]) == pytest.approx(ks_statistic(a, b))
+
+
+@given(samples, samples)
+def test_ks_of_repeated_rows_is_that_of_the_rows(a, b):
+    assert ks_statistic(np.repeat(a, 3), b) == pytest.approx(ks_statistic(a, b))
+
+
+@settings(max_examples=50)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 6000), st.integers(1, 6000), st.integers(1, 5))
+def test_branch_and_bound_finds_what_looking_everywhere_finds(seed, n, m, shape):
+    rng = np.random.default_rng(seed)
+    a = np.sort(np.round(rng.normal(0, 1, n), shape))
+    b = np.sort(np.round(rng.normal(rng.normal() / 5, 1, m), shape))
+    both = np.concatenate((a, b))
+    gaps = np.searchsorted(a, both, "right") / n - np.searchsorted(b, both, "right") / m
+
+    assert ks_statistic(a, b) == pytest.approx(np.abs(gaps).max(), abs=1e-12)
+
+
+def test_ks_of_an_empty_window_is_undefined():
+    assert math.isnan(ks_statistic(np.empty(0), np.array([1.0])))
+
+
+@given(samples, samples, st.integers(2, 9))
+def test_the_exact_distance_lies_within_the_bound_of_the_grid(a, b, size):
+    edges = grid_edges(a, size=size)
+
+    found = grid_ks_statistic(cell_counts(a, edges), cell_counts(b, edges))
+
+    exact = ks_statistic(a, b)
+    assert found.value <= exact + 1e-12
+    assert exact <= found.value + found.bound + 1e-12
+
+
+@given(samples, samples)
+def test_a_grid_of_all_values_has_no_error(a, b):
+    edges = grid_edges(np.sort(np.concatenate((a, b))))
+
+    found = grid_ks_statistic(cell_counts(a, edges), cell_counts(b, edges))
+
+    assert found.bound == pytest.approx(0, abs=1e-12)
+    assert found.value == pytest.approx(ks_statistic(a, b), abs=1e-12)
+
+
+def test_the_grid_knows_nothing_of_an_empty_window_or_an_empty_grid():
+    assert math.isnan(grid_ks_statistic(np.zeros(3), np.array([1, 0, 0])).value)
+    assert grid_ks_statistic(np.array([5]), np.array([9])) == (0.0, 1.0)
+
+
+def test_the_p_value_falls_with_the_statistic_and_the_rows():
+    assert ks_p_value(0, 100, 100) == 1
+    assert ks_p_value(0.1, 100, 100) > ks_p_value(0.2, 100, 100)
+    assert ks_p_value(0.1, 100, 100) > ks_p_value(0.1, 1000, 1000)
+
+
+def test_the_published_critical_value_has_its_level():
+    # Smirnov (1948): for large samples D of 1.36 sqrt(1/n + 1/m) is exceeded in 5 % of cases
+    assert ks_p_value(1.3581 * math.sqrt(2 / 10_000), 10_000, 10_000) == pytest.approx(
+        0.05, abs=1e-4
+    )
+
+
+@given(counts, counts)
+def test_chi_squared_is_symmetric_and_does_not_care_for_order(a, b):
+    found = chi_squared_two_sample(a, b)
+
+    np.testing.assert_allclose(found, chi_squared_two_sample(b, a), rtol=1e-9)
+    np.testing.assert_allclose(found, chi_squared_two_sample(a[::-1], b[::-1]), rtol=1e-9)
+
+
+@given(counts)
+def test_chi_squared_of_equal_proportions_is_zero(a):
+    found = chi_squared_two_sample(a, 3 * a)
+
+    if (a > 0).sum() >= 2:
+        assert found.statistic == pytest.approx(0, abs=1e-9)
+        assert found.p_value == pytest.approx(1)
+    else:
+        assert math.isnan(found.statistic)
+
+
+def test_chi_squared_of_one_cell_or_an_empty_window_is_undefined():
+    assert math.isnan(chi_squared_two_sample([5, 0], [3, 0]).p_value)
+    assert math.isnan(chi_squared_two_sample([5, 3], [0, 0]).p_value)
+
+
+@given(counts, counts)
+def test_pooling_keeps_every_row(a, b):
+    pooled_a, pooled_b = pool_small_cells(a, b)
+
+    assert pooled_a.sum() == a.sum()
+    assert pooled_b.sum() == b.sum()
+    assert len(pooled_a) <= len(a)
+
+
+def test_small_cells_are_put_together():
+    a, b = pool_small_cells([100, 3, 1, 0], [100, 2, 2, 0])
+
+    assert a.tolist() == [100, 4]
+    assert b.tolist() == [100, 4]
+
+
+def test_large_cells_stay_and_empty_ones_go():
+    assert pool_small_cells([100, 50, 0], [90, 60, 0])[0].tolist() == [100, 50]
+    assert pool_small_cells([0, 0], [0, 0])[0].tolist() == []
+
+
+def test_two_equal_proportions_are_no_difference():
+    assert two_proportion_test(50, 100, 500, 1000).p_value == 1
+
+
+def test_the_difference_has_the_sign_of_the_second_window():
+    assert two_proportion_test(10, 100, 30, 100).statistic > 0
+    assert two_proportion_test(30, 100, 10, 100).statistic < 0
+
+
+@pytest.mark.parametrize("case", [(0, 0, 1, 5), (0, 9, 0, 9), (9, 9, 5, 5), (1, 5, 0, 0)])
+def test_proportions_that_cannot_differ_are_undefined(case):
+    assert math.isnan(two_proportion_test(*case).p_value)
+
+
+def test_four_rows_against_none_are_not_significant():
+    # the score test alone would say 0.045
+    assert two_proportion_test(0, 1000, 4, 1000).p_value == pytest.approx(0.1246, abs=1e-4)
+
+
+@given(st.integers(0, 40), st.integers(1, 40), st.integers(0, 40), st.integers(1, 40))
+def test_proportions_do_not_care_which_window_or_which_side(a, n, b, m):
+    a, b = min(a, n), min(b, m)
+
+    p_value = two_proportion_test(a, n, b, m).p_value
+
+    swapped = two_proportion_test(b, m, a, n).p_value
+    opposite = two_proportion_test(n - a, n, m - b, m).p_value
+    np.testing.assert_allclose([swapped, opposite], p_value, rtol=1e-6)
+
+
+def test_a_new_category_of_many_rows_is_no_chance():
+    n_new, p_value, effect = unseen_category_test([900, 100, 0], [850, 100, 50])
+
+    assert n_new == 50
+    assert p_value < 1e-12
+    assert effect == pytest.approx(0.05, abs=1e-3)
+
+
+def test_a_new_category_of_five_rows_has_the_chance_of_five_coins():
+    _, p_value, _ = unseen_category_test([1000, 0], [995, 5])
+
+    assert p_value == pytest.approx(1 / 32, rel=0.02)
+
+
+def test_rare_categories_are_expected_to_be_new():
+    _, p_value, effect = unseen_category_test(
+        [100, *[1] * 50, *[0] * 50], [100, *[0] * 50, *[1] * 50]
+    )
+
+    assert p_value == pytest.approx(1)
+    assert effect == 0
+
+
+def test_new_categories_of_an_empty_window_are_undefined():
+    assert math.isnan(unseen_category_test([0, 0], [1, 2])[1])
+
+
+def test_new_categories_alarm_no_more_often_than_they_should():
+    rng = np.random.default_rng(0)
+    share = 1 / np.arange(1, 301)
+    share /= share.sum()
+    p_values = [
+        unseen_category_test(rng.multinomial(1000, share), rng.multinomial(500, share))[1]
+        for _ in range(400)
+    ]
+
+    assert np.mean(np.array(p_values) <= 0.05) <= 0.05
