@@ -57,16 +57,6 @@ class RecordTransformer(TypeTransformer[R], Generic[R]):
         """The Flyte type of the record."""
         return LiteralType(blob=self.blob_type)
 
-    def guess_python_type(self, literal_type: LiteralType) -> type[R]:
-        """The record of a literal type that this transformer made.
-
-        Raises:
-            ValueError: If the type is another's.
-        """
-        if literal_type.blob is not None and literal_type.blob == self.blob_type:
-            return self.python_type
-        raise ValueError(f"{literal_type} is not a {self.python_type.__name__}")
-
     def assert_type(self, t: type[R], v: Any) -> None:
         """Accept the record, or a file of one as the command line gives it."""
         if not isinstance(v, FlyteFile):

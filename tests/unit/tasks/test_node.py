@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import functools
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from flytekit import Secret, map_task, workflow
+from flytekit.configuration import Image, ImageConfig, SerializationSettings
+from flytekit.tools.module_loader import load_object_from_module
+from flytekit.types.structured import StructuredDataset
+
+from flytekitplugins.wbmon import (
+    AlertRule,
+    DegradationAlert,
+    DriftCheck,
+    DriftRule,
+    MergeProfiles,
+    PerformanceCheck,
+    Profile,
+    ProfileData,
+    check_drift,
+    profile_data,
+    wandb_init,
+)
+from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.run.flyte_task import tracking_of
+from flytekitplugins.wbmon.tasks._node import Node
+from support.in_process import execute, pod_context
+from support.wandb_log import find_run
+
+SETTINGS = SerializationSettings(
+    image_config=ImageConfig(default_image=Image("name", "image", "tag")), version="v1"
+)
+NODES = (
+    ProfileData("t.profile", columns=("a", "b"), weight="w"),
+    MergeProfiles("t.merge"),
+    DriftCheck("t.drift", rule=DriftRule(alpha=0.01, importance={"a": 2.0})),
+    PerformanceCheck(
+        "t.performance", task="classification", label="y", prediction="p", score=("s0", "s1")
+    ),
+    DegradationAlert("t.alert", rules=[AlertRule(metric="performance.accuracy", below=0.8)]),
+)
+
+
+def in_pod(node: Node[object]) -> Node[object]:
+    """The node as a pod rebuilds it: from the container's arguments alone."""
+    arguments = node.get_command(SETTINGS)
+    at = arguments.index("--resolver")
+    resolver = load_object_from_module(arguments[at + 1])
+    return resolver.load_task(arguments[arguments.index("--", at) + 1 :])
+
+
+@pytest.mark.parametrize("node", NODES, ids=lambda node: node.name)
+def test_a_pod_rebuilds_the_node_without_the_module_that_made_it(node: Node[object]) -> None:
+    again = in_pod(node)
+    assert type(again) is type(node)
+    assert again.name == node.name
+    assert again.config == node.config
+    assert again.python_interface.inputs == node.python_interface.inputs
+
+
+def test_tracking_travels_with_the_node() -> None:
+    secret = Secret(group="wandb", key="api_key")
+    node = wandb_init(project="p", entity="e", secret=secret)(DriftCheck("t.tracked"))
+    settings = tracking_of(in_pod(node))
+    assert settings is not None
+    assert settings.project == "p"
+    assert (settings.secret.group, settings.secret.key) == ("wandb", "api_key")
+    assert node.security_context.secrets == [secret]
+
+
+def a_key() -> str:
+    """A secret that cannot be written down."""
+    return "k" * 40
+
+
+kept = wandb_init(project="p", entity="e", secret=a_key)(DriftCheck("t.kept"))
+
+
+def test_a_callable_secret_needs_a_variable_of_the_module() -> None:
+    assert kept.task_resolver.location.endswith("default_task_resolver")
+    assert kept.lhs == "kept"
+
+
+def test_a_node_has_a_name() -> None:
+    with pytest.raises(ConfigError, match="must have a name"):
+        DriftCheck("")
+
+
+def test_a_changed_configuration_is_another_cache_entry() -> None:
+    versions = {
+        DriftCheck("t.cached", rule=DriftRule(alpha=alpha), cache=True).metadata.cache_version
+        for alpha in (0.05, 0.05, 0.01)
+    }
+    assert len(versions) == 2
+
+
+def test_task_keywords_reach_the_task() -> None:
+    node = DriftCheck(
+        "t.keywords",
+        retries=3,
+        environment={"A": "1"},
+        secret_requests=[Secret(group="g", key="k")],
+    )
+    assert node.metadata.retries == 3
+    assert node.environment == {"A": "1"}
+    assert node.security_context.secrets[0].group == "g"
+
+
+def test_an_alert_without_rules_is_refused() -> None:
+    with pytest.raises(ConfigError, match="at least one rule"):
+        DegradationAlert("t.no_rules", rules=[])
+
+
+def window(seed: int, shift: float = 0.0) -> pd.DataFrame:
+    """Five hundred rows of one feature."""
+    return pd.DataFrame({"x": np.random.default_rng(seed).normal(shift, 1.0, 500)})
+
+
+def test_nodes_made_inside_a_workflow_run_there() -> None:
+    @workflow
+    def check(reference: pd.DataFrame, current: pd.DataFrame) -> bool:
+        fixed = ProfileData("t.inner_reference")(data=reference)
+        counted = ProfileData("t.inner_current")(data=current, like=fixed)
+        return DriftCheck("t.inner_drift")(reference=fixed, current=counted).drifted
+
+    assert check(reference=window(1), current=window(2)) is False
+    assert check(reference=window(1), current=window(2, shift=1.0)) is True
+
+
+def test_partitions_are_profiled_by_a_mapped_node_and_add_up() -> None:
+    profile, merge = ProfileData("t.part"), MergeProfiles("t.parts")
+
+    @workflow
+    def merged(parts: list[StructuredDataset], like: Profile) -> Profile:
+        counted = map_task(functools.partial(profile, like=like))(data=parts)
+        return merge(profiles=counted)
+
+    frame = window(3)
+    reference = profile_data(window(1))
+    halves = [StructuredDataset(dataframe=frame[:200]), StructuredDataset(dataframe=frame[200:])]
+    both = merged(parts=halves, like=reference)
+    whole = profile_data(frame, like=reference)
+    assert both.n_rows == whole.n_rows == 500
+    assert (both.features["x"].counts == whole.features["x"].counts).all()
+
+
+def test_reports_are_shown_on_the_deck_and_logged_to_the_open_run(tmp_path: Path) -> None:
+    node = wandb_init(project="p", entity="e", dir=str(tmp_path), mode="offline")(
+        DriftCheck("t.shown")
+    )
+    reference = profile_data(window(1))
+    current = profile_data(window(2, shift=1.0), like=reference)
+    with pod_context(tmp_path / "pod", task="t.shown") as context:
+        outputs = execute(context, node, reference=reference, current=current)
+        decks = {deck.name: deck.html for deck in context.user_space_params.decks}
+    assert outputs["drifted"] is True
+    assert "Drift in 1 of 1 features" in decks["Drift report"]
+    run = find_run(tmp_path / "wandb")
+    assert run.column("drift/drifted") == [1]
+    assert run.exit_code == 0
+
+
+def test_without_a_run_the_deck_still_shows_the_report(tmp_path: Path) -> None:
+    reference = profile_data(window(1))
+    with pod_context(tmp_path, task="t.plain") as context:
+        execute(context, DriftCheck("t.plain"), reference=reference, current=reference)
+        assert "Drift report" in [deck.name for deck in context.user_space_params.decks]
+
+
+def test_an_alert_is_sent_through_the_run(tmp_path: Path) -> None:
+    node = wandb_init(project="p", entity="e", dir=str(tmp_path), mode="offline")(
+        DegradationAlert("t.sent", rules=[AlertRule(metric="drift.drifted", above=0)])
+    )
+    reference = profile_data(window(1))
+    report = check_drift(reference, profile_data(window(2, shift=1.0), like=reference))
+    with pod_context(tmp_path / "pod", task="t.sent") as context:
+        outputs = execute(context, node, drift=report, at=datetime(2026, 2, 5, tzinfo=timezone.utc))
+    assert outputs["fired"] is True
+    assert outputs["severity"] == "warn"
+    assert outputs["decision"].alerts[0].since == datetime(2026, 2, 5, tzinfo=timezone.utc)
+    (alert,) = find_run(tmp_path / "wandb").alerts
+    assert "x" in alert.text
