@@ -7,6 +7,7 @@ so that charts made once keep working. Each report is one row: `run.log` without
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from functools import singledispatch
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +50,9 @@ def _log_drift(report: DriftReport, run: wandb.Run) -> None:
     for feature in features[:_FEATURE_METRICS]:
         metrics[f"drift/effect_size/{feature.name}"] = feature.effect_size
         metrics[f"drift/missing/{feature.name}"] = feature.missing_current
-    rows = [[getattr(feature, name) for name in _COLUMNS] for feature in features]
+    rows: list[Iterable[Any]] = [
+        [getattr(feature, name) for name in _COLUMNS] for feature in features
+    ]
     metrics["drift/features"] = wandb.Table(columns=list(_COLUMNS), data=rows)
     metrics["drift/report"] = wandb.Html(report.to_html())
     run.log(_defined(metrics))

@@ -169,7 +169,7 @@ class Decision:
     def severity(self) -> Severity | Literal["none"]:
         """The worst severity that fires; `none` if nothing does."""
         firing = {alert.rule.severity for alert in self.alerts if alert.phase == "firing"}
-        return next((level for level in ("error", "warn", "info") if level in firing), "none")  # type: ignore[return-value]
+        return next((level for level in ("error", "warn", "info") if level in firing), "none")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain Python containers and numbers."""

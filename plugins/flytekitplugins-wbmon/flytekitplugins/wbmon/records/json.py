@@ -53,7 +53,8 @@ def record_to_dict(record: Any) -> dict[str, Any]:
 
 def record_to_json(record: Any) -> str:
     """The record as standard JSON, in the order of its fields."""
-    return json.dumps(_encoder(type(record)).encode(record), allow_nan=False)
+    encoder = _encoder(type(record))  # type: ignore[arg-type]  # a class is hashable
+    return json.dumps(encoder.encode(record), allow_nan=False)
 
 
 def record_from_json(kind: type[R], text: str | bytes) -> R:
@@ -62,8 +63,9 @@ def record_from_json(kind: type[R], text: str | bytes) -> R:
     Raises:
         DataError: If the text is not JSON, or not of a `kind` record.
     """
+    decoder: BasicDecoder[R] = _decoder(kind)  # type: ignore[arg-type]  # a class is hashable
     try:
-        return _decoder(kind).decode(json.loads(text))  # type: ignore[no-any-return]
+        return decoder.decode(json.loads(text))
     except (ValueError, InvalidFieldValue, MissingField, TypeError, AttributeError) as error:
         raise DataError(
             f"the text must be the JSON of a {kind.__name__}; could not read it: {error}. "

@@ -95,7 +95,7 @@ class Node(PythonInstanceTask[C], Generic[C]):
     @property
     def config(self) -> C:
         """The node's settings."""
-        return self.task_config  # type: ignore[return-value]
+        return self.task_config
 
     def execute(self, **inputs: Any) -> Any:
         """Do the work, then show the reports; a report that cannot be shown fails nothing."""
@@ -172,7 +172,7 @@ node_resolver = NodeResolver()
 
 def _config_type(kind: type[Node[Any]]) -> type[Any]:
     bases = getattr(kind, "__orig_bases__", ())
-    return next(get_args(base)[0] for base in bases if get_args(base))  # type: ignore[no-any-return]
+    return next(get_args(base)[0] for base in bases if get_args(base))
 
 
 def _fingerprint(config: Any) -> str:
