@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from support.s3 import S3Server, s3_server
@@ -25,3 +26,9 @@ def s3() -> Iterator[S3Server]:
 def local_store(tmp_path: Path) -> Store:
     """A store on the local disk."""
     return Store(root=str(tmp_path / "store"))
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """Random numbers that are the same in every run."""
+    return np.random.default_rng(20260101)

@@ -286,7 +286,8 @@ def _auc_influence(
         below_negative[place] / total_negative,
         1 - below_positive[place] / total_positive,
     )
-    value = float((won * weight)[positive].sum()) / total_positive
+    # sums of weights leave a perfect ranking a rounding error away from 1
+    value = round(float((won * weight)[positive].sum()) / total_positive, 14)
     side_total = np.where(positive, total_positive, total_negative)
     return value, (won - value) * float(weight.sum()) / side_total
 

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flytekitplugins.wbmon.stats import classification as c
+
+labelled = st.integers(2, 5).flatmap(
+    lambda k: st.tuples(
+        st.just(k),
+        st.lists(
+            st.tuples(st.integers(0, k - 1), st.integers(0, k - 1), st.floats(0.5, 9)),
+            min_size=1,
+            max_size=60,
+        ),
+    )
+)
+
+
+def confusion_of(k, rows):
+    labels, predictions, weight = (np.array(column) for column in zip(*rows, strict=True))
+    return c.confusion_matrix(labels, predictions, k, weight.astype(float))
+
+
+@given(labelled)
+def test_every_share_lies_in_its_interval_within_zero_and_one(case):
+    k, rows = case
+    confusion = confusion_of(k, rows)
+    found = [c.accuracy(confusion), c.macro_precision(confusion), c.macro_recall(confusion)]
+    found += [c.macro_f1(confusion)]
+    found += [metric(confusion, i) for i in range(k) for metric in (c.precision, c.recall, c.f1)]
+    for estimate in found:
+        if math.isnan(estimate.value):
+            assert estimate.reason
+        else:
+            assert 0 <= estimate.low <= estimate.value + 1e-12
+            assert estimate.value - 1e-12 <= estimate.high <= 1
+
+
+@given(labelled, st.randoms(use_true_random=False))
+def test_the_order_of_rows_and_the_names_of_classes_change_nothing(case, random):
+    k, rows = case
+    names = list(range(k))
+    random.shuffle(names)
+    shuffled = [(names[a], names[b], w) for a, b, w in rows]
+    random.shuffle(shuffled)
+    one, two = confusion_of(k, rows), confusion_of(k, shuffled)
+    for metric in (c.accuracy, c.macro_precision, c.macro_recall, c.macro_f1):
+        assert metric(one)[:3] == pytest.approx(metric(two)[:3])
+
+
+@given(labelled)
+def test_doubling_every_weight_moves_no_metric_and_no_interval(case):
+    k, rows = case
+    one, two = confusion_of(k, rows), confusion_of(k, [(a, b, 2 * w) for a, b, w in rows])
+    for metric in (c.accuracy, c.macro_precision, c.macro_recall, c.macro_f1):
+        assert metric(one)[:3] == pytest.approx(metric(two)[:3])
+
+
+@given(labelled)
+def test_repeating_every_row_narrows_the_interval(case):
+    k, rows = case
+    once, often = confusion_of(k, rows), confusion_of(k, rows * 4)
+    assert c.accuracy(often).value == pytest.approx(c.accuracy(once).value)
+    width = [estimate.high - estimate.low for estimate in (c.accuracy(once), c.accuracy(often))]
+    assert width[1] < width[0]
+
+
+scored = st.lists(
+    st.tuples(st.booleans(), st.integers(0, 8), st.floats(0.5, 4)), min_size=4, max_size=50
+).filter(lambda rows: 0 < sum(row[0] for row in rows) < len(rows))
+
+
+def auc_of(rows, turn=lambda score: score):
+    positive, score, weight = (np.array(column) for column in zip(*rows, strict=True))
+    return c.roc_auc(positive, turn(score.astype(float)), weight.astype(float))
+
+
+@given(scored)
+def test_auc_does_not_change_under_a_rising_function_of_the_score(rows):
+    assert auc_of(rows)[:3] == pytest.approx(auc_of(rows, lambda score: np.exp(score) - 4)[:3])
+
+
+@given(scored)
+def test_auc_of_the_reversed_score_is_its_mirror_image(rows):
+    there, back = auc_of(rows), auc_of(rows, lambda score: -score)
+    assert there.value == pytest.approx(1 - back.value)
+    assert (there.low, there.high) == pytest.approx((1 - back.high, 1 - back.low), abs=1e-9)
+
+
+@given(scored)
+def test_auc_lies_in_its_interval(rows):
+    auc = auc_of(rows)
+    assert 0 <= auc.low <= auc.value + 1e-9
+    assert auc.value - 1e-9 <= auc.high <= 1
+
+
+def test_a_perfect_ranking_of_few_rows_is_not_certain():
+    score = np.arange(20.0)
+    auc = c.roc_auc(score >= 10, score, np.ones(20))
+    assert auc.value == auc.high == 1.0
+    assert 0.6 < auc.low < 0.95
+
+
+def test_a_score_without_information_gives_one_half():
+    auc = c.roc_auc(np.arange(40) % 2 == 0, np.ones(40), np.ones(40))
+    assert auc.value == 0.5
+    assert auc.low < 0.4
+    assert auc.high > 0.6
+
+
+def test_a_single_positive_row_still_gives_an_interval():
+    score = np.arange(30.0)
+    auc = c.roc_auc(score == 20, score, np.ones(30))
+    assert auc.low < auc.value < auc.high
+    assert auc.high - auc.low > 0.3
+
+
+@pytest.mark.parametrize("positive", [np.zeros(5, dtype=bool), np.ones(5, dtype=bool)])
+def test_auc_of_one_class_is_undefined_and_says_why(positive):
+    auc = c.roc_auc(positive, np.arange(5.0), np.ones(5))
+    assert math.isnan(auc.value)
+    assert "one class" in auc.reason
+
+
+def test_one_vs_rest_leaves_out_a_class_without_labels():
+    labels = np.array([0, 0, 1, 1, 0, 1])
+    probabilities = np.column_stack([1 - labels * 0.8, labels * 0.8, np.zeros(6)])
+    assert c.roc_auc_one_vs_rest(labels, probabilities, np.ones(6)).value == 1.0
+    alone = c.roc_auc_one_vs_rest(np.zeros(6, dtype=int), probabilities, np.ones(6))
+    assert "one class" in alone.reason
+
+
+def test_a_sure_and_wrong_prediction_costs_much_but_not_infinity():
+    loss = c.log_loss(np.array([1, 0]), np.array([[1.0, 0.0], [1.0, 0.0]]), np.ones(2))
+    assert loss.value == pytest.approx(-math.log(np.finfo(float).eps) / 2)
+
+
+def test_brier_score_of_a_coin_is_a_quarter_for_two_classes():
+    half = np.full((4, 2), 0.5)
+    assert c.brier_score(np.array([0, 1, 1, 0]), half, np.ones(4)).value == 0.25
+    third = np.full((3, 3), 1 / 3)
+    assert c.brier_score(np.arange(3), third, np.ones(3)).value == pytest.approx(2 / 3)
+
+
+def test_precision_without_a_positive_prediction_is_undefined():
+    confusion = c.confusion_matrix(np.array([0, 1]), np.zeros(2, dtype=int), 2, np.ones(2))
+    assert math.isnan(c.precision(confusion, 1).value)
+    assert c.recall(confusion, 1).value == 0.0
+    assert c.f1(confusion, 1).value == 0.0

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flytekitplugins.wbmon.stats.regression import (
+    mean_absolute_error,
+    r2_score,
+    root_mean_squared_error,
+)
+
+pairs = st.lists(
+    st.tuples(st.floats(-100, 100), st.floats(-100, 100)), min_size=3, max_size=40
+).filter(lambda rows: np.ptp([row[0] for row in rows]) > 1)
+
+
+def columns(rows):
+    labels, predictions = np.array(rows).T
+    return labels, predictions, np.ones(len(rows))
+
+
+@given(pairs, st.floats(0.01, 100), st.floats(-50, 50))
+def test_r2_does_not_depend_on_the_unit_or_the_origin(rows, unit, origin):
+    labels, predictions, ones = columns(rows)
+    moved = r2_score(labels * unit + origin, predictions * unit + origin, ones)
+    assert moved[:3] == pytest.approx(r2_score(labels, predictions, ones)[:3], rel=1e-5, abs=1e-5)
+
+
+@given(pairs)
+def test_values_lie_in_their_intervals_and_mae_is_at_most_rmse(rows):
+    found = [
+        metric(*columns(rows))
+        for metric in (mean_absolute_error, root_mean_squared_error, r2_score)
+    ]
+    assert found[0].value <= found[1].value + 1e-9
+    for estimate in found:
+        assert estimate.low <= estimate.value + 1e-9
+        assert estimate.value <= estimate.high + 1e-9
+
+
+@given(pairs)
+def test_a_weight_of_two_counts_a_row_twice(rows):
+    labels, predictions, ones = columns(rows)
+    heavy = ones.copy()
+    heavy[0] = 2
+    twice = [np.append(column, column[0]) for column in (labels, predictions, ones)]
+    for metric in (mean_absolute_error, root_mean_squared_error, r2_score):
+        assert metric(labels, predictions, heavy).value == pytest.approx(metric(*twice).value)
+
+
+def test_perfect_predictions_have_no_error():
+    labels = np.arange(10.0)
+    assert root_mean_squared_error(labels, labels, np.ones(10))[:3] == (0.0, 0.0, 0.0)
+    assert r2_score(labels, labels, np.ones(10))[:3] == (1.0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("labels", "why"), [(np.ones(5), "equal"), (np.ones(1), "fewer than two rows")]
+)
+def test_r2_without_variance_is_undefined_and_says_why(labels, why):
+    found = r2_score(labels, labels + 1, np.ones(len(labels)))
+    assert math.isnan(found.value)
+    assert why in found.reason
