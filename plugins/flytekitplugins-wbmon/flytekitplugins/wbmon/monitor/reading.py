@@ -299,9 +299,9 @@ def _open_known(data: Data, filesystem: Any) -> Source:
 
 def _table(data: Data) -> pa.Table:
     if isinstance(data, pa.Table):
-        return data.select(
-            [name for name in data.column_names if not _PANDAS_INDEX.fullmatch(name)]
-        )
+        # by place: two columns of one name are refused later, by their name
+        kept = [i for i, name in enumerate(data.column_names) if not _PANDAS_INDEX.fullmatch(name)]
+        return data.select(kept)
     if isinstance(data, pa.RecordBatch):
         return pa.Table.from_batches([data])
     home = type(data).__module__.partition(".")[0]

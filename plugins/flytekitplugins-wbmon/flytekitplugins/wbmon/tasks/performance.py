@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from flytekit.types.structured import StructuredDataset
 
+from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.records.performance import PerformanceReport, Task
 from flytekitplugins.wbmon.tasks._node import Node
 from flytekitplugins.wbmon.tasks._types import open_data
@@ -22,6 +23,12 @@ class PerformanceSettings:
     score: tuple[str, ...] = ()
     threshold: float = 0.5
     weight: str = ""
+
+    def __post_init__(self) -> None:
+        if self.task not in get_args(Task):
+            raise ConfigError(f"task must be 'classification' or 'regression', got {self.task!r}")
+        if not 0 <= self.threshold <= 1:
+            raise ConfigError(f"threshold must be a probability, got {self.threshold}")
 
 
 class PerformanceChecked(NamedTuple):
@@ -45,6 +52,9 @@ class PerformanceCheck(Node[PerformanceSettings]):
         threshold: Probability from which a row counts as positive.
         weight: Column of row weights.
         task_kwargs: As for any node.
+
+    Raises:
+        ConfigError: If the task is neither, or the threshold is no probability.
     """
 
     def __init__(

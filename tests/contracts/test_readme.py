@@ -1,0 +1,69 @@
+"""The README's code runs as it stands there."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from datetime import datetime, timezone
+from pathlib import Path
+from types import ModuleType
+
+import joblib
+import pandas as pd
+import pytest
+from flytekit.types.file import FlyteFile
+from sklearn.linear_model import LogisticRegression
+
+from flytekitplugins.wbmon import check_performance, profile_data
+from support.environment import ROOT
+from workflows.payments import generate_payments
+
+BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+FEATURES = ["amount", "hour", "distance_km", "account_age_days"]
+
+
+def as_module(text: str, path: Path) -> ModuleType:
+    """The text as an imported module."""
+    path.write_text(text)
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_nightly_check_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    module = as_module(BLOCKS[0], tmp_path / "readme_nightly.py")
+    past = generate_payments(-1)
+    model = LogisticRegression(max_iter=1_000).fit(past[FEATURES], past["fraud"])
+    joblib.dump(model, tmp_path / "model.joblib")
+    past["p_fraud"] = model.predict_proba(past[FEATURES])[:, 1]
+    columns = [*FEATURES, "fraud", "p_fraud"]
+    past[columns].to_parquet(tmp_path / "past.parquet")
+    generate_payments(0, fault="unit_change")[[*FEATURES, "fraud"]].to_parquet(
+        tmp_path / "night.parquet"
+    )
+    from flytekit.types.structured import StructuredDataset
+
+    fired = module.nightly(
+        data=StructuredDataset(uri=str(tmp_path / "night.parquet"), file_format="parquet"),
+        model=FlyteFile(str(tmp_path / "model.joblib")),
+        reference=profile_data(tmp_path / "past.parquet"),
+        baseline=check_performance(
+            past, task="classification", label="fraud", prediction="p_fraud"
+        ),
+        kickoff=datetime(2026, 2, 3, tzinfo=timezone.utc),
+    )
+    assert fired is True
+
+
+def test_the_notebook_lines_run() -> None:
+    frame = generate_payments(0)
+    text = BLOCKS[1].replace('profile_data("s3://bucket/train/")', "profile_data(train)")
+    names: dict[str, object] = {"frame": frame, "train": generate_payments(-1)}
+    exec(compile(text, "README.md", "exec"), names)  # noqa: S102 - the README is ours
+    assert isinstance(names["frame"], pd.DataFrame)
+    assert names["report"].n_current == len(frame)
