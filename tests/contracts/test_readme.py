@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import sys
 from datetime import datetime, timezone
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +13,7 @@ import joblib
 import pandas as pd
 import pytest
 from flytekit.types.file import FlyteFile
+from flytekit.types.structured import StructuredDataset
 from sklearn.linear_model import LogisticRegression
 
 from flytekitplugins.wbmon import check_performance, profile_data
@@ -22,13 +24,14 @@ BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re
 FEATURES = ["amount", "hour", "distance_km", "account_age_days"]
 
 
-def as_module(text: str, path: Path) -> ModuleType:
+def as_module(text: str, path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The text as an imported module."""
     path.write_text(text)
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, path.stem, module)
     spec.loader.exec_module(module)
     return module
 
@@ -36,7 +39,7 @@ def as_module(text: str, path: Path) -> ModuleType:
 def test_the_nightly_check_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    module = as_module(BLOCKS[0], tmp_path / "readme_nightly.py")
+    module = as_module(BLOCKS[0], tmp_path / "readme_nightly.py", monkeypatch)
     past = generate_payments(-1)
     model = LogisticRegression(max_iter=1_000).fit(past[FEATURES], past["fraud"])
     joblib.dump(model, tmp_path / "model.joblib")
@@ -46,8 +49,6 @@ def test_the_nightly_check_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     generate_payments(0, fault="unit_change")[[*FEATURES, "fraud"]].to_parquet(
         tmp_path / "night.parquet"
     )
-    from flytekit.types.structured import StructuredDataset
-
     fired = module.nightly(
         data=StructuredDataset(uri=str(tmp_path / "night.parquet"), file_format="parquet"),
         model=FlyteFile(str(tmp_path / "model.joblib")),
