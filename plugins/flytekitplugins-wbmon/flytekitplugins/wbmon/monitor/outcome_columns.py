@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.monitor.arrow import dense_numbers, is_text, is_valid, kind_of
 from flytekitplugins.wbmon.monitor.reading import StreamSource, open_source
 
 if TYPE_CHECKING:
@@ -41,36 +41,23 @@ def read_columns(data: Any, names: Sequence[str]) -> pa.Table:
 
 
 def float_values(column: pa.ChunkedArray) -> NDArray[np.float64]:
-    """A numeric, boolean or wholly missing column as float64, `nan` where missing; shape `(n,)`.
-
-    Raises:
-        ValueError: If the column is of another type.
-    """
-    if pa.types.is_boolean(column.type):
-        column = column.cast(pa.uint8())
-    if not (is_number(column.type) or pa.types.is_null(column.type)):
-        raise ValueError(f"{column.type} is not a number")
-    column = pc.fill_null(column.cast(pa.float64(), safe=False), np.nan)
-    # `to_numpy` would import pandas, which costs more than the whole check
-    parts = [
-        np.frombuffer(chunk.buffers()[1], np.float64, len(chunk), chunk.offset * 8)
-        for chunk in column.chunks
-        if len(chunk)
-    ]
+    """A numeric, boolean or wholly missing column as float64, `nan` where missing; shape `(n,)`."""
+    parts = [_floats(chunk) for chunk in column.chunks]
     return np.concatenate(parts) if parts else np.empty(0)
 
 
-def is_number(kind: pa.DataType) -> bool:
-    """Whether an Arrow type is an integer, floating or decimal one."""
-    return bool(
-        pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
-    )
+def is_number(dtype: pa.DataType) -> bool:
+    """Whether a column of this type can be read as numbers; one that is all missing can."""
+    return kind_of(dtype) in ("float", "integer", "boolean", "null")
 
 
-def is_text(kind: pa.DataType) -> bool:
-    """Whether an Arrow type holds text, dictionary-encoded text included."""
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    return bool(
-        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-    )
+def is_class_name(dtype: pa.DataType) -> bool:
+    """Whether a column of this type holds text, dictionary-encoded text included."""
+    return is_text(dtype.value_type if pa.types.is_dictionary(dtype) else dtype)
+
+
+def _floats(chunk: pa.Array) -> NDArray[np.float64]:
+    values = np.full(len(chunk), np.nan)
+    if not pa.types.is_null(chunk.type):
+        values[is_valid(chunk)] = dense_numbers(chunk)
+    return values

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.monitor.arrow import dense_numbers, is_valid
 from flytekitplugins.wbmon.monitor.outcome_columns import (
     float_values,
+    is_class_name,
     is_number,
-    is_text,
     read_columns,
 )
 
@@ -181,7 +181,7 @@ def _measurable(
 
 def _numbers(table: pa.Table, name: str) -> Floats:
     kind = table.schema.field(name).type
-    if not (is_number(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind)):
+    if not is_number(kind):
         raise DataError(f"column {name!r} must be numeric, found {kind}")
     return float_values(table[name])
 
@@ -200,9 +200,9 @@ def _weights(table: pa.Table, name: str | None) -> Floats:
 
 def _coded(table: pa.Table, name: str) -> _Coded:
     kind = table.schema.field(name).type
-    if is_text(kind):
+    if is_class_name(kind):
         return _coded_text(table[name], name)
-    if not (is_number(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind)):
+    if not is_number(kind):
         raise DataError(f"column {name!r} must hold classes (text, whole numbers), found {kind}")
     values = float_values(table[name])
     present = ~np.isnan(values)
@@ -222,10 +222,10 @@ def _coded_text(column: pa.ChunkedArray, name: str) -> _Coded:
     encoded = column.cast(pa.large_string()).combine_chunks().dictionary_encode()
     words = encoded.dictionary.to_pylist()
     order = sorted(range(len(words)), key=words.__getitem__)
-    place = np.full(len(words) + 1, -1)
+    place = np.empty(len(words), dtype=np.int64)
     place[order] = np.arange(len(words))
-    at = float_values(pa.chunked_array([pc.fill_null(encoded.indices, len(words))]))
-    codes = place[at.astype(np.int64)]
+    codes = np.full(len(encoded), -1)
+    codes[is_valid(encoded.indices)] = place[dense_numbers(encoded.indices)]
     return _Coded(_names((words[i] for i in order), name), codes, numeric=False)
 
 

@@ -136,11 +136,7 @@ def _matrix(batch: pa.Table) -> NDArray[np.float64]:
 
     from flytekitplugins.wbmon.monitor.outcome_columns import float_values, is_number
 
-    wrong = [
-        f"{field.name} ({field.type})"
-        for field in batch.schema
-        if not (is_number(field.type) or pa.types.is_boolean(field.type))
-    ]
+    wrong = [f"{field.name} ({field.type})" for field in batch.schema if not is_number(field.type)]
     if wrong:
         raise DataError(
             f"a predict function on numpy needs numeric columns, found {', '.join(wrong)}; "
