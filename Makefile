@@ -37,7 +37,7 @@ check: lint types rings ## lint, types and import rules
 lint: .venv/.dev ## ruff, formatting and spelling
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
-	$(BIN)/codespell $(SOURCES) README.md CHANGELOG.md CONTRIBUTING.md docs
+	$(BIN)/codespell plugins workflows benchmarks setup.py README.md CHANGELOG.md CONTRIBUTING.md docs
 
 types: .venv/.dev ## mypy, strict
 	$(BIN)/mypy
