@@ -13,7 +13,7 @@ from flytekitplugins.wbmon.errors import ConfigError
 Severity = Literal["info", "warn", "error"]
 Phase = Literal["ok", "pending", "firing", "resolved", "no_data"]
 
-_REPORTS = ("drift", "performance", "scoring", "slo")
+_REPORTS = ("drift", "performance", "scoring", "slo", "heartbeat")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +34,8 @@ class AlertRule:
         for_windows: Consecutive breaches before the alert fires.
         severity: `info`, `warn` or `error`.
         name: How the alert is called; the metric and condition if empty.
+        owner: Who is to act; shown in the alert.
+        runbook: Where it is written what to do; shown in the alert.
 
     Raises:
         ConfigError: If no or several conditions are given, the metric's address does not start
@@ -48,6 +50,8 @@ class AlertRule:
     for_windows: int = 1
     severity: Severity = "warn"
     name: str = ""
+    owner: str = ""
+    runbook: str = ""
 
     def __post_init__(self) -> None:
         given = [self.below is not None, self.above is not None, self.drop is not None]
@@ -148,12 +152,28 @@ class AlertState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What was decided about one window, and why; `alerts` has one entry a rule, worst first."""
+    """What was decided about one window, and why.
+
+    Attributes:
+        at: The window's time.
+        alerts: One a rule, worst first.
+        state: What the rules remember for the next window.
+        reason: The decision in one sentence.
+        findings: What was wrong with the monitor itself: a report that is missing, a memory that
+            could not be read, a channel that did not answer.
+        changes: What is different from the window before, in words.
+        numbers: Headline metrics of the window by their W&B names.
+        links: Pages about the window, by what they are called.
+    """
 
     at: datetime
     alerts: tuple[Alert, ...]
     state: AlertState
     reason: str
+    findings: tuple[str, ...] = ()
+    changes: tuple[str, ...] = ()
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    links: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def fired(self) -> bool:

@@ -1,0 +1,132 @@
+"""What is kept of a night, and what is different from the one before."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from flytekitplugins.wbmon.monitor.address import Report
+from flytekitplugins.wbmon.records.alert import Decision
+from flytekitplugins.wbmon.records.drift import DriftReport
+from flytekitplugins.wbmon.records.memory import AlertMemory, Night
+from flytekitplugins.wbmon.records.performance import PerformanceReport
+from flytekitplugins.wbmon.records.scoring import ScoringReport
+
+_NOTABLE = 0.01
+_SHOWN = 8
+
+
+def summarise_night(decision: Decision, reports: Iterable[Report | None]) -> Night:
+    """The lines of a night that later nights are compared with.
+
+    Args:
+        decision: With its numbers, findings and links.
+        reports: Those it was made of.
+    """
+    return Night(
+        at=decision.at,
+        severity=decision.severity,
+        reason=decision.reason,
+        phases={alert.rule.title: alert.phase for alert in decision.alerts},
+        numbers=decision.numbers,
+        drifted=_drifted(reports),
+        findings=decision.findings,
+        links=decision.links,
+    )
+
+
+def headline_numbers(reports: Iterable[Report | None]) -> dict[str, float]:
+    """The few numbers of a night that are worth a line in a chart, by their W&B names."""
+    numbers: dict[str, float] = {}
+    for report in reports:
+        if isinstance(report, DriftReport):
+            numbers |= {
+                "drift/share_drifted": report.share_drifted,
+                "drift/n_drifted": report.n_drifted,
+                "drift/n_current": report.n_current,
+            }
+        elif isinstance(report, PerformanceReport):
+            numbers |= {
+                f"performance/{name}": metric.value for name, metric in report.metrics.items()
+            }
+            numbers["performance/coverage"] = report.coverage
+        elif isinstance(report, ScoringReport):
+            numbers["scoring/n_rows"] = report.n_rows
+            numbers["scoring/rows_per_s"] = report.rows_per_s
+            numbers |= {f"scoring/latency_ms/{k}": v for k, v in report.latency_ms.items()}
+    return {name: float(value) for name, value in numbers.items() if math.isfinite(value)}
+
+
+def missing_reports(reports: Mapping[str, Report | None]) -> tuple[str, ...]:
+    """A sentence for each report that did not come, by the reports' names."""
+    return tuple(
+        f"no {name} report came; its rules cannot be judged"
+        for name, report in reports.items()
+        if report is None
+    )
+
+
+def night_before(memory: AlertMemory, at: datetime) -> Night | None:
+    """The newest night before a time; None if none is remembered."""
+    return next((night for night in reversed(memory.nights) if night.at < at), None)
+
+
+def changes_since(before: Night | None, now: Night) -> tuple[str, ...]:
+    """What is different from the night before, in words: rules, then features, then numbers.
+
+    A number is mentioned if it changed by at least 1 %, the largest change first.
+    """
+    if before is None:
+        return ()
+    rules = [
+        f"{title}: {_words(before.phases.get(title, 'new'))} → {_words(phase)}"
+        for title, phase in now.phases.items()
+        if before.phases.get(title, "new") != phase
+    ]
+    new = [name for name in now.drifted if name not in before.drifted]
+    gone = [name for name in before.drifted if name not in now.drifted]
+    features = [f"drifts now: {', '.join(new[:_SHOWN])}"] if new else []
+    features += [f"drifts no more: {', '.join(gone[:_SHOWN])}"] if gone else []
+    return (*rules, *features, *_changed_numbers(before.numbers, now.numbers))
+
+
+def remember_night(memory: AlertMemory, night: Night, *, keep: int) -> tuple[Night, ...]:
+    """The last `keep` nights with this one, oldest first; judged again, a night is replaced."""
+    others = [one for one in memory.nights if one.at != night.at]
+    return tuple(sorted([*others, night], key=lambda one: one.at)[-keep:])
+
+
+def _drifted(reports: Iterable[Report | None]) -> tuple[str, ...]:
+    return tuple(
+        feature.name
+        for report in reports
+        if isinstance(report, DriftReport)
+        for feature in report.features.values()
+        if feature.drifted
+    )
+
+
+def _changed_numbers(before: Mapping[str, float], now: Mapping[str, float]) -> list[str]:
+    # how fast the machine was is no news of the model
+    both = [name for name in now if name in before and not name.startswith("scoring/")]
+    moved = {name: _relative(before[name], now[name]) for name in both}
+    notable = sorted(
+        (name for name in both if abs(moved[name]) >= _NOTABLE),
+        key=lambda name: -abs(moved[name]),
+    )
+    return [
+        f"{name.replace('/', ' ')}: {before[name]:.4g} → {now[name]:.4g}"
+        + (f" ({moved[name]:+.1%})" if math.isfinite(moved[name]) else "")
+        for name in notable[:_SHOWN]
+    ]
+
+
+def _relative(before: float, now: float) -> float:
+    if before == now:
+        return 0.0
+    return (now - before) / abs(before) if before else math.inf
+
+
+def _words(phase: str) -> str:
+    return phase.replace("_", " ")
