@@ -20,17 +20,18 @@ collect_ignore_glob = ["*/project/*"]
 # `.venv/bin/pytest` puts its own folder first, where a tool's publish.py would shadow a test folder
 sys.path[:] = [folder for folder in sys.path if folder != str(BIN)]
 
+# before any test module imports wandb, which reads its settings then and never again
 _PERSONAL = ("AWS_", "FLYTE", "NETRC", "WANDB_", "_FSEC_", "_F_")
+for _name in [name for name in os.environ if name.startswith(_PERSONAL)]:
+    del os.environ[_name]
+os.environ["WANDB_ERROR_REPORTING"] = "false"
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _isolation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No test sees the home, the logins or the settings of whoever runs it."""
+def _home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test sees the logins and caches of whoever runs it."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith(_PERSONAL)]:
-            patch.delenv(name)
         patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
-        patch.setenv("WANDB_ERROR_REPORTING", "false")
         yield
 
 

@@ -48,18 +48,17 @@ def run_of(pod: Pod) -> LoggedRun:
     return find_run(pod.disk)
 
 
-@pytest.mark.parametrize(("shift", "answer"), [(1.0, "paged: drift"), (0.0, "quiet")])
 def test_the_gate_of_a_drift_check_made_in_a_function_chooses_the_branch(
-    propeller: Propeller, shift: float, answer: str
+    propeller: Propeller,
 ) -> None:
-    outputs = propeller.workflow("shapes.gate", to_literals({"shift": shift}))
+    outputs = propeller.workflow("shapes.gate", to_literals({"shift": 1.0}))
 
     values = from_literals(outputs, {"answer": str, "report": DriftReport})
-    assert values["answer"] == answer
-    assert values["report"].drifted is (shift > 0)
+    assert values["answer"] == "paged: drift"
+    assert values["report"].drifted
     assert values["report"].rule.min_effect == 0.2
     (pod,) = propeller.runs_of("gate.drift")
-    assert run_of(pod).column("drift/drifted") == [int(shift > 0)]
+    assert run_of(pod).column("drift/drifted") == [1]
     assert run_of(pod).id == f"{EXECUTION}-{pod.place.node}-0"
     assert "Drift report" in pod.deck
 
