@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import struct
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from wandb.proto.wandb_internal_pb2 import (  # type: ignore[attr-defined]  # ma
     ArtifactRecord,
     Record,
 )
+
+SETTLE_S = 3.0
 
 _FILE_HEADER = struct.Struct("<4sHB")
 _FRAGMENT_HEADER = struct.Struct("<IHB")
@@ -92,23 +95,37 @@ class LoggedRun:
         return [row[key] for row in self.history if key in row]
 
 
-def find_runs(folder: Path) -> list[LoggedRun]:
+def find_runs(folder: Path, *, settle_s: float = SETTLE_S) -> list[LoggedRun]:
     """Every run logged anywhere below the folder, online or offline, oldest first."""
     logs = [path for path in folder.rglob("run-*.wandb") if not path.parent.is_symlink()]
-    return [read_run(path) for path in sorted(logs, key=lambda path: path.stat().st_mtime_ns)]
+    runs = [read_run(path, settle_s=settle_s) for path in logs]
+    return sorted(runs, key=lambda run: run.path.stat().st_mtime_ns)
 
 
-def find_run(folder: Path) -> LoggedRun:
+def find_run(folder: Path, *, settle_s: float = SETTLE_S) -> LoggedRun:
     """The only run below the folder."""
-    runs = find_runs(folder)
+    runs = find_runs(folder, settle_s=settle_s)
     assert len(runs) == 1, f"expected one run below {folder}, found {[run.id for run in runs]}"
     return runs[0]
 
 
-def read_run(path: Path) -> LoggedRun:
-    """Read a `.wandb` file, or the one in a run's folder."""
+def read_run(path: Path, *, settle_s: float = SETTLE_S) -> LoggedRun:
+    """Read a `.wandb` file, or the one in a run's folder.
+
+    `run.finish()` returns some milliseconds before the log is on disk, so a run without its end is
+    read again until it has one or `settle_s` is over; after that, it was killed.
+    """
     if path.is_dir():
         (path,) = path.glob("run-*.wandb")
+    deadline = time.monotonic() + settle_s
+    run = _read_now(path)
+    while not run.finished and time.monotonic() < deadline:
+        time.sleep(0.02)
+        run = _read_now(path)
+    return run
+
+
+def _read_now(path: Path) -> LoggedRun:
     run = LoggedRun(path=path, raw=path.read_bytes())
     for record in read_records(run.raw):
         apply = _APPLY.get(record.WhichOneof("record_type") or "")
@@ -124,6 +141,8 @@ def read_records(data: bytes) -> Iterator[Record]:
         ValueError: If the data are no transaction log.
     """
     header = _FILE_HEADER.pack(b":W&B", 0xBEE1, 0)
+    if len(data) < len(header) and header.startswith(data):
+        return
     if not data.startswith(header):
         raise ValueError(f"no .wandb header: {data[:7]!r}")
     message = b""
