@@ -25,6 +25,7 @@ _OF_FEATURE = (
     "missing_current",
 )
 _SHOWN = 12
+_NOT_SCORED = "nothing was scored"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,19 +181,39 @@ def _of_metric(metric: Metric, report: PerformanceReport) -> Observation:
 
 
 def _of_scoring(report: ScoringReport) -> Iterable[Observation]:
-    for name in ("n_rows", "n_batches", "duration_s", "predict_s", "rows_per_s"):
-        yield Observation(
-            name=name, value=float(getattr(report, name)), reason="nothing was scored"
+    numbers: dict[str, float] = {
+        name: getattr(report, name)
+        for name in (
+            "n_rows",
+            "n_batches",
+            "n_failed",
+            "error_rate",
+            "duration_s",
+            "predict_s",
+            "rows_per_s",
         )
-    for name, value in report.latency_ms.items():
-        yield Observation(name=f"latency_ms.{name}", value=value, reason="nothing was scored")
+    }
+    numbers |= {f"latency_ms.{name}": value for name, value in report.latency_ms.items()}
+    if report.classes:
+        numbers["n_effective_classes"] = report.classes.n_effective
+        numbers["top_share"] = report.classes.top_share
+    for name, value in numbers.items():
+        yield Observation(name=name, value=float(value), reason=_NOT_SCORED)
+    if report.confidence:
+        sure = report.confidence
+        yield Observation(name="confidence", value=sure.mean, reason=_NOT_SCORED)
+        yield Observation(
+            name="low_confidence_share",
+            value=sure.low_share,
+            low=sure.low_share_low,
+            high=sure.low_share_high,
+            reason=_NOT_SCORED,
+        )
 
 
 def _of_slo(result: SLOResult) -> Iterable[Observation]:
     slo = result.slo
     failed = None if result.verdict == "no_data" else result.verdict == "fail"
     what = f"{slo.metric} p{slo.percentile:g} was {result.observed:.4g}, allowed {slo.value:g}"
-    yield _gate(slo.name, failed, what if failed is not None else "nothing was scored")
-    yield Observation(
-        name=f"{slo.name}.observed", value=result.observed, reason="nothing was scored"
-    )
+    yield _gate(slo.name, failed, what if failed is not None else _NOT_SCORED)
+    yield Observation(name=f"{slo.name}.observed", value=result.observed, reason=_NOT_SCORED)

@@ -49,8 +49,12 @@ class PartWriter:
         self._rows_in_part = 0
         self._require_empty(str(sink), path)
 
+    @property
+    def has_written(self) -> bool:
+        """Whether anything was written, be it a table without rows."""
+        return self._schema is not None
+
     def __enter__(self) -> Self:
-        self._files.makedirs(self._folder or ".", exist_ok=True)
         return self
 
     def __exit__(
@@ -59,8 +63,12 @@ class PartWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.close(keep=error is None)
+
+    def close(self, *, keep: bool) -> None:
+        """End the part that was begun; without `keep` it is removed."""
         if self._writer is not None:
-            self._end_part(keep=error is None)
+            self._end_part(keep=keep)
 
     def write(self, table: pa.Table) -> None:
         """Append a table; the first one fixes names and types.
@@ -93,6 +101,7 @@ class PartWriter:
         return f"{folder}_incomplete-{name}", f"{folder}{name}"
 
     def _begin_part(self) -> None:
+        self._files.makedirs(self._folder or ".", exist_ok=True)
         self._handle = self._files.open(self._paths()[0], "wb")
         self._writer = pq.ParquetWriter(self._handle, self._schema, compression="zstd")
         self._rows_in_part = 0

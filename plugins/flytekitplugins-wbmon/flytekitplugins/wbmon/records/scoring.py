@@ -53,8 +53,110 @@ class SLOResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Watch:
+    """What of the predictions a scoring run counts along the way.
+
+    Attributes:
+        confidence: The probability column of one class of two, or one column for each class.
+        low_confidence: The largest class probability below which a row counts as unsure; in (0, 1].
+        classes: The column of predicted classes.
+
+    Raises:
+        ConfigError: If `low_confidence` is out of range.
+    """
+
+    confidence: tuple[str, ...] = ()
+    low_confidence: float = 0.6
+    classes: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.low_confidence <= 1:
+            raise ConfigError(
+                f"low_confidence must be a probability in (0, 1], got {self.low_confidence}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confidence:
+    """How sure the model was: the largest class probability of each row.
+
+    Attributes:
+        n: Rows with a probability.
+        n_missing: Rows without one.
+        mean: Of the largest probability; in [0, 1], `nan` without rows.
+        sd: Its standard deviation.
+        quantiles: By `p5`, `p25`, `p50`, `p75`, `p95`; exact to 0.001.
+        threshold: Below it a prediction counts as of low confidence.
+        low_share: Share of rows below the threshold.
+        low_share_low: Lower end of its 95 % interval.
+        low_share_high: Upper end of it.
+    """
+
+    n: int
+    n_missing: int = 0
+    mean: float
+    sd: float
+    quantiles: Mapping[str, float]
+    threshold: float
+    low_share: float
+    low_share_low: float
+    low_share_high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictedClasses:
+    """How the predictions spread over the classes.
+
+    Attributes:
+        counts: Rows by predicted class, the most frequent first; the first thousand classes.
+        n_other: Rows of further classes.
+        n_missing: Rows without a prediction.
+    """
+
+    counts: Mapping[str, int]
+    n_other: int = 0
+    n_missing: int = 0
+
+    @property
+    def n(self) -> int:
+        """Rows with a prediction."""
+        return sum(self.counts.values()) + self.n_other
+
+    @property
+    def top_share(self) -> float:
+        """Share of the most frequent class; `nan` without rows."""
+        return max(self.counts.values()) / self.n if self.counts else math.nan
+
+    @property
+    def n_effective(self) -> float:
+        """Classes of equal size that would be as diverse, `exp(entropy)`; `nan` without rows.
+
+        It does not depend on the number of rows, as the number of distinct predictions does.
+        """
+        if not self.counts:
+            return math.nan
+        shares = [count / self.n for count in (*self.counts.values(), self.n_other) if count]
+        return math.exp(-sum(share * math.log(share) for share in shares))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ScoringReport:
-    """What a batch scoring run did; times in seconds or milliseconds as named."""
+    """What a batch scoring run did; times in seconds or milliseconds as named.
+
+    Attributes:
+        n_rows: Rows scored and written.
+        n_batches: Batches read.
+        duration_s: Reading, scoring and writing.
+        predict_s: Inside the predict function.
+        latency_ms: Of a batch, inside predict: `mean sd min max p50 p95 p99`.
+        columns: The columns that were predicted.
+        slos: The objectives and what was observed.
+        n_failed: Rows that predict could not score, set aside in `quarantine`.
+        errors: Failed rows by exception class.
+        quarantine: Where the failed rows are; empty if none failed.
+        confidence: Of the watched probabilities; None if none were watched.
+        classes: Of the watched predictions; None if none were watched.
+    """
 
     n_rows: int
     n_batches: int
@@ -63,6 +165,17 @@ class ScoringReport:
     latency_ms: Mapping[str, float] = field(default_factory=dict)
     columns: tuple[str, ...] = ()
     slos: tuple[SLOResult, ...] = ()
+    n_failed: int = 0
+    errors: Mapping[str, int] = field(default_factory=dict)
+    quarantine: str = ""
+    confidence: Confidence | None = None
+    classes: PredictedClasses | None = None
+
+    @property
+    def error_rate(self) -> float:
+        """Failed rows over all rows read; `nan` without rows."""
+        read = self.n_rows + self.n_failed
+        return self.n_failed / read if read else math.nan
 
     @property
     def rows_per_s(self) -> float:
@@ -77,6 +190,6 @@ class ScoringReport:
 
     def to_html(self) -> str:
         """A self-contained page: rows, time, latency and objectives."""
-        from flytekitplugins.wbmon.records.html import scoring_section, page
+        from flytekitplugins.wbmon.records.html import page, scoring_section
 
         return page("Scoring report", scoring_section(self))
