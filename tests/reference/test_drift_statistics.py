@@ -9,7 +9,12 @@ from scipy import special, stats
 from scipy.spatial import distance
 
 from flytekitplugins.wbmon.monitor.drift import check_drift
-from flytekitplugins.wbmon.stats.distributions import chi_squared_sf, kolmogorov_sf, normal_sf
+from flytekitplugins.wbmon.stats.distributions import (
+    chi_squared_sf,
+    kolmogorov_sf,
+    normal_sf,
+    student_t_sf,
+)
 from flytekitplugins.wbmon.stats.divergence import (
     hellinger_distance,
     jensen_shannon_distance,
@@ -76,6 +81,14 @@ def test_chi_squared_tail_agrees_with_scipy():
 def test_the_normal_tail_agrees_with_scipy():
     for z in np.linspace(-5, 30, 50):
         assert normal_sf(z) == pytest.approx(stats.norm.sf(z), rel=1e-12)
+
+
+def test_the_tail_of_student_agrees_with_scipy():
+    for degrees in (1, 2, 4.5, 9, 29, 500):
+        for t in (-30, -2, -0.1, 0, 0.1, 1, 3, 30, 1e4):
+            assert student_t_sf(t, degrees=degrees) == pytest.approx(
+                stats.t.sf(t, degrees), rel=1e-9
+            )
 
 
 def test_chi_squared_agrees_with_scipy():

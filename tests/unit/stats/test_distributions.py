@@ -6,7 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flytekitplugins.wbmon.stats.distributions import chi_squared_sf, kolmogorov_sf, normal_sf
+from flytekitplugins.wbmon.stats.distributions import (
+    chi_squared_sf,
+    kolmogorov_sf,
+    normal_sf,
+    student_t_sf,
+)
 
 
 @pytest.mark.parametrize(("degrees", "critical"), [(1, 3.841), (10, 18.307), (100, 124.342)])
@@ -41,3 +46,12 @@ def test_tails_end_in_zero_and_one():
 def test_the_tail_of_an_undefined_statistic_is_undefined():
     assert math.isnan(kolmogorov_sf(math.nan))
     assert math.isnan(chi_squared_sf(math.nan, degrees=2))
+    assert math.isnan(student_t_sf(math.nan, degrees=2))
+
+
+@pytest.mark.parametrize(("degrees", "critical"), [(1, 6.314), (9, 1.833), (30, 1.697)])
+def test_tabulated_critical_values_of_student_have_their_level(degrees, critical):
+    # Fisher (1925), Statistical methods for research workers, table IV
+    assert student_t_sf(critical, degrees=degrees) == pytest.approx(0.05, abs=1e-4)
+    assert student_t_sf(-critical, degrees=degrees) == pytest.approx(0.95, abs=1e-4)
+    assert student_t_sf(math.inf, degrees=degrees) == 0

@@ -15,6 +15,7 @@ from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.comparing import Comparison, ExactDistances, compare_feature
 from flytekitplugins.wbmon.monitor.exact import exact_pairs, fits_in_memory
 from flytekitplugins.wbmon.monitor.explaining import explain_feature, explain_window
+from flytekitplugins.wbmon.monitor.past import window_p_values
 from flytekitplugins.wbmon.monitor.picturing import bars
 from flytekitplugins.wbmon.monitor.profiling import profile_data
 from flytekitplugins.wbmon.monitor.reading import Data, Source, open_source
@@ -41,7 +42,11 @@ Pair = tuple[FeatureProfile, FeatureProfile, ExactDistances | None]
 
 
 def check_drift(
-    reference: Profile | Data, current: Profile | Data, *, rule: DriftRule | None = None
+    reference: Profile | Data,
+    current: Profile | Data,
+    *,
+    rule: DriftRule | None = None,
+    past: Sequence[Profile] = (),
 ) -> DriftReport:
     """Compare a window with the reference, feature by feature.
 
@@ -53,6 +58,10 @@ def check_drift(
         reference: The profile of the reference window, or its data as `profile_data` takes them.
         current: The current window, likewise; a profile must have been made `like` the reference.
         rule: What counts as drift; `DriftRule()` by default.
+        past: Profiles of earlier windows in which nothing was wrong, made `like` the reference; at
+            least five, better twenty or more. Rows of one window are rarely independent, and then
+            every window differs "significantly"; with past windows a finding must also be farther
+            from them than they are from each other.
 
     Returns:
         The report. Features that cannot be tested say why in their `status`, and the rest goes on.
@@ -62,9 +71,24 @@ def check_drift(
             names a column that neither window has.
     """
     rule = rule or DriftRule()
+    _require_layout(reference, past)
     pairs, n_reference, n_current = _pairs(reference, current, rule)
     compared = [compare_feature(a, b, rule, exact) for a, b, exact in pairs]
-    return _report(compared, rule, n_reference, n_current)
+    windows = window_p_values(compared, past)
+    return _report(compared, windows, rule, n_reference, n_current, len(past))
+
+
+def _require_layout(reference: Profile | Data, past: Sequence[Profile]) -> None:
+    if past and not isinstance(reference, Profile):
+        raise DataError(
+            "past windows can only be used with the reference profile they were made like; "
+            "profile the reference first"
+        )
+    if any(window.layout != reference.layout for window in past):
+        raise DataError(
+            "every past window must share the layout of the reference; make them with "
+            "profile_data(data, like=reference)"
+        )
 
 
 def _pairs(
@@ -145,14 +169,23 @@ def _paired(reference: Profile, current: Profile, asked: Sequence[str]) -> list[
 
 
 def _report(
-    compared: Sequence[Comparison], rule: DriftRule, n_reference: int, n_current: int
+    compared: Sequence[Comparison],
+    windows: Sequence[float],
+    rule: DriftRule,
+    n_reference: int,
+    n_current: int,
+    n_past: int,
 ) -> DriftReport:
-    q_values = iter(
-        benjamini_hochberg([check.p_value for found in compared for check in found.checks]).tolist()
+    p_values = [check.p_value for found in compared for check in found.checks]
+    significance = zip(
+        benjamini_hochberg(p_values).tolist(),
+        windows,
+        benjamini_hochberg(windows).tolist(),
+        strict=True,
     )
     features = []
     for found in compared:
-        checks = tuple(_judged(check, next(q_values), rule) for check in found.checks)
+        checks = tuple(_judged(check, *next(significance), rule) for check in found.checks)
         features.append(_feature(found, checks, rule))
     features.sort(key=lambda feature: (*_rank(feature), feature.name))
     verdict = _verdict(features, n_current)
@@ -160,21 +193,31 @@ def _report(
         rule=rule,
         n_reference=n_reference,
         n_current=n_current,
+        n_past=n_past,
         verdict=verdict,
         reason=explain_window(features, verdict, n_current),
         features={feature.name: feature for feature in features},
     )
 
 
-def _judged(check: Check, q_value: float, rule: DriftRule) -> Check:
+def _judged(
+    check: Check, q_value: float, window_p_value: float, window_q_value: float, rule: DriftRule
+) -> Check:
     level: Level = "none"
-    if q_value <= rule.alpha:
+    usual = window_q_value > rule.alpha
+    if q_value <= rule.alpha and not usual:
         level = "negligible"
         if check.effect_size >= rule.warn_effect:
             level = "warning"
         if check.effect_size >= rule.min_effect:
             level = "drift"
-    return replace(check, q_value=q_value, level=level)
+    return replace(
+        check,
+        q_value=q_value,
+        window_p_value=window_p_value,
+        window_q_value=window_q_value,
+        level=level,
+    )
 
 
 def _feature(found: Comparison, checks: tuple[Check, ...], rule: DriftRule) -> FeatureDrift:

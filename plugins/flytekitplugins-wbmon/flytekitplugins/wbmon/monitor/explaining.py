@@ -17,6 +17,7 @@ from flytekitplugins.wbmon.records.drift import (
 )
 
 _NAMES_SHOWN = 3
+_SIGNIFICANT = 0.05
 
 
 def explain_feature(
@@ -84,7 +85,9 @@ def _quiet(checks: Sequence[Check]) -> str:
     if not checks:
         return "not tested"
     check = checks[0]
-    return f"no drift: effect {check.effect_size:.1%}, {_q(check)}"
+    text = f"no drift: effect {check.effect_size:.1%}, {_q(check)}"
+    usual = not math.isnan(check.window_q_value) and check.q_value <= _SIGNIFICANT
+    return f"{text}; past windows differ as much from each other" if usual else text
 
 
 def _describe(found: Comparison, check: Check) -> str:

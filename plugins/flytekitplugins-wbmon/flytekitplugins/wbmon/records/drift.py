@@ -76,7 +76,10 @@ class Check:
         q_value: The p-value after Benjamini-Hochberg over the whole run.
         effect_size: Share of rows that moved; in [0, 1].
         effect_low: Lower confidence bound of the effect at the rule's alpha; in [0, 1].
-        level: What significance and effect together say.
+        window_p_value: Chance that a window like the past ones lies this far from them; `nan`
+            without enough past windows.
+        window_q_value: The same after Benjamini-Hochberg over the whole run.
+        level: What significance and effect together say; with past windows, theirs as well.
     """
 
     name: str
@@ -86,6 +89,8 @@ class Check:
     q_value: float = math.nan
     effect_size: float
     effect_low: float = math.nan
+    window_p_value: float = math.nan
+    window_q_value: float = math.nan
     level: Level = "none"
 
 
@@ -148,13 +153,17 @@ class FeatureDrift:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriftReport:
-    """What a drift check found over one window; `features` is ranked, worst first."""
+    """What a drift check found over one window; `features` is ranked, worst first.
+
+    `n_past` is the number of past windows that the verdict was calibrated against.
+    """
 
     rule: DriftRule
     n_reference: int
     n_current: int
     verdict: Verdict
     reason: str
+    n_past: int = 0
     features: Mapping[str, FeatureDrift]
 
     @property

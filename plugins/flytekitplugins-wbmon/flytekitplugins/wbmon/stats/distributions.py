@@ -52,6 +52,45 @@ def chi_squared_sf(x: float, *, degrees: float) -> float:
     return _upper_gamma(degrees / 2, x / 2)
 
 
+def student_t_sf(t: float, *, degrees: float) -> float:
+    """Probability that a Student t variable exceeds `t`; in [0, 1].
+
+    Args:
+        t: The statistic.
+        degrees: Degrees of freedom, `> 0`.
+    """
+    if math.isnan(t):
+        return math.nan
+    tail = 0.5 * _incomplete_beta(degrees / 2, 0.5, degrees / (degrees + t * t))
+    return tail if t > 0 else 1.0 - tail
+
+
+def _incomplete_beta(a: float, b: float, x: float) -> float:
+    """Regularised incomplete beta function, by the continued fraction that converges faster.
+
+    References:
+        Press et al. (2007), Numerical Recipes, section 6.4.
+    """
+    if x <= 0 or x >= 1:
+        return 0.0 if x <= 0 else 1.0
+    if x > (a + 1) / (a + b + 2):
+        return 1.0 - _incomplete_beta(b, a, 1 - x)
+    log_beta = math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
+    front = math.exp(a * math.log(x) + b * math.log1p(-x) - log_beta) / a
+    c, d = 1.0, 1 / _away_from_zero(1 - (a + b) * x / (a + 1))
+    fraction = d
+    for k in range(1, _MAX_TERMS):
+        even = k * (b - k) * x / ((a + 2 * k - 1) * (a + 2 * k))
+        odd = -(a + k) * (a + b + k) * x / ((a + 2 * k) * (a + 2 * k + 1))
+        for term in (even, odd):
+            d = 1 / _away_from_zero(1 + term * d)
+            c = _away_from_zero(1 + term / c)
+            fraction *= d * c
+        if abs(d * c - 1) < 1e-16:  # noqa: PLR2004 - machine precision
+            break
+    return front * fraction
+
+
 def _upper_gamma(shape: float, x: float) -> float:
     """Regularised upper incomplete gamma function, by series or by continued fraction.
 
