@@ -7,7 +7,7 @@ serve as Flyte Deck, as W&B panel and as a file.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -34,24 +34,29 @@ background:var(--paper);max-width:1080px;margin:0 auto;padding:20px}
 .wbmon td.n{font-variant-numeric:tabular-nums;white-space:nowrap}
 .wbmon .key span{display:inline-block;width:10px;height:10px;margin:0 5px 0 0}
 .wbmon .key span~span{margin-left:14px}
-.wbmon svg{display:block}.wbmon summary{cursor:pointer;color:var(--dim)}
+.wbmon svg{display:block}.wbmon a{color:inherit}.wbmon summary{cursor:pointer;color:var(--dim)}
 """
 _TONE = {
     "ok": "good",
     "pass": "good",
     "better": "good",
     "resolved": "good",
+    "ship": "good",
     "warning": "warn",
     "pending": "warn",
     "warn": "warn",
     "insufficient": "warn",
     "no_data": "warn",
     "no_labels": "warn",
+    "undecided": "warn",
+    "at_risk": "warn",
     "drift": "bad",
     "fail": "bad",
     "worse": "bad",
     "firing": "bad",
     "error": "bad",
+    "hold": "bad",
+    "exceeded": "bad",
 }
 
 
@@ -159,6 +164,9 @@ def decision_section(decision: Decision) -> str:
     body = [
         _verdict(decision.severity if decision.fired else "ok", words, decision.reason),
         _facts(decision.at.isoformat(timespec="minutes"), f"{len(decision.alerts)} rules"),
+        _links(decision.links),
+        _notes("The monitor itself", decision.findings, "warn"),
+        _notes("Since last night", decision.changes, ""),
         _table(
             ("rule", "state", "severity", "value", "threshold", "why"),
             map(_alert_row, decision.alerts),
@@ -178,6 +186,25 @@ def _verdict(state: str, words: str, reason: str) -> str:
 
 def _facts(*facts: str) -> str:
     return f'<p class="dim">{" · ".join(map(escape, facts))}</p>'
+
+
+def _links(links: Mapping[str, str]) -> str:
+    if not links:
+        return ""
+    shown = [
+        f'<a href="{escape(url, quote=True)}">{escape(name)}</a>'
+        if url.startswith(("https://", "http://"))
+        else f"{escape(name)}: {escape(url)}"
+        for name, url in links.items()
+    ]
+    return f'<p class="dim">{" · ".join(shown)}</p>'
+
+
+def _notes(title: str, notes: Sequence[str], tone: str) -> str:
+    if not notes:
+        return ""
+    items = "".join(f'<li class="{tone}">{escape(note)}</li>' for note in notes)
+    return f"<h1>{escape(title)}</h1><ul>{items}</ul>"
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -257,11 +284,14 @@ def _metric_row(metric: Metric) -> Sequence[str]:
 
 
 def _alert_row(alert: Alert) -> Sequence[str]:
+    rule = alert.rule
+    owner = f'<br><span class="dim">{escape(rule.owner)}</span>' if rule.owner else ""
+    runbook = _links({"what to do": rule.runbook}) if rule.runbook else ""
     return (
-        f"<td><b>{escape(alert.rule.title)}</b></td>",
+        f"<td><b>{escape(rule.title)}</b>{owner}</td>",
         _mark(alert.phase),
         _cell(alert.rule.severity),
         _cell(_number(alert.value)),
         _cell(_number(alert.threshold)),
-        f"<td>{escape(alert.reason)}</td>",
+        f"<td>{escape(alert.reason)}{runbook}</td>",
     )

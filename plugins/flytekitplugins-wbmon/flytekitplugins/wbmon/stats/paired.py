@@ -1,0 +1,222 @@
+"""Two treatments of the same items: how far apart they are, and how sure that is.
+
+Everything works on the differences of pairs, so that what makes an item hard or easy cancels. The
+interval and the p-value of a method come from one distribution: they never contradict each other.
+"""
+
+from __future__ import annotations
+
+import math
+from statistics import NormalDist
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.stats.interval import wilson_interval
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    Floats = NDArray[np.float64]
+
+N_RESAMPLES = 2000
+_CHUNK = 2_000_000
+_MIN_PAIRS = 2
+
+
+class PairedDifference(NamedTuple):
+    """The mean difference of pairs, second minus first; `nan` where undefined.
+
+    Attributes:
+        value: The mean of `b - a`.
+        low: Lower end of the interval.
+        high: Upper end of the interval.
+        p_value: Of no difference, two-sided.
+        deviation: Standard deviation of one pair's difference.
+        n: Pairs.
+        method: `mcnemar`, `bootstrap` or `sign`.
+    """
+
+    value: float
+    low: float
+    high: float
+    p_value: float
+    deviation: float
+    n: int
+    method: str
+
+
+def paired_difference(
+    a: ArrayLike,
+    b: ArrayLike,
+    *,
+    alpha: float = 0.05,
+    n_resamples: int = N_RESAMPLES,
+    rng: np.random.Generator | None = None,
+) -> PairedDifference:
+    """How much larger `b` is than `a`, item by item.
+
+    Scores that are all 0 or 1 are compared by the exact test of McNemar with Newcombe's interval,
+    others by the symmetric bootstrap-t. Pairs that all differ by the same amount have no spread to
+    resample; then the sign test speaks.
+
+    Args:
+        a: Scores of the first treatment; shape `(n,)`, finite.
+        b: Scores of the second, of the same items in the same order.
+        alpha: One minus the coverage; in (0, 1).
+        n_resamples: Bootstrap samples.
+        rng: Source of randomness; a fixed one by default, so that a report can be repeated.
+
+    Returns:
+        All numbers `nan` for fewer than two pairs.
+
+    Raises:
+        DataError: If the shapes differ or a score is not finite.
+
+    References:
+        McNemar (1947); Newcombe (1998), Improved confidence intervals for the difference between
+        binomial proportions based on paired data, method 10; Hall (1988), Theoretical comparison
+        of bootstrap confidence intervals, for the symmetric bootstrap-t.
+    """
+    first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if first.shape != second.shape or first.ndim != 1:
+        raise DataError(
+            "paired scores must be two arrays of one length, one entry an item; got shapes "
+            f"{first.shape} and {second.shape}"
+        )
+    if not (np.isfinite(first).all() and np.isfinite(second).all()):
+        raise DataError(
+            "paired scores must be finite; leave out items that one side did not score, and say "
+            "how many"
+        )
+    n = len(first)
+    if n < _MIN_PAIRS:
+        value = float((second - first).mean()) if n else math.nan
+        return PairedDifference(value, math.nan, math.nan, math.nan, math.nan, n, "bootstrap")
+    if _is_binary(first) and _is_binary(second):
+        return _compare_binary(first, second, alpha)
+    return _compare_scores(second - first, alpha, n_resamples, rng)
+
+
+def pairs_needed(
+    deviation: float, difference: float, *, alpha: float = 0.05, power: float = 0.8
+) -> float:
+    """Pairs with which a difference would be found with probability `power`.
+
+    `((z(1 - alpha/2) + z(power)) * deviation / difference) ** 2`, the normal approximation.
+
+    Args:
+        deviation: Standard deviation of one pair's difference.
+        difference: The mean difference to be found; its sign does not matter.
+        alpha: Two-sided level.
+        power: In (0, 1).
+
+    Returns:
+        At least 2; `inf` for a difference of 0, `nan` if something is `nan`.
+    """
+    if math.isnan(deviation) or math.isnan(difference):
+        return math.nan
+    if difference == 0:
+        return math.inf
+    normal = NormalDist()
+    z = normal.inv_cdf(1 - alpha / 2) + normal.inv_cdf(power)
+    return max(float(_MIN_PAIRS), math.ceil((z * deviation / difference) ** 2))
+
+
+def mcnemar_p_value(only_a: int, only_b: int) -> float:
+    """Exact two-sided p-value that pairs which disagree do so equally often in either direction.
+
+    Twice the smaller binomial tail at one half, at most 1; 1 without a pair that disagrees.
+
+    Args:
+        only_a: Pairs in which the first treatment alone succeeded.
+        only_b: Pairs in which the second alone did.
+    """
+    n, smaller = only_a + only_b, min(only_a, only_b)
+    log_half = n * math.log(2)
+    terms = (
+        math.exp(math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) - log_half)
+        for k in range(smaller + 1)
+    )
+    return min(1.0, 2 * math.fsum(terms))
+
+
+def _is_binary(scores: Floats) -> bool:
+    return bool(np.isin(scores, (0.0, 1.0)).all())
+
+
+def _compare_binary(a: Floats, b: Floats, alpha: float) -> PairedDifference:
+    n = len(a)
+    both = int(np.sum((a == 1) & (b == 1)))
+    only_a = int(np.sum((a == 1) & (b == 0)))
+    only_b = int(np.sum((a == 0) & (b == 1)))
+    low, high = _newcombe_paired(both, only_a, only_b, n, alpha)
+    differences = b - a
+    return PairedDifference(
+        value=(only_b - only_a) / n,
+        low=low,
+        high=high,
+        p_value=mcnemar_p_value(only_a, only_b),
+        deviation=float(differences.std(ddof=1)),
+        n=n,
+        method="mcnemar",
+    )
+
+
+def _newcombe_paired(
+    both: int, only_a: int, only_b: int, n: int, alpha: float
+) -> tuple[float, float]:
+    neither = n - both - only_a - only_b
+    share_a, share_b = (both + only_a) / n, (both + only_b) / n
+    low_a, high_a = wilson_interval(both + only_a, n, alpha=alpha)
+    low_b, high_b = wilson_interval(both + only_b, n, alpha=alpha)
+    margins = (both + only_a) * (only_b + neither) * (both + only_b) * (only_a + neither)
+    phi = (both * neither - only_a * only_b) / math.sqrt(margins) if margins else 0.0
+    below = (share_b - low_b, high_a - share_a)
+    above = (high_b - share_b, share_a - low_a)
+    difference = share_b - share_a
+    return (
+        max(-1.0, difference - _correlated_norm(*below, phi)),
+        min(1.0, difference + _correlated_norm(*above, phi)),
+    )
+
+
+def _correlated_norm(x: float, y: float, phi: float) -> float:
+    return math.sqrt(max(0.0, x * x - 2 * phi * x * y + y * y))
+
+
+def _compare_scores(
+    differences: Floats, alpha: float, n_resamples: int, rng: np.random.Generator | None
+) -> PairedDifference:
+    n = len(differences)
+    value, deviation = float(differences.mean()), float(differences.std(ddof=1))
+    scale = float(np.abs(differences).max())
+    if deviation <= scale * 1e-12:
+        p_value = mcnemar_p_value(0, n) if value else 1.0
+        return PairedDifference(value, value, value, p_value, 0.0, n, "sign")
+    ratios = _bootstrap_ratios(differences, n_resamples, rng or np.random.default_rng(0))
+    error = deviation / math.sqrt(n)
+    reach = float(np.quantile(ratios, 1 - alpha, method="higher")) * error
+    # a resample that holds one value only has no spread: the difference is then known to be no
+    # larger than the largest one seen, and no more
+    reach = min(reach, 2 * scale)
+    n_beyond = int(np.sum(ratios >= abs(value) / error))
+    p_value = (1 + n_beyond) / (1 + n_resamples)
+    return PairedDifference(value, value - reach, value + reach, p_value, deviation, n, "bootstrap")
+
+
+def _bootstrap_ratios(differences: Floats, n_resamples: int, rng: np.random.Generator) -> Floats:
+    """Absolute t-ratios of resampled means against the observed mean."""
+    n, value = len(differences), float(differences.mean())
+    rows = max(1, _CHUNK // n)
+    ratios = []
+    for start in range(0, n_resamples, rows):
+        shape = (min(rows, n_resamples - start), n)
+        sample = differences[rng.integers(0, n, size=shape)]
+        error = sample.std(axis=1, ddof=1) / math.sqrt(n)
+        away = np.abs(sample.mean(axis=1) - value)
+        flat = error <= np.abs(away) * 1e-12
+        ratio = np.divide(away, error, out=np.full(len(away), np.inf), where=~flat)
+        ratios.append(np.where(flat & (away == 0), 0.0, ratio))
+    return np.concatenate(ratios)
