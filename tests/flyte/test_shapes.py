@@ -78,6 +78,17 @@ def test_a_tracked_node_in_a_map_task_has_a_run_for_each_shard(propeller: Propel
     assert all(f"/executions/{EXECUTION}/nodeId/" in run.notes for run in runs)
 
 
+def test_a_mapped_function_can_be_tracked_where_it_is_mapped(propeller: Propeller) -> None:
+    outputs = propeller.workflow("shapes.squares", to_literals({"xs": [3, 4]}, {"xs": list[int]}))
+
+    assert from_literals(outputs, {"o0": list[int]}) == {"o0": [9, 16]}
+    runs = [run_of(pod) for pod in propeller.pods]
+    assert [run.column("x") for run in runs] == [[3], [4]]
+    assert [run.job_type for run in runs] == ["square", "square"]
+    assert len({run.id for run in runs}) == 2
+    assert all(f"/executions/{EXECUTION}/nodeId/" in run.notes for run in runs)
+
+
 def test_a_dynamic_task_has_one_run_and_its_nodes_run_in_pods(propeller: Propeller) -> None:
     inputs = to_literals({"report": drift_report(), "n_models": 2})
 

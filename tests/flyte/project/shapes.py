@@ -100,6 +100,19 @@ def mapped(seed: int) -> Profile:
     return merge(profiles=map_task(like_reference)(data=partitions(seed=seed)))
 
 
+@task
+def square(x: int) -> int:
+    """A plain function, tracked where it is mapped."""
+    current_run().log({"x": x})
+    return x * x
+
+
+@workflow
+def squares(xs: list[int]) -> list[int]:
+    """`wandb_init` on what `map_task` returns."""
+    return tracked(map_task(square))(x=xs)
+
+
 decide = DegradationAlert("dynamic.alert", rules=[AlertRule(metric="drift.drifted", above=0)])
 
 

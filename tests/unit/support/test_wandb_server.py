@@ -195,6 +195,13 @@ def test_a_hanging_request_gets_no_answer_until_the_fault_ends(server: WandbServ
     assert stream_status(server) == 200
 
 
+def test_a_delay_is_an_answer_that_comes_late(server: WandbServer) -> None:
+    server.fault = Fault("delay", delay_s=0.5)
+    with pytest.raises(TimeoutError):
+        post(server, "/files/ops/p/r1/file_stream", {}, timeout=0.2)
+    assert stream_status(server) == 200
+
+
 def test_storage_can_fail_alone(server: WandbServer) -> None:
     server.fault = Fault(on=STORAGE)
     assert stream_status(server) == 200
