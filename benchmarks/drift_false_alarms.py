@@ -43,7 +43,7 @@ def window(
         if i < n_numbers:
             name, shape = shapes[i % len(shapes)]
             values = shape(rng, n_rows)
-            if i < 3:  # noqa: PLR2004 - the shifted ones
+            if i < 3:
                 values = values + shift * _SPREAD[name]
             missing = rng.random(n_rows) < (0.05 if i % 10 == 0 else 0.0)
             columns[f"{i}_{name}"] = pa.array(values, mask=missing)

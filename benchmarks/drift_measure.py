@@ -37,7 +37,7 @@ def run(program: str, *arguments: object, python: str = sys.executable) -> Cost:
     """
     environment = {**os.environ, "PYTHONPATH": f"{PACKAGE}:{ROOT}"}
     started = time.perf_counter()
-    process = subprocess.Popen(  # noqa: S603 - our own program text
+    process = subprocess.Popen(
         [python, "-c", program, *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -98,6 +98,13 @@ def sort_finite(values: NDArray[Any]) -> tuple[NDArray[Any], int]:
     return values, n_numbers
 
 
+def without_null_names(array: pa.Array) -> pa.Array:
+    """The same rows, but a row whose name in the dictionary is null is null itself."""
+    if pa.types.is_dictionary(array.type) and array.dictionary.null_count:
+        return array.dictionary_decode()
+    return array
+
+
 def count_missing(array: pa.Array) -> int:
     """Rows that are null or nan."""
     missing = array.null_count if array.type != pa.null() else len(array)

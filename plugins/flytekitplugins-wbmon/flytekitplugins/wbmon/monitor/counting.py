@@ -23,6 +23,7 @@ from flytekitplugins.wbmon.monitor.arrow import (
     kind_of,
     seconds,
     sort_numbers,
+    without_null_names,
 )
 from flytekitplugins.wbmon.records.profile import (
     UNSEEN_LIMIT,
@@ -158,7 +159,7 @@ def _count_weighted_numbers(
 def _count_categories(
     layout: FeatureProfile, array: pa.Array, weights: Weights | None
 ) -> FeatureProfile:
-    names, codes = _encode(array)
+    names, codes = encode_names(array)
     of_values = None if weights is None else weights[is_valid(array)]
     per_name = np.bincount(codes, weights=of_values, minlength=len(names))
     position = {name: i for i, name in enumerate(layout.categories)}
@@ -203,7 +204,7 @@ def lowest_hashes(counts: dict[str, float]) -> dict[str, float]:
 def _learn_categories(name: str, chunks: Sequence[pa.Array], dtype: pa.DataType) -> FeatureProfile:
     counts: dict[str, int] = {}
     for chunk in chunks:
-        names, codes = _encode(chunk)
+        names, codes = encode_names(without_null_names(chunk))
         for label, count in zip(names, np.bincount(codes, minlength=len(names)), strict=True):
             counts[label] = counts.get(label, 0) + int(count)
     counts = {label: count for label, count in counts.items() if count}
@@ -227,23 +228,19 @@ def _learn_categories(name: str, chunks: Sequence[pa.Array], dtype: pa.DataType)
     )
 
 
-def _encode(array: pa.Array) -> tuple[list[str], NDArray[Any]]:
-    """Names, and for each row that is not null the position of its name."""
+def encode_names(array: pa.Array) -> tuple[list[str], NDArray[Any]]:
+    """Names, and for each row that is not null the position of its name.
+
+    A dictionary must not hold null itself; `without_null_names` sees to that.
+    """
     if pa.types.is_boolean(array.type):
         return ["false", "true"], dense_numbers(array)
     if not pa.types.is_dictionary(array.type):
         if pa.types.is_string_view(array.type):
             array = array.cast(pa.large_string())
         array = array.dictionary_encode()
-    labels = array.dictionary.to_pylist()
-    indices = dense_numbers(array.indices)
-    if None in labels:
-        indices = indices[indices != labels.index(None)]
-    names = [
-        label if isinstance(label, str) else "null" if label is None else str(label)
-        for label in labels
-    ]
-    return names, indices
+    names = [str(label) for label in array.dictionary.to_pylist()]
+    return names, dense_numbers(array.indices)
 
 
 def _edges_like(layout: FeatureProfile, values: Values) -> Values:

@@ -15,7 +15,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from flytekitplugins.wbmon.errors import DataError
-from flytekitplugins.wbmon.monitor.arrow import dense_numbers, kind_of, sort_finite
+from flytekitplugins.wbmon.monitor.arrow import (
+    dense_numbers,
+    kind_of,
+    sort_finite,
+    without_null_names,
+)
 from flytekitplugins.wbmon.monitor.counting import (
     MAX_CATEGORIES,
     Weights,
@@ -76,7 +81,7 @@ def profile_data(
     names = source.schema.names
     weight = weight if weight is not None else (like.weight if like else "")
     if weight and weight not in names:
-        raise DataError(_unknown("weight", [weight], names))
+        raise DataError(unknown_columns("weight", [weight], names))
     wanted = _wanted(names, like, columns, weight)
     layouts = _learn(source, wanted) if like is None else _adopt(source, wanted, like)
     counted, n_rows = _count(source, layouts, weight)
@@ -147,13 +152,14 @@ def _wanted(
     if columns is not None:
         unknown = [name for name in columns if name not in known]
         if unknown:
-            raise DataError(_unknown("columns", unknown, names))
+            raise DataError(unknown_columns("columns", unknown, names))
         return list(dict.fromkeys(columns))
     of_layout = list(like.features) if like else []
     return list(dict.fromkeys(name for name in [*of_layout, *names] if name != weight))
 
 
-def _unknown(what: str, unknown: Sequence[str], names: Sequence[str]) -> str:
+def unknown_columns(what: str, unknown: Sequence[str], names: Sequence[str]) -> str:
+    """What to say of columns that do not exist: the names, and what was likely meant."""
     close = difflib.get_close_matches(unknown[0], names, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     listed = ", ".join(map(repr, names[:20])) + (", …" if len(names) > 20 else "")  # noqa: PLR2004
@@ -242,7 +248,7 @@ def _count(
 
     def count(job: tuple[Part, Sequence[str]]) -> list[FeatureProfile]:
         part, block = job
-        return _count_part(part, [layouts[name] for name in block], weight)
+        return count_part(part, [layouts[name] for name in block], weight)
 
     results = in_threads(count, jobs)
     by_name: dict[str, list[FeatureProfile]] = {name: [] for name in names}
@@ -254,7 +260,8 @@ def _count(
     return counted, n_rows
 
 
-def _count_part(part: Part, layouts: Sequence[FeatureProfile], weight: str) -> list[FeatureProfile]:
+def count_part(part: Part, layouts: Sequence[FeatureProfile], weight: str) -> list[FeatureProfile]:
+    """All rows of a part, one profile a layout."""
     counted = list(layouts)
     columns = [layout.name for layout in layouts] + ([weight] if weight else [])
     for batch in part(list(dict.fromkeys(columns))):
@@ -271,6 +278,7 @@ def count_batch(
     layout: FeatureProfile, array: pa.Array, weights: Weights | None = None
 ) -> FeatureProfile:
     """One batch of a column, counted if the column still fits its layout."""
+    array = without_null_names(array)
     if layout.status == "ok":
         return count_column(layout, array, weights)
     plain = replace(layout, counts=None, kind="other")

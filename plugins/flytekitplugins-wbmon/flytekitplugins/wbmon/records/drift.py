@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Literal
 
 from flytekitplugins.wbmon.errors import ConfigError
@@ -192,3 +193,58 @@ class DriftReport:
         from flytekitplugins.wbmon.records.html import drift_section, page
 
         return page("Drift report", drift_section(self))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowDrift:
+    """One window of a series: rows of a span of time, of a segment, or of both.
+
+    Attributes:
+        start: First moment of the span, UTC; None if the series is not cut by time.
+        end: First moment after the span.
+        segment: The value of the segment column; empty if the series is not cut by one.
+        report: What was found in the window.
+    """
+
+    start: datetime | None
+    end: datetime | None
+    segment: str
+    report: DriftReport
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftSeries:
+    """Windows of one table, each checked for drift; by segment, then by time.
+
+    Attributes:
+        windows: One entry a span and segment that has rows.
+        n_undated: Rows that are in no window, because their time or segment is missing.
+    """
+
+    windows: tuple[WindowDrift, ...]
+    n_undated: int = 0
+
+    @property
+    def drifted(self) -> bool:
+        """Whether any window drifted."""
+        return any(window.report.drifted for window in self.windows)
+
+    @property
+    def n_drifted(self) -> int:
+        """How many windows drifted."""
+        return sum(window.report.drifted for window in self.windows)
+
+    def effect_sizes(self, feature: str) -> tuple[float, ...]:
+        """The effect on one feature, window by window; `nan` where it was not tested."""
+        return tuple(
+            window.report.features[feature].effect_size
+            if feature in window.report.features
+            else math.nan
+            for window in self.windows
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain Python containers and numbers."""
+        from flytekitplugins.wbmon.records.json import record_to_dict
+
+        return record_to_dict(self)
