@@ -22,10 +22,13 @@ extras = {
     "streamlit": ["streamlit>=1.40"],
     "polars": ["polars>=1"],
     "notify": ["apprise>=1.9"],
+    "dashboard": ["wandb-workspaces>=0.4,<0.5"],
     "demo": ["rich>=13"],
 }
 extras["dev"] = [
     *extras["polars"],
+    *extras["notify"],
+    *extras["dashboard"],
     *extras["demo"],
     "codespell",
     "flytekitplugins-wandb>=1.16,<1.17",

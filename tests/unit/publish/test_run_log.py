@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import wandb
 from flytekitplugins.wbmon.publish.report import publish_reports
-from support.examples import decision, drift_report, performance_report, scoring_report
+from support.examples import AT, decision, drift_report, performance_report, scoring_report
 from support.wandb_log import LoggedRun, find_run
 
 
@@ -41,11 +42,12 @@ def test_scoring_and_decision_are_a_row_each(tmp_path: Path) -> None:
     assert run.column("alerts/fired") == [1]
 
 
-def test_each_firing_alert_is_sent_with_its_level_and_without_throttling(tmp_path: Path) -> None:
-    (alert,) = logged(tmp_path, decision()).alerts
-    assert alert.level == "ERROR"
-    assert "moved" in alert.text
-    assert alert.wait_ms < 1_000
+def test_a_decision_is_one_row_over_the_time_of_its_night(tmp_path: Path) -> None:
+    run = logged(tmp_path, replace(decision(), numbers={"drift/share_drifted": 0.5}))
+    (row,) = run.history
+    assert row["night"] == AT.timestamp()
+    assert row["drift/share_drifted"] == 0.5
+    assert run.alerts == []
 
 
 def test_what_is_no_report_is_left_alone(tmp_path: Path) -> None:

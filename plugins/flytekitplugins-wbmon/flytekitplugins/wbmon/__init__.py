@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from flytekitplugins.wbmon.monitor.drift import check_drift
     from flytekitplugins.wbmon.monitor.performance import check_performance
     from flytekitplugins.wbmon.monitor.profiling import merge_profiles, profile_data
+    from flytekitplugins.wbmon.publish.channel import Channel
     from flytekitplugins.wbmon.records.alert import Alert, AlertRule, Decision
     from flytekitplugins.wbmon.records.drift import DriftReport, DriftRule
     from flytekitplugins.wbmon.records.performance import PerformanceReport
@@ -33,6 +34,7 @@ _HOMES = {
     "SLO": "records.scoring",
     "Alert": "records.alert",
     "AlertRule": "records.alert",
+    "Channel": "publish.channel",
     "Decision": "records.alert",
     "DegradationAlert": "tasks.alerting",
     "DriftCheck": "tasks.drift",
@@ -57,6 +59,7 @@ __all__ = [
     "SLO",
     "Alert",
     "AlertRule",
+    "Channel",
     "Decision",
     "DegradationAlert",
     "DriftCheck",

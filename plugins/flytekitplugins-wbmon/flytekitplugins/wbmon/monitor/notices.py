@@ -54,6 +54,57 @@ def plan_notices(
     )
 
 
+def claim_notices(
+    memory: AlertMemory, *, sender: str, now: datetime, lease: timedelta
+) -> tuple[AlertMemory, tuple[Notice, ...]]:
+    """The memory in which `sender` is sending what nobody else is, and what that is.
+
+    Args:
+        memory: With an outbox.
+        sender: The same for every attempt of one task, so that a retry goes on at once.
+        now: Wall-clock time.
+        lease: How long another sender is trusted to be alive.
+    """
+    outbox = []
+    for notice in memory.outbox:
+        busy = notice.sender_until is not None and notice.sender_until > now
+        if notice.sender in ("", sender) or not busy:
+            outbox.append(replace(notice, sender=sender, sender_until=now + lease))
+        else:
+            outbox.append(notice)
+    mine = tuple(notice for notice in outbox if notice.sender == sender)
+    return replace(memory, outbox=tuple(outbox)), mine
+
+
+def settle_notices(
+    memory: AlertMemory, mine: tuple[Notice, ...], taken: Mapping[str, frozenset[str]]
+) -> AlertMemory:
+    """The memory without what was taken; the rest waits for the next window.
+
+    Args:
+        memory: As it is now.
+        mine: What was to be sent.
+        taken: Ids of the notices that each channel took.
+    """
+    ids = {notice.id for notice in mine}
+    outbox = []
+    for notice in memory.outbox:
+        if notice.id not in ids:
+            outbox.append(notice)
+            continue
+        waiting = tuple(
+            name for name in notice.waiting if notice.id not in taken.get(name, frozenset())
+        )
+        if waiting:
+            n_attempts = notice.n_attempts + 1
+            outbox.append(
+                replace(
+                    notice, waiting=waiting, n_attempts=n_attempts, sender="", sender_until=None
+                )
+            )
+    return replace(memory, outbox=tuple(outbox))
+
+
 def _kind(
     alert: Alert, decision: Decision, memory: AlertMemory, remind_after: timedelta | None
 ) -> NoticeKind | None:

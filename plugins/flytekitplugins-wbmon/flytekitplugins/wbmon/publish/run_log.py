@@ -1,4 +1,4 @@
-"""Reports as metrics, tables, panels and alerts of a W&B run.
+"""Reports as metrics, tables and panels of a W&B run.
 
 Metric names are part of the public contract (`drift/…`, `performance/…`, `scoring/…`, `alerts/…`),
 so that charts made once keep working. Each report is one row: `run.log` without a step.
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from functools import singledispatch
 from typing import TYPE_CHECKING, Any
 
-from flytekitplugins.wbmon.records.alert import Alert, Decision
+from flytekitplugins.wbmon.records.alert import Decision
 from flytekitplugins.wbmon.records.drift import DriftReport
 from flytekitplugins.wbmon.records.performance import PerformanceReport
 from flytekitplugins.wbmon.records.scoring import ScoringReport
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 _FEATURE_METRICS = 100
 _COLUMNS = ("name", "kind", "role", "status", "level", "effect_size", "q_value", "reason")
-_LEVELS = {"info": "INFO", "warn": "WARN", "error": "ERROR"}
 
 
 @singledispatch
@@ -92,26 +91,27 @@ def _log_scoring(report: ScoringReport, run: wandb.Run) -> None:
 
 @log_report.register(Decision)
 def _log_decision(decision: Decision, run: wandb.Run) -> None:
-    firing = [alert for alert in decision.alerts if alert.phase == "firing"]
+    # one row a night, drawn over the night's time: a run that is continued every night starts
+    # its steps anew
+    run.define_metric("night", hidden=True)
+    for group in (
+        "alerts/*",
+        *sorted({f"{name.partition('/')[0]}/*" for name in decision.numbers}),
+    ):
+        run.define_metric(group, step_metric="night")
     run.log(
         {
+            **decision.numbers,
+            "night": decision.at.timestamp(),
+            "alerts/night": f"{decision.at:%Y-%m-%d %H:%M}",
             "alerts/fired": int(decision.fired),
-            "alerts/n_firing": len(firing),
+            "alerts/n_firing": sum(alert.phase == "firing" for alert in decision.alerts),
+            "alerts/n_no_data": sum(alert.phase == "no_data" for alert in decision.alerts),
+            "alerts/n_news": len(decision.news),
+            "alerts/n_findings": len(decision.findings),
             "alerts/severity": decision.severity,
             "alerts/reason": decision.reason,
         }
-    )
-    for alert in firing:
-        _send(alert, run)
-
-
-def _send(alert: Alert, run: wandb.Run) -> None:
-    # W&B reads a wait of 0 as one minute, which would swallow the second alert of a window.
-    run.alert(
-        title=alert.rule.title[:64],
-        text=alert.reason,
-        level=_LEVELS[alert.rule.severity],
-        wait_duration=0.001,
     )
 
 

@@ -1,25 +1,34 @@
-"""The node that turns reports into a decision."""
+"""The node that turns reports into a decision, and the decision into alerts."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any, NamedTuple
 
 from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.publish.channel import Channel
 from flytekitplugins.wbmon.records.alert import AlertRule, Decision
 from flytekitplugins.wbmon.records.drift import DriftReport
 from flytekitplugins.wbmon.records.performance import PerformanceReport
 from flytekitplugins.wbmon.records.scoring import ScoringReport
+from flytekitplugins.wbmon.run.arguments import run_url
+from flytekitplugins.wbmon.run.flyte_task import tracking_of
+from flytekitplugins.wbmon.run.identity import current_identity
+from flytekitplugins.wbmon.run.lifecycle import current_run
 from flytekitplugins.wbmon.tasks._node import Node
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertSettings:
-    """The rules of a `DegradationAlert`."""
+    """The rules of a `DegradationAlert`, its memory and its channels; see there."""
 
     rules: tuple[AlertRule, ...]
+    channels: tuple[Channel, ...] = ()
+    state_uri: str = ""
+    remind_after: timedelta | None = None
+    keep_nights: int = 60
 
 
 class Decided(NamedTuple):
@@ -31,24 +40,54 @@ class Decided(NamedTuple):
 
 
 class DegradationAlert(Node[AlertSettings]):
-    """Hold the reports of a window against rules; in a tracked task, alert through the W&B run.
+    """Hold the reports of a window against rules, remember the outcome, and tell people the news.
+
+    News is an alert that fires and did not before, and one that is over. In a tracked task the W&B
+    run takes the alerts; other channels are named by secrets, which the node requests from Flyte.
+    A channel that fails costs nothing but itself: what it did not take is sent with the next
+    window, if there is a `state_uri`. Beside the state file, `….html` shows the last nights.
 
     Args:
         name: The task's name.
         rules: At least one; their titles must differ.
+        channels: Beside the W&B run; they need the extra `notify`.
+        state_uri: The state file, `….json`: a path that every pod sees, or any URL that fsspec
+            knows. Without it each window is judged alone, and every night of a fault is news.
+        remind_after: Time after which an alert that goes on firing is mentioned again; never if
+            None.
+        keep_nights: Windows on the index page.
         task_kwargs: As for any node.
 
     Raises:
-        ConfigError: If there is no rule.
+        ConfigError: If there is no rule, two channels have one name, or a number is out of range.
     """
 
-    def __init__(self, name: str, *, rules: Sequence[AlertRule], **task_kwargs: Any) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        rules: Sequence[AlertRule],
+        channels: Sequence[Channel] = (),
+        state_uri: str = "",
+        remind_after: timedelta | None = None,
+        keep_nights: int = 60,
+        **task_kwargs: Any,
+    ) -> None:
         if not rules:
             raise ConfigError(
                 f"DegradationAlert {name!r} must have at least one rule, got none; "
                 'for example AlertRule(metric="drift.drifted", above=0)'
             )
-        super().__init__(name, AlertSettings(rules=tuple(rules)), **task_kwargs)
+        if keep_nights < 1:
+            raise ConfigError(f"keep_nights must be at least 1, got {keep_nights}")
+        settings = AlertSettings(
+            rules=tuple(rules),
+            channels=tuple(channels),
+            state_uri=state_uri,
+            remind_after=remind_after,
+            keep_nights=keep_nights,
+        )
+        super().__init__(name, settings, **with_channel_secrets(channels, task_kwargs))
 
     def compute(
         self,
@@ -60,19 +99,102 @@ class DegradationAlert(Node[AlertSettings]):
         """Decide about one window.
 
         Args:
-            drift: The report of `DriftCheck`.
-            performance: The report of `PerformanceCheck`.
-            scoring: The report of `batch_scoring`.
-            at: The window's time, such as the kickoff time of a schedule; now if not given.
+            drift: The report of `DriftCheck`; that it is missing is a finding if a rule needs it.
+            performance: The report of `PerformanceCheck`; likewise.
+            scoring: The report of `batch_scoring`; likewise.
+            at: The window's time, such as the kickoff time of a schedule; now if not given. A
+                window judged again at the same time counts once.
 
         Returns:
             decision: Every rule with what it says and why, worst first.
             fired: Whether any rule fires.
             severity: The worst severity that fires, or `none`.
         """
-        from flytekitplugins.wbmon.monitor.alerting import evaluate_rules
+        from flytekitplugins.wbmon.monitor.nights import missing_reports
 
-        reports = [report for report in (drift, performance, scoring) if report is not None]
-        at = at or datetime.now(timezone.utc)
-        decision = evaluate_rules(self.config.rules, reports, at=at)
-        return Decided(decision=decision, fired=decision.fired, severity=decision.severity)
+        reports = {"drift": drift, "performance": performance, "scoring": scoring}
+        asked = {rule.metric.partition(".")[0] for rule in self.config.rules}
+        needed = {"scoring" if name == "slo" else name for name in asked}
+        missing = missing_reports({name: reports[name] for name in reports if name in needed})
+        return decide(self, list(reports.values()), at=at, findings=missing)
+
+
+def decide(
+    node: Node[Any],
+    reports: Sequence[Any],
+    *,
+    at: datetime | None,
+    findings: Sequence[str] = (),
+) -> Decided:
+    """Judge, remember and tell as the settings of a node say.
+
+    Args:
+        node: Its config has the attributes of `AlertSettings`.
+        reports: Those that there are; None for one that is missing.
+        at: The window's time; now if None.
+        findings: What is wrong with the monitor itself.
+    """
+    from flytekitplugins.wbmon.publish.alerting import Telling, decide_and_tell
+
+    settings = node.config
+    decision = decide_and_tell(
+        settings.rules,
+        reports,
+        at=_utc(at),
+        telling=Telling(
+            state_uri=settings.state_uri,
+            channels=settings.channels,
+            remind_after=settings.remind_after,
+            keep_nights=settings.keep_nights,
+        ),
+        run=current_run(),
+        sender=sender_of(node),
+        findings=findings,
+        links=links_of(node, settings.state_uri),
+    )
+    return Decided(decision=decision, fired=decision.fired, severity=decision.severity)
+
+
+def with_channel_secrets(
+    channels: Sequence[Channel], task_kwargs: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The task's arguments with the channels' secrets requested.
+
+    Raises:
+        ConfigError: If two channels have one name, or one has that of the W&B run.
+    """
+    names = [channel.label for channel in channels]
+    if len({*names, "wandb"}) <= len(names):
+        raise ConfigError(
+            f"channels must have different names, none of them 'wandb'; got {', '.join(names)}"
+        )
+    own = list(task_kwargs.get("secret_requests") or ())
+    asked = {(secret.group, secret.key) for secret in own}
+    new = [each.secret for each in channels if (each.secret.group, each.secret.key) not in asked]
+    requests = [*own, *dict.fromkeys(new)] if new else own
+    return {**task_kwargs, "secret_requests": requests or None}
+
+
+def links_of(node: Node[Any], state_uri: str) -> dict[str, str]:
+    """Pages about what is running: its W&B run, its execution, the index of the nights."""
+    from flytekitplugins.wbmon.publish.night_index import index_uri
+
+    run, settings = current_run(), tracking_of(node)
+    links = {
+        "W&B run": run_url(settings, run.id) if run is not None and settings is not None else "",
+        "Flyte execution": current_identity(node.name).execution_url,
+        "All nights": index_uri(state_uri) if state_uri else "",
+    }
+    return {name: url for name, url in links.items() if url}
+
+
+def sender_of(node: Node[Any]) -> str:
+    """Who tells: the same for every attempt of one task, empty outside a pod."""
+    identity = current_identity(node.name)
+    return "" if identity.is_local else f"{identity.execution}/{identity.node}"
+
+
+def _utc(at: datetime | None) -> datetime:
+    if at is None:
+        return datetime.now(timezone.utc)
+    return at.replace(tzinfo=timezone.utc) if at.tzinfo is None else at.astimezone(timezone.utc)

@@ -1,0 +1,137 @@
+"""Replace a small file only if it is still the one that was read, on any fsspec file system.
+
+What is guaranteed depends on the store:
+
+- local disk: one writer at a time (an advisory lock beside the file), and a rename, so a reader
+  never sees half a file. NFS must support `flock`.
+- S3 and what speaks its protocol: a conditional put (`If-Match`, `If-None-Match`), decided by the
+  server. A server that ignores these headers gives no more than the next line.
+- any other store: the content is compared right before it is written. Two writers within that
+  moment (milliseconds) are not told apart: the last one wins.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+
+_PRECONDITION = ("412", "PreconditionFailed", "409", "ConditionalRequestConflict")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """The content that was read, as the store can recognise it.
+
+    Attributes:
+        digest: SHA-256 of the content; empty if there was no file.
+        etag: The store's own mark; empty where it has none.
+    """
+
+    digest: str = ""
+    etag: str = ""
+
+
+def read_file(filesystem: AbstractFileSystem, path: str) -> tuple[bytes | None, Version]:
+    """A file's content and version; None if there is no file."""
+    filesystem.invalidate_cache()
+    try:
+        etag = _etag(filesystem, path) if _is_s3(filesystem) else ""
+        data = bytes(filesystem.cat_file(path))
+    except FileNotFoundError:
+        return None, Version()
+    return data, Version(digest=hashlib.sha256(data).hexdigest(), etag=etag)
+
+
+def replace_file(filesystem: AbstractFileSystem, path: str, data: bytes, version: Version) -> bool:
+    """Write `data` if the file is still of `version`.
+
+    Returns:
+        False if somebody else wrote in between; then nothing is changed.
+    """
+    if _is_local(filesystem):
+        return _replace_local(filesystem, path, data, version)
+    if _is_s3(filesystem):
+        return _replace_s3(filesystem, path, data, version)
+    return _replace_unguarded(filesystem, path, data, version)
+
+
+def _is_local(filesystem: AbstractFileSystem) -> bool:
+    return "file" in _protocols(filesystem)
+
+
+def _is_s3(filesystem: AbstractFileSystem) -> bool:
+    return "s3" in _protocols(filesystem)
+
+
+def _protocols(filesystem: AbstractFileSystem) -> tuple[str, ...]:
+    protocol = filesystem.protocol
+    return (protocol,) if isinstance(protocol, str) else tuple(protocol)
+
+
+def _replace_local(
+    filesystem: AbstractFileSystem, path: str, data: bytes, version: Version
+) -> bool:
+    place = Path(filesystem._strip_protocol(path))  # noqa: SLF001 - fsspec's own way to a path
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(place.with_name(f".{place.name}.lock")):
+        if read_file(filesystem, path)[1].digest != version.digest:
+            return False
+        draft = place.with_name(f".{place.name}.{os.getpid()}")
+        draft.write_bytes(data)
+        draft.replace(place)
+    return True
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    import fcntl
+
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _replace_s3(filesystem: AbstractFileSystem, path: str, data: bytes, version: Version) -> bool:
+    condition = {"IfMatch": version.etag} if version.etag else {"IfNoneMatch": "*"}
+    try:
+        filesystem.pipe_file(path, data, **condition)
+    except Exception as error:
+        if _is_refusal(error):
+            return False
+        raise
+    return True
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether the server refused the condition, rather than failed."""
+    cause: BaseException | None = error
+    while cause is not None:
+        response: dict[str, Any] = getattr(cause, "response", {})
+        if response.get("Error", {}).get("Code") in _PRECONDITION:
+            return True
+        if isinstance(cause, (FileExistsError, FileNotFoundError)):
+            return True
+        cause = cause.__cause__
+    return False
+
+
+def _etag(filesystem: AbstractFileSystem, path: str) -> str:
+    return str(filesystem.info(path)["ETag"])
+
+
+def _replace_unguarded(
+    filesystem: AbstractFileSystem, path: str, data: bytes, version: Version
+) -> bool:
+    if read_file(filesystem, path)[1].digest != version.digest:
+        return False
+    filesystem.makedirs(path.rpartition("/")[0], exist_ok=True)
+    filesystem.pipe_file(path, data)
+    return True

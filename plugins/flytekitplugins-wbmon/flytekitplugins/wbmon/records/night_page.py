@@ -1,0 +1,164 @@
+"""The index of the last nights as one page: how it stands, since when, and where to read more."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from itertools import groupby
+
+from flytekitplugins.wbmon.records.html import page
+from flytekitplugins.wbmon.records.memory import Night
+
+_TONES = {
+    "ok": "good",
+    "none": "good",
+    "resolved": "good",
+    "pending": "warn",
+    "warn": "warn",
+    "no_data": "dim",
+    "info": "dim",
+    "firing": "bad",
+    "error": "bad",
+}
+_CELL, _GAP, _TALL = 14, 2, 26
+_LINES = ("performance/", "drift/share_drifted", "drift/n_current", "scoring/latency_ms/p99")
+_MAX_LINES = 12
+_STYLE = """<style>
+.wbmon .f-good{fill:var(--good)}.wbmon .f-warn{fill:var(--warn)}.wbmon .f-bad{fill:var(--bad)}
+.wbmon .f-dim{fill:var(--line)}.wbmon .wide{overflow-x:auto}.wbmon a{color:var(--ref)}
+.wbmon polyline{fill:none;stroke:var(--cur);stroke-width:1.5}.wbmon circle{fill:var(--cur)}
+.wbmon .key svg{display:inline;vertical-align:-2px;margin:0 5px 0 14px}
+</style>"""
+
+
+def nights_page(title: str, nights: Sequence[Night]) -> str:
+    """The page of a monitor's last nights.
+
+    Args:
+        title: What the monitor is called.
+        nights: Oldest first; at least one.
+    """
+    last = nights[-1]
+    n_bad = sum(night.severity != "none" for night in nights)
+    words = "Nothing fires" if last.severity == "none" else f"Alert: {last.severity}"
+    tone = _TONES.get(last.severity, "dim")
+    body = [
+        f"<h1>{escape(title)}: the last {len(nights)} nights</h1>",
+        f'<p class="verdict {tone}">{escape(words)}</p><p class="why">{escape(last.reason)}</p>',
+        f'<p class="dim">Newest night {last.at:%Y-%m-%d %H:%M} UTC · something fired in {n_bad} of '
+        f"{len(nights)} nights</p>",
+        _key(),
+        f'<div class="wide">{_grid(nights)}</div>',
+        f'<div class="wide">{_charts(nights)}</div>',
+        _table(nights),
+    ]
+    return page(f"{title}: nights", _STYLE, f'<div class="wbmon">{"".join(body)}</div>')
+
+
+def _key() -> str:
+    words = {"good": "ok", "warn": "pending", "bad": "firing", "dim": "no data"}
+    marks = "".join(
+        f'<svg width="10" height="10"><rect width="10" height="10" class="f-{tone}"/></svg>{word}'
+        for tone, word in words.items()
+    )
+    return f'<p class="key dim">{marks}</p>'
+
+
+def _grid(nights: Sequence[Night]) -> str:
+    titles = list(dict.fromkeys(title for night in nights for title in night.phases))
+    rows = [[f"<td>{escape(title)}</td>", f"<td>{_strip(nights, title)}</td>"] for title in titles]
+    months = f'<td class="dim"></td><td>{_months(nights)}</td>'
+    return _rows([[months], *rows])
+
+
+def _strip(nights: Sequence[Night], title: str) -> str:
+    cells = []
+    for index, night in enumerate(nights):
+        phase = night.phases.get(title)
+        if phase is None:
+            continue
+        tone = _TONES.get(phase, "dim")
+        label = f"{night.at:%Y-%m-%d}: {phase.replace('_', ' ')}"
+        cells.append(
+            f'<rect x="{index * _CELL}" width="{_CELL - _GAP}" height="{_CELL - _GAP}" '
+            f'class="f-{tone}"><title>{escape(label)}</title></rect>'
+        )
+    return f'<svg width="{len(nights) * _CELL}" height="{_CELL}">{"".join(cells)}</svg>'
+
+
+def _months(nights: Sequence[Night]) -> str:
+    drawn, place = [], 0
+    for month, group in groupby(nights, key=lambda night: f"{night.at:%Y-%m}"):
+        drawn.append(f'<text x="{place}" y="11" font-size="11" fill="var(--dim)">{month}</text>')
+        place += len(list(group)) * _CELL
+    return f'<svg width="{place}" height="{_CELL}">{"".join(drawn)}</svg>'
+
+
+def _charts(nights: Sequence[Night]) -> str:
+    names = dict.fromkeys(name for night in nights for name in night.numbers)
+    shown = [name for name in names if name.startswith(_LINES)][:_MAX_LINES]
+    rows = []
+    for name in shown:
+        values = [night.numbers.get(name, math.nan) for night in nights]
+        known = [value for value in values if not math.isnan(value)]
+        rows.append(
+            [
+                f"<td>{escape(name.replace('/', ' '))}</td>",
+                f"<td>{_line(values)}</td>",
+                f'<td class="n">{known[-1]:.4g}</td>',
+                f'<td class="n dim">{min(known):.4g} … {max(known):.4g}</td>',
+            ]
+        )
+    return _rows(rows, ("number", "night by night", "newest", "range"))
+
+
+def _line(values: Sequence[float]) -> str:
+    known = [value for value in values if not math.isnan(value)]
+    low, span = min(known), (max(known) - min(known)) or 1.0
+    drawn: list[str] = []
+    for missing, group in groupby(enumerate(values), key=lambda each: math.isnan(each[1])):
+        if missing:
+            continue
+        points = [
+            (index * _CELL + _CELL / 2, _TALL - 4 - (value - low) / span * (_TALL - 8))
+            for index, value in group
+        ]
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+        drawn.append(f'<polyline points="{path}"/>')
+        drawn += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="1.6"/>' for x, y in points]
+    return f'<svg width="{len(values) * _CELL}" height="{_TALL}">{"".join(drawn)}</svg>'
+
+
+def _table(nights: Sequence[Night]) -> str:
+    rows = [
+        [
+            f'<td class="n">{night.at:%Y-%m-%d %H:%M}</td>',
+            f'<td class="{_TONES.get(night.severity, "dim")}">{escape(night.severity)}</td>',
+            f"<td>{escape(night.reason)}{_findings(night.findings)}</td>",
+            f"<td>{_links(night.links)}</td>",
+        ]
+        for night in reversed(nights)
+    ]
+    return _rows(rows, ("night (UTC)", "severity", "what was decided", "read more"))
+
+
+def _findings(findings: Iterable[str]) -> str:
+    return "".join(f'<br><span class="warn">{escape(finding)}</span>' for finding in findings)
+
+
+def _links(links: Mapping[str, str]) -> str:
+    return " · ".join(
+        f'<a href="{escape(url, quote=True)}">{escape(name)}</a>' if _is_web(url) else escape(url)
+        for name, url in links.items()
+    )
+
+
+def _is_web(url: str) -> bool:
+    return url.startswith(("https://", "http://"))
+
+
+def _rows(rows: Iterable[Sequence[str]], head: Sequence[str] = ()) -> str:
+    top = "".join(f"<th>{escape(name)}</th>" for name in head)
+    body = "".join(f"<tr>{''.join(row)}</tr>" for row in rows)
+    return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
