@@ -8,6 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from flytekitplugins.wbmon.llm.breaker import CircuitBreaker
+    from flytekitplugins.wbmon.llm.call_log import CallLog
+    from flytekitplugins.wbmon.llm.calls import call_attributes
+    from flytekitplugins.wbmon.llm.openai import instrument_openai
+    from flytekitplugins.wbmon.llm.resilience import CallPolicy
     from flytekitplugins.wbmon.monitor.paired import compare_paired
     from flytekitplugins.wbmon.monitor.pricing import PriceTable
     from flytekitplugins.wbmon.records.usage import Budget
@@ -15,14 +20,24 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Budget": "records.usage",
+    "CallLog": "llm.call_log",
+    "CallPolicy": "llm.resilience",
+    "CircuitBreaker": "llm.breaker",
     "PriceTable": "monitor.pricing",
+    "call_attributes": "llm.calls",
     "compare_paired": "monitor.paired",
+    "instrument_openai": "llm.openai",
     "retrieval_metrics": "stats.retrieval",
 }
 __all__ = [
     "Budget",
+    "CallLog",
+    "CallPolicy",
+    "CircuitBreaker",
     "PriceTable",
+    "call_attributes",
     "compare_paired",
+    "instrument_openai",
     "retrieval_metrics",
 ]
 

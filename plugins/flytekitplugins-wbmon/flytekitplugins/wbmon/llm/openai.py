@@ -1,0 +1,317 @@
+"""Calls of an OpenAI client, logged: tokens, time to the first chunk, retries, rate limits.
+
+The client does what it did before: the same answers, the same exceptions. Its own retries, which
+it shows to nobody, are counted by hooks on its HTTP client.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.llm.calls import Attempt, Row, Sink, emit, new_row
+from flytekitplugins.wbmon.llm.openai_usage import answer_columns, content_of, request_columns
+from flytekitplugins.wbmon.llm.retry_after import retry_after_s
+
+logger = logging.getLogger(__name__)
+
+Client = TypeVar("Client")
+_MARK = "_wbmon_log"
+_TOO_MANY = 429
+_ENDPOINTS = (
+    ("chat.completions", "create", "chat"),
+    ("chat.completions", "parse", "chat"),
+    ("responses", "create", "responses"),
+    ("embeddings", "create", "embeddings"),
+)
+_REQUESTS: ContextVar[list[Attempt] | None] = ContextVar("wbmon_requests", default=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _How:
+    """What is logged of a call, and where."""
+
+    sink: Sink
+    capture_text: bool
+    redact: Callable[[str], str] | None
+    provider: str
+
+
+def instrument_openai(
+    client: Client,
+    log: Sink,
+    *,
+    capture_text: bool = False,
+    redact: Callable[[str], str] | None = None,
+    provider: str = "openai",
+) -> Client:
+    """Log every chat, response and embedding call of a client.
+
+    Streamed calls are logged when the stream ends, with their token counts: the server is asked
+    for them, and the chunk that brings them is kept from a caller who did not ask.
+
+    Args:
+        client: An `openai.OpenAI`, `AsyncOpenAI` or a subclass; it is changed and returned, and so
+            are clients made of it with `with_options`. A second call changes nothing.
+        log: A `CallLog`, or any callable that takes a row.
+        capture_text: Keep the text of requests and answers.
+        redact: Applied to those texts; a text that it fails on is dropped.
+        provider: Who answers, for the price table.
+
+    Raises:
+        ConfigError: If the client has no `chat.completions`.
+    """
+    if getattr(client, _MARK, None) is not None:
+        return client
+    if not hasattr(client, "chat"):
+        raise ConfigError(
+            f"client must be an OpenAI client with chat.completions, got {type(client).__name__}"
+        )
+    how = _How(sink=log, capture_text=capture_text, redact=redact, provider=provider)
+    setattr(client, _MARK, how)
+    _count_requests(client)
+    for path, method, operation in _ENDPOINTS:
+        resource = _resource(client, path)
+        original = getattr(resource, method, None)
+        if original is not None:
+            setattr(resource, method, _logged(original, operation, how))
+    for name in ("copy", "with_options"):
+        setattr(client, name, _copied(getattr(client, name), how))
+    return client
+
+
+def _resource(client: Any, path: str) -> Any:
+    for name in path.split("."):
+        client = getattr(client, name, None)
+    return client
+
+
+def _copied(original: Callable[..., Any], how: _How) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def copy(*args: Any, **kwargs: Any) -> Any:
+        return instrument_openai(
+            original(*args, **kwargs),
+            how.sink,
+            capture_text=how.capture_text,
+            redact=how.redact,
+            provider=how.provider,
+        )
+
+    return copy
+
+
+def _count_requests(client: Any) -> None:
+    """Note each HTTP request and its answer while a logged call is under way."""
+    http = getattr(client, "_client", None)
+    if http is None or not hasattr(http, "event_hooks") or getattr(http, _MARK, False):
+        return
+    hooks = {name: list(functions) for name, functions in http.event_hooks.items()}
+    is_async = hasattr(http, "aclose")
+    hooks.setdefault("request", []).append(_sent_async if is_async else _sent)
+    hooks.setdefault("response", []).append(_answered_async if is_async else _answered)
+    http.event_hooks = hooks
+    setattr(http, _MARK, True)
+
+
+def _sent(_: Any) -> None:
+    requests = _REQUESTS.get()
+    if requests is not None:
+        requests.append(Attempt(duration_ms=-time.perf_counter() * 1e3))
+
+
+def _answered(response: Any) -> None:
+    requests = _REQUESTS.get()
+    if requests:
+        last = requests[-1]
+        last.status = response.status_code
+        last.duration_ms += time.perf_counter() * 1e3
+        last.retry_after_s = retry_after_s(response.headers)
+
+
+async def _sent_async(request: Any) -> None:
+    _sent(request)
+
+
+async def _answered_async(response: Any) -> None:
+    _answered(response)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Call:
+    """A call under way."""
+
+    how: _How
+    row: Row
+    requests: list[Attempt] = field(default_factory=list)
+    begun: float = field(default_factory=time.perf_counter)
+    texts: list[str] = field(default_factory=list)
+
+    def chunk(self, part: Any) -> None:
+        """Note a chunk of a stream."""
+        text = content_of(part)
+        if text and "time_to_first_chunk_ms" not in self.row:
+            self.row["time_to_first_chunk_ms"] = self._elapsed_ms()
+        if text and self.how.capture_text:
+            self.texts.append(text)
+        self.row |= answer_columns(part)
+
+    def end(self, error: BaseException | None = None, answer: Any = None) -> None:
+        """Log the call with its outcome; never raises."""
+        try:
+            self.row["latency_ms"] = self._elapsed_ms()
+            if answer is not None:
+                self.row |= answer_columns(answer)
+                self.texts.append(content_of(answer) if self.how.capture_text else "")
+            if error is not None:
+                self.row["error_type"] = type(error).__name__
+                status = getattr(error, "status_code", None)
+                if status is not None:
+                    self.row["status_code"] = status
+            self._note_text("output_text", "".join(self.texts))
+            self._note_requests(error)
+            emit(self.row, self.how.sink)
+        except Exception:  # a monitor must never break what it monitors
+            logger.warning("an LLM call could not be logged", exc_info=True)
+
+    def _elapsed_ms(self) -> float:
+        return (time.perf_counter() - self.begun) * 1e3
+
+    def _note_requests(self, error: BaseException | None) -> None:
+        made = self.requests or [Attempt(status=self.row.get("status_code"))]
+        for each in made:
+            each.model = str(self.row.get("gen_ai_request_model") or "")
+            if each.duration_ms < 0:
+                each.duration_ms += time.perf_counter() * 1e3
+            if each.status is None and not (error is None and each is made[-1]):
+                each.error_type = "APIConnectionError"
+        if error is not None:
+            made[-1].error_type = type(error).__name__
+        self.row["attempts"] = len(made)
+        self.row["retries"] = len(made) - 1
+        self.row["rate_limited"] = any(each.status == _TOO_MANY for each in made)
+        self.row["attempt_log"] = [each.to_row() for each in made]
+
+    def _note_text(self, column: str, text: str) -> None:
+        if not self.how.capture_text or not text:
+            return
+        try:
+            self.row[column] = self.how.redact(text) if self.how.redact else text
+        except Exception:  # noqa: BLE001 - what cannot be made clean is not kept
+            self.row.pop(column, None)
+
+
+def _logged(original: Callable[..., Any], operation: str, how: _How) -> Callable[..., Any]:
+    if inspect.iscoroutinefunction(inspect.unwrap(original)):
+
+        @functools.wraps(original)
+        async def create_async(*args: Any, **kwargs: Any) -> Any:
+            call, hides_usage = _begin(kwargs, operation, how)
+            token = _REQUESTS.set(call.requests)
+            try:
+                answer = await original(*args, **kwargs)
+            except BaseException as error:
+                call.end(error)
+                raise
+            finally:
+                _REQUESTS.reset(token)
+            return _hand_over(call, answer, kwargs, hides_usage)
+
+        return create_async
+
+    @functools.wraps(original)
+    def create(*args: Any, **kwargs: Any) -> Any:
+        call, hides_usage = _begin(kwargs, operation, how)
+        token = _REQUESTS.set(call.requests)
+        try:
+            answer = original(*args, **kwargs)
+        except BaseException as error:
+            call.end(error)
+            raise
+        finally:
+            _REQUESTS.reset(token)
+        return _hand_over(call, answer, kwargs, hides_usage)
+
+    return create
+
+
+def _begin(kwargs: dict[str, Any], operation: str, how: _How) -> tuple[_Call, bool]:
+    hides_usage = False
+    if operation == "chat" and kwargs.get("stream") is True:
+        given = kwargs.get("stream_options")
+        options = dict(given) if isinstance(given, Mapping) else {}
+        hides_usage = "include_usage" not in options
+        kwargs["stream_options"] = {"include_usage": True, **options}
+    row = new_row(gen_ai_provider_name=how.provider, **request_columns(operation, kwargs))
+    call = _Call(how=how, row=row)
+    asked = kwargs.get("messages", kwargs.get("input"))
+    if how.capture_text and asked is not None:
+        call._note_text("input_text", asked if isinstance(asked, str) else _messages_text(asked))  # noqa: SLF001
+    return call, hides_usage
+
+
+def _messages_text(messages: Any) -> str:
+    import json
+
+    return json.dumps(messages, default=str, ensure_ascii=False)
+
+
+def _hand_over(call: _Call, answer: Any, kwargs: Mapping[str, Any], hides_usage: bool) -> Any:
+    if kwargs.get("stream") is not True:
+        parsed = answer
+        if hasattr(answer, "http_response") and hasattr(answer, "parse"):
+            parsed = answer.parse()
+        call.end(answer=parsed)
+        return answer
+    if not hasattr(answer, "_iterator"):
+        call.end()
+        return answer
+    watch = _watch_async if hasattr(answer._iterator, "__anext__") else _watch  # noqa: SLF001
+    answer._iterator = watch(answer._iterator, call, hides_usage)  # noqa: SLF001 - no public way
+    return answer
+
+
+def _watch(chunks: Iterator[Any], call: _Call, hides_usage: bool) -> Iterator[Any]:
+    try:
+        for chunk in chunks:
+            call.chunk(chunk)
+            if not (hides_usage and _only_usage(chunk)):
+                yield chunk
+    except GeneratorExit:
+        call.row["finish_reason"] = "abandoned"
+        call.end()
+        raise
+    except BaseException as error:
+        call.end(error)
+        raise
+    else:
+        call.end()
+
+
+async def _watch_async(
+    chunks: AsyncIterator[Any], call: _Call, hides_usage: bool
+) -> AsyncIterator[Any]:
+    try:
+        async for chunk in chunks:
+            call.chunk(chunk)
+            if not (hides_usage and _only_usage(chunk)):
+                yield chunk
+    except GeneratorExit:
+        call.row["finish_reason"] = "abandoned"
+        call.end()
+        raise
+    except BaseException as error:
+        call.end(error)
+        raise
+    else:
+        call.end()
+
+
+def _only_usage(chunk: Any) -> bool:
+    return not getattr(chunk, "choices", True) and getattr(chunk, "usage", None) is not None
