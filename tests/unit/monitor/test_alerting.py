@@ -11,7 +11,7 @@ from flytekitplugins.wbmon.monitor.alerting import evaluate_rules
 from flytekitplugins.wbmon.records.alert import AlertRule, AlertState
 from flytekitplugins.wbmon.records.drift import DriftReport, DriftRule, FeatureDrift
 from flytekitplugins.wbmon.records.json import record_from_json, record_to_json
-from flytekitplugins.wbmon.records.performance import Metric, PerformanceReport
+from flytekitplugins.wbmon.records.performance import Calibration, Metric, PerformanceReport
 from flytekitplugins.wbmon.records.scoring import (
     SLO,
     Confidence,
@@ -141,6 +141,9 @@ WATCHED = replace(
     ),
     classes=PredictedClasses(counts={"a": 6, "b": 2}),
 )
+CALIBRATED = performance(
+    calibration=Calibration(error=0.1, error_by_chance=0.02, p_value=0.0, too_sure=True, bins=())
+)
 NOT_SCORED = ScoringReport(n_rows=0, n_batches=0, duration_s=0, predict_s=0)
 
 
@@ -162,6 +165,7 @@ NOT_SCORED = ScoringReport(n_rows=0, n_batches=0, duration_s=0, predict_s=0)
         (on("accuracy", worse_than_baseline=True), BETTER, False),
         (on("coverage", below=0.95), performance(), True),
         (on("recall.fraud", below=0.5), BY_CLASS, True),
+        (on("calibration.error", above=0.05), CALIBRATED, True),
         (on("worse", above=0), WORSE, True),
         (on("worse", above=0), performance(), False),
         (on("drift.drifted", above=0), drift(), True),

@@ -297,6 +297,23 @@ def test_one_metric_out_of_many_that_is_just_worse_is_not_a_worse_model(night):
     assert "may be chance" in report.reason
 
 
+def test_calibration_tells_whether_the_probabilities_are_true(night, rng):
+    calibration = check(night).calibration
+    assert calibration.error < 3 * calibration.error_by_chance
+    assert calibration.too_sure is None
+    doubled = pa.array(np.minimum(night["p_fraud"].to_numpy() * 2, 1))
+    off = check(night.set_column(1, "p_fraud", doubled)).calibration
+    assert off.p_value < 0.001
+    assert len(off.bins) > 5
+
+
+def test_calibration_of_many_classes_is_that_of_the_predicted_one(animals):
+    calibration = check_animals(animals, score=("ape", "bee", "cat")).calibration
+    assert calibration.p_value > 0.001
+    assert all(0.33 < each.score <= 1 for each in calibration.bins)
+    assert check_animals(animals).calibration is None
+
+
 def test_the_report_survives_json(night):
     report = check(night.slice(0, 20), baseline={"accuracy": 0.9})
     again = record_from_json(PerformanceReport, record_to_json(report))

@@ -157,6 +157,10 @@ def _of_performance(report: PerformanceReport) -> Iterable[Observation]:
     yield _gate("worse", report.worse if compared else None, why)
     for name in ("coverage", "n_rows", "n_labelled", "n_missing_prediction"):
         yield Observation(name=name, value=float(getattr(report, name)))
+    if report.calibration is not None:
+        for name in ("error", "p_value"):
+            value = getattr(report.calibration, name) if known else math.nan
+            yield Observation(name=f"calibration.{name}", value=value, reason=report.reason)
     for label, values in report.per_class.items():
         for name, value in values.items():
             yield Observation(

@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.monitor.class_codes import class_name
 from flytekitplugins.wbmon.monitor.outcome_columns import float_values, is_number
-from flytekitplugins.wbmon.monitor.outcomes import class_name
 from flytekitplugins.wbmon.records.scoring import Confidence, PredictedClasses
 from flytekitplugins.wbmon.stats.interval import wilson_interval
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from flytekitplugins.wbmon.errors import DataError
-from flytekitplugins.wbmon.monitor.arrow import dense_numbers, is_valid
-from flytekitplugins.wbmon.monitor.outcome_columns import (
-    float_values,
-    is_class_name,
-    is_number,
-    read_columns,
+from flytekitplugins.wbmon.monitor.class_codes import (
+    CodedColumn,
+    class_name,
+    class_order,
+    code_column,
+    recode,
 )
+from flytekitplugins.wbmon.monitor.outcome_columns import float_values, is_number, read_columns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
 Score = str | Sequence[str] | Mapping[Any, str] | None
 
-# more distinct labels than this are values of something else than a class
-_MAX_CLASSES = 1000
 # float32 probabilities miss 0, 1 and their sum by a little, rounded ones by more
 _EDGE = 1e-6
 _SUM = 0.02
@@ -124,40 +123,34 @@ def read_classification(
         DataError: If a column is missing or of the wrong type, a probability is outside [0, 1], or
             the score columns do not fit the classes.
     """
-    table = read_columns(data, _named(label, prediction, *_score_columns(score), weight))
-    truth = _coded(table, label)
+    table = read_columns(data, _named(label, prediction, *score_columns(score), weight))
+    truth = code_column(table, label)
     known = [*classes, *(map(class_name, score) if isinstance(score, Mapping) else ())]
     if score is None and _holds_probabilities(table, prediction, truth):
-        names = _class_order(truth, known, positive)
+        names = class_order(truth, known, positive)
         probabilities = _probabilities(table, [prediction])
         sure = ~np.isnan(probabilities[:, 1])
         decided = np.where(probabilities[:, 1] >= threshold, 1, 0)
     else:
-        predicted = _coded(table, prediction)
+        predicted = code_column(table, prediction)
         _require_same_kind(table, label, prediction, truth, predicted)
-        names = _class_order(truth, [*known, *predicted.names], positive)
+        names = class_order(truth, [*known, *predicted.names], positive)
         probabilities = _probabilities(table, _columns_by_class(score, names))
-        decided = _recoded(predicted, names)
+        decided = recode(predicted, names)
         sure = (decided >= 0) & ~np.isnan(probabilities).any(axis=1)
-    labels = _recoded(truth, names)
+    labels = recode(truth, names)
     outcomes = _measurable(labels, decided, _weights(table, weight), labels >= 0, sure)
     kept = probabilities[outcomes.rows] if probabilities.shape[1] else None
     return replace(outcomes, probabilities=kept, classes=names)
 
 
-def class_name(value: Any) -> str:
-    """How a class is called: whole numbers and booleans without a point, so `True` is `1`."""
-    if isinstance(value, (bool, int, float, np.bool_, np.number)) and value == int(value):
-        return str(int(value))
-    return str(value)
-
-
-class _Coded(NamedTuple):
-    """A column of classes: their names, sorted, and each row's code, -1 where missing."""
-
-    names: tuple[str, ...]
-    codes: Codes
-    numeric: bool
+def score_columns(score: Score) -> list[str]:
+    """The columns that a `score` argument names."""
+    if score is None:
+        return []
+    if isinstance(score, str):
+        return [score]
+    return list(score.values() if isinstance(score, Mapping) else score)
 
 
 def _named(*columns: str | None) -> list[str]:
@@ -198,56 +191,10 @@ def _weights(table: pa.Table, name: str | None) -> Floats:
     return weight
 
 
-def _coded(table: pa.Table, name: str) -> _Coded:
-    kind = table.schema.field(name).type
-    if is_class_name(kind):
-        return _coded_text(table[name], name)
-    if not is_number(kind):
-        raise DataError(f"column {name!r} must hold classes (text, whole numbers), found {kind}")
-    values = float_values(table[name])
-    present = ~np.isnan(values)
-    distinct, place = np.unique(values[present], return_inverse=True)
-    wrong = distinct[~np.isfinite(distinct) | (distinct != np.floor(distinct))]
-    if len(wrong):
-        raise DataError(
-            f"column {name!r} must hold classes (text, whole numbers), found {wrong[0]:g}; give "
-            'probabilities as `score`, or measure a regression with task="regression"'
-        )
-    codes = np.full(len(values), -1)
-    codes[present] = place
-    return _Coded(_names(map(class_name, distinct.tolist()), name), codes, numeric=True)
-
-
-def _coded_text(column: pa.ChunkedArray, name: str) -> _Coded:
-    encoded = column.cast(pa.large_string()).combine_chunks().dictionary_encode()
-    words = encoded.dictionary.to_pylist()
-    order = sorted(range(len(words)), key=words.__getitem__)
-    place = np.empty(len(words), dtype=np.int64)
-    place[order] = np.arange(len(words))
-    codes = np.full(len(encoded), -1)
-    codes[is_valid(encoded.indices)] = place[dense_numbers(encoded.indices)]
-    return _Coded(_names((words[i] for i in order), name), codes, numeric=False)
-
-
-def _names(names: Any, column: str) -> tuple[str, ...]:
-    found = tuple(names)
-    if len(found) > _MAX_CLASSES:
-        raise DataError(
-            f"column {column!r} must hold at most {_MAX_CLASSES} classes, found {len(found)} "
-            'different values; measure a regression with task="regression"'
-        )
-    return found
-
-
-def _recoded(column: _Coded, names: tuple[str, ...]) -> Codes:
-    place = np.array([*(names.index(name) for name in column.names), -1])
-    return place[column.codes]
-
-
 def _require_same_kind(
-    table: pa.Table, label: str, prediction: str, truth: _Coded, predicted: _Coded
+    table: pa.Table, label: str, prediction: str, truth: CodedColumn, predicted: CodedColumn
 ) -> None:
-    if truth.numeric != predicted.numeric and truth.names and predicted.names:
+    if truth.is_numeric != predicted.is_numeric and truth.names and predicted.names:
         raise DataError(
             f"label {label!r} and prediction {prediction!r} must hold the same classes; found "
             f"{table.schema.field(label).type} such as {truth.names[0]!r} against "
@@ -255,26 +202,7 @@ def _require_same_kind(
         )
 
 
-def _class_order(truth: _Coded, known: Sequence[str], positive: Any) -> tuple[str, ...]:
-    names = {*truth.names, *known}
-    if positive is not None:
-        names.add(class_name(positive))
-    if names.issubset(("0", "1")):
-        names = {"0", "1"}
-    order = sorted(names, key=_number_first if truth.numeric else None)
-    if positive is not None and len(order) == 2:  # noqa: PLR2004 - binary
-        order.sort(key=lambda name: name == class_name(positive))
-    return tuple(order)
-
-
-def _number_first(name: str) -> tuple[int, float, str]:
-    try:
-        return 0, float(name), name
-    except ValueError:
-        return 1, 0.0, name
-
-
-def _holds_probabilities(table: pa.Table, prediction: str, truth: _Coded) -> bool:
+def _holds_probabilities(table: pa.Table, prediction: str, truth: CodedColumn) -> bool:
     kind = table.schema.field(prediction).type
     if not (pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
         return False
@@ -290,16 +218,8 @@ def _holds_probabilities(table: pa.Table, prediction: str, truth: _Coded) -> boo
     )
 
 
-def _score_columns(score: Score) -> list[str]:
-    if score is None:
-        return []
-    if isinstance(score, str):
-        return [score]
-    return list(score.values() if isinstance(score, Mapping) else score)
-
-
 def _columns_by_class(score: Score, names: tuple[str, ...]) -> list[str]:
-    columns = _score_columns(score)
+    columns = score_columns(score)
     if isinstance(score, Mapping):
         by_name = {class_name(name): column for name, column in score.items()}
         lacking = [name for name in names if name not in by_name]

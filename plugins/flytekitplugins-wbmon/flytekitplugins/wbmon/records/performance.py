@@ -61,6 +61,59 @@ class Metric:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReliabilityBin:
+    """Rows of similar score: their mean score against the share that was positive."""
+
+    score: float
+    share: float
+    share_low: float
+    share_high: float
+    weight: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """Whether the probabilities are to be believed.
+
+    Attributes:
+        error: Expected calibration error over the bins; in [0, 1], 0 is best.
+        error_by_chance: What true probabilities would show on as many rows.
+        p_value: Of the probabilities being true (Spiegelhalter), two-sided.
+        too_sure: Whether they lie too far from 1/2 rather than too near; None if neither shows.
+        bins: The reliability curve, about equally many rows in each bin.
+    """
+
+    error: float
+    error_by_chance: float
+    p_value: float
+    too_sure: bool | None
+    bins: tuple[ReliabilityBin, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A part of the window, measured on its own.
+
+    Attributes:
+        by: The column it was cut by.
+        value: What its rows have in common: a value, a range, or a time.
+        status: As of a report; a part that is too small is measured and not judged.
+        n_rows: Rows of the part.
+        n_labelled: Rows of it with a label.
+        metrics: Each held against the rest of the window.
+        verdict: Of the ranking metric, corrected for the number of parts.
+    """
+
+    by: str
+    value: str
+    status: PerformanceStatus
+    n_rows: int
+    n_labelled: int
+    metrics: Mapping[str, Metric]
+    verdict: MetricVerdict = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PerformanceReport:
     """What a performance check measured over one window.
 
@@ -76,6 +129,10 @@ class PerformanceReport:
         confusion: Weights by true class (rows) and predicted class (columns).
         per_class: Precision, recall, F1 and labelled rows of each class.
         reason: One sentence: what was found.
+        calibration: Of the probabilities; None without them.
+        segments: The window cut by the values of columns, worst first.
+        chunks: The window cut by time, in order.
+        estimated: Whether this is an estimate without labels, from calibrated probabilities.
     """
 
     task: Task
@@ -88,6 +145,10 @@ class PerformanceReport:
     confusion: tuple[tuple[float, ...], ...] = ()
     per_class: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     reason: str
+    calibration: Calibration | None = None
+    segments: tuple[Part, ...] = ()
+    chunks: tuple[Part, ...] = ()
+    estimated: bool = False
 
     @property
     def coverage(self) -> float:
