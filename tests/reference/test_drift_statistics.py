@@ -9,6 +9,7 @@ from scipy import special, stats
 from scipy.spatial import distance
 
 from flytekitplugins.wbmon.monitor.drift import check_drift
+from flytekitplugins.wbmon.stats.binning import cell_counts
 from flytekitplugins.wbmon.stats.distributions import (
     chi_squared_sf,
     kolmogorov_sf,
@@ -22,9 +23,11 @@ from flytekitplugins.wbmon.stats.divergence import (
     total_variation,
     wasserstein_distance,
 )
+from flytekitplugins.wbmon.stats.moments import mean_shift, moments
 from flytekitplugins.wbmon.stats.multiplicity import benjamini_hochberg
 from flytekitplugins.wbmon.stats.two_sample import (
     chi_squared_two_sample,
+    cramer_von_mises_statistic,
     ks_p_value,
     ks_statistic,
     two_proportion_test,
@@ -48,6 +51,28 @@ def test_ks_and_wasserstein_agree_with_scipy(shape, n, m):
     expected = stats.ks_2samp(a, b, method="asymp")
     assert ks_statistic(a, b) == pytest.approx(expected.statistic, abs=1e-12)
     assert wasserstein_distance(a, b) == pytest.approx(stats.wasserstein_distance(a, b), rel=1e-9)
+
+
+@pytest.mark.parametrize(("n", "m"), [(5, 9), (300, 200)])
+def test_cramer_von_mises_agrees_with_scipy(n, m):
+    rng = np.random.default_rng(n)
+    a, b = np.sort(rng.normal(size=n)), np.sort(rng.normal(0.3, 1, m))
+    edges = np.sort(np.concatenate((a, b)))
+
+    found = cramer_von_mises_statistic(cell_counts(a, edges), cell_counts(b, edges))
+
+    expected = stats.cramervonmises_2samp(a, b).statistic
+    assert n * m / (n + m) * found == pytest.approx(expected)
+
+
+def test_the_shift_of_the_mean_agrees_with_welch():
+    rng = np.random.default_rng(0)
+    a, b = rng.gamma(2, 1, 3000), rng.gamma(2, 1.1, 2000)
+
+    found = mean_shift(moments(a), moments(b), n=3000, m=2000)
+
+    expected = stats.ttest_ind(b, a, equal_var=False).confidence_interval()
+    assert found[1:] == pytest.approx((expected.low, expected.high), rel=1e-2)
 
 
 def test_the_p_value_of_ks_agrees_with_the_limit_distribution():

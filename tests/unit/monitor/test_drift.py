@@ -68,6 +68,17 @@ def test_a_shifted_number_is_drift_and_ranks_first(check):
     assert report.reason.startswith("1 of 4 features drifted: amount")
 
 
+def test_the_shift_of_the_mean_and_the_spread_come_with_intervals(check):
+    current = window(2)
+    current["items"] = 2 * current["items"] + 1
+
+    items = check(window(1), current).features["items"]
+
+    assert items.mean_shift.low < 4 < items.mean_shift.high
+    assert items.spread_ratio.low < 2 < items.spread_ratio.high
+    assert 0 < items.distances["cramer_von_mises"] < 1 / 3
+
+
 def test_a_shift_too_small_to_matter_is_called_negligible(check):
     reference, current = window(1, 100_000), window(2, 100_000)
     current["amount"] *= 1.05

@@ -11,6 +11,7 @@ from hypothesis.extra.numpy import arrays
 from flytekitplugins.wbmon.stats.binning import cell_counts, grid_edges
 from flytekitplugins.wbmon.stats.two_sample import (
     chi_squared_two_sample,
+    cramer_von_mises_statistic,
     grid_ks_statistic,
     ks_p_value,
     ks_statistic,
@@ -219,3 +220,12 @@ def test_new_categories_alarm_no_more_often_than_they_should():
     ]
 
     assert np.mean(np.array(p_values) <= 0.05) <= 0.05
+
+
+def test_cramer_von_mises_is_zero_for_equal_windows_and_a_third_at_most():
+    a = np.array([10, 0, 10])
+
+    assert cramer_von_mises_statistic(a, 3 * a) == 0
+    assert math.isnan(cramer_von_mises_statistic(a, np.zeros(3)))
+    apart = cramer_von_mises_statistic(np.repeat([1, 0], 500), np.repeat([0, 1], 500))
+    assert apart == pytest.approx(1 / 3, abs=0.01)

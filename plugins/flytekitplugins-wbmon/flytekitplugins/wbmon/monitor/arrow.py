@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,18 +26,14 @@ class SortedValues(NamedTuple):
 
 def kind_of(dtype: pa.DataType) -> Kind:
     """What a column of this Arrow type is to a drift check."""
+    return next((kind for kind, is_ in _KINDS if any(one(dtype) for one in is_)), "other")
+
+
+def is_vector(dtype: pa.DataType) -> bool:
+    """Whether the column holds lists of floats, as embeddings are stored."""
     types = pa.types
-    if types.is_floating(dtype) or types.is_decimal(dtype):
-        return "float"
-    if types.is_integer(dtype) or types.is_duration(dtype):
-        return "integer"
-    if types.is_boolean(dtype):
-        return "boolean"
-    if is_text(dtype) or types.is_dictionary(dtype):
-        return "categorical"
-    if types.is_timestamp(dtype) or types.is_date(dtype):
-        return "timestamp"
-    return "null" if types.is_null(dtype) else "other"
+    lists = (types.is_list, types.is_large_list, types.is_fixed_size_list)
+    return any(is_(dtype) for is_ in lists) and bool(types.is_floating(dtype.value_type))
 
 
 def is_text(dtype: pa.DataType) -> bool:
@@ -121,6 +118,17 @@ def seconds(array: pa.Array) -> NDArray[np.float64]:
         return values * float(_SECONDS_PER_DAY)
     unit = "ms" if pa.types.is_date64(dtype) else dtype.unit
     return np.asarray(values / _UNITS_PER_SECOND[unit], dtype=np.float64)
+
+
+_KINDS: tuple[tuple[Kind, tuple[Callable[[pa.DataType], bool], ...]], ...] = (
+    ("float", (pa.types.is_floating, pa.types.is_decimal)),
+    ("integer", (pa.types.is_integer, pa.types.is_duration)),
+    ("boolean", (pa.types.is_boolean,)),
+    ("categorical", (is_text, pa.types.is_dictionary)),
+    ("timestamp", (pa.types.is_timestamp, pa.types.is_date)),
+    ("vector", (is_vector,)),
+    ("null", (pa.types.is_null,)),
+)
 
 
 def _numpy_type(dtype: pa.DataType) -> np.dtype[np.generic]:

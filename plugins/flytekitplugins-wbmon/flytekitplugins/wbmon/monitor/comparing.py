@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from flytekitplugins.wbmon.records.drift import Check, DriftRule, Status
+from flytekitplugins.wbmon.records.drift import Check, DriftRule, Shift, Status
 from flytekitplugins.wbmon.records.profile import UNSEEN_LIMIT, FeatureProfile
 from flytekitplugins.wbmon.stats.binning import cumulative_shares, quantile_groups, sum_groups
 from flytekitplugins.wbmon.stats.divergence import (
@@ -29,8 +29,15 @@ from flytekitplugins.wbmon.stats.interval import (
     newcombe_interval,
     total_variation_margin,
 )
+from flytekitplugins.wbmon.stats.moments import (
+    Moments,
+    grid_kurtosis,
+    mean_shift,
+    spread_ratio,
+)
 from flytekitplugins.wbmon.stats.two_sample import (
     chi_squared_two_sample,
+    cramer_von_mises_statistic,
     grid_ks_statistic,
     ks_p_value,
     pool_small_cells,
@@ -62,6 +69,8 @@ class Comparison:
     checks: tuple[Check, ...] = ()
     bound: float = 0.0
     distances: dict[str, float] = field(default_factory=dict)
+    mean_shift: Shift | None = None
+    spread_ratio: Shift | None = None
     new_categories: tuple[str, ...] = ()
     vanished_categories: tuple[str, ...] = ()
 
@@ -96,6 +105,8 @@ def compare_feature(
             checks=(check, *checks),
             bound=bound,
             distances=distances,
+            mean_shift=_mean_shift(reference, current, rule),
+            spread_ratio=_spread_ratio(reference, current, rule),
         )
     return _compare_categories(reference, current, rule, checks)
 
@@ -187,6 +198,7 @@ def _number_distances(
     groups = quantile_groups(np.asarray(reference.counts), n_groups=_DECILES)
     a, b = _scaled(reference), _scaled(current)
     distances = _bin_distances(sum_groups(a, groups), sum_groups(b, groups))
+    distances["cramer_von_mises"] = cramer_von_mises_statistic(a, b)
     if exact is None:
         name = "wasserstein_winsorised"
         distance = grid_wasserstein(
@@ -198,6 +210,39 @@ def _number_distances(
     if reference.std > 0:
         distances[f"{name}_normed"] = distance / reference.std
     return distances
+
+
+def _mean_shift(reference: FeatureProfile, current: FeatureProfile, rule: DriftRule) -> Shift:
+    n, m = reference.effective_values, current.effective_values
+    value, low, high = mean_shift(
+        _moments(reference), _moments(current), n=n, m=m, alpha=rule.alpha
+    )
+    return Shift(value=value, low=low, high=high)
+
+
+def _spread_ratio(reference: FeatureProfile, current: FeatureProfile, rule: DriftRule) -> Shift:
+    value, low, high = spread_ratio(
+        _moments(reference),
+        _moments(current),
+        n=reference.effective_values,
+        m=current.effective_values,
+        kurtosis=(_kurtosis(reference), _kurtosis(current)),
+        alpha=rule.alpha,
+    )
+    return Shift(value=value, low=low, high=high)
+
+
+def _moments(feature: FeatureProfile) -> Moments:
+    return Moments(feature.value_weight, feature.mean, feature.squared)
+
+
+def _kurtosis(feature: FeatureProfile) -> float:
+    return grid_kurtosis(
+        np.asarray(feature.edges),
+        np.asarray(feature.counts),
+        minimum=feature.minimum,
+        maximum=feature.maximum,
+    )
 
 
 def _bin_distances(reference: Counts, current: Counts) -> dict[str, float]:

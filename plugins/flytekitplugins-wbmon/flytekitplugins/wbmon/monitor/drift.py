@@ -248,6 +248,8 @@ def _feature(found: Comparison, checks: tuple[Check, ...], rule: DriftRule) -> F
         distances=found.distances,
         mean_reference=reference.mean,
         mean_current=current.mean,
+        mean_shift=found.mean_shift,
+        spread_ratio=found.spread_ratio,
         new_categories=found.new_categories,
         vanished_categories=found.vanished_categories,
         bins=bins,

@@ -105,13 +105,23 @@ class Bin:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Shift:
+    """An estimate with its confidence interval, at the rule's alpha."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureDrift:
     """What was found about one feature.
 
     `statistic`, `p_value`, `q_value` and `effect_size` are those of the distribution check;
     `level` is the worst over all checks of the feature, and `drifted` is `level == "drift"`.
     `bound` is the largest error that counting into the reference's grid can have put on the
-    effect (0 on the exact path). Distances explain and never decide.
+    effect (0 on the exact path). Distances explain and never decide, and so do `mean_shift`, in
+    the feature's unit, and `spread_ratio`, the current standard deviation over the reference's.
     """
 
     name: str
@@ -135,6 +145,8 @@ class FeatureDrift:
     distances: dict[str, float] = field(default_factory=dict)
     mean_reference: float = math.nan
     mean_current: float = math.nan
+    mean_shift: Shift | None = None
+    spread_ratio: Shift | None = None
     new_categories: tuple[str, ...] = ()
     vanished_categories: tuple[str, ...] = ()
     bins: tuple[Bin, ...] = ()
@@ -248,3 +260,38 @@ class DriftSeries:
         from flytekitplugins.wbmon.records.json import record_to_dict
 
         return record_to_dict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JointDrift:
+    """Whether all columns together tell the windows apart, also where no single one does.
+
+    Attributes:
+        n_reference: Rows of the reference that were used.
+        n_current: Rows of the current window that were used.
+        auc: How well a classifier, trained on other rows, tells the windows apart: 0.5 not at all,
+            1 perfectly; `nan` with too few rows.
+        low: Lower end of its 95 % interval.
+        high: Upper end of its 95 % interval.
+        p_value: Of the hypothesis that it cannot; in [0, 1].
+        effect_size: `2 * auc - 1`, not below 0.
+        level: What significance and effect together say.
+        contributions: How much of the AUC is lost when a column is shuffled, largest first.
+        reason: One sentence.
+    """
+
+    n_reference: int
+    n_current: int
+    auc: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    p_value: float = math.nan
+    effect_size: float = math.nan
+    level: Level = "none"
+    contributions: Mapping[str, float] = field(default_factory=dict)
+    reason: str
+
+    @property
+    def drifted(self) -> bool:
+        """Whether the windows differ enough to count as drift under the rule."""
+        return self.level == "drift"
