@@ -376,3 +376,115 @@ def test_a_decision_renders_itself_and_survives_json():
     assert "accuracy" in decision.to_html()
     assert decision.to_dict()["alerts"][0]["phase"] == "firing"
     assert record_from_json(type(decision), record_to_json(decision)).state == decision.state
+
+
+def accuracies(rule, *values):
+    return nights(rule, *(score(value) if value is not None else None for value in values))
+
+
+def test_a_value_far_from_past_windows_fires_once_five_of_them_are_known():
+    rule = on("accuracy", beyond_sd=3)
+    usual = [0.80, 0.81, 0.79, 0.80, 0.82]
+    decisions = accuracies(rule, *usual, 0.80, 0.6, 0.6, 0.81)
+    expected = ["no_data"] * 5 + ["ok", "firing", "firing", "resolved"]
+    assert phases(decisions) == expected
+    assert "4 past windows are known, 5 are needed" in decisions[4].alerts[0].reason
+    fired = decisions[6].alerts[0]
+    assert "below 0.8033, the mean of 6 past windows, 3 sd are exceeded" in fired.reason
+    assert 0.75 < fired.threshold < 0.79
+    assert decisions[7].alerts[0].threshold == fired.threshold
+
+
+def test_a_better_value_than_in_past_windows_is_no_fault():
+    decisions = accuracies(on("accuracy", beyond_sd=3), 0.8, 0.81, 0.79, 0.8, 0.82, 0.99)
+    assert phases(decisions)[-1] == "ok"
+
+
+@pytest.mark.parametrize(("rows", "phase"), [(100, "firing"), (5000, "firing"), (1010, "ok")])
+def test_where_no_side_is_the_worse_one_either_is_too_far(rows, phase):
+    windows = [performance(n_rows=n) for n in (1000, 1010, 990, 1005, 995, rows)]
+    assert phases(nights(on("n_rows", beyond_sd=3), *windows))[-1] == phase
+
+
+def test_past_windows_without_any_spread_allow_no_other_value():
+    decisions = accuracies(on("accuracy", beyond_sd=3), *[0.8] * 6, 0.79)
+    assert phases(decisions)[-2:] == ["ok", "firing"]
+
+
+def test_the_past_is_bounded_and_unknown_windows_are_not_in_it():
+    decisions = accuracies(on("accuracy", beyond_sd=3), *[0.8, None] * 65)
+    assert (
+        len(decisions[-1].state.rules["performance.accuracy beyond 3 sd of past windows"].values)
+        == 60
+    )
+
+
+def test_a_slow_loss_over_windows_fires_where_no_limit_does():
+    rule = on("accuracy", trend=6)
+    decisions = accuracies(rule, 0.80, 0.80, 0.79, 0.795, 0.78, 0.77, 0.76, 0.80)
+    assert phases(decisions) == ["no_data"] * 5 + ["firing", "firing", "resolved"]
+    assert "from 0.8 to 0.77 over 6 windows (-0.006" in decisions[5].alerts[0].reason
+    assert "a trend over 6 is asked for" in decisions[4].alerts[0].reason
+
+
+def test_a_rising_accuracy_is_no_fault_and_a_rising_loss_is():
+    assert phases(accuracies(on("accuracy", trend=5), 0.7, 0.72, 0.74, 0.76, 0.8))[-1] == "ok"
+    losses = [loss(value, 1.0) for value in (0.7, 0.72, 0.74, 0.76, 0.8)]
+    assert phases(nights(on("log_loss", trend=5), *losses))[-1] == "firing"
+    rows = [performance(n_rows=n) for n in (1000, 900, 800, 700, 600)]
+    assert phases(nights(on("n_rows", trend=5), *rows))[-1] == "firing"
+
+
+@pytest.mark.parametrize("condition", [{"trend": 5}, {"beyond_sd": 3}])
+def test_an_undefined_value_is_no_data_to_rules_on_the_past(condition):
+    alert = judge(on("accuracy", **condition), score(math.nan, reason="one class"))
+    assert (alert.phase, "one class" in alert.reason) == ("no_data", True)
+
+
+def test_a_value_around_its_limit_fires_once_with_a_guard():
+    flapping = [0.7, 0.9, 0.7, 0.9, 0.7, 0.9, 0.9, 0.9]
+    rule = on("accuracy", below=0.8)
+    assert sum(len(decision.news) for decision in accuracies(rule, *flapping)) == 6
+    guarded = accuracies(replace(rule, resolve_after=3), *flapping)
+    assert phases(guarded) == ["firing"] * 7 + ["resolved"]
+    assert [len(decision.news) for decision in guarded] == [1, 0, 0, 0, 0, 0, 0, 1]
+    assert "fine for 1 of 3 windows before it is over" in guarded[1].alerts[0].reason
+
+
+def test_a_night_without_data_may_count_as_a_fault():
+    rule = on("accuracy", below=0.8, on_no_data="breach", for_windows=2)
+    decisions = nights(rule, GOOD, None, None, GOOD)
+    assert phases(decisions) == ["ok", "pending", "firing", "resolved"]
+    assert "no performance report" in decisions[2].alerts[0].reason
+
+
+def test_a_rule_that_still_learns_is_not_without_data():
+    rule = on("accuracy", beyond_sd=3, on_no_data="breach")
+    assert phases(nights(rule, GOOD, None)) == ["no_data", "firing"]
+
+
+def test_a_silent_rule_opens_no_gate_and_is_told_when_the_silence_ends():
+    rule = on("accuracy", below=0.8, silent_until=START + timedelta(days=2))
+    decisions = nights(rule, BAD, BAD, BAD, BAD, GOOD)
+    assert phases(decisions) == ["firing"] * 4 + ["resolved"]
+    assert [decision.fired for decision in decisions] == [False, False, True, True, False]
+    assert [decision.severity for decision in decisions] == ["none", "none", "warn", "warn", "none"]
+    assert [len(decision.news) for decision in decisions] == [0, 0, 1, 0, 1]
+    assert decisions[0].alerts[0].is_silent
+    assert decisions[0].reason == "none of 1 rules fires"
+
+
+def test_a_fault_that_comes_and_goes_in_silence_is_never_told():
+    rule = on("accuracy", below=0.8, silent_until=START + timedelta(days=9))
+    assert not any(decision.news for decision in nights(rule, BAD, BAD, GOOD))
+
+
+def test_an_estimate_has_addresses_of_its_own():
+    estimate = replace(performance(metric(value=0.6)), estimated=True)
+    rules = [on("accuracy", below=0.65), AlertRule(metric="estimate.accuracy", below=0.65)]
+    rules += [AlertRule(metric="estimate.accuracy", drop=0.05)]
+    decision = evaluate_rules(rules, [performance(), estimate], at=START)
+    assert [alert.rule.metric for alert in decision.alerts if alert.phase == "firing"] == [
+        "estimate.accuracy",
+        "estimate.accuracy",
+    ]

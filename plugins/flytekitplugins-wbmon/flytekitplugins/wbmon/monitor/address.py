@@ -5,15 +5,16 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.records.drift import DriftReport, FeatureDrift
+from flytekitplugins.wbmon.records.heartbeat import Heartbeat
 from flytekitplugins.wbmon.records.performance import Metric, MetricVerdict, PerformanceReport
 from flytekitplugins.wbmon.records.scoring import ScoringReport, SLOResult
 
-Report: TypeAlias = DriftReport | PerformanceReport | ScoringReport
+Report: TypeAlias = DriftReport | PerformanceReport | ScoringReport | Heartbeat
 
 _OF_FEATURE = (
     "effect_size",
@@ -24,6 +25,13 @@ _OF_FEATURE = (
     "missing_reference",
     "missing_current",
 )
+_DIRECTIONS = {
+    **dict.fromkeys(("coverage", "precision", "recall", "f1", "rows_per_s", "confidence"), True),
+    **dict.fromkeys(("p_value", "q_value"), True),
+    **dict.fromkeys(("effect_size", "effect_low", "statistic", "missing_current"), False),
+    **dict.fromkeys(("share_drifted", "n_drifted", "n_missing_prediction"), False),
+    **dict.fromkeys(("latency_ms", "error_rate", "n_failed", "low_confidence_share"), False),
+}
 _SHOWN = 12
 _NOT_SCORED = "nothing was scored"
 
@@ -38,7 +46,7 @@ class Observation:
         low: Lower end of its interval; `nan` without one.
         high: Upper end of its interval.
         baseline: Of a metric; `nan` without one.
-        higher_is_better: The direction of a metric.
+        higher_is_better: The direction; None where neither side is the worse one.
         verdict: Of a metric against its baseline.
         is_gate: Whether the number is a yes (1) or no (0).
         reason: Why the value is undefined; for a gate, what it says.
@@ -49,14 +57,17 @@ class Observation:
     low: float = math.nan
     high: float = math.nan
     baseline: float = math.nan
-    higher_is_better: bool = True
+    higher_is_better: bool | None = None
     verdict: MetricVerdict | None = None
     is_gate: bool = False
     reason: str = ""
 
 
 def observations(reports: Iterable[Report | None]) -> dict[str, dict[str, Observation]]:
-    """Every number of the reports, by report (`drift`, `performance`, `scoring`, `slo`) and name.
+    """Every number of the reports, by kind of report and name.
+
+    Kinds are `drift`, `performance`, `estimate` (a performance report without labels), `scoring`
+    and `slo`.
 
     Raises:
         ConfigError: If two reports are of one kind, or one is no report.
@@ -106,12 +117,15 @@ def _parts(report: Report) -> dict[str, dict[str, Observation]]:
     if isinstance(report, DriftReport):
         return {"drift": _by_name(_of_drift(report))}
     if isinstance(report, PerformanceReport):
-        return {"performance": _by_name(_of_performance(report))}
+        kind = "estimate" if report.estimated else "performance"
+        return {kind: _by_name(_of_performance(report))}
     if isinstance(report, ScoringReport):
         return {
             "scoring": _by_name(_of_scoring(report)),
             "slo": _by_name(item for result in report.slos for item in _of_slo(result)),
         }
+    if isinstance(report, Heartbeat):
+        return {"heartbeat": _by_name(_of_heartbeat(report))}
     raise ConfigError(
         "reports must be DriftReport, PerformanceReport or ScoringReport; "
         f"got {type(report).__name__}"
@@ -119,7 +133,14 @@ def _parts(report: Report) -> dict[str, dict[str, Observation]]:
 
 
 def _by_name(items: Iterable[Observation]) -> dict[str, Observation]:
-    return {item.name: item for item in items}
+    return {item.name: _directed(item) for item in items}
+
+
+def _directed(item: Observation) -> Observation:
+    stem = item.name.partition(".")[0]
+    if item.higher_is_better is not None or stem not in _DIRECTIONS:
+        return item
+    return replace(item, higher_is_better=_DIRECTIONS[stem])
 
 
 def _gate(name: str, value: bool | None, reason: str) -> Observation:
@@ -221,3 +242,10 @@ def _of_slo(result: SLOResult) -> Iterable[Observation]:
     what = f"{slo.metric} p{slo.percentile:g} was {result.observed:.4g}, allowed {slo.value:g}"
     yield _gate(slo.name, failed, what if failed is not None else _NOT_SCORED)
     yield Observation(name=f"{slo.name}.observed", value=result.observed, reason=_NOT_SCORED)
+
+
+def _of_heartbeat(report: Heartbeat) -> Iterable[Observation]:
+    unwatched = "it is not watched"
+    yield Observation(name="report_age_h", value=report.report_age_h, reason=unwatched)
+    yield Observation(name="data_age_h", value=report.data_age_h, reason=unwatched)
+    yield _gate("failed", bool(report.failure), report.failure or "it ran to its end")

@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import datetime, timezone
 
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.address import Observation, Report, observations, resolve
+from flytekitplugins.wbmon.monitor.conditions import Finding, finding_of
 from flytekitplugins.wbmon.records.alert import (
     Alert,
     AlertRule,
@@ -26,6 +27,7 @@ from flytekitplugins.wbmon.records.alert import (
 _PHASES: tuple[Phase, ...] = ("firing", "pending", "no_data", "resolved", "ok")
 _SEVERITIES = ("error", "warn", "info")
 _FRESH = RuleState(phase="ok")
+_LONGEST_PAST = 60
 
 
 def evaluate_rules(
@@ -75,16 +77,6 @@ def evaluate_rules(
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Finding:
-    """What this window alone says of a rule; `breached` is None where nothing can be said."""
-
-    breached: bool | None
-    reason: str
-    value: float = math.nan
-    threshold: float = math.nan
-
-
 def _utc(at: datetime) -> datetime:
     return at.replace(tzinfo=timezone.utc) if at.tzinfo is None else at.astimezone(timezone.utc)
 
@@ -99,17 +91,27 @@ def _alert(
     memory: RuleState,
     at: datetime,
 ) -> tuple[Alert, RuleState]:
-    finding = _finding(rule, resolve(rule.metric, found), found)
-    kept = _advance(rule, memory, finding.breached, at)
+    finding = finding_of(rule, resolve(rule.metric, found), found, memory.values)
+    breached = finding.breached
+    if breached is None and math.isnan(finding.value) and rule.on_no_data == "breach":
+        breached = True
+    is_silent = rule.silent_until is not None and at < _utc(rule.silent_until)
+    kept = _advance(rule, memory, breached, at)
+    kept = replace(
+        kept,
+        is_told=kept.is_open and (memory.is_told or not is_silent),
+        values=_remembered(rule, memory.values, finding),
+    )
     alert = Alert(
         rule=rule,
         phase=kept.phase,
-        breached=bool(finding.breached),
+        breached=bool(breached),
         value=finding.value,
         threshold=finding.threshold,
         n_windows=kept.n_windows,
         since=kept.since,
-        changed=kept.is_open != memory.is_open,
+        changed=kept.is_told != memory.is_told,
+        is_silent=is_silent,
         reason=finding.reason + _history(rule, memory, kept),
     )
     return alert, kept
@@ -117,13 +119,11 @@ def _alert(
 
 def _advance(rule: AlertRule, memory: RuleState, breached: bool | None, at: datetime) -> RuleState:
     if breached is None:
-        return RuleState(
-            phase="no_data",
-            n_windows=memory.n_windows,
-            since=memory.since,
-            is_open=memory.is_open,
-        )
+        return replace(memory, phase="no_data")
     if not breached:
+        n_fine = memory.n_fine + 1
+        if memory.is_open and n_fine < rule.resolve_after:
+            return replace(memory, phase="firing", n_fine=n_fine)
         return RuleState(phase="resolved" if memory.is_open else "ok")
     n_windows = memory.n_windows + 1
     firing = memory.is_open or n_windows >= rule.for_windows
@@ -135,9 +135,18 @@ def _advance(rule: AlertRule, memory: RuleState, breached: bool | None, at: date
     )
 
 
+def _remembered(rule: AlertRule, values: tuple[float, ...], finding: Finding) -> tuple[float, ...]:
+    if math.isnan(finding.value) or (rule.beyond_sd is not None and finding.breached):
+        return values
+    kept = _LONGEST_PAST if rule.beyond_sd is not None else (rule.trend or 1) - 1
+    return (*values, finding.value)[-kept:] if kept else ()
+
+
 def _history(rule: AlertRule, memory: RuleState, kept: RuleState) -> str:
     if kept.phase == "pending":
         return f"; {kept.n_windows} of {rule.for_windows} windows in a row before it fires"
+    if kept.phase == "firing" and kept.n_fine:
+        return f"; fine for {kept.n_fine} of {rule.resolve_after} windows before it is over"
     if kept.phase == "firing" and kept.n_windows > 1:
         return f"; {kept.n_windows} windows in a row since {_day(kept.since)}"
     if kept.phase == "resolved":
@@ -151,120 +160,10 @@ def _day(at: datetime | None) -> str:
     return f"{at:%Y-%m-%d %H:%M} UTC" if at else "an unknown time"
 
 
-def _finding(
-    rule: AlertRule,
-    seen: Observation | None,
-    found: Mapping[str, Mapping[str, Observation]],
-) -> _Finding:
-    if seen is None:
-        report = rule.metric.partition(".")[0]
-        return _Finding(breached=None, reason=f"{rule.metric} is unknown: no {report} report")
-    if rule.drop is not None or rule.worse_than_baseline:
-        return _against_baseline(rule, seen, found)
-    if seen.is_gate:
-        return _against_gate(rule, seen)
-    return _against_limit(rule, seen)
-
-
-def _unknown(seen: Observation, why: str, threshold: float = math.nan) -> _Finding:
-    reason = f"{seen.name} is unknown: {why or 'undefined in this window'}"
-    return _Finding(breached=None, reason=reason, threshold=threshold)
-
-
-def _against_gate(rule: AlertRule, seen: Observation) -> _Finding:
-    if rule.above is None or not 0 <= rule.above < 1:
-        raise ConfigError(
-            f"{rule.metric} is 0 or 1, so its condition must be above=0; got {rule.condition!r}"
-        )
-    if math.isnan(seen.value):
-        return _unknown(seen, seen.reason, rule.above)
-    breached = seen.value > rule.above
-    said = f"{seen.name}: {seen.reason}" if breached else f"not {seen.name}: {seen.reason}"
-    return _Finding(
-        breached=breached,
-        reason=said if seen.reason else said.rstrip(": "),
-        value=seen.value,
-        threshold=rule.above,
-    )
-
-
-def _against_limit(rule: AlertRule, seen: Observation) -> _Finding:
-    if rule.below is not None:
-        limit, side, breached = rule.below, "below", seen.value < rule.below
-    else:
-        limit = rule.above if rule.above is not None else math.nan
-        side, breached = "above", seen.value > limit
-    if math.isnan(seen.value):
-        return _unknown(seen, seen.reason, limit)
-    is_not = "is" if breached else "is not"
-    return _Finding(
-        breached=breached,
-        reason=f"{_shown(seen)} {is_not} {side} {limit:.4g}",
-        value=seen.value,
-        threshold=limit,
-    )
-
-
-def _against_baseline(
-    rule: AlertRule, seen: Observation, found: Mapping[str, Mapping[str, Observation]]
-) -> _Finding:
-    if seen.verdict is None:
-        raise ConfigError(
-            f"{rule.metric} has no baseline, so its condition must be below= or above=; "
-            f"got {rule.condition!r}. Metrics of a performance report have one"
-        )
-    if all(math.isnan(item.baseline) for item in found["performance"].values()):
-        raise ConfigError(
-            f"rule {rule.title!r} needs a baseline and the performance report has none; "
-            "pass baseline= to the performance check"
-        )
-    threshold = _worst_allowed(rule, seen)
-    if math.isnan(seen.value):
-        return _unknown(seen, seen.reason, threshold)
-    if math.isnan(seen.baseline):
-        return _unknown(seen, "the baseline has no value for it")
-    shown = f"{_shown(seen)} is {_compared(seen)} baseline {seen.baseline:.4g}"
-    if rule.drop is None:
-        if seen.verdict == "unknown":
-            return _unknown(seen, "it has no interval to hold against the baseline", threshold)
-        breached = seen.verdict == "worse"
-        why = "more than chance explains" if breached else "not clearly worse"
-    else:
-        if seen.baseline == 0:
-            return _unknown(seen, "its baseline is 0, of which no share can be lost")
-        loss = seen.baseline - seen.value if seen.higher_is_better else seen.value - seen.baseline
-        breached = loss > rule.drop * abs(seen.baseline)
-        why = f"{rule.drop:.3%} is allowed".replace(".000%", "%")
-    return _Finding(
-        breached=breached, reason=f"{shown}, {why}", value=seen.value, threshold=threshold
-    )
-
-
-def _worst_allowed(rule: AlertRule, seen: Observation) -> float:
-    allowed = (rule.drop or 0.0) * abs(seen.baseline)
-    return seen.baseline - allowed if seen.higher_is_better else seen.baseline + allowed
-
-
-def _shown(seen: Observation) -> str:
-    if math.isnan(seen.low) or math.isnan(seen.high):
-        return f"{seen.name} {seen.value:.4g}"
-    return f"{seen.name} {seen.value:.4g} [{seen.low:.4g}, {seen.high:.4g}]"
-
-
-def _compared(seen: Observation) -> str:
-    change = seen.value - seen.baseline
-    if change == 0:
-        return "equal to"
-    side = "above" if change > 0 else "below"
-    if seen.baseline == 0:
-        return f"{abs(change):.4g} {side}"
-    return f"{abs(change / seen.baseline):.1%} {side}"
-
-
 def _summary(alerts: Sequence[Alert]) -> str:
-    firing = [alert for alert in alerts if alert.phase == "firing"]
-    silent = sum(alert.phase == "no_data" for alert in alerts)
-    tail = f"; {silent} without data" if silent else ""
+    firing = [alert for alert in alerts if alert.phase == "firing" and not alert.is_silent]
+    unknown = sum(alert.phase == "no_data" for alert in alerts)
+    tail = f"; {unknown} without data" if unknown else ""
     if not firing:
         return f"none of {len(alerts)} rules fires{tail}"
     return f"{len(firing)} of {len(alerts)} rules fire{tail}: {firing[0].reason}"

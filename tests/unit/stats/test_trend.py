@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats as scipy_stats
+
+from flytekitplugins.wbmon.stats.trend import mann_kendall_p_value, theil_sen_slope
+
+different = st.lists(st.integers(-1000, 1000), min_size=2, max_size=12, unique=True)
+
+
+@given(different)
+def test_the_p_value_is_that_of_kendalls_tau_with_time(values):
+    exact = scipy_stats.kendalltau(
+        range(len(values)), values, method="exact", alternative="greater"
+    )
+    assert mann_kendall_p_value(values) == pytest.approx(exact.pvalue)
+
+
+@given(different)
+def test_a_trend_and_its_mirror_image_add_up_to_more_than_one(values):
+    total = mann_kendall_p_value(values) + mann_kendall_p_value([-value for value in values])
+    assert 1 < total <= 2
+
+
+@given(different, st.floats(0.1, 10), st.floats(-5, 5))
+def test_unit_and_origin_change_no_p_value(values, unit, origin):
+    moved = [value * unit + origin for value in values]
+    assert mann_kendall_p_value(moved) == mann_kendall_p_value(values)
+    assert theil_sen_slope(moved) == pytest.approx(theil_sen_slope(values) * unit, abs=1e-6)
+
+
+def test_four_rising_values_are_the_least_that_show_a_trend():
+    assert mann_kendall_p_value([1, 2, 3, 4]) == pytest.approx(1 / 24)
+    assert mann_kendall_p_value([1, 2, 3]) == pytest.approx(1 / 6)
+
+
+def test_equal_values_show_no_trend():
+    assert mann_kendall_p_value([5.0] * 8) > 0.5
+    assert theil_sen_slope([5.0] * 8) == 0.0
+
+
+def test_one_value_has_no_trend():
+    assert mann_kendall_p_value([1.0]) == 1.0
+    assert math.isnan(theil_sen_slope([1.0]))
+
+
+def test_the_slope_does_not_follow_one_wild_value():
+    values = np.arange(9.0) * 2
+    values[4] = 900.0
+    assert theil_sen_slope(values.tolist()) == pytest.approx(2.0, abs=0.6)
+
+
+def test_noise_shows_a_trend_in_at_most_one_of_twenty_series(rng):
+    alarms = sum(mann_kendall_p_value(rng.normal(size=7).tolist()) <= 0.05 for _ in range(1000))
+    assert alarms <= 75
