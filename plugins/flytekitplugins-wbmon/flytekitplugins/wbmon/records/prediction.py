@@ -1,0 +1,160 @@
+"""The prediction log: what serving promises to write and nightly tasks read; schema version 1.
+
+Serving appends rows as JSON lines, each with its `kind`; a nightly task turns them into Parquet,
+one folder a day of event time (UTC). Absent fields are null. Fields a reader does not know are
+ignored; a new version only adds columns that may be null.
+
+    {destination}/open/{service}/{instance}-{pid}-{seq}.jsonl        being written
+    {destination}/sealed/{service}/{instance}-{pid}-{seq}.jsonl      whole; to be compacted
+    {destination}/prediction_log/service={service}/dt={day}/…    and the other tables
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+SCHEMA_VERSION = 1
+
+RowKind = Literal["prediction", "feedback", "window"]
+
+TABLES: Mapping[RowKind, str] = {
+    "prediction": "prediction_log",
+    "feedback": "feedback_log",
+    "window": "serving_window",
+}
+"""The table of each kind of row."""
+
+MANIFEST = "_manifest.json"
+UNMATCHED = "(unmatched)"
+"""The route of a request that no route matched."""
+
+FEATURE_PREFIX = "feature."
+"""In Parquet each feature is a column of its own, called by this and the feature's name."""
+
+PREDICTION_COLUMNS: Mapping[str, str] = {
+    "schema_version": "int16",
+    "timestamp": "timestamp",
+    "request_id": "string",
+    "trace_id": "string",
+    "session_id": "string",
+    "conversation_id": "string",
+    "service": "string",
+    "model": "string",
+    "model_version": "string",
+    "instance": "string",
+    "deployment": "string",
+    "tenant": "string",
+    "user_hash": "string",
+    "route": "string",
+    "method": "string",
+    "status_code": "int16",
+    "latency_ms": "float64",
+    "stage_ms": "map<string,float64>",
+    "time_to_first_chunk_ms": "float64",
+    "error_type": "string",
+    "error_text": "string",
+    "sample_reason": "string",
+    "sample_weight": "float64",
+    "prediction": "any",
+    "score": "float64",
+    "input_text": "string",
+    "output_text": "string",
+    "redactions": "int16",
+    "truncated": "bool",
+    "gen_ai_operation_name": "string",
+    "gen_ai_provider_name": "string",
+    "gen_ai_request_model": "string",
+    "gen_ai_response_model": "string",
+    "gen_ai_usage_input_tokens": "int64",
+    "gen_ai_usage_output_tokens": "int64",
+    "gen_ai_usage_cache_read_input_tokens": "int64",
+    "gen_ai_usage_cache_creation_input_tokens": "int64",
+    "gen_ai_usage_reasoning_output_tokens": "int64",
+    "cost_usd": "float64",
+    "finish_reason": "string",
+    "prompt_name": "string",
+    "prompt_version": "string",
+    "attempts": "int16",
+    "retries": "int16",
+    "rate_limited": "bool",
+    "fallback_from": "string",
+    "retrieved_documents": "documents",
+    "variant": "string",
+}
+"""Columns of the prediction log and their types.
+
+`any` takes the type of the model's predictions (string, float64, int64 or bool); `documents` is a
+list of `{id: string, rank: int32, score: float64}`. Features follow as `feature.<name>`.
+"""
+
+FEEDBACK_COLUMNS: Mapping[str, str] = {
+    "schema_version": "int16",
+    "timestamp": "timestamp",
+    "feedback_id": "string",
+    "request_id": "string",
+    "session_id": "string",
+    "service": "string",
+    "instance": "string",
+    "tenant": "string",
+    "source": "string",
+    "name": "string",
+    "score": "float64",
+    "label": "string",
+    "comment": "string",
+    "experiment": "string",
+    "variant": "string",
+    "redactions": "int16",
+}
+"""Columns of the feedback log: ratings, late labels, exposures of an experiment, page views."""
+
+WINDOW_COLUMNS: Mapping[str, str] = {
+    "schema_version": "int16",
+    "window_start": "timestamp",
+    "window_end": "timestamp",
+    "service": "string",
+    "model": "string",
+    "model_version": "string",
+    "instance": "string",
+    "deployment": "string",
+    "route": "string",
+    "method": "string",
+    "tenant": "string",
+    "requests": "int64",
+    "errors": "map<string,int64>",
+    "status": "map<string,int64>",
+    "in_flight_max": "int64",
+    "latency": "histogram",
+    "time_to_first_chunk": "histogram",
+    "sampled_rows": "int64",
+    "dropped_rows": "int64",
+    "queue_depth_max": "int64",
+}
+"""Columns of the serving windows: counts of all requests, so they do not depend on sampling.
+
+`histogram` is a struct as `LogHistogram.to_dict` gives it. `sampled_rows` are the requests whose
+rows were kept, `dropped_rows` those whose rows were to be kept and got lost.
+"""
+
+COLUMNS: Mapping[RowKind, Mapping[str, str]] = {
+    "prediction": PREDICTION_COLUMNS,
+    "feedback": FEEDBACK_COLUMNS,
+    "window": WINDOW_COLUMNS,
+}
+
+
+def segment_folder(destination: str, state: Literal["open", "sealed"], service: str) -> str:
+    """Where segments of a service are while they are written, or once they are whole."""
+    return f"{destination.rstrip('/')}/{state}/{service}"
+
+
+def day_folder(destination: str, kind: RowKind, service: str, day: str) -> str:
+    """Where the Parquet of one table and one day is.
+
+    Args:
+        destination: Path or URL of the log.
+        kind: Which table.
+        service: The service.
+        day: `YYYY-MM-DD`, UTC.
+    """
+    return f"{destination.rstrip('/')}/{TABLES[kind]}/service={service}/dt={day}"

@@ -1,0 +1,60 @@
+"""The beginning of a body as it flows by: bounded, and as text only if it is text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from flytekitplugins.wbmon.serving.rows import without_ragged_end
+
+_TEXTUAL = (b"json", b"text/", b"xml", b"x-www-form-urlencoded")
+
+Headers = Iterable[tuple[bytes, bytes]]
+
+
+class Body:
+    """Keeps the first bytes of a body.
+
+    Args:
+        limit: Bytes kept.
+    """
+
+    __slots__ = ("_kept", "_limit", "size")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._kept: list[bytes] = []
+        self.size = 0
+
+    def add(self, chunk: bytes) -> None:
+        """Take a chunk that flows by."""
+        room = self._limit - self.size
+        if room > 0 and chunk:
+            self._kept.append(chunk if len(chunk) <= room else chunk[:room])
+        self.size += len(chunk)
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether there was more than is kept."""
+        return self.size > self._limit
+
+    def text(self, content_type: bytes) -> str | None:
+        """What was kept, or its type and size if it is not text; None for no body.
+
+        Args:
+            content_type: As the header says it.
+        """
+        if not self.size:
+            return None
+        kind = content_type.lower()
+        if kind and not any(word in kind for word in _TEXTUAL):
+            return f"[{kind.decode('latin-1')}, {self.size} bytes]"
+        text = b"".join(self._kept).decode("utf-8", "replace")
+        return without_ragged_end(text) if self.is_cut else text
+
+
+def header(headers: Headers, name: bytes) -> bytes:
+    """The first header of a name (in lower case); empty if there is none."""
+    for key, value in headers:
+        if key == name:
+            return value
+    return b""

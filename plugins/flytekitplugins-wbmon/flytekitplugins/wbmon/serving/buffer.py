@@ -1,0 +1,183 @@
+"""What the request path touches: counters, the sampling decision, and a queue that never grows."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from flytekitplugins.wbmon.serving.request import Request
+from flytekitplugins.wbmon.serving.sampling import Sampler, SamplingPolicy
+from flytekitplugins.wbmon.serving.windows import Window
+
+Item = Request | dict[str, Any]
+"""A request that is done, or the columns of a feedback row."""
+
+# the interrupted thread may hold the lock when a signal handler closes the log
+_PATIENCE_S = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoggerStats:
+    """Where every request went, exactly: `served = logged + queued + sampled_out + dropped`.
+
+    Attributes:
+        served: Requests that are done.
+        logged: Rows that are written.
+        queued: Rows that are to be written.
+        sampled_out: Requests that the policy keeps no row of.
+        dropped: Rows that were to be kept and got lost: the queue or the disk was full.
+        in_flight: Requests that are being served.
+        feedback: Feedback rows accepted.
+        feedback_logged: Feedback rows that are written.
+        feedback_dropped: Feedback rows that got lost.
+        failed: Errors of the log itself; none of them reached a caller.
+    """
+
+    served: int
+    logged: int
+    queued: int
+    sampled_out: int
+    dropped: int
+    in_flight: int
+    feedback: int
+    feedback_logged: int
+    feedback_dropped: int
+    failed: int
+
+
+class Buffer:
+    """Counts of the running window and rows that wait for the writer.
+
+    Args:
+        policy: Which requests leave a row.
+        max_queue: Rows that may wait; more are dropped and counted.
+        now: Seconds since 1970, when the first window begins.
+    """
+
+    def __init__(self, policy: SamplingPolicy, *, max_queue: int, now: float) -> None:
+        self._lock = threading.Lock()
+        self._queue: deque[Item] = deque()
+        self._max_queue = max_queue
+        self._sampler = Sampler(policy)
+        self._window = Window(now, 0)
+        self._n_queued_requests = 0
+        self.is_closed = False
+        self.in_flight = self.failed = 0
+        self.served = self.logged = self.sampled_out = self.dropped = 0
+        self.feedback = self.feedback_logged = self.feedback_dropped = 0
+
+    def enter(self) -> None:
+        """Count a request that begins."""
+        with self._lock:
+            self.in_flight += 1
+            self._window.in_flight_max = max(self._window.in_flight_max, self.in_flight)
+
+    def leave(self) -> None:
+        """Count a request's response as sent."""
+        with self._lock:
+            self.in_flight -= 1
+
+    def record(self, request: Request) -> None:
+        """Count a request that is done, and queue its row if it is to be kept."""
+        with self._lock:
+            counts = self._window.counts((request.route, request.method, request.tenant))
+            counts.add(request)
+            self.served += 1
+            decision = self._sampler.decide(request)
+            if decision is None:
+                self.sampled_out += 1
+                return
+            if self.is_closed or len(self._queue) >= self._max_queue:
+                self.dropped += 1
+                counts.dropped += 1
+                return
+            request.reason, request.weight = decision
+            counts.kept += 1
+            self._n_queued_requests += 1
+            self._append(request)
+
+    def add_feedback(self, row: dict[str, Any]) -> bool:
+        """Queue a feedback row; whether there was room."""
+        with self._lock:
+            self.feedback += 1
+            if self.is_closed or len(self._queue) >= self._max_queue:
+                self.feedback_dropped += 1
+                return False
+            self._append(row)
+            return True
+
+    def take(self, n: int) -> list[Item]:
+        """The next rows to write, at most `n`; each must be said to be written or lost."""
+        queue = self._queue
+        return [queue.popleft() for _ in range(min(n, len(queue)))]
+
+    def written(self, items: Iterable[Item]) -> None:
+        """Count rows as written."""
+        self._settle(items, lost=False)
+
+    def lost(self, items: Iterable[Item]) -> None:
+        """Count rows that were to be kept as dropped."""
+        self._settle(items, lost=True)
+
+    def count_failure(self) -> None:
+        """Count an error of the log itself."""
+        with self._lock:
+            self.failed += 1
+
+    def turn_window(self, now: float) -> Window:
+        """Begin a new window; the one that ends."""
+        has_lock = self._lock.acquire(timeout=_PATIENCE_S)
+        try:
+            ended, self._window = self._window, Window(now, self.in_flight)
+        finally:
+            if has_lock:
+                self._lock.release()
+        return ended
+
+    def stats(self) -> LoggerStats:
+        """Where every request went until now."""
+        with self._lock:
+            return LoggerStats(
+                served=self.served,
+                logged=self.logged,
+                queued=self._n_queued_requests,
+                sampled_out=self.sampled_out,
+                dropped=self.dropped,
+                in_flight=self.in_flight,
+                feedback=self.feedback,
+                feedback_logged=self.feedback_logged,
+                feedback_dropped=self.feedback_dropped,
+                failed=self.failed,
+            )
+
+    def _append(self, item: Item) -> None:
+        self._queue.append(item)
+        self._window.depth_max = max(self._window.depth_max, len(self._queue))
+
+    def _settle(self, items: Iterable[Item], *, lost: bool) -> None:
+        has_lock = self._lock.acquire(timeout=_PATIENCE_S)
+        try:
+            for item in items:
+                if isinstance(item, Request):
+                    self._n_queued_requests -= 1
+                    self._count_row(item, lost=lost)
+                elif lost:
+                    self.feedback_dropped += 1
+                else:
+                    self.feedback_logged += 1
+        finally:
+            if has_lock:
+                self._lock.release()
+
+    def _count_row(self, request: Request, *, lost: bool) -> None:
+        if not lost:
+            self.logged += 1
+            return
+        self.dropped += 1
+        # the window that counted the row as kept may be over: sums over windows stay exact
+        counts = self._window.counts((request.route, request.method, request.tenant))
+        counts.dropped += 1
+        counts.kept -= 1

@@ -1,0 +1,124 @@
+"""What a run of digits is: a card, an account, a person's number, a phone; or none of them.
+
+Each function takes a candidate and says its kind, or None if a checksum or its form speaks against
+it.
+
+References:
+    ISO/IEC 7812-1 (cards, Luhn), ISO 13616 (IBAN, mod 97), ITU-T E.164 (phone numbers).
+"""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_address
+
+_CARD_GROUPS = re.compile(
+    r"\d{13,19}|\d{4}(?:[ -]\d{4}){2,3}(?:[ -]\d{1,7})?|\d{4}[ -]\d{6}[ -]\d{4,5}"
+)
+_CARD_PREFIX = re.compile(r"4|5[0-8]|2[2-7]|3[0-9]|6")
+_US_PHONE = re.compile(r"(?:1[ .\-]?)?(?:\([2-9]\d{2}\)[ .\-]?|[2-9]\d{2}[ .\-])\d{3}[ .\-]\d{4}")
+_NATIONAL_PHONE = re.compile(r"\(?0\d{1,4}\)?(?:[ /.\-]{1,2}\d{2,}){1,5}")
+_DATE = re.compile(r"\d{1,2}[./\-]\d{1,2}[./\-]\d{2,4}|\d{4}[./\-]\d{1,2}[./\-]\d{1,2}")
+_US_ID = re.compile(r"(?!000|666|9)\d{3}([ -])(?!00)\d{2}\1(?!0000)\d{4}")
+_FRENCH_ID = re.compile(r"[12] ?\d{2} ?(?:0[1-9]|1[0-2]) ?\d{2} ?\d{3} ?\d{3} ?\d{2}")
+_BRAZILIAN_ID = re.compile(r"\d{3}\.\d{3}\.\d{3}-\d{2}")
+_SPANISH_ID = re.compile(r"[XYZ]?\d{7,8}-?[A-Z]")
+_SPANISH_LETTERS = "TRWAGMYFPDXBNJZSQVHLCKE"
+_NOT_DIGIT = re.compile(r"\D")
+
+
+def is_luhn(digits: str) -> bool:
+    """Whether the last digit checks the others by Luhn's formula.
+
+    >>> is_luhn("4111111111111111"), is_luhn("4111111111111112")
+    (True, False)
+    """
+    total = 0
+    for place, letter in enumerate(reversed(digits)):
+        digit = int(letter)
+        if place % 2:
+            digit = digit * 2 - 9 if digit > 4 else digit * 2  # noqa: PLR2004 - two digits if doubled
+        total += digit
+    return total % 10 == 0
+
+
+def is_iban(text: str) -> bool:
+    """Whether an account number is 1 modulo 97 as ISO 13616 wants.
+
+    >>> is_iban("DE89 3704 0044 0532 0130 00"), is_iban("DE88 3704 0044 0532 0130 00")
+    (True, False)
+    """
+    plain = text.replace(" ", "")
+    moved = plain[4:] + plain[:4]
+    return int("".join(str(int(letter, 36)) for letter in moved)) % 97 == 1
+
+
+def kind_of_iban(text: str) -> str | None:
+    """`IBAN` if the checksum holds."""
+    return "IBAN" if is_iban(text) else None
+
+
+def kind_of_lettered_id(text: str) -> str | None:
+    """`NATIONAL_ID` of the United Kingdom or Italy by form, of Spain by its check letter."""
+    if not _SPANISH_ID.fullmatch(text):
+        return "NATIONAL_ID"
+    plain = text.replace("-", "")
+    number = plain[:-1].translate(str.maketrans("XYZ", "012"))
+    is_right = len(number) == 8 and _SPANISH_LETTERS[int(number) % 23] == plain[-1]  # noqa: PLR2004 - as issued
+    return "NATIONAL_ID" if is_right else None
+
+
+def kind_of_address(text: str) -> str | None:
+    """`IP` of either version; four short numbers that are a version of software are one too."""
+    try:
+        ip_address(text)
+    except ValueError:
+        return None
+    # `a::b` is an address too, but more often the name of something in a program
+    return "IP" if any(map(str.isdigit, text)) else None
+
+
+def kind_of_number(text: str) -> str | None:
+    """`CARD`, `NATIONAL_ID` or `PHONE`."""
+    if _is_card(text):
+        return "CARD"
+    if _is_national_id(text):
+        return "NATIONAL_ID"
+    return "PHONE" if _is_phone(text) else None
+
+
+def _is_card(text: str) -> bool:
+    if not _CARD_GROUPS.fullmatch(text):
+        return False
+    digits = _NOT_DIGIT.sub("", text)
+    return 13 <= len(digits) <= 19 and bool(_CARD_PREFIX.match(digits)) and is_luhn(digits)  # noqa: PLR2004 - ISO 7812
+
+
+def _is_national_id(text: str) -> bool:
+    if _US_ID.fullmatch(text):
+        return True
+    digits = _NOT_DIGIT.sub("", text)
+    if _FRENCH_ID.fullmatch(text):
+        return 97 - int(digits[:13]) % 97 == int(digits[13:])
+    return bool(_BRAZILIAN_ID.fullmatch(text)) and _is_cpf(digits)
+
+
+def _is_cpf(digits: str) -> bool:
+    for n in (9, 10):
+        weighted = sum(int(digit) * (n + 1 - i) for i, digit in enumerate(digits[:n]))
+        if weighted * 10 % 11 % 10 != int(digits[n]):
+            return False
+    return len(set(digits)) > 1
+
+
+def _is_phone(text: str) -> bool:
+    n = len(_NOT_DIGIT.sub("", text))
+    if text.startswith("+"):
+        return 7 <= n <= 15  # noqa: PLR2004 - E.164
+    if _US_PHONE.fullmatch(text):
+        return True
+    if _DATE.match(text):
+        return False
+    if text.startswith("00"):
+        return 9 <= n <= 17 and " " in text  # noqa: PLR2004 - E.164 behind 00
+    return 9 <= n <= 12 and bool(_NATIONAL_PHONE.fullmatch(text))  # noqa: PLR2004 - with the trunk 0

@@ -1,0 +1,70 @@
+"""Rows of the feedback log: what was said of a prediction, and who saw which variant."""
+
+from __future__ import annotations
+
+import math
+from time import time
+from typing import Any, Literal, get_args
+
+from flytekitplugins.wbmon.errors import DataError
+
+FeedbackSource = Literal["user", "annotator", "llm_judge", "code"]
+
+_MAX_LABEL = 200
+
+
+def feedback_row(
+    *,
+    request_id: str | None,
+    session_id: str | None,
+    source: FeedbackSource,
+    name: str,
+    score: float | None,
+    label: str | None,
+    feedback_id: str | None,
+    **columns: Any,
+) -> dict[str, Any]:
+    """The columns of a rating or label, checked.
+
+    Raises:
+        DataError: If the name is empty, the score not finite, the label too long, the source
+            unknown, or there is neither a request nor a session.
+    """
+    subject = request_id or session_id
+    if not subject:
+        raise DataError("feedback must have a request_id or a session_id, got neither")
+    if not name:
+        raise DataError('feedback must have a name, such as "thumbs"; got none')
+    if score is not None and not math.isfinite(score):
+        raise DataError(f"the score of feedback must be finite, got {score}")
+    if label is not None and len(label) > _MAX_LABEL:
+        raise DataError(f"a label must have at most {_MAX_LABEL} characters, got {len(label)}")
+    if source not in get_args(FeedbackSource):
+        raise DataError(
+            f"source must be one of {', '.join(get_args(FeedbackSource))}; got {source!r}"
+        )
+    return {
+        "timestamp": time(),
+        "feedback_id": feedback_id or f"{subject}:{source}:{name}",
+        "request_id": request_id,
+        "session_id": session_id,
+        "source": source,
+        "name": name,
+        "score": None if score is None else float(score),
+        "label": label,
+        **columns,
+    }
+
+
+def exposure_row(experiment: str, unit: str, variant: str, *, tenant: str | None) -> dict[str, Any]:
+    """The columns of a unit's first exposure to a variant; once more is the same row."""
+    return {
+        "timestamp": time(),
+        "feedback_id": f"exposure:{experiment}:{unit}",
+        "session_id": unit,
+        "tenant": tenant,
+        "source": "code",
+        "name": "exposure",
+        "experiment": experiment,
+        "variant": variant,
+    }

@@ -1,0 +1,114 @@
+"""One request while it is served: what is known of it, and which one the running code serves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextvars import ContextVar
+from time import perf_counter, time
+from typing import Any
+
+from flytekitplugins.wbmon.records.prediction import UNMATCHED
+from flytekitplugins.wbmon.serving.identifiers import new_request_id
+
+
+class Request:
+    """What is known of a request; it becomes a row when it is done.
+
+    Attributes:
+        request_id: The key that feedback and labels are joined on.
+        began_at: Seconds since 1970, UTC.
+        route: Template of the path, not the path.
+        tenant: Whose request it is.
+        user: Who sent it, in clear; only a keyed hash of it is ever written.
+        status: HTTP status, or 200 and 500 where there is no HTTP.
+        error_type: Exception class or `http_<status>`; None if all went well.
+        error_text: The exception's message; redacted before it is written.
+        is_failure: Whether the server is to blame.
+        latency_ms: From the request to the last byte of the response.
+        columns: Other columns of the row by name.
+        features: The model's inputs by name.
+        stages: Milliseconds by stage.
+        reason: Why the row is kept; empty until decided.
+        weight: How many requests the row stands for.
+    """
+
+    __slots__ = (
+        "_begin",
+        "began_at",
+        "columns",
+        "error_text",
+        "error_type",
+        "features",
+        "first_chunk_ms",
+        "is_failure",
+        "latency_ms",
+        "method",
+        "reason",
+        "request_id",
+        "route",
+        "session_id",
+        "stages",
+        "status",
+        "tenant",
+        "trace_id",
+        "user",
+        "weight",
+    )
+
+    def __init__(
+        self, request_id: str | None = None, *, route: str = UNMATCHED, method: str = ""
+    ) -> None:
+        self._begin = perf_counter()
+        self.began_at = time()
+        self.request_id = request_id or new_request_id()
+        self.route = route
+        self.method = method
+        self.status = 200
+        self.is_failure = False
+        self.latency_ms = -1.0
+        self.reason = ""
+        self.weight = 1.0
+        self.tenant: str | None = None
+        self.user: str | None = None
+        self.session_id: str | None = None
+        self.trace_id: str | None = None
+        self.error_type: str | None = None
+        self.error_text: str | None = None
+        self.first_chunk_ms: float | None = None
+        self.columns: dict[str, Any] | None = None
+        self.features: dict[str, Any] | None = None
+        self.stages: dict[str, float] | None = None
+
+    def elapsed_ms(self) -> float:
+        """Milliseconds since the request began, by a clock that never goes back."""
+        return (perf_counter() - self._begin) * 1e3
+
+    def set(self, **columns: Any) -> None:
+        """Give the row further columns; those that are None change nothing."""
+        given = {name: value for name, value in columns.items() if value is not None}
+        self.columns = given if self.columns is None else {**self.columns, **given}
+
+    def add_features(self, features: Mapping[str, Any]) -> None:
+        """Add inputs of the model."""
+        self.features = {**(self.features or {}), **features}
+
+    def add_stage(self, name: str, milliseconds: float) -> None:
+        """Add time to a stage."""
+        stages = self.stages if self.stages is not None else {}
+        stages[name] = stages.get(name, 0.0) + milliseconds
+        self.stages = stages
+
+    def fail(self, error: BaseException) -> None:
+        """Note an exception as the request's outcome."""
+        self.error_type = type(error).__name__
+        self.error_text = str(error)
+        self.is_failure = True
+        self.status = 500
+
+
+CURRENT: ContextVar[Request | None] = ContextVar("wbmon_request", default=None)
+
+
+def current_request() -> Request | None:
+    """The request that the running code serves; None outside of one."""
+    return CURRENT.get()

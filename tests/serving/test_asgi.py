@@ -1,0 +1,348 @@
+"""The middleware around real apps of each framework, called in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.serving import PredictionLogger, PredictionLoggingMiddleware
+from support.prediction_log import read_rows, total
+
+fastapi = pytest.importorskip("fastapi")
+from starlette.applications import Starlette  # noqa: E402 - after the skip
+from starlette.background import BackgroundTask  # noqa: E402
+from starlette.requests import Request  # noqa: E402
+from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse  # noqa: E402
+from starlette.routing import Mount, Route, WebSocketRoute  # noqa: E402
+from starlette.testclient import TestClient  # noqa: E402
+from starlette.websockets import WebSocket  # noqa: E402
+
+Make = Callable[..., PredictionLogger]
+
+
+def fastapi_app(log: PredictionLogger) -> Any:
+    app = fastapi.FastAPI()
+
+    @app.get("/items/{item}")
+    async def get_item(item: int) -> dict[str, int]:
+        if item == 0:
+            raise ValueError("no item for me@x.com")
+        if item == 1:
+            raise fastapi.HTTPException(403)
+        log.log_prediction(features={"item": item}, prediction=str(item))
+        return {"item": item}
+
+    @app.post("/echo")
+    async def echo(body: dict[str, Any]) -> dict[str, Any]:
+        return body
+
+    @app.get("/threaded")
+    def threaded() -> str:
+        with log.stage("model"):
+            return log.log_prediction(prediction="sync")
+
+    return app
+
+
+def starlette_app(log: PredictionLogger) -> Starlette:
+    async def stream(_: Request) -> StreamingResponse:
+        async def chunks() -> AsyncIterator[bytes]:
+            for i in range(3):
+                await asyncio.sleep(0.02)
+                yield f"chunk {i}\n".encode()
+
+        return StreamingResponse(chunks(), media_type="text/plain")
+
+    async def background(_: Request) -> PlainTextResponse:
+        async def later() -> None:
+            await asyncio.sleep(0.1)
+            log.log_prediction(features={"late": 1})
+
+        return PlainTextResponse("now", background=BackgroundTask(later))
+
+    async def image(_: Request) -> PlainTextResponse:
+        return PlainTextResponse(b"\x89PNG" * 10, media_type="image/png")
+
+    async def hello(_: Request) -> JSONResponse:
+        return JSONResponse({"hello": 1})
+
+    async def talk(socket: WebSocket) -> None:
+        await socket.accept()
+        await socket.send_text("hi")
+        await socket.close()
+
+    inner = Starlette(routes=[Route("/items/{item}", hello)])
+
+    async def raw(scope: Any, receive: Any, send: Any) -> None:
+        await PlainTextResponse("raw")(scope, receive, send)
+
+    return Starlette(
+        routes=[
+            Route("/stream", stream),
+            Route("/background", background),
+            Route("/image", image),
+            Mount("/v1/{tenant}", app=inner),
+            Mount("/raw", app=raw),
+            WebSocketRoute("/talk", talk),
+        ]
+    )
+
+
+def client(app: Any, log: PredictionLogger, **settings: Any) -> AbstractContextManager[Any]:
+    wrapped = PredictionLoggingMiddleware(app, log, **settings)
+    return TestClient(wrapped, raise_server_exceptions=False)
+
+
+def test_every_outcome_is_one_row_with_its_route_template(make_log: Make, tmp_path: Path) -> None:
+    log = make_log()
+    with client(fastapi_app(log), log) as web:
+        for path in ("/items/5", "/items/0", "/items/1", "/items/abc", "/nope", "/threaded"):
+            web.get(path)
+
+    rows = read_rows(tmp_path / "log")
+    assert [(row["route"], row["status_code"], row.get("error_type")) for row in rows] == [
+        ("/items/{item}", 200, None),
+        ("/items/{item}", 500, "ValueError"),
+        ("/items/{item}", 403, "http_403"),
+        ("/items/{item}", 422, "http_422"),
+        ("(unmatched)", 404, "http_404"),
+        ("/threaded", 200, None),
+    ]
+    assert rows[0]["prediction"] == "5"
+    assert rows[0]["features"] == {"item": 5}
+    assert rows[1]["error_text"] == "no item for [EMAIL]"
+    assert rows[5]["prediction"] == "sync"
+    assert rows[5]["stage_ms"].keys() == {"model", "other"}
+    assert total(tmp_path / "log", "requests") == 6
+
+
+def test_an_id_is_taken_if_acceptable_made_if_not_and_sent_back(
+    make_log: Make, tmp_path: Path
+) -> None:
+    log = make_log()
+    with client(fastapi_app(log), log) as web:
+        given = web.get("/items/5", headers={"x-request-id": "abc-123"})
+        made = web.get("/items/5")
+        hostile = web.get("/items/5", headers={"x-request-id": "a b<script>"})
+
+    ids = [answer.headers["x-request-id"] for answer in (given, made, hostile)]
+    assert ids[0] == "abc-123"
+    assert "<" not in ids[2]
+    assert [row["request_id"] for row in read_rows(tmp_path / "log")] == ids
+
+
+def test_tenant_user_and_session_come_from_headers_or_functions(
+    make_log: Make, tmp_path: Path
+) -> None:
+    log = make_log()
+    app = starlette_app(log)
+    settings = {
+        "tenant": lambda scope: scope["path_params"].get("tenant"),
+        "user": "x-user",
+        "session": "x-session",
+    }
+    with client(app, log, **settings) as web:
+        web.get("/v1/acme/items/7", headers={"x-user": "bob", "x-session": "s1"})
+        web.get("/v1/acme/items/8", headers={"x-user": "bob"})
+
+    first, second = read_rows(tmp_path / "log")
+    assert (first["route"], first["tenant"]) == ("/v1/{tenant}/items/{item}", "acme")
+    assert first["session_id"] == "s1"
+    assert first["user_hash"] == second["user_hash"] != "bob"
+
+
+def test_an_extractor_that_fails_reaches_no_caller(make_log: Make) -> None:
+    def broken(scope: Any) -> str:
+        raise KeyError("tenant")
+
+    log = make_log()
+    with client(fastapi_app(log), log, tenant=broken) as web:
+        assert web.get("/items/5").status_code == 200
+    assert log.stats.failed == 1
+    assert log.stats.logged == 1
+
+
+def test_users_need_a_key(make_log: Make) -> None:
+    log = make_log(user_key=None)
+    with pytest.raises(ConfigError, match="user_key"):
+        PredictionLoggingMiddleware(fastapi_app(log), log, user="x-user")
+
+
+def test_bodies_are_kept_redacted_and_bounded(make_log: Make, tmp_path: Path) -> None:
+    log = make_log()
+    with client(fastapi_app(log), log, capture="bodies", max_body=200) as web:
+        web.post("/echo", json={"mail": "me@x.com", "nested": [{"card": "4111 1111 1111 1111"}]})
+        web.post("/echo", json={"text": "word " * 1000})
+
+    short, long = read_rows(tmp_path / "log")
+    for text in (short["input_text"], short["output_text"]):
+        assert "[EMAIL]" in text
+        assert "[CARD]" in text
+        assert "me@x" not in text
+    assert short["redactions"] == 4
+    assert len(long["input_text"]) < 200
+    assert long["truncated"] is True
+
+
+def test_a_body_that_is_no_text_is_named_only(make_log: Make, tmp_path: Path) -> None:
+    log = make_log()
+    with client(starlette_app(log), log, capture="bodies") as web:
+        web.get("/image")
+
+    assert read_rows(tmp_path / "log")[0]["output_text"] == "[image/png, 40 bytes]"
+
+
+def test_a_stream_has_a_time_to_its_first_chunk(make_log: Make, tmp_path: Path) -> None:
+    log = make_log()
+    with client(starlette_app(log), log, capture="bodies") as web:
+        answer = web.get("/stream")
+
+    assert answer.text == "chunk 0\nchunk 1\nchunk 2\n"
+    (row,) = read_rows(tmp_path / "log")
+    assert 0 < row["time_to_first_chunk_ms"] < row["latency_ms"]
+    assert row["output_text"] == answer.text
+    assert read_rows(tmp_path / "log", "window")[0]["time_to_first_chunk"]["counts"] == [1]
+
+
+def test_a_background_task_is_not_part_of_the_latency_and_may_add_to_the_row(
+    make_log: Make, tmp_path: Path
+) -> None:
+    log = make_log()
+    with client(starlette_app(log), log) as web:
+        web.get("/background")
+
+    (row,) = read_rows(tmp_path / "log")
+    assert row["latency_ms"] < 100
+    assert row["features"] == {"late": 1}
+
+
+def test_a_mounted_app_that_does_not_route_has_the_route_of_its_mount(
+    make_log: Make, tmp_path: Path
+) -> None:
+    log = make_log()
+    with client(starlette_app(log), log) as web:
+        assert web.get("/raw/any/thing").text == "raw"
+
+    assert read_rows(tmp_path / "log")[0]["route"] == "/raw"
+
+
+def test_websockets_and_excluded_paths_pass_through(make_log: Make, tmp_path: Path) -> None:
+    log = make_log()
+    with client(starlette_app(log), log, exclude=("/image",)) as web:
+        with web.websocket_connect("/talk") as socket:
+            assert socket.receive_text() == "hi"
+        assert web.get("/image").status_code == 200
+
+    assert read_rows(tmp_path / "log") == []
+
+
+def test_it_works_added_to_the_app_as_well(make_log: Make, tmp_path: Path) -> None:
+    log = make_log()
+    app = fastapi_app(log)
+    app.add_middleware(PredictionLoggingMiddleware, logger=log)
+    with TestClient(app, raise_server_exceptions=False) as web:
+        web.get("/items/0")
+        web.get("/items/3")
+
+    assert [row["status_code"] for row in read_rows(tmp_path / "log")] == [500, 200]
+
+
+def test_litestar_is_logged_alike(make_log: Make, tmp_path: Path) -> None:
+    litestar = pytest.importorskip("litestar")
+    log = make_log()
+
+    @litestar.get("/items/{item:int}")  # type: ignore[misc]
+    async def get_item(request: Any) -> dict[str, int]:
+        item = request.path_params["item"]
+        if item == 0:
+            raise ValueError("none")
+        return {"item": item}
+
+    app = litestar.Litestar([get_item])
+    with client(app, log, capture="bodies") as web:
+        assert web.get("/items/5").json() == {"item": 5}
+        assert web.get("/items/0").status_code == 500
+        assert web.get("/nope").status_code == 404
+
+    rows = read_rows(tmp_path / "log")
+    assert [(row["route"], row["status_code"]) for row in rows] == [
+        ("/items/{item}", 200),
+        ("/items/{item}", 500),
+        ("(unmatched)", 404),
+    ]
+    assert json.loads(rows[0]["output_text"]) == {"item": 5}
+
+
+async def call(app: Any, messages: list[dict[str, Any]], sent: list[Any]) -> None:
+    """One request by hand, with the messages that a server would give."""
+
+    async def receive() -> dict[str, Any]:
+        return messages.pop(0)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": "/x", "headers": [], "query_string": b""}
+    await app(scope, receive, send)
+
+
+def test_a_caller_who_goes_away_is_not_an_error_of_the_server(
+    make_log: Make, tmp_path: Path
+) -> None:
+    async def waits(scope: Any, receive: Any, send: Any) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        raise asyncio.CancelledError
+
+    log = make_log()
+    app = PredictionLoggingMiddleware(waits, log)
+    messages = [{"type": "http.request", "body": b""}, {"type": "http.disconnect"}]
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(call(app, messages, []))
+    log.close()
+
+    (row,) = read_rows(tmp_path / "log")
+    assert (row["status_code"], row["error_type"]) == (499, "client_disconnect")
+    assert row["sample_reason"] == "rate"
+    assert log.stats.in_flight == 0
+
+
+def test_an_error_in_the_middle_of_a_response_is_kept_with_its_status(
+    make_log: Make, tmp_path: Path
+) -> None:
+    async def breaks(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise RuntimeError("half-way")
+
+    log = make_log()
+    with pytest.raises(RuntimeError, match="half-way"):
+        asyncio.run(call(PredictionLoggingMiddleware(breaks, log), [], []))
+    log.close()
+
+    (row,) = read_rows(tmp_path / "log")
+    assert (row["status_code"], row["error_type"]) == (200, "RuntimeError")
+    assert row["sample_reason"] == "error"
+
+
+def test_an_app_without_lifespan_is_served_as_it_was(make_log: Make) -> None:
+    async def refuses(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "http"
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    log = make_log()
+    app = PredictionLoggingMiddleware(refuses, log)
+    with pytest.raises(AssertionError):
+        asyncio.run(app({"type": "lifespan"}, None, None))  # type: ignore[arg-type]
+    sent: list[Any] = []
+    asyncio.run(call(app, [], sent))
+
+    assert sent[0]["status"] == 204
+    assert dict(sent[0]["headers"])[b"x-request-id"]

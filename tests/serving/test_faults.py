@@ -1,0 +1,199 @@
+"""What a prediction log keeps when its process is asked to go, is killed, or runs out of disk."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+from pathlib import Path
+
+from support.prediction_log import read_rows, running, segments, total, wait_for
+
+FLUSH_S = 0.05
+SERVE = f"""
+import itertools, signal, sys, time
+from flytekitplugins.wbmon.serving import PredictionLogger, SamplingPolicy
+log = PredictionLogger("s", "log", sampling=SamplingPolicy(rate=1.0), flush_interval={FLUSH_S},
+                       max_queue=1_000_000)
+print("serving", flush=True)
+"""
+FOREVER = """
+for i in itertools.count():
+    log.log_prediction(features={"i": i}, latency_ms=1.0)
+    if i % 100 == 0:
+        print("served", i, flush=True)
+        time.sleep(0.01)
+"""
+
+
+def last_served(output: str) -> int:
+    return int(re.findall(r"served (\d+)", output)[-1])
+
+
+def stop(process: subprocess.Popen[str], how: int) -> str:
+    """Let it serve for a while, send a signal, and wait; what it said."""
+    wait_for(process, "served 1000")
+    process.send_signal(how)
+    rest, _ = process.communicate(timeout=30)
+    return "served 1000\n" + rest
+
+
+def test_sigterm_loses_no_row_and_still_ends_the_process(tmp_path: Path) -> None:
+    with running(SERVE + FOREVER, home=tmp_path) as process:
+        said = stop(process, signal.SIGTERM)
+
+    assert process.returncode == -signal.SIGTERM
+    numbers = [row["features"]["i"] for row in read_rows(tmp_path / "log")]
+    assert numbers == list(range(len(numbers)))
+    assert len(numbers) > last_served(said)
+    assert segments(tmp_path / "log", "open") == []
+    assert total(tmp_path / "log", "requests") == len(numbers)
+
+
+def test_sigkill_loses_at_most_what_one_flush_interval_holds(tmp_path: Path) -> None:
+    code = SERVE + FOREVER.replace("time.sleep(0.01)", "time.sleep(0.1)")
+    with running(code, home=tmp_path) as process:
+        said = stop(process, signal.SIGKILL)
+
+    numbers = [row["features"]["i"] for row in read_rows(tmp_path / "log")]
+    assert numbers == list(range(len(numbers)))
+    # rows are served in bursts of 100 and written within a flush interval, which the machine may
+    # stretch; all but the last bursts must be there
+    assert len(numbers) >= last_served(said) - 300
+    assert len(segments(tmp_path / "log", "open")) == 1
+
+
+def test_the_end_of_the_interpreter_loses_no_row(tmp_path: Path) -> None:
+    code = SERVE + "for i in range(500): log.log_prediction(features={'i': i})\n"
+    with running(code, home=tmp_path) as process:
+        process.communicate(timeout=30)
+
+    assert process.returncode == 0
+    assert len(read_rows(tmp_path / "log")) == 500
+
+
+def test_a_servers_own_handler_of_sigterm_is_left_in_place(tmp_path: Path) -> None:
+    own = """
+import signal, sys
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
+"""
+    with running(own + SERVE + FOREVER, home=tmp_path) as process:
+        said = stop(process, signal.SIGTERM)
+
+    assert process.returncode == 7
+    assert len(read_rows(tmp_path / "log")) > last_served(said)
+
+
+def test_forked_workers_write_segments_of_their_own(tmp_path: Path) -> None:
+    fork = """
+import os
+log.log_prediction(features={"i": -1})
+children = []
+for worker in range(3):
+    child = os.fork()
+    if child == 0:
+        for i in range(200):
+            log.log_prediction(features={"i": worker * 200 + i})
+        log.close()
+        os._exit(0)
+    children.append(child)
+for child in children:
+    assert os.waitpid(child, 0)[1] == 0
+"""
+    with running(SERVE + fork, home=tmp_path) as process:
+        said, _ = process.communicate(timeout=30)
+
+    assert process.returncode == 0, said
+    rows = read_rows(tmp_path / "log")
+    assert sorted(row["features"]["i"] for row in rows) == list(range(-1, 600))
+    assert len(segments(tmp_path / "log", "sealed")) == 4
+    assert len({row["instance"] for row in rows}) == 4
+
+
+def test_a_full_disk_costs_rows_that_are_counted_and_leaves_whole_lines(tmp_path: Path) -> None:
+    # the limit on the size of a file is a full disk that needs no disk
+    full = """
+import json, resource
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+for i in range(500):
+    log.log_prediction(features={"i": i})
+time.sleep(0.5)
+stats = log.close()
+print(json.dumps([stats.served, stats.logged, stats.dropped, stats.sampled_out]))
+"""
+    with running(SERVE + full, home=tmp_path) as process:
+        said, _ = process.communicate(timeout=30)
+
+    served, logged, dropped, sampled_out = json.loads(said.splitlines()[-1])
+    assert served == 500 == logged + dropped + sampled_out
+    assert dropped > 0
+    assert len(read_rows(tmp_path / "log")) == logged
+    for path in segments(tmp_path / "log"):
+        assert path.read_bytes().endswith(b"\n")
+
+
+def test_a_disk_that_has_room_again_takes_the_next_rows(tmp_path: Path) -> None:
+    again = """
+import resource
+hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, hard))
+for i in range(100):
+    log.log_prediction(features={"i": i})
+time.sleep(0.3)
+resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+for i in range(100, 200):
+    log.log_prediction(features={"i": i})
+log.close()
+"""
+    with running(SERVE + again, home=tmp_path) as process:
+        said, _ = process.communicate(timeout=30)
+
+    assert process.returncode == 0, said
+    numbers = {row["features"]["i"] for row in read_rows(tmp_path / "log")}
+    assert numbers >= set(range(100, 200))
+    assert total(tmp_path / "log", "requests") == 200
+
+
+def test_closing_ends_at_its_deadline_and_counts_what_is_left(tmp_path: Path) -> None:
+    slow = """
+import json, time
+from flytekitplugins.wbmon.serving import PredictionLogger, SamplingPolicy
+class Slow:
+    def text(self, text):
+        time.sleep(0.02)
+        return text, 0
+log = PredictionLogger("s", "log", sampling=SamplingPolicy(rate=1.0), redactor=Slow())
+for i in range(2000):
+    log.log_prediction(input_text="x")
+begin = time.monotonic()
+stats = log.close(timeout=1.0)
+print(json.dumps([time.monotonic() - begin, stats.served, stats.logged, stats.dropped]))
+"""
+    with running(slow, home=tmp_path) as process:
+        said, _ = process.communicate(timeout=60)
+
+    seconds, served, logged, dropped = json.loads(said.splitlines()[-1])
+    assert seconds < 4
+    assert served == 2000 == logged + dropped
+    assert len(read_rows(tmp_path / "log")) == logged
+    assert total(tmp_path / "log", "dropped_rows") == dropped
+
+
+def test_importing_serving_needs_nothing_beyond_the_standard_library(tmp_path: Path) -> None:
+    code = """
+import json, sys
+before = set(sys.modules)
+import flytekitplugins.wbmon.serving as serving
+from flytekitplugins.wbmon.serving import PatternRedactor, PredictionLogger
+from flytekitplugins.wbmon.serving import PredictionLoggingMiddleware, SamplingPolicy
+log = PredictionLogger("s", "log", sampling=SamplingPolicy(rate=1.0))
+log.log_prediction(features={"a": 1}, input_text="me@x.com")
+log.close()
+roots = {name.partition(".")[0] for name in set(sys.modules) - before}
+print(json.dumps(sorted(roots - set(sys.stdlib_module_names))))
+"""
+    with running(code, home=tmp_path) as process:
+        said, _ = process.communicate(timeout=30)
+
+    assert json.loads(said.splitlines()[-1]) == ["flytekitplugins"]

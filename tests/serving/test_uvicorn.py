@@ -1,0 +1,165 @@
+"""Real servers, real sockets, real signals."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+
+from support.prediction_log import read_rows, running, segments, total
+
+pytest.importorskip("fastapi")
+pytest.importorskip("uvicorn")
+
+APP = """
+import asyncio
+from fastapi import FastAPI
+from fastapi.responses import StreamingResponse
+from flytekitplugins.wbmon.serving import (PredictionLogger, PredictionLoggingMiddleware,
+                                           SamplingPolicy)
+log = PredictionLogger("api", "log", sampling=SamplingPolicy(rate=1.0))
+api = FastAPI()
+
+@api.get("/add/{number}")
+async def add(number: int):
+    await asyncio.sleep(0.005)
+    log.log_prediction(features={"number": number})
+    return {"sum": number + 1}
+
+@api.get("/endless")
+async def endless():
+    async def chunks():
+        while True:
+            yield b"more"
+            await asyncio.sleep(0.01)
+    return StreamingResponse(chunks())
+
+app = PredictionLoggingMiddleware(api, log, tenant="x-tenant")
+"""
+RUN = """
+import uvicorn
+uvicorn.run("app:app", host="127.0.0.1", port={port}, workers={workers}, log_level="warning",
+            lifespan="{lifespan}")
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Server:
+    """A uvicorn of its own, with `app.py` above, in a folder of its own."""
+
+    def __init__(
+        self, stack: ExitStack, home: Path, *, workers: int = 1, lifespan: str = "auto"
+    ) -> None:
+        (home / "app.py").write_text(APP)
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        self.log = home / "log"
+        code = RUN.format(port=port, workers=workers, lifespan=lifespan)
+        self.process: subprocess.Popen[str] = stack.enter_context(running(code, home=home))
+        self._wait()
+
+    def stop(self, how: int = signal.SIGTERM) -> None:
+        self.process.send_signal(how)
+        self.process.wait(30)
+
+    def _wait(self) -> None:
+        for _ in range(300):
+            if self._answers():
+                return
+            time.sleep(0.1)
+        raise AssertionError("the server did not begin to serve")
+
+    def _answers(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/openapi.json", timeout=5).is_success
+        except httpx.TransportError:
+            return False
+
+
+def serve_many(server: Server, n: int, tenants: int = 1) -> None:
+    with httpx.Client(base_url=server.url) as web, ThreadPoolExecutor(8) as pool:
+
+        def ask(i: int) -> None:
+            answer = web.get(f"/add/{i}", headers={"x-tenant": f"t{i % tenants}"}, timeout=30)
+            assert answer.json() == {"sum": i + 1}
+
+        list(pool.map(ask, range(n)))
+
+
+@pytest.mark.parametrize("lifespan", ["on", "off"])
+def test_sigterm_under_load_loses_no_row(tmp_path: Path, lifespan: str) -> None:
+    with ExitStack() as stack:
+        server = Server(stack, tmp_path, lifespan=lifespan)
+        serve_many(server, 300)
+        server.stop()
+
+    numbers = [row["features"]["number"] for row in read_rows(server.log) if row.get("features")]
+    assert sorted(numbers) == list(range(300))
+    assert segments(server.log, "open") == []
+    assert total(server.log, "requests") == len(read_rows(server.log))
+
+
+def test_several_workers_each_write_their_own_and_together_everything(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        server = Server(stack, tmp_path, workers=2)
+        serve_many(server, 200)
+        server.stop()
+
+    rows = [row for row in read_rows(server.log) if row.get("features")]
+    assert sorted(row["features"]["number"] for row in rows) == list(range(200))
+    assert segments(server.log, "open") == []
+
+
+def test_sigkill_leaves_whole_rows_and_loses_at_most_the_last_moment(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        server = Server(stack, tmp_path)
+        serve_many(server, 200)
+        time.sleep(0.5)
+        server.stop(signal.SIGKILL)
+
+    numbers = [row["features"]["number"] for row in read_rows(server.log) if row.get("features")]
+    assert sorted(numbers) == list(range(200))
+    assert len(segments(server.log, "open")) == 1
+
+
+def test_a_caller_who_hangs_up_is_a_disconnect(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        server = Server(stack, tmp_path)
+        with httpx.stream("GET", f"{server.url}/endless") as answer:
+            assert next(answer.iter_raw())
+        time.sleep(0.5)
+        server.stop()
+
+    (row,) = [row for row in read_rows(server.log) if row["route"] == "/endless"]
+    assert row["error_type"] == "client_disconnect"
+    assert row["sample_reason"] == "rate"
+    assert row["time_to_first_chunk_ms"] > 0
+
+
+def test_not_one_row_of_many_concurrent_tenants_lands_elsewhere(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        server = Server(stack, tmp_path)
+        serve_many(server, 400, tenants=40)
+        server.stop()
+
+    rows = [row for row in read_rows(server.log) if row.get("features")]
+    assert len(rows) == 400
+    for row in rows:
+        assert re.fullmatch(r"t\d+", row["tenant"])
+        assert int(row["tenant"][1:]) == row["features"]["number"] % 40
+    windows = [row for row in read_rows(server.log, "window") if row.get("tenant")]
+    assert len({row["tenant"] for row in windows}) == 40
+    assert sum(row["requests"] for row in windows) == 400

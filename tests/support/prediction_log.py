@@ -1,0 +1,69 @@
+"""The rows of a prediction log as a reader finds them, and processes that write one."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from support.environment import clean_environment
+
+
+def segments(destination: Path, state: str = "*") -> list[Path]:
+    """The segment files, `open` or `sealed` or both."""
+    return sorted(destination.glob(f"{state}/*/*.jsonl"))
+
+
+def read_rows(destination: Path, kind: str = "prediction") -> list[dict[str, Any]]:
+    """The rows of one kind in all segments; a torn last line is left out."""
+    lines = [line for path in segments(destination) for line in path.read_bytes().split(b"\n")[:-1]]
+    rows = [json.loads(line) for line in lines]
+    return [row for row in rows if row["kind"] == kind]
+
+
+def total(destination: Path, column: str) -> int:
+    """The sum of a column over all serving windows."""
+    return sum(row[column] for row in read_rows(destination, "window"))
+
+
+@contextmanager
+def running(
+    code: str, *, home: Path, env: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[str]]:
+    """A Python process in a clean environment, killed at the end if it still runs.
+
+    Args:
+        code: What it runs; common indentation is removed.
+        home: Its home and working folder.
+        env: Added to the environment.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        cwd=home,
+        env={**clean_environment(home=home), **(env or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def wait_for(process: subprocess.Popen[str], words: str) -> str:
+    """Read a process's output until a line begins with some words; that line."""
+    seen = []
+    assert process.stdout is not None
+    for line in process.stdout:
+        seen.append(line)
+        if line.startswith(words):
+            return line
+    raise AssertionError(f"the process ended without saying {words!r}:\n{''.join(seen)}")
