@@ -22,30 +22,39 @@ if TYPE_CHECKING:
     from flytekitplugins.wbmon.records.performance import PerformanceReport
     from flytekitplugins.wbmon.records.profile import Profile
     from flytekitplugins.wbmon.records.scoring import SLO, ScoringReport
+    from flytekitplugins.wbmon.run.config import WandbConfig
     from flytekitplugins.wbmon.run.decorator import wandb_init
     from flytekitplugins.wbmon.run.lifecycle import current_run
     from flytekitplugins.wbmon.tasks.alerting import DegradationAlert
+    from flytekitplugins.wbmon.tasks.dead_man import DeadManCheck
     from flytekitplugins.wbmon.tasks.drift import DriftCheck
+    from flytekitplugins.wbmon.tasks.failure import MonitorFailure
     from flytekitplugins.wbmon.tasks.performance import PerformanceCheck
     from flytekitplugins.wbmon.tasks.profiling import MergeProfiles, ProfileData
     from flytekitplugins.wbmon.tasks.scoring import batch_scoring
+    from flytekitplugins.wbmon.tasks.sync import SyncOfflineRuns, TagBest
 
 _HOMES = {
     "SLO": "records.scoring",
     "Alert": "records.alert",
     "AlertRule": "records.alert",
     "Channel": "publish.channel",
+    "DeadManCheck": "tasks.dead_man",
     "Decision": "records.alert",
     "DegradationAlert": "tasks.alerting",
     "DriftCheck": "tasks.drift",
     "DriftReport": "records.drift",
     "DriftRule": "records.drift",
     "MergeProfiles": "tasks.profiling",
+    "MonitorFailure": "tasks.failure",
     "PerformanceCheck": "tasks.performance",
     "PerformanceReport": "records.performance",
     "Profile": "records.profile",
     "ProfileData": "tasks.profiling",
     "ScoringReport": "records.scoring",
+    "SyncOfflineRuns": "tasks.sync",
+    "TagBest": "tasks.sync",
+    "WandbConfig": "run.config",
     "batch_scoring": "tasks.scoring",
     "check_drift": "monitor.drift",
     "check_performance": "monitor.performance",
@@ -60,17 +69,22 @@ __all__ = [
     "Alert",
     "AlertRule",
     "Channel",
+    "DeadManCheck",
     "Decision",
     "DegradationAlert",
     "DriftCheck",
     "DriftReport",
     "DriftRule",
     "MergeProfiles",
+    "MonitorFailure",
     "PerformanceCheck",
     "PerformanceReport",
     "Profile",
     "ProfileData",
     "ScoringReport",
+    "SyncOfflineRuns",
+    "TagBest",
+    "WandbConfig",
     "batch_scoring",
     "check_drift",
     "check_performance",

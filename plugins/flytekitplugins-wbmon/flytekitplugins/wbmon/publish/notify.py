@@ -96,6 +96,18 @@ def check_channels(channels: Sequence[Channel]) -> tuple[str, ...]:
     return tuple(problem for problem in problems if problem)
 
 
+def usable_channels(channels: Sequence[Channel]) -> tuple[Channel, ...]:
+    """Those whose secret is here: outside a pod, a channel without one is left out, and logged."""
+    usable = []
+    for channel in channels:
+        problem = _problem(channel)
+        if problem:
+            logger.warning("nobody is told by this local run: %s", problem)
+        else:
+            usable.append(channel)
+    return tuple(usable)
+
+
 def deliver(notices: Iterable[Notice], posts: Sequence[Post]) -> list[Outcome]:
     """Send each notice to the channels that it waits for.
 

@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heartbeat:
-    """What a dead-man check saw.
+    """What was seen of a monitor that is watched.
 
     Attributes:
         at: When it looked, UTC.
@@ -21,6 +21,7 @@ class Heartbeat:
         watches_data: Whether data are expected.
         data: What the newest data are: the file, or the folder that holds none.
         problem: Why a sign could not be read; empty otherwise.
+        failure: Why the monitor itself failed; empty if it did not.
     """
 
     at: datetime
@@ -30,6 +31,7 @@ class Heartbeat:
     watches_data: bool = False
     data: str = ""
     problem: str = ""
+    failure: str = ""
 
     @property
     def report_age_h(self) -> float:

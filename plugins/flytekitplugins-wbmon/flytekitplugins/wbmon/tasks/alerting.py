@@ -94,6 +94,7 @@ class DegradationAlert(Node[AlertSettings]):
         drift: DriftReport | None = None,
         performance: PerformanceReport | None = None,
         scoring: ScoringReport | None = None,
+        estimate: PerformanceReport | None = None,
         at: datetime | None = None,
     ) -> Decided:
         """Decide about one window.
@@ -102,6 +103,7 @@ class DegradationAlert(Node[AlertSettings]):
             drift: The report of `DriftCheck`; that it is missing is a finding if a rule needs it.
             performance: The report of `PerformanceCheck`; likewise.
             scoring: The report of `batch_scoring`; likewise.
+            estimate: A performance report made without labels; likewise.
             at: The window's time, such as the kickoff time of a schedule; now if not given. A
                 window judged again at the same time counts once.
 
@@ -112,7 +114,12 @@ class DegradationAlert(Node[AlertSettings]):
         """
         from flytekitplugins.wbmon.monitor.nights import missing_reports
 
-        reports = {"drift": drift, "performance": performance, "scoring": scoring}
+        reports = {
+            "drift": drift,
+            "performance": performance,
+            "scoring": scoring,
+            "estimate": estimate,
+        }
         asked = {rule.metric.partition(".")[0] for rule in self.config.rules}
         needed = {"scoring" if name == "slo" else name for name in asked}
         missing = missing_reports({name: reports[name] for name in reports if name in needed})
@@ -135,15 +142,17 @@ def decide(
         findings: What is wrong with the monitor itself.
     """
     from flytekitplugins.wbmon.publish.alerting import Telling, decide_and_tell
+    from flytekitplugins.wbmon.publish.notify import usable_channels
 
     settings = node.config
+    is_local = current_identity(node.name).is_local
     decision = decide_and_tell(
         settings.rules,
         reports,
         at=_utc(at),
         telling=Telling(
             state_uri=settings.state_uri,
-            channels=settings.channels,
+            channels=usable_channels(settings.channels) if is_local else settings.channels,
             remind_after=settings.remind_after,
             keep_nights=settings.keep_nights,
         ),
@@ -169,9 +178,9 @@ def with_channel_secrets(
             f"channels must have different names, none of them 'wandb'; got {', '.join(names)}"
         )
     own = list(task_kwargs.get("secret_requests") or ())
-    asked = {(secret.group, secret.key) for secret in own}
-    new = [each.secret for each in channels if (each.secret.group, each.secret.key) not in asked]
-    requests = [*own, *dict.fromkeys(new)] if new else own
+    given = [*own, *(channel.secret for channel in channels)]
+    by_name = {(secret.group, secret.key): secret for secret in reversed(given)}
+    requests = list(reversed(by_name.values()))
     return {**task_kwargs, "secret_requests": requests or None}
 
 

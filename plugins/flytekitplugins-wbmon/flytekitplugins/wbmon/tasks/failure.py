@@ -1,0 +1,148 @@
+"""The node that tells people that the monitor itself failed."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+from flyteidl.core.types_pb2 import LiteralType as LiteralTypeProto
+from flytekit.core.type_engine import TypeEngine
+from flytekit.models.types import LiteralType
+from flytekit.types.error.error import FlyteError
+from google.protobuf.json_format import MessageToJson, Parse
+
+from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.publish.channel import Channel
+from flytekitplugins.wbmon.records.alert import AlertRule
+from flytekitplugins.wbmon.records.heartbeat import Heartbeat
+from flytekitplugins.wbmon.run.redaction import Redactor
+from flytekitplugins.wbmon.tasks._node import Node
+from flytekitplugins.wbmon.tasks.alerting import (
+    AlertSettings,
+    Decided,
+    decide,
+    with_channel_secrets,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureSettings(AlertSettings):
+    """Whom a `MonitorFailure` tells, and the inputs of its workflow as Flyte types in JSON."""
+
+    inputs: Mapping[str, str]
+    at: str = ""
+
+
+class MonitorFailure(Node[FailureSettings]):
+    """Tell people that the monitor itself failed: the failure node of its workflow.
+
+        failed = MonitorFailure("payments.failed", inputs={"kickoff": datetime}, at="kickoff", …)
+
+        @workflow(on_failure=failed)
+        def nightly(kickoff: datetime) -> bool: ...
+
+    Every failed execution is told, once.
+
+    Args:
+        name: The task's name.
+        inputs: Names and types of all inputs of the workflow, which Flyte gives its failure node.
+        at: Which of them is the window's time; now if empty.
+        owner: Who is to act; shown in the alert.
+        runbook: Where it is written what to do; shown in the alert.
+        channels: As for `DegradationAlert`.
+        task_kwargs: As for any node.
+
+    Raises:
+        ConfigError: If `at` is none of the inputs, or an input is called `err`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        inputs: Mapping[str, type],
+        at: str = "",
+        owner: str = "",
+        runbook: str = "",
+        channels: Sequence[Channel] = (),
+        **task_kwargs: Any,
+    ) -> None:
+        if "err" in inputs or (at and at not in inputs):
+            raise ConfigError(
+                f"MonitorFailure {name!r} must get the workflow's inputs by name, none called err, "
+                f"and at= must be one of them; got inputs {', '.join(inputs)} and at={at!r}"
+            )
+        rule = AlertRule(
+            metric="heartbeat.failed",
+            above=0,
+            severity="error",
+            name="monitor failed",
+            owner=owner,
+            runbook=runbook,
+        )
+        settings = FailureSettings(
+            rules=(rule,),
+            channels=tuple(channels),
+            inputs={key: _type_to_json(kind) for key, kind in inputs.items()},
+            at=at,
+        )
+        self.compute = _with_inputs(  # type: ignore[method-assign]  # each has the inputs of its workflow
+            self.compute, inputs
+        )
+        super().__init__(name, settings, **with_channel_secrets(channels, task_kwargs))
+
+    @classmethod
+    def restore(cls, name: str, config: FailureSettings) -> MonitorFailure:
+        """The node with the workflow's inputs that its settings describe."""
+        node = cls.__new__(cls)
+        types = {key: _type_from_json(text) for key, text in config.inputs.items()}
+        node.compute = _with_inputs(node.compute, types)  # type: ignore[method-assign]  # as above
+        Node.__init__(node, name, config)
+        return node
+
+    def compute(self, err: FlyteError | None = None, **inputs: Any) -> Decided:
+        """Tell people of a failed execution, given what Flyte gives the failure node."""
+        at = inputs.get(self.config.at)
+        where = f"node {err.failed_node_id}: {err.message}" if err else "Flyte did not say why"
+        pulse = Heartbeat(
+            at=at or datetime.now(timezone.utc),
+            failure=Redactor().text(where)[:1000],
+        )
+        return decide(self, [pulse], at=at)
+
+
+def _with_inputs(
+    report: Callable[..., Decided], inputs: Mapping[str, type]
+) -> Callable[..., Decided]:
+    """A function that takes a workflow's inputs and what went wrong, as flytekit reads it."""
+
+    def compute(**given: Any) -> Decided:
+        return report(**given)
+
+    annotations = {**inputs, "err": FlyteError | None}
+    parameters = [
+        inspect.Parameter(
+            key,
+            inspect.Parameter.KEYWORD_ONLY,
+            annotation=kind,
+            default=None if key == "err" else inspect.Parameter.empty,
+        )
+        for key, kind in annotations.items()
+    ]
+    compute.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # read by inspect
+        parameters, return_annotation=Decided
+    )
+    compute.__annotations__ = {**annotations, "return": Decided}
+    return compute
+
+
+def _type_to_json(kind: type) -> str:
+    return MessageToJson(TypeEngine.to_literal_type(kind).to_flyte_idl(), indent=None)
+
+
+def _type_from_json(text: str) -> type:
+    literal_type = LiteralType.from_flyte_idl(Parse(text, LiteralTypeProto()))
+    return TypeEngine.guess_python_type(literal_type)
