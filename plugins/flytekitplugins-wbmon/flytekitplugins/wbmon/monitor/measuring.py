@@ -59,7 +59,7 @@ def report_of(
     else:
         measured = _measure_classes(outcomes, confusion)
     metrics = {
-        name: _metric(name, estimate, n, baseline.get(name), decide=status == "ok")
+        name: metric_of(name, estimate, n, baseline.get(name), decide=status == "ok")
         for name, estimate in measured.items()
     }
     report = PerformanceReport(
@@ -76,6 +76,36 @@ def report_of(
         calibration=_calibration(outcomes),
     )
     return report if why else replace(report, reason=_summary(report))
+
+
+def metric_of(
+    name: str, estimate: Estimate, n: int, baseline: Estimate | None, *, decide: bool
+) -> Metric:
+    """A metric's record: the estimate, and its change from the baseline's.
+
+    Args:
+        name: One of `HIGHER_IS_BETTER`.
+        estimate: Of this window.
+        n: Rows behind it.
+        baseline: Of the baseline window; None without one.
+        decide: Whether a verdict may be given.
+    """
+    higher = HIGHER_IS_BETTER[name]
+    change = difference(estimate, baseline or undefined("no baseline"))
+    return Metric(
+        name=name,
+        value=estimate.value,
+        low=estimate.low,
+        high=estimate.high,
+        n=n,
+        higher_is_better=higher,
+        baseline=baseline.value if baseline else math.nan,
+        change_low=change.low,
+        change_high=change.high,
+        p_value=p_value_of_zero(change),
+        verdict=_verdict(change, higher_is_better=higher) if decide else "unknown",
+        reason=estimate.reason,
+    )
 
 
 def _status(outcomes: Outcomes, min_rows: int) -> tuple[PerformanceStatus, str]:
@@ -190,27 +220,6 @@ def _calibration(outcomes: Outcomes) -> Calibration | None:
             )
             for each in curve
         ),
-    )
-
-
-def _metric(
-    name: str, estimate: Estimate, n: int, baseline: Estimate | None, *, decide: bool
-) -> Metric:
-    higher = HIGHER_IS_BETTER[name]
-    change = difference(estimate, baseline or undefined("no baseline"))
-    return Metric(
-        name=name,
-        value=estimate.value,
-        low=estimate.low,
-        high=estimate.high,
-        n=n,
-        higher_is_better=higher,
-        baseline=baseline.value if baseline else math.nan,
-        change_low=change.low,
-        change_high=change.high,
-        p_value=p_value_of_zero(change),
-        verdict=_verdict(change, higher_is_better=higher) if decide else "unknown",
-        reason=estimate.reason,
     )
 
 

@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def read_columns(data: Any, names: Sequence[str]) -> pa.Table:
+def read_columns(data: Any, names: Sequence[str] | None) -> pa.Table:
     """Some columns of the data as a table; the others are not read.
 
     Args:
         data: As `open_source` takes it.
-        names: The wanted columns; one that is named twice is read once.
+        names: The wanted columns, all if None; one that is named twice is read once.
 
     Raises:
         DataError: If a column does not exist; the message names those that do.
     """
     source = open_source(data)
-    wanted = list(dict.fromkeys(names))
+    wanted = list(dict.fromkeys(source.schema.names if names is None else names))
     missing = [name for name in wanted if name not in source.schema.names]
     if missing:
         raise DataError(
