@@ -164,7 +164,7 @@ def test_the_failure_of_a_task_ends_its_run_and_not_the_next(folder: Path) -> No
 def test_in_a_pod_the_run_carries_the_pods_name(folder: Path, entity: Any) -> None:
     place = Place(node="n3", attempt=1)
     env = {"WANDB_DIR": str(folder)}
-    with pod_context(folder, place=place, task=entity.name, env=env) as context:
+    with pod_context(folder.parent, place=place, task=entity.name, env=env) as context:
         assert execute(context, entity, x=1) == {"o0": 2}
     (run,) = find_runs(folder)
     assert (run.id, run.column("x")) == (place.pod_name, [1])
@@ -175,7 +175,9 @@ def test_a_shard_in_a_pod_has_a_run_of_its_own(folder: Path, entity: Any) -> Non
     for shard in (0, 1):
         place = Place(shard=shard)
         env = {"WANDB_DIR": str(folder)}
-        with pod_context(folder / str(shard), place=place, task=entity.name, env=env) as context:
+        with pod_context(
+            folder.parent / str(shard), place=place, task=entity.name, env=env
+        ) as context:
             literals = _literals(context, [1, 2])
             entity.dispatch_execute(context, literals)
     runs = find_runs(folder)

@@ -23,11 +23,15 @@ from support.pod import EXECUTION, Place
 from support.wandb_log import find_run, find_runs
 
 KEY = "planted0123456789abcdef0123456789abcdef0"
-SETTINGS = RunSettings(project="payments", entity="ops")
+# nobody answers there, and nobody waits for it
+NOWHERE = {"api_host": "http://127.0.0.1:9", "delivery_timeout_s": 0.2}
 
 
 def settings(**changes: Any) -> RunSettings:
-    return RunSettings(**{"project": "payments", "entity": "ops", **changes})
+    return RunSettings(**{"project": "payments", "entity": "ops", **NOWHERE, **changes})
+
+
+SETTINGS = settings()
 
 
 def test_what_is_logged_is_in_the_run_and_the_run_is_finished(folder: Path) -> None:
@@ -125,7 +129,7 @@ def test_an_inner_block_of_the_same_task_uses_the_outer_run(folder: Path) -> Non
 def test_another_task_in_the_process_gets_its_own_run_and_wandb_log_follows(folder: Path) -> None:
     with open_run(SETTINGS) as outer:
         wandb.log({"who": "outer"})
-        with pod_context(folder / "pod"), open_run(SETTINGS) as inner:
+        with pod_context(folder.parent / "pod"), open_run(SETTINGS) as inner:
             assert current_run() is inner is not outer
             wandb.log({"who": "inner"})
             where = Path(inner.settings.sync_dir)
@@ -204,7 +208,7 @@ def _enter_in_thread(fails: bool) -> list[Any]:
 def test_a_run_that_is_switched_off_needs_no_secret_and_writes_nothing(
     folder: Path, off: dict[str, Any]
 ) -> None:
-    with pod_context(folder / "pod"), open_run(settings(secret=lambda: 1 / 0, **off)) as run:
+    with pod_context(folder.parent / "pod"), open_run(settings(secret=lambda: 1 / 0, **off)) as run:
         assert current_run() is run
         run.log({"loss": 1})
         wandb.log({"loss": 1})
@@ -281,7 +285,7 @@ def test_a_wandb_that_cannot_even_be_silent_gives_no_run(
 
 def test_a_silent_run_leaves_the_outer_run_in_its_place(folder: Path) -> None:
     with open_run(SETTINGS) as outer:
-        with pod_context(folder / "pod"), open_run(settings(enabled=False)) as inner:
+        with pod_context(folder.parent / "pod"), open_run(settings(enabled=False)) as inner:
             assert wandb.run is inner
         assert wandb.run is outer
         outer.log({"after": 1})

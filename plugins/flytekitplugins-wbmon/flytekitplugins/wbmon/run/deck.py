@@ -20,13 +20,26 @@ def show_note(text: str) -> None:
     _append(f"<p>{escape(text)}</p>")
 
 
+def current_decks() -> dict[str, str]:
+    """HTML of the running task's Decks, by title; nothing outside of a task."""
+    return {deck.name: deck.html for deck in _decks() or ()}
+
+
 def _append(html: str) -> None:
     from flytekit import Deck
+
+    decks = _decks()
+    if decks is None:
+        return
+    page = next((deck for deck in decks if deck.name == TITLE), None)
+    (page or Deck(TITLE)).append(html)
+
+
+def _decks() -> list[Any] | None:
     from flytekit.core.context_manager import FlyteContextManager
 
     state = FlyteContextManager.current_context().execution_state
     if state is None or state.mode is None or state.user_space_params is None:
-        return
+        return None
     decks: list[Any] = state.user_space_params.decks
-    page = next((deck for deck in decks if deck.name == TITLE), None)
-    (page or Deck(TITLE)).append(html)
+    return decks

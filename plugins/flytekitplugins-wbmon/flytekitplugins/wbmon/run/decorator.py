@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flytekitplugins.wbmon.errors import ConfigError
@@ -64,6 +65,7 @@ class wandb_init:  # noqa: N801 - the name that flytekitplugins-wandb gave it
         rank_scope: Under torchrun, who opens a run: `global` rank 0, rank 0 of each `worker`, or
             `all`.
         enabled: False switches tracking off; `current_run()` then does nothing.
+        log_artifacts: Upload the task's configuration, metrics, plots and reports as one artifact.
         **init_kwargs: Arguments of `wandb.init`. `dir` may name an input of the task, also one of
             type FlyteDirectory.
 
@@ -93,6 +95,7 @@ class wandb_init:  # noqa: N801 - the name that flytekitplugins-wandb gave it
         offline_store: str | None = None,
         rank_scope: RankScope = "global",
         enabled: bool = True,
+        log_artifacts: bool = False,
         **init_kwargs: Any,
     ) -> None:
         if isinstance(task_function, str):
@@ -110,6 +113,7 @@ class wandb_init:  # noqa: N801 - the name that flytekitplugins-wandb gave it
             offline_store=offline_store,
             rank_scope=rank_scope,
             enabled=enabled,
+            log_artifacts=log_artifacts,
             init=init_kwargs,
         )
 
@@ -142,6 +146,27 @@ class wandb_init:  # noqa: N801 - the name that flytekitplugins-wandb gave it
         """The decorator that `to_config` described."""
         decorator: wandb_init = object.__new__(cls)
         decorator.settings = RunSettings.from_config(config)
+        return decorator
+
+    @classmethod
+    def from_yaml(cls, path: str | Path, **arguments: Any) -> wandb_init:
+        """The decorator that the `wandb:` section of a YAML file describes.
+
+        The section may have `enabled project entity group run_name tags notes mode log_artifacts`;
+        W&B's environment variables win over it. The whole file goes into the run's config, and
+        into the log, with secrets hidden.
+
+        Args:
+            path: The file.
+            arguments: What a file does not say: `secret`, `delivery` …; these win over the file.
+
+        Raises:
+            ConfigError: If the file cannot be read, or says what it may not.
+        """
+        from flytekitplugins.wbmon.run.config import resolve
+
+        config, whole = resolve(path)
+        decorator: wandb_init = cls(**{"config": whole, **config.to_arguments(), **arguments})
         return decorator
 
     def _track(self, function: Callable[..., Any], name: str) -> Callable[..., Any]:

@@ -13,26 +13,24 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flytekitplugins.wbmon.run import client
 from flytekitplugins.wbmon.run.arguments import flyte_config, init_arguments, run_url
+from flytekitplugins.wbmon.run.carrier import Carrier
 from flytekitplugins.wbmon.run.credentials import ApiKey, read_api_key
 from flytekitplugins.wbmon.run.deck import show_run
 from flytekitplugins.wbmon.run.identity import TaskIdentity, current_identity, is_template, run_id
+from flytekitplugins.wbmon.run.outputs import log_outputs
 from flytekitplugins.wbmon.run.ranks import current_rank
 from flytekitplugins.wbmon.run.redaction import Redactor
 from flytekitplugins.wbmon.run.settings import RunSettings
-from flytekitplugins.wbmon.run.termination import exit_on_sigterm
-from flytekitplugins.wbmon.run.transaction_log import wait_for_end
+from flytekitplugins.wbmon.run.termination import TerminatedError, exit_on_sigterm
 
 if TYPE_CHECKING:
     import wandb
 
 logger = logging.getLogger(__name__)
-
-_END_TIMEOUT_S = 5.0
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -44,6 +42,8 @@ class _OpenRun:
         place: The task that it belongs to.
         redactor: Hides the run's key.
         outer: What `wandb.run` was, if the run took its place.
+        carrier: Brings the run to W&B or to the offline store; None if it stays where it is.
+        logs_outputs: Whether what the task produced becomes an artifact.
         n_users: Threads of one pod that share the run; the last one ends it.
         exit_code: 1 as soon as one of them failed.
     """
@@ -52,6 +52,8 @@ class _OpenRun:
     place: str
     redactor: Redactor
     outer: wandb.Run | None = None
+    carrier: Carrier | None = None
+    logs_outputs: bool = False
     n_users: int = 1
     exit_code: int = 0
 
@@ -111,7 +113,7 @@ def end_live_runs() -> None:
     """End every open run of the process as failed, for a process that must go now."""
     for opened in list(_LIVE.values()):
         opened.exit_code = 1
-        _end(opened)
+        _end(opened, is_hurried=True)
 
 
 def _place() -> str:
@@ -142,16 +144,21 @@ def _open(settings: RunSettings, task: str, inputs: Mapping[str, Any], place: st
         if live is not None:
             live.n_users += 1
             return live
+        carrier = Carrier(settings, identity, key)
         try:
             arguments = init_arguments(
                 settings, identity, run_id=wanted, inputs=inputs, redactor=redactor
             )
             run = client.start_offline_run(arguments)
-            run.config["flyte"] = flyte_config(identity, rank)
+            carrier.begin(run)
+            run.config["flyte"] = {**flyte_config(identity, rank), **carrier.to_config()}
         except Exception as error:  # noqa: BLE001 - a monitor never breaks what it monitors
+            carrier.abandon()
             _warn("could not open the run, going on without", error, redactor)
             return _register(_silent_run(), place, redactor)
         opened = _register(run, place, redactor)
+        opened.carrier = carrier
+        opened.logs_outputs = settings.log_artifacts
     url = run_url(settings, run.id)
     logger.info("W&B run %s in %s %s", run.id, run.settings.sync_dir, url)
     show_run(f"{run.project}/{run.id}", url)
@@ -208,8 +215,11 @@ def _leave(opened: _OpenRun, error: BaseException | None) -> None:
         _note_error(opened, error)
     with _LOCK:
         opened.n_users -= 1
-        if opened.n_users == 0:
-            _end(opened)
+        is_last = opened.n_users == 0
+        if is_last and opened.run is not None:
+            _LIVE.pop(opened.run.id, None)
+    if is_last:
+        _end(opened, is_hurried=isinstance(error, TerminatedError))
 
 
 def _is_success(error: BaseException) -> bool:
@@ -234,14 +244,19 @@ def _note_error(opened: _OpenRun, error: BaseException) -> None:
         _warn("could not note the task's error", failure, opened.redactor)
 
 
-def _end(opened: _OpenRun) -> None:
+def _end(opened: _OpenRun, *, is_hurried: bool) -> None:
     if opened.run is None:
         return
     _LIVE.pop(opened.run.id, None)
+    if opened.logs_outputs and not is_hurried:
+        try:
+            log_outputs(opened.run)
+        except Exception as error:  # noqa: BLE001 - the task is done, its result stands
+            _warn("could not log the task's outputs", error, opened.redactor)
     try:
         opened.run.finish(exit_code=opened.exit_code)
-        if not opened.run.disabled:
-            wait_for_end(Path(opened.run.settings.sync_file), _END_TIMEOUT_S)
+        if opened.carrier is not None:
+            opened.carrier.finish(is_hurried=is_hurried)
         if opened.outer is not None and client.global_run() is None:
             client.make_global(opened.outer)
     except Exception as error:  # noqa: BLE001 - the task is done, its result stands

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.run.identity import check_template
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 Delivery = Literal["spool", "online"]
 RankScope = Literal["global", "worker", "all"]
+Mode = Literal["online", "offline", "disabled", "shared"]
 
 DEFAULT_HOST = "https://wandb.ai"
 DEFAULT_API_HOST = "https://api.wandb.ai"
@@ -38,14 +39,13 @@ INIT_ARGUMENTS = frozenset(
 _OWN_ARGUMENTS = frozenset(
     {
         "api_host", "delivery", "delivery_timeout_s", "enabled", "entity", "host", "id",
-        "offline_store", "project", "rank_scope", "secret", "task_function",
+        "log_artifacts", "offline_store", "project", "rank_scope", "secret", "task_function",
     }
 )  # fmt: skip
 _CHOICES: dict[str, tuple[object, ...]] = {
     "delivery": ("spool", "online"),
     "rank_scope": ("global", "worker", "all"),
 }
-_MODES = (None, "online", "offline", "disabled", "shared")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +63,7 @@ class RunSettings:
     offline_store: str | None = None
     rank_scope: RankScope = "global"
     enabled: bool = True
+    log_artifacts: bool = False
     init: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -162,7 +163,7 @@ def _check_names(init: Mapping[str, Any]) -> None:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(known)}"
             raise ConfigError(f"wandb_init has no argument {name!r}; {hint}")
-    if init.get("mode") not in _MODES:
+    if init.get("mode") not in (None, *get_args(Mode)):
         raise ConfigError(
             f"mode must be 'online', 'offline', 'disabled' or 'shared'; got {init['mode']!r}"
         )

@@ -44,25 +44,64 @@ def read_records(path: Path) -> Iterator[Record]:
     Raises:
         DataError: If the file is no transaction log.
     """
-    from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
+    return LogReader(path).read()
 
-    with path.open("rb") as file:
-        header = file.read(len(HEADER))
-        if header != HEADER:
-            raise DataError(f"{path} must be a W&B transaction log, begins with {header!r}")
-        for message in _messages(_fragments(file, len(HEADER))):
-            yield Record.FromString(message)
+
+class LogReader:
+    """Reads a log, also one that is still being written."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._position = 0
+
+    def read(self) -> Iterator[Record]:
+        """The whole records that were not read before.
+
+        Raises:
+            DataError: If the file is no transaction log.
+        """
+        from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
+
+        with self._path.open("rb") as file:
+            if not self._position:
+                header = file.read(len(HEADER))
+                if header != HEADER:
+                    raise DataError(
+                        f"{self._path} must be a W&B transaction log, begins with {header!r}"
+                    )
+                self._position = len(HEADER)
+            file.seek(self._position)
+            for message, end in _messages(_fragments(file, self._position)):
+                self._position = end
+                yield Record.FromString(message)
+
+
+class LogWriter:
+    """Writes a log that wandb can sync, readable after every record."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("wb")
+        self._file.write(HEADER)
+        self._position = len(HEADER)
+
+    def write(self, record: Record) -> None:
+        """Append a record."""
+        for piece in _framed(record.SerializeToString(), self._position):
+            self._file.write(piece)
+            self._position += len(piece)
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
 
 
 def write_records(path: Path, records: Iterable[Record]) -> None:
-    """Write a log that wandb can sync."""
-    with path.open("wb") as file:
-        file.write(HEADER)
-        position = len(HEADER)
-        for record in records:
-            for piece in _framed(record.SerializeToString(), position):
-                file.write(piece)
-                position += len(piece)
+    """Write a whole log."""
+    writer = LogWriter(path)
+    for record in records:
+        writer.write(record)
+    writer.close()
 
 
 def has_ended(path: Path) -> bool:
@@ -74,7 +113,7 @@ def has_ended(path: Path) -> bool:
             start = max(0, path.stat().st_size // BLOCK - 1) * BLOCK
             file.seek(start or len(HEADER))
             messages = _messages(_fragments(file, start or len(HEADER)))
-            return any(Record.FromString(one).HasField("exit") for one in messages)
+            return any(Record.FromString(one).HasField("exit") for one, _ in messages)
     except OSError:
         return False
 
@@ -89,12 +128,9 @@ def wait_for_end(path: Path, timeout_s: float) -> bool:
     return True
 
 
-def _fragments(file: IO[bytes], position: int) -> Iterator[tuple[int, bytes]]:
-    while True:
-        block = file.read(BLOCK - position % BLOCK)
-        if not block:
-            return
-        position += len(block)
+def _fragments(file: IO[bytes], position: int) -> Iterator[tuple[int, bytes, int]]:
+    """The kind and content of each good fragment, and where it ends in the file."""
+    while block := file.read(BLOCK - position % BLOCK):
         place = 0
         while place + _FRAGMENT.size <= len(block):
             checksum, length, kind = _FRAGMENT.unpack_from(block, place)
@@ -106,19 +142,21 @@ def _fragments(file: IO[bytes], position: int) -> Iterator[tuple[int, bytes]]:
             if zlib.crc32(body, zlib.crc32(bytes([kind]))) != checksum:
                 return
             place += _FRAGMENT.size + length
-            yield kind, body
+            yield kind, body, position + place
+        position += len(block)
 
 
-def _messages(fragments: Iterable[tuple[int, bytes]]) -> Iterator[bytes]:
+def _messages(fragments: Iterable[tuple[int, bytes, int]]) -> Iterator[tuple[bytes, int]]:
+    """Each whole record, and where it ends in the file."""
     parts: list[bytes] | None = None
-    for kind, body in fragments:
+    for kind, body, end in fragments:
         if kind in (_WHOLE, _FIRST):
             parts = []
         if parts is None:  # begins before the part of the file that is read
             continue
         parts.append(body)
         if kind in (_WHOLE, _LAST):
-            yield b"".join(parts)
+            yield b"".join(parts), end
             parts = None
 
 

@@ -1,0 +1,126 @@
+"""What becomes of a run beside its task: it is delivered, or kept to be delivered later."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flytekitplugins.wbmon.run.arguments import run_url
+from flytekitplugins.wbmon.run.credentials import ApiKey
+from flytekitplugins.wbmon.run.deck import show_note
+from flytekitplugins.wbmon.run.delivery import Deliverer
+from flytekitplugins.wbmon.run.identity import TaskIdentity
+from flytekitplugins.wbmon.run.settings import RunSettings
+from flytekitplugins.wbmon.run.transaction_log import log_path, wait_for_end
+
+if TYPE_CHECKING:
+    import wandb
+    from flytekitplugins.wbmon.run.offline_store import OfflineStore
+
+logger = logging.getLogger(__name__)
+
+STORE_FOLDER = "wandb-offline"
+_END_TIMEOUT_S = 5.0
+# Kubernetes kills a pod 30 s after it told it to stop; storing the run needs some of them
+_HURRIED_TIMEOUT_S = 10.0
+
+
+class Carrier:
+    """Delivers a run while it is written; what W&B has not confirmed goes to the offline store.
+
+    Args:
+        settings: The arguments of `wandb_init`.
+        identity: What is running.
+        key: The W&B key; without one the run is only kept.
+    """
+
+    def __init__(self, settings: RunSettings, identity: TaskIdentity, key: ApiKey | None) -> None:
+        self._settings = settings
+        self._folder = Path()
+        self._url = ""
+        self._store_url = _store_url(settings, identity)
+        self._deliverer: Deliverer | None = None
+        if key is not None:
+            self._deliverer = _start(settings, key)
+
+    def begin(self, run: wandb.Run) -> None:
+        """Say which run it is."""
+        self._folder = Path(run.settings.sync_dir)
+        self._url = run_url(self._settings, run.id)
+        if self._deliverer is not None:
+            self._deliverer.begin(self._folder)
+
+    def to_config(self) -> dict[str, str]:
+        """Where the run will be found if it cannot be delivered; for its `flyte` config block."""
+        return {"offline_store": self._store_url} if self._store_url else {}
+
+    def abandon(self) -> None:
+        """Give up a run that was not opened."""
+        if self._deliverer is not None:
+            self._deliverer.abandon()
+
+    def finish(self, *, is_hurried: bool = False) -> None:
+        """Wait for the delivery as long as it may take, then keep what was not confirmed.
+
+        Args:
+            is_hurried: The process was told to stop, and will be killed before long.
+        """
+        timeout_s = self._settings.delivery_timeout_s
+        if is_hurried:
+            timeout_s = min(timeout_s, _HURRIED_TIMEOUT_S)
+        wait_for_end(log_path(self._folder), _END_TIMEOUT_S)
+        if self._deliverer is not None:
+            ledger = self._deliverer.finish(timeout_s)
+            if ledger.is_confirmed:
+                _tell(f"delivered to W&B: {self._url}", level=logging.INFO)
+                return
+            _tell(f"not delivered to W&B: {ledger.reason}")
+        self._keep(timeout_s)
+
+    def _keep(self, timeout_s: float) -> None:
+        if not self._store_url:
+            _tell(f"the run is kept in {self._folder}")
+            return
+        _tell(_put_in_time(self._store_url, self._folder, timeout_s))
+
+
+def _start(settings: RunSettings, key: ApiKey) -> Deliverer | None:
+    try:
+        return Deliverer(key, api_host=settings.api_host, timeout_s=settings.delivery_timeout_s)
+    except OSError as error:  # no process or memory left; the run is kept
+        logger.warning("W&B: cannot start the process that delivers (%s)", error)
+        return None
+
+
+def _store_url(settings: RunSettings, identity: TaskIdentity) -> str:
+    if settings.offline_store is not None:
+        return settings.offline_store.rstrip("/")
+    if identity.is_local:
+        return ""
+    from flytekit import current_context
+
+    return f"{current_context().raw_output_prefix.rstrip('/')}/{STORE_FOLDER}"
+
+
+def _put_in_time(url: str, folder: Path, timeout_s: float) -> str:
+    from flytekitplugins.wbmon.run.offline_store import OfflineStore
+
+    store, done = OfflineStore(url), list[str]()
+    worker = threading.Thread(target=_put, args=(store, folder, done), daemon=True)
+    worker.start()
+    worker.join(timeout_s)
+    return done[0] if done else f"storing the run in {url} took too long; it is in {folder}"
+
+
+def _put(store: OfflineStore, folder: Path, done: list[str]) -> None:
+    try:
+        done.append(f"the run is kept in {store.put(folder)}; SyncOfflineRuns delivers it later")
+    except Exception as error:  # noqa: BLE001 - any file system's errors; the task is done
+        done.append(f"the run could not be stored in {store.url} ({error}); it is in {folder}")
+
+
+def _tell(text: str, level: int = logging.WARNING) -> None:
+    logger.log(level, "W&B: %s", text)
+    show_note(text)

@@ -1,0 +1,107 @@
+"""The only place that runs W&B's own sync: the live one, which is beta, and the plain one.
+
+Neither says truly whether anything arrived; whoever calls asks the server afterwards.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from flytekitplugins.wbmon.run.credentials import ApiKey
+
+# quick to give up and quick to come back: who calls tries again until its time is over
+_PATIENCE: Mapping[str, Any] = {
+    "x_file_stream_retry_max": 3,
+    "x_file_stream_retry_wait_max_seconds": 2,
+    "x_file_stream_timeout_seconds": 5,
+    "x_file_stream_transmit_interval": 0.5,
+    "x_file_transfer_retry_max": 3,
+    "x_file_transfer_retry_wait_max_seconds": 2,
+    "x_graphql_retry_max": 3,
+    "x_graphql_retry_wait_max_seconds": 2,
+    "x_graphql_timeout_seconds": 5,
+}
+
+
+def prepare(api_host: str, key: ApiKey) -> None:
+    """Make this process one that delivers: it alone gets the key, and before wandb is loaded."""
+    os.environ.update(_environment(api_host, key))
+
+
+def sync_live(log: Path) -> bool:
+    """Send a log while it is written, in this process, until the run's end was sent.
+
+    Returns:
+        False if this release of wandb has no live sync.
+    """
+    import wandb
+
+    known = wandb.Settings.model_fields
+    patience = {name: value for name, value in _PATIENCE.items() if name in known}
+    wandb.setup(settings=wandb.Settings(silent=True, **patience))
+    try:
+        from wandb.cli.beta_sync import sync
+
+        arguments: dict[str, Any] = dict.fromkeys(("entity", "project", "run_id"), "")
+        sync(
+            [log],
+            live=True,
+            job_type="",
+            replace_tags="",
+            dry_run=False,
+            skip_confirmation=True,
+            skip_synced=False,
+            skip_online=False,
+            verbose=False,
+            parallelism=1,
+            **arguments,
+        )
+    except (ImportError, TypeError):
+        return False
+    return True
+
+
+def sync_apart(log: Path, *, api_host: str, key: ApiKey, timeout_s: float) -> None:
+    """Send a finished log by `wandb sync` in a process of its own, ended when its time is over."""
+    for mark in log.parent.glob("*.synced"):
+        mark.unlink()
+    process = subprocess.Popen(  # noqa: S603 - our own interpreter
+        [sys.executable, "-m", "wandb", "sync", "--include-online", str(log.parent)],
+        env={**os.environ, **_environment(api_host, key)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(timeout_s)
+    end_group(process)
+
+
+def end_group(process: subprocess.Popen[Any]) -> None:
+    """End a process and all it started; it must lead a session of its own."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _environment(api_host: str, key: ApiKey) -> dict[str, str]:
+    patience = {
+        f"WANDB__{name.removeprefix('x_').upper()}": str(value) for name, value in _PATIENCE.items()
+    }
+    return {
+        **patience,
+        "WANDB_API_KEY": key.reveal(),
+        "WANDB_BASE_URL": api_host,
+        "WANDB_DISABLE_WEAVE": "1",
+        "WANDB_ERROR_REPORTING": "false",
+        "WANDB_MODE": "online",
+        "WANDB_SILENT": "true",
+    }

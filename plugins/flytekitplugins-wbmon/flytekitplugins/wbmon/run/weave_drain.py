@@ -1,0 +1,337 @@
+"""From a spool to the Weave server: in order, each record once, nothing forgotten unconfirmed.
+
+Standard library only. Calls go in batches of finished ones; objects, tables and files, which calls
+refer to, go first. What the server refuses for good is put aside and said, and does not hold up
+the rest.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import logging
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from flytekitplugins.wbmon.run.weave_spool import CONFIRMED, RECORDS, REJECTED, TARGET, Target
+
+logger = logging.getLogger(__name__)
+
+BATCH_CALLS = 200
+_REQUEST_S = 10.0
+_FIRST_WAIT_S = 0.2
+_LONGEST_WAIT_S = 5.0
+_HOPELESS = (401, 403, 404)
+_PATHS = {
+    "obj_create": "/obj/create",
+    "table_create": "/table/create",
+    "table_create_from_digests": "/table/create_from_digests",
+    "file_create": "/file/create",
+    "call_update": "/call/update",
+    "feedback_create": "/feedback/create",
+    "cost_create": "/cost/create",
+}
+_FIRST = ("file_create", "obj_create", "table_create", "table_create_from_digests")
+
+
+class DrainResult(NamedTuple):
+    """What became of a spool.
+
+    Attributes:
+        n_sent: Records confirmed, now or before.
+        n_left: Records that are still to be sent.
+        n_rejected: Records that the server refuses for good.
+        reason: Why something is left; empty otherwise.
+    """
+
+    n_sent: int
+    n_left: int
+    n_rejected: int = 0
+    reason: str = ""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the server has everything that it will take."""
+        return self.n_left == 0
+
+
+class _OutageError(Exception):
+    """The server does not take anything now."""
+
+    def __init__(self, message: str, *, may_pass: bool) -> None:
+        super().__init__(message)
+        self.may_pass = may_pass
+
+
+class _RefusedError(Exception):
+    """The server will never take this."""
+
+
+def drain_spool(
+    folder: Path,
+    *,
+    api_key: str,
+    deadline_s: float = 30.0,
+    is_over: bool = True,
+    trace_url: str = "",
+) -> DrainResult:
+    """Send what is not confirmed yet.
+
+    Args:
+        folder: Of the spool.
+        api_key: Of W&B.
+        deadline_s: Longest time; an outage is waited out as far as it allows.
+        is_over: Whether the writer is gone: a call that it never ended is then ended for it.
+        trace_url: Send there instead of to the spool's own target.
+    """
+    target = read_target(folder)
+    if trace_url:
+        target = replace(target, trace_url=trace_url)
+    work = _Work(folder=folder, is_over=is_over)
+    line = _Line(
+        target=target, authorization=_basic(api_key), ends_at=time.monotonic() + deadline_s
+    )
+    reason = ""
+    for unit in work.units():
+        try:
+            line.send_patiently(unit)
+            work.confirm(unit)
+        except _RefusedError as error:
+            reason = _send_apart(line, work, unit, str(error))
+            if reason:
+                break
+        except _OutageError as error:
+            reason = str(error)
+            break
+    return work.result(reason)
+
+
+def count_confirmed(folder: Path) -> int:
+    """How many records of a spool a server has."""
+    return len({n for noted in _lines(folder / CONFIRMED) for n in noted["lines"]})
+
+
+def read_target(folder: Path) -> Target:
+    """Where a spool's records go."""
+    return Target(**json.loads((folder / TARGET).read_text(encoding="utf-8")))
+
+
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    """One request, and the lines it covers."""
+
+    kind: str
+    body: Any
+    lines: tuple[int, ...]
+
+
+@dataclass(slots=True, kw_only=True)
+class _Work:
+    """The records of a spool and what is known of them."""
+
+    folder: Path
+    is_over: bool
+    records: list[dict[str, Any]] = field(init=False)
+    done: set[int] = field(init=False)
+    rejected: set[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.records = list(_lines(self.folder / RECORDS))
+        self.done = {n for noted in _lines(self.folder / CONFIRMED) for n in noted["lines"]}
+        self.rejected = {n for noted in _lines(self.folder / REJECTED) for n in noted["lines"]}
+
+    def units(self) -> Iterator[_Unit]:
+        """What is to be sent, in order."""
+        open_lines = [
+            (number, record)
+            for number, record in enumerate(self.records)
+            if number not in self.done and number not in self.rejected
+        ]
+        for number, record in open_lines:
+            if record["type"] in _FIRST:
+                yield _Unit(record["type"], record["req"], (number,))
+        yield from self._call_batches()
+        for number, record in open_lines:
+            if record["type"] in _PATHS and record["type"] not in _FIRST:
+                yield _Unit(record["type"], record["req"], (number,))
+
+    def confirm(self, unit: _Unit) -> None:
+        """The server has it."""
+        self.done.update(unit.lines)
+        _append(self.folder / CONFIRMED, {"lines": unit.lines})
+
+    def reject(self, unit: _Unit, reason: str) -> None:
+        """The server will never have it."""
+        logger.warning("Weave refuses a %s for good: %s", unit.kind, reason)
+        self.rejected.update(unit.lines)
+        _append(self.folder / REJECTED, {"lines": unit.lines, "reason": reason})
+
+    def result(self, reason: str) -> DrainResult:
+        """How far it came."""
+        n_left = len(self.records) - len(self.done) - len(self.rejected)
+        return DrainResult(len(self.done), n_left, len(self.rejected), reason if n_left else "")
+
+    def _call_batches(self) -> Iterator[_Unit]:
+        batch: list[dict[str, Any]] = []
+        lines: list[int] = []
+        for call, numbers in self._calls():
+            batch.append(call)
+            lines += numbers
+            if len(batch) == BATCH_CALLS:
+                yield _Unit("calls", batch, tuple(lines))
+                batch, lines = [], []
+        if batch:
+            yield _Unit("calls", batch, tuple(lines))
+
+    def _calls(self) -> Iterator[tuple[dict[str, Any], list[int]]]:
+        begun: dict[str, tuple[int, dict[str, Any]]] = {}
+        last = ""
+        for number, record in enumerate(self.records):
+            if record["type"] == "call_start":
+                start = record["req"]["start"]
+                begun[start["id"]] = (number, start)
+                last = start["started_at"]
+            elif record["type"] == "call_end":
+                end = record["req"]["end"]
+                last = end["ended_at"]
+                first = begun.pop(end["id"], None)
+                if first is None or self._is_settled(first[0], number):
+                    continue
+                yield _complete(first[1], end), [first[0], number]
+        if not self.is_over:
+            return
+        for number, start in begun.values():
+            if not self._is_settled(number):
+                yield _complete(start, _cut_off(last)), [number]
+
+    def _is_settled(self, *numbers: int) -> bool:
+        return all(number in self.done or number in self.rejected for number in numbers)
+
+
+def _complete(start: dict[str, Any], end: dict[str, Any]) -> dict[str, Any]:
+    names = ("ended_at", "exception", "output", "summary", "wb_run_step_end")
+    return {**start, **{name: end.get(name) for name in names}}
+
+
+def _cut_off(at: str) -> dict[str, Any]:
+    exception = {"type": "Interrupted", "message": "the process ended before the call did"}
+    return {"ended_at": at, "exception": json.dumps(exception), "output": None, "summary": {}}
+
+
+@dataclass(slots=True, kw_only=True)
+class _Line:
+    """The line to the server, as long as there is time."""
+
+    target: Target
+    authorization: str
+    ends_at: float
+
+    def send_patiently(self, unit: _Unit) -> None:
+        """Send, and wait out an outage as far as time allows.
+
+        Raises:
+            _OutageError: If the server did not take it in time.
+            _RefusedError: If it never will.
+        """
+        wait = _FIRST_WAIT_S
+        while True:
+            try:
+                self._send(unit)
+            except _OutageError as error:
+                if not error.may_pass or time.monotonic() + wait >= self.ends_at:
+                    raise
+                time.sleep(wait)
+                wait = min(2 * wait, _LONGEST_WAIT_S)
+            else:
+                return
+
+    def _send(self, unit: _Unit) -> None:
+        target = self.target
+        if unit.kind == "calls":
+            path = f"/v2/{target.entity}/{target.project}/calls/complete"
+            self._post(path, json.dumps({"batch": unit.body}).encode())
+        elif unit.kind == "file_create":
+            self._post(_PATHS[unit.kind], *_multipart(unit.body))
+        else:
+            self._post(_PATHS[unit.kind], json.dumps(unit.body).encode())
+
+    def _post(self, path: str, body: bytes, kind: str = "application/json") -> None:
+        headers = {"Content-Type": kind, "Authorization": self.authorization}
+        # S310: the URL is the user's own setting, always http(s)
+        request = urllib.request.Request(  # noqa: S310
+            f"{self.target.trace_url}{path}", data=body, headers=headers, method="POST"
+        )
+        left = max(0.1, min(_REQUEST_S, self.ends_at - time.monotonic()))
+        try:
+            with urllib.request.urlopen(request, timeout=left) as answer:  # noqa: S310
+                answer.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                text = error.read(300).decode(errors="replace")
+            _judge(error.code, f"{path} answered {error.code}: {text}")
+        except (OSError, http.client.HTTPException) as error:
+            raise _OutageError(f"{self.target.trace_url}: {error}", may_pass=True) from error
+
+
+def _judge(status: int, message: str) -> None:
+    if status in _HOPELESS:
+        raise _OutageError(message, may_pass=False)
+    if status in (408, 429) or status >= 500:  # noqa: PLR2004 - HTTP
+        raise _OutageError(message, may_pass=True)
+    raise _RefusedError(message)
+
+
+def _send_apart(line: _Line, work: _Work, unit: _Unit, reason: str) -> str:
+    """Find the calls of a refused batch that the server does take; why it had to stop, if it did."""
+    if unit.kind != "calls" or len(unit.body) == 1:
+        work.reject(unit, reason)
+        return ""
+    numbers = {record["id"]: lines for record, lines in work._calls()}  # noqa: SLF001 - our own
+    for call in unit.body:
+        single = _Unit("calls", [call], tuple(numbers[call["id"]]))
+        try:
+            line.send_patiently(single)
+            work.confirm(single)
+        except _RefusedError as error:
+            work.reject(single, str(error))
+        except _OutageError as error:
+            return str(error)
+    return ""
+
+
+def _multipart(body: dict[str, Any]) -> tuple[bytes, str]:
+    mark = uuid.uuid4().hex
+    head = f'--{mark}\r\nContent-Disposition: form-data; name="project_id"\r\n\r\n'
+    name = str(body["name"]).replace('"', "")
+    file = (
+        f'\r\n--{mark}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n'
+        "Content-Type: application/octet-stream\r\n\r\n"
+    )
+    content = base64.b64decode(body["data"])
+    parts = (head.encode(), str(body["project_id"]).encode(), file.encode(), content)
+    return b"".join(parts) + f"\r\n--{mark}--\r\n".encode(), f"multipart/form-data; boundary={mark}"
+
+
+def _basic(api_key: str) -> str:
+    return "Basic " + base64.b64encode(f"api:{api_key}".encode()).decode()
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The whole lines of a file; a torn last one is left out."""
+    with suppress(FileNotFoundError):
+        text = path.read_bytes()
+        for line in text[: text.rfind(b"\n") + 1].splitlines():
+            yield json.loads(line)
+
+
+def _append(path: Path, noted: dict[str, Any] | Sequence[Any]) -> None:
+    with path.open("ab") as file:
+        file.write(json.dumps(noted).encode() + b"\n")

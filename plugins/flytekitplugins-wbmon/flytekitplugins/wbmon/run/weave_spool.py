@@ -1,0 +1,142 @@
+"""The write-ahead log of traces: every request that Weave would send, as a line on disk, redacted.
+
+A folder holds the lines (`records.jsonl`), where they go (`target.json`, without a key), which of
+them a server has confirmed (`confirmed.jsonl`) and which it refuses (`rejected.jsonl`). It needs
+nothing from the process that wrote it and can be moved.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+RECORDS = "records.jsonl"
+TARGET = "target.json"
+CONFIRMED = "confirmed.jsonl"
+REJECTED = "rejected.jsonl"
+RESULT = "result.json"
+
+_WITHHELD = "[not recorded: it could not be redacted]"
+# base64 of a comment that says so: the references of the op stay whole
+_NO_CODE = "IyB0aGUgc291cmNlIGlzIG5vdCByZWNvcmRlZAo="
+_TEXTS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "call_start": ("start", ("inputs", "attributes", "display_name")),
+    "call_end": ("end", ("output", "exception")),
+    "feedback_create": ("", ("payload",)),
+}
+
+Redact = Callable[[str], str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Where traces go.
+
+    Attributes:
+        entity: W&B user or team.
+        project: W&B project.
+        trace_url: Base URL of the trace server.
+        n_records: Lines that were written; -1 while they still are.
+    """
+
+    entity: str
+    project: str
+    trace_url: str
+    n_records: int = -1
+
+
+class Spool:
+    """Writes one folder; threads may share it.
+
+    Args:
+        root: Folder that gets a new folder for this spool.
+        target: Where the traces go.
+        redact: Applied to every text of inputs, outputs, attributes, exceptions and feedback. What
+            it fails on is left out.
+        capture_code: Whether the source of ops may be written.
+    """
+
+    def __init__(
+        self, root: Path, target: Target, *, redact: Redact, capture_code: bool = False
+    ) -> None:
+        self.folder = root / f"weave-{uuid.uuid4().hex[:12]}"
+        self.folder.mkdir(parents=True)
+        self.target = target
+        self.n_records = 0
+        self.n_lost = 0
+        self._redact = redact
+        self._capture_code = capture_code
+        self._lock = threading.Lock()
+        self._write_target(-1)
+        self._file = (self.folder / RECORDS).open("ab", buffering=0)
+
+    def write(self, kind: str, req: Mapping[str, Any]) -> None:
+        """Append a request; a disk that is full is counted and costs the caller nothing."""
+        line = json.dumps({"type": kind, "req": self._clean(kind, req)}).encode() + b"\n"
+        with self._lock:
+            try:
+                self._file.write(line)
+                self.n_records += 1
+            except (OSError, ValueError) as error:
+                self.n_lost += 1
+                logger.warning("a trace could not be written: %s", error)
+
+    def close(self) -> None:
+        """End the spool: the number of its lines is noted."""
+        with self._lock:
+            if not self._file.closed:
+                self._file.close()
+                self._write_target(self.n_records)
+
+    def _write_target(self, n_records: int) -> None:
+        described = asdict(self.target) | {"n_records": n_records}
+        (self.folder / TARGET).write_text(json.dumps(described), encoding="utf-8")
+
+    def _clean(self, kind: str, req: Mapping[str, Any]) -> dict[str, Any]:
+        if kind == "file_create" and req.get("name") == "obj.py" and not self._capture_code:
+            return {**req, "data": _NO_CODE}
+        if kind not in _TEXTS:
+            return dict(req)
+        place, names = _TEXTS[kind]
+        body = dict(req[place] if place else req)
+        for name in names:
+            if name in body:
+                body[name] = self._redacted(body[name])
+        if kind == "call_end" and body.get("exception") and not self._capture_code:
+            body["exception"] = _without_source(body["exception"])
+        return {place: body} if place else body
+
+    def _redacted(self, value: Any) -> Any:
+        try:
+            return _each_text(value, self._redact)
+        except Exception:  # noqa: BLE001 - whatever it raises: what is not clean is not kept
+            return {"withheld": _WITHHELD} if isinstance(value, dict) else _WITHHELD
+
+
+def _each_text(value: Any, change: Redact) -> Any:
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, dict):
+        return {change(str(name)): _each_text(item, change) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_each_text(item, change) for item in value]
+    return value
+
+
+def _without_source(exception: str) -> str:
+    """Weave puts the source line of every frame into the text of an exception."""
+    try:
+        told = json.loads(exception)
+        for frame in told.get("traceback") or ():
+            frame.pop("text", None)
+    except (ValueError, AttributeError):
+        return exception
+    return json.dumps(told)

@@ -1,0 +1,361 @@
+"""Delivery to a loopback server, the offline store, and delivery from it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flytekit import FlyteContextManager
+
+import wandb
+from flytekitplugins.wbmon.run import delivery as task_side
+from flytekitplugins.wbmon.run.credentials import ApiKey
+from flytekitplugins.wbmon.run.ledger import Ledger
+from flytekitplugins.wbmon.run.lifecycle import open_run
+from flytekitplugins.wbmon.run.offline_store import LEASE, OfflineStore
+from flytekitplugins.wbmon.run.packing import MANIFEST
+from flytekitplugins.wbmon.run.settings import RunSettings
+from flytekitplugins.wbmon.run.sync import SyncedRun, sync_store
+from support.in_process import pod_context
+from support.s3 import S3Server
+from support.wandb_faults import ALERT, FILE_STREAM, Fault
+from support.wandb_server import KEY, WandbServer
+
+pytestmark = pytest.mark.slow
+NOWHERE = "http://127.0.0.1:9"
+
+
+@pytest.fixture
+def server() -> Iterator[WandbServer]:
+    with WandbServer() as server:
+        yield server
+        assert server.unknown == []
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> str:
+    return str(tmp_path / "store")
+
+
+def settings(api_host: str, **changes: Any) -> RunSettings:
+    return RunSettings(
+        **{
+            "project": "payments",
+            "entity": "ops",
+            "secret": lambda: KEY,
+            "api_host": api_host,
+            "delivery_timeout_s": 20,
+            **changes,
+        }
+    )
+
+
+def write_run(
+    store: str, name: str, *, n_rows: int = 4, offset: int = 0, artifact: bool = True
+) -> None:
+    """A run that nobody delivered, in the store."""
+    own = settings(NOWHERE, id=name, init={"mode": "offline"}, offline_store=store)
+    with open_run(own, task=name) as run:
+        for row in range(offset, offset + n_rows):
+            run.log({"row": row})
+        run.alert("first", name)
+        run.alert("second", name, level=wandb.AlertLevel.WARN, wait_duration=300)
+        if artifact:
+            made = wandb.Artifact(f"report-{name}", "report")
+            with made.new_file("report.txt") as file:
+                file.write(name)
+            run.log_artifact(made)
+            run.log({"image": wandb.Html("<b>hi</b>")})
+
+
+def sync(store: str, server: WandbServer, timeout_s: float = 30) -> tuple[SyncedRun, ...]:
+    return sync_store(
+        OfflineStore(store), api_host=server.url, key=ApiKey(KEY), timeout_s=timeout_s
+    )
+
+
+def assert_arrived_once(server: WandbServer, name: str, n_rows: int = 4) -> None:
+    served = server.run("payments", name)
+    assert served.column("row") == list(range(n_rows))
+    assert served.state == "finished"
+    assert [alert.title for alert in server.alerts if alert.run == name] == ["first", "second"]
+    reports = [one for one in server.artifacts if one.name == f"report-{name}"]
+    (report,) = [one for one in reports if one.committed]
+    assert list(report.files.values()) == [name.encode()]
+    assert [path for path in served.files if path.startswith("media/html/")]
+
+
+def test_a_healthy_server_gets_the_run_while_it_is_written(
+    server: WandbServer, tmp_path: Path, store: str
+) -> None:
+    own = settings(server.url, id="live", offline_store=store)
+    with pod_context(tmp_path / "pod") as context, open_run(own, task="wf.live") as run:
+        run.log({"row": 0})
+        until = time.monotonic() + 20
+        while not server.runs or not server.run("payments", "live").history:
+            assert time.monotonic() < until, "the dashboard does not follow"
+            time.sleep(0.1)
+        assert server.run("payments", "live").state == "running"
+        run.log({"row": 1})
+        run.alert("drift", "moved")
+    deck = next(one.html for one in context.user_space_params.decks if one.name == "W&B run")
+    served = server.run("payments", "live")
+    assert served.column("row") == [0, 1]
+    assert served.state == "finished"
+    assert [alert.title for alert in server.alerts] == ["drift"]
+    assert "delivered to W&amp;B" in deck
+    assert {request.api_key for request in server.requests if request.api_key} == {KEY}
+    assert OfflineStore(store).list_runs() == []
+
+
+def test_what_is_not_confirmed_is_stored_and_the_task_says_where(
+    tmp_path: Path, store: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    own = settings(NOWHERE, offline_store=store, delivery_timeout_s=1)
+    with pod_context(tmp_path / "pod") as context, open_run(own) as run:
+        assert run.config["flyte"]["offline_store"] == store
+    deck = next(one.html for one in context.user_space_params.decks if one.name == "W&B run")
+    ((url, packed),) = OfflineStore(store).list_runs()
+    assert packed.run_id == run.id
+    for said in (deck, caplog.text):
+        assert url in said
+        assert "SyncOfflineRuns" in said
+        assert KEY not in said
+
+
+def test_in_a_pod_the_store_is_below_the_raw_output(tmp_path: Path) -> None:
+    with pod_context(tmp_path), open_run(settings(NOWHERE, init={"mode": "offline"})):
+        pass
+    assert len(OfflineStore(str(tmp_path / "raw")).list_runs()) == 1
+
+
+def test_a_store_that_cannot_be_written_leaves_the_run_on_disk(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    own = settings(NOWHERE, init={"mode": "offline"}, offline_store=str(tmp_path / "file" / "x"))
+    with open_run(own) as run:
+        pass
+    assert "could not be stored" in caplog.text
+    assert str(run.settings.sync_dir) in caplog.text
+
+
+def test_the_store_delivers_everything_once_and_is_empty_then(
+    server: WandbServer, store: str, tmp_path: Path
+) -> None:
+    for name in ("a", "b"):
+        write_run(store, name)
+        time.sleep(1)  # a run's folder is named by the second
+    for path in (tmp_path / "data").rglob("*"):
+        assert path.is_dir() or path.unlink() is None  # wandb's staging is gone, as with a pod
+    assert [run.reason for run in sync(store, server)] == ["", ""]
+    assert [run.id for run in server.runs] == ["a", "b"]
+    for name in ("a", "b"):
+        assert_arrived_once(server, name)
+    assert sync(store, server) == ()
+    assert not list(Path(store).rglob("*.wandb"))
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("refuse"),
+        Fault(on=ALERT),
+        Fault(on=ALERT, after=1),
+        Fault(on=FILE_STREAM),
+        Fault("hang", on=FILE_STREAM, after=1),
+        Fault(on="CommitArtifact"),
+        Fault(status=401),
+    ],
+    ids=str,
+)
+def test_a_delivery_that_broke_half_way_is_completed_by_the_next(
+    server: WandbServer, store: str, fault: Fault
+) -> None:
+    write_run(store, "a")
+    server.fault = fault
+    (first,) = sync(store, server, timeout_s=4)
+    assert not first.is_delivered
+    assert first.reason
+    server.fault = None
+    (second,) = sync(store, server)
+    assert second.is_delivered, second.reason
+    assert_arrived_once(server, "a")
+
+
+def test_two_deliveries_at_the_same_time_send_everything_once(
+    server: WandbServer, store: str
+) -> None:
+    for name in ("a", "b"):
+        write_run(store, name)
+
+    def work(_: int) -> tuple[SyncedRun, ...]:
+        FlyteContextManager.initialize()
+        return sync(store, server)
+
+    with ThreadPoolExecutor(2) as pool:
+        results = list(pool.map(work, range(2)))
+    delivered = [run.path for result in results for run in result if run.is_delivered]
+    assert sorted(delivered) == ["ops/payments/runs/a", "ops/payments/runs/b"]
+    for name in ("a", "b"):
+        assert_arrived_once(server, name)
+
+
+def test_a_lease_keeps_others_out_until_it_is_over(store: str) -> None:
+    write_run(store, "a", artifact=False)
+    offline = OfflineStore(store)
+    ((url, _),) = offline.list_runs()
+    token = offline.acquire(url, seconds=60)
+    assert token is not None
+    assert offline.acquire(url, seconds=60) is None
+    offline.release(url, "not the holder")
+    assert offline.acquire(url, seconds=60) is None
+    offline.release(url, token)
+    dead = offline.acquire(url, seconds=-1)
+    assert dead is not None
+    assert offline.acquire(url, seconds=60) is not None
+    offline.release(url, dead)
+    assert (Path(url) / LEASE).exists()
+
+
+def test_a_stored_run_that_was_damaged_is_left_alone(server: WandbServer, store: str) -> None:
+    write_run(store, "a", artifact=False)
+    log = next(Path(store).rglob("*.wandb"))
+    log.write_bytes(log.read_bytes()[:-3])
+    (result,) = sync(store, server)
+    assert "SHA-256" in result.reason
+    assert server.runs == []
+    assert log.exists()
+
+
+def test_another_file_called_manifest_is_left_alone(store: str) -> None:
+    other = Path(store) / "model" / MANIFEST
+    other.parent.mkdir(parents=True)
+    other.write_text(json.dumps({"files": "mine"}))
+    assert OfflineStore(store).list_runs() == []
+    assert other.exists()
+
+
+def test_a_store_that_does_not_exist_is_empty(store: str) -> None:
+    assert OfflineStore(store).list_runs() == []
+
+
+def test_a_store_may_be_on_s3(
+    server: WandbServer, s3: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket = s3.bucket("offline-runs")
+    for name, value in bucket.env.items():
+        monkeypatch.setenv(name, value)
+    with bucket.flyte_context():
+        url = bucket.url("runs")
+        write_run(url, "a")
+        store = OfflineStore(url)
+        ((stored, _),) = store.list_runs()
+        token = store.acquire(stored, seconds=60)
+        assert token is not None
+        assert store.acquire(stored, seconds=60) is None
+        store.release(stored, token)
+        (result,) = sync(url, server)
+        assert result.is_delivered, result.reason
+        assert store.list_runs() == []
+    assert_arrived_once(server, "a")
+
+
+def test_a_run_goes_on_from_night_to_night(server: WandbServer, store: str) -> None:
+    write_run(store, "monthly", n_rows=3, artifact=False)
+    assert [run.is_delivered for run in sync(store, server)] == [True]
+    write_run(store, "monthly", n_rows=2, offset=3, artifact=False)
+    assert [run.is_delivered for run in sync(store, server)] == [True]
+    served = server.run("payments", "monthly")
+    assert served.column("row") == [0, 1, 2, 3, 4]
+    assert served.column("_step") == [0, 1, 2, 3, 4]
+
+
+def test_a_killed_deliverer_is_replaced(
+    server: WandbServer, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[subprocess.Popen[str]] = []
+    start = task_side.Deliverer._start
+
+    def noting(self: Any) -> subprocess.Popen[str]:
+        process = start(self)
+        started.append(process)
+        return process
+
+    monkeypatch.setattr(task_side.Deliverer, "_start", noting)
+    with open_run(settings(server.url, id="x", offline_store=store)) as run:
+        run.log({"row": 0})
+        os.kill(started[0].pid, signal.SIGKILL)
+        run.log({"row": 1})
+    assert len(started) == 2
+    assert server.run("payments", "x").column("row") == [0, 1]
+    assert OfflineStore(store).list_runs() == []
+
+
+def test_the_deliverer_delivers_what_a_killed_task_left(
+    server: WandbServer, tmp_path: Path
+) -> None:
+    deliverer = task_side.Deliverer(ApiKey(KEY), api_host=server.url, timeout_s=20)
+    own = settings(server.url, id="left", init={"mode": "offline"})
+    with open_run(own) as run:
+        deliverer.begin(Path(run.settings.sync_dir))
+        run.log({"row": 0})
+        time.sleep(1.5)  # the flush
+        deliverer._process.stdin.close()  # what the deliverer sees when the task's process is gone
+        deliverer._process.wait(30)
+        served = server.run("payments", "left")
+        assert served.column("row") == [0]
+        assert served.state == "failed"
+    deliverer.abandon()
+
+
+def test_no_process_is_left_when_a_delivery_is_given_up(server: WandbServer) -> None:
+    server.fault = Fault("hang")
+    with open_run(settings(server.url, delivery_timeout_s=1)):
+        time.sleep(2)
+    assert [group for group in children() if "run.deliverer" in group] == []
+
+
+def children() -> list[str]:
+    """Command lines of the processes that this one started."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            if int(stat.read_text().rpartition(")")[2].split()[1]) == os.getpid():
+                found.append((stat.parent / "cmdline").read_text().replace("\0", " "))
+    return found
+
+
+def test_a_broken_ledger_is_a_new_one(tmp_path: Path) -> None:
+    (tmp_path / "delivery.json").write_text("{")
+    assert Ledger.load(tmp_path) == Ledger()
+
+
+def test_concurrent_tasks_do_not_wait_for_each_others_delivery(server: WandbServer) -> None:
+    server.fault = Fault("hang")
+    took: list[float] = []
+
+    def work(number: int) -> None:
+        FlyteContextManager.initialize()
+        began = time.monotonic()
+        with open_run(settings(server.url, delivery_timeout_s=2), task=f"wf.t{number}"):
+            pass
+        took.append(time.monotonic() - began)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    # one after the other would be 8 s
+    assert max(took) < 7
