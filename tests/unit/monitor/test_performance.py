@@ -108,6 +108,13 @@ def test_a_window_without_labels_is_a_finding(night, kind):
     assert "none of 500 rows has a label" in report.reason
 
 
+def test_a_window_without_labels_keeps_the_classes_of_its_baseline(night):
+    text = pa.array(np.where(night["fraud"].to_numpy() == 1, "yes", "no"))
+    baseline = check(night.set_column(0, "fraud", text))
+    report = check(night.set_column(0, "fraud", pa.nulls(500)), baseline=baseline)
+    assert (report.status, report.classes) == ("no_labels", ("no", "yes"))
+
+
 def test_an_empty_window_is_a_finding(night):
     report = check(night.slice(0, 0))
     assert report.status == "no_labels"

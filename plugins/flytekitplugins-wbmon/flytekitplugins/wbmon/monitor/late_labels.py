@@ -74,9 +74,7 @@ def join_labels(
         )
     came = read_columns(labels, [on, label, *([latest_by] if latest_by else [])])
     if latest_by is not None:
-        came = came.take(
-            pc.sort_indices(came, sort_keys=[(latest_by, "ascending")], null_placement="at_start")
-        )
+        came = _in_order(came, latest_by)
     came = came.filter(pc.and_(pc.is_valid(came[on]), pc.is_valid(came[label])))
     made_keys, came_keys = _keys(made, on), _keys(came, on)
     if made_keys.type != came_keys.type:
@@ -100,6 +98,13 @@ def join_labels(
         n_repeated=came.num_rows - len(kept),
         n_revised=int(revised),
     )
+
+
+def _in_order(came: pa.Table, latest_by: str) -> pa.Table:
+    """In ascending order, rows without a place in it first."""
+    placed = pc.is_valid(came[latest_by])
+    ordered = came.filter(placed).sort_by(latest_by)
+    return pa.concat_tables([came.filter(pc.invert(placed)), ordered])
 
 
 def _keys(table: pa.Table, on: str) -> pa.Array:
