@@ -29,5 +29,5 @@ def sync_offline() -> bool:
 
 
 hourly = LaunchPlan.get_or_create(
-    sync_offline, name="wandb.sync_offline.hourly", schedule=CronSchedule("0 * * * *")
+    sync_offline, name="wandb.sync_offline.hourly", schedule=CronSchedule(schedule="0 * * * *")
 )
