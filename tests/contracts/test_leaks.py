@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import shutil
 from pathlib import Path
 from urllib.parse import quote
@@ -12,11 +13,14 @@ import pytest
 from support.child import run_python
 from support.propeller import Package, Pod, Store, load_package, package, run_pod, to_literals
 from support.wandb_log import find_run, find_runs
+from support.wandb_server import WandbServer
 
 PROJECT = Path(__file__).parent / "project"
 KEY = "7c0ffee7" * 5
 PASSWORD = "correct-horse-battery-staple"  # noqa: S105 - planted
-ENV = {"PLANTED_PASSWORD": PASSWORD, "FLYTE_SDK_LOGGING_LEVEL": "10"}
+# nobody listens there: the run is kept in the offline store
+OUTAGE = "http://127.0.0.1:9"
+ENV = {"API_HOST": OUTAGE, "PLANTED_PASSWORD": PASSWORD, "FLYTE_SDK_LOGGING_LEVEL": "10"}
 
 LOCAL = """
 import cloudpickle, pathlib, sys, traceback
@@ -70,14 +74,16 @@ def compiled(archive: Path) -> Package:
     return load_package(archive)
 
 
-def run_task(compiled: Package, name: str, tmp_path: Path, *, fail: bool) -> Pod:
+def run_task(
+    compiled: Package, name: str, tmp_path: Path, *, fail: bool, api_host: str = OUTAGE
+) -> Pod:
     return run_pod(
         compiled.tasks[f"leaky.{name}"],
         to_literals({"fail": fail}),
         project=PROJECT,
         store=Store(root=str(tmp_path / "store")),
         disk=tmp_path,
-        env=ENV,
+        env={**ENV, "API_HOST": api_host},
         secrets={"wandb/api_key": KEY},
     )
 
@@ -93,6 +99,20 @@ def test_nothing_leaks_from_a_pod(compiled: Package, tmp_path: Path, fail: bool)
     assert run.config["learning_rate"] == 0.1
     assert "db.example.com" in run.config["database"]["url"]
     assert "done" in pod.deck
+    assert leaks(tmp_path, but_not_in=("secrets",)) == []
+
+
+@pytest.mark.parametrize("fail", [False, True])
+def test_wandb_gets_the_key_as_its_credential_and_nowhere_else(
+    compiled: Package, tmp_path: Path, fail: bool
+) -> None:
+    with WandbServer(keys=[KEY]) as server:
+        run_task(compiled, "train", tmp_path, fail=fail, api_host=server.url)
+
+    received = server.state()
+    for request in received["requests"]:
+        assert request.pop("api_key") in (KEY, "")
+    (tmp_path / "received.json").write_text(json.dumps(received))
     assert leaks(tmp_path, but_not_in=("secrets",)) == []
 
 

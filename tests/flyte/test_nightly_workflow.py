@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -23,6 +24,7 @@ from support.propeller import (
 )
 from support.s3 import S3Server
 from support.wandb_log import LoggedRun, find_run, find_runs
+from support.wandb_server import WandbServer
 
 KEY = "0123456789" * 4
 EXECUTION = "nightly20260213"
@@ -38,6 +40,7 @@ class Night:
     store: Store
     fired: bool
     page: str
+    wandb: WandbServer
 
     def pod(self, task: str) -> Pod:
         (pod,) = self.propeller.runs_of(task)
@@ -48,26 +51,36 @@ class Night:
 
 
 @pytest.fixture(scope="module")
-def night(s3: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Night:
+def night(s3: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
     folder = tmp_path_factory.mktemp("nightly")
-    image = folder / "image"
-    shutil.copytree(
-        ROOT / "workflows", image / "workflows", ignore=shutil.ignore_patterns("__pycache__")
-    )
-    store = s3.bucket("nightly")
-    propeller = Propeller(
-        package(image, ["workflows"]),
-        project=image,
-        store=store,
-        disk=folder / "pods",
-        secrets={"wandb/api_key": KEY},
-        execution=EXECUTION,
-    )
-    outputs = propeller.launch_plan("payments.nightly", to_literals({}), kickoff=KICKOFF)
-    with store.flyte_context():
-        values = from_literals(outputs, {"fired": bool, "page": FlyteFile})
-        page = Path(values["page"]).read_text()
-    return Night(propeller=propeller, store=store, fired=values["fired"], page=page)
+    with WandbServer(keys=[KEY]) as server:
+        image = make_image(folder / "image", server)
+        store = s3.bucket("nightly")
+        propeller = Propeller(
+            package(image, ["workflows.nightly_monitoring"]),
+            project=image,
+            store=store,
+            disk=folder / "pods",
+            secrets={"wandb/api_key": KEY},
+            execution=EXECUTION,
+        )
+        outputs = propeller.launch_plan("payments.nightly", to_literals({}), kickoff=KICKOFF)
+        with store.flyte_context():
+            values = from_literals(outputs, {"fired": bool, "page": FlyteFile})
+            page = Path(values["page"]).read_text()
+        yield Night(propeller, store, fired=values["fired"], page=page, wandb=server)
+
+
+def make_image(folder: Path, server: WandbServer) -> Path:
+    """The workflows as a user would copy them, with the W&B server of the test for theirs."""
+    ignore = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "workflows", folder / "workflows", ignore=ignore)
+    module = folder / "workflows" / "nightly_monitoring.py"
+    source = module.read_text(encoding="utf-8")
+    changed = source.replace("secret=KEY)", f'secret=KEY, api_host="{server.url}")')
+    assert changed != source
+    module.write_text(changed, encoding="utf-8")
+    return folder
 
 
 def test_the_kickoff_time_chose_the_faulty_night_and_the_alert_fired(night: Night) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from support.propeller import (
     to_literals,
 )
 from support.wandb_log import LoggedRun, find_run, find_runs
+from support.wandb_server import WandbServer
 
 PROJECT = Path(__file__).parent / "project"
 SECRETS = {"wandb/api_key": "0123456789" * 4}
@@ -28,17 +30,26 @@ EXECUTION = "shapes7"
 
 
 @pytest.fixture(scope="module")
-def compiled() -> Package:
-    return load_package(package(PROJECT, ["shapes"]))
+def server() -> Iterator[WandbServer]:
+    with WandbServer() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def compiled(server: WandbServer) -> Package:
+    return load_package(package(PROJECT, ["shapes"], env={"API_HOST": server.url}))
 
 
 @pytest.fixture
-def propeller(compiled: Package, local_store: Store, tmp_path: Path) -> Propeller:
+def propeller(
+    compiled: Package, server: WandbServer, local_store: Store, tmp_path: Path
+) -> Propeller:
     return Propeller(
         compiled,
         project=PROJECT,
         store=local_store,
         disk=tmp_path / "pods",
+        env={"API_HOST": server.url},
         secrets=SECRETS,
         execution=EXECUTION,
     )
@@ -117,7 +128,7 @@ def test_every_attempt_has_its_own_run_and_its_own_outcome(propeller: Propeller)
 
 
 def test_an_async_task_runs_inside_its_run(
-    compiled: Package, local_store: Store, tmp_path: Path
+    compiled: Package, server: WandbServer, local_store: Store, tmp_path: Path
 ) -> None:
     pod = run_pod(
         compiled.tasks["shapes.fetch"],
@@ -125,6 +136,7 @@ def test_an_async_task_runs_inside_its_run(
         project=PROJECT,
         store=local_store,
         disk=tmp_path,
+        env={"API_HOST": server.url},
         secrets=SECRETS,
     )
 

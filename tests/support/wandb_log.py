@@ -97,7 +97,8 @@ class LoggedRun:
 
 def find_runs(folder: Path, *, settle_s: float = SETTLE_S) -> list[LoggedRun]:
     """Every run logged anywhere below the folder, online or offline, oldest first."""
-    logs = [path for path in folder.rglob("run-*.wandb") if not path.parent.is_symlink()]
+    # in a run's own folder: not by the link to the latest one, and no copy made for delivery
+    logs = folder.rglob("*run-*/run-*.wandb")
     runs = [read_run(path, settle_s=settle_s) for path in logs]
     return sorted(runs, key=lambda run: run.path.stat().st_mtime_ns)
 

@@ -17,7 +17,8 @@ tracked = wandb_init(
     project="payments",
     entity="ops",
     secret=Secret(group="wandb", key="api_key"),
-    api_host="http://127.0.0.1:9",
+    api_host=os.environ["API_HOST"],
+    delivery_timeout_s=10,
     config={
         "learning_rate": 0.1,
         "database_password": PASSWORD,

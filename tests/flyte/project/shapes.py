@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +25,12 @@ from flytekitplugins.wbmon import (
     wandb_init,
 )
 
-tracked = wandb_init(project="payments", entity="ops", secret=Secret(group="wandb", key="api_key"))
+tracked = wandb_init(
+    project="payments",
+    entity="ops",
+    secret=Secret(group="wandb", key="api_key"),
+    api_host=os.environ.get("API_HOST", "http://127.0.0.1:9"),
+)
 
 
 @task
