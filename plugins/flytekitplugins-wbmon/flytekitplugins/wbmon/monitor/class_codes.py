@@ -49,7 +49,7 @@ def code_column(table: pa.Table, name: str) -> CodedColumn:
         raise DataError(f"column {name!r} must hold classes (text, whole numbers), found {kind}")
     values = float_values(table[name])
     present = ~np.isnan(values)
-    distinct, place = np.unique(values[present], return_inverse=True)
+    distinct, place = _distinct(values[present])
     wrong = distinct[~np.isfinite(distinct) | (distinct != np.floor(distinct))]
     if len(wrong):
         raise DataError(
@@ -59,6 +59,18 @@ def code_column(table: pa.Table, name: str) -> CodedColumn:
     codes = np.full(len(values), -1)
     codes[present] = place
     return CodedColumn(_names(map(class_name, distinct.tolist()), name), codes, is_numeric=True)
+
+
+def _distinct(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], Codes]:
+    """The different values in ascending order, and each row's place among them."""
+    if len(values) and np.isfinite(values).all():
+        low, high = values.min(), values.max()
+        if high - low <= _MAX_CLASSES and (values == np.floor(values)).all():
+            offset = (values - low).astype(np.int64)
+            filled = np.bincount(offset) > 0
+            return np.flatnonzero(filled) + low, (np.cumsum(filled) - 1)[offset]
+    distinct, place = np.unique(values, return_inverse=True)
+    return distinct, place
 
 
 def _coded_text(column: pa.ChunkedArray, name: str) -> CodedColumn:

@@ -56,12 +56,23 @@ def calibration_curve(
     """
     if not len(score):
         return []
-    order = np.argsort(score, kind="stable")
+    order = np.argsort(score)
     reached = np.cumsum(weight[order])
     cuts = np.searchsorted(reached, reached[-1] * np.arange(1, bins) / bins)
     edges = np.unique(score[order][np.minimum(cuts, len(score) - 1)])
     place = np.searchsorted(edges, score, side="left")
-    return [_bin(positive[at], score[at], weight[at]) for at in _members(place, len(edges) + 1)]
+    sums = (
+        np.bincount(place, weights=values, minlength=len(edges) + 1)
+        for values in (
+            weight,
+            weight * weight,
+            weight * score,
+            weight * positive,
+            weight * weight * score * (1 - score),
+        )
+    )
+    columns = zip(*(each.tolist() for each in sums), strict=True)
+    return [_bin(*column) for column in columns if column[0] > 0]
 
 
 def expected_calibration_error(curve: list[CalibrationBin]) -> float:
@@ -114,18 +125,11 @@ def spiegelhalter_z(positive: Flags, score: Floats, weight: Floats) -> float:
     return float((tilt * (positive - score)).sum()) / math.sqrt(spread)
 
 
-def _members(place: NDArray[np.int64], n_bins: int) -> list[NDArray[np.int64]]:
-    order = np.argsort(place, kind="stable")
-    bounds = np.searchsorted(place[order], np.arange(n_bins + 1))
-    groups = (order[bounds[i] : bounds[i + 1]] for i in range(n_bins))
-    return [group for group in groups if len(group)]
-
-
-def _bin(positive: Flags, score: Floats, weight: Floats) -> CalibrationBin:
-    total = float(weight.sum())
-    unit = float((weight * weight).sum()) / total
-    success = float(weight[positive].sum())
-    share = weighted_share(success, max(total - success, 0.0), unit, unit).estimate
-    variance = float((weight**2 * score * (1 - score)).sum()) / total**2
-    mean = float((weight * score).sum()) / total
-    return CalibrationBin(mean, share.value, share.low, share.high, total, variance)
+def _bin(
+    weight: float, squares: float, scored: float, success: float, variance: float
+) -> CalibrationBin:
+    unit = squares / weight
+    share = weighted_share(success, max(weight - success, 0.0), unit, unit).estimate
+    return CalibrationBin(
+        scored / weight, share.value, share.low, share.high, weight, variance / weight**2
+    )
