@@ -6,7 +6,7 @@ SOURCES := plugins tests workflows benchmarks setup.py
 export WANDB_ERROR_REPORTING := false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types rings fmt bench clean
+.PHONY: help demo test check lint types rings fmt bench dashboard clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -51,6 +51,9 @@ fmt: .venv/.dev ## format and mend what can be mended
 
 bench: .venv/.dev ## measure every claim; writes docs/benchmarks.md
 	$(BIN)/python -m benchmarks
+
+dashboard: .venv/.dev ## save the W&B workspace and report: make dashboard ENTITY=… PROJECT=…
+	$(BIN)/python -m workflows.dashboard --entity '$(ENTITY)' --project '$(PROJECT)'
 
 clean: ## remove what the targets made
 	rm -rf .venv .peers out wandb build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import json
 
-from support import wandb_artifacts, wandb_runs
+from support import wandb_artifacts, wandb_runs, wandb_views
 from support.wandb_records import Json, Memory
 
-_OPERATIONS = {**wandb_runs.OPERATIONS, **wandb_artifacts.OPERATIONS}
+_OPERATIONS = {
+    **wandb_runs.OPERATIONS,
+    **wandb_artifacts.OPERATIONS,
+    **wandb_views.OPERATIONS,
+}
 
 
 class Backend:

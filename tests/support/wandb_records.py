@@ -1,4 +1,4 @@
-"""What a W&B server keeps: runs, alerts and artifacts."""
+"""What a W&B server keeps: runs, alerts, artifacts, workspaces and reports."""
 
 from __future__ import annotations
 
@@ -103,6 +103,17 @@ class ServedArtifact:
 
 
 @dataclass
+class ServedView:
+    """A saved workspace (`project-view`) or report (`runs`); `spec` says what is on it."""
+
+    id: str
+    name: str
+    kind: str
+    title: str
+    spec: Json
+
+
+@dataclass
 class Memory:
     """Everything that arrived.
 
@@ -118,6 +129,7 @@ class Memory:
     alerts: list[ServedAlert] = field(default_factory=list)
     artifacts: list[ServedArtifact] = field(default_factory=list)
     clients: dict[str, str] = field(default_factory=dict)
+    views: dict[str, ServedView] = field(default_factory=dict)
 
     def find(self, project: str, run_id: str) -> ServedRun | None:
         """A run by its project and id."""

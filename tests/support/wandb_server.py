@@ -33,7 +33,7 @@ from urllib.parse import unquote, urlsplit
 
 from support.wandb_backend import Backend
 from support.wandb_faults import ALERT, ARTIFACT, FILE_STREAM, GRAPHQL, STORAGE, Fault
-from support.wandb_records import Json, ServedAlert, ServedArtifact, ServedRun
+from support.wandb_records import Json, ServedAlert, ServedArtifact, ServedRun, ServedView
 
 __all__ = [
     "ALERT",
@@ -153,6 +153,11 @@ class WandbServer:
     def artifacts(self) -> list[ServedArtifact]:
         """Every version of every artifact, committed or not."""
         return self.backend.memory.artifacts
+
+    @property
+    def views(self) -> list[ServedView]:
+        """Every saved workspace and report."""
+        return list(self.backend.memory.views.values())
 
     @property
     def unknown(self) -> list[str]:

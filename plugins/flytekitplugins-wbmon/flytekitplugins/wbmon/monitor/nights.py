@@ -47,10 +47,15 @@ def headline_numbers(reports: Iterable[Report | None]) -> dict[str, float]:
                 "drift/n_current": report.n_current,
             }
         elif isinstance(report, PerformanceReport):
-            numbers |= {
-                f"performance/{name}": metric.value for name, metric in report.metrics.items()
-            }
-            numbers["performance/coverage"] = report.coverage
+            kind = "estimate" if report.estimated else "performance"
+            for name, metric in report.metrics.items():
+                numbers |= {
+                    f"{kind}/{name}": metric.value,
+                    f"{kind}/{name}/low": metric.low,
+                    f"{kind}/{name}/high": metric.high,
+                    f"{kind}/{name}/baseline": metric.baseline,
+                }
+            numbers[f"{kind}/coverage"] = report.coverage
         elif isinstance(report, ScoringReport):
             numbers["scoring/n_rows"] = report.n_rows
             numbers["scoring/rows_per_s"] = report.rows_per_s
@@ -108,8 +113,7 @@ def _drifted(reports: Iterable[Report | None]) -> tuple[str, ...]:
 
 
 def _changed_numbers(before: Mapping[str, float], now: Mapping[str, float]) -> list[str]:
-    # how fast the machine was is no news of the model
-    both = [name for name in now if name in before and not name.startswith("scoring/")]
+    both = [name for name in now if name in before and _is_news(name)]
     moved = {name: _relative(before[name], now[name]) for name in both}
     notable = sorted(
         (name for name in both if abs(moved[name]) >= _NOTABLE),
@@ -120,6 +124,11 @@ def _changed_numbers(before: Mapping[str, float], now: Mapping[str, float]) -> l
         + (f" ({moved[name]:+.1%})" if math.isfinite(moved[name]) else "")
         for name in notable[:_SHOWN]
     ]
+
+
+def _is_news(name: str) -> bool:
+    # how fast the machine was is no news of the model; the ends of an interval follow its value
+    return not name.startswith("scoring/") and name.count("/") == 1
 
 
 def _relative(before: float, now: float) -> float:

@@ -22,7 +22,7 @@ _TONES = {
     "error": "bad",
 }
 _CELL, _GAP, _TALL = 14, 2, 26
-_LINES = ("performance/", "drift/share_drifted", "drift/n_current", "scoring/latency_ms/p99")
+_LINES = ("drift/share_drifted", "drift/n_current", "scoring/latency_ms/p99")
 _MAX_LINES = 12
 _STYLE = """<style>
 .wbmon .f-good{fill:var(--good)}.wbmon .f-warn{fill:var(--warn)}.wbmon .f-bad{fill:var(--bad)}
@@ -97,7 +97,7 @@ def _months(nights: Sequence[Night]) -> str:
 
 def _charts(nights: Sequence[Night]) -> str:
     names = dict.fromkeys(name for night in nights for name in night.numbers)
-    shown = [name for name in names if name.startswith(_LINES)][:_MAX_LINES]
+    shown = [name for name in names if name in _LINES or _is_metric(name)][:_MAX_LINES]
     rows = []
     for name in shown:
         values = [night.numbers.get(name, math.nan) for night in nights]
@@ -111,6 +111,10 @@ def _charts(nights: Sequence[Night]) -> str:
             ]
         )
     return _rows(rows, ("number", "night by night", "newest", "range"))
+
+
+def _is_metric(name: str) -> bool:
+    return name.startswith(("performance/", "estimate/")) and name.count("/") == 1
 
 
 def _line(values: Sequence[float]) -> str:

@@ -1,0 +1,42 @@
+"""How a W&B server answers who saves workspaces and reports."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+
+from support.wandb_records import Json, Memory, ServedView, node_id, project_node
+
+
+def project_internal_id(_memory: Memory, variables: Json) -> Json:
+    name = variables["projectName"]
+    return {"project": {"id": node_id("Project", name), "internalId": node_id("ProjectId", name)}}
+
+
+def create_project(memory: Memory, variables: Json) -> Json:
+    given = variables["input"]
+    project = project_node(given["name"], given.get("entityName") or memory.entity)
+    project |= {"description": None, "access": "PRIVATE", "views": None}
+    return {"result": {"inserted": True, "project": project, "model": project}}
+
+
+def upsert_view(memory: Memory, variables: Json) -> Json:
+    name = variables.get("name") or f"view{len(memory.views)}"
+    view_id = variables.get("id") or node_id("View", name)
+    inserted = view_id not in memory.views
+    memory.views[view_id] = ServedView(
+        id=view_id,
+        name=name,
+        kind=variables.get("type") or "",
+        title=variables.get("displayName") or "",
+        spec=json.loads(variables["spec"]),
+    )
+    return {"upsertView": {"view": {"id": view_id, "name": name}, "inserted": inserted}}
+
+
+OPERATIONS: Mapping[str, Callable[[Memory, Json], Json]] = {
+    "CreateProject": create_project,
+    "ProjectInternalId": project_internal_id,
+    "UpsertView2": upsert_view,
+    "upsertView": upsert_view,
+}
