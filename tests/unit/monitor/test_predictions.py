@@ -25,6 +25,7 @@ def on_arrow(batch: pa.Table, model: str) -> pa.Table: ...
 def on_numpy(batch: np.ndarray) -> np.ndarray: ...
 def on_typed_numpy(batch: npt.NDArray[np.float64]) -> None: ...
 def on_anything(batch): ...
+def on_unknown_array(batch: NDArray[np.float64], model: NotImported) -> None: ...  # noqa: F821
 def on_unknown_names(batch: pd.DataFrame, model: NotImported) -> None: ...  # noqa: F821
 
 
@@ -36,6 +37,7 @@ def on_unknown_names(batch: pd.DataFrame, model: NotImported) -> None: ...  # no
         (on_numpy, "numpy"),
         (on_typed_numpy, "numpy"),
         (on_anything, "pandas"),
+        (on_unknown_array, "numpy"),
         (on_unknown_names, "pandas"),
         (functools.partial(on_anything), "pandas"),
     ],

@@ -70,6 +70,39 @@ def test_repeating_every_row_narrows_the_interval(case):
     assert width[1] < width[0]
 
 
+@given(labelled)
+def test_the_correlation_of_f1_is_that_of_resampled_rows(case):
+    """Against numerical slopes of each class's F1 over the cells."""
+    k, rows = case
+    confusion = confusion_of(k, rows)
+
+    def f1_of_each(weight):
+        size = weight.sum(axis=0) + weight.sum(axis=1)
+        return 2 * np.diag(weight) / np.where(size > 0, size, 1)
+
+    slopes = np.zeros((k, k * k))
+    for cell in range(k * k):
+        moved = confusion.weight.copy()
+        moved.flat[cell] += 1e-6
+        slopes[:, cell] = (f1_of_each(moved) - f1_of_each(confusion.weight)) / 1e-6
+    covariance = (slopes * confusion.square.ravel()) @ slopes.T
+    error = np.sqrt(np.diag(covariance))
+    found = c._f1_correlation(confusion)
+    for i in range(k):
+        for j in range(i):
+            if min(error[i], error[j]) > 1e-4:
+                expected = covariance[i, j] / error[i] / error[j]
+                assert found[i, j] == pytest.approx(expected, abs=1e-3)
+
+
+def test_a_thousand_classes_cost_no_cube_of_memory(rng):
+    labels = rng.integers(0, 1000, 20_000)
+    predictions = np.where(rng.random(20_000) < 0.7, labels, rng.integers(0, 1000, 20_000))
+    confusion = c.confusion_matrix(labels, predictions, 1000, np.ones(20_000))
+    f1 = c.macro_f1(confusion)
+    assert f1.low < f1.value < f1.high
+
+
 scored = st.lists(
     st.tuples(st.booleans(), st.integers(0, 8), st.floats(0.5, 4)), min_size=4, max_size=50
 ).filter(lambda rows: 0 < sum(row[0] for row in rows) < len(rows))

@@ -44,7 +44,7 @@ def batch_kind(predict: Callable[..., Any]) -> BatchKind:
         return "pandas"
     first = next(iter(hints.values()))
     name = first if isinstance(first, str) else _dotted(typing.get_origin(first) or first)
-    if name.rpartition(".")[2].startswith("NDArray"):
+    if name.partition("[")[0].rpartition(".")[2] == "NDArray":
         return "numpy"
     for known, kind in _KINDS.items():
         package, _, word = known.partition(".")

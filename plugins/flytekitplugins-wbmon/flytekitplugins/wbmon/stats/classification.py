@@ -232,7 +232,8 @@ def _share(confusion: Confusion, success: NDArray[np.bool_], failure: NDArray[np
 
 def _unit(confusion: Confusion, cells: NDArray[np.bool_]) -> float:
     """Weight of one row of the cells; if they are empty, of one row of their true classes."""
-    for inside in (cells, np.broadcast_to(cells.any(axis=1)[:, None], cells.shape)):
+    rows = np.repeat(np.any(cells, axis=1, keepdims=True), cells.shape[1], axis=1)
+    for inside in (cells, rows):
         weight = float(confusion.weight[inside].sum())
         if weight > 0:
             return float(confusion.square[inside].sum()) / weight
@@ -253,20 +254,15 @@ def _mean_of_independent(shares: list[Share]) -> Estimate:
 
 
 def _f1_correlation(confusion: Confusion) -> Floats:
-    k = len(confusion.weight)
+    """Of the classes' F1: one row of cell `(i, j)` moves class `i` and class `j` alike."""
     size = confusion.weight.sum(axis=0) + confusion.weight.sum(axis=1)
     size = np.where(size > 0, size, 1.0)
-    score = 2 * np.diag(confusion.weight) / size
-    slope = np.zeros((k, k, k))
-    for code in range(k):
-        slope[code, code, :] -= score[code] / size[code]
-        slope[code, :, code] -= score[code] / size[code]
-        slope[code, code, code] += 2 / size[code]
-    flat = slope.reshape(k, k * k) * np.sqrt(confusion.square.reshape(k * k))
-    covariance = np.einsum("ic,jc->ij", flat, flat)
-    error = np.sqrt(np.diag(covariance))
-    error = np.where(error > 0, error, np.inf)
-    correlation = covariance / np.outer(error, error)
+    slope = 2 * np.diag(confusion.weight) / size**2
+    both = confusion.square + confusion.square.T
+    hits = np.diag(confusion.square)
+    own = (2 / size - 2 * slope) ** 2 * hits + slope**2 * (both.sum(axis=1) - 2 * hits)
+    error = np.where(own > 0, np.sqrt(own), np.inf)
+    correlation: Floats = np.outer(slope / error, slope / error) * both
     np.fill_diagonal(correlation, 1.0)
     return correlation
 
@@ -310,7 +306,7 @@ def _auc_interval(value: float, influence: Floats, weight: Floats, groups: Codes
 
 
 def _by_group(values: Floats, groups: Codes) -> Floats:
-    return np.bincount(groups, weights=values)
+    return np.bincount(groups, weights=values).astype(np.float64)
 
 
 def _hanley_mcneil_ends(value: float, m: float, n: float) -> tuple[float, float]:
