@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from flytekitplugins.wbmon.llm.calls import call_attributes
     from flytekitplugins.wbmon.llm.openai import instrument_openai
     from flytekitplugins.wbmon.llm.resilience import CallPolicy
+    from flytekitplugins.wbmon.llm.session import current_trace
+    from flytekitplugins.wbmon.llm.tracing import weave_init
     from flytekitplugins.wbmon.monitor.paired import compare_paired
     from flytekitplugins.wbmon.monitor.pricing import PriceTable
     from flytekitplugins.wbmon.records.usage import Budget
@@ -26,8 +28,10 @@ _HOMES = {
     "PriceTable": "monitor.pricing",
     "call_attributes": "llm.calls",
     "compare_paired": "monitor.paired",
+    "current_trace": "llm.session",
     "instrument_openai": "llm.openai",
     "retrieval_metrics": "stats.retrieval",
+    "weave_init": "llm.tracing",
 }
 __all__ = [
     "Budget",
@@ -37,8 +41,10 @@ __all__ = [
     "PriceTable",
     "call_attributes",
     "compare_paired",
+    "current_trace",
     "instrument_openai",
     "retrieval_metrics",
+    "weave_init",
 ]
 
 

@@ -183,7 +183,7 @@ def emit(row: Row, sink: Sink) -> None:
 def deliver(row: Row, sink: Sink) -> None:
     """Write a row; a sink that fails costs the application nothing."""
     try:
-        log = getattr(sink, "log_call", sink)
+        log: Callable[[Row], None] = getattr(sink, "log_call", sink)
         log(row)
     except Exception:  # a monitor must never break what it monitors
         logger.warning("an LLM call could not be logged", exc_info=True)

@@ -74,9 +74,9 @@ def _typed(row: dict[str, Any]) -> dict[str, Any]:
     at = found["timestamp"]
     if isinstance(at, str):
         found["timestamp"] = datetime.fromisoformat(at.replace("Z", "+00:00"))
-    for name in ("stage_ms",):
-        if isinstance(found[name], dict):
-            found[name] = list(found[name].items())
+    stages = found["stage_ms"]
+    if isinstance(stages, dict):
+        found["stage_ms"] = list(stages.items())
     if found["attempt_log"] is not None and not isinstance(found["attempt_log"], str):
         found["attempt_log"] = json.dumps(found["attempt_log"])
     if found["prediction"] is not None:

@@ -221,6 +221,7 @@ class EvaluationReport:
         n_to_decide: Items that would decide; `nan` if it is decided or cannot be said.
         spent_usd: What this run paid, judges included and cached answers not.
         stopped: Why not everything was asked, such as a budget; empty if it was.
+        items: The first answers of every item, up to a limit.
         examples: The items on which the variants differ most.
         reason: One sentence: what to do.
     """
@@ -235,6 +236,7 @@ class EvaluationReport:
     n_to_decide: float = math.nan
     spent_usd: float = 0.0
     stopped: str = ""
+    items: tuple[EvaluatedItem, ...] = ()
     examples: tuple[EvaluatedItem, ...] = ()
     reason: str
 

@@ -101,15 +101,8 @@ def drain_spool(
     )
     reason = ""
     for unit in work.units():
-        try:
-            line.send_patiently(unit)
-            work.confirm(unit)
-        except _RefusedError as error:
-            reason = _send_apart(line, work, unit, str(error))
-            if reason:
-                break
-        except _OutageError as error:
-            reason = str(error)
+        reason = _settle(line, work, unit)
+        if reason:
             break
     return work.result(reason)
 
@@ -179,6 +172,11 @@ class _Work:
         n_left = len(self.records) - len(self.done) - len(self.rejected)
         return DrainResult(len(self.done), n_left, len(self.rejected), reason if n_left else "")
 
+    def split(self, unit: _Unit) -> list[_Unit]:
+        """The calls of a batch, one by one."""
+        lines = {call["id"]: tuple(numbers) for call, numbers in self._calls()}
+        return [_Unit("calls", [call], lines[call["id"]]) for call in unit.body]
+
     def _call_batches(self) -> Iterator[_Unit]:
         batch: list[dict[str, Any]] = []
         lines: list[int] = []
@@ -242,16 +240,18 @@ class _Line:
             _RefusedError: If it never will.
         """
         wait = _FIRST_WAIT_S
-        while True:
-            try:
-                self._send(unit)
-            except _OutageError as error:
-                if not error.may_pass or time.monotonic() + wait >= self.ends_at:
-                    raise
-                time.sleep(wait)
-                wait = min(2 * wait, _LONGEST_WAIT_S)
-            else:
-                return
+        while not self._is_sent(unit, may_wait=time.monotonic() + wait < self.ends_at):
+            time.sleep(wait)
+            wait = min(2 * wait, _LONGEST_WAIT_S)
+
+    def _is_sent(self, unit: _Unit, *, may_wait: bool) -> bool:
+        try:
+            self._send(unit)
+        except _OutageError as error:
+            if not (error.may_pass and may_wait):
+                raise
+            return False
+        return True
 
     def _send(self, unit: _Unit) -> None:
         target = self.target
@@ -289,21 +289,22 @@ def _judge(status: int, message: str) -> None:
     raise _RefusedError(message)
 
 
-def _send_apart(line: _Line, work: _Work, unit: _Unit, reason: str) -> str:
-    """Find the calls of a refused batch that the server does take; why it had to stop, if it did."""
-    if unit.kind != "calls" or len(unit.body) == 1:
-        work.reject(unit, reason)
-        return ""
-    numbers = {record["id"]: lines for record, lines in work._calls()}  # noqa: SLF001 - our own
-    for call in unit.body:
-        single = _Unit("calls", [call], tuple(numbers[call["id"]]))
-        try:
-            line.send_patiently(single)
-            work.confirm(single)
-        except _RefusedError as error:
-            work.reject(single, str(error))
-        except _OutageError as error:
-            return str(error)
+def _settle(line: _Line, work: _Work, unit: _Unit) -> str:
+    """Send a request and note what became of it; why to stop here, if so.
+
+    Of a batch that is refused, each call is sent alone: one of them is the reason.
+    """
+    try:
+        line.send_patiently(unit)
+        work.confirm(unit)
+    except _OutageError as error:
+        return str(error)
+    except _RefusedError as error:
+        if unit.kind != "calls" or len(unit.body) == 1:
+            work.reject(unit, str(error))
+            return ""
+        singles = (_settle(line, work, single) for single in work.split(unit))
+        return next((reason for reason in singles if reason), "")
     return ""
 
 

@@ -108,11 +108,24 @@ class Spool:
         place, names = _TEXTS[kind]
         body = dict(req[place] if place else req)
         for name in names:
-            if name in body:
+            if name == "exception":
+                body[name] = self._clean_exception(body.get(name))
+            elif name in body:
                 body[name] = self._redacted(body[name])
-        if kind == "call_end" and body.get("exception") and not self._capture_code:
-            body["exception"] = _without_source(body["exception"])
         return {place: body} if place else body
+
+    def _clean_exception(self, exception: str | None) -> str | None:
+        """Weave tells of an exception in JSON, with the source line of every frame."""
+        if exception is None:
+            return None
+        try:
+            told = json.loads(exception)
+        except ValueError:
+            return str(self._redacted(exception))
+        for frame in told.get("traceback") or ():
+            if not self._capture_code:
+                frame.pop("text", None)
+        return json.dumps(self._redacted(told))
 
     def _redacted(self, value: Any) -> Any:
         try:
@@ -129,14 +142,3 @@ def _each_text(value: Any, change: Redact) -> Any:
     if isinstance(value, list):
         return [_each_text(item, change) for item in value]
     return value
-
-
-def _without_source(exception: str) -> str:
-    """Weave puts the source line of every frame into the text of an exception."""
-    try:
-        told = json.loads(exception)
-        for frame in told.get("traceback") or ():
-            frame.pop("text", None)
-    except (ValueError, AttributeError):
-        return exception
-    return json.dumps(told)

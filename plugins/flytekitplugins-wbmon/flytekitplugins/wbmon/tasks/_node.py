@@ -27,6 +27,7 @@ from flytekitplugins.wbmon import __version__
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.records.json import record_from_json, record_to_json
 from flytekitplugins.wbmon.run.decorator import wandb_init
+from flytekitplugins.wbmon.run.decorators import decorate, decorators_to_config
 from flytekitplugins.wbmon.run.flyte_task import tracking_of
 from flytekitplugins.wbmon.run.lifecycle import current_run
 
@@ -117,10 +118,10 @@ class Node(PythonInstanceTask[C], Generic[C]):
 
     def _is_portable(self) -> bool:
         tracking = tracking_of(self)
-        if tracking is None:
-            return True
         try:
-            tracking.to_config()
+            decorators_to_config(self)
+            if tracking is not None:
+                tracking.to_config()
         except ConfigError:
             return False
         return True
@@ -152,14 +153,17 @@ class NodeResolver(TrackedInstance, TaskResolverMixin):
             record_to_json(t.config),
             "tracking",
             json.dumps(tracking.to_config()) if tracking is not None else "",
+            "decorators",
+            json.dumps(decorators_to_config(t)),
         ]
 
     def load_task(self, loader_args: list[str]) -> Task:
         """The node that `loader_args` described."""
-        _, place, _, name, _, config, _, tracking = loader_args
+        _, place, _, name, _, config, _, tracking, _, decorators = loader_args
         module, _, qualname = place.partition(":")
         kind: type[Node[Any]] = getattr(import_module(module), qualname)
         node = kind.restore(name, record_from_json(_config_type(kind), config))
+        node = decorate(node, json.loads(decorators))
         return wandb_init.from_config(json.loads(tracking))(node) if tracking else node
 
     def get_all_tasks(self) -> list[Task]:

@@ -1,0 +1,68 @@
+"""What a traced task asks of Weave: the arguments of `weave_init`, checked and portable."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.run.settings import DEFAULT_API_HOST, RunSettings
+
+DEFAULT_TRACE_HOST = "https://trace.wandb.ai"
+PROVIDERS = ("openai", "anthropic", "litellm", "google_genai", "mistral", "cohere", "groq")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceSettings:
+    """The checked arguments of `weave_init`; see there for their meaning."""
+
+    run: RunSettings
+    trace_host: str = ""
+    patch: tuple[str, ...] = ()
+    redact: Callable[[str], str] | None = None
+    capture_code: bool = False
+    call_log: str = ""
+
+    def __post_init__(self) -> None:
+        for name in self.patch:
+            if name not in PROVIDERS:
+                raise ConfigError(
+                    f"patch must name providers of {', '.join(PROVIDERS)}; got {name!r}"
+                )
+
+    @property
+    def trace_url(self) -> str:
+        """Base URL of the trace server: the argument, the environment, what the API host has."""
+        given = self.trace_host or os.environ.get("WF_TRACE_SERVER_URL", "")
+        if given:
+            return given.rstrip("/")
+        if self.run.api_host == DEFAULT_API_HOST:
+            return DEFAULT_TRACE_HOST
+        return f"{self.run.api_host.rstrip('/')}/traces"
+
+    def to_config(self) -> dict[str, Any]:
+        """The settings as JSON, to travel in a task's command line.
+
+        Raises:
+            ConfigError: If the secret or `redact` is a callable.
+        """
+        if self.redact is not None:
+            raise ConfigError(
+                "a node that is not a variable of its module cannot take a function as redact "
+                "to the pod; assign the node to a variable at module level"
+            )
+        return {
+            "run": self.run.to_config(),
+            "trace_host": self.trace_host,
+            "patch": list(self.patch),
+            "capture_code": self.capture_code,
+            "call_log": self.call_log,
+        }
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> TraceSettings:
+        """The settings that `to_config` wrote."""
+        run = RunSettings.from_config(config["run"])
+        return cls(**{**config, "run": run, "patch": tuple(config["patch"])})

@@ -1,0 +1,271 @@
+"""Traced functions and tasks: what arrives, what is hidden, and what never stops the task."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+import weave
+from flytekit import Secret, map_task, task, workflow
+
+from flytekitplugins.wbmon import DriftCheck
+from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.llm import current_trace, weave_init
+from flytekitplugins.wbmon.monitor.calls import read_calls
+from flytekitplugins.wbmon.run.decorators import decorate, decorators_to_config
+from support.openai_server import OpenAIServer
+from support.weave_server import WeaveServer
+
+
+@weave.op
+def answer(question: str) -> str:
+    if question == "bad":
+        raise ValueError("no answer to bad, token=hunter2hunter2")
+    return question.upper()
+
+
+def traced(server: WeaveServer, **given: Any) -> weave_init:
+    return weave_init("demo", "loop", api_host=server.url, delivery_timeout_s=5, **given)
+
+
+def test_the_task_is_a_call_and_its_ops_are_below(server: WeaveServer) -> None:
+    @traced(server)
+    def ask(question: str) -> str:
+        assert current_trace().url.endswith("/loop/demo/weave/traces")
+        return answer(question)
+
+    assert ask(question="hello") == "HELLO"
+
+    (root,), (op,) = server.named("ask"), server.named("answer")
+    assert op["parent_id"] == root["id"]
+    assert op["inputs"] == {"question": "hello"}
+    assert op["output"] == "HELLO"
+    assert root["inputs"] == {"question": "hello"}
+    assert root["attributes"]["flyte"]["is_local"]
+    assert op["ended_at"]
+    assert server.unknown == []
+    assert not list(Path("wandb/weave").iterdir()), "what has arrived is cleared away"
+
+
+def test_an_error_is_the_tasks_own_and_ends_its_call(server: WeaveServer) -> None:
+    @traced(server)
+    def ask(question: str) -> str:
+        return answer(question)
+
+    with pytest.raises(ValueError, match="no answer"):
+        ask(question="bad")
+
+    (root,) = server.named("ask")
+    told = json.loads(root["exception"])
+    assert told["type"] == "ValueError"
+    assert "hunter2" not in root["exception"]
+    assert all("text" not in frame for frame in told["traceback"]), "no source lines"
+
+
+def test_inputs_outputs_attributes_and_feedback_are_redacted_and_code_is_not_sent(
+    server: WeaveServer,
+) -> None:
+    @traced(server, redact=lambda text: text.replace("alice", "[name]"))
+    def ask() -> None:
+        with weave.attributes({"user": "alice"}):
+            _, call = answer.call("alice")
+        call.feedback.add_note("alice was here")
+        answer("sk-" + "a" * 30)
+
+    ask()
+
+    first, second = server.named("answer")
+    sent = json.dumps([first, second, server.feedback])
+    assert "alice" not in sent
+    assert "aaaa" not in sent
+    assert first["inputs"] == {"question": "[name]"}
+    assert server.feedback[0]["payload"] == {"note": "[name] was here"}
+    assert all(b"def answer" not in data for _, data in server.files)
+
+
+def test_what_cannot_be_redacted_is_not_recorded(server: WeaveServer) -> None:
+    def refuse(text: str) -> str:
+        if "secret" in text.lower():
+            raise RuntimeError(text)
+        return text
+
+    @traced(server, redact=refuse)
+    def ask() -> None:
+        answer("a secret")
+
+    ask()
+
+    (op,) = server.named("answer")
+    assert "secret" not in json.dumps([op["inputs"], op["output"]]).lower()
+    assert "withheld" in op["inputs"]
+
+
+def test_prompts_data_sets_feedback_and_costs_are_spooled_too(server: WeaveServer) -> None:
+    digests = []
+
+    @traced(server)
+    def publish() -> None:
+        digests.append(weave.publish(weave.StringPrompt("Hi {name}"), name="greet").digest)
+        weave.publish(weave.Dataset(name="qa", rows=[{"q": 1}, {"q": 2}]))
+        current_trace().client.add_cost(
+            llm_id="house", prompt_token_cost=1e-6, completion_token_cost=2e-6
+        )
+
+    publish()
+
+    (prompt,) = server.objects["loop/demo", "greet"]
+    assert prompt["digest"] == digests[0]
+    assert prompt["val"]["content"] == "Hi {name}"
+    assert list(server.tables.values()) == [[{"q": 1}, {"q": 2}]]
+    assert "house" in server.costs[0]["costs"]
+
+
+def test_one_request_is_one_trace_and_one_row_of_the_call_log(
+    server: WeaveServer, folder: Path
+) -> None:
+    @weave.op
+    def chain(client: openai.OpenAI) -> str:
+        asked = [{"role": "user", "content": "one two"}]
+        return (
+            client.chat.completions.create(model="house", messages=asked).choices[0].message.content
+        )
+
+    with OpenAIServer() as model:
+        client = openai.OpenAI(base_url=model.url, api_key="x", max_retries=0)
+
+        @traced(server, patch=["openai"], call_log=str(folder / "calls"))
+        def ask() -> str:
+            with weave.attributes({"tenant": "acme"}):
+                return chain(client)
+
+        assert ask() == "one two"
+
+    (request,) = [call for call in server.calls.values() if "openai" in call["op_name"]]
+    assert request["parent_id"] == server.named("chain")[0]["id"]
+    (row,) = read_calls(folder / "calls").to_pylist()
+    assert row["gen_ai_response_model"] == "house-2026-01-01"
+    assert row["gen_ai_usage_input_tokens"] == 2
+    assert row["gen_ai_usage_cache_read_input_tokens"] == 1
+    assert row["tenant"] == "acme"
+
+
+def test_coroutines_are_traced_and_generators_refused(server: WeaveServer) -> None:
+    @traced(server)
+    async def ask(question: str) -> str:
+        await asyncio.sleep(0)
+        return answer(question)
+
+    async def ask_both() -> list[str]:
+        return list(await asyncio.gather(ask(question="a"), ask(question="b")))
+
+    assert asyncio.run(ask_both()) == ["A", "B"]
+    assert len(server.named("answer")) == 2
+    with pytest.raises(ConfigError, match="generator"):
+
+        @traced(server)
+        def stream() -> Any:
+            yield 1
+
+
+def test_tasks_of_two_projects_do_not_end_up_in_one(server: WeaveServer) -> None:
+    @weave_init("other", "loop", api_host=server.url)
+    def inner() -> None:
+        answer("private")
+
+    @traced(server)
+    def outer() -> None:
+        inner()
+        answer("public")
+
+    outer()
+    inner()
+
+    projects = {call["inputs"]["question"]: call["project_id"] for call in server.named("answer")}
+    assert projects["public"] == "loop/demo"
+    assert projects["private"] == "loop/other"
+
+
+def test_it_works_above_and_below_task_and_asks_flyte_for_the_secret(server: WeaveServer) -> None:
+    key = Secret(group="wandb", key="api_key")
+
+    @traced(server, secret=key)
+    @task
+    def above(question: str) -> str:
+        return answer(question)
+
+    @task
+    @traced(server, secret=key)
+    def below(question: str) -> str:
+        return answer(question)
+
+    @workflow
+    def both(question: str) -> tuple[str, str]:
+        return above(question=question), below(question=question)
+
+    assert tuple(both(question="hi")) == ("HI", "HI")
+    assert len(server.named("answer")) == 2
+    for each in (above, below):
+        assert [(s.group, s.key) for s in each.security_context.secrets] == [("wandb", "api_key")]
+
+
+def test_a_task_is_traced_before_it_is_mapped(server: WeaveServer) -> None:
+    @task
+    def score(question: str) -> str:
+        return question
+
+    with pytest.raises(ConfigError, match="the task that is mapped"):
+        traced(server)(map_task(score))
+
+
+def test_a_node_takes_its_tracing_to_the_pod(server: WeaveServer) -> None:
+    key = Secret(group="wandb", key="api_key")
+    node = traced(server, secret=key)(DriftCheck("traced.drift"))
+    args = node.task_resolver.loader_args(None, node)
+    rebuilt = node.task_resolver.load_task(args)
+
+    assert decorators_to_config(rebuilt) == decorators_to_config(node)
+    assert rebuilt.security_context.secrets[0].key == "api_key"
+    assert decorate(DriftCheck("other.drift"), []) is not None
+    plain = traced(server, redact=str.lower)(DriftCheck("module.drift"))
+    assert "ConfigResolver" not in type(plain.task_resolver).__name__
+    with pytest.raises(ConfigError, match="module level"):
+        decorators_to_config(plain)
+
+
+def test_disabled_traces_nothing_and_offline_keeps_everything(server: WeaveServer) -> None:
+    @weave_init(enabled=False)
+    def silent() -> str:
+        return answer("x")
+
+    @weave_init(mode="offline")
+    def kept() -> str:
+        return answer("y")
+
+    assert (silent(), kept()) == ("X", "Y")
+    assert server.requests == []
+    (spool,) = Path("wandb/weave").iterdir()
+    assert len((spool / "records.jsonl").read_text().splitlines()) >= 4
+
+
+def test_a_version_of_weave_that_is_not_known_is_left_to_weave_itself(
+    server: WeaveServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("flytekitplugins.wbmon.llm.weave_client.SUPPORTED", ("9.9",))
+
+    @traced(server)
+    def ask() -> str:
+        return answer("hello")
+
+    assert ask() == "HELLO"
+    assert "must be 9.9" in caplog.text
+
+
+def test_what_cannot_be_patched_is_refused(server: WeaveServer) -> None:
+    with pytest.raises(ConfigError, match="patch must name"):
+        traced(server, patch=["opnai"])
+    with pytest.raises(ConfigError, match="a function, a task or a node"):
+        traced(server)(3)
