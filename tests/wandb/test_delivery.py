@@ -336,6 +336,66 @@ def children() -> list[str]:
     return found
 
 
+def test_an_online_run_can_read_from_wandb_and_is_verified(
+    server: WandbServer, store: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    own = settings(server.url, delivery="online", id="direct", offline_store=store)
+    caplog.set_level("INFO", logger="flytekitplugins")
+    with open_run(own) as run:
+        assert run.settings.mode == "online"
+        made = wandb.Artifact("model", "model")
+        with made.new_file("weights") as file:
+            file.write("w")
+        run.log_artifact(made).wait(20)
+        assert run.use_artifact("model:latest").digest == made.digest
+        run.log({"row": 0})
+        run.alert("drift", "moved")
+    assert server.run("payments", "direct").column("row") == [0]
+    assert server.run("payments", "direct").state == "finished"
+    assert len(server.alerts) == 1
+    assert "W&B: delivered to W&B" in caplog.text
+    assert OfflineStore(store).list_runs() == []
+
+
+def test_an_online_run_that_cannot_start_is_spooled(
+    server: WandbServer, store: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.fault = Fault("refuse")
+    own = settings(
+        server.url, delivery="online", id="direct", offline_store=store, delivery_timeout_s=1
+    )
+    with open_run(own) as run:
+        run.log({"row": 0})
+    assert "cannot go online" in caplog.text
+    server.fault = None
+    assert [one.is_delivered for one in sync(store, server)] == [True]
+    assert server.run("payments", "direct").column("row") == [0]
+
+
+def test_an_online_run_whose_server_dies_is_stored_and_delivered_later(
+    server: WandbServer, store: str
+) -> None:
+    own = settings(
+        server.url, delivery="online", id="direct", offline_store=store, delivery_timeout_s=2
+    )
+    with open_run(own) as run:
+        run.log({"row": 0})
+        server.fault = Fault("hang")
+        run.log({"row": 1})
+        began = time.monotonic()
+    assert time.monotonic() - began < 6
+    server.fault = None
+    assert [one.reason for one in sync(store, server)] == [""]
+    assert server.run("payments", "direct").column("row") == [0, 1]
+
+
+def test_an_online_run_without_a_key_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = settings(NOWHERE, delivery="online", secret=None)
+    monkeypatch.setenv("NETRC", "/nowhere")
+    with open_run(own) as run:
+        assert run.offline
+
+
 def test_a_broken_ledger_is_a_new_one(tmp_path: Path) -> None:
     (tmp_path / "delivery.json").write_text("{")
     assert Ledger.load(tmp_path) == Ledger()

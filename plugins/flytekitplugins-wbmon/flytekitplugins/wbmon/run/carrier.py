@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from flytekitplugins.wbmon.run import client
 from flytekitplugins.wbmon.run.arguments import run_url
 from flytekitplugins.wbmon.run.credentials import ApiKey
 from flytekitplugins.wbmon.run.deck import show_note
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 STORE_FOLDER = "wandb-offline"
-_END_TIMEOUT_S = 5.0
+END_TIMEOUT_S = 5.0
 # Kubernetes kills a pod 30 s after it told it to stop; storing the run needs some of them
 _HURRIED_TIMEOUT_S = 10.0
 
@@ -38,19 +40,26 @@ class Carrier:
 
     def __init__(self, settings: RunSettings, identity: TaskIdentity, key: ApiKey | None) -> None:
         self._settings = settings
+        self._key = key
         self._folder = Path()
         self._url = ""
         self._store_url = _store_url(settings, identity)
         self._deliverer: Deliverer | None = None
-        if key is not None:
-            self._deliverer = _start(settings, key)
 
-    def begin(self, run: wandb.Run) -> None:
-        """Say which run it is."""
-        self._folder = Path(run.settings.sync_dir)
-        self._url = run_url(self._settings, run.id)
+    def open(self, arguments: Mapping[str, Any]) -> wandb.Run:
+        """Start the run, and the process that delivers it.
+
+        Args:
+            arguments: Of `wandb.init`.
+        """
+        if self._key is not None:
+            # first, so that both processes load wandb at the same time
+            self._deliverer = _start(self._settings, self._key)
+        run = client.start_offline_run(arguments)
+        self._note(run)
         if self._deliverer is not None:
             self._deliverer.begin(self._folder)
+        return run
 
     def to_config(self) -> dict[str, str]:
         """Where the run will be found if it cannot be delivered; for its `flyte` config block."""
@@ -61,29 +70,39 @@ class Carrier:
         if self._deliverer is not None:
             self._deliverer.abandon()
 
-    def finish(self, *, is_hurried: bool = False) -> None:
-        """Wait for the delivery as long as it may take, then keep what was not confirmed.
+    def end(self, run: wandb.Run, exit_code: int, *, is_hurried: bool = False) -> None:
+        """End the run, wait for its delivery as long as it may take, keep what is not confirmed.
 
         Args:
+            run: What `open` returned.
+            exit_code: 0 for success.
             is_hurried: The process was told to stop, and will be killed before long.
         """
         timeout_s = self._settings.delivery_timeout_s
         if is_hurried:
             timeout_s = min(timeout_s, _HURRIED_TIMEOUT_S)
-        wait_for_end(log_path(self._folder), _END_TIMEOUT_S)
-        if self._deliverer is not None:
-            ledger = self._deliverer.finish(timeout_s)
-            if ledger.is_confirmed:
-                _tell(f"delivered to W&B: {self._url}", level=logging.INFO)
-                return
-            _tell(f"not delivered to W&B: {ledger.reason}")
-        self._keep(timeout_s)
-
-    def _keep(self, timeout_s: float) -> None:
-        if not self._store_url:
-            _tell(f"the run is kept in {self._folder}")
+        reason = self._deliver(run, exit_code, timeout_s)
+        if not reason:
+            tell(f"delivered to W&B: {self._url}", level=logging.INFO)
             return
-        _tell(_put_in_time(self._store_url, self._folder, timeout_s))
+        tell(f"not delivered to W&B: {reason}")
+        if self._store_url:
+            tell(_put_in_time(self._store_url, self._folder, timeout_s))
+        else:
+            tell(f"the run is kept in {self._folder}")
+
+    def _deliver(self, run: wandb.Run, exit_code: int, timeout_s: float) -> str:
+        """End the run and deliver it; why that was not confirmed, empty if it was."""
+        run.finish(exit_code=exit_code)
+        wait_for_end(log_path(self._folder), END_TIMEOUT_S)
+        if self._deliverer is None:
+            return "it is an offline run"
+        ledger = self._deliverer.finish(timeout_s)
+        return "" if ledger.is_confirmed else ledger.reason
+
+    def _note(self, run: wandb.Run) -> None:
+        self._folder = Path(run.settings.sync_dir)
+        self._url = run_url(self._settings, run.id)
 
 
 def _start(settings: RunSettings, key: ApiKey) -> Deliverer | None:
@@ -121,6 +140,7 @@ def _put(store: OfflineStore, folder: Path, done: list[str]) -> None:
         done.append(f"the run could not be stored in {store.url} ({error}); it is in {folder}")
 
 
-def _tell(text: str, level: int = logging.WARNING) -> None:
+def tell(text: str, level: int = logging.WARNING) -> None:
+    """Say something of the run in the log and on the task's Deck."""
     logger.log(level, "W&B: %s", text)
     show_note(text)

@@ -29,6 +29,17 @@ _LEAN: Mapping[str, Any] = {
     "x_save_requirements": False,
     "x_transaction_log_flush_interval": FLUSH_EVERY_S,
 }
+# each alone bounds nothing; together they bound most
+_BOUNDED: Mapping[str, Any] = {
+    "finish_timeout": 10,
+    "x_file_stream_retry_max": 3,
+    "x_file_stream_retry_wait_max_seconds": 5,
+    "x_file_stream_timeout_seconds": 5,
+    "x_file_stream_transmit_interval": 2,
+    "x_graphql_retry_max": 2,
+    "x_graphql_retry_wait_max_seconds": 2,
+    "x_graphql_timeout_seconds": 5,
+}
 # what wandb itself points at the newest global run
 _GLOBALS = (
     "config", "log", "summary", "save", "use_artifact", "log_artifact", "define_metric", "alert",
@@ -47,6 +58,34 @@ def start_offline_run(arguments: Mapping[str, Any]) -> wandb.Run:
     given = {name: value for name, value in arguments.items() if value is not None}
     given |= {"mode": "offline", "reinit": "create_new"}
     given["settings"] = _merged_settings(arguments.get("settings"), _LEAN)
+    with _without_weave():
+        return wandb.init(**given)
+
+
+def start_online_run(
+    arguments: Mapping[str, Any], *, api_key: str, base_url: str, mode: str, timeout_s: float
+) -> wandb.Run:
+    """A new online run, with every time limit that wandb has; the errors are wandb's.
+
+    Args:
+        arguments: Of `wandb.init`.
+        api_key: The W&B key; for this run only.
+        base_url: URL of the W&B API.
+        mode: `online` or `shared`.
+        timeout_s: Seconds for the start.
+    """
+    import wandb
+
+    given = {name: value for name, value in arguments.items() if value is not None}
+    given |= {"mode": mode, "reinit": "create_new"}
+    defaults = {
+        **_LEAN,
+        **_BOUNDED,
+        "init_timeout": timeout_s,
+        "api_key": api_key,
+        "base_url": base_url,
+    }
+    given["settings"] = _merged_settings(arguments.get("settings"), defaults)
     with _without_weave():
         return wandb.init(**given)
 

@@ -80,6 +80,15 @@ class Delivery:
             self._pause()
         return self.ledger
 
+    def check(self) -> str:
+        """Ask the server whether everything has arrived, without sending; why not, or empty."""
+        content = read_content(self._folder)
+        try:
+            self._confirm(self._wait_for_target(), content)
+        except (PublishError, DataError, OSError) as error:
+            self._note(str(error))
+        return self.ledger.reason
+
     def _is_over(self) -> bool:
         settled = self.ledger.is_confirmed or (self.ledger.is_refused and self._has_ended())
         return settled or time.monotonic() > self._until()

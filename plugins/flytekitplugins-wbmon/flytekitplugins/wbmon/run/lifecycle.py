@@ -21,6 +21,7 @@ from flytekitplugins.wbmon.run.carrier import Carrier
 from flytekitplugins.wbmon.run.credentials import ApiKey, read_api_key
 from flytekitplugins.wbmon.run.deck import show_run
 from flytekitplugins.wbmon.run.identity import TaskIdentity, current_identity, is_template, run_id
+from flytekitplugins.wbmon.run.online import OnlineCarrier
 from flytekitplugins.wbmon.run.outputs import log_outputs
 from flytekitplugins.wbmon.run.ranks import current_rank
 from flytekitplugins.wbmon.run.redaction import Redactor
@@ -144,13 +145,13 @@ def _open(settings: RunSettings, task: str, inputs: Mapping[str, Any], place: st
         if live is not None:
             live.n_users += 1
             return live
-        carrier = Carrier(settings, identity, key)
+        kind = OnlineCarrier if settings.delivery == "online" else Carrier
+        carrier = kind(settings, identity, key)
         try:
             arguments = init_arguments(
                 settings, identity, run_id=wanted, inputs=inputs, redactor=redactor
             )
-            run = client.start_offline_run(arguments)
-            carrier.begin(run)
+            run = carrier.open(arguments)
             run.config["flyte"] = {**flyte_config(identity, rank), **carrier.to_config()}
         except Exception as error:  # noqa: BLE001 - a monitor never breaks what it monitors
             carrier.abandon()
@@ -254,9 +255,10 @@ def _end(opened: _OpenRun, *, is_hurried: bool) -> None:
         except Exception as error:  # noqa: BLE001 - the task is done, its result stands
             _warn("could not log the task's outputs", error, opened.redactor)
     try:
-        opened.run.finish(exit_code=opened.exit_code)
-        if opened.carrier is not None:
-            opened.carrier.finish(is_hurried=is_hurried)
+        if opened.carrier is None:
+            opened.run.finish(exit_code=opened.exit_code)
+        else:
+            opened.carrier.end(opened.run, opened.exit_code, is_hurried=is_hurried)
         if opened.outer is not None and client.global_run() is None:
             client.make_global(opened.outer)
     except Exception as error:  # noqa: BLE001 - the task is done, its result stands

@@ -21,7 +21,7 @@ _PATIENCE: Mapping[str, Any] = {
     "x_file_stream_retry_max": 3,
     "x_file_stream_retry_wait_max_seconds": 2,
     "x_file_stream_timeout_seconds": 5,
-    "x_file_stream_transmit_interval": 0.5,
+    "x_file_stream_transmit_interval": 1,
     "x_file_transfer_retry_max": 3,
     "x_file_transfer_retry_wait_max_seconds": 2,
     "x_graphql_retry_max": 3,
