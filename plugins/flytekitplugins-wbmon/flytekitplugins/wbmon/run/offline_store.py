@@ -17,7 +17,7 @@ from typing import Any
 
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.run.ledger import FILE_NAME as LEDGER
-from flytekitplugins.wbmon.run.packing import MANIFEST, PackedRun, checksum, pack
+from flytekitplugins.wbmon.run.packing import MANIFEST, PACKED_LOG, PackedRun, checksum, pack
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +49,7 @@ class OfflineStore:
         target = f"{self.url}/{folder.name}"
         for name, path in sources.items():
             self._upload(path, f"{target}/{name}")
+        (folder / PACKED_LOG).unlink()
         self._write(f"{target}/{MANIFEST}", json.dumps(packed.to_dict()).encode())
         return target
 

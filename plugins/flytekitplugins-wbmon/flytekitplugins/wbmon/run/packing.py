@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
 
 MANIFEST = "manifest.json"
-_PACKED_LOG = "packed-log"
+PACKED_LOG = "packed-log"
 _CHUNK = 1024 * 1024
 
 
@@ -74,7 +74,7 @@ def pack(folder: Path) -> tuple[PackedRun, dict[str, Path]]:
     sources = {name: folder / name for name in _own_files(folder)}
     content, artifacts = _copy_log(folder)
     sources |= artifacts
-    sources[log_path(folder).name] = folder / _PACKED_LOG
+    sources[log_path(folder).name] = folder / PACKED_LOG
     target = content.target
     files = {name: (path.stat().st_size, checksum(path)) for name, path in sources.items()}
     packed = PackedRun(
@@ -110,7 +110,7 @@ def _own_files(folder: Path) -> Iterator[str]:
 
 def _copy_log(folder: Path) -> tuple[LogContent, dict[str, Path]]:
     content, artifacts = LogContent(), dict[str, Path]()
-    writer = LogWriter(folder / _PACKED_LOG)
+    writer = LogWriter(folder / PACKED_LOG)
     for record in read_records(log_path(folder)):
         content.add(record)
         _take_artifact_files(record, folder, artifacts)
