@@ -20,7 +20,12 @@ KEY = "7c0ffee7" * 5
 PASSWORD = "correct-horse-battery-staple"  # noqa: S105 - planted
 # nobody listens there: the run is kept in the offline store
 OUTAGE = "http://127.0.0.1:9"
-ENV = {"API_HOST": OUTAGE, "PLANTED_PASSWORD": PASSWORD, "FLYTE_SDK_LOGGING_LEVEL": "10"}
+ENV = {
+    "API_HOST": OUTAGE,
+    "DELIVERY_TIMEOUT_S": "2",
+    "PLANTED_PASSWORD": PASSWORD,
+    "FLYTE_SDK_LOGGING_LEVEL": "10",
+}
 
 LOCAL = """
 import cloudpickle, pathlib, sys, traceback
@@ -74,16 +79,14 @@ def compiled(archive: Path) -> Package:
     return load_package(archive)
 
 
-def run_task(
-    compiled: Package, name: str, tmp_path: Path, *, fail: bool, api_host: str = OUTAGE
-) -> Pod:
+def run_task(compiled: Package, name: str, tmp_path: Path, *, fail: bool, **env: str) -> Pod:
     return run_pod(
         compiled.tasks[f"leaky.{name}"],
         to_literals({"fail": fail}),
         project=PROJECT,
         store=Store(root=str(tmp_path / "store")),
         disk=tmp_path,
-        env={**ENV, "API_HOST": api_host},
+        env={**ENV, **env},
         secrets={"wandb/api_key": KEY},
     )
 
@@ -107,9 +110,11 @@ def test_wandb_gets_the_key_as_its_credential_and_nowhere_else(
     compiled: Package, tmp_path: Path, fail: bool
 ) -> None:
     with WandbServer(keys=[KEY]) as server:
-        run_task(compiled, "train", tmp_path, fail=fail, api_host=server.url)
+        env = {"API_HOST": server.url, "DELIVERY_TIMEOUT_S": "60"}
+        run_task(compiled, "train", tmp_path, fail=fail, **env)
 
     received = server.state()
+    assert [run["exit_code"] for run in received["runs"]] == [int(fail)]
     for request in received["requests"]:
         assert request.pop("api_key") in (KEY, "")
     (tmp_path / "received.json").write_text(json.dumps(received))

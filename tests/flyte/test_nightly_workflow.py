@@ -104,6 +104,19 @@ def test_the_drift_run_holds_metrics_config_and_outcome(night: Night) -> None:
     assert f"/executions/{EXECUTION}/nodeId/" in run.notes
 
 
+def test_what_the_pods_logged_arrived_at_wandb_and_nothing_was_kept(night: Night) -> None:
+    for task in ("payments.drift", "payments.alert"):
+        logged = night.run(task)
+        served = night.wandb.run(logged.project, logged.id)
+        assert served.state == "finished"
+        assert len(served.history) == len(logged.history)
+        assert served.config["flyte"]["execution"] == EXECUTION
+    sent = night.run("payments.alert").alerts
+    assert [alert.title for alert in night.wandb.alerts] == [alert.title for alert in sent]
+    assert [artifact for artifact in night.wandb.artifacts if not artifact.committed] == []
+    assert [file for file in night.store.files() if file.endswith(".wandb")] == []
+
+
 def test_only_tracked_tasks_have_a_run_and_the_secret(night: Night) -> None:
     with_run = {pod.task for pod in night.propeller.pods if find_runs(pod.disk)}
     with_secret = {

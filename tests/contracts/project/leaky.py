@@ -18,7 +18,7 @@ tracked = wandb_init(
     entity="ops",
     secret=Secret(group="wandb", key="api_key"),
     api_host=os.environ["API_HOST"],
-    delivery_timeout_s=10,
+    delivery_timeout_s=float(os.environ["DELIVERY_TIMEOUT_S"]),
     config={
         "learning_rate": 0.1,
         "database_password": PASSWORD,
