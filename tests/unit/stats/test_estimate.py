@@ -101,11 +101,26 @@ def test_rows_without_weight_are_no_rows():
 
 
 def test_a_mean_of_certain_looking_shares_is_not_certain():
-    ones = np.ones(3)
-    mean = mean_of_shares(ones, np.full(3, 0.95), np.diag(np.full(3, 0.005)))
+    parts = [Estimate(1.0, 0.8, 1.0)] * 3
+    mean = mean_of_shares(parts, np.full(3, 0.95), np.diag(np.full(3, 0.005)))
     assert mean.value == 1.0
     assert 0.8 < mean.low < 0.95
     assert mean.high == 1.0
+
+
+def test_one_rare_part_widens_the_mean_on_the_side_where_it_is_open():
+    sure = [Estimate(0.9, 0.89, 0.91)] * 3
+    covariance = np.diag([1e-5, 1e-5, 1e-5, 0.03])
+    mean = mean_of_shares([*sure, Estimate(0.2, 0.05, 0.8)], np.full(4, 0.7), covariance)
+    assert mean.value == pytest.approx(0.725)
+    assert mean.high >= 0.725 + (0.8 - 0.2) / 4
+
+
+def test_an_undefined_part_counts_as_nothing_and_may_be_anything():
+    parts = [Estimate(0.8, 0.7, 0.9), undefined("no row")]
+    mean = mean_of_shares(parts, np.array([0.8, 0.5]), np.diag([0.002, 0.25]))
+    assert mean.value == 0.4
+    assert mean.high >= 0.9
 
 
 @given(st.floats(0.1, 0.9), st.floats(0.1, 0.9))

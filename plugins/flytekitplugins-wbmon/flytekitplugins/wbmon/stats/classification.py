@@ -94,9 +94,7 @@ def f1(confusion: Confusion, code: int) -> Estimate:
         Lam, Gopal & Qian (2023), Confidence intervals for the F1 score: a comparison of four
         methods; there "Wilson indirect".
     """
-    value, low, high, reason = _jaccard(confusion, code).estimate
-    value, low, high = (2 * share / (1 + share) for share in (value, low, high))
-    return Estimate(value, low, high, reason)
+    return _f1_of(_jaccard(confusion, code))
 
 
 def macro_precision(confusion: Confusion) -> Estimate:
@@ -119,11 +117,10 @@ def macro_f1(confusion: Confusion) -> Estimate:
     """
     shares = [_jaccard(confusion, code) for code in range(len(confusion.weight))]
     smooth, error = _smoothed(shares)
-    values = np.nan_to_num([share.value for share in shares])
     error = error * 2 / (1 + smooth) ** 2
-    correlation = _f1_correlation(confusion)
-    covariance = correlation * np.outer(error, error)
-    return mean_of_shares(2 * values / (1 + values), 2 * smooth / (1 + smooth), covariance)
+    covariance = _f1_correlation(confusion) * np.outer(error, error)
+    parts = [_f1_of(share) for share in shares]
+    return mean_of_shares(parts, 2 * smooth / (1 + smooth), covariance)
 
 
 def log_loss(labels: Codes, probabilities: Floats, weight: Floats) -> Estimate:
@@ -221,6 +218,12 @@ def _jaccard(confusion: Confusion, code: int) -> Share:
     return _share(confusion, hit, false_positive | false_negative)
 
 
+def _f1_of(jaccard: Share) -> Estimate:
+    value, low, high, reason = jaccard.estimate
+    value, low, high = (2 * share / (1 + share) for share in (value, low, high))
+    return Estimate(value, low, high, reason)
+
+
 def _share(confusion: Confusion, success: NDArray[np.bool_], failure: NDArray[np.bool_]) -> Share:
     return weighted_share(
         float(confusion.weight[success].sum()),
@@ -249,8 +252,7 @@ def _smoothed(shares: list[Share]) -> tuple[Floats, Floats]:
 
 def _mean_of_independent(shares: list[Share]) -> Estimate:
     smooth, error = _smoothed(shares)
-    values = np.nan_to_num([share.value for share in shares])
-    return mean_of_shares(values, smooth, np.diag(error**2))
+    return mean_of_shares([share.estimate for share in shares], smooth, np.diag(error**2))
 
 
 def _f1_correlation(confusion: Confusion) -> Floats:

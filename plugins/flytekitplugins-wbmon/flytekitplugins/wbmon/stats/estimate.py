@@ -159,20 +159,35 @@ def log_interval(value: float, error: float, n: float) -> Estimate:
     return Estimate(value, value / ratio, value * ratio)
 
 
-def mean_of_shares(values: Floats, smoothed: Floats, covariance: Floats) -> Estimate:
-    """The plain mean of shares, with Wilson's interval at its effective number of rows.
+def mean_of_shares(parts: list[Estimate], smoothed: Floats, covariance: Floats) -> Estimate:
+    """The plain mean of shares, with the wider of two intervals on either side.
 
-    That number is `p * (1 - p)` over the variance of the mean, both from smoothed shares: a share
-    of 0 or 1 is not certain.
+    One is Wilson's at the mean's effective number of rows, `p * (1 - p)` over its variance: right
+    where many shares add up. The other puts the parts' own distances together, `sqrt(d' R d) / k`:
+    right where one rare part makes the error. Both take smoothed shares for the variance, because a
+    share of 0 or 1 is not certain.
 
     Args:
-        values: The shares, in [0, 1]; shape `(k,)`.
+        parts: Shares in [0, 1] with their intervals; an undefined one counts as 0, as scikit-learn
+            counts it, and may be anything.
         smoothed: The shares, drawn a little away from 0 and 1; shape `(k,)`.
         covariance: Of the shares; shape `(k, k)`.
+
+    References:
+        Zou & Donner (2008), Construction of confidence limits about effect measures.
     """
-    mean, middle = float(values.mean()), float(smoothed.mean())
-    n = middle * (1 - middle) * len(values) ** 2 / float(covariance.sum())
-    return Estimate(mean, *wilson_interval(mean * n, n))
+    known = [Estimate(0.0, 0.0, 1.0) if math.isnan(part.value) else part for part in parts]
+    values, lows, highs, _ = (np.array(column) for column in zip(*known, strict=True))
+    k, mean, middle = len(parts), float(values.mean()), float(smoothed.mean())
+    n = middle * (1 - middle) * k**2 / float(covariance.sum())
+    low, high = wilson_interval(mean * n, n)
+    error = np.sqrt(np.diag(covariance))
+    correlation = covariance / np.outer(error, error)
+    down, up = (
+        math.sqrt(float((np.outer(side, side) * correlation).sum())) / k
+        for side in (values - lows, highs - values)
+    )
+    return Estimate(mean, max(0.0, min(low, mean - down)), min(1.0, max(high, mean + up)))
 
 
 def difference(current: Estimate, baseline: Estimate) -> Estimate:
