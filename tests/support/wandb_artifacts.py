@@ -87,7 +87,9 @@ def update_artifact(_memory: Memory, variables: Json) -> Json:
 
 
 def use_artifact(memory: Memory, variables: Json) -> Json:
-    artifact = memory.artifact((variables.get("input") or variables)["artifactID"])
+    given = variables.get("input") or variables
+    artifact = memory.artifact(given["artifactID"])
+    artifact.used_by.append(given.get("runName") or "")
     return {"useArtifact": {"artifact": _artifact_node(artifact)}}
 
 

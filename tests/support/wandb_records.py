@@ -78,7 +78,12 @@ class ServedAlert:
 
 @dataclass
 class ServedArtifact:
-    """A version of an artifact; its content has arrived when it is committed."""
+    """A version of an artifact; its content has arrived when it is committed.
+
+    Attributes:
+        run: Id of the run that made it.
+        used_by: Ids of the runs that took it.
+    """
 
     id: str
     entity: str
@@ -89,6 +94,7 @@ class ServedArtifact:
     digest: str
     created_at: str
     run: str = ""
+    used_by: list[str] = field(default_factory=list)
     state: str = "PENDING"
     aliases: list[str] = field(default_factory=list)
     metadata: str = "{}"

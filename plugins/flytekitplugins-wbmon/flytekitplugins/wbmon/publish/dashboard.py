@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from flytekitplugins.wbmon.errors import ConfigError, MissingExtraError, PublishError
 
 if TYPE_CHECKING:
-    from wandb_workspaces.reports.v2 import LinePlot, Report
+    from wandb_workspaces.reports.v2.interface import LinePlot, Report
     from wandb_workspaces.workspaces import Workspace
 
 CLASSIFICATION = ("accuracy", "precision", "recall", "f1", "roc_auc", "log_loss", "brier")

@@ -100,10 +100,13 @@ class Node(PythonInstanceTask[C], Generic[C]):
 
     def execute(self, **inputs: Any) -> Any:
         """Do the work, then show the reports; a report that cannot be shown fails nothing."""
+        from flytekitplugins.wbmon.publish.lineage import publish_lineage
         from flytekitplugins.wbmon.publish.report import publish_reports
 
         outputs = self.compute(**inputs)
-        publish_reports(outputs if isinstance(outputs, tuple) else (outputs,), run=current_run())
+        made = outputs if isinstance(outputs, tuple) else (outputs,)
+        publish_reports(made, run=current_run())
+        publish_lineage(inputs, made, run=current_run())
         return outputs
 
     @property

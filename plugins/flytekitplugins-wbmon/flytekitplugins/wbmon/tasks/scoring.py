@@ -72,9 +72,14 @@ def batch_scoring(
 
     @functools.wraps(predict)
     def score_data(data: StructuredDataset, **inputs: Any) -> Scored:
+        from flytekitplugins.wbmon.publish.lineage import publish_lineage
+
+        given = {"data": data, **inputs}
         for name, loader in loaders.items():
             inputs[name] = _load(loader, inputs[name], name)
-        return _score(predict, data, inputs, batch_rows=batch_rows, slos=tuple(slos))
+        scored = _score(predict, data, inputs, batch_rows=batch_rows, slos=tuple(slos))
+        publish_lineage(given, scored, run=current_run())
+        return scored
 
     _describe(score_data, predict, loaders)
     return task(score_data, **{"enable_deck": True, "deck_fields": (), **task_kwargs})
