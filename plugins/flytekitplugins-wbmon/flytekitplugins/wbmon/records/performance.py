@@ -177,5 +177,6 @@ class PerformanceReport:
     def to_html(self) -> str:
         """A self-contained page: the verdict first, then each metric with its interval."""
         from flytekitplugins.wbmon.records.html import page, performance_section
+        from flytekitplugins.wbmon.records.performance_html import performance_details
 
-        return page("Performance report", performance_section(self))
+        return page("Performance report", performance_section(self), *performance_details(self))

@@ -191,5 +191,6 @@ class ScoringReport:
     def to_html(self) -> str:
         """A self-contained page: rows, time, latency and objectives."""
         from flytekitplugins.wbmon.records.html import page, scoring_section
+        from flytekitplugins.wbmon.records.performance_html import scoring_details
 
-        return page("Scoring report", scoring_section(self))
+        return page("Scoring report", scoring_section(self), *scoring_details(self))
