@@ -35,6 +35,7 @@ from flytekitplugins.wbmon.stats.moments import (
     mean_shift,
     spread_ratio,
 )
+from flytekitplugins.wbmon.stats.slicing import N_DIRECTIONS, sliced_ks_statistic
 from flytekitplugins.wbmon.stats.two_sample import (
     chi_squared_two_sample,
     cramer_von_mises_statistic,
@@ -46,7 +47,7 @@ from flytekitplugins.wbmon.stats.two_sample import (
 )
 
 _DECILES = 10
-_TESTED = ("float", "integer", "boolean", "categorical")
+_TESTED = ("float", "integer", "boolean", "categorical", "vector")
 
 Counts = NDArray[np.float64]
 
@@ -95,6 +96,8 @@ def compare_feature(
     checks = _rate_checks(reference, current, rule)
     if status != "ok":
         return Comparison(reference=reference, current=current, status=status, checks=tuple(checks))
+    if reference.kind == "vector":
+        return _compare_vectors(reference, current, rule, checks)
     if reference.edges is not None:
         check, bound = _number_check(reference, current, rule, exact)
         distances = _number_distances(reference, current, exact)
@@ -126,7 +129,7 @@ def _status(reference: FeatureProfile, current: FeatureProfile, rule: DriftRule)
 
 
 def _same_constant(reference: FeatureProfile, current: FeatureProfile) -> bool:
-    if reference.unseen or current.unseen:
+    if reference.unseen or current.unseen or reference.kind == "vector":
         return False
     if reference.edges is not None:
         ends = (reference.minimum, reference.maximum, current.minimum, current.maximum)
@@ -255,6 +258,29 @@ def _bin_distances(reference: Counts, current: Counts) -> dict[str, float]:
         "hellinger": hellinger_distance(reference, current),
         "total_variation": total_variation(reference, current),
     }
+
+
+def _compare_vectors(
+    reference: FeatureProfile, current: FeatureProfile, rule: DriftRule, checks: list[Check]
+) -> Comparison:
+    """Every direction is a test of its own; Bonferroni's bound holds for all of them together."""
+    n, m = reference.effective_values, current.effective_values
+    distance = sliced_ks_statistic(np.asarray(reference.counts), np.asarray(current.counts))
+    check = Check(
+        name="distribution",
+        test="sliced_ks",
+        statistic=distance.value,
+        p_value=min(1.0, N_DIRECTIONS * ks_p_value(distance.value, n, m)),
+        effect_size=distance.value,
+        effect_low=max(0.0, distance.value - ks_margin(n, m, alpha=rule.alpha / N_DIRECTIONS)),
+    )
+    return Comparison(
+        reference=reference,
+        current=current,
+        status="ok",
+        checks=(check, *checks),
+        bound=distance.bound,
+    )
 
 
 def _compare_categories(

@@ -20,11 +20,13 @@ from flytekitplugins.wbmon.monitor.arrow import (
     count_missing,
     dense_numbers,
     is_valid,
+    is_vector,
     kind_of,
     seconds,
     sort_numbers,
     without_null_names,
 )
+from flytekitplugins.wbmon.monitor.vectors import count_vectors, learn_vectors
 from flytekitplugins.wbmon.records.profile import (
     UNSEEN_LIMIT,
     FeatureProfile,
@@ -58,6 +60,8 @@ def learn_feature(name: str, chunks: Sequence[pa.Array], dtype: pa.DataType) -> 
         return FeatureProfile(
             name=name, kind=kind, dtype=str(dtype), categories=table, counts=_zeros(3)
         )
+    if kind == "vector":
+        return learn_vectors(name, chunks, dtype)
     if kind == "categorical":
         return _learn_categories(name, chunks, dtype)
     return FeatureProfile(name=name, kind=kind, dtype=str(dtype))
@@ -90,6 +94,8 @@ def count_column(
         if weights is None:
             return count_sorted(layout, sort_numbers([array]))
         return _count_weighted_numbers(layout, array, weights)
+    if layout.kind == "vector" and layout.counts is not None and is_vector(array.type):
+        return count_vectors(layout, array, weights)
     if layout.counts is not None and not pa.types.is_null(array.type):
         return _count_categories(layout, array, weights)
     return _count_missing(layout, array, weights)

@@ -100,6 +100,11 @@ def _describe(found: Comparison, check: Check) -> str:
     if check.name == "new_categories":
         named = ", ".join(map(repr, found.new_categories[:_NAMES_SHOWN]))
         return f"{check.effect_size:.1%} of rows carry categories the reference never had: {named}"
+    if check.test == "sliced_ks":
+        return (
+            f"{check.effect_size:.1%} of rows moved along the direction that moved most "
+            f"(sliced KS, {_q(check)})"
+        )
     name = "KS" if check.test == "ks" else "chi-squared"
     return f"{check.effect_size:.1%} of rows moved ({name} {check.statistic:.3g}, {_q(check)})"
 

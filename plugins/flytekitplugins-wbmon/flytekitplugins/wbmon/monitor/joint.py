@@ -24,6 +24,7 @@ from flytekitplugins.wbmon.monitor.arrow import (
 from flytekitplugins.wbmon.monitor.counting import can_count, encode_names, learn_feature
 from flytekitplugins.wbmon.monitor.profiling import unknown_columns
 from flytekitplugins.wbmon.monitor.reading import Data, Source, open_source
+from flytekitplugins.wbmon.monitor.vectors import vectors_of
 from flytekitplugins.wbmon.records.drift import DriftRule, JointDrift, Level
 from flytekitplugins.wbmon.stats.classification import roc_auc
 from flytekitplugins.wbmon.stats.distributions import normal_sf
@@ -152,10 +153,9 @@ def _spread(values: Matrix, array: pa.Array) -> Matrix:
 
 
 def _vectors(array: pa.Array) -> Matrix:
-    valid = is_valid(array)
-    values = dense_numbers(array.drop_null().flatten()).astype(np.float64)
-    full = np.full((len(array), len(values) // max(1, int(valid.sum()))), np.nan)
-    full[valid] = values.reshape(int(valid.sum()), -1)
+    vectors, usable = vectors_of(array)
+    full = np.full((len(array), vectors.shape[1]), np.nan)
+    full[usable] = vectors
     return full
 
 

@@ -30,6 +30,7 @@ def merge_features(parts: Sequence[FeatureProfile]) -> FeatureProfile:
     moment = Moments()
     for part in present:
         moment = merge_moments(moment, Moments(part.value_weight, part.mean, part.squared))
+    has_moments = model.edges is not None and model.kind != "vector"
     return replace(
         model,
         n_rows=sum(part.n_rows for part in parts),
@@ -37,8 +38,8 @@ def merge_features(parts: Sequence[FeatureProfile]) -> FeatureProfile:
         n_infinite=sum(part.n_infinite for part in parts),
         minimum=_extreme([part.minimum for part in known], np.fmin),
         maximum=_extreme([part.maximum for part in known], np.fmax),
-        mean=moment.mean if moment.weight > 0 and model.edges is not None else np.nan,
-        squared=moment.squared if model.edges is not None else 0.0,
+        mean=moment.mean if moment.weight > 0 and has_moments else np.nan,
+        squared=moment.squared if has_moments else 0.0,
         counts=None if changed else _sum_counts(present),
         unseen=_merge_unseen(present),
         weights=_merge_weights(parts),

@@ -68,7 +68,7 @@ def _p_value(check: Check, current: FeatureProfile, past: Sequence[FeatureProfil
         return math.nan
     windows = np.array(kept)
     total = windows.sum(axis=0)
-    ordered = check.test == "ks"
+    ordered = check.test in ("ks", "sliced_ks")
     sizes = windows.sum(axis=1)
     scale = math.sqrt(float(np.median(sizes)))
     distances = _distances(windows, total - windows, ordered=ordered, scale=scale)

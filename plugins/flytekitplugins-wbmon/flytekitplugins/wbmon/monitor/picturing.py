@@ -22,7 +22,7 @@ def bars(reference: FeatureProfile, current: FeatureProfile) -> tuple[Bin, ...]:
     Few distinct numbers get a bar each; others are cut evenly between the reference's first and
     last percentile, at the grid's nearest edges, with an open bar on either side.
     """
-    if reference.counts is None or current.counts is None:
+    if reference.counts is None or current.counts is None or reference.kind == "vector":
         return ()
     if reference.n_values == 0 or current.n_values == 0:
         return ()

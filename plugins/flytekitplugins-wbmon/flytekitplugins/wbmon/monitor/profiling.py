@@ -38,6 +38,7 @@ from flytekitplugins.wbmon.monitor.reading import (
     StreamSource,
     open_source,
 )
+from flytekitplugins.wbmon.monitor.vectors import VECTOR_CELLS
 from flytekitplugins.wbmon.records.profile import (
     UNSEEN_LIMIT,
     FeatureProfile,
@@ -204,7 +205,7 @@ def _recount(
 
 
 def _is_coarse(feature: FeatureProfile) -> bool:
-    if feature.edges is None or feature.counts is None:
+    if feature.edges is None or feature.counts is None or feature.kind == "vector":
         return False
     return bool(feature.counts[0::2].max() > _COARSE_CELL * feature.counts.sum())
 
@@ -232,6 +233,7 @@ def empty_like(feature: FeatureProfile) -> FeatureProfile:
         name=feature.name,
         kind=feature.kind,
         dtype=feature.dtype,
+        dimension=feature.dimension,
         edges=feature.edges,
         categories=feature.categories,
         counts=None if feature.counts is None else np.zeros(len(feature.counts), dtype=np.int64),
@@ -302,14 +304,17 @@ def settle(feature: FeatureProfile) -> FeatureProfile:
     """A column of another type that holds no value at all is merely missing."""
     if feature.status != "type_changed" or feature.n_values:
         return feature
-    zeros = np.zeros(_n_cells(feature), dtype=np.int64)
-    return replace(feature, status="ok", counts=zeros if _n_cells(feature) else None)
+    return replace(feature, status="ok", counts=_no_counts(feature))
 
 
-def _n_cells(feature: FeatureProfile) -> int:
+def _no_counts(feature: FeatureProfile) -> NDArray[Any] | None:
+    """A zero for every cell of the layout; None if the kind has no cells."""
+    if feature.kind == "vector":
+        return None if feature.edges is None else np.zeros(VECTOR_CELLS, dtype=np.int64)
     if feature.edges is not None:
-        return 2 * len(feature.edges) + 1
-    return len(feature.categories) + 1 if feature.kind in ("categorical", "boolean") else 0
+        return np.zeros(2 * len(feature.edges) + 1, dtype=np.int64)
+    has_table = feature.kind in ("categorical", "boolean")
+    return np.zeros(len(feature.categories) + 1, dtype=np.int64) if has_table else None
 
 
 def promote(feature: FeatureProfile) -> FeatureProfile:

@@ -77,10 +77,13 @@ class FeatureProfile:
         maximum: Greatest finite value.
         mean: Of the finite values; `nan` without one or for kinds that have none.
         squared: Sum of squared (weighted) deviations from the mean.
-        edges: The grid of a number, strictly increasing; shape `(k,)`.
+        dimension: Length of a vector; 0 for other kinds.
+        edges: The grid of a number, strictly increasing; shape `(k,)`. For vectors the grids of
+            their projections on fixed directions, one after another.
         categories: The table of a category.
         counts: Rows, or sums of weights: the `2k + 1` cells of the grid, open and edge cells
-            alternating; or one a category and, last, all that are not in the table.
+            alternating; or one a category and, last, all that are not in the table; or the cells
+            of every direction of a vector.
         unseen: Rows of categories outside the table, by name: the `UNSEEN_LIMIT` of them that hash
             lowest, a choice that does not depend on the order of rows.
         weights: Sums of weights; None if rows were not weighted.
@@ -97,6 +100,7 @@ class FeatureProfile:
     maximum: float = math.nan
     mean: float = math.nan
     squared: float = 0.0
+    dimension: int = 0
     edges: NDArray[Any] | None = None
     categories: tuple[str, ...] = ()
     counts: NDArray[Any] | None = None
