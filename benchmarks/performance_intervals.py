@@ -72,7 +72,7 @@ CASES: dict[str, Draw] = {
 
 def report_of(table: pa.Table, baseline: PerformanceReport | None = None) -> PerformanceReport:
     """The report of one window, of the task its columns tell."""
-    scores = tuple(name for name in table.column_names if name.startswith("p"))
+    scores = {int(name[1:]): name for name in table.column_names if name.startswith("p")}
     whole = table["y"].type == pa.int64()
     return check_performance(
         table,
