@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from flytekitplugins.wbmon.records.scoring import Confidence, PredictedClasses, ScoringReport
 
 _SHOWN = 20
-_METRICS = 4
+_METRICS = ("accuracy", "f1", "roc_auc", "log_loss", "mae", "rmse", "r2")
 
 
 def performance_details(report: PerformanceReport) -> Iterator[str]:
@@ -46,7 +46,7 @@ def scoring_details(report: ScoringReport) -> Iterator[str]:
 
 
 def _parts(parts: Sequence[Part]) -> Iterable[str]:
-    names = list(parts[0].metrics)[:_METRICS]
+    names = [name for name in _METRICS if name in parts[0].metrics]
     head = ("part", "verdict", "labelled", *names)
     yield _facts("each held against the rest of the window; verdicts corrected for their number")
     yield _table(head, (_part_row(part, names) for part in parts[:_SHOWN]))
