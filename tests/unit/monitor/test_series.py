@@ -134,7 +134,7 @@ def test_a_sliding_reference_alarms_at_the_change_and_forgets_it(log, reference)
 def test_the_same_day_of_the_week_is_compared_with_itself(reference):
     rng = np.random.default_rng(2)
     days = pd.date_range(START, periods=21, freq="D").repeat(300)
-    weekend = days.dayofweek >= 5
+    weekend = days.day_of_week >= 5
     frame = pd.DataFrame({"at": days, "amount": rng.lognormal(np.where(weekend, 1.0, 0.0), 1)})
 
     fixed = drift_series(frame, like=reference, at="at")

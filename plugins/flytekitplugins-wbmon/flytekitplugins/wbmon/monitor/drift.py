@@ -188,7 +188,8 @@ def _report(
         checks = tuple(_judged(check, *next(significance), rule) for check in found.checks)
         features.append(_feature(found, checks, rule))
     features.sort(key=lambda feature: (*_rank(feature), feature.name))
-    verdict = _verdict(features, n_current)
+    enough = min(n_reference, n_current) >= rule.min_rows
+    verdict = _verdict(features, n_current, enough_rows=enough)
     return DriftReport(
         rule=rule,
         n_reference=n_reference,
@@ -271,7 +272,7 @@ def _rank(feature: FeatureDrift) -> tuple[float, float]:
     return -_LEVELS.index(feature.level), -max(effects, default=0.0) * feature.importance
 
 
-def _verdict(features: Sequence[FeatureDrift], n_current: int) -> Verdict:
+def _verdict(features: Sequence[FeatureDrift], n_current: int, *, enough_rows: bool) -> Verdict:
     if n_current == 0:
         return "insufficient"
     levels = {feature.level for feature in features}
@@ -279,5 +280,7 @@ def _verdict(features: Sequence[FeatureDrift], n_current: int) -> Verdict:
         return "drift"
     if "warning" in levels:
         return "warning"
-    answered = any(feature.checks or feature.status != "insufficient" for feature in features)
+    answered = any(
+        feature.checks or (enough_rows and feature.status != "insufficient") for feature in features
+    )
     return "ok" if answered else "insufficient"

@@ -70,8 +70,8 @@ class Check:
 
     Attributes:
         name: `distribution`, `missing_rate`, `new_categories`, `infinite_rate`.
-        test: `ks`, `chi_squared`, `two_proportion`, `sliced_ks` (vectors), or `unseen` (rows in categories that the
-            reference never had, beyond what chance explains).
+        test: `ks`, `chi_squared`, `two_proportion`, `sliced_ks` (vectors), or `unseen` (rows in
+            categories that the reference never had, beyond what chance explains).
         statistic: Of the test; its unit is the test's.
         p_value: Under no drift, rows independent; in [0, 1], `nan` if not testable.
         q_value: The p-value after Benjamini-Hochberg over the whole run.
