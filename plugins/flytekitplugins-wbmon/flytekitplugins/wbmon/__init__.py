@@ -18,20 +18,26 @@ if TYPE_CHECKING:
     from flytekitplugins.wbmon.monitor.profiling import merge_profiles, profile_data
     from flytekitplugins.wbmon.publish.channel import Channel
     from flytekitplugins.wbmon.records.alert import Alert, AlertRule, Decision
+    from flytekitplugins.wbmon.records.compaction import CompactionReport
     from flytekitplugins.wbmon.records.drift import DriftReport, DriftRule
+    from flytekitplugins.wbmon.records.experiment import ExperimentReport
     from flytekitplugins.wbmon.records.performance import PerformanceReport
     from flytekitplugins.wbmon.records.profile import Profile
     from flytekitplugins.wbmon.records.scoring import SLO, ScoringReport
+    from flytekitplugins.wbmon.records.serving import ServingReport, ServingSLO, SLOReport
     from flytekitplugins.wbmon.run.config import WandbConfig
     from flytekitplugins.wbmon.run.decorator import wandb_init
     from flytekitplugins.wbmon.run.lifecycle import current_run
     from flytekitplugins.wbmon.tasks.alerting import DegradationAlert
     from flytekitplugins.wbmon.tasks.dead_man import DeadManCheck
     from flytekitplugins.wbmon.tasks.drift import DriftCheck
+    from flytekitplugins.wbmon.tasks.experiment import CompareVariants
     from flytekitplugins.wbmon.tasks.failure import MonitorFailure
     from flytekitplugins.wbmon.tasks.performance import PerformanceCheck
+    from flytekitplugins.wbmon.tasks.prediction_log import CompactPredictionLog, JoinFeedback
     from flytekitplugins.wbmon.tasks.profiling import MergeProfiles, ProfileData
     from flytekitplugins.wbmon.tasks.scoring import batch_scoring
+    from flytekitplugins.wbmon.tasks.serving import CheckSLO, SummarizeServing
     from flytekitplugins.wbmon.tasks.sync import SyncOfflineRuns, TagBest
 
 _HOMES = {
@@ -39,19 +45,29 @@ _HOMES = {
     "Alert": "records.alert",
     "AlertRule": "records.alert",
     "Channel": "publish.channel",
+    "CheckSLO": "tasks.serving",
+    "CompactPredictionLog": "tasks.prediction_log",
+    "CompactionReport": "records.compaction",
+    "CompareVariants": "tasks.experiment",
     "DeadManCheck": "tasks.dead_man",
     "Decision": "records.alert",
     "DegradationAlert": "tasks.alerting",
     "DriftCheck": "tasks.drift",
     "DriftReport": "records.drift",
     "DriftRule": "records.drift",
+    "ExperimentReport": "records.experiment",
+    "JoinFeedback": "tasks.prediction_log",
     "MergeProfiles": "tasks.profiling",
     "MonitorFailure": "tasks.failure",
     "PerformanceCheck": "tasks.performance",
     "PerformanceReport": "records.performance",
     "Profile": "records.profile",
     "ProfileData": "tasks.profiling",
+    "SLOReport": "records.serving",
     "ScoringReport": "records.scoring",
+    "ServingReport": "records.serving",
+    "ServingSLO": "records.serving",
+    "SummarizeServing": "tasks.serving",
     "SyncOfflineRuns": "tasks.sync",
     "TagBest": "tasks.sync",
     "WandbConfig": "run.config",
@@ -69,19 +85,29 @@ __all__ = [
     "Alert",
     "AlertRule",
     "Channel",
+    "CheckSLO",
+    "CompactPredictionLog",
+    "CompactionReport",
+    "CompareVariants",
     "DeadManCheck",
     "Decision",
     "DegradationAlert",
     "DriftCheck",
     "DriftReport",
     "DriftRule",
+    "ExperimentReport",
+    "JoinFeedback",
     "MergeProfiles",
     "MonitorFailure",
     "PerformanceCheck",
     "PerformanceReport",
     "Profile",
     "ProfileData",
+    "SLOReport",
     "ScoringReport",
+    "ServingReport",
+    "ServingSLO",
+    "SummarizeServing",
     "SyncOfflineRuns",
     "TagBest",
     "WandbConfig",

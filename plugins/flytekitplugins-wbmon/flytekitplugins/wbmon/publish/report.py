@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from flytekitplugins.wbmon.publish.deck import show_report
-from flytekitplugins.wbmon.publish.run_log import log_report
+from flytekitplugins.wbmon.publish.serving_log import log_report
 
 if TYPE_CHECKING:
     import wandb

@@ -20,11 +20,14 @@ from flytekit.types.file import FlyteFile
 
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.records.alert import Decision
+from flytekitplugins.wbmon.records.compaction import CompactionReport
 from flytekitplugins.wbmon.records.drift import DriftReport
+from flytekitplugins.wbmon.records.experiment import ExperimentReport
 from flytekitplugins.wbmon.records.json import record_from_json, record_to_json
 from flytekitplugins.wbmon.records.performance import PerformanceReport
 from flytekitplugins.wbmon.records.profile import Profile
 from flytekitplugins.wbmon.records.scoring import ScoringReport
+from flytekitplugins.wbmon.records.serving import ServingReport, SLOReport
 
 if TYPE_CHECKING:
     from flytekit.types.structured import StructuredDataset
@@ -32,6 +35,18 @@ if TYPE_CHECKING:
     from flytekitplugins.wbmon.monitor.reading import Source
 
 R = TypeVar("R")
+
+
+_JSON_RECORDS: tuple[type[Any], ...] = (
+    DriftReport,
+    PerformanceReport,
+    ScoringReport,
+    Decision,
+    CompactionReport,
+    ServingReport,
+    SLOReport,
+    ExperimentReport,
+)
 
 
 class RecordTransformer(TypeTransformer[R], Generic[R]):
@@ -138,10 +153,7 @@ def register() -> None:
         save=lambda value, path: value.save(str(path)),
         load=lambda path: Profile.load(str(path)),
     )
-    reports = [
-        _json_transformer(record)
-        for record in (DriftReport, PerformanceReport, ScoringReport, Decision)
-    ]
+    reports = [_json_transformer(record) for record in _JSON_RECORDS]
     for transformer in (profile, *reports):
         TypeEngine.register(transformer)
 

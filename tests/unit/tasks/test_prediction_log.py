@@ -1,0 +1,137 @@
+"""The serving nodes as tasks: what they return can be stored, shown and handed on."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from flytekit import task, workflow
+
+from flytekitplugins.wbmon import (
+    CheckSLO,
+    CompactionReport,
+    CompactPredictionLog,
+    CompareVariants,
+    DriftCheck,
+    JoinFeedback,
+    PerformanceCheck,
+    PerformanceReport,
+    ProfileData,
+    ServingReport,
+    ServingSLO,
+    SummarizeServing,
+)
+from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.serving import Experiment, PredictionLogger, SamplingPolicy
+
+TOMORROW = datetime.now(timezone.utc) + timedelta(days=1)
+
+
+@task
+def accuracy(report: PerformanceReport) -> float:
+    return report.metrics["accuracy"].value
+
+
+@task
+def requests(report: ServingReport) -> int:
+    return report.total.n_requests
+
+
+LAYOUT = Experiment(name="layout", variants={"old": 0.5, "new": 0.5})
+
+
+def serve(folder: Path, n: int = 200) -> None:
+    log = PredictionLogger("api", str(folder), sampling=SamplingPolicy(rate=1.0))
+    for i in range(n):
+        session = f"s{i}"
+        log.assign(LAYOUT, session)
+        name = log.log_prediction(
+            features={"amount": float(i % 17)},
+            prediction="yes" if i % 3 else "no",
+            score=0.9,
+            session_id=session,
+            latency_ms=5.0,
+        )
+        log.log_feedback(name, "thumbs", score=float(i % 2), session_id=session)
+        log.log_feedback(name, "label", label="yes" if i % 4 else "no", source="annotator")
+    log.close()
+
+
+def test_a_log_runs_through_every_node(tmp_path: Path) -> None:
+    serve(tmp_path)
+    compact = CompactPredictionLog("t.compact", destination=str(tmp_path), service="api")
+    join = JoinFeedback("t.join")
+    profile = ProfileData("t.profile", columns=("feature.amount", "score"), weight="sample_weight")
+    measure = PerformanceCheck(
+        "t.performance",
+        task="classification",
+        label="label",
+        prediction="prediction",
+        weight="sample_weight",
+    )
+    summarize = SummarizeServing("t.summary")
+    slo = CheckSLO("t.slo", slos=[ServingSLO(name="fast", latency_ms=100)])
+    drift = DriftCheck("t.drift")
+    variants = CompareVariants(
+        "t.variants", experiment="layout", outcome="thumbs", control="old", shares=LAYOUT.variants
+    )
+
+    @workflow
+    def night(at: datetime) -> tuple[CompactionReport, float, int, bool, bool, bool]:
+        done = compact(at=at)
+        labelled = join(predictions=done.predictions, feedback=done.feedback)
+        current = profile(data=labelled)
+        checked = drift(reference=current, current=current)
+        measured = measure(data=labelled)
+        summary = summarize(windows=done.windows, predictions=done.predictions)
+        promised = slo(windows=done.windows)
+        compared = variants(feedback=done.feedback)
+        return (
+            done.report,
+            accuracy(report=measured.report),
+            requests(report=summary),
+            promised.violated,
+            compared.decided,
+            checked.drifted,
+        )
+
+    report, measured_accuracy, n, violated, decided, drifted = night(at=TOMORROW)
+
+    assert report.n_predictions == n == 200
+    truth = sum((i % 3 > 0) == (i % 4 > 0) for i in range(200)) / 200
+    assert measured_accuracy == pytest.approx(truth)
+    assert not violated
+    assert not drifted
+    assert decided in (True, False)
+
+
+def test_a_night_without_traffic_is_no_error(tmp_path: Path) -> None:
+    compact = CompactPredictionLog("t.empty.compact", destination=str(tmp_path), service="api")
+    done = compact(at=TOMORROW)
+    summary = SummarizeServing("t.empty.summary")(
+        windows=done.windows, predictions=done.predictions
+    )
+    checked = CheckSLO("t.empty.slo", slos=[ServingSLO(name="up")])(windows=done.windows)
+    joined = JoinFeedback("t.empty.join")(predictions=done.predictions, feedback=done.feedback)
+
+    assert summary.total.n_requests == 0
+    assert checked.report.results[0].verdict == "no_data"
+    assert joined.open(pa.Table).all().num_rows == 0
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: CompactPredictionLog("x", destination="d", service="s", days_back=-1),
+        lambda: SummarizeServing("x", low_confidence=2.0),
+        lambda: CheckSLO("x", slos=[]),
+        lambda: CompareVariants("x", experiment="e", outcome="o", control="c", shares={"a": 1.0}),
+        lambda: CompareVariants("x", experiment="e", outcome="o", control="c", min_units=1),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(wrong: Any) -> None:
+    with pytest.raises(ConfigError):
+        wrong()
