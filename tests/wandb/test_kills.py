@@ -1,15 +1,20 @@
-"""What is left of a run when its pod is ended: by SIGTERM, and without warning."""
+"""What is left of a run when its pod is ended by SIGTERM or at once, or its disk is full."""
 
 from __future__ import annotations
 
 import os
 import signal
 import subprocess
+import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from flytekitplugins.wbmon.run.offline_store import OfflineStore
+from support.environment import clean_environment
 from support.propeller import (
     Container,
     Package,
@@ -20,6 +25,7 @@ from support.propeller import (
     to_literals,
 )
 from support.wandb_log import LoggedRun, find_run
+from support.wandb_server import WandbServer
 
 pytestmark = [pytest.mark.flyte, pytest.mark.slow]
 PROJECT = Path(__file__).parent / "project"
@@ -83,3 +89,111 @@ def test_a_pod_that_is_killed_loses_at_most_a_second(
     # ten rows a second, and one more for a slow machine
     assert n_logged(container) - len(run.column("row")) <= 20
     assert not run.finished
+
+
+@pytest.fixture
+def server() -> Iterator[WandbServer]:
+    with WandbServer() as server:
+        yield server
+
+
+def wait_until(holds: Callable[[], bool], timeout_s: float = 60) -> None:
+    until = time.monotonic() + timeout_s
+    while not holds():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def served_rows(server: WandbServer) -> int:
+    return len(server.runs[0].column("row")) if server.runs else 0
+
+
+def test_the_process_apart_delivers_what_a_killed_task_left(
+    tasks: Package, local_store: Store, tmp_path: Path, server: WandbServer
+) -> None:
+    container = pod(tasks, local_store, tmp_path, "work", API_HOST=server.url)
+    process = container.start()
+    wait_for_rows(container, process, 20)
+    os.kill(process.pid, signal.SIGKILL)
+    wait_until(lambda: bool(server.runs) and server.runs[0].state == "failed")
+    container.collect(process)
+    assert n_logged(container) - served_rows(server) <= 20
+    assert served_rows(server) >= 5
+
+
+def test_what_was_streamed_survives_the_death_of_task_and_deliverer(
+    tasks: Package, local_store: Store, tmp_path: Path, server: WandbServer
+) -> None:
+    container = pod(tasks, local_store, tmp_path, "work", API_HOST=server.url)
+    process = container.start()
+    wait_until(lambda: served_rows(server) >= 5)
+    for child in children_of(process.pid):
+        if "run.deliverer" in Path(f"/proc/{child}/cmdline").read_text():
+            os.killpg(child, signal.SIGKILL)
+    os.killpg(process.pid, signal.SIGKILL)
+    container.collect(process)
+    rows = server.runs[0].column("row")
+    assert rows == list(range(len(rows)))
+    assert len(rows) >= 5
+
+
+def children_of(parent: int) -> list[int]:
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            if int(stat.read_text().rpartition(")")[2].split()[1]) == parent:
+                found.append(int(stat.parent.name))
+    return found
+
+
+def test_a_pod_that_is_told_to_stop_stores_what_was_not_delivered(
+    tasks: Package, local_store: Store, tmp_path: Path
+) -> None:
+    store = str(tmp_path / "store")
+    container = pod(tasks, local_store, tmp_path / "pod", "work", OFFLINE_STORE=store)
+    process = container.start()
+    wait_for_rows(container, process, 5)
+    process.send_signal(signal.SIGTERM)
+    container.collect(process)
+    ((_, packed),) = OfflineStore(store).list_runs()
+    assert packed.exit_code == 1
+    assert packed.n_rows >= n_logged(container) - 1
+
+
+BODY = """
+import os, sys, time
+os.chdir(sys.argv[1])
+from flytekitplugins.wbmon import current_run, wandb_init
+
+@wandb_init(project="p", entity="e", mode="offline")
+def work():
+    for row in range(6000):
+        current_run().log({"row": row, "text": "x" * 100})
+    return 7
+
+assert work() == 7
+print("the task's result stands")
+"""
+
+
+@pytest.mark.parametrize("options", ["size=256k", "ro"], ids=["full disk", "read-only folder"])
+def test_a_disk_that_cannot_be_written_changes_nothing_for_the_task(
+    tmp_path: Path, options: str
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    home = tmp_path / "home"
+    script = tmp_path / "body.py"
+    script.write_text(BODY)
+    mounted = f"mount -t tmpfs -o {options} tmpfs {disk} && exec {sys.executable} {script} {disk}"
+    done = subprocess.run(
+        ["/usr/bin/unshare", "--mount", "--map-root-user", "sh", "-c", mounted],
+        env=clean_environment(home=home),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    if "unshare failed" in done.stderr or "permission denied" in done.stderr:
+        pytest.skip("this machine does not let a test mount a disk")
+    assert "the task's result stands" in done.stdout, done.stderr
