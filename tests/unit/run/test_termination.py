@@ -68,3 +68,14 @@ def test_another_thread_changes_nothing() -> None:
     thread.start()
     thread.join()
     assert seen == [signal.SIG_DFL]
+
+
+def test_blocks_that_overlap_leave_nothing_behind() -> None:
+    first, second = exit_on_sigterm(), exit_on_sigterm()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    with pytest.raises(TerminatedError):
+        terminate()
+    second.__exit__(None, None, None)
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL

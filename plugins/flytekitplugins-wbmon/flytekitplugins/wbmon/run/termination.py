@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 SIGTERM_STATUS = 128 + signal.SIGTERM
 
@@ -23,6 +24,40 @@ class TerminatedError(SystemExit):
 
     def __str__(self) -> str:
         return "the task was told to stop (SIGTERM)"
+
+
+class _Handler:
+    """The process has one SIGTERM handler, and its blocks may overlap: coroutines end in any order.
+
+    The first block installs it, the last one to end puts back what was there before.
+    """
+
+    def __init__(self) -> None:
+        self._blocks: list[Callable[[], None] | None] = []
+        self._previous: Any = signal.SIG_DFL
+
+    def enter(self, before: Callable[[], None] | None) -> None:
+        """Hear SIGTERM until the matching `leave`."""
+        if signal.getsignal(signal.SIGTERM) is not self:
+            self._previous = signal.signal(signal.SIGTERM, self)
+        self._blocks.append(before)
+
+    def leave(self, before: Callable[[], None] | None) -> None:
+        """End a block; a handler that was set inside of one stays."""
+        self._blocks.remove(before)
+        if not self._blocks and signal.getsignal(signal.SIGTERM) is self:
+            signal.signal(signal.SIGTERM, self._previous)
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        for before in reversed(self._blocks):
+            if before is not None:
+                before()
+        if callable(self._previous):
+            self._previous(number, frame)
+        raise TerminatedError
+
+
+_HANDLER = _Handler()
 
 
 @contextmanager
@@ -42,17 +77,8 @@ def exit_on_sigterm(before: Callable[[], None] | None = None) -> Iterator[None]:
     if not is_main or previous is None or previous == signal.SIG_IGN:
         yield
         return
-
-    def leave(number: int, frame: FrameType | None) -> None:
-        if before is not None:
-            before()
-        if callable(previous):
-            previous(number, frame)
-        raise TerminatedError
-
-    signal.signal(signal.SIGTERM, leave)
+    _HANDLER.enter(before)
     try:
         yield
     finally:
-        if signal.getsignal(signal.SIGTERM) is leave:
-            signal.signal(signal.SIGTERM, previous)
+        _HANDLER.leave(before)
