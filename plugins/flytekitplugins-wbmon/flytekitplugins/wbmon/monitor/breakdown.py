@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +16,7 @@ from flytekitplugins.wbmon.monitor.class_codes import class_name
 from flytekitplugins.wbmon.monitor.outcome_columns import float_values, is_class_name, is_number
 from flytekitplugins.wbmon.monitor.outcomes import Outcomes
 from flytekitplugins.wbmon.records.performance import (
+    Every,
     Metric,
     MetricVerdict,
     Part,
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
     Codes = NDArray[np.int64]
 
-Every = Literal["hour", "day", "week", "month"]
 Measure = Callable[[Outcomes, Mapping[str, Estimate]], PerformanceReport]
 
 _MAX_PARTS = 50

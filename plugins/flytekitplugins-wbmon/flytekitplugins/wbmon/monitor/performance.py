@@ -9,7 +9,6 @@ from typing import Any, TypeAlias, get_args
 
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor import breakdown
-from flytekitplugins.wbmon.monitor.breakdown import Every
 from flytekitplugins.wbmon.monitor.measuring import (
     OF_CLASSES,
     OF_PROBABILITIES,
@@ -24,7 +23,7 @@ from flytekitplugins.wbmon.monitor.outcomes import (
     read_regression,
     score_columns,
 )
-from flytekitplugins.wbmon.records.performance import PerformanceReport, Task
+from flytekitplugins.wbmon.records.performance import Every, PerformanceReport, Task
 from flytekitplugins.wbmon.stats.estimate import Estimate
 
 Baseline: TypeAlias = "PerformanceReport | Mapping[str, float] | None"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Task = Literal["classification", "regression"]
+Every = Literal["hour", "day", "week", "month"]
 MetricVerdict = Literal["ok", "worse", "better", "unknown"]
 PerformanceStatus = Literal["ok", "insufficient", "no_labels"]
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, get_args
 from flytekit.types.structured import StructuredDataset
 
 from flytekitplugins.wbmon.errors import ConfigError
-from flytekitplugins.wbmon.records.performance import PerformanceReport, Task
+from flytekitplugins.wbmon.records.performance import Every, PerformanceReport, Task
 from flytekitplugins.wbmon.tasks._node import Node
 from flytekitplugins.wbmon.tasks._types import open_data
 
@@ -23,12 +23,22 @@ class PerformanceSettings:
     score: tuple[str, ...] = ()
     threshold: float = 0.5
     weight: str = ""
+    positive: str = ""
+    min_rows: int = 30
+    segments: tuple[str, ...] = ()
+    time: str = ""
+    every: Every = "day"
+    rank_by: str = ""
 
     def __post_init__(self) -> None:
         if self.task not in get_args(Task):
             raise ConfigError(f"task must be 'classification' or 'regression', got {self.task!r}")
         if not 0 <= self.threshold <= 1:
             raise ConfigError(f"threshold must be a probability, got {self.threshold}")
+        if self.every not in get_args(Every):
+            raise ConfigError(
+                f"every must be one of {', '.join(get_args(Every))}; got {self.every!r}"
+            )
 
 
 class PerformanceChecked(NamedTuple):
@@ -51,13 +61,19 @@ class PerformanceCheck(Node[PerformanceSettings]):
             column a class in the sorted order of the classes.
         threshold: Probability from which a row counts as positive.
         weight: Column of row weights.
+        positive: The positive class of two; the last in sorted order if empty.
+        min_rows: Measured rows below which no verdict is given.
+        segments: Columns by whose values the window is cut into parts, worst first.
+        time: Timestamp column by which the window is cut into chunks.
+        every: How long a chunk is: `hour`, `day`, `week` or `month`.
+        rank_by: The metric that ranks the parts.
         task_kwargs: As for any node.
 
     Raises:
         ConfigError: If the task is neither, or the threshold is no probability.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one keyword a column
         self,
         name: str,
         *,
@@ -67,6 +83,12 @@ class PerformanceCheck(Node[PerformanceSettings]):
         score: str | tuple[str, ...] = (),
         threshold: float = 0.5,
         weight: str = "",
+        positive: str = "",
+        min_rows: int = 30,
+        segments: tuple[str, ...] = (),
+        time: str = "",
+        every: Every = "day",
+        rank_by: str = "",
         **task_kwargs: Any,
     ) -> None:
         settings = PerformanceSettings(
@@ -76,6 +98,12 @@ class PerformanceCheck(Node[PerformanceSettings]):
             score=(score,) if isinstance(score, str) else tuple(score),
             threshold=threshold,
             weight=weight,
+            positive=positive,
+            min_rows=min_rows,
+            segments=tuple(segments),
+            time=time,
+            every=every,
+            rank_by=rank_by,
         )
         super().__init__(name, settings, **task_kwargs)
 
@@ -107,5 +135,11 @@ class PerformanceCheck(Node[PerformanceSettings]):
             threshold=config.threshold,
             weight=config.weight or None,
             baseline=baseline,
+            positive=config.positive or None,
+            min_rows=config.min_rows,
+            segments=config.segments,
+            time=config.time or None,
+            every=config.every,
+            rank_by=config.rank_by or None,
         )
         return PerformanceChecked(report=report, worse=report.worse)

@@ -14,7 +14,7 @@ from flytekit.types.file import FlyteFile
 from flytekit.types.structured import StructuredDataset
 
 from flytekitplugins.wbmon.errors import ConfigError, DataError
-from flytekitplugins.wbmon.records.scoring import SLO, ScoringReport
+from flytekitplugins.wbmon.records.scoring import SLO, ScoringReport, Watch
 from flytekitplugins.wbmon.run.lifecycle import current_run
 from flytekitplugins.wbmon.tasks._types import open_data
 
@@ -32,7 +32,10 @@ def batch_scoring(
     predict: Callable[..., Any] | None = None,
     *,
     batch_rows: int = 65_536,
+    columns: Sequence[str] = (),
     slos: Sequence[SLO] = (),
+    max_error_rate: float = 0.0,
+    watch: Watch | None = None,
     load: Load | None = None,
     **task_kwargs: Any,
 ) -> Any:
@@ -51,7 +54,11 @@ def batch_scoring(
     Args:
         predict: The function; left out when the decorator has arguments.
         batch_rows: Rows of a batch; at least 1.
+        columns: The columns that the function is given; all if empty. All are written in any case.
         slos: Objectives on batch latency, judged at the end.
+        max_error_rate: Share of rows that may make the function raise, in [0, 1]; they are set
+            aside with the reason, and the report says where.
+        watch: Columns of predictions whose confidence and diversity the report tells.
         load: For parameters that are model files: what turns the local path into the model, such
             as `joblib.load`. The task takes a FlyteFile (a FlyteDirectory if annotated so), and
             a process loads the same file once.
@@ -65,10 +72,24 @@ def batch_scoring(
     """
     if predict is None:
         return functools.partial(
-            batch_scoring, batch_rows=batch_rows, slos=slos, load=load, **task_kwargs
+            batch_scoring,
+            batch_rows=batch_rows,
+            columns=columns,
+            slos=slos,
+            max_error_rate=max_error_rate,
+            watch=watch,
+            load=load,
+            **task_kwargs,
         )
     loaders = dict(load or {})
     _check(predict, loaders, batch_rows)
+    settings = {
+        "batch_rows": batch_rows,
+        "columns": tuple(columns) or None,
+        "slos": tuple(slos),
+        "max_error_rate": max_error_rate,
+        "watch": watch,
+    }
 
     @functools.wraps(predict)
     def score_data(data: StructuredDataset, **inputs: Any) -> Scored:
@@ -77,7 +98,7 @@ def batch_scoring(
         given = {"data": data, **inputs}
         for name, loader in loaders.items():
             inputs[name] = _load(loader, inputs[name], name)
-        scored = _score(predict, data, inputs, batch_rows=batch_rows, slos=tuple(slos))
+        scored = _score(predict, data, inputs, settings)
         publish_lineage(given, scored, run=current_run())
         return scored
 
@@ -123,9 +144,7 @@ def _score(
     predict: Callable[..., Any],
     data: StructuredDataset,
     inputs: Mapping[str, Any],
-    *,
-    batch_rows: int,
-    slos: Sequence[SLO],
+    settings: Mapping[str, Any],
 ) -> Scored:
     from flytekitplugins.wbmon.monitor.predictions import batch_kind
     from flytekitplugins.wbmon.monitor.scoring import score_batches
@@ -137,10 +156,9 @@ def _score(
         functools.partial(_call, predict, inputs),
         open_data(data),
         sink,
-        batch_rows=batch_rows,
         kind=batch_kind(predict),
-        slos=slos,
         filesystem=files.get_filesystem_for_path(sink),
+        **settings,
     )
     publish_reports([report], run=current_run())
     return Scored(StructuredDataset(uri=sink, file_format="parquet"), report)

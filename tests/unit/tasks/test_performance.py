@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from flytekit.types.structured import StructuredDataset
+
+from flytekitplugins.wbmon import PerformanceCheck
+from flytekitplugins.wbmon.errors import ConfigError
+
+NIGHT = pd.DataFrame(
+    {
+        "fraud": ["no", "yes"] * 60,
+        "p_fraud": np.tile([0.2, 0.7, 0.6, 0.9], 30),
+        "country": ["DE", "DE", "FR", "FR"] * 30,
+        "at": pd.date_range("2026-01-01", periods=120, freq="h", tz="UTC"),
+    }
+)
+
+
+def test_every_setting_of_the_check_can_be_given_to_the_node():
+    node = PerformanceCheck(
+        name="parts",
+        task="classification",
+        label="fraud",
+        prediction="p_fraud",
+        positive="yes",
+        min_rows=40,
+        segments=("country",),
+        time="at",
+        every="week",
+        rank_by="accuracy",
+    )
+    report = node(data=StructuredDataset(dataframe=NIGHT)).report
+    assert [part.value for part in report.segments] == ["FR", "DE"]
+    assert [part.value for part in report.chunks] == ["2025-12-29", "2026-01-05"]
+    assert report.chunks[1].status == "insufficient"
+    assert report.classes == ("no", "yes")
+
+
+def test_a_length_of_chunks_that_nobody_knows_is_refused_early():
+    with pytest.raises(ConfigError, match="every must be one of hour, day, week, month"):
+        PerformanceCheck(name="years", task="regression", label="y", prediction="q", every="year")
