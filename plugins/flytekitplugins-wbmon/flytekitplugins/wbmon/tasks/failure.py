@@ -39,10 +39,15 @@ class FailureSettings(AlertSettings):
 class MonitorFailure(Node[FailureSettings]):
     """Tell people that the monitor itself failed: the failure node of its workflow.
 
-        failed = MonitorFailure("payments.failed", inputs={"kickoff": datetime}, at="kickoff", …)
-
-        @workflow(on_failure=failed)
+        @workflow(
+            on_failure=MonitorFailure(
+                "payments.failed", inputs={"kickoff": datetime}, at="kickoff", channels=[...]
+            )
+        )
         def nightly(kickoff: datetime) -> bool: ...
+
+    Make it in the decorator, as here: `pyflyte run file.py --help` cannot show the type of what
+    went wrong, and would try to if a variable of the module held the node.
 
     Every failed execution is told, once.
 

@@ -1,0 +1,104 @@
+"""Labels that come a week late: the window of a week ago, judged anew with the truth.
+
+pyflyte run workflows/late_labels.py payments_labels --kickoff 2026-03-01
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+import pandas as pd
+from flytekit import CronSchedule, Email, LaunchPlan, conditional, task, workflow
+from flytekit.models.core.execution import WorkflowExecutionPhase
+
+from flytekitplugins.wbmon import AlertRule, DegradationAlert, MonitorFailure
+from workflows import reference_profile as fixed
+from workflows.on_call import ON_CALL, OWNER, RUNBOOK, STATE, go_on, retrain
+from workflows.payments import FAULTS, generate_payments, night_date
+from workflows.payments_model import score_payments
+
+DELAY = timedelta(days=7)
+
+labels_alert = DegradationAlert(
+    "labels.alert",
+    rules=[
+        AlertRule(
+            metric="performance.roc_auc",
+            worse_than_baseline=True,
+            severity="error",
+            name="model worse, by late labels",
+            owner=OWNER,
+            runbook=RUNBOOK,
+        ),
+        AlertRule(metric="performance.coverage", below=0.9, name="labels missing", owner=OWNER),
+    ],
+    channels=[ON_CALL],
+    state_uri=f"{STATE}/payments-labels.json",
+)
+
+
+class Labelled(NamedTuple):
+    """The payments of a night with the labels that have come, and the night's time."""
+
+    data: pd.DataFrame
+    at: datetime
+
+
+@task
+def arrived_labels(kickoff: datetime, n_rows: int) -> Labelled:
+    """The synthetic night of a week ago; 3 % of its labels never come.
+
+    Args:
+        kickoff: The scheduled time.
+        n_rows: Rows of the night.
+    """
+    night = (kickoff - DELAY).date() - night_date(1)
+    frame = generate_payments(night.days, n_rows=n_rows, fault=FAULTS.get(night.days))
+    # a label that never comes is a label that is missing, not a payment that was honest
+    frame["fraud"] = frame["fraud"].astype("Int64").mask(frame.index % 33 == 0)
+    return Labelled(data=frame, at=kickoff - DELAY)
+
+
+@workflow(
+    on_failure=MonitorFailure(
+        "labels.failed",
+        inputs={"kickoff": datetime, "n_rows": int},
+        at="kickoff",
+        owner=OWNER,
+        channels=[ON_CALL],
+    )
+)
+def payments_labels(kickoff: datetime, n_rows: int = 5000) -> str:
+    """Measure the window whose labels have come by now, and retrain if the model was worse.
+
+    Args:
+        kickoff: The scheduled time; the night of a week before is measured.
+        n_rows: Rows of the night.
+    """
+    reference = fixed.payments_reference()
+    arrived = arrived_labels(kickoff=kickoff, n_rows=n_rows)
+    scored = score_payments(data=arrived.data, model=reference.model)
+    measured = fixed.payments_performance(data=scored.predictions, baseline=reference.baseline)
+    decided = labels_alert(performance=measured.report, at=arrived.at)
+    return (
+        conditional("act")
+        .if_(decided.severity == "error")
+        .then(retrain(decision=decided.decision))
+        .else_()
+        .then(go_on())
+    )
+
+
+payments_late_labels = LaunchPlan.get_or_create(
+    payments_labels,
+    name="payments.late_labels",
+    schedule=CronSchedule(schedule="0 4 * * *", kickoff_time_input_arg="kickoff"),
+    fixed_inputs={"n_rows": 5000},
+    notifications=[
+        Email(
+            phases=[WorkflowExecutionPhase.FAILED, WorkflowExecutionPhase.TIMED_OUT],
+            recipients_email=["payments-on-call@example.com"],
+        )
+    ],
+)
