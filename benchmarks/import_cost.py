@@ -1,6 +1,6 @@
 """What a container pays for importing the package, over `import flytekit` alone.
 
-    python -m benchmarks.import_cost
+python -m benchmarks.import_cost
 """
 
 from __future__ import annotations
