@@ -2,14 +2,14 @@
 PYTHON ?= $(shell for v in 3.12 3.11 3.10; do \
 	python$$v -c '' >/dev/null 2>&1 && { echo python$$v; exit; }; done; echo python3)
 BIN := .venv/bin
-SOURCES := plugins tests workflows benchmarks setup.py
+SOURCES := plugins tests workflows examples benchmarks setup.py
 export WANDB_ERROR_REPORTING := false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types rings fmt bench dashboard clean
+.PHONY: help demo demo-serving test check lint types rings fmt bench dashboard clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 .venv/.made:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 10) <= v < (3, 13) \
@@ -28,6 +28,13 @@ help: ## list the targets
 
 demo: .venv/.demo ## train, profile, and monitor four windows; about a minute
 	@$(BIN)/python -m workflows.demo
+
+.venv/.serving: .venv/.made setup.py
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[demo,serving]'
+	@touch $@
+
+demo-serving: .venv/.serving ## serve digits with a prediction log, and check the nights after; about a minute
+	@$(BIN)/python -m examples.serve_digits.demo
 
 test: .venv/.dev ## run every test
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile $(PYTEST_ARGS)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.arrow import is_text
@@ -57,19 +58,33 @@ def recent_feedback(
     return whole.take(pa.array(sorted(last.values()), pa.int64()))
 
 
-def join_feedback(predictions: Any, feedback: Any, *, name: str = "label") -> pa.Table:
+def join_feedback(
+    predictions: Any, feedback: Any, *, name: str = "label", route: str = ""
+) -> pa.Table:
     """Predictions with the columns `label` and `feedback_score`; null where nothing was said.
+
+    Rows of requests that predicted nothing (refused, failed, or of another kind) are left out.
 
     Args:
         predictions: The prediction log, as `open_source` takes data.
         feedback: The feedback log of the same days and those after it.
         name: Which feedback.
+        route: Requests of this route only; of all if empty.
 
     Raises:
-        DataError: If there is no `request_id`, or the feedback log lacks a column.
+        DataError: If there is no `request_id` or `prediction`, or the feedback log lacks a column.
     """
-    said = feedback_labels(feedback, predictions, name=name)
-    labelled = join_labels(predictions, said, label="label").table
+    rows = _table(open_source(predictions))
+    if "prediction" not in rows.column_names:
+        raise DataError(
+            f"the data must be a prediction log; prediction not found among "
+            f"{', '.join(rows.column_names)}"
+        )
+    rows = rows.filter(pc.is_valid(rows["prediction"]))
+    if route:
+        rows = rows.filter(pc.equal(rows["route"], route))
+    said = feedback_labels(feedback, rows, name=name)
+    labelled = join_labels(rows, said, label="label").table
     return join_labels(labelled, said, label="feedback_score").table
 
 

@@ -194,9 +194,9 @@ def _numbers(source: Source, name: str) -> np.ndarray[Any, Any]:
 def _reason(total: Traffic) -> str:
     if not total.n_requests:
         return "no requests"
-    worst = next(iter(total.errors), "")
-    return (
-        f"{total.n_requests} requests, {total.n_failed} failed"
-        + (f" (most often {worst})" if worst else "")
-        + f"; p99 {total.latency_ms.get('p99', math.nan):.4g} ms"
-    )
+    said = f"{total.n_requests} requests, {total.n_failed} failed"
+    if total.latency_ms:
+        said += f"; p99 {total.latency_ms['p99']:.4g} ms"
+    for name, n in list(total.errors.items())[:1]:
+        said += f"; most frequent error {name} ({n})"
+    return said

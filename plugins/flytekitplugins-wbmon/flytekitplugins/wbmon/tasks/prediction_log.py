@@ -137,22 +137,29 @@ class CompactPredictionLog(Node[CompactionSettings]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedbackSettings:
-    """Which feedback `JoinFeedback` takes for the label."""
+    """Which feedback `JoinFeedback` takes for the label, of which requests."""
 
     feedback: str = "label"
+    route: str = ""
 
 
 class JoinFeedback(Node[FeedbackSettings]):
     """Put what was said of predictions beside them: late labels, ratings.
 
+    Rows of requests that predicted nothing (refused, failed, or of another kind) are left out, so
+    what remains is what a profile and a performance check are about.
+
     Args:
         name: The task's name.
         feedback: Name of the feedback: `label` for the truth, `thumbs` for ratings.
+        route: Requests of this route only; of all if empty.
         task_kwargs: As for any node.
     """
 
-    def __init__(self, name: str, *, feedback: str = "label", **task_kwargs: Any) -> None:
-        super().__init__(name, FeedbackSettings(feedback=feedback), **task_kwargs)
+    def __init__(
+        self, name: str, *, feedback: str = "label", route: str = "", **task_kwargs: Any
+    ) -> None:
+        super().__init__(name, FeedbackSettings(feedback=feedback, route=route), **task_kwargs)
 
     def compute(
         self, predictions: StructuredDataset, feedback: StructuredDataset
@@ -170,7 +177,10 @@ class JoinFeedback(Node[FeedbackSettings]):
         from flytekitplugins.wbmon.monitor.feedback import join_feedback
 
         joined = join_feedback(
-            open_data(predictions), open_data(feedback), name=self.config.feedback
+            open_data(predictions),
+            open_data(feedback),
+            name=self.config.feedback,
+            route=self.config.route,
         )
         return StructuredDataset(dataframe=joined)
 
