@@ -18,9 +18,13 @@ FEATURES = ("amount", "hour", "distance_km", "account_age_days", "merchant", "ch
 FAULTS = {
     6: "unit_change",
     10: "broken_sensor",
+    11: "broken_sensor",
+    12: "broken_sensor",
     14: "new_merchant",
     18: "concept_drift",
+    19: "concept_drift",
     22: "population_shift",
+    26: "flipped_label",
 }
 """Night (0 is the first one after the reference) to what goes wrong in it."""
 
@@ -44,7 +48,8 @@ def generate_payments(
         n_rows: Rows; any number.
         fault: `unit_change` (amounts in cents), `broken_sensor` (distance missing in 30 % of
             rows), `new_merchant` (a category never seen), `concept_drift` (fraud moves to small
-            amounts while every feature stays as it was), `population_shift` (newer accounts).
+            amounts while every feature stays as it was), `population_shift` (newer accounts),
+            `flipped_label` (the truth of 20 % of rows is recorded the wrong way round).
         seed: Of the whole history.
 
     Returns:
@@ -106,4 +111,7 @@ def _break(frame: pd.DataFrame, fault: str | None, rng: np.random.Generator) -> 
     if fault == "new_merchant":
         strange = rng.random(len(frame)) < 0.12  # noqa: PLR2004 - of the rows
         return frame.assign(merchant=frame["merchant"].where(~strange, "crypto"))
+    if fault == "flipped_label":
+        wrong = rng.random(len(frame)) < 0.2  # noqa: PLR2004 - of the rows
+        return frame.assign(fraud=frame["fraud"].where(~wrong, 1 - frame["fraud"]))
     return frame

@@ -14,6 +14,7 @@ from flytekitplugins.wbmon.records.performance import PerformanceReport
 from flytekitplugins.wbmon.records.scoring import ScoringReport
 
 _NOTABLE = 0.01
+_ENDS = ("/low", "/high", "/baseline")
 _SHOWN = 8
 
 
@@ -29,7 +30,9 @@ def summarise_night(decision: Decision, reports: Iterable[Report | None]) -> Nig
         severity=decision.severity,
         reason=decision.reason,
         phases={alert.rule.title: alert.phase for alert in decision.alerts},
-        numbers=decision.numbers,
+        numbers={
+            name: value for name, value in decision.numbers.items() if not name.endswith(_ENDS)
+        },
         drifted=_drifted(reports),
         findings=decision.findings,
         links=decision.links,
@@ -113,7 +116,8 @@ def _drifted(reports: Iterable[Report | None]) -> tuple[str, ...]:
 
 
 def _changed_numbers(before: Mapping[str, float], now: Mapping[str, float]) -> list[str]:
-    both = [name for name in now if name in before and _is_news(name)]
+    # how fast the machine was is no news of the model
+    both = [name for name in now if name in before and not name.startswith("scoring/")]
     moved = {name: _relative(before[name], now[name]) for name in both}
     notable = sorted(
         (name for name in both if abs(moved[name]) >= _NOTABLE),
@@ -124,11 +128,6 @@ def _changed_numbers(before: Mapping[str, float], now: Mapping[str, float]) -> l
         + (f" ({moved[name]:+.1%})" if math.isfinite(moved[name]) else "")
         for name in notable[:_SHOWN]
     ]
-
-
-def _is_news(name: str) -> bool:
-    # how fast the machine was is no news of the model; the ends of an interval follow its value
-    return not name.startswith("scoring/") and name.count("/") == 1
 
 
 def _relative(before: float, now: float) -> float:

@@ -114,7 +114,7 @@ def _charts(nights: Sequence[Night]) -> str:
 
 
 def _is_metric(name: str) -> bool:
-    return name.startswith(("performance/", "estimate/")) and name.count("/") == 1
+    return name.startswith(("performance/", "estimate/"))
 
 
 def _line(values: Sequence[float]) -> str:
