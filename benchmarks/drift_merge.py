@@ -32,7 +32,7 @@ def main(n_profiles: int = 1000, n_columns: int = 100) -> None:
             profile.save(path)
         size = paths[0].stat().st_size
         started = time.perf_counter()
-        merge_profiles([Profile.load(paths[i % len(paths)]) for i in range(n_profiles)])
+        merge_profiles(Profile.load(paths[i % len(paths)]) for i in range(n_profiles))
         from_files = time.perf_counter() - started
     print(f"{n_profiles:,} profiles of {n_columns} columns, {merged.n_rows:,} rows in all\n")
     print("| | seconds |\n|---|---|")

@@ -475,6 +475,16 @@ def test_merging_one_profile_gives_it_back():
     assert_same_counts(merge_profiles([profile]), profile)
 
 
+def test_more_profiles_than_fit_at_once_are_merged_from_a_generator():
+    reference = profile_data(frame())
+    data = frame(200, seed=1)
+
+    merged = merge_profiles(profile_data(data[i : i + 1], like=reference) for i in range(200))
+
+    assert_same_counts(merged, profile_data(data, like=reference))
+    assert merge_profiles(iter([reference])).n_rows == 1000
+
+
 def test_profiles_of_different_layouts_do_not_merge():
     with pytest.raises(DataError, match="share a layout"):
         merge_profiles([profile_data(frame()), profile_data(frame(seed=1))])

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from hashlib import blake2b
+from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
@@ -48,6 +49,7 @@ from flytekitplugins.wbmon.records.profile import (
 
 _BLOCK = 8
 _COARSE_CELL = 0.01
+_MERGED_AT_ONCE = 64
 _JOB = TypeVar("_JOB")
 _DONE = TypeVar("_DONE")
 
@@ -101,14 +103,23 @@ def merge_profiles(profiles: Iterable[Profile]) -> Profile:
     """The profile of all rows of several profiles together; counts add up exactly.
 
     Args:
-        profiles: At least one; all counted into the same layout: made `like` one reference.
+        profiles: At least one; all counted into the same layout: made `like` one reference. Of a
+            generator that loads them no more than a few are in memory at a time.
 
     Raises:
         DataError: If there are none, their layouts differ, or only some are weighted.
     """
-    parts = list(profiles)
+    remaining = iter(profiles)
+    parts = list(islice(remaining, _MERGED_AT_ONCE))
     if not parts:
         raise DataError("there must be at least one profile to merge, got none")
+    merged = _merge(parts)
+    while parts := list(islice(remaining, _MERGED_AT_ONCE)):
+        merged = _merge([merged, *parts])
+    return merged
+
+
+def _merge(parts: Sequence[Profile]) -> Profile:
     first = parts[0]
     for part in parts[1:]:
         if part.layout != first.layout:
