@@ -303,6 +303,16 @@ def test_a_column_of_nothing_but_infinities_does_not_stop_the_report(check):
     assert report.features["items"].status == "ok"
 
 
+@pytest.mark.parametrize("scale", [1e-310, 1e200, 1.7e308])
+def test_numbers_at_the_ends_of_what_a_float_holds_are_compared(check, scale):
+    signs = np.where(np.arange(400) % 2, scale, -scale)
+
+    report = check(pd.DataFrame({"x": signs}), pd.DataFrame({"x": signs}))
+
+    assert report.verdict == "ok"
+    assert report.features["x"].statistic == 0
+
+
 def test_many_rare_categories_do_not_alarm(check):
     def zipf(seed: int) -> pd.DataFrame:
         rng = np.random.default_rng(seed)

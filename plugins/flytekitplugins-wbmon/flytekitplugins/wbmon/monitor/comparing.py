@@ -204,9 +204,10 @@ def _number_distances(
     distances["cramer_von_mises"] = cramer_von_mises_statistic(a, b)
     if exact is None:
         name = "wasserstein_winsorised"
-        distance = grid_wasserstein(
-            np.asarray(reference.edges), cumulative_shares(a), cumulative_shares(b)
-        )
+        with np.errstate(over="ignore", invalid="ignore"):
+            distance = grid_wasserstein(
+                np.asarray(reference.edges), cumulative_shares(a), cumulative_shares(b)
+            )
     else:
         name, distance = "wasserstein", exact.wasserstein
     distances[name] = distance

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import pyarrow as pa
 
 from flytekitplugins.wbmon.monitor.arrow import kind_of, sort_numbers
@@ -79,7 +80,8 @@ def _number_pair(reference: Source, current: Source, name: str) -> Pair:
     before = count_sorted(layout, a)
     now = count_sorted(replace(layout, dtype=str(dtypes[1])), b)
     x, y = _same_precision(a.values, b.values)
-    exact = ExactDistances(ks=ks_statistic(x, y), wasserstein=wasserstein_distance(x, y))
+    with np.errstate(over="ignore"):
+        exact = ExactDistances(ks=ks_statistic(x, y), wasserstein=wasserstein_distance(x, y))
     return before, now, exact
 
 

@@ -307,7 +307,7 @@ def _table(data: Data) -> pa.Table:
     home = type(data).__module__.partition(".")[0]
     if home == "pandas" and hasattr(data, "columns"):
         return _table_from_pandas(data)
-    if home == "polars" and hasattr(data, "columns") and hasattr(data, "to_arrow"):
+    if home == "polars" and hasattr(data, "to_arrow") and hasattr(data, "columns"):
         return data.to_arrow()
     raise DataError(
         "data must be a path or URI of Parquet, a pandas or polars DataFrame, or a pyarrow Table, "

@@ -261,6 +261,13 @@ class DriftSeries:
 
         return record_to_dict(self)
 
+    def to_html(self) -> str:
+        """A self-contained page: when drift began, the worst features over time, each window."""
+        from flytekitplugins.wbmon.records.html import page
+        from flytekitplugins.wbmon.records.series_html import series_section
+
+        return page("Drift over time", series_section(self))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JointDrift:

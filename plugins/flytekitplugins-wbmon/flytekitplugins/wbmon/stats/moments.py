@@ -105,7 +105,8 @@ def spread_ratio(
         alpha: One minus the coverage.
 
     Returns:
-        The ratio, the lower and the upper end; `nan` if a window has no spread.
+        The ratio, the lower and the upper end; `nan` if a window has no spread, or for the ends
+        if a kurtosis is unknown.
 
     References:
         Bonett (2006), Approximate confidence interval for standard deviation of nonnormal
@@ -115,7 +116,9 @@ def spread_ratio(
     if not (spreads[0] > 0 and spreads[1] > 0):
         return math.nan, math.nan, math.nan
     ratio = spreads[1] / spreads[0]
-    error = math.sqrt((kurtosis[0] - 1) / (4 * n) + (kurtosis[1] - 1) / (4 * m))
+    if math.isnan(kurtosis[0] + kurtosis[1]):
+        return ratio, math.nan, math.nan
+    error = math.sqrt(max(0.0, (kurtosis[0] - 1) / n + (kurtosis[1] - 1) / m) / 4)
     factor = math.exp(min(_quantile(alpha) * error, 700.0))
     return ratio, ratio / factor, ratio * factor
 
@@ -134,7 +137,7 @@ def grid_kurtosis(
     positions = np.empty(len(counts))
     positions[1::2] = edges
     ends = np.concatenate(([minimum], np.asarray(edges, dtype=np.float64), [maximum]))
-    positions[0::2] = (ends[:-1] + ends[1:]) / 2
+    positions[0::2] = ends[:-1] / 2 + ends[1:] / 2
     total = counts.sum()
     if total <= 0:
         return math.nan
