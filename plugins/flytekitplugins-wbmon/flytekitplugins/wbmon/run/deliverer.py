@@ -51,9 +51,7 @@ def main(source: IO[str]) -> None:
     who = next(lines)
     key = ApiKey(who["key"])
     wandb_sync.prepare(who["api_host"], key)
-    # loaded while the task's own process loads it, so that nobody waits for it later
-    import wandb.cli.beta_sync  # noqa: F401
-
+    wandb_sync.warm_up()
     where = next(lines, None)
     if where is None:
         return

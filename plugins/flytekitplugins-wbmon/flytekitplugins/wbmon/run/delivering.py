@@ -25,7 +25,7 @@ from flytekitplugins.wbmon.run.wandb_api import (
 
 logger = logging.getLogger(__name__)
 
-_POLL_S = 0.1
+_POLL_S = 0.05
 _BETWEEN_ATTEMPTS_S = 0.5
 _SETTLE_S = 3.0
 _AT_REST_S = 2.0

@@ -35,17 +35,23 @@ def prepare(api_host: str, key: ApiKey) -> None:
     os.environ.update(_environment(api_host, key))
 
 
+def warm_up() -> None:
+    """Load wandb and start its service, while the task's own process does the same."""
+    import wandb
+
+    known = wandb.Settings.model_fields
+    patience: dict[str, Any] = {name: value for name, value in _PATIENCE.items() if name in known}
+    singleton = wandb.setup(settings=wandb.Settings(silent=True, **patience))
+    with suppress(AttributeError):  # not there in every release; then it starts later
+        singleton.ensure_service()
+
+
 def sync_live(log: Path) -> bool:
     """Send a log while it is written, in this process, until the run's end was sent.
 
     Returns:
         False if this release of wandb has no live sync.
     """
-    import wandb
-
-    known = wandb.Settings.model_fields
-    patience = {name: value for name, value in _PATIENCE.items() if name in known}
-    wandb.setup(settings=wandb.Settings(silent=True, **patience))
     try:
         from wandb.cli.beta_sync import sync
 
