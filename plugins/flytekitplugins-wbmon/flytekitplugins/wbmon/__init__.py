@@ -16,38 +16,57 @@ if TYPE_CHECKING:
     from flytekitplugins.wbmon.monitor.drift import check_drift
     from flytekitplugins.wbmon.monitor.performance import check_performance
     from flytekitplugins.wbmon.monitor.profiling import merge_profiles, profile_data
+    from flytekitplugins.wbmon.monitor.series import drift_series
     from flytekitplugins.wbmon.publish.channel import Channel
     from flytekitplugins.wbmon.records.alert import Alert, AlertRule, Decision
     from flytekitplugins.wbmon.records.compaction import CompactionReport
-    from flytekitplugins.wbmon.records.drift import DriftReport, DriftRule
+    from flytekitplugins.wbmon.records.drift import DriftReport, DriftRule, DriftSeries
+    from flytekitplugins.wbmon.records.evaluation import (
+        Answer,
+        EvaluationReport,
+        EvaluationRule,
+        Variant,
+    )
     from flytekitplugins.wbmon.records.experiment import ExperimentReport
+    from flytekitplugins.wbmon.records.feedback import FeedbackReport
     from flytekitplugins.wbmon.records.performance import PerformanceReport
     from flytekitplugins.wbmon.records.profile import Profile
+    from flytekitplugins.wbmon.records.rag import RAGReport, RAGRule
     from flytekitplugins.wbmon.records.scoring import SLO, ScoringReport
     from flytekitplugins.wbmon.records.serving import ServingReport, ServingSLO, SLOReport
+    from flytekitplugins.wbmon.records.steps import StepReport
+    from flytekitplugins.wbmon.records.usage import UsageReport
     from flytekitplugins.wbmon.run.config import WandbConfig
     from flytekitplugins.wbmon.run.decorator import wandb_init
     from flytekitplugins.wbmon.run.lifecycle import current_run
     from flytekitplugins.wbmon.tasks.alerting import DegradationAlert
     from flytekitplugins.wbmon.tasks.dead_man import DeadManCheck
-    from flytekitplugins.wbmon.tasks.drift import DriftCheck
+    from flytekitplugins.wbmon.tasks.drift import DriftCheck, DriftSeriesCheck
+    from flytekitplugins.wbmon.tasks.evaluation import CompareModels, EvaluatePrompts
     from flytekitplugins.wbmon.tasks.experiment import CompareVariants
     from flytekitplugins.wbmon.tasks.failure import MonitorFailure
+    from flytekitplugins.wbmon.tasks.feedback import AnalyzeFeedback
     from flytekitplugins.wbmon.tasks.performance import PerformanceCheck
     from flytekitplugins.wbmon.tasks.prediction_log import CompactPredictionLog, JoinFeedback
     from flytekitplugins.wbmon.tasks.profiling import MergeProfiles, ProfileData
+    from flytekitplugins.wbmon.tasks.rag import EvaluateRAG
     from flytekitplugins.wbmon.tasks.scoring import batch_scoring
     from flytekitplugins.wbmon.tasks.serving import CheckSLO, SummarizeServing
     from flytekitplugins.wbmon.tasks.sync import SyncOfflineRuns, TagBest
+    from flytekitplugins.wbmon.tasks.traces import ReplayToWeave, SyncOfflineTraces
+    from flytekitplugins.wbmon.tasks.usage import TrackCost
 
 _HOMES = {
     "SLO": "records.scoring",
     "Alert": "records.alert",
     "AlertRule": "records.alert",
+    "AnalyzeFeedback": "tasks.feedback",
+    "Answer": "records.evaluation",
     "Channel": "publish.channel",
     "CheckSLO": "tasks.serving",
     "CompactPredictionLog": "tasks.prediction_log",
     "CompactionReport": "records.compaction",
+    "CompareModels": "tasks.evaluation",
     "CompareVariants": "tasks.experiment",
     "DeadManCheck": "tasks.dead_man",
     "Decision": "records.alert",
@@ -55,7 +74,14 @@ _HOMES = {
     "DriftCheck": "tasks.drift",
     "DriftReport": "records.drift",
     "DriftRule": "records.drift",
+    "DriftSeries": "records.drift",
+    "DriftSeriesCheck": "tasks.drift",
+    "EvaluatePrompts": "tasks.evaluation",
+    "EvaluateRAG": "tasks.rag",
+    "EvaluationReport": "records.evaluation",
+    "EvaluationRule": "records.evaluation",
     "ExperimentReport": "records.experiment",
+    "FeedbackReport": "records.feedback",
     "JoinFeedback": "tasks.prediction_log",
     "MergeProfiles": "tasks.profiling",
     "MonitorFailure": "tasks.failure",
@@ -63,18 +89,27 @@ _HOMES = {
     "PerformanceReport": "records.performance",
     "Profile": "records.profile",
     "ProfileData": "tasks.profiling",
+    "RAGReport": "records.rag",
+    "RAGRule": "records.rag",
+    "ReplayToWeave": "tasks.traces",
     "SLOReport": "records.serving",
     "ScoringReport": "records.scoring",
     "ServingReport": "records.serving",
     "ServingSLO": "records.serving",
+    "StepReport": "records.steps",
     "SummarizeServing": "tasks.serving",
     "SyncOfflineRuns": "tasks.sync",
+    "SyncOfflineTraces": "tasks.traces",
     "TagBest": "tasks.sync",
+    "TrackCost": "tasks.usage",
+    "UsageReport": "records.usage",
+    "Variant": "records.evaluation",
     "WandbConfig": "run.config",
     "batch_scoring": "tasks.scoring",
     "check_drift": "monitor.drift",
     "check_performance": "monitor.performance",
     "current_run": "run.lifecycle",
+    "drift_series": "monitor.series",
     "evaluate_rules": "monitor.alerting",
     "merge_profiles": "monitor.profiling",
     "profile_data": "monitor.profiling",
@@ -84,10 +119,13 @@ __all__ = [
     "SLO",
     "Alert",
     "AlertRule",
+    "AnalyzeFeedback",
+    "Answer",
     "Channel",
     "CheckSLO",
     "CompactPredictionLog",
     "CompactionReport",
+    "CompareModels",
     "CompareVariants",
     "DeadManCheck",
     "Decision",
@@ -95,7 +133,14 @@ __all__ = [
     "DriftCheck",
     "DriftReport",
     "DriftRule",
+    "DriftSeries",
+    "DriftSeriesCheck",
+    "EvaluatePrompts",
+    "EvaluateRAG",
+    "EvaluationReport",
+    "EvaluationRule",
     "ExperimentReport",
+    "FeedbackReport",
     "JoinFeedback",
     "MergeProfiles",
     "MonitorFailure",
@@ -103,18 +148,27 @@ __all__ = [
     "PerformanceReport",
     "Profile",
     "ProfileData",
+    "RAGReport",
+    "RAGRule",
+    "ReplayToWeave",
     "SLOReport",
     "ScoringReport",
     "ServingReport",
     "ServingSLO",
+    "StepReport",
     "SummarizeServing",
     "SyncOfflineRuns",
+    "SyncOfflineTraces",
     "TagBest",
+    "TrackCost",
+    "UsageReport",
+    "Variant",
     "WandbConfig",
     "batch_scoring",
     "check_drift",
     "check_performance",
     "current_run",
+    "drift_series",
     "evaluate_rules",
     "merge_profiles",
     "profile_data",

@@ -6,6 +6,7 @@
     ├── DataError (ValueError)           data that break the contract of a function
     │   └── InsufficientDataError        too few rows for any answer
     ├── ScoringError (RuntimeError)      the user's predict function raised
+    ├── BudgetExceededError (RuntimeError)   more was spent than a budget allows
     └── PublishError (RuntimeError)      a report could not be delivered
 
 Constructors take the finished message only, so every error pickles and survives a pod border.
@@ -45,6 +46,10 @@ class InsufficientDataError(DataError):
 
 class ScoringError(WbmonError, RuntimeError):
     """The user's predict function raised; the cause is its exception."""
+
+
+class BudgetExceededError(WbmonError, RuntimeError):
+    """More was spent than a budget whose action is `fail` allows."""
 
 
 class PublishError(WbmonError, RuntimeError):

@@ -183,8 +183,10 @@ def emit(row: Row, sink: Sink) -> None:
 def deliver(row: Row, sink: Sink) -> None:
     """Write a row; a sink that fails costs the application nothing."""
     try:
-        log: Callable[[Row], None] = getattr(sink, "log_call", sink)
-        log(row)
+        if callable(sink):
+            sink(row)
+        else:
+            sink.log_call(row)
     except Exception:  # a monitor must never break what it monitors
         logger.warning("an LLM call could not be logged", exc_info=True)
 

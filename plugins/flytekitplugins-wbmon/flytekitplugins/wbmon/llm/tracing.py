@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.llm.session import current_trace, open_trace
@@ -67,7 +67,7 @@ class weave_init:  # noqa: N801 - the sibling of wandb_init
         /,
         project: str | None = None,
         entity: str | None = None,
-        secret: Secret | Callable[[], str] | str | None = None,
+        secret: Secret | Callable[[], str] | None = None,
         id: str | None = None,  # noqa: A002 - wandb's name
         host: str = DEFAULT_HOST,
         api_host: str = DEFAULT_API_HOST,
@@ -84,11 +84,12 @@ class weave_init:  # noqa: N801 - the sibling of wandb_init
     ) -> None:
         if isinstance(task_function, str):
             # weave_init("project", "entity", secret, "id"): what came by position is one place left
-            if isinstance(secret, str):
-                id, secret = secret, None  # noqa: A001
+            given = cast("Any", secret)
+            if isinstance(given, str):
+                id, given = given, None  # noqa: A001
             if project is not None:
-                entity, secret = project, secret if entity is None else entity
-            project = task_function
+                entity, given = project, given if entity is None else entity
+            project, secret = task_function, given
         run = RunSettings(
             project=project,
             entity=entity,

@@ -9,12 +9,18 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.monitor.llm_address import llm_observations
 from flytekitplugins.wbmon.records.drift import DriftReport, FeatureDrift
+from flytekitplugins.wbmon.records.evaluation import EvaluationReport
+from flytekitplugins.wbmon.records.feedback import FeedbackReport
 from flytekitplugins.wbmon.records.heartbeat import Heartbeat
 from flytekitplugins.wbmon.records.performance import Metric, MetricVerdict, PerformanceReport
+from flytekitplugins.wbmon.records.rag import RAGReport
 from flytekitplugins.wbmon.records.scoring import ScoringReport, SLOResult
+from flytekitplugins.wbmon.records.usage import UsageReport
 
-Report: TypeAlias = DriftReport | PerformanceReport | ScoringReport | Heartbeat
+LLMReport: TypeAlias = UsageReport | FeedbackReport | RAGReport | EvaluationReport
+Report: TypeAlias = DriftReport | PerformanceReport | ScoringReport | Heartbeat | LLMReport
 
 _OF_FEATURE = (
     "effect_size",
@@ -126,6 +132,10 @@ def _parts(report: Report) -> dict[str, dict[str, Observation]]:
         }
     if isinstance(report, Heartbeat):
         return {"heartbeat": _by_name(_of_heartbeat(report))}
+    of_llm = llm_observations(report)
+    if of_llm is not None:
+        kind, items = of_llm
+        return {kind: _by_name(items)}
     raise ConfigError(
         "reports must be DriftReport, PerformanceReport or ScoringReport; "
         f"got {type(report).__name__}"

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from flytekitplugins.wbmon.publish import llm_log  # noqa: F401 - registers its reports
 from flytekitplugins.wbmon.publish.deck import show_report
 from flytekitplugins.wbmon.publish.serving_log import log_report
 

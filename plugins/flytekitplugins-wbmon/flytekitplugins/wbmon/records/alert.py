@@ -13,7 +13,18 @@ from flytekitplugins.wbmon.errors import ConfigError
 Severity = Literal["info", "warn", "error"]
 Phase = Literal["ok", "pending", "firing", "resolved", "no_data"]
 
-_REPORTS = ("drift", "performance", "scoring", "slo", "heartbeat", "estimate")
+_REPORTS = (
+    "drift",
+    "performance",
+    "scoring",
+    "slo",
+    "heartbeat",
+    "estimate",
+    "usage",
+    "feedback",
+    "rag",
+    "evaluation",
+)
 _SHORTEST_TREND = 4
 
 

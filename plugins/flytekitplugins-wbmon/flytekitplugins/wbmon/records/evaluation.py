@@ -61,9 +61,10 @@ class Variant:
 
     Attributes:
         name: How reports call it; unique in an evaluation.
-        prompt: A text with `{placeholders}`, or messages of `(role, text)`.
+        prompt: Messages of `(role, text)` with `{places}`. Empty: the published prompt of that name
+            and version is used.
         prompt_name: The published prompt's name, where it has one.
-        prompt_version: Its digest; that of the text if empty.
+        prompt_version: Its digest or an alias such as `production`; that of the text if empty.
         model: The model asked for.
         parameters: Of the request, such as `temperature`.
 
@@ -72,15 +73,57 @@ class Variant:
     """
 
     name: str
-    prompt: tuple[tuple[str, str], ...] | str = ""
+    prompt: tuple[tuple[str, str], ...] = ()
     prompt_name: str = ""
     prompt_version: str = ""
     model: str = ""
-    parameters: Mapping[str, float | str | bool] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of_text(cls, name: str, text: str, **fields: Any) -> Variant:
+        """A variant whose prompt is one message of the user."""
+        return cls(name=name, prompt=(("user", text),), **fields)
 
     def __post_init__(self) -> None:
         if not self.name:
             raise ConfigError("a variant must have a name, got none; 'production' for example")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationRule:
+    """How an evaluation decides.
+
+    Attributes:
+        metric: The scorer that decides; the first one if empty.
+        alpha: Two-sided level; shared among the candidates if there are several.
+        min_effect: The smallest gain in the metric worth a change.
+        repeats: Answers for each item and variant.
+        concurrency: Items asked at the same time.
+        max_cost_usd: No further item is begun when so much is spent; None for no limit.
+        max_cost_increase: A candidate that costs a larger share more is not shipped; None for any.
+        max_latency_increase: The same of the mean latency.
+
+    Raises:
+        ConfigError: If a number is out of range.
+    """
+
+    metric: str = ""
+    alpha: float = 0.05
+    min_effect: float = 0.0
+    repeats: int = 1
+    concurrency: int = 8
+    max_cost_usd: float | None = None
+    max_cost_increase: float | None = None
+    max_latency_increase: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.repeats < 1 or self.concurrency < 1:
+            raise ConfigError(
+                f"repeats and concurrency must be at least 1, got {self.repeats} and "
+                f"{self.concurrency}"
+            )
+        if self.max_cost_usd is not None and not self.max_cost_usd > 0:
+            raise ConfigError(f"max_cost_usd must be positive, got {self.max_cost_usd}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

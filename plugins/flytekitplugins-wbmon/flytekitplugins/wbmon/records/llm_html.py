@@ -24,8 +24,12 @@ if TYPE_CHECKING:
         EvaluatedItem,
         EvaluationReport,
         PairedComparison,
+        ScoreSummary,
         VariantResult,
     )
+    from flytekitplugins.wbmon.records.feedback import FeedbackRate, FeedbackReport
+    from flytekitplugins.wbmon.records.rag import RAGReport
+    from flytekitplugins.wbmon.records.steps import StepReport
     from flytekitplugins.wbmon.records.usage import BudgetStatus, Usage, UsageReport
 
 _SHOWN = 20
@@ -177,3 +181,113 @@ def _usd(value: float) -> str:
 def _milliseconds(values: Mapping[str, float], name: str) -> str:
     value = values.get(name, math.nan)
     return "-" if math.isnan(value) else f"{value:,.0f} ms"
+
+
+def rag_section(report: RAGReport) -> str:
+    """The section of a RAG report."""
+    words = "Retrieval is degraded" if report.degraded else "Retrieval is as it should be"
+    body = [
+        _verdict("worse" if report.degraded else "ok", words, report.reason),
+        _facts(
+            f"{report.n_queries:,} queries, {report.n_labelled:,} with known documents",
+            f"{report.n_failed:,} failed",
+            f"{_share(report.share(report.n_empty))} retrieve nothing",
+            f"{_share(report.share(report.n_with_duplicates))} duplicates",
+            f"{_share(report.share(report.n_with_stale))} stale documents",
+        ),
+        _table(
+            ("measure", f"at {report.k}", "95 % interval", "queries", "failed"),
+            map(_summary_row, (*report.retrieval.values(), *report.judged.values())),
+        ),
+    ]
+    if report.stage_ms:
+        rows = (
+            (_dim(name), _cell(f"{value:,.1f} ms"), _cell(_share(value / report.latency_ms)))
+            for name, value in report.stage_ms.items()
+        )
+        body.append(_table(("stage", "mean", "share"), rows))
+    return _section("RAG report", body)
+
+
+def _summary_row(summary: ScoreSummary) -> Sequence[str]:
+    return (
+        f"<td><b>{escape(summary.name.replace('_', ' '))}</b></td>",
+        _cell(_number(summary.mean)),
+        _cell(f"{_number(summary.low)} … {_number(summary.high)}"),
+        _cell(f"{summary.n:,}"),
+        _cell(f"{summary.n_failed:,}"),
+    )
+
+
+def feedback_section(report: FeedbackReport) -> str:
+    """The section of a feedback report."""
+    total = report.total
+    words = {
+        "worse": "Answers are liked less than before",
+        "better": "Answers are liked more than before",
+    }.get(total.verdict, f"{_share(total.rate)} of rated answers are liked")
+    body = [
+        _verdict(total.verdict, words, report.reason),
+        _facts(
+            f"{total.n_rated:,} rated of {total.n_calls:,.0f}",
+            f"{report.n_unmatched:,} ratings of unknown answers",
+            "intervals cover 95 %",
+        ),
+    ]
+    if report.issues:
+        rows = (
+            (
+                f"<td><b>{escape(issue.label)}</b></td>",
+                _cell(f"{issue.n:,}"),
+                _cell(_share(issue.share)),
+                _cell(_share(issue.before)),
+                _mark(issue.verdict),
+            )
+            for issue in report.issues[:_SHOWN]
+        )
+        body.append(_table(("complaint", "ratings", "share", "before", "change"), rows))
+    for dimension, groups in report.groups.items():
+        body.append(f"<h1>By {escape(dimension)}</h1>")
+        head = ("", "rated", "liked", "95 % interval", "before", "change")
+        body.append(_table(head, map(_rate_row, groups[:_SHOWN])))
+    return _section("Feedback report", body)
+
+
+def _rate_row(rate: FeedbackRate) -> Sequence[str]:
+    return (
+        f"<td><b>{escape(rate.key)}</b></td>",
+        _cell(f"{rate.n_rated:,}"),
+        _cell(_share(rate.rate)),
+        _cell(f"{_share(rate.low)} … {_share(rate.high)}"),
+        _cell(_share(rate.before)),
+        _mark(rate.verdict),
+    )
+
+
+def steps_section(report: StepReport) -> str:
+    """The section of a step report."""
+    words = f"{report.n_failed} of {report.n_traces} traces failed"
+    head = ("step", "runs", "failures begin here", "p50", "p95", "own time", "tokens", "errors")
+    rows = (
+        (
+            f"<td><b>{escape(step.name)}</b></td>",
+            _cell(f"{step.n:,}"),
+            _cell(f"{step.n_origin:,}"),
+            _cell(_milliseconds(step.latency_ms, "p50")),
+            _cell(_milliseconds(step.latency_ms, "p95")),
+            _cell(f"{step.own_ms:,.0f} ms"),
+            _cell(f"{step.tokens:,.0f}"),
+            _dim(", ".join(f"{kind} {n}" for kind, n in step.errors.items())),
+        )
+        for step in report.steps[:_SHOWN]
+    )
+    body = [
+        _verdict("warning" if report.n_failed else "ok", words, report.reason),
+        _facts(
+            f"{report.n_recovered:,} recovered",
+            f"{report.n_looping:,} go round in circles",
+            f"{report.n_dead_ends:,} end without a result",
+        ),
+        _table(head, rows),
+    ]
+    return _section("Step report", body)

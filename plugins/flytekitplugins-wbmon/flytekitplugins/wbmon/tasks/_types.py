@@ -21,13 +21,18 @@ from flytekit.types.file import FlyteFile
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.records.alert import Decision
 from flytekitplugins.wbmon.records.compaction import CompactionReport
-from flytekitplugins.wbmon.records.drift import DriftReport
+from flytekitplugins.wbmon.records.drift import DriftReport, DriftSeries
+from flytekitplugins.wbmon.records.evaluation import EvaluationReport
 from flytekitplugins.wbmon.records.experiment import ExperimentReport
+from flytekitplugins.wbmon.records.feedback import FeedbackReport
 from flytekitplugins.wbmon.records.json import record_from_json, record_to_json
 from flytekitplugins.wbmon.records.performance import PerformanceReport
 from flytekitplugins.wbmon.records.profile import Profile
+from flytekitplugins.wbmon.records.rag import RAGReport
 from flytekitplugins.wbmon.records.scoring import ScoringReport
 from flytekitplugins.wbmon.records.serving import ServingReport, SLOReport
+from flytekitplugins.wbmon.records.steps import StepReport
+from flytekitplugins.wbmon.records.usage import UsageReport
 
 if TYPE_CHECKING:
     from flytekit.types.structured import StructuredDataset
@@ -39,6 +44,7 @@ R = TypeVar("R")
 
 _JSON_RECORDS: tuple[type[Any], ...] = (
     DriftReport,
+    DriftSeries,
     PerformanceReport,
     ScoringReport,
     Decision,
@@ -46,6 +52,11 @@ _JSON_RECORDS: tuple[type[Any], ...] = (
     ServingReport,
     SLOReport,
     ExperimentReport,
+    UsageReport,
+    FeedbackReport,
+    EvaluationReport,
+    RAGReport,
+    StepReport,
 )
 
 

@@ -11,8 +11,12 @@ from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.publish.channel import Channel
 from flytekitplugins.wbmon.records.alert import AlertRule, Decision
 from flytekitplugins.wbmon.records.drift import DriftReport
+from flytekitplugins.wbmon.records.evaluation import EvaluationReport
+from flytekitplugins.wbmon.records.feedback import FeedbackReport
 from flytekitplugins.wbmon.records.performance import PerformanceReport
+from flytekitplugins.wbmon.records.rag import RAGReport
 from flytekitplugins.wbmon.records.scoring import ScoringReport
+from flytekitplugins.wbmon.records.usage import UsageReport
 from flytekitplugins.wbmon.run.arguments import run_url
 from flytekitplugins.wbmon.run.flyte_task import tracking_of
 from flytekitplugins.wbmon.run.identity import current_identity
@@ -89,12 +93,16 @@ class DegradationAlert(Node[AlertSettings]):
         )
         super().__init__(name, settings, **with_channel_secrets(channels, task_kwargs))
 
-    def compute(
+    def compute(  # noqa: PLR0913, PLR0917 - one input for each kind of report
         self,
         drift: DriftReport | None = None,
         performance: PerformanceReport | None = None,
         scoring: ScoringReport | None = None,
         estimate: PerformanceReport | None = None,
+        usage: UsageReport | None = None,
+        feedback: FeedbackReport | None = None,
+        rag: RAGReport | None = None,
+        evaluation: EvaluationReport | None = None,
         at: datetime | None = None,
     ) -> Decided:
         """Decide about one window.
@@ -104,6 +112,10 @@ class DegradationAlert(Node[AlertSettings]):
             performance: The report of `PerformanceCheck`; likewise.
             scoring: The report of `batch_scoring`; likewise.
             estimate: A performance report made without labels; likewise.
+            usage: The report of `TrackCost`; likewise.
+            feedback: The report of `AnalyzeFeedback`; likewise.
+            rag: The report of `EvaluateRAG`; likewise.
+            evaluation: The report of `EvaluatePrompts` or `CompareModels`; likewise.
             at: The window's time, such as the kickoff time of a schedule; now if not given. A
                 window judged again at the same time counts once.
 
@@ -119,6 +131,10 @@ class DegradationAlert(Node[AlertSettings]):
             "performance": performance,
             "scoring": scoring,
             "estimate": estimate,
+            "usage": usage,
+            "feedback": feedback,
+            "rag": rag,
+            "evaluation": evaluation,
         }
         asked = {rule.metric.partition(".")[0] for rule in self.config.rules}
         needed = {"scoring" if name == "slo" else name for name in asked}

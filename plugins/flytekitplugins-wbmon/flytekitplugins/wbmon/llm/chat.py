@@ -1,0 +1,121 @@
+"""An OpenAI-compatible client as a function that answers: what evaluations and judges call."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.llm.calls import call_attributes
+from flytekitplugins.wbmon.llm.openai_usage import answer_columns, content_of
+from flytekitplugins.wbmon.llm.resilience import CallPolicy
+from flytekitplugins.wbmon.monitor.answer_store import prompt_digest
+from flytekitplugins.wbmon.monitor.pricing import PriceTable
+from flytekitplugins.wbmon.records.evaluation import Answer, Variant
+from flytekitplugins.wbmon.records.prompt import PromptTemplate
+
+Messages = list[dict[str, str]]
+
+
+def chat_with(
+    client: Any,
+    model: str,
+    *,
+    policy: CallPolicy | None = None,
+    prices: PriceTable | None = None,
+    **parameters: Any,
+) -> Callable[[Messages], Awaitable[Answer]]:
+    """A coroutine function that asks a model and says what the answer cost.
+
+    Args:
+        client: An `openai.AsyncOpenAI`; with a policy it should have `max_retries=0`.
+        model: The model to ask.
+        policy: Retries, fallbacks and deadline.
+        prices: For the cost; without it the cost is unknown.
+        parameters: Of the request, such as `temperature`.
+    """
+
+    async def chat(messages: Messages) -> Answer:
+        return await _ask(client, model, messages, parameters, policy, prices)
+
+    return chat
+
+
+def answer_with(
+    client: Any, *, policy: CallPolicy | None = None, prices: PriceTable | None = None
+) -> Callable[[Mapping[str, Any], Variant], Awaitable[Answer]]:
+    """A coroutine function that answers an item in the way of a variant.
+
+    The variant's prompt is filled with those fields of the item that it has places for.
+
+    Args:
+        client: An `openai.AsyncOpenAI`; with a policy it should have `max_retries=0`.
+        policy: Retries, fallbacks and deadline.
+        prices: For the cost; without it the cost is unknown.
+    """
+
+    async def answer(item: Mapping[str, Any], variant: Variant) -> Answer:
+        messages = messages_for(variant, item)
+        noted = {"prompt_name": variant.prompt_name or variant.name, "variant": variant.name}
+        with call_attributes(purpose="evaluation", prompt_version=prompt_digest(variant), **noted):
+            parameters = dict(variant.parameters)
+            return await _ask(client, variant.model, messages, parameters, policy, prices)
+
+    return answer
+
+
+def messages_for(variant: Variant, item: Mapping[str, Any]) -> Messages:
+    """A variant's prompt for an item.
+
+    Raises:
+        ConfigError: If the item lacks something that the prompt has a place for.
+    """
+    template = PromptTemplate(name=variant.prompt_name or variant.name, messages=variant.prompt)
+    missing = template.variables - item.keys()
+    if missing:
+        raise ConfigError(
+            f"an item must have {', '.join(sorted(missing))} for the prompt of {variant.name!r}, "
+            f"it has {', '.join(sorted(item))}"
+        )
+    return template.format(**{name: item[name] for name in template.variables})
+
+
+async def _ask(
+    client: Any,
+    model: str,
+    messages: Messages,
+    parameters: Mapping[str, Any],
+    policy: CallPolicy | None,
+    prices: PriceTable | None,
+) -> Answer:
+    begun = time.perf_counter()
+
+    async def request(name: str) -> Any:
+        return await client.chat.completions.create(model=name, messages=messages, **parameters)
+
+    completion = await (policy.acall(request, model=model) if policy else request(model))
+    told = answer_columns(completion)
+    counts = {
+        name: told.get(f"gen_ai_usage_{name}")
+        for name in (
+            "input_tokens",
+            "output_tokens",
+            "cache_read_input_tokens",
+            "reasoning_output_tokens",
+        )
+    }
+    answered = str(told.get("gen_ai_response_model") or model)
+    return Answer(
+        text=content_of(completion),
+        model=answered,
+        input_tokens=counts["input_tokens"],
+        output_tokens=counts["output_tokens"],
+        cached_tokens=counts["cache_read_input_tokens"],
+        reasoning_tokens=counts["reasoning_output_tokens"],
+        cost_usd=prices.cost_usd(answered, **counts) if prices is not None else None,
+        latency_ms=(time.perf_counter() - begun) * 1e3,
+        time_to_first_chunk_ms=math.nan,
+        finish_reason=str(told.get("finish_reason", "")),
+    )

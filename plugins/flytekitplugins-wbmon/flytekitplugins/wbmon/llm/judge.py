@@ -1,0 +1,228 @@
+"""A language model as a judge: asked for a number in a form that is checked, its failures counted.
+
+A judge is a scorer: it goes where any scorer goes. What it costs is its own (`purpose=judge` in the
+call log) and is never mixed with the cost of what it judges.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from flytekitplugins.wbmon.errors import ConfigError, WbmonError
+from flytekitplugins.wbmon.llm.calls import call_attributes
+from flytekitplugins.wbmon.monitor.quality import Item, Judged, parse_json
+from flytekitplugins.wbmon.monitor.schema import schema_errors
+from flytekitplugins.wbmon.records.evaluation import Answer
+from flytekitplugins.wbmon.records.prompt import PromptTemplate
+
+logger = logging.getLogger(__name__)
+
+Chat: TypeAlias = Callable[[list[dict[str, str]]], Awaitable[Answer]]
+"""Asks a model; see `chat_with`."""
+
+_FORM = (
+    "Answer with JSON only, of the form "
+    '{"score": <number from 0 to 1>, "reason": "<one sentence>"}.'
+)
+_VERDICT = {
+    "type": "object",
+    "properties": {
+        "score": {"type": "number", "minimum": 0, "maximum": 1},
+        "reason": {"type": "string"},
+    },
+    "required": ["score"],
+}
+
+CORRECTNESS = PromptTemplate.from_text(
+    "judge-correctness",
+    "Question: {question}\nExpected answer: {expected}\nGiven answer: {answer}\n"
+    "Does the given answer say the same as the expected one? 1 is fully, 0 is not at all.",
+)
+RELEVANCE = PromptTemplate.from_text(
+    "judge-relevance",
+    "Question: {question}\nDocument: {context}\n"
+    "Does the document help to answer the question? 1 is fully, 0 is not at all.",
+)
+GROUNDEDNESS = PromptTemplate.from_text(
+    "judge-groundedness",
+    "Documents:\n{contexts}\nAnswer: {answer}\n"
+    "Which share of the answer's claims do the documents support? 1 is all, 0 is none.",
+)
+TEMPLATES: Mapping[str, PromptTemplate] = {
+    "correctness": CORRECTNESS,
+    "relevance": RELEVANCE,
+    "groundedness": GROUNDEDNESS,
+}
+
+
+class JudgeError(WbmonError, ValueError):
+    """A judge gave no verdict that can be used."""
+
+
+@dataclass(slots=True, kw_only=True)
+class JudgeStats:
+    """What a judge has done.
+
+    Attributes:
+        n_judged: Verdicts given.
+        n_failed: Verdicts that never came.
+        n_asked_again: Answers that were not in the form asked for.
+        cost_usd: Of all its calls with a known price.
+        n_unpriced: Calls whose price is not known.
+        errors: Why it failed, by class.
+    """
+
+    n_judged: int = 0
+    n_failed: int = 0
+    n_asked_again: int = 0
+    cost_usd: float = 0.0
+    n_unpriced: int = 0
+    errors: dict[str, int] = field(default_factory=dict)
+
+
+class Judge:
+    """Scores answers with a language model.
+
+    Args:
+        chat: Asks the model, a coroutine function; `chat_with(client, model)` makes one.
+        template: What is asked: a prompt over `question`, `expected`, `answer`, `context`,
+            `contexts` or whatever the items have; or the name of a built-in one (`correctness`,
+            `relevance`, `groundedness`).
+        attempts: How often it is asked for a verdict in the right form.
+        concurrency: Verdicts asked for at the same time in one event loop.
+
+    Raises:
+        ConfigError: If the template's name is not known, or a number is out of range.
+    """
+
+    def __init__(
+        self,
+        chat: Chat,
+        template: PromptTemplate | str = "correctness",
+        *,
+        attempts: int = 2,
+        concurrency: int = 16,
+    ) -> None:
+        if isinstance(template, str):
+            if template not in TEMPLATES:
+                raise ConfigError(
+                    f"template must be a PromptTemplate or one of {', '.join(TEMPLATES)}; "
+                    f"got {template!r}"
+                )
+            template = TEMPLATES[template]
+        if attempts < 1 or concurrency < 1:
+            raise ConfigError(
+                f"attempts and concurrency must be at least 1, got {attempts} and {concurrency}"
+            )
+        self.template = template
+        self.stats = JudgeStats()
+        self._chat = chat
+        self._attempts = attempts
+        self._concurrency = concurrency
+        self._gates: dict[int, asyncio.Semaphore] = {}
+        self._lock = threading.Lock()
+
+    async def __call__(self, answer: Answer, item: Item) -> Judged:
+        """Score an answer.
+
+        Raises:
+            JudgeError: If no verdict came in the form asked for.
+            Exception: Whatever the client raises.
+        """
+        known = {
+            **item,
+            "answer": answer.text,
+            "contexts": "\n".join(f"[{i}] {text}" for i, text in enumerate(answer.contexts, 1)),
+        }
+        return await self.judge(**known)
+
+    async def judge(self, **known: Any) -> Judged:
+        """Ask for one verdict.
+
+        Args:
+            known: At least what the template asks for; the rest is left out.
+
+        Raises:
+            JudgeError: If something is missing, or no verdict came in the form asked for.
+        """
+        missing = self.template.variables - known.keys()
+        if missing:
+            raise self._failed(
+                JudgeError(f"the judge must be given {', '.join(sorted(missing))}; it got none")
+            )
+        messages = self.template.format(**{n: known[n] for n in self.template.variables})
+        messages[-1] = {**messages[-1], "content": f"{messages[-1]['content']}\n{_FORM}"}
+        async with self._gate():
+            try:
+                with call_attributes(purpose="judge", prompt_name=self.template.name):
+                    return await self._verdict(messages)
+            except Exception as error:
+                self._failed(error)
+                raise
+
+    async def judge_all(self, many: Sequence[Mapping[str, Any]]) -> list[Judged | None]:
+        """Ask for many verdicts at once; None where none came (`stats` says why)."""
+
+        async def one(known: Mapping[str, Any]) -> Judged | None:
+            try:
+                return await self.judge(**known)
+            except Exception as error:  # noqa: BLE001 - counted in the stats
+                logger.info("no verdict: %s", error)
+                return None
+
+        return list(await asyncio.gather(*map(one, many)))
+
+    async def _verdict(self, messages: list[dict[str, str]]) -> Judged:
+        cost: float | None = None
+        problem = ""
+        for attempt in range(self._attempts):
+            answer = await self._chat(messages)
+            cost = self._pay(answer, cost)
+            if answer.error:
+                raise JudgeError(f"the judge's model failed: {answer.error}")
+            try:
+                verdict = parse_json(answer.text)
+                problem = next(schema_errors(verdict, _VERDICT), "")
+            except ValueError as error:
+                problem = f"it is not JSON: {error}"
+            else:
+                if not problem:
+                    with self._lock:
+                        self.stats.n_judged += 1
+                    reason = str(verdict.get("reason", ""))
+                    return Judged(float(verdict["score"]), cost, reason)
+            if attempt + 1 < self._attempts:
+                with self._lock:
+                    self.stats.n_asked_again += 1
+                messages = [
+                    *messages,
+                    {"role": "assistant", "content": answer.text},
+                    {"role": "user", "content": f"{problem}. {_FORM}"},
+                ]
+        raise JudgeError(f"the judge gave no verdict in {self._attempts} attempts: {problem}")
+
+    def _pay(self, answer: Answer, before: float | None) -> float | None:
+        with self._lock:
+            if answer.cost_usd is None:
+                self.stats.n_unpriced += 1
+                return before
+            self.stats.cost_usd += answer.cost_usd
+        return (before or 0.0) + answer.cost_usd
+
+    def _failed(self, error: Exception) -> Exception:
+        with self._lock:
+            kind = type(error).__name__
+            self.stats.n_failed += 1
+            self.stats.errors[kind] = self.stats.errors.get(kind, 0) + 1
+        return error
+
+    def _gate(self) -> asyncio.Semaphore:
+        """A semaphore of the running loop: one of another loop cannot be waited for."""
+        loop = id(asyncio.get_running_loop())
+        with self._lock:
+            return self._gates.setdefault(loop, asyncio.Semaphore(self._concurrency))

@@ -1,0 +1,367 @@
+"""Which variant is better: the same items, asked in every way, compared in pairs."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from flytekitplugins.wbmon.errors import ConfigError, DataError
+from flytekitplugins.wbmon.monitor.answer_store import AnswerStore, item_digest, prompt_digest
+from flytekitplugins.wbmon.monitor.asking import Ask, Asked, Purse, Round, run_coroutine
+from flytekitplugins.wbmon.monitor.paired import compare_paired
+from flytekitplugins.wbmon.monitor.quality import BUILTIN, Item, Scorer
+from flytekitplugins.wbmon.records.evaluation import (
+    ComparisonVerdict,
+    EvaluatedItem,
+    EvaluationReport,
+    EvaluationRule,
+    PairedComparison,
+    ScoreSummary,
+    Variant,
+    VariantResult,
+)
+from flytekitplugins.wbmon.stats.paired import paired_difference
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+KEPT_ITEMS = 2000
+_EXAMPLES = 10
+_TEXT_SHOWN = 400
+_ORDER: tuple[ComparisonVerdict, ...] = ("ship", "undecided", "hold")
+
+
+def evaluate_variants(
+    items: Sequence[Item],
+    variants: Sequence[Variant],
+    ask: Ask,
+    *,
+    scorers: Sequence[str] | Mapping[str, Scorer],
+    rule: EvaluationRule | None = None,
+    store: AnswerStore | None = None,
+    name: str = "evaluation",
+) -> EvaluationReport:
+    """Ask every item in the way of every variant, and compare each with the first.
+
+    An answer that never came scores 0. A scorer that fails on an answer leaves it unscored, which
+    is counted, and forbids a verdict if it is more than a few.
+
+    Args:
+        items: What to ask; mappings with whatever the prompts and scorers need, `id` names one.
+        variants: The baseline first.
+        ask: Answers an item in the way of a variant; a function or a coroutine function.
+        scorers: Names of built-in scorers, or scorers by name.
+        rule: How to decide.
+        store: Answers of earlier runs; those are not paid for again.
+        name: Of the evaluation.
+
+    Raises:
+        ConfigError: If names are missing or not unique.
+        DataError: If there is nothing to ask.
+    """
+    rule = rule or EvaluationRule()
+    known = _scorers(scorers)
+    metric = rule.metric or next(iter(known))
+    _check(items, variants, known, metric)
+    purse = Purse(limit_usd=rule.max_cost_usd)
+    asking = Round(
+        ask=ask,
+        scorers=known,
+        repeats=rule.repeats,
+        concurrency=rule.concurrency,
+        store=store,
+        purse=purse,
+    )
+    asked = run_coroutine(asking.run(items, variants))
+    results = _on_frontier([_result(v, asked, known, rule) for v in variants], metric)
+    comparisons = _comparisons(variants, asked, metric, rule)
+    verdict, winner = _decide(comparisons, variants, results, metric, rule)
+    n_asked = len({each.place for each in asked})
+    deciding = next((c for c in comparisons if c.metric == metric and c.candidate == winner), None)
+    if deciding is None:
+        deciding = next((c for c in comparisons if c.metric == metric), None)
+    return EvaluationReport(
+        name=name,
+        metric=metric,
+        n_items=n_asked,
+        variants=tuple(results),
+        comparisons=tuple(comparisons),
+        verdict=verdict,
+        winner=winner,
+        n_to_decide=deciding.n_to_decide if deciding else math.nan,
+        spent_usd=purse.spent_usd,
+        stopped=_stopped(n_asked, len(items), purse),
+        items=tuple(_item(each, items) for each in asked[:KEPT_ITEMS]),
+        examples=_examples(asked, items, metric),
+        reason=_reason(verdict, winner, comparisons, results, metric, rule),
+    )
+
+
+def _scorers(scorers: Sequence[str] | Mapping[str, Scorer]) -> dict[str, Scorer]:
+    if isinstance(scorers, Mapping):
+        return dict(scorers)
+    unknown = [name for name in scorers if name not in BUILTIN]
+    if unknown:
+        raise ConfigError(f"scorers must be of {', '.join(BUILTIN)}; got {unknown[0]!r}")
+    return {name: BUILTIN[name] for name in scorers}
+
+
+def _check(
+    items: Sequence[Item], variants: Sequence[Variant], scorers: Mapping[str, Scorer], metric: str
+) -> None:
+    if not items:
+        raise DataError("an evaluation must have items, got none")
+    if not variants or len({each.name for each in variants}) != len(variants):
+        raise ConfigError("an evaluation must have variants with names of their own")
+    if metric not in scorers:
+        raise ConfigError(f"metric must be one of {', '.join(scorers)}; got {metric!r}")
+
+
+def _result(
+    variant: Variant, asked: Sequence[Asked], scorers: Mapping[str, Scorer], rule: EvaluationRule
+) -> VariantResult:
+    own = [each for each in asked if each.variant.name == variant.name]
+    answers = [each.answer for each in own]
+    came = [answer for answer in answers if not answer.error]
+    costs = [answer.cost_usd for answer in came if answer.cost_usd is not None]
+    latencies = np.array([answer.latency_ms for answer in came])
+    first = [a.time_to_first_chunk_ms for a in came if not math.isnan(a.time_to_first_chunk_ms)]
+    tokens = [answer.output_tokens for answer in came if answer.output_tokens is not None]
+    return VariantResult(
+        variant=variant,
+        digest=prompt_digest(variant),
+        n_items=len({each.place for each in own}),
+        n_repeats=rule.repeats,
+        n_failed=len(answers) - len(came),
+        n_cached=sum(each.is_cached for each in own),
+        n_truncated=sum(answer.finish_reason == "length" for answer in came),
+        scores={name: _summary(name, own) for name in scorers},
+        latency_ms=_latency(latencies),
+        time_to_first_chunk_ms=float(np.mean(first)) if first else math.nan,
+        cost_usd=math.fsum(costs),
+        cost_per_call_usd=math.fsum(costs) / len(costs) if costs else math.nan,
+        n_unpriced=len(came) - len(costs),
+        output_tokens=float(np.mean(tokens)) if tokens else math.nan,
+        errors=Counter(answer.error for answer in answers if answer.error),
+    )
+
+
+def _latency(values: Floats) -> dict[str, float]:
+    if not len(values):
+        return {"mean": math.nan, "p50": math.nan, "p95": math.nan}
+    p50, p95 = np.percentile(values, [50, 95])
+    return {"mean": float(values.mean()), "p50": float(p50), "p95": float(p95)}
+
+
+def _summary(name: str, asked: Sequence[Asked]) -> ScoreSummary:
+    scored = [each for each in asked if name in each.scores]
+    failures = Counter(each.failures[name] for each in asked if name in each.failures)
+    by_item: dict[int, list[float]] = {}
+    for each in scored:
+        by_item.setdefault(each.place, []).append(each.scores[name])
+    means = np.array([math.fsum(values) / len(values) for values in by_item.values()])
+    n_failed = sum(failures.values())
+    found = paired_difference(np.zeros(len(means)), means)
+    mean = float(means.mean()) if len(means) else math.nan
+    total = math.fsum(each.scores[name] for each in scored)
+    return ScoreSummary(
+        name=name,
+        mean=mean,
+        low=max(0.0, found.low) if len(means) > 1 else math.nan,
+        high=min(1.0, found.high) if len(means) > 1 else math.nan,
+        n=len(scored),
+        n_failed=n_failed,
+        mean_if_failed=total / (len(scored) + n_failed) if scored or n_failed else math.nan,
+        errors=failures,
+    )
+
+
+def _comparisons(
+    variants: Sequence[Variant], asked: Sequence[Asked], metric: str, rule: EvaluationRule
+) -> list[PairedComparison]:
+    tables = {name: _values(asked, metric, name) for name in (metric, "cost_usd", "latency_ms")}
+    found = []
+    alpha = rule.alpha / max(1, len(variants) - 1)
+    for candidate in variants[1:]:
+        for name, table in tables.items():
+            a, b = table[variants[0].name], table[candidate.name]
+            keys = sorted(a.keys() | b.keys())
+            first, second = ([side.get(key, math.nan) for key in keys] for side in (a, b))
+            if name != metric and not _is_known(first, second):
+                continue
+            found.append(
+                compare_paired(
+                    first,
+                    second,
+                    groups=[place for place, _ in keys],
+                    alpha=alpha,
+                    min_effect=rule.min_effect if name == metric else 0.0,
+                    higher_is_better=name == metric,
+                    metric=name,
+                    baseline=variants[0].name,
+                    candidate=candidate.name,
+                )
+            )
+    return found
+
+
+def _is_known(first: Sequence[float], second: Sequence[float]) -> bool:
+    return any(a == a and b == b for a, b in zip(first, second, strict=True))  # noqa: PLR0124 - nan
+
+
+def _values(
+    asked: Sequence[Asked], metric: str, name: str
+) -> dict[str, dict[tuple[int, int], float]]:
+    found: dict[str, dict[tuple[int, int], float]] = {each.variant.name: {} for each in asked}
+    for each in asked:
+        value: float | None
+        if name == metric:
+            value = each.scores.get(metric)
+        else:
+            value = None if each.answer.error else getattr(each.answer, name)
+        key = (each.place, each.repeat)
+        found[each.variant.name][key] = math.nan if value is None else value
+    return found
+
+
+def _decide(
+    comparisons: Sequence[PairedComparison],
+    variants: Sequence[Variant],
+    results: Sequence[VariantResult],
+    metric: str,
+    rule: EvaluationRule,
+) -> tuple[ComparisonVerdict, str]:
+    baseline = variants[0].name
+    judged = [each for each in comparisons if each.metric == metric]
+    if not judged:
+        return "hold", baseline
+    allowed = [
+        each
+        for each in judged
+        if each.verdict != "ship" or not _too_dear(each.candidate, results, rule)
+    ]
+    shipped = [each for each in allowed if each.verdict == "ship"]
+    if shipped:
+        return "ship", max(shipped, key=lambda each: each.difference).candidate
+    if any(each.verdict == "undecided" for each in judged):
+        return "undecided", baseline
+    return "hold", baseline
+
+
+def _too_dear(candidate: str, results: Sequence[VariantResult], rule: EvaluationRule) -> str:
+    """What a candidate has too much of; empty if nothing."""
+    by_name = {result.variant.name: result for result in results}
+    first, second = results[0], by_name[candidate]
+    limits = (
+        ("cost", first.cost_per_call_usd, second.cost_per_call_usd, rule.max_cost_increase),
+        ("latency", first.latency_ms["mean"], second.latency_ms["mean"], rule.max_latency_increase),
+    )
+    for words, before, after, limit in limits:
+        if limit is not None and not after <= before * (1 + limit):
+            return words
+    return ""
+
+
+def _on_frontier(results: Sequence[VariantResult], metric: str) -> list[VariantResult]:
+    """Mark the variants that no other one beats in quality, cost and latency alike."""
+    points = [
+        (
+            -_or_worst(-result.scores[metric].mean),
+            _or_worst(result.cost_per_call_usd),
+            _or_worst(result.latency_ms["mean"]),
+        )
+        for result in results
+    ]
+
+    def beaten(index: int) -> bool:
+        quality, cost, latency = points[index]
+        return any(
+            q >= quality and c <= cost and t <= latency and (q, c, t) != points[index]
+            for q, c, t in points
+        )
+
+    return [replace(r, on_frontier=not beaten(i)) for i, r in enumerate(results)]
+
+
+def _or_worst(value: float) -> float:
+    return math.inf if math.isnan(value) else value
+
+
+def _item(asked: Asked, items: Sequence[Item]) -> EvaluatedItem:
+    item, answer = items[asked.place], asked.answer
+    return EvaluatedItem(
+        item_id=str(item.get("id") or item_digest(item)[:12]),
+        variant=asked.variant.name,
+        repeat=asked.repeat,
+        question=str(item.get("question", ""))[:_TEXT_SHOWN],
+        answer=answer.text[:_TEXT_SHOWN],
+        expected=str(item.get("expected", ""))[:_TEXT_SHOWN],
+        scores=dict(asked.scores),
+        error=answer.error,
+        latency_ms=answer.latency_ms,
+        cost_usd=answer.cost_usd,
+    )
+
+
+def _examples(
+    asked: Sequence[Asked], items: Sequence[Item], metric: str
+) -> tuple[EvaluatedItem, ...]:
+    first = [each for each in asked if each.repeat == 0]
+    by_place: dict[int, list[Asked]] = {}
+    for each in first:
+        by_place.setdefault(each.place, []).append(each)
+
+    def spread(place: int) -> float:
+        values = [each.scores.get(metric, 0.0) for each in by_place[place]]
+        return max(values) - min(values)
+
+    worst = sorted((p for p in by_place if spread(p) > 0), key=spread, reverse=True)[:_EXAMPLES]
+    return tuple(_item(each, items) for place in worst for each in by_place[place])
+
+
+def _stopped(n_asked: int, n_items: int, purse: Purse) -> str:
+    if n_asked == n_items:
+        return ""
+    return (
+        f"stopped after {n_asked} of {n_items} items: ${purse.spent_usd:.4g} of "
+        f"${purse.limit_usd:.4g} are spent"
+    )
+
+
+def _reason(
+    verdict: ComparisonVerdict,
+    winner: str,
+    comparisons: Sequence[PairedComparison],
+    results: Sequence[VariantResult],
+    metric: str,
+    rule: EvaluationRule,
+) -> str:
+    judged = [each for each in comparisons if each.metric == metric]
+    if not judged:
+        return f"{winner} is the only variant"
+    best = max(judged, key=lambda each: (-_ORDER.index(each.verdict), each.difference))
+    if verdict == "ship":
+        chosen = next(each for each in judged if each.candidate == winner)
+        return f"{winner} is {chosen.reason}{_price(chosen, comparisons)}"
+    dear = _too_dear(best.candidate, results, rule) if best.verdict == "ship" else ""
+    if dear:
+        return f"{best.candidate} is {best.reason}, but its {dear} is above what is allowed"
+    return f"{best.candidate} against {best.baseline}: {best.reason}"
+
+
+def _price(chosen: PairedComparison, comparisons: Sequence[PairedComparison]) -> str:
+    parts = []
+    for name, words in (("cost_usd", "cost"), ("latency_ms", "latency")):
+        found = next(
+            (c for c in comparisons if c.metric == name and c.candidate == chosen.candidate), None
+        )
+        if found is not None and found.mean_baseline > 0:
+            parts.append(f"{words} {found.difference / found.mean_baseline:+.0%}")
+    return f"; {', '.join(parts)}" if parts else ""

@@ -1,0 +1,143 @@
+"""Prompts: a text or messages with named places, and the history of which one is in use."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from flytekitplugins.wbmon.errors import ConfigError
+
+_PLACE = re.compile(r"\{\{([A-Za-z_]\w*)\}\}|\{([A-Za-z_]\w*)\}")
+
+Messages = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptTemplate:
+    """A prompt whose `{places}` are filled strictly.
+
+    Only `{name}` is a place: braces of JSON or code are text, and `{{name}}` is the text `{name}`.
+    What is filled in is not searched for places.
+
+    Attributes:
+        name: How it is published.
+        messages: Pairs of role and text; one of role `user` for a plain text.
+    """
+
+    name: str
+    messages: Messages
+
+    @classmethod
+    def from_text(cls, name: str, text: str) -> PromptTemplate:
+        """A prompt of one message from the user."""
+        return cls(name=name, messages=(("user", text),))
+
+    @property
+    def digest(self) -> str:
+        """The prompt's identity: SHA-256 of its messages; the name does not count."""
+        return hashlib.sha256(json.dumps(self.messages).encode()).hexdigest()
+
+    @property
+    def variables(self) -> frozenset[str]:
+        """The names of its places."""
+        texts = (text for _, text in self.messages)
+        return frozenset(found[2] for text in texts for found in _PLACE.finditer(text) if found[2])
+
+    def format(self, **values: object) -> list[dict[str, str]]:
+        """The messages with every place filled, as a chat API takes them.
+
+        Raises:
+            ConfigError: If a place has no value, or a value has no place.
+        """
+        missing, extra = self.variables - values.keys(), values.keys() - self.variables
+        if missing or extra:
+            problems = [
+                f"{words} {', '.join(map(repr, sorted(names)))}"
+                for words, names in (("no value for", missing), ("no place for", extra))
+                if names
+            ]
+            hint = difflib.get_close_matches(next(iter(extra), ""), missing, n=1)
+            mend = f"; did you mean {hint[0]!r}?" if hint else ""
+            raise ConfigError(
+                f"prompt {self.name!r} must be given exactly "
+                f"{', '.join(sorted(self.variables)) or 'nothing'}; {' and '.join(problems)}{mend}"
+            )
+
+        def fill(found: re.Match[str]) -> str:
+            return f"{{{found[1]}}}" if found[1] else str(values[found[2]])
+
+        return [{"role": role, "content": _PLACE.sub(fill, text)} for role, text in self.messages]
+
+    def diff(self, other: PromptTemplate) -> str:
+        """What changes from this prompt to another, line by line; empty if nothing does."""
+        lines = difflib.unified_diff(
+            _lines(self), _lines(other), self.digest[:12], other.digest[:12], lineterm=""
+        )
+        return "\n".join(lines)
+
+
+def _lines(prompt: PromptTemplate) -> list[str]:
+    return [line for role, text in prompt.messages for line in (f"[{role}]", *text.splitlines())]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptVersion:
+    """A published prompt.
+
+    Attributes:
+        name: The prompt's name.
+        digest: Of its messages.
+        weave_digest: Of the Weave object; empty if it was published without Weave.
+        messages: Its messages.
+        published_at: When it was first published, UTC.
+    """
+
+    name: str
+    digest: str
+    weave_digest: str = ""
+    messages: Messages
+    published_at: datetime
+
+    @property
+    def template(self) -> PromptTemplate:
+        """The prompt itself."""
+        return PromptTemplate(name=self.name, messages=self.messages)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptDecision:
+    """Why an alias points where it points.
+
+    Attributes:
+        alias: Such as `production`.
+        digest: The version it was set to.
+        before: The version it pointed to; empty if to none.
+        reason: In words.
+        by: Who or what decided: a person, an execution.
+        evidence: Numbers it rests on, such as those of a comparison.
+        at: When, UTC.
+    """
+
+    alias: str
+    digest: str
+    before: str = ""
+    reason: str
+    by: str = ""
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptHistory:
+    """All versions of a prompt, its aliases, and every decision about them, oldest first."""
+
+    name: str
+    versions: tuple[PromptVersion, ...] = ()
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    decisions: tuple[PromptDecision, ...] = ()

@@ -1,0 +1,48 @@
+"""How alike two texts are, in numbers from 0 to 1."""
+
+from __future__ import annotations
+
+import math
+import re
+import string
+from collections import Counter
+from collections.abc import Sequence
+
+_ARTICLES = re.compile(r"\b(?:a|an|the)\b")
+_PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+
+def normalised(text: str) -> str:
+    """Lower case, without punctuation, articles and extra blanks.
+
+    References:
+        Rajpurkar et al. (2016), SQuAD, whose evaluation compares answers in this form.
+    """
+    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
+
+
+def exact_match(answer: str, expected: str) -> float:
+    """1 if the normalised texts are equal, else 0."""
+    return float(normalised(answer) == normalised(expected))
+
+
+def token_f1(answer: str, expected: str) -> float:
+    """Harmonic mean of precision and recall of the words; 1 for two empty texts.
+
+    References:
+        Rajpurkar et al. (2016), SQuAD: 100,000+ questions for machine comprehension of text.
+    """
+    given, wanted = normalised(answer).split(), normalised(expected).split()
+    if not given or not wanted:
+        return float(given == wanted)
+    common = sum((Counter(given) & Counter(wanted)).values())
+    if common == 0:
+        return 0.0
+    precision, recall = common / len(given), common / len(wanted)
+    return 2 * precision * recall / (precision + recall)
+
+
+def cosine_similarity(a: Sequence[float], b: Sequence[float]) -> float:
+    """Cosine of the angle of two vectors, in [-1, 1]; `nan` if one has no length."""
+    length = math.sqrt(math.fsum(x * x for x in a) * math.fsum(y * y for y in b))
+    return math.fsum(x * y for x, y in zip(a, b, strict=True)) / length if length else math.nan

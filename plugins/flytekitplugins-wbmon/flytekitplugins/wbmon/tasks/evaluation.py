@@ -1,0 +1,179 @@
+"""The nodes that compare prompts and models on the same items."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from flytekit.types.structured import StructuredDataset
+
+from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.records.evaluation import EvaluationReport, EvaluationRule, Variant
+from flytekitplugins.wbmon.tasks._node import Node
+from flytekitplugins.wbmon.tasks._reference import load_reference, reference_of, rows_of
+from flytekitplugins.wbmon.tasks._types import open_data
+
+ScorerName = str | Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationSettings:
+    """What an evaluation asks, how it scores, and how it decides."""
+
+    answer: str
+    variants: tuple[Variant, ...]
+    scorers: tuple[tuple[str, str], ...]
+    rule: EvaluationRule
+    registry: str = ""
+    answer_store: str = ""
+
+
+class Evaluated(NamedTuple):
+    """An evaluation report, and its gates for a `conditional`."""
+
+    report: EvaluationReport
+    ship: bool
+    verdict: str
+
+
+class EvaluatePrompts(Node[EvaluationSettings]):
+    """Ask the same items with each variant, and say whether a candidate is to replace the first.
+
+    Functions are named, because the pod finds them by their name: a function at module level, or
+    `"module:name"` of any variable that can be called.
+
+    Args:
+        name: The task's name.
+        answer: Answers an item in the way of a variant: `answer(item, variant) -> Answer`, a
+            function or coroutine function; `answer_with` makes one for an OpenAI client.
+        variants: The baseline first. One without a prompt uses the published prompt of its
+            `prompt_name` and `prompt_version`.
+        scorers: Names of built-in scorers (`exact`, `f1`, `contains`, `complete`, `cites`),
+            functions, or a mapping of names to functions.
+        rule: How to decide.
+        registry: Folder of the prompt registry; needed for published prompts.
+        answer_store: Folder of answers that were paid for; only what changed is asked again.
+        task_kwargs: As for any node.
+
+    Raises:
+        ConfigError: If there are no variants, or a function has no name that a pod could find.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        answer: Callable[..., Any] | str,
+        variants: Sequence[Variant],
+        scorers: Sequence[ScorerName] | Mapping[str, ScorerName] = ("exact",),
+        rule: EvaluationRule | None = None,
+        registry: str = "",
+        answer_store: str = "",
+        **task_kwargs: Any,
+    ) -> None:
+        if not variants:
+            raise ConfigError(f"{name!r} must have variants, the baseline first; got none")
+        settings = EvaluationSettings(
+            answer=reference_of(answer),
+            variants=tuple(variants),
+            scorers=_named(scorers),
+            rule=rule or EvaluationRule(),
+            registry=registry,
+            answer_store=answer_store,
+        )
+        super().__init__(name, settings, **task_kwargs)
+
+    def compute(self, data: StructuredDataset) -> Evaluated:
+        """Evaluate on a data set.
+
+        Args:
+            data: One row an item: `question`, `expected`, `id`, and whatever prompts ask for.
+
+        Returns:
+            report: Every variant with quality, cost and latency, and how they compare.
+            ship: Whether a candidate is to replace the baseline.
+            verdict: `ship`, `hold` or `undecided`.
+        """
+        from flytekitplugins.wbmon.monitor.answer_store import AnswerStore
+        from flytekitplugins.wbmon.monitor.evaluation import evaluate_variants
+        from flytekitplugins.wbmon.monitor.prompt_registry import resolve_variants
+
+        config = self.config
+        report = evaluate_variants(
+            rows_of(open_data(data)),
+            resolve_variants(config.variants, config.registry),
+            load_reference(config.answer),
+            scorers=_loaded(config.scorers),
+            rule=config.rule,
+            store=AnswerStore(config.answer_store) if config.answer_store else None,
+            name=self.name,
+        )
+        return Evaluated(report=report, ship=report.ship, verdict=report.verdict)
+
+
+class CompareModels(EvaluatePrompts):
+    """Ask the same items of several models with the same prompt: quality, cost and latency.
+
+    Args:
+        name: The task's name.
+        answer: Answers an item in the way of a variant, as for `EvaluatePrompts`.
+        models: The one in use first.
+        prompt: Messages of `(role, text)`, or the text of one message.
+        parameters: Of every request, such as `temperature`.
+        scorers: As for `EvaluatePrompts`.
+        rule: How to decide.
+        answer_store: Folder of answers that were paid for.
+        task_kwargs: As for any node.
+
+    Raises:
+        ConfigError: If there are fewer than two models.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        answer: Callable[..., Any] | str,
+        models: Sequence[str],
+        prompt: Sequence[tuple[str, str]] | str,
+        parameters: Mapping[str, Any] | None = None,
+        scorers: Sequence[ScorerName] | Mapping[str, ScorerName] = ("exact",),
+        rule: EvaluationRule | None = None,
+        answer_store: str = "",
+        **task_kwargs: Any,
+    ) -> None:
+        if len(models) < 2:  # noqa: PLR2004 - a comparison
+            raise ConfigError(f"{name!r} must have at least two models, got {list(models)}")
+        messages = (("user", prompt),) if isinstance(prompt, str) else tuple(prompt)
+        variants = [
+            Variant(name=model, model=model, prompt=messages, parameters=dict(parameters or {}))
+            for model in models
+        ]
+        super().__init__(
+            name,
+            answer=answer,
+            variants=variants,
+            scorers=scorers,
+            rule=rule,
+            answer_store=answer_store,
+            **task_kwargs,
+        )
+
+
+def _named(
+    scorers: Sequence[ScorerName] | Mapping[str, ScorerName],
+) -> tuple[tuple[str, str], ...]:
+    if isinstance(scorers, Mapping):
+        return tuple((name, _scorer(each)) for name, each in scorers.items())
+    references = [_scorer(each) for each in scorers]
+    return tuple((each.rpartition(":")[2], each) for each in references)
+
+
+def _scorer(scorer: ScorerName) -> str:
+    is_builtin = isinstance(scorer, str) and ":" not in scorer
+    return f"flytekitplugins.wbmon.monitor.quality:{scorer}" if is_builtin else reference_of(scorer)
+
+
+def _loaded(scorers: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    return {name: load_reference(reference) for name, reference in scorers}

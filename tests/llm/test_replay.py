@@ -1,0 +1,144 @@
+"""Rows of the call log in Weave: sampled, once, in the right project."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from flytekit import Secret
+from flytekit.types.structured import StructuredDataset
+
+from flytekitplugins.wbmon import (
+    EvaluatePrompts,
+    ReplayToWeave,
+    SyncOfflineTraces,
+    Variant,
+)
+from flytekitplugins.wbmon.errors import PublishError
+from flytekitplugins.wbmon.llm import PromptRegistry, PromptTemplate, weave_init
+from flytekitplugins.wbmon.monitor.steps import analyse_steps, span_of_call
+from support import llm_functions
+from support.wandb_faults import Fault
+from support.weave_server import WeaveServer
+
+KEY = Secret(group="wandb", key="api_key")
+START = datetime(2026, 3, 2, 1, tzinfo=timezone.utc)
+
+
+def calls(n: int = 200) -> StructuredDataset:
+    frame = pd.DataFrame(
+        {
+            "request_id": [f"r{i}" for i in range(n)],
+            "timestamp": [START + timedelta(minutes=i) for i in range(n)],
+            "latency_ms": 120.0,
+            "gen_ai_response_model": "house",
+            "gen_ai_usage_input_tokens": 7,
+            "gen_ai_usage_output_tokens": 3,
+            "tenant": "acme",
+            "route": "/ask",
+            "input_text": "my key is sk-" + "x" * 30,
+            "output_text": "because",
+            "error_type": [None] * (n - 2) + ["Timeout"] * 2,
+        }
+    )
+    return StructuredDataset(dataframe=frame)
+
+
+def ratings() -> StructuredDataset:
+    row = {"request_id": "r0", "timestamp": START, "score": 0.0, "feedback_id": "f0"}
+    return StructuredDataset(dataframe=pd.DataFrame([row | {"source": "user", "label": "wrong"}]))
+
+
+def replay(server: WeaveServer, **given: object) -> ReplayToWeave:
+    return ReplayToWeave(
+        "ask.replay", project="demo", entity="loop", secret=KEY, api_host=server.url, **given
+    )
+
+
+def test_failed_and_rated_calls_always_go_and_others_at_their_rate(server: WeaveServer) -> None:
+    found = replay(server, rate=0.1).compute(calls(), ratings())
+
+    assert found.n_rows == 200
+    assert 8 <= found.n_replayed <= 40
+    assert found.n_left == 0
+    assert len(server.calls) == found.n_replayed
+    ids = {call["attributes"]["request_id"] for call in server.calls.values()}
+    assert {"r0", "r198", "r199"} <= ids
+    call = next(c for c in server.calls.values() if c["attributes"]["request_id"] == "r0")
+    assert call["op_name"] == "/ask"
+    assert call["summary"]["usage"]["house"]["prompt_tokens"] == 7
+    assert "sk-x" not in call["inputs"]["text"]
+    assert call["attributes"]["tenant"] == "acme"
+    (rating,) = server.feedback
+    assert rating["weave_ref"].endswith(call["id"])
+    assert rating["payload"]["label"] == "wrong"
+
+
+def test_replaying_twice_makes_no_call_twice(server: WeaveServer) -> None:
+    node = replay(server, rate=1.0)
+    node.compute(calls(20), ratings())
+    node.compute(calls(20), ratings())
+
+    assert len(server.calls) == 20
+    assert len(server.feedback) == 1
+
+
+def test_what_cannot_be_sent_waits_and_is_synced_later(server: WeaveServer, tmp_path: Path) -> None:
+    server.fault = Fault("status", status=503)
+    found = replay(server, rate=1.0, offline_store=str(tmp_path), deadline_s=0.5).compute(calls(5))
+    assert found.n_left == 10
+    assert found.kept_in.startswith(str(tmp_path))
+
+    server.fault = None
+    sync = SyncOfflineTraces("ask.sync", secret=KEY, offline_store=str(tmp_path))
+    assert sync.compute() == (1, 1, 0)
+    assert len(server.calls) == 5
+
+
+def test_sending_needs_a_key(server: WeaveServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WANDB_API_KEY")
+    with pytest.raises(PublishError, match="W&B key"):
+        replay(server).compute(calls(2))
+
+
+def test_a_prompt_published_in_a_traced_task_is_a_weave_object(
+    server: WeaveServer, tmp_path: Path
+) -> None:
+    registry = PromptRegistry(str(tmp_path / "prompts"))
+
+    @weave_init("demo", "loop", api_host=server.url)
+    def publish() -> None:
+        registry.publish(PromptTemplate.from_text("qa", "Answer {question}"), alias="production")
+
+    publish()
+
+    version = registry.get("qa")
+    (published,) = server.objects["loop/demo", "qa"]
+    assert published["digest"] == version.weave_digest
+    assert published["val"]["messages"] == [{"role": "user", "content": "Answer {question}"}]
+
+
+def test_an_evaluation_in_a_traced_node_is_an_evaluation_in_weave(server: WeaveServer) -> None:
+    node = weave_init("demo", "loop", api_host=server.url)(
+        EvaluatePrompts(
+            "traced.prompts",
+            answer=llm_functions.answer,
+            variants=[Variant.of_text("old", "{question}"), Variant.of_text("new", "{question}!")],
+        )
+    )
+    frame = pd.DataFrame(
+        {
+            "id": [str(i) for i in range(12)],
+            "question": "q",
+            "expected": [f"A{i}" for i in range(12)],
+        }
+    )
+    found = node.execute(data=StructuredDataset(dataframe=frame))
+
+    assert found.ship
+    names = [call["op_name"] for call in server.calls.values()]
+    assert sum("Evaluation.evaluate" in name for name in names) == 2
+    assert sum("predict_and_score" in name for name in names) == 24
+    assert analyse_steps(map(span_of_call, server.calls.values())).n_traces >= 1

@@ -1,0 +1,177 @@
+"""The nodes about LLM calls: run in a workflow, and rebuilt in a pod from their arguments."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from flytekit import Secret, workflow
+from flytekit.types.structured import StructuredDataset
+
+from flytekitplugins.wbmon import (
+    AlertRule,
+    AnalyzeFeedback,
+    CompareModels,
+    DegradationAlert,
+    EvaluatePrompts,
+    EvaluateRAG,
+    EvaluationRule,
+    RAGRule,
+    ReplayToWeave,
+    SyncOfflineTraces,
+    TrackCost,
+    Variant,
+)
+from flytekitplugins.wbmon.errors import BudgetExceededError, ConfigError
+from flytekitplugins.wbmon.llm import Budget
+from flytekitplugins.wbmon.monitor.evaluation import evaluate_variants
+from flytekitplugins.wbmon.tasks._reference import load_reference, reference_of
+from support import llm_functions
+
+START = datetime(2026, 3, 2, 1, tzinfo=timezone.utc)
+PRICE = {"model": "house", "input_usd_per_mtok": 1000.0, "output_usd_per_mtok": 1000.0}
+KEY = Secret(group="wandb", key="api_key")
+VARIANTS = [Variant.of_text("old", "{question}"), Variant.of_text("new", "{question}!")]
+
+
+def calls(n: int = 20) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "request_id": [f"r{i}" for i in range(n)],
+            "timestamp": [START + timedelta(minutes=i) for i in range(n)],
+            "gen_ai_response_model": "house",
+            "gen_ai_usage_input_tokens": 500,
+            "gen_ai_usage_output_tokens": 500,
+            "tenant": "acme",
+            "route": "/ask",
+            "input_text": "why?",
+            "output_text": "because",
+        }
+    )
+
+
+def questions(n: int = 30) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "id": [str(i) for i in range(n)],
+            "question": [f"q{i}" for i in range(n)],
+            "expected": [f"A{i}" for i in range(n)],
+            "relevant": [[f"d{i}"] for i in range(n)],
+        }
+    )
+
+
+def rebuilt(node: Any) -> Any:
+    """The node as a pod makes it from its command line."""
+    return node.task_resolver.load_task(node.task_resolver.loader_args(None, node))
+
+
+def test_the_night_of_an_llm_application_in_one_workflow(tmp_path: Path) -> None:
+    cost = rebuilt(TrackCost("ask.cost", prices=[PRICE], budgets=[Budget(period="day", limit=5)]))
+    feedback = rebuilt(AnalyzeFeedback("ask.feedback"))
+    prompts = rebuilt(
+        EvaluatePrompts(
+            "ask.prompts",
+            answer=llm_functions.answer,
+            variants=VARIANTS,
+            scorers=["exact", llm_functions.shout],
+            answer_store=str(tmp_path / "answers"),
+        )
+    )
+    rag = rebuilt(EvaluateRAG("ask.rag", answer=llm_functions.retrieve, rule=RAGRule(k=1)))
+    alert = DegradationAlert(
+        "ask.alert",
+        rules=[
+            AlertRule(metric="usage.over_budget", above=0),
+            AlertRule(metric="feedback.rate", below=0.6),
+            AlertRule(metric="rag.recall", below=0.5),
+            AlertRule(metric="evaluation.exact.old", below=0.5),
+            AlertRule(metric="usage.spent_share.day.global", above=0.9),
+        ],
+    )
+
+    @workflow
+    def night(
+        log: StructuredDataset, said: StructuredDataset, asked: StructuredDataset
+    ) -> tuple[bool, str, bool, StructuredDataset]:
+        spent = cost(data=log)
+        liked = feedback(calls=log, feedback=said)
+        compared = prompts(data=asked)
+        found = rag(data=asked)
+        decided = alert(
+            usage=spent.report,
+            feedback=liked.report,
+            rag=found.report,
+            evaluation=compared.report,
+        )
+        return decided.fired, compared.verdict, spent.over_budget, liked.low_rated
+
+    ratings = pd.DataFrame(
+        {"request_id": ["r0", "r1", "r2"], "timestamp": START, "score": [1.0, 0.0, 0.0],
+         "feedback_id": ["a", "b", "c"], "source": "user", "label": None, "comment": None}
+    )  # fmt: skip
+    fired, verdict, over_budget, low_rated = night(
+        log=StructuredDataset(dataframe=calls()),
+        said=StructuredDataset(dataframe=ratings),
+        asked=StructuredDataset(dataframe=questions()),
+    )
+
+    assert (fired, verdict, over_budget) == (True, "ship", True)
+    assert low_rated.open(pd.DataFrame).all()["question"].tolist() == ["why?", "why?"]
+    assert len(list((tmp_path / "answers").rglob("*.json"))) == 60
+
+
+def test_a_budget_that_must_hold_fails_the_node_after_its_report() -> None:
+    strict = Budget(scope="tenant", period="day", limit=1, action="fail")
+    node = TrackCost("strict.cost", prices=[PRICE], builtin_prices=False, budgets=[strict])
+    with pytest.raises(BudgetExceededError, match="tenant acme is exceeded"):
+        node.execute(data=StructuredDataset(dataframe=calls()))
+
+
+def test_models_are_compared_on_the_same_items() -> None:
+    node = rebuilt(
+        CompareModels(
+            "ask.models",
+            answer=llm_functions.answer,
+            models=["old", "mini"],
+            prompt="{question}",
+            parameters={"temperature": 0.0, "stop": "x"},
+            rule=EvaluationRule(alpha=0.01),
+        )
+    )
+    found = node.compute(StructuredDataset(dataframe=questions()))
+
+    assert found.ship
+    assert found.report.winner == "mini"
+    assert [each.variant.model for each in found.report.variants] == ["old", "mini"]
+    assert found.report.variants[0].variant.parameters == {"temperature": 0.0, "stop": "x"}
+
+
+def test_a_function_that_a_pod_could_not_find_is_refused_where_the_node_is_made() -> None:
+    with pytest.raises(ConfigError, match="at module level"):
+        EvaluatePrompts("x", answer=lambda item, variant: None, variants=VARIANTS)
+    with pytest.raises(ConfigError, match="variants"):
+        EvaluatePrompts("x", answer=llm_functions.answer, variants=[])
+    with pytest.raises(ConfigError, match="two models"):
+        CompareModels("x", answer=llm_functions.answer, models=["one"], prompt="x")
+    with pytest.raises(ConfigError, match="module:name"):
+        reference_of("just_a_name")
+    with pytest.raises(ConfigError, match="importable"):
+        load_reference("flytekitplugins.wbmon:nothing_of_the_kind")
+    assert load_reference(reference_of(evaluate_variants)) is evaluate_variants
+
+
+def test_nodes_that_send_ask_flyte_for_their_secret_and_take_it_to_the_pod() -> None:
+    replay = ReplayToWeave("ask.replay", project="demo", entity="loop", secret=KEY, rate=0.1)
+    sync = SyncOfflineTraces("ask.sync", secret=KEY, offline_store="s3://bucket/x")
+
+    for node in (replay, sync):
+        assert [s.key for s in node.security_context.secrets] == ["api_key"]
+        assert rebuilt(node).config == node.config
+    with pytest.raises(ConfigError, match="rate"):
+        ReplayToWeave("x", project="p", entity="e", secret=KEY, rate=2)
+    with pytest.raises(ConfigError, match="Secret"):
+        SyncOfflineTraces("x", secret=object(), offline_store="x")
