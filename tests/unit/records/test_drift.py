@@ -25,6 +25,12 @@ def test_a_window_needs_a_row():
         DriftRule(min_rows=0)
 
 
+@pytest.mark.parametrize("weight", [-1.0, math.nan, math.inf])
+def test_importance_is_a_weight(weight):
+    with pytest.raises(ConfigError, match="importance must be a finite number >= 0"):
+        DriftRule(importance={"amount": weight})
+
+
 def test_shares_of_a_report_without_features_are_undefined():
     report = DriftReport(
         rule=DriftRule(), n_reference=0, n_current=0, verdict="insufficient", reason="", features={}

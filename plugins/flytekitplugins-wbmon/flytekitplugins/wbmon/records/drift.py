@@ -62,6 +62,11 @@ class DriftRule:
             )
         if self.min_rows < 1:
             raise ConfigError(f"min_rows must be at least 1, got {self.min_rows}")
+        for name, weight in self.importance.items():
+            if not 0 <= weight < math.inf:
+                raise ConfigError(
+                    f"importance must be a finite number >= 0, got {weight} for {name!r}"
+                )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
