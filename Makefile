@@ -29,6 +29,10 @@ help: ## list the targets
 demo: .venv/.demo ## train, profile, and monitor four windows; about a minute
 	@$(BIN)/python -m workflows.demo
 
+.venv/.browser: .venv/.dev
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[browser]'
+	@touch $@
+
 .venv/.serving: .venv/.made setup.py
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[demo,serving]'
 	@touch $@

@@ -26,6 +26,8 @@ extras = {
     "dashboard": ["wandb-workspaces>=0.4,<0.5"],
     "demo": ["rich>=13"],
 }
+# for the example apps driven in a real browser, which the system must have
+extras["browser"] = [*extras["gradio"], *extras["streamlit"], "playwright>=1.49"]
 extras["dev"] = [
     *extras["polars"],
     *extras["notify"],

@@ -186,7 +186,8 @@ import json, sys
 before = set(sys.modules)
 import flytekitplugins.wbmon.serving as serving
 from flytekitplugins.wbmon.serving import PatternRedactor, PredictionLogger
-from flytekitplugins.wbmon.serving import PredictionLoggingMiddleware, SamplingPolicy
+from flytekitplugins.wbmon.serving import PredictionLoggingMiddleware, SamplingPolicy, WandbSink
+from flytekitplugins.wbmon.serving import gradio_feedback, monitor_gradio, streamlit_session
 log = PredictionLogger("s", "log", sampling=SamplingPolicy(rate=1.0))
 log.log_prediction(features={"a": 1}, input_text="me@x.com")
 log.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import signal
-import socket
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ import httpx
 import pytest
 
 from support.prediction_log import read_rows, running, segments, total
+from support.serving import free_port
 
 pytest.importorskip("fastapi")
 pytest.importorskip("uvicorn")
@@ -49,12 +49,6 @@ import uvicorn
 uvicorn.run("app:app", host="127.0.0.1", port={port}, workers={workers}, log_level="warning",
             lifespan="{lifespan}")
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Server:

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from flytekitplugins.wbmon.serving.asgi import PredictionLoggingMiddleware
     from flytekitplugins.wbmon.serving.experiment import Experiment
+    from flytekitplugins.wbmon.serving.gradio import gradio_feedback, monitor_gradio
     from flytekitplugins.wbmon.serving.prediction_log import PredictionLogger
     from flytekitplugins.wbmon.serving.presidio import PresidioRedactor
     from flytekitplugins.wbmon.serving.redaction import PatternRedactor, Redactor
     from flytekitplugins.wbmon.serving.sampling import SamplingPolicy
+    from flytekitplugins.wbmon.serving.streamlit import streamlit_session
+    from flytekitplugins.wbmon.serving.wandb_sink import WandbSink
 
 _HOMES = {
     "Experiment": "experiment",
@@ -23,6 +26,10 @@ _HOMES = {
     "PresidioRedactor": "presidio",
     "Redactor": "redaction",
     "SamplingPolicy": "sampling",
+    "WandbSink": "wandb_sink",
+    "gradio_feedback": "gradio",
+    "monitor_gradio": "gradio",
+    "streamlit_session": "streamlit",
 }
 __all__ = [
     "Experiment",
@@ -32,6 +39,10 @@ __all__ = [
     "PresidioRedactor",
     "Redactor",
     "SamplingPolicy",
+    "WandbSink",
+    "gradio_feedback",
+    "monitor_gradio",
+    "streamlit_session",
 ]
 
 

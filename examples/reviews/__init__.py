@@ -1,0 +1,1 @@
+"""One small model behind two kinds of app, both with a prediction log."""

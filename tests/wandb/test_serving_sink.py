@@ -1,0 +1,130 @@
+"""Serving windows as W&B runs: a run a day, bounded metrics, and an outage that costs nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.records.histogram import LogHistogram
+from flytekitplugins.wbmon.serving import PredictionLogger, SamplingPolicy, WandbSink
+from flytekitplugins.wbmon.serving.wandb_sink import window_metrics
+from support.prediction_log import read_rows
+from support.wandb_faults import Fault
+from support.wandb_log import find_runs
+from support.wandb_server import KEY, WandbServer
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc).timestamp()
+MIDNIGHT = datetime(2026, 3, 2, tzinfo=timezone.utc).timestamp()
+
+
+def window(start: float, latencies: list[float], *, failed: int = 0, route: str = "/r") -> Any:
+    return {
+        "window_start": start,
+        "window_end": start + 10,
+        "route": route,
+        "requests": len(latencies),
+        "errors": {"ValueError": failed} if failed else {},
+        "status": {"2xx": len(latencies) - failed, "5xx": failed},
+        "latency": LogHistogram.of(latencies).to_dict(),
+        "in_flight_max": 2,
+        "sampled_rows": 1,
+        "dropped_rows": 0,
+    }
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    for _ in range(300):
+        if is_so():
+            return
+        time.sleep(0.1)
+    raise AssertionError("it did not come to be within half a minute")
+
+
+def test_a_run_ends_at_midnight_utc_and_another_begins(folder: Path) -> None:
+    sink = WandbSink(
+        "digits", project="p", entity="ops", every_s=0.3, instance="host-1", folder=str(folder)
+    )
+    sink.write_windows([window(MIDNIGHT - 10, [10.0] * 8, failed=2)], MIDNIGHT)
+    sink.write_windows([window(MIDNIGHT, [20.0] * 5)], MIDNIGHT + 10)
+    wait_until(lambda: len(sink._waiting) == 0)
+    sink.close()
+    assert sink._thread is not None
+    sink._thread.join(30)
+
+    runs = {run.id: run for run in find_runs(folder)}
+    assert sorted(runs) == ["digits-20260301-host-1", "digits-20260302-host-1"]
+    before, after = runs["digits-20260301-host-1"], runs["digits-20260302-host-1"]
+    assert before.column("serving/requests") == [8]
+    assert before.column("serving/error_rate") == [0.25]
+    assert before.column("serving/throughput_per_s") == [0.8]
+    assert after.column("serving/requests") == [5]
+    assert after.column("serving/latency_ms/p99")[0] == pytest.approx(20.0, rel=0.02)
+    assert before.exit_code == 0
+
+
+def test_metrics_are_added_up_and_their_number_is_bounded() -> None:
+    rows = [window(NOON, [1.0, 2.0], route=f"/r{i}", failed=1) for i in range(200)]
+    metrics = window_metrics(rows, seconds=10)
+
+    assert metrics["serving/requests"] == 400
+    assert metrics["serving/throughput_per_s"] == 40
+    assert metrics["serving/errors/ValueError"] == 200
+    assert len(metrics) < 150
+    quiet = window_metrics([], seconds=60)
+    assert quiet["serving/requests"] == quiet["serving/throughput_per_s"] == 0
+
+
+def test_what_was_served_arrives_at_the_server(folder: Path) -> None:
+    with WandbServer() as server:
+        sink = WandbSink(
+            "digits", project="p", entity="ops", secret=lambda: KEY, api_host=server.url,
+            every_s=0.5, folder=str(folder), instance="i",
+        )  # fmt: skip
+        log = PredictionLogger(
+            "digits", str(folder / "log"), sinks=[sink], window=0.2,
+            sampling=SamplingPolicy(rate=1.0),
+        )  # fmt: skip
+        for _ in range(20):
+            log.log_prediction(prediction=1.0, latency_ms=3.0)
+        log.close(timeout=15)
+        assert sink._thread is not None
+        sink._thread.join(30)
+
+        (run,) = server.runs
+        assert run.state == "finished"
+        assert sum(row.get("serving/requests", 0) for row in run.history) == 20
+
+
+def test_an_outage_costs_neither_the_server_nor_the_log_anything(folder: Path) -> None:
+    with WandbServer() as server:
+        server.fault = Fault("hang")
+        sink = WandbSink(
+            "digits", project="p", entity="ops", secret=lambda: KEY, api_host=server.url,
+            every_s=0.5, folder=str(folder), offline_store=str(folder / "store"), instance="i",
+        )  # fmt: skip
+        log = PredictionLogger(
+            "digits", str(folder / "log"), sinks=[sink], window=0.2,
+            sampling=SamplingPolicy(rate=1.0),
+        )  # fmt: skip
+        for _ in range(50):
+            log.log_prediction(prediction=1.0, latency_ms=3.0)
+            time.sleep(0.01)
+        stats = log.close(timeout=1.0)
+        assert sink._thread is not None
+        sink._thread.join(40)
+
+    assert (stats.served, stats.dropped, stats.failed) == (50, 0, 0)
+    assert len(read_rows(folder / "log")) == 50
+    assert sum(row["requests"] for row in read_rows(folder / "log", "window")) == 50
+    assert list((folder / "store").rglob("manifest.json"))
+
+
+def test_a_cadence_that_cannot_be_is_refused() -> None:
+    with pytest.raises(ConfigError):
+        WandbSink("digits", project="p", entity="ops", every_s=0)
