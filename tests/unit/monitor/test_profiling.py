@@ -464,6 +464,15 @@ def test_weighted_profiles_merge_by_their_sums():
     assert merged.features["x"].weights == whole.features["x"].weights
 
 
+@pytest.mark.parametrize("n_cores", [1, 3, 64, None])
+def test_the_number_of_cores_does_not_change_the_profile(monkeypatch, n_cores):
+    expected = profile_data(frame())
+    monkeypatch.delattr(profiling.os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(profiling.os, "cpu_count", lambda: n_cores)
+
+    assert_same_counts(profile_data(frame()), expected)
+
+
 def test_merging_nothing_is_an_error():
     with pytest.raises(DataError, match="at least one profile"):
         merge_profiles([])

@@ -50,6 +50,7 @@ from flytekitplugins.wbmon.records.profile import (
 _BLOCK = 8
 _COARSE_CELL = 0.01
 _MERGED_AT_ONCE = 64
+_MAX_THREADS = 8  # each holds columns in memory, and a pod may see cores that it may not use
 _JOB = TypeVar("_JOB")
 _DONE = TypeVar("_DONE")
 
@@ -150,11 +151,17 @@ def layout_id(features: Iterable[FeatureProfile]) -> str:
 
 def in_threads(work: Callable[[_JOB], _DONE], jobs: Sequence[_JOB]) -> list[_DONE]:
     """Results in the order of the jobs; sorting and decoding let go of Python's lock."""
-    workers = min(len(os.sched_getaffinity(0)), len(jobs))
+    workers = min(_n_cores(), _MAX_THREADS, len(jobs))
     if workers <= 1:
         return [work(job) for job in jobs]
     with ThreadPoolExecutor(workers) as pool:
         return list(pool.map(work, jobs))
+
+
+def _n_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _wanted(
