@@ -262,6 +262,7 @@ def page(month: Month, *, n_rows: int) -> str:
     caught = [night for night in faulty if night.firing]
     false = [night for night in month.nights if night.firing and not night.fault]
     told = sum(len(night.told) for night in month.nights)
+    n_ran = sum(night.decision is not None for night in month.nights)
     lines = [
         "# A month of nights",
         "",
@@ -278,7 +279,7 @@ def page(month: Month, *, n_rows: int) -> str:
         f"- **{len(false)} false alarms** in {len(month.nights) - len(faulty)} good nights.",
         f"- **{told} messages** in all: each fault is told when it begins and when it is over; one "
         "that lasts is not told again every night.",
-        f"- The state file, with the lines of {len(month.nights)} nights, has "
+        f"- The state file, with the lines of {n_ran} nights, has "
         f"{month.state_bytes / 1024:.0f} KiB.",
         "",
         *table(month),

@@ -66,6 +66,22 @@ def test_small_changes_and_the_speed_of_the_machine_are_no_news() -> None:
     assert changes_since(before, now) == ()
 
 
+def test_a_metric_that_moved_within_its_interval_is_no_news() -> None:
+    before = night(numbers={"performance/f1": 0.8, "performance/recall": 0.8})
+    interval = {"performance/f1/low": 0.7, "performance/f1/high": 0.9}
+    clear = {"performance/recall/low": 0.81, "performance/recall/high": 0.9}
+    now = night(
+        1, numbers={"performance/f1": 0.75, "performance/recall": 0.85, **interval, **clear}
+    )
+    assert changes_since(before, now) == ("performance recall: 0.8 → 0.85 (+6.2%)",)
+
+
+def test_the_ends_of_intervals_are_not_kept_for_later_nights() -> None:
+    now = night(numbers={"performance/f1": 0.75, "performance/f1/low": 0.7})
+    (kept,) = remember_night(AlertMemory(), now, keep=3)
+    assert kept.numbers == {"performance/f1": 0.75}
+
+
 def test_a_number_that_was_zero_has_no_relative_change() -> None:
     before, now = night(numbers={"drift/n": 0.0}), night(1, numbers={"drift/n": 2.0})
     assert changes_since(before, now) == ("drift n: 0 → 2",)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from flytekitplugins.wbmon.monitor.address import Report
 from flytekitplugins.wbmon.records.alert import Decision
 from flytekitplugins.wbmon.records.drift import DriftReport
+from flytekitplugins.wbmon.records.heartbeat import Heartbeat
 from flytekitplugins.wbmon.records.memory import AlertMemory, Night
 from flytekitplugins.wbmon.records.performance import PerformanceReport
 from flytekitplugins.wbmon.records.scoring import ScoringReport
@@ -16,6 +18,8 @@ from flytekitplugins.wbmon.records.scoring import ScoringReport
 _NOTABLE = 0.01
 _ENDS = ("/low", "/high", "/baseline")
 _SHOWN = 8
+# how fast the machine was, and when somebody looked, are no news of the model
+_NO_NEWS = ("scoring/", "heartbeat/")
 
 
 def summarise_night(decision: Decision, reports: Iterable[Report | None]) -> Night:
@@ -30,9 +34,7 @@ def summarise_night(decision: Decision, reports: Iterable[Report | None]) -> Nig
         severity=decision.severity,
         reason=decision.reason,
         phases={alert.rule.title: alert.phase for alert in decision.alerts},
-        numbers={
-            name: value for name, value in decision.numbers.items() if not name.endswith(_ENDS)
-        },
+        numbers=decision.numbers,
         drifted=_drifted(reports),
         findings=decision.findings,
         links=decision.links,
@@ -63,6 +65,9 @@ def headline_numbers(reports: Iterable[Report | None]) -> dict[str, float]:
             numbers["scoring/n_rows"] = report.n_rows
             numbers["scoring/rows_per_s"] = report.rows_per_s
             numbers |= {f"scoring/latency_ms/{k}": v for k, v in report.latency_ms.items()}
+        elif isinstance(report, Heartbeat):
+            numbers["heartbeat/report_age_h"] = report.report_age_h
+            numbers["heartbeat/data_age_h"] = report.data_age_h
     return {name: float(value) for name, value in numbers.items() if math.isfinite(value)}
 
 
@@ -83,7 +88,8 @@ def night_before(memory: AlertMemory, at: datetime) -> Night | None:
 def changes_since(before: Night | None, now: Night) -> tuple[str, ...]:
     """What is different from the night before, in words: rules, then features, then numbers.
 
-    A number is mentioned if it changed by at least 1 %, the largest change first.
+    A number is mentioned if it changed by at least 1 %, the largest change first; a metric with an
+    interval only if the value of the night before lies outside of it.
     """
     if before is None:
         return ()
@@ -102,7 +108,9 @@ def changes_since(before: Night | None, now: Night) -> tuple[str, ...]:
 def remember_night(memory: AlertMemory, night: Night, *, keep: int) -> tuple[Night, ...]:
     """The last `keep` nights with this one, oldest first; judged again, a night is replaced."""
     others = [one for one in memory.nights if one.at != night.at]
-    return tuple(sorted([*others, night], key=lambda one: one.at)[-keep:])
+    numbers = {name: value for name, value in night.numbers.items() if not name.endswith(_ENDS)}
+    kept = replace(night, numbers=numbers)
+    return tuple(sorted([*others, kept], key=lambda one: one.at)[-keep:])
 
 
 def _drifted(reports: Iterable[Report | None]) -> tuple[str, ...]:
@@ -116,8 +124,11 @@ def _drifted(reports: Iterable[Report | None]) -> tuple[str, ...]:
 
 
 def _changed_numbers(before: Mapping[str, float], now: Mapping[str, float]) -> list[str]:
-    # how fast the machine was is no news of the model
-    both = [name for name in now if name in before and not name.startswith("scoring/")]
+    both = [
+        name
+        for name in now
+        if name in before and not name.startswith(_NO_NEWS) and not _within(before[name], name, now)
+    ]
     moved = {name: _relative(before[name], now[name]) for name in both}
     notable = sorted(
         (name for name in both if abs(moved[name]) >= _NOTABLE),
@@ -128,6 +139,11 @@ def _changed_numbers(before: Mapping[str, float], now: Mapping[str, float]) -> l
         + (f" ({moved[name]:+.1%})" if math.isfinite(moved[name]) else "")
         for name in notable[:_SHOWN]
     ]
+
+
+def _within(value: float, name: str, now: Mapping[str, float]) -> bool:
+    low, high = now.get(f"{name}/low", math.inf), now.get(f"{name}/high", -math.inf)
+    return low <= value <= high
 
 
 def _relative(before: float, now: float) -> float:

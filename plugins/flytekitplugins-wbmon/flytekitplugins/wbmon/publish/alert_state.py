@@ -104,8 +104,8 @@ class MemoryFile:
 
 
 def _written(memory: AlertMemory) -> bytes:
-    text = json.dumps(json.loads(record_to_json(memory)), indent=1, sort_keys=True)
-    return text.encode()
+    # a line each, for who has to look at it or mend it by hand
+    return json.dumps(json.loads(record_to_json(memory)), indent=1).encode()
 
 
 def _parsed(data: bytes, uri: str) -> AlertMemory:

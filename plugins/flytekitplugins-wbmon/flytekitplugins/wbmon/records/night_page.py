@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from itertools import groupby
+from itertools import accumulate, pairwise
+from statistics import median
 
 from flytekitplugins.wbmon.records.html import page
 from flytekitplugins.wbmon.records.memory import Night
@@ -24,6 +25,8 @@ _TONES = {
 _CELL, _GAP, _TALL = 14, 2, 26
 _LINES = ("drift/share_drifted", "drift/n_current", "scoring/latency_ms/p99")
 _MAX_LINES = 12
+_SPARSEST = 3
+_SELF = "All nights"
 _STYLE = """<style>
 .wbmon .f-good{fill:var(--good)}.wbmon .f-warn{fill:var(--warn)}.wbmon .f-bad{fill:var(--bad)}
 .wbmon .f-dim{fill:var(--line)}.wbmon .wide{overflow-x:auto}.wbmon a{color:var(--ref)}
@@ -39,7 +42,7 @@ def nights_page(title: str, nights: Sequence[Night]) -> str:
         title: What the monitor is called.
         nights: Oldest first; at least one.
     """
-    last = nights[-1]
+    last, places = nights[-1], _places(nights)
     n_bad = sum(night.severity != "none" for night in nights)
     words = "Nothing fires" if last.severity == "none" else f"Alert: {last.severity}"
     tone = _TONES.get(last.severity, "dim")
@@ -49,8 +52,8 @@ def nights_page(title: str, nights: Sequence[Night]) -> str:
         f'<p class="dim">Newest night {last.at:%Y-%m-%d %H:%M} UTC · something fired in {n_bad} of '
         f"{len(nights)} nights</p>",
         _key(),
-        f'<div class="wide">{_grid(nights)}</div>',
-        f'<div class="wide">{_charts(nights)}</div>',
+        f'<div class="wide">{_grid(nights, places)}</div>',
+        f'<div class="wide">{_charts(nights, places)}</div>',
         _table(nights),
     ]
     return page(f"{title}: nights", _STYLE, f'<div class="wbmon">{"".join(body)}</div>')
@@ -65,37 +68,63 @@ def _key() -> str:
     return f'<p class="key dim">{marks}</p>'
 
 
-def _grid(nights: Sequence[Night]) -> str:
+def _places(nights: Sequence[Night]) -> list[int]:
+    """Where each night stands in a strip: a night that is missing leaves a gap.
+
+    A gap is as wide as the nights that would fit in; where windows come at no regular time, one
+    stands next to the other.
+    """
+    steps = [(b.at - a.at).total_seconds() for a, b in pairwise(nights)]
+    usual = median(steps) if steps else 0.0
+    if usual <= 0:
+        return list(range(len(nights)))
+    places = list(accumulate((max(1, round(step / usual)) for step in steps), initial=0))
+    regular = places[-1] < _SPARSEST * len(nights)
+    return places if regular else list(range(len(nights)))
+
+
+def _grid(nights: Sequence[Night], places: Sequence[int]) -> str:
     titles = list(dict.fromkeys(title for night in nights for title in night.phases))
-    rows = [[f"<td>{escape(title)}</td>", f"<td>{_strip(nights, title)}</td>"] for title in titles]
-    months = f'<td class="dim"></td><td>{_months(nights)}</td>'
+    rows = [
+        [f"<td>{escape(title)}</td>", f"<td>{_strip(nights, places, title)}</td>"]
+        for title in titles
+    ]
+    months = f"<td></td><td>{_months(nights, places)}</td>"
     return _rows([[months], *rows])
 
 
-def _strip(nights: Sequence[Night], title: str) -> str:
+def _strip(nights: Sequence[Night], places: Sequence[int], title: str) -> str:
     cells = []
-    for index, night in enumerate(nights):
+    for place, night in zip(places, nights, strict=True):
         phase = night.phases.get(title)
         if phase is None:
             continue
         tone = _TONES.get(phase, "dim")
         label = f"{night.at:%Y-%m-%d}: {phase.replace('_', ' ')}"
         cells.append(
-            f'<rect x="{index * _CELL}" width="{_CELL - _GAP}" height="{_CELL - _GAP}" '
+            f'<rect x="{place * _CELL}" width="{_CELL - _GAP}" height="{_CELL - _GAP}" '
             f'class="f-{tone}"><title>{escape(label)}</title></rect>'
         )
-    return f'<svg width="{len(nights) * _CELL}" height="{_CELL}">{"".join(cells)}</svg>'
+    return f'<svg width="{_width(places)}" height="{_CELL}">{"".join(cells)}</svg>'
 
 
-def _months(nights: Sequence[Night]) -> str:
-    drawn, place = [], 0
-    for month, group in groupby(nights, key=lambda night: f"{night.at:%Y-%m}"):
-        drawn.append(f'<text x="{place}" y="11" font-size="11" fill="var(--dim)">{month}</text>')
-        place += len(list(group)) * _CELL
-    return f'<svg width="{place}" height="{_CELL}">{"".join(drawn)}</svg>'
+def _months(nights: Sequence[Night], places: Sequence[int]) -> str:
+    firsts = {
+        f"{night.at:%Y-%m}": place
+        for place, night in reversed(list(zip(places, nights, strict=True)))
+    }
+    drawn = [
+        f'<text x="{place * _CELL}" y="11" font-size="11" fill="var(--dim)">{month}</text>'
+        for month, place in firsts.items()
+    ]
+    return f'<svg width="{_width(places) + 4 * _CELL}" height="{_CELL}">{"".join(drawn)}</svg>'
 
 
-def _charts(nights: Sequence[Night]) -> str:
+def _width(places: Sequence[int]) -> int:
+    return (places[-1] + 1) * _CELL
+
+
+def _charts(nights: Sequence[Night], places: Sequence[int]) -> str:
     names = dict.fromkeys(name for night in nights for name in night.numbers)
     shown = [name for name in names if name in _LINES or _is_metric(name)][:_MAX_LINES]
     rows = []
@@ -104,47 +133,49 @@ def _charts(nights: Sequence[Night]) -> str:
         known = [value for value in values if not math.isnan(value)]
         rows.append(
             [
-                f"<td>{escape(name.replace('/', ' '))}</td>",
-                f"<td>{_line(values)}</td>",
+                f"<td>{escape(name.replace('/', ' ').replace('_', ' '))}</td>",
+                f"<td>{_line(values, places)}</td>",
                 f'<td class="n">{known[-1]:.4g}</td>',
                 f'<td class="n dim">{min(known):.4g} … {max(known):.4g}</td>',
             ]
         )
-    return _rows(rows, ("number", "night by night", "newest", "range"))
+    return _rows(rows, ("number", "night by night", "newest", "range")) if rows else ""
+
+
+def _line(values: Sequence[float], places: Sequence[int]) -> str:
+    known = [value for value in values if not math.isnan(value)]
+    low, span = min(known), (max(known) - min(known)) or 1.0
+    drawn, path = [], list[str]()
+    for index, (place, value) in enumerate(zip(places, values, strict=True)):
+        if index and (math.isnan(value) or place != places[index - 1] + 1):
+            drawn.append(f'<polyline points="{" ".join(path)}"/>')
+            path = []
+        if not math.isnan(value):
+            x, y = place * _CELL + _CELL / 2, _TALL - 4 - (value - low) / span * (_TALL - 8)
+            path.append(f"{x:.1f},{y:.1f}")
+            drawn.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="1.6"/>')
+    drawn.append(f'<polyline points="{" ".join(path)}"/>')
+    return f'<svg width="{_width(places)}" height="{_TALL}">{"".join(drawn)}</svg>'
 
 
 def _is_metric(name: str) -> bool:
-    return name.startswith(("performance/", "estimate/"))
-
-
-def _line(values: Sequence[float]) -> str:
-    known = [value for value in values if not math.isnan(value)]
-    low, span = min(known), (max(known) - min(known)) or 1.0
-    drawn: list[str] = []
-    for missing, group in groupby(enumerate(values), key=lambda each: math.isnan(each[1])):
-        if missing:
-            continue
-        points = [
-            (index * _CELL + _CELL / 2, _TALL - 4 - (value - low) / span * (_TALL - 8))
-            for index, value in group
-        ]
-        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-        drawn.append(f'<polyline points="{path}"/>')
-        drawn += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="1.6"/>' for x, y in points]
-    return f'<svg width="{len(values) * _CELL}" height="{_TALL}">{"".join(drawn)}</svg>'
+    return name.startswith(("performance/", "estimate/", "heartbeat/"))
 
 
 def _table(nights: Sequence[Night]) -> str:
-    rows = [
-        [
-            f'<td class="n">{night.at:%Y-%m-%d %H:%M}</td>',
-            f'<td class="{_TONES.get(night.severity, "dim")}">{escape(night.severity)}</td>',
-            f"<td>{escape(night.reason)}{_findings(night.findings)}</td>",
-            f"<td>{_links(night.links)}</td>",
-        ]
-        for night in reversed(nights)
-    ]
+    rows = [_row(night) for night in reversed(nights)]
     return _rows(rows, ("night (UTC)", "severity", "what was decided", "read more"))
+
+
+def _row(night: Night) -> Sequence[str]:
+    tone = _TONES.get(night.severity, "dim")
+    severity = "quiet" if night.severity == "none" else night.severity
+    return (
+        f'<td class="n">{night.at:%Y-%m-%d %H:%M}</td>',
+        f'<td class="{tone}">{escape(severity)}</td>',
+        f"<td>{escape(night.reason)}{_findings(night.findings)}</td>",
+        f"<td>{_links(night.links)}</td>",
+    )
 
 
 def _findings(findings: Iterable[str]) -> str:
@@ -155,6 +186,7 @@ def _links(links: Mapping[str, str]) -> str:
     return " · ".join(
         f'<a href="{escape(url, quote=True)}">{escape(name)}</a>' if _is_web(url) else escape(url)
         for name, url in links.items()
+        if name != _SELF
     )
 
 
