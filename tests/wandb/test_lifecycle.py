@@ -20,7 +20,7 @@ from flytekitplugins.wbmon.run.settings import RunSettings
 from flytekitplugins.wbmon.run.termination import TerminatedError
 from support.in_process import pod_context
 from support.pod import EXECUTION, Place
-from support.wandb_log import find_run, find_runs
+from support.wandb_log import find_run, find_runs, read_run
 
 KEY = "planted0123456789abcdef0123456789abcdef0"
 # nobody answers there, and nobody waits for it
@@ -53,7 +53,7 @@ def test_in_a_pod_the_run_says_where_it_comes_from(folder: Path) -> None:
         with open_run(own, task="wf.train") as run:
             where = Path(run.settings.sync_dir)
         decks = {deck.name: deck.html for deck in context.user_space_params.decks}
-    logged = find_run(where)
+    logged = read_run(where)
     assert logged.id == f"{EXECUTION}-n2-1"
     assert logged.group == EXECUTION
     link, own_notes = logged.notes.splitlines()
@@ -70,7 +70,7 @@ def test_own_group_and_job_type_win(folder: Path) -> None:
     own = settings(init={"group": "sweep", "job_type": "fit", "name": "the run"})
     with pod_context(folder), open_run(own, task="wf.train") as run:
         where = Path(run.settings.sync_dir)
-    logged = find_run(where)
+    logged = read_run(where)
     assert (logged.group, logged.job_type, logged.name) == ("sweep", "fit", "the run")
 
 
@@ -135,7 +135,7 @@ def test_another_task_in_the_process_gets_its_own_run_and_wandb_log_follows(fold
             where = Path(inner.settings.sync_dir)
         assert current_run() is wandb.run is outer
         wandb.log({"who": "outer again"})
-    assert find_run(where).column("who") == ["inner"]
+    assert read_run(where).column("who") == ["inner"]
     assert find_run(folder).column("who") == ["outer", "outer again"]
 
 
@@ -179,7 +179,7 @@ def test_threads_of_one_pod_share_its_run(folder: Path, fails: bool) -> None:
         where = Path(outer.settings.sync_dir)
         assert _enter_in_thread(fails) == [outer]
         outer.log({"after": 1})
-    logged = find_run(where)
+    logged = read_run(where)
     assert logged.column("after") == [1]
     assert logged.exit_code == int(fails)
 
@@ -226,7 +226,7 @@ def test_wandb_mode_is_respected_without_a_secret(
     monkeypatch.setenv("WANDB_MODE", "offline")
     with pod_context(folder), open_run(settings(secret=lambda: 1 / 0)) as run:
         where = Path(run.settings.sync_dir)
-    assert find_run(where).finished
+    assert read_run(where).finished
 
 
 def test_only_the_first_rank_has_a_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,9 +12,9 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from flytekitplugins.wbmon.run import wandb_sync
 from flytekitplugins.wbmon.run.credentials import ApiKey
@@ -45,7 +45,7 @@ class Orders:
         return self._until
 
 
-def main(source: IO[str]) -> None:
+def main(source: Iterable[str]) -> None:
     """Deliver one run."""
     lines = (json.loads(line) for line in source)
     who = next(lines)
