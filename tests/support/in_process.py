@@ -30,6 +30,7 @@ def pod_context(
     task: str = "module.task",
     linked: bool = True,
     env: Mapping[str, str] | None = None,
+    after: Place | None = None,
 ) -> Iterator[FlyteContext]:
     """flytekit's state and the environment inside a pod.
 
@@ -39,6 +40,7 @@ def pod_context(
         task: The task's name.
         linked: Whether the task has link config, and so the execution's URL.
         env: Added to the environment.
+        after: The place of the attempt before this one, whose checkpoint is handed on.
     """
     spec = TaskSpec()
     spec.template.id.name = task
@@ -50,6 +52,8 @@ def pod_context(
         setup_execution(
             raw_output_data_prefix=str(folder / "raw"),
             output_metadata_prefix=str(folder / "metadata" / place.path),
+            checkpoint_path=str(folder / "checkpoints" / place.path),
+            prev_checkpoint=str(folder / "checkpoints" / after.path) if after else None,
         ) as context,
     ):
         yield context

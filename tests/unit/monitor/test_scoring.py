@@ -249,7 +249,7 @@ def test_more_failures_than_allowed_end_the_run_and_their_rows_are_kept(night, t
     ) as error:
         score(night, tmp_path, refuses_two_rows, max_error_rate=0.001)
     assert isinstance(error.value.__cause__, ValueError)
-    kept = pq.read_table(tmp_path / "scored" / "_quarantine.parquet")
+    kept = pq.read_table(tmp_path / "scored" / "_quarantine")
     assert kept["id"].to_pylist() == [5, 701]
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Iterator, Sequence
+from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -24,13 +27,23 @@ class PartWriter:
         sink: Folder, or a file if it ends in `.parquet`; path or fsspec URI. Must not exist, or be
             an empty folder.
         part_rows: Rows after which a folder's next part is begun.
+        part_s: Seconds after which it is begun in any case.
         filesystem: The fsspec file system of the sink, where the caller has one with credentials.
+        on_part: Called whenever a part is whole.
 
     Raises:
         ConfigError: If the sink already holds data.
     """
 
-    def __init__(self, sink: str, *, part_rows: int, filesystem: Any = None) -> None:
+    def __init__(
+        self,
+        sink: str,
+        *,
+        part_rows: int,
+        part_s: float = math.inf,
+        filesystem: Any = None,
+        on_part: Callable[[], None] | None = None,
+    ) -> None:
         from fsspec.core import url_to_fs
 
         if filesystem is None:
@@ -41,18 +54,47 @@ class PartWriter:
         self._is_file = path.endswith(".parquet")
         self._folder = path.rpartition("/")[0] if self._is_file else path.rstrip("/")
         self._name = path.rpartition("/")[2] if self._is_file else ""
-        self._part_rows = part_rows
+        self._part_rows, self._part_s, self._on_part = part_rows, part_s, on_part
         self._schema: pa.Schema | None = None
         self._writer: pq.ParquetWriter | None = None
         self._handle: Any = None
-        self._n_parts = 0
+        self._parts: list[str] = []
         self._rows_in_part = 0
+        self._begun_at = 0.0
         self._require_empty(str(sink), path)
 
     @property
     def has_written(self) -> bool:
         """Whether anything was written, be it a table without rows."""
         return self._schema is not None
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Full paths of the parts that are whole, in order."""
+        return tuple(self._parts)
+
+    def holds(self, parts: Sequence[str]) -> bool:
+        """Whether parts that another writer wrote are still there."""
+        return all(self._files.exists(part) for part in parts)
+
+    def adopt(self, parts: Sequence[str]) -> None:
+        """Begin with copies of the whole parts of another writer, in their order."""
+        for part in parts:
+            self._files.makedirs(self._folder or ".", exist_ok=True)
+            unfinished, whole = self._paths()
+            self._files.cp_file(self._files._strip_protocol(part), unfinished)  # noqa: SLF001 - fsspec has no public name
+            self._files.mv(unfinished, whole)
+            self._parts.append(self._files.unstrip_protocol(whole))
+            with self._files.open(whole, "rb") as file:
+                self._schema = self._schema or pq.read_schema(file)
+
+    def read(self, columns: Sequence[str] | None) -> Iterator[pa.Table]:
+        """What the whole parts hold, in the tables that were written, but for other columns."""
+        for part in self._parts:
+            with self._files.open(part, "rb") as handle:
+                file = pq.ParquetFile(handle)
+                for group in range(file.metadata.num_row_groups):
+                    yield file.read_row_group(group, columns=columns)
 
     def __enter__(self) -> Self:
         return self
@@ -82,7 +124,13 @@ class PartWriter:
             self._begin_part()
         self._writer.write_table(_conform(table, self._schema), row_group_size=table.num_rows or 1)  # type: ignore[union-attr]
         self._rows_in_part += table.num_rows
-        if not self._is_file and self._rows_in_part >= self._part_rows:
+        is_full = self._rows_in_part >= self._part_rows
+        if not self._is_file and (is_full or monotonic() - self._begun_at >= self._part_s):
+            self._end_part(keep=True)
+
+    def end_part(self) -> None:
+        """Make what was written so far a part of its own."""
+        if self._writer is not None and not self._is_file:
             self._end_part(keep=True)
 
     def _require_empty(self, sink: str, path: str) -> None:
@@ -96,7 +144,7 @@ class PartWriter:
             )
 
     def _paths(self) -> tuple[str, str]:
-        name = self._name or f"part-{self._n_parts:05d}.parquet"
+        name = self._name or f"part-{len(self._parts):05d}.parquet"
         folder = f"{self._folder}/" if self._folder else ""
         return f"{folder}_incomplete-{name}", f"{folder}{name}"
 
@@ -104,7 +152,7 @@ class PartWriter:
         self._files.makedirs(self._folder or ".", exist_ok=True)
         self._handle = self._files.open(self._paths()[0], "wb")
         self._writer = pq.ParquetWriter(self._handle, self._schema, compression="zstd")
-        self._rows_in_part = 0
+        self._rows_in_part, self._begun_at = 0, monotonic()
 
     def _end_part(self, *, keep: bool) -> None:
         unfinished, whole = self._paths()
@@ -117,7 +165,9 @@ class PartWriter:
                 self._files.rm(unfinished)
         if keep:
             self._files.mv(unfinished, whole)
-            self._n_parts += 1
+            self._parts.append(self._files.unstrip_protocol(whole))
+            if self._on_part is not None:
+                self._on_part()
 
 
 def _typed(schema: pa.Schema) -> pa.Schema:

@@ -7,18 +7,20 @@ about `2 * log2(batch_rows)` further calls and loses nothing else.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from flytekitplugins.wbmon.errors import ScoringError
 from flytekitplugins.wbmon.monitor.parts import PartWriter
+from flytekitplugins.wbmon.records.checkpoint import ScoringCheckpoint
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 _SHOWN = 200
+_PART_ROWS = 1_048_576
 
 
 def quarantine_path(sink: str) -> str:
@@ -26,17 +28,17 @@ def quarantine_path(sink: str) -> str:
     folder, slash, name = str(sink).rstrip("/").rpartition("/")
     if name.endswith(".parquet"):
         return f"{folder}{slash}_quarantine-{name}"
-    return f"{folder}{slash}{name}/_quarantine.parquet"
+    return f"{folder}{slash}{name}/_quarantine"
 
 
 class Quarantine:
-    """Scores what can be scored; writes the rest to a Parquet file of its own.
+    """Scores what can be scored; writes the rest to Parquet of its own.
 
-    The file holds the failed rows' columns and `row` (position in the data), `error_type` and
-    `error`. It is kept when the run fails, too.
+    It holds the failed rows' columns and `row` (position in the data), `error_type` and `error`.
+    It is kept when the run fails, too.
 
     Args:
-        path: Where the file goes, once there is a failed row.
+        path: Where it goes, once there is a failed row: a folder, or a file by its name.
         max_error_rate: Share of rows that may fail; 0 lets the first failure through as it is.
         n_rows: Rows of the data; None if unknown, then those read so far count.
         filesystem: The fsspec file system of the path, where the caller has one.
@@ -50,6 +52,8 @@ class Quarantine:
         self._writer: PartWriter | None = None
         self._waiting: list[pa.Table] = []
         self.errors: Counter[str] = Counter()
+        self.failed: pa.Table | None = None
+        """The rows of the last batch that failed."""
 
     @property
     def n_failed(self) -> int:
@@ -69,6 +73,7 @@ class Quarantine:
         Raises:
             ScoringError: From `score`, if no row may fail; or if more rows failed than may.
         """
+        self.failed = None
         if self._rate == 0:
             return score(batch)
         try:
@@ -76,6 +81,26 @@ class Quarantine:
         finally:
             self._write()
         return scored
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The files that are whole."""
+        return () if self._writer is None else self._writer.parts
+
+    def seal(self) -> None:
+        """Make the failed rows so far safe."""
+        if self._writer is not None:
+            self._writer.end_part()
+
+    def go_on_from(self, earlier: ScoringCheckpoint) -> None:
+        """Take over the rows that an earlier attempt set aside."""
+        self.errors.update(earlier.errors)
+        if earlier.quarantined:
+            self._open().adopt(earlier.quarantined)
+
+    def read(self) -> Iterator[pa.Table]:
+        """The failed rows of an earlier attempt."""
+        yield from () if self._writer is None else self._writer.read(None)
 
     def __enter__(self) -> Self:
         return self
@@ -120,7 +145,10 @@ class Quarantine:
     def _write(self) -> None:
         if not self._waiting:
             return
+        self.failed, self._waiting = pa.concat_tables(self._waiting), []
+        self._open().write(self.failed)
+
+    def _open(self) -> PartWriter:
         if self._writer is None:
-            self._writer = PartWriter(self._path, part_rows=1, filesystem=self._files)
-        self._writer.write(pa.concat_tables(self._waiting))
-        self._waiting = []
+            self._writer = PartWriter(self._path, part_rows=_PART_ROWS, filesystem=self._files)
+        return self._writer

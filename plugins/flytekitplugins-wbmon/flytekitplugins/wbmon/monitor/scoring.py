@@ -4,55 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
-from flytekitplugins.wbmon.errors import ConfigError, DataError, ScoringError
+from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.monitor.batch_scorer import BatchScorer
 from flytekitplugins.wbmon.monitor.confidence import ClassCounter, ConfidenceMeter
 from flytekitplugins.wbmon.monitor.parts import PartWriter
-from flytekitplugins.wbmon.monitor.predictions import (
-    BatchKind,
-    append_columns,
-    batch_for,
-    batch_kind,
-    predicted_columns,
-)
+from flytekitplugins.wbmon.monitor.predictions import BatchKind, batch_kind
 from flytekitplugins.wbmon.monitor.quarantine import Quarantine, quarantine_path
 from flytekitplugins.wbmon.monitor.reading import Source, open_source
-from flytekitplugins.wbmon.records.scoring import (
-    SLO,
-    ScoringReport,
-    SLOResult,
-    SLOVerdict,
-    Watch,
-)
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-_PERCENTILES = (50, 95, 99)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """How far a scoring run has come.
-
-    Attributes:
-        n_batches: Batches done.
-        n_rows: Rows scored.
-        n_failed: Rows set aside.
-        latency_ms: Of the last batch, inside predict.
-    """
-
-    n_batches: int
-    n_rows: int
-    n_failed: int
-    latency_ms: float
+from flytekitplugins.wbmon.monitor.resuming import CheckpointStore, Resumption
+from flytekitplugins.wbmon.records.scoring import SLO, Progress, ScoringReport, Watch
 
 
 def score_batches(  # noqa: PLR0913 - one keyword a setting
@@ -65,10 +29,13 @@ def score_batches(  # noqa: PLR0913 - one keyword a setting
     columns: Sequence[str] | None = None,
     slos: Sequence[SLO] = (),
     part_rows: int = 1_048_576,
+    part_s: float = math.inf,
     filesystem: Any = None,
     max_error_rate: float = 0.0,
     watch: Watch | None = None,
     on_batch: Callable[[Progress], None] | None = None,
+    checkpoints: CheckpointStore | None = None,
+    let_through: tuple[type[Exception], ...] = (),
 ) -> ScoringReport:
     """Score a table batch by batch and write it, with the predictions appended, as Parquet.
 
@@ -85,12 +52,17 @@ def score_batches(  # noqa: PLR0913 - one keyword a setting
         columns: The columns that `predict` is given; all if None. All are written in any case.
         slos: Objectives on batch latency, judged at the end.
         part_rows: Rows after which a folder's next part is begun.
+        part_s: Seconds after which it is begun in any case.
         filesystem: The fsspec file system of the sink, where the caller has one with credentials.
         max_error_rate: Share of rows that may make `predict` raise; in [0, 1]. They are found one
-            by one and set aside with the reason in `_quarantine.parquet` beside the parts, a name
-            that readers of the folder skip.
+            by one and set aside with the reason in `_quarantine` beside the parts, a name that
+            readers of the folder skip.
         watch: Columns of the scored data whose distribution the report tells.
         on_batch: Told after every batch how far the run has come.
+        checkpoints: Where it is kept, after every part, how far the run has come. A run that finds
+            a checkpoint there copies its parts and goes on behind them.
+        let_through: Exceptions of `predict` that say nothing of the rows, such as a lost
+            connection; raised as they are.
 
     Raises:
         ConfigError: If a number is out of range, the kind is unknown or the sink holds data.
@@ -100,39 +72,69 @@ def score_batches(  # noqa: PLR0913 - one keyword a setting
     """
     _require_settings(batch_rows, part_rows, max_error_rate, slos)
     data = open_source(source)
-    scorer = _Scorer(predict, kind or batch_kind(predict), columns)
+    scorer = BatchScorer(predict, kind or batch_kind(predict), columns, let_through)
     scorer.require_columns(data)
+    n_total = data.n_rows
     quarantine = Quarantine(
         quarantine_path(sink),
         max_error_rate=max_error_rate,
-        n_rows=data.n_rows,
+        n_rows=n_total,
         filesystem=filesystem,
     )
+    resumption = Resumption(checkpoints, data)
+    writer = PartWriter(
+        sink,
+        part_rows=part_rows,
+        part_s=part_s,
+        filesystem=filesystem,
+        on_part=lambda: resumption.keep(scorer, writer, quarantine),
+    )
     watched = _Watched(watch or Watch())
-    begin = perf_counter()
-    with quarantine, PartWriter(sink, part_rows=part_rows, filesystem=filesystem) as writer:
-        for batch in read_batches(data, batch_rows):
+    with quarantine, writer:
+        resumption.apply(scorer, writer, quarantine)
+        watched.replay(writer)
+        for batch in read_batches(data, batch_rows, skip=scorer.n_read):
             with scorer.batch(batch) as first_row:
                 scored = quarantine.score(scorer.score, batch, first_row)
                 if scored is not None:
                     watched.add(scored)
                     writer.write(scored)
             if on_batch is not None:
-                on_batch(scorer.progress(quarantine.n_failed))
+                on_batch(_progress(scorer, quarantine, n_total))
         if not writer.has_written:
             writer.write(scorer.score_nothing(data.schema.empty_table()))
-    return scorer.report(
-        duration_s=perf_counter() - begin, quarantine=quarantine, watched=watched, slos=slos
+    return ScoringReport(
+        n_rows=scorer.n_read - quarantine.n_failed,
+        n_batches=scorer.n_batches,
+        duration_s=resumption.duration_s,
+        predict_s=sum(scorer.batch_s),
+        latency_ms=scorer.latency_ms(),
+        columns=scorer.columns,
+        slos=tuple(scorer.judge(slo) for slo in slos),
+        n_failed=quarantine.n_failed,
+        errors=dict(quarantine.errors.most_common()),
+        quarantine=quarantine.path,
+        confidence=watched.confidence.record() if watched.confidence else None,
+        classes=watched.classes.record() if watched.classes else None,
+        n_resumed=resumption.n_rows,
     )
 
 
-def read_batches(source: Source, batch_rows: int) -> Iterator[pa.Table]:
-    """The rows in order as tables of `batch_rows` rows, the last one shorter."""
+def read_batches(source: Source, batch_rows: int, *, skip: int = 0) -> Iterator[pa.Table]:
+    """The rows in order as tables of `batch_rows` rows, the last one shorter.
+
+    Args:
+        source: The data.
+        batch_rows: Rows of a table.
+        skip: Rows at the beginning that are left out.
+    """
     waiting: list[pa.Table] = []
     n_waiting = 0
     for part in source.parts():
         for piece in part(source.schema.names):
-            table = _conform(pa.Table.from_batches([piece]), source.schema)
+            left_out = min(skip, piece.num_rows)
+            skip -= left_out
+            table = _conform(pa.Table.from_batches([piece.slice(left_out)]), source.schema)
             while n_waiting + table.num_rows >= batch_rows:
                 taken = batch_rows - n_waiting
                 yield pa.concat_tables([*waiting, table.slice(0, taken)])
@@ -144,91 +146,18 @@ def read_batches(source: Source, batch_rows: int) -> Iterator[pa.Table]:
         yield pa.concat_tables(waiting)
 
 
-class _Scorer:
-    """Applies `predict` and keeps what the report needs: two numbers a batch."""
-
-    def __init__(
-        self, predict: Callable[[Any], Any], kind: BatchKind, columns: Sequence[str] | None
-    ) -> None:
-        self._predict, self._kind, self._inputs = predict, kind, columns
-        self._seconds: list[float] = []
-        self._rows: list[int] = []
-        self._n_read = 0
-        self._columns: tuple[str, ...] = ()
-
-    def require_columns(self, source: Source) -> None:
-        missing = [name for name in self._inputs or () if name not in source.schema.names]
-        if missing:
-            raise DataError(
-                f"the data must have the columns that predict is given; {', '.join(missing)} "
-                f"not found among {', '.join(source.schema.names)}"
-            )
-
-    @contextmanager
-    def batch(self, batch: pa.Table) -> Iterator[int]:
-        """One batch: errors name it, its time is kept; gives its first row's position."""
-        first_row = self._n_read
-        self._seconds.append(0.0)
-        self._rows.append(batch.num_rows)
-        self._n_read += batch.num_rows
-        where = f"batch {len(self._rows) - 1} (rows {first_row} to {self._n_read - 1})"
-        try:
-            yield first_row
-        except (DataError, ScoringError) as error:
-            message = f"predict failed on {where}: {error}"
-            raise type(error)(message) from error.__cause__ or error
-
-    def score(self, batch: pa.Table) -> pa.Table:
-        """The batch with its predictions behind it."""
-        given = batch_for(batch.select(list(self._inputs or batch.column_names)), self._kind)
-        begin = perf_counter()
-        try:
-            output = self._predict(given)
-        except Exception as error:
-            raise ScoringError(f"{type(error).__name__}: {error}") from error
-        finally:
-            self._seconds[-1] += perf_counter() - begin
-        scored = append_columns(batch, predicted_columns(output, batch))
-        self._columns = tuple(scored.column_names[batch.num_columns :])
-        return scored
-
-    def score_nothing(self, empty: pa.Table) -> pa.Table:
-        """A window without rows: the predicted columns, too, where predict takes no rows."""
-        try:
-            with self.batch(empty):
-                return self.score(empty)
-        except (DataError, ScoringError):
-            return empty
-        finally:
-            self._seconds.pop()
-            self._rows.pop()
-
-    def progress(self, n_failed: int) -> Progress:
-        return Progress(
-            n_batches=len(self._rows),
-            n_rows=self._n_read - n_failed,
-            n_failed=n_failed,
-            latency_ms=1000 * self._seconds[-1],
+def _require_settings(
+    batch_rows: int, part_rows: int, max_error_rate: float, slos: Sequence[SLO]
+) -> None:
+    if batch_rows < 1 or part_rows < 1:
+        raise ConfigError(
+            f"batch_rows and part_rows must be at least 1, got {batch_rows} and {part_rows}"
         )
-
-    def report(
-        self, *, duration_s: float, quarantine: Quarantine, watched: _Watched, slos: Sequence[SLO]
-    ) -> ScoringReport:
-        latency_ms = np.array(self._seconds) * 1000
-        return ScoringReport(
-            n_rows=self._n_read - quarantine.n_failed,
-            n_batches=len(self._rows),
-            duration_s=duration_s,
-            predict_s=sum(self._seconds),
-            latency_ms=_latency(latency_ms),
-            columns=self._columns,
-            slos=tuple(_judge(slo, latency_ms, np.array(self._rows)) for slo in slos),
-            n_failed=quarantine.n_failed,
-            errors=dict(quarantine.errors.most_common()),
-            quarantine=quarantine.path,
-            confidence=watched.confidence.record() if watched.confidence else None,
-            classes=watched.classes.record() if watched.classes else None,
-        )
+    if not 0 <= max_error_rate <= 1:
+        raise ConfigError(f"max_error_rate must be a share in [0, 1], got {max_error_rate}")
+    names = [slo.name for slo in slos]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"objectives must have different names, got {', '.join(names)}")
 
 
 class _Watched:
@@ -236,8 +165,15 @@ class _Watched:
 
     def __init__(self, watch: Watch) -> None:
         columns = watch.confidence
+        self._columns = [*columns, *([watch.classes] if watch.classes else [])]
         self.confidence = ConfidenceMeter(columns, watch.low_confidence) if columns else None
         self.classes = ClassCounter(watch.classes) if watch.classes else None
+
+    def replay(self, writer: PartWriter) -> None:
+        """Count what an earlier attempt had written."""
+        if self._columns:
+            for scored in writer.read(self._columns):
+                self.add(scored)
 
     def add(self, scored: pa.Table) -> None:
         for meter in (self.confidence, self.classes):
@@ -255,37 +191,11 @@ def _conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
     return table.select(schema.names).cast(schema)
 
 
-def _require_settings(
-    batch_rows: int, part_rows: int, max_error_rate: float, slos: Sequence[SLO]
-) -> None:
-    if batch_rows < 1 or part_rows < 1:
-        raise ConfigError(
-            f"batch_rows and part_rows must be at least 1, got {batch_rows} and {part_rows}"
-        )
-    if not 0 <= max_error_rate <= 1:
-        raise ConfigError(f"max_error_rate must be a share in [0, 1], got {max_error_rate}")
-    names = [slo.name for slo in slos]
-    if len(set(names)) < len(names):
-        raise ConfigError(f"objectives must have different names, got {', '.join(names)}")
-
-
-def _latency(latency_ms: NDArray[np.float64]) -> dict[str, float]:
-    if not len(latency_ms):
-        return dict.fromkeys(("mean", "sd", "min", "max", "p50", "p95", "p99"), math.nan)
-    numbers = {
-        "mean": latency_ms.mean(),
-        "sd": latency_ms.std(ddof=1) if len(latency_ms) > 1 else math.nan,
-        "min": latency_ms.min(),
-        "max": latency_ms.max(),
-    }
-    numbers |= {f"p{level}": np.percentile(latency_ms, level) for level in _PERCENTILES}
-    return {name: float(value) for name, value in numbers.items()}
-
-
-def _judge(slo: SLO, latency_ms: NDArray[np.float64], rows: NDArray[np.int64]) -> SLOResult:
-    if not len(latency_ms):
-        return SLOResult(slo=slo, observed=math.nan, verdict="no_data")
-    values = latency_ms if slo.metric == "latency_ms" else latency_ms / rows
-    observed = float(np.percentile(values, slo.percentile))
-    verdict: SLOVerdict = "pass" if observed <= slo.value else "fail"
-    return SLOResult(slo=slo, observed=observed, verdict=verdict)
+def _progress(scorer: BatchScorer, quarantine: Quarantine, n_total: int | None) -> Progress:
+    return Progress(
+        n_batches=scorer.n_batches,
+        n_rows=scorer.n_read - quarantine.n_failed,
+        n_failed=quarantine.n_failed,
+        n_total=n_total,
+        latency_ms=1000 * scorer.last_batch_s,
+    )

@@ -140,6 +140,30 @@ class PredictedClasses:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a scoring run has come.
+
+    Attributes:
+        n_batches: Batches done.
+        n_rows: Rows scored.
+        n_failed: Rows set aside.
+        n_total: Rows of the data; None if unknown.
+        latency_ms: Of the last batch, inside predict.
+    """
+
+    n_batches: int
+    n_rows: int
+    n_failed: int
+    n_total: int | None = None
+    latency_ms: float
+
+    @property
+    def share(self) -> float:
+        """Rows done over all rows; `nan` if their number is unknown or 0."""
+        return (self.n_rows + self.n_failed) / self.n_total if self.n_total else math.nan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ScoringReport:
     """What a batch scoring run did; times in seconds or milliseconds as named.
 
@@ -156,6 +180,7 @@ class ScoringReport:
         quarantine: Where the failed rows are; empty if none failed.
         confidence: Of the watched probabilities; None if none were watched.
         classes: Of the watched predictions; None if none were watched.
+        n_resumed: Rows among `n_rows` that an earlier attempt had scored and written.
     """
 
     n_rows: int
@@ -170,6 +195,7 @@ class ScoringReport:
     quarantine: str = ""
     confidence: Confidence | None = None
     classes: PredictedClasses | None = None
+    n_resumed: int = 0
 
     @property
     def error_rate(self) -> float:

@@ -6,9 +6,10 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, get_type_hints
+from typing import Any, Literal, NamedTuple, get_args, get_type_hints
 
 from flytekit import FlyteContextManager, task
+from flytekit.exceptions.user import FlyteRecoverableException
 from flytekit.types.directory import FlyteDirectory
 from flytekit.types.file import FlyteFile
 from flytekit.types.structured import StructuredDataset
@@ -16,9 +17,11 @@ from flytekit.types.structured import StructuredDataset
 from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.records.scoring import SLO, ScoringReport, Watch
 from flytekitplugins.wbmon.run.lifecycle import current_run
+from flytekitplugins.wbmon.tasks._checkpoint import FlyteCheckpoints
 from flytekitplugins.wbmon.tasks._types import open_data
 
 Load = Mapping[str, Callable[[str], Any]]
+Returns = Literal["scored", "predictions"]
 
 
 class Scored(NamedTuple):
@@ -28,7 +31,7 @@ class Scored(NamedTuple):
     report: ScoringReport
 
 
-def batch_scoring(
+def batch_scoring(  # noqa: PLR0913 - one keyword a setting
     predict: Callable[..., Any] | None = None,
     *,
     batch_rows: int = 65_536,
@@ -37,6 +40,9 @@ def batch_scoring(
     max_error_rate: float = 0.0,
     watch: Watch | None = None,
     load: Load | None = None,
+    part_rows: int = 1_048_576,
+    checkpoint_s: float = 300.0,
+    returns: Returns = "scored",
     **task_kwargs: Any,
 ) -> Any:
     """Turn a predict function into a task that scores a whole data set, batch by batch.
@@ -51,6 +57,9 @@ def batch_scoring(
 
         scored = score(data=night, model=model_file)     # in a workflow
 
+    With `retries=`, an attempt that Flyte repeats (a lost pod, a `FlyteRecoverableException`) keeps
+    the parts that the one before had written whole, and goes on behind them.
+
     Args:
         predict: The function; left out when the decorator has arguments.
         batch_rows: Rows of a batch; at least 1.
@@ -62,13 +71,19 @@ def batch_scoring(
         load: For parameters that are model files: what turns the local path into the model, such
             as `joblib.load`. The task takes a FlyteFile (a FlyteDirectory if annotated so), and
             a process loads the same file once.
+        part_rows: Rows after which the next Parquet part is begun.
+        checkpoint_s: Seconds after which it is begun in any case, so that a retry has no more than
+            these to repeat.
+        returns: `predictions` for a task of that one output, as `map_task` wants it; the report of
+            each shard is then in its W&B run.
         task_kwargs: Of `flytekit.task`: `requests`, `container_image`, `cache`, `retries` …
 
     Returns:
         A Flyte task with outputs `predictions` and `report`.
 
     Raises:
-        ConfigError: If the function takes no batch, or `load` names a parameter it does not have.
+        ConfigError: If the function takes no batch, `load` names a parameter it does not have, or
+            a number is out of range.
     """
     if predict is None:
         return functools.partial(
@@ -79,20 +94,26 @@ def batch_scoring(
             max_error_rate=max_error_rate,
             watch=watch,
             load=load,
+            part_rows=part_rows,
+            checkpoint_s=checkpoint_s,
+            returns=returns,
             **task_kwargs,
         )
     loaders = dict(load or {})
-    _check(predict, loaders, batch_rows)
+    _check(predict, loaders, returns)
     settings = {
         "batch_rows": batch_rows,
         "columns": tuple(columns) or None,
         "slos": tuple(slos),
         "max_error_rate": max_error_rate,
         "watch": watch,
+        "part_rows": part_rows,
+        "part_s": checkpoint_s,
     }
+    _check_numbers(settings)
 
     @functools.wraps(predict)
-    def score_data(data: StructuredDataset, **inputs: Any) -> Scored:
+    def score_data(data: StructuredDataset, **inputs: Any) -> Scored | StructuredDataset:
         from flytekitplugins.wbmon.publish.lineage import publish_lineage
 
         given = {"data": data, **inputs}
@@ -100,13 +121,13 @@ def batch_scoring(
             inputs[name] = _load(loader, inputs[name], name)
         scored = _score(predict, data, inputs, settings)
         publish_lineage(given, scored, run=current_run())
-        return scored
+        return scored if returns == "scored" else scored.predictions
 
-    _describe(score_data, predict, loaders)
+    _describe(score_data, predict, loaders, Scored if returns == "scored" else StructuredDataset)
     return task(score_data, **{"enable_deck": True, "deck_fields": (), **task_kwargs})
 
 
-def _check(predict: Callable[..., Any], loaders: Load, batch_rows: int) -> None:
+def _check(predict: Callable[..., Any], loaders: Load, returns: str) -> None:
     names = list(inspect.signature(predict).parameters)
     if not names:
         raise ConfigError(f"{predict.__name__} must take a batch as its first parameter, has none")
@@ -119,12 +140,31 @@ def _check(predict: Callable[..., Any], loaders: Load, batch_rows: int) -> None:
         raise ConfigError(
             f"{predict.__name__} has a parameter 'data', which is the task's data; rename it"
         )
-    if batch_rows < 1:
-        raise ConfigError(f"batch_rows must be at least 1, got {batch_rows}")
+    if returns not in get_args(Returns):
+        raise ConfigError(f"returns must be one of {', '.join(get_args(Returns))}; got {returns!r}")
+
+
+def _check_numbers(settings: Mapping[str, Any]) -> None:
+    """What `score_batches` would refuse in the pod, refused at decoration, without its imports."""
+    for name in ("batch_rows", "part_rows"):
+        if settings[name] < 1:
+            raise ConfigError(f"{name} must be at least 1, got {settings[name]}")
+    if not 0 <= settings["max_error_rate"] <= 1:
+        raise ConfigError(
+            f"max_error_rate must be a share in [0, 1], got {settings['max_error_rate']}"
+        )
+    if not settings["part_s"] > 0:
+        raise ConfigError(f"checkpoint_s must be positive, got {settings['part_s']}")
+    names = [slo.name for slo in settings["slos"]]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"objectives must have different names, got {', '.join(names)}")
 
 
 def _describe(
-    score_data: Callable[..., Scored], predict: Callable[..., Any], loaders: Load
+    score_data: Callable[..., Any],
+    predict: Callable[..., Any],
+    loaders: Load,
+    returned: type[Any],
 ) -> None:
     """Give the task the interface that a reader of the predict function expects."""
     hints = get_type_hints(predict, include_extras=True)
@@ -135,9 +175,9 @@ def _describe(
     parameters = [data, *(one.replace(annotation=hints.get(one.name)) for one in others)]
     annotations = {one.name: one.annotation for one in parameters}
     score_data.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # read by inspect
-        parameters, return_annotation=Scored
+        parameters, return_annotation=returned
     )
-    score_data.__annotations__ = {**annotations, "return": Scored}
+    score_data.__annotations__ = {**annotations, "return": returned}
 
 
 def _score(
@@ -158,6 +198,8 @@ def _score(
         sink,
         kind=batch_kind(predict),
         filesystem=files.get_filesystem_for_path(sink),
+        checkpoints=FlyteCheckpoints.of_task(),
+        let_through=(FlyteRecoverableException,),
         **settings,
     )
     publish_reports([report], run=current_run())
