@@ -68,6 +68,27 @@ def test_reminders_come_no_more_often_than_asked() -> None:
     assert [notice.at for notice in memory.outbox] == [AT, AT + 3 * DAY, AT + 6 * DAY]
 
 
+def test_a_silent_alert_is_told_and_reminded_of_only_when_the_silence_is_over() -> None:
+    rule = replace(RULE, silent_until=AT + 2 * DAY)
+    memory = AlertMemory()
+    for number in range(4):
+        memory = judge(memory, True, AT + number * DAY, rule=rule, remind_after=DAY)
+    assert [(notice.kind, notice.at) for notice in memory.outbox] == [
+        ("firing", AT + 2 * DAY),
+        ("reminder", AT + 3 * DAY),
+    ]
+
+
+def test_an_older_window_judged_late_does_not_bring_the_next_reminder_forward() -> None:
+    memory = judge(nights(False, True, remind_after=DAY), True, AT, remind_after=DAY)
+    assert memory.told == {"drift": AT + DAY}
+
+
+def test_a_rule_that_is_gone_is_forgotten() -> None:
+    memory = judge(nights(True), False, AT + DAY, rule=replace(RULE, name="another"))
+    assert memory.told == {}
+
+
 def test_a_notice_says_whose_it_is_what_to_do_and_where_to_look() -> None:
     (notice,) = nights(True).outbox
     assert notice.title == "drift"

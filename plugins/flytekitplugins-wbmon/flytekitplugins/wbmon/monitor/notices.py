@@ -33,15 +33,17 @@ def plan_notices(
         channels: Each with the least severity that it wants.
         remind_after: None for no reminders.
     """
-    told, outbox, made = dict(memory.told), list(memory.outbox), list(memory.made)
+    titles = {alert.rule.title for alert in decision.alerts}
+    told = {title: at for title, at in memory.told.items() if title in titles}
+    outbox, made = list(memory.outbox), list(memory.made)
     for alert in decision.alerts:
         kind = _kind(alert, decision, memory, remind_after)
         if kind is None:
             continue
         title = alert.rule.title
-        told.pop(title, None)
+        before = told.pop(title, decision.at)
         if kind in ("firing", "reminder"):
-            told[title] = decision.at
+            told[title] = max(before, decision.at)
         notice = _notice(alert, kind, decision, channels)
         if notice.id not in made:
             made.append(notice.id)
@@ -114,7 +116,7 @@ def _kind(
     was_told = _id(title, "firing", decision.at) in memory.made
     if was_told and alert.phase not in ("firing", "no_data"):
         return "withdrawn"
-    if alert.phase != "firing" or remind_after is None:
+    if alert.phase != "firing" or alert.is_silent or remind_after is None:
         return None
     last = memory.told.get(title)
     return "reminder" if last is not None and decision.at - last >= remind_after else None
