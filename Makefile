@@ -6,7 +6,7 @@ SOURCES := plugins tests workflows examples benchmarks setup.py
 export WANDB_ERROR_REPORTING := false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-serving test check lint types rings fmt bench dashboard clean
+.PHONY: help demo demo-serving demo-llm test test-llm check lint types rings fmt bench dashboard clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -40,6 +40,18 @@ demo: .venv/.demo ## train, profile, and monitor four windows; about a minute
 demo-serving: .venv/.serving ## serve digits with a prediction log, and check the nights after; about a minute
 	@$(BIN)/python -m examples.serve_digits.demo
 
+.venv-llm/.made: .venv/.made setup.py
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-llm
+	$(BIN)/uv pip install --quiet --python .venv-llm/bin/python --editable '.[dev,llm]'
+	@touch $@
+
+demo-llm: .venv-llm/.made ## the night of an LLM application, offline; about half a minute
+	@.venv-llm/bin/python -m workflows.demo_llm
+
+test-llm: .venv-llm/.made ## the tests that need weave and openai, in an environment of their own
+	.venv-llm/bin/python -m pytest -q -n 2 --dist loadfile tests/llm tests/unit/llm \
+		tests/unit/monitor/test_pricing.py $(PYTEST_ARGS)
+
 test: .venv/.dev ## run every test
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile $(PYTEST_ARGS)
 
@@ -67,4 +79,4 @@ dashboard: .venv/.dev ## save the W&B workspace and report: make dashboard ENTIT
 	$(BIN)/python -m workflows.dashboard --entity '$(ENTITY)' --project '$(PROJECT)'
 
 clean: ## remove what the targets made
-	rm -rf .venv .peers out wandb build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-llm .peers out wandb build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,4 +1,4 @@
-"""Real weave against a server of our own; skipped where the llm extra is not installed."""
+"""Real weave against a server of our own."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from pathlib import Path
 import pytest
 
 from support.weave_server import KEY, WeaveServer
-
-pytest.importorskip("weave", reason="the llm extra is not installed: make test-llm")
 
 
 @pytest.fixture

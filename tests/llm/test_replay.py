@@ -23,6 +23,8 @@ from support import llm_functions
 from support.wandb_faults import Fault
 from support.weave_server import WeaveServer
 
+pytest.importorskip("weave", reason="the llm extra is not installed: make test-llm")
+
 KEY = Secret(group="wandb", key="api_key")
 START = datetime(2026, 3, 2, 1, tzinfo=timezone.utc)
 

@@ -84,6 +84,7 @@ class OpenAIServer:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = 65536
     app: OpenAIServer
 
     def do_POST(self) -> None:

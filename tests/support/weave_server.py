@@ -198,6 +198,7 @@ class WeaveServer:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = 65536
     app: WeaveServer
 
     def handle_any(self) -> None:

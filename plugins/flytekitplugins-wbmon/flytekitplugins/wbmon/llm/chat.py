@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -30,7 +32,8 @@ def chat_with(
     """A coroutine function that asks a model and says what the answer cost.
 
     Args:
-        client: An `openai.AsyncOpenAI`; with a policy it should have `max_retries=0`.
+        client: An `openai.OpenAI`, which any task can share, or an `AsyncOpenAI` of the running
+            event loop; with a policy it should have `max_retries=0`.
         model: The model to ask.
         policy: Retries, fallbacks and deadline.
         prices: For the cost; without it the cost is unknown.
@@ -51,7 +54,8 @@ def answer_with(
     The variant's prompt is filled with those fields of the item that it has places for.
 
     Args:
-        client: An `openai.AsyncOpenAI`; with a policy it should have `max_retries=0`.
+        client: An `openai.OpenAI`, which any task can share, or an `AsyncOpenAI` of the running
+            event loop; with a policy it should have `max_retries=0`.
         policy: Retries, fallbacks and deadline.
         prices: For the cost; without it the cost is unknown.
     """
@@ -93,7 +97,11 @@ async def _ask(
     begun = time.perf_counter()
 
     async def request(name: str) -> Any:
-        return await client.chat.completions.create(model=name, messages=messages, **parameters)
+        create = client.chat.completions.create
+        asked = {"model": name, "messages": messages, **parameters}
+        if inspect.iscoroutinefunction(inspect.unwrap(create)):
+            return await create(**asked)
+        return await asyncio.to_thread(create, **asked)
 
     completion = await (policy.acall(request, model=model) if policy else request(model))
     told = answer_columns(completion)

@@ -88,7 +88,7 @@ def settle(folder: Path, result: DrainResult, store: str | None) -> str:
                 "the offline store cannot be reached (%s: %s)", type(error).__name__, error
             )
     logger.warning(
-        "Weave has %d traces' records, %d are kept in %s, %d it refuses (%s)",
+        "Weave has %d records of the traces, %d wait in %s, %d are refused (%s)",
         result.n_sent, result.n_left, place, result.n_rejected, result.reason or CONFIRMED,
     )  # fmt: skip
     return place

@@ -88,7 +88,9 @@ class weave_init:  # noqa: N801 - the sibling of wandb_init
             if isinstance(given, str):
                 id, given = given, None  # noqa: A001
             if project is not None:
-                entity, given = project, given if entity is None else entity
+                if entity is not None:
+                    given = entity
+                entity = project
             project, secret = task_function, given
         run = RunSettings(
             project=project,

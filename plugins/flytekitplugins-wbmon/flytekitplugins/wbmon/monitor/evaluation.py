@@ -242,17 +242,29 @@ def _decide(
     judged = [each for each in comparisons if each.metric == metric]
     if not judged:
         return "hold", baseline
-    allowed = [
+    shipped = [
         each
         for each in judged
-        if each.verdict != "ship" or not _too_dear(each.candidate, results, rule)
+        if (each.verdict == "ship" or _is_as_good_for_less(each, comparisons, rule))
+        and not _too_dear(each.candidate, results, rule)
     ]
-    shipped = [each for each in allowed if each.verdict == "ship"]
     if shipped:
         return "ship", max(shipped, key=lambda each: each.difference).candidate
     if any(each.verdict == "undecided" for each in judged):
         return "undecided", baseline
     return "hold", baseline
+
+
+def _is_as_good_for_less(
+    found: PairedComparison, comparisons: Sequence[PairedComparison], rule: EvaluationRule
+) -> bool:
+    """Whether a candidate is surely not much worse, and cheaper beyond chance."""
+    if rule.max_loss is None or not found.low > -rule.max_loss:
+        return False
+    return any(
+        each.candidate == found.candidate and each.metric == "cost_usd" and each.verdict == "ship"
+        for each in comparisons
+    )
 
 
 def _too_dear(candidate: str, results: Sequence[VariantResult], rule: EvaluationRule) -> str:
@@ -349,6 +361,12 @@ def _reason(
     best = max(judged, key=lambda each: (-_ORDER.index(each.verdict), each.difference))
     if verdict == "ship":
         chosen = next(each for each in judged if each.candidate == winner)
+        if chosen.verdict != "ship":
+            return (
+                f"{winner} costs less and is not worse by more than {rule.max_loss:g}: {metric} "
+                f"{chosen.difference:+.4g} [{chosen.low:+.4g}, {chosen.high:+.4g}] over {chosen.n} "
+                f"items{_price(chosen, comparisons)}"
+            )
         return f"{winner} is {chosen.reason}{_price(chosen, comparisons)}"
     dear = _too_dear(best.candidate, results, rule) if best.verdict == "ship" else ""
     if dear:

@@ -328,9 +328,9 @@ def _recent(days: Mapping[str, DaySpend]) -> dict[str, DaySpend]:
 def _reason(total: Usage, budgets: Sequence[BudgetStatus]) -> str:
     if not total.n_rows:
         return "no LLM call in this window"
-    cost = f"{total.n_calls:,.0f} calls cost ${total.cost_usd:,.2f}"
+    cost = f"{total.n_calls:,.0f} calls cost {_usd(total.cost_usd)}"
     if total.cost_error > 0:
-        cost += f" ± {1.96 * total.cost_error:,.2f}"
+        cost += f" ± {_usd(1.96 * total.cost_error)}"
     if total.n_unpriced:
         cost += f", without {total.n_unpriced:,.0f} calls of unknown cost"
     bad = [status for status in budgets if status.verdict != "ok"]
@@ -340,6 +340,10 @@ def _reason(total: Usage, budgets: Sequence[BudgetStatus]) -> str:
     whose = f"{worst.budget.scope} {worst.key}".strip()
     words = "is exceeded" if worst.verdict == "exceeded" else "will be exceeded"
     return (
-        f"{cost}; the {worst.budget.period} budget of {whose} {words}: ${worst.spent_usd:,.2f} "
-        f"spent, ${worst.forecast_usd:,.2f} expected, ${worst.budget.limit:,.2f} allowed"
+        f"{cost}; the {worst.budget.period} budget of {whose} {words}: {_usd(worst.spent_usd)} "
+        f"spent, {_usd(worst.forecast_usd)} expected, {_usd(worst.budget.limit)} allowed"
     )
+
+
+def _usd(amount: float) -> str:
+    return f"${amount:,.2f}" if amount >= 1 or amount == 0 else f"${amount:.3g}"

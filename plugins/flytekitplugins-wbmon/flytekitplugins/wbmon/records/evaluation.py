@@ -97,6 +97,8 @@ class EvaluationRule:
         metric: The scorer that decides; the first one if empty.
         alpha: Two-sided level; shared among the candidates if there are several.
         min_effect: The smallest gain in the metric worth a change.
+        max_loss: A candidate that is cheaper beyond chance, and surely not worse by more than this,
+            is shipped too; None never does.
         repeats: Answers for each item and variant.
         concurrency: Items asked at the same time.
         max_cost_usd: No further item is begun when so much is spent; None for no limit.
@@ -110,6 +112,7 @@ class EvaluationRule:
     metric: str = ""
     alpha: float = 0.05
     min_effect: float = 0.0
+    max_loss: float | None = None
     repeats: int = 1
     concurrency: int = 8
     max_cost_usd: float | None = None
