@@ -46,6 +46,8 @@ def test_a_decision_is_one_row_over_the_time_of_its_night(tmp_path: Path) -> Non
     run = logged(tmp_path, replace(decision(), numbers={"drift/share_drifted": 0.5}))
     (row,) = run.history
     assert row["night"] == AT.timestamp()
+    assert row["alerts/n_firing"] == 1
+    assert row["alerts/report"]["_type"] == "html-file"
     assert row["drift/share_drifted"] == 0.5
     assert run.alerts == []
 

@@ -12,7 +12,7 @@ from functools import singledispatch
 from typing import TYPE_CHECKING, Any
 
 from flytekitplugins.wbmon.records.alert import Decision
-from flytekitplugins.wbmon.records.drift import DriftReport
+from flytekitplugins.wbmon.records.drift import DriftReport, DriftSeries
 from flytekitplugins.wbmon.records.performance import PerformanceReport
 from flytekitplugins.wbmon.records.scoring import ScoringReport
 
@@ -57,6 +57,26 @@ def _log_drift(report: DriftReport, run: wandb.Run) -> None:
     run.log(_defined(metrics))
 
 
+@log_report.register(DriftSeries)
+def _log_series(series: DriftSeries, run: wandb.Run) -> None:
+    import wandb
+
+    for index, window in enumerate(series.windows):
+        report = window.report
+        run.log(
+            _defined(
+                {
+                    "drift/window/index": index,
+                    "drift/window/start": window.start.timestamp() if window.start else math.nan,
+                    "drift/window/segment": window.segment,
+                    "drift/window/drifted": int(report.drifted),
+                    "drift/window/n_drifted": report.n_drifted,
+                }
+            )
+        )
+    run.log({"drift/series": wandb.Html(series.to_html()), "drift/drifted": int(series.drifted)})
+
+
 @log_report.register(PerformanceReport)
 def _log_performance(report: PerformanceReport, run: wandb.Run) -> None:
     import wandb
@@ -91,6 +111,9 @@ def _log_scoring(report: ScoringReport, run: wandb.Run) -> None:
 
 @log_report.register(Decision)
 def _log_decision(decision: Decision, run: wandb.Run) -> None:
+    import wandb
+
+    firing = [alert for alert in decision.alerts if alert.phase == "firing" and not alert.is_silent]
     # one row a night, drawn over the night's time: a run that is continued every night starts
     # its steps anew
     run.define_metric("night", hidden=True)
@@ -105,12 +128,13 @@ def _log_decision(decision: Decision, run: wandb.Run) -> None:
             "night": decision.at.timestamp(),
             "alerts/night": f"{decision.at:%Y-%m-%d %H:%M}",
             "alerts/fired": int(decision.fired),
-            "alerts/n_firing": sum(alert.phase == "firing" for alert in decision.alerts),
+            "alerts/n_firing": len(firing),
             "alerts/n_no_data": sum(alert.phase == "no_data" for alert in decision.alerts),
             "alerts/n_news": len(decision.news),
             "alerts/n_findings": len(decision.findings),
             "alerts/severity": decision.severity,
             "alerts/reason": decision.reason,
+            "alerts/report": wandb.Html(decision.to_html()),
         }
     )
 
