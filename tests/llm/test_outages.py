@@ -143,6 +143,7 @@ def test_a_call_that_the_server_refuses_holds_up_no_other(
 
 KILLED = """
 import os, signal, sys
+import weave
 from flytekitplugins.wbmon.llm import weave_init
 
 @weave.op
