@@ -29,6 +29,8 @@ CONSOLE = "http://flyte.example.com/console"
 
 _UNIQUE_ID_LENGTH = 20
 _POD_NAME_LENGTH = 50
+# what no image holds: environments, caches, and what other runs left in the checkout
+_NOT_IN_IMAGE = shutil.ignore_patterns("__pycache__", ".*", "wandb", "out")
 
 
 @dataclass(frozen=True)
@@ -204,7 +206,7 @@ def prepare_pod(
         secrets: The cluster's secrets as `group/key`; only those the task requests are mounted.
     """
     disk = disk / f"{place.pod_name}"
-    shutil.copytree(project, disk / "code", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(project, disk / "code", ignore=_NOT_IN_IMAGE)
     metadata = store.url("metadata", place.execution, place.path)
     raw = store.url("raw", place.pod_name)
     store.write(f"{metadata}/inputs.pb", inputs.SerializeToString())

@@ -17,6 +17,7 @@ from flytekitplugins.wbmon import (
     DegradationAlert,
     DriftCheck,
     DriftRule,
+    DriftSeriesCheck,
     MergeProfiles,
     PerformanceCheck,
     Profile,
@@ -184,3 +185,26 @@ def test_an_alert_is_sent_through_the_run(tmp_path: Path) -> None:
     assert outputs["decision"].alerts[0].since == datetime(2026, 2, 5, tzinfo=timezone.utc)
     (alert,) = find_run(tmp_path / "wandb").alerts
     assert "x" in alert.text
+
+
+def test_a_table_is_checked_window_by_window() -> None:
+    frame = pd.concat([window(2), window(4, shift=1.0)], ignore_index=True)
+    frame["at"] = pd.to_datetime(["2026-02-02"] * 500 + ["2026-02-03"] * 500, utc=True)
+    node = DriftSeriesCheck("t.series", at="at")
+    checked = node(data=StructuredDataset(dataframe=frame), reference=profile_data(window(1)))
+    assert checked.drifted is True
+    assert [found.report.drifted for found in checked.series.windows] == [False, True]
+
+
+def test_a_series_must_be_cut_by_something() -> None:
+    with pytest.raises(ConfigError, match="got neither"):
+        DriftSeriesCheck("t.uncut")
+
+
+def test_past_windows_make_a_check_stricter() -> None:
+    reference = profile_data(window(1))
+    past = [profile_data(window(seed, shift=seed % 3 - 1.0), like=reference) for seed in range(12)]
+    current = profile_data(window(20, shift=1.0), like=reference)
+    node = DriftCheck("t.past")
+    assert node(reference=reference, current=current).drifted is True
+    assert node(reference=reference, current=current, past=past).drifted is False

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
 
-from flytekitplugins.wbmon.records.drift import DriftReport, DriftRule
+from flytekit.types.structured import StructuredDataset
+
+from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.records.drift import DriftReport, DriftRule, DriftSeries
 from flytekitplugins.wbmon.records.profile import Profile
 from flytekitplugins.wbmon.tasks._node import Node
+from flytekitplugins.wbmon.tasks._types import open_data
+
+Span = Literal["hour", "day", "week", "month"]
+MovingReference = Literal["fixed", "sliding", "same_weekday"]
 
 
 class DriftChecked(NamedTuple):
@@ -28,12 +36,16 @@ class DriftCheck(Node[DriftRule]):
     def __init__(self, name: str, *, rule: DriftRule | None = None, **task_kwargs: Any) -> None:
         super().__init__(name, rule or DriftRule(), **task_kwargs)
 
-    def compute(self, reference: Profile, current: Profile) -> DriftChecked:
+    def compute(
+        self, reference: Profile, current: Profile, past: list[Profile] | None = None
+    ) -> DriftChecked:
         """Check a window for drift.
 
         Args:
             reference: The profile that `ProfileData` made of the reference window.
             current: The profile of the window to check, made `like` the reference.
+            past: Profiles of earlier windows in which nothing was wrong; with them a finding must
+                also be farther from these windows than they are from each other.
 
         Returns:
             report: What was found, ranked, worst first.
@@ -41,5 +53,96 @@ class DriftCheck(Node[DriftRule]):
         """
         from flytekitplugins.wbmon.monitor.drift import check_drift
 
-        report = check_drift(reference, current, rule=self.config)
+        report = check_drift(reference, current, rule=self.config, past=past or ())
         return DriftChecked(report=report, drifted=report.drifted)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeriesSettings:
+    """How a `DriftSeriesCheck` cuts its table, and what it holds the windows against."""
+
+    at: str = ""
+    by: Span = "day"
+    segment: str = ""
+    reference: MovingReference = "fixed"
+    n_reference: int = 7
+    rule: DriftRule = field(default_factory=DriftRule)
+
+
+class SeriesChecked(NamedTuple):
+    """A series of drift reports, and its gate for a `conditional`."""
+
+    series: DriftSeries
+    drifted: bool
+
+
+class DriftSeriesCheck(Node[SeriesSettings]):
+    """Cut a table into windows of time, by segment or both, and check each for drift.
+
+    Args:
+        name: The task's name.
+        at: Column of the time of a row, UTC; empty to cut by segment only.
+        by: Length of a window: `hour`, `day`, `week` (from Monday) or `month`.
+        segment: Column whose values are the segments (a tenant, a route); empty for none.
+        reference: What a window is held against: the `fixed` reference profile, the `sliding`
+            `n_reference` windows before it, or those of the `same_weekday`.
+        n_reference: How many earlier windows make a moving reference.
+        rule: When a feature counts as drifted.
+        task_kwargs: As for any node.
+
+    Raises:
+        ConfigError: If the table is cut by nothing.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        at: str = "",
+        by: Span = "day",
+        segment: str = "",
+        reference: MovingReference = "fixed",
+        n_reference: int = 7,
+        rule: DriftRule | None = None,
+        **task_kwargs: Any,
+    ) -> None:
+        if not at and not segment:
+            raise ConfigError(
+                f"DriftSeriesCheck {name!r} must cut its table by time (at=) or by segment "
+                "(segment=), got neither; for one window use DriftCheck"
+            )
+        settings = SeriesSettings(
+            at=at,
+            by=by,
+            segment=segment,
+            reference=reference,
+            n_reference=n_reference,
+            rule=rule or DriftRule(),
+        )
+        super().__init__(name, settings, **task_kwargs)
+
+    def compute(self, data: StructuredDataset, reference: Profile) -> SeriesChecked:
+        """Check every window of a table.
+
+        Args:
+            data: Parquet (a file or a folder) or a data frame of another task.
+            reference: The profile whose grid the windows are counted into.
+
+        Returns:
+            series: One report a window, by segment and time.
+            drifted: Whether any window drifted.
+        """
+        from flytekitplugins.wbmon.monitor.series import drift_series
+
+        config = self.config
+        series = drift_series(
+            open_data(data),
+            like=reference,
+            at=config.at,
+            by=config.by,
+            segment=config.segment,
+            reference=config.reference,
+            n_reference=config.n_reference,
+            rule=config.rule,
+        )
+        return SeriesChecked(series=series, drifted=series.drifted)
