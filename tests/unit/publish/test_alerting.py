@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -15,6 +18,7 @@ from flytekitplugins.wbmon.publish.alerting import Telling, decide_and_tell
 from flytekitplugins.wbmon.publish.channel import Channel
 from flytekitplugins.wbmon.records.alert import AlertRule, Decision
 from flytekitplugins.wbmon.records.drift import DriftReport
+from support.environment import clean_environment
 from support.examples import AT, drift_report, performance_report
 from support.receiver import Hook, web_hook
 from support.wandb_log import find_run
@@ -22,6 +26,29 @@ from support.wandb_log import find_run
 DAY = timedelta(days=1)
 RULES = (AlertRule(metric="drift.drifted", above=0, name="drift", severity="error"),)
 CHANNEL = Channel(secret=Secret(group="alerts", key="hook"), name="hook", timeout_s=5)
+
+N_FAULTS = 5
+# the same windows, judged by two processes as fast as they can
+JUDGE = f"""
+import sys, time
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from flytekit import Secret
+from flytekitplugins.wbmon.publish.alerting import Telling, decide_and_tell
+from flytekitplugins.wbmon.publish.channel import Channel
+from flytekitplugins.wbmon.records.alert import AlertRule
+from support.examples import AT, drift_report
+
+channel = Channel(secret=Secret(group="alerts", key="hook"), name="hook")
+telling = Telling(state_uri=sys.argv[1], channels=(channel,))
+rule = AlertRule(metric="drift.drifted", above=0, name="drift", severity="error")
+while not Path(sys.argv[2]).exists():
+    time.sleep(0.01)
+for number in range({2 * N_FAULTS}):
+    report = replace(drift_report(), verdict="ok" if number % 2 else "drift")
+    decide_and_tell([rule], [report], at=AT + timedelta(days=number), telling=telling)
+"""
 
 
 @pytest.fixture
@@ -93,6 +120,25 @@ def test_two_executions_of_one_window_tell_once(hook: Hook, telling: Telling) ->
     night(telling, 0, bad=True, sender="scheduled/n0")
     night(telling, 0, bad=True, sender="by-hand/n0")
     assert hook.titles == ["drift"]
+
+
+def test_two_processes_that_judge_one_window_together_tell_once(
+    hook: Hook, telling: Telling, tmp_path: Path
+) -> None:
+    environment = {**clean_environment(home=tmp_path), "_FSEC_ALERTS_HOOK": hook.url}
+    environment["PYTHONPATH"] = str(Path(__file__).parents[2])
+    command = [sys.executable, "-c", JUDGE, telling.state_uri, str(tmp_path / "go")]
+    judges = [
+        subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    (tmp_path / "go").touch()
+    for judge in judges:
+        _, errors = judge.communicate(timeout=120)
+        assert judge.returncode == 0, errors
+    assert Counter(hook.titles) == {"drift": N_FAULTS, "Resolved: drift": N_FAULTS}
+    memory = MemoryFile(telling.state_uri).read()
+    assert (len(memory.nights), memory.outbox) == (2 * N_FAULTS, ())
 
 
 def test_without_a_state_file_each_window_is_judged_alone(hook: Hook) -> None:
