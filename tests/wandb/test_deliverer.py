@@ -63,8 +63,8 @@ class Writer:
 
 @pytest.fixture
 def server() -> Iterator[WandbServer]:
+    wandb.teardown()
     with WandbServer() as server, mock.patch.dict(os.environ):
-        wandb.teardown()
         yield server
         wandb.teardown()
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from flytekitplugins.wbmon.run.credentials import ApiKey
 from flytekitplugins.wbmon.run.ledger import Ledger
-from flytekitplugins.wbmon.run.wandb_sync import end_group
+from flytekitplugins.wbmon.run.wandb_sync import end_group, environment_without_service
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +68,7 @@ class Deliverer:
     def _start(self) -> subprocess.Popen[str]:
         process = subprocess.Popen(
             [sys.executable, "-m", "flytekitplugins.wbmon.run.deliverer"],
+            env=environment_without_service(),
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -16,6 +16,8 @@ from typing import Any
 
 from flytekitplugins.wbmon.run.credentials import ApiKey
 
+# by this a process of wandb finds the service of its parent
+_SERVICE = "WANDB_SERVICE"
 # quick to give up and quick to come back: who calls tries again until its time is over
 _PATIENCE: Mapping[str, Any] = {
     "x_file_stream_retry_max": 3,
@@ -80,7 +82,7 @@ def sync_apart(log: Path, *, api_host: str, key: ApiKey, timeout_s: float) -> No
         mark.unlink()
     process = subprocess.Popen(  # noqa: S603 - our own interpreter
         [sys.executable, "-m", "wandb", "sync", "--include-online", str(log.parent)],
-        env={**os.environ, **_environment(api_host, key)},
+        env={**environment_without_service(), **_environment(api_host, key)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -96,6 +98,11 @@ def end_group(process: subprocess.Popen[Any]) -> None:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+def environment_without_service() -> dict[str, str]:
+    """This process's environment for a child that must have a wandb service of its own."""
+    return {name: value for name, value in os.environ.items() if name != _SERVICE}
 
 
 def _environment(api_host: str, key: ApiKey) -> dict[str, str]:
