@@ -13,6 +13,7 @@ from flytekit.types.structured import StructuredDataset
 
 from flytekitplugins.wbmon import SLO, ScoringReport, batch_scoring, wandb_init
 from flytekitplugins.wbmon.errors import ConfigError, DataError, ScoringError
+from flytekitplugins.wbmon.records.scoring import Sample
 from support.in_process import execute, pod_context
 from support.wandb_log import find_run
 
@@ -107,6 +108,22 @@ def test_a_tracked_scoring_logs_its_report_and_shows_it(tmp_path: Path) -> None:
         decks = [deck.name for deck in context.user_space_params.decks]
     assert "Scoring report" in decks
     assert find_run(tmp_path / "wandb").column("scoring/n_rows") == [3]
+
+
+def test_a_tracked_scoring_shows_a_redacted_sample(tmp_path: Path) -> None:
+    @batch_scoring(sample=Sample(rows=5))
+    def shown(batch: pd.DataFrame) -> pd.DataFrame:
+        return pd.DataFrame({"word": ["a", "b"] * (len(batch) // 2)})
+
+    data = frame(10).assign(note="mail ada@example.com")
+    tracked = wandb_init(project="p", entity="e", dir=str(tmp_path), mode="offline")(shown)
+    with pod_context(tmp_path / "pod", task="shown") as context:
+        execute(context, tracked, data=StructuredDataset(dataframe=data))
+    (table,) = find_run(tmp_path / "wandb").column("scoring/sample")
+    assert table["nrows"] == 5
+    (file,) = (tmp_path / "wandb").rglob("*.table.json")
+    assert "mail [EMAIL]" in file.read_text()
+    assert "ada@" not in file.read_text()
 
 
 def test_a_model_file_that_cannot_be_read_is_named_with_the_reason(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from flytekitplugins.wbmon.monitor.predictions import BatchKind, batch_kind
 from flytekitplugins.wbmon.monitor.quarantine import Quarantine, quarantine_path
 from flytekitplugins.wbmon.monitor.reading import Source, open_source
 from flytekitplugins.wbmon.monitor.resuming import CheckpointStore, Resumption
+from flytekitplugins.wbmon.monitor.row_sample import RowSampler
 from flytekitplugins.wbmon.records.scoring import SLO, Progress, ScoringReport, Watch
 
 
@@ -36,6 +37,7 @@ def score_batches(  # noqa: PLR0913 - one keyword a setting
     on_batch: Callable[[Progress], None] | None = None,
     checkpoints: CheckpointStore | None = None,
     let_through: tuple[type[Exception], ...] = (),
+    sampler: RowSampler | None = None,
 ) -> ScoringReport:
     """Score a table batch by batch and write it, with the predictions appended, as Parquet.
 
@@ -63,6 +65,7 @@ def score_batches(  # noqa: PLR0913 - one keyword a setting
             a checkpoint there copies its parts and goes on behind them.
         let_through: Exceptions of `predict` that say nothing of the rows, such as a lost
             connection; raised as they are.
+        sampler: Keeps some of the rows to be looked at.
 
     Raises:
         ConfigError: If a number is out of range, the kind is unknown or the sink holds data.
@@ -89,15 +92,16 @@ def score_batches(  # noqa: PLR0913 - one keyword a setting
         filesystem=filesystem,
         on_part=lambda: resumption.keep(scorer, writer, quarantine),
     )
-    watched = _Watched(watch or Watch())
+    watched = _Watched(watch or Watch(), sampler)
     with quarantine, writer:
         resumption.apply(scorer, writer, quarantine)
-        watched.replay(writer)
+        watched.replay(writer, quarantine, scorer.columns)
         for batch in read_batches(data, batch_rows, skip=scorer.n_read):
             with scorer.batch(batch) as first_row:
                 scored = quarantine.score(scorer.score, batch, first_row)
+                watched.add_failed(quarantine.failed)
                 if scored is not None:
-                    watched.add(scored)
+                    watched.add(scored, scorer.columns)
                     writer.write(scored)
             if on_batch is not None:
                 on_batch(_progress(scorer, quarantine, n_total))
@@ -161,24 +165,38 @@ def _require_settings(
 
 
 class _Watched:
-    """The meters that a `Watch` asks for."""
+    """The meters that a `Watch` asks for, and the sample."""
 
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, watch: Watch, sampler: RowSampler | None) -> None:
         columns = watch.confidence
         self._columns = [*columns, *([watch.classes] if watch.classes else [])]
+        self._sampler = sampler
         self.confidence = ConfidenceMeter(columns, watch.low_confidence) if columns else None
         self.classes = ClassCounter(watch.classes) if watch.classes else None
 
-    def replay(self, writer: PartWriter) -> None:
+    def replay(
+        self, writer: PartWriter, quarantine: Quarantine, predicted: tuple[str, ...]
+    ) -> None:
         """Count what an earlier attempt had written."""
-        if self._columns:
-            for scored in writer.read(self._columns):
-                self.add(scored)
+        if self._columns or self._sampler is not None:
+            for scored in writer.read(None if self._sampler is not None else self._columns):
+                self.add(scored, predicted)
+        if self._sampler is not None:
+            for failed in quarantine.read():
+                self.add_failed(failed)
 
-    def add(self, scored: pa.Table) -> None:
+    def add(self, scored: pa.Table, predicted: tuple[str, ...]) -> None:
+        """Count a batch."""
         for meter in (self.confidence, self.classes):
             if meter is not None:
                 meter.add(scored)
+        if self._sampler is not None:
+            self._sampler.add(scored, predicted)
+
+    def add_failed(self, failed: pa.Table | None) -> None:
+        """Count the rows of a batch that were set aside."""
+        if self._sampler is not None and failed is not None:
+            self._sampler.add_failed(failed)
 
 
 def _conform(table: pa.Table, schema: pa.Schema) -> pa.Table:

@@ -138,6 +138,8 @@ def scoring_section(report: ScoringReport) -> str:
     failed = [result for result in report.slos if result.verdict == "fail"]
     words = f"{report.n_rows:,} rows scored" + (f", {len(failed)} objectives missed" * bool(failed))
     reason = f"{report.n_batches:,} batches in {report.duration_s:.2f} s"
+    if report.n_resumed:
+        reason += f"; {report.n_resumed:,} rows from an earlier attempt"
     latency = ((_dim(name), _cell(_number(value))) for name, value in report.latency_ms.items())
     body = [
         _verdict("fail" if failed else "ok", words, reason),

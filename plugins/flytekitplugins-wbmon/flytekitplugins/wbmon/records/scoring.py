@@ -11,6 +11,8 @@ from flytekitplugins.wbmon.errors import ConfigError
 
 SLOVerdict = Literal["pass", "fail", "no_data"]
 
+_MAX_SAMPLE = 10_000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SLO:
@@ -74,6 +76,48 @@ class Watch:
             raise ConfigError(
                 f"low_confidence must be a probability in (0, 1], got {self.low_confidence}"
             )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """Scored rows that a person may look at in the W&B run; keys and personal data are hidden.
+
+    Names and postal addresses follow no pattern and are not found: name the `columns` to show.
+
+    Attributes:
+        rows: At most so many.
+        by: The column that they are spread over; the first predicted one if empty.
+        columns: The columns that are shown beside the predicted ones; all if empty.
+        seed: Of the choice; `>= 0`.
+
+    Raises:
+        ConfigError: If a number is out of range.
+    """
+
+    rows: int = 200
+    by: str = ""
+    columns: tuple[str, ...] = ()
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.rows <= _MAX_SAMPLE or self.seed < 0:
+            raise ConfigError(
+                f"a sample must have 1 to {_MAX_SAMPLE} rows and a seed of at least 0, got "
+                f"{self.rows} and {self.seed}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampledRows:
+    """What was sampled.
+
+    Attributes:
+        columns: `stratum`, `row` (its place), `stands_for` (rows of the data), then the data's.
+        rows: Values in the order of the columns, redacted.
+    """
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from flytekit.types.file import FlyteFile
 from flytekit.types.structured import StructuredDataset
 
 from flytekitplugins.wbmon.errors import ConfigError, DataError
-from flytekitplugins.wbmon.records.scoring import SLO, ScoringReport, Watch
+from flytekitplugins.wbmon.records.scoring import SLO, Sample, ScoringReport, Watch
 from flytekitplugins.wbmon.run.lifecycle import current_run
 from flytekitplugins.wbmon.tasks._checkpoint import FlyteCheckpoints
 from flytekitplugins.wbmon.tasks._types import open_data
@@ -40,6 +40,7 @@ def batch_scoring(  # noqa: PLR0913 - one keyword a setting
     max_error_rate: float = 0.0,
     watch: Watch | None = None,
     load: Load | None = None,
+    sample: Sample | None = None,
     part_rows: int = 1_048_576,
     checkpoint_s: float = 300.0,
     returns: Returns = "scored",
@@ -71,6 +72,7 @@ def batch_scoring(  # noqa: PLR0913 - one keyword a setting
         load: For parameters that are model files: what turns the local path into the model, such
             as `joblib.load`. The task takes a FlyteFile (a FlyteDirectory if annotated so), and
             a process loads the same file once.
+        sample: Rows to be shown, redacted, in the table `scoring/sample` of the task's W&B run.
         part_rows: Rows after which the next Parquet part is begun.
         checkpoint_s: Seconds after which it is begun in any case, so that a retry has no more than
             these to repeat.
@@ -94,6 +96,7 @@ def batch_scoring(  # noqa: PLR0913 - one keyword a setting
             max_error_rate=max_error_rate,
             watch=watch,
             load=load,
+            sample=sample,
             part_rows=part_rows,
             checkpoint_s=checkpoint_s,
             returns=returns,
@@ -119,7 +122,7 @@ def batch_scoring(  # noqa: PLR0913 - one keyword a setting
         given = {"data": data, **inputs}
         for name, loader in loaders.items():
             inputs[name] = _load(loader, inputs[name], name)
-        scored = _score(predict, data, inputs, settings)
+        scored = _score(predict, data, inputs, settings, sample)
         publish_lineage(given, scored, run=current_run())
         return scored if returns == "scored" else scored.predictions
 
@@ -185,13 +188,20 @@ def _score(
     data: StructuredDataset,
     inputs: Mapping[str, Any],
     settings: Mapping[str, Any],
+    sample: Sample | None,
 ) -> Scored:
     from flytekitplugins.wbmon.monitor.predictions import batch_kind
+    from flytekitplugins.wbmon.monitor.row_sample import RowSampler
     from flytekitplugins.wbmon.monitor.scoring import score_batches
+    from flytekitplugins.wbmon.publish.progress import ScoringProgress, log_sample
     from flytekitplugins.wbmon.publish.report import publish_reports
 
     files = FlyteContextManager.current_context().file_access
     sink = files.join(files.raw_output_prefix, files.get_random_string(), "predictions")
+    # rows are chosen only where somebody can look at them
+    run = current_run()
+    sampler = RowSampler(sample) if sample is not None and run is not None else None
+    progress = ScoringProgress(predict.__name__, run)
     report = score_batches(
         functools.partial(_call, predict, inputs),
         open_data(data),
@@ -200,9 +210,14 @@ def _score(
         filesystem=files.get_filesystem_for_path(sink),
         checkpoints=FlyteCheckpoints.of_task(),
         let_through=(FlyteRecoverableException,),
+        on_batch=progress,
+        sampler=sampler,
         **settings,
     )
-    publish_reports([report], run=current_run())
+    progress.end()
+    publish_reports([report], run=run)
+    if sampler is not None:
+        log_sample(sampler.record(), run)
     return Scored(StructuredDataset(uri=sink, file_format="parquet"), report)
 
 
