@@ -60,7 +60,7 @@ def partitioned_drift(night: int = 6, n_partitions: int = 4) -> Both:
     """
     reference = profile(data=reference_night())
     data = whole_night(night=night)
-    parts = map_task(partial(profile, like=reference))(
+    parts = map_task(partial(profile, like=reference))(  # type: ignore[misc]  # a node is callable
         data=partitions(night=data, n_partitions=n_partitions)
     )
     added_up = drift(reference=reference, current=merge(profiles=parts))

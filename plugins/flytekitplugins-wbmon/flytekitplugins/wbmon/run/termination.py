@@ -45,7 +45,8 @@ class _Handler:
     def leave(self, before: Callable[[], None] | None) -> None:
         """End a block; a handler that was set inside of one stays."""
         self._blocks.remove(before)
-        if not self._blocks and signal.getsignal(signal.SIGTERM) is self:
+        installed: object = signal.getsignal(signal.SIGTERM)
+        if not self._blocks and installed is self:
             signal.signal(signal.SIGTERM, self._previous)
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
