@@ -130,3 +130,14 @@ def test_a_callable_secret_cannot_travel() -> None:
 def test_an_argument_that_is_no_plain_data_cannot_travel() -> None:
     with pytest.raises(ConfigError, match="not JSON serializable"):
         RunSettings(**TARGET, init={"config": object()}).to_config()
+
+
+def test_a_cluster_may_point_at_its_own_wandb_without_a_change_of_code(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = RunSettings(project="p", entity="e")
+    assert settings.resolved_api_host == "https://api.wandb.ai"
+    monkeypatch.setenv("WANDB_BASE_URL", "https://wandb.example.com")
+    assert settings.resolved_api_host == "https://wandb.example.com"
+    given = RunSettings(project="p", entity="e", api_host="https://other.example.com")
+    assert given.resolved_api_host == "https://other.example.com"

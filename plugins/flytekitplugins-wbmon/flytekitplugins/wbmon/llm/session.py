@@ -193,7 +193,7 @@ def _api_key(settings: TraceSettings, identity: TaskIdentity) -> ApiKey | None:
     if settings.run.mode == "offline":
         return None
     run = settings.run
-    return read_api_key(run.secret, api_host=run.api_host, is_local=identity.is_local)
+    return read_api_key(run.secret, api_host=run.resolved_api_host, is_local=identity.is_local)
 
 
 def _start(

@@ -38,9 +38,9 @@ class TraceSettings:
         given = self.trace_host or os.environ.get("WF_TRACE_SERVER_URL", "")
         if given:
             return given.rstrip("/")
-        if self.run.api_host == DEFAULT_API_HOST:
+        if self.run.resolved_api_host == DEFAULT_API_HOST:
             return DEFAULT_TRACE_HOST
-        return f"{self.run.api_host.rstrip('/')}/traces"
+        return f"{self.run.resolved_api_host.rstrip('/')}/traces"
 
     def to_config(self) -> dict[str, Any]:
         """The settings as JSON, to travel in a task's command line.

@@ -107,7 +107,9 @@ class Carrier:
 
 def _start(settings: RunSettings, key: ApiKey) -> Deliverer | None:
     try:
-        return Deliverer(key, api_host=settings.api_host, timeout_s=settings.delivery_timeout_s)
+        return Deliverer(
+            key, api_host=settings.resolved_api_host, timeout_s=settings.delivery_timeout_s
+        )
     except OSError as error:  # no process or memory left; the run is kept
         logger.warning("W&B: cannot start the process that delivers (%s)", error)
         return None

@@ -56,7 +56,7 @@ class wandb_init:  # noqa: N801 - the name that flytekitplugins-wandb gave it
         id: Id of the run, or a template of `{execution} {node} {attempt} {shard} {task} {date}`
             (`{date:%Y%m}`). None: in a pod `{execution}-{node}-{attempt}`, elsewhere W&B's choice.
         host: URL of the W&B pages.
-        api_host: URL of the W&B API.
+        api_host: URL of the W&B API; WANDB_BASE_URL counts where this is left at its default.
         delivery: `spool` writes the run to disk and delivers it apart, so that W&B can never
             block or fail the task; `online` is W&B's own mode, for tasks that read from W&B.
         delivery_timeout_s: Seconds that delivery may add to the task.

@@ -169,7 +169,9 @@ def _open(settings: RunSettings, task: str, inputs: Mapping[str, Any], place: st
 def _api_key(settings: RunSettings, identity: TaskIdentity) -> ApiKey | None:
     if settings.mode == "offline":
         return None
-    return read_api_key(settings.secret, api_host=settings.api_host, is_local=identity.is_local)
+    return read_api_key(
+        settings.secret, api_host=settings.resolved_api_host, is_local=identity.is_local
+    )
 
 
 def _warn_of_shared_id(settings: RunSettings, identity: TaskIdentity) -> None:

@@ -43,7 +43,7 @@ class OnlineCarrier(Carrier):
             run = client.start_online_run(
                 arguments,
                 api_key=self._key.reveal(),
-                base_url=self._settings.api_host,
+                base_url=self._settings.resolved_api_host,
                 mode="shared" if self._settings.mode == "shared" else "online",
                 timeout_s=min(self._settings.delivery_timeout_s, _INIT_TIMEOUT_S),
             )
@@ -72,7 +72,7 @@ class OnlineCarrier(Carrier):
         ledger.save(self._folder)
         delivery = Delivery(
             self._folder,
-            api_host=self._settings.api_host,
+            api_host=self._settings.resolved_api_host,
             key=self._key,
             has_ended=lambda: True,
             until=lambda: until,
@@ -88,5 +88,5 @@ class OnlineCarrier(Carrier):
             project=arguments.get("project") or "",
             run_id=arguments.get("id") or "none",
         )
-        served = WandbApi(self._settings.api_host, self._key).find_run(target)
+        served = WandbApi(self._settings.resolved_api_host, self._key).find_run(target)
         return served.n_rows if served else 0

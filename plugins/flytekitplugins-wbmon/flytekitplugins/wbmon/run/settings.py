@@ -108,6 +108,13 @@ class RunSettings:
         """The entity: the argument, then WANDB_ENTITY."""
         return self.entity or os.environ.get("WANDB_ENTITY") or None
 
+    @property
+    def resolved_api_host(self) -> str:
+        """The API: the argument if it is not the default, then WANDB_BASE_URL."""
+        if self.api_host != DEFAULT_API_HOST:
+            return self.api_host
+        return os.environ.get("WANDB_BASE_URL") or DEFAULT_API_HOST
+
     def to_config(self) -> dict[str, Any]:
         """The settings as JSON, to travel in a task's command line; a secret by name only.
 

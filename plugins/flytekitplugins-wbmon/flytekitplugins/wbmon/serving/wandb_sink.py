@@ -152,7 +152,7 @@ class WandbSink:
         from flytekitplugins.wbmon.run.identity import current_identity
 
         settings = self._settings
-        key = read_api_key(self._secret, api_host=settings.api_host, is_local=True)
+        key = read_api_key(self._secret, api_host=settings.resolved_api_host, is_local=True)
         carrier = Carrier(settings, current_identity(self._service), key)
         run_id = re.sub(r"[^\w\-]+", "-", f"{self._service}-{day}-{self._instance}")[:64]
         os.makedirs(self._folder, exist_ok=True)  # noqa: PTH103 - the folder is a plain text here
