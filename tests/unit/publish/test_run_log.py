@@ -3,10 +3,14 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 import wandb
+from flytekitplugins.wbmon import PerformanceReport, check_performance
 from flytekitplugins.wbmon.publish.report import publish_reports
+from flytekitplugins.wbmon.records.scoring import Confidence, PredictedClasses
 from support.examples import AT, decision, drift_report, performance_report, scoring_report
 from support.wandb_log import LoggedRun, find_run
 
@@ -68,3 +72,69 @@ def test_a_run_that_breaks_costs_the_task_nothing(
 def test_without_a_run_nothing_is_logged(tmp_path: Path) -> None:
     publish_reports([drift_report()], run=None)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_failures_confidence_and_classes_of_a_scoring_are_metrics(tmp_path: Path) -> None:
+    report = replace(
+        scoring_report(),
+        n_rows=90,
+        n_failed=10,
+        errors={"ValueError": 10},
+        confidence=Confidence(
+            n=90,
+            mean=0.8,
+            sd=0.1,
+            quantiles={"p5": 0.5},
+            threshold=0.6,
+            low_share=0.2,
+            low_share_low=0.1,
+            low_share_high=0.3,
+        ),
+        classes=PredictedClasses(counts={"yes": 60, "no": 30}),
+    )
+    (row,) = logged(tmp_path, report).history
+    assert row["scoring/n_failed"] == row["scoring/errors/ValueError"] == 10
+    assert row["scoring/error_rate"] == 0.1
+    assert row["scoring/confidence/p5"] == 0.5
+    assert row["scoring/low_confidence_share/high"] == 0.3
+    assert row["scoring/class_share/yes"] == pytest.approx(2 / 3)
+    assert row["slo/p99/verdict"] == "fail"
+
+
+def measured_in_parts() -> PerformanceReport:
+    """A report of a calibrated score, worse in one of two countries."""
+    rng = np.random.default_rng(3)
+    n = 4000
+    wrong = np.repeat([True, False], n // 2)
+    p = rng.random(n)
+    frame = pd.DataFrame(
+        {
+            "country": np.where(wrong, "fr", "de"),
+            "at": pd.date_range("2026-01-01", periods=n, freq="min"),
+            "p": p,
+            "y": (rng.random(n) < np.where(wrong, 1 - p, p)).astype(int),
+        }
+    )
+    return check_performance(
+        frame,
+        task="classification",
+        label="y",
+        prediction="p",
+        segments=["country"],
+        time="at",
+    )
+
+
+def test_parts_of_a_window_are_tables_and_the_worst_is_named(tmp_path: Path) -> None:
+    (row,) = logged(tmp_path, measured_in_parts()).history
+    assert row["performance/worst_segment"] == "country fr: worse"
+    assert row["performance/n_worse_segments"] == 1
+    assert row["performance/segments"]["nrows"] == 2
+    assert row["performance/chunks"]["nrows"] == 3
+    assert row["performance/calibration_error"] > row["performance/calibration_error/by_chance"]
+
+
+def test_an_estimate_is_a_line_of_its_own(tmp_path: Path) -> None:
+    (row,) = logged(tmp_path, replace(performance_report(), estimated=True)).history
+    assert row["estimate/accuracy"] == 0.7
+    assert not any(name.startswith("performance/") for name in row)

@@ -7,19 +7,20 @@ so that charts made once keep working. Each report is one row: `run.log` without
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import singledispatch
 from typing import TYPE_CHECKING, Any
 
 from flytekitplugins.wbmon.records.alert import Decision
 from flytekitplugins.wbmon.records.drift import DriftReport, DriftSeries
-from flytekitplugins.wbmon.records.performance import PerformanceReport
-from flytekitplugins.wbmon.records.scoring import ScoringReport
+from flytekitplugins.wbmon.records.performance import Part, PerformanceReport
+from flytekitplugins.wbmon.records.scoring import Confidence, PredictedClasses, ScoringReport
 
 if TYPE_CHECKING:
     import wandb
 
 _FEATURE_METRICS = 100
+_CLASS_METRICS = 20
 _COLUMNS = ("name", "kind", "role", "status", "level", "effect_size", "q_value", "reason")
 
 
@@ -81,18 +82,47 @@ def _log_series(series: DriftSeries, run: wandb.Run) -> None:
 def _log_performance(report: PerformanceReport, run: wandb.Run) -> None:
     import wandb
 
+    # an estimate and the truth that comes later are two lines of one chart
+    name = "estimate" if report.estimated else "performance"
     metrics: dict[str, Any] = {
-        "performance/n_labelled": report.n_labelled,
-        "performance/coverage": report.coverage,
-        "performance/worse": int(report.worse),
+        f"{name}/n_labelled": report.n_labelled,
+        f"{name}/coverage": report.coverage,
+        f"{name}/worse": int(report.worse),
     }
     for metric in report.metrics.values():
-        metrics[f"performance/{metric.name}"] = metric.value
-        metrics[f"performance/{metric.name}/low"] = metric.low
-        metrics[f"performance/{metric.name}/high"] = metric.high
-        metrics[f"performance/{metric.name}/baseline"] = metric.baseline
-    metrics["performance/report"] = wandb.Html(report.to_html())
+        metrics[f"{name}/{metric.name}"] = metric.value
+        metrics[f"{name}/{metric.name}/low"] = metric.low
+        metrics[f"{name}/{metric.name}/high"] = metric.high
+        metrics[f"{name}/{metric.name}/baseline"] = metric.baseline
+    if report.calibration is not None:
+        metrics[f"{name}/calibration_error"] = report.calibration.error
+        metrics[f"{name}/calibration_error/by_chance"] = report.calibration.error_by_chance
+        metrics[f"{name}/calibration_p_value"] = report.calibration.p_value
+    if report.segments:
+        worst = report.segments[0]
+        metrics[f"{name}/worst_segment"] = f"{worst.by} {worst.value}: {worst.verdict}"
+        metrics[f"{name}/n_worse_segments"] = sum(
+            part.verdict == "worse" for part in report.segments
+        )
+        metrics[f"{name}/segments"] = _parts_table(report.segments)
+    if report.chunks:
+        metrics[f"{name}/chunks"] = _parts_table(report.chunks)
+    metrics[f"{name}/report"] = wandb.Html(report.to_html())
     run.log(_defined(metrics))
+
+
+def _parts_table(parts: Sequence[Part]) -> wandb.Table:
+    import wandb
+
+    names = list(parts[0].metrics)
+    ends = [f"{name}{end}" for name in names for end in ("", "_low", "_high")]
+    rows: list[Iterable[Any]] = []
+    for part in parts:
+        metrics = (part.metrics[name] for name in names)
+        values = [end for item in metrics for end in (item.value, item.low, item.high)]
+        rows.append([part.by, part.value, part.verdict, part.n_rows, part.n_labelled, *values])
+    head = ["by", "value", "verdict", "n_rows", "n_labelled"]
+    return wandb.Table(columns=[*head, *ends], data=rows)
 
 
 @log_report.register(ScoringReport)
@@ -103,10 +133,39 @@ def _log_scoring(report: ScoringReport, run: wandb.Run) -> None:
         "scoring/duration_s": report.duration_s,
         "scoring/predict_s": report.predict_s,
         "scoring/rows_per_s": report.rows_per_s,
+        "scoring/n_failed": report.n_failed,
+        "scoring/n_resumed": report.n_resumed,
+        "scoring/error_rate": report.error_rate,
     }
     metrics |= {f"scoring/latency_ms/{name}": value for name, value in report.latency_ms.items()}
+    metrics |= {f"scoring/errors/{name}": count for name, count in report.errors.items()}
     metrics |= {f"slo/{each.slo.name}": each.observed for each in report.slos}
+    metrics |= {f"slo/{each.slo.name}/verdict": each.verdict for each in report.slos}
+    if report.confidence is not None:
+        metrics |= _confidence(report.confidence)
+    if report.classes is not None:
+        metrics |= _classes(report.classes)
     run.log(_defined(metrics))
+
+
+def _confidence(confidence: Confidence) -> dict[str, Any]:
+    return {
+        "scoring/confidence/mean": confidence.mean,
+        "scoring/confidence/sd": confidence.sd,
+        **{f"scoring/confidence/{name}": q for name, q in confidence.quantiles.items()},
+        "scoring/low_confidence_share": confidence.low_share,
+        "scoring/low_confidence_share/low": confidence.low_share_low,
+        "scoring/low_confidence_share/high": confidence.low_share_high,
+    }
+
+
+def _classes(classes: PredictedClasses) -> dict[str, Any]:
+    shown = list(classes.counts.items())[:_CLASS_METRICS]
+    return {
+        "scoring/n_effective_classes": classes.n_effective,
+        "scoring/n_missing_predictions": classes.n_missing,
+        **{f"scoring/class_share/{name}": count / classes.n for name, count in shown},
+    }
 
 
 @log_report.register(Decision)
