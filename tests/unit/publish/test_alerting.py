@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -16,6 +17,7 @@ from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.publish.alert_state import MemoryFile
 from flytekitplugins.wbmon.publish.alerting import Telling, decide_and_tell
 from flytekitplugins.wbmon.publish.channel import Channel
+from flytekitplugins.wbmon.publish.notify import deliver
 from flytekitplugins.wbmon.records.alert import AlertRule, Decision
 from flytekitplugins.wbmon.records.drift import DriftReport
 from support.environment import clean_environment
@@ -165,6 +167,35 @@ def test_a_store_that_is_down_is_a_finding_and_the_alert_is_told(
     telling = Telling(state_uri=str(tmp_path / "file" / "m.json"), channels=(CHANNEL,))
     decision = night(telling, 0, bad=True)
     assert "could not be kept" in decision.findings[0]
+    assert hook.titles == ["drift"]
+
+
+def test_a_store_that_goes_down_after_the_alert_is_sent_is_a_finding(
+    hook: Hook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "state"
+    telling = Telling(state_uri=str(folder / "m.json"), channels=(CHANNEL,))
+
+    def deliver_and_lose_the_store(*arguments: object) -> object:
+        outcomes = deliver(*arguments)
+        shutil.rmtree(folder)
+        folder.write_text("a file is no folder")
+        return outcomes
+
+    module = "flytekitplugins.wbmon.publish.alerting"
+    monkeypatch.setattr(f"{module}.deliver", deliver_and_lose_the_store)
+    decision = night(telling, 0, bad=True)
+    assert decision.fired
+    assert "could not be kept" in decision.findings[0]
+    assert hook.titles == ["drift"]
+
+
+def test_an_index_page_that_cannot_be_written_costs_nothing(
+    hook: Hook, telling: Telling, caplog: pytest.LogCaptureFixture
+) -> None:
+    Path(telling.state_uri).with_suffix(".html").mkdir()
+    assert night(telling, 0, bad=True).findings == ()
+    assert "could not be written" in caplog.text
     assert hook.titles == ["drift"]
 
 

@@ -135,6 +135,26 @@ def test_an_unreachable_address_is_hidden_in_the_reason() -> None:
     assert "T0KEN" not in str(failure.value)
 
 
+def test_what_a_plugin_raises_shows_no_part_of_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    from apprise.plugins.custom_json import NotifyJSON
+
+    def send(self: NotifyJSON, *_: object, **__: object) -> bool:
+        raise ValueError(f"cannot post to {self.url()}")
+
+    monkeypatch.setattr(NotifyJSON, "send", send)
+    with pytest.raises(PublishError, match="raised ValueError") as failure:
+        send_by_apprise("json://user:sekretpassword@127.0.0.1:9/T0KENT0KEN", notice())
+    assert "sekretpassword" not in str(failure.value)
+    assert "T0KENT0KEN" not in str(failure.value)
+    assert failure.value.__cause__ is None
+
+
+@pytest.mark.parametrize("value", ["", "  "])
+def test_an_empty_secret_is_a_problem(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_FSEC_ALERTS_SLACK", value)
+    assert len(check_channels([SLACK])) == 1
+
+
 def test_a_missing_secret_is_found_before_there_is_news() -> None:
     (problem,) = check_channels([SLACK])
     assert "slack" in problem
