@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from flytekit import Secret, map_task, task, workflow
 
-from flytekitplugins.wbmon import DriftCheck
+from flytekitplugins.wbmon import DriftCheck, current_run, wandb_init
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.llm import current_trace, weave_init
 from flytekitplugins.wbmon.monitor.calls import read_calls
@@ -27,6 +27,11 @@ def answer(question: str) -> str:
     if question == "bad":
         raise ValueError("no answer to bad, token=hunter2hunter2")
     return question.upper()
+
+
+@task
+def mapped(question: str) -> str:
+    return answer(question)
 
 
 def traced(server: WeaveServer, **given: Any) -> weave_init:
@@ -211,6 +216,32 @@ def test_it_works_above_and_below_task_and_asks_flyte_for_the_secret(server: Wea
     assert len(server.named("answer")) == 2
     for each in (above, below):
         assert [(s.group, s.key) for s in each.security_context.secrets] == [("wandb", "api_key")]
+
+
+def test_a_task_may_have_a_run_and_traces_at_once(server: WeaveServer) -> None:
+    tracked = wandb_init(project="demo", entity="loop", mode="offline")
+
+    @tracked
+    @traced(server)
+    @task
+    def ask(question: str) -> str:
+        current_run().log({"asked": 1})
+        return answer(question)
+
+    assert ask(question="hi") == "HI"
+    assert len(server.named("answer")) == 1
+    assert list(Path("wandb").glob("offline-run-*"))
+    assert server.unknown == []
+
+
+def test_a_mapped_task_is_traced_shard_by_shard(server: WeaveServer) -> None:
+    @workflow
+    def ask_all(questions: list[str]) -> list[str]:
+        return map_task(mapped)(question=questions)
+
+    traced(server)(mapped)
+    assert ask_all(questions=["a", "b", "c"]) == ["A", "B", "C"]
+    assert sorted(call["output"] for call in server.named("answer")) == ["A", "B", "C"]
 
 
 def test_a_task_is_traced_before_it_is_mapped(server: WeaveServer) -> None:

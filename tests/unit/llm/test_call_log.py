@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 import threading
@@ -10,12 +11,14 @@ from typing import Any
 
 import pytest
 
+from flytekitplugins.wbmon import llm
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.llm import CallLog, PriceTable, call_attributes
 from flytekitplugins.wbmon.llm.calls import call_scope, emit, new_request_id, new_row
 from flytekitplugins.wbmon.llm.retry_after import retry_after_s
 from flytekitplugins.wbmon.monitor.calls import read_calls
 from flytekitplugins.wbmon.monitor.usage import summarise_usage
+from support.child import result_of
 
 
 def row(**columns: Any) -> dict[str, Any]:
@@ -131,3 +134,29 @@ def test_a_service_that_cannot_be_a_folder_is_refused(tmp_path: Path, name: str)
 )
 def test_a_wait_is_read_in_every_form(headers: dict | None, expected: float | None) -> None:
     assert retry_after_s(headers) == expected
+
+
+def test_the_ring_loads_neither_weave_nor_openai_nor_arrays(tmp_path: Path) -> None:
+    code = """
+    import json, sys
+    import flytekit
+    before = set(sys.modules)
+    import flytekitplugins.wbmon.llm as llm
+    from flytekitplugins.wbmon.llm import CallLog, Judge, PromptTemplate
+    from flytekitplugins.wbmon.llm import instrument_openai, weave_init
+    heavy = {"weave", "openai", "tenacity", "genai_prices", "numpy", "pandas", "wandb"}
+    loaded = {name.partition(".")[0] for name in set(sys.modules) - before}
+    print(json.dumps(sorted(loaded & heavy)))
+    """
+
+    assert result_of(code, home=tmp_path) == []
+
+
+def test_every_name_of_the_ring_is_where_it_is_said_to_be() -> None:
+    assert sorted(llm._HOMES) == sorted(llm.__all__)
+    for name, home in llm._HOMES.items():
+        module = importlib.import_module(f"flytekitplugins.wbmon.{home}")
+        assert getattr(llm, name) is getattr(module, name)
+    with pytest.raises(AttributeError, match="nothing"):
+        llm.nothing  # noqa: B018 - reading it is the test
+    assert "CallLog" in dir(llm)

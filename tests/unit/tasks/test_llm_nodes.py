@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-from flytekit import Secret, workflow
+from flytekit import Secret, map_task, task, workflow
 from flytekit.types.structured import StructuredDataset
 
 from flytekitplugins.wbmon import (
     AlertRule,
     AnalyzeFeedback,
+    AnswerPrompts,
     CompareModels,
     DegradationAlert,
     EvaluatePrompts,
     EvaluateRAG,
+    EvaluationReport,
     EvaluationRule,
     RAGRule,
     ReplayToWeave,
@@ -62,6 +65,11 @@ def questions(n: int = 30) -> pd.DataFrame:
             "relevant": [[f"d{i}"] for i in range(n)],
         }
     )
+
+
+@task
+def spent(report: EvaluationReport) -> float:
+    return report.spent_usd
 
 
 def rebuilt(node: Any) -> Any:
@@ -122,6 +130,25 @@ def test_the_night_of_an_llm_application_in_one_workflow(tmp_path: Path) -> None
     assert (fired, verdict, over_budget) == (True, "ship", True)
     assert low_rated.open(pd.DataFrame).all()["question"].tolist() == ["why?", "why?"]
     assert len(list((tmp_path / "answers").rglob("*.json"))) == 60
+
+
+def test_shards_ask_at_once_and_the_evaluation_after_them_pays_nothing(tmp_path: Path) -> None:
+    common = {"answer": llm_functions.answer, "variants": VARIANTS, "answer_store": str(tmp_path)}
+    ask = AnswerPrompts("ask.answers", **common)
+    evaluate = EvaluatePrompts("ask.after", **common)
+
+    @workflow
+    def sharded(asked: StructuredDataset) -> tuple[list[int], str, float]:
+        counts = map_task(partial(ask, data=asked, n_shards=4))(shard=[0, 1, 2, 3])
+        compared = evaluate(data=asked)
+        counts >> compared.report
+        return counts, compared.verdict, spent(report=compared.report)
+
+    counts, verdict, cost = sharded(asked=StructuredDataset(dataframe=questions(30)))
+
+    assert counts == [16, 16, 14, 14]
+    assert (verdict, cost) == ("ship", 0.0)
+    assert rebuilt(ask).compute(StructuredDataset(dataframe=questions(2)), 3, 4) == 0
 
 
 def test_a_budget_that_must_hold_fails_the_node_after_its_report() -> None:

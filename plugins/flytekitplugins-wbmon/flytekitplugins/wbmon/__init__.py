@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from flytekitplugins.wbmon.tasks.alerting import DegradationAlert
     from flytekitplugins.wbmon.tasks.dead_man import DeadManCheck
     from flytekitplugins.wbmon.tasks.drift import DriftCheck, DriftSeriesCheck
-    from flytekitplugins.wbmon.tasks.evaluation import CompareModels, EvaluatePrompts
+    from flytekitplugins.wbmon.tasks.evaluation import AnswerPrompts, CompareModels, EvaluatePrompts
     from flytekitplugins.wbmon.tasks.experiment import CompareVariants
     from flytekitplugins.wbmon.tasks.failure import MonitorFailure
     from flytekitplugins.wbmon.tasks.feedback import AnalyzeFeedback
@@ -62,6 +62,7 @@ _HOMES = {
     "AlertRule": "records.alert",
     "AnalyzeFeedback": "tasks.feedback",
     "Answer": "records.evaluation",
+    "AnswerPrompts": "tasks.evaluation",
     "Channel": "publish.channel",
     "CheckSLO": "tasks.serving",
     "CompactPredictionLog": "tasks.prediction_log",
@@ -121,6 +122,7 @@ __all__ = [
     "AlertRule",
     "AnalyzeFeedback",
     "Answer",
+    "AnswerPrompts",
     "Channel",
     "CheckSLO",
     "CompactPredictionLog",

@@ -104,6 +104,37 @@ def evaluate_variants(
     )
 
 
+def fill_answers(
+    items: Sequence[Item],
+    variants: Sequence[Variant],
+    ask: Ask,
+    *,
+    store: AnswerStore,
+    rule: EvaluationRule | None = None,
+) -> int:
+    """Ask, and keep the answers for an evaluation that follows; nothing is scored.
+
+    Returns:
+        How many answers the store has for these items now.
+
+    Raises:
+        ConfigError: If names are not unique.
+        DataError: If there is nothing to ask.
+    """
+    rule = rule or EvaluationRule()
+    _check(items, variants, {"": BUILTIN["exact"]}, "")
+    asking = Round(
+        ask=ask,
+        scorers={},
+        repeats=rule.repeats,
+        concurrency=rule.concurrency,
+        store=store,
+        purse=Purse(limit_usd=rule.max_cost_usd),
+    )
+    asked = run_coroutine(asking.run(items, variants))
+    return sum(not each.answer.error for each in asked)
+
+
 def _scorers(scorers: Sequence[str] | Mapping[str, Scorer]) -> dict[str, Scorer]:
     if isinstance(scorers, Mapping):
         return dict(scorers)

@@ -29,6 +29,17 @@ class EvaluationSettings:
     answer_store: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerSettings:
+    """What `AnswerPrompts` asks, and where the answers go."""
+
+    answer: str
+    variants: tuple[Variant, ...]
+    rule: EvaluationRule
+    registry: str = ""
+    answer_store: str
+
+
 class Evaluated(NamedTuple):
     """An evaluation report, and its gates for a `conditional`."""
 
@@ -110,6 +121,79 @@ class EvaluatePrompts(Node[EvaluationSettings]):
             name=self.name,
         )
         return Evaluated(report=report, ship=report.ship, verdict=report.verdict)
+
+
+class AnswerPrompts(Node[AnswerSettings]):
+    """Ask one shard of the items and keep the answers, so that `map_task` asks them all at once.
+
+    An `EvaluatePrompts` with the same `answer`, `variants` and `answer_store` then finds every
+    answer and pays for none:
+
+        counts = map_task(partial(ask, data=items, n_shards=8))(shard=[0, 1, 2, 3, 4, 5, 6, 7])
+        compared = evaluate(data=items)
+        counts >> compared.report
+
+    Args:
+        name: The task's name.
+        answer: As for `EvaluatePrompts`.
+        variants: As for `EvaluatePrompts`.
+        answer_store: Folder of the answers.
+        rule: `repeats`, `concurrency` and `max_cost_usd` (of each shard) count.
+        registry: As for `EvaluatePrompts`.
+        task_kwargs: As for any node.
+
+    Raises:
+        ConfigError: If there are no variants, or a function has no name that a pod could find.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        answer: Callable[..., Any] | str,
+        variants: Sequence[Variant],
+        answer_store: str,
+        rule: EvaluationRule | None = None,
+        registry: str = "",
+        **task_kwargs: Any,
+    ) -> None:
+        if not variants:
+            raise ConfigError(f"{name!r} must have variants, the baseline first; got none")
+        settings = AnswerSettings(
+            answer=reference_of(answer),
+            variants=tuple(variants),
+            rule=rule or EvaluationRule(),
+            registry=registry,
+            answer_store=answer_store,
+        )
+        super().__init__(name, settings, **task_kwargs)
+
+    def compute(self, data: StructuredDataset, shard: int, n_shards: int) -> int:
+        """Ask every `n_shards`-th item, beginning with item `shard`.
+
+        Args:
+            data: One row an item.
+            shard: From 0.
+            n_shards: How many shards there are.
+
+        Returns:
+            n_answers: Answers of this shard that are in the store.
+        """
+        from flytekitplugins.wbmon.monitor.answer_store import AnswerStore
+        from flytekitplugins.wbmon.monitor.evaluation import fill_answers
+        from flytekitplugins.wbmon.monitor.prompt_registry import resolve_variants
+
+        config = self.config
+        items = rows_of(open_data(data))[shard::n_shards]
+        if not items:
+            return 0
+        return fill_answers(
+            items,
+            resolve_variants(config.variants, config.registry),
+            load_reference(config.answer),
+            store=AnswerStore(config.answer_store),
+            rule=config.rule,
+        )
 
 
 class CompareModels(EvaluatePrompts):
