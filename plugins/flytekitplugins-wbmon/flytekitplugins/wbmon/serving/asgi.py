@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
+from time import perf_counter, time
 from typing import Any, Literal
 
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.serving.bodies import Body, header
-from flytekitplugins.wbmon.serving.identifiers import is_acceptable
+from flytekitplugins.wbmon.serving.identifiers import is_acceptable, new_request_id
 from flytekitplugins.wbmon.serving.prediction_log import PredictionLogger
 from flytekitplugins.wbmon.serving.request import CURRENT, Request
 from flytekitplugins.wbmon.serving.routes import route_template
@@ -28,6 +29,7 @@ Extractor = Callable[[Scope], str | None]
 DISCONNECTED = "client_disconnect"
 # what nginx calls it; no framework sends it
 _STATUS_DISCONNECTED = 499
+_GONE = ("ClientDisconnect", "ClientDisconnected")
 _SERVER_ERROR = 500
 _CLIENT_ERROR = 400
 
@@ -85,30 +87,32 @@ class PredictionLoggingMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request through the app."""
-        kind = scope["type"]
-        if kind == "http" and scope["path"] not in self._exclude:
-            await self._serve(scope, receive, send)
-        elif kind == "lifespan":
-            await self.app(scope, receive, self._closing(send))
-        else:
+        if scope["type"] != "http" or scope["path"] in self._exclude:
+            if scope["type"] == "lifespan":
+                send = self._closing(send)
             await self.app(scope, receive, send)
-
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        exchange = Exchange(self.logger, scope, receive, send, self._max_body)
-        token = CURRENT.set(exchange.request)
+            return
+        exchange = Exchange(self.logger, scope, send)
+        if self._max_body:
+            receive = exchange.keep_bodies(self._max_body, receive)
+        token = CURRENT.set(exchange)
         try:
-            await self.app(scope, exchange.receive, exchange.send)
+            await self.app(scope, receive, exchange.send)
         except BaseException as error:
-            exchange.fail(error)
+            exchange.note(error)
             raise
         finally:
             CURRENT.reset(token)
-            try:
-                for name, extract in self._extractors:
-                    setattr(exchange.request, name, extract(scope))
-            except Exception:  # noqa: BLE001 - an extractor is anybody's code
-                self.logger.count_failure()
+            if self._extractors:
+                self._extract(scope, exchange)
             exchange.end()
+
+    def _extract(self, scope: Scope, request: Request) -> None:
+        try:
+            for name, extract in self._extractors:
+                setattr(request, name, extract(scope))
+        except Exception:  # noqa: BLE001 - an extractor is anybody's code
+            self.logger.count_failure()
 
     def _closing(self, send: Send) -> Send:
         async def close_then_send(message: Message) -> None:
@@ -119,77 +123,83 @@ class PredictionLoggingMiddleware:
         return close_then_send
 
 
-class Exchange:
+class Exchange(Request):
     """One request and its response, as their messages flow by.
 
     Args:
         logger: The prediction log.
         scope: The ASGI scope.
-        receive: The server's.
         send: The server's.
-        max_body: Bytes kept of each body; 0 to look at none.
     """
 
-    __slots__ = (
-        "_accept", "_content_type", "_deliver", "_incoming", "_is_disconnected", "_is_sent",
-        "_is_started", "_logger", "_outgoing", "_root_path", "_scope", "request",
-    )  # fmt: skip
+    _is_started = _is_sent = False
+    _content_type = _parent = b""
+    _incoming: Body | None = None
+    _outgoing: Body | None = None
 
-    def __init__(
-        self,
-        logger: PredictionLogger,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-        max_body: int,
-    ) -> None:
-        self._logger, self._scope = logger, scope
-        self._accept, self._deliver = receive, send
-        self._root_path = str(scope.get("root_path", ""))
-        self._is_started = self._is_sent = self._is_disconnected = False
-        self._content_type = b""
-        self._incoming = Body(max_body) if max_body else None
-        self._outgoing = Body(max_body) if max_body else None
-        given = header(scope["headers"], b"x-request-id").decode("latin-1")
-        self.request = Request(
-            given if given and is_acceptable(given) else None, method=scope["method"]
-        )
-        logger.enter()
+    # the path of every request: it does not call `super().__init__`, and sets what it must
+    def __init__(self, logger: PredictionLogger, scope: Scope, send: Send) -> None:
+        self.began_at = time()
+        self.begin = perf_counter()
+        self.method = scope["method"]
+        self._logger = logger
+        self._scope: Scope | None = scope
+        self._deliver: Send | None = send
+        self._root_path = scope.get("root_path", "")
+        request_id = ""
+        for name, value in scope["headers"]:
+            if name == b"x-request-id":
+                request_id = value.decode("latin-1")
+            elif name == b"traceparent":
+                self._parent = value
+        acceptable = request_id and is_acceptable(request_id)
+        self.request_id = request_id if acceptable else new_request_id()
+        logger.enter(self)
 
-    async def receive(self) -> Message:
-        """The server's next message, looked at."""
-        message = await self._accept()
-        if message["type"] == "http.disconnect":
-            self._is_disconnected = not self._is_sent
-        elif self._incoming is not None:
-            self._incoming.add(message.get("body", b""))
-        return message
+    def keep_bodies(self, limit: int, receive: Receive) -> Receive:
+        """Look at the bodies too; what the app is to receive by.
+
+        Args:
+            limit: Bytes kept of each.
+            receive: The server's.
+        """
+        incoming = self._incoming = Body(limit)
+        self._outgoing = Body(limit)
+
+        async def look() -> Message:
+            message = await receive()
+            if message["type"] == "http.request":
+                incoming.add(message.get("body", b""))
+            return message
+
+        return look
 
     def send(self, message: Message) -> Awaitable[None]:
         """The app's next message on its way, looked at."""
         kind = message["type"]
-        if kind == "http.response.body":
-            self._look_at_body(message)
-        elif kind == "http.response.start":
+        if kind == "http.response.start":
             self._is_started = True
-            self.request.status = message["status"]
-            headers = list(message.get("headers", ()))
+            self.status = message["status"]
+            message = self._with_id(message)
+        elif kind == "http.response.body":
             if self._outgoing is not None:
-                self._content_type = header(headers, b"content-type")
-            if not header(headers, b"x-request-id"):
-                headers.append((b"x-request-id", self.request.request_id.encode()))
-                message = {**message, "headers": headers}
-        return self._deliver(message)
+                self._outgoing.add(message.get("body", b""))
+            if not message.get("more_body", False):
+                self.latency_ms = (perf_counter() - self.begin) * 1e3
+                self._is_sent = True
+                self._logger.leave(self)
+            elif self.first_chunk_ms is None and message.get("body"):
+                self.first_chunk_ms = self.elapsed_ms()
+        return self._deliver(message)  # type: ignore[misc]  # there until the end
 
-    def fail(self, error: BaseException) -> None:
+    def note(self, error: BaseException) -> None:
         """Note what the app raised."""
-        if self._is_gone(error):
-            self._is_disconnected = not self._is_sent
+        if isinstance(error, asyncio.CancelledError) or type(error).__name__ in _GONE:
             return
-        status = self.request.status
-        self.request.fail(error)
+        status = self.status
+        self.fail(error)
         if self._is_started:
-            self.request.status = status
+            self.status = status
 
     def end(self) -> None:
         """Hand the request over to the log."""
@@ -197,57 +207,51 @@ class Exchange:
             self._complete()
         except Exception:  # noqa: BLE001 - a monitor never breaks what it monitors
             self._logger.count_failure()
-        self._logger.finish(self.request)
+        # the row waits in a queue; what the server and the app hold must not wait with it
+        self._scope = self._deliver = self._incoming = self._outgoing = None
+        self._logger.finish(self)
 
     def _complete(self) -> None:
-        request = self.request
+        scope = self._scope or {}
+        self.route = route_template(scope, self._root_path)
         if not self._is_sent:
-            self._finish_response()
-        request.route = route_template(self._scope, self._root_path)
-        parent = header(self._scope["headers"], b"traceparent")
-        if parent:
-            request.trace_id = parent.decode("latin-1").partition("-")[2].partition("-")[0] or None
-        if self._is_disconnected and request.error_type is None:
-            request.error_type = DISCONNECTED
-            request.status = request.status if self._is_started else _STATUS_DISCONNECTED
-        elif request.status >= _CLIENT_ERROR and request.error_type is None:
-            request.error_type = f"http_{request.status}"
-            request.is_failure = request.status >= _SERVER_ERROR
+            self.latency_ms = self.elapsed_ms()
+            self._logger.leave(self)
+            if self.error_type is None:
+                # the app left without an error and without an answer: nobody was there to answer
+                self.error_type = DISCONNECTED
+                self.status = self.status if self._is_started else _STATUS_DISCONNECTED
+        elif self.status >= _CLIENT_ERROR and self.error_type is None:
+            self.error_type = f"http_{self.status}"
+            self.is_failure = self.status >= _SERVER_ERROR
+        if self._parent:
+            parts = self._parent.decode("latin-1").split("-")
+            self.trace_id = parts[1] if len(parts) > 1 else None
         if self._incoming is not None and self._outgoing is not None:
-            self._keep_bodies(self._incoming, self._outgoing)
+            self._keep_texts(scope, self._incoming, self._outgoing)
 
-    def _keep_bodies(self, incoming: Body, outgoing: Body) -> None:
-        own = self.request.columns or {}
-        content_type = header(self._scope["headers"], b"content-type")
+    def _with_id(self, message: Message) -> Message:
+        """The start of the response with the request's id, unless the app gave one itself."""
+        headers = [*message.get("headers", ())]
+        for name, value in headers:
+            if name == b"x-request-id":
+                return message
+            if name == b"content-type":
+                self._content_type = value
+        headers.append((b"x-request-id", self.request_id.encode()))
+        message["headers"] = headers
+        return message
+
+    def _keep_texts(self, scope: Scope, incoming: Body, outgoing: Body) -> None:
+        own = self.columns or {}
         texts = {
-            "input_text": incoming.text(content_type),
+            "input_text": incoming.text(header(scope["headers"], b"content-type")),
             "output_text": outgoing.text(self._content_type),
         }
         # what the handler said of them is better than the raw bytes
-        self.request.set(
+        self.set(
             **{name: text for name, text in texts.items() if name not in own},
             truncated=(incoming.is_cut or outgoing.is_cut) or None,
-        )
-
-    def _look_at_body(self, message: Message) -> None:
-        body = message.get("body", b"")
-        if self.request.first_chunk_ms is None and body and message.get("more_body", False):
-            self.request.first_chunk_ms = self.request.elapsed_ms()
-        if self._outgoing is not None:
-            self._outgoing.add(body)
-        if not message.get("more_body", False):
-            self._finish_response()
-
-    def _finish_response(self) -> None:
-        self._is_sent = True
-        self.request.latency_ms = self.request.elapsed_ms()
-        self._logger.leave()
-
-    def _is_gone(self, error: BaseException) -> bool:
-        return (
-            self._is_disconnected
-            or isinstance(error, asyncio.CancelledError)
-            or type(error).__name__ == "ClientDisconnect"
         )
 
 

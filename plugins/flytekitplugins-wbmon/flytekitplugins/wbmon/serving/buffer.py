@@ -1,4 +1,9 @@
-"""What the request path touches: counters, the sampling decision, and a queue that never grows."""
+"""What the request path touches: one append. Counting and deciding are done in batches, apart.
+
+A request that is done is noted; the writer counts and samples the noted ones a few at a time, which
+costs a third of doing it between two requests. If it falls behind, whoever notes does it at once,
+so nothing grows and every request is counted.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +20,8 @@ from flytekitplugins.wbmon.serving.windows import Window
 Item = Request | dict[str, Any]
 """A request that is done, or the columns of a feedback row."""
 
+_MAX_NOTED = 2_000
+_EVERYTHING = 1 << 62
 # the interrupted thread may hold the lock when a signal handler closes the log
 _PATIENCE_S = 0.2
 
@@ -59,45 +66,49 @@ class Buffer:
 
     def __init__(self, policy: SamplingPolicy, *, max_queue: int, now: float) -> None:
         self._lock = threading.Lock()
+        self._noted: deque[Request] = deque()
+        self._max_noted = min(_MAX_NOTED, max_queue)
         self._queue: deque[Item] = deque()
         self._max_queue = max_queue
         self._sampler = Sampler(policy)
-        self._window = Window(now, 0)
+        self._window = Window(now)
         self._n_queued_requests = 0
         self.is_closed = False
-        self.in_flight = self.failed = 0
+        self.live: set[Request] = set()
+        self.in_flight_max = 0
+        self.failed = 0
         self.served = self.logged = self.sampled_out = self.dropped = 0
         self.feedback = self.feedback_logged = self.feedback_dropped = 0
 
-    def enter(self) -> None:
-        """Count a request that begins."""
-        with self._lock:
-            self.in_flight += 1
-            self._window.in_flight_max = max(self._window.in_flight_max, self.in_flight)
-
-    def leave(self) -> None:
-        """Count a request's response as sent."""
-        with self._lock:
-            self.in_flight -= 1
+    def enter(self, request: Request) -> None:
+        """Count a request that begins; adding to a set needs no lock."""
+        live = self.live
+        live.add(request)
+        self.in_flight_max = max(self.in_flight_max, len(live))
 
     def record(self, request: Request) -> None:
-        """Count a request that is done, and queue its row if it is to be kept."""
-        with self._lock:
-            counts = self._window.counts((request.route, request.method, request.tenant))
-            counts.add(request)
-            self.served += 1
-            decision = self._sampler.decide(request)
-            if decision is None:
-                self.sampled_out += 1
-                return
-            if self.is_closed or len(self._queue) >= self._max_queue:
-                self.dropped += 1
-                counts.dropped += 1
-                return
-            request.reason, request.weight = decision
-            counts.kept += 1
-            self._n_queued_requests += 1
-            self._append(request)
+        """Note a request that is done; appending needs no lock."""
+        self._noted.append(request)
+        if len(self._noted) >= self._max_noted:
+            self.fold(self._max_noted)
+
+    def fold(self, n: int) -> int:
+        """Count up to `n` noted requests and queue the rows that are to be kept; how many.
+
+        Args:
+            n: At most so many, so that no thread is kept waiting for long.
+        """
+        has_lock = self._lock.acquire(timeout=_PATIENCE_S)
+        noted = self._noted
+        done = 0
+        try:
+            while noted and done < n:
+                self._count(noted.popleft())
+                done += 1
+        finally:
+            if has_lock:
+                self._lock.release()
+        return done
 
     def add_feedback(self, row: dict[str, Any]) -> bool:
         """Queue a feedback row; whether there was room."""
@@ -129,9 +140,11 @@ class Buffer:
 
     def turn_window(self, now: float) -> Window:
         """Begin a new window; the one that ends."""
+        self.fold(_EVERYTHING)
         has_lock = self._lock.acquire(timeout=_PATIENCE_S)
         try:
-            ended, self._window = self._window, Window(now, self.in_flight)
+            ended, self._window = self._window, Window(now)
+            ended.in_flight_max, self.in_flight_max = self.in_flight_max, len(self.live)
         finally:
             if has_lock:
                 self._lock.release()
@@ -139,6 +152,7 @@ class Buffer:
 
     def stats(self) -> LoggerStats:
         """Where every request went until now."""
+        self.fold(_EVERYTHING)
         with self._lock:
             return LoggerStats(
                 served=self.served,
@@ -146,12 +160,30 @@ class Buffer:
                 queued=self._n_queued_requests,
                 sampled_out=self.sampled_out,
                 dropped=self.dropped,
-                in_flight=self.in_flight,
+                in_flight=len(self.live),
                 feedback=self.feedback,
                 feedback_logged=self.feedback_logged,
                 feedback_dropped=self.feedback_dropped,
                 failed=self.failed,
             )
+
+    def _count(self, request: Request) -> None:
+        window = self._window
+        key = (request.route, request.method, request.tenant)
+        counts = window.by_key.get(key) or window.counts(key)
+        counts.add(request)
+        self.served += 1
+        decision = self._sampler.decide(request)
+        if decision is None:
+            self.sampled_out += 1
+        elif self.is_closed or len(self._queue) >= self._max_queue:
+            self.dropped += 1
+            counts.dropped += 1
+        else:
+            request.reason, request.weight = decision
+            counts.kept += 1
+            self._n_queued_requests += 1
+            self._append(request)
 
     def _append(self, item: Item) -> None:
         self._queue.append(item)

@@ -128,7 +128,7 @@ class _Call:
     def __init__(self, logger: PredictionLogger, request: Request) -> None:
         self._logger, self.request = logger, request
         self._answer: dict[str, Any] = {}
-        logger.enter()
+        logger.enter(request)
 
     def step(self, work: Callable[[], Any]) -> Any:
         """Do some of the work as part of the request; each step may be on another thread."""
@@ -164,7 +164,7 @@ class _Call:
         own = request.columns or {}
         request.set(**{name: value for name, value in self._answer.items() if name not in own})
         request.latency_ms = request.elapsed_ms()
-        self._logger.leave()
+        self._logger.leave(request)
         self._logger.finish(request)
 
 

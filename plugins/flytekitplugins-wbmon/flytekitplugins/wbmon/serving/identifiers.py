@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import re
+from functools import lru_cache
 from hashlib import blake2b
 from random import getrandbits
 from time import time_ns
 
 _ACCEPTABLE = re.compile(r"[A-Za-z0-9._:\-]{1,128}")
 _RANGE = float(2**64)
+_VARIANT = 1 << 63
+# made in batches, while the code for it is at hand; a forked child must not have the same ones
+_TAILS: list[str] = []
+_N_TAILS = 256
+os.register_at_fork(after_in_child=_TAILS.clear)
+_TAIL_RANGE = float(2**48)
+_UUID_LENGTH = 36
+_UUID_VERSION = 14
 
 
 def new_request_id() -> str:
@@ -16,18 +26,41 @@ def new_request_id() -> str:
 
     The random part is not secret; it must be unique only, so it is not read from the kernel.
     """
-    milliseconds = time_ns() // 1_000_000
-    low = getrandbits(74)
-    text = (
-        f"{milliseconds:012x}7{low >> 62:03x}{0x8000 | ((low >> 48) & 0x3FFF):04x}"
-        f"{low & 0xFFFFFFFFFFFF:012x}"
-    )
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    half = _time_half(time_ns() // 1_000_000)
+    try:
+        return half + _TAILS.pop()
+    except IndexError:
+        _TAILS.extend(_tail() for _ in range(_N_TAILS))
+        return half + _tail()
+
+
+def _tail() -> str:
+    text = f"{getrandbits(62) | _VARIANT:016x}"
+    return f"-{text[:4]}-{text[4:]}"
+
+
+@lru_cache(maxsize=8)
+def _time_half(milliseconds: int) -> str:
+    """The first half of a UUID of version 7; the same for all that are made in a millisecond."""
+    return f"{milliseconds >> 16:08x}-{milliseconds & 0xFFFF:04x}-7{getrandbits(12):03x}"
 
 
 def is_acceptable(request_id: str) -> bool:
     """Whether an id from outside can be stored and sent back: short, and of harmless letters."""
     return _ACCEPTABLE.fullmatch(request_id) is not None
+
+
+def id_share(request_id: str) -> float:
+    """A number in [0, 1) that depends on the id alone, evenly spread over ids.
+
+    The end of a random UUID (version 4 or 7) is such a number itself; other ids are hashed.
+    """
+    if len(request_id) == _UUID_LENGTH and request_id[_UUID_VERSION] in "47":
+        try:
+            return int(request_id[-12:], 16) / _TAIL_RANGE
+        except ValueError:
+            pass
+    return unit_share(request_id)
 
 
 def unit_share(identifier: str, salt: bytes = b"") -> float:

@@ -149,7 +149,7 @@ class PredictionLogger:
         request = Request(request_id, route=route)
         self._fill(request, columns)
         token = CURRENT.set(request)
-        self.enter()
+        self.enter(request)
         try:
             yield request
         except BaseException as error:
@@ -158,7 +158,7 @@ class PredictionLogger:
         finally:
             CURRENT.reset(token)
             request.latency_ms = request.elapsed_ms()
-            self.leave()
+            self.leave(request)
             self.finish(request)
 
     def track(self, route: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -333,21 +333,19 @@ class PredictionLogger:
         """
         return Stage(name)
 
-    def enter(self) -> None:
+    def enter(self, request: Request) -> None:
         """Count a request that begins; for adapters of frameworks."""
-        self._start()
-        self._buffer.enter()
+        if self._writer is None:
+            self._start()
+        self._buffer.enter(request)
 
-    def leave(self) -> None:
+    def leave(self, request: Request) -> None:
         """Count a request's response as sent; for adapters of frameworks."""
-        self._buffer.leave()
+        self._buffer.live.discard(request)
 
     def finish(self, request: Request) -> None:
         """Count a request that is done and keep its row by the policy; for adapters."""
-        try:
-            self._buffer.record(request)
-        except Exception:  # noqa: BLE001 - a monitor never breaks what it monitors
-            self.count_failure()
+        self._buffer.record(request)
 
     def count_failure(self) -> None:
         """Count an error of monitoring that was kept from the caller; the first one is logged."""
@@ -369,9 +367,9 @@ class PredictionLogger:
         """
         if not self._is_closed:
             self._is_closed = True
-            self._buffer.is_closed = True
             if self._writer is not None:
                 self._writer.close(timeout)
+            self._buffer.is_closed = True
         return self._buffer.stats()
 
     def _prepare(self) -> None:

@@ -16,6 +16,7 @@ class Request:
 
     Attributes:
         request_id: The key that feedback and labels are joined on.
+        begin: When it began, by a clock that never goes back; in seconds.
         began_at: Seconds since 1970, UTC.
         route: Template of the path, not the path.
         tenant: Whose request it is.
@@ -32,56 +33,37 @@ class Request:
         weight: How many requests the row stands for.
     """
 
-    __slots__ = (
-        "_begin",
-        "began_at",
-        "columns",
-        "error_text",
-        "error_type",
-        "features",
-        "first_chunk_ms",
-        "is_failure",
-        "latency_ms",
-        "method",
-        "reason",
-        "request_id",
-        "route",
-        "session_id",
-        "stages",
-        "status",
-        "tenant",
-        "trace_id",
-        "user",
-        "weight",
-    )
+    # defaults live in the class: making a request is on the path of every request
+    route = UNMATCHED
+    method = ""
+    status = 200
+    is_failure = False
+    latency_ms = -1.0
+    reason = ""
+    weight = 1.0
+    tenant: str | None = None
+    user: str | None = None
+    session_id: str | None = None
+    trace_id: str | None = None
+    error_type: str | None = None
+    error_text: str | None = None
+    first_chunk_ms: float | None = None
+    columns: dict[str, Any] | None = None
+    features: dict[str, Any] | None = None
+    stages: dict[str, float] | None = None
 
     def __init__(
         self, request_id: str | None = None, *, route: str = UNMATCHED, method: str = ""
     ) -> None:
-        self._begin = perf_counter()
+        self.begin = perf_counter()
         self.began_at = time()
         self.request_id = request_id or new_request_id()
         self.route = route
         self.method = method
-        self.status = 200
-        self.is_failure = False
-        self.latency_ms = -1.0
-        self.reason = ""
-        self.weight = 1.0
-        self.tenant: str | None = None
-        self.user: str | None = None
-        self.session_id: str | None = None
-        self.trace_id: str | None = None
-        self.error_type: str | None = None
-        self.error_text: str | None = None
-        self.first_chunk_ms: float | None = None
-        self.columns: dict[str, Any] | None = None
-        self.features: dict[str, Any] | None = None
-        self.stages: dict[str, float] | None = None
 
     def elapsed_ms(self) -> float:
         """Milliseconds since the request began, by a clock that never goes back."""
-        return (perf_counter() - self._begin) * 1e3
+        return (perf_counter() - self.begin) * 1e3
 
     def set(self, **columns: Any) -> None:
         """Give the row further columns; those that are None change nothing."""

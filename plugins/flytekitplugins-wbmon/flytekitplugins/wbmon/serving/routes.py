@@ -18,18 +18,15 @@ def route_template(scope: Mapping[str, Any], root_path: str) -> str:
     Returns:
         Such as `/items/{id}`, with the prefix of a mounted app; `(unmatched)` if none matched.
     """
-    template = scope.get("path_template")
-    if template:
-        return str(template)
     route = scope.get("route")
     if route is None:
-        return UNMATCHED
-    path = getattr(route, "path", None)
+        return str(scope.get("path_template") or UNMATCHED)
+    path: str | None = getattr(route, "path", None)
     if path is None:
         return UNMATCHED
+    if scope.get("root_path", "") == root_path:
+        return path
     prefix = str(scope.get("root_path", ""))[len(root_path) :]
-    if not prefix:
-        return str(path)
     mounted = _with_names(prefix, scope.get("path_params") or {}, path)
     # a mount is the last to match where the app under it does not route
     return mounted if hasattr(route, "app") and not hasattr(route, "methods") else mounted + path

@@ -15,7 +15,7 @@ from time import monotonic
 from typing import NamedTuple
 
 from flytekitplugins.wbmon.errors import ConfigError
-from flytekitplugins.wbmon.serving.identifiers import unit_share
+from flytekitplugins.wbmon.serving.identifiers import id_share
 from flytekitplugins.wbmon.serving.request import Request
 
 _STRATA = ("route", "method", "tenant", "status_class")
@@ -32,6 +32,9 @@ class Decision(NamedTuple):
 
     reason: str
     weight: float
+
+
+_CERTAIN = {reason: Decision(reason, 1.0) for reason in ("rate", "error", "slow")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,14 +116,19 @@ class Sampler:
         if self._tenants and request.tenant in self._tenants:
             return self._tenants[request.tenant].decide(request)
         policy = self._policy
-        slow = policy.slow_threshold_ms
-        is_slow = slow is not None and request.latency_ms >= slow
-        special = request.is_failure or is_slow
-        reason = "error" if request.is_failure else "slow" if is_slow else "rate"
-        p = policy.error_rate if special else policy.rate
+        if request.is_failure:
+            p, reason = policy.error_rate, "error"
+        elif (
+            policy.slow_threshold_ms is not None and request.latency_ms >= policy.slow_threshold_ms
+        ):
+            p, reason = policy.error_rate, "slow"
+        else:
+            p, reason = policy.rate, "rate"
         if not self._is_simple:
             p, reason = self._adapt(request, p, reason)
-        if p <= 0 or (p < 1 and unit_share(request.request_id) >= p):
+        if p >= 1:
+            return _CERTAIN.get(reason) or Decision(reason, 1.0)
+        if p <= 0 or id_share(request.request_id) >= p:
             return None
         return Decision(reason, 1.0 / p)
 

@@ -31,25 +31,27 @@ class Counts:
     def add(self, request: Request) -> None:
         """Count a request that is done."""
         self.requests += 1
-        kind = request.status // 100
-        self.status[kind] = self.status.get(kind, 0) + 1
+        status = self.status
+        status[request.status] = status.get(request.status, 0) + 1
         self.latency.add(request.latency_ms)
-        error = request.error_type
-        if error is not None:
-            if error not in self.errors and len(self.errors) >= MAX_ERROR_TYPES:
-                error = OTHER
-            self.errors[error] = self.errors.get(error, 0) + 1
+        if request.error_type is not None:
+            self._add_error(request.error_type)
         if request.first_chunk_ms is not None:
             if self.first_chunk is None:
                 self.first_chunk = LogHistogram()
             self.first_chunk.add(request.first_chunk_ms)
+
+    def _add_error(self, error: str) -> None:
+        if error not in self.errors and len(self.errors) >= MAX_ERROR_TYPES:
+            error = OTHER
+        self.errors[error] = self.errors.get(error, 0) + 1
 
     def columns(self) -> dict[str, Any]:
         """The counts as columns of a serving window."""
         written: dict[str, Any] = {
             "requests": self.requests,
             "errors": self.errors,
-            "status": {f"{kind}xx": count for kind, count in sorted(self.status.items())},
+            "status": self._classes(),
             "latency": self.latency.to_dict(),
             "sampled_rows": self.kept,
             "dropped_rows": self.dropped,
@@ -58,16 +60,23 @@ class Counts:
             written["time_to_first_chunk"] = self.first_chunk.to_dict()
         return written
 
+    def _classes(self) -> dict[str, int]:
+        classes: dict[str, int] = {}
+        for status, count in sorted(self.status.items()):
+            name = f"{status // 100}xx"
+            classes[name] = classes.get(name, 0) + count
+        return classes
+
 
 class Window:
     """The counts of one window of time; at most `MAX_KEYS` keys, the rest together as `(other)`."""
 
     __slots__ = ("by_key", "depth_max", "in_flight_max", "start")
 
-    def __init__(self, start: float, in_flight: int) -> None:
+    def __init__(self, start: float) -> None:
         self.start = start
         self.by_key: dict[Key, Counts] = {}
-        self.in_flight_max = in_flight
+        self.in_flight_max = 0
         self.depth_max = 0
 
     def counts(self, key: Key) -> Counts:

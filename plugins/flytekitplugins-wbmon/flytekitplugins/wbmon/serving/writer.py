@@ -18,7 +18,9 @@ logger = logging.getLogger(__name__)
 
 # small slices with a pause between them, so that the server's thread is never kept waiting
 _SLICE_ROWS = 32
+_SLICE_REQUESTS = 16
 _SLICE_PAUSE_S = 0.0005
+_EVERYTHING = 1 << 62
 _MAX_UNSAVED_WINDOWS = 10_000
 
 
@@ -91,7 +93,9 @@ class Writer:
                 window_end = self._next_end(now)
             self._guarded(self._seal_if_due)
         self._guarded(self._drain)
-        self._buffer.lost(self._buffer.take(1 << 62))
+        self._buffer.is_closed = True
+        self._buffer.fold(_EVERYTHING)
+        self._buffer.lost(self._buffer.take(_EVERYTHING))
         self._guarded(self._end_window, time())
         self._guarded(self._segments.seal)
         for sink in self._sinks:
@@ -107,20 +111,25 @@ class Writer:
             self._warn("an error of its own", error)
 
     def _drain(self) -> None:
-        while items := self._buffer.take(_SLICE_ROWS):
-            lines, encoded = [], []
-            for item in items:
-                line = self._encode(item)
-                if line is not None:
-                    lines.append(line)
-                    encoded.append(item)
-            self._write(lines, encoded)
-            if self._stop.is_set():
-                if monotonic() >= self._deadline:
-                    return
-            else:
+        n_folded, items = _SLICE_REQUESTS, list[Item]()
+        while n_folded == _SLICE_REQUESTS or len(items) == _SLICE_ROWS:
+            n_folded = self._buffer.fold(_SLICE_REQUESTS)
+            items = self._buffer.take(_SLICE_ROWS)
+            self._write_items(items)
+            if not self._stop.is_set():
                 sleep(_SLICE_PAUSE_S)
+            elif monotonic() >= self._deadline:
+                return
         self._report_drops()
+
+    def _write_items(self, items: list[Item]) -> None:
+        lines, encoded = [], []
+        for item in items:
+            line = self._encode(item)
+            if line is not None:
+                lines.append(line)
+                encoded.append(item)
+        self._write(lines, encoded)
 
     def _encode(self, item: Item) -> str | None:
         try:
