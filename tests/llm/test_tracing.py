@@ -12,7 +12,7 @@ from flytekit import Secret, map_task, task, workflow
 
 from flytekitplugins.wbmon import DriftCheck, current_run, wandb_init
 from flytekitplugins.wbmon.errors import ConfigError
-from flytekitplugins.wbmon.llm import current_trace, weave_init
+from flytekitplugins.wbmon.llm import analyse_steps, current_trace, read_spans, weave_init
 from flytekitplugins.wbmon.monitor.calls import read_calls
 from flytekitplugins.wbmon.run.decorators import decorate, decorators_to_config
 from support.openai_server import OpenAIServer
@@ -157,6 +157,10 @@ def test_one_request_is_one_trace_and_one_row_of_the_call_log(
     assert row["gen_ai_usage_input_tokens"] == 2
     assert row["gen_ai_usage_cache_read_input_tokens"] == 1
     assert row["tenant"] == "acme"
+    steps = {step.name: step for step in analyse_steps(read_spans(str(folder / "calls"))).steps}
+    assert {"ask", "chain"} < set(steps)
+    assert steps["chain"].tokens == 0
+    assert steps[next(name for name in steps if "openai" in name)].tokens == 4
 
 
 def test_coroutines_are_traced_and_generators_refused(server: WeaveServer) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from flytekitplugins.wbmon.monitor.steps import analyse_steps, spans_of_records
+from flytekitplugins.wbmon.monitor.spans import spans_of_records
+from flytekitplugins.wbmon.monitor.steps import analyse_steps
 from flytekitplugins.wbmon.records.steps import Span
 
 START = datetime(2026, 3, 2, tzinfo=timezone.utc)

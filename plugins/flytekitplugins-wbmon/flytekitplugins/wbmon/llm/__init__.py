@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from flytekitplugins.wbmon.monitor.pricing import PriceTable
     from flytekitplugins.wbmon.monitor.quality import IsJson, Judged, Matches, Similar
     from flytekitplugins.wbmon.monitor.rag import evaluate_rag
-    from flytekitplugins.wbmon.monitor.steps import analyse_steps, spans_of_records
+    from flytekitplugins.wbmon.monitor.spans import read_spans, spans_of_records
+    from flytekitplugins.wbmon.monitor.steps import analyse_steps
     from flytekitplugins.wbmon.records.prompt import PromptTemplate
     from flytekitplugins.wbmon.records.usage import Budget, Price
     from flytekitplugins.wbmon.stats.retrieval import retrieval_metrics
@@ -53,8 +54,9 @@ _HOMES = {
     "evaluate_variants": "monitor.evaluation",
     "instrument_openai": "llm.openai",
     "read_calls": "monitor.calls",
+    "read_spans": "monitor.spans",
     "retrieval_metrics": "stats.retrieval",
-    "spans_of_records": "monitor.steps",
+    "spans_of_records": "monitor.spans",
     "weave_init": "llm.tracing",
 }
 __all__ = [
@@ -81,6 +83,7 @@ __all__ = [
     "evaluate_variants",
     "instrument_openai",
     "read_calls",
+    "read_spans",
     "retrieval_metrics",
     "spans_of_records",
     "weave_init",

@@ -15,7 +15,7 @@ import threading
 from pathlib import Path
 from typing import Any, TextIO
 
-from flytekitplugins.wbmon.run.weave_drain import DrainResult, drain_spool
+from flytekitplugins.wbmon.run.weave_drain import DrainResult, SpoolDrain
 from flytekitplugins.wbmon.run.weave_spool import RESULT
 
 _POLL_S = 1.0
@@ -30,10 +30,11 @@ def follow(folder: Path, *, api_key: str, deadline_s: float, over: threading.Eve
         deadline_s: Longest time after the task.
         over: Set when the task is over.
     """
+    drain = SpoolDrain(folder, api_key=api_key)
     while not over.wait(_POLL_S):
         # while the task runs there is no hurry: one try, what is left comes with the next
-        drain_spool(folder, api_key=api_key, deadline_s=_POLL_S, is_over=False)
-    return drain_spool(folder, api_key=api_key, deadline_s=deadline_s)
+        drain.run(deadline_s=_POLL_S, is_over=False)
+    return drain.run(deadline_s=deadline_s)
 
 
 def main(folder: str, told: TextIO = sys.stdin) -> int:

@@ -1,4 +1,4 @@
-"""Weave's calls of language models as rows of the call log, which can be read without Weave."""
+"""Weave's calls as rows that can be read without Weave: of language models, and of every step."""
 
 from __future__ import annotations
 
@@ -8,13 +8,17 @@ from typing import Any
 
 from flytekitplugins.wbmon.llm.call_log import CallLog
 from flytekitplugins.wbmon.llm.calls import OWN_COLUMNS, new_row
+from flytekitplugins.wbmon.monitor.spans import row_of_span, span_of_call, steps_folder
 from flytekitplugins.wbmon.records.prediction import PREDICTION_COLUMNS
 
 _FROM_ATTRIBUTES = frozenset(PREDICTION_COLUMNS) | frozenset(OWN_COLUMNS)
 
 
 class CallRows:
-    """Writes a row for each call that used tokens itself; sums of its callers are passed over.
+    """Writes a row for each call that used tokens itself, not for the callers that add them up.
+
+    Beside the call log, below `steps`, goes a row without any text for every op: when, how long,
+    how many tokens, which error.
 
     Args:
         destination: Of the call log.
@@ -23,6 +27,7 @@ class CallRows:
 
     def __init__(self, destination: str, *, service: str) -> None:
         self._log = CallLog(destination, service)
+        self._steps = CallLog(steps_folder(destination), service)
         self._begun: dict[str, Mapping[str, Any]] = {}
         self._counted: set[str] = set()
 
@@ -37,10 +42,12 @@ class CallRows:
                 self._end(start, req["end"])
 
     def close(self) -> None:
-        """End the log."""
+        """End the logs."""
         self._log.close()
+        self._steps.close()
 
     def _end(self, start: Mapping[str, Any], end: Mapping[str, Any]) -> None:
+        self._steps.log_call(row_of_span(span_of_call({**start, **end})))
         usage = (end.get("summary") or {}).get("usage") or {}
         if not usage:
             return

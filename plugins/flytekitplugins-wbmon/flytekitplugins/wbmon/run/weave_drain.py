@@ -92,19 +92,40 @@ def drain_spool(
         is_over: Whether the writer is gone: a call that it never ended is then ended for it.
         trace_url: Send there instead of to the spool's own target.
     """
-    target = read_target(folder)
-    if trace_url:
-        target = replace(target, trace_url=trace_url)
-    work = _Work(folder=folder, is_over=is_over)
-    line = _Line(
-        target=target, authorization=_basic(api_key), ends_at=time.monotonic() + deadline_s
-    )
-    reason = ""
-    for unit in work.units():
-        reason = _settle(line, work, unit)
-        if reason:
-            break
-    return work.result(reason)
+    drain = SpoolDrain(folder, api_key=api_key, trace_url=trace_url)
+    return drain.run(deadline_s=deadline_s, is_over=is_over)
+
+
+class SpoolDrain:
+    """Sends a spool in several rounds, while it is still written.
+
+    Args:
+        folder: Of the spool.
+        api_key: Of W&B.
+        trace_url: Send there instead of to the spool's own target.
+    """
+
+    def __init__(self, folder: Path, *, api_key: str, trace_url: str = "") -> None:
+        target = read_target(folder)
+        self._target = replace(target, trace_url=trace_url) if trace_url else target
+        self._authorization = _basic(api_key)
+        self._work = _Work(folder=folder)
+
+    def run(self, *, deadline_s: float, is_over: bool = True) -> DrainResult:
+        """Send what came since the last round and what is not confirmed yet.
+
+        Args:
+            deadline_s: Longest time.
+            is_over: Whether the writer is gone.
+        """
+        self._work.refresh()
+        ends_at = time.monotonic() + deadline_s
+        line = _Line(target=self._target, authorization=self._authorization, ends_at=ends_at)
+        for unit in self._work.units(is_over=is_over):
+            reason = _settle(line, self._work, unit)
+            if reason:
+                return self._work.result(reason)
+        return self._work.result("")
 
 
 def count_confirmed(folder: Path) -> int:
@@ -128,59 +149,85 @@ class _Unit:
 
 @dataclass(slots=True, kw_only=True)
 class _Work:
-    """The records of a spool and what is known of them."""
+    """The records of a spool and what is known of them; settled ones are no longer held.
+
+    Attributes:
+        waiting: By line, in order.
+        n_lines: Whole lines read so far.
+        done: Lines that the server confirmed.
+        rejected: Lines that the server refuses for good.
+        offset: Bytes read so far.
+    """
 
     folder: Path
-    is_over: bool
-    records: list[dict[str, Any]] = field(init=False)
+    waiting: dict[int, dict[str, Any]] = field(default_factory=dict)
+    n_lines: int = 0
     done: set[int] = field(init=False)
     rejected: set[int] = field(init=False)
+    offset: int = 0
 
     def __post_init__(self) -> None:
-        self.records = list(_lines(self.folder / RECORDS))
         self.done = {n for noted in _lines(self.folder / CONFIRMED) for n in noted["lines"]}
         self.rejected = {n for noted in _lines(self.folder / REJECTED) for n in noted["lines"]}
 
-    def units(self) -> Iterator[_Unit]:
+    def refresh(self) -> None:
+        """Read the lines that came since; a torn last one is left for later."""
+        with (self.folder / RECORDS).open("rb") as file:
+            file.seek(self.offset)
+            text = file.read()
+        whole = text[: text.rfind(b"\n") + 1]
+        self.offset += len(whole)
+        for line in whole.splitlines():
+            if self.n_lines not in self.done and self.n_lines not in self.rejected:
+                self.waiting[self.n_lines] = json.loads(line)
+            self.n_lines += 1
+
+    def units(self, *, is_over: bool) -> Iterator[_Unit]:
         """What is to be sent, in order."""
-        open_lines = [
-            (number, record)
-            for number, record in enumerate(self.records)
-            if number not in self.done and number not in self.rejected
-        ]
-        for number, record in open_lines:
+        waiting = list(self.waiting.items())
+        for number, record in waiting:
             if record["type"] in _FIRST:
                 yield _Unit(record["type"], record["req"], (number,))
-        yield from self._call_batches()
-        for number, record in open_lines:
+        yield from self._call_batches(is_over=is_over)
+        for number, record in waiting:
             if record["type"] in _PATHS and record["type"] not in _FIRST:
                 yield _Unit(record["type"], record["req"], (number,))
 
     def confirm(self, unit: _Unit) -> None:
         """The server has it."""
         self.done.update(unit.lines)
+        self._forget(unit.lines)
         _append(self.folder / CONFIRMED, {"lines": unit.lines})
 
     def reject(self, unit: _Unit, reason: str) -> None:
         """The server will never have it."""
         logger.warning("Weave refuses a %s for good: %s", unit.kind, reason)
         self.rejected.update(unit.lines)
+        self._forget(unit.lines)
         _append(self.folder / REJECTED, {"lines": unit.lines, "reason": reason})
 
     def result(self, reason: str) -> DrainResult:
         """How far it came."""
-        n_left = len(self.records) - len(self.done) - len(self.rejected)
+        n_left = len(self.waiting)
         return DrainResult(len(self.done), n_left, len(self.rejected), reason if n_left else "")
 
     def split(self, unit: _Unit) -> list[_Unit]:
         """The calls of a batch, one by one."""
-        lines = {call["id"]: tuple(numbers) for call, numbers in self._calls()}
-        return [_Unit("calls", [call], lines[call["id"]]) for call in unit.body]
+        lines: dict[str, list[int]] = {}
+        for number in unit.lines:
+            record = self.waiting[number]
+            part = record["req"]["start" if record["type"] == "call_start" else "end"]
+            lines.setdefault(part["id"], []).append(number)
+        return [_Unit("calls", [call], tuple(lines[call["id"]])) for call in unit.body]
 
-    def _call_batches(self) -> Iterator[_Unit]:
+    def _forget(self, lines: Sequence[int]) -> None:
+        for number in lines:
+            self.waiting.pop(number, None)
+
+    def _call_batches(self, *, is_over: bool) -> Iterator[_Unit]:
         batch: list[dict[str, Any]] = []
         lines: list[int] = []
-        for call, numbers in self._calls():
+        for call, numbers in list(self._calls(is_over=is_over)):
             batch.append(call)
             lines += numbers
             if len(batch) == BATCH_CALLS:
@@ -189,10 +236,10 @@ class _Work:
         if batch:
             yield _Unit("calls", batch, tuple(lines))
 
-    def _calls(self) -> Iterator[tuple[dict[str, Any], list[int]]]:
+    def _calls(self, *, is_over: bool) -> Iterator[tuple[dict[str, Any], list[int]]]:
         begun: dict[str, tuple[int, dict[str, Any]]] = {}
         last = ""
-        for number, record in enumerate(self.records):
+        for number, record in self.waiting.items():
             if record["type"] == "call_start":
                 start = record["req"]["start"]
                 begun[start["id"]] = (number, start)
@@ -201,17 +248,11 @@ class _Work:
                 end = record["req"]["end"]
                 last = end["ended_at"]
                 first = begun.pop(end["id"], None)
-                if first is None or self._is_settled(first[0], number):
-                    continue
-                yield _complete(first[1], end), [first[0], number]
-        if not self.is_over:
-            return
-        for number, start in begun.values():
-            if not self._is_settled(number):
+                if first is not None:
+                    yield _complete(first[1], end), [first[0], number]
+        if is_over:
+            for number, start in begun.values():
                 yield _complete(start, _cut_off(last)), [number]
-
-    def _is_settled(self, *numbers: int) -> bool:
-        return all(number in self.done or number in self.rejected for number in numbers)
 
 
 def _complete(start: dict[str, Any], end: dict[str, Any]) -> dict[str, Any]:
