@@ -15,6 +15,7 @@ from flytekit.types.structured import StructuredDataset
 from flytekitplugins.wbmon import (
     AlertRule,
     AnalyzeFeedback,
+    AnalyzeSteps,
     AnswerPrompts,
     CompareModels,
     DegradationAlert,
@@ -29,8 +30,10 @@ from flytekitplugins.wbmon import (
     Variant,
 )
 from flytekitplugins.wbmon.errors import BudgetExceededError, ConfigError
-from flytekitplugins.wbmon.llm import Budget
+from flytekitplugins.wbmon.llm import Budget, CallLog
 from flytekitplugins.wbmon.monitor.evaluation import evaluate_variants
+from flytekitplugins.wbmon.monitor.spans import row_of_span, steps_folder
+from flytekitplugins.wbmon.records.steps import Span
 from flytekitplugins.wbmon.tasks._reference import load_reference, reference_of
 from support import llm_functions
 
@@ -156,6 +159,30 @@ def test_a_budget_that_must_hold_fails_the_node_after_its_report() -> None:
     node = TrackCost("strict.cost", prices=[PRICE], builtin_prices=False, budgets=[strict])
     with pytest.raises(BudgetExceededError, match="tenant acme is exceeded"):
         node.execute(data=StructuredDataset(dataframe=calls()))
+
+
+def test_steps_that_traced_tasks_logged_are_summarised(tmp_path: Path) -> None:
+    with CallLog(steps_folder(str(tmp_path)), "agent") as log:
+        for place, (name, error) in enumerate([("agent", "E"), ("search", "E")]):
+            log.log_call(
+                row_of_span(
+                    Span(
+                        id=name,
+                        trace_id="t",
+                        parent_id="agent" if place else "",
+                        name=name,
+                        started_at=START,
+                        ended_at=START + timedelta(seconds=1),
+                        error=error,
+                    )
+                )
+            )
+    found = rebuilt(AnalyzeSteps("ask.steps", loop_from=2)).compute(str(tmp_path))
+
+    assert found.n_failed == 1
+    assert found.report.steps[0].name == "search"
+    with pytest.raises(ConfigError, match="loop_from"):
+        AnalyzeSteps("x", loop_from=1)
 
 
 def test_models_are_compared_on_the_same_items() -> None:

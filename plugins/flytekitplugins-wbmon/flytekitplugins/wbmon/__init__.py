@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from flytekitplugins.wbmon.tasks.rag import EvaluateRAG
     from flytekitplugins.wbmon.tasks.scoring import batch_scoring
     from flytekitplugins.wbmon.tasks.serving import CheckSLO, SummarizeServing
+    from flytekitplugins.wbmon.tasks.steps import AnalyzeSteps
     from flytekitplugins.wbmon.tasks.sync import SyncOfflineRuns, TagBest
     from flytekitplugins.wbmon.tasks.traces import ReplayToWeave, SyncOfflineTraces
     from flytekitplugins.wbmon.tasks.usage import TrackCost
@@ -61,6 +62,7 @@ _HOMES = {
     "Alert": "records.alert",
     "AlertRule": "records.alert",
     "AnalyzeFeedback": "tasks.feedback",
+    "AnalyzeSteps": "tasks.steps",
     "Answer": "records.evaluation",
     "AnswerPrompts": "tasks.evaluation",
     "Channel": "publish.channel",
@@ -121,6 +123,7 @@ __all__ = [
     "Alert",
     "AlertRule",
     "AnalyzeFeedback",
+    "AnalyzeSteps",
     "Answer",
     "AnswerPrompts",
     "Channel",

@@ -1,0 +1,58 @@
+"""The node that says which step of a chain or agent is slow, broken, or goes round in circles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.records.steps import StepReport
+from flytekitplugins.wbmon.tasks._node import Node
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepSettings:
+    """What counts as a loop for `AnalyzeSteps`."""
+
+    loop_from: int = 3
+
+
+class StepsAnalyzed(NamedTuple):
+    """A step report, and how many of its traces failed."""
+
+    report: StepReport
+    n_failed: int
+
+
+class AnalyzeSteps(Node[StepSettings]):
+    """Summarise the steps of traces: latency, tokens, where failures begin, loops, dead ends.
+
+    Args:
+        name: The task's name.
+        loop_from: A step that is asked the same so often in one trace goes round in circles.
+        task_kwargs: As for any node.
+
+    Raises:
+        ConfigError: If `loop_from` is smaller than 2.
+    """
+
+    def __init__(self, name: str, *, loop_from: int = 3, **task_kwargs: Any) -> None:
+        if loop_from < 2:  # noqa: PLR2004 - once is no loop
+            raise ConfigError(f"loop_from must be at least 2, got {loop_from}")
+        super().__init__(name, StepSettings(loop_from=loop_from), **task_kwargs)
+
+    def compute(self, call_log: str) -> StepsAnalyzed:
+        """Analyse what traced tasks logged.
+
+        Args:
+            call_log: Path or URL, as given to `weave_init(call_log=…)`.
+
+        Returns:
+            report: Every step, where failures begin first.
+            n_failed: Traces that failed in the end.
+        """
+        from flytekitplugins.wbmon.monitor.spans import read_spans
+        from flytekitplugins.wbmon.monitor.steps import analyse_steps
+
+        report = analyse_steps(read_spans(call_log), loop_from=self.config.loop_from)
+        return StepsAnalyzed(report=report, n_failed=report.n_failed)
