@@ -99,7 +99,9 @@ class Month:
 
 def make_reference(n_rows: int) -> Reference:
     """Train on the four weeks before and profile them."""
-    made = payments_reference(n_rows=n_rows)
+    # flytekit's local cache outlives the temporary files that it points to
+    with _environment({"flyte_local_cache_enabled": "false"}):
+        made = payments_reference(n_rows=n_rows)
     return Reference(joblib.load(Path(made.model)), made.profile, made.baseline)
 
 
@@ -124,7 +126,7 @@ def replay(
     with ExitStack() as stack:
         hook = stack.enter_context(web_hook())
         server = stack.enter_context(WandbServer(keys=[KEY]) if with_wandb else nullcontext())
-        stack.enter_context(_secrets({"alerts_on_call": hook.url, "wandb_api_key": KEY}))
+        stack.enter_context(_environment({"alerts_on_call": hook.url, "wandb_api_key": KEY}))
         alert, dead_man = _nodes(folder, server)
         for number in range(n_nights):
             if server is not None:
@@ -228,14 +230,18 @@ def _sync(folder: Path, server: WandbServer) -> None:
 
 
 @contextmanager
-def _secrets(values: Mapping[str, str]) -> Iterator[None]:
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
     names = {name.upper(): value for name, value in values.items()}
+    before = {name: os.environ.get(name) for name in names}
     os.environ.update(names)
     try:
         yield
     finally:
-        for name in names:
-            del os.environ[name]
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def table(month: Month) -> list[str]:

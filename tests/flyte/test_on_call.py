@@ -66,7 +66,10 @@ def nights(s3: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
         image = make_image(folder / "image", server)
         state = store.url("state")
         compiled = package(image, ["workflows.on_call"], env={"WBMON_STATE": state})
-        reference = payments_reference(n_rows=500)
+        with pytest.MonkeyPatch.context() as patch:
+            # flytekit's local cache outlives the temporary files that it points to
+            patch.setenv("FLYTE_LOCAL_CACHE_ENABLED", "false")
+            reference = payments_reference(n_rows=500)
         with store.flyte_context():
             fixed = to_literals(
                 {
