@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -48,8 +49,12 @@ def _run(workflow: str, option: str, value: str, page: Path) -> int:
         option,
         value,
     ]
+    # flytekit's local cache outlives the temporary files that it points to
+    env = {**os.environ, "FLYTE_LOCAL_CACHE_ENABLED": "false"}
     # S603: the command is the list above, nothing a user typed
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603
+    done = subprocess.run(  # noqa: S603
+        command, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True, check=False
+    )
     print(done.stdout, flush=True)
     written = re.search(r"page='?([^',)\s]+report\.html)", done.stdout)
     if done.returncode == 0 and written:

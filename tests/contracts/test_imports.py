@@ -15,7 +15,14 @@ from support.child import result_of
 
 HEAVY = {"numpy", "pandas", "pyarrow", "scipy", "sklearn", "wandb", "weave"}
 # the library functions work on arrays, so their modules load numpy and Arrow
-ON_ARRAYS = {"check_drift", "check_performance", "evaluate_rules", "merge_profiles", "profile_data"}
+ON_ARRAYS = {
+    "check_drift",
+    "check_performance",
+    "drift_series",
+    "evaluate_rules",
+    "merge_profiles",
+    "profile_data",
+}
 PLAIN = sorted(set(flytekitplugins.wbmon.__all__) - ON_ARRAYS)
 
 
