@@ -109,6 +109,7 @@ for child in children:
     assert sorted(row["features"]["i"] for row in rows) == list(range(-1, 600))
     assert len(segments(tmp_path / "log", "sealed")) == 4
     assert len({row["instance"] for row in rows}) == 4
+    assert len({row["request_id"] for row in rows}) == 601
 
 
 def test_a_full_disk_costs_rows_that_are_counted_and_leaves_whole_lines(tmp_path: Path) -> None:

@@ -199,6 +199,16 @@ def test_after_closing_requests_are_counted_and_their_rows_dropped(make: Make) -
     assert (log.stats.served, log.stats.logged, log.stats.dropped) == (2, 1, 1)
 
 
+def test_a_request_that_cannot_be_counted_reaches_no_caller_and_is_dropped(make: Make) -> None:
+    log = make()
+    with log.request("/r") as request:
+        request.tenant = ["unhashable"]  # type: ignore[assignment]
+    log.log_prediction(prediction=1.0)
+    stats = log.close()
+
+    assert (stats.served, stats.logged, stats.dropped, stats.failed) == (2, 1, 1, 1)
+
+
 def test_a_redactor_that_fails_costs_the_texts_and_not_the_numbers(
     make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

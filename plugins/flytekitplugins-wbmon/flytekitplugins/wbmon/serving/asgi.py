@@ -110,7 +110,8 @@ class PredictionLoggingMiddleware:
     def _extract(self, scope: Scope, request: Request) -> None:
         try:
             for name, extract in self._extractors:
-                setattr(request, name, extract(scope))
+                value = extract(scope)
+                setattr(request, name, None if value is None else str(value))
         except Exception:  # noqa: BLE001 - an extractor is anybody's code
             self.logger.count_failure()
 

@@ -103,7 +103,7 @@ class Buffer:
         done = 0
         try:
             while noted and done < n:
-                self._count(noted.popleft())
+                self._count_safely(noted.popleft())
                 done += 1
         finally:
             if has_lock:
@@ -167,12 +167,20 @@ class Buffer:
                 failed=self.failed,
             )
 
+    def _count_safely(self, request: Request) -> None:
+        """Count a request; one that cannot be counted by its key is served and dropped."""
+        self.served += 1
+        try:
+            self._count(request)
+        except Exception:  # noqa: BLE001 - it may be the caller's thread
+            self.failed += 1
+            self.dropped += 1
+
     def _count(self, request: Request) -> None:
         window = self._window
         key = (request.route, request.method, request.tenant)
         counts = window.by_key.get(key) or window.counts(key)
         counts.add(request)
-        self.served += 1
         decision = self._sampler.decide(request)
         if decision is None:
             self.sampled_out += 1
