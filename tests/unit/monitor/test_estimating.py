@@ -129,5 +129,5 @@ def test_a_reference_must_hold_enough_of_both_classes(rng):
 
 def test_classes_without_a_probability_are_refused(rng):
     table = pa.table({"y": [0, 1] * 50, "q": [0, 1] * 50})
-    with pytest.raises(DataError, match="the probability of one of them"):
+    with pytest.raises(DataError, match="the probability of each"):
         estimate(table, table, prediction="q")

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias, get_args
 
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor import breakdown
+from flytekitplugins.wbmon.monitor.estimating import compare_estimate
 from flytekitplugins.wbmon.monitor.measuring import (
     OF_CLASSES,
     OF_PROBABILITIES,
@@ -47,6 +48,7 @@ def check_performance(  # noqa: PLR0913 - one keyword a column
     time: str | None = None,
     every: Every = "day",
     rank_by: str | None = None,
+    estimate: PerformanceReport | None = None,
 ) -> PerformanceReport:
     """Measure a window's predictions against its labels.
 
@@ -77,6 +79,7 @@ def check_performance(  # noqa: PLR0913 - one keyword a column
         every: How long a chunk is: `hour`, `day`, `week` (from Monday) or `month`, UTC.
         rank_by: The metric that ranks the parts; log loss with probabilities, else accuracy, and
             mean absolute error of a regression.
+        estimate: What `estimate_performance` had said of the window, to be held against the labels.
 
     Raises:
         ConfigError: If the task, threshold or a baseline metric is unknown or out of range.
@@ -110,6 +113,8 @@ def check_performance(  # noqa: PLR0913 - one keyword a column
         return report_of(part, task=task, baseline=against, min_rows=min_rows)
 
     report = measure(outcomes, known)
+    if estimate is not None:
+        report = replace(report, foretold=compare_estimate(estimate, report))
     if not cut_by:
         return report
     ranked = _ranking_metric(rank_by, report)

@@ -115,6 +115,39 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Foretold:
+    """A metric as it was estimated without labels, and as the labels measured it later.
+
+    Attributes:
+        name: Of the metric.
+        expected: The estimate.
+        low: Lower end of its 95 % interval, for what the labels would say.
+        high: Upper end of it.
+        value: What they say.
+        p_value: Of a distance as great as this, were the estimate right; two-sided.
+        higher_is_better: The direction of the metric.
+    """
+
+    name: str
+    expected: float
+    low: float
+    high: float
+    value: float
+    p_value: float
+    higher_is_better: bool
+
+    @property
+    def held(self) -> bool | None:
+        """Whether the truth lay in the interval; None if either is undefined."""
+        return None if math.isnan(self.p_value) else self.p_value >= _ALPHA
+
+    @property
+    def is_overrated(self) -> bool:
+        """Whether the estimate was better than the truth."""
+        return self.expected > self.value if self.higher_is_better else self.expected < self.value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PerformanceReport:
     """What a performance check measured over one window.
 
@@ -133,7 +166,8 @@ class PerformanceReport:
         calibration: Of the probabilities; None without them.
         segments: The window cut by the values of columns, worst first.
         chunks: The window cut by time, in order.
-        estimated: Whether this is an estimate without labels, from calibrated probabilities.
+        estimated: Whether this is an estimate without labels.
+        foretold: What an estimate without labels had said, where one was given.
     """
 
     task: Task
@@ -150,6 +184,16 @@ class PerformanceReport:
     segments: tuple[Part, ...] = ()
     chunks: tuple[Part, ...] = ()
     estimated: bool = False
+    foretold: tuple[Foretold, ...] = ()
+
+    @property
+    def overrated(self) -> bool:
+        """Whether the estimate without labels was too good beyond chance: concept drift, likely.
+
+        For all `k` metrics together, a p-value must be at most `0.05 / k` (Bonferroni).
+        """
+        known = [each for each in self.foretold if each.held is not None]
+        return any(each.is_overrated and each.p_value * len(known) <= _ALPHA for each in known)
 
     @property
     def coverage(self) -> float:

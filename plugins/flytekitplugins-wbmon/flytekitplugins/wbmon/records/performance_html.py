@@ -33,6 +33,8 @@ def performance_details(report: PerformanceReport) -> Iterator[str]:
         yield _section("In the course of time", _parts(report.chunks))
     if report.calibration is not None:
         yield _section("Calibration", _calibration(report.calibration))
+    if report.foretold:
+        yield _section("What was estimated without labels", _foretold(report))
 
 
 def scoring_details(report: ScoringReport) -> Iterator[str]:
@@ -84,6 +86,28 @@ def _calibration(calibration: Calibration) -> Iterable[str]:
                 _cell(f"{each.weight:,.0f}"),
             )
             for each in calibration.bins
+        ),
+    )
+
+
+def _foretold(report: PerformanceReport) -> Iterable[str]:
+    yield _facts(
+        "the estimate was too good beyond chance: what the scores mean has changed"
+        if report.overrated
+        else "the labels say what was estimated, within chance"
+    )
+    words = {True: "ok", False: "fail", None: "unknown"}
+    yield _table(
+        ("metric", "estimated", "interval", "measured", "result"),
+        (
+            (
+                _cell(each.name),
+                _cell(_number(each.expected)),
+                _cell(f"{_number(each.low)} … {_number(each.high)}"),
+                _cell(_number(each.value)),
+                _mark(words[each.held]),
+            )
+            for each in report.foretold
         ),
     )
 

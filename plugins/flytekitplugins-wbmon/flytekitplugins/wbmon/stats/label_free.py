@@ -141,19 +141,36 @@ def expected_metrics(rows: Expected) -> dict[str, Estimate]:
     return estimates
 
 
-def _expected_auc(rows: Expected) -> Estimate:
-    levels, place = np.unique(rows.score, return_inverse=True)
-    masses = [rows.weight * side for side in (rows.probability, 1 - rows.probability)]
+def auc_slope(score: Floats, probability: Floats, weight: Floats) -> tuple[float, Floats]:
+    """The expected AUC, and what each row would change in it by being positive.
+
+    Args:
+        score: As the model gave it; shape `(n,)`.
+        probability: Of being positive; shape `(n,)`.
+        weight: Row weights; shape `(n,)`.
+
+    Returns:
+        The AUC, ties counting half, and the slopes, shape `(n,)`; `nan` without either class.
+    """
+    levels, place = np.unique(score, return_inverse=True)
+    masses = [weight * side for side in (probability, 1 - probability)]
     if min(float(mass.sum()) for mass in masses) <= 0:
-        return undefined("all rows are expected to be of one class")
+        return math.nan, np.zeros(len(score))
     below = []
     for mass in masses:
         level = np.bincount(place, weights=mass, minlength=len(levels))
         below.append(((np.cumsum(level) - level / 2) / mass.sum())[place])
     value = float((masses[0] * below[1]).sum() / masses[0].sum())
-    slope = rows.weight * (
+    slope = weight * (
         (below[1] - value) / masses[0].sum() - (1 - below[0] - value) / masses[1].sum()
     )
+    return value, slope
+
+
+def _expected_auc(rows: Expected) -> Estimate:
+    value, slope = auc_slope(rows.score, rows.probability, rows.weight)
+    if math.isnan(value):
+        return undefined("all rows are expected to be of one class")
     return _estimate(rows, value, slope)
 
 

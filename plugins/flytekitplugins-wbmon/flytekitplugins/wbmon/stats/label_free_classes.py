@@ -1,0 +1,169 @@
+"""Expected performance of a classifier of many classes before the labels come.
+
+Each class's score is calibrated against the rest, and a row's probabilities are made to add up to
+1. Every metric is then a function of the expected confusion matrix, or a mean over the rows.
+
+References:
+    Białek, Kuberski, Perrakis & Bifet (2024), Estimating model performance under covariate shift
+    without labels, for the idea (CBPE).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from flytekitplugins.wbmon.stats.estimate import Z95, Estimate, undefined
+from flytekitplugins.wbmon.stats.label_free import Calibrator, auc_slope, fit_calibrator
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Codes = NDArray[np.int64]
+
+_EPSILON = float(np.finfo(np.float64).eps)
+
+
+class ExpectedClasses(NamedTuple):
+    """Rows with the probability of each class.
+
+    Attributes:
+        scores: As the model gave them; shape `(n, k)`.
+        probabilities: Calibrated, rows add up to 1; shape `(n, k)`.
+        decided: The predicted class; shape `(n,)`.
+        weight: Row weights; shape `(n,)`.
+        bins: Each row's bin of each class's calibrator; shape `(n, k)`.
+        variances: Of the correction of each bin, one array a class.
+    """
+
+    scores: Floats
+    probabilities: Floats
+    decided: Codes
+    weight: Floats
+    bins: Codes
+    variances: tuple[Floats, ...]
+
+
+def fit_calibrators(labels: Codes, scores: Floats, weight: Floats) -> list[Calibrator]:
+    """A calibrator for each class against the rest.
+
+    Args:
+        labels: Codes in `[0, k)`; shape `(n,)`.
+        scores: Of each class, in [0, 1]; shape `(n, k)`.
+        weight: Row weights, `> 0`; shape `(n,)`.
+    """
+    return [fit_calibrator(labels == k, scores[:, k], weight) for k in range(scores.shape[1])]
+
+
+def expect_classes(
+    calibrators: list[Calibrator], scores: Floats, decided: Codes, weight: Floats
+) -> ExpectedClasses:
+    """Rows without labels, with the probability of each class."""
+    bins = np.column_stack(
+        [
+            np.searchsorted(each.edges, scores[:, k], side="left")
+            for k, each in enumerate(calibrators)
+        ]
+    )
+    corrected = [scores[:, k] + each.correction[bins[:, k]] for k, each in enumerate(calibrators)]
+    raised = np.clip(np.column_stack(corrected), _EPSILON, 1.0)
+    probabilities = raised / raised.sum(axis=1, keepdims=True)
+    variances = tuple(each.variance for each in calibrators)
+    return ExpectedClasses(scores, probabilities, decided, weight, bins, variances)
+
+
+def expected_class_metrics(rows: ExpectedClasses) -> dict[str, Estimate]:
+    """The metrics that the window is expected to show once its labels are there.
+
+    Precision, recall, F1 and AUC are plain means over the classes that are predicted or expected,
+    as `check_performance` measures them. The interval holds the chance of the labels and the error
+    of the calibration, to first order.
+    """
+    p, s, w = rows.probabilities, rows.scores, rows.weight
+    total = float(w.sum())
+    share = w[:, None] / total
+    kept = np.clip(s, _EPSILON, 1.0)
+    loss = -np.log(kept)
+    squared = (s**2).sum(axis=1, keepdims=True) - 2 * s + 1
+    return {
+        **_of_confusion(rows),
+        "roc_auc": _expected_auc(rows),
+        "log_loss": _estimate(
+            rows, float((share * p * loss).sum()), share * loss, highest=math.inf
+        ),
+        "brier": _estimate(rows, float((share * p * squared).sum()), share * squared, highest=2.0),
+    }
+
+
+def _of_confusion(rows: ExpectedClasses) -> dict[str, Estimate]:
+    p, w = rows.probabilities, rows.weight
+    chosen = np.zeros_like(p)
+    chosen[np.arange(len(w)), rows.decided] = 1.0
+    hits, expected, predicted = (
+        (w[:, None] * mass).sum(axis=0) for mass in (p * chosen, p, chosen)
+    )
+    # a class of less than half a row is one that the labels will hardly show
+    seen = (predicted > 0) | (expected >= w.mean() / 2)
+    n_seen = int(seen.sum())
+    slopes = {
+        "precision": (hits / _filled(predicted), chosen / _filled(predicted)),
+        "recall": (
+            hits / _filled(expected),
+            (chosen - hits / _filled(expected)) / _filled(expected),
+        ),
+    }
+    both = _filled(expected + predicted)
+    f1 = 2 * hits / both
+    slopes["f1"] = (f1, (2 * chosen - f1) / both)
+    total = float(w.sum())
+    found = {
+        "accuracy": _estimate(rows, float(hits.sum()) / total, w[:, None] * chosen / total),
+    }
+    for name, (values, slope) in slopes.items():
+        value = float(values[seen].sum()) / n_seen
+        found[name] = _estimate(rows, value, w[:, None] * np.where(seen, slope, 0.0) / n_seen)
+    return found
+
+
+def _expected_auc(rows: ExpectedClasses) -> Estimate:
+    k = rows.scores.shape[1]
+    each = [auc_slope(rows.scores[:, i], rows.probabilities[:, i], rows.weight) for i in range(k)]
+    expected = (rows.weight[:, None] * rows.probabilities).sum(axis=0)
+    known = [i for i in range(k) if expected[i] >= rows.weight.mean() / 2]
+    if len(known) <= 1:
+        return undefined("all rows are expected to be of one class")
+    slope = np.zeros_like(rows.scores)
+    values = []
+    for i in known:
+        value, slope[:, i] = each[i]
+        values.append(value)
+    return _estimate(rows, float(np.mean(values)), slope / len(known))
+
+
+def _filled(mass: Floats) -> Floats:
+    return np.where(mass > 0, mass, 1.0)
+
+
+def _estimate(
+    rows: ExpectedClasses, value: float, slope: Floats, *, highest: float = 1.0
+) -> Estimate:
+    """An expectation, and how far the labels may take it.
+
+    Args:
+        rows: The window.
+        value: Of the metric.
+        slope: What it would gain if the row were of the class; shape `(n, k)`.
+        highest: The largest value that the metric can have.
+    """
+    p = rows.probabilities
+    mean = (p * slope).sum(axis=1, keepdims=True)
+    away = slope - mean
+    variance = float((p * away**2).sum())
+    for k, of_bin in enumerate(rows.variances):
+        by_bin = np.bincount(rows.bins[:, k], weights=away[:, k], minlength=len(of_bin))
+        variance += float((by_bin**2 * of_bin).sum())
+    error = math.sqrt(variance)
+    return Estimate(value, max(0.0, value - Z95 * error), min(highest, value + Z95 * error))
