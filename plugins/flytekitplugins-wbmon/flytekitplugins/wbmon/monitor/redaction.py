@@ -55,7 +55,8 @@ _SECRET_NAME = re.compile(
 )
 # what the slower patterns cannot do without
 _LONG_WORD = re.compile(r"[A-Za-z0-9_\-.]{16}|PRIVATE KEY")
-_DIGIT = re.compile(r"\d|::")
+# four digits close together: every number that is looked for has them
+_NUMERIC = re.compile(r"\d(?:\D{0,3}\d){3}|::")
 _SECRET_WORDS = ("key", "secret", "passw", "pwd", "token")
 _SCHEME_WORDS = ("bearer", "basic", "authorization")
 
@@ -104,7 +105,7 @@ class PatternRedactor:
         if "@" in text or "%40" in text:
             text, found = _EMAIL.subn("[EMAIL]", text)
             n += found
-        if _DIGIT.search(text):
+        if _NUMERIC.search(text):
             text, found = _hide_numbers(text)
             n += found
         return text, n
