@@ -101,3 +101,19 @@ def test_a_decorator_goes_to_json_and_back() -> None:
     assert again.settings == decorator.settings
     assert "project='p'" in repr(again)
     assert "api_key" not in repr(again)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        wandb_init("p", "e", KEY, "i"),
+        wandb_init("p", "e", KEY, id="i"),
+        wandb_init("p", "e", secret=KEY, id="i"),
+        wandb_init("p", entity="e", secret=KEY, id="i"),
+        wandb_init(project="p", entity="e", secret=KEY, id="i"),
+    ],
+)
+def test_arguments_may_come_by_position_or_by_name(made: wandb_init) -> None:
+    settings = made.settings
+    assert (settings.project, settings.entity, settings.id) == ("p", "e", "i")
+    assert settings.secret is KEY

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.llm.session import current_trace, open_trace
@@ -13,7 +13,12 @@ from flytekitplugins.wbmon.llm.trace_settings import TraceSettings
 from flytekitplugins.wbmon.run import local_cache
 from flytekitplugins.wbmon.run.decorators import note_decorator
 from flytekitplugins.wbmon.run.flyte_task import is_trackable_task, with_secret
-from flytekitplugins.wbmon.run.settings import DEFAULT_API_HOST, DEFAULT_HOST, RunSettings
+from flytekitplugins.wbmon.run.settings import (
+    DEFAULT_API_HOST,
+    DEFAULT_HOST,
+    RunSettings,
+    by_position,
+)
 
 if TYPE_CHECKING:
     from flytekit import Secret
@@ -83,15 +88,9 @@ class weave_init:  # noqa: N801 - the sibling of wandb_init
         enabled: bool = True,
     ) -> None:
         if isinstance(task_function, str):
-            # weave_init("project", "entity", secret, "id"): what came by position is one place left
-            given = cast("Any", secret)
-            if isinstance(given, str):
-                id, given = given, None  # noqa: A001
-            if project is not None:
-                if entity is not None:
-                    given = entity
-                entity = project
-            project, secret = task_function, given
+            project, entity, secret, id = by_position(  # noqa: A001
+                task_function, project, entity, secret, id
+            )
         run = RunSettings(
             project=project,
             entity=entity,

@@ -22,6 +22,7 @@ from flytekitplugins.wbmon.run.settings import (
     Delivery,
     RankScope,
     RunSettings,
+    by_position,
 )
 
 if TYPE_CHECKING:
@@ -99,8 +100,9 @@ class wandb_init:  # noqa: N801 - the name that flytekitplugins-wandb gave it
         **init_kwargs: Any,
     ) -> None:
         if isinstance(task_function, str):
-            # wandb_init("project", "entity", secret, "id"): all one place further left
-            project, entity, secret, id = task_function, project, entity, secret  # noqa: A001
+            project, entity, secret, id = by_position(  # noqa: A001
+                task_function, project, entity, secret, id
+            )
         self.settings = RunSettings(
             project=project,
             entity=entity,

@@ -145,6 +145,26 @@ class RunSettings:
         return cls(**{**config, "secret": secret})
 
 
+def by_position(first: str, second: Any, third: Any, fourth: Any, fifth: Any) -> Any:
+    """Project, entity, secret and id of a decorator that was given its project by position.
+
+    The place of the function is taken by the project, so that what else came by position stands
+    one place further left than its name; what came by name stands right.
+
+    Args:
+        first: The project.
+        second: Of `project`: the entity, if it came by position.
+        third: Of `entity`: the secret, if that came by position, else the entity by name.
+        fourth: Of `secret`: the id or the secret, likewise.
+        fifth: Of `id`: the id by name.
+    """
+    if second is None:
+        return first, third, fourth, fifth
+    if third is None:
+        return first, second, fourth, fifth
+    return first, second, third, fifth if fourth is None else fourth
+
+
 def _secret_to_config(secret: Any) -> dict[str, Any] | None:
     if secret is None:
         return None
