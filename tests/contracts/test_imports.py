@@ -19,7 +19,9 @@ ON_ARRAYS = {
     "check_drift",
     "check_performance",
     "drift_series",
+    "estimate_performance",
     "evaluate_rules",
+    "join_labels",
     "merge_profiles",
     "profile_data",
 }

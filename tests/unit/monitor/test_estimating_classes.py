@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+from datetime import datetime, timezone
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from flytekitplugins.wbmon import AlertRule, evaluate_rules
 from flytekitplugins.wbmon.errors import ConfigError, InsufficientDataError
 from flytekitplugins.wbmon.monitor.estimating import compare_estimate, estimate_performance
 from flytekitplugins.wbmon.monitor.performance import check_performance
 
+AT = datetime(2026, 3, 1, tzinfo=timezone.utc)
 CLASSES = ("bus", "car", "van")
 COLUMNS = {"label": "y", "prediction": "q", "score": {name: f"s_{name}" for name in CLASSES}}
 
@@ -69,6 +73,9 @@ def test_concept_drift_is_not_seen_and_told_by_the_labels(rng):
     assert accuracy.held is False
     assert accuracy.expected > accuracy.value + 0.1
     assert "too good beyond chance" in measured.to_html()
+    rule = AlertRule(metric="performance.overrated", above=0)
+    assert evaluate_rules([rule], reports=[measured], at=AT).fired
+    assert not evaluate_rules([rule], reports=[measure(drifted)], at=AT).fired
 
 
 def test_an_estimate_that_holds_is_said_to_hold(rng):

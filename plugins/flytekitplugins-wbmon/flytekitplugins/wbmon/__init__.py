@@ -14,6 +14,8 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from flytekitplugins.wbmon.monitor.alerting import evaluate_rules
     from flytekitplugins.wbmon.monitor.drift import check_drift
+    from flytekitplugins.wbmon.monitor.estimating import estimate_performance
+    from flytekitplugins.wbmon.monitor.late_labels import join_labels
     from flytekitplugins.wbmon.monitor.performance import check_performance
     from flytekitplugins.wbmon.monitor.profiling import merge_profiles, profile_data
     from flytekitplugins.wbmon.monitor.series import drift_series
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from flytekitplugins.wbmon.records.performance import PerformanceReport
     from flytekitplugins.wbmon.records.profile import Profile
     from flytekitplugins.wbmon.records.rag import RAGReport, RAGRule
-    from flytekitplugins.wbmon.records.scoring import SLO, ScoringReport
+    from flytekitplugins.wbmon.records.scoring import SLO, Sample, ScoringReport, Watch
     from flytekitplugins.wbmon.records.serving import ServingReport, ServingSLO, SLOReport
     from flytekitplugins.wbmon.records.steps import StepReport
     from flytekitplugins.wbmon.records.usage import UsageReport
@@ -42,10 +44,12 @@ if TYPE_CHECKING:
     from flytekitplugins.wbmon.tasks.alerting import DegradationAlert
     from flytekitplugins.wbmon.tasks.dead_man import DeadManCheck
     from flytekitplugins.wbmon.tasks.drift import DriftCheck, DriftSeriesCheck
+    from flytekitplugins.wbmon.tasks.estimating import EstimatePerformance
     from flytekitplugins.wbmon.tasks.evaluation import AnswerPrompts, CompareModels, EvaluatePrompts
     from flytekitplugins.wbmon.tasks.experiment import CompareVariants
     from flytekitplugins.wbmon.tasks.failure import MonitorFailure
     from flytekitplugins.wbmon.tasks.feedback import AnalyzeFeedback
+    from flytekitplugins.wbmon.tasks.late_labels import JoinLabels
     from flytekitplugins.wbmon.tasks.performance import PerformanceCheck
     from flytekitplugins.wbmon.tasks.prediction_log import CompactPredictionLog, JoinFeedback
     from flytekitplugins.wbmon.tasks.profiling import MergeProfiles, ProfileData
@@ -79,6 +83,7 @@ _HOMES = {
     "DriftRule": "records.drift",
     "DriftSeries": "records.drift",
     "DriftSeriesCheck": "tasks.drift",
+    "EstimatePerformance": "tasks.estimating",
     "EvaluatePrompts": "tasks.evaluation",
     "EvaluateRAG": "tasks.rag",
     "EvaluationReport": "records.evaluation",
@@ -86,6 +91,7 @@ _HOMES = {
     "ExperimentReport": "records.experiment",
     "FeedbackReport": "records.feedback",
     "JoinFeedback": "tasks.prediction_log",
+    "JoinLabels": "tasks.late_labels",
     "MergeProfiles": "tasks.profiling",
     "MonitorFailure": "tasks.failure",
     "PerformanceCheck": "tasks.performance",
@@ -96,6 +102,7 @@ _HOMES = {
     "RAGRule": "records.rag",
     "ReplayToWeave": "tasks.traces",
     "SLOReport": "records.serving",
+    "Sample": "records.scoring",
     "ScoringReport": "records.scoring",
     "ServingReport": "records.serving",
     "ServingSLO": "records.serving",
@@ -108,12 +115,15 @@ _HOMES = {
     "UsageReport": "records.usage",
     "Variant": "records.evaluation",
     "WandbConfig": "run.config",
+    "Watch": "records.scoring",
     "batch_scoring": "tasks.scoring",
     "check_drift": "monitor.drift",
     "check_performance": "monitor.performance",
     "current_run": "run.lifecycle",
     "drift_series": "monitor.series",
+    "estimate_performance": "monitor.estimating",
     "evaluate_rules": "monitor.alerting",
+    "join_labels": "monitor.late_labels",
     "merge_profiles": "monitor.profiling",
     "profile_data": "monitor.profiling",
     "wandb_init": "run.decorator",
@@ -140,6 +150,7 @@ __all__ = [
     "DriftRule",
     "DriftSeries",
     "DriftSeriesCheck",
+    "EstimatePerformance",
     "EvaluatePrompts",
     "EvaluateRAG",
     "EvaluationReport",
@@ -147,6 +158,7 @@ __all__ = [
     "ExperimentReport",
     "FeedbackReport",
     "JoinFeedback",
+    "JoinLabels",
     "MergeProfiles",
     "MonitorFailure",
     "PerformanceCheck",
@@ -157,6 +169,7 @@ __all__ = [
     "RAGRule",
     "ReplayToWeave",
     "SLOReport",
+    "Sample",
     "ScoringReport",
     "ServingReport",
     "ServingSLO",
@@ -169,12 +182,15 @@ __all__ = [
     "UsageReport",
     "Variant",
     "WandbConfig",
+    "Watch",
     "batch_scoring",
     "check_drift",
     "check_performance",
     "current_run",
     "drift_series",
+    "estimate_performance",
     "evaluate_rules",
+    "join_labels",
     "merge_profiles",
     "profile_data",
     "wandb_init",

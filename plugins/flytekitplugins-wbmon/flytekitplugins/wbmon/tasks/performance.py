@@ -108,13 +108,17 @@ class PerformanceCheck(Node[PerformanceSettings]):
         super().__init__(name, settings, **task_kwargs)
 
     def compute(
-        self, data: StructuredDataset, baseline: PerformanceReport | None = None
+        self,
+        data: StructuredDataset,
+        baseline: PerformanceReport | None = None,
+        estimate: PerformanceReport | None = None,
     ) -> PerformanceChecked:
         """Measure a scored window.
 
         Args:
             data: Predictions and labels, as `batch_scoring` writes them.
             baseline: The report of the window that this one is held against.
+            estimate: What `EstimatePerformance` had said of this window.
 
         Returns:
             report: Every metric with its interval and, with a baseline, its change.
@@ -141,5 +145,6 @@ class PerformanceCheck(Node[PerformanceSettings]):
             time=config.time or None,
             every=config.every,
             rank_by=config.rank_by or None,
+            estimate=estimate,
         )
         return PerformanceChecked(report=report, worse=report.worse)

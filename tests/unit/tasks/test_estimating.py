@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from flytekit.types.structured import StructuredDataset
+
+from flytekitplugins.wbmon import EstimatePerformance, JoinLabels, PerformanceCheck
+from flytekitplugins.wbmon.errors import ConfigError
+from support.in_process import execute, pod_context
+
+COLUMNS = {"label": "fraud", "prediction": "p_fraud"}
+estimate = EstimatePerformance("test.estimate", **COLUMNS)
+measure = PerformanceCheck("test.measure", task="classification", **COLUMNS)
+join = JoinLabels("test.join", label="fraud", latest_by="at")
+
+
+def window(rng: np.random.Generator, n: int = 2000) -> pd.DataFrame:
+    """Calibrated scores and what came of them."""
+    p = rng.random(n)
+    fraud = (rng.random(n) < p).astype(int)
+    return pd.DataFrame({"request_id": [f"r{i}" for i in range(n)], "p_fraud": p, "fraud": fraud})
+
+
+def data(frame: pd.DataFrame) -> StructuredDataset:
+    return StructuredDataset(dataframe=frame)
+
+
+def test_a_night_is_estimated_then_labelled_then_held_against_the_estimate(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    reference, night = window(rng), window(rng)
+    unlabelled = night.drop(columns="fraud")
+    labels = night[["request_id", "fraud"]].assign(at=1)
+    wrong = labels.assign(fraud=1 - labels["fraud"], at=0)
+    with pod_context(tmp_path) as context:
+        guessed = execute(context, estimate, data=data(unlabelled), reference=data(reference))
+        joined = execute(
+            context,
+            join,
+            predictions=data(unlabelled),
+            labels=data(pd.concat([labels, wrong])[:-500]),
+        )
+        measured = execute(
+            context, measure, data=joined["data"], baseline=None, estimate=guessed["report"]
+        )
+        decks = [deck.name for deck in context.user_space_params.decks]
+    assert guessed["report"].estimated
+    assert not guessed["worse"]
+    assert joined["coverage"] == 1.0
+    report = measured["report"]
+    assert {each.name for each in report.foretold} == set(report.metrics)
+    assert not report.overrated
+    assert "Performance report" in decks
+
+
+def test_labels_that_have_not_come_leave_the_coverage_low(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    night = window(rng, 100)
+    labels = night[["request_id", "fraud"]].assign(at=1)[:25]
+    with pod_context(tmp_path) as context:
+        joined = execute(
+            context, join, predictions=data(night.drop(columns="fraud")), labels=data(labels)
+        )
+        assert joined["data"].open(pd.DataFrame).all()["fraud"].count() == 25
+    assert joined["coverage"] == 0.25
+
+
+def test_wrong_settings_are_refused_where_the_node_is_made() -> None:
+    with pytest.raises(ConfigError, match="'classification' or 'regression'"):
+        EstimatePerformance("x", task="ranking", **COLUMNS)
+    with pytest.raises(ConfigError, match="must be a probability"):
+        EstimatePerformance("x", threshold=2, **COLUMNS)
+    with pytest.raises(ConfigError, match="different columns"):
+        JoinLabels("x", label="id", on="id")
