@@ -186,12 +186,12 @@ def _of_performance(report: PerformanceReport) -> Iterable[Observation]:
     compared = known and any(item.verdict != "unknown" for item in report.metrics.values())
     why = report.reason if compared or not known else "no metric has a baseline"
     yield _gate("worse", report.worse if compared else None, why)
+    for name in ("coverage", "n_rows", "n_labelled", "n_missing_prediction"):
+        yield Observation(name=name, value=float(getattr(report, name)))
     if not report.estimated:
         is_known = any(each.held is not None for each in report.foretold)
         why = "its estimate without labels" if is_known else "no estimate to hold against labels"
         yield _gate("overrated", report.overrated if is_known else None, why)
-    for name in ("coverage", "n_rows", "n_labelled", "n_missing_prediction"):
-        yield Observation(name=name, value=float(getattr(report, name)))
     if report.calibration is not None:
         for name in ("error", "p_value"):
             value = getattr(report.calibration, name) if known else math.nan
