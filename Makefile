@@ -2,7 +2,7 @@
 PYTHON ?= $(shell for v in 3.12 3.11 3.10; do \
 	python$$v -c '' >/dev/null 2>&1 && { echo python$$v; exit; }; done; echo python3)
 BIN := .venv/bin
-SOURCES := plugins tests workflows examples benchmarks setup.py
+SOURCES := plugins tests workflows benchmarks examples setup.py
 export WANDB_ERROR_REPORTING := false
 
 .DEFAULT_GOAL := help
