@@ -13,7 +13,7 @@ from flytekitplugins.wbmon.run.termination import TerminatedError, exit_on_sigte
 
 @pytest.fixture(autouse=True)
 def handler_put_back() -> Iterator[None]:
-    before = signal.getsignal(signal.SIGTERM)
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGTERM, before)
 
@@ -29,16 +29,23 @@ def test_sigterm_leaves_the_block_with_the_shells_status() -> None:
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
-def test_the_earlier_handler_is_called_first_and_put_back() -> None:
+def test_the_earlier_handler_is_called_when_the_block_is_done_and_put_back() -> None:
     heard: list[str] = []
 
     def earlier(*_: Any) -> None:
         heard.append("earlier")
 
     signal.signal(signal.SIGTERM, earlier)
+
+    def body() -> None:
+        try:
+            terminate()
+        finally:
+            heard.append("the work of the block")
+
     with pytest.raises(TerminatedError), exit_on_sigterm(before=lambda: heard.append("before")):
-        terminate()
-    assert heard == ["before", "earlier"]
+        body()
+    assert heard == ["before", "the work of the block", "earlier"]
     assert signal.getsignal(signal.SIGTERM) is earlier
 
 

@@ -29,12 +29,15 @@ class TerminatedError(SystemExit):
 class _Handler:
     """The process has one SIGTERM handler, and its blocks may overlap: coroutines end in any order.
 
-    The first block installs it, the last one to end puts back what was there before.
+    The first block installs it. The last one to end puts back what was there before, and hands a
+    signal that came meanwhile on to it: whoever it was may end the process, which must not happen
+    before the blocks have done their work.
     """
 
     def __init__(self) -> None:
         self._blocks: list[Callable[[], None] | None] = []
         self._previous: Any = signal.SIG_DFL
+        self._heard: tuple[int, FrameType | None] | None = None
 
     def enter(self, before: Callable[[], None] | None) -> None:
         """Hear SIGTERM until the matching `leave`."""
@@ -45,16 +48,20 @@ class _Handler:
     def leave(self, before: Callable[[], None] | None) -> None:
         """End a block; a handler that was set inside of one stays."""
         self._blocks.remove(before)
+        if self._blocks:
+            return
         installed: object = signal.getsignal(signal.SIGTERM)
-        if not self._blocks and installed is self:
+        if installed is self:
             signal.signal(signal.SIGTERM, self._previous)
+        heard, self._heard = self._heard, None
+        if heard is not None and callable(self._previous):
+            self._previous(*heard)
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
+        self._heard = number, frame
         for before in reversed(self._blocks):
             if before is not None:
                 before()
-        if callable(self._previous):
-            self._previous(number, frame)
         raise TerminatedError
 
 
@@ -65,8 +72,9 @@ _HANDLER = _Handler()
 def exit_on_sigterm(before: Callable[[], None] | None = None) -> Iterator[None]:
     """Leave the block by `SystemExit(143)` when SIGTERM comes.
 
-    Whoever handled the signal before is called first, and again handles it afterwards. Nothing
-    changes outside the main thread, where Python allows no handler, or where SIGTERM is ignored.
+    Whoever handled the signal before is called when the block has ended, and again handles it
+    afterwards. Nothing changes outside the main thread, where Python allows no handler, or where
+    SIGTERM is ignored.
 
     Args:
         before: Called in the handler, for work that the block's own `finally` cannot do because
