@@ -52,11 +52,11 @@ demo-llm: .venv-llm/.made ## the night of an LLM application, offline; about hal
 	@.venv-llm/bin/python -m workflows.demo_llm
 
 test-llm: .venv-llm/.made ## the tests that need weave and openai, in an environment of their own
-	.venv-llm/bin/python -m pytest -q -n 2 --dist loadfile tests/llm tests/unit/llm \
+	.venv-llm/bin/python -m pytest -q -n 2 --dist loadfile --max-worker-restart 0 tests/llm tests/unit/llm \
 		tests/unit/monitor/test_pricing.py $(PYTEST_ARGS)
 
 test: .venv/.dev ## run every test
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --max-worker-restart 0 $(PYTEST_ARGS)
 
 check: lint types rings ## lint, types and import rules
 
