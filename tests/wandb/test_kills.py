@@ -185,10 +185,32 @@ def test_a_disk_that_cannot_be_written_changes_nothing_for_the_task(
     home = tmp_path / "home"
     script = tmp_path / "body.py"
     script.write_text(BODY)
-    mounted = f"mount -t tmpfs -o {options} tmpfs {disk} && exec {sys.executable} {script} {disk}"
+    done = run_with_mount(script, disk, options, cwd=disk, env=clean_environment(home=home))
+    assert "the task's result stands" in done.stdout, done.stderr
+
+
+def test_a_temporary_folder_that_is_too_small_costs_no_row(tmp_path: Path) -> None:
+    small, work = tmp_path / "small", tmp_path / "here"
+    small.mkdir()
+    work.mkdir()
+    script = tmp_path / "body.py"
+    script.write_text(BODY)
+    env = {**clean_environment(home=tmp_path / "home"), "TMPDIR": str(small)}
+    done = run_with_mount(script, small, "size=64k", cwd=work, env=env)
+    assert "the task's result stands" in done.stdout, done.stderr
+    run = find_run(work)
+    assert len(run.column("row")) == 6000
+    assert run.exit_code == 0
+
+
+def run_with_mount(
+    script: Path, disk: Path, options: str, *, cwd: Path, env: dict[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """Run a script in `cwd`, with a small or read-only disk that only it sees."""
+    mounted = f"mount -t tmpfs -o {options} tmpfs {disk} && exec {sys.executable} {script} {cwd}"
     done = subprocess.run(
         ["/usr/bin/unshare", "--mount", "--map-root-user", "sh", "-c", mounted],
-        env=clean_environment(home=home),
+        env=env,
         capture_output=True,
         text=True,
         timeout=120,
@@ -196,4 +218,4 @@ def test_a_disk_that_cannot_be_written_changes_nothing_for_the_task(
     )
     if "unshare failed" in done.stderr or "permission denied" in done.stderr:
         pytest.skip("this machine does not let a test mount a disk")
-    assert "the task's result stands" in done.stdout, done.stderr
+    return done
