@@ -12,7 +12,7 @@ import pandas as pd
 from flytekit import CronSchedule, Email, LaunchPlan, conditional, task, workflow
 from flytekit.models.core.execution import WorkflowExecutionPhase
 
-from flytekitplugins.wbmon import AlertRule, DegradationAlert, MonitorFailure
+from flytekitplugins.wbmon import AlertRule, DegradationAlert, JoinLabels, MonitorFailure
 from workflows import reference_profile as fixed
 from workflows.on_call import ON_CALL, OWNER, RUNBOOK, STATE, go_on, retrain
 from workflows.payments import FAULTS, generate_payments, night_date
@@ -38,15 +38,19 @@ labels_alert = DegradationAlert(
 )
 
 
-class Labelled(NamedTuple):
-    """The payments of a night with the labels that have come, and the night's time."""
+labels_join = JoinLabels("labels.join", label="fraud", on="payment_id")
 
-    data: pd.DataFrame
+
+class WeekAgo(NamedTuple):
+    """The payments of a night, the labels that have come since, and the night's time."""
+
+    payments: pd.DataFrame
+    labels: pd.DataFrame
     at: datetime
 
 
 @task
-def arrived_labels(kickoff: datetime, n_rows: int) -> Labelled:
+def week_ago(kickoff: datetime, n_rows: int) -> WeekAgo:
     """The synthetic night of a week ago; 3 % of its labels never come.
 
     Args:
@@ -55,9 +59,13 @@ def arrived_labels(kickoff: datetime, n_rows: int) -> Labelled:
     """
     night = (kickoff - DELAY).date() - night_date(1)
     frame = generate_payments(night.days, n_rows=n_rows, fault=FAULTS.get(night.days))
-    # a label that never comes is a label that is missing, not a payment that was honest
-    frame["fraud"] = frame["fraud"].astype("Int64").mask(frame.index % 33 == 0)
-    return Labelled(data=frame, at=kickoff - DELAY)
+    frame["payment_id"] = frame.index
+    came = frame.loc[frame.index % 33 != 0, ["payment_id", "fraud"]]
+    return WeekAgo(
+        payments=frame.drop(columns="fraud"),
+        labels=came.reset_index(drop=True),
+        at=kickoff - DELAY,
+    )
 
 
 @workflow(
@@ -77,9 +85,10 @@ def payments_labels(kickoff: datetime, n_rows: int = 5000) -> str:
         n_rows: Rows of the night.
     """
     reference = fixed.payments_reference()
-    arrived = arrived_labels(kickoff=kickoff, n_rows=n_rows)
-    scored = score_payments(data=arrived.data, model=reference.model)
-    measured = fixed.payments_performance(data=scored.predictions, baseline=reference.baseline)
+    arrived = week_ago(kickoff=kickoff, n_rows=n_rows)
+    scored = score_payments(data=arrived.payments, model=reference.model)
+    joined = labels_join(predictions=scored.predictions, labels=arrived.labels)
+    measured = fixed.payments_performance(data=joined.data, baseline=reference.baseline)
     decided = labels_alert(performance=measured.report, at=arrived.at)
     return (
         conditional("act")
