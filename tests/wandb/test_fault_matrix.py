@@ -30,6 +30,9 @@ pytestmark = [pytest.mark.slow]
 TIMEOUT_S = 3.0
 MARGIN_S = 2.0
 N_ROWS = 6
+# wandb prunes its cache of artifacts without a lock: from the hundredth on in one process, two
+# threads that make one at the same moment raise KeyError
+_ARTIFACTS = threading.Lock()
 FAULTS: dict[str, Callable[[], Fault]] = {
     "refuse": lambda: Fault("refuse"),
     "hang": lambda: Fault("hang"),
@@ -95,11 +98,16 @@ def log(run: Any, row: int, name: str) -> None:
     if row in (1, N_ROWS - 1):
         run.alert(f"alert {row}", name)
     if row == N_ROWS - 1:
-        run.log({"table": wandb.Table(columns=["a"], data=[[1], [2]])})
-        artifact = wandb.Artifact(f"report-{name}", "report")
-        with artifact.new_file("report.txt") as file:
-            file.write(name)
-        run.log_artifact(artifact)
+        with _ARTIFACTS:
+            log_artifacts(run, name)
+
+
+def log_artifacts(run: Any, name: str) -> None:
+    run.log({"table": wandb.Table(columns=["a"], data=[[1], [2]])})
+    artifact = wandb.Artifact(f"report-{name}", "report")
+    with artifact.new_file("report.txt") as file:
+        file.write(name)
+    run.log_artifact(artifact)
 
 
 @pytest.mark.parametrize("phase", PHASES)
