@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from flytekitplugins.wbmon.monitor.late_labels import join_labels
     from flytekitplugins.wbmon.monitor.performance import check_performance
     from flytekitplugins.wbmon.monitor.profiling import merge_profiles, profile_data
+    from flytekitplugins.wbmon.monitor.rule_file import load_rules
     from flytekitplugins.wbmon.monitor.series import drift_series
     from flytekitplugins.wbmon.publish.channel import Channel
     from flytekitplugins.wbmon.records.alert import Alert, AlertRule, Decision
@@ -124,6 +125,7 @@ _HOMES = {
     "estimate_performance": "monitor.estimating",
     "evaluate_rules": "monitor.alerting",
     "join_labels": "monitor.late_labels",
+    "load_rules": "monitor.rule_file",
     "merge_profiles": "monitor.profiling",
     "profile_data": "monitor.profiling",
     "wandb_init": "run.decorator",
@@ -191,6 +193,7 @@ __all__ = [
     "estimate_performance",
     "evaluate_rules",
     "join_labels",
+    "load_rules",
     "merge_profiles",
     "profile_data",
     "wandb_init",
