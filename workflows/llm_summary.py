@@ -16,13 +16,14 @@ from flytekitplugins.wbmon import (
     RAGReport,
     UsageReport,
 )
-from flytekitplugins.wbmon.records.html import decision_section, page
+from flytekitplugins.wbmon.records.decision_html import decision_section
 from flytekitplugins.wbmon.records.llm_html import (
     evaluation_section,
     feedback_section,
     rag_section,
     usage_section,
 )
+from flytekitplugins.wbmon.records.page import page
 
 
 @task

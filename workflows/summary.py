@@ -10,12 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from flytekitplugins.wbmon import Decision, DriftReport, PerformanceReport
-from flytekitplugins.wbmon.records.html import (
-    decision_section,
-    drift_section,
-    page,
-    performance_section,
-)
+from flytekitplugins.wbmon.records.decision_html import decision_section
+from flytekitplugins.wbmon.records.drift_html import drift_section
+from flytekitplugins.wbmon.records.page import page
+from flytekitplugins.wbmon.records.performance_html import performance_section
 
 _WORST = 5
 

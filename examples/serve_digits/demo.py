@@ -18,12 +18,10 @@ from pathlib import Path
 from rich.console import Console
 
 from examples.serve_digits.load import send
-from flytekitplugins.wbmon.records.html import (
-    decision_section,
-    drift_section,
-    page,
-    performance_section,
-)
+from flytekitplugins.wbmon.records.decision_html import decision_section
+from flytekitplugins.wbmon.records.drift_html import drift_section
+from flytekitplugins.wbmon.records.page import page
+from flytekitplugins.wbmon.records.performance_html import performance_section
 from flytekitplugins.wbmon.records.serving_html import serving_section, slo_section
 
 ROOT = Path(__file__).resolve().parents[2]

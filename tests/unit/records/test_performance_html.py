@@ -9,7 +9,6 @@ from flytekitplugins.wbmon.records.performance import (
     PerformanceReport,
     ReliabilityBin,
 )
-from flytekitplugins.wbmon.records.scoring import Confidence, PredictedClasses, ScoringReport
 
 
 def report(**parts):
@@ -66,36 +65,3 @@ def test_a_page_says_whether_probabilities_are_to_be_believed(too_sure, words):
     html = report(calibration=calibration).to_html()
     assert words in html
     assert "1,234" in html
-
-
-def test_a_scoring_page_shows_failures_confidence_and_classes():
-    scored = ScoringReport(
-        n_rows=98,
-        n_batches=1,
-        duration_s=1.0,
-        predict_s=0.5,
-        n_failed=2,
-        errors={"ValueError": 2},
-        quarantine="s3://bucket/_quarantine.parquet",
-        confidence=Confidence(
-            n=98,
-            mean=0.8,
-            sd=0.1,
-            quantiles={"p50": 0.81},
-            threshold=0.6,
-            low_share=0.05,
-            low_share_low=0.02,
-            low_share_high=0.11,
-        ),
-        classes=PredictedClasses(counts={"yes": 90, "no": 8}),
-    )
-    html = scored.to_html()
-    for words in (
-        "ValueError",
-        "_quarantine.parquet",
-        "0.81",
-        "Predicted classes",
-        "as diverse as",
-    ):
-        assert words in html
-    assert "Confidence" not in report().to_html()

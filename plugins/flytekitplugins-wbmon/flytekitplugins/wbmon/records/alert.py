@@ -24,6 +24,8 @@ _REPORTS = (
     "feedback",
     "rag",
     "evaluation",
+    "serving",
+    "experiment",
 )
 _SHORTEST_TREND = 4
 
@@ -38,7 +40,8 @@ class AlertRule:
     Attributes:
         metric: `<report>.<name>[.<feature>]`: `drift.drifted`, `drift.share_drifted`,
             `drift.effect_size.amount`, `performance.accuracy`, `performance.recall.fraud` (of one
-            class), `scoring.rows_per_s`, `scoring.latency_ms.p99`, `slo.p99` (1 if it failed).
+            class), `scoring.rows_per_s`, `scoring.latency_ms.p99`, `slo.fast` (1 if the objective
+            of that name was missed), `slo.fast.burn_rate`, `slo.violated` (1 if any was missed).
         below: Breached when the value is smaller.
         above: Breached when the value is larger; a gate such as `drift.drifted` is 0 or 1.
         drop: Breached when the metric is worse than its baseline by more than this share (0.05
@@ -260,6 +263,7 @@ class Decision:
 
     def to_html(self) -> str:
         """A self-contained page: the decision first, then every rule with its reason."""
-        from flytekitplugins.wbmon.records.html import decision_section, page
+        from flytekitplugins.wbmon.records.decision_html import decision_section
+        from flytekitplugins.wbmon.records.page import page
 
         return page("Decision", decision_section(self))

@@ -44,7 +44,7 @@ class CompactionReport:
 
     def to_html(self) -> str:
         """A self-contained page: what came in, what was written, and what was lost."""
-        from flytekitplugins.wbmon.records.html import page
+        from flytekitplugins.wbmon.records.page import page
         from flytekitplugins.wbmon.records.serving_html import compaction_section
 
         return page("Prediction log", compaction_section(self))

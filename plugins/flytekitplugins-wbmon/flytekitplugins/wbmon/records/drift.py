@@ -207,7 +207,8 @@ class DriftReport:
 
     def to_html(self) -> str:
         """A self-contained page: the verdict first, then the worst features with pictures."""
-        from flytekitplugins.wbmon.records.html import drift_section, page
+        from flytekitplugins.wbmon.records.drift_html import drift_section
+        from flytekitplugins.wbmon.records.page import page
 
         return page("Drift report", drift_section(self))
 
@@ -268,7 +269,7 @@ class DriftSeries:
 
     def to_html(self) -> str:
         """A self-contained page: when drift began, the worst features over time, each window."""
-        from flytekitplugins.wbmon.records.html import page
+        from flytekitplugins.wbmon.records.page import page
         from flytekitplugins.wbmon.records.series_html import series_section
 
         return page("Drift over time", series_section(self))

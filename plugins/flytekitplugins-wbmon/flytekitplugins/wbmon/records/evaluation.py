@@ -299,7 +299,7 @@ class EvaluationReport:
 
     def to_html(self) -> str:
         """A self-contained page: the verdict first, then quality, cost and latency side by side."""
-        from flytekitplugins.wbmon.records.html import page
         from flytekitplugins.wbmon.records.llm_html import evaluation_section
+        from flytekitplugins.wbmon.records.page import page
 
         return page("Evaluation report", evaluation_section(self))

@@ -73,7 +73,7 @@ class ExperimentReport:
 
     def to_html(self) -> str:
         """A self-contained page: the verdict, then every variant with its intervals."""
-        from flytekitplugins.wbmon.records.html import page
+        from flytekitplugins.wbmon.records.page import page
         from flytekitplugins.wbmon.records.serving_html import experiment_section
 
         return page("Experiment", experiment_section(self))

@@ -117,7 +117,7 @@ class FeedbackReport:
 
     def to_html(self) -> str:
         """A self-contained page: the verdict first, then who is content with what."""
-        from flytekitplugins.wbmon.records.html import page
         from flytekitplugins.wbmon.records.llm_html import feedback_section
+        from flytekitplugins.wbmon.records.page import page
 
         return page("Feedback report", feedback_section(self))

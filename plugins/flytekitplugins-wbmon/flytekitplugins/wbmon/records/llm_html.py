@@ -7,16 +7,21 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from flytekitplugins.wbmon.records.html import (
-    _cell,
-    _dim,
-    _facts,
-    _mark,
-    _number,
-    _section,
-    _share,
-    _table,
-    _verdict,
+from flytekitplugins.wbmon.records.page import (
+    cell,
+    dim_cell,
+    facts,
+    heading,
+    interval,
+    name_cell,
+    number,
+    prose_cell,
+    section,
+    share,
+    state_cell,
+    table,
+    verdict,
+    warning,
 )
 
 if TYPE_CHECKING:
@@ -45,26 +50,26 @@ def usage_section(report: UsageReport) -> str:
         "exceeded": "A budget is exceeded",
     }
     body = [
-        _verdict(worst, words[worst], report.reason),
-        _facts(
+        verdict(worst, words[worst], report.reason),
+        facts(
             f"{total.input_tokens:,.0f} tokens in",
             f"{total.output_tokens:,.0f} tokens out",
-            f"{_share(total.share(total.n_errors))} failed",
-            f"{_share(total.share(total.n_rate_limited))} rate limited",
-            f"{_share(total.share(total.n_fallback))} answered by a fallback",
+            f"{share(total.share(total.n_errors))} failed",
+            f"{share(total.share(total.n_rate_limited))} rate limited",
+            f"{share(total.share(total.n_fallback))} answered by a fallback",
         ),
     ]
     if report.models_without_price:
         names = ", ".join(report.models_without_price)
-        body.append(f'<p class="warn">No price is known for {escape(names)}</p>')
+        body.append(warning(f"No price is known for {names}"))
     if report.budgets:
         head = ("budget", "of", "spent", "expected", "allowed", "unknown calls", "verdict")
-        body.append(_table(head, map(_budget_row, report.budgets[:_SHOWN])))
+        body.append(table(head, map(_budget_row, report.budgets[:_SHOWN])))
     measures = ("", "calls", "cost", "tokens in", "tokens out", "failed", "retried", "unknown cost")
     for dimension, groups in report.groups.items():
-        body.append(f"<h1>By {escape(dimension)}</h1>")
-        body.append(_table(measures, map(_usage_row, groups[:_SHOWN])))
-    return _section("Usage report", body)
+        body.append(heading(f"By {dimension}"))
+        body.append(table(measures, map(_usage_row, groups[:_SHOWN])))
+    return section("Usage report", body)
 
 
 def _budget_row(status: BudgetStatus) -> Sequence[str]:
@@ -73,26 +78,26 @@ def _budget_row(status: BudgetStatus) -> Sequence[str]:
     if not math.isnan(status.forecast_low):
         likely += f" ({status.forecast_low:,.2f} … {status.forecast_high:,.2f})"
     return (
-        _cell(f"{budget.period} from {status.start}"),
-        f"<td><b>{escape(f'{budget.scope} {status.key}'.strip())}</b></td>",
-        _cell(f"${status.spent_usd:,.2f}"),
-        _cell(likely),
-        _cell(f"${budget.limit:,.2f}"),
-        _cell(f"{status.n_unknown:,.0f}"),
-        _mark(status.verdict),
+        cell(f"{budget.period} from {status.start}"),
+        name_cell(f"{budget.scope} {status.key}".strip()),
+        cell(f"${status.spent_usd:,.2f}"),
+        cell(likely),
+        cell(f"${budget.limit:,.2f}"),
+        cell(f"{status.n_unknown:,.0f}"),
+        state_cell(status.verdict),
     )
 
 
 def _usage_row(usage: Usage) -> Sequence[str]:
     return (
-        f"<td><b>{escape(usage.key)}</b></td>",
-        _cell(f"{usage.n_calls:,.0f}"),
-        _cell(f"${usage.cost_usd:,.4g}"),
-        _cell(f"{usage.input_tokens:,.0f}"),
-        _cell(f"{usage.output_tokens:,.0f}"),
-        _cell(_share(usage.share(usage.n_errors))),
-        _cell(_share(usage.share(usage.n_retried))),
-        _cell(f"{usage.n_unpriced:,.0f}"),
+        name_cell(usage.key),
+        cell(f"{usage.n_calls:,.0f}"),
+        cell(f"${usage.cost_usd:,.4g}"),
+        cell(f"{usage.input_tokens:,.0f}"),
+        cell(f"{usage.output_tokens:,.0f}"),
+        cell(share(usage.share(usage.n_errors))),
+        cell(share(usage.share(usage.n_retried))),
+        cell(f"{usage.n_unpriced:,.0f}"),
     )
 
 
@@ -104,8 +109,8 @@ def evaluation_section(report: EvaluationReport) -> str:
         "undecided": f"Undecided; keep {report.winner} for now",
     }
     body = [
-        _verdict(report.verdict, words[report.verdict], report.reason),
-        _facts(
+        verdict(report.verdict, words[report.verdict], report.reason),
+        facts(
             f"{report.n_items:,} items",
             f"decided by {report.metric}",
             f"${report.spent_usd:,.4g} spent by this run",
@@ -113,18 +118,18 @@ def evaluation_section(report: EvaluationReport) -> str:
         ),
     ]
     if report.stopped:
-        body.append(f'<p class="warn">{escape(report.stopped)}</p>')
+        body.append(warning(report.stopped))
     scorers = list(dict.fromkeys(name for each in report.variants for name in each.scores))
     head = ("variant", "model", *scorers, "cost a call", "p50", "p95", "failed", "truncated", "")
-    body.append(_table(head, (_variant_row(each, scorers) for each in report.variants)))
+    body.append(table(head, (_variant_row(each, scorers) for each in report.variants)))
     if report.comparisons:
         compared = ("compared", "by", "difference", "95 % interval", "p-value", "verdict", "why")
-        body.append(_table(compared, map(_comparison_row, report.comparisons)))
+        body.append(table(compared, map(_comparison_row, report.comparisons)))
     if report.examples:
-        body.append("<h1>Where the answers differ most</h1>")
+        body.append(heading("Where the answers differ most"))
         shown = ("item", "variant", "question", "expected", "answer", "scores")
-        body.append(_table(shown, map(_example_row, report.examples)))
-    return _section(f"Evaluation {report.name}", body)
+        body.append(table(shown, map(_example_row, report.examples)))
+    return section(f"Evaluation {report.name}", body)
 
 
 def _variant_row(result: VariantResult, scorers: Sequence[str]) -> Sequence[str]:
@@ -132,45 +137,44 @@ def _variant_row(result: VariantResult, scorers: Sequence[str]) -> Sequence[str]
     for name in scorers:
         score = result.scores.get(name)
         if score is None:
-            scores.append(_cell("-"))
+            scores.append(cell("-"))
             continue
-        interval = "" if math.isnan(score.low) else f" [{score.low:.3g}, {score.high:.3g}]"
+        bounds = "" if math.isnan(score.low) else f" [{score.low:.3g}, {score.high:.3g}]"
         failed = f", {score.n_failed} failed" if score.n_failed else ""
-        scores.append(_cell(f"{_number(score.mean)}{interval}{failed}"))
+        scores.append(cell(f"{number(score.mean)}{bounds}{failed}"))
     return (
-        f"<td><b>{escape(result.variant.name)}</b><br>"
-        f'<span class="dim">{escape(result.digest[:12])}</span></td>',
-        _cell(result.variant.model or "-"),
+        name_cell(result.variant.name, below=result.digest[:12]),
+        cell(result.variant.model or "-"),
         *scores,
-        _cell(_usd(result.cost_per_call_usd)),
-        *(_cell(_milliseconds(result.latency_ms, name)) for name in ("p50", "p95")),
-        _cell(f"{result.n_failed}"),
-        _cell(f"{result.n_truncated}"),
-        _dim("best for its price" if result.on_frontier else ""),
+        cell(_usd(result.cost_per_call_usd)),
+        *(cell(_milliseconds(result.latency_ms, name)) for name in ("p50", "p95")),
+        cell(f"{result.n_failed}"),
+        cell(f"{result.n_truncated}"),
+        dim_cell("best for its price" if result.on_frontier else ""),
     )
 
 
 def _comparison_row(found: PairedComparison) -> Sequence[str]:
     return (
         f"<td><b>{escape(found.candidate)}</b> to {escape(found.baseline)}</td>",
-        _cell(found.metric),
-        _cell(f"{found.difference:+.4g}"),
-        _cell(f"{_number(found.low)} … {_number(found.high)}"),
-        _cell(_number(found.p_value)),
-        _mark(found.verdict),
-        f"<td>{escape(found.reason)}</td>",
+        cell(found.metric),
+        cell(f"{found.difference:+.4g}"),
+        cell(interval(found.low, found.high)),
+        cell(number(found.p_value)),
+        state_cell(found.verdict),
+        prose_cell(found.reason),
     )
 
 
 def _example_row(item: EvaluatedItem) -> Sequence[str]:
-    scores = ", ".join(f"{name} {_number(value)}" for name, value in item.scores.items())
+    scores = ", ".join(f"{name} {number(value)}" for name, value in item.scores.items())
     return (
-        _dim(item.item_id),
-        f"<td><b>{escape(item.variant)}</b></td>",
-        f"<td>{escape(item.question)}</td>",
-        f"<td>{escape(item.expected)}</td>",
-        f"<td>{escape(item.answer or item.error)}</td>",
-        _cell(scores),
+        dim_cell(item.item_id),
+        name_cell(item.variant),
+        prose_cell(item.question),
+        prose_cell(item.expected),
+        prose_cell(item.answer or item.error),
+        cell(scores),
     )
 
 
@@ -187,35 +191,35 @@ def rag_section(report: RAGReport) -> str:
     """The section of a RAG report."""
     words = "Retrieval is degraded" if report.degraded else "Retrieval is as it should be"
     body = [
-        _verdict("worse" if report.degraded else "ok", words, report.reason),
-        _facts(
+        verdict("worse" if report.degraded else "ok", words, report.reason),
+        facts(
             f"{report.n_queries:,} queries, {report.n_labelled:,} with known documents",
             f"{report.n_failed:,} failed",
-            f"{_share(report.share(report.n_empty))} retrieve nothing",
-            f"{_share(report.share(report.n_with_duplicates))} duplicates",
-            f"{_share(report.share(report.n_with_stale))} stale documents",
+            f"{share(report.share(report.n_empty))} retrieve nothing",
+            f"{share(report.share(report.n_with_duplicates))} duplicates",
+            f"{share(report.share(report.n_with_stale))} stale documents",
         ),
-        _table(
+        table(
             ("measure", f"at {report.k}", "95 % interval", "queries", "failed"),
             map(_summary_row, (*report.retrieval.values(), *report.judged.values())),
         ),
     ]
     if report.stage_ms:
         rows = (
-            (_dim(name), _cell(f"{value:,.1f} ms"), _cell(_share(value / report.latency_ms)))
+            (dim_cell(name), cell(f"{value:,.1f} ms"), cell(share(value / report.latency_ms)))
             for name, value in report.stage_ms.items()
         )
-        body.append(_table(("stage", "mean", "share"), rows))
-    return _section("RAG report", body)
+        body.append(table(("stage", "mean", "share"), rows))
+    return section("RAG report", body)
 
 
 def _summary_row(summary: ScoreSummary) -> Sequence[str]:
     return (
-        f"<td><b>{escape(summary.name.replace('_', ' '))}</b></td>",
-        _cell(_number(summary.mean)),
-        _cell(f"{_number(summary.low)} … {_number(summary.high)}"),
-        _cell(f"{summary.n:,}"),
-        _cell(f"{summary.n_failed:,}"),
+        name_cell(summary.name.replace("_", " ")),
+        cell(number(summary.mean)),
+        cell(interval(summary.low, summary.high)),
+        cell(f"{summary.n:,}"),
+        cell(f"{summary.n_failed:,}"),
     )
 
 
@@ -225,10 +229,10 @@ def feedback_section(report: FeedbackReport) -> str:
     words = {
         "worse": "Answers are liked less than before",
         "better": "Answers are liked more than before",
-    }.get(total.verdict, f"{_share(total.rate)} of rated answers are liked")
+    }.get(total.verdict, f"{share(total.rate)} of rated answers are liked")
     body = [
-        _verdict(total.verdict, words, report.reason),
-        _facts(
+        verdict(total.verdict, words, report.reason),
+        facts(
             f"{total.n_rated:,} rated of {total.n_calls:,.0f}",
             f"{report.n_unmatched:,} ratings of unknown answers",
             "intervals cover 95 %",
@@ -237,30 +241,30 @@ def feedback_section(report: FeedbackReport) -> str:
     if report.issues:
         rows = (
             (
-                f"<td><b>{escape(issue.label)}</b></td>",
-                _cell(f"{issue.n:,}"),
-                _cell(_share(issue.share)),
-                _cell(_share(issue.before)),
-                _mark(issue.verdict),
+                name_cell(issue.label),
+                cell(f"{issue.n:,}"),
+                cell(share(issue.share)),
+                cell(share(issue.before)),
+                state_cell(issue.verdict),
             )
             for issue in report.issues[:_SHOWN]
         )
-        body.append(_table(("complaint", "ratings", "share", "before", "change"), rows))
+        body.append(table(("complaint", "ratings", "share", "before", "change"), rows))
     for dimension, groups in report.groups.items():
-        body.append(f"<h1>By {escape(dimension)}</h1>")
+        body.append(heading(f"By {dimension}"))
         head = ("", "rated", "liked", "95 % interval", "before", "change")
-        body.append(_table(head, map(_rate_row, groups[:_SHOWN])))
-    return _section("Feedback report", body)
+        body.append(table(head, map(_rate_row, groups[:_SHOWN])))
+    return section("Feedback report", body)
 
 
 def _rate_row(rate: FeedbackRate) -> Sequence[str]:
     return (
-        f"<td><b>{escape(rate.key)}</b></td>",
-        _cell(f"{rate.n_rated:,}"),
-        _cell(_share(rate.rate)),
-        _cell(f"{_share(rate.low)} … {_share(rate.high)}"),
-        _cell(_share(rate.before)),
-        _mark(rate.verdict),
+        name_cell(rate.key),
+        cell(f"{rate.n_rated:,}"),
+        cell(share(rate.rate)),
+        cell(interval(rate.low, rate.high, share)),
+        cell(share(rate.before)),
+        state_cell(rate.verdict),
     )
 
 
@@ -270,24 +274,24 @@ def steps_section(report: StepReport) -> str:
     head = ("step", "runs", "failures begin here", "p50", "p95", "own time", "tokens", "errors")
     rows = (
         (
-            f"<td><b>{escape(step.name)}</b></td>",
-            _cell(f"{step.n:,}"),
-            _cell(f"{step.n_origin:,}"),
-            _cell(_milliseconds(step.latency_ms, "p50")),
-            _cell(_milliseconds(step.latency_ms, "p95")),
-            _cell(f"{step.own_ms:,.0f} ms"),
-            _cell(f"{step.tokens:,.0f}"),
-            _dim(", ".join(f"{kind} {n}" for kind, n in step.errors.items())),
+            name_cell(step.name),
+            cell(f"{step.n:,}"),
+            cell(f"{step.n_origin:,}"),
+            cell(_milliseconds(step.latency_ms, "p50")),
+            cell(_milliseconds(step.latency_ms, "p95")),
+            cell(f"{step.own_ms:,.0f} ms"),
+            cell(f"{step.tokens:,.0f}"),
+            dim_cell(", ".join(f"{kind} {n}" for kind, n in step.errors.items())),
         )
         for step in report.steps[:_SHOWN]
     )
     body = [
-        _verdict("warning" if report.n_failed else "ok", words, report.reason),
-        _facts(
+        verdict("warning" if report.n_failed else "ok", words, report.reason),
+        facts(
             f"{report.n_recovered:,} recovered",
             f"{report.n_looping:,} go round in circles",
             f"{report.n_dead_ends:,} end without a result",
         ),
-        _table(head, rows),
+        table(head, rows),
     ]
-    return _section("Step report", body)
+    return section("Step report", body)

@@ -8,8 +8,17 @@ from html import escape
 from itertools import accumulate, pairwise
 from statistics import median
 
-from flytekitplugins.wbmon.records.html import page
 from flytekitplugins.wbmon.records.memory import Night
+from flytekitplugins.wbmon.records.page import (
+    cell,
+    facts,
+    headline,
+    link,
+    page,
+    prose_cell,
+    section,
+    table,
+)
 
 _TONES = {
     "ok": "good",
@@ -45,18 +54,21 @@ def nights_page(title: str, nights: Sequence[Night]) -> str:
     last, places = nights[-1], _places(nights)
     n_bad = sum(night.severity != "none" for night in nights)
     words = "Nothing fires" if last.severity == "none" else f"Alert: {last.severity}"
-    tone = _TONES.get(last.severity, "dim")
     body = [
-        f"<h1>{escape(title)}: the last {len(nights)} nights</h1>",
-        f'<p class="verdict {tone}">{escape(words)}</p><p class="why">{escape(last.reason)}</p>',
-        f'<p class="dim">Newest night {last.at:%Y-%m-%d %H:%M} UTC · something fired in {n_bad} of '
-        f"{len(nights)} nights</p>",
+        headline(_TONES.get(last.severity, "dim"), words, last.reason),
+        facts(
+            f"Newest night {last.at:%Y-%m-%d %H:%M} UTC",
+            f"something fired in {n_bad} of {len(nights)} nights",
+        ),
         _key(),
         f'<div class="wide">{_grid(nights, places)}</div>',
         f'<div class="wide">{_charts(nights, places)}</div>',
-        _table(nights),
+        table(
+            ("night (UTC)", "severity", "what was decided", "read more"), map(_row, nights[::-1])
+        ),
     ]
-    return page(f"{title}: nights", _STYLE, f'<div class="wbmon">{"".join(body)}</div>')
+    all_nights = section(f"{title}: the last {len(nights)} nights", body)
+    return page(f"{title}: nights", _STYLE, all_nights)
 
 
 def _key() -> str:
@@ -85,12 +97,9 @@ def _places(nights: Sequence[Night]) -> list[int]:
 
 def _grid(nights: Sequence[Night], places: Sequence[int]) -> str:
     titles = list(dict.fromkeys(title for night in nights for title in night.phases))
-    rows = [
-        [f"<td>{escape(title)}</td>", f"<td>{_strip(nights, places, title)}</td>"]
-        for title in titles
-    ]
+    rows = [[prose_cell(title), f"<td>{_strip(nights, places, title)}</td>"] for title in titles]
     months = f"<td></td><td>{_months(nights, places)}</td>"
-    return _rows([[months], *rows])
+    return table((), [[months], *rows])
 
 
 def _strip(nights: Sequence[Night], places: Sequence[int], title: str) -> str:
@@ -133,13 +142,13 @@ def _charts(nights: Sequence[Night], places: Sequence[int]) -> str:
         known = [value for value in values if not math.isnan(value)]
         rows.append(
             [
-                f"<td>{escape(name.replace('/', ' ').replace('_', ' '))}</td>",
+                prose_cell(name.replace("/", " ").replace("_", " ")),
                 f"<td>{_line(values, places)}</td>",
-                f'<td class="n">{known[-1]:.4g}</td>',
+                cell(f"{known[-1]:.4g}"),
                 f'<td class="n dim">{min(known):.4g} … {max(known):.4g}</td>',
             ]
         )
-    return _rows(rows, ("number", "night by night", "newest", "range")) if rows else ""
+    return table(("number", "night by night", "newest", "range"), rows) if rows else ""
 
 
 def _line(values: Sequence[float], places: Sequence[int]) -> str:
@@ -162,16 +171,11 @@ def _is_metric(name: str) -> bool:
     return name.startswith(("performance/", "estimate/", "heartbeat/"))
 
 
-def _table(nights: Sequence[Night]) -> str:
-    rows = [_row(night) for night in reversed(nights)]
-    return _rows(rows, ("night (UTC)", "severity", "what was decided", "read more"))
-
-
 def _row(night: Night) -> Sequence[str]:
     tone = _TONES.get(night.severity, "dim")
     severity = "quiet" if night.severity == "none" else night.severity
     return (
-        f'<td class="n">{night.at:%Y-%m-%d %H:%M}</td>',
+        cell(f"{night.at:%Y-%m-%d %H:%M}"),
         f'<td class="{tone}">{escape(severity)}</td>',
         f"<td>{escape(night.reason)}{_findings(night.findings)}</td>",
         f"<td>{_links(night.links)}</td>",
@@ -184,17 +188,5 @@ def _findings(findings: Iterable[str]) -> str:
 
 def _links(links: Mapping[str, str]) -> str:
     return " · ".join(
-        f'<a href="{escape(url, quote=True)}">{escape(name)}</a>' if _is_web(url) else escape(url)
-        for name, url in links.items()
-        if name != _SELF
+        link(name, url, else_show=url) for name, url in links.items() if name != _SELF
     )
-
-
-def _is_web(url: str) -> bool:
-    return url.startswith(("https://", "http://"))
-
-
-def _rows(rows: Iterable[Sequence[str]], head: Sequence[str] = ()) -> str:
-    top = "".join(f"<th>{escape(name)}</th>" for name in head)
-    body = "".join(f"<tr>{''.join(row)}</tr>" for row in rows)
-    return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"

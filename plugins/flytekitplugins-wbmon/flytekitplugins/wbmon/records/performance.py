@@ -221,7 +221,10 @@ class PerformanceReport:
 
     def to_html(self) -> str:
         """A self-contained page: the verdict first, then each metric with its interval."""
-        from flytekitplugins.wbmon.records.html import page, performance_section
-        from flytekitplugins.wbmon.records.performance_html import performance_details
+        from flytekitplugins.wbmon.records.page import page
+        from flytekitplugins.wbmon.records.performance_html import (
+            performance_details,
+            performance_section,
+        )
 
         return page("Performance report", performance_section(self), *performance_details(self))

@@ -107,7 +107,7 @@ class RAGReport:
 
     def to_html(self) -> str:
         """A self-contained page: the verdict first, then retrieval, judges and latency."""
-        from flytekitplugins.wbmon.records.html import page
         from flytekitplugins.wbmon.records.llm_html import rag_section
+        from flytekitplugins.wbmon.records.page import page
 
         return page("RAG report", rag_section(self))

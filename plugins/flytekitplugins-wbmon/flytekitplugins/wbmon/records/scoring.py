@@ -260,7 +260,7 @@ class ScoringReport:
 
     def to_html(self) -> str:
         """A self-contained page: rows, time, latency and objectives."""
-        from flytekitplugins.wbmon.records.html import page, scoring_section
-        from flytekitplugins.wbmon.records.performance_html import scoring_details
+        from flytekitplugins.wbmon.records.page import page
+        from flytekitplugins.wbmon.records.scoring_html import scoring_details, scoring_section
 
         return page("Scoring report", scoring_section(self), *scoring_details(self))

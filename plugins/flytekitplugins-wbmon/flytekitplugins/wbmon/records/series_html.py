@@ -7,15 +7,17 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from flytekitplugins.wbmon.records.html import (
-    _cell,
-    _dim,
-    _facts,
-    _mark,
-    _section,
-    _share,
-    _table,
-    _verdict,
+from flytekitplugins.wbmon.records.page import (
+    cell,
+    dim_cell,
+    facts,
+    name_cell,
+    prose_cell,
+    section,
+    share,
+    state_cell,
+    table,
+    verdict,
 )
 
 if TYPE_CHECKING:
@@ -34,15 +36,15 @@ def series_section(series: DriftSeries) -> str:
     reason = f"first in {window_name(first)}: {first.report.reason}" if first else "none drifted"
     undated = f"{series.n_undated:,} rows in no window" if series.n_undated else "every row counted"
     body = [
-        _verdict("drift" if series.drifted else "ok", words, reason),
-        _facts(f"{len(windows)} windows", undated),
+        verdict("drift" if series.drifted else "ok", words, reason),
+        facts(f"{len(windows)} windows", undated),
         *(_chart(segment, of) for segment, of in _by_segment(windows).items()),
-        _table(
+        table(
             ("window", "rows", "verdict", "drifted", "worst feature", "rows moved", "why"),
             map(_row, windows),
         ),
     ]
-    return _section("Drift over time", body)
+    return section("Drift over time", body)
 
 
 def window_name(window: WindowDrift) -> str:
@@ -57,13 +59,13 @@ def _row(window: WindowDrift) -> Sequence[str]:
     worst = next(iter(report.features.values()), None)
     check = worst.deciding if worst else None
     return (
-        f"<td><b>{escape(window_name(window))}</b></td>",
-        _cell(f"{report.n_current:,}"),
-        _mark(report.verdict),
-        _cell(f"{report.n_drifted} of {len(report.features)}"),
-        _dim(worst.name if worst else "-"),
-        _cell(_share(check.effect_size) if check else "-"),
-        f"<td>{escape(report.reason)}</td>",
+        name_cell(window_name(window)),
+        cell(f"{report.n_current:,}"),
+        state_cell(report.verdict),
+        cell(f"{report.n_drifted} of {len(report.features)}"),
+        dim_cell(worst.name if worst else "-"),
+        cell(share(check.effect_size) if check else "-"),
+        prose_cell(report.reason),
     )
 
 

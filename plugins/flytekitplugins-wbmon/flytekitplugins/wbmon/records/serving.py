@@ -103,7 +103,7 @@ class ServingReport:
 
     def to_html(self) -> str:
         """A self-contained page: traffic, errors and latency by route and tenant."""
-        from flytekitplugins.wbmon.records.html import page
+        from flytekitplugins.wbmon.records.page import page
         from flytekitplugins.wbmon.records.serving_html import serving_section
 
         return page("Serving report", serving_section(self))
@@ -203,7 +203,7 @@ class SLOReport:
 
     def to_html(self) -> str:
         """A self-contained page: each objective, what was observed, and how fast it burns."""
-        from flytekitplugins.wbmon.records.html import page
+        from flytekitplugins.wbmon.records.page import page
         from flytekitplugins.wbmon.records.serving_html import slo_section
 
         return page("Service levels", slo_section(self))

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 from typing import TYPE_CHECKING
 
-from flytekitplugins.wbmon.records.html import (
-    _cell,
-    _dim,
-    _facts,
-    _mark,
-    _number,
-    _section,
-    _share,
-    _table,
-    _verdict,
+from flytekitplugins.wbmon.records.page import (
+    cell,
+    dim_cell,
+    facts,
+    interval,
+    name_cell,
+    number,
+    section,
+    share,
+    state_cell,
+    table,
+    verdict,
 )
 
 if TYPE_CHECKING:
@@ -38,8 +39,8 @@ def compaction_section(report: CompactionReport) -> str:
     lost = report.n_torn + report.n_dropped
     words = f"{report.n_predictions:,} predictions from {report.n_segments:,} segments"
     body = [
-        _verdict("warning" if lost else "ok", words, report.reason),
-        _facts(
+        verdict("warning" if lost else "ok", words, report.reason),
+        facts(
             f"{report.n_feedback:,} feedback rows",
             f"{report.n_windows:,} windows",
             f"{report.n_duplicates:,} duplicates left out",
@@ -47,19 +48,19 @@ def compaction_section(report: CompactionReport) -> str:
             f"{report.n_dropped:,} rows dropped by serving",
             f"{report.n_orphans:,} orphaned segments",
         ),
-        _facts("days " + (", ".join(report.days) or "none")),
+        facts("days " + (", ".join(report.days) or "none")),
     ]
-    return _section("Prediction log", body)
+    return section("Prediction log", body)
 
 
 def serving_section(report: ServingReport) -> str:
     """The section of a serving report."""
     total = report.total
-    words = f"{total.n_requests:,} requests, {_share(total.error_rate)} failed"
+    words = f"{total.n_requests:,} requests, {share(total.error_rate)} failed"
     body = [
-        _verdict("ok" if total.n_requests else "no_data", words, report.reason),
-        _facts(
-            f"busiest minute {_number(report.peak_per_s)} requests/s",
+        verdict("ok" if total.n_requests else "no_data", words, report.reason),
+        facts(
+            f"busiest minute {number(report.peak_per_s)} requests/s",
             f"at most {report.in_flight_max:,} at a time",
             f"{report.n_instances:,} processes",
             f"{report.n_sampled:,} rows kept",
@@ -70,11 +71,11 @@ def serving_section(report: ServingReport) -> str:
     if report.tenants:
         body.append(_traffic_table("tenant", report.tenants))
     if total.errors:
-        rows = ((_cell(name), _cell(f"{n:,}")) for name, n in list(total.errors.items())[:_SHOWN])
-        body.append(_table(("error", "requests"), rows))
+        rows = ((cell(name), cell(f"{n:,}")) for name, n in list(total.errors.items())[:_SHOWN])
+        body.append(table(("error", "requests"), rows))
     if report.confidence is not None:
         body.append(_confidence_table(report.confidence))
-    return _section("Serving report", body)
+    return section("Serving report", body)
 
 
 def slo_section(report: SLOReport) -> str:
@@ -82,61 +83,60 @@ def slo_section(report: SLOReport) -> str:
     missed = sum(result.verdict == "fail" for result in report.results)
     words = f"{missed} of {len(report.results)} objectives missed"
     body = [
-        _verdict("fail" if missed else "ok", words, report.reason),
-        _table(
+        verdict("fail" if missed else "ok", words, report.reason),
+        table(
             ("objective", "promise", "requests", "good", "interval", "burn rate", "worst hour", ""),
             map(_slo_row, report.results),
         ),
     ]
-    return _section("Service levels", body)
+    return section("Service levels", body)
 
 
 def experiment_section(report: ExperimentReport) -> str:
     """The section of an experiment."""
     worst = next((each.verdict for each in report.variants[1:]), "insufficient")
-    verdict = "insufficient" if not report.variants else _TONES.get(worst, worst)
+    state = "insufficient" if not report.variants else _TONES.get(worst, worst)
     body = [
-        _verdict(verdict, f"{report.experiment}: {report.outcome}", report.reason),
-        _facts(
+        verdict(state, f"{report.experiment}: {report.outcome}", report.reason),
+        facts(
             f"control {report.control}",
-            f"split p-value {_number(report.split_p_value)}",
+            f"split p-value {number(report.split_p_value)}",
             "intervals cover 95 %",
         ),
-        _table(
+        table(
             ("variant", "units", "mean", "interval", "difference", "interval", "p-value", ""),
             map(_variant_row, report.variants),
         ),
     ]
-    return _section("Experiment", body)
+    return section("Experiment", body)
 
 
 def _traffic_table(what: str, groups: Sequence[Traffic]) -> str:
     head = (what, "requests", "failed", "p50 ms", "p95 ms", "p99 ms", "first chunk p99 ms")
-    return _table(head, map(_traffic_row, groups[:_SHOWN]))
+    return table(head, map(_traffic_row, groups[:_SHOWN]))
 
 
 def _traffic_row(group: Traffic) -> Sequence[str]:
     latency, chunk = group.latency_ms, group.first_chunk_ms
     return (
-        f"<td><b>{escape(group.name)}</b></td>",
-        _cell(f"{group.n_requests:,}"),
-        _cell(_share(group.error_rate)),
-        *(_cell(_number(latency[name]) if latency else "-") for name in ("p50", "p95", "p99")),
-        _cell(_number(chunk["p99"]) if chunk else "-"),
+        name_cell(group.name),
+        cell(f"{group.n_requests:,}"),
+        cell(share(group.error_rate)),
+        *(cell(number(latency[name]) if latency else "-") for name in ("p50", "p95", "p99")),
+        cell(number(chunk["p99"]) if chunk else "-"),
     )
 
 
 def _confidence_table(confidence: Confidence) -> str:
-    interval = f"{_share(confidence.low_share_low)} … {_share(confidence.low_share_high)}"
     rows = (
         ("rows with a score", f"{confidence.n_rows:,}"),
-        ("mean score", _number(confidence.mean)),
-        (f"score below {confidence.threshold:g}", _share(confidence.low_share)),
-        ("its interval", interval),
-        ("most frequent answer", _share(confidence.top_share)),
-        ("entropy of the answers, bits", _number(confidence.entropy_bits)),
+        ("mean score", number(confidence.mean)),
+        (f"score below {confidence.threshold:g}", share(confidence.low_share)),
+        ("its interval", interval(confidence.low_share_low, confidence.low_share_high, share)),
+        ("most frequent answer", share(confidence.top_share)),
+        ("entropy of the answers, bits", number(confidence.entropy_bits)),
     )
-    return _table(("confidence", ""), ((_dim(name), _cell(text)) for name, text in rows))
+    return table(("confidence", ""), ((dim_cell(name), cell(text)) for name, text in rows))
 
 
 def _slo_row(result: ServingSLOResult) -> Sequence[str]:
@@ -148,25 +148,25 @@ def _slo_row(result: ServingSLOResult) -> Sequence[str]:
         limit = f"first chunk ≤ {slo.time_to_first_chunk_ms:g} ms"
     hour = result.worst_hour_at
     return (
-        f"<td><b>{escape(slo.name)}</b></td>",
-        _cell(f"{slo.objective:.4g} {limit}"),
-        _cell(f"{result.n_requests:,}"),
-        _cell(_share(result.good_share)),
-        _cell(f"{_share(result.good_share_low)} … {_share(result.good_share_high)}"),
-        _cell(_number(result.burn_rate)),
-        _cell(f"{_number(result.worst_hour_burn_rate)} at {hour:%H:%M}" if hour else "-"),
-        _mark(result.verdict),
+        name_cell(slo.name),
+        cell(f"{slo.objective:.4g} {limit}"),
+        cell(f"{result.n_requests:,}"),
+        cell(share(result.good_share)),
+        cell(interval(result.good_share_low, result.good_share_high, share)),
+        cell(number(result.burn_rate)),
+        cell(f"{number(result.worst_hour_burn_rate)} at {hour:%H:%M}" if hour else "-"),
+        state_cell(result.verdict),
     )
 
 
 def _variant_row(each: VariantOutcome) -> Sequence[str]:
     return (
-        f"<td><b>{escape(each.variant)}</b></td>",
-        _cell(f"{each.n_measured:,} of {each.n_exposed:,}"),
-        _cell(_number(each.mean)),
-        _cell(f"{_number(each.low)} … {_number(each.high)}"),
-        _cell(_number(each.difference)),
-        _cell(f"{_number(each.difference_low)} … {_number(each.difference_high)}"),
-        _cell(_number(each.p_value)),
-        _mark(each.verdict),
+        name_cell(each.variant),
+        cell(f"{each.n_measured:,} of {each.n_exposed:,}"),
+        cell(number(each.mean)),
+        cell(interval(each.low, each.high)),
+        cell(number(each.difference)),
+        cell(interval(each.difference_low, each.difference_high)),
+        cell(number(each.p_value)),
+        state_cell(each.verdict),
     )

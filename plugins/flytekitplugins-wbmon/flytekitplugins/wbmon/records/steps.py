@@ -104,7 +104,7 @@ class StepReport:
 
     def to_html(self) -> str:
         """A self-contained page: where failures begin, then every step."""
-        from flytekitplugins.wbmon.records.html import page
         from flytekitplugins.wbmon.records.llm_html import steps_section
+        from flytekitplugins.wbmon.records.page import page
 
         return page("Step report", steps_section(self))

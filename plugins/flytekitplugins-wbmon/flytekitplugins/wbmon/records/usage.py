@@ -237,7 +237,7 @@ class UsageReport:
 
     def to_html(self) -> str:
         """A self-contained page: the budgets first, then what was spent by whom."""
-        from flytekitplugins.wbmon.records.html import page
         from flytekitplugins.wbmon.records.llm_html import usage_section
+        from flytekitplugins.wbmon.records.page import page
 
         return page("Usage report", usage_section(self))

@@ -3,6 +3,9 @@ from __future__ import annotations
 import dataclasses
 from html.parser import HTMLParser
 
+import pytest
+
+from flytekitplugins.wbmon.records import page
 from support.examples import decision, drift_report, performance_report, scoring_report
 
 
@@ -67,3 +70,42 @@ def test_more_features_than_fit_are_folded_not_dropped() -> None:
     many = {f"f{index}": feature for index in range(30)}
     html = dataclasses.replace(one, features=many).to_html()
     assert "10 more features" in html
+
+
+@pytest.mark.parametrize(
+    "markup",
+    [
+        page.page("<b>"),
+        page.section("<b>", ()),
+        page.verdict("<b>", "<b>", "<b>"),
+        page.facts("<b>"),
+        page.warning("<b>"),
+        page.notes("<b>", ["<b>"], "warn"),
+        page.links({"<b>": 'https://x/"><b>'}),
+        page.links({"<b>": "s3://<b>"}),
+        page.table(["<b>"], []),
+        *page.folded_table(["<b>"], [[], []], shown=1, more="<b>"),
+        page.cell("<b>"),
+        page.dim_cell("<b>"),
+        page.name_cell("&", below="<b>").replace("<b>&amp;</b>", ""),
+        page.prose_cell("<b>"),
+        page.state_cell("<b>"),
+    ],
+)
+def test_text_in_any_building_block_stays_text(markup: str) -> None:
+    assert "<b>" not in markup
+    assert "&lt;b&gt;" in markup
+
+
+def test_only_a_web_address_becomes_a_link() -> None:
+    assert page.links({}) == ""
+    assert 'href="https://x/?a=1&amp;b=2"' in page.links({"run": "https://x/?a=1&b=2"})
+    for address in ("javascript:alert(1)", "data:text/html,x", "s3://bucket/key"):
+        assert "href" not in page.links({"run": address})
+        assert address in page.links({"run": address})
+
+
+def test_an_undefined_number_is_a_dash() -> None:
+    nan = float("nan")
+    assert [page.number(nan), page.share(nan), page.interval(nan, 1.0)] == ["-", "-", "- … 1"]
+    assert page.interval(0.25, 0.5, page.share) == "25.0% … 50.0%"

@@ -1,0 +1,53 @@
+"""How a decision reads on a page: whether to act, what the monitor noticed, then rule by rule."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import TYPE_CHECKING
+
+from flytekitplugins.wbmon.records.page import (
+    cell,
+    facts,
+    links,
+    name_cell,
+    notes,
+    number,
+    section,
+    state_cell,
+    table,
+    verdict,
+)
+
+if TYPE_CHECKING:
+    from flytekitplugins.wbmon.records.alert import Alert, Decision
+
+
+def decision_section(decision: Decision) -> str:
+    """The section of a decision."""
+    words = f"Alert: {decision.severity}" if decision.fired else "Nothing to do"
+    body = [
+        verdict(decision.severity if decision.fired else "ok", words, decision.reason),
+        facts(decision.at.isoformat(timespec="minutes"), f"{len(decision.alerts)} rules"),
+        links(decision.links),
+        notes("The monitor itself", decision.findings, "warn"),
+        notes("Since last night", decision.changes, ""),
+        table(
+            ("rule", "state", "severity", "value", "threshold", "why"),
+            map(_alert_row, decision.alerts),
+        ),
+    ]
+    return section("Decision", body)
+
+
+def _alert_row(alert: Alert) -> Sequence[str]:
+    rule = alert.rule
+    runbook = links({"what to do": rule.runbook}) if rule.runbook else ""
+    return (
+        name_cell(rule.title, below=rule.owner),
+        state_cell(alert.phase),
+        cell(rule.severity),
+        cell(number(alert.value)),
+        cell(number(alert.threshold)),
+        f"<td>{escape(alert.reason)}{runbook}</td>",
+    )
