@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flytekitplugins.wbmon.errors import DataError
-from flytekitplugins.wbmon.monitor import counting, profiling, reading
+from flytekitplugins.wbmon.monitor import counting, parquet, profiling, threads
+from flytekitplugins.wbmon.monitor import sources as in_memory
 from flytekitplugins.wbmon.monitor.profiling import merge_profiles, profile_data
 from flytekitplugins.wbmon.records.profile import FeatureProfile, Profile
 
@@ -244,7 +245,7 @@ def test_very_many_categories_keep_the_frequent_ones_and_the_rest_together():
 
 
 def test_names_the_sample_missed_enter_the_table_while_there_is_room(monkeypatch):
-    monkeypatch.setattr(reading, "SAMPLE_ROWS", 80)
+    monkeypatch.setattr(in_memory, "SAMPLE_ROWS", 80)
     data = pd.DataFrame({"c": ["a", "b"] * 500})
     data.loc[437, "c"] = "rare"
 
@@ -256,9 +257,9 @@ def test_names_the_sample_missed_enter_the_table_while_there_is_room(monkeypatch
 
 
 def test_a_large_table_learns_its_grid_from_rows_all_over_it(monkeypatch):
-    monkeypatch.setattr(reading, "SAMPLE_ROWS", 8000)
+    monkeypatch.setattr(in_memory, "SAMPLE_ROWS", 8000)
     monkeypatch.setattr(profiling, "SAMPLE_ROWS", 8000)
-    monkeypatch.setattr(reading, "PART_ROWS", 10_000)
+    monkeypatch.setattr(in_memory, "PART_ROWS", 10_000)
     rising = np.arange(100_000) / 100_000
 
     found = profile_data(pd.DataFrame({"x": rising})).features["x"]
@@ -268,9 +269,9 @@ def test_a_large_table_learns_its_grid_from_rows_all_over_it(monkeypatch):
 
 
 def test_a_large_file_learns_its_grid_from_row_groups_all_over_it(monkeypatch, tmp_path):
-    monkeypatch.setattr(reading, "SAMPLE_ROWS", 8000)
+    monkeypatch.setattr(parquet, "SAMPLE_ROWS", 8000)
     monkeypatch.setattr(profiling, "SAMPLE_ROWS", 8000)
-    monkeypatch.setattr(reading, "PART_ROWS", 10_000)
+    monkeypatch.setattr(parquet, "PART_ROWS", 10_000)
     rising = np.arange(100_000) / 100_000
     pq.write_table(pa.table({"x": rising}), tmp_path / "x.parquet", row_group_size=2000)
 
@@ -282,7 +283,7 @@ def test_a_large_file_learns_its_grid_from_row_groups_all_over_it(monkeypatch, t
 
 
 def test_a_long_stream_is_read_once_and_to_its_end(monkeypatch):
-    monkeypatch.setattr(reading, "SAMPLE_ROWS", 3000)
+    monkeypatch.setattr(in_memory, "SAMPLE_ROWS", 3000)
     table = pa.Table.from_pandas(frame(10_000))
     reader = pa.RecordBatchReader.from_batches(table.schema, table.to_batches(500))
 
@@ -467,8 +468,8 @@ def test_weighted_profiles_merge_by_their_sums():
 @pytest.mark.parametrize("n_cores", [1, 3, 64, None])
 def test_the_number_of_cores_does_not_change_the_profile(monkeypatch, n_cores):
     expected = profile_data(frame())
-    monkeypatch.delattr(profiling.os, "sched_getaffinity", raising=False)
-    monkeypatch.setattr(profiling.os, "cpu_count", lambda: n_cores)
+    monkeypatch.delattr(threads.os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(threads.os, "cpu_count", lambda: n_cores)
 
     assert_same_counts(profile_data(frame()), expected)
 

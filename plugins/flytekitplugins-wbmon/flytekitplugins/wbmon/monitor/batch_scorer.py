@@ -18,7 +18,7 @@ from flytekitplugins.wbmon.monitor.predictions import (
     batch_for,
     predicted_columns,
 )
-from flytekitplugins.wbmon.monitor.reading import Source
+from flytekitplugins.wbmon.monitor.sources import Source
 from flytekitplugins.wbmon.records.checkpoint import ScoringCheckpoint
 from flytekitplugins.wbmon.records.scoring import SLO, SLOResult, SLOVerdict
 

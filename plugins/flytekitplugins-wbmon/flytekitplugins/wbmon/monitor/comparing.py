@@ -10,17 +10,20 @@ import math
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
+from flytekitplugins.wbmon.monitor.distances import (
+    Counts,
+    ExactDistances,
+    bin_distances,
+    number_distances,
+    ratio_of_spreads,
+    sample_factor,
+    scaled_counts,
+    shift_of_mean,
+)
 from flytekitplugins.wbmon.records.drift import Check, DriftRule, Shift, Status
 from flytekitplugins.wbmon.records.profile import UNSEEN_LIMIT, FeatureProfile
-from flytekitplugins.wbmon.stats.binning import cumulative_shares, quantile_groups, sum_groups
 from flytekitplugins.wbmon.stats.divergence import (
-    grid_wasserstein,
-    hellinger_distance,
-    jensen_shannon_distance,
-    population_stability_index,
-    stability_index_bias,
     total_variation,
     total_variation_bias,
 )
@@ -29,16 +32,9 @@ from flytekitplugins.wbmon.stats.interval import (
     newcombe_interval,
     total_variation_margin,
 )
-from flytekitplugins.wbmon.stats.moments import (
-    Moments,
-    grid_kurtosis,
-    mean_shift,
-    spread_ratio,
-)
 from flytekitplugins.wbmon.stats.slicing import N_DIRECTIONS, sliced_ks_statistic
 from flytekitplugins.wbmon.stats.two_sample import (
     chi_squared_two_sample,
-    cramer_von_mises_statistic,
     grid_ks_statistic,
     ks_p_value,
     pool_small_cells,
@@ -46,18 +42,7 @@ from flytekitplugins.wbmon.stats.two_sample import (
     unseen_category_test,
 )
 
-_DECILES = 10
 _TESTED = ("float", "integer", "boolean", "categorical", "vector")
-
-Counts = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExactDistances:
-    """What the sorted values of both windows tell and a grid does not."""
-
-    ks: float
-    wasserstein: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +85,7 @@ def compare_feature(
         return _compare_vectors(reference, current, rule, checks)
     if reference.edges is not None:
         check, bound = _number_check(reference, current, rule, exact)
-        distances = _number_distances(reference, current, exact)
+        distances = number_distances(reference, current, exact)
         return Comparison(
             reference=reference,
             current=current,
@@ -108,8 +93,8 @@ def compare_feature(
             checks=(check, *checks),
             bound=bound,
             distances=distances,
-            mean_shift=_mean_shift(reference, current, rule),
-            spread_ratio=_spread_ratio(reference, current, rule),
+            mean_shift=shift_of_mean(reference, current, rule),
+            spread_ratio=ratio_of_spreads(reference, current, rule),
         )
     return _compare_categories(reference, current, rule, checks)
 
@@ -195,72 +180,6 @@ def _number_check(
     return check, bound
 
 
-def _number_distances(
-    reference: FeatureProfile, current: FeatureProfile, exact: ExactDistances | None
-) -> dict[str, float]:
-    groups = quantile_groups(np.asarray(reference.counts), n_groups=_DECILES)
-    a, b = _scaled(reference), _scaled(current)
-    distances = _bin_distances(sum_groups(a, groups), sum_groups(b, groups))
-    distances["cramer_von_mises"] = cramer_von_mises_statistic(a, b)
-    if exact is None:
-        name = "wasserstein_winsorised"
-        with np.errstate(over="ignore", invalid="ignore"):
-            distance = grid_wasserstein(
-                np.asarray(reference.edges), cumulative_shares(a), cumulative_shares(b)
-            )
-    else:
-        name, distance = "wasserstein", exact.wasserstein
-    distances[name] = distance
-    if reference.std > 0:
-        distances[f"{name}_normed"] = distance / reference.std
-    return distances
-
-
-def _mean_shift(reference: FeatureProfile, current: FeatureProfile, rule: DriftRule) -> Shift:
-    n, m = reference.effective_values, current.effective_values
-    value, low, high = mean_shift(
-        _moments(reference), _moments(current), n=n, m=m, alpha=rule.alpha
-    )
-    return Shift(value=value, low=low, high=high)
-
-
-def _spread_ratio(reference: FeatureProfile, current: FeatureProfile, rule: DriftRule) -> Shift:
-    value, low, high = spread_ratio(
-        _moments(reference),
-        _moments(current),
-        n=reference.effective_values,
-        m=current.effective_values,
-        kurtosis=(_kurtosis(reference), _kurtosis(current)),
-        alpha=rule.alpha,
-    )
-    return Shift(value=value, low=low, high=high)
-
-
-def _moments(feature: FeatureProfile) -> Moments:
-    return Moments(feature.value_weight, feature.mean, feature.squared)
-
-
-def _kurtosis(feature: FeatureProfile) -> float:
-    return grid_kurtosis(
-        np.asarray(feature.edges),
-        np.asarray(feature.counts),
-        minimum=feature.minimum,
-        maximum=feature.maximum,
-    )
-
-
-def _bin_distances(reference: Counts, current: Counts) -> dict[str, float]:
-    stability = population_stability_index(reference, current)
-    bias = stability_index_bias(len(reference), float(reference.sum()), float(current.sum()))
-    return {
-        "psi": stability,
-        "psi_corrected": max(0.0, stability - bias),
-        "jensen_shannon": jensen_shannon_distance(reference, current),
-        "hellinger": hellinger_distance(reference, current),
-        "total_variation": total_variation(reference, current),
-    }
-
-
 def _compare_vectors(
     reference: FeatureProfile, current: FeatureProfile, rule: DriftRule, checks: list[Check]
 ) -> Comparison:
@@ -298,7 +217,7 @@ def _compare_categories(
         current=current,
         status="ok",
         checks=(*asked, *checks),
-        distances=_bin_distances(a, b),
+        distances=bin_distances(a, b),
         new_categories=tuple(
             sorted(set(current.unseen) - set(reference.unseen), key=lambda c: -current.unseen[c])
         ),
@@ -350,21 +269,12 @@ def _category_counts(reference: FeatureProfile, current: FeatureProfile) -> tupl
 
     Names outside the table are told apart only while each window knows all of its own.
     """
-    a, b = _scaled(reference), _scaled(current)
+    a, b = scaled_counts(reference), scaled_counts(current)
     if max(len(reference.unseen), len(current.unseen)) >= UNSEEN_LIMIT:
         return a, b
     outside = list(dict.fromkeys([*reference.unseen, *current.unseen]))
-    more_a = _factor(reference) * np.array([reference.unseen.get(name, 0.0) for name in outside])
-    more_b = _factor(current) * np.array([current.unseen.get(name, 0.0) for name in outside])
+    more_a = sample_factor(reference) * np.array(
+        [reference.unseen.get(name, 0.0) for name in outside]
+    )
+    more_b = sample_factor(current) * np.array([current.unseen.get(name, 0.0) for name in outside])
     return np.append(a[:-1], more_a), np.append(b[:-1], more_b)
-
-
-def _scaled(feature: FeatureProfile) -> Counts:
-    """Counts that sum to the effective sample size."""
-    return _factor(feature) * np.asarray(feature.counts, dtype=np.float64)
-
-
-def _factor(feature: FeatureProfile) -> float:
-    if feature.weights is None or feature.value_weight <= 0:
-        return 1.0
-    return feature.effective_values / feature.value_weight

@@ -12,13 +12,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from flytekitplugins.wbmon.errors import DataError
-from flytekitplugins.wbmon.monitor.comparing import Comparison, ExactDistances, compare_feature
+from flytekitplugins.wbmon.monitor.comparing import Comparison, compare_feature
+from flytekitplugins.wbmon.monitor.distances import ExactDistances
 from flytekitplugins.wbmon.monitor.exact import exact_pairs, fits_in_memory
 from flytekitplugins.wbmon.monitor.explaining import explain_feature, explain_window
 from flytekitplugins.wbmon.monitor.past import window_p_values
 from flytekitplugins.wbmon.monitor.picturing import bars
 from flytekitplugins.wbmon.monitor.profiling import profile_data
-from flytekitplugins.wbmon.monitor.reading import Data, Source, open_source
+from flytekitplugins.wbmon.monitor.reading import Data, open_source
+from flytekitplugins.wbmon.monitor.sources import Source
 from flytekitplugins.wbmon.records.drift import (
     Check,
     DriftReport,

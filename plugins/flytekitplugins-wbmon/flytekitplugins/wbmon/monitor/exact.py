@@ -12,18 +12,13 @@ import numpy as np
 import pyarrow as pa
 
 from flytekitplugins.wbmon.monitor.arrow import kind_of, sort_numbers
-from flytekitplugins.wbmon.monitor.comparing import ExactDistances
 from flytekitplugins.wbmon.monitor.counting import count_sorted, learn_feature, number_layout
+from flytekitplugins.wbmon.monitor.distances import ExactDistances
+from flytekitplugins.wbmon.monitor.layouts import adopt_layout, empty_like, promote, settle
 from flytekitplugins.wbmon.monitor.merging import merge_features
-from flytekitplugins.wbmon.monitor.profiling import (
-    adopt_layout,
-    count_batch,
-    empty_like,
-    in_threads,
-    promote,
-    settle,
-)
-from flytekitplugins.wbmon.monitor.reading import Source, TableSource
+from flytekitplugins.wbmon.monitor.profiling import count_batch
+from flytekitplugins.wbmon.monitor.sources import Source, TableSource
+from flytekitplugins.wbmon.monitor.threads import in_threads
 from flytekitplugins.wbmon.records.profile import FeatureProfile
 from flytekitplugins.wbmon.stats.binning import Values
 from flytekitplugins.wbmon.stats.divergence import wasserstein_distance

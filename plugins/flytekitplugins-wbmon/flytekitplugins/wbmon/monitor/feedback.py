@@ -12,7 +12,8 @@ from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.arrow import is_text
 from flytekitplugins.wbmon.monitor.late_labels import join_labels
 from flytekitplugins.wbmon.monitor.log_table import empty_log_table
-from flytekitplugins.wbmon.monitor.reading import Source, open_source
+from flytekitplugins.wbmon.monitor.reading import open_source
+from flytekitplugins.wbmon.monitor.sources import Source
 from flytekitplugins.wbmon.records.prediction import day_folder
 
 

@@ -23,7 +23,8 @@ from flytekitplugins.wbmon.monitor.arrow import (
 )
 from flytekitplugins.wbmon.monitor.counting import can_count, encode_names, learn_feature
 from flytekitplugins.wbmon.monitor.profiling import unknown_columns
-from flytekitplugins.wbmon.monitor.reading import Data, Source, open_source
+from flytekitplugins.wbmon.monitor.reading import Data, open_source
+from flytekitplugins.wbmon.monitor.sources import Source
 from flytekitplugins.wbmon.monitor.vectors import vectors_of
 from flytekitplugins.wbmon.records.drift import DriftRule, JointDrift, Level
 from flytekitplugins.wbmon.stats.classification import roc_auc

@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.arrow import dense_numbers, is_text, is_valid, kind_of
-from flytekitplugins.wbmon.monitor.reading import StreamSource, open_source
+from flytekitplugins.wbmon.monitor.reading import open_source
+from flytekitplugins.wbmon.monitor.sources import StreamSource
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

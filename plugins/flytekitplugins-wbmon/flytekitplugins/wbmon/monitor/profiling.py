@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import difflib
-import os
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from hashlib import blake2b
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,25 +20,17 @@ from flytekitplugins.wbmon.monitor.arrow import (
     without_null_names,
 )
 from flytekitplugins.wbmon.monitor.counting import (
-    MAX_CATEGORIES,
     Weights,
-    can_count,
     count_column,
     learn_feature,
     number_layout,
 )
+from flytekitplugins.wbmon.monitor.layouts import adopt_layout, layout_id, promote, settle
 from flytekitplugins.wbmon.monitor.merging import merge_features
-from flytekitplugins.wbmon.monitor.reading import (
-    SAMPLE_ROWS,
-    Data,
-    Part,
-    Source,
-    StreamSource,
-    open_source,
-)
-from flytekitplugins.wbmon.monitor.vectors import VECTOR_CELLS
+from flytekitplugins.wbmon.monitor.reading import Data, open_source
+from flytekitplugins.wbmon.monitor.sources import SAMPLE_ROWS, Part, Source, StreamSource
+from flytekitplugins.wbmon.monitor.threads import in_threads
 from flytekitplugins.wbmon.records.profile import (
-    UNSEEN_LIMIT,
     FeatureProfile,
     Profile,
     WeightSums,
@@ -50,9 +39,6 @@ from flytekitplugins.wbmon.records.profile import (
 _BLOCK = 8
 _COARSE_CELL = 0.01
 _MERGED_AT_ONCE = 64
-_MAX_THREADS = 8  # each holds columns in memory, and a pod may see cores that it may not use
-_JOB = TypeVar("_JOB")
-_DONE = TypeVar("_DONE")
 
 
 def profile_data(
@@ -139,31 +125,6 @@ def _merge(parts: Sequence[Profile]) -> Profile:
     return Profile(n_rows=n_rows, features=merged, layout=first.layout, weight=first.weight)
 
 
-def layout_id(features: Iterable[FeatureProfile]) -> str:
-    """A digest of all that decides where a row is counted."""
-    digest = blake2b(digest_size=16)
-    for feature in features:
-        digest.update(repr((feature.name, feature.kind, feature.categories)).encode())
-        if feature.edges is not None:
-            digest.update(np.ascontiguousarray(feature.edges).tobytes())
-    return digest.hexdigest()
-
-
-def in_threads(work: Callable[[_JOB], _DONE], jobs: Sequence[_JOB]) -> list[_DONE]:
-    """Results in the order of the jobs; sorting and decoding let go of Python's lock."""
-    workers = min(_n_cores(), _MAX_THREADS, len(jobs))
-    if workers <= 1:
-        return [work(job) for job in jobs]
-    with ThreadPoolExecutor(workers) as pool:
-        return list(pool.map(work, jobs))
-
-
-def _n_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def _wanted(
     names: Sequence[str], like: Profile | None, columns: Sequence[str] | None, weight: str
 ) -> list[str]:
@@ -232,32 +193,6 @@ def _adopt(source: Source, names: Sequence[str], like: Profile) -> dict[str, Fea
     return {name: adopt_layout(source.schema, name, like.features.get(name)) for name in names}
 
 
-def adopt_layout(
-    schema: pa.Schema, name: str, of_reference: FeatureProfile | None
-) -> FeatureProfile:
-    """The layout to count into, and by its status whether the column still fits it."""
-    if name not in schema.names:
-        return replace(empty_like(of_reference), dtype="", status="missing_column")  # type: ignore[arg-type]
-    dtype = schema.field(name).type
-    if of_reference is None:
-        return FeatureProfile(name=name, kind=kind_of(dtype), dtype=str(dtype), status="new_column")
-    status = "ok" if can_count(of_reference, dtype) else "type_changed"
-    return replace(empty_like(of_reference), dtype=str(dtype), status=status)  # type: ignore[arg-type]
-
-
-def empty_like(feature: FeatureProfile) -> FeatureProfile:
-    """The same layout without rows."""
-    return FeatureProfile(
-        name=feature.name,
-        kind=feature.kind,
-        dtype=feature.dtype,
-        dimension=feature.dimension,
-        edges=feature.edges,
-        categories=feature.categories,
-        counts=None if feature.counts is None else np.zeros(len(feature.counts), dtype=np.int64),
-    )
-
-
 def _count(
     source: Source, layouts: dict[str, FeatureProfile], weight: str
 ) -> tuple[dict[str, FeatureProfile], int]:
@@ -316,41 +251,6 @@ def _weights(batch: pa.RecordBatch, name: str) -> Weights:
     if not (np.isfinite(weights).all() and (weights >= 0).all()):
         raise DataError(f"weight column {name!r} must hold finite numbers >= 0; got others")
     return weights
-
-
-def settle(feature: FeatureProfile) -> FeatureProfile:
-    """A column of another type that holds no value at all is merely missing."""
-    if feature.status != "type_changed" or feature.n_values:
-        return feature
-    return replace(feature, status="ok", counts=_no_counts(feature))
-
-
-def _no_counts(feature: FeatureProfile) -> NDArray[Any] | None:
-    """A zero for every cell of the layout; None if the kind has no cells."""
-    if feature.kind == "vector":
-        return None if feature.edges is None else np.zeros(VECTOR_CELLS, dtype=np.int64)
-    if feature.edges is not None:
-        return np.zeros(2 * len(feature.edges) + 1, dtype=np.int64)
-    has_table = feature.kind in ("categorical", "boolean")
-    return np.zeros(len(feature.categories) + 1, dtype=np.int64) if has_table else None
-
-
-def promote(feature: FeatureProfile) -> FeatureProfile:
-    """All categories in the table, if those that the sample had missed are known and few."""
-    missed = feature.unseen
-    if not missed or len(missed) >= UNSEEN_LIMIT:
-        return feature
-    if len(feature.categories) + len(missed) > MAX_CATEGORIES:
-        return feature
-    rare = tuple(sorted(missed, key=lambda name: (-missed[name], name)))
-    counts = feature.counts
-    added = np.array([*(missed[name] for name in rare), 0], dtype=counts.dtype)  # type: ignore[union-attr]
-    return replace(
-        feature,
-        categories=feature.categories + rare,
-        counts=np.concatenate((counts[:-1], added)),  # type: ignore[index]
-        unseen={},
-    )
 
 
 def _part(profile: Profile, name: str) -> FeatureProfile:

@@ -9,7 +9,7 @@ from typing import Protocol
 from flytekitplugins.wbmon.monitor.batch_scorer import BatchScorer
 from flytekitplugins.wbmon.monitor.parts import PartWriter
 from flytekitplugins.wbmon.monitor.quarantine import Quarantine
-from flytekitplugins.wbmon.monitor.reading import Source
+from flytekitplugins.wbmon.monitor.sources import Source
 from flytekitplugins.wbmon.records.checkpoint import ScoringCheckpoint
 
 logger = logging.getLogger(__name__)

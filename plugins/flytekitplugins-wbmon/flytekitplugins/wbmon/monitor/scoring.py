@@ -14,9 +14,10 @@ from flytekitplugins.wbmon.monitor.confidence import ClassCounter, ConfidenceMet
 from flytekitplugins.wbmon.monitor.parts import PartWriter
 from flytekitplugins.wbmon.monitor.predictions import BatchKind, batch_kind
 from flytekitplugins.wbmon.monitor.quarantine import Quarantine, quarantine_path
-from flytekitplugins.wbmon.monitor.reading import Source, open_source
+from flytekitplugins.wbmon.monitor.reading import open_source
 from flytekitplugins.wbmon.monitor.resuming import CheckpointStore, Resumption
 from flytekitplugins.wbmon.monitor.row_sample import RowSampler
+from flytekitplugins.wbmon.monitor.sources import Source
 from flytekitplugins.wbmon.records.scoring import SLO, Progress, ScoringReport, Watch
 
 

@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 
 from flytekitplugins.wbmon.errors import ConfigError, DataError
-from flytekitplugins.wbmon.monitor.reading import Source, open_source
+from flytekitplugins.wbmon.monitor.reading import open_source
+from flytekitplugins.wbmon.monitor.sources import Source
 from flytekitplugins.wbmon.records.histogram import LogHistogram
 from flytekitplugins.wbmon.records.serving import Confidence, ServingReport, Traffic
 from flytekitplugins.wbmon.stats.interval import wilson_interval

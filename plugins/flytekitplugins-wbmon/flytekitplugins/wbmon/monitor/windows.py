@@ -17,14 +17,11 @@ from numpy.typing import NDArray
 from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.monitor.arrow import is_valid, kind_of, seconds, without_null_names
 from flytekitplugins.wbmon.monitor.counting import encode_names
+from flytekitplugins.wbmon.monitor.layouts import adopt_layout, settle
 from flytekitplugins.wbmon.monitor.merging import merge_features
-from flytekitplugins.wbmon.monitor.profiling import (
-    adopt_layout,
-    count_part,
-    settle,
-    unknown_columns,
-)
-from flytekitplugins.wbmon.monitor.reading import Data, Source, open_source
+from flytekitplugins.wbmon.monitor.profiling import count_part, unknown_columns
+from flytekitplugins.wbmon.monitor.reading import Data, open_source
+from flytekitplugins.wbmon.monitor.sources import Source
 from flytekitplugins.wbmon.records.profile import FeatureProfile, Profile
 
 Span = Literal["hour", "day", "week", "month"]

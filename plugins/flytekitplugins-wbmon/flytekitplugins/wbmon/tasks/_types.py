@@ -37,7 +37,7 @@ from flytekitplugins.wbmon.records.usage import UsageReport
 if TYPE_CHECKING:
     from flytekit.types.structured import StructuredDataset
 
-    from flytekitplugins.wbmon.monitor.reading import Source
+    from flytekitplugins.wbmon.monitor.sources import Source
 
 R = TypeVar("R")
 

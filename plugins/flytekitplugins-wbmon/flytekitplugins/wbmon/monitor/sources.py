@@ -1,0 +1,184 @@
+"""Rows in columns that can be read part by part, wherever they lie."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+import pyarrow as pa
+
+from flytekitplugins.wbmon.errors import DataError
+
+BATCH_ROWS = 131_072
+PART_ROWS = 524_288
+SAMPLE_ROWS = 262_144
+SAMPLE_PLACES = 32
+
+# pandas writes the row labels of a filtered or concatenated frame as if they were a column
+PANDAS_INDEX = re.compile(r"__index_level_\d+__")
+
+Part: TypeAlias = Callable[[Sequence[str]], Iterator[pa.RecordBatch]]
+"""Reads some columns of one share of the rows; columns that the share lacks are left out."""
+
+
+class Source(Protocol):
+    """Rows in columns that can be read part by part."""
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Names and types."""
+
+    @property
+    def n_rows(self) -> int | None:
+        """None if only reading to the end will tell."""
+
+    def parts(self) -> list[Part]:
+        """Disjoint shares of the rows, in order; each may be read in a thread of its own."""
+
+    def sample(self, columns: Sequence[str]) -> pa.Table:
+        """About `SAMPLE_ROWS` rows spread over the data; all of them if there are no more."""
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """One column as a whole."""
+
+
+@dataclass(frozen=True)
+class TableSource:
+    """A table in memory."""
+
+    table: pa.Table
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Names and types."""
+        return self.table.schema
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of the table."""
+        return int(self.table.num_rows)
+
+    def parts(self) -> list[Part]:
+        """Slices of `PART_ROWS` rows."""
+        starts = range(0, max(self.n_rows, 1), PART_ROWS)
+        # the length is spelt out: a table without columns would take a longer one for its rows
+        lengths = [min(PART_ROWS, self.n_rows - start) for start in starts]
+        return [
+            _slice_reader(self.table.slice(start, length))
+            for start, length in zip(starts, lengths, strict=True)
+        ]
+
+    def sample(self, columns: Sequence[str]) -> pa.Table:
+        """Slices spread evenly over the table."""
+        table = self.table.select(list(columns))
+        if self.n_rows <= SAMPLE_ROWS:
+            return table
+        length = SAMPLE_ROWS // SAMPLE_PLACES
+        step = (self.n_rows - length) // (SAMPLE_PLACES - 1)
+        return pa.concat_tables([table.slice(i * step, length) for i in range(SAMPLE_PLACES)])
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """A view of the column."""
+        return self.table.column(name)
+
+
+@dataclass(frozen=True)
+class StreamSource:
+    """Batches that can be read only once: the first of them are kept, the rest flow by."""
+
+    head: pa.Table
+    rest: Iterator[pa.RecordBatch]
+    n_rows: None = None
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Names and types."""
+        return self.head.schema
+
+    def parts(self) -> list[Part]:
+        """One part."""
+        return [self._batches]
+
+    def sample(self, columns: Sequence[str]) -> pa.Table:
+        """The first rows."""
+        return self.head.select(list(columns))
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """Not possible: the other columns would be lost."""
+        raise DataError(f"a stream can be read only once; column {name!r} cannot be read apart")
+
+    def _batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        wanted = list(columns)
+        yield from self.head.select(wanted).to_batches(max_chunksize=BATCH_ROWS)
+        for batch in self.rest:
+            yield from pa.Table.from_batches([batch]).select(wanted).to_batches(BATCH_ROWS)
+
+
+@dataclass(frozen=True)
+class DatasetSource:
+    """A `pyarrow.dataset.Dataset` of any format that the caller has opened."""
+
+    dataset: Any
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Names and types."""
+        return self.dataset.schema
+
+    @property
+    def n_rows(self) -> int:
+        """Rows, counted by the dataset."""
+        return int(self.dataset.count_rows())
+
+    def parts(self) -> list[Part]:
+        """One part a fragment."""
+        return [
+            _scan_reader(fragment, self.dataset.schema) for fragment in self.dataset.get_fragments()
+        ] or [_slice_reader(self.dataset.schema.empty_table())]
+
+    def sample(self, columns: Sequence[str]) -> pa.Table:
+        """The first rows."""
+        return self.dataset.head(SAMPLE_ROWS, columns=list(columns))
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """The column of every fragment."""
+        return self.dataset.to_table(columns=[name]).column(0)
+
+
+def open_stream(reader: pa.RecordBatchReader) -> Source:
+    """A reader of batches; a table if it ends within `SAMPLE_ROWS` rows."""
+    head, rows = [], 0
+    for batch in reader:
+        head.append(batch)
+        rows += batch.num_rows
+        if rows >= SAMPLE_ROWS:
+            return StreamSource(pa.Table.from_batches(head, reader.schema), iter(reader))
+    return TableSource(pa.Table.from_batches(head, reader.schema))
+
+
+def _slice_reader(table: pa.Table) -> Part:
+    def read(columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        present = table.select([name for name in columns if name in table.schema.names])
+        if not present.num_columns:
+            yield no_columns(table.num_rows)
+            return
+        yield from present.to_batches(max_chunksize=BATCH_ROWS)
+
+    return read
+
+
+def _scan_reader(fragment: Any, schema: pa.Schema) -> Part:
+    def read(columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        yield from fragment.to_batches(
+            schema=schema, columns=list(columns), batch_size=BATCH_ROWS, use_threads=False
+        )
+
+    return read
+
+
+def no_columns(rows: int) -> pa.RecordBatch:
+    """A batch of so many rows that has none of the columns asked for."""
+    # a name no column of the caller has; pyarrow forgets the rows of a batch without columns
+    return pa.RecordBatch.from_arrays([pa.nulls(rows)], names=["\0"])
