@@ -79,6 +79,9 @@ alert = tracked(
         rules=[
             AlertRule(metric="drift.share_drifted", above=0.25),
             AlertRule(metric="performance.accuracy", worse_than_baseline=True, severity="error"),
+            AlertRule(metric="slo.available", above=0, severity="error"),
+            # a day of ten times uses up a third of the month's budget
+            AlertRule(metric="slo.fast.burn_rate", above=10),
         ],
     )
 )
@@ -140,7 +143,7 @@ def serving_night(at: datetime) -> Night:
     promised = objectives(windows=done.windows)
     checked = drift(reference=reference, current=profile(data=labelled, like=reference))
     measured = performance(data=labelled, baseline=baseline.report)
-    decided = alert(drift=checked.report, performance=measured.report, at=at)
+    decided = alert(drift=checked.report, performance=measured.report, slo=promised.report, at=at)
     return Night(
         decision=decided.decision,
         fired=decided.fired,

@@ -31,7 +31,7 @@ def test_the_demo_is_quiet_on_an_ordinary_day_and_finds_the_broken_scanner(tmp_p
 
     assert done.returncode == 0, done.stdout + done.stderr
     ordinary, broken = done.stdout.split("the day the south scanner broke")
-    assert "none of 2 rules fires" in ordinary
+    assert "none of 4 rules fires" in ordinary
     assert "worse than the baseline" in broken
     assert (tmp_path / "out" / "broken.html").read_text().startswith("<!doctype html>")
     assert list((tmp_path / "out" / "log" / "prediction_log").rglob("part-*.parquet"))

@@ -9,6 +9,7 @@ from flytekitplugins.wbmon.records.alert import Alert, AlertRule, AlertState, De
 from flytekitplugins.wbmon.records.drift import Bin, Check, DriftReport, DriftRule, FeatureDrift
 from flytekitplugins.wbmon.records.performance import Metric, PerformanceReport
 from flytekitplugins.wbmon.records.scoring import SLO, ScoringReport, SLOResult
+from flytekitplugins.wbmon.records.serving import ServingSLO, ServingSLOResult, SLOReport
 
 AT = datetime(2026, 2, 5, 2, tzinfo=timezone.utc)
 
@@ -94,3 +95,19 @@ def scoring_report() -> ScoringReport:
         latency_ms={"p99": 7.0},
         slos=(missed,),
     )
+
+
+def slo_report() -> SLOReport:
+    """A report of one objective of a service, `up`, that was missed: five times its budget."""
+    missed = ServingSLOResult(
+        slo=ServingSLO(name="up", objective=0.99),
+        n_requests=900,
+        n_bad=45,
+        good_share=0.95,
+        good_share_low=0.94,
+        good_share_high=0.96,
+        burn_rate=5.0,
+        verdict="fail",
+        reason="95% of 900 requests were good; 99% is promised",
+    )
+    return SLOReport(results=(missed,), reason="missed: up")

@@ -14,7 +14,15 @@ from flytekitplugins.wbmon.monitor.nights import (
     summarise_night,
 )
 from flytekitplugins.wbmon.records.memory import AlertMemory, Night
-from support.examples import AT, decision, drift_report, performance_report, scoring_report
+from flytekitplugins.wbmon.records.serving import ServingReport, Traffic
+from support.examples import (
+    AT,
+    decision,
+    drift_report,
+    performance_report,
+    scoring_report,
+    slo_report,
+)
 
 DAY = timedelta(days=1)
 
@@ -29,6 +37,22 @@ def test_a_night_keeps_the_headline_of_each_report() -> None:
     assert numbers["performance/accuracy"] == 0.7
     assert numbers["scoring/latency_ms/p99"] == 7.0
     assert "performance/roc_auc" not in numbers, "an undefined number has no place in a chart"
+
+
+def test_a_night_keeps_the_headline_of_a_service() -> None:
+    traffic = Traffic(name="all", n_requests=900, error_rate=0.05, latency_ms={"p99": 7.0})
+    served = ServingReport(start_at=AT, end_at=AT, total=traffic, reason="served")
+    numbers = headline_numbers([served, slo_report()])
+    assert numbers == pytest.approx(
+        {
+            "serving/requests": 900,
+            "serving/error_rate": 0.05,
+            "serving/latency_ms/p99": 7.0,
+            "slo/up/burn_rate": 5.0,
+            "slo/up/burn_rate/low": 4.0,
+            "slo/up/burn_rate/high": 6.0,
+        }
+    )
 
 
 def test_a_night_keeps_what_its_rules_said_and_what_drifted() -> None:

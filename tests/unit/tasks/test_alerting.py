@@ -24,7 +24,7 @@ from flytekitplugins.wbmon import (
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.publish.alert_state import MemoryFile
 from flytekitplugins.wbmon.tasks._node import Node
-from support.examples import AT, drift_report, performance_report
+from support.examples import AT, drift_report, performance_report, scoring_report, slo_report
 from support.in_process import execute, pod_context
 from support.pod import Place
 from support.receiver import Hook, web_hook
@@ -62,8 +62,12 @@ def in_pod(node: Node[object]) -> Node[object]:
 def alert_node(folder: Path, **settings: object) -> DegradationAlert:
     return DegradationAlert(
         "payments.alert",
-        rules=[RULE],
-        **{"channels": [HOOK], "state_uri": str(folder / "payments.json"), **settings},
+        **{
+            "rules": [RULE],
+            "channels": [HOOK],
+            "state_uri": str(folder / "payments.json"),
+            **settings,
+        },
     )
 
 
@@ -110,6 +114,35 @@ def test_a_report_that_rules_need_and_that_is_missing_is_a_finding(tmp_path: Pat
     decided = node(performance=performance_report(), at=AT)
     assert decided.decision.findings == ("no drift report came; its rules cannot be judged",)
     assert decided.fired is False
+
+
+def test_a_missed_objective_of_a_service_pages_like_anything_else(
+    hook: Hook, tmp_path: Path
+) -> None:
+    rules = [
+        AlertRule(metric="slo.up", above=0, name="up", severity="error"),
+        AlertRule(metric="serving.error_rate", above=0.5),
+        AlertRule(metric="experiment.worse", above=0),
+    ]
+    node = in_pod(alert_node(tmp_path, rules=rules))
+    with pod_context(tmp_path / "pod", place=Place(), task=node.name) as context:
+        decided = execute(context, node, slo=slo_report(), at=AT)
+    assert (decided["fired"], decided["severity"]) == (True, "error")
+    assert hook.titles == ["up"]
+    assert "95% of 900 requests were good" in hook.received[0]["message"]
+    assert decided["decision"].findings == (
+        "no serving report came; its rules cannot be judged",
+        "no experiment report came; its rules cannot be judged",
+    )
+
+
+@pytest.mark.parametrize("given", [{"slo": slo_report()}, {"scoring": scoring_report()}, {}])
+def test_objectives_may_come_from_scoring_or_from_a_service(given: dict[str, object]) -> None:
+    node = DegradationAlert("t.alert", rules=[AlertRule(metric="slo.violated", above=0)])
+    decided = node(**given, at=AT)
+    assert decided.fired is bool(given)
+    missing = "no slo report came; its rules cannot be judged"
+    assert decided.decision.findings == (() if given else (missing,))
 
 
 def test_a_local_run_without_the_channels_secret_says_so_and_goes_on(

@@ -5,22 +5,29 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeAlias
 
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.llm_address import llm_observations
+from flytekitplugins.wbmon.monitor.observation import Observation, gate
+from flytekitplugins.wbmon.monitor.serving_address import absent_part, serving_observations
 from flytekitplugins.wbmon.records.drift import DriftReport, FeatureDrift
 from flytekitplugins.wbmon.records.evaluation import EvaluationReport
+from flytekitplugins.wbmon.records.experiment import ExperimentReport
 from flytekitplugins.wbmon.records.feedback import FeedbackReport
 from flytekitplugins.wbmon.records.heartbeat import Heartbeat
-from flytekitplugins.wbmon.records.performance import Metric, MetricVerdict, PerformanceReport
+from flytekitplugins.wbmon.records.performance import Metric, PerformanceReport
 from flytekitplugins.wbmon.records.rag import RAGReport
 from flytekitplugins.wbmon.records.scoring import ScoringReport, SLOResult
+from flytekitplugins.wbmon.records.serving import ServingReport, SLOReport
 from flytekitplugins.wbmon.records.usage import UsageReport
 
 LLMReport: TypeAlias = UsageReport | FeedbackReport | RAGReport | EvaluationReport
-Report: TypeAlias = DriftReport | PerformanceReport | ScoringReport | Heartbeat | LLMReport
+ServiceReport: TypeAlias = SLOReport | ServingReport | ExperimentReport
+Report: TypeAlias = (
+    DriftReport | PerformanceReport | ScoringReport | Heartbeat | LLMReport | ServiceReport
+)
 
 _OF_FEATURE = (
     "effect_size",
@@ -37,60 +44,57 @@ _DIRECTIONS = {
     **dict.fromkeys(("effect_size", "effect_low", "statistic", "missing_current"), False),
     **dict.fromkeys(("share_drifted", "n_drifted", "n_missing_prediction"), False),
     **dict.fromkeys(("latency_ms", "error_rate", "n_failed", "low_confidence_share"), False),
+    **dict.fromkeys(("first_chunk_ms", "n_dropped"), False),
 }
 _SHOWN = 12
 _NOT_SCORED = "nothing was scored"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observation:
-    """One number of a report, with what a rule needs to judge it.
-
-    Attributes:
-        name: The address without the report's name.
-        value: The number; 0 or 1 for a gate, `nan` where undefined.
-        low: Lower end of its interval; `nan` without one.
-        high: Upper end of its interval.
-        baseline: Of a metric; `nan` without one.
-        higher_is_better: The direction; None where neither side is the worse one.
-        verdict: Of a metric against its baseline.
-        is_gate: Whether the number is a yes (1) or no (0).
-        reason: Why the value is undefined; for a gate, what it says.
-    """
-
-    name: str
-    value: float
-    low: float = math.nan
-    high: float = math.nan
-    baseline: float = math.nan
-    higher_is_better: bool | None = None
-    verdict: MetricVerdict | None = None
-    is_gate: bool = False
-    reason: str = ""
-
-
 def observations(reports: Iterable[Report | None]) -> dict[str, dict[str, Observation]]:
     """Every number of the reports, by kind of report and name.
 
-    Kinds are `drift`, `performance`, `estimate` (a performance report without labels), `scoring`
-    and `slo`.
+    Kinds are `drift`, `performance`, `estimate` (a performance report without labels), `scoring`,
+    `serving`, `experiment`, those about LLM calls, and `slo`, which has the objectives of a scoring
+    report and those of a service.
 
     Raises:
-        ConfigError: If two reports are of one kind, or one is no report.
+        ConfigError: If two reports are of one kind, two objectives have one name, or one is no
+            report.
     """
     found: dict[str, dict[str, Observation]] = {}
     for report in reports:
         if report is None:
             continue
         parts = _parts(report)
-        twice = found.keys() & parts.keys()
-        if twice:
-            raise ConfigError(
-                f"reports must hold one of a kind, got two for {', '.join(sorted(twice))}; "
-                "evaluate each window and model on its own"
-            )
+        objectives = parts.pop("slo", None)
+        _require_new(found, parts)
         found |= parts
+        if objectives is not None:
+            known = found.setdefault("slo", {})
+            _require_new(known, objectives)
+            known |= objectives
+    if found.get("slo"):
+        found["slo"] = {"violated": _any_missed(found["slo"].values()), **found["slo"]}
     return found
+
+
+def _require_new(known: Mapping[str, object], parts: Mapping[str, object]) -> None:
+    twice = known.keys() & parts.keys()
+    if twice:
+        raise ConfigError(
+            f"reports must hold one of a kind, got two for {', '.join(sorted(twice))}; "
+            "evaluate each window and model on its own"
+        )
+
+
+def _any_missed(objectives: Iterable[Observation]) -> Observation:
+    judged = [item for item in objectives if item.is_gate and not math.isnan(item.value)]
+    if not judged:
+        return gate("violated", None, "no objective could be judged")
+    missed = [item for item in judged if item.value]
+    if not missed:
+        return gate("violated", False, "no objective was missed")
+    return gate("violated", True, "; ".join(f"{item.name}: {item.reason}" for item in missed))
 
 
 def resolve(address: str, found: Mapping[str, Mapping[str, Observation]]) -> Observation | None:
@@ -105,6 +109,9 @@ def resolve(address: str, found: Mapping[str, Mapping[str, Observation]]) -> Obs
     known = found[report]
     if name in known:
         return known[name]
+    absent = absent_part(report, name, known)
+    if absent is not None:
+        return absent
     whole = known.get(name.partition(".")[0])
     if report == "performance" and whole is not None and math.isnan(whole.value):
         return Observation(name=name, value=math.nan, reason=whole.reason)
@@ -132,14 +139,14 @@ def _parts(report: Report) -> dict[str, dict[str, Observation]]:
         }
     if isinstance(report, Heartbeat):
         return {"heartbeat": _by_name(_of_heartbeat(report))}
-    of_llm = llm_observations(report)
-    if of_llm is not None:
-        kind, items = of_llm
-        return {kind: _by_name(items)}
-    raise ConfigError(
-        "reports must be DriftReport, PerformanceReport or ScoringReport; "
-        f"got {type(report).__name__}"
-    )
+    known = llm_observations(report) or serving_observations(report)
+    if known is None:
+        raise ConfigError(
+            f"reports must be what a node reports, such as DriftReport or PerformanceReport; got "
+            f"{type(report).__name__}"
+        )
+    kind, items = known
+    return {kind: _by_name(items)}
 
 
 def _by_name(items: Iterable[Observation]) -> dict[str, Observation]:
@@ -153,14 +160,9 @@ def _directed(item: Observation) -> Observation:
     return replace(item, higher_is_better=_DIRECTIONS[stem])
 
 
-def _gate(name: str, value: bool | None, reason: str) -> Observation:
-    number = math.nan if value is None else float(value)
-    return Observation(name=name, value=number, is_gate=True, reason=reason)
-
-
 def _of_drift(report: DriftReport) -> Iterable[Observation]:
     known = report.verdict != "insufficient"
-    yield _gate("drifted", report.drifted if known else None, report.reason)
+    yield gate("drifted", report.drifted if known else None, report.reason)
     for name in ("share_drifted", "n_drifted"):
         value = float(getattr(report, name)) if known else math.nan
         yield Observation(name=name, value=value, reason=report.reason)
@@ -173,7 +175,7 @@ def _of_drift(report: DriftReport) -> Iterable[Observation]:
 def _of_feature(feature: FeatureDrift) -> Iterable[Observation]:
     why = feature.reason or f"status {feature.status}"
     known = feature.status != "insufficient"
-    yield _gate(f"drifted.{feature.name}", feature.drifted if known else None, why)
+    yield gate(f"drifted.{feature.name}", feature.drifted if known else None, why)
     numbers = {name: getattr(feature, name) for name in _OF_FEATURE} | feature.distances
     for name, value in numbers.items():
         yield Observation(name=f"{name}.{feature.name}", value=value, reason=why)
@@ -185,13 +187,13 @@ def _of_performance(report: PerformanceReport) -> Iterable[Observation]:
         yield _of_metric(metric, report)
     compared = known and any(item.verdict != "unknown" for item in report.metrics.values())
     why = report.reason if compared or not known else "no metric has a baseline"
-    yield _gate("worse", report.worse if compared else None, why)
+    yield gate("worse", report.worse if compared else None, why)
     for name in ("coverage", "n_rows", "n_labelled", "n_missing_prediction"):
         yield Observation(name=name, value=float(getattr(report, name)))
     if not report.estimated:
         is_known = any(each.held is not None for each in report.foretold)
         why = "its estimate without labels" if is_known else "no estimate to hold against labels"
-        yield _gate("overrated", report.overrated if is_known else None, why)
+        yield gate("overrated", report.overrated if is_known else None, why)
     if report.calibration is not None:
         for name in ("error", "p_value"):
             value = getattr(report.calibration, name) if known else math.nan
@@ -254,7 +256,7 @@ def _of_slo(result: SLOResult) -> Iterable[Observation]:
     slo = result.slo
     failed = None if result.verdict == "no_data" else result.verdict == "fail"
     what = f"{slo.metric} p{slo.percentile:g} was {result.observed:.4g}, allowed {slo.value:g}"
-    yield _gate(slo.name, failed, what if failed is not None else _NOT_SCORED)
+    yield gate(slo.name, failed, what if failed is not None else _NOT_SCORED)
     yield Observation(name=f"{slo.name}.observed", value=result.observed, reason=_NOT_SCORED)
 
 
@@ -262,4 +264,4 @@ def _of_heartbeat(report: Heartbeat) -> Iterable[Observation]:
     unwatched = "it is not watched"
     yield Observation(name="report_age_h", value=report.report_age_h, reason=unwatched)
     yield Observation(name="data_age_h", value=report.data_age_h, reason=unwatched)
-    yield _gate("failed", bool(report.failure), report.failure or "it ran to its end")
+    yield gate("failed", bool(report.failure), report.failure or "it ran to its end")

@@ -13,8 +13,9 @@ from dataclasses import replace
 from datetime import datetime, timezone
 
 from flytekitplugins.wbmon.errors import ConfigError
-from flytekitplugins.wbmon.monitor.address import Observation, Report, observations, resolve
+from flytekitplugins.wbmon.monitor.address import Report, observations, resolve
 from flytekitplugins.wbmon.monitor.conditions import Finding, finding_of
+from flytekitplugins.wbmon.monitor.observation import Observation
 from flytekitplugins.wbmon.records.alert import (
     Alert,
     AlertRule,
@@ -45,8 +46,8 @@ def evaluate_rules(
 
     Args:
         rules: Each with a title of its own.
-        reports: Of drift, performance and scoring, at most one of a kind; None for one that is
-            missing, whose rules then have `no_data`.
+        reports: What nodes report, at most one of a kind; None for one that is missing, whose
+            rules then have `no_data`.
         state: The `state` of the previous decision.
         at: The window's time; now if None, UTC if it has no zone.
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 
 from flytekitplugins.wbmon.errors import ConfigError
-from flytekitplugins.wbmon.monitor.address import Observation
+from flytekitplugins.wbmon.monitor.observation import Observation
 from flytekitplugins.wbmon.records.alert import AlertRule
 from flytekitplugins.wbmon.stats.trend import mann_kendall_p_value, theil_sen_slope
 

@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
+from flytekitplugins.wbmon.monitor.observation import Observation, gate, number
 from flytekitplugins.wbmon.records.evaluation import EvaluationReport
 from flytekitplugins.wbmon.records.feedback import FeedbackReport
 from flytekitplugins.wbmon.records.rag import RAGReport
 from flytekitplugins.wbmon.records.usage import UsageReport
-
-if TYPE_CHECKING:
-    from flytekitplugins.wbmon.monitor.address import Observation
 
 
 def llm_observations(report: object) -> tuple[str, list[Observation]] | None:
@@ -31,38 +28,24 @@ def llm_observations(report: object) -> tuple[str, list[Observation]] | None:
     return None
 
 
-def _number(name: str, value: float, reason: str = "") -> Observation:
-    from flytekitplugins.wbmon.monitor.address import Observation
-
-    return Observation(name=name, value=float(value), reason=reason)
-
-
-def _gate(name: str, value: bool, reason: str) -> Observation:
-    from flytekitplugins.wbmon.monitor.address import Observation
-
-    return Observation(name=name, value=float(value), is_gate=True, reason=reason)
-
-
 def _of_usage(report: UsageReport) -> Iterable[Observation]:
     total, none = report.total, "no LLM call in this window"
-    yield _gate("over_budget", report.over_budget, report.reason)
+    yield gate("over_budget", report.over_budget, report.reason)
     for name in ("n_calls", "cost_usd", "n_unpriced", "input_tokens", "output_tokens"):
-        yield _number(name, getattr(total, name))
+        yield number(name, getattr(total, name))
     for name in ("error", "retried", "rate_limited", "fallback", "truncated"):
         count = total.n_errors if name == "error" else getattr(total, f"n_{name}")
-        yield _number(f"{name}_rate", total.share(count), none)
+        yield number(f"{name}_rate", total.share(count), none)
     for status in report.budgets:
         whose = f"{status.budget.period}.{status.budget.scope}"
         name = f"{whose}.{status.key}" if status.key else whose
-        yield _number(f"spent_share.{name}", status.share)
-        yield _number(f"forecast_share.{name}", status.forecast_usd / status.budget.limit)
+        yield number(f"spent_share.{name}", status.share)
+        yield number(f"forecast_share.{name}", status.forecast_usd / status.budget.limit)
 
 
 def _of_feedback(report: FeedbackReport) -> Iterable[Observation]:
-    from flytekitplugins.wbmon.monitor.address import Observation
-
     total = report.total
-    yield _gate("worse", report.worse, report.reason)
+    yield gate("worse", report.worse, report.reason)
     yield Observation(
         name="rate",
         value=total.rate,
@@ -73,32 +56,32 @@ def _of_feedback(report: FeedbackReport) -> Iterable[Observation]:
         verdict=total.verdict,
         reason="no answer is rated",
     )
-    yield _number("n_rated", total.n_rated)
-    yield _number("coverage", total.coverage, "no LLM call in this window")
+    yield number("n_rated", total.n_rated)
+    yield number("coverage", total.coverage, "no LLM call in this window")
     for issue in report.issues:
-        yield _number(f"issue.{issue.label}", issue.share)
+        yield number(f"issue.{issue.label}", issue.share)
 
 
 def _of_rag(report: RAGReport) -> Iterable[Observation]:
-    yield _gate("degraded", report.degraded, report.reason)
+    yield gate("degraded", report.degraded, report.reason)
     for each in (*report.retrieval.values(), *report.judged.values()):
-        yield _number(each.name, each.mean, "nothing was measured")
-        yield _number(f"{each.name}.n_failed", each.n_failed)
+        yield number(each.name, each.mean, "nothing was measured")
+        yield number(f"{each.name}.n_failed", each.n_failed)
     for name in ("empty", "with_stale", "with_duplicates"):
-        yield _number(f"{name}_rate", report.share(getattr(report, f"n_{name}")))
-    yield _number("score_drift", report.score_drift, "no reference scores")
-    yield _number("latency_ms", report.latency_ms, "nothing was timed")
+        yield number(f"{name}_rate", report.share(getattr(report, f"n_{name}")))
+    yield number("score_drift", report.score_drift, "no reference scores")
+    yield number("latency_ms", report.latency_ms, "nothing was timed")
 
 
 def _of_evaluation(report: EvaluationReport) -> Iterable[Observation]:
-    yield _gate("ship", report.ship, report.reason)
-    yield _number("spent_usd", report.spent_usd)
+    yield gate("ship", report.ship, report.reason)
+    yield number("spent_usd", report.spent_usd)
     for result in report.variants:
-        yield _number(f"n_failed.{result.variant.name}", result.n_failed)
+        yield number(f"n_failed.{result.variant.name}", result.n_failed)
         for score in result.scores.values():
-            yield _number(f"{score.name}.{result.variant.name}", score.mean, "nothing was scored")
+            yield number(f"{score.name}.{result.variant.name}", score.mean, "nothing was scored")
         cost = result.cost_per_call_usd
-        yield _number(f"cost_per_call_usd.{result.variant.name}", cost, "no price is known")
+        yield number(f"cost_per_call_usd.{result.variant.name}", cost, "no price is known")
     for found in report.comparisons:
         value = found.difference if found.n else math.nan
-        yield _number(f"difference.{found.metric}.{found.candidate}", value, found.reason)
+        yield number(f"difference.{found.metric}.{found.candidate}", value, found.reason)

@@ -14,12 +14,13 @@ from flytekitplugins.wbmon.records.heartbeat import Heartbeat
 from flytekitplugins.wbmon.records.memory import AlertMemory, Night
 from flytekitplugins.wbmon.records.performance import PerformanceReport
 from flytekitplugins.wbmon.records.scoring import ScoringReport
+from flytekitplugins.wbmon.records.serving import ServingReport, SLOReport
 
 _NOTABLE = 0.01
 _ENDS = ("/low", "/high", "/baseline")
 _SHOWN = 8
 # how fast the machine was, and when somebody looked, are no news of the model
-_NO_NEWS = ("scoring/", "heartbeat/")
+_NO_NEWS = ("scoring/", "heartbeat/", "serving/requests", "serving/latency_ms/")
 
 
 def summarise_night(decision: Decision, reports: Iterable[Report | None]) -> Night:
@@ -68,7 +69,36 @@ def headline_numbers(reports: Iterable[Report | None]) -> dict[str, float]:
         elif isinstance(report, Heartbeat):
             numbers["heartbeat/report_age_h"] = report.report_age_h
             numbers["heartbeat/data_age_h"] = report.data_age_h
+        else:
+            numbers |= _of_service(report)
     return {name: float(value) for name, value in numbers.items() if math.isfinite(value)}
+
+
+def _of_service(report: Report | None) -> dict[str, float]:
+    if isinstance(report, SLOReport):
+        return _of_slos(report)
+    if not isinstance(report, ServingReport):
+        return {}
+    total = report.total
+    return {
+        "serving/requests": total.n_requests,
+        "serving/error_rate": total.error_rate,
+        "serving/error_rate/low": total.error_rate_low,
+        "serving/error_rate/high": total.error_rate_high,
+        **{f"serving/latency_ms/{name}": value for name, value in total.latency_ms.items()},
+    }
+
+
+def _of_slos(report: SLOReport) -> dict[str, float]:
+    numbers: dict[str, float] = {}
+    for result in report.results:
+        place, allowed = f"slo/{result.slo.name}/burn_rate", 1 - result.slo.objective
+        numbers |= {
+            place: result.burn_rate,
+            f"{place}/low": (1 - result.good_share_high) / allowed,
+            f"{place}/high": (1 - result.good_share_low) / allowed,
+        }
+    return numbers
 
 
 def missing_reports(reports: Mapping[str, Report | None]) -> tuple[str, ...]:

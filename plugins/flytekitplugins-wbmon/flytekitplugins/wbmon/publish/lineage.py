@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from flytekitplugins.wbmon.records.alert import Decision
 from flytekitplugins.wbmon.records.drift import DriftReport
+from flytekitplugins.wbmon.records.experiment import ExperimentReport
 from flytekitplugins.wbmon.records.json import record_to_json
 from flytekitplugins.wbmon.records.performance import PerformanceReport
 from flytekitplugins.wbmon.records.profile import Profile
 from flytekitplugins.wbmon.records.scoring import ScoringReport
+from flytekitplugins.wbmon.records.serving import ServingReport, SLOReport
 
 if TYPE_CHECKING:
     import wandb
@@ -29,6 +31,9 @@ _REPORTS = {
     DriftReport: "drift-report",
     PerformanceReport: "performance-report",
     ScoringReport: "scoring-report",
+    ServingReport: "serving-report",
+    SLOReport: "slo-report",
+    ExperimentReport: "experiment-report",
     Decision: "decision",
 }
 

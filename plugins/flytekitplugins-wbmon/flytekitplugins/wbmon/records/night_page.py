@@ -32,7 +32,13 @@ _TONES = {
     "error": "bad",
 }
 _CELL, _GAP, _TALL = 14, 2, 26
-_LINES = ("drift/share_drifted", "drift/n_current", "scoring/latency_ms/p99")
+_LINES = (
+    "drift/share_drifted",
+    "drift/n_current",
+    "scoring/latency_ms/p99",
+    "serving/error_rate",
+    "serving/latency_ms/p99",
+)
 _MAX_LINES = 12
 _SPARSEST = 3
 _SELF = "All nights"
@@ -168,7 +174,7 @@ def _line(values: Sequence[float], places: Sequence[int]) -> str:
 
 
 def _is_metric(name: str) -> bool:
-    return name.startswith(("performance/", "estimate/", "heartbeat/"))
+    return name.startswith(("performance/", "estimate/", "heartbeat/", "slo/"))
 
 
 def _row(night: Night) -> Sequence[str]:

@@ -12,10 +12,12 @@ from flytekitplugins.wbmon.publish.channel import Channel
 from flytekitplugins.wbmon.records.alert import AlertRule, Decision
 from flytekitplugins.wbmon.records.drift import DriftReport
 from flytekitplugins.wbmon.records.evaluation import EvaluationReport
+from flytekitplugins.wbmon.records.experiment import ExperimentReport
 from flytekitplugins.wbmon.records.feedback import FeedbackReport
 from flytekitplugins.wbmon.records.performance import PerformanceReport
 from flytekitplugins.wbmon.records.rag import RAGReport
 from flytekitplugins.wbmon.records.scoring import ScoringReport
+from flytekitplugins.wbmon.records.serving import ServingReport, SLOReport
 from flytekitplugins.wbmon.records.usage import UsageReport
 from flytekitplugins.wbmon.run.arguments import run_url
 from flytekitplugins.wbmon.run.flyte_task import tracking_of
@@ -103,6 +105,9 @@ class DegradationAlert(Node[AlertSettings]):
         feedback: FeedbackReport | None = None,
         rag: RAGReport | None = None,
         evaluation: EvaluationReport | None = None,
+        slo: SLOReport | None = None,
+        serving: ServingReport | None = None,
+        experiment: ExperimentReport | None = None,
         at: datetime | None = None,
     ) -> Decided:
         """Decide about one window.
@@ -116,6 +121,9 @@ class DegradationAlert(Node[AlertSettings]):
             feedback: The report of `AnalyzeFeedback`; likewise.
             rag: The report of `EvaluateRAG`; likewise.
             evaluation: The report of `EvaluatePrompts` or `CompareModels`; likewise.
+            slo: The report of `CheckSLO`; likewise. Its objectives stand beside those of `scoring`.
+            serving: The report of `SummarizeServing`; likewise.
+            experiment: The report of `CompareVariants`; likewise.
             at: The window's time, such as the kickoff time of a schedule; now if not given. A
                 window judged again at the same time counts once.
 
@@ -135,10 +143,13 @@ class DegradationAlert(Node[AlertSettings]):
             "feedback": feedback,
             "rag": rag,
             "evaluation": evaluation,
+            "slo": slo,
+            "serving": serving,
+            "experiment": experiment,
         }
         asked = {rule.metric.partition(".")[0] for rule in self.config.rules}
-        needed = {"scoring" if name == "slo" else name for name in asked}
-        missing = missing_reports({name: reports[name] for name in reports if name in needed})
+        given = reports | {"slo": slo or scoring}
+        missing = missing_reports({name: given[name] for name in given if name in asked})
         return decide(self, list(reports.values()), at=at, findings=missing)
 
 
