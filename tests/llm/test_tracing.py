@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,14 @@ from flytekit import Secret, map_task, task, workflow
 
 from flytekitplugins.wbmon import DriftCheck, current_run, wandb_init
 from flytekitplugins.wbmon.errors import ConfigError
-from flytekitplugins.wbmon.llm import analyse_steps, current_trace, read_spans, weave_init
+from flytekitplugins.wbmon.llm import (
+    analyse_steps,
+    current_trace,
+    read_spans,
+    weave_client,
+    weave_init,
+)
+from flytekitplugins.wbmon.llm.trace_settings import PROVIDERS
 from flytekitplugins.wbmon.monitor.calls import read_calls
 from flytekitplugins.wbmon.run.decorators import decorate, decorators_to_config
 from support.openai_server import OpenAIServer
@@ -161,6 +169,84 @@ def test_one_request_is_one_trace_and_one_row_of_the_call_log(
     assert {"ask", "chain"} < set(steps)
     assert steps["chain"].tokens == 0
     assert steps[next(name for name in steps if "openai" in name)].tokens == 4
+
+
+def test_after_the_task_the_client_library_is_as_it_was(
+    server: WeaveServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("weave.trace.util.logged_messages", [])
+    create = openai.resources.chat.completions.Completions.create
+
+    with OpenAIServer() as model:
+        client = openai.OpenAI(base_url=model.url, api_key="x", max_retries=0)
+
+        def chat() -> None:
+            asked = [{"role": "user", "content": "one two"}]
+            client.chat.completions.create(model="house", messages=asked)
+
+        @traced(server, patch=["openai"])
+        def outer() -> None:
+            traced(server)(chat)()
+            chat()
+
+        @traced(server)
+        def bare() -> None:
+            traced(server, patch=["openai"])(chat)()
+
+        outer()
+        assert openai.resources.chat.completions.Completions.create is create
+        chat()
+        bare()
+        chat()
+
+    assert openai.resources.chat.completions.Completions.create is create
+    assert "not be logged" not in caplog.text
+    assert len([call for call in server.calls.values() if "openai" in call["op_name"]]) == 3
+
+
+def test_what_somebody_else_patched_stays_patched(server: WeaveServer) -> None:
+    own = openai.resources.chat.completions.Completions.create
+    take_back = weave_client.patch("openai")
+    patched = openai.resources.chat.completions.Completions.create
+    assert patched is not own
+    traced(server, patch=["openai"])(lambda: None)()
+
+    assert openai.resources.chat.completions.Completions.create is patched
+    take_back()
+    assert openai.resources.chat.completions.Completions.create is own
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_every_library_may_be_named_also_one_that_is_not_installed(
+    server: WeaveServer, provider: str
+) -> None:
+    assert callable(getattr(weave.integrations, f"patch_{provider}"))
+    assert traced(server, patch=[provider])(lambda: 3)() == 3
+
+
+def test_a_library_that_cannot_be_patched_is_said(
+    server: WeaveServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "anthropic.lib.streaming._types", None)
+    monkeypatch.delitem(sys.modules, "weave.integrations.anthropic.anthropic_sdk", raising=False)
+
+    traced(server, patch=["anthropic"])(lambda: None)()
+
+    assert "calls of anthropic are not traced" in caplog.text
+
+
+def test_where_weave_patches_in_another_way_its_own_function_is_used(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    asked = []
+    monkeypatch.setattr(weave.integrations, "patch_groq", lambda: asked.append("groq"))
+    monkeypatch.delattr("weave.integrations.patch._PATCHED_INTEGRATIONS")
+
+    weave_client.patch("groq")()
+
+    assert asked == ["groq"]
+    assert "groq stays patched" in caplog.text
 
 
 def test_coroutines_are_traced_and_generators_refused(server: WeaveServer) -> None:

@@ -54,6 +54,7 @@ class WeaveServer:
         self.costs: list[Json] = []
         self.requests: list[tuple[str, int]] = []
         self.unknown: list[str] = []
+        self.knows_aliases = True
         self.fault: Fault | None = None
         self.lock = threading.Lock()
         self._open: set[socket.socket] = set()
@@ -113,6 +114,9 @@ class WeaveServer:
                 part = item["req"][item["mode"]]
                 self.calls.setdefault(part["id"], {}).update(part)
             return {"res": [{} for _ in body["batch"]]}
+        aliased = re.fullmatch(r"/objs/([^/]+)/aliases", path)
+        if aliased and self.knows_aliases:
+            return self.set_aliases(aliased[1], body["digest"], body["aliases"])
         answer = getattr(self, "answer_" + path.strip("/").replace("/", "_"), None)
         if answer is None:
             self.unknown.append(path)
@@ -151,13 +155,20 @@ class WeaveServer:
         raise _MissingError(wanted)
 
     def set_aliases(self, object_id: str, digest: str, aliases: list[str]) -> Json:
-        for (_, name), versions in self.objects.items():
-            if name == object_id:
-                for each in versions:
-                    each["aliases"] = [a for a in each["aliases"] if a not in aliases]
-                    if each["digest"] == digest:
-                        each["aliases"] += aliases
+        found = [each for (_, name), all_ in self.objects.items() if name == object_id
+                 for each in all_]  # fmt: skip
+        if all(each["digest"] != digest for each in found):
+            raise _MissingError(digest)
+        for each in found:
+            each["aliases"] = [a for a in each["aliases"] if a not in aliases]
+            if each["digest"] == digest:
+                each["aliases"] += aliases
         return {}
+
+    def aliased(self, object_id: str) -> dict[str, str]:
+        """The digest that each alias of an object points at."""
+        return {alias: each["digest"] for (_, name), versions in self.objects.items()
+                if name == object_id for each in versions for alias in each["aliases"]}  # fmt: skip
 
     def answer_table_create(self, body: Json) -> Json:
         from weave.trace.serialization.digest import compute_row_digest, compute_table_digest

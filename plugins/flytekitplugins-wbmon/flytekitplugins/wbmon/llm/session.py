@@ -11,7 +11,7 @@ import logging
 import os
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -60,6 +60,7 @@ class TraceSession:
     _delivery: Delivery | None = field(default=None, repr=False)
     _store: str | None = None
     _before: Any = None
+    _take_back: tuple[Callable[[], None], ...] = ()
     _n_users: int = 1
 
     def write(self, kind: str, req: Mapping[str, Any]) -> None:
@@ -69,8 +70,15 @@ class TraceSession:
         if self._rows is not None:
             self._rows.note(kind, req)
 
+    def patch(self, providers: tuple[str, ...]) -> None:
+        """Let calls of these libraries be traced, until the session ends."""
+        if self.client is not None:
+            self._take_back += tuple(weave_client.patch(each) for each in providers)
+
     def end(self) -> None:
         """Deliver what was traced, in bounded time."""
+        for take_back in self._take_back:
+            take_back()
         if self.client is not None:
             weave_client.finish(self.client)
             weave_client.activate(self._before)
@@ -113,7 +121,9 @@ def open_trace(
         ConfigError: If the secret is not there, or is not text.
         MissingExtraError: If weave is not installed.
     """
-    session = _join(settings) or _open(settings, task)
+    with _LOCK:
+        session = _join(settings) or _open(settings, task)
+        session.patch(settings.patch)
     token = _CURRENT.set(session)
     try:
         with ExitStack() as stack:
@@ -127,19 +137,18 @@ def open_trace(
 
 
 def _join(settings: TraceSettings) -> TraceSession | None:
-    with _LOCK:
-        for session in _LIVE:
-            if session.project == _project(settings):
-                session._n_users += 1  # noqa: SLF001 - our own
-                return session
-        if _LIVE and settings.run.mode != "disabled":
-            logger.warning(
-                "Weave traces of %s are not recorded while those of %s are: a process has one "
-                "Weave client; run them in tasks of their own",
-                _project(settings),
-                _LIVE[0].project,
-            )
-            return TraceSession()
+    for session in _LIVE:
+        if session.project == _project(settings):
+            session._n_users += 1  # noqa: SLF001 - our own
+            return session
+    if _LIVE and settings.run.mode != "disabled":
+        logger.warning(
+            "Weave traces of %s are not recorded while those of %s are: a process has one "
+            "Weave client; run them in tasks of their own",
+            _project(settings),
+            _LIVE[0].project,
+        )
+        return TraceSession()
     return None
 
 
@@ -179,11 +188,9 @@ def _open(settings: TraceSettings, task: str) -> TraceSession:
     except Exception as error:  # noqa: BLE001 - a monitor never breaks what it monitors
         logger.warning("Weave: going on without traces (%s: %s)", type(error).__name__, error)
         return TraceSession()
-    _patch(settings.patch)
     if session.client is not None:
         session._before = weave_client.activate(session.client)  # noqa: SLF001 - our own
-    with _LOCK:
-        _LIVE.append(session)
+    _LIVE.append(session)
     session.url = _url(settings, session)
     show_run(f"Weave {session.project}", session.url)
     return session
@@ -260,13 +267,6 @@ def _public_client(project: str, key: ApiKey | None) -> Any:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-
-
-def _patch(providers: tuple[str, ...]) -> None:
-    for name in providers:
-        from weave import integrations
-
-        getattr(integrations, f"patch_{name}")()
 
 
 def _url(settings: TraceSettings, session: TraceSession) -> str:

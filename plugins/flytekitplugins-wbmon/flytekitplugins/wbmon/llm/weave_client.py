@@ -9,10 +9,12 @@ and another version is refused here, so that the caller can do without.
 from __future__ import annotations
 
 import base64
+import logging
 import threading
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from types import SimpleNamespace
 from typing import Any
@@ -29,7 +31,19 @@ _SETTINGS = {
     # no threads: a finished call is on disk before the caller goes on, also if it is then killed
     "client_parallelism": 0,
 }
+# where weave patches the client libraries that `patch` may name, and what it calls them
+_PATCHERS = {
+    "openai": ("openai.openai_sdk", "openai"),
+    "anthropic": ("anthropic.anthropic_sdk", "anthropic"),
+    "litellm": ("litellm.litellm", "litellm"),
+    "google_genai": ("google_genai.google_genai_sdk", "google.genai"),
+    "mistral": ("mistral.mistral_sdk", "mistralai"),
+    "cohere": ("cohere.cohere_sdk", "cohere"),
+    "groq": ("groq.groq_sdk", "groq"),
+}
 _LOCK = threading.RLock()
+
+logger = logging.getLogger(__name__)
 
 Write = Callable[[str, Mapping[str, Any]], None]
 
@@ -93,6 +107,80 @@ def finish(client: Any) -> None:
     client.flush()
 
 
+def patch(provider: str) -> Callable[[], None]:
+    """Let the calls of a client library be traced.
+
+    Weave patches the library for the rest of the process, and then says of every call outside of
+    a trace that it is not recorded. So what is patched here can be taken back.
+
+    Args:
+        provider: The library, as in `weave.integrations.patch_<provider>`.
+
+    Returns:
+        Takes it back; does nothing if somebody else had patched the library before.
+    """
+    path, symbol = _PATCHERS[provider]
+    try:
+        known: set[str] = import_module("weave.integrations.patch")._PATCHED_INTEGRATIONS  # noqa: SLF001
+        module = import_module(f"weave.integrations.{path}")
+        patcher = getattr(module, f"get_{provider}_patcher")()
+        with _LOCK:
+            # what a library does not have cannot be patched, so weave never says "done" as a whole
+            free = [part for part in patcher.patchers if part._original_value is None]  # noqa: SLF001
+            if symbol in known or not free:
+                return _nothing
+            patcher.attempt_patch()
+            known.add(symbol)
+    except (ImportError, AttributeError) as error:
+        return _patch_for_good(provider, error)
+
+    def take_back() -> None:
+        with _LOCK:
+            for part in free:
+                part.undo_patch()
+            known.discard(symbol)
+
+    return take_back
+
+
+def _patch_for_good(provider: str, why: Exception) -> Callable[[], None]:
+    from weave import integrations
+
+    try:
+        getattr(integrations, f"patch_{provider}")()
+        logger.info("%s stays patched after the task: %s", provider, why)
+    except (ImportError, AttributeError) as error:
+        logger.warning("calls of %s are not traced, it cannot be patched: %s", provider, error)
+    return _nothing
+
+
+def _nothing() -> None:
+    """Nothing to take back."""
+
+
+def point_alias(client: Any, ref: Any, alias: str, *, source: Mapping[str, str]) -> None:
+    """Let an alias of a published object mean this version of it.
+
+    Args:
+        client: What records now.
+        ref: Of the version.
+        alias: Such as `production`.
+        source: `registry` and `prompt`: who decides, for a delivery that comes late.
+    """
+    if isinstance(client.server, SpoolServer):
+        client.server.obj_set_aliases(
+            {
+                "project_id": client.project_id,
+                "object_id": ref.name,
+                "digest": ref.digest,
+                "aliases": [alias],
+                "source": dict(source),
+            }
+        )
+    elif hasattr(client, "set_aliases"):
+        client.set_aliases(ref, alias)
+
+
 def plain(value: Any) -> Any:
     """What an op returns, without the wrapper that weave puts around texts, numbers and times.
 
@@ -142,6 +230,11 @@ class SpoolServer:
         return SimpleNamespace(
             digest=compute_object_digest(req["obj"]["val"]), object_id=req["obj"]["object_id"]
         )
+
+    def obj_set_aliases(self, req: Mapping[str, Any]) -> Any:
+        """Aliases of an object; from `point_alias` also who decides about them."""
+        self._put("obj_set_aliases", req)
+        return {}
 
     def table_create(self, req: Mapping[str, Any]) -> Any:
         """The rows of a data set."""

@@ -130,6 +130,7 @@ class PromptRegistry:
                 decisions=(*history.decisions, decision),
             )
         )
+        self.mirror(name)
         return decision
 
     def promote_winner(self, name: str, report: EvaluationReport, *, by: str = "") -> bool:
@@ -174,6 +175,9 @@ class PromptRegistry:
     def publish_elsewhere(self, prompt: PromptTemplate) -> str:  # noqa: ARG002 - for subclasses
         """Publish a new version to another place too; its digest there."""
         return ""
+
+    def mirror(self, name: str) -> None:
+        """Show where the aliases of a prompt point in another place too; for subclasses."""
 
     def _path(self, name: str) -> str:
         if not name or set(name) & set("/\\"):

@@ -20,7 +20,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
+from flytekitplugins.wbmon.run.prompt_alias import newest_digest
 from flytekitplugins.wbmon.run.weave_spool import CONFIRMED, RECORDS, REJECTED, TARGET, Target
 
 logger = logging.getLogger(__name__)
@@ -38,6 +40,7 @@ _PATHS = {
     "call_update": "/call/update",
     "feedback_create": "/feedback/create",
     "cost_create": "/cost/create",
+    "obj_set_aliases": "/objs/{object_id}/aliases",
 }
 _FIRST = ("file_create", "obj_create", "table_create", "table_create_from_digests")
 
@@ -64,15 +67,20 @@ class DrainResult(NamedTuple):
 
 
 class _OutageError(Exception):
-    """The server does not take anything now."""
+    """The server does not take anything now; status 0 if it did not even answer."""
 
-    def __init__(self, message: str, *, may_pass: bool) -> None:
+    def __init__(self, message: str, *, may_pass: bool, status: int = 0) -> None:
         super().__init__(message)
         self.may_pass = may_pass
+        self.status = status
 
 
 class _RefusedError(Exception):
     """The server will never take this."""
+
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 def drain_spool(
@@ -301,14 +309,30 @@ class _Line:
             self._post(path, json.dumps({"batch": unit.body}).encode())
         elif unit.kind == "file_create":
             self._post(_PATHS[unit.kind], *_multipart(unit.body))
+        elif unit.kind == "obj_set_aliases":
+            self._send_alias(unit.body)
         else:
             self._post(_PATHS[unit.kind], json.dumps(unit.body).encode())
 
-    def _post(self, path: str, body: bytes, kind: str = "application/json") -> None:
+    def _send_alias(self, body: dict[str, Any]) -> None:
+        path = _PATHS["obj_set_aliases"].format(object_id=quote(body["object_id"], safe=""))
+        told = {name: body[name] for name in ("project_id", "aliases")}
+        told["digest"] = newest_digest(body)
+        try:
+            self._post(path, json.dumps(told).encode(), method="PUT")
+        except (_OutageError, _RefusedError) as error:
+            if error.status not in (404, 405):
+                raise
+            # a server from before there were aliases; the object beside the prompt tells the same
+            logger.warning("this Weave server knows no aliases: %s", error)
+
+    def _post(
+        self, path: str, body: bytes, kind: str = "application/json", *, method: str = "POST"
+    ) -> None:
         headers = {"Content-Type": kind, "Authorization": self.authorization}
         # S310: the URL is the user's own setting, always http(s)
         request = urllib.request.Request(  # noqa: S310
-            f"{self.target.trace_url}{path}", data=body, headers=headers, method="POST"
+            f"{self.target.trace_url}{path}", data=body, headers=headers, method=method
         )
         left = max(0.1, min(_REQUEST_S, self.ends_at - time.monotonic()))
         try:
@@ -324,10 +348,10 @@ class _Line:
 
 def _judge(status: int, message: str) -> None:
     if status in _HOPELESS:
-        raise _OutageError(message, may_pass=False)
+        raise _OutageError(message, may_pass=False, status=status)
     if status in (408, 429) or status >= 500:  # noqa: PLR2004 - HTTP
-        raise _OutageError(message, may_pass=True)
-    raise _RefusedError(message)
+        raise _OutageError(message, may_pass=True, status=status)
+    raise _RefusedError(message, status=status)
 
 
 def _settle(line: _Line, work: _Work, unit: _Unit) -> str:

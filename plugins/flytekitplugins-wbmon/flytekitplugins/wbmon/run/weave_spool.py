@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 import logging
 import threading
+import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +46,14 @@ class Target:
         project: W&B project.
         trace_url: Base URL of the trace server.
         n_records: Lines that were written; -1 while they still are.
+        begun_at: When the spool was begun, in seconds since 1970.
     """
 
     entity: str
     project: str
     trace_url: str
     n_records: int = -1
+    begun_at: float = 0.0
 
 
 class Spool:
@@ -69,7 +72,7 @@ class Spool:
     ) -> None:
         self.folder = root / f"weave-{uuid.uuid4().hex[:12]}"
         self.folder.mkdir(parents=True)
-        self.target = target
+        self.target = replace(target, begun_at=time.time())
         self.n_records = 0
         self.n_lost = 0
         self._redact = redact

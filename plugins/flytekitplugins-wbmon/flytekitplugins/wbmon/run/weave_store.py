@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import tempfile
 from pathlib import Path
@@ -61,7 +62,7 @@ def keep_spool(folder: Path, store: str) -> str:
 def drain_store(
     store: str, *, api_key: str, deadline_s: float = 300.0, trace_url: str = ""
 ) -> StoreResult:
-    """Send every spool of a store; what the server confirmed whole is removed.
+    """Send every spool of a store, oldest first; what the server confirmed whole is removed.
 
     Args:
         store: Path or fsspec URL, as given to `keep_spool`.
@@ -70,7 +71,10 @@ def drain_store(
         trace_url: Send there, wherever the traces were meant to go; empty keeps their target.
     """
     files, root = _open(store)
-    found = sorted(files.glob(f"{root}/{FOLDER}/*/{TARGET}"))
+    found = sorted(
+        files.glob(f"{root}/{FOLDER}/*/{TARGET}"),
+        key=lambda path: json.loads(files.cat_file(path)).get("begun_at", 0.0),
+    )
     results = []
     for path in found:
         place = str(path).rpartition("/")[0]
