@@ -26,6 +26,7 @@ from flytekitplugins.wbmon.run.offline_store import LEASE, OfflineStore
 from flytekitplugins.wbmon.run.packing import MANIFEST
 from flytekitplugins.wbmon.run.settings import RunSettings
 from flytekitplugins.wbmon.run.sync import SyncedRun, sync_store
+from support.child import run_python
 from support.in_process import pod_context
 from support.s3 import S3Server
 from support.wandb_faults import ALERT, FILE_STREAM, Fault
@@ -373,15 +374,31 @@ def test_an_online_run_that_cannot_start_is_spooled(
 
 
 def test_an_online_run_whose_server_dies_is_stored_and_delivered_later(
-    server: WandbServer, store: str
+    server: WandbServer, store: str, tmp_path: Path
 ) -> None:
-    own = settings(
-        server.url, delivery="online", id="direct", offline_store=store, delivery_timeout_s=2
-    )
-    with open_run(own) as run:
-        run.log({"row": 0})
-        server.fault = Fault("hang")
-        run.log({"row": 1})
+    """In a process of its own, as in a pod: what wandb still holds back ends with the process."""
+    code = f"""
+        import urllib.request
+
+        from flytekitplugins.wbmon.run.lifecycle import open_run
+        from flytekitplugins.wbmon.run.settings import RunSettings
+
+        own = RunSettings(
+            project="payments", entity="ops", id="direct", secret=lambda: {KEY!r},
+            api_host={server.url!r}, delivery="online", offline_store={store!r},
+            delivery_timeout_s=2,
+        )
+        with open_run(own) as run:
+            run.log({{"row": 0}})
+            fault = urllib.request.Request(
+                {server.url + "/control/fault"!r}, data=b'{{"kind": "hang"}}', method="POST"
+            )
+            urllib.request.urlopen(fault).read()
+            run.log({{"row": 1}})
+        """
+    done = run_python(code, home=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "did not finish the run in 2 s" in done.stderr
     server.fault = None
     assert [one.reason for one in sync(store, server)] == [""]
     assert server.run("payments", "direct").column("row") == [0, 1]

@@ -5,6 +5,7 @@ import json
 import logging
 import math
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -414,4 +415,8 @@ def test_a_url_that_cannot_be_reached_costs_no_row(
     log.close(timeout=0.5)
 
     assert len(read_rows(tmp_path / "spool")) == 1
+    # the thread that sends tries at least once, also after the time is up
+    until = time.monotonic() + 30
+    while "could not be sent" not in caplog.text and time.monotonic() < until:
+        time.sleep(0.01)
     assert "could not be sent" in caplog.text
