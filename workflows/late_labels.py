@@ -5,16 +5,16 @@ pyflyte run workflows/late_labels.py payments_labels --kickoff 2026-03-01
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import pandas as pd
-from flytekit import CronSchedule, Email, LaunchPlan, conditional, task, workflow
-from flytekit.models.core.execution import WorkflowExecutionPhase
+from flytekit import CronSchedule, LaunchPlan, conditional, task, workflow
 
 from flytekitplugins.wbmon import AlertRule, DegradationAlert, JoinLabels, MonitorFailure
 from workflows import reference_profile as fixed
-from workflows.on_call import ON_CALL, OWNER, RUNBOOK, STATE, go_on, retrain
+from workflows.on_call import FLYTE_SAYS_SO, MODEL_WORSE, ON_CALL, OWNER, STATE, go_on, retrain
 from workflows.payments import FAULTS, generate_payments, night_date
 from workflows.payments_model import score_payments
 
@@ -23,14 +23,7 @@ DELAY = timedelta(days=7)
 labels_alert = DegradationAlert(
     "labels.alert",
     rules=[
-        AlertRule(
-            metric="performance.roc_auc",
-            worse_than_baseline=True,
-            severity="error",
-            name="model worse, by late labels",
-            owner=OWNER,
-            runbook=RUNBOOK,
-        ),
+        replace(MODEL_WORSE, name="model worse, by late labels"),
         AlertRule(metric="performance.coverage", below=0.9, name="labels missing", owner=OWNER),
     ],
     channels=[ON_CALL],
@@ -104,10 +97,5 @@ payments_late_labels = LaunchPlan.get_or_create(
     name="payments.late_labels",
     schedule=CronSchedule(schedule="0 4 * * *", kickoff_time_input_arg="kickoff"),
     fixed_inputs={"n_rows": 5000},
-    notifications=[
-        Email(
-            phases=[WorkflowExecutionPhase.FAILED, WorkflowExecutionPhase.TIMED_OUT],
-            recipients_email=["payments-on-call@example.com"],
-        )
-    ],
+    notifications=[FLYTE_SAYS_SO],
 )

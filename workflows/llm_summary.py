@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from flytekit import current_context, task
+from flytekit import task
 from flytekit.types.file import FlyteFile
 from rich.console import Console
 from rich.table import Table
@@ -23,7 +21,7 @@ from flytekitplugins.wbmon.records.llm_html import (
     rag_section,
     usage_section,
 )
-from flytekitplugins.wbmon.records.page import page
+from workflows.summary import save_page
 
 
 @task
@@ -57,8 +55,8 @@ def summarise_llm(
     console.print(f"[bold]Decision.[/] {decision.reason}")
     for each in decision.alerts:
         console.print(f"  {each.phase:>8}  {each.rule.title}")
-    path = Path(current_context().working_directory) / "report.html"
-    sections = (
+    return save_page(
+        "Night of an LLM application",
         decision_section(decision),
         usage_section(usage),
         feedback_section(feedback),
@@ -66,8 +64,6 @@ def summarise_llm(
         evaluation_section(models),
         rag_section(rag),
     )
-    path.write_text(page("Night of an LLM application", *sections), encoding="utf-8")
-    return FlyteFile(str(path))
 
 
 def _variants(report: EvaluationReport) -> Table:

@@ -34,6 +34,11 @@ STATE = os.environ.get("WBMON_STATE", "out/state")
 
 OWNER, RUNBOOK = "payments team", "https://wiki.example.com/payments-monitor"
 ON_CALL = Channel(name="on-call", secret=Secret(group="alerts", key="on_call"), min_severity="warn")
+# should even the failure node not run
+FLYTE_SAYS_SO = Email(
+    phases=[WorkflowExecutionPhase.FAILED, WorkflowExecutionPhase.TIMED_OUT],
+    recipients_email=["payments-on-call@example.com"],
+)
 # one run a month, continued every night with one row
 monthly = wandb_init(
     project="wbmon-demo",
@@ -42,16 +47,17 @@ monthly = wandb_init(
     id="payments-{date:%Y-%m}",
     resume="allow",
 )
+MODEL_WORSE = AlertRule(
+    metric="performance.roc_auc",
+    worse_than_baseline=True,
+    severity="error",
+    name="model worse",
+    owner=OWNER,
+    runbook=RUNBOOK,
+)
 PAYMENTS_RULES = (
     AlertRule(metric="drift.drifted", above=0, name="drift", owner=OWNER, runbook=RUNBOOK),
-    AlertRule(
-        metric="performance.roc_auc",
-        worse_than_baseline=True,
-        severity="error",
-        name="model worse",
-        owner=OWNER,
-        runbook=RUNBOOK,
-    ),
+    MODEL_WORSE,
     AlertRule(metric="drift.n_current", below=1000, name="few payments", owner=OWNER),
 )
 drift_check = DriftCheck(
@@ -156,13 +162,7 @@ on_call_nightly = LaunchPlan.get_or_create(
     name="on_call.nightly",
     schedule=CronSchedule(schedule="0 2 * * *", kickoff_time_input_arg="kickoff"),
     fixed_inputs={"n_rows": 5000},
-    # Flyte's own word, should even the failure node not run
-    notifications=[
-        Email(
-            phases=[WorkflowExecutionPhase.FAILED, WorkflowExecutionPhase.TIMED_OUT],
-            recipients_email=["payments-on-call@example.com"],
-        )
-    ],
+    notifications=[FLYTE_SAYS_SO],
 )
 on_call_morning = LaunchPlan.get_or_create(
     watch_the_watch,

@@ -39,8 +39,14 @@ def summarise(
     console.print(f"[bold]{title}: decision.[/] {decision.reason}")
     for alert in decision.alerts:
         console.print(f"  {alert.phase:>8}  {alert.rule.title}")
+    return save_page(
+        title, decision_section(decision), drift_section(drift), performance_section(performance)
+    )
+
+
+def save_page(title: str, *sections: str) -> FlyteFile:
+    """Write the sections of reports as one page, and hand it over as a file."""
     path = Path(current_context().working_directory) / "report.html"
-    sections = decision_section(decision), drift_section(drift), performance_section(performance)
     path.write_text(page(title, *sections), encoding="utf-8")
     return FlyteFile(str(path))
 
