@@ -78,11 +78,12 @@ def test_the_nightly_drift_path_loads_neither_pandas_nor_scipy_stats(tmp_path: P
             "country": rng.choice(["de", "fr", "it"], 2000),
             "n_items": rng.integers(0, 9, 2000),
         }
-        pq.write_table(pa.table(columns), tmp_path / f"{name}.parquet")
+        (tmp_path / name / "region=eu").mkdir(parents=True)
+        pq.write_table(pa.table(columns), tmp_path / name / "region=eu" / "0.parquet")
     code = """
     from flytekitplugins.wbmon import check_drift, profile_data
-    reference = profile_data("reference.parquet")
-    report = check_drift(reference, profile_data("current.parquet", like=reference))
+    reference = profile_data("reference", columns=["amount", "country", "n_items", "region"])
+    report = check_drift(reference, profile_data("current", like=reference))
     assert report.drifted and report.features["amount"].drifted
     report.to_html()
     """

@@ -123,3 +123,16 @@ def test_columns_that_are_not_shared_are_refused_or_left_out():
         check_joint_drift(reference, current, columns=["only"])
     with pytest.raises(DataError, match="found none among 'other'"):
         check_joint_drift(reference, current, columns=["other"])
+
+
+def test_names_may_come_from_parquet_a_frame_or_a_categorical(tmp_path):
+    rng = np.random.default_rng(5)
+    names = pd.DataFrame({"c": rng.choice(["a", "b"], 1000), "x": rng.normal(size=1000)})
+    names.to_parquet(tmp_path / "names.parquet")
+    others = names.assign(c=names["c"].replace("a", "c").astype("category"))
+
+    assert check_joint_drift(tmp_path / "names.parquet", names).level == "none"
+    found = check_joint_drift(tmp_path / "names.parquet", others)
+
+    assert found.level == "drift"
+    assert next(iter(found.contributions)) == "c"

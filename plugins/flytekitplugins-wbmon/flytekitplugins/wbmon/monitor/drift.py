@@ -10,6 +10,7 @@ import difflib
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.comparing import Comparison, compare_feature
@@ -20,7 +21,7 @@ from flytekitplugins.wbmon.monitor.past import window_p_values
 from flytekitplugins.wbmon.monitor.picturing import bars
 from flytekitplugins.wbmon.monitor.profiling import profile_data
 from flytekitplugins.wbmon.monitor.reading import Data, open_source
-from flytekitplugins.wbmon.monitor.sources import Source
+from flytekitplugins.wbmon.monitor.sources import Source, known_names, stored_names
 from flytekitplugins.wbmon.records.drift import (
     Check,
     DriftReport,
@@ -55,6 +56,9 @@ def check_drift(
     Two windows of data that fit in memory are compared exactly, by sorting. As soon as one side is
     a profile, or too large, both are counted into the reference's grid, and each Kolmogorov-Smirnov
     distance comes with its bound.
+
+    Columns that only folders tell (`day=2026-01-01/…`) differ from window to window, so they are
+    compared only where the rule names them in `features`.
 
     Args:
         reference: The profile of the reference window, or its data as `profile_data` takes them.
@@ -98,10 +102,11 @@ def _pairs(
 ) -> tuple[list[Pair], int, int]:
     asked = _asked(rule)
     if not isinstance(reference, Profile) and not isinstance(current, Profile):
-        sources = open_source(reference), open_source(current)
-        _require_known(asked, {*sources[0].schema.names, *sources[1].schema.names})
+        sources = open_source(reference, naming=asked), open_source(current, naming=asked)
+        _require_known(asked, {name for source in sources for name in known_names(source)})
         if fits_in_memory(*sources):
-            return exact_pairs(*sources, asked), sources[0].n_rows or 0, sources[1].n_rows or 0
+            names = asked or tuple(dict.fromkeys(chain(*map(stored_names, sources))))
+            return exact_pairs(*sources, names), sources[0].n_rows or 0, sources[1].n_rows or 0
         reference = profile_data(sources[0], columns=_present(asked, sources[0]))
         current = sources[1]
     if not isinstance(reference, Profile):
@@ -110,7 +115,7 @@ def _pairs(
             "like; profile the reference once, then each window with like=reference"
         )
     if not isinstance(current, Profile):
-        current = _profile_current(open_source(current), reference, asked)
+        current = _profile_current(open_source(current, naming=asked), reference, asked)
     if current.layout != reference.layout:
         raise DataError(
             "both profiles must share a layout to be compared; make the current one with "
@@ -132,8 +137,7 @@ def _present(asked: Sequence[str], source: Source) -> list[str] | None:
 
 
 def _profile_current(source: Source, reference: Profile, asked: Sequence[str]) -> Profile:
-    names = {*reference.features, *source.schema.names}
-    _require_known(asked, names)
+    _require_known(asked, {*reference.features, *known_names(source)})
     return profile_data(source, like=reference, columns=asked or None)
 
 

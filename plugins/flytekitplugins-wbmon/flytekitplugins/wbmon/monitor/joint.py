@@ -24,7 +24,7 @@ from flytekitplugins.wbmon.monitor.arrow import (
 from flytekitplugins.wbmon.monitor.counting import can_count, encode_names, learn_feature
 from flytekitplugins.wbmon.monitor.profiling import unknown_columns
 from flytekitplugins.wbmon.monitor.reading import Data, open_source
-from flytekitplugins.wbmon.monitor.sources import Source
+from flytekitplugins.wbmon.monitor.sources import Source, stored_names
 from flytekitplugins.wbmon.monitor.vectors import vectors_of
 from flytekitplugins.wbmon.records.drift import DriftRule, JointDrift, Level
 from flytekitplugins.wbmon.stats.classification import roc_auc
@@ -68,7 +68,8 @@ def check_joint_drift(
             no column to look at.
     """
     rule = rule or DriftRule()
-    sources = open_source(reference), open_source(current)
+    named = columns or ()
+    sources = open_source(reference, naming=named), open_source(current, naming=named)
     names = _columns(sources, columns)
     tables = [_spread_rows(source, names, max_rows) for source in sources]
     n, m = (table.num_rows for table in tables)
@@ -84,12 +85,13 @@ def check_joint_drift(
 
 
 def _columns(sources: tuple[Source, Source], columns: Sequence[str] | None) -> list[str]:
-    schemas = [source.schema for source in sources]
-    shared = [name for name in schemas[0].names if name in schemas[1].names]
+    shared = [name for name in sources[0].schema.names if name in sources[1].schema.names]
+    stored = {*stored_names(sources[0])} & {*stored_names(sources[1])}
     unknown = [name for name in columns or () if name not in shared]
     if unknown:
         raise DataError(unknown_columns("columns", unknown, shared))
-    wanted = shared if columns is None else list(dict.fromkeys(columns))
+    by_default = [name for name in shared if name in stored]
+    wanted = by_default if columns is None else list(dict.fromkeys(columns))
     found = [name for name in wanted if _can_look_at(sources, name)]
     if not found:
         raise DataError(
@@ -113,9 +115,17 @@ def _spread_rows(source: Source, names: Sequence[str], max_rows: int) -> pa.Tabl
         for batch in part(names):
             rows = np.arange(-seen % step, batch.num_rows, step)
             seen += batch.num_rows
-            batches.append(pa.Table.from_batches([batch.take(pa.array(rows))]))
+            batches.append(_plain(pa.Table.from_batches([batch.take(pa.array(rows))])))
     empty = pa.schema([source.schema.field(name) for name in names]).empty_table()
-    return pa.concat_tables([empty, *batches], promote_options="permissive")
+    return pa.concat_tables([_plain(empty), *batches], promote_options="permissive")
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    """Names as themselves: Parquet's come as dictionaries, those of a frame do not."""
+    for i, column in enumerate(table.columns):
+        if pa.types.is_dictionary(column.type):
+            table = table.set_column(i, table.column_names[i], column.cast(column.type.value_type))
+    return table
 
 
 def _matrix(table: pa.Table, names: Sequence[str]) -> tuple[Matrix, list[str]]:

@@ -6,17 +6,22 @@ is installed, a second of every pod's time that buys nothing here.
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.monitor.data_files import DataFile, list_files
+from flytekitplugins.wbmon.monitor.partitions import (
+    Constant,
+    constant_column,
+    partition_values,
+    typed_partitions,
+)
 from flytekitplugins.wbmon.monitor.sources import (
     BATCH_ROWS,
     PANDAS_INDEX,
@@ -34,6 +39,18 @@ class ParquetSource:
 
     files: tuple[ParquetPart, ...]
     schema: pa.Schema
+    partitions: pa.Schema
+
+    def offering(self, names: Iterable[str]) -> ParquetSource:
+        """The same source, with those of its partition columns in the schema that are named."""
+        wanted = {*names} - {*self.schema.names}
+        offered = [field for field in self.partitions if field.name in wanted]
+        return replace(self, schema=pa.schema([*self.schema, *offered])) if offered else self
+
+    @property
+    def partition_names(self) -> tuple[str, ...]:
+        """Columns that the folders of the files tell."""
+        return tuple(self.partitions.names)
 
     @property
     def n_rows(self) -> int:
@@ -76,6 +93,7 @@ class ParquetPart:
     open: Callable[[], Any]
     metadata: pq.FileMetaData
     schema: pa.Schema
+    folders: Mapping[str, Constant] = field(default_factory=dict)
     row_groups: tuple[int, ...] | None = None
 
     def reader(self) -> pq.ParquetFile:
@@ -93,43 +111,50 @@ class ParquetPart:
                 rows = 0
             runs[-1].append(group)
             rows += self.metadata.row_group(group).num_rows
-        return [
-            ParquetPart(self.path, self.open, self.metadata, self.schema, tuple(run))
-            for run in runs
-        ]
+        return [replace(self, row_groups=tuple(run)) for run in runs]
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Batches of the part; a file without any of the columns gives batches without columns."""
-        present = [name for name in columns if name in self.schema.names]
-        groups = self.row_groups or ()
-        if not present:
-            for group in groups:
-                yield no_columns(self.metadata.row_group(group).num_rows)
-            return
-        yield from self.reader().iter_batches(
-            BATCH_ROWS, row_groups=list(groups), columns=present, use_threads=False
-        )
+        told = self._told(columns)
+        for batch in self._stored_batches(columns, self.row_groups or (), BATCH_ROWS):
+            yield _with_constants(batch, told) if told else batch
 
     def first_rows(self, group: int, columns: Sequence[str], limit: int) -> pa.Table:
         """At most `limit` rows of one row group."""
-        present = [name for name in columns if name in self.schema.names]
+        told = self._told(columns)
         batches, rows = [], 0
-        for batch in self.reader().iter_batches(
-            min(limit, BATCH_ROWS), row_groups=[group], columns=present, use_threads=False
-        ):
-            batches.append(batch.slice(0, limit - rows))
+        for batch in self._stored_batches(columns, (group,), min(limit, BATCH_ROWS)):
+            batches.append(_with_constants(batch.slice(0, limit - rows), told))
             rows += batch.num_rows
             if rows >= limit:
                 break
-        return pa.Table.from_batches(batches)
+        table = pa.Table.from_batches(batches)
+        return table.select([name for name in columns if name in table.column_names])
 
     def whole_column(self, name: str) -> list[pa.Array]:
         """One column of the whole file; nulls if the file has no such column."""
+        if name in self.folders:
+            return [constant_column(self.folders[name], self.metadata.num_rows)]
         if name not in self.schema.names:
             return [pa.nulls(self.metadata.num_rows)]
         table = self.reader().read(columns=[name], use_threads=False)
         chunks: list[pa.Array] = table.column(name).chunks
         return chunks
+
+    def _told(self, columns: Sequence[str]) -> Mapping[str, Constant]:
+        return {name: self.folders[name] for name in columns if name in self.folders}
+
+    def _stored_batches(
+        self, columns: Sequence[str], groups: Sequence[int], batch_rows: int
+    ) -> Iterator[pa.RecordBatch]:
+        present = [name for name in columns if name in self.schema.names]
+        if not present:
+            for group in groups:
+                yield no_columns(self.metadata.row_group(group).num_rows)
+            return
+        yield from self.reader().iter_batches(
+            batch_rows, row_groups=list(groups), columns=present, use_threads=False
+        )
 
 
 def open_parquet(location: str, filesystem: Any) -> ParquetSource:
@@ -139,7 +164,7 @@ def open_parquet(location: str, filesystem: Any) -> ParquetSource:
         DataError: If there is nothing to read, it is not Parquet, or the files disagree on the type
             of a column.
     """
-    files = _list_files(location, filesystem)
+    files = list_files(location, filesystem)
     with ThreadPoolExecutor(min(8, len(files))) as pool:
         parts = tuple(pool.map(_open_file, files))
     try:
@@ -149,69 +174,41 @@ def open_parquet(location: str, filesystem: Any) -> ParquetSource:
             f"the files of {location!r} must agree on the types of their columns: {error}; "
             "write them again with one schema"
         ) from error
-    data = [field for field in schema if not PANDAS_INDEX.fullmatch(field.name)]
-    return ParquetSource(parts, pa.schema(data))
+    data = pa.schema([field for field in schema if not PANDAS_INDEX.fullmatch(field.name)])
+    told = typed_partitions([partition_values(file.folders) for file in files])
+    partitions = [
+        data.field(name) if name in data.names else pa.field(name, value.dtype)
+        for name, value in told[0].items()
+    ]
+    return ParquetSource(
+        tuple(_lying_in(part, values, data) for part, values in zip(parts, told, strict=True)),
+        data,
+        pa.schema(partitions),
+    )
 
 
-def _open_file(file: tuple[str, Callable[[], Any]]) -> ParquetPart:
-    path, opener = file
+def _lying_in(part: ParquetPart, folders: Mapping[str, Constant], stored: pa.Schema) -> ParquetPart:
+    """The part with what its folders tell; where files hold such a column themselves, that wins."""
+    told = {name: value for name, value in folders.items() if name not in stored.names}
+    return replace(part, folders=told)
+
+
+def _open_file(file: DataFile) -> ParquetPart:
     try:
-        metadata = pq.read_metadata(opener())
-        return ParquetPart(path, opener, metadata, metadata.schema.to_arrow_schema())
+        metadata = pq.read_metadata(file.open())
+        return ParquetPart(file.path, file.open, metadata, metadata.schema.to_arrow_schema())
     except (pa.ArrowException, OSError) as error:
         raise DataError(
-            f"data must be Parquet, but {path!r} could not be read: {error}; convert it first, for "
-            "instance with pyarrow.parquet.write_table"
+            f"data must be Parquet, but {file.path!r} could not be read: {error}; convert it "
+            "first, for instance with pyarrow.parquet.write_table"
         ) from error
 
 
-def _list_files(location: str, filesystem: Any) -> list[tuple[str, Callable[[], Any]]]:
-    """Each file's path and how to open it, but for names with a dot or underscore in front."""
-    local = location.removeprefix("file://")
-    if "://" in local:
-        found = _list_remote(local, filesystem)
-    else:
-        root = Path(local)
-        if not root.exists():
-            raise DataError(f"data must exist, but there is no file or folder {location!r}")
-        paths = [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file())
-        found = [
-            (str(path), _local_opener(path))
-            for path in paths
-            if path == root or _is_data(path.relative_to(root).parts)
-        ]
-    if not found:
-        raise DataError(f"data must be Parquet, but the folder {location!r} holds no data files")
-    return found
-
-
-def _list_remote(location: str, filesystem: Any) -> list[tuple[str, Callable[[], Any]]]:
-    if filesystem is None:
-        import fsspec
-
-        filesystem, root = fsspec.core.url_to_fs(location)
-    else:
-        root = filesystem._strip_protocol(location)  # noqa: SLF001 - fsspec has no public name
-    paths = sorted(filesystem.find(root))
-    if not paths and not filesystem.exists(root):
-        raise DataError(f"data must exist, but there is no file or folder {location!r}")
-    return [
-        (filesystem.unstrip_protocol(path), _remote_opener(filesystem, path))
-        for path in paths
-        if path == root or _is_data(tuple(path.removeprefix(root).strip("/").split("/")))
-    ]
-
-
-def _is_data(parts: Sequence[str]) -> bool:
-    return not any(part.startswith((".", "_")) for part in parts)
-
-
-def _local_opener(path: Path) -> Callable[[], Any]:
-    return lambda: pa.memory_map(str(path)) if path.stat().st_size else io.BytesIO()
-
-
-def _remote_opener(filesystem: Any, path: str) -> Callable[[], Any]:
-    return lambda: filesystem.open(path, "rb")
+def _with_constants(batch: pa.RecordBatch, told: Mapping[str, Constant]) -> pa.RecordBatch:
+    constants = [constant_column(value, batch.num_rows) for value in told.values()]
+    return pa.RecordBatch.from_arrays(
+        [*batch.columns, *constants], names=[*batch.schema.names, *told]
+    )
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -28,7 +28,14 @@ from flytekitplugins.wbmon.monitor.counting import (
 from flytekitplugins.wbmon.monitor.layouts import adopt_layout, layout_id, promote, settle
 from flytekitplugins.wbmon.monitor.merging import merge_features
 from flytekitplugins.wbmon.monitor.reading import Data, open_source
-from flytekitplugins.wbmon.monitor.sources import SAMPLE_ROWS, Part, Source, StreamSource
+from flytekitplugins.wbmon.monitor.sources import (
+    SAMPLE_ROWS,
+    Part,
+    Source,
+    StreamSource,
+    known_names,
+    stored_names,
+)
 from flytekitplugins.wbmon.monitor.threads import in_threads
 from flytekitplugins.wbmon.records.profile import (
     FeatureProfile,
@@ -56,7 +63,9 @@ def profile_data(
         like: The reference; its layout is counted into, which makes the two comparable. Without it
             the layout is learned from the data themselves.
         columns: The columns to profile; None means those of `like` and any the data have beside
-            them, or all columns of the data.
+            them, or all columns of the data. What only folders tell (`day=2026-01-01/…`) is a
+            column, too, but because it differs from window to window it must be named, here or by
+            `like`.
         weight: The column that holds the weight of a row, `>= 0`; by default that of `like`.
 
     Returns:
@@ -67,12 +76,11 @@ def profile_data(
         DataError: If the data cannot be read, names repeat, a requested column does not exist, or
             weights are missing, negative or not finite.
     """
-    source = open_source(data)
-    names = source.schema.names
     weight = weight if weight is not None else (like.weight if like else "")
-    if weight and weight not in names:
-        raise DataError(unknown_columns("weight", [weight], names))
-    wanted = _wanted(names, like, columns, weight)
+    source = open_source(data, naming=[*(columns or ()), *(like.features if like else ()), weight])
+    if weight and weight not in source.schema.names:
+        raise DataError(unknown_columns("weight", [weight], known_names(source)))
+    wanted = _wanted(source, like, columns, weight)
     layouts = _learn(source, wanted) if like is None else _adopt(source, wanted, like)
     counted, n_rows = _count(source, layouts, weight)
     if like is None:
@@ -126,16 +134,17 @@ def _merge(parts: Sequence[Profile]) -> Profile:
 
 
 def _wanted(
-    names: Sequence[str], like: Profile | None, columns: Sequence[str] | None, weight: str
+    source: Source, like: Profile | None, columns: Sequence[str] | None, weight: str
 ) -> list[str]:
-    known = [*names, *(like.features if like else ())]
+    of_layout = list(like.features) if like else []
     if columns is not None:
+        known = [*source.schema.names, *of_layout]
         unknown = [name for name in columns if name not in known]
         if unknown:
-            raise DataError(unknown_columns("columns", unknown, names))
+            raise DataError(unknown_columns("columns", unknown, known_names(source)))
         return list(dict.fromkeys(columns))
-    of_layout = list(like.features) if like else []
-    return list(dict.fromkeys(name for name in [*of_layout, *names] if name != weight))
+    names = dict.fromkeys([*of_layout, *stored_names(source)])
+    return [name for name in names if name != weight]
 
 
 def unknown_columns(what: str, unknown: Sequence[str], names: Sequence[str]) -> str:

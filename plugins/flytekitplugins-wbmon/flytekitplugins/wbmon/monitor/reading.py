@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -23,19 +23,25 @@ Data: TypeAlias = Any
 """A path, URI, pandas or polars DataFrame, Arrow table, batch, reader or dataset."""
 
 
-def open_source(data: Data, *, filesystem: Any = None) -> Source:
+def open_source(data: Data, *, filesystem: Any = None, naming: Iterable[str] = ()) -> Source:
     """Whatever the caller holds, as a source.
+
+    Folders of the form `day=2026-01-01` are columns of the rows below them. Such a column always
+    tells the windows apart, so it is offered only where it is asked for by name.
 
     Args:
         data: A path or fsspec URL of a Parquet file or of a folder of them, a pandas or polars
             DataFrame, or a pyarrow Table, RecordBatch, RecordBatchReader or Dataset.
         filesystem: The fsspec file system of a URL, where the caller has one with credentials.
+        naming: Columns that the caller asks for by name.
 
     Raises:
         DataError: If there is nothing to read, it is not Parquet, two columns have one name, or the
             files of a folder disagree on the type of a column.
     """
     source = _open_known(data, filesystem)
+    if isinstance(source, ParquetSource):
+        source = source.offering(naming)
     names = source.schema.names
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:

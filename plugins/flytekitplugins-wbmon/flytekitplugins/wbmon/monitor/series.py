@@ -36,7 +36,8 @@ def drift_series(
     Args:
         data: As `profile_data` takes it; its rows may be in any order.
         like: The reference profile; or one for each segment, all made `like` the same profile.
-        at: The column that holds the time of a row, UTC; empty to cut by segment only.
+        at: The column that holds the time of a row, UTC; empty to cut by segment only. Like
+            `segment`, it may be one that only folders tell (`day=2026-01-01/…`).
         by: Length of a window: `hour`, `day`, `week` (from Monday) or `month`.
         segment: The column whose values are the segments; empty to cut by time only.
         reference: What a window is compared with: `fixed`, the profile given; `sliding`, the

@@ -31,6 +31,10 @@ class Source(Protocol):
         """Names and types."""
 
     @property
+    def partition_names(self) -> tuple[str, ...]:
+        """Columns that the folders of the files tell, whether the schema offers them or not."""
+
+    @property
     def n_rows(self) -> int | None:
         """None if only reading to the end will tell."""
 
@@ -49,6 +53,7 @@ class TableSource:
     """A table in memory."""
 
     table: pa.Table
+    partition_names: tuple[()] = ()
 
     @property
     def schema(self) -> pa.Schema:
@@ -91,6 +96,7 @@ class StreamSource:
     head: pa.Table
     rest: Iterator[pa.RecordBatch]
     n_rows: None = None
+    partition_names: tuple[()] = ()
 
     @property
     def schema(self) -> pa.Schema:
@@ -128,6 +134,12 @@ class DatasetSource:
         return self.dataset.schema
 
     @property
+    def partition_names(self) -> tuple[str, ...]:
+        """Columns of the partitioning that it was opened with."""
+        partitioning = getattr(self.dataset, "partitioning", None)
+        return () if partitioning is None else tuple(partitioning.schema.names)
+
+    @property
     def n_rows(self) -> int:
         """Rows, counted by the dataset."""
         return int(self.dataset.count_rows())
@@ -145,6 +157,16 @@ class DatasetSource:
     def column(self, name: str) -> pa.ChunkedArray:
         """The column of every fragment."""
         return self.dataset.to_table(columns=[name]).column(0)
+
+
+def stored_names(source: Source) -> list[str]:
+    """Columns that the rows hold themselves: all but those that folders tell."""
+    return [name for name in source.schema.names if name not in source.partition_names]
+
+
+def known_names(source: Source) -> list[str]:
+    """Every column that can be asked for."""
+    return list(dict.fromkeys([*source.schema.names, *source.partition_names]))
 
 
 def open_stream(reader: pa.RecordBatchReader) -> Source:

@@ -21,7 +21,7 @@ from flytekitplugins.wbmon.monitor.layouts import adopt_layout, settle
 from flytekitplugins.wbmon.monitor.merging import merge_features
 from flytekitplugins.wbmon.monitor.profiling import count_part, unknown_columns
 from flytekitplugins.wbmon.monitor.reading import Data, open_source
-from flytekitplugins.wbmon.monitor.sources import Source
+from flytekitplugins.wbmon.monitor.sources import Source, known_names, stored_names
 from flytekitplugins.wbmon.records.profile import FeatureProfile, Profile
 
 Span = Literal["hour", "day", "week", "month"]
@@ -59,7 +59,8 @@ def profile_windows(
     Args:
         data: As `profile_data` takes it; its rows may be in any order.
         like: The reference.
-        at: The column that holds the time of a row, UTC; empty to cut by segment only.
+        at: The column that holds the time of a row, UTC; empty to cut by segment only. Like
+            `segment`, it may be one that only folders tell (`day=2026-01-01/…`).
         by: Length of a window: `hour`, `day`, `week` (from Monday) or `month`.
         segment: The column whose values are the segments; empty to cut by time only.
 
@@ -68,9 +69,9 @@ def profile_windows(
         DataError: If a column does not exist, `at` holds no times, or there are more than
             `MAX_WINDOWS` windows.
     """
-    source = open_source(data)
+    source = open_source(data, naming=[at, segment, *like.features, like.weight])
     _require_columns(source, at, by, segment)
-    known = dict.fromkeys([*like.features, *source.schema.names])
+    known = dict.fromkeys([*like.features, *stored_names(source)])
     names = [name for name in known if name not in (at, segment, like.weight)]
     layouts = [adopt_layout(source.schema, name, like.features.get(name)) for name in names]
     keys = [name for name in (at, segment) if name]
@@ -113,7 +114,7 @@ def _require_columns(source: Source, at: str, by: str, segment: str) -> None:
     names = source.schema.names
     for what, name in (("at", at), ("segment", segment)):
         if name and name not in names:
-            raise DataError(unknown_columns(what, [name], names))
+            raise DataError(unknown_columns(what, [name], known_names(source)))
     if at and kind_of(source.schema.field(at).type) != "timestamp":
         raise DataError(
             f"column {at!r} must hold timestamps or dates, got {source.schema.field(at).type}; "
