@@ -44,7 +44,7 @@ extras["dev"] = [
     "mypy>=1.13",
     "pandas-stubs",
     "pre-commit",
-    "pytest>=8.3",
+    "pytest>=9.0",
     "pytest-cov>=6",
     "pytest-xdist>=3.6",
     "ruff>=0.9",

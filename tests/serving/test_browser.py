@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import pytest
 
 from support.environment import ROOT, SOURCE
 from support.prediction_log import read_rows, running
-from support.serving import free_port
+from support.serving import free_port, wait_until
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -70,14 +69,6 @@ def answers(url: str) -> bool:
         return httpx.get(url, timeout=10).is_success
     except httpx.TransportError:
         return False
-
-
-def wait_until(is_so: Callable[[], bool]) -> None:
-    for _ in range(600):
-        if is_so():
-            return
-        time.sleep(0.1)
-    raise AssertionError("it did not come to be within a minute")
 
 
 def test_gradio_joins_each_rating_to_the_prediction_its_visitor_saw(

@@ -85,6 +85,29 @@ signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
     assert len(read_rows(tmp_path / "log")) > last_served(said)
 
 
+def test_a_signal_in_the_middle_of_a_call_of_the_log_still_ends_the_process(
+    tmp_path: Path,
+) -> None:
+    interrupt = """
+import os
+from flytekitplugins.wbmon.serving.buffer import Buffer
+append = Buffer._append
+def interrupted(buffer, item):
+    os.kill(os.getpid(), signal.SIGTERM)
+    append(buffer, item)
+log.log_prediction(features={"i": 0})
+time.sleep(5 * log._flush_interval)
+Buffer._append = interrupted
+log.log_feedback("request-1", "thumbs", score=1.0)
+"""
+    with running(SERVE + interrupt, home=tmp_path) as process:
+        process.communicate(timeout=30)
+
+    assert process.returncode == -signal.SIGTERM
+    assert len(read_rows(tmp_path / "log")) == 1
+    assert segments(tmp_path / "log", "open") == []
+
+
 def test_forked_workers_write_segments_of_their_own(tmp_path: Path) -> None:
     fork = """
 import os

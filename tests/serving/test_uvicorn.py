@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from support.prediction_log import read_rows, running, segments, total
-from support.serving import free_port
+from support.serving import free_port, wait_until
 
 pytest.importorskip("fastapi")
 pytest.importorskip("uvicorn")
@@ -63,20 +63,14 @@ class Server:
         self.log = home / "log"
         code = RUN.format(port=port, workers=workers, lifespan=lifespan)
         self.process: subprocess.Popen[str] = stack.enter_context(running(code, home=home))
-        self._wait()
+        wait_until(self._answers)
 
     def stop(self, how: int = signal.SIGTERM) -> None:
         self.process.send_signal(how)
         self.process.wait(30)
 
-    def _wait(self) -> None:
-        for _ in range(300):
-            if self._answers():
-                return
-            time.sleep(0.1)
-        raise AssertionError("the server did not begin to serve")
-
     def _answers(self) -> bool:
+        assert self.process.poll() is None, "the server ended before it answered"
         try:
             return httpx.get(f"{self.url}/openapi.json", timeout=5).is_success
         except httpx.TransportError:

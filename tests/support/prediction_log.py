@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 from support.environment import clean_environment
+
+_PATIENCE_S = 60
 
 
 def segments(destination: Path, state: str = "*") -> list[Path]:
@@ -35,7 +40,7 @@ def total(destination: Path, column: str) -> int:
 def running(
     code: str, *, home: Path, env: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen[str]]:
-    """A Python process in a clean environment, killed at the end if it still runs.
+    """A Python process in a clean environment, killed at the end with all that it started.
 
     Args:
         code: What it runs; common indentation is removed.
@@ -49,21 +54,30 @@ def running(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        start_new_session=True,
     )
     try:
         yield process
     finally:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate(timeout=_PATIENCE_S)
 
 
 def wait_for(process: subprocess.Popen[str], words: str) -> str:
-    """Read a process's output until a line begins with some words; that line."""
+    """Read a process's output until a line begins with some words; that line.
+
+    A process that says nothing for a minute is killed, so that reading ends.
+    """
     seen = []
     assert process.stdout is not None
-    for line in process.stdout:
-        seen.append(line)
-        if line.startswith(words):
-            return line
+    watch = Timer(_PATIENCE_S, process.kill)
+    watch.start()
+    try:
+        for line in process.stdout:
+            seen.append(line)
+            if line.startswith(words):
+                return line
+    finally:
+        watch.cancel()
     raise AssertionError(f"the process ended without saying {words!r}:\n{''.join(seen)}")

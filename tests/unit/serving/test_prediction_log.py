@@ -177,7 +177,7 @@ def test_every_request_is_accounted_for_whatever_happens_to_its_row(
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(60)
     with caplog.at_level(logging.WARNING):
         stats = log.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import atexit
 import os
 import signal
@@ -19,6 +20,8 @@ class Closable(Protocol):
 
 
 _OPEN: WeakSet[Closable] = WeakSet()
+_CLOSING = threading.Event()
+_PATIENCE_S = 10.0
 
 
 def close_at_exit(log: Closable) -> None:
@@ -41,6 +44,19 @@ def _close_all() -> None:
 
 
 def _close_and_die(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a handler's signature
-    _close_all()
+    # what this handler interrupts may hold any lock, so the logs are closed apart, and whatever
+    # that waits for, the process goes; a second signal does not wait at all
+    if not _CLOSING.is_set():
+        _CLOSING.set()
+        done = threading.Event()
+        _thread.start_new_thread(_close_apart, (done,))
+        done.wait(_PATIENCE_S)
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
+
+
+def _close_apart(done: threading.Event) -> None:
+    try:
+        _close_all()
+    finally:
+        done.set()
