@@ -3,6 +3,8 @@ from __future__ import annotations
 import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from flytekitplugins.wbmon.errors import MissingExtraError
 from flytekitplugins.wbmon.serving import PatternRedactor, PresidioRedactor
@@ -142,6 +144,32 @@ def test_further_patterns_can_be_given() -> None:
 class Finding:
     def __init__(self, start: int, end: int, kind: str, score: float) -> None:
         self.start, self.end, self.entity_type, self.score = start, end, kind, score
+
+
+KEYS = (
+    r"AKIA[0-9A-Z]{16}",
+    r"sk-proj-[A-Za-z0-9]{16,40}",
+    r"ghp_[A-Za-z0-9]{16,40}",
+    r"ya29\.[A-Za-z0-9]{20,40}",
+    r"eyJ[A-Za-z0-9]{7,20}\.[A-Za-z0-9]{8,20}\.[A-Za-z0-9]{0,20}",
+    r"-----BEGIN RSA PRIVATE KEY-----[a-z]{0,20}",
+)
+NUMBERS = ("+44 20 7946 0958", "4111 1111 1111 1111", "192.168.17.4", "2001:db8::8a2e:370:7334")
+WORDS = st.text("abxyzé .,;:/%\n", max_size=40)
+
+
+@given(WORDS, st.one_of([st.from_regex(key, fullmatch=True) for key in KEYS]), WORDS)
+def test_a_key_is_hidden_whatever_stands_around_it(before: str, key: str, after: str) -> None:
+    text, n = PatternRedactor().text(f"{before} {key} {after}")
+    assert n >= 1
+    assert key not in text
+
+
+@given(WORDS, st.sampled_from(NUMBERS), WORDS)
+def test_a_number_is_hidden_whatever_stands_around_it(before: str, number: str, after: str) -> None:
+    text, n = PatternRedactor().text(f"{before} {number} {after}")
+    assert n >= 1
+    assert number not in text
 
 
 class Analyzer:

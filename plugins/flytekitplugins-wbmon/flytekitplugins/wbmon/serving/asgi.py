@@ -13,7 +13,7 @@ from time import perf_counter, time
 from typing import Any, Literal
 
 from flytekitplugins.wbmon.errors import ConfigError
-from flytekitplugins.wbmon.serving.bodies import Body, header
+from flytekitplugins.wbmon.serving.bodies import Bodies, Body, header
 from flytekitplugins.wbmon.serving.identifiers import is_acceptable, new_request_id
 from flytekitplugins.wbmon.serving.prediction_log import PredictionLogger
 from flytekitplugins.wbmon.serving.request import CURRENT, Request
@@ -144,8 +144,8 @@ class Exchange(Request):
         self.begin = perf_counter()
         self.method = scope["method"]
         self._logger = logger
-        self._scope: Scope | None = scope
-        self._deliver: Send | None = send
+        self._scope = scope
+        self._deliver = send
         self._root_path = scope.get("root_path", "")
         request_id = ""
         for name, value in scope["headers"]:
@@ -191,7 +191,7 @@ class Exchange(Request):
                 self._logger.leave(self)
             elif self.first_chunk_ms is None and message.get("body"):
                 self.first_chunk_ms = self.elapsed_ms()
-        return self._deliver(message)  # type: ignore[misc]  # there until the end
+        return self._deliver(message)
 
     def note(self, error: BaseException) -> None:
         """Note what the app raised."""
@@ -205,16 +205,23 @@ class Exchange(Request):
     def end(self) -> None:
         """Hand the request over to the log."""
         try:
-            self._complete()
+            self.route = route_template(self._scope, self._root_path)
+            if not self._is_sent or self.status >= _CLIENT_ERROR:
+                self._judge()
+            if self._parent:
+                parts = self._parent.decode("latin-1").split("-")
+                self.trace_id = parts[1] if len(parts) > 1 else None
+            if self._incoming is not None and self._outgoing is not None:
+                sent_as = header(self._scope["headers"], b"content-type")
+                self.bodies = Bodies(self._incoming, sent_as, self._outgoing, self._content_type)
         except Exception:  # noqa: BLE001 - a monitor never breaks what it monitors
             self._logger.count_failure()
         # the row waits in a queue; what the server and the app hold must not wait with it
-        self._scope = self._deliver = self._incoming = self._outgoing = None
+        del self._scope, self._deliver
         self._logger.finish(self)
 
-    def _complete(self) -> None:
-        scope = self._scope or {}
-        self.route = route_template(scope, self._root_path)
+    def _judge(self) -> None:
+        """Say what went wrong, where the app did not raise."""
         if not self._is_sent:
             self.latency_ms = self.elapsed_ms()
             self._logger.leave(self)
@@ -222,14 +229,9 @@ class Exchange(Request):
                 # the app left without an error and without an answer: nobody was there to answer
                 self.error_type = DISCONNECTED
                 self.status = self.status if self._is_started else _STATUS_DISCONNECTED
-        elif self.status >= _CLIENT_ERROR and self.error_type is None:
+        elif self.error_type is None:
             self.error_type = f"http_{self.status}"
             self.is_failure = self.status >= _SERVER_ERROR
-        if self._parent:
-            parts = self._parent.decode("latin-1").split("-")
-            self.trace_id = parts[1] if len(parts) > 1 else None
-        if self._incoming is not None and self._outgoing is not None:
-            self._keep_texts(scope, self._incoming, self._outgoing)
 
     def _with_id(self, message: Message) -> Message:
         """The start of the response with the request's id, unless the app gave one itself."""
@@ -242,18 +244,6 @@ class Exchange(Request):
         headers.append((b"x-request-id", self.request_id.encode()))
         message["headers"] = headers
         return message
-
-    def _keep_texts(self, scope: Scope, incoming: Body, outgoing: Body) -> None:
-        own = self.columns or {}
-        texts = {
-            "input_text": incoming.text(header(scope["headers"], b"content-type")),
-            "output_text": outgoing.text(self._content_type),
-        }
-        # what the handler said of them is better than the raw bytes
-        self.set(
-            **{name: text for name, text in texts.items() if name not in own},
-            truncated=(incoming.is_cut or outgoing.is_cut) or None,
-        )
 
 
 def _header_of(name: str) -> Extractor:

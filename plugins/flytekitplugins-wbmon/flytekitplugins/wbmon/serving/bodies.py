@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any
 
 from flytekitplugins.wbmon.serving.rows import without_ragged_end
 
@@ -45,11 +47,41 @@ class Body:
         """
         if not self.size:
             return None
-        kind = content_type.lower()
-        if kind and not any(word in kind for word in _TEXTUAL):
-            return f"[{kind.decode('latin-1')}, {self.size} bytes]"
+        if not _is_textual(content_type):
+            return f"[{content_type.decode('latin-1').lower()}, {self.size} bytes]"
         text = b"".join(self._kept).decode("utf-8", "replace")
         return without_ragged_end(text) if self.is_cut else text
+
+
+class Bodies:
+    """What was kept of a request and of its response; as text only when the row is written.
+
+    Args:
+        incoming: Of the request.
+        sent_as: Its content type.
+        outgoing: Of the response.
+        answered_as: Its content type.
+    """
+
+    __slots__ = ("_answered_as", "_incoming", "_outgoing", "_sent_as")
+
+    def __init__(self, incoming: Body, sent_as: bytes, outgoing: Body, answered_as: bytes) -> None:
+        self._incoming, self._sent_as = incoming, sent_as
+        self._outgoing, self._answered_as = outgoing, answered_as
+
+    def columns(self) -> dict[str, Any]:
+        """Columns of the row: both texts, and whether one was cut."""
+        return {
+            "input_text": self._incoming.text(self._sent_as),
+            "output_text": self._outgoing.text(self._answered_as),
+            "truncated": self._incoming.is_cut or self._outgoing.is_cut,
+        }
+
+
+@lru_cache(maxsize=256)
+def _is_textual(content_type: bytes) -> bool:
+    kind = content_type.lower()
+    return not kind or any(word in kind for word in _TEXTUAL)
 
 
 def header(headers: Headers, name: bytes) -> bytes:

@@ -84,7 +84,9 @@ class Buffer:
         """Count a request that begins; adding to a set needs no lock."""
         live = self.live
         live.add(request)
-        self.in_flight_max = max(self.in_flight_max, len(live))
+        # `max` would be a call, and this is the path of every request
+        if len(live) > self.in_flight_max:  # noqa: PLR1730
+            self.in_flight_max = len(live)
 
     def record(self, request: Request) -> None:
         """Note a request that is done; appending needs no lock."""
@@ -119,6 +121,16 @@ class Buffer:
                 return False
             self._append(row)
             return True
+
+    @property
+    def n_noted(self) -> int:
+        """Requests that are not counted yet."""
+        return len(self._noted)
+
+    @property
+    def n_queued(self) -> int:
+        """Rows that wait to be written."""
+        return len(self._queue)
 
     def take(self, n: int) -> list[Item]:
         """The next rows to write, at most `n`; each must be said to be written or lost."""

@@ -5,10 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextvars import ContextVar
 from time import perf_counter, time
-from typing import Any
+from typing import Any, Protocol
 
 from flytekitplugins.wbmon.records.prediction import UNMATCHED
 from flytekitplugins.wbmon.serving.identifiers import new_request_id
+
+
+class Content(Protocol):
+    """Something that can be written as columns, and is so only for a row that is kept."""
+
+    def columns(self) -> dict[str, Any]:
+        """The columns by name."""
 
 
 class Request:
@@ -27,6 +34,7 @@ class Request:
         is_failure: Whether the server is to blame.
         latency_ms: From the request to the last byte of the response.
         columns: Other columns of the row by name.
+        bodies: What was kept of the bodies, for columns that nobody gave a better value.
         features: The model's inputs by name.
         stages: Milliseconds by stage.
         reason: Why the row is kept; empty until decided.
@@ -49,6 +57,7 @@ class Request:
     error_text: str | None = None
     first_chunk_ms: float | None = None
     columns: dict[str, Any] | None = None
+    bodies: Content | None = None
     features: dict[str, Any] | None = None
     stages: dict[str, float] | None = None
 

@@ -21,6 +21,7 @@ from flytekitplugins.wbmon.serving.request import Request
 
 _TEXTS = ("input_text", "output_text")
 _MAX_CATEGORY = 256
+_MAX_BEGINNINGS = 10_000
 # a secret that begins before the cut may be unrecognisable after it
 _RAGGED_END = 48
 
@@ -48,19 +49,11 @@ class RowEncoder:
         self._redactor, self._user_key, self._max_text = redactor, user_key, max_text
         self._heads = {kind: _head(kind, static) for kind in COLUMNS}
         self._instants = _InstantFormat()
+        self._beginnings: dict[tuple[Any, ...], str] = {}
 
     def prediction(self, request: Request) -> str:
         """The row of a request; its texts are left out if they cannot be redacted."""
-        row: dict[str, Any] = {
-            "timestamp": self._instants(request.began_at),
-            "request_id": request.request_id,
-            "route": request.route,
-            "method": request.method or None,
-            "status_code": request.status,
-            "latency_ms": _defined(request.latency_ms),
-            "sample_reason": request.reason,
-            "sample_weight": request.weight,
-            "tenant": request.tenant,
+        known: dict[str, Any] = {
             "session_id": request.session_id,
             "trace_id": request.trace_id,
             "error_type": request.error_type,
@@ -69,17 +62,38 @@ class RowEncoder:
         }
         if request.stages:
             rest = request.latency_ms - math.fsum(request.stages.values())
-            row["stage_ms"] = {**request.stages, "other": rest}
+            known["stage_ms"] = {**request.stages, "other": rest}
+        row = {name: value for name, value in known.items() if value is not None}
         row |= self._content(request)
-        return self._line("prediction", row)
+        more = f",{_to_json(row)[1:]}" if row else "}"
+        return (
+            f"{self._beginning(request)},"
+            f'"timestamp":"{self._instants(request.began_at)}",'
+            f'"request_id":{_encode_plain(request.request_id)},'
+            f'"sample_weight":{request.weight!r}{_latency(request.latency_ms)}{more}\n'
+        )
+
+    def _beginning(self, request: Request) -> str:
+        """The columns that many requests share, encoded once for all of them."""
+        shared = (request.route, request.method, request.status, request.reason, request.tenant)
+        found = self._beginnings.get(shared)
+        if found is None:
+            names = ("route", "method", "status_code", "sample_reason", "tenant")
+            row = {name: value for name, value in zip(names, shared, strict=True) if value != ""}
+            if len(self._beginnings) >= _MAX_BEGINNINGS:
+                self._beginnings.clear()
+            found = self._line("prediction", row)[:-2]
+            self._beginnings[shared] = found
+        return found
 
     def feedback(self, columns: Mapping[str, Any]) -> str:
         """The row of a rating, label or event."""
         row = {**columns, "timestamp": self._instants(columns["timestamp"])}
         comment = row.pop("comment", None)
         if comment:
-            texts, n, _ = self._redacted({"comment": comment})
-            row |= {**texts, "redactions": n}
+            texts = {"comment": comment}
+            row["redactions"], _ = self._redact(texts)
+            row |= texts
         return self._line("feedback", row)
 
     def window(self, columns: Mapping[str, Any]) -> str:
@@ -89,43 +103,46 @@ class RowEncoder:
 
     def _content(self, request: Request) -> dict[str, Any]:
         """Everything that a user may have written: redacted, or not kept at all."""
-        content = dict(request.columns or ())
-        raw_texts = {name: content.pop(name) for name in _TEXTS if name in content}
-        if request.error_text:
-            raw_texts["error_text"] = request.error_text
+        # what the handler said of a text is better than the raw bytes
+        content = request.bodies.columns() if request.bodies is not None else {}
+        content |= request.columns or {}
+        texts = {name: content.pop(name, None) for name in _TEXTS}
+        texts["error_text"] = request.error_text or None
+        raw = {name: value for name, value in texts.items() if value is not None}
         categories: dict[str, str] = {}
         if request.features:
-            numbers, categories = _split_features(request.features)
-            content["features"] = numbers
-        prediction = content.pop("prediction", None)
-        if isinstance(prediction, str):
-            categories["\0prediction"] = prediction
-        elif prediction is not None:
-            content["prediction"] = prediction
+            content["features"], categories = _split_features(request.features)
+        if isinstance(content.get("prediction"), str):
+            categories["\0prediction"] = content.pop("prediction")
         was_cut = bool(content.pop("truncated", False))
-        if not raw_texts and not categories:
+        if not raw and not categories:
             return content
-        texts, n, cut = self._redacted(raw_texts)
-        shorts, m, _ = self._redacted(categories)
-        content |= texts
-        if "\0prediction" in shorts:
-            content["prediction"] = shorts.pop("\0prediction")
-        if shorts:
-            content["cat_features"] = shorts
-        return {**content, "redactions": n + m, "truncated": cut or was_cut}
+        n, content["truncated"] = self._redact(raw, was_cut=was_cut)
+        content |= raw
+        if categories:
+            m, _ = self._redact(categories)
+            n += m
+            if "\0prediction" in categories:
+                content["prediction"] = categories.pop("\0prediction")
+            if categories:
+                content["cat_features"] = categories
+        content["redactions"] = n
+        return content
 
-    def _redacted(self, raw: Mapping[str, Any]) -> tuple[dict[str, str], int, bool]:
-        """Texts without what must be hidden; how much that was; whether any had to be cut."""
-        texts, n, is_cut = {}, 0, False
-        for name, value in raw.items():
+    def _redact(self, values: dict[str, Any], *, was_cut: bool = False) -> tuple[int, bool]:
+        """Make values short texts, without what must be hidden; how much that was; any cut."""
+        n = 0
+        for name, value in values.items():
+            text = value
             if self._redactor is not None:
-                value, found = redact_value(self._redactor, value)  # noqa: PLW2901 - from here on
+                text, found = redact_value(self._redactor, value)
                 n += found
-            text = value if isinstance(value, str) else _to_json(value)
+            if not isinstance(text, str):
+                text = _to_json(text)
             if len(text) > self._max_text:
-                text, is_cut = text[: self._max_text], True
-            texts[name] = text
-        return texts, n, is_cut
+                text, was_cut = text[: self._max_text], True
+            values[name] = text
+        return n, was_cut
 
     def _user_hash(self, user: str | None) -> str | None:
         if user is None or self._user_key is None:
@@ -150,8 +167,8 @@ def known_columns(columns: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]
     return known, [name for name in columns if name not in PREDICTION_COLUMNS]
 
 
-def _defined(latency_ms: float) -> float | None:
-    return None if math.isnan(latency_ms) else round(latency_ms, 4)
+def _latency(latency_ms: float) -> str:
+    return f',"latency_ms":{latency_ms:.4f}' if math.isfinite(latency_ms) else ""
 
 
 def _head(kind: RowKind, static: Mapping[str, Any]) -> str:

@@ -16,10 +16,13 @@ from flytekitplugins.wbmon.serving.upload import Uploader
 
 logger = logging.getLogger(__name__)
 
-# small slices with a pause between them, so that the server's thread is never kept waiting
-_SLICE_ROWS = 32
+# small slices with a pause between them, so that the server's thread is hardly kept waiting;
+# they grow with what is waiting, so that the writer keeps up
+_SLICE_ROWS = 4
 _SLICE_REQUESTS = 16
+_SLICE_SHARE = 32
 _SLICE_PAUSE_S = 0.0005
+_WRITTEN_TOGETHER = 32
 _EVERYTHING = 1 << 62
 _MAX_UNSAVED_WINDOWS = 10_000
 
@@ -111,25 +114,24 @@ class Writer:
             self._warn("an error of its own", error)
 
     def _drain(self) -> None:
-        n_folded, items = _SLICE_REQUESTS, list[Item]()
-        while n_folded == _SLICE_REQUESTS or len(items) == _SLICE_ROWS:
-            n_folded = self._buffer.fold(_SLICE_REQUESTS)
-            items = self._buffer.take(_SLICE_ROWS)
-            self._write_items(items)
+        lines, items = list[str](), list[Item]()
+        is_more = True
+        while is_more:
+            n_folded = self._buffer.fold(_slice(_SLICE_REQUESTS, self._buffer.n_noted))
+            taken = self._buffer.take(_slice(_SLICE_ROWS, self._buffer.n_queued))
+            for item in taken:
+                line = self._encode(item)
+                if line is not None:
+                    lines.append(line)
+                    items.append(item)
+            is_late = self._stop.is_set() and monotonic() >= self._deadline
+            is_more = not is_late and (n_folded >= _SLICE_REQUESTS or bool(taken))
+            if not is_more or len(lines) >= _WRITTEN_TOGETHER:
+                self._write(lines, items)
+                lines, items = [], []
             if not self._stop.is_set():
                 sleep(_SLICE_PAUSE_S)
-            elif monotonic() >= self._deadline:
-                return
         self._report_drops()
-
-    def _write_items(self, items: list[Item]) -> None:
-        lines, encoded = [], []
-        for item in items:
-            line = self._encode(item)
-            if line is not None:
-                lines.append(line)
-                encoded.append(item)
-        self._write(lines, encoded)
 
     def _encode(self, item: Item) -> str | None:
         try:
@@ -194,6 +196,10 @@ class Writer:
             self._warned.add(what)
             # the class only: a message may hold what had to be hidden
             logger.warning("prediction log: %s (%s)", what, type(error).__name__)
+
+
+def _slice(least: int, n_waiting: int) -> int:
+    return least + n_waiting // _SLICE_SHARE
 
 
 def without_content(request: Request) -> Request:
