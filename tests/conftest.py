@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -13,6 +15,9 @@ import pytest
 from support.environment import BIN
 from support.s3 import S3Server, s3_server
 from support.store import Store
+
+if TYPE_CHECKING:
+    from support.propeller import Propeller
 
 # code that runs in pods, not tests
 collect_ignore_glob = ["*/project/*"]
@@ -46,6 +51,14 @@ def s3() -> Iterator[S3Server]:
 def local_store(tmp_path: Path) -> Store:
     """A store on the local disk."""
     return Store(root=str(tmp_path / "store"))
+
+
+@pytest.fixture
+def cluster(local_store: Store, tmp_path: Path) -> Callable[..., Propeller]:
+    """Makes a cluster on the local disk; what it is given goes to `Propeller`."""
+    from support.propeller import Propeller
+
+    return partial(Propeller, store=local_store, disk=tmp_path / "pods")
 
 
 @pytest.fixture

@@ -79,22 +79,22 @@ def compiled(archive: Path) -> Package:
     return load_package(archive)
 
 
-def run_task(compiled: Package, name: str, tmp_path: Path, *, fail: bool, **env: str) -> Pod:
+def run_task(
+    compiled: Package, name: str, tmp_path: Path, *, fail: bool, server: WandbServer | None = None
+) -> Pod:
+    healthy = {"API_HOST": server.url, "DELIVERY_TIMEOUT_S": "60"} if server else {}
     return run_pod(
         compiled.tasks[f"leaky.{name}"],
         to_literals({"fail": fail}),
         project=PROJECT,
         store=Store(root=str(tmp_path / "store")),
         disk=tmp_path,
-        env={**ENV, **env},
+        env=ENV | healthy,
         secrets={"wandb/api_key": KEY},
     )
 
 
-@pytest.mark.parametrize("fail", [False, True])
-def test_nothing_leaks_from_a_pod(compiled: Package, tmp_path: Path, fail: bool) -> None:
-    pod = run_task(compiled, "train", tmp_path, fail=fail)
-
+def check_run(pod: Pod, *, fail: bool) -> None:
     assert pod.succeeded is not fail, pod.log
     run = find_run(pod.disk)
     assert run.exit_code == int(fail)
@@ -102,32 +102,48 @@ def test_nothing_leaks_from_a_pod(compiled: Package, tmp_path: Path, fail: bool)
     assert run.config["learning_rate"] == 0.1
     assert "db.example.com" in run.config["database"]["url"]
     assert "done" in pod.deck
-    assert leaks(tmp_path, but_not_in=("secrets",)) == []
 
 
-@pytest.mark.parametrize("fail", [False, True])
-def test_wandb_gets_the_key_as_its_credential_and_nowhere_else(
-    compiled: Package, tmp_path: Path, fail: bool
-) -> None:
-    with WandbServer(keys=[KEY]) as server:
-        env = {"API_HOST": server.url, "DELIVERY_TIMEOUT_S": "60"}
-        run_task(compiled, "train", tmp_path, fail=fail, **env)
-
+def check_requests(server: WandbServer, tmp_path: Path, *, fail: bool) -> None:
     received = server.state()
     assert [run["exit_code"] for run in received["runs"]] == [int(fail)]
     for request in received["requests"]:
         assert request.pop("api_key") in (KEY, "")
-    (tmp_path / "received.json").write_text(json.dumps(received))
+    folder = tmp_path / "received"
+    folder.mkdir()
+    (folder / "requests.json").write_text(json.dumps(received))
+    assert leaks(folder) == []
+
+
+def test_nothing_leaks_from_a_pod_that_fails_in_an_outage(
+    compiled: Package, tmp_path: Path
+) -> None:
+    pod = run_task(compiled, "train", tmp_path, fail=True)
+
+    check_run(pod, fail=True)
+    assert leaks(tmp_path, but_not_in=("secrets",)) == []
+
+
+def test_wandb_gets_the_key_as_its_credential_and_nowhere_else(
+    compiled: Package, tmp_path: Path
+) -> None:
+    with WandbServer(keys=[KEY]) as server:
+        pod = run_task(compiled, "train", tmp_path, fail=False, server=server)
+
+    check_run(pod, fail=False)
+    check_requests(server, tmp_path, fail=False)
     assert leaks(tmp_path, but_not_in=("secrets",)) == []
 
 
 def test_what_an_exception_says_is_redacted_in_the_run(compiled: Package, tmp_path: Path) -> None:
-    pod = run_task(compiled, "tell", tmp_path, fail=True)
+    with WandbServer(keys=[KEY]) as server:
+        pod = run_task(compiled, "tell", tmp_path, fail=True, server=server)
 
     assert KEY in pod.message
     run = find_run(pod.disk)
     assert run.summary["error_type"] == "RuntimeError"
     assert "cannot log in" in run.summary["error_message"]
+    check_requests(server, tmp_path, fail=True)
     assert leaks(run.path.parent) == []
 
 

@@ -1,4 +1,4 @@
-"""The nightly story from its launch plan, pod by pod, with everything on S3."""
+"""The nightly story from its launch plan, with everything on S3 and tracked tasks in pods."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from support.wandb_server import WandbServer
 
 KEY = "0123456789" * 4
 EXECUTION = "nightly20260213"
+TRACKED = ("payments.drift", "payments.alert")
 # in the night before, a sensor was broken: the distance is missing in 30 % of the rows
 KICKOFF = datetime(2026, 2, 13, 2, tzinfo=timezone.utc)
 
@@ -63,6 +64,7 @@ def night(s3: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ni
             disk=folder / "pods",
             secrets={"wandb/api_key": KEY},
             execution=EXECUTION,
+            apart=TRACKED,
         )
         outputs = propeller.launch_plan("payments.nightly", to_literals({}), kickoff=KICKOFF)
         with store.flyte_context():
@@ -105,7 +107,7 @@ def test_the_drift_run_holds_metrics_config_and_outcome(night: Night) -> None:
 
 
 def test_what_the_pods_logged_arrived_at_wandb_and_nothing_was_kept(night: Night) -> None:
-    for task in ("payments.drift", "payments.alert"):
+    for task in TRACKED:
         logged = night.run(task)
         served = night.wandb.run(logged.project, logged.id)
         assert served.state == "finished"
@@ -122,11 +124,11 @@ def test_only_tracked_tasks_have_a_run_and_the_secret(night: Night) -> None:
     with_secret = {
         pod.task for pod in night.propeller.pods if list((pod.disk / "secrets").rglob("api_key"))
     }
-    assert with_run == with_secret == {"payments.drift", "payments.alert"}
+    assert with_run == with_secret == set(TRACKED)
 
 
 def test_every_run_is_named_after_its_pod(night: Night) -> None:
-    for task in ("payments.drift", "payments.alert"):
+    for task in TRACKED:
         assert night.run(task).id == night.pod(task).place.pod_name
 
 

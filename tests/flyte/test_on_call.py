@@ -1,9 +1,9 @@
-"""Two nights with memory, channels and gates, pod by pod on S3; and a monitor that fails."""
+"""Two nights with memory, channels and gates on S3; and a monitor that fails."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -94,6 +94,7 @@ def nights(s3: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
                 disk=folder / f"pods{number}",
                 secrets={"wandb/api_key": KEY, "alerts/on_call": hook.url},
                 execution=f"oncall{number}",
+                apart=["on_call.alert"],
             )
             inputs = to_literals({"kickoff": kickoff})
             inputs.MergeFrom(fixed)
@@ -177,19 +178,16 @@ def test_the_address_of_the_channel_is_written_nowhere(nights: Nights) -> None:
             assert secret.decode() not in pod.log + pod.deck
 
 
-def test_a_monitor_that_fails_says_so(tmp_path: Path, local_store: Store) -> None:
+def test_a_monitor_that_fails_says_so(cluster: Callable[..., Propeller]) -> None:
     with web_hook() as hook:
-        propeller = Propeller(
-            package(PROJECT, ["watched"]),
-            project=PROJECT,
-            store=local_store,
-            disk=tmp_path / "pods",
-            secrets={"alerts/on_call": hook.url},
-        )
+        compiled = package(PROJECT, ["watched"])
+        propeller = cluster(compiled, project=PROJECT, secrets={"alerts/on_call": hook.url})
         kickoff = NIGHTS[0] + timedelta(days=1)
         with pytest.raises(WorkflowFailed):
             propeller.workflow("watched.watched", to_literals({"kickoff": kickoff, "n_rows": 3}))
-    (pod,) = propeller.runs_of("watched.failed")
+    failed, pod = propeller.pods
+    assert failed.exit_code == 0
+    assert pod.task == "watched.failed"
     assert pod.succeeded
     (message,) = hook.received
     assert message["title"] == "monitor failed"

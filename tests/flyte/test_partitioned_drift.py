@@ -1,13 +1,14 @@
-"""Partitions in pods of their own add up to what one pod would have found."""
+"""Partitions, each read by a shard of its own, add up to what one task would have found."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from flytekitplugins.wbmon import DriftReport
 from support.environment import ROOT
-from support.propeller import Propeller, Store, from_literals, load_package, package, to_literals
+from support.propeller import Propeller, from_literals, load_package, package, to_literals
 
 
 def counted(report: DriftReport) -> list[object]:
@@ -19,11 +20,13 @@ def counted(report: DriftReport) -> list[object]:
     ]
 
 
-def test_the_verdict_does_not_depend_on_the_partitions(local_store: Store, tmp_path: Path) -> None:
+def test_the_verdict_does_not_depend_on_the_partitions(
+    cluster: Callable[..., Propeller], tmp_path: Path
+) -> None:
     image = tmp_path / "image"
     shutil.copytree(ROOT / "workflows", image / "workflows")
     compiled = load_package(package(image, ["workflows.partitioned_drift"]))
-    propeller = Propeller(compiled, project=image, store=local_store, disk=tmp_path / "pods")
+    propeller = cluster(compiled, project=image, apart=())
 
     outputs = propeller.workflow(
         "workflows.partitioned_drift.partitioned_drift",

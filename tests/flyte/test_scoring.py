@@ -13,6 +13,7 @@ from support.propeller import Package, Propeller, from_literals, load_package, p
 from support.s3 import S3Server
 
 PROJECT = Path(__file__).parent / "project"
+SCORING = ("scoring.score", "-arraynode")
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,7 @@ def test_two_lost_pods_lose_no_row_and_write_none_twice(
     compiled: Package, s3: S3Server, tmp_path: Path
 ) -> None:
     store = s3.bucket("resumed")
-    propeller = Propeller(compiled, project=PROJECT, store=store, disk=tmp_path)
+    propeller = Propeller(compiled, project=PROJECT, store=store, disk=tmp_path, apart=SCORING)
     outputs = propeller.workflow("scoring.alone", to_literals({"n": 60}))
     pods = propeller.runs_of("scoring.score")
     assert [pod.place.attempt for pod in pods] == [0, 1, 2]
@@ -44,7 +45,7 @@ def test_a_shard_of_a_mapped_scoring_resumes_too(
     compiled: Package, s3: S3Server, tmp_path: Path
 ) -> None:
     store = s3.bucket("mapped")
-    propeller = Propeller(compiled, project=PROJECT, store=store, disk=tmp_path)
+    propeller = Propeller(compiled, project=PROJECT, store=store, disk=tmp_path, apart=SCORING)
     outputs = propeller.workflow("scoring.mapped", to_literals({"n": 60}))
     with store.flyte_context():
         parts = from_literals(outputs, {"o0": list[StructuredDataset]})["o0"]

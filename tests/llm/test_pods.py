@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -37,13 +37,11 @@ def compiled(pod_server: WeaveServer) -> Package:
 
 @pytest.fixture
 def propeller(
-    compiled: Package, pod_server: WeaveServer, local_store: Store, tmp_path: Path
+    cluster: Callable[..., Propeller], compiled: Package, pod_server: WeaveServer
 ) -> Propeller:
-    return Propeller(
+    return cluster(
         compiled,
         project=PROJECT,
-        store=local_store,
-        disk=tmp_path / "pods",
         env={"API_HOST": pod_server.url},
         secrets={"wandb/api_key": KEY},
         execution="night7",

@@ -1,4 +1,8 @@
-"""One pod: a compiled task run in a fresh process, as FlytePropeller's container would run it."""
+"""One pod: a compiled task run in a fresh process, as FlytePropeller's container would run it.
+
+A process costs two to four seconds. A pod that a test needs only for its outputs can run in the
+test's own process, through the same entrypoint: `Container.run_here`.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +12,21 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field
+from io import StringIO
 from pathlib import Path
+from types import ModuleType
+from unittest import mock
 
 from flyteidl.admin.task_pb2 import TaskSpec
 from flyteidl.core.dynamic_job_pb2 import DynamicJobSpec
 from flyteidl.core.errors_pb2 import ContainerError, ErrorDocument
 from flyteidl.core.literals_pb2 import LiteralMap
 from flyteidl.core.security_pb2 import Secret
+from flytekit import LaunchPlan
+from flytekit.bin.entrypoint import execute_task_cmd, map_execute_task_cmd
 
 from support.environment import BIN, clean_environment
 from support.store import Store
@@ -159,13 +168,38 @@ class Container:
             process.wait(self.timeout_s)
         finally:
             _end_group(process, self.env["HOME"])
+        return self._outcome(
+            process.returncode, (self.disk / "log.txt").read_text(errors="replace")
+        )
+
+    def run(self) -> Pod:
+        """Start, wait, read."""
+        return self.collect(self.start())
+
+    def run_here(self) -> Pod:
+        """Run in this process: the same entrypoint, environment and folder; its log is its output.
+
+        Not for what needs a process of its own: a run of W&B, a kill, what an import costs.
+        """
+        _, program, *arguments = self.argv
+        command = map_execute_task_cmd if "map" in Path(program).name else execute_task_cmd
+        with (
+            mock.patch.dict(os.environ, self.env, clear=True),
+            mock.patch.dict(LaunchPlan.CACHE, clear=True),
+            _working_in(self.disk / "code"),
+            redirect_stdout(StringIO()) as log,
+        ):
+            command.main(arguments, standalone_mode=False)
+        return self._outcome(0, log.getvalue())
+
+    def _outcome(self, exit_code: int, log: str) -> Pod:
         deck = self._read("deck.html")
         outputs, error, futures = map(self._read, ("outputs.pb", "error.pb", "futures.pb"))
         return Pod(
             task=self.spec.template.id.name,
             place=self.place,
-            exit_code=process.returncode,
-            log=(self.disk / "log.txt").read_text(errors="replace"),
+            exit_code=exit_code,
+            log=log,
             outputs=None if outputs is None else LiteralMap.FromString(outputs),
             error=None if error is None else ErrorDocument.FromString(error).error,
             futures=None if futures is None else DynamicJobSpec.FromString(futures),
@@ -173,10 +207,6 @@ class Container:
             disk=self.disk,
             raw=self.raw,
         )
-
-    def run(self) -> Pod:
-        """Start, wait, read."""
-        return self.collect(self.start())
 
     def _read(self, name: str) -> bytes | None:
         return self.store.read(f"{self.metadata}/{name}")
@@ -312,6 +342,28 @@ def _command(spec: TaskSpec, place: Place, store: Store, metadata: str, raw: str
     }
     program, *arguments = [known.get(word, word) for word in spec.template.container.args]
     return [sys.executable, str(BIN / program), *arguments]
+
+
+@contextmanager
+def _working_in(code: Path) -> Iterator[None]:
+    """The folder as working directory, and its modules instead of others of the same name."""
+    before = Path.cwd()
+    names = {path.stem for path in code.iterdir()}
+
+    def take_out() -> dict[str, ModuleType]:
+        ours = [name for name in sys.modules if name.partition(".")[0] in names]
+        return {name: sys.modules.pop(name) for name in ours}
+
+    others = take_out()
+    sys.path.insert(0, str(code))
+    os.chdir(code)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+        sys.path.remove(str(code))
+        take_out()
+        sys.modules.update(others)
 
 
 def _mount_secrets(spec: TaskSpec, secrets: Mapping[str, str], folder: Path) -> dict[str, str]:
