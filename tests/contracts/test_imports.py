@@ -17,13 +17,16 @@ HEAVY = {"numpy", "pandas", "pyarrow", "scipy", "sklearn", "wandb", "weave"}
 # the library functions work on arrays, so their modules load numpy and Arrow
 ON_ARRAYS = {
     "check_drift",
+    "check_joint_drift",
     "check_performance",
     "drift_series",
     "estimate_performance",
     "evaluate_rules",
     "join_labels",
     "merge_profiles",
+    "permutation_importance",
     "profile_data",
+    "profile_windows",
 }
 PLAIN = sorted(set(flytekitplugins.wbmon.__all__) - ON_ARRAYS)
 

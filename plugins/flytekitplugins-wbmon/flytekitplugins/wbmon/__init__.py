@@ -15,15 +15,23 @@ if TYPE_CHECKING:
     from flytekitplugins.wbmon.monitor.alerting import evaluate_rules
     from flytekitplugins.wbmon.monitor.drift import check_drift
     from flytekitplugins.wbmon.monitor.estimating import estimate_performance
+    from flytekitplugins.wbmon.monitor.importance import permutation_importance
+    from flytekitplugins.wbmon.monitor.joint import check_joint_drift
     from flytekitplugins.wbmon.monitor.late_labels import join_labels
     from flytekitplugins.wbmon.monitor.performance import check_performance
     from flytekitplugins.wbmon.monitor.profiling import merge_profiles, profile_data
     from flytekitplugins.wbmon.monitor.rule_file import load_rules
     from flytekitplugins.wbmon.monitor.series import drift_series
+    from flytekitplugins.wbmon.monitor.windows import profile_windows
     from flytekitplugins.wbmon.publish.channel import Channel
     from flytekitplugins.wbmon.records.alert import Alert, AlertRule, Decision
     from flytekitplugins.wbmon.records.compaction import CompactionReport
-    from flytekitplugins.wbmon.records.drift import DriftReport, DriftRule, DriftSeries
+    from flytekitplugins.wbmon.records.drift import (
+        DriftReport,
+        DriftRule,
+        DriftSeries,
+        JointDrift,
+    )
     from flytekitplugins.wbmon.records.evaluation import (
         Answer,
         EvaluationReport,
@@ -42,6 +50,7 @@ if TYPE_CHECKING:
     from flytekitplugins.wbmon.run.config import WandbConfig
     from flytekitplugins.wbmon.run.decorator import wandb_init
     from flytekitplugins.wbmon.run.lifecycle import current_run
+    from flytekitplugins.wbmon.stats.sequential import Cusum, PageHinkley
     from flytekitplugins.wbmon.tasks.alerting import DegradationAlert
     from flytekitplugins.wbmon.tasks.dead_man import DeadManCheck
     from flytekitplugins.wbmon.tasks.drift import DriftCheck, DriftSeriesCheck
@@ -50,6 +59,7 @@ if TYPE_CHECKING:
     from flytekitplugins.wbmon.tasks.experiment import CompareVariants
     from flytekitplugins.wbmon.tasks.failure import MonitorFailure
     from flytekitplugins.wbmon.tasks.feedback import AnalyzeFeedback
+    from flytekitplugins.wbmon.tasks.importance import FeatureImportance
     from flytekitplugins.wbmon.tasks.late_labels import JoinLabels
     from flytekitplugins.wbmon.tasks.performance import PerformanceCheck
     from flytekitplugins.wbmon.tasks.prediction_log import CompactPredictionLog, JoinFeedback
@@ -76,6 +86,7 @@ _HOMES = {
     "CompactionReport": "records.compaction",
     "CompareModels": "tasks.evaluation",
     "CompareVariants": "tasks.experiment",
+    "Cusum": "stats.sequential",
     "DeadManCheck": "tasks.dead_man",
     "Decision": "records.alert",
     "DegradationAlert": "tasks.alerting",
@@ -90,11 +101,14 @@ _HOMES = {
     "EvaluationReport": "records.evaluation",
     "EvaluationRule": "records.evaluation",
     "ExperimentReport": "records.experiment",
+    "FeatureImportance": "tasks.importance",
     "FeedbackReport": "records.feedback",
     "JoinFeedback": "tasks.prediction_log",
     "JoinLabels": "tasks.late_labels",
+    "JointDrift": "records.drift",
     "MergeProfiles": "tasks.profiling",
     "MonitorFailure": "tasks.failure",
+    "PageHinkley": "stats.sequential",
     "PerformanceCheck": "tasks.performance",
     "PerformanceReport": "records.performance",
     "Profile": "records.profile",
@@ -119,6 +133,7 @@ _HOMES = {
     "Watch": "records.scoring",
     "batch_scoring": "tasks.scoring",
     "check_drift": "monitor.drift",
+    "check_joint_drift": "monitor.joint",
     "check_performance": "monitor.performance",
     "current_run": "run.lifecycle",
     "drift_series": "monitor.series",
@@ -127,7 +142,9 @@ _HOMES = {
     "join_labels": "monitor.late_labels",
     "load_rules": "monitor.rule_file",
     "merge_profiles": "monitor.profiling",
+    "permutation_importance": "monitor.importance",
     "profile_data": "monitor.profiling",
+    "profile_windows": "monitor.windows",
     "wandb_init": "run.decorator",
 }
 __all__ = [
@@ -144,6 +161,7 @@ __all__ = [
     "CompactionReport",
     "CompareModels",
     "CompareVariants",
+    "Cusum",
     "DeadManCheck",
     "Decision",
     "DegradationAlert",
@@ -158,11 +176,14 @@ __all__ = [
     "EvaluationReport",
     "EvaluationRule",
     "ExperimentReport",
+    "FeatureImportance",
     "FeedbackReport",
     "JoinFeedback",
     "JoinLabels",
+    "JointDrift",
     "MergeProfiles",
     "MonitorFailure",
+    "PageHinkley",
     "PerformanceCheck",
     "PerformanceReport",
     "Profile",
@@ -187,6 +208,7 @@ __all__ = [
     "Watch",
     "batch_scoring",
     "check_drift",
+    "check_joint_drift",
     "check_performance",
     "current_run",
     "drift_series",
@@ -195,7 +217,9 @@ __all__ = [
     "join_labels",
     "load_rules",
     "merge_profiles",
+    "permutation_importance",
     "profile_data",
+    "profile_windows",
     "wandb_init",
 ]
 

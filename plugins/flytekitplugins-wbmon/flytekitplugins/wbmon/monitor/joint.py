@@ -24,6 +24,7 @@ from flytekitplugins.wbmon.monitor.arrow import (
 from flytekitplugins.wbmon.monitor.counting import can_count, encode_names, learn_feature
 from flytekitplugins.wbmon.monitor.profiling import unknown_columns
 from flytekitplugins.wbmon.monitor.reading import Data, open_source
+from flytekitplugins.wbmon.monitor.row_spread import spread_rows
 from flytekitplugins.wbmon.monitor.sources import Source, stored_names
 from flytekitplugins.wbmon.monitor.vectors import vectors_of
 from flytekitplugins.wbmon.records.drift import DriftRule, JointDrift, Level
@@ -47,7 +48,7 @@ def check_joint_drift(
     rule: DriftRule | None = None,
     max_rows: int = 20_000,
 ) -> JointDrift:
-    """Can a classifier tell the rows of the two windows apart?
+    """Whether a classifier can tell the rows of the two windows apart, and by which columns.
 
     Every second row trains a gradient boosting classifier, the others are scored: the
     Mann-Whitney test of their scores is valid whatever the classifier learned.
@@ -71,7 +72,7 @@ def check_joint_drift(
     named = columns or ()
     sources = open_source(reference, naming=named), open_source(current, naming=named)
     names = _columns(sources, columns)
-    tables = [_spread_rows(source, names, max_rows) for source in sources]
+    tables = [spread_rows(source, names, max_rows) for source in sources]
     n, m = (table.num_rows for table in tables)
     if min(n, m) < rule.min_rows:
         return JointDrift(
@@ -105,27 +106,6 @@ def _can_look_at(sources: tuple[Source, Source], name: str) -> bool:
     dtypes = [source.schema.field(name).type for source in sources]
     layout = learn_feature(name, sources[0].sample([name]).column(0).chunks, dtypes[0])
     return layout.kind in _TESTED and can_count(layout, dtypes[1])
-
-
-def _spread_rows(source: Source, names: Sequence[str], max_rows: int) -> pa.Table:
-    """At most `max_rows` rows, evenly over the window."""
-    step = max(1, -(-(source.n_rows or 0) // max_rows))
-    batches, seen = [], 0
-    for part in source.parts():
-        for batch in part(names):
-            rows = np.arange(-seen % step, batch.num_rows, step)
-            seen += batch.num_rows
-            batches.append(_plain(pa.Table.from_batches([batch.take(pa.array(rows))])))
-    empty = pa.schema([source.schema.field(name) for name in names]).empty_table()
-    return pa.concat_tables([_plain(empty), *batches], promote_options="permissive")
-
-
-def _plain(table: pa.Table) -> pa.Table:
-    """Names as themselves: Parquet's come as dictionaries, those of a frame do not."""
-    for i, column in enumerate(table.columns):
-        if pa.types.is_dictionary(column.type):
-            table = table.set_column(i, table.column_names[i], column.cast(column.type.value_type))
-    return table
 
 
 def _matrix(table: pa.Table, names: Sequence[str]) -> tuple[Matrix, list[str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 from flytekit.types.structured import StructuredDataset
@@ -37,7 +37,11 @@ class DriftCheck(Node[DriftRule]):
         super().__init__(name, rule or DriftRule(), **task_kwargs)
 
     def compute(
-        self, reference: Profile, current: Profile, past: list[Profile] | None = None
+        self,
+        reference: Profile,
+        current: Profile,
+        past: list[Profile] | None = None,
+        importance: dict[str, float] | None = None,
     ) -> DriftChecked:
         """Check a window for drift.
 
@@ -46,6 +50,8 @@ class DriftCheck(Node[DriftRule]):
             current: The profile of the window to check, made `like` the reference.
             past: Profiles of earlier windows in which nothing was wrong; with them a finding must
                 also be farther from these windows than they are from each other.
+            importance: Weights of features in the ranking, such as those of `FeatureImportance`;
+                they go before those of the rule.
 
         Returns:
             report: What was found, ranked, worst first.
@@ -53,7 +59,9 @@ class DriftCheck(Node[DriftRule]):
         """
         from flytekitplugins.wbmon.monitor.drift import check_drift
 
-        report = check_drift(reference, current, rule=self.config, past=past or ())
+        weights = {**self.config.importance, **(importance or {})}
+        rule = replace(self.config, importance=weights)
+        report = check_drift(reference, current, rule=rule, past=past or ())
         return DriftChecked(report=report, drifted=report.drifted)
 
 

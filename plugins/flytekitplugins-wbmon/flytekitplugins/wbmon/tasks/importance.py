@@ -1,0 +1,156 @@
+"""The node that says which features a model listens to."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from flytekit.types.file import FlyteFile
+from flytekit.types.structured import StructuredDataset
+
+from flytekitplugins.wbmon.errors import ConfigError, DataError
+from flytekitplugins.wbmon.tasks._node import Node
+from flytekitplugins.wbmon.tasks._types import open_data
+
+ImportanceMetric = Literal["", "roc_auc", "log_loss", "accuracy", "mae", "rmse"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportanceSettings:
+    """What `FeatureImportance` shuffles, and how it calls the model."""
+
+    features: tuple[str, ...]
+    label: str = ""
+    metric: ImportanceMetric = ""
+    predict: str = ""
+    load: str = "joblib:load"
+    n_repeats: int = 5
+    seed: int = 0
+    max_rows: int = 5_000
+
+    def __post_init__(self) -> None:
+        if not self.features:
+            raise ConfigError("features must name the columns that the model is given, got none")
+        if self.metric not in get_args(ImportanceMetric):
+            raise ConfigError(
+                f"metric must be one of {', '.join(get_args(ImportanceMetric)[1:])}; "
+                f"got {self.metric!r}"
+            )
+        if self.metric and not self.label:
+            raise ConfigError(f"metric {self.metric!r} needs the truth; name its column as label")
+
+
+class FeatureImportance(Node[ImportanceSettings]):
+    """Shuffle each feature and see what the model loses: weights for the ranking of `DriftCheck`.
+
+    Features that say the same share their importance or hide it.
+
+    Args:
+        name: The task's name.
+        features: The columns that the model is given; each is shuffled in turn.
+        label: Column of the truth; without it the change of the model's own answers counts.
+        metric: With a label: `roc_auc` (the default), `log_loss`, `accuracy`, `mae` or `rmse`.
+        predict: A function of a module that takes a batch and the loaded model, such as the one
+            that `batch_scoring` made a task of, or that task; by default the model's own
+            `predict_proba` or `predict`.
+        load: A function of a module that turns the local path into the model; `joblib.load` by
+            default. A pickled model runs code when it is loaded: give it only files you trust.
+        n_repeats: How often each column is shuffled.
+        seed: Of the shuffling.
+        max_rows: Rows that are used, spread evenly over the data.
+        task_kwargs: As for any node.
+
+    Raises:
+        ConfigError: If there are no features, the metric is unknown or needs a label, or a function
+            cannot be imported by its name.
+    """
+
+    def __init__(  # noqa: PLR0913 - one keyword a setting
+        self,
+        name: str,
+        *,
+        features: tuple[str, ...],
+        label: str = "",
+        metric: ImportanceMetric = "",
+        predict: Callable[..., Any] | None = None,
+        load: Callable[[str], Any] | None = None,
+        n_repeats: int = 5,
+        seed: int = 0,
+        max_rows: int = 5_000,
+        **task_kwargs: Any,
+    ) -> None:
+        settings = ImportanceSettings(
+            features=tuple(features),
+            label=label,
+            metric=metric,
+            predict=_place("predict", predict) if predict is not None else "",
+            load=_place("load", load) if load is not None else "joblib:load",
+            n_repeats=n_repeats,
+            seed=seed,
+            max_rows=max_rows,
+        )
+        super().__init__(name, settings, **task_kwargs)
+
+    def compute(self, data: StructuredDataset, model: FlyteFile) -> dict[str, float]:
+        """Rank the features of a model.
+
+        Args:
+            data: Rows like those that the model sees: Parquet or a data frame of another task.
+            model: The model's file.
+
+        Returns:
+            importance: A weight in [0, 1] a feature; the most important one has 1.
+        """
+        from flytekitplugins.wbmon.monitor.importance import permutation_importance
+        from flytekitplugins.wbmon.monitor.predictions import batch_kind
+
+        config = self.config
+        loaded = _load(config.load, model)
+        predict = _import(config.predict) if config.predict else None
+        return permutation_importance(
+            loaded if predict is None else lambda batch: predict(batch, loaded),
+            open_data(data),
+            features=config.features,
+            label=config.label or None,
+            metric=config.metric or None,
+            kind=None if predict is None else batch_kind(predict),
+            n_repeats=config.n_repeats,
+            seed=config.seed,
+            max_rows=config.max_rows,
+        )
+
+
+def _place(what: str, function: Callable[..., Any]) -> str:
+    """Where a pod can import the function from."""
+    named = getattr(function, "task_function", function)
+    place = f"{named.__module__}:{getattr(named, '__qualname__', '')}"
+    if "<" in place or place.endswith(":") or named.__module__ == "__main__":
+        raise ConfigError(
+            f"{what} must be a function of a module, so that a pod can import it, got {place}"
+        )
+    return place
+
+
+def _import(place: str) -> Any:
+    """The function at a place, also where a task is made of it."""
+    module, _, qualname = place.partition(":")
+    found: Any = import_module(module)
+    for part in qualname.split("."):
+        found = getattr(found, part)
+    return inspect.unwrap(getattr(found, "task_function", found))
+
+
+def _load(place: str, file: FlyteFile) -> Any:
+    path = str(Path(file.download()).resolve())
+    try:
+        return _import(place)(path)
+    except Exception as error:
+        raise DataError(
+            f"the model must be a file that {place.replace(':', '.')} can read, it raised "
+            f"{type(error).__name__}: {error}; check which file was passed, and that the image has "
+            "the library versions that wrote it"
+        ) from error
