@@ -36,6 +36,8 @@ from flytekitplugins.wbmon.records.prediction import (
 )
 
 _ROW_GROUP = 65_536
+# stores that show an object whole or not at all, and have no folders to make
+_OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"}
 
 
 def compact_prediction_log(
@@ -114,6 +116,9 @@ class _Log:
             self.files = filesystem
             self._root = filesystem._strip_protocol(str(destination))  # noqa: SLF001 - fsspec has no public name
         self._service = service
+        protocol = self.files.protocol
+        names = {protocol} if isinstance(protocol, str) else set(protocol)
+        self._is_object_store = not names.isdisjoint(_OBJECT_STORES)
 
     def seal_orphans(self, before: datetime) -> int:
         """Rename open segments that nobody has written to since."""
@@ -191,14 +196,18 @@ class _Log:
             return []
 
     def _put(self, path: str, data: bytes) -> None:
+        if self._is_object_store:
+            self.files.pipe_file(path, data)
+            return
         folder, _, name = path.rpartition("/")
         self.files.makedirs(folder, exist_ok=True)
         unfinished = f"{folder}/_incomplete-{name}"
         self.files.pipe_file(unfinished, data)
-        self._move(unfinished, path)
+        self.files.mv(unfinished, path)
 
     def _move(self, path: str, target: str) -> None:
-        self.files.makedirs(target.rpartition("/")[0], exist_ok=True)
+        if not self._is_object_store:
+            self.files.makedirs(target.rpartition("/")[0], exist_ok=True)
         self.files.mv(path, target)
 
 
