@@ -27,6 +27,7 @@ from flytekitplugins.wbmon.stats.divergence import (
     total_variation,
     total_variation_bias,
 )
+from flytekitplugins.wbmon.stats.enumeration import enumeration_evidence
 from flytekitplugins.wbmon.stats.interval import (
     ks_margin,
     newcombe_interval,
@@ -42,6 +43,7 @@ from flytekitplugins.wbmon.stats.two_sample import (
     unseen_category_test,
 )
 
+_SURE = 20.0  # nats: one window in 500 million of a measured column, and it takes two
 _TESTED = ("float", "integer", "boolean", "categorical", "vector")
 
 
@@ -108,9 +110,28 @@ def _status(reference: FeatureProfile, current: FeatureProfile, rule: DriftRule)
         return "all_missing"
     if reference.counts is None or current.counts is None or reference.kind not in _TESTED:
         return "ok" if _enough_rows(reference, current, rule) else "insufficient"
+    return _status_of_values(reference, current, rule)
+
+
+def _status_of_values(
+    reference: FeatureProfile, current: FeatureProfile, rule: DriftRule
+) -> Status:
     if min(reference.effective_values, current.effective_values) < rule.min_rows:
         return "insufficient"
-    return "constant" if _same_constant(reference, current) else "ok"
+    if _same_constant(reference, current):
+        return "constant"
+    if reference.name not in rule.features and _enumerates(reference) and _enumerates(current):
+        return "identifier"
+    return "ok"
+
+
+def _enumerates(feature: FeatureProfile) -> bool:
+    """Whether whole numbers cannot have been measured: they lie too close for none to repeat."""
+    # the ends are floats: above 2**53 the span may be larger by as much as they were rounded
+    span = feature.maximum - feature.minimum + 1 + math.ulp(feature.maximum)
+    if not feature.differing_pairs > 0 or span < feature.n_values:
+        return False
+    return enumeration_evidence(feature.differing_pairs, span) >= _SURE
 
 
 def _same_constant(reference: FeatureProfile, current: FeatureProfile) -> bool:

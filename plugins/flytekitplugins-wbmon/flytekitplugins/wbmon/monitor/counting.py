@@ -39,6 +39,7 @@ from flytekitplugins.wbmon.stats.binning import (
     grid_edges,
     weighted_cell_counts,
 )
+from flytekitplugins.wbmon.stats.enumeration import differing_pairs
 from flytekitplugins.wbmon.stats.moments import moments
 
 MAX_CATEGORIES = 1000
@@ -125,6 +126,7 @@ def count_sorted(layout: FeatureProfile, column: SortedValues) -> FeatureProfile
         maximum=float(values[-1]) if len(values) else np.nan,
         mean=moment.mean if len(values) else np.nan,
         squared=moment.squared,
+        differing_pairs=differing_pairs(values) if values.dtype.kind in "iu" else 0.0,
     )
 
 
@@ -159,6 +161,7 @@ def _count_weighted_numbers(
         mean=moment.mean if moment.weight > 0 else np.nan,
         squared=moment.squared,
         weights=sums,
+        differing_pairs=differing_pairs(np.sort(values)) if values.dtype.kind in "iu" else 0.0,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from datetime import datetime, timezone
 
 from flytekitplugins.wbmon.monitor.comparing import Comparison
 from flytekitplugins.wbmon.records.drift import (
@@ -18,6 +19,8 @@ from flytekitplugins.wbmon.records.drift import (
 
 _NAMES_SHOWN = 3
 _SIGNIFICANT = 0.05
+_EPOCH_UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+_TIMES_FROM, _TIMES_TO = 946_684_800, 4_102_444_800  # 2000 to 2100, in seconds since 1970
 
 
 def explain_feature(
@@ -62,6 +65,9 @@ def _fact(found: Comparison, rule: DriftRule) -> str:
         "new_column": "the column is new: the reference does not have it",
         "type_changed": f"the type changed from {reference.dtype} to {current.dtype}",
         "constant": "every value is the same in both windows",
+        "identifier": "no two rows of a window were found to have the same value, though they lie "
+        "so close that measured ones would repeat: they count something off and have no "
+        "distribution to test; name the column in the rule's features to have it tested",
         "all_missing": f"no value at all in the {_empty_windows(found)}",
         "insufficient": f"too few values: {_count(reference.effective_values)} in the reference, "
         f"{_count(current.effective_values)} in the current window, {rule.min_rows} needed in each",
@@ -114,10 +120,30 @@ def _details(found: Comparison, bins: Sequence[Bin]) -> list[str]:
     before, now = found.reference.mean, found.current.mean
     if math.isfinite(before) and math.isfinite(now):
         details.append(f"mean {before:.4g} → {now:.4g}")
+    if _lies_beyond(found):
+        details.append(_growing(found))
     if bins:
         most = max(bins, key=lambda bar: abs(bar.current - bar.reference))
         details.append(f"{most.label}: {most.reference:.1%} → {most.current:.1%} of rows")
     return details
+
+
+def _lies_beyond(found: Comparison) -> bool:
+    return found.reference.kind == "integer" and found.current.minimum > found.reference.maximum
+
+
+def _growing(found: Comparison) -> str:
+    """What a column that only ever grows is told; it is tested, for a measured one may jump too."""
+    text = "every value is above all of the reference"
+    ends = (found.reference.minimum, found.current.maximum)
+    for unit, scale in _EPOCH_UNITS.items():
+        if all(_TIMES_FROM <= end / scale < _TIMES_TO for end in ends):
+            moment = datetime.fromtimestamp(found.current.minimum / scale, tz=timezone.utc)
+            return (
+                f"{text}, and they read as times in {unit} (from {moment:%Y-%m-%d %H:%M}): if they "
+                "are, store them as timestamps or leave the column out"
+            )
+    return f"{text}: if it is a running number or a time, leave the column out"
 
 
 def _q(check: Check) -> str:

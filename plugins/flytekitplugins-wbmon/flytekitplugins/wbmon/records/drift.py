@@ -17,6 +17,7 @@ Status = Literal[
     "new_column",
     "type_changed",
     "constant",
+    "identifier",
     "all_missing",
 ]
 Level = Literal["none", "negligible", "warning", "drift"]
@@ -33,7 +34,9 @@ class DriftRule:
         min_effect: Share of rows that must have moved for *drift*; in (0, 1].
         warn_effect: Share of rows that must have moved for a *warning*; in (0, min_effect].
         min_rows: Rows with a value that either window needs; below it a feature is `insufficient`.
-        features: The columns to check; empty means every column of either window.
+        features: The columns to check; empty means every column of either window but those that
+            only folders tell. A column named here is tested although it looks like a running number
+            (`identifier`).
         predictions: Columns that hold model output; they are marked as prediction drift.
         labels: Columns that hold the truth; they are marked as label drift.
         importance: Weight of a feature in the ranking, by name; 1 where not given.

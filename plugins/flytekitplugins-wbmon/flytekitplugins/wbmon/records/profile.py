@@ -87,6 +87,8 @@ class FeatureProfile:
         unseen: Rows of categories outside the table, by name: the `UNSEEN_LIMIT` of them that hash
             lowest, a choice that does not depend on the order of rows.
         weights: Sums of weights; None if rows were not weighted.
+        differing_pairs: Pairs of rows that are known to hold different whole numbers; `-inf` once
+            two are known to be equal, 0 for kinds that are not looked at.
     """
 
     name: str
@@ -106,6 +108,7 @@ class FeatureProfile:
     counts: NDArray[Any] | None = None
     unseen: Mapping[str, float] = field(default_factory=dict)
     weights: WeightSums | None = None
+    differing_pairs: float = 0.0
 
     @property
     def n_values(self) -> int:
@@ -335,8 +338,8 @@ def _restore(
             array = np.frombuffer(payload, np.dtype(stored), length, offset)
             offset += array.nbytes
             values[name] = array.astype(np.dtype(kind), copy=False)
-    for name in ("minimum", "maximum", "mean", "squared"):
-        values[name] = float.fromhex(values[name])
+    for name in ("minimum", "maximum", "mean", "squared", "differing_pairs"):
+        values[name] = float.fromhex(values.get(name, "0"))
     values["categories"] = tuple(values["categories"])
     values["unseen"] = {key: float.fromhex(count) for key, count in values["unseen"].items()}
     values["weights"] = None if values["weights"] is None else WeightSums(**values["weights"])
