@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import sys
 
 import pytest
 from hypothesis import given
@@ -187,6 +188,25 @@ def test_an_engine_for_names_can_take_over_after_the_patterns() -> None:
     assert text == ("ring [PERSON] at [EMAIL]", 2)
 
 
-def test_without_presidio_the_message_says_what_to_install() -> None:
+def test_findings_that_overlap_leave_nothing_of_each_other() -> None:
+    class Overlapping:
+        supported_languages = ("de", "en")
+
+        def analyze(self, *, text: str, language: str) -> list[Finding]:
+            assert (text, language) == ("von Ada King Lovelace", "de")
+            return [
+                Finding(8, 21, "COMPANY", 0.6),
+                Finding(4, 12, "PERSON", 0.9),
+                Finding(0, 3, "TITLE", 0.5),
+            ]
+
+    redactor = PresidioRedactor(Overlapping(), language="de")
+    assert redactor.text("von Ada King Lovelace") == ("[TITLE] [PERSON]", 2)
+
+
+def test_without_presidio_the_message_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "presidio_analyzer", None)
     with pytest.raises(MissingExtraError, match="presidio"):
         PresidioRedactor()
