@@ -40,6 +40,10 @@ class JoinLabels(Node[LabelSettings]):
     Of several labels of one key the last wins, and a label replaces the one that the predictions
     had. So the same window may be joined and measured again every night.
 
+    This is for labels in a table of their own, one column a label, of any predictions. For the
+    feedback that a server logged (`PredictionLogger.log_feedback`) use `JoinFeedback`, which picks
+    one name out of that log, leaves out requests that predicted nothing, and joins likewise.
+
     Args:
         name: The task's name.
         label: Column of the label; of this name afterwards, too.

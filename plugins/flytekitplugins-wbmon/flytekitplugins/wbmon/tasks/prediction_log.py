@@ -149,6 +149,10 @@ class JoinFeedback(Node[FeedbackSettings]):
     Rows of requests that predicted nothing (refused, failed, or of another kind) are left out, so
     what remains is what a profile and a performance check are about.
 
+    This is for what `PredictionLogger.log_feedback` wrote: many names, sources and revisions in one
+    log, of which one name is taken. Labels in a table of their own (a warehouse, batch scoring)
+    are for `JoinLabels`, which joins any two tables by any key; both use the same join.
+
     Args:
         name: The task's name.
         feedback: Name of the feedback: `label` for the truth, `thumbs` for ratings.
