@@ -13,7 +13,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "benchmarks.md"
-OWN_ENVIRONMENT = ("drift_peers", "llm_judge", "llm_overhead")
+OWN_ENVIRONMENT = ("drift_peers", "llm_capacity", "llm_judge", "llm_outages", "llm_overhead")
 
 
 def programs() -> list[str]:

@@ -41,18 +41,3 @@ def test_the_night_ends_with_a_verdict_and_an_alert(
     assert "Model: ship. stand-in-1 costs less" in said
     assert "recall@3 1" in said
     assert "Ship with notes" in Path(night.page).read_text()
-
-
-def test_capacity_is_the_highest_rate_that_holds(workflows: Any, monkeypatch: Any) -> None:
-    from workflows import llm_stand_in
-    from workflows.llm_capacity import Load, _judge, find_capacity
-
-    monkeypatch.setenv("LLM_BASE_URL", llm_stand_in.start(slots=1, service_s=0.05))
-    found = find_capacity(rates=[4.0, 60.0], duration_s=0.6, p99_s=0.6, error_rate=0.0, seed=1)
-
-    assert 4.0 <= found.best_rate < 60, "one slot of 50 ms takes 20 requests a second"
-    assert found.loads[0].holds
-    assert not found.loads[1].holds
-    assert _judge(1.0, [None, None], 1.0, 0.5) == Load(
-        1.0, 2, 1.0, float("inf"), float("inf"), False
-    )

@@ -107,6 +107,10 @@ def test_the_best_run_of_a_group_is_tagged_and_only_it(server: WandbServer, tmp_
         "u", project="payments", entity="ops", metric="auc", mode="min", api_host=server.url
     )
     assert worst(group="sweep").run_id == "a"
+    among = worst(group="sweep", among=["b", "c", "other"])
+    assert (among.run_id, among.n_compared) == ("b", 2)
+    assert server.run("payments", "b").tags == ["best"]
+    assert server.run("payments", "a").tags == ["mine"]
     nobody = best(group="another")
     assert (nobody.run_id, nobody.n_compared) == ("", 0)
     with pytest.raises(DataError, match="group must name"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +35,7 @@ def tag_best(
     metric: str,
     mode: str = "max",
     tag: str = "best",
+    among: Collection[str] = (),
 ) -> Best:
     """Put a tag on the best run of a group, and take it from the others.
 
@@ -45,6 +47,7 @@ def tag_best(
         metric: Name in the runs' summaries.
         mode: `max` if more is better, else `min`.
         tag: The tag.
+        among: Ids of the runs that may be best; every run of the group if empty.
 
     Returns:
         The best run; of equals the one with the smallest id, so that a second call changes nothing.
@@ -57,7 +60,11 @@ def tag_best(
         raise DataError("group must name a group of runs, got none; give the execution's name")
     runs = api.list_runs(entity, project, group)
     scored = {run.run_id: _number(run.summary.get(metric)) for run in runs}
-    scored = {run_id: value for run_id, value in scored.items() if math.isfinite(value)}
+    scored = {
+        run_id: value
+        for run_id, value in scored.items()
+        if math.isfinite(value) and (not among or run_id in among)
+    }
     sign = -1 if mode == "max" else 1
     order = sorted(scored, key=lambda run_id: (sign * scored[run_id], run_id))
     winner = order[0] if order else ""

@@ -175,11 +175,13 @@ class TagBest(Node[TagSettings]):
         )
         super().__init__(name, settings, **_with_secret(secret, task_kwargs))
 
-    def compute(self, group: str = "") -> BestRun:
+    def compute(self, group: str = "", among: list[str] | None = None) -> BestRun:
         """Tag the best run of a group.
 
         Args:
             group: The group; the running execution if empty.
+            among: Ids of the runs that may be best, where the group has older ones; all if left
+                out.
 
         Returns:
             run_id: The best run; empty if none has the metric.
@@ -199,6 +201,7 @@ class TagBest(Node[TagSettings]):
             metric=settings.metric,
             mode=settings.mode,
             tag=settings.tag,
+            among=among or (),
         )
         return BestRun(run_id=best.run_id, value=best.value, n_compared=best.n_compared)
 
