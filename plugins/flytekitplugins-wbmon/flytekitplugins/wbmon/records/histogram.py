@@ -45,7 +45,7 @@ class LogHistogram:
     def add(self, value: float, _log: Any = math.log, _ceil: Any = math.ceil) -> None:
         """Count a value; `nan` is left out."""
         if value > _SMALLEST:
-            index = _ceil(_log(min(_LARGEST, value)) * _PER_E) - 1
+            index = _ceil(_log(value if value < _LARGEST else _LARGEST) * _PER_E) - 1  # noqa: FURB136
             buckets = self.buckets
             buckets[index] = buckets.get(index, 0) + 1
         elif value <= _SMALLEST:
@@ -53,8 +53,11 @@ class LogHistogram:
         else:
             return
         self.total += value
-        self.largest = max(self.largest, value)
-        self.smallest = min(self.smallest, value)
+        # `max` and `min` would be calls, and every request comes here
+        if value > self.largest:  # noqa: PLR1730
+            self.largest = value
+        if value < self.smallest:  # noqa: PLR1730
+            self.smallest = value
 
     def merge(self, other: LogHistogram) -> None:
         """Add another histogram's counts; exact, at the coarser of the two scales."""

@@ -100,8 +100,11 @@ class Buffer:
         Args:
             n: At most so many, so that no thread is kept waiting for long.
         """
-        has_lock = self._lock.acquire(timeout=_PATIENCE_S)
         noted = self._noted
+        n = min(n, len(noted))
+        if not n:
+            return 0
+        has_lock = self._lock.acquire(timeout=_PATIENCE_S)
         done = 0
         try:
             while noted and done < n:

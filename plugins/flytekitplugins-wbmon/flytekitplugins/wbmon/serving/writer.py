@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
-from time import monotonic, sleep, time
+from time import monotonic, perf_counter, sleep, time
 from typing import Any, Protocol
 
 from flytekitplugins.wbmon.serving.buffer import Buffer, Item
@@ -16,12 +16,13 @@ from flytekitplugins.wbmon.serving.upload import Uploader
 
 logger = logging.getLogger(__name__)
 
-# small slices with a pause between them, so that the server's thread is hardly kept waiting;
-# they grow with what is waiting, so that the writer keeps up
-_SLICE_ROWS = 4
-_SLICE_REQUESTS = 16
-_SLICE_SHARE = 32
-_SLICE_PAUSE_S = 0.0005
+# short slices with a pause between them, so that the server's thread is hardly kept waiting; they
+# grow with what is waiting, so that the writer keeps up
+_SLICE_S = 100e-6
+_CALM = 64
+_STEP_REQUESTS = 8
+_STEP_ROWS = 2
+_PAUSE_S = 0.0005
 _WRITTEN_TOGETHER = 32
 _EVERYTHING = 1 << 62
 _MAX_UNSAVED_WINDOWS = 10_000
@@ -114,24 +115,30 @@ class Writer:
             self._warn("an error of its own", error)
 
     def _drain(self) -> None:
+        buffer, is_late = self._buffer, False
         lines, items = list[str](), list[Item]()
-        is_more = True
-        while is_more:
-            n_folded = self._buffer.fold(_slice(_SLICE_REQUESTS, self._buffer.n_noted))
-            taken = self._buffer.take(_slice(_SLICE_ROWS, self._buffer.n_queued))
-            for item in taken:
-                line = self._encode(item)
-                if line is not None:
-                    lines.append(line)
-                    items.append(item)
-            is_late = self._stop.is_set() and monotonic() >= self._deadline
-            is_more = not is_late and (n_folded >= _SLICE_REQUESTS or bool(taken))
-            if not is_more or len(lines) >= _WRITTEN_TOGETHER:
+        while (n_waiting := buffer.n_noted + buffer.n_queued) and not is_late:
+            until = perf_counter() + _SLICE_S * (1 + n_waiting / _CALM)
+            while perf_counter() < until and buffer.fold(_STEP_REQUESTS):
+                pass
+            while perf_counter() < until and (taken := buffer.take(_STEP_ROWS)):
+                self._encode_all(taken, lines, items)
+            if len(lines) >= _WRITTEN_TOGETHER:
                 self._write(lines, items)
                 lines, items = [], []
             if not self._stop.is_set():
-                sleep(_SLICE_PAUSE_S)
+                sleep(_PAUSE_S)
+            else:
+                is_late = monotonic() >= self._deadline
+        self._write(lines, items)
         self._report_drops()
+
+    def _encode_all(self, taken: list[Item], lines: list[str], items: list[Item]) -> None:
+        for item in taken:
+            line = self._encode(item)
+            if line is not None:
+                lines.append(line)
+                items.append(item)
 
     def _encode(self, item: Item) -> str | None:
         try:
@@ -196,10 +203,6 @@ class Writer:
             self._warned.add(what)
             # the class only: a message may hold what had to be hidden
             logger.warning("prediction log: %s (%s)", what, type(error).__name__)
-
-
-def _slice(least: int, n_waiting: int) -> int:
-    return least + n_waiting // _SLICE_SHARE
 
 
 def without_content(request: Request) -> Request:
