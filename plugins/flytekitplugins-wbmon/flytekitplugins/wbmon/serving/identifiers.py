@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 from hashlib import blake2b
 from random import getrandbits
@@ -11,7 +12,8 @@ from time import time_ns
 
 _ACCEPTABLE = re.compile(r"[A-Za-z0-9._:\-]{1,128}")
 _RANGE = float(2**64)
-_VARIANT = 1 << 63
+# the two highest bits of that digit say which kind of UUID it is
+_VARIANTS = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}
 # made in batches, while the code for it is at hand; a forked child must not have the same ones
 _TAILS: list[str] = []
 _N_TAILS = 256
@@ -30,13 +32,15 @@ def new_request_id() -> str:
     try:
         return half + _TAILS.pop()
     except IndexError:
-        _TAILS.extend(_tail() for _ in range(_N_TAILS))
-        return half + _tail()
+        _TAILS.extend(_tails(_N_TAILS))
+        return half + _TAILS.pop()
 
 
-def _tail() -> str:
-    text = f"{getrandbits(62) | _VARIANT:016x}"
-    return f"-{text[:4]}-{text[4:]}"
+def _tails(n: int) -> Iterator[str]:
+    digits = f"{getrandbits(64 * n):0{16 * n}x}"
+    for at in range(0, 16 * n, 16):
+        variant = _VARIANTS[digits[at]]
+        yield f"-{variant}{digits[at + 1 : at + 4]}-{digits[at + 4 : at + 16]}"
 
 
 @lru_cache(maxsize=8)
