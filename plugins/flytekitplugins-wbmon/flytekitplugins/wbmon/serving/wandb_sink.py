@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import socket
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from time import monotonic
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.records.histogram import LogHistogram
@@ -52,13 +53,18 @@ class WandbSink:
         folder: Where runs are written.
         offline_store: fsspec URL for runs that could not be delivered; `SyncOfflineRuns` delivers
             them later. They stay in `folder` without it.
-        instance: Which process this is; host and process id by default.
+        instance: Which process this is; by default host, process id and six letters that never come
+            again, so that no run goes on in another process's. A forked process adds its id.
         host: URL of the W&B app.
         api_host: URL of the W&B API.
 
     Raises:
         ConfigError: If `every_s` is not positive, or the project or entity cannot be.
     """
+
+    _waiting: deque[tuple[float, Sequence[dict[str, Any]]]]
+    _thread: threading.Thread | None
+    _day: _DayRun | None
 
     def __init__(  # noqa: PLR0913 - one keyword a matter
         self,
@@ -89,11 +95,10 @@ class WandbSink:
         )
         self._secret = secret
         self._every_s, self._folder = every_s, folder
-        self._instance = instance or f"{socket.gethostname()}-{os.getpid()}"
-        self._waiting: deque[tuple[float, Sequence[dict[str, Any]]]] = deque(maxlen=_MAX_WAITING)
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._day: _DayRun | None = None
+        self._named, self._maker = instance, os.getpid()
+        self._prepare()
+        again = weakref.WeakMethod(self._prepare)
+        os.register_at_fork(after_in_child=lambda: (alive := again()) and alive())
 
     def write_windows(self, rows: Sequence[dict[str, Any]], now: float) -> None:
         """Take the windows that ended; returns at once.
@@ -112,6 +117,18 @@ class WandbSink:
         self._stop.set()
         if self._thread is not None:
             self._thread.join(_CLOSE_S)
+
+    def _prepare(self) -> None:
+        """Everything that belongs to one process; a forked child begins anew."""
+        pid = os.getpid()
+        if self._named is None:
+            self._instance = f"{socket.gethostname()}-{pid}-{uuid4().hex[:6]}"
+        else:
+            self._instance = self._named if pid == self._maker else f"{self._named}-{pid}"
+        self._waiting = deque(maxlen=_MAX_WAITING)
+        self._stop = threading.Event()
+        self._thread = None
+        self._day = None
 
     def _run(self) -> None:
         due = monotonic() + self._every_s
@@ -149,19 +166,20 @@ class WandbSink:
     def _begin_day(self, day: str) -> _DayRun:
         from flytekitplugins.wbmon.run.carrier import Carrier
         from flytekitplugins.wbmon.run.credentials import read_api_key
-        from flytekitplugins.wbmon.run.identity import current_identity
+        from flytekitplugins.wbmon.run.identity import current_identity, run_id
 
         settings = self._settings
         key = read_api_key(self._secret, api_host=settings.resolved_api_host, is_local=True)
-        carrier = Carrier(settings, current_identity(self._service), key)
-        run_id = re.sub(r"[^\w\-]+", "-", f"{self._service}-{day}-{self._instance}")[:64]
+        identity = current_identity(self._service)
+        carrier = Carrier(settings, identity, key)
+        name = run_id(identity, f"{self._service}-{day}-{self._instance}")
         os.makedirs(self._folder, exist_ok=True)  # noqa: PTH103 - the folder is a plain text here
         run = carrier.open(
             {
                 "project": settings.project,
                 "entity": settings.entity,
-                "id": run_id,
-                "name": run_id,
+                "id": name,
+                "name": name,
                 "group": f"{self._service}-{day}",
                 "job_type": "serving",
                 "dir": self._folder,
