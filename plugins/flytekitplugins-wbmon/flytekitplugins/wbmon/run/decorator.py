@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.run import local_cache
-from flytekitplugins.wbmon.run.flyte_task import (
-    TrackedAttributes,
-    is_trackable_task,
-    track_task,
-)
+from flytekitplugins.wbmon.run.flyte_task import track_made_task, track_task
 from flytekitplugins.wbmon.run.lifecycle import open_run
 from flytekitplugins.wbmon.run.settings import (
     DEFAULT_API_HOST,
@@ -24,6 +18,7 @@ from flytekitplugins.wbmon.run.settings import (
     RunSettings,
     by_position,
 )
+from flytekitplugins.wbmon.run.task_decorator import TaskDecorator
 
 if TYPE_CHECKING:
     from flytekit import Secret
@@ -31,7 +26,7 @@ if TYPE_CHECKING:
 local_cache.keep_working_beside_weave()
 
 
-class wandb_init:  # noqa: N801 - the name that flytekitplugins-wandb gave it
+class wandb_init(TaskDecorator):  # noqa: N801 - the name that flytekitplugins-wandb gave it
     """Run a task inside a W&B run.
 
     Works above and below `@task`, on async tasks, `@dynamic`, `@eager`, node instances, mapped
@@ -74,11 +69,8 @@ class wandb_init:  # noqa: N801 - the name that flytekitplugins-wandb gave it
         ConfigError: If an argument cannot work; it is also a `ValueError`.
     """
 
-    def __new__(cls, task_function: Any = None, /, *args: Any, **kwargs: Any) -> Any:
-        """The decorator, or what it decorates if that is given at once."""
-        if task_function is None or isinstance(task_function, str):
-            return super().__new__(cls)
-        return cls(*args, **kwargs)(task_function)
+    _verb = "track"
+    settings: RunSettings
 
     def __init__(  # noqa: PLR0913 - the arguments of the plugin it takes over from, and its own
         self,
@@ -119,30 +111,6 @@ class wandb_init:  # noqa: N801 - the name that flytekitplugins-wandb gave it
             init=init_kwargs,
         )
 
-    def __call__(self, target: Any) -> Any:
-        """Track a function, a task or a node; a task is changed in place and returned."""
-        if is_trackable_task(target):
-            return track_task(target, self.settings, self._track)
-        if not inspect.isroutine(target) and not isinstance(target, functools.partial):
-            raise ConfigError(
-                "wandb_init goes on a function, a task or a node, "
-                f"got {type(target).__name__}; decorate the tasks of a workflow one by one"
-            )
-        tracked = self._track(target, _full_name(target))
-        tracked.__dict__ = TrackedAttributes(tracked.__dict__, self.settings)
-        return tracked
-
-    def __repr__(self) -> str:
-        return f"wandb_init({self.settings!r})"
-
-    def to_config(self) -> dict[str, Any]:
-        """The arguments as JSON data, a secret by group and key only.
-
-        Raises:
-            ConfigError: If the secret is a callable, or an argument is not plain data.
-        """
-        return self.settings.to_config()
-
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> wandb_init:
         """The decorator that `to_config` described."""
@@ -171,51 +139,11 @@ class wandb_init:  # noqa: N801 - the name that flytekitplugins-wandb gave it
         decorator: wandb_init = cls(**{"config": whole, **config.to_arguments(), **arguments})
         return decorator
 
-    def _track(self, function: Callable[..., Any], name: str) -> Callable[..., Any]:
-        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-            raise ConfigError(
-                f"wandb_init cannot track the generator {name}: its run would have no end; "
-                "decorate the function that consumes it"
-            )
-        if inspect.iscoroutinefunction(function):
-            return _tracked_coroutine(function, self.settings, name)
-        return _tracked_function(function, self.settings, name)
+    def _on_task(self, task: Any) -> Any:
+        return track_task(task, self.settings, self._around)
 
+    def _made_a_task(self, task: Any) -> None:
+        track_made_task(task, self.settings)
 
-def _full_name(target: Any) -> str:
-    function = target.func if isinstance(target, functools.partial) else target
-    return f"{function.__module__}.{function.__name__}"
-
-
-def _tracked_function(
-    function: Callable[..., Any], settings: RunSettings, name: str
-) -> Callable[..., Any]:
-    @functools.wraps(function)
-    def run_tracked(*args: Any, **kwargs: Any) -> Any:
-        with open_run(settings, task=name, inputs=_by_name(function, args, kwargs)):
-            return function(*args, **kwargs)
-
-    return run_tracked
-
-
-def _tracked_coroutine(
-    function: Callable[..., Any], settings: RunSettings, name: str
-) -> Callable[..., Any]:
-    @functools.wraps(function)
-    async def run_tracked(*args: Any, **kwargs: Any) -> Any:
-        with open_run(settings, task=name, inputs=_by_name(function, args, kwargs)):
-            return await function(*args, **kwargs)
-
-    return run_tracked
-
-
-def _by_name(
-    function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> Mapping[str, Any]:
-    if not args:
-        return kwargs
-    try:
-        return inspect.signature(function).bind_partial(*args, **kwargs).arguments
-    except TypeError:
-        # the call itself will say better what is wrong with it
-        return kwargs
+    def _context(self, task: str, inputs: Mapping[str, Any]) -> AbstractContextManager[Any]:
+        return open_run(self.settings, task=task, inputs=inputs)

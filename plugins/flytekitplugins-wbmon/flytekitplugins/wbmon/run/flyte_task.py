@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from flytekit.core.array_node_map_task import ArrayNodeMapTask
-from flytekit.core.context_manager import FlyteEntities
 from flytekit.core.python_function_task import (
     AsyncPythonFunctionTask,
     PythonFunctionTask,
@@ -56,6 +55,13 @@ def track_task(task: Any, settings: RunSettings, track: Track) -> Any:
     setattr(task, _TRACKING, settings)
     request_from_flyte(task, settings)
     return task
+
+
+def track_made_task(task: Any, settings: RunSettings) -> None:
+    """Note how a task is tracked that flytekit made of a tracked function."""
+    if tracking_of(task) is None:
+        setattr(task, _TRACKING, settings)
+        request_from_flyte(task, settings)
 
 
 def tracking_of(task: object) -> RunSettings | None:
@@ -109,36 +115,6 @@ def _execute_async(own_execute: Callable[..., Any], **inputs: Any) -> Any:
     """Run a coroutine's task; its body has no main thread of its own to hear SIGTERM."""
     with exit_on_sigterm(before=end_live_runs):
         return own_execute(**inputs)
-
-
-class TrackedAttributes(dict[str, Any]):
-    """The `__dict__` of a tracked function.
-
-    Below `@task` there is no task yet to request a secret for. flytekit copies a function's
-    attributes onto the task it has just made of it, and reading them is the sign that it did.
-    """
-
-    def __init__(self, attributes: dict[str, Any], settings: RunSettings) -> None:
-        super().__init__(attributes)
-        self._settings = settings
-
-    def keys(self) -> Any:
-        """The names; asked for while flytekit makes the task."""
-        for task in reversed(FlyteEntities.entities):
-            function = getattr(task, "_task_function", None)
-            if function is not None and getattr(function, "__dict__", None) is self:
-                if tracking_of(task) is None:
-                    setattr(task, _TRACKING, self._settings)
-                    request_from_flyte(task, self._settings)
-                break
-        return super().keys()
-
-    def __iter__(self) -> Iterator[str]:
-        # with an `__iter__` of its own, dict.update() reads this dictionary by keys()
-        return super().__iter__()
-
-    def __reduce__(self) -> Any:
-        return dict, (dict(super().items()),)
 
 
 def _portable_copy(inner: Any, settings: RunSettings, track: Track) -> Any:
