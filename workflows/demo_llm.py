@@ -25,12 +25,14 @@ def main() -> int:
     done = subprocess.run(  # noqa: S603
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=False
     )
-    print(done.stdout, flush=True)
+    # without what pyflyte says of itself
+    said = re.sub(r"^(Running Execution on|Night\().*\n?", "", done.stdout, flags=re.MULTILINE)
+    print(said.strip("\n"), end="\n\n", flush=True)
     written = re.search(r"page='?([^',)\s]+report\.html)", done.stdout)
     if done.returncode == 0 and written:
         shutil.copyfile(written[1], OUT / "llm-nightly.html")
-        print(f"The report, for a browser: {(OUT / 'llm-nightly.html').relative_to(ROOT)}")
-        print("The traces of the evaluation, to be sent when there is a key: wandb/weave/")
+        print(f"Report:  {(OUT / 'llm-nightly.html').relative_to(ROOT)}")
+        print("Traces:  wandb/weave/ (of the evaluation; sent at once where there is a W&B key)")
     return done.returncode
 
 

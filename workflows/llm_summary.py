@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flytekit import task
 from flytekit.types.file import FlyteFile
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -44,17 +45,22 @@ def summarise_llm(
         decision: What the rules made of it.
     """
     console = Console(width=100, highlight=False)
-    console.print()
-    console.print(f"[bold]Cost.[/] {usage.reason}")
-    console.print(f"[bold]Feedback.[/] {feedback.reason}")
-    console.print(f"[bold]Retrieval.[/] {rag.reason}; judges spent ${rag.judge_cost_usd:.4f}")
-    console.print(f"[bold]Prompt: {prompts.verdict}.[/] {prompts.reason}")
-    console.print(_variants(prompts))
-    console.print(f"[bold]Model: {models.verdict}.[/] {models.reason}")
-    console.print(_variants(models))
-    console.print(f"[bold]Decision.[/] {decision.reason}")
+    console.print("\n[bold]After this night[/]\n")
     for each in decision.alerts:
-        console.print(f"  {each.phase:>8}  {each.rule.title}")
+        if each.phase == "firing":
+            console.print(f" [red]ALERT[/]  {each.rule.metric.partition('.')[0]} {each.reason}")
+    for what, report in (("prompt", prompts), ("model", models)):
+        console.print(_advice(what, report))
+    quiet = [each.rule.metric for each in decision.alerts if each.phase == "ok"]
+    if quiet:
+        console.print(f" [green]FINE [/]  {', '.join(quiet)}")
+    console.print("\n[bold]Why[/]\n")
+    console.print(f"Cost. {usage.reason}")
+    console.print(f"Feedback. {feedback.reason}")
+    console.print(f"Retrieval. {rag.reason}; judges spent ${rag.judge_cost_usd:.4f}")
+    for what, report in (("Prompt", prompts), ("Model", models)):
+        console.print(f"\n{what}: {report.reason}")
+        console.print(_variants(report))
     return save_page(
         "Night of an LLM application",
         decision_section(decision),
@@ -66,13 +72,29 @@ def summarise_llm(
     )
 
 
+def _advice(what: str, report: EvaluationReport) -> str:
+    """What to do about a comparison, with the numbers of the two that it is about."""
+    now = report.variants[0]
+    best = next((each for each in report.variants if each.variant.name == report.winner), now)
+    if report.verdict != "ship":
+        return (
+            f" [yellow]{report.verdict.upper():5}[/]  {what} `{now.variant.name}`: {report.reason}"
+        )
+    before, after = (each.scores[report.metric].mean for each in (now, best))
+    cost = best.cost_per_call_usd / now.cost_per_call_usd - 1
+    return (
+        f" [green]SHIP [/]  {what} `{best.variant.name}` instead of `{now.variant.name}`: "
+        f"right answers {before:.0%} → {after:.0%}, cost {cost:+.0%}"
+    )
+
+
 def _variants(report: EvaluationReport) -> Table:
-    table = Table()
+    table = Table(box=SIMPLE)
     for name in (
         "variant",
         report.metric,
         "95 % interval",
-        "cost a call",
+        "$ for 1000 calls",
         "mean latency",
         "failed",
     ):
@@ -81,9 +103,9 @@ def _variants(report: EvaluationReport) -> Table:
         score = result.scores[report.metric]
         table.add_row(
             result.variant.name,
-            f"{score.mean:.3f}",
-            f"{score.low:.3f} … {score.high:.3f}",
-            f"${result.cost_per_call_usd:.2e}",
+            f"{score.mean:.0%}",
+            f"{score.low:.0%} … {score.high:.0%}",
+            f"{1000 * result.cost_per_call_usd:.4f}",
             f"{result.latency_ms['mean']:.1f} ms",
             str(result.n_failed),
         )

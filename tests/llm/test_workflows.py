@@ -37,7 +37,10 @@ def test_the_night_ends_with_a_verdict_and_an_alert(
 
     assert night.verdict == "ship"
     assert night.fired
-    assert "Prompt: ship. with notes is better beyond chance" in said
-    assert "Model: ship. stand-in-1 costs less" in said
+    advice = said.partition("Why")[0]
+    assert "ALERT  feedback rate 0." in advice
+    assert "SHIP   prompt `with notes` instead of `plain`: right answers 58% → 100%" in advice
+    assert "SHIP   model `stand-in-1` instead of `stand-in-1-pro`" in advice
+    assert "FINE   usage.over_budget, usage.rate_limited_rate, rag.degraded" in advice
     assert "recall@3 1" in said
     assert "Ship with notes" in Path(night.page).read_text()

@@ -63,13 +63,16 @@ class Delivery:
             return DrainResult(0, 1, reason=f"the sender did not end within {self._timeout_s:g} s")
 
 
-def settle(folder: Path, result: DrainResult, store: str | None) -> str:
+def settle(
+    folder: Path, result: DrainResult, store: str | None, *, level: int = logging.WARNING
+) -> str:
     """Clear a spool that has arrived away, or keep it where it can be sent later.
 
     Args:
         folder: Of the spool.
         result: What its delivery came to.
         store: Path or URL for what is left; None leaves it where it is.
+        level: Of the log line that says where the rest is.
 
     Returns:
         Where the rest is; empty if nothing is left.
@@ -87,9 +90,10 @@ def settle(folder: Path, result: DrainResult, store: str | None) -> str:
             logger.warning(
                 "the offline store cannot be reached (%s: %s)", type(error).__name__, error
             )
-    logger.warning(
-        "Weave has %d records of the traces, %d wait in %s, %d are refused (%s)",
-        result.n_sent, result.n_left, place, result.n_rejected, result.reason or CONFIRMED,
+    refused = f", {result.n_rejected} are refused" if result.n_rejected else ""
+    logger.log(
+        level, "traces: %d records wait in %s (%s); Weave has %d%s",
+        result.n_left, place, result.reason or CONFIRMED, result.n_sent, refused,
     )  # fmt: skip
     return place
 

@@ -11,6 +11,7 @@ import inspect
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -152,15 +153,17 @@ class _Call:
     requests: list[Attempt] = field(default_factory=list)
     begun: float = field(default_factory=time.perf_counter)
     texts: list[str] = field(default_factory=list)
+    hides_usage: bool = False
 
-    def chunk(self, part: Any) -> None:
-        """Note a chunk of a stream."""
+    def passes(self, part: Any) -> bool:
+        """Note a chunk of a stream; whether the caller is to see it."""
         text = content_of(part)
         if text and "time_to_first_chunk_ms" not in self.row:
             self.row["time_to_first_chunk_ms"] = self._elapsed_ms()
         if text and self.how.capture_text:
             self.texts.append(text)
         self.row |= answer_columns(part)
+        return not (self.hides_usage and _only_usage(part))
 
     def end(self, error: BaseException | None = None, answer: Any = None) -> None:
         """Log the call with its outcome; never raises."""
@@ -174,11 +177,20 @@ class _Call:
                 status = getattr(error, "status_code", None)
                 if status is not None:
                     self.row["status_code"] = status
-            self._note_text("output_text", "".join(self.texts))
+            self.note_text("output_text", "".join(self.texts))
             self._note_requests(error)
             emit(self.row, self.how.sink)
         except Exception:  # a monitor must never break what it monitors
             logger.warning("an LLM call could not be logged", exc_info=True)
+
+    def note_text(self, column: str, text: str) -> None:
+        """Keep a text, if texts are kept, as clean as `redact` makes it."""
+        if not self.how.capture_text or not text:
+            return
+        try:
+            self.row[column] = self.how.redact(text) if self.how.redact else text
+        except Exception:  # noqa: BLE001 - what cannot be made clean is not kept
+            self.row.pop(column, None)
 
     def _elapsed_ms(self) -> float:
         return (time.perf_counter() - self.begun) * 1e3
@@ -198,62 +210,53 @@ class _Call:
         self.row["rate_limited"] = any(each.status == _TOO_MANY for each in made)
         self.row["attempt_log"] = [each.to_row() for each in made]
 
-    def _note_text(self, column: str, text: str) -> None:
-        if not self.how.capture_text or not text:
-            return
-        try:
-            self.row[column] = self.how.redact(text) if self.how.redact else text
-        except Exception:  # noqa: BLE001 - what cannot be made clean is not kept
-            self.row.pop(column, None)
-
 
 def _logged(original: Callable[..., Any], operation: str, how: _How) -> Callable[..., Any]:
     if inspect.iscoroutinefunction(inspect.unwrap(original)):
 
         @functools.wraps(original)
         async def create_async(*args: Any, **kwargs: Any) -> Any:
-            call, hides_usage = _begin(kwargs, operation, how)
-            token = _REQUESTS.set(call.requests)
-            try:
+            with _under_way(kwargs, operation, how) as call:
                 answer = await original(*args, **kwargs)
-            except BaseException as error:
-                call.end(error)
-                raise
-            finally:
-                _REQUESTS.reset(token)
-            return _hand_over(call, answer, kwargs, hides_usage)
+            return _hand_over(call, answer, kwargs)
 
         return create_async
 
     @functools.wraps(original)
     def create(*args: Any, **kwargs: Any) -> Any:
-        call, hides_usage = _begin(kwargs, operation, how)
-        token = _REQUESTS.set(call.requests)
-        try:
+        with _under_way(kwargs, operation, how) as call:
             answer = original(*args, **kwargs)
-        except BaseException as error:
-            call.end(error)
-            raise
-        finally:
-            _REQUESTS.reset(token)
-        return _hand_over(call, answer, kwargs, hides_usage)
+        return _hand_over(call, answer, kwargs)
 
     return create
 
 
-def _begin(kwargs: dict[str, Any], operation: str, how: _How) -> tuple[_Call, bool]:
-    hides_usage = False
+@contextmanager
+def _under_way(kwargs: dict[str, Any], operation: str, how: _How) -> Iterator[_Call]:
+    """A call until it is answered; one that fails is logged here."""
+    call = _begin(kwargs, operation, how)
+    token = _REQUESTS.set(call.requests)
+    try:
+        yield call
+    except BaseException as error:
+        call.end(error)
+        raise
+    finally:
+        _REQUESTS.reset(token)
+
+
+def _begin(kwargs: dict[str, Any], operation: str, how: _How) -> _Call:
+    row = new_row(gen_ai_provider_name=how.provider, **request_columns(operation, kwargs))
+    call = _Call(how=how, row=row)
     if operation == "chat" and kwargs.get("stream") is True:
         given = kwargs.get("stream_options")
         options = dict(given) if isinstance(given, Mapping) else {}
-        hides_usage = "include_usage" not in options
+        call.hides_usage = "include_usage" not in options
         kwargs["stream_options"] = {"include_usage": True, **options}
-    row = new_row(gen_ai_provider_name=how.provider, **request_columns(operation, kwargs))
-    call = _Call(how=how, row=row)
     asked = kwargs.get("messages", kwargs.get("input"))
     if how.capture_text and asked is not None:
-        call._note_text("input_text", asked if isinstance(asked, str) else _messages_text(asked))  # noqa: SLF001
-    return call, hides_usage
+        call.note_text("input_text", asked if isinstance(asked, str) else _messages_text(asked))
+    return call
 
 
 def _messages_text(messages: Any) -> str:
@@ -262,7 +265,7 @@ def _messages_text(messages: Any) -> str:
     return json.dumps(messages, default=str, ensure_ascii=False)
 
 
-def _hand_over(call: _Call, answer: Any, kwargs: Mapping[str, Any], hides_usage: bool) -> Any:
+def _hand_over(call: _Call, answer: Any, kwargs: Mapping[str, Any]) -> Any:
     if kwargs.get("stream") is not True:
         parsed = answer
         if hasattr(answer, "http_response") and hasattr(answer, "parse"):
@@ -273,35 +276,29 @@ def _hand_over(call: _Call, answer: Any, kwargs: Mapping[str, Any], hides_usage:
         call.end()
         return answer
     watch = _watch_async if hasattr(answer._iterator, "__anext__") else _watch  # noqa: SLF001
-    answer._iterator = watch(answer._iterator, call, hides_usage)  # noqa: SLF001 - no public way
+    answer._iterator = watch(answer._iterator, call)  # noqa: SLF001 - no public way
     return answer
 
 
-def _watch(chunks: Iterator[Any], call: _Call, hides_usage: bool) -> Iterator[Any]:
-    try:
+def _watch(chunks: Iterator[Any], call: _Call) -> Iterator[Any]:
+    with _to_the_end(call):
         for chunk in chunks:
-            call.chunk(chunk)
-            if not (hides_usage and _only_usage(chunk)):
+            if call.passes(chunk):
                 yield chunk
-    except GeneratorExit:
-        call.row["finish_reason"] = "abandoned"
-        call.end()
-        raise
-    except BaseException as error:
-        call.end(error)
-        raise
-    else:
-        call.end()
 
 
-async def _watch_async(
-    chunks: AsyncIterator[Any], call: _Call, hides_usage: bool
-) -> AsyncIterator[Any]:
-    try:
+async def _watch_async(chunks: AsyncIterator[Any], call: _Call) -> AsyncIterator[Any]:
+    with _to_the_end(call):
         async for chunk in chunks:
-            call.chunk(chunk)
-            if not (hides_usage and _only_usage(chunk)):
+            if call.passes(chunk):
                 yield chunk
+
+
+@contextmanager
+def _to_the_end(call: _Call) -> Iterator[None]:
+    """A stream until it ends, fails, or is left by its reader."""
+    try:
+        yield
     except GeneratorExit:
         call.row["finish_reason"] = "abandoned"
         call.end()

@@ -59,6 +59,7 @@ class TraceSession:
     _rows: CallRows | None = field(default=None, repr=False)
     _delivery: Delivery | None = field(default=None, repr=False)
     _store: str | None = None
+    _is_offline: bool = False
     _before: Any = None
     _take_back: tuple[Callable[[], None], ...] = ()
     _n_users: int = 1
@@ -90,8 +91,10 @@ class TraceSession:
         if self._delivery is not None:
             self.result = self._delivery.finish()
         else:
-            self.result = DrainResult(0, self.spool.n_records, reason="there is no W&B key")
-        self.kept_in = settle(self.spool.folder, self.result, self._store)
+            why = "offline, as asked" if self._is_offline else "there is no W&B key"
+            self.result = DrainResult(0, self.spool.n_records, reason=why)
+        level = logging.INFO if self._is_offline else logging.WARNING
+        self.kept_in = settle(self.spool.folder, self.result, self._store, level=level)
         if self.kept_in:
             show_note(f"Traces wait in {self.kept_in}: {self.result.reason}")
 
@@ -224,6 +227,7 @@ def _start(
     )
     session.client.attributes = {"flyte": identity.to_config()}
     session.spool = spool
+    session._is_offline = settings.run.mode == "offline"  # noqa: SLF001 - our own
     session._store = settings.run.offline_store or _default_store(identity)  # noqa: SLF001
     if settings.call_log:
         session._rows = CallRows(settings.call_log, service=identity.task_name or "task")  # noqa: SLF001
