@@ -5,16 +5,17 @@ from __future__ import annotations
 import re
 import signal
 import subprocess
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from support.prediction_log import read_rows, running, segments, total
-from support.serving import free_port, wait_until
+from support.serving import free_port
+from support.waiting import wait_until
 
 pytest.importorskip("fastapi")
 pytest.importorskip("uvicorn")
@@ -87,6 +88,12 @@ def serve_many(server: Server, n: int, tenants: int = 1) -> None:
         list(pool.map(ask, range(n)))
 
 
+def predictions(server: Server) -> list[dict[str, Any]]:
+    """The rows that `/add` logged, in the order of its numbers."""
+    rows = [row for row in read_rows(server.log) if row.get("features")]
+    return sorted(rows, key=lambda row: row["features"]["number"])
+
+
 @pytest.mark.parametrize("lifespan", ["on", "off"])
 def test_sigterm_under_load_loses_no_row(tmp_path: Path, lifespan: str) -> None:
     with ExitStack() as stack:
@@ -94,8 +101,8 @@ def test_sigterm_under_load_loses_no_row(tmp_path: Path, lifespan: str) -> None:
         serve_many(server, 300)
         server.stop()
 
-    numbers = [row["features"]["number"] for row in read_rows(server.log) if row.get("features")]
-    assert sorted(numbers) == list(range(300))
+    numbers = [row["features"]["number"] for row in predictions(server)]
+    assert numbers == list(range(300))
     assert segments(server.log, "open") == []
     assert total(server.log, "requests") == len(read_rows(server.log))
 
@@ -106,8 +113,7 @@ def test_several_workers_each_write_their_own_and_together_everything(tmp_path: 
         serve_many(server, 200)
         server.stop()
 
-    rows = [row for row in read_rows(server.log) if row.get("features")]
-    assert sorted(row["features"]["number"] for row in rows) == list(range(200))
+    assert [row["features"]["number"] for row in predictions(server)] == list(range(200))
     assert segments(server.log, "open") == []
 
 
@@ -115,11 +121,11 @@ def test_sigkill_leaves_whole_rows_and_loses_at_most_the_last_moment(tmp_path: P
     with ExitStack() as stack:
         server = Server(stack, tmp_path)
         serve_many(server, 200)
-        time.sleep(0.5)
+        wait_until(lambda: len(predictions(server)) == 200)
         server.stop(signal.SIGKILL)
 
-    numbers = [row["features"]["number"] for row in read_rows(server.log) if row.get("features")]
-    assert sorted(numbers) == list(range(200))
+    numbers = [row["features"]["number"] for row in predictions(server)]
+    assert numbers == list(range(200))
     assert len(segments(server.log, "open")) == 1
 
 
@@ -128,7 +134,7 @@ def test_a_caller_who_hangs_up_is_a_disconnect(tmp_path: Path) -> None:
         server = Server(stack, tmp_path)
         with httpx.stream("GET", f"{server.url}/endless") as answer:
             assert next(answer.iter_raw())
-        time.sleep(0.5)
+        wait_until(lambda: any(row["route"] == "/endless" for row in read_rows(server.log)))
         server.stop()
 
     (row,) = [row for row in read_rows(server.log) if row["route"] == "/endless"]
@@ -143,7 +149,7 @@ def test_not_one_row_of_many_concurrent_tenants_lands_elsewhere(tmp_path: Path) 
         serve_many(server, 400, tenants=40)
         server.stop()
 
-    rows = [row for row in read_rows(server.log) if row.get("features")]
+    rows = predictions(server)
     assert len(rows) == 400
     for row in rows:
         assert re.fullmatch(r"t\d+", row["tenant"])

@@ -290,8 +290,13 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, self.server.app.state())
         elif path == "/control/fault":
             given = json.loads(body)
-            self._send(200, {})
-            self.server.app.fault = None if given is None else Fault(**given)
+            fault = None if given is None else Fault(**given)
+            if fault and fault.kind == "refuse":  # which cuts this connection too
+                self._send(200, {})
+                self.server.app.fault = fault
+            else:
+                self.server.app.fault = fault
+                self._send(200, {})
         else:
             self._send(404, {})
 

@@ -6,8 +6,8 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from unittest import mock
 
@@ -17,8 +17,9 @@ import wandb
 from flytekitplugins.wbmon.run import wandb_sync
 from flytekitplugins.wbmon.run.deliverer import main
 from flytekitplugins.wbmon.run.ledger import Ledger
-from flytekitplugins.wbmon.run.transaction_log import write_records
+from flytekitplugins.wbmon.run.transaction_log import log_path, write_records
 from support.environment import clean_environment
+from support.waiting import wait_until
 from support.wandb_faults import ALERT, Fault
 from support.wandb_server import KEY, WandbServer
 
@@ -35,6 +36,14 @@ sys.stdin.readline()
 run.log({"row": 1})
 run.alert("second", "text")
 run.finish()
+"""
+
+SEND_APART = f"""
+import sys
+from pathlib import Path
+from flytekitplugins.wbmon.run.credentials import ApiKey
+from flytekitplugins.wbmon.run.wandb_sync import sync_apart
+sync_apart(Path(sys.argv[1]), api_host=sys.argv[2], key=ApiKey({KEY!r}), timeout_s=600)
 """
 
 
@@ -83,9 +92,8 @@ def orders(
     """What a task tells its deliverer, and when: it ends when its first row was served."""
     yield json.dumps({"key": KEY, "api_host": server.url, "timeout_s": timeout_s})
     yield json.dumps({"folder": str(writer.folder)})
-    until = time.monotonic() + (timeout_s if streamed else 1)
-    while time.monotonic() < until and not (server.runs and server.runs[0].history):
-        time.sleep(0.05)
+    if streamed:
+        wait_until(lambda: server.runs and server.runs[0].history)
     writer.finish()
     yield json.dumps({"timeout_s": timeout_s})
 
@@ -116,6 +124,33 @@ def test_without_the_live_sync_the_plain_one_delivers(
     assert wandb_sync.sync_live(Path("none")) is False
     main(orders(server, writer, streamed=False))
     assert_delivered(server, writer)
+
+
+def test_a_deliverer_that_is_ended_leaves_no_sync_behind(
+    server: WandbServer, writer: Writer, tmp_path: Path
+) -> None:
+    writer.finish()
+    server.fault = hang = Fault("hang")
+    deliverer = subprocess.Popen(
+        [sys.executable, "-c", SEND_APART, str(log_path(writer.folder)), server.url],
+        env=clean_environment(home=tmp_path / "home"),
+        start_new_session=True,
+    )
+    wait_until(lambda: hang._seen)
+    assert any("-m wandb sync" in command for command in commands_with(str(writer.folder)))
+
+    wandb_sync.end_group(deliverer)
+
+    wait_until(lambda: not commands_with(str(writer.folder)), timeout_s=20)
+
+
+def commands_with(word: str) -> list[str]:
+    """The command lines on this machine that name something."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            found.append(entry.read_text().replace("\0", " "))
+    return [command for command in found if word in command]
 
 
 def test_a_task_that_goes_before_its_run_opens_leaves_nothing_to_do(server: WandbServer) -> None:

@@ -29,7 +29,9 @@ from flytekitplugins.wbmon.run.sync import SyncedRun, sync_store
 from support.child import run_python
 from support.in_process import pod_context
 from support.s3 import S3Server
+from support.waiting import wait_until
 from support.wandb_faults import ALERT, FILE_STREAM, Fault
+from support.wandb_log import find_run
 from support.wandb_server import KEY, WandbServer
 
 pytestmark = pytest.mark.slow
@@ -102,10 +104,7 @@ def test_a_healthy_server_gets_the_run_while_it_is_written(
     own = settings(server.url, id="live", offline_store=store)
     with pod_context(tmp_path / "pod") as context, open_run(own, task="wf.live") as run:
         run.log({"row": 0})
-        until = time.monotonic() + 20
-        while not server.runs or not server.run("payments", "live").history:
-            assert time.monotonic() < until, "the dashboard does not follow"
-            time.sleep(0.1)
+        wait_until(lambda: server.runs and server.run("payments", "live").history)
         assert server.run("payments", "live").state == "running"
         run.log({"row": 1})
         run.alert("drift", "moved")
@@ -311,7 +310,7 @@ def test_the_deliverer_delivers_what_a_killed_task_left(
     with open_run(own) as run:
         deliverer.begin(Path(run.settings.sync_dir))
         run.log({"row": 0})
-        time.sleep(1.5)  # the flush
+        wait_until(lambda: find_run(Path(run.settings.sync_dir).parent, settle_s=0).history)
         deliverer._process.stdin.close()  # what the deliverer sees when the task's process is gone
         deliverer._process.wait(30)
         served = server.run("payments", "left")
@@ -321,9 +320,9 @@ def test_the_deliverer_delivers_what_a_killed_task_left(
 
 
 def test_no_process_is_left_when_a_delivery_is_given_up(server: WandbServer) -> None:
-    server.fault = Fault("hang")
+    server.fault = hang = Fault("hang")
     with open_run(settings(server.url, delivery_timeout_s=1)):
-        time.sleep(2)
+        wait_until(lambda: hang._seen)
     assert [group for group in children() if "run.deliverer" in group] == []
 
 
@@ -416,20 +415,26 @@ def test_a_broken_ledger_is_a_new_one(tmp_path: Path) -> None:
     assert Ledger.load(tmp_path) == Ledger()
 
 
-def test_concurrent_tasks_do_not_wait_for_each_others_delivery(server: WandbServer) -> None:
-    server.fault = Fault("hang")
-    spans: list[tuple[float, float]] = []
+def test_concurrent_tasks_do_not_wait_for_each_others_delivery(
+    server: WandbServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    all_at_once = threading.Barrier(4, timeout=60)
+    finish = task_side.Deliverer.finish
+
+    def meet_and_finish(deliverer: task_side.Deliverer, timeout_s: float) -> Ledger:
+        all_at_once.wait()
+        return finish(deliverer, timeout_s)
 
     def work(number: int) -> None:
         FlyteContextManager.initialize()
-        began = time.monotonic()
-        with open_run(settings(server.url, delivery_timeout_s=2), task=f"wf.t{number}"):
+        with open_run(settings(server.url), task=f"wf.t{number}"):
             pass
-        spans.append((began, time.monotonic()))
 
+    monkeypatch.setattr(task_side.Deliverer, "finish", meet_and_finish)
     threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert max(began for began, _ in spans) < min(ended for _, ended in spans)
+    assert not all_at_once.broken
+    assert [run.state for run in server.runs] == ["finished"] * 4

@@ -6,8 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from support.propeller import (
     prepare_pod,
     to_literals,
 )
+from support.waiting import wait_until
 from support.wandb_log import find_run
 from support.wandb_server import WandbServer
 
@@ -51,11 +51,12 @@ def pod(tasks: Package, store: Store, disk: Path, task: str, **env: str) -> Cont
 
 def wait_for_rows(container: Container, process: subprocess.Popen[str], n: int) -> None:
     sign = container.disk / "code" / "logged"
-    until = time.monotonic() + 60
-    while not sign.exists() or int(sign.read_text() or 0) < n:
+
+    def logged() -> bool:
         assert process.poll() is None, (container.disk / "log.txt").read_text()
-        assert time.monotonic() < until
-        time.sleep(0.05)
+        return sign.exists() and int(sign.read_text() or 0) >= n
+
+    wait_until(logged)
 
 
 def wait_until_written(container: Container, process: subprocess.Popen[str], n: int) -> None:
@@ -91,13 +92,6 @@ def test_a_pod_that_is_told_to_stop_ends_its_run_and_stores_it(
 def server() -> Iterator[WandbServer]:
     with WandbServer() as server:
         yield server
-
-
-def wait_until(holds: Callable[[], bool], timeout_s: float = 60) -> None:
-    until = time.monotonic() + timeout_s
-    while not holds():
-        assert time.monotonic() < until
-        time.sleep(0.05)
 
 
 def served_rows(server: WandbServer) -> int:

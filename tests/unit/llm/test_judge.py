@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -74,19 +73,24 @@ def test_what_the_template_needs_must_be_there() -> None:
 
 
 def test_many_verdicts_come_at_once_and_failures_are_none() -> None:
+    running, most = 0, 0
+
     async def chat(messages: list[dict[str, str]]) -> Answer:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
         await asyncio.sleep(0.02)
+        running -= 1
         text = messages[0]["content"]
         return Answer(text="no" if "bad" in text else '{"score": 1}')
 
     judge = Judge(chat, "relevance", attempts=1)
     many = [{"question": "q", "context": "bad" if i == 3 else "good"} for i in range(40)]
-    begun = time.monotonic()
     found = asyncio.run(judge.judge_all(many))
 
     assert sum(each is None for each in found) == 1
     assert judge.stats.n_judged == 39
-    assert time.monotonic() - begun < 40 * 0.02, "one after the other takes 0.8 s"
+    assert most == 16
 
 
 def test_a_judge_is_a_scorer_and_half_of_it_failing_is_not_a_perfect_score() -> None:

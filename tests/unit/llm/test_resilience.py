@@ -110,7 +110,7 @@ def test_a_server_that_asks_for_a_longer_wait_than_allowed_is_not_asked_again(
 
 def test_the_deadline_ends_the_tries_of_all_models(ask: Any, server: OpenAIServer) -> None:
     server.script(*["500"] * 100)
-    patient = CallPolicy(attempts=100, deadline_s=0.2, wait_s=0.02, max_wait_s=0.02, breaker=None)
+    patient = CallPolicy(attempts=100, deadline_s=1, wait_s=0.1, max_wait_s=0.1, breaker=None)
     with pytest.raises(openai.InternalServerError):
         patient.call(ask, model="house")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -201,13 +201,15 @@ def test_coroutines_are_asked_at_the_same_time_also_inside_a_running_loop() -> N
 
 
 def test_a_blocking_answer_does_not_hold_up_the_others() -> None:
+    two_at_once = threading.Barrier(2, timeout=30)
+
     def ask(item: dict, variant: Variant) -> Answer:
-        time.sleep(0.002)
+        two_at_once.wait()
         return Answer(text=item["expected"])
 
     report = evaluate_variants(ITEMS[:10], [OLD], ask, scorers=["exact"])
 
-    assert report.variants[0].latency_ms["mean"] > 1
+    assert report.variants[0].n_failed == 0
 
 
 def test_what_a_judge_costs_is_spent_but_not_charged_to_the_variant() -> None:
