@@ -77,7 +77,10 @@ def sync_live(log: Path) -> bool:
 
 
 def sync_apart(log: Path, *, api_host: str, key: ApiKey, timeout_s: float) -> None:
-    """Send a finished log by `wandb sync` in a process of its own, ended when its time is over."""
+    """Send a finished log by `wandb sync` in a process of its own, ended when its time is over.
+
+    It stays in this process's group: where the group is ended, nothing must go on sending.
+    """
     for mark in log.parent.glob("*.synced"):
         mark.unlink()
     process = subprocess.Popen(  # noqa: S603 - our own interpreter
@@ -86,11 +89,11 @@ def sync_apart(log: Path, *, api_host: str, key: ApiKey, timeout_s: float) -> No
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        start_new_session=True,
     )
     with suppress(subprocess.TimeoutExpired):
         process.wait(timeout_s)
-    end_group(process)
+    process.kill()  # wandb's own service ends with it
+    process.wait()
 
 
 def end_group(process: subprocess.Popen[Any]) -> None:
