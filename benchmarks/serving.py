@@ -168,7 +168,8 @@ def soak(seconds: float) -> str:
         rows, windows = _count_rows(Path(folder))
     counted = windows["requests"]
     return (
-        f"## Saturation\n\n`python -m benchmarks.serving --soak 600`: {seconds:.0f} s at the limit, {served:,} requests, all rows with both "
+        f"## Saturation\n\n`python -m benchmarks.serving --soak 600`: "
+        f"{seconds:.0f} s at the limit, {served:,} requests, all rows with both "
         f"bodies: served {served:,} = counted {counted:,} = rows {rows:,} + dropped "
         f"{windows['dropped_rows']:,} "
         f"(exact: {served == counted == rows + windows['dropped_rows']})."
@@ -197,8 +198,9 @@ def page(probes: dict[str, list[dict[str, float]]], slow: dict[str, list[float]]
     lines = [
         "# Figures: what a prediction log costs",
         "",
-        "Measured by `python -m benchmarks.serving` on 2 shared cores, so differences count, not",
-        "levels: each is the median over rounds of the difference to the bare app of the same round.",
+        "Measured by `python -m benchmarks.serving` on 2 shared cores, so differences count,",
+        "not levels: each is the median over rounds of the difference to the bare app of the same",
+        "round.",
         "",
         "| | added p50 µs | added p99 µs | added processor µs a request | 20 ms handler, share of "
         "bare | rows a request |",
