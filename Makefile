@@ -6,7 +6,7 @@ SOURCES := plugins tests workflows benchmarks examples setup.py
 export WANDB_ERROR_REPORTING := false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-serving demo-llm test test-llm check lint types rings fmt bench dashboard clean
+.PHONY: help demo demo-serving demo-llm test test-llm check lint types rings fmt bench bench-peers dashboard clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -77,6 +77,9 @@ fmt: .venv/.dev ## format and mend what can be mended
 
 bench: .venv/.dev ## measure every claim; writes docs/benchmarks.md
 	$(BIN)/python -m benchmarks
+
+bench-peers: .venv/.dev ## a drift check against peers; each gets an environment, or is skipped with the reason
+	$(BIN)/python -m benchmarks.drift_peers $(PEERS_ARGS)
 
 dashboard: .venv/.dev ## save the W&B workspace and report: make dashboard ENTITY=… PROJECT=…
 	$(BIN)/python -m workflows.dashboard --entity '$(ENTITY)' --project '$(PROJECT)'

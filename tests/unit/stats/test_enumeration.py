@@ -5,13 +5,14 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from flytekitplugins.wbmon.stats.enumeration import differing_pairs, enumeration_evidence
 
 
+@settings(deadline=None)
 @given(arrays(np.int64, st.integers(0, 50), elements=st.integers(-30, 30)))
 def test_all_pairs_differ_or_two_are_equal(values):
     values.sort()
@@ -21,6 +22,7 @@ def test_all_pairs_differ_or_two_are_equal(values):
     assert differing_pairs(values) == (-math.inf if repeated else n * (n - 1) / 2)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 500), max_size=60), st.integers(1, 5))
 def test_parts_never_claim_more_than_the_whole(values, n_parts):
     """Pairs of different parts are not looked at, so what parts say is less, never more."""
