@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flytekitplugins.wbmon.run.artifacts import making_artifacts
 from flytekitplugins.wbmon.run.deck import TITLE, current_decks
 from flytekitplugins.wbmon.run.transaction_log import log_path, read_records
 
@@ -39,9 +40,10 @@ def log_outputs(run: wandb.Run) -> None:
                 report = folder / "reports" / f"{_file_name(title)}.html"
                 report.parent.mkdir(exist_ok=True)
                 report.write_text(html, encoding="utf-8")
-        artifact = wandb.Artifact(f"outputs-{run.id}", type="task-outputs")
-        artifact.add_dir(name)
-        run.log_artifact(artifact)
+        with making_artifacts():
+            artifact = wandb.Artifact(f"outputs-{run.id}", type="task-outputs")
+            artifact.add_dir(name)
+            run.log_artifact(artifact)
 
 
 def _rows(run: wandb.Run) -> list[dict[str, Any]]:

@@ -26,6 +26,7 @@ import flytekitplugins.wbmon.tasks._types  # noqa: F401 - teaches flytekit our r
 from flytekitplugins.wbmon import __version__
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.records.json import record_from_json, record_to_json
+from flytekitplugins.wbmon.run.artifacts import making_artifacts
 from flytekitplugins.wbmon.run.decorator import wandb_init
 from flytekitplugins.wbmon.run.decorators import decorate, decorators_to_config
 from flytekitplugins.wbmon.run.flyte_task import tracking_of
@@ -105,8 +106,9 @@ class Node(PythonInstanceTask[C], Generic[C]):
 
         outputs = self.compute(**inputs)
         made = outputs if isinstance(outputs, tuple) else (outputs,)
-        publish_reports(made, run=current_run())
-        publish_lineage(inputs, made, run=current_run())
+        with making_artifacts():
+            publish_reports(made, run=current_run())
+            publish_lineage(inputs, made, run=current_run())
         return outputs
 
     @property

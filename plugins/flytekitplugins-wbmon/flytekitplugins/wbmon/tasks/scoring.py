@@ -16,6 +16,7 @@ from flytekit.types.structured import StructuredDataset
 
 from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.records.scoring import SLO, Sample, ScoringReport, Watch
+from flytekitplugins.wbmon.run.artifacts import making_artifacts
 from flytekitplugins.wbmon.run.lifecycle import current_run
 from flytekitplugins.wbmon.tasks._checkpoint import FlyteCheckpoints
 from flytekitplugins.wbmon.tasks._types import open_data
@@ -123,7 +124,8 @@ def batch_scoring(  # noqa: PLR0913 - one keyword a setting
         for name, loader in loaders.items():
             inputs[name] = _load(loader, inputs[name], name)
         scored = _score(predict, data, inputs, settings, sample)
-        publish_lineage(given, scored, run=current_run())
+        with making_artifacts():
+            publish_lineage(given, scored, run=current_run())
         return scored if returns == "scored" else scored.predictions
 
     _describe(score_data, predict, loaders, Scored if returns == "scored" else StructuredDataset)
@@ -215,9 +217,10 @@ def _score(
         **settings,
     )
     progress.end()
-    publish_reports([report], run=run)
-    if sampler is not None:
-        log_sample(sampler.record(), run)
+    with making_artifacts():
+        publish_reports([report], run=run)
+        if sampler is not None:
+            log_sample(sampler.record(), run)
     return Scored(StructuredDataset(uri=sink, file_format="parquet"), report)
 
 
