@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from flytekitplugins.wbmon.errors import DataError
-from flytekitplugins.wbmon.monitor.profiling import profile_data
+from flytekitplugins.wbmon.monitor.profiling import merge_profiles, profile_data
 from flytekitplugins.wbmon.records.profile import (
     UNSEEN_LIMIT,
     FeatureProfile,
@@ -54,6 +54,39 @@ def test_a_profile_comes_back_from_its_file_bit_by_bit(profile, tmp_path):
     profile.save(tmp_path / "profile")
 
     assert_same(profile, Profile.load(tmp_path / "profile"))
+
+
+def test_columns_of_every_kind_come_back(tmp_path):
+    frame = pd.DataFrame(
+        {
+            "at": pd.date_range("2026-01-01", periods=300, tz="UTC"),
+            "id": np.arange(300),
+            "number": np.arange(300) // 2,
+            "yes": np.arange(300) % 2 == 0,
+            "vector": list(np.ones((300, 3))),
+            "name": [f"user {i}" for i in range(300)],
+            "nothing": [None] * 300,
+        }
+    )
+    reference = profile_data(frame)
+    window = profile_data(frame.drop(columns="name"), like=reference)
+    merged = merge_profiles([window, window])
+
+    for profile in (reference, window, merged):
+        profile.save(tmp_path / "profile")
+        assert_same(profile, Profile.load(tmp_path / "profile"))
+
+
+def test_a_file_from_before_pairs_were_counted_is_read(profile, tmp_path):
+    profile.save(tmp_path / "profile")
+    content = (tmp_path / "profile").read_bytes()
+    first, header, rest = content.split(b"\n", 2)
+    described = json.loads(header)
+    for feature in described["features"]:
+        del feature["differing_pairs"]
+    (tmp_path / "old").write_bytes(b"\n".join([first, json.dumps(described).encode(), rest]))
+
+    assert Profile.load(tmp_path / "old").features["n"].differing_pairs == 0.0
 
 
 def test_a_profile_without_features_comes_back(tmp_path):

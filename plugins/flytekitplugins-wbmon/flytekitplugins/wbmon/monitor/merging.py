@@ -43,7 +43,7 @@ def merge_features(parts: Sequence[FeatureProfile]) -> FeatureProfile:
         counts=None if changed else _sum_counts(present),
         unseen=_merge_unseen(present),
         weights=_merge_weights(parts),
-        differing_pairs=sum(part.differing_pairs for part in present),
+        differing_pairs=float(sum(part.differing_pairs for part in present)),
     )
 
 
