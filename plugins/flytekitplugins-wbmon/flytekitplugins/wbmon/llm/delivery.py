@@ -11,9 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from flytekitplugins.wbmon.run.credentials import ApiKey
-from flytekitplugins.wbmon.run.weave_drain import DrainResult
 from flytekitplugins.wbmon.run.weave_spool import CONFIRMED, RESULT
 from flytekitplugins.wbmon.run.weave_store import keep_spool
+from flytekitplugins.wbmon.run.weave_work import DrainResult
 
 logger = logging.getLogger(__name__)
 

@@ -15,8 +15,9 @@ import threading
 from pathlib import Path
 from typing import Any, TextIO
 
-from flytekitplugins.wbmon.run.weave_drain import DrainResult, SpoolDrain
+from flytekitplugins.wbmon.run.weave_drain import SpoolDrain
 from flytekitplugins.wbmon.run.weave_spool import RESULT
+from flytekitplugins.wbmon.run.weave_work import DrainResult
 
 _POLL_S = 1.0
 

@@ -28,8 +28,8 @@ from flytekitplugins.wbmon.run.deck import show_note, show_run
 from flytekitplugins.wbmon.run.identity import TaskIdentity, current_identity, run_id
 from flytekitplugins.wbmon.run.redaction import Redactor
 from flytekitplugins.wbmon.run.termination import exit_on_sigterm
-from flytekitplugins.wbmon.run.weave_drain import DrainResult
 from flytekitplugins.wbmon.run.weave_spool import Spool, Target
+from flytekitplugins.wbmon.run.weave_work import DrainResult
 
 logger = logging.getLogger(__name__)
 

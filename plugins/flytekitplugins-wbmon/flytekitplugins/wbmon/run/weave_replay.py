@@ -15,9 +15,10 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from flytekitplugins.wbmon.run.weave_drain import DrainResult, drain_spool
+from flytekitplugins.wbmon.run.weave_drain import drain_spool
 from flytekitplugins.wbmon.run.weave_spool import Redact, Spool, Target
 from flytekitplugins.wbmon.run.weave_store import keep_spool
+from flytekitplugins.wbmon.run.weave_work import DrainResult
 
 _NAMESPACE = uuid.UUID("6f2f0d5a-9d6c-4f0e-9f0b-2c1d3a5e7b91")
 _USAGE = {

@@ -8,12 +8,9 @@ import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from flytekitplugins.wbmon.run.weave_drain import (
-    DrainResult,
-    count_confirmed,
-    drain_spool,
-)
+from flytekitplugins.wbmon.run.weave_drain import drain_spool
 from flytekitplugins.wbmon.run.weave_spool import CONFIRMED, REJECTED, TARGET
+from flytekitplugins.wbmon.run.weave_work import DrainResult, count_confirmed
 
 logger = logging.getLogger(__name__)
 
