@@ -23,6 +23,7 @@ from flytekitplugins.wbmon.records.prediction import (
 from flytekitplugins.wbmon.serving import Experiment, PredictionLogger, SamplingPolicy
 from flytekitplugins.wbmon.serving.identifiers import new_request_id, unit_share
 from support.prediction_log import read_rows, segments, total
+from support.waiting import wait_until
 
 ALL = SamplingPolicy(rate=1.0)
 Make = Callable[..., PredictionLogger]
@@ -246,6 +247,8 @@ def test_a_segment_is_sealed_when_it_is_large_and_when_the_log_closes(
     log = make(segment_bytes=2_000)
     for i in range(100):
         log.log_prediction(features={"i": i})
+        if i % 20 == 19:  # what is written at a time is never cut in two
+            wait_until(lambda n=i + 1: log.stats.logged == n)
     log.close()
 
     assert segments(tmp_path, "open") == []
