@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -13,7 +12,7 @@ import pytest
 from flytekit.types.file import FlyteFile
 from flytekit.types.structured import StructuredDataset
 
-from support.environment import ROOT
+from support.package import workflows_image
 from support.propeller import (
     Pod,
     Propeller,
@@ -55,7 +54,8 @@ class Night:
 def night(s3: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
     folder = tmp_path_factory.mktemp("nightly")
     with WandbServer(keys=[KEY]) as server:
-        image = make_image(folder / "image", server)
+        host = f'secret=KEY, api_host="{server.url}")'
+        image = workflows_image(folder / "image", "nightly_monitoring", but=("secret=KEY)", host))
         store = s3.bucket("nightly")
         propeller = Propeller(
             package(image, ["workflows.nightly_monitoring"]),
@@ -71,18 +71,6 @@ def night(s3: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ni
             values = from_literals(outputs, {"fired": bool, "page": FlyteFile})
             page = Path(values["page"]).read_text()
         yield Night(propeller, store, fired=values["fired"], page=page, wandb=server)
-
-
-def make_image(folder: Path, server: WandbServer) -> Path:
-    """The workflows as a user would copy them, with the W&B server of the test for theirs."""
-    ignore = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(ROOT / "workflows", folder / "workflows", ignore=ignore)
-    module = folder / "workflows" / "nightly_monitoring.py"
-    source = module.read_text(encoding="utf-8")
-    changed = source.replace("secret=KEY)", f'secret=KEY, api_host="{server.url}")')
-    assert changed != source
-    module.write_text(changed, encoding="utf-8")
-    return folder
 
 
 def test_the_kickoff_time_chose_the_faulty_night_and_the_alert_fired(night: Night) -> None:

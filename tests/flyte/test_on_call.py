@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -14,7 +13,7 @@ from flytekit.types.file import FlyteFile
 from flytekitplugins.wbmon import Decision, PerformanceReport, Profile
 from flytekitplugins.wbmon.publish.alert_state import MemoryFile
 from flytekitplugins.wbmon.records.memory import AlertMemory
-from support.environment import ROOT
+from support.package import workflows_image
 from support.propeller import (
     Propeller,
     Store,
@@ -63,7 +62,8 @@ def nights(s3: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
     folder = tmp_path_factory.mktemp("on-call")
     store = s3.bucket("on-call")
     with WandbServer(keys=[KEY]) as server, web_hook() as hook:
-        image = make_image(folder / "image", server)
+        host = f'resume="allow", api_host="{server.url}",'
+        image = workflows_image(folder / "image", "on_call", but=('resume="allow",', host))
         state = store.url("state")
         compiled = package(image, ["workflows.on_call"], env={"WBMON_STATE": state})
         with pytest.MonkeyPatch.context() as patch:
@@ -105,18 +105,6 @@ def nights(s3: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
             uri = f"{state}/payments.json"
             memory = MemoryFile(uri, context.file_access.get_filesystem_for_path(uri)).read()
         yield Nights(answers, propellers, memory, store, hook, server)
-
-
-def make_image(folder: Path, server: WandbServer) -> Path:
-    """The workflows as a user would copy them, with the W&B server of the test for theirs."""
-    ignore = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(ROOT / "workflows", folder / "workflows", ignore=ignore)
-    module = folder / "workflows" / "on_call.py"
-    source = module.read_text(encoding="utf-8")
-    changed = source.replace('resume="allow",', f'resume="allow", api_host="{server.url}",')
-    assert changed != source
-    module.write_text(changed, encoding="utf-8")
-    return folder
 
 
 def test_the_severity_chose_what_was_done(nights: Nights) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -14,7 +15,7 @@ from flyteidl.admin.launch_plan_pb2 import LaunchPlan
 from flyteidl.admin.task_pb2 import TaskSpec
 from flyteidl.admin.workflow_pb2 import WorkflowSpec
 
-from support.environment import BIN, clean_environment
+from support.environment import BIN, ROOT, clean_environment
 
 
 class PackagingError(AssertionError):
@@ -66,6 +67,24 @@ def package(
     if done.returncode or not archive.exists():
         raise PackagingError(done.stdout + done.stderr)
     return archive
+
+
+def workflows_image(folder: Path, module: str, *, but: tuple[str, str]) -> Path:
+    """The workflows as a user would copy them, with one change in one module.
+
+    Args:
+        folder: Where the copy goes.
+        module: The module's name below `workflows`.
+        but: What stands there, and what is to stand there.
+    """
+    shutil.copytree(
+        ROOT / "workflows", folder / "workflows", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    file = folder / "workflows" / f"{module}.py"
+    source = file.read_text(encoding="utf-8")
+    assert but[0] in source
+    file.write_text(source.replace(*but), encoding="utf-8")
+    return folder
 
 
 def load_package(archive: Path) -> Package:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 from unittest import mock
 
 from flyteidl.admin.task_pb2 import TaskSpec
@@ -259,28 +260,9 @@ def prepare_pod(
     )
 
 
-def run_pod(
-    spec: TaskSpec,
-    inputs: LiteralMap,
-    *,
-    project: Path,
-    store: Store,
-    disk: Path,
-    place: Place = FIRST,
-    env: Mapping[str, str] | None = None,
-    secrets: Mapping[str, str] | None = None,
-) -> Pod:
+def run_pod(spec: TaskSpec, inputs: LiteralMap, **where: Any) -> Pod:
     """Run a compiled task to its end; the arguments are those of `prepare_pod`."""
-    return prepare_pod(
-        spec,
-        inputs,
-        project=project,
-        store=store,
-        disk=disk,
-        place=place,
-        env=env,
-        secrets=secrets,
-    ).run()
+    return prepare_pod(spec, inputs, **where).run()
 
 
 def pod_environment(spec: TaskSpec, place: Place) -> dict[str, str]:
