@@ -10,6 +10,7 @@ import pytest
 
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.llm import call_attributes, instrument_openai
+from flytekitplugins.wbmon.monitor.calls import table_of
 from support.openai_server import OpenAIServer
 
 openai = pytest.importorskip("openai", reason="the llm extra is not installed: make test-llm")
@@ -60,6 +61,30 @@ def test_a_call_is_a_row_in_the_names_of_opentelemetry(client: Any, rows: list) 
     assert (row["attempts"], row["retries"], row["rate_limited"]) == (1, 0, False)
     assert row["latency_ms"] > 0
     assert "input_text" not in row
+
+
+def test_what_a_request_sets_is_a_column_and_what_it_does_not_is_none(
+    client: Any, rows: list
+) -> None:
+    client.chat.completions.create(**ASK, temperature=0, max_completion_tokens=50, seed=7)
+    client.responses.create(model="house", input="hi", max_output_tokens=9, top_p=0.5)
+
+    first, second = table_of(rows).to_pylist()
+    names = ("temperature", "top_p", "max_tokens", "seed")
+    assert [first[f"gen_ai_request_{name}"] for name in names] == [0.0, None, 50, 7]
+    assert [second[f"gen_ai_request_{name}"] for name in names] == [None, 0.5, 9, None]
+
+
+def test_retrieved_documents_are_a_column_whether_or_not_text_is_kept(
+    client: Any, rows: list
+) -> None:
+    found = [{"id": "doc-7", "rank": 1, "score": 0.9}, {"id": "doc-2", "rank": 2, "score": 0.4}]
+    with call_attributes(retrieved_documents=found):
+        client.chat.completions.create(**ASK)
+
+    (row,) = table_of(rows).to_pylist()
+    assert row["retrieved_documents"] == found
+    assert row["input_text"] is None
 
 
 def test_a_stream_is_logged_with_tokens_that_the_caller_did_not_ask_for(

@@ -51,6 +51,14 @@ def test_calls_are_added_up_and_split_by_who_made_them() -> None:
     assert report.groups["prompt"][0].key == "qa@0123456789ab"
 
 
+def test_what_judges_cost_is_told_apart_from_what_the_product_costs() -> None:
+    rows = (call(purpose="product"), call(purpose="judge"), call(purpose="judge"))
+    report = summarise_usage(log(*rows), PRICES, by=["purpose"])
+
+    costs = {each.key: each.cost_usd for each in report.groups["purpose"]}
+    assert costs == {"judge": pytest.approx(4.0), "product": pytest.approx(2.0)}
+
+
 def test_an_unknown_price_and_missing_tokens_are_counted_apart_and_never_free() -> None:
     report = summarise_usage(
         log(

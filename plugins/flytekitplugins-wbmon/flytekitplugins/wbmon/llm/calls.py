@@ -1,7 +1,7 @@
 """One call of a language model as a row of the call log.
 
 Rows have the columns of the prediction log (data contract, `gen_ai_*` names of OpenTelemetry) and
-some of their own that may be absent: `purpose`, `attempt_log`. What the code around a call knows
+some of their own that may be absent (`CALL_COLUMNS`). What the code around a call knows
 (tenant, prompt, conversation) is set with `call_attributes`; what retries it is a `CallScope`, so
 that one call is one row however many requests it took.
 """
@@ -21,13 +21,15 @@ from types import MappingProxyType
 from typing import Any, Protocol, TypeAlias
 
 from flytekitplugins.wbmon.errors import ConfigError
-from flytekitplugins.wbmon.records.prediction import PREDICTION_COLUMNS, SCHEMA_VERSION
+from flytekitplugins.wbmon.records.prediction import (
+    CALL_COLUMNS,
+    PREDICTION_COLUMNS,
+    SCHEMA_VERSION,
+)
 
 logger = logging.getLogger(__name__)
 
 Row: TypeAlias = dict[str, Any]
-
-OWN_COLUMNS = ("purpose", "attempt_log")
 
 
 class _Logs(Protocol):
@@ -121,7 +123,7 @@ def call_attributes(**columns: Any) -> Iterator[None]:
         ConfigError: If a column is not one of those.
     """
     unknown = [
-        name for name in columns if name not in PREDICTION_COLUMNS and name not in OWN_COLUMNS
+        name for name in columns if name not in PREDICTION_COLUMNS and name not in CALL_COLUMNS
     ]
     if unknown:
         raise ConfigError(

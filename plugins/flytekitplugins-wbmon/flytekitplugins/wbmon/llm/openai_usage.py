@@ -7,15 +7,26 @@ from typing import Any
 
 from flytekitplugins.wbmon.llm.calls import Row
 
+_PARAMETERS = {
+    "gen_ai_request_temperature": ("temperature",),
+    "gen_ai_request_top_p": ("top_p",),
+    "gen_ai_request_max_tokens": ("max_completion_tokens", "max_output_tokens", "max_tokens"),
+    "gen_ai_request_seed": ("seed",),
+}
 _OPERATIONS = {"chat": "chat", "responses": "generate_content", "embeddings": "embeddings"}
 
 
 def request_columns(operation: str, arguments: Mapping[str, Any]) -> Row:
-    """The columns that a request fills."""
-    return {
+    """The columns that a request fills; parameters that it does not set are left out."""
+    row: Row = {
         "gen_ai_operation_name": _OPERATIONS[operation],
         "gen_ai_request_model": str(arguments.get("model") or "") or None,
     }
+    for column, names in _PARAMETERS.items():
+        given = [arguments[name] for name in names if name in arguments]
+        if given and isinstance(given[0], int | float):  # the client has a mark for "not given"
+            row[column] = given[0]
+    return row
 
 
 def answer_columns(answer: Any) -> Row:

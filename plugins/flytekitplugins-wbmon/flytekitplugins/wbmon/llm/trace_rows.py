@@ -7,11 +7,11 @@ from datetime import datetime
 from typing import Any
 
 from flytekitplugins.wbmon.llm.call_log import CallLog
-from flytekitplugins.wbmon.llm.calls import OWN_COLUMNS, new_row
+from flytekitplugins.wbmon.llm.calls import new_row
 from flytekitplugins.wbmon.monitor.spans import row_of_span, span_of_call, steps_folder
-from flytekitplugins.wbmon.records.prediction import PREDICTION_COLUMNS
+from flytekitplugins.wbmon.records.prediction import CALL_COLUMNS, PREDICTION_COLUMNS
 
-_FROM_ATTRIBUTES = frozenset(PREDICTION_COLUMNS) | frozenset(OWN_COLUMNS)
+_FROM_ATTRIBUTES = frozenset(PREDICTION_COLUMNS) | frozenset(CALL_COLUMNS)
 
 
 class CallRows:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from flytekitplugins.wbmon.records.prediction import PREDICTION_COLUMNS
+from flytekitplugins.wbmon.records.prediction import CALL_COLUMNS, PREDICTION_COLUMNS
 
 _TYPES = {
     "string": pa.string(),
@@ -26,8 +26,7 @@ _TYPES = {
     ),
 }
 SCHEMA = pa.schema(
-    [(name, _TYPES[kind]) for name, kind in PREDICTION_COLUMNS.items()]
-    + [("purpose", pa.string()), ("attempt_log", pa.string())]
+    [(name, _TYPES[kind]) for name, kind in {**PREDICTION_COLUMNS, **CALL_COLUMNS}.items()]
 )
 
 
@@ -41,7 +40,7 @@ def read_calls(destination: str | Path, *, service: str | None = None) -> pa.Tab
         service: Only this one; all of them if None.
 
     Returns:
-        A table with the columns of the prediction log, and `purpose` and `attempt_log` (JSON).
+        A table with the columns of the prediction log, and those of calls (`CALL_COLUMNS`).
     """
     rows = [row for text in _segments(str(destination), service) for row in parse_rows(text)]
     return table_of(rows)

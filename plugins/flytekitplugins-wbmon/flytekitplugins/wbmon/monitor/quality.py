@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 from flytekitplugins.wbmon.errors import ConfigError, DataError
+from flytekitplugins.wbmon.monitor.redaction import PatternRedactor
 from flytekitplugins.wbmon.monitor.schema import check_schema, schema_errors
 from flytekitplugins.wbmon.records.evaluation import Answer
 from flytekitplugins.wbmon.stats.text import cosine_similarity, exact_match, token_f1
@@ -81,6 +82,12 @@ def cites(answer: Answer, item: Item) -> float:  # noqa: ARG001 - a scorer's sig
     return len(found.valid) / found.n if found.n else 0.0
 
 
+def discreet(answer: Answer, item: Item) -> float:  # noqa: ARG001 - a scorer's signature
+    """1 unless the answer shows personal data or a key: an address, a number of a card, a token."""
+    _, n_found = PatternRedactor().text(answer.text)
+    return float(n_found == 0)
+
+
 @dataclass(frozen=True, slots=True)
 class Matches:
     """1 if the answer matches a regular expression."""
@@ -138,6 +145,7 @@ BUILTIN: Mapping[str, Scorer] = {
     "contains": contains,
     "complete": complete,
     "cites": cites,
+    "discreet": discreet,
 }
 """Scorers that go by a name."""
 

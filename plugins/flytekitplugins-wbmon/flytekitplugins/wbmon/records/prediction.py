@@ -88,6 +88,19 @@ PREDICTION_COLUMNS: Mapping[str, str] = {
 list of `{id: string, rank: int32, score: float64}`. Features follow as `feature.<name>`.
 """
 
+CALL_COLUMNS: Mapping[str, str] = {
+    "purpose": "string",
+    "attempt_log": "string",
+    "gen_ai_request_temperature": "float64",
+    "gen_ai_request_top_p": "float64",
+    "gen_ai_request_max_tokens": "int64",
+    "gen_ai_request_seed": "int64",
+}
+"""What the log of language model calls has beyond the prediction log; each may be absent.
+
+`purpose` is `product`, `judge` …; `attempt_log` is JSON, one object a request.
+"""
+
 FEEDBACK_COLUMNS: Mapping[str, str] = {
     "schema_version": "int16",
     "timestamp": "timestamp",

@@ -23,21 +23,14 @@ class EvaluationSettings:
 
     answer: str
     variants: tuple[Variant, ...]
-    scorers: tuple[tuple[str, str], ...]
+    scorers: tuple[tuple[str, str], ...] = ()
     rule: EvaluationRule
     registry: str = ""
     answer_store: str = ""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AnswerSettings:
-    """What `AnswerPrompts` asks, and where the answers go."""
-
-    answer: str
-    variants: tuple[Variant, ...]
-    rule: EvaluationRule
-    registry: str = ""
-    answer_store: str
+    def __post_init__(self) -> None:
+        if not self.variants:
+            raise ConfigError("an evaluation must have variants, the baseline first; got none")
 
 
 class Evaluated(NamedTuple):
@@ -60,8 +53,8 @@ class EvaluatePrompts(Node[EvaluationSettings]):
             function or coroutine function; `answer_with` makes one for an OpenAI client.
         variants: The baseline first. One without a prompt uses the published prompt of its
             `prompt_name` and `prompt_version`.
-        scorers: Names of built-in scorers (`exact`, `f1`, `contains`, `complete`, `cites`),
-            functions, or a mapping of names to functions.
+        scorers: Names of built-in scorers (`exact`, `f1`, `contains`, `complete`, `cites`,
+            `discreet`), functions, or a mapping of names to functions.
         rule: How to decide.
         registry: Folder of the prompt registry; needed for published prompts.
         answer_store: Folder of answers that were paid for; only what changed is asked again.
@@ -83,8 +76,6 @@ class EvaluatePrompts(Node[EvaluationSettings]):
         answer_store: str = "",
         **task_kwargs: Any,
     ) -> None:
-        if not variants:
-            raise ConfigError(f"{name!r} must have variants, the baseline first; got none")
         settings = EvaluationSettings(
             answer=reference_of(answer),
             variants=tuple(variants),
@@ -123,7 +114,7 @@ class EvaluatePrompts(Node[EvaluationSettings]):
         return Evaluated(report=report, ship=report.ship, verdict=report.verdict)
 
 
-class AnswerPrompts(Node[AnswerSettings]):
+class AnswerPrompts(Node[EvaluationSettings]):
     """Ask one shard of the items and keep the answers, so that `map_task` asks them all at once.
 
     An `EvaluatePrompts` with the same `answer`, `variants` and `answer_store` then finds every
@@ -157,9 +148,7 @@ class AnswerPrompts(Node[AnswerSettings]):
         registry: str = "",
         **task_kwargs: Any,
     ) -> None:
-        if not variants:
-            raise ConfigError(f"{name!r} must have variants, the baseline first; got none")
-        settings = AnswerSettings(
+        settings = EvaluationSettings(
             answer=reference_of(answer),
             variants=tuple(variants),
             rule=rule or EvaluationRule(),
