@@ -21,13 +21,13 @@ from flytekitplugins.wbmon.monitor.distances import (
     scaled_counts,
     shift_of_mean,
 )
+from flytekitplugins.wbmon.monitor.identifiers import counts_something_off
 from flytekitplugins.wbmon.records.drift import Check, DriftRule, Shift, Status
 from flytekitplugins.wbmon.records.profile import UNSEEN_LIMIT, FeatureProfile
 from flytekitplugins.wbmon.stats.divergence import (
     total_variation,
     total_variation_bias,
 )
-from flytekitplugins.wbmon.stats.enumeration import enumeration_evidence
 from flytekitplugins.wbmon.stats.interval import (
     ks_margin,
     newcombe_interval,
@@ -43,7 +43,6 @@ from flytekitplugins.wbmon.stats.two_sample import (
     unseen_category_test,
 )
 
-_SURE = 20.0  # nats: one window in 500 million of a measured column, and it takes two
 _TESTED = ("float", "integer", "boolean", "categorical", "vector")
 
 
@@ -120,18 +119,13 @@ def _status_of_values(
         return "insufficient"
     if _same_constant(reference, current):
         return "constant"
-    if reference.name not in rule.features and _enumerates(reference) and _enumerates(current):
+    if (
+        reference.name not in rule.features
+        and counts_something_off(reference)
+        and counts_something_off(current)
+    ):
         return "identifier"
     return "ok"
-
-
-def _enumerates(feature: FeatureProfile) -> bool:
-    """Whether whole numbers cannot have been measured: they lie too close for none to repeat."""
-    # the ends are floats: above 2**53 the span may be larger by as much as they were rounded
-    span = feature.maximum - feature.minimum + 1 + math.ulp(feature.maximum)
-    if not feature.differing_pairs > 0 or span < feature.n_values:
-        return False
-    return enumeration_evidence(feature.differing_pairs, span) >= _SURE
 
 
 def _same_constant(reference: FeatureProfile, current: FeatureProfile) -> bool:
