@@ -192,6 +192,34 @@ def test_every_request_is_accounted_for_whatever_happens_to_its_row(
     assert sum("rows dropped" in record.message for record in caplog.records) <= 1
 
 
+def test_a_flood_that_the_writer_cannot_keep_up_with_does_not_hold_back_the_windows(
+    make: Make, tmp_path: Path
+) -> None:
+    class Slow:
+        def text(self, text: str) -> tuple[str, int]:
+            time.sleep(0.001)
+            return text, 0
+
+    log = make(redactor=Slow(), max_queue=100, window=0.2)
+    is_over = threading.Event()
+
+    def flood() -> None:
+        while not is_over.is_set():
+            for _ in range(50):
+                log.log_prediction(input_text="x", latency_ms=1.0)
+            time.sleep(0.001)
+
+    thread = threading.Thread(target=flood)
+    thread.start()
+    try:
+        wait_until(lambda: len(read_rows(tmp_path, "window")) >= 3)
+    finally:
+        is_over.set()
+        thread.join(60)
+    stats = log.close()
+    assert total(tmp_path, "requests") == stats.served
+
+
 def test_after_closing_requests_are_counted_and_their_rows_dropped(make: Make) -> None:
     log = make()
     log.log_prediction(prediction=1.0)

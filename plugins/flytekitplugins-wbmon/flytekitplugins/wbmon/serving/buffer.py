@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,9 +108,12 @@ class Buffer:
         has_lock = self._lock.acquire(timeout=_PATIENCE_S)
         done = 0
         try:
-            while noted and done < n:
+            while done < n:
                 self._count_safely(noted.popleft())
                 done += 1
+        except IndexError:
+            # another thread that had no patience for the lock was quicker
+            pass
         finally:
             if has_lock:
                 self._lock.release()
@@ -117,7 +121,7 @@ class Buffer:
 
     def add_feedback(self, row: dict[str, Any]) -> bool:
         """Queue a feedback row; whether there was room."""
-        with self._lock:
+        with self._patiently():
             self.feedback += 1
             if self.is_closed or len(self._queue) >= self._max_queue:
                 self.feedback_dropped += 1
@@ -150,25 +154,21 @@ class Buffer:
 
     def count_failure(self) -> None:
         """Count an error of the log itself."""
-        with self._lock:
+        with self._patiently():
             self.failed += 1
 
     def turn_window(self, now: float) -> Window:
         """Begin a new window; the one that ends."""
         self.fold(_EVERYTHING)
-        has_lock = self._lock.acquire(timeout=_PATIENCE_S)
-        try:
+        with self._patiently():
             ended, self._window = self._window, Window(now)
             ended.in_flight_max, self.in_flight_max = self.in_flight_max, len(self.live)
-        finally:
-            if has_lock:
-                self._lock.release()
         return ended
 
     def stats(self) -> LoggerStats:
         """Where every request went until now."""
         self.fold(_EVERYTHING)
-        with self._lock:
+        with self._patiently():
             return LoggerStats(
                 served=self.served,
                 logged=self.logged,
@@ -181,6 +181,16 @@ class Buffer:
                 feedback_dropped=self.feedback_dropped,
                 failed=self.failed,
             )
+
+    @contextmanager
+    def _patiently(self) -> Iterator[None]:
+        """With the lock, or without if its owner keeps it: a signal may have interrupted that."""
+        has_lock = self._lock.acquire(timeout=_PATIENCE_S)
+        try:
+            yield
+        finally:
+            if has_lock:
+                self._lock.release()
 
     def _count_safely(self, request: Request) -> None:
         """Count a request; one that cannot be counted by its key is served and dropped."""
@@ -213,8 +223,7 @@ class Buffer:
         self._window.depth_max = max(self._window.depth_max, len(self._queue))
 
     def _settle(self, items: Iterable[Item], *, lost: bool) -> None:
-        has_lock = self._lock.acquire(timeout=_PATIENCE_S)
-        try:
+        with self._patiently():
             for item in items:
                 if isinstance(item, Request):
                     self._n_queued_requests -= 1
@@ -223,9 +232,6 @@ class Buffer:
                     self.feedback_dropped += 1
                 else:
                     self.feedback_logged += 1
-        finally:
-            if has_lock:
-                self._lock.release()
 
     def _count_row(self, request: Request, *, lost: bool) -> None:
         if not lost:

@@ -34,7 +34,7 @@ from flytekitplugins.wbmon.serving.sampling import SamplingPolicy
 from flytekitplugins.wbmon.serving.segments import SegmentWriter
 from flytekitplugins.wbmon.serving.stage import Stage
 from flytekitplugins.wbmon.serving.termination import close_at_exit
-from flytekitplugins.wbmon.serving.upload import Uploader, local_root
+from flytekitplugins.wbmon.serving.upload import ORPHAN_AFTER_S, Uploader, local_root
 from flytekitplugins.wbmon.serving.writer import Sink, Writer
 
 P = ParamSpec("P")
@@ -393,7 +393,14 @@ class PredictionLogger:
         )
         uploader = None
         if local is None:
-            uploader = Uploader(segments.sealed_folder, self.destination, self.service)
+            # what another process may still write to is younger than that
+            orphan_after_s = max(ORPHAN_AFTER_S, 2 * self._segment_age)
+            uploader = Uploader(
+                segments.sealed_folder,
+                self.destination,
+                self.service,
+                orphan_after_s=orphan_after_s,
+            )
         static = {"service": self.service, "instance": instance, **self._model}
         encoder = RowEncoder(
             static, redactor=self._redactor, user_key=self._user_key, max_text=self._max_text

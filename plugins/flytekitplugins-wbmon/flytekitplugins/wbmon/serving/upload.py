@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 _PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 60.0
-_ORPHAN_AFTER_S = 3600.0
+ORPHAN_AFTER_S = 3600.0
 _LAST_WORD_S = 15.0
 
 
@@ -49,7 +49,7 @@ class Uploader:
         destination: str,
         service: str,
         *,
-        orphan_after_s: float = _ORPHAN_AFTER_S,
+        orphan_after_s: float = ORPHAN_AFTER_S,
     ) -> None:
         self._folder = folder
         self._open_folder = folder.parent.parent / "open" / service

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Sequence
 from time import monotonic, perf_counter, sleep, time
@@ -90,13 +91,13 @@ class Writer:
         if self._uploader is not None:
             self._uploader.wake()
         while not self._stop.wait(self._flush_interval_s):
-            self._guarded(self._drain)
+            self._guarded(self._drain, window_end)
             now = time()
             if now >= window_end:
                 self._guarded(self._end_window, min(window_end, now))
                 window_end = self._next_end(now)
             self._guarded(self._seal_if_due)
-        self._guarded(self._drain)
+        self._guarded(self._drain, math.inf)
         self._buffer.is_closed = True
         self._buffer.fold(_EVERYTHING)
         self._buffer.lost(self._buffer.take(_EVERYTHING))
@@ -114,7 +115,8 @@ class Writer:
             self._buffer.count_failure()
             self._warn("an error of its own", error)
 
-    def _drain(self) -> None:
+    def _drain(self, window_end: float) -> None:
+        """Write what waits, until the window ends: its counts must not wait for a flood to end."""
         buffer, is_late = self._buffer, False
         lines, items = list[str](), list[Item]()
         while (n_waiting := buffer.n_noted + buffer.n_queued) and not is_late:
@@ -128,6 +130,7 @@ class Writer:
                 lines, items = [], []
             if not self._stop.is_set():
                 sleep(_PAUSE_S)
+                is_late = time() >= window_end
             else:
                 is_late = monotonic() >= self._deadline
         self._write(lines, items)
