@@ -34,6 +34,8 @@ def main() -> int:
     """Two days of the same service: an ordinary one, and one on which a scanner breaks."""
     shutil.rmtree(HOME, ignore_errors=True)
     HOME.mkdir(parents=True)
+    # flytekit's local cache outlives the temporary files that it points to
+    os.environ["FLYTE_LOCAL_CACHE_ENABLED"] = "false"
     _train()
     logging.getLogger("flytekitplugins.wbmon.run").setLevel(logging.ERROR)
     fired = [_day("an ordinary day", scanner_breaks=False)]
