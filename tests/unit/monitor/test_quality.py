@@ -66,9 +66,9 @@ def test_cosine() -> None:
         ("cites", "Paris [d1]", "stop", 1.0),
         ("cites", "Paris [d1] [d9]", "stop", 0.5),
         ("cites", "Paris", "stop", 0.0),
-        ("discreet", "Paris, on 2026-03-02, order 1700000000", "stop", 1.0),
-        ("discreet", "write to ann@example.com", "stop", 0.0),
-        ("discreet", "the key is sk-aaaabbbbccccddddeeeeffff1234", "stop", 0.0),
+        ("no_personal_data", "Paris, on 2026-03-02, order 1700000000", "stop", 1.0),
+        ("no_personal_data", "write to ann@example.com", "stop", 0.0),
+        ("no_personal_data", "the key is sk-aaaabbbbccccddddeeeeffff1234", "stop", 0.0),
     ],
 )
 def test_built_in_scorers(name: str, text: str, reason: str, score: float) -> None:

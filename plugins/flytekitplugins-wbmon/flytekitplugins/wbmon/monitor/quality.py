@@ -82,7 +82,7 @@ def cites(answer: Answer, item: Item) -> float:  # noqa: ARG001 - a scorer's sig
     return len(found.valid) / found.n if found.n else 0.0
 
 
-def discreet(answer: Answer, item: Item) -> float:  # noqa: ARG001 - a scorer's signature
+def no_personal_data(answer: Answer, item: Item) -> float:  # noqa: ARG001 - a scorer's signature
     """1 unless the answer shows personal data or a key: an address, a number of a card, a token."""
     _, n_found = PatternRedactor().text(answer.text)
     return float(n_found == 0)
@@ -145,7 +145,7 @@ BUILTIN: Mapping[str, Scorer] = {
     "contains": contains,
     "complete": complete,
     "cites": cites,
-    "discreet": discreet,
+    "no_personal_data": no_personal_data,
 }
 """Scorers that go by a name."""
 

@@ -54,7 +54,7 @@ class EvaluatePrompts(Node[EvaluationSettings]):
         variants: The baseline first. One without a prompt uses the published prompt of its
             `prompt_name` and `prompt_version`.
         scorers: Names of built-in scorers (`exact`, `f1`, `contains`, `complete`, `cites`,
-            `discreet`), functions, or a mapping of names to functions.
+            `no_personal_data`), functions, or a mapping of names to functions.
         rule: How to decide.
         registry: Folder of the prompt registry; needed for published prompts.
         answer_store: Folder of answers that were paid for; only what changed is asked again.
