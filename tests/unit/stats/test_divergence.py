@@ -129,6 +129,23 @@ def test_wasserstein_has_the_unit_of_the_values(a, b, scale):
     assert scaled == pytest.approx(scale * wasserstein_distance(a, b), rel=1e-6, abs=1e-6)
 
 
+@pytest.mark.parametrize(("n", "m"), [(3, 7), (1000, 999), (70_000, 200_001)])
+def test_wasserstein_of_windows_of_unequal_size_is_the_area_between_their_distributions(n, m):
+    rng = np.random.default_rng(n)
+    a, b = np.sort(rng.normal(size=n).round(2)), np.sort(rng.normal(0.1, 1.2, m).round(2))
+    ends = np.unique(np.concatenate([a, b]))
+    gaps = np.searchsorted(a, ends, "right") / n - np.searchsorted(b, ends, "right") / m
+    area = float((np.abs(gaps[:-1]) * np.diff(ends)).sum())
+    assert wasserstein_distance(a, b) == pytest.approx(area, rel=1e-9)
+    assert wasserstein_distance(b, a) == pytest.approx(area, rel=1e-9)
+
+
+def test_a_distance_that_is_not_part_of_the_wasserstein_distance_may_overflow():
+    few, many = np.array([-1e308, 1e308]), np.array([-1e308, -1e308, -1e308, 1e308, 1e308, 1e308])
+    with np.errstate(over="ignore"):
+        assert wasserstein_distance(few, many) == 0
+
+
 def test_wasserstein_of_an_empty_window_is_undefined():
     assert math.isnan(wasserstein_distance(np.empty(0), np.array([1.0])))
 

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from flytekitplugins.wbmon.errors import DataError
 
 _Floats = NDArray[np.float64]
+_BLOCK = 1 << 16  # values whose distances fit into a core's cache
 
 
 def population_stability_index(
@@ -133,19 +134,31 @@ def wasserstein_distance(reference: NDArray[Any], current: NDArray[Any]) -> floa
     Returns:
         Non-negative float; `nan` if either window is empty.
     """
-    n, m = len(reference), len(current)
-    if n == 0 or m == 0:
+    few, many = sorted((reference, current), key=len)
+    n, m = len(few), len(many)
+    if n == 0:
         return math.nan
     if n == m:
-        moved = np.subtract(reference, current, dtype=np.float64)
+        moved = np.subtract(few, many, dtype=np.float64)
         return float(np.abs(moved, out=moved).mean())
-    # quantile levels as integers over n * m, so that no step is lost or doubled by rounding
-    steps = np.union1d(
-        np.arange(1, n + 1, dtype=np.int64) * m, np.arange(1, m + 1, dtype=np.int64) * n
-    )
-    left = np.concatenate(([0], steps[:-1]))
-    moved = np.subtract(reference[left // m], current[left // n], dtype=np.float64)
-    return float(np.einsum("i,i->", np.abs(moved, out=moved), (steps - left) / (n * m)))
+    starts = range(0, m, _BLOCK)
+    return math.fsum(_moved(few, many[start : start + _BLOCK], start, m) for start in starts) / m
+
+
+def _moved(few: NDArray[Any], block: NDArray[Any], start: int, m: int) -> float:
+    """How far `few` lies from a block of the `m` values that it is coupled with, summed over these.
+
+    A value of the longer sample holds `1 / m` of the quantiles, which meet one or two values of the
+    shorter one. Levels are counted in whole numbers, so that none is lost or doubled by rounding.
+    """
+    n = len(few)
+    level = np.arange(start, start + len(block), dtype=np.int64) * n
+    at = level // m
+    distance = np.abs(np.subtract(few[at], block, dtype=np.float64))
+    share = np.minimum((at + 1) * m - level, n) / n
+    beyond = np.abs(np.subtract(few[np.minimum(at + 1, n - 1)], block, dtype=np.float64))
+    beyond[share == 1] = 0  # which may be infinite, and nothing times that is not nothing
+    return float((share * distance + (1 - share) * beyond).sum())
 
 
 def grid_wasserstein(
