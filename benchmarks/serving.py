@@ -168,7 +168,7 @@ def soak(seconds: float) -> str:
         rows, windows = _count_rows(Path(folder))
     counted = windows["requests"]
     return (
-        f"## Saturation\n\n`python -m benchmarks.serving --soak 600`: "
+        f"## Saturation\n\n`python -m benchmarks.serving --soak {seconds:.0f}`: "
         f"{seconds:.0f} s at the limit, {served:,} requests, all rows with both "
         f"bodies: served {served:,} = counted {counted:,} = rows {rows:,} + dropped "
         f"{windows['dropped_rows']:,} "
