@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import math
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pytest
 
@@ -20,7 +22,12 @@ from flytekitplugins.wbmon.records.prediction import (
     PREDICTION_COLUMNS,
     WINDOW_COLUMNS,
 )
-from flytekitplugins.wbmon.serving import Experiment, PredictionLogger, SamplingPolicy
+from flytekitplugins.wbmon.serving import (
+    Experiment,
+    PredictionLogger,
+    SamplingPolicy,
+    upload,
+)
 from flytekitplugins.wbmon.serving.identifiers import new_request_id, unit_share
 from support.prediction_log import read_rows, segments, total
 from support.waiting import wait_until
@@ -419,8 +426,6 @@ def test_settings_that_cannot_work_are_refused(tmp_path: Path, wrong: dict[str, 
 
 
 def test_segments_go_to_a_url_and_stay_here_until_they_are_seen_there(tmp_path: Path) -> None:
-    import fsspec
-
     spool = tmp_path / "spool"
     log = PredictionLogger(
         "digits", "memory://log-of-a-test", sampling=ALL, spool=str(spool), segment_bytes=500
@@ -434,6 +439,23 @@ def test_segments_go_to_a_url_and_stay_here_until_they_are_seen_there(tmp_path: 
     lines = [line for name in names for line in files.cat(name).splitlines()]
     assert sum(json.loads(line)["kind"] == "prediction" for line in lines) == 20
     assert segments(spool) == []
+
+
+@pytest.mark.parametrize(("orphan_after_s", "stays"), [("7200", True), ("3600", False)])
+def test_the_last_word_of_a_process_leaves_alone_what_another_may_still_write_to(
+    tmp_path: Path, orphan_after_s: str, *, stays: bool
+) -> None:
+    opened = tmp_path / "open" / "digits" / "quiet-1-000000.jsonl"
+    opened.parent.mkdir(parents=True)
+    opened.write_text('{"kind":"window"}\n')
+    quiet_since = time.time() - 5400
+    os.utime(opened, (quiet_since, quiet_since))
+    sealed = str(tmp_path / "sealed" / "digits")
+    upload.main(["", sealed, f"memory://orphans-{orphan_after_s}", "digits", orphan_after_s])
+
+    sent = fsspec.filesystem("memory").glob(f"/orphans-{orphan_after_s}/sealed/digits/*.jsonl")
+    assert opened.exists() is stays
+    assert len(sent) == (0 if stays else 1)
 
 
 def test_a_url_that_cannot_be_reached_costs_no_row(

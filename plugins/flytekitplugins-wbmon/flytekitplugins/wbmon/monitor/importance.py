@@ -26,12 +26,12 @@ from flytekitplugins.wbmon.monitor.profiling import unknown_columns
 from flytekitplugins.wbmon.monitor.reading import Data, open_source
 from flytekitplugins.wbmon.monitor.row_spread import spread_rows
 from flytekitplugins.wbmon.monitor.sources import known_names
-from flytekitplugins.wbmon.stats.classification import roc_auc
+from flytekitplugins.wbmon.stats.classification import log_loss, roc_auc
+from flytekitplugins.wbmon.stats.regression import mean_absolute_error, root_mean_squared_error
 
 Metric = Literal["roc_auc", "log_loss", "accuracy", "mae", "rmse"]
 
 _OF_CLASSES = ("accuracy", "mae", "rmse")
-_LEAST_PROBABILITY = 1e-15
 
 Model: TypeAlias = Any
 """A predict function as `score_batches` takes it, or an object with `predict`."""
@@ -224,19 +224,20 @@ def _metric(label: pa.ChunkedArray, metric: Metric | None) -> Score:
             f"{len(classes)}; choose metric='accuracy' for classes, 'mae' or 'rmse' for numbers"
         )
     positive = np.array([value == classes[-1] for value in truth])
+    equal = np.ones(len(truth))
     scores: Mapping[str, Score] = {
-        "roc_auc": lambda found: roc_auc(positive, _scores(found), np.ones(len(truth))).value,
-        "log_loss": lambda found: _log_likelihood(positive, _scores(found)),
+        "roc_auc": lambda found: roc_auc(positive, _scores(found), equal).value,
+        "log_loss": lambda found: -log_loss(positive.astype(int), _of_both(found), equal).value,
         "accuracy": lambda found: _accuracy(truth, found),
-        "mae": lambda found: -float(np.abs(_errors(label, found)).mean()),
-        "rmse": lambda found: -float(np.sqrt(np.square(_errors(label, found)).mean())),
+        "mae": lambda found: -mean_absolute_error(*_numbers(label, found), equal).value,
+        "rmse": lambda found: -root_mean_squared_error(*_numbers(label, found), equal).value,
     }
     return scores[metric or "roc_auc"]
 
 
-def _log_likelihood(positive: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
-    of_truth = np.where(positive, scores, 1 - scores)
-    return float(np.log(np.clip(of_truth, _LEAST_PROBABILITY, 1)).mean())
+def _of_both(found: pa.Table) -> NDArray[np.float64]:
+    scores = _scores(found)
+    return np.column_stack([1 - scores, scores])
 
 
 def _accuracy(truth: Sequence[Any], found: pa.Table) -> float:
@@ -244,14 +245,16 @@ def _accuracy(truth: Sequence[Any], found: pa.Table) -> float:
     return float(np.mean([a == b for a, b in zip(truth, column.to_pylist(), strict=True)]))
 
 
-def _errors(label: pa.ChunkedArray, found: pa.Table) -> NDArray[np.float64]:
+def _numbers(
+    label: pa.ChunkedArray, found: pa.Table
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     (column,) = _columns(found, "an error of numbers", "one column of numbers", at_most=1)
     if not (is_number(label.type) and is_number(column.type)):
         raise DataError(
             f"mae and rmse need numbers, got labels of {label.type} and predictions of "
             f"{column.type}; choose metric='accuracy' for classes"
         )
-    return float_values(column) - float_values(label)
+    return float_values(label), float_values(column)
 
 
 def _scores(found: pa.Table) -> NDArray[np.float64]:

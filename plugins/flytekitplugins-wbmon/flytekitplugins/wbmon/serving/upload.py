@@ -53,7 +53,7 @@ class Uploader:
     ) -> None:
         self._folder = folder
         self._open_folder = folder.parent.parent / "open" / service
-        self._place = (destination, service)
+        self._place = (destination, service, str(orphan_after_s))
         self._target = segment_folder(destination, "sealed", service)
         self._orphan_after_s = orphan_after_s
         self._wake = threading.Event()
@@ -179,6 +179,7 @@ def _is_exit() -> bool:
 
 
 def main(arguments: list[str]) -> None:
-    """Send what waits in a folder: its path, the destination and the service."""
-    folder, destination, service = arguments[1:]
-    Uploader(Path(folder), destination, service).send_waiting()
+    """Send what waits in a folder: its path, and the arguments of `Uploader` in their order."""
+    folder, destination, service, orphan_after_s = arguments[1:]
+    orphan_age = float(orphan_after_s)
+    Uploader(Path(folder), destination, service, orphan_after_s=orphan_age).send_waiting()

@@ -101,16 +101,13 @@ class EstimatePerformance(Node[EstimateSettings]):
         from flytekitplugins.wbmon.monitor.estimating import estimate_performance
 
         config = self.config
-        score: str | tuple[str, ...] | None = config.score or None
-        if len(config.score) == 1:
-            score = config.score[0]
         report: PerformanceReport = estimate_performance(
             open_data(data),
             reference=open_data(reference),
             task=config.task,
             label=config.label,
             prediction=config.prediction,
-            score=score,
+            score=config.score or None,
             features=config.features,
             threshold=config.threshold,
             weight=config.weight or None,

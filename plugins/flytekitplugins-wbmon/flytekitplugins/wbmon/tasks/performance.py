@@ -127,15 +127,12 @@ class PerformanceCheck(Node[PerformanceSettings]):
         from flytekitplugins.wbmon.monitor.performance import check_performance
 
         config = self.config
-        score: str | tuple[str, ...] | None = config.score or None
-        if len(config.score) == 1:
-            score = config.score[0]
         report = check_performance(
             open_data(data),
             task=config.task,
             label=config.label,
             prediction=config.prediction,
-            score=score,
+            score=config.score or None,
             threshold=config.threshold,
             weight=config.weight or None,
             baseline=baseline,
