@@ -6,7 +6,8 @@ import json
 import subprocess
 import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,32 @@ def run_python(
         timeout=180,
         check=False,
     )
+
+
+@contextmanager
+def start_python(
+    code: str, *, home: Path, cwd: Path, env: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[str]]:
+    """A process that runs code in a clean environment; it is killed when the block ends.
+
+    Args:
+        code: What to run; common indentation is removed.
+        home: The process's home.
+        cwd: Where it runs.
+        env: Added to the environment.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        cwd=cwd,
+        env={**clean_environment(home=home), **(env or {})},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def result_of(code: str, *, home: Path, env: Mapping[str, str] | None = None) -> Any:

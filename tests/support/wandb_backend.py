@@ -1,16 +1,19 @@
 """What a W&B server answers, without HTTP.
 
-Written from the requests that wandb 0.31 was observed to make. An operation that is not known is
-answered with an error and kept in `unknown`, so that a test can tell that the client has changed.
+Written from the requests that wandb 0.23 to 0.31 were observed to make. An operation that is not
+known is answered with an error and kept in `unknown`, so that a test can tell that the client has
+changed.
 Limits on the number of runs or the rate of alerts are not modelled: every alert is kept.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 from support import wandb_artifacts, wandb_runs, wandb_views
 from support.wandb_records import Json, Memory
+from support.wandb_schema import asked_types, describe_types
 
 _OPERATIONS = {
     **wandb_runs.OPERATIONS,
@@ -32,13 +35,23 @@ class Backend:
         self.unknown: list[str] = []
         self._blobs: dict[str, bytes] = {}
 
-    def answer(self, operation: str, variables: Json) -> Json:
+    def answer(self, operation: str, query: str, variables: Json) -> Json:
         """The answer to one GraphQL request."""
+        types = asked_types(query, variables)
+        if types:
+            return self._describe(types)
         resolve = _OPERATIONS.get(operation)
         if resolve is None:
             self.unknown.append(operation)
             return {"data": {}, "errors": [{"message": f"unknown operation {operation}"}]}
         return {"data": resolve(self.memory, variables)}
+
+    def _describe(self, types: Mapping[str, str]) -> Json:
+        try:
+            return {"data": describe_types(types)}
+        except KeyError as error:
+            self.unknown.append(f"type {error}")
+            return {"data": {}, "errors": [{"message": f"unknown type {error}"}]}
 
     def stream(self, entity: str, project: str, run_id: str, body: Json) -> Json:
         """Take one request of the file stream: rows, summary, output, the end."""

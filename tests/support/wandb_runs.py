@@ -284,5 +284,6 @@ OPERATIONS: Mapping[str, Callable[[Memory, Json], Json]] = {
     "ServerInfo": server_info,
     "UpsertBucket": upsert_run,
     "Viewer": viewer,
+    "viewer": viewer,
     "ViewerIdentity": viewer,
 }

@@ -260,7 +260,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, backend: Backend, path: str, body: bytes, call: Json, operation: str) -> int:
         if path == "/graphql":
-            return self._send(200, backend.answer(operation, call.get("variables") or {}))
+            query, variables = call.get("query", ""), call.get("variables") or {}
+            return self._send(200, backend.answer(operation, query, variables))
         if stream := re.fullmatch(r"/files/([^/]+)/([^/]+)/([^/]+)/file_stream", path):
             entity, project, run_id = stream.groups()
             return self._send(200, backend.stream(entity, project, run_id, json.loads(body)))
@@ -330,7 +331,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _operation_name(call: Json) -> str:
-    named = re.search(r"\b(?:query|mutation)\s+(\w+)", call.get("query", ""))
+    """The request's name; that of its first field if it has none."""
+    named = re.search(r"(?:\b(?:query|mutation)\s+|\{\s*)(\w+)", call.get("query", ""))
     return str(call.get("operationName") or (named[1] if named else ""))
 
 

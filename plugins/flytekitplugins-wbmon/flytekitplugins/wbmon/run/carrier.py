@@ -16,9 +16,11 @@ from flytekitplugins.wbmon.run.delivery import Deliverer
 from flytekitplugins.wbmon.run.identity import TaskIdentity
 from flytekitplugins.wbmon.run.settings import RunSettings
 from flytekitplugins.wbmon.run.transaction_log import log_path, wait_for_end
+from flytekitplugins.wbmon.run.wandb_internals import UnsupportedWandbError
 
 if TYPE_CHECKING:
     import wandb
+    from flytekitplugins.wbmon.run.log_flusher import LogFlusher
     from flytekitplugins.wbmon.run.offline_store import OfflineStore
 
 logger = logging.getLogger(__name__)
@@ -45,6 +47,7 @@ class Carrier:
         self._url = ""
         self._store_url = _store_url(settings, identity)
         self._deliverer: Deliverer | None = None
+        self._flusher: LogFlusher | None = None
 
     def open(self, arguments: Mapping[str, Any]) -> wandb.Run:
         """Start the run, and the process that delivers it.
@@ -57,6 +60,7 @@ class Carrier:
             self._deliverer = _start(self._settings, self._key)
         run = client.start_offline_run(arguments)
         self._note(run)
+        self._flusher = client.flush_every_second(run)
         if self._deliverer is not None:
             self._deliverer.begin(self._folder)
         return run
@@ -66,7 +70,9 @@ class Carrier:
         return {"offline_store": self._store_url} if self._store_url else {}
 
     def abandon(self) -> None:
-        """Give up a run that was not opened."""
+        """Give up delivering the run."""
+        if self._flusher is not None:
+            self._flusher.stop()
         if self._deliverer is not None:
             self._deliverer.abandon()
 
@@ -81,7 +87,11 @@ class Carrier:
         timeout_s = self._settings.delivery_timeout_s
         if is_hurried:
             timeout_s = min(timeout_s, _HURRIED_TIMEOUT_S)
-        reason = self._deliver(run, exit_code, timeout_s)
+        try:
+            reason = self._deliver(run, exit_code, timeout_s)
+        except UnsupportedWandbError as error:
+            self.abandon()
+            reason = str(error)
         if not reason:
             tell(f"delivered to W&B: {self._url}", level=logging.INFO)
             return
@@ -93,6 +103,8 @@ class Carrier:
 
     def _deliver(self, run: wandb.Run, exit_code: int, timeout_s: float) -> str:
         """End the run and deliver it; why that was not confirmed, empty if it was."""
+        if self._flusher is not None:
+            self._flusher.stop()
         run.finish(exit_code=exit_code)
         wait_for_end(log_path(self._folder), END_TIMEOUT_S)
         if self._deliverer is None:

@@ -1,4 +1,4 @@
-"""The few calls into wandb that open a run; the only place that knows its private settings.
+"""The few calls into wandb that open a run, and with which settings.
 
 A run is written offline, with the log flushed every second: no network call can then block or
 raise inside the task, and a killed process loses at most one second.
@@ -11,10 +11,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from flytekitplugins.wbmon.errors import PublishError
+from flytekitplugins.wbmon.run.log_flusher import LogFlusher
+from flytekitplugins.wbmon.run.wandb_internals import known_settings, note_version, tell_missing
+
 if TYPE_CHECKING:
     import wandb
 
 FLUSH_EVERY_S = 1
+_FLUSH_SETTING = "x_transaction_log_flush_interval"  # since 0.31
 
 # nothing about the machine, the command line or the code leaves the pod unless the user asks
 _LEAN: Mapping[str, Any] = {
@@ -27,7 +32,7 @@ _LEAN: Mapping[str, Any] = {
     "x_disable_meta": True,
     "x_disable_stats": True,
     "x_save_requirements": False,
-    "x_transaction_log_flush_interval": FLUSH_EVERY_S,
+    _FLUSH_SETTING: FLUSH_EVERY_S,
 }
 # each alone bounds nothing; together they bound most
 _BOUNDED: Mapping[str, Any] = {
@@ -58,8 +63,25 @@ def start_offline_run(arguments: Mapping[str, Any]) -> wandb.Run:
     given = {name: value for name, value in arguments.items() if value is not None}
     given |= {"mode": "offline", "reinit": "create_new"}
     given["settings"] = _merged_settings(arguments.get("settings"), _LEAN)
+    note_version()
     with _without_weave():
         return wandb.init(**given)
+
+
+def flush_every_second(run: wandb.Run) -> LogFlusher | None:
+    """See to it that what an offline run has logged is on disk a second later.
+
+    Returns:
+        What does it beside the run; None where wandb does it by a setting, or lets nobody do it,
+        which is then said in the log.
+    """
+    if known_settings({_FLUSH_SETTING: FLUSH_EVERY_S}):
+        return None
+    try:
+        return LogFlusher(run, every_s=FLUSH_EVERY_S)
+    except PublishError as error:
+        tell_missing(f"what a task logged last is lost if it is killed ({error})")
+        return None
 
 
 def start_online_run(
@@ -86,6 +108,7 @@ def start_online_run(
         "base_url": base_url,
     }
     given["settings"] = _merged_settings(arguments.get("settings"), defaults)
+    note_version()
     with _without_weave():
         return wandb.init(**given)
 
@@ -111,15 +134,14 @@ def make_global(run: wandb.Run) -> None:
 
     wandb.run = run
     for name in _GLOBALS:
-        setattr(wandb, name, getattr(run, name))
+        if hasattr(run, name):
+            setattr(wandb, name, getattr(run, name))
 
 
 def _merged_settings(own: Any, defaults: Mapping[str, Any]) -> wandb.Settings:
     import wandb
 
-    # private settings come and go between releases of wandb
-    known = {name: value for name, value in defaults.items() if name in wandb.Settings.model_fields}
-    settings = wandb.Settings(**known)
+    settings = wandb.Settings(**known_settings(defaults))
     if isinstance(own, wandb.Settings):
         settings.update_from_settings(own)
     elif own:

@@ -190,11 +190,17 @@ class Delivery:
 
     def _confirm(self, target: RunTarget, content: LogContent) -> None:
         until = min(time.monotonic() + _SETTLE_S, self._until())
+        is_mended = False
         while True:
             served = self._api.find_run(target)
             if served is not None:
                 self._send_alerts(target, content)
             missing = self._missing(served, content)
+            if not missing and served is not None and not _has_outcome(served, content):
+                if not is_mended:
+                    self._api.set_outcome(target, _exit_code(content))
+                    is_mended = True
+                missing = f"the run's outcome, which is {served.state} there"
             if not missing:
                 self.ledger.is_confirmed = True
                 self._note("")
@@ -219,3 +225,16 @@ class Delivery:
         if not all(self._api.has_artifact(client_id, digest) for client_id, digest in artifacts):
             return "an artifact"
         return ""
+
+
+def _exit_code(content: LogContent) -> int:
+    """Of the run; one without an end was killed, and is sent as failed."""
+    return 1 if content.exit_code is None else content.exit_code
+
+
+def _has_outcome(served: ServedRun, content: LogContent) -> bool:
+    """Whether the server says of the run's success what its log says.
+
+    The sync of wandb before 0.28 ends every run as finished.
+    """
+    return (served.state == "finished") == (_exit_code(content) == 0)

@@ -7,6 +7,7 @@ that a folder that was moved syncs without them, and without a word. Here they c
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,6 +16,12 @@ from typing import TYPE_CHECKING, Any
 from flytekitplugins.wbmon.run.ledger import FILE_NAME as LEDGER
 from flytekitplugins.wbmon.run.relay import LogContent, logged_artifact
 from flytekitplugins.wbmon.run.transaction_log import LogWriter, log_path, read_records
+from flytekitplugins.wbmon.run.wandb_internals import (
+    UnsupportedWandbError,
+    is_padding,
+    record_type,
+    tell_missing,
+)
 
 if TYPE_CHECKING:
     from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
@@ -110,11 +117,18 @@ def _own_files(folder: Path) -> Iterator[str]:
 
 def _copy_log(folder: Path) -> tuple[LogContent, dict[str, Path]]:
     content, artifacts = LogContent(), dict[str, Path]()
+    try:
+        record_type()
+    except UnsupportedWandbError as error:
+        tell_missing(f"a run is stored as wandb wrote it, without its artifacts ({error})")
+        shutil.copyfile(log_path(folder), folder / PACKED_LOG)
+        return content, artifacts
     writer = LogWriter(folder / PACKED_LOG)
     for record in read_records(log_path(folder)):
         content.add(record)
         _take_artifact_files(record, folder, artifacts)
-        writer.write(record)
+        if not is_padding(record):
+            writer.write(record)
     writer.close()
     return content, artifacts
 

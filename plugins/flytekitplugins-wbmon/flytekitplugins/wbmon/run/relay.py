@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from flytekitplugins.wbmon.run.ledger import Ledger
 from flytekitplugins.wbmon.run.transaction_log import LogReader, LogWriter, log_path
 from flytekitplugins.wbmon.run.wandb_api import RunTarget
+from flytekitplugins.wbmon.run.wandb_internals import is_padding, record_type
 
 if TYPE_CHECKING:
     from wandb.proto.wandb_internal_pb2 import (  # type: ignore[attr-defined]
@@ -114,11 +115,9 @@ class Relay:
 
     def end(self) -> None:
         """Copy the rest; a log without an end is ended as failed."""
-        from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
-
         self.advance()
         if self.content.exit_code is None:
-            record = Record()
+            record = record_type()()
             record.exit.exit_code = 1
             self._writer.write(record)
         self._writer.close()
@@ -127,7 +126,7 @@ class Relay:
         kind = record.WhichOneof("record_type")
         if kind == "history":
             return self.content.n_rows > self._n_arrived
-        return bool(kind != "alert")
+        return kind != "alert" and not is_padding(record)
 
     def _adapted(self, record: Record) -> Record:
         if record.WhichOneof("record_type") == "history":

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.run.wandb_internals import BLOCK, record_type
 
 if TYPE_CHECKING:
     from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
 
-BLOCK = 32 * 1024
 HEADER = struct.pack("<4sHB", b":W&B", 0xBEE1, 0)
 _FRAGMENT = struct.Struct("<IHB")
 _WHOLE, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
@@ -60,8 +60,7 @@ class LogReader:
         Raises:
             DataError: If the file is no transaction log.
         """
-        from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
-
+        record = record_type()
         with self._path.open("rb") as file:
             if not self._position:
                 header = file.read(len(HEADER))
@@ -73,7 +72,7 @@ class LogReader:
             file.seek(self._position)
             for message, end in _messages(_fragments(file, self._position)):
                 self._position = end
-                yield Record.FromString(message)
+                yield record.FromString(message)
 
 
 class LogWriter:
@@ -106,14 +105,13 @@ def write_records(path: Path, records: Iterable[Record]) -> None:
 
 def has_ended(path: Path) -> bool:
     """Whether the log holds the run's end; reads the last two blocks only."""
-    from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
-
+    record = record_type()
     try:
         with path.open("rb") as file:
             start = max(0, path.stat().st_size // BLOCK - 1) * BLOCK
             file.seek(start or len(HEADER))
             messages = _messages(_fragments(file, start or len(HEADER)))
-            return any(Record.FromString(one).HasField("exit") for one, _ in messages)
+            return any(record.FromString(one).HasField("exit") for one, _ in messages)
     except OSError:
         return False
 

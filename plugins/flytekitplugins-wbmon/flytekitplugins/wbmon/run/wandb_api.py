@@ -11,8 +11,9 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 from flytekitplugins.wbmon.errors import PublishError
 from flytekitplugins.wbmon.run.credentials import ApiKey
@@ -99,7 +100,7 @@ class WandbApi:
     """A W&B server, asked with one key."""
 
     def __init__(self, api_host: str, key: ApiKey) -> None:
-        self._url = f"{api_host.rstrip('/')}/graphql"
+        self._host = api_host.rstrip("/")
         token = base64.b64encode(f"api:{key.reveal()}".encode()).decode()
         self._headers = {"Authorization": f"Basic {token}", "Content-Type": "application/json"}
 
@@ -159,27 +160,37 @@ class WandbApi:
         found = self._ask("ArtifactByID", _ARTIFACT, {"id": server_id}).get("artifact") or {}
         return found.get("state") == "COMMITTED" and found.get("digest") == digest
 
+    def set_outcome(self, target: RunTarget, exit_code: int) -> None:
+        """End the run with this exit code, also one that has ended; errors as of `find_run`."""
+        path = "/".join(quote(part, safe="") for part in astuple(target))
+        url = f"{self._host}/files/{path}/file_stream"
+        self._post(url, "the run's outcome", {"complete": True, "exitcode": exit_code})
+
     def set_tags(self, run: ServedRun, tags: tuple[str, ...]) -> None:
         """Replace the run's tags; errors as of `find_run`."""
         self._ask("UpsertBucket", _TAGS, {"id": run.node_id, "tags": list(tags)})
 
     def _ask(self, operation: str, query: str, variables: Mapping[str, Any]) -> dict[str, Any]:
         body = {"operationName": operation, "query": query, "variables": variables}
-        request = urllib.request.Request(  # noqa: S310 - the user's own W&B host
-            self._url, json.dumps(body).encode(), self._headers
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:  # noqa: S310
-                content = json.load(answer)
-        except urllib.error.HTTPError as error:
-            kind = ServerRefusedError if error.code in _REFUSED else PublishError
-            raise kind(f"W&B at {self._url} answered {error.code} to {operation}") from None
-        except (OSError, ValueError) as error:
-            raise PublishError(f"W&B at {self._url} cannot be reached: {error}") from None
+        content = self._post(f"{self._host}/graphql", operation, body)
         if content.get("errors"):
             raise PublishError(f"W&B refused {operation}: {content['errors'][0].get('message')}")
         data: dict[str, Any] = content.get("data") or {}
         return data
+
+    def _post(self, url: str, what: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        request = urllib.request.Request(  # noqa: S310 - the user's own W&B host
+            url, json.dumps(body).encode(), self._headers
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:  # noqa: S310
+                content: dict[str, Any] = json.load(answer)
+        except urllib.error.HTTPError as error:
+            kind = ServerRefusedError if error.code in _REFUSED else PublishError
+            raise kind(f"W&B at {url} answered {error.code} to {what}") from None
+        except (OSError, ValueError) as error:
+            raise PublishError(f"W&B at {url} cannot be reached: {error}") from None
+        return content
 
 
 def _served(node: Mapping[str, Any]) -> ServedRun:

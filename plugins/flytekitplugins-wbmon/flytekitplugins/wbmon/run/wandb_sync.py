@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from flytekitplugins.wbmon.run.credentials import ApiKey
+from flytekitplugins.wbmon.run.wandb_internals import live_sync, start_service
 
 # by this a process of wandb finds the service of its parent
 _SERVICE = "WANDB_SERVICE"
@@ -39,41 +40,19 @@ def prepare(api_host: str, key: ApiKey) -> None:
 
 def warm_up() -> None:
     """Load wandb and start its service, while the task's own process does the same."""
-    import wandb
-
-    known = wandb.Settings.model_fields
-    patience: dict[str, Any] = {name: value for name, value in _PATIENCE.items() if name in known}
-    singleton = wandb.setup(settings=wandb.Settings(silent=True, **patience))
-    with suppress(AttributeError):  # not there in every release; then it starts later
-        singleton.ensure_service()
+    start_service(_PATIENCE)
 
 
 def sync_live(log: Path) -> bool:
     """Send a log while it is written, in this process, until the run's end was sent.
 
     Returns:
-        False if this release of wandb has no live sync.
+        False if this release of wandb cannot.
     """
-    try:
-        from wandb.cli.beta_sync import sync
-
-        arguments: dict[str, Any] = dict.fromkeys(("entity", "project", "run_id"), "")
-        sync(
-            [log],
-            live=True,
-            job_type="",
-            replace_tags="",
-            dry_run=False,
-            skip_confirmation=True,
-            skip_synced=False,
-            skip_online=False,
-            verbose=False,
-            parallelism=1,
-            **arguments,
-        )
-    except (ImportError, TypeError):
-        return False
-    return True
+    sync = live_sync()
+    if sync is not None:
+        sync(log)
+    return sync is not None
 
 
 def sync_apart(log: Path, *, api_host: str, key: ApiKey, timeout_s: float) -> None:

@@ -1,0 +1,161 @@
+"""The parts of wandb that are not its public API: the log's records, private settings, beta sync.
+
+wandb is released every month and keeps no promise about these. So each is looked up and never
+guessed, and where one is missing or has another shape, the caller does without and it is said once
+in the log, with wandb's version:
+
+| part | what it is for | without it |
+|---|---|---|
+| private settings | a lean run, time limits, a log that is flushed every second | left out |
+| the interface of a run | to flush the log of releases that have no setting for it | rows reach the disk when wandb likes |
+| `wandb.cli.beta_sync` | rows in W&B while the task runs | rows in W&B when the task is done |
+| records as protobuf | to send what is missing, to store a run with its artifacts | the run is kept as wandb wrote it |
+"""  # noqa: E501 - a table
+
+from __future__ import annotations
+
+import inspect
+import logging
+import re
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flytekitplugins.wbmon.errors import PublishError
+
+if TYPE_CHECKING:
+    from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
+
+    import wandb
+
+logger = logging.getLogger(__name__)
+
+# oldest and newest release that `make matrix` was run with
+TRIED = ((0, 23), (0, 31))
+# wandb writes whole blocks of this many bytes
+BLOCK = 32 * 1024
+
+_SYNC_ARGUMENTS: Mapping[str, Any] = {
+    "live": True,
+    "entity": "",
+    "project": "",
+    "run_id": "",
+    "job_type": "",
+    "replace_tags": "",
+    "dry_run": False,
+    "skip_confirmation": True,
+    "skip_synced": False,
+    "skip_online": False,
+    "verbose": False,
+    "parallelism": 1,
+}
+
+
+class UnsupportedWandbError(PublishError):
+    """This release of wandb does not have a part in the shape that is needed."""
+
+
+@cache
+def note_version() -> None:
+    """Write wandb's version to the log, once in a process; warn if it was never tried."""
+    import wandb
+
+    logger.info("wandb %s", wandb.__version__)
+    release = tuple(map(int, re.findall(r"\d+", wandb.__version__)[:2]))
+    if not TRIED[0] <= release <= TRIED[1]:
+        logger.warning(
+            "wandb %s is not one of the releases that were tried, %s to %s; what it does "
+            "differently is told below",
+            wandb.__version__,
+            *(".".join(map(str, release)) for release in TRIED),
+        )
+
+
+@cache
+def tell_missing(guarantee: str) -> None:
+    """Say once in a process what this release of wandb cannot do."""
+    import wandb
+
+    logger.warning("wandb %s: %s", wandb.__version__, guarantee)
+
+
+def known_settings(wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the settings that this release of wandb has; it drops others without a word."""
+    import wandb
+
+    fields = getattr(wandb.Settings, "model_fields", {})
+    return {name: value for name, value in wanted.items() if name in fields}
+
+
+def record_type() -> type[Record]:
+    """The message that a log consists of.
+
+    Raises:
+        UnsupportedWandbError: If wandb keeps it elsewhere.
+    """
+    try:
+        from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
+    except ImportError as error:
+        raise UnsupportedWandbError(
+            "wandb.proto.wandb_internal_pb2 must have the class Record to read a run's log, and "
+            f"has not: {error}; install a release of wandb that docs/versions.md names"
+        ) from error
+    return Record
+
+
+def publisher(run: wandb.Run) -> Any:
+    """What takes a run's records on their way to wandb's service, by its method `_publish`.
+
+    Raises:
+        UnsupportedWandbError: If the run has nothing of the kind.
+    """
+    backend = getattr(run, "_backend", None)  # up to 0.27
+    interface = getattr(run, "_interface", None) or getattr(backend, "interface", None)
+    if not callable(getattr(interface, "_publish", None)):
+        raise UnsupportedWandbError("a run must have an interface that publishes, found none")
+    return interface
+
+
+def padding() -> Record:
+    """A record that says nothing and fills a block, so that all before it is written to disk.
+
+    It is a second header, which wandb itself passes over; `is_padding` tells it from the first.
+    """
+    record = record_type()(uuid="0" * BLOCK)
+    record.header.SetInParent()
+    return record
+
+
+def is_padding(record: Record) -> bool:
+    """Whether a record is one of `padding`."""
+    return record.HasField("header") and len(record.uuid) >= BLOCK
+
+
+def live_sync() -> Callable[[Path], None] | None:
+    """Wandb's sync of a log that is still being written, which ends when the run has ended.
+
+    Returns:
+        None if this release has none, or one that must be told something unknown.
+    """
+    try:
+        from wandb.cli.beta_sync import sync
+
+        parameters = inspect.signature(sync).parameters
+    except (ImportError, TypeError, ValueError):
+        return None
+    required = {name for name, one in parameters.items() if one.default is one.empty}
+    if "live" not in parameters or not required <= {"paths", *_SYNC_ARGUMENTS}:
+        return None
+    arguments = {name: value for name, value in _SYNC_ARGUMENTS.items() if name in parameters}
+    return lambda log: sync([log], **arguments)
+
+
+def start_service(settings: Mapping[str, Any]) -> None:
+    """Load wandb and start its service in this process; where it cannot, it starts when needed."""
+    import wandb
+
+    singleton = wandb.setup(settings=wandb.Settings(silent=True, **known_settings(settings)))
+    ensure = getattr(singleton, "ensure_service", None)
+    if callable(ensure):
+        ensure()
