@@ -1,0 +1,240 @@
+"""The smoke test over old and new releases: `python -m tests.versions.matrix [ROW …]`.
+
+Each row is an environment of its own, made in a temporary folder and removed. Without arguments
+every row is run and the table in `docs/versions.md` is written anew.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import requires
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "versions.md"
+BEGIN, END = "<!-- made by make matrix -->", "<!-- end -->"
+PACKAGES = ("flytekit", "wandb", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy")
+LLM_PACKAGES = ("weave", "openai")
+SMOKE = "tests/versions/test_smoke.py"
+LLM_SMOKE = "tests/versions/test_weave_smoke.py"
+_UV = Path(sys.executable).parent / "uv"
+_INSTALL_S = 600
+_SMOKE_S = 900
+
+
+@dataclass(frozen=True)
+class Row:
+    """One environment.
+
+    Attributes:
+        name: What it stands for.
+        python: Its Python, such as `3.11`.
+        pins: Versions by package; what is not pinned is the newest that fits.
+        extra: The extra of the package that is installed too.
+        smoke: The test that is run.
+    """
+
+    name: str
+    python: str
+    pins: Mapping[str, str] = field(default_factory=dict)
+    extra: str = ""
+    smoke: str = SMOKE
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a row.
+
+    Attributes:
+        row: The row.
+        versions: Of the packages that were there.
+        passed: Names of the checks that passed.
+        failed: Names of those that did not; `install` if the environment could not be made.
+    """
+
+    row: Row
+    versions: Mapping[str, str]
+    passed: tuple[str, ...]
+    failed: tuple[str, ...]
+    output: str = ""
+
+
+def declared_bounds(extra: str = "") -> dict[str, str]:
+    """The oldest version that the package declares, by package."""
+    bounds = {}
+    for text in requires("flytekitplugins-wbmon") or ():
+        requirement = Requirement(text)
+        wanted = requirement.marker is None or (
+            bool(extra) and requirement.marker.evaluate({"extra": extra})
+        )
+        lowest = [each.version for each in requirement.specifier if each.operator == ">="]
+        if wanted and lowest:
+            bounds[requirement.name] = lowest[0]
+    return bounds
+
+
+def rows() -> tuple[Row, ...]:
+    """Every row: oldest, middle, newest, and each vendor's releases between them."""
+    wandb = [
+        Row(f"wandb {release}", "3.11", {"wandb": release})
+        for release in ("0.24.2", "0.25.1", "0.26.1", "0.27.2", "0.28.2", "0.29.0", "0.30.0")
+    ]
+    return (
+        Row("oldest", "3.10", declared_bounds()),
+        Row("middle", "3.11", MIDDLE),
+        Row("newest", "3.12"),
+        *wandb,
+    )
+
+
+MIDDLE = {
+    "flytekit": "1.16.16",
+    "wandb": "0.27.2",
+    "numpy": "2.0.2",
+    "pandas": "2.3.3",
+    "pyarrow": "20.0.0",
+    "scikit-learn": "1.6.1",
+    "scipy": "1.14.1",
+}
+
+
+def find_python(version: str) -> str | None:
+    """The interpreter of a version on this machine: on the PATH, or one that pyenv keeps."""
+    found = [shutil.which(f"python{version}"), *map(str, _kept_by_pyenv(version))]
+    return next((path for path in found if path is not None and _runs(path)), None)
+
+
+def _kept_by_pyenv(version: str) -> Iterator[Path]:
+    for folder in map(Path, os.environ.get("PATH", "").split(os.pathsep)):
+        if folder.name == "shims":
+            yield from sorted(folder.parent.glob(f"versions/{version}.*/bin/python"))
+
+
+def _runs(path: str) -> bool:
+    return subprocess.run([path, "-c", ""], capture_output=True, check=False).returncode == 0
+
+
+def run_row(row: Row) -> Outcome:
+    """Make the environment, run the smoke in it, and remove it."""
+    with tempfile.TemporaryDirectory(prefix="matrix-") as name:
+        folder = Path(name)
+        made = _install(row, folder / "env")
+        if made.returncode != 0:
+            return Outcome(row, row.pins, (), ("install",), made.stdout)
+        python = folder / "env" / "bin" / "python"
+        report = folder / "report.xml"
+        done = subprocess.run(
+            [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}",
+             f"--basetemp={folder / 'tmp'}", row.smoke],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_SMOKE_S,
+        )  # fmt: skip
+        passed, failed = _read_report(report)
+        if done.returncode != 0 and not failed:
+            failed = ("the test run itself",)
+        return Outcome(row, _versions(python), passed, failed, done.stdout + done.stderr)
+
+
+def _install(row: Row, env: Path) -> subprocess.CompletedProcess[str]:
+    python = find_python(row.python)
+    if python is None:
+        return subprocess.CompletedProcess([], 1, f"there is no Python {row.python}")
+    wheel = f"{ROOT}[{row.extra}]" if row.extra else str(ROOT)
+    pins = [f"{name}=={version}" for name, version in row.pins.items()]
+    commands = (
+        [_UV, "venv", "--quiet", "--python", python, env],
+        [_UV, "pip", "install", "--quiet", "--python", env / "bin" / "python", wheel, "pytest>=9",
+         *pins],
+    )  # fmt: skip
+    for command in commands:
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+            timeout=_INSTALL_S, env={**os.environ, "UV_SYSTEM_CERTS": "true"},
+        )  # fmt: skip
+        if done.returncode != 0:
+            break
+    return done
+
+
+def _read_report(report: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names of the checks that passed, and of those that failed or were skipped."""
+    if not report.exists():
+        return (), ()
+    passed, failed = [], []
+    for case in ET.parse(report).iter("testcase"):  # noqa: S314 - our own file
+        (failed if len(case) else passed).append(case.get("name", "").removeprefix("test_"))
+    return tuple(passed), tuple(failed)
+
+
+def _versions(python: Path) -> dict[str, str]:
+    listed = subprocess.run(
+        [_UV, "pip", "list", "--quiet", "--python", python, "--format", "freeze"],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    installed = dict(re.findall(r"^([\w.-]+)==(\S+)$", listed, re.MULTILINE))
+    return {name: installed[name] for name in (*PACKAGES, *LLM_PACKAGES) if name in installed}
+
+
+def to_markdown(outcomes: Sequence[Outcome]) -> str:
+    """The outcomes as tables: the core, and what the `llm` extra adds."""
+    core = [one for one in outcomes if not one.row.extra]
+    llm = [one for one in outcomes if one.row.extra]
+    tables = [_table(core, PACKAGES)]
+    if llm:
+        tables.append(_table(llm, (*LLM_PACKAGES, "wandb", "flytekit")))
+    return "\n\n".join(tables)
+
+
+def _table(outcomes: Sequence[Outcome], packages: Sequence[str]) -> str:
+    head = ["", "Python", *packages, "checks"]
+    lines = [head, ["---"] * len(head)]
+    for one in outcomes:
+        versions = [one.versions.get(name, "") for name in packages]
+        lines.append([one.row.name, one.row.python, *versions, _verdict(one)])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _verdict(outcome: Outcome) -> str:
+    n = len(outcome.passed) + len(outcome.failed)
+    if not outcome.failed:
+        return f"{n} of {n}"
+    return f"{len(outcome.passed)} of {n}; not: {', '.join(outcome.failed)}"
+
+
+def write_page(tables: str) -> None:
+    """Put the tables in the place that the page keeps for them."""
+    before, _, rest = PAGE.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    PAGE.write_text(f"{before}{BEGIN}\n{tables}\n{END}{after}")
+
+
+def main(names: Sequence[str]) -> int:
+    """Run the rows of these names, or all."""
+    chosen = [row for row in rows() if not names or row.name in names]
+    outcomes = []
+    for row in chosen:
+        outcome = run_row(row)
+        print(f"{row.name}: {_verdict(outcome)}", flush=True)  # noqa: T201 - what it is for
+        if outcome.failed:
+            print(outcome.output, flush=True)  # noqa: T201 - what it is for
+        outcomes.append(outcome)
+    if not names:
+        write_page(to_markdown(outcomes))
+    return int(not outcomes or any(one.failed for one in outcomes))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
