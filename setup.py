@@ -14,9 +14,10 @@ SOURCE = "plugins/flytekitplugins-wbmon"
 
 
 class FreshBuild(build_py):
-    """Modules as they are now: an earlier build may have left some that are gone since."""
+    """A build that takes no module along which an earlier one left and which is gone since."""
 
     def run(self) -> None:
+        """Empty the folder, then build."""
         if not self.editable_mode:
             shutil.rmtree(Path(self.build_lib) / "flytekitplugins", ignore_errors=True)
         super().run()
