@@ -19,7 +19,7 @@ class FreshBuild(build_py):
     def run(self) -> None:
         """Empty the folder, then build."""
         if not self.editable_mode:
-            shutil.rmtree(Path(self.build_lib) / "flytekitplugins", ignore_errors=True)
+            shutil.rmtree(self.build_lib, ignore_errors=True)
         super().run()
 
 
