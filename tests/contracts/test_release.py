@@ -31,6 +31,7 @@ from workflows.payments import generate_payments
 pytestmark = pytest.mark.slow
 
 README = (ROOT / "README.md").read_text()
+CHANGELOG = (ROOT / "CHANGELOG.md").read_text()
 DOCS = README + "".join(page.read_text() for page in sorted((ROOT / "docs").glob("*.md")))
 PACKAGE = SOURCE / "flytekitplugins" / "wbmon"
 INSTALL = README.partition("## Install")[2].partition("\n## ")[0]
@@ -145,6 +146,13 @@ def test_an_index_takes_the_metadata(wheel: Path, sdist: Path, metadata: Message
     assert not [c for c in metadata.get_all("Classifier", []) if c.startswith("License")]
     assert metadata["Keywords"]
     assert metadata["Requires-Python"]
+
+
+def test_the_changelog_begins_with_the_version() -> None:
+    released = re.findall(r"^## \[(.+)\] - \d{4}-\d{2}-\d{2}$", CHANGELOG, re.MULTILINE)
+
+    assert released[0] == wbmon.__version__
+    assert len(set(released)) == len(released)
 
 
 def test_the_index_page_has_tables_and_no_dead_link(metadata: Message) -> None:

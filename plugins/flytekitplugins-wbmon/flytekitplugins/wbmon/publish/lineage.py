@@ -79,9 +79,7 @@ def _artifacts(value: Any) -> Iterable[wandb.Artifact]:
         yield _stored("profile", value.save)
     elif type(value) in _REPORTS:
         text = record_to_json(value)
-        yield _stored(
-            _REPORTS[type(value)], lambda path: Path(path).write_text(text, encoding="utf-8")
-        )
+        yield _stored(_REPORTS[type(value)], lambda path: Path(path).write_text(text))
     else:
         found = _address(value)
         if found is not None:
