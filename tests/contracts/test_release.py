@@ -112,7 +112,7 @@ def test_what_earlier_builds_left_behind_is_not_released(tmp_path: Path) -> None
     package = dirty / PACKAGE.relative_to(ROOT)
     for path in (
         dirty / "build/lib/flytekitplugins/wbmon/removed.py",
-        dirty / "build/lib/workflows/removed.py",
+        dirty / "build/lib/flytekitplugins/stray/removed.py",
         package / "removed/__pycache__/removed.cpython-312.pyc",
         package / "__pycache__/removed.cpython-312.pyc",
         package.parent / "stray/removed.py",
