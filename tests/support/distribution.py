@@ -55,7 +55,7 @@ def copy_checkout(folder: Path) -> Path:
         folder: Where to; it must not exist.
     """
     listed = _output(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        ["git", "-c", f"safe.directory={ROOT}", "ls-files", "-zco", "--exclude-standard"],
         cwd=ROOT,
         env=os.environ,
     )
