@@ -6,7 +6,7 @@ SOURCES := plugins tests workflows benchmarks examples setup.py
 export WANDB_ERROR_REPORTING := false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-serving demo-llm test test-llm check lint types rings fmt bench bench-peers dashboard dist clean
+.PHONY: help demo demo-serving demo-llm test test-llm check lint types rings fmt matrix bench bench-peers dashboard dist clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -74,6 +74,9 @@ rings: .venv/.dev ## who may import whom
 fmt: .venv/.dev ## format and mend what can be mended
 	$(BIN)/ruff format $(SOURCES)
 	$(BIN)/ruff check --fix $(SOURCES)
+
+matrix: .venv/.dev ## the smoke test over old and new releases; writes docs/versions.md; half an hour
+	$(BIN)/python -m tests.versions.matrix
 
 bench: .venv/.dev ## measure every claim; writes docs/benchmarks.md
 	$(BIN)/python -m benchmarks

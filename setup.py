@@ -124,7 +124,7 @@ setup(
         "pyarrow>=17",
         "scikit-learn>=1.5",
         "scipy>=1.13",
-        "wandb>=0.31,<0.32",
+        "wandb>=0.23",
     ],
     extras_require=extras,
     cmdclass={"build_py": FreshBuild},

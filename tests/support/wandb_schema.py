@@ -32,6 +32,7 @@ _TYPES: Mapping[str, tuple[str, ...]] = {
     "Query": ("artifact", "clientIDMapping", "entity", "project", "serverInfo", "viewer"),
     "ServerInfo": ("cliVersionInfo", "features", "latestLocalVersionInfo"),
     "ServerSettings": (),
+    "UseArtifactInput": ("artifactID", "entityName", "projectName", "runName", "usedAs"),
 }  # fmt: skip
 _QUESTION = re.compile(r'(\w+):\s*__type\(\s*name:\s*(?:"(\w+)"|\$(\w+))\s*\)')
 

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib.metadata import requires
 from pathlib import Path
@@ -27,9 +28,24 @@ PACKAGES = ("flytekit", "wandb", "numpy", "pandas", "pyarrow", "scikit-learn", "
 LLM_PACKAGES = ("weave", "openai")
 SMOKE = "tests/versions/test_smoke.py"
 LLM_SMOKE = "tests/versions/test_weave_smoke.py"
+PYTHONS = ("3.10", "3.11", "3.12")
+MIDDLE = {
+    "flytekit": "1.16.16",
+    "wandb": "0.27.2",
+    "numpy": "2.0.2",
+    "pandas": "2.3.3",
+    "pyarrow": "20.0.0",
+    "scikit-learn": "1.6.1",
+    "scipy": "1.14.1",
+}
+# the last release of each line between the ends
+WANDB = ("0.24.2", "0.25.1", "0.26.1", "0.27.2", "0.28.2", "0.29.0", "0.30.0")
+FLYTEKIT = ("1.16.3", "1.16.16")
+WEAVE = ({"weave": "0.53.13"},)
 _UV = Path(sys.executable).parent / "uv"
 _INSTALL_S = 600
 _SMOKE_S = 900
+_AT_ONCE = 2
 
 
 @dataclass(frozen=True)
@@ -83,29 +99,21 @@ def declared_bounds(extra: str = "") -> dict[str, str]:
     return bounds
 
 
-def rows() -> tuple[Row, ...]:
-    """Every row: oldest, middle, newest, and each vendor's releases between them."""
-    wandb = [
-        Row(f"wandb {release}", "3.11", {"wandb": release})
-        for release in ("0.24.2", "0.25.1", "0.26.1", "0.27.2", "0.28.2", "0.29.0", "0.30.0")
-    ]
+def rows(pythons: Sequence[str]) -> tuple[Row, ...]:
+    """Every row: the ends of the range with each Python, the middle, each vendor's own releases.
+
+    Args:
+        pythons: Such as `3.11`, oldest first.
+    """
+    between = pythons[len(pythons) // 2]
     return (
-        Row("oldest", "3.10", declared_bounds()),
-        Row("middle", "3.11", MIDDLE),
-        Row("newest", "3.12"),
-        *wandb,
+        *(Row("oldest", python, declared_bounds()) for python in pythons),
+        Row("middle", between, MIDDLE),
+        *(Row("newest", python) for python in pythons),
+        *(Row(f"wandb {release}", between, {"wandb": release}) for release in WANDB),
+        *(Row(f"flytekit {release}", between, {"flytekit": release}) for release in FLYTEKIT),
+        *(Row(f"weave {pins['weave']}", between, pins, "llm", LLM_SMOKE) for pins in WEAVE),
     )
-
-
-MIDDLE = {
-    "flytekit": "1.16.16",
-    "wandb": "0.27.2",
-    "numpy": "2.0.2",
-    "pandas": "2.3.3",
-    "pyarrow": "20.0.0",
-    "scikit-learn": "1.6.1",
-    "scipy": "1.14.1",
-}
 
 
 def find_python(version: str) -> str | None:
@@ -223,14 +231,16 @@ def write_page(tables: str) -> None:
 
 def main(names: Sequence[str]) -> int:
     """Run the rows of these names, or all."""
-    chosen = [row for row in rows() if not names or row.name in names]
+    pythons = [version for version in PYTHONS if find_python(version)]
+    chosen = [row for row in rows(pythons) if not names or row.name in names]
     outcomes = []
-    for row in chosen:
-        outcome = run_row(row)
-        print(f"{row.name}: {_verdict(outcome)}", flush=True)  # noqa: T201 - what it is for
-        if outcome.failed:
-            print(outcome.output, flush=True)  # noqa: T201 - what it is for
-        outcomes.append(outcome)
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        for outcome in threads.map(run_row, chosen):
+            row = outcome.row
+            print(f"{row.name}, Python {row.python}: {_verdict(outcome)}", flush=True)  # noqa: T201
+            if outcome.failed:
+                print(outcome.output, flush=True)  # noqa: T201 - what it is for
+            outcomes.append(outcome)
     if not names:
         write_page(to_markdown(outcomes))
     return int(not outcomes or any(one.failed for one in outcomes))

@@ -18,7 +18,7 @@ from flytekitplugins.wbmon.run import client, wandb_internals, wandb_sync
 from flytekitplugins.wbmon.run.credentials import ApiKey
 from flytekitplugins.wbmon.run.delivering import Delivery
 from flytekitplugins.wbmon.run.lifecycle import open_run
-from flytekitplugins.wbmon.run.log_flusher import LogFlusher
+from flytekitplugins.wbmon.run.log_flusher import LogFlusher, pause_s
 from flytekitplugins.wbmon.run.offline_store import OfflineStore
 from flytekitplugins.wbmon.run.packing import PACKED_LOG, pack
 from flytekitplugins.wbmon.run.settings import RunSettings
@@ -85,6 +85,19 @@ def test_a_log_is_flushed_only_when_there_is_something_new(folder: Path) -> None
         size = log.stat().st_size
         time.sleep(2.5)
         assert log.stat().st_size == size
+
+
+@pytest.mark.parametrize(
+    ("duration_s", "n_mib", "last_pause_s"), [(600, 19, 1), (3600, 62, 3.3), (86400, 318, 17)]
+)
+def test_constant_logging_makes_the_log_grow_by_a_bounded_rate(
+    duration_s: float, n_mib: float, last_pause_s: float
+) -> None:
+    now, n = 0.0, 0
+    while now < duration_s:
+        now, n = now + pause_s(n, 1.0), n + 1
+    assert n * wandb_internals.BLOCK / 2**20 == pytest.approx(n_mib, rel=0.02)
+    assert pause_s(n, 1.0) == pytest.approx(last_pause_s, rel=0.02)
 
 
 def test_a_log_that_does_not_come_to_disk_is_told(

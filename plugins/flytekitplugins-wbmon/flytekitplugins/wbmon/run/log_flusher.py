@@ -19,11 +19,18 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# the log grows by 32 KiB with every flush: each second for ten minutes, then more and more seldom,
-# so that an hour of constant logging adds 65 MiB and a day 320 MiB
 _FLUSHES_AT_FULL_PACE = 600
 _TRIES = 5
 _STOP_S = 1.0
+
+
+def pause_s(n_flushes: int, every_s: float) -> float:
+    """Seconds until the next flush of a log that was flushed so often.
+
+    A flush adds a block to the log. It comes every second for ten minutes of constant logging, then
+    more and more seldom, so that an hour of it adds 62 MiB and a day 318 MiB.
+    """
+    return every_s * max(1.0, n_flushes / _FLUSHES_AT_FULL_PACE)
 
 
 class LogFlusher:
@@ -60,7 +67,7 @@ class LogFlusher:
 
     def _run(self) -> None:
         n = 0
-        while not self._is_over.wait(self._every_s * max(1.0, n / _FLUSHES_AT_FULL_PACE)):
+        while not self._is_over.wait(pause_s(n, self._every_s)):
             if not self._has_news:
                 continue
             self._has_news = False
