@@ -16,7 +16,7 @@ VERSION = re.search(
 )
 
 extras = {
-    "llm": ["weave>=0.54,<0.55", "openai>=2", "genai-prices", "tenacity>=9"],
+    "llm": ["weave>=0.52.29", "openai", "genai-prices", "tenacity"],
     "serving": ["fastapi", "uvicorn"],
     "presidio": ["presidio-analyzer>=2.2"],
     "gradio": ["gradio>=5"],
