@@ -193,23 +193,3 @@ def test_a_refused_key_keeps_a_promotion_for_later(
     assert texts(server) == {"production": OLD.messages[0][1]}
     kinds = [json.loads(line)["type"] for line in (spool / "records.jsonl").open()]
     assert "obj_set_aliases" in kinds
-
-
-def test_weave_of_another_version_sets_aliases_by_its_own_client(
-    registry: PromptRegistry, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from flytekitplugins.wbmon.llm import weave_client
-
-    asked = []
-
-    class Own:
-        server = None
-
-        def set_aliases(self, ref: object, alias: str) -> None:
-            asked.append((ref, alias))
-
-    weave_client.point_alias(Own(), "ref", "production", source={})
-    older = type("Older", (), {"server": None})()
-    weave_client.point_alias(older, "ref", "production", source={})
-
-    assert asked == [("ref", "production")]

@@ -373,19 +373,6 @@ def test_disabled_traces_nothing_and_offline_keeps_everything(server: WeaveServe
     assert len((spool / "records.jsonl").read_text().splitlines()) >= 4
 
 
-def test_a_version_of_weave_that_is_not_known_is_left_to_weave_itself(
-    server: WeaveServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr("flytekitplugins.wbmon.llm.weave_client.SUPPORTED", ("9.9",))
-
-    @traced(server)
-    def ask() -> str:
-        return answer("hello")
-
-    assert ask() == "HELLO"
-    assert "must be 9.9" in caplog.text
-
-
 def test_what_cannot_be_patched_is_refused(server: WeaveServer) -> None:
     with pytest.raises(ConfigError, match="patch must name"):
         traced(server, patch=["opnai"])

@@ -13,7 +13,6 @@ costs nothing. That leans on parts of weave which are not its public API:
 | the functions that compute digests | `weave_parts` | tasks are not traced |
 | `unbox` | `weave_parts` | tasks are not traced |
 | `WeaveClient.attributes` | `offline_client` | calls in threads of the task do not name it |
-| `WeaveClient.set_aliases` | `point_alias` | only for a client of somebody else |
 | patchers that can undo | `patch` | `weave.integrations.patch_<provider>`, for good |
 
 `weave_parts` tries a client out before a task is traced with it. What goes wrong later, because a
@@ -29,7 +28,7 @@ from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from typing import Any
 
-from flytekitplugins.wbmon.llm.spool_server import SpoolServer, Write
+from flytekitplugins.wbmon.llm.spool_server import Write
 from flytekitplugins.wbmon.llm.weave_parts import (
     UnsupportedWeaveError,
     find_parts,
@@ -198,23 +197,20 @@ def point_alias(client: Any, ref: Any, alias: str, *, source: Mapping[str, str])
     """Let an alias of a published object mean this version of it.
 
     Args:
-        client: What records now.
+        client: The task's.
         ref: Of the version.
         alias: Such as `production`.
         source: `registry` and `prompt`: who decides, for a delivery that comes late.
     """
-    if isinstance(client.server, SpoolServer):
-        client.server.obj_set_aliases(
-            {
-                "project_id": client.project_id,
-                "object_id": ref.name,
-                "digest": ref.digest,
-                "aliases": [alias],
-                "source": dict(source),
-            }
-        )
-    elif hasattr(client, "set_aliases"):
-        client.set_aliases(ref, alias)
+    client.server.obj_set_aliases(
+        {
+            "project_id": f"{ref.entity}/{ref.project}",
+            "object_id": ref.name,
+            "digest": ref.digest,
+            "aliases": [alias],
+            "source": dict(source),
+        }
+    )
 
 
 def plain(value: Any) -> Any:
