@@ -13,6 +13,7 @@ costs nothing. That leans on parts of weave which are not its public API:
 | the functions that compute digests | `weave_parts` | tasks are not traced |
 | `unbox` | `weave_parts` | tasks are not traced |
 | `WeaveClient.attributes` | `offline_client` | calls in threads of the task do not name it |
+| `ObjectRef.uri` | `address` | |
 | patchers that can undo | `patch` | `weave.integrations.patch_<provider>`, for good |
 
 `weave_parts` tries a client out before a task is traced with it. What goes wrong later, because a
@@ -40,6 +41,7 @@ from flytekitplugins.wbmon.llm.weave_parts import (
 __all__ = [
     "UnsupportedWeaveError",
     "activate",
+    "address",
     "as_call",
     "finish",
     "offline_client",
@@ -191,6 +193,12 @@ def _patch_for_good(provider: str, why: Exception) -> Callable[[], None]:
 
 def _nothing() -> None:
     """Nothing to take back."""
+
+
+def address(ref: Any) -> str:
+    """The address of a published object."""
+    found = ref.uri  # a method up to 0.52.33
+    return str(found if isinstance(found, str) else found())
 
 
 def point_alias(client: Any, ref: Any, alias: str, *, source: Mapping[str, str]) -> None:
