@@ -16,7 +16,12 @@ VERSION = re.search(
 )
 
 extras = {
-    "llm": ["weave>=0.52.29", "openai", "genai-prices", "tenacity"],
+    "llm": [
+        "weave>=0.52.29",  # the first that computes digests itself: a traced task has no server
+        "openai>=1.66",  # the first with the responses API; before 1.55.3 httpx 0.28 breaks it
+        "genai-prices>=0.0.25",
+        "tenacity>=8.3",
+    ],
     "serving": ["fastapi", "uvicorn"],
     "presidio": ["presidio-analyzer>=2.2"],
     "gradio": ["gradio>=5"],

@@ -7,12 +7,14 @@ worse than one that says what it leaves out.
 from __future__ import annotations
 
 import difflib
+import logging
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import fields
 from datetime import datetime, time, timezone
-from functools import lru_cache
+from functools import cache, lru_cache
+from importlib.metadata import version
 from typing import Any
 
 from flytekitplugins.wbmon.errors import ConfigError
@@ -22,6 +24,8 @@ _MTOK = 1e6
 _SNAPSHOT = re.compile(r"-(?:\d{4}-\d{2}-\d{2}|\d{8})$")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _FIELDS = tuple(each.name for each in fields(Price))
+
+logger = logging.getLogger(__name__)
 
 
 class PriceTable:
@@ -175,15 +179,18 @@ def _builtin_cost(
     from genai_prices import Usage
 
     n_input, n_output, cached, created, _ = (int(count) for count in counts)
-    usage = Usage(
-        input_tokens=n_input,
-        output_tokens=n_output,
-        cache_read_tokens=cached,
-        cache_write_tokens=created,
-    )
     try:
+        usage = Usage(
+            input_tokens=n_input,
+            output_tokens=n_output,
+            cache_read_tokens=cached,
+            cache_write_tokens=created,
+        )
         return float(known.calc_price(usage)["total_price"])
     except (ValueError, LookupError):
+        return None
+    except (AttributeError, TypeError) as error:
+        _say_changed(str(error))
         return None
 
 
@@ -193,9 +200,21 @@ def _builtin_price(model: str, provider: str | None, at: datetime) -> Any:
         from genai_prices import Usage, calc_price
     except ImportError:
         return None
-    nothing = Usage(input_tokens=0, output_tokens=0)
-    for owner in dict.fromkeys((provider, None)):
-        with suppress(LookupError, ValueError):
-            found = calc_price(nothing, model, provider_id=owner, genai_request_timestamp=at)
-            return found.model_price
+    try:
+        nothing = Usage(input_tokens=0, output_tokens=0)
+        for owner in dict.fromkeys((provider, None)):
+            with suppress(LookupError, ValueError):
+                found = calc_price(nothing, model, provider_id=owner, genai_request_timestamp=at)
+                return found.model_price
+    except (AttributeError, TypeError) as error:
+        _say_changed(str(error))
     return None
+
+
+@cache
+def _say_changed(problem: str) -> None:
+    logger.warning(
+        "genai-prices %s works in another way (%s): models without a price of your own have none",
+        version("genai-prices"),
+        problem,
+    )
