@@ -4,17 +4,19 @@ Weave's own client keeps calls in memory until a server takes them, and drops th
 Here it is given a server that writes to disk instead, so a task needs no network and an outage
 costs nothing. That leans on parts of weave which are not its public API:
 
-| part | where it is looked up | if it is another |
+| part | looked up in | where it is another |
 |---|---|---|
-| `WeaveClient`, `create_call`, `finish_call`, `flush` | `weave_parts` | tasks are not traced |
-| what a client asks of its server | `spool_server` | tasks are not traced |
-| settings, `client_parallelism` | `weave_parts` | a kill can lose the last calls |
+| `WeaveClient`: `create_call`, `finish_call`, `flush` | `weave_parts` | tasks are not traced |
+| the requests to its server, as mappings or models | `spool_server` | tasks are not traced |
+| `replace_settings` or `parse_and_apply_settings` | `weave_parts` | tasks are not traced |
+| the setting `client_parallelism` | `weave_parts` | a kill can lose the last calls; said once |
 | the client that ops record to | `weave_parts` | tasks are not traced |
 | the functions that compute digests | `weave_parts` | tasks are not traced |
 | `unbox` | `weave_parts` | tasks are not traced |
-| `WeaveClient.attributes` | `offline_client` | calls in threads of the task do not name it |
-| `ObjectRef.uri` | `address` | |
-| patchers that can undo | `patch` | `weave.integrations.patch_<provider>`, for good |
+| `thread`, `attributes` | `as_call` | the task itself is no call, its ops are; said once |
+| `WeaveClient.attributes` | `offline_client` | only calls in threads of the task lack them |
+| `ObjectRef.uri`, a method or a property | `address` | the prompt's alias is not in Weave; said |
+| patchers that can undo | `patch` | `weave.integrations.patch_<provider>`, for good; said |
 
 `weave_parts` tries a client out before a task is traced with it. What goes wrong later, because a
 release differs where the trial does not look, is logged here and does not reach the task.
