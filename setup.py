@@ -17,7 +17,7 @@ VERSION = re.search(
 
 extras = {
     "llm": [
-        "weave>=0.52.29",  # the first that computes digests itself: a traced task has no server
+        "weave>=0.52.7",  # the first whose patches of client libraries can be undone by name
         "openai>=1.66",  # the first with the responses API; before 1.55.3 httpx 0.28 breaks it
         "genai-prices>=0.0.25",
         "tenacity>=8.3",

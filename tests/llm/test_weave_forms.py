@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from flytekitplugins.wbmon.llm import (
     CallLog,
@@ -30,7 +32,11 @@ openai = pytest.importorskip("openai", reason="the llm extra is not installed: m
 CLIENT = "weave.trace.weave_client.WeaveClient"
 CONTEXT = "weave.trace.context.weave_client_context"
 SETTINGS = ("replace_settings", "parse_and_apply_settings")
-DIGESTS = ("weave.trace.serialization.digest", "weave.shared.digest")
+DIGESTS = (
+    "weave.trace.serialization.digest",
+    "weave.shared.digest",
+    "weave.trace_server.trace_server_interface_util",
+)
 
 Patch = pytest.MonkeyPatch
 
@@ -242,6 +248,24 @@ def test_a_digest_is_the_server_s_own_whatever_the_keys_and_numbers_are(
         assert ref.digest == stored["digest"] == json_digest(stored["val"])
     (table,) = server.tables
     assert f"/table/{table}" in server.objects["loop/demo", "rows"][0]["val"]["rows"]
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+        lambda inside: st.lists(inside) | st.dictionaries(st.text(), inside),
+        max_leaves=8,
+    )
+)
+def test_releases_that_leave_digests_to_the_server_get_the_same(value: Any) -> None:
+    new = weave_parts.find_parts().digests
+    old = weave_parts.DigestsOfOld(new.compute_file_digest)
+
+    assert old.compute_object_digest(value) == new.compute_object_digest(value)
+    rows = [old.compute_row_digest({"row": value}), old.compute_row_digest({})]
+    assert rows == [new.compute_row_digest({"row": value}), new.compute_row_digest({})]
+    assert old.compute_table_digest(rows) == new.compute_table_digest(rows)
+    assert old.compute_file_digest(b"-_?") == new.compute_file_digest(b"-_?")
 
 
 def test_the_log_of_calls_goes_on_without_weave(

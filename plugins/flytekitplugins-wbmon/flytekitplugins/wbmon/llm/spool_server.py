@@ -18,12 +18,19 @@ Write = Callable[[str, Mapping[str, Any]], None]
 
 
 class Digests(Protocol):
-    """Weave's own functions that name what is published, as the server does."""
+    """What names published things as the server does, so that a reference to them is right."""
 
-    compute_object_digest: Callable[[Any], str]
-    compute_row_digest: Callable[[Any], str]
-    compute_table_digest: Callable[[list[str]], str]
-    compute_file_digest: Callable[[bytes], str]
+    def compute_object_digest(self, value: Any, /) -> str:
+        """Of an object."""
+
+    def compute_row_digest(self, row: Any, /) -> str:
+        """Of a row of a table."""
+
+    def compute_table_digest(self, rows: list[str], /) -> str:
+        """Of a table, by the digests of its rows."""
+
+    def compute_file_digest(self, content: bytes, /) -> str:
+        """Of a file."""
 
 
 class NoServerError(NotImplementedError, AttributeError):
@@ -41,7 +48,7 @@ class SpoolServer:
 
     Args:
         write: Gets the kind of each request and its body, as plain JSON data.
-        digests: Weave's functions.
+        digests: Name what is published.
     """
 
     def __init__(self, write: Write, digests: Digests) -> None:

@@ -8,6 +8,8 @@ one that differs is refused before a task begins, never inside it.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import threading
 from collections.abc import Callable, Mapping
@@ -22,7 +24,7 @@ from flytekitplugins.wbmon.errors import MissingExtraError
 from flytekitplugins.wbmon.llm.spool_server import Digests, SpoolServer, Write
 
 # the oldest and the newest release that all tests passed with
-TESTED = ((0, 52, 29), (0, 54, 0))
+TESTED = ((0, 52, 7), (0, 54, 0))
 
 _SETTINGS = {
     "print_call_link": False,
@@ -114,10 +116,7 @@ def find_parts() -> WeaveParts:
         ),
         get_client=_find(f"{context}:get_weave_client"),
         set_client=_find(f"{context}:set_weave_client_global"),
-        digests=_find(
-            "weave.trace.serialization.digest",
-            "weave.shared.digest",  # up to 0.53.12
-        ),
+        digests=_find_digests(),
         unbox=_find("weave.trace.box:unbox"),
     )
 
@@ -194,6 +193,43 @@ def _warn(found: str, *, is_late: bool) -> None:
             f"weave {found} records calls in threads of its own; a task that is killed can lose "
             "its last calls"
         )
+
+
+class DigestsOfOld:
+    """Digests for the releases that leave them to the server, as the server computes them now.
+
+    Args:
+        bytes_digest: Weave's function for content.
+    """
+
+    def __init__(self, bytes_digest: Callable[[bytes], str]) -> None:
+        self._bytes_digest = bytes_digest
+
+    def compute_file_digest(self, content: bytes, /) -> str:
+        """Of a file."""
+        return self._bytes_digest(content)
+
+    def compute_object_digest(self, value: Any, /) -> str:
+        """Of an object."""
+        return self.compute_file_digest(json.dumps(value, sort_keys=True).encode())
+
+    def compute_row_digest(self, row: Any, /) -> str:
+        """Of a row of a table."""
+        return self.compute_object_digest(row)
+
+    def compute_table_digest(self, rows: list[str], /) -> str:
+        """Of a table, by the digests of its rows."""
+        return hashlib.sha256("".join(rows).encode()).hexdigest()
+
+
+def _find_digests() -> Digests:
+    found: Any = _find(
+        "weave.trace.serialization.digest",
+        "weave.shared.digest",  # up to 0.53.12
+        "weave.trace_server.trace_server_interface_util:bytes_digest",  # up to 0.52.28
+    )
+    digests: Digests = DigestsOfOld(found) if callable(found) else found
+    return digests
 
 
 def _find(*places: str) -> Any:
