@@ -103,6 +103,7 @@ CHANGES = {
     ),
     "no digests": without_digests,
     "no wrapper": without("weave.trace.box.unbox"),
+    "a weave that is switched off": lambda patch: patch.setenv("WEAVE_DISABLED", "true"),
 }
 
 

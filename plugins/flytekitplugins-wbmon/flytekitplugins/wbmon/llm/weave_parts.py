@@ -165,7 +165,7 @@ def _try_out(parts: WeaveParts) -> bool:
 
 def _check(written: Mapping[str, Mapping[str, Any]]) -> None:
     """Whether this is what a call looks like."""
-    missing = {"obj_create", "file_create", "call_start", "call_end"} - written.keys()
+    missing = {"obj_create", "call_start", "call_end"} - written.keys()
     if missing:
         raise UnsupportedWeaveError(
             f"a call was traced without {', '.join(sorted(missing))}; "
