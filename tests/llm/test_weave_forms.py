@@ -69,6 +69,12 @@ def without_digests(patch: Patch) -> None:
         patch.setitem(sys.modules, module, None)
 
 
+def without_digests_of_rows(patch: Patch) -> None:
+    digests = weave_parts.find_parts().digests
+    is_own = isinstance(digests, weave_parts.DigestsOfOld)
+    patch.delattr(weave_parts.DigestsOfOld if is_own else digests, "compute_row_digest")
+
+
 def instead(place: str, new: Any) -> Callable[[Patch], None]:
     return lambda patch: patch.setattr(place, new)
 
@@ -102,7 +108,9 @@ CHANGES = {
         f"{CONTEXT}.set_weave_client_global", lambda client, token: None
     ),
     "no digests": without_digests,
+    "no digests of rows": without_digests_of_rows,
     "no wrapper": without("weave.trace.box.unbox"),
+    "a wrapper of other arguments": instead("weave.trace.box.unbox", lambda *, boxed: boxed),
     "a weave that is switched off": lambda patch: patch.setenv("WEAVE_DISABLED", "true"),
 }
 

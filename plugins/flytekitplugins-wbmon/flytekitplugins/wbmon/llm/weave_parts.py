@@ -148,7 +148,10 @@ def working_parts(*, capture_code: bool) -> WeaveParts:
 
 
 def _try_out(parts: WeaveParts) -> bool:
-    """Trace one call; whether a part of it was written only when the client had to finish."""
+    """Trace one call; whether a part of it was written only when the client had to finish.
+
+    The digests of a table and `unbox` are used once too.
+    """
     seen: list[tuple[str, Mapping[str, Any]]] = []
     client = parts.make_client("trial", "trial", lambda kind, req: seen.append((kind, req)))
     before = parts.activate(client)
@@ -159,8 +162,12 @@ def _try_out(parts: WeaveParts) -> bool:
         client.flush()
     finally:
         parts.activate(before)
+    is_late = n_early < len(seen)
+    client.server.table_create({"table": {"rows": [dict(_ASKED)]}})
+    if parts.unbox(_ANSWERED) != _ANSWERED:
+        raise UnsupportedWeaveError("unbox changes what it is given")
     _check(dict(seen))
-    return n_early < len(seen)
+    return is_late
 
 
 def _check(written: Mapping[str, Mapping[str, Any]]) -> None:
