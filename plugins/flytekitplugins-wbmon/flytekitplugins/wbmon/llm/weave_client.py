@@ -84,7 +84,8 @@ def offline_client(
     Raises:
         UnsupportedWeaveError: If this release of weave works in another way.
     """
-    client = working_parts(capture_code=capture_code).make_client(entity, project, write)
+    parts = working_parts(entity, project, capture_code=capture_code)
+    client = parts.make_client(entity, project, write)
     client.attributes = dict(about)  # before 0.52.39 nothing looks at it: `as_call` does as well
     return client
 

@@ -121,10 +121,12 @@ def find_parts() -> WeaveParts:
     )
 
 
-def working_parts(*, capture_code: bool) -> WeaveParts:
+def working_parts(entity: str, project: str, *, capture_code: bool) -> WeaveParts:
     """The parts, with settings in place, after a client made of them has passed a trial.
 
     Args:
+        entity: W&B user or team.
+        project: W&B project; weave may refuse another than that of the W&B run in the process.
         capture_code: Whether the source of ops is recorded.
 
     Raises:
@@ -137,7 +139,7 @@ def working_parts(*, capture_code: bool) -> WeaveParts:
         wanted = {**_SETTINGS, "capture_code": capture_code}
         parts.install_settings({name: wanted[name] for name in wanted if name in known})
         # in a context of its own, so that the trial leaves no call open in the task's
-        is_late = copy_context().run(_try_out, parts)
+        is_late = copy_context().run(_try_out, parts, entity, project)
     except UnsupportedWeaveError as error:
         raise UnsupportedWeaveError(f"weave {found} works in another way ({error})") from error
     except Exception as error:  # whatever another release does
@@ -147,13 +149,13 @@ def working_parts(*, capture_code: bool) -> WeaveParts:
     return parts
 
 
-def _try_out(parts: WeaveParts) -> bool:
+def _try_out(parts: WeaveParts, entity: str, project: str) -> bool:
     """Trace one call; whether a part of it was written only when the client had to finish.
 
     The digests of a table and `unbox` are used once too.
     """
     seen: list[tuple[str, Mapping[str, Any]]] = []
-    client = parts.make_client("trial", "trial", lambda kind, req: seen.append((kind, req)))
+    client = parts.make_client(entity, project, lambda kind, req: seen.append((kind, req)))
     before = parts.activate(client)
     try:
         call = client.create_call("trial", dict(_ASKED), display_name="trial")
