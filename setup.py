@@ -45,7 +45,12 @@ def _as_text(link: re.Match[str]) -> str:
 
 
 extras = {
-    "llm": ["weave>=0.54,<0.55", "openai>=2", "genai-prices", "tenacity>=9"],
+    "llm": [
+        "weave>=0.52.7",  # the first whose patches of client libraries can be undone by name
+        "openai>=1.66",  # the first with the responses API; before 1.55.3 httpx 0.28 breaks it
+        "genai-prices>=0.0.25",
+        "tenacity>=8.3",
+    ],
     "serving": ["fastapi", "uvicorn"],
     "presidio": ["presidio-analyzer>=2.2"],
     "gradio": ["gradio>=5"],

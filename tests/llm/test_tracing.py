@@ -227,8 +227,7 @@ def test_every_library_may_be_named_also_one_that_is_not_installed(
 def test_a_library_that_cannot_be_patched_is_said(
     server: WeaveServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setitem(sys.modules, "anthropic.lib.streaming._types", None)
-    monkeypatch.delitem(sys.modules, "weave.integrations.anthropic.anthropic_sdk", raising=False)
+    monkeypatch.setitem(sys.modules, "weave.integrations.anthropic.anthropic_sdk", None)
 
     traced(server, patch=["anthropic"])(lambda: None)()
 
@@ -371,19 +370,6 @@ def test_disabled_traces_nothing_and_offline_keeps_everything(server: WeaveServe
     assert server.requests == []
     (spool,) = Path("wandb/weave").iterdir()
     assert len((spool / "records.jsonl").read_text().splitlines()) >= 4
-
-
-def test_a_version_of_weave_that_is_not_known_is_left_to_weave_itself(
-    server: WeaveServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr("flytekitplugins.wbmon.llm.weave_client.SUPPORTED", ("9.9",))
-
-    @traced(server)
-    def ask() -> str:
-        return answer("hello")
-
-    assert ask() == "HELLO"
-    assert "must be 9.9" in caplog.text
 
 
 def test_what_cannot_be_patched_is_refused(server: WeaveServer) -> None:

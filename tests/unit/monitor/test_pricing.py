@@ -9,6 +9,7 @@ import pytest
 
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.llm import PriceTable
+from flytekitplugins.wbmon.monitor import pricing
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 ROW = {"model": "house-1", "input_usd_per_mtok": 2.0, "output_usd_per_mtok": 8.0}
@@ -140,3 +141,23 @@ def test_models_that_no_row_covers_are_priced_by_genai_prices() -> None:
     assert cached == pytest.approx(0.075)
     own = PriceTable([ROW | {"model": "gpt-4o-mini"}])
     assert own.cost_usd("gpt-4o-mini", input_tokens=1e6, output_tokens=0, at=at) == 2.0
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("genai_prices") is None, reason="genai-prices is not installed"
+)
+@pytest.mark.parametrize("name", ["genai_prices.Usage", "genai_prices.calc_price"])
+def test_a_genai_prices_of_another_form_knows_no_price_and_says_so_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    pricing._builtin_price.cache_clear()
+    pricing._say_changed.cache_clear()
+    monkeypatch.setattr(name, lambda: None)
+    at = datetime(2025, 3, 1, tzinfo=timezone.utc)
+
+    for model in ("gpt-4o-mini", "gpt-4o"):
+        cost = PriceTable().cost_usd(model, input_tokens=1, output_tokens=1, at=at)
+        assert cost is None
+
+    pricing._builtin_price.cache_clear()
+    assert len([text for text in caplog.messages if "works in another way" in text]) == 1

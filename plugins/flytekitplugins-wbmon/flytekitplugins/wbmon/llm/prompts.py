@@ -92,7 +92,7 @@ def _decisions(history: PromptHistory, refs: Mapping[str, Any]) -> dict[str, Any
     newest = {decision.alias: decision for decision in history.decisions}
     return {
         alias: {
-            "version": refs[digest].uri,
+            "version": weave_client.address(refs[digest]),
             "digest": digest,
             "before": newest[alias].before,
             "at": newest[alias].at.isoformat(),

@@ -12,7 +12,7 @@ import os
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,8 +32,6 @@ from flytekitplugins.wbmon.run.weave_spool import Spool, Target
 from flytekitplugins.wbmon.run.weave_work import DrainResult
 
 logger = logging.getLogger(__name__)
-
-_PUBLIC_TIMEOUT_S = 5.0
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -61,6 +59,7 @@ class TraceSession:
     _store: str | None = None
     _is_offline: bool = False
     _before: Any = None
+    _about: Mapping[str, Any] = field(default_factory=dict, repr=False)
     _take_back: tuple[Callable[[], None], ...] = ()
     _n_users: int = 1
 
@@ -79,10 +78,10 @@ class TraceSession:
     def end(self) -> None:
         """Deliver what was traced, in bounded time."""
         for take_back in self._take_back:
-            take_back()
+            _safely(take_back)
         if self.client is not None:
-            weave_client.finish(self.client)
-            weave_client.activate(self._before)
+            _safely(lambda: weave_client.finish(self.client))
+            _safely(lambda: weave_client.activate(self._before))
         if self._rows is not None:
             self._rows.close()
         if self.spool is None:
@@ -97,6 +96,14 @@ class TraceSession:
         self.kept_in = settle(self.spool.folder, self.result, self._store, level=level)
         if self.kept_in:
             show_note(f"Traces wait in {self.kept_in}: {self.result.reason}")
+
+
+def _safely(step: Callable[[], Any]) -> None:
+    """What fails in weave does not keep what is on the disk from being delivered."""
+    try:
+        step()
+    except Exception as error:  # noqa: BLE001 - a monitor never breaks what it monitors
+        logger.warning("Weave: could not end tracing (%s: %s)", type(error).__name__, error)
 
 
 _CURRENT: ContextVar[TraceSession | None] = ContextVar("wbmon_trace", default=None)
@@ -161,10 +168,7 @@ def _leave(session: TraceSession) -> None:
         if session._n_users or session not in _LIVE:  # noqa: SLF001 - our own
             return
         _LIVE.remove(session)
-    try:
-        session.end()
-    except Exception as error:  # noqa: BLE001 - the task is done, its result stands
-        logger.warning("Weave: could not end tracing (%s: %s)", type(error).__name__, error)
+    _safely(session.end)
 
 
 def _project(settings: TraceSettings) -> str:
@@ -183,20 +187,24 @@ def _open(settings: TraceSettings, task: str) -> TraceSession:
     )
     try:
         _start(session, settings, identity, key)
+        session._before = weave_client.activate(session.client)  # noqa: SLF001 - our own
     except weave_client.UnsupportedWeaveError as error:
-        logger.warning(
-            "%s; tracing goes through weave itself, which an outage can cost calls", error
-        )
-        session.client = _public_client(session.project, key)
+        weave_client.say_once(_untraced(error, settings))
+        return TraceSession()
     except Exception as error:  # noqa: BLE001 - a monitor never breaks what it monitors
         logger.warning("Weave: going on without traces (%s: %s)", type(error).__name__, error)
         return TraceSession()
-    if session.client is not None:
-        session._before = weave_client.activate(session.client)  # noqa: SLF001 - our own
     _LIVE.append(session)
     session.url = _url(settings, session)
     show_run(f"Weave {session.project}", session.url)
     return session
+
+
+def _untraced(why: Exception, settings: TraceSettings) -> str:
+    rows = f", and {settings.call_log} gets no rows of them" if settings.call_log else ""
+    return (
+        f"{why}: tasks run as ever, but are not traced{rows}; what instrument_openai logs goes on"
+    )
 
 
 def _api_key(settings: TraceSettings, identity: TaskIdentity) -> ApiKey | None:
@@ -216,24 +224,28 @@ def _start(
         own = settings.redact(text) if settings.redact is not None else text
         return redactor.text(own)
 
-    spool = Spool(
+    session._about = {"flyte": identity.to_config()}  # noqa: SLF001 - our own
+    # first of all: it refuses a weave that works in another way, and nothing is begun then
+    session.client = weave_client.offline_client(
+        entity,
+        project,
+        session.write,
+        capture_code=settings.capture_code,
+        about=session._about,  # noqa: SLF001 - our own
+    )
+    session.spool = Spool(
         _spool_root(identity),
         Target(entity=entity, project=project, trace_url=settings.trace_url),
         redact=clean,
         capture_code=settings.capture_code,
     )
-    session.client = weave_client.offline_client(
-        entity, project, session.write, capture_code=settings.capture_code
-    )
-    session.client.attributes = {"flyte": identity.to_config()}
-    session.spool = spool
     session._is_offline = settings.run.mode == "offline"  # noqa: SLF001 - our own
     session._store = settings.run.offline_store or _default_store(identity)  # noqa: SLF001
     if settings.call_log:
         session._rows = CallRows(settings.call_log, service=identity.task_name or "task")  # noqa: SLF001
     if key is not None:
         timeout = settings.run.delivery_timeout_s
-        session._delivery = Delivery(spool.folder, key, timeout_s=timeout)  # noqa: SLF001
+        session._delivery = Delivery(session.spool.folder, key, timeout_s=timeout)  # noqa: SLF001
 
 
 def _spool_root(identity: TaskIdentity) -> Path:
@@ -252,49 +264,21 @@ def _default_store(identity: TaskIdentity) -> str | None:
     return str(FlyteContextManager.current_context().file_access.raw_output_prefix)
 
 
-def _public_client(project: str, key: ApiKey | None) -> Any:
-    """Weave's own client, for a version that ours was not written for; None if it cannot start."""
-    if key is None:
-        return None
-    import weave
-
-    held = {name: os.environ.get(name) for name in ("WANDB_API_KEY", "WEAVE_HTTP_TIMEOUT")}
-    os.environ |= {"WANDB_API_KEY": key.reveal(), "WEAVE_HTTP_TIMEOUT": f"{_PUBLIC_TIMEOUT_S:g}"}
-    try:
-        return weave.init(project, settings={"implicitly_patch_integrations": False})
-    except Exception as error:  # noqa: BLE001 - a monitor never breaks what it monitors
-        logger.warning("Weave: going on without traces (%s: %s)", type(error).__name__, error)
-        return None
-    finally:
-        for name, value in held.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
 def _url(settings: TraceSettings, session: TraceSession) -> str:
     if session.client is None or settings.run.resolved_project is None:
         return ""
     return f"{settings.run.host.rstrip('/')}/{quote(session.project)}/weave/traces"
 
 
-@contextmanager
-def _root(session: TraceSession, task: str, inputs: Mapping[str, Any]) -> Iterator[None]:
-    """The task itself as a call, which ends as the task ends."""
-    import weave
-
-    client = session.client
-    thread: AbstractContextManager[Any] = (
-        weave.thread(session.thread_id) if session.thread_id else nullcontext()
-    )
+def _root(
+    session: TraceSession, task: str, inputs: Mapping[str, Any]
+) -> AbstractContextManager[Any]:
+    """The task itself as a call; those of its inputs that are plain values are recorded."""
     plain = {n: v for n, v in inputs.items() if isinstance(v, str | int | float | bool)}
-    with thread:
-        call = client.create_call(task.rpartition(".")[2] or "task", plain, display_name=task)
-        try:
-            yield
-        except BaseException as error:
-            client.finish_call(call, exception=error)
-            raise
-        else:
-            client.finish_call(call, None)
+    return weave_client.as_call(
+        session.client,
+        task,
+        plain,
+        thread_id=session.thread_id,
+        about=session._about,  # noqa: SLF001
+    )

@@ -1,36 +1,59 @@
-"""The parts of weave that are not its public API: a client that needs no server.
+"""Weave without its server: the client of a traced task, and what the task asks of it.
 
 Weave's own client keeps calls in memory until a server takes them, and drops them when none does.
 Here it is given a server that writes to disk instead, so a task needs no network and an outage
-costs nothing. This is the one module that knows how; it is written for the versions named in it,
-and another version is refused here, so that the caller can do without.
+costs nothing. That leans on parts of weave which are not its public API:
+
+| part | looked up in | where it is another |
+|---|---|---|
+| `WeaveClient`: `create_call`, `finish_call`, `flush` | `weave_parts` | tasks are not traced |
+| the requests to its server, as mappings or models | `spool_server` | tasks are not traced |
+| `replace_settings` or `parse_and_apply_settings` | `weave_parts` | tasks are not traced |
+| the setting `client_parallelism` | `weave_parts` | a kill can lose the last calls; said once |
+| the client that ops record to | `weave_parts` | tasks are not traced |
+| the functions that compute digests | `weave_parts` | tasks are not traced |
+| `unbox` | `weave_parts` | tasks are not traced |
+| `thread`, `attributes` | `as_call` | the task itself is no call, its ops are; said once |
+| `WeaveClient.attributes` | `offline_client` | only calls in threads of the task lack them |
+| `ObjectRef.uri`, a method or a property | `address` | the prompt's alias is not in Weave; said |
+| patchers that can undo | `patch` | `weave.integrations.patch_<provider>`, for good; said |
+
+`weave_parts` tries a client out before a task is traced with it. What goes wrong later, because a
+release differs where the trial does not look, is logged here and does not reach the task.
 """
 
 from __future__ import annotations
 
-import base64
 import logging
 import threading
-import uuid
-from collections.abc import Callable, Mapping
-from datetime import datetime, timezone
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
-from types import SimpleNamespace
 from typing import Any
 
-from flytekitplugins.wbmon.errors import MissingExtraError
+from flytekitplugins.wbmon.llm.spool_server import Write
+from flytekitplugins.wbmon.llm.weave_parts import (
+    UnsupportedWeaveError,
+    find_parts,
+    say_once,
+    weave_version,
+    working_parts,
+)
 
-SUPPORTED = ("0.54",)
-_SETTINGS = {
-    "print_call_link": False,
-    "capture_client_info": False,
-    "capture_system_info": False,
-    "implicitly_patch_integrations": False,
-    "use_server_cache": False,
-    # no threads: a finished call is on disk before the caller goes on, also if it is then killed
-    "client_parallelism": 0,
-}
+__all__ = [
+    "UnsupportedWeaveError",
+    "activate",
+    "address",
+    "as_call",
+    "finish",
+    "offline_client",
+    "patch",
+    "plain",
+    "point_alias",
+    "say_once",
+    "weave_version",
+]
+
 # where weave patches the client libraries that `patch` may name, and what it calls them
 _PATCHERS = {
     "openai": ("openai.openai_sdk", "openai"),
@@ -45,26 +68,10 @@ _LOCK = threading.RLock()
 
 logger = logging.getLogger(__name__)
 
-Write = Callable[[str, Mapping[str, Any]], None]
 
-
-class UnsupportedWeaveError(RuntimeError):
-    """This version of weave is not one that the offline client was written for."""
-
-
-def weave_version() -> str:
-    """The version that is installed.
-
-    Raises:
-        MissingExtraError: If none is.
-    """
-    try:
-        return version("weave")
-    except PackageNotFoundError as error:
-        raise MissingExtraError.for_feature("Weave tracing", extra="llm") from error
-
-
-def offline_client(entity: str, project: str, write: Write, *, capture_code: bool) -> Any:
+def offline_client(
+    entity: str, project: str, write: Write, *, capture_code: bool, about: Mapping[str, Any]
+) -> Any:
     """A Weave client whose server is a function that writes.
 
     Args:
@@ -72,34 +79,67 @@ def offline_client(entity: str, project: str, write: Write, *, capture_code: boo
         project: W&B project.
         write: Gets the kind of each request and its body, as plain JSON data.
         capture_code: Whether the source of ops is recorded.
+        about: Attributes of every call, also of those in threads that a task makes.
 
     Raises:
-        UnsupportedWeaveError: If this version of weave works in another way.
+        UnsupportedWeaveError: If this release of weave works in another way.
     """
-    found = weave_version()
-    if not found.startswith(tuple(f"{each}." for each in SUPPORTED)):
-        raise UnsupportedWeaveError(
-            f"weave must be {' or '.join(SUPPORTED)} for tracing through the disk, found {found}"
-        )
-    try:
-        from weave.trace import settings
-        from weave.trace.weave_client import WeaveClient
-
-        settings.replace_settings({**_SETTINGS, "capture_code": capture_code})
-        return WeaveClient(entity, project, SpoolServer(write), ensure_project_exists=False)
-    except (ImportError, AttributeError, TypeError) as error:
-        raise UnsupportedWeaveError(f"weave {found} works in another way: {error}") from error
+    parts = working_parts(entity, project, capture_code=capture_code)
+    client = parts.make_client(entity, project, write)
+    client.attributes = dict(about)  # before 0.52.39 nothing looks at it: `as_call` does as well
+    return client
 
 
 def activate(client: Any) -> Any:
     """Let ops record to this client; the one that they recorded to before."""
-    from weave.trace.context import weave_client_context as context
+    return find_parts().activate(client)
 
-    with _LOCK:
-        before = context.get_weave_client()
-        context.set_weave_client_global(None)
-        context.set_weave_client_global(client)
-    return before
+
+@contextmanager
+def as_call(
+    client: Any, task: str, inputs: Mapping[str, Any], *, thread_id: str, about: Mapping[str, Any]
+) -> Iterator[None]:
+    """The block as a call, which ends as the block ends.
+
+    Args:
+        client: What records.
+        task: Full name of the task.
+        inputs: Those that are recorded.
+        thread_id: Groups the calls of one attempt; empty for none.
+        about: Attributes of every call in the block.
+    """
+    import weave
+
+    call = None
+    with ExitStack() as stack:
+        try:
+            if thread_id:
+                stack.enter_context(weave.thread(thread_id))
+            stack.enter_context(weave.attributes(dict(about)))
+            name = task.rpartition(".")[2] or "task"
+            call = client.create_call(name, dict(inputs), attributes=dict(about), display_name=task)
+        except Exception as error:  # noqa: BLE001 - a monitor never breaks what it monitors
+            _say_broken("the task itself is not a call", error)
+        try:
+            yield
+        except BaseException as error:
+            _end_call(client, call, error)
+            raise
+        else:
+            _end_call(client, call, None)
+
+
+def _end_call(client: Any, call: Any, outcome: BaseException | None) -> None:
+    if call is None:
+        return
+    try:
+        client.finish_call(call, None, exception=outcome)
+    except Exception as error:  # noqa: BLE001 - a monitor never breaks what it monitors
+        _say_broken("the task's call has no end", error)
+
+
+def _say_broken(what: str, error: Exception) -> None:
+    say_once(f"weave {weave_version()}: {what} ({type(error).__name__}: {error})")
 
 
 def finish(client: Any) -> None:
@@ -131,7 +171,7 @@ def patch(provider: str) -> Callable[[], None]:
                 return _nothing
             patcher.attempt_patch()
             known.add(symbol)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # noqa: BLE001 - whatever another release does
         return _patch_for_good(provider, error)
 
     def take_back() -> None:
@@ -149,7 +189,7 @@ def _patch_for_good(provider: str, why: Exception) -> Callable[[], None]:
     try:
         getattr(integrations, f"patch_{provider}")()
         logger.info("%s stays patched after the task: %s", provider, why)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # noqa: BLE001 - a monitor never breaks what it monitors
         logger.warning("calls of %s are not traced, it cannot be patched: %s", provider, error)
     return _nothing
 
@@ -158,27 +198,30 @@ def _nothing() -> None:
     """Nothing to take back."""
 
 
+def address(ref: Any) -> str:
+    """The address of a published object."""
+    found = ref.uri  # a method up to 0.52.33
+    return str(found if isinstance(found, str) else found())
+
+
 def point_alias(client: Any, ref: Any, alias: str, *, source: Mapping[str, str]) -> None:
     """Let an alias of a published object mean this version of it.
 
     Args:
-        client: What records now.
+        client: The task's.
         ref: Of the version.
         alias: Such as `production`.
         source: `registry` and `prompt`: who decides, for a delivery that comes late.
     """
-    if isinstance(client.server, SpoolServer):
-        client.server.obj_set_aliases(
-            {
-                "project_id": client.project_id,
-                "object_id": ref.name,
-                "digest": ref.digest,
-                "aliases": [alias],
-                "source": dict(source),
-            }
-        )
-    elif hasattr(client, "set_aliases"):
-        client.set_aliases(ref, alias)
+    client.server.obj_set_aliases(
+        {
+            "project_id": f"{ref.entity}/{ref.project}",
+            "object_id": ref.name,
+            "digest": ref.digest,
+            "aliases": [alias],
+            "source": dict(source),
+        }
+    )
 
 
 def plain(value: Any) -> Any:
@@ -186,103 +229,14 @@ def plain(value: Any) -> Any:
 
     Flyte checks the types of outputs and takes no subclass of `str`.
     """
-    from weave.trace.box import unbox
+    return _unboxed(value, find_parts().unbox)
 
+
+def _unboxed(value: Any, unbox: Callable[[Any], Any]) -> Any:
     if type(value) in (tuple, list):
-        return type(value)(plain(each) for each in value)
+        return type(value)(_unboxed(each, unbox) for each in value)
     if type(value) is dict:
-        return {name: plain(each) for name, each in value.items()}
+        return {name: _unboxed(each, unbox) for name, each in value.items()}
     if isinstance(value, tuple) and hasattr(value, "_replace"):
-        return type(value)(*map(plain, value))
+        return type(value)(*(_unboxed(each, unbox) for each in value))
     return unbox(value)
-
-
-class SpoolServer:
-    """What a Weave client asks of its server, answered without one.
-
-    Digests are those that weave computes, so that references are right when the objects arrive.
-    What only a server can answer raises `NotImplementedError`.
-    """
-
-    def __init__(self, write: Write) -> None:
-        self._write = write
-
-    def call_start(self, req: Mapping[str, Any]) -> Any:
-        """A call began."""
-        self._put("call_start", req)
-        return SimpleNamespace(id=req["start"]["id"], trace_id=req["start"]["trace_id"])
-
-    def call_end(self, req: Mapping[str, Any]) -> Any:
-        """A call ended."""
-        self._put("call_end", req)
-        return SimpleNamespace()
-
-    def call_update(self, req: Mapping[str, Any]) -> Any:
-        """A call got another name."""
-        self._put("call_update", req)
-        return SimpleNamespace()
-
-    def obj_create(self, req: Mapping[str, Any]) -> Any:
-        """An object was published."""
-        from weave.trace.serialization.digest import compute_object_digest
-
-        self._put("obj_create", req)
-        return SimpleNamespace(
-            digest=compute_object_digest(req["obj"]["val"]), object_id=req["obj"]["object_id"]
-        )
-
-    def obj_set_aliases(self, req: Mapping[str, Any]) -> Any:
-        """Aliases of an object; from `point_alias` also who decides about them."""
-        self._put("obj_set_aliases", req)
-        return {}
-
-    def table_create(self, req: Mapping[str, Any]) -> Any:
-        """The rows of a data set."""
-        from weave.trace.serialization.digest import compute_row_digest, compute_table_digest
-
-        self._put("table_create", req)
-        rows = [compute_row_digest(row) for row in req["table"]["rows"]]
-        return SimpleNamespace(digest=compute_table_digest(rows), row_digests=rows)
-
-    def table_create_from_digests(self, req: Mapping[str, Any]) -> Any:
-        """A data set of rows that were written before."""
-        from weave.trace.serialization.digest import compute_table_digest
-
-        rows = list(req["row_digests"])
-        if rows:
-            self._put("table_create_from_digests", req)
-        return SimpleNamespace(digest=compute_table_digest(rows), row_digests=rows)
-
-    def file_create(self, req: Mapping[str, Any]) -> Any:
-        """A file, such as an image or the source of an op."""
-        from weave.trace.serialization.digest import compute_file_digest
-
-        name, content = req["file"]
-        encoded = base64.b64encode(content).decode()
-        self._put("file_create", {"project_id": req["project_id"], "name": name, "data": encoded})
-        return SimpleNamespace(digest=compute_file_digest(content))
-
-    def feedback_create(self, req: Mapping[str, Any]) -> Any:
-        """Feedback on a call; its id is made here, so that it can be sent twice and count once."""
-        named = {**req, "id": req.get("id") or str(uuid.uuid4())}
-        self._put("feedback_create", named)
-        return SimpleNamespace(
-            id=named["id"],
-            created_at=datetime.now(timezone.utc),
-            wb_user_id="",
-            payload=req.get("payload"),
-        )
-
-    def cost_create(self, req: Mapping[str, Any]) -> Any:
-        """Prices of models."""
-        self._put("cost_create", req)
-        return SimpleNamespace(ids=[(str(uuid.uuid4()), name) for name in req["costs"]])
-
-    def projects_info(self, req: Mapping[str, Any]) -> Any:  # noqa: ARG002 - weave's signature
-        """Nothing is known of projects here."""
-        return []
-
-    def _put(self, kind: str, req: Mapping[str, Any]) -> None:
-        from pydantic_core import to_jsonable_python
-
-        self._write(kind, to_jsonable_python(req, inf_nan_mode="null", fallback=str))

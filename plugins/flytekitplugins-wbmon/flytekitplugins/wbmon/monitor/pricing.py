@@ -13,7 +13,8 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import fields
 from datetime import datetime, time, timezone
-from functools import lru_cache
+from functools import cache, lru_cache
+from importlib.metadata import version
 from typing import Any
 
 from flytekitplugins.wbmon.errors import ConfigError, MissingExtraError
@@ -176,15 +177,18 @@ def _builtin_cost(
     if known is None:
         return None
     n_input, n_output, cached, created, _ = (int(count) for count in counts)
-    usage = _genai_prices().Usage(
-        input_tokens=n_input,
-        output_tokens=n_output,
-        cache_read_tokens=cached,
-        cache_write_tokens=created,
-    )
     try:
+        usage = _genai_prices().Usage(
+            input_tokens=n_input,
+            output_tokens=n_output,
+            cache_read_tokens=cached,
+            cache_write_tokens=created,
+        )
         return float(known.calc_price(usage)["total_price"])
     except (ValueError, LookupError):
+        return None
+    except (AttributeError, TypeError) as error:
+        _say_changed(str(error))
         return None
 
 
@@ -193,17 +197,20 @@ def _builtin_price(model: str, provider: str | None, at: datetime) -> Any:
     library = _genai_prices()
     if library is None:
         return None
-    nothing = library.Usage(input_tokens=0, output_tokens=0)
-    for owner in dict.fromkeys((provider, None)):
-        with suppress(LookupError, ValueError):
-            found = library.calc_price(
-                nothing, model, provider_id=owner, genai_request_timestamp=at
-            )
-            return found.model_price
+    try:
+        nothing = library.Usage(input_tokens=0, output_tokens=0)
+        for owner in dict.fromkeys((provider, None)):
+            with suppress(LookupError, ValueError):
+                found = library.calc_price(
+                    nothing, model, provider_id=owner, genai_request_timestamp=at
+                )
+                return found.model_price
+    except (AttributeError, TypeError) as error:
+        _say_changed(str(error))
     return None
 
 
-@lru_cache(maxsize=1)
+@cache
 def _genai_prices() -> Any:
     try:
         import genai_prices
@@ -212,3 +219,12 @@ def _genai_prices() -> Any:
         logger.warning("%s", missing)
         return None
     return genai_prices
+
+
+@cache
+def _say_changed(problem: str) -> None:
+    logger.warning(
+        "genai-prices %s works in another way (%s): models without a price of your own have none",
+        version("genai-prices"),
+        problem,
+    )
