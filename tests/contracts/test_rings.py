@@ -85,7 +85,9 @@ def test_a_record_loads_without_numpy(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", modules_of("run", "publish", "tasks", "serving", "llm"), ids=lambda path: path.stem
+    "path",
+    modules_of("flyte", "run", "publish", "tasks", "serving", "llm"),
+    ids=lambda path: path.stem,
 )
 def test_what_a_pod_loads_imports_heavy_libraries_inside_functions(path: Path) -> None:
     assert at_module_level(path) & (ARRAYS | {"wandb", "weave"}) == set()
