@@ -49,16 +49,15 @@ def running_task() -> RunningTask | None:
     Fallback: what runs is a task in a pod if the environment is that of a pod, else a script.
     """
     context = FlyteContextManager.current_context()
-    params = context.user_space_params
+    params, state = context.user_space_params, context.execution_state
     try:
-        mode = context.execution_state.mode if context.execution_state is not None else None
-        name = "" if mode is None else mode.name
+        if params is None or state is None or state.mode is None:
+            return None
+        return RunningTask(params=params, is_local=state.is_local_execution())
     except AttributeError:
         _say_once("the mode of an execution", "a local task looks like a script")
-        name = "TASK_EXECUTION" if "FLYTE_INTERNAL_EXECUTION_ID" in os.environ else ""
-    if not name or params is None:
-        return None
-    return RunningTask(params=params, is_local=name.startswith("LOCAL"))
+    in_pod = "FLYTE_INTERNAL_EXECUTION_ID" in os.environ
+    return RunningTask(params=params, is_local=False) if in_pod else None
 
 
 def mapped_task(task: object) -> Any:
