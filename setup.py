@@ -59,13 +59,14 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     license_files=["LICENSE"],
-    python_requires=">=3.10,<3.13",
+    python_requires=">=3.10,<3.13",  # up to where flytekit may be installed
     package_dir={"": SOURCE},
     packages=find_namespace_packages(SOURCE, include=["flytekitplugins.*"]),
     package_data={"flytekitplugins.wbmon": ["py.typed"]},
     install_requires=[
-        "flytekit>=1.16.3,<2",
-        "mashumaro>=3.15",
+        # before 1.13.9 it refuses an empty dict as a task's output; 2 is another API
+        "flytekit>=1.13.9,<2",
+        "mashumaro>=3.11",
         "numpy>=1.26",
         "pandas>=2.2",
         "pyarrow>=17",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flytekit import PythonFunctionTask, dynamic, eager, map_task, task, workflow
+from flytekit import PythonFunctionTask, dynamic, map_task, task, workflow
 from flytekit.core.interface import Interface
 from flytekit.core.python_function_task import PythonInstanceTask
 
@@ -15,6 +15,7 @@ import wandb
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.run.decorator import wandb_init
 from flytekitplugins.wbmon.run.lifecycle import current_run
+from support.eager import eager
 from support.in_process import execute, pod_context
 from support.pod import Place
 from support.wandb_log import LoggedRun, find_runs
@@ -143,17 +144,11 @@ def test_a_run_spans_the_whole_task_where_flytekit_keeps_its_function_elsewhere(
 
     @tracked
     @task
-    def plain_task(x: int) -> int:
+    def apart(x: int) -> int:
         return log(x)
 
-    @tracked
-    @task
-    async def coroutine(x: int) -> int:
-        return log(x)
-
-    assert plain_task(x=1) == 2
-    assert asyncio.run(coroutine(x=2)) == 3
-    assert rows(find_runs(folder)) == {"plain_task": [1], "coroutine": [2]}
+    assert apart(x=1) == 2
+    assert rows(find_runs(folder)) == {"apart": [1]}
 
 
 @pytest.mark.parametrize("entity", [mapped, mapped_and_tracked_there])

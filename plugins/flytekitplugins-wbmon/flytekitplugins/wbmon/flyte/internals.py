@@ -23,6 +23,7 @@ from typing import Any, get_type_hints
 from flytekit import FlyteContextManager
 from flytekit.extend import Interface
 
+_LOCAL_EXECUTION = "local"
 _NOT_BESIDE_WEAVE = "local caching fails if weave is installed beside it"
 
 logger = logging.getLogger(__name__)
@@ -53,7 +54,9 @@ def running_task() -> RunningTask | None:
     try:
         if params is None or state is None or state.mode is None:
             return None
-        return RunningTask(params=params, is_local=state.is_local_execution())
+        # before 1.16 a dynamic task looks the same here and in a pod but for its execution
+        is_local = state.is_local_execution() or params.execution_id.name == _LOCAL_EXECUTION
+        return RunningTask(params=params, is_local=is_local)
     except AttributeError:
         _say_once("the mode of an execution", "a local task looks like a script")
     in_pod = "FLYTE_INTERNAL_EXECUTION_ID" in os.environ
