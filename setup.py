@@ -113,7 +113,7 @@ setup(
         "Flyte": "https://flyte.org",
         "Weights & Biases": "https://wandb.ai",
     },
-    python_requires=">=3.10,<3.13",
+    python_requires=">=3.10,<3.13",  # up to where flytekit may be installed
     package_dir={"": SOURCE},
     packages=find_namespace_packages(
         SOURCE,
@@ -122,13 +122,14 @@ setup(
     ),
     package_data={"flytekitplugins.wbmon": ["py.typed"]},
     install_requires=[
-        "flytekit>=1.16.3,<2",
-        "mashumaro>=3.15",
-        "numpy>=1.26",
-        "pandas>=2.2",
+        # before 1.13.9 it refuses an empty dict as a task's output; 2 is another API
+        "flytekit>=1.13.9,<2",
+        "mashumaro>=3.11",
+        "numpy>=1.23.2",
+        "pandas>=2.0",
         "pyarrow>=17",
-        "scikit-learn>=1.5",
-        "scipy>=1.13",
+        "scikit-learn>=1.2",
+        "scipy>=1.11.1",
         "wandb>=0.23",
     ],
     extras_require=extras,

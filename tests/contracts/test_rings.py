@@ -85,10 +85,36 @@ def test_a_record_loads_without_numpy(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", modules_of("run", "publish", "tasks", "serving", "llm"), ids=lambda path: path.stem
+    "path",
+    modules_of("flyte", "run", "publish", "tasks", "serving", "llm"),
+    ids=lambda path: path.stem,
 )
 def test_what_a_pod_loads_imports_heavy_libraries_inside_functions(path: Path) -> None:
     assert at_module_level(path) & (ARRAYS | {"wandb", "weave"}) == set()
+
+
+def imported_modules(path: Path) -> Iterator[str]:
+    """The modules that a file imports when it runs, wherever in the file."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body.clear()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+def test_one_module_knows_what_flytekit_keeps_to_itself() -> None:
+    # `flytekit.core.type_engine` is where flytekit's manual takes the type transformers from
+    public = {"flytekit.core.type_engine"}
+    users = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in PACKAGE.rglob("*.py")
+        if any(name.startswith("flytekit.core") for name in set(imported_modules(path)) - public)
+    }
+    assert users == {"flyte/internals.py"}
 
 
 def test_every_module_says_why_it_exists() -> None:

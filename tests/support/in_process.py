@@ -6,6 +6,8 @@ container) needs `support.propeller`.
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -64,4 +66,6 @@ def execute(context: FlyteContext, task: PythonTask[Any], **values: Any) -> dict
     inputs, outputs = task.python_interface.inputs, task.python_interface.outputs
     literals = TypeEngine.dict_to_literal_map(context, values, inputs)
     done = task.dispatch_execute(context, literals)
+    if inspect.iscoroutine(done):  # flytekit before 1.15, whose entrypoint awaits it
+        done = asyncio.run(done)
     return dict(TypeEngine.literal_map_to_kwargs(context, done, outputs))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flytekit import dynamic, eager, map_task, task, workflow
+from flytekit import PythonFunctionTask, dynamic, map_task, task, workflow
 from flytekit.core.interface import Interface
 from flytekit.core.python_function_task import PythonInstanceTask
 
@@ -15,6 +15,7 @@ import wandb
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.run.decorator import wandb_init
 from flytekitplugins.wbmon.run.lifecycle import current_run
+from support.eager import eager
 from support.in_process import execute, pod_context
 from support.pod import Place
 from support.wandb_log import LoggedRun, find_runs
@@ -130,6 +131,24 @@ def test_each_task_of_a_workflow_has_its_run(folder: Path) -> None:
 def test_the_run_of_a_coroutine_spans_its_body(folder: Path, entity: Any) -> None:
     assert asyncio.run(entity(x=1)) == 2
     assert list(rows(find_runs(folder)).values()) == [[1]]
+
+
+def test_a_run_spans_the_whole_task_where_flytekit_keeps_its_function_elsewhere(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def elsewhere(self: Any, function: Any) -> None:
+        vars(self).setdefault("_function", function)
+
+    kept = property(lambda self: vars(self)["_function"], elsewhere)
+    monkeypatch.setattr(PythonFunctionTask, "_task_function", kept, raising=False)
+
+    @tracked
+    @task
+    def apart(x: int) -> int:
+        return log(x)
+
+    assert apart(x=1) == 2
+    assert rows(find_runs(folder)) == {"apart": [1]}
 
 
 @pytest.mark.parametrize("entity", [mapped, mapped_and_tracked_there])

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flytekit import FlyteContextManager, Secret, eager, map_task, task, workflow
+from flytekit import FlyteContextManager, Secret, map_task, task, workflow
 from flytekit.configuration import Image, ImageConfig, SerializationSettings
 from flytekit.core.type_engine import TypeEngine
 from flytekit.tools.translator import get_serializable
@@ -24,6 +24,7 @@ from flytekitplugins.wandb import wandb_init as peer
 import wandb
 from flytekitplugins.wbmon import current_run
 from flytekitplugins.wbmon import wandb_init as ours
+from support.eager import eager
 from support.in_process import execute, pod_context
 from support.pod import EXECUTION, Place
 from support.wandb_log import LoggedRun, read_run

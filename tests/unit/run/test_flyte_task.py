@@ -8,7 +8,7 @@ from typing import Any
 
 import cloudpickle
 import pytest
-from flytekit import Secret, dynamic, eager, map_task, task, workflow
+from flytekit import Secret, dynamic, map_task, task, workflow
 from flytekit.configuration import Image, ImageConfig, SerializationSettings
 from flytekit.core.base_task import PythonTask
 from flytekit.core.interface import Interface
@@ -20,6 +20,7 @@ from flytekit.tools.translator import get_serializable
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.run.decorator import wandb_init
 from flytekitplugins.wbmon.run.flyte_task import tracking_of, with_secret
+from support.eager import eager
 
 KEY = Secret(group="wandb", key="api_key")
 DATABASE = Secret(group="db", key="password")

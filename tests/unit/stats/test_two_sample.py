@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -173,6 +173,7 @@ def test_four_rows_against_none_are_not_significant():
 
 
 @given(st.integers(0, 40), st.integers(1, 40), st.integers(0, 40), st.integers(1, 40))
+@example(0, 14, 10, 14)
 def test_proportions_do_not_care_which_window_or_which_side(a, n, b, m):
     a, b = min(a, n), min(b, m)
 

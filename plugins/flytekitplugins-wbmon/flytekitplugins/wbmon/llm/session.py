@@ -259,7 +259,7 @@ def _default_store(identity: TaskIdentity) -> str | None:
     """Below the task's raw outputs: a pod's disk dies with it."""
     if identity.is_local:
         return None
-    from flytekit.core.context_manager import FlyteContextManager
+    from flytekit import FlyteContextManager
 
     return str(FlyteContextManager.current_context().file_access.raw_output_prefix)
 

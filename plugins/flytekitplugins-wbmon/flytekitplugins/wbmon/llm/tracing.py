@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.flyte import internals
 from flytekitplugins.wbmon.llm.session import current_trace, open_trace
 from flytekitplugins.wbmon.llm.trace_settings import TraceSettings
 from flytekitplugins.wbmon.run import local_cache
@@ -117,15 +118,12 @@ class weave_init(TaskDecorator):  # noqa: N801 - the sibling of wandb_init
         return decorator
 
     def _on_task(self, task: Any) -> Any:
-        if hasattr(task, "python_function_task"):
+        if internals.mapped_task(task) is not None:
             raise ConfigError(
                 "weave_init goes on the task that is mapped, not on the mapped task: "
                 "map_task(traced(score))"
             )
-        if hasattr(task, "task_function"):
-            task._task_function = self._around(task.task_function, task.name)  # noqa: SLF001
-        else:
-            task.execute = self._around(task.execute, task.name)
+        internals.wrap_body(task, self._around)
         note_decorator(task, self)
         self._made_a_task(task)
         return task
@@ -133,7 +131,7 @@ class weave_init(TaskDecorator):  # noqa: N801 - the sibling of wandb_init
     def _made_a_task(self, task: Any) -> None:
         if self.settings.run.enabled:
             asked = with_secret(task.security_context, self.settings.run.secret)
-            task._security_ctx = asked  # noqa: SLF001 - no public way
+            internals.set_security_context(task, asked)
 
     def _context(self, task: str, inputs: Mapping[str, Any]) -> AbstractContextManager[Any]:
         return open_trace(self.settings, task=task, inputs=inputs)

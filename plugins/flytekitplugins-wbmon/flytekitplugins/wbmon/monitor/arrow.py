@@ -44,6 +44,18 @@ def is_text(dtype: pa.DataType) -> bool:
     )
 
 
+def large_strings(column: pa.Array | pa.ChunkedArray) -> Any:
+    """The column's names in one layout, an array or chunked as it was."""
+    try:
+        return column.cast(pa.large_string())
+    except pa.ArrowNotImplementedError:
+        if not pa.types.is_string_view(column.type):
+            raise
+        # Arrow 17 reads string views and cannot cast them
+        texts = pa.array(column.to_pylist(), pa.large_string())
+        return pa.chunked_array([texts]) if isinstance(column, pa.ChunkedArray) else texts
+
+
 def dense_numbers(array: pa.Array) -> NDArray[Any]:
     """The values that are not null, as a view where Arrow's memory allows it."""
     dtype = array.type

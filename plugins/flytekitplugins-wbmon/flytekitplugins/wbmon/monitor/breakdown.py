@@ -11,7 +11,13 @@ import numpy as np
 import pyarrow as pa
 
 from flytekitplugins.wbmon.errors import DataError
-from flytekitplugins.wbmon.monitor.arrow import dense_numbers, is_valid, kind_of, seconds
+from flytekitplugins.wbmon.monitor.arrow import (
+    dense_numbers,
+    is_valid,
+    kind_of,
+    large_strings,
+    seconds,
+)
 from flytekitplugins.wbmon.monitor.class_codes import class_name
 from flytekitplugins.wbmon.monitor.outcome_columns import float_values, is_class_name, is_number
 from flytekitplugins.wbmon.monitor.outcomes import Outcomes
@@ -137,7 +143,7 @@ def _by_value(column: pa.ChunkedArray, name: str) -> Groups:
 
 
 def _by_text(column: pa.ChunkedArray) -> Groups:
-    encoded = column.cast(pa.large_string()).combine_chunks().dictionary_encode()
+    encoded = large_strings(column).combine_chunks().dictionary_encode()
     words = encoded.dictionary.to_pylist()
     present = is_valid(encoded.indices)
     codes = np.zeros(len(encoded), dtype=np.int64)

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from flytekitplugins.wbmon.errors import DataError
-from flytekitplugins.wbmon.monitor.arrow import dense_numbers, is_valid
+from flytekitplugins.wbmon.monitor.arrow import dense_numbers, is_valid, large_strings
 from flytekitplugins.wbmon.monitor.outcome_columns import float_values, is_class_name, is_number
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def _distinct(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], Codes]:
 
 
 def _coded_text(column: pa.ChunkedArray, name: str) -> CodedColumn:
-    encoded = column.cast(pa.large_string()).combine_chunks().dictionary_encode()
+    encoded = large_strings(column).combine_chunks().dictionary_encode()
     words = encoded.dictionary.to_pylist()
     order = sorted(range(len(words)), key=words.__getitem__)
     place = np.empty(len(words), dtype=np.int64)

@@ -22,6 +22,7 @@ from flytekitplugins.wbmon.monitor.arrow import (
     is_valid,
     is_vector,
     kind_of,
+    large_strings,
     seconds,
     sort_numbers,
     without_null_names,
@@ -246,7 +247,7 @@ def encode_names(array: pa.Array) -> tuple[list[str], NDArray[Any]]:
         return ["false", "true"], dense_numbers(array)
     if not pa.types.is_dictionary(array.type):
         if pa.types.is_string_view(array.type):
-            array = array.cast(pa.large_string())
+            array = large_strings(array)
         array = array.dictionary_encode()
     names = [str(label) for label in array.dictionary.to_pylist()]
     return names, dense_numbers(array.indices)

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from flytekitplugins.wbmon.errors import DataError, InsufficientDataError
+from flytekitplugins.wbmon.monitor.arrow import large_strings
 from flytekitplugins.wbmon.monitor.measuring import metric_of, report_of
 from flytekitplugins.wbmon.monitor.outcome_columns import (
     float_values,
@@ -115,7 +116,7 @@ def _report(
 
 
 def _words(column: pa.ChunkedArray) -> list[str]:
-    return sorted({word for word in column.cast(pa.large_string()).to_pylist() if word is not None})
+    return sorted({word for word in large_strings(column).to_pylist() if word is not None})
 
 
 def _matrix(table: pa.Table, names: Sequence[str], words: Mapping[str, list[str]]) -> Floats:
@@ -126,7 +127,7 @@ def _matrix(table: pa.Table, names: Sequence[str], words: Mapping[str, list[str]
 def _values(column: pa.ChunkedArray, name: str, words: list[str] | None) -> Floats:
     if words is not None and is_class_name(column.type):
         places = {word: float(place) for place, word in enumerate(words)}
-        texts = column.cast(pa.large_string()).to_pylist()
+        texts = large_strings(column).to_pylist()
         return np.array([places.get(text, math.nan) for text in texts], dtype=np.float64)
     if words is None and is_number(column.type):
         values = float_values(column)

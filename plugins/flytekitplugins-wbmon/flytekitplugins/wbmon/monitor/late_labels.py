@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flytekitplugins.wbmon.errors import ConfigError, DataError
-from flytekitplugins.wbmon.monitor.arrow import dense_numbers
+from flytekitplugins.wbmon.monitor.arrow import dense_numbers, large_strings
 from flytekitplugins.wbmon.monitor.outcome_columns import is_class_name, read_columns
 
 
@@ -110,7 +110,7 @@ def _in_order(came: pa.Table, latest_by: str) -> pa.Table:
 def _keys(table: pa.Table, on: str) -> pa.Array:
     column = table[on].combine_chunks()
     if is_class_name(column.type):
-        return column.cast(pa.large_string())
+        return large_strings(column)
     if pa.types.is_integer(column.type):
         return column.cast(pa.int64())
     raise DataError(f"key {on!r} must hold text or whole numbers, found {column.type}")

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.monitor.arrow import large_strings
 from flytekitplugins.wbmon.monitor.class_codes import class_name
 from flytekitplugins.wbmon.monitor.outcome_columns import float_values, is_class_name, is_number
 from flytekitplugins.wbmon.monitor.redaction import PatternRedactor, Redactor, redact_value
@@ -128,7 +129,7 @@ class RowSampler:
 
     def _strata(self, column: pa.ChunkedArray) -> Iterator[tuple[str, NDArray[np.int64]]]:
         if is_class_name(column.type):
-            yield from self._by_value(column.cast(pa.large_string()))
+            yield from self._by_value(large_strings(column))
         elif not is_number(column.type):
             yield _ANY, np.arange(len(column))
         else:

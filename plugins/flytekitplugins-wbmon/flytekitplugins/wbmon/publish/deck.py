@@ -12,8 +12,7 @@ def show_report(report: Any) -> None:
     Args:
         report: A record with `to_html`.
     """
-    from flytekit import Deck
-    from flytekit.core.context_manager import FlyteContextManager
+    from flytekit import Deck, FlyteContextManager
 
     if FlyteContextManager.current_context().user_space_params is None:
         return

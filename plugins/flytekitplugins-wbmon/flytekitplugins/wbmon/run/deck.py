@@ -36,10 +36,7 @@ def _append(html: str) -> None:
 
 
 def _decks() -> list[Any] | None:
-    from flytekit.core.context_manager import FlyteContextManager
+    from flytekitplugins.wbmon.flyte.internals import running_task
 
-    state = FlyteContextManager.current_context().execution_state
-    if state is None or state.mode is None or state.user_space_params is None:
-        return None
-    decks: list[Any] = state.user_space_params.decks
-    return decks
+    task = running_task()
+    return None if task is None else task.params.decks

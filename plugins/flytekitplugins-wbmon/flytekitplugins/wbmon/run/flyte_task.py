@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
-from flytekit.core.array_node_map_task import ArrayNodeMapTask
-from flytekit.core.python_function_task import (
-    AsyncPythonFunctionTask,
-    PythonFunctionTask,
-    PythonInstanceTask,
-)
+from flytekit import PythonFunctionTask, PythonInstanceTask
 from flytekit.models.security import SecurityContext
 
+from flytekitplugins.wbmon.flyte import internals
 from flytekitplugins.wbmon.run.identity import is_template
 from flytekitplugins.wbmon.run.lifecycle import end_live_runs
 from flytekitplugins.wbmon.run.resolver import TrackedTaskResolver
@@ -29,7 +25,9 @@ _TRACKING = "_wandb_init"
 
 def is_trackable_task(target: object) -> bool:
     """Whether the target is a task whose Python body runs in the pod."""
-    return isinstance(target, (PythonFunctionTask, PythonInstanceTask, ArrayNodeMapTask))
+    if isinstance(target, (PythonFunctionTask, PythonInstanceTask)):
+        return True
+    return internals.mapped_task(target) is not None
 
 
 def track_task(task: Any, settings: RunSettings, track: Track) -> Any:
@@ -43,15 +41,13 @@ def track_task(task: Any, settings: RunSettings, track: Track) -> Any:
         settings: The arguments of `wandb_init`.
         track: Wraps a function, given its full name.
     """
-    if isinstance(task, ArrayNodeMapTask):
-        inner = task.python_function_task
-        task._run_task = _portable_copy(inner, settings, track)  # noqa: SLF001 - no public way
+    mapped = internals.mapped_task(task)
+    if mapped is not None:
+        resolver = TrackedTaskResolver(mapped, settings)
+        internals.replace_mapped(task, resolver, lambda one: track_task(one, settings, track))
         request_from_flyte(task, settings, link=False)
         return task
-    if isinstance(task, PythonFunctionTask):
-        task._task_function = track(task.task_function, task.name)  # noqa: SLF001 - no public way
-    else:
-        task.execute = track(task.execute, task.name)
+    internals.wrap_body(task, track)
     setattr(task, _TRACKING, settings)
     request_from_flyte(task, settings)
     return task
@@ -73,11 +69,11 @@ def request_from_flyte(task: Any, settings: RunSettings, *, link: bool = True) -
     """Add the secret to the task's requests, and the link to its config."""
     if not settings.enabled:
         return
-    task._security_ctx = with_secret(task.security_context, settings.secret)  # noqa: SLF001
+    internals.set_security_context(task, with_secret(task.security_context, settings.secret))
     if link:
-        task.get_config = functools.partial(_config_with_link, task.get_config, settings)
-    if isinstance(task, AsyncPythonFunctionTask):
-        task.execute = functools.partial(_execute_async, task.execute)
+        internals.wrap_config(task, lambda own: functools.partial(_config_with_link, own, settings))
+    if inspect.iscoroutinefunction(getattr(task, "task_function", None)):
+        internals.wrap_execution(task, lambda own: functools.partial(_execute_async, own))
 
 
 def with_secret(context: SecurityContext | None, secret: Any) -> SecurityContext | None:
@@ -115,11 +111,3 @@ def _execute_async(own_execute: Callable[..., Any], **inputs: Any) -> Any:
     """Run a coroutine's task; its body has no main thread of its own to hear SIGTERM."""
     with exit_on_sigterm(before=end_live_runs):
         return own_execute(**inputs)
-
-
-def _portable_copy(inner: Any, settings: RunSettings, track: Track) -> Any:
-    """The mapped task, tracked, and found by the pod from its command line alone."""
-    tracked = copy.copy(inner)
-    tracked._task_resolver = TrackedTaskResolver(inner, settings)  # noqa: SLF001 - no public way
-    tracked.reset_command_fn()
-    return track_task(tracked, settings, track)

@@ -81,22 +81,17 @@ class TaskIdentity:
 def current_identity(task: str = "", environ: Mapping[str, str] | None = None) -> TaskIdentity:
     """The identity of what is running now, from Flyte's context and the pod's environment.
 
-    A mode of None means that no task is running (a script, a notebook); flytekit calls that "not
-    local", but it is no pod either.
-
     Args:
         task: Name to use for a mapped task, whose own name is a hash, and outside a pod.
         environ: The environment; that of the process if None.
     """
-    from flytekit.core.context_manager import ExecutionState, FlyteContextManager
+    from flytekitplugins.wbmon.flyte.internals import running_task
 
     environ = os.environ if environ is None else environ
-    context = FlyteContextManager.current_context()
-    state, mode = context.execution_state, ExecutionState.Mode
-    in_pod = (mode.TASK_EXECUTION, mode.DYNAMIC_TASK_EXECUTION, mode.EAGER_EXECUTION)
-    if state is None or state.mode not in in_pod or state.user_space_params is None:
+    running = running_task()
+    if running is None or running.is_local:
         return TaskIdentity(task=task)
-    return _pod_identity(task, environ, state.user_space_params)
+    return _pod_identity(task, environ, running.params)
 
 
 def _pod_identity(task: str, environ: Mapping[str, str], params: Any) -> TaskIdentity:

@@ -15,6 +15,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from flytekitplugins.wbmon.flyte.internals import running_task
 from flytekitplugins.wbmon.run import client
 from flytekitplugins.wbmon.run.arguments import flyte_config, init_arguments, run_url
 from flytekitplugins.wbmon.run.carrier import Carrier
@@ -122,12 +123,10 @@ def _place() -> str:
 
     A pod runs one task. Locally flytekit gives each task a working directory of its own.
     """
-    from flytekit.core.context_manager import FlyteContextManager
-
-    state = FlyteContextManager.current_context().execution_state
-    if state is None or state.mode is None or state.user_space_params is None:
+    running = running_task()
+    if running is None:
         return "script"
-    return str(state.user_space_params.working_directory) if state.is_local_execution() else "pod"
+    return str(running.params.working_directory) if running.is_local else "pod"
 
 
 def _open(settings: RunSettings, task: str, inputs: Mapping[str, Any], place: str) -> _OpenRun:
@@ -226,7 +225,7 @@ def _leave(opened: _OpenRun, error: BaseException | None) -> None:
 
 
 def _is_success(error: BaseException) -> bool:
-    from flytekit.core.base_task import IgnoreOutputs
+    from flytekit.extend import IgnoreOutputs
 
     return isinstance(error, IgnoreOutputs) or (
         isinstance(error, SystemExit) and error.code in (None, 0)

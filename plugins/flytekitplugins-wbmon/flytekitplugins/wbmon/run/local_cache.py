@@ -9,21 +9,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from flytekitplugins.wbmon.flyte.internals import open_local_cache_by
+
 
 def keep_working_beside_weave() -> None:
     """Make local caching work whichever `diskcache` is installed; loads neither it nor weave."""
-    from flytekit.core.local_cache import LocalTaskCache
-
-    LocalTaskCache.initialize = staticmethod(_initialize)
+    open_local_cache_by(_byte_cache)
 
 
-def _initialize() -> None:
+def _byte_cache(location: str) -> Any:
     import diskcache  # type: ignore[import-untyped]
-    from flytekit.core.local_cache import CACHE_LOCATION, LocalTaskCache
 
-    LocalTaskCache._cache = _byte_cache(diskcache, CACHE_LOCATION)  # noqa: SLF001 - no public way
-    LocalTaskCache._initialized = True  # noqa: SLF001 - no public way
-
-
-def _byte_cache(diskcache: Any, location: str) -> Any:
     return diskcache.Cache(location, disk=diskcache.Disk)

@@ -33,7 +33,7 @@ class OfflineStore:
     """
 
     def __init__(self, url: str) -> None:
-        from flytekit.core.context_manager import FlyteContextManager
+        from flytekit import FlyteContextManager
 
         access = FlyteContextManager.current_context().file_access
         self.url = url.rstrip("/")

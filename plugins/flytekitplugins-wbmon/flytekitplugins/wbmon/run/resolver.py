@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import copy
 import json
+from importlib import import_module
 from typing import Any
 
-from flytekit.core.base_task import TaskResolverMixin
-from flytekit.tools.module_loader import load_object_from_module
+from flytekit.extend import TaskResolverMixin
 
 from flytekitplugins.wbmon.run.settings import RunSettings
 
@@ -39,7 +39,8 @@ class TrackedTaskResolver(TaskResolverMixin):
         from flytekitplugins.wbmon.run.decorator import wandb_init
 
         _, config, _, location, *own = loader_args
-        inner = load_object_from_module(location).load_task(own)
+        module, _, name = location.rpartition(".")
+        inner = getattr(import_module(module), name).load_task(own)
         return wandb_init.from_config(json.loads(config))(copy.copy(inner))
 
     def get_all_tasks(self) -> list[Any]:

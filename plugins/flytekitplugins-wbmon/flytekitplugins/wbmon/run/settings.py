@@ -6,7 +6,7 @@ import difflib
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from flytekitplugins.wbmon.errors import ConfigError
@@ -174,13 +174,9 @@ def _secret_to_config(secret: Any) -> dict[str, Any] | None:
             "Secret(group=..., key=...), got a callable, which cannot travel to the pod; use a "
             "Secret, or assign the task to a variable at module level"
         )
-    return {
-        "group": secret.group,
-        "key": secret.key,
-        "group_version": secret.group_version,
-        "mount_requirement": secret.mount_requirement.name,
-        "env_var": secret.env_var,
-    }
+    # flytekit adds fields to it over time, such as `env_var`
+    config = {each.name: getattr(secret, each.name) for each in fields(secret)}
+    return {**config, "mount_requirement": secret.mount_requirement.name}
 
 
 def _check_names(init: Mapping[str, Any]) -> None:

@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
-from flytekit.core.context_manager import FlyteEntities
-
 from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.flyte.internals import task_of_function
 from flytekitplugins.wbmon.run.flyte_task import is_trackable_task
 
 
@@ -111,11 +110,9 @@ class TaskAttributes(dict[str, Any]):
 
     def keys(self) -> Any:
         """The names; asked for while flytekit makes the task."""
-        for task in reversed(FlyteEntities.entities):
-            function = getattr(task, "_task_function", None)
-            if function is not None and getattr(function, "__dict__", None) is self:
-                self._made_a_task(task)
-                break
+        task = task_of_function(lambda function: getattr(function, "__dict__", None) is self)
+        if task is not None:
+            self._made_a_task(task)
         return super().keys()
 
     def __iter__(self) -> Iterator[str]:

@@ -230,7 +230,9 @@ def two_proportion_test(count_a: float, n_a: float, count_b: float, n_b: float) 
         return TestResult(math.nan, math.nan)
     error = math.sqrt(pooled * (1 - pooled) * (1 / n_a + 1 / n_b))
     z = (count_b / n_b - count_a / n_a) / error
-    if min(n_a, n_b) * min(pooled, 1 - pooled) >= _MIN_EXPECTED:
+    # in counts, which are exact: which of the two sides is counted must not choose the test
+    rarer = min(count_a + count_b, n_a + n_b - (count_a + count_b))
+    if min(n_a, n_b) * rarer >= _MIN_EXPECTED * (n_a + n_b):
         return TestResult(z, min(1.0, 2 * normal_sf(abs(z))))
     return TestResult(z, _fisher_exact(round(count_a), round(n_a), round(count_b), round(n_b)))
 

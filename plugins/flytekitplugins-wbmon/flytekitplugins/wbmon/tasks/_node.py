@@ -16,15 +16,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, get_args
 
 from flytekit import PythonInstanceTask, TaskMetadata
-from flytekit.core.base_task import TaskResolverMixin
-from flytekit.core.docstring import Docstring
-from flytekit.core.interface import transform_function_to_interface
-from flytekit.core.python_auto_container import default_task_resolver
-from flytekit.core.tracker import TrackedInstance
+from flytekit.extend import TaskResolverMixin
 
 import flytekitplugins.wbmon.tasks._types  # noqa: F401 - teaches flytekit our records
 from flytekitplugins.wbmon import __version__
 from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.flyte.internals import interface_of
 from flytekitplugins.wbmon.records.json import record_from_json, record_to_json
 from flytekitplugins.wbmon.run.artifacts import making_artifacts
 from flytekitplugins.wbmon.run.decorator import wandb_init
@@ -73,9 +70,7 @@ class Node(PythonInstanceTask[C], Generic[C]):
             retries=retries,
             timeout=timeout,
         )
-        interface = transform_function_to_interface(
-            self.compute, Docstring(callable_=type(self).compute)
-        )
+        interface = interface_of(self.compute, documented=type(self).compute)
         super().__init__(
             name=name,
             task_config=config,
@@ -119,7 +114,7 @@ class Node(PythonInstanceTask[C], Generic[C]):
     @property
     def task_resolver(self) -> TaskResolverMixin:
         """Our own resolver, unless something on the node cannot be written down."""
-        return node_resolver if self._is_portable() else default_task_resolver
+        return node_resolver if self._is_portable() else super().task_resolver
 
     def _is_portable(self) -> bool:
         tracking = tracking_of(self)
@@ -132,7 +127,7 @@ class Node(PythonInstanceTask[C], Generic[C]):
         return True
 
 
-class NodeResolver(TrackedInstance, TaskResolverMixin):
+class NodeResolver(TaskResolverMixin):
     """Rebuilds a node in a pod from its container arguments."""
 
     @property

@@ -1,0 +1,1 @@
+"""What the package needs of flytekit beyond its documented API."""
