@@ -30,18 +30,18 @@ SMOKE = "tests/versions/test_smoke.py"
 LLM_SMOKE = "tests/versions/test_weave_smoke.py"
 PYTHONS = ("3.10", "3.11", "3.12")
 MIDDLE = {
-    "flytekit": "1.16.16",
+    "flytekit": "1.15.4",
     "wandb": "0.27.2",
     "numpy": "2.0.2",
-    "pandas": "2.3.3",
+    "pandas": "2.2.3",
     "pyarrow": "20.0.0",
-    "scikit-learn": "1.6.1",
-    "scipy": "1.14.1",
+    "scikit-learn": "1.5.2",
+    "scipy": "1.13.1",
 }
 # the last release of each line between the ends
 WANDB = ("0.24.2", "0.25.1", "0.26.1", "0.27.2", "0.28.2", "0.29.0", "0.30.0")
-FLYTEKIT = ("1.16.3", "1.16.16")
-WEAVE = ({"weave": "0.53.13"},)
+FLYTEKIT = ("1.13.15", "1.14.9", "1.15.4", "1.16.16")
+WEAVE = ("0.52.29", "0.52.43", "0.53.7", "0.53.13")
 _UV = Path(sys.executable).parent / "uv"
 _INSTALL_S = 600
 _SMOKE_S = 900
@@ -56,6 +56,8 @@ class Row:
         name: What it stands for.
         python: Its Python, such as `3.11`.
         pins: Versions by package; what is not pinned is the newest that fits.
+        is_oldest: Whether what the package asks for itself is the oldest that it declares and that
+            can be installed without a compiler.
         extra: The extra of the package that is installed too.
         smoke: The test that is run.
     """
@@ -63,6 +65,7 @@ class Row:
     name: str
     python: str
     pins: Mapping[str, str] = field(default_factory=dict)
+    is_oldest: bool = False
     extra: str = ""
     smoke: str = SMOKE
 
@@ -86,15 +89,13 @@ class Outcome:
 
 
 def declared_bounds(extra: str = "") -> dict[str, str]:
-    """The oldest version that the package declares, by package."""
+    """The oldest version that the package, or an extra of it, declares; by package."""
     bounds = {}
-    for text in requires("flytekitplugins-wbmon") or ():
-        requirement = Requirement(text)
-        wanted = requirement.marker is None or (
-            bool(extra) and requirement.marker.evaluate({"extra": extra})
-        )
+    for requirement in map(Requirement, requires("flytekitplugins-wbmon") or ()):
+        marker = requirement.marker
+        is_asked = marker.evaluate({"extra": extra}) if marker and extra else marker is None
         lowest = [each.version for each in requirement.specifier if each.operator == ">="]
-        if wanted and lowest:
+        if is_asked and lowest:
             bounds[requirement.name] = lowest[0]
     return bounds
 
@@ -107,12 +108,17 @@ def rows(pythons: Sequence[str]) -> tuple[Row, ...]:
     """
     between = pythons[len(pythons) // 2]
     return (
-        *(Row("oldest", python, declared_bounds()) for python in pythons),
+        *(Row("oldest", python, is_oldest=True) for python in pythons),
         Row("middle", between, MIDDLE),
         *(Row("newest", python) for python in pythons),
         *(Row(f"wandb {release}", between, {"wandb": release}) for release in WANDB),
         *(Row(f"flytekit {release}", between, {"flytekit": release}) for release in FLYTEKIT),
-        *(Row(f"weave {pins['weave']}", between, pins, "llm", LLM_SMOKE) for pins in WEAVE),
+        Row("oldest", pythons[0], is_oldest=True, extra="llm", smoke=LLM_SMOKE),
+        *(
+            Row(f"weave {one}", between, {"weave": one}, extra="llm", smoke=LLM_SMOKE)
+            for one in WEAVE
+        ),
+        Row("newest", pythons[-1], extra="llm", smoke=LLM_SMOKE),
     )
 
 
@@ -160,13 +166,14 @@ def _install(row: Row, env: Path) -> subprocess.CompletedProcess[str]:
     python = find_python(row.python)
     if python is None:
         return subprocess.CompletedProcess([], 1, f"there is no Python {row.python}")
-    wheel = f"{ROOT}[{row.extra}]" if row.extra else str(ROOT)
-    pins = [f"{name}=={version}" for name, version in row.pins.items()]
+    wanted = [f"{ROOT}[{row.extra}]" if row.extra else str(ROOT), "pytest>=9"]
+    wanted += [f"{name}=={version}" for name, version in row.pins.items()]
+    if row.is_oldest:
+        wanted += ["--resolution=lowest-direct", *(f"--only-binary={name}" for name in PACKAGES)]
     commands = (
         [_UV, "venv", "--quiet", "--python", python, env],
-        [_UV, "pip", "install", "--quiet", "--python", env / "bin" / "python", wheel, "pytest>=9",
-         *pins],
-    )  # fmt: skip
+        [_UV, "pip", "install", "--quiet", "--python", env / "bin" / "python", *wanted],
+    )
     for command in commands:
         done = subprocess.run(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
