@@ -18,12 +18,16 @@ import pytest
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("outcomes")
     group.addoption("--outcomes", type=Path, help="where to write what became of every test")
-    group.addoption("--only", type=Path, help="a file with the tests or test files to run, a line each")
+    group.addoption(
+        "--only", type=Path, help="a file with the tests or test files to run, a line each"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     if only := config.getoption("only"):
-        config.pluginmanager.register(Selection(Path(only).read_text(encoding="utf-8").splitlines()))
+        config.pluginmanager.register(
+            Selection(Path(only).read_text(encoding="utf-8").splitlines())
+        )
     # the processes of pytest-xdist report to the one that started them
     if (path := config.getoption("outcomes")) and not hasattr(config, "workerinput"):
         config.pluginmanager.register(Recorder(Path(path)))
@@ -83,6 +87,12 @@ class Recorder:
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
         self._write_all("collected", ids)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any, error: object) -> None:
+        """A process that dies while it collects leaves no test that could be told as failed."""
+        if error:
+            self._write("failed", f"process {node.gateway.id}", reason=str(error))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed:

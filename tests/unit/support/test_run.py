@@ -36,7 +36,7 @@ def project(tmp_path: Path) -> Path:
         target.parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / "tests" / "support" / target.name, target)
     (root / "pytest.ini").write_text(
-        "[pytest]\naddopts = --import-mode=importlib\ntestpaths = tests\n"
+        "[pytest]\naddopts = --import-mode=importlib -p xdist\ntestpaths = tests\n"
     )
     packages = root / "packages"
     packages.mkdir()
@@ -54,7 +54,11 @@ def started(project: Path, *arguments: str, **env: str) -> subprocess.Popen[str]
     return subprocess.Popen(
         [sys.executable, "tests/run.py", *arguments],
         cwd=project,
-        env={**clean_environment(home=project / "home"), **env},
+        env={
+            **clean_environment(home=project / "home"),
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+            **env,
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -74,6 +78,10 @@ def closing(output: str) -> tuple[int, ...]:
     matches = [match for line in output.splitlines() if (match := CLOSING.fullmatch(line))]
     assert [match[0] for match in matches] == output.splitlines()[-1:], output
     return tuple(int(number) for number in matches[0].groups())
+
+
+def verdict_of(done: tuple[int, str]) -> tuple[int, tuple[int, ...]]:
+    return done[0], closing(done[1])
 
 
 def write(project: Path, **files: str) -> None:
@@ -122,44 +130,55 @@ def test_ci_allows_only_the_skips_that_are_named(project: Path) -> None:
 
 
 @pytest.mark.parametrize("environment", ["here", "there"])
-def verdict_of(done: tuple[int, str]) -> tuple[int, tuple[int, ...]]:
-    return done[0], closing(done[1])
-
-
 def test_a_test_that_fails_fails_the_run(project: Path, environment: str) -> None:
     first = NEEDS_WEAVE if environment == "there" else FINE
     write(project, a=FINE, b=first + "def test_bad(): assert 0\n")
     assert verdict_of(run(project)) == (1, (2, 1, 0))
 
 
+BROKEN = {
+    "a syntax error": "def test_x(:\n",
+    "an error of the module": "raise SystemError\n",
+    "an error of a fixture": """
+import pytest
+@pytest.fixture
+def bad(): assert 0
+def test_x(bad): pass
+""",
+    "an error after the test": """
+import pytest
+@pytest.fixture
+def bad():
+    yield
+    assert 0
+def test_x(bad): pass
+""",
+    "the process ends in a test": "import os\ndef test_x(): os._exit(0)\n",
+    "the process ends in collection": "import os\nos._exit(0)\n",
+    "the process crashes": "import os\ndef test_x(): os.abort()\n",
+    "Ctrl-C in a test": "import os\ndef test_x(): os.kill(os.getpid(), 2)\n",
+    "a test ends pytest": "import pytest\ndef test_x(): pytest.exit('enough', returncode=0)\n",
+    "a test ends Python": "import sys\ndef test_x(): sys.exit(0)\n",
+    "a test kills pytest": "import os\ndef test_x(): os.kill(os.getppid(), 9)\n",
+}
+ALONE = ("-n", "0")
+
+
 @pytest.mark.parametrize(
-    "text",
+    ("fault", "where", "settings"),
     [
-        "def test_x(:\n",
-        "import pytest\nraise SystemError\n",
-        "import pytest\n@pytest.fixture\ndef bad(): assert 0\ndef test_x(bad): pass\n",
-        "import pytest\n@pytest.fixture\ndef bad():\n    yield\n    assert 0\ndef test_x(bad): 1\n",
-        "import os\ndef test_x(): os._exit(0)\n",
-        "import os\ndef test_x(): os.abort()\n",
-        "import os\nos._exit(0)\n",
-        "import os\ndef test_x(): os.kill(os.getppid(), 9)\n",
-        "import os\ndef test_x(): os.kill(os.getpid(), 2)\n",
-        "import pytest\ndef test_x(): pytest.exit('enough', returncode=0)\n",
-        "import sys\ndef test_x(): sys.exit(0)\n",
-        "def pytest_sessionstart(): 1 / 0\n",
+        *[(fault, "here", ()) for fault in BROKEN],
+        *[(fault, "here", ALONE) for fault in [*BROKEN][4:-1]],
+        ("a syntax error", "there", ()),
+        ("the process ends in collection", "there", ()),
+        ("the process crashes", "there", ()),
+        ("a test kills pytest", "there", ()),
     ],
-    ids=lambda text: text.strip().splitlines()[-1],
 )
-@pytest.mark.parametrize("settings", [(), ("-n", "0")], ids=["workers", "alone"])
-@pytest.mark.parametrize("head", ["", NEEDS_WEAVE], ids=["here", "there"])
 def test_a_run_that_breaks_is_never_called_well(
-    project: Path, text: str, settings: tuple[str, ...], head: str
+    project: Path, fault: str, where: str, settings: tuple[str, ...]
 ) -> None:
-    write(project, a=FINE)
-    if "sessionstart" in text:
-        (project / "tests" / "conftest.py").write_text(text)
-    else:
-        write(project, b=head + text)
+    write(project, a=FINE, b=(NEEDS_WEAVE if where == "there" else FINE) + BROKEN[fault])
 
     status, output = run(project, *settings)
 
@@ -167,8 +186,21 @@ def test_a_run_that_breaks_is_never_called_well(
     assert closing(output)[1] >= 1
 
 
+@pytest.mark.parametrize(
+    "hook", ["pytest_collection_modifyitems", "pytest_runtest_protocol", "pytest_sessionfinish"]
+)
+def test_an_error_of_pytest_itself_fails_the_run(project: Path, hook: str) -> None:
+    write(project, a=FINE)
+    (project / "conftest.py").write_text(f"def {hook}(): 1 / 0\n")
+    assert verdict_of(run(project))[0] == 1
+
+
 def test_ctrl_c_ends_the_run_as_failed(project: Path) -> None:
-    write(project, a=FINE, b="import time\ndef test_x():\n    open('begun', 'w')\n    time.sleep(60)\n")
+    write(
+        project,
+        a=FINE,
+        b="import time\ndef test_x():\n    open('begun', 'w')\n    time.sleep(60)\n",
+    )
     process = started(project)
     wait_until((project / "begun").exists)
 
@@ -197,7 +229,7 @@ def test_a_runner_that_is_told_to_end_takes_pytest_with_it_and_says_nothing_of_s
     assert not CLOSING.search(output)
 
 
-@pytest.mark.parametrize("arguments", [(), ("-k", "nothing is called so"), ("--collect-only",)])
+@pytest.mark.parametrize("arguments", [(), ("-k", "nothing_is_called_so"), ("--collect-only",)])
 def test_a_run_without_tests_fails(project: Path, arguments: tuple[str, ...]) -> None:
     if "-k" in arguments:
         write(project, a=FINE, b=NEEDS_WEAVE)
