@@ -16,9 +16,9 @@ VERSION = re.search(
 )
 
 extras = {
-    "llm": ["weave>=0.54,<0.55", "openai>=2", "genai-prices", "tenacity>=9"],
-    "serving": ["fastapi", "uvicorn"],
-    "presidio": ["presidio-analyzer>=2.2"],
+    "llm": ["weave>=0.54,<0.55", "openai>=2", "genai-prices", "pydantic-core", "tenacity>=9"],
+    "serving": ["fastapi", "pydantic>=2", "uvicorn"],
+    "presidio": ["presidio-analyzer>=2.2", "spacy"],
     "gradio": ["gradio>=5"],
     "streamlit": ["streamlit>=1.40"],
     "polars": ["polars>=1"],
@@ -34,6 +34,7 @@ extras["dev"] = [
     *extras["dashboard"],
     *extras["demo"],
     *extras["serving"],
+    "cloudpickle",
     "codespell",
     "flytekitplugins-wandb>=1.16,<1.17",
     "hypothesis>=6.100",
@@ -43,12 +44,15 @@ extras["dev"] = [
     "moto[server]>=5",
     "mypy>=1.13",
     "pandas-stubs",
+    "pillow",  # wandb.Image
     "pre-commit",
     "pytest>=9.0",
     "pytest-cov>=6",
     "pytest-xdist>=3.6",
     "ruff>=0.9",
     "s3fs",
+    "starlette",
+    "tomli; python_version < '3.11'",
 ]
 
 setup(
@@ -64,13 +68,20 @@ setup(
     packages=find_namespace_packages(SOURCE, include=["flytekitplugins.*"]),
     package_data={"flytekitplugins.wbmon": ["py.typed"]},
     install_requires=[
+        "diskcache",
+        "flyteidl",
         "flytekit>=1.16.3,<2",
+        "fsspec",
+        "joblib",
         "mashumaro>=3.15",
         "numpy>=1.26",
         "pandas>=2.2",
+        "protobuf",
         "pyarrow>=17",
+        "pyyaml",
         "scikit-learn>=1.5",
         "scipy>=1.13",
+        "threadpoolctl",
         "wandb>=0.31,<0.32",
     ],
     extras_require=extras,

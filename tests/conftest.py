@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from support.environment import BIN
-from support.s3 import S3Server, s3_server
 from support.store import Store
 
 if TYPE_CHECKING:
     from support.propeller import Propeller
+    from support.s3 import S3Server
 
 # code that runs in pods, not tests
 collect_ignore_glob = ["*/project/*"]
@@ -43,6 +43,8 @@ def _home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def s3() -> Iterator[S3Server]:
     """An S3 on the loopback device."""
+    from support.s3 import s3_server
+
     with s3_server() as server:
         yield server
 
