@@ -7,6 +7,10 @@ export WANDB_ERROR_REPORTING := false
 # uv trusts the certificates that the system trusts, as pip does; older releases know the second name
 export UV_SYSTEM_CERTS := true
 export UV_NATIVE_TLS := true
+# a home that cannot be written to, as some containers have
+ifneq ($(shell [ -w "$$HOME" ] || echo no),)
+export UV_CACHE_DIR ?= $(CURDIR)/.venv/cache
+endif
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-serving demo-llm test chromium check lint types rings fmt bench bench-peers dashboard clean

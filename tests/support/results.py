@@ -62,19 +62,25 @@ def merged(first: Results, second: Results) -> Results:
     """One result for two environments, the second of which was asked for what the first skipped.
 
     A file that was skipped as a whole is replaced by what the second environment found in it, which
-    may be nothing that the arguments ask for.
+    may be nothing that the arguments ask for. A file that the second one skips as a whole, for the
+    sake of one test that the first skipped, is no skip more.
     """
     left = {
         test: reason
         for test, reason in first.skipped.items()
         if "::" in test and test not in second.ran
     }
+    again = {
+        test: reason
+        for test, reason in second.skipped.items()
+        if "::" in test or test in first.skipped
+    }
     return Results(
         collected=first.collected | second.collected,
         listed=first.listed | second.listed,
         passed=first.passed | second.passed,
         failed=first.failed | second.failed,
-        skipped=left | second.skipped,
+        skipped=left | again,
         xfailed=first.xfailed | second.xfailed,
         problems=first.problems + second.problems,
     )

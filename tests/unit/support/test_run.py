@@ -114,6 +114,18 @@ def test_what_no_environment_runs_is_skipped_and_told_with_its_reason(project: P
     assert "failed as expected, 1:\n     1  the defect (tests/test_c.py::test_x)" in output
 
 
+def test_a_file_that_only_the_first_environment_can_load_is_not_skipped_besides_its_test(
+    project: Path,
+) -> None:
+    text = (
+        "import importlib.util, pytest\nif importlib.util.find_spec('weave_stand_in'):\n"
+        "    pytest.skip('no browser', "
+    )
+    skip = "\ndef test_not(): pytest.skip('there is no Chromium on this machine')\n"
+    write(project, a=text + "allow_module_level=True)\n" + FINE + skip)
+    assert verdict_of(run(project, CI="true")) == (0, (1, 0, 1))
+
+
 def test_ci_allows_only_the_skips_that_are_named(project: Path) -> None:
     named = "import pytest\ndef test_named():\n    pytest.skip('{}')\n".format(
         "there is no Chromium on this machine"
