@@ -37,6 +37,8 @@ ELSEWHERE = {
     ROOT / "tests" / "support" / "minilm.py": "the Makefile; an extra would bring torch",
     ROOT / "benchmarks" / "serving_apps.py": "benchmarks/serving.py",
 }
+# Python 3.10 does not find these
+OTHER_NAMES = {"google": ["protobuf"], "sklearn": ["scikit-learn"]}
 
 
 def normalized(name: str) -> str:
@@ -89,9 +91,14 @@ def undeclared(path: Path, extras: list[str]) -> set[str]:
     return {
         package
         for package in packages - sys.stdlib_module_names - FOLDERS
-        # one that is not installed here has, most often, the name of its distribution
-        if not requirements & {normalized(n) for n in distributions().get(package, [package])}
+        if not requirements & {normalized(name) for name in names_of(package)}
     }
+
+
+def names_of(package: str) -> set[str]:
+    """The distributions that may hold a package; most often there is one, of the same name."""
+    installed = distributions().get(package, [])
+    return {package, *installed, *OTHER_NAMES.get(package, [])}
 
 
 def files() -> list[tuple[Path, list[str]]]:
