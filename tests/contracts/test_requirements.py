@@ -38,7 +38,7 @@ ELSEWHERE = {
     ROOT / "benchmarks" / "serving_apps.py": "benchmarks/serving.py",
 }
 # Python 3.10 does not find these
-OTHER_NAMES = {"google": ["protobuf"], "sklearn": ["scikit-learn"]}
+OTHER_NAMES = {"google": ["protobuf"], "sklearn": ["scikit-learn"], "tomllib": ["tomli"]}
 
 
 def normalized(name: str) -> str:
