@@ -4,9 +4,16 @@ PYTHON ?= $(shell for v in 3.12 3.11 3.10; do \
 BIN := .venv/bin
 SOURCES := plugins tests workflows benchmarks examples setup.py
 export WANDB_ERROR_REPORTING := false
+# uv trusts the certificates that the system trusts, as pip does; older releases know the second name
+export UV_SYSTEM_CERTS := true
+export UV_NATIVE_TLS := true
+# a home that cannot be written to, as some containers have
+ifneq ($(shell [ -w "$$HOME" ] || echo no),)
+export UV_CACHE_DIR ?= $(CURDIR)/.venv/cache
+endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-serving demo-llm test test-llm check lint types rings fmt matrix bench bench-peers dashboard dist clean
+.PHONY: help demo demo-serving demo-llm test chromium check lint types rings fmt matrix bench bench-peers dashboard dist clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -29,9 +36,9 @@ help: ## list the targets
 demo: .venv/.demo ## train, profile, and monitor four windows; half a minute
 	@$(BIN)/python -m workflows.demo
 
-.venv/.browser: .venv/.dev
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[browser]'
-	@touch $@
+.venv/.test: .venv/.made setup.py
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[dev,browser,presidio]'
+	@touch $@ .venv/.dev .venv/.demo
 
 .venv/.serving: .venv/.made setup.py
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[demo,serving]'
@@ -51,12 +58,15 @@ demo-serving: .venv/.serving ## serve digits with a prediction log, and check th
 demo-llm: .venv-llm/.made ## the night of an LLM application, offline; 15 seconds
 	@.venv-llm/bin/python -m workflows.demo_llm
 
-test-llm: .venv-llm/.made ## the tests that need weave and openai, in an environment of their own
-	.venv-llm/bin/python -m pytest -q -n 2 --dist loadfile --max-worker-restart 0 tests/llm tests/unit/llm \
-		tests/unit/monitor/test_pricing.py $(PYTEST_ARGS)
+chromium:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || { [ "$$(id -u)" = 0 ] && \
+	export DEBIAN_FRONTEND=noninteractive && apt-get update -qq && \
+	apt-get install -y -qq --no-install-recommends chromium; } >/dev/null 2>&1 || \
+	echo 'no Chromium, and none can be installed here: the tests in a browser are skipped'
 
-test: .venv/.dev ## run every test
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile --max-worker-restart 0 $(PYTEST_ARGS)
+# one of the two environments for each test: weave changes the one that it is installed in
+test: .venv/.test .venv-llm/.made chromium ## run every test; PYTEST_ARGS='tests/unit -x' narrows it
+	@$(BIN)/python tests/run.py $(PYTEST_ARGS)
 
 check: lint types rings ## lint, types and import rules
 

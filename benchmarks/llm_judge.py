@@ -1,6 +1,6 @@
 """How many verdicts a second a judge gives, against a model that takes 50 ms for each.
 
-Runs in the environment of the LLM tests: `make test-llm`, then
+Runs in the environment of the LLM tests: `make .venv-llm/.made`, then
 `.venv-llm/bin/python -m benchmarks.llm_judge`.
 """
 

@@ -1,6 +1,6 @@
 """Calls that an outage costs: traced while the server is ill, and counted after the drain.
 
-Runs in the environment of the LLM tests: `make test-llm`, then
+Runs in the environment of the LLM tests: `make .venv-llm/.made`, then
 `PYTHONPATH=tests .venv-llm/bin/python -m benchmarks.llm_outages`.
 """
 

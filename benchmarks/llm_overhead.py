@@ -1,6 +1,6 @@
 """What logging and tracing add to a call, and how fast traces that waited are delivered.
 
-Runs in the environment of the LLM tests: `make test-llm`, then
+Runs in the environment of the LLM tests: `make .venv-llm/.made`, then
 `PYTHONPATH=tests .venv-llm/bin/python -m benchmarks.llm_overhead`.
 """
 

@@ -22,7 +22,7 @@ from support.openai_server import OpenAIServer
 from support.pod import EXECUTION, Place
 from support.wandb_server import KEY, Fault, WandbServer
 
-pytest.importorskip("openai", reason="the llm extra is not installed: make test-llm")
+pytest.importorskip("openai", reason="the llm extra is not installed")
 sys.path.insert(0, str(ROOT))
 
 from workflows import llm_app, llm_capacity

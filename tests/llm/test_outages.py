@@ -19,7 +19,7 @@ from support.waiting import wait_until
 from support.wandb_faults import Fault
 from support.weave_server import KEY, WeaveServer
 
-weave = pytest.importorskip("weave", reason="the llm extra is not installed: make test-llm")
+weave = pytest.importorskip("weave", reason="the llm extra is not installed")
 
 N_CALLS = 30
 FAULTS = {

@@ -19,7 +19,7 @@ from support.propeller import (
 )
 from support.weave_server import KEY, WeaveServer
 
-pytest.importorskip("weave", reason="the llm extra is not installed: make test-llm")
+pytest.importorskip("weave", reason="the llm extra is not installed")
 
 PROJECT = Path(__file__).parent / "project"
 

@@ -16,7 +16,7 @@ from flytekitplugins.wbmon.run.weave_store import drain_store
 from support.wandb_faults import Fault
 from support.weave_server import KEY, WeaveServer
 
-weave = pytest.importorskip("weave", reason="the llm extra is not installed: make test-llm")
+weave = pytest.importorskip("weave", reason="the llm extra is not installed")
 
 OLD = PromptTemplate.from_text("qa", "Answer {question}")
 NEW = PromptTemplate.from_text("qa", "Answer {question} in one word")

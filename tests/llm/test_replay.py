@@ -24,7 +24,7 @@ from support import llm_functions
 from support.wandb_faults import Fault
 from support.weave_server import WeaveServer
 
-pytest.importorskip("weave", reason="the llm extra is not installed: make test-llm")
+pytest.importorskip("weave", reason="the llm extra is not installed")
 
 KEY = Secret(group="wandb", key="api_key")
 START = datetime(2026, 3, 2, 1, tzinfo=timezone.utc)

@@ -9,9 +9,7 @@ from flytekitplugins.wbmon import Answer, Variant
 from flytekitplugins.wbmon.llm import Similar, evaluate_variants
 from support.minilm import MiniLM, is_installed
 
-pytestmark = pytest.mark.skipif(
-    not is_installed(), reason="the embedding model is not installed: make test-llm"
-)
+pytestmark = pytest.mark.skipif(not is_installed(), reason="the embedding model is not installed")
 
 PAIRS = [
     ("The meeting was moved to Friday.", "They postponed the meeting until Friday."),

@@ -26,8 +26,8 @@ from flytekitplugins.wbmon.run.decorators import decorate, decorators_to_config
 from support.openai_server import OpenAIServer
 from support.weave_server import WeaveServer
 
-weave = pytest.importorskip("weave", reason="the llm extra is not installed: make test-llm")
-openai = pytest.importorskip("openai", reason="the llm extra is not installed: make test-llm")
+weave = pytest.importorskip("weave", reason="the llm extra is not installed")
+openai = pytest.importorskip("openai", reason="the llm extra is not installed")
 
 
 @weave.op

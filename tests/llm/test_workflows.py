@@ -11,7 +11,7 @@ import pytest
 
 from support.environment import ROOT
 
-pytest.importorskip("weave", reason="the llm extra is not installed: make test-llm")
+pytest.importorskip("weave", reason="the llm extra is not installed")
 
 
 @pytest.fixture

@@ -128,7 +128,7 @@ def server() -> Iterator[OpenAIServer]:
 
 
 def test_client_prompt_price_policy_and_judge_work_together(server: OpenAIServer) -> None:
-    openai = pytest.importorskip("openai", reason="the llm extra is not installed: make test-llm")
+    openai = pytest.importorskip("openai", reason="the llm extra is not installed")
     pytest.importorskip("tenacity")
     client = openai.AsyncOpenAI(base_url=server.url, api_key="x", max_retries=0)
     price = {"model": "house", "input_usd_per_mtok": 1e6, "output_usd_per_mtok": 1e6}

@@ -13,7 +13,7 @@ from flytekitplugins.wbmon.llm import call_attributes, instrument_openai
 from flytekitplugins.wbmon.monitor.calls import table_of
 from support.openai_server import OpenAIServer
 
-openai = pytest.importorskip("openai", reason="the llm extra is not installed: make test-llm")
+openai = pytest.importorskip("openai", reason="the llm extra is not installed")
 
 ASK: dict[str, Any] = {
     "model": "house",

@@ -14,8 +14,8 @@ from flytekitplugins.wbmon.llm.breaker import CircuitBreaker
 from flytekitplugins.wbmon.llm.resilience import CircuitOpenError, remedy_for
 from support.openai_server import OpenAIServer
 
-openai = pytest.importorskip("openai", reason="the llm extra is not installed: make test-llm")
-pytest.importorskip("tenacity", reason="the llm extra is not installed: make test-llm")
+openai = pytest.importorskip("openai", reason="the llm extra is not installed")
+pytest.importorskip("tenacity", reason="the llm extra is not installed")
 
 MESSAGES = [{"role": "user", "content": "hello"}]
 

@@ -174,9 +174,16 @@ class FeatureDrift:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriftReport:
-    """What a drift check found over one window; `features` is ranked, worst first.
+    """What a drift check found over one window.
 
-    `n_past` is the number of past windows that the verdict was calibrated against.
+    Attributes:
+        rule: When a feature counts as drifted.
+        n_reference: Rows of the reference window.
+        n_current: Rows of the current window.
+        verdict: The worst of the features' verdicts and the schema's.
+        reason: The verdict in one sentence.
+        n_past: How many past windows the verdict was calibrated against.
+        features: What was found of each feature, ranked, worst first.
     """
 
     rule: DriftRule

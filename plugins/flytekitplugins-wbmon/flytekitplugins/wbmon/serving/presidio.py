@@ -72,7 +72,7 @@ def _disjoint(found: Iterable[Any]) -> Iterator[tuple[int, int, str]]:
 
 def _default_analyzer() -> Any:
     try:
-        from presidio_analyzer import AnalyzerEngine  # type: ignore[import-not-found]
+        from presidio_analyzer import AnalyzerEngine
     except ImportError as error:
         raise MissingExtraError.for_feature("PresidioRedactor", extra="presidio") from error
     try:

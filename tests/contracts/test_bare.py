@@ -1,0 +1,74 @@
+"""`make test` needs Python, make and the package index, and nothing that an earlier call left."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.environment import ROOT
+
+GIT = shutil.which("git")
+MAKE = shutil.which("make") or "make"
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(GIT is None, reason="git is not installed"),
+]
+
+
+def files_of_the_repository(scratch: Path) -> list[str]:
+    """The files that are not ignored, new ones too, also where there is no clone but a copy.
+
+    The index is an empty one of our own: git refuses that of a clone that belongs to somebody else.
+    """
+    git = [GIT, f"--git-dir={scratch}", f"--work-tree={ROOT}"]
+    subprocess.run([GIT, "init", "--quiet", "--bare", scratch], check=True)
+    listing = [*git, "ls-files", "--others", "--exclude-standard", "-z"]
+    return subprocess.check_output(listing, cwd=ROOT, text=True).split("\0")[:-1]
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Iterator[Path]:
+    """A copy of the repository's files in an empty folder; what is built in it is removed."""
+    root = tmp_path / "a copy"
+    for name in files_of_the_repository(tmp_path / "index.git"):
+        target = root / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, target)
+    yield root
+    # two environments and what uv kept of them: gigabytes
+    subprocess.run(["/bin/rm", "-rf", root, tmp_path / "home"], check=True)
+
+
+def collecting(root: Path, home: Path) -> subprocess.Popen[str]:
+    """`make test` that only names its tests, with an empty home and no other variable."""
+    home.mkdir()
+    return subprocess.Popen(
+        [MAKE, "test", "PYTEST_ARGS=--collect-only"],
+        cwd=root,
+        env={"PATH": os.environ["PATH"], "HOME": str(home)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_an_empty_folder_and_an_empty_home_collect_the_tests_of_this_checkout(
+    copy: Path, tmp_path: Path
+) -> None:
+    with (
+        collecting(copy, tmp_path / "home") as bare,
+        collecting(ROOT, tmp_path / "home_here") as here,
+    ):
+        outputs = [process.communicate(timeout=400)[0] for process in (bare, here)]
+
+    assert [bare.returncode, here.returncode] == [0, 0], "\n".join(outputs)
+    expected, found = (
+        sorted(line for line in output.splitlines() if "::" in line) for output in outputs
+    )
+    assert found == expected
+    assert len(set(found)) == len(found) > 0
