@@ -26,8 +26,8 @@ from flytekitplugins.wbmon.llm import (
 from support.openai_server import OpenAIServer
 from support.weave_server import WeaveServer, json_digest
 
-weave = pytest.importorskip("weave", reason="the llm extra is not installed: make test runs it beside weave")
-openai = pytest.importorskip("openai", reason="the llm extra is not installed: make test runs it beside weave")
+weave = pytest.importorskip("weave", reason="the llm extra is not installed")
+openai = pytest.importorskip("openai", reason="the llm extra is not installed")
 
 CLIENT = "weave.trace.weave_client.WeaveClient"
 CONTEXT = "weave.trace.context.weave_client_context"

@@ -34,8 +34,8 @@ from support.openai_server import OpenAIServer
 from support.wandb_faults import Fault
 from support.weave_server import KEY, WeaveServer, json_digest
 
-weave = pytest.importorskip("weave", reason="the llm extra is not installed: make test runs it beside weave")
-openai = pytest.importorskip("openai", reason="the llm extra is not installed: make test runs it beside weave")
+weave = pytest.importorskip("weave", reason="the llm extra is not installed")
+openai = pytest.importorskip("openai", reason="the llm extra is not installed")
 
 SECRET = Secret(group="wandb", key="api_key")
 
