@@ -49,6 +49,7 @@ extras = {
         "weave>=0.52.7",  # the first whose patches of client libraries can be undone by name
         "openai>=1.66",  # the first with the responses API; before 1.55.3 httpx 0.28 breaks it
         "genai-prices>=0.0.25",
+        "packaging>=21",
         "pydantic-core>=2.6",
         "tenacity>=8.3",
     ],
@@ -132,8 +133,8 @@ setup(
         "flyteidl>=1.13.5,<2",
         # before 1.13.9 it refuses an empty dict as a task's output; 2 is another API
         "flytekit>=1.13.9,<2",
-        "fsspec>=2023.9",
-        "joblib>=1.2",
+        "fsspec>=2024.3.1",
+        "joblib>=1.3",
         "mashumaro>=3.11",
         "numpy>=1.23.2",
         "pandas>=2.0",

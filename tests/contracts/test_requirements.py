@@ -13,7 +13,7 @@ from pathlib import Path
 from support.environment import ROOT, SOURCE
 
 PACKAGE = SOURCE / "flytekitplugins" / "wbmon"
-FOLDERS = {"benchmarks", "examples", "flytekitplugins", "support", "workflows"}
+FOLDERS = {"benchmarks", "examples", "flytekitplugins", "support", "versions", "workflows"}
 # the extras beside the requirements of every user; the first path that fits counts
 EXTRAS = {
     PACKAGE / "llm": ["llm"],
