@@ -87,6 +87,18 @@ def test_a_log_is_flushed_only_when_there_is_something_new(folder: Path) -> None
         assert log.stat().st_size == size
 
 
+@pytest.mark.usefixtures("without_flush_setting")
+def test_outputs_hold_every_row_however_long_the_pause(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flytekitplugins.wbmon.run.log_flusher.pause_s", lambda *_: 900.0)
+    with open_run(settings(log_artifacts=True)) as run:
+        for row in range(50):
+            run.log({"row": row})
+    outputs = find_run(folder).artifacts[-1].files["metrics.csv"]
+    assert len(Path(outputs).read_text().splitlines()) == 1 + 50
+
+
 @pytest.mark.parametrize(
     ("duration_s", "n_mib", "last_pause_s"), [(600, 19, 1), (3600, 62, 3.3), (86400, 318, 17)]
 )

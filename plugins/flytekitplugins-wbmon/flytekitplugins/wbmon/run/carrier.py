@@ -69,6 +69,11 @@ class Carrier:
         """Where the run will be found if it cannot be delivered; for its `flyte` config block."""
         return {"offline_store": self._store_url} if self._store_url else {}
 
+    def flush(self) -> None:
+        """Bring what the run has logged to disk now, where wandb does not do it by itself."""
+        if self._flusher is not None:
+            self._flusher.flush()
+
     def abandon(self) -> None:
         """Give up delivering the run."""
         if self._flusher is not None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from flytekitplugins.wbmon.errors import PublishError
+from flytekitplugins.wbmon.errors import DataError, PublishError
 from flytekitplugins.wbmon.run.log_flusher import LogFlusher
 from flytekitplugins.wbmon.run.wandb_internals import known_settings, note_version, tell_missing
 
@@ -79,7 +79,7 @@ def flush_every_second(run: wandb.Run) -> LogFlusher | None:
         return None
     try:
         return LogFlusher(run, every_s=FLUSH_EVERY_S)
-    except PublishError as error:
+    except (PublishError, DataError) as error:
         tell_missing(f"what a task logged last is lost if it is killed ({error})")
         return None
 

@@ -252,6 +252,8 @@ def _end(opened: _OpenRun, *, is_hurried: bool) -> None:
     _LIVE.pop(opened.run.id, None)
     if opened.logs_outputs and not is_hurried:
         try:
+            if opened.carrier is not None:
+                opened.carrier.flush()
             log_outputs(opened.run)
         except Exception as error:  # noqa: BLE001 - the task is done, its result stands
             _warn("could not log the task's outputs", error, opened.redactor)

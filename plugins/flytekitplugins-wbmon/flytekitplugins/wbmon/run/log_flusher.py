@@ -56,6 +56,16 @@ class LogFlusher:
         self._thread = threading.Thread(target=self._run, name="wbmon-wandb-flush", daemon=True)
         self._thread.start()
 
+    def flush(self) -> bool:
+        """Let wandb write what it has; False if it takes nothing any more."""
+        self._has_news = False
+        try:
+            self._publish(self._padding)
+        except Exception as error:  # noqa: BLE001 - wandb raises many kinds, and none may pass
+            logger.debug("a log cannot be flushed any more: %s", error)
+            return False
+        return True
+
     def stop(self) -> None:
         """Flush no more; the end of a run brings the rest to disk."""
         self._is_over.set()
@@ -70,12 +80,8 @@ class LogFlusher:
         while not self._is_over.wait(pause_s(n, self._every_s)):
             if not self._has_news:
                 continue
-            self._has_news = False
             before = self._size()
-            try:
-                self._publish(self._padding)
-            except Exception as error:  # noqa: BLE001 - wandb raises many kinds, and none may pass
-                logger.debug("a log cannot be flushed any more: %s", error)
+            if not self.flush():
                 return
             n += 1
             if n == 1 and not self._grows_from(before):
