@@ -123,8 +123,9 @@ def rows(pythons: Sequence[str]) -> tuple[Row, ...]:
 
 
 def find_python(version: str) -> str | None:
-    """The interpreter of a version on this machine: on the PATH, or one that pyenv keeps."""
-    found = [shutil.which(f"python{version}"), *map(str, _kept_by_pyenv(version))]
+    """The interpreter of a version: on the PATH, this one, or one that pyenv keeps."""
+    own = sys.executable if version == ".".join(map(str, sys.version_info[:2])) else None
+    found = [shutil.which(f"python{version}"), own, *map(str, _kept_by_pyenv(version))]
     return next((path for path in found if path is not None and _runs(path)), None)
 
 
