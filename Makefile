@@ -85,7 +85,7 @@ fmt: .venv/.dev ## format and mend what can be mended
 	$(BIN)/ruff format $(SOURCES)
 	$(BIN)/ruff check --fix $(SOURCES)
 
-matrix: .venv/.dev ## the smoke test over old and new releases; writes docs/versions.md; half an hour
+matrix: .venv/.dev ## the smoke test over old and new releases; writes docs/versions.md; a quarter of an hour
 	$(BIN)/python -m tests.versions.matrix
 
 bench: .venv/.dev ## measure every claim; writes docs/benchmarks.md
