@@ -44,11 +44,11 @@ def copy(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["/bin/rm", "-rf", root, tmp_path / "home"], check=True)
 
 
-def collecting(root: Path, home: Path) -> subprocess.Popen[str]:
-    """`make test` that only names its tests, with an empty home and no other variable."""
-    home.mkdir()
+def making(target: str, *options: str, root: Path, home: Path) -> subprocess.Popen[str]:
+    """A make target with a home that holds nothing of ours, and no other variable."""
+    home.mkdir(exist_ok=True)
     return subprocess.Popen(
-        [MAKE, "test", "PYTEST_ARGS=--collect-only"],
+        [MAKE, target, *options],
         cwd=root,
         env={"PATH": os.environ["PATH"], "HOME": str(home)},
         stdout=subprocess.PIPE,
@@ -57,12 +57,14 @@ def collecting(root: Path, home: Path) -> subprocess.Popen[str]:
     )
 
 
-def test_an_empty_folder_and_an_empty_home_collect_the_tests_of_this_checkout(
+def test_an_empty_folder_and_an_empty_home_collect_the_same_tests_and_run_the_demo(
     copy: Path, tmp_path: Path
 ) -> None:
+    collecting = ("test", "PYTEST_ARGS=--collect-only")
+    home = tmp_path / "home"
     with (
-        collecting(copy, tmp_path / "home") as bare,
-        collecting(ROOT, tmp_path / "home_here") as here,
+        making(*collecting, root=copy, home=home) as bare,
+        making(*collecting, root=ROOT, home=tmp_path / "home_here") as here,
     ):
         outputs = [process.communicate(timeout=400)[0] for process in (bare, here)]
 
@@ -72,3 +74,8 @@ def test_an_empty_folder_and_an_empty_home_collect_the_tests_of_this_checkout(
     )
     assert found == expected
     assert len(set(found)) == len(found) > 0
+
+    with making("demo", root=copy, home=home) as demo:
+        output = demo.communicate(timeout=400)[0]
+    assert demo.returncode == 0, output
+    assert "Digits: decision." in output

@@ -438,3 +438,20 @@ def test_concurrent_tasks_do_not_wait_for_each_others_delivery(
         thread.join()
     assert not all_at_once.broken
     assert [run.state for run in server.runs] == ["finished"] * 4
+
+
+def test_a_run_that_goes_on_with_nothing_new_but_its_summary_is_sent(
+    server: WandbServer, store: str
+) -> None:
+    def night(accuracy: float, **changes: Any) -> None:
+        own = settings(changes.pop("api_host", server.url), id="nightly", **changes)
+        with open_run(own, task="nightly") as run:
+            run.summary["accuracy"] = accuracy
+
+    night(0.9)
+    assert server.run("payments", "nightly").summary["accuracy"] == 0.9
+    night(0.5, api_host=NOWHERE, offline_store=store, delivery_timeout_s=1)
+    assert [one.is_delivered for one in sync(store, server)] == [True]
+    assert server.run("payments", "nightly").summary["accuracy"] == 0.5
+    night(0.3)
+    assert server.run("payments", "nightly").summary["accuracy"] == 0.3

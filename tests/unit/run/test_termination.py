@@ -4,11 +4,13 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from flytekitplugins.wbmon.run.termination import TerminatedError, exit_on_sigterm
+from support.child import result_of
 
 
 @pytest.fixture(autouse=True)
@@ -86,3 +88,46 @@ def test_blocks_that_overlap_leave_nothing_behind() -> None:
         terminate()
     second.__exit__(None, None, None)
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+IN_A_BLOCK = """
+import json, multiprocessing, signal, time
+from flytekitplugins.wbmon.run.termination import exit_on_sigterm
+fork = multiprocessing.get_context("fork")
+ended = []
+with exit_on_sigterm(before=lambda: ended.append("ended")):
+    {body}
+print(json.dumps({{"result": result, "ended": ended}}))
+"""
+
+
+def test_a_forked_child_dies_of_sigterm_and_ends_nothing_of_its_parent(tmp_path: Path) -> None:
+    body = """
+    child = fork.Process(target=time.sleep, args=(60,))
+    child.start()
+    child.terminate()
+    child.join()
+    result = child.exitcode"""
+    found = result_of(IN_A_BLOCK.format(body=body), home=tmp_path)
+    assert found == {"result": -signal.SIGTERM, "ended": []}
+
+
+def test_a_forked_child_has_a_block_of_its_own(tmp_path: Path) -> None:
+    body = """
+    def work():
+        with exit_on_sigterm(before=lambda: print("child", flush=True)):
+            signal.raise_signal(signal.SIGTERM)
+    child = fork.Process(target=work)
+    child.start()
+    child.join()
+    result = child.exitcode"""
+    found = result_of(IN_A_BLOCK.format(body=body), home=tmp_path)
+    assert found == {"result": 143, "ended": []}
+
+
+def test_pools_of_forked_workers_come_to_their_end(tmp_path: Path) -> None:
+    body = """
+    for _ in range(50):
+        with fork.Pool(4) as pool:
+            result = pool.map(abs, range(-3, 0))"""
+    assert result_of(IN_A_BLOCK.format(body=body), home=tmp_path)["result"] == [3, 2, 1]

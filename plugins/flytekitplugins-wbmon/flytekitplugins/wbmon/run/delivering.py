@@ -163,14 +163,22 @@ class Delivery:
         relay.end()
         while sync.is_alive() and time.monotonic() < self._until():
             sync.join(_POLL_S)
+        self._note_sent(whole=not sync.is_alive())
 
     def _send_rest(self, relay: Relay, served: ServedRun | None) -> None:
         relay.end()
-        if self._missing(served, relay.content):
+        # a run that goes on under its id has rows, names and an end from before: nothing may be
+        # missing, and its new config and summary are not there
+        if not self.ledger.is_sent or self._missing(served, relay.content):
             left = max(0.1, self._until() - time.monotonic())
-            wandb_sync.sync_apart(
+            whole = wandb_sync.sync_apart(
                 relay.path, api_host=self._api_host, key=self._key, timeout_s=left
             )
+            self._note_sent(whole=whole)
+
+    def _note_sent(self, *, whole: bool) -> None:
+        self.ledger.is_sent = self.ledger.is_sent or whole
+        self.ledger.save(self._folder)
 
     def _try_alerts(self, target: RunTarget, content: LogContent) -> None:
         if len(content.alerts) == len(self.ledger.alerts):

@@ -17,6 +17,7 @@ class Ledger:
         first_line: Lines of history that the server had before this run's first row; None until
             the server was asked. More than 0 for a run that goes on from day to day.
         first_step: Added to the steps of this run's rows.
+        is_sent: Whether the whole log was sent once, whether or not it arrived.
         alerts: Numbers of the alerts that were accepted.
         is_confirmed: Whether the server confirmed everything.
         is_refused: Whether the server will never take it as it is.
@@ -25,6 +26,7 @@ class Ledger:
 
     first_line: int | None = None
     first_step: int = 0
+    is_sent: bool = False
     alerts: list[int] = field(default_factory=list)
     is_confirmed: bool = False
     is_refused: bool = False

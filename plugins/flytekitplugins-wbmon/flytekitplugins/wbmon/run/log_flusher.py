@@ -72,8 +72,9 @@ class LogFlusher:
         self._thread.join(_STOP_S)
 
     def _publish_and_note(self, record: Any, *args: Any, **kwargs: Any) -> Any:
-        self._has_news = True
-        return self._publish(record, *args, **kwargs)
+        published = self._publish(record, *args, **kwargs)
+        self._has_news = True  # after it: a flush that comes between the two brings it to no disk
+        return published
 
     def _run(self) -> None:
         n = 0

@@ -6,6 +6,7 @@ Python dies of SIGTERM without running a `finally`. The handler here turns the s
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -32,12 +33,22 @@ class _Handler:
     The first block installs it. The last one to end puts back what was there before, and hands a
     signal that came meanwhile on to it: whoever it was may end the process, which must not happen
     before the blocks have done their work.
+
+    A forked child is not the task: there the signal does what it did before the blocks. It is held
+    back around the fork, since Python forgets a signal for which it has a handler and that comes
+    before the child is ready, and a pool then waits for its worker for ever.
     """
 
     def __init__(self) -> None:
         self._blocks: list[Callable[[], None] | None] = []
         self._previous: Any = signal.SIG_DFL
         self._heard: tuple[int, FrameType | None] | None = None
+        self._held = threading.local()
+        os.register_at_fork(
+            before=self._hold_back,
+            after_in_parent=self._let_through,
+            after_in_child=self._forget,
+        )
 
     def enter(self, before: Callable[[], None] | None) -> None:
         """Hear SIGTERM until the matching `leave`."""
@@ -47,6 +58,8 @@ class _Handler:
 
     def leave(self, before: Callable[[], None] | None) -> None:
         """End a block; a handler that was set inside of one stays."""
+        if before not in self._blocks:  # those of a parent process
+            return
         self._blocks.remove(before)
         if self._blocks:
             return
@@ -63,6 +76,22 @@ class _Handler:
             if before is not None:
                 before()
         raise TerminatedError
+
+    def _hold_back(self) -> None:
+        self._held.mask = None
+        if self._blocks:
+            self._held.mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+
+    def _let_through(self) -> None:
+        if self._held.mask is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, self._held.mask)
+
+    def _forget(self) -> None:
+        installed: object = signal.getsignal(signal.SIGTERM)
+        if installed is self:
+            signal.signal(signal.SIGTERM, self._previous)
+        self._blocks, self._heard = [], None
+        self._let_through()
 
 
 _HANDLER = _Handler()

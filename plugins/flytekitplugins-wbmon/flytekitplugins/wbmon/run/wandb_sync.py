@@ -55,10 +55,13 @@ def sync_live(log: Path) -> bool:
     return sync is not None
 
 
-def sync_apart(log: Path, *, api_host: str, key: ApiKey, timeout_s: float) -> None:
+def sync_apart(log: Path, *, api_host: str, key: ApiKey, timeout_s: float) -> bool:
     """Send a finished log by `wandb sync` in a process of its own, ended when its time is over.
 
     It stays in this process's group: where the group is ended, nothing must go on sending.
+
+    Returns:
+        Whether it came to its end by itself.
     """
     for mark in log.parent.glob("*.synced"):
         mark.unlink()
@@ -71,8 +74,10 @@ def sync_apart(log: Path, *, api_host: str, key: ApiKey, timeout_s: float) -> No
     )
     with suppress(subprocess.TimeoutExpired):
         process.wait(timeout_s)
+    in_time = process.poll() is not None
     process.kill()  # wandb's own service ends with it
     process.wait()
+    return in_time
 
 
 def end_group(process: subprocess.Popen[Any]) -> None:
