@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from flytekitplugins.wbmon.errors import PublishError
@@ -60,7 +61,7 @@ class OnlineCarrier(Carrier):
             return super()._deliver(run, exit_code, timeout_s)
         until = time.monotonic() + timeout_s
         # wandb's finish has no bound of its own
-        finishing = threading.Thread(target=run.finish, args=(exit_code,), daemon=True)
+        finishing = threading.Thread(target=_finish, args=(run, exit_code), daemon=True)
         finishing.start()
         finishing.join(timeout_s)
         if finishing.is_alive():
@@ -90,3 +91,12 @@ class OnlineCarrier(Carrier):
         )
         served = WandbApi(self._settings.resolved_api_host, self._key).find_run(target)
         return served.n_rows if served else 0
+
+
+def _finish(run: wandb.Run, exit_code: int) -> None:
+    """Finish in a thread that nobody may wait for; what failed, the server is asked about.
+
+    A traceback that is printed while the interpreter ends makes Python abort the process.
+    """
+    with suppress(Exception):
+        run.finish(exit_code=exit_code)
