@@ -18,9 +18,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from flytekitplugins.wbmon.monitor.drift import check_drift
-from flytekitplugins.wbmon.monitor.profiling import merge_profiles, profile_data
-from flytekitplugins.wbmon.records.drift import DriftRule
+from flytekitplugins.wbmon.monitor.drift.check import check_drift
+from flytekitplugins.wbmon.monitor.drift.report import DriftRule
+from flytekitplugins.wbmon.monitor.profiles.build import merge_profiles, profile_data
 
 N_ROWS = 1000
 N_COLUMNS = 30

@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
-from flytekitplugins.wbmon.monitor.drift import check_drift
+from flytekitplugins.wbmon.monitor.drift.check import check_drift
 from flytekitplugins.wbmon.stats.multiplicity import benjamini_hochberg
 from flytekitplugins.wbmon.stats.two_sample import ks_statistic
 

@@ -19,8 +19,8 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.drift_data import SHAPES
-from flytekitplugins.wbmon.monitor.drift import check_drift
-from flytekitplugins.wbmon.records.drift import DriftReport, DriftRule
+from flytekitplugins.wbmon.monitor.drift.check import check_drift
+from flytekitplugins.wbmon.monitor.drift.report import DriftReport, DriftRule
 
 SENSITIVE = DriftRule(min_effect=1e-9, warn_effect=1e-9, min_rows=50)
 """Every significant finding counts: the harder promise, Benjamini-Hochberg alone."""

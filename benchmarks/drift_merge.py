@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.drift_data import make_table
-from flytekitplugins.wbmon.monitor.profiling import merge_profiles, profile_data
-from flytekitplugins.wbmon.records.profile import Profile
+from flytekitplugins.wbmon.monitor.profiles.build import merge_profiles, profile_data
+from flytekitplugins.wbmon.monitor.profiles.profile import Profile
 
 
 def main(n_profiles: int = 1000, n_columns: int = 100) -> None:

@@ -18,8 +18,8 @@ from functools import partial
 import numpy as np
 import pyarrow as pa
 
-from flytekitplugins.wbmon.monitor.drift import check_drift
-from flytekitplugins.wbmon.records.drift import FeatureDrift
+from flytekitplugins.wbmon.monitor.drift.check import check_drift
+from flytekitplugins.wbmon.monitor.drift.report import FeatureDrift
 
 N_FEATURES = 30
 _LEVELS = np.array(["a", "b", "c", "d", "e"])

@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from flytekitplugins.wbmon.run.weave_store import drain_store
+from flytekitplugins.wbmon.delivery.traces.store import drain_store
 from support.wandb_faults import Fault
 from support.weave_server import KEY, WeaveServer
 

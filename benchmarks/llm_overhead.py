@@ -16,8 +16,8 @@ from typing import Any
 import openai
 import weave
 
+from flytekitplugins.wbmon.delivery.traces.drain import drain_spool
 from flytekitplugins.wbmon.llm import CallLog, instrument_openai, weave_init
-from flytekitplugins.wbmon.run.weave_drain import drain_spool
 from support.openai_server import OpenAIServer
 from support.weave_server import KEY, WeaveServer
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flytekitplugins.wbmon.monitor.paired import compare_paired
+from flytekitplugins.wbmon.monitor.llm.evaluation.compare import compare_paired
 
 N_EXPERIMENTS = 1000
 SIZES = (20, 60, 200)

@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from flytekitplugins.wbmon.run import client
+from flytekitplugins.wbmon.run import wandb_client as client
 from flytekitplugins.wbmon.run.log_flusher import LogFlusher
 
 N_CALLS = 4_000

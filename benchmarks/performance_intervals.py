@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pyarrow as pa
 
-from flytekitplugins.wbmon.monitor.performance import check_performance
-from flytekitplugins.wbmon.records.performance import PerformanceReport
+from flytekitplugins.wbmon.monitor.performance.check import check_performance
+from flytekitplugins.wbmon.monitor.performance.report import PerformanceReport
 
 Draw = Callable[[np.random.Generator, int], pa.Table]
 POPULATION = 400_000

@@ -122,7 +122,7 @@ def measure(variant: str, source: str, model_path: str, sink: str) -> dict[str, 
 
 
 def our_loop(predict: Predict, source: str, sink: str) -> None:
-    from flytekitplugins.wbmon.monitor.scoring import score_batches
+    from flytekitplugins.wbmon.monitor.scoring.score import score_batches
 
     score_batches(predict, source, sink, batch_rows=BATCH)
 

@@ -15,13 +15,11 @@ from flytekitplugins.wbmon import (
     RAGReport,
     UsageReport,
 )
-from flytekitplugins.wbmon.records.decision_html import decision_section
-from flytekitplugins.wbmon.records.llm_html import (
-    evaluation_section,
-    feedback_section,
-    rag_section,
-    usage_section,
-)
+from flytekitplugins.wbmon.monitor.alerts.page import decision_section
+from flytekitplugins.wbmon.monitor.llm.cost.page import usage_section
+from flytekitplugins.wbmon.monitor.llm.evaluation.page import evaluation_section
+from flytekitplugins.wbmon.monitor.llm.feedback.page import feedback_section
+from flytekitplugins.wbmon.monitor.llm.rag.page import rag_section
 from workflows.summary import save_page
 
 

@@ -120,7 +120,7 @@ def drift_by_tenant(reference: Profile, predictions: StructuredDataset) -> dict[
         reference: The reference profile.
         predictions: The prediction log of the day.
     """
-    from flytekitplugins.wbmon.monitor.series import drift_series
+    from flytekitplugins.wbmon.monitor.drift.series import drift_series
 
     rows = predictions.open(pd.DataFrame).all()[[*LOGGED, "tenant"]]
     series = drift_series(rows, like=reference, segment="tenant", rule=rule)

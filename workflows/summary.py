@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from flytekitplugins.wbmon import Decision, DriftReport, PerformanceReport
-from flytekitplugins.wbmon.records.decision_html import decision_section
-from flytekitplugins.wbmon.records.drift_html import drift_section
-from flytekitplugins.wbmon.records.page import page
-from flytekitplugins.wbmon.records.performance_html import performance_section
+from flytekitplugins.wbmon.monitor.alerts.page import decision_section
+from flytekitplugins.wbmon.monitor.drift.page import drift_section
+from flytekitplugins.wbmon.monitor.performance.page import performance_section
+from flytekitplugins.wbmon.reports.html import page
 
 _WORST = 5
 

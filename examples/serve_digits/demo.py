@@ -18,11 +18,11 @@ from pathlib import Path
 from rich.console import Console
 
 from examples.serve_digits.load import send
-from flytekitplugins.wbmon.records.decision_html import decision_section
-from flytekitplugins.wbmon.records.drift_html import drift_section
-from flytekitplugins.wbmon.records.page import page
-from flytekitplugins.wbmon.records.performance_html import performance_section
-from flytekitplugins.wbmon.records.serving_html import serving_section, slo_section
+from flytekitplugins.wbmon.monitor.alerts.page import decision_section
+from flytekitplugins.wbmon.monitor.drift.page import drift_section
+from flytekitplugins.wbmon.monitor.performance.page import performance_section
+from flytekitplugins.wbmon.monitor.service.page import serving_section, slo_section
+from flytekitplugins.wbmon.reports.html import page
 
 ROOT = Path(__file__).resolve().parents[2]
 HOME = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "out" / "serving"

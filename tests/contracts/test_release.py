@@ -262,7 +262,7 @@ def refusals(bare: Installation, home: Path) -> dict[str, list[str]]:
     import sys
     from flytekitplugins.wbmon import llm, serving
     from flytekitplugins.wbmon.publish.dashboard import nightly_workspace
-    from flytekitplugins.wbmon.publish.notify import send_by_apprise
+    from flytekitplugins.wbmon.publish.alerts.send import send_by_apprise
     refusals = {}
     log = serving.PredictionLogger("ui", "log")
     for line in json.loads(sys.argv[1]):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.month import MISSING, Month, make_reference, page, replay
-from flytekitplugins.wbmon.publish.alert_state import MemoryFile
+from flytekitplugins.wbmon.publish.alerts.state_file import MemoryFile
 from workflows.payments import FAULTS
 
 SILENT = "no report for 26 h"

@@ -11,8 +11,8 @@ import pytest
 from flytekit.types.file import FlyteFile
 
 from flytekitplugins.wbmon import Decision, PerformanceReport, Profile
-from flytekitplugins.wbmon.publish.alert_state import MemoryFile
-from flytekitplugins.wbmon.records.memory import AlertMemory
+from flytekitplugins.wbmon.monitor.alerts.state import AlertMemory
+from flytekitplugins.wbmon.publish.alerts.state_file import MemoryFile
 from support.package import workflows_image
 from support.propeller import (
     Propeller,

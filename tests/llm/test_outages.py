@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from flytekitplugins.wbmon.delivery.traces.drain import drain_spool
+from flytekitplugins.wbmon.delivery.traces.store import drain_store
 from flytekitplugins.wbmon.llm import current_trace, weave_init
-from flytekitplugins.wbmon.run.weave_drain import drain_spool
-from flytekitplugins.wbmon.run.weave_store import drain_store
 from support.environment import clean_environment
 from support.waiting import wait_until
 from support.wandb_faults import Fault

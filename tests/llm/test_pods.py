@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flytekitplugins.wbmon.run.weave_store import drain_store
+from flytekitplugins.wbmon.delivery.traces.store import drain_store
 from support.propeller import (
     Package,
     Propeller,

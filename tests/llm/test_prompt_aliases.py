@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from flytekitplugins.wbmon.delivery.traces.drain import drain_spool
+from flytekitplugins.wbmon.delivery.traces.store import drain_store
 from flytekitplugins.wbmon.llm import PromptRegistry, PromptTemplate, weave_init
-from flytekitplugins.wbmon.monitor.prompt_registry import PromptRegistry as PlainRegistry
-from flytekitplugins.wbmon.run.weave_drain import drain_spool
-from flytekitplugins.wbmon.run.weave_store import drain_store
+from flytekitplugins.wbmon.monitor.llm.prompts.registry import PromptRegistry as PlainRegistry
 from support.wandb_faults import Fault
 from support.weave_server import KEY, WeaveServer
 

@@ -18,8 +18,8 @@ from flytekitplugins.wbmon import (
 )
 from flytekitplugins.wbmon.errors import PublishError
 from flytekitplugins.wbmon.llm import PromptRegistry, PromptTemplate, weave_init
-from flytekitplugins.wbmon.monitor.spans import span_of_call
-from flytekitplugins.wbmon.monitor.steps import analyse_steps
+from flytekitplugins.wbmon.monitor.llm.steps.analyze import analyse_steps
+from flytekitplugins.wbmon.monitor.llm.steps.spans import span_of_call
 from support import llm_functions
 from support.wandb_faults import Fault
 from support.weave_server import WeaveServer

@@ -13,16 +13,11 @@ from flytekit import Secret, map_task, task, workflow
 
 from flytekitplugins.wbmon import DriftCheck, current_run, wandb_init
 from flytekitplugins.wbmon.errors import ConfigError
-from flytekitplugins.wbmon.llm import (
-    analyse_steps,
-    current_trace,
-    read_spans,
-    weave_client,
-    weave_init,
-)
-from flytekitplugins.wbmon.llm.trace_settings import PROVIDERS
-from flytekitplugins.wbmon.monitor.calls import read_calls
-from flytekitplugins.wbmon.run.decorators import decorate, decorators_to_config
+from flytekitplugins.wbmon.flyte.carried_decorators import decorate, decorators_to_config
+from flytekitplugins.wbmon.llm import analyse_steps, current_trace, read_spans, weave_init
+from flytekitplugins.wbmon.monitor.llm.calls.read import read_calls
+from flytekitplugins.wbmon.traces import weave_client
+from flytekitplugins.wbmon.traces.settings import PROVIDERS
 from support.openai_server import OpenAIServer
 from support.weave_server import WeaveServer
 

@@ -19,10 +19,9 @@ from flytekitplugins.wbmon.llm import (
     current_trace,
     instrument_openai,
     read_calls,
-    weave_client,
     weave_init,
-    weave_parts,
 )
+from flytekitplugins.wbmon.traces import weave_client, weave_parts
 from support.openai_server import OpenAIServer
 from support.weave_server import WeaveServer, json_digest
 

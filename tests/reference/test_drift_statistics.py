@@ -8,14 +8,8 @@ import pytest
 from scipy import special, stats
 from scipy.spatial import distance
 
-from flytekitplugins.wbmon.monitor.drift import check_drift
+from flytekitplugins.wbmon.monitor.drift.check import check_drift
 from flytekitplugins.wbmon.stats.binning import cell_counts
-from flytekitplugins.wbmon.stats.distributions import (
-    chi_squared_sf,
-    kolmogorov_sf,
-    normal_sf,
-    student_t_sf,
-)
 from flytekitplugins.wbmon.stats.divergence import (
     hellinger_distance,
     jensen_shannon_distance,
@@ -25,6 +19,12 @@ from flytekitplugins.wbmon.stats.divergence import (
 )
 from flytekitplugins.wbmon.stats.moments import mean_shift, moments
 from flytekitplugins.wbmon.stats.multiplicity import benjamini_hochberg
+from flytekitplugins.wbmon.stats.tail_probabilities import (
+    chi_squared_sf,
+    kolmogorov_sf,
+    normal_sf,
+    student_t_sf,
+)
 from flytekitplugins.wbmon.stats.two_sample import (
     chi_squared_two_sample,
     cramer_von_mises_statistic,

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats as scipy_stats
 from sklearn import metrics as sk
 
-from flytekitplugins.wbmon.monitor.performance import check_performance
+from flytekitplugins.wbmon.monitor.performance.check import check_performance
 from flytekitplugins.wbmon.stats.classification import roc_auc
 from flytekitplugins.wbmon.stats.estimate import student_quantile
 

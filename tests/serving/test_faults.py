@@ -95,7 +95,7 @@ def test_a_signal_in_the_middle_of_a_call_of_the_log_still_ends_the_process(
 ) -> None:
     interrupt = """
 import os
-from flytekitplugins.wbmon.serving.buffer import Buffer
+from flytekitplugins.wbmon.serving.log.buffer import Buffer
 append = Buffer._append
 def interrupted(buffer, item):
     os.kill(os.getpid(), signal.SIGTERM)

@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 
 from flytekitplugins.wbmon import CompactPredictionLog, JoinFeedback
-from flytekitplugins.wbmon.monitor import compaction
-from flytekitplugins.wbmon.monitor.compaction import compact_prediction_log
-from flytekitplugins.wbmon.monitor.sources import Source
-from flytekitplugins.wbmon.records.compaction import CompactionReport
+from flytekitplugins.wbmon.data.sources import Source
+from flytekitplugins.wbmon.flyte.type_transformers import open_data
+from flytekitplugins.wbmon.monitor.prediction_log import compact as compaction
+from flytekitplugins.wbmon.monitor.prediction_log.compact import compact_prediction_log
+from flytekitplugins.wbmon.monitor.prediction_log.report import CompactionReport
 from flytekitplugins.wbmon.serving import PredictionLogger, SamplingPolicy
-from flytekitplugins.wbmon.serving.upload import Uploader
-from flytekitplugins.wbmon.tasks._types import open_data
+from flytekitplugins.wbmon.serving.log.upload import Uploader
 from support.prediction_log import running, segments, wait_for
 from support.s3 import S3Server
 from support.store import Store

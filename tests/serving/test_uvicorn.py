@@ -24,8 +24,7 @@ APP = """
 import asyncio
 from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
-from flytekitplugins.wbmon.serving import (PredictionLogger, PredictionLoggingMiddleware,
-                                           SamplingPolicy)
+from flytekitplugins.wbmon.serving import PredictionLogger, PredictionLoggingMiddleware, SamplingPolicy
 log = PredictionLogger("api", "log", sampling=SamplingPolicy(rate=1.0))
 api = FastAPI()
 

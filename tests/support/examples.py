@@ -5,11 +5,23 @@ from __future__ import annotations
 import math
 from datetime import datetime, timezone
 
-from flytekitplugins.wbmon.records.alert import Alert, AlertRule, AlertState, Decision, RuleState
-from flytekitplugins.wbmon.records.drift import Bin, Check, DriftReport, DriftRule, FeatureDrift
-from flytekitplugins.wbmon.records.performance import Metric, PerformanceReport
-from flytekitplugins.wbmon.records.scoring import SLO, ScoringReport, SLOResult
-from flytekitplugins.wbmon.records.serving import ServingSLO, ServingSLOResult, SLOReport
+from flytekitplugins.wbmon.monitor.alerts.decision import (
+    Alert,
+    AlertRule,
+    AlertState,
+    Decision,
+    RuleState,
+)
+from flytekitplugins.wbmon.monitor.drift.report import (
+    Bin,
+    Check,
+    DriftReport,
+    DriftRule,
+    FeatureDrift,
+)
+from flytekitplugins.wbmon.monitor.performance.report import Metric, PerformanceReport
+from flytekitplugins.wbmon.monitor.scoring.report import SLO, ScoringReport, SLOResult
+from flytekitplugins.wbmon.monitor.service.report import ServingSLO, ServingSLOResult, SLOReport
 
 AT = datetime(2026, 2, 5, 2, tzinfo=timezone.utc)
 

@@ -23,7 +23,7 @@ from sklearn.linear_model import LogisticRegression
 
 import wandb
 from flytekitplugins import wbmon
-from flytekitplugins.wbmon.run.wandb_internals import live_sync
+from flytekitplugins.wbmon.delivery.runs.wandb_internals import live_sync
 from support.child import start_python
 from support.in_process import execute, pod_context
 from support.literals import from_literals, to_literals

@@ -18,14 +18,14 @@ import pytest
 from flytekit import FlyteContextManager
 
 import wandb
-from flytekitplugins.wbmon.run import delivery as task_side
-from flytekitplugins.wbmon.run.credentials import ApiKey
-from flytekitplugins.wbmon.run.ledger import Ledger
+from flytekitplugins.wbmon.delivery.credentials import ApiKey
+from flytekitplugins.wbmon.delivery.runs import worker_process as task_side
+from flytekitplugins.wbmon.delivery.runs.package import MANIFEST
+from flytekitplugins.wbmon.delivery.runs.progress import Ledger
+from flytekitplugins.wbmon.delivery.runs.store import LEASE, OfflineStore
+from flytekitplugins.wbmon.delivery.runs.sync_store import SyncedRun, sync_store
 from flytekitplugins.wbmon.run.lifecycle import open_run
-from flytekitplugins.wbmon.run.offline_store import LEASE, OfflineStore
-from flytekitplugins.wbmon.run.packing import MANIFEST
 from flytekitplugins.wbmon.run.settings import RunSettings
-from flytekitplugins.wbmon.run.sync import SyncedRun, sync_store
 from support.child import run_python
 from support.in_process import pod_context
 from support.s3 import S3Server

@@ -16,11 +16,11 @@ import pytest
 from flytekit import FlyteContextManager
 
 import wandb
-from flytekitplugins.wbmon.run.credentials import ApiKey
+from flytekitplugins.wbmon.delivery.credentials import ApiKey
+from flytekitplugins.wbmon.delivery.runs.store import OfflineStore
+from flytekitplugins.wbmon.delivery.runs.sync_store import sync_store
 from flytekitplugins.wbmon.run.lifecycle import open_run
-from flytekitplugins.wbmon.run.offline_store import OfflineStore
 from flytekitplugins.wbmon.run.settings import RunSettings
-from flytekitplugins.wbmon.run.sync import sync_store
 from support.wandb_faults import FILE_STREAM, STORAGE, Fault
 from support.wandb_server import KEY, WandbServer
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from flytekitplugins.wbmon.run.offline_store import OfflineStore
+from flytekitplugins.wbmon.delivery.runs.store import OfflineStore
 from support.environment import clean_environment
 from support.propeller import (
     Container,

@@ -14,10 +14,10 @@ from flytekit import FlyteContextManager
 from flytekit.core.base_task import IgnoreOutputs
 
 import wandb
-from flytekitplugins.wbmon.run import client
+from flytekitplugins.wbmon.flyte.termination import TerminatedError
+from flytekitplugins.wbmon.run import wandb_client as client
 from flytekitplugins.wbmon.run.lifecycle import current_run, open_run
 from flytekitplugins.wbmon.run.settings import RunSettings
-from flytekitplugins.wbmon.run.termination import TerminatedError
 from support.in_process import pod_context
 from support.pod import EXECUTION, Place
 from support.wandb_log import find_run, find_runs, read_run

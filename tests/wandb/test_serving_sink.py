@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from flytekitplugins.wbmon.errors import ConfigError
-from flytekitplugins.wbmon.records.histogram import LogHistogram
 from flytekitplugins.wbmon.serving import PredictionLogger, SamplingPolicy, WandbSink
-from flytekitplugins.wbmon.serving.wandb_sink import window_metrics
+from flytekitplugins.wbmon.serving.adapters.wandb_sink import window_metrics
+from flytekitplugins.wbmon.stats.log_histogram import LogHistogram
 from support.prediction_log import read_rows
 from support.waiting import wait_until
 from support.wandb_faults import Fault

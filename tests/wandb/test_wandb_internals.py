@@ -14,15 +14,17 @@ import pytest
 import wandb.cli.beta_sync
 
 import wandb
-from flytekitplugins.wbmon.run import client, wandb_internals, wandb_sync
-from flytekitplugins.wbmon.run.credentials import ApiKey
-from flytekitplugins.wbmon.run.delivering import Delivery
+from flytekitplugins.wbmon.delivery.credentials import ApiKey
+from flytekitplugins.wbmon.delivery.runs import sync_command as wandb_sync
+from flytekitplugins.wbmon.delivery.runs import wandb_internals
+from flytekitplugins.wbmon.delivery.runs.deliver import Delivery
+from flytekitplugins.wbmon.delivery.runs.package import PACKED_LOG, pack
+from flytekitplugins.wbmon.delivery.runs.store import OfflineStore
+from flytekitplugins.wbmon.delivery.runs.transaction_log import log_path, read_records
+from flytekitplugins.wbmon.run import wandb_client as client
 from flytekitplugins.wbmon.run.lifecycle import open_run
 from flytekitplugins.wbmon.run.log_flusher import LogFlusher, pause_s
-from flytekitplugins.wbmon.run.offline_store import OfflineStore
-from flytekitplugins.wbmon.run.packing import PACKED_LOG, pack
 from flytekitplugins.wbmon.run.settings import RunSettings
-from flytekitplugins.wbmon.run.transaction_log import log_path, read_records
 from support.waiting import wait_until
 from support.wandb_faults import FILE_STREAM, Fault
 from support.wandb_log import find_run, read_run

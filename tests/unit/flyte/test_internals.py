@@ -23,8 +23,8 @@ from flytekit.models.security import SecurityContext
 
 from flytekitplugins.wbmon import DriftCheck, PerformanceCheck, ProfileData
 from flytekitplugins.wbmon.flyte import internals
+from flytekitplugins.wbmon.flyte.identity import current_identity
 from flytekitplugins.wbmon.run.decorator import wandb_init
-from flytekitplugins.wbmon.run.identity import current_identity
 from support.in_process import pod_context
 
 KEY = Secret(group="wandb", key="api_key")

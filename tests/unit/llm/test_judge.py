@@ -12,10 +12,10 @@ import pytest
 from flytekitplugins.wbmon import Answer, Variant
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.llm import CallPolicy, Judge, PriceTable, answer_with, chat_with
-from flytekitplugins.wbmon.llm.calls import new_row
 from flytekitplugins.wbmon.llm.judge import JudgeError
-from flytekitplugins.wbmon.monitor.evaluation import evaluate_variants
-from flytekitplugins.wbmon.records.prompt import PromptTemplate
+from flytekitplugins.wbmon.monitor.llm.calls.row import new_row
+from flytekitplugins.wbmon.monitor.llm.evaluation.evaluate import evaluate_variants
+from flytekitplugins.wbmon.monitor.llm.evaluation.prompt import PromptTemplate
 from support.openai_server import OpenAIServer
 
 ITEM = {"question": "Capital?", "expected": "Paris"}

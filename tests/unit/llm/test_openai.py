@@ -10,7 +10,7 @@ import pytest
 
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.llm import call_attributes, instrument_openai
-from flytekitplugins.wbmon.monitor.calls import table_of
+from flytekitplugins.wbmon.monitor.llm.calls.read import table_of
 from support.openai_server import OpenAIServer
 
 openai = pytest.importorskip("openai", reason="the llm extra is not installed")

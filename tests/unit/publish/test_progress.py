@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import wandb
+from flytekitplugins.wbmon.monitor.scoring.report import Progress, SampledRows
 from flytekitplugins.wbmon.publish.progress import ScoringProgress, log_sample
-from flytekitplugins.wbmon.records.scoring import Progress, SampledRows
 from support.wandb_log import find_run
 
 

@@ -9,8 +9,8 @@ import pytest
 
 import wandb
 from flytekitplugins.wbmon import PerformanceReport, check_performance
+from flytekitplugins.wbmon.monitor.scoring.report import Confidence, PredictedClasses
 from flytekitplugins.wbmon.publish.report import publish_reports
-from flytekitplugins.wbmon.records.scoring import Confidence, PredictedClasses
 from support.examples import AT, decision, drift_report, performance_report, scoring_report
 from support.wandb_log import LoggedRun, find_run
 

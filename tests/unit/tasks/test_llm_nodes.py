@@ -30,11 +30,11 @@ from flytekitplugins.wbmon import (
     Variant,
 )
 from flytekitplugins.wbmon.errors import BudgetExceededError, ConfigError
+from flytekitplugins.wbmon.flyte.function_reference import load_reference, reference_of
 from flytekitplugins.wbmon.llm import Budget, CallLog
-from flytekitplugins.wbmon.monitor.evaluation import evaluate_variants
-from flytekitplugins.wbmon.monitor.spans import row_of_span, steps_folder
-from flytekitplugins.wbmon.records.steps import Span
-from flytekitplugins.wbmon.tasks._reference import load_reference, reference_of
+from flytekitplugins.wbmon.monitor.llm.evaluation.evaluate import evaluate_variants
+from flytekitplugins.wbmon.monitor.llm.steps.report import Span
+from flytekitplugins.wbmon.monitor.llm.steps.spans import row_of_span, steps_folder
 from support import llm_functions
 
 START = datetime(2026, 3, 2, 1, tzinfo=timezone.utc)

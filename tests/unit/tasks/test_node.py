@@ -27,7 +27,7 @@ from flytekitplugins.wbmon import (
     wandb_init,
 )
 from flytekitplugins.wbmon.errors import ConfigError
-from flytekitplugins.wbmon.run.flyte_task import tracking_of
+from flytekitplugins.wbmon.run.decorated_task import tracking_of
 from flytekitplugins.wbmon.tasks._node import Node
 from support.in_process import execute, pod_context
 from support.wandb_log import find_run

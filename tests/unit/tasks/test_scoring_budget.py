@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 from flytekit.types.structured import StructuredDataset
 
 from flytekitplugins.wbmon import batch_scoring
-from flytekitplugins.wbmon.records.scoring import Watch
+from flytekitplugins.wbmon.monitor.scoring.report import Watch
 
 
 @batch_scoring(

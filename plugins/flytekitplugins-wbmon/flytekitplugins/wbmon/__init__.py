@@ -12,139 +12,139 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.2.0"
 
 if TYPE_CHECKING:
-    from flytekitplugins.wbmon.monitor.alerting import evaluate_rules
-    from flytekitplugins.wbmon.monitor.drift import check_drift
-    from flytekitplugins.wbmon.monitor.estimating import estimate_performance
-    from flytekitplugins.wbmon.monitor.importance import permutation_importance
-    from flytekitplugins.wbmon.monitor.joint import check_joint_drift
-    from flytekitplugins.wbmon.monitor.late_labels import join_labels
-    from flytekitplugins.wbmon.monitor.performance import check_performance
-    from flytekitplugins.wbmon.monitor.profiling import merge_profiles, profile_data
-    from flytekitplugins.wbmon.monitor.rule_file import load_rules
-    from flytekitplugins.wbmon.monitor.series import drift_series
-    from flytekitplugins.wbmon.monitor.windows import profile_windows
-    from flytekitplugins.wbmon.publish.channel import Channel
-    from flytekitplugins.wbmon.records.alert import Alert, AlertRule, Decision
-    from flytekitplugins.wbmon.records.compaction import CompactionReport
-    from flytekitplugins.wbmon.records.drift import (
+    from flytekitplugins.wbmon.data.join_labels import join_labels
+    from flytekitplugins.wbmon.monitor.alerts.decision import Alert, AlertRule, Decision
+    from flytekitplugins.wbmon.monitor.alerts.evaluate import evaluate_rules
+    from flytekitplugins.wbmon.monitor.alerts.rule_file import load_rules
+    from flytekitplugins.wbmon.monitor.drift.check import check_drift
+    from flytekitplugins.wbmon.monitor.drift.joint import check_joint_drift
+    from flytekitplugins.wbmon.monitor.drift.report import (
         DriftReport,
         DriftRule,
         DriftSeries,
         JointDrift,
     )
-    from flytekitplugins.wbmon.records.evaluation import (
+    from flytekitplugins.wbmon.monitor.drift.series import drift_series
+    from flytekitplugins.wbmon.monitor.llm.cost.report import UsageReport
+    from flytekitplugins.wbmon.monitor.llm.evaluation.report import (
         Answer,
         EvaluationReport,
         EvaluationRule,
         Variant,
     )
-    from flytekitplugins.wbmon.records.experiment import ExperimentReport
-    from flytekitplugins.wbmon.records.feedback import FeedbackReport
-    from flytekitplugins.wbmon.records.performance import PerformanceReport
-    from flytekitplugins.wbmon.records.profile import Profile
-    from flytekitplugins.wbmon.records.rag import RAGReport, RAGRule
-    from flytekitplugins.wbmon.records.scoring import SLO, Sample, ScoringReport, Watch
-    from flytekitplugins.wbmon.records.serving import ServingReport, ServingSLO, SLOReport
-    from flytekitplugins.wbmon.records.steps import StepReport
-    from flytekitplugins.wbmon.records.usage import UsageReport
-    from flytekitplugins.wbmon.run.config import WandbConfig
+    from flytekitplugins.wbmon.monitor.llm.feedback.report import FeedbackReport
+    from flytekitplugins.wbmon.monitor.llm.rag.report import RAGReport, RAGRule
+    from flytekitplugins.wbmon.monitor.llm.steps.report import StepReport
+    from flytekitplugins.wbmon.monitor.performance.check import check_performance
+    from flytekitplugins.wbmon.monitor.performance.estimate import estimate_performance
+    from flytekitplugins.wbmon.monitor.performance.importance import permutation_importance
+    from flytekitplugins.wbmon.monitor.performance.report import PerformanceReport
+    from flytekitplugins.wbmon.monitor.prediction_log.report import CompactionReport
+    from flytekitplugins.wbmon.monitor.profiles.build import merge_profiles, profile_data
+    from flytekitplugins.wbmon.monitor.profiles.profile import Profile
+    from flytekitplugins.wbmon.monitor.profiles.windows import profile_windows
+    from flytekitplugins.wbmon.monitor.scoring.report import SLO, Sample, ScoringReport, Watch
+    from flytekitplugins.wbmon.monitor.service.experiment_report import ExperimentReport
+    from flytekitplugins.wbmon.monitor.service.report import ServingReport, ServingSLO, SLOReport
+    from flytekitplugins.wbmon.publish.alerts.channel import Channel
+    from flytekitplugins.wbmon.run.config_file import WandbConfig
     from flytekitplugins.wbmon.run.decorator import wandb_init
     from flytekitplugins.wbmon.run.lifecycle import current_run
     from flytekitplugins.wbmon.stats.sequential import Cusum, PageHinkley
-    from flytekitplugins.wbmon.tasks.alerting import DegradationAlert
-    from flytekitplugins.wbmon.tasks.dead_man import DeadManCheck
+    from flytekitplugins.wbmon.tasks.alerts import DegradationAlert
+    from flytekitplugins.wbmon.tasks.cost import TrackCost
     from flytekitplugins.wbmon.tasks.drift import DriftCheck, DriftSeriesCheck
-    from flytekitplugins.wbmon.tasks.estimating import EstimatePerformance
+    from flytekitplugins.wbmon.tasks.estimate import EstimatePerformance
     from flytekitplugins.wbmon.tasks.evaluation import AnswerPrompts, CompareModels, EvaluatePrompts
     from flytekitplugins.wbmon.tasks.experiment import CompareVariants
     from flytekitplugins.wbmon.tasks.failure import MonitorFailure
     from flytekitplugins.wbmon.tasks.feedback import AnalyzeFeedback
+    from flytekitplugins.wbmon.tasks.heartbeat import DeadManCheck
     from flytekitplugins.wbmon.tasks.importance import FeatureImportance
-    from flytekitplugins.wbmon.tasks.late_labels import JoinLabels
+    from flytekitplugins.wbmon.tasks.join_labels import JoinLabels
     from flytekitplugins.wbmon.tasks.performance import PerformanceCheck
     from flytekitplugins.wbmon.tasks.prediction_log import CompactPredictionLog, JoinFeedback
-    from flytekitplugins.wbmon.tasks.profiling import MergeProfiles, ProfileData
+    from flytekitplugins.wbmon.tasks.profiles import MergeProfiles, ProfileData
     from flytekitplugins.wbmon.tasks.rag import EvaluateRAG
     from flytekitplugins.wbmon.tasks.scoring import batch_scoring
-    from flytekitplugins.wbmon.tasks.serving import CheckSLO, SummarizeServing
+    from flytekitplugins.wbmon.tasks.service import CheckSLO, SummarizeServing
     from flytekitplugins.wbmon.tasks.steps import AnalyzeSteps
-    from flytekitplugins.wbmon.tasks.sync import SyncOfflineRuns, TagBest
-    from flytekitplugins.wbmon.tasks.traces import ReplayToWeave, SyncOfflineTraces
-    from flytekitplugins.wbmon.tasks.usage import TrackCost
+    from flytekitplugins.wbmon.tasks.wandb_sync import SyncOfflineRuns, TagBest
+    from flytekitplugins.wbmon.tasks.weave_sync import ReplayToWeave, SyncOfflineTraces
 
 _HOMES = {
-    "SLO": "records.scoring",
-    "Alert": "records.alert",
-    "AlertRule": "records.alert",
+    "SLO": "monitor.scoring.report",
+    "Alert": "monitor.alerts.decision",
+    "AlertRule": "monitor.alerts.decision",
     "AnalyzeFeedback": "tasks.feedback",
     "AnalyzeSteps": "tasks.steps",
-    "Answer": "records.evaluation",
+    "Answer": "monitor.llm.evaluation.report",
     "AnswerPrompts": "tasks.evaluation",
-    "Channel": "publish.channel",
-    "CheckSLO": "tasks.serving",
+    "Channel": "publish.alerts.channel",
+    "CheckSLO": "tasks.service",
     "CompactPredictionLog": "tasks.prediction_log",
-    "CompactionReport": "records.compaction",
+    "CompactionReport": "monitor.prediction_log.report",
     "CompareModels": "tasks.evaluation",
     "CompareVariants": "tasks.experiment",
     "Cusum": "stats.sequential",
-    "DeadManCheck": "tasks.dead_man",
-    "Decision": "records.alert",
-    "DegradationAlert": "tasks.alerting",
+    "DeadManCheck": "tasks.heartbeat",
+    "Decision": "monitor.alerts.decision",
+    "DegradationAlert": "tasks.alerts",
     "DriftCheck": "tasks.drift",
-    "DriftReport": "records.drift",
-    "DriftRule": "records.drift",
-    "DriftSeries": "records.drift",
+    "DriftReport": "monitor.drift.report",
+    "DriftRule": "monitor.drift.report",
+    "DriftSeries": "monitor.drift.report",
     "DriftSeriesCheck": "tasks.drift",
-    "EstimatePerformance": "tasks.estimating",
+    "EstimatePerformance": "tasks.estimate",
     "EvaluatePrompts": "tasks.evaluation",
     "EvaluateRAG": "tasks.rag",
-    "EvaluationReport": "records.evaluation",
-    "EvaluationRule": "records.evaluation",
-    "ExperimentReport": "records.experiment",
+    "EvaluationReport": "monitor.llm.evaluation.report",
+    "EvaluationRule": "monitor.llm.evaluation.report",
+    "ExperimentReport": "monitor.service.experiment_report",
     "FeatureImportance": "tasks.importance",
-    "FeedbackReport": "records.feedback",
+    "FeedbackReport": "monitor.llm.feedback.report",
     "JoinFeedback": "tasks.prediction_log",
-    "JoinLabels": "tasks.late_labels",
-    "JointDrift": "records.drift",
-    "MergeProfiles": "tasks.profiling",
+    "JoinLabels": "tasks.join_labels",
+    "JointDrift": "monitor.drift.report",
+    "MergeProfiles": "tasks.profiles",
     "MonitorFailure": "tasks.failure",
     "PageHinkley": "stats.sequential",
     "PerformanceCheck": "tasks.performance",
-    "PerformanceReport": "records.performance",
-    "Profile": "records.profile",
-    "ProfileData": "tasks.profiling",
-    "RAGReport": "records.rag",
-    "RAGRule": "records.rag",
-    "ReplayToWeave": "tasks.traces",
-    "SLOReport": "records.serving",
-    "Sample": "records.scoring",
-    "ScoringReport": "records.scoring",
-    "ServingReport": "records.serving",
-    "ServingSLO": "records.serving",
-    "StepReport": "records.steps",
-    "SummarizeServing": "tasks.serving",
-    "SyncOfflineRuns": "tasks.sync",
-    "SyncOfflineTraces": "tasks.traces",
-    "TagBest": "tasks.sync",
-    "TrackCost": "tasks.usage",
-    "UsageReport": "records.usage",
-    "Variant": "records.evaluation",
-    "WandbConfig": "run.config",
-    "Watch": "records.scoring",
+    "PerformanceReport": "monitor.performance.report",
+    "Profile": "monitor.profiles.profile",
+    "ProfileData": "tasks.profiles",
+    "RAGReport": "monitor.llm.rag.report",
+    "RAGRule": "monitor.llm.rag.report",
+    "ReplayToWeave": "tasks.weave_sync",
+    "SLOReport": "monitor.service.report",
+    "Sample": "monitor.scoring.report",
+    "ScoringReport": "monitor.scoring.report",
+    "ServingReport": "monitor.service.report",
+    "ServingSLO": "monitor.service.report",
+    "StepReport": "monitor.llm.steps.report",
+    "SummarizeServing": "tasks.service",
+    "SyncOfflineRuns": "tasks.wandb_sync",
+    "SyncOfflineTraces": "tasks.weave_sync",
+    "TagBest": "tasks.wandb_sync",
+    "TrackCost": "tasks.cost",
+    "UsageReport": "monitor.llm.cost.report",
+    "Variant": "monitor.llm.evaluation.report",
+    "WandbConfig": "run.config_file",
+    "Watch": "monitor.scoring.report",
     "batch_scoring": "tasks.scoring",
-    "check_drift": "monitor.drift",
-    "check_joint_drift": "monitor.joint",
-    "check_performance": "monitor.performance",
+    "check_drift": "monitor.drift.check",
+    "check_joint_drift": "monitor.drift.joint",
+    "check_performance": "monitor.performance.check",
     "current_run": "run.lifecycle",
-    "drift_series": "monitor.series",
-    "estimate_performance": "monitor.estimating",
-    "evaluate_rules": "monitor.alerting",
-    "join_labels": "monitor.late_labels",
-    "load_rules": "monitor.rule_file",
-    "merge_profiles": "monitor.profiling",
-    "permutation_importance": "monitor.importance",
-    "profile_data": "monitor.profiling",
-    "profile_windows": "monitor.windows",
+    "drift_series": "monitor.drift.series",
+    "estimate_performance": "monitor.performance.estimate",
+    "evaluate_rules": "monitor.alerts.evaluate",
+    "join_labels": "data.join_labels",
+    "load_rules": "monitor.alerts.rule_file",
+    "merge_profiles": "monitor.profiles.build",
+    "permutation_importance": "monitor.performance.importance",
+    "profile_data": "monitor.profiles.build",
+    "profile_windows": "monitor.profiles.windows",
     "wandb_init": "run.decorator",
 }
 __all__ = [
@@ -229,10 +229,10 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    if _HOMES[name].startswith("records.") and "flytekit" in sys.modules:
+    if _HOMES[name].endswith((".report", ".profile", ".decision")) and "flytekit" in sys.modules:
         # a user's own task may take a record without any of our nodes being loaded
-        import_module(f"{__name__}.tasks._types")
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        import_module(f"{__name__}.flyte.type_transformers")
+    value = getattr(import_module(f"flytekitplugins.wbmon.{_HOMES[name]}"), name)
     globals()[name] = value
     return value
 
@@ -242,6 +242,6 @@ def __dir__() -> list[str]:
 
 
 if "flytekit" in sys.modules:
-    from flytekitplugins.wbmon.run.local_cache import keep_working_beside_weave
+    from flytekitplugins.wbmon.flyte.local_cache import keep_working_beside_weave
 
     keep_working_beside_weave()

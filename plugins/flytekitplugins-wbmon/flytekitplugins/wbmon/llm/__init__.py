@@ -8,56 +8,61 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flytekitplugins.wbmon.llm.breaker import CircuitBreaker
-    from flytekitplugins.wbmon.llm.call_log import CallLog
-    from flytekitplugins.wbmon.llm.calls import call_attributes
     from flytekitplugins.wbmon.llm.chat import answer_with, chat_with
+    from flytekitplugins.wbmon.llm.circuit_breaker import CircuitBreaker
     from flytekitplugins.wbmon.llm.judge import Judge
     from flytekitplugins.wbmon.llm.openai import instrument_openai
-    from flytekitplugins.wbmon.llm.prompts import PromptRegistry
-    from flytekitplugins.wbmon.llm.resilience import CallPolicy
-    from flytekitplugins.wbmon.llm.session import current_trace
-    from flytekitplugins.wbmon.llm.tracing import weave_init
-    from flytekitplugins.wbmon.monitor.calls import read_calls
-    from flytekitplugins.wbmon.monitor.evaluation import evaluate_variants
-    from flytekitplugins.wbmon.monitor.paired import compare_paired
-    from flytekitplugins.wbmon.monitor.pricing import PriceTable
-    from flytekitplugins.wbmon.monitor.quality import IsJson, Judged, Matches, Similar
-    from flytekitplugins.wbmon.monitor.rag import evaluate_rag
-    from flytekitplugins.wbmon.monitor.spans import read_spans, spans_of_records
-    from flytekitplugins.wbmon.monitor.steps import analyse_steps
-    from flytekitplugins.wbmon.records.prompt import PromptTemplate
-    from flytekitplugins.wbmon.records.usage import Budget, Price
+    from flytekitplugins.wbmon.llm.policy import CallPolicy
+    from flytekitplugins.wbmon.monitor.llm.calls.log import CallLog
+    from flytekitplugins.wbmon.monitor.llm.calls.read import read_calls
+    from flytekitplugins.wbmon.monitor.llm.calls.row import call_attributes
+    from flytekitplugins.wbmon.monitor.llm.cost.prices import PriceTable
+    from flytekitplugins.wbmon.monitor.llm.cost.report import Budget, Price
+    from flytekitplugins.wbmon.monitor.llm.evaluation.compare import compare_paired
+    from flytekitplugins.wbmon.monitor.llm.evaluation.evaluate import evaluate_variants
+    from flytekitplugins.wbmon.monitor.llm.evaluation.prompt import PromptTemplate
+    from flytekitplugins.wbmon.monitor.llm.evaluation.scorers import (
+        IsJson,
+        Judged,
+        Matches,
+        Similar,
+    )
+    from flytekitplugins.wbmon.monitor.llm.rag.evaluate import evaluate_rag
+    from flytekitplugins.wbmon.monitor.llm.steps.analyze import analyse_steps
+    from flytekitplugins.wbmon.monitor.llm.steps.spans import read_spans, spans_of_records
     from flytekitplugins.wbmon.stats.retrieval import retrieval_metrics
+    from flytekitplugins.wbmon.traces.decorator import weave_init
+    from flytekitplugins.wbmon.traces.prompts import PromptRegistry
+    from flytekitplugins.wbmon.traces.session import current_trace
 
 _HOMES = {
-    "Budget": "records.usage",
-    "CallLog": "llm.call_log",
-    "CallPolicy": "llm.resilience",
-    "CircuitBreaker": "llm.breaker",
-    "IsJson": "monitor.quality",
+    "Budget": "monitor.llm.cost.report",
+    "CallLog": "monitor.llm.calls.log",
+    "CallPolicy": "llm.policy",
+    "CircuitBreaker": "llm.circuit_breaker",
+    "IsJson": "monitor.llm.evaluation.scorers",
     "Judge": "llm.judge",
-    "Judged": "monitor.quality",
-    "Matches": "monitor.quality",
-    "Price": "records.usage",
-    "PriceTable": "monitor.pricing",
-    "PromptRegistry": "llm.prompts",
-    "PromptTemplate": "records.prompt",
-    "Similar": "monitor.quality",
-    "analyse_steps": "monitor.steps",
+    "Judged": "monitor.llm.evaluation.scorers",
+    "Matches": "monitor.llm.evaluation.scorers",
+    "Price": "monitor.llm.cost.report",
+    "PriceTable": "monitor.llm.cost.prices",
+    "PromptRegistry": "traces.prompts",
+    "PromptTemplate": "monitor.llm.evaluation.prompt",
+    "Similar": "monitor.llm.evaluation.scorers",
+    "analyse_steps": "monitor.llm.steps.analyze",
     "answer_with": "llm.chat",
-    "call_attributes": "llm.calls",
+    "call_attributes": "monitor.llm.calls.row",
     "chat_with": "llm.chat",
-    "compare_paired": "monitor.paired",
-    "current_trace": "llm.session",
-    "evaluate_rag": "monitor.rag",
-    "evaluate_variants": "monitor.evaluation",
+    "compare_paired": "monitor.llm.evaluation.compare",
+    "current_trace": "traces.session",
+    "evaluate_rag": "monitor.llm.rag.evaluate",
+    "evaluate_variants": "monitor.llm.evaluation.evaluate",
     "instrument_openai": "llm.openai",
-    "read_calls": "monitor.calls",
-    "read_spans": "monitor.spans",
+    "read_calls": "monitor.llm.calls.read",
+    "read_spans": "monitor.llm.steps.spans",
     "retrieval_metrics": "stats.retrieval",
-    "spans_of_records": "monitor.spans",
-    "weave_init": "llm.tracing",
+    "spans_of_records": "monitor.llm.steps.spans",
+    "weave_init": "traces.decorator",
 }
 __all__ = [
     "Budget",

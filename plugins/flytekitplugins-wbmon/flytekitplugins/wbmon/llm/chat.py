@@ -10,13 +10,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from flytekitplugins.wbmon.errors import ConfigError
-from flytekitplugins.wbmon.llm.calls import call_attributes
-from flytekitplugins.wbmon.llm.openai_usage import answer_columns, content_of
-from flytekitplugins.wbmon.llm.resilience import CallPolicy
-from flytekitplugins.wbmon.monitor.answer_store import prompt_digest
-from flytekitplugins.wbmon.monitor.pricing import PriceTable
-from flytekitplugins.wbmon.records.evaluation import Answer, Variant
-from flytekitplugins.wbmon.records.prompt import PromptTemplate
+from flytekitplugins.wbmon.llm.openai_columns import answer_columns, content_of
+from flytekitplugins.wbmon.llm.policy import CallPolicy
+from flytekitplugins.wbmon.monitor.llm.calls.row import call_attributes
+from flytekitplugins.wbmon.monitor.llm.cost.prices import PriceTable
+from flytekitplugins.wbmon.monitor.llm.evaluation.answer_cache import prompt_digest
+from flytekitplugins.wbmon.monitor.llm.evaluation.prompt import PromptTemplate
+from flytekitplugins.wbmon.monitor.llm.evaluation.report import Answer, Variant
 
 Messages = list[dict[str, str]]
 

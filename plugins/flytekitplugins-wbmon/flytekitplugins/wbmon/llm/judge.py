@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from flytekitplugins.wbmon.errors import ConfigError, WbmonError
-from flytekitplugins.wbmon.llm.calls import call_attributes
-from flytekitplugins.wbmon.monitor.quality import Item, Judged, parse_json
-from flytekitplugins.wbmon.monitor.schema import schema_errors
-from flytekitplugins.wbmon.records.evaluation import Answer
-from flytekitplugins.wbmon.records.prompt import PromptTemplate
+from flytekitplugins.wbmon.monitor.llm.calls.row import call_attributes
+from flytekitplugins.wbmon.monitor.llm.evaluation.json_schema import schema_errors
+from flytekitplugins.wbmon.monitor.llm.evaluation.prompt import PromptTemplate
+from flytekitplugins.wbmon.monitor.llm.evaluation.report import Answer
+from flytekitplugins.wbmon.monitor.llm.evaluation.scorers import Item, Judged, parse_json
 
 logger = logging.getLogger(__name__)
 

@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from flytekitplugins.wbmon.errors import ConfigError
-from flytekitplugins.wbmon.llm.calls import Attempt, Row, Sink, emit, new_row
-from flytekitplugins.wbmon.llm.openai_usage import answer_columns, content_of, request_columns
+from flytekitplugins.wbmon.llm.openai_columns import answer_columns, content_of, request_columns
 from flytekitplugins.wbmon.llm.retry_after import retry_after_s
+from flytekitplugins.wbmon.monitor.llm.calls.row import Attempt, Row, Sink, emit, new_row
 
 logger = logging.getLogger(__name__)
 

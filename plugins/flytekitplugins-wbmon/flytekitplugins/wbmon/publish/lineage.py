@@ -13,14 +13,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flytekitplugins.wbmon.records.alert import Decision
-from flytekitplugins.wbmon.records.drift import DriftReport
-from flytekitplugins.wbmon.records.experiment import ExperimentReport
-from flytekitplugins.wbmon.records.json import record_to_json
-from flytekitplugins.wbmon.records.performance import PerformanceReport
-from flytekitplugins.wbmon.records.profile import Profile
-from flytekitplugins.wbmon.records.scoring import ScoringReport
-from flytekitplugins.wbmon.records.serving import ServingReport, SLOReport
+from flytekitplugins.wbmon.monitor.alerts.decision import Decision
+from flytekitplugins.wbmon.monitor.drift.report import DriftReport
+from flytekitplugins.wbmon.monitor.performance.report import PerformanceReport
+from flytekitplugins.wbmon.monitor.profiles.profile import Profile
+from flytekitplugins.wbmon.monitor.scoring.report import ScoringReport
+from flytekitplugins.wbmon.monitor.service.experiment_report import ExperimentReport
+from flytekitplugins.wbmon.monitor.service.report import ServingReport, SLOReport
+from flytekitplugins.wbmon.reports.serialize import record_to_json
 
 if TYPE_CHECKING:
     import wandb

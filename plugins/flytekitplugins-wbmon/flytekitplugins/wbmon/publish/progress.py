@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TextIO
 
-from flytekitplugins.wbmon.records.scoring import Progress, SampledRows
+from flytekitplugins.wbmon.monitor.scoring.report import Progress, SampledRows
 
 if TYPE_CHECKING:
     import wandb

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Sequence
 from functools import singledispatch
 from typing import TYPE_CHECKING, Any
 
-from flytekitplugins.wbmon.records.alert import Decision
-from flytekitplugins.wbmon.records.drift import DriftReport, DriftSeries
-from flytekitplugins.wbmon.records.performance import Part, PerformanceReport
-from flytekitplugins.wbmon.records.scoring import Confidence, PredictedClasses, ScoringReport
+from flytekitplugins.wbmon.monitor.alerts.decision import Decision
+from flytekitplugins.wbmon.monitor.drift.report import DriftReport, DriftSeries
+from flytekitplugins.wbmon.monitor.performance.report import Part, PerformanceReport
+from flytekitplugins.wbmon.monitor.scoring.report import Confidence, PredictedClasses, ScoringReport
 
 if TYPE_CHECKING:
     import wandb

@@ -7,8 +7,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flytekitplugins.wbmon.run import local_cache
-from flytekitplugins.wbmon.run.flyte_task import track_made_task, track_task
+from flytekitplugins.wbmon.flyte import local_cache
+from flytekitplugins.wbmon.flyte.task_decorator import TaskDecorator
+from flytekitplugins.wbmon.run.decorated_task import track_made_task, track_task
 from flytekitplugins.wbmon.run.lifecycle import open_run
 from flytekitplugins.wbmon.run.settings import (
     DEFAULT_API_HOST,
@@ -18,7 +19,6 @@ from flytekitplugins.wbmon.run.settings import (
     RunSettings,
     by_position,
 )
-from flytekitplugins.wbmon.run.task_decorator import TaskDecorator
 
 if TYPE_CHECKING:
     from flytekit import Secret
@@ -133,7 +133,7 @@ class wandb_init(TaskDecorator):  # noqa: N801 - the name that flytekitplugins-w
         Raises:
             ConfigError: If the file cannot be read, or says what it may not.
         """
-        from flytekitplugins.wbmon.run.config import resolve
+        from flytekitplugins.wbmon.run.config_file import resolve
 
         config, whole = resolve(path)
         decorator: wandb_init = cls(**{"config": whole, **config.to_arguments(), **arguments})

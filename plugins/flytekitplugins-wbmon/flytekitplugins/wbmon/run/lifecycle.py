@@ -15,19 +15,19 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from flytekitplugins.wbmon.delivery.credentials import ApiKey, read_api_key
+from flytekitplugins.wbmon.flyte.identity import TaskIdentity, current_identity, is_template, run_id
 from flytekitplugins.wbmon.flyte.internals import running_task
-from flytekitplugins.wbmon.run import client
-from flytekitplugins.wbmon.run.arguments import flyte_config, init_arguments, run_url
-from flytekitplugins.wbmon.run.carrier import Carrier
-from flytekitplugins.wbmon.run.credentials import ApiKey, read_api_key
-from flytekitplugins.wbmon.run.deck import show_run
-from flytekitplugins.wbmon.run.identity import TaskIdentity, current_identity, is_template, run_id
+from flytekitplugins.wbmon.flyte.run_deck import show_run
+from flytekitplugins.wbmon.flyte.termination import TerminatedError, exit_on_sigterm
+from flytekitplugins.wbmon.privacy.secrets import Redactor
+from flytekitplugins.wbmon.run import wandb_client as client
+from flytekitplugins.wbmon.run.init_arguments import flyte_config, init_arguments, run_url
 from flytekitplugins.wbmon.run.online import OnlineCarrier
-from flytekitplugins.wbmon.run.outputs import log_outputs
+from flytekitplugins.wbmon.run.output_artifact import log_outputs
 from flytekitplugins.wbmon.run.ranks import current_rank
-from flytekitplugins.wbmon.run.redaction import Redactor
 from flytekitplugins.wbmon.run.settings import RunSettings
-from flytekitplugins.wbmon.run.termination import TerminatedError, exit_on_sigterm
+from flytekitplugins.wbmon.run.spooled import Carrier
 
 if TYPE_CHECKING:
     import wandb

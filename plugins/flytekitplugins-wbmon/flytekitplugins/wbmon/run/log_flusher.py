@@ -11,8 +11,8 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flytekitplugins.wbmon.run.transaction_log import log_path
-from flytekitplugins.wbmon.run.wandb_internals import BLOCK, padding, publisher
+from flytekitplugins.wbmon.delivery.runs.transaction_log import log_path
+from flytekitplugins.wbmon.delivery.runs.wandb_internals import BLOCK, padding, publisher
 
 if TYPE_CHECKING:
     import wandb

@@ -13,14 +13,14 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from flytekitplugins.wbmon.delivery.runs.api import RunTarget, WandbApi
+from flytekitplugins.wbmon.delivery.runs.deliver import Delivery
+from flytekitplugins.wbmon.delivery.runs.pending_log import read_content
+from flytekitplugins.wbmon.delivery.runs.progress import Ledger
+from flytekitplugins.wbmon.delivery.runs.transaction_log import log_path, wait_for_end
 from flytekitplugins.wbmon.errors import PublishError
-from flytekitplugins.wbmon.run import client
-from flytekitplugins.wbmon.run.carrier import END_TIMEOUT_S, Carrier
-from flytekitplugins.wbmon.run.delivering import Delivery
-from flytekitplugins.wbmon.run.ledger import Ledger
-from flytekitplugins.wbmon.run.relay import read_content
-from flytekitplugins.wbmon.run.transaction_log import log_path, wait_for_end
-from flytekitplugins.wbmon.run.wandb_api import RunTarget, WandbApi
+from flytekitplugins.wbmon.run import wandb_client as client
+from flytekitplugins.wbmon.run.spooled import END_TIMEOUT_S, Carrier
 
 if TYPE_CHECKING:
     import wandb

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from flytekitplugins.wbmon.errors import ConfigError
-from flytekitplugins.wbmon.run.identity import check_template
-from flytekitplugins.wbmon.run.redaction import Redactor
+from flytekitplugins.wbmon.flyte.identity import check_template
+from flytekitplugins.wbmon.privacy.secrets import Redactor
 
 if TYPE_CHECKING:
     from flytekit import Secret

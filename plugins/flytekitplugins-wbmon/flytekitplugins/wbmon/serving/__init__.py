@@ -8,28 +8,28 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flytekitplugins.wbmon.serving.asgi import PredictionLoggingMiddleware
-    from flytekitplugins.wbmon.serving.experiment import Experiment
-    from flytekitplugins.wbmon.serving.gradio import gradio_feedback, monitor_gradio
-    from flytekitplugins.wbmon.serving.prediction_log import PredictionLogger
-    from flytekitplugins.wbmon.serving.presidio import PresidioRedactor
-    from flytekitplugins.wbmon.serving.redaction import PatternRedactor, Redactor
-    from flytekitplugins.wbmon.serving.sampling import SamplingPolicy
-    from flytekitplugins.wbmon.serving.streamlit import streamlit_session
-    from flytekitplugins.wbmon.serving.wandb_sink import WandbSink
+    from flytekitplugins.wbmon.privacy.patterns import PatternRedactor, Redactor
+    from flytekitplugins.wbmon.privacy.presidio import PresidioRedactor
+    from flytekitplugins.wbmon.serving.adapters.asgi import PredictionLoggingMiddleware
+    from flytekitplugins.wbmon.serving.adapters.gradio import gradio_feedback, monitor_gradio
+    from flytekitplugins.wbmon.serving.adapters.streamlit import streamlit_session
+    from flytekitplugins.wbmon.serving.adapters.wandb_sink import WandbSink
+    from flytekitplugins.wbmon.serving.log.assignment import Experiment
+    from flytekitplugins.wbmon.serving.log.logger import PredictionLogger
+    from flytekitplugins.wbmon.serving.log.sampling import SamplingPolicy
 
 _HOMES = {
-    "Experiment": "experiment",
-    "PatternRedactor": "redaction",
-    "PredictionLogger": "prediction_log",
-    "PredictionLoggingMiddleware": "asgi",
-    "PresidioRedactor": "presidio",
-    "Redactor": "redaction",
-    "SamplingPolicy": "sampling",
-    "WandbSink": "wandb_sink",
-    "gradio_feedback": "gradio",
-    "monitor_gradio": "gradio",
-    "streamlit_session": "streamlit",
+    "Experiment": "serving.log.assignment",
+    "PatternRedactor": "privacy.patterns",
+    "PredictionLogger": "serving.log.logger",
+    "PredictionLoggingMiddleware": "serving.adapters.asgi",
+    "PresidioRedactor": "privacy.presidio",
+    "Redactor": "privacy.patterns",
+    "SamplingPolicy": "serving.log.sampling",
+    "WandbSink": "serving.adapters.wandb_sink",
+    "gradio_feedback": "serving.adapters.gradio",
+    "monitor_gradio": "serving.adapters.gradio",
+    "streamlit_session": "serving.adapters.streamlit",
 }
 __all__ = [
     "Experiment",
@@ -51,7 +51,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    value = getattr(import_module(f"flytekitplugins.wbmon.{_HOMES[name]}"), name)
     globals()[name] = value
     return value
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from flytekitplugins.wbmon.stats.binning import Counts, cumulative_shares
-from flytekitplugins.wbmon.stats.distributions import chi_squared_sf, kolmogorov_sf, normal_sf
+from flytekitplugins.wbmon.stats.tail_probabilities import chi_squared_sf, kolmogorov_sf, normal_sf
 
 _N_PROBES = 2048
 _FAN = 8

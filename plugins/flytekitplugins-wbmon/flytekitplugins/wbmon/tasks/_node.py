@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, get_args
 from flytekit import PythonInstanceTask, TaskMetadata
 from flytekit.extend import TaskResolverMixin
 
-import flytekitplugins.wbmon.tasks._types  # noqa: F401 - teaches flytekit our records
+import flytekitplugins.wbmon.flyte.type_transformers  # noqa: F401 - teaches flytekit our records
 from flytekitplugins.wbmon import __version__
 from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.flyte.carried_decorators import decorate, decorators_to_config
 from flytekitplugins.wbmon.flyte.internals import interface_of
-from flytekitplugins.wbmon.records.json import record_from_json, record_to_json
-from flytekitplugins.wbmon.run.artifacts import making_artifacts
+from flytekitplugins.wbmon.reports.serialize import record_from_json, record_to_json
+from flytekitplugins.wbmon.run.artifact_lock import making_artifacts
+from flytekitplugins.wbmon.run.decorated_task import tracking_of
 from flytekitplugins.wbmon.run.decorator import wandb_init
-from flytekitplugins.wbmon.run.decorators import decorate, decorators_to_config
-from flytekitplugins.wbmon.run.flyte_task import tracking_of
 from flytekitplugins.wbmon.run.lifecycle import current_run
 
 if TYPE_CHECKING:

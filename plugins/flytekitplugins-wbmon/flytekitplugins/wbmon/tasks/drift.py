@@ -8,10 +8,10 @@ from typing import Any, Literal, NamedTuple
 from flytekit.types.structured import StructuredDataset
 
 from flytekitplugins.wbmon.errors import ConfigError
-from flytekitplugins.wbmon.records.drift import DriftReport, DriftRule, DriftSeries
-from flytekitplugins.wbmon.records.profile import Profile
+from flytekitplugins.wbmon.flyte.type_transformers import open_data
+from flytekitplugins.wbmon.monitor.drift.report import DriftReport, DriftRule, DriftSeries
+from flytekitplugins.wbmon.monitor.profiles.profile import Profile
 from flytekitplugins.wbmon.tasks._node import Node
-from flytekitplugins.wbmon.tasks._types import open_data
 
 Span = Literal["hour", "day", "week", "month"]
 MovingReference = Literal["fixed", "sliding", "same_weekday"]
@@ -57,7 +57,7 @@ class DriftCheck(Node[DriftRule]):
             report: What was found, ranked, worst first.
             drifted: Whether any feature drifted under the rule.
         """
-        from flytekitplugins.wbmon.monitor.drift import check_drift
+        from flytekitplugins.wbmon.monitor.drift.check import check_drift
 
         weights = {**self.config.importance, **(importance or {})}
         rule = replace(self.config, importance=weights)
@@ -140,7 +140,7 @@ class DriftSeriesCheck(Node[SeriesSettings]):
             series: One report a window, by segment and time.
             drifted: Whether any window drifted.
         """
-        from flytekitplugins.wbmon.monitor.series import drift_series
+        from flytekitplugins.wbmon.monitor.drift.series import drift_series
 
         config = self.config
         series = drift_series(

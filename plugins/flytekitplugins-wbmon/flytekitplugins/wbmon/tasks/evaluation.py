@@ -9,10 +9,14 @@ from typing import Any, NamedTuple
 from flytekit.types.structured import StructuredDataset
 
 from flytekitplugins.wbmon.errors import ConfigError
-from flytekitplugins.wbmon.records.evaluation import EvaluationReport, EvaluationRule, Variant
+from flytekitplugins.wbmon.flyte.function_reference import load_reference, reference_of, rows_of
+from flytekitplugins.wbmon.flyte.type_transformers import open_data
+from flytekitplugins.wbmon.monitor.llm.evaluation.report import (
+    EvaluationReport,
+    EvaluationRule,
+    Variant,
+)
 from flytekitplugins.wbmon.tasks._node import Node
-from flytekitplugins.wbmon.tasks._reference import load_reference, reference_of, rows_of
-from flytekitplugins.wbmon.tasks._types import open_data
 
 ScorerName = str | Callable[..., Any]
 
@@ -97,9 +101,9 @@ class EvaluatePrompts(Node[EvaluationSettings]):
             ship: Whether a candidate is to replace the baseline.
             verdict: `ship`, `hold` or `undecided`.
         """
-        from flytekitplugins.wbmon.monitor.answer_store import AnswerStore
-        from flytekitplugins.wbmon.monitor.evaluation import evaluate_variants
-        from flytekitplugins.wbmon.monitor.prompt_registry import resolve_variants
+        from flytekitplugins.wbmon.monitor.llm.evaluation.answer_cache import AnswerStore
+        from flytekitplugins.wbmon.monitor.llm.evaluation.evaluate import evaluate_variants
+        from flytekitplugins.wbmon.monitor.llm.prompts.registry import resolve_variants
 
         config = self.config
         report = evaluate_variants(
@@ -168,9 +172,9 @@ class AnswerPrompts(Node[EvaluationSettings]):
         Returns:
             n_answers: Answers of this shard that are in the store.
         """
-        from flytekitplugins.wbmon.monitor.answer_store import AnswerStore
-        from flytekitplugins.wbmon.monitor.evaluation import fill_answers
-        from flytekitplugins.wbmon.monitor.prompt_registry import resolve_variants
+        from flytekitplugins.wbmon.monitor.llm.evaluation.answer_cache import AnswerStore
+        from flytekitplugins.wbmon.monitor.llm.evaluation.evaluate import fill_answers
+        from flytekitplugins.wbmon.monitor.llm.prompts.registry import resolve_variants
 
         config = self.config
         items = rows_of(open_data(data))[shard::n_shards]
@@ -245,7 +249,11 @@ def _named(
 
 def _scorer(scorer: ScorerName) -> str:
     is_builtin = isinstance(scorer, str) and ":" not in scorer
-    return f"flytekitplugins.wbmon.monitor.quality:{scorer}" if is_builtin else reference_of(scorer)
+    return (
+        f"flytekitplugins.wbmon.monitor.llm.evaluation.scorers:{scorer}"
+        if is_builtin
+        else reference_of(scorer)
+    )
 
 
 def _loaded(scorers: Sequence[tuple[str, str]]) -> dict[str, Any]:

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 from flytekit.types.structured import StructuredDataset
 
 from flytekitplugins.wbmon.errors import ConfigError
-from flytekitplugins.wbmon.records.experiment import ExperimentReport
+from flytekitplugins.wbmon.flyte.type_transformers import open_data
+from flytekitplugins.wbmon.monitor.service.experiment_report import ExperimentReport
 from flytekitplugins.wbmon.tasks._node import Node
-from flytekitplugins.wbmon.tasks._types import open_data
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +85,7 @@ class CompareVariants(Node[ExperimentSettings]):
             report: Each variant with its mean, its difference from the control, and a verdict.
             decided: Whether any variant is better or worse than the control.
         """
-        from flytekitplugins.wbmon.monitor.experiment import compare_variants
+        from flytekitplugins.wbmon.monitor.service.experiment import compare_variants
 
         config = self.config
         report = compare_variants(

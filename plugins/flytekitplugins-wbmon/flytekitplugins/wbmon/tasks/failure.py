@@ -15,12 +15,12 @@ from flytekit.types.error.error import FlyteError
 from google.protobuf.json_format import MessageToJson, Parse
 
 from flytekitplugins.wbmon.errors import ConfigError
-from flytekitplugins.wbmon.publish.channel import Channel
-from flytekitplugins.wbmon.records.alert import AlertRule
-from flytekitplugins.wbmon.records.heartbeat import Heartbeat
-from flytekitplugins.wbmon.run.redaction import Redactor
+from flytekitplugins.wbmon.monitor.alerts.decision import AlertRule
+from flytekitplugins.wbmon.monitor.alerts.heartbeat import Heartbeat
+from flytekitplugins.wbmon.privacy.secrets import Redactor
+from flytekitplugins.wbmon.publish.alerts.channel import Channel
 from flytekitplugins.wbmon.tasks._node import Node
-from flytekitplugins.wbmon.tasks.alerting import (
+from flytekitplugins.wbmon.tasks.alerts import (
     AlertSettings,
     Decided,
     decide,

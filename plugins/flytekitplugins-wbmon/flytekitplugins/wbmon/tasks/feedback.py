@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 from flytekit.types.structured import StructuredDataset
 
-from flytekitplugins.wbmon.records.feedback import FeedbackReport
+from flytekitplugins.wbmon.flyte.type_transformers import open_data
+from flytekitplugins.wbmon.monitor.llm.feedback.report import FeedbackReport
 from flytekitplugins.wbmon.tasks._node import Node
-from flytekitplugins.wbmon.tasks._types import open_data
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +74,10 @@ class AnalyzeFeedback(Node[FeedbackSettings]):
             worse: Whether answers are liked less than before, beyond chance.
             low_rated: Answers that were not liked, with their questions.
         """
-        from flytekitplugins.wbmon.monitor.satisfaction import analyse_feedback, low_rated_table
+        from flytekitplugins.wbmon.monitor.llm.feedback.analyze import (
+            analyse_feedback,
+            low_rated_table,
+        )
 
         config = self.config
         report = analyse_feedback(

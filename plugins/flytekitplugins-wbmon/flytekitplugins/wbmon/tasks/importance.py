@@ -13,8 +13,8 @@ from flytekit.types.file import FlyteFile
 from flytekit.types.structured import StructuredDataset
 
 from flytekitplugins.wbmon.errors import ConfigError, DataError
+from flytekitplugins.wbmon.flyte.type_transformers import open_data
 from flytekitplugins.wbmon.tasks._node import Node
-from flytekitplugins.wbmon.tasks._types import open_data
 
 ImportanceMetric = Literal["", "roc_auc", "log_loss", "accuracy", "mae", "rmse"]
 
@@ -105,8 +105,8 @@ class FeatureImportance(Node[ImportanceSettings]):
         Returns:
             importance: A weight in [0, 1] a feature; the most important one has 1.
         """
-        from flytekitplugins.wbmon.monitor.importance import permutation_importance
-        from flytekitplugins.wbmon.monitor.predictions import batch_kind
+        from flytekitplugins.wbmon.data.batches import batch_kind
+        from flytekitplugins.wbmon.monitor.performance.importance import permutation_importance
 
         config = self.config
         loaded = _load(config.load, model)

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple, get_args
 from flytekit.types.structured import StructuredDataset
 
 from flytekitplugins.wbmon.errors import ConfigError
-from flytekitplugins.wbmon.records.performance import Every, PerformanceReport, Task
+from flytekitplugins.wbmon.flyte.type_transformers import open_data
+from flytekitplugins.wbmon.monitor.performance.report import Every, PerformanceReport, Task
 from flytekitplugins.wbmon.tasks._node import Node
-from flytekitplugins.wbmon.tasks._types import open_data
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +124,7 @@ class PerformanceCheck(Node[PerformanceSettings]):
             report: Every metric with its interval and, with a baseline, its change.
             worse: Whether any metric is statistically worse than the baseline.
         """
-        from flytekitplugins.wbmon.monitor.performance import check_performance
+        from flytekitplugins.wbmon.monitor.performance.check import check_performance
 
         config = self.config
         report = check_performance(

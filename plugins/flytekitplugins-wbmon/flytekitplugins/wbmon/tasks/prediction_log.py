@@ -10,10 +10,10 @@ from flytekit import FlyteContextManager
 from flytekit.types.structured import StructuredDataset
 
 from flytekitplugins.wbmon.errors import ConfigError
-from flytekitplugins.wbmon.records.compaction import CompactionReport
-from flytekitplugins.wbmon.records.prediction import day_folder
+from flytekitplugins.wbmon.flyte.type_transformers import open_data
+from flytekitplugins.wbmon.monitor.prediction_log.report import CompactionReport
+from flytekitplugins.wbmon.monitor.prediction_log.schema import day_folder
 from flytekitplugins.wbmon.tasks._node import Node
-from flytekitplugins.wbmon.tasks._types import open_data
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,12 +100,12 @@ class CompactPredictionLog(Node[CompactionSettings]):
             feedback: The feedback of the last days, the last word of each.
             windows: The serving windows of the day.
         """
-        from flytekitplugins.wbmon.monitor.compaction import (
+        from flytekitplugins.wbmon.monitor.prediction_log.compact import (
             compact_prediction_log,
             days_before,
             ensure_day,
         )
-        from flytekitplugins.wbmon.monitor.feedback import recent_feedback
+        from flytekitplugins.wbmon.monitor.prediction_log.feedback import recent_feedback
 
         config = self.config
         root, service = config.destination, config.service
@@ -178,7 +178,7 @@ class JoinFeedback(Node[FeedbackSettings]):
             data: The predictions with the columns `label` and `feedback_score`; null where nothing
                 was said.
         """
-        from flytekitplugins.wbmon.monitor.feedback import join_feedback
+        from flytekitplugins.wbmon.monitor.prediction_log.feedback import join_feedback
 
         joined = join_feedback(
             open_data(predictions),

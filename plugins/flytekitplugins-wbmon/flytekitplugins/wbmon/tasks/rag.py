@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 from flytekit.types.structured import StructuredDataset
 
-from flytekitplugins.wbmon.records.rag import RAGReport, RAGRule
+from flytekitplugins.wbmon.flyte.function_reference import load_reference, reference_of, rows_of
+from flytekitplugins.wbmon.flyte.type_transformers import open_data
+from flytekitplugins.wbmon.monitor.llm.rag.report import RAGReport, RAGRule
 from flytekitplugins.wbmon.tasks._node import Node
-from flytekitplugins.wbmon.tasks._reference import load_reference, reference_of, rows_of
-from flytekitplugins.wbmon.tasks._types import open_data
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +87,7 @@ class EvaluateRAG(Node[RAGSettings]):
             report: Measures with intervals, judges, latency by stage.
             degraded: Whether anything is worse than allowed.
         """
-        from flytekitplugins.wbmon.monitor.rag import evaluate_rag
+        from flytekitplugins.wbmon.monitor.llm.rag.evaluate import evaluate_rag
 
         config = self.config
         ages = rows_of(open_data(documents)) if documents is not None else []

@@ -15,11 +15,11 @@ from flytekit.types.file import FlyteFile
 from flytekit.types.structured import StructuredDataset
 
 from flytekitplugins.wbmon.errors import ConfigError, DataError
-from flytekitplugins.wbmon.records.scoring import SLO, Sample, ScoringReport, Watch
-from flytekitplugins.wbmon.run.artifacts import making_artifacts
+from flytekitplugins.wbmon.flyte.checkpoint import FlyteCheckpoints
+from flytekitplugins.wbmon.flyte.type_transformers import open_data
+from flytekitplugins.wbmon.monitor.scoring.report import SLO, Sample, ScoringReport, Watch
+from flytekitplugins.wbmon.run.artifact_lock import making_artifacts
 from flytekitplugins.wbmon.run.lifecycle import current_run
-from flytekitplugins.wbmon.tasks._checkpoint import FlyteCheckpoints
-from flytekitplugins.wbmon.tasks._types import open_data
 
 Load = Mapping[str, Callable[[str], Any]]
 Returns = Literal["scored", "predictions"]
@@ -192,9 +192,9 @@ def _score(
     settings: Mapping[str, Any],
     sample: Sample | None,
 ) -> Scored:
-    from flytekitplugins.wbmon.monitor.predictions import batch_kind
-    from flytekitplugins.wbmon.monitor.row_sample import RowSampler
-    from flytekitplugins.wbmon.monitor.scoring import score_batches
+    from flytekitplugins.wbmon.data.batches import batch_kind
+    from flytekitplugins.wbmon.monitor.scoring.row_sample import RowSampler
+    from flytekitplugins.wbmon.monitor.scoring.score import score_batches
     from flytekitplugins.wbmon.publish.progress import ScoringProgress, log_sample
     from flytekitplugins.wbmon.publish.report import publish_reports
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from flytekitplugins.wbmon.errors import ConfigError
-from flytekitplugins.wbmon.records.steps import StepReport
+from flytekitplugins.wbmon.monitor.llm.steps.report import StepReport
 from flytekitplugins.wbmon.tasks._node import Node
 
 
@@ -51,8 +51,8 @@ class AnalyzeSteps(Node[StepSettings]):
             report: Every step, where failures begin first.
             n_failed: Traces that failed in the end.
         """
-        from flytekitplugins.wbmon.monitor.spans import read_spans
-        from flytekitplugins.wbmon.monitor.steps import analyse_steps
+        from flytekitplugins.wbmon.monitor.llm.steps.analyze import analyse_steps
+        from flytekitplugins.wbmon.monitor.llm.steps.spans import read_spans
 
         report = analyse_steps(read_spans(call_log), loop_from=self.config.loop_from)
         return StepsAnalyzed(report=report, n_failed=report.n_failed)

@@ -1,0 +1,154 @@
+"""Arrow columns as numpy arrays: what kind they are, and their values without copies or pandas."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from flytekitplugins.wbmon.data.kind import Kind
+
+_UNITS_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+_SECONDS_PER_DAY = 86_400
+
+
+class SortedValues(NamedTuple):
+    """The finite numbers of a column in ascending order, and how many rows had none."""
+
+    values: NDArray[Any]
+    n_rows: int
+    n_missing: int
+    n_infinite: int
+
+
+def kind_of(dtype: pa.DataType) -> Kind:
+    """What a column of this Arrow type is to a drift check."""
+    return next((kind for kind, is_ in _KINDS if any(one(dtype) for one in is_)), "other")
+
+
+def is_vector(dtype: pa.DataType) -> bool:
+    """Whether the column holds lists of floats, as embeddings are stored."""
+    types = pa.types
+    lists = (types.is_list, types.is_large_list, types.is_fixed_size_list)
+    return any(is_(dtype) for is_ in lists) and bool(types.is_floating(dtype.value_type))
+
+
+def is_text(dtype: pa.DataType) -> bool:
+    """Whether the column holds strings, however they are laid out."""
+    types = pa.types
+    return bool(
+        types.is_string(dtype) or types.is_large_string(dtype) or types.is_string_view(dtype)
+    )
+
+
+def large_strings(column: pa.Array | pa.ChunkedArray) -> Any:
+    """The column's names in one layout, an array or chunked as it was."""
+    try:
+        return column.cast(pa.large_string())
+    except pa.ArrowNotImplementedError:
+        if not pa.types.is_string_view(column.type):
+            raise
+        # Arrow 17 reads string views and cannot cast them
+        texts = pa.array(column.to_pylist(), pa.large_string())
+        return pa.chunked_array([texts]) if isinstance(column, pa.ChunkedArray) else texts
+
+
+def dense_numbers(array: pa.Array) -> NDArray[Any]:
+    """The values that are not null, as a view where Arrow's memory allows it."""
+    dtype = array.type
+    if pa.types.is_decimal(dtype):
+        array = array.cast(pa.float64())
+    elif pa.types.is_boolean(dtype):
+        array = array.cast(pa.uint8())
+    if array.null_count:
+        array = array.drop_null()
+    if len(array) == 0:
+        return np.empty(0, _numpy_type(array.type))
+    return np.frombuffer(array.buffers()[1], _numpy_type(array.type), len(array) + array.offset)[
+        array.offset :
+    ]
+
+
+def is_valid(array: pa.Array) -> NDArray[np.bool_]:
+    """One flag a row: whether it is not null."""
+    if array.null_count == 0:
+        return np.ones(len(array), dtype=bool)
+    if array.buffers()[0] is None:
+        return np.zeros(len(array), dtype=bool)
+    bits = np.frombuffer(array.buffers()[0], np.uint8)
+    flags = np.unpackbits(bits, count=array.offset + len(array), bitorder="little")
+    return flags[array.offset :].astype(bool)
+
+
+def sort_numbers(chunks: list[pa.Array]) -> SortedValues:
+    """The numbers of a column, sorted; nan counts as missing and infinities are set apart."""
+    n_rows = sum(len(chunk) for chunk in chunks)
+    parts = [dense_numbers(chunk) for chunk in chunks if chunk.null_count < len(chunk)]
+    if not parts:
+        return SortedValues(np.empty(0), n_rows, n_rows, 0)
+    values, n_numbers = sort_finite(np.concatenate(parts))
+    return SortedValues(values, n_rows, n_rows - n_numbers, n_numbers - len(values))
+
+
+def sort_finite(values: NDArray[Any]) -> tuple[NDArray[Any], int]:
+    """The finite values, sorted in place; and how many there are with the infinite ones."""
+    values.sort()
+    if values.dtype.kind != "f" or len(values) == 0:
+        return values, len(values)
+    if np.isnan(values[-1]):
+        values = values[: np.searchsorted(values, np.nan)]
+    n_numbers = len(values)
+    if n_numbers and not (np.isfinite(values[0]) and np.isfinite(values[-1])):
+        first, last = np.searchsorted(values, -np.inf, "right"), np.searchsorted(values, np.inf)
+        values = values[first:last]
+    return values, n_numbers
+
+
+def without_null_names(array: pa.Array) -> pa.Array:
+    """The same rows, but a row whose name in the dictionary is null is null itself."""
+    if pa.types.is_dictionary(array.type) and array.dictionary.null_count:
+        return array.dictionary_decode()
+    return array
+
+
+def count_missing(array: pa.Array) -> int:
+    """Rows that are null or nan."""
+    missing = array.null_count if array.type != pa.null() else len(array)
+    if pa.types.is_floating(array.type):
+        missing += int(np.isnan(dense_numbers(array)).sum())
+    return int(missing)
+
+
+def seconds(array: pa.Array) -> NDArray[np.float64]:
+    """Timestamps or dates that are not null, in seconds since 1970, UTC."""
+    dtype = array.type
+    values = dense_numbers(array)
+    if pa.types.is_date32(dtype):
+        return values * float(_SECONDS_PER_DAY)
+    unit = "ms" if pa.types.is_date64(dtype) else dtype.unit
+    return np.asarray(values / _UNITS_PER_SECOND[unit], dtype=np.float64)
+
+
+_KINDS: tuple[tuple[Kind, tuple[Callable[[pa.DataType], bool], ...]], ...] = (
+    ("float", (pa.types.is_floating, pa.types.is_decimal)),
+    ("integer", (pa.types.is_integer, pa.types.is_duration)),
+    ("boolean", (pa.types.is_boolean,)),
+    ("categorical", (is_text, pa.types.is_dictionary)),
+    ("timestamp", (pa.types.is_timestamp, pa.types.is_date)),
+    ("vector", (is_vector,)),
+    ("null", (pa.types.is_null,)),
+)
+
+
+def _numpy_type(dtype: pa.DataType) -> np.dtype[np.generic]:
+    """How the values lie in memory; times are whole numbers of their unit."""
+    types = pa.types
+    if types.is_date32(dtype):
+        return np.dtype("i4")
+    if types.is_timestamp(dtype) or types.is_date64(dtype) or types.is_duration(dtype):
+        return np.dtype("i8")
+    letter = "f" if types.is_floating(dtype) else "i" if types.is_signed_integer(dtype) else "u"
+    return np.dtype(f"{letter}{dtype.bit_width // 8}")

@@ -1,0 +1,208 @@
+"""Between a user's predict function and Arrow: batches in the form it takes, columns out of it."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from flytekitplugins.wbmon.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+BatchKind = Literal["pandas", "arrow", "numpy"]
+
+_KINDS: Mapping[str, BatchKind] = {
+    "pandas.DataFrame": "pandas",
+    "pd.DataFrame": "pandas",
+    "pyarrow.Table": "arrow",
+    "pa.Table": "arrow",
+    "numpy.ndarray": "numpy",
+    "np.ndarray": "numpy",
+}
+
+
+def batch_kind(predict: Callable[..., Any]) -> BatchKind:
+    """What a predict function takes, told by the annotation of its first parameter.
+
+    `pd.DataFrame`, `pa.Table` or `np.ndarray` (also `NDArray[...]`); pandas without an annotation.
+
+    Raises:
+        ConfigError: If the annotation is of another type.
+    """
+    try:
+        hints = typing.get_type_hints(predict)
+    except (NameError, TypeError):
+        hints = dict(getattr(predict, "__annotations__", {}))
+    hints.pop("return", None)
+    if not hints:
+        return "pandas"
+    first = next(iter(hints.values()))
+    name = first if isinstance(first, str) else _dotted(typing.get_origin(first) or first)
+    if name.partition("[")[0].rpartition(".")[2] == "NDArray":
+        return "numpy"
+    for known, kind in _KINDS.items():
+        package, _, word = known.partition(".")
+        if name == known or (name.startswith(f"{package}.") and name.endswith(f".{word}")):
+            return kind
+    raise ConfigError(
+        "the first parameter of a predict function must be annotated with pd.DataFrame, pa.Table "
+        f"or np.ndarray, found {name}"
+    )
+
+
+def batch_for(batch: pa.Table, kind: BatchKind) -> Any:
+    """A batch in the form that the predict function takes.
+
+    Raises:
+        ConfigError: If the kind is unknown.
+        DataError: If numpy is asked for and a column is not numeric.
+    """
+    if kind == "arrow":
+        return batch
+    if kind == "pandas":
+        return batch.to_pandas()
+    if kind == "numpy":
+        return _matrix(batch)
+    raise ConfigError(f"kind must be one of {', '.join(get_args(BatchKind))}; got {kind!r}")
+
+
+def predicted_columns(output: Any, batch: pa.Table) -> pa.Table:
+    """What a predict function returned for a batch, as a table.
+
+    A frame or table keeps its column names; a series its name, or `prediction` without one or if it
+    is that of a column of the batch; an array of one dimension becomes `prediction`, of two
+    `prediction_0`, `prediction_1` …
+
+    Raises:
+        DataError: If the output is of another type, has another number of rows, or its rows are in
+            another order than the batch.
+    """
+    try:
+        columns = _named_columns(output, batch.column_names)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, ValueError, AttributeError) as error:
+        raise DataError(f"it must return columns of one type each; Arrow says: {error}") from error
+    if columns is None:
+        raise DataError(
+            "it must return a frame, table, series, array or mapping of columns; "
+            f"it returned {type(output).__module__}.{type(output).__qualname__}"
+        )
+    if columns.num_rows != batch.num_rows:
+        raise DataError(
+            f"it must return {batch.num_rows} rows, one for each of the batch; it returned "
+            f"{columns.num_rows}"
+        )
+    _require_order(output, batch.num_rows)
+    return columns
+
+
+def append_columns(batch: pa.Table, columns: pa.Table) -> pa.Table:
+    """The batch with the predicted columns behind it.
+
+    A returned column that the batch already has must be equal to it, and is then left out.
+
+    Raises:
+        DataError: If two predicted columns have one name, or one differs from the batch's.
+    """
+    names = columns.column_names
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DataError(f"it must return different column names, {', '.join(twice)} came twice")
+    joined = batch
+    for name in names:
+        if name not in batch.column_names:
+            joined = joined.append_column(name, columns[name])
+        elif not _equal(batch[name], columns[name]):
+            raise DataError(
+                f"it returned a column {name!r}, which the data already have with other values; "
+                "return it under another name"
+            )
+    if joined is batch:
+        raise DataError("it must return at least one column that the data do not have")
+    return joined
+
+
+def _dotted(kind: Any) -> str:
+    return f"{getattr(kind, '__module__', '')}.{getattr(kind, '__qualname__', kind)}"
+
+
+def _matrix(batch: pa.Table) -> NDArray[np.float64]:
+    import numpy as np
+
+    from flytekitplugins.wbmon.data.columns import float_values, is_number
+
+    wrong = [f"{field.name} ({field.type})" for field in batch.schema if not is_number(field.type)]
+    if wrong:
+        raise DataError(
+            f"a predict function on numpy needs numeric columns, found {', '.join(wrong)}; "
+            "name the model's inputs with columns="
+        )
+    return np.column_stack([float_values(batch[name]) for name in batch.column_names])
+
+
+def _named_columns(output: Any, taken: list[str]) -> pa.Table | None:
+    home = type(output).__module__.partition(".")[0]
+    if isinstance(output, pa.RecordBatch):
+        return pa.Table.from_batches([output])
+    if isinstance(output, (pa.Array, pa.ChunkedArray)):
+        return pa.table({"prediction": output})
+    if home == "numpy":
+        return _from_array(output)
+    if home in ("pandas", "polars"):
+        return _from_frame(output, home, taken)
+    if isinstance(output, Mapping):
+        return pa.table(dict(output))
+    return output if isinstance(output, pa.Table) else None
+
+
+def _from_frame(output: Any, home: str, taken: list[str]) -> pa.Table:
+    if not hasattr(output, "columns"):
+        unnamed = output.name in (None, "", *taken)
+        output = output.to_frame("prediction" if unnamed else str(output.name))
+    if home == "polars":
+        return output.to_arrow()
+    return pa.Table.from_pandas(output, preserve_index=False)
+
+
+def _from_array(output: NDArray[Any]) -> pa.Table:
+    if output.ndim == 1:
+        return pa.table({"prediction": pa.array(output)})
+    if output.ndim == 2:  # noqa: PLR2004 - a matrix
+        return pa.table({f"prediction_{j}": pa.array(output[:, j]) for j in range(output.shape[1])})
+    raise DataError(f"it must return an array of one or two dimensions, got {output.ndim}")
+
+
+def _require_order(output: Any, n_rows: int) -> None:
+    if type(output).__module__.partition(".")[0] != "pandas" or output.index.dtype.kind not in "iu":
+        return
+    places = output.index.to_numpy()
+    steps = range(n_rows)
+    if (places == steps).all() or sorted(places) != list(steps):
+        return
+    raise DataError(
+        "it must return the rows in the order of the batch; the index shows another order, "
+        "call .sort_index() before returning"
+    )
+
+
+def _equal(known: pa.ChunkedArray, returned: pa.ChunkedArray) -> bool:
+    if known.equals(returned):
+        return True
+    try:
+        cast = returned.cast(known.type)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return False
+    # a round trip through pandas turns missing values into nan, and nan into missing values
+    both = (_nan_to_null(column) for column in (known, cast))
+    return bool(next(both).equals(next(both)))
+
+
+def _nan_to_null(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    if not pa.types.is_floating(column.type):
+        return column
+    return pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)

@@ -1,0 +1,123 @@
+"""Columns of classes as codes: text, whole numbers and booleans alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from flytekitplugins.wbmon.data.arrow import dense_numbers, is_valid, large_strings
+from flytekitplugins.wbmon.data.columns import float_values, is_class_name, is_number
+from flytekitplugins.wbmon.errors import DataError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Codes = NDArray[np.int64]
+
+# more distinct labels than this are values of something else than a class
+_MAX_CLASSES = 1000
+
+
+class CodedColumn(NamedTuple):
+    """A column of classes: their names, sorted, and each row's code, -1 where missing."""
+
+    names: tuple[str, ...]
+    codes: Codes
+    is_numeric: bool
+
+
+def class_name(value: Any) -> str:
+    """How a class is called: whole numbers and booleans without a point, so `True` is `1`."""
+    if isinstance(value, (bool, int, float, np.bool_, np.integer)) and float(value).is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def code_column(table: pa.Table, name: str) -> CodedColumn:
+    """Code one column by the classes it holds.
+
+    Raises:
+        DataError: If the column is of another type, holds fractions, or more than 1000 values.
+    """
+    kind = table.schema.field(name).type
+    if is_class_name(kind):
+        return _coded_text(table[name], name)
+    if not is_number(kind):
+        raise DataError(f"column {name!r} must hold classes (text, whole numbers), found {kind}")
+    values = float_values(table[name])
+    present = ~np.isnan(values)
+    distinct, place = _distinct(values[present])
+    wrong = distinct[~np.isfinite(distinct) | (distinct != np.floor(distinct))]
+    if len(wrong):
+        raise DataError(
+            f"column {name!r} must hold classes (text, whole numbers), found {wrong[0]:g}; give "
+            'probabilities as `score`, or measure a regression with task="regression"'
+        )
+    codes = np.full(len(values), -1)
+    codes[present] = place
+    return CodedColumn(_names(map(class_name, distinct.tolist()), name), codes, is_numeric=True)
+
+
+def _distinct(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], Codes]:
+    """The different values in ascending order, and each row's place among them."""
+    if len(values) and np.isfinite(values).all():
+        low, high = values.min(), values.max()
+        if high - low <= _MAX_CLASSES and (values == np.floor(values)).all():
+            offset = (values - low).astype(np.int64)
+            filled = np.bincount(offset) > 0
+            return np.flatnonzero(filled) + low, (np.cumsum(filled) - 1)[offset]
+    distinct, place = np.unique(values, return_inverse=True)
+    return distinct, place
+
+
+def _coded_text(column: pa.ChunkedArray, name: str) -> CodedColumn:
+    encoded = large_strings(column).combine_chunks().dictionary_encode()
+    words = encoded.dictionary.to_pylist()
+    order = sorted(range(len(words)), key=words.__getitem__)
+    place = np.empty(len(words), dtype=np.int64)
+    place[order] = np.arange(len(words))
+    codes = np.full(len(encoded), -1)
+    codes[is_valid(encoded.indices)] = place[dense_numbers(encoded.indices)]
+    return CodedColumn(_names((words[i] for i in order), name), codes, is_numeric=False)
+
+
+def _names(names: Any, column: str) -> tuple[str, ...]:
+    found = tuple(names)
+    if len(found) > _MAX_CLASSES:
+        raise DataError(
+            f"column {column!r} must hold at most {_MAX_CLASSES} classes, found {len(found)} "
+            'different values; measure a regression with task="regression"'
+        )
+    return found
+
+
+def recode(column: CodedColumn, names: tuple[str, ...]) -> Codes:
+    """The column's codes in another order of the classes, which must hold all of its own."""
+    place = np.array([*(names.index(name) for name in column.names), -1])
+    return place[column.codes]
+
+
+def class_order(truth: CodedColumn, known: Sequence[str], positive: Any) -> tuple[str, ...]:
+    """All classes in sorted order (by number where the labels are), the positive one of two last.
+
+    Labels of 0 or 1 alone are of two classes, whether both occur or not.
+    """
+    names = {*truth.names, *known}
+    if positive is not None:
+        names.add(class_name(positive))
+    if names.issubset(("0", "1")):
+        names = {"0", "1"}
+    order = sorted(names, key=_number_first if truth.is_numeric else None)
+    if positive is not None and len(order) == 2:  # noqa: PLR2004 - binary
+        order.sort(key=lambda name: name == class_name(positive))
+    return tuple(order)
+
+
+def _number_first(name: str) -> tuple[int, float, str]:
+    try:
+        return 0, float(name), name
+    except ValueError:
+        return 1, 0.0, name

@@ -1,0 +1,64 @@
+"""Named columns of any data, whole, as the arrays that the statistics take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from flytekitplugins.wbmon.data.arrow import dense_numbers, is_text, is_valid, kind_of
+from flytekitplugins.wbmon.data.open import open_source
+from flytekitplugins.wbmon.data.sources import StreamSource
+from flytekitplugins.wbmon.errors import DataError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def read_columns(data: Any, names: Sequence[str] | None) -> pa.Table:
+    """Some columns of the data as a table; the others are not read.
+
+    Args:
+        data: As `open_source` takes it.
+        names: The wanted columns, all if None; one that is named twice is read once.
+
+    Raises:
+        DataError: If a column does not exist; the message names those that do.
+    """
+    source = open_source(data)
+    wanted = list(dict.fromkeys(source.schema.names if names is None else names))
+    missing = [name for name in wanted if name not in source.schema.names]
+    if missing:
+        raise DataError(
+            f"the data must have column {', '.join(map(repr, missing))}; "
+            f"found {', '.join(source.schema.names) or 'no columns'}"
+        )
+    if isinstance(source, StreamSource):
+        batches = [batch for part in source.parts() for batch in part(wanted)]
+        return pa.Table.from_batches(batches)
+    return pa.table({name: source.column(name) for name in wanted})
+
+
+def float_values(column: pa.ChunkedArray) -> NDArray[np.float64]:
+    """A numeric, boolean or wholly missing column as float64, `nan` where missing; shape `(n,)`."""
+    parts = [_floats(chunk) for chunk in column.chunks]
+    return np.concatenate(parts) if parts else np.empty(0)
+
+
+def is_number(dtype: pa.DataType) -> bool:
+    """Whether a column of this type can be read as numbers; one that is all missing can."""
+    return kind_of(dtype) in ("float", "integer", "boolean", "null")
+
+
+def is_class_name(dtype: pa.DataType) -> bool:
+    """Whether a column of this type holds text, dictionary-encoded text included."""
+    return is_text(dtype.value_type if pa.types.is_dictionary(dtype) else dtype)
+
+
+def _floats(chunk: pa.Array) -> NDArray[np.float64]:
+    values = np.full(len(chunk), np.nan)
+    if not pa.types.is_null(chunk.type):
+        values[is_valid(chunk)] = dense_numbers(chunk)
+    return values

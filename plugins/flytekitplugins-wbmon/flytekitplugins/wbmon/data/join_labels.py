@@ -1,0 +1,139 @@
+"""Labels that come days after their predictions, joined by a key."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from flytekitplugins.wbmon.data.arrow import dense_numbers, large_strings
+from flytekitplugins.wbmon.data.columns import is_class_name, read_columns
+from flytekitplugins.wbmon.errors import ConfigError, DataError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JoinedLabels:
+    """Predictions with their labels, and how well they matched.
+
+    Attributes:
+        table: The predictions in their order, the label behind them; missing where none came.
+        n_rows: Predictions.
+        n_labelled: Predictions that have a label now.
+        n_unmatched: Labels whose key no prediction has.
+        n_repeated: Labels of a key that a later one of the same key replaced.
+        n_revised: Those among them that said something else.
+    """
+
+    table: pa.Table
+    n_rows: int
+    n_labelled: int
+    n_unmatched: int
+    n_repeated: int
+    n_revised: int
+
+    @property
+    def coverage(self) -> float:
+        """Labelled predictions over all; `nan` without predictions."""
+        return self.n_labelled / self.n_rows if self.n_rows else float("nan")
+
+
+def join_labels(
+    predictions: Any,
+    labels: Any,
+    *,
+    label: str,
+    on: str = "request_id",
+    latest_by: str | None = None,
+) -> JoinedLabels:
+    """Join labels to predictions by a key, the last label of a key winning.
+
+    A label column that the predictions already have is filled up and, where a label is new,
+    replaced, so a window can be joined again whenever labels come.
+
+    Args:
+        predictions: As `open_source` takes it; all columns are kept.
+        labels: Likewise, with the key and the label; other columns are not read.
+        label: Column of the label, of this name afterwards, too.
+        on: Column of the key in both; rows without a key are never joined.
+        latest_by: Column of the labels that tells which of several is the last, such as their time;
+            the order of the rows if None.
+
+    Raises:
+        ConfigError: If the key is the label.
+        DataError: If a column is missing, or the keys are not of one kind.
+    """
+    if on == label:
+        raise ConfigError(f"the key and the label must be different columns, both are {on!r}")
+    made = read_columns(predictions, None)
+    if on not in made.column_names:
+        raise DataError(
+            f"the predictions must have the key {on!r}; found {', '.join(made.column_names)}"
+        )
+    came = read_columns(labels, [on, label, *([latest_by] if latest_by else [])])
+    if latest_by is not None:
+        came = _in_order(came, latest_by)
+    came = came.filter(pc.and_(pc.is_valid(came[on]), pc.is_valid(came[label])))
+    made_keys, came_keys = _keys(made, on), _keys(came, on)
+    if made_keys.type != came_keys.type:
+        raise DataError(
+            f"key {on!r} must be of one kind in predictions and labels; "
+            f"found {made[on].type} and {came[on].type}"
+        )
+    kept, place = _last_of_each(came_keys)
+    last = came[label].combine_chunks().take(pa.array(kept))
+    found = pc.index_in(made_keys, value_set=came_keys.take(pa.array(kept)))
+    joined = last.take(found)
+    said = last.take(pa.array(place))
+    revised = pc.sum(pc.not_equal(said, came[label].combine_chunks())).as_py() or 0
+    matched = pc.count_distinct(found, mode="only_valid").as_py()
+    table = _with_label(made, label, joined)
+    return JoinedLabels(
+        table=table,
+        n_rows=made.num_rows,
+        n_labelled=made.num_rows - table[label].null_count,
+        n_unmatched=len(kept) - matched,
+        n_repeated=came.num_rows - len(kept),
+        n_revised=int(revised),
+    )
+
+
+def _in_order(came: pa.Table, latest_by: str) -> pa.Table:
+    """In ascending order, rows without a place in it first."""
+    placed = pc.is_valid(came[latest_by])
+    ordered = came.filter(placed).sort_by(latest_by)
+    return pa.concat_tables([came.filter(pc.invert(placed)), ordered])
+
+
+def _keys(table: pa.Table, on: str) -> pa.Array:
+    column = table[on].combine_chunks()
+    if is_class_name(column.type):
+        return large_strings(column)
+    if pa.types.is_integer(column.type):
+        return column.cast(pa.int64())
+    raise DataError(f"key {on!r} must hold text or whole numbers, found {column.type}")
+
+
+def _last_of_each(keys: pa.Array) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Positions of the last row of each key, and for every row which of those is its key's."""
+    encoded = keys.dictionary_encode()
+    place = dense_numbers(encoded.indices)
+    kept = np.zeros(len(encoded.dictionary), dtype=np.int64)
+    np.maximum.at(kept, place, np.arange(len(place)))
+    return kept, place
+
+
+def _with_label(made: pa.Table, label: str, joined: pa.Array) -> pa.Table:
+    if label not in made.column_names:
+        return made.append_column(label, joined)
+    known = made[label].combine_chunks()
+    try:
+        filled = pc.coalesce(joined, known.cast(joined.type))
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise DataError(
+            f"label {label!r} must be of one kind in predictions and labels; "
+            f"found {known.type} and {joined.type}"
+        ) from error
+    return made.set_column(made.column_names.index(label), label, filled)

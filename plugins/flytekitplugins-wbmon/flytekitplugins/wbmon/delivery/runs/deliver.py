@@ -1,0 +1,248 @@
+"""Delivering one run: send what is missing, ask the server, until it has everything.
+
+Shared by the process that delivers while the task runs, and by the task that delivers later.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from flytekitplugins.wbmon.delivery.credentials import ApiKey
+from flytekitplugins.wbmon.delivery.runs import sync_command as wandb_sync
+from flytekitplugins.wbmon.delivery.runs.api import (
+    RunTarget,
+    ServedRun,
+    ServerRefusedError,
+    WandbApi,
+)
+from flytekitplugins.wbmon.delivery.runs.pending_log import LogContent, Relay, read_content
+from flytekitplugins.wbmon.delivery.runs.progress import Ledger
+from flytekitplugins.wbmon.errors import DataError, PublishError
+
+logger = logging.getLogger(__name__)
+
+_POLL_S = 0.05
+_BETWEEN_ATTEMPTS_S = 0.5
+_SETTLE_S = 3.0
+_AT_REST_S = 2.0
+ENDED_STATES = ("finished", "failed", "crashed", "killed", "preempted")
+
+
+class Delivery:
+    """The delivery of one run's folder.
+
+    Args:
+        folder: The run's folder; its log may still be being written.
+        api_host: URL of the W&B API.
+        key: The W&B key.
+        has_ended: Says whether the writer is done, or dead.
+        until: Says by `time.monotonic()` when to give up.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        api_host: str,
+        key: ApiKey,
+        has_ended: Callable[[], bool],
+        until: Callable[[], float],
+    ) -> None:
+        self._folder = folder
+        self._api_host = api_host
+        self._key = key
+        self._api = WandbApi(api_host, key)
+        self._has_ended = has_ended
+        self._until = until
+        self.ledger = Ledger.load(folder)
+
+    def run(self, *, live: bool) -> Ledger:
+        """Deliver until the server confirms, refuses, or the time is over.
+
+        Args:
+            live: Begin while the run is written.
+        """
+        self.ledger.is_refused = False  # what was refused once may be right by now
+        while not self._is_over():
+            try:
+                self._attempt(live=live and not self._has_ended())
+            except ServerRefusedError as error:
+                self._note(str(error), is_refused=True)
+            except (PublishError, DataError, OSError) as error:
+                self._note(str(error))
+            if self._is_over():
+                break
+            live = False
+            self._pause()
+        return self.ledger
+
+    def check(self) -> str:
+        """Ask the server whether everything has arrived, without sending; why not, or empty."""
+        content = read_content(self._folder)
+        try:
+            self._confirm(self._wait_for_target(), content)
+        except (PublishError, DataError, OSError) as error:
+            self._note(str(error))
+        return self.ledger.reason
+
+    def _is_over(self) -> bool:
+        settled = self.ledger.is_confirmed or (self.ledger.is_refused and self._has_ended())
+        return settled or time.monotonic() > self._until()
+
+    def _pause(self) -> None:
+        """Wait a little while the run is written; another attempt is made when it is done."""
+        began = time.monotonic()
+        time.sleep(_BETWEEN_ATTEMPTS_S)
+        while not self._has_ended() and time.monotonic() < began + 10 * _BETWEEN_ATTEMPTS_S:
+            time.sleep(_POLL_S)
+
+    def _note(self, reason: str, *, is_refused: bool = False) -> None:
+        self.ledger.reason, self.ledger.is_refused = reason, is_refused
+        self.ledger.save(self._folder)
+
+    def _attempt(self, *, live: bool) -> None:
+        target = self._wait_for_target()
+        if not live and not self._has_ended():
+            return  # the rest is sent in one go when the run is done
+        served = self._find_at_rest(target)
+        self._begin(served)
+        n_arrived = (served.n_rows if served else 0) - (self.ledger.first_line or 0)
+        relay = Relay(self._folder, self.ledger, n_arrived)
+        if live:
+            self._send_live(relay, target)
+        else:
+            self._send_rest(relay, served)
+        self._confirm(target, relay.content)
+
+    def _wait_for_target(self) -> RunTarget:
+        while True:
+            target = read_content(self._folder).target
+            if target is not None:
+                return target
+            if self._has_ended() or time.monotonic() > self._until():
+                raise DataError(f"the run in {self._folder} has no beginning; nothing was logged")
+            time.sleep(_POLL_S)
+
+    def _find_at_rest(self, target: RunTarget) -> ServedRun | None:
+        """What the server has, when nothing of an earlier delivery is still on its way there."""
+        served = self._api.find_run(target)
+        if self.ledger.first_line is None:
+            return served
+        since = time.monotonic()
+        while time.monotonic() < min(since + _AT_REST_S, self._until()):
+            time.sleep(_POLL_S)
+            now = self._api.find_run(target)
+            if now != served:
+                served, since = now, time.monotonic()
+        return served
+
+    def _begin(self, served: ServedRun | None) -> None:
+        if self.ledger.first_line is not None:
+            return
+        self.ledger.first_line = served.n_rows if served else 0
+        self.ledger.first_step = served.last_step + 1 if served and served.n_rows else 0
+        self.ledger.save(self._folder)
+
+    def _send_live(self, relay: Relay, target: RunTarget) -> None:
+        done: list[bool] = []
+        sync = threading.Thread(
+            target=lambda: done.append(wandb_sync.sync_live(relay.path)), daemon=True
+        )
+        relay.advance()
+        sync.start()
+        while not self._has_ended() and sync.is_alive():
+            relay.advance()
+            self._try_alerts(target, relay.content)
+            time.sleep(_POLL_S)
+        if not sync.is_alive():
+            raise PublishError("W&B's live sync ended early")
+        relay.end()
+        while sync.is_alive() and time.monotonic() < self._until():
+            sync.join(_POLL_S)
+        self._note_sent(whole=not sync.is_alive())
+
+    def _send_rest(self, relay: Relay, served: ServedRun | None) -> None:
+        relay.end()
+        # a run that goes on under its id has rows, names and an end from before: nothing may be
+        # missing, and its new config and summary are not there
+        if not self.ledger.is_sent or self._missing(served, relay.content):
+            left = max(0.1, self._until() - time.monotonic())
+            whole = wandb_sync.sync_apart(
+                relay.path, api_host=self._api_host, key=self._key, timeout_s=left
+            )
+            self._note_sent(whole=whole)
+
+    def _note_sent(self, *, whole: bool) -> None:
+        self.ledger.is_sent = self.ledger.is_sent or whole
+        self.ledger.save(self._folder)
+
+    def _try_alerts(self, target: RunTarget, content: LogContent) -> None:
+        if len(content.alerts) == len(self.ledger.alerts):
+            return
+        try:
+            if self._api.find_run(target) is not None:
+                self._send_alerts(target, content)
+        except PublishError as error:
+            logger.debug("alert not accepted yet: %s", error)
+
+    def _send_alerts(self, target: RunTarget, content: LogContent) -> None:
+        for number, alert in enumerate(content.alerts):
+            if number not in self.ledger.alerts:
+                self._api.send_alert(target, alert)
+                self.ledger.alerts.append(number)
+                self.ledger.save(self._folder)
+
+    def _confirm(self, target: RunTarget, content: LogContent) -> None:
+        until = min(time.monotonic() + _SETTLE_S, self._until())
+        is_mended = False
+        while True:
+            served = self._api.find_run(target)
+            if served is not None:
+                self._send_alerts(target, content)
+            missing = self._missing(served, content)
+            if not missing and served is not None and not _has_outcome(served, content):
+                if not is_mended:
+                    self._api.set_outcome(target, _exit_code(content))
+                    is_mended = True
+                missing = f"the run's outcome, which is {served.state} there"
+            if not missing:
+                self.ledger.is_confirmed = True
+                self._note("")
+                return
+            if time.monotonic() > until:
+                raise PublishError(f"W&B does not have {missing}")
+            time.sleep(_POLL_S)
+
+    def _missing(self, served: ServedRun | None, content: LogContent) -> str:
+        """What the server does not have, in words; empty if it has everything but alerts."""
+        if served is None:
+            return "the run"
+        n_arrived = served.n_rows - (self.ledger.first_line or 0)
+        if n_arrived < content.n_rows:
+            return f"{content.n_rows - n_arrived} of {content.n_rows} rows"
+        if served.state not in ENDED_STATES:
+            return "the run's end"
+        absent = content.summary_keys - set(served.summary)
+        if absent:
+            return f"{len(absent)} names of the summary"
+        artifacts = content.artifacts.items()
+        if not all(self._api.has_artifact(client_id, digest) for client_id, digest in artifacts):
+            return "an artifact"
+        return ""
+
+
+def _exit_code(content: LogContent) -> int:
+    """Of the run; one without an end was killed, and is sent as failed."""
+    return 1 if content.exit_code is None else content.exit_code
+
+
+def _has_outcome(served: ServedRun, content: LogContent) -> bool:
+    """Whether the server says of the run's success what its log says.
+
+    The sync of wandb before 0.28 ends every run as finished.
+    """
+    return (served.state == "finished") == (_exit_code(content) == 0)

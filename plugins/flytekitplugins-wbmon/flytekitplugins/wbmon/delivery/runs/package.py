@@ -1,0 +1,145 @@
+"""A run's folder made self-contained: everything it needs, by relative paths, with checksums.
+
+wandb keeps artifacts outside of the run's folder and names them by absolute path in its log, so
+that a folder that was moved syncs without them, and without a word. Here they come along.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flytekitplugins.wbmon.delivery.runs.pending_log import LogContent, logged_artifact
+from flytekitplugins.wbmon.delivery.runs.progress import FILE_NAME as LEDGER
+from flytekitplugins.wbmon.delivery.runs.transaction_log import LogWriter, log_path, read_records
+from flytekitplugins.wbmon.delivery.runs.wandb_internals import (
+    UnsupportedWandbError,
+    is_padding,
+    record_type,
+    tell_missing,
+)
+
+if TYPE_CHECKING:
+    from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
+
+MANIFEST = "manifest.json"
+PACKED_LOG = "packed-log"
+_CHUNK = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackedRun:
+    """What is stored of a run.
+
+    Attributes:
+        entity: W&B entity.
+        project: W&B project.
+        run_id: The run's id.
+        started_at: When it began, as in its folder's name; runs are delivered in this order.
+        n_rows: Rows of history.
+        n_alerts: Alerts.
+        n_artifacts: Artifacts.
+        exit_code: None if the run was not ended.
+        files: Size and SHA-256 by name relative to the run's folder.
+    """
+
+    entity: str
+    project: str
+    run_id: str
+    started_at: str
+    n_rows: int
+    n_alerts: int
+    n_artifacts: int
+    exit_code: int | None
+    files: Mapping[str, tuple[int, str]] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain Python containers."""
+        return {"format": 1, **asdict(self)}
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> PackedRun:
+        """What `to_dict` wrote."""
+        files = {name: (size, digest) for name, (size, digest) in stored["files"].items()}
+        given = {name: value for name, value in stored.items() if name != "format"}
+        return cls(**{**given, "files": files})
+
+
+def pack(folder: Path) -> tuple[PackedRun, dict[str, Path]]:
+    """List what belongs to a run, and write a copy of its log with relative paths.
+
+    Args:
+        folder: The run's folder; gets the copied log, nothing else is written or moved.
+
+    Returns:
+        The description, and where each of its files is on this disk.
+    """
+    sources = {name: folder / name for name in _own_files(folder)}
+    content, artifacts = _copy_log(folder)
+    sources |= artifacts
+    sources[log_path(folder).name] = folder / PACKED_LOG
+    target = content.target
+    files = {name: (path.stat().st_size, checksum(path)) for name, path in sources.items()}
+    packed = PackedRun(
+        entity=target.entity if target else "",
+        project=target.project if target else "",
+        run_id=target.run_id if target else "",
+        started_at="-".join(folder.name.split("-")[2:3]) or folder.name,
+        n_rows=content.n_rows,
+        n_alerts=len(content.alerts),
+        n_artifacts=len(content.artifacts),
+        exit_code=content.exit_code,
+        files=files,
+    )
+    return packed, sources
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file's content."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _own_files(folder: Path) -> Iterator[str]:
+    if (folder / LEDGER).exists():
+        yield LEDGER
+    for path in sorted((folder / "files").rglob("*")):
+        if path.is_file():
+            yield path.relative_to(folder).as_posix()
+
+
+def _copy_log(folder: Path) -> tuple[LogContent, dict[str, Path]]:
+    content, artifacts = LogContent(), dict[str, Path]()
+    try:
+        record_type()
+    except UnsupportedWandbError as error:
+        tell_missing(f"a run is stored as wandb wrote it, without its artifacts ({error})")
+        shutil.copyfile(log_path(folder), folder / PACKED_LOG)
+        return content, artifacts
+    writer = LogWriter(folder / PACKED_LOG)
+    for record in read_records(log_path(folder)):
+        content.add(record)
+        _take_artifact_files(record, folder, artifacts)
+        if not is_padding(record):
+            writer.write(record)
+    writer.close()
+    return content, artifacts
+
+
+def _take_artifact_files(record: Record, folder: Path, found: dict[str, Path]) -> None:
+    artifact = logged_artifact(record)
+    for entry in artifact.manifest.contents if artifact is not None else ():
+        if not entry.local_path:
+            continue  # a reference, or a file that W&B has
+        source = folder / entry.local_path  # stays as it is if it is absolute
+        name = f"artifacts/{len(found)}-{source.name}"
+        if source.is_file():
+            found[name] = source
+            entry.local_path = name

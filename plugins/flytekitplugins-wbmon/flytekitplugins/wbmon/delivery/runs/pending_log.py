@@ -1,0 +1,166 @@
+"""A copy of a run's log that holds what W&B does not have yet.
+
+wandb sends a log from its beginning, every time. The copy leaves out rows that have arrived and all
+alerts (these are sent one by one, so that each is known to be accepted), finds artifact files where
+they are now, continues the steps of a run that goes on from day to day, and ends a run whose
+process was killed.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flytekitplugins.wbmon.delivery.runs.api import RunTarget
+from flytekitplugins.wbmon.delivery.runs.progress import Ledger
+from flytekitplugins.wbmon.delivery.runs.transaction_log import LogReader, LogWriter, log_path
+from flytekitplugins.wbmon.delivery.runs.wandb_internals import is_padding, record_type
+
+if TYPE_CHECKING:
+    from wandb.proto.wandb_internal_pb2 import (  # type: ignore[attr-defined]
+        ArtifactRecord,
+        HistoryRecord,
+        Record,
+    )
+
+FOLDER = "delivery"
+
+
+@dataclass(slots=True, kw_only=True)
+class LogContent:
+    """What a log holds, as far as it was read.
+
+    Attributes:
+        target: Where the run goes; None before its first record.
+        n_rows: Rows of history.
+        alerts: Title, text, level and waiting time of each alert.
+        artifacts: Digest by client id.
+        summary_keys: Names that the run's summary must have.
+        exit_code: None if the run did not end.
+    """
+
+    target: RunTarget | None = None
+    n_rows: int = 0
+    alerts: list[dict[str, Any]] = field(default_factory=list)
+    artifacts: dict[str, str] = field(default_factory=dict)
+    summary_keys: set[str] = field(default_factory=set)
+    exit_code: int | None = None
+
+    def add(self, record: Record) -> None:
+        """Count one more record."""
+        kind = record.WhichOneof("record_type")
+        if kind == "run":
+            run = record.run
+            self.target = RunTarget(entity=run.entity, project=run.project, run_id=run.run_id)
+        elif kind == "history":
+            self.n_rows += 1
+        elif kind == "alert":
+            self.alerts.append(_alert(record.alert))
+        elif kind == "summary":
+            self.summary_keys |= {item.key for item in record.summary.update if item.key}
+            self.summary_keys -= {item.key for item in record.summary.remove}
+        elif kind == "exit":
+            self.exit_code = record.exit.exit_code
+        artifact = logged_artifact(record)
+        if artifact is not None:
+            self.artifacts[artifact.client_id] = artifact.digest
+
+
+def read_content(folder: Path) -> LogContent:
+    """What the log in a run's folder holds."""
+    content = LogContent()
+    for record in LogReader(log_path(folder)).read():
+        content.add(record)
+    return content
+
+
+def logged_artifact(record: Record) -> ArtifactRecord | None:
+    """The artifact that a record uploads."""
+    kind = record.WhichOneof("record_type")
+    if kind == "artifact":
+        return record.artifact
+    if kind == "request" and record.request.HasField("log_artifact"):
+        return record.request.log_artifact.artifact
+    return None
+
+
+class Relay:
+    """Copies the log of a run's folder, as far as it is written, into `delivery/` below it.
+
+    Args:
+        folder: The run's folder.
+        ledger: What has arrived.
+        n_arrived: How many of this run's rows the server has.
+    """
+
+    def __init__(self, folder: Path, ledger: Ledger, n_arrived: int) -> None:
+        self.content = LogContent()
+        self._folder = folder
+        self._ledger = ledger
+        self._n_arrived = n_arrived
+        source = log_path(folder)
+        self._reader = LogReader(source)
+        self.path = _clean_copy(folder) / source.name
+        self._writer = LogWriter(self.path)
+
+    def advance(self) -> None:
+        """Copy what was written since the last time."""
+        for record in self._reader.read():
+            self.content.add(record)
+            if self._is_wanted(record):
+                self._writer.write(self._adapted(record))
+
+    def end(self) -> None:
+        """Copy the rest; a log without an end is ended as failed."""
+        self.advance()
+        if self.content.exit_code is None:
+            record = record_type()()
+            record.exit.exit_code = 1
+            self._writer.write(record)
+        self._writer.close()
+
+    def _is_wanted(self, record: Record) -> bool:
+        kind = record.WhichOneof("record_type")
+        if kind == "history":
+            return self.content.n_rows > self._n_arrived
+        return kind != "alert" and not is_padding(record)
+
+    def _adapted(self, record: Record) -> Record:
+        if record.WhichOneof("record_type") == "history":
+            _move_step(record.history, self._ledger.first_step)
+        artifact = logged_artifact(record)
+        if artifact is not None:
+            for entry in artifact.manifest.contents:
+                if entry.local_path and not Path(entry.local_path).is_absolute():
+                    entry.local_path = str(self._folder / entry.local_path)
+        return record
+
+
+def _clean_copy(folder: Path) -> Path:
+    copy = folder / FOLDER
+    shutil.rmtree(copy, ignore_errors=True)
+    copy.mkdir()
+    if (folder / "files").is_dir():
+        (copy / "files").symlink_to(folder.resolve() / "files", target_is_directory=True)
+    return copy
+
+
+def _move_step(history: HistoryRecord, first_step: int) -> None:
+    if not first_step:
+        return
+    history.step.num += first_step
+    for item in history.item:
+        if item.key == "_step" or list(item.nested_key) == ["_step"]:
+            item.value_json = json.dumps(json.loads(item.value_json) + first_step)
+
+
+def _alert(alert: Any) -> dict[str, Any]:
+    return {
+        "title": alert.title,
+        "text": alert.text,
+        "level": alert.level,
+        "wait_ms": alert.wait_duration,
+    }

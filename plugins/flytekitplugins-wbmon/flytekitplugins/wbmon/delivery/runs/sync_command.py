@@ -1,0 +1,107 @@
+"""The only place that runs W&B's own sync: the live one, which is beta, and the plain one.
+
+Neither says truly whether anything arrived; whoever calls asks the server afterwards.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from flytekitplugins.wbmon.delivery.credentials import ApiKey
+from flytekitplugins.wbmon.delivery.runs.wandb_internals import live_sync, start_service
+
+# by this a process of wandb finds the service of its parent
+_SERVICE = "WANDB_SERVICE"
+# quick to give up and quick to come back: who calls tries again until its time is over
+_PATIENCE: Mapping[str, Any] = {
+    "x_file_stream_retry_max": 3,
+    "x_file_stream_retry_wait_max_seconds": 2,
+    "x_file_stream_timeout_seconds": 5,
+    "x_file_stream_transmit_interval": 1,
+    "x_file_transfer_retry_max": 3,
+    "x_file_transfer_retry_wait_max_seconds": 2,
+    "x_graphql_retry_max": 3,
+    "x_graphql_retry_wait_max_seconds": 2,
+    "x_graphql_timeout_seconds": 5,
+}
+
+
+def prepare(api_host: str, key: ApiKey) -> None:
+    """Make this process one that delivers: it alone gets the key, and before wandb is loaded."""
+    os.environ.update(_environment(api_host, key))
+
+
+def warm_up() -> None:
+    """Load wandb and start its service, while the task's own process does the same."""
+    start_service(_PATIENCE)
+
+
+def sync_live(log: Path) -> bool:
+    """Send a log while it is written, in this process, until the run's end was sent.
+
+    Returns:
+        False if this release of wandb cannot.
+    """
+    sync = live_sync()
+    if sync is not None:
+        sync(log)
+    return sync is not None
+
+
+def sync_apart(log: Path, *, api_host: str, key: ApiKey, timeout_s: float) -> bool:
+    """Send a finished log by `wandb sync` in a process of its own, ended when its time is over.
+
+    It stays in this process's group: where the group is ended, nothing must go on sending.
+
+    Returns:
+        Whether it came to its end by itself.
+    """
+    for mark in log.parent.glob("*.synced"):
+        mark.unlink()
+    process = subprocess.Popen(  # noqa: S603 - our own interpreter
+        [sys.executable, "-m", "wandb", "sync", "--include-online", str(log.parent)],
+        env={**environment_without_service(), **_environment(api_host, key)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(timeout_s)
+    in_time = process.poll() is not None
+    process.kill()  # wandb's own service ends with it
+    process.wait()
+    return in_time
+
+
+def end_group(process: subprocess.Popen[Any]) -> None:
+    """End a process and all it started; it must lead a session of its own."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def environment_without_service() -> dict[str, str]:
+    """This process's environment for a child that must have a wandb service of its own."""
+    return {name: value for name, value in os.environ.items() if name != _SERVICE}
+
+
+def _environment(api_host: str, key: ApiKey) -> dict[str, str]:
+    patience = {
+        f"WANDB__{name.removeprefix('x_').upper()}": str(value) for name, value in _PATIENCE.items()
+    }
+    return {
+        **patience,
+        "WANDB_API_KEY": key.reveal(),
+        "WANDB_BASE_URL": api_host,
+        "WANDB_DISABLE_WEAVE": "1",
+        "WANDB_ERROR_REPORTING": "false",
+        "WANDB_MODE": "online",
+        "WANDB_SILENT": "true",
+    }

@@ -1,0 +1,182 @@
+"""The file that an offline run is: reading, writing and testing it for its end.
+
+wandb no longer ships a reader in Python. The format is a header of seven bytes, then blocks of
+32 KiB as in LevelDB's log: a record is one or more fragments, each with a checksum, a length and
+its place in the record. A killed process leaves a torn tail; all before it is good.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from flytekitplugins.wbmon.delivery.runs.wandb_internals import BLOCK, record_type
+from flytekitplugins.wbmon.errors import DataError
+
+if TYPE_CHECKING:
+    from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
+
+HEADER = struct.pack("<4sHB", b":W&B", 0xBEE1, 0)
+_FRAGMENT = struct.Struct("<IHB")
+_WHOLE, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
+_POLL_S = 0.005
+
+
+def log_path(run_folder: Path) -> Path:
+    """The transaction log in a run's folder.
+
+    Raises:
+        DataError: If there is not exactly one.
+    """
+    found = sorted(run_folder.glob("run-*.wandb"))
+    if len(found) != 1:
+        raise DataError(f"{run_folder} must hold one run-*.wandb file, found {len(found)}")
+    return found[0]
+
+
+def read_records(path: Path) -> Iterator[Record]:
+    """The records of a log in order, up to the first that is torn.
+
+    Raises:
+        DataError: If the file is no transaction log.
+    """
+    return LogReader(path).read()
+
+
+class LogReader:
+    """Reads a log, also one that is still being written."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._position = 0
+
+    def read(self) -> Iterator[Record]:
+        """The whole records that were not read before.
+
+        Raises:
+            DataError: If the file is no transaction log.
+        """
+        record = record_type()
+        with self._path.open("rb") as file:
+            if not self._position:
+                header = file.read(len(HEADER))
+                if header != HEADER:
+                    raise DataError(
+                        f"{self._path} must be a W&B transaction log, begins with {header!r}"
+                    )
+                self._position = len(HEADER)
+            file.seek(self._position)
+            for message, end in _messages(_fragments(file, self._position)):
+                self._position = end
+                yield record.FromString(message)
+
+
+class LogWriter:
+    """Writes a log that wandb can sync, readable after every record."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("wb")
+        self._file.write(HEADER)
+        self._position = len(HEADER)
+
+    def write(self, record: Record) -> None:
+        """Append a record."""
+        for piece in _framed(record.SerializeToString(), self._position):
+            self._file.write(piece)
+            self._position += len(piece)
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def write_records(path: Path, records: Iterable[Record]) -> None:
+    """Write a whole log."""
+    writer = LogWriter(path)
+    for record in records:
+        writer.write(record)
+    writer.close()
+
+
+def has_ended(path: Path) -> bool:
+    """Whether the log holds the run's end; reads the last two blocks only."""
+    record = record_type()
+    try:
+        with path.open("rb") as file:
+            start = max(0, path.stat().st_size // BLOCK - 1) * BLOCK
+            file.seek(start or len(HEADER))
+            messages = _messages(_fragments(file, start or len(HEADER)))
+            return any(record.FromString(one).HasField("exit") for one, _ in messages)
+    except OSError:
+        return False
+
+
+def wait_for_end(path: Path, timeout_s: float) -> bool:
+    """Wait until the run's end is on disk; wandb writes it shortly after `finish` returns."""
+    until = time.monotonic() + timeout_s
+    while not has_ended(path):
+        if time.monotonic() > until:
+            return False
+        time.sleep(_POLL_S)
+    return True
+
+
+def _fragments(file: IO[bytes], position: int) -> Iterator[tuple[int, bytes, int]]:
+    """The kind and content of each good fragment, and where it ends in the file."""
+    while block := file.read(BLOCK - position % BLOCK):
+        place = 0
+        while place + _FRAGMENT.size <= len(block):
+            checksum, length, kind = _FRAGMENT.unpack_from(block, place)
+            if (checksum, length, kind) == (0, 0, 0):  # the rest of the block is padding
+                break
+            body = block[place + _FRAGMENT.size : place + _FRAGMENT.size + length]
+            if len(body) < length or not _WHOLE <= kind <= _LAST:
+                return
+            if zlib.crc32(body, zlib.crc32(bytes([kind]))) != checksum:
+                return
+            place += _FRAGMENT.size + length
+            yield kind, body, position + place
+        position += len(block)
+
+
+def _messages(fragments: Iterable[tuple[int, bytes, int]]) -> Iterator[tuple[bytes, int]]:
+    """Each whole record, and where it ends in the file."""
+    parts: list[bytes] | None = None
+    for kind, body, end in fragments:
+        if kind in (_WHOLE, _FIRST):
+            parts = []
+        if parts is None:  # begins before the part of the file that is read
+            continue
+        parts.append(body)
+        if kind in (_WHOLE, _LAST):
+            yield b"".join(parts), end
+            parts = None
+
+
+def _framed(data: bytes, position: int) -> Iterator[bytes]:
+    begun = False
+    while True:
+        left = BLOCK - position % BLOCK
+        if left < _FRAGMENT.size:
+            yield b"\0" * left
+            position += left
+            left = BLOCK
+        body, data = data[: left - _FRAGMENT.size], data[left - _FRAGMENT.size :]
+        kind = _kind(begun=begun, done=not data)
+        checksum = zlib.crc32(body, zlib.crc32(bytes([kind])))
+        yield _FRAGMENT.pack(checksum, len(body), kind) + body
+        position += _FRAGMENT.size + len(body)
+        begun = True
+        if not data:
+            return
+
+
+def _kind(*, begun: bool, done: bool) -> int:
+    if begun:
+        return _LAST if done else _MIDDLE
+    return _WHOLE if done else _FIRST

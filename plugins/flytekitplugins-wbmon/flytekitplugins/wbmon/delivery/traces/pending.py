@@ -1,0 +1,185 @@
+"""The records of a Weave spool, what is known of each, and in which requests they go."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from flytekitplugins.wbmon.delivery.traces.spool import CONFIRMED, RECORDS, REJECTED
+
+logger = logging.getLogger(__name__)
+
+BATCH_CALLS = 200
+_FIRST = ("file_create", "obj_create", "table_create", "table_create_from_digests")
+_LATER = ("call_update", "feedback_create", "cost_create", "obj_set_aliases")
+
+
+class DrainResult(NamedTuple):
+    """What became of a spool.
+
+    Attributes:
+        n_sent: Records confirmed, now or before.
+        n_left: Records that are still to be sent.
+        n_rejected: Records that the server refuses for good.
+        reason: Why something is left; empty otherwise.
+    """
+
+    n_sent: int
+    n_left: int
+    n_rejected: int = 0
+    reason: str = ""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the server has everything that it will take."""
+        return self.n_left == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One request, and the lines it covers."""
+
+    kind: str
+    body: Any
+    lines: tuple[int, ...]
+
+
+def count_confirmed(folder: Path) -> int:
+    """How many records of a spool a server has."""
+    return len({n for noted in _lines(folder / CONFIRMED) for n in noted["lines"]})
+
+
+@dataclass(slots=True, kw_only=True)
+class Work:
+    """The records of a spool and what is known of them; settled ones are no longer held.
+
+    Attributes:
+        waiting: By line, in order.
+        n_lines: Whole lines read so far.
+        done: Lines that the server confirmed.
+        rejected: Lines that the server refuses for good.
+        offset: Bytes read so far.
+    """
+
+    folder: Path
+    waiting: dict[int, dict[str, Any]] = field(default_factory=dict)
+    n_lines: int = 0
+    done: set[int] = field(init=False)
+    rejected: set[int] = field(init=False)
+    offset: int = 0
+
+    def __post_init__(self) -> None:
+        self.done = {n for noted in _lines(self.folder / CONFIRMED) for n in noted["lines"]}
+        self.rejected = {n for noted in _lines(self.folder / REJECTED) for n in noted["lines"]}
+
+    def refresh(self) -> None:
+        """Read the lines that came since; a torn last one is left for later."""
+        with (self.folder / RECORDS).open("rb") as file:
+            file.seek(self.offset)
+            text = file.read()
+        whole = text[: text.rfind(b"\n") + 1]
+        self.offset += len(whole)
+        for line in whole.splitlines():
+            if self.n_lines not in self.done and self.n_lines not in self.rejected:
+                self.waiting[self.n_lines] = json.loads(line)
+            self.n_lines += 1
+
+    def units(self, *, is_over: bool) -> Iterator[Unit]:
+        """What is to be sent, in order."""
+        waiting = list(self.waiting.items())
+        for number, record in waiting:
+            if record["type"] in _FIRST:
+                yield Unit(record["type"], record["req"], (number,))
+        yield from self._call_batches(is_over=is_over)
+        for number, record in waiting:
+            if record["type"] in _LATER:
+                yield Unit(record["type"], record["req"], (number,))
+
+    def confirm(self, unit: Unit) -> None:
+        """The server has it."""
+        self.done.update(unit.lines)
+        self._forget(unit.lines)
+        _append(self.folder / CONFIRMED, {"lines": unit.lines})
+
+    def reject(self, unit: Unit, reason: str) -> None:
+        """The server will never have it."""
+        logger.warning("Weave refuses a %s for good: %s", unit.kind, reason)
+        self.rejected.update(unit.lines)
+        self._forget(unit.lines)
+        _append(self.folder / REJECTED, {"lines": unit.lines, "reason": reason})
+
+    def result(self, reason: str) -> DrainResult:
+        """How far it came."""
+        n_left = len(self.waiting)
+        return DrainResult(len(self.done), n_left, len(self.rejected), reason if n_left else "")
+
+    def split(self, unit: Unit) -> list[Unit]:
+        """The calls of a batch, one by one."""
+        lines: dict[str, list[int]] = {}
+        for number in unit.lines:
+            record = self.waiting[number]
+            part = record["req"]["start" if record["type"] == "call_start" else "end"]
+            lines.setdefault(part["id"], []).append(number)
+        return [Unit("calls", [call], tuple(lines[call["id"]])) for call in unit.body]
+
+    def _forget(self, lines: Sequence[int]) -> None:
+        for number in lines:
+            self.waiting.pop(number, None)
+
+    def _call_batches(self, *, is_over: bool) -> Iterator[Unit]:
+        batch: list[dict[str, Any]] = []
+        lines: list[int] = []
+        for call, numbers in list(self._calls(is_over=is_over)):
+            batch.append(call)
+            lines += numbers
+            if len(batch) == BATCH_CALLS:
+                yield Unit("calls", batch, tuple(lines))
+                batch, lines = [], []
+        if batch:
+            yield Unit("calls", batch, tuple(lines))
+
+    def _calls(self, *, is_over: bool) -> Iterator[tuple[dict[str, Any], list[int]]]:
+        begun: dict[str, tuple[int, dict[str, Any]]] = {}
+        last = ""
+        for number, record in self.waiting.items():
+            if record["type"] == "call_start":
+                start = record["req"]["start"]
+                begun[start["id"]] = (number, start)
+                last = start["started_at"]
+            elif record["type"] == "call_end":
+                end = record["req"]["end"]
+                last = end["ended_at"]
+                first = begun.pop(end["id"], None)
+                if first is not None:
+                    yield _complete(first[1], end), [first[0], number]
+        if is_over:
+            for number, start in begun.values():
+                yield _complete(start, _cut_off(last)), [number]
+
+
+def _complete(start: dict[str, Any], end: dict[str, Any]) -> dict[str, Any]:
+    names = ("ended_at", "exception", "output", "summary", "wb_run_step_end")
+    return {**start, **{name: end.get(name) for name in names}}
+
+
+def _cut_off(at: str) -> dict[str, Any]:
+    exception = {"type": "Interrupted", "message": "the process ended before the call did"}
+    return {"ended_at": at, "exception": json.dumps(exception), "output": None, "summary": {}}
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The whole lines of a file; a torn last one is left out."""
+    with suppress(FileNotFoundError):
+        text = path.read_bytes()
+        for line in text[: text.rfind(b"\n") + 1].splitlines():
+            yield json.loads(line)
+
+
+def _append(path: Path, noted: dict[str, Any] | Sequence[Any]) -> None:
+    with path.open("ab") as file:
+        file.write(json.dumps(noted).encode() + b"\n")

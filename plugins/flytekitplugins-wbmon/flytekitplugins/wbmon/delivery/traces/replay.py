@@ -1,0 +1,167 @@
+"""Rows of the call log as Weave calls: tracing for those whose serving must not wait for it.
+
+Serving writes a row; a task replays a sample of the rows later, in a process of its own, so that
+the traces of one tenant can only be in that tenant's project. Ids come from the rows: a row that
+is replayed twice is one call.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import uuid
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from flytekitplugins.wbmon.delivery.traces.drain import drain_spool
+from flytekitplugins.wbmon.delivery.traces.pending import DrainResult
+from flytekitplugins.wbmon.delivery.traces.spool import Redact, Spool, Target
+from flytekitplugins.wbmon.delivery.traces.store import keep_spool
+
+_NAMESPACE = uuid.UUID("6f2f0d5a-9d6c-4f0e-9f0b-2c1d3a5e7b91")
+_USAGE = {
+    "prompt_tokens": "gen_ai_usage_input_tokens",
+    "completion_tokens": "gen_ai_usage_output_tokens",
+    "cache_read_input_tokens": "gen_ai_usage_cache_read_input_tokens",
+}
+_LEFT_OUT = frozenset({"input_text", "output_text", "timestamp", "request_id", "error_text"})
+
+
+class Replayed(NamedTuple):
+    """What became of the rows.
+
+    Attributes:
+        n_rows: Rows of calls that were looked at.
+        n_replayed: Rows that became calls.
+        n_feedback: Ratings that went along.
+        result: Their delivery.
+        kept_in: Where the rest waits; empty if nothing does.
+    """
+
+    n_rows: int
+    n_replayed: int
+    n_feedback: int
+    result: DrainResult
+    kept_in: str
+
+
+def replay_rows(  # noqa: PLR0913 - what is sent, what goes along, and where to
+    rows: Iterable[Mapping[str, Any]],
+    target: Target,
+    *,
+    folder: Path,
+    api_key: str,
+    redact: Redact,
+    rate: float = 1.0,
+    feedback: Iterable[Mapping[str, Any]] = (),
+    store: str | None = None,
+    deadline_s: float = 300.0,
+) -> Replayed:
+    """Send a sample of rows; failed calls and those with a rating always go.
+
+    Args:
+        rows: Of the call log.
+        target: Where to.
+        folder: For the spool.
+        api_key: Of W&B.
+        redact: Applied to every text.
+        rate: Share of the other rows, by a hash of the request id: the same rows each time.
+        feedback: Of the feedback log; goes along with its call.
+        store: Where what cannot be delivered is kept.
+        deadline_s: Longest time to deliver.
+    """
+    ratings: dict[str, list[Mapping[str, Any]]] = {}
+    for rating in feedback:
+        ratings.setdefault(str(rating.get("request_id")), []).append(rating)
+    spool = Spool(folder, target, redact=redact)
+    n_rows = n_replayed = n_feedback = 0
+    for row in rows:
+        n_rows += 1
+        own = ratings.get(str(row.get("request_id")), [])
+        if not (own or row.get("error_type") or _share(str(row.get("request_id"))) < rate):
+            continue
+        call_id = _write_call(spool, row)
+        n_replayed += 1
+        for rating in own:
+            _write_feedback(spool, call_id, rating)
+            n_feedback += 1
+    spool.close()
+    result = drain_spool(spool.folder, api_key=api_key, deadline_s=deadline_s)
+    kept_in = ""
+    if not result.is_complete:
+        kept_in = keep_spool(spool.folder, store) if store else str(spool.folder)
+    return Replayed(n_rows, n_replayed, n_feedback, result, kept_in)
+
+
+def _share(request_id: str) -> float:
+    digest = hashlib.sha256(request_id.encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def _write_call(spool: Spool, row: Mapping[str, Any]) -> str:
+    project = f"{spool.target.entity}/{spool.target.project}"
+    request_id = str(row.get("request_id") or random.getrandbits(64))
+    call_id = str(uuid.uuid5(_NAMESPACE, f"{request_id}/{row.get('timestamp')}"))
+    begun = _time(row["timestamp"])
+    ended = begun + timedelta(milliseconds=float(row.get("latency_ms") or 0.0))
+    attributes = {
+        name: value if isinstance(value, str | int | float | bool) else str(value)
+        for name, value in row.items()
+        if value is not None and name not in _LEFT_OUT
+    }
+    usage = {name: row.get(column) for name, column in _USAGE.items()}
+    counted = {name: value for name, value in usage.items() if value is not None}
+    model = row.get("gen_ai_response_model") or row.get("gen_ai_request_model") or "unknown"
+    spool.write(
+        "call_start",
+        {
+            "start": {
+                "project_id": project,
+                "id": call_id,
+                "op_name": str(row.get("route") or row.get("gen_ai_operation_name") or "call"),
+                "trace_id": str(row.get("trace_id") or call_id),
+                "parent_id": None,
+                "thread_id": row.get("conversation_id") or row.get("session_id"),
+                "started_at": begun.isoformat(),
+                "attributes": {**attributes, "request_id": request_id},
+                "inputs": {"text": row.get("input_text"), "model": str(model)},
+            }
+        },
+    )
+    spool.write(
+        "call_end",
+        {
+            "end": {
+                "project_id": project,
+                "id": call_id,
+                "ended_at": ended.isoformat(),
+                "exception": row.get("error_type"),
+                "output": row.get("output_text"),
+                "summary": {"usage": {str(model): {"requests": 1, **counted}}} if counted else {},
+            }
+        },
+    )
+    return call_id
+
+
+def _write_feedback(spool: Spool, call_id: str, rating: Mapping[str, Any]) -> None:
+    project = f"{spool.target.entity}/{spool.target.project}"
+    given = {name: rating.get(name) for name in ("name", "score", "label", "comment", "source")}
+    named = rating.get("feedback_id") or f"{call_id}/{rating.get('timestamp')}"
+    spool.write(
+        "feedback_create",
+        {
+            "id": str(uuid.uuid5(_NAMESPACE, str(named))),
+            "project_id": project,
+            "weave_ref": f"weave:///{project}/call/{call_id}",
+            "feedback_type": "wbmon.rating",
+            "payload": {name: value for name, value in given.items() if value is not None},
+        },
+    )
+
+
+def _time(at: Any) -> datetime:
+    found = at if isinstance(at, datetime) else datetime.fromisoformat(str(at))
+    return found if found.tzinfo else found.replace(tzinfo=timezone.utc)

@@ -1,0 +1,140 @@
+"""What the decorators of tasks have in common: what they go on, and how they get around it."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar
+
+from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.flyte.internals import task_of_function
+from flytekitplugins.wbmon.flyte.tasks import is_trackable_task
+
+
+class TaskDecorator:
+    """A decorator that goes on functions, coroutine functions, tasks and nodes.
+
+    It puts a context around what it goes on: opened before the body, left as the body is.
+    """
+
+    _verb: ClassVar[str]
+    settings: Any
+
+    def __new__(cls, task_function: Any = None, /, *args: Any, **kwargs: Any) -> Any:
+        """The decorator, or what it decorates if that is given at once."""
+        if task_function is None or isinstance(task_function, str):
+            return super().__new__(cls)
+        return cls(*args, **kwargs)(task_function)
+
+    def __call__(self, target: Any) -> Any:
+        """Decorate a function, a task or a node; a task is changed in place and returned."""
+        if is_trackable_task(target):
+            return self._on_task(target)
+        if not inspect.isroutine(target) and not isinstance(target, functools.partial):
+            raise ConfigError(
+                f"{type(self).__name__} goes on a function, a task or a node, "
+                f"got {type(target).__name__}; decorate the tasks of a workflow one by one"
+            )
+        around = self._around(target, _full_name(target))
+        around.__dict__ = TaskAttributes(around.__dict__, self._made_a_task)
+        return around
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.settings!r})"
+
+    def to_config(self) -> dict[str, Any]:
+        """The arguments as JSON data, a secret by group and key only.
+
+        Raises:
+            ConfigError: If an argument cannot be written down, such as a callable.
+        """
+        config: dict[str, Any] = self.settings.to_config()
+        return config
+
+    @abstractmethod
+    def _on_task(self, task: Any) -> Any:
+        """Decorate a task in place."""
+
+    @abstractmethod
+    def _made_a_task(self, task: Any) -> None:
+        """Hear that flytekit has made a task of a decorated function."""
+
+    @abstractmethod
+    def _context(self, task: str, inputs: Mapping[str, Any]) -> AbstractContextManager[Any]:
+        """What is put around the body, given the task's full name and its inputs by name."""
+
+    def _outputs(self, outputs: Any) -> Any:
+        """What the body returned, as it is to go on; still inside the context."""
+        return outputs
+
+    def _around(self, function: Callable[..., Any], name: str) -> Callable[..., Any]:
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise ConfigError(
+                f"{type(self).__name__} cannot {self._verb} the generator {name}: it would have no "
+                "end; decorate the function that consumes it"
+            )
+        if inspect.iscoroutinefunction(function):
+
+            @functools.wraps(function)
+            async def run_coroutine(*args: Any, **kwargs: Any) -> Any:
+                with self._context(name, _by_name(function, args, kwargs)):
+                    return self._outputs(await function(*args, **kwargs))
+
+            return run_coroutine
+
+        @functools.wraps(function)
+        def run(*args: Any, **kwargs: Any) -> Any:
+            with self._context(name, _by_name(function, args, kwargs)):
+                return self._outputs(function(*args, **kwargs))
+
+        return run
+
+
+class TaskAttributes(dict[str, Any]):
+    """The `__dict__` of a decorated function.
+
+    Below `@task` there is no task yet to request a secret for. flytekit copies a function's
+    attributes onto the task it has just made of it, and reading them is the sign that it did.
+
+    Args:
+        attributes: What the `__dict__` holds.
+        made_a_task: Gets the task.
+    """
+
+    def __init__(self, attributes: dict[str, Any], made_a_task: Callable[[Any], None]) -> None:
+        super().__init__(attributes)
+        self._made_a_task = made_a_task
+
+    def keys(self) -> Any:
+        """The names; asked for while flytekit makes the task."""
+        task = task_of_function(lambda function: getattr(function, "__dict__", None) is self)
+        if task is not None:
+            self._made_a_task(task)
+        return super().keys()
+
+    def __iter__(self) -> Iterator[str]:
+        # with an `__iter__` of its own, dict.update() reads this dictionary by keys()
+        return super().__iter__()
+
+    def __reduce__(self) -> Any:
+        return dict, (dict(super().items()),)
+
+
+def _full_name(target: Any) -> str:
+    function = target.func if isinstance(target, functools.partial) else target
+    return f"{function.__module__}.{function.__name__}"
+
+
+def _by_name(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    if not args:
+        return kwargs
+    try:
+        return inspect.signature(function).bind_partial(*args, **kwargs).arguments
+    except TypeError:
+        # the call itself will say better what is wrong with it
+        return kwargs

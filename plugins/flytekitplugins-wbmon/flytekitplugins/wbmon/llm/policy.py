@@ -1,0 +1,318 @@
+"""Retries, fallbacks and a deadline for calls of language models, with every attempt on record.
+
+Repeated is what may pass: no connection, 408, 409, 429, 5xx. What will not (a bad request, a key
+that is refused) is raised at once; an exhausted quota goes straight to the next model.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from flytekitplugins.wbmon.errors import ConfigError, MissingExtraError, WbmonError
+from flytekitplugins.wbmon.llm.circuit_breaker import CircuitBreaker
+from flytekitplugins.wbmon.llm.retry_after import retry_after_s
+from flytekitplugins.wbmon.monitor.llm.calls.row import (
+    Attempt,
+    CallScope,
+    Sink,
+    call_scope,
+    new_row,
+)
+
+if TYPE_CHECKING:
+    import tenacity
+
+T = TypeVar("T")
+Remedy = Literal["retry", "fallback", "raise"]
+
+_PASSING = (408, 409, 429)
+_SERVER = 500
+_QUOTA = ("insufficient_quota", "billing_hard_limit_reached", "quota_exceeded")
+_NO_CONNECTION = {
+    "APIConnectionError",
+    "APITimeoutError",
+    "ConnectError",
+    "ConnectTimeout",
+    "PoolTimeout",
+    "ReadError",
+    "ReadTimeout",
+    "RemoteProtocolError",
+    "TimeoutError",
+}
+
+
+class CircuitOpenError(WbmonError, RuntimeError):
+    """No model was asked, because each failed so often that it is left alone for now."""
+
+
+def remedy_for(error: BaseException) -> Remedy:
+    """What an error calls for: another try, another model, or neither.
+
+    Args:
+        error: Of any client; its HTTP status is read from `status_code`.
+    """
+    status = getattr(error, "status_code", None)
+    if status is None:
+        names = {each.__name__ for each in type(error).__mro__}
+        passing = isinstance(error, (ConnectionError, TimeoutError)) or names & _NO_CONNECTION
+        return "retry" if passing else "raise"
+    if _code(error) in _QUOTA:
+        return "fallback"
+    return "retry" if status in _PASSING or status >= _SERVER else "raise"
+
+
+def _code(error: BaseException) -> str:
+    body = getattr(error, "body", None)
+    inner = body.get("error", body) if isinstance(body, dict) else {}
+    inner = inner if isinstance(inner, dict) else {}
+    return str(getattr(error, "code", None) or inner.get("code") or inner.get("type") or "")
+
+
+@dataclass(slots=True, kw_only=True)
+class PolicyStats:
+    """What a policy has done so far; calls, except `n_attempts`."""
+
+    n_calls: int = 0
+    n_attempts: int = 0
+    n_retried: int = 0
+    n_rate_limited: int = 0
+    n_fallback: int = 0
+    n_failed: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class CallPolicy:
+    """How often, how long and where else a call is tried.
+
+    The client must not retry by itself: its tries would multiply with these. Give it
+    `max_retries=0`.
+
+    Args:
+        attempts: Tries of each model.
+        deadline_s: For the whole call, waits and fallbacks included. A coroutine that is still
+            running then is cancelled; a plain function is not started again.
+        fallbacks: Models to try after the first, in order.
+        wait_s: First wait; it doubles, and is drawn at random up to that. A wait that the server
+            asks for is kept instead.
+        max_wait_s: Longest wait; a server that asks for more is not tried again.
+        breaker: Leaves models alone that keep failing; None never does.
+        log: Gets a row of each call whose client does not log by itself.
+        on_attempt: Gets every attempt when it is over.
+
+    Raises:
+        ConfigError: If a number is out of range.
+    """
+
+    attempts: int = 3
+    deadline_s: float = 60.0
+    fallbacks: Sequence[str] = ()
+    wait_s: float = 0.5
+    max_wait_s: float = 20.0
+    breaker: CircuitBreaker | None = field(default_factory=CircuitBreaker)
+    log: Sink | None = None
+    on_attempt: Callable[[Attempt], None] | None = None
+    stats: PolicyStats = field(default_factory=PolicyStats)
+
+    def __post_init__(self) -> None:
+        if self.attempts < 1 or not self.deadline_s > 0 or not 0 <= self.wait_s <= self.max_wait_s:
+            raise ConfigError(
+                "a policy must hold attempts >= 1, deadline_s > 0 and 0 <= wait_s <= max_wait_s; "
+                f"got {self.attempts}, {self.deadline_s}, {self.wait_s}, {self.max_wait_s}"
+            )
+        try:
+            import tenacity  # noqa: F401 - found missing now, not at the first call
+        except ImportError as error:
+            raise MissingExtraError.for_feature("CallPolicy", extra="llm") from error
+
+    def call(self, request: Callable[[str], T], *, model: str) -> T:
+        """Make a call.
+
+        Args:
+            request: Makes one request to the model it is given.
+            model: The model to try first.
+
+        Raises:
+            CircuitOpenError: If every model is left alone.
+            Exception: The last error of the last model, as the client raised it.
+        """
+        journey = _Journey(policy=self, model=model)
+        with call_scope() as scope:
+            for name in journey.models(scope):
+                retrying = self._retrying(journey)
+                try:
+                    for attempt in retrying:
+                        with attempt, journey.attempt(name, attempt):
+                            return request(name)
+                except Exception as error:  # noqa: BLE001 - whatever the client raises
+                    journey.gave_up(name, error)
+            raise journey.error(scope)
+        raise AssertionError("unreachable")
+
+    async def acall(self, request: Callable[[str], Awaitable[T]], *, model: str) -> T:
+        """Make a call with a coroutine function; see `call`."""
+        journey = _Journey(policy=self, model=model)
+        with call_scope() as scope:
+            for name in journey.models(scope):
+                retrying = self._retrying(journey, is_async=True)
+                try:
+                    async for attempt in retrying:
+                        with attempt, journey.attempt(name, attempt):
+                            return await asyncio.wait_for(request(name), journey.left_s)
+                except Exception as error:  # noqa: BLE001 - whatever the client raises
+                    journey.gave_up(name, error)
+            raise journey.error(scope)
+        raise AssertionError("unreachable")
+
+    def _retrying(self, journey: _Journey, *, is_async: bool = False) -> Any:
+        import tenacity
+
+        kind = tenacity.AsyncRetrying if is_async else tenacity.Retrying
+        return kind(
+            retry=tenacity.retry_if_exception(lambda error: remedy_for(error) == "retry"),
+            wait=journey.wait,
+            stop=tenacity.stop_any(
+                tenacity.stop_after_attempt(self.attempts), journey.is_out_of_time
+            ),
+            reraise=True,
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class _Journey:
+    """One call on its way through attempts and models."""
+
+    policy: CallPolicy
+    model: str
+    begun: float = field(default_factory=time.monotonic)
+    made: list[Attempt] = field(default_factory=list)
+    last_error: Exception | None = None
+    is_over: bool = False
+    is_done: bool = False
+
+    @property
+    def left_s(self) -> float:
+        """Seconds until the deadline; may be negative."""
+        return self.policy.deadline_s - (time.monotonic() - self.begun)
+
+    def models(self, scope: CallScope) -> Iterator[str]:
+        """The models to try, until one answers, the time is over or the error is final."""
+        breaker = self.policy.breaker
+        try:
+            for name in dict.fromkeys((self.model, *self.policy.fallbacks)):
+                if self.is_over or self.left_s <= 0:
+                    return
+                if breaker is None or breaker.allows(name):
+                    yield name
+        finally:
+            self._count(scope)
+
+    def attempt(self, model: str, state: tenacity.AttemptManager) -> _Attempting:
+        """Record an attempt while it runs."""
+        waited = getattr(state.retry_state, "upcoming_sleep", 0.0) or 0.0
+        is_first = state.retry_state.attempt_number == 1
+        return _Attempting(
+            journey=self, attempt=Attempt(model=model, wait_s=0.0 if is_first else waited)
+        )
+
+    def wait(self, state: tenacity.RetryCallState) -> float:
+        """Seconds until the next attempt: what the server asks for, else at random."""
+        import tenacity
+
+        error = state.outcome.exception() if state.outcome else None
+        asked = retry_after_s(getattr(getattr(error, "response", None), "headers", None))
+        if asked is not None:
+            return asked
+        policy = self.policy
+        return float(
+            tenacity.wait_random_exponential(multiplier=policy.wait_s, max=policy.max_wait_s)(state)
+        )
+
+    def is_out_of_time(self, state: tenacity.RetryCallState) -> bool:
+        """Whether the next attempt would come too late."""
+        wait = state.upcoming_sleep or 0.0
+        return wait > self.policy.max_wait_s or wait >= self.left_s
+
+    def gave_up(self, model: str, error: Exception) -> None:
+        """Note that a model did not answer."""
+        self.last_error = error
+        remedy = remedy_for(error)
+        if self.policy.breaker is not None:
+            if remedy == "raise":
+                self.policy.breaker.left(model)
+            else:
+                self.policy.breaker.failed(model)
+        self.is_over = remedy == "raise"
+
+    def error(self, scope: CallScope) -> Exception:
+        """What to raise in the end."""
+        self._count(scope)
+        if self.last_error is not None:
+            return self.last_error
+        tried = ", ".join(dict.fromkeys((self.model, *self.policy.fallbacks)))
+        return CircuitOpenError(
+            f"a call must reach one of {tried}; each failed {self.policy.breaker.failures} times "  # type: ignore[union-attr]
+            "in a row and is left alone for now"
+        )
+
+    def _count(self, scope: CallScope) -> None:
+        if self.is_done:
+            return
+        self.is_done = True
+        stats, made = self.policy.stats, self.made
+        scope.attempts.extend(made)
+        stats.n_calls += 1
+        stats.n_attempts += len(made)
+        stats.n_retried += len(made) > 1
+        stats.n_rate_limited += any(each.status == 429 for each in made)  # noqa: PLR2004 - HTTP
+        failed = not made or bool(made[-1].error_type)
+        stats.n_failed += failed
+        stats.n_fallback += bool(made) and not failed and made[-1].model != self.model
+        self._log(scope, failed=failed)
+
+    def _log(self, scope: CallScope, *, failed: bool) -> None:
+        if self.policy.log is None or scope.rows or not self.made:
+            return
+        last = self.made[-1]
+        row = new_row(
+            gen_ai_operation_name="chat",
+            gen_ai_request_model=last.model,
+            latency_ms=(time.monotonic() - self.begun) * 1e3,
+            attempts=len(self.made),
+            retries=len(self.made) - 1,
+            rate_limited=any(each.status == 429 for each in self.made),  # noqa: PLR2004 - HTTP
+            fallback_from=self.model if last.model != self.model else None,
+            error_type=last.error_type if failed else None,
+            attempt_log=[each.to_row() for each in self.made],
+        )
+        scope.rows.append((row, self.policy.log))
+
+
+@dataclass(slots=True, kw_only=True)
+class _Attempting:
+    """The time of one attempt."""
+
+    journey: _Journey
+    attempt: Attempt
+    begun: float = field(default_factory=time.perf_counter)
+
+    def __enter__(self) -> Attempt:
+        return self.attempt
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        attempt, policy = self.attempt, self.journey.policy
+        attempt.duration_ms = (time.perf_counter() - self.begun) * 1e3
+        if error is None:
+            if policy.breaker is not None:
+                policy.breaker.succeeded(attempt.model)
+        else:
+            attempt.error_type = type(error).__name__
+            attempt.status = getattr(error, "status_code", None)
+            headers = getattr(getattr(error, "response", None), "headers", None)
+            attempt.retry_after_s = retry_after_s(headers)
+        self.journey.made.append(attempt)
+        if policy.on_attempt is not None:
+            policy.on_attempt(attempt)

@@ -1,0 +1,205 @@
+"""What one window alone says of a rule: each condition on one number of a report."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+
+from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.monitor.alerts.decision import AlertRule
+from flytekitplugins.wbmon.reports.measurement import Observation
+from flytekitplugins.wbmon.stats.trend import mann_kendall_p_value, theil_sen_slope
+
+_MIN_PAST = 5
+_ALPHA = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What this window alone says of a rule; `breached` is None where nothing can be said."""
+
+    breached: bool | None
+    reason: str
+    value: float = math.nan
+    threshold: float = math.nan
+
+
+def finding_of(
+    rule: AlertRule,
+    seen: Observation | None,
+    found: Mapping[str, Mapping[str, Observation]],
+    past: Sequence[float],
+) -> Finding:
+    """Judge one rule by one number, its past and the report it is of.
+
+    Args:
+        rule: The rule.
+        seen: The number its metric points at; None if there is no such report.
+        found: All numbers of all reports.
+        past: The number in past windows, oldest first.
+
+    Raises:
+        ConfigError: If the condition cannot be asked of the number.
+    """
+    if seen is None:
+        report = rule.metric.partition(".")[0]
+        return Finding(breached=None, reason=f"{rule.metric} is unknown: no {report} report")
+    if rule.drop is not None or rule.worse_than_baseline:
+        return _against_baseline(rule, seen, found)
+    if rule.beyond_sd is not None:
+        return _against_past(rule.beyond_sd, seen, past)
+    if rule.trend is not None:
+        return _against_trend(rule.trend, seen, past)
+    if seen.is_gate:
+        return _against_gate(rule, seen)
+    return _against_limit(rule, seen)
+
+
+def _unknown(seen: Observation, why: str, threshold: float = math.nan) -> Finding:
+    reason = f"{seen.name} is unknown: {why or 'undefined in this window'}"
+    return Finding(breached=None, reason=reason, threshold=threshold)
+
+
+def _against_gate(rule: AlertRule, seen: Observation) -> Finding:
+    if rule.above is None or not 0 <= rule.above < 1:
+        raise ConfigError(
+            f"{rule.metric} is 0 or 1, so its condition must be above=0; got {rule.condition!r}"
+        )
+    if math.isnan(seen.value):
+        return _unknown(seen, seen.reason, rule.above)
+    breached = seen.value > rule.above
+    said = f"{seen.name}: {seen.reason}" if breached else f"not {seen.name}: {seen.reason}"
+    return Finding(
+        breached=breached,
+        reason=said if seen.reason else said.rstrip(": "),
+        value=seen.value,
+        threshold=rule.above,
+    )
+
+
+def _against_limit(rule: AlertRule, seen: Observation) -> Finding:
+    if rule.below is not None:
+        limit, side, breached = rule.below, "below", seen.value < rule.below
+    else:
+        limit = rule.above if rule.above is not None else math.nan
+        side, breached = "above", seen.value > limit
+    if math.isnan(seen.value):
+        return _unknown(seen, seen.reason, limit)
+    is_not = "is" if breached else "is not"
+    return Finding(
+        breached=breached,
+        reason=f"{_shown(seen)} {is_not} {side} {limit:.4g}",
+        value=seen.value,
+        threshold=limit,
+    )
+
+
+def _against_past(k: float, seen: Observation, past: Sequence[float]) -> Finding:
+    if math.isnan(seen.value):
+        return _unknown(seen, seen.reason)
+    if len(past) < _MIN_PAST:
+        why = f"{len(past)} past windows are known, {_MIN_PAST} are needed"
+        return Finding(breached=None, reason=f"{_shown(seen)}: {why}", value=seen.value)
+    mean, sd = fmean(past), stdev(past)
+    # another window varies by a little more than the past ones do around their mean
+    reach = k * sd * math.sqrt(1 + 1 / len(past))
+    distance = seen.value - mean
+    if seen.higher_is_better is not None:
+        worse = -distance if seen.higher_is_better else distance
+        threshold = mean - reach if seen.higher_is_better else mean + reach
+    else:
+        worse = abs(distance)
+        threshold = mean + math.copysign(reach, distance)
+    breached = worse > max(reach, 1e-9 * abs(mean))
+    side = "above" if distance > 0 else "below"
+    far = f"{abs(distance) / sd:.1f} sd " if sd > 0 else ""
+    limit = f"{k:g} sd {'are exceeded' if breached else 'are allowed'}"
+    return Finding(
+        breached=breached,
+        reason=f"{_shown(seen)} is {far}{side} {mean:.4g}, the mean of {len(past)} past windows, "
+        f"{limit}",
+        value=seen.value,
+        threshold=threshold,
+    )
+
+
+def _against_trend(n_windows: int, seen: Observation, past: Sequence[float]) -> Finding:
+    if math.isnan(seen.value):
+        return _unknown(seen, seen.reason)
+    values = [*past, seen.value][-n_windows:]
+    if len(values) < n_windows:
+        why = f"{len(values)} windows are known, a trend over {n_windows} is asked for"
+        return Finding(breached=None, reason=f"{_shown(seen)}: {why}", value=seen.value)
+    falling = mann_kendall_p_value([-value for value in values])
+    rising = mann_kendall_p_value(values)
+    if seen.higher_is_better is None:
+        chance = min(1.0, 2 * min(falling, rising))
+    else:
+        chance = falling if seen.higher_is_better else rising
+    breached = chance <= _ALPHA
+    why = "more than chance explains" if breached else "which may be chance"
+    return Finding(
+        breached=breached,
+        reason=f"{seen.name} went from {values[0]:.4g} to {values[-1]:.4g} over {n_windows} "
+        f"windows ({theil_sen_slope(values):+.3g} a window), {why}",
+        value=seen.value,
+        threshold=values[0],
+    )
+
+
+def _against_baseline(
+    rule: AlertRule, seen: Observation, found: Mapping[str, Mapping[str, Observation]]
+) -> Finding:
+    if seen.verdict is None:
+        raise ConfigError(
+            f"{rule.metric} has no baseline, so its condition must be below= or above=; "
+            f"got {rule.condition!r}. Metrics of a performance report have one"
+        )
+    if all(math.isnan(item.baseline) for item in found[rule.metric.partition(".")[0]].values()):
+        raise ConfigError(
+            f"rule {rule.title!r} needs a baseline and the performance report has none; "
+            "pass baseline= to the performance check"
+        )
+    threshold = _worst_allowed(rule, seen)
+    if math.isnan(seen.value):
+        return _unknown(seen, seen.reason, threshold)
+    if math.isnan(seen.baseline):
+        return _unknown(seen, "the baseline has no value for it")
+    shown = f"{_shown(seen)} is {_compared(seen)} baseline {seen.baseline:.4g}"
+    if rule.drop is None:
+        if seen.verdict == "unknown":
+            return _unknown(seen, "it has no interval to hold against the baseline", threshold)
+        breached = seen.verdict == "worse"
+        why = "more than chance explains" if breached else "not clearly worse"
+    else:
+        if seen.baseline == 0:
+            return _unknown(seen, "its baseline is 0, of which no share can be lost")
+        loss = seen.baseline - seen.value if seen.higher_is_better else seen.value - seen.baseline
+        breached = loss > rule.drop * abs(seen.baseline)
+        why = f"{rule.drop:.3%} is allowed".replace(".000%", "%")
+    return Finding(
+        breached=breached, reason=f"{shown}, {why}", value=seen.value, threshold=threshold
+    )
+
+
+def _worst_allowed(rule: AlertRule, seen: Observation) -> float:
+    allowed = (rule.drop or 0.0) * abs(seen.baseline)
+    return seen.baseline - allowed if seen.higher_is_better else seen.baseline + allowed
+
+
+def _shown(seen: Observation) -> str:
+    if math.isnan(seen.low) or math.isnan(seen.high):
+        return f"{seen.name} {seen.value:.4g}"
+    return f"{seen.name} {seen.value:.4g} [{seen.low:.4g}, {seen.high:.4g}]"
+
+
+def _compared(seen: Observation) -> str:
+    change = seen.value - seen.baseline
+    if change == 0:
+        return "equal to"
+    side = "above" if change > 0 else "below"
+    if seen.baseline == 0:
+        return f"{abs(change):.4g} {side}"
+    return f"{abs(change / seen.baseline):.1%} {side}"

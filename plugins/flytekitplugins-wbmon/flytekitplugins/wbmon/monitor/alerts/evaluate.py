@@ -1,0 +1,170 @@
+"""From reports to a decision: each rule judged on this window, and remembered to the next.
+
+A rule is `ok`, then `pending` until it was breached in enough windows in a row, then `firing` until
+a window is fine, which is `resolved`. A window without data changes none of that and says so.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timezone
+
+from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.monitor.alerts.addresses import Report, observations, resolve
+from flytekitplugins.wbmon.monitor.alerts.conditions import Finding, finding_of
+from flytekitplugins.wbmon.monitor.alerts.decision import (
+    Alert,
+    AlertRule,
+    AlertState,
+    Decision,
+    Phase,
+    RuleState,
+)
+from flytekitplugins.wbmon.reports.measurement import Observation
+
+_PHASES: tuple[Phase, ...] = ("firing", "pending", "no_data", "resolved", "ok")
+_SEVERITIES = ("error", "warn", "info")
+_FRESH = RuleState(phase="ok")
+_LONGEST_PAST = 60
+
+
+def evaluate_rules(
+    rules: Sequence[AlertRule],
+    reports: Iterable[Report | None],
+    *,
+    state: AlertState | None = None,
+    at: datetime | None = None,
+) -> Decision:
+    """Judge a window's reports by rules, given what the rules remember.
+
+    Nothing is written or sent: keep `decision.state` for the next window, and tell people of
+    `decision.news`. Judging the same `at` again starts from what was remembered before it; a window
+    older than the last one is judged alone and leaves the memory as it is.
+
+    Args:
+        rules: Each with a title of its own.
+        reports: What nodes report, at most one of a kind; None for one that is missing, whose
+            rules then have `no_data`.
+        state: The `state` of the previous decision.
+        at: The window's time; now if None, UTC if it has no zone.
+
+    Raises:
+        ConfigError: If two rules have one title, a rule names a metric that its report does not
+            have, or asks of it what it cannot say (a baseline of a drift statistic).
+    """
+    twice = [title for title, n in Counter(rule.title for rule in rules).items() if n > 1]
+    if twice:
+        raise ConfigError(
+            f"rules must have different titles, found {', '.join(map(repr, twice))} more than "
+            "once; set name="
+        )
+    at = _utc(at or datetime.now(timezone.utc))
+    state = state or AlertState()
+    found = observations(reports)
+    late = state.at is not None and at < _utc(state.at)
+    again = state.at is not None and at == _utc(state.at)
+    memory: Mapping[str, RuleState] = {} if late else (state.before if again else state.rules)
+    judged = [_alert(rule, found, memory.get(rule.title, _FRESH), at) for rule in rules]
+    remembered = {alert.rule.title: kept for alert, kept in judged}
+    alerts = sorted((alert for alert, _ in judged), key=_rank)
+    return Decision(
+        at=at,
+        alerts=tuple(alerts),
+        state=state if late else AlertState(rules=remembered, at=at, before=dict(memory)),
+        reason=_summary(alerts),
+    )
+
+
+def _utc(at: datetime) -> datetime:
+    return at.replace(tzinfo=timezone.utc) if at.tzinfo is None else at.astimezone(timezone.utc)
+
+
+def _rank(alert: Alert) -> tuple[int, int]:
+    return _PHASES.index(alert.phase), _SEVERITIES.index(alert.rule.severity)
+
+
+def _alert(
+    rule: AlertRule,
+    found: Mapping[str, Mapping[str, Observation]],
+    memory: RuleState,
+    at: datetime,
+) -> tuple[Alert, RuleState]:
+    finding = finding_of(rule, resolve(rule.metric, found), found, memory.values)
+    breached = finding.breached
+    if breached is None and math.isnan(finding.value) and rule.on_no_data == "breach":
+        breached = True
+    is_silent = rule.silent_until is not None and at < _utc(rule.silent_until)
+    kept = _advance(rule, memory, breached, at)
+    kept = replace(
+        kept,
+        is_told=kept.is_open and (memory.is_told or not is_silent),
+        values=_remembered(rule, memory.values, finding),
+    )
+    alert = Alert(
+        rule=rule,
+        phase=kept.phase,
+        breached=bool(breached),
+        value=finding.value,
+        threshold=finding.threshold,
+        n_windows=kept.n_windows,
+        since=kept.since,
+        changed=kept.is_told != memory.is_told,
+        is_silent=is_silent,
+        reason=finding.reason + _history(rule, memory, kept),
+    )
+    return alert, kept
+
+
+def _advance(rule: AlertRule, memory: RuleState, breached: bool | None, at: datetime) -> RuleState:
+    if breached is None:
+        return replace(memory, phase="no_data")
+    if not breached:
+        n_fine = memory.n_fine + 1
+        if memory.is_open and n_fine < rule.resolve_after:
+            return replace(memory, phase="firing", n_fine=n_fine)
+        return RuleState(phase="resolved" if memory.is_open else "ok")
+    n_windows = memory.n_windows + 1
+    firing = memory.is_open or n_windows >= rule.for_windows
+    return RuleState(
+        phase="firing" if firing else "pending",
+        n_windows=n_windows,
+        since=memory.since or at,
+        is_open=firing,
+    )
+
+
+def _remembered(rule: AlertRule, values: tuple[float, ...], finding: Finding) -> tuple[float, ...]:
+    if math.isnan(finding.value) or (rule.beyond_sd is not None and finding.breached):
+        return values
+    kept = _LONGEST_PAST if rule.beyond_sd is not None else (rule.trend or 1) - 1
+    return (*values, finding.value)[-kept:] if kept else ()
+
+
+def _history(rule: AlertRule, memory: RuleState, kept: RuleState) -> str:
+    if kept.phase == "pending":
+        return f"; {kept.n_windows} of {rule.for_windows} windows in a row before it fires"
+    if kept.phase == "firing" and kept.n_fine:
+        return f"; fine for {kept.n_fine} of {rule.resolve_after} windows before it is over"
+    if kept.phase == "firing" and kept.n_windows > 1:
+        return f"; {kept.n_windows} windows in a row since {_day(kept.since)}"
+    if kept.phase == "resolved":
+        return f"; over after {memory.n_windows} windows, since {_day(memory.since)}"
+    if kept.phase == "no_data" and kept.is_open:
+        return f"; still open since {_day(kept.since)}"
+    return ""
+
+
+def _day(at: datetime | None) -> str:
+    return f"{at:%Y-%m-%d %H:%M} UTC" if at else "an unknown time"
+
+
+def _summary(alerts: Sequence[Alert]) -> str:
+    firing = [alert for alert in alerts if alert.phase == "firing" and not alert.is_silent]
+    unknown = sum(alert.phase == "no_data" for alert in alerts)
+    tail = f"; {unknown} without data" if unknown else ""
+    if not firing:
+        return f"none of {len(alerts)} rules fires{tail}"
+    return f"{len(firing)} of {len(alerts)} rules fire{tail}: {firing[0].reason}"

@@ -1,0 +1,67 @@
+"""How a decision reads on a page: whether to act, what the monitor noticed, then rule by rule."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import singledispatch
+from html import escape
+from typing import TYPE_CHECKING
+
+from flytekitplugins.wbmon.monitor.alerts.decision import Decision
+from flytekitplugins.wbmon.reports.html import (
+    cell,
+    facts,
+    links,
+    name_cell,
+    notes,
+    number,
+    page,
+    section,
+    state_cell,
+    table,
+    verdict,
+)
+
+if TYPE_CHECKING:
+    from flytekitplugins.wbmon.monitor.alerts.decision import Alert, Decision
+
+
+def decision_section(decision: Decision) -> str:
+    """The section of a decision."""
+    words = f"Alert: {decision.severity}" if decision.fired else "Nothing to do"
+    body = [
+        verdict(decision.severity if decision.fired else "ok", words, decision.reason),
+        facts(decision.at.isoformat(timespec="minutes"), f"{len(decision.alerts)} rules"),
+        links(decision.links),
+        notes("The monitor itself", decision.findings, "warn"),
+        notes("Since last night", decision.changes, ""),
+        table(
+            ("rule", "state", "severity", "value", "threshold", "why"),
+            map(_alert_row, decision.alerts),
+        ),
+    ]
+    return section("Decision", body)
+
+
+def _alert_row(alert: Alert) -> Sequence[str]:
+    rule = alert.rule
+    runbook = links({"what to do": rule.runbook}) if rule.runbook else ""
+    return (
+        name_cell(rule.title, below=rule.owner),
+        state_cell(alert.phase),
+        cell(rule.severity),
+        cell(number(alert.value)),
+        cell(number(alert.threshold)),
+        f"<td>{escape(alert.reason)}{runbook}</td>",
+    )
+
+
+@singledispatch
+def page_of(report: object) -> str:
+    """The page of a report of this package."""
+    raise TypeError(f"there is no page for a {type(report).__name__}")
+
+
+@page_of.register(Decision)
+def _decision(report: Decision) -> str:
+    return page("Decision", decision_section(report))

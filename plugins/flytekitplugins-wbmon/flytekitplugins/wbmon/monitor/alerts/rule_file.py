@@ -1,0 +1,54 @@
+"""Alert rules that people keep in a YAML file beside their code."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from pathlib import Path
+from typing import Any
+
+from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.monitor.alerts.decision import AlertRule
+
+_KEYS = [field.name for field in dataclasses.fields(AlertRule)]
+
+
+def load_rules(path: str | Path) -> tuple[AlertRule, ...]:
+    """The rules of a YAML file: a list under `rules`, each with the keywords of `AlertRule`.
+
+        rules:
+          - metric: performance.accuracy
+            drop: 0.05
+            severity: error
+
+    Args:
+        path: The file.
+
+    Raises:
+        ConfigError: If the file cannot be read, is not such a list, or a rule cannot work; the
+            message names the rule.
+    """
+    import yaml  # type: ignore[import-untyped]
+
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path} must be a readable YAML file; {error}") from error
+    rules = content.get("rules") if isinstance(content, dict) else None
+    if not isinstance(rules, list) or not rules:
+        raise ConfigError(f"{path} must have a list of rules under the key 'rules', found none")
+    return tuple(_rule(place, keywords) for place, keywords in enumerate(rules, start=1))
+
+
+def _rule(place: int, keywords: Any) -> AlertRule:
+    if not isinstance(keywords, dict) or "metric" not in keywords:
+        raise ConfigError(f"rule {place} must be a mapping with a metric, got {keywords!r}")
+    for key in keywords:
+        if key not in _KEYS:
+            near = difflib.get_close_matches(str(key), _KEYS, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(_KEYS)}"
+            raise ConfigError(f"rule {place} has no keyword {key!r}; {hint}")
+    try:
+        return AlertRule(**keywords)
+    except (ConfigError, TypeError) as error:
+        raise ConfigError(f"rule {place} ({keywords['metric']}): {error}") from error

@@ -1,0 +1,95 @@
+"""A feature's two windows as a few bars that a person takes in at a glance."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flytekitplugins.wbmon.monitor.drift.report import Bin
+from flytekitplugins.wbmon.monitor.profiles.profile import FeatureProfile
+from flytekitplugins.wbmon.stats.binning import cumulative_shares
+
+_MAX_BARS = 12
+_TAIL = 0.01
+
+
+def bars(reference: FeatureProfile, current: FeatureProfile) -> tuple[Bin, ...]:
+    """At most twelve bars; shares of the rows that have a value, in [0, 1].
+
+    Few distinct numbers get a bar each; others are cut evenly between the reference's first and
+    last percentile, at the grid's nearest edges, with an open bar on either side.
+    """
+    if reference.counts is None or current.counts is None or reference.kind == "vector":
+        return ()
+    if reference.n_values == 0 or current.n_values == 0:
+        return ()
+    if reference.edges is None:
+        return _category_bars(reference, current)
+    if len(reference.edges) <= _MAX_BARS - 2:
+        return _value_bars(reference, current)
+    return _range_bars(reference, current)
+
+
+def _category_bars(reference: FeatureProfile, current: FeatureProfile) -> tuple[Bin, ...]:
+    a, b = _shares(reference.counts), _shares(current.counts)
+    order = np.argsort(-np.maximum(a[:-1], b[:-1]), kind="stable")
+    shown, rest = order[: _MAX_BARS - 2], order[_MAX_BARS - 2 :]
+    result = [Bin(label=reference.categories[i], reference=a[i], current=b[i]) for i in shown]
+    if len(rest):
+        result.append(Bin(label="others", reference=a[rest].sum(), current=b[rest].sum()))
+    if a[-1] > 0 or b[-1] > 0:
+        label = "not in the table" if a[-1] > 0 else "new categories"
+        result.append(Bin(label=label, reference=a[-1], current=b[-1]))
+    return tuple(_plain(result))
+
+
+def _value_bars(reference: FeatureProfile, current: FeatureProfile) -> tuple[Bin, ...]:
+    a, b = _shares(reference.counts), _shares(current.counts)
+    edges = np.asarray(reference.edges)
+    result = [
+        Bin(label=_number(edge), reference=a[2 * i + 1], current=b[2 * i + 1])
+        for i, edge in enumerate(edges)
+    ]
+    # values that the reference never had can only lie between or beyond its own
+    other_a, other_b = a[0::2].sum(), b[0::2].sum()
+    if other_a > 0 or other_b > 0:
+        result.append(Bin(label="other values", reference=other_a, current=other_b))
+    return tuple(_plain(result))
+
+
+def _range_bars(reference: FeatureProfile, current: FeatureProfile) -> tuple[Bin, ...]:
+    edges = np.asarray(reference.edges, dtype=np.float64)
+    below, up_to = cumulative_shares(np.asarray(reference.counts))
+    first = int(np.searchsorted(up_to, _TAIL))
+    last = int(np.searchsorted(below, 1 - _TAIL, "right")) - 1
+    wanted = np.linspace(edges[first], edges[max(first, last)], _MAX_BARS - 1)
+    cuts = np.unique(np.clip(np.searchsorted(edges, wanted), 0, len(edges) - 1))
+    a = np.diff(np.concatenate(([0.0], below[cuts], [1.0])))
+    now = cumulative_shares(np.asarray(current.counts))[0]
+    b = np.diff(np.concatenate(([0.0], now[cuts], [1.0])))
+    names = [_number(edge) for edge in edges[cuts]]
+    inner = [f"{low} to {high}" for low, high in pairwise(names)]
+    labels = [f"< {names[0]}", *inner, f"≥ {names[-1]}"]
+    result = [
+        Bin(label=label, reference=x, current=y) for label, x, y in zip(labels, a, b, strict=True)
+    ]
+    return tuple(_plain([bar for bar in result if bar.reference > 0 or bar.current > 0]))
+
+
+def _shares(counts: NDArray[Any] | None) -> NDArray[np.float64]:
+    values = np.asarray(counts, dtype=np.float64)
+    return values / values.sum() if values.sum() > 0 else values
+
+
+def _plain(found: list[Bin]) -> list[Bin]:
+    return [
+        Bin(label=bar.label, reference=float(bar.reference), current=float(bar.current))
+        for bar in found
+    ]
+
+
+def _number(value: float) -> str:
+    return f"{float(value):,.4g}" if abs(value) < 1e15 else f"{float(value):.3g}"  # noqa: PLR2004

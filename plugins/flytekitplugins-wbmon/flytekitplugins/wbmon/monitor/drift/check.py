@@ -1,0 +1,292 @@
+"""Has a window drifted away from the reference, in which features, and does it matter?
+
+Statistic, effect and verdict are three things. A feature is *drifted* if a check is significant
+after Benjamini-Hochberg over all checks of the run and at least `min_effect` of the rows moved.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import chain
+
+from flytekitplugins.wbmon.data.open import Data, open_source
+from flytekitplugins.wbmon.data.sources import Source, known_names, stored_names
+from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.monitor.drift.bars import bars
+from flytekitplugins.wbmon.monitor.drift.compare_feature import Comparison, compare_feature
+from flytekitplugins.wbmon.monitor.drift.distances import ExactDistances
+from flytekitplugins.wbmon.monitor.drift.exact import exact_pairs, fits_in_memory
+from flytekitplugins.wbmon.monitor.drift.explain import explain_feature, explain_window
+from flytekitplugins.wbmon.monitor.drift.past_windows import window_p_values
+from flytekitplugins.wbmon.monitor.drift.report import (
+    Check,
+    DriftReport,
+    DriftRule,
+    FeatureDrift,
+    Level,
+    Role,
+    Verdict,
+)
+from flytekitplugins.wbmon.monitor.profiles.build import profile_data
+from flytekitplugins.wbmon.monitor.profiles.profile import FeatureProfile, Profile
+from flytekitplugins.wbmon.stats.multiplicity import benjamini_hochberg
+
+_LEVELS: tuple[Level, ...] = ("none", "negligible", "warning", "drift")
+_SCHEMA_LEVELS: dict[str, Level] = {
+    "missing_column": "drift",
+    "type_changed": "drift",
+    "new_column": "warning",
+}
+
+Pair = tuple[FeatureProfile, FeatureProfile, ExactDistances | None]
+
+
+def check_drift(
+    reference: Profile | Data,
+    current: Profile | Data,
+    *,
+    rule: DriftRule | None = None,
+    past: Sequence[Profile] = (),
+) -> DriftReport:
+    """Compare a window with the reference, feature by feature.
+
+    Two windows of data that fit in memory are compared exactly, by sorting. As soon as one side is
+    a profile, or too large, both are counted into the reference's grid, and each Kolmogorov-Smirnov
+    distance comes with its bound.
+
+    Columns that only folders tell (`day=2026-01-01/…`) differ from window to window, so they are
+    compared only where the rule names them in `features`.
+
+    Args:
+        reference: The profile of the reference window, or its data as `profile_data` takes them.
+        current: The current window, likewise; a profile must have been made `like` the reference.
+        rule: What counts as drift; `DriftRule()` by default.
+        past: Profiles of earlier windows in which nothing was wrong, made `like` the reference; at
+            least five, better twenty or more. Rows of one window are rarely independent, and then
+            every window differs "significantly"; with past windows a finding must also be farther
+            from them than they are from each other.
+
+    Returns:
+        The report. Features that cannot be tested say why in their `status`, and the rest goes on.
+
+    Raises:
+        DataError: If the data cannot be read, the two profiles do not share a layout, or the rule
+            names a column that neither window has.
+    """
+    rule = rule or DriftRule()
+    _require_layout(reference, past)
+    pairs, n_reference, n_current = _pairs(reference, current, rule)
+    compared = [compare_feature(a, b, rule, exact) for a, b, exact in pairs]
+    windows = window_p_values(compared, past)
+    return _report(compared, windows, rule, n_reference, n_current, len(past))
+
+
+def _require_layout(reference: Profile | Data, past: Sequence[Profile]) -> None:
+    if past and not isinstance(reference, Profile):
+        raise DataError(
+            "past windows can only be used with the reference profile they were made like; "
+            "profile the reference first"
+        )
+    if any(window.layout != reference.layout for window in past):
+        raise DataError(
+            "every past window must share the layout of the reference; make them with "
+            "profile_data(data, like=reference)"
+        )
+
+
+def _pairs(
+    reference: Profile | Data, current: Profile | Data, rule: DriftRule
+) -> tuple[list[Pair], int, int]:
+    asked = _asked(rule)
+    if not isinstance(reference, Profile) and not isinstance(current, Profile):
+        sources = open_source(reference, naming=asked), open_source(current, naming=asked)
+        _require_known(asked, {name for source in sources for name in known_names(source)})
+        if fits_in_memory(*sources):
+            names = asked or tuple(dict.fromkeys(chain(*map(stored_names, sources))))
+            return exact_pairs(*sources, names), sources[0].n_rows or 0, sources[1].n_rows or 0
+        reference = profile_data(sources[0], columns=_present(asked, sources[0]))
+        current = sources[1]
+    if not isinstance(reference, Profile):
+        raise DataError(
+            "the current window is a profile, so the reference must be the profile it was made "
+            "like; profile the reference once, then each window with like=reference"
+        )
+    if not isinstance(current, Profile):
+        current = _profile_current(open_source(current, naming=asked), reference, asked)
+    if current.layout != reference.layout:
+        raise DataError(
+            "both profiles must share a layout to be compared; make the current one with "
+            "profile_data(data, like=reference)"
+        )
+    _require_known(asked, {*reference.features, *current.features})
+    return _paired(reference, current, asked), reference.n_rows, current.n_rows
+
+
+def _asked(rule: DriftRule) -> tuple[str, ...]:
+    """The columns to check; empty for all."""
+    if not rule.features:
+        return ()
+    return tuple(dict.fromkeys((*rule.features, *rule.predictions, *rule.labels)))
+
+
+def _present(asked: Sequence[str], source: Source) -> list[str] | None:
+    return [name for name in asked if name in source.schema.names] if asked else None
+
+
+def _profile_current(source: Source, reference: Profile, asked: Sequence[str]) -> Profile:
+    _require_known(asked, {*reference.features, *known_names(source)})
+    return profile_data(source, like=reference, columns=asked or None)
+
+
+def _require_known(asked: Sequence[str], names: set[str]) -> None:
+    unknown = [name for name in asked if name not in names]
+    if unknown:
+        close = difflib.get_close_matches(unknown[0], sorted(names), n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise DataError(
+            "the rule must name columns of the data, but neither window has "
+            f"{', '.join(map(repr, unknown))}{hint}"
+        )
+
+
+def _paired(reference: Profile, current: Profile, asked: Sequence[str]) -> list[Pair]:
+    names = asked or tuple(dict.fromkeys([*reference.features, *current.features]))
+    pairs: list[Pair] = []
+    for name in names:
+        a, b = reference.features.get(name), current.features.get(name)
+        if a is None and b is not None:
+            a = FeatureProfile(name=name, kind=b.kind, n_rows=reference.n_rows)
+            b = replace(b, status="new_column")
+        elif b is None and a is not None:
+            b = replace(
+                a,
+                dtype="",
+                status="missing_column",
+                n_rows=current.n_rows,
+                n_missing=current.n_rows,
+                n_infinite=0,
+            )
+        if a is not None and b is not None:
+            pairs.append((a, b, None))
+    return pairs
+
+
+def _report(
+    compared: Sequence[Comparison],
+    windows: Sequence[float],
+    rule: DriftRule,
+    n_reference: int,
+    n_current: int,
+    n_past: int,
+) -> DriftReport:
+    p_values = [check.p_value for found in compared for check in found.checks]
+    significance = zip(
+        benjamini_hochberg(p_values).tolist(),
+        windows,
+        benjamini_hochberg(windows).tolist(),
+        strict=True,
+    )
+    features = []
+    for found in compared:
+        checks = tuple(_judged(check, *next(significance), rule) for check in found.checks)
+        features.append(_feature(found, checks, rule))
+    features.sort(key=lambda feature: (*_rank(feature), feature.name))
+    enough = min(n_reference, n_current) >= rule.min_rows
+    verdict = _verdict(features, n_current, enough_rows=enough)
+    return DriftReport(
+        rule=rule,
+        n_reference=n_reference,
+        n_current=n_current,
+        n_past=n_past,
+        verdict=verdict,
+        reason=explain_window(features, verdict, n_current),
+        features={feature.name: feature for feature in features},
+    )
+
+
+def _judged(
+    check: Check, q_value: float, window_p_value: float, window_q_value: float, rule: DriftRule
+) -> Check:
+    level: Level = "none"
+    usual = window_q_value > rule.alpha
+    if q_value <= rule.alpha and not usual:
+        level = "negligible"
+        if check.effect_size >= rule.warn_effect:
+            level = "warning"
+        if check.effect_size >= rule.min_effect:
+            level = "drift"
+    return replace(
+        check,
+        q_value=q_value,
+        window_p_value=window_p_value,
+        window_q_value=window_q_value,
+        level=level,
+    )
+
+
+def _feature(found: Comparison, checks: tuple[Check, ...], rule: DriftRule) -> FeatureDrift:
+    reference, current = found.reference, found.current
+    main = next((check for check in checks if check.name == "distribution"), None)
+    schema_level = _SCHEMA_LEVELS.get(found.status, "none")
+    level = max([schema_level, *(check.level for check in checks)], key=_LEVELS.index)
+    bins = bars(reference, current)
+    return FeatureDrift(
+        name=reference.name,
+        kind=reference.kind,
+        role=_role(reference.name, rule),
+        status=found.status,
+        n_reference=reference.n_values,
+        n_current=current.n_values,
+        missing_reference=reference.missing_share,
+        missing_current=current.missing_share,
+        test=main.test if main else "",
+        statistic=main.statistic if main else math.nan,
+        p_value=main.p_value if main else math.nan,
+        q_value=main.q_value if main else math.nan,
+        effect_size=main.effect_size if main else math.nan,
+        effect_low=main.effect_low if main else math.nan,
+        bound=found.bound,
+        level=level,
+        importance=rule.importance.get(reference.name, 1.0),
+        checks=checks,
+        distances=found.distances,
+        mean_reference=reference.mean,
+        mean_current=current.mean,
+        mean_shift=found.mean_shift,
+        spread_ratio=found.spread_ratio,
+        new_categories=found.new_categories,
+        vanished_categories=found.vanished_categories,
+        bins=bins,
+        reason=explain_feature(found, checks, level, bins, rule),
+    )
+
+
+def _role(name: str, rule: DriftRule) -> Role:
+    if name in rule.predictions:
+        return "prediction"
+    return "label" if name in rule.labels else "feature"
+
+
+def _rank(feature: FeatureDrift) -> tuple[float, float]:
+    """Worst first: by level, then by the share of rows that moved times importance."""
+    effects = [check.effect_size for check in feature.checks]
+    if feature.status in _SCHEMA_LEVELS:
+        effects.append(1.0)
+    return -_LEVELS.index(feature.level), -max(effects, default=0.0) * feature.importance
+
+
+def _verdict(features: Sequence[FeatureDrift], n_current: int, *, enough_rows: bool) -> Verdict:
+    if n_current == 0:
+        return "insufficient"
+    levels = {feature.level for feature in features}
+    if "drift" in levels:
+        return "drift"
+    if "warning" in levels:
+        return "warning"
+    answered = any(
+        feature.checks or (enough_rows and feature.status != "insufficient") for feature in features
+    )
+    return "ok" if answered else "insufficient"

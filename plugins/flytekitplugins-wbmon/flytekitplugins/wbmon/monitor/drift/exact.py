@@ -1,0 +1,108 @@
+"""The exact path: two windows that fit in memory, one column at a time, sorted.
+
+Never more than one column of each window a thread is in memory, and no DataFrame is ever built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+
+from flytekitplugins.wbmon.data.arrow import kind_of, sort_numbers
+from flytekitplugins.wbmon.data.sources import Source, TableSource
+from flytekitplugins.wbmon.data.threads import in_threads
+from flytekitplugins.wbmon.monitor.drift.distances import ExactDistances
+from flytekitplugins.wbmon.monitor.profiles.build import count_batch
+from flytekitplugins.wbmon.monitor.profiles.count import count_sorted, learn_feature, number_layout
+from flytekitplugins.wbmon.monitor.profiles.layout import adopt_layout, empty_like, promote, settle
+from flytekitplugins.wbmon.monitor.profiles.merge import merge_features
+from flytekitplugins.wbmon.monitor.profiles.profile import FeatureProfile
+from flytekitplugins.wbmon.stats.binning import Values
+from flytekitplugins.wbmon.stats.divergence import wasserstein_distance
+from flytekitplugins.wbmon.stats.two_sample import ks_statistic
+
+EXACT_ROWS = 2_000_000
+"""Rows a window may have on the exact path; 16 MB a column, window and thread."""
+
+_NUMBERS = ("float", "integer")
+
+Pair = tuple[FeatureProfile, FeatureProfile, ExactDistances | None]
+
+
+def fits_in_memory(reference: Source, current: Source) -> bool:
+    """Whether both windows are small enough to be sorted column by column."""
+    sizes = reference.n_rows, current.n_rows
+    return all(size is not None and size <= EXACT_ROWS for size in sizes)
+
+
+def exact_pairs(reference: Source, current: Source, asked: Sequence[str]) -> list[Pair]:
+    """Both windows of every column, and their exact distances where the column holds numbers."""
+    names = asked or list(dict.fromkeys([*reference.schema.names, *current.schema.names]))
+    return in_threads(lambda name: _pair(reference, current, name), list(names))
+
+
+def _pair(reference: Source, current: Source, name: str) -> Pair:
+    if name not in reference.schema.names:
+        layout = adopt_layout(current.schema, name, None)
+        counted = _count(layout, current, name)
+        return _absent(counted, reference.n_rows or 0), counted, None
+    dtype = reference.schema.field(name).type
+    if _holds_numbers(reference, name) and _holds_numbers(current, name):
+        return _number_pair(reference, current, name)
+    column = reference.column(name)
+    layout = learn_feature(name, _spread(column), dtype)
+    before = promote(_merge(layout, column.chunks))
+    if name not in current.schema.names:
+        n_rows = current.n_rows or 0
+        missing = replace(empty_like(before), dtype="", status="missing_column")
+        return before, replace(missing, n_rows=n_rows, n_missing=n_rows), None
+    adopted = adopt_layout(current.schema, name, before)
+    return before, _count(adopted, current, name), None
+
+
+def _holds_numbers(source: Source, name: str) -> bool:
+    names = source.schema.names
+    return name in names and kind_of(source.schema.field(name).type) in _NUMBERS
+
+
+def _number_pair(reference: Source, current: Source, name: str) -> Pair:
+    dtypes = [source.schema.field(name).type for source in (reference, current)]
+    a, b = (sort_numbers(source.column(name).chunks) for source in (reference, current))
+    layout = number_layout(name, dtypes[0], a.values)
+    before = count_sorted(layout, a)
+    now = count_sorted(replace(layout, dtype=str(dtypes[1])), b)
+    x, y = _same_precision(a.values, b.values)
+    with np.errstate(over="ignore"):
+        exact = ExactDistances(ks=ks_statistic(x, y), wasserstein=wasserstein_distance(x, y))
+    return before, now, exact
+
+
+def _same_precision(a: Values, b: Values) -> tuple[Values, Values]:
+    """0.1 stored in 32 bits is another number in 64, which is no drift."""
+    if a.dtype.kind == b.dtype.kind == "f" and a.dtype != b.dtype:
+        narrow = min(a.dtype, b.dtype, key=lambda dtype: dtype.itemsize)
+        return a.astype(narrow), b.astype(narrow)
+    return a, b
+
+
+def _count(layout: FeatureProfile, source: Source, name: str) -> FeatureProfile:
+    return settle(_merge(layout, source.column(name).chunks))
+
+
+def _merge(layout: FeatureProfile, chunks: Sequence[pa.Array]) -> FeatureProfile:
+    return merge_features([layout, *(count_batch(layout, chunk) for chunk in chunks)])
+
+
+def _spread(column: pa.ChunkedArray) -> list[pa.Array]:
+    """As many rows as a profile would learn its layout from."""
+    schema = pa.schema([("", column.type)])
+    sample = TableSource(pa.Table.from_arrays([column], schema=schema)).sample([""])
+    chunks: list[pa.Array] = sample.column(0).chunks
+    return chunks
+
+
+def _absent(counted: FeatureProfile, n_rows: int) -> FeatureProfile:
+    return FeatureProfile(name=counted.name, kind=counted.kind, n_rows=n_rows, n_missing=n_rows)

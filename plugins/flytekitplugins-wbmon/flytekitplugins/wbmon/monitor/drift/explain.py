@@ -1,0 +1,154 @@
+"""Findings in sentences that a person reads first."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import datetime, timezone
+
+from flytekitplugins.wbmon.monitor.drift.compare_feature import Comparison
+from flytekitplugins.wbmon.monitor.drift.report import (
+    Bin,
+    Check,
+    DriftRule,
+    FeatureDrift,
+    Level,
+    Status,
+    Verdict,
+)
+
+_NAMES_SHOWN = 3
+_SIGNIFICANT = 0.05
+_EPOCH_UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+_TIMES_FROM, _TIMES_TO = 946_684_800, 4_102_444_800  # 2000 to 2100, in seconds since 1970
+
+
+def explain_feature(
+    found: Comparison, checks: Sequence[Check], level: Level, bins: Sequence[Bin], rule: DriftRule
+) -> str:
+    """One sentence on what was found about a feature."""
+    fact = _fact(found, rule)
+    if fact and not checks:
+        return fact
+    telling = [check for check in checks if check.level == level] if level != "none" else []
+    if not telling:
+        return fact or _quiet(checks)
+    parts = [_describe(found, check) for check in telling]
+    if found.status == "ok" and any(check.name == "distribution" for check in telling):
+        parts.extend(_details(found, bins))
+    text = "; ".join(parts)
+    if level == "negligible":
+        text = f"significant but too small to matter: {text}"
+    return f"{text} ({fact})" if fact and found.status != "all_missing" else text
+
+
+def explain_window(features: Sequence[FeatureDrift], verdict: Verdict, n_current: int) -> str:
+    """One sentence on the window as a whole."""
+    if verdict == "insufficient":
+        if n_current == 0:
+            return "the window has no rows, so nothing can be said about drift"
+        return f"too few rows for any answer: the window has {n_current:,}"
+    if verdict == "ok":
+        return f"no drift in any of {len(features)} features"
+    level = "drift" if verdict == "drift" else "warning"
+    named = [feature.name for feature in features if feature.level == level]
+    listed = ", ".join(named[:_NAMES_SHOWN]) + (", …" if len(named) > _NAMES_SHOWN else "")
+    did = "drifted" if verdict == "drift" else "moved enough for a warning"
+    return f"{len(named)} of {len(features)} features {did}: {listed}; worst: {features[0].reason}"
+
+
+def _fact(found: Comparison, rule: DriftRule) -> str:
+    """What is so without any statistics; empty if there is nothing of the kind."""
+    reference, current = found.reference, found.current
+    facts: dict[Status, str] = {
+        "missing_column": "the column is missing in the current window",
+        "new_column": "the column is new: the reference does not have it",
+        "type_changed": f"the type changed from {reference.dtype} to {current.dtype}",
+        "constant": "every value is the same in both windows",
+        "identifier": "no two rows of a window were found to have the same value, though they lie "
+        "so close that measured ones would repeat: they count something off and have no "
+        "distribution to test; name the column in the rule's features to have it tested",
+        "all_missing": f"no value at all in the {_empty_windows(found)}",
+        "insufficient": f"too few values: {_count(reference.effective_values)} in the reference, "
+        f"{_count(current.effective_values)} in the current window, {rule.min_rows} needed in each",
+    }
+    if found.status in facts:
+        return facts[found.status]
+    if reference.counts is None and not found.checks:
+        return f"of a {reference.kind} only missing values are tested, and there are none"
+    return ""
+
+
+def _empty_windows(found: Comparison) -> str:
+    reference = found.reference.n_missing == found.reference.n_rows
+    current = found.current.n_missing == found.current.n_rows
+    if reference and current:
+        return "reference nor in the current window"
+    return "reference" if reference else "current window"
+
+
+def _quiet(checks: Sequence[Check]) -> str:
+    if not checks:
+        return "not tested"
+    check = checks[0]
+    text = f"no drift: effect {check.effect_size:.1%}, {_q(check)}"
+    usual = not math.isnan(check.window_q_value) and check.q_value <= _SIGNIFICANT
+    return f"{text}; past windows differ as much from each other" if usual else text
+
+
+def _describe(found: Comparison, check: Check) -> str:
+    if check.name == "missing_rate":
+        before, now = found.reference.missing_share, found.current.missing_share
+        return f"missing values went from {before:.1%} to {now:.1%} of rows"
+    if check.name == "infinite_rate":
+        before, now = found.reference.infinite_share, found.current.infinite_share
+        return f"infinite values went from {before:.1%} to {now:.1%} of rows"
+    if check.name == "new_categories":
+        named = ", ".join(map(repr, found.new_categories[:_NAMES_SHOWN]))
+        return f"{check.effect_size:.1%} of rows carry categories the reference never had: {named}"
+    if check.test == "sliced_ks":
+        return (
+            f"{check.effect_size:.1%} of rows moved along the direction that moved most "
+            f"(sliced KS, {_q(check)})"
+        )
+    name = "KS" if check.test == "ks" else "chi-squared"
+    return f"{check.effect_size:.1%} of rows moved ({name} {check.statistic:.3g}, {_q(check)})"
+
+
+def _details(found: Comparison, bins: Sequence[Bin]) -> list[str]:
+    details = []
+    before, now = found.reference.mean, found.current.mean
+    if math.isfinite(before) and math.isfinite(now):
+        details.append(f"mean {before:.4g} → {now:.4g}")
+    if _lies_beyond(found):
+        details.append(_growing(found))
+    if bins:
+        most = max(bins, key=lambda bar: abs(bar.current - bar.reference))
+        details.append(f"{most.label}: {most.reference:.1%} → {most.current:.1%} of rows")
+    return details
+
+
+def _lies_beyond(found: Comparison) -> bool:
+    return found.reference.kind == "integer" and found.current.minimum > found.reference.maximum
+
+
+def _growing(found: Comparison) -> str:
+    """What a column that only ever grows is told; it is tested, for a measured one may jump too."""
+    text = "every value is above all of the reference"
+    ends = (found.reference.minimum, found.current.maximum)
+    for unit, scale in _EPOCH_UNITS.items():
+        if all(_TIMES_FROM <= end / scale < _TIMES_TO for end in ends):
+            moment = datetime.fromtimestamp(found.current.minimum / scale, tz=timezone.utc)
+            return (
+                f"{text}, and they read as times in {unit} (from {moment:%Y-%m-%d %H:%M}): if they "
+                "are, store them as timestamps or leave the column out"
+            )
+    return f"{text}: if it is a running number or a time, leave the column out"
+
+
+def _q(check: Check) -> str:
+    return "q < 0.001" if check.q_value < 0.001 else f"q = {check.q_value:.3f}"  # noqa: PLR2004
+
+
+def _count(value: float) -> str:
+    return f"{value:,.0f}"

@@ -1,0 +1,108 @@
+"""How a drift report reads on a page: the verdict first, then the features, worst first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import singledispatch
+from html import escape
+from typing import TYPE_CHECKING
+
+from flytekitplugins.wbmon.monitor.drift.report import DriftReport, DriftSeries
+from flytekitplugins.wbmon.monitor.drift.series_page import series_section
+from flytekitplugins.wbmon.reports.html import (
+    cell,
+    facts,
+    folded_table,
+    number,
+    page,
+    prose_cell,
+    section,
+    share,
+    tone,
+    verdict,
+)
+
+if TYPE_CHECKING:
+    from flytekitplugins.wbmon.monitor.drift.report import Bin, DriftReport, FeatureDrift
+
+_SHOWN = 20
+_KEY = (
+    '<p class="key dim"><span style="background:var(--ref)"></span>reference'
+    '<span style="background:var(--cur)"></span>current</p>'
+)
+
+
+def drift_section(report: DriftReport) -> str:
+    """The section of a drift report."""
+    words = {
+        "ok": "No drift",
+        "warning": "Small drift",
+        "drift": f"Drift in {report.n_drifted} of {len(report.features)} features",
+        "insufficient": "Too few rows to tell",
+    }
+    rule = report.rule
+    head = ("feature", "verdict", "rows moved", "q-value", "missing", "what happened", "picture")
+    rows = [_feature_row(feature) for feature in report.features.values()]
+    body = [
+        verdict(report.verdict, words[report.verdict], report.reason),
+        facts(
+            f"{report.n_reference:,} reference rows",
+            f"{report.n_current:,} current rows",
+            f"drift: q ≤ {rule.alpha:g} and at least {rule.min_effect:.0%} of rows moved",
+        ),
+        _KEY,
+        *folded_table(head, rows, shown=_SHOWN, more="more features"),
+    ]
+    return section("Drift report", body)
+
+
+def _feature_row(feature: FeatureDrift) -> Sequence[str]:
+    state = feature.level if feature.status == "ok" else feature.status
+    role = "" if feature.role == "feature" else f" ({feature.role})"
+    check = feature.deciding
+    moved = f"{feature.missing_reference:.1%} → {feature.missing_current:.1%}"
+    return (
+        f"<td><b>{escape(feature.name)}</b>{escape(role)}<br>"
+        f'<span class="dim">{escape(feature.kind)}</span></td>',
+        f'<td class="{tone(feature.level)}">{escape(state.replace("_", " "))}</td>',
+        cell(share(check.effect_size) if check else "-"),
+        cell(number(check.q_value) if check else "-"),
+        cell(moved),
+        prose_cell(feature.reason),
+        f"<td>{_bars(feature.bins)}</td>",
+    )
+
+
+def _bars(bins: Sequence[Bin]) -> str:
+    if not bins:
+        return ""
+    width, height, half = 200, 44, 200 / len(bins) / 2
+    peak = max(max(each.reference, each.current) for each in bins) or 1.0
+    drawn = []
+    for index, each in enumerate(bins):
+        label = f"{each.label}: {each.reference:.1%} → {each.current:.1%}"
+        sides = ((each.reference, "--ref"), (each.current, "--cur"))
+        for side, (part, colour) in enumerate(sides):
+            tall = part / peak * height
+            drawn.append(
+                f'<rect x="{(2 * index + side) * half:.1f}" y="{height - tall:.1f}" '
+                f'width="{max(half - 0.8, 0.6):.1f}" height="{tall:.1f}" '
+                f'fill="var({colour})"><title>{escape(label)}</title></rect>'
+            )
+    return f'<svg width="{width}" height="{height}" role="img">{"".join(drawn)}</svg>'
+
+
+@singledispatch
+def page_of(report: object) -> str:
+    """The page of a report of this package."""
+    raise TypeError(f"there is no page for a {type(report).__name__}")
+
+
+@page_of.register(DriftReport)
+def _drift_report(report: DriftReport) -> str:
+    return page("Drift report", drift_section(report))
+
+
+@page_of.register(DriftSeries)
+def _drift_series(report: DriftSeries) -> str:
+    return page("Drift over time", series_section(report))

@@ -1,0 +1,133 @@
+"""Drift over time and by segment: one table, many windows, one call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Literal, get_args
+
+from flytekitplugins.wbmon.data.open import Data
+from flytekitplugins.wbmon.errors import ConfigError, DataError
+from flytekitplugins.wbmon.monitor.drift.check import check_drift
+from flytekitplugins.wbmon.monitor.drift.report import DriftRule, DriftSeries, WindowDrift
+from flytekitplugins.wbmon.monitor.profiles.build import merge_profiles
+from flytekitplugins.wbmon.monitor.profiles.profile import Profile
+from flytekitplugins.wbmon.monitor.profiles.windows import Span, Window, end_of, profile_windows
+
+Reference = Literal["fixed", "sliding", "same_weekday"]
+
+
+def drift_series(
+    data: Data,
+    *,
+    like: Profile | Mapping[str, Profile],
+    at: str = "",
+    by: Span = "day",
+    segment: str = "",
+    reference: Reference = "fixed",
+    n_reference: int = 7,
+    rule: DriftRule | None = None,
+) -> DriftSeries:
+    """Cut a table into windows and check each for drift.
+
+    Every window is a run of its own: the false discovery rate of the rule holds within a window.
+
+    Args:
+        data: As `profile_data` takes it; its rows may be in any order.
+        like: The reference profile; or one for each segment, all made `like` the same profile.
+        at: The column that holds the time of a row, UTC; empty to cut by segment only. Like
+            `segment`, it may be one that only folders tell (`day=2026-01-01/…`).
+        by: Length of a window: `hour`, `day`, `week` (from Monday) or `month`.
+        segment: The column whose values are the segments; empty to cut by time only.
+        reference: What a window is compared with: `fixed`, the profile given; `sliding`, the
+            `n_reference` windows before it; `same_weekday`, those of them that began on the same
+            day of the week. The last two use `like` for its layout only.
+        n_reference: How many earlier windows make a moving reference.
+        rule: What counts as drift.
+
+    Returns:
+        One report a window that has rows. With a moving reference the first windows, which have
+        nothing before them, are left out.
+
+    Raises:
+        ConfigError: If a setting is none of the above.
+        DataError: If the data cannot be read or cut, or a segment has no reference.
+    """
+    _require_settings(reference, n_reference, at)
+    layout = _layout(like)
+    found = profile_windows(data, like=layout, at=at, by=by, segment=segment)
+    windows = []
+    for window, profile in found.profiles.items():
+        against = (
+            _fixed(like, window.segment)
+            if reference == "fixed"
+            else _moving(found.profiles, window, reference, n_reference)
+        )
+        if against is not None:
+            windows.append(
+                WindowDrift(
+                    start=window.start,
+                    end=None if window.start is None else end_of(window.start, by),
+                    segment=window.segment,
+                    report=check_drift(_without(against, (at, segment)), profile, rule=rule),
+                )
+            )
+    return DriftSeries(windows=tuple(windows), n_undated=found.n_undated)
+
+
+def _require_settings(reference: str, n_reference: int, at: str) -> None:
+    if reference not in get_args(Reference):
+        raise ConfigError(
+            f"reference must be one of {', '.join(get_args(Reference))}; got {reference!r}"
+        )
+    if n_reference < 1:
+        raise ConfigError(f"n_reference must be at least 1, got {n_reference}")
+    if reference != "fixed" and not at:
+        raise ConfigError(f"a {reference} reference needs windows of time; give at=")
+
+
+def _layout(like: Profile | Mapping[str, Profile]) -> Profile:
+    if isinstance(like, Profile):
+        return like
+    profiles = list(like.values())
+    if not profiles or any(profile.layout != profiles[0].layout for profile in profiles):
+        raise DataError(
+            "the references of the segments must share a layout; make them all with "
+            "profile_data(data, like=common)"
+        )
+    return profiles[0]
+
+
+def _fixed(like: Profile | Mapping[str, Profile], segment: str) -> Profile:
+    if isinstance(like, Profile):
+        return like
+    if segment not in like:
+        raise DataError(
+            f"every segment must have a reference, but {segment!r} has none; there are "
+            f"{', '.join(map(repr, like))}"
+        )
+    return like[segment]
+
+
+def _without(profile: Profile, names: tuple[str, ...]) -> Profile:
+    """What cuts the windows is no feature of them."""
+    kept = {name: item for name, item in profile.features.items() if name not in names}
+    return replace(profile, features=kept)
+
+
+def _moving(
+    profiles: Mapping[Window, Profile], window: Window, reference: Reference, n_reference: int
+) -> Profile | None:
+    earlier = [
+        profile
+        for other, profile in profiles.items()
+        if other.segment == window.segment and _is_earlier(other.start, window.start, reference)
+    ]
+    return merge_profiles(earlier[-n_reference:]) if earlier else None
+
+
+def _is_earlier(other: datetime | None, start: datetime | None, reference: Reference) -> bool:
+    if other is None or start is None or other >= start:
+        return False
+    return reference != "same_weekday" or other.weekday() == start.weekday()

@@ -1,0 +1,139 @@
+"""How a series of windows reads: when something drifted first, then window by window."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from html import escape
+from typing import TYPE_CHECKING
+
+from flytekitplugins.wbmon.reports.html import (
+    cell,
+    dim_cell,
+    facts,
+    name_cell,
+    prose_cell,
+    section,
+    share,
+    state_cell,
+    table,
+    verdict,
+)
+
+if TYPE_CHECKING:
+    from flytekitplugins.wbmon.monitor.drift.report import DriftSeries, WindowDrift
+
+_LINES = 5
+_WIDTH, _HEIGHT, _LEFT, _RIGHT = 760, 180, 40, 190
+_COLOURS = ("#d9622b", "#3b82c4", "#2f9e6e", "#a25fc0", "#b8902f")
+
+
+def series_section(series: DriftSeries) -> str:
+    """The section of a drift series."""
+    windows = series.windows
+    first = next((window for window in windows if window.report.drifted), None)
+    words = f"Drift in {series.n_drifted} of {len(windows)} windows"
+    reason = f"first in {window_name(first)}: {first.report.reason}" if first else "none drifted"
+    undated = f"{series.n_undated:,} rows in no window" if series.n_undated else "every row counted"
+    body = [
+        verdict("drift" if series.drifted else "ok", words, reason),
+        facts(f"{len(windows)} windows", undated),
+        *(_chart(segment, of) for segment, of in _by_segment(windows).items()),
+        table(
+            ("window", "rows", "verdict", "drifted", "worst feature", "rows moved", "why"),
+            map(_row, windows),
+        ),
+    ]
+    return section("Drift over time", body)
+
+
+def window_name(window: WindowDrift) -> str:
+    """What a window is called: its first moment, its segment, or both."""
+    start = "" if window.start is None else window.start.isoformat(sep=" ", timespec="minutes")
+    start = start.removesuffix("+00:00").removesuffix(" 00:00")
+    return " · ".join(part for part in (start, window.segment) if part)
+
+
+def _row(window: WindowDrift) -> Sequence[str]:
+    report = window.report
+    worst = next(iter(report.features.values()), None)
+    check = worst.deciding if worst else None
+    return (
+        name_cell(window_name(window)),
+        cell(f"{report.n_current:,}"),
+        state_cell(report.verdict),
+        cell(f"{report.n_drifted} of {len(report.features)}"),
+        dim_cell(worst.name if worst else "-"),
+        cell(share(check.effect_size) if check else "-"),
+        prose_cell(report.reason),
+    )
+
+
+def _by_segment(windows: Sequence[WindowDrift]) -> dict[str, list[WindowDrift]]:
+    """The windows that have a place in time, in its order."""
+    found: dict[str, list[WindowDrift]] = {}
+    for window in windows:
+        if window.start is not None:
+            found.setdefault(window.segment, []).append(window)
+    return found
+
+
+def _chart(segment: str, windows: Sequence[WindowDrift]) -> str:
+    """Rows moved of the features that moved most, window by window, with the rule's two levels."""
+    if len(windows) < 2:  # noqa: PLR2004 - a line has two ends
+        return ""
+    lines = _worst_lines(windows)
+    rule = windows[0].report.rule
+    peak = max([rule.min_effect * 1.5, *(value for line in lines.values() for value in line)])
+    drawn = [
+        _level(rule.min_effect / peak, "drift", "var(--bad)"),
+        _level(rule.warn_effect / peak, "warn", "var(--warn)"),
+    ]
+    for place, (name, line) in enumerate(lines.items()):
+        drawn.append(_line(name, [value / peak for value in line], _COLOURS[place], place))
+    title = f"<p><b>{escape(segment)}</b></p>" if segment else ""
+    ends = f"{window_name(windows[0])} to {window_name(windows[-1])}"
+    return (
+        f'{title}<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" width="100%" role="img">'
+        f"<title>{escape(ends)}</title>{''.join(drawn)}</svg>"
+        f'<p class="dim">share of rows that moved; {escape(ends)}</p>'
+    )
+
+
+def _worst_lines(windows: Sequence[WindowDrift]) -> dict[str, list[float]]:
+    names = {name for window in windows for name in window.report.features}
+    lines = {name: [_effect(window, name) for window in windows] for name in sorted(names)}
+    worst = sorted(lines, key=lambda name: -max(lines[name]))[:_LINES]
+    return {name: lines[name] for name in worst}
+
+
+def _effect(window: WindowDrift, name: str) -> float:
+    feature = window.report.features.get(name)
+    check = feature.deciding if feature else None
+    return 0.0 if check is None or math.isnan(check.effect_size) else check.effect_size
+
+
+def _level(height: float, label: str, colour: str) -> str:
+    y = _y(height)
+    return (
+        f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="{colour}" '
+        f'stroke-dasharray="4 4"/><text x="{_LEFT - 4}" y="{y + 4:.1f}" text-anchor="end" '
+        f'font-size="10" fill="{colour}">{label}</text>'
+    )
+
+
+def _line(name: str, heights: Sequence[float], colour: str, place: int) -> str:
+    step = (_WIDTH - _LEFT - _RIGHT) / (len(heights) - 1)
+    points = " ".join(
+        f"{_LEFT + index * step:.1f},{_y(height):.1f}" for index, height in enumerate(heights)
+    )
+    x, y = _WIDTH - _RIGHT + 14, 20 + 18 * place
+    return (
+        f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>'
+        f'<rect x="{x}" y="{y - 8}" width="10" height="10" fill="{colour}"/>'
+        f'<text x="{x + 15}" y="{y + 1}" font-size="12" fill="currentColor">{escape(name)}</text>'
+    )
+
+
+def _y(height: float) -> float:
+    return _HEIGHT - 16 - height * (_HEIGHT - 32)

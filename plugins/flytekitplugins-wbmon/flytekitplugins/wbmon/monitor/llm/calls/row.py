@@ -1,0 +1,199 @@
+"""One call of a language model as a row of the call log.
+
+Rows have the columns of the prediction log (data contract, `gen_ai_*` names of OpenTelemetry) and
+some of their own that may be absent (`CALL_COLUMNS`). What the code around a call knows
+(tenant, prompt, conversation) is set with `call_attributes`; what retries it is a `CallScope`, so
+that one call is one row however many requests it took.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from types import MappingProxyType
+from typing import Any, Protocol, TypeAlias
+
+from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.monitor.prediction_log.schema import (
+    CALL_COLUMNS,
+    PREDICTION_COLUMNS,
+    SCHEMA_VERSION,
+)
+
+logger = logging.getLogger(__name__)
+
+Row: TypeAlias = dict[str, Any]
+
+
+class _Logs(Protocol):
+    def log_call(self, row: Row) -> None:
+        """Keep a row."""
+
+
+Sink: TypeAlias = Callable[[Row], None] | _Logs
+"""Where rows go: a `CallLog`, or any callable that takes a row."""
+
+_ATTRIBUTES: ContextVar[Mapping[str, Any]] = ContextVar(
+    "wbmon_call_attributes", default=MappingProxyType({})
+)
+_SCOPE: ContextVar[CallScope | None] = ContextVar("wbmon_call_scope", default=None)
+
+
+@dataclass(slots=True, kw_only=True)
+class Attempt:
+    """One request of a call.
+
+    Attributes:
+        model: The model asked.
+        status: HTTP status; None if no answer came.
+        error_type: Class of the error; empty for success.
+        duration_ms: Until the answer, or until it was given up.
+        retry_after_s: What the server asked to wait; None if it did not.
+        wait_s: What was waited before the request.
+    """
+
+    model: str = ""
+    status: int | None = None
+    error_type: str = ""
+    duration_ms: float = 0.0
+    retry_after_s: float | None = None
+    wait_s: float = 0.0
+
+    def to_row(self) -> Row:
+        """What is known, as JSON data."""
+        values = {name: getattr(self, name) for name in self.__slots__}
+        return {name: value for name, value in values.items() if value not in (None, "", 0.0)}
+
+
+@dataclass(slots=True, kw_only=True)
+class CallScope:
+    """A call that may take several requests, while it lasts.
+
+    Attributes:
+        rows: What each request would have logged, with the sink that would have got it.
+        attempts: Every request, in order.
+    """
+
+    rows: list[tuple[Row, Sink]] = field(default_factory=list)
+    attempts: list[Attempt] = field(default_factory=list)
+
+    def to_row(self) -> tuple[Row, Sink] | None:
+        """The row of the whole call; None if no request was logged."""
+        if not self.rows:
+            return None
+        last, sink = self.rows[-1]
+        first = self.rows[0][0]
+        models = [row.get("gen_ai_request_model") for row, _ in self.rows]
+        began, ended = _begin(first), _begin(last) + float(last.get("latency_ms") or 0.0) / 1e3
+        n_sent = sum(int(row.get("attempts") or 1) for row, _ in self.rows)
+        merged = last | {
+            "timestamp": first["timestamp"],
+            "latency_ms": (ended - began) * 1e3,
+            "attempts": n_sent,
+            "retries": n_sent - 1,
+            "rate_limited": any(row.get("rate_limited") for row, _ in self.rows),
+            "attempt_log": [each for row, _ in self.rows for each in row.get("attempt_log", ())],
+        }
+        if models[0] != models[-1]:
+            merged["fallback_from"] = models[0]
+        return merged, sink
+
+
+def _begin(row: Row) -> float:
+    return datetime.fromisoformat(row["timestamp"]).timestamp()
+
+
+@contextmanager
+def call_attributes(**columns: Any) -> Iterator[None]:
+    """Set columns of every call that the block makes, also in coroutines and threads it starts.
+
+    Args:
+        columns: Of the prediction log: `tenant`, `user_hash`, `route`, `request_id`, `session_id`,
+            `conversation_id`, `prompt_name`, `prompt_version`, `variant`, `retrieved_documents` …
+            and `purpose`, such as `product` or `judge`.
+
+    Raises:
+        ConfigError: If a column is not one of those.
+    """
+    unknown = [
+        name for name in columns if name not in PREDICTION_COLUMNS and name not in CALL_COLUMNS
+    ]
+    if unknown:
+        raise ConfigError(
+            f"a call has no column {unknown[0]!r}; see the data contract for their names"
+        )
+    token = _ATTRIBUTES.set({**_ATTRIBUTES.get(), **columns})
+    try:
+        yield
+    finally:
+        _ATTRIBUTES.reset(token)
+
+
+@contextmanager
+def call_scope() -> Iterator[CallScope]:
+    """Let all requests of the block be one row, written when it ends."""
+    scope = CallScope()
+    token = _SCOPE.set(scope)
+    try:
+        yield scope
+    finally:
+        _SCOPE.reset(token)
+        found = scope.to_row()
+        if found is not None:
+            deliver(*found)
+
+
+def new_row(**columns: Any) -> Row:
+    """A row that begins now, with the attributes of the code around it."""
+    attributes = {name: value for name, value in _ATTRIBUTES.get().items() if value is not None}
+    return {
+        "kind": "prediction",
+        "schema_version": SCHEMA_VERSION,
+        "timestamp": datetime.now(timezone.utc).isoformat(timespec="microseconds"),
+        "request_id": attributes.get("request_id") or new_request_id(),
+        "sample_weight": 1.0,
+        **attributes,
+        **{name: value for name, value in columns.items() if value is not None},
+    }
+
+
+def new_request_id() -> str:
+    """A UUID of version 7, so that ids sort by time."""
+    value = (int(time.time() * 1e3) << 80) | int.from_bytes(secrets.token_bytes(10), "big")
+    value = value & ~(0xF << 76) | (0x7 << 76)
+    value = value & ~(0x3 << 62) | (0x2 << 62)
+    digits = f"{value:032x}"
+    return "-".join(digits[a:b] for a, b in ((0, 8), (8, 12), (12, 16), (16, 20), (20, 32)))
+
+
+def emit(row: Row, sink: Sink) -> None:
+    """Give a finished row to its sink, or to the call that it is a part of."""
+    scope = _SCOPE.get()
+    if scope is not None:
+        scope.rows.append((row, sink))
+        return
+    deliver(row, sink)
+
+
+def deliver(row: Row, sink: Sink) -> None:
+    """Write a row; a sink that fails costs the application nothing."""
+    try:
+        if callable(sink):
+            sink(row)
+        else:
+            sink.log_call(row)
+    except Exception:  # a monitor must never break what it monitors
+        logger.warning("an LLM call could not be logged", exc_info=True)
+
+
+def instance_name() -> str:
+    """The pod or host, as it may stand in a file's name."""
+    name = os.environ.get("HOSTNAME") or "local"
+    return "".join(letter if letter.isalnum() or letter in "_." else "_" for letter in name)

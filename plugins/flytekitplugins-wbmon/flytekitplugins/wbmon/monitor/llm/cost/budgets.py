@@ -1,0 +1,109 @@
+"""Spending against budgets: where a period stands, and where it will end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, time, timedelta, timezone
+
+from flytekitplugins.wbmon.monitor.llm.cost.report import (
+    Budget,
+    BudgetStatus,
+    BudgetVerdict,
+    DaySpend,
+)
+
+_LEARNED_DAYS = 14
+_MIN_DAYS = 3
+_Z80 = 1.2815515655446004
+_ORDER = ("exceeded", "at_risk", "ok")
+
+
+def judge_budgets(
+    budgets: Sequence[Budget], days: Mapping[str, DaySpend], *, at: datetime
+) -> tuple[BudgetStatus, ...]:
+    """Every budget, for everyone it applies to, at a moment.
+
+    The forecast is what is spent plus the mean of the last 14 whole days for each day that is
+    left; without a whole day it is the rate of the period so far.
+
+    Args:
+        budgets: The limits.
+        days: Spending by `YYYY-MM-DD`.
+        at: The moment; its day counts as far as it has come.
+
+    Returns:
+        The worst first.
+    """
+    at = at.astimezone(timezone.utc)
+    found = [_judge(budget, key, days, at) for budget in budgets for key in _keys(budget, days)]
+    return tuple(sorted(found, key=lambda each: (_ORDER.index(each.verdict), -each.share)))
+
+
+def period_bounds(period: str, at: datetime) -> tuple[date, date]:
+    """First day of the period that holds a moment, and first day of the next."""
+    day = at.date()
+    if period == "day":
+        return day, day + timedelta(days=1)
+    if period == "week":
+        start = day - timedelta(days=day.weekday())
+        return start, start + timedelta(days=7)
+    start = day.replace(day=1)
+    return start, (start + timedelta(days=31)).replace(day=1)
+
+
+def _keys(budget: Budget, days: Mapping[str, DaySpend]) -> list[str]:
+    if budget.scope == "global":
+        return [""]
+    if budget.only:
+        return [budget.only]
+    prefix = f"{budget.scope}="
+    named = {name for spend in days.values() for name in spend.cost_usd if name.startswith(prefix)}
+    return sorted(name.removeprefix(prefix) for name in named)
+
+
+def _judge(budget: Budget, key: str, days: Mapping[str, DaySpend], at: datetime) -> BudgetStatus:
+    start, end = period_bounds(budget.period, at)
+    name = f"{budget.scope}={key}"
+    inside = [spend for day, spend in days.items() if start <= date.fromisoformat(day) <= at.date()]
+    spent = math.fsum(spend.cost_usd.get(name, 0.0) for spend in inside)
+    left = (datetime.combine(end, time(), tzinfo=timezone.utc) - at) / timedelta(days=1)
+    elapsed = (at - datetime.combine(start, time(), tzinfo=timezone.utc)) / timedelta(days=1)
+    rate, deviation, n = _daily(name, days, at.date())
+    if n == 0:
+        rate = spent / elapsed if elapsed > 0 else 0.0
+    forecast = spent + rate * left
+    # of the days to come, and of the mean that was learned from n days
+    reach = _Z80 * deviation * math.sqrt(left + left * left / n) if n >= _MIN_DAYS else math.nan
+    return BudgetStatus(
+        budget=budget,
+        key=key,
+        start=start.isoformat(),
+        spent_usd=spent,
+        forecast_usd=forecast,
+        forecast_low=math.nan if math.isnan(reach) else max(spent, forecast - reach),
+        forecast_high=forecast + reach,
+        n_unknown=math.fsum(spend.n_unknown.get(name, 0.0) for spend in inside),
+        verdict=_verdict(spent, forecast, budget.limit),
+    )
+
+
+def _daily(name: str, days: Mapping[str, DaySpend], today: date) -> tuple[float, float, int]:
+    """Mean and standard deviation of the last whole days; a day without calls cost nothing."""
+    known = [date.fromisoformat(day) for day in days if date.fromisoformat(day) < today]
+    if not known:
+        return 0.0, 0.0, 0
+    n = min(_LEARNED_DAYS, (today - min(known)).days)
+    spends = [
+        days[day].cost_usd.get(name, 0.0) if day in days else 0.0
+        for day in ((today - timedelta(days=back)).isoformat() for back in range(1, n + 1))
+    ]
+    mean = math.fsum(spends) / n
+    variance = math.fsum((spend - mean) ** 2 for spend in spends) / max(n - 1, 1)
+    return mean, math.sqrt(variance), n
+
+
+def _verdict(spent: float, forecast: float, limit: float) -> BudgetVerdict:
+    if spent > limit:
+        return "exceeded"
+    return "at_risk" if forecast > limit else "ok"

@@ -1,0 +1,231 @@
+"""What LLM calls cost, what they were allowed to cost, and how they went."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.reports.report import Report
+
+Scope = Literal["global", "service", "endpoint", "tenant", "user", "model", "prompt"]
+Period = Literal["day", "week", "month"]
+BudgetAction = Literal["alert", "fail"]
+BudgetVerdict = Literal["ok", "at_risk", "exceeded"]
+
+SCOPES = ("global", "service", "endpoint", "tenant", "user", "model", "prompt")
+PERIODS = ("day", "week", "month")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """What one model costs from a moment on, in US dollars for a million tokens.
+
+    Attributes:
+        model: The name that responses carry; a dated snapshot of it costs the same unless it has a
+            price of its own.
+        input_usd_per_mtok: Of input tokens that were not read from a cache.
+        output_usd_per_mtok: Of output tokens.
+        cached_input_usd_per_mtok: Of input read from a cache; the input price if None.
+        cache_creation_usd_per_mtok: Of input written to a cache; the input price if None.
+        reasoning_usd_per_mtok: Of reasoning tokens, which are part of the output; the output price
+            if None.
+        effective_from: Since when, with its time zone; since ever if None.
+        provider: Restricts the price to one provider; any if empty.
+
+    Raises:
+        ConfigError: If a price is negative or the time has no zone.
+    """
+
+    model: str
+    input_usd_per_mtok: float
+    output_usd_per_mtok: float
+    cached_input_usd_per_mtok: float | None = None
+    cache_creation_usd_per_mtok: float | None = None
+    reasoning_usd_per_mtok: float | None = None
+    effective_from: datetime | None = None
+    provider: str = ""
+
+    def __post_init__(self) -> None:
+        prices = (
+            self.input_usd_per_mtok,
+            self.output_usd_per_mtok,
+            self.cached_input_usd_per_mtok,
+            self.cache_creation_usd_per_mtok,
+            self.reasoning_usd_per_mtok,
+        )
+        if any(price is not None and not 0 <= price < math.inf for price in prices):
+            raise ConfigError(f"prices of {self.model!r} must be 0 or more, got {prices}")
+        if self.effective_from is not None and self.effective_from.tzinfo is None:
+            raise ConfigError(
+                f"effective_from of {self.model!r} must have a time zone, got "
+                f"{self.effective_from}; write datetime(..., tzinfo=timezone.utc)"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """How much may be spent in a period.
+
+    Attributes:
+        scope: What the limit is for: `global`, or each `service`, `endpoint`, `tenant`, `user`,
+            `model` or `prompt` on its own.
+        period: `day`, `week` (from Monday) or `month`, in UTC.
+        limit: US dollars in one period.
+        action: `alert` reports an excess; `fail` fails the node that finds it.
+        only: Restricts the budget to one tenant, model … of its scope; every one if empty.
+
+    Raises:
+        ConfigError: If a field is none of those, or the limit is not positive.
+    """
+
+    scope: Scope = "global"
+    period: Period = "month"
+    limit: float
+    action: BudgetAction = "alert"
+    only: str = ""
+
+    def __post_init__(self) -> None:
+        for name, choices in (("scope", SCOPES), ("period", PERIODS), ("action", _ACTIONS)):
+            if getattr(self, name) not in choices:
+                raise ConfigError(
+                    f"{name} of a budget must be one of {', '.join(choices)}; "
+                    f"got {getattr(self, name)!r}"
+                )
+        if not 0 < self.limit < math.inf:
+            raise ConfigError(f"limit of a budget must be a positive amount, got {self.limit}")
+        if self.only and self.scope == "global":
+            raise ConfigError("a global budget covers everything; drop only= or give a scope")
+
+
+_ACTIONS = ("alert", "fail")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetStatus:
+    """A budget, what was spent of it, and where it will end.
+
+    Attributes:
+        budget: The budget.
+        key: Whose it is: a tenant, a model …; empty for a global one.
+        start: First day of the period, as `YYYY-MM-DD`.
+        spent_usd: Of calls with a known price.
+        forecast_usd: Expected at the end of the period, from the mean of the last days.
+        forecast_low: Lower end of the 80 % interval of the forecast; what is spent at least.
+        forecast_high: Upper end of it; `nan` with fewer than three days to learn from.
+        n_unknown: Calls whose price is not known: they come on top.
+        verdict: `exceeded` above the limit, `at_risk` when the forecast is.
+    """
+
+    budget: Budget
+    key: str
+    start: str
+    spent_usd: float
+    forecast_usd: float
+    forecast_low: float = math.nan
+    forecast_high: float = math.nan
+    n_unknown: float = 0.0
+    verdict: BudgetVerdict
+
+    @property
+    def share(self) -> float:
+        """Spent over limit."""
+        return self.spent_usd / self.budget.limit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Calls that have something in common, added up; estimates where the log is a sample.
+
+    Attributes:
+        key: The model, tenant, … they share; empty for all calls.
+        n_rows: Rows of the log behind the sums.
+        n_calls: Calls, by the weights of the rows.
+        n_errors: Calls that failed in the end.
+        n_attempts: Requests that were sent for them, retries included.
+        n_retried: Calls that needed more than one attempt.
+        n_rate_limited: Calls that met a rate limit, also when they succeeded later.
+        n_fallback: Calls that another model answered than the one asked first.
+        n_truncated: Calls whose answer was cut at its length limit.
+        n_no_usage: Calls without token counts.
+        n_unknown_price: Calls with token counts whose price is not known; never counted as free.
+        input_tokens: Of calls that tell; includes cached ones.
+        output_tokens: Of calls that tell; includes reasoning.
+        cached_tokens: Input read from a cache.
+        reasoning_tokens: Output spent on reasoning.
+        cost_usd: Of the calls with a known price.
+        cost_error: Standard error of the cost that comes from sampling; 0 for a full log.
+    """
+
+    key: str = ""
+    n_rows: int = 0
+    n_calls: float = 0.0
+    n_errors: float = 0.0
+    n_attempts: float = 0.0
+    n_retried: float = 0.0
+    n_rate_limited: float = 0.0
+    n_fallback: float = 0.0
+    n_truncated: float = 0.0
+    n_no_usage: float = 0.0
+    n_unknown_price: float = 0.0
+    input_tokens: float = 0.0
+    output_tokens: float = 0.0
+    cached_tokens: float = 0.0
+    reasoning_tokens: float = 0.0
+    cost_usd: float = 0.0
+    cost_error: float = 0.0
+
+    def share(self, count: float) -> float:
+        """A count over all calls; `nan` without calls."""
+        return count / self.n_calls if self.n_calls else math.nan
+
+    @property
+    def n_unpriced(self) -> float:
+        """Calls that the cost does not cover."""
+        return self.n_no_usage + self.n_unknown_price
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DaySpend:
+    """What one day cost, for budgets of longer periods.
+
+    Attributes:
+        cost_usd: By `scope=key`, such as `tenant=acme`; `global=` is everything.
+        n_unknown: Calls without a known price, likewise.
+    """
+
+    cost_usd: Mapping[str, float] = field(default_factory=dict)
+    n_unknown: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageReport(Report):
+    """What the calls of a window used and cost.
+
+    Attributes:
+        start_at: Time of the first call; None without calls.
+        end_at: Time of the last call.
+        total: All calls.
+        groups: By dimension (`model`, `tenant`, …), the most expensive first.
+        days: By `YYYY-MM-DD`, UTC; also those that earlier reports brought along.
+        budgets: The worst first.
+        models_without_price: Names to add to the price table.
+        reason: One sentence: what was found.
+    """
+
+    start_at: datetime | None
+    end_at: datetime | None
+    total: Usage
+    groups: Mapping[str, tuple[Usage, ...]]
+    days: Mapping[str, DaySpend] = field(default_factory=dict)
+    budgets: tuple[BudgetStatus, ...] = ()
+    models_without_price: tuple[str, ...] = ()
+    reason: str
+
+    @property
+    def over_budget(self) -> bool:
+        """Whether any budget is exceeded."""
+        return any(status.verdict == "exceeded" for status in self.budgets)

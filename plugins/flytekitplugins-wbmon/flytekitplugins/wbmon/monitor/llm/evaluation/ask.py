@@ -1,0 +1,168 @@
+"""Asking every item of every variant: some at a time, each once, within a budget."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import threading
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias, TypeVar
+
+from flytekitplugins.wbmon.monitor.llm.evaluation.answer_cache import AnswerStore, answer_key
+from flytekitplugins.wbmon.monitor.llm.evaluation.report import Answer, Variant
+from flytekitplugins.wbmon.monitor.llm.evaluation.scorers import Item, Judged, Scorer
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Ask: TypeAlias = Callable[[Item, Variant], Answer | Awaitable[Answer]]
+
+
+@dataclass(slots=True, kw_only=True)
+class Asked:
+    """One answer and what the scorers say of it.
+
+    Attributes:
+        place: Of the item in the data set.
+        variant: Of the answer.
+        repeat: Which of the repeats.
+        answer: What came back; with `error` if nothing did.
+        is_cached: Whether it was paid for by an earlier run.
+        scores: By scorer; those that failed are missing.
+        failures: Why a scorer failed, by scorer.
+    """
+
+    place: int
+    variant: Variant
+    repeat: int
+    answer: Answer
+    is_cached: bool = False
+    scores: dict[str, float] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True, kw_only=True)
+class Purse:
+    """What a run may spend, and has spent."""
+
+    limit_usd: float | None = None
+    spent_usd: float = 0.0
+    is_empty: bool = False
+
+    def pay(self, cost_usd: float | None) -> None:
+        """Note a cost; an unknown one is not in the sum."""
+        self.spent_usd += cost_usd or 0.0
+        if self.limit_usd is not None and self.spent_usd >= self.limit_usd:
+            self.is_empty = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """How a run asks.
+
+    Attributes:
+        ask: Answers an item in the way of a variant.
+        scorers: By name.
+        repeats: Answers for each item and variant.
+        concurrency: Items asked at the same time.
+        store: Answers of earlier runs.
+        purse: What may be spent; items that are begun are finished.
+    """
+
+    ask: Ask
+    scorers: Mapping[str, Scorer]
+    repeats: int = 1
+    concurrency: int = 8
+    store: AnswerStore | None = None
+    purse: Purse = field(default_factory=Purse)
+
+    async def run(self, items: Sequence[Item], variants: Sequence[Variant]) -> list[Asked]:
+        """Ask; an item gets all its answers or none."""
+        gate = asyncio.Semaphore(self.concurrency)
+
+        async def ask_item(place: int) -> list[Asked]:
+            async with gate:
+                if self.purse.is_empty:
+                    return []
+                questions = [(v, r) for r in range(self.repeats) for v in variants]
+                return [await self._answer(place, items[place], v, r) for v, r in questions]
+
+        found = await asyncio.gather(*(ask_item(place) for place in range(len(items))))
+        return [asked for answers in found for asked in answers]
+
+    async def _answer(self, place: int, item: Item, variant: Variant, repeat: int) -> Asked:
+        key = answer_key(variant, item, repeat)
+        answer = self.store.get(key) if self.store is not None else None
+        is_cached = answer is not None
+        if answer is None:
+            answer = await self._ask(item, variant)
+            self.purse.pay(answer.cost_usd)
+            if self.store is not None and not answer.error:
+                self.store.put(key, answer)
+        asked = Asked(
+            place=place, variant=variant, repeat=repeat, answer=answer, is_cached=is_cached
+        )
+        for name, scorer in self.scorers.items():
+            await self._score(asked, item, name, scorer)
+        return asked
+
+    async def _ask(self, item: Item, variant: Variant) -> Answer:
+        begun = time.perf_counter()
+        try:
+            answer: Answer = await _called(self.ask, item, variant)
+        except Exception as error:  # noqa: BLE001 - a model that fails is a finding
+            logger.info("%s did not answer: %s", variant.name, error)
+            answer = Answer(error=type(error).__name__)
+        if answer.latency_ms == answer.latency_ms:
+            return answer
+        return replace(answer, latency_ms=(time.perf_counter() - begun) * 1e3)
+
+    async def _score(self, asked: Asked, item: Item, name: str, scorer: Scorer) -> None:
+        if asked.answer.error:
+            asked.scores[name] = 0.0
+            return
+        try:
+            score = await _called(scorer, asked.answer, item)
+            judged = score if isinstance(score, Judged) else Judged(float(score))
+            self.purse.pay(judged.cost_usd)
+            value = float(judged.value)
+            if not 0.0 <= value <= 1.0:
+                raise ValueError(f"a score must be from 0 to 1, got {value}")  # noqa: TRY301
+            asked.scores[name] = value
+        except Exception as error:  # noqa: BLE001 - a scorer that fails is counted, not fatal
+            asked.failures[name] = type(error).__name__
+
+
+async def _called(function: Callable[..., Any], *args: Any) -> Any:
+    """Call a function or a coroutine function; the former in a thread, so that others go on."""
+    target = function if inspect.isroutine(function) else type(function).__call__
+    if inspect.iscoroutinefunction(target):
+        return await function(*args)
+    found = await asyncio.to_thread(function, *args)
+    return await found if inspect.isawaitable(found) else found
+
+
+def run_coroutine(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end, also where an event loop is already running."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    outcome: dict[str, Any] = {}
+
+    def run() -> None:
+        try:
+            outcome["value"] = asyncio.run(work)
+        except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+            outcome["error"] = error
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    if "error" in outcome:
+        raise outcome["error"]
+    found: T = outcome["value"]
+    return found

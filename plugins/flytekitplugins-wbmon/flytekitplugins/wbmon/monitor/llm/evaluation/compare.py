@@ -1,0 +1,168 @@
+"""From paired scores to a decision: ship the candidate, hold it, or look at more items."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from flytekitplugins.wbmon.errors import ConfigError, DataError
+from flytekitplugins.wbmon.monitor.llm.evaluation.report import ComparisonVerdict, PairedComparison
+from flytekitplugins.wbmon.stats.paired import PairedDifference, paired_difference, pairs_needed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+    Floats = NDArray[np.float64]
+
+MAX_UNSCORED = 0.05
+_LARGEST_ASK = 1e6
+
+
+def compare_paired(  # noqa: PLR0913 - names for the report, and what decides
+    a: ArrayLike,
+    b: ArrayLike,
+    *,
+    groups: Sequence[object] | None = None,
+    alpha: float = 0.05,
+    min_effect: float = 0.0,
+    higher_is_better: bool = True,
+    metric: str = "",
+    baseline: str = "a",
+    candidate: str = "b",
+) -> PairedComparison:
+    """Whether candidate `b` is better than baseline `a` on the same items.
+
+    `ship` needs the whole interval of the difference on the better side of 0, and a p-value of at
+    most `alpha`: of candidates that are no better, at most `alpha / 2` are shipped.
+
+    Args:
+        a: The baseline's scores, one entry an item (or an item and repeat); `nan` where a side has
+            none.
+        b: The candidate's, in the same order.
+        groups: The item of each entry, if items were repeated: repeats are averaged first, because
+            they are not independent.
+        alpha: One minus the coverage of the interval; in (0, 1).
+        min_effect: The smallest gain worth a change, in the scores' unit, 0 or more. With it a
+            candidate that cannot be better by so much is held.
+        higher_is_better: False for cost and latency.
+        metric: What the scores are, for the report.
+        baseline: Name of the first treatment.
+        candidate: Name of the second.
+
+    Raises:
+        ConfigError: If `alpha` or `min_effect` is out of range.
+        DataError: If the arrays differ in length or hold an infinity.
+    """
+    if not 0 < alpha < 1 or not min_effect >= 0:
+        raise ConfigError(
+            f"must hold 0 < alpha < 1 and min_effect >= 0; got alpha={alpha}, "
+            f"min_effect={min_effect}"
+        )
+    first, second, n_unscored = _scored_pairs(a, b, groups)
+    found = paired_difference(first, second, alpha=alpha)
+    verdict = _verdict(found, n_unscored, alpha, min_effect, higher_is_better)
+    n_to_decide = _n_to_decide(found, verdict, alpha, min_effect)
+    return PairedComparison(
+        metric=metric,
+        baseline=baseline,
+        candidate=candidate,
+        mean_baseline=float(first.mean()) if len(first) else math.nan,
+        mean_candidate=float(second.mean()) if len(second) else math.nan,
+        difference=found.value,
+        low=found.low,
+        high=found.high,
+        p_value=found.p_value,
+        n=found.n,
+        n_unscored=n_unscored,
+        higher_is_better=higher_is_better,
+        method=found.method,
+        verdict=verdict,
+        n_to_decide=n_to_decide,
+        reason=_reason(found, verdict, n_unscored, n_to_decide, min_effect, metric),
+    )
+
+
+def _scored_pairs(
+    a: ArrayLike, b: ArrayLike, groups: Sequence[object] | None
+) -> tuple[Floats, Floats, int]:
+    first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if first.shape != second.shape or first.ndim != 1:
+        raise DataError(
+            "paired scores must be two arrays of one length, one entry an item; got shapes "
+            f"{first.shape} and {second.shape}"
+        )
+    if np.isinf(first).any() or np.isinf(second).any():
+        raise DataError("scores must be finite, or nan where there is none; got an infinity")
+    scored = ~(np.isnan(first) | np.isnan(second))
+    if groups is None:
+        return first[scored], second[scored], int((~scored).sum())
+    if len(groups) != len(first):
+        raise DataError(f"groups must name {len(first)} entries, got {len(groups)}")
+    codes: dict[object, int] = {}
+    index = np.array([codes.setdefault(each, len(codes)) for each in groups], dtype=np.int64)
+    n = np.bincount(index[scored], minlength=len(codes))
+    kept = n > 0
+    means = [
+        np.bincount(index[scored], values[scored], minlength=len(codes))[kept] / n[kept]
+        for values in (first, second)
+    ]
+    return means[0], means[1], int((~kept).sum())
+
+
+def _verdict(
+    found: PairedDifference,
+    n_unscored: int,
+    alpha: float,
+    min_effect: float,
+    higher_is_better: bool,
+) -> ComparisonVerdict:
+    if math.isnan(found.p_value) or n_unscored > MAX_UNSCORED * (found.n + n_unscored):
+        return "undecided"
+    low, high, value = found.low, found.high, found.value
+    if not higher_is_better:
+        low, high, value = -high, -low, -value
+    sure = found.p_value <= alpha
+    if sure and low > 0 and value >= min_effect:
+        return "ship"
+    if (sure and high < 0) or high < min_effect:
+        return "hold"
+    return "undecided"
+
+
+def _n_to_decide(
+    found: PairedDifference, verdict: ComparisonVerdict, alpha: float, min_effect: float
+) -> float:
+    if verdict != "undecided":
+        return math.nan
+    aim = max(abs(found.value), min_effect)
+    needed = pairs_needed(found.deviation, aim, alpha=alpha)
+    return needed if needed <= _LARGEST_ASK else math.inf
+
+
+def _reason(
+    found: PairedDifference,
+    verdict: ComparisonVerdict,
+    n_unscored: int,
+    n_to_decide: float,
+    min_effect: float,
+    metric: str,
+) -> str:
+    if math.isnan(found.p_value):
+        return f"{found.n} items with a score on both sides are too few for any verdict"
+    what = f"{metric or 'score'} {found.value:+.4g} [{found.low:+.4g}, {found.high:+.4g}]"
+    basis = f"{what} over {found.n} items"
+    if verdict == "ship":
+        return f"better beyond chance: {basis}"
+    if verdict == "hold":
+        worse = found.low * found.high > 0
+        return f"{'worse beyond chance' if worse else f'not better by {min_effect:g}'}: {basis}"
+    if n_unscored > MAX_UNSCORED * (found.n + n_unscored):
+        return f"{n_unscored} items have no score on one side, too many to decide: {basis}"
+    if math.isinf(n_to_decide):
+        return f"no difference to be seen: {basis}; more items of this kind will not decide"
+    needs = f"; about {n_to_decide:,.0f} items would decide" if n_to_decide > found.n else ""
+    return f"within chance: {basis}{needs}"

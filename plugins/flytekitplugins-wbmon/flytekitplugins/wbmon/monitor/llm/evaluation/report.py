@@ -1,0 +1,293 @@
+"""What is asked of prompts and models, what they answered, and which of them is better."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.reports.report import Report
+
+ComparisonVerdict = Literal["ship", "hold", "undecided"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairedComparison:
+    """A candidate against a baseline on the same items.
+
+    Attributes:
+        metric: What was compared.
+        baseline: Name of the first treatment.
+        candidate: Name of the second.
+        mean_baseline: Mean over the items that both have a value for.
+        mean_candidate: The same of the candidate.
+        difference: Candidate minus baseline.
+        low: Lower end of the interval of the difference.
+        high: Upper end of it.
+        p_value: Of no difference, two-sided.
+        n: Items compared.
+        n_unscored: Items left out because one side has no value.
+        higher_is_better: The direction of the metric.
+        method: `mcnemar`, `bootstrap` or `sign`.
+        verdict: `ship` if the candidate is better beyond chance, `hold` if it is worse beyond
+            chance or surely not better by `min_effect`, else `undecided`.
+        n_to_decide: Items with which a difference as large as this one would be found four times
+            in five; `nan` where nothing can be said.
+        reason: One sentence for the person who decides.
+    """
+
+    metric: str = ""
+    baseline: str = "a"
+    candidate: str = "b"
+    mean_baseline: float
+    mean_candidate: float
+    difference: float
+    low: float
+    high: float
+    p_value: float
+    n: int
+    n_unscored: int = 0
+    higher_is_better: bool = True
+    method: str
+    verdict: ComparisonVerdict
+    n_to_decide: float = math.nan
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """One way to answer: a prompt, a model, and the parameters of the request.
+
+    Attributes:
+        name: How reports call it; unique in an evaluation.
+        prompt: Messages of `(role, text)` with `{places}`. Empty: the published prompt of that name
+            and version is used.
+        prompt_name: The published prompt's name, where it has one.
+        prompt_version: Its digest or an alias such as `production`; that of the text if empty.
+        model: The model asked for.
+        parameters: Of the request, such as `temperature`.
+
+    Raises:
+        ConfigError: If the name is empty.
+    """
+
+    name: str
+    prompt: tuple[tuple[str, str], ...] = ()
+    prompt_name: str = ""
+    prompt_version: str = ""
+    model: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of_text(cls, name: str, text: str, **fields: Any) -> Variant:
+        """A variant whose prompt is one message of the user."""
+        return cls(name=name, prompt=(("user", text),), **fields)
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise ConfigError("a variant must have a name, got none; 'production' for example")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationRule:
+    """How an evaluation decides.
+
+    Attributes:
+        metric: The scorer that decides; the first one if empty.
+        alpha: Two-sided level; shared among the candidates if there are several.
+        min_effect: The smallest gain in the metric worth a change.
+        max_loss: A candidate that is cheaper beyond chance, and surely not worse by more than this,
+            is shipped too; None never does.
+        repeats: Answers for each item and variant.
+        concurrency: Items asked at the same time.
+        max_cost_usd: No further item is begun when so much is spent; None for no limit.
+        max_cost_increase: A candidate that costs a larger share more is not shipped; None for any.
+        max_latency_increase: The same of the mean latency.
+
+    Raises:
+        ConfigError: If a number is out of range.
+    """
+
+    metric: str = ""
+    alpha: float = 0.05
+    min_effect: float = 0.0
+    max_loss: float | None = None
+    repeats: int = 1
+    concurrency: int = 8
+    max_cost_usd: float | None = None
+    max_cost_increase: float | None = None
+    max_latency_increase: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.repeats < 1 or self.concurrency < 1:
+            raise ConfigError(
+                f"repeats and concurrency must be at least 1, got {self.repeats} and "
+                f"{self.concurrency}"
+            )
+        if self.max_cost_usd is not None and not self.max_cost_usd > 0:
+            raise ConfigError(f"max_cost_usd must be positive, got {self.max_cost_usd}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What came back for one item.
+
+    Attributes:
+        text: The answer; empty if there is none.
+        model: The model that answered.
+        input_tokens: Of the request, cached included; None if not told.
+        output_tokens: Of the answer, reasoning included; None if not told.
+        cached_tokens: Input read from a cache.
+        reasoning_tokens: Output spent on reasoning.
+        cost_usd: None if not known.
+        latency_ms: Of the whole answer.
+        stage_ms: Parts of the latency, by name.
+        time_to_first_chunk_ms: Of a streamed answer.
+        finish_reason: `stop`, `length` …
+        retrieved: Ids of retrieved documents, best first.
+        scores: Of the retrieved documents, in the same order.
+        contexts: Texts of the retrieved documents, in the same order.
+        attempts: Requests sent, retries included.
+        error: What went wrong, by class; empty for an answer.
+    """
+
+    text: str = ""
+    model: str = ""
+    input_tokens: float | None = None
+    output_tokens: float | None = None
+    cached_tokens: float | None = None
+    reasoning_tokens: float | None = None
+    cost_usd: float | None = None
+    latency_ms: float = math.nan
+    stage_ms: Mapping[str, float] = field(default_factory=dict)
+    time_to_first_chunk_ms: float = math.nan
+    finish_reason: str = ""
+    retrieved: tuple[str, ...] = ()
+    scores: tuple[float, ...] = ()
+    contexts: tuple[str, ...] = ()
+    attempts: int = 1
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreSummary:
+    """One scorer's values over the items of a variant.
+
+    Attributes:
+        name: The scorer.
+        mean: Over the items with a score; `nan` if none has.
+        low: Lower end of the 95 % interval of the mean.
+        high: Upper end of it.
+        n: Items with a score.
+        n_failed: Items the scorer could not score; the mean does not cover them.
+        mean_if_failed: The mean if every failed item had scored the least possible.
+        errors: Why scoring failed, by class.
+    """
+
+    name: str
+    mean: float
+    low: float = math.nan
+    high: float = math.nan
+    n: int
+    n_failed: int = 0
+    mean_if_failed: float = math.nan
+    errors: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VariantResult:
+    """How one variant did over all items.
+
+    Attributes:
+        variant: The variant.
+        digest: Of the prompt it used.
+        n_items: Items asked.
+        n_repeats: Answers for each item.
+        n_failed: Answers that never came; they score the least possible.
+        n_cached: Answers taken from an earlier run.
+        n_truncated: Answers cut at their length limit.
+        scores: By scorer.
+        latency_ms: `mean`, `p50`, `p95`.
+        time_to_first_chunk_ms: Mean; `nan` if not streamed.
+        cost_usd: Of all answers with a known price, cached ones included.
+        cost_per_call_usd: Mean of those; `nan` if no price is known.
+        n_unpriced: Answers whose price is not known.
+        output_tokens: Mean.
+        on_frontier: Whether no other variant is better in quality, cost and latency alike.
+        errors: Why answers failed, by class.
+    """
+
+    variant: Variant
+    digest: str
+    n_items: int
+    n_repeats: int = 1
+    n_failed: int = 0
+    n_cached: int = 0
+    n_truncated: int = 0
+    scores: Mapping[str, ScoreSummary] = field(default_factory=dict)
+    latency_ms: Mapping[str, float] = field(default_factory=dict)
+    time_to_first_chunk_ms: float = math.nan
+    cost_usd: float = 0.0
+    cost_per_call_usd: float = math.nan
+    n_unpriced: int = 0
+    output_tokens: float = math.nan
+    on_frontier: bool = False
+    errors: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluatedItem:
+    """One item, one variant, one repeat, for those who want to look."""
+
+    item_id: str
+    variant: str
+    repeat: int = 0
+    question: str = ""
+    answer: str = ""
+    expected: str = ""
+    scores: Mapping[str, float] = field(default_factory=dict)
+    error: str = ""
+    latency_ms: float = math.nan
+    cost_usd: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationReport(Report):
+    """What an evaluation found; the first variant is the baseline.
+
+    Attributes:
+        name: Of the evaluation.
+        metric: The scorer that decides.
+        n_items: Items of the data set.
+        variants: In the order given.
+        comparisons: Of each candidate with the baseline, on quality, cost and latency.
+        verdict: That of the best candidate.
+        winner: The variant to use: the best candidate if the verdict is `ship`, else the baseline.
+        n_to_decide: Items that would decide; `nan` if it is decided or cannot be said.
+        spent_usd: What this run paid, judges included and cached answers not.
+        stopped: Why not everything was asked, such as a budget; empty if it was.
+        items: The first answers of every item, up to a limit.
+        examples: The items on which the variants differ most.
+        reason: One sentence: what to do.
+    """
+
+    name: str
+    metric: str
+    n_items: int
+    variants: tuple[VariantResult, ...]
+    comparisons: tuple[PairedComparison, ...] = ()
+    verdict: ComparisonVerdict
+    winner: str
+    n_to_decide: float = math.nan
+    spent_usd: float = 0.0
+    stopped: str = ""
+    items: tuple[EvaluatedItem, ...] = ()
+    examples: tuple[EvaluatedItem, ...] = ()
+    reason: str
+
+    @property
+    def ship(self) -> bool:
+        """Whether the candidate is to replace the baseline."""
+        return self.verdict == "ship"

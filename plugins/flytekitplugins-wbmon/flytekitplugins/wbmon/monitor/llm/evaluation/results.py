@@ -1,0 +1,150 @@
+"""What the answers of a variant amount to: quality, cost, latency, and which to look at."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from flytekitplugins.wbmon.monitor.llm.evaluation.answer_cache import item_digest, prompt_digest
+from flytekitplugins.wbmon.monitor.llm.evaluation.ask import Asked
+from flytekitplugins.wbmon.monitor.llm.evaluation.report import (
+    EvaluatedItem,
+    EvaluationRule,
+    ScoreSummary,
+    Variant,
+    VariantResult,
+)
+from flytekitplugins.wbmon.monitor.llm.evaluation.scorers import Item, Scorer
+from flytekitplugins.wbmon.stats.paired import paired_difference
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+_EXAMPLES = 10
+_TEXT_SHOWN = 400
+
+
+def result_of(
+    variant: Variant, asked: Sequence[Asked], scorers: Mapping[str, Scorer], rule: EvaluationRule
+) -> VariantResult:
+    """What one variant did over all items."""
+    own = [each for each in asked if each.variant.name == variant.name]
+    answers = [each.answer for each in own]
+    came = [answer for answer in answers if not answer.error]
+    costs = [answer.cost_usd for answer in came if answer.cost_usd is not None]
+    latencies = np.array([answer.latency_ms for answer in came])
+    first = [a.time_to_first_chunk_ms for a in came if not math.isnan(a.time_to_first_chunk_ms)]
+    tokens = [answer.output_tokens for answer in came if answer.output_tokens is not None]
+    return VariantResult(
+        variant=variant,
+        digest=prompt_digest(variant),
+        n_items=len({each.place for each in own}),
+        n_repeats=rule.repeats,
+        n_failed=len(answers) - len(came),
+        n_cached=sum(each.is_cached for each in own),
+        n_truncated=sum(answer.finish_reason == "length" for answer in came),
+        scores={name: _summary(name, own) for name in scorers},
+        latency_ms=_latency(latencies),
+        time_to_first_chunk_ms=float(np.mean(first)) if first else math.nan,
+        cost_usd=math.fsum(costs),
+        cost_per_call_usd=math.fsum(costs) / len(costs) if costs else math.nan,
+        n_unpriced=len(came) - len(costs),
+        output_tokens=float(np.mean(tokens)) if tokens else math.nan,
+        errors=Counter(answer.error for answer in answers if answer.error),
+    )
+
+
+def _latency(values: Floats) -> dict[str, float]:
+    if not len(values):
+        return {"mean": math.nan, "p50": math.nan, "p95": math.nan}
+    p50, p95 = np.percentile(values, [50, 95])
+    return {"mean": float(values.mean()), "p50": float(p50), "p95": float(p95)}
+
+
+def _summary(name: str, asked: Sequence[Asked]) -> ScoreSummary:
+    scored = [each for each in asked if name in each.scores]
+    failures = Counter(each.failures[name] for each in asked if name in each.failures)
+    by_item: dict[int, list[float]] = {}
+    for each in scored:
+        by_item.setdefault(each.place, []).append(each.scores[name])
+    means = np.array([math.fsum(values) / len(values) for values in by_item.values()])
+    n_failed = sum(failures.values())
+    found = paired_difference(np.zeros(len(means)), means)
+    mean = float(means.mean()) if len(means) else math.nan
+    total = math.fsum(each.scores[name] for each in scored)
+    return ScoreSummary(
+        name=name,
+        mean=mean,
+        low=max(0.0, found.low) if len(means) > 1 else math.nan,
+        high=min(1.0, found.high) if len(means) > 1 else math.nan,
+        n=len(scored),
+        n_failed=n_failed,
+        mean_if_failed=total / (len(scored) + n_failed) if scored or n_failed else math.nan,
+        errors=failures,
+    )
+
+
+def mark_frontier(results: Sequence[VariantResult], metric: str) -> list[VariantResult]:
+    """Mark the variants that no other one beats in quality, cost and latency alike."""
+    points = [
+        (
+            -_or_worst(-result.scores[metric].mean),
+            _or_worst(result.cost_per_call_usd),
+            _or_worst(result.latency_ms["mean"]),
+        )
+        for result in results
+    ]
+
+    def beaten(index: int) -> bool:
+        quality, cost, latency = points[index]
+        return any(
+            q >= quality and c <= cost and t <= latency and (q, c, t) != points[index]
+            for q, c, t in points
+        )
+
+    return [replace(r, on_frontier=not beaten(i)) for i, r in enumerate(results)]
+
+
+def _or_worst(value: float) -> float:
+    return math.inf if math.isnan(value) else value
+
+
+def evaluated_item(asked: Asked, items: Sequence[Item]) -> EvaluatedItem:
+    """One answer, cut to what a person reads."""
+    item, answer = items[asked.place], asked.answer
+    return EvaluatedItem(
+        item_id=str(item.get("id") or item_digest(item)[:12]),
+        variant=asked.variant.name,
+        repeat=asked.repeat,
+        question=str(item.get("question", ""))[:_TEXT_SHOWN],
+        answer=answer.text[:_TEXT_SHOWN],
+        expected=str(item.get("expected", ""))[:_TEXT_SHOWN],
+        scores=dict(asked.scores),
+        error=answer.error,
+        latency_ms=answer.latency_ms,
+        cost_usd=answer.cost_usd,
+    )
+
+
+def telling_examples(
+    asked: Sequence[Asked], items: Sequence[Item], metric: str
+) -> tuple[EvaluatedItem, ...]:
+    """The items on which the variants differ most, with the answers of each."""
+    first = [each for each in asked if each.repeat == 0]
+    by_place: dict[int, list[Asked]] = {}
+    for each in first:
+        by_place.setdefault(each.place, []).append(each)
+
+    def spread(place: int) -> float:
+        values = [each.scores.get(metric, 0.0) for each in by_place[place]]
+        return max(values) - min(values)
+
+    worst = sorted((p for p in by_place if spread(p) > 0), key=spread, reverse=True)[:_EXAMPLES]
+    return tuple(evaluated_item(each, items) for place in worst for each in by_place[place])

@@ -1,0 +1,266 @@
+"""Feedback joined to the calls it is about: rates with intervals, complaints, what to look at.
+
+An answer without a rating is unrated, not bad. An answer that was rated twice counts once, with
+its last rating.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from flytekitplugins.wbmon.data.open import open_source
+from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.monitor.llm.feedback.report import (
+    ChangeVerdict,
+    FeedbackRate,
+    FeedbackReport,
+    Issue,
+    LowRated,
+)
+from flytekitplugins.wbmon.stats.interval import newcombe_interval, wilson_interval
+
+if TYPE_CHECKING:
+    from flytekitplugins.wbmon.data.open import Data
+
+DIMENSIONS = ("model", "tenant", "prompt", "route", "variant")
+_CALL_COLUMNS = (
+    "request_id", "timestamp", "tenant", "route", "variant", "prompt_name", "prompt_version",
+    "gen_ai_request_model", "gen_ai_response_model", "input_text", "output_text", "sample_weight",
+)  # fmt: skip
+_FEEDBACK_COLUMNS = (
+    "request_id", "timestamp", "feedback_id", "source", "name", "score", "label", "comment",
+)  # fmt: skip
+_GOOD = {"👍", "good", "up", "like", "yes", "positive", "correct"}
+_BAD = {"👎", "bad", "down", "dislike", "no", "negative", "incorrect", "wrong"}
+_SHOWN = 50
+
+
+@dataclass(slots=True, kw_only=True)
+class _Rating:
+    """The ratings of one request."""
+
+    good: bool | None = None
+    score: float = math.nan
+    labels: list[str] = field(default_factory=list)
+    comment: str = ""
+
+
+def analyse_feedback(
+    calls: Data,
+    feedback: Data,
+    *,
+    by: Sequence[str] = ("model", "tenant", "prompt"),
+    good_from: float = 0.5,
+    sources: Sequence[str] = ("user", "annotator"),
+    previous: FeedbackReport | None = None,
+) -> FeedbackReport:
+    """Join ratings to calls and say who is content with what, and what changed.
+
+    Args:
+        calls: A call log or prediction log, see the data contract.
+        feedback: A feedback log: `request_id`, `score` or `label`, `comment`.
+        by: Dimensions to group by: `model`, `tenant`, `prompt`, `route`, `variant`.
+        good_from: Score from which an answer counts as liked.
+        sources: Whose feedback counts.
+        previous: The report of the window before.
+
+    Raises:
+        DataError: If a log lacks its `request_id`, or a dimension is not one of those.
+    """
+    unknown = set(by) - set(DIMENSIONS)
+    if unknown:
+        raise DataError(f"by must be of {', '.join(DIMENSIONS)}; got {', '.join(sorted(unknown))}")
+    rows = _rows(calls, _CALL_COLUMNS, "call log")
+    ratings = _ratings(_rows(feedback, _FEEDBACK_COLUMNS, "feedback log"), good_from, sources)
+    known = {row["request_id"] for row in rows}
+    total = _rate("", rows, ratings, previous.total if previous else None)
+    groups = {name: _groups(name, rows, ratings, previous) for name in by}
+    rated = {name: rating for name, rating in ratings.items() if name in known}
+    times = [row["timestamp"] for row in rows if row["timestamp"] is not None]
+    issues = _issues(rated, previous)
+    return FeedbackReport(
+        start_at=min(times, default=None),
+        end_at=max(times, default=None),
+        total=total,
+        groups=groups,
+        issues=issues,
+        n_unmatched=len(ratings) - len(rated),
+        low_rated=_low_rated(rows, ratings),
+        reason=_reason(total, issues),
+    )
+
+
+def _rows(data: Data, columns: Sequence[str], what: str) -> list[dict[str, Any]]:
+    source = open_source(data)
+    if "request_id" not in source.schema.names:
+        raise DataError(f"a {what} must have a column 'request_id'; see the data contract")
+    present = [name for name in columns if name in source.schema.names]
+    absent = dict.fromkeys(name for name in columns if name not in present)
+    return [
+        {**absent, **row} for part in source.parts() for batch in part(present)
+        for row in batch.to_pylist()
+    ]  # fmt: skip
+
+
+def _ratings(
+    rows: Iterable[Mapping[str, Any]], good_from: float, sources: Sequence[str]
+) -> dict[str, _Rating]:
+    found: dict[str, _Rating] = defaultdict(_Rating)
+    seen: set[str] = set()
+    for row in sorted(rows, key=lambda each: str(each["timestamp"])):
+        if (row["source"] or "user") not in sources or row["feedback_id"] in seen:
+            continue
+        if row["feedback_id"]:
+            seen.add(row["feedback_id"])
+        rating = found[row["request_id"]]
+        label = str(row["label"] or "").strip()
+        good = _is_good(row["score"], label, good_from)
+        if good is not None:
+            rating.good = good
+        if row["score"] is not None:
+            rating.score = float(row["score"])
+        if label and label.casefold() not in _GOOD | _BAD and label not in rating.labels:
+            rating.labels.append(label)
+        rating.comment = row["comment"] or rating.comment
+    return {name: each for name, each in found.items() if each.good is not None or each.labels}
+
+
+def _is_good(score: float | None, label: str, good_from: float) -> bool | None:
+    if score is not None and not math.isnan(score):
+        return score >= good_from
+    word = label.casefold()
+    return True if word in _GOOD else False if word in _BAD else None
+
+
+def _key(row: Mapping[str, Any], dimension: str) -> str:
+    if dimension == "model":
+        return str(row["gen_ai_response_model"] or row["gen_ai_request_model"] or "(none)")
+    if dimension == "prompt":
+        parts = (row["prompt_name"], (row["prompt_version"] or "")[:12])
+        return "@".join(filter(None, parts)) or "(none)"
+    return str(row[dimension] or "(none)")
+
+
+def _groups(
+    dimension: str,
+    rows: Sequence[Mapping[str, Any]],
+    ratings: Mapping[str, _Rating],
+    previous: FeedbackReport | None,
+) -> tuple[FeedbackRate, ...]:
+    parts: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for row in rows:
+        parts[_key(row, dimension)].append(row)
+    before = {each.key: each for each in previous.groups.get(dimension, ())} if previous else {}
+    found = [_rate(key, part, ratings, before.get(key)) for key, part in parts.items()]
+    return tuple(sorted(found, key=lambda each: (each.high if each.n_rated else 2.0, each.key)))
+
+
+def _rate(
+    key: str,
+    rows: Sequence[Mapping[str, Any]],
+    ratings: Mapping[str, _Rating],
+    before: FeedbackRate | None,
+) -> FeedbackRate:
+    names = {row["request_id"] for row in rows}
+    known = [ratings[name] for name in names if name in ratings and ratings[name].good is not None]
+    n, n_good = len(known), sum(bool(each.good) for each in known)
+    low, high = wilson_interval(n_good, n)
+    change = (math.nan, math.nan)
+    if before is not None:
+        change = newcombe_interval(before.n_good, before.n_rated, n_good, n)
+    weights = (1.0 if row["sample_weight"] is None else row["sample_weight"] for row in rows)
+    return FeedbackRate(
+        key=key,
+        n_rated=n,
+        n_calls=math.fsum(weights),
+        n_good=n_good,
+        rate=n_good / n if n else math.nan,
+        low=low,
+        high=high,
+        before=before.rate if before is not None else math.nan,
+        change_low=change[0],
+        change_high=change[1],
+        verdict=_verdict(*change),
+    )
+
+
+def _verdict(low: float, high: float) -> ChangeVerdict:
+    if math.isnan(low):
+        return "unknown"
+    return "worse" if high < 0 else "better" if low > 0 else "ok"
+
+
+def _issues(ratings: Mapping[str, _Rating], previous: FeedbackReport | None) -> tuple[Issue, ...]:
+    counts = Counter(label for rating in ratings.values() for label in rating.labels)
+    before = {each.label: each for each in previous.issues} if previous else {}
+    n = len(ratings)
+    n_before = previous.total.n_rated if previous else 0
+    found = []
+    for label, count in counts.most_common(_SHOWN):
+        old = before.get(label)
+        n_old = old.n if old is not None else 0
+        # more of a complaint is worse, so the sides are the other way round
+        change = newcombe_interval(count, n, n_old, n_before) if n_before else (math.nan, math.nan)
+        share_before = math.nan if not n_before else n_old / n_before
+        found.append(
+            Issue(
+                label=label, n=count, share=count / n, before=share_before,
+                verdict=_verdict(*change),
+            )
+        )  # fmt: skip
+    return tuple(found)
+
+
+def _low_rated(
+    rows: Sequence[Mapping[str, Any]], ratings: Mapping[str, _Rating]
+) -> tuple[LowRated, ...]:
+    found = []
+    for row in rows:
+        rating = ratings.get(row["request_id"])
+        if rating is None or rating.good is not False:
+            continue
+        found.append(
+            LowRated(
+                request_id=row["request_id"],
+                question=row["input_text"] or "",
+                answer=row["output_text"] or "",
+                score=rating.score,
+                label=", ".join(rating.labels),
+                comment=rating.comment,
+                model=_key(row, "model"),
+                prompt=_key(row, "prompt"),
+            )
+        )
+    worst = sorted(found, key=lambda each: -1 if math.isnan(each.score) else each.score)
+    return tuple(worst[:_SHOWN])
+
+
+def _reason(total: FeedbackRate, issues: Sequence[Issue]) -> str:
+    if not total.n_rated:
+        return f"no rating for {total.n_calls:,.0f} answers"
+    words = (
+        f"{total.rate:.0%} [{total.low:.0%}, {total.high:.0%}] of {total.n_rated:,} rated answers "
+        "are liked"
+    )
+    if not math.isnan(total.before):
+        words += f", {total.before:.0%} before ({total.verdict})"
+    rising = [issue.label for issue in issues if issue.verdict == "worse"]
+    if rising:
+        words += f"; more often than before: {', '.join(rising)}"
+    return words
+
+
+def low_rated_table(report: FeedbackReport) -> Any:
+    """The low-rated answers as a table of items for an evaluation."""
+    import pyarrow as pa
+
+    names = ("request_id", "question", "answer", "label", "comment", "model", "prompt")
+    columns = {name: [getattr(each, name) for each in report.low_rated] for name in names}
+    columns["id"] = columns.pop("request_id")
+    schema = pa.schema([(name, pa.string()) for name in columns] + [("score", pa.float64())])
+    columns["score"] = [each.score for each in report.low_rated]
+    return pa.table(columns, schema=schema)

@@ -1,0 +1,112 @@
+"""What users say of the answers they got."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from flytekitplugins.wbmon.reports.report import Report
+
+ChangeVerdict = Literal["ok", "worse", "better", "unknown"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedbackRate:
+    """How often answers that have something in common were liked.
+
+    Attributes:
+        key: The model, tenant, prompt … they share; empty for all.
+        n_rated: Answers with a rating.
+        n_calls: Answers, rated or not; by the weights of the rows.
+        n_good: Rated answers that were liked.
+        rate: Liked over rated; `nan` without a rating.
+        low: Lower end of the 95 % interval of the rate.
+        high: Upper end of it.
+        before: Rate of the previous window; `nan` without one.
+        change_low: Lower end of the 95 % interval of the change.
+        change_high: Upper end of it.
+        verdict: `worse` or `better` if the whole interval of the change lies on that side of 0.
+    """
+
+    key: str = ""
+    n_rated: int
+    n_calls: float
+    n_good: int
+    rate: float
+    low: float = math.nan
+    high: float = math.nan
+    before: float = math.nan
+    change_low: float = math.nan
+    change_high: float = math.nan
+    verdict: ChangeVerdict = "unknown"
+
+    @property
+    def coverage(self) -> float:
+        """Rated over all; `nan` without calls."""
+        return self.n_rated / self.n_calls if self.n_calls else math.nan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issue:
+    """A complaint that comes up again.
+
+    Attributes:
+        label: As the feedback calls it.
+        n: Ratings that carry it.
+        share: Over all rated answers.
+        before: Share in the previous window; `nan` without one.
+        verdict: `worse` if it comes up more often than before, beyond chance.
+    """
+
+    label: str
+    n: int
+    share: float
+    before: float = math.nan
+    verdict: ChangeVerdict = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LowRated:
+    """An answer that was not liked, for the next evaluation."""
+
+    request_id: str
+    question: str = ""
+    answer: str = ""
+    score: float = math.nan
+    label: str = ""
+    comment: str = ""
+    model: str = ""
+    prompt: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedbackReport(Report):
+    """What the feedback of a window says.
+
+    Attributes:
+        start_at: Time of the first call; None without calls.
+        end_at: Time of the last call.
+        total: All answers.
+        groups: By dimension (`model`, `tenant`, `prompt` …), the worst first.
+        issues: The most frequent first.
+        n_unmatched: Ratings whose request is not in the log.
+        low_rated: The worst answers.
+        reason: One sentence: what was found.
+    """
+
+    start_at: datetime | None
+    end_at: datetime | None
+    total: FeedbackRate
+    groups: Mapping[str, tuple[FeedbackRate, ...]] = field(default_factory=dict)
+    issues: tuple[Issue, ...] = ()
+    n_unmatched: int = 0
+    low_rated: tuple[LowRated, ...] = ()
+    reason: str
+
+    @property
+    def worse(self) -> bool:
+        """Whether all answers together are liked less than before, beyond chance."""
+        return self.total.verdict == "worse"

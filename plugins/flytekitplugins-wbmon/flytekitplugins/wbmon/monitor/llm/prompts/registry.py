@@ -1,0 +1,211 @@
+"""Prompts that can be published, pointed at, promoted and rolled back, each step on record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timezone
+
+from flytekitplugins.wbmon.errors import ConfigError, DataError
+from flytekitplugins.wbmon.monitor.llm.evaluation.prompt import (
+    PromptDecision,
+    PromptHistory,
+    PromptTemplate,
+    PromptVersion,
+)
+from flytekitplugins.wbmon.monitor.llm.evaluation.report import EvaluationReport, Variant
+from flytekitplugins.wbmon.reports.serialize import record_from_json, record_to_json
+
+PRODUCTION = "production"
+CANDIDATE = "candidate"
+_SHORTEST_DIGEST = 6
+
+
+class PromptRegistry:
+    """The prompts of a service.
+
+    Args:
+        uri: Folder, path or fsspec URL.
+    """
+
+    def __init__(self, uri: str) -> None:
+        import fsspec
+
+        self.uri = uri
+        self._files, self._root = fsspec.core.url_to_fs(uri)
+
+    def history(self, name: str) -> PromptHistory:
+        """Everything that is known of a prompt; empty for a new one."""
+        path = self._path(name)
+        if not self._files.exists(path):
+            return PromptHistory(name=name)
+        return record_from_json(PromptHistory, self._files.cat_file(path))
+
+    def publish(self, prompt: PromptTemplate, *, alias: str | None = None) -> PromptVersion:
+        """Make a prompt known; the same messages again are the same version.
+
+        Args:
+            prompt: What to publish.
+            alias: Point this alias at it too, such as `candidate`.
+        """
+        history = self.history(prompt.name)
+        known = {version.digest: version for version in history.versions}
+        version = known.get(prompt.digest)
+        if version is None:
+            version = PromptVersion(
+                name=prompt.name,
+                digest=prompt.digest,
+                weave_digest=self.publish_elsewhere(prompt),
+                messages=prompt.messages,
+                published_at=datetime.now(timezone.utc),
+            )
+            self._save(replace(history, versions=(*history.versions, version)))
+        if alias is not None:
+            self.promote(prompt.name, version.digest, alias=alias, reason="published")
+        return version
+
+    def get(self, name: str, which: str = PRODUCTION) -> PromptVersion:
+        """A version by alias, by digest, or by the first characters of one.
+
+        Raises:
+            DataError: If there is none, or there are several.
+        """
+        history = self.history(name)
+        wanted = history.aliases.get(which, which)
+        found = [
+            version
+            for version in history.versions
+            if version.digest == wanted
+            or (len(wanted) >= _SHORTEST_DIGEST and version.digest.startswith(wanted))
+        ]
+        if len(found) != 1:
+            raise DataError(
+                f"prompt {name!r} must have exactly one version {which!r}, found {len(found)}; it "
+                f"has {', '.join(v.digest[:12] for v in history.versions) or 'no version'} and "
+                f"{', '.join(sorted(history.aliases)) or 'no alias'}"
+            )
+        return found[0]
+
+    def promote(
+        self,
+        name: str,
+        which: str,
+        *,
+        alias: str = PRODUCTION,
+        reason: str,
+        by: str = "",
+        evidence: Mapping[str, float | str] | None = None,
+    ) -> PromptDecision:
+        """Point an alias at a version, and write down why.
+
+        Args:
+            name: The prompt.
+            which: The version: a digest or another alias.
+            alias: What is to point at it.
+            reason: In words.
+            by: Who decides.
+            evidence: Numbers that the decision rests on.
+
+        Raises:
+            ConfigError: If no reason is given.
+            DataError: If there is no such version.
+        """
+        if not reason.strip():
+            raise ConfigError("a decision about a prompt must have a reason, got none")
+        version = self.get(name, which)
+        history = self.history(name)
+        decision = PromptDecision(
+            alias=alias,
+            digest=version.digest,
+            before=history.aliases.get(alias, ""),
+            reason=reason,
+            by=by,
+            evidence=dict(evidence or {}),
+            at=datetime.now(timezone.utc),
+        )
+        self._save(
+            replace(
+                history,
+                aliases={**history.aliases, alias: version.digest},
+                decisions=(*history.decisions, decision),
+            )
+        )
+        self.mirror(name)
+        return decision
+
+    def promote_winner(self, name: str, report: EvaluationReport, *, by: str = "") -> bool:
+        """Put the winner of an evaluation into production if the verdict is to ship it.
+
+        Returns:
+            Whether anything changed.
+        """
+        if not report.ship:
+            return False
+        winner = next(each for each in report.variants if each.variant.name == report.winner)
+        found = [
+            c for c in report.comparisons if c.candidate == report.winner and c.verdict == "ship"
+        ]
+        evidence: dict[str, float | str] = {"evaluation": report.name, "metric": report.metric}
+        for comparison in found[:1]:
+            evidence |= {
+                "difference": comparison.difference,
+                "low": comparison.low,
+                "high": comparison.high,
+                "n": float(comparison.n),
+            }
+        self.promote(name, winner.digest, reason=report.reason, by=by, evidence=evidence)
+        return True
+
+    def roll_back(
+        self, name: str, *, alias: str = PRODUCTION, reason: str, by: str = ""
+    ) -> PromptDecision:
+        """Point an alias at the version it pointed to before.
+
+        Raises:
+            DataError: If it never pointed elsewhere.
+        """
+        history = self.history(name)
+        before = [d.before for d in history.decisions if d.alias == alias and d.before != d.digest]
+        if not before or not before[-1]:
+            raise DataError(
+                f"alias {alias!r} of prompt {name!r} must have a version before this one"
+            )
+        return self.promote(name, before[-1], alias=alias, reason=reason, by=by)
+
+    def publish_elsewhere(self, prompt: PromptTemplate) -> str:  # noqa: ARG002 - for subclasses
+        """Publish a new version to another place too; its digest there."""
+        return ""
+
+    def mirror(self, name: str) -> None:
+        """Show where the aliases of a prompt point in another place too; for subclasses."""
+
+    def _path(self, name: str) -> str:
+        if not name or set(name) & set("/\\"):
+            raise ConfigError(
+                f"a prompt's name must be without slashes and not empty, got {name!r}"
+            )
+        return f"{self._root}/{name}.json"
+
+    def _save(self, history: PromptHistory) -> None:
+        self._files.makedirs(self._root, exist_ok=True)
+        self._files.pipe_file(self._path(history.name), record_to_json(history).encode())
+
+
+def resolve_variants(variants: Sequence[Variant], registry: str) -> list[Variant]:
+    """Give variants without a prompt of their own the published one.
+
+    Raises:
+        ConfigError: If one has neither, or there is no registry to look in.
+        DataError: If there is no such version.
+    """
+    return [each if each.prompt else _resolved(each, registry) for each in variants]
+
+
+def _resolved(variant: Variant, registry: str) -> Variant:
+    if not variant.prompt_name or not registry:
+        raise ConfigError(
+            f"variant {variant.name!r} must have a prompt, or a prompt_name and a registry to "
+            "find it in"
+        )
+    found = PromptRegistry(registry).get(variant.prompt_name, variant.prompt_version or PRODUCTION)
+    return replace(variant, prompt=found.messages, prompt_version=found.digest)

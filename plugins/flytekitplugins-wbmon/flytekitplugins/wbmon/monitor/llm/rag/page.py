@@ -1,0 +1,75 @@
+"""How a report about retrieval reads on a page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import singledispatch
+from typing import TYPE_CHECKING
+
+from flytekitplugins.wbmon.monitor.llm.rag.report import RAGReport
+from flytekitplugins.wbmon.reports.html import (
+    cell,
+    dim_cell,
+    facts,
+    interval,
+    name_cell,
+    number,
+    page,
+    section,
+    share,
+    table,
+    verdict,
+)
+
+if TYPE_CHECKING:
+    from flytekitplugins.wbmon.monitor.llm.evaluation.report import (
+        ScoreSummary,
+    )
+    from flytekitplugins.wbmon.monitor.llm.rag.report import RAGReport
+
+
+def rag_section(report: RAGReport) -> str:
+    """The section of a RAG report."""
+    words = "Retrieval is degraded" if report.degraded else "Retrieval is as it should be"
+    body = [
+        verdict("worse" if report.degraded else "ok", words, report.reason),
+        facts(
+            f"{report.n_queries:,} queries, {report.n_labelled:,} with known documents",
+            f"{report.n_failed:,} failed",
+            f"{share(report.share(report.n_empty))} retrieve nothing",
+            f"{share(report.share(report.n_with_duplicates))} duplicates",
+            f"{share(report.share(report.n_with_stale))} stale documents",
+        ),
+        table(
+            ("measure", f"at {report.k}", "95 % interval", "queries", "failed"),
+            map(_summary_row, (*report.retrieval.values(), *report.judged.values())),
+        ),
+    ]
+    if report.stage_ms:
+        rows = (
+            (dim_cell(name), cell(f"{value:,.1f} ms"), cell(share(value / report.latency_ms)))
+            for name, value in report.stage_ms.items()
+        )
+        body.append(table(("stage", "mean", "share"), rows))
+    return section("RAG report", body)
+
+
+def _summary_row(summary: ScoreSummary) -> Sequence[str]:
+    return (
+        name_cell(summary.name.replace("_", " ")),
+        cell(number(summary.mean)),
+        cell(interval(summary.low, summary.high)),
+        cell(f"{summary.n:,}"),
+        cell(f"{summary.n_failed:,}"),
+    )
+
+
+@singledispatch
+def page_of(report: object) -> str:
+    """The page of a report of this package."""
+    raise TypeError(f"there is no page for a {type(report).__name__}")
+
+
+@page_of.register(RAGReport)
+def _ragreport(report: RAGReport) -> str:
+    return page("RAG report", rag_section(report))

@@ -1,0 +1,100 @@
+"""How good retrieval and the answers built on it are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.monitor.llm.evaluation.report import ScoreSummary
+from flytekitplugins.wbmon.reports.report import Report
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RAGRule:
+    """What is measured, and when retrieval counts as degraded.
+
+    Attributes:
+        k: How many of the first places count.
+        floors: Lowest mean allowed, by measure: `recall`, `ndcg`, `groundedness` … A measure is too
+            low when its whole interval is.
+        max_empty: Largest share of queries that retrieve nothing.
+        max_stale: Largest share of queries that retrieve a stale document.
+        stale_after_days: Age from which a document is stale; None checks no ages.
+        max_score_drift: Largest KS distance of the retrieval scores to the reference.
+        useful_from: Judged relevance from which a document counts as useful.
+        concurrency: Queries at the same time.
+
+    Raises:
+        ConfigError: If a number is out of range.
+    """
+
+    k: int = 5
+    floors: Mapping[str, float] = field(default_factory=dict)
+    max_empty: float = 0.05
+    max_stale: float = 1.0
+    stale_after_days: float | None = None
+    max_score_drift: float = 0.2
+    useful_from: float = 0.5
+    concurrency: int = 8
+
+    def __post_init__(self) -> None:
+        if self.k < 1 or self.concurrency < 1:
+            raise ConfigError(
+                f"k and concurrency must be at least 1, got {self.k} and {self.concurrency}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RAGReport(Report):
+    """What an evaluation of retrieval found; `nan` and None where nothing could be measured.
+
+    Attributes:
+        k: How many of the first places count.
+        n_queries: Queries asked.
+        n_labelled: Queries whose relevant documents are known.
+        n_failed: Queries that got no answer.
+        retrieval: `recall`, `precision`, `mrr`, `ndcg`, `hit_rate` over labelled queries.
+        judged: `context_precision`, `context_relevance`, `groundedness`; only what was judged.
+        n_empty: Queries that retrieved nothing.
+        n_with_duplicates: Queries that retrieved a document twice.
+        n_with_stale: Queries that retrieved a document older than allowed.
+        score_drift: KS distance of the retrieval scores to those of the reference.
+        score_p_value: Of no drift of the scores.
+        scores: Quantiles of the retrieval scores: `p10`, `p50`, `p90`.
+        stage_ms: Mean milliseconds of a query by stage; they sum to `latency_ms`.
+        latency_ms: Mean milliseconds of a query.
+        cost_usd: Of answers with a known price.
+        judge_cost_usd: Of the judges.
+        reasons: What is, one sentence each.
+        reason: One sentence: what was found.
+    """
+
+    k: int
+    n_queries: int
+    n_labelled: int
+    n_failed: int = 0
+    retrieval: Mapping[str, ScoreSummary] = field(default_factory=dict)
+    judged: Mapping[str, ScoreSummary] = field(default_factory=dict)
+    n_empty: int = 0
+    n_with_duplicates: int = 0
+    n_with_stale: int = 0
+    score_drift: float = math.nan
+    score_p_value: float = math.nan
+    scores: Mapping[str, float] = field(default_factory=dict)
+    stage_ms: Mapping[str, float] = field(default_factory=dict)
+    latency_ms: float = math.nan
+    cost_usd: float = 0.0
+    judge_cost_usd: float = 0.0
+    reasons: tuple[str, ...] = ()
+    reason: str
+
+    @property
+    def degraded(self) -> bool:
+        """Whether anything is worse than allowed."""
+        return bool(self.reasons)
+
+    def share(self, count: int) -> float:
+        """A count over all queries; `nan` without queries."""
+        return count / self.n_queries if self.n_queries else math.nan

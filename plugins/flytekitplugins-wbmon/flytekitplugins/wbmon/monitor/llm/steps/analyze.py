@@ -1,0 +1,112 @@
+"""Which step of a chain or agent is slow, dear or broken; which goes round in circles."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from flytekitplugins.wbmon.monitor.llm.steps.report import Span, StepReport, StepSummary
+
+_LOOP_FROM = 3
+
+
+def analyse_steps(spans: Iterable[Span], *, loop_from: int = _LOOP_FROM) -> StepReport:
+    """Summarise the steps of traces.
+
+    A failure is charged to the step where it began: the deepest one that failed. A loop is a step
+    that is asked the same thing `loop_from` times in one trace. A dead end is a trace that never
+    ended, or ended with nothing and without an error.
+
+    Args:
+        spans: Of whole traces, in any order.
+        loop_from: From how many times on it is a loop.
+    """
+    traces: dict[str, list[Span]] = defaultdict(list)
+    for span in spans:
+        traces[span.trace_id].append(span)
+    loops: Counter[str] = Counter()
+    n_failed = n_recovered = n_looping = n_dead_ends = 0
+    for steps in traces.values():
+        roots = [span for span in steps if not span.parent_id]
+        failed = any(root.error for root in roots)
+        n_failed += failed
+        n_recovered += not failed and any(span.error for span in steps)
+        n_dead_ends += not failed and any(r.ended_at is None or not r.has_output for r in roots)
+        looping = _looping(steps, loop_from)
+        n_looping += bool(looping)
+        loops.update(looping)
+    summaries = _summaries(traces)
+    return StepReport(
+        n_traces=len(traces),
+        n_failed=n_failed,
+        n_recovered=n_recovered,
+        n_looping=n_looping,
+        n_dead_ends=n_dead_ends,
+        steps=summaries,
+        loops=dict(loops),
+        reason=_reason(len(traces), n_failed, n_looping, n_dead_ends, summaries),
+    )
+
+
+def _looping(steps: Sequence[Span], loop_from: int) -> set[str]:
+    counts = Counter((span.name, span.fingerprint) for span in steps if span.fingerprint)
+    return {name for (name, _), n in counts.items() if n >= loop_from}
+
+
+def _summaries(traces: Mapping[str, Sequence[Span]]) -> tuple[StepSummary, ...]:
+    by_name: dict[str, list[Span]] = defaultdict(list)
+    origins: dict[str, list[str]] = defaultdict(list)
+    inside: dict[str, float] = defaultdict(float)
+    for steps in traces.values():
+        blamed = {span.parent_id for span in steps if span.error}
+        for span in steps:
+            by_name[span.name].append(span)
+            if span.error and span.id not in blamed:
+                origins[span.name].append(span.error)
+            if not math.isnan(span.latency_ms):
+                inside[span.parent_id] += span.latency_ms
+    found = [_summary(name, spans, origins[name], inside) for name, spans in by_name.items()]
+    return tuple(sorted(found, key=lambda each: (-each.n_origin, -each.n * each.own_ms)))
+
+
+def _summary(
+    name: str, spans: Sequence[Span], origins: Sequence[str], inside: Mapping[str, float]
+) -> StepSummary:
+    latency = np.array([span.latency_ms for span in spans if not math.isnan(span.latency_ms)])
+    own = [max(0.0, s.latency_ms - inside.get(s.id, 0.0)) for s in spans if s.ended_at is not None]
+    quantiles = np.percentile(latency, [50, 95]).tolist() if len(latency) else [math.nan] * 2
+    return StepSummary(
+        name=name,
+        n=len(spans),
+        n_traces=len({span.trace_id for span in spans}),
+        n_errors=sum(bool(span.error) for span in spans),
+        n_origin=len(origins),
+        latency_ms={
+            "mean": float(latency.mean()) if len(latency) else math.nan,
+            "p50": quantiles[0],
+            "p95": quantiles[1],
+        },
+        own_ms=math.fsum(own) / len(own) if own else 0.0,
+        tokens=math.fsum(span.tokens for span in spans) / len(spans),
+        errors=Counter(origins),
+    )
+
+
+def _reason(
+    n: int, n_failed: int, n_looping: int, n_dead_ends: int, steps: Sequence[StepSummary]
+) -> str:
+    if not n:
+        return "no trace in this window"
+    words = f"{n_failed} of {n} traces failed"
+    if steps and steps[0].n_origin:
+        first = steps[0]
+        kinds = ", ".join(sorted(first.errors, key=lambda kind: -first.errors[kind])[:3])
+        words += f", {first.n_origin} failures begin in {first.name} ({kinds})"
+    if n_looping:
+        words += f"; {n_looping} go round in circles"
+    if n_dead_ends:
+        words += f"; {n_dead_ends} end without a result"
+    return words

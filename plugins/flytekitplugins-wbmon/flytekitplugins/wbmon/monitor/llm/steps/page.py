@@ -1,0 +1,70 @@
+"""How a report about steps reads on a page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import singledispatch
+from typing import TYPE_CHECKING
+
+from flytekitplugins.wbmon.monitor.llm.steps.report import StepReport
+from flytekitplugins.wbmon.reports.html import (
+    cell,
+    dim_cell,
+    facts,
+    name_cell,
+    page,
+    section,
+    table,
+    verdict,
+)
+
+if TYPE_CHECKING:
+    from flytekitplugins.wbmon.monitor.llm.steps.report import StepReport
+
+_SHOWN = 20
+
+
+def _milliseconds(values: Mapping[str, float], name: str) -> str:
+    value = values.get(name, math.nan)
+    return "-" if math.isnan(value) else f"{value:,.0f} ms"
+
+
+def steps_section(report: StepReport) -> str:
+    """The section of a step report."""
+    words = f"{report.n_failed} of {report.n_traces} traces failed"
+    head = ("step", "runs", "failures begin here", "p50", "p95", "own time", "tokens", "errors")
+    rows = (
+        (
+            name_cell(step.name),
+            cell(f"{step.n:,}"),
+            cell(f"{step.n_origin:,}"),
+            cell(_milliseconds(step.latency_ms, "p50")),
+            cell(_milliseconds(step.latency_ms, "p95")),
+            cell(f"{step.own_ms:,.0f} ms"),
+            cell(f"{step.tokens:,.0f}"),
+            dim_cell(", ".join(f"{kind} {n}" for kind, n in step.errors.items())),
+        )
+        for step in report.steps[:_SHOWN]
+    )
+    body = [
+        verdict("warning" if report.n_failed else "ok", words, report.reason),
+        facts(
+            f"{report.n_recovered:,} recovered",
+            f"{report.n_looping:,} go round in circles",
+            f"{report.n_dead_ends:,} end without a result",
+        ),
+        table(head, rows),
+    ]
+    return section("Step report", body)
+
+
+@singledispatch
+def page_of(report: object) -> str:
+    """The page of a report of this package."""
+    raise TypeError(f"there is no page for a {type(report).__name__}")
+
+
+@page_of.register(StepReport)
+def _step_report(report: StepReport) -> str:
+    return page("Step report", steps_section(report))

@@ -1,0 +1,108 @@
+"""Steps of traces: from Weave's calls, and to and from a log of their own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, fields, replace
+from datetime import datetime
+from typing import Any
+
+from flytekitplugins.wbmon.monitor.llm.steps.report import Span
+
+_FIELDS = tuple(each.name for each in fields(Span))
+
+
+def steps_folder(destination: str) -> str:
+    """Where the steps of a call log's traces are."""
+    return f"{destination.rstrip('/')}/steps"
+
+
+def row_of_span(span: Span) -> dict[str, Any]:
+    """A step as a row of the log."""
+    row = asdict(span) | {"kind": "span", "started_at": span.started_at.isoformat()}
+    return row | {"ended_at": span.ended_at.isoformat() if span.ended_at else None}
+
+
+def read_spans(destination: str) -> list[Span]:
+    """The steps that traced tasks logged beside their call log; a torn last line is left out.
+
+    Args:
+        destination: Path or fsspec URL, as given to `weave_init(call_log=…)`.
+    """
+    import fsspec
+
+    files, root = fsspec.core.url_to_fs(steps_folder(destination))
+    found = []
+    for path in sorted(files.glob(f"{root}/*/*/*.jsonl")):
+        text: bytes = files.cat_file(path)
+        for line in text[: text.rfind(b"\n") + 1].splitlines():
+            row = json.loads(line)
+            times = {name: _time(row[name]) if row[name] else None for name in _TIMES}
+            found.append(Span(**{name: row[name] for name in _FIELDS} | times))
+    return _with_own_tokens(found)
+
+
+_TIMES = ("started_at", "ended_at")
+
+
+def spans_of_records(records: Iterable[Mapping[str, Any]]) -> list[Span]:
+    """The steps among the requests of a Weave client, as its write-ahead log has them."""
+    begun: dict[str, Mapping[str, Any]] = {}
+    ended: dict[str, Mapping[str, Any]] = {}
+    for record in records:
+        if record["type"] == "call_start":
+            begun[record["req"]["start"]["id"]] = record["req"]["start"]
+        elif record["type"] == "call_end":
+            ended[record["req"]["end"]["id"]] = record["req"]["end"]
+    return _with_own_tokens(
+        [span_of_call({**each, **ended.get(i, {})}) for i, each in begun.items()]
+    )
+
+
+def span_of_call(call: Mapping[str, Any]) -> Span:
+    """A call of Weave as a step; its tokens are those of everything inside it too."""
+    name = str(call.get("op_name") or call.get("display_name") or "step")
+    inputs = json.dumps(call.get("inputs"), sort_keys=True, default=str)
+    usage = ((call.get("summary") or {}).get("usage") or {}).values()
+    return Span(
+        id=call["id"],
+        trace_id=call["trace_id"],
+        parent_id=call.get("parent_id") or "",
+        name=name.rpartition("/")[2].partition(":")[0],
+        started_at=_time(call["started_at"]),
+        ended_at=_time(call["ended_at"]) if call.get("ended_at") else None,
+        error=_error(call.get("exception")),
+        tokens=math.fsum(_tokens(each) for each in usage),
+        fingerprint=hashlib.sha256(inputs.encode()).hexdigest()[:16],
+        has_output=call.get("output") not in (None, "", [], {}),
+    )
+
+
+def _with_own_tokens(spans: Sequence[Span]) -> list[Span]:
+    inside: dict[str, float] = defaultdict(float)
+    for span in spans:
+        inside[span.parent_id] += span.tokens
+    return [replace(span, tokens=max(0.0, span.tokens - inside[span.id])) for span in spans]
+
+
+def _tokens(usage: Mapping[str, Any]) -> float:
+    given = usage.get("prompt_tokens", usage.get("input_tokens")) or 0
+    made = usage.get("completion_tokens", usage.get("output_tokens")) or 0
+    return float(given + made)
+
+
+def _error(exception: object) -> str:
+    if not exception:
+        return ""
+    try:
+        return str(json.loads(str(exception)).get("type") or "Error")
+    except (ValueError, AttributeError):
+        return str(exception).partition(":")[0][:80]
+
+
+def _time(at: Any) -> datetime:
+    return at if isinstance(at, datetime) else datetime.fromisoformat(at.replace("Z", "+00:00"))

@@ -1,0 +1,156 @@
+"""How good a model was in one window: labels against predictions, each metric with its interval."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeAlias, get_args
+
+from flytekitplugins.wbmon.data.columns import read_columns
+from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.monitor.performance import segments as breakdown
+from flytekitplugins.wbmon.monitor.performance.estimate import compare_estimate
+from flytekitplugins.wbmon.monitor.performance.measure import (
+    OF_CLASSES,
+    OF_PROBABILITIES,
+    OF_VALUES,
+    report_of,
+)
+from flytekitplugins.wbmon.monitor.performance.outcomes import (
+    Outcomes,
+    Score,
+    read_classification,
+    read_regression,
+    score_columns,
+)
+from flytekitplugins.wbmon.monitor.performance.report import Every, PerformanceReport, Task
+from flytekitplugins.wbmon.stats.estimate import Estimate
+
+Baseline: TypeAlias = "PerformanceReport | Mapping[str, float] | None"
+
+_RANKING = ("log_loss", "accuracy", "mae")
+
+
+def check_performance(  # noqa: PLR0913 - one keyword a column
+    data: Any,
+    *,
+    task: Task,
+    label: str,
+    prediction: str,
+    score: Score = None,
+    threshold: float = 0.5,
+    weight: str | None = None,
+    baseline: Baseline = None,
+    positive: Any = None,
+    min_rows: int = 30,
+    segments: Sequence[str] = (),
+    time: str | None = None,
+    every: Every = "day",
+    rank_by: str | None = None,
+    estimate: PerformanceReport | None = None,
+) -> PerformanceReport:
+    """Measure a window's predictions against its labels.
+
+    Rows without a label are counted and left out, so are labelled rows without a prediction (or
+    with an infinite one). Classification is binary if there are two classes; otherwise precision,
+    recall and F1 are plain means over the classes of the window, and AUC is one against the rest.
+    Intervals hold with 95 %. Values agree with scikit-learn, except that a metric without a single
+    row behind it (precision if nothing was predicted positive) is `nan` with a reason.
+
+    Args:
+        data: Parquet by path or URI, a pandas or polars frame, an Arrow table or dataset. Only the
+            named columns are read.
+        task: `classification` or `regression`.
+        label: Column of the truth.
+        prediction: Column of predicted classes or values; for two classes it may be a column of
+            floats, the probability of the positive class.
+        score: Beside predicted classes: the positive class's probability column, or a column a
+            class in the sorted order of the classes, or a mapping class -> column.
+        threshold: Probability from which a row is predicted positive; in [0, 1].
+        weight: Column of row weights, such as the `sample_weight` of a sampled log.
+        baseline: An earlier report, or values by metric (taken as exactly known). A metric is
+            `worse` if the whole interval of its change is.
+        positive: The positive class of two; the last in sorted order if None.
+        min_rows: Measured rows below which the status is `insufficient` and no verdict is given.
+        segments: Columns by whose values the window is cut into parts, each held against the rest;
+            numbers of many values are cut at their quartiles.
+        time: Timestamp column by which the window is cut into chunks.
+        every: How long a chunk is: `hour`, `day`, `week` (from Monday) or `month`, UTC.
+        rank_by: The metric that ranks the parts; log loss with probabilities, else accuracy, and
+            mean absolute error of a regression.
+        estimate: What `estimate_performance` had said of the window, to be held against the labels.
+
+    Raises:
+        ConfigError: If the task, threshold or a baseline metric is unknown or out of range.
+        DataError: If a column is missing or of the wrong type, or a probability outside [0, 1].
+    """
+    if task not in get_args(Task):
+        raise ConfigError(f"task must be 'classification' or 'regression', got {task!r}")
+    if not 0 <= threshold <= 1:
+        raise ConfigError(f"threshold must be a probability in [0, 1], got {threshold}")
+    if every not in get_args(Every):
+        raise ConfigError(f"every must be one of {', '.join(get_args(Every))}; got {every!r}")
+    known = _known_baseline(baseline, task)
+    cut_by = [*segments, *([time] if time else [])]
+    names = [label, prediction, *score_columns(score), *([weight] if weight else []), *cut_by]
+    table = read_columns(data, names)
+    if task == "regression":
+        outcomes = read_regression(table, label=label, prediction=prediction, weight=weight)
+    else:
+        outcomes = read_classification(
+            table,
+            label=label,
+            prediction=prediction,
+            score=score,
+            threshold=threshold,
+            weight=weight,
+            positive=positive,
+            classes=baseline.classes if isinstance(baseline, PerformanceReport) else (),
+        )
+
+    def measure(part: Outcomes, against: Mapping[str, Estimate]) -> PerformanceReport:
+        return report_of(part, task=task, baseline=against, min_rows=min_rows)
+
+    report = measure(outcomes, known)
+    if estimate is not None:
+        report = replace(report, foretold=compare_estimate(estimate, report))
+    if not cut_by:
+        return report
+    ranked = _ranking_metric(rank_by, report)
+    return replace(
+        report,
+        segments=breakdown.segments(table, segments, outcomes, measure, ranked),
+        chunks=breakdown.chunks(table, time, every, outcomes, measure, ranked) if time else (),
+    )
+
+
+def _ranking_metric(rank_by: str | None, report: PerformanceReport) -> str:
+    if rank_by is None:
+        return next(name for name in _RANKING if name in report.metrics)
+    if rank_by not in report.metrics:
+        raise ConfigError(f"rank_by must be one of {', '.join(report.metrics)}; got {rank_by!r}")
+    return rank_by
+
+
+def _known_baseline(baseline: Baseline, task: Task) -> dict[str, Estimate]:
+    if baseline is None:
+        return {}
+    if isinstance(baseline, PerformanceReport):
+        if baseline.task != task:
+            raise ConfigError(
+                f"the baseline must be of the same task; it is a {baseline.task}, this a {task}"
+            )
+        return {
+            name: Estimate(metric.value, metric.low, metric.high)
+            for name, metric in baseline.metrics.items()
+        }
+    names = OF_VALUES if task == "regression" else (*OF_CLASSES, *OF_PROBABILITIES)
+    for name in baseline:
+        if name not in names:
+            close = difflib.get_close_matches(str(name), names, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise ConfigError(
+                f"baseline of a {task} must name metrics of {', '.join(names)}; got {name!r}{hint}"
+            )
+    return {name: Estimate(float(value)) for name, value in baseline.items()}

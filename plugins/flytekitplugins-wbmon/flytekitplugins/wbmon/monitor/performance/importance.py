@@ -1,0 +1,283 @@
+"""Which features a model listens to: what a drift report needs to rank what matters first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, TypeAlias, get_args
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from flytekitplugins.wbmon.data.batches import (
+    BatchKind,
+    batch_for,
+    batch_kind,
+    predicted_columns,
+)
+from flytekitplugins.wbmon.data.columns import float_values, is_number
+from flytekitplugins.wbmon.data.open import Data, open_source
+from flytekitplugins.wbmon.data.sources import known_names
+from flytekitplugins.wbmon.data.systematic_sample import spread_rows
+from flytekitplugins.wbmon.errors import (
+    ConfigError,
+    DataError,
+    InsufficientDataError,
+    ScoringError,
+)
+from flytekitplugins.wbmon.monitor.profiles.build import unknown_columns
+from flytekitplugins.wbmon.stats.classification import log_loss, roc_auc
+from flytekitplugins.wbmon.stats.regression import mean_absolute_error, root_mean_squared_error
+
+Metric = Literal["roc_auc", "log_loss", "accuracy", "mae", "rmse"]
+
+_OF_CLASSES = ("accuracy", "mae", "rmse")
+
+Model: TypeAlias = Any
+"""A predict function as `score_batches` takes it, or an object with `predict`."""
+
+Score: TypeAlias = Callable[[pa.Table], float]
+
+
+def permutation_importance(  # noqa: PLR0913 - one keyword a setting
+    model: Model,
+    data: Data,
+    *,
+    features: Sequence[str],
+    label: str | None = None,
+    metric: Metric | None = None,
+    kind: BatchKind | None = None,
+    n_repeats: int = 5,
+    seed: int = 0,
+    max_rows: int = 5_000,
+) -> dict[str, float]:
+    """How much of a model's answer each feature carries: shuffle it, and see what is lost.
+
+    With labels that is the drop of a metric, without them the change of the model's own answers:
+    the mean absolute difference of numbers, the share of rows whose class changes. The result is
+    what `DriftRule.importance` takes.
+
+    Features that say the same share their importance or hide it: shuffling one of two correlated
+    columns leaves the model the other, so both may look unimportant. Shuffling also makes rows that
+    never occur, of which a model may say anything.
+
+    Args:
+        model: A function that takes a batch and returns its predictions, as `score_batches` takes
+            it; or a model with `predict_proba` or `predict`.
+        data: Rows like those that the model sees, as `profile_data` takes them.
+        features: The columns that the model is given, in this order; each is shuffled in turn.
+        label: The column of the truth; rows without it are left out.
+        metric: With labels: `roc_auc` or `log_loss` (of two classes, the last in sorted order is
+            the positive one), `accuracy`, `mae` or `rmse`; by default `roc_auc`.
+        kind: What the function takes; by the annotation of its first parameter if None.
+        n_repeats: How often each column is shuffled; the mean counts.
+        seed: Of the shuffling; the same seed gives the same answer.
+        max_rows: Rows that are used, spread evenly over the data.
+
+    Returns:
+        A weight in [0, 1] a feature: its mean loss over the largest, so the most important feature
+        has 1; what shuffling improves by chance counts as 0. If no shuffle changes anything, every
+        weight is 1: there is nothing to rank by.
+
+    Raises:
+        ConfigError: If a setting is out of range or the model cannot be called.
+        DataError: If a column does not exist, the metric does not fit the label or the model
+            returns something else than one row of columns for each row.
+        InsufficientDataError: If fewer than two rows are left.
+        ScoringError: If the model raises; the cause is its exception.
+
+    References:
+        Breiman (2001), Random forests, section 10. Fisher, Rudin & Dominici (2019), All models are
+        wrong, but many are useful.
+    """
+    from sklearn.inspection import permutation_importance as shuffle_each
+
+    _require_settings(features, metric, label, n_repeats, max_rows)
+    rows = _rows(data, features, label, max_rows)
+    given = rows.select(list(features))
+    call = _callable(model, wants_classes=metric in _OF_CLASSES)
+    # the annotations of a model's own method say nothing of batches
+    predict = _Predict(call, kind or (batch_kind(call) if call is model else "pandas"), given)
+    score = _change(predict(given)) if label is None else _metric(rows.column(label), metric)
+    positions = np.repeat(np.arange(rows.num_rows)[:, None], len(features), axis=1)
+    found = shuffle_each(
+        predict,
+        positions,
+        None,
+        scoring=lambda shuffled, x, _: score(shuffled.at(x)),
+        n_repeats=n_repeats,
+        random_state=seed,
+    )
+    return _weights(features, found.importances_mean)
+
+
+class _Predict:
+    """The model over rows that are told by the position of each feature's value.
+
+    So scikit-learn shuffles integers, and the model gets its batch as a scoring task gives it.
+    """
+
+    def __init__(self, call: Callable[[Any], Any], kind: BatchKind, given: pa.Table) -> None:
+        self._call, self._kind, self._given = call, kind, given
+
+    def fit(self, *_: Any) -> _Predict:
+        """Nothing to fit; scikit-learn wants an estimator."""
+        return self
+
+    def at(self, positions: NDArray[np.int64]) -> pa.Table:
+        """Predictions for rows put together from those of the data."""
+        columns = [
+            column.take(pa.array(positions[:, i])) for i, column in enumerate(self._given.columns)
+        ]
+        return self(pa.table(columns, names=self._given.column_names))
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        """Predictions for a table, a column or several."""
+        batch = batch_for(table, self._kind)
+        try:
+            output = self._call(batch)
+        except Exception as error:
+            raise ScoringError(f"the model raised {type(error).__name__}: {error}") from error
+        try:
+            return predicted_columns(output, table)
+        except DataError as error:
+            raise DataError(f"the model's answer cannot be used: {error}") from error
+
+
+def _require_settings(
+    features: Sequence[str],
+    metric: str | None,
+    label: str | None,
+    n_repeats: int,
+    max_rows: int,
+) -> None:
+    if not features or len(set(features)) < len(features):
+        raise ConfigError(
+            "features must name the model's columns, each once; got "
+            f"{', '.join(features) or 'none'}"
+        )
+    if metric is not None and metric not in get_args(Metric):
+        raise ConfigError(f"metric must be one of {', '.join(get_args(Metric))}; got {metric!r}")
+    if metric is not None and label is None:
+        raise ConfigError(f"metric {metric!r} needs the truth; name its column with label=")
+    if n_repeats < 1 or max_rows < 2:  # noqa: PLR2004 - one row cannot be shuffled
+        raise ConfigError(
+            f"n_repeats must be at least 1 and max_rows at least 2, got {n_repeats} and {max_rows}"
+        )
+
+
+def _rows(data: Data, features: Sequence[str], label: str | None, max_rows: int) -> pa.Table:
+    names = list(dict.fromkeys([*features, *([label] if label is not None else [])]))
+    source = open_source(data, naming=names)
+    unknown = [name for name in names if name not in source.schema.names]
+    if unknown:
+        raise DataError(unknown_columns("features and label", unknown, known_names(source)))
+    rows = spread_rows(source, names, max_rows)
+    if label is not None:
+        rows = rows.filter(rows.column(label).is_valid())
+    if rows.num_rows < 2:  # noqa: PLR2004 - one row cannot be shuffled
+        of = "" if label is None else f" with a value of {label!r}"
+        raise InsufficientDataError(f"there must be at least two rows{of}, found {rows.num_rows}")
+    return rows
+
+
+def _callable(model: Model, *, wants_classes: bool) -> Callable[[Any], Any]:
+    names = ("predict",) if wants_classes else ("predict_proba", "predict")
+    methods = (getattr(model, name, None) for name in names)
+    call: Callable[[Any], Any] | None = (
+        model if callable(model) else next((method for method in methods if method), None)
+    )
+    if call is None:
+        raise ConfigError(
+            "the model must be a predict function or have predict_proba or predict, got "
+            f"{type(model).__name__}; wrap it: lambda batch: …"
+        )
+    return call
+
+
+def _change(before: pa.Table) -> Score:
+    """How little the predictions changed: 0 at best."""
+
+    def score(after: pa.Table) -> float:
+        return -sum(map(_difference, before.columns, after.columns))
+
+    return score
+
+
+def _difference(before: pa.ChunkedArray, after: pa.ChunkedArray) -> float:
+    if is_number(before.type) and is_number(after.type):
+        moved = np.abs(float_values(after) - float_values(before))
+        known = moved[~np.isnan(moved)]
+        return float(known.mean()) if len(known) else 0.0
+    pairs = zip(before.to_pylist(), after.to_pylist(), strict=True)
+    return float(np.mean([a != b for a, b in pairs]))
+
+
+def _metric(label: pa.ChunkedArray, metric: Metric | None) -> Score:
+    """The metric of predictions against the label, larger is better."""
+    truth = label.to_pylist()
+    classes = sorted(set(truth))
+    of_two = metric in (None, "roc_auc", "log_loss")
+    if of_two and len(classes) != 2:  # noqa: PLR2004 - negative and positive
+        raise DataError(
+            f"{metric or 'the default metric, roc_auc,'} needs labels of two classes, found "
+            f"{len(classes)}; choose metric='accuracy' for classes, 'mae' or 'rmse' for numbers"
+        )
+    positive = np.array([value == classes[-1] for value in truth])
+    equal = np.ones(len(truth))
+    scores: Mapping[str, Score] = {
+        "roc_auc": lambda found: roc_auc(positive, _scores(found), equal).value,
+        "log_loss": lambda found: -log_loss(positive.astype(int), _of_both(found), equal).value,
+        "accuracy": lambda found: _accuracy(truth, found),
+        "mae": lambda found: -mean_absolute_error(*_numbers(label, found), equal).value,
+        "rmse": lambda found: -root_mean_squared_error(*_numbers(label, found), equal).value,
+    }
+    return scores[metric or "roc_auc"]
+
+
+def _of_both(found: pa.Table) -> NDArray[np.float64]:
+    scores = _scores(found)
+    return np.column_stack([1 - scores, scores])
+
+
+def _accuracy(truth: Sequence[Any], found: pa.Table) -> float:
+    (column,) = _columns(found, "accuracy", "one column, the predicted class", at_most=1)
+    return float(np.mean([a == b for a, b in zip(truth, column.to_pylist(), strict=True)]))
+
+
+def _numbers(
+    label: pa.ChunkedArray, found: pa.Table
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    (column,) = _columns(found, "an error of numbers", "one column of numbers", at_most=1)
+    if not (is_number(label.type) and is_number(column.type)):
+        raise DataError(
+            f"mae and rmse need numbers, got labels of {label.type} and predictions of "
+            f"{column.type}; choose metric='accuracy' for classes"
+        )
+    return float_values(label), float_values(column)
+
+
+def _scores(found: pa.Table) -> NDArray[np.float64]:
+    """The positive class's: the only column, or the second of two."""
+    wanted = "the positive class's score in its only or second column"
+    column = _columns(found, "roc_auc and log_loss", wanted, at_most=2)[-1]
+    if not is_number(column.type):
+        raise DataError(f"roc_auc and log_loss need scores, the model returned {column.type}")
+    return float_values(column)
+
+
+def _columns(found: pa.Table, what: str, wanted: str, *, at_most: int) -> list[pa.ChunkedArray]:
+    if found.num_columns > at_most:
+        raise DataError(
+            f"{what} needs {wanted}; the model returned {found.num_columns} columns: give a "
+            "function that returns it"
+        )
+    columns: list[pa.ChunkedArray] = found.columns
+    return columns
+
+
+def _weights(features: Sequence[str], losses: NDArray[np.float64]) -> dict[str, float]:
+    lost = np.maximum(np.nan_to_num(losses), 0.0)
+    largest = float(lost.max())
+    weights = lost / largest if largest > 0 else np.ones(len(lost))
+    return {name: float(weight) for name, weight in zip(features, weights, strict=True)}

@@ -1,0 +1,259 @@
+"""Outcomes to a report: every metric with its interval, and held against a baseline."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from flytekitplugins.wbmon.monitor.performance.outcomes import Outcomes
+from flytekitplugins.wbmon.monitor.performance.report import (
+    Calibration,
+    Metric,
+    PerformanceReport,
+    PerformanceStatus,
+    ReliabilityBin,
+    Task,
+)
+from flytekitplugins.wbmon.reports.verdict import MetricVerdict
+from flytekitplugins.wbmon.stats import classification, regression
+from flytekitplugins.wbmon.stats.calibration import (
+    calibration_curve,
+    calibration_error_by_chance,
+    expected_calibration_error,
+    spiegelhalter_z,
+)
+from flytekitplugins.wbmon.stats.estimate import Estimate, difference, p_value_of_zero, undefined
+
+Measured = dict[str, Estimate]
+
+HIGHER_IS_BETTER = {
+    "accuracy": True,
+    "precision": True,
+    "recall": True,
+    "f1": True,
+    "roc_auc": True,
+    "log_loss": False,
+    "brier": False,
+    "mae": False,
+    "rmse": False,
+    "r2": True,
+}
+OF_CLASSES = ("accuracy", "precision", "recall", "f1")
+OF_PROBABILITIES = ("roc_auc", "log_loss", "brier")
+OF_VALUES = ("mae", "rmse", "r2")
+_ALPHA = 0.05
+
+
+def report_of(
+    outcomes: Outcomes, *, task: Task, baseline: Mapping[str, Estimate], min_rows: int
+) -> PerformanceReport:
+    """Measure outcomes that are already read, and hold them against a baseline."""
+    n = len(outcomes.rows)
+    status, why = _status(outcomes, min_rows)
+    confusion = _confusion(outcomes) if task == "classification" and n else None
+    if task == "regression":
+        measured = _measure_values(outcomes)
+    else:
+        measured = _measure_classes(outcomes, confusion)
+    metrics = {
+        name: metric_of(name, estimate, n, baseline.get(name), decide=status == "ok")
+        for name, estimate in measured.items()
+    }
+    report = PerformanceReport(
+        task=task,
+        status=status,
+        n_rows=outcomes.n_rows,
+        n_labelled=outcomes.n_labelled,
+        n_missing_prediction=outcomes.n_labelled - n,
+        metrics=metrics,
+        classes=outcomes.classes,
+        confusion=() if confusion is None else tuple(map(tuple, confusion.weight.tolist())),
+        per_class={} if confusion is None else _per_class(outcomes.classes, confusion),
+        reason=why,
+        calibration=_calibration(outcomes),
+    )
+    return report if why else replace(report, reason=_summary(report))
+
+
+def metric_of(
+    name: str, estimate: Estimate, n: int, baseline: Estimate | None, *, decide: bool
+) -> Metric:
+    """A metric's record: the estimate, and its change from the baseline's.
+
+    Args:
+        name: One of `HIGHER_IS_BETTER`.
+        estimate: Of this window.
+        n: Rows behind it.
+        baseline: Of the baseline window; None without one.
+        decide: Whether a verdict may be given.
+    """
+    higher = HIGHER_IS_BETTER[name]
+    change = difference(estimate, baseline or undefined("no baseline"))
+    return Metric(
+        name=name,
+        value=estimate.value,
+        low=estimate.low,
+        high=estimate.high,
+        n=n,
+        higher_is_better=higher,
+        baseline=baseline.value if baseline else math.nan,
+        change_low=change.low,
+        change_high=change.high,
+        p_value=p_value_of_zero(change),
+        verdict=_verdict(change, higher_is_better=higher) if decide else "unknown",
+        reason=estimate.reason,
+    )
+
+
+def _status(outcomes: Outcomes, min_rows: int) -> tuple[PerformanceStatus, str]:
+    n = len(outcomes.rows)
+    if outcomes.n_labelled == 0:
+        return "no_labels", f"none of {outcomes.n_rows} rows has a label"
+    if outcomes.probabilities is not None and len(outcomes.classes) == 1:
+        return "insufficient", (
+            f"all labels are {outcomes.classes[0]!r} and nothing says whether that is the positive "
+            "class; pass positive= to check_performance"
+        )
+    if n < min_rows:
+        return "insufficient", f"{n} rows could be measured, a verdict needs {min_rows}"
+    return "ok", ""
+
+
+def _confusion(outcomes: Outcomes) -> classification.Confusion:
+    return classification.confusion_matrix(
+        outcomes.labels.astype(np.int64),
+        outcomes.predictions.astype(np.int64),
+        max(len(outcomes.classes), 2),
+        outcomes.weight,
+    )
+
+
+def _measure_values(outcomes: Outcomes) -> Measured:
+    labels, predictions = (
+        values.astype(np.float64, copy=False) for values in (outcomes.labels, outcomes.predictions)
+    )
+    columns = labels, predictions, outcomes.weight
+    if not len(outcomes.rows):
+        return {name: undefined("no row could be measured") for name in OF_VALUES}
+    return {
+        "mae": regression.mean_absolute_error(*columns),
+        "rmse": regression.root_mean_squared_error(*columns),
+        "r2": regression.r2_score(*columns),
+    }
+
+
+def _measure_classes(outcomes: Outcomes, confusion: classification.Confusion | None) -> Measured:
+    names = OF_CLASSES if outcomes.probabilities is None else (*OF_CLASSES, *OF_PROBABILITIES)
+    unsure = outcomes.probabilities is not None and len(outcomes.classes) == 1
+    if confusion is None or unsure:
+        return {name: undefined("no row could be measured") for name in names}
+    if len(outcomes.classes) <= 2:  # noqa: PLR2004 - binary
+        code = len(outcomes.classes) - 1
+        measured = {
+            "accuracy": classification.accuracy(confusion),
+            "precision": _explained(classification.precision(confusion, code), "predicted"),
+            "recall": _explained(classification.recall(confusion, code), "labelled"),
+            "f1": _explained(classification.f1(confusion, code), "labelled or predicted"),
+        }
+    else:
+        measured = _measure_macro(confusion)
+    return measured | _measure_probabilities(outcomes)
+
+
+def _explained(estimate: Estimate, what: str) -> Estimate:
+    return undefined(f"no row is {what} positive") if math.isnan(estimate.value) else estimate
+
+
+def _measure_macro(confusion: classification.Confusion) -> Measured:
+    seen = np.flatnonzero(confusion.weight.sum(axis=0) + confusion.weight.sum(axis=1))
+    inside = classification.Confusion(*(cells[np.ix_(seen, seen)] for cells in confusion))
+    return {
+        "accuracy": classification.accuracy(inside),
+        "precision": classification.macro_precision(inside),
+        "recall": classification.macro_recall(inside),
+        "f1": classification.macro_f1(inside),
+    }
+
+
+def _measure_probabilities(outcomes: Outcomes) -> Measured:
+    scores, weight = outcomes.probabilities, outcomes.weight
+    if scores is None:
+        return {}
+    labels = outcomes.labels.astype(np.int64)
+    if scores.shape[1] == 2:  # noqa: PLR2004 - binary
+        auc = classification.roc_auc(labels == 1, scores[:, 1], weight)
+    else:
+        auc = classification.roc_auc_one_vs_rest(labels, scores, weight)
+    return {
+        "roc_auc": auc,
+        "log_loss": classification.log_loss(labels, scores, weight),
+        "brier": classification.brier_score(labels, scores, weight),
+    }
+
+
+def _calibration(outcomes: Outcomes) -> Calibration | None:
+    scores = outcomes.probabilities
+    if scores is None or not len(outcomes.rows) or len(outcomes.classes) == 1:
+        return None
+    if scores.shape[1] == 2:  # noqa: PLR2004 - binary
+        happened, score = outcomes.labels == 1, scores[:, 1]
+    else:
+        happened, score = outcomes.labels == scores.argmax(axis=1), scores.max(axis=1)
+    curve = calibration_curve(happened, score, outcomes.weight)
+    z = spiegelhalter_z(happened, score, outcomes.weight)
+    p_value = math.erfc(abs(z) / math.sqrt(2))
+    return Calibration(
+        error=expected_calibration_error(curve),
+        error_by_chance=calibration_error_by_chance(curve),
+        p_value=p_value,
+        too_sure=z > 0 if p_value < _ALPHA else None,
+        bins=tuple(
+            ReliabilityBin(
+                score=each.score,
+                share=each.share,
+                share_low=each.low,
+                share_high=each.high,
+                weight=each.weight,
+            )
+            for each in curve
+        ),
+    )
+
+
+def _verdict(change: Estimate, *, higher_is_better: bool) -> MetricVerdict:
+    if math.isnan(change.low):
+        return "unknown"
+    if change.low <= 0 <= change.high:
+        return "ok"
+    return "better" if (change.low > 0) == higher_is_better else "worse"
+
+
+def _per_class(
+    classes: tuple[str, ...], confusion: classification.Confusion
+) -> dict[str, dict[str, float]]:
+    return {
+        name: {
+            "precision": classification.precision(confusion, code).value,
+            "recall": classification.recall(confusion, code).value,
+            "f1": classification.f1(confusion, code).value,
+            "support": float(confusion.weight[code].sum()),
+        }
+        for code, name in enumerate(classes)
+    }
+
+
+def _summary(report: PerformanceReport) -> str:
+    worse = [metric for metric in report.metrics.values() if metric.verdict == "worse"]
+    if worse:
+        parts = ", ".join(f"{m.name} {m.value:.4g} against {m.baseline:.4g}" for m in worse)
+        if report.worse:
+            return f"worse than the baseline: {parts}"
+        return f"not clearly worse; {parts} may be chance among {len(report.metrics)} metrics"
+    first = next(iter(report.metrics.values()))
+    return (
+        f"{first.name} {first.value:.4g} [{first.low:.4g}, {first.high:.4g}] on {first.n} "
+        f"labelled rows of {report.n_rows}"
+    )

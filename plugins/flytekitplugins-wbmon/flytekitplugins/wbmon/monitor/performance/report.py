@@ -1,0 +1,216 @@
+"""How good a model was in one window, measured against its labels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from flytekitplugins.wbmon.reports.report import Report
+from flytekitplugins.wbmon.reports.verdict import MetricVerdict
+
+Task = Literal["classification", "regression"]
+Every = Literal["hour", "day", "week", "month"]
+PerformanceStatus = Literal["ok", "insufficient", "no_labels"]
+
+_ALPHA = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """One measured quantity with its confidence interval.
+
+    Attributes:
+        name: As in scikit-learn: `accuracy`, `roc_auc`, `log_loss`, `mae` …
+        value: The measurement; `nan` if undefined in this window (`reason` says why).
+        low: Lower end of the 95 % interval; `nan` if it has none.
+        high: Upper end of the 95 % interval.
+        n: Labelled rows behind the value.
+        higher_is_better: The direction of the metric.
+        baseline: The value of the baseline window; `nan` without one.
+        change_low: Lower end of the 95 % interval of the change; `nan` without a baseline.
+        change_high: Upper end of it.
+        p_value: Of no change, two-sided; `nan` without a baseline.
+        verdict: `worse` or `better` if the whole interval of the change lies on that side of 0.
+        reason: Why the value is undefined; empty otherwise.
+    """
+
+    name: str
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+    n: int
+    higher_is_better: bool
+    baseline: float = math.nan
+    change_low: float = math.nan
+    change_high: float = math.nan
+    p_value: float = math.nan
+    verdict: MetricVerdict = "unknown"
+    reason: str = ""
+
+    @property
+    def change(self) -> float:
+        """Value minus baseline; `nan` without a baseline."""
+        return self.value - self.baseline
+
+    @property
+    def loss(self) -> float:
+        """How much worse than the baseline, as a share of it: 0.05 is the familiar 5 % drop."""
+        if not self.baseline:
+            return math.nan
+        worse = -self.change if self.higher_is_better else self.change
+        return worse / abs(self.baseline)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReliabilityBin:
+    """Rows of similar score: their mean score against the share that was positive."""
+
+    score: float
+    share: float
+    share_low: float
+    share_high: float
+    weight: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """Whether the probabilities are to be believed.
+
+    Attributes:
+        error: Expected calibration error over the bins; in [0, 1], 0 is best.
+        error_by_chance: What true probabilities would show on as many rows.
+        p_value: Of the probabilities being true (Spiegelhalter), two-sided.
+        too_sure: Whether they lie too far from 1/2 rather than too near; None if neither shows.
+        bins: The reliability curve, about equally many rows in each bin.
+    """
+
+    error: float
+    error_by_chance: float
+    p_value: float
+    too_sure: bool | None
+    bins: tuple[ReliabilityBin, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A part of the window, measured on its own.
+
+    Attributes:
+        by: The column it was cut by.
+        value: What its rows have in common: a value, a range, or a time.
+        status: As of a report; a part that is too small is measured and not judged.
+        n_rows: Rows of the part.
+        n_labelled: Rows of it with a label.
+        metrics: Each held against the rest of the window.
+        verdict: Of the ranking metric, corrected for the number of parts.
+    """
+
+    by: str
+    value: str
+    status: PerformanceStatus
+    n_rows: int
+    n_labelled: int
+    metrics: Mapping[str, Metric]
+    verdict: MetricVerdict = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Foretold:
+    """A metric as it was estimated without labels, and as the labels measured it later.
+
+    Attributes:
+        name: Of the metric.
+        expected: The estimate.
+        low: Lower end of its 95 % interval, for what the labels would say.
+        high: Upper end of it.
+        value: What they say.
+        p_value: Of a distance as great as this, were the estimate right; two-sided.
+        higher_is_better: The direction of the metric.
+    """
+
+    name: str
+    expected: float
+    low: float
+    high: float
+    value: float
+    p_value: float
+    higher_is_better: bool
+
+    @property
+    def held(self) -> bool | None:
+        """Whether the truth lay in the interval; None if either is undefined."""
+        return None if math.isnan(self.p_value) else self.p_value >= _ALPHA
+
+    @property
+    def is_overrated(self) -> bool:
+        """Whether the estimate was better than the truth."""
+        return self.expected > self.value if self.higher_is_better else self.expected < self.value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PerformanceReport(Report):
+    """What a performance check measured over one window.
+
+    Attributes:
+        task: What was measured.
+        status: `no_labels` if no row has a label, `insufficient` if too few rows could be measured
+            for a verdict; the metrics keep their names, with `nan` where nothing could be measured.
+        n_rows: Rows of the window.
+        n_labelled: Rows with a label.
+        n_missing_prediction: Labelled rows that could not be measured for want of a prediction.
+        metrics: By name, in the order of reading.
+        classes: In the order of `confusion`; the positive one is the last of two.
+        confusion: Weights by true class (rows) and predicted class (columns).
+        per_class: Precision, recall, F1 and labelled rows of each class.
+        reason: One sentence: what was found.
+        calibration: Of the probabilities; None without them.
+        segments: The window cut by the values of columns, worst first.
+        chunks: The window cut by time, in order.
+        estimated: Whether this is an estimate without labels.
+        foretold: What an estimate without labels had said, where one was given.
+    """
+
+    task: Task
+    status: PerformanceStatus
+    n_rows: int
+    n_labelled: int
+    n_missing_prediction: int = 0
+    metrics: Mapping[str, Metric]
+    classes: tuple[str, ...] = ()
+    confusion: tuple[tuple[float, ...], ...] = ()
+    per_class: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    reason: str
+    calibration: Calibration | None = None
+    segments: tuple[Part, ...] = ()
+    chunks: tuple[Part, ...] = ()
+    estimated: bool = False
+    foretold: tuple[Foretold, ...] = ()
+
+    @property
+    def overrated(self) -> bool:
+        """Whether the estimate without labels was too good beyond chance: concept drift, likely.
+
+        For all `k` metrics together, a p-value must be at most `0.05 / k` (Bonferroni).
+        """
+        known = [each for each in self.foretold if each.held is not None]
+        return any(each.is_overrated and each.p_value * len(known) <= _ALPHA for each in known)
+
+    @property
+    def coverage(self) -> float:
+        """Labelled rows over all rows; `nan` for an empty window."""
+        return self.n_labelled / self.n_rows if self.n_rows else math.nan
+
+    @property
+    def worse(self) -> bool:
+        """Whether the model is worse than its baseline, by any metric, beyond chance.
+
+        One metric alone is called `worse` by chance in 2.5 % of windows, so for all `k` of them
+        together a p-value must be at most `0.05 / k` (Bonferroni).
+        """
+        tested = sum(not math.isnan(metric.p_value) for metric in self.metrics.values())
+        return any(
+            metric.verdict == "worse" and not metric.p_value * tested > _ALPHA
+            for metric in self.metrics.values()
+        )

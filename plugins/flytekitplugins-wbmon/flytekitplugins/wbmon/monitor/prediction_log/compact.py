@@ -1,0 +1,293 @@
+"""Segments to Parquet by day: idempotent, so that a task that is tried again changes nothing.
+
+A segment becomes one part a table and day, under a name that depends on the segment alone. It is
+deleted when all its parts are there, so whatever breaks in between is done again from the start.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from datetime import datetime, timedelta, timezone
+from typing import Any, cast
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from flytekitplugins.wbmon.errors import ConfigError, DataError
+from flytekitplugins.wbmon.monitor.prediction_log.arrow_schema import empty_log_table, log_table
+from flytekitplugins.wbmon.monitor.prediction_log.report import CompactionReport
+from flytekitplugins.wbmon.monitor.prediction_log.schema import (
+    MANIFEST,
+    SCHEMA_VERSION,
+    TABLES,
+    RowKind,
+    day_folder,
+    segment_folder,
+)
+from flytekitplugins.wbmon.monitor.prediction_log.segments import (
+    Segment,
+    key_columns,
+    keys_of,
+    read_segment,
+    row_key,
+)
+
+_ROW_GROUP = 65_536
+# stores that show an object whole or not at all, and have no folders to make
+_OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"}
+
+
+def compact_prediction_log(
+    destination: str,
+    service: str,
+    *,
+    now: datetime | None = None,
+    orphan_after_s: float = 900.0,
+    keep_segments: bool = False,
+    filesystem: Any = None,
+) -> CompactionReport:
+    """Turn every sealed segment of a service into Parquet by day of event time (UTC).
+
+    Args:
+        destination: Path or fsspec URL of the log.
+        service: The service.
+        now: The time; for segments that nobody has written to for long.
+        orphan_after_s: Seconds after which an open segment that was not written to is taken for
+            that of a dead process; more than serving's `segment_age`.
+        keep_segments: Move segments to `compacted/` in place of deleting them.
+        filesystem: The fsspec file system of the log, where the caller has one with credentials.
+
+    Raises:
+        ConfigError: If `orphan_after_s` is not positive.
+        DataError: If a row is of a newer schema, or a part does not hold what was written.
+    """
+    if orphan_after_s <= 0:
+        raise ConfigError(f"orphan_after_s must be positive, got {orphan_after_s}")
+    log = _Log(destination, service, filesystem)
+    moment = now or datetime.now(timezone.utc)
+    n_orphans = log.seal_orphans(moment - timedelta(seconds=orphan_after_s))
+    paths = log.sealed()
+    compaction = _Compaction(log, {_stem(path) for path in paths})
+    for path in paths:
+        compaction.add(read_segment(path.rpartition("/")[2], log.files.cat_file(path)))
+        log.retire(path, keep=keep_segments)
+    return compaction.report(service, len(paths), n_orphans)
+
+
+def ensure_day(destination: str, service: str, day: str, *, filesystem: Any = None) -> None:
+    """Give every table of a day at least a part without rows, so that it can be read.
+
+    Args:
+        destination: Path or fsspec URL of the log.
+        service: The service.
+        day: `YYYY-MM-DD`.
+        filesystem: As above.
+    """
+    log = _Log(destination, service, filesystem)
+    kinds: tuple[RowKind, ...] = tuple(TABLES)
+    for kind in kinds:
+        if not log.parts(kind, day):
+            log.write_part(kind, day, "part-empty.parquet", empty_log_table(kind))
+
+
+def days_before(at: datetime, n: int) -> str:
+    """The day (UTC) that is `n` days before that of a moment.
+
+    >>> days_before(datetime(2026, 3, 2, 2, tzinfo=timezone.utc), 2)
+    '2026-02-28'
+    """
+    today = at.replace(tzinfo=at.tzinfo or timezone.utc).astimezone(timezone.utc).date()
+    return (today - timedelta(days=n)).isoformat()
+
+
+class _Log:
+    """The files of one service's log."""
+
+    def __init__(self, destination: str, service: str, filesystem: Any) -> None:
+        from fsspec.core import url_to_fs
+
+        self.files: Any
+        if filesystem is None:
+            self.files, self._root = url_to_fs(str(destination))
+        else:
+            self.files = filesystem
+            self._root = filesystem._strip_protocol(str(destination))  # noqa: SLF001 - fsspec has no public name
+        self._service = service
+        protocol = self.files.protocol
+        names = {protocol} if isinstance(protocol, str) else set(protocol)
+        self._is_object_store = not names.isdisjoint(_OBJECT_STORES)
+
+    def seal_orphans(self, before: datetime) -> int:
+        """Rename open segments that nobody has written to since."""
+        n = 0
+        for path in self._list(segment_folder(self._root, "open", self._service)):
+            if self.files.modified(path).astimezone(timezone.utc) < before:
+                target = segment_folder(self._root, "sealed", self._service)
+                self._move(path, f"{target}/{path.rpartition('/')[2]}")
+                n += 1
+        return n
+
+    def sealed(self) -> list[str]:
+        """Sealed segments in the order of their names."""
+        found = self._list(segment_folder(self._root, "sealed", self._service))
+        return [path for path in found if path.endswith(".jsonl")]
+
+    def retire(self, path: str, *, keep: bool) -> None:
+        """Take a segment away."""
+        if keep:
+            name = path.rpartition("/")[2]
+            self._move(path, f"{self._root.rstrip('/')}/compacted/{self._service}/{name}")
+        else:
+            self.files.rm_file(path)
+
+    def parts(self, kind: RowKind, day: str) -> list[str]:
+        """The whole parts of a day."""
+        found = self._list(day_folder(self._root, kind, self._service, day))
+        return [path for path in found if path.rpartition("/")[2].startswith("part-")]
+
+    def write_part(self, kind: RowKind, day: str, name: str, table: pa.Table) -> None:
+        """Write a part whole or not at all, and look at it again."""
+        buffer = io.BytesIO()
+        pq.write_table(table, buffer, compression="zstd", row_group_size=_ROW_GROUP)
+        path = f"{day_folder(self._root, kind, self._service, day)}/{name}"
+        self._put(path, buffer.getvalue())
+        with self.files.open(path, "rb") as file:
+            n = pq.read_metadata(file).num_rows
+        if n != table.num_rows:
+            raise DataError(f"{path} must hold {table.num_rows} rows, found {n}; compact again")
+
+    def seen(self, kind: RowKind, day: str, but_not: set[str]) -> set[int]:
+        """Keys of the rows that a day holds, without the parts of some segments."""
+        keys: set[int] = set()
+        names = key_columns(kind)
+        for path in self.parts(kind, day):
+            if _segment_of(path) not in but_not:
+                with self.files.open(path, "rb") as file:
+                    table = pq.read_table(file, columns=list(names))
+                keys |= keys_of(kind, {name: _as_written(table[name]) for name in names})
+        return keys
+
+    def note(self, kind: RowKind, day: str, segment: str, numbers: dict[str, int]) -> None:
+        """Add a segment to the manifest of a day; a second time changes nothing."""
+        path = f"{day_folder(self._root, kind, self._service, day)}/{MANIFEST}"
+        try:
+            manifest = json.loads(self.files.cat_file(path))
+        except FileNotFoundError:
+            manifest = {"segments": {}}
+        segments = {**manifest["segments"], segment: numbers}
+        totals = {name: sum(each.get(name, 0) for each in segments.values()) for name in numbers}
+        manifest = {
+            "schema_version": SCHEMA_VERSION,
+            "table": TABLES[kind],
+            "day": day,
+            **totals,
+            "segments": segments,
+        }
+        self._put(path, json.dumps(manifest, indent=1).encode())
+
+    def _list(self, folder: str) -> list[str]:
+        self.files.invalidate_cache()
+        try:
+            return sorted(str(path) for path in self.files.ls(folder, detail=False))
+        except FileNotFoundError:
+            return []
+
+    def _put(self, path: str, data: bytes) -> None:
+        if self._is_object_store:
+            self.files.pipe_file(path, data)
+            return
+        folder, _, name = path.rpartition("/")
+        self.files.makedirs(folder, exist_ok=True)
+        unfinished = f"{folder}/_incomplete-{name}"
+        self.files.pipe_file(unfinished, data)
+        self.files.mv(unfinished, path)
+
+    def _move(self, path: str, target: str) -> None:
+        if not self._is_object_store:
+            self.files.makedirs(target.rpartition("/")[0], exist_ok=True)
+        self.files.mv(path, target)
+
+
+class _Compaction:
+    """Adds segments up, and leaves out the rows that are there already."""
+
+    def __init__(self, log: _Log, waiting: set[str]) -> None:
+        self._log, self._waiting = log, waiting
+        self._seen: dict[tuple[RowKind, str], set[int]] = {}
+        self._n_rows: dict[RowKind, int] = dict.fromkeys(TABLES, 0)
+        self._n_duplicates = self._n_torn = self._n_dropped = 0
+        self._days: set[str] = set()
+
+    def add(self, segment: Segment) -> None:
+        """Write the parts of a segment."""
+        self._n_torn += segment.n_torn
+        torn = segment.n_torn
+        for (kind, day), rows in segment.rows.items():
+            new = self._unseen(kind, day, rows)
+            dropped = sum(row.get("dropped_rows", 0) for row in new) if kind == "window" else 0
+            self._log.write_part(kind, day, f"part-{segment.name}-0.parquet", log_table(kind, new))
+            numbers = {
+                "rows": len(new),
+                "duplicates": len(rows) - len(new),
+                "torn_lines": torn,
+                "dropped_rows": dropped,
+            }
+            self._log.note(kind, day, segment.name, numbers)
+            self._n_rows[kind] += len(new)
+            self._n_duplicates += len(rows) - len(new)
+            self._n_dropped += dropped
+            self._days.add(day)
+            torn = 0  # a torn line has no day; it is noted once
+
+    def report(self, service: str, n_segments: int, n_orphans: int) -> CompactionReport:
+        """What was done."""
+        n = self._n_rows
+        lost = self._n_torn + self._n_dropped
+        return CompactionReport(
+            service=service,
+            n_segments=n_segments,
+            n_orphans=n_orphans,
+            n_predictions=n["prediction"],
+            n_feedback=n["feedback"],
+            n_windows=n["window"],
+            n_duplicates=self._n_duplicates,
+            n_torn=self._n_torn,
+            n_dropped=self._n_dropped,
+            days=tuple(sorted(self._days)),
+            reason=f"{n['prediction']} predictions, {n['feedback']} feedback rows and "
+            f"{n['window']} windows of {service} written; "
+            + (f"{lost} rows lost on the way" if lost else "nothing lost"),
+        )
+
+    def _unseen(
+        self, kind: RowKind, day: str, rows: Sequence[dict[str, Any]]
+    ) -> list[dict[str, Any]]:
+        if (kind, day) not in self._seen:
+            self._seen[kind, day] = self._log.seen(kind, day, self._waiting)
+        seen = self._seen[kind, day]
+        new = []
+        for row in rows:
+            key = row_key(kind, row)
+            if key not in seen:
+                seen.add(key)
+                new.append(row)
+        return new
+
+
+def _stem(path: str) -> str:
+    return path.rpartition("/")[2].removesuffix(".jsonl")
+
+
+def _segment_of(part: str) -> str:
+    return part.rpartition("/")[2].removeprefix("part-").removesuffix(".parquet").rpartition("-")[0]
+
+
+def _as_written(column: pa.ChunkedArray) -> list[Any]:
+    """Values as they stood in the segment: instants as their text."""
+    if not pa.types.is_timestamp(column.type):
+        return cast("list[Any]", column.to_pylist())
+    texts = pc.strftime(column.cast(pa.timestamp("us")), format="%Y-%m-%dT%H:%M:%S")
+    return [None if text is None else f"{text}+00:00" for text in texts.to_pylist()]

@@ -1,0 +1,146 @@
+"""What was said of predictions: the last word of each, and labels that came late."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from flytekitplugins.wbmon.data.arrow import is_text
+from flytekitplugins.wbmon.data.join_labels import join_labels
+from flytekitplugins.wbmon.data.open import open_source
+from flytekitplugins.wbmon.data.sources import Source
+from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.monitor.prediction_log.arrow_schema import empty_log_table
+from flytekitplugins.wbmon.monitor.prediction_log.schema import day_folder
+
+
+def feedback_rows(feedback: Any) -> list[dict[str, Any]]:
+    """The feedback log in the order of time; of rows with one `feedback_id` the last.
+
+    Raises:
+        DataError: If a column of the feedback log is missing.
+    """
+    source = open_source(feedback)
+    needed = ("timestamp", "feedback_id", "request_id", "session_id", "name", "score", "label")
+    missing = [name for name in needed if name not in source.schema.names]
+    if missing:
+        raise DataError(
+            f"the data must be a feedback log; {', '.join(missing)} not found among "
+            f"{', '.join(source.schema.names)}"
+        )
+    rows = sorted(_table(source).to_pylist(), key=lambda row: row["timestamp"])
+    return list({row["feedback_id"]: row for row in rows}.values())
+
+
+def recent_feedback(
+    destination: str, service: str, days: Sequence[str], *, filesystem: Any = None
+) -> pa.Table:
+    """The feedback of some days; of rows with one `feedback_id` the last.
+
+    Args:
+        destination: Path or fsspec URL of the log.
+        service: The service.
+        days: `YYYY-MM-DD`; those without feedback are passed over.
+        filesystem: The fsspec file system of the log, where the caller has one with credentials.
+    """
+    from fsspec.core import url_to_fs
+
+    files = filesystem or url_to_fs(destination)[0]
+    tables = [empty_log_table("feedback")]
+    for day in sorted(days):
+        folder = day_folder(destination, "feedback", service, day)
+        if files.exists(folder):
+            tables.append(_table(open_source(folder, filesystem=files)))
+    whole = pa.concat_tables(tables, promote_options="permissive").sort_by("timestamp")
+    last = {key: index for index, key in enumerate(whole["feedback_id"].to_pylist())}
+    return whole.take(pa.array(sorted(last.values()), pa.int64()))
+
+
+def join_feedback(
+    predictions: Any, feedback: Any, *, name: str = "label", route: str = ""
+) -> pa.Table:
+    """Predictions with the columns `label` and `feedback_score`; null where nothing was said.
+
+    Rows of requests that predicted nothing (refused, failed, or of another kind) are left out.
+
+    Args:
+        predictions: The prediction log, as `open_source` takes data.
+        feedback: The feedback log of the same days and those after it.
+        name: Which feedback.
+        route: Requests of this route only; of all if empty.
+
+    Raises:
+        DataError: If there is no `request_id` or `prediction`, or the feedback log lacks a column.
+    """
+    rows = _table(open_source(predictions))
+    if "prediction" not in rows.column_names:
+        raise DataError(
+            f"the data must be a prediction log; prediction not found among "
+            f"{', '.join(rows.column_names)}"
+        )
+    rows = rows.filter(pc.is_valid(rows["prediction"]))
+    if route:
+        rows = rows.filter(pc.equal(rows["route"], route))
+    said = feedback_labels(feedback, rows, name=name)
+    labelled = join_labels(rows, said, label="label").table
+    return join_labels(labelled, said, label="feedback_score").table
+
+
+def feedback_labels(feedback: Any, predictions: Any, *, name: str = "label") -> pa.Table:
+    """The feedback of one name as a table of labels, to be joined to predictions by request id.
+
+    Args:
+        feedback: The feedback log, as `open_source` takes data.
+        predictions: The prediction log that it is of; only its schema is looked at, so that labels
+            are numbers where predictions are.
+        name: Which feedback: `label` for the truth, `thumbs` for ratings.
+
+    Returns:
+        The columns `request_id`, `label` (null if only a score was given) and `feedback_score`.
+
+    Raises:
+        DataError: If the feedback log lacks a column.
+    """
+    rows = [
+        row
+        for row in feedback_rows(feedback)
+        if row["name"] == name and row["request_id"] is not None
+    ]
+    schema = open_source(predictions).schema
+    as_text = "prediction" in schema.names and is_text(schema.field("prediction").type)
+    return pa.table(
+        {
+            "request_id": pa.array([row["request_id"] for row in rows], pa.string()),
+            "label": _label_column([row["label"] for row in rows], as_text=as_text),
+            "feedback_score": pa.array([row["score"] for row in rows], pa.float64()),
+        }
+    )
+
+
+def _table(source: Source) -> pa.Table:
+    names = source.schema.names
+    pieces = [
+        pa.table([_plain_text(column) for column in batch.columns], names=batch.schema.names)
+        for part in source.parts()
+        for batch in part(names)
+    ]
+    if not pieces:
+        return source.schema.empty_table()
+    return pa.concat_tables(pieces, promote_options="permissive")
+
+
+def _plain_text(column: pa.Array) -> pa.Array:
+    """A column whose texts may be numbers into a dictionary, with the texts themselves."""
+    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+
+
+def _label_column(labels: list[str | None], *, as_text: bool) -> pa.Array:
+    if as_text:
+        return pa.array(labels, pa.string())
+    try:
+        return pa.array([None if label is None else float(label) for label in labels], pa.float64())
+    except ValueError:
+        return pa.array(labels, pa.string())

@@ -1,0 +1,38 @@
+"""What was made of the segments that serving left."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flytekitplugins.wbmon.reports.report import Report
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompactionReport(Report):
+    """What a compaction of a prediction log found and wrote.
+
+    Attributes:
+        service: The service.
+        n_segments: Sealed segments that became Parquet.
+        n_orphans: Of them, those that a dead process had left open.
+        n_predictions: Rows of the prediction log written.
+        n_feedback: Rows of the feedback log written.
+        n_windows: Serving windows written.
+        n_duplicates: Rows that were there already.
+        n_torn: Lines cut off in the middle or unreadable.
+        n_dropped: Rows that serving itself had to drop, by its windows.
+        days: Days of event time (UTC) that got rows, `YYYY-MM-DD`.
+        reason: One sentence: what happened.
+    """
+
+    service: str
+    n_segments: int
+    n_orphans: int = 0
+    n_predictions: int = 0
+    n_feedback: int = 0
+    n_windows: int = 0
+    n_duplicates: int = 0
+    n_torn: int = 0
+    n_dropped: int = 0
+    days: tuple[str, ...] = ()
+    reason: str

@@ -1,0 +1,84 @@
+"""Profiles of disjoint rows added up: counts exactly, means to rounding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flytekitplugins.wbmon.monitor.profiles.count import lowest_hashes
+from flytekitplugins.wbmon.monitor.profiles.profile import FeatureProfile, WeightSums
+from flytekitplugins.wbmon.stats.moments import Moments, merge_moments
+
+
+def merge_features(parts: Sequence[FeatureProfile]) -> FeatureProfile:
+    """One column over the rows of all parts; the parts share a layout.
+
+    A part without the column adds missing rows; a part of another type makes the whole one of
+    another type.
+    """
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    known = [part for part in parts if part.status != "missing_column"]
+    present = [part for part in known if part.counts is not None and part.status == "ok"]
+    changed = [part for part in known if part.status == "type_changed"]
+    model = (changed or present or known or [first])[0]
+    moment = Moments()
+    for part in present:
+        moment = merge_moments(moment, Moments(part.value_weight, part.mean, part.squared))
+    has_moments = model.edges is not None and model.kind != "vector"
+    return replace(
+        model,
+        n_rows=sum(part.n_rows for part in parts),
+        n_missing=sum(part.n_missing for part in parts),
+        n_infinite=sum(part.n_infinite for part in parts),
+        minimum=_extreme([part.minimum for part in known], np.fmin),
+        maximum=_extreme([part.maximum for part in known], np.fmax),
+        mean=moment.mean if moment.weight > 0 and has_moments else np.nan,
+        squared=moment.squared if has_moments else 0.0,
+        counts=None if changed else _sum_counts(present),
+        unseen=_merge_unseen(present),
+        weights=_merge_weights(parts),
+        differing_pairs=float(sum(part.differing_pairs for part in present)),
+    )
+
+
+def _extreme(values: list[float], pick: np.ufunc) -> float:
+    return float(pick.reduce(values)) if values else np.nan
+
+
+def _sum_counts(parts: list[FeatureProfile]) -> NDArray[Any] | None:
+    counts = [part.counts for part in parts if part.counts is not None]
+    if not counts:
+        return None
+    total = counts[0].astype(np.result_type(*{array.dtype for array in counts}))
+    for array in counts[1:]:
+        np.add(total, array, out=total)
+    return total
+
+
+def _merge_unseen(parts: list[FeatureProfile]) -> dict[str, float]:
+    if not any(part.unseen for part in parts):
+        return {}
+    total: dict[str, float] = {}
+    for part in parts:
+        for name, count in part.unseen.items():
+            total[name] = total.get(name, 0.0) + count
+    return lowest_hashes(total)
+
+
+def _merge_weights(parts: Sequence[FeatureProfile]) -> WeightSums | None:
+    weights = [part.weights for part in parts if part.weights is not None]
+    if not weights:
+        return None
+    return WeightSums(
+        rows=sum(item.rows for item in weights),
+        rows_squared=sum(item.rows_squared for item in weights),
+        missing=sum(item.missing for item in weights),
+        infinite=sum(item.infinite for item in weights),
+        values_squared=sum(item.values_squared for item in weights),
+    )

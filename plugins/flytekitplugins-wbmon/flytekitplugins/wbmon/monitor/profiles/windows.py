@@ -1,0 +1,201 @@
+"""One table cut into windows, by time and by segment, each counted into a profile of its own.
+
+The table is read once, whatever its order; what is kept is one profile a window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta, timezone
+from itertools import pairwise
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from flytekitplugins.wbmon.data.arrow import is_valid, kind_of, seconds, without_null_names
+from flytekitplugins.wbmon.data.open import Data, open_source
+from flytekitplugins.wbmon.data.sources import Source, known_names, stored_names
+from flytekitplugins.wbmon.errors import ConfigError, DataError
+from flytekitplugins.wbmon.monitor.profiles.build import count_part, unknown_columns
+from flytekitplugins.wbmon.monitor.profiles.count import encode_names
+from flytekitplugins.wbmon.monitor.profiles.layout import adopt_layout, settle
+from flytekitplugins.wbmon.monitor.profiles.merge import merge_features
+from flytekitplugins.wbmon.monitor.profiles.profile import FeatureProfile, Profile
+
+Span = Literal["hour", "day", "week", "month"]
+
+MAX_WINDOWS = 10_000
+_HOUR, _DAY = 3600, 86_400
+_MONDAY = 3  # 1970 began on a Thursday
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
+class Window(NamedTuple):
+    """A span of time, UTC, and a segment; None and the empty string if not cut by them."""
+
+    segment: str
+    start: datetime | None
+
+
+class Windows(NamedTuple):
+    """Profiles by window, in order; and how many rows have no time or no segment."""
+
+    profiles: dict[Window, Profile]
+    n_undated: int
+
+
+def profile_windows(
+    data: Data,
+    *,
+    like: Profile,
+    at: str = "",
+    by: Span = "day",
+    segment: str = "",
+) -> Windows:
+    """Count every window of a table into the layout of a reference, in one pass.
+
+    Args:
+        data: As `profile_data` takes it; its rows may be in any order.
+        like: The reference.
+        at: The column that holds the time of a row, UTC; empty to cut by segment only. Like
+            `segment`, it may be one that only folders tell (`day=2026-01-01/…`).
+        by: Length of a window: `hour`, `day`, `week` (from Monday) or `month`.
+        segment: The column whose values are the segments; empty to cut by time only.
+
+    Raises:
+        ConfigError: If neither `at` nor `segment` is given, or `by` is no span.
+        DataError: If a column does not exist, `at` holds no times, or there are more than
+            `MAX_WINDOWS` windows.
+    """
+    source = open_source(data, naming=[at, segment, *like.features, like.weight])
+    _require_columns(source, at, by, segment)
+    known = dict.fromkeys([*like.features, *stored_names(source)])
+    names = [name for name in known if name not in (at, segment, like.weight)]
+    layouts = [adopt_layout(source.schema, name, like.features.get(name)) for name in names]
+    keys = [name for name in (at, segment) if name]
+    columns = [*names, *keys, *([like.weight] if like.weight else [])]
+    counted: dict[Window, list[FeatureProfile]] = {}
+    n_undated = 0
+    for part in source.parts():
+        for batch in part(columns):
+            groups, n_without = _split(batch, at, by, segment)
+            n_undated += n_without
+            for window, rows in groups:
+                found = count_part(_as_part(rows), layouts, like.weight)
+                before = counted.get(window)
+                counted[window] = (
+                    found
+                    if before is None
+                    else [merge_features(pair) for pair in zip(before, found, strict=True)]
+                )
+                _require_few(len(counted), segment)
+    profiles = {window: _profile(counted[window], like) for window in sorted(counted, key=_order)}
+    return Windows(profiles, n_undated)
+
+
+def end_of(start: datetime, by: Span) -> datetime:
+    """The first moment after the span that begins at `start`."""
+    if by == "month":
+        return datetime(
+            start.year + start.month // 12, start.month % 12 + 1, 1, tzinfo=timezone.utc
+        )
+    return start + {"hour": timedelta(hours=1), "day": timedelta(1), "week": timedelta(7)}[by]
+
+
+def _require_columns(source: Source, at: str, by: str, segment: str) -> None:
+    if not at and not segment:
+        raise ConfigError(
+            "windows must be cut by time, by segment or by both; give at= or segment="
+        )
+    if by not in get_args(Span):
+        raise ConfigError(f"by must be one of {', '.join(get_args(Span))}; got {by!r}")
+    names = source.schema.names
+    for what, name in (("at", at), ("segment", segment)):
+        if name and name not in names:
+            raise DataError(unknown_columns(what, [name], known_names(source)))
+    if at and kind_of(source.schema.field(at).type) != "timestamp":
+        raise DataError(
+            f"column {at!r} must hold timestamps or dates, got {source.schema.field(at).type}; "
+            "convert it first"
+        )
+
+
+def _require_few(n_windows: int, segment: str) -> None:
+    if n_windows > MAX_WINDOWS:
+        hint = f" or a column of fewer values than {segment!r}" if segment else ""
+        raise DataError(
+            f"there must be at most {MAX_WINDOWS:,} windows, found more; take longer spans{hint}"
+        )
+
+
+def _split(
+    batch: pa.RecordBatch, at: str, by: Span, segment: str
+) -> tuple[list[tuple[Window, pa.RecordBatch]], int]:
+    """Rows of the batch by window, in their order within each; and how many belong nowhere."""
+    known = np.ones(batch.num_rows, dtype=bool)
+    starts = np.zeros(batch.num_rows, dtype=np.int64)
+    segments, codes = [""], np.zeros(batch.num_rows, dtype=np.int64)
+    if at:
+        times = batch.column(at)
+        valid = is_valid(times)
+        starts[valid] = _truncate(seconds(times), by)
+        known &= valid
+    if segment:
+        labels = without_null_names(batch.column(segment))
+        segments, positions = encode_names(labels)
+        valid = is_valid(labels)
+        codes[valid] = positions
+        known &= valid
+    rows = np.flatnonzero(known)
+    rows = rows[np.lexsort((starts[rows], codes[rows]))]
+    changes = (np.diff(starts[rows]) != 0) | (np.diff(codes[rows]) != 0)
+    bounds = [0, *(np.flatnonzero(changes) + 1).tolist(), len(rows)]
+    ordered = batch.take(_arrow_indices(rows))
+    groups = []
+    for first, stop in pairwise(bounds):
+        if stop > first:
+            row = rows[first]
+            start = _EPOCH + timedelta(seconds=int(starts[row])) if at else None
+            window = Window(segments[codes[row]], start)
+            groups.append((window, ordered.slice(first, stop - first)))
+    return groups, int(batch.num_rows - len(rows))
+
+
+def _truncate(times: NDArray[np.float64], by: Span) -> NDArray[np.int64]:
+    """First second of the span that each time lies in."""
+    whole = np.floor(times).astype(np.int64)
+    if by == "hour":
+        return whole // _HOUR * _HOUR
+    days = whole // _DAY
+    if by == "week":
+        days = (days + _MONDAY) // 7 * 7 - _MONDAY
+    elif by == "month":
+        months = days.astype("datetime64[D]").astype("datetime64[M]")
+        days = months.astype("datetime64[D]").astype(np.int64)
+    return days * _DAY
+
+
+def _arrow_indices(rows: NDArray[Any]) -> pa.Array:
+    """As Arrow; `pyarrow.array` would import pandas."""
+    return pa.Array.from_buffers(
+        pa.int64(), len(rows), [None, pa.py_buffer(np.ascontiguousarray(rows, dtype=np.int64))]
+    )
+
+
+def _as_part(batch: pa.RecordBatch) -> Any:
+    def read(_: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        yield batch
+
+    return read
+
+
+def _profile(features: Sequence[FeatureProfile], like: Profile) -> Profile:
+    settled = {feature.name: settle(feature) for feature in features}
+    n_rows = next((feature.n_rows for feature in features), 0)
+    return Profile(n_rows=n_rows, features=settled, layout=like.layout, weight=like.weight)
+
+
+def _order(window: Window) -> tuple[str, datetime]:
+    return window.segment, window.start or _EPOCH

@@ -1,0 +1,254 @@
+"""How a batch scoring run went, and the service levels it promised."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.reports.report import Report
+
+SLOVerdict = Literal["pass", "fail", "no_data"]
+
+_MAX_SAMPLE = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SLO:
+    """A service level objective: a percentile of a metric that must not be exceeded.
+
+    Attributes:
+        name: How the result is called in reports and rules.
+        metric: `latency_ms` (of a batch) or `row_latency_ms` (batch time over its rows).
+        percentile: In (0, 100].
+        value: The largest value that still passes, in the metric's unit.
+
+    Raises:
+        ConfigError: If the percentile or the metric is not one of those.
+    """
+
+    name: str
+    metric: str = "latency_ms"
+    percentile: float = 99.0
+    value: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.percentile <= 100:  # noqa: PLR2004 - a percentile
+            raise ConfigError(
+                f"SLO {self.name!r}: percentile must be in (0, 100], got {self.percentile}"
+            )
+        if self.metric not in ("latency_ms", "row_latency_ms"):
+            raise ConfigError(
+                f"SLO {self.name!r}: metric must be 'latency_ms' or 'row_latency_ms', "
+                f"got {self.metric!r}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SLOResult:
+    """An objective, what was observed, and whether that passes; `nan` observed is `no_data`."""
+
+    slo: SLO
+    observed: float
+    verdict: SLOVerdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watch:
+    """What of the predictions a scoring run counts along the way.
+
+    Attributes:
+        confidence: The probability column of one class of two, or one column for each class.
+        low_confidence: The largest class probability below which a row counts as unsure; in (0, 1].
+        classes: The column of predicted classes.
+
+    Raises:
+        ConfigError: If `low_confidence` is out of range.
+    """
+
+    confidence: tuple[str, ...] = ()
+    low_confidence: float = 0.6
+    classes: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.low_confidence <= 1:
+            raise ConfigError(
+                f"low_confidence must be a probability in (0, 1], got {self.low_confidence}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """Scored rows that a person may look at in the W&B run; keys and personal data are hidden.
+
+    Names and postal addresses follow no pattern and are not found: name the `columns` to show.
+
+    Attributes:
+        rows: At most so many.
+        by: The column that they are spread over; the first predicted one if empty.
+        columns: The columns that are shown beside the predicted ones; all if empty.
+        seed: Of the choice; `>= 0`.
+
+    Raises:
+        ConfigError: If a number is out of range.
+    """
+
+    rows: int = 200
+    by: str = ""
+    columns: tuple[str, ...] = ()
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.rows <= _MAX_SAMPLE or self.seed < 0:
+            raise ConfigError(
+                f"a sample must have 1 to {_MAX_SAMPLE} rows and a seed of at least 0, got "
+                f"{self.rows} and {self.seed}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampledRows:
+    """What was sampled.
+
+    Attributes:
+        columns: `stratum`, `row` (its place), `stands_for` (rows of the data), then the data's.
+        rows: Values in the order of the columns, redacted.
+    """
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confidence:
+    """How sure the model was: the largest class probability of each row.
+
+    Attributes:
+        n: Rows with a probability.
+        n_missing: Rows without one.
+        mean: Of the largest probability; in [0, 1], `nan` without rows.
+        sd: Its standard deviation.
+        quantiles: By `p5`, `p25`, `p50`, `p75`, `p95`; exact to 0.001.
+        threshold: Below it a prediction counts as of low confidence.
+        low_share: Share of rows below the threshold.
+        low_share_low: Lower end of its 95 % interval.
+        low_share_high: Upper end of it.
+    """
+
+    n: int
+    n_missing: int = 0
+    mean: float
+    sd: float
+    quantiles: Mapping[str, float]
+    threshold: float
+    low_share: float
+    low_share_low: float
+    low_share_high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictedClasses:
+    """How the predictions spread over the classes.
+
+    Attributes:
+        counts: Rows by predicted class, the most frequent first; the first thousand classes.
+        n_other: Rows of further classes.
+        n_missing: Rows without a prediction.
+    """
+
+    counts: Mapping[str, int]
+    n_other: int = 0
+    n_missing: int = 0
+
+    @property
+    def n(self) -> int:
+        """Rows with a prediction."""
+        return sum(self.counts.values()) + self.n_other
+
+    @property
+    def top_share(self) -> float:
+        """Share of the most frequent class; `nan` without rows."""
+        return max(self.counts.values()) / self.n if self.counts else math.nan
+
+    @property
+    def n_effective(self) -> float:
+        """Classes of equal size that would be as diverse, `exp(entropy)`; `nan` without rows.
+
+        It does not depend on the number of rows, as the number of distinct predictions does.
+        """
+        if not self.counts:
+            return math.nan
+        shares = [count / self.n for count in (*self.counts.values(), self.n_other) if count]
+        return math.exp(-sum(share * math.log(share) for share in shares))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a scoring run has come.
+
+    Attributes:
+        n_batches: Batches done.
+        n_rows: Rows scored.
+        n_failed: Rows set aside.
+        n_total: Rows of the data; None if unknown.
+        latency_ms: Of the last batch, inside predict.
+    """
+
+    n_batches: int
+    n_rows: int
+    n_failed: int
+    n_total: int | None = None
+    latency_ms: float
+
+    @property
+    def share(self) -> float:
+        """Rows done over all rows; `nan` if their number is unknown or 0."""
+        return (self.n_rows + self.n_failed) / self.n_total if self.n_total else math.nan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoringReport(Report):
+    """What a batch scoring run did; times in seconds or milliseconds as named.
+
+    Attributes:
+        n_rows: Rows scored and written.
+        n_batches: Batches read.
+        duration_s: Reading, scoring and writing.
+        predict_s: Inside the predict function.
+        latency_ms: Of a batch, inside predict: `mean sd min max p50 p95 p99`.
+        columns: The columns that were predicted.
+        slos: The objectives and what was observed.
+        n_failed: Rows that predict could not score, set aside in `quarantine`.
+        errors: Failed rows by exception class.
+        quarantine: Where the failed rows are; empty if none failed.
+        confidence: Of the watched probabilities; None if none were watched.
+        classes: Of the watched predictions; None if none were watched.
+        n_resumed: Rows among `n_rows` that an earlier attempt had scored and written.
+    """
+
+    n_rows: int
+    n_batches: int
+    duration_s: float
+    predict_s: float
+    latency_ms: Mapping[str, float] = field(default_factory=dict)
+    columns: tuple[str, ...] = ()
+    slos: tuple[SLOResult, ...] = ()
+    n_failed: int = 0
+    errors: Mapping[str, int] = field(default_factory=dict)
+    quarantine: str = ""
+    confidence: Confidence | None = None
+    classes: PredictedClasses | None = None
+    n_resumed: int = 0
+
+    @property
+    def error_rate(self) -> float:
+        """Failed rows over all rows read; `nan` without rows."""
+        read = self.n_rows + self.n_failed
+        return self.n_failed / read if read else math.nan
+
+    @property
+    def rows_per_s(self) -> float:
+        """Rows over the whole duration, reading and writing included; `nan` if none was spent."""
+        return self.n_rows / self.duration_s if self.duration_s > 0 else math.nan

@@ -1,0 +1,194 @@
+"""A few scored rows for a person to look at: spread over what was predicted, seeded, redacted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from flytekitplugins.wbmon.data.arrow import large_strings
+from flytekitplugins.wbmon.data.class_codes import class_name
+from flytekitplugins.wbmon.data.columns import float_values, is_class_name, is_number
+from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.monitor.scoring.report import Sample, SampledRows
+from flytekitplugins.wbmon.privacy.patterns import PatternRedactor, Redactor, redact_value
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_MAX_STRATA = 20
+_MAX_COLUMNS = 100
+_SHOWN = 200
+_RANGES = 5
+_LONG_NUMBER = 10**11
+_MISSING, _OTHER, _ANY = "(missing)", "(other)", "(any)"
+
+
+class _Kept(NamedTuple):
+    priority: int
+    place: int
+    row: Mapping[str, Any]
+
+
+class RowSampler:
+    """Keeps rows of every stratum by a random priority that only the seed and their place decide.
+
+    So the same data give the same sample, however they are cut into batches or attempts. Strata are
+    the values of the column, or for numbers of more than 20 values its fifths in the first batch;
+    rows that failed are strata by their exception.
+
+    Args:
+        rule: How many rows, of which columns, spread over which.
+        redactor: Hides what must not be shown; patterns of keys and personal data if None.
+    """
+
+    def __init__(self, rule: Sample, redactor: Redactor | None = None) -> None:
+        self._rule, self._redactor = rule, redactor or PatternRedactor()
+        self._kept: dict[str, list[_Kept]] = {}
+        self._sizes: dict[str, int] = {}
+        self._edges: NDArray[np.float64] | None = None
+        self._n = 0
+
+    def add(self, scored: pa.Table, predicted: tuple[str, ...]) -> None:
+        """Count a batch of scored rows.
+
+        Args:
+            scored: The rows with their predictions.
+            predicted: The columns that were predicted; the first gives the strata by default.
+
+        Raises:
+            DataError: If a column that the sample is to show or to be spread over is missing.
+        """
+        by = self._rule.by or predicted[0]
+        self._require(scored, [by, *self._rule.columns])
+        places = np.arange(self._n, self._n + scored.num_rows)
+        self._n += scored.num_rows
+        shown = self._shown(scored, (*predicted, by))
+        for stratum, inside in self._strata(scored[by]):
+            self._add(stratum, shown, inside, places[inside])
+
+    def add_failed(self, failed: pa.Table) -> None:
+        """Count rows that could not be scored, as the quarantine holds them."""
+        shown = self._shown(failed, ("error",))
+        places = np.asarray(failed["row"].to_numpy())
+        kinds = np.asarray(failed["error_type"].to_pylist(), dtype=object)
+        for kind in sorted(set(kinds.tolist())):
+            inside = np.flatnonzero(kinds == kind)
+            self._add(f"error: {kind}", shown, inside, places[inside])
+
+    def record(self) -> SampledRows:
+        """The sample: as many rows of each stratum, the smaller ones whole."""
+        quotas = _shares({name: len(kept) for name, kept in self._kept.items()}, self._rule.rows)
+        rows, columns = (
+            [],
+            dict.fromkeys(
+                name for kept in self._kept.values() for each in kept[:1] for name in each.row
+            ),
+        )
+        for stratum in sorted(quotas):
+            chosen = sorted(self._kept[stratum])[: quotas[stratum]]
+            for each in sorted(chosen, key=lambda kept: kept.place):
+                hidden = redact_value(self._redactor, dict(each.row)).value
+                stands_for = self._sizes[stratum] / len(chosen)
+                values = (self._shorten(hidden.get(name)) for name in columns)
+                rows.append((self._shorten(stratum), each.place, stands_for, *values))
+        return SampledRows(columns=("stratum", "row", "stands_for", *columns), rows=tuple(rows))
+
+    def _shown(self, table: pa.Table, last: tuple[str, ...]) -> pa.Table:
+        names = list(self._rule.columns or table.column_names[:_MAX_COLUMNS])
+        names = [*names, *(name for name in dict.fromkeys(last) if name not in names)]
+        return table.select([name for name in names if name not in ("row", "error_type")])
+
+    def _require(self, scored: pa.Table, names: list[str]) -> None:
+        missing = [name for name in names if name not in scored.column_names]
+        if missing:
+            raise DataError(
+                f"the sample wants column {', '.join(map(repr, missing))}; the scored data have "
+                f"{', '.join(scored.column_names)}"
+            )
+
+    def _add(
+        self, stratum: str, table: pa.Table, inside: NDArray[np.int64], places: NDArray[np.int64]
+    ) -> None:
+        if stratum not in self._kept and len(self._kept) >= 2 * _MAX_STRATA:
+            stratum = _OTHER
+        self._sizes[stratum] = self._sizes.get(stratum, 0) + len(inside)
+        kept = self._kept.setdefault(stratum, [])
+        priority = _priorities(places, self._rule.seed)
+        if len(kept) == self._rule.rows:
+            better = priority < kept[-1].priority
+            inside, places, priority = inside[better], places[better], priority[better]
+        first = np.argsort(priority)[: self._rule.rows]
+        rows = table.take(pa.array(inside[first])).to_pylist()
+        found = zip(priority[first].tolist(), places[first].tolist(), rows, strict=True)
+        merged = [*kept, *(_Kept(*each) for each in found)]
+        self._kept[stratum] = sorted(merged, key=lambda each: each.priority)[: self._rule.rows]
+
+    def _strata(self, column: pa.ChunkedArray) -> Iterator[tuple[str, NDArray[np.int64]]]:
+        if is_class_name(column.type):
+            yield from self._by_value(large_strings(column))
+        elif not is_number(column.type):
+            yield _ANY, np.arange(len(column))
+        else:
+            yield from self._by_number(column)
+
+    def _by_value(self, column: pa.ChunkedArray) -> Iterator[tuple[str, NDArray[np.int64]]]:
+        encoded = column.combine_chunks().dictionary_encode()
+        codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+        for code, value in enumerate([*encoded.dictionary.to_pylist(), None]):
+            inside = np.flatnonzero(codes == (code if value is not None else -1))
+            if len(inside):
+                name = _MISSING if value is None else class_name(value)
+                known = name in self._kept or len(self._kept) < _MAX_STRATA
+                yield name if known else _OTHER, inside
+
+    def _by_number(self, column: pa.ChunkedArray) -> Iterator[tuple[str, NDArray[np.int64]]]:
+        values = float_values(column)
+        present = values[np.isfinite(values)]
+        if self._edges is None:
+            few = len(np.unique(present)) <= _MAX_STRATA
+            inner = np.arange(1, _RANGES) / _RANGES
+            empty = few or not len(present)
+            self._edges = np.empty(0) if empty else np.unique(np.quantile(present, inner))
+        if not len(self._edges):
+            yield from self._by_value(column)
+            return
+        bounds = [f"{edge:.4g}" for edge in self._edges]
+        ranges = [f"{low} to {high}" for low, high in pairwise(bounds)]
+        names = [f"< {bounds[0]}", *ranges, f"≥ {bounds[-1]}", _MISSING]
+        codes = np.searchsorted(self._edges, values, side="right")
+        codes[~np.isfinite(values)] = len(names) - 1
+        for code in np.unique(codes):
+            yield names[code], np.flatnonzero(codes == code)
+
+    def _shorten(self, value: Any) -> Any:
+        if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= _LONG_NUMBER:
+            hidden, n = self._redactor.text(str(value))
+            return hidden if n else value
+        if value is None or isinstance(value, bool | int | float):
+            return value
+        text = self._redactor.text(str(value))[0]
+        return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
+
+
+def _shares(sizes: Mapping[str, int], total: int) -> dict[str, int]:
+    """How many rows each stratum gives: equally many, and what small ones lack goes to the rest."""
+    quotas: dict[str, int] = {}
+    left = total
+    for number, (name, size) in enumerate(sorted(sizes.items(), key=lambda item: item[1])):
+        quotas[name] = min(size, left // (len(sizes) - number))
+        left -= quotas[name]
+    return {name: quota for name, quota in quotas.items() if quota}
+
+
+def _priorities(places: NDArray[np.int64], seed: int) -> NDArray[np.uint64]:
+    """SplitMix64 of the places: as good as random, and the same for a place in every run."""
+    with np.errstate(over="ignore"):
+        x = places.astype(np.uint64) + np.uint64(seed) * np.uint64(0xD1342543DE82EF95)
+        x = (x + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return x ^ (x >> np.uint64(31))

@@ -1,0 +1,58 @@
+"""How an experiment reads on a page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from flytekitplugins.wbmon.reports.html import (
+    cell,
+    facts,
+    interval,
+    name_cell,
+    number,
+    section,
+    state_cell,
+    table,
+    verdict,
+)
+
+if TYPE_CHECKING:
+    from flytekitplugins.wbmon.monitor.service.experiment_report import (
+        ExperimentReport,
+        VariantOutcome,
+    )
+
+_TONES = {"no_difference": "ok", "invalid": "error"}
+
+
+def experiment_section(report: ExperimentReport) -> str:
+    """The section of an experiment."""
+    worst = next((each.verdict for each in report.variants[1:]), "insufficient")
+    state = "insufficient" if not report.variants else _TONES.get(worst, worst)
+    body = [
+        verdict(state, f"{report.experiment}: {report.outcome}", report.reason),
+        facts(
+            f"control {report.control}",
+            f"split p-value {number(report.split_p_value)}",
+            "intervals cover 95 %",
+        ),
+        table(
+            ("variant", "units", "mean", "interval", "difference", "interval", "p-value", ""),
+            map(_variant_row, report.variants),
+        ),
+    ]
+    return section("Experiment", body)
+
+
+def _variant_row(each: VariantOutcome) -> Sequence[str]:
+    return (
+        name_cell(each.variant),
+        cell(f"{each.n_measured:,} of {each.n_exposed:,}"),
+        cell(number(each.mean)),
+        cell(interval(each.low, each.high)),
+        cell(number(each.difference)),
+        cell(interval(each.difference_low, each.difference_high)),
+        cell(number(each.p_value)),
+        state_cell(each.verdict),
+    )

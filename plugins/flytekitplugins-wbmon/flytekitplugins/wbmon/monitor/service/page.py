@@ -1,0 +1,148 @@
+"""How the reports about a service read on a page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import singledispatch
+from typing import TYPE_CHECKING
+
+from flytekitplugins.wbmon.monitor.service.experiment_page import experiment_section
+from flytekitplugins.wbmon.monitor.service.experiment_report import ExperimentReport
+from flytekitplugins.wbmon.monitor.service.report import ServingReport, SLOReport
+from flytekitplugins.wbmon.reports.html import (
+    cell,
+    dim_cell,
+    facts,
+    interval,
+    name_cell,
+    number,
+    page,
+    section,
+    share,
+    state_cell,
+    table,
+    verdict,
+)
+
+if TYPE_CHECKING:
+    from flytekitplugins.wbmon.monitor.service.experiment_report import (
+        ExperimentReport,
+    )
+    from flytekitplugins.wbmon.monitor.service.report import (
+        Confidence,
+        ServingReport,
+        ServingSLOResult,
+        SLOReport,
+        Traffic,
+    )
+
+_SHOWN = 20
+_TONES = {"no_difference": "ok", "invalid": "error"}
+
+
+def serving_section(report: ServingReport) -> str:
+    """The section of a serving report."""
+    total = report.total
+    words = f"{total.n_requests:,} requests, {share(total.error_rate)} failed"
+    body = [
+        verdict("ok" if total.n_requests else "no_data", words, report.reason),
+        facts(
+            f"busiest minute {number(report.peak_per_s)} requests/s",
+            f"at most {report.in_flight_max:,} at a time",
+            f"{report.n_instances:,} processes",
+            f"{report.n_sampled:,} rows kept",
+            f"{report.n_dropped:,} rows dropped",
+        ),
+        _traffic_table("route", report.routes or (total,)),
+    ]
+    if report.tenants:
+        body.append(_traffic_table("tenant", report.tenants))
+    if total.errors:
+        rows = ((cell(name), cell(f"{n:,}")) for name, n in list(total.errors.items())[:_SHOWN])
+        body.append(table(("error", "requests"), rows))
+    if report.confidence is not None:
+        body.append(_confidence_table(report.confidence))
+    return section("Serving report", body)
+
+
+def slo_section(report: SLOReport) -> str:
+    """The section of the objectives of a service."""
+    missed = sum(result.verdict == "fail" for result in report.results)
+    words = f"{missed} of {len(report.results)} objectives missed"
+    body = [
+        verdict("fail" if missed else "ok", words, report.reason),
+        table(
+            ("objective", "promise", "requests", "good", "interval", "burn rate", "worst hour", ""),
+            map(_slo_row, report.results),
+        ),
+    ]
+    return section("Service levels", body)
+
+
+def _traffic_table(what: str, groups: Sequence[Traffic]) -> str:
+    head = (what, "requests", "failed", "p50 ms", "p95 ms", "p99 ms", "first chunk p99 ms")
+    return table(head, map(_traffic_row, groups[:_SHOWN]))
+
+
+def _traffic_row(group: Traffic) -> Sequence[str]:
+    latency, chunk = group.latency_ms, group.first_chunk_ms
+    return (
+        name_cell(group.name),
+        cell(f"{group.n_requests:,}"),
+        cell(share(group.error_rate)),
+        *(cell(number(latency[name]) if latency else "-") for name in ("p50", "p95", "p99")),
+        cell(number(chunk["p99"]) if chunk else "-"),
+    )
+
+
+def _confidence_table(confidence: Confidence) -> str:
+    rows = (
+        ("rows with a score", f"{confidence.n_rows:,}"),
+        ("mean score", number(confidence.mean)),
+        (f"score below {confidence.threshold:g}", share(confidence.low_share)),
+        ("its interval", interval(confidence.low_share_low, confidence.low_share_high, share)),
+        ("most frequent answer", share(confidence.top_share)),
+        ("entropy of the answers, bits", number(confidence.entropy_bits)),
+    )
+    return table(("confidence", ""), ((dim_cell(name), cell(text)) for name, text in rows))
+
+
+def _slo_row(result: ServingSLOResult) -> Sequence[str]:
+    slo = result.slo
+    limit = "did not fail"
+    if slo.latency_ms is not None:
+        limit = f"≤ {slo.latency_ms:g} ms"
+    elif slo.time_to_first_chunk_ms is not None:
+        limit = f"first chunk ≤ {slo.time_to_first_chunk_ms:g} ms"
+    hour = result.worst_hour_at
+    return (
+        name_cell(slo.name),
+        cell(f"{slo.objective:.4g} {limit}"),
+        cell(f"{result.n_requests:,}"),
+        cell(share(result.good_share)),
+        cell(interval(result.good_share_low, result.good_share_high, share)),
+        cell(number(result.burn_rate)),
+        cell(f"{number(result.worst_hour_burn_rate)} at {hour:%H:%M}" if hour else "-"),
+        state_cell(result.verdict),
+    )
+
+
+@singledispatch
+def page_of(report: object) -> str:
+    """The page of a report of this package."""
+    raise TypeError(f"there is no page for a {type(report).__name__}")
+
+
+@page_of.register(ExperimentReport)
+def _experiment_report(report: ExperimentReport) -> str:
+    return page("Experiment", experiment_section(report))
+
+
+@page_of.register(ServingReport)
+def _serving_report(report: ServingReport) -> str:
+    return page("Serving report", serving_section(report))
+
+
+@page_of.register(SLOReport)
+def _sloreport(report: SLOReport) -> str:
+    return page("Service levels", slo_section(report))

@@ -1,0 +1,184 @@
+"""How a service did: its traffic, its objectives."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.reports.report import Report
+
+ServingSLOVerdict = Literal["pass", "fail", "insufficient", "no_data"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traffic:
+    """The requests of one group: all of them, whatever was sampled.
+
+    Attributes:
+        name: The group: a route, a tenant, or `all`.
+        n_requests: Requests served.
+        n_failed: Those with status 5xx.
+        error_rate: `n_failed / n_requests`, with the ends of Wilson's interval.
+        errors: Requests by exception class or `http_<status>`, the most frequent first.
+        latency_ms: By percentile: `p50`, `p90`, `p95`, `p99`, and `mean`, `max`.
+        first_chunk_ms: The same of the time to the first chunk of streams; empty without any.
+    """
+
+    name: str
+    n_requests: int
+    n_failed: int = 0
+    error_rate: float = math.nan
+    error_rate_low: float = math.nan
+    error_rate_high: float = math.nan
+    errors: Mapping[str, int] = field(default_factory=dict)
+    latency_ms: Mapping[str, float] = field(default_factory=dict)
+    first_chunk_ms: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confidence:
+    """How sure the model was and how varied its answers, of kept rows by their weights.
+
+    Attributes:
+        n_rows: Rows with a score.
+        mean: Weighted mean score.
+        low_share: Weighted share of scores below the threshold, with the ends of its interval.
+        threshold: Below it a row counts as unsure.
+        histogram: Weighted share of the scores in ten equal parts of [0, 1].
+        top_share: Weighted share of the most frequent answer; `nan` without answers.
+        entropy_bits: Entropy of the answers.
+    """
+
+    n_rows: int
+    mean: float = math.nan
+    low_share: float = math.nan
+    low_share_low: float = math.nan
+    low_share_high: float = math.nan
+    threshold: float = 0.5
+    histogram: tuple[float, ...] = ()
+    top_share: float = math.nan
+    entropy_bits: float = math.nan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServingReport(Report):
+    """What a service served in a span of time.
+
+    Attributes:
+        start_at: Begin of the first window; None without any.
+        end_at: End of the last one.
+        total: All requests.
+        routes: By route, the busiest first.
+        tenants: By tenant, the busiest first.
+        peak_per_s: Requests a second in the busiest minute, of all instances.
+        in_flight_max: Most requests at a time in one instance.
+        n_instances: Processes that served.
+        n_sampled: Requests whose row was kept.
+        n_dropped: Requests whose row was to be kept and got lost.
+        confidence: Of the kept rows, where there are any.
+        reason: One sentence: what was found.
+    """
+
+    start_at: datetime | None
+    end_at: datetime | None
+    total: Traffic
+    routes: tuple[Traffic, ...] = ()
+    tenants: tuple[Traffic, ...] = ()
+    peak_per_s: float = math.nan
+    in_flight_max: int = 0
+    n_instances: int = 0
+    n_sampled: int = 0
+    n_dropped: int = 0
+    confidence: Confidence | None = None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServingSLO:
+    """A service level objective: which share of the requests must be good.
+
+    A request is good if it did not fail, and, where a limit is given, was no slower than that.
+
+    Attributes:
+        name: How the result is called in reports.
+        objective: Share of good requests that is promised; in (0, 1).
+        latency_ms: A good request takes no longer; None for no limit.
+        time_to_first_chunk_ms: A good stream begins no later; None for no limit.
+        route: Of this route only; of all if empty.
+        tenant: Of this tenant only; of all if empty.
+        min_requests: Requests below which there is no verdict.
+
+    Raises:
+        ConfigError: If the objective or a limit is out of range, or both limits are given.
+    """
+
+    name: str
+    objective: float = 0.99
+    latency_ms: float | None = None
+    time_to_first_chunk_ms: float | None = None
+    route: str = ""
+    tenant: str = ""
+    min_requests: int = 100
+
+    def __post_init__(self) -> None:
+        if not 0 < self.objective < 1:
+            raise ConfigError(
+                f"objective of {self.name!r} must be a share in (0, 1), got {self.objective}"
+            )
+        limits = [x for x in (self.latency_ms, self.time_to_first_chunk_ms) if x is not None]
+        if len(limits) > 1 or any(limit <= 0 for limit in limits):
+            raise ConfigError(
+                f"{self.name!r} must have at most one limit, and a positive one; got {limits}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServingSLOResult:
+    """An objective and how it was met.
+
+    Attributes:
+        slo: The objective.
+        n_requests: Requests it is about.
+        n_bad: Those that were not good.
+        good_share: `1 - n_bad / n_requests`, with the ends of Wilson's interval.
+        burn_rate: Bad share over the share that the objective allows; 1 uses the budget up exactly.
+        worst_hour_burn_rate: The same of the worst hour with enough requests.
+        worst_hour_at: When that hour began.
+        verdict: `fail` if the share is below the objective, `insufficient` below `min_requests`,
+            `no_data` without any.
+        reason: One sentence.
+    """
+
+    slo: ServingSLO
+    n_requests: int
+    n_bad: int = 0
+    good_share: float = math.nan
+    good_share_low: float = math.nan
+    good_share_high: float = math.nan
+    burn_rate: float = math.nan
+    worst_hour_burn_rate: float = math.nan
+    worst_hour_at: datetime | None = None
+    verdict: ServingSLOVerdict
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SLOReport(Report):
+    """How the objectives of a service were met.
+
+    Attributes:
+        results: The violated ones first.
+        reason: One sentence: what was found.
+    """
+
+    results: tuple[ServingSLOResult, ...]
+    reason: str
+
+    @property
+    def violated(self) -> bool:
+        """Whether any objective was missed."""
+        return any(result.verdict == "fail" for result in self.results)

@@ -1,0 +1,203 @@
+"""What a service served: its windows added up, exactly and over all requests."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from flytekitplugins.wbmon.data.open import open_source
+from flytekitplugins.wbmon.data.sources import Source
+from flytekitplugins.wbmon.errors import ConfigError, DataError
+from flytekitplugins.wbmon.monitor.service.report import Confidence, ServingReport, Traffic
+from flytekitplugins.wbmon.stats.interval import wilson_interval
+from flytekitplugins.wbmon.stats.log_histogram import LogHistogram
+
+_PERCENTILES = (50, 90, 95, 99)
+_N_BINS = 10
+_MINUTE_S = 60
+
+Row = Mapping[str, Any]
+
+
+def summarize_serving(
+    windows: Any, *, predictions: Any = None, low_confidence: float = 0.5
+) -> ServingReport:
+    """Add the serving windows of a span of time up.
+
+    Counts, rates and percentiles are of all requests and of all processes; percentiles are within
+    1.1 %. How sure the model was is estimated from the rows that were kept, by their weights.
+
+    Args:
+        windows: The serving windows, as `open_source` takes data.
+        predictions: The prediction log of the same time; its `score` and `prediction` are read.
+        low_confidence: Score below which a row counts as unsure; in [0, 1].
+
+    Raises:
+        ConfigError: If `low_confidence` is no share.
+        DataError: If the windows are not those of a prediction log.
+    """
+    if not 0 <= low_confidence <= 1:
+        raise ConfigError(f"low_confidence must be in [0, 1], got {low_confidence}")
+    rows = list(window_rows(windows))
+    total = _traffic("all", rows)
+    confidence = None
+    if predictions is not None:
+        confidence = _confidence(open_source(predictions), low_confidence)
+    return ServingReport(
+        start_at=min((row["window_start"] for row in rows), default=None),
+        end_at=max((row["window_end"] for row in rows), default=None),
+        total=total,
+        routes=_groups(rows, "route"),
+        tenants=_groups(rows, "tenant"),
+        peak_per_s=_peak(rows),
+        in_flight_max=max((row["in_flight_max"] or 0 for row in rows), default=0),
+        n_instances=len({row["instance"] for row in rows}),
+        n_sampled=sum(row["sampled_rows"] or 0 for row in rows),
+        n_dropped=sum(row["dropped_rows"] or 0 for row in rows),
+        confidence=confidence,
+        reason=_reason(total),
+    )
+
+
+def window_rows(windows: Any) -> Iterator[dict[str, Any]]:
+    """The rows of serving windows.
+
+    Raises:
+        DataError: If the data are not serving windows.
+    """
+    source = open_source(windows)
+    needed = ("window_start", "window_end", "instance", "route", "requests", "status", "latency")
+    missing = [name for name in needed if name not in source.schema.names]
+    if missing:
+        raise DataError(
+            f"the data must be serving windows of a prediction log; {', '.join(missing)} not found "
+            f"among {', '.join(source.schema.names)}"
+        )
+    for part in source.parts():
+        for batch in part(source.schema.names):
+            yield from pa.Table.from_batches([batch]).to_pylist()
+
+
+def failed_requests(row: Row) -> int:
+    """Requests of a window with status 5xx."""
+    return int(dict(row["status"] or ()).get("5xx", 0))
+
+
+def merged(rows: Iterable[Row], column: str) -> LogHistogram:
+    """A histogram column of some windows, added up."""
+    whole = LogHistogram()
+    for row in rows:
+        if row.get(column):
+            whole.merge(LogHistogram.from_dict(row[column]))
+    return whole
+
+
+def _groups(rows: list[dict[str, Any]], column: str) -> tuple[Traffic, ...]:
+    by_name: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        if row.get(column) is not None:
+            by_name[row[column]].append(row)
+    groups = [_traffic(name, group) for name, group in by_name.items()]
+    return tuple(sorted(groups, key=lambda group: (-group.n_requests, group.name)))
+
+
+def _traffic(name: str, rows: list[dict[str, Any]]) -> Traffic:
+    n = sum(row["requests"] for row in rows)
+    failed = sum(failed_requests(row) for row in rows)
+    errors: Counter[str] = Counter()
+    for row in rows:
+        errors.update(dict(row["errors"] or ()))
+    low, high = wilson_interval(failed, n)
+    return Traffic(
+        name=name,
+        n_requests=n,
+        n_failed=failed,
+        error_rate=failed / n if n else math.nan,
+        error_rate_low=low,
+        error_rate_high=high,
+        errors=dict(errors.most_common()),
+        latency_ms=_percentiles(merged(rows, "latency")),
+        first_chunk_ms=_percentiles(merged(rows, "time_to_first_chunk")),
+    )
+
+
+def _percentiles(histogram: LogHistogram) -> dict[str, float]:
+    n = histogram.n
+    if not n:
+        return {}
+    found = {f"p{level}": histogram.quantile(level / 100) for level in _PERCENTILES}
+    return found | {"mean": histogram.total / n, "max": histogram.largest}
+
+
+def _peak(rows: list[dict[str, Any]]) -> float:
+    """Requests a second in the busiest minute; windows are shorter, so each is in one."""
+    by_minute: Counter[datetime] = Counter()
+    for row in rows:
+        by_minute[row["window_start"].replace(second=0, microsecond=0)] += row["requests"]
+    return max(by_minute.values()) / _MINUTE_S if by_minute else math.nan
+
+
+def _confidence(source: Source, threshold: float) -> Confidence | None:
+    if "score" not in source.schema.names:
+        return None
+    weights, scores = _numbers(source, "sample_weight"), _numbers(source, "score")
+    present = ~np.isnan(scores)
+    if not present.any():
+        return None
+    w, s = np.nan_to_num(weights[present], nan=1.0), scores[present]
+    share = float(w[s < threshold].sum() / w.sum())
+    effective = float(w.sum() ** 2 / (w * w).sum())
+    low, high = wilson_interval(share * effective, effective)
+    bins, _ = np.histogram(np.clip(s, 0, 1), bins=_N_BINS, range=(0, 1), weights=w)
+    top, entropy = _variety(source, np.nan_to_num(weights, nan=1.0))
+    return Confidence(
+        n_rows=int(present.sum()),
+        mean=float((w * s).sum() / w.sum()),
+        low_share=share,
+        low_share_low=low,
+        low_share_high=high,
+        threshold=threshold,
+        histogram=tuple(float(part) for part in bins / w.sum()),
+        top_share=top,
+        entropy_bits=entropy,
+    )
+
+
+def _variety(source: Source, weights: np.ndarray[Any, Any]) -> tuple[float, float]:
+    if "prediction" not in source.schema.names:
+        return math.nan, math.nan
+    by_answer: dict[Any, float] = defaultdict(float)
+    for answer, weight in zip(
+        source.column("prediction").to_pylist(), weights.tolist(), strict=True
+    ):
+        if answer is not None:
+            by_answer[answer] += weight
+    shares = np.array(list(by_answer.values()))
+    if not len(shares):
+        return math.nan, math.nan
+    shares /= shares.sum()
+    return float(shares.max()), float(-(shares * np.log2(shares)).sum())
+
+
+def _numbers(source: Source, name: str) -> np.ndarray[Any, Any]:
+    if name not in source.schema.names:
+        return np.ones(source.n_rows or 0)
+    values = source.column(name).to_pylist()
+    return np.array([math.nan if value is None else value for value in values], dtype=float)
+
+
+def _reason(total: Traffic) -> str:
+    if not total.n_requests:
+        return "no requests"
+    said = f"{total.n_requests} requests, {total.n_failed} failed"
+    if total.latency_ms:
+        said += f"; p99 {total.latency_ms['p99']:.4g} ms"
+    for name, n in list(total.errors.items())[:1]:
+        said += f"; most frequent error {name} ({n})"
+    return said

@@ -1,0 +1,220 @@
+"""From reports to people: one decision, remembered, shown and told, each once.
+
+The order is what makes it safe: the decision and its notices are written down before anything is
+sent, and struck off after. A pod that dies in between is followed by a retry of the same window,
+which counts nothing twice and sends only what was not struck off.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING
+
+from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.monitor.alerts.addresses import Report
+from flytekitplugins.wbmon.monitor.alerts.decision import AlertRule, Decision, Severity
+from flytekitplugins.wbmon.monitor.alerts.evaluate import evaluate_rules
+from flytekitplugins.wbmon.monitor.alerts.history import (
+    changes_since,
+    headline_numbers,
+    night_before,
+    remember_night,
+    summarise_night,
+)
+from flytekitplugins.wbmon.monitor.alerts.notifications import (
+    claim_notices,
+    plan_notices,
+    settle_notices,
+)
+from flytekitplugins.wbmon.monitor.alerts.state import AlertMemory, Notice
+from flytekitplugins.wbmon.publish.alerts.channel import Channel
+from flytekitplugins.wbmon.publish.alerts.history_file import write_index
+from flytekitplugins.wbmon.publish.alerts.send import (
+    WANDB,
+    channel_post,
+    check_channels,
+    deliver,
+    wandb_post,
+)
+from flytekitplugins.wbmon.publish.alerts.state_file import MemoryFile
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+
+    import wandb
+
+logger = logging.getLogger(__name__)
+
+_LEASE = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Telling:
+    """Where a decision is remembered and who is told.
+
+    Attributes:
+        state_uri: The state file; empty for a monitor without memory.
+        channels: Beside the W&B run.
+        remind_after: Time after which an alert that goes on firing is mentioned again.
+        keep_nights: Windows on the index page.
+    """
+
+    state_uri: str = ""
+    channels: tuple[Channel, ...] = ()
+    remind_after: timedelta | None = None
+    keep_nights: int = 60
+
+
+def decide_and_tell(
+    rules: Sequence[AlertRule],
+    reports: Sequence[Report | None],
+    *,
+    at: datetime,
+    telling: Telling,
+    run: wandb.Run | None = None,
+    sender: str = "",
+    findings: Sequence[str] = (),
+    links: Mapping[str, str] | None = None,
+) -> Decision:
+    """Judge a window by what is remembered, remember it, and tell people what is new.
+
+    What goes wrong with the memory or a channel becomes a finding of the decision; only rules that
+    do not fit the reports raise.
+
+    Args:
+        rules: As for `evaluate_rules`.
+        reports: As for `evaluate_rules`.
+        at: The window's time, with a zone.
+        telling: Where to remember, and whom to tell.
+        run: The open W&B run; None for no W&B alerts.
+        sender: Who tells, the same for every attempt of one task.
+        findings: What else is wrong with the monitor.
+        links: Pages about the window, by what they are called.
+
+    Raises:
+        ConfigError: As `evaluate_rules`.
+    """
+    session = _Session(
+        rules=rules,
+        reports=reports,
+        at=at,
+        telling=telling,
+        run=run,
+        sender=sender or uuid.uuid4().hex,
+        findings=list(findings),
+        links=dict(links or {}),
+    )
+    session.remember()
+    session.tell()
+    session.settle()
+    return session.decision
+
+
+@dataclass(slots=True, kw_only=True)
+class _Session:
+    """One window on its way from reports to people."""
+
+    rules: Sequence[AlertRule]
+    reports: Sequence[Report | None]
+    at: datetime
+    telling: Telling
+    run: wandb.Run | None
+    sender: str
+    findings: list[str]
+    links: Mapping[str, str]
+    _judged: Decision | None = None
+    _file: MemoryFile | None = None
+    _mine: tuple[Notice, ...] = ()
+    _taken: dict[str, frozenset[str]] = field(default_factory=dict)
+
+    @property
+    def decision(self) -> Decision:
+        """The decision, with everything found on the way."""
+        if self._judged is None:
+            self._judge(AlertMemory())
+        assert self._judged is not None  # noqa: S101 - _judge sets it, or raises
+        return replace(self._judged, findings=tuple(self.findings))
+
+    def remember(self) -> None:
+        """Judge, and write down what is decided and what is to be sent."""
+        self.findings += check_channels(self.telling.channels)
+        uri = self.telling.state_uri
+        if not uri:
+            self._judge(AlertMemory())
+            return
+        try:
+            self._file = MemoryFile(uri, _filesystem(uri))
+            kept = self._file.update(self._judge)
+        except ConfigError:
+            raise
+        except Exception as error:  # noqa: BLE001 - any store, any exception
+            self._cannot_keep(error)
+        else:
+            self.findings += [kept.finding] if kept.finding else []
+
+    def tell(self) -> None:
+        """Send what is to be sent."""
+        posts = [wandb_post(self.run)] if self.run is not None else []
+        posts += [channel_post(channel) for channel in self.telling.channels]
+        for outcome in deliver(self._mine, posts):
+            self._taken[outcome.name] = outcome.taken
+            if outcome.problem:
+                self.findings.append(f"channel {outcome.name}: {outcome.problem}")
+
+    def settle(self) -> None:
+        """Strike off what was sent, and write the index page."""
+        if self._file is None:
+            return
+        try:
+            kept = self._file.update(self._struck_off)
+            write_index(self._file, kept.memory.nights)
+        except Exception as error:  # noqa: BLE001 - any store, any exception
+            self._cannot_keep(error)
+
+    def _judge(self, memory: AlertMemory) -> AlertMemory:
+        decision = replace(
+            evaluate_rules(self.rules, self.reports, state=memory.state, at=self.at),
+            numbers=headline_numbers(self.reports),
+            links=self.links,
+        )
+        night = summarise_night(decision, self.reports)
+        self._judged = replace(
+            decision, changes=changes_since(night_before(memory, self.at), night)
+        )
+        planned = plan_notices(
+            decision, memory, channels=self._audience, remind_after=self.telling.remind_after
+        )
+        now = datetime.now(timezone.utc)
+        claimed, self._mine = claim_notices(planned, sender=self.sender, now=now, lease=_LEASE)
+        nights = remember_night(memory, night, keep=self.telling.keep_nights)
+        return replace(claimed, state=decision.state, nights=nights)
+
+    def _struck_off(self, memory: AlertMemory) -> AlertMemory:
+        night = summarise_night(self.decision, self.reports)
+        nights = remember_night(memory, night, keep=self.telling.keep_nights)
+        return replace(settle_notices(memory, self._mine, self._taken), nights=nights)
+
+    @property
+    def _audience(self) -> dict[str, Severity]:
+        audience: dict[str, Severity] = {WANDB: "info"} if self.run is not None else {}
+        return audience | {each.label: each.min_severity for each in self.telling.channels}
+
+    def _cannot_keep(self, error: Exception) -> None:
+        self._file = None
+        if self._judged is None:
+            self._judge(AlertMemory())
+        self.findings.append(
+            f"the alert memory {self.telling.state_uri} could not be kept "
+            f"({type(error).__name__}: {error}); alerts may be told again"
+        )
+        logger.error(self.findings[-1])
+
+
+def _filesystem(uri: str) -> AbstractFileSystem:
+    from flytekit import FlyteContextManager
+
+    return FlyteContextManager.current_context().file_access.get_filesystem_for_path(uri)

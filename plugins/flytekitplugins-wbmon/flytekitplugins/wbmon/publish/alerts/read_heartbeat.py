@@ -1,0 +1,96 @@
+"""Look for the signs of life of a monitor: its memory, and the data it should be fed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from flytekitplugins.wbmon.monitor.alerts.heartbeat import Heartbeat
+from flytekitplugins.wbmon.publish.alerts.state_file import MemoryFile
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+
+_MAX_DEPTH = 6
+
+
+def take_pulse(*, at: datetime, watched_uri: str = "", data_uri: str = "") -> Heartbeat:
+    """How old the newest report and the newest data are; what cannot be read counts as not there.
+
+    Args:
+        at: The time to count from, with a zone.
+        watched_uri: The state file of the monitor; empty if no report is expected.
+        data_uri: The folder of the data; empty if none are expected.
+    """
+    from flytekit import FlyteContextManager
+
+    files = FlyteContextManager.current_context().file_access
+    reported_at, data_at, data, problems = None, None, data_uri, []
+    if watched_uri:
+        try:
+            reported_at = _last_report(watched_uri, files.get_filesystem_for_path(watched_uri))
+        except Exception as error:  # noqa: BLE001 - any store; a monitor not seen is not alive
+            problems.append(f"{watched_uri}: {type(error).__name__}: {error}")
+    if data_uri:
+        try:
+            data_at, data = newest_file(data_uri, files.get_filesystem_for_path(data_uri))
+        except Exception as error:  # noqa: BLE001 - any store; data not seen are not there
+            problems.append(f"{data_uri}: {type(error).__name__}: {error}")
+    return Heartbeat(
+        at=at,
+        reported_at=reported_at,
+        data_at=data_at,
+        watches_report=bool(watched_uri),
+        watches_data=bool(data_uri),
+        data=data,
+        problem="; ".join(problems),
+    )
+
+
+def newest_file(uri: str, filesystem: AbstractFileSystem) -> tuple[datetime | None, str]:
+    """When the newest file below a folder was written, and which it is.
+
+    Only the last partition is listed: at each level the last folder by name, which is the newest
+    one for names such as `dt=2026-02-13`. Hidden files and empty files are passed over.
+
+    Returns:
+        None and the folder if there is no file.
+    """
+    folder = uri.rstrip("/")
+    for _ in range(_MAX_DEPTH):
+        entries = _listed(filesystem, folder)
+        folders = sorted(entry["name"] for entry in entries if entry["type"] == "directory")
+        if not folders:
+            break
+        folder = folders[-1]
+    else:
+        entries = []
+    written = [
+        (_written_at(filesystem, entry), str(entry["name"])) for entry in entries if _counts(entry)
+    ]
+    return max(written) if written else (None, folder)
+
+
+def _last_report(uri: str, filesystem: AbstractFileSystem) -> datetime | None:
+    memory = MemoryFile(uri, filesystem).read()
+    return memory.nights[-1].at if memory.nights else None
+
+
+def _listed(filesystem: AbstractFileSystem, folder: str) -> Sequence[dict[str, Any]]:
+    filesystem.invalidate_cache()
+    try:
+        listed: Sequence[dict[str, Any]] = filesystem.ls(folder, detail=True)
+    except FileNotFoundError:
+        return ()
+    return listed
+
+
+def _counts(entry: dict[str, Any]) -> bool:
+    name = str(entry["name"]).rpartition("/")[2]
+    return entry["type"] == "file" and bool(entry["size"]) and not name.startswith((".", "_"))
+
+
+def _written_at(filesystem: AbstractFileSystem, entry: dict[str, Any]) -> datetime:
+    at: datetime = filesystem.modified(entry["name"])
+    return at if at.tzinfo is not None else at.replace(tzinfo=timezone.utc)

@@ -1,0 +1,277 @@
+"""Tell people: each channel on its own, within its own time, and never with its address in sight.
+
+A channel that fails or hangs takes nothing from the others. What it did not take is reported back,
+so that the caller can try again.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from flytekitplugins.wbmon.errors import ConfigError, MissingExtraError, PublishError
+from flytekitplugins.wbmon.monitor.alerts.state import Notice
+from flytekitplugins.wbmon.publish.alerts.channel import Channel
+
+if TYPE_CHECKING:
+    from flytekit import Secret
+
+    import wandb
+
+logger = logging.getLogger(__name__)
+
+WANDB = "wandb"
+_LEVELS = {"info": "INFO", "warn": "WARN", "error": "ERROR"}
+_KINDS = {"info": "info", "warn": "warning", "error": "failure"}
+_MAX_TITLE = 64
+_MIN_PIECE = 4
+# whose log lines repeat the addresses that they are given
+_TALKATIVE = ("apprise", "urllib3.connectionpool", "urllib3.util.retry")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Post:
+    """A channel ready to send.
+
+    Attributes:
+        name: The channel's.
+        send: Sends one notice; raises if it was not taken.
+        timeout_s: For all notices of a window together.
+    """
+
+    name: str
+    send: Callable[[Notice], None]
+    timeout_s: float = 15.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a channel did: the ids of the notices that it took, and why not the rest."""
+
+    name: str
+    taken: frozenset[str]
+    problem: str = ""
+
+
+@dataclass(slots=True)
+class _Progress:
+    taken: list[str] = field(default_factory=list)
+    problem: str = ""
+
+
+def wandb_post(run: wandb.Run) -> Post:
+    """The alerts of an open run; W&B mails or posts them as its user has set."""
+
+    def send(notice: Notice) -> None:
+        # W&B reads a wait of 0 as one minute, which would swallow the second alert of a window
+        run.alert(
+            title=notice.title[:_MAX_TITLE],
+            text=notice.text,
+            level=_LEVELS[notice.severity],
+            wait_duration=0.001,
+        )
+
+    return Post(name=WANDB, send=send)
+
+
+def channel_post(channel: Channel) -> Post:
+    """A channel through apprise; its secret is read when it first sends."""
+
+    def send(notice: Notice) -> None:
+        send_by_apprise(read_address(channel.secret), notice)
+
+    return Post(name=channel.label, send=send, timeout_s=channel.timeout_s)
+
+
+def check_channels(channels: Sequence[Channel]) -> tuple[str, ...]:
+    """What would keep the channels from being used, found also in a night without news."""
+    problems = [_problem(channel) for channel in channels]
+    return tuple(problem for problem in problems if problem)
+
+
+def usable_channels(channels: Sequence[Channel]) -> tuple[Channel, ...]:
+    """Those whose secret is here: outside a pod, a channel without one is left out, and logged."""
+    usable = []
+    for channel in channels:
+        problem = _problem(channel)
+        if problem:
+            logger.warning("nobody is told by this local run: %s", problem)
+        else:
+            usable.append(channel)
+    return tuple(usable)
+
+
+def deliver(notices: Iterable[Notice], posts: Sequence[Post]) -> list[Outcome]:
+    """Send each notice to the channels that it waits for.
+
+    The channels work at the same time. One that does not end in time is left behind: what it was
+    sending may still arrive, and so arrive twice.
+
+    Args:
+        notices: In the order to send.
+        posts: The channels, by whose names the notices wait.
+
+    Returns:
+        One outcome a channel, in order; a problem is also logged.
+    """
+    notices = list(notices)
+    begun = time.monotonic()
+    started = [(post, *_start(post, notices)) for post in posts]
+    outcomes = []
+    for post, thread, progress in started:
+        thread.join(max(0.0, begun + post.timeout_s - time.monotonic()))
+        problem = (
+            f"no answer within {post.timeout_s:g} s" if thread.is_alive() else progress.problem
+        )
+        if problem:
+            logger.error("alert channel %s: %s", post.name, problem)
+        outcomes.append(Outcome(name=post.name, taken=frozenset(progress.taken), problem=problem))
+    return outcomes
+
+
+def read_address(secret: Secret) -> str:
+    """The apprise URLs that a secret holds.
+
+    Raises:
+        ConfigError: If it is not there, or empty.
+    """
+    from flytekit import current_context
+
+    local = f"{secret.group}_{secret.key}".upper()
+    where = f"secret group {secret.group!r}, key {secret.key!r}"
+    try:
+        value = current_context().secrets.get(
+            group=secret.group, key=secret.key, group_version=secret.group_version
+        )
+    except ValueError:
+        raise ConfigError(
+            f"{where} must hold the channel's address; it was not found. Create it in the cluster "
+            f"(see secrets.example.yaml), or set {local} for a local run"
+        ) from None
+    if not isinstance(value, str) or not value.strip():
+        raise ConfigError(f"{where} must hold the channel's address, got an empty text")
+    return value.strip()
+
+
+def send_by_apprise(address: str, notice: Notice) -> None:
+    """Send one notice.
+
+    Args:
+        address: Apprise URLs, one a line; never shown.
+        notice: What to send.
+
+    Raises:
+        MissingExtraError: If apprise is not installed.
+        ConfigError: If apprise does not know an address.
+        PublishError: If it was not taken.
+    """
+    apprise = _apprise()
+    with _hushed() as said:
+        # each service in this thread: Apprise.notify() has threads of its own, which the
+        # interpreter would wait for at its end, and whose log lines would not be ours to hush
+        lines = [line.strip() for line in address.splitlines() if line.strip()]
+        services = [apprise.Apprise.instantiate(line) for line in lines]
+        if not all(services):
+            raise ConfigError(
+                "the channel's secret must hold apprise URLs such as slack://… or mailto://…, one "
+                "a line; apprise does not know this one"
+            )
+        try:
+            taken = [
+                service.notify(
+                    title=notice.title, body=notice.text, notify_type=_KINDS[notice.severity]
+                )
+                for service in services
+            ]
+        except Exception as error:  # noqa: BLE001 - any plugin, any exception
+            raise PublishError(
+                f"apprise raised {type(error).__name__}: {_without(str(error), address)}"
+            ) from None
+    if not all(taken):
+        why = _without("; ".join(said) or "no reason given", address)
+        raise PublishError(f"the notice was not taken: {why}")
+
+
+def _apprise() -> Any:
+    try:
+        import apprise
+    except ImportError as error:
+        raise MissingExtraError.for_feature("Sending alerts", extra="notify") from error
+    return apprise
+
+
+def _start(post: Post, notices: Sequence[Notice]) -> tuple[threading.Thread, _Progress]:
+    own = [notice for notice in notices if post.name in notice.waiting]
+    progress = _Progress()
+    # a daemon: a channel that hangs must not keep the container alive; with the caller's context,
+    # because flytekit looks secrets up in it
+    context = contextvars.copy_context()
+    thread = threading.Thread(
+        target=context.run, args=(_send_all, post, own, progress), daemon=True
+    )
+    thread.start()
+    return thread, progress
+
+
+def _send_all(post: Post, notices: Sequence[Notice], progress: _Progress) -> None:
+    for notice in notices:
+        problem = _send_one(post, notice)
+        if problem:
+            progress.problem = problem
+        else:
+            progress.taken.append(notice.id)
+
+
+def _send_one(post: Post, notice: Notice) -> str:
+    try:
+        post.send(notice)
+    except Exception as error:  # noqa: BLE001 - one channel must not harm the others
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def _problem(channel: Channel) -> str:
+    try:
+        _apprise()
+        read_address(channel.secret)
+    except ConfigError as error:
+        return f"channel {channel.label} cannot be used: {error}"
+    return ""
+
+
+def _without(text: str, address: str) -> str:
+    """The text without any part of the address."""
+    pieces = {piece for piece in re.split(r"[\s:/@?&=,]+", address) if len(piece) >= _MIN_PIECE}
+    for piece in sorted(pieces, key=len, reverse=True):
+        text = text.replace(piece, "[hidden]")
+    return text[:500]
+
+
+@contextmanager
+def _hushed() -> Iterator[list[str]]:
+    """Keep this thread's lines of apprise and urllib3 out of the log; yields its warnings."""
+    said: list[str] = []
+    thread = threading.get_ident()
+
+    def keep(record: logging.LogRecord) -> bool:
+        if record.thread != thread:
+            return True
+        if record.levelno >= logging.WARNING:
+            said.append(record.getMessage())
+        return False
+
+    loggers = [logging.getLogger(name) for name in _TALKATIVE]
+    for each in loggers:
+        each.addFilter(keep)
+    try:
+        yield said
+    finally:
+        for each in loggers:
+            each.removeFilter(keep)

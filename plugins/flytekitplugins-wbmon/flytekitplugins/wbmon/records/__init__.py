@@ -1,1 +1,0 @@
-"""What flows between the stages: plain frozen records, one module for each stage."""

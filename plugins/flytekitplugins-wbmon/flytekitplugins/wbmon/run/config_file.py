@@ -1,0 +1,168 @@
+"""The `wandb:` section of a YAML file as the arguments of `wandb_init`."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, get_args
+
+from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.privacy.secrets import Redactor
+from flytekitplugins.wbmon.run.settings import Mode
+
+logger = logging.getLogger(__name__)
+
+SECTION = "wandb"
+_TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
+# wandb's own names where it has them
+_ENVIRONMENT = {
+    "enabled": "WBMON_WANDB_ENABLED",
+    "project": "WANDB_PROJECT",
+    "entity": "WANDB_ENTITY",
+    "group": "WANDB_RUN_GROUP",
+    "run_name": "WANDB_NAME",
+    "tags": "WANDB_TAGS",
+    "notes": "WANDB_NOTES",
+    "mode": "WANDB_MODE",
+    "log_artifacts": "WBMON_LOG_ARTIFACTS",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WandbConfig:
+    """What a configuration file may say about the W&B run.
+
+    Attributes:
+        enabled: Whether there is a run at all.
+        project: W&B project.
+        entity: W&B user or team.
+        group: The run's group; the Flyte execution if None.
+        run_name: The run's display name.
+        tags: The run's tags.
+        notes: The run's notes.
+        mode: `online`, `offline`, `disabled` or `shared`.
+        log_artifacts: Upload the task's configuration, metrics, plots and reports as one artifact.
+    """
+
+    enabled: bool = True
+    project: str | None = None
+    entity: str | None = None
+    group: str | None = None
+    run_name: str | None = None
+    tags: tuple[str, ...] = ()
+    notes: str | None = None
+    mode: Mode | None = None
+    log_artifacts: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("enabled", "log_artifacts"):
+            _check(name, getattr(self, name), bool, "true or false")
+        for name in ("project", "entity", "group", "run_name", "notes"):
+            if getattr(self, name) is not None:
+                _check(name, getattr(self, name), str, "text (quote a number)")
+        if isinstance(self.tags, str):
+            raise ConfigError(f"{SECTION}.tags must be a list of texts, got {self.tags!r}")
+        object.__setattr__(self, "tags", tuple(self.tags))
+        if self.mode is not None and self.mode not in get_args(Mode):
+            raise ConfigError(
+                f"{SECTION}.mode must be one of {', '.join(get_args(Mode))}; got {self.mode!r}"
+            )
+
+    @classmethod
+    def from_dict(cls, section: Mapping[str, Any]) -> WandbConfig:
+        """The section as it stands in a file.
+
+        Raises:
+            ConfigError: If a key is unknown or a value of the wrong type.
+        """
+        known = [one.name for one in fields(cls)]
+        for name in section:
+            if name not in known:
+                near = difflib.get_close_matches(str(name), known, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"it may have {', '.join(known)}"
+                raise ConfigError(f"{SECTION}: has no key {name!r}; {hint}")
+        return cls(**{name: value for name, value in section.items() if value is not None})
+
+    def with_environment(self, environ: Mapping[str, str] | None = None) -> WandbConfig:
+        """The same with what the environment says instead, by W&B's own variables.
+
+        Raises:
+            ConfigError: If a variable that should be true or false is neither.
+        """
+        environ = os.environ if environ is None else environ
+        given = {name: environ[key] for name, key in _ENVIRONMENT.items() if environ.get(key)}
+        parsed: dict[str, Any] = dict(given)
+        for name in {"enabled", "log_artifacts"} & set(given):
+            parsed[name] = _truth(_ENVIRONMENT[name], given[name])
+        if "tags" in given:
+            parsed["tags"] = tuple(tag.strip() for tag in given["tags"].split(",") if tag.strip())
+        return replace(self, **parsed)
+
+    def to_arguments(self) -> dict[str, Any]:
+        """The arguments of `wandb_init`."""
+        arguments = {
+            "project": self.project,
+            "entity": self.entity,
+            "group": self.group,
+            "name": self.run_name,
+            "tags": list(self.tags) or None,
+            "notes": self.notes,
+            "mode": self.mode,
+        }
+        known = {name: value for name, value in arguments.items() if value is not None}
+        return {"enabled": self.enabled, "log_artifacts": self.log_artifacts, **known}
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """A YAML file that is a mapping.
+
+    Raises:
+        ConfigError: If the file is not there, is no YAML, or no mapping.
+    """
+    import yaml  # type: ignore[import-untyped]
+
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            f"the configuration {path} must be a file that can be read: {error}"
+        ) from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} must be YAML: {Redactor().text(str(error))}") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} must be a mapping of sections, got {type(content).__name__}")
+    return content
+
+
+def resolve(path: str | Path) -> tuple[WandbConfig, dict[str, Any]]:
+    """The W&B section of a file under the environment, and the whole file without secrets.
+
+    The resolved configuration is logged.
+
+    Raises:
+        ConfigError: As of `read_yaml` and `WandbConfig.from_dict`.
+    """
+    content = read_yaml(path)
+    section = content.get(SECTION) or {}
+    if not isinstance(section, dict):
+        raise ConfigError(f"{SECTION}: must be a mapping, got {type(section).__name__}")
+    config = WandbConfig.from_dict(section).with_environment()
+    secrets = [value for name, value in os.environ.items() if name.endswith(("_KEY", "_TOKEN"))]
+    clean: dict[str, Any] = Redactor(secrets).value(content)
+    logger.info("W&B configuration from %s: %s; whole file: %s", path, config, clean)
+    return config, clean
+
+
+def _check(name: str, value: object, kind: type, what: str) -> None:
+    if not isinstance(value, kind):
+        raise ConfigError(f"{SECTION}.{name} must be {what}, got {value!r}")
+
+
+def _truth(name: str, text: str) -> bool:
+    if text.lower() not in (*_TRUE, *_FALSE):
+        raise ConfigError(f"{name} must be true or false, got {text!r}")
+    return text.lower() in _TRUE

@@ -1,0 +1,91 @@
+"""What Flyte must know of a tracked task: its secret, its link to W&B, and how a pod finds it."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from flytekitplugins.wbmon.flyte import internals
+from flytekitplugins.wbmon.flyte.identity import is_template
+from flytekitplugins.wbmon.flyte.tasks import with_secret
+from flytekitplugins.wbmon.flyte.termination import exit_on_sigterm
+from flytekitplugins.wbmon.run.lifecycle import end_live_runs
+from flytekitplugins.wbmon.run.settings import RunSettings
+from flytekitplugins.wbmon.run.tracked_resolver import TrackedTaskResolver
+
+Track = Callable[[Callable[..., Any], str], Callable[..., Any]]
+
+LINK_TYPE = "link_type"
+_TRACKING = "_wandb_init"
+
+
+def track_task(task: Any, settings: RunSettings, track: Track) -> Any:
+    """Let the task's body run inside a W&B run, and tell Flyte what that takes.
+
+    The task itself is changed and returned, because Flyte finds it in the pod by the name of the
+    variable that it was assigned to.
+
+    Args:
+        task: A function task, a node, or a mapped task.
+        settings: The arguments of `wandb_init`.
+        track: Wraps a function, given its full name.
+    """
+    mapped = internals.mapped_task(task)
+    if mapped is not None:
+        resolver = TrackedTaskResolver(mapped, settings)
+        internals.replace_mapped(task, resolver, lambda one: track_task(one, settings, track))
+        request_from_flyte(task, settings, link=False)
+        return task
+    internals.wrap_body(task, track)
+    setattr(task, _TRACKING, settings)
+    request_from_flyte(task, settings)
+    return task
+
+
+def track_made_task(task: Any, settings: RunSettings) -> None:
+    """Note how a task is tracked that flytekit made of a tracked function."""
+    if tracking_of(task) is None:
+        setattr(task, _TRACKING, settings)
+        request_from_flyte(task, settings)
+
+
+def tracking_of(task: object) -> RunSettings | None:
+    """The settings that a task is tracked with; None if it is not."""
+    return getattr(task, _TRACKING, None)
+
+
+def request_from_flyte(task: Any, settings: RunSettings, *, link: bool = True) -> None:
+    """Add the secret to the task's requests, and the link to its config."""
+    if not settings.enabled:
+        return
+    internals.set_security_context(task, with_secret(task.security_context, settings.secret))
+    if link:
+        internals.wrap_config(task, lambda own: functools.partial(_config_with_link, own, settings))
+    if inspect.iscoroutinefunction(getattr(task, "task_function", None)):
+        internals.wrap_execution(task, lambda own: functools.partial(_execute_async, own))
+
+
+def _config_with_link(
+    own_config: Callable[[Any], dict[str, str] | None], settings: RunSettings, serialization: Any
+) -> dict[str, str]:
+    config = dict(own_config(serialization) or {})
+    own_types = [name for name in config.get(LINK_TYPE, "").split(",") if name]
+    fixed_id = settings.id is not None and not is_template(settings.id)
+    ours = "wandb-custom-id" if fixed_id else "wandb-execution-id"
+    link = {
+        "project": settings.resolved_project,
+        "entity": settings.resolved_entity,
+        "host": settings.host,
+        "id": settings.id if fixed_id else None,
+    }
+    config |= {name: value for name, value in link.items() if value}
+    config[LINK_TYPE] = ",".join(dict.fromkeys([*own_types, ours]))
+    return config
+
+
+def _execute_async(own_execute: Callable[..., Any], **inputs: Any) -> Any:
+    """Run a coroutine's task; its body has no main thread of its own to hear SIGTERM."""
+    with exit_on_sigterm(before=end_live_runs):
+        return own_execute(**inputs)

@@ -1,0 +1,86 @@
+"""What a task produced, as one W&B artifact: configuration, metrics, plots and reports."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flytekitplugins.wbmon.delivery.runs.transaction_log import log_path, read_records
+from flytekitplugins.wbmon.flyte.run_deck import TITLE, current_decks
+from flytekitplugins.wbmon.run.artifact_lock import making_artifacts
+
+if TYPE_CHECKING:
+    import wandb
+
+_FLUSH_S = 1.5
+
+
+def log_outputs(run: wandb.Run) -> None:
+    """Log `config.json`, `metrics.json`, `metrics.csv`, `plots/` and `reports/` of a run.
+
+    Plots are the images that were logged; reports are the task's Decks.
+    """
+    import wandb
+
+    with tempfile.TemporaryDirectory(prefix="wandb-outputs-") as name:
+        folder = Path(name)
+        _write_json(folder / "config.json", run.config.as_dict())  # type: ignore[no-untyped-call]
+        _write_json(folder / "metrics.json", _plain(dict(run.summary)))
+        _write_csv(folder / "metrics.csv", _rows(run))
+        images = Path(run.settings.files_dir) / "media" / "images"
+        if images.is_dir():
+            shutil.copytree(images, folder / "plots")
+        for title, html in current_decks().items():
+            if title != TITLE and html:
+                report = folder / "reports" / f"{_file_name(title)}.html"
+                report.parent.mkdir(exist_ok=True)
+                report.write_text(html, encoding="utf-8")
+        with making_artifacts():
+            artifact = wandb.Artifact(f"outputs-{run.id}", type="task-outputs")
+            artifact.add_dir(name)
+            run.log_artifact(artifact)
+
+
+def _rows(run: wandb.Run) -> list[dict[str, Any]]:
+    """The logged rows with their scalars; they are on disk a second after they were logged."""
+    until = time.monotonic() + _FLUSH_S
+    log = log_path(Path(run.settings.sync_dir))
+    while True:
+        rows = [
+            {".".join(item.nested_key) or item.key: item.value_json for item in one.history.item}
+            for one in read_records(log)
+            if one.WhichOneof("record_type") == "history"
+        ]
+        if len(rows) >= run.step or time.monotonic() > until:
+            return [_scalars(row) for row in rows]
+        time.sleep(0.05)
+
+
+def _scalars(row: dict[str, str]) -> dict[str, Any]:
+    values = {name: json.loads(text) for name, text in row.items()}
+    return {name: value for name, value in values.items() if not isinstance(value, (dict, list))}
+
+
+def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, names)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=2, default=str), encoding="utf-8")
+
+
+def _plain(summary: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in summary.items() if not name.startswith("_")}
+
+
+def _file_name(title: str) -> str:
+    return "".join(letter if letter.isalnum() else "_" for letter in title)

@@ -1,0 +1,256 @@
+"""The prediction log as ASGI middleware: FastAPI, Starlette, Litestar, or any other framework.
+
+It is plain ASGI, so it costs microseconds where a middleware of tasks and streams costs hundreds.
+Whatever goes wrong in it is counted and goes no further; whatever goes wrong in the app is noted
+and raised as it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from time import perf_counter, time
+from typing import Any, Literal
+
+from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.serving.adapters.bodies import Bodies, Body, header
+from flytekitplugins.wbmon.serving.adapters.routes import route_template
+from flytekitplugins.wbmon.serving.log.identifiers import is_acceptable, new_request_id
+from flytekitplugins.wbmon.serving.log.logger import PredictionLogger
+from flytekitplugins.wbmon.serving.log.request import CURRENT, Request
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Extractor = Callable[[Scope], str | None]
+
+DISCONNECTED = "client_disconnect"
+# what nginx calls it; no framework sends it
+_STATUS_DISCONNECTED = 499
+_GONE = ("ClientDisconnect", "ClientDisconnected")
+_SERVER_ERROR = 500
+_CLIENT_ERROR = 400
+
+
+class PredictionLoggingMiddleware:
+    """Logs each HTTP request, and closes the log when the server shuts down.
+
+    Requests get an id (theirs, if they bring an acceptable `x-request-id`), which is sent back and
+    is what feedback is given for. Latency ends with the last byte of the response, so background
+    tasks are not part of it. Websockets pass through.
+
+    Args:
+        app: The ASGI app.
+        logger: The prediction log.
+        capture: `bodies` to keep the text of requests and responses too.
+        max_body: Bytes of a body that are looked at.
+        tenant: Name of a header, or a function of the ASGI scope (after routing).
+        user: The same; what is written is a hash with the logger's `user_key`.
+        session: The same.
+        exclude: Paths that are not logged, such as `/health`.
+
+    Raises:
+        ConfigError: If users are to be told apart and the logger has no `user_key`.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        logger: PredictionLogger,
+        *,
+        capture: Literal["metadata", "bodies"] = "metadata",
+        max_body: int = 8_192,
+        tenant: str | Extractor | None = None,
+        user: str | Extractor | None = None,
+        session: str | Extractor | None = None,
+        exclude: tuple[str, ...] = (),
+    ) -> None:
+        if user is not None and not logger.has_user_key:
+            raise ConfigError(
+                "users are written as a keyed hash; give PredictionLogger a secret user_key, or "
+                "leave `user` out"
+            )
+        if capture not in ("metadata", "bodies"):
+            raise ConfigError(f"capture must be 'metadata' or 'bodies', got {capture!r}")
+        self.app = app
+        self.logger = logger
+        self._exclude = frozenset(exclude)
+        self._max_body = max_body if capture == "bodies" else 0
+        extractors = {"tenant": tenant, "user": user, "session_id": session}
+        self._extractors = [
+            (name, _header_of(how) if isinstance(how, str) else how)
+            for name, how in extractors.items()
+            if how is not None
+        ]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request through the app."""
+        if scope["type"] != "http" or scope["path"] in self._exclude:
+            if scope["type"] == "lifespan":
+                send = self._closing(send)
+            await self.app(scope, receive, send)
+            return
+        exchange = Exchange(self.logger, scope, send)
+        if self._max_body:
+            receive = exchange.keep_bodies(self._max_body, receive)
+        token = CURRENT.set(exchange)
+        try:
+            await self.app(scope, receive, exchange.send)
+        except BaseException as error:
+            exchange.note(error)
+            raise
+        finally:
+            CURRENT.reset(token)
+            if self._extractors:
+                self._extract(scope, exchange)
+            exchange.end()
+
+    def _extract(self, scope: Scope, request: Request) -> None:
+        try:
+            for name, extract in self._extractors:
+                value = extract(scope)
+                setattr(request, name, None if value is None else str(value))
+        except Exception:  # noqa: BLE001 - an extractor is anybody's code
+            self.logger.count_failure()
+
+    def _closing(self, send: Send) -> Send:
+        async def close_then_send(message: Message) -> None:
+            if message["type"].startswith("lifespan.shutdown."):
+                await asyncio.get_running_loop().run_in_executor(None, self.logger.close)
+            await send(message)
+
+        return close_then_send
+
+
+class Exchange(Request):
+    """One request and its response, as their messages flow by.
+
+    Args:
+        logger: The prediction log.
+        scope: The ASGI scope.
+        send: The server's.
+    """
+
+    _is_started = _is_sent = False
+    _content_type = _parent = b""
+    _incoming: Body | None = None
+    _outgoing: Body | None = None
+
+    # the path of every request: it does not call `super().__init__`, and sets what it must
+    def __init__(self, logger: PredictionLogger, scope: Scope, send: Send) -> None:
+        self.began_at = time()
+        self.begin = perf_counter()
+        self.method = scope["method"]
+        self._logger = logger
+        self._scope = scope
+        self._deliver = send
+        self._root_path = scope.get("root_path", "")
+        request_id = ""
+        for name, value in scope["headers"]:
+            if name == b"x-request-id":
+                request_id = value.decode("latin-1")
+            elif name == b"traceparent":
+                self._parent = value
+        acceptable = request_id and is_acceptable(request_id)
+        self.request_id = request_id if acceptable else new_request_id()
+        logger.enter(self)
+
+    def keep_bodies(self, limit: int, receive: Receive) -> Receive:
+        """Look at the bodies too; what the app is to receive by.
+
+        Args:
+            limit: Bytes kept of each.
+            receive: The server's.
+        """
+        incoming = self._incoming = Body(limit)
+        self._outgoing = Body(limit)
+
+        async def look() -> Message:
+            message = await receive()
+            if message["type"] == "http.request":
+                incoming.add(message.get("body", b""))
+            return message
+
+        return look
+
+    def send(self, message: Message) -> Awaitable[None]:
+        """The app's next message on its way, looked at."""
+        kind = message["type"]
+        if kind == "http.response.start":
+            self._is_started = True
+            self.status = message["status"]
+            message = self._with_id(message)
+        elif kind == "http.response.body":
+            if self._outgoing is not None:
+                self._outgoing.add(message.get("body", b""))
+            if not message.get("more_body", False):
+                self.latency_ms = (perf_counter() - self.begin) * 1e3
+                self._is_sent = True
+                self._logger.leave(self)
+            elif self.first_chunk_ms is None and message.get("body"):
+                self.first_chunk_ms = self.elapsed_ms()
+        return self._deliver(message)
+
+    def note(self, error: BaseException) -> None:
+        """Note what the app raised."""
+        if isinstance(error, asyncio.CancelledError) or type(error).__name__ in _GONE:
+            return
+        status = self.status
+        self.fail(error)
+        if self._is_started:
+            self.status = status
+
+    def end(self) -> None:
+        """Hand the request over to the log."""
+        try:
+            self.route = route_template(self._scope, self._root_path)
+            if not self._is_sent or self.status >= _CLIENT_ERROR:
+                self._judge()
+            if self._parent:
+                parts = self._parent.decode("latin-1").split("-")
+                self.trace_id = parts[1] if len(parts) > 1 else None
+            if self._incoming is not None and self._outgoing is not None:
+                sent_as = header(self._scope["headers"], b"content-type")
+                self.bodies = Bodies(self._incoming, sent_as, self._outgoing, self._content_type)
+        except Exception:  # noqa: BLE001 - a monitor never breaks what it monitors
+            self._logger.count_failure()
+        # the row waits in a queue; what the server and the app hold must not wait with it
+        del self._scope, self._deliver
+        self._logger.finish(self)
+
+    def _judge(self) -> None:
+        """Say what went wrong, where the app did not raise."""
+        if not self._is_sent:
+            self.latency_ms = self.elapsed_ms()
+            self._logger.leave(self)
+            if self.error_type is None:
+                # the app left without an error and without an answer: nobody was there to answer
+                self.error_type = DISCONNECTED
+                self.status = self.status if self._is_started else _STATUS_DISCONNECTED
+        elif self.error_type is None:
+            self.error_type = f"http_{self.status}"
+            self.is_failure = self.status >= _SERVER_ERROR
+
+    def _with_id(self, message: Message) -> Message:
+        """The start of the response with the request's id, unless the app gave one itself."""
+        headers = [*message.get("headers", ())]
+        for name, value in headers:
+            if name == b"x-request-id":
+                return message
+            if name == b"content-type":
+                self._content_type = value
+        headers.append((b"x-request-id", self.request_id.encode()))
+        message["headers"] = headers
+        return message
+
+
+def _header_of(name: str) -> Extractor:
+    wanted = name.lower().encode("latin-1")
+
+    def extract(scope: Scope) -> str | None:
+        found = header(scope["headers"], wanted)
+        return found.decode("latin-1") or None
+
+    return extract

@@ -1,0 +1,243 @@
+"""Windows of a service in W&B: a run a day, a row a minute, and nothing the server waits for.
+
+A thread of its own turns windows into rows of an offline run, which the run ring delivers. An
+outage, a slow network or W&B itself cost the server nothing; windows are in the prediction log in
+any case.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timezone
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.stats.log_histogram import LogHistogram
+
+if TYPE_CHECKING:
+    import wandb
+    from flytekitplugins.wbmon.run.spooled import Carrier
+
+logger = logging.getLogger(__name__)
+
+_MAX_WAITING = 1_000
+_POLL_S = 0.5
+_MAX_GROUPS = 20
+_PERCENTILES = (50, 95, 99)
+_CLOSE_S = 5.0
+
+
+class WandbSink:
+    """Shows serving windows in W&B while they happen; a new run every day (UTC).
+
+    Metrics are `serving/requests`, `serving/throughput_per_s`, `serving/error_rate`,
+    `serving/latency_ms/p99` and their like, also by route (`serving/route/…`) and error class
+    (`serving/errors/…`); their number is bounded. The run is called `{service}-{day}-{instance}`,
+    in the group `{service}-{day}`.
+
+    Args:
+        service: The service.
+        project: W&B project.
+        entity: W&B team or user.
+        secret: A callable that gives the W&B key; W&B's own login if None, and without one the
+            runs are kept on disk.
+        every_s: Seconds between rows; windows are added up to it.
+        folder: Where runs are written.
+        offline_store: fsspec URL for runs that could not be delivered; `SyncOfflineRuns` delivers
+            them later. They stay in `folder` without it.
+        instance: Which process this is; by default host, process id and six letters that never come
+            again, so that no run goes on in another process's. A forked process adds its id.
+        host: URL of the W&B app.
+        api_host: URL of the W&B API.
+
+    Raises:
+        ConfigError: If `every_s` is not positive, or the project or entity cannot be.
+    """
+
+    _waiting: deque[tuple[float, Sequence[dict[str, Any]]]]
+    _thread: threading.Thread | None
+    _day: _DayRun | None
+
+    def __init__(  # noqa: PLR0913 - one keyword a matter
+        self,
+        service: str,
+        *,
+        project: str,
+        entity: str,
+        secret: Callable[[], str] | None = None,
+        every_s: float = 60.0,
+        folder: str = "wandb-serving",
+        offline_store: str | None = None,
+        instance: str | None = None,
+        host: str = "https://wandb.ai",
+        api_host: str = "https://api.wandb.ai",
+    ) -> None:
+        from flytekitplugins.wbmon.run.settings import RunSettings
+
+        if not every_s > 0:
+            raise ConfigError(f"every_s must be positive, got {every_s}")
+        self._service = service
+        self._settings = RunSettings(
+            project=project,
+            entity=entity,
+            host=host,
+            api_host=api_host,
+            offline_store=offline_store,
+            delivery_timeout_s=2 * _CLOSE_S,
+        )
+        self._secret = secret
+        self._every_s, self._folder = every_s, folder
+        self._named, self._maker = instance, os.getpid()
+        self._prepare()
+        again = weakref.WeakMethod(self._prepare)
+        os.register_at_fork(after_in_child=lambda: (alive := again()) and alive())
+
+    def write_windows(self, rows: Sequence[dict[str, Any]], now: float) -> None:
+        """Take the windows that ended; returns at once.
+
+        Args:
+            rows: Their columns; none if there was no traffic, which is shown as zero.
+            now: Seconds since 1970, when they ended.
+        """
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="wbmon-wandb", daemon=True)
+            self._thread.start()
+        self._waiting.append((now, rows))
+
+    def close(self) -> None:
+        """Write the last row and end the run; what is not delivered in five seconds is kept."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(_CLOSE_S)
+
+    def _prepare(self) -> None:
+        """Everything that belongs to one process; a forked child begins anew."""
+        pid = os.getpid()
+        if self._named is None:
+            self._instance = f"{socket.gethostname()}-{pid}-{uuid4().hex[:6]}"
+        else:
+            self._instance = self._named if pid == self._maker else f"{self._named}-{pid}"
+        self._waiting = deque(maxlen=_MAX_WAITING)
+        self._stop = threading.Event()
+        self._thread = None
+        self._day = None
+
+    def _run(self) -> None:
+        due = monotonic() + self._every_s
+        while not self._stop.wait(min(_POLL_S, self._every_s)):
+            if monotonic() >= due:
+                due += self._every_s
+                self._guarded(self._write_row)
+        self._guarded(self._write_row)
+        self._guarded(self._end_day)
+
+    def _guarded(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except Exception as error:  # noqa: BLE001 - a live view never breaks the log
+            logger.warning("W&B: a row of serving metrics is lost (%s)", type(error).__name__)
+
+    def _write_row(self) -> None:
+        by_day: dict[str, list[dict[str, Any]]] = {}
+        span: dict[str, tuple[float, float]] = {}
+        while self._waiting:
+            end, rows = self._waiting.popleft()
+            # a window that ends at midnight belongs to the day before
+            day = datetime.fromtimestamp(end - 1e-3, timezone.utc).strftime("%Y%m%d")
+            by_day.setdefault(day, []).extend(rows)
+            begin = min((row["window_start"] for row in rows), default=end)
+            span[day] = (min(span.get(day, (begin, end))[0], begin), end)
+        for day, rows in by_day.items():
+            if self._day is None or self._day.name != day:
+                self._end_day()
+                self._day = self._begin_day(day)
+            begin, end = span[day]
+            metrics = window_metrics(rows, seconds=max(end - begin, 1e-3))
+            self._day.run.log({**metrics, "serving/time": end})
+
+    def _begin_day(self, day: str) -> _DayRun:
+        from flytekitplugins.wbmon.delivery.credentials import read_api_key
+        from flytekitplugins.wbmon.flyte.identity import current_identity, run_id
+        from flytekitplugins.wbmon.run.spooled import Carrier
+
+        settings = self._settings
+        key = read_api_key(self._secret, api_host=settings.resolved_api_host, is_local=True)
+        identity = current_identity(self._service)
+        carrier = Carrier(settings, identity, key)
+        name = run_id(identity, f"{self._service}-{day}-{self._instance}")
+        os.makedirs(self._folder, exist_ok=True)  # noqa: PTH103 - the folder is a plain text here
+        run = carrier.open(
+            {
+                "project": settings.project,
+                "entity": settings.entity,
+                "id": name,
+                "name": name,
+                "group": f"{self._service}-{day}",
+                "job_type": "serving",
+                "dir": self._folder,
+                "config": {"service": self._service, "day": day, "instance": self._instance},
+            }
+        )
+        return _DayRun(day, run, carrier)
+
+    def _end_day(self) -> None:
+        ended, self._day = self._day, None
+        if ended is not None:
+            ended.carrier.end(ended.run, 0, is_hurried=self._stop.is_set())
+
+
+class _DayRun:
+    """The run of one day."""
+
+    def __init__(self, name: str, run: wandb.Run, carrier: Carrier) -> None:
+        self.name, self.run, self.carrier = name, run, carrier
+
+
+def window_metrics(rows: Sequence[Mapping[str, Any]], *, seconds: float) -> dict[str, float]:
+    """Windows as metrics: sums, rates and percentiles over all of them.
+
+    Args:
+        rows: Columns of serving windows.
+        seconds: The span of time they are of.
+    """
+    metrics = _group_metrics("serving", rows)
+    n = metrics["serving/requests"]
+    metrics["serving/throughput_per_s"] = n / seconds
+    metrics["serving/in_flight_max"] = max((row["in_flight_max"] for row in rows), default=0)
+    metrics["serving/dropped_rows"] = sum(row["dropped_rows"] for row in rows)
+    metrics["serving/sampled_rows"] = sum(row["sampled_rows"] for row in rows)
+    errors: dict[str, int] = {}
+    routes: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        routes.setdefault(row["route"], []).append(row)
+        for name, count in row["errors"].items():
+            errors[name] = errors.get(name, 0) + count
+    for name in sorted(errors, key=errors.__getitem__, reverse=True)[:_MAX_GROUPS]:
+        metrics[f"serving/errors/{name}"] = errors[name]
+    busiest = sorted(routes, key=lambda name: -sum(row["requests"] for row in routes[name]))
+    for name in busiest[:_MAX_GROUPS]:
+        metrics |= _group_metrics(f"serving/route/{name.strip('/') or 'root'}", routes[name])
+    return metrics
+
+
+def _group_metrics(place: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    n = sum(row["requests"] for row in rows)
+    latency = LogHistogram()
+    for row in rows:
+        latency.merge(LogHistogram.from_dict(row["latency"]))
+    metrics: dict[str, float] = {f"{place}/requests": n}
+    if n:
+        failed = sum(row["status"].get("5xx", 0) for row in rows)
+        metrics[f"{place}/error_rate"] = failed / n
+    if latency.n:
+        for level in _PERCENTILES:
+            metrics[f"{place}/latency_ms/p{level}"] = latency.quantile(level / 100)
+    return metrics

@@ -1,0 +1,244 @@
+"""What the request path touches: one append. Counting and deciding are done in batches, apart.
+
+A request that is done is noted; the writer counts and samples the noted ones a few at a time, which
+costs a third of doing it between two requests. If it falls behind, whoever notes does it at once,
+so nothing grows and every request is counted.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from flytekitplugins.wbmon.serving.log.request import Request
+from flytekitplugins.wbmon.serving.log.sampling import Sampler, SamplingPolicy
+from flytekitplugins.wbmon.serving.log.window_counts import Window
+
+Item = Request | dict[str, Any]
+"""A request that is done, or the columns of a feedback row."""
+
+_MAX_NOTED = 2_000
+_EVERYTHING = 1 << 62
+# the interrupted thread may hold the lock when a signal handler closes the log
+_PATIENCE_S = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoggerStats:
+    """Where every request went, exactly: `served = logged + queued + sampled_out + dropped`.
+
+    Attributes:
+        served: Requests that are done.
+        logged: Rows that are written.
+        queued: Rows that are to be written.
+        sampled_out: Requests that the policy keeps no row of.
+        dropped: Rows that were to be kept and got lost: the queue or the disk was full.
+        in_flight: Requests that are being served.
+        feedback: Feedback rows accepted.
+        feedback_logged: Feedback rows that are written.
+        feedback_dropped: Feedback rows that got lost.
+        failed: Errors of the log itself; none of them reached a caller.
+    """
+
+    served: int
+    logged: int
+    queued: int
+    sampled_out: int
+    dropped: int
+    in_flight: int
+    feedback: int
+    feedback_logged: int
+    feedback_dropped: int
+    failed: int
+
+
+class Buffer:
+    """Counts of the running window and rows that wait for the writer.
+
+    Args:
+        policy: Which requests leave a row.
+        max_queue: Rows that may wait; more are dropped and counted.
+        now: Seconds since 1970, when the first window begins.
+    """
+
+    def __init__(self, policy: SamplingPolicy, *, max_queue: int, now: float) -> None:
+        self._lock = threading.Lock()
+        self._noted: deque[Request] = deque()
+        self._max_noted = min(_MAX_NOTED, max_queue)
+        self._queue: deque[Item] = deque()
+        self._max_queue = max_queue
+        self._sampler = Sampler(policy)
+        self._window = Window(now)
+        self._n_queued_requests = 0
+        self.is_closed = False
+        self.live: set[Request] = set()
+        self.in_flight_max = 0
+        self.failed = 0
+        self.served = self.logged = self.sampled_out = self.dropped = 0
+        self.feedback = self.feedback_logged = self.feedback_dropped = 0
+
+    def enter(self, request: Request) -> None:
+        """Count a request that begins; adding to a set needs no lock."""
+        live = self.live
+        live.add(request)
+        # `max` would be a call, and this is the path of every request
+        if len(live) > self.in_flight_max:  # noqa: PLR1730
+            self.in_flight_max = len(live)
+
+    def record(self, request: Request) -> None:
+        """Note a request that is done; appending needs no lock."""
+        self._noted.append(request)
+        if len(self._noted) >= self._max_noted:
+            self.fold(self._max_noted)
+
+    def fold(self, n: int) -> int:
+        """Count up to `n` noted requests and queue the rows that are to be kept; how many.
+
+        Args:
+            n: At most so many, so that no thread is kept waiting for long.
+        """
+        noted = self._noted
+        n = min(n, len(noted))
+        if not n:
+            return 0
+        has_lock = self._lock.acquire(timeout=_PATIENCE_S)
+        done = 0
+        try:
+            while done < n:
+                self._count_safely(noted.popleft())
+                done += 1
+        except IndexError:
+            # another thread that had no patience for the lock was quicker
+            pass
+        finally:
+            if has_lock:
+                self._lock.release()
+        return done
+
+    def add_feedback(self, row: dict[str, Any]) -> bool:
+        """Queue a feedback row; whether there was room."""
+        with self._patiently():
+            self.feedback += 1
+            if self.is_closed or len(self._queue) >= self._max_queue:
+                self.feedback_dropped += 1
+                return False
+            self._append(row)
+            return True
+
+    @property
+    def n_noted(self) -> int:
+        """Requests that are not counted yet."""
+        return len(self._noted)
+
+    @property
+    def n_queued(self) -> int:
+        """Rows that wait to be written."""
+        return len(self._queue)
+
+    def take(self, n: int) -> list[Item]:
+        """The next rows to write, at most `n`; each must be said to be written or lost."""
+        queue = self._queue
+        return [queue.popleft() for _ in range(min(n, len(queue)))]
+
+    def written(self, items: Iterable[Item]) -> None:
+        """Count rows as written."""
+        self._settle(items, lost=False)
+
+    def lost(self, items: Iterable[Item]) -> None:
+        """Count rows that were to be kept as dropped."""
+        self._settle(items, lost=True)
+
+    def count_failure(self) -> None:
+        """Count an error of the log itself."""
+        with self._patiently():
+            self.failed += 1
+
+    def turn_window(self, now: float) -> Window:
+        """Begin a new window; the one that ends."""
+        self.fold(_EVERYTHING)
+        with self._patiently():
+            ended, self._window = self._window, Window(now)
+            ended.in_flight_max, self.in_flight_max = self.in_flight_max, len(self.live)
+        return ended
+
+    def stats(self) -> LoggerStats:
+        """Where every request went until now."""
+        self.fold(_EVERYTHING)
+        with self._patiently():
+            return LoggerStats(
+                served=self.served,
+                logged=self.logged,
+                queued=self._n_queued_requests,
+                sampled_out=self.sampled_out,
+                dropped=self.dropped,
+                in_flight=len(self.live),
+                feedback=self.feedback,
+                feedback_logged=self.feedback_logged,
+                feedback_dropped=self.feedback_dropped,
+                failed=self.failed,
+            )
+
+    @contextmanager
+    def _patiently(self) -> Iterator[None]:
+        """With the lock, or without if its owner keeps it: a signal may have interrupted that."""
+        has_lock = self._lock.acquire(timeout=_PATIENCE_S)
+        try:
+            yield
+        finally:
+            if has_lock:
+                self._lock.release()
+
+    def _count_safely(self, request: Request) -> None:
+        """Count a request; one that cannot be counted by its key is served and dropped."""
+        self.served += 1
+        try:
+            self._count(request)
+        except Exception:  # noqa: BLE001 - it may be the caller's thread
+            self.failed += 1
+            self.dropped += 1
+
+    def _count(self, request: Request) -> None:
+        window = self._window
+        key = (request.route, request.method, request.tenant)
+        counts = window.by_key.get(key) or window.counts(key)
+        counts.add(request)
+        decision = self._sampler.decide(request)
+        if decision is None:
+            self.sampled_out += 1
+        elif self.is_closed or len(self._queue) >= self._max_queue:
+            self.dropped += 1
+            counts.dropped += 1
+        else:
+            request.reason, request.weight = decision
+            counts.kept += 1
+            self._n_queued_requests += 1
+            self._append(request)
+
+    def _append(self, item: Item) -> None:
+        self._queue.append(item)
+        self._window.depth_max = max(self._window.depth_max, len(self._queue))
+
+    def _settle(self, items: Iterable[Item], *, lost: bool) -> None:
+        with self._patiently():
+            for item in items:
+                if isinstance(item, Request):
+                    self._n_queued_requests -= 1
+                    self._count_row(item, lost=lost)
+                elif lost:
+                    self.feedback_dropped += 1
+                else:
+                    self.feedback_logged += 1
+
+    def _count_row(self, request: Request, *, lost: bool) -> None:
+        if not lost:
+            self.logged += 1
+            return
+        self.dropped += 1
+        # the window that counted the row as kept may be over: sums over windows stay exact
+        counts = self._window.counts((request.route, request.method, request.tenant))
+        counts.dropped += 1
+        counts.kept -= 1

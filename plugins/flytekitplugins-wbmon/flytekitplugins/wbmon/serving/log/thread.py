@@ -1,0 +1,219 @@
+"""The one thread that writes: rows as they come, windows as they end, segments as they fill up."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+from collections.abc import Sequence
+from time import monotonic, perf_counter, sleep, time
+from typing import Any, Protocol
+
+from flytekitplugins.wbmon.serving.log.buffer import Buffer, Item
+from flytekitplugins.wbmon.serving.log.encode import RowEncoder
+from flytekitplugins.wbmon.serving.log.request import Request
+from flytekitplugins.wbmon.serving.log.segments import SegmentWriter
+from flytekitplugins.wbmon.serving.log.upload import Uploader
+
+logger = logging.getLogger(__name__)
+
+# short slices with a pause between them, so that the server's thread is hardly kept waiting; they
+# grow with what is waiting, so that the writer keeps up
+_SLICE_S = 100e-6
+_CALM = 64
+_STEP_REQUESTS = 8
+_STEP_ROWS = 2
+_PAUSE_S = 0.0005
+_WRITTEN_TOGETHER = 32
+_EVERYTHING = 1 << 62
+_MAX_UNSAVED_WINDOWS = 10_000
+
+
+class Sink(Protocol):
+    """Takes the windows as they end, for a live view."""
+
+    def write_windows(self, rows: Sequence[dict[str, Any]], now: float) -> None:
+        """Take a window's rows; must return at once. Raising is counted and goes no further."""
+
+    def close(self) -> None:
+        """Deliver what is left."""
+
+
+class Writer:
+    """Drains a buffer into segments.
+
+    Args:
+        buffer: What the request path fills.
+        encoder: Rows to lines.
+        segments: Lines to files.
+        uploader: Sends sealed segments on; None if they are where they belong.
+        sinks: Further takers of windows.
+        flush_interval_s: How often rows are written: what a killed process may lose.
+        window_s: Length of a window; windows begin at multiples of it.
+    """
+
+    def __init__(
+        self,
+        buffer: Buffer,
+        encoder: RowEncoder,
+        segments: SegmentWriter,
+        *,
+        uploader: Uploader | None,
+        sinks: Sequence[Sink],
+        flush_interval_s: float,
+        window_s: float,
+    ) -> None:
+        self._buffer, self._encoder, self._segments = buffer, encoder, segments
+        self._uploader, self._sinks = uploader, sinks
+        self._flush_interval_s, self._window_s = flush_interval_s, window_s
+        self._stop = threading.Event()
+        self._deadline = 0.0
+        self._unsaved: list[str] = []
+        self._warned: set[str] = set()
+        self._thread = threading.Thread(target=self._run, name="wbmon-writer", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def close(self, timeout_s: float) -> None:
+        """Write what is left until the time is up; what remains then is counted as dropped."""
+        begin = monotonic()
+        self._deadline = begin + timeout_s
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout_s + 1.0)
+        if self._uploader is not None:
+            self._uploader.close(max(0.0, timeout_s - (monotonic() - begin)))
+
+    def _run(self) -> None:
+        window_end = self._next_end(time())
+        if self._uploader is not None:
+            self._uploader.wake()
+        while not self._stop.wait(self._flush_interval_s):
+            self._guarded(self._drain, window_end)
+            now = time()
+            if now >= window_end:
+                self._guarded(self._end_window, min(window_end, now))
+                window_end = self._next_end(now)
+            self._guarded(self._seal_if_due)
+        self._guarded(self._drain, math.inf)
+        self._buffer.is_closed = True
+        self._buffer.fold(_EVERYTHING)
+        self._buffer.lost(self._buffer.take(_EVERYTHING))
+        self._guarded(self._end_window, time())
+        self._guarded(self._segments.seal)
+        for sink in self._sinks:
+            self._guarded(sink.close)
+        self._report_drops()
+
+    def _guarded(self, step: Any, *arguments: Any) -> None:
+        """A step that must not end the thread, whatever goes wrong in it."""
+        try:
+            step(*arguments)
+        except Exception as error:  # noqa: BLE001 - the log goes on
+            self._buffer.count_failure()
+            self._warn("an error of its own", error)
+
+    def _drain(self, window_end: float) -> None:
+        """Write what waits, until the window ends: its counts must not wait for a flood to end."""
+        buffer, is_late = self._buffer, False
+        lines, items = list[str](), list[Item]()
+        while (n_waiting := buffer.n_noted + buffer.n_queued) and not is_late:
+            until = perf_counter() + _SLICE_S * (1 + n_waiting / _CALM)
+            while perf_counter() < until and buffer.fold(_STEP_REQUESTS):
+                pass
+            while perf_counter() < until and (taken := buffer.take(_STEP_ROWS)):
+                self._encode_all(taken, lines, items)
+            if len(lines) >= _WRITTEN_TOGETHER:
+                self._write(lines, items)
+                lines, items = [], []
+            if not self._stop.is_set():
+                sleep(_PAUSE_S)
+                is_late = time() >= window_end
+            else:
+                is_late = monotonic() >= self._deadline
+        self._write(lines, items)
+        self._report_drops()
+
+    def _encode_all(self, taken: list[Item], lines: list[str], items: list[Item]) -> None:
+        for item in taken:
+            line = self._encode(item)
+            if line is not None:
+                lines.append(line)
+                items.append(item)
+
+    def _encode(self, item: Item) -> str | None:
+        try:
+            if not isinstance(item, Request):
+                return self._encoder.feedback(item)
+            try:
+                return self._encoder.prediction(item)
+            except Exception as error:  # noqa: BLE001 - a redactor is anybody's code
+                self._buffer.count_failure()
+                self._warn("texts are left out, they could not be redacted", error)
+                return self._encoder.prediction(without_content(item))
+        except Exception as error:  # noqa: BLE001 - one odd row
+            self._buffer.count_failure()
+            self._buffer.lost([item])
+            self._warn("a row could not be encoded", error)
+            return None
+
+    def _write(self, lines: list[str], items: list[Item]) -> None:
+        if not lines:
+            return
+        try:
+            self._segments.append("".join(lines).encode(), time())
+        except OSError as error:
+            self._buffer.lost(items)
+            self._warn("rows are lost, they could not be written", error)
+        else:
+            self._buffer.written(items)
+
+    def _end_window(self, end: float) -> None:
+        rows = self._buffer.turn_window(end).rows(end)
+        self._unsaved += [self._encoder.window(row) for row in rows]
+        del self._unsaved[:-_MAX_UNSAVED_WINDOWS]
+        for sink in self._sinks:
+            self._guarded(sink.write_windows, rows, end)
+        if self._unsaved:
+            try:
+                self._segments.append("".join(self._unsaved).encode(), end)
+            except OSError as error:
+                self._warn("windows wait, they could not be written", error)
+            else:
+                self._unsaved.clear()
+
+    def _seal_if_due(self) -> None:
+        if self._segments.seal_if_due(time()) and self._uploader is not None:
+            self._uploader.wake()
+
+    def _next_end(self, now: float) -> float:
+        return (now // self._window_s + 1) * self._window_s
+
+    def _report_drops(self) -> None:
+        dropped = self._buffer.dropped + self._buffer.feedback_dropped
+        if dropped and "drop" not in self._warned:
+            self._warned.add("drop")
+            logger.warning(
+                "prediction log: %d rows dropped so far; every request is still counted. Raise "
+                "max_queue, lower the sampling rate, or look at the disk",
+                dropped,
+            )
+
+    def _warn(self, what: str, error: Exception) -> None:
+        if what not in self._warned:
+            self._warned.add(what)
+            # the class only: a message may hold what had to be hidden
+            logger.warning("prediction log: %s (%s)", what, type(error).__name__)
+
+
+def without_content(request: Request) -> Request:
+    """The request's numbers, without anything that a user may have written."""
+    bare = Request(request.request_id, route=request.route, method=request.method)
+    for name in (
+        "began_at", "status", "tenant", "user", "session_id", "trace_id", "error_type",
+        "is_failure", "latency_ms", "first_chunk_ms", "stages", "reason", "weight",
+    ):  # fmt: skip
+        setattr(bare, name, getattr(request, name))
+    return bare

@@ -1,0 +1,187 @@
+"""Sealed segments to where they are to be kept; a copy here stays until the copy there is seen."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+from time import monotonic, time
+from typing import Any
+
+from flytekitplugins.wbmon.monitor.prediction_log.schema import segment_folder
+
+logger = logging.getLogger(__name__)
+
+_PAUSE_S = 1.0
+_LONGEST_PAUSE_S = 60.0
+ORPHAN_AFTER_S = 3600.0
+_LAST_WORD_S = 15.0
+
+
+def local_root(destination: str) -> Path | None:
+    """The folder that a destination names, or None if it is elsewhere."""
+    if destination.startswith("file://"):
+        return Path(destination.removeprefix("file://"))
+    return None if "://" in destination else Path(destination)
+
+
+class Uploader:
+    """Sends the sealed segments of a folder, also those that an earlier process left there.
+
+    A process that was killed leaves its open segment, too; it is sealed when nobody has written to
+    it for long.
+
+    Args:
+        folder: Where sealed segments are.
+        destination: fsspec URL of the log.
+        service: The service.
+        orphan_after_s: Seconds after which an open segment that was not written to is taken for
+            that of a dead process; more than the age at which segments are sealed.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        destination: str,
+        service: str,
+        *,
+        orphan_after_s: float = ORPHAN_AFTER_S,
+    ) -> None:
+        self._folder = folder
+        self._open_folder = folder.parent.parent / "open" / service
+        self._place = (destination, service, str(orphan_after_s))
+        self._target = segment_folder(destination, "sealed", service)
+        self._orphan_after_s = orphan_after_s
+        self._wake = threading.Event()
+        self._deadline: float | None = None
+        self._pause_s = _PAUSE_S
+        self._thread: threading.Thread | None = None
+        self.n_sent = self.n_failed = 0
+
+    def wake(self) -> None:
+        """Say that there may be something to send; the first call starts the thread."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="wbmon-upload", daemon=True)
+            self._thread.start()
+        self._wake.set()
+
+    def close(self, timeout_s: float) -> bool:
+        """Send what is there until the time is up; whether nothing is left.
+
+        Args:
+            timeout_s: Seconds to wait; what is left stays in the folder for the next process.
+        """
+        is_exit = _is_exit()
+        self._deadline = monotonic() + (0.0 if is_exit else timeout_s)
+        if self._thread is not None or not is_exit:
+            self.wake()
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+        if is_exit and self._is_waiting():
+            self._send_apart()
+        return not self._is_waiting()
+
+    def send_waiting(self) -> bool:
+        """Send what is there now; whether all of it went."""
+        self._seal_orphans()
+        return self._send_all()
+
+    def _is_waiting(self) -> bool:
+        return any(self._folder.glob("*.jsonl"))
+
+    def _send_apart(self) -> None:
+        """Send what is left by a process of its own.
+
+        When the interpreter ends, pools of threads take no more work, and remote file systems need
+        one.
+        """
+        code = (
+            "import sys; from flytekitplugins.wbmon.serving.log.upload import main; main(sys.argv)"
+        )
+        with suppress(OSError, subprocess.TimeoutExpired):
+            subprocess.run(  # noqa: S603 - our own interpreter
+                [sys.executable, "-c", code, str(self._folder), *self._place],
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                timeout=_LAST_WORD_S,
+                check=False,
+            )
+        if self._is_waiting():
+            logger.warning(
+                "prediction log: segments are kept in %s, they could not be sent to %s",
+                self._folder, self._target,
+            )  # fmt: skip
+
+    def _run(self) -> None:
+        while True:
+            is_done = self.send_waiting()
+            if self._deadline is not None and (is_done or monotonic() >= self._deadline):
+                return
+            pause = _LONGEST_PAUSE_S if is_done else self._pause_s
+            if self._deadline is not None:
+                pause = min(pause, 0.2)
+            self._wake.wait(pause)
+            self._wake.clear()
+
+    def _seal_orphans(self) -> None:
+        before = time() - self._orphan_after_s
+        for path in self._open_folder.glob("*.jsonl"):
+            # another worker may be as quick
+            with suppress(OSError):
+                if path.stat().st_mtime < before:
+                    self._folder.mkdir(parents=True, exist_ok=True)
+                    path.rename(self._folder / path.name)
+
+    def _send_all(self) -> bool:
+        for path in sorted(self._folder.glob("*.jsonl")):
+            try:
+                self._send(path)
+            except Exception as error:  # noqa: BLE001 - every file system has errors of its own
+                if _is_exit():
+                    return False
+                self.n_failed += 1
+                if self.n_failed == 1:
+                    logger.warning(
+                        "prediction log: %s is kept here, it could not be sent to %s (%s: %s)",
+                        path, self._target, type(error).__name__, error,
+                    )  # fmt: skip
+                self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
+                return False
+            self._pause_s = _PAUSE_S
+        return True
+
+    def _send(self, path: Path) -> None:
+        from fsspec.core import url_to_fs
+
+        files: Any
+        files, target = url_to_fs(f"{self._target}/{path.name}")
+        size = path.stat().st_size
+        try:
+            files.put_file(str(path), target)
+        except FileNotFoundError:
+            # object stores have no folders, and asking for one needs rights of its own
+            files.makedirs(target.rpartition("/")[0], exist_ok=True)
+            files.put_file(str(path), target)
+        files.invalidate_cache(target)
+        found = files.info(target)["size"]
+        if found != size:
+            raise OSError(f"{target} must have {size} bytes, found {found}")
+        path.unlink()
+        self.n_sent += 1
+
+
+def _is_exit() -> bool:
+    """Whether the interpreter is ending: the main thread is through, and exit handlers run."""
+    return not threading.main_thread().is_alive()
+
+
+def main(arguments: list[str]) -> None:
+    """Send what waits in a folder: its path, and the arguments of `Uploader` in their order."""
+    folder, destination, service, orphan_after_s = arguments[1:]
+    orphan_age = float(orphan_after_s)
+    Uploader(Path(folder), destination, service, orphan_after_s=orphan_age).send_waiting()

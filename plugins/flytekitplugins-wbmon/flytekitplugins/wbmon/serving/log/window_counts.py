@@ -1,0 +1,109 @@
+"""Counts of all requests, by route, method and tenant, for one short window of time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flytekitplugins.wbmon.serving.log.request import Request
+from flytekitplugins.wbmon.stats.log_histogram import LogHistogram
+
+MAX_KEYS = 1_000
+MAX_ERROR_TYPES = 50
+OTHER = "(other)"
+
+Key = tuple[str, str, str | None]
+
+
+class Counts:
+    """What happened to the requests of one route, method and tenant."""
+
+    __slots__ = ("dropped", "errors", "first_chunk", "kept", "latency", "requests", "status")
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.kept = 0
+        self.dropped = 0
+        self.status: dict[int, int] = {}
+        self.errors: dict[str, int] = {}
+        self.latency = LogHistogram()
+        self.first_chunk: LogHistogram | None = None
+
+    def add(self, request: Request) -> None:
+        """Count a request that is done."""
+        self.requests += 1
+        status = self.status
+        status[request.status] = status.get(request.status, 0) + 1
+        self.latency.add(request.latency_ms)
+        if request.error_type is not None:
+            self._add_error(request.error_type)
+        if request.first_chunk_ms is not None:
+            if self.first_chunk is None:
+                self.first_chunk = LogHistogram()
+            self.first_chunk.add(request.first_chunk_ms)
+
+    def _add_error(self, error: str) -> None:
+        if error not in self.errors and len(self.errors) >= MAX_ERROR_TYPES:
+            error = OTHER
+        self.errors[error] = self.errors.get(error, 0) + 1
+
+    def columns(self) -> dict[str, Any]:
+        """The counts as columns of a serving window."""
+        written: dict[str, Any] = {
+            "requests": self.requests,
+            "errors": self.errors,
+            "status": self._classes(),
+            "latency": self.latency.to_dict(),
+            "sampled_rows": self.kept,
+            "dropped_rows": self.dropped,
+        }
+        if self.first_chunk is not None:
+            written["time_to_first_chunk"] = self.first_chunk.to_dict()
+        return written
+
+    def _classes(self) -> dict[str, int]:
+        classes: dict[str, int] = {}
+        for status, count in sorted(self.status.items()):
+            name = f"{status // 100}xx"
+            classes[name] = classes.get(name, 0) + count
+        return classes
+
+
+class Window:
+    """The counts of one window of time; at most `MAX_KEYS` keys, the rest together as `(other)`."""
+
+    __slots__ = ("by_key", "depth_max", "in_flight_max", "start")
+
+    def __init__(self, start: float) -> None:
+        self.start = start
+        self.by_key: dict[Key, Counts] = {}
+        self.in_flight_max = 0
+        self.depth_max = 0
+
+    def counts(self, key: Key) -> Counts:
+        """The counts of a key, made when first asked for."""
+        found = self.by_key.get(key)
+        if found is not None:
+            return found
+        if len(self.by_key) >= MAX_KEYS:
+            key = (OTHER, "", None if key[2] is None else OTHER)
+            found = self.by_key.get(key)
+            if found is not None:
+                return found
+        made = self.by_key[key] = Counts()
+        return made
+
+    def rows(self, end: float) -> list[dict[str, Any]]:
+        """One row a key: its columns, the times as seconds since 1970."""
+        return [
+            {
+                "window_start": self.start,
+                "window_end": end,
+                "route": route,
+                "method": method,
+                "tenant": tenant,
+                "in_flight_max": self.in_flight_max,
+                "queue_depth_max": self.depth_max,
+                **counts.columns(),
+            }
+            for (route, method, tenant), counts in self.by_key.items()
+        ]

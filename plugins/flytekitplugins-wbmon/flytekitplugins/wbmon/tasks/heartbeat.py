@@ -1,0 +1,122 @@
+"""The node that notices that a monitor is silent: a silent one is the worst there is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.monitor.alerts.decision import AlertRule
+from flytekitplugins.wbmon.publish.alerts.channel import Channel
+from flytekitplugins.wbmon.tasks._node import Node
+from flytekitplugins.wbmon.tasks.alerts import (
+    AlertSettings,
+    Decided,
+    decide,
+    with_channel_secrets,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadManSettings(AlertSettings):
+    """What a `DeadManCheck` watches; see there."""
+
+    watched_uri: str = ""
+    data_uri: str = ""
+
+
+class DeadManCheck(Node[DeadManSettings]):
+    """Alert if a monitor has not reported, or no data have come, for too long.
+
+    Put it into a launch plan of its own, some hours after the nightly one: a monitor that was never
+    started cannot report that. It keeps a memory and tells people as `DegradationAlert` does.
+
+    Args:
+        name: The task's name.
+        watched_uri: The `state_uri` of the `DegradationAlert` to watch; empty for data only.
+        data_uri: The folder in which new data appear every night, of one service: files, or
+            partitions whose names sort by date (`dt=2026-02-13`); empty for the report only.
+        max_age: Oldest that either may be: a little more than the time between two nights.
+        owner: Who is to act; shown in the alert.
+        runbook: Where it is written what to do; shown in the alert.
+        channels: As for `DegradationAlert`.
+        state_uri: The check's own state file, not the one that it watches.
+        remind_after: As for `DegradationAlert`.
+        task_kwargs: As for any node.
+
+    Raises:
+        ConfigError: If there is nothing to watch, the state file is the one that is watched, or
+            the age is not positive.
+    """
+
+    def __init__(  # noqa: PLR0913 - what a node may be told, all by name
+        self,
+        name: str,
+        *,
+        watched_uri: str = "",
+        data_uri: str = "",
+        max_age: timedelta = timedelta(hours=26),
+        owner: str = "",
+        runbook: str = "",
+        channels: Sequence[Channel] = (),
+        state_uri: str = "",
+        remind_after: timedelta | None = None,
+        **task_kwargs: Any,
+    ) -> None:
+        if not watched_uri and not data_uri:
+            raise ConfigError(
+                f"DeadManCheck {name!r} must watch something; give it watched_uri, data_uri or both"
+            )
+        if state_uri and state_uri == watched_uri:
+            raise ConfigError(
+                f"DeadManCheck {name!r} must have a state_uri other than the one that it watches, "
+                f"got {state_uri!r} for both"
+            )
+        if max_age <= timedelta(0):
+            raise ConfigError(f"max_age must be positive, got {max_age}")
+        hours = max_age.total_seconds() / 3600
+        signs = {"no report": ("report_age_h", watched_uri), "no data": ("data_age_h", data_uri)}
+        rules = tuple(
+            AlertRule(
+                metric=f"heartbeat.{metric}",
+                above=hours,
+                severity="error",
+                name=f"{words} for {hours:g} h",
+                owner=owner,
+                runbook=runbook,
+            )
+            for words, (metric, uri) in signs.items()
+            if uri
+        )
+        settings = DeadManSettings(
+            rules=rules,
+            channels=tuple(channels),
+            state_uri=state_uri,
+            remind_after=remind_after,
+            watched_uri=watched_uri,
+            data_uri=data_uri,
+        )
+        super().__init__(name, settings, **with_channel_secrets(channels, task_kwargs))
+
+    def compute(self, at: datetime | None = None) -> Decided:
+        """Look for signs of life.
+
+        Args:
+            at: The time to count from, such as the kickoff time of a schedule; now if not given.
+
+        Returns:
+            decision: What is missing, and since when.
+            fired: Whether anything is.
+            severity: `error` if anything is, or `none`.
+        """
+        from flytekitplugins.wbmon.publish.alerts.read_heartbeat import take_pulse
+
+        at = at or datetime.now(timezone.utc)
+        pulse = take_pulse(
+            at=at if at.tzinfo else at.replace(tzinfo=timezone.utc),
+            watched_uri=self.config.watched_uri,
+            data_uri=self.config.data_uri,
+        )
+        return decide(self, [pulse], at=at, findings=[pulse.problem] if pulse.problem else [])

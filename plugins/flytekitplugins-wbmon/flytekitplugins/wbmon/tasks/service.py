@@ -1,0 +1,110 @@
+"""The nodes that say how a service did, and whether its promises were kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from flytekit.types.structured import StructuredDataset
+
+from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.flyte.type_transformers import open_data
+from flytekitplugins.wbmon.monitor.service.report import ServingReport, ServingSLO, SLOReport
+from flytekitplugins.wbmon.tasks._node import Node
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SummarySettings:
+    """When `SummarizeServing` takes a score for unsure."""
+
+    low_confidence: float = 0.5
+
+
+class SummarizeServing(Node[SummarySettings]):
+    """Add the serving windows of a day up: traffic, errors and latency of all requests.
+
+    Args:
+        name: The task's name.
+        low_confidence: Score below which a prediction counts as unsure; in [0, 1].
+        task_kwargs: As for any node.
+
+    Raises:
+        ConfigError: If `low_confidence` is no share.
+    """
+
+    def __init__(self, name: str, *, low_confidence: float = 0.5, **task_kwargs: Any) -> None:
+        if not 0 <= low_confidence <= 1:
+            raise ConfigError(f"low_confidence must be in [0, 1], got {low_confidence}")
+        super().__init__(name, SummarySettings(low_confidence=low_confidence), **task_kwargs)
+
+    def compute(
+        self, windows: StructuredDataset, predictions: StructuredDataset | None = None
+    ) -> ServingReport:
+        """Summarise a day.
+
+        Args:
+            windows: The serving windows.
+            predictions: The prediction log of the same day, for how sure the model was.
+
+        Returns:
+            report: All requests, by route and by tenant.
+        """
+        from flytekitplugins.wbmon.monitor.service.summarize import summarize_serving
+
+        return summarize_serving(
+            open_data(windows),
+            predictions=None if predictions is None else open_data(predictions),
+            low_confidence=self.config.low_confidence,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SLOSettings:
+    """The objectives of a `CheckSLO`."""
+
+    slos: tuple[ServingSLO, ...]
+
+
+class SLOChecked(NamedTuple):
+    """How the objectives were met, and the gate for a `conditional`."""
+
+    report: SLOReport
+    violated: bool
+
+
+class CheckSLO(Node[SLOSettings]):
+    """Hold a service's windows against its objectives; counts are of all requests.
+
+    Args:
+        name: The task's name.
+        slos: At least one; their names must differ.
+        task_kwargs: As for any node.
+
+    Raises:
+        ConfigError: If there is no objective, or two have one name.
+    """
+
+    def __init__(self, name: str, *, slos: Sequence[ServingSLO], **task_kwargs: Any) -> None:
+        names = [slo.name for slo in slos]
+        if not names or len(set(names)) < len(names):
+            raise ConfigError(
+                f"CheckSLO {name!r} must have objectives, each of another name; got "
+                f"{', '.join(names) or 'none'}"
+            )
+        super().__init__(name, SLOSettings(slos=tuple(slos)), **task_kwargs)
+
+    def compute(self, windows: StructuredDataset) -> SLOChecked:
+        """Check the objectives over a day.
+
+        Args:
+            windows: The serving windows.
+
+        Returns:
+            report: Each objective with what was observed and how fast its budget burns.
+            violated: Whether any was missed.
+        """
+        from flytekitplugins.wbmon.monitor.service.slo import check_slos
+
+        report = check_slos(open_data(windows), self.config.slos)
+        return SLOChecked(report=report, violated=report.violated)

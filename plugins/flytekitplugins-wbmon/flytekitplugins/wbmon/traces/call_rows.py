@@ -1,0 +1,89 @@
+"""Weave's calls as rows that can be read without Weave: of language models, and of every step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from flytekitplugins.wbmon.monitor.llm.calls.log import CallLog
+from flytekitplugins.wbmon.monitor.llm.calls.row import new_row
+from flytekitplugins.wbmon.monitor.llm.steps.spans import row_of_span, span_of_call, steps_folder
+from flytekitplugins.wbmon.monitor.prediction_log.schema import CALL_COLUMNS, PREDICTION_COLUMNS
+
+_FROM_ATTRIBUTES = frozenset(PREDICTION_COLUMNS) | frozenset(CALL_COLUMNS)
+
+
+class CallRows:
+    """Writes a row for each call that used tokens itself, not for the callers that add them up.
+
+    Beside the call log, below `steps`, goes a row without any text for every op: when, how long,
+    how many tokens, which error.
+
+    Args:
+        destination: Of the call log.
+        service: The service that calls.
+    """
+
+    def __init__(self, destination: str, *, service: str) -> None:
+        self._log = CallLog(destination, service)
+        self._steps = CallLog(steps_folder(destination), service)
+        self._begun: dict[str, Mapping[str, Any]] = {}
+        self._counted: set[str] = set()
+
+    def note(self, kind: str, req: Mapping[str, Any]) -> None:
+        """See a request of the Weave client go by."""
+        if kind == "call_start":
+            start = req["start"]
+            self._begun[start["id"]] = start
+        elif kind == "call_end":
+            start = self._begun.pop(req["end"]["id"], None)
+            if start is not None:
+                self._end(start, req["end"])
+
+    def close(self) -> None:
+        """End the logs."""
+        self._log.close()
+        self._steps.close()
+
+    def _end(self, start: Mapping[str, Any], end: Mapping[str, Any]) -> None:
+        self._steps.log_call(row_of_span(span_of_call({**start, **end})))
+        usage = (end.get("summary") or {}).get("usage") or {}
+        if not usage:
+            return
+        if start.get("parent_id"):
+            self._counted.add(start["parent_id"])
+        if start["id"] in self._counted:
+            return
+        for model, counts in usage.items():
+            self._log.log_call(_row(start, end, model, counts))
+
+
+def _row(
+    start: Mapping[str, Any], end: Mapping[str, Any], model: str, counts: Mapping[str, Any]
+) -> dict[str, Any]:
+    attributes = {n: v for n, v in (start.get("attributes") or {}).items() if n in _FROM_ATTRIBUTES}
+    input_details = counts.get("prompt_tokens_details") or counts.get("input_tokens_details") or {}
+    output_details = (
+        counts.get("completion_tokens_details") or counts.get("output_tokens_details") or {}
+    )
+    began, ended = (_time(at) for at in (start["started_at"], end["ended_at"]))
+    asked = (start.get("inputs") or {}).get("model")
+    row = new_row(
+        trace_id=start.get("trace_id"),
+        gen_ai_operation_name="chat",
+        gen_ai_request_model=asked if isinstance(asked, str) else model,
+        gen_ai_response_model=model,
+        gen_ai_usage_input_tokens=counts.get("prompt_tokens", counts.get("input_tokens")),
+        gen_ai_usage_output_tokens=counts.get("completion_tokens", counts.get("output_tokens")),
+        gen_ai_usage_cache_read_input_tokens=input_details.get("cached_tokens"),
+        gen_ai_usage_reasoning_output_tokens=output_details.get("reasoning_tokens"),
+        latency_ms=(ended - began).total_seconds() * 1e3,
+        error_type="Error" if end.get("exception") else None,
+        **attributes,
+    )
+    return row | {"timestamp": began.isoformat()}
+
+
+def _time(at: str) -> datetime:
+    return datetime.fromisoformat(at.replace("Z", "+00:00"))

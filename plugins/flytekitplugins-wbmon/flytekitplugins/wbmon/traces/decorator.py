@@ -1,0 +1,147 @@
+"""`weave_init`: Weave traces around anything that Flyte runs; the sibling of `wandb_init`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.flyte import internals, local_cache
+from flytekitplugins.wbmon.flyte.carried_decorators import note_decorator
+from flytekitplugins.wbmon.flyte.task_decorator import TaskDecorator
+from flytekitplugins.wbmon.flyte.tasks import with_secret
+from flytekitplugins.wbmon.run.settings import (
+    DEFAULT_API_HOST,
+    DEFAULT_HOST,
+    RunSettings,
+    by_position,
+)
+from flytekitplugins.wbmon.traces.session import current_trace, open_trace
+from flytekitplugins.wbmon.traces.settings import TraceSettings
+
+if TYPE_CHECKING:
+    from flytekit import Secret
+
+local_cache.keep_working_beside_weave()
+
+
+class weave_init(TaskDecorator):  # noqa: N801 - the sibling of wandb_init
+    """Trace a task with Weave: the task is one call, and every op inside it is below.
+
+    Works where `wandb_init` does, and together with it: above and below `@task`, on async tasks,
+    nodes and plain functions; a mapped task is traced by tracing the task that is mapped. Traces
+    are written to disk and sent by a process apart, so Weave can never block or fail the task, and
+    an outage loses nothing: what is not confirmed is kept in the offline store.
+
+    Args:
+        task_function: What to trace, for use without a call; normally left out.
+        project: W&B project; needed as for `wandb_init`.
+        entity: W&B user or team.
+        secret: A `flytekit.Secret` with the W&B key, or a callable that returns it.
+        id: Thread id of the traces, or a template as for `wandb_init`; in a pod
+            `{execution}-{node}-{attempt}` by default.
+        host: URL of the W&B pages.
+        api_host: URL of the W&B API.
+        trace_host: URL of the trace server; what belongs to `api_host` by default.
+        delivery_timeout_s: Seconds that delivery may add to the task.
+        offline_store: URL of the folder for traces that could not be delivered; in a pod by default
+            below the task's raw output prefix.
+        patch: Client libraries whose calls are traced, such as `openai`. Nothing else is patched:
+            a call that goes through two of them is one trace only if one is named.
+        redact: Applied to each text of inputs, outputs, attributes, exceptions and feedback before
+            it is written. What it fails on is not recorded.
+        capture_code: Record the source of ops and the source lines of exceptions.
+        call_log: Destination of a call log, for a row of each call that used tokens.
+        mode: `offline` keeps the traces on disk; `disabled` switches tracing off.
+        enabled: False switches tracing off.
+
+    Raises:
+        ConfigError: If an argument cannot work; it is also a `ValueError`.
+    """
+
+    _verb = "trace"
+    settings: TraceSettings
+
+    def __init__(  # noqa: PLR0913 - those of its sibling, and its own
+        self,
+        task_function: Callable[..., Any] | str | None = None,
+        /,
+        project: str | None = None,
+        entity: str | None = None,
+        secret: Secret | Callable[[], str] | None = None,
+        id: str | None = None,  # noqa: A002 - wandb's name
+        host: str = DEFAULT_HOST,
+        api_host: str = DEFAULT_API_HOST,
+        *,
+        trace_host: str = "",
+        delivery_timeout_s: float = 30.0,
+        offline_store: str | None = None,
+        patch: Sequence[str] = (),
+        redact: Callable[[str], str] | None = None,
+        capture_code: bool = False,
+        call_log: str = "",
+        mode: str | None = None,
+        enabled: bool = True,
+    ) -> None:
+        if isinstance(task_function, str):
+            project, entity, secret, id = by_position(  # noqa: A001
+                task_function, project, entity, secret, id
+            )
+        run = RunSettings(
+            project=project,
+            entity=entity,
+            secret=secret,
+            id=id,
+            host=host,
+            api_host=api_host,
+            delivery_timeout_s=delivery_timeout_s,
+            offline_store=offline_store,
+            enabled=enabled,
+            init={} if mode is None else {"mode": mode},
+        )
+        self.settings = TraceSettings(
+            run=run,
+            trace_host=trace_host,
+            patch=tuple(patch),
+            redact=redact,
+            capture_code=capture_code,
+            call_log=call_log,
+        )
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> weave_init:
+        """The decorator that `to_config` described."""
+        decorator: weave_init = object.__new__(cls)
+        decorator.settings = TraceSettings.from_config(config)
+        return decorator
+
+    def _on_task(self, task: Any) -> Any:
+        if internals.mapped_task(task) is not None:
+            raise ConfigError(
+                "weave_init goes on the task that is mapped, not on the mapped task: "
+                "map_task(traced(score))"
+            )
+        internals.wrap_body(task, self._around)
+        note_decorator(task, self)
+        self._made_a_task(task)
+        return task
+
+    def _made_a_task(self, task: Any) -> None:
+        if self.settings.run.enabled:
+            asked = with_secret(task.security_context, self.settings.run.secret)
+            internals.set_security_context(task, asked)
+
+    def _context(self, task: str, inputs: Mapping[str, Any]) -> AbstractContextManager[Any]:
+        return open_trace(self.settings, task=task, inputs=inputs)
+
+    def _outputs(self, outputs: Any) -> Any:
+        """The task's outputs as Flyte takes them; evaluations among them are shown in Weave too."""
+        from flytekitplugins.wbmon.traces.evaluations import publish_evaluations
+        from flytekitplugins.wbmon.traces.weave_client import plain
+
+        session = current_trace()
+        if session is None or session.client is None:
+            return outputs
+        publish_evaluations(outputs if isinstance(outputs, tuple) else (outputs,))
+        return plain(outputs)

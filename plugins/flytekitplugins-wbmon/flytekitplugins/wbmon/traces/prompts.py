@@ -1,0 +1,104 @@
+"""Prompts as Weave objects: what a traced task publishes and promotes goes there with its traces.
+
+The registry itself is a file that every task can read, with or without Weave.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from flytekitplugins.wbmon.monitor.llm.evaluation.prompt import PromptHistory, PromptTemplate
+from flytekitplugins.wbmon.monitor.llm.prompts.registry import CANDIDATE, PRODUCTION
+from flytekitplugins.wbmon.monitor.llm.prompts.registry import PromptRegistry as _Registry
+from flytekitplugins.wbmon.traces import weave_client
+from flytekitplugins.wbmon.traces.session import current_trace
+
+__all__ = ["CANDIDATE", "PRODUCTION", "PromptRegistry"]
+
+logger = logging.getLogger(__name__)
+
+
+class PromptRegistry(_Registry):
+    """The prompts of a service; in a traced task versions and aliases are shown in Weave too.
+
+    Args:
+        uri: Folder, path or fsspec URL.
+    """
+
+    def publish_elsewhere(self, prompt: PromptTemplate) -> str:
+        """Publish to Weave; the digest there, empty outside of a traced task."""
+        if _client() is None:
+            return ""
+        try:
+            return str(_published(prompt).digest)
+        except Exception as error:  # noqa: BLE001 - a monitor never breaks what it monitors
+            logger.warning("the prompt is not in Weave (%s: %s)", type(error).__name__, error)
+            return ""
+
+    def mirror(self, name: str) -> None:
+        """Show in Weave where the aliases of a prompt point, and why.
+
+        Each alias is set on its version. Beside the prompt stands an object `<name>-aliases` that
+        tells who decided, when and why; its versions are the history. Every promotion and roll-back
+        in a traced task does this; call it for one that was made outside.
+
+        Args:
+            name: The prompt; nothing happens outside of a traced task.
+        """
+        client = _client()
+        if client is None:
+            return
+        try:
+            self._mirror(client, self.history(name))
+        except Exception as error:  # noqa: BLE001 - a monitor never breaks what it monitors
+            logger.warning(
+                "the aliases of %s are not in Weave (%s: %s)", name, type(error).__name__, error
+            )
+
+    def _mirror(self, client: Any, history: PromptHistory) -> None:
+        import weave
+
+        wanted = set(history.aliases.values())
+        refs = {v.digest: _published(v.template) for v in history.versions if v.digest in wanted}
+        versions = tuple(
+            replace(v, weave_digest=str(refs[v.digest].digest)) if v.digest in refs else v
+            for v in history.versions
+        )
+        if versions != history.versions:  # some were published without Weave
+            self._save(replace(history, versions=versions))
+        source = {"registry": self.uri, "prompt": history.name}
+        for alias, digest in history.aliases.items():
+            weave_client.point_alias(client, refs[digest], alias, source=source)
+        weave.publish(_decisions(history, refs), name=f"{history.name}-aliases")
+
+
+def _client() -> Any:
+    session = current_trace()
+    return None if session is None else session.client
+
+
+def _published(prompt: PromptTemplate) -> Any:
+    import weave
+
+    content: Any = [{"role": role, "content": text} for role, text in prompt.messages]
+    return weave.publish(weave.MessagesPrompt(content), name=prompt.name)
+
+
+def _decisions(history: PromptHistory, refs: Mapping[str, Any]) -> dict[str, Any]:
+    """By alias: the version, and the decision that put it there."""
+    newest = {decision.alias: decision for decision in history.decisions}
+    return {
+        alias: {
+            "version": weave_client.address(refs[digest]),
+            "digest": digest,
+            "before": newest[alias].before,
+            "at": newest[alias].at.isoformat(),
+            "by": newest[alias].by,
+            "reason": newest[alias].reason,
+            "evidence": dict(newest[alias].evidence),
+        }
+        for alias, digest in sorted(history.aliases.items())
+    }

@@ -1,0 +1,284 @@
+"""The life of a task's traces: opened before the body, delivered after it, with its outcome.
+
+What goes wrong inside Weave is logged and goes no further. A process has one Weave client, so a
+second session of the same project shares the first one's, and one of another project is not traced:
+its calls would land in the first one's project.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from flytekitplugins.wbmon.delivery.credentials import ApiKey, read_api_key
+from flytekitplugins.wbmon.delivery.traces.pending import DrainResult
+from flytekitplugins.wbmon.delivery.traces.spool import Spool, Target
+from flytekitplugins.wbmon.delivery.traces.worker_process import Delivery, settle
+from flytekitplugins.wbmon.flyte.identity import TaskIdentity, current_identity, run_id
+from flytekitplugins.wbmon.flyte.run_deck import show_note, show_run
+from flytekitplugins.wbmon.flyte.termination import exit_on_sigterm
+from flytekitplugins.wbmon.privacy.secrets import Redactor
+from flytekitplugins.wbmon.traces import weave_client
+from flytekitplugins.wbmon.traces.call_rows import CallRows
+from flytekitplugins.wbmon.traces.settings import TraceSettings
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class TraceSession:
+    """Tracing as it is for a task.
+
+    Attributes:
+        project: `entity/project`; empty if nothing is traced.
+        client: The Weave client; None if nothing is traced.
+        url: Page of the project's traces.
+        thread_id: Groups the traces of one attempt of the task.
+        kept_in: After the task: where the traces wait that could not be delivered.
+        result: After the task: what was delivered.
+    """
+
+    project: str = ""
+    client: Any = None
+    url: str = ""
+    thread_id: str = ""
+    kept_in: str = ""
+    result: DrainResult | None = None
+    spool: Spool | None = field(default=None, repr=False)
+    _rows: CallRows | None = field(default=None, repr=False)
+    _delivery: Delivery | None = field(default=None, repr=False)
+    _store: str | None = None
+    _is_offline: bool = False
+    _before: Any = None
+    _about: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    _take_back: tuple[Callable[[], None], ...] = ()
+    _n_users: int = 1
+
+    def write(self, kind: str, req: Mapping[str, Any]) -> None:
+        """Take a request of the client."""
+        if self.spool is not None:
+            self.spool.write(kind, req)
+        if self._rows is not None:
+            self._rows.note(kind, req)
+
+    def patch(self, providers: tuple[str, ...]) -> None:
+        """Let calls of these libraries be traced, until the session ends."""
+        if self.client is not None:
+            self._take_back += tuple(weave_client.patch(each) for each in providers)
+
+    def end(self) -> None:
+        """Deliver what was traced, in bounded time."""
+        for take_back in self._take_back:
+            _safely(take_back)
+        if self.client is not None:
+            _safely(lambda: weave_client.finish(self.client))
+            _safely(lambda: weave_client.activate(self._before))
+        if self._rows is not None:
+            self._rows.close()
+        if self.spool is None:
+            return
+        self.spool.close()
+        if self._delivery is not None:
+            self.result = self._delivery.finish()
+        else:
+            why = "offline, as asked" if self._is_offline else "there is no W&B key"
+            self.result = DrainResult(0, self.spool.n_records, reason=why)
+        level = logging.INFO if self._is_offline else logging.WARNING
+        self.kept_in = settle(self.spool.folder, self.result, self._store, level=level)
+        if self.kept_in:
+            show_note(f"Traces wait in {self.kept_in}: {self.result.reason}")
+
+
+def _safely(step: Callable[[], Any]) -> None:
+    """What fails in weave does not keep what is on the disk from being delivered."""
+    try:
+        step()
+    except Exception as error:  # noqa: BLE001 - a monitor never breaks what it monitors
+        logger.warning("Weave: could not end tracing (%s: %s)", type(error).__name__, error)
+
+
+_CURRENT: ContextVar[TraceSession | None] = ContextVar("wbmon_trace", default=None)
+_LOCK = threading.RLock()
+_LIVE: list[TraceSession] = []
+
+
+def current_trace() -> TraceSession | None:
+    """The tracing of the task that asks; None outside of `weave_init`."""
+    return _CURRENT.get()
+
+
+@contextmanager
+def open_trace(
+    settings: TraceSettings, *, task: str = "", inputs: Mapping[str, Any] | None = None
+) -> Iterator[TraceSession]:
+    """Trace the block as one call, with every op inside it below.
+
+    Args:
+        settings: The arguments of `weave_init`.
+        task: Full name of the function or node.
+        inputs: The task's inputs; those that are plain values are recorded.
+
+    Raises:
+        ConfigError: If the secret is not there, or is not text.
+        MissingExtraError: If weave is not installed.
+    """
+    with _LOCK:
+        session = _join(settings) or _open(settings, task)
+        session.patch(settings.patch)
+    token = _CURRENT.set(session)
+    try:
+        with ExitStack() as stack:
+            stack.enter_context(exit_on_sigterm())
+            if session.client is not None:
+                stack.enter_context(_root(session, task, inputs or {}))
+            yield session
+    finally:
+        _CURRENT.reset(token)
+        _leave(session)
+
+
+def _join(settings: TraceSettings) -> TraceSession | None:
+    for session in _LIVE:
+        if session.project == _project(settings):
+            session._n_users += 1  # noqa: SLF001 - our own
+            return session
+    if _LIVE and settings.run.mode != "disabled":
+        logger.warning(
+            "Weave traces of %s are not recorded while those of %s are: a process has one "
+            "Weave client; run them in tasks of their own",
+            _project(settings),
+            _LIVE[0].project,
+        )
+        return TraceSession()
+    return None
+
+
+def _leave(session: TraceSession) -> None:
+    with _LOCK:
+        session._n_users -= 1  # noqa: SLF001 - our own
+        if session._n_users or session not in _LIVE:  # noqa: SLF001 - our own
+            return
+        _LIVE.remove(session)
+    _safely(session.end)
+
+
+def _project(settings: TraceSettings) -> str:
+    run = settings.run
+    return f"{run.resolved_entity or 'local'}/{run.resolved_project or 'offline'}"
+
+
+def _open(settings: TraceSettings, task: str) -> TraceSession:
+    if settings.run.mode == "disabled":
+        return TraceSession()
+    weave_client.weave_version()
+    identity = current_identity(task)
+    key = _api_key(settings, identity)
+    session = TraceSession(
+        project=_project(settings), thread_id=run_id(identity, settings.run.id) or ""
+    )
+    try:
+        _start(session, settings, identity, key)
+        session._before = weave_client.activate(session.client)  # noqa: SLF001 - our own
+    except weave_client.UnsupportedWeaveError as error:
+        weave_client.say_once(_untraced(error, settings))
+        return TraceSession()
+    except Exception as error:  # noqa: BLE001 - a monitor never breaks what it monitors
+        logger.warning("Weave: going on without traces (%s: %s)", type(error).__name__, error)
+        return TraceSession()
+    _LIVE.append(session)
+    session.url = _url(settings, session)
+    show_run(f"Weave {session.project}", session.url)
+    return session
+
+
+def _untraced(why: Exception, settings: TraceSettings) -> str:
+    rows = f", and {settings.call_log} gets no rows of them" if settings.call_log else ""
+    return (
+        f"{why}: tasks run as ever, but are not traced{rows}; what instrument_openai logs goes on"
+    )
+
+
+def _api_key(settings: TraceSettings, identity: TaskIdentity) -> ApiKey | None:
+    if settings.run.mode == "offline":
+        return None
+    run = settings.run
+    return read_api_key(run.secret, api_host=run.resolved_api_host, is_local=identity.is_local)
+
+
+def _start(
+    session: TraceSession, settings: TraceSettings, identity: TaskIdentity, key: ApiKey | None
+) -> None:
+    entity, _, project = session.project.partition("/")
+    redactor = Redactor([key.reveal() if key else None])
+
+    def clean(text: str) -> str:
+        own = settings.redact(text) if settings.redact is not None else text
+        return redactor.text(own)
+
+    session._about = {"flyte": identity.to_config()}  # noqa: SLF001 - our own
+    # first of all: it refuses a weave that works in another way, and nothing is begun then
+    session.client = weave_client.offline_client(
+        entity,
+        project,
+        session.write,
+        capture_code=settings.capture_code,
+        about=session._about,  # noqa: SLF001 - our own
+    )
+    session.spool = Spool(
+        _spool_root(identity),
+        Target(entity=entity, project=project, trace_url=settings.trace_url),
+        redact=clean,
+        capture_code=settings.capture_code,
+    )
+    session._is_offline = settings.run.mode == "offline"  # noqa: SLF001 - our own
+    session._store = settings.run.offline_store or _default_store(identity)  # noqa: SLF001
+    if settings.call_log:
+        session._rows = CallRows(settings.call_log, service=identity.task_name or "task")  # noqa: SLF001
+    if key is not None:
+        timeout = settings.run.delivery_timeout_s
+        session._delivery = Delivery(session.spool.folder, key, timeout_s=timeout)  # noqa: SLF001
+
+
+def _spool_root(identity: TaskIdentity) -> Path:
+    here = Path(os.environ.get("WANDB_DIR") or Path.cwd())
+    if identity.is_local and os.access(here, os.W_OK):
+        return here / "wandb" / "weave"
+    return Path(tempfile.mkdtemp(prefix="weave-"))
+
+
+def _default_store(identity: TaskIdentity) -> str | None:
+    """Below the task's raw outputs: a pod's disk dies with it."""
+    if identity.is_local:
+        return None
+    from flytekit import FlyteContextManager
+
+    return str(FlyteContextManager.current_context().file_access.raw_output_prefix)
+
+
+def _url(settings: TraceSettings, session: TraceSession) -> str:
+    if session.client is None or settings.run.resolved_project is None:
+        return ""
+    return f"{settings.run.host.rstrip('/')}/{quote(session.project)}/weave/traces"
+
+
+def _root(
+    session: TraceSession, task: str, inputs: Mapping[str, Any]
+) -> AbstractContextManager[Any]:
+    """The task itself as a call; those of its inputs that are plain values are recorded."""
+    plain = {n: v for n, v in inputs.items() if isinstance(v, str | int | float | bool)}
+    return weave_client.as_call(
+        session.client,
+        task,
+        plain,
+        thread_id=session.thread_id,
+        about=session._about,  # noqa: SLF001
+    )

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from wandb.proto.wandb_internal_pb2 import Record
+
+from flytekitplugins.wbmon.delivery.runs.transaction_log import (
+    BLOCK,
+    has_ended,
+    log_path,
+    read_records,
+    wait_for_end,
+    write_records,
+)
+from flytekitplugins.wbmon.errors import DataError
+from support import wandb_log
+
+EDGES = [0, 1, 200, BLOCK, 3 * BLOCK]
+
+
+def record(size: int) -> Record:
+    made = Record()
+    made.history.item.add(key="x", value_json='"' + "a" * size + '"')
+    return made
+
+
+def exit_record() -> Record:
+    made = Record()
+    made.exit.exit_code = 0
+    made.exit.runtime = 1
+    return made
+
+
+@given(sizes=st.lists(st.sampled_from(EDGES) | st.integers(BLOCK - 60, BLOCK), max_size=8))
+def test_what_is_written_is_read_back_by_us_and_by_another_reader(
+    tmp_path_factory: pytest.TempPathFactory, sizes: list[int]
+) -> None:
+    path = tmp_path_factory.mktemp("log") / "run-x.wandb"
+    records = [record(size) for size in sizes]
+    write_records(path, records)
+    assert list(read_records(path)) == records
+    assert list(wandb_log.read_records(path.read_bytes())) == records
+    assert not has_ended(path)
+    write_records(path, [*records, exit_record()])
+    assert has_ended(path)
+
+
+@given(cut=st.integers(1, 5 * BLOCK))
+def test_a_torn_tail_loses_only_itself(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
+    path = tmp_path_factory.mktemp("log") / "run-x.wandb"
+    records = [record(size) for size in (10, BLOCK, 50, 2 * BLOCK, 10)]
+    write_records(path, records)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: max(7, len(whole) - cut)])
+    read = list(read_records(path))
+    assert read == records[: len(read)]
+    assert len(read) < len(records)
+
+
+@pytest.mark.parametrize("position", [7, 11, 13, 20])
+def test_a_damaged_record_ends_the_log(tmp_path: Path, position: int) -> None:
+    path = tmp_path / "run-x.wandb"
+    write_records(path, [record(10)])
+    data = bytearray(path.read_bytes())
+    data[position] ^= 0xFF
+    path.write_bytes(bytes(data))
+    assert list(read_records(path)) == []
+
+
+def test_another_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "run-x.wandb"
+    path.write_bytes(b"PAR1 and so on")
+    with pytest.raises(DataError, match="must be a W&B transaction log"):
+        list(read_records(path))
+
+
+def test_a_folder_holds_one_log(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="found 0"):
+        log_path(tmp_path)
+    (tmp_path / "run-a.wandb").touch()
+    assert log_path(tmp_path).name == "run-a.wandb"
+
+
+def test_the_end_is_waited_for_but_not_for_ever(tmp_path: Path) -> None:
+    path = tmp_path / "run-x.wandb"
+    assert not wait_for_end(path, 0.02)
+    thread = threading.Thread(
+        target=lambda: (time.sleep(0.05), write_records(path, [exit_record()]))
+    )
+    thread.start()
+    assert wait_for_end(path, 10)
+    thread.join()

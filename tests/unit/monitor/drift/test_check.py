@@ -1,0 +1,496 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.monitor.drift import exact
+from flytekitplugins.wbmon.monitor.drift.check import check_drift
+from flytekitplugins.wbmon.monitor.drift.report import DriftRule
+from flytekitplugins.wbmon.monitor.profiles.build import profile_data
+from flytekitplugins.wbmon.reports.serialize import record_from_json, record_to_json
+
+N = 4000
+
+
+def window(seed: int, n: int = N) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    return pd.DataFrame(
+        {
+            "amount": rng.lognormal(3, 1, n),
+            "items": rng.poisson(3, n),
+            "country": rng.choice(["DE", "FR", "IT", "ES"], n, p=[0.4, 0.3, 0.2, 0.1]),
+            "returned": rng.random(n) < 0.2,
+        }
+    )
+
+
+@pytest.fixture(params=["exact", "grid"])
+def check(request):
+    """Both paths must answer alike."""
+
+    def check(reference, current, **kwargs):
+        if request.param == "grid":
+            reference = profile_data(reference)
+        return check_drift(reference, current, **kwargs)
+
+    return check
+
+
+def test_two_samples_of_one_distribution_have_not_drifted(check):
+    report = check(window(1), window(2))
+
+    assert report.verdict == "ok"
+    assert not report.drifted
+    assert report.n_drifted == 0
+    assert report.reason == "no drift in any of 4 features"
+
+
+def test_a_shifted_number_is_drift_and_ranks_first(check):
+    current = window(2)
+    current["amount"] *= 1.5
+
+    report = check(window(1), current)
+
+    assert report.drifted
+    first = next(iter(report.features.values()))
+    assert (first.name, first.level, first.test) == ("amount", "drift", "ks")
+    assert first.statistic == pytest.approx(0.16, abs=0.03)
+    assert first.effect_low < first.statistic
+    assert "mean" in first.reason
+    assert report.reason.startswith("1 of 4 features drifted: amount")
+
+
+def test_the_shift_of_the_mean_and_the_spread_come_with_intervals(check):
+    current = window(2)
+    current["items"] = 2 * current["items"] + 1
+
+    items = check(window(1), current).features["items"]
+
+    assert items.mean_shift.low < 4 < items.mean_shift.high
+    assert items.spread_ratio.low < 2 < items.spread_ratio.high
+    assert 0 < items.distances["cramer_von_mises"] < 1 / 3
+
+
+def test_a_shift_too_small_to_matter_is_called_negligible(check):
+    reference, current = window(1, 100_000), window(2, 100_000)
+    current["amount"] *= 1.05
+
+    amount = check(reference, current).features["amount"]
+
+    assert amount.level == "negligible"
+    assert amount.q_value < 0.05
+    assert "too small to matter" in amount.reason
+
+
+def test_a_shift_between_the_two_levels_is_a_warning(check):
+    reference, current = window(1, 50_000), window(2, 50_000)
+    current["amount"] *= 1.2
+
+    report = check(reference, current)
+
+    assert report.verdict == "warning"
+    assert not report.drifted
+    assert report.features["amount"].level == "warning"
+
+
+def test_one_huge_outlier_in_the_reference_does_not_hide_drift(check):
+    rng = np.random.default_rng(0)
+    reference = pd.DataFrame({"amount": rng.gamma(2, 1, 100_000)})
+    current = pd.DataFrame({"amount": 1.2 * rng.gamma(2, 1, 100_000)})
+    without = check(reference, current).features["amount"]
+    reference.loc[0, "amount"] = 1e9
+
+    outlier = check(reference, current).features["amount"]
+
+    assert outlier.drifted
+    assert outlier.statistic == pytest.approx(without.statistic, abs=1e-3)
+    assert outlier.distances["psi"] == pytest.approx(without.distances["psi"], abs=1e-3)
+
+
+def test_heavy_tails_do_not_hide_drift(check):
+    rng = np.random.default_rng(0)
+    reference = pd.DataFrame({"size": 1 + rng.pareto(1, 50_000)})
+    current = pd.DataFrame({"size": 1.5 * (1 + rng.pareto(1, 50_000))})
+
+    size = check(reference, current).features["size"]
+
+    # P(X <= 1.5) is 1/3, and the scaled sample has nothing there
+    assert size.statistic == pytest.approx(1 / 3, abs=0.02)
+    assert size.drifted
+
+
+def test_a_rising_rate_of_missing_values_is_drift(check):
+    current = window(2)
+    current.loc[current.index % 10 < 3, "amount"] = np.nan
+
+    amount = check(window(1), current).features["amount"]
+
+    assert amount.drifted
+    assert amount.missing_current == pytest.approx(0.3)
+    checks = {found.name: found for found in amount.checks}
+    assert checks["missing_rate"].level == "drift"
+    assert checks["distribution"].level == "none"
+    assert amount.reason == "missing values went from 0.0% to 30.0% of rows"
+
+
+def test_a_column_that_became_empty_is_a_finding_and_the_rest_goes_on(check):
+    current = window(2).assign(amount=np.nan, country=None)
+
+    report = check(window(1), current)
+
+    assert report.features["amount"].status == "all_missing"
+    assert report.features["amount"].drifted
+    assert report.features["country"].status == "all_missing"
+    assert report.features["items"].status == "ok"
+    assert report.features["items"].level == "none"
+
+
+def test_a_column_that_was_always_empty_is_no_drift(check):
+    reference, current = window(1).assign(amount=np.nan), window(2).assign(amount=np.nan)
+
+    report = check(reference, current)
+
+    assert report.features["amount"].status == "all_missing"
+    assert report.verdict == "ok"
+
+
+def test_a_new_category_is_found_by_name(check):
+    current = window(2)
+    current.loc[current.index % 5 == 0, "country"] = "XX"
+
+    country = check(window(1), current).features["country"]
+
+    assert country.drifted
+    assert country.new_categories == ("XX",)
+    checks = {found.name: found for found in country.checks}
+    assert checks["new_categories"].level == "drift"
+    assert checks["new_categories"].effect_size == pytest.approx(0.2, abs=0.01)
+    assert "'XX'" in country.reason
+
+
+def test_one_stray_row_of_a_new_category_does_not_alarm(check):
+    current = window(2)
+    current.loc[0, "country"] = "XX"
+
+    report = check(window(1), current)
+
+    assert report.verdict == "ok"
+    assert report.features["country"].new_categories == ("XX",)
+
+
+def test_a_category_that_vanished_is_named(check):
+    current = window(2)
+    current = current[current["country"] != "DE"]
+
+    country = check(window(1), current).features["country"]
+
+    assert country.drifted
+    assert country.vanished_categories == ("DE",)
+
+
+def test_numbers_that_arrive_as_strings_are_a_change_of_type(check):
+    current = window(2)
+    current["amount"] = current["amount"].astype(str)
+
+    report = check(window(1), current)
+
+    assert report.drifted
+    assert report.features["amount"].status == "type_changed"
+    assert report.features["amount"].level == "drift"
+    assert "type changed from double to" in report.features["amount"].reason
+    assert report.features["items"].level == "none"
+
+
+def test_whole_numbers_that_became_floats_are_still_numbers(check):
+    current = window(2)
+    current["items"] = current["items"].astype(float)
+
+    assert check(window(1), current).verdict == "ok"
+
+
+def test_the_same_numbers_in_half_the_precision_are_no_drift(check):
+    rng = np.random.default_rng(0)
+    reference = pd.DataFrame({"rate": rng.choice([0.1, 0.2, 0.3], N)})
+    current = pd.DataFrame({"rate": rng.choice([0.1, 0.2, 0.3], N).astype(np.float32)})
+
+    assert check(reference, current).verdict == "ok"
+
+
+def test_a_boolean_that_flips_more_often_is_drift(check):
+    current = window(2)
+    current["returned"] = np.random.default_rng(5).random(N) < 0.4
+
+    returned = check(window(1), current).features["returned"]
+
+    assert returned.drifted
+    assert returned.kind == "boolean"
+    assert returned.effect_size == pytest.approx(0.2, abs=0.03)
+
+
+def test_five_rows_are_too_few_for_a_verdict(check):
+    report = check(window(1), window(2, 5))
+
+    assert report.verdict == "insufficient"
+    assert not report.drifted
+    assert {feature.status for feature in report.features.values()} == {"insufficient"}
+    assert "too few" in report.reason
+
+
+def test_an_empty_window_is_insufficient(check):
+    report = check(window(1), window(2)[:0])
+
+    assert report.verdict == "insufficient"
+    assert report.n_current == 0
+    assert "no rows" in report.reason
+
+
+def test_an_empty_reference_is_insufficient(check):
+    assert check(window(1)[:0], window(2)).verdict == "insufficient"
+
+
+def test_a_column_that_is_missing_is_drift(check):
+    report = check(window(1), window(2).drop(columns="amount"))
+
+    assert report.drifted
+    assert report.features["amount"].status == "missing_column"
+    assert report.features["amount"].n_current == 0
+    assert next(iter(report.features)) == "amount"
+
+
+def test_a_column_that_is_new_is_a_warning(check):
+    report = check(window(1), window(2).assign(extra=1.0))
+
+    assert report.verdict == "warning"
+    assert report.features["extra"].status == "new_column"
+    assert report.features["extra"].level == "warning"
+
+
+def test_a_constant_column_is_no_drift_and_a_changed_constant_is(check):
+    same = check(window(1).assign(unit=5.0), window(2).assign(unit=5.0))
+    other = check(window(1).assign(unit=5.0), window(2).assign(unit=7.0))
+
+    assert same.features["unit"].status == "constant"
+    assert same.verdict == "ok"
+    assert other.features["unit"].statistic == 1.0
+    assert other.features["unit"].drifted
+
+
+def test_infinities_are_counted_apart(check):
+    current = window(2)
+    current.loc[current.index % 5 == 0, "amount"] = np.inf
+
+    amount = check(window(1), current).features["amount"]
+
+    checks = {found.name: found for found in amount.checks}
+    assert checks["infinite_rate"].level == "drift"
+    assert checks["distribution"].level == "none"
+    assert np.isfinite(amount.mean_current)
+    assert "infinite values went from 0.0% to 20.0%" in amount.reason
+
+
+def test_a_column_of_nothing_but_infinities_does_not_stop_the_report(check):
+    report = check(window(1), window(2).assign(amount=np.inf))
+
+    assert report.features["amount"].drifted
+    assert report.features["items"].status == "ok"
+
+
+@pytest.mark.parametrize("scale", [1e-310, 1e200, 1.7e308])
+def test_numbers_at_the_ends_of_what_a_float_holds_are_compared(check, scale):
+    signs = np.where(np.arange(400) % 2, scale, -scale)
+
+    report = check(pd.DataFrame({"x": signs}), pd.DataFrame({"x": signs}))
+
+    assert report.verdict == "ok"
+    assert report.features["x"].statistic == 0
+
+
+def test_many_rare_categories_do_not_alarm(check):
+    def zipf(seed: int) -> pd.DataFrame:
+        rng = np.random.default_rng(seed)
+        share = 1 / np.arange(1, 401)
+        names = [f"k{i}" for i in range(400)]
+        return pd.DataFrame({"key": rng.choice(names, 1000, p=share / share.sum())})
+
+    report = check(zipf(1), zipf(2))
+
+    assert report.features["key"].new_categories
+    assert report.verdict == "ok"
+
+
+def test_identifiers_and_timestamps_are_tested_for_missing_values_only(check):
+    def log(start: str) -> pd.DataFrame:
+        days = pd.date_range(start, periods=500, freq="min", tz="UTC")
+        return pd.DataFrame({"at": days, "id": [f"{start}-{i}" for i in range(500)]})
+
+    report = check(log("2026-01-01"), log("2026-02-01"))
+
+    assert report.verdict == "ok"
+    assert report.features["id"].kind == "identifier"
+    assert report.features["at"].kind == "timestamp"
+    assert "only missing values are tested" in report.features["at"].reason
+
+
+def test_predictions_and_labels_are_marked_as_such(check):
+    rule = DriftRule(predictions=("amount",), labels=("returned",))
+
+    features = check(window(1), window(2), rule=rule).features
+
+    assert features["amount"].role == "prediction"
+    assert features["returned"].role == "label"
+    assert features["items"].role == "feature"
+
+
+def test_only_the_columns_of_the_rule_are_checked(check):
+    rule = DriftRule(features=("items",), predictions=("amount",))
+
+    report = check(window(1), window(2).assign(extra=1), rule=rule)
+
+    assert set(report.features) == {"items", "amount"}
+
+
+def test_a_rule_on_a_column_that_neither_window_has_is_an_error(check):
+    with pytest.raises(DataError, match=r"'amonut'; did you mean 'amount'\?"):
+        check(window(1), window(2), rule=DriftRule(features=("amonut",)))
+
+
+def test_importance_moves_a_feature_up_the_ranking(check):
+    current = window(2)
+    current["amount"] *= 1.6
+    current["items"] += 1
+
+    plain = check(window(1), current)
+    weighted = check(window(1), current, rule=DriftRule(importance={"amount": 10.0}))
+
+    assert next(iter(plain.features)) == "items"
+    assert next(iter(weighted.features)) == "amount"
+
+
+def test_pictures_have_at_most_twelve_bars_and_whole_shares(check):
+    rng = np.random.default_rng(3)
+    wide = {"key": rng.choice([f"k{i}" for i in range(40)], N)}
+
+    report = check(window(1).assign(**wide), window(2).assign(**wide))
+
+    for feature in report.features.values():
+        assert 2 <= len(feature.bins) <= 12
+        assert sum(bar.reference for bar in feature.bins) == pytest.approx(1)
+        assert sum(bar.current for bar in feature.bins) == pytest.approx(1)
+
+
+def test_the_report_survives_the_trip_through_json(check):
+    report = check(window(1), window(2).assign(amount=np.nan))
+
+    restored = record_from_json(type(report), record_to_json(report))
+
+    assert list(restored.features) == list(report.features)
+    assert restored.reason == report.reason
+
+
+def test_the_same_inputs_give_the_same_report(check):
+    first, second = (record_to_json(check(window(1), window(2))) for _ in range(2))
+
+    assert first == second
+
+
+def test_both_paths_agree_within_the_bound():
+    reference, current = window(1, 20_000), window(3, 15_000)
+    current["amount"] *= 1.1
+
+    exactly = check_drift(reference, current).features["amount"]
+    by_grid = check_drift(profile_data(reference), current).features["amount"]
+
+    assert exactly.bound == 0
+    assert by_grid.bound > 0
+    assert by_grid.statistic <= exactly.statistic <= by_grid.statistic + by_grid.bound
+    assert by_grid.bound < 0.002
+
+
+def test_windows_too_large_to_sort_take_the_grid(monkeypatch):
+    monkeypatch.setattr(exact, "EXACT_ROWS", 1000)
+
+    report = check_drift(window(1, 20_000), window(2, 20_000))
+
+    assert report.features["amount"].bound > 0
+    assert report.verdict == "ok"
+
+
+def test_two_profiles_of_different_layouts_are_refused():
+    with pytest.raises(DataError, match="must share a layout"):
+        check_drift(profile_data(window(1)), profile_data(window(2)))
+
+
+def test_data_against_a_profile_that_was_not_made_like_them_are_refused():
+    with pytest.raises(DataError, match="the reference must be the profile"):
+        check_drift(window(1), profile_data(window(2)))
+
+
+def test_a_profile_of_fewer_columns_says_that_the_others_are_missing():
+    reference = profile_data(window(1))
+    current = profile_data(window(2), like=reference, columns=["items"])
+
+    report = check_drift(reference, current)
+
+    assert report.features["amount"].status == "missing_column"
+
+
+def test_a_weighted_window_is_compared_by_its_weights():
+    rng = np.random.default_rng(0)
+    reference = profile_data(pd.DataFrame({"x": rng.normal(size=20_000)}))
+    x = rng.normal(size=20_000)
+    # keep every second row above zero, and let each stand for two
+    kept = (x < 0) | (rng.random(20_000) < 0.5)
+    sampled = pd.DataFrame({"x": x[kept], "w": np.where(x[kept] < 0, 1.0, 2.0)})
+
+    blind = check_drift(
+        reference, profile_data(sampled.drop(columns="w"), like=reference)
+    ).features["x"]
+    weighted = check_drift(reference, profile_data(sampled, like=reference, weight="w")).features[
+        "x"
+    ]
+
+    assert blind.drifted
+    assert weighted.level == "none"
+    assert weighted.effect_size < 0.02
+
+
+def test_a_stream_can_be_checked_against_a_profile():
+    reference = profile_data(window(1))
+    table = pa.Table.from_pandas(window(2))
+    reader = pa.RecordBatchReader.from_batches(table.schema, table.to_batches(500))
+
+    assert check_drift(reference, reader, rule=DriftRule(features=("amount",))).verdict == "ok"
+
+
+def test_the_nightly_path_imports_neither_pandas_nor_scipy(tmp_path: Path):
+    for name, seed in (("reference", 1), ("current", 2)):
+        pq.write_table(pa.Table.from_pandas(window(seed)), tmp_path / f"{name}.parquet")
+    profile_data(tmp_path / "reference.parquet").save(tmp_path / "profile")
+    program = """
+import sys
+from flytekitplugins.wbmon import Profile, check_drift, profile_data
+folder = sys.argv[1]
+check_drift(folder + "/reference.parquet", folder + "/current.parquet")
+check_drift(Profile.load(folder + "/profile"), folder + "/current.parquet")
+heavy = {"pandas", "scipy", "sklearn", "pyarrow.dataset", "flytekit", "wandb", "weave"}
+print(sorted(heavy & set(sys.modules)))
+"""
+    root = Path(__file__).parents[3] / "plugins" / "flytekitplugins-wbmon"
+
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PYTHONPATH": str(root)},
+    )
+
+    assert done.stdout.strip() == "[]"

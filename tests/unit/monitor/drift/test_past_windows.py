@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.monitor.drift.check import check_drift
+from flytekitplugins.wbmon.monitor.drift.past_windows import predictive_p_value
+from flytekitplugins.wbmon.monitor.drift.report import DriftRule
+from flytekitplugins.wbmon.monitor.profiles.build import profile_data
+from flytekitplugins.wbmon.monitor.profiles.profile import Profile
+
+STRICT = DriftRule(min_effect=0.02, warn_effect=0.02)
+
+
+def night(rng: np.random.Generator, *, shift: float = 0.0, n: int = 500) -> pd.DataFrame:
+    """Every night has an effect of its own that all of its rows share."""
+    effect = 0.3 * rng.normal(size=2)
+    return pd.DataFrame(
+        {
+            "load": rng.normal(effect[0] + shift, 1, n),
+            "route": rng.random(n) < 0.3 + 0.05 * effect[1],
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def season() -> tuple[np.random.Generator, Profile, list[Profile]]:
+    rng = np.random.default_rng(7)
+    reference = profile_data(pd.concat([night(rng) for _ in range(10)]))
+    return rng, reference, [profile_data(night(rng), like=reference) for _ in range(25)]
+
+
+def test_an_ordinary_night_alarms_without_past_windows_and_not_with_them(season):
+    rng, reference, past = season
+    nights = [profile_data(night(rng), like=reference) for _ in range(20)]
+
+    alone = [check_drift(reference, one, rule=STRICT).drifted for one in nights]
+    calibrated = [check_drift(reference, one, rule=STRICT, past=past).drifted for one in nights]
+
+    assert np.mean(alone) > 0.8
+    assert np.mean(calibrated) <= 0.1
+
+
+def test_a_night_unlike_any_other_is_drift(season):
+    rng, reference, past = season
+
+    report = check_drift(reference, night(rng, shift=2.0), rule=STRICT, past=past)
+
+    load = report.features["load"]
+    assert load.drifted
+    assert load.checks[0].window_q_value < 0.05
+    assert report.n_past == 25
+
+
+def test_what_past_windows_excuse_is_said(season):
+    rng, reference, past = season
+    reports = [check_drift(reference, night(rng), rule=STRICT, past=past) for _ in range(5)]
+
+    reasons = [report.features["load"].reason for report in reports]
+
+    assert any("past windows differ as much from each other" in reason for reason in reasons)
+
+
+def test_missing_values_are_calibrated_too(season):
+    rng, reference, past = season
+    one, some = night(rng), night(rng)
+    one.loc[:249, "load"] = np.nan
+    some.loc[:9, "load"] = np.nan
+
+    report = check_drift(reference, one, rule=STRICT, past=past)
+
+    checks = {check.name: check for check in report.features["load"].checks}
+    assert checks["missing_rate"].window_p_value < 0.001
+    assert checks["missing_rate"].level == "drift"
+
+
+def test_new_categories_and_infinities_are_calibrated_too():
+    rng = np.random.default_rng(0)
+
+    def window(new: float = 0.0) -> pd.DataFrame:
+        routes = np.where(rng.random(400) < new, "new", rng.choice(["a", "b"], 400))
+        loads = np.where(rng.random(400) < new, np.inf, rng.random(400))
+        return pd.DataFrame({"route": routes, "load": loads})
+
+    reference = profile_data(pd.concat([window() for _ in range(5)]))
+    past = [profile_data(window(0.01), like=reference) for _ in range(20)]
+
+    report = check_drift(reference, window(0.2), past=past)
+
+    for name, check in (("route", "new_categories"), ("load", "infinite_rate")):
+        found = {item.name: item for item in report.features[name].checks}[check]
+        assert found.window_p_value < 0.001
+        assert found.level == "drift"
+
+
+def test_fewer_than_five_past_windows_calibrate_nothing(season):
+    rng, reference, past = season
+
+    report = check_drift(reference, night(rng), rule=STRICT, past=past[:4])
+
+    assert np.isnan(report.features["load"].checks[0].window_p_value)
+    assert report.n_past == 4
+
+
+def test_past_windows_without_the_feature_are_left_out(season):
+    rng, reference, past = season
+    blind = [profile_data(night(rng)[["route"]], like=reference) for _ in range(10)]
+
+    report = check_drift(reference, night(rng, shift=2.0), past=[*past[:4], *blind])
+
+    assert np.isnan(report.features["load"].checks[0].window_p_value)
+    assert report.features["load"].drifted
+
+
+def test_a_short_night_is_not_unusual_for_being_short(season):
+    rng, reference, past = season
+    nights = [profile_data(night(rng, n=100), like=reference) for _ in range(20)]
+
+    alarms = [check_drift(reference, one, rule=STRICT, past=past).drifted for one in nights]
+
+    assert np.mean(alarms) <= 0.1
+
+
+def test_past_windows_of_another_layout_are_refused(season):
+    rng, reference, _ = season
+    stranger = profile_data(night(rng))
+
+    with pytest.raises(DataError, match="must share the layout of the reference"):
+        check_drift(reference, night(rng), past=[stranger])
+    with pytest.raises(DataError, match="profile the reference first"):
+        check_drift(night(rng), night(rng), past=[reference])
+
+
+def test_the_prediction_is_of_the_next_of_the_series():
+    rng = np.random.default_rng(0)
+    series = np.exp(rng.normal(size=(4000, 11)))
+
+    p_values = [predictive_p_value(list(row[:-1]), row[-1]) for row in series]
+
+    assert np.mean(np.array(p_values) <= 0.05) == pytest.approx(0.05, abs=0.012)
+
+
+def test_equal_distances_do_not_make_the_next_one_impossible():
+    assert predictive_p_value([0.1] * 10, 0.1) == pytest.approx(0.5)
+    assert predictive_p_value([0.1] * 10, 0.2) < 0.001

@@ -1,0 +1,248 @@
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta, timezone
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from flytekitplugins.wbmon.errors import ConfigError, DataError
+from flytekitplugins.wbmon.monitor.drift.series import drift_series
+from flytekitplugins.wbmon.monitor.profiles import windows
+from flytekitplugins.wbmon.monitor.profiles.build import merge_profiles, profile_data
+from flytekitplugins.wbmon.monitor.profiles.windows import Window, end_of, profile_windows
+from flytekitplugins.wbmon.reports.serialize import record_from_json, record_to_json
+
+N_DAYS, PER_DAY = 14, 300
+START = datetime(2026, 3, 2, tzinfo=timezone.utc)  # a Monday
+
+
+@pytest.fixture(scope="module")
+def log() -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    n = N_DAYS * PER_DAY
+    frame = pd.DataFrame(
+        {
+            "at": pd.Timestamp(START) + pd.to_timedelta(np.arange(n) * 86400 // PER_DAY, unit="s"),
+            "tenant": rng.choice(["acme", "beta"], n),
+            "amount": rng.lognormal(0, 1, n),
+            "route": rng.choice(["a", "b", "c"], n),
+        }
+    )
+    # beta's amounts double in the second week
+    late = (frame["at"] >= pd.Timestamp(START) + pd.Timedelta(days=7)) & (frame["tenant"] == "beta")
+    frame.loc[late, "amount"] *= 2.5
+    return frame
+
+
+@pytest.fixture(scope="module")
+def reference() -> object:
+    rng = np.random.default_rng(1)
+    return profile_data(
+        pd.DataFrame({"amount": rng.lognormal(0, 1, 5000), "route": rng.choice(list("abc"), 5000)})
+    )
+
+
+def test_days_of_a_log_are_checked_one_by_one(log, reference):
+    series = drift_series(log, like=reference, at="at")
+
+    assert len(series.windows) == N_DAYS
+    assert [window.start for window in series.windows] == [
+        START + timedelta(days=day) for day in range(N_DAYS)
+    ]
+    assert series.windows[0].end == START + timedelta(days=1)
+    assert [window.report.drifted for window in series.windows] == [False] * 7 + [True] * 7
+    assert series.drifted
+    assert series.n_drifted == 7
+    assert min(series.effect_sizes("amount")[7:]) > max(series.effect_sizes("amount")[:7])
+    assert all(np.isnan(series.effect_sizes("nothing")))
+
+
+def test_a_segment_shows_what_the_whole_hides(log, reference):
+    series = drift_series(log, like=reference, segment="tenant")
+
+    assert [window.segment for window in series.windows] == ["acme", "beta"]
+    assert [window.report.drifted for window in series.windows] == [False, True]
+    assert series.windows[0].start is None
+
+
+def test_time_and_segment_cut_together(log, reference):
+    series = drift_series(log, like=reference, at="at", by="week", segment="tenant")
+
+    found = {(item.segment, item.start): item.report.drifted for item in series.windows}
+    assert found == {
+        ("acme", START): False,
+        ("acme", START + timedelta(days=7)): False,
+        ("beta", START): False,
+        ("beta", START + timedelta(days=7)): True,
+    }
+
+
+def test_the_order_of_rows_does_not_matter(log, reference):
+    shuffled = log.sample(frac=1, random_state=3)
+
+    mixed = drift_series(shuffled, like=reference, at="at", segment="tenant")
+
+    ordered = drift_series(log, like=reference, at="at", segment="tenant")
+    assert record_to_json(mixed.windows[0].report) == record_to_json(ordered.windows[0].report)
+    assert len(mixed.windows) == len(ordered.windows) == 28
+
+
+def test_the_windows_add_up_to_the_whole(log, reference):
+    found = profile_windows(log, like=reference, at="at", by="hour", segment="tenant")
+
+    merged = merge_profiles(found.profiles.values())
+    whole = profile_data(log, like=reference).features["amount"]
+    assert merged.n_rows == len(log)
+    assert merged.features["amount"].counts.tolist() == whole.counts.tolist()
+
+
+def test_each_segment_may_have_a_reference_of_its_own(log, reference):
+    own = {
+        tenant: profile_data(log[log["tenant"] == tenant], like=reference)
+        for tenant in ("acme", "beta")
+    }
+
+    series = drift_series(log, like=own, segment="tenant")
+
+    assert not series.drifted
+    with pytest.raises(DataError, match="'beta' has none; there are 'acme'"):
+        drift_series(log, like={"acme": own["acme"]}, segment="tenant")
+
+
+def test_references_of_different_layouts_are_refused(log, reference):
+    mixed = {"acme": reference, "beta": profile_data(log)}
+
+    with pytest.raises(DataError, match="share a layout"):
+        drift_series(log, like=mixed, segment="tenant")
+    with pytest.raises(DataError, match="share a layout"):
+        drift_series(log, like={}, segment="tenant")
+
+
+def test_a_sliding_reference_alarms_at_the_change_and_forgets_it(log, reference):
+    beta = log[log["tenant"] == "beta"]
+
+    series = drift_series(beta, like=reference, at="at", reference="sliding", n_reference=3)
+
+    drifted = [window.start for window in series.windows if window.report.drifted]
+    assert len(series.windows) == N_DAYS - 1
+    assert drifted[0] == START + timedelta(days=7)
+    assert START + timedelta(days=11) not in drifted
+
+
+def test_the_same_day_of_the_week_is_compared_with_itself(reference):
+    rng = np.random.default_rng(2)
+    days = pd.date_range(START, periods=21, freq="D").repeat(300)
+    weekend = days.day_of_week >= 5
+    frame = pd.DataFrame({"at": days, "amount": rng.lognormal(np.where(weekend, 1.0, 0.0), 1)})
+
+    fixed = drift_series(frame, like=reference, at="at")
+    weekly = drift_series(frame, like=reference, at="at", reference="same_weekday")
+
+    assert [w.report.features["amount"].drifted for w in fixed.windows[:7]] == [False] * 5 + [
+        True
+    ] * 2
+    assert len(weekly.windows) == 14
+    assert not any(w.report.features["amount"].drifted for w in weekly.windows)
+
+
+def test_rows_without_time_or_segment_are_counted_and_left_out(log, reference):
+    holed = log.copy()
+    holed.loc[:9, "at"] = pd.NaT
+    holed.loc[20:24, "tenant"] = None
+
+    series = drift_series(holed, like=reference, at="at", segment="tenant")
+
+    assert series.n_undated == 15
+    assert sum(window.report.n_current for window in series.windows) == len(log) - 15
+
+
+def test_what_cuts_the_windows_is_no_feature(log):
+    reference = profile_data(log)
+
+    series = drift_series(log, like=reference, at="at", segment="tenant")
+
+    assert set(series.windows[0].report.features) == {"amount", "route"}
+
+
+def test_weights_reach_every_window(log, reference):
+    weighted = log.assign(w=2.0)
+    like = profile_data(weighted.drop(columns=["at", "tenant"]), weight="w")
+
+    found = profile_windows(weighted, like=like, segment="tenant")
+
+    acme = found.profiles[Window("acme", None)].features["amount"]
+    assert acme.value_weight == 2 * (log["tenant"] == "acme").sum()
+
+
+def test_segments_may_be_numbers_booleans_or_dictionaries_with_nulls(reference):
+    column = pa.DictionaryArray.from_arrays(pa.array([0, 1, 1, 0]), pa.array(["a", None]))
+    table = pa.table({"d": column, "n": [1, 2, None, 1], "b": [True, None, False, True]})
+
+    def segments(name: str) -> list[tuple[str, int]]:
+        found = profile_windows(table, like=reference, segment=name)
+        return [(window.segment, item.n_rows) for window, item in found.profiles.items()]
+
+    assert segments("d") == [("a", 2)]
+    assert segments("n") == [("1", 2), ("2", 1)]
+    assert segments("b") == [("false", 1), ("true", 2)]
+
+
+@pytest.mark.parametrize(
+    ("by", "start", "end"),
+    [
+        ("hour", "2025-12-31T23", "2026-01-01T00"),
+        ("day", "2025-12-31T00", "2026-01-01T00"),
+        ("week", "2025-12-29T00", "2026-01-05T00"),
+        ("month", "2025-12-01T00", "2026-01-01T00"),
+    ],
+)
+def test_spans_begin_and_end_where_the_calendar_says(reference, by, start, end):
+    moment = datetime(2025, 12, 31, 23, 59, 59, tzinfo=timezone.utc)
+    table = pa.table({"at": pa.array([moment], pa.timestamp("ns", "UTC")), "amount": [1.0]})
+
+    (window,) = profile_windows(table, like=reference, at="at", by=by).profiles
+
+    assert f"{window.start:%Y-%m-%dT%H}" == start
+    assert f"{end_of(window.start, by):%Y-%m-%dT%H}" == end
+
+
+def test_dates_before_1970_have_their_span_too(reference):
+    table = pa.table({"at": pa.array([date(1969, 12, 31)]), "amount": [1.0]})
+
+    (window,) = profile_windows(table, like=reference, at="at", by="month").profiles
+
+    assert window.start == datetime(1969, 12, 1, tzinfo=timezone.utc)
+
+
+def test_impossible_settings_are_refused(log, reference):
+    with pytest.raises(ConfigError, match="cut by time, by segment or by both"):
+        drift_series(log, like=reference)
+    with pytest.raises(ConfigError, match="by must be one of hour, day, week, month"):
+        drift_series(log, like=reference, at="at", by="year")
+    with pytest.raises(ConfigError, match="reference must be one of"):
+        drift_series(log, like=reference, at="at", reference="random")
+    with pytest.raises(ConfigError, match="n_reference must be at least 1"):
+        drift_series(log, like=reference, at="at", n_reference=0)
+    with pytest.raises(ConfigError, match="needs windows of time"):
+        drift_series(log, like=reference, segment="tenant", reference="sliding")
+
+
+def test_columns_that_cannot_cut_are_refused(log, reference, monkeypatch):
+    with pytest.raises(DataError, match=r"at must name columns of the data.*did you mean 'at'"):
+        drift_series(log, like=reference, at="att")
+    with pytest.raises(DataError, match="must hold timestamps or dates"):
+        drift_series(log, like=reference, at="amount")
+    monkeypatch.setattr(windows, "MAX_WINDOWS", 20)
+    with pytest.raises(DataError, match="at most 20 windows"):
+        drift_series(log, like=reference, segment="amount")
+
+
+def test_a_series_survives_the_trip_through_json(log, reference):
+    series = drift_series(log, like=reference, segment="tenant")
+
+    restored = record_from_json(type(series), record_to_json(series))
+
+    assert [window.segment for window in restored.windows] == ["acme", "beta"]
+    assert series.to_dict()["n_undated"] == 0

@@ -1,0 +1,162 @@
+"""Rows on disk: whole, readable while they are written, and readable without weave or openai."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flytekitplugins.wbmon import llm
+from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.llm import CallLog, PriceTable, call_attributes
+from flytekitplugins.wbmon.llm.retry_after import retry_after_s
+from flytekitplugins.wbmon.monitor.llm.calls.read import read_calls
+from flytekitplugins.wbmon.monitor.llm.calls.row import call_scope, emit, new_request_id, new_row
+from flytekitplugins.wbmon.monitor.llm.cost.track import summarise_usage
+from support.child import result_of
+
+
+def row(**columns: Any) -> dict[str, Any]:
+    return new_row(gen_ai_request_model="house", gen_ai_usage_input_tokens=10, **columns)
+
+
+def test_a_row_can_be_read_while_the_log_is_open_and_after(tmp_path: Path) -> None:
+    with CallLog(tmp_path, "ask") as log:
+        log.log_call(row(latency_ms=math.nan, tenant="acme"))
+        assert read_calls(tmp_path).num_rows == 1
+        log.log_call(row(gen_ai_usage_output_tokens=5, stage_ms={"retrieval": 3.0}))
+    table = read_calls(tmp_path, service="ask")
+
+    assert table.num_rows == 2
+    assert table.column("tenant").to_pylist() == ["acme", None]
+    assert table.column("service").to_pylist() == ["ask", "ask"]
+    assert not list(tmp_path.glob("open/ask/*"))
+    assert summarise_usage(table, PriceTable(builtin=False)).total.n_calls == 2
+
+
+def test_segments_are_whole_at_their_size_and_no_row_is_lost(tmp_path: Path) -> None:
+    with CallLog(tmp_path, "ask", segment_bytes=2000) as log:
+        threads = [
+            threading.Thread(target=lambda: [log.log_call(row()) for _ in range(50)])
+            for _ in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    assert len(list(tmp_path.glob("sealed/ask/*.jsonl"))) > 5
+    assert read_calls(tmp_path).num_rows == 200
+    assert log.n_rows == 200
+
+
+def test_a_torn_last_line_is_cut(tmp_path: Path) -> None:
+    with CallLog(tmp_path, "ask") as log:
+        log.log_call(row())
+    (segment,) = tmp_path.glob("sealed/ask/*.jsonl")
+    with segment.open("a") as file:
+        file.write('{"timestamp": "2026-')
+
+    assert read_calls(tmp_path).num_rows == 1
+
+
+def test_segments_go_to_a_url_when_they_are_whole(tmp_path: Path) -> None:
+    with CallLog("memory://llm-calls", "ask") as log:
+        log.log_call(row())
+
+    assert read_calls("memory://llm-calls").num_rows == 1
+
+
+def test_a_disk_that_fails_is_counted_and_not_raised(tmp_path: Path) -> None:
+    (tmp_path / "open").write_text("in the way")
+    log = CallLog(tmp_path, "ask")
+    log.log_call(row())
+
+    assert (log.n_rows, log.n_failed) == (0, 1)
+
+
+def test_attributes_nest_and_an_unknown_one_is_refused() -> None:
+    with call_attributes(tenant="acme"), call_attributes(purpose="judge"):
+        found = new_row()
+    assert (found["tenant"], found["purpose"]) == ("acme", "judge")
+    assert "tenant" not in new_row()
+    with pytest.raises(ConfigError, match="colour"), call_attributes(colour="red"):
+        pass
+
+
+def test_requests_of_one_call_are_one_row() -> None:
+    rows: list[dict[str, Any]] = []
+    with call_scope():
+        emit(row(attempts=1, rate_limited=True, latency_ms=1.0), rows.append)
+        emit(row(attempts=1, latency_ms=2.0), rows.append)
+
+    assert len(rows) == 1
+    assert (rows[0]["attempts"], rows[0]["rate_limited"]) == (2, True)
+    assert rows[0]["latency_ms"] >= 2.0
+
+
+def test_request_ids_are_sorted_by_time_and_unique() -> None:
+    ids = [new_request_id() for _ in range(100)]
+
+    assert len(set(ids)) == 100
+    assert all(each[14] == "7" and each[19] in "89ab" for each in ids)
+
+
+def test_rows_are_plain_json(tmp_path: Path) -> None:
+    with CallLog(tmp_path, "ask") as log:
+        log.log_call(row(prompt_version=Path("x")))
+    (segment,) = tmp_path.glob("sealed/ask/*.jsonl")
+
+    assert json.loads(segment.read_text())["prompt_version"] == "x"
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "a b", "a=b"])
+def test_a_service_that_cannot_be_a_folder_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError):
+        CallLog(tmp_path, name)
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({"retry-after-ms": "250"}, 0.25),
+        ({"retry-after": "2"}, 2.0),
+        ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0.0),
+        ({"retry-after": "soon"}, None),
+        ({}, None),
+        (None, None),
+    ],
+)
+def test_a_wait_is_read_in_every_form(headers: dict | None, expected: float | None) -> None:
+    assert retry_after_s(headers) == expected
+
+
+def test_the_ring_loads_neither_weave_nor_openai_nor_arrays(tmp_path: Path) -> None:
+    code = """
+    import json, sys
+    import flytekit
+    before = set(sys.modules)
+    import flytekitplugins.wbmon.llm as llm
+    from flytekitplugins.wbmon.llm import CallLog, Judge, PromptTemplate
+    from flytekitplugins.wbmon.llm import instrument_openai, weave_init
+    heavy = {"weave", "openai", "tenacity", "genai_prices", "numpy", "pandas", "wandb"}
+    loaded = {name.partition(".")[0] for name in set(sys.modules) - before}
+    print(json.dumps(sorted(loaded & heavy)))
+    """
+
+    assert result_of(code, home=tmp_path) == []
+
+
+def test_every_name_of_the_ring_is_where_it_is_said_to_be() -> None:
+    assert sorted(llm._HOMES) == sorted(llm.__all__)
+    for name, home in llm._HOMES.items():
+        module = importlib.import_module(f"flytekitplugins.wbmon.{home}")
+        assert getattr(llm, name) is getattr(module, name)
+    with pytest.raises(AttributeError, match="nothing"):
+        llm.nothing  # noqa: B018 - reading it is the test
+    assert "CallLog" in dir(llm)

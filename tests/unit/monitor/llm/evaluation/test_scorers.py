@@ -1,0 +1,144 @@
+"""Scorers, schemas and citations."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flytekitplugins.wbmon import Answer
+from flytekitplugins.wbmon.errors import ConfigError, DataError
+from flytekitplugins.wbmon.monitor.llm.evaluation.json_schema import check_schema, schema_errors
+from flytekitplugins.wbmon.monitor.llm.evaluation.scorers import (
+    BUILTIN,
+    IsJson,
+    Matches,
+    Similar,
+    citations,
+    parse_json,
+)
+from flytekitplugins.wbmon.stats.text import cosine_similarity, exact_match, token_f1
+
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "score": {"type": "number", "minimum": 0, "maximum": 1},
+        "tags": {"type": "array", "items": {"type": "string", "minLength": 1}, "maxItems": 2},
+        "kind": {"enum": ["a", "b"]},
+    },
+    "required": ["score"],
+    "additionalProperties": False,
+}
+
+
+def test_case_articles_and_punctuation_make_no_difference() -> None:
+    assert exact_match("The Eiffel Tower.", "eiffel tower") == 1.0
+    assert token_f1("the red house", "a red car") == pytest.approx(0.5)
+    assert token_f1("", "") == 1.0
+    assert token_f1("x", "") == 0.0
+
+
+@given(st.text(), st.text())
+def test_likeness_of_texts_is_symmetric_and_between_0_and_1(a: str, b: str) -> None:
+    assert token_f1(a, b) == pytest.approx(token_f1(b, a))
+    assert 0 <= token_f1(a, b) <= 1
+    assert exact_match(a, a) == 1.0
+
+
+def test_cosine() -> None:
+    assert cosine_similarity([1, 0], [0, 2]) == 0
+    assert cosine_similarity([1, 2], [2, 4]) == pytest.approx(1)
+    assert math.isnan(cosine_similarity([0, 0], [1, 0]))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "reason", "score"),
+    [
+        ("exact", "Paris!", "stop", 1.0),
+        ("f1", "It is Paris", "stop", 0.5),
+        ("contains", "it is PARIS, of course", "stop", 1.0),
+        ("complete", "Par", "length", 0.0),
+        ("complete", "  ", "stop", 0.0),
+        ("complete", "Paris", "stop", 1.0),
+        ("cites", "Paris [d1]", "stop", 1.0),
+        ("cites", "Paris [d1] [d9]", "stop", 0.5),
+        ("cites", "Paris", "stop", 0.0),
+        ("no_personal_data", "Paris, on 2026-03-02, order 1700000000", "stop", 1.0),
+        ("no_personal_data", "write to ann@example.com", "stop", 0.0),
+        ("no_personal_data", "the key is sk-aaaabbbbccccddddeeeeffff1234", "stop", 0.0),
+    ],
+)
+def test_built_in_scorers(name: str, text: str, reason: str, score: float) -> None:
+    answer = Answer(text=text, finish_reason=reason, retrieved=("d1", "d2"))
+
+    assert BUILTIN[name](answer, {"expected": "Paris"}) == pytest.approx(score)
+
+
+def test_an_item_without_what_a_scorer_needs_is_not_scored_rather_than_scored_0() -> None:
+    with pytest.raises(DataError, match="expected"):
+        BUILTIN["exact"](Answer(text="x"), {})
+    with pytest.raises(DataError, match="retrieved"):
+        BUILTIN["cites"](Answer(text="x"), {})
+
+
+def test_citations_are_ids_or_ranks_and_a_link_is_none() -> None:
+    found = citations("See [d1, d7] and [2], not [this](http://x) [d1].", ["d1", "d2", "d3"])
+
+    assert found.valid == ("d1", "d2")
+    assert found.unknown == ("d7",)
+    assert found.unused == ("d3",)
+
+
+def test_json_answers_may_come_in_a_fence() -> None:
+    answer = Answer(text='```json\n{"score": 0.5}\n```')
+
+    assert parse_json(answer.text) == {"score": 0.5}
+    assert IsJson(SCHEMA)(answer, {}) == 1.0
+    assert IsJson(SCHEMA)(Answer(text="{score: 1}"), {}) == 0.0
+    assert IsJson(SCHEMA)(Answer(text='{"score": 2}'), {}) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ({}, "score is missing"),
+        ({"score": "1"}, "must be number, got str"),
+        ({"score": True}, "must be number"),
+        ({"score": 2}, "maximum 1"),
+        ({"score": 1, "more": 1}, "not allowed"),
+        ({"score": 1, "kind": "c"}, "must be one of"),
+        ({"score": 1, "tags": ["", "b"]}, "minLength 1"),
+        ({"score": 1, "tags": ["a", "b", "c"]}, "maxItems 2"),
+        ([], "must be object"),
+    ],
+)
+def test_what_is_wrong_with_a_value_is_said(value: object, words: str) -> None:
+    assert words in "; ".join(schema_errors(value, SCHEMA))
+
+
+def test_what_is_right_is_left_alone() -> None:
+    value = json.loads('{"score": 1, "tags": ["a"], "kind": "b"}')
+
+    assert list(schema_errors(value, SCHEMA)) == []
+    assert list(schema_errors("ab", {"type": ["string", "null"], "pattern": "^a"})) == []
+    assert list(schema_errors(3.0, {"type": "integer", "const": 3})) == []
+
+
+def test_a_schema_that_is_not_understood_is_refused() -> None:
+    with pytest.raises(ConfigError, match="anyOf"):
+        check_schema({"anyOf": []})
+    with pytest.raises(ConfigError, match="type"):
+        IsJson({"type": "int"})
+    with pytest.raises(ConfigError, match="regular expression"):
+        Matches("(")
+
+
+def test_patterns_and_embeddings_score_too() -> None:
+    def embed(texts: list[str]) -> list[list[float]]:
+        return [[float(text.count("a")), 1.0] for text in texts]
+
+    assert Matches(r"\d{4}")(Answer(text="in 1999"), {}) == 1.0
+    assert Similar(embed)(Answer(text="aa"), {"expected": "aa"}) == pytest.approx(1.0)

@@ -1,0 +1,124 @@
+"""Ratings joined to answers: rates with intervals, complaints, and what to look at."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime, timedelta, timezone
+
+import pandas as pd
+import pytest
+
+from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.monitor.llm.feedback.analyze import analyse_feedback, low_rated_table
+
+START = datetime(2026, 3, 2, tzinfo=timezone.utc)
+
+
+def calls(n: int, model: str = "house", first: int = 0) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "request_id": [f"r{i}" for i in range(first, first + n)],
+            "timestamp": [START + timedelta(minutes=i) for i in range(n)],
+            "gen_ai_response_model": model,
+            "tenant": ["acme" if i % 2 else "bolt" for i in range(n)],
+            "input_text": [f"question {i}" for i in range(n)],
+            "output_text": "answer",
+            "sample_weight": 1.0,
+        }
+    )
+
+
+def ratings(scores: list[float], *, labels: list[str] | None = None) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "request_id": [f"r{i}" for i in range(len(scores))],
+            "timestamp": [START + timedelta(hours=1, minutes=i) for i in range(len(scores))],
+            "feedback_id": [f"f{i}" for i in range(len(scores))],
+            "source": "user",
+            "score": scores,
+            "label": labels or [None] * len(scores),
+            "comment": None,
+        }
+    )
+
+
+def test_an_answer_without_a_rating_is_unrated_and_not_bad() -> None:
+    report = analyse_feedback(calls(100), ratings([1.0] * 8 + [0.0] * 2))
+
+    assert report.total.n_rated == 10
+    assert report.total.rate == 0.8
+    assert report.total.coverage == pytest.approx(0.1)
+    assert report.total.low == pytest.approx(0.490, abs=0.001)
+    assert {each.key for each in report.groups["tenant"]} == {"acme", "bolt"}
+
+
+def test_the_last_rating_of_an_answer_counts_and_a_repeated_one_counts_once() -> None:
+    log = pd.concat([ratings([0.0]), ratings([0.0])])
+    changed = ratings([1.0]).assign(feedback_id="later", timestamp=START + timedelta(days=1))
+
+    assert analyse_feedback(calls(5), log).total.n_rated == 1
+    assert analyse_feedback(calls(5), pd.concat([log, changed])).total.rate == 1.0
+
+
+def test_thumbs_rate_and_other_labels_are_complaints() -> None:
+    log = ratings([math.nan] * 4, labels=["👍", "👎", "too long", "bad"])
+    report = analyse_feedback(calls(10), log)
+
+    assert (report.total.n_rated, report.total.n_good) == (3, 1)
+    assert [issue.label for issue in report.issues] == ["too long"]
+
+
+def test_a_change_beyond_chance_is_told_and_one_within_is_not() -> None:
+    before = analyse_feedback(calls(200), ratings([1.0] * 180 + [0.0] * 20))
+    worse = analyse_feedback(calls(200), ratings([1.0] * 140 + [0.0] * 60), previous=before)
+    alike = analyse_feedback(calls(200), ratings([1.0] * 178 + [0.0] * 22), previous=before)
+
+    assert worse.worse
+    assert worse.total.before == 0.9
+    assert "90% before (worse)" in worse.reason
+    assert alike.total.verdict == "ok"
+
+
+def test_a_complaint_that_comes_up_more_often_is_told() -> None:
+    before = analyse_feedback(calls(200), ratings([0.0] * 200, labels=["slow"] * 10 + ["x"] * 190))
+    now = analyse_feedback(
+        calls(200), ratings([0.0] * 200, labels=["slow"] * 60 + ["x"] * 140), previous=before
+    )
+    issues = {issue.label: issue for issue in now.issues}
+
+    assert issues["slow"].verdict == "worse"
+    assert issues["x"].verdict == "better"
+    assert "more often than before: slow" in now.reason
+
+
+def test_the_worst_answers_become_items_of_the_next_evaluation() -> None:
+    report = analyse_feedback(calls(10), ratings([1.0, 0.2, 0.0], labels=["", "dull", "wrong"]))
+    table = low_rated_table(report).to_pylist()
+
+    assert [row["id"] for row in table] == ["r2", "r1"]
+    assert table[1]["question"] == "question 1"
+    assert table[1]["label"] == "dull"
+
+
+def test_judges_do_not_count_as_users_and_strangers_are_counted() -> None:
+    log = ratings([0.0, 0.0]).assign(source=["llm_judge", "user"])
+    stranger = ratings([1.0]).assign(request_id="unknown", feedback_id="s")
+    report = analyse_feedback(calls(5), pd.concat([log, stranger]))
+
+    assert report.total.n_rated == 1
+    assert report.n_unmatched == 1
+
+
+def test_no_rating_is_no_rate() -> None:
+    report = analyse_feedback(calls(5), ratings([]))
+
+    assert math.isnan(report.total.rate)
+    assert report.reason == "no rating for 5 answers"
+    assert "Feedback report" in report.to_html()
+
+
+def test_logs_that_cannot_be_joined_are_refused() -> None:
+    with pytest.raises(DataError, match="request_id"):
+        analyse_feedback(pd.DataFrame({"x": [1]}), ratings([1.0]))
+    with pytest.raises(DataError, match="colour"):
+        analyse_feedback(calls(1), ratings([1.0]), by=("colour",))

@@ -1,0 +1,114 @@
+"""Traces of chains and agents: where failures begin, who is slow, who goes round in circles."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from flytekitplugins.wbmon.monitor.llm.steps.analyze import analyse_steps
+from flytekitplugins.wbmon.monitor.llm.steps.report import Span
+from flytekitplugins.wbmon.monitor.llm.steps.spans import spans_of_records
+
+START = datetime(2026, 3, 2, tzinfo=timezone.utc)
+
+
+def span(trace: str, name: str, parent: str = "", ms: float = 10.0, **fields: Any) -> Span:
+    fields.setdefault("ended_at", START + timedelta(milliseconds=ms))
+    return Span(
+        id=f"{trace}/{name}/{fields.pop('n', 0)}",
+        trace_id=trace,
+        parent_id=f"{trace}/{parent}/0" if parent else "",
+        name=name,
+        started_at=START,
+        **fields,
+    )
+
+
+def chain(trace: str, *, error: str = "") -> list[Span]:
+    return [
+        span(trace, "agent", ms=100, error=error),
+        span(trace, "plan", "agent", ms=20, tokens=50),
+        span(trace, "search", "agent", ms=70, error=error),
+        span(trace, "fetch", "search", ms=60, error=error),
+    ]
+
+
+def test_a_failure_is_charged_to_the_step_where_it_began() -> None:
+    report = analyse_steps(
+        [*chain("a"), *chain("b", error="Timeout"), *chain("c", error="Timeout")]
+    )
+
+    assert (report.n_traces, report.n_failed) == (3, 2)
+    first = report.steps[0]
+    assert (first.name, first.n_origin, first.n_errors) == ("fetch", 2, 2)
+    assert first.errors == {"Timeout": 2}
+    assert {step.name: step.n_origin for step in report.steps}["search"] == 0
+    assert "2 failures begin in fetch (Timeout)" in report.reason
+
+
+def test_time_and_tokens_are_each_steps_own() -> None:
+    steps = {step.name: step for step in analyse_steps(chain("a")).steps}
+
+    assert steps["agent"].own_ms == 10
+    assert steps["search"].own_ms == 10
+    assert steps["fetch"].latency_ms["p50"] == 60
+    assert steps["plan"].tokens == 50
+
+
+def test_a_step_that_failed_and_was_recovered_from_is_no_failure() -> None:
+    report = analyse_steps([span("a", "agent"), span("a", "search", "agent", error="Timeout")])
+
+    assert (report.n_failed, report.n_recovered) == (0, 1)
+
+
+def test_the_same_question_three_times_is_a_loop() -> None:
+    asked = [span("a", "search", "agent", n=n, fingerprint="same") for n in range(3)]
+    other = [span("b", "search", "agent", n=n, fingerprint=str(n)) for n in range(3)]
+    report = analyse_steps([span("a", "agent"), *asked, span("b", "agent"), *other])
+
+    assert report.n_looping == 1
+    assert report.loops == {"search": 1}
+
+
+def test_a_trace_that_stops_without_a_result_is_a_dead_end() -> None:
+    report = analyse_steps(
+        [
+            span("a", "agent", ended_at=None),
+            span("b", "agent", has_output=False),
+            span("c", "agent"),
+        ]
+    )
+
+    assert report.n_dead_ends == 2
+    assert "2 end without a result" in report.reason
+
+
+def test_the_write_ahead_log_of_traces_can_be_read_as_steps() -> None:
+    def start(name: str, parent: str | None = None) -> dict:
+        call = {"id": name, "trace_id": "t", "parent_id": parent, "inputs": {"q": 1}}
+        call |= {"op_name": f"weave:///e/p/op/{name}:v1", "started_at": "2026-03-02T00:00:00Z"}
+        return {"type": "call_start", "req": {"start": call}}
+
+    def end(name: str, tokens: int, exception: str | None = None) -> dict:
+        usage = {"house": {"prompt_tokens": tokens, "completion_tokens": 0}}
+        call = {"id": name, "ended_at": "2026-03-02T00:00:01Z", "output": "x"}
+        call |= {"summary": {"usage": usage}, "exception": exception}
+        return {"type": "call_end", "req": {"end": call}}
+
+    records = [
+        start("agent"),
+        start("llm", "agent"),
+        end("llm", 7, '{"type": "E"}'),
+        end("agent", 7),
+    ]
+    spans = {each.name: each for each in spans_of_records(records)}
+
+    assert spans["llm"].tokens == 7
+    assert spans["agent"].tokens == 0, "what is inside is not counted twice"
+    assert spans["llm"].error == "E"
+    assert spans["agent"].latency_ms == 1000
+    assert "Step report" in analyse_steps(spans.values()).to_html()
+
+
+def test_no_trace_is_said() -> None:
+    assert analyse_steps([]).reason == "no trace in this window"

@@ -1,0 +1,255 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.inspection import permutation_importance as by_sklearn
+from sklearn.linear_model import LinearRegression, LogisticRegression
+
+from flytekitplugins.wbmon.errors import (
+    ConfigError,
+    DataError,
+    InsufficientDataError,
+    ScoringError,
+)
+from flytekitplugins.wbmon.monitor.drift.check import check_drift
+from flytekitplugins.wbmon.monitor.drift.report import DriftRule
+from flytekitplugins.wbmon.monitor.performance.importance import permutation_importance
+
+FEATURES = [f"x{i}" for i in range(10)]
+
+
+def frame(seed: int, n: int = 2000, shift: float = 0.0) -> pd.DataFrame:
+    """Ten features, of which `x3` and `x7` make the label; `x1` and `x7` may be shifted."""
+    rng = np.random.default_rng(seed)
+    rows = pd.DataFrame(rng.normal(size=(n, 10)), columns=FEATURES)
+    odds = 2 * rows["x3"] + rows["x7"]
+    rows["label"] = rng.random(n) < 1 / (1 + np.exp(-odds))
+    rows[["x1", "x7"]] += shift
+    return rows
+
+
+def uses_two(batch: pd.DataFrame) -> pd.Series:
+    return 1 / (1 + np.exp(-2 * batch["x3"] - batch["x7"]))
+
+
+def test_only_the_features_that_the_model_uses_have_weight_without_labels():
+    found = permutation_importance(uses_two, frame(1), features=FEATURES)
+
+    assert list(found) == FEATURES
+    assert found["x3"] == 1.0
+    assert found["x7"] == pytest.approx(0.5, abs=0.15)
+    assert all(found[name] == 0.0 for name in set(FEATURES) - {"x3", "x7"})
+
+
+@pytest.mark.parametrize("metric", [None, "roc_auc", "log_loss"])
+def test_with_labels_the_drop_of_a_metric_counts(metric):
+    found = permutation_importance(
+        uses_two, frame(1), features=FEATURES, label="label", metric=metric
+    )
+
+    assert found["x3"] == 1.0
+    assert 0.1 < found["x7"] < 0.6
+    assert sum(found.values()) == found["x3"] + found["x7"]
+
+
+def test_of_two_features_that_drift_alike_the_one_the_model_uses_ranks_first():
+    """Both are shifted by as much; `x1` comes first by name alone."""
+    reference, current = frame(1), frame(2, shift=0.6)
+    current["x1"] = current["x7"]
+    reference["x1"] = reference["x7"]
+    weights = permutation_importance(uses_two, frame(3), features=FEATURES)
+
+    plain = check_drift(reference[FEATURES], current[FEATURES])
+    weighted = check_drift(
+        reference[FEATURES], current[FEATURES], rule=DriftRule(importance=weights)
+    )
+
+    assert plain.features["x1"].effect_size == plain.features["x7"].effect_size
+    assert [name for name, item in plain.features.items() if item.drifted] == ["x1", "x7"]
+    assert [name for name, item in weighted.features.items() if item.drifted] == ["x7", "x1"]
+    assert weighted.features["x7"].importance == weights["x7"]
+
+
+def test_a_model_without_a_function_is_called_by_its_own_methods():
+    rows = frame(1)
+    model = LogisticRegression().fit(rows[FEATURES], rows["label"])
+
+    for settings in ({}, {"label": "label"}, {"label": "label", "metric": "accuracy"}):
+        found = permutation_importance(model, rows, features=FEATURES, **settings)
+        assert max(found, key=found.get) == "x3"
+        assert sorted(found, key=found.get)[-2] == "x7"
+
+
+def test_the_losses_are_those_of_scikit_learn():
+    rows = frame(1, n=1000)
+    model = RandomForestClassifier(20, random_state=0).fit(rows[FEATURES], rows["label"])
+
+    found = permutation_importance(model, rows, features=FEATURES, label="label", seed=4)
+
+    theirs = by_sklearn(
+        model, rows[FEATURES], rows["label"], scoring="roc_auc", n_repeats=5, random_state=4
+    ).importances_mean
+    expected = np.maximum(theirs, 0) / theirs.max()
+    assert list(found.values()) == pytest.approx(expected.tolist(), abs=1e-12)
+
+
+def test_a_regression_is_measured_by_its_error():
+    rows = frame(1)
+    rows["price"] = 5 * rows["x2"] - rows["x0"]
+    model = LinearRegression().fit(rows[FEATURES], rows["price"])
+
+    for metric in ("mae", "rmse"):
+        found = permutation_importance(model, rows, features=FEATURES, label="price", metric=metric)
+        assert found["x2"] == 1.0
+        assert found["x0"] == pytest.approx(0.2, abs=0.05)
+
+
+def test_categories_texts_and_missing_values_reach_the_model_as_they_are(tmp_path):
+    rng = np.random.default_rng(1)
+    rows = pd.DataFrame(
+        {
+            "country": rng.choice(["DE", "FR", None], 600),
+            "count": pd.array(rng.integers(0, 9, 600), dtype="Int64"),
+            "noise": rng.normal(size=600),
+        }
+    )
+    rows.loc[::7, "count"] = pd.NA
+    rows.to_parquet(tmp_path / "rows.parquet")
+
+    def predict(batch: pd.DataFrame) -> pd.Series:
+        assert batch["country"].dropna().isin(["DE", "FR"]).all()
+        return pd.Series(np.where(batch["country"].eq("DE"), "yes", "no"))
+
+    found = permutation_importance(
+        predict, tmp_path / "rows.parquet", features=["country", "count", "noise"]
+    )
+
+    assert found == {"country": 1.0, "count": 0.0, "noise": 0.0}
+
+
+@pytest.mark.parametrize("kind", ["arrow", "numpy"])
+def test_a_function_is_given_the_batch_that_it_is_annotated_with(kind):
+    def on_arrow(batch: pa.Table) -> pa.ChunkedArray:
+        return batch["x3"]
+
+    def on_numpy(batch: np.ndarray) -> np.ndarray:
+        return batch[:, [3]]
+
+    model = on_arrow if kind == "arrow" else on_numpy
+    found = permutation_importance(model, frame(1, n=200), features=FEATURES)
+
+    assert [name for name, weight in found.items() if weight] == ["x3"]
+
+
+def test_a_model_that_listens_to_nothing_leaves_every_weight_the_same():
+    found = permutation_importance(lambda batch: np.zeros(len(batch)), frame(1), features=FEATURES)
+
+    assert set(found.values()) == {1.0}
+
+
+def test_a_prediction_that_is_not_a_number_changes_nothing():
+    nowhere = permutation_importance(
+        lambda batch: np.full(len(batch), np.nan), frame(1), features=FEATURES
+    )
+    assert set(nowhere.values()) == {1.0}
+
+
+def test_the_same_seed_gives_the_same_weights_and_only_so_many_rows_are_used():
+    seen = []
+
+    def predict(batch: pd.DataFrame) -> pd.Series:
+        seen.append(len(batch))
+        return uses_two(batch)
+
+    first, second = (
+        permutation_importance(predict, frame(1), features=FEATURES, seed=3, max_rows=500)
+        for _ in range(2)
+    )
+
+    assert first == second
+    assert set(seen) == {500}
+
+
+def test_correlated_features_share_their_importance():
+    """The known limit: each alone says what both say."""
+    rows = frame(1)
+    rows["x4"] = rows["x3"]
+
+    def predict(batch: pd.DataFrame) -> pd.Series:
+        return batch["x3"] + batch["x4"] + 1.5 * batch["x7"]
+
+    found = permutation_importance(predict, rows, features=FEATURES)
+
+    assert found["x7"] == 1.0
+    assert found["x3"] == pytest.approx(2 / 3, abs=0.1)
+
+
+def test_rows_without_a_label_are_left_out():
+    rows = frame(1, n=400)
+    rows["label"] = rows["label"].astype("boolean")
+    rows.loc[:350, "label"] = pd.NA
+    seen = []
+
+    def predict(batch: pd.DataFrame) -> pd.Series:
+        seen.append(len(batch))
+        return uses_two(batch)
+
+    permutation_importance(predict, rows, features=FEATURES, label="label")
+
+    assert set(seen) == {49}
+    with pytest.raises(InsufficientDataError, match="two rows with a value of 'label', found 1"):
+        permutation_importance(uses_two, rows.iloc[350:352], features=FEATURES, label="label")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"features": []}, "features must name"),
+        ({"features": ["x1", "x1"]}, "each once"),
+        ({"metric": "auc", "label": "label"}, "metric must be one of roc_auc"),
+        ({"metric": "mae"}, "needs the truth"),
+        ({"n_repeats": 0}, "n_repeats must be at least 1"),
+        ({"max_rows": 1}, "max_rows at least 2"),
+        ({"model": object()}, "must be a predict function"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(settings, message):
+    given = {"model": uses_two, "features": FEATURES, **settings}
+    with pytest.raises(ConfigError, match=message):
+        permutation_importance(given.pop("model"), frame(1, n=50), **given)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"features": ["x1", "x33"]}, "did you mean 'x3'"),
+        ({"label": "x1"}, "labels of two classes, found 50"),
+        ({"label": "label", "metric": "rmse", "model": lambda b: ["a"] * len(b)}, "must return"),
+        ({"label": "word", "metric": "rmse"}, "mae and rmse need numbers"),
+        ({"label": "label", "model": lambda b: b[["x1", "x2", "x3"]]}, "returned 3 columns"),
+        ({"label": "label", "model": lambda b: b["x1"].astype(str)}, "need scores"),
+        (
+            {"label": "label", "metric": "accuracy", "model": lambda b: b[["x1", "x2"]]},
+            "one column, the predicted class",
+        ),
+        ({"model": lambda b: b["x1"].iloc[:3]}, "the model's answer cannot be used"),
+    ],
+)
+def test_data_that_do_not_fit_are_told_what_would(settings, message):
+    rows = frame(1, n=50).assign(word="a")
+    given = {"model": uses_two, "features": FEATURES, **settings}
+    with pytest.raises(DataError, match=message):
+        permutation_importance(given.pop("model"), rows, **given)
+
+
+def test_a_model_that_raises_is_a_scoring_error_with_its_cause():
+    def predict(batch: pd.DataFrame) -> pd.Series:
+        raise KeyError("no such column")
+
+    with pytest.raises(ScoringError, match="the model raised KeyError") as caught:
+        permutation_importance(predict, frame(1), features=FEATURES)
+
+    assert isinstance(caught.value.__cause__, KeyError)

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import pytest
+
+from flytekitplugins.wbmon.monitor.performance.report import (
+    Calibration,
+    Metric,
+    Part,
+    PerformanceReport,
+    ReliabilityBin,
+)
+
+
+def report(**parts):
+    metric = Metric(name="accuracy", value=0.8, low=0.7, high=0.9, n=90, higher_is_better=True)
+    given = {
+        "task": "classification",
+        "status": "ok",
+        "n_rows": 100,
+        "n_labelled": 90,
+        "metrics": {"accuracy": metric},
+        "reason": "measured",
+    }
+    return PerformanceReport(**given | parts)
+
+
+def part(value, **changed):
+    given = {
+        "by": "country",
+        "value": value,
+        "status": "ok",
+        "n_rows": 10,
+        "n_labelled": 9,
+        "metrics": report().metrics,
+        "verdict": "worse",
+    }
+    return Part(**given | changed)
+
+
+def test_a_page_shows_the_window_in_parts_and_hides_the_last_of_many():
+    html = report(
+        segments=tuple(part(f"<{i}>") for i in range(25)), chunks=(part("2026-01-01"),)
+    ).to_html()
+    assert "Segments, worst first" in html
+    assert "&lt;0&gt;" in html
+    assert "<0>" not in html
+    assert "5 more" in html
+    assert "In the course of time" in html
+
+
+def test_a_small_part_shows_its_status_and_not_a_verdict():
+    html = report(segments=(part("DE", status="insufficient", verdict="unknown"),)).to_html()
+    assert "insufficient" in html
+
+
+@pytest.mark.parametrize(
+    ("too_sure", "words"),
+    [(True, "too sure"), (False, "not sure enough"), (None, "to be believed")],
+)
+def test_a_page_says_whether_probabilities_are_to_be_believed(too_sure, words):
+    bins = (ReliabilityBin(score=0.2, share=0.25, share_low=0.1, share_high=0.4, weight=1234),)
+    calibration = Calibration(
+        error=0.05, error_by_chance=0.02, p_value=0.01, too_sure=too_sure, bins=bins
+    )
+    html = report(calibration=calibration).to_html()
+    assert words in html
+    assert "1,234" in html

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flytekitplugins.wbmon.monitor.drift.check import check_drift
+from flytekitplugins.wbmon.monitor.profiles.build import merge_profiles, profile_data
+from flytekitplugins.wbmon.monitor.profiles.profile import Profile
+from flytekitplugins.wbmon.monitor.profiles.vectors import vectors_of
+
+DIMENSION = 24
+
+
+def embeddings(seed: int, *, shift: float = 0.0, scale: float = 1.0, n: int = 2000) -> pa.Table:
+    rng = np.random.default_rng(seed)
+    values = scale * rng.normal(size=(n, DIMENSION)) + shift * rng.permutation(
+        np.linspace(-1, 1, DIMENSION)
+    )
+    return pa.table({"e": pa.array(values.tolist(), pa.list_(pa.float32(), DIMENSION))})
+
+
+@pytest.fixture(params=["data", "profiles"])
+def check(request):
+    def check(reference, current, **kwargs):
+        if request.param == "profiles":
+            reference = profile_data(reference)
+            current = profile_data(current, like=reference)
+        return check_drift(reference, current, **kwargs)
+
+    return check
+
+
+def test_vectors_of_one_distribution_have_not_drifted(check):
+    report = check(embeddings(1), embeddings(2))
+
+    assert report.verdict == "ok"
+    assert report.features["e"].kind == "vector"
+    assert report.features["e"].test == "sliced_ks"
+
+
+def test_vectors_that_moved_have_drifted(check):
+    report = check(embeddings(1), embeddings(2, shift=0.5))
+
+    assert report.drifted
+    assert "the direction that moved most" in report.features["e"].reason
+    assert report.features["e"].effect_low > 0
+
+
+def test_vectors_that_spread_have_drifted(check):
+    assert check(embeddings(1), embeddings(2, scale=1.6)).drifted
+
+
+def test_false_alarms_of_vectors_are_rare():
+    reference = profile_data(embeddings(0))
+
+    alarms = [
+        check_drift(reference, embeddings(seed, n=400)).features["e"].q_value <= 0.05
+        for seed in range(1, 41)
+    ]
+
+    assert np.mean(alarms) <= 0.1
+
+
+def test_vectors_that_are_missing_are_counted():
+    table = embeddings(1, n=600)
+    holed = pa.table({"e": pa.array([None if i % 3 else v for i, v in enumerate(table["e"])])})
+
+    e = check_drift(profile_data(table), holed).features["e"]
+
+    assert e.drifted
+    assert e.missing_current == pytest.approx(2 / 3)
+
+
+def test_vectors_of_another_length_have_no_value():
+    lists = pa.array([[1.0, 2.0], [1.0], [3.0, 4.0], None, [np.nan, 1.0], [None, 1.0]])
+
+    vectors, usable = vectors_of(lists, 2)
+
+    assert vectors.tolist() == [[1, 2], [3, 4]]
+    assert usable.tolist() == [True, False, True, False, False, False]
+    reference = profile_data(embeddings(1))
+    short = pa.table({"e": pa.array([[1.0, 2.0]] * 500, pa.list_(pa.float64()))})
+    assert check_drift(reference, short).features["e"].status == "all_missing"
+    assert check_drift(reference, short).drifted
+
+
+def test_lists_without_any_vector_have_a_profile():
+    for values in ([None, None], [[], []], []):
+        table = pa.table({"e": pa.array(values, pa.list_(pa.float64()))})
+        assert profile_data(table).features["e"].counts is None
+        assert check_drift(table, table).verdict == "insufficient"
+
+
+def test_numbers_where_vectors_were_are_a_change_of_type():
+    report = check_drift(profile_data(embeddings(1)), pa.table({"e": [1.0] * 500}))
+
+    assert report.features["e"].status == "type_changed"
+
+
+def test_a_null_column_where_vectors_were_is_missing_values():
+    report = check_drift(profile_data(embeddings(1)), pa.table({"e": pa.nulls(500)}))
+
+    assert report.features["e"].status == "all_missing"
+
+
+def test_weights_of_vectors_reach_the_missing_rows():
+    table = embeddings(1, n=200).append_column("w", pa.array([2.0] * 200))
+    profile = profile_data(table, weight="w")
+
+    assert profile.features["e"].effective_values == pytest.approx(200)
+    assert check_drift(profile, profile_data(table, like=profile)).verdict == "ok"
+
+
+def test_past_windows_calibrate_vectors_too():
+    reference = profile_data(embeddings(0))
+    past = [profile_data(embeddings(seed), like=reference) for seed in range(1, 11)]
+
+    quiet = check_drift(reference, embeddings(20), past=past)
+    moved = check_drift(reference, embeddings(21, shift=0.5), past=past)
+
+    assert quiet.features["e"].checks[0].window_p_value > 0.001
+    assert moved.drifted
+
+
+def test_a_profile_of_vectors_comes_back_from_its_file(tmp_path):
+    profile = profile_data(embeddings(1))
+    profile.save(tmp_path / "profile")
+
+    restored = Profile.load(tmp_path / "profile").features["e"]
+
+    assert restored.dimension == DIMENSION
+    np.testing.assert_array_equal(restored.counts, profile.features["e"].counts)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.integers(0, 200), max_size=4).map(sorted))
+def test_merging_any_split_of_vectors_equals_the_whole(cuts):
+    like = profile_data(embeddings(1, n=300))
+    table = embeddings(2, n=200)
+    bounds = [0, *cuts, 200]
+    parts = [table.slice(a, b - a) for a, b in pairwise(bounds)]
+
+    merged = merge_profiles([profile_data(part, like=like) for part in parts])
+
+    whole = profile_data(table, like=like).features["e"]
+    np.testing.assert_array_equal(merged.features["e"].counts, whole.counts)
+    assert merged.features["e"].n_missing == whole.n_missing

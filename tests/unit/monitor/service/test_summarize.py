@@ -1,0 +1,280 @@
+from __future__ import annotations
+
+import math
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from flytekitplugins.wbmon.errors import ConfigError, DataError
+from flytekitplugins.wbmon.monitor.prediction_log.arrow_schema import log_table
+from flytekitplugins.wbmon.monitor.service.experiment import compare_variants
+from flytekitplugins.wbmon.monitor.service.report import ServingSLO
+from flytekitplugins.wbmon.monitor.service.slo import check_slos
+from flytekitplugins.wbmon.monitor.service.summarize import summarize_serving
+from flytekitplugins.wbmon.serving import Experiment
+from flytekitplugins.wbmon.serving.log.feedback import exposure_row, feedback_row
+from flytekitplugins.wbmon.stats.log_histogram import LogHistogram
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
+
+
+def window(
+    latencies: Any,
+    *,
+    at: datetime = NOON,
+    failed: int = 0,
+    chunks: Any = (),
+    **marks: Any,
+) -> dict[str, Any]:
+    n = len(latencies)
+    status = {"2xx": n - failed, "5xx": failed}
+    made = {
+        "window_start": at.isoformat(timespec="microseconds"),
+        "window_end": (at + timedelta(seconds=10)).isoformat(timespec="microseconds"),
+        "instance": "i1",
+        "route": "/r",
+        "tenant": None,
+        "requests": n,
+        "errors": {"ValueError": failed} if failed else {},
+        "status": status,
+        "latency": LogHistogram.of(latencies).to_dict(),
+        "in_flight_max": 3,
+        "sampled_rows": n // 10,
+        "dropped_rows": 0,
+    }
+    if len(chunks):
+        made["time_to_first_chunk"] = LogHistogram.of(chunks).to_dict()
+    return {**made, **marks}
+
+
+def windows(*rows: dict[str, Any]) -> pa.Table:
+    return log_table("window", rows)
+
+
+def test_windows_of_several_processes_add_up_exactly(rng: np.random.Generator) -> None:
+    latencies = rng.lognormal(3, 0.6, 4000)
+    parts = [
+        window(part.tolist(), failed=5, instance=f"i{i % 2}", route=f"/r{i % 4}", tenant="a")
+        for i, part in enumerate(np.split(latencies, 8))
+    ]
+    report = summarize_serving(windows(*parts))
+
+    assert report.total.n_requests == 4000
+    assert report.total.n_failed == 40
+    assert report.total.error_rate == 0.01
+    assert report.total.error_rate_low < 0.01 < report.total.error_rate_high
+    assert report.total.errors == {"ValueError": 40}
+    for level in (50, 90, 95, 99):
+        exact = float(np.quantile(latencies, level / 100, method="inverted_cdf"))
+        assert report.total.latency_ms[f"p{level}"] == pytest.approx(exact, rel=0.012)
+    assert report.total.latency_ms["mean"] == pytest.approx(latencies.mean())
+    assert [group.n_requests for group in report.routes] == [1000] * 4
+    assert (report.n_instances, report.n_sampled, report.in_flight_max) == (2, 400, 3)
+    assert report.peak_per_s == pytest.approx(4000 / 60)
+    assert "4000 requests" in report.reason
+    assert "/r0" in report.to_html()
+
+
+def test_no_windows_are_no_requests_and_no_verdict() -> None:
+    report = summarize_serving(log_table("window", []))
+
+    assert report.total.n_requests == 0
+    assert math.isnan(report.total.error_rate)
+    assert report.reason == "no requests"
+    assert "0 requests" in report.to_html()
+    checked = check_slos(log_table("window", []), [ServingSLO(name="up")])
+    assert checked.results[0].verdict == "no_data"
+    assert not checked.violated
+
+
+def test_confidence_is_estimated_by_the_weights_of_the_kept_rows(
+    rng: np.random.Generator,
+) -> None:
+    # of the sure requests one in ten is kept, of the unsure all
+    rows = [
+        {"timestamp": NOON.isoformat(), "score": 0.95, "prediction": "a", "sample_weight": 10.0}
+        for _ in range(90)
+    ] + [
+        {"timestamp": NOON.isoformat(), "score": 0.35, "prediction": "b", "sample_weight": 1.0}
+        for _ in range(100)
+    ]
+    report = summarize_serving(windows(window([1.0])), predictions=log_table("prediction", rows))
+
+    assert report.confidence is not None
+    assert report.confidence.low_share == pytest.approx(0.1)
+    assert report.confidence.low_share_low < 0.1 < report.confidence.low_share_high
+    assert report.confidence.top_share == pytest.approx(0.9)
+    assert report.confidence.entropy_bits == pytest.approx(0.469, abs=1e-3)
+    assert report.confidence.histogram[3] == pytest.approx(0.1)
+    assert "score below" in report.to_html()
+
+
+def test_objectives_are_judged_on_all_requests() -> None:
+    rows = windows(window([10.0] * 980 + [500.0] * 20, failed=1))
+    report = check_slos(
+        rows,
+        [
+            ServingSLO(name="fast", objective=0.99, latency_ms=100),
+            ServingSLO(name="loose", objective=0.95, latency_ms=100),
+            ServingSLO(name="up", objective=0.99),
+            ServingSLO(name="elsewhere", route="/other"),
+        ],
+    )
+
+    by_name = {result.slo.name: result for result in report.results}
+    assert report.violated
+    assert report.results[0].slo.name == "fast"
+    assert by_name["fast"].n_bad == 20
+    assert by_name["fast"].burn_rate == pytest.approx(2.0)
+    assert by_name["loose"].verdict == by_name["up"].verdict == "pass"
+    assert by_name["elsewhere"].verdict == "no_data"
+    assert by_name["up"].n_bad == 1
+    assert "fast" in report.reason
+    assert "burn rate" in report.to_html()
+
+
+def test_too_few_requests_give_no_verdict() -> None:
+    report = check_slos(windows(window([500.0] * 20)), [ServingSLO(name="fast", latency_ms=100)])
+
+    assert report.results[0].verdict == "insufficient"
+    assert not report.violated
+
+
+def test_an_hour_that_burns_the_budget_is_named() -> None:
+    quiet = [window([10.0] * 500, at=NOON + timedelta(hours=i)) for i in range(5)]
+    bad = window([10.0] * 500, failed=100, at=NOON + timedelta(hours=5, minutes=7))
+    report = check_slos(windows(*quiet, bad), [ServingSLO(name="up", objective=0.95)])
+
+    (result,) = report.results
+    assert result.verdict == "pass"
+    assert result.worst_hour_at == NOON + timedelta(hours=5)
+    assert result.worst_hour_burn_rate == pytest.approx(4.0)
+
+
+def test_time_to_the_first_chunk_is_judged_on_streams_only() -> None:
+    rows = windows(window([1000.0] * 300, chunks=[50.0] * 180 + [800.0] * 20))
+    slo = ServingSLO(name="first", objective=0.95, time_to_first_chunk_ms=500, min_requests=100)
+    (result,) = check_slos(rows, [slo]).results
+
+    assert (result.n_requests, result.n_bad, result.verdict) == (200, 20, "fail")
+
+
+def test_an_objective_of_one_tenant_looks_at_that_tenant() -> None:
+    rows = windows(window([1.0] * 200, tenant="a"), window([1.0] * 200, tenant="b", failed=50))
+    slos = [ServingSLO(name=name, tenant=name) for name in ("a", "b")]
+
+    verdicts = {each.slo.name: each.verdict for each in check_slos(rows, slos).results}
+    assert verdicts == {"a": "pass", "b": "fail"}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"objective": 1.0},
+        {"latency_ms": -1.0},
+        {"latency_ms": 10.0, "time_to_first_chunk_ms": 10.0},
+    ],
+)
+def test_an_objective_that_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        ServingSLO(name="x", **wrong)
+
+
+def test_objectives_need_different_names_and_windows_need_to_be_windows() -> None:
+    with pytest.raises(ConfigError):
+        check_slos(windows(), [ServingSLO(name="a"), ServingSLO(name="a")])
+    with pytest.raises(DataError, match="serving windows"):
+        summarize_serving(pa.table({"x": [1]}))
+    with pytest.raises(ConfigError):
+        summarize_serving(windows(), low_confidence=2)
+
+
+def experiment_log(
+    rng: np.random.Generator,
+    rates: dict[str, float],
+    *,
+    n: int = 2000,
+    shares: dict[str, float] | None = None,
+) -> pa.Table:
+    plan = shares or dict.fromkeys(rates, 1 / len(rates))
+    layout = Experiment(name="layout", variants=plan)
+    rows = []
+    for i in range(n):
+        unit = f"u{rng.integers(1 << 40)}-{i}"
+        variant = layout.variant(unit)
+        rows.append(exposure_row("layout", unit, variant, tenant=None))
+        for k in range(rng.integers(0, 4)):
+            said = feedback_row(
+                request_id=f"{unit}-{k}",
+                session_id=unit,
+                source="user",
+                name="thumbs",
+                score=float(rng.random() < rates[variant]),
+                label=None,
+                feedback_id=None,
+            )
+            rows.append(said)
+    stamped = [{**row, "timestamp": NOON.isoformat()} for row in rows]
+    return log_table("feedback", stamped)
+
+
+def compare(log: pa.Table, **more: Any) -> Any:
+    return compare_variants(log, experiment="layout", outcome="thumbs", control="old", **more)
+
+
+def test_a_better_variant_is_found_and_its_effect_is_in_the_interval(
+    rng: np.random.Generator,
+) -> None:
+    report = compare(
+        experiment_log(rng, {"old": 0.5, "new": 0.62}), shares={"old": 0.5, "new": 0.5}
+    )
+
+    control, new = report.variants
+    assert control.variant == "old"
+    assert new.verdict == "better"
+    assert new.difference_low < 0.12 < new.difference_high
+    assert new.p_value < 0.01
+    assert report.decided
+    assert report.split_p_value > 0.01
+    assert "new is better" in report.reason
+    assert "new" in report.to_html()
+
+
+def test_variants_without_a_difference_are_rarely_said_to_differ(
+    rng: np.random.Generator,
+) -> None:
+    wrong = 0
+    for _ in range(60):
+        log = experiment_log(rng, {"old": 0.5, "new": 0.5, "third": 0.5}, n=300)
+        wrong += compare(log, min_units=20).decided
+    # 5 % of 60 are 3; more than 9 has a probability of 0.1 %
+    assert wrong <= 9
+
+
+def test_a_split_that_is_not_the_planned_one_makes_the_comparison_invalid(
+    rng: np.random.Generator,
+) -> None:
+    log = experiment_log(rng, {"old": 0.5, "new": 0.8}, shares={"old": 0.6, "new": 0.4})
+    report = compare(log, shares={"old": 0.5, "new": 0.5})
+
+    assert report.split_p_value < 0.001
+    assert report.variants[1].verdict == "invalid"
+    assert not report.decided
+    assert "not to be trusted" in report.reason
+
+
+def test_few_units_give_no_verdict_and_none_an_empty_report(rng: np.random.Generator) -> None:
+    few = compare(experiment_log(rng, {"old": 0.1, "new": 0.9}, n=20))
+    assert few.variants[1].verdict == "insufficient"
+    none = compare(log_table("feedback", []))
+    assert none.variants == ()
+    assert none.reason == "no unit was exposed"
+    none.to_html()
+
+
+def test_the_control_must_be_a_variant(rng: np.random.Generator) -> None:
+    with pytest.raises(ConfigError, match="old"):
+        compare(experiment_log(rng, {"a": 0.5, "b": 0.5}, n=50))

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flytekitplugins.wbmon.serving import Experiment, PredictionLogger, SamplingPolicy
+from flytekitplugins.wbmon.serving.adapters.streamlit import StreamlitSession
+from support.prediction_log import read_rows
+
+LAYOUT = Experiment(name="layout", variants={"a": 0.5, "b": 0.5})
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[PredictionLogger]:
+    made = PredictionLogger("ui", str(tmp_path), sampling=SamplingPolicy(rate=1.0))
+    yield made
+    made.close()
+
+
+def rows(log: PredictionLogger, kind: str = "feedback") -> list[dict[str, Any]]:
+    log.close()
+    return read_rows(Path(log.destination), kind)
+
+
+def test_a_script_that_runs_again_is_the_same_session_and_the_same_page_view(
+    log: PredictionLogger,
+) -> None:
+    state: dict[str, Any] = {}
+    for page in ("Review", "Review", "Review", "About", "Review"):
+        StreamlitSession(log, state).page(page)
+    StreamlitSession(log, {}).page("Review")
+
+    views = rows(log)
+    assert [row["label"] for row in views] == ["Review", "About", "Review", "Review"]
+    assert len({row["session_id"] for row in views[:3]}) == 1
+    assert len({row["session_id"] for row in views}) == 2
+
+
+def test_a_rating_is_written_when_it_changes_and_for_the_right_prediction(
+    log: PredictionLogger,
+) -> None:
+    state: dict[str, Any] = {}
+    session = StreamlitSession(log, state)
+    session.feedback(score=1.0)
+    with session.request("judge", review="good") as first:
+        log.log_prediction(prediction="kind")
+    for score in (None, 1.0, 1.0, 0.0, 0.0):
+        StreamlitSession(log, state).feedback(score=score)
+    with StreamlitSession(log, state).request("judge") as second:
+        pass
+    StreamlitSession(log, state).feedback(score=0.0)
+
+    said = [(row["request_id"], row["score"]) for row in rows(log)]
+    assert said == [
+        (first.request_id, 1.0),
+        (first.request_id, 0.0),
+        (second.request_id, 0.0),
+    ]
+
+
+def test_a_variant_sticks_to_the_user_and_goes_with_the_predictions(
+    log: PredictionLogger,
+) -> None:
+    sessions = [StreamlitSession(log, {}, user="ann", tenant="acme") for _ in range(3)]
+    variants = {session.variant(LAYOUT) for session in sessions}
+    with sessions[0].request("judge"):
+        pass
+    sessions[0].interaction("judge")
+
+    events = rows(log)
+    assert len(variants) == 1
+    assert [row["name"] for row in events] == ["exposure", "interaction"]
+    (row,) = read_rows(Path(log.destination))
+    assert row["variant"] in variants
+    assert row["tenant"] == "acme"
+    assert row["session_id"] == sessions[0].id
