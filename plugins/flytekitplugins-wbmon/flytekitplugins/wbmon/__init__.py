@@ -229,7 +229,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    if _HOMES[name].endswith((".report", ".profile", ".decision")) and "flytekit" in sys.modules:
+    if _HOMES[name].endswith(("report", ".profile", ".decision")) and "flytekit" in sys.modules:
         # a user's own task may take a record without any of our nodes being loaded
         import_module(f"{__name__}.flyte.type_transformers")
     value = getattr(import_module(f"flytekitplugins.wbmon.{_HOMES[name]}"), name)

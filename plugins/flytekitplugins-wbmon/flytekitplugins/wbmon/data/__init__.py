@@ -1,1 +1,1 @@
-"""Data."""
+"""Tables: how they are opened, read in batches, written and joined."""

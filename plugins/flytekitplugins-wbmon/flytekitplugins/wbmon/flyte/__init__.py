@@ -1,1 +1,1 @@
-"""What the package needs of flytekit beyond its documented API."""
+"""What the rest knows of flytekit: the identity of an execution, types, decks, private parts."""

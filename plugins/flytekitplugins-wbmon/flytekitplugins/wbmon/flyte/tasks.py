@@ -7,6 +7,8 @@ from typing import Any
 from flytekit.core.python_function_task import PythonFunctionTask, PythonInstanceTask
 from flytekit.models.security import SecurityContext
 
+from flytekitplugins.wbmon.flyte import internals
+
 
 def is_trackable_task(target: object) -> bool:
     """Whether the target is a task whose Python body runs in the pod."""

@@ -1,1 +1,1 @@
-"""The pipeline without a platform: profile, compare, measure, decide."""
+"""The pipeline without a platform: one package for each thing that is monitored."""

@@ -1,1 +1,1 @@
-"""Privacy."""
+"""What must not be written down: personal data, card numbers, secrets."""

@@ -1,1 +1,1 @@
-"""Where reports go: the W&B run and the Flyte Deck."""
+"""Where reports go: the run, its artifacts, dashboards."""

@@ -1,1 +1,1 @@
-"""The W&B run of a Flyte task."""
+"""The W&B run of a task."""

@@ -1,1 +1,1 @@
-"""Storage."""
+"""Files in any store that fsspec knows."""

@@ -1,1 +1,1 @@
-"""Alerts."""
+"""Alerts: rules over reports, their decision and its memory."""

@@ -1,1 +1,1 @@
-"""Drift."""
+"""Drift: how the profile of a window differs from the reference."""

@@ -1,1 +1,1 @@
-"""Llm."""
+"""LLM applications: one package for each thing that is monitored."""

@@ -1,1 +1,1 @@
-"""Performance."""
+"""Performance: metrics against labels, or estimated without them."""

@@ -1,1 +1,1 @@
-"""Prediction log."""
+"""The prediction log: its schema, and how segments become days."""

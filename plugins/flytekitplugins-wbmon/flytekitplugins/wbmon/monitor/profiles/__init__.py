@@ -1,1 +1,1 @@
-"""Profiles."""
+"""Profiles: mergeable summaries of the columns of a window."""

@@ -1,1 +1,1 @@
-"""Scoring."""
+"""Batch scoring: predictions for a data set, in batches that can be resumed."""

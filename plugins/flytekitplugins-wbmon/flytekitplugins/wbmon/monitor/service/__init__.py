@@ -1,1 +1,1 @@
-"""Service."""
+"""The service: latency, errors, objectives and experiments, from the prediction log."""

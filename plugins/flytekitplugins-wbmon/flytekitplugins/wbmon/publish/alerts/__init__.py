@@ -1,1 +1,1 @@
-"""Alerts."""
+"""Alerts to people: their state in a store, channels, the history of nights."""

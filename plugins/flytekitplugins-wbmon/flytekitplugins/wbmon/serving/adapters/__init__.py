@@ -1,1 +1,1 @@
-"""Adapters."""
+"""Web frameworks whose requests become rows of the prediction log."""

@@ -1,1 +1,1 @@
-"""Log."""
+"""The writing side of the prediction log, in the process that serves."""

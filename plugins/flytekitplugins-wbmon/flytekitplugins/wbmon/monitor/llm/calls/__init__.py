@@ -1,1 +1,1 @@
-"""Calls."""
+"""The call log: one row for each call of a model."""

@@ -1,1 +1,1 @@
-"""Cost."""
+"""Tokens, prices and budgets."""

@@ -1,1 +1,1 @@
-"""Evaluation."""
+"""Prompts and models held against questions, and against each other."""

@@ -1,1 +1,1 @@
-"""Feedback."""
+"""What users said of answers."""

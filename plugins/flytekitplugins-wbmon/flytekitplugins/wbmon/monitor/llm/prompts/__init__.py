@@ -1,1 +1,1 @@
-"""Prompts."""
+"""Versions of prompts, and which one is in use."""

@@ -1,1 +1,1 @@
-"""Rag."""
+"""Retrieval, and the answers made from it."""

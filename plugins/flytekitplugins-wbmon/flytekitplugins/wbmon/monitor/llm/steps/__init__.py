@@ -1,1 +1,1 @@
-"""Steps."""
+"""The steps of agents, from their traces."""
