@@ -24,7 +24,8 @@ APP = """
 import asyncio
 from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
-from flytekitplugins.wbmon.serving import PredictionLogger, PredictionLoggingMiddleware, SamplingPolicy
+from flytekitplugins.wbmon.serving import PredictionLogger, PredictionLoggingMiddleware
+from flytekitplugins.wbmon.serving import SamplingPolicy
 log = PredictionLogger("api", "log", sampling=SamplingPolicy(rate=1.0))
 api = FastAPI()
 

@@ -21,7 +21,8 @@ from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.profiles import build as profiling
 from flytekitplugins.wbmon.monitor.profiles import count as counting
 from flytekitplugins.wbmon.monitor.profiles.build import merge_profiles, profile_data
-from flytekitplugins.wbmon.monitor.profiles.profile import FeatureProfile, Profile
+from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
+from flytekitplugins.wbmon.monitor.profiles.profile import Profile
 
 
 def frame(n: int = 1000, seed: int = 0) -> pd.DataFrame:

@@ -11,13 +11,13 @@ import pytest
 
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.profiles.build import merge_profiles, profile_data
-from flytekitplugins.wbmon.monitor.profiles.profile import (
+from flytekitplugins.wbmon.monitor.profiles.feature import (
     UNSEEN_LIMIT,
     FeatureProfile,
-    Profile,
     WeightSums,
     name_hash,
 )
+from flytekitplugins.wbmon.monitor.profiles.profile import Profile
 
 
 @pytest.fixture

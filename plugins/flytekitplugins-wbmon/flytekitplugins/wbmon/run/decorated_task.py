@@ -1,4 +1,4 @@
-"""What Flyte must know of a tracked task: its secret, its link to W&B, and how a pod finds it."""
+"""What Flyte must know of a tracked task: its secret and its link to W&B."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from flytekitplugins.wbmon.flyte.tasks import with_secret
 from flytekitplugins.wbmon.flyte.termination import exit_on_sigterm
 from flytekitplugins.wbmon.run.lifecycle import end_live_runs
 from flytekitplugins.wbmon.run.settings import RunSettings
-from flytekitplugins.wbmon.run.tracked_resolver import TrackedTaskResolver
 
 Track = Callable[[Callable[..., Any], str], Callable[..., Any]]
+Resolver = Callable[[Any, RunSettings], Any]
 
 LINK_TYPE = "link_type"
 _TRACKING = "_wandb_init"
 
 
-def track_task(task: Any, settings: RunSettings, track: Track) -> Any:
+def track_task(task: Any, settings: RunSettings, track: Track, resolver: Resolver) -> Any:
     """Let the task's body run inside a W&B run, and tell Flyte what that takes.
 
     The task itself is changed and returned, because Flyte finds it in the pod by the name of the
@@ -31,11 +31,15 @@ def track_task(task: Any, settings: RunSettings, track: Track) -> Any:
         task: A function task, a node, or a mapped task.
         settings: The arguments of `wandb_init`.
         track: Wraps a function, given its full name.
+        resolver: Makes what finds a mapped task in a pod, given the untracked task and settings.
     """
     mapped = internals.mapped_task(task)
     if mapped is not None:
-        resolver = TrackedTaskResolver(mapped, settings)
-        internals.replace_mapped(task, resolver, lambda one: track_task(one, settings, track))
+        internals.replace_mapped(
+            task,
+            resolver(mapped, settings),
+            lambda one: track_task(one, settings, track, resolver),
+        )
         request_from_flyte(task, settings, link=False)
         return task
     internals.wrap_body(task, track)

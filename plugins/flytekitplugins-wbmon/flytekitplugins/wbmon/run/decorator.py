@@ -1,11 +1,16 @@
-"""`wandb_init`: a W&B run around anything that Flyte runs."""
+"""`wandb_init`: a W&B run around anything that Flyte runs, and how a pod finds a mapped one."""
 
 from __future__ import annotations
 
+import copy
+import json
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from flytekit.extend import TaskResolverMixin
 
 from flytekitplugins.wbmon.flyte import local_cache
 from flytekitplugins.wbmon.flyte.task_decorator import TaskDecorator
@@ -140,10 +145,50 @@ class wandb_init(TaskDecorator):  # noqa: N801 - the name that flytekitplugins-w
         return decorator
 
     def _on_task(self, task: Any) -> Any:
-        return track_task(task, self.settings, self._around)
+        return track_task(task, self.settings, self._around, TrackedTaskResolver)
 
     def _made_a_task(self, task: Any) -> None:
         track_made_task(task, self.settings)
 
     def _context(self, task: str, inputs: Mapping[str, Any]) -> AbstractContextManager[Any]:
         return open_run(self.settings, task=task, inputs=inputs)
+
+
+class TrackedTaskResolver(TaskResolverMixin):
+    """Finds a tracked task that no variable of a module holds, as what is mapped.
+
+    It finds the untracked task as the task's own resolver does, then tracks it.
+    """
+
+    def __init__(self, inner: Any = None, settings: RunSettings | None = None) -> None:
+        self._inner = inner
+        self._config = None if settings is None else settings.to_config()
+
+    @property
+    def location(self) -> str:
+        """Where the pod finds the resolver that loads the task."""
+        return f"{__name__}.tracked_task_resolver"
+
+    def name(self) -> str:
+        """Name of the resolver."""
+        return "TrackedTaskResolver"
+
+    def loader_args(self, settings: Any, t: Any) -> list[str]:  # noqa: ARG002 - flytekit's signature
+        """The `wandb_init` arguments as JSON, then how the untracked task is found."""
+        resolver = self._inner.task_resolver
+        own = resolver.loader_args(settings, self._inner)
+        return ["wandb-init", json.dumps(self._config), "resolver", resolver.location, *own]
+
+    def load_task(self, loader_args: list[str]) -> Any:
+        """The task, tracked."""
+        _, config, _, location, *own = loader_args
+        module, _, name = location.rpartition(".")
+        inner = getattr(import_module(module), name).load_task(own)
+        return wandb_init.from_config(json.loads(config))(copy.copy(inner))
+
+    def get_all_tasks(self) -> list[Any]:
+        """Never called."""
+        raise NotImplementedError
+
+
+tracked_task_resolver = TrackedTaskResolver()

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flytekitplugins.wbmon.monitor.drift.report import Bin
-from flytekitplugins.wbmon.monitor.profiles.profile import FeatureProfile
+from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
 from flytekitplugins.wbmon.stats.binning import cumulative_shares
 
 _MAX_BARS = 12

@@ -31,7 +31,8 @@ from flytekitplugins.wbmon.monitor.drift.report import (
     Verdict,
 )
 from flytekitplugins.wbmon.monitor.profiles.build import profile_data
-from flytekitplugins.wbmon.monitor.profiles.profile import FeatureProfile, Profile
+from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
+from flytekitplugins.wbmon.monitor.profiles.profile import Profile
 from flytekitplugins.wbmon.stats.multiplicity import benjamini_hochberg
 
 _LEVELS: tuple[Level, ...] = ("none", "negligible", "warning", "drift")

@@ -23,7 +23,7 @@ from flytekitplugins.wbmon.monitor.drift.distances import (
 )
 from flytekitplugins.wbmon.monitor.drift.identifiers import counts_something_off
 from flytekitplugins.wbmon.monitor.drift.report import Check, DriftRule, Shift, Status
-from flytekitplugins.wbmon.monitor.profiles.profile import UNSEEN_LIMIT, FeatureProfile
+from flytekitplugins.wbmon.monitor.profiles.feature import UNSEEN_LIMIT, FeatureProfile
 from flytekitplugins.wbmon.stats.divergence import (
     total_variation,
     total_variation_bias,

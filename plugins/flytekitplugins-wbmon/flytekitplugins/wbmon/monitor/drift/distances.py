@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flytekitplugins.wbmon.monitor.drift.report import DriftRule, Shift
-from flytekitplugins.wbmon.monitor.profiles.profile import FeatureProfile
+from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
 from flytekitplugins.wbmon.stats.binning import cumulative_shares, quantile_groups, sum_groups
 from flytekitplugins.wbmon.stats.divergence import (
     grid_wasserstein,

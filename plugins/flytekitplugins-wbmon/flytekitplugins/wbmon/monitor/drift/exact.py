@@ -17,9 +17,9 @@ from flytekitplugins.wbmon.data.threads import in_threads
 from flytekitplugins.wbmon.monitor.drift.distances import ExactDistances
 from flytekitplugins.wbmon.monitor.profiles.build import count_batch
 from flytekitplugins.wbmon.monitor.profiles.count import count_sorted, learn_feature, number_layout
+from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
 from flytekitplugins.wbmon.monitor.profiles.layout import adopt_layout, empty_like, promote, settle
 from flytekitplugins.wbmon.monitor.profiles.merge import merge_features
-from flytekitplugins.wbmon.monitor.profiles.profile import FeatureProfile
 from flytekitplugins.wbmon.stats.binning import Values
 from flytekitplugins.wbmon.stats.divergence import wasserstein_distance
 from flytekitplugins.wbmon.stats.two_sample import ks_statistic

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from flytekitplugins.wbmon.monitor.profiles.profile import FeatureProfile
+from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
 from flytekitplugins.wbmon.stats.uniqueness import enumeration_evidence
 
 _SURE = 20.0  # nats: one window in 500 million of a measured column, and it takes two

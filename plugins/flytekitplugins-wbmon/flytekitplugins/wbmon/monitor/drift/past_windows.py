@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from flytekitplugins.wbmon.monitor.drift.compare_feature import Comparison
 from flytekitplugins.wbmon.monitor.drift.report import Check
-from flytekitplugins.wbmon.monitor.profiles.profile import FeatureProfile, Profile
+from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
+from flytekitplugins.wbmon.monitor.profiles.profile import Profile
 from flytekitplugins.wbmon.stats.tail_probabilities import student_t_sf
 
 MIN_PAST_WINDOWS = 5

@@ -35,13 +35,10 @@ from flytekitplugins.wbmon.monitor.profiles.count import (
     learn_feature,
     number_layout,
 )
+from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile, WeightSums
 from flytekitplugins.wbmon.monitor.profiles.layout import adopt_layout, layout_id, promote, settle
 from flytekitplugins.wbmon.monitor.profiles.merge import merge_features
-from flytekitplugins.wbmon.monitor.profiles.profile import (
-    FeatureProfile,
-    Profile,
-    WeightSums,
-)
+from flytekitplugins.wbmon.monitor.profiles.profile import Profile
 
 _BLOCK = 8
 _COARSE_CELL = 0.01

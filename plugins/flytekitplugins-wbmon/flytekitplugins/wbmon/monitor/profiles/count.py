@@ -27,7 +27,7 @@ from flytekitplugins.wbmon.data.arrow import (
     sort_numbers,
     without_null_names,
 )
-from flytekitplugins.wbmon.monitor.profiles.profile import (
+from flytekitplugins.wbmon.monitor.profiles.feature import (
     UNSEEN_LIMIT,
     FeatureProfile,
     WeightSums,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from flytekitplugins.wbmon.data.arrow import kind_of
 from flytekitplugins.wbmon.monitor.profiles.count import MAX_CATEGORIES, can_count
-from flytekitplugins.wbmon.monitor.profiles.profile import UNSEEN_LIMIT, FeatureProfile
+from flytekitplugins.wbmon.monitor.profiles.feature import UNSEEN_LIMIT, FeatureProfile
 from flytekitplugins.wbmon.monitor.profiles.vectors import VECTOR_CELLS
 
 

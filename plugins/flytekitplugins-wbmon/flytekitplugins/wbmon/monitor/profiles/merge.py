@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flytekitplugins.wbmon.monitor.profiles.count import lowest_hashes
-from flytekitplugins.wbmon.monitor.profiles.profile import FeatureProfile, WeightSums
+from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile, WeightSums
 from flytekitplugins.wbmon.stats.moments import Moments, merge_moments
 
 

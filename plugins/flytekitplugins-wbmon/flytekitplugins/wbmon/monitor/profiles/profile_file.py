@@ -12,7 +12,7 @@ from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 from flytekitplugins.wbmon.errors import DataError
-from flytekitplugins.wbmon.monitor.profiles.profile import FeatureProfile, Profile, WeightSums
+from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile, WeightSums
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,18 +22,20 @@ _MAGIC = b"flytekitplugins-wbmon profile\n"
 _ARRAYS = ("edges", "counts")
 
 
-def profile_to_bytes(profile: Profile) -> bytes:
+def features_to_bytes(
+    features: Mapping[str, FeatureProfile], *, n_rows: int, layout: str, weight: str
+) -> bytes:
     """The content of a file."""
     import pyarrow as pa
 
     chunks: list[bytes] = []
-    described = [_describe(feature, chunks) for feature in profile.features.values()]
+    described = [_describe(feature, chunks) for feature in features.values()]
     payload = b"".join(chunks)
     header = {
         "version": FORMAT_VERSION,
-        "n_rows": profile.n_rows,
-        "layout": profile.layout,
-        "weight": profile.weight,
+        "n_rows": n_rows,
+        "layout": layout,
+        "weight": weight,
         "codec": "zstd",
         "payload_bytes": len(payload),
         "features": described,
@@ -71,8 +73,14 @@ def _describe_array(array: NDArray[Any], chunks: list[bytes]) -> list[Any]:
     return [array.dtype.str.replace(">", "<"), little.dtype.str, len(array)]
 
 
-def profile_from_bytes(content: bytes, path: str) -> Profile:
-    """The profile that a file holds; `path` is what messages call it.
+def features_from_bytes(
+    content: bytes, path: str
+) -> tuple[dict[str, FeatureProfile], dict[str, Any]]:
+    """The columns that a file holds, and the other fields of their profile by name.
+
+    Args:
+        content: Of the file.
+        path: What messages call it.
 
     Raises:
         DataError: If it is no profile, is damaged, or a newer version of this package wrote it.
@@ -96,12 +104,7 @@ def profile_from_bytes(content: bytes, path: str) -> Profile:
             f"{path!r} is a profile of format version {version}, this package reads up to "
             f"{FORMAT_VERSION}; upgrade flytekitplugins-wbmon"
         )
-    return Profile(
-        n_rows=header["n_rows"],
-        features=features,
-        layout=header["layout"],
-        weight=header["weight"],
-    )
+    return features, {name: header[name] for name in ("n_rows", "layout", "weight")}
 
 
 def _features(header: dict[str, Any], packed: bytes) -> dict[str, FeatureProfile]:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from flytekitplugins.wbmon.data.arrow import dense_numbers, is_valid
-from flytekitplugins.wbmon.monitor.profiles.profile import FeatureProfile, WeightSums
+from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile, WeightSums
 from flytekitplugins.wbmon.stats.projections import (
     N_DIRECTIONS,
     SLICE_EDGES,

@@ -20,9 +20,10 @@ from flytekitplugins.wbmon.data.sources import Source, known_names, stored_names
 from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.monitor.profiles.build import count_part, unknown_columns
 from flytekitplugins.wbmon.monitor.profiles.count import encode_names
+from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
 from flytekitplugins.wbmon.monitor.profiles.layout import adopt_layout, settle
 from flytekitplugins.wbmon.monitor.profiles.merge import merge_features
-from flytekitplugins.wbmon.monitor.profiles.profile import FeatureProfile, Profile
+from flytekitplugins.wbmon.monitor.profiles.profile import Profile
 
 Span = Literal["hour", "day", "week", "month"]
 
