@@ -26,7 +26,9 @@ def main() -> int:
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=False
     )
     # without what pyflyte says of itself
-    said = re.sub(r"^(Running Execution on|Night\().*\n?", "", done.stdout, flags=re.MULTILINE)
+    said = re.sub(
+        r"^(Running Execution on|WindowSummary\().*\n?", "", done.stdout, flags=re.MULTILINE
+    )
     print(said.strip("\n"), end="\n\n", flush=True)
     written = re.search(r"page='?([^',)\s]+report\.html)", done.stdout)
     if done.returncode == 0 and written:

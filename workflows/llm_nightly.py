@@ -95,7 +95,7 @@ def questions_to_ask(low_rated: StructuredDataset) -> StructuredDataset:
     )
 
 
-class Night(NamedTuple):
+class WindowSummary(NamedTuple):
     """The page to read, whether somebody has to, and whether the new prompt is to be used."""
 
     page: FlyteFile
@@ -104,7 +104,7 @@ class Night(NamedTuple):
 
 
 @workflow
-def llm_nightly(n_calls: int = 120) -> Night:
+def llm_nightly(n_calls: int = 120) -> WindowSummary:
     """Monitor the application over a day, and evaluate the prompt that may replace the one in use.
 
     Args:
@@ -126,4 +126,4 @@ def llm_nightly(n_calls: int = 120) -> Night:
         rag=retrieved.report,
         decision=decided.decision,
     )
-    return Night(page=page, fired=decided.fired, verdict=compared.verdict)
+    return WindowSummary(page=page, fired=decided.fired, verdict=compared.verdict)

@@ -60,7 +60,7 @@ def summarise_llm(
         console.print(f"\n{what}: {report.reason}")
         console.print(_variants(report))
     return save_page(
-        "Night of an LLM application",
+        "WindowSummary of an LLM application",
         decision_section(decision),
         usage_section(usage),
         feedback_section(feedback),

@@ -55,7 +55,7 @@ def partitioned_drift(night: int = 6, n_partitions: int = 4) -> Both:
     """Check a night for drift twice: partition by partition, and in one pod.
 
     Args:
-        night: Night of the synthetic payments; some have a fault.
+        night: WindowSummary of the synthetic payments; some have a fault.
         n_partitions: How many pods share the rows.
     """
     reference = profile(data=reference_night())

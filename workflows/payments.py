@@ -26,7 +26,7 @@ FAULTS = {
     22: "population_shift",
     26: "flipped_label",
 }
-"""Night (0 is the first one after the reference) to what goes wrong in it."""
+"""WindowSummary (0 is the first one after the reference) to what goes wrong in it."""
 
 _MERCHANTS = ("grocery", "fuel", "travel", "online", "restaurant", "pharmacy", "other")
 _SHARES = (0.3, 0.14, 0.06, 0.22, 0.15, 0.08, 0.05)

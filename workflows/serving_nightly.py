@@ -87,7 +87,7 @@ alert = tracked(
 )
 
 
-class Night(NamedTuple):
+class WindowSummary(NamedTuple):
     """What the night found, in the order a person reads it."""
 
     decision: Decision
@@ -128,7 +128,7 @@ def drift_by_tenant(reference: Profile, predictions: StructuredDataset) -> dict[
 
 
 @workflow
-def serving_night(at: datetime) -> Night:
+def serving_night(at: datetime) -> WindowSummary:
     """Check the last whole day (UTC) before a moment.
 
     Args:
@@ -144,7 +144,7 @@ def serving_night(at: datetime) -> Night:
     checked = drift(reference=reference, current=profile(data=labelled, like=reference))
     measured = performance(data=labelled, baseline=baseline.report)
     decided = alert(drift=checked.report, performance=measured.report, slo=promised.report, at=at)
-    return Night(
+    return WindowSummary(
         decision=decided.decision,
         fired=decided.fired,
         violated=promised.violated,

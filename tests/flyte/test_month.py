@@ -54,7 +54,7 @@ def test_concept_drift_is_seen_by_the_labels_and_by_no_drift_rule(month: Month) 
 
 def test_the_memory_on_disk_holds_the_month(month: Month, folder: Path) -> None:
     memory = MemoryFile(str(folder / "payments.json")).read()
-    assert len(memory.nights) == 29
+    assert len(memory.history) == 29
     assert memory.outbox == ()
     assert "the last 29 nights" in (folder / "payments.html").read_text()
     assert month.state_bytes < 64_000

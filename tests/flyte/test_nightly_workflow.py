@@ -33,7 +33,7 @@ KICKOFF = datetime(2026, 2, 13, 2, tzinfo=timezone.utc)
 
 
 @dataclass
-class Night:
+class WindowSummary:
     """What one execution left behind."""
 
     propeller: Propeller
@@ -51,7 +51,7 @@ class Night:
 
 
 @pytest.fixture(scope="module")
-def night(s3: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
+def night(s3: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WindowSummary]:
     folder = tmp_path_factory.mktemp("nightly")
     with WandbServer(keys=[KEY]) as server:
         host = f'secret=KEY, api_host="{server.url}")'
@@ -70,17 +70,17 @@ def night(s3: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ni
         with store.flyte_context():
             values = from_literals(outputs, {"fired": bool, "page": FlyteFile})
             page = Path(values["page"]).read_text()
-        yield Night(propeller, store, fired=values["fired"], page=page, wandb=server)
+        yield WindowSummary(propeller, store, fired=values["fired"], page=page, wandb=server)
 
 
-def test_the_kickoff_time_chose_the_faulty_night_and_the_alert_fired(night: Night) -> None:
+def test_the_kickoff_time_chose_the_faulty_night_and_the_alert_fired(night: WindowSummary) -> None:
     assert night.fired
     decision = night.run("payments.alert")
     assert decision.column("alerts/fired") == [1]
     assert any("drift.drifted" in alert.title for alert in decision.alerts)
 
 
-def test_the_drift_run_holds_metrics_config_and_outcome(night: Night) -> None:
+def test_the_drift_run_holds_metrics_config_and_outcome(night: WindowSummary) -> None:
     run = night.run("payments.drift")
     assert run.column("drift/drifted") == [1]
     assert run.column("drift/missing/distance_km")[0] == pytest.approx(0.3, abs=0.03)
@@ -94,7 +94,7 @@ def test_the_drift_run_holds_metrics_config_and_outcome(night: Night) -> None:
     assert f"/executions/{EXECUTION}/nodeId/" in run.notes
 
 
-def test_what_the_pods_logged_arrived_at_wandb_and_nothing_was_kept(night: Night) -> None:
+def test_what_the_pods_logged_arrived_at_wandb_and_nothing_was_kept(night: WindowSummary) -> None:
     for task in TRACKED:
         logged = night.run(task)
         served = night.wandb.run(logged.project, logged.id)
@@ -107,7 +107,7 @@ def test_what_the_pods_logged_arrived_at_wandb_and_nothing_was_kept(night: Night
     assert [file for file in night.store.files() if file.endswith(".wandb")] == []
 
 
-def test_only_tracked_tasks_have_a_run_and_the_secret(night: Night) -> None:
+def test_only_tracked_tasks_have_a_run_and_the_secret(night: WindowSummary) -> None:
     with_run = {pod.task for pod in night.propeller.pods if find_runs(pod.disk)}
     with_secret = {
         pod.task for pod in night.propeller.pods if list((pod.disk / "secrets").rglob("api_key"))
@@ -115,12 +115,12 @@ def test_only_tracked_tasks_have_a_run_and_the_secret(night: Night) -> None:
     assert with_run == with_secret == set(TRACKED)
 
 
-def test_every_run_is_named_after_its_pod(night: Night) -> None:
+def test_every_run_is_named_after_its_pod(night: WindowSummary) -> None:
     for task in TRACKED:
         assert night.run(task).id == night.pod(task).place.pod_name
 
 
-def test_each_node_shows_its_report_on_its_deck(night: Night) -> None:
+def test_each_node_shows_its_report_on_its_deck(night: WindowSummary) -> None:
     assert "Drift report" in night.pod("payments.drift").deck
     assert "distance_km" in night.pod("payments.drift").deck
     assert "Decision" in night.pod("payments.alert").deck
@@ -128,7 +128,7 @@ def test_each_node_shows_its_report_on_its_deck(night: Night) -> None:
     assert "Performance report" in night.propeller.runs_of("payments.performance")[-1].deck
 
 
-def test_predictions_are_a_dataset_on_s3_that_another_task_can_open(night: Night) -> None:
+def test_predictions_are_a_dataset_on_s3_that_another_task_can_open(night: WindowSummary) -> None:
     outputs = night.pod("score_payments").outputs
     assert outputs is not None
     with night.store.flyte_context():
@@ -139,15 +139,15 @@ def test_predictions_are_a_dataset_on_s3_that_another_task_can_open(night: Night
     assert frame["p_fraud"].between(0, 1).all()
 
 
-def test_the_page_says_what_happened(night: Night) -> None:
+def test_the_page_says_what_happened(night: WindowSummary) -> None:
     assert "distance_km" in night.page
     assert "missing" in night.page
 
 
-def test_the_fixed_inputs_of_the_launch_plan_were_used(night: Night) -> None:
+def test_the_fixed_inputs_of_the_launch_plan_were_used(night: WindowSummary) -> None:
     assert night.run("payments.drift").column("drift/n_current") == [5000]
 
 
-def test_every_pod_succeeded_at_its_first_attempt(night: Night) -> None:
+def test_every_pod_succeeded_at_its_first_attempt(night: WindowSummary) -> None:
     assert {pod.place.attempt for pod in night.propeller.pods} == {0}
     assert all(pod.succeeded for pod in night.propeller.pods)

@@ -113,7 +113,7 @@ def test_the_severity_chose_what_was_done(nights: Nights) -> None:
 
 
 def test_the_second_night_remembered_the_first(nights: Nights) -> None:
-    assert [night.at for night in nights.memory.nights] == NIGHTS
+    assert [night.at for night in nights.memory.history] == NIGHTS
     assert nights.memory.state.rules["drift"].phase == "firing"
     assert nights.memory.outbox == ()
     first, second = nights.decisions

@@ -77,14 +77,14 @@ def test_the_estimate_holds_for_digits_like_those_of_the_reference(
     digit_window: Held, window: int
 ) -> None:
     report = digit_window(window)
-    assert [each.name for each in report.foretold if not each.held] == []
+    assert [each.name for each in report.estimates if not each.held] == []
 
 
 def test_digits_by_other_hands_are_overrated(digit_window: Held) -> None:
     """The model is sure of them without reason, which no score shows."""
     report = digit_window(5)
-    assert report.overrated
-    accuracy = next(each for each in report.foretold if each.name == "accuracy")
+    assert report.overestimated
+    accuracy = next(each for each in report.estimates if each.name == "accuracy")
     assert accuracy.low > accuracy.value
 
 
@@ -93,7 +93,7 @@ def test_a_change_of_the_features_alone_is_estimated_right(
     payments_night: Held, fault: str | None
 ) -> None:
     report = payments_night(fault)
-    assert [each.name for each in report.foretold if not each.held] == []
+    assert [each.name for each in report.estimates if not each.held] == []
 
 
 @pytest.mark.parametrize("fault", ["concept_drift", "flipped_label", "unit_change"])
@@ -101,6 +101,6 @@ def test_a_change_of_what_the_scores_mean_is_told_by_the_labels_only(
     payments_night: Held, fault: str
 ) -> None:
     report = payments_night(fault)
-    assert report.overrated
-    auc = next(each for each in report.foretold if each.name == "roc_auc")
+    assert report.overestimated
+    auc = next(each for each in report.estimates if each.name == "roc_auc")
     assert auc.value < auc.low

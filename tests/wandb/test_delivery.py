@@ -21,7 +21,7 @@ import wandb
 from flytekitplugins.wbmon.delivery.credentials import ApiKey
 from flytekitplugins.wbmon.delivery.runs import worker_process as task_side
 from flytekitplugins.wbmon.delivery.runs.package import MANIFEST
-from flytekitplugins.wbmon.delivery.runs.progress import Ledger
+from flytekitplugins.wbmon.delivery.runs.progress import DeliveryProgress
 from flytekitplugins.wbmon.delivery.runs.store import LEASE, OfflineStore
 from flytekitplugins.wbmon.delivery.runs.sync_store import SyncedRun, sync_store
 from flytekitplugins.wbmon.run.lifecycle import open_run
@@ -285,14 +285,14 @@ def test_a_killed_deliverer_is_replaced(
     server: WandbServer, store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[subprocess.Popen[str]] = []
-    start = task_side.Deliverer._start
+    start = task_side.WorkerProcess._start
 
     def noting(self: Any) -> subprocess.Popen[str]:
         process = start(self)
         started.append(process)
         return process
 
-    monkeypatch.setattr(task_side.Deliverer, "_start", noting)
+    monkeypatch.setattr(task_side.WorkerProcess, "_start", noting)
     with open_run(settings(server.url, id="x", offline_store=store)) as run:
         run.log({"row": 0})
         os.kill(started[0].pid, signal.SIGKILL)
@@ -305,7 +305,7 @@ def test_a_killed_deliverer_is_replaced(
 def test_the_deliverer_delivers_what_a_killed_task_left(
     server: WandbServer, tmp_path: Path
 ) -> None:
-    deliverer = task_side.Deliverer(ApiKey(KEY), api_host=server.url, timeout_s=20)
+    deliverer = task_side.WorkerProcess(ApiKey(KEY), api_host=server.url, timeout_s=20)
     own = settings(server.url, id="left", init={"mode": "offline"})
     with open_run(own) as run:
         deliverer.begin(Path(run.settings.sync_dir))
@@ -412,16 +412,16 @@ def test_an_online_run_without_a_key_is_kept(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_broken_ledger_is_a_new_one(tmp_path: Path) -> None:
     (tmp_path / "delivery.json").write_text("{")
-    assert Ledger.load(tmp_path) == Ledger()
+    assert DeliveryProgress.load(tmp_path) == DeliveryProgress()
 
 
 def test_concurrent_tasks_do_not_wait_for_each_others_delivery(
     server: WandbServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     all_at_once = threading.Barrier(4, timeout=60)
-    finish = task_side.Deliverer.finish
+    finish = task_side.WorkerProcess.finish
 
-    def meet_and_finish(deliverer: task_side.Deliverer, timeout_s: float) -> Ledger:
+    def meet_and_finish(deliverer: task_side.WorkerProcess, timeout_s: float) -> DeliveryProgress:
         all_at_once.wait()
         return finish(deliverer, timeout_s)
 
@@ -430,7 +430,7 @@ def test_concurrent_tasks_do_not_wait_for_each_others_delivery(
         with open_run(settings(server.url), task=f"wf.t{number}"):
             pass
 
-    monkeypatch.setattr(task_side.Deliverer, "finish", meet_and_finish)
+    monkeypatch.setattr(task_side.WorkerProcess, "finish", meet_and_finish)
     threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
     for thread in threads:
         thread.start()

@@ -37,10 +37,10 @@ FLUSH = "x_transaction_log_flush_interval"
 @pytest.fixture(autouse=True)
 def _say_everything_again() -> Iterator[None]:
     wandb_internals.note_version.cache_clear()
-    wandb_internals.tell_missing.cache_clear()
+    wandb_internals.warn_missing.cache_clear()
     yield
     wandb_internals.note_version.cache_clear()
-    wandb_internals.tell_missing.cache_clear()
+    wandb_internals.warn_missing.cache_clear()
 
 
 @pytest.fixture
@@ -283,7 +283,7 @@ def test_a_wrong_outcome_that_stays_is_not_a_delivery(server: WandbServer) -> No
     assert delivery.run(live=False).is_confirmed
     server.run("p", "failed").state = "finished"
     server.fault = Fault(on=FILE_STREAM)
-    delivery.ledger.is_confirmed = False
+    delivery.progress.is_confirmed = False
     assert "503" in delivery.check()
-    assert not delivery.ledger.is_confirmed
+    assert not delivery.progress.is_confirmed
     assert server.run("p", "failed").state == "finished"

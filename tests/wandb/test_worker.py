@@ -15,7 +15,7 @@ import pytest
 
 import wandb
 from flytekitplugins.wbmon.delivery.runs import sync_command as wandb_sync
-from flytekitplugins.wbmon.delivery.runs.progress import Ledger
+from flytekitplugins.wbmon.delivery.runs.progress import DeliveryProgress
 from flytekitplugins.wbmon.delivery.runs.transaction_log import log_path, write_records
 from flytekitplugins.wbmon.delivery.runs.worker import main
 from support.environment import clean_environment
@@ -65,9 +65,9 @@ class Writer:
         self.process.communicate("\n", timeout=60)
 
     @property
-    def ledger(self) -> Ledger:
+    def progress(self) -> DeliveryProgress:
         """What was noted of the delivery."""
-        return Ledger.load(self.folder)
+        return DeliveryProgress.load(self.folder)
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def orders(
 
 
 def assert_delivered(server: WandbServer, writer: Writer) -> None:
-    assert writer.ledger.is_confirmed, writer.ledger.reason
+    assert writer.progress.is_confirmed, writer.progress.reason
     assert server.run("p", "x").column("row") == [0, 1]
     assert [alert.title for alert in server.alerts] == ["first", "second"]
 
@@ -162,4 +162,4 @@ def test_a_run_that_never_began_is_given_up(server: WandbServer, tmp_path: Path)
     write_records(tmp_path / "run-x.wandb", [])
     hello = {"key": KEY, "api_host": server.url, "timeout_s": 1}
     main(iter([json.dumps(one) for one in (hello, {"folder": str(tmp_path)}, {"timeout_s": 1})]))
-    assert "has no beginning" in Ledger.load(tmp_path).reason
+    assert "has no beginning" in DeliveryProgress.load(tmp_path).reason

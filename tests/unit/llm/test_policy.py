@@ -173,7 +173,7 @@ def test_a_probe_that_fails_opens_the_circuit_again() -> None:
     assert not breaker.allows("m")
     now[0] = 20
     assert breaker.allows("m")
-    breaker.left("m")
+    breaker.release_probe("m")
     assert breaker.allows("m")
 
 

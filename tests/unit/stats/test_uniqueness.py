@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from flytekitplugins.wbmon.stats.uniqueness import differing_pairs, enumeration_evidence
+from flytekitplugins.wbmon.stats.uniqueness import differing_pairs, uniqueness_evidence
 
 
 @settings(deadline=None)
@@ -50,7 +50,7 @@ def test_the_ends_of_a_type_do_not_overflow(dtype):
 
 def test_twenty_three_people_share_a_birthday_as_often_as_not():
     """The exact chance that all differ is 0.4927; the bound is just above it."""
-    bound = math.exp(-enumeration_evidence(differing_pairs(np.arange(23)), 365))
+    bound = math.exp(-uniqueness_evidence(differing_pairs(np.arange(23)), 365))
     exact = math.prod(1 - i / 365 for i in range(23))
     assert exact == pytest.approx(0.4927, abs=1e-4)
     assert exact < bound < exact + 0.01
@@ -67,7 +67,7 @@ def test_the_bound_holds_for_draws_of_any_shape():
     for draw in shapes:
         samples = [np.sort(draw()) for _ in range(400)]
         bound = [
-            math.exp(-enumeration_evidence(60 * 59 / 2, values[-1] - values[0] + 1))
+            math.exp(-uniqueness_evidence(60 * 59 / 2, values[-1] - values[0] + 1))
             for values in samples
         ]
         differ = [differing_pairs(values) > 0 for values in samples]

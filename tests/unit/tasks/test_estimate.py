@@ -51,8 +51,8 @@ def test_a_night_is_estimated_then_labelled_then_held_against_the_estimate(
     assert not guessed["worse"]
     assert joined["coverage"] == 1.0
     report = measured["report"]
-    assert {each.name for each in report.foretold} == set(report.metrics)
-    assert not report.overrated
+    assert {each.name for each in report.estimates} == set(report.metrics)
+    assert not report.overestimated
     assert "Performance report" in decks
 
 

@@ -6,14 +6,14 @@ from datetime import timedelta
 import pytest
 
 from flytekitplugins.wbmon.monitor.alerts.history import (
-    changes_since,
+    diff_from_previous,
     headline_numbers,
     missing_reports,
-    night_before,
-    remember_night,
-    summarise_night,
+    previous_window,
+    remember_window,
+    summarise_window,
 )
-from flytekitplugins.wbmon.monitor.alerts.state import AlertMemory, Night
+from flytekitplugins.wbmon.monitor.alerts.state import AlertMemory, WindowSummary
 from flytekitplugins.wbmon.monitor.service.report import ServingReport, Traffic
 from support.examples import (
     AT,
@@ -27,8 +27,10 @@ from support.examples import (
 DAY = timedelta(days=1)
 
 
-def night(number: int = 0, **changes: object) -> Night:
-    return Night(**{"at": AT + number * DAY, "severity": "none", "reason": "fine", **changes})
+def night(number: int = 0, **changes: object) -> WindowSummary:
+    return WindowSummary(
+        **{"at": AT + number * DAY, "severity": "none", "reason": "fine", **changes}
+    )
 
 
 def test_a_night_keeps_the_headline_of_each_report() -> None:
@@ -56,7 +58,7 @@ def test_a_night_keeps_the_headline_of_a_service() -> None:
 
 
 def test_a_night_keeps_what_its_rules_said_and_what_drifted() -> None:
-    kept = summarise_night(decision(), [drift_report(level="drift")])
+    kept = summarise_window(decision(), [drift_report(level="drift")])
     assert kept.phases == {"drift.drifted > 0": "firing"}
     assert kept.severity == "error"
     assert kept.drifted == ("amount",)
@@ -75,7 +77,7 @@ def test_changes_name_rules_features_and_numbers() -> None:
         drifted=("y",),
         numbers={"performance/f1": 0.6},
     )
-    assert changes_since(before, now) == (
+    assert diff_from_previous(before, now) == (
         "a: ok → firing",
         "c: new → no data",
         "drifts now: y",
@@ -87,7 +89,7 @@ def test_changes_name_rules_features_and_numbers() -> None:
 def test_small_changes_and_the_speed_of_the_machine_are_no_news() -> None:
     before = night(numbers={"performance/f1": 0.8, "scoring/rows_per_s": 10.0})
     now = night(1, numbers={"performance/f1": 0.801, "scoring/rows_per_s": 90.0})
-    assert changes_since(before, now) == ()
+    assert diff_from_previous(before, now) == ()
 
 
 def test_a_metric_that_moved_within_its_interval_is_no_news() -> None:
@@ -97,39 +99,39 @@ def test_a_metric_that_moved_within_its_interval_is_no_news() -> None:
     now = night(
         1, numbers={"performance/f1": 0.75, "performance/recall": 0.85, **interval, **clear}
     )
-    assert changes_since(before, now) == ("performance recall: 0.8 → 0.85 (+6.2%)",)
+    assert diff_from_previous(before, now) == ("performance recall: 0.8 → 0.85 (+6.2%)",)
 
 
 def test_the_ends_of_intervals_are_not_kept_for_later_nights() -> None:
     now = night(numbers={"performance/f1": 0.75, "performance/f1/low": 0.7})
-    (kept,) = remember_night(AlertMemory(), now, keep=3)
+    (kept,) = remember_window(AlertMemory(), now, keep=3)
     assert kept.numbers == {"performance/f1": 0.75}
 
 
 def test_a_number_that_was_zero_has_no_relative_change() -> None:
     before, now = night(numbers={"drift/n": 0.0}), night(1, numbers={"drift/n": 2.0})
-    assert changes_since(before, now) == ("drift n: 0 → 2",)
+    assert diff_from_previous(before, now) == ("drift n: 0 → 2",)
 
 
 def test_the_first_night_has_nothing_to_be_compared_with() -> None:
-    assert changes_since(None, night(numbers={"performance/f1": 0.8})) == ()
+    assert diff_from_previous(None, night(numbers={"performance/f1": 0.8})) == ()
 
 
 def test_the_night_before_is_the_newest_one_earlier() -> None:
-    memory = AlertMemory(nights=(night(0), night(1), night(3)))
-    assert night_before(memory, AT + 3 * DAY) == night(1)
-    assert night_before(memory, AT) is None
+    memory = AlertMemory(history=(night(0), night(1), night(3)))
+    assert previous_window(memory, AT + 3 * DAY) == night(1)
+    assert previous_window(memory, AT) is None
 
 
 @pytest.mark.parametrize("keep", [1, 3])
 def test_only_the_last_nights_are_kept_in_order(keep: int) -> None:
     memory = AlertMemory()
     for number in (0, 2, 1, 4, 3):
-        memory = replace(memory, nights=remember_night(memory, night(number), keep=keep))
-    assert [one.at for one in memory.nights] == [AT + n * DAY for n in (2, 3, 4)[-keep:]]
+        memory = replace(memory, history=remember_window(memory, night(number), keep=keep))
+    assert [one.at for one in memory.history] == [AT + n * DAY for n in (2, 3, 4)[-keep:]]
 
 
 def test_a_night_judged_again_replaces_itself() -> None:
-    memory = AlertMemory(nights=(night(0), night(1)))
-    after = remember_night(memory, night(0, reason="labels came"), keep=9)
+    memory = AlertMemory(history=(night(0), night(1)))
+    after = remember_window(memory, night(0, reason="labels came"), keep=9)
     assert [one.reason for one in after] == ["labels came", "fine"]

@@ -4,14 +4,14 @@ from datetime import timedelta
 
 import pytest
 
-from flytekitplugins.wbmon.monitor.alerts.history_page import nights_page
-from flytekitplugins.wbmon.monitor.alerts.state import Night
+from flytekitplugins.wbmon.monitor.alerts.history_page import history_page
+from flytekitplugins.wbmon.monitor.alerts.state import WindowSummary
 from support.examples import AT
 
 DAY = timedelta(days=1)
 
 
-def night(number: float, **changes: object) -> Night:
+def night(number: float, **changes: object) -> WindowSummary:
     given = {
         "at": AT + number * DAY,
         "severity": "none",
@@ -19,7 +19,7 @@ def night(number: float, **changes: object) -> Night:
         "phases": {"drift": "ok"},
         "numbers": {"performance/f1": 0.5, "drift/n_current": 100.0},
     }
-    return Night(**{**given, **changes})
+    return WindowSummary(**{**given, **changes})
 
 
 def cells(html: str) -> list[int]:
@@ -29,46 +29,46 @@ def cells(html: str) -> list[int]:
 
 
 def test_the_page_says_first_how_it_stands() -> None:
-    html = nights_page("payments", [night(0), night(1, severity="error", reason="roc_auc fell")])
+    html = history_page("payments", [night(0), night(1, severity="error", reason="roc_auc fell")])
     assert "payments: the last 2 nights" in html
     assert html.index("Alert: error") < html.index("roc_auc fell") < html.index("<table")
     assert "something fired in 1 of 2 nights" in html
 
 
 def test_it_needs_no_script_and_no_other_file_and_follows_the_readers_theme() -> None:
-    html = nights_page("payments", [night(0)])
+    html = history_page("payments", [night(0)])
     assert "<script" not in html
     assert "src=" not in html
     assert "prefers-color-scheme:dark" in html
 
 
 def test_a_night_that_is_missing_leaves_a_gap() -> None:
-    html = nights_page("payments", [night(n) for n in (0, 1, 2, 4, 5)])
+    html = history_page("payments", [night(n) for n in (0, 1, 2, 4, 5)])
     assert cells(html) == [0, 1, 2, 4, 5]
     assert html.count("<polyline") == 2 * 2, "the line of each number is broken at the gap"
 
 
 def test_windows_at_no_regular_time_stand_side_by_side() -> None:
-    html = nights_page("payments", [night(n) for n in (0, 0.01, 0.02, 0.03, 9)])
+    html = history_page("payments", [night(n) for n in (0, 0.01, 0.02, 0.03, 9)])
     assert cells(html) == [0, 1, 2, 3, 4]
 
 
 def test_one_night_alone_has_a_page() -> None:
-    assert cells(nights_page("payments", [night(0)])) == [0]
+    assert cells(history_page("payments", [night(0)])) == [0]
 
 
 def test_a_number_that_a_night_does_not_have_leaves_a_gap_in_its_line() -> None:
-    html = nights_page("payments", [night(0), night(1, numbers={}), night(2)])
+    html = history_page("payments", [night(0), night(1, numbers={}), night(2)])
     assert html.count("<circle") == 2 * 2
 
 
 @pytest.mark.parametrize("url", ["https://wandb.ai/x", "http://flyte.example.com/x"])
 def test_links_to_web_pages_can_be_followed(url: str) -> None:
-    assert f'href="{url}"' in nights_page("p", [night(0, links={"there": url})])
+    assert f'href="{url}"' in history_page("p", [night(0, links={"there": url})])
 
 
 def test_what_is_no_web_page_is_text_and_text_is_escaped() -> None:
-    html = nights_page(
+    html = history_page(
         "<b>p</b>",
         [night(0, reason="<i>", findings=("<u>",), links={"a": "javascript:alert(1)"})],
     )
@@ -79,6 +79,6 @@ def test_what_is_no_web_page_is_text_and_text_is_escaped() -> None:
 
 
 def test_findings_about_the_monitor_are_shown_with_their_night() -> None:
-    assert "no drift report came" in nights_page(
+    assert "no drift report came" in history_page(
         "p", [night(0, findings=("no drift report came",))]
     )

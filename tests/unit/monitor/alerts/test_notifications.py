@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 from flytekitplugins.wbmon.monitor.alerts.decision import AlertRule, Decision
 from flytekitplugins.wbmon.monitor.alerts.evaluate import evaluate_rules
 from flytekitplugins.wbmon.monitor.alerts.notifications import (
-    claim_notices,
-    plan_notices,
-    settle_notices,
+    claim_notifications,
+    plan_notifications,
+    remove_sent,
 )
-from flytekitplugins.wbmon.monitor.alerts.state import AlertMemory, Notice
+from flytekitplugins.wbmon.monitor.alerts.state import AlertMemory, Notification
 from flytekitplugins.wbmon.monitor.drift.report import DriftReport
 from support.examples import AT, drift_report
 
@@ -38,7 +38,7 @@ def judge(
     rule: AlertRule = RULE,
     remind_after: timedelta | None = None,
 ) -> AlertMemory:
-    """The memory after a window, with its notices planned."""
+    """The memory after a window, with its notifications planned."""
     decision = evaluate_rules([rule], [report(bad=bad)], state=memory.state, at=at)
     decision = replace(decision, links={"W&B run": "https://wandb.ai/run"})
     return planned(decision, memory, remind_after)
@@ -47,12 +47,12 @@ def judge(
 def planned(
     decision: Decision, memory: AlertMemory, remind_after: timedelta | None = None
 ) -> AlertMemory:
-    after = plan_notices(decision, memory, channels=CHANNELS, remind_after=remind_after)
+    after = plan_notifications(decision, memory, channels=CHANNELS, remind_after=remind_after)
     return replace(after, state=decision.state)
 
 
 def kinds(memory: AlertMemory) -> list[str]:
-    return [notice.kind for notice in memory.outbox]
+    return [notification.kind for notification in memory.outbox]
 
 
 def nights(*bad: bool, remind_after: timedelta | None = None) -> AlertMemory:
@@ -69,7 +69,7 @@ def test_a_fault_of_many_nights_is_told_at_its_begin_and_its_end() -> None:
 def test_reminders_come_no_more_often_than_asked() -> None:
     memory = nights(*[True] * 8, remind_after=3 * DAY)
     assert kinds(memory) == ["firing", "reminder", "reminder"]
-    assert [notice.at for notice in memory.outbox] == [AT, AT + 3 * DAY, AT + 6 * DAY]
+    assert [notification.at for notification in memory.outbox] == [AT, AT + 3 * DAY, AT + 6 * DAY]
 
 
 def test_a_silent_alert_is_told_and_reminded_of_only_when_the_silence_is_over() -> None:
@@ -77,7 +77,7 @@ def test_a_silent_alert_is_told_and_reminded_of_only_when_the_silence_is_over() 
     memory = AlertMemory()
     for number in range(4):
         memory = judge(memory, True, AT + number * DAY, rule=rule, remind_after=DAY)
-    assert [(notice.kind, notice.at) for notice in memory.outbox] == [
+    assert [(notification.kind, notification.at) for notification in memory.outbox] == [
         ("firing", AT + 2 * DAY),
         ("reminder", AT + 3 * DAY),
     ]
@@ -94,13 +94,13 @@ def test_a_rule_that_is_gone_is_forgotten() -> None:
 
 
 def test_a_notice_says_whose_it_is_what_to_do_and_where_to_look() -> None:
-    (notice,) = nights(True).outbox
-    assert notice.title == "drift"
-    assert "amount moved" in notice.text
-    assert "Owner: payments team" in notice.text
-    assert "What to do: https://wiki.example.com/drift" in notice.text
-    assert "W&B run: https://wandb.ai/run" in notice.text
-    assert "2026-02-05 02:00 UTC" in notice.text
+    (notification,) = nights(True).outbox
+    assert notification.title == "drift"
+    assert "amount moved" in notification.text
+    assert "Owner: payments team" in notification.text
+    assert "What to do: https://wiki.example.com/drift" in notification.text
+    assert "W&B run: https://wandb.ai/run" in notification.text
+    assert "2026-02-05 02:00 UTC" in notification.text
 
 
 def test_a_channel_gets_only_what_is_severe_enough_for_it() -> None:
@@ -133,31 +133,33 @@ def test_a_window_that_fires_no_more_with_newer_data_takes_its_notice_back() -> 
 
 
 def test_notices_are_sent_by_one_sender_at_a_time() -> None:
-    memory, mine = claim_notices(nights(True), sender="a", now=AT, lease=LEASE)
-    _, theirs = claim_notices(memory, sender="b", now=AT + LEASE / 2, lease=LEASE)
+    memory, mine = claim_notifications(nights(True), sender="a", now=AT, lease=LEASE)
+    _, theirs = claim_notifications(memory, sender="b", now=AT + LEASE / 2, lease=LEASE)
     assert (len(mine), len(theirs)) == (1, 0)
 
 
 def test_a_retry_goes_on_at_once_and_others_after_a_while() -> None:
-    memory, _ = claim_notices(nights(True), sender="a", now=AT, lease=LEASE)
-    _, retried = claim_notices(memory, sender="a", now=AT, lease=LEASE)
-    _, others = claim_notices(memory, sender="b", now=AT + LEASE, lease=LEASE)
+    memory, _ = claim_notifications(nights(True), sender="a", now=AT, lease=LEASE)
+    _, retried = claim_notifications(memory, sender="a", now=AT, lease=LEASE)
+    _, others = claim_notifications(memory, sender="b", now=AT + LEASE, lease=LEASE)
     assert (len(retried), len(others)) == (1, 1)
 
 
 def test_what_was_taken_everywhere_leaves_the_outbox_and_the_rest_waits() -> None:
     rule = replace(RULE, severity="error")
     memory = judge(AlertMemory(), True, AT, rule=rule)
-    memory, mine = claim_notices(memory, sender="a", now=AT, lease=LEASE)
-    half = settle_notices(memory, mine, {"wandb": frozenset({mine[0].id})})
+    memory, mine = claim_notifications(memory, sender="a", now=AT, lease=LEASE)
+    half = remove_sent(memory, mine, {"wandb": frozenset({mine[0].id})})
     (left,) = half.outbox
     assert (left.waiting, left.n_attempts, left.sender) == (("pager",), 1, "")
-    _, again = claim_notices(half, sender="b", now=AT, lease=LEASE)
-    assert settle_notices(half, again, {"pager": frozenset({left.id})}).outbox == ()
+    _, again = claim_notifications(half, sender="b", now=AT, lease=LEASE)
+    assert remove_sent(half, again, {"pager": frozenset({left.id})}).outbox == ()
 
 
 def test_settling_leaves_what_others_are_sending_alone() -> None:
-    memory, mine = claim_notices(nights(True), sender="a", now=AT, lease=LEASE)
-    other = Notice(id="o", kind="firing", severity="warn", title="t", text="", at=AT, sender="b")
+    memory, mine = claim_notifications(nights(True), sender="a", now=AT, lease=LEASE)
+    other = Notification(
+        id="o", kind="firing", severity="warn", title="t", text="", at=AT, sender="b"
+    )
     memory = replace(memory, outbox=(*memory.outbox, other))
-    assert settle_notices(memory, mine, {"wandb": frozenset({mine[0].id})}).outbox == (other,)
+    assert remove_sent(memory, mine, {"wandb": frozenset({mine[0].id})}).outbox == (other,)

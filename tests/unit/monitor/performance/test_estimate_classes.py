@@ -71,12 +71,12 @@ def test_concept_drift_is_not_seen_and_told_by_the_labels(rng):
     report = estimate_performance(drifted.drop(columns="y"), reference=window(rng, 4000), **COLUMNS)
     assert not report.worse
     measured = measure(drifted, estimate=report)
-    assert measured.overrated
-    accuracy = next(each for each in measured.foretold if each.name == "accuracy")
+    assert measured.overestimated
+    accuracy = next(each for each in measured.estimates if each.name == "accuracy")
     assert accuracy.held is False
     assert accuracy.expected > accuracy.value + 0.1
     assert "too good beyond chance" in measured.to_html()
-    rule = AlertRule(metric="performance.overrated", above=0)
+    rule = AlertRule(metric="performance.overestimated", above=0)
     assert evaluate_rules([rule], reports=[measured], at=AT).fired
     assert not evaluate_rules([rule], reports=[measure(drifted)], at=AT).fired
 
@@ -85,7 +85,7 @@ def test_an_estimate_that_holds_is_said_to_hold(rng):
     coming = window(rng, 1000)
     report = estimate_performance(coming, reference=window(rng, 4000), **COLUMNS)
     measured = measure(coming, estimate=report)
-    assert not measured.overrated
+    assert not measured.overestimated
     assert "within chance" in measured.to_html()
 
 
@@ -104,8 +104,8 @@ def test_without_labels_nothing_is_compared(rng):
     coming = window(rng, 200)
     report = estimate_performance(coming, reference=window(rng, 2000), **COLUMNS)
     measured = measure(coming.assign(y=pd.Series([None] * 200, dtype=object)), estimate=report)
-    assert {each.held for each in measured.foretold} == {None}
-    assert not measured.overrated
+    assert {each.held for each in measured.estimates} == {None}
+    assert not measured.overestimated
 
 
 def test_a_measured_report_is_no_estimate(rng):

@@ -37,7 +37,7 @@ def test_concept_drift_is_not_seen_and_told_by_the_labels(rng):
     drifted = window(rng, 1000, concept=3.0)
     report = estimate(drifted.drop(columns="y"), window(rng, 2000))
     assert not report.worse
-    assert check_performance(drifted, **COLUMNS, estimate=report).overrated
+    assert check_performance(drifted, **COLUMNS, estimate=report).overestimated
 
 
 def test_the_same_rows_give_the_same_estimate(rng):

@@ -7,7 +7,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from flytekitplugins.wbmon.publish.alerts.read_heartbeat import newest_file, take_pulse
+from flytekitplugins.wbmon.publish.alerts.read_heartbeat import newest_file, read_heartbeat
 from support.examples import AT
 from support.s3 import S3Server
 
@@ -52,9 +52,9 @@ def test_it_sees_what_is_on_s3(s3: S3Server) -> None:
 
 def test_a_pulse_says_what_is_not_watched_and_what_cannot_be_seen(tmp_path: Path) -> None:
     write(tmp_path / "data" / "part-0.parquet", age=timedelta(hours=2))
-    pulse = take_pulse(at=AT, data_uri=str(tmp_path / "data"))
+    pulse = read_heartbeat(at=AT, data_uri=str(tmp_path / "data"))
     assert pulse.data_age_h == pytest.approx(2)
     assert str(pulse.report_age_h) == "nan"
-    unseen = take_pulse(at=AT, watched_uri="nonsense://bucket/state.json")
+    unseen = read_heartbeat(at=AT, watched_uri="nonsense://bucket/state.json")
     assert unseen.report_age_h == float("inf")
     assert "nonsense" in unseen.problem

@@ -9,7 +9,7 @@ import pytest
 from flytekit import Secret
 
 from flytekitplugins.wbmon.errors import ConfigError, MissingExtraError, PublishError
-from flytekitplugins.wbmon.monitor.alerts.state import Notice
+from flytekitplugins.wbmon.monitor.alerts.state import Notification
 from flytekitplugins.wbmon.publish.alerts.channel import Channel
 from flytekitplugins.wbmon.publish.alerts.send import (
     Post,
@@ -24,8 +24,8 @@ from support.receiver import Hook, mail_server, web_hook
 SLACK = Channel(secret=Secret(group="alerts", key="slack"), name="slack")
 
 
-def notice(*channels: str, title: str = "drift") -> Notice:
-    return Notice(
+def notification(*channels: str, title: str = "drift") -> Notification:
+    return Notification(
         id=title,
         kind="firing",
         severity="error",
@@ -44,7 +44,7 @@ def hook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hook]:
 
 
 def test_a_notice_arrives_with_its_title_text_and_severity(hook: Hook) -> None:
-    (outcome,) = deliver([notice("slack")], [channel_post(SLACK)])
+    (outcome,) = deliver([notification("slack")], [channel_post(SLACK)])
     assert outcome.taken == {"drift"}
     assert outcome.problem == ""
     (message,) = hook.received
@@ -57,23 +57,23 @@ def test_a_mail_arrives() -> None:
         address = (
             f"mailto://127.0.0.1:{port}?from=ops@example.com&to=oncall@example.com&mode=insecure"
         )
-        send_by_apprise(address, notice())
+        send_by_apprise(address, notification())
     (mail,) = mails
     assert "Subject: drift" in mail
     assert "oncall@example.com" in mail
 
 
 def test_a_notice_goes_only_where_it_is_awaited(hook: Hook) -> None:
-    (outcome,) = deliver([notice("other")], [channel_post(SLACK)])
+    (outcome,) = deliver([notification("other")], [channel_post(SLACK)])
     assert outcome.taken == frozenset()
     assert hook.received == []
 
 
 def test_a_channel_that_refuses_takes_nothing_from_the_others(hook: Hook) -> None:
     hook.status = 500
-    sent: list[Notice] = []
+    sent: list[Notification] = []
     posts = [channel_post(SLACK), Post(name="other", send=sent.append)]
-    refused, other = deliver([notice("slack", "other")], posts)
+    refused, other = deliver([notification("slack", "other")], posts)
     assert refused.taken == frozenset()
     assert "not taken" in refused.problem
     assert other.taken == {"drift"}
@@ -82,12 +82,12 @@ def test_a_channel_that_refuses_takes_nothing_from_the_others(hook: Hook) -> Non
 
 def test_a_channel_that_hangs_is_left_behind_in_time() -> None:
     never = threading.Event()
-    sent: list[Notice] = []
+    sent: list[Notification] = []
     posts = [
         Post(name="hangs", send=lambda _: never.wait(60), timeout_s=0.2),
         Post(name="other", send=sent.append),
     ]
-    hanging, other = deliver([notice("hangs", "other")], posts)
+    hanging, other = deliver([notification("hangs", "other")], posts)
     assert hanging.taken == frozenset()
     assert "0.2 s" in hanging.problem
     assert other.taken == {"drift"}
@@ -96,12 +96,12 @@ def test_a_channel_that_hangs_is_left_behind_in_time() -> None:
 
 
 def test_what_was_taken_before_a_failure_stays_taken() -> None:
-    def send(each: Notice) -> None:
+    def send(each: Notification) -> None:
         if each.id == "second":
             raise ValueError("no")
 
-    notices = [notice("a", title=title) for title in ("first", "second", "third")]
-    (outcome,) = deliver(notices, [Post(name="a", send=send)])
+    notifications = [notification("a", title=title) for title in ("first", "second", "third")]
+    (outcome,) = deliver(notifications, [Post(name="a", send=send)])
     assert outcome.taken == {"first", "third"}
     assert "ValueError" in outcome.problem
 
@@ -112,7 +112,7 @@ def test_no_log_line_and_no_error_shows_the_address(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     hook.status = status
-    outcomes = deliver([notice("slack")], [channel_post(SLACK)])
+    outcomes = deliver([notification("slack")], [channel_post(SLACK)])
     shown = caplog.text + repr(outcomes)
     assert "sekretpassword" not in shown
     assert "T0KENT0KEN" not in shown
@@ -123,7 +123,7 @@ def test_an_address_that_apprise_does_not_know_is_named_by_its_secret_only(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     monkeypatch.setenv("_FSEC_ALERTS_SLACK", "bogus://sekretpassword/T0KENT0KEN")
-    (outcome,) = deliver([notice("slack")], [channel_post(SLACK)])
+    (outcome,) = deliver([notification("slack")], [channel_post(SLACK)])
     assert "apprise does not know" in outcome.problem
     assert "sekretpassword" not in caplog.text + outcome.problem
     assert "T0KENT0KEN" not in caplog.text + outcome.problem
@@ -131,7 +131,7 @@ def test_an_address_that_apprise_does_not_know_is_named_by_its_secret_only(
 
 def test_an_unreachable_address_is_hidden_in_the_reason() -> None:
     with pytest.raises(PublishError, match="not taken") as failure:
-        send_by_apprise("json://sekretpassword:T0KENT0KEN@127.0.0.1:9/T0KENT0KEN", notice())
+        send_by_apprise("json://sekretpassword:T0KENT0KEN@127.0.0.1:9/T0KENT0KEN", notification())
     assert "T0KEN" not in str(failure.value)
 
 
@@ -143,7 +143,7 @@ def test_what_a_plugin_raises_shows_no_part_of_the_address(monkeypatch: pytest.M
 
     monkeypatch.setattr(NotifyJSON, "send", send)
     with pytest.raises(PublishError, match="raised ValueError") as failure:
-        send_by_apprise("json://user:sekretpassword@127.0.0.1:9/T0KENT0KEN", notice())
+        send_by_apprise("json://user:sekretpassword@127.0.0.1:9/T0KENT0KEN", notification())
     assert "sekretpassword" not in str(failure.value)
     assert "T0KENT0KEN" not in str(failure.value)
     assert failure.value.__cause__ is None
@@ -164,7 +164,7 @@ def test_a_missing_secret_is_found_before_there_is_news() -> None:
 def test_without_apprise_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "apprise", None)
     with pytest.raises(MissingExtraError, match=r"flytekitplugins-wbmon\[notify\]"):
-        send_by_apprise("json://127.0.0.1", notice())
+        send_by_apprise("json://127.0.0.1", notification())
     (problem,) = check_channels([SLACK])
     assert "[notify]" in problem
 

@@ -10,7 +10,7 @@ import fsspec
 import pytest
 
 from flytekitplugins.wbmon.errors import DataError, PublishError
-from flytekitplugins.wbmon.monitor.alerts.state import AlertMemory, Notice
+from flytekitplugins.wbmon.monitor.alerts.state import AlertMemory, Notification
 from flytekitplugins.wbmon.publish.alerts.state_file import MemoryFile
 from flytekitplugins.wbmon.storage.compare_and_swap import read_file, replace_file
 from support.environment import clean_environment
@@ -92,7 +92,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[fsspec.Abstra
     if request.param == "memory":
         return fsspec.filesystem("memory"), f"memory://{tmp_path.name}/{name}"
     server: S3Server = request.getfixturevalue("s3")
-    bucket = f"swap-{abs(hash(request.node.name)) % 10**9}"
+    bucket = f"compare_and_swap-{abs(hash(request.node.name)) % 10**9}"
     store = server.bucket(bucket)
     return file_system(store), store.url("folder", name)
 
@@ -124,11 +124,11 @@ def test_a_file_that_was_deleted_meanwhile_is_not_brought_back(
 
 def test_a_memory_comes_back_as_it_was_written(tmp_path: Path) -> None:
     file = MemoryFile(str(tmp_path / "m.json"))
-    notice = Notice(
+    notification = Notification(
         id="n", kind="firing", severity="warn", title="t", text="x", at=AT, sender_until=AT
     )
-    file.update(lambda memory: replace(memory, outbox=(notice,), told={"t": AT}))
-    assert file.read() == AlertMemory(revision=1, outbox=(notice,), told={"t": AT})
+    file.update(lambda memory: replace(memory, outbox=(notification,), told={"t": AT}))
+    assert file.read() == AlertMemory(revision=1, outbox=(notification,), told={"t": AT})
 
 
 def test_a_change_is_applied_anew_to_what_another_writer_wrote(tmp_path: Path) -> None:
@@ -179,3 +179,19 @@ def test_reading_a_broken_file_says_which_it_is(tmp_path: Path) -> None:
     path.write_text("{")
     with pytest.raises(DataError, match=str(path)):
         MemoryFile(str(path)).read()
+
+
+def test_the_memory_of_release_0_2_is_read_and_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "monitor.json"
+    path.write_bytes((Path(__file__).parent / "memory_of_0_2.json").read_bytes())
+
+    kept = MemoryFile(str(path)).update(lambda memory: marked(memory, "new"))
+
+    memory = MemoryFile(str(path)).read()
+    assert kept.finding == ""
+    assert memory.version == 2
+    assert memory.state.rules["worse"].is_notified
+    assert memory.state.before["worse"].is_notified
+    assert list(memory.notified) == ["worse"]
+    assert [f"{window.at:%d}" for window in memory.history] == ["05", "06"]
+    assert memory.made == ("worse|firing|2026-01-05T02:00:00+00:00", "new")

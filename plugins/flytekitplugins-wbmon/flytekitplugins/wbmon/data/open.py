@@ -41,7 +41,7 @@ def open_source(data: Data, *, filesystem: Any = None, naming: Iterable[str] = (
     """
     source = _open_known(data, filesystem)
     if isinstance(source, ParquetSource):
-        source = source.offering(naming)
+        source = source.with_partitions(naming)
     names = source.schema.names
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:

@@ -41,7 +41,7 @@ class ParquetSource:
     schema: pa.Schema
     partitions: pa.Schema
 
-    def offering(self, names: Iterable[str]) -> ParquetSource:
+    def with_partitions(self, names: Iterable[str]) -> ParquetSource:
         """The same source, with those of its partition columns in the schema that are named."""
         wanted = {*names} - {*self.schema.names}
         offered = [field for field in self.partitions if field.name in wanted]

@@ -77,7 +77,7 @@ class PartWriter:
         """Whether parts that another writer wrote are still there."""
         return all(self._files.exists(part) for part in parts)
 
-    def adopt(self, parts: Sequence[str]) -> None:
+    def copy_from(self, parts: Sequence[str]) -> None:
         """Begin with copies of the whole parts of another writer, in their order."""
         for part in parts:
             self._files.makedirs(self._folder or ".", exist_ok=True)

@@ -1,4 +1,4 @@
-"""A circuit breaker for each model: what keeps failing is left alone for a while."""
+"""A circuit breaker for each model: what keeps failing is release_probe alone for a while."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class CircuitBreaker:
                 circuit.opened_at = self.clock()
                 circuit.is_probing = False
 
-    def left(self, model: str) -> None:
+    def release_probe(self, model: str) -> None:
         """The call ended without telling of the model's health: a probe may be tried again."""
         with self._lock:
             circuit = self._circuits.get(model)
@@ -77,6 +77,6 @@ class CircuitBreaker:
 
     @property
     def open_models(self) -> tuple[str, ...]:
-        """The models that are left alone now."""
+        """The models that are release_probe alone now."""
         with self._lock:
             return tuple(m for m, each in self._circuits.items() if each.opened_at is not None)

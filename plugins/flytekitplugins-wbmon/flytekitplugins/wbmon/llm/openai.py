@@ -36,7 +36,7 @@ _REQUESTS: ContextVar[list[Attempt] | None] = ContextVar("wbmon_requests", defau
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _How:
+class _CallOptions:
     """What is logged of a call, and where."""
 
     sink: Sink
@@ -75,7 +75,7 @@ def instrument_openai(
         raise ConfigError(
             f"client must be an OpenAI client with chat.completions, got {type(client).__name__}"
         )
-    how = _How(sink=log, capture_text=capture_text, redact=redact, provider=provider)
+    how = _CallOptions(sink=log, capture_text=capture_text, redact=redact, provider=provider)
     setattr(client, _MARK, how)
     _count_requests(client)
     for path, method, operation in _ENDPOINTS:
@@ -94,7 +94,7 @@ def _resource(client: Any, path: str) -> Any:
     return client
 
 
-def _copied(original: Callable[..., Any], how: _How) -> Callable[..., Any]:
+def _copied(original: Callable[..., Any], how: _CallOptions) -> Callable[..., Any]:
     @functools.wraps(original)
     def copy(*args: Any, **kwargs: Any) -> Any:
         return instrument_openai(
@@ -145,10 +145,10 @@ async def _answered_async(response: Any) -> None:
 
 
 @dataclass(slots=True, kw_only=True)
-class _Call:
+class _OpenCall:
     """A call under way."""
 
-    how: _How
+    how: _CallOptions
     row: Row
     requests: list[Attempt] = field(default_factory=list)
     begun: float = field(default_factory=time.perf_counter)
@@ -211,7 +211,7 @@ class _Call:
         self.row["attempt_log"] = [each.to_row() for each in made]
 
 
-def _logged(original: Callable[..., Any], operation: str, how: _How) -> Callable[..., Any]:
+def _logged(original: Callable[..., Any], operation: str, how: _CallOptions) -> Callable[..., Any]:
     if inspect.iscoroutinefunction(inspect.unwrap(original)):
 
         @functools.wraps(original)
@@ -232,7 +232,7 @@ def _logged(original: Callable[..., Any], operation: str, how: _How) -> Callable
 
 
 @contextmanager
-def _under_way(kwargs: dict[str, Any], operation: str, how: _How) -> Iterator[_Call]:
+def _under_way(kwargs: dict[str, Any], operation: str, how: _CallOptions) -> Iterator[_OpenCall]:
     """A call until it is answered; one that fails is logged here."""
     call = _begin(kwargs, operation, how)
     token = _REQUESTS.set(call.requests)
@@ -245,9 +245,9 @@ def _under_way(kwargs: dict[str, Any], operation: str, how: _How) -> Iterator[_C
         _REQUESTS.reset(token)
 
 
-def _begin(kwargs: dict[str, Any], operation: str, how: _How) -> _Call:
+def _begin(kwargs: dict[str, Any], operation: str, how: _CallOptions) -> _OpenCall:
     row = new_row(gen_ai_provider_name=how.provider, **request_columns(operation, kwargs))
-    call = _Call(how=how, row=row)
+    call = _OpenCall(how=how, row=row)
     if operation == "chat" and kwargs.get("stream") is True:
         given = kwargs.get("stream_options")
         options = dict(given) if isinstance(given, Mapping) else {}
@@ -265,7 +265,7 @@ def _messages_text(messages: Any) -> str:
     return json.dumps(messages, default=str, ensure_ascii=False)
 
 
-def _hand_over(call: _Call, answer: Any, kwargs: Mapping[str, Any]) -> Any:
+def _hand_over(call: _OpenCall, answer: Any, kwargs: Mapping[str, Any]) -> Any:
     if kwargs.get("stream") is not True:
         parsed = answer
         if hasattr(answer, "http_response") and hasattr(answer, "parse"):
@@ -280,14 +280,14 @@ def _hand_over(call: _Call, answer: Any, kwargs: Mapping[str, Any]) -> Any:
     return answer
 
 
-def _watch(chunks: Iterator[Any], call: _Call) -> Iterator[Any]:
+def _watch(chunks: Iterator[Any], call: _OpenCall) -> Iterator[Any]:
     with _to_the_end(call):
         for chunk in chunks:
             if call.passes(chunk):
                 yield chunk
 
 
-async def _watch_async(chunks: AsyncIterator[Any], call: _Call) -> AsyncIterator[Any]:
+async def _watch_async(chunks: AsyncIterator[Any], call: _OpenCall) -> AsyncIterator[Any]:
     with _to_the_end(call):
         async for chunk in chunks:
             if call.passes(chunk):
@@ -295,7 +295,7 @@ async def _watch_async(chunks: AsyncIterator[Any], call: _Call) -> AsyncIterator
 
 
 @contextmanager
-def _to_the_end(call: _Call) -> Iterator[None]:
+def _to_the_end(call: _OpenCall) -> Iterator[None]:
     """A stream until it ends, fails, or is left by its reader."""
     try:
         yield

@@ -139,7 +139,7 @@ class CallPolicy:
             CircuitOpenError: If every model is left alone.
             Exception: The last error of the last model, as the client raised it.
         """
-        journey = _Journey(policy=self, model=model)
+        journey = _CallState(policy=self, model=model)
         with call_scope() as scope:
             for name in journey.models(scope):
                 retrying = self._retrying(journey)
@@ -148,13 +148,13 @@ class CallPolicy:
                         with attempt, journey.attempt(name, attempt):
                             return request(name)
                 except Exception as error:  # noqa: BLE001 - whatever the client raises
-                    journey.gave_up(name, error)
+                    journey.record_failure(name, error)
             raise journey.error(scope)
         raise AssertionError("unreachable")
 
     async def acall(self, request: Callable[[str], Awaitable[T]], *, model: str) -> T:
         """Make a call with a coroutine function; see `call`."""
-        journey = _Journey(policy=self, model=model)
+        journey = _CallState(policy=self, model=model)
         with call_scope() as scope:
             for name in journey.models(scope):
                 retrying = self._retrying(journey, is_async=True)
@@ -163,11 +163,11 @@ class CallPolicy:
                         with attempt, journey.attempt(name, attempt):
                             return await asyncio.wait_for(request(name), journey.left_s)
                 except Exception as error:  # noqa: BLE001 - whatever the client raises
-                    journey.gave_up(name, error)
+                    journey.record_failure(name, error)
             raise journey.error(scope)
         raise AssertionError("unreachable")
 
-    def _retrying(self, journey: _Journey, *, is_async: bool = False) -> Any:
+    def _retrying(self, journey: _CallState, *, is_async: bool = False) -> Any:
         import tenacity
 
         kind = tenacity.AsyncRetrying if is_async else tenacity.Retrying
@@ -182,7 +182,7 @@ class CallPolicy:
 
 
 @dataclass(slots=True, kw_only=True)
-class _Journey:
+class _CallState:
     """One call on its way through attempts and models."""
 
     policy: CallPolicy
@@ -210,11 +210,11 @@ class _Journey:
         finally:
             self._count(scope)
 
-    def attempt(self, model: str, state: tenacity.AttemptManager) -> _Attempting:
+    def attempt(self, model: str, state: tenacity.AttemptManager) -> _AttemptTimer:
         """Record an attempt while it runs."""
         waited = getattr(state.retry_state, "upcoming_sleep", 0.0) or 0.0
         is_first = state.retry_state.attempt_number == 1
-        return _Attempting(
+        return _AttemptTimer(
             journey=self, attempt=Attempt(model=model, wait_s=0.0 if is_first else waited)
         )
 
@@ -236,13 +236,13 @@ class _Journey:
         wait = state.upcoming_sleep or 0.0
         return wait > self.policy.max_wait_s or wait >= self.left_s
 
-    def gave_up(self, model: str, error: Exception) -> None:
+    def record_failure(self, model: str, error: Exception) -> None:
         """Note that a model did not answer."""
         self.last_error = error
         remedy = remedy_for(error)
         if self.policy.breaker is not None:
             if remedy == "raise":
-                self.policy.breaker.left(model)
+                self.policy.breaker.release_probe(model)
             else:
                 self.policy.breaker.failed(model)
         self.is_over = remedy == "raise"
@@ -292,10 +292,10 @@ class _Journey:
 
 
 @dataclass(slots=True, kw_only=True)
-class _Attempting:
+class _AttemptTimer:
     """The time of one attempt."""
 
-    journey: _Journey
+    journey: _CallState
     attempt: Attempt
     begun: float = field(default_factory=time.perf_counter)
 

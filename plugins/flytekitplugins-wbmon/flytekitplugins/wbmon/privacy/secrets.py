@@ -32,7 +32,7 @@ _ASSIGNED = re.compile(
 )
 
 
-class Redactor:
+class SecretRedactor:
     """Hides secrets in text and in nested containers.
 
     Args:

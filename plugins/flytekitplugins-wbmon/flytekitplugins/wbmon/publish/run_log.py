@@ -98,8 +98,8 @@ def _log_performance(report: PerformanceReport, run: wandb.Run) -> None:
         metrics[f"{name}/calibration_error"] = report.calibration.error
         metrics[f"{name}/calibration_error/by_chance"] = report.calibration.error_by_chance
         metrics[f"{name}/calibration_p_value"] = report.calibration.p_value
-    if report.foretold:
-        metrics[f"{name}/overrated"] = int(report.overrated)
+    if report.estimates:
+        metrics[f"{name}/overestimated"] = int(report.overestimated)
     if report.segments:
         worst = report.segments[0]
         metrics[f"{name}/worst_segment"] = f"{worst.by} {worst.value}: {worst.verdict}"

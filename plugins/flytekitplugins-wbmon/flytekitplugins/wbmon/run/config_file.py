@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from flytekitplugins.wbmon.errors import ConfigError
-from flytekitplugins.wbmon.privacy.secrets import Redactor
+from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
 from flytekitplugins.wbmon.run.settings import Mode
 
 logger = logging.getLogger(__name__)
@@ -132,7 +132,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
             f"the configuration {path} must be a file that can be read: {error}"
         ) from None
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path} must be YAML: {Redactor().text(str(error))}") from None
+        raise ConfigError(f"{path} must be YAML: {SecretRedactor().text(str(error))}") from None
     if not isinstance(content, dict):
         raise ConfigError(f"{path} must be a mapping of sections, got {type(content).__name__}")
     return content
@@ -152,7 +152,7 @@ def resolve(path: str | Path) -> tuple[WandbConfig, dict[str, Any]]:
         raise ConfigError(f"{SECTION}: must be a mapping, got {type(section).__name__}")
     config = WandbConfig.from_dict(section).with_environment()
     secrets = [value for name, value in os.environ.items() if name.endswith(("_KEY", "_TOKEN"))]
-    clean: dict[str, Any] = Redactor(secrets).value(content)
+    clean: dict[str, Any] = SecretRedactor(secrets).value(content)
     logger.info("W&B configuration from %s: %s; whole file: %s", path, config, clean)
     return config, clean
 

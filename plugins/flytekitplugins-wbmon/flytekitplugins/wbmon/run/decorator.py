@@ -19,7 +19,7 @@ from flytekitplugins.wbmon.run.lifecycle import open_run
 from flytekitplugins.wbmon.run.settings import (
     DEFAULT_API_HOST,
     DEFAULT_HOST,
-    Delivery,
+    DeliveryMode,
     RankScope,
     RunSettings,
     by_position,
@@ -88,7 +88,7 @@ class wandb_init(TaskDecorator):  # noqa: N801 - the name that flytekitplugins-w
         host: str = DEFAULT_HOST,
         api_host: str = DEFAULT_API_HOST,
         *,
-        delivery: Delivery = "spool",
+        delivery: DeliveryMode = "spool",
         delivery_timeout_s: float = 30.0,
         offline_store: str | None = None,
         rank_scope: RankScope = "global",

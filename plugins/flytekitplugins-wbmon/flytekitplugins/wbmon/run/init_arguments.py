@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from flytekitplugins.wbmon.flyte.identity import TaskIdentity
-from flytekitplugins.wbmon.privacy.secrets import Redactor
+from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
 from flytekitplugins.wbmon.run.ranks import Rank
 from flytekitplugins.wbmon.run.settings import RunSettings
 
@@ -21,7 +21,7 @@ def init_arguments(
     *,
     run_id: str | None,
     inputs: Mapping[str, Any],
-    redactor: Redactor,
+    redactor: SecretRedactor,
 ) -> dict[str, Any]:
     """Arguments of `wandb.init`, without those that say how the run is delivered.
 

@@ -20,14 +20,14 @@ from flytekitplugins.wbmon.flyte.identity import TaskIdentity, current_identity,
 from flytekitplugins.wbmon.flyte.internals import running_task
 from flytekitplugins.wbmon.flyte.run_deck import show_run
 from flytekitplugins.wbmon.flyte.termination import TerminatedError, exit_on_sigterm
-from flytekitplugins.wbmon.privacy.secrets import Redactor
+from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
 from flytekitplugins.wbmon.run import wandb_client as client
 from flytekitplugins.wbmon.run.init_arguments import flyte_config, init_arguments, run_url
-from flytekitplugins.wbmon.run.online import OnlineCarrier
+from flytekitplugins.wbmon.run.online import OnlineRun
 from flytekitplugins.wbmon.run.output_artifact import log_outputs
 from flytekitplugins.wbmon.run.ranks import current_rank
 from flytekitplugins.wbmon.run.settings import RunSettings
-from flytekitplugins.wbmon.run.spooled import Carrier
+from flytekitplugins.wbmon.run.spooled import SpooledRun
 
 if TYPE_CHECKING:
     import wandb
@@ -52,9 +52,9 @@ class _OpenRun:
 
     run: wandb.Run | None
     place: str
-    redactor: Redactor
+    redactor: SecretRedactor
     outer: wandb.Run | None = None
-    carrier: Carrier | None = None
+    carrier: SpooledRun | None = None
     logs_outputs: bool = False
     n_users: int = 1
     exit_code: int = 0
@@ -115,7 +115,7 @@ def end_live_runs() -> None:
     """End every open run of the process as failed, for a process that must go now."""
     for opened in list(_LIVE.values()):
         opened.exit_code = 1
-        _end(opened, is_hurried=True)
+        _end(opened, is_terminating=True)
 
 
 def _place() -> str:
@@ -133,10 +133,10 @@ def _open(settings: RunSettings, task: str, inputs: Mapping[str, Any], place: st
     rank = current_rank()
     if settings.mode == "disabled" or not (rank is None or rank.opens_run(settings.rank_scope)):
         with _LOCK:
-            return _register(_silent_run(), place, Redactor())
+            return _register(_silent_run(), place, SecretRedactor())
     identity = current_identity(task)
     key = _api_key(settings, identity)
-    redactor = Redactor([key.reveal() if key else None])
+    redactor = SecretRedactor([key.reveal() if key else None])
     wanted = run_id(identity, settings.id, suffix=rank.suffix(settings.rank_scope) if rank else "")
     _warn_of_shared_id(settings, identity)
     with _LOCK:
@@ -144,7 +144,7 @@ def _open(settings: RunSettings, task: str, inputs: Mapping[str, Any], place: st
         if live is not None:
             live.n_users += 1
             return live
-        kind = OnlineCarrier if settings.delivery == "online" else Carrier
+        kind = OnlineRun if settings.delivery == "online" else SpooledRun
         carrier = kind(settings, identity, key)
         try:
             arguments = init_arguments(
@@ -188,7 +188,7 @@ def _silent_run() -> wandb.Run | None:
         before = client.global_run()
         return client.start_silent_run()
     except Exception as error:  # noqa: BLE001 - wandb itself may be out of order
-        _warn("wandb cannot be used", error, Redactor())
+        _warn("wandb cannot be used", error, SecretRedactor())
         return None
     finally:
         # a silent run always makes itself global
@@ -196,7 +196,7 @@ def _silent_run() -> wandb.Run | None:
             client.make_global(before)
 
 
-def _register(run: wandb.Run | None, place: str, redactor: Redactor) -> _OpenRun:
+def _register(run: wandb.Run | None, place: str, redactor: SecretRedactor) -> _OpenRun:
     """Note the run as open, and let `wandb.log` mean it where no other task's run is meant."""
     opened = _OpenRun(run=run, place=place, redactor=redactor)
     if run is None:
@@ -221,7 +221,7 @@ def _leave(opened: _OpenRun, error: BaseException | None) -> None:
         if is_last and opened.run is not None:
             _LIVE.pop(opened.run.id, None)
     if is_last:
-        _end(opened, is_hurried=isinstance(error, TerminatedError))
+        _end(opened, is_terminating=isinstance(error, TerminatedError))
 
 
 def _is_success(error: BaseException) -> bool:
@@ -246,11 +246,11 @@ def _note_error(opened: _OpenRun, error: BaseException) -> None:
         _warn("could not note the task's error", failure, opened.redactor)
 
 
-def _end(opened: _OpenRun, *, is_hurried: bool) -> None:
+def _end(opened: _OpenRun, *, is_terminating: bool) -> None:
     if opened.run is None:
         return
     _LIVE.pop(opened.run.id, None)
-    if opened.logs_outputs and not is_hurried:
+    if opened.logs_outputs and not is_terminating:
         try:
             if opened.carrier is not None:
                 opened.carrier.flush()
@@ -261,12 +261,12 @@ def _end(opened: _OpenRun, *, is_hurried: bool) -> None:
         if opened.carrier is None:
             opened.run.finish(exit_code=opened.exit_code)
         else:
-            opened.carrier.end(opened.run, opened.exit_code, is_hurried=is_hurried)
+            opened.carrier.end(opened.run, opened.exit_code, is_terminating=is_terminating)
         if opened.outer is not None and client.global_run() is None:
             client.make_global(opened.outer)
     except Exception as error:  # noqa: BLE001 - the task is done, its result stands
         _warn("could not finish the run", error, opened.redactor)
 
 
-def _warn(what: str, error: Exception, redactor: Redactor) -> None:
+def _warn(what: str, error: Exception, redactor: SecretRedactor) -> None:
     logger.warning("W&B: %s (%s: %s)", what, type(error).__name__, redactor.text(str(error)))

@@ -14,13 +14,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from flytekitplugins.wbmon.delivery.runs.api import RunTarget, WandbApi
-from flytekitplugins.wbmon.delivery.runs.deliver import Delivery
+from flytekitplugins.wbmon.delivery.runs.deliver import DeliveryMode
 from flytekitplugins.wbmon.delivery.runs.pending_log import read_content
-from flytekitplugins.wbmon.delivery.runs.progress import Ledger
+from flytekitplugins.wbmon.delivery.runs.progress import DeliveryProgress
 from flytekitplugins.wbmon.delivery.runs.transaction_log import log_path, wait_for_end
 from flytekitplugins.wbmon.errors import PublishError
 from flytekitplugins.wbmon.run import wandb_client as client
-from flytekitplugins.wbmon.run.spooled import END_TIMEOUT_S, Carrier
+from flytekitplugins.wbmon.run.spooled import END_TIMEOUT_S, SpooledRun
 
 if TYPE_CHECKING:
     import wandb
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 _INIT_TIMEOUT_S = 10.0
 
 
-class OnlineCarrier(Carrier):
+class OnlineRun(SpooledRun):
     """Opens the run online if the server answers, and through the spool if not."""
 
     _is_online = False
@@ -53,7 +53,7 @@ class OnlineCarrier(Carrier):
             return super().open(arguments)
         self._is_online = True
         self._note(run)
-        Ledger(first_line=first_line, reason="not confirmed").save(self._folder)
+        DeliveryProgress(first_line=first_line, reason="not confirmed").save(self._folder)
         return run
 
     def _deliver(self, run: wandb.Run, exit_code: int, timeout_s: float) -> str:
@@ -67,11 +67,11 @@ class OnlineCarrier(Carrier):
         if finishing.is_alive():
             return f"W&B did not finish the run in {timeout_s:g} s"
         wait_for_end(log_path(self._folder), END_TIMEOUT_S)
-        ledger = Ledger.load(self._folder)
+        progress = DeliveryProgress.load(self._folder)
         # wandb sent them before it finished; the server cannot be asked
-        ledger.alerts = list(range(len(read_content(self._folder).alerts)))
-        ledger.save(self._folder)
-        delivery = Delivery(
+        progress.alerts = list(range(len(read_content(self._folder).alerts)))
+        progress.save(self._folder)
+        delivery = DeliveryMode(
             self._folder,
             api_host=self._settings.resolved_api_host,
             key=self._key,

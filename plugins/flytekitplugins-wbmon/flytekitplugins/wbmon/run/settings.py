@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.flyte.identity import check_template
-from flytekitplugins.wbmon.privacy.secrets import Redactor
+from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
 
 if TYPE_CHECKING:
     from flytekit import Secret
 
-Delivery = Literal["spool", "online"]
+DeliveryMode = Literal["spool", "online"]
 RankScope = Literal["global", "worker", "all"]
 Mode = Literal["online", "offline", "disabled", "shared"]
 
@@ -58,7 +58,7 @@ class RunSettings:
     id: str | None = None
     host: str = DEFAULT_HOST
     api_host: str = DEFAULT_API_HOST
-    delivery: Delivery = "spool"
+    delivery: DeliveryMode = "spool"
     delivery_timeout_s: float = 30.0
     offline_store: str | None = None
     rank_scope: RankScope = "global"
@@ -87,7 +87,7 @@ class RunSettings:
         config = self.init.get("config")
         if isinstance(config, Mapping):
             # at once: settings are printed, pickled, and compiled into container arguments
-            clean = {**self.init, "config": Redactor().value(config)}
+            clean = {**self.init, "config": SecretRedactor().value(config)}
             object.__setattr__(self, "init", clean)
 
     @property

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from flytekitplugins.wbmon.delivery.credentials import ApiKey
 from flytekitplugins.wbmon.delivery.runs.transaction_log import log_path, wait_for_end
 from flytekitplugins.wbmon.delivery.runs.wandb_internals import UnsupportedWandbError
-from flytekitplugins.wbmon.delivery.runs.worker_process import Deliverer
+from flytekitplugins.wbmon.delivery.runs.worker_process import WorkerProcess
 from flytekitplugins.wbmon.flyte.identity import TaskIdentity
 from flytekitplugins.wbmon.flyte.run_deck import show_note
 from flytekitplugins.wbmon.run import wandb_client as client
@@ -31,7 +31,7 @@ END_TIMEOUT_S = 5.0
 _HURRIED_TIMEOUT_S = 10.0
 
 
-class Carrier:
+class SpooledRun:
     """Delivers a run while it is written; what W&B has not confirmed goes to the offline store.
 
     Args:
@@ -46,7 +46,7 @@ class Carrier:
         self._folder = Path()
         self._url = ""
         self._store_url = _store_url(settings, identity)
-        self._deliverer: Deliverer | None = None
+        self._deliverer: WorkerProcess | None = None
         self._flusher: LogFlusher | None = None
 
     def open(self, arguments: Mapping[str, Any]) -> wandb.Run:
@@ -81,16 +81,16 @@ class Carrier:
         if self._deliverer is not None:
             self._deliverer.abandon()
 
-    def end(self, run: wandb.Run, exit_code: int, *, is_hurried: bool = False) -> None:
+    def end(self, run: wandb.Run, exit_code: int, *, is_terminating: bool = False) -> None:
         """End the run, wait for its delivery as long as it may take, keep what is not confirmed.
 
         Args:
             run: What `open` returned.
             exit_code: 0 for success.
-            is_hurried: The process was told to stop, and will be killed before long.
+            is_terminating: The process was told to stop, and will be killed before long.
         """
         timeout_s = self._settings.delivery_timeout_s
-        if is_hurried:
+        if is_terminating:
             timeout_s = min(timeout_s, _HURRIED_TIMEOUT_S)
         try:
             reason = self._deliver(run, exit_code, timeout_s)
@@ -114,17 +114,17 @@ class Carrier:
         wait_for_end(log_path(self._folder), END_TIMEOUT_S)
         if self._deliverer is None:
             return "it is an offline run"
-        ledger = self._deliverer.finish(timeout_s)
-        return "" if ledger.is_confirmed else ledger.reason
+        progress = self._deliverer.finish(timeout_s)
+        return "" if progress.is_confirmed else progress.reason
 
     def _note(self, run: wandb.Run) -> None:
         self._folder = Path(run.settings.sync_dir)
         self._url = run_url(self._settings, run.id)
 
 
-def _start(settings: RunSettings, key: ApiKey) -> Deliverer | None:
+def _start(settings: RunSettings, key: ApiKey) -> WorkerProcess | None:
     try:
-        return Deliverer(
+        return WorkerProcess(
             key, api_host=settings.resolved_api_host, timeout_s=settings.delivery_timeout_s
         )
     except OSError as error:  # no process or memory left; the run is kept

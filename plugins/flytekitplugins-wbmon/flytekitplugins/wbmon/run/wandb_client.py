@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from flytekitplugins.wbmon.delivery.runs.wandb_internals import (
     known_settings,
     note_version,
-    tell_missing,
+    warn_missing,
 )
 from flytekitplugins.wbmon.errors import DataError, PublishError
 from flytekitplugins.wbmon.run.log_flusher import LogFlusher
@@ -84,7 +84,7 @@ def flush_every_second(run: wandb.Run) -> LogFlusher | None:
     try:
         return LogFlusher(run, every_s=FLUSH_EVERY_S)
     except (PublishError, DataError) as error:
-        tell_missing(f"what a task logged last is lost if it is killed ({error})")
+        warn_missing(f"what a task logged last is lost if it is killed ({error})")
         return None
 
 

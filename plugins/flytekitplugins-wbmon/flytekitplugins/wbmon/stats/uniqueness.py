@@ -36,7 +36,7 @@ def differing_pairs(values: NDArray[Any]) -> float:
     return n * (n - 1) / 2
 
 
-def enumeration_evidence(pairs: float, span: float) -> float:
+def uniqueness_evidence(pairs: float, span: float) -> float:
     """Why values that all differ are no independent draws: minus the logarithm of their chance.
 
     `pairs / span`, the birthday bound; the chance is largest for a uniform distribution, so it

@@ -168,16 +168,16 @@ def decide(
         at: The window's time; now if None.
         findings: What is wrong with the monitor itself.
     """
-    from flytekitplugins.wbmon.publish.alerts.decide import Telling, decide_and_tell
+    from flytekitplugins.wbmon.publish.alerts.decide import AlertRouting, decide_and_notify
     from flytekitplugins.wbmon.publish.alerts.send import usable_channels
 
     settings = node.config
     is_local = current_identity(node.name).is_local
-    decision = decide_and_tell(
+    decision = decide_and_notify(
         settings.rules,
         reports,
         at=_utc(at),
-        telling=Telling(
+        routing=AlertRouting(
             state_uri=settings.state_uri,
             channels=usable_channels(settings.channels) if is_local else settings.channels,
             remind_after=settings.remind_after,

@@ -13,7 +13,7 @@ from flytekitplugins.wbmon.monitor.drift.report import DriftReport, DriftRule, D
 from flytekitplugins.wbmon.monitor.profiles.profile import Profile
 from flytekitplugins.wbmon.tasks._node import Node
 
-Span = Literal["hour", "day", "week", "month"]
+TimeSpan = Literal["hour", "day", "week", "month"]
 MovingReference = Literal["fixed", "sliding", "same_weekday"]
 
 
@@ -70,7 +70,7 @@ class SeriesSettings:
     """How a `DriftSeriesCheck` cuts its table, and what it holds the windows against."""
 
     at: str = ""
-    by: Span = "day"
+    by: TimeSpan = "day"
     segment: str = ""
     reference: MovingReference = "fixed"
     n_reference: int = 7
@@ -107,7 +107,7 @@ class DriftSeriesCheck(Node[SeriesSettings]):
         name: str,
         *,
         at: str = "",
-        by: Span = "day",
+        by: TimeSpan = "day",
         segment: str = "",
         reference: MovingReference = "fixed",
         n_reference: int = 7,

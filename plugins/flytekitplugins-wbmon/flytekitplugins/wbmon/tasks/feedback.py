@@ -14,7 +14,7 @@ from flytekitplugins.wbmon.tasks._node import Node
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FeedbackSettings:
+class AnalyzeFeedbackSettings:
     """How `AnalyzeFeedback` reads ratings."""
 
     by: tuple[str, ...] = ("model", "tenant", "prompt")
@@ -30,7 +30,7 @@ class FeedbackAnalyzed(NamedTuple):
     low_rated: StructuredDataset
 
 
-class AnalyzeFeedback(Node[FeedbackSettings]):
+class AnalyzeFeedback(Node[AnalyzeFeedbackSettings]):
     """Join ratings to the calls they are about: rates, complaints, and the answers to look at.
 
     The low-rated answers come as a data set whose columns are those of an evaluation's items, so
@@ -53,7 +53,9 @@ class AnalyzeFeedback(Node[FeedbackSettings]):
         sources: Sequence[str] = ("user", "annotator"),
         **task_kwargs: Any,
     ) -> None:
-        settings = FeedbackSettings(by=tuple(by), good_from=good_from, sources=tuple(sources))
+        settings = AnalyzeFeedbackSettings(
+            by=tuple(by), good_from=good_from, sources=tuple(sources)
+        )
         super().__init__(name, settings, **task_kwargs)
 
     def compute(

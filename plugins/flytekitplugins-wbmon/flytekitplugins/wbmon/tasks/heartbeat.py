@@ -20,14 +20,14 @@ from flytekitplugins.wbmon.tasks.alerts import (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DeadManSettings(AlertSettings):
+class HeartbeatSettings(AlertSettings):
     """What a `DeadManCheck` watches; see there."""
 
     watched_uri: str = ""
     data_uri: str = ""
 
 
-class DeadManCheck(Node[DeadManSettings]):
+class DeadManCheck(Node[HeartbeatSettings]):
     """Alert if a monitor has not reported, or no data have come, for too long.
 
     Put it into a launch plan of its own, some hours after the nightly one: a monitor that was never
@@ -90,7 +90,7 @@ class DeadManCheck(Node[DeadManSettings]):
             for words, (metric, uri) in signs.items()
             if uri
         )
-        settings = DeadManSettings(
+        settings = HeartbeatSettings(
             rules=rules,
             channels=tuple(channels),
             state_uri=state_uri,
@@ -111,10 +111,10 @@ class DeadManCheck(Node[DeadManSettings]):
             fired: Whether anything is.
             severity: `error` if anything is, or `none`.
         """
-        from flytekitplugins.wbmon.publish.alerts.read_heartbeat import take_pulse
+        from flytekitplugins.wbmon.publish.alerts.read_heartbeat import read_heartbeat
 
         at = at or datetime.now(timezone.utc)
-        pulse = take_pulse(
+        pulse = read_heartbeat(
             at=at if at.tzinfo else at.replace(tzinfo=timezone.utc),
             watched_uri=self.config.watched_uri,
             data_uri=self.config.data_uri,

@@ -136,14 +136,14 @@ class CompactPredictionLog(Node[CompactionSettings]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FeedbackSettings:
+class JoinFeedbackSettings:
     """Which feedback `JoinFeedback` takes for the label, of which requests."""
 
     feedback: str = "label"
     route: str = ""
 
 
-class JoinFeedback(Node[FeedbackSettings]):
+class JoinFeedback(Node[JoinFeedbackSettings]):
     """Put what was said of predictions beside them: late labels, ratings.
 
     Rows of requests that predicted nothing (refused, failed, or of another kind) are left out, so
@@ -163,7 +163,7 @@ class JoinFeedback(Node[FeedbackSettings]):
     def __init__(
         self, name: str, *, feedback: str = "label", route: str = "", **task_kwargs: Any
     ) -> None:
-        super().__init__(name, FeedbackSettings(feedback=feedback, route=route), **task_kwargs)
+        super().__init__(name, JoinFeedbackSettings(feedback=feedback, route=route), **task_kwargs)
 
     def compute(
         self, predictions: StructuredDataset, feedback: StructuredDataset

@@ -11,8 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from flytekitplugins.wbmon.monitor.llm.evaluation.prompt import PromptHistory, PromptTemplate
-from flytekitplugins.wbmon.monitor.llm.prompts.registry import CANDIDATE, PRODUCTION
-from flytekitplugins.wbmon.monitor.llm.prompts.registry import PromptRegistry as _Registry
+from flytekitplugins.wbmon.monitor.llm.prompts.registry import CANDIDATE, PRODUCTION, PromptFiles
 from flytekitplugins.wbmon.traces import weave_client
 from flytekitplugins.wbmon.traces.session import current_trace
 
@@ -21,7 +20,7 @@ __all__ = ["CANDIDATE", "PRODUCTION", "PromptRegistry"]
 logger = logging.getLogger(__name__)
 
 
-class PromptRegistry(_Registry):
+class PromptRegistry(PromptFiles):
     """The prompts of a service; in a traced task versions and aliases are shown in Weave too.
 
     Args:

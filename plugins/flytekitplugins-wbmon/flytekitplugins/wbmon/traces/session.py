@@ -22,7 +22,7 @@ from urllib.parse import quote
 from flytekitplugins.wbmon.delivery.credentials import ApiKey, read_api_key
 from flytekitplugins.wbmon.delivery.traces.pending import DrainResult
 from flytekitplugins.wbmon.delivery.traces.spool import Spool, Target
-from flytekitplugins.wbmon.delivery.traces.worker_process import Delivery, settle
+from flytekitplugins.wbmon.delivery.traces.worker_process import TraceWorkerProcess, deliver_or_keep
 from flytekitplugins.wbmon.flyte.identity import TaskIdentity, current_identity, run_id
 from flytekitplugins.wbmon.flyte.run_deck import show_note, show_run
 from flytekitplugins.wbmon.flyte.termination import exit_on_sigterm
@@ -55,7 +55,7 @@ class TraceSession:
     result: DrainResult | None = None
     spool: Spool | None = field(default=None, repr=False)
     _rows: CallRows | None = field(default=None, repr=False)
-    _delivery: Delivery | None = field(default=None, repr=False)
+    _delivery: TraceWorkerProcess | None = field(default=None, repr=False)
     _store: str | None = None
     _is_offline: bool = False
     _before: Any = None
@@ -93,7 +93,7 @@ class TraceSession:
             why = "offline, as asked" if self._is_offline else "there is no W&B key"
             self.result = DrainResult(0, self.spool.n_records, reason=why)
         level = logging.INFO if self._is_offline else logging.WARNING
-        self.kept_in = settle(self.spool.folder, self.result, self._store, level=level)
+        self.kept_in = deliver_or_keep(self.spool.folder, self.result, self._store, level=level)
         if self.kept_in:
             show_note(f"Traces wait in {self.kept_in}: {self.result.reason}")
 
@@ -245,7 +245,7 @@ def _start(
         session._rows = CallRows(settings.call_log, service=identity.task_name or "task")  # noqa: SLF001
     if key is not None:
         timeout = settings.run.delivery_timeout_s
-        session._delivery = Delivery(session.spool.folder, key, timeout_s=timeout)  # noqa: SLF001
+        session._delivery = TraceWorkerProcess(session.spool.folder, key, timeout_s=timeout)  # noqa: SLF001
 
 
 def _spool_root(identity: TaskIdentity) -> Path:

@@ -19,8 +19,8 @@ from flytekitplugins.wbmon.delivery.runs.api import (
     ServerRefusedError,
     WandbApi,
 )
-from flytekitplugins.wbmon.delivery.runs.pending_log import LogContent, Relay, read_content
-from flytekitplugins.wbmon.delivery.runs.progress import Ledger
+from flytekitplugins.wbmon.delivery.runs.pending_log import LogContent, PendingLog, read_content
+from flytekitplugins.wbmon.delivery.runs.progress import DeliveryProgress
 from flytekitplugins.wbmon.errors import DataError, PublishError
 
 logger = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ _AT_REST_S = 2.0
 ENDED_STATES = ("finished", "failed", "crashed", "killed", "preempted")
 
 
-class Delivery:
+class RunDelivery:
     """The delivery of one run's folder.
 
     Args:
@@ -58,15 +58,15 @@ class Delivery:
         self._api = WandbApi(api_host, key)
         self._has_ended = has_ended
         self._until = until
-        self.ledger = Ledger.load(folder)
+        self.progress = DeliveryProgress.load(folder)
 
-    def run(self, *, live: bool) -> Ledger:
+    def run(self, *, live: bool) -> DeliveryProgress:
         """Deliver until the server confirms, refuses, or the time is over.
 
         Args:
             live: Begin while the run is written.
         """
-        self.ledger.is_refused = False  # what was refused once may be right by now
+        self.progress.is_refused = False  # what was refused once may be right by now
         while not self._is_over():
             try:
                 self._attempt(live=live and not self._has_ended())
@@ -78,7 +78,7 @@ class Delivery:
                 break
             live = False
             self._pause()
-        return self.ledger
+        return self.progress
 
     def check(self) -> str:
         """Ask the server whether everything has arrived, without sending; why not, or empty."""
@@ -87,10 +87,10 @@ class Delivery:
             self._confirm(self._wait_for_target(), content)
         except (PublishError, DataError, OSError) as error:
             self._note(str(error))
-        return self.ledger.reason
+        return self.progress.reason
 
     def _is_over(self) -> bool:
-        settled = self.ledger.is_confirmed or (self.ledger.is_refused and self._has_ended())
+        settled = self.progress.is_confirmed or (self.progress.is_refused and self._has_ended())
         return settled or time.monotonic() > self._until()
 
     def _pause(self) -> None:
@@ -101,8 +101,8 @@ class Delivery:
             time.sleep(_POLL_S)
 
     def _note(self, reason: str, *, is_refused: bool = False) -> None:
-        self.ledger.reason, self.ledger.is_refused = reason, is_refused
-        self.ledger.save(self._folder)
+        self.progress.reason, self.progress.is_refused = reason, is_refused
+        self.progress.save(self._folder)
 
     def _attempt(self, *, live: bool) -> None:
         target = self._wait_for_target()
@@ -110,13 +110,13 @@ class Delivery:
             return  # the rest is sent in one go when the run is done
         served = self._find_at_rest(target)
         self._begin(served)
-        n_arrived = (served.n_rows if served else 0) - (self.ledger.first_line or 0)
-        relay = Relay(self._folder, self.ledger, n_arrived)
+        n_arrived = (served.n_rows if served else 0) - (self.progress.first_line or 0)
+        pending = PendingLog(self._folder, self.progress, n_arrived)
         if live:
-            self._send_live(relay, target)
+            self._send_live(pending, target)
         else:
-            self._send_rest(relay, served)
-        self._confirm(target, relay.content)
+            self._send_rest(pending, served)
+        self._confirm(target, pending.content)
 
     def _wait_for_target(self) -> RunTarget:
         while True:
@@ -130,7 +130,7 @@ class Delivery:
     def _find_at_rest(self, target: RunTarget) -> ServedRun | None:
         """What the server has, when nothing of an earlier delivery is still on its way there."""
         served = self._api.find_run(target)
-        if self.ledger.first_line is None:
+        if self.progress.first_line is None:
             return served
         since = time.monotonic()
         while time.monotonic() < min(since + _AT_REST_S, self._until()):
@@ -141,47 +141,47 @@ class Delivery:
         return served
 
     def _begin(self, served: ServedRun | None) -> None:
-        if self.ledger.first_line is not None:
+        if self.progress.first_line is not None:
             return
-        self.ledger.first_line = served.n_rows if served else 0
-        self.ledger.first_step = served.last_step + 1 if served and served.n_rows else 0
-        self.ledger.save(self._folder)
+        self.progress.first_line = served.n_rows if served else 0
+        self.progress.first_step = served.last_step + 1 if served and served.n_rows else 0
+        self.progress.save(self._folder)
 
-    def _send_live(self, relay: Relay, target: RunTarget) -> None:
+    def _send_live(self, pending: PendingLog, target: RunTarget) -> None:
         done: list[bool] = []
         sync = threading.Thread(
-            target=lambda: done.append(wandb_sync.sync_live(relay.path)), daemon=True
+            target=lambda: done.append(wandb_sync.sync_live(pending.path)), daemon=True
         )
-        relay.advance()
+        pending.advance()
         sync.start()
         while not self._has_ended() and sync.is_alive():
-            relay.advance()
-            self._try_alerts(target, relay.content)
+            pending.advance()
+            self._try_alerts(target, pending.content)
             time.sleep(_POLL_S)
         if not sync.is_alive():
             raise PublishError("W&B's live sync ended early")
-        relay.end()
+        pending.end()
         while sync.is_alive() and time.monotonic() < self._until():
             sync.join(_POLL_S)
         self._note_sent(whole=not sync.is_alive())
 
-    def _send_rest(self, relay: Relay, served: ServedRun | None) -> None:
-        relay.end()
+    def _send_rest(self, pending: PendingLog, served: ServedRun | None) -> None:
+        pending.end()
         # a run that goes on under its id has rows, names and an end from before: nothing may be
         # missing, and its new config and summary are not there
-        if not self.ledger.is_sent or self._missing(served, relay.content):
+        if not self.progress.is_sent or self._missing(served, pending.content):
             left = max(0.1, self._until() - time.monotonic())
             whole = wandb_sync.sync_apart(
-                relay.path, api_host=self._api_host, key=self._key, timeout_s=left
+                pending.path, api_host=self._api_host, key=self._key, timeout_s=left
             )
             self._note_sent(whole=whole)
 
     def _note_sent(self, *, whole: bool) -> None:
-        self.ledger.is_sent = self.ledger.is_sent or whole
-        self.ledger.save(self._folder)
+        self.progress.is_sent = self.progress.is_sent or whole
+        self.progress.save(self._folder)
 
     def _try_alerts(self, target: RunTarget, content: LogContent) -> None:
-        if len(content.alerts) == len(self.ledger.alerts):
+        if len(content.alerts) == len(self.progress.alerts):
             return
         try:
             if self._api.find_run(target) is not None:
@@ -191,10 +191,10 @@ class Delivery:
 
     def _send_alerts(self, target: RunTarget, content: LogContent) -> None:
         for number, alert in enumerate(content.alerts):
-            if number not in self.ledger.alerts:
+            if number not in self.progress.alerts:
                 self._api.send_alert(target, alert)
-                self.ledger.alerts.append(number)
-                self.ledger.save(self._folder)
+                self.progress.alerts.append(number)
+                self.progress.save(self._folder)
 
     def _confirm(self, target: RunTarget, content: LogContent) -> None:
         until = min(time.monotonic() + _SETTLE_S, self._until())
@@ -210,7 +210,7 @@ class Delivery:
                     is_mended = True
                 missing = f"the run's outcome, which is {served.state} there"
             if not missing:
-                self.ledger.is_confirmed = True
+                self.progress.is_confirmed = True
                 self._note("")
                 return
             if time.monotonic() > until:
@@ -221,7 +221,7 @@ class Delivery:
         """What the server does not have, in words; empty if it has everything but alerts."""
         if served is None:
             return "the run"
-        n_arrived = served.n_rows - (self.ledger.first_line or 0)
+        n_arrived = served.n_rows - (self.progress.first_line or 0)
         if n_arrived < content.n_rows:
             return f"{content.n_rows - n_arrived} of {content.n_rows} rows"
         if served.state not in ENDED_STATES:

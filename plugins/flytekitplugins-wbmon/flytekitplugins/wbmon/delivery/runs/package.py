@@ -20,7 +20,7 @@ from flytekitplugins.wbmon.delivery.runs.wandb_internals import (
     UnsupportedWandbError,
     is_padding,
     record_type,
-    tell_missing,
+    warn_missing,
 )
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def _copy_log(folder: Path) -> tuple[LogContent, dict[str, Path]]:
     try:
         record_type()
     except UnsupportedWandbError as error:
-        tell_missing(f"a run is stored as wandb wrote it, without its artifacts ({error})")
+        warn_missing(f"a run is stored as wandb wrote it, without its artifacts ({error})")
         shutil.copyfile(log_path(folder), folder / PACKED_LOG)
         return content, artifacts
     writer = LogWriter(folder / PACKED_LOG)

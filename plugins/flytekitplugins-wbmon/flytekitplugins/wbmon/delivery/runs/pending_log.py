@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flytekitplugins.wbmon.delivery.runs.api import RunTarget
-from flytekitplugins.wbmon.delivery.runs.progress import Ledger
+from flytekitplugins.wbmon.delivery.runs.progress import DeliveryProgress
 from flytekitplugins.wbmon.delivery.runs.transaction_log import LogReader, LogWriter, log_path
 from flytekitplugins.wbmon.delivery.runs.wandb_internals import is_padding, record_type
 
@@ -87,19 +87,19 @@ def logged_artifact(record: Record) -> ArtifactRecord | None:
     return None
 
 
-class Relay:
+class PendingLog:
     """Copies the log of a run's folder, as far as it is written, into `delivery/` below it.
 
     Args:
         folder: The run's folder.
-        ledger: What has arrived.
+        progress: What has arrived.
         n_arrived: How many of this run's rows the server has.
     """
 
-    def __init__(self, folder: Path, ledger: Ledger, n_arrived: int) -> None:
+    def __init__(self, folder: Path, progress: DeliveryProgress, n_arrived: int) -> None:
         self.content = LogContent()
         self._folder = folder
-        self._ledger = ledger
+        self._progress = progress
         self._n_arrived = n_arrived
         source = log_path(folder)
         self._reader = LogReader(source)
@@ -130,7 +130,7 @@ class Relay:
 
     def _adapted(self, record: Record) -> Record:
         if record.WhichOneof("record_type") == "history":
-            _move_step(record.history, self._ledger.first_step)
+            _move_step(record.history, self._progress.first_step)
         artifact = logged_artifact(record)
         if artifact is not None:
             for entry in artifact.manifest.contents:

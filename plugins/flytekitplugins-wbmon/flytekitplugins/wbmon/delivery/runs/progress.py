@@ -10,7 +10,7 @@ FILE_NAME = "delivery.json"
 
 
 @dataclass(slots=True, kw_only=True)
-class Ledger:
+class DeliveryProgress:
     """The state of a run's delivery.
 
     Attributes:
@@ -33,8 +33,8 @@ class Ledger:
     reason: str = "not delivered yet"
 
     @classmethod
-    def load(cls, folder: Path) -> Ledger:
-        """The ledger of a run's folder; a new one if there is none."""
+    def load(cls, folder: Path) -> DeliveryProgress:
+        """The progress of a run's folder; a new one if there is none."""
         path = folder / FILE_NAME
         try:
             return cls(**json.loads(path.read_text()))

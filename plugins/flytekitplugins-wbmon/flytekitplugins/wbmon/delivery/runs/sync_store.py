@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flytekitplugins.wbmon.delivery.credentials import ApiKey
-from flytekitplugins.wbmon.delivery.runs.deliver import Delivery
+from flytekitplugins.wbmon.delivery.runs.deliver import RunDelivery
 from flytekitplugins.wbmon.delivery.runs.package import PackedRun
 from flytekitplugins.wbmon.delivery.runs.store import OfflineStore
 from flytekitplugins.wbmon.errors import DataError
@@ -116,12 +116,12 @@ def _deliver(
 ) -> str:
     store.fetch(url, packed, folder)
     until = time.monotonic() + timeout_s
-    delivery = Delivery(
+    delivery = RunDelivery(
         folder, api_host=api_host, key=key, has_ended=lambda: True, until=lambda: until
     )
-    ledger = delivery.run(live=False)
-    if not ledger.is_confirmed:
+    progress = delivery.run(live=False)
+    if not progress.is_confirmed:
         store.save_ledger(url, folder)
-        return ledger.reason
+        return progress.reason
     store.remove(url)
     return ""

@@ -73,7 +73,7 @@ def note_version() -> None:
 
 
 @cache
-def tell_missing(guarantee: str) -> None:
+def warn_missing(guarantee: str) -> None:
     """Say once in a process what this release of wandb cannot do."""
     import wandb
 

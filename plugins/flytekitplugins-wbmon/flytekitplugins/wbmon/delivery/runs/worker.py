@@ -18,11 +18,11 @@ from typing import Any
 
 from flytekitplugins.wbmon.delivery.credentials import ApiKey
 from flytekitplugins.wbmon.delivery.runs import sync_command as wandb_sync
-from flytekitplugins.wbmon.delivery.runs.deliver import Delivery
+from flytekitplugins.wbmon.delivery.runs.deliver import RunDelivery
 from flytekitplugins.wbmon.delivery.runs.transaction_log import has_ended, log_path
 
 
-class Orders:
+class ParentSignals:
     """What the task said so far."""
 
     def __init__(self, lines: Iterator[dict[str, Any]], patience_s: float) -> None:
@@ -56,15 +56,15 @@ def main(source: Iterable[str]) -> None:
     if where is None:
         return
     folder = Path(where["folder"])
-    orders = Orders(lines, patience_s=who["timeout_s"])
-    threading.Thread(target=orders.listen, daemon=True).start()
+    signals = ParentSignals(lines, patience_s=who["timeout_s"])
+    threading.Thread(target=signals.listen, daemon=True).start()
     log = log_path(folder)
-    delivery = Delivery(
+    delivery = RunDelivery(
         folder,
         api_host=who["api_host"],
         key=key,
-        has_ended=lambda: orders.is_done or has_ended(log),
-        until=orders.until,
+        has_ended=lambda: signals.is_done or has_ended(log),
+        until=signals.until,
     )
     delivery.run(live=True)
 

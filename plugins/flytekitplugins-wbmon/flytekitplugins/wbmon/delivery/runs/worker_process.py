@@ -11,13 +11,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from flytekitplugins.wbmon.delivery.credentials import ApiKey
-from flytekitplugins.wbmon.delivery.runs.progress import Ledger
+from flytekitplugins.wbmon.delivery.runs.progress import DeliveryProgress
 from flytekitplugins.wbmon.delivery.runs.sync_command import end_group, environment_without_service
 
 logger = logging.getLogger(__name__)
 
 
-class Deliverer:
+class WorkerProcess:
     """A process apart that delivers one run; it alone holds the key.
 
     Args:
@@ -36,7 +36,7 @@ class Deliverer:
         self._folder = folder
         self._tell({"folder": str(folder)})
 
-    def finish(self, timeout_s: float) -> Ledger:
+    def finish(self, timeout_s: float) -> DeliveryProgress:
         """Wait for the delivery, at most so many seconds; then end the process whatever it does.
 
         A deliverer that was killed is replaced as long as there is time.
@@ -45,18 +45,18 @@ class Deliverer:
         folder = self._folder
         if folder is None:
             self.abandon()
-            return Ledger(reason="the run was never opened")
+            return DeliveryProgress(reason="the run was never opened")
         self._tell({"timeout_s": timeout_s})
-        ledger = self._wait(folder, until)
-        if self._process.returncode and not ledger.is_confirmed and time.monotonic() < until:
+        progress = self._wait(folder, until)
+        if self._process.returncode and not progress.is_confirmed and time.monotonic() < until:
             logger.warning("the process that delivers to W&B died; starting another")
             end_group(self._process)
             self._process = self._start()
             self._tell({"folder": str(folder)})
             self._tell({"timeout_s": until - time.monotonic()})
-            ledger = self._wait(folder, until)
+            progress = self._wait(folder, until)
         self.abandon()
-        return Ledger.load(folder)
+        return DeliveryProgress.load(folder)
 
     def abandon(self) -> None:
         """End the process and all it started."""
@@ -86,7 +86,7 @@ class Deliverer:
                 stream.write(json.dumps(message) + "\n")
                 stream.flush()
 
-    def _wait(self, folder: Path, until: float) -> Ledger:
+    def _wait(self, folder: Path, until: float) -> DeliveryProgress:
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(max(0.0, until - time.monotonic()))
-        return Ledger.load(folder)
+        return DeliveryProgress.load(folder)

@@ -1,4 +1,4 @@
-"""The line to a Weave server: one request after the other, as long as there is time."""
+"""What talks to a Weave server: one request after the other, as long as there is time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 from flytekitplugins.wbmon.delivery.traces.newest_alias import newest_digest
-from flytekitplugins.wbmon.delivery.traces.pending import Unit
+from flytekitplugins.wbmon.delivery.traces.pending import Batch
 from flytekitplugins.wbmon.delivery.traces.spool import Target
 
 logger = logging.getLogger(__name__)
@@ -54,14 +54,14 @@ class RefusedError(Exception):
 
 
 @dataclass(slots=True, kw_only=True)
-class Line:
-    """The line to the server, as long as there is time."""
+class TraceApi:
+    """Requests to the server, as long as there is time."""
 
     target: Target
     authorization: str
     ends_at: float
 
-    def send_patiently(self, unit: Unit) -> None:
+    def send_patiently(self, batch: Batch) -> None:
         """Send, and wait out an outage as far as time allows.
 
         Raises:
@@ -69,30 +69,30 @@ class Line:
             RefusedError: If it never will.
         """
         wait = _FIRST_WAIT_S
-        while not self._is_sent(unit, may_wait=time.monotonic() + wait < self.ends_at):
+        while not self._is_sent(batch, may_wait=time.monotonic() + wait < self.ends_at):
             time.sleep(wait)
             wait = min(2 * wait, _LONGEST_WAIT_S)
 
-    def _is_sent(self, unit: Unit, *, may_wait: bool) -> bool:
+    def _is_sent(self, batch: Batch, *, may_wait: bool) -> bool:
         try:
-            self._send(unit)
+            self._send(batch)
         except OutageError as error:
             if not (error.may_pass and may_wait):
                 raise
             return False
         return True
 
-    def _send(self, unit: Unit) -> None:
+    def _send(self, batch: Batch) -> None:
         target = self.target
-        if unit.kind == "calls":
+        if batch.kind == "calls":
             path = f"/v2/{target.entity}/{target.project}/calls/complete"
-            self._post(path, json.dumps({"batch": unit.body}).encode())
-        elif unit.kind == "file_create":
-            self._post(_PATHS[unit.kind], *_multipart(unit.body))
-        elif unit.kind == "obj_set_aliases":
-            self._send_alias(unit.body)
+            self._post(path, json.dumps({"batch": batch.body}).encode())
+        elif batch.kind == "file_create":
+            self._post(_PATHS[batch.kind], *_multipart(batch.body))
+        elif batch.kind == "obj_set_aliases":
+            self._send_alias(batch.body)
         else:
-            self._post(_PATHS[unit.kind], json.dumps(unit.body).encode())
+            self._post(_PATHS[batch.kind], json.dumps(batch.body).encode())
 
     def _send_alias(self, body: dict[str, Any]) -> None:
         path = _PATHS["obj_set_aliases"].format(object_id=quote(body["object_id"], safe=""))
@@ -121,12 +121,18 @@ class Line:
         except urllib.error.HTTPError as error:
             with error:
                 text = error.read(300).decode(errors="replace")
-            _judge(error.code, f"{path} answered {error.code}: {text}")
+            classify_status(error.code, f"{path} answered {error.code}: {text}")
         except (OSError, http.client.HTTPException) as error:
             raise OutageError(f"{self.target.trace_url}: {error}", may_pass=True) from error
 
 
-def _judge(status: int, message: str) -> None:
+def classify_status(status: int, message: str) -> None:
+    """Raise what a status that is no success means for the record.
+
+    Raises:
+        OutageError: If the server may take it another time.
+        RefusedError: If it never will.
+    """
     if status in _HOPELESS:
         raise OutageError(message, may_pass=False, status=status)
     if status in (408, 429) or status >= 500:  # noqa: PLR2004 - HTTP

@@ -13,12 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from flytekitplugins.wbmon.delivery.traces.api import (
-    Line,
     OutageError,
     RefusedError,
+    TraceApi,
     basic_authorization,
 )
-from flytekitplugins.wbmon.delivery.traces.pending import DrainResult, Unit, Work
+from flytekitplugins.wbmon.delivery.traces.pending import Batch, DrainResult, PendingRecords
 from flytekitplugins.wbmon.delivery.traces.spool import TARGET, Target
 
 
@@ -56,7 +56,7 @@ class SpoolDrain:
         target = read_target(folder)
         self._target = replace(target, trace_url=trace_url) if trace_url else target
         self._authorization = basic_authorization(api_key)
-        self._work = Work(folder=folder)
+        self._pending = PendingRecords(folder=folder)
 
     def run(self, *, deadline_s: float, is_over: bool = True) -> DrainResult:
         """Send what came since the last round and what is not confirmed yet.
@@ -65,14 +65,14 @@ class SpoolDrain:
             deadline_s: Longest time.
             is_over: Whether the writer is gone.
         """
-        self._work.refresh()
+        self._pending.refresh()
         ends_at = time.monotonic() + deadline_s
-        line = Line(target=self._target, authorization=self._authorization, ends_at=ends_at)
-        for unit in self._work.units(is_over=is_over):
-            reason = _settle(line, self._work, unit)
+        api = TraceApi(target=self._target, authorization=self._authorization, ends_at=ends_at)
+        for batch in self._pending.batches(is_over=is_over):
+            reason = _send(api, self._pending, batch)
             if reason:
-                return self._work.result(reason)
-        return self._work.result("")
+                return self._pending.result(reason)
+        return self._pending.result("")
 
 
 def read_target(folder: Path) -> Target:
@@ -80,20 +80,20 @@ def read_target(folder: Path) -> Target:
     return Target(**json.loads((folder / TARGET).read_text(encoding="utf-8")))
 
 
-def _settle(line: Line, work: Work, unit: Unit) -> str:
+def _send(api: TraceApi, pending: PendingRecords, batch: Batch) -> str:
     """Send a request and note what became of it; why to stop here, if so.
 
     Of a batch that is refused, each call is sent alone: one of them is the reason.
     """
     try:
-        line.send_patiently(unit)
-        work.confirm(unit)
+        api.send_patiently(batch)
+        pending.confirm(batch)
     except OutageError as error:
         return str(error)
     except RefusedError as error:
-        if unit.kind != "calls" or len(unit.body) == 1:
-            work.reject(unit, str(error))
+        if batch.kind != "calls" or len(batch.body) == 1:
+            pending.reject(batch, str(error))
             return ""
-        singles = (_settle(line, work, single) for single in work.split(unit))
+        singles = (_send(api, pending, single) for single in pending.split(batch))
         return next((reason for reason in singles if reason), "")
     return ""

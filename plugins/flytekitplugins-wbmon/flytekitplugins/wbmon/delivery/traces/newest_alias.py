@@ -27,10 +27,10 @@ def newest_digest(asked: Mapping[str, Any]) -> str:
     source = asked.get("source")
     if not source:
         return written
-    from flytekitplugins.wbmon.monitor.llm.prompts.registry import PromptRegistry
+    from flytekitplugins.wbmon.monitor.llm.prompts.registry import PromptFiles
 
     try:
-        history = PromptRegistry(source["registry"]).history(source["prompt"])
+        history = PromptFiles(source["registry"]).history(source["prompt"])
     except Exception as error:  # noqa: BLE001 - any file system; what was written down is there
         logger.warning("the prompt registry cannot be read (%s: %s)", type(error).__name__, error)
         return written

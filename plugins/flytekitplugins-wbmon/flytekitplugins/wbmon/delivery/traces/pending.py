@@ -41,7 +41,7 @@ class DrainResult(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Unit:
+class Batch:
     """One request, and the lines it covers."""
 
     kind: str
@@ -55,7 +55,7 @@ def count_confirmed(folder: Path) -> int:
 
 
 @dataclass(slots=True, kw_only=True)
-class Work:
+class PendingRecords:
     """The records of a spool and what is known of them; settled ones are no longer held.
 
     Attributes:
@@ -89,59 +89,59 @@ class Work:
                 self.waiting[self.n_lines] = json.loads(line)
             self.n_lines += 1
 
-    def units(self, *, is_over: bool) -> Iterator[Unit]:
+    def batches(self, *, is_over: bool) -> Iterator[Batch]:
         """What is to be sent, in order."""
         waiting = list(self.waiting.items())
         for number, record in waiting:
             if record["type"] in _FIRST:
-                yield Unit(record["type"], record["req"], (number,))
+                yield Batch(record["type"], record["req"], (number,))
         yield from self._call_batches(is_over=is_over)
         for number, record in waiting:
             if record["type"] in _LATER:
-                yield Unit(record["type"], record["req"], (number,))
+                yield Batch(record["type"], record["req"], (number,))
 
-    def confirm(self, unit: Unit) -> None:
+    def confirm(self, batch: Batch) -> None:
         """The server has it."""
-        self.done.update(unit.lines)
-        self._forget(unit.lines)
-        _append(self.folder / CONFIRMED, {"lines": unit.lines})
+        self.done.update(batch.lines)
+        self._forget(batch.lines)
+        _append(self.folder / CONFIRMED, {"lines": batch.lines})
 
-    def reject(self, unit: Unit, reason: str) -> None:
+    def reject(self, batch: Batch, reason: str) -> None:
         """The server will never have it."""
-        logger.warning("Weave refuses a %s for good: %s", unit.kind, reason)
-        self.rejected.update(unit.lines)
-        self._forget(unit.lines)
-        _append(self.folder / REJECTED, {"lines": unit.lines, "reason": reason})
+        logger.warning("Weave refuses a %s for good: %s", batch.kind, reason)
+        self.rejected.update(batch.lines)
+        self._forget(batch.lines)
+        _append(self.folder / REJECTED, {"lines": batch.lines, "reason": reason})
 
     def result(self, reason: str) -> DrainResult:
         """How far it came."""
         n_left = len(self.waiting)
         return DrainResult(len(self.done), n_left, len(self.rejected), reason if n_left else "")
 
-    def split(self, unit: Unit) -> list[Unit]:
+    def split(self, batch: Batch) -> list[Batch]:
         """The calls of a batch, one by one."""
         lines: dict[str, list[int]] = {}
-        for number in unit.lines:
+        for number in batch.lines:
             record = self.waiting[number]
             part = record["req"]["start" if record["type"] == "call_start" else "end"]
             lines.setdefault(part["id"], []).append(number)
-        return [Unit("calls", [call], tuple(lines[call["id"]])) for call in unit.body]
+        return [Batch("calls", [call], tuple(lines[call["id"]])) for call in batch.body]
 
     def _forget(self, lines: Sequence[int]) -> None:
         for number in lines:
             self.waiting.pop(number, None)
 
-    def _call_batches(self, *, is_over: bool) -> Iterator[Unit]:
+    def _call_batches(self, *, is_over: bool) -> Iterator[Batch]:
         batch: list[dict[str, Any]] = []
         lines: list[int] = []
         for call, numbers in list(self._calls(is_over=is_over)):
             batch.append(call)
             lines += numbers
             if len(batch) == BATCH_CALLS:
-                yield Unit("calls", batch, tuple(lines))
+                yield Batch("calls", batch, tuple(lines))
                 batch, lines = [], []
         if batch:
-            yield Unit("calls", batch, tuple(lines))
+            yield Batch("calls", batch, tuple(lines))
 
     def _calls(self, *, is_over: bool) -> Iterator[tuple[dict[str, Any], list[int]]]:
         begun: dict[str, tuple[int, dict[str, Any]]] = {}

@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 _GRACE_S = 1.0
 
 
-class Delivery:
+class TraceWorkerProcess:
     """Sends a spool from a process apart, which outlives a task that is killed.
 
     Args:
@@ -63,7 +63,7 @@ class Delivery:
             return DrainResult(0, 1, reason=f"the sender did not end within {self._timeout_s:g} s")
 
 
-def settle(
+def deliver_or_keep(
     folder: Path, result: DrainResult, store: str | None, *, level: int = logging.WARNING
 ) -> str:
     """Clear a spool that has arrived away, or keep it where it can be sent later.

@@ -191,9 +191,9 @@ def _of_performance(report: PerformanceReport) -> Iterable[Observation]:
     for name in ("coverage", "n_rows", "n_labelled", "n_missing_prediction"):
         yield Observation(name=name, value=float(getattr(report, name)))
     if not report.estimated:
-        is_known = any(each.held is not None for each in report.foretold)
+        is_known = any(each.held is not None for each in report.estimates)
         why = "its estimate without labels" if is_known else "no estimate to hold against labels"
-        yield gate("overrated", report.overrated if is_known else None, why)
+        yield gate("overestimated", report.overestimated if is_known else None, why)
     if report.calibration is not None:
         for name in ("error", "p_value"):
             value = getattr(report.calibration, name) if known else math.nan

@@ -58,8 +58,8 @@ class AlertRule:
             a value around its limit does not fire and end every other night.
         on_no_data: `keep` leaves the rule as it was; `breach` counts a window without a report or
             a value as a breach.
-        silent_until: Nobody is told before this time, and no gate opens; what happens is kept and
-            shown.
+        silent_until: Nobody is notified before this time, and no gate opens; what happens is kept
+            and shown.
         severity: `info`, `warn` or `error`.
         name: How the alert is called; the metric and condition if empty.
         owner: Who is to act; shown in the alert.
@@ -155,7 +155,7 @@ class Alert:
         threshold: What it was held against, in the metric's unit.
         n_windows: Consecutive breaches, this window included.
         since: When the run of breaches began; None without one.
-        changed: Whether somebody is to be told: the alert just fired, or is just resolved.
+        changed: Whether somebody is to be notified: the alert just fired, or is just resolved.
         is_silent: Whether the rule is to be silent at this window's time.
         reason: One sentence for the person on call.
     """
@@ -181,7 +181,7 @@ class RuleState:
         n_windows: Consecutive breaches; windows without data neither count nor interrupt.
         since: When the run of breaches began.
         is_open: Whether an alert fired and is not resolved yet.
-        is_told: Whether somebody was told of it.
+        is_notified: Whether somebody was notified of it.
         n_fine: Consecutive windows without a breach since it fired.
         values: Of past windows, oldest first, as far as the rule compares with them.
     """
@@ -190,7 +190,7 @@ class RuleState:
     n_windows: int = 0
     since: datetime | None = None
     is_open: bool = False
-    is_told: bool = False
+    is_notified: bool = False
     n_fine: int = 0
     values: tuple[float, ...] = ()
 
@@ -243,7 +243,7 @@ class Decision(Report):
 
     @property
     def news(self) -> tuple[Alert, ...]:
-        """The alerts that somebody is to be told of: just fired or just resolved."""
+        """The alerts that somebody is to be notified of: just fired or just resolved."""
         return tuple(alert for alert in self.alerts if alert.changed)
 
     @property

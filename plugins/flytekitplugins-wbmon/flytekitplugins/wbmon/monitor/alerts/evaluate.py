@@ -100,7 +100,7 @@ def _alert(
     kept = _advance(rule, memory, breached, at)
     kept = replace(
         kept,
-        is_told=kept.is_open and (memory.is_told or not is_silent),
+        is_notified=kept.is_open and (memory.is_notified or not is_silent),
         values=_remembered(rule, memory.values, finding),
     )
     alert = Alert(
@@ -111,7 +111,7 @@ def _alert(
         threshold=finding.threshold,
         n_windows=kept.n_windows,
         since=kept.since,
-        changed=kept.is_told != memory.is_told,
+        changed=kept.is_notified != memory.is_notified,
         is_silent=is_silent,
         reason=finding.reason + _history(rule, memory, kept),
     )

@@ -10,7 +10,7 @@ from datetime import datetime
 from flytekitplugins.wbmon.monitor.alerts.addresses import Report
 from flytekitplugins.wbmon.monitor.alerts.decision import Decision
 from flytekitplugins.wbmon.monitor.alerts.heartbeat import Heartbeat
-from flytekitplugins.wbmon.monitor.alerts.state import AlertMemory, Night
+from flytekitplugins.wbmon.monitor.alerts.state import AlertMemory, WindowSummary
 from flytekitplugins.wbmon.monitor.drift.report import DriftReport
 from flytekitplugins.wbmon.monitor.performance.report import PerformanceReport
 from flytekitplugins.wbmon.monitor.scoring.report import ScoringReport
@@ -23,14 +23,14 @@ _SHOWN = 8
 _NO_NEWS = ("scoring/", "heartbeat/", "serving/requests", "serving/latency_ms/")
 
 
-def summarise_night(decision: Decision, reports: Iterable[Report | None]) -> Night:
+def summarise_window(decision: Decision, reports: Iterable[Report | None]) -> WindowSummary:
     """The lines of a night that later nights are compared with.
 
     Args:
         decision: With its numbers, findings and links.
         reports: Those it was made of.
     """
-    return Night(
+    return WindowSummary(
         at=decision.at,
         severity=decision.severity,
         reason=decision.reason,
@@ -110,12 +110,12 @@ def missing_reports(reports: Mapping[str, Report | None]) -> tuple[str, ...]:
     )
 
 
-def night_before(memory: AlertMemory, at: datetime) -> Night | None:
+def previous_window(memory: AlertMemory, at: datetime) -> WindowSummary | None:
     """The newest night before a time; None if none is remembered."""
-    return next((night for night in reversed(memory.nights) if night.at < at), None)
+    return next((night for night in reversed(memory.history) if night.at < at), None)
 
 
-def changes_since(before: Night | None, now: Night) -> tuple[str, ...]:
+def diff_from_previous(before: WindowSummary | None, now: WindowSummary) -> tuple[str, ...]:
     """What is different from the night before, in words: rules, then features, then numbers.
 
     A number is mentioned if it changed by at least 1 %, the largest change first; a metric with an
@@ -135,9 +135,11 @@ def changes_since(before: Night | None, now: Night) -> tuple[str, ...]:
     return (*rules, *features, *_changed_numbers(before.numbers, now.numbers))
 
 
-def remember_night(memory: AlertMemory, night: Night, *, keep: int) -> tuple[Night, ...]:
+def remember_window(
+    memory: AlertMemory, night: WindowSummary, *, keep: int
+) -> tuple[WindowSummary, ...]:
     """The last `keep` nights with this one, oldest first; judged again, a night is replaced."""
-    others = [one for one in memory.nights if one.at != night.at]
+    others = [one for one in memory.history if one.at != night.at]
     numbers = {name: value for name, value in night.numbers.items() if not name.endswith(_ENDS)}
     kept = replace(night, numbers=numbers)
     return tuple(sorted([*others, kept], key=lambda one: one.at)[-keep:])

@@ -8,7 +8,7 @@ from html import escape
 from itertools import accumulate, pairwise
 from statistics import median
 
-from flytekitplugins.wbmon.monitor.alerts.state import Night
+from flytekitplugins.wbmon.monitor.alerts.state import WindowSummary
 from flytekitplugins.wbmon.reports.html import (
     cell,
     facts,
@@ -50,7 +50,7 @@ _STYLE = """<style>
 </style>"""
 
 
-def nights_page(title: str, nights: Sequence[Night]) -> str:
+def history_page(title: str, nights: Sequence[WindowSummary]) -> str:
     """The page of a monitor's last nights.
 
     Args:
@@ -86,7 +86,7 @@ def _key() -> str:
     return f'<p class="key dim">{marks}</p>'
 
 
-def _places(nights: Sequence[Night]) -> list[int]:
+def _places(nights: Sequence[WindowSummary]) -> list[int]:
     """Where each night stands in a strip: a night that is missing leaves a gap.
 
     A gap is as wide as the nights that would fit in; where windows come at no regular time, one
@@ -101,14 +101,14 @@ def _places(nights: Sequence[Night]) -> list[int]:
     return places if regular else list(range(len(nights)))
 
 
-def _grid(nights: Sequence[Night], places: Sequence[int]) -> str:
+def _grid(nights: Sequence[WindowSummary], places: Sequence[int]) -> str:
     titles = list(dict.fromkeys(title for night in nights for title in night.phases))
     rows = [[prose_cell(title), f"<td>{_strip(nights, places, title)}</td>"] for title in titles]
     months = f"<td></td><td>{_months(nights, places)}</td>"
     return table((), [[months], *rows])
 
 
-def _strip(nights: Sequence[Night], places: Sequence[int], title: str) -> str:
+def _strip(nights: Sequence[WindowSummary], places: Sequence[int], title: str) -> str:
     cells = []
     for place, night in zip(places, nights, strict=True):
         phase = night.phases.get(title)
@@ -123,7 +123,7 @@ def _strip(nights: Sequence[Night], places: Sequence[int], title: str) -> str:
     return f'<svg width="{_width(places)}" height="{_CELL}">{"".join(cells)}</svg>'
 
 
-def _months(nights: Sequence[Night], places: Sequence[int]) -> str:
+def _months(nights: Sequence[WindowSummary], places: Sequence[int]) -> str:
     firsts = {
         f"{night.at:%Y-%m}": place
         for place, night in reversed(list(zip(places, nights, strict=True)))
@@ -139,7 +139,7 @@ def _width(places: Sequence[int]) -> int:
     return (places[-1] + 1) * _CELL
 
 
-def _charts(nights: Sequence[Night], places: Sequence[int]) -> str:
+def _charts(nights: Sequence[WindowSummary], places: Sequence[int]) -> str:
     names = dict.fromkeys(name for night in nights for name in night.numbers)
     shown = [name for name in names if name in _LINES or _is_metric(name)][:_MAX_LINES]
     rows = []
@@ -177,7 +177,7 @@ def _is_metric(name: str) -> bool:
     return name.startswith(("performance/", "estimate/", "heartbeat/", "slo/"))
 
 
-def _row(night: Night) -> Sequence[str]:
+def _row(night: WindowSummary) -> Sequence[str]:
     tone = _TONES.get(night.severity, "dim")
     severity = "quiet" if night.severity == "none" else night.severity
     return (

@@ -1,4 +1,4 @@
-"""Who is to be told what: the notices of a window, each made once however often it is judged."""
+"""The notifications of a window: each is made once, however often the window is judged."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from flytekitplugins.wbmon.monitor.alerts.decision import Alert, Decision, Severity
-from flytekitplugins.wbmon.monitor.alerts.state import AlertMemory, Notice, NoticeKind
+from flytekitplugins.wbmon.monitor.alerts.state import AlertMemory, Notification, NotificationKind
 
 _RANK: Mapping[str, int] = {"info": 0, "warn": 1, "error": 2}
 _KEEP_IDS = 500
-_KEEP_NOTICES = 200
+_KEEP_NOTIFICATIONS = 200
 
 
-def plan_notices(
+def plan_notifications(
     decision: Decision,
     memory: AlertMemory,
     *,
     channels: Mapping[str, Severity],
     remind_after: timedelta | None = None,
 ) -> AlertMemory:
-    """The memory with the notices of this window in its outbox.
+    """The memory with the notifications of this window in its outbox.
 
     An alert that fires or is over is news. One that goes on firing is mentioned again when
-    `remind_after` has passed since people were last told. Judged again with newer data, a window
-    whose alert fires no more takes its notice back.
+    `remind_after` has passed since people were last notified. Judged again with newer data, a
+    window whose alert fires no more takes its notification back.
 
     Args:
         decision: About the window.
@@ -34,31 +34,31 @@ def plan_notices(
         remind_after: None for no reminders.
     """
     titles = {alert.rule.title for alert in decision.alerts}
-    told = {title: at for title, at in memory.told.items() if title in titles}
+    notified = {title: at for title, at in memory.notified.items() if title in titles}
     outbox, made = list(memory.outbox), list(memory.made)
     for alert in decision.alerts:
         kind = _kind(alert, decision, memory, remind_after)
         if kind is None:
             continue
         title = alert.rule.title
-        before = told.pop(title, decision.at)
+        before = notified.pop(title, decision.at)
         if kind in ("firing", "reminder"):
-            told[title] = max(before, decision.at)
-        notice = _notice(alert, kind, decision, channels)
-        if notice.id not in made:
-            made.append(notice.id)
-            outbox += [notice] if notice.waiting else []
+            notified[title] = max(before, decision.at)
+        notification = _notification(alert, kind, decision, channels)
+        if notification.id not in made:
+            made.append(notification.id)
+            outbox += [notification] if notification.waiting else []
     return replace(
         memory,
-        told=told,
-        outbox=tuple(outbox[-_KEEP_NOTICES:]),
+        notified=notified,
+        outbox=tuple(outbox[-_KEEP_NOTIFICATIONS:]),
         made=tuple(made[-_KEEP_IDS:]),
     )
 
 
-def claim_notices(
+def claim_notifications(
     memory: AlertMemory, *, sender: str, now: datetime, lease: timedelta
-) -> tuple[AlertMemory, tuple[Notice, ...]]:
+) -> tuple[AlertMemory, tuple[Notification, ...]]:
     """The memory in which `sender` is sending what nobody else is, and what that is.
 
     Args:
@@ -68,40 +68,46 @@ def claim_notices(
         lease: How long another sender is trusted to be alive.
     """
     outbox = []
-    for notice in memory.outbox:
-        busy = notice.sender_until is not None and notice.sender_until > now
-        if notice.sender in ("", sender) or not busy:
-            outbox.append(replace(notice, sender=sender, sender_until=now + lease))
+    for notification in memory.outbox:
+        busy = notification.sender_until is not None and notification.sender_until > now
+        if notification.sender in ("", sender) or not busy:
+            outbox.append(replace(notification, sender=sender, sender_until=now + lease))
         else:
-            outbox.append(notice)
-    mine = tuple(notice for notice in outbox if notice.sender == sender)
+            outbox.append(notification)
+    mine = tuple(notification for notification in outbox if notification.sender == sender)
     return replace(memory, outbox=tuple(outbox)), mine
 
 
-def settle_notices(
-    memory: AlertMemory, mine: tuple[Notice, ...], taken: Mapping[str, frozenset[str]]
+def remove_sent(
+    memory: AlertMemory, mine: tuple[Notification, ...], taken: Mapping[str, frozenset[str]]
 ) -> AlertMemory:
     """The memory without what was taken; the rest waits for the next window.
 
     Args:
         memory: As it is now.
         mine: What was to be sent.
-        taken: Ids of the notices that each channel took.
+        taken: Ids of the notifications that each channel took.
     """
-    ids = {notice.id for notice in mine}
+    ids = {notification.id for notification in mine}
     outbox = []
-    for notice in memory.outbox:
-        if notice.id not in ids:
-            outbox.append(notice)
+    for notification in memory.outbox:
+        if notification.id not in ids:
+            outbox.append(notification)
             continue
         waiting = tuple(
-            name for name in notice.waiting if notice.id not in taken.get(name, frozenset())
+            name
+            for name in notification.waiting
+            if notification.id not in taken.get(name, frozenset())
         )
         if waiting:
-            n_attempts = notice.n_attempts + 1
+            n_attempts = notification.n_attempts + 1
             outbox.append(
                 replace(
-                    notice, waiting=waiting, n_attempts=n_attempts, sender="", sender_until=None
+                    notification,
+                    waiting=waiting,
+                    n_attempts=n_attempts,
+                    sender="",
+                    sender_until=None,
                 )
             )
     return replace(memory, outbox=tuple(outbox))
@@ -109,26 +115,26 @@ def settle_notices(
 
 def _kind(
     alert: Alert, decision: Decision, memory: AlertMemory, remind_after: timedelta | None
-) -> NoticeKind | None:
+) -> NotificationKind | None:
     title = alert.rule.title
     if alert in decision.news:
         return "resolved" if alert.phase == "resolved" else "firing"
-    was_told = _id(title, "firing", decision.at) in memory.made
-    if was_told and alert.phase not in ("firing", "no_data"):
+    was_notified = _id(title, "firing", decision.at) in memory.made
+    if was_notified and alert.phase not in ("firing", "no_data"):
         return "withdrawn"
     if alert.phase != "firing" or alert.is_silent or remind_after is None:
         return None
-    last = memory.told.get(title)
+    last = memory.notified.get(title)
     return "reminder" if last is not None and decision.at - last >= remind_after else None
 
 
-def _notice(
-    alert: Alert, kind: NoticeKind, decision: Decision, channels: Mapping[str, Severity]
-) -> Notice:
+def _notification(
+    alert: Alert, kind: NotificationKind, decision: Decision, channels: Mapping[str, Severity]
+) -> Notification:
     rule = alert.rule
     waiting = [name for name, least in channels.items() if _RANK[rule.severity] >= _RANK[least]]
     over = kind in ("resolved", "withdrawn")
-    return Notice(
+    return Notification(
         id=_id(rule.title, kind, decision.at),
         kind=kind,
         severity="info" if over else rule.severity,
@@ -139,7 +145,7 @@ def _notice(
     )
 
 
-def _text(alert: Alert, kind: NoticeKind, decision: Decision) -> str:
+def _text(alert: Alert, kind: NotificationKind, decision: Decision) -> str:
     first = alert.reason
     if kind == "withdrawn":
         first = f"judged again with newer data, it fires no more: {alert.reason}"

@@ -1,4 +1,4 @@
-"""What a monitor remembers from night to night: its rules' states, its notices, its last nights."""
+"""What a monitor remembers: the states of its rules, its notifications, its last windows."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Literal
 
 from flytekitplugins.wbmon.monitor.alerts.decision import AlertState, Phase, Severity
 
-NoticeKind = Literal["firing", "reminder", "resolved", "withdrawn"]
+NotificationKind = Literal["firing", "reminder", "resolved", "withdrawn"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Notice:
+class Notification:
     """One message about one alert.
 
     Attributes:
@@ -30,7 +30,7 @@ class Notice:
     """
 
     id: str
-    kind: NoticeKind
+    kind: NotificationKind
     severity: Severity
     title: str
     text: str
@@ -42,7 +42,7 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Night:
+class WindowSummary:
     """What is kept of a window for the next one to be compared with, and for the index page.
 
     Attributes:
@@ -74,16 +74,16 @@ class AlertMemory:
         version: Of this format.
         revision: Counts the writes, so that no two contents are ever the same.
         state: What the rules remember.
-        told: When people were last told of an alert that fires, by the rule's title.
-        outbox: Notices that some channel has not taken yet.
-        made: Ids of the notices of recent windows, so that none is made twice.
-        nights: The last windows, oldest first.
+        notified: When people were last notified of an alert that fires, by the rule's title.
+        outbox: Notifications that some channel has not taken yet.
+        made: Ids of the notifications of recent windows, so that none is made twice.
+        history: The last windows, oldest first.
     """
 
-    version: int = 1
+    version: int = 2
     revision: int = 0
     state: AlertState = field(default_factory=AlertState)
-    told: Mapping[str, datetime] = field(default_factory=dict)
-    outbox: tuple[Notice, ...] = ()
+    notified: Mapping[str, datetime] = field(default_factory=dict)
+    outbox: tuple[Notification, ...] = ()
     made: tuple[str, ...] = ()
-    nights: tuple[Night, ...] = ()
+    history: tuple[WindowSummary, ...] = ()

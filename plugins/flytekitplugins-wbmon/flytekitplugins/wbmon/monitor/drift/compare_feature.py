@@ -21,7 +21,7 @@ from flytekitplugins.wbmon.monitor.drift.distances import (
     scaled_counts,
     shift_of_mean,
 )
-from flytekitplugins.wbmon.monitor.drift.identifiers import counts_something_off
+from flytekitplugins.wbmon.monitor.drift.identifiers import looks_like_identifier
 from flytekitplugins.wbmon.monitor.drift.report import Check, DriftRule, Shift, Status
 from flytekitplugins.wbmon.monitor.profiles.feature import UNSEEN_LIMIT, FeatureProfile
 from flytekitplugins.wbmon.stats.divergence import (
@@ -121,8 +121,8 @@ def _status_of_values(
         return "constant"
     if (
         reference.name not in rule.features
-        and counts_something_off(reference)
-        and counts_something_off(current)
+        and looks_like_identifier(reference)
+        and looks_like_identifier(current)
     ):
         return "identifier"
     return "ok"

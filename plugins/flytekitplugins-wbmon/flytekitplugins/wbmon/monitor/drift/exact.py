@@ -18,7 +18,12 @@ from flytekitplugins.wbmon.monitor.drift.distances import ExactDistances
 from flytekitplugins.wbmon.monitor.profiles.build import count_batch
 from flytekitplugins.wbmon.monitor.profiles.count import count_sorted, learn_feature, number_layout
 from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
-from flytekitplugins.wbmon.monitor.profiles.layout import adopt_layout, empty_like, promote, settle
+from flytekitplugins.wbmon.monitor.profiles.layout import (
+    adopt_layout,
+    as_missing_if_empty,
+    empty_like,
+    promote,
+)
 from flytekitplugins.wbmon.monitor.profiles.merge import merge_features
 from flytekitplugins.wbmon.stats.binning import Values
 from flytekitplugins.wbmon.stats.divergence import wasserstein_distance
@@ -89,7 +94,7 @@ def _same_precision(a: Values, b: Values) -> tuple[Values, Values]:
 
 
 def _count(layout: FeatureProfile, source: Source, name: str) -> FeatureProfile:
-    return settle(_merge(layout, source.column(name).chunks))
+    return as_missing_if_empty(_merge(layout, source.column(name).chunks))
 
 
 def _merge(layout: FeatureProfile, chunks: Sequence[pa.Array]) -> FeatureProfile:

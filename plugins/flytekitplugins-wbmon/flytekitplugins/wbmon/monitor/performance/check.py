@@ -114,7 +114,7 @@ def check_performance(  # noqa: PLR0913 - one keyword a column
 
     report = measure(outcomes, known)
     if estimate is not None:
-        report = replace(report, foretold=compare_estimate(estimate, report))
+        report = replace(report, estimates=compare_estimate(estimate, report))
     if not cut_by:
         return report
     ranked = _ranking_metric(rank_by, report)

@@ -20,7 +20,7 @@ from flytekitplugins.wbmon.monitor.performance.outcomes import (
     score_columns,
 )
 from flytekitplugins.wbmon.monitor.performance.report import (
-    Foretold,
+    EstimateCheck,
     PerformanceReport,
     PerformanceStatus,
     Task,
@@ -145,7 +145,7 @@ def estimate_performance(  # noqa: PLR0913 - one keyword a column
 
 def compare_estimate(
     estimate: PerformanceReport, measured: PerformanceReport
-) -> tuple[Foretold, ...]:
+) -> tuple[EstimateCheck, ...]:
     """What was estimated of a window, beside what its labels say now.
 
     Where labels came for some rows only, what they say varies more than that of all would, and the
@@ -166,13 +166,15 @@ def compare_estimate(
         )
     widened = math.sqrt(1 / measured.coverage) if measured.n_labelled else math.nan
     return tuple(
-        _foretold(name, metric.value, estimate, widened)
+        _estimates(name, metric.value, estimate, widened)
         for name, metric in measured.metrics.items()
         if name in estimate.metrics
     )
 
 
-def _foretold(name: str, value: float, estimate: PerformanceReport, widened: float) -> Foretold:
+def _estimates(
+    name: str, value: float, estimate: PerformanceReport, widened: float
+) -> EstimateCheck:
     expected = estimate.metrics[name]
     low = expected.value - widened * (expected.value - expected.low)
     high = expected.value + widened * (expected.high - expected.value)
@@ -181,7 +183,7 @@ def _foretold(name: str, value: float, estimate: PerformanceReport, widened: flo
     z = Z95 * away / reach if reach > 0 else (math.inf if away > 0 else 0.0)
     if math.isnan(value) or math.isnan(expected.low):
         z = math.nan
-    return Foretold(
+    return EstimateCheck(
         name=name,
         expected=expected.value,
         low=low,

@@ -70,8 +70,8 @@ def performance_details(report: PerformanceReport) -> Iterator[str]:
         yield section("In the course of time", _parts(report.chunks))
     if report.calibration is not None:
         yield section("Calibration", _calibration(report.calibration))
-    if report.foretold:
-        yield section("What was estimated without labels", _foretold(report))
+    if report.estimates:
+        yield section("What was estimated without labels", _estimates(report))
 
 
 def _metric_row(metric: Metric) -> Sequence[str]:
@@ -136,10 +136,10 @@ def _calibration(calibration: Calibration) -> Iterable[str]:
     )
 
 
-def _foretold(report: PerformanceReport) -> Iterable[str]:
+def _estimates(report: PerformanceReport) -> Iterable[str]:
     yield facts(
         "the estimate was too good beyond chance: what the scores mean has changed"
-        if report.overrated
+        if report.overestimated
         else "the labels say what was estimated, within chance"
     )
     words = {True: "ok", False: "fail", None: "unknown"}
@@ -153,7 +153,7 @@ def _foretold(report: PerformanceReport) -> Iterable[str]:
                 cell(number(each.value)),
                 state_cell(words[each.held]),
             )
-            for each in report.foretold
+            for each in report.estimates
         ),
     )
 

@@ -117,7 +117,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Foretold:
+class EstimateCheck:
     """A metric as it was estimated without labels, and as the labels measured it later.
 
     Attributes:
@@ -144,7 +144,7 @@ class Foretold:
         return None if math.isnan(self.p_value) else self.p_value >= _ALPHA
 
     @property
-    def is_overrated(self) -> bool:
+    def is_overestimated(self) -> bool:
         """Whether the estimate was better than the truth."""
         return self.expected > self.value if self.higher_is_better else self.expected < self.value
 
@@ -169,7 +169,7 @@ class PerformanceReport(Report):
         segments: The window cut by the values of columns, worst first.
         chunks: The window cut by time, in order.
         estimated: Whether this is an estimate without labels.
-        foretold: What an estimate without labels had said, where one was given.
+        estimates: What an estimate without labels had said, where one was given.
     """
 
     task: Task
@@ -186,16 +186,16 @@ class PerformanceReport(Report):
     segments: tuple[Part, ...] = ()
     chunks: tuple[Part, ...] = ()
     estimated: bool = False
-    foretold: tuple[Foretold, ...] = ()
+    estimates: tuple[EstimateCheck, ...] = ()
 
     @property
-    def overrated(self) -> bool:
+    def overestimated(self) -> bool:
         """Whether the estimate without labels was too good beyond chance: concept drift, likely.
 
         For all `k` metrics together, a p-value must be at most `0.05 / k` (Bonferroni).
         """
-        known = [each for each in self.foretold if each.held is not None]
-        return any(each.is_overrated and each.p_value * len(known) <= _ALPHA for each in known)
+        known = [each for each in self.estimates if each.held is not None]
+        return any(each.is_overestimated and each.p_value * len(known) <= _ALPHA for each in known)
 
     @property
     def coverage(self) -> float:

@@ -73,7 +73,7 @@ def compact_prediction_log(
     compaction = _Compaction(log, {_stem(path) for path in paths})
     for path in paths:
         compaction.add(read_segment(path.rpartition("/")[2], log.files.cat_file(path)))
-        log.retire(path, keep=keep_segments)
+        log.delete_segment(path, keep=keep_segments)
     return compaction.report(service, len(paths), n_orphans)
 
 
@@ -135,7 +135,7 @@ class _Log:
         found = self._list(segment_folder(self._root, "sealed", self._service))
         return [path for path in found if path.endswith(".jsonl")]
 
-    def retire(self, path: str, *, keep: bool) -> None:
+    def delete_segment(self, path: str, *, keep: bool) -> None:
         """Take a segment away."""
         if keep:
             name = path.rpartition("/")[2]

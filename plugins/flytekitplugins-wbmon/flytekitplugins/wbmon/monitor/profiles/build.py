@@ -36,7 +36,12 @@ from flytekitplugins.wbmon.monitor.profiles.count import (
     number_layout,
 )
 from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile, WeightSums
-from flytekitplugins.wbmon.monitor.profiles.layout import adopt_layout, layout_id, promote, settle
+from flytekitplugins.wbmon.monitor.profiles.layout import (
+    adopt_layout,
+    as_missing_if_empty,
+    layout_id,
+    promote,
+)
 from flytekitplugins.wbmon.monitor.profiles.merge import merge_features
 from flytekitplugins.wbmon.monitor.profiles.profile import Profile
 
@@ -216,7 +221,7 @@ def _count(
     for features in results:
         for feature in features:
             by_name[feature.name].append(feature)
-    counted = {name: settle(merge_features(parts)) for name, parts in by_name.items()}
+    counted = {name: as_missing_if_empty(merge_features(parts)) for name, parts in by_name.items()}
     n_rows = next((feature.n_rows for feature in counted.values()), source.n_rows or 0)
     return counted, n_rows
 

@@ -53,7 +53,7 @@ def empty_like(feature: FeatureProfile) -> FeatureProfile:
     )
 
 
-def settle(feature: FeatureProfile) -> FeatureProfile:
+def as_missing_if_empty(feature: FeatureProfile) -> FeatureProfile:
     """A column of another type that holds no value at all is merely missing."""
     if feature.status != "type_changed" or feature.n_values:
         return feature

@@ -21,11 +21,11 @@ from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.monitor.profiles.build import count_part, unknown_columns
 from flytekitplugins.wbmon.monitor.profiles.count import encode_names
 from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
-from flytekitplugins.wbmon.monitor.profiles.layout import adopt_layout, settle
+from flytekitplugins.wbmon.monitor.profiles.layout import adopt_layout, as_missing_if_empty
 from flytekitplugins.wbmon.monitor.profiles.merge import merge_features
 from flytekitplugins.wbmon.monitor.profiles.profile import Profile
 
-Span = Literal["hour", "day", "week", "month"]
+TimeSpan = Literal["hour", "day", "week", "month"]
 
 MAX_WINDOWS = 10_000
 _HOUR, _DAY = 3600, 86_400
@@ -33,7 +33,7 @@ _MONDAY = 3  # 1970 began on a Thursday
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
-class Window(NamedTuple):
+class TimeWindow(NamedTuple):
     """A span of time, UTC, and a segment; None and the empty string if not cut by them."""
 
     segment: str
@@ -43,7 +43,7 @@ class Window(NamedTuple):
 class Windows(NamedTuple):
     """Profiles by window, in order; and how many rows have no time or no segment."""
 
-    profiles: dict[Window, Profile]
+    profiles: dict[TimeWindow, Profile]
     n_undated: int
 
 
@@ -52,7 +52,7 @@ def profile_windows(
     *,
     like: Profile,
     at: str = "",
-    by: Span = "day",
+    by: TimeSpan = "day",
     segment: str = "",
 ) -> Windows:
     """Count every window of a table into the layout of a reference, in one pass.
@@ -77,7 +77,7 @@ def profile_windows(
     layouts = [adopt_layout(source.schema, name, like.features.get(name)) for name in names]
     keys = [name for name in (at, segment) if name]
     columns = [*names, *keys, *([like.weight] if like.weight else [])]
-    counted: dict[Window, list[FeatureProfile]] = {}
+    counted: dict[TimeWindow, list[FeatureProfile]] = {}
     n_undated = 0
     for part in source.parts():
         for batch in part(columns):
@@ -96,7 +96,7 @@ def profile_windows(
     return Windows(profiles, n_undated)
 
 
-def end_of(start: datetime, by: Span) -> datetime:
+def end_of(start: datetime, by: TimeSpan) -> datetime:
     """The first moment after the span that begins at `start`."""
     if by == "month":
         return datetime(
@@ -110,8 +110,8 @@ def _require_columns(source: Source, at: str, by: str, segment: str) -> None:
         raise ConfigError(
             "windows must be cut by time, by segment or by both; give at= or segment="
         )
-    if by not in get_args(Span):
-        raise ConfigError(f"by must be one of {', '.join(get_args(Span))}; got {by!r}")
+    if by not in get_args(TimeSpan):
+        raise ConfigError(f"by must be one of {', '.join(get_args(TimeSpan))}; got {by!r}")
     names = source.schema.names
     for what, name in (("at", at), ("segment", segment)):
         if name and name not in names:
@@ -132,8 +132,8 @@ def _require_few(n_windows: int, segment: str) -> None:
 
 
 def _split(
-    batch: pa.RecordBatch, at: str, by: Span, segment: str
-) -> tuple[list[tuple[Window, pa.RecordBatch]], int]:
+    batch: pa.RecordBatch, at: str, by: TimeSpan, segment: str
+) -> tuple[list[tuple[TimeWindow, pa.RecordBatch]], int]:
     """Rows of the batch by window, in their order within each; and how many belong nowhere."""
     known = np.ones(batch.num_rows, dtype=bool)
     starts = np.zeros(batch.num_rows, dtype=np.int64)
@@ -159,12 +159,12 @@ def _split(
         if stop > first:
             row = rows[first]
             start = _EPOCH + timedelta(seconds=int(starts[row])) if at else None
-            window = Window(segments[codes[row]], start)
+            window = TimeWindow(segments[codes[row]], start)
             groups.append((window, ordered.slice(first, stop - first)))
     return groups, int(batch.num_rows - len(rows))
 
 
-def _truncate(times: NDArray[np.float64], by: Span) -> NDArray[np.int64]:
+def _truncate(times: NDArray[np.float64], by: TimeSpan) -> NDArray[np.int64]:
     """First second of the span that each time lies in."""
     whole = np.floor(times).astype(np.int64)
     if by == "hour":
@@ -193,10 +193,10 @@ def _as_part(batch: pa.RecordBatch) -> Any:
 
 
 def _profile(features: Sequence[FeatureProfile], like: Profile) -> Profile:
-    settled = {feature.name: settle(feature) for feature in features}
+    settled = {feature.name: as_missing_if_empty(feature) for feature in features}
     n_rows = next((feature.n_rows for feature in features), 0)
     return Profile(n_rows=n_rows, features=settled, layout=like.layout, weight=like.weight)
 
 
-def _order(window: Window) -> tuple[str, datetime]:
+def _order(window: TimeWindow) -> tuple[str, datetime]:
     return window.segment, window.start or _EPOCH

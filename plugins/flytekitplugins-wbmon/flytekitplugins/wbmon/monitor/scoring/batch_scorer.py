@@ -81,7 +81,7 @@ class BatchScorer:
                 f"not found among {', '.join(source.schema.names)}"
             )
 
-    def go_on_from(self, earlier: ScoringCheckpoint) -> None:
+    def resume_from(self, earlier: ScoringCheckpoint) -> None:
         """Take over what an earlier attempt has done."""
         self._seconds, self._rows = list(earlier.batch_s), list(earlier.batch_rows)
         self.n_read, self.columns = earlier.n_read, earlier.columns

@@ -92,11 +92,11 @@ class Quarantine:
         if self._writer is not None:
             self._writer.end_part()
 
-    def go_on_from(self, earlier: ScoringCheckpoint) -> None:
+    def resume_from(self, earlier: ScoringCheckpoint) -> None:
         """Take over the rows that an earlier attempt set aside."""
         self.errors.update(earlier.errors)
         if earlier.quarantined:
-            self._open().adopt(earlier.quarantined)
+            self._open().copy_from(earlier.quarantined)
 
     def read(self) -> Iterator[pa.Table]:
         """The failed rows of an earlier attempt."""

@@ -64,9 +64,9 @@ class Resumption:
             return
         # before anything is copied: an attempt that dies in between costs the next one nothing
         self._save(earlier)
-        writer.adopt(earlier.parts)
-        quarantine.go_on_from(earlier)
-        scorer.go_on_from(earlier)
+        writer.copy_from(earlier.parts)
+        quarantine.resume_from(earlier)
+        scorer.resume_from(earlier)
         logger.info("going on behind %d rows of an earlier attempt", earlier.n_read)
 
     def keep(self, scorer: BatchScorer, writer: PartWriter, quarantine: Quarantine) -> None:

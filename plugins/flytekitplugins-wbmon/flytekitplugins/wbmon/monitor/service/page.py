@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         ExperimentReport,
     )
     from flytekitplugins.wbmon.monitor.service.report import (
-        Confidence,
+        ServingConfidence,
         ServingReport,
         ServingSLOResult,
         SLOReport,
@@ -95,7 +95,7 @@ def _traffic_row(group: Traffic) -> Sequence[str]:
     )
 
 
-def _confidence_table(confidence: Confidence) -> str:
+def _confidence_table(confidence: ServingConfidence) -> str:
     rows = (
         ("rows with a score", f"{confidence.n_rows:,}"),
         ("mean score", number(confidence.mean)),

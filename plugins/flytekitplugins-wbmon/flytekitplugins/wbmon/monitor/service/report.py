@@ -40,7 +40,7 @@ class Traffic:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Confidence:
+class ServingConfidence:
     """How sure the model was and how varied its answers, of kept rows by their weights.
 
     Attributes:
@@ -93,7 +93,7 @@ class ServingReport(Report):
     n_instances: int = 0
     n_sampled: int = 0
     n_dropped: int = 0
-    confidence: Confidence | None = None
+    confidence: ServingConfidence | None = None
     reason: str
 
 

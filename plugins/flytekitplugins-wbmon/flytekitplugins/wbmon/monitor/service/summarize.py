@@ -14,7 +14,7 @@ import pyarrow as pa
 from flytekitplugins.wbmon.data.open import open_source
 from flytekitplugins.wbmon.data.sources import Source
 from flytekitplugins.wbmon.errors import ConfigError, DataError
-from flytekitplugins.wbmon.monitor.service.report import Confidence, ServingReport, Traffic
+from flytekitplugins.wbmon.monitor.service.report import ServingConfidence, ServingReport, Traffic
 from flytekitplugins.wbmon.stats.interval import wilson_interval
 from flytekitplugins.wbmon.stats.log_histogram import LogHistogram
 
@@ -143,7 +143,7 @@ def _peak(rows: list[dict[str, Any]]) -> float:
     return max(by_minute.values()) / _MINUTE_S if by_minute else math.nan
 
 
-def _confidence(source: Source, threshold: float) -> Confidence | None:
+def _confidence(source: Source, threshold: float) -> ServingConfidence | None:
     if "score" not in source.schema.names:
         return None
     weights, scores = _numbers(source, "sample_weight"), _numbers(source, "score")
@@ -156,7 +156,7 @@ def _confidence(source: Source, threshold: float) -> Confidence | None:
     low, high = wilson_interval(share * effective, effective)
     bins, _ = np.histogram(np.clip(s, 0, 1), bins=_N_BINS, range=(0, 1), weights=w)
     top, entropy = _variety(source, np.nan_to_num(weights, nan=1.0))
-    return Confidence(
+    return ServingConfidence(
         n_rows=int(present.sum()),
         mean=float((w * s).sum() / w.sum()),
         low_share=share,

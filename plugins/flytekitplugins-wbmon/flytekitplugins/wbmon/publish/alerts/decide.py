@@ -1,8 +1,8 @@
-"""From reports to people: one decision, remembered, shown and told, each once.
+"""From reports to people: one decision, remembered, shown and sent, each once.
 
-The order is what makes it safe: the decision and its notices are written down before anything is
-sent, and struck off after. A pod that dies in between is followed by a retry of the same window,
-which counts nothing twice and sends only what was not struck off.
+The order is what makes it safe: the decision and its notifications are written down before
+anything is sent, and struck off after. A pod that dies in between is followed by a retry of the
+same window, which counts nothing twice and sends only what was not struck off.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from flytekitplugins.wbmon.monitor.alerts.addresses import Report
 from flytekitplugins.wbmon.monitor.alerts.decision import AlertRule, Decision, Severity
 from flytekitplugins.wbmon.monitor.alerts.evaluate import evaluate_rules
 from flytekitplugins.wbmon.monitor.alerts.history import (
-    changes_since,
+    diff_from_previous,
     headline_numbers,
-    night_before,
-    remember_night,
-    summarise_night,
+    previous_window,
+    remember_window,
+    summarise_window,
 )
 from flytekitplugins.wbmon.monitor.alerts.notifications import (
-    claim_notices,
-    plan_notices,
-    settle_notices,
+    claim_notifications,
+    plan_notifications,
+    remove_sent,
 )
-from flytekitplugins.wbmon.monitor.alerts.state import AlertMemory, Notice
+from flytekitplugins.wbmon.monitor.alerts.state import AlertMemory, Notification
 from flytekitplugins.wbmon.publish.alerts.channel import Channel
 from flytekitplugins.wbmon.publish.alerts.history_file import write_index
 from flytekitplugins.wbmon.publish.alerts.send import (
@@ -53,7 +53,7 @@ _LEASE = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Telling:
+class AlertRouting:
     """Where a decision is remembered and who is told.
 
     Attributes:
@@ -69,12 +69,12 @@ class Telling:
     keep_nights: int = 60
 
 
-def decide_and_tell(
+def decide_and_notify(
     rules: Sequence[AlertRule],
     reports: Sequence[Report | None],
     *,
     at: datetime,
-    telling: Telling,
+    routing: AlertRouting,
     run: wandb.Run | None = None,
     sender: str = "",
     findings: Sequence[str] = (),
@@ -89,7 +89,7 @@ def decide_and_tell(
         rules: As for `evaluate_rules`.
         reports: As for `evaluate_rules`.
         at: The window's time, with a zone.
-        telling: Where to remember, and whom to tell.
+        routing: Where to remember, and whom to tell.
         run: The open W&B run; None for no W&B alerts.
         sender: Who tells, the same for every attempt of one task.
         findings: What else is wrong with the monitor.
@@ -102,15 +102,15 @@ def decide_and_tell(
         rules=rules,
         reports=reports,
         at=at,
-        telling=telling,
+        routing=routing,
         run=run,
         sender=sender or uuid.uuid4().hex,
         findings=list(findings),
         links=dict(links or {}),
     )
     session.remember()
-    session.tell()
-    session.settle()
+    session.notify()
+    session.record_sent()
     return session.decision
 
 
@@ -121,14 +121,14 @@ class _Session:
     rules: Sequence[AlertRule]
     reports: Sequence[Report | None]
     at: datetime
-    telling: Telling
+    routing: AlertRouting
     run: wandb.Run | None
     sender: str
     findings: list[str]
     links: Mapping[str, str]
     _judged: Decision | None = None
     _file: MemoryFile | None = None
-    _mine: tuple[Notice, ...] = ()
+    _mine: tuple[Notification, ...] = ()
     _taken: dict[str, frozenset[str]] = field(default_factory=dict)
 
     @property
@@ -141,8 +141,8 @@ class _Session:
 
     def remember(self) -> None:
         """Judge, and write down what is decided and what is to be sent."""
-        self.findings += check_channels(self.telling.channels)
-        uri = self.telling.state_uri
+        self.findings += check_channels(self.routing.channels)
+        uri = self.routing.state_uri
         if not uri:
             self._judge(AlertMemory())
             return
@@ -156,22 +156,22 @@ class _Session:
         else:
             self.findings += [kept.finding] if kept.finding else []
 
-    def tell(self) -> None:
+    def notify(self) -> None:
         """Send what is to be sent."""
         posts = [wandb_post(self.run)] if self.run is not None else []
-        posts += [channel_post(channel) for channel in self.telling.channels]
+        posts += [channel_post(channel) for channel in self.routing.channels]
         for outcome in deliver(self._mine, posts):
             self._taken[outcome.name] = outcome.taken
             if outcome.problem:
                 self.findings.append(f"channel {outcome.name}: {outcome.problem}")
 
-    def settle(self) -> None:
+    def record_sent(self) -> None:
         """Strike off what was sent, and write the index page."""
         if self._file is None:
             return
         try:
-            kept = self._file.update(self._struck_off)
-            write_index(self._file, kept.memory.nights)
+            kept = self._file.update(self._without_sent)
+            write_index(self._file, kept.memory.history)
         except Exception as error:  # noqa: BLE001 - any store, any exception
             self._cannot_keep(error)
 
@@ -181,34 +181,36 @@ class _Session:
             numbers=headline_numbers(self.reports),
             links=self.links,
         )
-        night = summarise_night(decision, self.reports)
+        summary = summarise_window(decision, self.reports)
         self._judged = replace(
-            decision, changes=changes_since(night_before(memory, self.at), night)
+            decision, changes=diff_from_previous(previous_window(memory, self.at), summary)
         )
-        planned = plan_notices(
-            decision, memory, channels=self._audience, remind_after=self.telling.remind_after
+        planned = plan_notifications(
+            decision, memory, channels=self._audience, remind_after=self.routing.remind_after
         )
         now = datetime.now(timezone.utc)
-        claimed, self._mine = claim_notices(planned, sender=self.sender, now=now, lease=_LEASE)
-        nights = remember_night(memory, night, keep=self.telling.keep_nights)
-        return replace(claimed, state=decision.state, nights=nights)
+        claimed, self._mine = claim_notifications(
+            planned, sender=self.sender, now=now, lease=_LEASE
+        )
+        history = remember_window(memory, summary, keep=self.routing.keep_nights)
+        return replace(claimed, state=decision.state, history=history)
 
-    def _struck_off(self, memory: AlertMemory) -> AlertMemory:
-        night = summarise_night(self.decision, self.reports)
-        nights = remember_night(memory, night, keep=self.telling.keep_nights)
-        return replace(settle_notices(memory, self._mine, self._taken), nights=nights)
+    def _without_sent(self, memory: AlertMemory) -> AlertMemory:
+        summary = summarise_window(self.decision, self.reports)
+        history = remember_window(memory, summary, keep=self.routing.keep_nights)
+        return replace(remove_sent(memory, self._mine, self._taken), history=history)
 
     @property
     def _audience(self) -> dict[str, Severity]:
         audience: dict[str, Severity] = {WANDB: "info"} if self.run is not None else {}
-        return audience | {each.label: each.min_severity for each in self.telling.channels}
+        return audience | {each.label: each.min_severity for each in self.routing.channels}
 
     def _cannot_keep(self, error: Exception) -> None:
         self._file = None
         if self._judged is None:
             self._judge(AlertMemory())
         self.findings.append(
-            f"the alert memory {self.telling.state_uri} could not be kept "
+            f"the alert memory {self.routing.state_uri} could not be kept "
             f"({type(error).__name__}: {error}); alerts may be told again"
         )
         logger.error(self.findings[-1])

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _MAX_DEPTH = 6
 
 
-def take_pulse(*, at: datetime, watched_uri: str = "", data_uri: str = "") -> Heartbeat:
+def read_heartbeat(*, at: datetime, watched_uri: str = "", data_uri: str = "") -> Heartbeat:
     """How old the newest report and the newest data are; what cannot be read counts as not there.
 
     Args:
@@ -74,7 +74,7 @@ def newest_file(uri: str, filesystem: AbstractFileSystem) -> tuple[datetime | No
 
 def _last_report(uri: str, filesystem: AbstractFileSystem) -> datetime | None:
     memory = MemoryFile(uri, filesystem).read()
-    return memory.nights[-1].at if memory.nights else None
+    return memory.history[-1].at if memory.history else None
 
 
 def _listed(filesystem: AbstractFileSystem, folder: str) -> Sequence[dict[str, Any]]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from flytekitplugins.wbmon.errors import ConfigError, MissingExtraError, PublishError
-from flytekitplugins.wbmon.monitor.alerts.state import Notice
+from flytekitplugins.wbmon.monitor.alerts.state import Notification
 from flytekitplugins.wbmon.publish.alerts.channel import Channel
 
 if TYPE_CHECKING:
@@ -42,18 +42,18 @@ class Post:
 
     Attributes:
         name: The channel's.
-        send: Sends one notice; raises if it was not taken.
-        timeout_s: For all notices of a window together.
+        send: Sends one notification; raises if it was not taken.
+        timeout_s: For all notifications of a window together.
     """
 
     name: str
-    send: Callable[[Notice], None]
+    send: Callable[[Notification], None]
     timeout_s: float = 15.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a channel did: the ids of the notices that it took, and why not the rest."""
+    """What a channel did: the ids of the notifications that it took, and why not the rest."""
 
     name: str
     taken: frozenset[str]
@@ -69,12 +69,12 @@ class _Progress:
 def wandb_post(run: wandb.Run) -> Post:
     """The alerts of an open run; W&B mails or posts them as its user has set."""
 
-    def send(notice: Notice) -> None:
+    def send(notification: Notification) -> None:
         # W&B reads a wait of 0 as one minute, which would swallow the second alert of a window
         run.alert(
-            title=notice.title[:_MAX_TITLE],
-            text=notice.text,
-            level=_LEVELS[notice.severity],
+            title=notification.title[:_MAX_TITLE],
+            text=notification.text,
+            level=_LEVELS[notification.severity],
             wait_duration=0.001,
         )
 
@@ -84,8 +84,8 @@ def wandb_post(run: wandb.Run) -> Post:
 def channel_post(channel: Channel) -> Post:
     """A channel through apprise; its secret is read when it first sends."""
 
-    def send(notice: Notice) -> None:
-        send_by_apprise(read_address(channel.secret), notice)
+    def send(notification: Notification) -> None:
+        send_by_apprise(read_address(channel.secret), notification)
 
     return Post(name=channel.label, send=send, timeout_s=channel.timeout_s)
 
@@ -108,22 +108,22 @@ def usable_channels(channels: Sequence[Channel]) -> tuple[Channel, ...]:
     return tuple(usable)
 
 
-def deliver(notices: Iterable[Notice], posts: Sequence[Post]) -> list[Outcome]:
-    """Send each notice to the channels that it waits for.
+def deliver(notifications: Iterable[Notification], posts: Sequence[Post]) -> list[Outcome]:
+    """Send each notification to the channels that it waits for.
 
     The channels work at the same time. One that does not end in time is left behind: what it was
     sending may still arrive, and so arrive twice.
 
     Args:
-        notices: In the order to send.
-        posts: The channels, by whose names the notices wait.
+        notifications: In the order to send.
+        posts: The channels, by whose names the notifications wait.
 
     Returns:
         One outcome a channel, in order; a problem is also logged.
     """
-    notices = list(notices)
+    notifications = list(notifications)
     begun = time.monotonic()
-    started = [(post, *_start(post, notices)) for post in posts]
+    started = [(post, *_start(post, notifications)) for post in posts]
     outcomes = []
     for post, thread, progress in started:
         thread.join(max(0.0, begun + post.timeout_s - time.monotonic()))
@@ -160,12 +160,12 @@ def read_address(secret: Secret) -> str:
     return value.strip()
 
 
-def send_by_apprise(address: str, notice: Notice) -> None:
-    """Send one notice.
+def send_by_apprise(address: str, notification: Notification) -> None:
+    """Send one notification.
 
     Args:
         address: Apprise URLs, one a line; never shown.
-        notice: What to send.
+        notification: What to send.
 
     Raises:
         MissingExtraError: If apprise is not installed.
@@ -186,7 +186,9 @@ def send_by_apprise(address: str, notice: Notice) -> None:
         try:
             taken = [
                 service.notify(
-                    title=notice.title, body=notice.text, notify_type=_KINDS[notice.severity]
+                    title=notification.title,
+                    body=notification.text,
+                    notify_type=_KINDS[notification.severity],
                 )
                 for service in services
             ]
@@ -196,7 +198,7 @@ def send_by_apprise(address: str, notice: Notice) -> None:
             ) from None
     if not all(taken):
         why = _without("; ".join(said) or "no reason given", address)
-        raise PublishError(f"the notice was not taken: {why}")
+        raise PublishError(f"the notification was not taken: {why}")
 
 
 def _apprise() -> Any:
@@ -207,8 +209,8 @@ def _apprise() -> Any:
     return apprise
 
 
-def _start(post: Post, notices: Sequence[Notice]) -> tuple[threading.Thread, _Progress]:
-    own = [notice for notice in notices if post.name in notice.waiting]
+def _start(post: Post, notifications: Sequence[Notification]) -> tuple[threading.Thread, _Progress]:
+    own = [notification for notification in notifications if post.name in notification.waiting]
     progress = _Progress()
     # a daemon: a channel that hangs must not keep the container alive; with the caller's context,
     # because flytekit looks secrets up in it
@@ -220,18 +222,18 @@ def _start(post: Post, notices: Sequence[Notice]) -> tuple[threading.Thread, _Pr
     return thread, progress
 
 
-def _send_all(post: Post, notices: Sequence[Notice], progress: _Progress) -> None:
-    for notice in notices:
-        problem = _send_one(post, notice)
+def _send_all(post: Post, notifications: Sequence[Notification], progress: _Progress) -> None:
+    for notification in notifications:
+        problem = _send_one(post, notification)
         if problem:
             progress.problem = problem
         else:
-            progress.taken.append(notice.id)
+            progress.taken.append(notification.id)
 
 
-def _send_one(post: Post, notice: Notice) -> str:
+def _send_one(post: Post, notification: Notification) -> str:
     try:
-        post.send(notice)
+        post.send(notification)
     except Exception as error:  # noqa: BLE001 - one channel must not harm the others
         return f"{type(error).__name__}: {error}"
     return ""

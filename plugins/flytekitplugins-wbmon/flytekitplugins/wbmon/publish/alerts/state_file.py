@@ -64,7 +64,7 @@ class MemoryFile:
         return AlertMemory() if data is None else _parsed(data, self.uri)
 
     def update(self, change: Callable[[AlertMemory], AlertMemory]) -> Kept:
-        """Change the memory; safe beside other writers as far as `publish.swap` says.
+        """Change the memory; safe beside other writers as far as `publish.compare_and_swap` says.
 
         A file that cannot be read is put aside under another name, and the memory starts afresh.
 
@@ -110,9 +110,27 @@ def _written(memory: AlertMemory) -> bytes:
 
 def _parsed(data: bytes, uri: str) -> AlertMemory:
     try:
-        memory = record_from_json(AlertMemory, data)
-    except DataError as error:
+        memory = record_from_json(AlertMemory, _upgraded(data))
+    except (DataError, ValueError) as error:
         raise DataError(f"{uri} is not a readable alert memory: {error}") from error
-    if memory.version != 1:
-        raise DataError(f"{uri} must have version 1, got {memory.version}; use a newer package")
+    if memory.version != AlertMemory().version:
+        raise DataError(
+            f"{uri} must have version 1 or {AlertMemory().version}, got {memory.version}; use a "
+            "newer package"
+        )
     return memory
+
+
+def _upgraded(data: bytes) -> bytes:
+    """Version 1, of releases up to 0.2, as version 2, which has other names for the same."""
+    content = json.loads(data)
+    if not isinstance(content, dict) or content.get("version") != 1:
+        return data
+    for name, earlier in (("notified", "told"), ("history", "nights")):
+        if earlier in content:
+            content[name] = content.pop(earlier)
+    state = content.get("state", {})
+    for rule in (*state.get("rules", {}).values(), *state.get("before", {}).values()):
+        if "is_told" in rule:
+            rule["is_notified"] = rule.pop("is_told")
+    return json.dumps({**content, "version": 2}).encode()

@@ -19,12 +19,12 @@ from flytekitplugins.wbmon.serving.log.identifiers import is_acceptable, new_req
 from flytekitplugins.wbmon.serving.log.logger import PredictionLogger
 from flytekitplugins.wbmon.serving.log.request import CURRENT, Request
 
-Scope = MutableMapping[str, Any]
+AsgiScope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
-Extractor = Callable[[Scope], str | None]
+App = Callable[[AsgiScope, Receive, Send], Awaitable[None]]
+Extractor = Callable[[AsgiScope], str | None]
 
 DISCONNECTED = "client_disconnect"
 # what nginx calls it; no framework sends it
@@ -85,7 +85,7 @@ class PredictionLoggingMiddleware:
             if how is not None
         ]
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Serve a request through the app."""
         if scope["type"] != "http" or scope["path"] in self._exclude:
             if scope["type"] == "lifespan":
@@ -107,7 +107,7 @@ class PredictionLoggingMiddleware:
                 self._extract(scope, exchange)
             exchange.end()
 
-    def _extract(self, scope: Scope, request: Request) -> None:
+    def _extract(self, scope: AsgiScope, request: Request) -> None:
         try:
             for name, extract in self._extractors:
                 value = extract(scope)
@@ -139,7 +139,7 @@ class Exchange(Request):
     _outgoing: Body | None = None
 
     # the path of every request: it does not call `super().__init__`, and sets what it must
-    def __init__(self, logger: PredictionLogger, scope: Scope, send: Send) -> None:
+    def __init__(self, logger: PredictionLogger, scope: AsgiScope, send: Send) -> None:
         self.began_at = time()
         self.begin = perf_counter()
         self.method = scope["method"]
@@ -249,7 +249,7 @@ class Exchange(Request):
 def _header_of(name: str) -> Extractor:
     wanted = name.lower().encode("latin-1")
 
-    def extract(scope: Scope) -> str | None:
+    def extract(scope: AsgiScope) -> str | None:
         found = header(scope["headers"], wanted)
         return found.decode("latin-1") or None
 

@@ -55,9 +55,9 @@ def monitor_gradio(
     name = route or str(getattr(fn, "__name__", type(fn).__name__))
     names = list(inspect.signature(fn).parameters)
 
-    def begin(page: Any, inputs: tuple[Any, ...]) -> _Call:
+    def begin(page: Any, inputs: tuple[Any, ...]) -> _EventCall:
         request = Request(route=name)
-        call = _Call(logger, request)
+        call = _EventCall(logger, request)
         try:
             request.tenant = tenant
             request.session_id = getattr(page, "session_hash", None)
@@ -122,7 +122,7 @@ def gradio_feedback(
     return _with_page(feedback, feedback, skip=1)
 
 
-class _Call:
+class _EventCall:
     """One call: what it gives belongs to a request, step by step if it is a generator."""
 
     def __init__(self, logger: PredictionLogger, request: Request) -> None:
@@ -169,7 +169,7 @@ class _Call:
 
 
 def _logged(
-    fn: Callable[..., Any], begin: Callable[[Any, tuple[Any, ...]], _Call]
+    fn: Callable[..., Any], begin: Callable[[Any, tuple[Any, ...]], _EventCall]
 ) -> Callable[..., Any]:
     if inspect.isasyncgenfunction(fn):
         return _logged_async_generator(fn, begin)
@@ -206,7 +206,7 @@ def _logged(
 
 
 def _logged_generator(
-    fn: Callable[..., Any], begin: Callable[[Any, tuple[Any, ...]], _Call]
+    fn: Callable[..., Any], begin: Callable[[Any, tuple[Any, ...]], _EventCall]
 ) -> Callable[..., Any]:
     def streamed(page: Any, *inputs: Any) -> Iterator[Any]:
         call = begin(page, inputs)
@@ -224,7 +224,7 @@ def _logged_generator(
 
 
 def _logged_async_generator(
-    fn: Callable[..., Any], begin: Callable[[Any, tuple[Any, ...]], _Call]
+    fn: Callable[..., Any], begin: Callable[[Any, tuple[Any, ...]], _EventCall]
 ) -> Callable[..., Any]:
     async def streamed(page: Any, *inputs: Any) -> AsyncIterator[Any]:
         call = begin(page, inputs)

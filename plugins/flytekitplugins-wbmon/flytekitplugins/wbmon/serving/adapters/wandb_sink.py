@@ -24,7 +24,7 @@ from flytekitplugins.wbmon.stats.log_histogram import LogHistogram
 
 if TYPE_CHECKING:
     import wandb
-    from flytekitplugins.wbmon.run.spooled import Carrier
+    from flytekitplugins.wbmon.run.spooled import SpooledRun
 
 logger = logging.getLogger(__name__)
 
@@ -166,12 +166,12 @@ class WandbSink:
     def _begin_day(self, day: str) -> _DayRun:
         from flytekitplugins.wbmon.delivery.credentials import read_api_key
         from flytekitplugins.wbmon.flyte.identity import current_identity, run_id
-        from flytekitplugins.wbmon.run.spooled import Carrier
+        from flytekitplugins.wbmon.run.spooled import SpooledRun
 
         settings = self._settings
         key = read_api_key(self._secret, api_host=settings.resolved_api_host, is_local=True)
         identity = current_identity(self._service)
-        carrier = Carrier(settings, identity, key)
+        carrier = SpooledRun(settings, identity, key)
         name = run_id(identity, f"{self._service}-{day}-{self._instance}")
         os.makedirs(self._folder, exist_ok=True)  # noqa: PTH103 - the folder is a plain text here
         run = carrier.open(
@@ -191,13 +191,13 @@ class WandbSink:
     def _end_day(self) -> None:
         ended, self._day = self._day, None
         if ended is not None:
-            ended.carrier.end(ended.run, 0, is_hurried=self._stop.is_set())
+            ended.carrier.end(ended.run, 0, is_terminating=self._stop.is_set())
 
 
 class _DayRun:
     """The run of one day."""
 
-    def __init__(self, name: str, run: wandb.Run, carrier: Carrier) -> None:
+    def __init__(self, name: str, run: wandb.Run, carrier: SpooledRun) -> None:
         self.name, self.run, self.carrier = name, run, carrier
 
 

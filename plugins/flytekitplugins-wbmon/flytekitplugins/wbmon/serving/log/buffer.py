@@ -16,7 +16,7 @@ from typing import Any
 
 from flytekitplugins.wbmon.serving.log.request import Request
 from flytekitplugins.wbmon.serving.log.sampling import Sampler, SamplingPolicy
-from flytekitplugins.wbmon.serving.log.window_counts import Window
+from flytekitplugins.wbmon.serving.log.window_counts import WindowCounts
 
 Item = Request | dict[str, Any]
 """A request that is done, or the columns of a feedback row."""
@@ -72,7 +72,7 @@ class Buffer:
         self._queue: deque[Item] = deque()
         self._max_queue = max_queue
         self._sampler = Sampler(policy)
-        self._window = Window(now)
+        self._window = WindowCounts(now)
         self._n_queued_requests = 0
         self.is_closed = False
         self.live: set[Request] = set()
@@ -157,11 +157,11 @@ class Buffer:
         with self._patiently():
             self.failed += 1
 
-    def turn_window(self, now: float) -> Window:
+    def turn_window(self, now: float) -> WindowCounts:
         """Begin a new window; the one that ends."""
         self.fold(_EVERYTHING)
         with self._patiently():
-            ended, self._window = self._window, Window(now)
+            ended, self._window = self._window, WindowCounts(now)
             ended.in_flight_max, self.in_flight_max = self.in_flight_max, len(self.live)
         return ended
 

@@ -27,14 +27,14 @@ _MIN_REQUESTS = 20
 _ORDINARY_SHARE = 0.1
 
 
-class Decision(NamedTuple):
+class Sampled(NamedTuple):
     """Why a row is kept, and how many requests it stands for."""
 
     reason: str
     weight: float
 
 
-_CERTAIN = {reason: Decision(reason, 1.0) for reason in ("rate", "error", "slow")}
+_CERTAIN = {reason: Sampled(reason, 1.0) for reason in ("rate", "error", "slow")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +111,7 @@ class Sampler:
         self._limits: dict[str | None, _Limit] = {}
         self._total = _Limit(policy.max_rows_per_second)
 
-    def decide(self, request: Request) -> Decision | None:
+    def decide(self, request: Request) -> Sampled | None:
         """Whether to keep a request that is done; None if not."""
         if self._tenants and request.tenant in self._tenants:
             return self._tenants[request.tenant].decide(request)
@@ -127,10 +127,10 @@ class Sampler:
         if not self._is_simple:
             p, reason = self._adapt(request, p, reason)
         if p >= 1:
-            return _CERTAIN.get(reason) or Decision(reason, 1.0)
+            return _CERTAIN.get(reason) or Sampled(reason, 1.0)
         if p <= 0 or id_share(request.request_id) >= p:
             return None
-        return Decision(reason, 1.0 / p)
+        return Sampled(reason, 1.0 / p)
 
     def _adapt(self, request: Request, p: float, reason: str) -> tuple[float, str]:
         now = self._clock()

@@ -68,7 +68,7 @@ class Counts:
         return classes
 
 
-class Window:
+class WindowCounts:
     """The counts of one window of time; at most `MAX_KEYS` keys, the rest together as `(other)`."""
 
     __slots__ = ("by_key", "depth_max", "in_flight_max", "start")

@@ -45,7 +45,7 @@ class Asked:
 
 
 @dataclass(slots=True, kw_only=True)
-class Purse:
+class SpendLimit:
     """What a run may spend, and has spent."""
 
     limit_usd: float | None = None
@@ -60,7 +60,7 @@ class Purse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Round:
+class EvaluationRun:
     """How a run asks.
 
     Attributes:
@@ -77,7 +77,7 @@ class Round:
     repeats: int = 1
     concurrency: int = 8
     store: AnswerStore | None = None
-    purse: Purse = field(default_factory=Purse)
+    purse: SpendLimit = field(default_factory=SpendLimit)
 
     async def run(self, items: Sequence[Item], variants: Sequence[Variant]) -> list[Asked]:
         """Ask; an item gets all its answers or none."""

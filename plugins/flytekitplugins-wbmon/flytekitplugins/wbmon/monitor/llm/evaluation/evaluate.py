@@ -10,7 +10,13 @@ import numpy as np
 
 from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.monitor.llm.evaluation.answer_cache import AnswerStore
-from flytekitplugins.wbmon.monitor.llm.evaluation.ask import Ask, Asked, Purse, Round, run_coroutine
+from flytekitplugins.wbmon.monitor.llm.evaluation.ask import (
+    Ask,
+    Asked,
+    EvaluationRun,
+    SpendLimit,
+    run_coroutine,
+)
 from flytekitplugins.wbmon.monitor.llm.evaluation.compare import compare_paired
 from flytekitplugins.wbmon.monitor.llm.evaluation.report import (
     ComparisonVerdict,
@@ -69,8 +75,8 @@ def evaluate_variants(
     known = _scorers(scorers)
     metric = rule.metric or next(iter(known))
     _check(items, variants, known, metric)
-    purse = Purse(limit_usd=rule.max_cost_usd)
-    asking = Round(
+    purse = SpendLimit(limit_usd=rule.max_cost_usd)
+    asking = EvaluationRun(
         ask=ask,
         scorers=known,
         repeats=rule.repeats,
@@ -122,13 +128,13 @@ def fill_answers(
     """
     rule = rule or EvaluationRule()
     _check(items, variants, {"": BUILTIN["exact"]}, "")
-    asking = Round(
+    asking = EvaluationRun(
         ask=ask,
         scorers={},
         repeats=rule.repeats,
         concurrency=rule.concurrency,
         store=store,
-        purse=Purse(limit_usd=rule.max_cost_usd),
+        purse=SpendLimit(limit_usd=rule.max_cost_usd),
     )
     asked = run_coroutine(asking.run(items, variants))
     return sum(not each.answer.error for each in asked)
@@ -252,7 +258,7 @@ def _too_dear(candidate: str, results: Sequence[VariantResult], rule: Evaluation
     return ""
 
 
-def _stopped(n_asked: int, n_items: int, purse: Purse) -> str:
+def _stopped(n_asked: int, n_items: int, purse: SpendLimit) -> str:
     if n_asked == n_items:
         return ""
     return (

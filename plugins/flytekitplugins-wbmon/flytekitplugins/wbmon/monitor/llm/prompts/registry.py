@@ -21,7 +21,7 @@ CANDIDATE = "candidate"
 _SHORTEST_DIGEST = 6
 
 
-class PromptRegistry:
+class PromptFiles:
     """The prompts of a service.
 
     Args:
@@ -207,5 +207,5 @@ def _resolved(variant: Variant, registry: str) -> Variant:
             f"variant {variant.name!r} must have a prompt, or a prompt_name and a registry to "
             "find it in"
         )
-    found = PromptRegistry(registry).get(variant.prompt_name, variant.prompt_version or PRODUCTION)
+    found = PromptFiles(registry).get(variant.prompt_name, variant.prompt_version or PRODUCTION)
     return replace(variant, prompt=found.messages, prompt_version=found.digest)
