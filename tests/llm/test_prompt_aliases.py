@@ -12,7 +12,7 @@ import pytest
 from flytekitplugins.wbmon.delivery.traces.drain import drain_spool
 from flytekitplugins.wbmon.delivery.traces.store import drain_store
 from flytekitplugins.wbmon.llm import PromptRegistry, PromptTemplate, weave_init
-from flytekitplugins.wbmon.monitor.llm.prompts.registry import PromptRegistry as PlainRegistry
+from flytekitplugins.wbmon.monitor.llm.prompts.registry import PromptFiles
 from support.wandb_faults import Fault
 from support.weave_server import KEY, WeaveServer
 
@@ -134,7 +134,7 @@ def test_a_promotion_that_comes_late_does_not_undo_a_newer_decision(
         traced(server, lambda: registry.roll_back("qa", reason="complaints"))
     else:
         # by hand, in a process that knows nothing of Weave
-        PlainRegistry(registry.uri).roll_back("qa", reason="complaints")
+        PromptFiles(registry.uri).roll_back("qa", reason="complaints")
         drain_store(store, api_key=KEY)
 
     assert texts(server)["production"] == OLD.messages[0][1]

@@ -17,7 +17,7 @@ import wandb
 from flytekitplugins.wbmon.delivery.credentials import ApiKey
 from flytekitplugins.wbmon.delivery.runs import sync_command as wandb_sync
 from flytekitplugins.wbmon.delivery.runs import wandb_internals
-from flytekitplugins.wbmon.delivery.runs.deliver import Delivery
+from flytekitplugins.wbmon.delivery.runs.deliver import RunDelivery
 from flytekitplugins.wbmon.delivery.runs.package import PACKED_LOG, pack
 from flytekitplugins.wbmon.delivery.runs.store import OfflineStore
 from flytekitplugins.wbmon.delivery.runs.transaction_log import log_path, read_records
@@ -252,13 +252,13 @@ def test_globals_that_a_release_does_not_have_are_passed_over(
     assert rows_on_disk(folder) == [1]
 
 
-def failed_run(server: WandbServer) -> Delivery:
+def failed_run(server: WandbServer) -> RunDelivery:
     """A run that failed, and its delivery."""
     with suppress(ValueError), open_run(settings(id="failed")) as run:
         run.log({"row": 0})
         raise ValueError("boom")
     until = time.monotonic() + 20
-    return Delivery(
+    return RunDelivery(
         Path(run.settings.sync_dir),
         api_host=server.url,
         key=ApiKey(KEY),

@@ -15,7 +15,7 @@ from flytekitplugins.wbmon.monitor.alerts.rule_file import load_rules
 from flytekitplugins.wbmon.monitor.prediction_log.arrow_schema import log_table
 from flytekitplugins.wbmon.monitor.service.experiment_report import ExperimentReport, VariantOutcome
 from flytekitplugins.wbmon.monitor.service.report import (
-    Confidence,
+    ServingConfidence,
     ServingReport,
     ServingSLO,
     SLOReport,
@@ -72,7 +72,7 @@ TRAFFIC = ServingReport(
     routes=(ROUTE,),
     tenants=(Traffic(name="acme", n_requests=7, error_rate=0.5),),
     n_dropped=3,
-    confidence=Confidence(n_rows=500, mean=0.8, low_share=0.3, top_share=0.6),
+    confidence=ServingConfidence(n_rows=500, mean=0.8, low_share=0.3, top_share=0.6),
     reason="served",
 )
 SILENT = ServingReport(

@@ -11,7 +11,7 @@ from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.monitor.drift.series import drift_series
 from flytekitplugins.wbmon.monitor.profiles import windows
 from flytekitplugins.wbmon.monitor.profiles.build import merge_profiles, profile_data
-from flytekitplugins.wbmon.monitor.profiles.windows import Window, end_of, profile_windows
+from flytekitplugins.wbmon.monitor.profiles.windows import TimeWindow, end_of, profile_windows
 from flytekitplugins.wbmon.reports.serialize import record_from_json, record_to_json
 
 N_DAYS, PER_DAY = 14, 300
@@ -172,7 +172,7 @@ def test_weights_reach_every_window(log, reference):
 
     found = profile_windows(weighted, like=like, segment="tenant")
 
-    acme = found.profiles[Window("acme", None)].features["amount"]
+    acme = found.profiles[TimeWindow("acme", None)].features["amount"]
     assert acme.value_weight == 2 * (log["tenant"] == "acme").sum()
 
 

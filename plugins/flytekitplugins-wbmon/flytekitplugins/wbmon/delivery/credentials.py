@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
 from flytekitplugins.wbmon.errors import ConfigError
-from flytekitplugins.wbmon.privacy.secrets import Redactor
+from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
 
 if TYPE_CHECKING:
     from flytekit import Secret
@@ -113,7 +113,7 @@ def _call(secret: Callable[[], str]) -> str:
         # the chain is cut: the callable's own frames and message may hold what it fetched
         raise _SecretNotFoundError(
             f"the callable {name} given as secret must return the W&B key; it raised "
-            f"{type(error).__name__}: {Redactor().text(str(error))}"
+            f"{type(error).__name__}: {SecretRedactor().text(str(error))}"
         ) from None
 
 

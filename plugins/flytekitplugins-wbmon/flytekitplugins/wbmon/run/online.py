@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from flytekitplugins.wbmon.delivery.runs.api import RunTarget, WandbApi
-from flytekitplugins.wbmon.delivery.runs.deliver import DeliveryMode
+from flytekitplugins.wbmon.delivery.runs.deliver import RunDelivery
 from flytekitplugins.wbmon.delivery.runs.pending_log import read_content
 from flytekitplugins.wbmon.delivery.runs.progress import DeliveryProgress
 from flytekitplugins.wbmon.delivery.runs.transaction_log import log_path, wait_for_end
@@ -71,7 +71,7 @@ class OnlineRun(SpooledRun):
         # wandb sent them before it finished; the server cannot be asked
         progress.alerts = list(range(len(read_content(self._folder).alerts)))
         progress.save(self._folder)
-        delivery = DeliveryMode(
+        delivery = RunDelivery(
             self._folder,
             api_host=self._settings.resolved_api_host,
             key=self._key,

@@ -17,7 +17,7 @@ from google.protobuf.json_format import MessageToJson, Parse
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.alerts.decision import AlertRule
 from flytekitplugins.wbmon.monitor.alerts.heartbeat import Heartbeat
-from flytekitplugins.wbmon.privacy.secrets import Redactor
+from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
 from flytekitplugins.wbmon.publish.alerts.channel import Channel
 from flytekitplugins.wbmon.tasks._node import Node
 from flytekitplugins.wbmon.tasks.alerts import (
@@ -114,7 +114,7 @@ class MonitorFailure(Node[FailureSettings]):
         where = f"node {err.failed_node_id}: {err.message}" if err else "Flyte did not say why"
         pulse = Heartbeat(
             at=at or datetime.now(timezone.utc),
-            failure=Redactor().text(where)[:1000],
+            failure=SecretRedactor().text(where)[:1000],
         )
         return decide(self, [pulse], at=at)
 

@@ -136,7 +136,7 @@ class ReplayToWeave(Node[ReplaySettings]):
         """
         from flytekitplugins.wbmon.delivery.traces.replay import replay_rows
         from flytekitplugins.wbmon.delivery.traces.spool import Target
-        from flytekitplugins.wbmon.privacy.secrets import Redactor
+        from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
 
         config = self.config
         key = _key(config.secret, config.api_host)
@@ -149,7 +149,7 @@ class ReplayToWeave(Node[ReplaySettings]):
             ),
             folder=Path(tempfile.mkdtemp(prefix="weave-")),
             api_key=key,
-            redact=Redactor([key]).text,
+            redact=SecretRedactor([key]).text,
             rate=config.rate,
             feedback=rows_of(open_data(feedback)) if feedback is not None else (),
             store=config.offline_store or None,

@@ -26,7 +26,7 @@ from flytekitplugins.wbmon.delivery.traces.worker_process import TraceWorkerProc
 from flytekitplugins.wbmon.flyte.identity import TaskIdentity, current_identity, run_id
 from flytekitplugins.wbmon.flyte.run_deck import show_note, show_run
 from flytekitplugins.wbmon.flyte.termination import exit_on_sigterm
-from flytekitplugins.wbmon.privacy.secrets import Redactor
+from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
 from flytekitplugins.wbmon.traces import weave_client
 from flytekitplugins.wbmon.traces.call_rows import CallRows
 from flytekitplugins.wbmon.traces.settings import TraceSettings
@@ -218,7 +218,7 @@ def _start(
     session: TraceSession, settings: TraceSettings, identity: TaskIdentity, key: ApiKey | None
 ) -> None:
     entity, _, project = session.project.partition("/")
-    redactor = Redactor([key.reveal() if key else None])
+    redactor = SecretRedactor([key.reveal() if key else None])
 
     def clean(text: str) -> str:
         own = settings.redact(text) if settings.redact is not None else text

@@ -13,7 +13,7 @@ from flytekitplugins.wbmon import Answer, Variant
 from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.monitor.llm.evaluation.evaluate import evaluate_variants
 from flytekitplugins.wbmon.monitor.llm.evaluation.prompt import PromptTemplate
-from flytekitplugins.wbmon.monitor.llm.prompts.registry import PromptRegistry, resolve_variants
+from flytekitplugins.wbmon.monitor.llm.prompts.registry import PromptFiles, resolve_variants
 
 QA = PromptTemplate(
     name="qa", messages=(("system", 'Answer as {"a": 1}.'), ("user", "{question} {{not}} {x}"))
@@ -55,11 +55,11 @@ def test_the_digest_is_the_identity_and_the_name_is_not() -> None:
 
 
 @pytest.fixture
-def registry(tmp_path: Path) -> PromptRegistry:
-    return PromptRegistry(str(tmp_path / "prompts"))
+def registry(tmp_path: Path) -> PromptFiles:
+    return PromptFiles(str(tmp_path / "prompts"))
 
 
-def test_the_same_prompt_is_one_version(registry: PromptRegistry) -> None:
+def test_the_same_prompt_is_one_version(registry: PromptFiles) -> None:
     first = registry.publish(QA, alias="production")
     again = registry.publish(QA)
 
@@ -69,7 +69,7 @@ def test_the_same_prompt_is_one_version(registry: PromptRegistry) -> None:
     assert registry.get("qa", first.digest[:8]) == first
 
 
-def test_a_promotion_and_a_roll_back_are_on_record(registry: PromptRegistry) -> None:
+def test_a_promotion_and_a_roll_back_are_on_record(registry: PromptFiles) -> None:
     old = registry.publish(QA, alias="production")
     new = registry.publish(PromptTemplate.from_text("qa", "{question}!"), alias="candidate")
 
@@ -87,7 +87,7 @@ def test_a_promotion_and_a_roll_back_are_on_record(registry: PromptRegistry) -> 
     assert decisions[2].evidence == {"n": 60}
 
 
-def test_what_cannot_be_found_promoted_or_rolled_back_is_refused(registry: PromptRegistry) -> None:
+def test_what_cannot_be_found_promoted_or_rolled_back_is_refused(registry: PromptFiles) -> None:
     with pytest.raises(DataError, match="no version and no alias"):
         registry.get("qa")
     registry.publish(QA, alias="production")
@@ -99,7 +99,7 @@ def test_what_cannot_be_found_promoted_or_rolled_back_is_refused(registry: Promp
         registry.history("a/b")
 
 
-def test_only_a_winner_is_promoted_by_an_evaluation(registry: PromptRegistry) -> None:
+def test_only_a_winner_is_promoted_by_an_evaluation(registry: PromptFiles) -> None:
     ask = np.random.default_rng(1).random(50)
 
     def answer(item: dict, variant: Variant) -> Answer:

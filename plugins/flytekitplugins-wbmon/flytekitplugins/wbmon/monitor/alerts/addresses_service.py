@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from flytekitplugins.wbmon.monitor.service.experiment_report import ExperimentReport, VariantOutcome
 from flytekitplugins.wbmon.monitor.service.report import (
-    Confidence,
+    ServingConfidence,
     ServingReport,
     ServingSLOResult,
     SLOReport,
@@ -115,7 +115,7 @@ def _of_traffic(traffic: Traffic, whose: str) -> Iterable[Observation]:
             yield number(f"{kind}.{name}{whose}", value, _NO_REQUEST)
 
 
-def _of_confidence(sure: Confidence) -> Iterable[Observation]:
+def _of_confidence(sure: ServingConfidence) -> Iterable[Observation]:
     none = "no kept row has a score"
     yield number("confidence", sure.mean, none)
     yield Observation(

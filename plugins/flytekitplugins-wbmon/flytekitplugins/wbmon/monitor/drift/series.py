@@ -13,7 +13,12 @@ from flytekitplugins.wbmon.monitor.drift.check import check_drift
 from flytekitplugins.wbmon.monitor.drift.report import DriftRule, DriftSeries, WindowDrift
 from flytekitplugins.wbmon.monitor.profiles.build import merge_profiles
 from flytekitplugins.wbmon.monitor.profiles.profile import Profile
-from flytekitplugins.wbmon.monitor.profiles.windows import Span, Window, end_of, profile_windows
+from flytekitplugins.wbmon.monitor.profiles.windows import (
+    TimeSpan,
+    TimeWindow,
+    end_of,
+    profile_windows,
+)
 
 Reference = Literal["fixed", "sliding", "same_weekday"]
 
@@ -23,7 +28,7 @@ def drift_series(
     *,
     like: Profile | Mapping[str, Profile],
     at: str = "",
-    by: Span = "day",
+    by: TimeSpan = "day",
     segment: str = "",
     reference: Reference = "fixed",
     n_reference: int = 7,
@@ -117,7 +122,10 @@ def _without(profile: Profile, names: tuple[str, ...]) -> Profile:
 
 
 def _moving(
-    profiles: Mapping[Window, Profile], window: Window, reference: Reference, n_reference: int
+    profiles: Mapping[TimeWindow, Profile],
+    window: TimeWindow,
+    reference: Reference,
+    n_reference: int,
 ) -> Profile | None:
     earlier = [
         profile
