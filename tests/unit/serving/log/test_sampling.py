@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.serving import SamplingPolicy
 from flytekitplugins.wbmon.serving.log.request import Request
-from flytekitplugins.wbmon.serving.log.sampling import Decision, Sampler
+from flytekitplugins.wbmon.serving.log.sampling import Sampled, Sampler
 
 
 class Clock:
@@ -28,7 +28,7 @@ def request(name: str, *, failed: bool = False, latency_ms: float = 1.0, **marks
     return made
 
 
-def kept(sampler: Sampler, requests: Iterable[Request]) -> list[Decision]:
+def kept(sampler: Sampler, requests: Iterable[Request]) -> list[Sampled]:
     decisions = (sampler.decide(each) for each in requests)
     return [decision for decision in decisions if decision is not None]
 
@@ -55,8 +55,8 @@ def test_every_error_and_every_slow_request_is_kept_with_weight_one() -> None:
     slow = kept(sampler, (request(f"s{i}", latency_ms=100) for i in range(100)))
     fast = kept(sampler, (request(f"f{i}", latency_ms=99) for i in range(100)))
 
-    assert errors == [Decision("error", 1.0)] * 100
-    assert slow == [Decision("slow", 1.0)] * 100
+    assert errors == [Sampled("error", 1.0)] * 100
+    assert slow == [Sampled("slow", 1.0)] * 100
     assert fast == []
 
 
@@ -163,7 +163,7 @@ def test_eleven_errors_in_a_million_requests_are_no_incident() -> None:
 def test_a_tenant_may_have_a_policy_of_its_own() -> None:
     sampler = Sampler(SamplingPolicy(rate=0.0, tenants={"acme": SamplingPolicy(rate=1.0)}))
 
-    assert sampler.decide(request("a", tenant="acme")) == Decision("rate", 1.0)
+    assert sampler.decide(request("a", tenant="acme")) == Sampled("rate", 1.0)
     assert sampler.decide(request("a", tenant="other")) is None
 
 
