@@ -17,12 +17,13 @@ FOLDERS = {"benchmarks", "examples", "flytekitplugins", "support", "versions", "
 # the extras beside the requirements of every user; the first path that fits counts
 EXTRAS = {
     PACKAGE / "llm": ["llm"],
-    PACKAGE / "monitor" / "pricing.py": ["llm"],
+    PACKAGE / "traces": ["llm"],
+    PACKAGE / "monitor" / "llm": ["llm"],
     PACKAGE / "publish" / "dashboard.py": ["dashboard"],
-    PACKAGE / "publish" / "notify.py": ["notify"],
-    PACKAGE / "serving" / "gradio.py": ["gradio"],
-    PACKAGE / "serving" / "presidio.py": ["presidio"],
-    PACKAGE / "serving" / "streamlit.py": ["streamlit"],
+    PACKAGE / "publish" / "alerts" / "send.py": ["notify"],
+    PACKAGE / "serving" / "adapters" / "gradio.py": ["gradio"],
+    PACKAGE / "privacy" / "presidio.py": ["presidio"],
+    PACKAGE / "serving" / "adapters" / "streamlit.py": ["streamlit"],
     PACKAGE: [],
     **{path: ["demo", "llm"] for path in (ROOT / "workflows").glob("llm_*.py")},
     ROOT / "workflows": ["demo"],
