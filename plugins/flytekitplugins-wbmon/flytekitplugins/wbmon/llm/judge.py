@@ -223,7 +223,7 @@ def _score_and_reason(text: str) -> tuple[float, str]:
         raise ValueError(f"it is not JSON: {error}") from error
     if not isinstance(verdict, dict):
         raise ValueError(f"it must be an object, got {verdict!r}")  # noqa: TRY004 - as all of them
-    score = verdict.get("score")
+    score: Any = verdict.get("score")
     is_number = isinstance(score, int | float) and not isinstance(score, bool)
     if not is_number or not 0 <= score <= 1:
         raise ValueError(f'"score" must be a number from 0 to 1, got {score!r}')
