@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from flytekitplugins.wbmon.errors import DataError
 
 _Floats = NDArray[np.float64]
+_TRIM = 0.001  # of the reference, on either side
 _BLOCK = 1 << 16  # values whose distances fit into a core's cache
 
 
@@ -162,29 +163,24 @@ def _moved(few: NDArray[Any], block: NDArray[Any], start: int, m: int) -> float:
 
 
 def grid_wasserstein(
-    edges: NDArray[Any],
-    reference: tuple[_Floats, _Floats],
-    current: tuple[_Floats, _Floats],
-    *,
-    trim: float = 0.001,
+    edges: NDArray[Any], reference: tuple[_Floats, _Floats], current: tuple[_Floats, _Floats]
 ) -> float:
     """Wasserstein distance between the outer quantiles of the reference, from a grid.
 
-    The integral of `|F - G|` by trapezoids over the edges that hold the middle `1 - 2 * trim` of
-    the reference: a winsorised distance, because a grid knows nothing of its open ends.
+    The integral of `|F - G|` by trapezoids over the edges that hold the middle 99.8 % of the
+    reference: a winsorised distance, because a grid knows nothing of its open ends.
 
     Args:
         edges: Strictly increasing; shape `(k,)`.
         reference: Shares below and up to each edge, as of `cumulative_shares`.
         current: The same of the current window.
-        trim: Share of the reference that is left out on either side.
 
     Returns:
         Non-negative float in the unit of the feature; 0 with fewer than two edges.
     """
     below = reference[0] - current[0]
     up_to = reference[1] - current[1]
-    inside = (reference[1][:-1] > trim) & (reference[0][1:] < 1 - trim)
+    inside = (reference[1][:-1] > _TRIM) & (reference[0][1:] < 1 - _TRIM)
     left, right = up_to[:-1], below[1:]
     mean = np.where(
         left * right >= 0,

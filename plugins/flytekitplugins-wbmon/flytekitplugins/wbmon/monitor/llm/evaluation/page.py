@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import singledispatch
 from html import escape
-from typing import TYPE_CHECKING
 
-from flytekitplugins.wbmon.monitor.llm.evaluation.report import EvaluationReport
+from flytekitplugins.wbmon.monitor.llm.evaluation.report import (
+    EvaluatedItem,
+    EvaluationReport,
+    PairedComparison,
+    VariantResult,
+)
 from flytekitplugins.wbmon.reports.html import (
     cell,
     dim_cell,
@@ -25,14 +28,6 @@ from flytekitplugins.wbmon.reports.html import (
     verdict,
     warning,
 )
-
-if TYPE_CHECKING:
-    from flytekitplugins.wbmon.monitor.llm.evaluation.report import (
-        EvaluatedItem,
-        EvaluationReport,
-        PairedComparison,
-        VariantResult,
-    )
 
 
 def evaluation_section(report: EvaluationReport) -> str:
@@ -121,12 +116,6 @@ def _milliseconds(values: Mapping[str, float], name: str) -> str:
     return "-" if math.isnan(value) else f"{value:,.0f} ms"
 
 
-@singledispatch
-def page_of(report: object) -> str:
+def page_of(report: EvaluationReport) -> str:
     """The page of a report of this package."""
-    raise TypeError(f"there is no page for a {type(report).__name__}")
-
-
-@page_of.register(EvaluationReport)
-def _evaluation_report(report: EvaluationReport) -> str:
     return page("Evaluation report", evaluation_section(report))

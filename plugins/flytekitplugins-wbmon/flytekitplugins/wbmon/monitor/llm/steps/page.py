@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from functools import singledispatch
-from typing import TYPE_CHECKING
 
 from flytekitplugins.wbmon.monitor.llm.steps.report import StepReport
 from flytekitplugins.wbmon.reports.html import (
@@ -18,9 +16,6 @@ from flytekitplugins.wbmon.reports.html import (
     table,
     verdict,
 )
-
-if TYPE_CHECKING:
-    from flytekitplugins.wbmon.monitor.llm.steps.report import StepReport
 
 _SHOWN = 20
 
@@ -59,12 +54,6 @@ def steps_section(report: StepReport) -> str:
     return section("Step report", body)
 
 
-@singledispatch
-def page_of(report: object) -> str:
+def page_of(report: StepReport) -> str:
     """The page of a report of this package."""
-    raise TypeError(f"there is no page for a {type(report).__name__}")
-
-
-@page_of.register(StepReport)
-def _step_report(report: StepReport) -> str:
     return page("Step report", steps_section(report))
