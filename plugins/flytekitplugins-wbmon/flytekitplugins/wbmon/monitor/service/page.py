@@ -29,7 +29,6 @@ from flytekitplugins.wbmon.reports.html import (
 )
 
 _SHOWN = 20
-_TONES = {"no_difference": "ok", "invalid": "error"}
 
 
 def serving_section(report: ServingReport) -> str:
