@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.stats.arrays import Floats
 
-_Floats = NDArray[np.float64]
 _TRIM = 0.001  # of the reference, on either side
 _BLOCK = 1 << 16  # values whose distances fit into a core's cache
 
@@ -163,7 +163,7 @@ def _moved(few: NDArray[Any], block: NDArray[Any], start: int, m: int) -> float:
 
 
 def grid_wasserstein(
-    edges: NDArray[Any], reference: tuple[_Floats, _Floats], current: tuple[_Floats, _Floats]
+    edges: NDArray[Any], reference: tuple[Floats, Floats], current: tuple[Floats, Floats]
 ) -> float:
     """Wasserstein distance between the outer quantiles of the reference, from a grid.
 
@@ -192,7 +192,7 @@ def grid_wasserstein(
     return float(np.einsum("i,i->", mean[inside], widths[inside]))
 
 
-def _pair(reference_counts: ArrayLike, current_counts: ArrayLike) -> tuple[_Floats, _Floats]:
+def _pair(reference_counts: ArrayLike, current_counts: ArrayLike) -> tuple[Floats, Floats]:
     reference = np.asarray(reference_counts, dtype=np.float64)
     current = np.asarray(current_counts, dtype=np.float64)
     if reference.shape != current.shape or reference.ndim != 1:
@@ -206,7 +206,7 @@ def _pair(reference_counts: ArrayLike, current_counts: ArrayLike) -> tuple[_Floa
     return reference, current
 
 
-def _proportions(reference_counts: ArrayLike, current_counts: ArrayLike) -> tuple[_Floats, _Floats]:
+def _proportions(reference_counts: ArrayLike, current_counts: ArrayLike) -> tuple[Floats, Floats]:
     reference, current = _pair(reference_counts, current_counts)
     empty = np.full(reference.shape, np.nan)
     return (
@@ -215,7 +215,7 @@ def _proportions(reference_counts: ArrayLike, current_counts: ArrayLike) -> tupl
     )
 
 
-def _relative_entropy(p: _Floats, q: _Floats) -> float:
+def _relative_entropy(p: Floats, q: Floats) -> float:
     """Kullback-Leibler divergence in bits, with `0 log 0 = 0`."""
     if np.isnan(p).any() or np.isnan(q).any():
         return math.nan

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from flytekitplugins.wbmon.stats.binning import Counts, cumulative_shares
+from flytekitplugins.wbmon.stats.arrays import Counts
+from flytekitplugins.wbmon.stats.binning import cumulative_shares
 from flytekitplugins.wbmon.stats.tail_probabilities import chi_squared_sf, kolmogorov_sf, normal_sf
 
 _N_PROBES = 2048

@@ -28,6 +28,7 @@ from flytekitplugins.wbmon.monitor.drift.report import DriftRule, JointDrift, Le
 from flytekitplugins.wbmon.monitor.profiles.build import unknown_columns
 from flytekitplugins.wbmon.monitor.profiles.count import can_count, encode_names, learn_feature
 from flytekitplugins.wbmon.monitor.profiles.vectors import vectors_of
+from flytekitplugins.wbmon.stats.arrays import Matrix
 from flytekitplugins.wbmon.stats.classification import roc_auc
 from flytekitplugins.wbmon.stats.tail_probabilities import normal_sf
 
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
 
 _MAX_CODES = 250
 _TESTED = ("float", "integer", "boolean", "categorical", "vector")
-
-Matrix = NDArray[np.float64]
 
 
 def check_joint_drift(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
 
 from flytekitplugins.wbmon.monitor.llm.evaluation.report import (
@@ -18,6 +18,7 @@ from flytekitplugins.wbmon.reports.html import (
     facts,
     heading,
     interval,
+    milliseconds,
     name_cell,
     number,
     page,
@@ -76,7 +77,7 @@ def _variant_row(result: VariantResult, scorers: Sequence[str]) -> Sequence[str]
         cell(result.variant.model or "-"),
         *scores,
         cell(_usd(result.cost_per_call_usd)),
-        *(cell(_milliseconds(result.latency_ms, name)) for name in ("p50", "p95")),
+        *(cell(milliseconds(result.latency_ms.get(name, math.nan))) for name in ("p50", "p95")),
         cell(f"{result.n_failed}"),
         cell(f"{result.n_truncated}"),
         dim_cell("best for its price" if result.on_frontier else ""),
@@ -109,11 +110,6 @@ def _example_row(item: EvaluatedItem) -> Sequence[str]:
 
 def _usd(value: float) -> str:
     return "unknown" if math.isnan(value) else f"${value:.3g}"
-
-
-def _milliseconds(values: Mapping[str, float], name: str) -> str:
-    value = values.get(name, math.nan)
-    return "-" if math.isnan(value) else f"{value:,.0f} ms"
 
 
 def page_of(report: EvaluationReport) -> str:
