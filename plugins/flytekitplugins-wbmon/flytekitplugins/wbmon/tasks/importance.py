@@ -11,11 +11,7 @@ from flytekit.types.file import FlyteFile
 from flytekit.types.structured import StructuredDataset
 
 from flytekitplugins.wbmon.errors import ConfigError
-from flytekitplugins.wbmon.flyte.function_reference import (
-    load_file,
-    load_reference,
-    reference_of,
-)
+from flytekitplugins.wbmon.flyte.function_reference import load_file, load_reference, reference_of
 from flytekitplugins.wbmon.flyte.type_transformers import open_data
 from flytekitplugins.wbmon.tasks._node import Node
 

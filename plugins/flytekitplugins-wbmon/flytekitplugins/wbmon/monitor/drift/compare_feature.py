@@ -24,10 +24,7 @@ from flytekitplugins.wbmon.monitor.drift.identifiers import looks_like_identifie
 from flytekitplugins.wbmon.monitor.drift.report import Check, DriftRule, Shift, Status
 from flytekitplugins.wbmon.monitor.profiles.feature import UNSEEN_LIMIT, FeatureProfile
 from flytekitplugins.wbmon.stats.arrays import Floats
-from flytekitplugins.wbmon.stats.divergence import (
-    total_variation,
-    total_variation_bias,
-)
+from flytekitplugins.wbmon.stats.divergence import total_variation, total_variation_bias
 from flytekitplugins.wbmon.stats.interval import (
     ks_margin,
     newcombe_interval,

@@ -14,12 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from flytekitplugins.wbmon.data.arrow import (
-    dense_numbers,
-    is_valid,
-    kind_of,
-    without_null_names,
-)
+from flytekitplugins.wbmon.data.arrow import dense_numbers, is_valid, kind_of, without_null_names
 from flytekitplugins.wbmon.data.open import Data, open_source
 from flytekitplugins.wbmon.data.sources import Source, stored_names
 from flytekitplugins.wbmon.data.systematic_sample import spread_rows

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 from flytekitplugins.wbmon.monitor.prediction_log.report import CompactionReport
-from flytekitplugins.wbmon.reports.html import (
-    facts,
-    page,
-    section,
-    verdict,
-)
+from flytekitplugins.wbmon.reports.html import facts, page, section, verdict
 
 
 def compaction_section(report: CompactionReport) -> str:

@@ -12,12 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from flytekitplugins.wbmon.data.arrow import (
-    dense_numbers,
-    kind_of,
-    sort_finite,
-    without_null_names,
-)
+from flytekitplugins.wbmon.data.arrow import dense_numbers, kind_of, sort_finite, without_null_names
 from flytekitplugins.wbmon.data.open import Data, open_source
 from flytekitplugins.wbmon.data.sources import (
     SAMPLE_ROWS,

@@ -21,9 +21,7 @@ from flytekitplugins.wbmon.reports.html import (
 )
 
 if TYPE_CHECKING:
-    from flytekitplugins.wbmon.monitor.llm.evaluation.report import (
-        ScoreSummary,
-    )
+    from flytekitplugins.wbmon.monitor.llm.evaluation.report import ScoreSummary
 
 
 def rag_section(report: RAGReport) -> str:
