@@ -250,7 +250,11 @@ def test_an_object_stays_what_it_is_unless_it_shows_a_secret() -> None:
             return f"Client({self.shown})"
 
     innocent, telling = Client("x=1"), Client("api_key='hunter2hunter2'")
-    left = SecretRedactor().value({"a": innocent, "b": telling, "path": Path("data/x")})
+    numbers = np.arange(3)
+    given = {"a": innocent, "b": telling, "path": Path("data/x"), "n": numbers, "t": np.float32}
+    left = SecretRedactor().value(given)
+    assert left["n"] is numbers
+    assert left["t"] is np.float32
     assert left["a"] is innocent
     assert left["b"] == "Client(api_key='[SECRET]')"
     assert left["path"] == Path("data/x")

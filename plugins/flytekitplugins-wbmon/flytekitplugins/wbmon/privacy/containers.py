@@ -45,7 +45,7 @@ def redact_containers(value: Any, hide: Hide, *, depth: int = 0) -> Redacted:
     if isinstance(value, list | tuple | set | frozenset):
         items = [_redact_item(item, hide, depth) for item in value]
         return Redacted([item.value for item in items], sum(item.n for item in items))
-    if hasattr(value, "tolist"):
+    if hasattr(value, "tolist") and not isinstance(value, type):
         found = redact_containers(value.tolist(), hide, depth=depth + 1)
     else:
         found = Redacted(*hide(str(value)))

@@ -47,8 +47,9 @@ class Redactor(Protocol):
 class PatternRedactor:
     """Hides e-mail addresses, phone numbers, cards, IBANs, national ids, IPs, and keys of any kind.
 
-    Everything is found by patterns, and numbers by their checksums as well, at some microseconds a
-    text. It knows no names and no postal addresses; for those give a `PresidioRedactor`.
+    Everything is found by patterns, and numbers by their checksums as well, at some tens of
+    microseconds a text. It knows no names and no postal addresses; for those give a
+    `PresidioRedactor`.
 
     Args:
         extra: Further patterns by the label that takes their place.
