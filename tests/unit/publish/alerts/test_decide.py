@@ -215,7 +215,7 @@ def test_a_channel_that_cannot_be_used_is_found_in_a_quiet_night(routing: AlertR
     assert "secret group 'alerts', key 'hook'" in finding
 
 
-def test_changes_since_the_night_before_are_named(routing: AlertRouting) -> None:
+def test_differences_from_the_night_before_are_named(routing: AlertRouting) -> None:
     night(routing, 0, bad=False)
     assert "drift: ok → firing" in night(routing, 1, bad=True).changes
 
