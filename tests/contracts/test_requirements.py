@@ -17,12 +17,13 @@ FOLDERS = {"benchmarks", "examples", "flytekitplugins", "support", "versions", "
 # the extras beside the requirements of every user; the first path that fits counts
 EXTRAS = {
     PACKAGE / "llm": ["llm"],
-    PACKAGE / "monitor" / "pricing.py": ["llm"],
+    PACKAGE / "monitor" / "llm" / "cost" / "prices.py": ["llm"],
     PACKAGE / "publish" / "dashboard.py": ["dashboard"],
-    PACKAGE / "publish" / "notify.py": ["notify"],
-    PACKAGE / "serving" / "gradio.py": ["gradio"],
-    PACKAGE / "serving" / "presidio.py": ["presidio"],
-    PACKAGE / "serving" / "streamlit.py": ["streamlit"],
+    PACKAGE / "privacy" / "presidio.py": ["presidio"],
+    PACKAGE / "publish" / "alerts" / "send.py": ["notify"],
+    PACKAGE / "serving" / "adapters" / "gradio.py": ["gradio"],
+    PACKAGE / "serving" / "adapters" / "streamlit.py": ["streamlit"],
+    PACKAGE / "traces": ["llm"],
     PACKAGE: [],
     **{path: ["demo", "llm"] for path in (ROOT / "workflows").glob("llm_*.py")},
     ROOT / "workflows": ["demo"],
@@ -108,6 +109,10 @@ def files() -> list[tuple[Path, list[str]]]:
         for path in [place] if place.suffix else sorted(place.rglob("*.py")):
             found.setdefault(path, extras)
     return [(path, extras) for path, extras in found.items() if path not in ELSEWHERE]
+
+
+def test_the_places_with_extras_are_there() -> None:
+    assert [place for place in (*EXTRAS, *ELSEWHERE) if not place.exists()] == []
 
 
 def test_every_import_is_of_a_declared_requirement() -> None:

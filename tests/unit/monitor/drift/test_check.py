@@ -483,14 +483,12 @@ check_drift(Profile.load(folder + "/profile"), folder + "/current.parquet")
 heavy = {"pandas", "scipy", "sklearn", "pyarrow.dataset", "flytekit", "wandb", "weave"}
 print(sorted(heavy & set(sys.modules)))
 """
-    root = Path(__file__).parents[3] / "plugins" / "flytekitplugins-wbmon"
-
     done = subprocess.run(
         [sys.executable, "-c", program, str(tmp_path)],
         capture_output=True,
         text=True,
         check=True,
-        env={"PYTHONPATH": str(root)},
+        env={"PYTHONPATH": str(SOURCE)},
     )
 
     assert done.stdout.strip() == "[]"
