@@ -16,6 +16,7 @@ from flytekitplugins.wbmon.monitor.drift.check import check_drift
 from flytekitplugins.wbmon.monitor.drift.report import DriftRule
 from flytekitplugins.wbmon.monitor.profiles.build import profile_data
 from flytekitplugins.wbmon.reports.serialize import record_from_json, record_to_json
+from support.environment import SOURCE
 
 N = 4000
 
