@@ -75,7 +75,7 @@ class NightLog:
         number: 0 is the first night after the reference.
         fault: What was injected; empty in a good night.
         firing: Titles of the rules that fire.
-        told: Titles of the notices that arrived during the night, and the morning after.
+        told: Titles of the notifications that arrived during the night, and the morning after.
         decision: None if the monitor did not run.
     """
 
@@ -127,11 +127,11 @@ def replay(
         hook = stack.enter_context(web_hook())
         server = stack.enter_context(WandbServer(keys=[KEY]) if with_wandb else nullcontext())
         stack.enter_context(_environment({"alerts_on_call": hook.url, "wandb_api_key": KEY}))
-        alert, dead_man = _nodes(folder, server)
+        alert, heartbeat = _nodes(folder, server)
         for number in range(n_nights):
             if server is not None:
                 server.fault = Fault("refuse") if number in OUTAGE else None
-            month.nights.append(_night(number, n_rows, reference, alert, dead_man, hook))
+            month.nights.append(_night(number, n_rows, reference, alert, heartbeat, hook))
         if server is not None:
             server.fault = None
             month.stored = len(list((folder / "runs").rglob("*.wandb")))
@@ -162,13 +162,13 @@ def _nodes(folder: Path, server: WandbServer | None) -> tuple[DegradationAlert, 
             delivery_timeout_s=15,
             dir=str(folder),
         )(alert)
-    dead_man = DeadManCheck(
-        "month.dead_man",
+    heartbeat = DeadManCheck(
+        "month.heartbeat",
         watched_uri=str(folder / "payments.json"),
         state_uri=str(folder / "dead-man.json"),
         channels=[_ON_CALL],
     )
-    return alert, dead_man
+    return alert, heartbeat
 
 
 def _night(
@@ -176,7 +176,7 @@ def _night(
     n_rows: int,
     reference: Reference,
     alert: DegradationAlert,
-    dead_man: DeadManCheck,
+    heartbeat: DeadManCheck,
     hook: Hook,
 ) -> NightLog:
     kickoff = datetime.combine(night_date(number + 1), datetime.min.time(), timezone.utc)
@@ -188,7 +188,7 @@ def _night(
         log.firing = tuple(
             each.rule.title for each in log.decision.alerts if each.phase == "firing"
         )
-    morning = dead_man(at=kickoff + timedelta(hours=4))
+    morning = heartbeat(at=kickoff + timedelta(hours=4))
     if morning.fired:
         log.firing += tuple(each.rule.title for each in morning.decision.alerts)
     log.told = tuple(hook.titles[n_before:])

@@ -72,10 +72,10 @@ alert = monthly(
         remind_after=timedelta(days=3),
     )
 )
-dead_man = DeadManCheck(
-    "on_call.dead_man",
+heartbeat = DeadManCheck(
+    "on_call.heartbeat",
     watched_uri=f"{STATE}/payments.json",
-    state_uri=f"{STATE}/payments-dead-man.json",
+    state_uri=f"{STATE}/payments-heartbeat.json",
     max_age=timedelta(hours=26),
     owner=OWNER,
     runbook=RUNBOOK,
@@ -154,7 +154,7 @@ def on_call_night(kickoff: datetime, n_rows: int = 5000) -> str:
 @workflow
 def watch_the_watch(kickoff: datetime) -> bool:
     """Some hours after the night: has it reported at all?"""
-    return dead_man(at=kickoff).fired
+    return heartbeat(at=kickoff).fired
 
 
 on_call_nightly = LaunchPlan.get_or_create(

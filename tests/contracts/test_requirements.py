@@ -111,6 +111,10 @@ def files() -> list[tuple[Path, list[str]]]:
     return [(path, extras) for path, extras in found.items() if path not in ELSEWHERE]
 
 
+def test_the_places_with_extras_are_there() -> None:
+    assert [place for place in (*EXTRAS, *ELSEWHERE) if not place.exists()] == []
+
+
 def test_every_import_is_of_a_declared_requirement() -> None:
     found = {str(path.relative_to(ROOT)): undeclared(path, extras) for path, extras in files()}
     assert {path: names for path, names in found.items() if names} == {}

@@ -80,7 +80,7 @@ def test_the_estimate_holds_for_digits_like_those_of_the_reference(
     assert [each.name for each in report.estimates if not each.held] == []
 
 
-def test_digits_by_other_hands_are_overrated(digit_window: Held) -> None:
+def test_digits_by_other_hands_are_overestimated(digit_window: Held) -> None:
     """The model is sure of them without reason, which no score shows."""
     report = digit_window(5)
     assert report.overestimated

@@ -151,16 +151,16 @@ def test_a_task_that_breaks_half_way_in_a_bucket_is_done_again(
 ) -> None:
     for name in ("a", "b"):
         bucket.write(bucket.url("sealed", "api", f"{name}.jsonl"), segment(f"{name}1", f"{name}2"))
-    retire, n_left = compaction._Log.retire, [1]
+    delete_segment, n_left = compaction._Log.delete_segment, [1]
 
     def breaks(log: Any, path: str, *, keep: bool) -> None:
         if not n_left:
             raise ConnectionError("the store is gone")
         n_left.pop()
-        retire(log, path, keep=keep)
+        delete_segment(log, path, keep=keep)
 
     with monkeypatch.context() as patch:
-        patch.setattr(compaction._Log, "retire", breaks)
+        patch.setattr(compaction._Log, "delete_segment", breaks)
         with pytest.raises(ConnectionError):
             compact_prediction_log(bucket.root, "api")
     report = compact_prediction_log(bucket.root, "api")

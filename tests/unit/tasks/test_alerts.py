@@ -182,7 +182,7 @@ def test_the_severity_is_a_gate() -> None:
     assert gated(drift=firing_report()) == "retrain"
 
 
-def test_a_dead_man_check_fires_for_a_monitor_that_never_reported(
+def test_a_heartbeat_check_fires_for_a_monitor_that_never_reported(
     hook: Hook, tmp_path: Path
 ) -> None:
     check = DeadManCheck(
@@ -196,7 +196,7 @@ def test_a_dead_man_check_fires_for_a_monitor_that_never_reported(
     assert hook.titles == ["no report for 26 h"]
 
 
-def test_a_dead_man_check_is_quiet_while_reports_come_and_fires_after_a_silent_night(
+def test_a_heartbeat_check_is_quiet_while_reports_come_and_fires_after_a_silent_night(
     tmp_path: Path,
 ) -> None:
     node = alert_node(tmp_path, channels=())
@@ -216,7 +216,7 @@ def test_a_dead_man_check_is_quiet_while_reports_come_and_fires_after_a_silent_n
 
 
 @pytest.mark.parametrize("content", [b"", b"rows"])
-def test_a_dead_man_check_looks_at_the_newest_partition(tmp_path: Path, content: bytes) -> None:
+def test_a_heartbeat_check_looks_at_the_newest_partition(tmp_path: Path, content: bytes) -> None:
     data = tmp_path / "service=pay"
     for day in ("dt=2026-02-03", "dt=2026-02-04"):
         (data / day).mkdir(parents=True)
@@ -231,7 +231,7 @@ def test_a_dead_man_check_looks_at_the_newest_partition(tmp_path: Path, content:
     assert check(at=AT + timedelta(hours=3)).fired is True
 
 
-def test_a_dead_man_check_takes_a_broken_memory_for_no_sign_of_life(tmp_path: Path) -> None:
+def test_a_heartbeat_check_takes_a_broken_memory_for_no_sign_of_life(tmp_path: Path) -> None:
     (tmp_path / "m.json").write_text("{")
     decided = DeadManCheck("t.deadman", watched_uri=str(tmp_path / "m.json"))(at=AT)
     assert decided.fired

@@ -16,6 +16,7 @@ from flytekitplugins.wbmon.monitor.drift.check import check_drift
 from flytekitplugins.wbmon.monitor.drift.report import DriftRule
 from flytekitplugins.wbmon.monitor.profiles.build import profile_data
 from flytekitplugins.wbmon.reports.serialize import record_from_json, record_to_json
+from support.environment import SOURCE
 
 N = 4000
 
@@ -483,14 +484,12 @@ check_drift(Profile.load(folder + "/profile"), folder + "/current.parquet")
 heavy = {"pandas", "scipy", "sklearn", "pyarrow.dataset", "flytekit", "wandb", "weave"}
 print(sorted(heavy & set(sys.modules)))
 """
-    root = Path(__file__).parents[3] / "plugins" / "flytekitplugins-wbmon"
-
     done = subprocess.run(
         [sys.executable, "-c", program, str(tmp_path)],
         capture_output=True,
         text=True,
         check=True,
-        env={"PYTHONPATH": str(root)},
+        env={"PYTHONPATH": str(SOURCE)},
     )
 
     assert done.stdout.strip() == "[]"

@@ -20,7 +20,7 @@ from flytekitplugins.wbmon.publish.alerts.channel import Channel
 from flytekitplugins.wbmon.publish.alerts.decide import AlertRouting, decide_and_notify
 from flytekitplugins.wbmon.publish.alerts.send import deliver
 from flytekitplugins.wbmon.publish.alerts.state_file import MemoryFile
-from support.environment import clean_environment
+from support.environment import ROOT, clean_environment
 from support.examples import AT, drift_report, performance_report
 from support.receiver import Hook, web_hook
 from support.wandb_log import find_run
@@ -130,7 +130,7 @@ def test_two_processes_that_judge_one_window_together_tell_once(
     hook: Hook, routing: AlertRouting, tmp_path: Path
 ) -> None:
     environment = {**clean_environment(home=tmp_path), "_FSEC_ALERTS_HOOK": hook.url}
-    environment["PYTHONPATH"] = str(Path(__file__).parents[2])
+    environment["PYTHONPATH"] = str(ROOT / "tests")
     command = [sys.executable, "-c", JUDGE, routing.state_uri, str(tmp_path / "go")]
     judges = [
         subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
@@ -215,7 +215,7 @@ def test_a_channel_that_cannot_be_used_is_found_in_a_quiet_night(routing: AlertR
     assert "secret group 'alerts', key 'hook'" in finding
 
 
-def test_changes_since_the_night_before_are_named(routing: AlertRouting) -> None:
+def test_differences_from_the_night_before_are_named(routing: AlertRouting) -> None:
     night(routing, 0, bad=False)
     assert "drift: ok → firing" in night(routing, 1, bad=True).changes
 

@@ -127,8 +127,8 @@ def test_a_memory_comes_back_as_it_was_written(tmp_path: Path) -> None:
     notification = Notification(
         id="n", kind="firing", severity="warn", title="t", text="x", at=AT, sender_until=AT
     )
-    file.update(lambda memory: replace(memory, outbox=(notification,), told={"t": AT}))
-    assert file.read() == AlertMemory(revision=1, outbox=(notification,), told={"t": AT})
+    file.update(lambda memory: replace(memory, outbox=(notification,), notified={"t": AT}))
+    assert file.read() == AlertMemory(revision=1, outbox=(notification,), notified={"t": AT})
 
 
 def test_a_change_is_applied_anew_to_what_another_writer_wrote(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_who_never_comes_first_is_told_so(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"[]", b'{"version": "x"}', b"\xff\xfe", b'{"version": 2}']
+    "content", [b"", b"{", b"[]", b'{"version": "x"}', b"\xff\xfe", b'{"version": 3}']
 )
 def test_a_broken_file_is_put_aside_and_the_memory_starts_afresh(
     tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture

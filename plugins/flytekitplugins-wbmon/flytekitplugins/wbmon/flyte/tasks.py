@@ -1,10 +1,10 @@
-"""What of a Flyte task the decorators must know."""
+"""Which tasks a decorator goes on, and how one asks for a secret."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from flytekit.core.python_function_task import PythonFunctionTask, PythonInstanceTask
+from flytekit import PythonFunctionTask, PythonInstanceTask
 from flytekit.models.security import SecurityContext
 
 from flytekitplugins.wbmon.flyte import internals

@@ -139,44 +139,42 @@ class CallPolicy:
             CircuitOpenError: If every model is left alone.
             Exception: The last error of the last model, as the client raised it.
         """
-        journey = _CallState(policy=self, model=model)
+        call = _CallState(policy=self, model=model)
         with call_scope() as scope:
-            for name in journey.models(scope):
-                retrying = self._retrying(journey)
+            for name in call.models(scope):
+                retrying = self._retrying(call)
                 try:
                     for attempt in retrying:
-                        with attempt, journey.attempt(name, attempt):
+                        with attempt, call.attempt(name, attempt):
                             return request(name)
                 except Exception as error:  # noqa: BLE001 - whatever the client raises
-                    journey.record_failure(name, error)
-            raise journey.error(scope)
+                    call.record_failure(name, error)
+            raise call.error(scope)
         raise AssertionError("unreachable")
 
     async def acall(self, request: Callable[[str], Awaitable[T]], *, model: str) -> T:
         """Make a call with a coroutine function; see `call`."""
-        journey = _CallState(policy=self, model=model)
+        call = _CallState(policy=self, model=model)
         with call_scope() as scope:
-            for name in journey.models(scope):
-                retrying = self._retrying(journey, is_async=True)
+            for name in call.models(scope):
+                retrying = self._retrying(call, is_async=True)
                 try:
                     async for attempt in retrying:
-                        with attempt, journey.attempt(name, attempt):
-                            return await asyncio.wait_for(request(name), journey.left_s)
+                        with attempt, call.attempt(name, attempt):
+                            return await asyncio.wait_for(request(name), call.left_s)
                 except Exception as error:  # noqa: BLE001 - whatever the client raises
-                    journey.record_failure(name, error)
-            raise journey.error(scope)
+                    call.record_failure(name, error)
+            raise call.error(scope)
         raise AssertionError("unreachable")
 
-    def _retrying(self, journey: _CallState, *, is_async: bool = False) -> Any:
+    def _retrying(self, call: _CallState, *, is_async: bool = False) -> Any:
         import tenacity
 
         kind = tenacity.AsyncRetrying if is_async else tenacity.Retrying
         return kind(
             retry=tenacity.retry_if_exception(lambda error: remedy_for(error) == "retry"),
-            wait=journey.wait,
-            stop=tenacity.stop_any(
-                tenacity.stop_after_attempt(self.attempts), journey.is_out_of_time
-            ),
+            wait=call.wait,
+            stop=tenacity.stop_any(tenacity.stop_after_attempt(self.attempts), call.is_out_of_time),
             reraise=True,
         )
 
@@ -215,7 +213,7 @@ class _CallState:
         waited = getattr(state.retry_state, "upcoming_sleep", 0.0) or 0.0
         is_first = state.retry_state.attempt_number == 1
         return _AttemptTimer(
-            journey=self, attempt=Attempt(model=model, wait_s=0.0 if is_first else waited)
+            call=self, attempt=Attempt(model=model, wait_s=0.0 if is_first else waited)
         )
 
     def wait(self, state: tenacity.RetryCallState) -> float:
@@ -295,7 +293,7 @@ class _CallState:
 class _AttemptTimer:
     """The time of one attempt."""
 
-    journey: _CallState
+    call: _CallState
     attempt: Attempt
     begun: float = field(default_factory=time.perf_counter)
 
@@ -303,7 +301,7 @@ class _AttemptTimer:
         return self.attempt
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        attempt, policy = self.attempt, self.journey.policy
+        attempt, policy = self.attempt, self.call.policy
         attempt.duration_ms = (time.perf_counter() - self.begun) * 1e3
         if error is None:
             if policy.breaker is not None:
@@ -313,6 +311,6 @@ class _AttemptTimer:
             attempt.status = getattr(error, "status_code", None)
             headers = getattr(getattr(error, "response", None), "headers", None)
             attempt.retry_after_s = retry_after_s(headers)
-        self.journey.made.append(attempt)
+        self.call.made.append(attempt)
         if policy.on_attempt is not None:
             policy.on_attempt(attempt)

@@ -69,7 +69,7 @@ class EvaluationRun:
         repeats: Answers for each item and variant.
         concurrency: Items asked at the same time.
         store: Answers of earlier runs.
-        purse: What may be spent; items that are begun are finished.
+        spend_limit: What may be spent; items that are begun are finished.
     """
 
     ask: Ask
@@ -77,7 +77,7 @@ class EvaluationRun:
     repeats: int = 1
     concurrency: int = 8
     store: AnswerStore | None = None
-    purse: SpendLimit = field(default_factory=SpendLimit)
+    spend_limit: SpendLimit = field(default_factory=SpendLimit)
 
     async def run(self, items: Sequence[Item], variants: Sequence[Variant]) -> list[Asked]:
         """Ask; an item gets all its answers or none."""
@@ -85,7 +85,7 @@ class EvaluationRun:
 
         async def ask_item(place: int) -> list[Asked]:
             async with gate:
-                if self.purse.is_empty:
+                if self.spend_limit.is_empty:
                     return []
                 questions = [(v, r) for r in range(self.repeats) for v in variants]
                 return [await self._answer(place, items[place], v, r) for v, r in questions]
@@ -99,7 +99,7 @@ class EvaluationRun:
         is_cached = answer is not None
         if answer is None:
             answer = await self._ask(item, variant)
-            self.purse.pay(answer.cost_usd)
+            self.spend_limit.pay(answer.cost_usd)
             if self.store is not None and not answer.error:
                 self.store.put(key, answer)
         asked = Asked(
@@ -127,7 +127,7 @@ class EvaluationRun:
         try:
             score = await _called(scorer, asked.answer, item)
             judged = score if isinstance(score, Judged) else Judged(float(score))
-            self.purse.pay(judged.cost_usd)
+            self.spend_limit.pay(judged.cost_usd)
             value = float(judged.value)
             if not 0.0 <= value <= 1.0:
                 raise ValueError(f"a score must be from 0 to 1, got {value}")  # noqa: TRY301

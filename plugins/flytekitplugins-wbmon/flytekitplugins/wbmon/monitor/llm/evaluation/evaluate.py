@@ -75,14 +75,14 @@ def evaluate_variants(
     known = _scorers(scorers)
     metric = rule.metric or next(iter(known))
     _check(items, variants, known, metric)
-    purse = SpendLimit(limit_usd=rule.max_cost_usd)
+    spend_limit = SpendLimit(limit_usd=rule.max_cost_usd)
     asking = EvaluationRun(
         ask=ask,
         scorers=known,
         repeats=rule.repeats,
         concurrency=rule.concurrency,
         store=store,
-        purse=purse,
+        spend_limit=spend_limit,
     )
     asked = run_coroutine(asking.run(items, variants))
     results = mark_frontier([result_of(v, asked, known, rule) for v in variants], metric)
@@ -101,8 +101,8 @@ def evaluate_variants(
         verdict=verdict,
         winner=winner,
         n_to_decide=deciding.n_to_decide if deciding else math.nan,
-        spent_usd=purse.spent_usd,
-        stopped=_stopped(n_asked, len(items), purse),
+        spent_usd=spend_limit.spent_usd,
+        stopped=_stopped(n_asked, len(items), spend_limit),
         items=tuple(evaluated_item(each, items) for each in asked[:KEPT_ITEMS]),
         examples=telling_examples(asked, items, metric),
         reason=_reason(verdict, winner, comparisons, results, metric, rule),
@@ -134,7 +134,7 @@ def fill_answers(
         repeats=rule.repeats,
         concurrency=rule.concurrency,
         store=store,
-        purse=SpendLimit(limit_usd=rule.max_cost_usd),
+        spend_limit=SpendLimit(limit_usd=rule.max_cost_usd),
     )
     asked = run_coroutine(asking.run(items, variants))
     return sum(not each.answer.error for each in asked)
@@ -258,12 +258,12 @@ def _too_dear(candidate: str, results: Sequence[VariantResult], rule: Evaluation
     return ""
 
 
-def _stopped(n_asked: int, n_items: int, purse: SpendLimit) -> str:
+def _stopped(n_asked: int, n_items: int, spend_limit: SpendLimit) -> str:
     if n_asked == n_items:
         return ""
     return (
-        f"stopped after {n_asked} of {n_items} items: ${purse.spent_usd:.4g} of "
-        f"${purse.limit_usd:.4g} are spent"
+        f"stopped after {n_asked} of {n_items} items: ${spend_limit.spent_usd:.4g} of "
+        f"${spend_limit.limit_usd:.4g} are spent"
     )
 
 
