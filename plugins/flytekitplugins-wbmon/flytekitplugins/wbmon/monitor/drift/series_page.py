@@ -79,7 +79,7 @@ def _by_segment(windows: Sequence[WindowDrift]) -> dict[str, list[WindowDrift]]:
 
 
 def _chart(segment: str, windows: Sequence[WindowDrift]) -> str:
-    """Line chart of the effect sizes of the features that moved most, with the rule's two limits."""
+    """Line chart: effect sizes of the features that moved most, and the two limits of the rule."""
     if len(windows) < 2:  # noqa: PLR2004 - a line has two ends
         return ""
     lines = _worst_lines(windows)

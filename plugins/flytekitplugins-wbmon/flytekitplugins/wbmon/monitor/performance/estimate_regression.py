@@ -1,4 +1,4 @@
-"""The expected loss of a regression while the labels of the window are not there yet."""
+"""Estimated loss of a regression model in a window whose labels are not yet known."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def estimate_values(
     weight: str | None,
     min_rows: int,
 ) -> PerformanceReport:
-    """The regression side of `estimate_performance`, which tells the arguments."""
+    """The regression case of `estimate_performance`, which documents the arguments."""
     inputs = list(dict.fromkeys((*features, prediction)))
     weights = [weight] if weight else []
     past = read_columns(reference, [label, *inputs, *weights])
@@ -52,6 +52,7 @@ def estimate_values(
             f"the reference must have {_FEWEST} labelled rows, found {len(known.rows)}"
         )
     window = read_columns(data, [*inputs, *weights])
+    # the prediction stands in for the label that the window does not have; its loss is not used
     current = read_regression(window, label=prediction, prediction=prediction, weight=weight)
     words = {name: _words(past[name]) for name in inputs if is_class_name(past[name].type)}
     expected: Mapping[str, Estimate] = {}
@@ -73,6 +74,7 @@ def _expected(
         name: expected_loss(fit_loss_model(past, loss, known.weight), window, current.weight)
         for name, loss in (("mae", off), ("mse", off**2))
     }
+    # the mean square is estimated and its root taken afterwards: RMSE itself is no mean over rows
     squares = of_loss.pop("mse")
     ends = (math.sqrt(squares.value), math.sqrt(squares.low), math.sqrt(squares.high))
     return {**of_loss, "rmse": Estimate(*ends)}
@@ -120,7 +122,11 @@ def _words(column: pa.ChunkedArray) -> list[str]:
 
 
 def _matrix(table: pa.Table, names: Sequence[str], words: Mapping[str, list[str]]) -> Floats:
-    """The columns as numbers: text by its place among the reference's words, `nan` if not there."""
+    """The columns as numbers; shape `(n, d)`.
+
+    Text is encoded by its rank among the sorted distinct values of the reference, `nan` if the
+    reference does not have the value.
+    """
     return np.column_stack([_values(table[name], name, words.get(name)) for name in names])
 
 
