@@ -194,6 +194,7 @@ def mean_of_shares(parts: list[Estimate], smoothed: Floats, covariance: Floats) 
     known = [Estimate(0.0, 0.0, 1.0) if math.isnan(part.value) else part for part in parts]
     values, lows, highs, _ = (np.array(column) for column in zip(*known, strict=True))
     k, mean, middle = len(parts), float(values.mean()), float(smoothed.mean())
+    # the variance of the mean of k proportions is the sum of their covariances over k^2
     n = middle * (1 - middle) * k**2 / float(covariance.sum())
     low, high = wilson_interval(mean * n, n)
     error = np.sqrt(np.diag(covariance))
@@ -228,6 +229,7 @@ def difference(current: Estimate, baseline: Estimate) -> Estimate:
     base = baseline
     if math.isnan(base.low):
         base = Estimate(base.value, base.value, base.value)
+    # the change is smallest where the current value is low and the baseline is high
     low = change - math.hypot(current.value - current.low, base.high - base.value)
     high = change + math.hypot(current.high - current.value, base.value - base.low)
     return Estimate(change, low, high)

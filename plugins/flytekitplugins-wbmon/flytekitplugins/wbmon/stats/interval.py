@@ -55,6 +55,7 @@ def newcombe_interval(
     a, b = count_a / n_a, count_b / n_b
     low_a, high_a = wilson_interval(count_a, n_a, alpha=alpha)
     low_b, high_b = wilson_interval(count_b, n_b, alpha=alpha)
+    # the difference is smallest where b is low and a is high; squared errors add up
     low = (b - a) - math.hypot(b - low_b, high_a - a)
     high = (b - a) + math.hypot(high_b - b, a - low_a)
     return max(-1.0, low), min(1.0, high)

@@ -100,6 +100,7 @@ def expected_class_metrics(rows: ExpectedClasses) -> dict[str, Estimate]:
     share = w[:, None] / total
     kept = np.clip(s, _EPSILON, 1.0)
     loss = -np.log(kept)
+    # the Brier score of a row if the class of the column is the true one
     squared = (s**2).sum(axis=1, keepdims=True) - 2 * s + 1
     return {
         **_of_confusion(rows),

@@ -135,6 +135,7 @@ class PageHinkley:
         self.least_fall = min(self.least_fall, self.fall)
         change = max(self.rise - self.least_rise, self.fall - self.least_fall)
         alarm = self.n >= self.min_values and change > self.threshold
+        # the old mean is that of before the change: with it, every further value would be an alarm
         if alarm:
             self._begin_anew()
         return alarm

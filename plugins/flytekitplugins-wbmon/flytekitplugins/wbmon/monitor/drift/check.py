@@ -163,6 +163,7 @@ def _paired(reference: Profile, current: Profile, asked: Sequence[str]) -> list[
     pairs: list[Pair] = []
     for name in names:
         a, b = reference.features.get(name), current.features.get(name)
+        # a profile made with `columns=` can lack features, so either side can be absent
         if a is None and b is not None:
             a = FeatureProfile(name=name, kind=b.kind, n_rows=reference.n_rows)
             b = replace(b, status="new_column")
@@ -196,10 +197,12 @@ def _report(
         benjamini_hochberg(windows).tolist(),
         strict=True,
     )
+    # `significance` has the order of `p_values`, and the loops below consume it check by check
     features = []
     for found in compared:
         checks = tuple(_judged(check, *next(significance), rule) for check in found.checks)
         features.append(_feature(found, checks, rule))
+    # the name last, so that the order is the same in every run
     features.sort(key=lambda feature: (*_rank(feature), feature.name))
     enough = min(n_reference, n_current) >= rule.min_rows
     verdict = _verdict(features, n_current, enough_rows=enough)

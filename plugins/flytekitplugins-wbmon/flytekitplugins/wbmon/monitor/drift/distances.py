@@ -70,6 +70,7 @@ def number_distances(
     else:
         name, distance = "wasserstein", exact.wasserstein
     distances[name] = distance
+    # a constant reference has no scale to compare with
     if reference.std > 0:
         distances[f"{name}_normed"] = distance / reference.std
     return distances

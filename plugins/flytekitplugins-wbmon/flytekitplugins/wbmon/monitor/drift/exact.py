@@ -69,6 +69,7 @@ def _pair(reference: Source, current: Source, name: str) -> Pair:
         return _number_pair(reference, current, name)
     column = reference.column(name)
     layout = learn_feature(name, _spread(column), dtype)
+    # as in profile_data: rare categories that the sample missed are added to the table
     before = promote(_merge(layout, column.chunks))
     if name not in current.schema.names:
         n_rows = current.n_rows or 0

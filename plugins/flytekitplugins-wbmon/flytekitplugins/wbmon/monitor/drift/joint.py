@@ -81,6 +81,7 @@ def check_joint_drift(
             n_current=m,
             reason=f"too few rows: {n:,} and {m:,}, {rule.min_rows} needed in each window",
         )
+    # permissive, because the windows may store a column as integers of different widths
     matrix, owners = _matrix(pa.concat_tables(tables, promote_options="permissive"), names)
     is_current = np.arange(n + m) >= n
     return _judge(matrix, owners, is_current, rule)
@@ -132,6 +133,7 @@ def _block(array: Any) -> Matrix:
 
 def _frequency_codes(codes: NDArray[Any]) -> Matrix:
     """Code of each row's category, by descending frequency; the rarest categories share a code."""
+    # stable: equal frequencies keep the order of appearance, so the result is repeatable
     order = np.argsort(-np.bincount(codes), kind="stable")
     rank: Matrix = np.empty(len(order))
     rank[order] = np.arange(len(order))
@@ -167,6 +169,7 @@ def _judge(
     # below 1/2 the classifier learned noise; the test is one-sided
     effect = max(0.0, 2 * auc.value - 1)
     level = _level(p_value, effect, rule)
+    # the contributions to a difference that is not there would be noise
     contributions = {}
     if level != "none":
         contributions = _contributions(model, rows, labels, owners, auc.value)

@@ -64,6 +64,7 @@ def predictive_p_value(distances: Sequence[float], distance: float) -> float:
 
 def _past_features(name: str, past: Sequence[Profile]) -> list[FeatureProfile]:
     features = (window.features.get(name) for window in past)
+    # a window without rows, or with the column in another type, has no distance to the others
     return [item for item in features if item is not None and item.status == "ok" and item.n_rows]
 
 

@@ -99,6 +99,7 @@ def check_performance(  # noqa: PLR0913 - one keyword a column
     known = _known_baseline(baseline, task)
     cut_by = [*segments, *([time] if time else [])]
     names = [label, prediction, *score_columns(score), *([weight] if weight else []), *cut_by]
+    # one read for all columns: segments and times must belong to the same rows as the outcomes
     table = read_columns(data, names)
     if task == "regression":
         outcomes = read_regression(table, label=label, prediction=prediction, weight=weight)

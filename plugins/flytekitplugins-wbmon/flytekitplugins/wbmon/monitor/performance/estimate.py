@@ -235,10 +235,12 @@ def _without_labels(data: Any, classes: Sequence[str], columns: dict[str, Any]) 
     table = read_columns(data, [*names, *([columns["weight"]] if columns["weight"] else [])])
     # every row gets the same stand-in label, so that the window is read, checked and encoded by the
     # same code as the reference; the labels are not used
+    # names are strings: a stand-in of another kind than the predictions would be refused
     numeric = all(name.lstrip("-").isdigit() for name in classes)
     if is_class_name(table.schema.field(columns["prediction"]).type):
         numeric = False
     stand_in = pa.array([int(classes[0]) if numeric else classes[0]] * table.num_rows)
     table = table.append_column(_TRUTH, stand_in)
+    # the reference has the positive class last; sorting again could exchange the two
     positive = classes[-1] if len(classes) == 2 else None  # noqa: PLR2004 - binary
     return read_classification(table, label=_TRUTH, positive=positive, classes=classes, **columns)

@@ -144,6 +144,7 @@ class _Predict:
         batch = batch_for(table, self._kind)
         try:
             output = self._call(batch)
+        # any exception of the user's code: the error must say that the model raised it
         except Exception as error:
             raise ScoringError(f"the model raised {type(error).__name__}: {error}") from error
         try:
@@ -285,6 +286,7 @@ def _columns(found: pa.Table, what: str, wanted: str, *, at_most: int) -> list[p
 
 
 def _weights(features: Sequence[str], losses: NDArray[np.float64]) -> dict[str, float]:
+    # nan: a metric can be undefined for the predictions of a shuffled column
     lost = np.maximum(np.nan_to_num(losses), 0.0)
     largest = float(lost.max())
     weights = lost / largest if largest > 0 else np.ones(len(lost))

@@ -218,7 +218,7 @@ def _calibration(outcomes: Outcomes) -> Calibration | None:
         happened, score = outcomes.labels == scores.argmax(axis=1), scores.max(axis=1)
     curve = calibration_curve(happened, score, outcomes.weight)
     z = spiegelhalter_z(happened, score, outcomes.weight)
-    p_value = math.erfc(abs(z) / math.sqrt(2))
+    p_value = math.erfc(abs(z) / math.sqrt(2))  # two-sided, of a standard normal variable
     return Calibration(
         error=expected_calibration_error(curve),
         error_by_chance=calibration_error_by_chance(curve),

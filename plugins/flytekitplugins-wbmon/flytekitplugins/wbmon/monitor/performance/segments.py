@@ -163,6 +163,7 @@ def _by_text(column: pa.ChunkedArray) -> Groups:
     codes[present] = dense_numbers(encoded.indices)
     if len(words) > _MAX_PARTS:
         sizes = np.bincount(codes[present], minlength=len(words))
+        # stable: groups of equal size keep the order of appearance, so the choice is repeatable
         kept = np.argsort(-sizes, kind="stable")[: _MAX_PARTS - 1]
         place = np.full(len(words), len(kept))
         place[kept] = np.arange(len(kept))

@@ -262,6 +262,7 @@ def count_part(part: Part, layouts: Sequence[FeatureProfile], weight: str) -> li
         weights = _weights(batch, weight) if weight else None
         present = set(batch.schema.names)
         for i, layout in enumerate(layouts):
+            # the files of one dataset may have different columns
             absent = layout.name not in present
             array = pa.nulls(batch.num_rows) if absent else batch.column(layout.name)
             counted[i] = merge_features([counted[i], count_batch(layout, array, weights)])
@@ -279,6 +280,7 @@ def count_batch(
     array = without_null_names(array)
     if layout.status == "ok":
         return count_column(layout, array, weights)
+    # of kind "other" no values are counted; the result keeps the kind of the layout
     plain = replace(layout, counts=None, kind="other")
     return replace(count_column(plain, array, weights), kind=layout.kind)
 
@@ -300,6 +302,7 @@ def _part(profile: Profile, name: str) -> FeatureProfile:
     """The profile of a column in a part; if the part lacks the column, all its rows are missing."""
     if name in profile.features:
         return profile.features[name]
+    # all columns of a part have the same rows, so any of them knows the sums of all weights
     any_feature = next(iter(profile.features.values()), None)
     weights = any_feature.weights if any_feature is not None else None
     return FeatureProfile(

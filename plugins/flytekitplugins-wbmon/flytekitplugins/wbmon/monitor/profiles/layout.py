@@ -20,6 +20,7 @@ from flytekitplugins.wbmon.monitor.profiles.vectors import VECTOR_CELLS
 def layout_id(features: Iterable[FeatureProfile]) -> str:
     """A digest of everything that determines in which cell a row is counted."""
     digest = blake2b(digest_size=16)
+    # dtype is left out: the same column may be int32 in one window and int64 in another
     for feature in features:
         digest.update(repr((feature.name, feature.kind, feature.categories)).encode())
         if feature.edges is not None:

@@ -40,6 +40,7 @@ def features_to_bytes(
         "payload_bytes": len(payload),
         "features": described,
     }
+    # allow_nan=False: NaN is not JSON; a float that was not written as hex must fail here
     packed = pa.compress(payload, codec="zstd", asbytes=True) if payload else b""
     return _MAGIC + json.dumps(header, allow_nan=False).encode() + b"\n" + packed
 
@@ -146,6 +147,7 @@ def _restore(
     for name in _ARRAYS:
         if values[name] is not None:
             kind, stored, length = values[name]
+            # a read-only view of the payload, without a copy; arrays of a profile are never changed
             array = np.frombuffer(payload, np.dtype(stored), length, offset)
             offset += array.nbytes
             values[name] = array.astype(np.dtype(kind), copy=False)

@@ -78,6 +78,7 @@ def vectors_of(array: pa.Array, dimension: int = 0) -> tuple[Matrix, NDArray[np.
         The usable vectors, shape `(n, d)`; and for each row of the column whether it is usable.
     """
     usable = is_valid(array)
+    # flatten() leaves out the values of null rows, so their lengths must be left out, too
     present = array.drop_null()
     values = np.asarray(dense_numbers(_filled(present.flatten())), dtype=np.float64)
     lengths = _lengths(present)
@@ -87,6 +88,7 @@ def vectors_of(array: pa.Array, dimension: int = 0) -> tuple[Matrix, NDArray[np.
     fits = lengths == wanted
     vectors = values[np.repeat(fits, lengths)].reshape(-1, wanted)
     finite = np.isfinite(vectors).all(axis=1)
+    # two nested masks: of the vectors of the right length, the finite ones; of all rows, these
     fits[fits] = finite
     usable[usable] = fits
     return vectors[finite], usable

@@ -113,6 +113,7 @@ def profile_windows(
 
 def end_of(start: datetime, by: TimeSpan) -> datetime:
     """End (exclusive) of the time span that begins at `start`."""
+    # in December, month // 12 is 1 and month % 12 is 0: January of the next year
     if by == "month":
         return datetime(
             start.year + start.month // 12, start.month % 12 + 1, 1, tzinfo=timezone.utc
