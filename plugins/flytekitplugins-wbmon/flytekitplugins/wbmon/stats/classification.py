@@ -322,6 +322,7 @@ def _auc_influence(
 
 
 def _auc_interval(value: float, influence: Floats, weight: Floats, groups: Codes) -> Estimate:
+    """Interval of an AUC from the influence of each row, by class (`groups`) of the row."""
     part = weight * influence
     # Kish's effective size of each class; the numbers of rows in the classes are taken as fixed
     size = _by_group(weight, groups) ** 2 / _by_group(weight**2, groups)

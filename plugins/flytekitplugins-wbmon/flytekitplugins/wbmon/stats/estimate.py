@@ -100,7 +100,7 @@ def student_quantile(df: float) -> float:
     References:
         Abramowitz & Stegun (1964), 26.7.5.
     """
-    # the expansion in powers of 1 / df has no meaning here: no interval is better than a wrong one
+    # the expansion in powers of 1 / df is useless here; an infinite quantile claims no precision
     if df < 1:
         return math.inf
     z = Z95

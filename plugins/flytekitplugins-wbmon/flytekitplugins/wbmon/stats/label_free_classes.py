@@ -113,6 +113,7 @@ def expected_class_metrics(rows: ExpectedClasses) -> dict[str, Estimate]:
 
 
 def _of_confusion(rows: ExpectedClasses) -> dict[str, Estimate]:
+    """Accuracy, precision, recall and F1, from the expected confusion matrix."""
     p, w = rows.probabilities, rows.weight
     chosen = np.zeros_like(p)
     chosen[np.arange(len(w)), rows.decided] = 1.0

@@ -59,7 +59,7 @@ class Cusum:
             )
 
     def update(self, value: float) -> bool:
-        """Take one value; whether it raises an alarm. A value that is nan changes nothing."""
+        """Process one value and return whether it raises an alarm; nan is ignored."""
         if math.isnan(value):
             return False
         z = (value - self.mean) / self.std
@@ -124,7 +124,7 @@ class PageHinkley:
             )
 
     def update(self, value: float) -> bool:
-        """Take one value; whether it raises an alarm. A value that is nan changes nothing."""
+        """Process one value and return whether it raises an alarm; nan is ignored."""
         if math.isnan(value):
             return False
         self.n += 1

@@ -30,6 +30,7 @@ def mann_kendall_p_value(values: Sequence[float]) -> float:
         return 1.0
     score = sum((b > a) - (b < a) for a, b in combinations(values, 2))
     # a permutation with k decreasing pairs has the score n (n - 1) / 2 - 2 k
+    # with ties the division can leave a remainder, which is rounded down
     falling = (n * (n - 1) // 2 - score) // 2
     return float(sum(_orders_by_falling_pairs(n)[: falling + 1]) / math.factorial(n))
 

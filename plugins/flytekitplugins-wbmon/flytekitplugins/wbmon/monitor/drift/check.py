@@ -159,6 +159,7 @@ def _require_known(asked: Sequence[str], names: set[str]) -> None:
 
 
 def _paired(reference: Profile, current: Profile, asked: Sequence[str]) -> list[Pair]:
+    """Both sides of each column, with a stand-in where one profile lacks it."""
     names = asked or tuple(dict.fromkeys([*reference.features, *current.features]))
     pairs: list[Pair] = []
     for name in names:
@@ -220,6 +221,7 @@ def _report(
 def _judged(
     check: Check, q_value: float, window_p_value: float, window_q_value: float, rule: DriftRule
 ) -> Check:
+    """The check with its q-values and its level."""
     level: Level = "none"
     # nan, without enough past windows, compares as False: the test on rows then decides alone
     usual = window_q_value > rule.alpha

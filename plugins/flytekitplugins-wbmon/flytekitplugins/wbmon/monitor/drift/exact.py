@@ -125,4 +125,5 @@ def _spread(column: pa.ChunkedArray) -> list[pa.Array]:
 
 
 def _absent(counted: FeatureProfile, n_rows: int) -> FeatureProfile:
+    """A stand-in for a column that the reference does not have."""
     return FeatureProfile(name=counted.name, kind=counted.kind, n_rows=n_rows, n_missing=n_rows)

@@ -141,6 +141,7 @@ def _frequency_codes(codes: NDArray[Any]) -> Matrix:
 
 
 def _spread(values: Matrix, array: pa.Array) -> Matrix:
+    """The values as a column of the matrix, with nan where `array` is null."""
     full = np.full((len(array), 1), np.nan)
     full[is_valid(array), 0] = values
     return full
@@ -156,6 +157,7 @@ def _vectors(array: pa.Array) -> Matrix:
 def _judge(
     matrix: Matrix, owners: Sequence[str], is_current: NDArray[np.bool_], rule: DriftRule
 ) -> JointDrift:
+    """Train the classifier on half of the rows, and test it on the others."""
     # alternating rows, not a random half: repeatable, and both halves cover the same time span
     trained = np.arange(len(matrix)) % 2 == 0
     model = _train(matrix[trained], is_current[trained])

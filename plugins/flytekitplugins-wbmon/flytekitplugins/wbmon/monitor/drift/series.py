@@ -128,6 +128,7 @@ def _moving(
     reference: Reference,
     n_reference: int,
 ) -> Profile | None:
+    """The merged profile of the windows before this one; None for the first window."""
     earlier = [
         profile
         for other, profile in profiles.items()

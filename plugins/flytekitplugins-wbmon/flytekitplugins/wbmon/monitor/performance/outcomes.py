@@ -172,6 +172,7 @@ def _named(*columns: str | None) -> list[str]:
 def _measurable(
     truth: Any, predicted: Any, weight: Floats, has_label: Mask, has_prediction: Mask
 ) -> Outcomes:
+    """The outcomes of the rows that can be measured, without classes and probabilities."""
     # a row of weight 0 stands for no row of the population
     labelled = has_label & (weight > 0)
     usable = labelled & has_prediction

@@ -128,8 +128,10 @@ def _verdict(metric: Metric, tested: int) -> MetricVerdict:
 
 
 def _badness(part: Part, metric: str) -> tuple[int, float]:
+    """Sort key, worst first: by verdict, then by the change of the metric."""
     order = ("worse", "ok", "unknown", "better")
     loss = part.metrics[metric].change * (-1 if part.metrics[metric].higher_is_better else 1)
+    # nan has no order, and would leave the parts after it unsorted
     return order.index(part.verdict), 0.0 if np.isnan(loss) else -loss
 
 

@@ -116,6 +116,7 @@ def merge_profiles(profiles: Iterable[Profile]) -> Profile:
     parts = list(islice(remaining, _MERGED_AT_ONCE))
     if not parts:
         raise DataError("there must be at least one profile to merge, got none")
+    # some at a time: one by one, all counts would be copied for each profile
     merged = _merge(parts)
     while parts := list(islice(remaining, _MERGED_AT_ONCE)):
         merged = _merge([merged, *parts])
@@ -197,6 +198,7 @@ def _recount(
     if not coarse or isinstance(source, StreamSource):
         return {}
     thinned: dict[str, list[NDArray[Any]]] = {name: [] for name in coarse}
+    # at most SAMPLE_ROWS rows of the whole data, so memory stays bounded
     step = (source.n_rows or 0) // SAMPLE_ROWS + 1
     for part in source.parts():
         for batch in part(coarse):
@@ -212,6 +214,7 @@ def _recount(
 
 
 def _is_coarse(feature: FeatureProfile) -> bool:
+    """Whether an open cell of the grid of a numeric column holds too many of its rows."""
     if feature.edges is None or feature.counts is None or feature.kind == "vector":
         return False
     return bool(feature.counts[0::2].max() > _COARSE_CELL * feature.counts.sum())

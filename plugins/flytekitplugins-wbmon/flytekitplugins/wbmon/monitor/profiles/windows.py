@@ -170,6 +170,7 @@ def _split(
     rows = rows[np.lexsort((starts[rows], codes[rows]))]
     changes = (np.diff(starts[rows]) != 0) | (np.diff(codes[rows]) != 0)
     bounds = [0, *(np.flatnonzero(changes) + 1).tolist(), len(rows)]
+    # one `take` for the batch, because a filter for each window would read all rows every time
     ordered = batch.take(_arrow_indices(rows))
     groups = []
     for first, stop in pairwise(bounds):
