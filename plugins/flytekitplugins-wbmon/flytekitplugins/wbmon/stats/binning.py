@@ -56,7 +56,7 @@ def cell_counts(values: Values, edges: Values) -> NDArray[np.int64]:
     Returns:
         Counts, open and edge cells alternating; shape `(2k + 1,)`; they sum to `n`.
     """
-    # k searches in the n values; searching n values in k edges takes ten times as long
+    # k searches in the n sorted values, far fewer than n searches in the k edges
     below = np.searchsorted(values, edges, "left")
     up_to = np.searchsorted(values, edges, "right")
     counts = np.empty(2 * len(edges) + 1, dtype=np.int64)
