@@ -62,8 +62,10 @@ class Comparison:
         distances: Distances by name, for explanation only.
         mean_shift: Difference of the means; None for features without a mean.
         spread_ratio: Ratio of the standard deviations; None for features without one.
-        new_categories: Categories that only the current window has, most frequent first.
-        vanished_categories: Categories that only the reference has.
+        new_categories: Names outside the table that the profile of the current window lists and
+            that of the reference does not, most frequent first. The list of the reference is
+            complete only below `UNSEEN_LIMIT` names.
+        vanished_categories: Names of the table that have rows only in the reference.
     """
 
     reference: FeatureProfile
@@ -206,6 +208,7 @@ def _number_check(
 ) -> tuple[Check, float]:
     n, m = reference.effective_values, current.effective_values
     grid = grid_ks_statistic(np.asarray(reference.counts), np.asarray(current.counts))
+    # of a grid the lower bound of the distance is tested, so the p-value can only be too large
     statistic, bound = (grid.value, grid.bound) if exact is None else (exact.ks, 0.0)
     check = Check(
         name="distribution",
@@ -280,6 +283,7 @@ def _category_check(a: Counts, b: Counts, rule: DriftRule) -> Check | None:
     result = chi_squared_two_sample(*cells)
     if math.isnan(result.p_value):
         return None
+    # effective sample sizes, because the counts are scaled to them
     n, m = float(a.sum()), float(b.sum())
     bias = total_variation_bias(*cells, n=n, m=m)
     # with many categories, sampling alone gives a large total variation

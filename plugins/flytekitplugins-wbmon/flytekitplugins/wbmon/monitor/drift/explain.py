@@ -92,6 +92,7 @@ def _quiet(checks: Sequence[Check]) -> str:
         return "not tested"
     check = checks[0]
     text = f"no drift: effect {check.effect_size:.1%}, {_q(check)}"
+    # significant over the rows, and still no finding: only the past windows can be the reason
     usual = not math.isnan(check.window_q_value) and check.q_value <= _SIGNIFICANT
     return f"{text}; past windows differ as much from each other" if usual else text
 

@@ -119,6 +119,7 @@ def check_performance(  # noqa: PLR0913 - one keyword a column
     def measure(part: Outcomes, against: Mapping[str, Estimate]) -> PerformanceReport:
         return report_of(part, task=task, baseline=against, min_rows=min_rows)
 
+    # parts are compared with the rest of the window, so only the whole gets the baseline
     report = measure(outcomes, known)
     if estimate is not None:
         report = replace(report, estimates=compare_estimate(estimate, report))

@@ -56,6 +56,7 @@ def estimate_values(
     current = read_regression(window, label=prediction, prediction=prediction, weight=weight)
     words = {name: _words(past[name]) for name in inputs if is_class_name(past[name].type)}
     expected: Mapping[str, Estimate] = {}
+    # without a row to predict, the models of the loss need not be fitted
     if len(current.rows):
         expected = _expected(
             known,
@@ -132,6 +133,7 @@ def _matrix(table: pa.Table, names: Sequence[str], words: Mapping[str, list[str]
 
 def _values(column: pa.ChunkedArray, name: str, words: list[str] | None) -> Floats:
     if words is not None and is_class_name(column.type):
+        # the codes of the reference in both windows, or the trees would read other values
         places = {word: float(place) for place, word in enumerate(words)}
         texts = large_strings(column).to_pylist()
         return np.array([places.get(text, math.nan) for text in texts], dtype=np.float64)

@@ -101,6 +101,7 @@ def metric_of(
         decide: Whether there are enough rows for a verdict.
     """
     higher = HIGHER_IS_BETTER[name]
+    # without a baseline the change is nan, and so are its interval and p-value
     change = difference(estimate, baseline or undefined("no baseline"))
     return Metric(
         name=name,
