@@ -1,9 +1,9 @@
-"""Where to cut a feature's values, and how many rows fall between the cuts.
+"""Quantile grids for a numeric feature, and counts of rows in their cells.
 
 A grid of `k` edges divides the numbers into `2k + 1` cells, which alternate: below the first edge,
-*at* the first edge, between the first and the second, *at* the second, and so on. Values that many
-rows share (zero, a cap, a default) become edges and keep a cell of their own, so nothing is lost on
-discrete data. Counts in a fixed grid are integers that add up: partitions merge exactly.
+*at* the first edge, between the first and the second, *at* the second, and so on. A value that many
+rows share (zero, a cap, a default) becomes an edge and has its own cell, so discrete data are
+counted without loss. Counts in a fixed grid are integers that add up: partitions merge exactly.
 """
 
 from __future__ import annotations
@@ -14,35 +14,37 @@ from numpy.typing import ArrayLike, NDArray
 from flytekitplugins.wbmon.stats.arrays import Counts, Values
 
 GRID_SIZE = 1024
-"""Edges of a grid; the statistics of a grid are then within 1/1024 of the exact ones."""
+"""Edges of a grid; the Kolmogorov-Smirnov distance computed from it is within about 1/1024."""
 
 
 def grid_edges(values: Values, *, size: int = GRID_SIZE) -> Values:
-    """Edges at the quantiles of `values`; every distinct value is an edge if there are few.
+    """Edges at the quantiles of `values`, or at every distinct value if there are at most `size`.
 
     Args:
         values: Sorted ascending, finite; shape `(n,)`.
-        size: Most edges that are wanted.
+        size: Maximum number of edges.
 
     Returns:
-        Strictly increasing edges in the type of `values`; shape `(k,)` with `k <= size`; empty for
-        no values. The first and last are the least and the greatest value.
+        Strictly increasing edges with the dtype of `values`; shape `(k,)` with `k <= size`; empty
+        if there are no values. The first and last are the smallest and the largest value.
     """
     n = len(values)
     if n == 0:
         return values[:0].copy()
+    # the values are sorted: comparing neighbours avoids the second sort of np.unique
     is_first = np.empty(n, dtype=bool)
     is_first[0] = True
     np.not_equal(values[1:], values[:-1], out=is_first[1:])
     if np.count_nonzero(is_first) <= size:
         return values[is_first]
     positions = np.linspace(0, n - 1, size).astype(np.int64)
+    # a value that holds several quantiles is taken several times
     edges: Values = np.unique(values[positions])
     return edges
 
 
 def cell_counts(values: Values, edges: Values) -> NDArray[np.int64]:
-    """How many of the sorted `values` fall into each of the `2k + 1` cells of `edges`.
+    """Number of the sorted `values` in each of the `2k + 1` cells of `edges`.
 
     Args:
         values: Sorted ascending, without nan; shape `(n,)`.
@@ -51,6 +53,7 @@ def cell_counts(values: Values, edges: Values) -> NDArray[np.int64]:
     Returns:
         Counts, open and edge cells alternating; shape `(2k + 1,)`; they sum to `n`.
     """
+    # k searches in the n sorted values, far fewer than n searches in the k edges
     below = np.searchsorted(values, edges, "left")
     up_to = np.searchsorted(values, edges, "right")
     counts = np.empty(2 * len(edges) + 1, dtype=np.int64)
@@ -65,51 +68,61 @@ def cell_counts(values: Values, edges: Values) -> NDArray[np.int64]:
 def weighted_cell_counts(
     values: Values, weights: NDArray[np.float64], edges: Values
 ) -> NDArray[np.float64]:
-    """The sum of weights in each cell of `edges`; the values need not be sorted.
+    """Sum of weights in each cell of `edges`; the values need not be sorted.
 
     Args:
         values: Without nan; shape `(n,)`.
-        weights: One a value; shape `(n,)`, finite, `>= 0`.
+        weights: Weight of each value; shape `(n,)`, finite, `>= 0`.
         edges: Strictly increasing; shape `(k,)`.
 
     Returns:
-        Sums of weights in the order of `cell_counts`; shape `(2k + 1,)`.
+        Sums of weights, in the same order as `cell_counts`; shape `(2k + 1,)`.
     """
+    # the two ranks are equal between edges (even cell) and differ by one at an edge (odd)
     cells = np.searchsorted(edges, values, "left") + np.searchsorted(edges, values, "right")
     sums = np.bincount(cells, weights=weights, minlength=2 * len(edges) + 1)
     return sums.astype(np.float64)
 
 
 def cumulative_shares(counts: Counts) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Shares of rows below each edge and up to each edge; two arrays of shape `(k,)`."""
+    """Empirical distribution function at each edge: its left limit and its value.
+
+    Args:
+        counts: Cell counts, as `cell_counts` returns them; shape `(2k + 1,)`.
+
+    Returns:
+        Share of rows below each edge, and share of rows at or below it; each of shape `(k,)`.
+    """
     total = counts.sum()
     cumulative = np.cumsum(counts) / total if total > 0 else np.zeros(len(counts))
     return cumulative[0:-1:2], cumulative[1::2]
 
 
 def quantile_groups(counts: Counts, *, n_groups: int) -> NDArray[np.int64]:
-    """Which of at most `n_groups` groups of about equal mass each cell belongs to.
+    """Assign each cell to one of at most `n_groups` groups of about equal mass.
 
-    A cell goes where the middle of its mass lies, so a value that a third of the rows share gets a
-    group of its own instead of being torn.
+    A cell is never split: it belongs to the group in which the middle of its mass lies. A value
+    that a third of the rows share is therefore not divided between groups.
 
     Args:
         counts: Cell counts of the reference; shape `(c,)`.
-        n_groups: Ten for deciles.
+        n_groups: Maximum number of groups; 10 gives deciles.
 
     Returns:
-        Group numbers `0, 1, …` without gaps, not decreasing; shape `(c,)`.
+        Group number of each cell, `0, 1, …` without gaps and non-decreasing; shape `(c,)`.
     """
     total = counts.sum()
     if total <= 0:
         return np.zeros(len(counts), dtype=np.int64)
     middle = (np.cumsum(counts) - 0.5 * counts) / total
+    # an empty cell behind the last row has its middle at exactly 1
     wanted = np.minimum((middle * n_groups).astype(np.int64), n_groups - 1)
+    # renumber: a heavy cell can leave some group numbers unused
     groups: NDArray[np.int64] = np.cumsum(np.diff(wanted, prepend=wanted[0]) > 0)
     return groups
 
 
 def sum_groups(counts: ArrayLike, groups: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Counts added up by group; shape `(n_groups,)`."""
+    """Sum of the counts of each group of cells; shape `(n_groups,)`."""
     sums = np.bincount(groups, weights=np.asarray(counts, dtype=np.float64))
     return sums.astype(np.float64)

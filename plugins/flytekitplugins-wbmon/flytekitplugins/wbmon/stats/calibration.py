@@ -1,7 +1,8 @@
-"""Whether probabilities are to be believed: what was predicted against what happened.
+"""Calibration of predicted probabilities: predicted scores against observed outcomes.
 
-A score is calibrated if of the rows scored 0.3 three in ten are positive. For more than two classes
-ask it of the predicted class: its probability against whether it was right.
+A model is calibrated if, among the rows with score 0.3, 30 % are positive. With more than two
+classes, use the predicted class: its probability as the score, and whether it was correct as the
+outcome.
 """
 
 from __future__ import annotations
@@ -21,15 +22,16 @@ if TYPE_CHECKING:
 
 
 class CalibrationBin(NamedTuple):
-    """Rows of similar score.
+    """One bin of a reliability curve: rows with similar scores.
 
     Attributes:
-        score: Their mean score.
-        share: The share that was positive.
-        low: Lower end of its 95 % interval.
-        high: Upper end of it.
-        weight: Sum of their weights.
-        variance: Of the share, were the scores true: `sum (w^2 p (1 - p)) / (sum w)^2`.
+        score: Weighted mean score of the rows, in [0, 1].
+        share: Weighted share of positive rows, in [0, 1].
+        low: Lower end of the 95 % interval of `share`.
+        high: Upper end of the 95 % interval of `share`.
+        weight: Sum of the row weights.
+        variance: Variance of `share` if the scores are the true probabilities:
+            `sum (w^2 p (1 - p)) / (sum w)^2`.
     """
 
     score: float
@@ -43,23 +45,26 @@ class CalibrationBin(NamedTuple):
 def calibration_curve(
     positive: Flags, score: Floats, weight: Floats, *, bins: int = 10
 ) -> list[CalibrationBin]:
-    """The reliability curve over bins that hold about equally many rows.
+    """The reliability curve, over bins of about equal total weight.
 
     Args:
-        positive: What happened; shape `(n,)`.
-        score: What was predicted, in [0, 1]; shape `(n,)`. Equal scores stay in one bin.
+        positive: Whether each row is positive; shape `(n,)`.
+        score: Predicted probability of each row, in [0, 1]; shape `(n,)`. Rows with equal scores
+            are always in the same bin.
         weight: Row weights, `> 0`; shape `(n,)`.
-        bins: At most so many; fewer if many scores are equal.
+        bins: Maximum number of bins; there are fewer if many scores are equal.
 
     Returns:
-        The bins in ascending order of score; empty without rows.
+        The bins in ascending order of score; empty if there are no rows.
     """
     if not len(score):
         return []
     order = np.argsort(score)
     reached = np.cumsum(weight[order])
     cuts = np.searchsorted(reached, reached[-1] * np.arange(1, bins) / bins)
+    # rounding of the running sum can place the last cut behind the last row
     edges = np.unique(score[order][np.minimum(cuts, len(score) - 1)])
+    # bins are cut between distinct scores, so equal scores cannot be separated
     place = np.searchsorted(edges, score, side="left")
     sums = (
         np.bincount(place, weights=values, minlength=len(edges) + 1)
@@ -76,12 +81,16 @@ def calibration_curve(
 
 
 def expected_calibration_error(curve: list[CalibrationBin]) -> float:
-    """Mean distance between score and share over the bins, by weight; in [0, 1].
+    """Expected calibration error: weighted mean over the bins of `|score - share|`; in [0, 1].
 
-    It is never 0 on a finite window: compare with `calibration_error_by_chance`.
+    Sampling noise makes it positive even for a perfectly calibrated model: compare it with
+    `calibration_error_by_chance`.
+
+    Args:
+        curve: Bins, as `calibration_curve` returns them.
 
     Returns:
-        The error; `nan` without bins.
+        The error; `nan` if there are no bins.
 
     References:
         Naeini, Cooper & Hauskrecht (2015), Obtaining well calibrated probabilities using Bayesian
@@ -94,10 +103,16 @@ def expected_calibration_error(curve: list[CalibrationBin]) -> float:
 
 
 def calibration_error_by_chance(curve: list[CalibrationBin]) -> float:
-    """The expected calibration error that true scores would show: `sqrt(2/pi)` standard errors.
+    """Mean of the expected calibration error under perfect calibration, from sampling noise alone.
+
+    In each bin `share - score` is then approximately normal with the bin's `variance`, and the mean
+    absolute value of a centred normal variable is `sqrt(2 / pi)` standard deviations.
+
+    Args:
+        curve: Bins, as `calibration_curve` returns them.
 
     Returns:
-        The error; `nan` without bins.
+        The error; `nan` if there are no bins.
     """
     total = sum(each.weight for each in curve)
     if not total:
@@ -107,13 +122,18 @@ def calibration_error_by_chance(curve: list[CalibrationBin]) -> float:
 
 
 def spiegelhalter_z(positive: Flags, score: Floats, weight: Floats) -> float:
-    """Test of the scores being true, from the Brier score's expectation and variance.
+    """Spiegelhalter's z statistic: a test of calibration based on the Brier score.
 
-    `sum(w (y - p)(1 - 2p)) / sqrt(sum(w^2 (1 - 2p)^2 p (1 - p)))`: standard normal if they are,
-    positive if they are too sure.
+    `sum(w (y - p)(1 - 2p)) / sqrt(sum(w^2 (1 - 2p)^2 p (1 - p)))`: approximately standard normal if
+    the scores are calibrated; positive if they are overconfident (too close to 0 and 1).
+
+    Args:
+        positive: Whether each row is positive; shape `(n,)`.
+        score: Predicted probability of each row, in [0, 1]; shape `(n,)`.
+        weight: Row weights, `> 0`; shape `(n,)`.
 
     Returns:
-        The statistic; `nan` where no score leaves anything to chance (all 0, 1/2 or 1).
+        The statistic; `nan` if its variance is 0, that is if all scores are 0, 1/2 or 1.
 
     References:
         Spiegelhalter (1986), Probabilistic prediction in patient management and clinical trials.
@@ -129,6 +149,7 @@ def _bin(
     weight: float, squares: float, scored: float, success: float, variance: float
 ) -> CalibrationBin:
     unit = squares / weight
+    # all rows of a bin sum to one unit; a difference of rounded sums can be just below 0
     share = weighted_share(success, max(weight - success, 0.0), unit, unit).estimate
     return CalibrationBin(
         scored / weight, share.value, share.low, share.high, weight, variance / weight**2

@@ -1,7 +1,7 @@
-"""Metrics of a classifier, each with its interval; values as scikit-learn defines them.
+"""Metrics of a classifier, each with a 95 % interval; the values agree with scikit-learn.
 
-Classes are codes `0 .. k-1`. Everything but the ranking metrics is read off one confusion matrix,
-so it costs one pass and does not grow with the rows.
+Classes are codes `0 .. k-1`. Accuracy, precision, recall and F1 are computed from one confusion
+matrix, which needs one pass over the rows and memory that does not depend on their number.
 """
 
 from __future__ import annotations
@@ -30,11 +30,12 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Codes = NDArray[np.int64]
 
+# the distance from 0 and 1 at which scikit-learn clips float64 probabilities in log_loss
 _EPSILON = float(np.finfo(np.float64).eps)
 
 
 class Confusion(NamedTuple):
-    """Weights by true class (rows) and predicted class (columns).
+    """Confusion matrix: weights by true class (rows) and predicted class (columns).
 
     Attributes:
         weight: Sum of the row weights in each cell; shape `(k, k)`.
@@ -51,9 +52,10 @@ def confusion_matrix(labels: Codes, predictions: Codes, k: int, weight: Floats) 
     Args:
         labels: True classes, codes in `[0, k)`; shape `(n,)`.
         predictions: Predicted classes, the same codes; shape `(n,)`.
-        k: How many classes there are.
+        k: Number of classes.
         weight: Row weights, `>= 0`; shape `(n,)`.
     """
+    # one flat index per pair, so that bincount fills the matrix in one pass
     cell = labels * k + predictions
     sums = np.bincount(cell, weights=weight, minlength=k * k)
     squares = np.bincount(cell, weights=weight * weight, minlength=k * k)
@@ -61,24 +63,24 @@ def confusion_matrix(labels: Codes, predictions: Codes, k: int, weight: Floats) 
 
 
 def accuracy(confusion: Confusion) -> Estimate:
-    """Share of rows whose predicted class is the true one; Wilson interval."""
+    """Share of rows whose predicted class is the true class; Wilson interval."""
     hit = np.eye(len(confusion.weight), dtype=bool)
     return _share(confusion, hit, ~hit).estimate
 
 
 def precision(confusion: Confusion, code: int) -> Estimate:
-    """Share of the rows predicted as class `code` that are of it; Wilson interval.
+    """Share of the rows predicted as class `code` that belong to it; Wilson interval.
 
-    `nan` if no row was predicted so.
+    `nan` if no row was predicted as this class.
     """
     hit, false_positive, _ = _cells(confusion, code)
     return _share(confusion, hit, false_positive).estimate
 
 
 def recall(confusion: Confusion, code: int) -> Estimate:
-    """Share of the rows of class `code` that were predicted so; Wilson interval.
+    """Share of the rows of class `code` that were predicted as it; Wilson interval.
 
-    `nan` if no row is of the class.
+    `nan` if no row belongs to the class.
     """
     hit, _, false_negative = _cells(confusion, code)
     return _share(confusion, hit, false_negative).estimate
@@ -87,8 +89,9 @@ def recall(confusion: Confusion, code: int) -> Estimate:
 def f1(confusion: Confusion, code: int) -> Estimate:
     """Harmonic mean of precision and recall of class `code`, `2 tp / (2 tp + fp + fn)`.
 
-    It is `2 j / (1 + j)` of `j = tp / (tp + fp + fn)`, which is a share: the interval is Wilson's
-    for `j`, carried over. `nan` if no row is or was predicted of the class.
+    F1 is an increasing function, `2 j / (1 + j)`, of the Jaccard index `j = tp / (tp + fp + fn)`,
+    which is a proportion. The interval is the Wilson interval of `j`, transformed in the same way.
+    `nan` if no row belongs to the class and none was predicted as it.
 
     References:
         Lam, Gopal & Qian (2023), Confidence intervals for the F1 score: a comparison of four
@@ -98,25 +101,35 @@ def f1(confusion: Confusion, code: int) -> Estimate:
 
 
 def macro_precision(confusion: Confusion) -> Estimate:
-    """Plain mean of the classes' precision, 0 for a class that no row was predicted as."""
+    """Unweighted mean of the precision of all classes.
+
+    The precision of a class that no row was predicted as counts as 0, as in scikit-learn.
+    """
     cells = (_cells(confusion, code) for code in range(len(confusion.weight)))
+    # the classes' precisions are uncorrelated: each is computed from a different column
     return _mean_of_independent([_share(confusion, hit, wrong) for hit, wrong, _ in cells])
 
 
 def macro_recall(confusion: Confusion) -> Estimate:
-    """Plain mean of the classes' recall, 0 for a class that no row is of."""
+    """Unweighted mean of the recall of all classes.
+
+    The recall of a class without rows counts as 0, as in scikit-learn.
+    """
     cells = (_cells(confusion, code) for code in range(len(confusion.weight)))
+    # the classes' recalls are uncorrelated: each is computed from a different row
     return _mean_of_independent([_share(confusion, hit, missed) for hit, _, missed in cells])
 
 
 def macro_f1(confusion: Confusion) -> Estimate:
-    """Plain mean of the classes' F1, 0 for a class that no row is or was predicted of.
+    """Unweighted mean of the F1 of all classes.
 
-    A false positive of one class is a false negative of another: the correlation of the classes is
-    that of their linearisations over the cells of the confusion matrix.
+    The F1 of a class that no row belongs to and none was predicted as counts as 0. The F1 of two
+    classes are correlated, because a false positive of one is a false negative of another; the
+    interval takes this correlation from the linearisation of F1 in the cells of the matrix.
     """
     shares = [_jaccard(confusion, code) for code in range(len(confusion.weight))]
     smooth, error = _smoothed(shares)
+    # delta method: the derivative of 2 j / (1 + j) is 2 / (1 + j)^2
     error = error * 2 / (1 + smooth) ** 2
     covariance = _f1_correlation(confusion) * np.outer(error, error)
     parts = [_f1_of(share) for share in shares]
@@ -126,11 +139,11 @@ def macro_f1(confusion: Confusion) -> Estimate:
 def log_loss(labels: Codes, probabilities: Floats, weight: Floats) -> Estimate:
     """Mean of `-log(probability of the true class)` in nats; lower is better.
 
-    Probabilities are kept `2.2e-16` away from 0, as in scikit-learn.
+    Probabilities are clipped to `[2.2e-16, 1 - 2.2e-16]`, as in scikit-learn.
 
     Args:
         labels: True classes, codes in `[0, k)`; shape `(n,)`.
-        probabilities: Of each class; shape `(n, k)`.
+        probabilities: Probability of each class, in [0, 1]; shape `(n, k)`.
         weight: Row weights; shape `(n,)`.
     """
     chosen = probabilities[np.arange(len(labels)), labels]
@@ -138,13 +151,14 @@ def log_loss(labels: Codes, probabilities: Floats, weight: Floats) -> Estimate:
 
 
 def brier_score(labels: Codes, probabilities: Floats, weight: Floats) -> Estimate:
-    """Mean squared distance of the probabilities from the truth; lower is better.
+    """Mean squared difference between the probabilities and the outcome; lower is better.
 
-    Binary: `(p - y)^2`, in [0, 1]. More classes: the sum over classes of it, in [0, 2].
+    Two classes: `(p - y)^2` of the positive class, in [0, 1]. More classes: the sum of this over
+    the classes, in [0, 2].
 
     Args:
         labels: True classes, codes in `[0, k)`; shape `(n,)`.
-        probabilities: Of each class; shape `(n, k)`.
+        probabilities: Probability of each class, in [0, 1]; shape `(n, k)`.
         weight: Row weights; shape `(n,)`.
 
     References:
@@ -154,19 +168,21 @@ def brier_score(labels: Codes, probabilities: Floats, weight: Floats) -> Estimat
     if k == 2:  # noqa: PLR2004 - binary
         return positive_mean((probabilities[:, 1] - labels) ** 2, weight)
     chosen = probabilities[np.arange(len(labels)), labels]
+    # sum (p - y)^2 expanded, so that no one-hot matrix of the labels is needed
     return positive_mean((probabilities**2).sum(axis=1) - 2 * chosen + 1, weight)
 
 
 def roc_auc(positive: NDArray[np.bool_], score: Floats, weight: Floats) -> Estimate:
     """Probability that a positive row scores above a negative one, ties counting half.
 
-    The interval is DeLong's on the logit scale, with Student's t at the degrees of freedom of the
-    smaller class. Where that variance is zero (every pair ordered alike) or unknown (a class of one
-    row), it is Hanley and McNeil's, solved for its ends.
+    The interval uses DeLong's variance on the logit scale, with a Student t quantile at
+    Satterthwaite's degrees of freedom. Where that variance is zero (all pairs are ordered alike) or
+    undefined (a class of one row), the interval is the set of AUCs that a score test with Hanley
+    and McNeil's variance does not reject.
 
     Args:
-        positive: Whether a row is of the class; shape `(n,)`.
-        score: Higher means more likely of the class; shape `(n,)`.
+        positive: Whether each row is positive; shape `(n,)`.
+        score: Higher means more likely to be positive; shape `(n,)`.
         weight: Row weights; shape `(n,)`.
 
     Returns:
@@ -185,13 +201,13 @@ def roc_auc(positive: NDArray[np.bool_], score: Floats, weight: Floats) -> Estim
 
 
 def roc_auc_one_vs_rest(labels: Codes, probabilities: Floats, weight: Floats) -> Estimate:
-    """Plain mean over the classes of the AUC of each against the rest.
+    """Unweighted mean over the classes of the AUC of each class against the rest.
 
-    Classes without a label in the window are left out of the mean.
+    Classes without a row in the window are left out of the mean.
 
     Args:
         labels: True classes, codes in `[0, k)`; shape `(n,)`.
-        probabilities: Of each class; shape `(n, k)`.
+        probabilities: Probability of each class; shape `(n, k)`.
         weight: Row weights; shape `(n,)`.
 
     Returns:
@@ -202,11 +218,13 @@ def roc_auc_one_vs_rest(labels: Codes, probabilities: Floats, weight: Floats) ->
         return undefined("all labels of the window are of one class")
     each = [_auc_influence(labels == code, probabilities[:, code], weight) for code in codes]
     value = float(np.mean([auc for auc, _ in each]))
+    # averaging a row's influences accounts for the correlation between the classes' AUCs
     influence = np.mean([part for _, part in each], axis=0)
     return _auc_interval(value, influence, weight, np.searchsorted(codes, labels))
 
 
 def _cells(confusion: Confusion, code: int) -> tuple[NDArray[np.bool_], ...]:
+    """Masks of the true positives, false positives and false negatives of class `code`."""
     row = np.zeros(confusion.weight.shape, dtype=bool)
     column = row.copy()
     row[code], column[:, code] = True, True
@@ -234,7 +252,11 @@ def _share(confusion: Confusion, success: NDArray[np.bool_], failure: NDArray[np
 
 
 def _unit(confusion: Confusion, cells: NDArray[np.bool_]) -> float:
-    """Weight of one row of the cells; if they are empty, of one row of their true classes."""
+    """Typical weight of one row in the cells, `sum w^2 / sum w`.
+
+    If the cells are empty, the rows of the same true classes are used, and if there are none
+    either, all rows: weights often depend on the true class (for example, all frauds are kept).
+    """
     rows = np.repeat(np.any(cells, axis=1, keepdims=True), cells.shape[1], axis=1)
     for inside in (cells, rows):
         weight = float(confusion.weight[inside].sum())
@@ -244,7 +266,9 @@ def _unit(confusion: Confusion, cells: NDArray[np.bool_]) -> float:
 
 
 def _smoothed(shares: list[Share]) -> tuple[Floats, Floats]:
+    """Shares with one success and one failure added, and their standard errors."""
     n = np.array([share.n for share in shares])
+    # an undefined share has n = 0: it is smoothed to 1/2, whatever value stands in for nan
     value = np.nan_to_num([share.value for share in shares])
     smooth = (value * n + 1.0) / (n + 2.0)
     return smooth, np.sqrt(smooth * (1 - smooth) / np.maximum(n, 1))
@@ -256,13 +280,18 @@ def _mean_of_independent(shares: list[Share]) -> Estimate:
 
 
 def _f1_correlation(confusion: Confusion) -> Floats:
-    """Of the classes' F1: one row of cell `(i, j)` moves class `i` and class `j` alike."""
+    """Correlation matrix of the classes' F1; shape `(k, k)`.
+
+    Each off-diagonal cell `(i, j)` enters the denominators of the F1 of both `i` and `j`.
+    """
     size = confusion.weight.sum(axis=0) + confusion.weight.sum(axis=1)
     size = np.where(size > 0, size, 1.0)
+    # F1 is 2 tp / size: a row outside the diagonal lowers it by this, a hit adds 2 / size first
     slope = 2 * np.diag(confusion.weight) / size**2
     both = confusion.square + confusion.square.T
     hits = np.diag(confusion.square)
     own = (2 / size - 2 * slope) ** 2 * hits + slope**2 * (both.sum(axis=1) - 2 * hits)
+    # infinite, not 0: a class whose F1 cannot move correlates with none
     error = np.where(own > 0, np.sqrt(own), np.inf)
     correlation: Floats = np.outer(slope / error, slope / error) * both
     np.fill_diagonal(correlation, 1.0)
@@ -272,11 +301,13 @@ def _f1_correlation(confusion: Confusion) -> Floats:
 def _auc_influence(
     positive: NDArray[np.bool_], score: Floats, weight: Floats
 ) -> tuple[float, Floats]:
+    """AUC and the influence of each row on it; the rows of both classes must have weight."""
     levels, place = np.unique(score, return_inverse=True)
     sums = [
         np.bincount(place[side], weights=weight[side], minlength=len(levels))
         for side in (positive, ~positive)
     ]
+    # half of the own level: tied pairs count one half
     below_positive, below_negative = (np.cumsum(side) - side / 2 for side in sums)
     total_positive, total_negative = (float(side.sum()) for side in sums)
     won = np.where(
@@ -291,7 +322,9 @@ def _auc_influence(
 
 
 def _auc_interval(value: float, influence: Floats, weight: Floats, groups: Codes) -> Estimate:
+    """Interval of an AUC from the influence of each row, by class (`groups`) of the row."""
     part = weight * influence
+    # Kish's effective size of each class; the numbers of rows in the classes are taken as fixed
     size = _by_group(weight, groups) ** 2 / _by_group(weight**2, groups)
     smallest = float(size.min())
     spread = value * (1 - value)
@@ -299,7 +332,9 @@ def _auc_interval(value: float, influence: Floats, weight: Floats, groups: Codes
         variance = _by_group(part * part, groups) * size / (size - 1) / weight.sum() ** 2
         total = float(variance.sum())
         if total > 0:
+            # Satterthwaite's degrees of freedom: near those of the class that makes the variance
             freedom = total**2 / float((variance**2 / (size - 1)).sum())
+            # delta method: the derivative of the logit is 1 / (value (1 - value))
             half = student_quantile(freedom) * math.sqrt(total) / spread
             logit = math.log(value / (1 - value))
             low, high = (1 / (1 + math.exp(-(logit + side))) for side in (-half, half))
@@ -312,6 +347,8 @@ def _by_group(values: Floats, groups: Codes) -> Floats:
 
 
 def _hanley_mcneil_ends(value: float, m: float, n: float) -> tuple[float, float]:
+    """The AUCs below and above `value` at which the score test is just not rejected."""
+
     def inside(auc: float) -> bool:
         half = (m + n) / 2 - 1
         spread = auc * (1 - auc) * (1 + half * (1 - auc) / (2 - auc) + half * auc / (1 + auc))
@@ -321,6 +358,7 @@ def _hanley_mcneil_ends(value: float, m: float, n: float) -> tuple[float, float]
 
 
 def _edge(inside: Callable[[float], bool], start: float, end: float) -> float:
+    # 50 halvings of an interval of length 1 reach the spacing of doubles
     for _ in range(50):
         middle = (start + end) / 2
         start, end = (middle, end) if inside(middle) else (start, middle)

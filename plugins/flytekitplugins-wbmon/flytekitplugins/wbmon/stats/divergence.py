@@ -1,4 +1,4 @@
-"""How far apart two distributions are: quantities that explain, on counts or on sorted values."""
+"""Distances and divergences between two distributions, on counts or on sorted values."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.stats.arrays import Floats
 
-_TRIM = 0.001  # of the reference, on either side
-_BLOCK = 1 << 16  # values whose distances fit into a core's cache
+_TRIM = 0.001  # share of the reference that is left out at each end
+_BLOCK = 1 << 16  # the temporary arrays of so many values fit into a core's cache
 
 
 def population_stability_index(
@@ -20,12 +20,14 @@ def population_stability_index(
 ) -> float:
     """Population stability index of `current_counts` against `reference_counts`.
 
-    The sum over bins of `(q - p) * log(q / p)`, `p` and `q` the bin proportions; in nats.
+    The sum over bins of `(q - p) * log(q / p)`, where `p` and `q` are the proportions of the
+    reference and the current window in the bin; in nats.
 
     Args:
         reference_counts: Observations per bin; shape `(k,)`, finite, `>= 0`.
         current_counts: The same bins, same order; shape `(k,)`.
-        pseudocount: Added to every bin, so one stray row in a new bin cannot raise an alarm.
+        pseudocount: Added to the count of every bin. Without it, one row in a bin that is empty in
+            the reference would make the index infinite.
 
     Returns:
         Non-negative float; 0 for equal proportions. `nan` if either window is empty.
@@ -41,15 +43,16 @@ def population_stability_index(
         return math.nan
     p = (reference + pseudocount) / (reference.sum() + pseudocount * len(reference))
     q = (current + pseudocount) / (current.sum() + pseudocount * len(current))
+    # only without a pseudocount: a bin empty in both windows adds 0, in one window infinity
     with np.errstate(divide="ignore", invalid="ignore"):
         terms = np.where(p == q, 0.0, (q - p) * np.log(q / p))
     return float(terms.sum())
 
 
 def stability_index_bias(n_bins: int, n_reference: float, n_current: float) -> float:
-    """What the population stability index is on average when nothing drifted.
+    """Expected population stability index of two samples from the same distribution.
 
-    `(n_bins - 1) * (1 / n_reference + 1 / n_current)`, in nats.
+    `(n_bins - 1) * (1 / n_reference + 1 / n_current)`, in nats; an approximation for large counts.
 
     References:
         Yurdakul & Naranjo (2020), Statistical properties of the population stability index.
@@ -61,7 +64,8 @@ def jensen_shannon_distance(reference_counts: ArrayLike, current_counts: ArrayLi
     """Square root of the Jensen-Shannon divergence in bits; in [0, 1], symmetric.
 
     Returns:
-        0 for equal proportions, 1 for no shared bin; `nan` if either window is empty.
+        0 for equal proportions, 1 if no bin is occupied in both windows; `nan` if either window is
+        empty.
 
     Raises:
         DataError: If the shapes differ or a count is negative or not finite.
@@ -72,6 +76,7 @@ def jensen_shannon_distance(reference_counts: ArrayLike, current_counts: ArrayLi
     p, q = _proportions(reference_counts, current_counts)
     middle = (p + q) / 2
     divergence = (_relative_entropy(p, middle) + _relative_entropy(q, middle)) / 2
+    # rounding can leave nearly equal windows just below 0
     return math.sqrt(max(divergence, 0.0)) if not math.isnan(divergence) else math.nan
 
 
@@ -79,7 +84,8 @@ def hellinger_distance(reference_counts: ArrayLike, current_counts: ArrayLike) -
     """Hellinger distance `sqrt(sum (sqrt(p) - sqrt(q))^2 / 2)`; in [0, 1], symmetric.
 
     Returns:
-        0 for equal proportions, 1 for no shared bin; `nan` if either window is empty.
+        0 for equal proportions, 1 if no bin is occupied in both windows; `nan` if either window is
+        empty.
 
     Raises:
         DataError: If the shapes differ or a count is negative or not finite.
@@ -89,9 +95,10 @@ def hellinger_distance(reference_counts: ArrayLike, current_counts: ArrayLike) -
 
 
 def total_variation(reference_counts: ArrayLike, current_counts: ArrayLike) -> float:
-    """Share of rows that must change their bin to turn one window into the other; in [0, 1].
+    """Total variation distance, `sum |p - q| / 2`; in [0, 1], symmetric.
 
-    `sum |p - q| / 2`; symmetric; `nan` if either window is empty.
+    It is the smallest share of rows that must change their bin to make the windows' proportions
+    equal. `nan` if either window is empty.
 
     Raises:
         DataError: If the shapes differ or a count is negative or not finite.
@@ -103,16 +110,17 @@ def total_variation(reference_counts: ArrayLike, current_counts: ArrayLike) -> f
 def total_variation_bias(
     reference_counts: ArrayLike, current_counts: ArrayLike, *, n: float, m: float
 ) -> float:
-    """What total variation is on average when nothing drifted, from sampling alone.
+    """Expected total variation of two samples from the same distribution.
 
-    `sqrt(2 / pi) / 2 * sum sqrt(s (1 - s) (1/n + 1/m))`, `s` the pooled proportions: half the mean
-    absolute value of each bin's normal noise.
+    `sqrt(2 / pi) / 2 * sum sqrt(s (1 - s) (1/n + 1/m))`, where `s` are the pooled proportions:
+    `p - q` of each bin is approximately normal with mean 0, and the mean absolute value of such a
+    variable is `sqrt(2 / pi)` standard deviations.
 
     Args:
         reference_counts: Observations per bin; shape `(k,)`.
         current_counts: The same bins; shape `(k,)`.
         n: Rows of the reference, or its effective sample size.
-        m: Rows of the current window, likewise.
+        m: Rows of the current window, or its effective sample size.
 
     Returns:
         Non-negative float; `nan` if either window is empty.
@@ -124,9 +132,10 @@ def total_variation_bias(
 
 
 def wasserstein_distance(reference: NDArray[Any], current: NDArray[Any]) -> float:
-    """Mean distance that values must move to turn one window into the other, in their own unit.
+    """Wasserstein-1 distance: the integral of `|F - G|`, in the unit of the values.
 
-    The integral of `|F - G|`, by coupling equal quantiles.
+    It is the smallest mean distance by which values must move to turn one sample into the other,
+    computed by matching equal quantiles.
 
     Args:
         reference: Sorted ascending, finite; shape `(n,)`.
@@ -140,6 +149,7 @@ def wasserstein_distance(reference: NDArray[Any], current: NDArray[Any]) -> floa
     if n == 0:
         return math.nan
     if n == m:
+        # in float64, because a difference of small or unsigned integers can overflow
         moved = np.subtract(few, many, dtype=np.float64)
         return float(np.abs(moved, out=moved).mean())
     starts = range(0, m, _BLOCK)
@@ -147,33 +157,42 @@ def wasserstein_distance(reference: NDArray[Any], current: NDArray[Any]) -> floa
 
 
 def _moved(few: NDArray[Any], block: NDArray[Any], start: int, m: int) -> float:
-    """How far `few` lies from a block of the `m` values that it is coupled with, summed over these.
+    """Sum, over a block of the longer sample, of the distances to the matched values of `few`.
 
-    A value of the longer sample holds `1 / m` of the quantiles, which meet one or two values of the
-    shorter one. Levels are counted in whole numbers, so that none is lost or doubled by rounding.
+    Each of the `m` values covers `1 / m` of the quantile range, which overlaps the range of one or
+    two neighbouring values of `few`. Quantile levels are integers in units of `1 / (n m)`, so that
+    rounding neither loses nor doubles a part of the range.
+
+    Args:
+        few: The shorter sample, sorted; shape `(n,)`.
+        block: Consecutive values of the longer sample, sorted.
+        start: Position of the first of them in the longer sample.
+        m: Length of the longer sample.
     """
     n = len(few)
     level = np.arange(start, start + len(block), dtype=np.int64) * n
     at = level // m
+    # n < m, so a value of `many` meets at most two values of `few`
     distance = np.abs(np.subtract(few[at], block, dtype=np.float64))
     share = np.minimum((at + 1) * m - level, n) / n
     beyond = np.abs(np.subtract(few[np.minimum(at + 1, n - 1)], block, dtype=np.float64))
-    beyond[share == 1] = 0  # which may be infinite, and nothing times that is not nothing
+    beyond[share == 1] = 0  # it can be infinite, and 0 * inf would be nan
     return float((share * distance + (1 - share) * beyond).sum())
 
 
 def grid_wasserstein(
     edges: NDArray[Any], reference: tuple[Floats, Floats], current: tuple[Floats, Floats]
 ) -> float:
-    """Wasserstein distance between the outer quantiles of the reference, from a grid.
+    """Wasserstein-1 distance from a grid, restricted to the central part of the reference.
 
-    The integral of `|F - G|` by trapezoids over the edges that hold the middle 99.8 % of the
-    reference: a winsorised distance, because a grid knows nothing of its open ends.
+    The integral of `|F - G|` over the cells of the central 99.8 % of the reference, with both
+    distribution functions linear inside a cell. The tails are left out because the outer cells of
+    heavy-tailed features are so wide that linear interpolation is far off.
 
     Args:
         edges: Strictly increasing; shape `(k,)`.
-        reference: Shares below and up to each edge, as of `cumulative_shares`.
-        current: The same of the current window.
+        reference: Shares of rows below and up to each edge, as `cumulative_shares` returns them.
+        current: The same for the current window.
 
     Returns:
         Non-negative float in the unit of the feature; 0 with fewer than two edges.
@@ -185,10 +204,12 @@ def grid_wasserstein(
     mean = np.where(
         left * right >= 0,
         (np.abs(left) + np.abs(right)) / 2,
-        # the two lines cross inside the cell: two triangles instead of one trapezoid
+        # the two lines cross inside the cell: two triangles instead of one trapezoid; `where`
+        # computes this branch for every cell, so the divisor must not be 0
         (left**2 + right**2) / (2 * np.maximum(np.abs(left) + np.abs(right), 1e-300)),
     )
     widths = np.diff(np.asarray(edges, dtype=np.float64))
+    # einsum, because numpy.dot would start the threads of BLAS
     return float(np.einsum("i,i->", mean[inside], widths[inside]))
 
 

@@ -1,7 +1,7 @@
-"""An estimate with its 95 % interval, and the forms of interval that the metrics share.
+"""An estimate with its 95 % interval, and the interval methods that the metrics share.
 
-All are deterministic. Weighted rows are treated as independent draws with known weights; their
-variance is the linearised one.
+All methods are deterministic: none resamples. Weighted rows are treated as independent draws with
+known weights, and variances are computed by linearisation (the delta method).
 """
 
 from __future__ import annotations
@@ -18,12 +18,19 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-Z95 = 1.959963984540054
-_LARGEST_EXPONENT = 700.0
+Z95 = 1.959963984540054  # the 97.5 % quantile of the standard normal
+_LARGEST_EXPONENT = 700.0  # math.exp overflows beyond 709
 
 
 class Estimate(NamedTuple):
-    """A value with the ends of its interval; `nan` where undefined, and then a reason."""
+    """A value with its 95 % interval.
+
+    Attributes:
+        value: The estimate; `nan` if it is undefined.
+        low: Lower end of the interval; `nan` if there is none.
+        high: Upper end of the interval; `nan` if there is none.
+        reason: Why the value is undefined; empty otherwise.
+    """
 
     value: float
     low: float = math.nan
@@ -32,16 +39,16 @@ class Estimate(NamedTuple):
 
 
 def undefined(reason: str) -> Estimate:
-    """An estimate that has no value, and why."""
+    """An estimate without a value, with the reason."""
     return Estimate(math.nan, reason=reason)
 
 
 class Share(NamedTuple):
-    """A share of weighted rows, and how many rows of equal weight would be as certain.
+    """A weighted proportion with its effective sample size.
 
     Attributes:
-        value: In [0, 1]; `nan` without rows.
-        n: The effective number of rows behind it.
+        value: The proportion, in [0, 1]; `nan` without rows.
+        n: Number of rows of equal weight that would give the same variance.
     """
 
     value: float
@@ -49,7 +56,7 @@ class Share(NamedTuple):
 
     @property
     def estimate(self) -> Estimate:
-        """With Wilson's interval; `nan` without rows."""
+        """The proportion with its Wilson interval; `nan` without rows."""
         if self.n == 0:
             return undefined("no row counts")
         return Estimate(self.value, *wilson_interval(self.value * self.n, self.n))
@@ -58,17 +65,20 @@ class Share(NamedTuple):
 def weighted_share(
     success: float, failure: float, success_unit: float, failure_unit: float
 ) -> Share:
-    """A share of weighted rows, `success / (success + failure)`.
+    """A proportion of weighted rows, `p = success / (success + failure)`.
 
-    A side's unit is `sum w^2 / sum w` of its rows: what one more row of it would weigh. The
-    effective number of rows is `total / ((1 - p) * success_unit + p * failure_unit)`, which gives
-    the linearised variance, and stays right where the weight depends on the outcome.
+    The unit of a group of rows is its typical row weight, `sum w^2 / sum w`. The effective sample
+    size is `total / ((1 - p) * success_unit + p * failure_unit)`. With it, `p (1 - p) / n` equals
+    the linearised variance, also if the weight depends on the outcome.
 
     Args:
         success: Sum of the weights of the successes, `>= 0`.
         failure: Sum of the weights of the failures, `>= 0`.
-        success_unit: Of the successes; what they would weigh if there are none.
-        failure_unit: Of the failures; what they would weigh if there are none.
+        success_unit: Unit of the successes; if there are none, the weight one would have.
+        failure_unit: Unit of the failures; if there are none, the weight one would have.
+
+    Returns:
+        The proportion; undefined, with `n = 0`, if no row has weight.
     """
     total = success + failure
     if total <= 0:
@@ -81,14 +91,16 @@ def student_quantile(df: float) -> float:
     """The 97.5 % quantile of Student's t, by the Cornish-Fisher expansion.
 
     Args:
-        df: Degrees of freedom; need not be whole.
+        df: Degrees of freedom; need not be an integer.
 
     Returns:
-        The quantile, within 0.01 for `df >= 4`; infinite for `df < 1`.
+        The quantile, within 0.01 for `df >= 3`; below that it is too small, by 1 % at `df = 2` and
+        by 11 % at `df = 1`. Infinite for `df < 1`.
 
     References:
         Abramowitz & Stegun (1964), 26.7.5.
     """
+    # the expansion in powers of 1 / df is useless here; an infinite quantile claims no precision
     if df < 1:
         return math.inf
     z = Z95
@@ -102,23 +114,23 @@ def student_quantile(df: float) -> float:
 
 
 def effective_rows(weight: Floats) -> float:
-    """Kish's effective number of rows, `(sum w)^2 / sum w^2`; 0 without weight."""
+    """Kish's effective sample size, `(sum w)^2 / sum w^2`; 0 if all weights are 0."""
     squares = float((weight * weight).sum())
     return float(weight.sum()) ** 2 / squares if squares > 0 else 0.0
 
 
 def influence_error(influence: Floats, weight: Floats) -> float:
-    """Standard error of a statistic from what each row contributes to it.
+    """Standard error of a statistic from its influence function.
 
-    `sqrt(sum((w * u)^2)) / sum w`, with the small-sample factor `n / (n - 1)` at the effective
+    `sqrt(sum((w * u)^2) * n / (n - 1)) / sum w`, where `u` is the influence and `n` the effective
     number of rows.
 
     Args:
-        influence: Each row's influence on the statistic, of weighted mean zero; shape `(n,)`.
+        influence: Influence of each row on the statistic, with weighted mean 0; shape `(n,)`.
         weight: Row weights, `>= 0`; shape `(n,)`.
 
     Returns:
-        The standard error; `nan` below two effective rows.
+        The standard error; `nan` with fewer than two effective rows.
     """
     n = effective_rows(weight)
     if n < 2:  # noqa: PLR2004 - one row has no spread
@@ -128,50 +140,53 @@ def influence_error(influence: Floats, weight: Floats) -> float:
 
 
 def positive_mean(values: Floats, weight: Floats) -> Estimate:
-    """Weighted mean of non-negative values, such as losses, with a log-scale t interval.
+    """Weighted mean of non-negative values, such as losses, with a t interval on the log scale.
 
-    `mean * exp(± t * se / mean)`: losses are skewed to the right, and the interval with them.
+    The interval is `mean * exp(± t * se / mean)`. It is asymmetric, because the distribution of a
+    mean loss is skewed to the right.
 
     Args:
         values: Non-negative and finite; shape `(n,)`, `n >= 1`.
         weight: Row weights, `> 0`; shape `(n,)`.
 
     Returns:
-        The estimate; without ends below two effective rows.
+        The estimate; it has no interval with fewer than two effective rows.
     """
     mean = float((values * weight).sum()) / float(weight.sum())
     return log_interval(mean, influence_error(values - mean, weight), effective_rows(weight))
 
 
 def log_interval(value: float, error: float, n: float) -> Estimate:
-    """A positive estimate with an interval that is symmetric in its logarithm.
+    """A non-negative estimate with a t interval that is symmetric on the log scale.
 
     Args:
         value: The estimate, `>= 0`.
-        error: Its standard error; `nan` gives an estimate without ends.
-        n: Effective rows behind it.
+        error: Its standard error; `nan` gives an estimate without an interval.
+        n: Effective number of rows; the degrees of freedom are `n - 1`.
     """
     if math.isnan(error):
         return Estimate(value)
     if value <= 0 or error <= 0:
         return Estimate(value, value, value)
+    # delta method: the standard error of log(value) is error / value
     ratio = math.exp(min(student_quantile(n - 1) * error / value, _LARGEST_EXPONENT))
     return Estimate(value, value / ratio, value * ratio)
 
 
 def mean_of_shares(parts: list[Estimate], smoothed: Floats, covariance: Floats) -> Estimate:
-    """The plain mean of shares, with the wider of two intervals on either side.
+    """Unweighted mean of `k` proportions, with the wider of two intervals at each end.
 
-    One is Wilson's at the mean's effective number of rows, `p * (1 - p)` over its variance: right
-    where many shares add up. The other puts the parts' own distances together, `sqrt(d' R d) / k`:
-    right where one rare part makes the error. Both take smoothed shares for the variance, because a
-    share of 0 or 1 is not certain.
+    The first is Wilson's interval at the effective sample size `p (1 - p) / variance` of the mean;
+    it is accurate if many proportions contribute to the error. The second combines the distances
+    `d` from each proportion to the end of its interval, `sqrt(d' R d) / k` with the correlation
+    matrix `R`; it is accurate if one rare class dominates the error. The variances use smoothed
+    proportions, because an observed proportion of 0 or 1 still has sampling error.
 
     Args:
-        parts: Shares in [0, 1] with their intervals; an undefined one counts as 0, as scikit-learn
-            counts it, and may be anything.
-        smoothed: The shares, drawn a little away from 0 and 1; shape `(k,)`.
-        covariance: Of the shares; shape `(k, k)`.
+        parts: Proportions in [0, 1] with their intervals. An undefined one counts as 0, as in
+            scikit-learn, with the interval [0, 1].
+        smoothed: The proportions, shrunk towards 1/2; shape `(k,)`, in (0, 1).
+        covariance: Covariance matrix of the proportions, with a positive diagonal; shape `(k, k)`.
 
     References:
         Zou & Donner (2008), Construction of confidence limits about effect measures.
@@ -179,6 +194,7 @@ def mean_of_shares(parts: list[Estimate], smoothed: Floats, covariance: Floats) 
     known = [Estimate(0.0, 0.0, 1.0) if math.isnan(part.value) else part for part in parts]
     values, lows, highs, _ = (np.array(column) for column in zip(*known, strict=True))
     k, mean, middle = len(parts), float(values.mean()), float(smoothed.mean())
+    # the variance of the mean of k proportions is the sum of their covariances over k^2
     n = middle * (1 - middle) * k**2 / float(covariance.sum())
     low, high = wilson_interval(mean * n, n)
     error = np.sqrt(np.diag(covariance))
@@ -191,9 +207,18 @@ def mean_of_shares(parts: list[Estimate], smoothed: Floats, covariance: Floats) 
 
 
 def difference(current: Estimate, baseline: Estimate) -> Estimate:
-    """`current - baseline` of two independent windows, its interval recovered from theirs.
+    """`current - baseline` of two independent windows, with an interval derived from theirs.
 
-    A baseline without an interval is taken as exactly known.
+    The method of variance estimates recovery (MOVER): each end combines the distances of the two
+    estimates from the relevant ends of their intervals. A baseline without an interval is treated
+    as a known constant.
+
+    Args:
+        current: Estimate of the current window.
+        baseline: Estimate of the baseline window, independent of the current one.
+
+    Returns:
+        The difference; it has no interval if `current` has none.
 
     References:
         Zou & Donner (2008), Construction of confidence limits about effect measures.
@@ -204,15 +229,20 @@ def difference(current: Estimate, baseline: Estimate) -> Estimate:
     base = baseline
     if math.isnan(base.low):
         base = Estimate(base.value, base.value, base.value)
+    # the change is smallest where the current value is low and the baseline is high
     low = change - math.hypot(current.value - current.low, base.high - base.value)
     high = change + math.hypot(current.high - current.value, base.value - base.low)
     return Estimate(change, low, high)
 
 
 def p_value_of_zero(change: Estimate) -> float:
-    """Two-sided p-value of a change being 0, told from its 95 % interval.
+    """Two-sided p-value of the hypothesis that a change is 0, derived from its 95 % interval.
 
-    The interval's end on the side of 0 lies 1.96 standard errors away.
+    The distance from the value to the end of the interval that is nearer to 0 is taken as 1.96
+    standard errors, so `p < 0.05` exactly if the interval excludes 0.
+
+    Args:
+        change: A difference with its 95 % interval.
 
     Returns:
         In [0, 1]; `nan` without an interval.

@@ -1,4 +1,4 @@
-"""How far an observed share or distance may be from the truth."""
+"""Confidence intervals and margins of error of proportions and of distances."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from statistics import NormalDist
 
 
 def wilson_interval(count: float, n: float, *, alpha: float = 0.05) -> tuple[float, float]:
-    """Score interval of a proportion.
+    """Wilson's score interval of a proportion.
 
     Args:
-        count: Successes, in [0, n].
-        n: Trials; may be an effective sample size.
+        count: Number of successes, in [0, n]; need not be an integer.
+        n: Number of trials, or an effective sample size.
         alpha: One minus the coverage; in (0, 1).
 
     Returns:
-        Lower and upper end, in [0, 1]; both `nan` for `n = 0`.
+        Lower and upper end, in [0, 1]; both `nan` if `n <= 0`.
 
     References:
         Wilson (1927), Probable inference, the law of succession, and statistical inference.
@@ -27,13 +27,21 @@ def wilson_interval(count: float, n: float, *, alpha: float = 0.05) -> tuple[flo
     centre = share + z * z / (2 * n)
     half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     scale = 1 + z * z / n
+    # exact arithmetic stays in [0, 1]; rounding at 0 or n successes can leave it
     return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
 
 
 def newcombe_interval(
     count_a: float, n_a: float, count_b: float, n_b: float, *, alpha: float = 0.05
 ) -> tuple[float, float]:
-    """Interval of the difference of two proportions, `b - a`.
+    """Newcombe's interval of the difference of two independent proportions, `b - a`.
+
+    Args:
+        count_a: Successes of the first sample, in [0, n_a].
+        n_a: Trials of the first sample, or its effective sample size.
+        count_b: Successes of the second sample, in [0, n_b].
+        n_b: Trials of the second sample, or its effective sample size.
+        alpha: One minus the coverage; in (0, 1).
 
     Returns:
         Lower and upper end, in [-1, 1]; both `nan` if a sample is empty.
@@ -47,15 +55,23 @@ def newcombe_interval(
     a, b = count_a / n_a, count_b / n_b
     low_a, high_a = wilson_interval(count_a, n_a, alpha=alpha)
     low_b, high_b = wilson_interval(count_b, n_b, alpha=alpha)
+    # the difference is smallest where b is low and a is high; squared errors add up
     low = (b - a) - math.hypot(b - low_b, high_a - a)
     high = (b - a) + math.hypot(high_b - b, a - low_a)
     return max(-1.0, low), min(1.0, high)
 
 
 def ks_margin(n: float, m: float, *, alpha: float = 0.05) -> float:
-    """How far the two-sample KS statistic may lie above the true distance of the distributions.
+    """Margin of error of the two-sample Kolmogorov-Smirnov statistic.
 
-    `sqrt(log(2 / alpha) / 2 * (1/n + 1/m))`, the Dvoretzky-Kiefer-Wolfowitz margin.
+    `sqrt(log(2 / alpha) / 2 * (1/n + 1/m))`: the Dvoretzky-Kiefer-Wolfowitz margin of one sample of
+    effective size `n m / (n + m)`. The statistic minus this margin is a lower bound for the
+    distance of the distributions.
+
+    Args:
+        n: Rows of the first sample, or its effective sample size.
+        m: Rows of the second sample, or its effective sample size.
+        alpha: One minus the coverage; in (0, 1).
 
     References:
         Massart (1990), The tight constant in the Dvoretzky-Kiefer-Wolfowitz inequality.
@@ -64,9 +80,15 @@ def ks_margin(n: float, m: float, *, alpha: float = 0.05) -> float:
 
 
 def total_variation_margin(n: float, m: float, *, alpha: float = 0.05) -> float:
-    """How far total variation may lie above its expectation, with probability `1 - alpha`.
+    """Amount by which total variation exceeds its expectation with probability at most `alpha`.
 
-    `sqrt(log(1 / alpha) / 2 * (1/n + 1/m))`: one row moves it by `1/n` or `1/m` at most.
+    `sqrt(log(1 / alpha) / 2 * (1/n + 1/m))`, by the bounded differences inequality: replacing one
+    row changes total variation by at most `1/n` or `1/m`.
+
+    Args:
+        n: Rows of the first sample, or its effective sample size.
+        m: Rows of the second sample, or its effective sample size.
+        alpha: Probability of a larger excess; in (0, 1).
 
     References:
         McDiarmid (1989), On the method of bounded differences.

@@ -1,8 +1,8 @@
-"""Expected performance of a binary classifier before the labels come, from calibrated scores.
+"""Expected performance of a binary classifier before labels are available.
 
-If the scores are calibrated, a row scored 0.3 is positive with probability 0.3, and every metric of
-the window has an expectation. What it cannot see is concept drift: where the meaning of a score has
-changed, the estimate stays as it was.
+If the scores are calibrated, a row with score 0.3 is positive with probability 0.3, so every metric
+of the window has an expected value. The method cannot detect concept drift: if the relation between
+scores and labels has changed, the estimate does not change.
 
 References:
     Białek, Kuberski, Perrakis & Bifet (2024), Estimating model performance under covariate shift
@@ -29,12 +29,12 @@ _EPSILON = float(np.finfo(np.float64).eps)
 
 
 class Calibrator(NamedTuple):
-    """What to add to a score to make it a probability, by bins of the reference's scores.
+    """Correction that turns scores into probabilities, one value for each bin of scores.
 
     Attributes:
-        edges: Between the bins, ascending; shape `(k - 1,)`.
-        correction: Share of positives less mean score of each bin; shape `(k,)`.
-        variance: Of the correction; shape `(k,)`.
+        edges: Bounds between the bins, ascending; shape `(k - 1,)`.
+        correction: Share of positives minus mean score of each bin; shape `(k,)`.
+        variance: Sampling variance of each correction; shape `(k,)`.
     """
 
     edges: Floats
@@ -43,15 +43,15 @@ class Calibrator(NamedTuple):
 
 
 class Expected(NamedTuple):
-    """Rows with the probability of being positive.
+    """Unlabelled rows with their calibrated probability of being positive.
 
     Attributes:
-        score: As the model gave it; shape `(n,)`.
-        probability: Calibrated; shape `(n,)`.
-        decided: Whether the row is predicted positive, 0 or 1; shape `(n,)`.
+        score: Score of the model, in [0, 1]; shape `(n,)`.
+        probability: Calibrated probability of being positive; shape `(n,)`.
+        decided: 1 if the row is predicted positive, else 0; shape `(n,)`.
         weight: Row weights; shape `(n,)`.
-        bins: Each row's bin of the calibrator; shape `(n,)`.
-        variance: Of the correction of each bin; shape `(k,)`.
+        bins: Bin of each row in the calibrator; shape `(n,)`.
+        variance: Variance of the correction of each bin; shape `(k,)`.
     """
 
     score: Floats
@@ -63,13 +63,14 @@ class Expected(NamedTuple):
 
 
 def fit_calibrator(positive: NDArray[np.bool_], score: Floats, weight: Floats) -> Calibrator:
-    """Learn the correction of scores from labelled rows, in 20 bins of about equal size.
+    """Learn the correction of scores from labelled rows, in at most 20 bins of about equal size.
 
     Args:
-        positive: Whether the row is positive; shape `(n,)`.
-        score: In [0, 1]; shape `(n,)`.
+        positive: Whether each row is positive; shape `(n,)`.
+        score: Score of each row, in [0, 1]; shape `(n,)`.
         weight: Row weights, `> 0`; shape `(n,)`.
     """
+    # unique: if many scores are equal, some quantiles coincide
     edges = np.unique(np.quantile(score, np.arange(1, _BINS) / _BINS))
     place = np.searchsorted(edges, score, side="left")
     k = len(edges) + 1
@@ -79,7 +80,9 @@ def fit_calibrator(positive: NDArray[np.bool_], score: Floats, weight: Floats) -
     )
     filled = total > 0
     safe = np.where(filled, total, 1.0)
+    # Kish's effective sample size of each bin
     rows = np.where(filled, total**2 / np.where(filled, squares, 1.0), 0.0)
+    # half a success and half a failure added: a bin without positives is not certain to have none
     smooth = (hits / safe * rows + 0.5) / (rows + 1)
     return Calibrator(
         edges=edges,
@@ -91,7 +94,17 @@ def fit_calibrator(positive: NDArray[np.bool_], score: Floats, weight: Floats) -
 def expect(
     calibrator: Calibrator, score: Floats, decided: NDArray[np.bool_], weight: Floats
 ) -> Expected:
-    """Rows without labels, with the probability of being positive."""
+    """Calibrate the scores of unlabelled rows.
+
+    Args:
+        calibrator: Fitted on labelled rows.
+        score: Score of each row, in [0, 1]; shape `(n,)`.
+        decided: Whether each row is predicted positive; shape `(n,)`.
+        weight: Row weights, `> 0`; shape `(n,)`.
+
+    Returns:
+        The rows with their probability of being positive.
+    """
     bins = np.searchsorted(calibrator.edges, score, side="left")
     probability = np.clip(score + calibrator.correction[bins], 0.0, 1.0)
     return Expected(
@@ -100,13 +113,14 @@ def expect(
 
 
 def expected_metrics(rows: Expected) -> dict[str, Estimate]:
-    """The metrics that the window is expected to show once its labels are there.
+    """Expected values of the metrics of the window, with 95 % prediction intervals.
 
-    The interval is for the value that the labels will give: it holds the chance of the labels and
-    the error of the calibration, to first order.
+    The interval is for the value that will be measured once the labels are known. It includes, to
+    first order, the randomness of the labels and the sampling error of the calibration.
 
     Returns:
-        By the names of `check_performance`; `nan` with a reason where nothing is expected.
+        Estimates under the metric names of `check_performance`; `nan` with a reason where a metric
+        is undefined.
     """
     w, p, q, s = rows.weight, rows.probability, rows.decided, rows.score
     total, positives, predicted = float(w.sum()), float((w * p).sum()), float((w * q).sum())
@@ -122,6 +136,7 @@ def expected_metrics(rows: Expected) -> dict[str, Estimate]:
     if predicted > 0:
         estimates["precision"] = _estimate(rows, hits / predicted, w * q / predicted)
     if positives > 0:
+        # the slopes are derivatives in the probability of a row, by the quotient rule
         recall = hits / positives
         estimates["recall"] = _estimate(rows, recall, w * (q - recall) / positives)
     if predicted + positives > 0:
@@ -130,6 +145,7 @@ def expected_metrics(rows: Expected) -> dict[str, Estimate]:
     estimates["roc_auc"] = _expected_auc(rows)
     kept = np.clip(s, _EPSILON, 1 - _EPSILON)
     loss = -(p * np.log(kept) + (1 - p) * np.log1p(-kept))
+    # log1p(-s), because 1 - s loses digits for small scores
     slope = np.log1p(-kept) - np.log(kept)
     estimates["log_loss"] = _estimate(
         rows, float((w * loss).sum()) / total, w * slope / total, highest=math.inf
@@ -142,15 +158,19 @@ def expected_metrics(rows: Expected) -> dict[str, Estimate]:
 
 
 def auc_slope(score: Floats, probability: Floats, weight: Floats) -> tuple[float, Floats]:
-    """The expected AUC, and what each row would change in it by being positive.
+    """Expected AUC, and its derivative with respect to the probability of each row.
+
+    Each row counts as positive with its probability and as negative with the rest, so the AUC is
+    that of `2n` weighted rows.
 
     Args:
-        score: As the model gave it; shape `(n,)`.
-        probability: Of being positive; shape `(n,)`.
+        score: Score of the model; shape `(n,)`.
+        probability: Calibrated probability of being positive; shape `(n,)`.
         weight: Row weights; shape `(n,)`.
 
     Returns:
-        The AUC, ties counting half, and the slopes, shape `(n,)`; `nan` without either class.
+        The AUC, ties counting half, and the derivatives, shape `(n,)`; `nan` and zeros if one
+        class has no expected weight.
     """
     levels, place = np.unique(score, return_inverse=True)
     masses = [weight * side for side in (probability, 1 - probability)]
@@ -159,6 +179,7 @@ def auc_slope(score: Floats, probability: Floats, weight: Floats) -> tuple[float
     below = []
     for mass in masses:
         level = np.bincount(place, weights=mass, minlength=len(levels))
+        # half of the own level: tied pairs count one half
         below.append(((np.cumsum(level) - level / 2) / mass.sum())[place])
     value = float((masses[0] * below[1]).sum() / masses[0].sum())
     slope = weight * (
@@ -175,8 +196,17 @@ def _expected_auc(rows: Expected) -> Estimate:
 
 
 def _estimate(rows: Expected, value: float, slope: Floats, *, highest: float = 1.0) -> Estimate:
-    """An expectation, and how far the labels may take it: `slope` is what one label changes."""
+    """An expected metric with its prediction interval.
+
+    Args:
+        rows: The window.
+        value: Expected value of the metric.
+        slope: Change of the metric if a row is positive instead of negative; shape `(n,)`.
+        highest: The largest value that the metric can have.
+    """
+    # labels are independent Bernoulli variables given the probabilities
     chance = float((slope**2 * rows.probability * (1 - rows.probability)).sum())
+    # rows of a bin share one correction, so its error adds up within the bin
     by_bin = np.bincount(rows.bins, weights=slope, minlength=len(rows.variance))
     error = math.sqrt(chance + float((by_bin**2 * rows.variance).sum()))
     return Estimate(value, max(0.0, value - Z95 * error), min(highest, value + Z95 * error))

@@ -1,7 +1,8 @@
-"""Expected performance of a classifier of many classes before the labels come.
+"""Expected performance of a multiclass classifier before labels are available.
 
-Each class's score is calibrated against the rest, and a row's probabilities are made to add up to
-1. Every metric is then a function of the expected confusion matrix, or a mean over the rows.
+The score of each class is calibrated against all other classes, and the probabilities of a row are
+normalised to sum to 1. Each metric is then a function of the expected confusion matrix, or a mean
+over the rows.
 
 References:
     Białek, Kuberski, Perrakis & Bifet (2024), Estimating model performance under covariate shift
@@ -28,15 +29,15 @@ _EPSILON = float(np.finfo(np.float64).eps)
 
 
 class ExpectedClasses(NamedTuple):
-    """Rows with the probability of each class.
+    """Unlabelled rows with their calibrated probability of each class.
 
     Attributes:
-        scores: As the model gave them; shape `(n, k)`.
-        probabilities: Calibrated, rows add up to 1; shape `(n, k)`.
-        decided: The predicted class; shape `(n,)`.
+        scores: Scores of the model; shape `(n, k)`.
+        probabilities: Calibrated probabilities; each row sums to 1; shape `(n, k)`.
+        decided: Code of the predicted class; shape `(n,)`.
         weight: Row weights; shape `(n,)`.
-        bins: Each row's bin of each class's calibrator; shape `(n, k)`.
-        variances: Of the correction of each bin, one array a class.
+        bins: Bin of each row in the calibrator of each class; shape `(n, k)`.
+        variances: For each class, the variance of the correction of each bin.
     """
 
     scores: Floats
@@ -48,11 +49,11 @@ class ExpectedClasses(NamedTuple):
 
 
 def fit_calibrators(labels: Codes, scores: Floats, weight: Floats) -> list[Calibrator]:
-    """A calibrator for each class against the rest.
+    """Fit one calibrator for each class against all other classes.
 
     Args:
-        labels: Codes in `[0, k)`; shape `(n,)`.
-        scores: Of each class, in [0, 1]; shape `(n, k)`.
+        labels: True classes, codes in `[0, k)`; shape `(n,)`.
+        scores: Score of each class, in [0, 1]; shape `(n, k)`.
         weight: Row weights, `> 0`; shape `(n,)`.
     """
     return [fit_calibrator(labels == k, scores[:, k], weight) for k in range(scores.shape[1])]
@@ -61,7 +62,17 @@ def fit_calibrators(labels: Codes, scores: Floats, weight: Floats) -> list[Calib
 def expect_classes(
     calibrators: list[Calibrator], scores: Floats, decided: Codes, weight: Floats
 ) -> ExpectedClasses:
-    """Rows without labels, with the probability of each class."""
+    """Calibrate the scores of unlabelled rows.
+
+    Args:
+        calibrators: One a class, fitted on labelled rows.
+        scores: Score of each class, in [0, 1]; shape `(n, k)`.
+        decided: Code of the predicted class; shape `(n,)`.
+        weight: Row weights, `> 0`; shape `(n,)`.
+
+    Returns:
+        The rows with their probability of each class.
+    """
     bins = np.column_stack(
         [
             np.searchsorted(each.edges, scores[:, k], side="left")
@@ -69,6 +80,7 @@ def expect_classes(
         ]
     )
     corrected = [scores[:, k] + each.correction[bins[:, k]] for k, each in enumerate(calibrators)]
+    # not 0: a row whose scores are all corrected to 0 could not be normalised
     raised = np.clip(np.column_stack(corrected), _EPSILON, 1.0)
     probabilities = raised / raised.sum(axis=1, keepdims=True)
     variances = tuple(each.variance for each in calibrators)
@@ -76,17 +88,19 @@ def expect_classes(
 
 
 def expected_class_metrics(rows: ExpectedClasses) -> dict[str, Estimate]:
-    """The metrics that the window is expected to show once its labels are there.
+    """Expected values of the metrics of the window, with 95 % prediction intervals.
 
-    Precision, recall, F1 and AUC are plain means over the classes that are predicted or expected,
-    as `check_performance` measures them. The interval holds the chance of the labels and the error
-    of the calibration, to first order.
+    Precision, recall and F1 are unweighted means over the classes that are predicted or expected to
+    occur, and AUC over the classes expected to occur, as in `check_performance`. The interval
+    includes, to first order, the randomness of the labels and the sampling error of the
+    calibration.
     """
     p, s, w = rows.probabilities, rows.scores, rows.weight
     total = float(w.sum())
     share = w[:, None] / total
     kept = np.clip(s, _EPSILON, 1.0)
     loss = -np.log(kept)
+    # the Brier score of a row if the class of the column is the true one
     squared = (s**2).sum(axis=1, keepdims=True) - 2 * s + 1
     return {
         **_of_confusion(rows),
@@ -99,13 +113,14 @@ def expected_class_metrics(rows: ExpectedClasses) -> dict[str, Estimate]:
 
 
 def _of_confusion(rows: ExpectedClasses) -> dict[str, Estimate]:
+    """Accuracy, precision, recall and F1, from the expected confusion matrix."""
     p, w = rows.probabilities, rows.weight
     chosen = np.zeros_like(p)
     chosen[np.arange(len(w)), rows.decided] = 1.0
     hits, expected, predicted = (
         (w[:, None] * mass).sum(axis=0) for mass in (p * chosen, p, chosen)
     )
-    # a class of less than half a row is one that the labels will hardly show
+    # a class with an expected weight below half a row will probably not occur in the labels
     seen = (predicted > 0) | (expected >= w.mean() / 2)
     n_seen = int(seen.sum())
     slopes = {
@@ -150,16 +165,17 @@ def _filled(mass: Floats) -> Floats:
 def _estimate(
     rows: ExpectedClasses, value: float, slope: Floats, *, highest: float = 1.0
 ) -> Estimate:
-    """An expectation, and how far the labels may take it.
+    """An expected metric with its prediction interval.
 
     Args:
         rows: The window.
-        value: Of the metric.
-        slope: What it would gain if the row were of the class; shape `(n, k)`.
+        value: Expected value of the metric.
+        slope: Change of the metric if the row belongs to the class; shape `(n, k)`.
         highest: The largest value that the metric can have.
     """
     p = rows.probabilities
     mean = (p * slope).sum(axis=1, keepdims=True)
+    # the probabilities of a row sum to 1: raising one lowers the others, so only deviations count
     away = slope - mean
     variance = float((p * away**2).sum())
     for k, of_bin in enumerate(rows.variances):

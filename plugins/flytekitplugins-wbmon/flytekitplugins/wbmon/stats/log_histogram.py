@@ -1,8 +1,8 @@
-"""A histogram of positive numbers in logarithmic buckets: small, bounded, and added up exactly.
+"""A histogram of positive numbers in logarithmic buckets, of bounded size and exactly mergeable.
 
 The layout is that of OpenTelemetry's exponential histogram, so other tools can read it: bucket `i`
 holds the values in `(base^i, base^(i + 1)]` with `base = 2^(2^-scale)`. At scale 5 a quantile is
-within 1.1 % of the true value.
+within 1.1 % of the exact one.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ SCALE = 5
 
 _LARGEST = 1e9
 _SMALLEST = 1e-6
+# buckets per factor e: bucket index = log(value) * _PER_E
 _PER_E = 2.0**SCALE / math.log(2.0)
 
 
 class LogHistogram:
     """Counts of values in logarithmic buckets.
 
-    Values are kept between `1e-6` and `1e9`, so there are never more than 1600 buckets; zero and
-    below are counted apart. Not safe for several threads at a time.
+    Values above `1e9` are counted in the last bucket, and values up to `1e-6` (also zero and
+    negative ones) in `n_zero`, so there are at most 1600 buckets. Not thread-safe.
     """
 
     __slots__ = ("buckets", "largest", "n_zero", "scale", "smallest", "total")
@@ -39,12 +40,14 @@ class LogHistogram:
 
     @property
     def n(self) -> int:
-        """Values counted."""
+        """Number of values counted."""
         return self.n_zero + sum(self.buckets.values())
 
+    # math.log and math.ceil are bound as defaults: locals are faster, and each request calls this
     def add(self, value: float, _log: Any = math.log, _ceil: Any = math.ceil) -> None:
-        """Count a value; `nan` is left out."""
+        """Count a value; `nan` is ignored."""
         if value > _SMALLEST:
+            # - 1, because a bucket includes its upper bound and not its lower one
             index = _ceil(_log(value if value < _LARGEST else _LARGEST) * _PER_E) - 1  # noqa: FURB136
             buckets = self.buckets
             buckets[index] = buckets.get(index, 0) + 1
@@ -53,14 +56,14 @@ class LogHistogram:
         else:
             return
         self.total += value
-        # `max` and `min` would be calls, and every request comes here
+        # comparisons instead of `max` and `min`, which would be two more calls per request
         if value > self.largest:  # noqa: PLR1730
             self.largest = value
         if value < self.smallest:  # noqa: PLR1730
             self.smallest = value
 
     def merge(self, other: LogHistogram) -> None:
-        """Add another histogram's counts; exact, at the coarser of the two scales."""
+        """Add the counts of another histogram; exact, at the coarser of the two scales."""
         scale = min(self.scale, other.scale)
         self._coarsen(scale)
         for index, count in other.buckets.items():
@@ -72,13 +75,14 @@ class LogHistogram:
         self.largest = max(self.largest, other.largest)
 
     def quantile(self, share: float) -> float:
-        """The value below which that share of the values lies.
+        """Approximate quantile.
 
         Args:
-            share: In [0, 1].
+            share: The quantile level, in [0, 1].
 
         Returns:
-            Within `2^(2^-scale / 2) - 1` (1.1 % at scale 5) of the order statistic; `nan` if empty.
+            A value within `2^(2^-scale / 2) - 1` (1.1 % at scale 5) of the order statistic; `nan`
+            if the histogram is empty.
         """
         n = self.n
         if n == 0:
@@ -90,14 +94,19 @@ class LogHistogram:
         for index in sorted(self.buckets):
             passed += self.buckets[index]
             if passed >= rank:
+                # the geometric middle of the bucket makes the relative error equal on both sides
                 middle: float = 2.0 ** ((index + 0.5) * 2.0**-self.scale)
                 return min(self.largest, max(self.smallest, middle))
         return self.largest
 
     def count_above(self, limit: float) -> int:
-        """Values larger than a limit; those of the bucket that holds the limit count as within.
+        """Number of values above a limit, leaving out the bucket that contains the limit.
 
-        The bucket is 2.2 % wide at scale 5, so a value is never counted as above by rounding.
+        A value at or below the limit is therefore never counted. Values up to 2.2 % above the limit
+        (the width of a bucket at scale 5) can be missed.
+
+        Args:
+            limit: Non-negative.
         """
         if limit <= _SMALLEST:
             return self.n - self.n_zero
@@ -105,7 +114,7 @@ class LogHistogram:
         return sum(count for index, count in self.buckets.items() if index > edge)
 
     def to_dict(self) -> dict[str, Any]:
-        """Scale, offset and dense counts, as OpenTelemetry names them, and sum, min and max."""
+        """Plain data with the field names of OpenTelemetry's exponential histogram."""
         offset = min(self.buckets, default=0)
         end = max(self.buckets, default=-1) + 1
         return {
@@ -120,7 +129,7 @@ class LogHistogram:
 
     @classmethod
     def from_dict(cls, written: Mapping[str, Any]) -> LogHistogram:
-        """What `to_dict` wrote.
+        """A histogram from the data that `to_dict` wrote.
 
         Raises:
             DataError: If a part is missing or a count is negative.
@@ -154,7 +163,7 @@ class LogHistogram:
             return
         coarse: dict[int, int] = {}
         for index, count in self.buckets.items():
-            # pairs of neighbouring buckets become one, which is exact
+            # each step down in scale joins pairs of neighbouring buckets, which is exact
             merged = index >> (self.scale - scale)
             coarse[merged] = coarse.get(merged, 0) + count
         self.buckets, self.scale = coarse, scale

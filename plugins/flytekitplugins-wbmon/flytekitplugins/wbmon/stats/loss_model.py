@@ -1,8 +1,8 @@
-"""Expected loss of a regression before the labels come, from a model of the loss itself.
+"""Expected loss of a regression model before labels are available, from a model of the loss.
 
-Where a model errs more can be learned from its labelled past: a second model predicts the loss of a
-row from its features and its prediction. What it cannot see is a loss that the features do not
-tell: where their relation to the label has changed, the estimate stays as it was.
+A second model learns from labelled rows to predict the loss of a row from its features and its
+prediction. The method cannot detect concept drift: if the relation between features and label has
+changed, the estimate does not change.
 
 References:
     NannyML, Direct Loss Estimation (DLE), for the idea.
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 
 _BINS = 10
 _FOLDS = 5
-_MANY = 1e9
+_MANY = 1e9  # effective rows at which Student's t equals the normal distribution
 
 
 class LossModel(NamedTuple):
-    """What was learned of the loss.
+    """A fitted model of the loss.
 
     Attributes:
-        models: Each fitted without one fifth of the reference; their mean is the prediction.
-        edges: Between bins of predicted loss, ascending; shape `(b - 1,)`.
-        correction: Mean of loss less predicted loss in each bin, out of fold; shape `(b,)`.
-        variance: Of the correction; shape `(b,)`.
-        spread: Variance of the loss around its prediction in each bin; shape `(b,)`.
+        models: Models fitted on four fifths of the reference each; the prediction is their mean.
+        edges: Bounds between bins of predicted loss, ascending; shape `(b - 1,)`.
+        correction: Mean of loss minus out-of-fold predicted loss in each bin; shape `(b,)`.
+        variance: Sampling variance of each correction; shape `(b,)`.
+        spread: Variance of the loss around its corrected prediction in each bin; shape `(b,)`.
     """
 
     models: tuple[Any, ...]
@@ -47,15 +47,17 @@ class LossModel(NamedTuple):
 def fit_loss_model(features: Floats, loss: Floats, weight: Floats) -> LossModel:
     """Learn the loss from labelled rows that the monitored model was not trained on.
 
-    Gradient boosted trees, fitted on four fifths of the rows at a time; how wrong they are is told
-    by the fifth that they did not see.
+    Gradient boosted trees with five-fold cross-fitting: each model is fitted on four fifths of the
+    rows, and its errors are measured on the remaining fifth.
 
     Args:
-        features: Of each row, its prediction among them; `nan` where missing; shape `(n, d)`.
-        loss: Non-negative; shape `(n,)`.
+        features: Features of each row, including its prediction; `nan` where missing; shape
+            `(n, d)`.
+        loss: Loss of each row, non-negative; shape `(n,)`.
         weight: Row weights, `> 0`; shape `(n,)`.
     """
     held_out, models = _cross_fit(features, loss, weight)
+    # unique: if many predictions are equal, some quantiles coincide
     edges = np.unique(np.quantile(held_out, np.arange(1, _BINS) / _BINS))
     place = np.searchsorted(edges, held_out, side="left")
     k, residual = len(edges) + 1, loss - held_out
@@ -71,14 +73,16 @@ def fit_loss_model(features: Floats, loss: Floats, weight: Floats) -> LossModel:
 
 
 def expected_loss(model: LossModel, features: Floats, weight: Floats) -> Estimate:
-    """Mean loss that a window is expected to show once its labels are there.
+    """Expected mean loss of a window, with a 95 % prediction interval.
 
-    The interval holds the chance of the labels and the error of the correction; it is symmetric in
-    the logarithm, as losses are skewed.
+    The interval is for the mean loss that will be measured once the labels are known. It includes
+    the randomness of the labels and the sampling error of the correction, and is symmetric on the
+    log scale, because losses are skewed.
 
     Args:
-        model: Of the loss.
-        features: Of the window's rows, as the model was fitted; shape `(n, d)`, `n >= 1`.
+        model: The fitted model of the loss.
+        features: Features of the window's rows, with the columns the model was fitted on; shape
+            `(n, d)`, `n >= 1`.
         weight: Row weights, `> 0`; shape `(n,)`.
     """
     from threadpoolctl import threadpool_limits
@@ -87,21 +91,23 @@ def expected_loss(model: LossModel, features: Floats, weight: Floats) -> Estimat
         predicted = np.mean([each.predict(features) for each in model.models], axis=0)
     bins = np.searchsorted(model.edges, predicted, side="left")
     share = weight / weight.sum()
+    # trees can predict below 0, which no mean loss can be
     value = max(float((share * (predicted + model.correction[bins])).sum()), 0.0)
     by_bin = np.bincount(bins, weights=share, minlength=len(model.correction))
+    # rows err independently; the error of a correction is shared by all rows of its bin
     variance = float((share**2 * model.spread[bins]).sum() + (by_bin**2 * model.variance).sum())
     return log_interval(value, variance**0.5, _MANY)
 
 
 def _cross_fit(features: Floats, loss: Floats, weight: Floats) -> tuple[Floats, list[Any]]:
-    """Each row's loss as predicted by a model that did not see it, and the models."""
+    """Out-of-fold predictions of the loss, and the five models."""
     from sklearn.ensemble import HistGradientBoostingRegressor
     from sklearn.model_selection import KFold
     from threadpoolctl import threadpool_limits
 
     held_out = np.empty(len(loss))
     models = []
-    # threads that wait for each other in a pod with few cores take longer than one
+    # with few cores, threads waiting for each other make these small trees slower than one thread
     with threadpool_limits(1):
         for seen, unseen in KFold(_FOLDS, shuffle=True, random_state=0).split(features):
             model = HistGradientBoostingRegressor(

@@ -1,4 +1,4 @@
-"""Many questions asked at once: how often may one of them be answered wrongly."""
+"""Correction of p-values for multiple testing."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from numpy.typing import ArrayLike, NDArray
 
 
 def benjamini_hochberg(p_values: ArrayLike) -> NDArray[np.float64]:
-    """Smallest false discovery rate at which each hypothesis is rejected.
+    """Benjamini-Hochberg adjusted p-values (q-values).
 
-    `q_(i) = min over j >= i of m * p_(j) / j`, with the p-values in ascending order.
+    `q_(i) = min over j >= i of m * p_(j) / j`, with the p-values in ascending order. Rejecting all
+    hypotheses with `q <= alpha` keeps the false discovery rate at or below `alpha`, for independent
+    or positively dependent tests.
 
     Args:
-        p_values: In [0, 1]; shape `(m,)`. An entry that is `nan` is no hypothesis and stays `nan`.
+        p_values: In [0, 1]; shape `(m,)`. A `nan` entry stays `nan` and is not counted in `m`.
 
     Returns:
-        q-values in the order given, in [0, 1]; shape `(m,)`.
+        q-values in the order of `p_values`, in [0, 1]; shape `(m,)`.
 
     References:
         Benjamini & Hochberg (1995), Controlling the false discovery rate.
@@ -27,5 +29,6 @@ def benjamini_hochberg(p_values: ArrayLike) -> NDArray[np.float64]:
     m = len(order)
     if m:
         scaled = p[order] * m / np.arange(1, m + 1)
+        # the minimum from the largest p-value downwards keeps q-values in the order of the p-values
         q[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0)
     return q

@@ -1,7 +1,7 @@
-"""Two treatments of the same items: how far apart they are, and how sure that is.
+"""Comparison of two treatments of the same items: mean difference, interval and p-value.
 
-Everything works on the differences of pairs, so that what makes an item hard or easy cancels. The
-interval and the p-value of a method come from one distribution: they never contradict each other.
+All methods work on the differences within pairs, which removes the variation between easy and
+difficult items.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 N_RESAMPLES = 2000
-_CHUNK = 2_000_000
+_CHUNK = 2_000_000  # resampled values in memory at a time: 16 MB for each array of them
 _POWER = 0.8
 _MIN_PAIRS = 2
 
 
 class PairedDifference(NamedTuple):
-    """The mean difference of pairs, second minus first; `nan` where undefined.
+    """Mean difference of pairs, second minus first; `nan` where undefined.
 
     Attributes:
         value: The mean of `b - a`.
         low: Lower end of the interval.
         high: Upper end of the interval.
-        p_value: Of no difference, two-sided.
-        deviation: Standard deviation of one pair's difference.
-        n: Pairs.
+        p_value: Two-sided p-value of the hypothesis of no difference.
+        deviation: Standard deviation of the differences within pairs.
+        n: Number of pairs.
         method: `mcnemar`, `bootstrap` or `sign`.
     """
 
@@ -56,21 +56,21 @@ def paired_difference(
     n_resamples: int = N_RESAMPLES,
     rng: np.random.Generator | None = None,
 ) -> PairedDifference:
-    """How much larger `b` is than `a`, item by item.
+    """Mean difference `b - a` over pairs, with its interval and p-value.
 
-    Scores that are all 0 or 1 are compared by the exact test of McNemar with Newcombe's interval,
-    others by the symmetric bootstrap-t. Pairs that all differ by the same amount have no spread to
-    resample; then the sign test speaks.
+    Scores that are all 0 or 1 are compared by McNemar's exact test with Newcombe's interval, other
+    scores by the symmetric bootstrap-t. If all pairs differ by the same amount, there is nothing to
+    resample and the p-value is that of the sign test.
 
     Args:
         a: Scores of the first treatment; shape `(n,)`, finite.
-        b: Scores of the second, of the same items in the same order.
+        b: Scores of the second treatment, of the same items in the same order; shape `(n,)`.
         alpha: One minus the coverage; in (0, 1).
-        n_resamples: Bootstrap samples.
-        rng: Source of randomness; a fixed one by default, so that a report can be repeated.
+        n_resamples: Number of bootstrap samples.
+        rng: Random generator; by default one with a fixed seed, so that reports are reproducible.
 
     Returns:
-        All numbers `nan` for fewer than two pairs.
+        The difference. With one pair only `value` and `n` are known; without a pair only `n`.
 
     Raises:
         DataError: If the shapes differ or a score is not finite.
@@ -101,17 +101,17 @@ def paired_difference(
 
 
 def pairs_needed(deviation: float, difference: float, *, alpha: float = 0.05) -> float:
-    """Pairs with which a difference would be found four times of five.
+    """Number of pairs needed to detect a mean difference with probability 0.8.
 
     `((z(1 - alpha/2) + z(0.8)) * deviation / difference) ** 2`, the normal approximation.
 
     Args:
-        deviation: Standard deviation of one pair's difference.
-        difference: The mean difference to be found; its sign does not matter.
-        alpha: Two-sided level.
+        deviation: Standard deviation of the differences within pairs.
+        difference: The mean difference to detect; its sign does not matter.
+        alpha: Two-sided significance level; in (0, 1).
 
     Returns:
-        At least 2; `inf` for a difference of 0, `nan` if something is `nan`.
+        At least 2; `inf` for a difference of 0, `nan` if an argument is `nan`.
     """
     if math.isnan(deviation) or math.isnan(difference):
         return math.nan
@@ -123,16 +123,21 @@ def pairs_needed(deviation: float, difference: float, *, alpha: float = 0.05) ->
 
 
 def mcnemar_p_value(only_a: int, only_b: int) -> float:
-    """Exact two-sided p-value that pairs which disagree do so equally often in either direction.
+    """Exact two-sided p-value of McNemar's test.
 
-    Twice the smaller binomial tail at one half, at most 1; 1 without a pair that disagrees.
+    Under the hypothesis, discordant pairs are equally likely in both directions: the p-value is
+    twice the smaller tail of the binomial distribution with probability 1/2, at most 1.
 
     Args:
-        only_a: Pairs in which the first treatment alone succeeded.
-        only_b: Pairs in which the second alone did.
+        only_a: Number of pairs in which only the first treatment succeeded.
+        only_b: Number of pairs in which only the second treatment succeeded.
+
+    Returns:
+        In (0, 1]; 1 if there is no discordant pair.
     """
     n, smaller = only_a + only_b, min(only_a, only_b)
     log_half = n * math.log(2)
+    # in logarithms, because factorials beyond 170 overflow a float
     terms = (
         math.exp(math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) - log_half)
         for k in range(smaller + 1)
@@ -170,6 +175,7 @@ def _newcombe_paired(
     low_a, high_a = wilson_interval(both + only_a, n, alpha=alpha)
     low_b, high_b = wilson_interval(both + only_b, n, alpha=alpha)
     margins = (both + only_a) * (only_b + neither) * (both + only_b) * (only_a + neither)
+    # without variation in one treatment the correlation is undefined: 0 gives the wider interval
     phi = (both * neither - only_a * only_b) / math.sqrt(margins) if margins else 0.0
     below = (share_b - low_b, high_a - share_a)
     above = (high_b - share_b, share_a - low_a)
@@ -181,6 +187,7 @@ def _newcombe_paired(
 
 
 def _correlated_norm(x: float, y: float, phi: float) -> float:
+    """Length of the difference of two error terms with correlation `phi`."""
     return math.sqrt(max(0.0, x * x - 2 * phi * x * y + y * y))
 
 
@@ -190,22 +197,29 @@ def _compare_scores(
     n = len(differences)
     value, deviation = float(differences.mean()), float(differences.std(ddof=1))
     scale = float(np.abs(differences).max())
+    # equal up to rounding: differences of floats such as 0.3 - 0.2 and 0.8 - 0.7 are not identical
     if deviation <= scale * 1e-12:
         p_value = mcnemar_p_value(0, n) if value else 1.0
         return PairedDifference(value, value, value, p_value, 0.0, n, "sign")
     ratios = _bootstrap_ratios(differences, n_resamples, rng or np.random.default_rng(0))
     error = deviation / math.sqrt(n)
+    # a drawn ratio, not an interpolation: with N_RESAMPLES and the usual levels, the interval then
+    # excludes 0 exactly if p <= alpha
     reach = float(np.quantile(ratios, 1 - alpha, method="higher")) * error
-    # a resample that holds one value only has no spread: the difference is then known to be no
-    # larger than the largest one seen, and no more
+    # resamples of a single value have an infinite ratio; if these reach the quantile, the interval
+    # is limited by the largest observed difference
     reach = min(reach, 2 * scale)
     n_beyond = int(np.sum(ratios >= abs(value) / error))
+    # the observed sample counts as one of the resamples, so the p-value is never 0
     p_value = (1 + n_beyond) / (1 + n_resamples)
     return PairedDifference(value, value - reach, value + reach, p_value, deviation, n, "bootstrap")
 
 
 def _bootstrap_ratios(differences: Floats, n_resamples: int, rng: np.random.Generator) -> Floats:
-    """Absolute t-ratios of resampled means against the observed mean."""
+    """Absolute t-ratios of resampled means against the observed mean; shape `(n_resamples,)`.
+
+    The ratio of a resample without variance is infinite, or 0 if its mean equals the observed one.
+    """
     n, value = len(differences), float(differences.mean())
     rows = max(1, _CHUNK // n)
     ratios = []

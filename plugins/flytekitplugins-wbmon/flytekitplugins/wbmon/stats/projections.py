@@ -1,7 +1,8 @@
-"""Vectors seen along a few fixed directions, each of which is a number like any other.
+"""Projections of vectors on a few fixed directions; each projection is treated as a number.
 
-Two distributions of vectors are equal exactly if their projections on every direction are. A few
-random directions catch most differences, and counts of projections merge as those of numbers do.
+Two distributions of vectors are equal if and only if their projections on all directions are
+(Cramér-Wold theorem). A few random directions detect most differences, and counts of projections
+can be merged like those of numbers.
 """
 
 from __future__ import annotations
@@ -23,18 +24,20 @@ SLICE_EDGES = 64
 def project(vectors: Matrix) -> Matrix:
     """Projections of each vector on `N_DIRECTIONS` directions of random signs.
 
-    The signs come from a hash of the dimension, so they are the same in every process for ever.
+    The signs are derived from a hash of the dimension. They are the same in every process and
+    version, so that profiles made at different times can be compared.
 
     Args:
-        vectors: One a row; shape `(n, d)`.
+        vectors: One vector per row; shape `(n, d)`.
 
     Returns:
-        Shape `(n, N_DIRECTIONS)`; of the scale of one coordinate.
+        Projections, shape `(n, N_DIRECTIONS)`, divided by `sqrt(d)`.
 
     References:
         Achlioptas (2003), Database-friendly random projections.
     """
     dimension = vectors.shape[1]
+    # rounded up to whole bytes
     n_bytes = -(-dimension * N_DIRECTIONS // 8)
     digest = shake_128(f"directions of dimension {dimension}".encode()).digest(n_bytes)
     bits = np.unpackbits(np.frombuffer(digest, np.uint8), count=dimension * N_DIRECTIONS)
@@ -43,24 +46,32 @@ def project(vectors: Matrix) -> Matrix:
 
 
 def slice_edges(projections: Matrix) -> NDArray[np.float64]:
-    """`SLICE_EDGES` quantiles of every direction, strictly increasing, one direction after another.
+    """Edges at `SLICE_EDGES` quantiles of each direction.
 
     Args:
         projections: Finite; shape `(n, N_DIRECTIONS)` with `n >= 1`.
+
+    Returns:
+        The edges, strictly increasing within a direction, one direction after another; shape
+        `(N_DIRECTIONS * SLICE_EDGES,)`.
     """
     levels = np.linspace(0, len(projections) - 1, SLICE_EDGES).astype(np.int64)
     edges = np.sort(projections, axis=0)[levels].T
     for i in range(1, SLICE_EDGES):
+        # equal quantiles are moved apart, because each direction must have the same number of edges
         edges[:, i] = np.maximum(edges[:, i], np.nextafter(edges[:, i - 1], np.inf))
     return np.ascontiguousarray(edges).ravel()
 
 
 def slice_counts(projections: Matrix, edges: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Counts in the cells of every direction, one direction after another.
+    """Number of rows in each cell of each direction.
 
     Args:
         projections: Finite; shape `(n, N_DIRECTIONS)`.
-        edges: As of `slice_edges`.
+        edges: Edges, as `slice_edges` returns them.
+
+    Returns:
+        The counts, one direction after another; shape `(N_DIRECTIONS * (2 * SLICE_EDGES + 1),)`.
     """
     grids = edges.reshape(N_DIRECTIONS, SLICE_EDGES)
     columns = np.sort(projections, axis=0).T
@@ -72,11 +83,11 @@ def slice_counts(projections: Matrix, edges: NDArray[np.float64]) -> NDArray[np.
 def sliced_ks_statistic(
     reference_counts: NDArray[np.float64], current_counts: NDArray[np.float64]
 ) -> GridDistance:
-    """Largest Kolmogorov-Smirnov distance over the directions, with its bound.
+    """Largest Kolmogorov-Smirnov distance over the directions, with its error bound.
 
     Args:
-        reference_counts: As of `slice_counts`.
-        current_counts: The same cells.
+        reference_counts: Counts of the reference, as `slice_counts` returns them.
+        current_counts: Counts of the current window in the same cells.
     """
     pairs = zip(
         reference_counts.reshape(N_DIRECTIONS, -1),
@@ -85,5 +96,6 @@ def sliced_ks_statistic(
     )
     distances = [grid_ks_statistic(a, b) for a, b in pairs]
     value = max(distance.value for distance in distances)
+    # the direction with the largest upper bound need not be that with the largest value
     limit = max(distance.value + distance.bound for distance in distances)
     return GridDistance(value, limit - value)

@@ -1,4 +1,4 @@
-"""How good a ranking of retrieved documents is, given the documents that are relevant."""
+"""Metrics of a ranking of retrieved documents, given the relevant documents."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from flytekitplugins.wbmon.errors import DataError
 
 
 class RetrievalMetrics(NamedTuple):
-    """The usual measures of one ranking, each in [0, 1]; `nan` where undefined.
+    """The standard metrics of one ranking, each in [0, 1]; `nan` where undefined.
 
     Attributes:
-        recall: Relevant documents found among the first `k`, over all relevant ones.
-        precision: Relevant documents among the first `k`, over `k`.
-        mrr: One over the rank of the first relevant document; 0 if none is found.
-        ndcg: Discounted gain over that of the best possible ranking.
+        recall: Number of relevant documents among the first `k`, divided by all relevant ones.
+        precision: Number of relevant documents among the first `k`, divided by `k`.
+        mrr: Reciprocal rank of the first relevant document; 0 if none is found.
+        ndcg: Discounted cumulative gain, divided by that of the best possible ranking.
         hit_rate: 1 if any relevant document is found, else 0.
     """
 
@@ -36,23 +36,22 @@ def retrieval_metrics(
     relevant: Collection[str] | Mapping[str, float],
     k: int | None = None,
 ) -> RetrievalMetrics:
-    """Measure one query's ranking.
+    """Metrics of the ranking of one query.
 
-    A document that is retrieved twice counts once, at its better rank; the second place it takes
-    is wasted, as it is for the reader. The gain of a document is its grade, discounted by
-    `log2(rank + 1)`.
+    A document that was retrieved twice counts once, at its better rank; its second place counts as
+    not relevant. The gain of a document is its grade, divided by `log2(rank + 1)`.
 
     Args:
-        retrieved: Ids, best first; may be empty.
-        relevant: Ids of the relevant documents, or their grades by id (0 is not relevant).
-        k: How many of the first places count; all of them if None.
+        retrieved: Ids of the retrieved documents, best first; may be empty.
+        relevant: Ids of the relevant documents, or a mapping of ids to grades (0 is not relevant).
+        k: Number of places that count, from the top; None counts all.
 
     Returns:
-        All `nan` if no document is relevant: such a query has no right answer to find. Precision
-        is also `nan` if nothing was retrieved and no `k` is given.
+        The metrics. All are `nan` if no document is relevant, because nothing could be found.
+        Precision is also `nan` if nothing was retrieved and `k` is None.
 
     Raises:
-        DataError: If `k` is smaller than 1, `relevant` is a text, or a grade is negative.
+        DataError: If `k` is smaller than 1, `relevant` is a string, or a grade is negative.
 
     References:
         Järvelin & Kekäläinen (2002), Cumulated gain-based evaluation of IR techniques.
@@ -70,6 +69,7 @@ def retrieval_metrics(
         seen.add(document)
     ranks = [rank for rank, gain in enumerate(gains, start=1) if gain > 0]
     size = len(places) if k is None else k
+    # the best possible ranking is cut at k, too; otherwise NDCG could not reach 1
     best = sorted(grades.values(), reverse=True)[: k or None]
     return RetrievalMetrics(
         recall=len(ranks) / len(grades),
@@ -81,16 +81,16 @@ def retrieval_metrics(
 
 
 def average_precision(verdicts: Sequence[bool]) -> float:
-    """Rank-weighted precision of a ranking whose places were judged one by one.
+    """Average precision of a ranking in which the document at each rank was judged.
 
-    The mean over useful places of the precision up to there: the same useful documents are worth
-    more at the top.
+    The mean, over the ranks of useful documents, of the precision up to that rank. It is higher if
+    the useful documents are ranked higher.
 
     Args:
         verdicts: Whether the document at each rank is useful, best rank first.
 
     Returns:
-        In [0, 1]; 0 if no place is useful, `nan` if nothing was judged.
+        In [0, 1]; 0 if no document is useful, `nan` if `verdicts` is empty.
     """
     if not verdicts:
         return math.nan
@@ -104,10 +104,12 @@ def average_precision(verdicts: Sequence[bool]) -> float:
 
 
 def _grades(relevant: Collection[str] | Mapping[str, float]) -> dict[str, float]:
+    # a string is a collection of strings, too: its characters would be taken for ids
     if isinstance(relevant, str):
         raise DataError(f"relevant must be a set of ids or a mapping to grades, got {relevant!r}")
     if not isinstance(relevant, Mapping):
         return dict.fromkeys(relevant, 1.0)
+    # `not >=` instead of `<`, so that nan is refused as well
     if any(not grade >= 0 for grade in relevant.values()):
         raise DataError("grades of relevant documents must be 0 or more")
     return {name: float(grade) for name, grade in relevant.items() if grade > 0}

@@ -1,7 +1,7 @@
-"""Detectors that watch a stream value by value and say when it has changed.
+"""Sequential change detectors: they process a stream value by value and raise alarms.
 
-For live windows, where waiting for the night is too long. Both are a few additions a value,
-remember a handful of numbers, and begin anew after an alarm.
+They are for live data, where a nightly comparison is too late. Each needs a few additions per value
+and constant memory, and restarts after an alarm.
 """
 
 from __future__ import annotations
@@ -14,20 +14,21 @@ from flytekitplugins.wbmon.errors import ConfigError
 
 @dataclass(slots=True, kw_only=True)
 class Cusum:
-    """Two-sided cumulative sum of a standardised stream whose mean and spread are known.
+    """Two-sided CUSUM (cumulative sum) of a stream whose mean and standard deviation are known.
 
     `high = max(0, high + z - slack)`, `low = max(0, low - z - slack)` with `z = (x - mean) / std`;
-    an alarm is raised when either exceeds `threshold`. With the defaults a stream of independent
-    normal values raises a false alarm once in 465 values, and a shift of one standard deviation is
-    found after 10.4 values on average.
+    an alarm is raised when either exceeds `threshold`. With the defaults and independent normal
+    values, the mean time between false alarms is 465 values, and a shift of one standard deviation
+    is detected after 10.4 values on average.
 
     Attributes:
-        mean: Of the reference.
-        std: Of the reference; `> 0`.
-        slack: Half of the shift that is to be found, in standard deviations; `>= 0`.
-        threshold: In standard deviations; `> 0`.
-        high: Evidence of a rise so far.
-        low: Evidence of a fall so far.
+        mean: Mean of the reference.
+        std: Standard deviation of the reference; `> 0`.
+        slack: Half of the shift to be detected, in standard deviations; `>= 0`. The default is for
+            shifts of one standard deviation.
+        threshold: Alarm limit of `high` and `low`, in standard deviations; `> 0`.
+        high: Current cumulative sum of upward deviations.
+        low: Current cumulative sum of downward deviations.
 
     Raises:
         ConfigError: If a setting is out of its range.
@@ -51,13 +52,14 @@ class Cusum:
 
     def __post_init__(self) -> None:
         if not (self.std > 0 and self.threshold > 0 and self.slack >= 0):
+            # `not (...)`, so that nan is refused, too
             raise ConfigError(
                 "std and threshold must be positive and slack not negative, got "
                 f"std={self.std}, threshold={self.threshold}, slack={self.slack}"
             )
 
     def update(self, value: float) -> bool:
-        """Take one value; whether it raises an alarm. A value that is nan changes nothing."""
+        """Process one value and return whether it raises an alarm; nan is ignored."""
         if math.isnan(value):
             return False
         z = (value - self.mean) / self.std
@@ -71,21 +73,23 @@ class Cusum:
 
 @dataclass(slots=True, kw_only=True)
 class PageHinkley:
-    """Test for a change of the mean of a stream of which nothing is known beforehand.
+    """Page-Hinkley test for a change of the mean of a stream with unknown mean.
 
-    Sums up how far values lie beyond their running mean plus `tolerance`; an alarm is raised when
-    the sum has risen by more than `threshold` above its least value so far, or likewise fallen.
+    With the running mean, `rise` is the cumulative sum of `x - mean - tolerance` and `fall` that of
+    `mean - x - tolerance`. An alarm is raised when either exceeds its minimum so far by more than
+    `threshold`.
 
     Attributes:
-        tolerance: Change that does not matter, in the unit of the values; `>= 0`.
-        threshold: In the unit of the values; `> 0`. Larger means fewer false alarms, later.
-        min_values: Values before the first alarm, so that the mean has settled.
-        n: Values since the beginning or the last alarm.
-        mean: Of those values.
-        rise: Sum of what lies above the mean and tolerance.
-        fall: Sum of what lies below.
-        least_rise: Least value of `rise` so far.
-        least_fall: Least value of `fall` so far.
+        tolerance: Size of a change to be ignored, in the unit of the values; `>= 0`.
+        threshold: Alarm limit, in the unit of the values; `> 0`. A larger limit gives fewer false
+            alarms and slower detection.
+        min_values: Number of values before the first possible alarm, so that the mean is stable.
+        n: Number of values since the start or the last alarm.
+        mean: Mean of those values.
+        rise: Current cumulative sum of upward deviations.
+        fall: Current cumulative sum of downward deviations.
+        least_rise: Minimum of `rise` so far.
+        least_fall: Minimum of `fall` so far.
 
     Raises:
         ConfigError: If a setting is out of its range.
@@ -120,7 +124,7 @@ class PageHinkley:
             )
 
     def update(self, value: float) -> bool:
-        """Take one value; whether it raises an alarm. A value that is nan changes nothing."""
+        """Process one value and return whether it raises an alarm; nan is ignored."""
         if math.isnan(value):
             return False
         self.n += 1
@@ -131,6 +135,7 @@ class PageHinkley:
         self.least_fall = min(self.least_fall, self.fall)
         change = max(self.rise - self.least_rise, self.fall - self.least_fall)
         alarm = self.n >= self.min_values and change > self.threshold
+        # the old mean is that of before the change: with it, every further value would be an alarm
         if alarm:
             self._begin_anew()
         return alarm

@@ -1,4 +1,4 @@
-"""How alike two texts are, in numbers from 0 to 1."""
+"""Similarity of two texts, and of two vectors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 def normalised(text: str) -> str:
-    """Lower case, without punctuation, articles and extra blanks.
+    """The text in lower case, without punctuation, English articles and extra white space.
 
     References:
         Rajpurkar et al. (2016), SQuAD, whose evaluation compares answers in this form.
@@ -27,7 +27,9 @@ def exact_match(answer: str, expected: str) -> float:
 
 
 def token_f1(answer: str, expected: str) -> float:
-    """Harmonic mean of precision and recall of the words; 1 for two empty texts.
+    """Harmonic mean of precision and recall over the words of the normalised texts; in [0, 1].
+
+    Two empty texts give 1, one empty text gives 0.
 
     References:
         Rajpurkar et al. (2016), SQuAD: 100,000+ questions for machine comprehension of text.
@@ -43,6 +45,6 @@ def token_f1(answer: str, expected: str) -> float:
 
 
 def cosine_similarity(a: Sequence[float], b: Sequence[float]) -> float:
-    """Cosine of the angle of two vectors, in [-1, 1]; `nan` if one has no length."""
+    """Cosine of the angle between two vectors, in [-1, 1]; `nan` if one has length 0."""
     length = math.sqrt(math.fsum(x * x for x in a) * math.fsum(y * y for y in b))
     return math.fsum(x * y for x, y in zip(a, b, strict=True)) / length if length else math.nan

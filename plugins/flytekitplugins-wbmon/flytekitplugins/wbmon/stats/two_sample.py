@@ -1,7 +1,8 @@
-"""Could two windows be samples of one and the same distribution? One test a kind of data.
+"""Two-sample tests: whether two windows can be samples from the same distribution.
 
-Both windows are samples, so both carry noise. Treating the reference as the truth, as a goodness of
-fit test does, doubles the statistic for windows of equal size and alarms on nothing.
+Both windows are samples, so both have sampling error. A goodness-of-fit test would treat the
+reference as the true distribution; for windows of equal size its statistic is about twice too
+large, which gives many false alarms.
 """
 
 from __future__ import annotations
@@ -17,31 +18,32 @@ from flytekitplugins.wbmon.stats.binning import cumulative_shares
 from flytekitplugins.wbmon.stats.tail_probabilities import chi_squared_sf, kolmogorov_sf, normal_sf
 
 _N_PROBES = 2048
-_FAN = 8
-_MIN_EXPECTED = 5.0
+_FAN = 8  # probes per open cell in each later round
+_MIN_EXPECTED = 5.0  # the usual rule of thumb for the chi-squared and normal approximations
 
 _Indices = NDArray[np.int64]
 
 
 class TestResult(NamedTuple):
-    """A statistic and its two-sided p-value under no difference; `nan` where undefined."""
+    """A test statistic and its p-value under no difference; both `nan` if undefined."""
 
     statistic: float
     p_value: float
 
 
 class GridDistance(NamedTuple):
-    """The Kolmogorov-Smirnov distance as a grid knows it: between `value` and `value + bound`."""
+    """Bounds of a Kolmogorov-Smirnov distance from a grid: from `value` to `value + bound`."""
 
     value: float
     bound: float
 
 
 def ks_statistic(reference: NDArray[Any], current: NDArray[Any]) -> float:
-    """Greatest difference of the two empirical distribution functions, exactly.
+    """Exact two-sample Kolmogorov-Smirnov statistic, `sup |F - G|`; correct with ties.
 
-    `sup |F - G|`, ties included, by branch and bound: between two probes no difference can exceed
-    what the ranks at the probes allow, so most values are never looked at.
+    Branch and bound: the ranks at two probed values limit the difference between them. Only the
+    cells whose limit exceeds the largest difference found so far are divided further, so most
+    values are never visited.
 
     Args:
         reference: Sorted ascending, without nan; shape `(n,)`.
@@ -53,6 +55,7 @@ def ks_statistic(reference: NDArray[Any], current: NDArray[Any]) -> float:
     References:
         Smirnov (1939), On the estimation of the discrepancy between empirical curves.
     """
+    # probes are taken from the shorter sample
     a, b = (reference, current) if len(reference) <= len(current) else (current, reference)
     n, m = len(a), len(b)
     if n == 0:
@@ -70,12 +73,14 @@ def ks_statistic(reference: NDArray[Any], current: NDArray[Any]) -> float:
         start, stop, b_start, b_stop = start[open_], stop[open_], b_start[open_], b_stop[open_]
         n_probes = np.minimum(stop - start, _FAN)
         cell = np.repeat(np.arange(len(start)), n_probes)
+        # position of each probe within its own cell
         nth = np.arange(len(cell)) - np.repeat(np.cumsum(n_probes) - n_probes, n_probes)
         probes = start[cell] + (nth * (stop - start)[cell]) // n_probes[cell]
         a_left, a_right, b_left, b_right = _ranks(a, b, probes)
         best = max(best, _largest_gap(a_left, a_right, b_left, b_right, n, m))
         is_first = np.diff(cell, prepend=-1) > 0
         is_last = np.append(is_first[1:], True)
+        # a new cell ends where the next probe of the same old cell begins, or at the old end
         next_a = np.where(is_last, stop[cell], np.append(a_left[1:], 0))
         next_b = np.where(is_last, b_stop[cell], np.append(b_left[1:], 0))
         start, stop = np.concatenate((start, a_right)), np.concatenate((a_left[is_first], next_a))
@@ -84,21 +89,22 @@ def ks_statistic(reference: NDArray[Any], current: NDArray[Any]) -> float:
 
 
 def grid_ks_statistic(reference_counts: Counts, current_counts: Counts) -> GridDistance:
-    """Kolmogorov-Smirnov distance of two windows counted into the same grid.
+    """Bounds of the Kolmogorov-Smirnov distance of two windows counted into the same grid.
 
-    At every edge both distribution functions are known exactly; inside an open cell they can differ
-    by no more than from the lower corner of one to the upper corner of the other.
+    At each edge both distribution functions are known exactly. Inside an open cell their difference
+    is at most that between the value of one at the lower end and of the other at the upper end.
 
     Args:
-        reference_counts: As of `cell_counts`; shape `(2k + 1,)`.
-        current_counts: The same cells; shape `(2k + 1,)`.
+        reference_counts: Counts of the reference, as `cell_counts` returns them; shape `(2k + 1,)`.
+        current_counts: Counts of the current window in the same cells; shape `(2k + 1,)`.
 
     Returns:
-        A distance that the exact one is not below, and how far above it the exact one may be.
+        A lower bound of the exact distance, and how much larger the exact distance can be; both
         `nan` if either window is empty.
     """
     if reference_counts.sum() <= 0 or current_counts.sum() <= 0:
         return GridDistance(math.nan, math.nan)
+    # a grid without edges has one cell, in which the windows can lie anywhere
     if len(reference_counts) == 1:
         return GridDistance(0.0, 1.0)
     f_below, f_up_to = cumulative_shares(reference_counts)
@@ -106,34 +112,39 @@ def grid_ks_statistic(reference_counts: Counts, current_counts: Counts) -> GridD
     value = float(max(np.abs(f_below - g_below).max(), np.abs(f_up_to - g_up_to).max()))
     f_low, g_low = np.append(0.0, f_up_to), np.append(0.0, g_up_to)
     f_high, g_high = np.append(f_below, 1.0), np.append(g_below, 1.0)
-    # a cell that only one window reaches adds nothing beyond its corners
+    # where one window has no rows the other is monotone: the largest difference is at an edge
     shared = (f_high > f_low) & (g_high > g_low)
     limit = np.where(shared, np.maximum(f_high - g_low, g_high - f_low), 0.0)
     return GridDistance(value, max(0.0, float(limit.max()) - value))
 
 
 def ks_p_value(statistic: float, n: float, m: float) -> float:
-    """Asymptotic two-sided p-value of the two-sample KS statistic; conservative with ties.
+    """Asymptotic p-value of the two-sample Kolmogorov-Smirnov statistic; conservative with ties.
 
-    `P(K > D * sqrt(n m / (n + m)))`; `n` and `m` may be effective sample sizes.
+    `P(K > D * sqrt(n m / (n + m)))`, where `K` has the Kolmogorov distribution.
+
+    Args:
+        statistic: The statistic `D`, in [0, 1].
+        n: Rows of the first sample, or its effective sample size.
+        m: Rows of the second sample, or its effective sample size.
     """
     return kolmogorov_sf(statistic * math.sqrt(n * m / (n + m)))
 
 
 def cramer_von_mises_statistic(reference_counts: Counts, current_counts: Counts) -> float:
-    """Mean squared difference of the two distribution functions, over the rows of both windows.
+    """Cramér-von Mises distance: mean squared difference of the two distribution functions.
 
-    `sum (F - G)^2 dH`, `H` the pooled distribution, with both functions taken at the upper end of
-    each cell: exact where every value has a cell of its own. It weighs a moderate difference over a
-    wide range more than the Kolmogorov-Smirnov distance does.
+    `integral (F - G)^2 dH`, where `H` is the pooled distribution and both functions are taken at
+    the upper end of each cell; exact if each distinct value has its own cell. Compared with the
+    Kolmogorov-Smirnov distance, it gives more weight to moderate differences over a wide range.
 
     Args:
-        reference_counts: As of `cell_counts`; shape `(c,)`.
-        current_counts: The same cells; shape `(c,)`.
+        reference_counts: Counts of the reference, as `cell_counts` returns them; shape `(c,)`.
+        current_counts: Counts of the current window in the same cells; shape `(c,)`.
 
     Returns:
-        In [0, 1/3 + 1/(6 N)]; times `n m / (n + m)` it is the test statistic `T`; `nan` if a window
-        is empty.
+        In [0, 1/3 + 1/(6 N)] with `N = n + m`; multiplied by `n m / (n + m)` it is the test
+        statistic `T`. `nan` if a window is empty.
 
     References:
         Anderson (1962), On the distribution of the two-sample Cramér-von Mises criterion.
@@ -149,17 +160,19 @@ def cramer_von_mises_statistic(reference_counts: Counts, current_counts: Counts)
 def pool_small_cells(
     reference_counts: ArrayLike, current_counts: ArrayLike
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Both windows with every cell of a small expected count put into one.
+    """Pool all cells with a small expected count into one cell, in both windows.
 
-    A cell is small if, with the two windows alike, either would hold fewer than five rows, the
-    usual rule of thumb. The choice looks at both windows together only, so it favours neither.
+    A cell is small if its expected count under equal distributions is below 5, the usual rule of
+    thumb, in the smaller window. This depends only on the pooled counts, so the choice does not
+    bias the test.
 
     Args:
         reference_counts: Rows per cell; shape `(k,)`.
-        current_counts: The same cells; shape `(k,)`.
+        current_counts: Rows per cell, the same cells; shape `(k,)`.
 
     Returns:
-        Counts of the cells that are left, the pool last; cells empty in both windows are gone.
+        Counts of the remaining cells of both windows, with the pooled cell last. Cells that are
+        empty in both windows are removed.
     """
     reference = np.asarray(reference_counts, dtype=np.float64)
     current = np.asarray(current_counts, dtype=np.float64)
@@ -181,15 +194,16 @@ def pool_small_cells(
 def chi_squared_two_sample(reference_counts: ArrayLike, current_counts: ArrayLike) -> TestResult:
     """Chi-squared test of homogeneity of two windows over the same cells.
 
-    `sum (O - E)^2 / E` over both windows, `E` from the pooled proportions; `k - 1` degrees of
-    freedom. Pool small cells first.
+    `sum (O - E)^2 / E` over both windows, where `E` comes from the pooled proportions; `k - 1`
+    degrees of freedom. Small cells should be pooled first, see `pool_small_cells`.
 
     Args:
-        reference_counts: Rows per cell; shape `(k,)`; may be scaled to an effective size.
-        current_counts: The same cells; shape `(k,)`.
+        reference_counts: Rows per cell; shape `(k,)`; may be scaled to an effective sample size.
+        current_counts: Rows per cell, the same cells; shape `(k,)`; may be scaled likewise.
 
     Returns:
-        `nan` for both numbers if fewer than two cells hold rows or a window is empty.
+        The statistic and the p-value; both `nan` if fewer than two cells have rows or a window is
+        empty.
     """
     reference = np.asarray(reference_counts, dtype=np.float64)
     current = np.asarray(current_counts, dtype=np.float64)
@@ -208,17 +222,17 @@ def chi_squared_two_sample(reference_counts: ArrayLike, current_counts: ArrayLik
 
 
 def two_proportion_test(count_a: float, n_a: float, count_b: float, n_b: float) -> TestResult:
-    """Do two samples have the same proportion? Fisher's exact test if small, else the score test.
+    """Test for equal proportions in two samples: Fisher's exact test if small, else the score test.
 
     Args:
         count_a: Rows with the property in the first sample; in [0, n_a].
-        n_a: Rows of the first sample, or its effective size.
+        n_a: Rows of the first sample, or its effective sample size.
         count_b: Rows with the property in the second sample; in [0, n_b].
-        n_b: Rows of the second sample, likewise.
+        n_b: Rows of the second sample, or its effective sample size.
 
     Returns:
-        The difference `b - a` in units of its standard error, and the p-value; `nan` for both if a
-        sample is empty or no row, or every row, has the property.
+        The difference `b - a` divided by its standard error, and the two-sided p-value; both `nan`
+        if a sample is empty or if no row, or every row, has the property.
 
     References:
         Fisher (1934), Statistical methods for research workers, section 21.02.
@@ -230,7 +244,8 @@ def two_proportion_test(count_a: float, n_a: float, count_b: float, n_b: float) 
         return TestResult(math.nan, math.nan)
     error = math.sqrt(pooled * (1 - pooled) * (1 / n_a + 1 / n_b))
     z = (count_b / n_b - count_a / n_a) / error
-    # in counts, which are exact: which of the two sides is counted must not choose the test
+    # compared as counts, without division: counting rows with or without the property must lead to
+    # the same test, also after rounding
     rarer = min(count_a + count_b, n_a + n_b - (count_a + count_b))
     if min(n_a, n_b) * rarer >= _MIN_EXPECTED * (n_a + n_b):
         return TestResult(z, min(1.0, 2 * normal_sf(abs(z))))
@@ -240,21 +255,22 @@ def two_proportion_test(count_a: float, n_a: float, count_b: float, n_b: float) 
 def unseen_category_test(
     reference_counts: ArrayLike, current_counts: ArrayLike
 ) -> tuple[float, float, float]:
-    """Do more rows carry categories that the reference never showed than chance explains?
+    """Test whether the current window has more rows in new categories than chance explains.
 
-    Rare categories that a sample happened to miss are new in the next window without any drift. If
-    rows were dealt to the windows at random, a category of `t` rows would land in the current
-    window altogether with probability `(m / (n + m)) ^ t`. The p-value bounds the chance that at
-    least the observed number of rows is new in this way (Chernoff's bound, so it never claims too
-    much).
+    A category is new if the reference has no row of it. Rare categories can be missing from the
+    reference by chance. If the rows were assigned to the windows at random, all `t` rows of a
+    category would fall into the current window with probability about `(m / (n + m)) ^ t`. The
+    p-value is Chernoff's upper bound for the probability of at least the observed number of rows in
+    new categories, so the test is conservative.
 
     Args:
         reference_counts: Rows per category; shape `(k,)`.
-        current_counts: The same categories; shape `(k,)`.
+        current_counts: Rows per category, the same categories; shape `(k,)`.
 
     Returns:
-        Rows of the current window in new categories; the p-value; and the share of the current
-        window that is new beyond expectation, in [0, 1]. `nan` for all if a window is empty.
+        The number of rows of the current window in new categories; the p-value; and the share of
+        the current window that is new beyond the expectation, in [0, 1]. All `nan` if a window is
+        empty.
 
     References:
         Chernoff (1952), A measure of asymptotic efficiency; Dubhashi & Ranjan (1998), Balls and
@@ -266,6 +282,7 @@ def unseen_category_test(
     if n <= 0 or m <= 0:
         return math.nan, math.nan, math.nan
     n_new = float(current[reference == 0].sum())
+    # rounded, because weighted counts are scaled to an effective sample size
     sizes, n_categories = np.unique(np.round(reference + current), return_counts=True)
     sizes, n_categories = sizes[sizes > 0], n_categories[sizes > 0]
     chance = (m / (n + m)) ** sizes
@@ -297,7 +314,10 @@ def _largest_gap(
 
 
 def _fisher_exact(count_a: int, n_a: int, count_b: int, n_b: int) -> float:
-    """Two-sided: the probability of all tables that are no likelier than this one."""
+    """Two-sided p-value: total probability of all tables at most as likely as the observed one.
+
+    Both exchanges below leave the p-value unchanged and make the range of tables shorter.
+    """
     if n_b > n_a:
         count_a, n_a, count_b, n_b = count_b, n_b, count_a, n_a
     total = count_a + count_b
@@ -306,19 +326,31 @@ def _fisher_exact(count_a: int, n_a: int, count_b: int, n_b: int) -> float:
     low, high = max(0, total - n_a), min(total, n_b)
     k = np.arange(low, high, dtype=np.float64)
     ratios = (total - k) * (n_b - k) / ((k + 1) * (n_a - total + k + 1))
+    # from ratios of neighbouring tables; the common factor cancels in the quotient at the end
     log_pmf = np.concatenate(([0.0], np.cumsum(np.log(ratios))))
     pmf = np.exp(log_pmf - log_pmf.max())
     observed = pmf[count_b - low]
+    # equally likely tables can differ by rounding
     return float(pmf[pmf <= observed * (1 + 1e-7)].sum() / pmf.sum())
 
 
 def _chernoff_exponent(
     observed: float, sizes: NDArray[np.float64], chance: NDArray[np.float64], n: NDArray[np.int64]
 ) -> float:
-    """Least over `s >= 0` of `log E exp(s X) - s x`, convex in `s`, by ternary search."""
+    """Minimum over `s >= 0` of `log E exp(s X) - s x`, by ternary search, as it is convex in `s`.
+
+    Any `s` gives a valid bound, so a search that ends early is conservative, not wrong.
+
+    Args:
+        observed: The observed value `x`.
+        sizes: Rows per category, one entry for each distinct size; shape `(k,)`.
+        chance: Probability that a category of this size is new; shape `(k,)`.
+        n: Number of categories of each size; shape `(k,)`.
+    """
 
     def exponent(s: float) -> float:
         with np.errstate(divide="ignore"):
+            # log of 1 - chance + chance * exp(s * size), without overflow for large sizes
             terms = np.logaddexp(np.log1p(-chance), np.log(chance) + s * sizes)
         return float((n * terms).sum()) - s * observed
 

@@ -1,9 +1,9 @@
-"""Whole numbers that only count something off: identifiers, row numbers, the ranks of a list.
+"""Evidence that a column of integers holds identifiers, row numbers or ranks, not measurements.
 
-Measured numbers repeat: of `n` independent draws from any distribution over `span` whole numbers
-some two are equal, but for a chance of at most `exp(-n (n - 1) / (2 span))`, the birthday bound. A
-column in which none are, although that chance is nil, was not drawn from a distribution at all, and
-there is no distribution that could drift.
+Measured integers repeat: the probability that `n` independent draws from a distribution over `span`
+integers are all different is at most `exp(-n (n - 1) / (2 span))` (the birthday problem). If all
+values differ although this probability is negligible, they are not independent draws from a
+distribution, and there is no distribution that could drift.
 """
 
 from __future__ import annotations
@@ -17,19 +17,22 @@ _LOOK = 1024
 
 
 def differing_pairs(values: NDArray[Any]) -> float:
-    """How many pairs of these values are known to differ.
+    """Number of pairs of values that are known to differ.
 
     Args:
-        values: Whole numbers in ascending order; shape `(n,)`.
+        values: Integers in ascending order; shape `(n,)`.
 
     Returns:
-        `n (n - 1) / 2` if all differ, `-inf` if two are equal: sums over parts of a column keep
-        their meaning, pairs of different parts not being looked at.
+        `n (n - 1) / 2` if all values differ, `-inf` if two are equal. The results of the parts of a
+        column can be added: pairs across parts are not compared and not counted, and one equal pair
+        makes the sum `-inf`.
     """
     n = len(values)
+    # fewer integers than values: some two are equal; int(), because the difference can overflow
     if n and int(values[-1]) - int(values[0]) < n - 1:
         return -math.inf
-    middle = values[n // 2 : n // 2 + _LOOK]  # where most columns repeat, so most end here
+    # a look at the middle first: there most measured columns repeat, which saves the full scan
+    middle = values[n // 2 : n // 2 + _LOOK]
     for some in (middle, values):
         if (some[1:] == some[:-1]).any():
             return -math.inf
@@ -37,17 +40,18 @@ def differing_pairs(values: NDArray[Any]) -> float:
 
 
 def uniqueness_evidence(pairs: float, span: float) -> float:
-    """Why values that all differ are no independent draws: minus the logarithm of their chance.
+    """Evidence against independent draws: minus the log of the probability that all values differ.
 
-    `pairs / span`, the birthday bound; the chance is largest for a uniform distribution, so it
-    holds for every other.
+    `pairs / span`, from the birthday problem. The probability is largest for the uniform
+    distribution, so the bound holds for every distribution over the same integers.
 
     Args:
-        pairs: Of `differing_pairs`, of one part or summed over several.
-        span: Whole numbers from the least value to the greatest; at least 1.
+        pairs: Result of `differing_pairs`, for one part or summed over several.
+        span: Number of integers from the smallest to the largest value; at least 1.
 
     Returns:
-        In nats; 20 is a chance of one in 500 million. `-inf` if two values are equal.
+        Evidence in nats; 20 corresponds to a probability of one in 500 million. `-inf` if two
+        values are equal.
 
     References:
         Munford (1977), A note on the uniformity assumption in the birthday problem.

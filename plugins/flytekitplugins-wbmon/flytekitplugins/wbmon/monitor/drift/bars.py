@@ -1,4 +1,4 @@
-"""A feature's two windows as a few bars that a person takes in at a glance."""
+"""Reduction of a feature's counts to a few bars for the picture in the report."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ _TAIL = 0.01
 
 
 def bars(reference: FeatureProfile, current: FeatureProfile) -> tuple[Bin, ...]:
-    """At most twelve bars; shares of the rows that have a value, in [0, 1].
+    """At most twelve bars with the shares of rows of both windows, in [0, 1].
 
-    Few distinct numbers get a bar each; others are cut evenly between the reference's first and
-    last percentile, at the grid's nearest edges, with an open bar on either side.
+    The shares are of the rows with a value. If a numeric feature has few distinct values, each gets
+    a bar. Otherwise the range from the 1st to the 99th percentile of the reference is divided into
+    bars of about equal width, cut at edges of the grid, with an open bar at each end.
     """
     if reference.counts is None or current.counts is None or reference.kind == "vector":
         return ()
@@ -53,7 +54,7 @@ def _value_bars(reference: FeatureProfile, current: FeatureProfile) -> tuple[Bin
         Bin(label=_number(edge), reference=a[2 * i + 1], current=b[2 * i + 1])
         for i, edge in enumerate(edges)
     ]
-    # values that the reference never had can only lie between or beyond its own
+    # an edge is a value of the reference; all other values of both windows are in open cells
     other_a, other_b = a[0::2].sum(), b[0::2].sum()
     if other_a > 0 or other_b > 0:
         result.append(Bin(label="other values", reference=other_a, current=other_b))
@@ -65,6 +66,7 @@ def _range_bars(reference: FeatureProfile, current: FeatureProfile) -> tuple[Bin
     below, up_to = cumulative_shares(np.asarray(reference.counts))
     first = int(np.searchsorted(up_to, _TAIL))
     last = int(np.searchsorted(below, 1 - _TAIL, "right")) - 1
+    # equal widths between percentiles: one outlier cannot empty the picture
     wanted = np.linspace(edges[first], edges[max(first, last)], _MAX_BARS - 1)
     cuts = np.unique(np.clip(np.searchsorted(edges, wanted), 0, len(edges) - 1))
     a = np.diff(np.concatenate(([0.0], below[cuts], [1.0])))

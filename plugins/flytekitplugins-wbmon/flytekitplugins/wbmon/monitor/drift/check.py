@@ -1,7 +1,8 @@
-"""Has a window drifted away from the reference, in which features, and does it matter?
+"""The drift check: compares a window with the reference and gives a verdict for each feature.
 
-Statistic, effect and verdict are three things. A feature is *drifted* if a check is significant
-after Benjamini-Hochberg over all checks of the run and at least `min_effect` of the rows moved.
+Statistic, effect size and verdict are kept apart. A feature is *drifted* if one of its checks is
+significant after the Benjamini-Hochberg correction over all checks of the run, and its effect size
+is at least `min_effect`: statistical significance alone is no reason for an alarm.
 """
 
 from __future__ import annotations
@@ -51,28 +52,30 @@ def check_drift(
 ) -> DriftReport:
     """Compare a window with the reference, feature by feature.
 
-    Two windows of data that fit in memory are compared exactly, by sorting. As soon as one side is
-    a profile, or too large, both are counted into the reference's grid, and each Kolmogorov-Smirnov
-    distance comes with its bound.
+    Two windows of data that fit in memory are compared exactly, by sorting. If one side is a
+    profile, or is too large, both are counted into the grid of the reference, and each
+    Kolmogorov-Smirnov distance has an error bound.
 
-    Columns that only folders tell (`day=2026-01-01/…`) differ from window to window, so they are
-    compared only where the rule names them in `features`.
+    Partition columns, whose values are only in folder names (`day=2026-01-01/…`), usually differ
+    between windows. They are compared only if the rule names them in `features`.
 
     Args:
-        reference: The profile of the reference window, or its data as `profile_data` takes them.
-        current: The current window, likewise; a profile must have been made `like` the reference.
+        reference: Profile of the reference window, or its data in any form `profile_data` accepts.
+        current: Profile or data of the current window; a profile must have been made `like` the
+            reference.
         rule: What counts as drift; `DriftRule()` by default.
-        past: Profiles of earlier windows in which nothing was wrong, made `like` the reference; at
-            least five, better twenty or more. Rows of one window are rarely independent, and then
-            every window differs "significantly"; with past windows a finding must also be farther
-            from them than they are from each other.
+        past: Profiles of earlier windows without known problems, made `like` the reference; at
+            least 5, better 20 or more. Rows of one window are rarely independent, and then every
+            window differs significantly from the reference. With past windows, a finding must also
+            be farther from them than they are from each other.
 
     Returns:
-        The report. Features that cannot be tested say why in their `status`, and the rest goes on.
+        The report. A feature that cannot be tested gives the reason in its `status`; the other
+        features are tested all the same.
 
     Raises:
-        DataError: If the data cannot be read, the two profiles do not share a layout, or the rule
-            names a column that neither window has.
+        DataError: If the data cannot be read, the profiles do not share a layout, or the rule names
+            a column that neither window has.
     """
     rule = rule or DriftRule()
     _require_layout(reference, past)
@@ -105,8 +108,10 @@ def _pairs(
         if fits_in_memory(*sources):
             names = asked or tuple(dict.fromkeys(chain(*map(stored_names, sources))))
             return exact_pairs(*sources, names), sources[0].n_rows or 0, sources[1].n_rows or 0
+        # too large to sort: continue as if a reference profile had been given
         reference = profile_data(sources[0], columns=_present(asked, sources[0]))
         current = sources[1]
+    # a grid learned now from the reference data would differ from that of the current profile
     if not isinstance(reference, Profile):
         raise DataError(
             "the current window is a profile, so the reference must be the profile it was made "
@@ -124,7 +129,7 @@ def _pairs(
 
 
 def _asked(rule: DriftRule) -> tuple[str, ...]:
-    """The columns to check; empty for all."""
+    """The columns to check; empty for all columns."""
     if not rule.features:
         return ()
     return tuple(dict.fromkeys((*rule.features, *rule.predictions, *rule.labels)))
@@ -151,10 +156,12 @@ def _require_known(asked: Sequence[str], names: set[str]) -> None:
 
 
 def _paired(reference: Profile, current: Profile, asked: Sequence[str]) -> list[Pair]:
+    """Both sides of each column, with a stand-in where one profile lacks it."""
     names = asked or tuple(dict.fromkeys([*reference.features, *current.features]))
     pairs: list[Pair] = []
     for name in names:
         a, b = reference.features.get(name), current.features.get(name)
+        # a profile made with `columns=` can lack features, so either side can be absent
         if a is None and b is not None:
             a = FeatureProfile(name=name, kind=b.kind, n_rows=reference.n_rows)
             b = replace(b, status="new_column")
@@ -180,6 +187,7 @@ def _report(
     n_current: int,
     n_past: int,
 ) -> DriftReport:
+    # one family: all checks of all features, so that the false discovery rate holds for the run
     p_values = [check.p_value for found in compared for check in found.checks]
     significance = zip(
         benjamini_hochberg(p_values).tolist(),
@@ -187,10 +195,12 @@ def _report(
         benjamini_hochberg(windows).tolist(),
         strict=True,
     )
+    # `significance` has the order of `p_values`, and the loops below consume it check by check
     features = []
     for found in compared:
         checks = tuple(_judged(check, *next(significance), rule) for check in found.checks)
         features.append(_feature(found, checks, rule))
+    # the name last, so that the order is the same in every run
     features.sort(key=lambda feature: (*_rank(feature), feature.name))
     enough = min(n_reference, n_current) >= rule.min_rows
     verdict = _verdict(features, n_current, enough_rows=enough)
@@ -208,7 +218,9 @@ def _report(
 def _judged(
     check: Check, q_value: float, window_p_value: float, window_q_value: float, rule: DriftRule
 ) -> Check:
+    """The check with its q-values and its level."""
     level: Level = "none"
+    # nan, without enough past windows, compares as False: the test on rows then decides alone
     usual = window_q_value > rule.alpha
     if q_value <= rule.alpha and not usual:
         level = "negligible"
@@ -269,9 +281,10 @@ def _role(name: str, rule: DriftRule) -> Role:
 
 
 def _rank(feature: FeatureDrift) -> tuple[float, float]:
-    """Worst first: by level, then by the share of rows that moved times importance."""
+    """Sort key, worst first: by level, then by effect size times importance."""
     effects = [check.effect_size for check in feature.checks]
     if feature.status in _SCHEMA_LEVELS:
+        # a change of the schema affects every row
         effects.append(1.0)
     return -_LEVELS.index(feature.level), -max(effects, default=0.0) * feature.importance
 
@@ -284,6 +297,7 @@ def _verdict(features: Sequence[FeatureDrift], n_current: int, *, enough_rows: b
         return "drift"
     if "warning" in levels:
         return "warning"
+    # without checks, "ok" still needs enough rows: two tiny windows say nothing about drift
     answered = any(
         feature.checks or (enough_rows and feature.status != "insufficient") for feature in features
     )

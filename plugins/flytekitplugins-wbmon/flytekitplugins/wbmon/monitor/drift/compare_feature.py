@@ -1,7 +1,8 @@
-"""One feature of two windows: what is asked of it, and the answers before any verdict.
+"""Comparison of one feature in two windows: tests and distances, without a verdict.
 
-Both paths come here. Profiles bring counts in a shared layout, from which every statistic follows,
-the Kolmogorov-Smirnov distance with its bound; the exact path adds what only sorted values tell.
+Both paths of the drift check use it. Profiles contain counts in a shared layout, from which every
+statistic is computed, the Kolmogorov-Smirnov distance with an error bound. The exact path adds the
+distances that need the sorted values.
 """
 
 from __future__ import annotations
@@ -45,7 +46,24 @@ _TESTED = ("float", "integer", "boolean", "categorical", "vector")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """All that was asked of one feature; verdicts come later, with all features together."""
+    """Results of the tests of one feature.
+
+    Verdicts are made later, because the correction for multiple testing needs all features.
+
+    Attributes:
+        reference: The feature in the reference window.
+        current: The feature in the current window.
+        status: Whether the feature could be tested, and why not.
+        checks: The tests that were done, still without q-value and level.
+        bound: Largest error of the Kolmogorov-Smirnov distance due to the grid; 0 if it is exact.
+        distances: Distances by name, for explanation only.
+        mean_shift: Difference of the means; None for features without a mean.
+        spread_ratio: Ratio of the standard deviations; None for features without one.
+        new_categories: Names outside the table that the profile of the current window lists and
+            that of the reference does not, most frequent first. The list of the reference is
+            complete only below `UNSEEN_LIMIT` names.
+        vanished_categories: Names of the table that have rows only in the reference.
+    """
 
     reference: FeatureProfile
     current: FeatureProfile
@@ -65,13 +83,13 @@ def compare_feature(
     rule: DriftRule,
     exact: ExactDistances | None = None,
 ) -> Comparison:
-    """Every check that the two windows of a feature allow.
+    """Do every check that the data of the two windows allow.
 
     Args:
         reference: The feature in the reference window.
-        current: The feature in the current window, counted into the reference's layout.
-        rule: Says how many rows a check needs and at which level bounds hold.
-        exact: Distances from sorted values, where they are known.
+        current: The feature in the current window, counted into the layout of the reference.
+        rule: Gives the number of rows that a check needs and the level of the confidence bounds.
+        exact: Distances computed from the sorted values; None if only counts are available.
     """
     status = _status(reference, current, rule)
     if status in ("missing_column", "new_column", "type_changed"):
@@ -104,6 +122,7 @@ def _status(reference: FeatureProfile, current: FeatureProfile, rule: DriftRule)
         return "insufficient"
     if reference.n_missing == reference.n_rows or current.n_missing == current.n_rows:
         return "all_missing"
+    # kinds without cells (timestamps, identifiers): only their missing rate is tested
     if reference.counts is None or current.counts is None or reference.kind not in _TESTED:
         return "ok" if _enough_rows(reference, current, rule) else "insufficient"
     return _status_of_values(reference, current, rule)
@@ -117,6 +136,7 @@ def _status_of_values(
     if _same_constant(reference, current):
         return "constant"
     if (
+        # named in the rule: the user wants it tested, whatever it looks like
         reference.name not in rule.features
         and looks_like_identifier(reference)
         and looks_like_identifier(current)
@@ -132,6 +152,7 @@ def _same_constant(reference: FeatureProfile, current: FeatureProfile) -> bool:
         ends = (reference.minimum, reference.maximum, current.minimum, current.maximum)
         return len(set(ends)) == 1
     together = np.asarray(reference.counts) + np.asarray(current.counts)
+    # the last cell is for all other categories, which may be different ones
     return int((together > 0).sum()) == 1 and together[-1] == 0
 
 
@@ -142,7 +163,7 @@ def _enough_rows(reference: FeatureProfile, current: FeatureProfile, rule: Drift
 def _rate_checks(
     reference: FeatureProfile, current: FeatureProfile, rule: DriftRule
 ) -> list[Check]:
-    """Whether values go missing, or become infinite, at another rate than before."""
+    """Tests of the rates of missing and of infinite values."""
     if not _enough_rows(reference, current, rule):
         return []
     rates = (
@@ -157,7 +178,10 @@ def _rate_checks(
 def _rate_check(
     name: str, reference: float, n: float, current: float, m: float, rule: DriftRule
 ) -> Check | None:
-    """None if no row, or every row, of both windows has the property: nothing could differ."""
+    """Test of one rate; None if no row, or every row, of both windows has the property.
+
+    Such a pair cannot differ, and one check fewer in the family leaves more power to the others.
+    """
     result = two_proportion_test(reference * n, n, current * m, m)
     if math.isnan(result.p_value):
         return None
@@ -168,6 +192,7 @@ def _rate_check(
         statistic=result.statistic,
         p_value=result.p_value,
         effect_size=abs(current - reference),
+        # the end of the interval that is nearer to 0; 0 if the interval contains it
         effect_low=max(0.0, low, -high),
     )
 
@@ -180,6 +205,7 @@ def _number_check(
 ) -> tuple[Check, float]:
     n, m = reference.effective_values, current.effective_values
     grid = grid_ks_statistic(np.asarray(reference.counts), np.asarray(current.counts))
+    # of a grid the lower bound of the distance is tested, so the p-value can only be too large
     statistic, bound = (grid.value, grid.bound) if exact is None else (exact.ks, 0.0)
     check = Check(
         name="distribution",
@@ -195,7 +221,11 @@ def _number_check(
 def _compare_vectors(
     reference: FeatureProfile, current: FeatureProfile, rule: DriftRule, checks: list[Check]
 ) -> Comparison:
-    """Every direction is a test of its own; Bonferroni's bound holds for all of them together."""
+    """Compare vectors by the largest distance over all directions.
+
+    Each direction is a test, and the Bonferroni correction makes the p-value and the lower bound
+    valid for the largest of them.
+    """
     n, m = reference.effective_values, current.effective_values
     distance = sliced_ks_statistic(np.asarray(reference.counts), np.asarray(current.counts))
     check = Check(
@@ -222,6 +252,7 @@ def _compare_categories(
         return Comparison(reference=reference, current=current, status="ok", checks=tuple(checks))
     a, b = _category_counts(reference, current)
     distribution = _category_check(a, b, rule)
+    # if the reference has rows outside its table, a category outside it need not be new
     unseen = None if reference.counts[-1] else _unseen_check(a, b, rule)
     asked = [check for check in (distribution, unseen) if check is not None]
     return Comparison(
@@ -244,12 +275,15 @@ def _compare_categories(
 
 
 def _category_check(a: Floats, b: Floats, rule: DriftRule) -> Check | None:
+    # the chi-squared distribution is a poor approximation for small expected counts
     cells = pool_small_cells(a, b)
     result = chi_squared_two_sample(*cells)
     if math.isnan(result.p_value):
         return None
+    # effective sample sizes, because the counts are scaled to them
     n, m = float(a.sum()), float(b.sum())
     bias = total_variation_bias(*cells, n=n, m=m)
+    # with many categories, sampling alone gives a large total variation
     effect = max(0.0, total_variation(*cells) - bias)
     return Check(
         name="distribution",
@@ -265,6 +299,7 @@ def _unseen_check(a: Floats, b: Floats, rule: DriftRule) -> Check | None:
     n_new, p_value, effect = unseen_category_test(a, b)
     if not n_new:
         return None
+    # Hoeffding's one-sided bound for a share of the current window
     margin = math.sqrt(math.log(1 / rule.alpha) / 2 / float(b.sum()))
     return Check(
         name="new_categories",
@@ -277,9 +312,10 @@ def _unseen_check(a: Floats, b: Floats, rule: DriftRule) -> Check | None:
 
 
 def _category_counts(reference: FeatureProfile, current: FeatureProfile) -> tuple[Floats, Floats]:
-    """Both windows over the same categories: the table, then those outside it, then the rest.
+    """Counts of both windows over the same categories: the table, then the names outside it.
 
-    Names outside the table are told apart only while each window knows all of its own.
+    If a window has reached the limit of remembered names outside the table, its list of them is
+    incomplete, and all rows outside the table stay one category.
     """
     a, b = scaled_counts(reference), scaled_counts(current)
     if max(len(reference.unseen), len(current.unseen)) >= UNSEEN_LIMIT:

@@ -1,6 +1,6 @@
-"""The exact path: two windows that fit in memory, one column at a time, sorted.
+"""The exact path of the drift check: two windows that fit in memory, compared by sorting.
 
-Never more than one column of each window a thread is in memory, and no DataFrame is ever built.
+Each thread holds one column of each window in memory, and no DataFrame is built.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from flytekitplugins.wbmon.stats.divergence import wasserstein_distance
 from flytekitplugins.wbmon.stats.two_sample import ks_statistic
 
 EXACT_ROWS = 2_000_000
-"""Rows a window may have on the exact path; 16 MB a column, window and thread."""
+"""Maximum number of rows of a window on the exact path: 16 MB per column, window and thread."""
 
 _NUMBERS = ("float", "integer")
 
@@ -38,13 +38,23 @@ Pair = tuple[FeatureProfile, FeatureProfile, ExactDistances | None]
 
 
 def fits_in_memory(reference: Source, current: Source) -> bool:
-    """Whether both windows are small enough to be sorted column by column."""
+    """Whether both windows have a known number of rows, at most `EXACT_ROWS`."""
     sizes = reference.n_rows, current.n_rows
     return all(size is not None and size <= EXACT_ROWS for size in sizes)
 
 
 def exact_pairs(reference: Source, current: Source, asked: Sequence[str]) -> list[Pair]:
-    """Both windows of every column, and their exact distances where the column holds numbers."""
+    """Profile every column of both windows, with exact distances for columns of numbers.
+
+    Args:
+        reference: Data of the reference window.
+        current: Data of the current window.
+        asked: The columns; empty for all columns of either window.
+
+    Returns:
+        For each column its profile in the reference, that in the current window, and the exact
+        distances; None for columns that do not hold numbers in both windows.
+    """
     names = asked or list(dict.fromkeys([*reference.schema.names, *current.schema.names]))
     return in_threads(lambda name: _pair(reference, current, name), list(names))
 
@@ -59,6 +69,7 @@ def _pair(reference: Source, current: Source, name: str) -> Pair:
         return _number_pair(reference, current, name)
     column = reference.column(name)
     layout = learn_feature(name, _spread(column), dtype)
+    # as in profile_data: rare categories that the sample missed are added to the table
     before = promote(_merge(layout, column.chunks))
     if name not in current.schema.names:
         n_rows = current.n_rows or 0
@@ -80,13 +91,17 @@ def _number_pair(reference: Source, current: Source, name: str) -> Pair:
     before = count_sorted(layout, a)
     now = count_sorted(replace(layout, dtype=str(dtypes[1])), b)
     x, y = _same_precision(a.values, b.values)
+    # distances of values near the largest float overflow to inf
     with np.errstate(over="ignore"):
         exact = ExactDistances(ks=ks_statistic(x, y), wasserstein=wasserstein_distance(x, y))
     return before, now, exact
 
 
 def _same_precision(a: Values, b: Values) -> tuple[Values, Values]:
-    """0.1 stored in 32 bits is another number in 64, which is no drift."""
+    """Both samples in the narrower float type: 0.1 stored in 32 bits is not 0.1 in 64 bits.
+
+    Without this, a change of the storage type alone would look like drift.
+    """
     if a.dtype.kind == b.dtype.kind == "f" and a.dtype != b.dtype:
         narrow = min(a.dtype, b.dtype, key=lambda dtype: dtype.itemsize)
         return a.astype(narrow), b.astype(narrow)
@@ -102,7 +117,7 @@ def _merge(layout: FeatureProfile, chunks: Sequence[pa.Array]) -> FeatureProfile
 
 
 def _spread(column: pa.ChunkedArray) -> list[pa.Array]:
-    """As many rows as a profile would learn its layout from."""
+    """A sample of the size from which a profile learns its layout, so both paths learn the same."""
     schema = pa.schema([("", column.type)])
     sample = TableSource(pa.Table.from_arrays([column], schema=schema)).sample([""])
     chunks: list[pa.Array] = sample.column(0).chunks
@@ -110,4 +125,5 @@ def _spread(column: pa.ChunkedArray) -> list[pa.Array]:
 
 
 def _absent(counted: FeatureProfile, n_rows: int) -> FeatureProfile:
+    """A stand-in for a column that the reference does not have."""
     return FeatureProfile(name=counted.name, kind=counted.kind, n_rows=n_rows, n_missing=n_rows)

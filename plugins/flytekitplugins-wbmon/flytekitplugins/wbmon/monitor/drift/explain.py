@@ -1,4 +1,4 @@
-"""Findings in sentences that a person reads first."""
+"""Explanations of the findings, as sentences for the report."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _TIMES_FROM, _TIMES_TO = 946_684_800, 4_102_444_800  # 2000 to 2100, in seconds 
 def explain_feature(
     found: Comparison, checks: Sequence[Check], level: Level, bins: Sequence[Bin], rule: DriftRule
 ) -> str:
-    """One sentence on what was found about a feature."""
+    """Summarise the findings about a feature in one sentence."""
     fact = _fact(found, rule)
     if fact and not checks:
         return fact
@@ -43,7 +43,7 @@ def explain_feature(
 
 
 def explain_window(features: Sequence[FeatureDrift], verdict: Verdict, n_current: int) -> str:
-    """One sentence on the window as a whole."""
+    """Summarise the findings about the whole window in one sentence."""
     if verdict == "insufficient":
         if n_current == 0:
             return "the window has no rows, so nothing can be said about drift"
@@ -58,7 +58,7 @@ def explain_window(features: Sequence[FeatureDrift], verdict: Verdict, n_current
 
 
 def _fact(found: Comparison, rule: DriftRule) -> str:
-    """What is so without any statistics; empty if there is nothing of the kind."""
+    """Explanation of a status that needs no test; empty if the feature was tested as usual."""
     reference, current = found.reference, found.current
     facts: dict[Status, str] = {
         "missing_column": "the column is missing in the current window",
@@ -92,6 +92,7 @@ def _quiet(checks: Sequence[Check]) -> str:
         return "not tested"
     check = checks[0]
     text = f"no drift: effect {check.effect_size:.1%}, {_q(check)}"
+    # significant over the rows, and still no finding: only the past windows can be the reason
     usual = not math.isnan(check.window_q_value) and check.q_value <= _SIGNIFICANT
     return f"{text}; past windows differ as much from each other" if usual else text
 
@@ -133,10 +134,15 @@ def _lies_beyond(found: Comparison) -> bool:
 
 
 def _growing(found: Comparison) -> str:
-    """What a column that only ever grows is told; it is tested, for a measured one may jump too."""
+    """Advice for a column of integers that are all above those of the reference.
+
+    It may be a running number or a time. It is tested all the same, because a measurement can jump,
+    too.
+    """
     text = "every value is above all of the reference"
     ends = (found.reference.minimum, found.current.maximum)
     for unit, scale in _EPOCH_UNITS.items():
+        # both ends must be plausible times, or many counters would be taken for one
         if all(_TIMES_FROM <= end / scale < _TIMES_TO for end in ends):
             moment = datetime.fromtimestamp(found.current.minimum / scale, tz=timezone.utc)
             return (

@@ -1,4 +1,4 @@
-"""Columns of whole numbers that count something off: they have no distribution that could drift."""
+"""Recognises integer columns that are identifiers: they have no distribution that could drift."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ _SURE = 20.0  # nats: one window in 500 million of a measured column, and it tak
 
 
 def looks_like_identifier(feature: FeatureProfile) -> bool:
-    """Whether whole numbers cannot have been measured: they lie too close for none to repeat."""
-    # the ends are floats: above 2**53 the span may be larger by as much as they were rounded
+    """Whether a column of integers is unlikely to hold measurements.
+
+    Its values all differ, although they lie so close together that measurements would repeat.
+    """
+    # the ends are stored as floats: above 2**53 they are rounded, and the true span can be larger
     span = feature.maximum - feature.minimum + 1 + math.ulp(feature.maximum)
     if not feature.differing_pairs > 0 or span < feature.n_values:
         return False

@@ -1,8 +1,8 @@
-"""Drift that no single column shows: a classifier that tries to tell the two windows apart.
+"""Drift in the joint distribution, detected by a classifier (a classifier two-sample test).
 
-If two columns that rose together now rise apart, each of them looks the same as ever. A classifier
-that is trained on half of the rows and still tells the other half's windows apart has found a
-difference, and its AUC says how large it is. It needs the rows themselves, not profiles.
+If the correlation of two columns changes, the distribution of each can stay the same. A classifier
+is trained on one half of the rows to predict the window of a row. If it succeeds on the other half,
+the windows differ, and its AUC measures how much. This needs the rows, not only profiles.
 """
 
 from __future__ import annotations
@@ -42,25 +42,26 @@ def check_joint_drift(
     rule: DriftRule | None = None,
     max_rows: int = 20_000,
 ) -> JointDrift:
-    """Whether a classifier can tell the rows of the two windows apart, and by which columns.
+    """Test whether a classifier can distinguish the rows of the two windows, and by which columns.
 
-    Every second row trains a gradient boosting classifier, the others are scored: the
-    Mann-Whitney test of their scores is valid whatever the classifier learned.
+    Every second row is used to train a gradient boosting classifier, and the others are scored.
+    Because these are different rows, the Mann-Whitney test of the scores is valid for any
+    classifier.
 
     Args:
-        reference: As `profile_data` takes it; not a profile.
-        current: Likewise.
-        columns: What the classifier may look at; by default every column of numbers, vectors,
-            booleans or categories that both windows have in the same type.
-        rule: `alpha`, the levels of the effect and `min_rows`.
-        max_rows: Rows of a window that are used, spread evenly over it.
+        reference: Data of the reference window, in any form `profile_data` accepts; not a profile.
+        current: Data of the current window, in any form `profile_data` accepts; not a profile.
+        columns: Columns that the classifier uses; by default every column of numbers, vectors,
+            booleans or categories that both windows have with the same type.
+        rule: Its `alpha`, `min_effect`, `warn_effect` and `min_rows` are used.
+        max_rows: Maximum number of rows of each window, taken at regular intervals.
 
     Returns:
-        The AUC with its interval, and how much of it each column carries.
+        The AUC with its interval, and the contribution of each column.
 
     Raises:
         DataError: If the data cannot be read, a column does not exist in both windows, or there is
-            no column to look at.
+            no column to use.
     """
     rule = rule or DriftRule()
     named = columns or ()
@@ -74,6 +75,7 @@ def check_joint_drift(
             n_current=m,
             reason=f"too few rows: {n:,} and {m:,}, {rule.min_rows} needed in each window",
         )
+    # permissive, because the windows may store a column as integers of different widths
     matrix, owners = _matrix(pa.concat_tables(tables, promote_options="permissive"), names)
     is_current = np.arange(n + m) >= n
     return _judge(matrix, owners, is_current, rule)
@@ -103,7 +105,7 @@ def _can_look_at(sources: tuple[Source, Source], name: str) -> bool:
 
 
 def _matrix(table: pa.Table, names: Sequence[str]) -> tuple[Matrix, list[str]]:
-    """Numbers for the classifier, nan where a value is missing; and whose column each is."""
+    """The input of the classifier, nan where a value is missing, and the name of each column."""
     blocks, owners = [], []
     for name in names:
         block = _block(table.column(name).combine_chunks())
@@ -124,7 +126,8 @@ def _block(array: Any) -> Matrix:
 
 
 def _frequency_codes(codes: NDArray[Any]) -> Matrix:
-    """Categories by falling frequency; the rarest share a code."""
+    """Code of each row's category, by descending frequency; the rarest categories share a code."""
+    # stable: equal frequencies keep the order of appearance, so the result is repeatable
     order = np.argsort(-np.bincount(codes), kind="stable")
     rank: Matrix = np.empty(len(order))
     rank[order] = np.arange(len(order))
@@ -132,6 +135,7 @@ def _frequency_codes(codes: NDArray[Any]) -> Matrix:
 
 
 def _spread(values: Matrix, array: pa.Array) -> Matrix:
+    """The values as a column of the matrix, with nan where `array` is null."""
     full = np.full((len(array), 1), np.nan)
     full[is_valid(array), 0] = values
     return full
@@ -147,16 +151,21 @@ def _vectors(array: pa.Array) -> Matrix:
 def _judge(
     matrix: Matrix, owners: Sequence[str], is_current: NDArray[np.bool_], rule: DriftRule
 ) -> JointDrift:
+    """Train the classifier on half of the rows, and test it on the others."""
+    # alternating rows, not a random half: repeatable, and both halves cover the same time span
     trained = np.arange(len(matrix)) % 2 == 0
     model = _train(matrix[trained], is_current[trained])
     rows, labels = matrix[~trained], is_current[~trained]
     weight = np.ones(len(labels))
     scores = model.predict_proba(rows)[:, 1]
     auc = roc_auc(labels, scores, weight)
+    # the Mann-Whitney variance without ties is the larger one, so ties make the test conservative
     n, m = int((~labels).sum()), int(labels.sum())
     p_value = normal_sf((auc.value - 0.5) / np.sqrt((n + m + 1) / (12 * n * m)))
+    # below 1/2 the classifier learned noise; the test is one-sided
     effect = max(0.0, 2 * auc.value - 1)
     level = _level(p_value, effect, rule)
+    # the contributions to a difference that is not there would be noise
     contributions = {}
     if level != "none":
         contributions = _contributions(model, rows, labels, owners, auc.value)
@@ -181,7 +190,7 @@ def _train(matrix: Matrix, labels: NDArray[np.bool_]) -> HistGradientBoostingCla
     model = HistGradientBoostingClassifier(
         max_iter=50, max_leaf_nodes=15, early_stopping=False, random_state=0
     )
-    # trees this small spend longer waiting for busy cores than growing
+    # with small trees and busy cores, threads spend more time waiting for each other than working
     with threadpool_limits(limits=1, user_api="openmp"):
         return model.fit(matrix, labels)
 
@@ -201,7 +210,10 @@ def _contributions(
     owners: Sequence[str],
     auc: float,
 ) -> dict[str, float]:
-    """AUC lost when all numbers of a column are dealt anew to the rows."""
+    """Permutation importance: decrease of the AUC when the values of a column are shuffled.
+
+    All components of a vector are shuffled together, because they are one column.
+    """
     rng = np.random.default_rng(0)
     lost = {}
     for name in dict.fromkeys(owners):

@@ -1,4 +1,4 @@
-"""How a drift report reads on a page: the verdict first, then the features, worst first."""
+"""HTML of a drift report: the verdict first, then the features, worst first."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _KEY = (
 
 
 def drift_section(report: DriftReport) -> str:
-    """The section of a drift report."""
+    """The HTML section of a drift report."""
     words = {
         "ok": "No drift",
         "warning": "Small drift",
@@ -72,6 +72,7 @@ def _bars(bins: Sequence[Bin]) -> str:
     if not bins:
         return ""
     width, height, half = 200, 44, 200 / len(bins) / 2
+    # 1.0 if all bars are empty, so that nothing is divided by 0
     peak = max(max(each.reference, each.current) for each in bins) or 1.0
     drawn = []
     for index, each in enumerate(bins):

@@ -1,8 +1,8 @@
-"""Is a window farther from the past windows than they are from each other?
+"""A test at the level of windows: is the current window farther from past ones than they are apart?
 
-Rows of one night share a day, a campaign, a sensor: they are not independent, and a test that
-believes they are finds drift every night. Stored profiles of past windows know how much windows
-differ when nothing is wrong.
+The rows of one window share a day, a campaign or a sensor, so they are not independent. A test that
+assumes independence then finds drift in every window. Stored profiles of past windows show how much
+windows differ from each other without drift.
 """
 
 from __future__ import annotations
@@ -20,15 +20,20 @@ from flytekitplugins.wbmon.monitor.profiles.profile import Profile
 from flytekitplugins.wbmon.stats.tail_probabilities import student_t_sf
 
 MIN_PAST_WINDOWS = 5
-_LEAST_SPREAD = 0.05
+_LEAST_SPREAD = 0.05  # of log distances; equal past windows would make it 0, and divide by it
 
 _Rows = NDArray[np.float64]
 
 
 def window_p_values(compared: Sequence[Comparison], past: Sequence[Profile]) -> list[float]:
-    """For each check of each feature, in order: the chance of a window like the past ones.
+    """The window-level p-value of each check of each feature, in order.
 
-    `nan` where fewer than `MIN_PAST_WINDOWS` past windows have the feature.
+    Args:
+        compared: The features, as compared with the reference.
+        past: Profiles of past windows, in the layout of the reference.
+
+    Returns:
+        p-values; `nan` where fewer than `MIN_PAST_WINDOWS` past windows have the feature.
     """
     return [
         _p_value(check, found.current, _past_features(found.current.name, past))
@@ -38,14 +43,15 @@ def window_p_values(compared: Sequence[Comparison], past: Sequence[Profile]) -> 
 
 
 def predictive_p_value(distances: Sequence[float], distance: float) -> float:
-    """Chance that the next of a series of distances is at least `distance`; in [0, 1].
+    """Predictive probability that the next distance is at least `distance`; in [0, 1].
 
-    Logarithms of the distances are taken for normal with unknown mean and spread, which makes
-    `(log x - mean) / (sd * sqrt(1 + 1/W))` a Student t variable with `W - 1` degrees of freedom.
+    The logarithms of the distances are assumed to be normal with unknown mean and variance. Then
+    `(log x - mean) / (sd * sqrt(1 + 1/W))` of the next distance `x` has a Student t distribution
+    with `W - 1` degrees of freedom.
 
     Args:
-        distances: Of past windows, each from the others; `W >= 2` positive numbers.
-        distance: Of the current window from all of them; positive.
+        distances: Distance of each past window from the others; `W >= 2` positive numbers.
+        distance: Distance of the current window from all past windows; positive.
 
     References:
         Geisser (1993), Predictive inference, chapter 2.
@@ -58,6 +64,7 @@ def predictive_p_value(distances: Sequence[float], distance: float) -> float:
 
 def _past_features(name: str, past: Sequence[Profile]) -> list[FeatureProfile]:
     features = (window.features.get(name) for window in past)
+    # a window without rows, or with the column in another type, has no distance to the others
     return [item for item in features if item is not None and item.status == "ok" and item.n_rows]
 
 
@@ -72,13 +79,14 @@ def _p_value(check: Check, current: FeatureProfile, past: Sequence[FeatureProfil
     ordered = check.test in ("ks", "sliced_ks")
     sizes = windows.sum(axis=1)
     scale = math.sqrt(float(np.median(sizes)))
+    # leave-one-out: a window compared with a sum that contains it would look too close
     distances = _distances(windows, total - windows, ordered=ordered, scale=scale)
     distance = _distances(now[None, :], total[None, :], ordered=ordered, scale=scale)
     return predictive_p_value(distances.tolist(), float(distance[0]))
 
 
 def _row(check: Check, feature: FeatureProfile) -> _Rows | None:
-    """What the check counts, as cells of one window."""
+    """The counts that the check compares, for one window; None if the window has none."""
     if check.name == "missing_rate":
         return _two_cells(feature.missing_share, feature.n_rows)
     if check.name == "infinite_rate":
@@ -96,14 +104,22 @@ def _two_cells(share: float, n_rows: int) -> _Rows:
 
 
 def _distances(a: _Rows, b: _Rows, *, ordered: bool, scale: float) -> _Rows:
-    """Kolmogorov-Smirnov distance or total variation, row by row.
+    """Kolmogorov-Smirnov distance, or total variation, between corresponding rows of `a` and `b`.
 
-    A window of fewer rows than usual lies farther off by chance alone; its distance is shrunk
-    accordingly. No distance is taken for smaller than what half a row would make.
+    Args:
+        a: Counts of one window in each row; shape `(w, c)`.
+        b: Counts to compare with; shape `(w, c)`.
+        ordered: Whether the cells have an order (Kolmogorov-Smirnov) or not (total variation).
+        scale: Square root of the typical number of rows of a window. The sampling error of a
+            smaller window is larger by `scale / sqrt(n)`; its distance is divided by this factor.
+
+    Returns:
+        Distances, shape `(w,)`; at least that of half a row, so that logarithms exist.
     """
     size_a, size_b = a.sum(axis=1, keepdims=True), b.sum(axis=1, keepdims=True)
     difference = a / size_a - b / size_b
     if ordered:
+        # also right for sliced_ks: every direction has the same mass, so the sum is 0 after each
         distance = np.abs(np.cumsum(difference, axis=1)).max(axis=1)
     else:
         distance = np.abs(difference).sum(axis=1) / 2

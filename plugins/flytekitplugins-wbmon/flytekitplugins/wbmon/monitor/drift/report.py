@@ -1,4 +1,4 @@
-"""What a drift check asks and what it answers."""
+"""The rule of a drift check, and the records of its results."""
 
 from __future__ import annotations
 
@@ -28,19 +28,20 @@ Role = Literal["feature", "prediction", "label"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriftRule:
-    """When a feature counts as drifted: significant AND large enough to matter.
+    """When a feature counts as drifted: the change is significant AND large enough to matter.
 
     Attributes:
         alpha: False discovery rate over all checks of one run (Benjamini-Hochberg); in (0, 1).
         min_effect: Share of rows that must have moved for *drift*; in (0, 1].
         warn_effect: Share of rows that must have moved for a *warning*; in (0, min_effect].
-        min_rows: Rows with a value that either window needs; below it a feature is `insufficient`.
-        features: The columns to check; empty means every column of either window but those that
-            only folders tell. A column named here is tested although it looks like a running number
-            (`identifier`).
-        predictions: Columns that hold model output; they are marked as prediction drift.
-        labels: Columns that hold the truth; they are marked as label drift.
-        importance: Weight of a feature in the ranking, by name; 1 where not given.
+        min_rows: Number of rows with a value that each window needs; a feature with fewer is
+            `insufficient`.
+        features: The columns to check; empty means every column of either window, except partition
+            columns whose values are only in folder names. A column named here is tested even if it
+            looks like a running number (`identifier`).
+        predictions: Columns with model output; their drift is marked as prediction drift.
+        labels: Columns with true labels; their drift is marked as label drift.
+        importance: Weight of features in the ranking, by name; 1 where not given.
 
     Raises:
         ConfigError: If a number is outside its range.
@@ -75,21 +76,22 @@ class DriftRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One statistical question about one feature; all checks of a run are one family.
+    """One statistical test of one feature; all checks of a run are corrected as one family.
 
     Attributes:
-        name: `distribution`, `missing_rate`, `new_categories`, `infinite_rate`.
+        name: `distribution`, `missing_rate`, `new_categories` or `infinite_rate`.
         test: `ks`, `chi_squared`, `two_proportion`, `sliced_ks` (vectors), or `unseen` (rows in
-            categories that the reference never had, beyond what chance explains).
-        statistic: Of the test; its unit is the test's.
-        p_value: Under no drift, rows independent; in [0, 1], `nan` if not testable.
-        q_value: The p-value after Benjamini-Hochberg over the whole run.
+            categories that the reference does not have, beyond what chance explains).
+        statistic: The test statistic; its meaning depends on the test.
+        p_value: p-value under no drift and independent rows; in [0, 1], `nan` if not testable.
+        q_value: The p-value after the Benjamini-Hochberg correction over the whole run.
         effect_size: Share of rows that moved; in [0, 1].
-        effect_low: Lower confidence bound of the effect at the rule's alpha; in [0, 1].
-        window_p_value: Chance that a window like the past ones lies this far from them; `nan`
-            without enough past windows.
-        window_q_value: The same after Benjamini-Hochberg over the whole run.
-        level: What significance and effect together say; with past windows, theirs as well.
+        effect_low: Lower confidence bound of the effect size at the rule's alpha; in [0, 1].
+        window_p_value: Probability that a window without drift is at least this far from the past
+            windows; `nan` without enough past windows.
+        window_q_value: `window_p_value` after the Benjamini-Hochberg correction over the whole run.
+        level: The result, from significance and effect size; with past windows, the window-level
+            test must be significant, too.
     """
 
     name: str
@@ -106,7 +108,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bin:
-    """One bar of the picture: the share of rows in a value range or category, in [0, 1]."""
+    """One bar of the picture: shares of rows in a range of values or in a category, in [0, 1]."""
 
     label: str
     reference: float
@@ -124,13 +126,14 @@ class Shift:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureDrift:
-    """What was found about one feature.
+    """The results for one feature.
 
     `statistic`, `p_value`, `q_value` and `effect_size` are those of the distribution check;
-    `level` is the worst over all checks of the feature, and `drifted` is `level == "drift"`.
-    `bound` is the largest error that counting into the reference's grid can have put on the
-    effect (0 on the exact path). Distances explain and never decide, and so do `mean_shift`, in
-    the feature's unit, and `spread_ratio`, the current standard deviation over the reference's.
+    `level` is the worst level of all checks of the feature, and `drifted` is `level == "drift"`.
+    `bound` is the largest possible error of the effect size from counting into the grid of the
+    reference (0 on the exact path). `distances`, `mean_shift` (in the feature's unit) and
+    `spread_ratio` (standard deviation of the current window over that of the reference) explain the
+    change; the verdict does not use them.
     """
 
     name: str
@@ -168,23 +171,26 @@ class FeatureDrift:
 
     @property
     def deciding(self) -> Check | None:
-        """The check that the level comes from, the strongest if several do; None without one."""
+        """The check with the feature's level, and of several the one with the largest effect.
+
+        None if no check has this level, for example if the level comes from the schema.
+        """
         checks = [check for check in self.checks if check.level == self.level]
         return max(checks, key=lambda check: check.effect_size, default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriftReport(Report):
-    """What a drift check found over one window.
+    """The results of a drift check of one window.
 
     Attributes:
         rule: When a feature counts as drifted.
-        n_reference: Rows of the reference window.
-        n_current: Rows of the current window.
-        verdict: The worst of the features' verdicts and the schema's.
-        reason: The verdict in one sentence.
-        n_past: How many past windows the verdict was calibrated against.
-        features: What was found of each feature, ranked, worst first.
+        n_reference: Number of rows of the reference window.
+        n_current: Number of rows of the current window.
+        verdict: The worst verdict over the features and the schema.
+        reason: The verdict, explained in one sentence.
+        n_past: Number of past windows that were used to calibrate the verdict.
+        features: Results by name of the feature, worst first.
     """
 
     rule: DriftRule
@@ -202,12 +208,12 @@ class DriftReport(Report):
 
     @property
     def n_drifted(self) -> int:
-        """How many features drifted."""
+        """Number of features that drifted."""
         return sum(feature.drifted for feature in self.features.values())
 
     @property
     def share_drifted(self) -> float:
-        """Drifted features over all features of the report; `nan` without features."""
+        """Share of the features that drifted, in [0, 1]; `nan` if there are no features."""
         return self.n_drifted / len(self.features) if self.features else math.nan
 
 
@@ -219,7 +225,7 @@ class WindowDrift:
         start: First moment of the span, UTC; None if the series is not cut by time.
         end: First moment after the span.
         segment: The value of the segment column; empty if the series is not cut by one.
-        report: What was found in the window.
+        report: Results of the drift check of the window.
     """
 
     start: datetime | None
@@ -230,11 +236,11 @@ class WindowDrift:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriftSeries(Report):
-    """Windows of one table, each checked for drift; by segment, then by time.
+    """Windows of one table, each checked for drift; ordered by segment, then by time.
 
     Attributes:
-        windows: One entry a span and segment that has rows.
-        n_undated: Rows that are in no window, because their time or segment is missing.
+        windows: One entry for each span and segment that has rows.
+        n_undated: Number of rows in no window, because their time or segment is missing.
     """
 
     windows: tuple[WindowDrift, ...]
@@ -247,11 +253,11 @@ class DriftSeries(Report):
 
     @property
     def n_drifted(self) -> int:
-        """How many windows drifted."""
+        """Number of windows that drifted."""
         return sum(window.report.drifted for window in self.windows)
 
     def effect_sizes(self, feature: str) -> tuple[float, ...]:
-        """The effect on one feature, window by window; `nan` where it was not tested."""
+        """Effect size of one feature in each window; `nan` where it was not tested."""
         return tuple(
             window.report.features[feature].effect_size
             if feature in window.report.features
@@ -262,20 +268,20 @@ class DriftSeries(Report):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JointDrift:
-    """Whether all columns together tell the windows apart, also where no single one does.
+    """Result of the test for drift in the joint distribution of all columns.
 
     Attributes:
-        n_reference: Rows of the reference that were used.
-        n_current: Rows of the current window that were used.
-        auc: How well a classifier, trained on other rows, tells the windows apart: 0.5 not at all,
-            1 perfectly; `nan` with too few rows.
-        low: Lower end of its 95 % interval.
-        high: Upper end of its 95 % interval.
-        p_value: Of the hypothesis that it cannot; in [0, 1].
+        n_reference: Number of rows of the reference that were used.
+        n_current: Number of rows of the current window that were used.
+        auc: AUC of a classifier that predicts the window of rows it was not trained on: 0.5 if the
+            windows cannot be distinguished, 1 if they are separated; `nan` with too few rows.
+        low: Lower end of the 95 % interval of the AUC.
+        high: Upper end of the 95 % interval of the AUC.
+        p_value: One-sided p-value of the hypothesis that the AUC is 0.5; in [0, 1].
         effect_size: `2 * auc - 1`, not below 0.
-        level: What significance and effect together say.
-        contributions: How much of the AUC is lost when a column is shuffled, largest first.
-        reason: One sentence.
+        level: The result, from significance and effect size.
+        contributions: Decrease of the AUC when a column is shuffled, by name, largest first.
+        reason: The result, explained in one sentence.
     """
 
     n_reference: int

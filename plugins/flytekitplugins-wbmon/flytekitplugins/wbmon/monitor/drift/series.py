@@ -36,27 +36,28 @@ def drift_series(
 ) -> DriftSeries:
     """Cut a table into windows and check each for drift.
 
-    Every window is a run of its own: the false discovery rate of the rule holds within a window.
+    Each window is a separate check: the false discovery rate of the rule holds within a window, not
+    over all windows.
 
     Args:
-        data: As `profile_data` takes it; its rows may be in any order.
+        data: Data in any form `profile_data` accepts; its rows may be in any order.
         like: The reference profile; or one for each segment, all made `like` the same profile.
-        at: The column that holds the time of a row, UTC; empty to cut by segment only. Like
-            `segment`, it may be one that only folders tell (`day=2026-01-01/…`).
+        at: The column with the time of a row, UTC; empty to cut by segment only. `at` and `segment`
+            may be partition columns, whose values are only in folder names (`day=2026-01-01/…`).
         by: Length of a window: `hour`, `day`, `week` (from Monday) or `month`.
         segment: The column whose values are the segments; empty to cut by time only.
-        reference: What a window is compared with: `fixed`, the profile given; `sliding`, the
-            `n_reference` windows before it; `same_weekday`, those of them that began on the same
-            day of the week. The last two use `like` for its layout only.
-        n_reference: How many earlier windows make a moving reference.
-        rule: What counts as drift.
+        reference: What a window is compared with: `fixed`, the given profile; `sliding`, the last
+            `n_reference` windows before it; `same_weekday`, the last `n_reference` windows before
+            it that began on the same day of the week. The last two use only the layout of `like`.
+        n_reference: Number of earlier windows in a moving reference.
+        rule: What counts as drift; `DriftRule()` by default.
 
     Returns:
-        One report a window that has rows. With a moving reference the first windows, which have
-        nothing before them, are left out.
+        One report for each window that has rows. With a moving reference, windows without an
+        earlier window to compare with are left out.
 
     Raises:
-        ConfigError: If a setting is none of the above.
+        ConfigError: If a setting has none of the values above.
         DataError: If the data cannot be read or cut, or a segment has no reference.
     """
     _require_settings(reference, n_reference, at)
@@ -116,7 +117,7 @@ def _fixed(like: Profile | Mapping[str, Profile], segment: str) -> Profile:
 
 
 def _without(profile: Profile, names: tuple[str, ...]) -> Profile:
-    """What cuts the windows is no feature of them."""
+    """The profile without the columns that define the windows: they always differ between them."""
     kept = {name: item for name, item in profile.features.items() if name not in names}
     return replace(profile, features=kept)
 
@@ -127,11 +128,13 @@ def _moving(
     reference: Reference,
     n_reference: int,
 ) -> Profile | None:
+    """The merged profile of the windows before this one; None for the first window."""
     earlier = [
         profile
         for other, profile in profiles.items()
         if other.segment == window.segment and _is_earlier(other.start, window.start, reference)
     ]
+    # profiles are in time order within a segment, so the last are the nearest
     return merge_profiles(earlier[-n_reference:]) if earlier else None
 
 

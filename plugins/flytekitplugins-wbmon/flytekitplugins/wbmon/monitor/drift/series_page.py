@@ -1,4 +1,4 @@
-"""How a series of windows reads: when something drifted first, then window by window."""
+"""HTML of a drift series: the first window with drift, then all windows."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _COLOURS = ("#d9622b", "#3b82c4", "#2f9e6e", "#a25fc0", "#b8902f")
 
 
 def series_section(series: DriftSeries) -> str:
-    """The section of a drift series."""
+    """The HTML section of a drift series."""
     windows = series.windows
     first = next((window for window in windows if window.report.drifted), None)
     words = f"Drift in {series.n_drifted} of {len(windows)} windows"
@@ -48,7 +48,7 @@ def series_section(series: DriftSeries) -> str:
 
 
 def window_name(window: WindowDrift) -> str:
-    """What a window is called: its first moment, its segment, or both."""
+    """The name of a window in the report: its start, its segment, or both."""
     start = "" if window.start is None else window.start.isoformat(sep=" ", timespec="minutes")
     start = start.removesuffix("+00:00").removesuffix(" 00:00")
     return " · ".join(part for part in (start, window.segment) if part)
@@ -70,7 +70,7 @@ def _row(window: WindowDrift) -> Sequence[str]:
 
 
 def _by_segment(windows: Sequence[WindowDrift]) -> dict[str, list[WindowDrift]]:
-    """The windows that have a place in time, in its order."""
+    """The windows that have a start, by segment, in time order."""
     found: dict[str, list[WindowDrift]] = {}
     for window in windows:
         if window.start is not None:
@@ -79,11 +79,12 @@ def _by_segment(windows: Sequence[WindowDrift]) -> dict[str, list[WindowDrift]]:
 
 
 def _chart(segment: str, windows: Sequence[WindowDrift]) -> str:
-    """Rows moved of the features that moved most, window by window, with the rule's two levels."""
+    """Line chart: effect sizes of the features that moved most, and the two limits of the rule."""
     if len(windows) < 2:  # noqa: PLR2004 - a line has two ends
         return ""
     lines = _worst_lines(windows)
     rule = windows[0].report.rule
+    # the chart always reaches above the drift limit, so that small effects look small
     peak = max([rule.min_effect * 1.5, *(value for line in lines.values() for value in line)])
     drawn = [
         _level(rule.min_effect / peak, "drift", "var(--bad)"),

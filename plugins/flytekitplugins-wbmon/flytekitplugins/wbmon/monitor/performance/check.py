@@ -1,4 +1,4 @@
-"""How good a model was in one window: labels against predictions, each metric with its interval."""
+"""Performance of a model in one window, measured with labels; each metric has an interval."""
 
 from __future__ import annotations
 
@@ -50,39 +50,44 @@ def check_performance(  # noqa: PLR0913 - one keyword a column
     rank_by: str | None = None,
     estimate: PerformanceReport | None = None,
 ) -> PerformanceReport:
-    """Measure a window's predictions against its labels.
+    """Measure the predictions of a window against its labels.
 
-    Rows without a label are counted and left out, so are labelled rows without a prediction (or
-    with an infinite one). Classification is binary if there are two classes; otherwise precision,
-    recall and F1 are plain means over the classes of the window, and AUC is one against the rest.
-    Intervals hold with 95 %. Values agree with scikit-learn, except that a metric without a single
-    row behind it (precision if nothing was predicted positive) is `nan` with a reason.
+    Rows without a label are counted but not measured, and so are labelled rows without a prediction
+    or with an infinite one. Classification is binary if there are two classes. With more classes,
+    precision, recall and F1 are unweighted means over the classes of the window, and AUC is one
+    against the rest. Intervals have 95 % coverage. Values agree with scikit-learn, with one
+    exception: a metric without any row to compute it from (precision if nothing was predicted
+    positive) is `nan` with a reason.
 
     Args:
-        data: Parquet by path or URI, a pandas or polars frame, an Arrow table or dataset. Only the
-            named columns are read.
+        data: Path or URI of Parquet data, a pandas or polars DataFrame, or an Arrow table or
+            dataset. Only the named columns are read.
         task: `classification` or `regression`.
-        label: Column of the truth.
-        prediction: Column of predicted classes or values; for two classes it may be a column of
+        label: Column of the true classes or values.
+        prediction: Column of predicted classes or values. With two classes it may be a column of
             floats, the probability of the positive class.
-        score: Beside predicted classes: the positive class's probability column, or a column a
-            class in the sorted order of the classes, or a mapping class -> column.
+        score: Probabilities in addition to predicted classes: the column of the positive class, or
+            one column per class in the sorted order of the classes, or a mapping class -> column.
         threshold: Probability from which a row is predicted positive; in [0, 1].
         weight: Column of row weights, such as the `sample_weight` of a sampled log.
-        baseline: An earlier report, or values by metric (taken as exactly known). A metric is
-            `worse` if the whole interval of its change is.
+        baseline: An earlier report, or values by metric (treated as exactly known). A metric is
+            `worse` if the whole interval of its change is on the worse side of 0.
         positive: The positive class of two; the last in sorted order if None.
-        min_rows: Measured rows below which the status is `insufficient` and no verdict is given.
-        segments: Columns by whose values the window is cut into parts, each held against the rest;
-            numbers of many values are cut at their quartiles.
-        time: Timestamp column by which the window is cut into chunks.
-        every: How long a chunk is: `hour`, `day`, `week` (from Monday) or `month`, UTC.
-        rank_by: The metric that ranks the parts; log loss with probabilities, else accuracy, and
-            mean absolute error of a regression.
-        estimate: What `estimate_performance` had said of the window, to be held against the labels.
+        min_rows: With fewer measured rows, the status is `insufficient` and there is no verdict.
+        segments: Columns by whose values the window is divided into parts; each part is compared
+            with all other rows. Numbers with many distinct values are divided at their quartiles.
+        time: Timestamp column by which the window is divided into chunks.
+        every: Length of a chunk: `hour`, `day`, `week` (from Monday) or `month`, UTC.
+        rank_by: The metric by which parts are ranked and judged; by default log loss with
+            probabilities, accuracy without, and mean absolute error for regression.
+        estimate: The report of `estimate_performance` for the same window, to be compared with the
+            measured values.
+
+    Returns:
+        The report.
 
     Raises:
-        ConfigError: If the task, threshold or a baseline metric is unknown or out of range.
+        ConfigError: If the task, the threshold or a baseline metric is unknown or out of range.
         DataError: If a column is missing or of the wrong type, or a probability outside [0, 1].
     """
     if task not in get_args(Task):
@@ -94,6 +99,7 @@ def check_performance(  # noqa: PLR0913 - one keyword a column
     known = _known_baseline(baseline, task)
     cut_by = [*segments, *([time] if time else [])]
     names = [label, prediction, *score_columns(score), *([weight] if weight else []), *cut_by]
+    # one read for all columns: segments and times must belong to the same rows as the outcomes
     table = read_columns(data, names)
     if task == "regression":
         outcomes = read_regression(table, label=label, prediction=prediction, weight=weight)
@@ -106,12 +112,14 @@ def check_performance(  # noqa: PLR0913 - one keyword a column
             threshold=threshold,
             weight=weight,
             positive=positive,
+            # a class that is rare may be absent from this window, but not from the baseline
             classes=baseline.classes if isinstance(baseline, PerformanceReport) else (),
         )
 
     def measure(part: Outcomes, against: Mapping[str, Estimate]) -> PerformanceReport:
         return report_of(part, task=task, baseline=against, min_rows=min_rows)
 
+    # parts are compared with the rest of the window, so only the whole gets the baseline
     report = measure(outcomes, known)
     if estimate is not None:
         report = replace(report, estimates=compare_estimate(estimate, report))

@@ -1,4 +1,4 @@
-"""How good a model probably is while the labels of the window are not there yet."""
+"""Estimated performance of a model in a window whose labels are not yet known."""
 
 from __future__ import annotations
 
@@ -53,40 +53,41 @@ def estimate_performance(  # noqa: PLR0913 - one keyword a column
 ) -> PerformanceReport:
     """Estimate a model's metrics in a window without labels.
 
-    Classification: the scores are calibrated on a labelled reference window; each metric is then
-    what the window's calibrated scores lead one to expect. Regression: a model of the loss, fitted
-    on the reference, says what the window's rows lead one to expect. Both are held against the
-    reference.
+    Classification: the scores are calibrated on a labelled reference window, and the estimate of a
+    metric is its expected value under the calibrated scores of the window. Regression: a model of
+    the loss is fitted on the reference, and predicts the loss of the rows of the window. The
+    estimates are compared with the metrics of the reference.
 
-    The estimate follows a change of the data: more hard cases, another mix of similar rows. It must
-    fail, and say that all is well, where
+    The estimate follows a change in the distribution of the rows (covariate shift), such as a
+    larger share of difficult cases. It fails, and shows no loss of performance, if
 
-    - the relation of features to labels changed (concept drift): only labels show that;
-    - the labels of similar rows have another share than before for a reason that no score sees;
-    - a classifier meets rows unlike any of the reference, and is sure of them without reason;
-    - the reference are rows that the model was trained on: their scores are too good.
+    - the relation between features and labels changed (concept drift), which only labels can show;
+    - the share of positives among similar rows changed for a reason that the scores do not reflect;
+    - rows are unlike all rows of the reference, and the classifier is overconfident on them;
+    - the model was trained on the reference, so that its scores there are too good.
 
     Args:
-        data: The window, as `check_performance` takes it; needs no label column.
-        reference: Labelled rows that the model was not trained on, the more the better.
-        label: Column of the truth in the reference.
+        data: The window, in any form `check_performance` accepts; it needs no label column.
+        reference: Labelled rows that the model was not trained on; more rows give shorter
+            intervals.
+        label: Column of the true classes or values in the reference.
         prediction: Column of predicted classes or values, or of the positive class's probability.
         task: `classification` or `regression`.
-        score: Beside predicted classes, their probabilities: the positive class's column, one
-            column a class in sorted order, or class -> column.
-        features: Of a regression: the columns that tell where it errs, such as the model's inputs;
-            numbers or text. The prediction is one of them in any case.
+        score: Probabilities in addition to predicted classes: the column of the positive class, or
+            one column per class in the sorted order of the classes, or a mapping class -> column.
+        features: For regression, columns from which the loss can be predicted, such as the inputs
+            of the model; numbers or text. The prediction is always used in addition.
         threshold: Probability from which a row is predicted positive.
         weight: Column of row weights, in both windows.
         positive: The positive class of two; the last in sorted order if None.
-        min_rows: Rows below which the status is `insufficient` and no verdict is given.
+        min_rows: With fewer rows, the status is `insufficient` and there is no verdict.
 
     Returns:
-        A report marked `estimated`, its baseline the reference's measured metrics. Give it as
-        `estimate` to `check_performance` when the labels have come.
+        A report marked `estimated`, with the measured metrics of the reference as its baseline. It
+        can be passed as `estimate` to `check_performance` when the labels are known.
 
     Raises:
-        ConfigError: If the task is neither.
+        ConfigError: If the task is neither `classification` nor `regression`.
         DataError: If a column is missing or of the wrong type, or there are no probabilities.
         InsufficientDataError: If the reference has fewer than 20 labelled rows of a class, or 100
             of a regression.
@@ -146,17 +147,20 @@ def estimate_performance(  # noqa: PLR0913 - one keyword a column
 def compare_estimate(
     estimate: PerformanceReport, measured: PerformanceReport
 ) -> tuple[EstimateCheck, ...]:
-    """What was estimated of a window, beside what its labels say now.
+    """Compare the estimated metrics of a window with the values measured later.
 
-    Where labels came for some rows only, what they say varies more than that of all would, and the
-    interval is widened by `sqrt(n_rows / n_labelled)`.
+    If only some rows have a label, the measured value has a larger sampling error than that of all
+    rows would have, and the interval of the estimate is widened by `sqrt(n_rows / n_labelled)`.
 
     Args:
-        estimate: From `estimate_performance`.
-        measured: From `check_performance`, of the same window.
+        estimate: The report of `estimate_performance`.
+        measured: The report of `check_performance` for the same window.
+
+    Returns:
+        One comparison for each metric that both reports have.
 
     Raises:
-        ConfigError: If the first is no estimate, or they are of two tasks.
+        ConfigError: If the first report is not an estimate, or the reports are of different tasks.
     """
     if not estimate.estimated or estimate.task != measured.task:
         raise ConfigError(
@@ -180,6 +184,7 @@ def _estimates(
     high = expected.value + widened * (expected.high - expected.value)
     reach = high - expected.value if value > expected.value else expected.value - low
     away = abs(value - expected.value)
+    # the interval may be asymmetric: its half on the side of the measured value counts
     z = Z95 * away / reach if reach > 0 else (math.inf if away > 0 else 0.0)
     if math.isnan(value) or math.isnan(expected.low):
         z = math.nan
@@ -228,11 +233,14 @@ def _require_reference(known: Outcomes) -> None:
 def _without_labels(data: Any, classes: Sequence[str], columns: dict[str, Any]) -> Outcomes:
     names = [columns["prediction"], *score_columns(columns["score"])]
     table = read_columns(data, [*names, *([columns["weight"]] if columns["weight"] else [])])
-    # every row stands in as labelled, so that it is read, checked and coded as the reference was
+    # every row gets the same stand-in label, so that the window is read, checked and encoded by the
+    # same code as the reference; the labels are not used
+    # names are strings: a stand-in of another kind than the predictions would be refused
     numeric = all(name.lstrip("-").isdigit() for name in classes)
     if is_class_name(table.schema.field(columns["prediction"]).type):
         numeric = False
     stand_in = pa.array([int(classes[0]) if numeric else classes[0]] * table.num_rows)
     table = table.append_column(_TRUTH, stand_in)
+    # the reference has the positive class last; sorting again could exchange the two
     positive = classes[-1] if len(classes) == 2 else None  # noqa: PLR2004 - binary
     return read_classification(table, label=_TRUTH, positive=positive, classes=classes, **columns)

@@ -1,4 +1,4 @@
-"""The expected loss of a regression while the labels of the window are not there yet."""
+"""Estimated loss of a regression model in a window whose labels are not yet known."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def estimate_values(
     weight: str | None,
     min_rows: int,
 ) -> PerformanceReport:
-    """The regression side of `estimate_performance`, which tells the arguments."""
+    """The regression case of `estimate_performance`, which documents the arguments."""
     inputs = list(dict.fromkeys((*features, prediction)))
     weights = [weight] if weight else []
     past = read_columns(reference, [label, *inputs, *weights])
@@ -52,9 +52,11 @@ def estimate_values(
             f"the reference must have {_FEWEST} labelled rows, found {len(known.rows)}"
         )
     window = read_columns(data, [*inputs, *weights])
+    # the prediction stands in for the label that the window does not have; its loss is not used
     current = read_regression(window, label=prediction, prediction=prediction, weight=weight)
     words = {name: _words(past[name]) for name in inputs if is_class_name(past[name].type)}
     expected: Mapping[str, Estimate] = {}
+    # without a row to predict, the models of the loss need not be fitted
     if len(current.rows):
         expected = _expected(
             known,
@@ -73,6 +75,7 @@ def _expected(
         name: expected_loss(fit_loss_model(past, loss, known.weight), window, current.weight)
         for name, loss in (("mae", off), ("mse", off**2))
     }
+    # the mean square is estimated and its root taken afterwards: RMSE itself is no mean over rows
     squares = of_loss.pop("mse")
     ends = (math.sqrt(squares.value), math.sqrt(squares.low), math.sqrt(squares.high))
     return {**of_loss, "rmse": Estimate(*ends)}
@@ -120,12 +123,17 @@ def _words(column: pa.ChunkedArray) -> list[str]:
 
 
 def _matrix(table: pa.Table, names: Sequence[str], words: Mapping[str, list[str]]) -> Floats:
-    """The columns as numbers: text by its place among the reference's words, `nan` if not there."""
+    """The columns as numbers; shape `(n, d)`.
+
+    Text is encoded by its rank among the sorted distinct values of the reference, `nan` if the
+    reference does not have the value.
+    """
     return np.column_stack([_values(table[name], name, words.get(name)) for name in names])
 
 
 def _values(column: pa.ChunkedArray, name: str, words: list[str] | None) -> Floats:
     if words is not None and is_class_name(column.type):
+        # the codes of the reference in both windows, or the trees would read other values
         places = {word: float(place) for place, word in enumerate(words)}
         texts = large_strings(column).to_pylist()
         return np.array([places.get(text, math.nan) for text in texts], dtype=np.float64)

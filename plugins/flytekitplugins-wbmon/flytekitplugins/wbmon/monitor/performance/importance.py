@@ -1,4 +1,4 @@
-"""Which features a model listens to: what a drift report needs to rank what matters first."""
+"""Importance of the features for a model, for the ranking of features in a drift report."""
 
 from __future__ import annotations
 
@@ -51,38 +51,39 @@ def permutation_importance(  # noqa: PLR0913 - one keyword a setting
     seed: int = 0,
     max_rows: int = 5_000,
 ) -> dict[str, float]:
-    """How much of a model's answer each feature carries: shuffle it, and see what is lost.
+    """Permutation importance of each feature: the loss when its values are shuffled.
 
-    With labels that is the drop of a metric, without them the change of the model's own answers:
-    the mean absolute difference of numbers, the share of rows whose class changes. The result is
-    what `DriftRule.importance` takes.
+    With labels, the loss is the decrease of a metric. Without labels it is the change of the
+    predictions: the mean absolute difference of numbers, or the share of rows whose class changes.
+    The result can be used as `DriftRule.importance`.
 
-    Features that say the same share their importance or hide it: shuffling one of two correlated
-    columns leaves the model the other, so both may look unimportant. Shuffling also makes rows that
-    never occur, of which a model may say anything.
+    Correlated features share their importance: if one of them is shuffled, the model can still use
+    the other, so both can look unimportant. Shuffling also creates combinations of values that do
+    not occur in the data, for which predictions can be arbitrary.
 
     Args:
-        model: A function that takes a batch and returns its predictions, as `score_batches` takes
-            it; or a model with `predict_proba` or `predict`.
-        data: Rows like those that the model sees, as `profile_data` takes them.
-        features: The columns that the model is given, in this order; each is shuffled in turn.
-        label: The column of the truth; rows without it are left out.
-        metric: With labels: `roc_auc` or `log_loss` (of two classes, the last in sorted order is
-            the positive one), `accuracy`, `mae` or `rmse`; by default `roc_auc`.
-        kind: What the function takes; by the annotation of its first parameter if None.
-        n_repeats: How often each column is shuffled; the mean counts.
-        seed: Of the shuffling; the same seed gives the same answer.
-        max_rows: Rows that are used, spread evenly over the data.
+        model: A function that takes a batch and returns its predictions, in any form
+            `score_batches` accepts; or a model with `predict_proba` or `predict`.
+        data: Rows like those that the model receives, in any form `profile_data` accepts.
+        features: The input columns of the model, in their order; each is shuffled in turn.
+        label: The column of the true classes or values; rows without a label are left out.
+        metric: With labels: `roc_auc` or `log_loss` (for two classes, of which the last in sorted
+            order is the positive one), `accuracy`, `mae` or `rmse`; by default `roc_auc`.
+        kind: Type of the function's argument; None takes it from the annotation of its first
+            parameter.
+        n_repeats: Number of shuffles of each column, over which the loss is averaged.
+        seed: Seed of the shuffles; the same seed gives the same result.
+        max_rows: Maximum number of rows, taken at regular intervals.
 
     Returns:
-        A weight in [0, 1] a feature: its mean loss over the largest, so the most important feature
-        has 1; what shuffling improves by chance counts as 0. If no shuffle changes anything, every
-        weight is 1: there is nothing to rank by.
+        A weight in [0, 1] for each feature: its mean loss divided by the largest, so the most
+        important feature has 1. A negative loss (an improvement by chance) counts as 0. If no
+        shuffle changes anything, all weights are 1.
 
     Raises:
         ConfigError: If a setting is out of range or the model cannot be called.
-        DataError: If a column does not exist, the metric does not fit the label or the model
-            returns something else than one row of columns for each row.
+        DataError: If a column does not exist, the metric does not fit the label, or the model does
+            not return one row for each input row.
         InsufficientDataError: If fewer than two rows are left.
         ScoringError: If the model raises; the cause is its exception.
 
@@ -96,9 +97,10 @@ def permutation_importance(  # noqa: PLR0913 - one keyword a setting
     rows = _rows(data, features, label, max_rows)
     given = rows.select(list(features))
     call = _callable(model, wants_classes=metric in _OF_CLASSES)
-    # the annotations of a model's own method say nothing of batches
+    # methods of model objects are not annotated with a batch type; scikit-learn's accept DataFrames
     predict = _Predict(call, kind or (batch_kind(call) if call is model else "pandas"), given)
     score = _change(predict(given)) if label is None else _metric(rows.column(label), metric)
+    # row numbers instead of values: scikit-learn would convert a table of mixed types to one array
     positions = np.repeat(np.arange(rows.num_rows)[:, None], len(features), axis=1)
     found = shuffle_each(
         predict,
@@ -112,30 +114,37 @@ def permutation_importance(  # noqa: PLR0913 - one keyword a setting
 
 
 class _Predict:
-    """The model over rows that are told by the position of each feature's value.
+    """An estimator for scikit-learn whose input are row numbers, one for each feature.
 
-    So scikit-learn shuffles integers, and the model gets its batch as a scoring task gives it.
+    Scikit-learn shuffles these integers. The model receives a batch made of the values at these
+    rows, in the same form as in a scoring task.
     """
 
     def __init__(self, call: Callable[[Any], Any], kind: BatchKind, given: pa.Table) -> None:
         self._call, self._kind, self._given = call, kind, given
 
     def fit(self, *_: Any) -> _Predict:
-        """Nothing to fit; scikit-learn wants an estimator."""
+        """Do nothing; scikit-learn requires an estimator with `fit`."""
         return self
 
     def at(self, positions: NDArray[np.int64]) -> pa.Table:
-        """Predictions for rows put together from those of the data."""
+        """Predictions for rows that combine values of different rows of the data.
+
+        Args:
+            positions: For each new row and each feature, the row to take the value from; shape
+                `(n, d)`.
+        """
         columns = [
             column.take(pa.array(positions[:, i])) for i, column in enumerate(self._given.columns)
         ]
         return self(pa.table(columns, names=self._given.column_names))
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        """Predictions for a table, a column or several."""
+        """Predictions for a table, as a table of one or more columns."""
         batch = batch_for(table, self._kind)
         try:
             output = self._call(batch)
+        # any exception of the user's code: the error must say that the model raised it
         except Exception as error:
             raise ScoringError(f"the model raised {type(error).__name__}: {error}") from error
         try:
@@ -196,7 +205,7 @@ def _callable(model: Model, *, wants_classes: bool) -> Callable[[Any], Any]:
 
 
 def _change(before: pa.Table) -> Score:
-    """How little the predictions changed: 0 at best."""
+    """A score that is 0 if the predictions do not change, and lower the more they change."""
 
     def score(after: pa.Table) -> float:
         return -sum(map(_difference, before.columns, after.columns))
@@ -214,7 +223,7 @@ def _difference(before: pa.ChunkedArray, after: pa.ChunkedArray) -> float:
 
 
 def _metric(label: pa.ChunkedArray, metric: Metric | None) -> Score:
-    """The metric of predictions against the label, larger is better."""
+    """A score from a metric against the labels; losses are negated, so that higher is better."""
     truth = label.to_pylist()
     classes = sorted(set(truth))
     of_two = metric in (None, "roc_auc", "log_loss")
@@ -258,7 +267,7 @@ def _numbers(
 
 
 def _scores(found: pa.Table) -> NDArray[np.float64]:
-    """The positive class's: the only column, or the second of two."""
+    """Scores of the positive class: the only column, or the second of two."""
     wanted = "the positive class's score in its only or second column"
     column = _columns(found, "roc_auc and log_loss", wanted, at_most=2)[-1]
     if not is_number(column.type):
@@ -277,6 +286,7 @@ def _columns(found: pa.Table, what: str, wanted: str, *, at_most: int) -> list[p
 
 
 def _weights(features: Sequence[str], losses: NDArray[np.float64]) -> dict[str, float]:
+    # nan: a metric can be undefined for the predictions of a shuffled column
     lost = np.maximum(np.nan_to_num(losses), 0.0)
     largest = float(lost.max())
     weights = lost / largest if largest > 0 else np.ones(len(lost))

@@ -1,4 +1,4 @@
-"""Outcomes to a report: every metric with its interval, and held against a baseline."""
+"""Computes a report from outcomes: each metric with its interval, compared with a baseline."""
 
 from __future__ import annotations
 
@@ -50,7 +50,17 @@ _ALPHA = 0.05
 def report_of(
     outcomes: Outcomes, *, task: Task, baseline: Mapping[str, Estimate], min_rows: int
 ) -> PerformanceReport:
-    """Measure outcomes that are already read, and hold them against a baseline."""
+    """Compute the metrics of outcomes and compare them with a baseline.
+
+    Args:
+        outcomes: The rows, as `read_classification` or `read_regression` returns them.
+        task: `classification` or `regression`.
+        baseline: Baseline estimates by metric; empty without a baseline.
+        min_rows: With fewer measured rows, no verdict is given.
+
+    Returns:
+        The report, without segments and chunks.
+    """
     n = len(outcomes.rows)
     status, why = _status(outcomes, min_rows)
     confusion = _confusion(outcomes) if task == "classification" and n else None
@@ -81,16 +91,17 @@ def report_of(
 def metric_of(
     name: str, estimate: Estimate, n: int, baseline: Estimate | None, *, decide: bool
 ) -> Metric:
-    """A metric's record: the estimate, and its change from the baseline's.
+    """The record of a metric: its estimate, and the change from the baseline.
 
     Args:
-        name: One of `HIGHER_IS_BETTER`.
-        estimate: Of this window.
-        n: Rows behind it.
-        baseline: Of the baseline window; None without one.
-        decide: Whether a verdict may be given.
+        name: Name of the metric, a key of `HIGHER_IS_BETTER`.
+        estimate: Its estimate in this window.
+        n: Number of rows it was computed from.
+        baseline: Its estimate in the baseline window; None without a baseline.
+        decide: Whether there are enough rows for a verdict.
     """
     higher = HIGHER_IS_BETTER[name]
+    # without a baseline the change is nan, and so are its interval and p-value
     change = difference(estimate, baseline or undefined("no baseline"))
     return Metric(
         name=name,
@@ -126,6 +137,7 @@ def _confusion(outcomes: Outcomes) -> classification.Confusion:
     return classification.confusion_matrix(
         outcomes.labels.astype(np.int64),
         outcomes.predictions.astype(np.int64),
+        # with a single class, the other one exists but did not occur
         max(len(outcomes.classes), 2),
         outcomes.weight,
     )
@@ -147,6 +159,7 @@ def _measure_values(outcomes: Outcomes) -> Measured:
 
 def _measure_classes(outcomes: Outcomes, confusion: classification.Confusion | None) -> Measured:
     names = OF_CLASSES if outcomes.probabilities is None else (*OF_CLASSES, *OF_PROBABILITIES)
+    # with one class it is unknown whether the scores are those of this class or of the other
     unsure = outcomes.probabilities is not None and len(outcomes.classes) == 1
     if confusion is None or unsure:
         return {name: undefined("no row could be measured") for name in names}
@@ -168,6 +181,7 @@ def _explained(estimate: Estimate, what: str) -> Estimate:
 
 
 def _measure_macro(confusion: classification.Confusion) -> Measured:
+    # as in scikit-learn, the mean is over the classes that occur in labels or predictions
     seen = np.flatnonzero(confusion.weight.sum(axis=0) + confusion.weight.sum(axis=1))
     inside = classification.Confusion(*(cells[np.ix_(seen, seen)] for cells in confusion))
     return {
@@ -201,14 +215,16 @@ def _calibration(outcomes: Outcomes) -> Calibration | None:
     if scores.shape[1] == 2:  # noqa: PLR2004 - binary
         happened, score = outcomes.labels == 1, scores[:, 1]
     else:
+        # top-label calibration: the probability of the most likely class
         happened, score = outcomes.labels == scores.argmax(axis=1), scores.max(axis=1)
     curve = calibration_curve(happened, score, outcomes.weight)
     z = spiegelhalter_z(happened, score, outcomes.weight)
-    p_value = math.erfc(abs(z) / math.sqrt(2))
+    p_value = math.erfc(abs(z) / math.sqrt(2))  # two-sided, of a standard normal variable
     return Calibration(
         error=expected_calibration_error(curve),
         error_by_chance=calibration_error_by_chance(curve),
         p_value=p_value,
+        # nan compares as False: without a p-value nothing is said
         too_sure=z > 0 if p_value < _ALPHA else None,
         bins=tuple(
             ReliabilityBin(

@@ -1,4 +1,4 @@
-"""Predictions beside their labels: read, checked and coded, ready to be measured."""
+"""Reads predictions and labels, checks them, and encodes classes as integers for the metrics."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ if TYPE_CHECKING:
 
 Score = str | Sequence[str] | Mapping[Any, str] | None
 
-# float32 probabilities miss 0, 1 and their sum by a little, rounded ones by more
+# tolerances: float32 arithmetic can leave [0, 1] slightly, and rounded probabilities miss the sum 1
 _EDGE = 1e-6
 _SUM = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcomes:
-    """The rows of a window that can be measured: labelled, predicted, of positive weight.
+    """The rows of a window that can be measured: with label, prediction and positive weight.
 
     Attributes:
-        n_rows: Rows of the window, whether they can be measured or not.
-        n_labelled: Rows with a label.
+        n_rows: Number of rows of the window, whether they can be measured or not.
+        n_labelled: Number of rows with a label and positive weight.
         labels: True values, or codes into `classes`; shape `(n,)`.
         predictions: Predicted values, or codes into `classes`; shape `(n,)`.
-        probabilities: Of each class, shape `(n, k)`; None where none were given.
+        probabilities: Probability of each class, shape `(n, k)`; None if there are none.
         weight: Row weights; shape `(n,)`.
-        rows: Each measured row's position in the window; shape `(n,)`.
+        rows: Position of each measured row in the window; shape `(n,)`.
         labelled: Positions of the labelled rows in the window; shape `(n_labelled,)`.
-        classes: Names in the order of the codes, the positive one last if there are two; empty
-            for a regression.
+        classes: Class names in the order of the codes, the positive class last if there are two;
+            empty for regression.
     """
 
     n_rows: int
@@ -61,11 +61,16 @@ class Outcomes:
 
     @property
     def n_labelled(self) -> int:
-        """Rows with a label, measured or not."""
+        """Number of rows with a label and positive weight, measured or not."""
         return len(self.labelled)
 
     def part(self, inside: Mask) -> Outcomes:
-        """The part of the window where `inside` holds; shape of the mask `(n_rows,)`."""
+        """The outcomes of some rows of the window.
+
+        Args:
+            inside: Which rows of the window to keep; shape `(n_rows,)`. The positions in `rows`
+                and `labelled` still refer to the whole window.
+        """
         kept = inside[self.rows]
         return replace(
             self,
@@ -83,6 +88,12 @@ def read_regression(
     data: Any, *, label: str, prediction: str, weight: str | None = None
 ) -> Outcomes:
     """Read true and predicted values; an infinite value counts as missing.
+
+    Args:
+        data: Data in any form `open_source` accepts.
+        label: Column of the true values.
+        prediction: Column of the predicted values.
+        weight: Column of row weights.
 
     Raises:
         DataError: If a column is missing or not numeric, or a weight is not finite and `>= 0`.
@@ -108,16 +119,16 @@ def read_classification(
     """Read true classes, predicted classes and probabilities.
 
     Args:
-        data: As `open_source` takes it.
-        label: Column of the true class: text, whole numbers or booleans.
-        prediction: Column of the predicted class; or of floats, the probability of the positive
-            class of two.
-        score: Beside predicted classes, their probabilities: the column of the positive class of
-            two, one column a class in the sorted order of the classes, or class -> column.
+        data: Data in any form `open_source` accepts.
+        label: Column of the true class: text, integers or booleans.
+        prediction: Column of the predicted class; with two classes it may be a column of floats,
+            the probability of the positive class.
+        score: Probabilities in addition to predicted classes: the column of the positive class, or
+            one column per class in the sorted order of the classes, or a mapping class -> column.
         threshold: Probability from which a row is predicted positive.
         weight: Column of row weights.
         positive: The positive class of two; the last in sorted order if None.
-        classes: Classes known beforehand, such as those of a baseline.
+        classes: Classes that are known to exist, such as those of a baseline.
 
     Raises:
         DataError: If a column is missing or of the wrong type, a probability is outside [0, 1], or
@@ -130,6 +141,7 @@ def read_classification(
         names = class_order(truth, known, positive)
         probabilities = _probabilities(table, [prediction])
         sure = ~np.isnan(probabilities[:, 1])
+        # rows with a nan score get class 0 here and are dropped by `sure`
         decided = np.where(probabilities[:, 1] >= threshold, 1, 0)
     else:
         predicted = code_column(table, prediction)
@@ -145,7 +157,7 @@ def read_classification(
 
 
 def score_columns(score: Score) -> list[str]:
-    """The columns that a `score` argument names."""
+    """The column names in a `score` argument."""
     if score is None:
         return []
     if isinstance(score, str):
@@ -160,6 +172,8 @@ def _named(*columns: str | None) -> list[str]:
 def _measurable(
     truth: Any, predicted: Any, weight: Floats, has_label: Mask, has_prediction: Mask
 ) -> Outcomes:
+    """The outcomes of the rows that can be measured, without classes and probabilities."""
+    # a row of weight 0 stands for no row of the population
     labelled = has_label & (weight > 0)
     usable = labelled & has_prediction
     return Outcomes(
@@ -210,7 +224,7 @@ def _holds_probabilities(table: pa.Table, prediction: str, truth: CodedColumn) -
         return True
     values = float_values(table[prediction])
     if (values[np.isfinite(values)] % 1 == 0).all():
-        return False  # whole numbers that became floats beside a missing one
+        return False  # class codes: pandas stores integers as floats if one of them is missing
     raise DataError(
         f"prediction {prediction!r} is a column of probabilities, which needs labels of two "
         f"classes; found {len(truth.names)}. Give the predicted class as `prediction` and one "
@@ -244,8 +258,10 @@ def _probabilities(table: pa.Table, columns: list[str]) -> Floats:
     if len(values) == 1:
         return np.column_stack([1 - values[0], values[0]])
     if not values:
+        # a matrix without columns: `any` over its columns is False, so no row counts as missing
         return np.empty((table.num_rows, 0))
     stacked = np.column_stack(values)
+    # a comparison with nan is False, so rows with a missing probability are not reported
     off = np.abs(stacked.sum(axis=1) - 1) > _SUM
     if off.any():
         raise DataError(

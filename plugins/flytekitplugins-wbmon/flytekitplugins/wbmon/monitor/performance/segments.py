@@ -1,4 +1,4 @@
-"""A window cut into parts, by the values of a column or by time, each held against the rest."""
+"""Divides a window into parts, by a column's values or by time, and compares each with the rest."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _UNITS = {"hour": "h", "day": "D", "week": "D", "month": "M"}
 
 
 class Groups(NamedTuple):
-    """Each row's group, and what the groups are called."""
+    """The group of each row, and the names of the groups."""
 
     codes: Codes
     names: list[str]
@@ -51,10 +51,17 @@ class Groups(NamedTuple):
 def segments(
     table: pa.Table, columns: Sequence[str], outcomes: Outcomes, measure: Measure, metric: str
 ) -> tuple[Part, ...]:
-    """Every value of the columns as a part, the worst by `metric` first.
+    """Measure each value of the columns as a part, and sort the parts, worst by `metric` first.
 
-    Numbers of more than 20 values are cut at their quartiles; of a column with more than 50 groups
-    the smallest are put together.
+    Numbers with more than 20 distinct values are divided at their quartiles. If a text column has
+    more than 50 values, the rarest are combined into one group.
+
+    Args:
+        table: The window, with the columns.
+        columns: Names of the columns.
+        outcomes: The measured rows of the window.
+        measure: Computes the report of a part, compared with a baseline.
+        metric: The metric that decides the verdict and the order.
 
     Raises:
         DataError: If a column is neither text, number, boolean nor time.
@@ -71,7 +78,15 @@ def segments(
 def chunks(
     table: pa.Table, column: str, every: Every, outcomes: Outcomes, measure: Measure, metric: str
 ) -> tuple[Part, ...]:
-    """Every period of a time column as a part, in order.
+    """Measure each period of a time column as a part, in time order.
+
+    Args:
+        table: The window, with the column.
+        column: Name of the time column.
+        every: Length of a period.
+        outcomes: The measured rows of the window.
+        measure: Computes the report of a part, compared with a baseline.
+        metric: The metric that decides the verdict.
 
     Raises:
         DataError: If the column does not hold times.
@@ -83,6 +98,7 @@ def chunks(
 def _parts(by: str, groups: Groups, outcomes: Outcomes, measure: Measure) -> Iterator[Part]:
     for code, value in enumerate(groups.names):
         inside = groups.codes == code
+        # all other rows, not the whole window: independent of the part, as the interval requires
         rest = measure(outcomes.part(~inside), {})
         known = {
             name: Estimate(metric.value, metric.low, metric.high)
@@ -105,14 +121,17 @@ def _judged(parts: list[Part], metric: str) -> list[Part]:
 
 
 def _verdict(metric: Metric, tested: int) -> MetricVerdict:
+    # Bonferroni over the parts: among many parts some look worse by chance
     if metric.verdict in ("worse", "better") and metric.p_value * tested > _ALPHA:
         return "ok"
     return metric.verdict
 
 
 def _badness(part: Part, metric: str) -> tuple[int, float]:
+    """Sort key, worst first: by verdict, then by the change of the metric."""
     order = ("worse", "ok", "unknown", "better")
     loss = part.metrics[metric].change * (-1 if part.metrics[metric].higher_is_better else 1)
+    # nan has no order, and would leave the parts after it unsorted
     return order.index(part.verdict), 0.0 if np.isnan(loss) else -loss
 
 
@@ -124,6 +143,7 @@ def _by_value(column: pa.ChunkedArray, name: str) -> Groups:
             f"segments are cut by text, numbers or booleans; column {name!r} holds {column.type}"
         )
     values = float_values(column)
+    # infinite values count as missing: they have no place between quartiles
     present = np.isfinite(values)
     distinct = np.unique(values[present])
     if len(distinct) <= _MAX_VALUES:
@@ -145,9 +165,11 @@ def _by_text(column: pa.ChunkedArray) -> Groups:
     codes[present] = dense_numbers(encoded.indices)
     if len(words) > _MAX_PARTS:
         sizes = np.bincount(codes[present], minlength=len(words))
+        # stable: groups of equal size keep the order of appearance, so the choice is repeatable
         kept = np.argsort(-sizes, kind="stable")[: _MAX_PARTS - 1]
         place = np.full(len(words), len(kept))
         place[kept] = np.arange(len(kept))
+        # each word outside `kept` has the code len(kept), which is that of _OTHER
         codes, words = place[codes], [*(words[i] for i in kept), _OTHER]
     return _with_missing(codes, words, present)
 

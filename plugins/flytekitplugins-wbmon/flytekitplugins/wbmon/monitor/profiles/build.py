@@ -1,4 +1,4 @@
-"""Windows of data to profiles, and profiles of parts to the profile of the whole."""
+"""Makes profiles of data, and merges profiles of parts into the profile of the whole."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ from flytekitplugins.wbmon.monitor.profiles.merge import merge_features
 from flytekitplugins.wbmon.monitor.profiles.profile import Profile
 from flytekitplugins.wbmon.stats.arrays import Floats
 
-_BLOCK = 8
-_COARSE_CELL = 0.01
+_BLOCK = 8  # columns that a thread reads at a time, which bounds memory on wide tables
+_COARSE_CELL = 0.01  # share of rows in one open cell above which a grid is learned again
 _MERGED_AT_ONCE = 64
 
 
@@ -48,26 +48,28 @@ def profile_data(
     columns: Sequence[str] | None = None,
     weight: str | None = None,
 ) -> Profile:
-    """Count a window of data into a profile, in one pass and in memory that rows do not grow.
+    """Profile a window of data, in memory that does not grow with the number of rows.
+
+    The data are read in one pass. Without `like`, a sample is read before, and numeric columns
+    whose grid turns out to be too coarse are read twice more.
 
     Args:
         data: A path or fsspec URL of a Parquet file or folder, a pandas or polars DataFrame, or a
             pyarrow Table, RecordBatch, RecordBatchReader or Dataset.
-        like: The reference; its layout is counted into, which makes the two comparable. Without it
-            the layout is learned from the data themselves.
-        columns: The columns to profile; None means those of `like` and any the data have beside
-            them, or all columns of the data. What only folders tell (`day=2026-01-01/…`) is a
-            column, too, but because it differs from window to window it must be named, here or by
-            `like`.
-        weight: The column that holds the weight of a row, `>= 0`; by default that of `like`.
+        like: The reference, whose layout is used, so that the two profiles can be compared.
+            Without it the layout is learned from the data.
+        columns: The columns to profile; None means those of `like` and all other columns of the
+            data. Partition columns, whose values are only in folder names (`day=2026-01-01/…`),
+            usually differ between windows; they are profiled only if named here or by `like`.
+        weight: The column with the row weights, `>= 0`; by default that of `like`.
 
     Returns:
-        The profile. Columns that `like` has and the data lack, or have in another type, say so in
-        their `status`; a window without rows has a profile too.
+        The profile. If the data lack a column of `like`, or have it in another type, its `status`
+        says so. A window without rows has a profile, too.
 
     Raises:
-        DataError: If the data cannot be read, names repeat, a requested column does not exist, or
-            weights are missing, negative or not finite.
+        DataError: If the data cannot be read, column names repeat, a requested column does not
+            exist, or weights are missing, negative or not finite.
     """
     weight = weight if weight is not None else (like.weight if like else "")
     source = open_source(data, naming=[*(columns or ()), *(like.features if like else ()), weight])
@@ -77,6 +79,7 @@ def profile_data(
     layouts = _learn(source, wanted) if like is None else _adopt(source, wanted, like)
     counted, n_rows = _count(source, layouts, weight)
     if like is None:
+        # only a layout that is still being made can change; that of `like` is fixed
         counted |= _recount(source, counted, weight)
         counted = {name: promote(feature) for name, feature in counted.items()}
     return Profile(
@@ -88,19 +91,23 @@ def profile_data(
 
 
 def merge_profiles(profiles: Iterable[Profile]) -> Profile:
-    """The profile of all rows of several profiles together; counts add up exactly.
+    """Merge profiles into the profile of all their rows; counts are exact.
 
     Args:
-        profiles: At least one; all counted into the same layout: made `like` one reference. Of a
-            generator that loads them no more than a few are in memory at a time.
+        profiles: At least one, all with the same layout, that is made `like` one reference. They
+            may come from a generator that loads them: only some are in memory at a time.
+
+    Returns:
+        The merged profile.
 
     Raises:
-        DataError: If there are none, their layouts differ, or only some are weighted.
+        DataError: If there are none, their layouts differ, or their weight columns differ.
     """
     remaining = iter(profiles)
     parts = list(islice(remaining, _MERGED_AT_ONCE))
     if not parts:
         raise DataError("there must be at least one profile to merge, got none")
+    # some at a time: one by one, all counts would be copied for each profile
     merged = _merge(parts)
     while parts := list(islice(remaining, _MERGED_AT_ONCE)):
         merged = _merge([merged, *parts])
@@ -141,7 +148,13 @@ def _wanted(
 
 
 def unknown_columns(what: str, unknown: Sequence[str], names: Sequence[str]) -> str:
-    """What to say of columns that do not exist: the names, and what was likely meant."""
+    """Error message for columns that do not exist, with the known names and a suggestion.
+
+    Args:
+        what: Name of the argument that named the columns.
+        unknown: The columns that do not exist; at least one.
+        names: The columns that exist.
+    """
     close = difflib.get_close_matches(unknown[0], names, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     listed = ", ".join(map(repr, names[:20])) + (", …" if len(names) > 20 else "")  # noqa: PLR2004
@@ -166,11 +179,17 @@ def _learn(source: Source, names: Sequence[str]) -> dict[str, FeatureProfile]:
 def _recount(
     source: Source, counted: dict[str, FeatureProfile], weight: str
 ) -> dict[str, FeatureProfile]:
-    """Numbers once more whose grid turned out coarse, because rows lie in the order of values."""
+    """Count numeric columns again whose grid turned out to be too coarse.
+
+    The layout was learned from a sample of the data. If the rows are sorted by value, the sample
+    can miss ranges, and too many rows fall into one cell. These columns get a grid from every
+    `step`-th row of all data. A stream cannot be read again and keeps its coarse grid.
+    """
     coarse = [name for name, feature in counted.items() if _is_coarse(feature)]
     if not coarse or isinstance(source, StreamSource):
         return {}
     thinned: dict[str, list[NDArray[Any]]] = {name: [] for name in coarse}
+    # at most SAMPLE_ROWS rows of the whole data, so memory stays bounded
     step = (source.n_rows or 0) // SAMPLE_ROWS + 1
     for part in source.parts():
         for batch in part(coarse):
@@ -186,6 +205,7 @@ def _recount(
 
 
 def _is_coarse(feature: FeatureProfile) -> bool:
+    """Whether an open cell of the grid of a numeric column holds too many of its rows."""
     if feature.edges is None or feature.counts is None or feature.kind == "vector":
         return False
     return bool(feature.counts[0::2].max() > _COARSE_CELL * feature.counts.sum())
@@ -199,6 +219,7 @@ def _count(
     source: Source, layouts: dict[str, FeatureProfile], weight: str
 ) -> tuple[dict[str, FeatureProfile], int]:
     names = list(layouts)
+    # a stream can be read only once, so all columns are counted together
     one_pass = isinstance(source, StreamSource)
     blocks = [names] if one_pass else _blocks(names)
     jobs = [(part, block) for part in source.parts() for block in blocks]
@@ -218,13 +239,24 @@ def _count(
 
 
 def count_part(part: Part, layouts: Sequence[FeatureProfile], weight: str) -> list[FeatureProfile]:
-    """All rows of a part, one profile a layout."""
+    """Count all rows of a part.
+
+    Args:
+        part: Reads the batches of the part, given the columns.
+        layouts: Layouts of the columns.
+        weight: The column with the row weights; empty if rows are not weighted.
+
+    Returns:
+        One profile for each layout.
+    """
     counted = list(layouts)
     columns = [layout.name for layout in layouts] + ([weight] if weight else [])
+    # the weight column may be profiled as well, and must be read only once
     for batch in part(list(dict.fromkeys(columns))):
         weights = _weights(batch, weight) if weight else None
         present = set(batch.schema.names)
         for i, layout in enumerate(layouts):
+            # the files of one dataset may have different columns
             absent = layout.name not in present
             array = pa.nulls(batch.num_rows) if absent else batch.column(layout.name)
             counted[i] = merge_features([counted[i], count_batch(layout, array, weights)])
@@ -234,10 +266,15 @@ def count_part(part: Part, layouts: Sequence[FeatureProfile], weight: str) -> li
 def count_batch(
     layout: FeatureProfile, array: pa.Array, weights: Floats | None = None
 ) -> FeatureProfile:
-    """One batch of a column, counted if the column still fits its layout."""
+    """The profile of one batch of a column.
+
+    If the column does not fit its layout (its status is not `ok`), only rows and missing rows are
+    counted.
+    """
     array = without_null_names(array)
     if layout.status == "ok":
         return count_column(layout, array, weights)
+    # of kind "other" no values are counted; the result keeps the kind of the layout
     plain = replace(layout, counts=None, kind="other")
     return replace(count_column(plain, array, weights), kind=layout.kind)
 
@@ -256,9 +293,10 @@ def _weights(batch: pa.RecordBatch, name: str) -> Floats:
 
 
 def _part(profile: Profile, name: str) -> FeatureProfile:
-    """The column in this part; where the part was made without it, all its rows are missing."""
+    """The profile of a column in a part; if the part lacks the column, all its rows are missing."""
     if name in profile.features:
         return profile.features[name]
+    # all columns of a part have the same rows, so any of them knows the sums of all weights
     any_feature = next(iter(profile.features.values()), None)
     weights = any_feature.weights if any_feature is not None else None
     return FeatureProfile(

@@ -1,7 +1,7 @@
-"""One batch of one column, counted into a layout.
+"""Counts one batch of a column into a layout.
 
-A layout is a profile without rows: it says which kind a column is, where its grid lies or which
-categories it has. `learn_feature` makes one from a sample; `count_column` fills a copy of it.
+A layout is a profile without rows: it has the kind of the column and its grid or its categories.
+`learn_feature` makes a layout from a sample; `count_column` returns a filled copy of it.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ from flytekitplugins.wbmon.stats.moments import moments
 from flytekitplugins.wbmon.stats.uniqueness import differing_pairs
 
 MAX_CATEGORIES = 1000
+"""Maximum number of categories that have their own count."""
+
 _MIN_TABLE_COUNT = 100
 _IDENTIFIER_SHARE = 0.5
 _IDENTIFIER_DISTINCT = 50
@@ -47,7 +49,13 @@ _NUMBERS = ("float", "integer")
 
 
 def learn_feature(name: str, chunks: Sequence[pa.Array], dtype: pa.DataType) -> FeatureProfile:
-    """The layout of a column, from some of its rows."""
+    """Learn the layout of a column from some of its rows.
+
+    Args:
+        name: Name of the column.
+        chunks: The rows.
+        dtype: Arrow type of the column, which decides its kind.
+    """
     kind = kind_of(dtype)
     if kind in _NUMBERS:
         return number_layout(name, dtype, sort_numbers(list(chunks)).values)
@@ -64,8 +72,15 @@ def learn_feature(name: str, chunks: Sequence[pa.Array], dtype: pa.DataType) -> 
 
 
 def number_layout(name: str, dtype: pa.DataType, values: Values) -> FeatureProfile:
-    """The layout of a number, from sorted values."""
+    """The layout of a numeric column.
+
+    Args:
+        name: Name of the column.
+        dtype: Its Arrow type.
+        values: Values from which the grid is learned, sorted ascending and finite.
+    """
     edges = grid_edges(values)
+    # integers stay integers, because floats above 2**53 are rounded; uint64 does not fit int64
     whole = edges.dtype.kind in "iu" and edges.dtype != np.uint64
     edges = edges.astype(np.int64 if whole else np.float64)
     counts = _zeros(2 * len(edges) + 1)
@@ -77,12 +92,12 @@ def number_layout(name: str, dtype: pa.DataType, values: Values) -> FeatureProfi
 def count_column(
     layout: FeatureProfile, array: pa.Array, weights: Floats | None = None
 ) -> FeatureProfile:
-    """One batch of a column as a profile of its own.
+    """The profile of one batch of a column.
 
     Args:
-        layout: What the column is; only its kind, edges and categories are used.
+        layout: Layout of the column; its counts are not added to.
         array: The rows, of a type that `can_count` accepts.
-        weights: One a row, or None.
+        weights: Weight of each row; None if rows are not weighted.
     """
     if layout.kind in _NUMBERS and pa.types.is_null(array.type):
         return _count_missing(layout, array, weights)
@@ -98,7 +113,11 @@ def count_column(
 
 
 def can_count(layout: FeatureProfile, dtype: pa.DataType) -> bool:
-    """Whether a column of this Arrow type is still what the layout says."""
+    """Whether a column of this Arrow type can be counted into the layout.
+
+    Integers and floats are interchangeable, because pandas stores integers with a missing value as
+    floats. A column of type null has no values that could not fit.
+    """
     kind = kind_of(dtype)
     if kind == layout.kind or "null" in (kind, layout.kind):
         return True
@@ -107,7 +126,7 @@ def can_count(layout: FeatureProfile, dtype: pa.DataType) -> bool:
 
 
 def count_sorted(layout: FeatureProfile, column: SortedValues) -> FeatureProfile:
-    """Numbers that are sorted already, counted into the grid of `layout`."""
+    """The profile of numbers that are already sorted, in the grid of `layout`."""
     values = column.values
     edges = _edges_like(layout, values)
     moment = moments(values)
@@ -141,6 +160,7 @@ def _count_weighted_numbers(
     sums = WeightSums(
         rows=float(weights.sum()),
         rows_squared=float(np.square(weights).sum()),
+        # a difference of rounded sums, which can be just below 0
         missing=max(0.0, float(weights.sum()) - float(of_values.sum()) - infinite),
         infinite=infinite,
         values_squared=float(np.square(of_values).sum()),
@@ -170,7 +190,9 @@ def _count_categories(
     other = len(position)
     slots = np.fromiter((position.get(name, other) for name in names), np.int64, len(names))
     counts = np.zeros(other + 1, dtype=per_name.dtype)
+    # add.at, because `counts[slots] += …` would add only once to the slot that many names share
     np.add.at(counts, slots, per_name)
+    # a dictionary can contain names that no row of the batch has
     outside = np.flatnonzero((slots == other) & (per_name > 0))
     return replace(
         layout,
@@ -185,11 +207,12 @@ def _count_categories(
 def _count_missing(
     layout: FeatureProfile, array: pa.Array, weights: Floats | None
 ) -> FeatureProfile:
-    """Rows and missing rows only; and the range of timestamps."""
+    """The number of rows and of missing rows, and for timestamps the range; nothing else."""
     counted = replace(layout, n_rows=len(array), n_missing=count_missing(array))
     if weights is not None:
         present = is_valid(array) if array.type != pa.null() else np.zeros(len(array), dtype=bool)
         counted = replace(counted, weights=_weight_sums(weights, weights[present]))
+        # as floats: counts of weighted rows are sums of weights
         if layout.counts is not None:
             counted = replace(counted, counts=np.zeros(len(layout.counts)))
     if layout.kind == "timestamp" and kind_of(array.type) == "timestamp" and counted.n_values:
@@ -201,7 +224,11 @@ def _count_missing(
 
 
 def lowest_hashes(counts: dict[str, float]) -> dict[str, float]:
-    """At most `UNSEEN_LIMIT` names, those that hash lowest, in the order of their hashes."""
+    """The `UNSEEN_LIMIT` names with the lowest hashes, in ascending order of their hashes.
+
+    Unlike the first or the most frequent names, this choice does not depend on how the rows were
+    divided into batches, so profiles can be merged in any order.
+    """
     return {name: counts[name] for name in nsmallest(UNSEEN_LIMIT, counts, key=name_hash)}
 
 
@@ -214,11 +241,12 @@ def _learn_categories(name: str, chunks: Sequence[pa.Array], dtype: pa.DataType)
     counts = {label: count for label, count in counts.items() if count}
     n_values = sum(counts.values())
     if len(counts) > MAX_CATEGORIES:
-        # rare names near the limit would be chosen by their luck in this window
+        # not the top MAX_CATEGORIES: which of the rare names near the limit get in would be chance
         least = max(_MIN_TABLE_COUNT, n_values / MAX_CATEGORIES)
         table = {label: count for label, count in counts.items() if count >= least}
     else:
         table = counts
+    # text in which most rows differ has no distribution over categories that could be compared
     nearly_unique = len(counts) > max(_IDENTIFIER_DISTINCT, _IDENTIFIER_SHARE * n_values)
     if counts and (nearly_unique or not table):
         return FeatureProfile(name=name, kind="identifier", dtype=str(dtype))
@@ -233,13 +261,19 @@ def _learn_categories(name: str, chunks: Sequence[pa.Array], dtype: pa.DataType)
 
 
 def encode_names(array: pa.Array) -> tuple[list[str], NDArray[Any]]:
-    """Names, and for each row that is not null the position of its name.
+    """Encode a column of categories.
 
-    A dictionary must not hold null itself; `without_null_names` sees to that.
+    Args:
+        array: Strings, booleans, or a dictionary without null among its values (use
+            `without_null_names` first).
+
+    Returns:
+        The names; and for each row that is not null, the position of its name among them.
     """
     if pa.types.is_boolean(array.type):
         return ["false", "true"], dense_numbers(array)
     if not pa.types.is_dictionary(array.type):
+        # not every version of pyarrow can dictionary-encode string views
         if pa.types.is_string_view(array.type):
             array = large_strings(array)
         array = array.dictionary_encode()
@@ -248,10 +282,14 @@ def encode_names(array: pa.Array) -> tuple[list[str], NDArray[Any]]:
 
 
 def _edges_like(layout: FeatureProfile, values: Values) -> Values:
-    """The edges in the precision of the values: 0.1 stored in 32 bits is another number in 64."""
+    """The edges in the precision of the values, so that equal values stay equal.
+
+    0.1 stored in 32 bits is not 0.1 in 64 bits, and would be counted beside the edge.
+    """
     edges: Values = layout.edges if layout.edges is not None else np.empty(0)
     if values.dtype.kind == "f" and values.dtype.itemsize < edges.dtype.itemsize:
         rounded = edges.astype(values.dtype)
+        # edges that become equal are useless as a grid; then the values are compared as they are
         if (rounded[1:] > rounded[:-1]).all():
             return rounded
     return edges

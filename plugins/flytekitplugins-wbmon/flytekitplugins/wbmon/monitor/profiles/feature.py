@@ -1,4 +1,4 @@
-"""What is remembered of one column of a window."""
+"""The profile of one column of a window."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ if TYPE_CHECKING:
 ColumnStatus = Literal["ok", "missing_column", "new_column", "type_changed"]
 
 UNSEEN_LIMIT = 256
+"""Maximum number of categories outside the table that are remembered by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightSums:
-    """Sums of row weights; all of them are counts if every weight is 1.
+    """Sums of row weights; they equal counts if every weight is 1.
 
     Attributes:
-        rows: Over all rows.
-        rows_squared: Of the squares, over all rows.
-        missing: Over rows without a value.
-        infinite: Over rows with an infinite value.
-        values_squared: Of the squares, over rows with a finite value.
+        rows: Sum over all rows.
+        rows_squared: Sum of squared weights over all rows.
+        missing: Sum over rows without a value.
+        infinite: Sum over rows with an infinite value.
+        values_squared: Sum of squared weights over rows with a finite value.
     """
 
     rows: float = 0.0
@@ -38,32 +39,33 @@ class WeightSums:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureProfile:
-    """One column of one window.
+    """The profile of one column of one window.
 
     Attributes:
-        name: The column.
-        kind: What the layout says the column is.
-        dtype: The Arrow type the column had; empty if it was not there.
-        status: How the column compares with the layout; `type_changed` columns have no counts.
-        n_rows: Rows of the window.
-        n_missing: Rows without a value: null, nan, or no such column.
-        n_infinite: Rows that are `inf` or `-inf`; they are in no cell.
-        minimum: Least finite value; `nan` without one. Timestamps are seconds since 1970, UTC.
-        maximum: Greatest finite value.
-        mean: Of the finite values; `nan` without one or for kinds that have none.
-        squared: Sum of squared (weighted) deviations from the mean.
-        dimension: Length of a vector; 0 for other kinds.
-        edges: The grid of a number, strictly increasing; shape `(k,)`. For vectors the grids of
-            their projections on fixed directions, one after another.
-        categories: The table of a category.
-        counts: Rows, or sums of weights: the `2k + 1` cells of the grid, open and edge cells
-            alternating; or one a category and, last, all that are not in the table; or the cells
-            of every direction of a vector.
-        unseen: Rows of categories outside the table, by name: the `UNSEEN_LIMIT` of them that hash
-            lowest, a choice that does not depend on the order of rows.
+        name: Name of the column.
+        kind: Kind of the column in the layout.
+        dtype: Arrow type of the column in this window; empty if the window does not have it.
+        status: How the column fits the layout; a column with status `type_changed` has no counts.
+        n_rows: Number of rows of the window.
+        n_missing: Number of rows without a value: null, nan, or because the column is absent.
+        n_infinite: Number of rows with `inf` or `-inf`; they are not in any cell.
+        minimum: Smallest finite value; `nan` if there is none. Timestamps are in seconds since
+            1970, UTC.
+        maximum: Largest finite value; likewise.
+        mean: Mean of the finite values; `nan` if there are none, or for kinds without a mean.
+        squared: (Weighted) sum of squared deviations from the mean.
+        dimension: Length of the vectors; 0 for other kinds.
+        edges: Grid of a numeric column, strictly increasing; shape `(k,)`. For vectors, the grids
+            of their projections on fixed directions, one after another.
+        categories: Table of a categorical column: the names that have their own count.
+        counts: Numbers of rows, or sums of weights. Numeric: the `2k + 1` cells of the grid, open
+            and edge cells alternating. Categorical: one for each name in the table and, last, one
+            for all other names. Vectors: the cells of all directions.
+        unseen: Rows of names outside the table, by name. Only the `UNSEEN_LIMIT` names with the
+            lowest hashes are kept, a choice that does not depend on the order of the rows.
         weights: Sums of weights; None if rows were not weighted.
-        differing_pairs: Pairs of rows that are known to hold different whole numbers; `-inf` once
-            two are known to be equal, 0 for kinds that are not looked at.
+        differing_pairs: Number of pairs of rows that are known to have different integers; `-inf`
+            if two are known to be equal, 0 for kinds that are not examined.
     """
 
     name: str
@@ -87,27 +89,28 @@ class FeatureProfile:
 
     @property
     def n_values(self) -> int:
-        """Rows with a finite value."""
+        """Number of rows with a finite value."""
         return self.n_rows - self.n_missing - self.n_infinite
 
     @property
     def value_weight(self) -> float:
-        """Sum of weights over rows with a finite value; their number if rows are not weighted."""
+        """Sum of weights over rows with a finite value; without weights, their number."""
         if self.weights is None:
             return float(self.n_values)
         return self.weights.rows - self.weights.missing - self.weights.infinite
 
     @property
     def effective_values(self) -> float:
-        """Unweighted rows that would tell as much: `(sum w)^2 / sum w^2`."""
+        """Kish's effective sample size of the rows with a finite value, `(sum w)^2 / sum w^2`."""
         if self.weights is None:
             return float(self.n_values)
         squared = self.weights.values_squared
+        # value_weight is a difference of sums, which rounding can leave just below 0
         return max(0.0, self.value_weight) ** 2 / squared if squared > 0 else 0.0
 
     @property
     def effective_rows(self) -> float:
-        """The same over all rows, missing ones included."""
+        """Kish's effective sample size of all rows, including those without a value."""
         if self.weights is None:
             return float(self.n_rows)
         squared = self.weights.rows_squared
@@ -115,23 +118,26 @@ class FeatureProfile:
 
     @property
     def missing_share(self) -> float:
-        """Weighted share of rows without a value; `nan` for no rows."""
+        """(Weighted) share of rows without a value, in [0, 1]; `nan` for no rows."""
         return self._share(self.n_missing, self.weights.missing if self.weights else 0.0)
 
     @property
     def infinite_share(self) -> float:
-        """Weighted share of rows with an infinite value; `nan` for no rows."""
+        """(Weighted) share of rows with an infinite value, in [0, 1]; `nan` for no rows."""
         return self._share(self.n_infinite, self.weights.infinite if self.weights else 0.0)
 
     @property
     def std(self) -> float:
-        """Standard deviation of the finite values, over their number; `nan` without one."""
+        """Population standard deviation of the finite values; `nan` if there are none."""
         weight = self.value_weight
         return math.sqrt(self.squared / weight) if weight > 0 else math.nan
 
     @property
     def n_categories(self) -> float:
-        """Distinct categories; an estimate once more than `UNSEEN_LIMIT` are outside the table.
+        """Number of distinct categories; an estimate if `unseen` has reached `UNSEEN_LIMIT`.
+
+        The estimate is the k-minimum-values sketch: if the k-th smallest of the hashes, scaled to
+        [0, 1), is `h`, there are about `(k - 1) / h` names.
 
         References:
             Bar-Yossef et al. (2002), Counting distinct elements in a data stream (algorithm 1).
@@ -150,7 +156,7 @@ class FeatureProfile:
 
 
 def name_hash(name: str) -> int:
-    """A number in [0, 2^64) that depends on nothing but the name."""
+    """A hash in [0, 2^64) that is the same in every process, unlike that of `hash`."""
     from hashlib import blake2b
 
     return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "little")

@@ -1,4 +1,4 @@
-"""What a window is counted into: adopted from the reference, and mended once rows are known."""
+"""The layout into which a window is counted: taken from the reference, adjusted after counting."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from flytekitplugins.wbmon.monitor.profiles.vectors import VECTOR_CELLS
 
 
 def layout_id(features: Iterable[FeatureProfile]) -> str:
-    """A digest of all that decides where a row is counted."""
+    """A digest of everything that determines in which cell a row is counted."""
     digest = blake2b(digest_size=16)
+    # dtype is left out: the same column may be int32 in one window and int64 in another
     for feature in features:
         digest.update(repr((feature.name, feature.kind, feature.categories)).encode())
         if feature.edges is not None:
@@ -30,7 +31,13 @@ def layout_id(features: Iterable[FeatureProfile]) -> str:
 def adopt_layout(
     schema: pa.Schema, name: str, of_reference: FeatureProfile | None
 ) -> FeatureProfile:
-    """The layout to count into, and by its status whether the column still fits it."""
+    """The empty layout for a column of a window; its status says whether the column fits it.
+
+    Args:
+        schema: Schema of the window.
+        name: Name of the column.
+        of_reference: The column in the reference; None if the reference does not have it.
+    """
     if name not in schema.names:
         return replace(empty_like(of_reference), dtype="", status="missing_column")  # type: ignore[arg-type]
     dtype = schema.field(name).type
@@ -41,7 +48,7 @@ def adopt_layout(
 
 
 def empty_like(feature: FeatureProfile) -> FeatureProfile:
-    """The same layout without rows."""
+    """A profile with the layout of `feature` and no rows."""
     return FeatureProfile(
         name=feature.name,
         kind=feature.kind,
@@ -54,14 +61,18 @@ def empty_like(feature: FeatureProfile) -> FeatureProfile:
 
 
 def as_missing_if_empty(feature: FeatureProfile) -> FeatureProfile:
-    """A column of another type that holds no value at all is merely missing."""
+    """The profile with status `ok` instead of `type_changed` if the column has no value at all.
+
+    A column without values often gets another type when it is written (with pandas, float64), which
+    is no change of the schema.
+    """
     if feature.status != "type_changed" or feature.n_values:
         return feature
     return replace(feature, status="ok", counts=_no_counts(feature))
 
 
 def _no_counts(feature: FeatureProfile) -> NDArray[Any] | None:
-    """A zero for every cell of the layout; None if the kind has no cells."""
+    """A count of 0 for every cell of the layout; None if the kind has no cells."""
     if feature.kind == "vector":
         return None if feature.edges is None else np.zeros(VECTOR_CELLS, dtype=np.int64)
     if feature.edges is not None:
@@ -71,8 +82,12 @@ def _no_counts(feature: FeatureProfile) -> NDArray[Any] | None:
 
 
 def promote(feature: FeatureProfile) -> FeatureProfile:
-    """All categories in the table, if those that the sample had missed are known and few."""
+    """Add the categories that were not in the sample to the table, if all are known and few.
+
+    This is only possible while a layout is being made: afterwards the table is fixed.
+    """
     missed = feature.unseen
+    # at the limit, further names may have been dropped, and their counts are unknown
     if not missed or len(missed) >= UNSEEN_LIMIT:
         return feature
     if len(feature.categories) + len(missed) > MAX_CATEGORIES:

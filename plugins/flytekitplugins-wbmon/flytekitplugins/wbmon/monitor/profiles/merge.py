@@ -1,4 +1,4 @@
-"""Profiles of disjoint rows added up: counts exactly, means to rounding."""
+"""Merges profiles of disjoint rows: counts exactly, means and variances up to rounding."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ from flytekitplugins.wbmon.stats.moments import Moments, merge_moments
 
 
 def merge_features(parts: Sequence[FeatureProfile]) -> FeatureProfile:
-    """One column over the rows of all parts; the parts share a layout.
+    """The profile of one column over the rows of all parts.
 
-    A part without the column adds missing rows; a part of another type makes the whole one of
-    another type.
+    A part without the column adds missing rows. If one part has the status `type_changed`, the
+    result has it, too, and no counts.
+
+    Args:
+        parts: At least one, all with the same layout.
     """
     first = parts[0]
     if len(parts) == 1:
@@ -26,6 +29,7 @@ def merge_features(parts: Sequence[FeatureProfile]) -> FeatureProfile:
     known = [part for part in parts if part.status != "missing_column"]
     present = [part for part in known if part.counts is not None and part.status == "ok"]
     changed = [part for part in known if part.status == "type_changed"]
+    # the part whose status, type and layout the result takes
     model = (changed or present or known or [first])[0]
     moment = Moments()
     for part in present:
@@ -36,6 +40,7 @@ def merge_features(parts: Sequence[FeatureProfile]) -> FeatureProfile:
         n_rows=sum(part.n_rows for part in parts),
         n_missing=sum(part.n_missing for part in parts),
         n_infinite=sum(part.n_infinite for part in parts),
+        # fmin and fmax skip nan, the extreme of a part without values
         minimum=_extreme([part.minimum for part in known], np.fmin),
         maximum=_extreme([part.maximum for part in known], np.fmax),
         mean=moment.mean if moment.weight > 0 and has_moments else np.nan,
@@ -55,6 +60,7 @@ def _sum_counts(parts: list[FeatureProfile]) -> NDArray[Any] | None:
     counts = [part.counts for part in parts if part.counts is not None]
     if not counts:
         return None
+    # astype copies, so that the first part is not changed; weighted counts are floats
     total = counts[0].astype(np.result_type(*{array.dtype for array in counts}))
     for array in counts[1:]:
         np.add(total, array, out=total)
@@ -68,6 +74,8 @@ def _merge_unseen(parts: list[FeatureProfile]) -> dict[str, float]:
     for part in parts:
         for name, count in part.unseen.items():
             total[name] = total.get(name, 0.0) + count
+    # exact for the names that remain: one of the lowest hashes overall is also among the lowest of
+    # every part that has it, so no part has dropped its count
     return lowest_hashes(total)
 
 

@@ -1,10 +1,11 @@
-"""What is remembered of a window of data: enough to compare it, small enough to keep.
+"""The profile of a window of data: a summary of bounded size that can be compared and merged.
 
-A profile is counted into a *layout*: for each number the edges of a grid, for each category a table
-of names. The first profile of a lineage learns the layout from its own rows; others are counted
-into the layout of their reference. Profiles of one layout add up, in any order and any grouping.
+The rows are counted into a *layout*: the edges of a grid for each numeric column, a table of names
+for each categorical column. The reference profile learns its layout from its own rows; other
+profiles are counted into the layout of the reference. Profiles with the same layout can be merged
+in any order and grouping.
 
-This is the one record whose numbers are numpy arrays.
+This is the only record that contains numpy arrays.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """A window of data: one `FeatureProfile` a column, all over the same rows.
+    """A summary of a window of data, with one `FeatureProfile` for each column.
 
     Attributes:
-        n_rows: Rows of the window.
-        features: By column, in the order of the layout.
-        layout: Identity of the layout; profiles with the same one can be merged and compared.
-        weight: The column that holds the weight of a row; empty if rows were not weighted.
+        n_rows: Number of rows of the window.
+        features: Profiles by column, in the order of the layout.
+        layout: Digest of the layout; profiles with the same one can be merged and compared.
+        weight: The column with the row weights; empty if rows were not weighted.
     """
 
     n_rows: int
@@ -37,7 +38,7 @@ class Profile:
     weight: str = ""
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the profile into one file; `path` may be any fsspec URL."""
+        """Write the profile to one file; `path` may be any fsspec URL."""
         from flytekitplugins.wbmon.monitor.profiles.profile_file import features_to_bytes
 
         content = features_to_bytes(
@@ -51,8 +52,8 @@ class Profile:
         """Read a profile that `save` wrote; `path` may be any fsspec URL.
 
         Raises:
-            DataError: If there is no such file, it is no profile, it is damaged, or a newer
-                version of this package wrote it.
+            DataError: If the file does not exist, is not a profile, is damaged, or was written by
+                a newer version of this package.
         """
         from flytekitplugins.wbmon.monitor.profiles.profile_file import features_from_bytes
 
@@ -74,6 +75,7 @@ def _open(path: str, mode: str) -> Any:
         if "w" in mode:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
         return Path(path).open(mode)
+    # only for URLs: a local profile needs no fsspec, whose import takes time
     import fsspec
 
     return fsspec.open(path, mode)

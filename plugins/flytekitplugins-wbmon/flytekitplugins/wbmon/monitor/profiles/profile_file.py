@@ -1,7 +1,7 @@
-"""The file of a profile.
+"""The file format of a profile.
 
-It is one line of magic, one line of JSON that describes everything, and the arrays behind it;
-nothing in it is executed when it is read.
+A file has a fixed first line, a line of JSON with all scalar fields and the types of the arrays,
+and the compressed arrays. Unlike a pickle, reading it executes nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _ARRAYS = ("edges", "counts")
 def features_to_bytes(
     features: Mapping[str, FeatureProfile], *, n_rows: int, layout: str, weight: str
 ) -> bytes:
-    """The content of a file."""
+    """The content of the file of a profile."""
     import pyarrow as pa
 
     chunks: list[bytes] = []
@@ -40,6 +40,7 @@ def features_to_bytes(
         "payload_bytes": len(payload),
         "features": described,
     }
+    # allow_nan=False: NaN is not JSON; a float that was not written as hex must fail here
     packed = pa.compress(payload, codec="zstd", asbytes=True) if payload else b""
     return _MAGIC + json.dumps(header, allow_nan=False).encode() + b"\n" + packed
 
@@ -53,6 +54,7 @@ def _describe(feature: FeatureProfile, chunks: list[bytes]) -> dict[str, Any]:
         elif item.name == "weights":
             described[item.name] = None if value is None else asdict(value)
         elif isinstance(value, float):
+            # hexadecimal floats are exact and can represent nan and inf, which JSON cannot
             described[item.name] = value.hex()
         elif isinstance(value, Mapping):
             described[item.name] = {key: float(count).hex() for key, count in value.items()}
@@ -62,12 +64,18 @@ def _describe(feature: FeatureProfile, chunks: list[bytes]) -> dict[str, Any]:
 
 
 def _describe_array(array: NDArray[Any], chunks: list[bytes]) -> list[Any]:
-    """Type in memory, type in the file (the narrowest that holds the counts), length."""
+    """Append the bytes of an array to `chunks`, and describe them.
+
+    Returns:
+        The dtype in memory, the dtype in the file (the narrowest that holds the counts), and the
+        length.
+    """
     import numpy as np
 
     stored = array
     if array.dtype.kind == "i" and len(array) and array.min() >= 0:
         stored = array.astype(np.min_scalar_type(int(array.max())))
+    # little-endian in the file, whatever the machine
     little = stored.astype(stored.dtype.newbyteorder("<"), copy=False)
     chunks.append(little.tobytes())
     return [array.dtype.str.replace(">", "<"), little.dtype.str, len(array)]
@@ -76,14 +84,18 @@ def _describe_array(array: NDArray[Any], chunks: list[bytes]) -> list[Any]:
 def features_from_bytes(
     content: bytes, path: str
 ) -> tuple[dict[str, FeatureProfile], dict[str, Any]]:
-    """The columns that a file holds, and the other fields of their profile by name.
+    """Read the content of the file of a profile.
 
     Args:
-        content: Of the file.
-        path: What messages call it.
+        content: The bytes of the file.
+        path: Name of the file in error messages.
+
+    Returns:
+        The profiles of the columns by name, and the other fields of the profile by name.
 
     Raises:
-        DataError: If it is no profile, is damaged, or a newer version of this package wrote it.
+        DataError: If it is not a profile, is damaged, or was written by a newer version of this
+            package.
     """
     if not content.startswith(_MAGIC):
         raise DataError(
@@ -94,6 +106,7 @@ def features_from_bytes(
         end = content.index(b"\n", len(_MAGIC))
         header = json.loads(content[len(_MAGIC) : end])
         version = header["version"]
+        # the fields of a newer version are unknown: reading them would report damage instead
         features = {} if version > FORMAT_VERSION else _features(header, content[end + 1 :])
     except (ValueError, KeyError, TypeError, OSError, AttributeError) as error:
         raise DataError(
@@ -117,6 +130,7 @@ def _features(header: dict[str, Any], packed: bytes) -> dict[str, FeatureProfile
 
 
 def _decompress(packed: bytes, size: int) -> memoryview:
+    # the writer does not compress an empty payload
     if size == 0:
         return memoryview(b"")
     import pyarrow as pa
@@ -133,10 +147,12 @@ def _restore(
     for name in _ARRAYS:
         if values[name] is not None:
             kind, stored, length = values[name]
+            # a read-only view of the payload, without a copy; arrays of a profile are never changed
             array = np.frombuffer(payload, np.dtype(stored), length, offset)
             offset += array.nbytes
             values[name] = array.astype(np.dtype(kind), copy=False)
     for name in ("minimum", "maximum", "mean", "squared", "differing_pairs"):
+        # "0" for files written before `differing_pairs` existed
         values[name] = float.fromhex(values.get(name, "0"))
     values["categories"] = tuple(values["categories"])
     values["unseen"] = {key: float.fromhex(count) for key, count in values["unseen"].items()}

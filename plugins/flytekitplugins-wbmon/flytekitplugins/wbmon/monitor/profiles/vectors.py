@@ -1,4 +1,4 @@
-"""Columns of vectors, such as embeddings, counted along fixed directions."""
+"""Counts vectors, such as embeddings, in grids of their projections on fixed directions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,11 @@ VECTOR_CELLS = N_DIRECTIONS * (2 * SLICE_EDGES + 1)
 
 
 def learn_vectors(name: str, chunks: Sequence[pa.Array], dtype: pa.DataType) -> FeatureProfile:
-    """The layout of a column of vectors: the commonest length, and quantiles of each direction."""
+    """Learn the layout of a column of vectors from some of its rows.
+
+    The layout consists of the most frequent length of the vectors and, for each direction, a grid
+    at quantiles of the projections. Without usable rows it is empty.
+    """
     found = [vectors_of(chunk) for chunk in chunks if len(chunk)]
     lengths = [vectors.shape[1] for vectors, _ in found if len(vectors)]
     layout = FeatureProfile(name=name, kind="vector", dtype=str(dtype))
@@ -43,9 +47,10 @@ def learn_vectors(name: str, chunks: Sequence[pa.Array], dtype: pa.DataType) -> 
 def count_vectors(
     layout: FeatureProfile, array: pa.Array, weights: NDArray[np.float64] | None
 ) -> FeatureProfile:
-    """One batch of vectors; one of another length, or with a part that is not finite, is missing.
+    """The profile of one batch of vectors.
 
-    Weights of vectors reach the number of missing rows only.
+    A vector of another length, or with a component that is not finite, counts as missing. Weights
+    are used for the shares of missing rows and the effective sample size; the cells count rows.
     """
     vectors, usable = vectors_of(array, layout.dimension)
     counts = slice_counts(project(vectors), np.asarray(layout.edges))
@@ -63,13 +68,17 @@ def count_vectors(
 
 
 def vectors_of(array: pa.Array, dimension: int = 0) -> tuple[Matrix, NDArray[np.bool_]]:
-    """The usable vectors as rows of a matrix; and for each row of the column whether it is one.
+    """The usable vectors of a column, as a matrix.
 
     Args:
         array: Lists of floats.
-        dimension: The length of a usable vector; 0 for the commonest length.
+        dimension: Length of a usable vector; 0 for the most frequent length.
+
+    Returns:
+        The usable vectors, shape `(n, d)`; and for each row of the column whether it is usable.
     """
     usable = is_valid(array)
+    # flatten() leaves out the values of null rows, so their lengths must be left out, too
     present = array.drop_null()
     values = np.asarray(dense_numbers(_filled(present.flatten())), dtype=np.float64)
     lengths = _lengths(present)
@@ -79,6 +88,7 @@ def vectors_of(array: pa.Array, dimension: int = 0) -> tuple[Matrix, NDArray[np.
     fits = lengths == wanted
     vectors = values[np.repeat(fits, lengths)].reshape(-1, wanted)
     finite = np.isfinite(vectors).all(axis=1)
+    # two nested masks: of the vectors of the right length, the finite ones; of all rows, these
     fits[fits] = finite
     usable[usable] = fits
     return vectors[finite], usable
@@ -92,5 +102,5 @@ def _lengths(lists: pa.Array) -> NDArray[np.int64]:
 
 
 def _filled(values: pa.Array) -> pa.Array:
-    """Floats with nan where one is null, so that vectors keep their length."""
+    """The values with nan in place of null, so that vectors keep their length."""
     return values.fill_null(float("nan")) if values.null_count else values

@@ -1,6 +1,6 @@
-"""One table cut into windows, by time and by segment, each counted into a profile of its own.
+"""Divides a table into windows, by time and by segment, and makes a profile of each.
 
-The table is read once, whatever its order; what is kept is one profile a window.
+The table is read once, and its rows can be in any order; only the profiles are kept in memory.
 """
 
 from __future__ import annotations
@@ -34,14 +34,24 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 class TimeWindow(NamedTuple):
-    """A span of time, UTC, and a segment; None and the empty string if not cut by them."""
+    """The key of a window.
+
+    Attributes:
+        segment: Value of the segment column; empty if the table is not divided by one.
+        start: Start of the time span, UTC; None if the table is not divided by time.
+    """
 
     segment: str
     start: datetime | None
 
 
 class Windows(NamedTuple):
-    """Profiles by window, in order; and how many rows have no time or no segment."""
+    """Profiles of all windows of a table.
+
+    Attributes:
+        profiles: Profiles by window, ordered by segment, then by time.
+        n_undated: Number of rows in no window, because their time or segment is missing.
+    """
 
     profiles: dict[TimeWindow, Profile]
     n_undated: int
@@ -55,15 +65,19 @@ def profile_windows(
     by: TimeSpan = "day",
     segment: str = "",
 ) -> Windows:
-    """Count every window of a table into the layout of a reference, in one pass.
+    """Profile every window of a table in the layout of a reference, in one pass.
 
     Args:
-        data: As `profile_data` takes it; its rows may be in any order.
+        data: Data in any form `profile_data` accepts; its rows may be in any order.
         like: The reference.
-        at: The column that holds the time of a row, UTC; empty to cut by segment only. Like
-            `segment`, it may be one that only folders tell (`day=2026-01-01/…`).
+        at: The column with the time of a row, UTC; empty to divide by segment only. `at` and
+            `segment` may be partition columns, whose values are only in folder names
+            (`day=2026-01-01/…`).
         by: Length of a window: `hour`, `day`, `week` (from Monday) or `month`.
-        segment: The column whose values are the segments; empty to cut by time only.
+        segment: The column whose values are the segments; empty to divide by time only.
+
+    Returns:
+        The profiles, and the number of rows that are in no window.
 
     Raises:
         ConfigError: If neither `at` nor `segment` is given, or `by` is no span.
@@ -91,13 +105,15 @@ def profile_windows(
                     if before is None
                     else [merge_features(pair) for pair in zip(before, found, strict=True)]
                 )
+                # checked for every group: a column of unique values would fill the memory
                 _require_few(len(counted), segment)
     profiles = {window: _profile(counted[window], like) for window in sorted(counted, key=_order)}
     return Windows(profiles, n_undated)
 
 
 def end_of(start: datetime, by: TimeSpan) -> datetime:
-    """The first moment after the span that begins at `start`."""
+    """End (exclusive) of the time span that begins at `start`."""
+    # in December, month // 12 is 1 and month % 12 is 0: January of the next year
     if by == "month":
         return datetime(
             start.year + start.month // 12, start.month % 12 + 1, 1, tzinfo=timezone.utc
@@ -134,7 +150,7 @@ def _require_few(n_windows: int, segment: str) -> None:
 def _split(
     batch: pa.RecordBatch, at: str, by: TimeSpan, segment: str
 ) -> tuple[list[tuple[TimeWindow, pa.RecordBatch]], int]:
-    """Rows of the batch by window, in their order within each; and how many belong nowhere."""
+    """The rows of a batch by window, and the number of rows that are in no window."""
     known = np.ones(batch.num_rows, dtype=bool)
     starts = np.zeros(batch.num_rows, dtype=np.int64)
     segments, codes = [""], np.zeros(batch.num_rows, dtype=np.int64)
@@ -150,9 +166,11 @@ def _split(
         codes[valid] = positions
         known &= valid
     rows = np.flatnonzero(known)
+    # a stable sort by window; then each window is one slice of the batch
     rows = rows[np.lexsort((starts[rows], codes[rows]))]
     changes = (np.diff(starts[rows]) != 0) | (np.diff(codes[rows]) != 0)
     bounds = [0, *(np.flatnonzero(changes) + 1).tolist(), len(rows)]
+    # one `take` for the batch, because a filter for each window would read all rows every time
     ordered = batch.take(_arrow_indices(rows))
     groups = []
     for first, stop in pairwise(bounds):
@@ -165,11 +183,12 @@ def _split(
 
 
 def _truncate(times: NDArray[np.float64], by: TimeSpan) -> NDArray[np.int64]:
-    """First second of the span that each time lies in."""
+    """Start of the span of each time, in seconds since 1970."""
     whole = np.floor(times).astype(np.int64)
     if by == "hour":
         return whole // _HOUR * _HOUR
     days = whole // _DAY
+    # floor division also rounds times before 1970 down
     if by == "week":
         days = (days + _MONDAY) // 7 * 7 - _MONDAY
     elif by == "month":
@@ -179,7 +198,7 @@ def _truncate(times: NDArray[np.float64], by: TimeSpan) -> NDArray[np.int64]:
 
 
 def _arrow_indices(rows: NDArray[Any]) -> pa.Array:
-    """As Arrow; `pyarrow.array` would import pandas."""
+    """Row numbers as an Arrow array; `pyarrow.array` would import pandas, which is slow."""
     return pa.Array.from_buffers(
         pa.int64(), len(rows), [None, pa.py_buffer(np.ascontiguousarray(rows, dtype=np.int64))]
     )
