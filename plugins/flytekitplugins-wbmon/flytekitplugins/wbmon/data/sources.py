@@ -151,9 +151,9 @@ class DatasetSource:
 
     def parts(self) -> list[Part]:
         """One part for each fragment."""
+        # without fragments, one empty part still tells the columns
         return [
             _scan_reader(fragment, self.dataset.schema) for fragment in self.dataset.get_fragments()
-        # a dataset may have no fragments
         ] or [_slice_reader(self.dataset.schema.empty_table())]
 
     def sample(self, columns: Sequence[str]) -> pa.Table:

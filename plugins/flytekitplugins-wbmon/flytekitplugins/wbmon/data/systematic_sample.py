@@ -20,7 +20,6 @@ def spread_rows(source: Source, names: Sequence[str], max_rows: int) -> pa.Table
     batches, seen = [], 0
     for part in source.parts():
         for batch in part(names):
-            # continues the count of the earlier batches: the first row whose position is a multiple of step
             # the count goes on from the earlier batches: the first position that `step` divides
             rows = np.arange(-seen % step, batch.num_rows, step)
             seen += batch.num_rows

@@ -183,8 +183,8 @@ def run_id(identity: TaskIdentity, template: str | None = None, *, suffix: str =
         suffix: Appended to the id, to distinguish processes of one task.
 
     Returns:
-        At most 64 characters of `[A-Za-z0-9_.-]`; a longer id is cut and ends in a stable hash. None
-        if W&B is to choose the id.
+        At most 64 characters of `[A-Za-z0-9_.-]`; a longer id is cut and ends in a stable hash.
+        None if W&B is to choose the id.
     """
     if template is None:
         if identity.is_local:

@@ -2,10 +2,10 @@
 
 flytekit documents how to make tasks, types and resolvers, but not how to change an existing one,
 which a decorator above `@task` must do. Only this module knows how. It never tests flytekit's
-version: it makes each change and verifies it through flytekit's public properties. If the change had
-no effect, it is undone, the fallback named in the docstring is used, and one log line reports it
-with flytekit's version. No function here raises because flytekit differs: the body of a task always
-runs.
+version: it makes each change and verifies it through flytekit's public properties. If the change
+had no effect, it is undone, the fallback named in the docstring is used, and one log line reports
+it with flytekit's version. No function here raises because flytekit differs: the body of a task
+always runs.
 """
 
 from __future__ import annotations
