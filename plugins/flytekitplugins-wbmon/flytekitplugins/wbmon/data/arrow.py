@@ -139,7 +139,6 @@ def without_null_names(array: pa.Array) -> pa.Array:
 
 def count_missing(array: pa.Array) -> int:
     """Rows that are null or nan."""
-    # a null type may come without a computed null count, its rows are all missing
     missing = array.null_count if array.type != pa.null() else len(array)
     if pa.types.is_floating(array.type):
         missing += int(np.isnan(dense_numbers(array)).sum())

@@ -157,7 +157,7 @@ class ParquetPart:
         self, columns: Sequence[str], groups: Sequence[int], batch_rows: int
     ) -> Iterator[pa.RecordBatch]:
         present = [name for name in columns if name in self.schema.names]
-        # without columns Parquet yields no batches, but the rows must still be counted
+        # a batch without columns would lose its number of rows
         if not present:
             for group in groups:
                 yield no_columns(self.metadata.row_group(group).num_rows)
@@ -216,9 +216,7 @@ def _open_file(file: DataFile) -> ParquetPart:
         ) from error
 
 
-def _with_constants(
-    batch: pa.RecordBatch, constants: Mapping[str, Constant]
-) -> pa.RecordBatch:
+def _with_constants(batch: pa.RecordBatch, constants: Mapping[str, Constant]) -> pa.RecordBatch:
     added = [constant_column(value, batch.num_rows) for value in constants.values()]
     return pa.RecordBatch.from_arrays(
         [*batch.columns, *added], names=[*batch.schema.names, *constants]

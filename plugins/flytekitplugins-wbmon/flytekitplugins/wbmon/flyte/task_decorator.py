@@ -121,7 +121,7 @@ class TaskAttributes(dict[str, Any]):
         return super().__iter__()
 
     def __reduce__(self) -> Any:
-        # a pickled function must not carry the decorator, which may hold a secret
+        # pickled as a plain dictionary, without the decorator and its settings
         return dict, (dict(super().items()),)
 
 

@@ -185,7 +185,7 @@ def open_data(data: StructuredDataset) -> Source:
     """
     from flytekitplugins.wbmon.data.open import open_source
 
-    # set where the task runs in the same process as its caller, so nothing was written yet
+    # set if the data set was made in this process, as in a test that calls the node
     if data.dataframe is not None:
         return open_source(data.dataframe)
     uri = data.literal.uri if data.literal is not None else data.uri

@@ -179,7 +179,7 @@ class AnswerPrompts(Node[EvaluationSettings]):
 
         config = self.config
         items = rows_of(open_data(data))[shard::n_shards]
-        # more shards than items: flytekit maps over a fixed list of shards
+        # the list of shards is fixed in the workflow, so there may be more shards than items
         if not items:
             return 0
         return fill_answers(

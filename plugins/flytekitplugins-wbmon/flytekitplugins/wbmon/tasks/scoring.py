@@ -201,7 +201,7 @@ def _score(
     from flytekitplugins.wbmon.publish.report import publish_reports
 
     files = FlyteContextManager.current_context().file_access
-    # a random folder: `PartWriter` needs an empty one, and another attempt has left its parts
+    # a random folder: `PartWriter` needs an empty one, and local tasks share one prefix
     sink = files.join(files.raw_output_prefix, files.get_random_string(), "predictions")
     # a sample is only shown in a W&B run
     run = current_run()
@@ -243,7 +243,7 @@ def _load(loader: Callable[[str], Any], file: FlyteFile | FlyteDirectory, name: 
         ) from error
 
 
-# shards of a mapped task in one process share the model
+# a process may run the task many times, as a local mapped task does
 @functools.lru_cache(maxsize=4)
 def _loaded(loader: Callable[[str], Any], path: str) -> Any:
     return loader(path)

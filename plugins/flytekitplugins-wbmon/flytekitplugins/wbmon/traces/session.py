@@ -181,7 +181,7 @@ def _leave(session: TraceSession) -> None:
 
 def _project(settings: TraceSettings) -> str:
     run = settings.run
-    # offline traces need no project, but weave refuses an empty name
+    # offline traces need no project, but the client and the spool need names
     return f"{run.resolved_entity or 'local'}/{run.resolved_project or 'offline'}"
 
 
@@ -231,7 +231,7 @@ def _start(
 
     def clean(text: str) -> str:
         own = settings.redact(text) if settings.redact is not None else text
-        # after the user's function, which may raise or return the key again
+        # last, so that the user's function cannot bring the key back
         return redactor.text(own)
 
     session._about = {"flyte": identity.to_config()}  # noqa: SLF001 - our own

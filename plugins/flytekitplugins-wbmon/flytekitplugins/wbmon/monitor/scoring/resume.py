@@ -94,7 +94,7 @@ class Resumption:
         earlier = self._store.load() if self._store is not None else None
         if earlier is None:
             return None
-        # a cheap test: reading the data to compare contents would cost as much as scoring
+        # names and length are at hand, the contents would have to be read
         known = (earlier.source_columns, earlier.n_source)
         if known != (tuple(self._source.schema.names), self._source.n_rows):
             logger.warning("the checkpoint is of other data, scoring from the beginning")

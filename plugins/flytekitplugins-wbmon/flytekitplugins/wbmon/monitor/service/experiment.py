@@ -17,7 +17,7 @@ from flytekitplugins.wbmon.monitor.service.experiment_report import ExperimentRe
 from flytekitplugins.wbmon.stats.estimate import Z95, student_quantile
 from flytekitplugins.wbmon.stats.tail_probabilities import chi_squared_sf, student_t_sf
 
-# strict, because the split is tested every time and a false alarm discards the experiment
+# strict: a false alarm of this test invalidates the whole experiment
 _MISMATCH = 0.001
 _ALPHA = 0.05
 

@@ -21,7 +21,7 @@ from flytekitplugins.wbmon.errors import ConfigError, MissingExtraError
 from flytekitplugins.wbmon.monitor.llm.cost.report import Price
 
 _MTOK = 1e6
-# dated releases, such as `-2024-08-06`, cost the same as the model they belong to
+# a dated release without a row of its own takes the price of its model
 _SNAPSHOT = re.compile(r"-(?:\d{4}-\d{2}-\d{2}|\d{8})$")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _FIELDS = tuple(each.name for each in fields(Price))

@@ -295,7 +295,6 @@ class _Rows:
         for i, (model, at) in enumerate(zip(self.models(), self.times(), strict=True)):
             usage = {name: column[i] for name, column in zip(_TOKENS, columns, strict=True)}
             found = prices.cost_usd(model, at=at, provider=providers[i], **usage)
-            # the price list is preferred: it can be corrected after the call was logged
             found = recorded[i] if found is None else found
             costs[i] = math.nan if found is None else found
         return costs, has_usage
