@@ -71,6 +71,7 @@ class TrackCost(Node[CostSettings]):
 
     def execute(self, **inputs: Any) -> Any:
         """Publish the report, then raise if a budget with the action `fail` is exceeded."""
+        # published before it may raise: a failed task should show why
         outputs = super().execute(**inputs)
         broken = [
             status

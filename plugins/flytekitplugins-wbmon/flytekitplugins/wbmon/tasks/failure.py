@@ -105,6 +105,7 @@ class MonitorFailure(Node[FailureSettings]):
         node = cls.__new__(cls)
         types = {key: _type_from_json(text) for key, text in config.inputs.items()}
         node.compute = _with_inputs(node.compute, types)  # type: ignore[method-assign]  # as above
+        # after `compute` is set, because the interface is read from it
         Node.__init__(node, name, config)
         return node
 

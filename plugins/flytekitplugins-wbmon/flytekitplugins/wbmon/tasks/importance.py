@@ -142,6 +142,7 @@ def _import(place: str) -> Any:
     found: Any = import_module(module)
     for part in qualname.split("."):
         found = getattr(found, part)
+    # the task works on a data set, the function below its decorators on one batch
     return inspect.unwrap(getattr(found, "task_function", found))
 
 

@@ -119,6 +119,7 @@ class CompactPredictionLog(Node[CompactionSettings]):
         )
         moment = at or datetime.now(timezone.utc)
         day = days_before(moment, config.days_back)
+        # a day without requests needs an empty table, or the next node has nothing to read
         ensure_day(root, service, day, filesystem=files)
         feedback = recent_feedback(
             root,

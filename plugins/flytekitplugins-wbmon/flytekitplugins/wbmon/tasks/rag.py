@@ -109,4 +109,5 @@ def _judge(reference: str) -> Any:
     if not reference:
         return None
     found = load_reference(reference)
+    # a `Judge` takes an answer and an item when called, its method takes texts
     return getattr(found, "judge", found)

@@ -84,6 +84,7 @@ def _judge(budget: Budget, key: str, days: Mapping[str, DaySpend], at: datetime)
         start=start.isoformat(),
         spent_usd=spent,
         forecast_usd=forecast,
+        # spending never goes down, so the interval starts at what is spent
         forecast_low=math.nan if math.isnan(reach) else max(spent, forecast - reach),
         forecast_high=forecast + reach,
         n_unknown=math.fsum(spend.n_unknown.get(name, 0.0) for spend in inside),

@@ -190,6 +190,7 @@ class _Tally:
         """The groups of a dimension, the most expensive first."""
         keys = [key for name, key in self.sums if name == dimension]
         found = [self.usage(dimension, key) for key in keys]
+        # keys of rows that are no LLM calls have sums of 0
         found = [each for each in found if each.n_rows]
         return tuple(sorted(found, key=lambda each: (-each.cost_usd, -each.n_calls, each.key)))
 
@@ -267,6 +268,7 @@ class _Rows:
         counts = {
             "n_calls": np.ones(self._n),
             "n_errors": failed,
+            # a call that was logged was attempted at least once, whatever the client counted
             "n_attempts": np.maximum(attempts, 1.0),
             "n_retried": (attempts > 1) | (self.number("retries", 0.0) > 0),
             "n_rate_limited": self.present("rate_limited"),

@@ -89,6 +89,7 @@ def evaluate_variants(
     comparisons = _comparisons(variants, asked, metric, rule)
     verdict, winner = _decide(comparisons, variants, results, metric, rule)
     n_asked = len({each.place for each in asked})
+    # if the baseline stays, no comparison has it as candidate; then the first one is shown
     deciding = next((c for c in comparisons if c.metric == metric and c.candidate == winner), None)
     if deciding is None:
         deciding = next((c for c in comparisons if c.metric == metric), None)
@@ -127,6 +128,7 @@ def fill_answers(
         DataError: If there is nothing to ask.
     """
     rule = rule or EvaluationRule()
+    # nothing is scored, so any scorer passes the check of the metric
     _check(items, variants, {"": BUILTIN["exact"]}, "")
     asking = EvaluationRun(
         ask=ask,

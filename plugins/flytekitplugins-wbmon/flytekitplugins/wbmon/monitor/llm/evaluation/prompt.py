@@ -13,6 +13,7 @@ from typing import Any
 
 from flytekitplugins.wbmon.errors import ConfigError
 
+# the escaped form comes first, or its inner braces would match as a placeholder
 _PLACE = re.compile(r"\{\{([A-Za-z_]\w*)\}\}|\{([A-Za-z_]\w*)\}")
 
 Messages = tuple[tuple[str, str], ...]

@@ -138,6 +138,7 @@ def telling_examples(
     asked: Sequence[Asked], items: Sequence[Item], metric: str
 ) -> tuple[EvaluatedItem, ...]:
     """The items on which the variants differ most, with the answers of each."""
+    # one answer per variant is enough to read
     first = [each for each in asked if each.repeat == 0]
     by_place: dict[int, list[Asked]] = {}
     for each in first:

@@ -34,6 +34,7 @@ Scorer: TypeAlias = Callable[[Answer, Item], Score | Awaitable[Score]]
 Embed: TypeAlias = Callable[[list[str]], Sequence[Sequence[float]]]
 
 _FENCE = re.compile(r"^\s*```(?:json)?\s*\n(.*?)\n?\s*```\s*$", re.DOTALL)
+# the look-ahead leaves out links: `[text](url)`
 _CITATION = re.compile(r"\[([^\[\]\s]+(?:\s*[,;]\s*[^\[\]\s,;]+)*)\](?!\()")
 _SEPARATOR = re.compile(r"\s*[,;]\s*")
 
@@ -179,6 +180,7 @@ def citations(text: str, retrieved: Collection[str]) -> Citations:
     named: dict[str, None] = {}
     for found in _CITATION.finditer(text):
         for mark in _SEPARATOR.split(found[1]):
+            # an id that looks like a number is an id, not a rank
             is_rank = mark not in order and mark.isdecimal() and 0 < int(mark) <= len(order)
             named[order[int(mark) - 1] if is_rank else mark] = None
     return Citations(

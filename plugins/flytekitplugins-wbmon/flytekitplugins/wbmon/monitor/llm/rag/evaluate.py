@@ -226,6 +226,7 @@ def _score_drift(reference: Sequence[float], current: Sequence[float]) -> tuple[
     places = np.concatenate([a, b])
     shares = [np.searchsorted(side, places, side="right") / len(side) for side in (a, b)]
     distance = float(np.abs(shares[0] - shares[1]).max())
+    # effective sample size of the two-sample statistic
     size = math.sqrt(len(a) * len(b) / (len(a) + len(b)))
     return distance, kolmogorov_sf(distance * size)
 
