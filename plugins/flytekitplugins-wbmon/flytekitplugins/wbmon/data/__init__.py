@@ -1,1 +1,1 @@
-"""Tables: how they are opened, read in batches, written and joined."""
+"""Tables of any form: opening them, reading them in batches, writing and joining them."""

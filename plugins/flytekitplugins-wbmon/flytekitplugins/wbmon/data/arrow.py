@@ -1,4 +1,4 @@
-"""Arrow columns as numpy arrays: what kind they are, and their values without copies or pandas."""
+"""Conversion of Arrow columns to numpy arrays, without pandas and mostly without copies."""
 
 from __future__ import annotations
 
@@ -11,12 +11,20 @@ from numpy.typing import NDArray
 
 from flytekitplugins.wbmon.data.kind import Kind
 
+# Arrow stores a timestamp as a whole number of its unit since 1970
 _UNITS_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _SECONDS_PER_DAY = 86_400
 
 
 class SortedValues(NamedTuple):
-    """The finite numbers of a column in ascending order, and how many rows had none."""
+    """The finite numbers of a column in ascending order, with counts of the other rows.
+
+    Attributes:
+        values: The finite values, ascending; shape `(n_rows - n_missing - n_infinite,)`.
+        n_rows: All rows of the column.
+        n_missing: Rows that are null or nan.
+        n_infinite: Rows that are plus or minus infinity.
+    """
 
     values: NDArray[Any]
     n_rows: int
@@ -25,7 +33,7 @@ class SortedValues(NamedTuple):
 
 
 def kind_of(dtype: pa.DataType) -> Kind:
-    """What a column of this Arrow type is to a drift check."""
+    """The monitoring kind of a column of this Arrow type; `other` if no kind fits."""
     return next((kind for kind, is_ in _KINDS if any(one(dtype) for one in is_)), "other")
 
 
@@ -45,7 +53,7 @@ def is_text(dtype: pa.DataType) -> bool:
 
 
 def large_strings(column: pa.Array | pa.ChunkedArray) -> Any:
-    """The column's names in one layout, an array or chunked as it was."""
+    """The column cast to `large_string`; a chunked column stays chunked, an array an array."""
     try:
         return column.cast(pa.large_string())
     except pa.ArrowNotImplementedError:
@@ -57,7 +65,10 @@ def large_strings(column: pa.Array | pa.ChunkedArray) -> Any:
 
 
 def dense_numbers(array: pa.Array) -> NDArray[Any]:
-    """The values that are not null, as a view where Arrow's memory allows it."""
+    """The non-null values of a numeric, boolean or time array, a view of its memory if possible.
+
+    Decimals become float64 and booleans uint8; times stay whole numbers of their unit.
+    """
     dtype = array.type
     if pa.types.is_decimal(dtype):
         array = array.cast(pa.float64())
@@ -67,37 +78,46 @@ def dense_numbers(array: pa.Array) -> NDArray[Any]:
         array = array.drop_null()
     if len(array) == 0:
         return np.empty(0, _numpy_type(array.type))
+    # `to_numpy()` would import pandas; a slice shares the buffer of its parent, hence the offset
     return np.frombuffer(array.buffers()[1], _numpy_type(array.type), len(array) + array.offset)[
         array.offset :
     ]
 
 
 def is_valid(array: pa.Array) -> NDArray[np.bool_]:
-    """One flag a row: whether it is not null."""
+    """True for each row that is not null; shape `(len(array),)`."""
     if array.null_count == 0:
         return np.ones(len(array), dtype=bool)
+    # an array of type null has nulls but no validity bitmap
     if array.buffers()[0] is None:
         return np.zeros(len(array), dtype=bool)
+    # the bitmap starts before the first row of a slice, so unpack the offset too and cut it off
     bits = np.frombuffer(array.buffers()[0], np.uint8)
     flags = np.unpackbits(bits, count=array.offset + len(array), bitorder="little")
     return flags[array.offset :].astype(bool)
 
 
 def sort_numbers(chunks: list[pa.Array]) -> SortedValues:
-    """The numbers of a column, sorted; nan counts as missing and infinities are set apart."""
+    """Sort the numbers of a column; nan counts as missing, infinities are counted separately."""
     n_rows = sum(len(chunk) for chunk in chunks)
     parts = [dense_numbers(chunk) for chunk in chunks if chunk.null_count < len(chunk)]
     if not parts:
         return SortedValues(np.empty(0), n_rows, n_rows, 0)
+    # concatenate copies, so the in-place sort never changes the caller's table
     values, n_numbers = sort_finite(np.concatenate(parts))
     return SortedValues(values, n_rows, n_rows - n_numbers, n_numbers - len(values))
 
 
 def sort_finite(values: NDArray[Any]) -> tuple[NDArray[Any], int]:
-    """The finite values, sorted in place; and how many there are with the infinite ones."""
+    """Sort the values in place and cut off nan and infinities.
+
+    Returns:
+        A view of the finite values, and the number of values that are not nan.
+    """
     values.sort()
     if values.dtype.kind != "f" or len(values) == 0:
         return values, len(values)
+    # numpy sorts nan last and the infinities to the ends, so slicing finds all of them
     if np.isnan(values[-1]):
         values = values[: np.searchsorted(values, np.nan)]
     n_numbers = len(values)
@@ -108,7 +128,10 @@ def sort_finite(values: NDArray[Any]) -> tuple[NDArray[Any], int]:
 
 
 def without_null_names(array: pa.Array) -> pa.Array:
-    """The same rows, but a row whose name in the dictionary is null is null itself."""
+    """The same rows with plain nulls: Arrow also allows a null entry in the dictionary itself.
+
+    Such rows do not count in `null_count`; decoding makes them ordinary nulls.
+    """
     if pa.types.is_dictionary(array.type) and array.dictionary.null_count:
         return array.dictionary_decode()
     return array
@@ -144,7 +167,7 @@ _KINDS: tuple[tuple[Kind, tuple[Callable[[pa.DataType], bool], ...]], ...] = (
 
 
 def _numpy_type(dtype: pa.DataType) -> np.dtype[np.generic]:
-    """How the values lie in memory; times are whole numbers of their unit."""
+    """The numpy type with the same memory layout; times are integers in their own unit."""
     types = pa.types
     if types.is_date32(dtype):
         return np.dtype("i4")

@@ -1,4 +1,4 @@
-"""Between a user's predict function and Arrow: batches in the form it takes, columns out of it."""
+"""Conversion between Arrow tables and what a user's predict function takes and returns."""
 
 from __future__ import annotations
 
@@ -28,17 +28,19 @@ _KINDS: Mapping[str, BatchKind] = {
 
 
 def batch_kind(predict: Callable[..., Any]) -> BatchKind:
-    """What a predict function takes, told by the annotation of its first parameter.
+    """The batch type that a predict function takes, read from its first annotated parameter.
 
-    `pd.DataFrame`, `pa.Table` or `np.ndarray` (also `NDArray[...]`); pandas without an annotation.
+    `pd.DataFrame`, `pa.Table` or `np.ndarray` (also `NDArray[...]`); pandas without annotations.
 
     Raises:
         ConfigError: If the annotation is of another type.
     """
     try:
         hints = typing.get_type_hints(predict)
+    # annotations under TYPE_CHECKING do not resolve at runtime; their text is enough here
     except (NameError, TypeError):
         hints = dict(getattr(predict, "__annotations__", {}))
+    # `-> pd.DataFrame` alone says nothing about the input
     hints.pop("return", None)
     if not hints:
         return "pandas"
@@ -57,7 +59,7 @@ def batch_kind(predict: Callable[..., Any]) -> BatchKind:
 
 
 def batch_for(batch: pa.Table, kind: BatchKind) -> Any:
-    """A batch in the form that the predict function takes.
+    """Convert a batch to the type that the predict function takes.
 
     Raises:
         ConfigError: If the kind is unknown.
@@ -73,11 +75,11 @@ def batch_for(batch: pa.Table, kind: BatchKind) -> Any:
 
 
 def predicted_columns(output: Any, batch: pa.Table) -> pa.Table:
-    """What a predict function returned for a batch, as a table.
+    """Convert the output of a predict function for one batch to a table.
 
-    A frame or table keeps its column names; a series its name, or `prediction` without one or if it
-    is that of a column of the batch; an array of one dimension becomes `prediction`, of two
-    `prediction_0`, `prediction_1` …
+    A frame or table keeps its column names. A series keeps its name; it becomes `prediction` if it
+    has none or shares the name of a column of the batch. A one-dimensional array becomes
+    `prediction`, a matrix `prediction_0`, `prediction_1` …
 
     Raises:
         DataError: If the output is of another type, has another number of rows, or its rows are in
@@ -102,12 +104,13 @@ def predicted_columns(output: Any, batch: pa.Table) -> pa.Table:
 
 
 def append_columns(batch: pa.Table, columns: pa.Table) -> pa.Table:
-    """The batch with the predicted columns behind it.
+    """Append the predicted columns to the batch.
 
-    A returned column that the batch already has must be equal to it, and is then left out.
+    A predicted column that the batch already has must hold equal values; it is not repeated.
 
     Raises:
-        DataError: If two predicted columns have one name, or one differs from the batch's.
+        DataError: If two predicted columns have the same name, one differs from the batch's column
+            of that name, or none is new.
     """
     names = columns.column_names
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -146,6 +149,7 @@ def _matrix(batch: pa.Table) -> NDArray[np.float64]:
 
 
 def _named_columns(output: Any, taken: list[str]) -> pa.Table | None:
+    # by module name: an isinstance test would import pandas and polars for every caller
     home = type(output).__module__.partition(".")[0]
     if isinstance(output, pa.RecordBatch):
         return pa.Table.from_batches([output])
@@ -180,6 +184,8 @@ def _from_array(output: NDArray[Any]) -> pa.Table:
 def _require_order(output: Any, n_rows: int) -> None:
     if type(output).__module__.partition(".")[0] != "pandas" or output.index.dtype.kind not in "iu":
         return
+    # an integer index that permutes 0..n-1 shows that predict sorted or shuffled its rows;
+    # any other index is a key of the user and proves nothing
     places = output.index.to_numpy()
     steps = range(n_rows)
     if (places == steps).all() or sorted(places) != list(steps):

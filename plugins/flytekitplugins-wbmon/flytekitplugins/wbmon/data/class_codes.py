@@ -1,4 +1,4 @@
-"""Columns of classes as codes: text, whole numbers and booleans alike."""
+"""Integer codes for columns of classes, whether text, whole numbers or booleans."""
 
 from __future__ import annotations
 
@@ -22,7 +22,13 @@ _MAX_CLASSES = 1000
 
 
 class CodedColumn(NamedTuple):
-    """A column of classes: their names, sorted, and each row's code, -1 where missing."""
+    """A column of classes as integer codes.
+
+    Attributes:
+        names: The classes, sorted by number if the column is numeric, else as text.
+        codes: Index into `names` for each row, -1 where missing; shape `(n_rows,)`.
+        is_numeric: Whether the column held numbers or booleans.
+    """
 
     names: tuple[str, ...]
     codes: Codes
@@ -30,17 +36,18 @@ class CodedColumn(NamedTuple):
 
 
 def class_name(value: Any) -> str:
-    """How a class is called: whole numbers and booleans without a point, so `True` is `1`."""
+    """The name of a class as text; `True`, `1` and `1.0` are all named `1`."""
     if isinstance(value, (bool, int, float, np.bool_, np.integer)) and float(value).is_integer():
         return str(int(value))
     return str(value)
 
 
 def code_column(table: pa.Table, name: str) -> CodedColumn:
-    """Code one column by the classes it holds.
+    """Encode one column of a table as class codes.
 
     Raises:
-        DataError: If the column is of another type, holds fractions, or more than 1000 values.
+        DataError: If the column is neither text nor numeric, holds fractions or infinities, or has
+            more than 1000 distinct values.
     """
     kind = table.schema.field(name).type
     if is_class_name(kind):
@@ -62,9 +69,10 @@ def code_column(table: pa.Table, name: str) -> CodedColumn:
 
 
 def _distinct(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], Codes]:
-    """The different values in ascending order, and each row's place among them."""
+    """The distinct values in ascending order, and the index of each row's value among them."""
     if len(values) and np.isfinite(values).all():
         low, high = values.min(), values.max()
+        # counting is linear in the rows, `np.unique` has to sort them
         if high - low <= _MAX_CLASSES and (values == np.floor(values)).all():
             offset = (values - low).astype(np.int64)
             filled = np.bincount(offset) > 0
@@ -75,6 +83,7 @@ def _distinct(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], Codes]:
 
 def _coded_text(column: pa.ChunkedArray, name: str) -> CodedColumn:
     encoded = large_strings(column).combine_chunks().dictionary_encode()
+    # Arrow orders a dictionary by first occurrence; sorted codes do not depend on row order
     words = encoded.dictionary.to_pylist()
     order = sorted(range(len(words)), key=words.__getitem__)
     place = np.empty(len(words), dtype=np.int64)
@@ -95,15 +104,22 @@ def _names(names: Any, column: str) -> tuple[str, ...]:
 
 
 def recode(column: CodedColumn, names: tuple[str, ...]) -> Codes:
-    """The column's codes in another order of the classes, which must hold all of its own."""
+    """The codes of a column with respect to `names`, which must contain all its classes."""
+    # the last entry maps the code -1, missing, to itself
     place = np.array([*(names.index(name) for name in column.names), -1])
     return place[column.codes]
 
 
 def class_order(truth: CodedColumn, known: Sequence[str], positive: Any) -> tuple[str, ...]:
-    """All classes in sorted order (by number where the labels are), the positive one of two last.
+    """All classes in a fixed order; of two classes, the positive one comes last.
 
-    Labels of 0 or 1 alone are of two classes, whether both occur or not.
+    Args:
+        truth: The labels; if they are numeric, classes are sorted as numbers.
+        known: Further classes, for instance those that were predicted.
+        positive: The positive class of a binary problem; None for the sorted order alone.
+
+    Returns:
+        Class names. Labels that are only 0 or only 1 still give the two classes `0` and `1`.
     """
     names = {*truth.names, *known}
     if positive is not None:

@@ -1,4 +1,4 @@
-"""Named columns of any data, whole, as the arrays that the statistics take."""
+"""Whole columns by name, from any data source, as tables and numpy arrays."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 def read_columns(data: Any, names: Sequence[str] | None) -> pa.Table:
-    """Some columns of the data as a table; the others are not read.
+    """Read the named columns into a table; other columns are not read.
 
     Args:
         data: As `open_source` takes it.
-        names: The wanted columns, all if None; one that is named twice is read once.
+        names: The columns to read, all if None; repeated names are read once.
 
     Raises:
         DataError: If a column does not exist; the message names those that do.
@@ -36,19 +36,20 @@ def read_columns(data: Any, names: Sequence[str] | None) -> pa.Table:
             f"found {', '.join(source.schema.names) or 'no columns'}"
         )
     if isinstance(source, StreamSource):
+        # a stream cannot be read a second time, so all columns come in one pass
         batches = [batch for part in source.parts() for batch in part(wanted)]
         return pa.Table.from_batches(batches)
     return pa.table({name: source.column(name) for name in wanted})
 
 
 def float_values(column: pa.ChunkedArray) -> NDArray[np.float64]:
-    """A numeric, boolean or wholly missing column as float64, `nan` where missing; shape `(n,)`."""
+    """A numeric, boolean or all-null column as float64, `nan` where missing; shape `(n,)`."""
     parts = [_floats(chunk) for chunk in column.chunks]
     return np.concatenate(parts) if parts else np.empty(0)
 
 
 def is_number(dtype: pa.DataType) -> bool:
-    """Whether a column of this type can be read as numbers; one that is all missing can."""
+    """Whether a column of this type can be read as numbers; an all-null column can."""
     return kind_of(dtype) in ("float", "integer", "boolean", "null")
 
 

@@ -1,4 +1,4 @@
-"""The files of a folder, local or remote, that hold data."""
+"""Listing of the data files below a local or remote folder."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from flytekitplugins.wbmon.errors import DataError
 
 
 class DataFile(NamedTuple):
-    """One file.
+    """One data file.
 
     Attributes:
         path: Its path or URL.
-        folders: Those between the folder asked for and the file.
-        open: Opens it for reading.
+        folders: Names of the folders between the listed folder and the file.
+        open: Opens the file for reading in binary mode.
     """
 
     path: str
@@ -27,15 +27,18 @@ class DataFile(NamedTuple):
 
 
 def list_files(location: str, filesystem: Any) -> list[DataFile]:
-    """The file itself, or all files below a folder but for names with a dot or underscore in front.
+    """The file itself, or all data files below a folder, sorted by path.
+
+    Files and folders whose names start with a dot or an underscore are skipped.
 
     Args:
         location: A path or fsspec URL.
-        filesystem: The fsspec file system of a URL; None to make one.
+        filesystem: The fsspec file system of a URL; created from the URL if None.
 
     Raises:
-        DataError: If there is nothing.
+        DataError: If the location does not exist or the folder has no data files.
     """
+    # local files are memory-mapped, which fsspec does not do
     local = location.removeprefix("file://")
     found = _list_remote(local, filesystem) if "://" in local else _list_local(local)
     if not found:
@@ -70,6 +73,7 @@ def _list_remote(location: str, filesystem: Any) -> list[DataFile]:
     found = []
     for path in paths:
         parts = tuple(path.removeprefix(root).strip("/").split("/"))
+        # a file that the caller names is read even if its name starts with an underscore
         if path == root or _is_data(parts):
             opener = _remote_opener(filesystem, path)
             found.append(DataFile(filesystem.unstrip_protocol(path), parts[:-1], opener))
@@ -81,10 +85,12 @@ def _missing(location: str) -> DataError:
 
 
 def _is_data(parts: Sequence[str]) -> bool:
+    # the convention of Spark and Hive for markers and unfinished files, such as `_SUCCESS`
     return not any(part.startswith((".", "_")) for part in parts)
 
 
 def _local_opener(path: Path) -> Callable[[], Any]:
+    # an empty file cannot be memory-mapped; as BytesIO it gets the usual "not Parquet" error
     return lambda: pa.memory_map(str(path)) if path.stat().st_size else io.BytesIO()
 
 

@@ -1,7 +1,7 @@
-"""Hive partition columns: what the folders `day=2026-01-01/region=eu` say of every row inside.
+"""Hive partition columns: folders such as `day=2026-01-01/region=eu` give each row these values.
 
-`pyarrow.dataset` would tell, too, but like `pyarrow.scalar` and `pyarrow.array` it imports pandas
-where it is installed; so columns are made from their bytes here.
+`pyarrow.dataset` can parse them, but like `pyarrow.scalar` and `pyarrow.array` it imports pandas
+wherever pandas is installed. This module builds the columns from raw buffers instead.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from urllib.parse import unquote
 import numpy as np
 import pyarrow as pa
 
+# the folder name that Hive and Spark write for null
 _NULL = "__HIVE_DEFAULT_PARTITION__"
+# 18 digits always fit int64
 _INTEGER = re.compile(r"0|-?[1-9]\d{0,17}")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?")
@@ -24,11 +26,11 @@ _FIRST_MOMENT = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 class Constant(NamedTuple):
-    """The value that every row of a file has.
+    """The partition value that all rows of one file share.
 
     Attributes:
-        dtype: The type of the column.
-        value: As Arrow stores it: times are whole numbers of their unit; None for null.
+        dtype: The Arrow type of the column.
+        value: The stored value; times are whole numbers of their unit, None is null.
     """
 
     dtype: pa.DataType
@@ -36,17 +38,24 @@ class Constant(NamedTuple):
 
 
 def partition_values(folders: Sequence[str]) -> dict[str, str | None]:
-    """The `column=value` pairs among the folders that a file lies in, unquoted; None for null."""
+    """The `column=value` pairs among a file's folders, URL-decoded; None for a null value."""
     pairs = (folder.partition("=") for folder in folders if "=" in folder.lstrip("="))
     return {unquote(name): None if value == _NULL else unquote(value) for name, _, value in pairs}
 
 
 def typed_partitions(files: Sequence[Mapping[str, str | None]]) -> list[dict[str, Constant]]:
-    """The same with one type a column, over all files.
+    """Give each partition column one type that fits its values in all files.
 
-    Whole numbers become integers unless a leading zero says that they are names; dates
-    (`2026-01-01`) and times (`2026-01-01T05:00`, UTC) become such; all else is text. A file outside
-    the folders of a column has null there.
+    Whole numbers without leading zeros become int64, `2026-01-01` becomes a date and
+    `2026-01-01T05:00` a UTC timestamp; everything else stays text. A leading zero marks a code,
+    such as a postal code, not a number.
+
+    Args:
+        files: For each file, the result of `partition_values`.
+
+    Returns:
+        For each file, a value for every column of all files; null where it lies outside the folders
+        of that column.
     """
     names = list(dict.fromkeys(name for file in files for name in file))
     columns = {name: _typed([file.get(name) for file in files]) for name in names}
@@ -54,10 +63,11 @@ def typed_partitions(files: Sequence[Mapping[str, str | None]]) -> list[dict[str
 
 
 def constant_column(constant: Constant, n_rows: int) -> pa.Array:
-    """A column of one value; texts come as a dictionary, as those that Parquet holds do."""
+    """A column of one repeated value; text is dictionary-encoded, as text read from Parquet is."""
     dtype, value = constant
     if isinstance(value, str):
         text = value.encode()
+        # a string array of length one: validity bitmap (none), offsets, bytes
         ends = np.array([0, len(text)], dtype=np.int32)
         names = pa.Array.from_buffers(dtype, 1, [None, pa.py_buffer(ends), pa.py_buffer(text)])
         return pa.DictionaryArray.from_arrays(_whole_numbers(pa.int32(), 0, n_rows), names)

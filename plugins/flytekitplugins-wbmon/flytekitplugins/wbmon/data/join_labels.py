@@ -1,4 +1,4 @@
-"""Labels that come days after their predictions, joined by a key."""
+"""Join of labels that arrive days after their predictions."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from flytekitplugins.wbmon.errors import ConfigError, DataError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JoinedLabels:
-    """Predictions with their labels, and how well they matched.
+    """Predictions with their labels, and how many of each matched.
 
     Attributes:
-        table: The predictions in their order, the label behind them; missing where none came.
-        n_rows: Predictions.
-        n_labelled: Predictions that have a label now.
-        n_unmatched: Labels whose key no prediction has.
-        n_repeated: Labels of a key that a later one of the same key replaced.
-        n_revised: Those among them that said something else.
+        table: The predictions in their original order with the label column; null without a label.
+        n_rows: Number of predictions.
+        n_labelled: Predictions that have a label after the join.
+        n_unmatched: Label keys that no prediction has.
+        n_repeated: Labels that a later label of the same key replaced.
+        n_revised: Those of the replaced labels whose value differs from the last one.
     """
 
     table: pa.Table
@@ -36,7 +36,7 @@ class JoinedLabels:
 
     @property
     def coverage(self) -> float:
-        """Labelled predictions over all; `nan` without predictions."""
+        """Share of predictions that have a label; in [0, 1], `nan` without predictions."""
         return self.n_labelled / self.n_rows if self.n_rows else float("nan")
 
 
@@ -48,22 +48,26 @@ def join_labels(
     on: str = "request_id",
     latest_by: str | None = None,
 ) -> JoinedLabels:
-    """Join labels to predictions by a key, the last label of a key winning.
+    """Join labels to predictions by a key; of several labels for one key, the last one is used.
 
-    A label column that the predictions already have is filled up and, where a label is new,
-    replaced, so a window can be joined again whenever labels come.
+    If the predictions already have the label column, new labels replace its values and the other
+    rows keep theirs, so a window can be joined again each time labels arrive.
 
     Args:
-        predictions: As `open_source` takes it; all columns are kept.
-        labels: Likewise, with the key and the label; other columns are not read.
-        label: Column of the label, of this name afterwards, too.
-        on: Column of the key in both; rows without a key are never joined.
-        latest_by: Column of the labels that tells which of several is the last, such as their time;
-            the order of the rows if None.
+        predictions: Any data that `open_source` accepts; all columns are kept.
+        labels: Any data that `open_source` accepts, with the key and the label; other columns are
+            not read.
+        label: Name of the label column, in the labels and in the result.
+        on: Name of the key column in both; rows without a key are never joined.
+        latest_by: Column of the labels that orders several labels of one key, such as their time;
+            row order if None.
+
+    Returns:
+        The joined table with its counts.
 
     Raises:
-        ConfigError: If the key is the label.
-        DataError: If a column is missing, or the keys are not of one kind.
+        ConfigError: If the key and the label are the same column.
+        DataError: If a column is missing, or the keys or the labels have different types.
     """
     if on == label:
         raise ConfigError(f"the key and the label must be different columns, both are {on!r}")
@@ -75,6 +79,7 @@ def join_labels(
     came = read_columns(labels, [on, label, *([latest_by] if latest_by else [])])
     if latest_by is not None:
         came = _in_order(came, latest_by)
+    # a null label is not news: it must not replace an earlier real one
     came = came.filter(pc.and_(pc.is_valid(came[on]), pc.is_valid(came[label])))
     made_keys, came_keys = _keys(made, on), _keys(came, on)
     if made_keys.type != came_keys.type:
@@ -84,10 +89,12 @@ def join_labels(
         )
     kept, place = _last_of_each(came_keys)
     last = came[label].combine_chunks().take(pa.array(kept))
+    # null where a key has no label, and `take` turns that into a null label
     found = pc.index_in(made_keys, value_set=came_keys.take(pa.array(kept)))
     joined = last.take(found)
-    said = last.take(pa.array(place))
-    revised = pc.sum(pc.not_equal(said, came[label].combine_chunks())).as_py() or 0
+    final = last.take(pa.array(place))
+    revised = pc.sum(pc.not_equal(final, came[label].combine_chunks())).as_py() or 0
+    # several predictions may share a key, each label counts as matched once
     matched = pc.count_distinct(found, mode="only_valid").as_py()
     table = _with_label(made, label, joined)
     return JoinedLabels(
@@ -101,7 +108,7 @@ def join_labels(
 
 
 def _in_order(came: pa.Table, latest_by: str) -> pa.Table:
-    """In ascending order, rows without a place in it first."""
+    """Sort by `latest_by`, with nulls first so that any dated label is later than they are."""
     placed = pc.is_valid(came[latest_by])
     ordered = came.filter(placed).sort_by(latest_by)
     return pa.concat_tables([came.filter(pc.invert(placed)), ordered])
@@ -112,12 +119,13 @@ def _keys(table: pa.Table, on: str) -> pa.Array:
     if is_class_name(column.type):
         return large_strings(column)
     if pa.types.is_integer(column.type):
+        # integer width differs between writers, so int32 keys must match int64 keys
         return column.cast(pa.int64())
     raise DataError(f"key {on!r} must hold text or whole numbers, found {column.type}")
 
 
 def _last_of_each(keys: pa.Array) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Positions of the last row of each key, and for every row which of those is its key's."""
+    """The position of the last row of each key, and for every row the index of its key."""
     encoded = keys.dictionary_encode()
     place = dense_numbers(encoded.indices)
     kept = np.zeros(len(encoded.dictionary), dtype=np.int64)

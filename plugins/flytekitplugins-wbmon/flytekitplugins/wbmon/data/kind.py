@@ -1,4 +1,4 @@
-"""What a column holds, as far as monitoring is concerned."""
+"""The kinds of columns that monitoring distinguishes."""
 
 from __future__ import annotations
 

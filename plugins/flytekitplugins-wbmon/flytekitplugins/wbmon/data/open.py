@@ -1,4 +1,4 @@
-"""Any data a caller may hold, as a source that is read once and never all at a time."""
+"""Opens any supported form of data as a `Source` that can be read part by part."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ Data: TypeAlias = Any
 
 
 def open_source(data: Data, *, filesystem: Any = None, naming: Iterable[str] = ()) -> Source:
-    """Whatever the caller holds, as a source.
+    """Open data of any supported form as a source.
 
-    Folders of the form `day=2026-01-01` are columns of the rows below them. Such a column always
-    tells the windows apart, so it is offered only where it is asked for by name.
+    A folder named `day=2026-01-01` is a partition column of the files below it. It would differ
+    between any two windows and look like drift, so it is in the schema only if named in `naming`.
 
     Args:
         data: A path or fsspec URL of a Parquet file or of a folder of them, a pandas or polars
             DataFrame, or a pyarrow Table, RecordBatch, RecordBatchReader or Dataset.
         filesystem: The fsspec file system of a URL, where the caller has one with credentials.
-        naming: Columns that the caller asks for by name.
+        naming: Partition columns that the caller wants in the schema.
 
     Raises:
-        DataError: If there is nothing to read, it is not Parquet, two columns have one name, or the
+        DataError: If there is nothing to read, it is not Parquet, two columns share a name, or the
             files of a folder disagree on the type of a column.
     """
     source = _open_known(data, filesystem)
@@ -59,6 +59,7 @@ def _open_known(data: Data, filesystem: Any) -> Source:
         return open_parquet(str(data), filesystem)
     if isinstance(data, pa.RecordBatchReader):
         return open_stream(data)
+    # not isinstance: `pyarrow.dataset` imports pandas, so it is never imported here
     if type(data).__module__.startswith("pyarrow.") and hasattr(data, "get_fragments"):
         return DatasetSource(data)
     return TableSource(_table(data))
@@ -83,9 +84,10 @@ def _table(data: Data) -> pa.Table:
 
 
 def _table_from_pandas(frame: Any) -> pa.Table:
-    """Column by column, so that one of mixed types costs no more than itself (it becomes text)."""
+    """Convert each column on its own, so that only a column of mixed types becomes text."""
     columns = []
     for position in range(frame.shape[1]):
+        # by position: a name would select both columns where two share it
         series = frame.iloc[:, position]
         try:
             columns.append(pa.Array.from_pandas(series))

@@ -1,7 +1,7 @@
-"""Parquet files, local or remote, as one table that is read by row groups.
+"""Local or remote Parquet files as one table that is read row group by row group.
 
-They are read with `pyarrow.parquet`: `pyarrow.dataset` and `Table.to_numpy` import pandas where it
-is installed, a second of every pod's time that buys nothing here.
+The files are read with `pyarrow.parquet`, because `pyarrow.dataset` and `Table.to_numpy` import
+pandas wherever it is installed, which takes each pod about a second.
 """
 
 from __future__ import annotations
@@ -35,34 +35,40 @@ from flytekitplugins.wbmon.errors import DataError
 
 @dataclass(frozen=True)
 class ParquetSource:
-    """Parquet files, together one table."""
+    """One table that is stored in several Parquet files.
+
+    Attributes:
+        files: The files, in the order of their rows.
+        schema: The columns offered to readers.
+        partitions: The partition columns of the folders, whether `schema` offers them or not.
+    """
 
     files: tuple[ParquetPart, ...]
     schema: pa.Schema
     partitions: pa.Schema
 
     def with_partitions(self, names: Iterable[str]) -> ParquetSource:
-        """The same source, with those of its partition columns in the schema that are named."""
+        """The same source with the named partition columns added to its schema."""
         wanted = {*names} - {*self.schema.names}
         offered = [field for field in self.partitions if field.name in wanted]
         return replace(self, schema=pa.schema([*self.schema, *offered])) if offered else self
 
     @property
     def partition_names(self) -> tuple[str, ...]:
-        """Columns that the folders of the files tell."""
+        """Names of the partition columns."""
         return tuple(self.partitions.names)
 
     @property
     def n_rows(self) -> int:
-        """Rows, by the files' footers."""
+        """Number of rows, read from the footers of the files."""
         return sum(file.metadata.num_rows for file in self.files)
 
     def parts(self) -> list[Part]:
-        """Runs of row groups of about `PART_ROWS` rows, none over the border of a file."""
+        """Consecutive row groups of about `PART_ROWS` rows; no part spans two files."""
         return [part.batches for file in self.files for part in file.split()]
 
     def sample(self, columns: Sequence[str]) -> pa.Table:
-        """The first rows of row groups that lie evenly over the files."""
+        """The first rows of row groups that are spread evenly over the files."""
         groups = [
             (file, group)
             for file in self.files
@@ -70,6 +76,7 @@ class ParquetSource:
             if file.metadata.row_group(group).num_rows
         ]
         if self.n_rows > SAMPLE_ROWS and len(groups) > SAMPLE_PLACES:
+            # the first and the last row group are always among them
             step = (len(groups) - 1) / (SAMPLE_PLACES - 1)
             groups = [groups[round(i * step)] for i in range(SAMPLE_PLACES)]
         limit = SAMPLE_ROWS if self.n_rows <= SAMPLE_ROWS else SAMPLE_ROWS // max(1, len(groups))
@@ -79,7 +86,7 @@ class ParquetSource:
         return pa.concat_tables(tables, promote_options="permissive")
 
     def column(self, name: str) -> pa.ChunkedArray:
-        """The column of every file, decoded in one piece a file."""
+        """One column of all files, decoded one file at a time."""
         chunks = [chunk for file in self.files for chunk in file.whole_column(name)]
         kind = chunks[0].type if chunks else self.schema.field(name).type
         return pa.chunked_array(chunks, kind)
@@ -87,7 +94,7 @@ class ParquetSource:
 
 @dataclass(frozen=True)
 class ParquetPart:
-    """Some row groups of one file; every reader opens the file for itself."""
+    """Some row groups of one file; each reader opens its own handle, so threads can share it."""
 
     path: str
     open: Callable[[], Any]
@@ -97,12 +104,13 @@ class ParquetPart:
     row_groups: tuple[int, ...] | None = None
 
     def reader(self) -> pq.ParquetFile:
-        """The file, with its strings read as dictionaries."""
+        """Open the file so that its strings are read as dictionaries."""
+        # repeated strings are then decoded once, and counting works on their codes
         texts = [item.name for item in self.schema if _is_text(item.type)]
         return pq.ParquetFile(self.open(), metadata=self.metadata, read_dictionary=texts)
 
     def split(self) -> list[ParquetPart]:
-        """Parts of about `PART_ROWS` rows, at least one row group each."""
+        """Split the file into parts of about `PART_ROWS` rows, of one row group or more each."""
         runs: list[list[int]] = [[]]
         rows = 0
         for group in range(self.metadata.num_row_groups):
@@ -114,17 +122,17 @@ class ParquetPart:
         return [replace(self, row_groups=tuple(run)) for run in runs]
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """Batches of the part; a file without any of the columns gives batches without columns."""
-        told = self._told(columns)
+        """Read the part in batches; a file with none of the columns yields batches of null rows."""
+        constants = self._constants(columns)
         for batch in self._stored_batches(columns, self.row_groups or (), BATCH_ROWS):
-            yield _with_constants(batch, told) if told else batch
+            yield _with_constants(batch, constants) if constants else batch
 
     def first_rows(self, group: int, columns: Sequence[str], limit: int) -> pa.Table:
         """At most `limit` rows of one row group."""
-        told = self._told(columns)
+        constants = self._constants(columns)
         batches, rows = [], 0
         for batch in self._stored_batches(columns, (group,), min(limit, BATCH_ROWS)):
-            batches.append(_with_constants(batch.slice(0, limit - rows), told))
+            batches.append(_with_constants(batch.slice(0, limit - rows), constants))
             rows += batch.num_rows
             if rows >= limit:
                 break
@@ -132,22 +140,24 @@ class ParquetPart:
         return table.select([name for name in columns if name in table.column_names])
 
     def whole_column(self, name: str) -> list[pa.Array]:
-        """One column of the whole file; nulls if the file has no such column."""
+        """One column of the whole file; all null if the file lacks it."""
         if name in self.folders:
             return [constant_column(self.folders[name], self.metadata.num_rows)]
         if name not in self.schema.names:
             return [pa.nulls(self.metadata.num_rows)]
+        # `in_threads` already decodes several columns at once
         table = self.reader().read(columns=[name], use_threads=False)
         chunks: list[pa.Array] = table.column(name).chunks
         return chunks
 
-    def _told(self, columns: Sequence[str]) -> Mapping[str, Constant]:
+    def _constants(self, columns: Sequence[str]) -> Mapping[str, Constant]:
         return {name: self.folders[name] for name in columns if name in self.folders}
 
     def _stored_batches(
         self, columns: Sequence[str], groups: Sequence[int], batch_rows: int
     ) -> Iterator[pa.RecordBatch]:
         present = [name for name in columns if name in self.schema.names]
+        # a batch without columns would lose its number of rows
         if not present:
             for group in groups:
                 yield no_columns(self.metadata.row_group(group).num_rows)
@@ -158,13 +168,14 @@ class ParquetPart:
 
 
 def open_parquet(location: str, filesystem: Any) -> ParquetSource:
-    """One file, or all files of a folder, by their footers.
+    """Open one file, or all files of a folder, by reading their footers.
 
     Raises:
         DataError: If there is nothing to read, it is not Parquet, or the files disagree on the type
             of a column.
     """
     files = list_files(location, filesystem)
+    # reading a footer is mostly waiting for the store; more threads than cores pay off
     with ThreadPoolExecutor(min(8, len(files))) as pool:
         parts = tuple(pool.map(_open_file, files))
     try:
@@ -175,22 +186,23 @@ def open_parquet(location: str, filesystem: Any) -> ParquetSource:
             "write them again with one schema"
         ) from error
     data = pa.schema([field for field in schema if not PANDAS_INDEX.fullmatch(field.name)])
-    told = typed_partitions([partition_values(file.folders) for file in files])
+    values = typed_partitions([partition_values(file.folders) for file in files])
     partitions = [
         data.field(name) if name in data.names else pa.field(name, value.dtype)
-        for name, value in told[0].items()
+        # the first file stands for all: each has a value, or null, for every partition column
+        for name, value in values[0].items()
     ]
     return ParquetSource(
-        tuple(_lying_in(part, values, data) for part, values in zip(parts, told, strict=True)),
+        tuple(_lying_in(part, own, data) for part, own in zip(parts, values, strict=True)),
         data,
         pa.schema(partitions),
     )
 
 
 def _lying_in(part: ParquetPart, folders: Mapping[str, Constant], stored: pa.Schema) -> ParquetPart:
-    """The part with what its folders tell; where files hold such a column themselves, that wins."""
-    told = {name: value for name, value in folders.items() if name not in stored.names}
-    return replace(part, folders=told)
+    """The part with the values of its folders; a column stored in the files takes precedence."""
+    kept = {name: value for name, value in folders.items() if name not in stored.names}
+    return replace(part, folders=kept)
 
 
 def _open_file(file: DataFile) -> ParquetPart:
@@ -204,10 +216,10 @@ def _open_file(file: DataFile) -> ParquetPart:
         ) from error
 
 
-def _with_constants(batch: pa.RecordBatch, told: Mapping[str, Constant]) -> pa.RecordBatch:
-    constants = [constant_column(value, batch.num_rows) for value in told.values()]
+def _with_constants(batch: pa.RecordBatch, constants: Mapping[str, Constant]) -> pa.RecordBatch:
+    added = [constant_column(value, batch.num_rows) for value in constants.values()]
     return pa.RecordBatch.from_arrays(
-        [*batch.columns, *constants], names=[*batch.schema.names, *told]
+        [*batch.columns, *added], names=[*batch.schema.names, *constants]
     )
 
 

@@ -1,4 +1,4 @@
-"""Parquet files that appear whole or not at all."""
+"""Writer of Parquet files that readers see either complete or not at all."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ if TYPE_CHECKING:
 
 
 class PartWriter:
-    """Writes tables one after the other into a folder of parts, or into one file.
+    """Appends tables to a folder of part files, or to a single file.
 
-    A part is written under a name that readers skip (`_incomplete-…`) and renamed when it is whole,
-    so a run that breaks leaves whole parts only. Memory does not grow with the rows written.
+    A part is written under a name that readers skip (`_incomplete-…`) and renamed once it is
+    complete, so a run that fails leaves only complete parts. Memory use does not grow with the
+    number of rows written.
 
     Args:
-        sink: Folder, or a file if it ends in `.parquet`; path or fsspec URI. Must not exist, or be
-            an empty folder.
-        part_rows: Rows after which a folder's next part is begun.
-        part_s: Seconds after which it is begun in any case.
+        sink: Path or fsspec URI of a folder, or of one file if it ends in `.parquet`. It must not
+            exist yet, or be an empty folder.
+        part_rows: Number of rows after which a folder gets a new part; a table is never split.
+        part_s: Age in seconds after which a folder gets a new part, checked at each write.
         filesystem: The fsspec file system of the sink, where the caller has one with credentials.
-        on_part: Called whenever a part is whole.
+        on_part: Called after each part is complete.
 
     Raises:
         ConfigError: If the sink already holds data.
@@ -65,23 +66,24 @@ class PartWriter:
 
     @property
     def has_written(self) -> bool:
-        """Whether anything was written, be it a table without rows."""
+        """Whether any table was written, even one without rows."""
         return self._schema is not None
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """Full paths of the parts that are whole, in order."""
+        """Full paths of the complete parts, in order."""
         return tuple(self._parts)
 
     def holds(self, parts: Sequence[str]) -> bool:
-        """Whether parts that another writer wrote are still there."""
+        """Whether all these parts of another writer still exist."""
         return all(self._files.exists(part) for part in parts)
 
     def copy_from(self, parts: Sequence[str]) -> None:
-        """Begin with copies of the whole parts of another writer, in their order."""
+        """Copy the complete parts of another writer, in order, as the first parts of this one."""
         for part in parts:
             self._files.makedirs(self._folder or ".", exist_ok=True)
             unfinished, whole = self._paths()
+            # copied under the skipped name first: a copy that breaks must not look like a part
             self._files.cp_file(self._files._strip_protocol(part), unfinished)  # noqa: SLF001 - fsspec has no public name
             self._files.mv(unfinished, whole)
             self._parts.append(self._files.unstrip_protocol(whole))
@@ -89,7 +91,11 @@ class PartWriter:
                 self._schema = self._schema or pq.read_schema(file)
 
     def read(self, columns: Sequence[str] | None) -> Iterator[pa.Table]:
-        """What the whole parts hold, in the tables that were written, but for other columns."""
+        """Read the complete parts, table by table as they were written.
+
+        Args:
+            columns: The columns to read; all if None.
+        """
         for part in self._parts:
             with self._files.open(part, "rb") as handle:
                 file = pq.ParquetFile(handle)
@@ -108,12 +114,12 @@ class PartWriter:
         self.close(keep=error is None)
 
     def close(self, *, keep: bool) -> None:
-        """End the part that was begun; without `keep` it is removed."""
+        """Complete the current part, or remove it if `keep` is false."""
         if self._writer is not None:
             self._end_part(keep=keep)
 
     def write(self, table: pa.Table) -> None:
-        """Append a table; the first one fixes names and types.
+        """Append a table; the first one fixes column names and types.
 
         Raises:
             DataError: If a later table has other columns, or values that do not fit the type.
@@ -122,6 +128,7 @@ class PartWriter:
             self._schema = _typed(table.schema)
         if self._writer is None:
             self._begin_part()
+        # one row group a table, so that `read` gives back the same tables
         self._writer.write_table(_conform(table, self._schema), row_group_size=table.num_rows or 1)  # type: ignore[union-attr]
         self._rows_in_part += table.num_rows
         is_full = self._rows_in_part >= self._part_rows
@@ -129,7 +136,7 @@ class PartWriter:
             self._end_part(keep=True)
 
     def end_part(self) -> None:
-        """Make what was written so far a part of its own."""
+        """Complete the current part now; does nothing if the sink is one file."""
         if self._writer is not None and not self._is_file:
             self._end_part(keep=True)
 
@@ -156,6 +163,7 @@ class PartWriter:
 
     def _end_part(self, *, keep: bool) -> None:
         unfinished, whole = self._paths()
+        # cleared first: when closing fails, `close` must not try it a second time
         writer, self._writer = self._writer, None
         try:
             writer.close()  # type: ignore[union-attr]
@@ -171,7 +179,7 @@ class PartWriter:
 
 
 def _typed(schema: pa.Schema) -> pa.Schema:
-    """A first batch whose column is all missing says nothing of its type: numbers are likely."""
+    """Replace null types by float64: an all-null first batch does not show the type."""
     return pa.schema(
         [
             field.with_type(pa.float64()) if pa.types.is_null(field.type) else field
@@ -187,6 +195,7 @@ def _conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
             f"{', '.join(schema.names)}, this one has {', '.join(table.column_names)}"
         )
     try:
+        # predict may return columns in another order, or int where the first batch had float
         return table.select(schema.names).cast(schema)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
         raise DataError(

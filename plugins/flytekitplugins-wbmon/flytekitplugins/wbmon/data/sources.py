@@ -1,4 +1,4 @@
-"""Rows in columns that can be read part by part, wherever they lie."""
+"""Data sources of any kind behind one interface: columns that are read part by part."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ SAMPLE_PLACES = 32
 PANDAS_INDEX = re.compile(r"__index_level_\d+__")
 
 Part: TypeAlias = Callable[[Sequence[str]], Iterator[pa.RecordBatch]]
-"""Reads some columns of one share of the rows; columns that the share lacks are left out."""
+"""Reads the named columns of one part of the rows; columns that the part lacks are left out."""
 
 
 class Source(Protocol):
-    """Rows in columns that can be read part by part."""
+    """Tabular data that can be read part by part."""
 
     @property
     def schema(self) -> pa.Schema:
@@ -32,17 +32,17 @@ class Source(Protocol):
 
     @property
     def partition_names(self) -> tuple[str, ...]:
-        """Columns that the folders of the files tell, whether the schema offers them or not."""
+        """Partition columns, given by folder names; the schema need not contain them."""
 
     @property
     def n_rows(self) -> int | None:
-        """None if only reading to the end will tell."""
+        """Number of rows; None if it is unknown until everything has been read."""
 
     def parts(self) -> list[Part]:
-        """Disjoint shares of the rows, in order; each may be read in a thread of its own."""
+        """Disjoint parts of the rows, in order; each may be read in its own thread."""
 
     def sample(self, columns: Sequence[str]) -> pa.Table:
-        """About `SAMPLE_ROWS` rows spread over the data; all of them if there are no more."""
+        """About `SAMPLE_ROWS` rows, spread over the data if possible; all if there are fewer."""
 
     def column(self, name: str) -> pa.ChunkedArray:
         """One column as a whole."""
@@ -67,6 +67,7 @@ class TableSource:
 
     def parts(self) -> list[Part]:
         """Slices of `PART_ROWS` rows."""
+        # at least one part, so that an empty table still tells its columns
         starts = range(0, max(self.n_rows, 1), PART_ROWS)
         # the length is spelt out: a table without columns would take a longer one for its rows
         lengths = [min(PART_ROWS, self.n_rows - start) for start in starts]
@@ -76,7 +77,7 @@ class TableSource:
         ]
 
     def sample(self, columns: Sequence[str]) -> pa.Table:
-        """Slices spread evenly over the table."""
+        """Slices that are spread evenly over the table."""
         table = self.table.select(list(columns))
         if self.n_rows <= SAMPLE_ROWS:
             return table
@@ -91,7 +92,7 @@ class TableSource:
 
 @dataclass(frozen=True)
 class StreamSource:
-    """Batches that can be read only once: the first of them are kept, the rest flow by."""
+    """Batches that can be read only once; the first ones are kept in memory as the sample."""
 
     head: pa.Table
     rest: Iterator[pa.RecordBatch]
@@ -104,7 +105,7 @@ class StreamSource:
         return self.head.schema
 
     def parts(self) -> list[Part]:
-        """One part."""
+        """A single part: a stream cannot be divided."""
         return [self._batches]
 
     def sample(self, columns: Sequence[str]) -> pa.Table:
@@ -112,7 +113,11 @@ class StreamSource:
         return self.head.select(list(columns))
 
     def column(self, name: str) -> pa.ChunkedArray:
-        """Not possible: the other columns would be lost."""
+        """Always raises: reading one column would consume the others.
+
+        Raises:
+            DataError: In every case.
+        """
         raise DataError(f"a stream can be read only once; column {name!r} cannot be read apart")
 
     def _batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
@@ -124,7 +129,7 @@ class StreamSource:
 
 @dataclass(frozen=True)
 class DatasetSource:
-    """A `pyarrow.dataset.Dataset` of any format that the caller has opened."""
+    """A `pyarrow.dataset.Dataset` of any format, opened by the caller."""
 
     dataset: Any
 
@@ -135,17 +140,18 @@ class DatasetSource:
 
     @property
     def partition_names(self) -> tuple[str, ...]:
-        """Columns of the partitioning that it was opened with."""
+        """Columns of the partitioning with which the caller opened it."""
         partitioning = getattr(self.dataset, "partitioning", None)
         return () if partitioning is None else tuple(partitioning.schema.names)
 
     @property
     def n_rows(self) -> int:
-        """Rows, counted by the dataset."""
+        """Number of rows, counted by the dataset."""
         return int(self.dataset.count_rows())
 
     def parts(self) -> list[Part]:
-        """One part a fragment."""
+        """One part for each fragment."""
+        # without fragments, one empty part still tells the columns
         return [
             _scan_reader(fragment, self.dataset.schema) for fragment in self.dataset.get_fragments()
         ] or [_slice_reader(self.dataset.schema.empty_table())]
@@ -160,17 +166,17 @@ class DatasetSource:
 
 
 def stored_names(source: Source) -> list[str]:
-    """Columns that the rows hold themselves: all but those that folders tell."""
+    """Columns that are stored in the rows: all but the partition columns."""
     return [name for name in source.schema.names if name not in source.partition_names]
 
 
 def known_names(source: Source) -> list[str]:
-    """Every column that can be asked for."""
+    """All columns that a caller can ask for, partition columns included."""
     return list(dict.fromkeys([*source.schema.names, *source.partition_names]))
 
 
 def open_stream(reader: pa.RecordBatchReader) -> Source:
-    """A reader of batches; a table if it ends within `SAMPLE_ROWS` rows."""
+    """Open a batch reader; it becomes a table if it ends within `SAMPLE_ROWS` rows."""
     head, rows = [], 0
     for batch in reader:
         head.append(batch)
@@ -201,6 +207,6 @@ def _scan_reader(fragment: Any, schema: pa.Schema) -> Part:
 
 
 def no_columns(rows: int) -> pa.RecordBatch:
-    """A batch of so many rows that has none of the columns asked for."""
+    """A batch of `rows` rows that has none of the requested columns."""
     # a name no column of the caller has; pyarrow forgets the rows of a batch without columns
     return pa.RecordBatch.from_arrays([pa.nulls(rows)], names=["\0"])

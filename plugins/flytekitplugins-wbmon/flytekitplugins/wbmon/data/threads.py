@@ -1,4 +1,4 @@
-"""Work shared out to threads: sorting and decoding let go of Python's lock."""
+"""A thread pool for work that releases the GIL, such as sorting and decoding."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ _DONE = TypeVar("_DONE")
 
 
 def in_threads(work: Callable[[_JOB], _DONE], jobs: Sequence[_JOB]) -> list[_DONE]:
-    """Results in the order of the jobs; as many threads as cores, at most eight."""
+    """Apply `work` to each job in threads, as many as there are cores and at most eight.
+
+    Returns:
+        The results in the order of the jobs.
+    """
     workers = min(_n_cores(), _MAX_THREADS, len(jobs))
     if workers <= 1:
         return [work(job) for job in jobs]
@@ -23,5 +27,6 @@ def in_threads(work: Callable[[_JOB], _DONE], jobs: Sequence[_JOB]) -> list[_DON
 
 def _n_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
+        # the cores this process may use; `cpu_count` reports all those of the machine
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""The checkpoint of a task's scoring, kept by Flyte from one attempt to the next."""
+"""Scoring checkpoints in Flyte's intra-task checkpoint storage."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ logger = logging.getLogger(__name__)
 
 
 class FlyteCheckpoints:
-    """Checkpoints in the folder that Flyte hands from attempt to attempt.
+    """Checkpoints in the folder that Flyte passes from one attempt to the next.
 
-    What goes wrong with them is logged and costs no more than the time they would have saved.
+    Errors are logged and not raised; without a checkpoint the task scores all rows again.
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
@@ -28,14 +28,15 @@ class FlyteCheckpoints:
 
     @classmethod
     def of_task(cls) -> Self | None:
-        """Those of the running task; None where the platform has none."""
+        """The checkpoints of the running task; None if the platform provides none."""
         try:
             return cls(current_context().checkpoint)
+        # flytekit's way to say that this execution has no checkpointer
         except NotImplementedError:
             return None
 
     def load(self) -> ScoringCheckpoint | None:
-        """What the attempt before this one saved; None in the first, or if it saved nothing."""
+        """The checkpoint of the previous attempt; None if there is none or it is unreadable."""
         if not self._checkpoint.prev_exists():
             return None
         try:
@@ -46,7 +47,7 @@ class FlyteCheckpoints:
             return None
 
     def save(self, checkpoint: ScoringCheckpoint) -> None:
-        """Put it where the next attempt finds it."""
+        """Save a checkpoint for the next attempt."""
         try:
             self._checkpoint.write(record_to_json(checkpoint).encode())
         except Exception:  # a checkpoint must never break what it is to save

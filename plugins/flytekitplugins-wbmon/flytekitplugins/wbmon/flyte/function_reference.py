@@ -1,6 +1,6 @@
-"""Functions that a node calls, by their name, so that they travel in its configuration.
+"""References to functions by name, so that the JSON config of a node can hold them.
 
-A pod finds them as Flyte finds a task: by module and variable.
+A pod resolves them as Flyte resolves a task: by module and variable.
 """
 
 from __future__ import annotations
@@ -19,10 +19,13 @@ if TYPE_CHECKING:
 
 
 def reference_of(thing: Callable[..., Any] | str) -> str:
-    """`module:name` of a function or task at module level, or such a text as it is.
+    """The reference `module:name` of a function or task at module level.
+
+    Args:
+        thing: The function or task, or a reference, which is returned unchanged.
 
     Raises:
-        ConfigError: If a pod could not find it by that name.
+        ConfigError: If a pod could not find the function by that name.
     """
     if isinstance(thing, str):
         module, _, name = thing.partition(":")
@@ -31,6 +34,7 @@ def reference_of(thing: Callable[..., Any] | str) -> str:
         return thing
     thing = getattr(thing, "task_function", thing)
     module, name = getattr(thing, "__module__", ""), getattr(thing, "__qualname__", "")
+    # `<locals>` and `<lambda>` cannot be imported, and `__main__` is another module in the pod
     if not module or not name or "<" in name or module == "__main__":
         raise ConfigError(
             "a node can only call a function at module level, because its pod finds it by name; "
@@ -40,10 +44,10 @@ def reference_of(thing: Callable[..., Any] | str) -> str:
 
 
 def load_reference(reference: str) -> Any:
-    """What a reference names.
+    """Import the object that a reference names.
 
     Raises:
-        ConfigError: If it is not there.
+        ConfigError: If the module or the name does not exist.
     """
     module, _, name = reference.partition(":")
     try:
@@ -83,7 +87,7 @@ def _loaded(loader: Callable[[str], Any], path: str) -> Any:
 
 
 def rows_of(source: Any) -> list[dict[str, Any]]:
-    """The rows of a small data set, such as questions, without the fields that are null."""
+    """The rows of a small data set, such as questions, as dictionaries without null fields."""
     columns = source.schema.names
     return [
         {name: value for name, value in row.items() if value is not None}

@@ -1,7 +1,7 @@
-"""Who is running: which execution, node, shard and attempt of Flyte this process is.
+"""The Flyte identity of this process: its execution, node, shard and attempt.
 
-Everything that tells two W&B runs apart, or ties them together, is derived here and nowhere else:
-the run's id, its group, its `flyte` config block and the link back to the execution.
+Only this module derives what distinguishes or connects W&B runs: the id of a run, its group, its
+`flyte` config block and the link to the execution.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ class TaskIdentity:
         execution: Name of the workflow execution.
         project: Flyte project of the execution.
         domain: Flyte domain of the execution.
-        workflow: Name of the workflow, where Flyte says it.
-        launch_plan: Name of the launch plan, where Flyte says it.
+        workflow: Name of the workflow, if Flyte provides it.
+        launch_plan: Name of the launch plan, if Flyte provides it.
         task: Full name of the task.
         version: Version the task was registered with.
-        node: Unique name of the node; for a shard of a mapped task, of the shard's own node.
-        attempt: 0 for the first try.
-        shard: Index in a mapped task; None elsewhere.
+        node: Unique name of the node; for a shard of a mapped task, that of its own node.
+        attempt: Number of the attempt; 0 for the first.
+        shard: Index in the inputs of a mapped task; None elsewhere.
         execution_url: Page of the node in the Flyte console; empty unless the task has link config.
-        image: The container's image, where Flyte says it.
+        image: Container image, if Flyte provides it.
         started_at: When the task started, UTC.
     """
 
@@ -67,7 +67,7 @@ class TaskIdentity:
         return self.task.rpartition(".")[2]
 
     def to_config(self) -> dict[str, Any]:
-        """The `flyte` block of a run's config: what is known, nothing else."""
+        """The `flyte` block of a run's config, with the known fields only."""
         names = ("execution", "project", "domain", "workflow", "launch_plan", "task", "version")
         known = {name: getattr(self, name) for name in (*names, "node", "execution_url", "image")}
         block: dict[str, Any] = {name: value for name, value in known.items() if value}
@@ -79,11 +79,11 @@ class TaskIdentity:
 
 
 def current_identity(task: str = "", environ: Mapping[str, str] | None = None) -> TaskIdentity:
-    """The identity of what is running now, from Flyte's context and the pod's environment.
+    """The identity of the running code, from Flyte's context and the environment of the pod.
 
     Args:
-        task: Name to use for a mapped task, whose own name is a hash, and outside a pod.
-        environ: The environment; that of the process if None.
+        task: Name to use outside a pod and for a mapped task, whose registered name holds a hash.
+        environ: Environment variables; those of the process if None.
     """
     from flytekitplugins.wbmon.flyte.internals import running_task
 
@@ -118,6 +118,7 @@ def _pod_identity(task: str, environ: Mapping[str, str], params: Any) -> TaskIde
 
 
 def _shard(environ: Mapping[str, str]) -> int | None:
+    # the first variable holds the name of the second, which depends on the backend
     index = environ.get(environ.get("BATCH_JOB_ARRAY_INDEX_VAR_NAME", ""))
     return (
         None
@@ -133,6 +134,7 @@ def _last_part(name: str) -> str:
 def _node(
     environ: Mapping[str, str], execution: str, attempt: int, shard: int | None, metadata: str
 ) -> str:
+    # the most reliable source, but only present if the task has link config
     in_url = _NODE_IN_URL.search(environ.get("FLYTE_EXECUTION_URL", ""))
     if in_url:
         return in_url[1]
@@ -140,13 +142,14 @@ def _node(
     # with hostNetwork or an agent the host is not the pod, and many pods share its name
     if host.startswith(f"{execution}-") and host.endswith(f"-{attempt}"):
         return host.removeprefix(f"{execution}-").removesuffix(f"-{attempt}")
+    # the output prefix is unique to the node; without the attempt, all attempts share the name
     where = _ATTEMPT_AT_END.sub("", metadata)
     node = "h" + hashlib.sha256(where.encode()).hexdigest()[:8]
     return node if shard is None else f"{node}-n{shard}"
 
 
 def check_template(template: str) -> None:
-    """Refuse a run id that W&B would refuse later, in the pod.
+    """Check a run id now that W&B would only reject later, in the pod.
 
     Raises:
         ConfigError: If a placeholder is unknown or a character is not allowed in a run id.
@@ -166,7 +169,7 @@ def check_template(template: str) -> None:
 
 
 def is_template(text: str) -> bool:
-    """Whether the id depends on the execution."""
+    """Whether the id has placeholders, so that it differs between executions."""
     return _PLACEHOLDER.search(text) is not None
 
 
@@ -174,13 +177,14 @@ def run_id(identity: TaskIdentity, template: str | None = None, *, suffix: str =
     """The W&B run id of a task.
 
     Args:
-        identity: What is running.
-        template: A fixed id, used as it is, or one with placeholders (`{date:%Y%m}` formats the
-            date). None: `{execution}-{node}-{attempt}` in a pod, W&B's own choice (None) elsewhere.
-        suffix: Ends the id, to tell the processes of one task apart.
+        identity: Identity of the running task.
+        template: A fixed id, or one with placeholders (`{date:%Y%m}` formats the date). If None,
+            `{execution}-{node}-{attempt}` in a pod; elsewhere the result is None.
+        suffix: Appended to the id, to distinguish processes of one task.
 
     Returns:
-        At most 64 characters of `[A-Za-z0-9_.-]`; a longer one is cut and ended by a stable hash.
+        At most 64 characters of `[A-Za-z0-9_.-]`; a longer id is cut and ends in a stable hash.
+        None if W&B is to choose the id.
     """
     if template is None:
         if identity.is_local:
@@ -203,5 +207,6 @@ def _fit(text: str) -> str:
     clean = _NOT_ALLOWED.sub("-", text).strip("-") or "run"
     if len(clean) <= MAX_ID_LENGTH:
         return clean
+    # of the whole text: two long ids that share their beginning must stay different
     digest = hashlib.sha256(text.encode()).hexdigest()[:10]
     return f"{clean[: MAX_ID_LENGTH - len(digest) - 1]}-{digest}"

@@ -1,11 +1,11 @@
-"""The parts of flytekit that are not its public API, and what is done where they differ.
+"""Access to parts of flytekit that are not its public API, each with a fallback.
 
-flytekit documents how tasks, types and resolvers are made, but not how one that is made is changed,
-which is what a decorator above `@task` does. This is the one module that knows how. Nothing here
-asks for a version: each part is used, then looked at through flytekit's public properties, and if
-it did not take, what was done is undone, the fallback that the function names is used, and one line
-in the log says so with flytekit's version. No function here raises because flytekit differs: the
-body of a task always runs.
+flytekit documents how to make tasks, types and resolvers, but not how to change an existing one,
+which a decorator above `@task` must do. Only this module knows how. It never tests flytekit's
+version: it makes each change and verifies it through flytekit's public properties. If the change
+had no effect, it is undone, the fallback named in the docstring is used, and one log line reports
+it with flytekit's version. No function here raises because flytekit differs: the body of a task
+always runs.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Function = Callable[..., Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunningTask:
-    """The task that runs now.
+    """The running task.
 
     Attributes:
         params: flytekit's `ExecutionParameters`, as `flytekit.current_context()` gives them.
@@ -45,9 +45,9 @@ class RunningTask:
 
 
 def running_task() -> RunningTask | None:
-    """The task that runs now; None in a script or a notebook.
+    """The running task; None in a script or a notebook.
 
-    Fallback: what runs is a task in a pod if the environment is that of a pod, else a script.
+    Fallback: a task in a pod if the environment variables are those of a pod, else None.
     """
     context = FlyteContextManager.current_context()
     params, state = context.user_space_params, context.execution_state
@@ -59,24 +59,25 @@ def running_task() -> RunningTask | None:
         return RunningTask(params=params, is_local=is_local)
     except AttributeError:
         _say_once("the mode of an execution", "a local task looks like a script")
+    # Flyte's backend sets this variable in each pod
     in_pod = "FLYTE_INTERNAL_EXECUTION_ID" in os.environ
     return RunningTask(params=params, is_local=False) if in_pod else None
 
 
 def mapped_task(task: object) -> Any:
-    """The task that a mapped task maps; None for any other."""
+    """The inner task of a mapped task; None for any other task."""
     return getattr(task, "python_function_task", None)
 
 
 def wrap_body(task: Any, wrap: Callable[[Function, str], Function]) -> None:
-    """Put something around the body of a function task or a node.
+    """Wrap the body of a function task or a node.
 
-    Fallback for a function task: around its `execute`, as for a node, so the body is called by
-    its inputs' names whatever flytekit does. A task that takes neither is left as it is.
+    Fallback for a function task: its `execute` is wrapped, as for a node. If neither can be
+    replaced, the task stays unchanged.
 
     Args:
-        task: Changed in place.
-        wrap: Makes the new body, given the old one and the task's full name.
+        task: The task, changed in place.
+        wrap: Returns the new body, given the old one and the full name of the task.
     """
     function = getattr(task, "task_function", None)
     if function is not None:
@@ -90,7 +91,10 @@ def wrap_body(task: Any, wrap: Callable[[Function, str], Function]) -> None:
 
 
 def wrap_execution(task: Any, around: Callable[[Function], Function]) -> None:
-    """Put something around the whole execution of a task; left out if the task does not take it."""
+    """Wrap the whole `execute` of a task.
+
+    Fallback: the task stays unchanged.
+    """
     try:
         task.execute = around(task.execute)
     except AttributeError:
@@ -98,7 +102,10 @@ def wrap_execution(task: Any, around: Callable[[Function], Function]) -> None:
 
 
 def wrap_config(task: Any, around: Callable[[Function], Function]) -> None:
-    """Put something around the config that Flyte is told of a task; left out if that fails."""
+    """Wrap `get_config` of a task, which makes the config that Flyte registers.
+
+    Fallback: the task stays unchanged.
+    """
     try:
         task.get_config = around(task.get_config)
     except AttributeError:
@@ -106,9 +113,9 @@ def wrap_config(task: Any, around: Callable[[Function], Function]) -> None:
 
 
 def set_security_context(task: Any, context: Any) -> None:
-    """Let a task ask Flyte for other secrets.
+    """Change the secrets that a task requests from Flyte.
 
-    Fallback: it asks for those that it asked for before, and the log says what to do.
+    Fallback: the requests stay unchanged, and the log says what to do.
     """
     if task.security_context is context:
         return
@@ -117,13 +124,13 @@ def set_security_context(task: Any, context: Any) -> None:
 
 
 def replace_mapped(mapped: Any, resolver: Any, change: Callable[[Any], Any]) -> None:
-    """Change what a mapped task maps, and nothing else that uses the same task.
+    """Replace the inner task of a mapped task by a changed copy.
 
-    Fallback: the task itself is changed, and so wherever else it is used.
+    Fallback: the inner task itself is changed, which affects all other uses of it.
 
     Args:
-        mapped: Changed in place.
-        resolver: Finds the changed task in a pod.
+        mapped: The mapped task, changed in place.
+        resolver: Task resolver that finds the changed copy in a pod.
         change: Changes a task in place and returns it.
     """
     inner = mapped_task(mapped)
@@ -135,9 +142,9 @@ def replace_mapped(mapped: Any, resolver: Any, change: Callable[[Any], Any]) -> 
 
 
 def task_of_function(is_function: Callable[[Any], bool]) -> Any:
-    """The newest task whose function the test accepts; None if there is none.
+    """The most recently made task whose function the test accepts; None if there is none.
 
-    Fallback: none is found, and the log says what to do.
+    Fallback: None, and the log says what to do.
     """
     try:
         from flytekit.core.context_manager import FlyteEntities
@@ -146,6 +153,7 @@ def task_of_function(is_function: Callable[[Any], bool]) -> Any:
     except (ImportError, AttributeError, TypeError):
         _say_once("the list of tasks", "put the decorator above @task, not below")
         return None
+    # the newest first: the task in question was made a moment ago
     functions = ((each, getattr(each, "task_function", None)) for each in reversed(made))
     return next((task for task, function in functions if is_function(function)), None)
 
@@ -157,7 +165,7 @@ def interface_of(function: Function, documented: Any) -> Any:
 
     Args:
         function: A bound method or a function.
-        documented: What the docstring is taken from.
+        documented: The object whose docstring describes the inputs and outputs.
     """
     try:
         from flytekit.core.docstring import Docstring
@@ -170,9 +178,12 @@ def interface_of(function: Function, documented: Any) -> Any:
 
 
 def open_local_cache_by(make: Callable[[str], Any]) -> None:
-    """Let flytekit's local cache be what a function makes of its folder.
+    """Replace how flytekit opens its local cache.
 
-    Fallback: flytekit opens it as it does without us.
+    Fallback: flytekit opens the cache itself.
+
+    Args:
+        make: Returns the cache for a folder.
     """
     try:
         from flytekit.core import local_cache
@@ -211,13 +222,15 @@ def _plain_interface(function: Function) -> Any:
 
 
 def _copy_for(task: Any, resolver: Any) -> Any:
-    """A copy that the resolver finds, or the class's own if it has one; None if that fails."""
+    """A copy of a task with this resolver, unless its class finds itself; None if that fails."""
     apart = copy.copy(task)
+    # a class that overrides `task_resolver` ignores this attribute and resolves itself
     held = vars(apart).get("_task_resolver")
     finds_itself = held is not None and held is not apart.task_resolver
     if not finds_itself and not _replace(apart, "_task_resolver", "task_resolver", resolver):
         return None
     try:
+        # the copied command would still call a method of the original task
         apart.reset_command_fn()
     except AttributeError:
         return None
@@ -225,7 +238,8 @@ def _copy_for(task: Any, resolver: Any) -> Any:
 
 
 def _replace(task: Any, private: str, public: str, value: Any) -> bool:
-    """Set a private attribute if the public one then is the value; else leave it as it was."""
+    """Set a private attribute; undo it and return False if the public one does not follow."""
+    # an attribute that flytekit does not know would be set without any effect
     if private not in vars(task):
         return False
     before = vars(task)[private]

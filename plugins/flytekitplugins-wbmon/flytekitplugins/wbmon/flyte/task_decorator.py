@@ -1,4 +1,4 @@
-"""What the decorators of tasks have in common: what they go on, and how they get around it."""
+"""Base class of the task decorators: what they can decorate and how they wrap it."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from flytekitplugins.wbmon.flyte.tasks import is_trackable_task
 
 
 class TaskDecorator:
-    """A decorator that goes on functions, coroutine functions, tasks and nodes.
+    """A decorator for functions, coroutine functions, tasks and nodes.
 
-    It puts a context around what it goes on: opened before the body, left as the body is.
+    It runs the body inside a context manager, which sees the exceptions of the body.
     """
 
     _verb: ClassVar[str]
     settings: Any
 
     def __new__(cls, task_function: Any = None, /, *args: Any, **kwargs: Any) -> Any:
-        """The decorator, or what it decorates if that is given at once."""
+        """Make the decorator, or decorate at once if a function is given."""
         if task_function is None or isinstance(task_function, str):
             return super().__new__(cls)
         return cls(*args, **kwargs)(task_function)
@@ -46,10 +46,10 @@ class TaskDecorator:
         return f"{type(self).__name__}({self.settings!r})"
 
     def to_config(self) -> dict[str, Any]:
-        """The arguments as JSON data, a secret by group and key only.
+        """The arguments as JSON data; a secret only by its group and key.
 
         Raises:
-            ConfigError: If an argument cannot be written down, such as a callable.
+            ConfigError: If an argument cannot be serialised, such as a callable.
         """
         config: dict[str, Any] = self.settings.to_config()
         return config
@@ -60,14 +60,14 @@ class TaskDecorator:
 
     @abstractmethod
     def _made_a_task(self, task: Any) -> None:
-        """Hear that flytekit has made a task of a decorated function."""
+        """Called when flytekit has made a task from a decorated function."""
 
     @abstractmethod
     def _context(self, task: str, inputs: Mapping[str, Any]) -> AbstractContextManager[Any]:
-        """What is put around the body, given the task's full name and its inputs by name."""
+        """The context for the body, given the full name of the task and its inputs by name."""
 
     def _outputs(self, outputs: Any) -> Any:
-        """What the body returned, as it is to go on; still inside the context."""
+        """Convert what the body returned; called inside the context."""
         return outputs
 
     def _around(self, function: Callable[..., Any], name: str) -> Callable[..., Any]:
@@ -94,14 +94,15 @@ class TaskDecorator:
 
 
 class TaskAttributes(dict[str, Any]):
-    """The `__dict__` of a decorated function.
+    """The `__dict__` of a decorated function, which notices when flytekit makes a task from it.
 
-    Below `@task` there is no task yet to request a secret for. flytekit copies a function's
-    attributes onto the task it has just made of it, and reading them is the sign that it did.
+    A decorator below `@task` runs before the task exists, so it cannot request a secret yet. After
+    making the task, flytekit copies the attributes of the function onto it with
+    `functools.update_wrapper`. Reading these attributes shows that the task now exists.
 
     Args:
-        attributes: What the `__dict__` holds.
-        made_a_task: Gets the task.
+        attributes: The content of the `__dict__`.
+        made_a_task: Called with the task.
     """
 
     def __init__(self, attributes: dict[str, Any], made_a_task: Callable[[Any], None]) -> None:
@@ -109,7 +110,7 @@ class TaskAttributes(dict[str, Any]):
         self._made_a_task = made_a_task
 
     def keys(self) -> Any:
-        """The names; asked for while flytekit makes the task."""
+        """The names of the attributes; flytekit reads them right after making the task."""
         task = task_of_function(lambda function: getattr(function, "__dict__", None) is self)
         if task is not None:
             self._made_a_task(task)
@@ -120,6 +121,7 @@ class TaskAttributes(dict[str, Any]):
         return super().__iter__()
 
     def __reduce__(self) -> Any:
+        # pickled as a plain dictionary, without the decorator and its settings
         return dict, (dict(super().items()),)
 
 
@@ -136,5 +138,5 @@ def _by_name(
     try:
         return inspect.signature(function).bind_partial(*args, **kwargs).arguments
     except TypeError:
-        # the call itself will say better what is wrong with it
+        # calling the function raises a better error than this one
         return kwargs

@@ -1,7 +1,7 @@
-"""A task that is told to stop (spot preemption, timeout, abort) ends its run before it goes.
+"""Clean exit of a task that is terminated by a spot preemption, a timeout or an abort.
 
-Python dies of SIGTERM without running a `finally`. The handler here turns the signal into a
-`SystemExit` with status 143, which is what a shell reports for SIGTERM.
+By default SIGTERM ends Python without running any `finally`. The handler here turns the signal into
+a `SystemExit` with status 143, which is the status that a shell reports for SIGTERM.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SIGTERM_STATUS = 128 + signal.SIGTERM
 
 
 class TerminatedError(SystemExit):
-    """The process was told to stop."""
+    """The process received SIGTERM."""
 
     def __init__(self) -> None:
         super().__init__(SIGTERM_STATUS)
@@ -28,15 +28,15 @@ class TerminatedError(SystemExit):
 
 
 class _Handler:
-    """The process has one SIGTERM handler, and its blocks may overlap: coroutines end in any order.
+    """The one SIGTERM handler of the process, shared by blocks that may overlap in any order.
 
-    The first block installs it. The last one to end puts back what was there before, and hands a
-    signal that came meanwhile on to it: whoever it was may end the process, which must not happen
-    before the blocks have done their work.
+    The first block installs it. The last one to end restores the previous handler and passes on a
+    signal that arrived meanwhile. It must be the last, because the previous handler may end the
+    process before other blocks have finished their work.
 
-    A forked child is not the task: there the signal does what it did before the blocks. It is held
-    back around the fork, since Python forgets a signal for which it has a handler and that comes
-    before the child is ready, and a pool then waits for its worker for ever.
+    A forked child is not the task, so there the previous handler is restored at once. The signal is
+    blocked during the fork: Python loses a handled signal that arrives before the child is ready,
+    and a process pool would then wait for its worker forever.
     """
 
     def __init__(self) -> None:
@@ -51,14 +51,14 @@ class _Handler:
         )
 
     def enter(self, before: Callable[[], None] | None) -> None:
-        """Hear SIGTERM until the matching `leave`."""
+        """Handle SIGTERM until the matching `leave`."""
         if signal.getsignal(signal.SIGTERM) is not self:
             self._previous = signal.signal(signal.SIGTERM, self)
         self._blocks.append(before)
 
     def leave(self, before: Callable[[], None] | None) -> None:
-        """End a block; a handler that was set inside of one stays."""
-        if before not in self._blocks:  # those of a parent process
+        """End a block; a handler that the block itself installed stays in place."""
+        if before not in self._blocks:  # entered in the parent, before a fork
             return
         self._blocks.remove(before)
         if self._blocks:
@@ -67,11 +67,13 @@ class _Handler:
         if installed is self:
             signal.signal(signal.SIGTERM, self._previous)
         heard, self._heard = self._heard, None
+        # SIG_DFL is not callable: then the `SystemExit` on its way ends the process
         if heard is not None and callable(self._previous):
             self._previous(*heard)
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         self._heard = number, frame
+        # inner blocks first, as their `finally` clauses run
         for before in reversed(self._blocks):
             if before is not None:
                 before()
@@ -99,15 +101,17 @@ _HANDLER = _Handler()
 
 @contextmanager
 def exit_on_sigterm(before: Callable[[], None] | None = None) -> Iterator[None]:
-    """Leave the block by `SystemExit(143)` when SIGTERM comes.
+    """Leave the block with `SystemExit(143)` on SIGTERM.
 
-    Whoever handled the signal before is called when the block has ended, and again handles it
-    afterwards. Nothing changes outside the main thread, where Python allows no handler, or where
-    SIGTERM is ignored.
+    The previous handler is called after the block has ended, and restored. The block has no effect
+    outside the main thread, where Python allows no handler, or if SIGTERM is ignored.
 
     Args:
-        before: Called in the handler, for work that the block's own `finally` cannot do because
+        before: Called in the handler, for work that the `finally` of the block cannot do because
             it runs in another thread.
+
+    Raises:
+        TerminatedError: On SIGTERM inside the block.
     """
     previous = signal.getsignal(signal.SIGTERM)
     is_main = threading.current_thread() is threading.main_thread()

@@ -1,7 +1,7 @@
-"""How records and data cross task borders: each record as a file, data as Parquet that is scanned.
+"""Flyte types of the records, and access to the data behind a task input.
 
-A record travels as one blob, so its size is not bounded by what a Flyte literal may hold, and the
-same file can be given to `pyflyte run` or opened in a notebook.
+A record is passed between tasks as one blob, so its size is not limited by that of a Flyte literal,
+and the same file can be passed to `pyflyte run` or opened in a notebook.
 """
 
 from __future__ import annotations
@@ -61,7 +61,14 @@ _JSON_RECORDS: tuple[type[Any], ...] = (
 
 
 class RecordTransformer(TypeTransformer[R], Generic[R]):
-    """A record as a single-file blob."""
+    """Transformer that stores a record as a single-file blob.
+
+    Args:
+        record: Type of the record.
+        file_format: Blob format and file extension.
+        save: Writes a record to a path.
+        load: Reads a record from a path.
+    """
 
     def __init__(
         self,
@@ -76,7 +83,7 @@ class RecordTransformer(TypeTransformer[R], Generic[R]):
 
     @property
     def blob_type(self) -> BlobType:
-        """A single file in this record's format."""
+        """The blob type: a single file in the format of this record."""
         return BlobType(format=self._format, dimensionality=BlobType.BlobDimensionality.SINGLE)
 
     def get_literal_type(self, t: type[R]) -> LiteralType:  # noqa: ARG002 - flytekit's signature
@@ -84,7 +91,7 @@ class RecordTransformer(TypeTransformer[R], Generic[R]):
         return LiteralType(blob=self.blob_type)
 
     def assert_type(self, t: type[R], v: Any) -> None:
-        """Accept the record, or a file of one as the command line gives it."""
+        """Accept the record, or a file that holds one, as `pyflyte run` passes it."""
         if not isinstance(v, FlyteFile):
             super().assert_type(t, v)
 
@@ -95,8 +102,9 @@ class RecordTransformer(TypeTransformer[R], Generic[R]):
         python_type: type[R],
         expected: LiteralType,  # noqa: ARG002 - flytekit's signature
     ) -> Literal:
-        """Write the record under the raw output prefix."""
+        """Write the record to a file under the raw output prefix."""
         if isinstance(python_val, FlyteFile):
+            # read and written again, so a wrong file fails here and not in the task that gets it
             python_val = self._read(Path(python_val.download()))
         if not isinstance(python_val, self.python_type):
             raise TypeTransformerFailedError(
@@ -115,7 +123,7 @@ class RecordTransformer(TypeTransformer[R], Generic[R]):
         lv: Literal,
         expected_python_type: type[R],
     ) -> R:
-        """Fetch the file and read the record."""
+        """Download the file and read the record."""
         if lv.scalar is None or lv.scalar.blob is None:
             raise TypeTransformerFailedError(
                 f"expected a file of a {expected_python_type.__name__}, got {lv}"
@@ -134,7 +142,7 @@ class RecordTransformer(TypeTransformer[R], Generic[R]):
         python_val: R,
         expected_python_type: type[R],  # noqa: ARG002 - flytekit's signature
     ) -> str:
-        """The record's own page, where it has one."""
+        """The HTML page of the record, or its type name if it has none."""
         render = getattr(python_val, "to_html", None)
         return render() if render else f"<p>{type(python_val).__name__}</p>"
 
@@ -157,7 +165,7 @@ def _json_transformer(record: type[R]) -> RecordTransformer[R]:
 
 
 def register() -> None:
-    """Teach flytekit the records; a second call changes nothing."""
+    """Register the transformers of all records with flytekit; safe to call twice."""
     profile = RecordTransformer(
         Profile,
         file_format="wbmon-profile",
@@ -170,18 +178,20 @@ def register() -> None:
 
 
 def open_data(data: StructuredDataset) -> Source:
-    """What is behind a task's input, to be scanned and never loaded whole.
+    """Open the data of a task input as a source that is read part by part.
 
     Raises:
         DataError: If there is nothing to read, or it is not Parquet.
     """
     from flytekitplugins.wbmon.data.open import open_source
 
+    # set if the data set was made in this process, as in a test that calls the node
     if data.dataframe is not None:
         return open_source(data.dataframe)
     uri = data.literal.uri if data.literal is not None else data.uri
     if not uri:
         raise DataError("a StructuredDataset must have a dataframe or a uri, got neither")
+    # flytekit's own file system has the credentials and endpoint of the platform
     files = FlyteContextManager.current_context().file_access
     return open_source(uri, filesystem=files.get_filesystem_for_path(uri))
 

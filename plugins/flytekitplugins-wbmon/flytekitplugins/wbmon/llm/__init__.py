@@ -1,6 +1,7 @@
-"""LLM applications as monitored pipelines; each name is loaded when it is first asked for.
+"""Public names for monitoring LLM applications; each is imported on first access.
 
-Importing this needs neither weave nor openai: what needs one says so when it is used.
+Importing this package needs neither weave nor openai. A feature that needs one of them raises an
+error that names the missing extra when it is used.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""An OpenAI-compatible client as a function that answers: what evaluations and judges call."""
+"""Adapters that turn an OpenAI-compatible client into the functions evaluations and judges call."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ def chat_with(
     prices: PriceTable | None = None,
     **parameters: Any,
 ) -> Callable[[Messages], Awaitable[Answer]]:
-    """A coroutine function that asks a model and says what the answer cost.
+    """Make a coroutine function that sends messages to a model; its answers carry their cost.
 
     Args:
         client: An `openai.OpenAI`, which any task can share, or an `AsyncOpenAI` of the running
             event loop; with a policy it should have `max_retries=0`.
         model: The model to ask.
-        policy: Retries, fallbacks and deadline.
-        prices: For the cost; without it the cost is unknown.
-        parameters: Of the request, such as `temperature`.
+        policy: Retries, fallbacks and deadline; one plain request if None.
+        prices: Prices for the cost; if None, the cost is unknown (None).
+        parameters: Further request parameters, such as `temperature`.
     """
 
     async def chat(messages: Messages) -> Answer:
@@ -49,15 +49,15 @@ def chat_with(
 def answer_with(
     client: Any, *, policy: CallPolicy | None = None, prices: PriceTable | None = None
 ) -> Callable[[Mapping[str, Any], Variant], Awaitable[Answer]]:
-    """A coroutine function that answers an item in the way of a variant.
+    """Make a coroutine function that answers an item with the prompt and model of a variant.
 
-    The variant's prompt is filled with those fields of the item that it has places for.
+    The placeholders of the prompt are filled with the fields of the item of the same name.
 
     Args:
         client: An `openai.OpenAI`, which any task can share, or an `AsyncOpenAI` of the running
             event loop; with a policy it should have `max_retries=0`.
-        policy: Retries, fallbacks and deadline.
-        prices: For the cost; without it the cost is unknown.
+        policy: Retries, fallbacks and deadline; one plain request if None.
+        prices: Prices for the cost; if None, the cost is unknown (None).
     """
 
     async def answer(item: Mapping[str, Any], variant: Variant) -> Answer:
@@ -71,10 +71,10 @@ def answer_with(
 
 
 def messages_for(variant: Variant, item: Mapping[str, Any]) -> Messages:
-    """A variant's prompt for an item.
+    """Fill the prompt of a variant with the fields of an item.
 
     Raises:
-        ConfigError: If the item lacks something that the prompt has a place for.
+        ConfigError: If the item lacks a field for a placeholder of the prompt.
     """
     template = PromptTemplate(name=variant.prompt_name or variant.name, messages=variant.prompt)
     missing = template.variables - item.keys()
@@ -99,14 +99,16 @@ async def _ask(
     async def request(name: str) -> Any:
         create = client.chat.completions.create
         asked = {"model": name, "messages": messages, **parameters}
+        # `instrument_openai` may have wrapped it
         if inspect.iscoroutinefunction(inspect.unwrap(create)):
             return await create(**asked)
+        # a blocking client must not stop the other calls of the event loop
         return await asyncio.to_thread(create, **asked)
 
     completion = await (policy.acall(request, model=model) if policy else request(model))
-    told = answer_columns(completion)
+    columns = answer_columns(completion)
     counts = {
-        name: told.get(f"gen_ai_usage_{name}")
+        name: columns.get(f"gen_ai_usage_{name}")
         for name in (
             "input_tokens",
             "output_tokens",
@@ -114,7 +116,8 @@ async def _ask(
             "reasoning_output_tokens",
         )
     }
-    answered = str(told.get("gen_ai_response_model") or model)
+    # a fallback or an alias may have answered: its price counts
+    answered = str(columns.get("gen_ai_response_model") or model)
     return Answer(
         text=content_of(completion),
         model=answered,
@@ -125,5 +128,5 @@ async def _ask(
         cost_usd=prices.cost_usd(answered, **counts) if prices is not None else None,
         latency_ms=(time.perf_counter() - begun) * 1e3,
         time_to_first_chunk_ms=math.nan,
-        finish_reason=str(told.get("finish_reason", "")),
+        finish_reason=str(columns.get("finish_reason", "")),
     )

@@ -1,4 +1,4 @@
-"""A circuit breaker for each model: a model that keeps failing is not called for a while."""
+"""A circuit breaker per model: a model that keeps failing receives no calls for a while."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class _Circuit:
 
 @dataclass(slots=True, kw_only=True)
 class CircuitBreaker:
-    """Refuses calls to a model after failures in a row; one probe a cool-down finds its recovery.
+    """Refuses calls to a model after consecutive failures, and probes it after a cool-down.
 
     Args:
-        failures: Failures in a row that open the circuit.
-        cooldown_s: How long it stays open before one call may probe.
-        clock: Seconds that only go forward.
+        failures: Consecutive failures that open the circuit; `>= 1`.
+        cooldown_s: Seconds that it stays open before one call may probe the model; `> 0`.
+        clock: A monotonic clock in seconds.
 
     Raises:
         ConfigError: If a number is not positive.
@@ -44,7 +44,11 @@ class CircuitBreaker:
             )
 
     def allows(self, model: str) -> bool:
-        """Whether a call may go to the model now; a probe is given to one caller only."""
+        """Whether a call may go to the model now.
+
+        After the cool-down, True makes the caller the only probe: it must then call `succeeded`,
+        `failed` or `release_probe`.
+        """
         with self._lock:
             circuit = self._circuits.get(model)
             if circuit is None or circuit.opened_at is None:
@@ -55,21 +59,22 @@ class CircuitBreaker:
             return True
 
     def succeeded(self, model: str) -> None:
-        """The model answered: the circuit closes."""
+        """Record an answer of the model; this closes the circuit."""
         with self._lock:
             self._circuits.pop(model, None)
 
     def failed(self, model: str) -> None:
-        """The model failed in a way that speaks of its health."""
+        """Record a failure that shows that the model is unavailable."""
         with self._lock:
             circuit = self._circuits.setdefault(model, _Circuit())
             circuit.n_failures += 1
-            if circuit.n_failures >= self.failures:  # so does a probe that failed
+            # a failed probe starts a new cool-down: its failures are enough already
+            if circuit.n_failures >= self.failures:
                 circuit.opened_at = self.clock()
                 circuit.is_probing = False
 
     def release_probe(self, model: str) -> None:
-        """The call ended without telling of the model's health: a probe may be tried again."""
+        """Record a call that says nothing about availability; another call may probe the model."""
         with self._lock:
             circuit = self._circuits.get(model)
             if circuit is not None:
@@ -77,6 +82,6 @@ class CircuitBreaker:
 
     @property
     def open_models(self) -> tuple[str, ...]:
-        """The models that are not called now."""
+        """Models whose circuit is open, including those being probed."""
         with self._lock:
             return tuple(m for m, each in self._circuits.items() if each.opened_at is not None)

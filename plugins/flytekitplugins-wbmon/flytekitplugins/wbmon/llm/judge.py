@@ -1,7 +1,7 @@
-"""A language model as a judge: asked for a number in a form that is checked, its failures counted.
+"""A language model as a judge: it is asked for a score as JSON, which is validated.
 
-A judge is a scorer: it goes where any scorer goes. What it costs is its own (`purpose=judge` in the
-call log) and is never mixed with the cost of what it judges.
+A judge can be used wherever a scorer can. Its cost is recorded separately (`purpose=judge` in the
+call log) and never added to the cost of the answers that it judges.
 """
 
 from __future__ import annotations
@@ -52,20 +52,20 @@ TEMPLATES: Mapping[str, PromptTemplate] = {
 
 
 class JudgeError(WbmonError, ValueError):
-    """A judge gave no verdict that can be used."""
+    """A judge gave no usable verdict."""
 
 
 @dataclass(slots=True, kw_only=True)
 class JudgeStats:
-    """What a judge has done.
+    """Counts and cost of the verdicts of a judge.
 
     Attributes:
         n_judged: Verdicts given.
-        n_failed: Verdicts that never came.
-        n_asked_again: Answers that were not in the form asked for.
-        cost_usd: Of all its calls with a known price.
-        n_unpriced: Calls whose price is not known.
-        errors: Why it failed, by class.
+        n_failed: Requests that ended without a verdict.
+        n_asked_again: Answers that were not in the requested form and were asked for again.
+        cost_usd: Total cost of its calls whose price is known.
+        n_unpriced: Calls whose price is unknown.
+        errors: Number of failures by exception class.
     """
 
     n_judged: int = 0
@@ -80,12 +80,13 @@ class Judge:
     """Scores answers with a language model.
 
     Args:
-        chat: Asks the model, a coroutine function; `chat_with(client, model)` makes one.
-        template: What is asked: a prompt over `question`, `expected`, `answer`, `context`,
-            `contexts` or whatever the items have; or the name of a built-in one (`correctness`,
-            `relevance`, `groundedness`).
-        attempts: How often it is asked for a verdict in the right form.
-        concurrency: Verdicts asked for at the same time in one event loop.
+        chat: A coroutine function that asks the model, such as `chat_with(client, model)`.
+        template: The question to the judge, a prompt over `question`, `expected`, `answer`,
+            `context`, `contexts` or any field of the items; or the name of a built-in one
+            (`correctness`, `relevance`, `groundedness`).
+        attempts: How often to ask until the verdict has the requested form; `>= 1`. The default
+            gives the model one chance to correct itself.
+        concurrency: Maximum number of simultaneous requests in one event loop; `>= 1`.
 
     Raises:
         ConfigError: If the template's name is not known, or a number is out of range.
@@ -122,8 +123,8 @@ class Judge:
         """Score an answer.
 
         Raises:
-            JudgeError: If no verdict came in the form asked for.
-            Exception: Whatever the client raises.
+            JudgeError: If no verdict has the requested form.
+            Exception: Any exception of the client.
         """
         known = {
             **item,
@@ -136,10 +137,10 @@ class Judge:
         """Ask for one verdict.
 
         Args:
-            known: At least what the template asks for; the rest is left out.
+            known: Values for the variables of the template; others are ignored.
 
         Raises:
-            JudgeError: If something is missing, or no verdict came in the form asked for.
+            JudgeError: If a variable is missing, or no verdict has the requested form.
         """
         missing = self.template.variables - known.keys()
         if missing:
@@ -157,7 +158,7 @@ class Judge:
                 raise
 
     async def judge_all(self, many: Sequence[Mapping[str, Any]]) -> list[Judged | None]:
-        """Ask for many verdicts at once; None where none came (`stats` says why)."""
+        """Ask for many verdicts concurrently; None for each that failed (`stats` counts why)."""
 
         async def one(known: Mapping[str, Any]) -> Judged | None:
             try:
@@ -173,6 +174,7 @@ class Judge:
         problem = ""
         for attempt in range(self._attempts):
             answer = await self._chat(messages)
+            # before the answer is checked: a useless answer is paid for as well
             cost = self._pay(answer, cost)
             if answer.error:
                 raise JudgeError(f"the judge's model failed: {answer.error}")
@@ -187,6 +189,7 @@ class Judge:
             if attempt + 1 < self._attempts:
                 with self._lock:
                     self.stats.n_asked_again += 1
+                # the model sees its own answer and what is wrong with it
                 messages = [
                     *messages,
                     {"role": "assistant", "content": answer.text},
@@ -199,6 +202,7 @@ class Judge:
             if answer.cost_usd is None:
                 self.stats.n_unpriced += 1
                 return before
+            # None stays None: an unknown price must not look like a free call
             self.stats.cost_usd += answer.cost_usd
         return (before or 0.0) + answer.cost_usd
 
@@ -210,9 +214,11 @@ class Judge:
         return error
 
     def _gate(self) -> asyncio.Semaphore:
-        """A semaphore of the running loop: one of another loop cannot be waited for."""
+        """The semaphore of the running event loop; asyncio does not let loops share one."""
         loop = id(asyncio.get_running_loop())
         with self._lock:
+            # a semaphore that was waited for keeps its loop alive, so no other loop gets its id
+            # a semaphore that was waited for keeps its loop alive, so no other loop gets its id
             return self._gates.setdefault(loop, asyncio.Semaphore(self._concurrency))
 
 

@@ -1,7 +1,7 @@
-"""Calls of an OpenAI client, logged: tokens, time to the first chunk, retries, rate limits.
+"""Logging of the calls of an OpenAI client: tokens, time to first chunk, retries, rate limits.
 
-The client does what it did before: the same answers, the same exceptions. Its own retries, which
-it shows to nobody, are counted by hooks on its HTTP client.
+The client returns the same answers and raises the same exceptions as before. Hooks on its HTTP
+client count its internal retries, which it does not expose.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _REQUESTS: ContextVar[list[Attempt] | None] = ContextVar("wbmon_requests", defau
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _CallOptions:
-    """What is logged of a call, and where."""
+    """The arguments of `instrument_openai`."""
 
     sink: Sink
     capture_text: bool
@@ -55,20 +55,25 @@ def instrument_openai(
 ) -> Client:
     """Log every chat, response and embedding call of a client.
 
-    Streamed calls are logged when the stream ends, with their token counts: the server is asked
-    for them, and the chunk that brings them is kept from a caller who did not ask.
+    A streamed call is logged when its stream ends. Its token counts are requested from the server,
+    and the chunk that carries them is hidden from callers who did not request it.
 
     Args:
-        client: An `openai.OpenAI`, `AsyncOpenAI` or a subclass; it is changed and returned, and so
-            are clients made of it with `with_options`. A second call changes nothing.
+        client: An `openai.OpenAI`, `AsyncOpenAI` or a subclass. It is modified in place; clients
+            derived from it with `with_options` are logged too. A second call has no effect.
         log: A `CallLog`, or any callable that takes a row.
-        capture_text: Keep the text of requests and answers.
-        redact: Applied to those texts; a text that it fails on is dropped.
-        provider: Who answers, for the price table.
+        capture_text: Whether to log the text of requests and answers; off by default, since texts
+            may hold personal data.
+        redact: Applied to these texts; a text on which it raises is not logged.
+        provider: Name of the provider, for the price table.
+
+    Returns:
+        The same client.
 
     Raises:
         ConfigError: If the client has no `chat.completions`.
     """
+    # a second wrapper would log each call twice
     if getattr(client, _MARK, None) is not None:
         return client
     if not hasattr(client, "chat"):
@@ -83,6 +88,7 @@ def instrument_openai(
         original = getattr(resource, method, None)
         if original is not None:
             setattr(resource, method, _logged(original, operation, how))
+    # these build a new client, which does not inherit the wrappers set on this one
     for name in ("copy", "with_options"):
         setattr(client, name, _copied(getattr(client, name), how))
     return client
@@ -109,11 +115,13 @@ def _copied(original: Callable[..., Any], how: _CallOptions) -> Callable[..., An
 
 
 def _count_requests(client: Any) -> None:
-    """Note each HTTP request and its answer while a logged call is under way."""
+    """Add hooks that record each HTTP request and response during a logged call."""
     http = getattr(client, "_client", None)
+    # derived clients share the HTTP client, whose hooks must not be added twice
     if http is None or not hasattr(http, "event_hooks") or getattr(http, _MARK, False):
         return
     hooks = {name: list(functions) for name, functions in http.event_hooks.items()}
+    # httpx awaits the hooks of its async client
     is_async = hasattr(http, "aclose")
     hooks.setdefault("request", []).append(_sent_async if is_async else _sent)
     hooks.setdefault("response", []).append(_answered_async if is_async else _answered)
@@ -124,6 +132,7 @@ def _count_requests(client: Any) -> None:
 def _sent(_: Any) -> None:
     requests = _REQUESTS.get()
     if requests is not None:
+        # minus the start: adding the end gives the duration, and negative means no response yet
         requests.append(Attempt(duration_ms=-time.perf_counter() * 1e3))
 
 
@@ -146,7 +155,7 @@ async def _answered_async(response: Any) -> None:
 
 @dataclass(slots=True, kw_only=True)
 class _OpenCall:
-    """A call under way."""
+    """A logged call that has not ended."""
 
     how: _CallOptions
     row: Row
@@ -156,7 +165,7 @@ class _OpenCall:
     hides_usage: bool = False
 
     def passes(self, part: Any) -> bool:
-        """Note a chunk of a stream; whether the caller is to see it."""
+        """Record a chunk of a stream; returns whether the caller may see it."""
         text = content_of(part)
         if text and "time_to_first_chunk_ms" not in self.row:
             self.row["time_to_first_chunk_ms"] = self._elapsed_ms()
@@ -184,7 +193,7 @@ class _OpenCall:
             logger.warning("an LLM call could not be logged", exc_info=True)
 
     def note_text(self, column: str, text: str) -> None:
-        """Keep a text, if texts are kept, as clean as `redact` makes it."""
+        """Log a text after redaction, if texts are captured."""
         if not self.how.capture_text or not text:
             return
         try:
@@ -201,6 +210,8 @@ class _OpenCall:
             each.model = str(self.row.get("gen_ai_request_model") or "")
             if each.duration_ms < 0:
                 each.duration_ms += time.perf_counter() * 1e3
+            # no status means no response, unless the client has no hooks and the call succeeded
+            # no status means no response, unless the client has no hooks and the call succeeded
             if each.status is None and not (error is None and each is made[-1]):
                 each.error_type = "APIConnectionError"
         if error is not None:
@@ -233,7 +244,7 @@ def _logged(original: Callable[..., Any], operation: str, how: _CallOptions) -> 
 
 @contextmanager
 def _under_way(kwargs: dict[str, Any], operation: str, how: _CallOptions) -> Iterator[_OpenCall]:
-    """A call until it is answered; one that fails is logged here."""
+    """Run a call up to its response; a failure is logged here."""
     call = _begin(kwargs, operation, how)
     token = _REQUESTS.set(call.requests)
     try:
@@ -251,6 +262,7 @@ def _begin(kwargs: dict[str, Any], operation: str, how: _CallOptions) -> _OpenCa
     if operation == "chat" and kwargs.get("stream") is True:
         given = kwargs.get("stream_options")
         options = dict(given) if isinstance(given, Mapping) else {}
+        # without this option a stream ends without any token counts
         call.hides_usage = "include_usage" not in options
         kwargs["stream_options"] = {"include_usage": True, **options}
     asked = kwargs.get("messages", kwargs.get("input"))
@@ -268,10 +280,12 @@ def _messages_text(messages: Any) -> str:
 def _hand_over(call: _OpenCall, answer: Any, kwargs: Mapping[str, Any]) -> Any:
     if kwargs.get("stream") is not True:
         parsed = answer
+        # from `with_raw_response`: the caller gets the raw object, the log needs the parsed one
         if hasattr(answer, "http_response") and hasattr(answer, "parse"):
             parsed = answer.parse()
         call.end(answer=parsed)
         return answer
+    # not a stream of the client: log it now, for its end cannot be seen
     if not hasattr(answer, "_iterator"):
         call.end()
         return answer
@@ -296,7 +310,7 @@ async def _watch_async(chunks: AsyncIterator[Any], call: _OpenCall) -> AsyncIter
 
 @contextmanager
 def _to_the_end(call: _OpenCall) -> Iterator[None]:
-    """A stream until it ends, fails, or is left by its reader."""
+    """Log a streamed call when it ends, fails or is abandoned by its reader."""
     try:
         yield
     except GeneratorExit:
@@ -311,4 +325,5 @@ def _to_the_end(call: _OpenCall) -> Iterator[None]:
 
 
 def _only_usage(chunk: Any) -> bool:
+    # the usage chunk has an empty list of choices; an object without the field is no such chunk
     return not getattr(chunk, "choices", True) and getattr(chunk, "usage", None) is not None

@@ -1,4 +1,4 @@
-"""What requests and answers of the OpenAI API say, in the names of the call log."""
+"""Mapping from requests and responses of the OpenAI API to columns of the call log."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _OPERATIONS = {"chat": "chat", "responses": "generate_content", "embeddings": "e
 
 
 def request_columns(operation: str, arguments: Mapping[str, Any]) -> Row:
-    """The columns that a request fills; parameters that it does not set are left out."""
+    """Columns of the call log known from a request; parameters it does not set are left out."""
     row: Row = {
         "gen_ai_operation_name": _OPERATIONS[operation],
         "gen_ai_request_model": str(arguments.get("model") or "") or None,
@@ -30,7 +30,8 @@ def request_columns(operation: str, arguments: Mapping[str, Any]) -> Row:
 
 
 def answer_columns(answer: Any) -> Row:
-    """The columns that an answer, or a chunk of one, fills; what it does not say is left out."""
+    """Columns known from a response or a chunk of one; missing values are left out."""
+    # events of the Responses API carry the response inside
     source = getattr(answer, "response", None) or answer
     row: Row = {}
     model = getattr(source, "model", None)
@@ -46,7 +47,7 @@ def answer_columns(answer: Any) -> Row:
 
 
 def content_of(answer: Any) -> str:
-    """The text of an answer, or of a chunk of one."""
+    """The text of a response or a chunk of one; empty if it has none."""
     for choice in getattr(answer, "choices", None) or ():
         part = getattr(choice, "message", None) or getattr(choice, "delta", None)
         return str(getattr(part, "content", None) or "")
@@ -84,5 +85,6 @@ def _finish_reason(source: Any) -> str:
     incomplete = getattr(source, "incomplete_details", None)
     if incomplete is not None:
         reason = getattr(incomplete, "reason", None)
+        # the Responses API has other words for the finish reasons of chat completions
         return "length" if reason == "max_output_tokens" else str(reason or "")
     return "stop" if getattr(source, "status", None) == "completed" else ""

@@ -1,7 +1,8 @@
-"""Retries, fallbacks and a deadline for calls of language models, with every attempt on record.
+"""Retries, fallbacks and a deadline for LLM calls; every attempt is recorded.
 
-Repeated is what may pass: no connection, 408, 409, 429, 5xx. What will not (a bad request, a key
-that is refused) is raised at once; an exhausted quota goes straight to the next model.
+Transient errors are retried: connection errors, 408, 409, 429 and 5xx. Permanent errors, such as a
+bad request or a rejected key, are raised at once. An exhausted quota leads directly to the next
+model.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ Remedy = Literal["retry", "fallback", "raise"]
 _PASSING = (408, 409, 429)
 _SERVER = 500
 _QUOTA = ("insufficient_quota", "billing_hard_limit_reached", "quota_exceeded")
+# by class name, so that neither openai nor httpx has to be imported
 _NO_CONNECTION = {
     "APIConnectionError",
     "APITimeoutError",
@@ -46,20 +48,21 @@ _NO_CONNECTION = {
 
 
 class CircuitOpenError(WbmonError, RuntimeError):
-    """No model was asked, because each failed so often that it is left alone for now."""
+    """No model was called, because the circuit of each is open after repeated failures."""
 
 
 def remedy_for(error: BaseException) -> Remedy:
-    """What an error calls for: another try, another model, or neither.
+    """Whether an error calls for a retry, a fallback to another model, or neither.
 
     Args:
-        error: Of any client; its HTTP status is read from `status_code`.
+        error: An exception of any client; its HTTP status is read from `status_code`.
     """
     status = getattr(error, "status_code", None)
     if status is None:
         names = {each.__name__ for each in type(error).__mro__}
         passing = isinstance(error, (ConnectionError, TimeoutError)) or names & _NO_CONNECTION
         return "retry" if passing else "raise"
+    # sent with status 429, but waiting does not help
     if _code(error) in _QUOTA:
         return "fallback"
     return "retry" if status in _PASSING or status >= _SERVER else "raise"
@@ -74,7 +77,16 @@ def _code(error: BaseException) -> str:
 
 @dataclass(slots=True, kw_only=True)
 class PolicyStats:
-    """What a policy has done so far; calls, except `n_attempts`."""
+    """Counts of a policy so far.
+
+    Attributes:
+        n_calls: Calls made through the policy.
+        n_attempts: Requests sent, retries and fallbacks included.
+        n_retried: Calls with more than one attempt.
+        n_rate_limited: Calls with at least one answer of status 429.
+        n_fallback: Calls that another model than the first one answered.
+        n_failed: Calls that no model answered.
+    """
 
     n_calls: int = 0
     n_attempts: int = 0
@@ -86,22 +98,23 @@ class PolicyStats:
 
 @dataclass(slots=True, kw_only=True)
 class CallPolicy:
-    """How often, how long and where else a call is tried.
+    """Retry, fallback and deadline rules for calls of a language model.
 
-    The client must not retry by itself: its tries would multiply with these. Give it
+    The client must not retry by itself, because its retries would multiply with these. Give it
     `max_retries=0`.
 
     Args:
-        attempts: Tries of each model.
-        deadline_s: For the whole call, waits and fallbacks included. A coroutine that is still
-            running then is cancelled; a plain function is not started again.
+        attempts: Maximum attempts per model; `>= 1`.
+        deadline_s: Seconds for the whole call, waits and fallbacks included. A coroutine that is
+            still running then is cancelled; a plain function is only not started again.
         fallbacks: Models to try after the first, in order.
-        wait_s: First wait; it doubles, and is drawn at random up to that. A wait that the server
-            asks for is kept instead.
-        max_wait_s: Longest wait; a server that asks for more is not tried again.
-        breaker: Leaves models alone that keep failing; None never does.
-        log: Gets a row of each call whose client does not log by itself.
-        on_attempt: Gets every attempt when it is over.
+        wait_s: Upper limit of the first wait in seconds. It doubles with each attempt, and the wait
+            is drawn uniformly below it. A wait that the server requests is used instead.
+        max_wait_s: Longest wait in seconds; if the server requests more, there is no retry.
+        breaker: Circuit breaker that skips models which keep failing; None to skip none.
+        log: Receives a row for each call whose client does not log by itself.
+        on_attempt: Called with each attempt when it ends.
+        stats: Counts of the calls so far.
 
     Raises:
         ConfigError: If a number is out of range.
@@ -132,12 +145,12 @@ class CallPolicy:
         """Make a call.
 
         Args:
-            request: Makes one request to the model it is given.
+            request: Sends one request to the model whose name it receives.
             model: The model to try first.
 
         Raises:
-            CircuitOpenError: If every model is left alone.
-            Exception: The last error of the last model, as the client raised it.
+            CircuitOpenError: If the circuit of every model is open.
+            Exception: The last error of the last model, unchanged.
         """
         call = _CallState(policy=self, model=model)
         with call_scope() as scope:
@@ -175,13 +188,14 @@ class CallPolicy:
             retry=tenacity.retry_if_exception(lambda error: remedy_for(error) == "retry"),
             wait=call.wait,
             stop=tenacity.stop_any(tenacity.stop_after_attempt(self.attempts), call.is_out_of_time),
+            # the client's own exception, not tenacity's RetryError
             reraise=True,
         )
 
 
 @dataclass(slots=True, kw_only=True)
 class _CallState:
-    """One call on its way through attempts and models."""
+    """State of one call across its attempts and models."""
 
     policy: CallPolicy
     model: str
@@ -197,15 +211,17 @@ class _CallState:
         return self.policy.deadline_s - (time.monotonic() - self.begun)
 
     def models(self, scope: CallScope) -> Iterator[str]:
-        """The models to try, until one answers, the time is over or the error is final."""
+        """Yield the models to try until the deadline has passed or an error is permanent."""
         breaker = self.policy.breaker
         try:
+            # a model that is named twice is tried once
             for name in dict.fromkeys((self.model, *self.policy.fallbacks)):
                 if self.is_over or self.left_s <= 0:
                     return
                 if breaker is None or breaker.allows(name):
                     yield name
         finally:
+            # also runs when the caller returns from its loop: that closes this generator
             self._count(scope)
 
     def attempt(self, model: str, state: tenacity.AttemptManager) -> _AttemptTimer:
@@ -217,7 +233,7 @@ class _CallState:
         )
 
     def wait(self, state: tenacity.RetryCallState) -> float:
-        """Seconds until the next attempt: what the server asks for, else at random."""
+        """Seconds until the next attempt: the server's request, else random backoff."""
         import tenacity
 
         error = state.outcome.exception() if state.outcome else None
@@ -230,15 +246,17 @@ class _CallState:
         )
 
     def is_out_of_time(self, state: tenacity.RetryCallState) -> bool:
-        """Whether the next attempt would come too late."""
+        """Whether the next attempt would start too late."""
+        # tenacity computes the wait before it asks whether to stop
         wait = state.upcoming_sleep or 0.0
         return wait > self.policy.max_wait_s or wait >= self.left_s
 
     def record_failure(self, model: str, error: Exception) -> None:
-        """Note that a model did not answer."""
+        """Record that a model did not answer."""
         self.last_error = error
         remedy = remedy_for(error)
         if self.policy.breaker is not None:
+            # a refused request shows that the model is reachable, so it is no failure of its health
             if remedy == "raise":
                 self.policy.breaker.release_probe(model)
             else:
@@ -246,7 +264,7 @@ class _CallState:
         self.is_over = remedy == "raise"
 
     def error(self, scope: CallScope) -> Exception:
-        """What to raise in the end."""
+        """The exception to raise when no model has answered."""
         self._count(scope)
         if self.last_error is not None:
             return self.last_error
@@ -257,6 +275,7 @@ class _CallState:
         )
 
     def _count(self, scope: CallScope) -> None:
+        # both `error` and the end of `models` come here
         if self.is_done:
             return
         self.is_done = True
@@ -272,6 +291,7 @@ class _CallState:
         self._log(scope, failed=failed)
 
     def _log(self, scope: CallScope, *, failed: bool) -> None:
+        # an instrumented client has already written its own row into the scope
         if self.policy.log is None or scope.rows or not self.made:
             return
         last = self.made[-1]
@@ -291,7 +311,7 @@ class _CallState:
 
 @dataclass(slots=True, kw_only=True)
 class _AttemptTimer:
-    """The time of one attempt."""
+    """Measures and records one attempt."""
 
     call: _CallState
     attempt: Attempt

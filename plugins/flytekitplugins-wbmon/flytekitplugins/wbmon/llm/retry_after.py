@@ -1,4 +1,4 @@
-"""How long a server asks to be left alone."""
+"""The wait that a server requests in its response headers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def retry_after_s(headers: Mapping[str, str] | None) -> float | None:
     """Seconds from `retry-after-ms` or `retry-after` (a number or an HTTP date).
 
     Returns:
-        At least 0; None if the server does not say, or not in a way that can be read.
+        Seconds, `>= 0`; None if the header is missing or cannot be parsed.
     """
     if headers is None:
         return None
@@ -30,5 +30,6 @@ def _seconds(text: str) -> float:
         return max(0.0, float(text))
     except ValueError:
         at = parsedate_to_datetime(text)
+        # HTTP dates are GMT; the parser returns a naive time for the zone `-0000`
         at = at if at.tzinfo else at.replace(tzinfo=timezone.utc)
         return max(0.0, (at - datetime.now(timezone.utc)).total_seconds())

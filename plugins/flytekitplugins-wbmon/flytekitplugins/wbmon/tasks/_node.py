@@ -1,9 +1,9 @@
-"""The base of all nodes: a Flyte task whose behaviour is its configuration, which travels with it.
+"""Base class of all nodes: a Flyte task that is fully described by its configuration.
 
 A node can be made anywhere: at module level, in a list, in a function, inside `map_task`. Its
 configuration goes into the task's container arguments, so a pod rebuilds it without the user's
-module. What `wandb_init` put on it travels the same way; only what cannot be written down (a
-callable secret) needs the node to be a variable of a module, where flytekit finds it by its name.
+module. The arguments of `wandb_init` are passed the same way. Only what cannot be serialised (a
+callable secret) requires the node to be a module-level variable, which flytekit finds by its name.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ C = TypeVar("C")
 
 
 class Node(PythonInstanceTask[C], Generic[C]):
-    """A task with a typed `compute`; the reports it returns go to the Deck and the open W&B run.
+    """A task with a typed `compute`; its reports are shown in the Deck and the open W&B run.
 
     Args:
-        name: Unique in the project, like every task's name: `payments.drift`.
-        config: The node's settings: a record, so that it can travel in the container arguments.
-        cache: Let Flyte reuse the outputs of a run with the same inputs and configuration.
-        retries: Attempts after a recoverable failure.
-        timeout: Longest time of one attempt.
-        task_kwargs: What any task takes: `requests`, `limits`, `container_image`, `environment`,
+        name: Task name, unique in the project, such as `payments.drift`.
+        config: Settings of the node, as a record that can be written to the container arguments.
+        cache: Whether Flyte may reuse outputs of a run with the same inputs and configuration.
+        retries: Number of further attempts after a recoverable failure.
+        timeout: Time limit of one attempt.
+        task_kwargs: Other task arguments: `requests`, `limits`, `container_image`, `environment`,
             `secret_requests`, `pod_template` …
 
     Raises:
@@ -80,22 +80,23 @@ class Node(PythonInstanceTask[C], Generic[C]):
         )
 
     compute: ClassVar[Any]
-    """The node's work, with its inputs and outputs as type annotations; subclasses define it."""
+    """The work of the node, defined by subclasses; its annotations are the inputs and outputs."""
 
     @classmethod
     def restore(cls, name: str, config: C) -> Node[C]:
-        """The node of this class with these settings, without its own constructor."""
+        """Rebuild a node from its settings, without calling the constructor of the subclass."""
+        # the arguments of a subclass constructor are not stored, only the settings it made of them
         node = cls.__new__(cls)
         Node.__init__(node, name, config)
         return node
 
     @property
     def config(self) -> C:
-        """The node's settings."""
+        """Settings of the node."""
         return self.task_config
 
     def execute(self, **inputs: Any) -> Any:
-        """Do the work, then show the reports; a report that cannot be shown fails nothing."""
+        """Run `compute` and publish its reports; errors in publishing do not fail the task."""
         from flytekitplugins.wbmon.publish.lineage import publish_lineage
         from flytekitplugins.wbmon.publish.report import publish_reports
 
@@ -108,12 +109,12 @@ class Node(PythonInstanceTask[C], Generic[C]):
 
     @property
     def lhs(self) -> str:
-        """A name for `map_task`, which wants one even where no variable holds the node."""
+        """A variable name for `map_task`, which needs one even if no variable holds the node."""
         return re.sub(r"\W", "_", self.name) if self._is_portable() else super().lhs
 
     @property
     def task_resolver(self) -> TaskResolverMixin:
-        """Our own resolver, unless something on the node cannot be written down."""
+        """`node_resolver`, unless the node has something that cannot be serialised."""
         return node_resolver if self._is_portable() else super().task_resolver
 
     def _is_portable(self) -> bool:
@@ -128,19 +129,19 @@ class Node(PythonInstanceTask[C], Generic[C]):
 
 
 class NodeResolver(TaskResolverMixin):
-    """Rebuilds a node in a pod from its container arguments."""
+    """Task resolver that rebuilds a node in a pod from its container arguments."""
 
     @property
     def location(self) -> str:
-        """Where flytekit imports this resolver from."""
+        """Import path of this resolver for flytekit."""
         return f"{__name__}.node_resolver"
 
     def name(self) -> str:
-        """The resolver's name."""
+        """Name of the resolver."""
         return "NodeResolver"
 
     def loader_args(self, settings: SerializationSettings, t: Task) -> list[str]:  # noqa: ARG002
-        """Class, name, configuration and tracking of a node."""
+        """The class, name, configuration and decorators of a node as container arguments."""
         if not isinstance(t, Node):
             raise ConfigError(f"NodeResolver resolves nodes of this package, got {type(t)}")
         tracking = tracking_of(t)
@@ -158,7 +159,7 @@ class NodeResolver(TaskResolverMixin):
         ]
 
     def load_task(self, loader_args: list[str]) -> Task:
-        """The node that `loader_args` described."""
+        """Rebuild the node that `loader_args` describes."""
         _, place, _, name, _, config, _, tracking, _, decorators = loader_args
         module, _, qualname = place.partition(":")
         kind: type[Node[Any]] = getattr(import_module(module), qualname)
@@ -167,7 +168,7 @@ class NodeResolver(TaskResolverMixin):
         return wandb_init.from_config(json.loads(tracking))(node) if tracking else node
 
     def get_all_tasks(self) -> list[Task]:
-        """Nothing to list: nodes belong to the modules that make them."""
+        """Empty, because nodes belong to the modules that make them."""
         return []
 
 
@@ -175,10 +176,12 @@ node_resolver = NodeResolver()
 
 
 def _config_type(kind: type[Node[Any]]) -> type[Any]:
+    # inherited: a subclass without type arguments of its own gets those of its base
     bases = getattr(kind, "__orig_bases__", ())
     return next(get_args(base)[0] for base in bases if get_args(base))
 
 
 def _fingerprint(config: Any) -> str:
+    # flytekit does not hash the settings of a task, and our results may change by release
     digest = hashlib.sha256(record_to_json(config).encode()).hexdigest()[:12]
     return f"{__version__}-{digest}"

@@ -1,4 +1,4 @@
-"""The node that turns reports into a decision, and the decision into alerts."""
+"""The node that evaluates alert rules on reports and sends the alerts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from flytekitplugins.wbmon.tasks._node import Node
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertSettings:
-    """The rules of a `DegradationAlert`, its memory and its channels; see there."""
+    """Settings of `DegradationAlert`, where they are described."""
 
     rules: tuple[AlertRule, ...]
     channels: tuple[Channel, ...] = ()
@@ -38,7 +38,7 @@ class AlertSettings:
 
 
 class Decided(NamedTuple):
-    """A decision, and its gates for a `conditional`."""
+    """A decision, with primitive outputs for a `conditional`."""
 
     decision: Decision
     fired: bool
@@ -46,26 +46,25 @@ class Decided(NamedTuple):
 
 
 class DegradationAlert(Node[AlertSettings]):
-    """Hold the reports of a window against rules, remember the outcome, and tell people the news.
+    """Evaluate alert rules on the reports of a window, store the state and notify of changes.
 
-    News is an alert that fires and did not before, and one that is over. In a tracked task the W&B
-    run takes the alerts; other channels are named by secrets, which the node requests from Flyte.
-    A channel that fails costs nothing but itself: what it did not take is sent with the next
-    window, if there is a `state_uri`. Beside the state file, `….html` shows the last nights.
+    A change is an alert that starts to fire or is resolved. In a tracked task, alerts go to the W&B
+    run. The addresses of other channels are secrets, which the node requests from Flyte. A channel
+    that fails does not affect the others; what it did not accept is sent with the next window, if
+    there is a `state_uri`. A page `….html` beside the state file shows the last windows.
 
     Args:
         name: The task's name.
-        rules: At least one; their titles must differ.
-        channels: Beside the W&B run; they need the extra `notify`.
-        state_uri: The state file, `….json`: a path that every pod sees, or any URL that fsspec
-            knows. Without it each window is judged alone, and every night of a fault is news.
-        remind_after: Time after which an alert that goes on firing is mentioned again; never if
-            None.
-        keep_nights: Windows on the index page.
+        rules: One rule or more, with different titles.
+        channels: Channels in addition to the W&B run; they need the extra `notify`.
+        state_uri: The state file, `….json`: a path that all pods share, or an fsspec URL. Without
+            it each window is evaluated alone, and a lasting fault is reported every time.
+        remind_after: Time after which an alert that keeps firing is sent again; never if None.
+        keep_nights: Number of windows on the page.
         task_kwargs: As for any node.
 
     Raises:
-        ConfigError: If there is no rule, two channels have one name, or a number is out of range.
+        ConfigError: If there is no rule, two channels share a name, or a number is out of range.
     """
 
     def __init__(
@@ -110,10 +109,10 @@ class DegradationAlert(Node[AlertSettings]):
         experiment: ExperimentReport | None = None,
         at: datetime | None = None,
     ) -> Decided:
-        """Decide about one window.
+        """Evaluate the rules for one window.
 
         Args:
-            drift: The report of `DriftCheck`; that it is missing is a finding if a rule needs it.
+            drift: The report of `DriftCheck`; a missing one is a finding if a rule needs it.
             performance: The report of `PerformanceCheck`; likewise.
             scoring: The report of `batch_scoring`; likewise.
             estimate: A performance report made without labels; likewise.
@@ -121,14 +120,14 @@ class DegradationAlert(Node[AlertSettings]):
             feedback: The report of `AnalyzeFeedback`; likewise.
             rag: The report of `EvaluateRAG`; likewise.
             evaluation: The report of `EvaluatePrompts` or `CompareModels`; likewise.
-            slo: The report of `CheckSLO`; likewise. Its objectives stand beside those of `scoring`.
+            slo: The report of `CheckSLO`; likewise. Its objectives are added to those of `scoring`.
             serving: The report of `SummarizeServing`; likewise.
             experiment: The report of `CompareVariants`; likewise.
-            at: The window's time, such as the kickoff time of a schedule; now if not given. A
-                window judged again at the same time counts once.
+            at: Time of the window, such as the kickoff time of a schedule; now if not given. A
+                window that is evaluated again with the same time counts once.
 
         Returns:
-            decision: Every rule with what it says and why, worst first.
+            decision: Every rule with its result and the reason, worst first.
             fired: Whether any rule fires.
             severity: The worst severity that fires, or `none`.
         """
@@ -148,6 +147,7 @@ class DegradationAlert(Node[AlertSettings]):
             "experiment": experiment,
         }
         asked = {rule.metric.partition(".")[0] for rule in self.config.rules}
+        # a scoring report has objectives too, so it can answer rules on `slo`
         given = reports | {"slo": slo or scoring}
         missing = missing_reports({name: given[name] for name in given if name in asked})
         return decide(self, list(reports.values()), at=at, findings=missing)
@@ -160,13 +160,13 @@ def decide(
     at: datetime | None,
     findings: Sequence[str] = (),
 ) -> Decided:
-    """Judge, remember and tell as the settings of a node say.
+    """Evaluate the rules, store the state and notify, with the settings of a node.
 
     Args:
-        node: Its config has the attributes of `AlertSettings`.
-        reports: Those that there are; None for one that is missing.
-        at: The window's time; now if None.
-        findings: What is wrong with the monitor itself.
+        node: A node whose config has the attributes of `AlertSettings`.
+        reports: The reports; None for one that is missing.
+        at: Time of the window; now if None.
+        findings: Problems of the monitor itself.
     """
     from flytekitplugins.wbmon.publish.alerts.decide import AlertRouting, decide_and_notify
     from flytekitplugins.wbmon.publish.alerts.send import usable_channels
@@ -194,10 +194,10 @@ def decide(
 def with_channel_secrets(
     channels: Sequence[Channel], task_kwargs: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The task's arguments with the channels' secrets requested.
+    """Add the secrets of the channels to the secret requests of a task.
 
     Raises:
-        ConfigError: If two channels have one name, or one has that of the W&B run.
+        ConfigError: If two channels share a name, or one is named `wandb`, as the W&B run is.
     """
     names = [channel.label for channel in channels]
     if len({*names, "wandb"}) <= len(names):
@@ -206,13 +206,14 @@ def with_channel_secrets(
         )
     own = list(task_kwargs.get("secret_requests") or ())
     given = [*own, *(channel.secret for channel in channels)]
+    # reversed, so that of two requests for one secret the user's own wins
     by_name = {(secret.group, secret.key): secret for secret in reversed(given)}
     requests = list(reversed(by_name.values()))
     return {**task_kwargs, "secret_requests": requests or None}
 
 
 def links_of(node: Node[Any], state_uri: str) -> dict[str, str]:
-    """Pages about what is running: its W&B run, its execution, the index of the nights."""
+    """Links to the W&B run, the Flyte execution and the page of past windows."""
     from flytekitplugins.wbmon.publish.alerts.history_file import index_uri
 
     run, settings = current_run(), tracking_of(node)
@@ -225,7 +226,7 @@ def links_of(node: Node[Any], state_uri: str) -> dict[str, str]:
 
 
 def sender_of(node: Node[Any]) -> str:
-    """Who tells: the same for every attempt of one task, empty outside a pod."""
+    """Identifies the sender of a notification, equal for all attempts; empty outside a pod."""
     identity = current_identity(node.name)
     return "" if identity.is_local else f"{identity.execution}/{identity.node}"
 

@@ -1,4 +1,4 @@
-"""The node that says what LLM calls cost, and whether that keeps within the budgets."""
+"""The node that sums the cost of LLM calls and compares it with budgets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from flytekitplugins.wbmon.tasks._node import Node
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostSettings:
-    """What `TrackCost` adds up, at which prices, against which budgets."""
+    """Settings of `TrackCost`, where they are described."""
 
     prices: tuple[Price, ...] = ()
     builtin_prices: bool = True
@@ -26,26 +26,27 @@ class CostSettings:
 
 
 class CostTracked(NamedTuple):
-    """A usage report, and its gate for a `conditional`."""
+    """A usage report, with a primitive output for a `conditional`."""
 
     report: UsageReport
     over_budget: bool
 
 
 class TrackCost(Node[CostSettings]):
-    """Add up what the LLM calls of a window used and cost, by whom, against budgets.
+    """Sum the tokens and cost of the LLM calls of a window by dimension, and check budgets.
 
     Args:
         name: The task's name.
-        prices: `Price` records or mappings; the price in force at a call's time counts.
-        builtin_prices: Ask `genai-prices`, where it is installed, about other models.
+        prices: `Price` records or mappings; each call is charged the price valid at its time.
+        builtin_prices: Whether to use `genai-prices`, if installed, for other models.
         by: Dimensions to group by: `model`, `tenant`, `user`, `endpoint`, `prompt`, `service`,
             `purpose`.
-        budgets: Limits; one whose action is `fail` fails the node, after its report is shown.
+        budgets: Spending limits. If one with the action `fail` is exceeded, the node fails after
+            showing its report.
         task_kwargs: As for any node.
 
     Raises:
-        ConfigError: If a price cannot be one.
+        ConfigError: If a price is invalid.
     """
 
     def __init__(
@@ -69,7 +70,8 @@ class TrackCost(Node[CostSettings]):
         super().__init__(name, settings, **task_kwargs)
 
     def execute(self, **inputs: Any) -> Any:
-        """Do the work and show the report; then fail if a budget says so."""
+        """Publish the report, then raise if a budget with the action `fail` is exceeded."""
+        # published before it may raise: a failed task should show why
         outputs = super().execute(**inputs)
         broken = [
             status
@@ -86,15 +88,15 @@ class TrackCost(Node[CostSettings]):
         previous: UsageReport | None = None,
         at: datetime | None = None,
     ) -> CostTracked:
-        """Add up a window of the call log.
+        """Sum the usage of one window.
 
         Args:
             data: Rows of the call log or prediction log.
-            previous: The report of the window before, for budgets of longer periods.
-            at: The time to judge budgets at; the last call's if not given.
+            previous: The report of the previous window, for budgets over longer periods.
+            at: Time at which budgets are evaluated; that of the last call if not given.
 
         Returns:
-            report: What was used and spent, by whom.
+            report: Tokens and cost by dimension, and the state of the budgets.
             over_budget: Whether any budget is exceeded.
         """
         from flytekitplugins.wbmon.monitor.llm.cost.prices import PriceTable

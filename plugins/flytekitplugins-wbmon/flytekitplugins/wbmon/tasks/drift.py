@@ -1,4 +1,4 @@
-"""The node that compares a window with the reference."""
+"""The nodes that check windows for drift from a reference."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ MovingReference = Literal["fixed", "sliding", "same_weekday"]
 
 
 class DriftChecked(NamedTuple):
-    """A drift report, and its gate for a `conditional`."""
+    """A drift report, with a primitive output for a `conditional`."""
 
     report: DriftReport
     drifted: bool
 
 
 class DriftCheck(Node[DriftRule]):
-    """Compare a window's profile with the reference profile, feature by feature.
+    """Compare the profile of a window with the reference profile, feature by feature.
 
     Args:
         name: The task's name.
-        rule: When a feature counts as drifted.
+        rule: The conditions under which a feature counts as drifted.
         task_kwargs: As for any node.
     """
 
@@ -47,14 +47,14 @@ class DriftCheck(Node[DriftRule]):
 
         Args:
             reference: The profile that `ProfileData` made of the reference window.
-            current: The profile of the window to check, made `like` the reference.
-            past: Profiles of earlier windows in which nothing was wrong; with them a finding must
-                also be farther from these windows than they are from each other.
-            importance: Weights of features in the ranking, such as those of `FeatureImportance`;
-                they go before those of the rule.
+            current: The profile of the window to check, made with `like=reference`.
+            past: Profiles of earlier normal windows. With them, a drifted feature must also differ
+                more from these windows than they differ from each other.
+            importance: Weights of features for the ranking, such as those of `FeatureImportance`;
+                they override those of the rule.
 
         Returns:
-            report: What was found, ranked, worst first.
+            report: The result for each feature, largest effect first.
             drifted: Whether any feature drifted under the rule.
         """
         from flytekitplugins.wbmon.monitor.drift.check import check_drift
@@ -67,7 +67,7 @@ class DriftCheck(Node[DriftRule]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeriesSettings:
-    """How a `DriftSeriesCheck` cuts its table, and what it holds the windows against."""
+    """Settings of `DriftSeriesCheck`, where they are described."""
 
     at: str = ""
     by: TimeSpan = "day"
@@ -78,28 +78,28 @@ class SeriesSettings:
 
 
 class SeriesChecked(NamedTuple):
-    """A series of drift reports, and its gate for a `conditional`."""
+    """A series of drift reports, with a primitive output for a `conditional`."""
 
     series: DriftSeries
     drifted: bool
 
 
 class DriftSeriesCheck(Node[SeriesSettings]):
-    """Cut a table into windows of time, by segment or both, and check each for drift.
+    """Split a table into windows by time, by segment or by both, and check each for drift.
 
     Args:
         name: The task's name.
-        at: Column of the time of a row, UTC; empty to cut by segment only.
+        at: Column with the time of each row, UTC; empty to split by segment only.
         by: Length of a window: `hour`, `day`, `week` (from Monday) or `month`.
         segment: Column whose values are the segments (a tenant, a route); empty for none.
-        reference: What a window is held against: the `fixed` reference profile, the `sliding`
-            `n_reference` windows before it, or those of the `same_weekday`.
-        n_reference: How many earlier windows make a moving reference.
-        rule: When a feature counts as drifted.
+        reference: What each window is compared with: the `fixed` reference profile, the
+            `n_reference` windows before it (`sliding`), or those of the `same_weekday`.
+        n_reference: Number of earlier windows in a moving reference.
+        rule: The conditions under which a feature counts as drifted.
         task_kwargs: As for any node.
 
     Raises:
-        ConfigError: If the table is cut by nothing.
+        ConfigError: If neither `at` nor `segment` is given.
     """
 
     def __init__(
@@ -134,10 +134,10 @@ class DriftSeriesCheck(Node[SeriesSettings]):
 
         Args:
             data: Parquet (a file or a folder) or a data frame of another task.
-            reference: The profile whose grid the windows are counted into.
+            reference: The profile whose bins are used to count each window.
 
         Returns:
-            series: One report a window, by segment and time.
+            series: One report for each window, ordered by segment and time.
             drifted: Whether any window drifted.
         """
         from flytekitplugins.wbmon.monitor.drift.series import drift_series

@@ -1,4 +1,4 @@
-"""The node that estimates a model's performance while the labels are not there yet."""
+"""The node that estimates the performance of a model before its labels arrive."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from flytekitplugins.wbmon.tasks.performance import PerformanceChecked
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EstimateSettings:
-    """What `EstimatePerformance` estimates, and from which columns."""
+    """Settings of `EstimatePerformance`, where they are described."""
 
     task: Task
     label: str
@@ -36,27 +36,29 @@ class EstimateSettings:
 
 
 class EstimatePerformance(Node[EstimateSettings]):
-    """Say how good a model probably is in a window without labels, each metric with its interval.
+    """Estimate the metrics of a model in a window without labels, each with an interval.
 
-    Blind to concept drift: where the meaning of the features or scores has changed, only labels
-    tell. Hand the report to `PerformanceCheck` as `estimate` when they have come.
+    The estimate cannot detect concept drift: if the relation between features and label has
+    changed, only labels show it. Once they have arrived, pass the report to `PerformanceCheck` as
+    `estimate` for comparison.
 
     Args:
         name: The task's name.
         task: `classification` or `regression`.
-        label: Column of the truth in the reference.
+        label: Column of the true label in the reference.
         prediction: Column of predicted classes or values, or of the positive class's probability.
-        score: Beside predicted classes: the probability column of the positive class, or one
-            column a class in the sorted order of the classes.
-        features: Of a regression: the columns that tell where it errs, such as the model's inputs.
+        score: In addition to predicted classes, the probability column of the positive class, or
+            one column per class in the sorted order of the classes.
+        features: For a regression, the columns from which the error is predicted, such as the
+            inputs of the model.
         threshold: Probability from which a row counts as positive.
         weight: Column of row weights, in both windows.
-        positive: The positive class of two; the last in sorted order if empty.
-        min_rows: Rows below which no verdict is given.
+        positive: The positive class of a binary task; the last in sorted order if empty.
+        min_rows: Minimum number of rows for a verdict.
         task_kwargs: As for any node.
 
     Raises:
-        ConfigError: If the task is neither, or the threshold is no probability.
+        ConfigError: If the task is unknown, or the threshold is not in [0, 1].
     """
 
     def __init__(  # noqa: PLR0913 - one keyword a column
@@ -92,10 +94,10 @@ class EstimatePerformance(Node[EstimateSettings]):
 
         Args:
             data: Predictions without labels, as `batch_scoring` writes them.
-            reference: Predictions with labels of rows that the model was not trained on.
+            reference: Predictions with labels, of rows that were not used for training.
 
         Returns:
-            report: Every metric as it is expected, held against the reference.
+            report: Every metric as estimated, compared with the reference.
             worse: Whether any metric is expected to be worse than in the reference.
         """
         from flytekitplugins.wbmon.monitor.performance.estimate import estimate_performance

@@ -23,7 +23,7 @@ ScorerName = str | Callable[..., Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationSettings:
-    """What an evaluation asks, how it scores, and how it decides."""
+    """Settings of the evaluation nodes, where they are described."""
 
     answer: str
     variants: tuple[Variant, ...]
@@ -38,7 +38,7 @@ class EvaluationSettings:
 
 
 class Evaluated(NamedTuple):
-    """An evaluation report, and its gates for a `conditional`."""
+    """An evaluation report, with primitive outputs for a `conditional`."""
 
     report: EvaluationReport
     ship: bool
@@ -46,22 +46,23 @@ class Evaluated(NamedTuple):
 
 
 class EvaluatePrompts(Node[EvaluationSettings]):
-    """Ask the same items with each variant, and say whether a candidate is to replace the first.
+    """Answer the same items with each variant, and decide whether one should replace the baseline.
 
-    Functions are named, because the pod finds them by their name: a function at module level, or
-    `"module:name"` of any variable that can be called.
+    Functions are stored by name, because the pod imports them: pass a function at module level, or
+    `"module:name"` of any callable variable.
 
     Args:
         name: The task's name.
-        answer: Answers an item in the way of a variant: `answer(item, variant) -> Answer`, a
-            function or coroutine function; `answer_with` makes one for an OpenAI client.
-        variants: The baseline first. One without a prompt uses the published prompt of its
-            `prompt_name` and `prompt_version`.
+        answer: A function or coroutine function `answer(item, variant) -> Answer`, which answers an
+            item with the prompt and model of a variant; `answer_with` makes one for an OpenAI
+            client.
+        variants: The variants, baseline first. A variant without a prompt uses the published
+            prompt with its `prompt_name` and `prompt_version`.
         scorers: Names of built-in scorers (`exact`, `f1`, `contains`, `complete`, `cites`,
             `no_personal_data`), functions, or a mapping of names to functions.
-        rule: How to decide.
-        registry: Folder of the prompt registry; needed for published prompts.
-        answer_store: Folder of answers that were paid for; only what changed is asked again.
+        rule: The decision rule.
+        registry: Folder of the prompt registry; required for published prompts.
+        answer_store: Folder where answers are stored, so that only changed requests are sent again.
         task_kwargs: As for any node.
 
     Raises:
@@ -94,11 +95,11 @@ class EvaluatePrompts(Node[EvaluationSettings]):
         """Evaluate on a data set.
 
         Args:
-            data: One row an item: `question`, `expected`, `id`, and whatever prompts ask for.
+            data: One row per item: `question`, `expected`, `id`, and the fields used in prompts.
 
         Returns:
-            report: Every variant with quality, cost and latency, and how they compare.
-            ship: Whether a candidate is to replace the baseline.
+            report: Quality, cost and latency of each variant, and their comparison.
+            ship: Whether a candidate should replace the baseline.
             verdict: `ship`, `hold` or `undecided`.
         """
         from flytekitplugins.wbmon.monitor.llm.evaluation.answer_cache import AnswerStore
@@ -119,10 +120,10 @@ class EvaluatePrompts(Node[EvaluationSettings]):
 
 
 class AnswerPrompts(Node[EvaluationSettings]):
-    """Ask one shard of the items and keep the answers, so that `map_task` asks them all at once.
+    """Answer one shard of the items and store the answers, so that `map_task` can run in parallel.
 
     An `EvaluatePrompts` with the same `answer`, `variants` and `answer_store` then finds every
-    answer and pays for none:
+    answer in the store and sends no request:
 
         counts = map_task(partial(ask, data=items, n_shards=8))(shard=[0, 1, 2, 3, 4, 5, 6, 7])
         compared = evaluate(data=items)
@@ -132,8 +133,8 @@ class AnswerPrompts(Node[EvaluationSettings]):
         name: The task's name.
         answer: As for `EvaluatePrompts`.
         variants: As for `EvaluatePrompts`.
-        answer_store: Folder of the answers.
-        rule: `repeats`, `concurrency` and `max_cost_usd` (of each shard) count.
+        answer_store: Folder where answers are stored.
+        rule: Only `repeats`, `concurrency` and `max_cost_usd` (for each shard) are used.
         registry: As for `EvaluatePrompts`.
         task_kwargs: As for any node.
 
@@ -162,15 +163,15 @@ class AnswerPrompts(Node[EvaluationSettings]):
         super().__init__(name, settings, **task_kwargs)
 
     def compute(self, data: StructuredDataset, shard: int, n_shards: int) -> int:
-        """Ask every `n_shards`-th item, beginning with item `shard`.
+        """Answer every `n_shards`-th item, starting with item `shard`.
 
         Args:
-            data: One row an item.
-            shard: From 0.
-            n_shards: How many shards there are.
+            data: One row per item.
+            shard: Index of the shard, from 0.
+            n_shards: Number of shards.
 
         Returns:
-            n_answers: Answers of this shard that are in the store.
+            n_answers: Number of answers of this shard in the store.
         """
         from flytekitplugins.wbmon.monitor.llm.evaluation.answer_cache import AnswerStore
         from flytekitplugins.wbmon.monitor.llm.evaluation.evaluate import fill_answers
@@ -178,6 +179,7 @@ class AnswerPrompts(Node[EvaluationSettings]):
 
         config = self.config
         items = rows_of(open_data(data))[shard::n_shards]
+        # the list of shards is fixed in the workflow, so there may be more shards than items
         if not items:
             return 0
         return fill_answers(
@@ -190,17 +192,17 @@ class AnswerPrompts(Node[EvaluationSettings]):
 
 
 class CompareModels(EvaluatePrompts):
-    """Ask the same items of several models with the same prompt: quality, cost and latency.
+    """Compare quality, cost and latency of several models on the same items and prompt.
 
     Args:
         name: The task's name.
-        answer: Answers an item in the way of a variant, as for `EvaluatePrompts`.
-        models: The one in use first.
-        prompt: Messages of `(role, text)`, or the text of one message.
-        parameters: Of every request, such as `temperature`.
+        answer: As for `EvaluatePrompts`.
+        models: The models, with the current one first.
+        prompt: Messages of `(role, text)`, or the text of one user message.
+        parameters: Parameters of every request, such as `temperature`.
         scorers: As for `EvaluatePrompts`.
-        rule: How to decide.
-        answer_store: Folder of answers that were paid for.
+        rule: The decision rule.
+        answer_store: As for `EvaluatePrompts`.
         task_kwargs: As for any node.
 
     Raises:
@@ -248,6 +250,7 @@ def _named(
 
 
 def _scorer(scorer: ScorerName) -> str:
+    # a name without a colon cannot be a reference, so it is one of the built-in scorers
     is_builtin = isinstance(scorer, str) and ":" not in scorer
     return (
         f"flytekitplugins.wbmon.monitor.llm.evaluation.scorers:{scorer}"

@@ -1,4 +1,4 @@
-"""The node that compares the variants of an experiment in production."""
+"""The node that compares the variants of an online experiment."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from flytekitplugins.wbmon.tasks._node import Node
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExperimentSettings:
-    """Which experiment `CompareVariants` judges, and by what."""
+    """Settings of `CompareVariants`, where they are described."""
 
     experiment: str
     outcome: str
@@ -26,27 +26,27 @@ class ExperimentSettings:
 
 
 class VariantsCompared(NamedTuple):
-    """What the experiment showed, and the gate for a `conditional`."""
+    """An experiment report, with a primitive output for a `conditional`."""
 
     report: ExperimentReport
     decided: bool
 
 
 class CompareVariants(Node[ExperimentSettings]):
-    """Compare the variants that users saw by what they said, each with its interval.
+    """Compare the variants shown to users by their ratings, each with an interval.
 
     Args:
         name: The task's name.
-        experiment: The experiment's name.
-        outcome: Name of the ratings that count, such as `thumbs`.
-        control: The variant that the others are compared with.
-        shares: Planned share of units by variant; a split that is not the planned one makes the
-            comparison invalid.
-        min_units: Units with an outcome, of each variant, below which there is no verdict.
+        experiment: Name of the experiment.
+        outcome: Name of the ratings used as outcome, such as `thumbs`.
+        control: The variant with which the others are compared.
+        shares: Planned share of units by variant; a significantly different split (sample ratio
+            mismatch) makes the comparison invalid.
+        min_units: Minimum number of units with an outcome in each variant for a verdict.
         task_kwargs: As for any node.
 
     Raises:
-        ConfigError: If the control has no share, or `min_units` is below 2.
+        ConfigError: If `shares` lacks the control, or `min_units` is below 2.
     """
 
     def __init__(
@@ -76,13 +76,13 @@ class CompareVariants(Node[ExperimentSettings]):
         super().__init__(name, settings, **task_kwargs)
 
     def compute(self, feedback: StructuredDataset) -> VariantsCompared:
-        """Compare over the days of some feedback.
+        """Compare the variants over the period of the feedback.
 
         Args:
-            feedback: The feedback log: exposures and ratings.
+            feedback: Rows of the feedback log, both exposures and ratings.
 
         Returns:
-            report: Each variant with its mean, its difference from the control, and a verdict.
+            report: For each variant the mean, the difference from the control and a verdict.
             decided: Whether any variant is better or worse than the control.
         """
         from flytekitplugins.wbmon.monitor.service.experiment import compare_variants

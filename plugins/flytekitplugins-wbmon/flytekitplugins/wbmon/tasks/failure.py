@@ -1,4 +1,4 @@
-"""The node that tells people that the monitor itself failed."""
+"""The node that sends an alert when the monitoring workflow itself failed."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from flytekitplugins.wbmon.tasks.alerts import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailureSettings(AlertSettings):
-    """Whom a `MonitorFailure` tells, and the inputs of its workflow as Flyte types in JSON."""
+    """Settings of `MonitorFailure`; `inputs` maps names to Flyte types in JSON."""
 
     inputs: Mapping[str, str]
     at: str = ""
 
 
 class MonitorFailure(Node[FailureSettings]):
-    """Tell people that the monitor itself failed: the failure node of its workflow.
+    """Send an alert that a workflow failed, as the failure node of this workflow.
 
         @workflow(
             on_failure=MonitorFailure(
@@ -49,19 +49,19 @@ class MonitorFailure(Node[FailureSettings]):
     Make it in the decorator, as here: `pyflyte run file.py --help` cannot show the type of what
     went wrong, and would try to if a variable of the module held the node.
 
-    Every failed execution is told, once.
+    Each failed execution is reported once.
 
     Args:
         name: The task's name.
-        inputs: Names and types of all inputs of the workflow, which Flyte gives its failure node.
-        at: Which of them is the window's time; now if empty.
-        owner: Who is to act; shown in the alert.
-        runbook: Where it is written what to do; shown in the alert.
+        inputs: Names and types of all inputs of the workflow; Flyte passes them to this node.
+        at: Name of the input with the time of the window; if empty, the current time is used.
+        owner: Person or team in charge; shown in the alert.
+        runbook: Link to instructions; shown in the alert.
         channels: As for `DegradationAlert`.
         task_kwargs: As for any node.
 
     Raises:
-        ConfigError: If `at` is none of the inputs, or an input is called `err`.
+        ConfigError: If `at` is not one of the inputs, or an input is named `err`.
     """
 
     def __init__(
@@ -101,19 +101,26 @@ class MonitorFailure(Node[FailureSettings]):
 
     @classmethod
     def restore(cls, name: str, config: FailureSettings) -> MonitorFailure:
-        """The node with the workflow's inputs that its settings describe."""
+        """Rebuild the node from its settings, with the inputs of the workflow."""
         node = cls.__new__(cls)
         types = {key: _type_from_json(text) for key, text in config.inputs.items()}
         node.compute = _with_inputs(node.compute, types)  # type: ignore[method-assign]  # as above
+        # after `compute` is set, because the interface is read from it
         Node.__init__(node, name, config)
         return node
 
     def compute(self, err: FlyteError | None = None, **inputs: Any) -> Decided:
-        """Tell people of a failed execution, given what Flyte gives the failure node."""
+        """Send the alert for a failed execution.
+
+        Args:
+            err: The error, which Flyte passes under this name.
+            inputs: The inputs of the workflow.
+        """
         at = inputs.get(self.config.at)
         where = f"node {err.failed_node_id}: {err.message}" if err else "Flyte did not say why"
         pulse = Heartbeat(
             at=at or datetime.now(timezone.utc),
+            # an error message can be long and can quote a key
             failure=SecretRedactor().text(where)[:1000],
         )
         return decide(self, [pulse], at=at)
@@ -122,7 +129,7 @@ class MonitorFailure(Node[FailureSettings]):
 def _with_inputs(
     report: Callable[..., Decided], inputs: Mapping[str, type]
 ) -> Callable[..., Decided]:
-    """A function that takes a workflow's inputs and what went wrong, as flytekit reads it."""
+    """Give `report` a signature from which flytekit reads the workflow inputs and `err`."""
 
     def compute(**given: Any) -> Decided:
         return report(**given)

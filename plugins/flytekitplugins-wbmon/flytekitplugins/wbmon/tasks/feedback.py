@@ -1,4 +1,4 @@
-"""The node that says what users think of the answers they got."""
+"""The node that analyses user ratings of answers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from flytekitplugins.wbmon.tasks._node import Node
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnalyzeFeedbackSettings:
-    """How `AnalyzeFeedback` reads ratings."""
+    """Settings of `AnalyzeFeedback`, where they are described."""
 
     by: tuple[str, ...] = ("model", "tenant", "prompt")
     good_from: float = 0.5
@@ -23,7 +23,7 @@ class AnalyzeFeedbackSettings:
 
 
 class FeedbackAnalyzed(NamedTuple):
-    """A feedback report, its gate, and the answers to look at."""
+    """A feedback report, a primitive output for a `conditional`, and the low-rated answers."""
 
     report: FeedbackReport
     worse: bool
@@ -31,16 +31,16 @@ class FeedbackAnalyzed(NamedTuple):
 
 
 class AnalyzeFeedback(Node[AnalyzeFeedbackSettings]):
-    """Join ratings to the calls they are about: rates, complaints, and the answers to look at.
+    """Join ratings to their calls; report rates and complaints, and return low-rated answers.
 
-    The low-rated answers come as a data set whose columns are those of an evaluation's items, so
-    that the next evaluation can ask them.
+    The data set of low-rated answers has the columns of evaluation items, so that it can be the
+    input of an evaluation.
 
     Args:
         name: The task's name.
         by: Dimensions to group by: `model`, `tenant`, `prompt`, `route`, `variant`.
-        good_from: Score from which an answer counts as liked.
-        sources: Whose feedback counts: `user`, `annotator`, `llm_judge`, `code`.
+        good_from: Minimum score of an answer that counts as liked.
+        sources: The sources of feedback to use: `user`, `annotator`, `llm_judge`, `code`.
         task_kwargs: As for any node.
     """
 
@@ -69,11 +69,11 @@ class AnalyzeFeedback(Node[AnalyzeFeedbackSettings]):
         Args:
             calls: Rows of the call log or prediction log.
             feedback: Rows of the feedback log.
-            previous: The report of the window before.
+            previous: The report of the previous window.
 
         Returns:
-            report: Who is content with what.
-            worse: Whether answers are liked less than before, beyond chance.
+            report: Ratings by dimension.
+            worse: Whether the share of liked answers is significantly lower than before.
             low_rated: Answers that were not liked, with their questions.
         """
         from flytekitplugins.wbmon.monitor.llm.feedback.analyze import (

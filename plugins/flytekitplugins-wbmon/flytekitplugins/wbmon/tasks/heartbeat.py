@@ -1,4 +1,4 @@
-"""The node that notices that a monitor is silent: a silent one is the worst there is."""
+"""The node that sends an alert when another monitor has stopped reporting."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ from flytekitplugins.wbmon.tasks.alerts import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeartbeatSettings(AlertSettings):
-    """What a `DeadManCheck` watches; see there."""
+    """Settings of `DeadManCheck`, where they are described."""
 
     watched_uri: str = ""
     data_uri: str = ""
 
 
 class DeadManCheck(Node[HeartbeatSettings]):
-    """Alert if a monitor has not reported, or no data have come, for too long.
+    """Send an alert if a monitor has not reported, or no data have arrived, for too long.
 
-    Put it into a launch plan of its own, some hours after the nightly one: a monitor that was never
-    started cannot report that. It keeps a memory and tells people as `DegradationAlert` does.
+    Schedule it in its own launch plan, some hours after the monitor, because a monitor that was
+    never started cannot report that. It stores state and notifies as `DegradationAlert` does.
 
     Args:
         name: The task's name.
-        watched_uri: The `state_uri` of the `DegradationAlert` to watch; empty for data only.
-        data_uri: The folder in which new data appear every night, of one service: files, or
-            partitions whose names sort by date (`dt=2026-02-13`); empty for the report only.
-        max_age: Oldest that either may be: a little more than the time between two nights.
-        owner: Who is to act; shown in the alert.
-        runbook: Where it is written what to do; shown in the alert.
+        watched_uri: The `state_uri` of the `DegradationAlert` to watch; empty to watch data only.
+        data_uri: The folder where new data of one service appear each night: files, or
+            partitions whose names sort by date (`dt=2026-02-13`); empty to watch reports only.
+        max_age: Maximum age of both; by default a little more than one day.
+        owner: Person or team in charge; shown in the alert.
+        runbook: Link to instructions; shown in the alert.
         channels: As for `DegradationAlert`.
-        state_uri: The check's own state file, not the one that it watches.
+        state_uri: State file of this check, different from the watched one.
         remind_after: As for `DegradationAlert`.
         task_kwargs: As for any node.
 
     Raises:
-        ConfigError: If there is nothing to watch, the state file is the one that is watched, or
-            the age is not positive.
+        ConfigError: If there is nothing to watch, both state files are the same, or the age is not
+            positive.
     """
 
     def __init__(  # noqa: PLR0913 - what a node may be told, all by name
@@ -101,15 +101,15 @@ class DeadManCheck(Node[HeartbeatSettings]):
         super().__init__(name, settings, **with_channel_secrets(channels, task_kwargs))
 
     def compute(self, at: datetime | None = None) -> Decided:
-        """Look for signs of life.
+        """Check the age of the last report and of the newest data.
 
         Args:
             at: The time to count from, such as the kickoff time of a schedule; now if not given.
 
         Returns:
             decision: What is missing, and since when.
-            fired: Whether anything is.
-            severity: `error` if anything is, or `none`.
+            fired: Whether anything is missing.
+            severity: `error` if anything is missing, else `none`.
         """
         from flytekitplugins.wbmon.publish.alerts.read_heartbeat import read_heartbeat
 

@@ -1,4 +1,4 @@
-"""The node that says which features a model listens to."""
+"""The node that measures the permutation importance of the features of a model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ImportanceMetric = Literal["", "roc_auc", "log_loss", "accuracy", "mae", "rmse"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportanceSettings:
-    """What `FeatureImportance` shuffles, and how it calls the model."""
+    """Settings of `FeatureImportance`, where they are described."""
 
     features: tuple[str, ...]
     label: str = ""
@@ -44,27 +44,27 @@ class ImportanceSettings:
 
 
 class FeatureImportance(Node[ImportanceSettings]):
-    """Shuffle each feature and see what the model loses: weights for the ranking of `DriftCheck`.
+    """Measure how much a model loses when a feature is shuffled; weights for `DriftCheck`.
 
-    Features that say the same share their importance or hide it.
+    Correlated features share their importance, so each of them may appear unimportant.
 
     Args:
         name: The task's name.
-        features: The columns that the model is given; each is shuffled in turn.
-        label: Column of the truth; without it the change of the model's own answers counts.
+        features: The input columns of the model; each is shuffled in turn.
+        label: Column of the true label; without it the change of the predictions is measured.
         metric: With a label: `roc_auc` (the default), `log_loss`, `accuracy`, `mae` or `rmse`.
-        predict: A function of a module that takes a batch and the loaded model, such as the one
-            that `batch_scoring` made a task of, or that task; by default the model's own
+        predict: A module-level function that takes a batch and the loaded model, such as the one
+            decorated with `batch_scoring`, or that task; by default the model's own
             `predict_proba` or `predict`.
-        load: A function of a module that turns the local path into the model; `joblib.load` by
-            default. A pickled model runs code when it is loaded: give it only files you trust.
+        load: A module-level function that loads the model from a local path; `joblib.load` by
+            default. A pickled model executes code when loaded, so pass only files that you trust.
         n_repeats: How often each column is shuffled.
-        seed: Of the shuffling.
-        max_rows: Rows that are used, spread evenly over the data.
+        seed: Seed of the shuffling.
+        max_rows: Maximum number of rows to use, spread evenly over the data.
         task_kwargs: As for any node.
 
     Raises:
-        ConfigError: If there are no features, the metric is unknown or needs a label, or a function
+        ConfigError: If there are no features, the metric is unknown or lacks a label, or a function
             cannot be imported by its name.
     """
 
@@ -98,11 +98,11 @@ class FeatureImportance(Node[ImportanceSettings]):
         """Rank the features of a model.
 
         Args:
-            data: Rows like those that the model sees: Parquet or a data frame of another task.
+            data: Typical input rows of the model: Parquet or a data frame of another task.
             model: The model's file.
 
         Returns:
-            importance: A weight in [0, 1] a feature; the most important one has 1.
+            importance: A weight in [0, 1] for each feature; the most important one has 1.
         """
         from flytekitplugins.wbmon.data.batches import batch_kind
         from flytekitplugins.wbmon.monitor.performance.importance import permutation_importance
@@ -126,4 +126,5 @@ class FeatureImportance(Node[ImportanceSettings]):
 def _predict_function(reference: str) -> Any:
     """The function, also where `batch_scoring` made a task of it."""
     found = load_reference(reference)
+    # the task works on a data set, the function below its decorators on one batch
     return inspect.unwrap(getattr(found, "task_function", found))

@@ -1,4 +1,4 @@
-"""The node that puts labels that come late beside their predictions."""
+"""The node that joins late labels to their predictions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from flytekitplugins.wbmon.tasks._node import Node
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelSettings:
-    """By which column `JoinLabels` joins which."""
+    """Settings of `JoinLabels`, where they are described."""
 
     label: str
     on: str = "request_id"
@@ -28,32 +28,32 @@ class LabelSettings:
 
 
 class LabelsJoined(NamedTuple):
-    """Predictions with their labels, and how many have one."""
+    """Predictions with their labels, and the share that have one."""
 
     data: StructuredDataset
     coverage: float
 
 
 class JoinLabels(Node[LabelSettings]):
-    """Join labels to the predictions of a window by a key, whenever some have come.
+    """Join labels to the predictions of a window by a key.
 
-    Of several labels of one key the last wins, and a label replaces the one that the predictions
-    had. So the same window may be joined and measured again every night.
+    Of several labels for one key the last one is used, and a new label replaces an existing one. So
+    the same window can be joined and measured again every night.
 
-    This is for labels in a table of their own, one column a label, of any predictions. For the
-    feedback that a server logged (`PredictionLogger.log_feedback`) use `JoinFeedback`, which picks
-    one name out of that log, leaves out requests that predicted nothing, and joins likewise.
+    Use this node for labels in a separate table with one column per label. For feedback logged by a
+    server (`PredictionLogger.log_feedback`) use `JoinFeedback`, which selects one name from that
+    log, leaves out requests without a prediction, and joins in the same way.
 
     Args:
         name: The task's name.
-        label: Column of the label; of this name afterwards, too.
-        on: Column of the key in both: text or whole numbers.
-        latest_by: Column of the labels that tells which of several is the last, such as their
-            time; the order of the rows if empty.
+        label: Name of the label column, in the labels and in the result.
+        on: Name of the key column in both: text or whole numbers.
+        latest_by: Column of the labels that orders several labels of one key, such as their time;
+            row order if empty.
         task_kwargs: As for any node.
 
     Raises:
-        ConfigError: If the key is the label.
+        ConfigError: If the key and the label are the same column.
     """
 
     def __init__(
@@ -72,13 +72,13 @@ class JoinLabels(Node[LabelSettings]):
         """Join by the key.
 
         Args:
-            predictions: Of a window; all columns are kept.
-            labels: All that have come, of this window and others.
+            predictions: Predictions of the window; all columns are kept.
+            labels: All labels that have arrived, for this window and others.
 
         Returns:
-            data: The predictions in their order with the label behind them; missing where none
-                came.
-            coverage: Share of the predictions that have a label now; `nan` without predictions.
+            data: The predictions in their original order with the label column; null without a
+                label.
+            coverage: Share of predictions that have a label; `nan` without predictions.
         """
         from flytekitplugins.wbmon.data.join_labels import join_labels
 

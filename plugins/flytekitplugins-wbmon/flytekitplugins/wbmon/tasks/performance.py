@@ -1,4 +1,4 @@
-"""The node that measures a model against its labels."""
+"""The node that measures the performance of a model with labels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from flytekitplugins.wbmon.tasks._node import Node
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PerformanceSettings:
-    """What `PerformanceCheck` measures, and in which columns."""
+    """Settings of `PerformanceCheck`, where they are described."""
 
     task: Task
     label: str
@@ -42,35 +42,35 @@ class PerformanceSettings:
 
 
 class PerformanceChecked(NamedTuple):
-    """A performance report, and its gate for a `conditional`."""
+    """A performance report, with a primitive output for a `conditional`."""
 
     report: PerformanceReport
     worse: bool
 
 
 class PerformanceCheck(Node[PerformanceSettings]):
-    """Measure a scored window against its labels, each metric with its confidence interval.
+    """Measure the metrics of a scored window with labels, each with a confidence interval.
 
     Args:
         name: The task's name.
         task: `classification` or `regression`.
-        label: Column of the truth; rows without it are counted and left out.
+        label: Column of the true label; rows without one are counted and left out.
         prediction: Column of predicted classes, of the positive class's probability (binary), or
             of predicted values (regression).
-        score: Beside predicted classes: the probability column of the positive class, or one
-            column a class in the sorted order of the classes.
+        score: In addition to predicted classes, the probability column of the positive class, or
+            one column per class in the sorted order of the classes.
         threshold: Probability from which a row counts as positive.
         weight: Column of row weights.
-        positive: The positive class of two; the last in sorted order if empty.
-        min_rows: Measured rows below which no verdict is given.
-        segments: Columns by whose values the window is cut into parts, worst first.
-        time: Timestamp column by which the window is cut into chunks.
-        every: How long a chunk is: `hour`, `day`, `week` or `month`.
-        rank_by: The metric that ranks the parts.
+        positive: The positive class of a binary task; the last in sorted order if empty.
+        min_rows: Minimum number of labelled rows for a verdict.
+        segments: Columns whose values divide the window into segments, reported worst first.
+        time: Timestamp column that divides the window into chunks; empty for none.
+        every: Length of a chunk: `hour`, `day`, `week` or `month`.
+        rank_by: The metric by which segments are ranked.
         task_kwargs: As for any node.
 
     Raises:
-        ConfigError: If the task is neither, or the threshold is no probability.
+        ConfigError: If the task or `every` is unknown, or the threshold is not in [0, 1].
     """
 
     def __init__(  # noqa: PLR0913 - one keyword a column
@@ -117,8 +117,8 @@ class PerformanceCheck(Node[PerformanceSettings]):
 
         Args:
             data: Predictions and labels, as `batch_scoring` writes them.
-            baseline: The report of the window that this one is held against.
-            estimate: What `EstimatePerformance` had said of this window.
+            baseline: The report of the window with which this one is compared.
+            estimate: The report of `EstimatePerformance` for this window.
 
         Returns:
             report: Every metric with its interval and, with a baseline, its change.

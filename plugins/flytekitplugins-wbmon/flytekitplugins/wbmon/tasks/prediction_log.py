@@ -1,4 +1,4 @@
-"""The nodes that read what serving wrote: segments to Parquet, and labels to predictions."""
+"""The nodes that compact the prediction log of a server and join its feedback."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from flytekitplugins.wbmon.tasks._node import Node
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompactionSettings:
-    """Which log `CompactPredictionLog` compacts, and which of its days it hands on."""
+    """Settings of `CompactPredictionLog`, where they are described."""
 
     destination: str
     service: str
@@ -29,7 +29,7 @@ class CompactionSettings:
 
 
 class Compacted(NamedTuple):
-    """What was compacted, and the tables of a day."""
+    """A compaction report, and the tables of one day."""
 
     report: CompactionReport
     predictions: StructuredDataset
@@ -38,23 +38,22 @@ class Compacted(NamedTuple):
 
 
 class CompactPredictionLog(Node[CompactionSettings]):
-    """Turn the segments that serving left into Parquet by day, and hand a day on.
+    """Convert log segments of a server to Parquet by day, and return the tables of one day.
 
-    It may be tried again at any time: a segment gives the same parts each time, and is deleted when
-    they are all there. Segments of dead processes are sealed, torn lines cut off and counted, rows
-    that are there already left out.
+    The node is idempotent: a segment gives the same parts each time, and is deleted only when all
+    of them exist. Segments of dead processes are sealed, incomplete lines are cut off and counted,
+    and rows that exist already are skipped.
 
     Args:
         name: The task's name.
-        destination: Path or URL of the log, as `PredictionLogger` was given it.
-        service: The service.
-        days_back: Which day is handed on: 1 is the last whole day (UTC) before `at`; 8 is a day
-            whose labels had a week to come.
-        feedback_days: Days of feedback that are handed on, the last ones before and including
-            `at`'s.
-        orphan_after_s: Seconds after which an open segment that nobody writes to is taken for that
-            of a dead process.
-        keep_segments: Move segments to `compacted/` in place of deleting them.
+        destination: Path or URL of the log, as passed to `PredictionLogger`.
+        service: Name of the service.
+        days_back: The day to return: 1 is the last whole day (UTC) before `at`; with 8, labels had
+            a week to arrive.
+        feedback_days: Number of days of feedback to return, up to and including the day of `at`.
+        orphan_after_s: Seconds without writes after which an open segment is considered that of a
+            dead process.
+        keep_segments: Whether to move segments to `compacted/` instead of deleting them.
         task_kwargs: As for any node.
 
     Raises:
@@ -89,15 +88,15 @@ class CompactPredictionLog(Node[CompactionSettings]):
         super().__init__(name, settings, **task_kwargs)
 
     def compute(self, at: datetime | None = None) -> Compacted:
-        """Compact whatever is sealed, and hand a day on.
+        """Compact all sealed segments, and return the tables of one day.
 
         Args:
             at: The time of the run, such as the kickoff time of a schedule; now if not given.
 
         Returns:
-            report: What came in, what was written, and what was lost.
+            report: How many rows were read, written and lost.
             predictions: The prediction log of the day.
-            feedback: The feedback of the last days, the last word of each.
+            feedback: The feedback of the last days, with only the last revision of each.
             windows: The serving windows of the day.
         """
         from flytekitplugins.wbmon.monitor.prediction_log.compact import (
@@ -120,6 +119,7 @@ class CompactPredictionLog(Node[CompactionSettings]):
         )
         moment = at or datetime.now(timezone.utc)
         day = days_before(moment, config.days_back)
+        # a day without requests needs an empty table, or the next node has nothing to read
         ensure_day(root, service, day, filesystem=files)
         feedback = recent_feedback(
             root,
@@ -137,26 +137,27 @@ class CompactPredictionLog(Node[CompactionSettings]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JoinFeedbackSettings:
-    """Which feedback `JoinFeedback` takes for the label, of which requests."""
+    """Settings of `JoinFeedback`, where they are described."""
 
     feedback: str = "label"
     route: str = ""
 
 
 class JoinFeedback(Node[JoinFeedbackSettings]):
-    """Put what was said of predictions beside them: late labels, ratings.
+    """Join feedback, such as late labels or ratings, to the predictions of a server.
 
-    Rows of requests that predicted nothing (refused, failed, or of another kind) are left out, so
-    what remains is what a profile and a performance check are about.
+    Requests without a prediction (rejected, failed, or of another kind) are left out, so the result
+    can be profiled and measured.
 
-    This is for what `PredictionLogger.log_feedback` wrote: many names, sources and revisions in one
-    log, of which one name is taken. Labels in a table of their own (a warehouse, batch scoring)
-    are for `JoinLabels`, which joins any two tables by any key; both use the same join.
+    Use this node for feedback written by `PredictionLogger.log_feedback`: that log has many names,
+    sources and revisions, of which one name is selected. For labels in a separate table (from a
+    warehouse or for batch scoring) use `JoinLabels`, which joins any two tables by any key. Both
+    use the same join.
 
     Args:
         name: The task's name.
         feedback: Name of the feedback: `label` for the truth, `thumbs` for ratings.
-        route: Requests of this route only; of all if empty.
+        route: Keep only requests of this route; all if empty.
         task_kwargs: As for any node.
     """
 
@@ -175,8 +176,8 @@ class JoinFeedback(Node[JoinFeedbackSettings]):
             feedback: The feedback of that day and the days after it.
 
         Returns:
-            data: The predictions with the columns `label` and `feedback_score`; null where nothing
-                was said.
+            data: The predictions with the columns `label` and `feedback_score`; null without
+                feedback.
         """
         from flytekitplugins.wbmon.monitor.prediction_log.feedback import join_feedback
 

@@ -1,4 +1,4 @@
-"""Nodes that profile a window, and add profiles of partitions up."""
+"""The nodes that profile a window and merge the profiles of partitions."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from flytekitplugins.wbmon.tasks._node import Node
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProfileSettings:
-    """What `ProfileData` reads."""
+    """Settings of `ProfileData`, where they are described."""
 
     columns: tuple[str, ...] = ()
     weight: str = ""
 
 
 class ProfileData(Node[ProfileSettings]):
-    """Summarise a window, column by column, in one pass and in bounded memory.
+    """Summarise each column of a window in one pass and in bounded memory.
 
-    Without `like` the window is a reference: it fixes the grid that other windows are counted into.
+    Without `like` the window becomes a reference, whose bins are used to count other windows.
 
     Args:
         name: The task's name.
@@ -43,7 +43,7 @@ class ProfileData(Node[ProfileSettings]):
 
         Args:
             data: Parquet (a file or a folder) or a data frame of another task.
-            like: The reference profile whose grid the window is counted into.
+            like: The reference profile whose bins are used to count the window.
 
         Returns:
             profile: The window's profile.
@@ -60,11 +60,11 @@ class ProfileData(Node[ProfileSettings]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MergeSettings:
-    """`MergeProfiles` has nothing to set."""
+    """Settings of `MergeProfiles`, which has none."""
 
 
 class MergeProfiles(Node[MergeSettings]):
-    """Add the profiles of partitions up to the profile of the whole; exact for all counts.
+    """Merge the profiles of partitions into one; all counts are exact.
 
     Args:
         name: The task's name.
@@ -75,10 +75,10 @@ class MergeProfiles(Node[MergeSettings]):
         super().__init__(name, MergeSettings(), **task_kwargs)
 
     def compute(self, profiles: list[Profile]) -> Profile:
-        """Merge profiles that were counted into the same grid.
+        """Merge profiles that have the same bins.
 
         Args:
-            profiles: At least one, all made `like` the same reference.
+            profiles: One profile or more, all made with `like` set to the same reference.
 
         Returns:
             profile: The profile of all their rows.

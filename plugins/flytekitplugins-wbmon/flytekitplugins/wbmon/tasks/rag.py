@@ -1,4 +1,4 @@
-"""The node that measures retrieval and the answers built on it."""
+"""The node that evaluates retrieval-augmented generation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from flytekitplugins.wbmon.tasks._node import Node
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RAGSettings:
-    """What `EvaluateRAG` asks and judges with."""
+    """Settings of `EvaluateRAG`, where they are described."""
 
     answer: str
     rule: RAGRule
@@ -27,23 +27,23 @@ class RAGSettings:
 
 
 class RAGEvaluated(NamedTuple):
-    """A RAG report, and its gate for a `conditional`."""
+    """A RAG report, with a primitive output for a `conditional`."""
 
     report: RAGReport
     degraded: bool
 
 
 class EvaluateRAG(Node[RAGSettings]):
-    """Ask a set of queries: is what is needed retrieved, and is what is said backed by it.
+    """Evaluate retrieval quality, and whether answers are supported by the retrieved documents.
 
     Args:
         name: The task's name.
         answer: `answer(item) -> Answer` with `retrieved`, `scores`, `contexts` and `stage_ms`; a
             function at module level or `"module:name"`.
-        rule: What is measured and what is allowed.
-        relevance: A `Judge` of one document, as `"module:name"`; none if empty.
-        groundedness: A `Judge` of an answer against its documents, likewise.
-        reference_scores: Retrieval scores of a time when retrieval was good.
+        rule: What to measure, and the limits.
+        relevance: A `Judge` of the relevance of one document, as `"module:name"`; none if empty.
+        groundedness: A `Judge` of an answer given its documents, in the same form.
+        reference_scores: Retrieval scores of a period in which retrieval was good.
         task_kwargs: As for any node.
 
     Raises:
@@ -79,13 +79,13 @@ class EvaluateRAG(Node[RAGSettings]):
         """Evaluate on a set of queries.
 
         Args:
-            data: One row a query: `question`, and `relevant` (a list of ids) where it is known.
-            documents: `id` and `changed_at` of the documents, for their age.
-            at: Now, for ages.
+            data: One row per query: `question`, and `relevant` (a list of ids) if known.
+            documents: `id` and `changed_at` of the documents, from which their age follows.
+            at: Time at which ages are computed; now if not given.
 
         Returns:
-            report: Measures with intervals, judges, latency by stage.
-            degraded: Whether anything is worse than allowed.
+            report: Metrics with intervals, scores of the judges, latency by stage.
+            degraded: Whether any limit of the rule is violated.
         """
         from flytekitplugins.wbmon.monitor.llm.rag.evaluate import evaluate_rag
 
@@ -105,8 +105,9 @@ class EvaluateRAG(Node[RAGSettings]):
 
 
 def _judge(reference: str) -> Any:
-    """A `Judge` by its name; its `judge` method takes what is to be judged by name."""
+    """Load a `Judge` by name; its method `judge` takes the texts as keyword arguments."""
     if not reference:
         return None
     found = load_reference(reference)
+    # a `Judge` takes an answer and an item when called, its method takes texts
     return getattr(found, "judge", found)

@@ -1,4 +1,4 @@
-"""`batch_scoring`: a user's predict function as a task over data of any size."""
+"""`batch_scoring`: a task from a predict function, for data of any size."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Returns = Literal["scored", "predictions"]
 
 
 class Scored(NamedTuple):
-    """The data with the predictions appended, and how the scoring went."""
+    """The data with the predictions appended, and the scoring report."""
 
     predictions: StructuredDataset
     report: ScoringReport
@@ -49,9 +49,10 @@ def batch_scoring(  # noqa: PLR0913 - one keyword a setting
 ) -> Any:
     """Turn a predict function into a task that scores a whole data set, batch by batch.
 
-    The first parameter is the batch: `pd.DataFrame`, `pa.Table` or `np.ndarray` by its annotation.
-    The task takes `data` (Parquet, or another task's data frame) in its place, and every other
-    parameter as it is. It writes `data` with the predictions appended, in the same order.
+    The first parameter of the function is the batch; its annotation (`pd.DataFrame`, `pa.Table` or
+    `np.ndarray`) sets its type. The task has the input `data` (Parquet, or the data frame of
+    another task) instead, and all other parameters unchanged. It writes `data` with the predictions
+    appended, in the same order.
 
         @batch_scoring(load={"model": joblib.load})
         def score(batch: pd.DataFrame, model: Pipeline) -> pd.DataFrame:
@@ -59,34 +60,34 @@ def batch_scoring(  # noqa: PLR0913 - one keyword a setting
 
         scored = score(data=night, model=model_file)     # in a workflow
 
-    With `retries=`, an attempt that Flyte repeats (a lost pod, a `FlyteRecoverableException`) keeps
-    the parts that the one before had written whole, and goes on behind them.
+    With `retries=`, a repeated attempt (after a lost pod or a `FlyteRecoverableException`) keeps
+    the complete parts of the previous attempt and continues after them.
 
     Args:
         predict: The function; left out when the decorator has arguments.
-        batch_rows: Rows of a batch; at least 1.
-        columns: The columns that the function is given; all if empty. All are written in any case.
-        slos: Objectives on batch latency, judged at the end.
-        max_error_rate: Share of rows that may make the function raise, in [0, 1]; they are set
-            aside with the reason, and the report says where.
-        watch: Columns of predictions whose confidence and diversity the report tells.
-        load: For parameters that are model files: what turns the local path into the model, such
-            as `joblib.load`. The task takes a FlyteFile (a FlyteDirectory if annotated so), and
-            a process loads the same file once.
-        sample: Rows to be shown, redacted, in the table `scoring/sample` of the task's W&B run.
-        part_rows: Rows after which the next Parquet part is begun.
-        checkpoint_s: Seconds after which it is begun in any case, so that a retry has no more than
-            these to repeat.
-        returns: `predictions` for a task of that one output, as `map_task` wants it; the report of
-            each shard is then in its W&B run.
-        task_kwargs: Of `flytekit.task`: `requests`, `container_image`, `cache`, `retries` …
+        batch_rows: Rows per batch; `>= 1`.
+        columns: The columns passed to the function; all if empty. All columns are written anyway.
+        slos: Objectives for the batch latency, evaluated at the end.
+        max_error_rate: Share of rows on which the function may raise, in [0, 1]; these rows are
+            written separately with the reason, to a place named in the report.
+        watch: Predicted columns whose confidence and distribution the report contains.
+        load: For parameters that are model files, the function that loads the model from a local
+            path, such as `joblib.load`. The task input is a FlyteFile (or a FlyteDirectory, if so
+            annotated). A process loads the same file once.
+        sample: Rows to show, redacted, in the table `scoring/sample` of the W&B run of the task.
+        part_rows: Number of rows after which a new Parquet part starts.
+        checkpoint_s: Seconds after which a new part starts in any case, which limits the work that
+            a retry has to repeat.
+        returns: `predictions` for a task with this single output, as `map_task` requires; the
+            report of each shard is then only in its W&B run.
+        task_kwargs: Arguments of `flytekit.task`: `requests`, `container_image`, `cache`, …
 
     Returns:
         A Flyte task with outputs `predictions` and `report`.
 
     Raises:
-        ConfigError: If the function takes no batch, `load` names a parameter it does not have, or
-            a number is out of range.
+        ConfigError: If the function has no parameter, `load` names a parameter that it lacks, or a
+            number is out of range.
     """
     if predict is None:
         return functools.partial(
@@ -120,6 +121,7 @@ def batch_scoring(  # noqa: PLR0913 - one keyword a setting
     def score_data(data: StructuredDataset, **inputs: Any) -> Scored | StructuredDataset:
         from flytekitplugins.wbmon.publish.lineage import publish_lineage
 
+        # before the files are replaced by models: lineage needs their URIs
         given = {"data": data, **inputs}
         for name, loader in loaders.items():
             inputs[name] = load_file(loader, inputs[name], name)
@@ -150,7 +152,7 @@ def _check(predict: Callable[..., Any], loaders: Load, returns: str) -> None:
 
 
 def _check_numbers(settings: Mapping[str, Any]) -> None:
-    """What `score_batches` would refuse in the pod, refused at decoration, without its imports."""
+    """Check at decoration what `score_batches` checks in the pod, without importing it."""
     for name in ("batch_rows", "part_rows"):
         if settings[name] < 1:
             raise ConfigError(f"{name} must be at least 1, got {settings[name]}")
@@ -171,7 +173,7 @@ def _describe(
     loaders: Load,
     returned: type[Any],
 ) -> None:
-    """Give the task the interface that a reader of the predict function expects."""
+    """Set the signature from which flytekit reads the inputs and outputs of the task."""
     hints = get_type_hints(predict, include_extras=True)
     batch, *others = inspect.signature(predict).parameters.values()
     for name in loaders:
@@ -199,8 +201,9 @@ def _score(
     from flytekitplugins.wbmon.publish.report import publish_reports
 
     files = FlyteContextManager.current_context().file_access
+    # a random folder: `PartWriter` needs an empty one, and local tasks share one prefix
     sink = files.join(files.raw_output_prefix, files.get_random_string(), "predictions")
-    # rows are chosen only where somebody can look at them
+    # a sample is only shown in a W&B run
     run = current_run()
     sampler = RowSampler(sample) if sample is not None and run is not None else None
     progress = ScoringProgress(predict.__name__, run)

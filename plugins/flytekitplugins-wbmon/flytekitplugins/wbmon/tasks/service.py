@@ -1,4 +1,4 @@
-"""The nodes that say how a service did, and whether its promises were kept."""
+"""The nodes that summarise a service and check its objectives."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from flytekitplugins.wbmon.tasks._node import Node
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SummarySettings:
-    """When `SummarizeServing` takes a score for unsure."""
+    """Settings of `SummarizeServing`, where they are described."""
 
     low_confidence: float = 0.5
 
 
 class SummarizeServing(Node[SummarySettings]):
-    """Add the serving windows of a day up: traffic, errors and latency of all requests.
+    """Summarise traffic, errors and latency of all requests of a day from its serving windows.
 
     Args:
         name: The task's name.
-        low_confidence: Score below which a prediction counts as unsure; in [0, 1].
+        low_confidence: Predictions with a lower score count as uncertain; in [0, 1].
         task_kwargs: As for any node.
 
     Raises:
-        ConfigError: If `low_confidence` is no share.
+        ConfigError: If `low_confidence` is not in [0, 1].
     """
 
     def __init__(self, name: str, *, low_confidence: float = 0.5, **task_kwargs: Any) -> None:
@@ -45,10 +45,10 @@ class SummarizeServing(Node[SummarySettings]):
 
         Args:
             windows: The serving windows.
-            predictions: The prediction log of the same day, for how sure the model was.
+            predictions: The prediction log of the same day, for the confidence of the model.
 
         Returns:
-            report: All requests, by route and by tenant.
+            report: Summary of all requests, in total, by route and by tenant.
         """
         from flytekitplugins.wbmon.monitor.service.summarize import summarize_serving
 
@@ -61,28 +61,28 @@ class SummarizeServing(Node[SummarySettings]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SLOSettings:
-    """The objectives of a `CheckSLO`."""
+    """Settings of `CheckSLO`, where they are described."""
 
     slos: tuple[ServingSLO, ...]
 
 
 class SLOChecked(NamedTuple):
-    """How the objectives were met, and the gate for a `conditional`."""
+    """An SLO report, with a primitive output for a `conditional`."""
 
     report: SLOReport
     violated: bool
 
 
 class CheckSLO(Node[SLOSettings]):
-    """Hold a service's windows against its objectives; counts are of all requests.
+    """Check the objectives of a service on its serving windows, which count all requests.
 
     Args:
         name: The task's name.
-        slos: At least one; their names must differ.
+        slos: One objective or more, with different names.
         task_kwargs: As for any node.
 
     Raises:
-        ConfigError: If there is no objective, or two have one name.
+        ConfigError: If there is no objective, or two share a name.
     """
 
     def __init__(self, name: str, *, slos: Sequence[ServingSLO], **task_kwargs: Any) -> None:
@@ -101,7 +101,7 @@ class CheckSLO(Node[SLOSettings]):
             windows: The serving windows.
 
         Returns:
-            report: Each objective with what was observed and how fast its budget burns.
+            report: For each objective the observed value and the burn rate of its error budget.
             violated: Whether any was missed.
         """
         from flytekitplugins.wbmon.monitor.service.slo import check_slos

@@ -1,4 +1,4 @@
-"""The node that says which step of a chain or agent is slow, broken, or goes round in circles."""
+"""The node that finds slow, failing and looping steps of a chain or agent."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from flytekitplugins.wbmon.tasks._node import Node
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepSettings:
-    """What counts as a loop for `AnalyzeSteps`."""
+    """Settings of `AnalyzeSteps`, where they are described."""
 
     loop_from: int = 3
 
 
 class StepsAnalyzed(NamedTuple):
-    """A step report, and how many of its traces failed."""
+    """A step report, and the number of failed traces."""
 
     report: StepReport
     n_failed: int
 
 
 class AnalyzeSteps(Node[StepSettings]):
-    """Summarise the steps of traces: latency, tokens, where failures begin, loops, dead ends.
+    """Summarise the steps of traces: latency, tokens, origin of failures, loops and dead ends.
 
     Args:
         name: The task's name.
-        loop_from: A step that is asked the same so often in one trace goes round in circles.
+        loop_from: Number of identical calls of a step in one trace that count as a loop; `>= 2`.
         task_kwargs: As for any node.
 
     Raises:
@@ -42,14 +42,14 @@ class AnalyzeSteps(Node[StepSettings]):
         super().__init__(name, StepSettings(loop_from=loop_from), **task_kwargs)
 
     def compute(self, call_log: str) -> StepsAnalyzed:
-        """Analyse what traced tasks logged.
+        """Analyse the steps that traced tasks logged.
 
         Args:
-            call_log: Path or URL, as given to `weave_init(call_log=…)`.
+            call_log: Path or URL, as passed to `weave_init(call_log=…)`.
 
         Returns:
-            report: Every step, where failures begin first.
-            n_failed: Traces that failed in the end.
+            report: Every step, the ones where failures begin first.
+            n_failed: Number of traces that failed.
         """
         from flytekitplugins.wbmon.monitor.llm.steps.analyze import analyse_steps
         from flytekitplugins.wbmon.monitor.llm.steps.spans import read_spans

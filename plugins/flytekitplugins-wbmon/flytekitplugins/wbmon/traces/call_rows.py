@@ -1,4 +1,4 @@
-"""Weave's calls as rows that can be read without Weave: of language models, and of every step."""
+"""Conversion of Weave calls to rows of the call log, readable without Weave."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _FROM_ATTRIBUTES = frozenset(PREDICTION_COLUMNS) | frozenset(CALL_COLUMNS)
 
 
 class CallRows:
-    """Writes a row for each call that used tokens itself, not for the callers that add them up.
+    """Writes a row for each call that used tokens itself.
 
-    Beside the call log, below `steps`, goes a row without any text for every op: when, how long,
-    how many tokens, which error.
+    A calling op, to which Weave adds the tokens of its children, gets no row. In the folder `steps`
+    of the call log, every op gets a row without text: start, duration, tokens and error.
 
     Args:
-        destination: Of the call log.
-        service: The service that calls.
+        destination: Folder of the call log; path or fsspec URI.
+        service: Name of the calling service.
     """
 
     def __init__(self, destination: str, *, service: str) -> None:
@@ -32,7 +32,12 @@ class CallRows:
         self._counted: set[str] = set()
 
     def note(self, kind: str, req: Mapping[str, Any]) -> None:
-        """See a request of the Weave client go by."""
+        """Process one request of the Weave client.
+
+        Args:
+            kind: Name of the request; only the start and the end of a call matter.
+            req: Its body as plain JSON data.
+        """
         if kind == "call_start":
             start = req["start"]
             self._begun[start["id"]] = start
@@ -42,7 +47,7 @@ class CallRows:
                 self._end(start, req["end"])
 
     def close(self) -> None:
-        """End the logs."""
+        """Close both logs."""
         self._log.close()
         self._steps.close()
 
@@ -51,6 +56,7 @@ class CallRows:
         usage = (end.get("summary") or {}).get("usage") or {}
         if not usage:
             return
+        # a child ends before its parent, whose summary repeats the usage of the child
         if start.get("parent_id"):
             self._counted.add(start["parent_id"])
         if start["id"] in self._counted:
@@ -86,4 +92,5 @@ def _row(
 
 
 def _time(at: str) -> datetime:
+    # Python 3.10 does not parse `Z`
     return datetime.fromisoformat(at.replace("Z", "+00:00"))

@@ -1,4 +1,4 @@
-"""`weave_init`: Weave traces around anything that Flyte runs; the sibling of `wandb_init`."""
+"""`weave_init`: Weave traces of Flyte tasks and functions, the counterpart of `wandb_init`."""
 
 from __future__ import annotations
 
@@ -27,37 +27,38 @@ local_cache.keep_working_beside_weave()
 
 
 class weave_init(TaskDecorator):  # noqa: N801 - the sibling of wandb_init
-    """Trace a task with Weave: the task is one call, and every op inside it is below.
+    """Trace a task with Weave: the task becomes a call, and the ops inside it its descendants.
 
-    Works where `wandb_init` does, and together with it: above and below `@task`, on async tasks,
-    nodes and plain functions; a mapped task is traced by tracing the task that is mapped. Traces
-    are written to disk and sent by a process apart, so Weave can never block or fail the task, and
-    an outage loses nothing: what is not confirmed is kept in the offline store.
+    It works wherever `wandb_init` does, and together with it: above and below `@task`, on async
+    tasks, nodes and plain functions. To trace a mapped task, trace the task that is mapped. Traces
+    are written to disk and sent by a separate process, so Weave cannot block or fail the task.
+    What the server has not confirmed is kept in the offline store, so an outage loses no traces.
 
     Args:
-        task_function: What to trace, for use without a call; normally left out.
-        project: W&B project; needed as for `wandb_init`.
+        task_function: The function to trace, for use as `@weave_init`; normally left out.
+        project: W&B project; required as for `wandb_init`.
         entity: W&B user or team.
         secret: A `flytekit.Secret` with the W&B key, or a callable that returns it.
         id: Thread id of the traces, or a template as for `wandb_init`; in a pod
             `{execution}-{node}-{attempt}` by default.
         host: URL of the W&B pages.
         api_host: URL of the W&B API.
-        trace_host: URL of the trace server; what belongs to `api_host` by default.
-        delivery_timeout_s: Seconds that delivery may add to the task.
+        trace_host: URL of the trace server; by default the one that belongs to `api_host`.
+        delivery_timeout_s: Maximum seconds by which delivery may prolong the task.
         offline_store: URL of the folder for traces that could not be delivered; in a pod by default
             below the task's raw output prefix.
-        patch: Client libraries whose calls are traced, such as `openai`. Nothing else is patched:
-            a call that goes through two of them is one trace only if one is named.
+        patch: Client libraries whose calls are traced, such as `openai`. No others are patched. If
+            one library calls another, name only one of them, or a call appears twice.
         redact: Applied to each text of inputs, outputs, attributes, exceptions and feedback before
-            it is written. What it fails on is not recorded.
-        capture_code: Record the source of ops and the source lines of exceptions.
-        call_log: Destination of a call log, for a row of each call that used tokens.
+            it is written. A text on which it raises is not recorded.
+        capture_code: Whether to record the source of ops and the source lines of exceptions.
+        call_log: Folder of a call log that gets a row for each call that used tokens; empty for
+            none.
         mode: `offline` keeps the traces on disk; `disabled` switches tracing off.
         enabled: False switches tracing off.
 
     Raises:
-        ConfigError: If an argument cannot work; it is also a `ValueError`.
+        ConfigError: If an argument is invalid; it is also a `ValueError`.
     """
 
     _verb = "trace"
@@ -111,7 +112,8 @@ class weave_init(TaskDecorator):  # noqa: N801 - the sibling of wandb_init
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> weave_init:
-        """The decorator that `to_config` described."""
+        """Restore the decorator from the result of `to_config`."""
+        # the settings were checked when they were made, and `__init__` has other arguments
         decorator: weave_init = object.__new__(cls)
         decorator.settings = TraceSettings.from_config(config)
         return decorator
@@ -136,7 +138,7 @@ class weave_init(TaskDecorator):  # noqa: N801 - the sibling of wandb_init
         return open_trace(self.settings, task=task, inputs=inputs)
 
     def _outputs(self, outputs: Any) -> Any:
-        """The task's outputs as Flyte takes them; evaluations among them are shown in Weave too."""
+        """Convert the outputs to types that Flyte accepts, and publish evaluations among them."""
         from flytekitplugins.wbmon.traces.evaluations import publish_evaluations
         from flytekitplugins.wbmon.traces.weave_client import plain
 

@@ -1,4 +1,4 @@
-"""Evaluations in Weave's own views: each variant as an evaluation, each item as a row of it."""
+"""Publishing of evaluation reports to Weave: each variant as an evaluation, each item as a row."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 def publish_evaluations(outputs: Iterable[Any]) -> None:
-    """Log each evaluation report among a task's outputs; nothing outside of a traced task."""
+    """Publish each evaluation report among the outputs; does nothing outside a traced task."""
     session = current_trace()
     if session is None or session.client is None:
         return
@@ -41,6 +41,7 @@ def _publish(report: EvaluationReport) -> None:
                 continue
             row = log.log_prediction(
                 inputs={"item": item.item_id, "question": item.question},
+                # a failed item has no answer, its error tells the reader why
                 output=item.answer or item.error,
             )
             for scorer, value in item.scores.items():

@@ -1,4 +1,4 @@
-"""Prompts as Weave objects: what a traced task publishes and promotes goes there with its traces.
+"""Mirroring of the prompt registry to Weave, inside traced tasks.
 
 The registry itself is a file that every task can read, with or without Weave.
 """
@@ -21,14 +21,18 @@ logger = logging.getLogger(__name__)
 
 
 class PromptRegistry(PromptFiles):
-    """The prompts of a service; in a traced task versions and aliases are shown in Weave too.
+    """The prompts of a service; inside a traced task, versions and aliases go to Weave as well.
 
     Args:
-        uri: Folder, path or fsspec URL.
+        uri: Path or fsspec URL of the folder of the registry.
     """
 
     def publish_elsewhere(self, prompt: PromptTemplate) -> str:
-        """Publish to Weave; the digest there, empty outside of a traced task."""
+        """Publish a prompt to Weave.
+
+        Returns:
+            Its digest in Weave; empty outside a traced task or if Weave fails.
+        """
         if _client() is None:
             return ""
         try:
@@ -38,14 +42,15 @@ class PromptRegistry(PromptFiles):
             return ""
 
     def mirror(self, name: str) -> None:
-        """Show in Weave where the aliases of a prompt point, and why.
+        """Copy the aliases of a prompt to Weave, with the decisions behind them.
 
-        Each alias is set on its version. Beside the prompt stands an object `<name>-aliases` that
-        tells who decided, when and why; its versions are the history. Every promotion and roll-back
-        in a traced task does this; call it for one that was made outside.
+        Each alias is set on its version. An object `<name>-aliases` records who decided, when and
+        why; its versions are the history. Promotions and roll-backs inside a traced task call this
+        method; call it yourself after one that was made outside. It does nothing outside a traced
+        task.
 
         Args:
-            name: The prompt; nothing happens outside of a traced task.
+            name: Name of the prompt.
         """
         client = _client()
         if client is None:
@@ -87,7 +92,8 @@ def _published(prompt: PromptTemplate) -> Any:
 
 
 def _decisions(history: PromptHistory, refs: Mapping[str, Any]) -> dict[str, Any]:
-    """By alias: the version, and the decision that put it there."""
+    """For each alias: its version, and the decision that set it."""
+    # decisions are in order of time, so the last one of an alias wins
     newest = {decision.alias: decision for decision in history.decisions}
     return {
         alias: {

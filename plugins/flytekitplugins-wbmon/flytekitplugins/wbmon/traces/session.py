@@ -1,8 +1,8 @@
-"""The life of a task's traces: opened before the body, delivered after it, with its outcome.
+"""Life cycle of a task's traces: opened before the body, closed and delivered after it.
 
-What goes wrong inside Weave is logged and goes no further. A process has one Weave client, so a
-second session of the same project shares the first one's, and one of another project is not traced:
-its calls would land in the first one's project.
+Errors inside Weave are logged and never reach the task. A process has only one Weave client, so a
+second session of the same project shares it. A second session of another project is not traced,
+because its calls would be recorded in the project of the first.
 """
 
 from __future__ import annotations
@@ -37,15 +37,16 @@ logger = logging.getLogger(__name__)
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class TraceSession:
-    """Tracing as it is for a task.
+    """State of the tracing of one task.
 
     Attributes:
         project: `entity/project`; empty if nothing is traced.
         client: The Weave client; None if nothing is traced.
         url: Page of the project's traces.
         thread_id: Groups the traces of one attempt of the task.
-        kept_in: After the task: where the traces wait that could not be delivered.
-        result: After the task: what was delivered.
+        kept_in: After the task, where undelivered traces are stored; empty if there are none.
+        result: After the task, the outcome of the delivery.
+        spool: The files on disk to which requests are written; None if nothing is traced.
     """
 
     project: str = ""
@@ -65,22 +66,23 @@ class TraceSession:
     _n_users: int = 1
 
     def write(self, kind: str, req: Mapping[str, Any]) -> None:
-        """Take a request of the client."""
+        """Write one request of the Weave client to the spool and the call log."""
         if self.spool is not None:
             self.spool.write(kind, req)
         if self._rows is not None:
             self._rows.note(kind, req)
 
     def patch(self, providers: tuple[str, ...]) -> None:
-        """Let calls of these libraries be traced, until the session ends."""
+        """Trace the calls of these client libraries until the session ends."""
         if self.client is not None:
             self._take_back += tuple(weave_client.patch(each) for each in providers)
 
     def end(self) -> None:
-        """Deliver what was traced, in bounded time."""
+        """Close the client and deliver the traces in bounded time; keep those not confirmed."""
         for take_back in self._take_back:
             _safely(take_back)
         if self.client is not None:
+            # before the spool is closed: flushing may still write requests
             _safely(lambda: weave_client.finish(self.client))
             _safely(lambda: weave_client.activate(self._before))
         if self._rows is not None:
@@ -100,7 +102,7 @@ class TraceSession:
 
 
 def _safely(step: Callable[[], Any]) -> None:
-    """What fails in weave does not keep what is on the disk from being delivered."""
+    """Run a step and log its errors: a failure in weave must not prevent the delivery."""
     try:
         step()
     except Exception as error:  # noqa: BLE001 - a monitor never breaks what it monitors
@@ -108,12 +110,13 @@ def _safely(step: Callable[[], Any]) -> None:
 
 
 _CURRENT: ContextVar[TraceSession | None] = ContextVar("wbmon_trace", default=None)
+# tasks may run in threads of one process, yet weave has a single client for all of them
 _LOCK = threading.RLock()
 _LIVE: list[TraceSession] = []
 
 
 def current_trace() -> TraceSession | None:
-    """The tracing of the task that asks; None outside of `weave_init`."""
+    """The trace session of the running task; None outside `weave_init`."""
     return _CURRENT.get()
 
 
@@ -121,15 +124,18 @@ def current_trace() -> TraceSession | None:
 def open_trace(
     settings: TraceSettings, *, task: str = "", inputs: Mapping[str, Any] | None = None
 ) -> Iterator[TraceSession]:
-    """Trace the block as one call, with every op inside it below.
+    """Trace the block as one call, with the ops inside it as descendants.
 
     Args:
         settings: The arguments of `weave_init`.
         task: Full name of the function or node.
-        inputs: The task's inputs; those that are plain values are recorded.
+        inputs: The inputs of the task; only text, numbers and booleans are recorded.
+
+    Yields:
+        The session; without a client if the task is not traced.
 
     Raises:
-        ConfigError: If the secret is not there, or is not text.
+        ConfigError: If the secret is missing or is not text.
         MissingExtraError: If weave is not installed.
     """
     with _LOCK:
@@ -138,6 +144,7 @@ def open_trace(
     token = _CURRENT.set(session)
     try:
         with ExitStack() as stack:
+            # a killed pod then leaves through `finally` and its traces are kept
             stack.enter_context(exit_on_sigterm())
             if session.client is not None:
                 stack.enter_context(_root(session, task, inputs or {}))
@@ -169,11 +176,13 @@ def _leave(session: TraceSession) -> None:
         if session._n_users or session not in _LIVE:  # noqa: SLF001 - our own
             return
         _LIVE.remove(session)
+    # outside the lock: delivery takes seconds, and other tasks may open traces meanwhile
     _safely(session.end)
 
 
 def _project(settings: TraceSettings) -> str:
     run = settings.run
+    # offline traces need no project, but the client and the spool need names
     return f"{run.resolved_entity or 'local'}/{run.resolved_project or 'offline'}"
 
 
@@ -216,10 +225,11 @@ def _start(
 
     def clean(text: str) -> str:
         own = settings.redact(text) if settings.redact is not None else text
+        # last, so that the user's function cannot bring the key back
         return redactor.text(own)
 
     session._about = {"flyte": identity.to_config()}  # noqa: SLF001 - our own
-    # first of all: it refuses a weave that works in another way, and nothing is begun then
+    # first: it raises for an unsupported release of weave, before anything has been started
     session.client = weave_client.offline_client(
         entity,
         project,
@@ -243,6 +253,7 @@ def _start(
 
 
 def _spool_root(identity: TaskIdentity) -> Path:
+    # as W&B does for its own runs, so that a user finds both in one folder
     here = Path(os.environ.get("WANDB_DIR") or Path.cwd())
     if identity.is_local and os.access(here, os.W_OK):
         return here / "wandb" / "weave"
@@ -250,7 +261,7 @@ def _spool_root(identity: TaskIdentity) -> Path:
 
 
 def _default_store(identity: TaskIdentity) -> str | None:
-    """Below the task's raw outputs: a pod's disk dies with it."""
+    """The raw output prefix of the task in a pod, since a pod's disk is lost with it."""
     if identity.is_local:
         return None
     from flytekit import FlyteContextManager
@@ -267,7 +278,7 @@ def _url(settings: TraceSettings, session: TraceSession) -> str:
 def _root(
     session: TraceSession, task: str, inputs: Mapping[str, Any]
 ) -> AbstractContextManager[Any]:
-    """The task itself as a call; those of its inputs that are plain values are recorded."""
+    """A context that records the task itself as a call, with its plain inputs."""
     plain = {n: v for n, v in inputs.items() if isinstance(v, str | int | float | bool)}
     return weave_client.as_call(
         session.client,

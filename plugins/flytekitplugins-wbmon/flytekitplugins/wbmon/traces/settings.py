@@ -1,4 +1,4 @@
-"""What a traced task asks of Weave: the arguments of `weave_init`, checked and portable."""
+"""The arguments of `weave_init`, validated and serialisable."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PROVIDERS = ("openai", "anthropic", "litellm", "google_genai", "mistral", "coher
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TraceSettings:
-    """The checked arguments of `weave_init`; see there for their meaning."""
+    """The validated arguments of `weave_init`, where they are described."""
 
     run: RunSettings
     trace_host: str = ""
@@ -34,16 +34,17 @@ class TraceSettings:
 
     @property
     def trace_url(self) -> str:
-        """Base URL of the trace server: the argument, the environment, what the API host has."""
+        """Base URL of the trace server: from the argument, the environment or the API host."""
         given = self.trace_host or os.environ.get("WF_TRACE_SERVER_URL", "")
         if given:
             return given.rstrip("/")
         if self.run.resolved_api_host == DEFAULT_API_HOST:
             return DEFAULT_TRACE_HOST
+        # where a self-hosted W&B server serves traces
         return f"{self.run.resolved_api_host.rstrip('/')}/traces"
 
     def to_config(self) -> dict[str, Any]:
-        """The settings as JSON, to travel in a task's command line.
+        """The settings as JSON data, for the command line of a task.
 
         Raises:
             ConfigError: If the secret or `redact` is a callable.
@@ -63,6 +64,6 @@ class TraceSettings:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> TraceSettings:
-        """The settings that `to_config` wrote."""
+        """Restore the settings from the result of `to_config`."""
         run = RunSettings.from_config(config["run"])
         return cls(**{**config, "run": run, "patch": tuple(config["patch"])})

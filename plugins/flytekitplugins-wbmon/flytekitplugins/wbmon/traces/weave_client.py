@@ -1,25 +1,25 @@
-"""Weave without its server: the client of a traced task, and what the task asks of it.
+"""The Weave client of a traced task, which works without a server.
 
-Weave's own client keeps calls in memory until a server takes them, and drops them when none does.
-Here it is given a server that writes to disk instead, so a task needs no network and an outage
-costs nothing. That leans on parts of weave which are not its public API:
+Weave's own client keeps calls in memory until a server accepts them, and drops them if none does.
+Here the client gets a server that writes to disk, so a task needs no network and an outage loses no
+calls. This depends on parts of weave that are not its public API:
 
-| part | looked up in | where it is another |
+| part | looked up in | if it is missing or different |
 |---|---|---|
 | `WeaveClient`: `create_call`, `finish_call`, `flush` | `weave_parts` | tasks are not traced |
 | the requests to its server, as mappings or models | `spool_server` | tasks are not traced |
 | `replace_settings` or `parse_and_apply_settings` | `weave_parts` | tasks are not traced |
-| the setting `client_parallelism` | `weave_parts` | a kill can lose the last calls; said once |
+| the setting `client_parallelism` | `weave_parts` | a kill can lose the last calls; logged once |
 | the client that ops record to | `weave_parts` | tasks are not traced |
 | the functions that compute digests | `weave_parts` | tasks are not traced |
 | `unbox` | `weave_parts` | tasks are not traced |
-| `thread`, `attributes` | `as_call` | the task itself is no call, its ops are; said once |
-| `WeaveClient.attributes` | `offline_client` | only calls in threads of the task lack them |
-| `ObjectRef.uri`, a method or a property | `address` | the prompt's alias is not in Weave; said |
-| patchers that can undo | `patch` | `weave.integrations.patch_<provider>`, for good; said |
+| `thread`, `attributes` | `as_call` | only the ops are calls, not the task; logged once |
+| `WeaveClient.attributes` | `offline_client` | calls in threads of the task lack them |
+| `ObjectRef.uri`, a method or a property | `address` | the prompt's alias is not in Weave; logged |
+| patchers that can undo | `patch` | permanent `weave.integrations.patch_<provider>`; logged |
 
-`weave_parts` tries a client out before a task is traced with it. What goes wrong later, because a
-release differs where the trial does not look, is logged here and does not reach the task.
+`weave_parts` tests a client before a task is traced with it. Errors after that, where a release
+differs in ways that the test does not cover, are logged here and do not reach the task.
 """
 
 from __future__ import annotations
@@ -72,26 +72,26 @@ logger = logging.getLogger(__name__)
 def offline_client(
     entity: str, project: str, write: Write, *, capture_code: bool, about: Mapping[str, Any]
 ) -> Any:
-    """A Weave client whose server is a function that writes.
+    """Make a Weave client whose requests go to `write` instead of a server.
 
     Args:
         entity: W&B user or team.
         project: W&B project.
-        write: Gets the kind of each request and its body, as plain JSON data.
+        write: Called with the kind and the body of each request, as plain JSON data.
         capture_code: Whether the source of ops is recorded.
-        about: Attributes of every call, also of those in threads that a task makes.
+        about: Attributes of every call, including those in threads that the task starts.
 
     Raises:
-        UnsupportedWeaveError: If this release of weave works in another way.
+        UnsupportedWeaveError: If this release of weave does not have the expected form.
     """
     parts = working_parts(entity, project, capture_code=capture_code)
     client = parts.make_client(entity, project, write)
-    client.attributes = dict(about)  # before 0.52.39 nothing looks at it: `as_call` does as well
+    client.attributes = dict(about)  # ignored before 0.52.39, so `as_call` sets them as well
     return client
 
 
 def activate(client: Any) -> Any:
-    """Let ops record to this client; the one that they recorded to before."""
+    """Make this the client to which ops record; returns the previous one."""
     return find_parts().activate(client)
 
 
@@ -99,12 +99,12 @@ def activate(client: Any) -> Any:
 def as_call(
     client: Any, task: str, inputs: Mapping[str, Any], *, thread_id: str, about: Mapping[str, Any]
 ) -> Iterator[None]:
-    """The block as a call, which ends as the block ends.
+    """Record the block as a call; an exception of the block becomes the exception of the call.
 
     Args:
-        client: What records.
+        client: The Weave client.
         task: Full name of the task.
-        inputs: Those that are recorded.
+        inputs: The inputs to record.
         thread_id: Groups the calls of one attempt; empty for none.
         about: Attributes of every call in the block.
     """
@@ -116,6 +116,7 @@ def as_call(
             if thread_id:
                 stack.enter_context(weave.thread(thread_id))
             stack.enter_context(weave.attributes(dict(about)))
+            # the name groups calls in Weave, the full name is only displayed
             name = task.rpartition(".")[2] or "task"
             call = client.create_call(name, dict(inputs), attributes=dict(about), display_name=task)
         except Exception as error:  # noqa: BLE001 - a monitor never breaks what it monitors
@@ -143,21 +144,21 @@ def _say_broken(what: str, error: Exception) -> None:
 
 
 def finish(client: Any) -> None:
-    """Let what is still being written reach the server."""
+    """Flush the client, so that all its requests have been written."""
     client.flush()
 
 
 def patch(provider: str) -> Callable[[], None]:
-    """Let the calls of a client library be traced.
+    """Patch a client library so that its calls are traced.
 
-    Weave patches the library for the rest of the process, and then says of every call outside of
-    a trace that it is not recorded. So what is patched here can be taken back.
+    Weave itself patches the library for the rest of the process, and then warns at every call
+    outside a trace that it is not recorded. Therefore this patch can be undone.
 
     Args:
         provider: The library, as in `weave.integrations.patch_<provider>`.
 
     Returns:
-        Takes it back; does nothing if somebody else had patched the library before.
+        A function that undoes the patch; it does nothing if the library was already patched.
     """
     path, symbol = _PATCHERS[provider]
     try:
@@ -165,7 +166,7 @@ def patch(provider: str) -> Callable[[], None]:
         module = import_module(f"weave.integrations.{path}")
         patcher = getattr(module, f"get_{provider}_patcher")()
         with _LOCK:
-            # what a library does not have cannot be patched, so weave never says "done" as a whole
+            # part by part: a library may lack some of them, and then weave never reports success
             free = [part for part in patcher.patchers if part._original_value is None]  # noqa: SLF001
             if symbol in known or not free:
                 return _nothing
@@ -195,23 +196,24 @@ def _patch_for_good(provider: str, why: Exception) -> Callable[[], None]:
 
 
 def _nothing() -> None:
-    """Nothing to take back."""
+    """Stands for an undo function where there is nothing to undo."""
 
 
 def address(ref: Any) -> str:
-    """The address of a published object."""
+    """The URI of a published object."""
     found = ref.uri  # a method up to 0.52.33
     return str(found if isinstance(found, str) else found())
 
 
 def point_alias(client: Any, ref: Any, alias: str, *, source: Mapping[str, str]) -> None:
-    """Let an alias of a published object mean this version of it.
+    """Point an alias of a published object to this version of it.
 
     Args:
-        client: The task's.
-        ref: Of the version.
-        alias: Such as `production`.
-        source: `registry` and `prompt`: who decides, for a delivery that comes late.
+        client: The Weave client of the task.
+        ref: Reference to the version.
+        alias: Name of the alias, such as `production`.
+        source: The `registry` and the `prompt`; a late delivery asks them whether the alias still
+            points to this version.
     """
     client.server.obj_set_aliases(
         {
@@ -225,9 +227,9 @@ def point_alias(client: Any, ref: Any, alias: str, *, source: Mapping[str, str])
 
 
 def plain(value: Any) -> Any:
-    """What an op returns, without the wrapper that weave puts around texts, numbers and times.
+    """Remove the wrappers that weave puts around text, numbers and times returned by an op.
 
-    Flyte checks the types of outputs and takes no subclass of `str`.
+    Flyte checks the types of outputs and does not accept a subclass of `str`.
     """
     return _unboxed(value, find_parts().unbox)
 
@@ -237,6 +239,7 @@ def _unboxed(value: Any, unbox: Callable[[Any], Any]) -> Any:
         return type(value)(_unboxed(each, unbox) for each in value)
     if type(value) is dict:
         return {name: _unboxed(each, unbox) for name, each in value.items()}
+    # a NamedTuple takes its fields one by one, unlike a plain tuple
     if isinstance(value, tuple) and hasattr(value, "_replace"):
         return type(value)(*(_unboxed(each, unbox) for each in value))
     return unbox(value)

@@ -1,9 +1,9 @@
-"""Where the parts of weave are that are not its public API, and whether they are as they must be.
+"""Look-up and test of the parts of weave that are needed but are not its public API.
 
-No list of releases decides. The parts are looked up by name, in each place where a release had
-them, and a client made of them is tried out before a task is traced with it: what it writes for one
-call must have the known form. So a release that is not known works if its form is the same, and
-one that differs is refused before a task begins, never inside it.
+No list of releases decides what works. The parts are looked up by name in every place where some
+release had them. A client built from them is tested before a task is traced: what it writes for one
+call must have the known form. So an unknown release works if its form is the same, and a different
+one is rejected before the task begins, never inside it.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ logger = logging.getLogger(__name__)
 
 
 class UnsupportedWeaveError(RuntimeError):
-    """This release of weave has not the form that the offline client needs."""
+    """This release of weave lacks the form that the offline client needs."""
 
 
 def weave_version() -> str:
-    """The version that is installed.
+    """The installed version of weave.
 
     Raises:
-        MissingExtraError: If none is.
+        MissingExtraError: If weave is not installed.
     """
     try:
         return version("weave")
@@ -60,22 +60,22 @@ def weave_version() -> str:
 
 @cache
 def say_once(message: str) -> None:
-    """Warn, once in a process."""
+    """Log a warning, once per process and message."""
     logger.warning(message)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeaveParts:
-    """The parts of weave that are leaned on.
+    """The parts of weave that this package depends on.
 
     Attributes:
-        client: The class of clients: entity, project, server, `ensure_project_exists`.
+        client: The client class; takes entity, project, server and `ensure_project_exists`.
         settings: The class of settings.
-        install_settings: Takes a mapping of settings, for the whole process.
-        get_client: The client that ops record to.
-        set_client: Sets it.
-        digests: The functions that name what is published.
-        unbox: Takes weave's wrapper off a value.
+        install_settings: Installs a mapping of settings for the whole process.
+        get_client: Returns the client to which ops record.
+        set_client: Sets this client.
+        digests: Digest functions for published objects.
+        unbox: Removes weave's wrapper from a value.
     """
 
     client: Callable[..., Any]
@@ -87,24 +87,25 @@ class WeaveParts:
     unbox: Callable[[Any], Any]
 
     def make_client(self, entity: str, project: str, write: Write) -> Any:
-        """A client whose server is a function that writes."""
+        """Make a client whose requests go to `write` instead of a server."""
         server = SpoolServer(write, self.digests)
         return self.client(entity, project, server, ensure_project_exists=False)
 
     def activate(self, client: Any) -> Any:
-        """Let ops record to this client; the one that they recorded to before."""
+        """Make this the client to which ops record; returns the previous one."""
         with _LOCK:
             before = self.get_client()
+            # weave's setter ignores a client while another one is set
             self.set_client(None)
             self.set_client(client)
         return before
 
 
 def find_parts() -> WeaveParts:
-    """Look the parts up.
+    """Look up all parts in the installed weave.
 
     Raises:
-        UnsupportedWeaveError: If one is nowhere.
+        UnsupportedWeaveError: If a part is not found.
     """
     context = "weave.trace.context.weave_client_context"
     return WeaveParts(
@@ -122,21 +123,22 @@ def find_parts() -> WeaveParts:
 
 
 def working_parts(entity: str, project: str, *, capture_code: bool) -> WeaveParts:
-    """The parts, with settings in place, after a client made of them has passed a trial.
+    """Find the parts, install the settings and test a client built from them.
 
     Args:
         entity: W&B user or team.
-        project: W&B project; weave may refuse another than that of the W&B run in the process.
+        project: W&B project; weave may reject one that differs from that of the process's W&B run.
         capture_code: Whether the source of ops is recorded.
 
     Raises:
-        UnsupportedWeaveError: If this release of weave works in another way.
+        UnsupportedWeaveError: If this release of weave does not have the expected form.
     """
     found = weave_version()
     try:
         parts = find_parts()
         known = _names(parts.settings)
         wanted = {**_SETTINGS, "capture_code": capture_code}
+        # older releases lack some settings and reject unknown names
         parts.install_settings({name: wanted[name] for name in wanted if name in known})
         # in a context of its own, so that the trial leaves no call open in the task's
         is_late = copy_context().run(_try_out, parts, entity, project)
@@ -150,9 +152,10 @@ def working_parts(entity: str, project: str, *, capture_code: bool) -> WeavePart
 
 
 def _try_out(parts: WeaveParts, entity: str, project: str) -> bool:
-    """Trace one call; whether a part of it was written only when the client had to finish.
+    """Trace one call as a test, and use table digests and `unbox` once.
 
-    The digests of a table and `unbox` are used once too.
+    Returns:
+        Whether parts of the call were written only by the final flush.
     """
     seen: list[tuple[str, Mapping[str, Any]]] = []
     client = parts.make_client(entity, project, lambda kind, req: seen.append((kind, req)))
@@ -173,7 +176,7 @@ def _try_out(parts: WeaveParts, entity: str, project: str) -> bool:
 
 
 def _check(written: Mapping[str, Mapping[str, Any]]) -> None:
-    """Whether this is what a call looks like."""
+    """Raise `UnsupportedWeaveError` unless the requests of one call have the known form."""
     missing = {"obj_create", "call_start", "call_end"} - written.keys()
     if missing:
         raise UnsupportedWeaveError(
@@ -205,29 +208,29 @@ def _warn(found: str, *, is_late: bool) -> None:
 
 
 class DigestsOfOld:
-    """Digests for the releases that leave them to the server, as the server computes them now.
+    """Digests for releases without digest functions, computed as current servers do.
 
     Args:
-        bytes_digest: Weave's function for content.
+        bytes_digest: Weave's digest function for bytes.
     """
 
     def __init__(self, bytes_digest: Callable[[bytes], str]) -> None:
         self._bytes_digest = bytes_digest
 
     def compute_file_digest(self, content: bytes, /) -> str:
-        """Of a file."""
+        """Digest of a file."""
         return self._bytes_digest(content)
 
     def compute_object_digest(self, value: Any, /) -> str:
-        """Of an object."""
+        """Digest of an object."""
         return self.compute_file_digest(json.dumps(value, sort_keys=True).encode())
 
     def compute_row_digest(self, row: Any, /) -> str:
-        """Of a row of a table."""
+        """Digest of a row of a table."""
         return self.compute_object_digest(row)
 
     def compute_table_digest(self, rows: list[str], /) -> str:
-        """Of a table, by the digests of its rows."""
+        """Digest of a table, from the digests of its rows."""
         return hashlib.sha256("".join(rows).encode()).hexdigest()
 
 
@@ -242,7 +245,7 @@ def _find_digests() -> Digests:
 
 
 def _find(*places: str) -> Any:
-    """The first of these that exists."""
+    """The first of these that exists, each as `module` or `module:name`."""
     for place in places:
         module, _, name = place.partition(":")
         try:

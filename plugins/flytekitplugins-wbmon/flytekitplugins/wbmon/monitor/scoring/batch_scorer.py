@@ -1,4 +1,4 @@
-"""One predict function applied to batch after batch, and what a report tells of it."""
+"""Application of one predict function to successive batches, with its latency statistics."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ _PERCENTILES = (50, 95, 99)
 
 
 class BatchScorer:
-    """Applies `predict` and keeps two numbers a batch.
+    """Applies `predict` to batches and keeps the time and the row count of each.
 
     Args:
         predict: Takes a batch, returns its predictions.
-        kind: What it takes.
-        columns: The columns that it is given; all if None.
-        let_through: Exceptions that say nothing of the rows and are raised as they are.
+        kind: The type of batch that it takes.
+        columns: The columns that are passed to it; all if None.
+        let_through: Exceptions that are not caused by the rows; they are raised unchanged.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class BatchScorer:
 
     @property
     def n_batches(self) -> int:
-        """Batches read, those of earlier attempts included."""
+        """Number of batches read, including those of earlier attempts."""
         return len(self._rows)
 
     @property
@@ -73,7 +73,11 @@ class BatchScorer:
         return tuple(self._rows)
 
     def require_columns(self, source: Source) -> None:
-        """Raise a `DataError` if the data lack a column that predict is given."""
+        """Check that the data have every column that predict is to receive.
+
+        Raises:
+            DataError: If a column is missing.
+        """
         missing = [name for name in self._inputs or () if name not in source.schema.names]
         if missing:
             raise DataError(
@@ -82,13 +86,17 @@ class BatchScorer:
             )
 
     def resume_from(self, earlier: ScoringCheckpoint) -> None:
-        """Take over what an earlier attempt has done."""
+        """Continue from the counters of an earlier attempt."""
         self._seconds, self._rows = list(earlier.batch_s), list(earlier.batch_rows)
         self.n_read, self.columns = earlier.n_read, earlier.columns
 
     @contextmanager
     def batch(self, batch: pa.Table) -> Iterator[int]:
-        """One batch: errors name it, its time is kept; gives its first row's position."""
+        """Count one batch, and name it in any error raised inside.
+
+        Yields:
+            The position of its first row in the data.
+        """
         first_row = self.n_read
         self._seconds.append(0.0)
         self._rows.append(batch.num_rows)
@@ -98,10 +106,16 @@ class BatchScorer:
             yield first_row
         except (DataError, ScoringError) as error:
             message = f"predict failed on {where}: {error}"
+            # the cause is the user's own exception: ours in between would hide it
             raise type(error)(message) from error.__cause__ or error
 
     def score(self, batch: pa.Table) -> pa.Table:
-        """The batch with its predictions behind it."""
+        """Score a batch and append its predictions.
+
+        Raises:
+            DataError: If the output of predict does not fit the batch.
+            ScoringError: If predict raises; the cause is its exception.
+        """
         given = batch_for(batch.select(list(self._inputs or batch.column_names)), self._kind)
         begin = perf_counter()
         try:
@@ -111,24 +125,30 @@ class BatchScorer:
         except Exception as error:
             raise ScoringError(f"{type(error).__name__}: {error}") from error
         finally:
+            # added up, not set: the quarantine calls predict several times for one failing batch
             self._seconds[-1] += perf_counter() - begin
         scored = append_columns(batch, predicted_columns(output, batch))
         self.columns = tuple(scored.column_names[batch.num_columns :])
         return scored
 
     def score_nothing(self, empty: pa.Table) -> pa.Table:
-        """A window without rows: the predicted columns, too, where predict takes no rows."""
+        """Score an empty table to learn the predicted columns.
+
+        Returns:
+            The empty table, without predicted columns if predict fails on zero rows.
+        """
         try:
             with self.batch(empty):
                 return self.score(empty)
         except (DataError, ScoringError):
             return empty
         finally:
+            # an empty call is not a batch and must not count in the latency
             self._seconds.pop()
             self._rows.pop()
 
     def latency_ms(self) -> dict[str, float]:
-        """Of a batch, inside predict: `mean sd min max p50 p95 p99`; `nan` without batches."""
+        """Latency of predict per batch: `mean sd min max p50 p95 p99`; `nan` without batches."""
         latency_ms = self._latency_ms()
         if not len(latency_ms):
             return dict.fromkeys(("mean", "sd", "min", "max", "p50", "p95", "p99"), math.nan)
@@ -142,7 +162,7 @@ class BatchScorer:
         return {name: float(value) for name, value in numbers.items()}
 
     def judge(self, slo: SLO) -> SLOResult:
-        """An objective held against the batches."""
+        """Compare an objective with the observed batch latencies."""
         latency_ms = self._latency_ms()
         if not len(latency_ms):
             return SLOResult(slo=slo, observed=math.nan, verdict="no_data")

@@ -1,4 +1,4 @@
-"""How far a scoring run has come, so that a later attempt goes on behind it."""
+"""The record of a scoring run's progress, from which a later attempt resumes."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoringCheckpoint:
-    """Rows that are scored and safe: the parts that hold them, and what was counted on the way.
+    """Rows that are scored and stored: the files that hold them, and the counts so far.
 
     Attributes:
-        parts: Whole parts in order, each with its full path; what is beside them is no part of it.
-        quarantined: Whole files of failed rows, likewise.
-        source_columns: Of the data that were read.
+        parts: Full paths of the complete parts, in order; other files beside them do not count.
+        quarantined: Full paths of the complete files of failed rows.
+        source_columns: Columns of the data that were read.
         n_source: Rows of the data; None if unknown.
-        n_read: Rows read, failed ones included: the next batch begins behind them.
+        n_read: Rows read, including failed ones; the next batch starts after them.
         errors: Failed rows by exception class.
         batch_s: Time inside predict of each batch, in seconds.
         batch_rows: Rows of each batch.
         columns: The columns that were predicted.
-        duration_s: Reading, scoring and writing so far.
+        duration_s: Time spent on reading, scoring and writing so far, in seconds.
     """
 
     parts: tuple[str, ...]

@@ -1,6 +1,6 @@
-"""How sure a model was, and how it spread its predictions, counted batch by batch.
+"""Confidence of a model and distribution of its predicted classes, counted batch by batch.
 
-Both keep a bounded summary: a fixed grid over [0, 1], and the counts of at most a thousand classes.
+Both summaries have a bounded size: a fixed grid over [0, 1], and counts of at most 1000 classes.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class ConfidenceMeter:
     """The distribution of the largest class probability of a row.
 
     Args:
-        columns: One column, the probability of one class of two; or one for each class.
-        threshold: Below it a prediction counts as of low confidence.
+        columns: One column with the probability of one of two classes, or one column per class.
+        threshold: Predictions with a smaller probability count as low confidence; in (0, 1].
     """
 
     def __init__(self, columns: Sequence[str], threshold: float) -> None:
@@ -50,9 +50,11 @@ class ConfidenceMeter:
         """
         values = np.column_stack([_probabilities(scored, name) for name in self._columns])
         if values.shape[1] == 1:
+            # of two classes, the other has the rest of the probability
             values = np.maximum(values, 1 - values)
         largest = values.max(axis=1)
         sure = largest[~np.isnan(largest)]
+        # a probability of exactly 1 belongs to the last cell
         cell = np.minimum((sure * _CELLS).astype(np.int64), _CELLS - 1)
         self._cells += np.bincount(cell, minlength=_CELLS)
         self._n += len(sure)
@@ -62,9 +64,10 @@ class ConfidenceMeter:
         self._squares += float((sure * sure).sum())
 
     def record(self) -> Confidence:
-        """What was counted; quantiles are exact to 0.001."""
+        """The counted distribution; quantiles are exact to 0.001, `sd` is the population value."""
         n = self._n
         mean = self._sum / n if n else math.nan
+        # rounding can make the difference slightly negative when all rows are equal
         spread = max(self._squares / n - mean * mean, 0.0) if n else math.nan
         low, high = wilson_interval(self._n_low, n)
         return Confidence(
@@ -83,6 +86,7 @@ class ConfidenceMeter:
         if not self._n:
             return math.nan
         below = np.cumsum(self._cells)
+        # the middle of the cell, so the error is at most half a cell
         return (int(np.searchsorted(below, share * self._n)) + 0.5) / _CELLS
 
 
@@ -103,18 +107,20 @@ class ClassCounter:
         _require(scored, self._column)
         column = scored[self._column].combine_chunks()
         if pa.types.is_floating(column.type):
+            # nan is a missing prediction here, not a class of that name
             column = column.filter(pc.is_finite(column))
         column = column.drop_null()
         self._n_missing += scored.num_rows - len(column)
         for entry in pc.value_counts(column).to_pylist():
             name = class_name(entry["values"])
+            # bounds memory when the column is not one of classes
             if name in self._counts or len(self._counts) < _MAX_CLASSES:
                 self._counts[name] += entry["counts"]
             else:
                 self._n_other += entry["counts"]
 
     def record(self) -> PredictedClasses:
-        """What was counted, the most frequent class first."""
+        """The counts, most frequent class first."""
         return PredictedClasses(
             counts=dict(self._counts.most_common()),
             n_other=self._n_other,

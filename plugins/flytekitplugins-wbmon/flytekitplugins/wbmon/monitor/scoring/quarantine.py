@@ -1,7 +1,7 @@
-"""Rows that a predict function cannot score: found one by one, set aside with the reason, counted.
+"""Isolation of rows that a predict function cannot score; they are stored with the reason.
 
-A batch that fails is halved until the rows that fail stand alone, so one bad row costs its batch
-about `2 * log2(batch_rows)` further calls and loses nothing else.
+A failing batch is bisected until each failing row is alone, so one bad row needs about
+`2 * log2(batch_rows)` further calls, and all other rows of the batch are still scored.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PART_ROWS = 1_048_576
 
 
 def quarantine_path(sink: str) -> str:
-    """Where the failed rows of a sink go: into its folder, under a name that readers skip."""
+    """The path for failed rows: in the folder of the sink, under a name that readers skip."""
     folder, slash, name = str(sink).rstrip("/").rpartition("/")
     if name.endswith(".parquet"):
         return f"{folder}{slash}_quarantine-{name}"
@@ -32,15 +32,15 @@ def quarantine_path(sink: str) -> str:
 
 
 class Quarantine:
-    """Scores what can be scored; writes the rest to Parquet of its own.
+    """Scores the rows that can be scored and writes the others to separate Parquet files.
 
-    It holds the failed rows' columns and `row` (position in the data), `error_type` and `error`.
-    It is kept when the run fails, too.
+    The files hold the columns of the failed rows plus `row` (position in the data), `error_type`
+    and `error`. They are kept even if the run fails.
 
     Args:
-        path: Where it goes, once there is a failed row: a folder, or a file by its name.
-        max_error_rate: Share of rows that may fail; 0 lets the first failure through as it is.
-        n_rows: Rows of the data; None if unknown, then those read so far count.
+        path: Folder or file for the failed rows; created at the first failed row.
+        max_error_rate: Share of rows that may fail, in [0, 1]; with 0 the first failure is raised.
+        n_rows: Rows of the data; if None (unknown), the share is taken of the rows read so far.
         filesystem: The fsspec file system of the path, where the caller has one.
     """
 
@@ -68,32 +68,37 @@ class Quarantine:
     def score(
         self, score: Callable[[pa.Table], pa.Table], batch: pa.Table, first_row: int
     ) -> pa.Table | None:
-        """The scored rows of a batch, in order; None if no row could be scored.
+        """Score a batch, setting aside the rows that fail.
+
+        Returns:
+            The scored rows in order; None if no row could be scored.
 
         Raises:
-            ScoringError: From `score`, if no row may fail; or if more rows failed than may.
+            ScoringError: If more rows failed than `max_error_rate` allows.
         """
         self.failed = None
+        # no bisection: the error is final, and further calls would only delay it
         if self._rate == 0:
             return score(batch)
         try:
             scored = self._score(score, batch, first_row, first_row + batch.num_rows)
         finally:
+            # in `finally`: the rows that broke the limit are what a person wants to see
             self._write()
         return scored
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """The files that are whole."""
+        """Paths of the complete files."""
         return () if self._writer is None else self._writer.parts
 
     def seal(self) -> None:
-        """Make the failed rows so far safe."""
+        """Complete the current file, so that its rows survive the process."""
         if self._writer is not None:
             self._writer.end_part()
 
     def resume_from(self, earlier: ScoringCheckpoint) -> None:
-        """Take over the rows that an earlier attempt set aside."""
+        """Copy the failed rows of an earlier attempt and continue its counts."""
         self.errors.update(earlier.errors)
         if earlier.quarantined:
             self._open().copy_from(earlier.quarantined)
@@ -118,6 +123,7 @@ class Quarantine:
             if batch.num_rows == 1:
                 self._set_aside(batch, first_row, error, seen)
                 return None
+        # outside `except`, or each level would chain the errors of the level above
         half = batch.num_rows // 2
         sides = (
             self._score(score, batch.slice(0, half), first_row, seen),
@@ -127,6 +133,7 @@ class Quarantine:
         return pa.concat_tables(scored, promote_options="permissive") if scored else None
 
     def _set_aside(self, row: pa.Table, position: int, error: ScoringError, seen: int) -> None:
+        # the user's exception, which `BatchScorer` wrapped
         cause = error.__cause__ or error
         kind = type(cause).__name__
         reason = {"row": position, "error_type": kind, "error": str(cause)[:_SHOWN]}
@@ -134,6 +141,7 @@ class Quarantine:
             row = row.append_column(name, pa.array([value]))
         self._waiting.append(row)
         self.errors[kind] += 1
+        # a stream has no known length, so it is judged by the rows read so far
         n_rows = max(self._n_rows or 0, seen)
         if self.n_failed > self._rate * n_rows:
             counts = ", ".join(f"{name} {count}" for name, count in self.errors.most_common())

@@ -1,4 +1,4 @@
-"""How a batch scoring run went, and the service levels it promised."""
+"""The report of a batch scoring run, and the settings that shape it."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _MAX_SAMPLE = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SLO:
-    """A service level objective: a percentile of a metric that must not be exceeded.
+    """A service level objective: an upper limit for a percentile of a latency metric.
 
     Attributes:
-        name: How the result is called in reports and rules.
+        name: Name of the result in reports and rules.
         metric: `latency_ms` (of a batch) or `row_latency_ms` (batch time over its rows).
         percentile: In (0, 100].
         value: The largest value that still passes, in the metric's unit.
 
     Raises:
-        ConfigError: If the percentile or the metric is not one of those.
+        ConfigError: If the percentile is out of range or the metric is unknown.
     """
 
     name: str
@@ -48,7 +48,7 @@ class SLO:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SLOResult:
-    """An objective, what was observed, and whether that passes; `nan` observed is `no_data`."""
+    """An objective, the observed value and the verdict; without batches `nan` and `no_data`."""
 
     slo: SLO
     observed: float
@@ -57,10 +57,10 @@ class SLOResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watch:
-    """What of the predictions a scoring run counts along the way.
+    """Which predicted columns a scoring run summarises in its report.
 
     Attributes:
-        confidence: The probability column of one class of two, or one column for each class.
+        confidence: One column with the probability of one of two classes, or one column per class.
         low_confidence: The largest class probability below which a row counts as unsure; in (0, 1].
         classes: The column of predicted classes.
 
@@ -86,10 +86,10 @@ class Sample:
     Names and postal addresses follow no pattern and are not found: name the `columns` to show.
 
     Attributes:
-        rows: At most so many.
-        by: The column that they are spread over; the first predicted one if empty.
-        columns: The columns that are shown beside the predicted ones; all if empty.
-        seed: Of the choice; `>= 0`.
+        rows: Maximum number of rows, from 1 to 10 000.
+        by: The column by which the sample is stratified; the first predicted one if empty.
+        columns: The columns to show beside the predicted ones; all if empty.
+        seed: Seed of the random choice; `>= 0`.
 
     Raises:
         ConfigError: If a number is out of range.
@@ -110,10 +110,11 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampledRows:
-    """What was sampled.
+    """The sampled rows.
 
     Attributes:
-        columns: `stratum`, `row` (its place), `stands_for` (rows of the data), then the data's.
+        columns: `stratum`, `row` (its position), `stands_for` (rows that it represents), then the
+            columns of the data.
         rows: Values in the order of the columns, redacted.
     """
 
@@ -123,18 +124,18 @@ class SampledRows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Confidence:
-    """How sure the model was: the largest class probability of each row.
+    """Distribution of the confidence of a model, the largest class probability of each row.
 
     Attributes:
         n: Rows with a probability.
         n_missing: Rows without one.
-        mean: Of the largest probability; in [0, 1], `nan` without rows.
-        sd: Its standard deviation.
-        quantiles: By `p5`, `p25`, `p50`, `p75`, `p95`; exact to 0.001.
-        threshold: Below it a prediction counts as of low confidence.
+        mean: Mean of the largest probability; in [0, 1], `nan` without rows.
+        sd: Standard deviation of it, with divisor `n`.
+        quantiles: Quantiles of it named `p5`, `p25`, `p50`, `p75`, `p95`; exact to 0.001.
+        threshold: Predictions with a smaller probability count as low confidence.
         low_share: Share of rows below the threshold.
-        low_share_low: Lower end of its 95 % interval.
-        low_share_high: Upper end of it.
+        low_share_low: Lower end of its 95 % Wilson interval.
+        low_share_high: Upper end of that interval.
     """
 
     n: int
@@ -150,11 +151,11 @@ class Confidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictedClasses:
-    """How the predictions spread over the classes.
+    """Distribution of the predicted classes.
 
     Attributes:
-        counts: Rows by predicted class, the most frequent first; the first thousand classes.
-        n_other: Rows of further classes.
+        counts: Rows of each predicted class, most frequent first; at most 1000 classes.
+        n_other: Rows of all other classes.
         n_missing: Rows without a prediction.
     """
 
@@ -174,9 +175,10 @@ class PredictedClasses:
 
     @property
     def n_effective(self) -> float:
-        """Classes of equal size that would be as diverse, `exp(entropy)`; `nan` without rows.
+        """Effective number of classes, `exp(entropy)`; `nan` without rows.
 
-        It does not depend on the number of rows, as the number of distinct predictions does.
+        This many classes of equal size would have the same entropy (a Hill number of order 1).
+        Unlike the number of distinct predictions it does not grow with the number of rows.
         """
         if not self.counts:
             return math.nan
@@ -186,14 +188,14 @@ class PredictedClasses:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far a scoring run has come.
+    """Progress of a scoring run.
 
     Attributes:
-        n_batches: Batches done.
+        n_batches: Batches completed.
         n_rows: Rows scored.
-        n_failed: Rows set aside.
+        n_failed: Rows that could not be scored.
         n_total: Rows of the data; None if unknown.
-        latency_ms: Of the last batch, inside predict.
+        latency_ms: Time inside predict for the last batch, in milliseconds.
     """
 
     n_batches: int
@@ -210,22 +212,22 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoringReport(Report):
-    """What a batch scoring run did; times in seconds or milliseconds as named.
+    """The result of a batch scoring run; times are in seconds or milliseconds as named.
 
     Attributes:
         n_rows: Rows scored and written.
         n_batches: Batches read.
-        duration_s: Reading, scoring and writing.
-        predict_s: Inside the predict function.
-        latency_ms: Of a batch, inside predict: `mean sd min max p50 p95 p99`.
+        duration_s: Total time of reading, scoring and writing.
+        predict_s: Time inside the predict function.
+        latency_ms: Time inside predict per batch: `mean sd min max p50 p95 p99`.
         columns: The columns that were predicted.
-        slos: The objectives and what was observed.
+        slos: The objectives with the observed values.
         n_failed: Rows that predict could not score, set aside in `quarantine`.
         errors: Failed rows by exception class.
         quarantine: Where the failed rows are; empty if none failed.
-        confidence: Of the watched probabilities; None if none were watched.
-        classes: Of the watched predictions; None if none were watched.
-        n_resumed: Rows among `n_rows` that an earlier attempt had scored and written.
+        confidence: Distribution of the watched probabilities; None if none were watched.
+        classes: Distribution of the watched predictions; None if none were watched.
+        n_resumed: How many of `n_rows` an earlier attempt had already scored and written.
     """
 
     n_rows: int
@@ -250,5 +252,5 @@ class ScoringReport(Report):
 
     @property
     def rows_per_s(self) -> float:
-        """Rows over the whole duration, reading and writing included; `nan` if none was spent."""
+        """Rows over the whole duration, reading and writing included; `nan` if it is 0."""
         return self.n_rows / self.duration_s if self.duration_s > 0 else math.nan

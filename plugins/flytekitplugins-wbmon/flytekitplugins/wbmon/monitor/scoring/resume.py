@@ -1,4 +1,4 @@
-"""Scoring that survives its process: what is kept of an attempt, and how the next goes on."""
+"""Checkpoints of a scoring run: saving progress and resuming in a later attempt."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ logger = logging.getLogger(__name__)
 
 
 class CheckpointStore(Protocol):
-    """Where a checkpoint outlives the process; neither call raises."""
+    """Storage in which a checkpoint outlives the process; neither method may raise."""
 
     def load(self) -> ScoringCheckpoint | None:
-        """What an earlier attempt saved; None if there is none that can be read."""
+        """The checkpoint of an earlier attempt; None if there is none or it cannot be read."""
 
     def save(self, checkpoint: ScoringCheckpoint) -> None:
-        """Put it in the place of the last one."""
+        """Save a checkpoint, replacing the last one."""
 
 
 class Resumption:
-    """What an earlier attempt has done, and what this one keeps for the next.
+    """Loads the checkpoint of an earlier attempt and saves those of this one.
 
-    The whole parts of the earlier attempt are copied and scored no more; rows that it had scored
-    into a part that did not become whole are scored again. So no row is written twice or lost.
+    Complete parts of the earlier attempt are copied and not scored again; rows of its unfinished
+    part are scored again. So no row is lost or written twice.
 
     Args:
-        store: Holds the checkpoint; None keeps nothing.
-        source: The data; a checkpoint of other columns or another number of rows is not used.
+        store: Storage of the checkpoint; with None nothing is saved.
+        source: The data; a checkpoint with other columns or another number of rows is ignored.
     """
 
     def __init__(self, store: CheckpointStore | None, source: Source) -> None:
@@ -43,18 +43,18 @@ class Resumption:
 
     @property
     def n_rows(self) -> int:
-        """Rows that the earlier attempt had scored."""
+        """Number of rows that the earlier attempt scored."""
         earlier = self._earlier
         return earlier.n_read - sum(earlier.errors.values()) if earlier else 0
 
     @property
     def duration_s(self) -> float:
-        """Of the earlier attempts up to their last checkpoint, and of this one."""
+        """Seconds spent by earlier attempts up to their last checkpoint, and by this one."""
         before = self._earlier.duration_s if self._earlier else 0.0
         return before + perf_counter() - self._begin
 
     def apply(self, scorer: BatchScorer, writer: PartWriter, quarantine: Quarantine) -> None:
-        """Put this attempt where the earlier one was; do nothing if its parts are gone."""
+        """Restore the state of the earlier attempt; start afresh if its parts are gone."""
         earlier = self._earlier
         if earlier is None:
             return
@@ -62,7 +62,7 @@ class Resumption:
             logger.warning("the parts of the earlier attempt are gone, scoring from the beginning")
             self._earlier = None
             return
-        # before anything is copied: an attempt that dies in between costs the next one nothing
+        # before copying: an attempt that dies meanwhile must leave the next one a checkpoint
         self._save(earlier)
         writer.copy_from(earlier.parts)
         quarantine.resume_from(earlier)
@@ -70,9 +70,10 @@ class Resumption:
         logger.info("going on behind %d rows of an earlier attempt", earlier.n_read)
 
     def keep(self, scorer: BatchScorer, writer: PartWriter, quarantine: Quarantine) -> None:
-        """Save where this attempt is; called when a part is whole."""
+        """Save the state of this attempt; called each time a part is complete."""
         if self._store is None:
             return
+        # first the failed rows: `n_read` counts them, so a resumed run would not meet them again
         quarantine.seal()
         self._save(
             ScoringCheckpoint(
@@ -93,6 +94,7 @@ class Resumption:
         earlier = self._store.load() if self._store is not None else None
         if earlier is None:
             return None
+        # names and length are at hand, the contents would have to be read
         known = (earlier.source_columns, earlier.n_source)
         if known != (tuple(self._source.schema.names), self._source.n_rows):
             logger.warning("the checkpoint is of other data, scoring from the beginning")

@@ -1,4 +1,4 @@
-"""A few scored rows for a person to look at: spread over what was predicted, seeded, redacted."""
+"""Stratified sample of scored rows for people to inspect; seeded and redacted."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ class _Kept(NamedTuple):
 
 
 class RowSampler:
-    """Keeps rows of every stratum by a random priority that only the seed and their place decide.
+    """Keeps the rows with the smallest pseudo-random priority in each stratum.
 
-    So the same data give the same sample, however they are cut into batches or attempts. Strata are
-    the values of the column, or for numbers of more than 20 values its fifths in the first batch;
-    rows that failed are strata by their exception.
+    The priority depends only on the seed and the position of the row, so a retry draws the same
+    rows. Strata are the values of the column; a numeric column with more than 20 values is divided
+    at the quintiles of the first batch. Failed rows form one stratum for each exception class.
 
     Args:
-        rule: How many rows, of which columns, spread over which.
-        redactor: Hides what must not be shown; patterns of keys and personal data if None.
+        rule: How many rows to keep, which columns to show, and the column of the strata.
+        redactor: Hides secrets and personal data; a `PatternRedactor` if None.
     """
 
     def __init__(self, rule: Sample, redactor: Redactor | None = None) -> None:
@@ -57,10 +57,10 @@ class RowSampler:
 
         Args:
             scored: The rows with their predictions.
-            predicted: The columns that were predicted; the first gives the strata by default.
+            predicted: The predicted columns; the first one defines the strata by default.
 
         Raises:
-            DataError: If a column that the sample is to show or to be spread over is missing.
+            DataError: If a column to show or the column of the strata is missing.
         """
         by = self._rule.by or predicted[0]
         self._require(scored, [by, *self._rule.columns])
@@ -71,7 +71,11 @@ class RowSampler:
             self._add(stratum, shown, inside, places[inside])
 
     def add_failed(self, failed: pa.Table) -> None:
-        """Count rows that could not be scored, as the quarantine holds them."""
+        """Count rows that could not be scored.
+
+        Args:
+            failed: The rows with `row`, `error_type` and `error`, as the quarantine stores them.
+        """
         shown = self._shown(failed, ("error",))
         places = np.asarray(failed["row"].to_numpy())
         kinds = np.asarray(failed["error_type"].to_pylist(), dtype=object)
@@ -80,7 +84,8 @@ class RowSampler:
             self._add(f"error: {kind}", shown, inside, places[inside])
 
     def record(self) -> SampledRows:
-        """The sample: as many rows of each stratum, the smaller ones whole."""
+        """The sample: equally many rows of each stratum, or all rows of a smaller one."""
+        # at most `rule.rows` are kept of a stratum, so its kept rows suffice for any share
         quotas = _shares({name: len(kept) for name, kept in self._kept.items()}, self._rule.rows)
         rows, columns = (
             [],
@@ -113,11 +118,13 @@ class RowSampler:
     def _add(
         self, stratum: str, table: pa.Table, inside: NDArray[np.int64], places: NDArray[np.int64]
     ) -> None:
+        # twice as many: the column may fill `_MAX_STRATA`, and exceptions come on top
         if stratum not in self._kept and len(self._kept) >= 2 * _MAX_STRATA:
             stratum = _OTHER
         self._sizes[stratum] = self._sizes.get(stratum, 0) + len(inside)
         kept = self._kept.setdefault(stratum, [])
         priority = _priorities(places, self._rule.seed)
+        # most rows lose here, before any of them is converted to Python objects
         if len(kept) == self._rule.rows:
             better = priority < kept[-1].priority
             inside, places, priority = inside[better], places[better], priority[better]
@@ -148,6 +155,7 @@ class RowSampler:
     def _by_number(self, column: pa.ChunkedArray) -> Iterator[tuple[str, NDArray[np.int64]]]:
         values = float_values(column)
         present = values[np.isfinite(values)]
+        # fixed by the first batch: the counts of strata could not follow edges that move
         if self._edges is None:
             few = len(np.unique(present)) <= _MAX_STRATA
             inner = np.arange(1, _RANGES) / _RANGES
@@ -166,6 +174,7 @@ class RowSampler:
 
     def _shorten(self, value: Any) -> Any:
         if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= _LONG_NUMBER:
+            # a long whole number may be the number of a card, an account or a phone
             hidden, n = self._redactor.text(str(value))
             return hidden if n else value
         if value is None or isinstance(value, bool | int | float):
@@ -175,9 +184,10 @@ class RowSampler:
 
 
 def _shares(sizes: Mapping[str, int], total: int) -> dict[str, int]:
-    """How many rows each stratum gives: equally many, and what small ones lack goes to the rest."""
+    """Rows to take from each stratum: equal shares, with unused ones passed to larger strata."""
     quotas: dict[str, int] = {}
     left = total
+    # smallest first, so that what it leaves is divided among the larger ones
     for number, (name, size) in enumerate(sorted(sizes.items(), key=lambda item: item[1])):
         quotas[name] = min(size, left // (len(sizes) - number))
         left -= quotas[name]
@@ -185,7 +195,8 @@ def _shares(sizes: Mapping[str, int], total: int) -> dict[str, int]:
 
 
 def _priorities(places: NDArray[np.int64], seed: int) -> NDArray[np.uint64]:
-    """SplitMix64 of the places: as good as random, and the same for a place in every run."""
+    """Hash of each position with SplitMix64 (Steele, Lea & Flood, 2014), the same in every run."""
+    # the hash is defined modulo 2**64, overflow is intended
     with np.errstate(over="ignore"):
         x = places.astype(np.uint64) + np.uint64(seed) * np.uint64(0xD1342543DE82EF95)
         x = (x + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)

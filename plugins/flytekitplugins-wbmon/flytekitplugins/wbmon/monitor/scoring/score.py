@@ -1,4 +1,4 @@
-"""The core of batch scoring: a user's predict function over a table of any size, batch by batch."""
+"""Batch scoring: applies a user's predict function to a table of any size, batch by batch."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def score_batches(  # noqa: PLR0913 - one keyword a setting
     let_through: tuple[type[Exception], ...] = (),
     sampler: RowSampler | None = None,
 ) -> ScoringReport:
-    """Score a table batch by batch and write it, with the predictions appended, as Parquet.
+    """Score a table batch by batch and write it with the predictions appended as Parquet.
 
-    Rows keep their order. A batch is read, scored and written before the next, so memory does not
-    grow with the rows. Latency is the time inside `predict`.
+    Rows keep their order. Each batch is read, scored and written before the next one, so memory use
+    does not grow with the number of rows. Latency is the time inside `predict`.
 
     Args:
         predict: Takes a batch, returns its predictions: a frame, table, series, array or mapping of
@@ -51,28 +51,31 @@ def score_batches(  # noqa: PLR0913 - one keyword a setting
         source: Parquet by path or URI, a pandas or polars frame, an Arrow table or dataset.
         sink: Folder for the parts, or one file if it ends in `.parquet`; path or fsspec URI.
         batch_rows: Rows of a batch; the last one may be shorter.
-        kind: What `predict` takes; by the annotation of its first parameter if None.
-        columns: The columns that `predict` is given; all if None. All are written in any case.
-        slos: Objectives on batch latency, judged at the end.
-        part_rows: Rows after which a folder's next part is begun.
-        part_s: Seconds after which it is begun in any case.
+        kind: The batch type of `predict`; if None, the annotation of its first parameter decides.
+        columns: The columns passed to `predict`; all if None. All columns are written in any case.
+        slos: Objectives for the batch latency, evaluated at the end.
+        part_rows: Number of rows after which a folder gets a new part.
+        part_s: Age in seconds after which a folder gets a new part.
         filesystem: The fsspec file system of the sink, where the caller has one with credentials.
-        max_error_rate: Share of rows that may make `predict` raise; in [0, 1]. They are found one
-            by one and set aside with the reason in `_quarantine` beside the parts, a name that
-            readers of the folder skip.
-        watch: Columns of the scored data whose distribution the report tells.
-        on_batch: Told after every batch how far the run has come.
-        checkpoints: Where it is kept, after every part, how far the run has come. A run that finds
-            a checkpoint there copies its parts and goes on behind them.
-        let_through: Exceptions of `predict` that say nothing of the rows, such as a lost
-            connection; raised as they are.
-        sampler: Keeps some of the rows to be looked at.
+        max_error_rate: Share of rows on which `predict` may raise; in [0, 1]. Bisection isolates
+            these rows; they are written with the reason to `_quarantine` beside the parts, a name
+            that readers of the folder skip.
+        watch: Columns of the scored data whose distribution the report contains.
+        on_batch: Called with the progress after each batch.
+        checkpoints: Storage for the progress, which is saved after each part. A run that finds a
+            checkpoint there copies its parts and continues after them.
+        let_through: Exceptions of `predict` that are not caused by the rows, such as a lost
+            connection; they are raised unchanged.
+        sampler: Keeps a sample of the rows for inspection.
+
+    Returns:
+        Counts, latencies and the summaries that were asked for.
 
     Raises:
         ConfigError: If a number is out of range, the kind is unknown or the sink holds data.
-        DataError: If the source cannot be read, lacks a column, or `predict` returned something
-            else than one row of columns for each row; the message names the batch.
-        ScoringError: If `predict` raised for more rows than may fail; the cause is its exception.
+        DataError: If the source cannot be read, lacks a column, or `predict` did not return
+            one row of columns for each input row; the message names the batch.
+        ScoringError: If `predict` raised on more rows than allowed; the cause is its exception.
     """
     _require_settings(batch_rows, part_rows, max_error_rate, slos)
     data = open_source(source)
@@ -94,8 +97,10 @@ def score_batches(  # noqa: PLR0913 - one keyword a setting
         on_part=lambda: resumption.keep(scorer, writer, quarantine),
     )
     watched = _Watched(watch or Watch(), sampler)
+    # the writer is closed first: its last part saves a checkpoint, which seals the quarantine
     with quarantine, writer:
         resumption.apply(scorer, writer, quarantine)
+        # summaries are not in the checkpoint, so they are counted again from the copied parts
         watched.replay(writer, quarantine, scorer.columns)
         for batch in read_batches(data, batch_rows, skip=scorer.n_read):
             with scorer.batch(batch) as first_row:
@@ -106,6 +111,7 @@ def score_batches(  # noqa: PLR0913 - one keyword a setting
                     writer.write(scored)
             if on_batch is not None:
                 on_batch(_progress(scorer, quarantine, n_total))
+        # a window without rows still gives a readable file with all its columns
         if not writer.has_written:
             writer.write(scorer.score_nothing(data.schema.empty_table()))
     return ScoringReport(
@@ -126,12 +132,12 @@ def score_batches(  # noqa: PLR0913 - one keyword a setting
 
 
 def read_batches(source: Source, batch_rows: int, *, skip: int = 0) -> Iterator[pa.Table]:
-    """The rows in order as tables of `batch_rows` rows, the last one shorter.
+    """Read the rows in order as tables of `batch_rows` rows; the last one may be shorter.
 
     Args:
         source: The data.
-        batch_rows: Rows of a table.
-        skip: Rows at the beginning that are left out.
+        batch_rows: Rows per table.
+        skip: Number of rows to leave out at the beginning.
     """
     waiting: list[pa.Table] = []
     n_waiting = 0
@@ -166,7 +172,7 @@ def _require_settings(
 
 
 class _Watched:
-    """The meters that a `Watch` asks for, and the sample."""
+    """The summaries that a `Watch` asks for, and the row sampler."""
 
     def __init__(self, watch: Watch, sampler: RowSampler | None) -> None:
         columns = watch.confidence
@@ -178,7 +184,7 @@ class _Watched:
     def replay(
         self, writer: PartWriter, quarantine: Quarantine, predicted: tuple[str, ...]
     ) -> None:
-        """Count what an earlier attempt had written."""
+        """Count the rows that an earlier attempt wrote."""
         if self._columns or self._sampler is not None:
             for scored in writer.read(None if self._sampler is not None else self._columns):
                 self.add(scored, predicted)
@@ -201,7 +207,7 @@ class _Watched:
 
 
 def _conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The table in the schema's columns and types: files may lack some, readers may encode text."""
+    """Cast to the schema: a file may lack columns, and text may come dictionary-encoded."""
     if table.schema.equals(schema):
         return table
     lacking = [name for name in schema.names if name not in table.column_names]

@@ -1,4 +1,4 @@
-"""Which variant did better, and whether the comparison may be trusted at all."""
+"""Comparison of the variants of an online experiment, with a check of its validity."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from flytekitplugins.wbmon.monitor.service.experiment_report import ExperimentRe
 from flytekitplugins.wbmon.stats.estimate import Z95, student_quantile
 from flytekitplugins.wbmon.stats.tail_probabilities import chi_squared_sf, student_t_sf
 
+# strict: a false alarm of this test invalidates the whole experiment
 _MISMATCH = 0.001
 _ALPHA = 0.05
 
 
 class _Arm(NamedTuple):
-    """Units that saw a variant, and the mean outcome of each that has one."""
+    """The units exposed to a variant: their number, and the mean outcome of each measured one."""
 
     n_exposed: int
     values: np.ndarray[Any, Any]
@@ -37,19 +38,24 @@ def compare_variants(
     shares: Mapping[str, float] | None = None,
     min_units: int = 30,
 ) -> ExperimentReport:
-    """Compare the variants of an experiment by what their units said.
+    """Compare the variants of an experiment by the ratings of their units.
 
-    The unit is what was assigned (a session, a user): several ratings of one unit are its mean, so
-    a loud unit counts once. Units that were exposed and said nothing are counted, not guessed. With
-    more than two variants, intervals and p-values are adjusted (Bonferroni) for their number.
+    A unit is what was assigned to a variant (a session or a user). Several ratings of one unit are
+    averaged, so each unit counts once. Units without a rating are counted as exposed and not
+    imputed. Differences are tested with Welch's t-test; with more than two variants, intervals and
+    p-values are Bonferroni-adjusted. The split is tested with a chi-squared test (sample ratio
+    mismatch).
 
     Args:
-        feedback: The feedback log: exposures and ratings, as `open_source` takes data.
-        experiment: The experiment's name.
-        outcome: Name of the ratings that count.
-        control: The variant that the others are compared with.
-        shares: Planned share of units by variant; checks that the split is as planned.
-        min_units: Measured units of a variant below which there is no verdict.
+        feedback: The feedback log with exposures and ratings; any data that `open_source` accepts.
+        experiment: Name of the experiment.
+        outcome: Name of the ratings used as outcome.
+        control: The variant with which the others are compared.
+        shares: Planned share of units by variant, with sum 1; None to skip the test of the split.
+        min_units: Minimum number of measured units in each variant for a verdict.
+
+    Returns:
+        The report, control first.
 
     Raises:
         ConfigError: If the control is not one of the variants.
@@ -63,6 +69,7 @@ def compare_variants(
         )
     split = _split_p_value(arms, shares)
     names = sorted(arms, key=lambda name: (name != control, name))
+    # written so that nan, no test of the split, counts as valid
     valid = not split < _MISMATCH
     outcomes = tuple(
         _outcome(name, arms[name], arms[control], name == control, len(names), min_units, valid)
@@ -80,7 +87,7 @@ def compare_variants(
 
 def _arms(rows: list[dict[str, Any]], experiment: str, outcome: str) -> dict[str, _Arm]:
     variant_of: dict[str, str] = {}
-    said: dict[str, list[float]] = defaultdict(list)
+    scores: dict[str, list[float]] = defaultdict(list)
     for row in rows:
         unit = row["session_id"]
         if unit is None:
@@ -88,12 +95,12 @@ def _arms(rows: list[dict[str, Any]], experiment: str, outcome: str) -> dict[str
         if row["name"] == "exposure" and row.get("experiment") == experiment:
             variant_of[unit] = row["variant"]
         elif row["name"] == outcome and row["score"] is not None:
-            said[unit].append(row["score"])
+            scores[unit].append(row["score"])
     units: dict[str, list[str]] = defaultdict(list)
     for unit, variant in variant_of.items():
         units[variant].append(unit)
     return {
-        variant: _Arm(len(of), np.array([np.mean(said[unit]) for unit in of if said.get(unit)]))
+        variant: _Arm(len(of), np.array([np.mean(scores[unit]) for unit in of if scores.get(unit)]))
         for variant, of in units.items()
     }
 
@@ -103,6 +110,7 @@ def _split_p_value(arms: Mapping[str, _Arm], shares: Mapping[str, float] | None)
     if shares is None or not n:
         return math.nan
     names = set(shares) | set(arms)
+    # a unit in a variant without a planned share cannot come from this plan
     if any(not shares.get(name) for name in names):
         return 0.0
     statistic = sum(
@@ -150,6 +158,7 @@ def _compared(
     error = math.hypot(error_a, error_b)
     difference = mean_b - mean_a
     degrees = _welch_degrees(error_a, n_a, error_b, n_b)
+    # the normal quantile of the adjusted level, scaled as Student widens the one of 95 %
     quantile = student_quantile(degrees) / Z95 * _quantile(n_comparisons)
     low, high = difference - quantile * error, difference + quantile * error
     p_value = math.nan
@@ -181,7 +190,7 @@ def _moments(values: np.ndarray[Any, Any]) -> tuple[int, float, float]:
 
 
 def _welch_degrees(error_a: float, n_a: int, error_b: float, n_b: int) -> float:
-    """Degrees of freedom of a difference of means with unequal spreads (Welch)."""
+    """Welch-Satterthwaite degrees of freedom for a difference of means with unequal variances."""
     if min(n_a, n_b) < 2 or not error_a + error_b > 0:  # noqa: PLR2004 - no spread
         return 1.0
     a, b = error_a**2, error_b**2

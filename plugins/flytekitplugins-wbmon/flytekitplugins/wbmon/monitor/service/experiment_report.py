@@ -1,4 +1,4 @@
-"""What an experiment in production showed."""
+"""The report of an online experiment."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ ExperimentVerdict = Literal["better", "worse", "no_difference", "insufficient", 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VariantOutcome:
-    """What one variant did to its units.
+    """The outcome of one variant.
 
     Attributes:
-        variant: Its name.
-        n_exposed: Units that saw it.
-        n_measured: Of them, those with an outcome.
+        variant: Name of the variant.
+        n_exposed: Units exposed to it.
+        n_measured: Exposed units with an outcome.
         mean: Mean outcome of the measured units, with the ends of its 95 % interval.
         difference: Mean minus that of the control, with the ends of its interval and its p-value,
             both adjusted for the number of comparisons; `nan` for the control.
-        verdict: `better` or `worse` than the control if the interval says so; `insufficient` with
-            too few units; `invalid` if the split is not the planned one.
+        verdict: `better` or `worse` than the control if the interval of the difference excludes 0;
+            `insufficient` with too few units; `invalid` if the split is not as planned.
         reason: One sentence.
     """
 
@@ -46,13 +46,13 @@ class ExperimentReport(Report):
     """The variants of an experiment, compared with the control.
 
     Attributes:
-        experiment: Its name.
-        control: The variant that the others are compared with.
-        outcome: What was measured.
-        split_p_value: How likely a split as uneven as this is under the planned shares; below
-            0.001 the comparison is not to be trusted. `nan` where no shares were given.
-        variants: The control first.
-        reason: One sentence: what was found.
+        experiment: Name of the experiment.
+        control: The variant with which the others are compared.
+        outcome: Name of the ratings used as outcome.
+        split_p_value: p-value of the chi-squared test of the planned shares; below 0.001 the
+            comparison is invalid. `nan` if no shares were given.
+        variants: The variants, control first.
+        reason: One sentence that summarises the result.
     """
 
     experiment: str

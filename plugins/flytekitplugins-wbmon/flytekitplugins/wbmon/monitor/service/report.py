@@ -1,4 +1,4 @@
-"""How a service did: its traffic, its objectives."""
+"""The reports on a service: its traffic and its objectives."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ServingSLOVerdict = Literal["pass", "fail", "insufficient", "no_data"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traffic:
-    """The requests of one group: all of them, whatever was sampled.
+    """Traffic of one group; counts cover all requests, not only the sampled ones.
 
     Attributes:
         name: The group: a route, a tenant, or `all`.
@@ -25,7 +25,7 @@ class Traffic:
         error_rate: `n_failed / n_requests`, with the ends of Wilson's interval.
         errors: Requests by exception class or `http_<status>`, the most frequent first.
         latency_ms: By percentile: `p50`, `p90`, `p95`, `p99`, and `mean`, `max`.
-        first_chunk_ms: The same of the time to the first chunk of streams; empty without any.
+        first_chunk_ms: The same for the time to the first chunk; empty without streams.
     """
 
     name: str
@@ -41,13 +41,13 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServingConfidence:
-    """How sure the model was and how varied its answers, of kept rows by their weights.
+    """Confidence of the model and diversity of its answers, from weighted sampled rows.
 
     Attributes:
         n_rows: Rows with a score.
         mean: Weighted mean score.
         low_share: Weighted share of scores below the threshold, with the ends of its interval.
-        threshold: Below it a row counts as unsure.
+        threshold: Rows with a lower score count as uncertain.
         histogram: Weighted share of the scores in ten equal parts of [0, 1].
         top_share: Weighted share of the most frequent answer; `nan` without answers.
         entropy_bits: Entropy of the answers.
@@ -66,20 +66,20 @@ class ServingConfidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServingReport(Report):
-    """What a service served in a span of time.
+    """Traffic of a service in a period.
 
     Attributes:
-        start_at: Begin of the first window; None without any.
-        end_at: End of the last one.
+        start_at: Start of the first window; None without windows.
+        end_at: End of the last window.
         total: All requests.
-        routes: By route, the busiest first.
-        tenants: By tenant, the busiest first.
-        peak_per_s: Requests a second in the busiest minute, of all instances.
-        in_flight_max: Most requests at a time in one instance.
+        routes: Traffic by route, busiest first.
+        tenants: Traffic by tenant, busiest first.
+        peak_per_s: Requests per second in the busiest minute, over all instances.
+        in_flight_max: Maximum number of simultaneous requests in one instance.
         n_instances: Processes that served.
-        n_sampled: Requests whose row was kept.
-        n_dropped: Requests whose row was to be kept and got lost.
-        confidence: Of the kept rows, where there are any.
+        n_sampled: Requests whose row was sampled and written.
+        n_dropped: Requests whose row was sampled but lost.
+        confidence: Confidence from the sampled rows; None without any.
         reason: One sentence: what was found.
     """
 
@@ -99,18 +99,18 @@ class ServingReport(Report):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServingSLO:
-    """A service level objective: which share of the requests must be good.
+    """A service level objective: the share of requests that must be good.
 
-    A request is good if it did not fail, and, where a limit is given, was no slower than that.
+    A request is good if it did not fail and, if a limit is given, was not slower.
 
     Attributes:
-        name: How the result is called in reports.
-        objective: Share of good requests that is promised; in (0, 1).
-        latency_ms: A good request takes no longer; None for no limit.
-        time_to_first_chunk_ms: A good stream begins no later; None for no limit.
-        route: Of this route only; of all if empty.
-        tenant: Of this tenant only; of all if empty.
-        min_requests: Requests below which there is no verdict.
+        name: Name of the result in reports.
+        objective: Required share of good requests; in (0, 1).
+        latency_ms: Maximum latency of a good request; None for no limit.
+        time_to_first_chunk_ms: Maximum time to the first chunk of a good stream; None for no limit.
+        route: Only requests of this route; all if empty.
+        tenant: Only requests of this tenant; all if empty.
+        min_requests: Minimum number of requests for a verdict.
 
     Raises:
         ConfigError: If the objective or a limit is out of range, or both limits are given.
@@ -138,16 +138,17 @@ class ServingSLO:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServingSLOResult:
-    """An objective and how it was met.
+    """The result of one objective.
 
     Attributes:
         slo: The objective.
-        n_requests: Requests it is about.
-        n_bad: Those that were not good.
+        n_requests: Requests to which it applies.
+        n_bad: Requests that were not good.
         good_share: `1 - n_bad / n_requests`, with the ends of Wilson's interval.
-        burn_rate: Bad share over the share that the objective allows; 1 uses the budget up exactly.
-        worst_hour_burn_rate: The same of the worst hour with enough requests.
-        worst_hour_at: When that hour began.
+        burn_rate: Share of bad requests divided by the share that the objective allows; at 1 the
+            error budget is used up exactly.
+        worst_hour_burn_rate: Burn rate of the worst hour with enough requests.
+        worst_hour_at: Start of that hour.
         verdict: `fail` if the share is below the objective, `insufficient` below `min_requests`,
             `no_data` without any.
         reason: One sentence.
@@ -168,10 +169,10 @@ class ServingSLOResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SLOReport(Report):
-    """How the objectives of a service were met.
+    """The results of the objectives of a service.
 
     Attributes:
-        results: The violated ones first.
+        results: One result per objective, violated ones first.
         reason: One sentence: what was found.
     """
 

@@ -1,4 +1,4 @@
-"""Were the promises of a service kept, and how fast is what they allow being used up."""
+"""Check of service level objectives, and burn rates of their error budgets."""
 
 from __future__ import annotations
 
@@ -18,17 +18,20 @@ _ORDER = ("fail", "insufficient", "no_data", "pass")
 
 
 def check_slos(windows: Any, slos: Sequence[ServingSLO]) -> SLOReport:
-    """Hold a service's windows against its objectives.
+    """Check the objectives of a service on its serving windows.
 
-    A request that failed is bad, and so is one slower than the objective's limit; limits are exact
-    to the width of a histogram bucket, 2.2 %, in favour of the service.
+    A request is bad if it failed or was slower than the limit of the objective. Latencies come from
+    histograms, so limits are exact up to the width of one bucket (2.2 %), in favour of the service.
 
     Args:
-        windows: The serving windows, as `open_source` takes data.
-        slos: At least one; their names must differ.
+        windows: The serving windows; any data that `open_source` accepts.
+        slos: One objective or more, with different names.
+
+    Returns:
+        The results, violated objectives first.
 
     Raises:
-        ConfigError: If there is no objective, or two have one name.
+        ConfigError: If there is no objective, or two share a name.
         DataError: If the windows are not those of a prediction log.
     """
     names = [slo.name for slo in slos]
@@ -80,11 +83,12 @@ def _judge(slo: ServingSLO, rows: list[dict[str, Any]]) -> ServingSLOResult:
 
 
 def _count(slo: ServingSLO, rows: Iterable[dict[str, Any]]) -> tuple[int, int]:
-    """Requests that the objective is about, and those of them that were bad."""
+    """The number of requests to which the objective applies, and of the bad ones."""
     n = bad = 0
     for row in rows:
         if slo.time_to_first_chunk_ms is not None:
             streams = row.get("time_to_first_chunk")
+            # requests that were not streamed have no first chunk and do not count
             if streams:
                 histogram = LogHistogram.from_dict(streams)
                 n += histogram.n
@@ -96,7 +100,7 @@ def _count(slo: ServingSLO, rows: Iterable[dict[str, Any]]) -> tuple[int, int]:
             bad += failed
         else:
             slow = LogHistogram.from_dict(row["latency"]).count_above(slo.latency_ms)
-            # a failure may be slow as well; it is not known how many are both
+            # a request may be both slow and failed; the overlap is unknown, so take its maximum
             bad += min(row["requests"], max(slow, failed))
     return n, bad
 
@@ -108,6 +112,7 @@ def _worst_hour(slo: ServingSLO, rows: Iterable[dict[str, Any]]) -> tuple[dateti
     worst: tuple[datetime | None, float] = (None, math.nan)
     for hour, group in sorted(by_hour.items()):
         n, bad = _count(slo, group)
+        # `not <=` instead of `>`: the first hour is compared with nan
         if n >= slo.min_requests and not _burn(slo, n, bad) <= worst[1]:
             worst = (hour, _burn(slo, n, bad))
     return worst

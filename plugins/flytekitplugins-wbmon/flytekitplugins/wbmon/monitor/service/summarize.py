@@ -1,4 +1,4 @@
-"""What a service served: its windows added up, exactly and over all requests."""
+"""Summary of a service from its serving windows, which count every request."""
 
 from __future__ import annotations
 
@@ -28,18 +28,23 @@ Row = Mapping[str, Any]
 def summarize_serving(
     windows: Any, *, predictions: Any = None, low_confidence: float = 0.5
 ) -> ServingReport:
-    """Add the serving windows of a span of time up.
+    """Summarise the serving windows of a period.
 
-    Counts, rates and percentiles are of all requests and of all processes; percentiles are within
-    1.1 %. How sure the model was is estimated from the rows that were kept, by their weights.
+    Counts, rates and percentiles cover all requests of all processes; percentiles have a relative
+    error of at most 1.1 %. The confidence of the model is estimated from the sampled rows of the
+    prediction log with their weights.
 
     Args:
-        windows: The serving windows, as `open_source` takes data.
-        predictions: The prediction log of the same time; its `score` and `prediction` are read.
-        low_confidence: Score below which a row counts as unsure; in [0, 1].
+        windows: The serving windows; any data that `open_source` accepts.
+        predictions: The prediction log of the same period; only `score`, `prediction` and
+            `sample_weight` are read. None to leave out the confidence.
+        low_confidence: Rows with a lower score count as uncertain; in [0, 1].
+
+    Returns:
+        Traffic in total, by route and by tenant, and the confidence.
 
     Raises:
-        ConfigError: If `low_confidence` is no share.
+        ConfigError: If `low_confidence` is not in [0, 1].
         DataError: If the windows are not those of a prediction log.
     """
     if not 0 <= low_confidence <= 1:
@@ -66,7 +71,7 @@ def summarize_serving(
 
 
 def window_rows(windows: Any) -> Iterator[dict[str, Any]]:
-    """The rows of serving windows.
+    """Read the rows of serving windows.
 
     Raises:
         DataError: If the data are not serving windows.
@@ -85,12 +90,12 @@ def window_rows(windows: Any) -> Iterator[dict[str, Any]]:
 
 
 def failed_requests(row: Row) -> int:
-    """Requests of a window with status 5xx."""
+    """Number of requests of a window with status 5xx."""
     return int(dict(row["status"] or ()).get("5xx", 0))
 
 
 def merged(rows: Iterable[Row], column: str) -> LogHistogram:
-    """A histogram column of some windows, added up."""
+    """The sum of a histogram column over some windows."""
     whole = LogHistogram()
     for row in rows:
         if row.get(column):
@@ -136,7 +141,7 @@ def _percentiles(histogram: LogHistogram) -> dict[str, float]:
 
 
 def _peak(rows: list[dict[str, Any]]) -> float:
-    """Requests a second in the busiest minute; windows are shorter, so each is in one."""
+    """Requests per second in the busiest minute; each window counts in the minute of its start."""
     by_minute: Counter[datetime] = Counter()
     for row in rows:
         by_minute[row["window_start"].replace(second=0, microsecond=0)] += row["requests"]
@@ -150,8 +155,10 @@ def _confidence(source: Source, threshold: float) -> ServingConfidence | None:
     present = ~np.isnan(scores)
     if not present.any():
         return None
+    # a row without a weight was not sampled, so it stands for itself
     w, s = np.nan_to_num(weights[present], nan=1.0), scores[present]
     share = float(w[s < threshold].sum() / w.sum())
+    # Kish's effective sample size: unequal weights carry less information than equal ones
     effective = float(w.sum() ** 2 / (w * w).sum())
     low, high = wilson_interval(share * effective, effective)
     bins, _ = np.histogram(np.clip(s, 0, 1), bins=_N_BINS, range=(0, 1), weights=w)
@@ -195,9 +202,9 @@ def _numbers(source: Source, name: str) -> np.ndarray[Any, Any]:
 def _reason(total: Traffic) -> str:
     if not total.n_requests:
         return "no requests"
-    said = f"{total.n_requests} requests, {total.n_failed} failed"
+    text = f"{total.n_requests} requests, {total.n_failed} failed"
     if total.latency_ms:
-        said += f"; p99 {total.latency_ms['p99']:.4g} ms"
+        text += f"; p99 {total.latency_ms['p99']:.4g} ms"
     for name, n in list(total.errors.items())[:1]:
-        said += f"; most frequent error {name} ({n})"
-    return said
+        text += f"; most frequent error {name} ({n})"
+    return text

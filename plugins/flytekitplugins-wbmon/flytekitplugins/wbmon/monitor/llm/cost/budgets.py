@@ -1,4 +1,4 @@
-"""Spending against budgets: where a period stands, and where it will end."""
+"""Comparison of spending with budgets, and a forecast to the end of each period."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from flytekitplugins.wbmon.monitor.llm.cost.report import (
     DaySpend,
 )
 
+# two weeks, so that each weekday occurs equally often
 _LEARNED_DAYS = 14
 _MIN_DAYS = 3
 _Z80 = 1.2815515655446004
@@ -22,18 +23,19 @@ _ORDER = ("exceeded", "at_risk", "ok")
 def judge_budgets(
     budgets: Sequence[Budget], days: Mapping[str, DaySpend], *, at: datetime
 ) -> tuple[BudgetStatus, ...]:
-    """Every budget, for everyone it applies to, at a moment.
+    """Evaluate each budget for every key to which it applies.
 
-    The forecast is what is spent plus the mean of the last 14 whole days for each day that is
-    left; without a whole day it is the rate of the period so far.
+    The forecast is the amount spent, plus the mean of the last 14 whole days for each remaining day
+    of the period. Without a whole day, the rate of the period so far is used. Its 80 % interval
+    assumes independent, normally distributed days.
 
     Args:
-        budgets: The limits.
-        days: Spending by `YYYY-MM-DD`.
-        at: The moment; its day counts as far as it has come.
+        budgets: The spending limits.
+        days: Spending by day, `YYYY-MM-DD` in UTC.
+        at: Time of the evaluation, with a time zone.
 
     Returns:
-        The worst first.
+        One status per budget and key, worst first.
     """
     at = at.astimezone(timezone.utc)
     found = [_judge(budget, key, days, at) for budget in budgets for key in _keys(budget, days)]
@@ -41,7 +43,7 @@ def judge_budgets(
 
 
 def period_bounds(period: str, at: datetime) -> tuple[date, date]:
-    """First day of the period that holds a moment, and first day of the next."""
+    """First day of the period that contains a time, and first day of the next period."""
     day = at.date()
     if period == "day":
         return day, day + timedelta(days=1)
@@ -49,6 +51,7 @@ def period_bounds(period: str, at: datetime) -> tuple[date, date]:
         start = day - timedelta(days=day.weekday())
         return start, start + timedelta(days=7)
     start = day.replace(day=1)
+    # no month has more than 31 days, so this is a day of the next one
     return start, (start + timedelta(days=31)).replace(day=1)
 
 
@@ -81,6 +84,7 @@ def _judge(budget: Budget, key: str, days: Mapping[str, DaySpend], at: datetime)
         start=start.isoformat(),
         spent_usd=spent,
         forecast_usd=forecast,
+        # spending never goes down, so the interval starts at what is spent
         forecast_low=math.nan if math.isnan(reach) else max(spent, forecast - reach),
         forecast_high=forecast + reach,
         n_unknown=math.fsum(spend.n_unknown.get(name, 0.0) for spend in inside),
@@ -89,7 +93,8 @@ def _judge(budget: Budget, key: str, days: Mapping[str, DaySpend], at: datetime)
 
 
 def _daily(name: str, days: Mapping[str, DaySpend], today: date) -> tuple[float, float, int]:
-    """Mean and standard deviation of the last whole days; a day without calls cost nothing."""
+    """Mean and standard deviation of the last whole days, and their number; missing days are 0."""
+    # today is not over yet, so it would lower the mean
     known = [date.fromisoformat(day) for day in days if date.fromisoformat(day) < today]
     if not known:
         return 0.0, 0.0, 0

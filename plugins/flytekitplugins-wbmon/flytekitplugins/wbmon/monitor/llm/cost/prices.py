@@ -1,7 +1,7 @@
-"""What an LLM call costs: the user's own prices first, then those that `genai-prices` knows.
+"""The cost of LLM calls, from the user's own prices and then from `genai-prices`.
 
-An unknown price is unknown. It is never taken for 0, because a cost that is silently too low is
-worse than one that says what it leaves out.
+An unknown price is None and never 0: a cost that is silently too low is worse than one that reports
+what it leaves out.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from flytekitplugins.wbmon.errors import ConfigError, MissingExtraError
 from flytekitplugins.wbmon.monitor.llm.cost.report import Price
 
 _MTOK = 1e6
+# a dated release without a row of its own takes the price of its model
 _SNAPSHOT = re.compile(r"-(?:\d{4}-\d{2}-\d{2}|\d{8})$")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _FIELDS = tuple(each.name for each in fields(Price))
@@ -34,11 +35,11 @@ class PriceTable:
     Args:
         rows: `Price` records, or mappings with the same names; a time may be ISO 8601 text with a
             zone, a bare date is midnight UTC.
-        builtin: Ask the `genai-prices` package (extra `llm`) about models that no row covers. Where
-            it is not installed their prices are unknown, and the log says so once.
+        builtin: Whether to use the package `genai-prices` (extra `llm`) for models without a row.
+            If it is not installed, these prices are unknown, and the log says so once.
 
     Raises:
-        ConfigError: If a row has an unknown name, lacks one, or has a time without a zone.
+        ConfigError: If a row has an unknown field, lacks one, or has a time without a zone.
     """
 
     def __init__(
@@ -65,17 +66,17 @@ class PriceTable:
         """The cost of one call in US dollars.
 
         Args:
-            model: The model that answered, not the one asked for.
-            input_tokens: All input, cached included.
-            output_tokens: All output, reasoning included.
+            model: The model that answered, which may differ from the requested one.
+            input_tokens: All input tokens, including cached ones.
+            output_tokens: All output tokens, including reasoning.
             cache_read_input_tokens: Input read from a cache; 0 if None.
             cache_creation_input_tokens: Input written to a cache; 0 if None.
             reasoning_output_tokens: Output spent on reasoning; 0 if None.
-            at: When the call was made, with its zone; now if None.
-            provider: Who answered.
+            at: Time of the call, with a time zone; now if None.
+            provider: Name of the provider; None if unknown.
 
         Returns:
-            None if the price or the token counts are not known.
+            The cost; None if the price or a token count is unknown.
 
         Raises:
             ConfigError: If `at` has no time zone.
@@ -96,7 +97,8 @@ class PriceTable:
         return _builtin_cost(model, provider, at, counts) if self._builtin else None
 
     def price_of(self, model: str, *, at: datetime, provider: str | None = None) -> Price | None:
-        """The user's price in force at a time; None if no row covers it."""
+        """The user's price that is valid at a time; None if no row covers it."""
+        # a row for the exact release takes precedence over one for the model
         for name in dict.fromkeys((model, _SNAPSHOT.sub("", model))):
             in_force = [
                 row
@@ -117,6 +119,7 @@ def _amount(
 ) -> float:
     full, output = price.input_usd_per_mtok, price.output_usd_per_mtok
     parts = (
+        # cached tokens are part of the input and reasoning part of the output: charge neither twice
         (max(n_input - cached - created, 0.0), full),
         (cached, _either(price.cached_input_usd_per_mtok, full)),
         (created, _either(price.cache_creation_usd_per_mtok, full)),
@@ -199,6 +202,7 @@ def _builtin_price(model: str, provider: str | None, at: datetime) -> Any:
         return None
     try:
         nothing = library.Usage(input_tokens=0, output_tokens=0)
+        # the library may not know the provider's name, but find the model by its own
         for owner in dict.fromkeys((provider, None)):
             with suppress(LookupError, ValueError):
                 found = library.calc_price(

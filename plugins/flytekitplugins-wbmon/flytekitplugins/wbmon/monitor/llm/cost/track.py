@@ -1,4 +1,4 @@
-"""What the calls of a window used and cost, by whom, and whether that keeps within the budgets."""
+"""Tokens and cost of the LLM calls of a window by dimension, and the state of budgets."""
 
 from __future__ import annotations
 
@@ -74,28 +74,29 @@ def summarise_usage(
     previous: UsageReport | None = None,
     at: datetime | None = None,
 ) -> UsageReport:
-    """Add up the LLM calls of a window.
+    """Summarise the LLM calls of a window.
 
-    Rows count by their `sample_weight`, so that the sums of a sampled log estimate those of all
-    calls. Rows of calls that no language model answered are left out.
+    Rows are weighted by `sample_weight`, so the sums of a sampled log estimate those of all calls.
+    Rows without a language model are left out.
 
     Args:
         data: A call log or prediction log, see the data contract.
-        prices: Prices by model and time; where it knows none, the `cost_usd` of the row counts.
+        prices: Prices by model and time; without a price, the `cost_usd` of the row is used.
         by: Dimensions to group by: `model`, `tenant`, `user`, `endpoint`, `prompt`, `service`,
             `purpose`.
-        budgets: Limits to hold the spending against.
-        previous: The report of the window before, which brings the earlier days of the budgets'
-            periods along. A day that both know is taken from this window.
-        at: The time to judge budgets at; the last call's if None.
+        budgets: Spending limits.
+        previous: The report of the previous window, with the spending of earlier days of the
+            budget periods. A day in both is taken from this window.
+        at: Time at which budgets are evaluated; that of the last call if None.
 
     Raises:
-        DataError: If the log has no `timestamp`, or a dimension is not one of those.
+        DataError: If the log has no `timestamp`, or a dimension is unknown.
     """
     unknown = set(by) - set(DIMENSIONS)
     if unknown:
         raise DataError(f"by must be of {', '.join(DIMENSIONS)}; got {', '.join(sorted(unknown))}")
     tally = _Tally(prices=prices)
+    # budgets need sums by their scope even if the report does not show them
     dimensions = tuple(dict.fromkeys([*by, *(b.scope for b in budgets if b.scope != "global")]))
     for batch in _batches(data):
         tally.add(batch, dimensions)
@@ -188,6 +189,7 @@ class _Tally:
         """The groups of a dimension, the most expensive first."""
         keys = [key for name, key in self.sums if name == dimension]
         found = [self.usage(dimension, key) for key in keys]
+        # keys of rows that are no LLM calls have sums of 0
         found = [each for each in found if each.n_rows]
         return tuple(sorted(found, key=lambda each: (-each.cost_usd, -each.n_calls, each.key)))
 
@@ -203,7 +205,7 @@ class _Tally:
 
 
 class _Rows:
-    """Columns of a batch as arrays; what the log lacks is empty."""
+    """Columns of a batch as arrays; columns that the log lacks are empty."""
 
     def __init__(self, batch: pa.Table) -> None:
         self._columns: dict[str, list[Any]] = {
@@ -221,7 +223,7 @@ class _Rows:
         return np.fromiter(filled, dtype=np.float64, count=self._n)
 
     def present(self, name: str) -> NDArray[np.bool_]:
-        """Where a column has a value that says something."""
+        """True where a column has a value that is neither null, empty nor zero."""
         return np.fromiter(map(bool, self.values(name)), dtype=np.bool_, count=self._n)
 
     def times(self) -> list[datetime]:
@@ -232,11 +234,11 @@ class _Rows:
         ]
 
     def called(self) -> NDArray[np.bool_]:
-        """The rows of calls of a language model."""
+        """True for rows that are calls of a language model."""
         return self.present("gen_ai_request_model") | self.present("gen_ai_response_model")
 
     def models(self) -> list[str]:
-        """The model that answered, else the one asked."""
+        """The model that answered, else the requested one."""
         asked, answered = self.values("gen_ai_request_model"), self.values("gen_ai_response_model")
         return [b or a or _UNNAMED for a, b in zip(asked, answered, strict=True)]
 
@@ -252,7 +254,7 @@ class _Rows:
         return [str(value) if value else _UNNAMED for value in self.values(column)]
 
     def measures(self, prices: PriceTable, without_price: set[str]) -> dict[str, Floats]:
-        """What each row adds to the sums, by its weight."""
+        """The weighted contribution of each row to the sums."""
         weight = self.number("sample_weight", 1.0)
         cost, has_usage = self._costs(prices)
         failed = self.present("error_type")
@@ -265,6 +267,7 @@ class _Rows:
         counts = {
             "n_calls": np.ones(self._n),
             "n_errors": failed,
+            # a call that was logged was attempted at least once, whatever the client counted
             "n_attempts": np.maximum(attempts, 1.0),
             "n_retried": (attempts > 1) | (self.number("retries", 0.0) > 0),
             "n_rate_limited": self.present("rate_limited"),
@@ -315,12 +318,13 @@ def _batches(data: Data) -> Iterator[pa.Table]:
 
 def _encoded(keys: Iterable[str]) -> tuple[list[str], NDArray[np.int64]]:
     codes: dict[str, int] = {}
+    # numbers the keys by first occurrence, in one pass
     index = [codes.setdefault(key, len(codes)) for key in keys]
     return list(codes), np.array(index, dtype=np.int64)
 
 
 def _recent(days: Mapping[str, DaySpend]) -> dict[str, DaySpend]:
-    """The days that a later report may still need: two months of them."""
+    """The last two months of days, which later reports may need."""
     return {day: days[day] for day in sorted(days)[-KEPT_DAYS:]}
 
 

@@ -1,4 +1,4 @@
-"""Answers that were paid for once, kept by what they depend on."""
+"""A store of answers, so that an evaluation does not pay twice for the same request."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ logger = logging.getLogger(__name__)
 
 
 def prompt_digest(variant: Variant) -> str:
-    """The identity of the prompt that a variant uses."""
+    """Digest of the prompt of a variant."""
     if not variant.prompt:
         return variant.prompt_version
     return PromptTemplate(name=variant.name, messages=variant.prompt).digest
 
 
 def item_digest(item: Mapping[str, Any]) -> str:
-    """The identity of an item's content."""
+    """Digest of the content of an item."""
     return hashlib.sha256(json.dumps(item, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def answer_key(variant: Variant, item: Mapping[str, Any], repeat: int) -> str:
-    """What an answer depends on: prompt, model, parameters, item and repeat."""
+    """Key of an answer: a digest of the prompt, model, parameters, item and repeat."""
     parts = [
         prompt_digest(variant),
         variant.model,
@@ -41,10 +41,10 @@ def answer_key(variant: Variant, item: Mapping[str, Any], repeat: int) -> str:
 
 
 class AnswerStore:
-    """A folder of answers; what cannot be read or written is asked for again.
+    """A folder of answers; one that cannot be read or written is requested again.
 
     Args:
-        uri: Path or fsspec URL.
+        uri: Path or fsspec URL of the folder.
     """
 
     def __init__(self, uri: str) -> None:
@@ -61,7 +61,7 @@ class AnswerStore:
             return None
 
     def put(self, key: str, answer: Answer) -> None:
-        """Keep an answer."""
+        """Store an answer; an error is logged and not raised."""
         path = self._path(key)
         try:
             self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
@@ -70,4 +70,5 @@ class AnswerStore:
             logger.warning("an answer could not be kept: %s", error)
 
     def _path(self, key: str) -> str:
+        # one folder of all answers would be slow to list
         return f"{self._root}/{key[:2]}/{key}.json"

@@ -1,4 +1,4 @@
-"""Asking every item of every variant: some at a time, each once, within a budget."""
+"""Concurrent answering and scoring of items by variants, within a spending limit."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ Ask: TypeAlias = Callable[[Item, Variant], Answer | Awaitable[Answer]]
 
 @dataclass(slots=True, kw_only=True)
 class Asked:
-    """One answer and what the scorers say of it.
+    """One answer and its scores.
 
     Attributes:
-        place: Of the item in the data set.
-        variant: Of the answer.
-        repeat: Which of the repeats.
-        answer: What came back; with `error` if nothing did.
-        is_cached: Whether it was paid for by an earlier run.
-        scores: By scorer; those that failed are missing.
-        failures: Why a scorer failed, by scorer.
+        place: Index of the item in the data set.
+        variant: The variant that answered.
+        repeat: Index of the repeat.
+        answer: The answer; if the request failed, it has `error`.
+        is_cached: Whether the answer comes from the store.
+        scores: Score by scorer, without those that failed.
+        failures: Exception class by scorer that failed.
     """
 
     place: int
@@ -46,14 +46,14 @@ class Asked:
 
 @dataclass(slots=True, kw_only=True)
 class SpendLimit:
-    """What a run may spend, and has spent."""
+    """The spending limit of a run and the amount spent."""
 
     limit_usd: float | None = None
     spent_usd: float = 0.0
     is_empty: bool = False
 
     def pay(self, cost_usd: float | None) -> None:
-        """Note a cost; an unknown one is not in the sum."""
+        """Add a cost; an unknown one (None) is not counted."""
         self.spent_usd += cost_usd or 0.0
         if self.limit_usd is not None and self.spent_usd >= self.limit_usd:
             self.is_empty = True
@@ -61,15 +61,15 @@ class SpendLimit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationRun:
-    """How a run asks.
+    """Settings of a run.
 
     Attributes:
-        ask: Answers an item in the way of a variant.
-        scorers: By name.
-        repeats: Answers for each item and variant.
-        concurrency: Items asked at the same time.
-        store: Answers of earlier runs.
-        spend_limit: What may be spent; items that are begun are finished.
+        ask: Answers an item with a variant.
+        scorers: Scorers by name.
+        repeats: Number of answers for each item and variant.
+        concurrency: Maximum number of items answered at the same time.
+        store: Answers of earlier runs; None for none.
+        spend_limit: Limit on the cost; items already started are finished.
     """
 
     ask: Ask
@@ -80,7 +80,7 @@ class EvaluationRun:
     spend_limit: SpendLimit = field(default_factory=SpendLimit)
 
     async def run(self, items: Sequence[Item], variants: Sequence[Variant]) -> list[Asked]:
-        """Ask; an item gets all its answers or none."""
+        """Answer and score the items; an item gets all its answers or none."""
         gate = asyncio.Semaphore(self.concurrency)
 
         async def ask_item(place: int) -> list[Asked]:
@@ -100,6 +100,7 @@ class EvaluationRun:
         if answer is None:
             answer = await self._ask(item, variant)
             self.spend_limit.pay(answer.cost_usd)
+            # an error may pass, so the next run asks again
             if self.store is not None and not answer.error:
                 self.store.put(key, answer)
         asked = Asked(
@@ -116,6 +117,7 @@ class EvaluationRun:
         except Exception as error:  # noqa: BLE001 - a model that fails is a finding
             logger.info("%s did not answer: %s", variant.name, error)
             answer = Answer(error=type(error).__name__)
+        # only nan differs from itself: `ask` did not measure the latency
         if answer.latency_ms == answer.latency_ms:
             return answer
         return replace(answer, latency_ms=(time.perf_counter() - begun) * 1e3)
@@ -137,7 +139,7 @@ class EvaluationRun:
 
 
 async def _called(function: Callable[..., Any], *args: Any) -> Any:
-    """Call a function or a coroutine function; the former in a thread, so that others go on."""
+    """Call a coroutine function, or a plain function in a thread so that it blocks nothing."""
     target = function if inspect.isroutine(function) else type(function).__call__
     if inspect.iscoroutinefunction(target):
         return await function(*args)
@@ -146,7 +148,7 @@ async def _called(function: Callable[..., Any], *args: Any) -> Any:
 
 
 def run_coroutine(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end, also where an event loop is already running."""
+    """Run a coroutine to its end, even if this thread already runs an event loop."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -159,6 +161,7 @@ def run_coroutine(work: Coroutine[Any, Any, T]) -> T:
         except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
             outcome["error"] = error
 
+    # `asyncio.run` refuses a thread that runs a loop, so a new thread gets its own
     thread = threading.Thread(target=run)
     thread.start()
     thread.join()

@@ -1,4 +1,4 @@
-"""From paired scores to a decision: ship the candidate, hold it, or look at more items."""
+"""Decision from paired scores: ship the candidate, hold it, or collect more items."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
+# scores are rarely missing at random, so more of them could decide the comparison
 MAX_UNSCORED = 0.05
 _LARGEST_ASK = 1e6
 
@@ -34,22 +35,23 @@ def compare_paired(  # noqa: PLR0913 - names for the report, and what decides
     baseline: str = "a",
     candidate: str = "b",
 ) -> PairedComparison:
-    """Whether candidate `b` is better than baseline `a` on the same items.
+    """Test whether candidate `b` is better than baseline `a` on the same items.
 
-    `ship` needs the whole interval of the difference on the better side of 0, and a p-value of at
-    most `alpha`: of candidates that are no better, at most `alpha / 2` are shipped.
+    `ship` requires that the whole interval of the difference is on the better side of 0 and the
+    p-value is at most `alpha`. So at most `alpha / 2` of the candidates that are not better are
+    shipped.
 
     Args:
-        a: The baseline's scores, one entry an item (or an item and repeat); `nan` where a side has
-            none.
-        b: The candidate's, in the same order.
+        a: Scores of the baseline, one per item (or per item and repeat); shape `(n,)`, `nan` if
+            missing.
+        b: Scores of the candidate in the same order; shape `(n,)`.
         groups: The item of each entry, if items were repeated: repeats are averaged first, because
             they are not independent.
         alpha: One minus the coverage of the interval; in (0, 1).
-        min_effect: The smallest gain worth a change, in the scores' unit, 0 or more. With it a
-            candidate that cannot be better by so much is held.
+        min_effect: Smallest gain that is worth a change, in the unit of the scores; `>= 0`. A
+            candidate whose gain is surely smaller is held.
         higher_is_better: False for cost and latency.
-        metric: What the scores are, for the report.
+        metric: Name of the scores, for the report.
         baseline: Name of the first treatment.
         candidate: Name of the second.
 

@@ -1,4 +1,4 @@
-"""Which variant is better: the same items, asked in every way, compared in pairs."""
+"""Evaluation of variants on the same items, with paired comparisons."""
 
 from __future__ import annotations
 
@@ -53,19 +53,19 @@ def evaluate_variants(
     store: AnswerStore | None = None,
     name: str = "evaluation",
 ) -> EvaluationReport:
-    """Ask every item in the way of every variant, and compare each with the first.
+    """Answer every item with every variant, and compare each variant with the first.
 
-    An answer that never came scores 0. A scorer that fails on an answer leaves it unscored, which
-    is counted, and forbids a verdict if it is more than a few.
+    A failed answer scores 0. If a scorer fails, the answer has no score; such answers are counted,
+    and more than 5 % of them prevent a verdict.
 
     Args:
-        items: What to ask; mappings with whatever the prompts and scorers need, `id` names one.
-        variants: The baseline first.
-        ask: Answers an item in the way of a variant; a function or a coroutine function.
-        scorers: Names of built-in scorers, or scorers by name.
-        rule: How to decide.
-        store: Answers of earlier runs; those are not paid for again.
-        name: Of the evaluation.
+        items: The items, with the fields that prompts and scorers need; `id` identifies one.
+        variants: The variants, baseline first.
+        ask: A function or coroutine function that answers an item with a variant.
+        scorers: Names of built-in scorers, or a mapping of names to scorers.
+        rule: The decision rule.
+        store: Answers of earlier runs, which are not requested again.
+        name: Name of the evaluation.
 
     Raises:
         ConfigError: If names are missing or not unique.
@@ -89,6 +89,7 @@ def evaluate_variants(
     comparisons = _comparisons(variants, asked, metric, rule)
     verdict, winner = _decide(comparisons, variants, results, metric, rule)
     n_asked = len({each.place for each in asked})
+    # if the baseline stays, no comparison has it as candidate; then the first one is shown
     deciding = next((c for c in comparisons if c.metric == metric and c.candidate == winner), None)
     if deciding is None:
         deciding = next((c for c in comparisons if c.metric == metric), None)
@@ -117,16 +118,17 @@ def fill_answers(
     store: AnswerStore,
     rule: EvaluationRule | None = None,
 ) -> int:
-    """Ask, and keep the answers for an evaluation that follows; nothing is scored.
+    """Answer the items and store the answers for a later evaluation, without scoring.
 
     Returns:
-        How many answers the store has for these items now.
+        Number of answers to these items without an error.
 
     Raises:
         ConfigError: If names are not unique.
         DataError: If there is nothing to ask.
     """
     rule = rule or EvaluationRule()
+    # nothing is scored, so any scorer passes the check of the metric
     _check(items, variants, {"": BUILTIN["exact"]}, "")
     asking = EvaluationRun(
         ask=ask,
@@ -165,6 +167,7 @@ def _comparisons(
 ) -> list[PairedComparison]:
     tables = {name: _values(asked, metric, name) for name in (metric, "cost_usd", "latency_ms")}
     found = []
+    # Bonferroni: with more candidates, one of them looks better by chance more often
     alpha = rule.alpha / max(1, len(variants) - 1)
     for candidate in variants[1:]:
         for name, table in tables.items():
@@ -235,7 +238,7 @@ def _decide(
 def _is_as_good_for_less(
     found: PairedComparison, comparisons: Sequence[PairedComparison], rule: EvaluationRule
 ) -> bool:
-    """Whether a candidate is surely not much worse, and cheaper beyond chance."""
+    """Whether a candidate is non-inferior (by `rule.max_loss`) and significantly cheaper."""
     if rule.max_loss is None or not found.low > -rule.max_loss:
         return False
     return any(
@@ -245,7 +248,7 @@ def _is_as_good_for_less(
 
 
 def _too_dear(candidate: str, results: Sequence[VariantResult], rule: EvaluationRule) -> str:
-    """What a candidate has too much of; empty if nothing."""
+    """The limit that a candidate violates, `cost` or `latency`; empty if none."""
     by_name = {result.variant.name: result for result in results}
     first, second = results[0], by_name[candidate]
     limits = (
@@ -253,6 +256,7 @@ def _too_dear(candidate: str, results: Sequence[VariantResult], rule: Evaluation
         ("latency", first.latency_ms["mean"], second.latency_ms["mean"], rule.max_latency_increase),
     )
     for words, before, after, limit in limits:
+        # written so that nan, an unknown cost, violates the limit
         if limit is not None and not after <= before * (1 + limit):
             return words
     return ""

@@ -1,4 +1,4 @@
-"""Prompts: a text or messages with named places, and the history of which one is in use."""
+"""Prompt templates with named placeholders, and the history of their versions."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 
 from flytekitplugins.wbmon.errors import ConfigError
 
+# the escaped form comes first, or its inner braces would match as a placeholder
 _PLACE = re.compile(r"\{\{([A-Za-z_]\w*)\}\}|\{([A-Za-z_]\w*)\}")
 
 Messages = tuple[tuple[str, str], ...]
@@ -20,13 +21,13 @@ Messages = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptTemplate:
-    """A prompt whose `{places}` are filled strictly.
+    """A prompt with `{placeholders}`, each of which must be filled.
 
-    Only `{name}` is a place: braces of JSON or code are text, and `{{name}}` is the text `{name}`.
-    What is filled in is not searched for places.
+    Only `{name}` is a placeholder: other braces, as in JSON or code, are text, and `{{name}}` is
+    the text `{name}`. Values are not searched for placeholders.
 
     Attributes:
-        name: How it is published.
+        name: Name under which it is published.
         messages: Pairs of role and text; one of role `user` for a plain text.
     """
 
@@ -40,20 +41,20 @@ class PromptTemplate:
 
     @property
     def digest(self) -> str:
-        """The prompt's identity: SHA-256 of its messages; the name does not count."""
+        """SHA-256 of the messages; the name is not part of it."""
         return hashlib.sha256(json.dumps(self.messages).encode()).hexdigest()
 
     @property
     def variables(self) -> frozenset[str]:
-        """The names of its places."""
+        """Names of the placeholders."""
         texts = (text for _, text in self.messages)
         return frozenset(found[2] for text in texts for found in _PLACE.finditer(text) if found[2])
 
     def format(self, **values: object) -> list[dict[str, str]]:
-        """The messages with every place filled, as a chat API takes them.
+        """Fill all placeholders, and return messages as a chat API expects them.
 
         Raises:
-            ConfigError: If a place has no value, or a value has no place.
+            ConfigError: If a placeholder has no value, or a value no placeholder.
         """
         missing, extra = self.variables - values.keys(), values.keys() - self.variables
         if missing or extra:
@@ -75,7 +76,7 @@ class PromptTemplate:
         return [{"role": role, "content": _PLACE.sub(fill, text)} for role, text in self.messages]
 
     def diff(self, other: PromptTemplate) -> str:
-        """What changes from this prompt to another, line by line; empty if nothing does."""
+        """Unified diff from this prompt to another; empty if they are equal."""
         lines = difflib.unified_diff(
             _lines(self), _lines(other), self.digest[:12], other.digest[:12], lineterm=""
         )

@@ -1,4 +1,4 @@
-"""What the answers of a variant amount to: quality, cost, latency, and which to look at."""
+"""Summary of the answers of a variant: quality, cost, latency and examples."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _TEXT_SHOWN = 400
 def result_of(
     variant: Variant, asked: Sequence[Asked], scorers: Mapping[str, Scorer], rule: EvaluationRule
 ) -> VariantResult:
-    """What one variant did over all items."""
+    """Summarise the answers of one variant to all items."""
     own = [each for each in asked if each.variant.name == variant.name]
     answers = [each.answer for each in own]
     came = [answer for answer in answers if not answer.error]
@@ -76,6 +76,7 @@ def _summary(name: str, asked: Sequence[Asked]) -> ScoreSummary:
         by_item.setdefault(each.place, []).append(each.scores[name])
     means = np.array([math.fsum(values) / len(values) for values in by_item.values()])
     n_failed = sum(failures.values())
+    # the interval of a mean is that of its difference from zero; repeats of an item are averaged
     found = paired_difference(np.zeros(len(means)), means)
     mean = float(means.mean()) if len(means) else math.nan
     total = math.fsum(each.scores[name] for each in scored)
@@ -92,7 +93,7 @@ def _summary(name: str, asked: Sequence[Asked]) -> ScoreSummary:
 
 
 def mark_frontier(results: Sequence[VariantResult], metric: str) -> list[VariantResult]:
-    """Mark the variants that no other one beats in quality, cost and latency alike."""
+    """Mark the Pareto-optimal variants with respect to quality, cost and latency."""
     points = [
         (
             -_or_worst(-result.scores[metric].mean),
@@ -117,7 +118,7 @@ def _or_worst(value: float) -> float:
 
 
 def evaluated_item(asked: Asked, items: Sequence[Item]) -> EvaluatedItem:
-    """One answer, cut to what a person reads."""
+    """One answer with shortened texts, for the report."""
     item, answer = items[asked.place], asked.answer
     return EvaluatedItem(
         item_id=str(item.get("id") or item_digest(item)[:12]),
@@ -137,6 +138,7 @@ def telling_examples(
     asked: Sequence[Asked], items: Sequence[Item], metric: str
 ) -> tuple[EvaluatedItem, ...]:
     """The items on which the variants differ most, with the answers of each."""
+    # one answer per variant is enough to read
     first = [each for each in asked if each.repeat == 0]
     by_place: dict[int, list[Asked]] = {}
     for each in first:

@@ -1,7 +1,7 @@
-"""The quality of single answers: right, well formed, whole, and true to their sources.
+"""Scorers of single answers: correctness, form, completeness and citations.
 
-A scorer is a function of an answer and the item it answers; it returns a number from 0 to 1, or
-raises, and then the item counts as not scored. It may be a coroutine function.
+A scorer is a function or coroutine function of an answer and its item. It returns a number from 0
+to 1. If it raises, the answer counts as not scored.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Item: TypeAlias = Mapping[str, Any]
 
 
 class Judged(NamedTuple):
-    """A score with what it cost and why it is what it is."""
+    """A score with its cost in US dollars and a reason."""
 
     value: float
     cost_usd: float | None = None
@@ -37,6 +37,7 @@ Scorer: TypeAlias = Callable[[Answer, Item], Score | Awaitable[Score]]
 Embed: TypeAlias = Callable[[list[str]], Sequence[Sequence[float]]]
 
 _FENCE = re.compile(r"^\s*```(?:json)?\s*\n(.*?)\n?\s*```\s*$", re.DOTALL)
+# the look-ahead leaves out links: `[text](url)`
 _CITATION = re.compile(r"\[([^\[\]\s]+(?:\s*[,;]\s*[^\[\]\s,;]+)*)\](?!\()")
 _SEPARATOR = re.compile(r"\s*[,;]\s*")
 
@@ -54,17 +55,17 @@ def expected_of(item: Item, field: str = "expected") -> str:
 
 
 def exact(answer: Answer, item: Item) -> float:
-    """1 if the answer is the expected one, but for case, punctuation and articles."""
+    """1 if the answer equals the expected one up to case, punctuation and articles."""
     return exact_match(answer.text, expected_of(item))
 
 
 def f1(answer: Answer, item: Item) -> float:
-    """How many words the answer and the expected one share."""
+    """F1 score of the words that the answer shares with the expected one."""
     return token_f1(answer.text, expected_of(item))
 
 
 def contains(answer: Answer, item: Item) -> float:
-    """1 if the expected text is in the answer, whatever the case."""
+    """1 if the answer contains the expected text, ignoring case."""
     return float(expected_of(item).casefold() in answer.text.casefold())
 
 
@@ -195,6 +196,7 @@ def citations(text: str, retrieved: Collection[str]) -> Citations:
     named: dict[str, None] = {}
     for found in _CITATION.finditer(text):
         for mark in _SEPARATOR.split(found[1]):
+            # an id that looks like a number is an id, not a rank
             is_rank = mark not in order and mark.isdecimal() and 0 < int(mark) <= len(order)
             named[order[int(mark) - 1] if is_rank else mark] = None
     return Citations(

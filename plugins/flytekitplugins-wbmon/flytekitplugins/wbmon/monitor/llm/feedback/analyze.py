@@ -1,4 +1,4 @@
-"""Feedback joined to the calls it is about: rates with intervals, complaints, what to look at.
+"""Analysis of user feedback joined to its calls: rates with intervals, complaints, low ratings.
 
 An answer without a rating is unrated, not bad. An answer that was rated twice counts once, with
 its last rating.
@@ -55,18 +55,18 @@ def analyse_feedback(
     sources: Sequence[str] = ("user", "annotator"),
     previous: FeedbackReport | None = None,
 ) -> FeedbackReport:
-    """Join ratings to calls and say who is content with what, and what changed.
+    """Join ratings to calls, and report rates by dimension and their changes.
 
     Args:
         calls: A call log or prediction log, see the data contract.
         feedback: A feedback log: `request_id`, `score` or `label`, `comment`.
         by: Dimensions to group by: `model`, `tenant`, `prompt`, `route`, `variant`.
-        good_from: Score from which an answer counts as liked.
-        sources: Whose feedback counts.
-        previous: The report of the window before.
+        good_from: Minimum score of an answer that counts as liked.
+        sources: The sources of feedback to use.
+        previous: The report of the previous window, for changes; None for none.
 
     Raises:
-        DataError: If a log lacks its `request_id`, or a dimension is not one of those.
+        DataError: If a log lacks `request_id`, or a dimension is unknown.
     """
     unknown = set(by) - set(DIMENSIONS)
     if unknown:
@@ -111,6 +111,7 @@ def _ratings(
     for row in sorted(rows, key=lambda each: str(each["timestamp"])):
         if (row["source"] or "user") not in sources or row["feedback_id"] in seen:
             continue
+        # a client may send the same feedback twice
         if row["feedback_id"]:
             seen.add(row["feedback_id"])
         rating = found[row["request_id"]]
@@ -153,6 +154,7 @@ def _groups(
         parts[_key(row, dimension)].append(row)
     before = {each.key: each for each in previous.groups.get(dimension, ())} if previous else {}
     found = [_rate(key, part, ratings, before.get(key)) for key, part in parts.items()]
+    # by the upper limit: groups that are surely bad come first, those without ratings last
     return tuple(sorted(found, key=lambda each: (each.high if each.n_rated else 2.0, each.key)))
 
 

@@ -1,4 +1,4 @@
-"""Prompts that can be published, pointed at, promoted and rolled back, each step on record."""
+"""A registry of prompt versions with aliases that are promoted and rolled back on record."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _SHORTEST_DIGEST = 6
 
 
 class PromptFiles:
-    """The prompts of a service.
+    """The prompts of a service, one JSON file each.
 
     Args:
-        uri: Folder, path or fsspec URL.
+        uri: Path or fsspec URL of the folder.
     """
 
     def __init__(self, uri: str) -> None:
@@ -35,18 +35,21 @@ class PromptFiles:
         self._files, self._root = fsspec.core.url_to_fs(uri)
 
     def history(self, name: str) -> PromptHistory:
-        """Everything that is known of a prompt; empty for a new one."""
+        """Versions, aliases and decisions of a prompt; empty for a new one."""
         path = self._path(name)
         if not self._files.exists(path):
             return PromptHistory(name=name)
         return record_from_json(PromptHistory, self._files.cat_file(path))
 
     def publish(self, prompt: PromptTemplate, *, alias: str | None = None) -> PromptVersion:
-        """Make a prompt known; the same messages again are the same version.
+        """Publish a prompt; equal messages are the same version.
 
         Args:
-            prompt: What to publish.
-            alias: Point this alias at it too, such as `candidate`.
+            prompt: The prompt to publish.
+            alias: An alias to point at it, such as `candidate`; None for none.
+
+        Returns:
+            The new or the existing version.
         """
         history = self.history(prompt.name)
         known = {version.digest: version for version in history.versions}
@@ -96,15 +99,15 @@ class PromptFiles:
         by: str = "",
         evidence: Mapping[str, float | str] | None = None,
     ) -> PromptDecision:
-        """Point an alias at a version, and write down why.
+        """Point an alias at a version, and record the decision.
 
         Args:
-            name: The prompt.
-            which: The version: a digest or another alias.
-            alias: What is to point at it.
-            reason: In words.
-            by: Who decides.
-            evidence: Numbers that the decision rests on.
+            name: Name of the prompt.
+            which: The version, by digest or by another alias.
+            alias: The alias to set.
+            reason: Reason for the decision; required.
+            by: Person or execution that decides.
+            evidence: Numbers that support the decision.
 
         Raises:
             ConfigError: If no reason is given.
@@ -165,6 +168,7 @@ class PromptFiles:
             DataError: If it never pointed elsewhere.
         """
         history = self.history(name)
+        # decisions that did not move the alias are no step to go back from
         before = [d.before for d in history.decisions if d.alias == alias and d.before != d.digest]
         if not before or not before[-1]:
             raise DataError(

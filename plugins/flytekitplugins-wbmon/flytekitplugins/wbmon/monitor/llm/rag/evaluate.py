@@ -1,4 +1,4 @@
-"""Retrieval and what is built on it: measured with labels, judged without, and timed by stage."""
+"""Evaluation of retrieval-augmented generation with labels, judges and latency by stage."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ OTHER = "other"
 
 @dataclass(slots=True, kw_only=True)
 class _Query:
-    """One query on its way."""
+    """One query with its answer and measures."""
 
     item: Item
     answer: Answer
@@ -53,20 +53,21 @@ def evaluate_rag(
     documents: Mapping[str, datetime] | None = None,
     at: datetime | None = None,
 ) -> RAGReport:
-    """Ask every query and measure what was retrieved and what was made of it.
+    """Answer every query, and measure the retrieved documents and the answers.
 
     Args:
-        items: Queries: `question`, and `relevant` (ids, or grades by id) where it is known.
-        ask: Answers a query, with `retrieved`, `scores`, `contexts` and `stage_ms` in the answer.
-        rule: What to measure and what is allowed.
-        relevance: Judges one document: called with `question` and `context`.
-        groundedness: Judges an answer: called with `question`, `answer` and `contexts`.
-        reference_scores: Retrieval scores of a time when retrieval was good.
-        documents: When each document was last changed, for their age.
-        at: Now; for ages.
+        items: Queries with `question`, and `relevant` (ids, or grades by id) if known.
+        ask: Answers a query; the answer has `retrieved`, `scores`, `contexts` and `stage_ms`.
+        rule: What to measure, and the limits.
+        relevance: Judge of one document, called with `question` and `context`.
+        groundedness: Judge of an answer, called with `question`, `answer` and `contexts`.
+        reference_scores: Retrieval scores of a period in which retrieval was good.
+        documents: Time of the last change of each document by id, from which their age follows.
+        at: Time at which ages are computed; now if None.
 
     Raises:
-        DataError: If there is nothing to ask.
+        DataError: If there are no queries.
+        ConfigError: If `rule.floors` names something that was not measured.
     """
     if not items:
         raise DataError("an evaluation of retrieval must have queries, got none")
@@ -159,7 +160,7 @@ class _Work:
                 query.judged["groundedness"] = found
 
     async def _judge_contexts(self, query: _Query, judge: Judging) -> None:
-        """Every document gets a verdict of its own; with one missing there is no measure."""
+        """Judge each document; if one verdict is missing, the query has no score."""
         texts = query.answer.contexts[: self.rule.k]
         found = await asyncio.gather(
             *(self._judge(query, "context_relevance", judge, context=text) for text in texts)
@@ -191,6 +192,7 @@ def _summary(
         return ScoreSummary(
             name=name, mean=math.nan, n=0, n_failed=n_failed, errors=dict(failures or {})
         )
+    # the interval of a mean is that of its difference from zero
     found = paired_difference(np.zeros(len(known)), known)
     return ScoreSummary(
         name=name,
@@ -217,13 +219,14 @@ def _judged(queries: Sequence[_Query]) -> dict[str, ScoreSummary]:
 
 
 def _score_drift(reference: Sequence[float], current: Sequence[float]) -> tuple[float, float]:
-    """KS distance of two samples and its p-value."""
+    """Two-sample Kolmogorov-Smirnov distance and its asymptotic p-value."""
     if not len(reference) or not len(current):
         return math.nan, math.nan
     a, b = np.sort(np.asarray(reference, float)), np.sort(np.asarray(current, float))
     places = np.concatenate([a, b])
     shares = [np.searchsorted(side, places, side="right") / len(side) for side in (a, b)]
     distance = float(np.abs(shares[0] - shares[1]).max())
+    # effective sample size of the two-sample statistic
     size = math.sqrt(len(a) * len(b) / (len(a) + len(b)))
     return distance, kolmogorov_sf(distance * size)
 
@@ -245,7 +248,7 @@ def _has_stale(
 
 
 def _stages(queries: Sequence[_Query]) -> dict[str, float]:
-    """Mean time by stage; what no stage accounts for is `other`, so that they sum to the whole."""
+    """Mean time by stage; `other` is the remainder, so that the sum is the mean latency."""
     timed = [q.answer for q in queries if not math.isnan(q.answer.latency_ms)]
     if not timed:
         return {}
@@ -274,6 +277,7 @@ def _reasons(
                 f"floors must name what is measured: {', '.join(measures)}; got {name!r}"
             )
         summary = measures[name]
+        # the whole interval must be below; with one query there is no interval, so the mean decides
         if summary.high < floor or (math.isnan(summary.high) and summary.mean < floor):
             found.append(f"{name} {summary.mean:.3g} is below {floor:g}")
     for name, words, limit in (

@@ -1,4 +1,4 @@
-"""Which step of a chain or agent is slow, dear or broken; which goes round in circles."""
+"""Analysis of the steps of chains and agents: slow, expensive, failing and looping steps."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _LOOP_FROM = 3
 def analyse_steps(spans: Iterable[Span], *, loop_from: int = _LOOP_FROM) -> StepReport:
     """Summarise the steps of traces.
 
-    A failure is charged to the step where it began: the deepest one that failed. A loop is a step
-    that is asked the same thing `loop_from` times in one trace. A dead end is a trace that never
-    ended, or ended with nothing and without an error.
+    A failure is attributed to the step where it began, the deepest one that failed. A loop is a
+    step that is called with the same inputs `loop_from` times or more in one trace. A dead end is a
+    trace that never ended, or ended without output and without an error.
 
     Args:
-        spans: Of whole traces, in any order.
-        loop_from: From how many times on it is a loop.
+        spans: The spans of whole traces, in any order.
+        loop_from: Number of identical calls that count as a loop.
     """
     traces: dict[str, list[Span]] = defaultdict(list)
     for span in spans:
@@ -61,6 +61,7 @@ def _summaries(traces: Mapping[str, Sequence[Span]]) -> tuple[StepSummary, ...]:
     origins: dict[str, list[str]] = defaultdict(list)
     inside: dict[str, float] = defaultdict(float)
     for steps in traces.values():
+        # an error passes up through the callers: a span with a failed child did not start it
         blamed = {span.parent_id for span in steps if span.error}
         for span in steps:
             by_name[span.name].append(span)
@@ -76,6 +77,7 @@ def _summary(
     name: str, spans: Sequence[Span], origins: Sequence[str], inside: Mapping[str, float]
 ) -> StepSummary:
     latency = np.array([span.latency_ms for span in spans if not math.isnan(span.latency_ms)])
+    # parallel children can add up to more time than their parent took
     own = [max(0.0, s.latency_ms - inside.get(s.id, 0.0)) for s in spans if s.ended_at is not None]
     quantiles = np.percentile(latency, [50, 95]).tolist() if len(latency) else [math.nan] * 2
     return StepSummary(

@@ -1,4 +1,4 @@
-"""Steps of traces: from Weave's calls, and to and from a log of their own."""
+"""Spans of traces: conversion from Weave calls, and their own log."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ _FIELDS = tuple(each.name for each in fields(Span))
 
 
 def steps_folder(destination: str) -> str:
-    """Where the steps of a call log's traces are."""
+    """The folder of the spans that belong to a call log."""
     return f"{destination.rstrip('/')}/steps"
 
 
 def row_of_span(span: Span) -> dict[str, Any]:
-    """A step as a row of the log."""
+    """A span as a row of the log."""
     row = asdict(span) | {"kind": "span", "started_at": span.started_at.isoformat()}
     return row | {"ended_at": span.ended_at.isoformat() if span.ended_at else None}
 
 
 def read_spans(destination: str) -> list[Span]:
-    """The steps that traced tasks logged beside their call log; a torn last line is left out.
+    """Read the spans that traced tasks logged; an incomplete last line is left out.
 
     Args:
-        destination: Path or fsspec URL, as given to `weave_init(call_log=…)`.
+        destination: Path or fsspec URL, as passed to `weave_init(call_log=…)`.
     """
     import fsspec
 
@@ -39,6 +39,7 @@ def read_spans(destination: str) -> list[Span]:
     found = []
     for path in sorted(files.glob(f"{root}/*/*/*.jsonl")):
         text: bytes = files.cat_file(path)
+        # a process that was killed can leave an incomplete last line
         for line in text[: text.rfind(b"\n") + 1].splitlines():
             row = json.loads(line)
             times = {name: _time(row[name]) if row[name] else None for name in _TIMES}
@@ -50,7 +51,7 @@ _TIMES = ("started_at", "ended_at")
 
 
 def spans_of_records(records: Iterable[Mapping[str, Any]]) -> list[Span]:
-    """The steps among the requests of a Weave client, as its write-ahead log has them."""
+    """The spans among the requests in the write-ahead log of a Weave client."""
     begun: dict[str, Mapping[str, Any]] = {}
     ended: dict[str, Mapping[str, Any]] = {}
     for record in records:
@@ -64,7 +65,7 @@ def spans_of_records(records: Iterable[Mapping[str, Any]]) -> list[Span]:
 
 
 def span_of_call(call: Mapping[str, Any]) -> Span:
-    """A call of Weave as a step; its tokens are those of everything inside it too."""
+    """A Weave call as a span; its tokens include those of its descendants."""
     name = str(call.get("op_name") or call.get("display_name") or "step")
     inputs = json.dumps(call.get("inputs"), sort_keys=True, default=str)
     usage = ((call.get("summary") or {}).get("usage") or {}).values()
@@ -77,6 +78,7 @@ def span_of_call(call: Mapping[str, Any]) -> Span:
         ended_at=_time(call["ended_at"]) if call.get("ended_at") else None,
         error=_error(call.get("exception")),
         tokens=math.fsum(_tokens(each) for each in usage),
+        # a hash recognises repeated inputs without storing their text
         fingerprint=hashlib.sha256(inputs.encode()).hexdigest()[:16],
         has_output=call.get("output") not in (None, "", [], {}),
     )
@@ -86,6 +88,7 @@ def _with_own_tokens(spans: Sequence[Span]) -> list[Span]:
     inside: dict[str, float] = defaultdict(float)
     for span in spans:
         inside[span.parent_id] += span.tokens
+    # Weave adds the tokens of children to their parent
     return [replace(span, tokens=max(0.0, span.tokens - inside[span.id])) for span in spans]
 
 
