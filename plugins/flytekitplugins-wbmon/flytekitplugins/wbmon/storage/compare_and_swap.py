@@ -20,6 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flytekitplugins.wbmon.storage.filesystem import open_filesystem, write_file
+from flytekitplugins.wbmon.storage.guard import protocols
+
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
@@ -64,22 +67,17 @@ def replace_file(filesystem: AbstractFileSystem, path: str, data: bytes, version
 
 
 def _is_local(filesystem: AbstractFileSystem) -> bool:
-    return "file" in _protocols(filesystem)
+    return "file" in protocols(filesystem)
 
 
 def _is_s3(filesystem: AbstractFileSystem) -> bool:
-    return "s3" in _protocols(filesystem)
-
-
-def _protocols(filesystem: AbstractFileSystem) -> tuple[str, ...]:
-    protocol = filesystem.protocol
-    return (protocol,) if isinstance(protocol, str) else tuple(protocol)
+    return "s3" in protocols(filesystem)
 
 
 def _replace_local(
     filesystem: AbstractFileSystem, path: str, data: bytes, version: Version
 ) -> bool:
-    place = Path(filesystem._strip_protocol(path))  # noqa: SLF001 - fsspec's own way to a path
+    place = Path(open_filesystem(path, filesystem=filesystem)[1])
     place.parent.mkdir(parents=True, exist_ok=True)
     with _locked(place.with_name(f".{place.name}.lock")):
         if read_file(filesystem, path)[1].digest != version.digest:
@@ -132,6 +130,5 @@ def _replace_unguarded(
 ) -> bool:
     if read_file(filesystem, path)[1].digest != version.digest:
         return False
-    filesystem.makedirs(path.rpartition("/")[0], exist_ok=True)
-    filesystem.pipe_file(path, data)
+    write_file(filesystem, path, data)
     return True

@@ -124,11 +124,6 @@ class _GuardedFile:
             yield from self._file
 
 
-def is_local(url: str) -> bool:
-    """Whether a URL is a path on this disk."""
-    return "://" not in url or url.startswith(("file://", "local://"))
-
-
 def is_object_store(filesystem: AbstractFileSystem) -> bool:
     """Whether there are no folders: a file appears whole, under its own name."""
     return not OBJECT_STORES.isdisjoint(protocols(filesystem))
