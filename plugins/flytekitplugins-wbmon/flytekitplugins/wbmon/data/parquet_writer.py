@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flytekitplugins.wbmon.errors import ConfigError, DataError
-from flytekitplugins.wbmon.storage.filesystem import make_parent, open_filesystem
+from flytekitplugins.wbmon.storage.filesystem import make_parent, move_file, open_filesystem
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -78,7 +78,7 @@ class PartWriter:
             unfinished, whole = self._paths()
             make_parent(self._files, unfinished)
             self._files.cp_file(open_filesystem(part, filesystem=self._files)[1], unfinished)
-            self._files.mv(unfinished, whole)
+            move_file(self._files, unfinished, whole)
             self._parts.append(self._files.unstrip_protocol(whole))
             with self._files.open(whole, "rb") as file:
                 self._schema = self._schema or pq.read_schema(file)
@@ -160,7 +160,7 @@ class PartWriter:
             if not keep:
                 self._files.rm(unfinished)
         if keep:
-            self._files.mv(unfinished, whole)
+            move_file(self._files, unfinished, whole)
             self._parts.append(self._files.unstrip_protocol(whole))
             if self._on_part is not None:
                 self._on_part()

@@ -77,6 +77,16 @@ def write_file(filesystem: AbstractFileSystem, path: str, data: bytes) -> None:
     filesystem.pipe_file(path, data)
 
 
+def move_file(filesystem: AbstractFileSystem, path: str, target: str) -> None:
+    """Give a file another path; its new folder must be there, where the store has folders."""
+    if is_object_store(filesystem):
+        # what `mv` does there, but for names that look like patterns, which it would expand
+        filesystem.cp_file(path, target)
+        filesystem.rm_file(path)
+    else:
+        filesystem.mv(path, target)
+
+
 def is_local(url: str) -> bool:
     """Whether a URL is a path on this disk."""
     return "://" not in url or url.startswith(("file://", "local://"))

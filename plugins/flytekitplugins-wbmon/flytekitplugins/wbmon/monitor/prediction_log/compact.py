@@ -34,7 +34,12 @@ from flytekitplugins.wbmon.monitor.prediction_log.segments import (
     read_segment,
     row_key,
 )
-from flytekitplugins.wbmon.storage.filesystem import make_parent, open_filesystem, write_file
+from flytekitplugins.wbmon.storage.filesystem import (
+    make_parent,
+    move_file,
+    open_filesystem,
+    write_file,
+)
 from flytekitplugins.wbmon.storage.guard import is_object_store
 
 _ROW_GROUP = 65_536
@@ -194,11 +199,11 @@ class _Log:
         folder, _, name = path.rpartition("/")
         unfinished = f"{folder}/_incomplete-{name}"
         write_file(self.files, unfinished, data)
-        self.files.mv(unfinished, path)
+        move_file(self.files, unfinished, path)
 
     def _move(self, path: str, target: str) -> None:
         make_parent(self.files, target)
-        self.files.mv(path, target)
+        move_file(self.files, path, target)
 
 
 class _Compaction:
