@@ -17,6 +17,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from flytekitplugins.wbmon import Profile
 from flytekitplugins.wbmon.data.open import open_source
 from flytekitplugins.wbmon.errors import ConfigError, StorageError
+from flytekitplugins.wbmon.storage.compare_and_swap import Version, read_file, replace_file
 from flytekitplugins.wbmon.storage.filesystem import open_filesystem
 from flytekitplugins.wbmon.storage.guard import opening, without_secrets
 from support.s3 import S3Server
@@ -109,6 +110,21 @@ def test_a_store_that_stays_down_is_given_up(proxy: FaultyS3, bucket: Any) -> No
     with pytest.raises(StorageError, match="see that the store is up"):
         bucket.cat_file("faulty/a")
     assert 2 <= proxy.count("GET") <= 10
+
+
+def test_a_conditional_write_whose_answer_is_lost_is_known_for_ones_own(
+    proxy: FaultyS3, bucket: Any
+) -> None:
+    _, version = read_file(bucket, "faulty/state.json")
+    proxy.fail("PUT", "lost")
+    assert replace_file(bucket, "faulty/state.json", b"mine", version)
+    assert not replace_file(bucket, "faulty/state.json", b"too late", version)
+    assert bucket.cat_file("faulty/state.json") == b"mine"
+
+
+def test_a_state_in_a_bucket_that_is_not_there_is_no_other_writers(bucket: Any) -> None:
+    with pytest.raises(FileNotFoundError, match=re.escape("s3://no-bucket/state.json must")):
+        replace_file(bucket, "no-bucket/state.json", b"mine", Version())
 
 
 def test_without_credentials_the_cure_names_both_families_and_no_secret(

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flytekitplugins.wbmon.storage.filesystem import open_filesystem, write_file
 from flytekitplugins.wbmon.storage.guard import protocols
@@ -102,23 +102,27 @@ def _replace_s3(filesystem: AbstractFileSystem, path: str, data: bytes, version:
     try:
         filesystem.pipe_file(path, data, **condition)
     except Exception as error:
-        if _is_refusal(error):
-            return False
-        raise
+        if not _is_refusal(error):
+            raise
+        # or the first answer was lost, and boto3, asking again, met what it had written itself
+        return read_file(filesystem, path)[1].digest == hashlib.sha256(data).hexdigest()
     return True
 
 
 def _is_refusal(error: Exception) -> bool:
     """Whether the server refused the condition, rather than failed."""
-    cause: BaseException | None = error
-    while cause is not None:
-        response: dict[str, Any] = getattr(cause, "response", {})
-        if response.get("Error", {}).get("Code") in _PRECONDITION:
-            return True
-        if isinstance(cause, (FileExistsError, FileNotFoundError)):
-            return True
-        cause = cause.__cause__
-    return False
+    causes = list(_causes(error))
+    codes = {getattr(each, "response", {}).get("Error", {}).get("Code") for each in causes}
+    if "NoSuchBucket" in codes:
+        return False
+    is_other = any(isinstance(each, (FileExistsError, FileNotFoundError)) for each in causes)
+    return is_other or not codes.isdisjoint(_PRECONDITION)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
 
 
 def _etag(filesystem: AbstractFileSystem, path: str) -> str:
