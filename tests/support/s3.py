@@ -31,12 +31,7 @@ class S3Server:
         urlopen(Request(f"{self.endpoint}/{name}", method="PUT"), timeout=30).close()
         return Store(
             root=f"s3://{name}",
-            env={
-                "FLYTE_AWS_ENDPOINT": self.endpoint,
-                "FLYTE_AWS_ACCESS_KEY_ID": _KEY,
-                "FLYTE_AWS_SECRET_ACCESS_KEY": _KEY,
-                **self.fsspec_env,
-            },
+            env=self.flyte_env,
             options={
                 "key": _KEY,
                 "secret": _KEY,
@@ -44,6 +39,15 @@ class S3Server:
             },
             s3=S3Config(endpoint=self.endpoint, access_key_id=_KEY, secret_access_key=_KEY),
         )
+
+    @property
+    def flyte_env(self) -> dict[str, str]:
+        """What Flyte's own sandbox tells its pods: nothing that boto3 knows."""
+        return {
+            "FLYTE_AWS_ENDPOINT": self.endpoint,
+            "FLYTE_AWS_ACCESS_KEY_ID": _KEY,
+            "FLYTE_AWS_SECRET_ACCESS_KEY": _KEY,
+        }
 
     @property
     def fsspec_env(self) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.storage.filesystem import is_local, open_filesystem
 
 
 class DataFile(NamedTuple):
@@ -39,15 +40,17 @@ def list_files(location: str, filesystem: Any) -> list[DataFile]:
         DataError: If the location does not exist or the folder has no data files.
     """
     # local files are memory-mapped, which fsspec does not do
-    local = location.removeprefix("file://")
-    found = _list_remote(local, filesystem) if "://" in local else _list_local(local)
+    if is_local(location):
+        found = _list_local(location.removeprefix("file://"))
+    else:
+        found = _list_remote(location, filesystem)
     if not found:
         raise DataError(f"data must be Parquet, but the folder {location!r} holds no data files")
     return found
 
 
 def _list_local(location: str) -> list[DataFile]:
-    root = Path(location)
+    root = Path(location).expanduser()
     if not root.exists():
         raise _missing(location)
     if root.is_file():
@@ -61,12 +64,7 @@ def _list_local(location: str) -> list[DataFile]:
 
 
 def _list_remote(location: str, filesystem: Any) -> list[DataFile]:
-    if filesystem is None:
-        import fsspec
-
-        filesystem, root = fsspec.core.url_to_fs(location)
-    else:
-        root = filesystem._strip_protocol(location)  # noqa: SLF001 - fsspec has no public name
+    filesystem, root = open_filesystem(location, filesystem=filesystem)
     paths = sorted(filesystem.find(root))
     if not paths and not filesystem.exists(root):
         raise _missing(location)

@@ -30,7 +30,7 @@ from flytekitplugins.wbmon.data.sources import (
     Part,
     no_columns,
 )
-from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.errors import DataError, StorageError
 
 
 @dataclass(frozen=True)
@@ -209,6 +209,8 @@ def _open_file(file: DataFile) -> ParquetPart:
     try:
         metadata = pq.read_metadata(file.open())
         return ParquetPart(file.path, file.open, metadata, metadata.schema.to_arrow_schema())
+    except StorageError:
+        raise
     except (pa.ArrowException, OSError) as error:
         raise DataError(
             f"data must be Parquet, but {file.path!r} could not be read: {error}; convert it "

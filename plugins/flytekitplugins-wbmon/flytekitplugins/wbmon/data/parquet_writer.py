@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flytekitplugins.wbmon.errors import ConfigError, DataError
+from flytekitplugins.wbmon.storage.filesystem import make_parent, move_file, open_filesystem
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -45,15 +46,9 @@ class PartWriter:
         filesystem: Any = None,
         on_part: Callable[[], None] | None = None,
     ) -> None:
-        from fsspec.core import url_to_fs
-
-        if filesystem is None:
-            self._files, path = url_to_fs(str(sink))
-        else:
-            self._files = filesystem
-            path = filesystem._strip_protocol(str(sink))  # noqa: SLF001 - fsspec has no public name
+        self._files, path = open_filesystem(sink, filesystem=filesystem)
         self._is_file = path.endswith(".parquet")
-        self._folder = path.rpartition("/")[0] if self._is_file else path.rstrip("/")
+        self._folder = path.rpartition("/")[0] if self._is_file else path
         self._name = path.rpartition("/")[2] if self._is_file else ""
         self._part_rows, self._part_s, self._on_part = part_rows, part_s, on_part
         self._schema: pa.Schema | None = None
@@ -81,11 +76,11 @@ class PartWriter:
     def copy_from(self, parts: Sequence[str]) -> None:
         """Copy the complete parts of another writer, in order, as the first parts of this one."""
         for part in parts:
-            self._files.makedirs(self._folder or ".", exist_ok=True)
             unfinished, whole = self._paths()
+            make_parent(self._files, unfinished)
             # copied under the skipped name first: a copy that breaks must not look like a part
-            self._files.cp_file(self._files._strip_protocol(part), unfinished)  # noqa: SLF001 - fsspec has no public name
-            self._files.mv(unfinished, whole)
+            self._files.cp_file(open_filesystem(part, filesystem=self._files)[1], unfinished)
+            move_file(self._files, unfinished, whole)
             self._parts.append(self._files.unstrip_protocol(whole))
             with self._files.open(whole, "rb") as file:
                 self._schema = self._schema or pq.read_schema(file)
@@ -156,8 +151,9 @@ class PartWriter:
         return f"{folder}_incomplete-{name}", f"{folder}{name}"
 
     def _begin_part(self) -> None:
-        self._files.makedirs(self._folder or ".", exist_ok=True)
-        self._handle = self._files.open(self._paths()[0], "wb")
+        unfinished, _ = self._paths()
+        make_parent(self._files, unfinished)
+        self._handle = self._files.open(unfinished, "wb")
         self._writer = pq.ParquetWriter(self._handle, self._schema, compression="zstd")
         self._rows_in_part, self._begun_at = 0, monotonic()
 
@@ -172,7 +168,7 @@ class PartWriter:
             if not keep:
                 self._files.rm(unfinished)
         if keep:
-            self._files.mv(unfinished, whole)
+            move_file(self._files, unfinished, whole)
             self._parts.append(self._files.unstrip_protocol(whole))
             if self._on_part is not None:
                 self._on_part()

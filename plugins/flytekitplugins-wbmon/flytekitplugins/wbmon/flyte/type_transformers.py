@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from flytekit import FlyteContext, FlyteContextManager
+from flytekit import FlyteContext
 from flytekit.core.type_engine import TypeEngine, TypeTransformer, TypeTransformerFailedError
 from flytekit.models.core.types import BlobType
 from flytekit.models.literals import Blob, BlobMetadata, Literal, Scalar
@@ -19,6 +19,7 @@ from flytekit.models.types import LiteralType
 from flytekit.types.file import FlyteFile
 
 from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.flyte.filesystem import filesystem_of_task
 from flytekitplugins.wbmon.monitor.alerts.decision import Decision
 from flytekitplugins.wbmon.monitor.drift.report import DriftReport, DriftSeries
 from flytekitplugins.wbmon.monitor.llm.cost.report import UsageReport
@@ -191,9 +192,7 @@ def open_data(data: StructuredDataset) -> Source:
     uri = data.literal.uri if data.literal is not None else data.uri
     if not uri:
         raise DataError("a StructuredDataset must have a dataframe or a uri, got neither")
-    # flytekit's own file system has the credentials and endpoint of the platform
-    files = FlyteContextManager.current_context().file_access
-    return open_source(uri, filesystem=files.get_filesystem_for_path(uri))
+    return open_source(uri, filesystem=filesystem_of_task(uri))
 
 
 register()

@@ -18,7 +18,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from flytekitplugins.wbmon.storage.filesystem import open_filesystem, write_file
+from flytekitplugins.wbmon.storage.guard import protocols
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -64,22 +67,17 @@ def replace_file(filesystem: AbstractFileSystem, path: str, data: bytes, version
 
 
 def _is_local(filesystem: AbstractFileSystem) -> bool:
-    return "file" in _protocols(filesystem)
+    return "file" in protocols(filesystem)
 
 
 def _is_s3(filesystem: AbstractFileSystem) -> bool:
-    return "s3" in _protocols(filesystem)
-
-
-def _protocols(filesystem: AbstractFileSystem) -> tuple[str, ...]:
-    protocol = filesystem.protocol
-    return (protocol,) if isinstance(protocol, str) else tuple(protocol)
+    return "s3" in protocols(filesystem)
 
 
 def _replace_local(
     filesystem: AbstractFileSystem, path: str, data: bytes, version: Version
 ) -> bool:
-    place = Path(filesystem._strip_protocol(path))  # noqa: SLF001 - fsspec's own way to a path
+    place = Path(open_filesystem(path, filesystem=filesystem)[1])
     place.parent.mkdir(parents=True, exist_ok=True)
     with _locked(place.with_name(f".{place.name}.lock")):
         if read_file(filesystem, path)[1].digest != version.digest:
@@ -104,23 +102,27 @@ def _replace_s3(filesystem: AbstractFileSystem, path: str, data: bytes, version:
     try:
         filesystem.pipe_file(path, data, **condition)
     except Exception as error:
-        if _is_refusal(error):
-            return False
-        raise
+        if not _is_refusal(error):
+            raise
+        # or the first answer was lost, and boto3, asking again, met what it had written itself
+        return read_file(filesystem, path)[1].digest == hashlib.sha256(data).hexdigest()
     return True
 
 
 def _is_refusal(error: Exception) -> bool:
     """Whether the server refused the condition, rather than failed."""
-    cause: BaseException | None = error
-    while cause is not None:
-        response: dict[str, Any] = getattr(cause, "response", {})
-        if response.get("Error", {}).get("Code") in _PRECONDITION:
-            return True
-        if isinstance(cause, (FileExistsError, FileNotFoundError)):
-            return True
-        cause = cause.__cause__
-    return False
+    causes = list(_causes(error))
+    codes = {getattr(each, "response", {}).get("Error", {}).get("Code") for each in causes}
+    if "NoSuchBucket" in codes:
+        return False
+    is_other = any(isinstance(each, (FileExistsError, FileNotFoundError)) for each in causes)
+    return is_other or not codes.isdisjoint(_PRECONDITION)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
 
 
 def _etag(filesystem: AbstractFileSystem, path: str) -> str:
@@ -132,6 +134,5 @@ def _replace_unguarded(
 ) -> bool:
     if read_file(filesystem, path)[1].digest != version.digest:
         return False
-    filesystem.makedirs(path.rpartition("/")[0], exist_ok=True)
-    filesystem.pipe_file(path, data)
+    write_file(filesystem, path, data)
     return True

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flytekit.types.structured import StructuredDataset
 
 from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.flyte.filesystem import filesystem_of_task
 from flytekitplugins.wbmon.flyte.function_reference import load_reference, reference_of, rows_of
 from flytekitplugins.wbmon.flyte.type_transformers import open_data
 from flytekitplugins.wbmon.monitor.llm.evaluation.report import (
@@ -17,6 +18,9 @@ from flytekitplugins.wbmon.monitor.llm.evaluation.report import (
     Variant,
 )
 from flytekitplugins.wbmon.tasks._node import Node
+
+if TYPE_CHECKING:
+    from flytekitplugins.wbmon.monitor.llm.evaluation.answer_cache import AnswerStore
 
 ScorerName = str | Callable[..., Any]
 
@@ -102,18 +106,16 @@ class EvaluatePrompts(Node[EvaluationSettings]):
             ship: Whether a candidate should replace the baseline.
             verdict: `ship`, `hold` or `undecided`.
         """
-        from flytekitplugins.wbmon.monitor.llm.evaluation.answer_cache import AnswerStore
         from flytekitplugins.wbmon.monitor.llm.evaluation.evaluate import evaluate_variants
-        from flytekitplugins.wbmon.monitor.llm.prompts.registry import resolve_variants
 
         config = self.config
         report = evaluate_variants(
             rows_of(open_data(data)),
-            resolve_variants(config.variants, config.registry),
+            _variants(config),
             load_reference(config.answer),
             scorers=_loaded(config.scorers),
             rule=config.rule,
-            store=AnswerStore(config.answer_store) if config.answer_store else None,
+            store=_answers(config.answer_store) if config.answer_store else None,
             name=self.name,
         )
         return Evaluated(report=report, ship=report.ship, verdict=report.verdict)
@@ -173,9 +175,7 @@ class AnswerPrompts(Node[EvaluationSettings]):
         Returns:
             n_answers: Number of answers of this shard in the store.
         """
-        from flytekitplugins.wbmon.monitor.llm.evaluation.answer_cache import AnswerStore
         from flytekitplugins.wbmon.monitor.llm.evaluation.evaluate import fill_answers
-        from flytekitplugins.wbmon.monitor.llm.prompts.registry import resolve_variants
 
         config = self.config
         items = rows_of(open_data(data))[shard::n_shards]
@@ -184,9 +184,9 @@ class AnswerPrompts(Node[EvaluationSettings]):
             return 0
         return fill_answers(
             items,
-            resolve_variants(config.variants, config.registry),
+            _variants(config),
             load_reference(config.answer),
-            store=AnswerStore(config.answer_store),
+            store=_answers(config.answer_store),
             rule=config.rule,
         )
 
@@ -238,6 +238,19 @@ class CompareModels(EvaluatePrompts):
             answer_store=answer_store,
             **task_kwargs,
         )
+
+
+def _answers(uri: str) -> AnswerStore:
+    from flytekitplugins.wbmon.monitor.llm.evaluation.answer_cache import AnswerStore
+
+    return AnswerStore(uri, filesystem=filesystem_of_task(uri))
+
+
+def _variants(config: EvaluationSettings) -> list[Variant]:
+    from flytekitplugins.wbmon.monitor.llm.prompts.registry import resolve_variants
+
+    files = filesystem_of_task(config.registry) if config.registry else None
+    return resolve_variants(config.variants, config.registry, filesystem=files)
 
 
 def _named(

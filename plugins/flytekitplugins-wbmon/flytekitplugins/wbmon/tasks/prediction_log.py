@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
-from flytekit import FlyteContextManager
 from flytekit.types.structured import StructuredDataset
 
 from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.flyte.filesystem import filesystem_of_task
 from flytekitplugins.wbmon.flyte.type_transformers import open_data
 from flytekitplugins.wbmon.monitor.prediction_log.report import CompactionReport
 from flytekitplugins.wbmon.monitor.prediction_log.schema import day_folder
@@ -108,8 +108,7 @@ class CompactPredictionLog(Node[CompactionSettings]):
 
         config = self.config
         root, service = config.destination, config.service
-        access = FlyteContextManager.current_context().file_access
-        files = access.get_filesystem_for_path(root)
+        files = filesystem_of_task(root)
         report = compact_prediction_log(
             root,
             service,

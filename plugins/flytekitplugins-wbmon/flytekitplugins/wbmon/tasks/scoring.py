@@ -15,6 +15,7 @@ from flytekit.types.structured import StructuredDataset
 
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.flyte.checkpoint import FlyteCheckpoints
+from flytekitplugins.wbmon.flyte.filesystem import filesystem_of_task
 from flytekitplugins.wbmon.flyte.function_reference import load_file
 from flytekitplugins.wbmon.flyte.type_transformers import open_data
 from flytekitplugins.wbmon.monitor.scoring.report import SLO, Sample, ScoringReport, Watch
@@ -212,7 +213,7 @@ def _score(
         open_data(data),
         sink,
         kind=batch_kind(predict),
-        filesystem=files.get_filesystem_for_path(sink),
+        filesystem=filesystem_of_task(sink),
         checkpoints=FlyteCheckpoints.of_task(),
         let_through=(FlyteRecoverableException,),
         on_batch=progress,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.flyte.filesystem import filesystem_of_task
 from flytekitplugins.wbmon.monitor.llm.steps.report import StepReport
 from flytekitplugins.wbmon.tasks._node import Node
 
@@ -54,5 +55,8 @@ class AnalyzeSteps(Node[StepSettings]):
         from flytekitplugins.wbmon.monitor.llm.steps.analyze import analyse_steps
         from flytekitplugins.wbmon.monitor.llm.steps.spans import read_spans
 
-        report = analyse_steps(read_spans(call_log), loop_from=self.config.loop_from)
+        report = analyse_steps(
+            read_spans(call_log, filesystem=filesystem_of_task(call_log)),
+            loop_from=self.config.loop_from,
+        )
         return StepsAnalyzed(report=report, n_failed=report.n_failed)

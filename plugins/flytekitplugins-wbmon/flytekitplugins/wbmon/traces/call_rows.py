@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from flytekitplugins.wbmon.errors import WbmonError
+from flytekitplugins.wbmon.flyte.filesystem import filesystem_of_task
 from flytekitplugins.wbmon.monitor.llm.calls.log import CallLog
 from flytekitplugins.wbmon.monitor.llm.calls.row import new_row
 from flytekitplugins.wbmon.monitor.llm.steps.spans import row_of_span, span_of_call, steps_folder
 from flytekitplugins.wbmon.monitor.prediction_log.schema import CALL_COLUMNS, PREDICTION_COLUMNS
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
 
 _FROM_ATTRIBUTES = frozenset(PREDICTION_COLUMNS) | frozenset(CALL_COLUMNS)
 
@@ -26,8 +31,9 @@ class CallRows:
     """
 
     def __init__(self, destination: str, *, service: str) -> None:
-        self._log = CallLog(destination, service)
-        self._steps = CallLog(steps_folder(destination), service)
+        files = _filesystem(destination)
+        self._log = CallLog(destination, service, filesystem=files)
+        self._steps = CallLog(steps_folder(destination), service, filesystem=files)
         self._begun: dict[str, Mapping[str, Any]] = {}
         self._counted: set[str] = set()
 
@@ -63,6 +69,13 @@ class CallRows:
             return
         for model, counts in usage.items():
             self._log.log_call(_row(start, end, model, counts))
+
+
+def _filesystem(destination: str) -> AbstractFileSystem | None:
+    try:
+        return filesystem_of_task(destination)
+    except WbmonError:
+        return None  # the log itself says so when it has something to send
 
 
 def _row(

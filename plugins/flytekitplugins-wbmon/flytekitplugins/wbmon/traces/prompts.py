@@ -25,6 +25,7 @@ class PromptRegistry(PromptFiles):
 
     Args:
         uri: Path or fsspec URL of the folder of the registry.
+        filesystem: The fsspec file system of a URL, where the caller has one with credentials.
     """
 
     def publish_elsewhere(self, prompt: PromptTemplate) -> str:

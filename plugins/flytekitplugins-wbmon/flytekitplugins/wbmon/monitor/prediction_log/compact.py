@@ -34,10 +34,15 @@ from flytekitplugins.wbmon.monitor.prediction_log.segments import (
     read_segment,
     row_key,
 )
+from flytekitplugins.wbmon.storage.filesystem import (
+    make_parent,
+    move_file,
+    open_filesystem,
+    write_file,
+)
+from flytekitplugins.wbmon.storage.guard import is_object_store
 
 _ROW_GROUP = 65_536
-# stores that show an object whole or not at all, and have no folders to make
-_OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"}
 
 
 def compact_prediction_log(
@@ -107,18 +112,10 @@ class _Log:
     """The files of one service's log."""
 
     def __init__(self, destination: str, service: str, filesystem: Any) -> None:
-        from fsspec.core import url_to_fs
-
         self.files: Any
-        if filesystem is None:
-            self.files, self._root = url_to_fs(str(destination))
-        else:
-            self.files = filesystem
-            self._root = filesystem._strip_protocol(str(destination))  # noqa: SLF001 - fsspec has no public name
+        self.files, self._root = open_filesystem(destination, filesystem=filesystem)
         self._service = service
-        protocol = self.files.protocol
-        names = {protocol} if isinstance(protocol, str) else set(protocol)
-        self._is_object_store = not names.isdisjoint(_OBJECT_STORES)
+        self._is_object_store = is_object_store(self.files)
 
     def seal_orphans(self, before: datetime) -> int:
         """Rename open segments that nobody has written to since."""
@@ -200,15 +197,13 @@ class _Log:
             self.files.pipe_file(path, data)
             return
         folder, _, name = path.rpartition("/")
-        self.files.makedirs(folder, exist_ok=True)
         unfinished = f"{folder}/_incomplete-{name}"
-        self.files.pipe_file(unfinished, data)
-        self.files.mv(unfinished, path)
+        write_file(self.files, unfinished, data)
+        move_file(self.files, unfinished, path)
 
     def _move(self, path: str, target: str) -> None:
-        if not self._is_object_store:
-            self.files.makedirs(target.rpartition("/")[0], exist_ok=True)
-        self.files.mv(path, target)
+        make_parent(self.files, target)
+        move_file(self.files, path, target)
 
 
 class _Compaction:

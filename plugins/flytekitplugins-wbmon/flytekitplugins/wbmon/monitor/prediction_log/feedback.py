@@ -15,6 +15,7 @@ from flytekitplugins.wbmon.data.sources import Source
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.prediction_log.arrow_schema import empty_log_table
 from flytekitplugins.wbmon.monitor.prediction_log.schema import day_folder
+from flytekitplugins.wbmon.storage.filesystem import open_filesystem
 
 
 def feedback_rows(feedback: Any) -> list[dict[str, Any]]:
@@ -46,13 +47,11 @@ def recent_feedback(
         days: `YYYY-MM-DD`; those without feedback are passed over.
         filesystem: The fsspec file system of the log, where the caller has one with credentials.
     """
-    from fsspec.core import url_to_fs
-
-    files = filesystem or url_to_fs(destination)[0]
+    files, root = open_filesystem(destination, filesystem=filesystem)
     tables = [empty_log_table("feedback")]
     for day in sorted(days):
-        folder = day_folder(destination, "feedback", service, day)
-        if files.exists(folder):
+        if files.exists(day_folder(root, "feedback", service, day)):
+            folder = day_folder(destination, "feedback", service, day)
             tables.append(_table(open_source(folder, filesystem=files)))
     whole = pa.concat_tables(tables, promote_options="permissive").sort_by("timestamp")
     last = {key: index for index, key in enumerate(whole["feedback_id"].to_pylist())}

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.prediction_log.schema import COLUMNS, SCHEMA_VERSION, RowKind
+from flytekitplugins.wbmon.storage.filesystem import open_filesystem
 
 _DAY = len("2026-01-01")
+_DEPTH = len(("sealed", "service", "….jsonl"))
 _TIME: Mapping[str, str] = {
     "prediction": "timestamp",
     "feedback": "timestamp",
@@ -36,6 +38,28 @@ class Segment:
     name: str
     rows: dict[tuple[RowKind, str], list[dict[str, Any]]] = field(default_factory=dict)
     n_torn: int = 0
+
+
+def segment_contents(
+    destination: str, *, service: str = "", filesystem: Any = None
+) -> Iterator[bytes]:
+    """What is in each segment of a log, the sealed ones and those that are still written to.
+
+    Args:
+        destination: Path or fsspec URL of the log.
+        service: Only this one; all of them if empty.
+        filesystem: The fsspec file system of the log, where the caller has one with credentials.
+    """
+    files, root = open_filesystem(destination, filesystem=filesystem)
+    try:
+        found = sorted(files.find(root))
+    except FileNotFoundError:
+        return
+    for path in found:
+        # not by a pattern: the names of folders may look like one
+        parts = path.removeprefix(root).strip("/").split("/")
+        if len(parts) == _DEPTH and path.endswith(".jsonl") and service in ("", parts[1]):
+            yield files.cat_file(path)
 
 
 def read_segment(name: str, data: bytes) -> Segment:

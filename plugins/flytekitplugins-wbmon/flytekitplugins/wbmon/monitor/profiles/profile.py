@@ -12,10 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.errors import DataError, StorageError
 from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
+from flytekitplugins.wbmon.storage.filesystem import open_filesystem, write_file
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -44,8 +45,8 @@ class Profile:
         content = features_to_bytes(
             self.features, n_rows=self.n_rows, layout=self.layout, weight=self.weight
         )
-        with _open(str(path), "wb") as file:
-            file.write(content)
+        files, place = open_filesystem(path)
+        write_file(files, place, content)
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Profile:
@@ -54,28 +55,18 @@ class Profile:
         Raises:
             DataError: If the file does not exist, is not a profile, is damaged, or was written by
                 a newer version of this package.
+            StorageError: If the file cannot be read.
         """
         from flytekitplugins.wbmon.monitor.profiles.profile_file import features_from_bytes
 
+        files, place = open_filesystem(path)
         try:
-            with _open(str(path), "rb") as file:
-                content = file.read()
+            content = files.cat_file(place)
+        except StorageError:
+            raise
         except OSError as error:
             raise DataError(
                 f"a profile must be a readable file, could not read {str(path)!r}: {error}"
             ) from error
         features, about = features_from_bytes(content, str(path))
         return cls(features=features, **about)
-
-
-def _open(path: str, mode: str) -> Any:
-    if "://" not in path:
-        from pathlib import Path
-
-        if "w" in mode:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-        return Path(path).open(mode)
-    # only for URLs: a local profile needs no fsspec, whose import takes time
-    import fsspec
-
-    return fsspec.open(path, mode)

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.flyte.filesystem import filesystem_of_task
 from flytekitplugins.wbmon.monitor.alerts.addresses import Report
 from flytekitplugins.wbmon.monitor.alerts.decision import AlertRule, Decision, Severity
 from flytekitplugins.wbmon.monitor.alerts.evaluate import evaluate_rules
@@ -43,8 +44,6 @@ from flytekitplugins.wbmon.publish.alerts.send import (
 from flytekitplugins.wbmon.publish.alerts.state_file import MemoryFile
 
 if TYPE_CHECKING:
-    from fsspec import AbstractFileSystem
-
     import wandb
 
 logger = logging.getLogger(__name__)
@@ -147,7 +146,7 @@ class _Session:
             self._judge(AlertMemory())
             return
         try:
-            self._file = MemoryFile(uri, _filesystem(uri))
+            self._file = MemoryFile(uri, filesystem_of_task(uri))
             kept = self._file.update(self._judge)
         except ConfigError:
             raise
@@ -214,9 +213,3 @@ class _Session:
             f"({type(error).__name__}: {error}); alerts may be told again"
         )
         logger.error(self.findings[-1])
-
-
-def _filesystem(uri: str) -> AbstractFileSystem:
-    from flytekit import FlyteContextManager
-
-    return FlyteContextManager.current_context().file_access.get_filesystem_for_path(uri)

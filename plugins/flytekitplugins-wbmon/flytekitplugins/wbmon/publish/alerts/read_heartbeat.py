@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
+from flytekitplugins.wbmon.flyte.filesystem import filesystem_of_task
 from flytekitplugins.wbmon.monitor.alerts.heartbeat import Heartbeat
 from flytekitplugins.wbmon.publish.alerts.state_file import MemoryFile
 
@@ -23,18 +24,15 @@ def read_heartbeat(*, at: datetime, watched_uri: str = "", data_uri: str = "") -
         watched_uri: The state file of the monitor; empty if no report is expected.
         data_uri: The folder of the data; empty if none are expected.
     """
-    from flytekit import FlyteContextManager
-
-    files = FlyteContextManager.current_context().file_access
     reported_at, data_at, data, problems = None, None, data_uri, []
     if watched_uri:
         try:
-            reported_at = _last_report(watched_uri, files.get_filesystem_for_path(watched_uri))
+            reported_at = _last_report(watched_uri, filesystem_of_task(watched_uri))
         except Exception as error:  # noqa: BLE001 - any store; a monitor not seen is not alive
             problems.append(f"{watched_uri}: {type(error).__name__}: {error}")
     if data_uri:
         try:
-            data_at, data = newest_file(data_uri, files.get_filesystem_for_path(data_uri))
+            data_at, data = newest_file(data_uri, filesystem_of_task(data_uri))
         except Exception as error:  # noqa: BLE001 - any store; data not seen are not there
             problems.append(f"{data_uri}: {type(error).__name__}: {error}")
     return Heartbeat(

@@ -20,6 +20,7 @@ from flytekitplugins.wbmon.errors import DataError, PublishError
 from flytekitplugins.wbmon.monitor.alerts.state import AlertMemory
 from flytekitplugins.wbmon.reports.serialize import record_from_json, record_to_json
 from flytekitplugins.wbmon.storage.compare_and_swap import Version, read_file, replace_file
+from flytekitplugins.wbmon.storage.filesystem import open_filesystem
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -47,12 +48,8 @@ class MemoryFile:
     """
 
     def __init__(self, uri: str, filesystem: AbstractFileSystem | None = None) -> None:
-        if filesystem is None:
-            import fsspec
-
-            filesystem, _ = fsspec.url_to_fs(uri)
         self.uri = uri
-        self.filesystem = filesystem
+        self.filesystem, _ = open_filesystem(uri, filesystem=filesystem)
 
     def read(self) -> AlertMemory:
         """The memory; a new one if there is no file.

@@ -10,9 +10,9 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic, time
-from typing import Any
 
 from flytekitplugins.wbmon.monitor.prediction_log.schema import segment_folder
+from flytekitplugins.wbmon.storage.filesystem import make_parent, open_filesystem
 
 logger = logging.getLogger(__name__)
 
@@ -156,17 +156,10 @@ class Uploader:
         return True
 
     def _send(self, path: Path) -> None:
-        from fsspec.core import url_to_fs
-
-        files: Any
-        files, target = url_to_fs(f"{self._target}/{path.name}")
+        files, target = open_filesystem(f"{self._target}/{path.name}")
         size = path.stat().st_size
-        try:
-            files.put_file(str(path), target)
-        except FileNotFoundError:
-            # object stores have no folders, and asking for one needs rights of its own
-            files.makedirs(target.rpartition("/")[0], exist_ok=True)
-            files.put_file(str(path), target)
+        make_parent(files, target)
+        files.put_file(str(path), target)
         files.invalidate_cache(target)
         found = files.info(target)["size"]
         if found != size:

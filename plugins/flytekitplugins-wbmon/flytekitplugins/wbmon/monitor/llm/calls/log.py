@@ -19,6 +19,7 @@ from typing import IO, Any
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.llm.calls.row import Row, instance_name
 from flytekitplugins.wbmon.monitor.prediction_log.schema import segment_folder
+from flytekitplugins.wbmon.storage.filesystem import is_local, make_parent, open_filesystem
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ class CallLog:
         service: The service that calls.
         segment_bytes: Size at which a segment is whole; it also is at midnight UTC and at the end.
         instance: Tells writers apart; the host and process by default.
+        filesystem: The fsspec file system of a URL, where the caller has one with credentials.
 
     Raises:
         ConfigError: If the service's name cannot be part of a path.
@@ -46,6 +48,7 @@ class CallLog:
         *,
         segment_bytes: int = SEGMENT_BYTES,
         instance: str = "",
+        filesystem: Any = None,
     ) -> None:
         if not service or set(service) & set("/\\= "):
             raise ConfigError(
@@ -55,8 +58,12 @@ class CallLog:
         self.service = service
         self.n_rows = 0
         self.n_failed = 0
-        self._remote = "://" in self.destination
-        self._root = tempfile.mkdtemp(prefix="wbmon-calls-") if self._remote else self.destination
+        self._filesystem = filesystem
+        self._remote = not is_local(self.destination)
+        if self._remote:
+            self._root = tempfile.mkdtemp(prefix="wbmon-calls-")
+        else:
+            self._root = open_filesystem(self.destination)[1]
         self._instance = instance or instance_name()
         self._segment_bytes = segment_bytes
         self._lock = threading.Lock()
@@ -125,12 +132,10 @@ class CallLog:
             self._upload(whole)
 
     def _upload(self, segment: Path) -> None:
-        import fsspec
-
         target = f"{segment_folder(self.destination, 'sealed', self.service)}/{segment.name}"
         try:
-            files, path = fsspec.core.url_to_fs(target)
-            files.makedirs(path.rpartition("/")[0], exist_ok=True)
+            files, path = open_filesystem(target, filesystem=self._filesystem)
+            make_parent(files, path)
             files.put_file(str(segment), path)
             segment.unlink()
         except Exception as error:  # noqa: BLE001 - any file system; the segment stays on disk

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from flytekitplugins.wbmon.monitor.prediction_log.schema import CALL_COLUMNS, PREDICTION_COLUMNS
+from flytekitplugins.wbmon.monitor.prediction_log.segments import segment_contents
 
 _TYPES = {
     "string": pa.string(),
@@ -30,7 +31,9 @@ SCHEMA = pa.schema(
 )
 
 
-def read_calls(destination: str | Path, *, service: str | None = None) -> pa.Table:
+def read_calls(
+    destination: str | Path, *, service: str | None = None, filesystem: Any = None
+) -> pa.Table:
     """The rows of all segments below a call log's folder, also of those being written.
 
     A last line that is torn is left out, as are rows of another kind and fields nobody knows.
@@ -38,12 +41,13 @@ def read_calls(destination: str | Path, *, service: str | None = None) -> pa.Tab
     Args:
         destination: The folder given to `CallLog`, a path or fsspec URL.
         service: Only this one; all of them if None.
+        filesystem: The fsspec file system of a URL, where the caller has one with credentials.
 
     Returns:
         A table with the columns of the prediction log, and those of calls (`CALL_COLUMNS`).
     """
-    rows = [row for text in _segments(str(destination), service) for row in parse_rows(text)]
-    return table_of(rows)
+    texts = segment_contents(str(destination), service=service or "", filesystem=filesystem)
+    return table_of(row for text in texts for row in parse_rows(text))
 
 
 def table_of(rows: Iterable[dict[str, Any]]) -> pa.Table:
@@ -58,14 +62,6 @@ def parse_rows(text: bytes) -> Iterator[dict[str, Any]]:
         row = json.loads(line)
         if row.get("kind", "prediction") == "prediction":
             yield row
-
-
-def _segments(destination: str, service: str | None) -> Iterator[bytes]:
-    import fsspec
-
-    files, root = fsspec.core.url_to_fs(destination)
-    for path in sorted(files.glob(f"{root.rstrip('/')}/*/{service or '*'}/*.jsonl")):
-        yield files.cat_file(path)
 
 
 def _typed(row: dict[str, Any]) -> dict[str, Any]:

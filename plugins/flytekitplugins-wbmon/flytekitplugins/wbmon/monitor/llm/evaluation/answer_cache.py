@@ -12,6 +12,7 @@ from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.llm.evaluation.prompt import PromptTemplate
 from flytekitplugins.wbmon.monitor.llm.evaluation.report import Answer, Variant
 from flytekitplugins.wbmon.reports.serialize import record_from_json, record_to_json
+from flytekitplugins.wbmon.storage.filesystem import open_filesystem, write_file
 
 logger = logging.getLogger(__name__)
 
@@ -45,27 +46,27 @@ class AnswerStore:
 
     Args:
         uri: Path or fsspec URL of the folder.
+        filesystem: The fsspec file system of a URL, where the caller has one with credentials.
     """
 
-    def __init__(self, uri: str) -> None:
-        import fsspec
-
-        self._files, root = fsspec.core.url_to_fs(uri)
-        self._root = root.rstrip("/")
+    def __init__(self, uri: str, *, filesystem: Any = None) -> None:
+        self._files, self._root = open_filesystem(uri, filesystem=filesystem)
 
     def get(self, key: str) -> Answer | None:
         """The answer of an earlier run; None if there is none."""
         try:
             return record_from_json(Answer, self._files.cat_file(self._path(key)))
-        except (OSError, DataError):
+        except (FileNotFoundError, DataError):
+            return None
+        except OSError as error:
+            logger.warning("an answer could not be read and is asked for again: %s", error)
             return None
 
     def put(self, key: str, answer: Answer) -> None:
         """Store an answer; an error is logged and not raised."""
         path = self._path(key)
         try:
-            self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
-            self._files.pipe_file(path, record_to_json(answer).encode())
+            write_file(self._files, path, record_to_json(answer).encode())
         except OSError as error:
             logger.warning("an answer could not be kept: %s", error)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
+from typing import Any
 
 from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.monitor.llm.evaluation.prompt import (
@@ -15,6 +16,7 @@ from flytekitplugins.wbmon.monitor.llm.evaluation.prompt import (
 )
 from flytekitplugins.wbmon.monitor.llm.evaluation.report import EvaluationReport, Variant
 from flytekitplugins.wbmon.reports.serialize import record_from_json, record_to_json
+from flytekitplugins.wbmon.storage.filesystem import open_filesystem, write_file
 
 PRODUCTION = "production"
 CANDIDATE = "candidate"
@@ -26,13 +28,12 @@ class PromptFiles:
 
     Args:
         uri: Path or fsspec URL of the folder.
+        filesystem: The fsspec file system of a URL, where the caller has one with credentials.
     """
 
-    def __init__(self, uri: str) -> None:
-        import fsspec
-
+    def __init__(self, uri: str, *, filesystem: Any = None) -> None:
         self.uri = uri
-        self._files, self._root = fsspec.core.url_to_fs(uri)
+        self._files, self._root = open_filesystem(uri, filesystem=filesystem)
 
     def history(self, name: str) -> PromptHistory:
         """Versions, aliases and decisions of a prompt; empty for a new one."""
@@ -191,25 +192,32 @@ class PromptFiles:
         return f"{self._root}/{name}.json"
 
     def _save(self, history: PromptHistory) -> None:
-        self._files.makedirs(self._root, exist_ok=True)
-        self._files.pipe_file(self._path(history.name), record_to_json(history).encode())
+        write_file(self._files, self._path(history.name), record_to_json(history).encode())
 
 
-def resolve_variants(variants: Sequence[Variant], registry: str) -> list[Variant]:
+def resolve_variants(
+    variants: Sequence[Variant], registry: str, *, filesystem: Any = None
+) -> list[Variant]:
     """Give variants without a prompt of their own the published one.
+
+    Args:
+        variants: What is to be compared.
+        registry: Of the prompts, as for `PromptFiles`; may be empty if every variant has its own.
+        filesystem: As for `PromptFiles`.
 
     Raises:
         ConfigError: If one has neither, or there is no registry to look in.
         DataError: If there is no such version.
     """
-    return [each if each.prompt else _resolved(each, registry) for each in variants]
+    return [each if each.prompt else _resolved(each, registry, filesystem) for each in variants]
 
 
-def _resolved(variant: Variant, registry: str) -> Variant:
+def _resolved(variant: Variant, registry: str, filesystem: Any) -> Variant:
     if not variant.prompt_name or not registry:
         raise ConfigError(
             f"variant {variant.name!r} must have a prompt, or a prompt_name and a registry to "
             "find it in"
         )
-    found = PromptFiles(registry).get(variant.prompt_name, variant.prompt_version or PRODUCTION)
+    prompts = PromptFiles(registry, filesystem=filesystem)
+    found = prompts.get(variant.prompt_name, variant.prompt_version or PRODUCTION)
     return replace(variant, prompt=found.messages, prompt_version=found.digest)

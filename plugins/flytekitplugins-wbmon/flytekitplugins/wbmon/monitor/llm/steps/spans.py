@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from flytekitplugins.wbmon.monitor.llm.steps.report import Span
+from flytekitplugins.wbmon.monitor.prediction_log.segments import segment_contents
 
 _FIELDS = tuple(each.name for each in fields(Span))
 
@@ -27,18 +28,15 @@ def row_of_span(span: Span) -> dict[str, Any]:
     return row | {"ended_at": span.ended_at.isoformat() if span.ended_at else None}
 
 
-def read_spans(destination: str) -> list[Span]:
+def read_spans(destination: str, *, filesystem: Any = None) -> list[Span]:
     """Read the spans that traced tasks logged; an incomplete last line is left out.
 
     Args:
         destination: Path or fsspec URL, as passed to `weave_init(call_log=…)`.
+        filesystem: The fsspec file system of a URL, where the caller has one with credentials.
     """
-    import fsspec
-
-    files, root = fsspec.core.url_to_fs(steps_folder(destination))
     found = []
-    for path in sorted(files.glob(f"{root}/*/*/*.jsonl")):
-        text: bytes = files.cat_file(path)
+    for text in segment_contents(steps_folder(destination), filesystem=filesystem):
         # a process that was killed can leave an incomplete last line
         for line in text[: text.rfind(b"\n") + 1].splitlines():
             row = json.loads(line)
