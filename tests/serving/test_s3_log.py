@@ -21,7 +21,7 @@ from flytekitplugins.wbmon.monitor.prediction_log import compact as compaction
 from flytekitplugins.wbmon.monitor.prediction_log.compact import compact_prediction_log
 from flytekitplugins.wbmon.monitor.prediction_log.report import CompactionReport
 from flytekitplugins.wbmon.serving import PredictionLogger, SamplingPolicy
-from flytekitplugins.wbmon.serving.log.upload import Uploader
+from flytekitplugins.wbmon.storage.segments.upload import Uploader
 from support.prediction_log import running, segments, wait_for
 from support.s3 import S3Server
 from support.store import Store
@@ -151,7 +151,7 @@ def test_a_task_that_breaks_half_way_in_a_bucket_is_done_again(
 ) -> None:
     for name in ("a", "b"):
         bucket.write(bucket.url("sealed", "api", f"{name}.jsonl"), segment(f"{name}1", f"{name}2"))
-    retire, n_left = compaction._Log.retire, [1]
+    retire, n_left = compaction._Log.delete_segment, [1]
 
     def breaks(log: Any, path: str, *, keep: bool) -> None:
         if not n_left:
@@ -160,7 +160,7 @@ def test_a_task_that_breaks_half_way_in_a_bucket_is_done_again(
         retire(log, path, keep=keep)
 
     with monkeypatch.context() as patch:
-        patch.setattr(compaction._Log, "retire", breaks)
+        patch.setattr(compaction._Log, "delete_segment", breaks)
         with pytest.raises(ConnectionError):
             compact_prediction_log(bucket.root, "api")
     report = compact_prediction_log(bucket.root, "api")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from flytekitplugins.wbmon.serving.log.encode import without_ragged_end
-from flytekitplugins.wbmon.serving.log.segments import SegmentWriter
+from flytekitplugins.wbmon.storage.segments.writer import SegmentWriter
 from support.prediction_log import segments
 
 MIDNIGHT = 20_000 * 86_400.0

@@ -16,8 +16,9 @@ from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.llm import CallLog, PriceTable, call_attributes
 from flytekitplugins.wbmon.llm.retry_after import retry_after_s
 from flytekitplugins.wbmon.monitor.llm.calls.read import read_calls
-from flytekitplugins.wbmon.monitor.llm.calls.row import call_scope, emit, new_request_id, new_row
+from flytekitplugins.wbmon.monitor.llm.calls.row import call_scope, emit, new_row
 from flytekitplugins.wbmon.monitor.llm.cost.track import summarise_usage
+from flytekitplugins.wbmon.monitor.prediction_log.identifiers import new_request_id
 from support.child import result_of
 
 
@@ -115,7 +116,7 @@ def test_rows_are_plain_json(tmp_path: Path) -> None:
     assert json.loads(segment.read_text())["prompt_version"] == "x"
 
 
-@pytest.mark.parametrize("name", ["", "a/b", "a b", "a=b"])
+@pytest.mark.parametrize("name", ["", "a/b", ".a", "a*", "a::b"])
 def test_a_service_that_cannot_be_a_folder_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError):
         CallLog(tmp_path, name)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 
+from flytekitplugins.wbmon.monitor.prediction_log.fit import fit
 from flytekitplugins.wbmon.monitor.prediction_log.schema import COLUMNS, FEATURE_PREFIX, RowKind
+from flytekitplugins.wbmon.storage.segments.json_lines import well_formed
 
 _INSTANT = pa.timestamp("us", "UTC")
 _HISTOGRAM = pa.struct(
@@ -37,32 +39,37 @@ _TYPES: Mapping[str, pa.DataType] = {
     "documents": _DOCUMENTS,
     "any": pa.null(),
 }
-_COERCE: Mapping[str, Callable[[Any], Any]] = {
-    "string": str,
-    "int16": int,
-    "int64": int,
-    "float64": float,
-    "bool": bool,
-}
 
 
 def log_table(kind: RowKind, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     """Rows as a table: the columns of the contract, then a column for each feature.
 
-    A value that does not fit its column becomes null; fields that the contract does not know are
-    left out.
+    Fields that the contract does not know are left out.
 
     Args:
         kind: Which table.
         rows: As serving wrote them, without lines that are no row.
     """
-    columns = {
-        name: _column(type_name, [row.get(name) for row in rows])
-        for name, type_name in COLUMNS[kind].items()
-    }
+    table = table_of(COLUMNS[kind], rows)
     if kind == "prediction":
-        columns |= _feature_columns(rows)
-    return pa.table(columns)
+        for name, column in _feature_columns(rows).items():
+            table = table.append_column(name, column)
+    return table
+
+
+def table_of(columns: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """Rows as a table of some columns; a value that does not fit its column becomes null.
+
+    Args:
+        columns: Name and type, as in `COLUMNS`.
+        rows: What they lack is null, what they have beyond is left out.
+    """
+    return pa.table(
+        {
+            name: _column(type_name, [row.get(name) for row in rows])
+            for name, type_name in columns.items()
+        }
+    )
 
 
 def empty_log_table(kind: RowKind) -> pa.Table:
@@ -72,46 +79,42 @@ def empty_log_table(kind: RowKind) -> pa.Table:
 
 def _column(type_name: str, values: list[Any]) -> pa.Array:
     if type_name == "any":
-        return plain_column(values)
+        return _plain_column(values)
+    try:
+        return _typed(type_name, values)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError):
+        return _typed(type_name, [fit(type_name, value) for value in values])
+
+
+def _typed(type_name: str, values: list[Any]) -> pa.Array:
     if type_name == "timestamp":
         return pa.array(values, pa.string()).cast(_INSTANT)
     if type_name.startswith("map"):
-        values = [list(value.items()) if isinstance(value, dict) else None for value in values]
-    try:
-        return pa.array(values, _TYPES[type_name])
-    except (pa.ArrowException, TypeError, ValueError, OverflowError):
-        coerce = _COERCE.get(type_name)
-        kept = [None if coerce is None else _fitting(value, coerce) for value in values]
-        return pa.array(kept, _TYPES[type_name])
+        values = [list(value.items()) if isinstance(value, dict) else value for value in values]
+    return pa.array(values, _TYPES[type_name])
 
 
-def plain_column(values: Iterable[Any]) -> pa.Array:
+def _plain_column(values: list[Any]) -> pa.Array:
     """Booleans, whole numbers, numbers or texts, by what the values are; null without any."""
-    known = list(values)
-    kinds = {type(value) for value in known if value is not None}
+    fitted = [fit("any", value) for value in values]
+    kinds = {type(value) for value in fitted if value is not None}
     if not kinds:
-        return pa.nulls(len(known))
+        return pa.nulls(len(fitted))
     if kinds == {bool}:
-        return pa.array(known, pa.bool_())
+        return pa.array(fitted, pa.bool_())
     if kinds == {int}:
-        return pa.array(known, pa.int64())
+        return pa.array(fitted, pa.int64())
     if kinds <= {int, float, bool}:
-        return pa.array([None if value is None else float(value) for value in known])
-    return pa.array([None if value is None else str(value) for value in known], pa.string())
+        return pa.array([None if value is None else float(value) for value in fitted])
+    return pa.array([None if value is None else str(value) for value in fitted], pa.string())
 
 
 def _feature_columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, pa.Array]:
     values: dict[str, list[Any]] = {}
     for index, row in enumerate(rows):
         for group in ("features", "cat_features"):
-            for name, value in (row.get(group) or {}).items():
-                column = values.setdefault(name, [None] * len(rows))
+            given = row.get(group)
+            for name, value in given.items() if isinstance(given, dict) else ():
+                column = values.setdefault(well_formed(name), [None] * len(rows))
                 column[index] = value
-    return {f"{FEATURE_PREFIX}{name}": plain_column(values[name]) for name in sorted(values)}
-
-
-def _fitting(value: Any, coerce: Callable[[Any], Any]) -> Any:
-    try:
-        return None if value is None else coerce(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
+    return {f"{FEATURE_PREFIX}{name}": _plain_column(values[name]) for name in sorted(values)}
