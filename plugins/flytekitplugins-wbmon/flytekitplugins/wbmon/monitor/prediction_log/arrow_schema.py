@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pyarrow as pa
@@ -80,18 +81,20 @@ def empty_log_table(kind: RowKind) -> pa.Table:
 def _column(type_name: str, values: list[Any]) -> pa.Array:
     if type_name == "any":
         return _plain_column(values)
-    try:
-        return _typed(type_name, values)
-    except (pa.ArrowException, TypeError, ValueError, OverflowError):
-        return _typed(type_name, [fit(type_name, value) for value in values])
+    arrow = _TYPES[type_name]
+    # what is nested otherwise than its type can end the process within Arrow
+    if not pa.types.is_nested(arrow):
+        with suppress(pa.ArrowException, TypeError, ValueError, OverflowError):
+            return _array(values, arrow)
+    return _array([fit(type_name, value) for value in values], arrow)
 
 
-def _typed(type_name: str, values: list[Any]) -> pa.Array:
-    if type_name == "timestamp":
-        return pa.array(values, pa.string()).cast(_INSTANT)
-    if type_name.startswith("map"):
-        values = [list(value.items()) if isinstance(value, dict) else value for value in values]
-    return pa.array(values, _TYPES[type_name])
+def _array(values: list[Any], arrow: pa.DataType) -> pa.Array:
+    if pa.types.is_timestamp(arrow):
+        return pa.array(values, pa.string()).cast(arrow)
+    if pa.types.is_map(arrow):
+        values = [None if value is None else list(value.items()) for value in values]
+    return pa.array(values, arrow)
 
 
 def _plain_column(values: list[Any]) -> pa.Array:

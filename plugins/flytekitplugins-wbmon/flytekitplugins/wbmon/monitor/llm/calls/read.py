@@ -24,7 +24,7 @@ def read_calls(destination: str | Path, *, service: str | None = None) -> pa.Tab
     """The rows of all segments below a call log's folder, also of those being written.
 
     Rows of another kind and fields nobody knows are left out. So are torn lines, such as the last
-    one of a process that was killed; their number is in the log.
+    one of a process that was killed; a warning says how many.
 
     Args:
         destination: The folder given to `CallLog`, a path or fsspec URL.
@@ -43,7 +43,9 @@ def read_calls(destination: str | Path, *, service: str | None = None) -> pa.Tab
         for (kind, _), found in segment.rows.items():
             rows += found if kind == "prediction" else []
     if n_torn:
-        logger.warning("call log %s: %d torn lines are left out", destination, n_torn)
+        logger.warning(
+            "call log %s: %d lines are torn or no rows, and left out", destination, n_torn
+        )
     return table_of(rows)
 
 
