@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timezone
+from datetime import timezone
 from typing import Any
 
 import numpy as np
@@ -74,7 +74,7 @@ def test_a_column_of_anything_is_a_column(of: str, values: list[Any]) -> None:
         ("any", 2**63, float(2**63)),
         ("map<string,float64>", {"": 1, "a": "x"}, {"": 1.0}),
         ("documents", [{"id": 3, "text": "left out"}, 7], [{"id": "3"}]),
-        ("timestamp", datetime(2026, 1, 1), "2026-01-01T00:00:00.000000+00:00"),
+        ("timestamp", "2026-01-01 00:00:00", "2026-01-01T00:00:00.000000+00:00"),
         ("timestamp", 1.0, None),
     ],
 )

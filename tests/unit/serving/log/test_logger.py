@@ -5,6 +5,7 @@ import json
 import logging
 import math
 import os
+import random
 import threading
 import time
 from collections.abc import Callable
@@ -399,6 +400,32 @@ def test_request_ids_are_uuids_of_version_7_in_the_order_of_time() -> None:
     assert {UUID(name).version for name in names} == {7}
     assert [name[:13] for name in names] == sorted(name[:13] for name in names)
     assert 0 <= unit_share(names[0]) < 1
+
+
+def test_request_ids_do_not_come_again_where_a_program_seeds_its_random_numbers() -> None:
+    seen = set()
+    for _ in range(3):
+        random.seed(7)
+        seen |= {new_request_id()[19:] for _ in range(300)}
+
+    assert len(seen) == 900
+
+
+def test_feedback_that_cannot_be_redacted_loses_its_comment_and_not_its_score(
+    make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken:
+        def text(self, text: str) -> tuple[str, int]:
+            raise RuntimeError(f"cannot read {text}")
+
+    log = make(redactor=Broken())
+    log.log_feedback("r1", "thumbs", score=1.0, comment="secret")
+    stats = log.close()
+
+    row = only_row(tmp_path, "feedback")
+    assert (row["score"], "comment" in row) == (1.0, False)
+    assert "secret" not in caplog.text
+    assert (stats.feedback_logged, stats.failed) == (1, 1)
 
 
 def test_a_column_that_is_not_in_the_contract_is_said_once_and_left_out(

@@ -18,7 +18,6 @@ from flytekitplugins.wbmon.llm.retry_after import retry_after_s
 from flytekitplugins.wbmon.monitor.llm.calls.read import read_calls
 from flytekitplugins.wbmon.monitor.llm.calls.row import call_scope, emit, new_row
 from flytekitplugins.wbmon.monitor.llm.cost.track import summarise_usage
-from flytekitplugins.wbmon.monitor.prediction_log.identifiers import new_request_id
 from support.child import result_of
 
 
@@ -99,13 +98,6 @@ def test_requests_of_one_call_are_one_row() -> None:
     assert len(rows) == 1
     assert (rows[0]["attempts"], rows[0]["rate_limited"]) == (2, True)
     assert rows[0]["latency_ms"] >= 2.0
-
-
-def test_request_ids_are_sorted_by_time_and_unique() -> None:
-    ids = [new_request_id() for _ in range(100)]
-
-    assert len(set(ids)) == 100
-    assert all(each[14] == "7" and each[19] in "89ab" for each in ids)
 
 
 def test_rows_are_plain_json(tmp_path: Path) -> None:

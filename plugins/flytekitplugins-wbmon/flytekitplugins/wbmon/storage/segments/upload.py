@@ -120,7 +120,9 @@ class Uploader:
         while True:
             self._seal_old()
             is_done = self.send_waiting()
-            if self._deadline is not None and (is_done or monotonic() >= self._deadline):
+            is_last = self._deadline is not None
+            # a segment may have been sealed while others were sent
+            if is_last and (not self._is_waiting() or monotonic() >= (self._deadline or 0.0)):
                 return
             pause = _LONGEST_PAUSE_S if is_done else self._pause_s
             if self._deadline is not None:

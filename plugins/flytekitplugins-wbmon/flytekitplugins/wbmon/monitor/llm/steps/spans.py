@@ -12,6 +12,8 @@ from datetime import datetime
 from typing import Any
 
 from flytekitplugins.wbmon.monitor.llm.steps.report import Span
+from flytekitplugins.wbmon.storage.segments.json_lines import read_lines
+from flytekitplugins.wbmon.storage.segments.read import read_segments
 
 _FIELDS = tuple(each.name for each in fields(Span))
 
@@ -28,21 +30,17 @@ def row_of_span(span: Span) -> dict[str, Any]:
 
 
 def read_spans(destination: str) -> list[Span]:
-    """The steps that traced tasks logged beside their call log; a torn last line is left out.
+    """The steps that traced tasks logged beside their call log; torn lines are left out.
 
     Args:
         destination: Path or fsspec URL, as given to `weave_init(call_log=…)`.
     """
-    import fsspec
-
-    files, root = fsspec.core.url_to_fs(steps_folder(destination))
     found = []
-    for path in sorted(files.glob(f"{root}/*/*/*.jsonl")):
-        text: bytes = files.cat_file(path)
-        for line in text[: text.rfind(b"\n") + 1].splitlines():
-            row = json.loads(line)
-            times = {name: _time(row[name]) if row[name] else None for name in _TIMES}
-            found.append(Span(**{name: row[name] for name in _FIELDS} | times))
+    for _, data in read_segments(steps_folder(destination)):
+        for row in read_lines(data).rows:
+            if row.get("kind") == "span":
+                times = {name: _time(row[name]) if row[name] else None for name in _TIMES}
+                found.append(Span(**{name: row[name] for name in _FIELDS} | times))
     return _with_own_tokens(found)
 
 
