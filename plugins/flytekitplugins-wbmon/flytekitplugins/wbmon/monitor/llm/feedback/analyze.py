@@ -1,4 +1,4 @@
-"""What users think of a language model's answers: rates with intervals, complaints, what to look at.
+"""What users think of a language model's answers: rates with intervals, complaints, what to see.
 
 An answer without a rating is unrated, not bad. An answer that was rated twice counts once, with
 its last rating. Which word is the last, `monitor.prediction_log.feedback` says.
