@@ -153,3 +153,26 @@ def test_every_name_of_the_ring_is_where_it_is_said_to_be() -> None:
     with pytest.raises(AttributeError, match="nothing"):
         llm.nothing  # noqa: B018 - reading it is the test
     assert "CallLog" in dir(llm)
+
+
+def test_columns_that_the_contract_lacks_are_left_out_and_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with CallLog(tmp_path, "ask") as log:
+        for name in ("colour", "shape"):
+            log.log_call(row(**{name: "red"}))
+    (segment,) = tmp_path.glob("sealed/ask/*.jsonl")
+
+    assert log.n_rows == 2
+    assert "colour" not in segment.read_text()
+    assert [record.message for record in caplog.records] == [
+        "a call has no columns colour; they are left out"
+    ]
+
+
+@pytest.mark.parametrize("settings", [{"segment_bytes": 0}, {"segment_age": -1.0}])
+def test_settings_of_a_call_log_that_cannot_work_are_refused(
+    tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    with pytest.raises(ConfigError, match="positive"):
+        CallLog(tmp_path, "ask", **settings)

@@ -41,6 +41,8 @@ _TYPES: Mapping[str, pa.DataType] = {
     "any": pa.null(),
 }
 
+_OF_KIND = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string()}
+
 
 def log_table(kind: RowKind, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     """Rows as a table: the columns of the contract, then a column for each feature.
@@ -99,17 +101,24 @@ def _array(values: list[Any], arrow: pa.DataType) -> pa.Array:
 
 def _plain_column(values: list[Any]) -> pa.Array:
     """Booleans, whole numbers, numbers or texts, by what the values are; null without any."""
+    arrow = _plain_type(values)
+    with suppress(pa.ArrowException, TypeError, ValueError, OverflowError):
+        if arrow is not None:
+            return pa.array(values, arrow)
     fitted = [fit("any", value) for value in values]
-    kinds = {type(value) for value in fitted if value is not None}
-    if not kinds:
-        return pa.nulls(len(fitted))
-    if kinds == {bool}:
-        return pa.array(fitted, pa.bool_())
-    if kinds == {int}:
-        return pa.array(fitted, pa.int64())
-    if kinds <= {int, float, bool}:
-        return pa.array([None if value is None else float(value) for value in fitted])
-    return pa.array([None if value is None else str(value) for value in fitted], pa.string())
+    arrow = _plain_type(fitted)
+    if arrow is not None:
+        return pa.array(fitted, arrow)
+    as_column = str if str in map(type, fitted) else float
+    return pa.array([None if value is None else as_column(value) for value in fitted])
+
+
+def _plain_type(values: list[Any]) -> pa.DataType | None:
+    """The type of values that all have one; None if they differ."""
+    kinds = {type(value) for value in values if value is not None}
+    if len(kinds) > 1:
+        return None
+    return _OF_KIND.get(kinds.pop()) if kinds else pa.null()
 
 
 def _feature_columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, pa.Array]:

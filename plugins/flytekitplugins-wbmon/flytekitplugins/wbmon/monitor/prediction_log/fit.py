@@ -9,19 +9,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from flytekitplugins.wbmon.storage.segments.json_lines import to_json, well_formed
 
-_INT64 = 63
 _UTC_LENGTH = len("2026-01-01T00:00:00.000000+00:00")
 
 
 def fit_row(types: Mapping[str, str], row: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a row that have a type, as that type; those without a value are left out."""
-    fitted = {name: fit(types[name], value) for name, value in row.items() if name in types}
-    return {name: value for name, value in fitted.items() if value is not None}
+    return {
+        name: fitted
+        for name, value in row.items()
+        if name in types and (fitted := fit(types[name], value)) is not None
+    }
 
 
 def fit(type_name: str, value: Any) -> Any:
@@ -34,11 +36,10 @@ def fit(type_name: str, value: Any) -> Any:
     >>> fit("int16", 99_999), fit("int16", "404"), fit("float64", "x"), fit("string", 7)
     (None, 404, None, '7')
     """
-    outer, _, inner = type_name.removesuffix(">").partition("<")
+    if value is None:
+        return None
     try:
-        if value is None:
-            return None
-        return _NESTED[outer](inner, value) if inner else _SINGLE[outer](value)
+        return _fitter(type_name)(value)
     except (TypeError, ValueError, OverflowError, RecursionError):
         return None
 
@@ -76,19 +77,26 @@ def scalar(value: Any) -> Any:
         return value
 
 
+@cache
+def _fitter(type_name: str) -> Callable[[Any], Any]:
+    outer, _, inner = type_name.removesuffix(">").partition("<")
+    return partial(_NESTED[outer], inner) if inner else _SINGLE[outer]
+
+
 def _text(value: Any) -> str:
+    if type(value) is str and value.isascii():
+        return value
     if isinstance(value, Mapping | list | tuple):
         value = to_json(value)
-    text = value if isinstance(value, str) else str(scalar(value))
-    return text if text.isascii() else well_formed(text)
+    return well_formed(value if isinstance(value, str) else str(scalar(value)))
 
 
-def _whole(value: Any, *, bits: int) -> int | None:
-    number = scalar(value)
+def _whole(value: Any, *, below: int) -> int | None:
+    number = value if type(value) is int else scalar(value)
     whole = int(number)
     if isinstance(number, float) and whole != number:
         return None
-    return whole if -(2**bits) <= whole < 2**bits else None
+    return whole if -below <= whole < below else None
 
 
 def _number(value: Any) -> float | None:
@@ -106,7 +114,7 @@ def _any(value: Any) -> bool | int | float | str | None:
     if isinstance(plain, bool):
         return plain
     if isinstance(plain, int):
-        whole = _whole(plain, bits=_INT64)
+        whole = _whole(plain, below=2**63)
         return _number(plain) if whole is None else whole
     return _number(plain) if isinstance(plain, float) else _text(plain)
 
@@ -142,9 +150,9 @@ _DOCUMENT = {"id": "string", "rank": "int32", "score": "float64"}
 _NESTED: Mapping[str, Callable[[str, Any], Any]] = {"map": _map, "list": _list}
 _SINGLE: Mapping[str, Callable[[Any], Any]] = {
     "string": _text,
-    "int16": partial(_whole, bits=15),
-    "int32": partial(_whole, bits=31),
-    "int64": partial(_whole, bits=_INT64),
+    "int16": partial(_whole, below=2**15),
+    "int32": partial(_whole, below=2**31),
+    "int64": partial(_whole, below=2**63),
     "float64": _number,
     "bool": _truth,
     "timestamp": utc,

@@ -67,6 +67,8 @@ def well_formed(text: str) -> str:
     >>> well_formed("a" + chr(0xD83D) + "b")
     'a\ufffdb'
     """
+    if text.isascii():
+        return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 

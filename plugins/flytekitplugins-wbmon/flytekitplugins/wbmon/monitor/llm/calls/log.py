@@ -90,7 +90,7 @@ class CallLog:
             with self._lock:
                 self.n_failed += 1
             # the class only: a message may hold what a call said
-            self._warn(f"an LLM call could not be logged ({type(error).__name__})")
+            self._warn("lost", f"an LLM call could not be logged ({type(error).__name__})")
 
     def close(self, timeout: float = 60.0) -> None:
         """Make the last segment whole, and send what is to be sent; a later call begins another.
@@ -105,7 +105,7 @@ class CallLog:
             try:
                 segments.seal()
             except OSError as error:
-                self._warn(f"a segment of the call log stays open ({type(error).__name__})")
+                self._warn("open", f"a segment of calls stays open ({type(error).__name__})")
         segments.finish_sending(timeout)
 
     def begin_anew(self) -> None:
@@ -139,14 +139,16 @@ class CallLog:
         """A row as the contract has it; one of another kind, such as a step, as it is."""
         if row.get("kind", "prediction") != "prediction":
             return dict(row)
-        unknown = sorted(str(name) for name in row.keys() - _FIELDS.keys())
-        if unknown:
-            self._warn(f"a call has no columns {', '.join(unknown)}; they are left out")
-        at = utc(row.get("timestamp")) or datetime.now(timezone.utc)
-        always = {"kind": "prediction", "schema_version": SCHEMA_VERSION, "timestamp": at}
-        return fit_row(_FIELDS, {**row, **always})
+        if not row.keys() <= _FIELDS.keys():
+            unknown = sorted(str(name) for name in row.keys() - _FIELDS.keys())
+            self._warn("columns", f"a call has no columns {', '.join(unknown)}; they are left out")
+        fitted = fit_row(_FIELDS, row)
+        if "timestamp" not in fitted:
+            fitted["timestamp"] = utc(datetime.now(timezone.utc))
+        return fitted | {"kind": "prediction", "schema_version": SCHEMA_VERSION}
 
-    def _warn(self, words: str) -> None:
-        if words not in self._warned:
-            self._warned.add(words)
+    def _warn(self, matter: str, words: str) -> None:
+        """Say it once a matter: a log that fails is not to flood another."""
+        if matter not in self._warned:
+            self._warned.add(matter)
             logger.warning("%s", words)
