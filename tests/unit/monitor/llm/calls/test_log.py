@@ -7,9 +7,10 @@ import json
 import math
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from flytekitplugins.wbmon import llm
 from flytekitplugins.wbmon.errors import ConfigError
@@ -176,3 +177,24 @@ def test_settings_of_a_call_log_that_cannot_work_are_refused(
 ) -> None:
     with pytest.raises(ConfigError, match="positive"):
         CallLog(tmp_path, "ask", **settings)
+
+
+class Vault(MemoryFileSystem):
+    """A store that only who has its file system can reach."""
+
+    protocol = "vault"
+    store: ClassVar[dict[str, Any]] = {}
+    pseudo_dirs: ClassVar[list[str]] = [""]
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return "/" + path.removeprefix("vault://").strip("/")
+
+
+def test_a_file_system_of_the_callers_own_is_written_to_and_read_from(tmp_path: Path) -> None:
+    vault = Vault(skip_instance_cache=True)
+    with CallLog("vault://calls", "ask", spool=str(tmp_path), filesystem=vault) as log:
+        log.log_call(row(tenant="acme"))
+
+    assert read_calls("vault://calls", filesystem=vault)["tenant"].to_pylist() == ["acme"]
+    assert list(tmp_path.glob("sealed/ask/*")) == []

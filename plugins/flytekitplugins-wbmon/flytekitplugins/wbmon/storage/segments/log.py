@@ -6,6 +6,7 @@ import tempfile
 from hashlib import blake2b
 from pathlib import Path
 from threading import RLock
+from typing import Any
 
 from flytekitplugins.wbmon.storage.lifetime import patiently
 from flytekitplugins.wbmon.storage.segments.layout import local_root
@@ -25,6 +26,7 @@ class SegmentLog:
         max_age_s: Age in seconds at which it is.
         spool: Folder for segments on their way to a URL, for one destination only; by default one
             below the folder for temporary files.
+        filesystem: The fsspec file system of a URL, where the caller has one with credentials.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class SegmentLog:
         max_bytes: int,
         max_age_s: float,
         spool: str | None = None,
+        filesystem: Any = None,
     ) -> None:
         local = local_root(destination)
         root = local or Path(spool or _default_spool(destination))
@@ -52,6 +55,7 @@ class SegmentLog:
                 # what another process may still write to is younger than that
                 orphan_after_s=max(ORPHAN_AFTER_S, 2 * max_age_s),
                 seal_if_due=self.seal_if_due,
+                filesystem=filesystem,
             )
 
     def append(self, data: bytes, now: float) -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from flytekitplugins.wbmon.storage.filesystem import open_filesystem
 from flytekitplugins.wbmon.storage.segments.layout import SUFFIX, State, segment_folder
 
 # in the order in which a segment goes through them
 _STATES: tuple[State, ...] = ("open", "sealed", "compacted")
 
 
-def read_segments(destination: str, service: str | None = None) -> Iterator[tuple[str, bytes]]:
+def read_segments(
+    destination: str, service: str | None = None, *, filesystem: Any = None
+) -> Iterator[tuple[str, bytes]]:
     """Path and content of each segment, those of one writer in their order.
 
     A segment that moves on meanwhile is found where it went to, once. One that is compacted and
@@ -20,11 +23,9 @@ def read_segments(destination: str, service: str | None = None) -> Iterator[tupl
     Args:
         destination: Path or fsspec URL of the log.
         service: Only this one; all of them if None.
+        filesystem: The fsspec file system of a URL, where the caller has one with credentials.
     """
-    from fsspec.core import url_to_fs
-
-    files: Any
-    files, root = url_to_fs(destination)
+    files, root = open_filesystem(destination, filesystem=filesystem)
     files.invalidate_cache()
     places: dict[tuple[str, str], str] = {}
     for state in _STATES:

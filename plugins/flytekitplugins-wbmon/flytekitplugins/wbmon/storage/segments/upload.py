@@ -13,6 +13,7 @@ from pathlib import Path
 from time import monotonic, time
 from typing import Any
 
+from flytekitplugins.wbmon.storage.filesystem import open_filesystem
 from flytekitplugins.wbmon.storage.segments.layout import SUFFIX, segment_folder
 
 logger = logging.getLogger(__name__)
@@ -37,6 +38,8 @@ class Uploader:
             that of a dead process; more than the age at which segments are sealed.
         seal_if_due: Called with the time now and then, so that a segment is sealed at its age also
             where nobody writes.
+        filesystem: The fsspec file system of a URL, where the caller has one with credentials; a
+            process of its own, which sends what is left at the end, has those of the environment.
     """
 
     def __init__(
@@ -47,13 +50,14 @@ class Uploader:
         *,
         orphan_after_s: float = ORPHAN_AFTER_S,
         seal_if_due: Callable[[float], None] | None = None,
+        filesystem: Any = None,
     ) -> None:
         self._folder = folder
         self._open_folder = folder.parent.parent / "open" / service
         self._place = (destination, service, str(orphan_after_s))
         self._target = segment_folder(destination, "sealed", service)
         self._orphan_after_s = orphan_after_s
-        self._seal_if_due = seal_if_due
+        self._seal_if_due, self._filesystem = seal_if_due, filesystem
         self._wake = threading.Event()
         self._deadline: float | None = None
         self._pause_s = _PAUSE_S
@@ -164,10 +168,8 @@ class Uploader:
         return True
 
     def _send(self, path: Path) -> None:
-        from fsspec.core import url_to_fs
-
-        files: Any
-        files, target = url_to_fs(f"{self._target}/{path.name}")
+        url = f"{self._target}/{path.name}"
+        files, target = open_filesystem(url, filesystem=self._filesystem)
         size = path.stat().st_size
         try:
             files.put_file(str(path), target)

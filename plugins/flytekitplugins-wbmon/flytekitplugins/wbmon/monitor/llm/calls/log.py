@@ -47,6 +47,7 @@ class CallLog:
         instance: Which copy of the service this is; the host's name by default.
         spool: Folder for segments on their way to a URL, for this log only; by default one below
             the folder for temporary files. What a killed process leaves there, the next one sends.
+        filesystem: The fsspec file system of a URL, where the caller has one with credentials.
 
     Attributes:
         n_rows: Rows that this process wrote.
@@ -65,6 +66,7 @@ class CallLog:
         segment_age: float = SEGMENT_AGE_S,
         instance: str = "",
         spool: str | None = None,
+        filesystem: Any = None,
     ) -> None:
         require_service(service)
         for name, number in {"segment_bytes": segment_bytes, "segment_age": segment_age}.items():
@@ -72,7 +74,7 @@ class CallLog:
                 raise ConfigError(f"{name} must be positive, got {number}")
         self.destination = str(destination)
         self.service = service
-        self._instance, self._spool = instance, spool
+        self._instance, self._spool, self._filesystem = instance, spool, filesystem
         self._segment_bytes, self._segment_age = segment_bytes, segment_age
         self._warned: set[str] = set()
         self._segments: SegmentLog | None = None
@@ -131,6 +133,7 @@ class CallLog:
                 max_bytes=self._segment_bytes,
                 max_age_s=self._segment_age,
                 spool=self._spool,
+                filesystem=self._filesystem,
             )
             self._segments.send()
         return self._segments

@@ -20,7 +20,9 @@ logger = logging.getLogger(__name__)
 _COLUMNS = {**PREDICTION_COLUMNS, **CALL_COLUMNS, "prediction": "string"}
 
 
-def read_calls(destination: str | Path, *, service: str | None = None) -> pa.Table:
+def read_calls(
+    destination: str | Path, *, service: str | None = None, filesystem: Any = None
+) -> pa.Table:
     """The rows of all segments below a call log's folder, also of those being written.
 
     Rows of another kind and fields nobody knows are left out. So are torn lines, such as the last
@@ -29,6 +31,7 @@ def read_calls(destination: str | Path, *, service: str | None = None) -> pa.Tab
     Args:
         destination: The folder given to `CallLog`, a path or fsspec URL.
         service: Only this one; all of them if None.
+        filesystem: The fsspec file system of a URL, where the caller has one with credentials.
 
     Returns:
         A table with the columns of the prediction log, and those of calls (`CALL_COLUMNS`).
@@ -37,7 +40,7 @@ def read_calls(destination: str | Path, *, service: str | None = None) -> pa.Tab
         DataError: If a row is of a newer schema than this package knows.
     """
     rows, n_torn = [], 0
-    for path, data in read_segments(str(destination), service):
+    for path, data in read_segments(str(destination), service, filesystem=filesystem):
         segment = read_segment(path, data)
         n_torn += segment.n_torn
         for (kind, _), found in segment.rows.items():

@@ -29,14 +29,15 @@ def row_of_span(span: Span) -> dict[str, Any]:
     return row | {"ended_at": span.ended_at.isoformat() if span.ended_at else None}
 
 
-def read_spans(destination: str) -> list[Span]:
+def read_spans(destination: str, *, filesystem: Any = None) -> list[Span]:
     """The steps that traced tasks logged beside their call log; torn lines are left out.
 
     Args:
         destination: Path or fsspec URL, as given to `weave_init(call_log=…)`.
+        filesystem: The fsspec file system of a URL, where the caller has one with credentials.
     """
     found = []
-    for _, data in read_segments(steps_folder(destination)):
+    for _, data in read_segments(steps_folder(destination), filesystem=filesystem):
         for row in read_lines(data).rows:
             if row.get("kind") == "span":
                 times = {name: _time(row[name]) if row[name] else None for name in _TIMES}
