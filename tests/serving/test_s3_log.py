@@ -21,7 +21,7 @@ from flytekitplugins.wbmon.monitor.prediction_log import compact as compaction
 from flytekitplugins.wbmon.monitor.prediction_log.compact import compact_prediction_log
 from flytekitplugins.wbmon.monitor.prediction_log.report import CompactionReport
 from flytekitplugins.wbmon.serving import PredictionLogger, SamplingPolicy
-from flytekitplugins.wbmon.serving.log.upload import Uploader
+from flytekitplugins.wbmon.storage.segments.upload import Uploader
 from support.prediction_log import running, segments, wait_for
 from support.s3 import S3Server
 from support.store import Store

@@ -13,7 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from flytekitplugins.wbmon.data.open import open_source
 from flytekitplugins.wbmon.errors import ConfigError, DataError
+from flytekitplugins.wbmon.llm import read_calls
 from flytekitplugins.wbmon.monitor.prediction_log.compact import (
     compact_prediction_log,
     days_before,
@@ -209,6 +211,45 @@ def test_values_that_do_not_fit_become_null_and_unknown_fields_are_ignored(
     assert rows["latency_ms"].to_pylist() == [1.0, None]
     assert rows["feature.x"].to_pylist() == [None, 1.5]
     assert "colour" not in rows.column_names
+
+
+def test_a_log_of_an_earlier_release_is_read_whole(tmp_path: Path) -> None:
+    # as they were written: names without a random part, escaped letters, numbers of any size
+    old = tmp_path / "sealed" / "api"
+    old.mkdir(parents=True)
+    (old / "pod-7-0.jsonl").write_text(
+        '{"kind":"prediction","schema_version":1,"timestamp":"2026-03-01T10:00:00+00:00",'
+        '"request_id":"a","attempt_log":[{"model":"m"}],"session_id":"\\ud800 \\u00fc"}\n'
+        '{"timestamp": "2026-03-01T12:00:00.500Z", "request_id": "b", "status_code": 99999, '
+        f'"gen_ai_usage_input_tokens": 1e30, "features": {{"n": 1{40 * "0"}}}}}\n'
+        '{"kind":"prediction","timestamp":"2026-03-01T23:30:00.000001-00:30","request_id":"c",'
+        '"stage_ms":{"other":null},"features":7,"retrieved_documents":[{"id":1,"rank":"x"}]}\n'
+    )
+    calls = read_calls(tmp_path)
+    report = compact_prediction_log(str(tmp_path), "api")
+
+    assert calls["request_id"].to_pylist() == ["a", "b", "c"]
+    assert calls["session_id"].to_pylist() == ["\ufffd ü", None, None]
+    assert json.loads(calls["attempt_log"][0].as_py()) == [{"model": "m"}]
+    assert (report.n_predictions, report.n_torn) == (3, 0)
+    assert report.days == ("2026-03-01", "2026-03-02")
+    assert table(tmp_path, day="2026-03-01")["feature.n"].to_pylist() == [None, 1e40]
+    late = table(tmp_path, day="2026-03-02")
+    instant = datetime(2026, 3, 2, microsecond=1, tzinfo=timezone.utc)
+    assert late["timestamp"].to_pylist() == [instant]
+    assert late["retrieved_documents"].to_pylist() == [[{"id": "1", "rank": None, "score": None}]]
+
+
+@pytest.mark.parametrize("service", ["a b", "a=b", "modèle:2"])
+def test_a_service_may_have_any_name_that_a_folder_may(tmp_path: Path, service: str) -> None:
+    log = PredictionLogger(service, str(tmp_path), sampling=ALL)
+    log.log_prediction(prediction=1.5)
+    log.close()
+    assert read_calls(tmp_path, service=service).num_rows == 1
+    compact_prediction_log(str(tmp_path), service)
+
+    source = open_source(day_folder(str(tmp_path), "prediction", service, TODAY))
+    assert source.column("prediction").to_pylist() == [1.5]
 
 
 def test_a_feature_seen_for_the_first_time_adds_a_column(tmp_path: Path) -> None:

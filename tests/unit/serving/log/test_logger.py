@@ -5,6 +5,7 @@ import json
 import logging
 import math
 import os
+import random
 import threading
 import time
 from collections.abc import Callable
@@ -17,14 +18,14 @@ import numpy as np
 import pytest
 
 from flytekitplugins.wbmon.errors import ConfigError, DataError
+from flytekitplugins.wbmon.monitor.prediction_log.identifiers import new_request_id, unit_share
 from flytekitplugins.wbmon.monitor.prediction_log.schema import (
     FEEDBACK_COLUMNS,
     PREDICTION_COLUMNS,
     WINDOW_COLUMNS,
 )
 from flytekitplugins.wbmon.serving import Experiment, PredictionLogger, SamplingPolicy
-from flytekitplugins.wbmon.serving.log import upload
-from flytekitplugins.wbmon.serving.log.identifiers import new_request_id, unit_share
+from flytekitplugins.wbmon.storage.segments import upload
 from support.prediction_log import read_rows, segments, total
 from support.waiting import wait_until
 
@@ -98,7 +99,7 @@ def test_numbers_of_numpy_and_undefined_ones_are_written_as_json(
     row = only_row(tmp_path)
     assert row["features"] == {"a": 0.5, "b": 7, "d": True}
     assert row["prediction"] == 4
-    assert row["score"] is None
+    assert row.get("score") is None
     assert json.loads(row["output_text"]) == {"scores": [0.25, None]}
 
 
@@ -399,6 +400,32 @@ def test_request_ids_are_uuids_of_version_7_in_the_order_of_time() -> None:
     assert {UUID(name).version for name in names} == {7}
     assert [name[:13] for name in names] == sorted(name[:13] for name in names)
     assert 0 <= unit_share(names[0]) < 1
+
+
+def test_request_ids_do_not_come_again_where_a_program_seeds_its_random_numbers() -> None:
+    seen = set()
+    for _ in range(3):
+        random.seed(7)
+        seen |= {new_request_id()[19:] for _ in range(300)}
+
+    assert len(seen) == 900
+
+
+def test_feedback_that_cannot_be_redacted_loses_its_comment_and_not_its_score(
+    make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken:
+        def text(self, text: str) -> tuple[str, int]:
+            raise RuntimeError(f"cannot read {text}")
+
+    log = make(redactor=Broken())
+    log.log_feedback("r1", "thumbs", score=1.0, comment="secret")
+    stats = log.close()
+
+    row = only_row(tmp_path, "feedback")
+    assert (row["score"], "comment" in row) == (1.0, False)
+    assert "secret" not in caplog.text
+    assert (stats.feedback_logged, stats.failed) == (1, 1)
 
 
 def test_a_column_that_is_not_in_the_contract_is_said_once_and_left_out(

@@ -65,6 +65,9 @@ def test_the_last_rating_of_an_answer_counts_and_a_repeated_one_counts_once() ->
 
     assert analyse_feedback(calls(5), log).total.n_rated == 1
     assert analyse_feedback(calls(5), pd.concat([log, changed])).total.rate == 1.0
+    # under the id that it was said by before, as serving gives it
+    replaced = changed.assign(feedback_id="f0")
+    assert analyse_feedback(calls(5), pd.concat([replaced, log])).total.rate == 1.0
 
 
 def test_thumbs_rate_and_other_labels_are_complaints() -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pyarrow as pa
 
+from flytekitplugins.wbmon.monitor.prediction_log.fit import fit
 from flytekitplugins.wbmon.monitor.prediction_log.schema import COLUMNS, FEATURE_PREFIX, RowKind
+from flytekitplugins.wbmon.storage.segments.json_lines import well_formed
 
 _INSTANT = pa.timestamp("us", "UTC")
 _HISTOGRAM = pa.struct(
@@ -37,32 +40,39 @@ _TYPES: Mapping[str, pa.DataType] = {
     "documents": _DOCUMENTS,
     "any": pa.null(),
 }
-_COERCE: Mapping[str, Callable[[Any], Any]] = {
-    "string": str,
-    "int16": int,
-    "int64": int,
-    "float64": float,
-    "bool": bool,
-}
+
+_OF_KIND = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string()}
 
 
 def log_table(kind: RowKind, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     """Rows as a table: the columns of the contract, then a column for each feature.
 
-    A value that does not fit its column becomes null; fields that the contract does not know are
-    left out.
+    Fields that the contract does not know are left out.
 
     Args:
         kind: Which table.
         rows: As serving wrote them, without lines that are no row.
     """
-    columns = {
-        name: _column(type_name, [row.get(name) for row in rows])
-        for name, type_name in COLUMNS[kind].items()
-    }
+    table = table_of(COLUMNS[kind], rows)
     if kind == "prediction":
-        columns |= _feature_columns(rows)
-    return pa.table(columns)
+        for name, column in _feature_columns(rows).items():
+            table = table.append_column(name, column)
+    return table
+
+
+def table_of(columns: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """Rows as a table of some columns; a value that does not fit its column becomes null.
+
+    Args:
+        columns: Name and type, as in `COLUMNS`.
+        rows: What they lack is null, what they have beyond is left out.
+    """
+    return pa.table(
+        {
+            name: _column(type_name, [row.get(name) for row in rows])
+            for name, type_name in columns.items()
+        }
+    )
 
 
 def empty_log_table(kind: RowKind) -> pa.Table:
@@ -72,46 +82,51 @@ def empty_log_table(kind: RowKind) -> pa.Table:
 
 def _column(type_name: str, values: list[Any]) -> pa.Array:
     if type_name == "any":
-        return plain_column(values)
-    if type_name == "timestamp":
-        return pa.array(values, pa.string()).cast(_INSTANT)
-    if type_name.startswith("map"):
-        values = [list(value.items()) if isinstance(value, dict) else None for value in values]
-    try:
-        return pa.array(values, _TYPES[type_name])
-    except (pa.ArrowException, TypeError, ValueError, OverflowError):
-        coerce = _COERCE.get(type_name)
-        kept = [None if coerce is None else _fitting(value, coerce) for value in values]
-        return pa.array(kept, _TYPES[type_name])
+        return _plain_column(values)
+    arrow = _TYPES[type_name]
+    # what is nested otherwise than its type can end the process within Arrow
+    if not pa.types.is_nested(arrow):
+        with suppress(pa.ArrowException, TypeError, ValueError, OverflowError):
+            return _array(values, arrow)
+    return _array([fit(type_name, value) for value in values], arrow)
 
 
-def plain_column(values: Iterable[Any]) -> pa.Array:
+def _array(values: list[Any], arrow: pa.DataType) -> pa.Array:
+    if pa.types.is_timestamp(arrow):
+        return pa.array(values, pa.string()).cast(arrow)
+    if pa.types.is_map(arrow):
+        values = [None if value is None else list(value.items()) for value in values]
+    return pa.array(values, arrow)
+
+
+def _plain_column(values: list[Any]) -> pa.Array:
     """Booleans, whole numbers, numbers or texts, by what the values are; null without any."""
-    known = list(values)
-    kinds = {type(value) for value in known if value is not None}
-    if not kinds:
-        return pa.nulls(len(known))
-    if kinds == {bool}:
-        return pa.array(known, pa.bool_())
-    if kinds == {int}:
-        return pa.array(known, pa.int64())
-    if kinds <= {int, float, bool}:
-        return pa.array([None if value is None else float(value) for value in known])
-    return pa.array([None if value is None else str(value) for value in known], pa.string())
+    arrow = _plain_type(values)
+    with suppress(pa.ArrowException, TypeError, ValueError, OverflowError):
+        if arrow is not None:
+            return pa.array(values, arrow)
+    fitted = [fit("any", value) for value in values]
+    arrow = _plain_type(fitted)
+    if arrow is not None:
+        return pa.array(fitted, arrow)
+    as_column = str if str in map(type, fitted) else float
+    return pa.array([None if value is None else as_column(value) for value in fitted])
+
+
+def _plain_type(values: list[Any]) -> pa.DataType | None:
+    """The type of values that all have one; None if they differ."""
+    kinds = {type(value) for value in values if value is not None}
+    if len(kinds) > 1:
+        return None
+    return _OF_KIND.get(kinds.pop()) if kinds else pa.null()
 
 
 def _feature_columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, pa.Array]:
     values: dict[str, list[Any]] = {}
     for index, row in enumerate(rows):
         for group in ("features", "cat_features"):
-            for name, value in (row.get(group) or {}).items():
-                column = values.setdefault(name, [None] * len(rows))
+            given = row.get(group)
+            for name, value in given.items() if isinstance(given, dict) else ():
+                column = values.setdefault(well_formed(name), [None] * len(rows))
                 column[index] = value
-    return {f"{FEATURE_PREFIX}{name}": plain_column(values[name]) for name in sorted(values)}
-
-
-def _fitting(value: Any, coerce: Callable[[Any], Any]) -> Any:
-    try:
-        return None if value is None else coerce(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
+    return {f"{FEATURE_PREFIX}{name}": _plain_column(values[name]) for name in sorted(values)}

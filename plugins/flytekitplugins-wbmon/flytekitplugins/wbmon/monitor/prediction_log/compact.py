@@ -25,7 +25,6 @@ from flytekitplugins.wbmon.monitor.prediction_log.schema import (
     TABLES,
     RowKind,
     day_folder,
-    segment_folder,
 )
 from flytekitplugins.wbmon.monitor.prediction_log.segments import (
     Segment,
@@ -41,6 +40,7 @@ from flytekitplugins.wbmon.storage.filesystem import (
     write_file,
 )
 from flytekitplugins.wbmon.storage.guard import is_object_store
+from flytekitplugins.wbmon.storage.segments.layout import SUFFIX, segment_folder
 
 _ROW_GROUP = 65_536
 
@@ -130,13 +130,13 @@ class _Log:
     def sealed(self) -> list[str]:
         """Sealed segments in the order of their names."""
         found = self._list(segment_folder(self._root, "sealed", self._service))
-        return [path for path in found if path.endswith(".jsonl")]
+        return [path for path in found if path.endswith(SUFFIX)]
 
     def delete_segment(self, path: str, *, keep: bool) -> None:
         """Take a segment away."""
         if keep:
             name = path.rpartition("/")[2]
-            self._move(path, f"{self._root.rstrip('/')}/compacted/{self._service}/{name}")
+            self._move(path, f"{segment_folder(self._root, 'compacted', self._service)}/{name}")
         else:
             self.files.rm_file(path)
 
@@ -273,7 +273,7 @@ class _Compaction:
 
 
 def _stem(path: str) -> str:
-    return path.rpartition("/")[2].removesuffix(".jsonl")
+    return path.rpartition("/")[2].removesuffix(SUFFIX)
 
 
 def _segment_of(part: str) -> str:

@@ -1,8 +1,11 @@
-"""What was said of predictions: the last word of each, and labels that came late."""
+"""The feedback log as it is read: the last word of each, and labels beside their predictions.
+
+It is written by `serving.log.feedback`; `monitor.llm.feedback` judges ratings of a language model.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -32,8 +35,23 @@ def feedback_rows(feedback: Any) -> list[dict[str, Any]]:
             f"the data must be a feedback log; {', '.join(missing)} not found among "
             f"{', '.join(source.schema.names)}"
         )
-    rows = sorted(_table(source).to_pylist(), key=lambda row: row["timestamp"])
-    return list({row["feedback_id"]: row for row in rows}.values())
+    return last_words(_table(source).to_pylist())
+
+
+def last_words(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Feedback in the order of time; of rows with one `feedback_id` the last.
+
+    Args:
+        rows: With `timestamp`, null for the earliest, and `feedback_id`, null for a say of its own.
+    """
+    in_order = sorted(rows, key=lambda row: (row["timestamp"] is not None, row["timestamp"]))
+    last: dict[object, dict[str, Any]] = {}
+    for index, row in enumerate(in_order):
+        key = row["feedback_id"] or index
+        # a word that replaces another stands where it was said
+        last.pop(key, None)
+        last[key] = dict(row)
+    return list(last.values())
 
 
 def recent_feedback(

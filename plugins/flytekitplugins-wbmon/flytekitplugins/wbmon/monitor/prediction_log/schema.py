@@ -101,6 +101,12 @@ CALL_COLUMNS: Mapping[str, str] = {
 `purpose` is `product`, `judge` …; `attempt_log` is JSON, one object a request.
 """
 
+CONTENT_FIELDS: Mapping[str, str] = {
+    "features": "map<string,any>",
+    "cat_features": "map<string,string>",
+}
+"""In segments features are two objects, numbers and texts; in Parquet each is a column."""
+
 FEEDBACK_COLUMNS: Mapping[str, str] = {
     "schema_version": "int16",
     "timestamp": "timestamp",
@@ -154,11 +160,6 @@ COLUMNS: Mapping[RowKind, Mapping[str, str]] = {
     "feedback": FEEDBACK_COLUMNS,
     "window": WINDOW_COLUMNS,
 }
-
-
-def segment_folder(destination: str, state: Literal["open", "sealed"], service: str) -> str:
-    """Where segments of a service are while they are written, or once they are whole."""
-    return f"{destination.rstrip('/')}/{state}/{service}"
 
 
 def day_folder(destination: str, kind: RowKind, service: str, day: str) -> str:

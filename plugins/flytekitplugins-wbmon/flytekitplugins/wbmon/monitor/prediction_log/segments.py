@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.monitor.prediction_log.fit import utc
 from flytekitplugins.wbmon.monitor.prediction_log.schema import COLUMNS, SCHEMA_VERSION, RowKind
-from flytekitplugins.wbmon.storage.filesystem import open_filesystem
+from flytekitplugins.wbmon.storage.segments.json_lines import read_lines
+from flytekitplugins.wbmon.storage.segments.layout import SUFFIX
 
 _DAY = len("2026-01-01")
-_DEPTH = len(("sealed", "service", "….jsonl"))
 _TIME: Mapping[str, str] = {
     "prediction": "timestamp",
     "feedback": "timestamp",
@@ -27,39 +27,17 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(slots=True)
 class Segment:
-    """The rows of one segment.
+    """The rows of one segment of predictions or calls.
 
     Attributes:
         name: Its file name without the ending.
         rows: By kind and day, in the order they were written.
-        n_torn: Lines that are no row: cut off in the middle, or unreadable.
+        n_torn: Lines that are no row: cut off in the middle, unreadable, or of no time.
     """
 
     name: str
     rows: dict[tuple[RowKind, str], list[dict[str, Any]]] = field(default_factory=dict)
     n_torn: int = 0
-
-
-def segment_contents(
-    destination: str, *, service: str = "", filesystem: Any = None
-) -> Iterator[bytes]:
-    """What is in each segment of a log, the sealed ones and those that are still written to.
-
-    Args:
-        destination: Path or fsspec URL of the log.
-        service: Only this one; all of them if empty.
-        filesystem: The fsspec file system of the log, where the caller has one with credentials.
-    """
-    files, root = open_filesystem(destination, filesystem=filesystem)
-    try:
-        found = sorted(files.find(root))
-    except FileNotFoundError:
-        return
-    for path in found:
-        # not by a pattern: the names of folders may look like one
-        parts = path.removeprefix(root).strip("/").split("/")
-        if len(parts) == _DEPTH and path.endswith(".jsonl") and service in ("", parts[1]):
-            yield files.cat_file(path)
 
 
 def read_segment(name: str, data: bytes) -> Segment:
@@ -72,21 +50,16 @@ def read_segment(name: str, data: bytes) -> Segment:
     Raises:
         DataError: If a row is of a newer schema than this package knows.
     """
-    segment = Segment(name.removesuffix(".jsonl"))
-    *lines, tail = data.split(b"\n")
-    segment.n_torn += bool(tail)
-    for line in lines:
-        row = _row(line)
-        if row is None:
-            segment.n_torn += bool(line)
+    lines = read_lines(data)
+    segment = Segment(name.removesuffix(SUFFIX), n_torn=lines.n_torn)
+    for row in lines.rows:
+        kind = _kind(name, row)
+        at = utc(row.get(_TIME[kind])) if kind is not None else None
+        if kind is None or at is None:
+            segment.n_torn += 1
             continue
-        if row.get("schema_version", SCHEMA_VERSION) > SCHEMA_VERSION:
-            raise DataError(
-                f"segment {name} must be of schema version {SCHEMA_VERSION} or older, found "
-                f"{row['schema_version']}; use the flytekitplugins-wbmon that serving uses"
-            )
-        kind = row["kind"]
-        segment.rows.setdefault((kind, row[_TIME[kind]][:_DAY]), []).append(row)
+        row[_TIME[kind]] = at
+        segment.rows.setdefault((kind, at[:_DAY]), []).append(row)
     return segment
 
 
@@ -105,12 +78,15 @@ def keys_of(kind: RowKind, columns: Mapping[str, Iterable[Any]]) -> set[int]:
     return {hash(values) for values in zip(*(columns[name] for name in _KEYS[kind]), strict=True)}
 
 
-def _row(line: bytes) -> dict[str, Any] | None:
-    try:
-        row = json.loads(line)
-    except ValueError:
+def _kind(name: str, row: Mapping[str, Any]) -> RowKind | None:
+    """Which table a row is of; None if it is of none."""
+    version = row.get("schema_version", SCHEMA_VERSION)
+    if not isinstance(version, int):
         return None
-    if not isinstance(row, dict) or row.get("kind") not in COLUMNS:
-        return None
-    time = row.get(_TIME[row["kind"]])
-    return row if isinstance(time, str) and len(time) > _DAY else None
+    if version > SCHEMA_VERSION:
+        raise DataError(
+            f"segment {name} must be of schema version {SCHEMA_VERSION} or older, found "
+            f"{version}; use the flytekitplugins-wbmon that serving uses"
+        )
+    said = row.get("kind", "prediction")
+    return next((kind for kind in COLUMNS if kind == said), None)

@@ -13,9 +13,9 @@ from time import perf_counter, time
 from typing import Any, Literal
 
 from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.monitor.prediction_log.identifiers import is_acceptable, new_request_id
 from flytekitplugins.wbmon.serving.adapters.bodies import Bodies, Body, header
 from flytekitplugins.wbmon.serving.adapters.routes import route_template
-from flytekitplugins.wbmon.serving.log.identifiers import is_acceptable, new_request_id
 from flytekitplugins.wbmon.serving.log.logger import PredictionLogger
 from flytekitplugins.wbmon.serving.log.request import CURRENT, Request
 

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from flytekitplugins.wbmon.errors import MissingExtraError
+from flytekitplugins.wbmon.monitor.prediction_log.identifiers import new_request_id
 from flytekitplugins.wbmon.serving.adapters.summarise import outline
-from flytekitplugins.wbmon.serving.log.identifiers import new_request_id
 
 if TYPE_CHECKING:
     from flytekitplugins.wbmon.serving.log.assignment import Experiment

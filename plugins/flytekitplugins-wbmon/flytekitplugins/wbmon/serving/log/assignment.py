@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from flytekitplugins.wbmon.errors import ConfigError
-from flytekitplugins.wbmon.serving.log.identifiers import unit_share
+from flytekitplugins.wbmon.monitor.prediction_log.identifiers import unit_share
 
 _TOLERANCE = 1e-9
+_MAX_EXPOSURES = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,3 +55,20 @@ class Experiment:
             if place < edge:
                 return name
         return name
+
+
+class Exposures:
+    """Which units have seen an experiment in this process; once more than forgotten is harmless."""
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[str, str], None] = {}
+
+    def is_first(self, experiment: str, unit: str) -> bool:
+        """Whether a unit sees an experiment for the first time, as far as is remembered."""
+        key = (experiment, unit)
+        if key in self._seen:
+            return False
+        if len(self._seen) >= _MAX_EXPOSURES:
+            self._seen.clear()
+        self._seen[key] = None
+        return True

@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 import hmac
-import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from hashlib import sha256
 from typing import Any
 
+from flytekitplugins.wbmon.monitor.prediction_log.fit import fit, fit_row, scalar
 from flytekitplugins.wbmon.monitor.prediction_log.schema import (
     COLUMNS,
+    FEEDBACK_COLUMNS,
     PREDICTION_COLUMNS,
     SCHEMA_VERSION,
     RowKind,
 )
 from flytekitplugins.wbmon.privacy.patterns import Redactor, redact_value
 from flytekitplugins.wbmon.serving.log.request import Request
+from flytekitplugins.wbmon.storage.segments.json_lines import to_json
 
 _TEXTS = ("input_text", "output_text")
 _MAX_CATEGORY = 256
 _MAX_BEGINNINGS = 10_000
 # a secret that begins before the cut may be unrecognisable after it
 _RAGGED_END = 48
-
-_encode_plain = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+# what the log itself says of every row; said twice, a reader would take the other
+_OWN = {
+    "schema_version", "timestamp", "request_id", "service", "instance", "sample_reason",
+    "sample_weight", "redactions",
+}  # fmt: skip
+_GIVEN = {name: of for name, of in PREDICTION_COLUMNS.items() if name not in _OWN}
 
 
 class RowEncoder:
@@ -65,11 +71,11 @@ class RowEncoder:
             known["stage_ms"] = {**request.stages, "other": rest}
         row = {name: value for name, value in known.items() if value is not None}
         row |= self._content(request)
-        more = f",{_to_json(row)[1:]}" if row else "}"
+        more = f",{to_json(row)[1:]}" if row else "}"
         return (
             f"{self._beginning(request)},"
             f'"timestamp":"{self._instants(request.began_at)}",'
-            f'"request_id":{_encode_plain(request.request_id)},'
+            f'"request_id":{to_json(request.request_id)},'
             f'"sample_weight":{request.weight!r}{_latency(request.latency_ms)}{more}\n'
         )
 
@@ -88,7 +94,8 @@ class RowEncoder:
 
     def feedback(self, columns: Mapping[str, Any]) -> str:
         """The row of a rating, label or event."""
-        row = {**columns, "timestamp": self._instants(columns["timestamp"])}
+        at = {"timestamp": self._instants(columns["timestamp"])}
+        row = fit_row(FEEDBACK_COLUMNS, {**columns, **at})
         comment = row.pop("comment", None)
         if comment:
             texts = {"comment": comment}
@@ -104,29 +111,30 @@ class RowEncoder:
     def _content(self, request: Request) -> dict[str, Any]:
         """Everything that a user may have written: redacted, or not kept at all."""
         # what the handler said of a text is better than the raw bytes
-        content = request.bodies.columns() if request.bodies is not None else {}
-        content |= request.columns or {}
-        texts = {name: content.pop(name, None) for name in _TEXTS}
-        texts["error_text"] = request.error_text or None
-        raw = {name: value for name, value in texts.items() if value is not None}
-        categories: dict[str, str] = {}
-        if request.features:
-            content["features"], categories = _split_features(request.features)
-        if isinstance(content.get("prediction"), str):
-            categories["\0prediction"] = content.pop("prediction")
-        was_cut = bool(content.pop("truncated", False))
+        given = request.bodies.columns() if request.bodies is not None else {}
+        given |= request.columns or {}
+        raw = {name: given.pop(name, None) for name in _TEXTS}
+        raw["error_text"] = request.error_text or given.pop("error_text", None)
+        raw = {name: value for name, value in raw.items() if value is not None}
+        numbers, categories = _split_features(request.features or {})
+        prediction = scalar(given.pop("prediction", None))
+        if prediction is not None and not isinstance(prediction, bool | int | float):
+            raw["prediction"] = prediction
+            prediction = None
+        was_cut = bool(given.pop("truncated", False))
+        content = fit_row(_GIVEN, given)
+        if prediction is not None:
+            content["prediction"] = fit("any", prediction)
+        if numbers:
+            content["features"] = numbers
         if not raw and not categories:
             return content
         n, content["truncated"] = self._redact(raw, was_cut=was_cut)
+        m, _ = self._redact(categories)
         content |= raw
         if categories:
-            m, _ = self._redact(categories)
-            n += m
-            if "\0prediction" in categories:
-                content["prediction"] = categories.pop("\0prediction")
-            if categories:
-                content["cat_features"] = categories
-        content["redactions"] = n
+            content["cat_features"] = categories
+        content["redactions"] = n + m
         return content
 
     def _redact(self, values: dict[str, Any], *, was_cut: bool = False) -> tuple[int, bool]:
@@ -139,7 +147,7 @@ class RowEncoder:
                 (text,) = named.values()
                 n += found
             if not isinstance(text, str):
-                text = _to_json(text)
+                text = to_json(text)
             if len(text) > self._max_text:
                 text, was_cut = text[: self._max_text], True
             values[name] = text
@@ -148,11 +156,11 @@ class RowEncoder:
     def _user_hash(self, user: str | None) -> str | None:
         if user is None or self._user_key is None:
             return None
-        return hmac.new(self._user_key, user.encode(), sha256).hexdigest()
+        return hmac.new(self._user_key, user.encode("utf-8", "surrogatepass"), sha256).hexdigest()
 
     def _line(self, kind: RowKind, row: Mapping[str, Any]) -> str:
         present = {name: value for name, value in row.items() if value is not None}
-        return f"{self._heads[kind]}{_to_json(present)[1:]}\n"
+        return f"{self._heads[kind]}{to_json(present)[1:]}\n"
 
 
 def without_ragged_end(text: str) -> str:
@@ -163,9 +171,9 @@ def without_ragged_end(text: str) -> str:
 
 
 def known_columns(columns: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """The columns of the contract, and the names of those that are not in it."""
-    known = {name: value for name, value in columns.items() if name in PREDICTION_COLUMNS}
-    return known, [name for name in columns if name not in PREDICTION_COLUMNS]
+    """The columns that a caller may give, and the names of the others."""
+    known = {name: value for name, value in columns.items() if name in _GIVEN}
+    return known, [name for name in columns if name not in _GIVEN]
 
 
 def _latency(latency_ms: float) -> str:
@@ -176,43 +184,21 @@ def _head(kind: RowKind, static: Mapping[str, Any]) -> str:
     known = {
         name: value for name, value in static.items() if value is not None and name in COLUMNS[kind]
     }
-    return f"{_encode_plain({'kind': kind, 'schema_version': SCHEMA_VERSION, **known})[:-1]},"
+    return f"{to_json({'kind': kind, 'schema_version': SCHEMA_VERSION, **known})[:-1]},"
 
 
 def _split_features(features: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     numbers: dict[str, Any] = {}
     categories: dict[str, str] = {}
     for name, value in features.items():
-        plain = value.item() if hasattr(value, "item") and not isinstance(value, str) else value
-        if plain is None:
-            continue
+        plain = scalar(value)
         if isinstance(plain, bool | int | float):
-            if plain == plain:  # noqa: PLR0124 - not nan
-                numbers[str(name)] = plain
-        else:
+            number = fit("any", plain)
+            if number is not None:
+                numbers[str(name)] = number
+        elif plain is not None:
             categories[str(name)] = str(plain)[:_MAX_CATEGORY]
     return numbers, categories
-
-
-def _to_json(value: Any) -> str:
-    try:
-        return _encode_plain(value)
-    except (TypeError, ValueError):
-        return _encode_plain(_plain(value))
-
-
-def _plain(value: Any) -> Any:
-    """What JSON can hold: undefined numbers become null, arrays lists, anything else its text."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if value is None or isinstance(value, str | int):
-        return value
-    if isinstance(value, Mapping):
-        return {str(name): _plain(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    converted: Callable[[], Any] | None = getattr(value, "tolist", None)
-    return _plain(converted()) if converted is not None else str(value)
 
 
 class _InstantFormat:

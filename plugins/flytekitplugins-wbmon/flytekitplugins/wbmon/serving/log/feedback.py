@@ -1,4 +1,8 @@
-"""Rows of the feedback log: what was said of a prediction, and who saw which variant."""
+"""Feedback as serving writes it: checked rows for the log, nothing of how they are read.
+
+Reading is `monitor.prediction_log.feedback` (for any log), judging what users think of a language
+model's answers is `monitor.llm.feedback`.
+"""
 
 from __future__ import annotations
 

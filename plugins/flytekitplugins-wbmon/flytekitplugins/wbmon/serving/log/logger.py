@@ -6,36 +6,28 @@ thread, which writes them to an append-only file: what is written survives the p
 
 from __future__ import annotations
 
-import functools
-import inspect
 import logging
 import math
-import os
-import socket
 import sys
-import tempfile
-import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from time import time
-from typing import Any, ParamSpec, TypeVar, cast
-from uuid import uuid4
+from functools import partial
+from typing import Any, ParamSpec, TypeVar
 
-from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.monitor.prediction_log.identifiers import new_request_id
 from flytekitplugins.wbmon.privacy.patterns import PatternRedactor, Redactor
-from flytekitplugins.wbmon.serving.log.assignment import Experiment
-from flytekitplugins.wbmon.serving.log.buffer import Buffer, LoggerStats
-from flytekitplugins.wbmon.serving.log.encode import RowEncoder, known_columns
+from flytekitplugins.wbmon.serving.log.assignment import Experiment, Exposures
+from flytekitplugins.wbmon.serving.log.buffer import LoggerStats
+from flytekitplugins.wbmon.serving.log.encode import known_columns
 from flytekitplugins.wbmon.serving.log.feedback import FeedbackSource, exposure_row, feedback_row
-from flytekitplugins.wbmon.serving.log.identifiers import new_request_id
+from flytekitplugins.wbmon.serving.log.process import ProcessLog
 from flytekitplugins.wbmon.serving.log.request import CURRENT, Request, current_request
 from flytekitplugins.wbmon.serving.log.sampling import SamplingPolicy
-from flytekitplugins.wbmon.serving.log.segments import SegmentWriter
-from flytekitplugins.wbmon.serving.log.shutdown import close_at_exit
+from flytekitplugins.wbmon.serving.log.settings import LogSettings
 from flytekitplugins.wbmon.serving.log.stage import Stage
-from flytekitplugins.wbmon.serving.log.thread import Sink, Writer
-from flytekitplugins.wbmon.serving.log.upload import ORPHAN_AFTER_S, Uploader, local_root
+from flytekitplugins.wbmon.serving.log.thread import Sink
+from flytekitplugins.wbmon.serving.log.tracked import tracked
+from flytekitplugins.wbmon.storage.lifetime import follow_process
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -44,7 +36,6 @@ logger = logging.getLogger(__name__)
 
 _PATTERNS = PatternRedactor()
 _DEFAULT_SAMPLING = SamplingPolicy()
-_MAX_EXPOSURES = 100_000
 
 
 class PredictionLogger:
@@ -95,45 +86,43 @@ class PredictionLogger:
         spool: str | None = None,
         sinks: Sequence[Sink] = (),
     ) -> None:
-        _require_folder_name(service)
-        numbers = {
-            "max_queue": max_queue,
-            "flush_interval": flush_interval,
-            "window": window,
-            "segment_bytes": segment_bytes,
-            "segment_age": segment_age,
-            "max_text": max_text,
-        }
-        for name, number in numbers.items():
-            if not number > 0:
-                raise ConfigError(f"{name} must be positive, got {number}")
         self.service = service
         self.destination = str(destination)
         self.sampling = sampling
-        self._instance = instance or socket.gethostname()
-        self._model = {"model": model, "model_version": model_version, "deployment": deployment}
-        self._redactor = redactor
-        self._user_key = user_key.encode() if isinstance(user_key, str) else user_key
-        self._max_queue, self._max_text = max_queue, max_text
-        self._flush_interval, self._window = flush_interval, window
-        self._segment_bytes, self._segment_age = segment_bytes, segment_age
-        self._spool, self._sinks = spool, sinks
-        self._exposed: dict[tuple[str, str], None] = {}
+        self._settings = LogSettings(
+            service=service,
+            destination=self.destination,
+            model=model,
+            model_version=model_version,
+            deployment=deployment,
+            sampling=sampling,
+            redactor=redactor,
+            user_key=user_key.encode() if isinstance(user_key, str) else user_key,
+            max_queue=max_queue,
+            flush_interval=flush_interval,
+            window=window,
+            segment_bytes=segment_bytes,
+            segment_age=segment_age,
+            max_text=max_text,
+            instance=instance,
+            spool=spool,
+            sinks=sinks,
+        )
+        self._process = ProcessLog(self._settings)
+        self._exposures = Exposures()
         self._warned = False
         self._is_closed = False
-        self._prepare()
-        os.register_at_fork(after_in_child=_weakly(self._prepare))
-        close_at_exit(self)
+        follow_process(self)
 
     @property
     def stats(self) -> LoggerStats:
         """Where every request went until now."""
-        return self._buffer.stats()
+        return self._process.buffer.stats()
 
     @property
     def has_user_key(self) -> bool:
         """Whether users can be told apart in the log."""
-        return self._user_key is not None
+        return self._settings.user_key is not None
 
     @contextmanager
     def request(
@@ -167,25 +156,7 @@ class PredictionLogger:
         Args:
             route: What the function is called in the log.
         """
-
-        def decorate(function: Callable[P, R]) -> Callable[P, R]:
-            if inspect.iscoroutinefunction(function):
-
-                @functools.wraps(function)
-                async def tracked(*args: P.args, **kwargs: P.kwargs) -> Any:
-                    with self.request(route):
-                        return await function(*args, **kwargs)
-
-                return cast("Callable[P, R]", tracked)
-
-            @functools.wraps(function)
-            def called(*args: P.args, **kwargs: P.kwargs) -> R:
-                with self.request(route):
-                    return function(*args, **kwargs)
-
-            return called
-
-        return decorate
+        return partial(tracked, partial(self.request, route))
 
     def log_prediction(
         self,
@@ -229,7 +200,7 @@ class PredictionLogger:
             return request.request_id
         alone = Request(request_id, route=route)
         self._fill(alone, given, features)
-        self._start()
+        self._process.begin()
         alone.latency_ms = latency_ms if latency_ms is not None else math.nan
         self.finish(alone)
         return alone.request_id
@@ -279,8 +250,8 @@ class PredictionLogger:
             label=label,
             comment=comment,
         )
-        self._start()
-        self._buffer.add_feedback(row)
+        self._process.begin()
+        self._process.buffer.add_feedback(row)
         return str(row["feedback_id"])
 
     def log_event(
@@ -313,13 +284,10 @@ class PredictionLogger:
             tenant: Whose unit it is.
         """
         variant = experiment.variant(unit)
-        key = (experiment.name, unit)
-        if key not in self._exposed:
-            if len(self._exposed) >= _MAX_EXPOSURES:
-                self._exposed.clear()
-            self._exposed[key] = None
-            self._start()
-            self._buffer.add_feedback(exposure_row(experiment.name, unit, variant, tenant=tenant))
+        if self._exposures.is_first(experiment.name, unit):
+            row = exposure_row(experiment.name, unit, variant, tenant=tenant)
+            self._process.begin()
+            self._process.buffer.add_feedback(row)
         request = current_request()
         if request is not None:
             request.set(variant=variant)
@@ -335,21 +303,21 @@ class PredictionLogger:
 
     def enter(self, request: Request) -> None:
         """Count a request that begins; for adapters of frameworks."""
-        if self._writer is None:
-            self._start()
-        self._buffer.enter(request)
+        if not self._process.is_begun:
+            self._process.begin()
+        self._process.buffer.enter(request)
 
     def leave(self, request: Request) -> None:
         """Count a request's response as sent; for adapters of frameworks."""
-        self._buffer.live.discard(request)
+        self._process.buffer.live.discard(request)
 
     def finish(self, request: Request) -> None:
         """Count a request that is done and keep its row by the policy; for adapters."""
-        self._buffer.record(request)
+        self._process.buffer.record(request)
 
     def count_failure(self) -> None:
         """Count an error of monitoring that was kept from the caller; the first one is logged."""
-        self._buffer.count_failure()
+        self._process.buffer.count_failure()
         if not self._warned:
             self._warned = True
             logger.warning(
@@ -367,54 +335,15 @@ class PredictionLogger:
         """
         if not self._is_closed:
             self._is_closed = True
-            if self._writer is not None:
-                self._writer.close(timeout)
-            self._buffer.is_closed = True
-        return self._buffer.stats()
+            self._process.close(timeout)
+        return self._process.buffer.stats()
 
-    def _prepare(self) -> None:
-        """Everything that belongs to one process; a forked child begins anew."""
-        self._buffer = Buffer(self.sampling, max_queue=self._max_queue, now=time())
-        self._writer: Writer | None = None
-
-    def _start(self) -> None:
-        if self._writer is not None or self._is_closed:
-            return
-        # the name of a segment must never come again, also not in a container that restarts
-        instance = f"{self._instance}-{uuid4().hex[:8]}"
-        local = local_root(self.destination)
-        root = local or Path(self._spool or Path(tempfile.gettempdir()) / "wbmon-spool")
-        segments = SegmentWriter(
-            root,
-            self.service,
-            instance,
-            max_bytes=self._segment_bytes,
-            max_age_s=self._segment_age,
-        )
-        uploader = None
-        if local is None:
-            # what another process may still write to is younger than that
-            orphan_after_s = max(ORPHAN_AFTER_S, 2 * self._segment_age)
-            uploader = Uploader(
-                segments.sealed_folder,
-                self.destination,
-                self.service,
-                orphan_after_s=orphan_after_s,
-            )
-        static = {"service": self.service, "instance": instance, **self._model}
-        encoder = RowEncoder(
-            static, redactor=self._redactor, user_key=self._user_key, max_text=self._max_text
-        )
-        self._writer = Writer(
-            self._buffer,
-            encoder,
-            segments,
-            uploader=uploader,
-            sinks=self._sinks,
-            flush_interval_s=self._flush_interval,
-            window_s=self._window,
-        )
-        self._writer.start()
+    def begin_anew(self) -> None:
+        """Leave the rows and the segment of the parent to it; for a forked child."""
+        self._process.abandon()
+        self._process = ProcessLog(self._settings)
+        if self._is_closed:
+            self._process.close(0.0)
 
     def _fill(
         self,
@@ -441,23 +370,3 @@ class PredictionLogger:
 
 
 _COMMON = {"prediction", "score", "input_text", "output_text", "variant"}
-
-
-def _require_folder_name(service: str) -> None:
-    if not service or "/" in service or service.startswith("."):
-        raise ConfigError(
-            f"service must be the name of a folder, without a slash or a dot in front; "
-            f"got {service!r}"
-        )
-
-
-def _weakly(method: Callable[[], None]) -> Callable[[], None]:
-    """A call of a method that does not keep its object alive."""
-    reference = weakref.WeakMethod(method)
-
-    def call() -> None:
-        alive = reference()
-        if alive is not None:
-            alive()
-
-    return call

@@ -7,8 +7,8 @@ from contextvars import ContextVar
 from time import perf_counter, time
 from typing import Any, Protocol
 
+from flytekitplugins.wbmon.monitor.prediction_log.identifiers import new_request_id
 from flytekitplugins.wbmon.monitor.prediction_log.schema import UNMATCHED
-from flytekitplugins.wbmon.serving.log.identifiers import new_request_id
 
 
 class Content(Protocol):

@@ -15,7 +15,7 @@ from time import monotonic
 from typing import NamedTuple
 
 from flytekitplugins.wbmon.errors import ConfigError
-from flytekitplugins.wbmon.serving.log.identifiers import id_share
+from flytekitplugins.wbmon.monitor.prediction_log.identifiers import id_share
 from flytekitplugins.wbmon.serving.log.request import Request
 
 _STRATA = ("route", "method", "tenant", "status_class")

@@ -12,8 +12,8 @@ from typing import Any, Protocol
 from flytekitplugins.wbmon.serving.log.buffer import Buffer, Item
 from flytekitplugins.wbmon.serving.log.encode import RowEncoder
 from flytekitplugins.wbmon.serving.log.request import Request
-from flytekitplugins.wbmon.serving.log.segments import SegmentWriter
-from flytekitplugins.wbmon.serving.log.upload import Uploader
+from flytekitplugins.wbmon.storage.segments.json_lines import to_utf8
+from flytekitplugins.wbmon.storage.segments.log import SegmentLog
 
 logger = logging.getLogger(__name__)
 
@@ -45,8 +45,7 @@ class Writer:
     Args:
         buffer: What the request path fills.
         encoder: Rows to lines.
-        segments: Lines to files.
-        uploader: Sends sealed segments on; None if they are where they belong.
+        segments: Lines to files, and files to where they belong.
         sinks: Further takers of windows.
         flush_interval_s: How often rows are written: what a killed process may lose.
         window_s: Length of a window; windows begin at multiples of it.
@@ -56,15 +55,14 @@ class Writer:
         self,
         buffer: Buffer,
         encoder: RowEncoder,
-        segments: SegmentWriter,
+        segments: SegmentLog,
         *,
-        uploader: Uploader | None,
         sinks: Sequence[Sink],
         flush_interval_s: float,
         window_s: float,
     ) -> None:
         self._buffer, self._encoder, self._segments = buffer, encoder, segments
-        self._uploader, self._sinks = uploader, sinks
+        self._sinks = sinks
         self._flush_interval_s, self._window_s = flush_interval_s, window_s
         self._stop = threading.Event()
         self._deadline = 0.0
@@ -83,20 +81,18 @@ class Writer:
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(timeout_s + 1.0)
-        if self._uploader is not None:
-            self._uploader.close(max(0.0, timeout_s - (monotonic() - begin)))
+        self._segments.finish_sending(max(0.0, timeout_s - (monotonic() - begin)))
 
     def _run(self) -> None:
         window_end = self._next_end(time())
-        if self._uploader is not None:
-            self._uploader.wake()
+        self._segments.send()
         while not self._stop.wait(self._flush_interval_s):
             self._guarded(self._drain, window_end)
             now = time()
             if now >= window_end:
                 self._guarded(self._end_window, min(window_end, now))
                 window_end = self._next_end(now)
-            self._guarded(self._seal_if_due)
+            self._guarded(self._segments.seal_if_due, now)
         self._guarded(self._drain, math.inf)
         self._buffer.is_closed = True
         self._buffer.fold(_EVERYTHING)
@@ -145,25 +141,28 @@ class Writer:
 
     def _encode(self, item: Item) -> str | None:
         try:
-            if not isinstance(item, Request):
-                return self._encoder.feedback(item)
             try:
-                return self._encoder.prediction(item)
+                return self._encode_whole(item)
             except Exception as error:  # noqa: BLE001 - a redactor is anybody's code
                 self._buffer.count_failure()
                 self._warn("texts are left out, they could not be redacted", error)
-                return self._encoder.prediction(without_content(item))
+                return self._encode_whole(without_content(item))
         except Exception as error:  # noqa: BLE001 - one odd row
             self._buffer.count_failure()
             self._buffer.lost([item])
             self._warn("a row could not be encoded", error)
             return None
 
+    def _encode_whole(self, item: Item) -> str:
+        if isinstance(item, Request):
+            return self._encoder.prediction(item)
+        return self._encoder.feedback(item)
+
     def _write(self, lines: list[str], items: list[Item]) -> None:
         if not lines:
             return
         try:
-            self._segments.append("".join(lines).encode(), time())
+            self._segments.append(to_utf8("".join(lines)), time())
         except OSError as error:
             self._buffer.lost(items)
             self._warn("rows are lost, they could not be written", error)
@@ -178,15 +177,11 @@ class Writer:
             self._guarded(sink.write_windows, rows, end)
         if self._unsaved:
             try:
-                self._segments.append("".join(self._unsaved).encode(), end)
+                self._segments.append(to_utf8("".join(self._unsaved)), end)
             except OSError as error:
                 self._warn("windows wait, they could not be written", error)
             else:
                 self._unsaved.clear()
-
-    def _seal_if_due(self) -> None:
-        if self._segments.seal_if_due(time()) and self._uploader is not None:
-            self._uploader.wake()
 
     def _next_end(self, now: float) -> float:
         return (now // self._window_s + 1) * self._window_s
@@ -208,12 +203,14 @@ class Writer:
             logger.warning("prediction log: %s (%s)", what, type(error).__name__)
 
 
-def without_content(request: Request) -> Request:
-    """The request's numbers, without anything that a user may have written."""
-    bare = Request(request.request_id, route=request.route, method=request.method)
+def without_content(item: Item) -> Item:
+    """A request's numbers or a feedback row, without anything that a user may have written."""
+    if not isinstance(item, Request):
+        return {name: value for name, value in item.items() if name != "comment"}
+    bare = Request(item.request_id, route=item.route, method=item.method)
     for name in (
         "began_at", "status", "tenant", "user", "session_id", "trace_id", "error_type",
         "is_failure", "latency_ms", "first_chunk_ms", "stages", "reason", "weight",
     ):  # fmt: skip
-        setattr(bare, name, getattr(request, name))
+        setattr(bare, name, getattr(item, name))
     return bare

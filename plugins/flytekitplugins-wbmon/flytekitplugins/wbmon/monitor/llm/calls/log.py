@@ -1,29 +1,38 @@
-"""The LLM call log on disk: rows appended as JSON lines, whole segments renamed.
+"""The LLM call log on disk: a row is written as soon as the call is over.
 
-The layout is that of the prediction log, so what reads the one reads the other. A row is on disk
-as soon as the call is over; a killed process loses none that it wrote.
+The format is that of the prediction log, so what reads the one reads the other. A killed process
+loses no row that it wrote.
 """
 
 from __future__ import annotations
 
-import json
 import logging
-import math
-import tempfile
-import threading
+from collections.abc import Mapping
 from datetime import datetime, timezone
-from os import getpid
 from pathlib import Path
-from typing import IO, Any
+from threading import RLock
+from time import time
+from typing import Any
 
 from flytekitplugins.wbmon.errors import ConfigError
-from flytekitplugins.wbmon.monitor.llm.calls.row import Row, instance_name
-from flytekitplugins.wbmon.monitor.prediction_log.schema import segment_folder
-from flytekitplugins.wbmon.storage.filesystem import is_local, make_parent, open_filesystem
+from flytekitplugins.wbmon.monitor.llm.calls.row import Row
+from flytekitplugins.wbmon.monitor.prediction_log.fit import fit_row, utc
+from flytekitplugins.wbmon.monitor.prediction_log.schema import (
+    CALL_COLUMNS,
+    CONTENT_FIELDS,
+    PREDICTION_COLUMNS,
+    SCHEMA_VERSION,
+)
+from flytekitplugins.wbmon.storage.lifetime import follow_process, patiently
+from flytekitplugins.wbmon.storage.segments.json_lines import to_line
+from flytekitplugins.wbmon.storage.segments.layout import require_service, unique_instance
+from flytekitplugins.wbmon.storage.segments.log import SegmentLog
 
 logger = logging.getLogger(__name__)
 
 SEGMENT_BYTES = 16 * 1024 * 1024
+SEGMENT_AGE_S = 300.0
+_FIELDS = {"kind": "string", **PREDICTION_COLUMNS, **CALL_COLUMNS, **CONTENT_FIELDS}
 
 
 class CallLog:
@@ -31,14 +40,21 @@ class CallLog:
 
     Args:
         destination: Folder or fsspec URL of the log. A URL gets each segment when it is whole;
-            until then it is on the local disk.
+            until then it is in `spool`.
         service: The service that calls.
         segment_bytes: Size at which a segment is whole; it also is at midnight UTC and at the end.
-        instance: Tells writers apart; the host and process by default.
+        segment_age: Age in seconds at which it is.
+        instance: Which copy of the service this is; the host's name by default.
+        spool: Folder for segments on their way to a URL, for this log only; by default one below
+            the folder for temporary files. What a killed process leaves there, the next one sends.
         filesystem: The fsspec file system of a URL, where the caller has one with credentials.
 
+    Attributes:
+        n_rows: Rows that this process wrote.
+        n_failed: Rows that it could not write.
+
     Raises:
-        ConfigError: If the service's name cannot be part of a path.
+        ConfigError: If the service cannot be a folder, or a number is not positive.
     """
 
     def __init__(
@@ -47,49 +63,60 @@ class CallLog:
         service: str,
         *,
         segment_bytes: int = SEGMENT_BYTES,
+        segment_age: float = SEGMENT_AGE_S,
         instance: str = "",
+        spool: str | None = None,
         filesystem: Any = None,
     ) -> None:
-        if not service or set(service) & set("/\\= "):
-            raise ConfigError(
-                f"service must be a name without blanks, '/' and '=', got {service!r}"
-            )
+        require_service(service)
+        for name, number in {"segment_bytes": segment_bytes, "segment_age": segment_age}.items():
+            if not number > 0:
+                raise ConfigError(f"{name} must be positive, got {number}")
         self.destination = str(destination)
         self.service = service
-        self.n_rows = 0
-        self.n_failed = 0
-        self._filesystem = filesystem
-        self._remote = not is_local(self.destination)
-        if self._remote:
-            self._root = tempfile.mkdtemp(prefix="wbmon-calls-")
-        else:
-            self._root = open_filesystem(self.destination)[1]
-        self._instance = instance or instance_name()
-        self._segment_bytes = segment_bytes
-        self._lock = threading.Lock()
-        self._file: IO[bytes] | None = None
-        self._day = ""
-        self._size = 0
-        self._sequence = 0
+        self._instance, self._spool, self._filesystem = instance, spool, filesystem
+        self._segment_bytes, self._segment_age = segment_bytes, segment_age
+        self._warned: set[str] = set()
+        self._segments: SegmentLog | None = None
+        self.begin_anew()
+        follow_process(self)
 
     def log_call(self, row: Row) -> None:
-        """Append a row; never raises."""
+        """Append a row; never raises. What does not fit its column is left out."""
         try:
-            line = json.dumps(row | {"service": self.service}, default=str, allow_nan=False)
-        except ValueError:
-            line = json.dumps(_finite(row) | {"service": self.service}, default=str)
-        with self._lock:
-            try:
-                self._write(line.encode() + b"\n")
+            line = to_line(self._fitted(row) | {"service": self.service})
+            with self._lock:
+                self._begun().append(line, time())
                 self.n_rows += 1
-            except OSError as error:
+        except Exception as error:  # noqa: BLE001 - a monitor never breaks what it monitors
+            with self._lock:
                 self.n_failed += 1
-                logger.warning("an LLM call could not be logged: %s", error)
+            # the class only: a message may hold what a call said
+            self._warn("lost", f"an LLM call could not be logged ({type(error).__name__})")
 
-    def close(self) -> None:
-        """Make the last segment whole."""
-        with self._lock:
-            self._seal()
+    def close(self, timeout: float = 60.0) -> None:
+        """Make the last segment whole, and send what is to be sent; a later call begins another.
+
+        Args:
+            timeout: Seconds; what is not sent by then stays in the spool for the next process.
+        """
+        with patiently(self._lock):
+            segments, self._segments = self._segments, None
+            if segments is None:
+                return
+            try:
+                segments.seal()
+            except OSError as error:
+                self._warn("open", f"a segment of calls stays open ({type(error).__name__})")
+        segments.finish_sending(timeout)
+
+    def begin_anew(self) -> None:
+        """Leave the parent's segment to it; for a forked child."""
+        if self._segments is not None:
+            self._segments.abandon()
+        self._segments = None
+        self._lock = RLock()
+        self.n_rows = self.n_failed = 0
 
     def __enter__(self) -> CallLog:
         return self
@@ -97,55 +124,34 @@ class CallLog:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _write(self, line: bytes) -> None:
-        today = datetime.now(timezone.utc).date().isoformat()
-        if self._file is not None and (self._day != today or self._size >= self._segment_bytes):
-            self._seal()
-        if self._file is None:
-            self._open(today)
-        assert self._file is not None  # noqa: S101 - for the type checker
-        self._file.write(line)
-        self._size += len(line)
+    def _begun(self) -> SegmentLog:
+        if self._segments is None:
+            self._segments = SegmentLog(
+                self.destination,
+                self.service,
+                unique_instance(self._instance),
+                max_bytes=self._segment_bytes,
+                max_age_s=self._segment_age,
+                spool=self._spool,
+                filesystem=self._filesystem,
+            )
+            self._segments.send()
+        return self._segments
 
-    def _open(self, today: str) -> None:
-        folder = Path(segment_folder(self._root, "open", self.service))
-        folder.mkdir(parents=True, exist_ok=True)
-        while True:
-            name = f"{self._instance}-{getpid()}-{self._sequence}.jsonl"
-            self._sequence += 1
-            sealed = Path(segment_folder(self._root, "sealed", self.service)) / name
-            if not sealed.exists() and not (folder / name).exists():
-                break
-        self._file = (folder / name).open("ab", buffering=0)
-        self._day, self._size = today, 0
+    def _fitted(self, row: Mapping[str, Any]) -> Row:
+        """A row as the contract has it; one of another kind, such as a step, as it is."""
+        if row.get("kind", "prediction") != "prediction":
+            return dict(row)
+        if not row.keys() <= _FIELDS.keys():
+            unknown = sorted(str(name) for name in row.keys() - _FIELDS.keys())
+            self._warn("columns", f"a call has no columns {', '.join(unknown)}; they are left out")
+        fitted = fit_row(_FIELDS, row)
+        if "timestamp" not in fitted:
+            fitted["timestamp"] = utc(datetime.now(timezone.utc))
+        return fitted | {"kind": "prediction", "schema_version": SCHEMA_VERSION}
 
-    def _seal(self) -> None:
-        if self._file is None:
-            return
-        path = Path(self._file.name)
-        self._file.close()
-        self._file = None
-        folder = Path(segment_folder(self._root, "sealed", self.service))
-        folder.mkdir(parents=True, exist_ok=True)
-        whole = path.rename(folder / path.name)
-        if self._remote:
-            self._upload(whole)
-
-    def _upload(self, segment: Path) -> None:
-        target = f"{segment_folder(self.destination, 'sealed', self.service)}/{segment.name}"
-        try:
-            files, path = open_filesystem(target, filesystem=self._filesystem)
-            make_parent(files, path)
-            files.put_file(str(segment), path)
-            segment.unlink()
-        except Exception as error:  # noqa: BLE001 - any file system; the segment stays on disk
-            logger.warning("the call log %s stays on disk: %s", segment, error)
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no number for what is undefined: it is left out."""
-    if isinstance(value, dict):
-        return {name: _finite(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    def _warn(self, matter: str, words: str) -> None:
+        """Say it once a matter: a log that fails is not to flood another."""
+        if matter not in self._warned:
+            self._warned.add(matter)
+            logger.warning("%s", words)

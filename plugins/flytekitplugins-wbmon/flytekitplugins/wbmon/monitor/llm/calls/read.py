@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator
-from datetime import datetime
+import logging
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from flytekitplugins.wbmon.monitor.prediction_log import arrow_schema
 from flytekitplugins.wbmon.monitor.prediction_log.schema import CALL_COLUMNS, PREDICTION_COLUMNS
-from flytekitplugins.wbmon.monitor.prediction_log.segments import segment_contents
+from flytekitplugins.wbmon.monitor.prediction_log.segments import read_segment
+from flytekitplugins.wbmon.storage.segments.read import read_segments
 
-_TYPES = {
-    "string": pa.string(),
-    "int16": pa.int16(),
-    "int64": pa.int64(),
-    "float64": pa.float64(),
-    "bool": pa.bool_(),
-    "timestamp": pa.timestamp("us", tz="UTC"),
-    "any": pa.string(),
-    "map<string,float64>": pa.map_(pa.string(), pa.float64()),
-    "documents": pa.list_(
-        pa.struct([("id", pa.string()), ("rank", pa.int32()), ("score", pa.float64())])
-    ),
-}
-SCHEMA = pa.schema(
-    [(name, _TYPES[kind]) for name, kind in {**PREDICTION_COLUMNS, **CALL_COLUMNS}.items()]
-)
+logger = logging.getLogger(__name__)
+
+# a model's answer is a text, and a log without one has no other type for it
+_COLUMNS = {**PREDICTION_COLUMNS, **CALL_COLUMNS, "prediction": "string"}
 
 
 def read_calls(
@@ -36,7 +25,8 @@ def read_calls(
 ) -> pa.Table:
     """The rows of all segments below a call log's folder, also of those being written.
 
-    A last line that is torn is left out, as are rows of another kind and fields nobody knows.
+    Rows of another kind and fields nobody knows are left out. So are torn lines, such as the last
+    one of a process that was killed; a warning says how many.
 
     Args:
         destination: The folder given to `CallLog`, a path or fsspec URL.
@@ -45,35 +35,23 @@ def read_calls(
 
     Returns:
         A table with the columns of the prediction log, and those of calls (`CALL_COLUMNS`).
+
+    Raises:
+        DataError: If a row is of a newer schema than this package knows.
     """
-    texts = segment_contents(str(destination), service=service or "", filesystem=filesystem)
-    return table_of(row for text in texts for row in parse_rows(text))
+    rows, n_torn = [], 0
+    for path, data in read_segments(str(destination), service, filesystem=filesystem):
+        segment = read_segment(path, data)
+        n_torn += segment.n_torn
+        for (kind, _), found in segment.rows.items():
+            rows += found if kind == "prediction" else []
+    if n_torn:
+        logger.warning(
+            "call log %s: %d lines are torn or no rows, and left out", destination, n_torn
+        )
+    return table_of(rows)
 
 
 def table_of(rows: Iterable[dict[str, Any]]) -> pa.Table:
     """Rows as a table; a column that no row has is all null."""
-    typed = [_typed(row) for row in rows]
-    return pa.Table.from_pylist(typed, schema=SCHEMA)
-
-
-def parse_rows(text: bytes) -> Iterator[dict[str, Any]]:
-    """The calls among the lines of a segment; the torn end of one is cut off."""
-    for line in text[: text.rfind(b"\n") + 1].splitlines():
-        row = json.loads(line)
-        if row.get("kind", "prediction") == "prediction":
-            yield row
-
-
-def _typed(row: dict[str, Any]) -> dict[str, Any]:
-    found = {name: row.get(name) for name in SCHEMA.names}
-    at = found["timestamp"]
-    if isinstance(at, str):
-        found["timestamp"] = datetime.fromisoformat(at.replace("Z", "+00:00"))
-    stages = found["stage_ms"]
-    if isinstance(stages, dict):
-        found["stage_ms"] = list(stages.items())
-    if found["attempt_log"] is not None and not isinstance(found["attempt_log"], str):
-        found["attempt_log"] = json.dumps(found["attempt_log"])
-    if found["prediction"] is not None:
-        found["prediction"] = str(found["prediction"])
-    return found
+    return arrow_schema.table_of(_COLUMNS, list(rows))

@@ -9,9 +9,6 @@ that one call is one row however many requests it took.
 from __future__ import annotations
 
 import logging
-import os
-import secrets
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -21,6 +18,7 @@ from types import MappingProxyType
 from typing import Any, Protocol, TypeAlias
 
 from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.monitor.prediction_log.identifiers import new_request_id
 from flytekitplugins.wbmon.monitor.prediction_log.schema import (
     CALL_COLUMNS,
     PREDICTION_COLUMNS,
@@ -164,15 +162,6 @@ def new_row(**columns: Any) -> Row:
     }
 
 
-def new_request_id() -> str:
-    """A UUID of version 7, so that ids sort by time."""
-    value = (int(time.time() * 1e3) << 80) | int.from_bytes(secrets.token_bytes(10), "big")
-    value = value & ~(0xF << 76) | (0x7 << 76)
-    value = value & ~(0x3 << 62) | (0x2 << 62)
-    digits = f"{value:032x}"
-    return "-".join(digits[a:b] for a, b in ((0, 8), (8, 12), (12, 16), (16, 20), (20, 32)))
-
-
 def emit(row: Row, sink: Sink) -> None:
     """Give a finished row to its sink, or to the call that it is a part of."""
     scope = _SCOPE.get()
@@ -191,9 +180,3 @@ def deliver(row: Row, sink: Sink) -> None:
             sink.log_call(row)
     except Exception:  # a monitor must never break what it monitors
         logger.warning("an LLM call could not be logged", exc_info=True)
-
-
-def instance_name() -> str:
-    """The pod or host, as it may stand in a file's name."""
-    name = os.environ.get("HOSTNAME") or "local"
-    return "".join(letter if letter.isalnum() or letter in "_." else "_" for letter in name)

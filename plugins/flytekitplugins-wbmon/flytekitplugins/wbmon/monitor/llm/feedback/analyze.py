@@ -1,7 +1,7 @@
 """Analysis of user feedback joined to its calls: rates with intervals, complaints, low ratings.
 
 An answer without a rating is unrated, not bad. An answer that was rated twice counts once, with
-its last rating.
+its last rating. Which word is the last, `monitor.prediction_log.feedback` says.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from flytekitplugins.wbmon.monitor.llm.feedback.report import (
     Issue,
     LowRated,
 )
+from flytekitplugins.wbmon.monitor.prediction_log.feedback import last_words
 from flytekitplugins.wbmon.stats.interval import newcombe_interval, wilson_interval
 
 DIMENSIONS = ("model", "tenant", "prompt", "route", "variant")
@@ -107,13 +108,7 @@ def _ratings(
     rows: Iterable[Mapping[str, Any]], good_from: float, sources: Sequence[str]
 ) -> dict[str, _Rating]:
     found: dict[str, _Rating] = defaultdict(_Rating)
-    seen: set[str] = set()
-    for row in sorted(rows, key=lambda each: str(each["timestamp"])):
-        if (row["source"] or "user") not in sources or row["feedback_id"] in seen:
-            continue
-        # a client may send the same feedback twice
-        if row["feedback_id"]:
-            seen.add(row["feedback_id"])
+    for row in last_words(row for row in rows if (row["source"] or "user") in sources):
         rating = found[row["request_id"]]
         label = str(row["label"] or "").strip()
         good = _is_good(row["score"], label, good_from)

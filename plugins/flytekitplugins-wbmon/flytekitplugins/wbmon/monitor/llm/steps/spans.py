@@ -12,7 +12,8 @@ from datetime import datetime
 from typing import Any
 
 from flytekitplugins.wbmon.monitor.llm.steps.report import Span
-from flytekitplugins.wbmon.monitor.prediction_log.segments import segment_contents
+from flytekitplugins.wbmon.storage.segments.json_lines import read_lines
+from flytekitplugins.wbmon.storage.segments.read import read_segments
 
 _FIELDS = tuple(each.name for each in fields(Span))
 
@@ -36,12 +37,11 @@ def read_spans(destination: str, *, filesystem: Any = None) -> list[Span]:
         filesystem: The fsspec file system of a URL, where the caller has one with credentials.
     """
     found = []
-    for text in segment_contents(steps_folder(destination), filesystem=filesystem):
-        # a process that was killed can leave an incomplete last line
-        for line in text[: text.rfind(b"\n") + 1].splitlines():
-            row = json.loads(line)
-            times = {name: _time(row[name]) if row[name] else None for name in _TIMES}
-            found.append(Span(**{name: row[name] for name in _FIELDS} | times))
+    for _, data in read_segments(steps_folder(destination), filesystem=filesystem):
+        for row in read_lines(data).rows:
+            if row.get("kind") == "span":
+                times = {name: _time(row[name]) if row[name] else None for name in _TIMES}
+                found.append(Span(**{name: row[name] for name in _FIELDS} | times))
     return _with_own_tokens(found)
 
 

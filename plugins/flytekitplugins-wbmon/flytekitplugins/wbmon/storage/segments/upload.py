@@ -7,12 +7,14 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic, time
+from typing import Any
 
-from flytekitplugins.wbmon.monitor.prediction_log.schema import segment_folder
 from flytekitplugins.wbmon.storage.filesystem import make_parent, open_filesystem
+from flytekitplugins.wbmon.storage.segments.layout import SUFFIX, segment_folder
 
 logger = logging.getLogger(__name__)
 
@@ -20,13 +22,6 @@ _PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 60.0
 ORPHAN_AFTER_S = 3600.0
 _LAST_WORD_S = 15.0
-
-
-def local_root(destination: str) -> Path | None:
-    """The folder that a destination names, or None if it is elsewhere."""
-    if destination.startswith("file://"):
-        return Path(destination.removeprefix("file://"))
-    return None if "://" in destination else Path(destination)
 
 
 class Uploader:
@@ -41,6 +36,10 @@ class Uploader:
         service: The service.
         orphan_after_s: Seconds after which an open segment that was not written to is taken for
             that of a dead process; more than the age at which segments are sealed.
+        seal_if_due: Called with the time now and then, so that a segment is sealed at its age also
+            where nobody writes.
+        filesystem: The fsspec file system of a URL, where the caller has one with credentials; a
+            process of its own, which sends what is left at the end, has those of the environment.
     """
 
     def __init__(
@@ -50,12 +49,15 @@ class Uploader:
         service: str,
         *,
         orphan_after_s: float = ORPHAN_AFTER_S,
+        seal_if_due: Callable[[float], None] | None = None,
+        filesystem: Any = None,
     ) -> None:
         self._folder = folder
         self._open_folder = folder.parent.parent / "open" / service
         self._place = (destination, service, str(orphan_after_s))
         self._target = segment_folder(destination, "sealed", service)
         self._orphan_after_s = orphan_after_s
+        self._seal_if_due, self._filesystem = seal_if_due, filesystem
         self._wake = threading.Event()
         self._deadline: float | None = None
         self._pause_s = _PAUSE_S
@@ -91,7 +93,7 @@ class Uploader:
         return self._send_all()
 
     def _is_waiting(self) -> bool:
-        return any(self._folder.glob("*.jsonl"))
+        return any(self._folder.glob(f"*{SUFFIX}"))
 
     def _send_apart(self) -> None:
         """Send what is left by a process of its own.
@@ -100,7 +102,8 @@ class Uploader:
         one.
         """
         code = (
-            "import sys; from flytekitplugins.wbmon.serving.log.upload import main; main(sys.argv)"
+            "import sys; from flytekitplugins.wbmon.storage.segments.upload import main; "
+            "main(sys.argv)"
         )
         with suppress(OSError, subprocess.TimeoutExpired):
             subprocess.run(  # noqa: S603 - our own interpreter
@@ -113,14 +116,17 @@ class Uploader:
             )
         if self._is_waiting():
             logger.warning(
-                "prediction log: segments are kept in %s, they could not be sent to %s",
+                "segments are kept in %s, they could not be sent to %s",
                 self._folder, self._target,
             )  # fmt: skip
 
     def _run(self) -> None:
         while True:
+            self._seal_old()
             is_done = self.send_waiting()
-            if self._deadline is not None and (is_done or monotonic() >= self._deadline):
+            is_last = self._deadline is not None
+            # a segment may have been sealed while others were sent
+            if is_last and (not self._is_waiting() or monotonic() >= (self._deadline or 0.0)):
                 return
             pause = _LONGEST_PAUSE_S if is_done else self._pause_s
             if self._deadline is not None:
@@ -128,9 +134,15 @@ class Uploader:
             self._wake.wait(pause)
             self._wake.clear()
 
+    def _seal_old(self) -> None:
+        if self._seal_if_due is not None:
+            # a full disk: there is another time
+            with suppress(OSError):
+                self._seal_if_due(time())
+
     def _seal_orphans(self) -> None:
         before = time() - self._orphan_after_s
-        for path in self._open_folder.glob("*.jsonl"):
+        for path in self._open_folder.glob(f"*{SUFFIX}"):
             # another worker may be as quick
             with suppress(OSError):
                 if path.stat().st_mtime < before:
@@ -138,7 +150,7 @@ class Uploader:
                     path.rename(self._folder / path.name)
 
     def _send_all(self) -> bool:
-        for path in sorted(self._folder.glob("*.jsonl")):
+        for path in sorted(self._folder.glob(f"*{SUFFIX}")):
             try:
                 self._send(path)
             except Exception as error:  # noqa: BLE001 - every file system has errors of its own
@@ -147,7 +159,7 @@ class Uploader:
                 self.n_failed += 1
                 if self.n_failed == 1:
                     logger.warning(
-                        "prediction log: %s is kept here, it could not be sent to %s (%s: %s)",
+                        "%s is kept here, it could not be sent to %s (%s: %s)",
                         path, self._target, type(error).__name__, error,
                     )  # fmt: skip
                 self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
@@ -156,7 +168,8 @@ class Uploader:
         return True
 
     def _send(self, path: Path) -> None:
-        files, target = open_filesystem(f"{self._target}/{path.name}")
+        url = f"{self._target}/{path.name}"
+        files, target = open_filesystem(url, filesystem=self._filesystem)
         size = path.stat().st_size
         make_parent(files, target)
         files.put_file(str(path), target)

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from flytekitplugins.wbmon.serving.log.encode import without_ragged_end
-from flytekitplugins.wbmon.serving.log.segments import SegmentWriter
+from flytekitplugins.wbmon.storage.segments.writer import SegmentWriter
 from support.prediction_log import segments
 
 MIDNIGHT = 20_000 * 86_400.0
@@ -62,9 +61,3 @@ def test_a_write_that_fails_halfway_leaves_no_half_line(
 
     (path,) = segments(tmp_path, "sealed")
     assert path.read_bytes() == b"whole\nnext\n"
-
-
-def test_a_text_cut_off_within_a_secret_loses_the_part_of_it() -> None:
-    text = f"{'word ' * 40}sk-{'a' * 20}"
-    assert "sk-" not in without_ragged_end(text)
-    assert without_ragged_end("short") == ""

@@ -7,9 +7,10 @@ yesterday (UTC), or when the log is closed. Each process has its own, so workers
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
-from flytekitplugins.wbmon.monitor.prediction_log.schema import segment_folder
+from flytekitplugins.wbmon.storage.segments.layout import SUFFIX, segment_folder
 
 _DAY_S = 86_400
 
@@ -55,8 +56,8 @@ class SegmentWriter:
         try:
             while written < len(data):
                 written += os.write(self._file, data[written:])
-        except OSError:
-            self._cut(written)
+        except BaseException:  # a signal's, too: the rest of the line will never come
+            self._cut()
             raise
         self._size += written
 
@@ -80,20 +81,26 @@ class SegmentWriter:
         os.close(self._file)
         self._file = -1
         self.sealed_folder.mkdir(parents=True, exist_ok=True)
-        self._path.rename(self.sealed_folder / self._path.name)
+        # a reader takes a segment that nobody wrote to for long for that of a dead process
+        with suppress(FileNotFoundError):
+            self._path.rename(self.sealed_folder / self._path.name)
+
+    def abandon(self) -> None:
+        """In a forked child: leave the segment to the parent."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
 
     def _begin(self, now: float) -> None:
         self._open_folder.mkdir(parents=True, exist_ok=True)
-        self._path = self._open_folder / f"{self._stem}-{self._n_segments:06d}.jsonl"
+        self._path = self._open_folder / f"{self._stem}-{self._n_segments:06d}{SUFFIX}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_EXCL
         self._file = os.open(self._path, flags, 0o640)
         self._n_segments += 1
         self._size, self._began_at = 0, now
 
-    def _cut(self, written: int) -> None:
+    def _cut(self) -> None:
         """Take back the beginning of a line that could not be written whole."""
-        if not written:
-            return
         try:
             os.ftruncate(self._file, self._size)
         except OSError:

@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 from hashlib import blake2b
-from random import getrandbits
 from time import time_ns
 
 _ACCEPTABLE = re.compile(r"[A-Za-z0-9._:\-]{1,128}")
@@ -26,7 +25,7 @@ _UUID_VERSION = 14
 def new_request_id() -> str:
     """A UUID of version 7: unique, and sorted by the time it was made.
 
-    The random part is not secret; it must be unique only, so it is not read from the kernel.
+    The random part is the kernel's: a program that seeds `random` would make the same ids again.
     """
     half = _time_half(time_ns() // 1_000_000)
     try:
@@ -37,7 +36,7 @@ def new_request_id() -> str:
 
 
 def _tails(n: int) -> Iterator[str]:
-    digits = f"{getrandbits(64 * n):0{16 * n}x}"
+    digits = os.urandom(8 * n).hex()
     for at in range(0, 16 * n, 16):
         variant = _VARIANTS[digits[at]]
         yield f"-{variant}{digits[at + 1 : at + 4]}-{digits[at + 4 : at + 16]}"
@@ -46,7 +45,7 @@ def _tails(n: int) -> Iterator[str]:
 @lru_cache(maxsize=8)
 def _time_half(milliseconds: int) -> str:
     """The first half of a UUID of version 7; the same for all that are made in a millisecond."""
-    return f"{milliseconds >> 16:08x}-{milliseconds & 0xFFFF:04x}-7{getrandbits(12):03x}"
+    return f"{milliseconds >> 16:08x}-{milliseconds & 0xFFFF:04x}-7{os.urandom(2).hex()[1:]}"
 
 
 def is_acceptable(request_id: str) -> bool:

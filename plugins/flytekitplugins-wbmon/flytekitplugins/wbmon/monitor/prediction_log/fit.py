@@ -1,0 +1,163 @@
+"""Values as the types of the contract, so that whatever is written can be read as a table.
+
+Both sides use it: serving and the call log before they write, readers for rows of an earlier
+release. What does not fit is left out, never the row.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from datetime import datetime, timezone
+from functools import cache, partial
+from typing import Any
+
+from flytekitplugins.wbmon.storage.segments.json_lines import to_json, well_formed
+
+_UTC_LENGTH = len("2026-01-01T00:00:00.000000+00:00")
+
+
+def fit_row(types: Mapping[str, str], row: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a row that have a type, as that type; those without a value are left out."""
+    return {
+        name: fitted
+        for name, value in row.items()
+        if name in types and (fitted := fit(types[name], value)) is not None
+    }
+
+
+def fit(type_name: str, value: Any) -> Any:
+    """A value as a type of the contract; None if it does not fit.
+
+    Args:
+        type_name: As in `COLUMNS`; also `document`, `int32`, and maps and lists of any of them.
+        value: Anything, such as the scalar of an array library.
+
+    >>> fit("int16", 99_999), fit("int16", "404"), fit("float64", "x"), fit("string", 7)
+    (None, 404, None, '7')
+    """
+    if value is None:
+        return None
+    try:
+        return _fitter(type_name)(value)
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        return None
+
+
+def utc(value: Any) -> str | None:
+    """An instant as the log writes it: ISO 8601 in UTC with microseconds; None if it is none.
+
+    Args:
+        value: A `datetime`, or its text; without a zone it is taken for UTC.
+
+    >>> utc("2026-03-01T23:30:00-05:00")
+    '2026-03-02T04:30:00.000000+00:00'
+    """
+    try:
+        at = value
+        if isinstance(value, str):
+            at = datetime.fromisoformat(value.replace("Z", "+00:00"))
+            if len(value) == _UTC_LENGTH and value.endswith("+00:00") and value[10] == "T":
+                return value
+        if not isinstance(at, datetime):
+            return None
+        at = at.astimezone(timezone.utc) if at.tzinfo else at.replace(tzinfo=timezone.utc)
+        return at.isoformat(timespec="microseconds")
+    except (ValueError, OverflowError):
+        return None
+
+
+def scalar(value: Any) -> Any:
+    """The Python number or text of an array library's scalar; anything else as it is."""
+    if isinstance(value, str | int | float) or not hasattr(value, "item"):
+        return value
+    try:
+        return value.item()
+    except (TypeError, ValueError):
+        return value
+
+
+@cache
+def _fitter(type_name: str) -> Callable[[Any], Any]:
+    outer, _, inner = type_name.removesuffix(">").partition("<")
+    return partial(_NESTED[outer], inner) if inner else _SINGLE[outer]
+
+
+def _text(value: Any) -> str:
+    if type(value) is str and value.isascii():
+        return value
+    if isinstance(value, Mapping | list | tuple):
+        value = to_json(value)
+    return well_formed(value if isinstance(value, str) else str(scalar(value)))
+
+
+def _whole(value: Any, *, below: int) -> int | None:
+    number = value if type(value) is int else scalar(value)
+    whole = int(number)
+    if isinstance(number, float) and whole != number:
+        return None
+    return whole if -below <= whole < below else None
+
+
+def _number(value: Any) -> float | None:
+    number = float(value)
+    return number if math.isfinite(number) else None
+
+
+def _truth(value: Any) -> bool | None:
+    number = scalar(value)
+    return bool(number) if number in (0, 1) else None
+
+
+def _any(value: Any) -> bool | int | float | str | None:
+    plain = scalar(value)
+    if isinstance(plain, bool):
+        return plain
+    if isinstance(plain, int):
+        whole = _whole(plain, below=2**63)
+        return _number(plain) if whole is None else whole
+    return _number(plain) if isinstance(plain, float) else _text(plain)
+
+
+def _map(inner: str, value: Any) -> dict[str, Any] | None:
+    if not isinstance(value, Mapping):
+        return None
+    of = inner.partition(",")[2]
+    fitted = {_text(name): fit(of, item) for name, item in value.items()}
+    return {name: item for name, item in fitted.items() if item is not None}
+
+
+def _list(inner: str, value: Any) -> list[Any] | None:
+    if isinstance(value, str | Mapping):
+        return None
+    return [fitted for item in value if (fitted := fit(inner, item)) is not None]
+
+
+def _struct(types: Mapping[str, str], value: Any) -> dict[str, Any] | None:
+    return fit_row(types, value) if isinstance(value, Mapping) else None
+
+
+_HISTOGRAM = {
+    "scale": "int16",
+    "offset": "int32",
+    "counts": "list<int64>",
+    "zero_count": "int64",
+    "sum": "float64",
+    "min": "float64",
+    "max": "float64",
+}
+_DOCUMENT = {"id": "string", "rank": "int32", "score": "float64"}
+_NESTED: Mapping[str, Callable[[str, Any], Any]] = {"map": _map, "list": _list}
+_SINGLE: Mapping[str, Callable[[Any], Any]] = {
+    "string": _text,
+    "int16": partial(_whole, below=2**15),
+    "int32": partial(_whole, below=2**31),
+    "int64": partial(_whole, below=2**63),
+    "float64": _number,
+    "bool": _truth,
+    "timestamp": utc,
+    "any": _any,
+    "document": partial(_struct, _DOCUMENT),
+    "documents": partial(_list, "document"),
+    "histogram": partial(_struct, _HISTOGRAM),
+}

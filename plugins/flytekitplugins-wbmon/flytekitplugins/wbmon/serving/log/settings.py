@@ -1,0 +1,50 @@
+"""How a prediction log is written, checked once when its logger is made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.privacy.patterns import Redactor
+from flytekitplugins.wbmon.serving.log.sampling import SamplingPolicy
+from flytekitplugins.wbmon.serving.log.thread import Sink
+from flytekitplugins.wbmon.storage.segments.layout import require_service
+
+_POSITIVE = (
+    "max_queue", "flush_interval", "window", "segment_bytes", "segment_age", "max_text",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogSettings:
+    """What a `PredictionLogger` was told; its arguments have the same names.
+
+    Raises:
+        ConfigError: If the service cannot be a folder, or a number is not positive.
+    """
+
+    service: str
+    destination: str
+    model: str | None
+    model_version: str | None
+    deployment: str | None
+    sampling: SamplingPolicy
+    redactor: Redactor | None
+    user_key: bytes | None
+    max_queue: int
+    flush_interval: float
+    window: float
+    segment_bytes: int
+    segment_age: float
+    max_text: int
+    instance: str | None
+    spool: str | None
+    sinks: Sequence[Sink]
+
+    def __post_init__(self) -> None:
+        require_service(self.service)
+        for name in _POSITIVE:
+            number = getattr(self, name)
+            if not number > 0:
+                raise ConfigError(f"{name} must be positive, got {number}")

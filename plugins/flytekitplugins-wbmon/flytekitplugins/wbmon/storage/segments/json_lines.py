@@ -1,0 +1,109 @@
+"""Rows as lines of JSON, and lines as rows: what is written here is read back here.
+
+A line is UTF-8 and JSON in the strict sense, so any other reader takes it, too. What JSON cannot
+hold is mended when it is written: undefined numbers become null, half of a surrogate pair becomes
+the replacement character, arrays become lists, and anything else its text.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+# beyond that no float has the number, and far beyond it Python refuses to read its digits
+_MAX_BITS = 1024
+
+_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """The rows of a file of lines.
+
+    Attributes:
+        rows: In the order they were written.
+        n_torn: Lines that are no row: cut off in the middle, or unreadable.
+    """
+
+    rows: list[dict[str, Any]]
+    n_torn: int
+
+
+def to_json(value: Any) -> str:
+    """A value as JSON on one line.
+
+    Raises:
+        RecursionError: If containers contain themselves, or are nested too deeply.
+    """
+    try:
+        return _encode(value)
+    except (TypeError, ValueError):
+        return _encode(_plain(value))
+
+
+def to_line(row: Mapping[str, Any]) -> bytes:
+    """A row as a line.
+
+    Raises:
+        RecursionError: If containers contain themselves, or are nested too deeply.
+    """
+    return to_utf8(f"{to_json(row)}\n")
+
+
+def to_utf8(text: str) -> bytes:
+    """A text in UTF-8, also one that is not well formed."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return well_formed(text).encode()
+
+
+def well_formed(text: str) -> str:
+    """A text without halves of surrogate pairs: two that belong together become their character.
+
+    >>> well_formed("a" + chr(0xD83D) + "b")
+    'a\ufffdb'
+    """
+    if text.isascii():
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def read_lines(data: bytes) -> Lines:
+    """The rows among the lines of a file.
+
+    What comes after the last newline was being written when the file ended. It is counted as torn.
+
+    Args:
+        data: What is in the file.
+    """
+    *lines, tail = data.split(b"\n")
+    read = [_row(line) for line in lines if line]
+    rows = [row for row in read if row is not None]
+    return Lines(rows, len(read) - len(rows) + bool(tail))
+
+
+def _row(line: bytes) -> dict[str, Any] | None:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return row if isinstance(row, dict) else None
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, int):
+        return value if value.bit_length() <= _MAX_BITS else None
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    converted: Callable[[], Any] | None = getattr(value, "tolist", None)
+    return _plain(converted()) if converted is not None else str(value)

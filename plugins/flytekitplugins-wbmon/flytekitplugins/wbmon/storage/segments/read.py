@@ -1,0 +1,53 @@
+"""Every segment of a log, also those that are being written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from flytekitplugins.wbmon.storage.filesystem import open_filesystem
+from flytekitplugins.wbmon.storage.segments.layout import SUFFIX, State, segment_folder
+
+# in the order in which a segment goes through them
+_STATES: tuple[State, ...] = ("open", "sealed", "compacted")
+
+
+def read_segments(
+    destination: str, service: str | None = None, *, filesystem: Any = None
+) -> Iterator[tuple[str, bytes]]:
+    """Path and content of each segment, those of one writer in their order.
+
+    A segment that moves on meanwhile is found where it went to, once. One that is compacted and
+    deleted meanwhile is passed over.
+
+    Args:
+        destination: Path or fsspec URL of the log.
+        service: Only this one; all of them if None.
+        filesystem: The fsspec file system of a URL, where the caller has one with credentials.
+    """
+    files, root = open_filesystem(destination, filesystem=filesystem)
+    files.invalidate_cache()
+    places: dict[tuple[str, str], str] = {}
+    for state in _STATES:
+        parent = segment_folder(root, state, "").rstrip("/")
+        for folder in _names(files, parent) if service is None else [service]:
+            for name in _names(files, f"{parent}/{folder}"):
+                if name.endswith(SUFFIX):
+                    places[folder, name] = f"{parent}/{folder}/{name}"
+    for (folder, name), path in sorted(places.items()):
+        moved = [f"{segment_folder(root, state, folder)}/{name}" for state in _STATES[1:]]
+        for place in (path, *moved):
+            try:
+                data = files.cat_file(place)
+            except FileNotFoundError:
+                continue
+            yield place, data
+            break
+
+
+def _names(files: Any, folder: str) -> list[str]:
+    try:
+        found = files.ls(folder, detail=False)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return [str(path).rstrip("/").rpartition("/")[2] for path in found]

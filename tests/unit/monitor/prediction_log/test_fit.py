@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import json
+from datetime import timezone
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flytekitplugins.wbmon.monitor.prediction_log.arrow_schema import table_of
+from flytekitplugins.wbmon.monitor.prediction_log.fit import fit, utc
+from flytekitplugins.wbmon.monitor.prediction_log.schema import CALL_COLUMNS, COLUMNS
+
+TYPES = sorted({of for columns in (*COLUMNS.values(), CALL_COLUMNS) for of in columns.values()})
+anything = st.recursive(
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(),
+        st.sampled_from([2**15, 2**63, 10**400, "7", "2026-01-01T00:00:00Z", "\ud800"]),
+        st.floats(),
+        st.text(st.characters(), max_size=5),
+        st.datetimes(timezones=st.just(timezone.utc)),
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(
+            st.sampled_from(["id", "rank", "score", "scale", "counts", "min"]), inner, max_size=4
+        ),
+    ),
+    max_leaves=8,
+)
+
+
+@pytest.mark.parametrize("of", TYPES)
+@given(value=anything)
+def test_what_fits_is_json_fits_again_and_is_read_back_from_a_table(of: str, value: Any) -> None:
+    fitted = fit(of, value)
+
+    assert json.loads(json.dumps(fitted, allow_nan=False)) == fitted
+    assert fit(of, fitted) == fitted
+    (found,) = table_of({"column": of}, [{"column": fitted}])["column"].to_pylist()
+    if of == "timestamp":
+        assert utc(found) == fitted
+    elif of.startswith("map"):
+        assert (None if found is None else dict(found)) == fitted
+    elif isinstance(fitted, list):
+        assert [_known(each) for each in found] == fitted
+    else:
+        assert (_known(found) if isinstance(found, dict) else found) == fitted
+
+
+@pytest.mark.parametrize("of", TYPES)
+@given(values=st.lists(anything, max_size=4))
+def test_a_column_of_anything_is_a_column(of: str, values: list[Any]) -> None:
+    rows = [{"column": value} for value in values]
+
+    assert table_of({"column": of}, rows).num_rows == len(values)
+
+
+@pytest.mark.parametrize(
+    ("of", "value", "fitted"),
+    [
+        ("int64", 1.5, None),
+        ("int64", 2.0, 2),
+        ("int16", np.int64(404), 404),
+        ("bool", "false", None),
+        ("bool", np.bool_(True), True),
+        ("float64", float("inf"), None),
+        ("string", {"a": ["ü"]}, '{"a":["ü"]}'),
+        ("any", np.float32(0.5), 0.5),
+        ("any", 2**63, float(2**63)),
+        ("map<string,float64>", {"": 1, "a": "x"}, {"": 1.0}),
+        ("documents", [{"id": 3, "text": "left out"}, 7], [{"id": "3"}]),
+        ("timestamp", "2026-01-01 00:00:00", "2026-01-01T00:00:00.000000+00:00"),
+        ("timestamp", 1.0, None),
+    ],
+)
+def test_a_value_of_another_type_fits_if_nothing_of_it_is_lost(
+    of: str, value: Any, fitted: Any
+) -> None:
+    found = fit(of, value)
+
+    assert (type(found), found) == (type(fitted), fitted)
+
+
+def _known(struct: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in struct.items() if value is not None}

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from flytekitplugins.wbmon.privacy.patterns import PatternRedactor
+from flytekitplugins.wbmon.serving.log.encode import RowEncoder, without_ragged_end
+from flytekitplugins.wbmon.serving.log.request import Request
+
+MAIL = "me@x.com"
+
+
+def encoded(**columns: Any) -> dict[str, Any]:
+    encoder = RowEncoder({}, redactor=PatternRedactor(), user_key=b"k", max_text=1000)
+    request = Request("r")
+    request.user = columns.pop("user", None)
+    request.set(**columns)
+    return dict(json.loads(encoder.prediction(request)))
+
+
+@pytest.mark.parametrize("prediction", [[MAIL], {"to": MAIL}, MAIL, {"to": [{"cc": MAIL}]}])
+def test_a_prediction_is_redacted_whatever_it_is_made_of(prediction: Any) -> None:
+    row = encoded(prediction=prediction)
+
+    assert MAIL not in json.dumps(row)
+    assert "[EMAIL]" in row["prediction"]
+    assert row["redactions"] == 1
+
+
+def test_an_error_text_that_a_handler_gives_is_redacted() -> None:
+    assert encoded(error_text=f"no {MAIL}")["error_text"] == "no [EMAIL]"
+
+
+def test_of_documents_only_what_the_contract_names_is_kept() -> None:
+    documents = [{"id": 7, "rank": 1, "text": "secret"}, "no document"]
+
+    assert encoded(retrieved_documents=documents)["retrieved_documents"] == [{"id": "7", "rank": 1}]
+
+
+def test_a_user_of_any_letters_has_a_hash() -> None:
+    assert len(encoded(user="\ud800")["user_hash"]) == 64
+
+
+def test_a_text_cut_off_within_a_secret_loses_the_part_of_it() -> None:
+    text = f"{'word ' * 40}sk-{'a' * 20}"
+    assert "sk-" not in without_ragged_end(text)
+    assert without_ragged_end("short") == ""
