@@ -46,6 +46,8 @@ def _as_text(link: re.Match[str]) -> str:
 
 extras = {
     "llm": [
+        "jsonschema>=4.18",  # before it a $ref in a schema is fetched from the network
+        "referencing>=0.28.4",
         "weave>=0.52.7",  # the first whose patches of client libraries can be undone by name
         "openai>=1.66",  # the first with the responses API; before 1.55.3 httpx 0.28 breaks it
         "genai-prices>=0.0.25",
@@ -76,6 +78,7 @@ extras["dev"] = [
     "hypothesis>=6.100",
     "httpx",
     "import-linter>=2",
+    "jsonschema>=4.18",
     "litestar>=2",
     "moto[server]>=5",
     "mypy>=1.13",
@@ -140,6 +143,7 @@ setup(
         "pandas>=2.0",
         "protobuf>=4.21",
         "pyarrow>=17",
+        "python-stdnum>=1.20",  # before it setuptools is needed, undeclared
         "pyyaml>=6.0.1",
         "scikit-learn>=1.2",
         "scipy>=1.11.1",

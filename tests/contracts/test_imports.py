@@ -13,7 +13,9 @@ import pytest
 import flytekitplugins.wbmon
 from support.child import result_of
 
-HEAVY = {"numpy", "pandas", "pyarrow", "scipy", "sklearn", "wandb", "weave"}
+HEAVY = {
+    "jsonschema", "numpy", "pandas", "pyarrow", "scipy", "sklearn", "stdnum", "wandb", "weave",
+}  # fmt: skip
 # the library functions work on arrays, so their modules load numpy and Arrow
 ON_ARRAYS = {
     "check_drift",
@@ -63,6 +65,17 @@ def test_naming_every_node_and_record_loads_no_heavy_library(tmp_path: Path) -> 
     loaded = modules_loaded_by(f"from flytekitplugins.wbmon import {', '.join(PLAIN)}", tmp_path)
 
     assert packages(loaded) & HEAVY == set()
+
+
+def test_what_a_server_and_an_evaluation_name_loads_no_heavy_library(tmp_path: Path) -> None:
+    code = """
+    from flytekitplugins.wbmon.llm import IsJson
+    from flytekitplugins.wbmon.serving import PatternRedactor, PredictionLogger
+    assert PatternRedactor().text("nothing to hide") == ("nothing to hide", 0)
+    """
+    loaded = modules_loaded_by(code, tmp_path, after="")
+
+    assert packages(loaded) & HEAVY <= {"numpy"}
 
 
 def test_naming_the_library_functions_loads_arrays_and_nothing_else(tmp_path: Path) -> None:

@@ -40,6 +40,7 @@ NIGHTLY = re.findall(r"```python\n(.*?)```", README, re.DOTALL)[0]
 NEEDS = (
     ("llm", "llm.weave_init(project='p', entity='e')(len)('x')"),
     ("llm", "llm.CallPolicy()"),
+    ("llm", "llm.IsJson({})"),
     ("presidio", "serving.PresidioRedactor()"),
     ("gradio", "serving.monitor_gradio(len, log)"),
     ("gradio", "serving.gradio_feedback(log)(None, 'id')"),

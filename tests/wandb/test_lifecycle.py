@@ -83,7 +83,7 @@ def test_a_failed_body_is_a_failed_run_and_its_error_is_noted_without_secrets(
     logged = find_run(folder)
     assert logged.exit_code == 1
     assert logged.summary["error_type"] == "RuntimeError"
-    assert logged.summary["error_message"] == "cannot use [redacted]"
+    assert logged.summary["error_message"] == "cannot use [SECRET]"
 
 
 @pytest.mark.parametrize(
@@ -366,8 +366,8 @@ def test_secrets_in_the_config_are_hidden(folder: Path, monkeypatch: pytest.Monk
     assert (
         logged.user_config.items()
         >= {
-            "db_password": "[redacted]",
-            "note": "uses [redacted]",
+            "db_password": "[SECRET]",
+            "note": "uses [SECRET]",
             "depth": 3,
         }.items()
     )

@@ -56,7 +56,10 @@ def test_an_answer_in_the_wrong_form_is_asked_for_again_with_what_is_wrong() -> 
     assert "not JSON" in chat.seen[1][-1]["content"]
 
 
-@pytest.mark.parametrize("text", ["nonsense", '{"score": 7}', '{"verdict": "yes"}', "[1]"])
+@pytest.mark.parametrize(
+    "text",
+    ["nonsense", '{"score": 7}', '{"score": NaN}', '{"score": true}', '{"verdict": "yes"}', "[1]"],
+)
 def test_no_verdict_is_an_error_and_counted_never_a_score(text: str) -> None:
     judge = Judge(replies(text))
     with pytest.raises(JudgeError, match="no verdict"):

@@ -47,6 +47,13 @@ def test_what_presidio_finds_is_hidden_after_the_patterns(
     assert PresidioRedactor(analyzer).text(text) == (hidden, n)
 
 
+@pytest.mark.parametrize(("min_score", "hidden"), [(0.05, "[MAYBE] 7"), (0.5, "order 7")])
+def test_what_presidio_is_not_sure_enough_of_is_left(
+    analyzer: object, min_score: float, hidden: str
+) -> None:
+    assert PresidioRedactor(analyzer, min_score=min_score).text("order 7")[0] == hidden
+
+
 def test_a_language_that_the_analyzer_does_not_know_is_refused(analyzer: object) -> None:
     with pytest.raises(ConfigError, match="must be one of en; got 'de'"):
         PresidioRedactor(analyzer, language="de")

@@ -78,7 +78,7 @@ def test_secrets_are_hidden_in_the_config_and_the_log(
     for shown in (repr(whole), caplog.text):
         assert "hunter2" not in shown
         assert "planted-value" not in shown
-    assert "[redacted]" in caplog.text
+    assert "[SECRET]" in caplog.text
 
 
 @pytest.mark.parametrize(

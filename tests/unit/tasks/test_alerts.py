@@ -278,7 +278,7 @@ def test_the_failure_node_in_a_pod_tells_what_failed_without_secrets(
     assert decision.at == AT
     (message,) = hook.received
     assert message["title"] == "monitor failed"
-    assert "node n3: ValueError: token=[redacted] is wrong" in message["message"]
+    assert "node n3: ValueError: token=[SECRET] is wrong" in message["message"]
     assert "Owner: payments team" in message["message"]
 
 

@@ -122,10 +122,27 @@ def test_a_night_without_traffic_is_no_error(tmp_path: Path) -> None:
     assert joined.open(pa.Table).all().num_rows == 0
 
 
+@pytest.mark.parametrize(("feedback_days", "n_left"), [(8, 6), (1, 0)])
+def test_feedback_of_as_many_days_as_asked_for_is_handed_on(
+    tmp_path: Path, feedback_days: int, n_left: int
+) -> None:
+    serve(tmp_path, n=2)
+    compact = CompactPredictionLog(
+        f"t.days{feedback_days}.compact",
+        destination=str(tmp_path),
+        service="api",
+        feedback_days=feedback_days,
+    )
+    feedback = compact(at=TOMORROW + timedelta(days=1)).feedback
+
+    assert feedback.open(pa.Table).all().num_rows == n_left
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
         lambda: CompactPredictionLog("x", destination="d", service="s", days_back=-1),
+        lambda: CompactPredictionLog("x", destination="d", service="s", feedback_days=0),
         lambda: SummarizeServing("x", low_confidence=2.0),
         lambda: CheckSLO("x", slos=[]),
         lambda: CompareVariants("x", experiment="e", outcome="o", control="c", shares={"a": 1.0}),

@@ -7,7 +7,10 @@ for, and none of wandb, numpy, scipy, pandas or pyarrow is loaded before a funct
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from flytekitplugins.wbmon.lazy_names import lazy_names
 
 __version__ = "0.2.0"
 
@@ -224,22 +227,13 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    if _HOMES[name].endswith(("report", ".profile", ".decision")) and "flytekit" in sys.modules:
+def _teach_flytekit(home: str) -> None:
+    if home.endswith(("report", ".profile", ".decision")) and "flytekit" in sys.modules:
         # a user's own task may take a record without any of our nodes being loaded
-        import_module(f"{__name__}.flyte.type_transformers")
-    value = getattr(import_module(f"flytekitplugins.wbmon.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+        import_module("flytekitplugins.wbmon.flyte.type_transformers")
 
 
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
-
+__getattr__, __dir__ = lazy_names(__name__, _HOMES, before=_teach_flytekit)
 
 if "flytekit" in sys.modules:
     from flytekitplugins.wbmon.flyte.local_cache import keep_working_beside_weave

@@ -5,7 +5,9 @@ Importing this needs neither weave nor openai: what needs one says so when it is
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from flytekitplugins.wbmon.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from flytekitplugins.wbmon.llm.chat import answer_with, chat_with
@@ -94,16 +96,4 @@ __all__ = [
     "weave_init",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    value = getattr(import_module(f"flytekitplugins.wbmon.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -1,4 +1,4 @@
-"""A circuit breaker for each model: what keeps failing is release_probe alone for a while."""
+"""A circuit breaker for each model: a model that keeps failing is not called for a while."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class CircuitBreaker:
         with self._lock:
             circuit = self._circuits.setdefault(model, _Circuit())
             circuit.n_failures += 1
-            if circuit.is_probing or circuit.n_failures >= self.failures:
+            if circuit.n_failures >= self.failures:  # so does a probe that failed
                 circuit.opened_at = self.clock()
                 circuit.is_probing = False
 
@@ -77,6 +77,6 @@ class CircuitBreaker:
 
     @property
     def open_models(self) -> tuple[str, ...]:
-        """The models that are release_probe alone now."""
+        """The models that are not called now."""
         with self._lock:
             return tuple(m for m, each in self._circuits.items() if each.opened_at is not None)

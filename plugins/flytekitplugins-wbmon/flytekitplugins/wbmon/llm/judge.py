@@ -15,7 +15,6 @@ from typing import Any, TypeAlias
 
 from flytekitplugins.wbmon.errors import ConfigError, WbmonError
 from flytekitplugins.wbmon.monitor.llm.calls.row import call_attributes
-from flytekitplugins.wbmon.monitor.llm.evaluation.json_schema import schema_errors
 from flytekitplugins.wbmon.monitor.llm.evaluation.prompt import PromptTemplate
 from flytekitplugins.wbmon.monitor.llm.evaluation.report import Answer
 from flytekitplugins.wbmon.monitor.llm.evaluation.scorers import Item, Judged, parse_json
@@ -29,14 +28,6 @@ _FORM = (
     "Answer with JSON only, of the form "
     '{"score": <number from 0 to 1>, "reason": "<one sentence>"}.'
 )
-_VERDICT = {
-    "type": "object",
-    "properties": {
-        "score": {"type": "number", "minimum": 0, "maximum": 1},
-        "reason": {"type": "string"},
-    },
-    "required": ["score"],
-}
 
 CORRECTNESS = PromptTemplate.from_text(
     "judge-correctness",
@@ -186,16 +177,13 @@ class Judge:
             if answer.error:
                 raise JudgeError(f"the judge's model failed: {answer.error}")
             try:
-                verdict = parse_json(answer.text)
-                problem = next(schema_errors(verdict, _VERDICT), "")
+                score, reason = _score_and_reason(answer.text)
             except ValueError as error:
-                problem = f"it is not JSON: {error}"
+                problem = str(error)
             else:
-                if not problem:
-                    with self._lock:
-                        self.stats.n_judged += 1
-                    reason = str(verdict.get("reason", ""))
-                    return Judged(float(verdict["score"]), cost, reason)
+                with self._lock:
+                    self.stats.n_judged += 1
+                return Judged(score, cost, reason)
             if attempt + 1 < self._attempts:
                 with self._lock:
                     self.stats.n_asked_again += 1
@@ -226,3 +214,17 @@ class Judge:
         loop = id(asyncio.get_running_loop())
         with self._lock:
             return self._gates.setdefault(loop, asyncio.Semaphore(self._concurrency))
+
+
+def _score_and_reason(text: str) -> tuple[float, str]:
+    try:
+        verdict = parse_json(text)
+    except ValueError as error:
+        raise ValueError(f"it is not JSON: {error}") from error
+    if not isinstance(verdict, dict):
+        raise ValueError(f"it must be an object, got {verdict!r}")  # noqa: TRY004 - as all of them
+    score: Any = verdict.get("score")
+    is_number = isinstance(score, int | float) and not isinstance(score, bool)
+    if not is_number or not 0 <= score <= 1:
+        raise ValueError(f'"score" must be a number from 0 to 1, got {score!r}')
+    return float(score), str(verdict.get("reason", ""))

@@ -10,37 +10,19 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from flytekitplugins.wbmon.privacy import checksums
+from flytekitplugins.wbmon.privacy.containers import Redacted, redact_containers
+from flytekitplugins.wbmon.privacy.secret_forms import hide_secrets
 
-_MAX_DEPTH = 20
-
-_KEY = re.compile(
-    r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
-    r"|\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"
-    r"|\bAIza[0-9A-Za-z_\-]{35}"
-    r"|\bya29\.[0-9A-Za-z_\-]{20,}"
-    r"|\b(?:sk|rk|pk)[_-](?:live[_-]|test[_-]|ant[_-]|proj[_-]|or[_-])?[A-Za-z0-9_\-]{16,}"
-    r"|\b(?:gh[pousr]|gsk|hf|r8|npm|whsec|wandb_v\d+)_[A-Za-z0-9_]{16,}"
-    r"|\bgithub_pat_[A-Za-z0-9_]{22,}"
-    r"|\b(?:glpat|xai|pplx|local|dop_v1|xox[abeoprs])-[A-Za-z0-9\-_]{16,}"
-    r"|\bSG\.[A-Za-z0-9_\-]{16,}\.[A-Za-z0-9_\-]{16,}"
-    r"|\bey[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]*",
-    re.DOTALL,
-)
-_BEARER = re.compile(
-    r"(?i)\b(authorization[\"']?\s*[:=]\s*[\"']?(?:\w+\s+)?"
-    r"|(?:bearer|basic)\s+(?=[^\s\"']*[\d+/=_.\-]))[A-Za-z0-9+/=_.~\-]{8,}"
-)
-_ASSIGNED = re.compile(
-    r"(?i)((?:api[_-]?key|account[_-]?key|secret(?:[_-]?key)?|passw(?:or)?d|pwd"
-    r"|(?:access|auth|refresh|id|session)[_-]?token)[\"']?\s*[:=]\s*[\"']?)"
-    r"(?!\[)([^\s\"',;&{}\[\]]{3,})"
-)
-_URL_SECRET = re.compile(r"(?<=://)[^/\s:@\"']*:[^/\s@\"']+(?=@)")
-_EMAIL = re.compile(r"[^\W_][\w.!#$&'*+/=?^`{|}~\-]*(?:@|%40)[^\W_](?:[\w\-]*\.)+[^\W\d_]{2,}")
-_IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b")
+# read back from the end of an address, and no further than RFC 5321 allows: a search that begins at
+# every letter of a long word would read the word once a letter
+_EMAIL_DOMAIN = re.compile(r"(?:@|%40)[^\W_](?:[\w\-]*\.)+[^\W\d_]{2,}")
+_EMAIL_NAME_BACKWARDS = re.compile(r"[\w.!#$&'*+/=?^`{|}~\-]*[^\W_]")
+_MAX_EMAIL_NAME = 64
+_IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?:[ -]?[A-Z0-9]{4}){2,7}(?:[ -]?[A-Z0-9]{1,3})?\b")
+_GAP = re.compile(r"[ -]")
 _LETTERED_ID = re.compile(
     r"\b(?:[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?\d{2} ?\d{2} ?\d{2} ?[A-D]"
     r"|[A-Z]{6}\d{2}[A-EHLMPRST]\d{2}[A-Z]\d{3}[A-Z]"
@@ -49,27 +31,10 @@ _LETTERED_ID = re.compile(
 _NUMBER = re.compile(r"(?<![\w.+\-])(?:\+|00)?[ ]?\(?\d(?:[ ().\-/]{0,3}\d){6,22}(?![\w])(?!\.\d)")
 _IPV4 = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w]|\.\d)")
 _IPV6 = re.compile(r"(?<![\w:])[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?![\w:])")
-_SECRET_NAME = re.compile(
-    r"(?i)(?:^|[_\-.])(?:api_?key|access_?key|private_?key|secret(?:_?key)?|password|passwd|pwd"
-    r"|(?:access|auth|refresh|id|session)_?token|token|credentials?|authorization|cookie)$"
-)
-# what the slower patterns cannot do without, by means that look at a byte in a nanosecond
-_IN_WORDS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-."
-_WORD_SHAPES = bytes(b"w"[0] if byte in _IN_WORDS else b" "[0] for byte in range(256))
-_LONG_WORD = b"w" * 16
 _NO_DIGITS = bytes(byte for byte in range(256) if byte not in b"0123456789")
 _MIN_DIGITS = 4
 # four digits close together: every number that is looked for has them
 _NUMERIC = re.compile(r"\d(?:\D{0,3}\d){3}|::")
-_SECRET_WORDS = ("key", "secret", "passw", "pwd", "token")
-_SCHEME_WORDS = ("bearer", "basic", "authorization")
-
-
-class Redacted(NamedTuple):
-    """What is left of a value, and how many things were hidden in it."""
-
-    value: Any
-    n: int
 
 
 class Redactor(Protocol):
@@ -104,10 +69,10 @@ class PatternRedactor:
         for pattern, label in self._extra:
             text, found = pattern.subn(label, text)
             n += found
-        text, found = _hide_secrets(text)
+        text, found = hide_secrets(text)
         n += found
         if "@" in text or "%40" in text:
-            text, found = _EMAIL.subn("[EMAIL]", text)
+            text, found = _hide_emails(text)
             n += found
         if _has_numbers(text):
             text, found = _hide_numbers(text)
@@ -115,77 +80,28 @@ class PatternRedactor:
         return text, n
 
 
-def redact_value(  # noqa: PLR0911 - each kind of value is its own case
-    redactor: Redactor, value: Any, *, depth: int = 0
-) -> Redacted:
-    """A copy of nested containers with every text redacted, and values under a secret's name.
-
-    Numbers, booleans and None stay; anything else is taken as its text.
-    """
-    if isinstance(value, str):
-        return Redacted(*redactor.text(value))
-    if value is None or isinstance(value, bool | int | float):
-        return Redacted(value, 0)
-    if depth >= _MAX_DEPTH:
-        return Redacted("[too deep]", 1)
-    if isinstance(value, Mapping):
-        parts = {
-            redactor.text(str(name))[0]: _named(redactor, str(name), item, depth)
-            for name, item in value.items()
-        }
-        hidden = sum(part.n for part in parts.values())
-        return Redacted({name: part.value for name, part in parts.items()}, hidden)
-    if isinstance(value, list | tuple | set | frozenset):
-        items = [redact_value(redactor, item, depth=depth + 1) for item in value]
-        return Redacted([item.value for item in items], sum(item.n for item in items))
-    if isinstance(value, bytes | bytearray):
-        return Redacted(*redactor.text(value.decode("utf-8", "replace")))
-    if hasattr(value, "tolist"):
-        return redact_value(redactor, value.tolist(), depth=depth + 1)
-    return Redacted(*redactor.text(str(value)))
-
-
-def _named(redactor: Redactor, name: str, item: Any, depth: int) -> Redacted:
-    if isinstance(item, str) and item and _SECRET_NAME.search(name):
-        return Redacted("[SECRET]", 1)
-    return redact_value(redactor, item, depth=depth + 1)
+def redact_value(redactor: Redactor, value: Any) -> Redacted:
+    """A copy of nested containers with every text redacted, and values under a secret's name."""
+    return redact_containers(value, redactor.text)
 
 
 def _plain_json(text: str) -> str:
     """JSON without escaped letters, which would hide an address from every pattern."""
     try:
         return json.dumps(json.loads(text), ensure_ascii=False)
-    except ValueError:
+    except (ValueError, RecursionError):
         return re.sub(r"\\u([0-9a-fA-F]{4})", lambda found: chr(int(found[1], 16)), text)
 
 
-def _hide_secrets(text: str) -> tuple[str, int]:
-    n = 0
-    words = text.lower()
-    if _has_long_word(text):
-        text, n = _KEY.subn("[KEY]", text)
-    if _has_any(_SECRET_WORDS, words):
-        text, found = _ASSIGNED.subn(r"\1[SECRET]", text)
-        n += found
-    if "://" in text:
-        text, found = _URL_SECRET.subn("[CREDENTIALS]", text)
-        n += found
-    if _has_any(_SCHEME_WORDS, words):
-        text, found = _BEARER.subn(r"\1[TOKEN]", text)
-        n += found
-    return text, n
-
-
-def _has_any(words: tuple[str, ...], text: str) -> bool:
-    for word in words:  # noqa: SIM110 - a generator costs more than the search
-        if word in text:
-            return True
-    return False
-
-
-def _has_long_word(text: str) -> bool:
-    shapes = text.encode("utf-8", "replace").translate(_WORD_SHAPES)
-    return _LONG_WORD in shapes or "PRIVATE KEY" in text
+def _hide_emails(text: str) -> tuple[str, int]:
+    kept, n, end = [], 0, 0
+    for found in _EMAIL_DOMAIN.finditer(text):
+        before = text[max(end, found.start() - _MAX_EMAIL_NAME) : found.start()]
+        name = _EMAIL_NAME_BACKWARDS.match(before[::-1])
+        if name:
+            kept += [text[end : found.start() - name.end()], "[EMAIL]"]
+            n, end = n + 1, found.end()
+    return "".join([*kept, text[end:]]), n
 
 
 def _has_numbers(text: str) -> bool:
@@ -197,11 +113,27 @@ def _has_numbers(text: str) -> bool:
 
 
 def _hide_numbers(text: str) -> tuple[str, int]:
-    n = 0
+    text, n = _hide_ibans(text)
     for pattern, kind in _CHECKED:
         text, found = _sub_checked(pattern, kind, text)
         n += found
     return text, n
+
+
+def _hide_ibans(text: str) -> tuple[str, int]:
+    n = 0
+
+    def replace(found: re.Match[str]) -> str:
+        nonlocal n
+        # a word in capitals may follow that is not part of the number: `… 7034 EUR`
+        ends = [gap.start() for gap in _GAP.finditer(found[0])]
+        for end in reversed([*ends, len(found[0])]):
+            if checksums.is_iban(found[0][:end]):
+                n += 1
+                return f"[IBAN]{found[0][end:]}"
+        return found[0]
+
+    return _IBAN.sub(replace, text), n
 
 
 def _sub_checked(
@@ -224,7 +156,6 @@ def _sub_checked(
 
 
 _CHECKED: tuple[tuple[re.Pattern[str], Callable[[str], str | None]], ...] = (
-    (_IBAN, checksums.kind_of_iban),
     (_LETTERED_ID, checksums.kind_of_lettered_id),
     (_IPV4, checksums.kind_of_address),
     (_IPV6, checksums.kind_of_address),

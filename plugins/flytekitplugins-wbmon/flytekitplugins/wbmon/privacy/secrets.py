@@ -1,39 +1,21 @@
-"""Keeping secrets out of what is written: exception messages, configs, log lines.
-
-A value is hidden when it is a secret we were given, when it looks like a key, or when the name it
-is stored under says that it is one.
-"""
+"""Keeping secrets out of what is written: exception messages, configs, log lines."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
-HIDDEN = "[redacted]"
-_MIN_SECRET_LENGTH = 6
+from flytekitplugins.wbmon.privacy.containers import redact_containers
+from flytekitplugins.wbmon.privacy.secret_forms import HIDDEN, hide_secrets
 
-_SECRET_NAME = re.compile(
-    r"(?:^|[_\-.])(?:api_?key|access_?key|private_?key|secret(?:_?key)?|password|passwd|pwd|token"
-    r"|credentials?|authorization|webhook(?:_?url)?|key_?id)$",
-    re.IGNORECASE,
-)
+_MIN_SECRET_LENGTH = 6
 # an old W&B key; also the form of a git commit, so it is hidden in messages but not in a config
 _FORTY_HEX = re.compile(r"\b[0-9a-f]{40}\b")
-_KEY_LIKE = (
-    re.compile(r"\b(?:wandb_v\d+_|local-|sk-|ghp_|xox[abp]-)[A-Za-z0-9_\-]{16,}"),
-    re.compile(r"\bAKIA[0-9A-Z]{16}\b"),
-    re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"),
-    re.compile(r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"),
-    re.compile(r"(?i)(?<=bearer )[^\s\"']{8,}"),
-)
-_ASSIGNED = re.compile(
-    r"(?i)\b((?:api[_-]?key|secret|password|passwd|token)[\"']?\s*[:=]\s*[\"']?)[^\s\"',;&]+"
-)
 
 
 class SecretRedactor:
-    """Hides secrets in text and in nested containers.
+    """Hides secrets in messages and in configurations; personal data is left as it is.
 
     Args:
         secrets: Values to hide wherever they occur, such as the W&B key in use.
@@ -46,26 +28,19 @@ class SecretRedactor:
 
     def text(self, text: str) -> str:
         """A message with known secrets and everything that looks like a key hidden."""
-        return _FORTY_HEX.sub(HIDDEN, self._without_keys(text))
-
-    def _without_keys(self, text: str) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, HIDDEN)
-        for pattern in _KEY_LIKE:
-            text = pattern.sub(HIDDEN, text)
-        return _ASSIGNED.sub(rf"\g<1>{HIDDEN}", text)
+        return _FORTY_HEX.sub(HIDDEN, self._hide(text)[0])
 
     def value(self, value: Any) -> Any:
-        """A copy of nested containers with secrets hidden, by their name and by their value."""
-        if isinstance(value, str):
-            return self._without_keys(value)
-        if isinstance(value, Mapping):
-            return {name: self._named(name, item) for name, item in value.items()}
-        if type(value) in (list, tuple, set, frozenset):
-            return type(value)(self.value(item) for item in value)
-        return value
+        """A copy of nested containers with secrets hidden, by their name and by their value.
 
-    def _named(self, name: Any, item: Any) -> Any:
-        if isinstance(name, str) and isinstance(item, str) and item and _SECRET_NAME.search(name):
-            return HIDDEN
-        return self.value(item)
+        Tuples and sets become lists, dataclasses dicts, as W&B would make of them.
+        """
+        return redact_containers(value, self._hide).value
+
+    def _hide(self, text: str) -> tuple[str, int]:
+        n = 0
+        for secret in self._secrets:
+            n += text.count(secret)
+            text = text.replace(secret, HIDDEN)
+        text, found = hide_secrets(text)
+        return text, n + found

@@ -180,6 +180,11 @@ def share(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.1%}"
 
 
+def milliseconds(value: float) -> str:
+    """A time in whole milliseconds; `-` where it is not defined."""
+    return "-" if math.isnan(value) else f"{value:,.0f} ms"
+
+
 def interval(low: float, high: float, form: Callable[[float], str] = number) -> str:
     """An interval; `form` is `number` or `share`."""
     return f"{form(low)} … {form(high)}"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.privacy.secret_forms import is_secret_name
 from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
 from flytekitplugins.wbmon.run.settings import Mode
 
@@ -151,7 +152,7 @@ def resolve(path: str | Path) -> tuple[WandbConfig, dict[str, Any]]:
     if not isinstance(section, dict):
         raise ConfigError(f"{SECTION}: must be a mapping, got {type(section).__name__}")
     config = WandbConfig.from_dict(section).with_environment()
-    secrets = [value for name, value in os.environ.items() if name.endswith(("_KEY", "_TOKEN"))]
+    secrets = [value for name, value in os.environ.items() if is_secret_name(name)]
     clean: dict[str, Any] = SecretRedactor(secrets).value(content)
     logger.info("W&B configuration from %s: %s; whole file: %s", path, config, clean)
     return config, clean

@@ -118,6 +118,15 @@ def end_live_runs() -> None:
         _end(opened, is_terminating=True)
 
 
+def api_key_of(settings: RunSettings, identity: TaskIdentity) -> ApiKey | None:
+    """The key that a run or its traces are sent with; None if there is none, or nothing is sent."""
+    if settings.mode == "offline":
+        return None
+    return read_api_key(
+        settings.secret, api_host=settings.resolved_api_host, is_local=identity.is_local
+    )
+
+
 def _place() -> str:
     """What is the same for all code of one task, and different for two tasks of one process.
 
@@ -135,7 +144,7 @@ def _open(settings: RunSettings, task: str, inputs: Mapping[str, Any], place: st
         with _LOCK:
             return _register(_silent_run(), place, SecretRedactor())
     identity = current_identity(task)
-    key = _api_key(settings, identity)
+    key = api_key_of(settings, identity)
     redactor = SecretRedactor([key.reveal() if key else None])
     wanted = run_id(identity, settings.id, suffix=rank.suffix(settings.rank_scope) if rank else "")
     _warn_of_shared_id(settings, identity)
@@ -163,14 +172,6 @@ def _open(settings: RunSettings, task: str, inputs: Mapping[str, Any], place: st
     logger.info("W&B run %s in %s %s", run.id, run.settings.sync_dir, url)
     show_run(f"{run.project}/{run.id}", url)
     return opened
-
-
-def _api_key(settings: RunSettings, identity: TaskIdentity) -> ApiKey | None:
-    if settings.mode == "offline":
-        return None
-    return read_api_key(
-        settings.secret, api_host=settings.resolved_api_host, is_local=identity.is_local
-    )
 
 
 def _warn_of_shared_id(settings: RunSettings, identity: TaskIdentity) -> None:

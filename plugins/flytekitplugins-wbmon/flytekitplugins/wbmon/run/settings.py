@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
+from argparse import Namespace
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -85,6 +86,8 @@ class RunSettings:
         _check_secret(self.secret)
         _check_tags(self.init.get("tags"))
         config = self.init.get("config")
+        if isinstance(config, Namespace):
+            config = vars(config)
         if isinstance(config, Mapping):
             # at once: settings are printed, pickled, and compiled into container arguments
             clean = {**self.init, "config": SecretRedactor().value(config)}

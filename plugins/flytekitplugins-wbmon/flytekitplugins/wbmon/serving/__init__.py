@@ -5,7 +5,9 @@ Importing this needs nothing beyond the standard library; a name is loaded when 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from flytekitplugins.wbmon.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from flytekitplugins.wbmon.privacy.patterns import PatternRedactor, Redactor
@@ -45,16 +47,4 @@ __all__ = [
     "streamlit_session",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    value = getattr(import_module(f"flytekitplugins.wbmon.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -8,13 +8,10 @@ discrete data. Counts in a fixed grid are integers that add up: partitions merge
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Values = NDArray[Any]
-Counts = NDArray[np.int64] | NDArray[np.float64]
+from flytekitplugins.wbmon.stats.arrays import Counts, Values
 
 GRID_SIZE = 1024
 """Edges of a grid; the statistics of a grid are then within 1/1024 of the exact ones."""

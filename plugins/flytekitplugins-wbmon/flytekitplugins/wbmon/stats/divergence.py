@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.stats.arrays import Floats
 
-_Floats = NDArray[np.float64]
+_TRIM = 0.001  # of the reference, on either side
 _BLOCK = 1 << 16  # values whose distances fit into a core's cache
 
 
@@ -162,29 +163,24 @@ def _moved(few: NDArray[Any], block: NDArray[Any], start: int, m: int) -> float:
 
 
 def grid_wasserstein(
-    edges: NDArray[Any],
-    reference: tuple[_Floats, _Floats],
-    current: tuple[_Floats, _Floats],
-    *,
-    trim: float = 0.001,
+    edges: NDArray[Any], reference: tuple[Floats, Floats], current: tuple[Floats, Floats]
 ) -> float:
     """Wasserstein distance between the outer quantiles of the reference, from a grid.
 
-    The integral of `|F - G|` by trapezoids over the edges that hold the middle `1 - 2 * trim` of
-    the reference: a winsorised distance, because a grid knows nothing of its open ends.
+    The integral of `|F - G|` by trapezoids over the edges that hold the middle 99.8 % of the
+    reference: a winsorised distance, because a grid knows nothing of its open ends.
 
     Args:
         edges: Strictly increasing; shape `(k,)`.
         reference: Shares below and up to each edge, as of `cumulative_shares`.
         current: The same of the current window.
-        trim: Share of the reference that is left out on either side.
 
     Returns:
         Non-negative float in the unit of the feature; 0 with fewer than two edges.
     """
     below = reference[0] - current[0]
     up_to = reference[1] - current[1]
-    inside = (reference[1][:-1] > trim) & (reference[0][1:] < 1 - trim)
+    inside = (reference[1][:-1] > _TRIM) & (reference[0][1:] < 1 - _TRIM)
     left, right = up_to[:-1], below[1:]
     mean = np.where(
         left * right >= 0,
@@ -196,7 +192,7 @@ def grid_wasserstein(
     return float(np.einsum("i,i->", mean[inside], widths[inside]))
 
 
-def _pair(reference_counts: ArrayLike, current_counts: ArrayLike) -> tuple[_Floats, _Floats]:
+def _pair(reference_counts: ArrayLike, current_counts: ArrayLike) -> tuple[Floats, Floats]:
     reference = np.asarray(reference_counts, dtype=np.float64)
     current = np.asarray(current_counts, dtype=np.float64)
     if reference.shape != current.shape or reference.ndim != 1:
@@ -210,7 +206,7 @@ def _pair(reference_counts: ArrayLike, current_counts: ArrayLike) -> tuple[_Floa
     return reference, current
 
 
-def _proportions(reference_counts: ArrayLike, current_counts: ArrayLike) -> tuple[_Floats, _Floats]:
+def _proportions(reference_counts: ArrayLike, current_counts: ArrayLike) -> tuple[Floats, Floats]:
     reference, current = _pair(reference_counts, current_counts)
     empty = np.full(reference.shape, np.nan)
     return (
@@ -219,7 +215,7 @@ def _proportions(reference_counts: ArrayLike, current_counts: ArrayLike) -> tupl
     )
 
 
-def _relative_entropy(p: _Floats, q: _Floats) -> float:
+def _relative_entropy(p: Floats, q: Floats) -> float:
     """Kullback-Leibler divergence in bits, with `0 log 0 = 0`."""
     if np.isnan(p).any() or np.isnan(q).any():
         return math.nan

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 N_RESAMPLES = 2000
 _CHUNK = 2_000_000
+_POWER = 0.8
 _MIN_PAIRS = 2
 
 
@@ -99,18 +100,15 @@ def paired_difference(
     return _compare_scores(second - first, alpha, n_resamples, rng)
 
 
-def pairs_needed(
-    deviation: float, difference: float, *, alpha: float = 0.05, power: float = 0.8
-) -> float:
-    """Pairs with which a difference would be found with probability `power`.
+def pairs_needed(deviation: float, difference: float, *, alpha: float = 0.05) -> float:
+    """Pairs with which a difference would be found four times of five.
 
-    `((z(1 - alpha/2) + z(power)) * deviation / difference) ** 2`, the normal approximation.
+    `((z(1 - alpha/2) + z(0.8)) * deviation / difference) ** 2`, the normal approximation.
 
     Args:
         deviation: Standard deviation of one pair's difference.
         difference: The mean difference to be found; its sign does not matter.
         alpha: Two-sided level.
-        power: In (0, 1).
 
     Returns:
         At least 2; `inf` for a difference of 0, `nan` if something is `nan`.
@@ -120,7 +118,7 @@ def pairs_needed(
     if difference == 0:
         return math.inf
     normal = NormalDist()
-    z = normal.inv_cdf(1 - alpha / 2) + normal.inv_cdf(power)
+    z = normal.inv_cdf(1 - alpha / 2) + normal.inv_cdf(_POWER)
     return max(float(_MIN_PAIRS), math.ceil((z * deviation / difference) ** 2))
 
 

@@ -12,13 +12,12 @@ from hashlib import shake_128
 import numpy as np
 from numpy.typing import NDArray
 
+from flytekitplugins.wbmon.stats.arrays import Matrix
 from flytekitplugins.wbmon.stats.binning import cell_counts
 from flytekitplugins.wbmon.stats.two_sample import GridDistance, grid_ks_statistic
 
 N_DIRECTIONS = 32
 SLICE_EDGES = 64
-
-Matrix = NDArray[np.float64]
 
 
 def project(vectors: Matrix) -> Matrix:

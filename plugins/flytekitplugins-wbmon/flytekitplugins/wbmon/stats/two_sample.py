@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from flytekitplugins.wbmon.stats.binning import Counts, cumulative_shares
+from flytekitplugins.wbmon.stats.arrays import Counts
+from flytekitplugins.wbmon.stats.binning import cumulative_shares
 from flytekitplugins.wbmon.stats.tail_probabilities import chi_squared_sf, kolmogorov_sf, normal_sf
 
 _N_PROBES = 2048
@@ -146,17 +147,16 @@ def cramer_von_mises_statistic(reference_counts: Counts, current_counts: Counts)
 
 
 def pool_small_cells(
-    reference_counts: ArrayLike, current_counts: ArrayLike, *, min_expected: float = _MIN_EXPECTED
+    reference_counts: ArrayLike, current_counts: ArrayLike
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Both windows with every cell of a small expected count put into one.
 
-    A cell is small if, with the two windows alike, either would hold fewer than `min_expected`
-    rows. The choice looks at both windows together only, so it favours neither.
+    A cell is small if, with the two windows alike, either would hold fewer than five rows, the
+    usual rule of thumb. The choice looks at both windows together only, so it favours neither.
 
     Args:
         reference_counts: Rows per cell; shape `(k,)`.
         current_counts: The same cells; shape `(k,)`.
-        min_expected: Five by the usual rule of thumb.
 
     Returns:
         Counts of the cells that are left, the pool last; cells empty in both windows are gone.
@@ -168,7 +168,7 @@ def pool_small_cells(
     if total <= 0:
         return reference[:0], current[:0]
     smaller = min(reference.sum(), current.sum()) / total
-    small = together * smaller < min_expected
+    small = together * smaller < _MIN_EXPECTED
     pooled = np.array([reference[small].sum()]), np.array([current[small].sum()])
     if pooled[0][0] + pooled[1][0] <= 0:
         return reference[~small], current[~small]

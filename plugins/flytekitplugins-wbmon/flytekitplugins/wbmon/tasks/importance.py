@@ -5,14 +5,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 from flytekit.types.file import FlyteFile
 from flytekit.types.structured import StructuredDataset
 
-from flytekitplugins.wbmon.errors import ConfigError, DataError
+from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.flyte.function_reference import load_file, load_reference, reference_of
 from flytekitplugins.wbmon.flyte.type_transformers import open_data
 from flytekitplugins.wbmon.tasks._node import Node
 
@@ -87,8 +86,8 @@ class FeatureImportance(Node[ImportanceSettings]):
             features=tuple(features),
             label=label,
             metric=metric,
-            predict=_place("predict", predict) if predict is not None else "",
-            load=_place("load", load) if load is not None else "joblib:load",
+            predict=reference_of(predict) if predict is not None else "",
+            load=reference_of(load) if load is not None else "joblib:load",
             n_repeats=n_repeats,
             seed=seed,
             max_rows=max_rows,
@@ -109,8 +108,8 @@ class FeatureImportance(Node[ImportanceSettings]):
         from flytekitplugins.wbmon.monitor.performance.importance import permutation_importance
 
         config = self.config
-        loaded = _load(config.load, model)
-        predict = _import(config.predict) if config.predict else None
+        loaded = load_file(load_reference(config.load), model, "model")
+        predict = _predict_function(config.predict) if config.predict else None
         return permutation_importance(
             loaded if predict is None else lambda batch: predict(batch, loaded),
             open_data(data),
@@ -124,33 +123,7 @@ class FeatureImportance(Node[ImportanceSettings]):
         )
 
 
-def _place(what: str, function: Callable[..., Any]) -> str:
-    """Where a pod can import the function from."""
-    named = getattr(function, "task_function", function)
-    place = f"{named.__module__}:{getattr(named, '__qualname__', '')}"
-    if "<" in place or place.endswith(":") or named.__module__ == "__main__":
-        raise ConfigError(
-            f"{what} must be a function of a module, so that a pod can import it, got {place}"
-        )
-    return place
-
-
-def _import(place: str) -> Any:
-    """The function at a place, also where a task is made of it."""
-    module, _, qualname = place.partition(":")
-    found: Any = import_module(module)
-    for part in qualname.split("."):
-        found = getattr(found, part)
+def _predict_function(reference: str) -> Any:
+    """The function, also where `batch_scoring` made a task of it."""
+    found = load_reference(reference)
     return inspect.unwrap(getattr(found, "task_function", found))
-
-
-def _load(place: str, file: FlyteFile) -> Any:
-    path = str(Path(file.download()).resolve())
-    try:
-        return _import(place)(path)
-    except Exception as error:
-        raise DataError(
-            f"the model must be a file that {place.replace(':', '.')} can read, it raised "
-            f"{type(error).__name__}: {error}; check which file was passed, and that the image has "
-            "the library versions that wrote it"
-        ) from error

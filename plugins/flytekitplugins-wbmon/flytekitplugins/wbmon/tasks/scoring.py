@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args, get_type_hints
 
 from flytekit import FlyteContextManager, task
@@ -14,8 +13,9 @@ from flytekit.types.directory import FlyteDirectory
 from flytekit.types.file import FlyteFile
 from flytekit.types.structured import StructuredDataset
 
-from flytekitplugins.wbmon.errors import ConfigError, DataError
+from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.flyte.checkpoint import FlyteCheckpoints
+from flytekitplugins.wbmon.flyte.function_reference import load_file
 from flytekitplugins.wbmon.flyte.type_transformers import open_data
 from flytekitplugins.wbmon.monitor.scoring.report import SLO, Sample, ScoringReport, Watch
 from flytekitplugins.wbmon.run.artifact_lock import making_artifacts
@@ -122,7 +122,7 @@ def batch_scoring(  # noqa: PLR0913 - one keyword a setting
 
         given = {"data": data, **inputs}
         for name, loader in loaders.items():
-            inputs[name] = _load(loader, inputs[name], name)
+            inputs[name] = load_file(loader, inputs[name], name)
         scored = _score(predict, data, inputs, settings, sample)
         with making_artifacts():
             publish_lineage(given, scored, run=current_run())
@@ -226,24 +226,3 @@ def _score(
 
 def _call(predict: Callable[..., Any], inputs: Mapping[str, Any], batch: Any) -> Any:
     return predict(batch, **inputs)
-
-
-def _load(loader: Callable[[str], Any], file: FlyteFile | FlyteDirectory, name: str) -> Any:
-    path = str(Path(file.download()).resolve())
-    try:
-        return _loaded(loader, path)
-    except Exception as error:
-        raise DataError(
-            f"the file given as {name!r} must be one that {_name(loader)} can read, it raised "
-            f"{type(error).__name__}: {error}; check which file was passed, and that the image has "
-            "the library versions that wrote it"
-        ) from error
-
-
-@functools.lru_cache(maxsize=4)
-def _loaded(loader: Callable[[str], Any], path: str) -> Any:
-    return loader(path)
-
-
-def _name(loader: Callable[..., Any]) -> str:
-    return f"{getattr(loader, '__module__', '?')}.{getattr(loader, '__qualname__', loader)}"

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from flytekitplugins.wbmon.delivery.credentials import ApiKey, read_api_key
+from flytekitplugins.wbmon.delivery.credentials import ApiKey
 from flytekitplugins.wbmon.delivery.traces.pending import DrainResult
 from flytekitplugins.wbmon.delivery.traces.spool import Spool, Target
 from flytekitplugins.wbmon.delivery.traces.worker_process import TraceWorkerProcess, deliver_or_keep
@@ -27,6 +27,7 @@ from flytekitplugins.wbmon.flyte.identity import TaskIdentity, current_identity,
 from flytekitplugins.wbmon.flyte.run_deck import show_note, show_run
 from flytekitplugins.wbmon.flyte.termination import exit_on_sigterm
 from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
+from flytekitplugins.wbmon.run.lifecycle import api_key_of
 from flytekitplugins.wbmon.traces import weave_client
 from flytekitplugins.wbmon.traces.call_rows import CallRows
 from flytekitplugins.wbmon.traces.settings import TraceSettings
@@ -181,7 +182,7 @@ def _open(settings: TraceSettings, task: str) -> TraceSession:
         return TraceSession()
     weave_client.weave_version()
     identity = current_identity(task)
-    key = _api_key(settings, identity)
+    key = api_key_of(settings.run, identity)
     session = TraceSession(
         project=_project(settings), thread_id=run_id(identity, settings.run.id) or ""
     )
@@ -205,13 +206,6 @@ def _untraced(why: Exception, settings: TraceSettings) -> str:
     return (
         f"{why}: tasks run as ever, but are not traced{rows}; what instrument_openai logs goes on"
     )
-
-
-def _api_key(settings: TraceSettings, identity: TaskIdentity) -> ApiKey | None:
-    if settings.run.mode == "offline":
-        return None
-    run = settings.run
-    return read_api_key(run.secret, api_host=run.resolved_api_host, is_local=identity.is_local)
 
 
 def _start(

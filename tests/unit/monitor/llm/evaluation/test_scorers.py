@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+import pickle
+import sys
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from flytekitplugins.wbmon import Answer
-from flytekitplugins.wbmon.errors import ConfigError, DataError
-from flytekitplugins.wbmon.monitor.llm.evaluation.json_schema import check_schema, schema_errors
+from flytekitplugins.wbmon.errors import ConfigError, DataError, MissingExtraError
 from flytekitplugins.wbmon.monitor.llm.evaluation.scorers import (
     BUILTIN,
     IsJson,
@@ -102,36 +104,68 @@ def test_json_answers_may_come_in_a_fence() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "words"),
+    "wrong",
     [
-        ({}, "score is missing"),
-        ({"score": "1"}, "must be number, got str"),
-        ({"score": True}, "must be number"),
-        ({"score": 2}, "maximum 1"),
-        ({"score": 1, "more": 1}, "not allowed"),
-        ({"score": 1, "kind": "c"}, "must be one of"),
-        ({"score": 1, "tags": ["", "b"]}, "minLength 1"),
-        ({"score": 1, "tags": ["a", "b", "c"]}, "maxItems 2"),
-        ([], "must be object"),
+        {}, {"score": "1"}, {"score": True}, {"score": 2}, {"score": 1, "more": 1},
+        {"score": 1, "kind": "c"}, {"score": 1, "tags": ["", "b"]},
+        {"score": 1, "tags": ["a", "b", "c"]}, [],
+    ],
+)  # fmt: skip
+def test_what_a_schema_does_not_allow_scores_0(wrong: object) -> None:
+    assert IsJson(SCHEMA)(Answer(text=json.dumps(wrong)), {}) == 0.0
+    right = {"score": 1, "tags": ["a"], "kind": "b"}
+    assert IsJson(SCHEMA)(Answer(text=json.dumps(right)), {}) == 1.0
+
+
+def test_a_schema_may_use_all_of_the_standard() -> None:
+    schema = {
+        "$defs": {"name": {"type": "string", "minLength": 1}},
+        "oneOf": [{"$ref": "#/$defs/name"}, {"type": "array", "contains": {"const": 1}}],
+    }
+    given = {'"a"': 1.0, '""': 0.0, "[0, 1]": 1.0, "[true]": 0.0, "{}": 0.0}
+    assert {text: IsJson(schema)(Answer(text=text), {}) for text in given} == given
+
+
+def test_a_checker_of_json_survives_a_pickle() -> None:
+    loaded = pickle.loads(pickle.dumps(IsJson(SCHEMA)))
+    assert loaded == IsJson(SCHEMA)
+    assert loaded(Answer(text='{"score": 1}'), {}) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("schema", "message"),
+    [
+        ({"anyOf": []}, r"must be a JSON Schema; at \$\.anyOf"),
+        ({"properties": {"a": {"type": "int"}}}, r"at \$\.properties\.a\.type: 'int'"),
+        ({"items": {"pattern": "("}}, r"at \$\.items\.pattern"),
+        ({"required": "score"}, "'score' is not of type 'array'"),
+        (
+            {"items": {"$ref": "#/$defs/no"}},
+            r"into the schema itself, got '#/\$defs/no'",
+        ),
+        ({"$ref": "https://example.com/x.json"}, "put what it means under"),
+        ({"$dynamicRef": "#nowhere"}, "got '#nowhere'"),
     ],
 )
-def test_what_is_wrong_with_a_value_is_said(value: object, words: str) -> None:
-    assert words in "; ".join(schema_errors(value, SCHEMA))
+def test_a_schema_that_cannot_work_is_refused_at_once(schema: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        IsJson(schema)
 
 
-def test_what_is_right_is_left_alone() -> None:
-    value = json.loads('{"score": 1, "tags": ["a"], "kind": "b"}')
-
-    assert list(schema_errors(value, SCHEMA)) == []
-    assert list(schema_errors("ab", {"type": ["string", "null"], "pattern": "^a"})) == []
-    assert list(schema_errors(3.0, {"type": "integer", "const": 3})) == []
+def test_what_only_looks_like_a_reference_is_none() -> None:
+    schema = {"properties": {"$ref": {"type": "string"}}, "default": {"$ref": "#/no"}}
+    assert IsJson(schema)(Answer(text='{"$ref": "x"}'), {}) == 1.0
 
 
-def test_a_schema_that_is_not_understood_is_refused() -> None:
-    with pytest.raises(ConfigError, match="anyOf"):
-        check_schema({"anyOf": []})
-    with pytest.raises(ConfigError, match="type"):
-        IsJson({"type": "int"})
+def test_without_jsonschema_the_message_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "jsonschema", None)
+    with pytest.raises(MissingExtraError, match=r"IsJson .*\[llm\]"):
+        IsJson(SCHEMA)
+
+
+def test_an_expression_that_is_none_is_refused() -> None:
     with pytest.raises(ConfigError, match="regular expression"):
         Matches("(")
 

@@ -17,6 +17,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from flytekitplugins.wbmon.privacy.secret_forms import HIDDEN, is_secret_name
+
 logger = logging.getLogger(__name__)
 
 RECORDS = "records.jsonl"
@@ -141,7 +143,12 @@ def _each_text(value: Any, change: Redact) -> Any:
     if isinstance(value, str):
         return change(value)
     if isinstance(value, dict):
-        return {change(str(name)): _each_text(item, change) for name, item in value.items()}
+        return {
+            change(str(name)): HIDDEN
+            if isinstance(item, str) and item and is_secret_name(str(name))
+            else _each_text(item, change)
+            for name, item in value.items()
+        }
     if isinstance(value, list):
         return [_each_text(item, change) for item in value]
     return value

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import singledispatch
 from html import escape
-from typing import TYPE_CHECKING
 
-from flytekitplugins.wbmon.monitor.alerts.decision import Decision
+from flytekitplugins.wbmon.monitor.alerts.decision import Alert, Decision
 from flytekitplugins.wbmon.reports.html import (
     cell,
     facts,
@@ -21,9 +19,6 @@ from flytekitplugins.wbmon.reports.html import (
     table,
     verdict,
 )
-
-if TYPE_CHECKING:
-    from flytekitplugins.wbmon.monitor.alerts.decision import Alert, Decision
 
 
 def decision_section(decision: Decision) -> str:
@@ -56,12 +51,6 @@ def _alert_row(alert: Alert) -> Sequence[str]:
     )
 
 
-@singledispatch
-def page_of(report: object) -> str:
+def page_of(report: Decision) -> str:
     """The page of a report of this package."""
-    raise TypeError(f"there is no page for a {type(report).__name__}")
-
-
-@page_of.register(Decision)
-def _decision(report: Decision) -> str:
     return page("Decision", decision_section(report))

@@ -17,8 +17,7 @@ from flytekitplugins.wbmon.data.sources import Source, known_names, stored_names
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.drift.bars import bars
 from flytekitplugins.wbmon.monitor.drift.compare_feature import Comparison, compare_feature
-from flytekitplugins.wbmon.monitor.drift.distances import ExactDistances
-from flytekitplugins.wbmon.monitor.drift.exact import exact_pairs, fits_in_memory
+from flytekitplugins.wbmon.monitor.drift.exact import Pair, exact_pairs, fits_in_memory
 from flytekitplugins.wbmon.monitor.drift.explain import explain_feature, explain_window
 from flytekitplugins.wbmon.monitor.drift.past_windows import window_p_values
 from flytekitplugins.wbmon.monitor.drift.report import (
@@ -41,8 +40,6 @@ _SCHEMA_LEVELS: dict[str, Level] = {
     "type_changed": "drift",
     "new_column": "warning",
 }
-
-Pair = tuple[FeatureProfile, FeatureProfile, ExactDistances | None]
 
 
 def check_drift(

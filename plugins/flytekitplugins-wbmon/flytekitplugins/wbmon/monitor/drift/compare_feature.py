@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from flytekitplugins.wbmon.monitor.drift.distances import (
-    Counts,
     ExactDistances,
     bin_distances,
     number_distances,
@@ -24,10 +23,8 @@ from flytekitplugins.wbmon.monitor.drift.distances import (
 from flytekitplugins.wbmon.monitor.drift.identifiers import looks_like_identifier
 from flytekitplugins.wbmon.monitor.drift.report import Check, DriftRule, Shift, Status
 from flytekitplugins.wbmon.monitor.profiles.feature import UNSEEN_LIMIT, FeatureProfile
-from flytekitplugins.wbmon.stats.divergence import (
-    total_variation,
-    total_variation_bias,
-)
+from flytekitplugins.wbmon.stats.arrays import Floats
+from flytekitplugins.wbmon.stats.divergence import total_variation, total_variation_bias
 from flytekitplugins.wbmon.stats.interval import (
     ks_margin,
     newcombe_interval,
@@ -246,7 +243,7 @@ def _compare_categories(
     )
 
 
-def _category_check(a: Counts, b: Counts, rule: DriftRule) -> Check | None:
+def _category_check(a: Floats, b: Floats, rule: DriftRule) -> Check | None:
     cells = pool_small_cells(a, b)
     result = chi_squared_two_sample(*cells)
     if math.isnan(result.p_value):
@@ -264,7 +261,7 @@ def _category_check(a: Counts, b: Counts, rule: DriftRule) -> Check | None:
     )
 
 
-def _unseen_check(a: Counts, b: Counts, rule: DriftRule) -> Check | None:
+def _unseen_check(a: Floats, b: Floats, rule: DriftRule) -> Check | None:
     n_new, p_value, effect = unseen_category_test(a, b)
     if not n_new:
         return None
@@ -279,7 +276,7 @@ def _unseen_check(a: Counts, b: Counts, rule: DriftRule) -> Check | None:
     )
 
 
-def _category_counts(reference: FeatureProfile, current: FeatureProfile) -> tuple[Counts, Counts]:
+def _category_counts(reference: FeatureProfile, current: FeatureProfile) -> tuple[Floats, Floats]:
     """Both windows over the same categories: the table, then those outside it, then the rest.
 
     Names outside the table are told apart only while each window knows all of its own.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from flytekitplugins.wbmon.monitor.drift.report import DriftRule, Shift
 from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
+from flytekitplugins.wbmon.stats.arrays import Floats
 from flytekitplugins.wbmon.stats.binning import cumulative_shares, quantile_groups, sum_groups
 from flytekitplugins.wbmon.stats.divergence import (
     grid_wasserstein,
@@ -22,8 +22,6 @@ from flytekitplugins.wbmon.stats.moments import Moments, grid_kurtosis, mean_shi
 from flytekitplugins.wbmon.stats.two_sample import cramer_von_mises_statistic
 
 _DECILES = 10
-
-Counts = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +76,7 @@ def ratio_of_spreads(reference: FeatureProfile, current: FeatureProfile, rule: D
     return Shift(value=value, low=low, high=high)
 
 
-def bin_distances(reference: Counts, current: Counts) -> dict[str, float]:
+def bin_distances(reference: Floats, current: Floats) -> dict[str, float]:
     """Distances of two windows that are counted into the same bins."""
     stability = population_stability_index(reference, current)
     bias = stability_index_bias(len(reference), float(reference.sum()), float(current.sum()))
@@ -91,7 +89,7 @@ def bin_distances(reference: Counts, current: Counts) -> dict[str, float]:
     }
 
 
-def scaled_counts(feature: FeatureProfile) -> Counts:
+def scaled_counts(feature: FeatureProfile) -> Floats:
     """Counts that sum to the effective sample size."""
     return sample_factor(feature) * np.asarray(feature.counts, dtype=np.float64)
 

@@ -25,7 +25,7 @@ from flytekitplugins.wbmon.monitor.profiles.layout import (
     promote,
 )
 from flytekitplugins.wbmon.monitor.profiles.merge import merge_features
-from flytekitplugins.wbmon.stats.binning import Values
+from flytekitplugins.wbmon.stats.arrays import Values
 from flytekitplugins.wbmon.stats.divergence import wasserstein_distance
 from flytekitplugins.wbmon.stats.two_sample import ks_statistic
 

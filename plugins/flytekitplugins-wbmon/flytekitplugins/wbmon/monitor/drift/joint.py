@@ -14,12 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from flytekitplugins.wbmon.data.arrow import (
-    dense_numbers,
-    is_valid,
-    kind_of,
-    without_null_names,
-)
+from flytekitplugins.wbmon.data.arrow import dense_numbers, is_valid, kind_of, without_null_names
 from flytekitplugins.wbmon.data.open import Data, open_source
 from flytekitplugins.wbmon.data.sources import Source, stored_names
 from flytekitplugins.wbmon.data.systematic_sample import spread_rows
@@ -28,6 +23,7 @@ from flytekitplugins.wbmon.monitor.drift.report import DriftRule, JointDrift, Le
 from flytekitplugins.wbmon.monitor.profiles.build import unknown_columns
 from flytekitplugins.wbmon.monitor.profiles.count import can_count, encode_names, learn_feature
 from flytekitplugins.wbmon.monitor.profiles.vectors import vectors_of
+from flytekitplugins.wbmon.stats.arrays import Matrix
 from flytekitplugins.wbmon.stats.classification import roc_auc
 from flytekitplugins.wbmon.stats.tail_probabilities import normal_sf
 
@@ -36,8 +32,6 @@ if TYPE_CHECKING:
 
 _MAX_CODES = 250
 _TESTED = ("float", "integer", "boolean", "categorical", "vector")
-
-Matrix = NDArray[np.float64]
 
 
 def check_joint_drift(

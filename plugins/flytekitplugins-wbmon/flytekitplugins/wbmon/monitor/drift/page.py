@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import singledispatch
 from html import escape
-from typing import TYPE_CHECKING
 
-from flytekitplugins.wbmon.monitor.drift.report import DriftReport, DriftSeries
+from flytekitplugins.wbmon.monitor.drift.report import Bin, DriftReport, DriftSeries, FeatureDrift
 from flytekitplugins.wbmon.monitor.drift.series_page import series_section
 from flytekitplugins.wbmon.reports.html import (
     cell,
@@ -21,9 +19,6 @@ from flytekitplugins.wbmon.reports.html import (
     tone,
     verdict,
 )
-
-if TYPE_CHECKING:
-    from flytekitplugins.wbmon.monitor.drift.report import Bin, DriftReport, FeatureDrift
 
 _SHOWN = 20
 _KEY = (
@@ -92,17 +87,8 @@ def _bars(bins: Sequence[Bin]) -> str:
     return f'<svg width="{width}" height="{height}" role="img">{"".join(drawn)}</svg>'
 
 
-@singledispatch
-def page_of(report: object) -> str:
+def page_of(report: DriftReport | DriftSeries) -> str:
     """The page of a report of this package."""
-    raise TypeError(f"there is no page for a {type(report).__name__}")
-
-
-@page_of.register(DriftReport)
-def _drift_report(report: DriftReport) -> str:
-    return page("Drift report", drift_section(report))
-
-
-@page_of.register(DriftSeries)
-def _drift_series(report: DriftSeries) -> str:
+    if isinstance(report, DriftReport):
+        return page("Drift report", drift_section(report))
     return page("Drift over time", series_section(report))

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from functools import singledispatch
 from html import escape
-from typing import TYPE_CHECKING
 
-from flytekitplugins.wbmon.monitor.performance.report import PerformanceReport
+from flytekitplugins.wbmon.monitor.performance.report import (
+    Calibration,
+    Metric,
+    Part,
+    PerformanceReport,
+)
 from flytekitplugins.wbmon.reports.html import (
     cell,
     dim_cell,
@@ -25,14 +28,6 @@ from flytekitplugins.wbmon.reports.html import (
     table,
     verdict,
 )
-
-if TYPE_CHECKING:
-    from flytekitplugins.wbmon.monitor.performance.report import (
-        Calibration,
-        Metric,
-        Part,
-        PerformanceReport,
-    )
 
 _SHOWN = 20
 _METRICS = ("accuracy", "f1", "roc_auc", "log_loss", "mae", "rmse", "r2")
@@ -158,12 +153,6 @@ def _estimates(report: PerformanceReport) -> Iterable[str]:
     )
 
 
-@singledispatch
-def page_of(report: object) -> str:
+def page_of(report: PerformanceReport) -> str:
     """The page of a report of this package."""
-    raise TypeError(f"there is no page for a {type(report).__name__}")
-
-
-@page_of.register(PerformanceReport)
-def _performance_report(report: PerformanceReport) -> str:
     return page("Performance report", performance_section(report), *performance_details(report))

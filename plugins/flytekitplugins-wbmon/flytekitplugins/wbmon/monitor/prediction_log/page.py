@@ -2,19 +2,8 @@
 
 from __future__ import annotations
 
-from functools import singledispatch
-from typing import TYPE_CHECKING
-
 from flytekitplugins.wbmon.monitor.prediction_log.report import CompactionReport
-from flytekitplugins.wbmon.reports.html import (
-    facts,
-    page,
-    section,
-    verdict,
-)
-
-if TYPE_CHECKING:
-    from flytekitplugins.wbmon.monitor.prediction_log.report import CompactionReport
+from flytekitplugins.wbmon.reports.html import facts, page, section, verdict
 
 
 def compaction_section(report: CompactionReport) -> str:
@@ -36,12 +25,6 @@ def compaction_section(report: CompactionReport) -> str:
     return section("Prediction log", body)
 
 
-@singledispatch
-def page_of(report: object) -> str:
+def page_of(report: CompactionReport) -> str:
     """The page of a report of this package."""
-    raise TypeError(f"there is no page for a {type(report).__name__}")
-
-
-@page_of.register(CompactionReport)
-def _compaction_report(report: CompactionReport) -> str:
     return page("Prediction log", compaction_section(report))

@@ -12,12 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from flytekitplugins.wbmon.data.arrow import (
-    dense_numbers,
-    kind_of,
-    sort_finite,
-    without_null_names,
-)
+from flytekitplugins.wbmon.data.arrow import dense_numbers, kind_of, sort_finite, without_null_names
 from flytekitplugins.wbmon.data.open import Data, open_source
 from flytekitplugins.wbmon.data.sources import (
     SAMPLE_ROWS,
@@ -29,12 +24,7 @@ from flytekitplugins.wbmon.data.sources import (
 )
 from flytekitplugins.wbmon.data.threads import in_threads
 from flytekitplugins.wbmon.errors import DataError
-from flytekitplugins.wbmon.monitor.profiles.count import (
-    Weights,
-    count_column,
-    learn_feature,
-    number_layout,
-)
+from flytekitplugins.wbmon.monitor.profiles.count import count_column, learn_feature, number_layout
 from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile, WeightSums
 from flytekitplugins.wbmon.monitor.profiles.layout import (
     adopt_layout,
@@ -44,6 +34,7 @@ from flytekitplugins.wbmon.monitor.profiles.layout import (
 )
 from flytekitplugins.wbmon.monitor.profiles.merge import merge_features
 from flytekitplugins.wbmon.monitor.profiles.profile import Profile
+from flytekitplugins.wbmon.stats.arrays import Floats
 
 _BLOCK = 8
 _COARSE_CELL = 0.01
@@ -241,7 +232,7 @@ def count_part(part: Part, layouts: Sequence[FeatureProfile], weight: str) -> li
 
 
 def count_batch(
-    layout: FeatureProfile, array: pa.Array, weights: Weights | None = None
+    layout: FeatureProfile, array: pa.Array, weights: Floats | None = None
 ) -> FeatureProfile:
     """One batch of a column, counted if the column still fits its layout."""
     array = without_null_names(array)
@@ -251,7 +242,7 @@ def count_batch(
     return replace(count_column(plain, array, weights), kind=layout.kind)
 
 
-def _weights(batch: pa.RecordBatch, name: str) -> Weights:
+def _weights(batch: pa.RecordBatch, name: str) -> Floats:
     array = batch.column(name)
     if kind_of(array.type) not in ("float", "integer") or array.null_count:
         raise DataError(

@@ -34,12 +34,8 @@ from flytekitplugins.wbmon.monitor.profiles.feature import (
     name_hash,
 )
 from flytekitplugins.wbmon.monitor.profiles.vectors import count_vectors, learn_vectors
-from flytekitplugins.wbmon.stats.binning import (
-    Values,
-    cell_counts,
-    grid_edges,
-    weighted_cell_counts,
-)
+from flytekitplugins.wbmon.stats.arrays import Floats, Values
+from flytekitplugins.wbmon.stats.binning import cell_counts, grid_edges, weighted_cell_counts
 from flytekitplugins.wbmon.stats.moments import moments
 from flytekitplugins.wbmon.stats.uniqueness import differing_pairs
 
@@ -48,8 +44,6 @@ _MIN_TABLE_COUNT = 100
 _IDENTIFIER_SHARE = 0.5
 _IDENTIFIER_DISTINCT = 50
 _NUMBERS = ("float", "integer")
-
-Weights = NDArray[np.float64]
 
 
 def learn_feature(name: str, chunks: Sequence[pa.Array], dtype: pa.DataType) -> FeatureProfile:
@@ -81,7 +75,7 @@ def number_layout(name: str, dtype: pa.DataType, values: Values) -> FeatureProfi
 
 
 def count_column(
-    layout: FeatureProfile, array: pa.Array, weights: Weights | None = None
+    layout: FeatureProfile, array: pa.Array, weights: Floats | None = None
 ) -> FeatureProfile:
     """One batch of a column as a profile of its own.
 
@@ -132,7 +126,7 @@ def count_sorted(layout: FeatureProfile, column: SortedValues) -> FeatureProfile
 
 
 def _count_weighted_numbers(
-    layout: FeatureProfile, array: pa.Array, weights: Weights
+    layout: FeatureProfile, array: pa.Array, weights: Floats
 ) -> FeatureProfile:
     values = dense_numbers(array)
     of_values = weights[is_valid(array)]
@@ -167,7 +161,7 @@ def _count_weighted_numbers(
 
 
 def _count_categories(
-    layout: FeatureProfile, array: pa.Array, weights: Weights | None
+    layout: FeatureProfile, array: pa.Array, weights: Floats | None
 ) -> FeatureProfile:
     names, codes = encode_names(array)
     of_values = None if weights is None else weights[is_valid(array)]
@@ -189,7 +183,7 @@ def _count_categories(
 
 
 def _count_missing(
-    layout: FeatureProfile, array: pa.Array, weights: Weights | None
+    layout: FeatureProfile, array: pa.Array, weights: Floats | None
 ) -> FeatureProfile:
     """Rows and missing rows only; and the range of timestamps."""
     counted = replace(layout, n_rows=len(array), n_missing=count_missing(array))
@@ -263,7 +257,7 @@ def _edges_like(layout: FeatureProfile, values: Values) -> Values:
     return edges
 
 
-def _weight_sums(weights: Weights, of_values: Weights | None) -> WeightSums:
+def _weight_sums(weights: Floats, of_values: Floats | None) -> WeightSums:
     present = weights if of_values is None else of_values
     return WeightSums(
         rows=float(weights.sum()),

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from flytekitplugins.wbmon.data.arrow import dense_numbers, is_valid
 from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile, WeightSums
+from flytekitplugins.wbmon.stats.arrays import Matrix
 from flytekitplugins.wbmon.stats.projections import (
     N_DIRECTIONS,
     SLICE_EDGES,
-    Matrix,
     project,
     slice_counts,
     slice_edges,

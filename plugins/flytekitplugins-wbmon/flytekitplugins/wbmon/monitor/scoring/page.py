@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import singledispatch
-from typing import TYPE_CHECKING
 
-from flytekitplugins.wbmon.monitor.scoring.report import ScoringReport
+from flytekitplugins.wbmon.monitor.scoring.report import (
+    Confidence,
+    PredictedClasses,
+    ScoringReport,
+    SLOResult,
+)
 from flytekitplugins.wbmon.reports.html import (
     cell,
     dim_cell,
@@ -19,14 +22,6 @@ from flytekitplugins.wbmon.reports.html import (
     table,
     verdict,
 )
-
-if TYPE_CHECKING:
-    from flytekitplugins.wbmon.monitor.scoring.report import (
-        Confidence,
-        PredictedClasses,
-        ScoringReport,
-        SLOResult,
-    )
 
 _SHOWN = 20
 
@@ -103,12 +98,6 @@ def _classes(classes: PredictedClasses) -> Iterable[str]:
     yield table(("class", "rows", "share"), rows)
 
 
-@singledispatch
-def page_of(report: object) -> str:
+def page_of(report: ScoringReport) -> str:
     """The page of a report of this package."""
-    raise TypeError(f"there is no page for a {type(report).__name__}")
-
-
-@page_of.register(ScoringReport)
-def _scoring_report(report: ScoringReport) -> str:
     return page("Scoring report", scoring_section(report), *scoring_details(report))

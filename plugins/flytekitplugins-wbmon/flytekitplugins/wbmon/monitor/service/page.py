@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import singledispatch
-from typing import TYPE_CHECKING
 
 from flytekitplugins.wbmon.monitor.service.experiment_page import experiment_section
 from flytekitplugins.wbmon.monitor.service.experiment_report import ExperimentReport
-from flytekitplugins.wbmon.monitor.service.report import ServingReport, SLOReport
+from flytekitplugins.wbmon.monitor.service.report import (
+    ServingConfidence,
+    ServingReport,
+    ServingSLOResult,
+    SLOReport,
+    Traffic,
+)
 from flytekitplugins.wbmon.reports.html import (
     cell,
     dim_cell,
@@ -24,20 +28,7 @@ from flytekitplugins.wbmon.reports.html import (
     verdict,
 )
 
-if TYPE_CHECKING:
-    from flytekitplugins.wbmon.monitor.service.experiment_report import (
-        ExperimentReport,
-    )
-    from flytekitplugins.wbmon.monitor.service.report import (
-        ServingConfidence,
-        ServingReport,
-        ServingSLOResult,
-        SLOReport,
-        Traffic,
-    )
-
 _SHOWN = 20
-_TONES = {"no_difference": "ok", "invalid": "error"}
 
 
 def serving_section(report: ServingReport) -> str:
@@ -127,22 +118,10 @@ def _slo_row(result: ServingSLOResult) -> Sequence[str]:
     )
 
 
-@singledispatch
-def page_of(report: object) -> str:
+def page_of(report: ExperimentReport | ServingReport | SLOReport) -> str:
     """The page of a report of this package."""
-    raise TypeError(f"there is no page for a {type(report).__name__}")
-
-
-@page_of.register(ExperimentReport)
-def _experiment_report(report: ExperimentReport) -> str:
-    return page("Experiment", experiment_section(report))
-
-
-@page_of.register(ServingReport)
-def _serving_report(report: ServingReport) -> str:
-    return page("Serving report", serving_section(report))
-
-
-@page_of.register(SLOReport)
-def _sloreport(report: SLOReport) -> str:
+    if isinstance(report, ExperimentReport):
+        return page("Experiment", experiment_section(report))
+    if isinstance(report, ServingReport):
+        return page("Serving report", serving_section(report))
     return page("Service levels", slo_section(report))

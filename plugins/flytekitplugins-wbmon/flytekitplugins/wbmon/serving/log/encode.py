@@ -135,7 +135,8 @@ class RowEncoder:
         for name, value in values.items():
             text = value
             if self._redactor is not None:
-                text, found = redact_value(self._redactor, value)
+                named, found = redact_value(self._redactor, {name: value})
+                (text,) = named.values()
                 n += found
             if not isinstance(text, str):
                 text = _to_json(text)

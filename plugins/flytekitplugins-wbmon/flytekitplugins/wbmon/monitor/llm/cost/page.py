@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import singledispatch
-from typing import TYPE_CHECKING
 
-from flytekitplugins.wbmon.monitor.llm.cost.report import UsageReport
+from flytekitplugins.wbmon.monitor.llm.cost.report import BudgetStatus, Usage, UsageReport
 from flytekitplugins.wbmon.reports.html import (
     cell,
     facts,
@@ -21,9 +19,6 @@ from flytekitplugins.wbmon.reports.html import (
     verdict,
     warning,
 )
-
-if TYPE_CHECKING:
-    from flytekitplugins.wbmon.monitor.llm.cost.report import BudgetStatus, Usage, UsageReport
 
 _SHOWN = 20
 
@@ -89,12 +84,6 @@ def _usage_row(usage: Usage) -> Sequence[str]:
     )
 
 
-@singledispatch
-def page_of(report: object) -> str:
+def page_of(report: UsageReport) -> str:
     """The page of a report of this package."""
-    raise TypeError(f"there is no page for a {type(report).__name__}")
-
-
-@page_of.register(UsageReport)
-def _usage_report(report: UsageReport) -> str:
     return page("Usage report", usage_section(report))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flytekitplugins.wbmon.data.open import open_source
+from flytekitplugins.wbmon.data.open import Data, open_source
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.llm.cost.budgets import judge_budgets
 from flytekitplugins.wbmon.monitor.llm.cost.report import (
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from flytekitplugins.wbmon.data.open import Data
     from flytekitplugins.wbmon.monitor.llm.cost.prices import PriceTable
 
     Floats = NDArray[np.float64]

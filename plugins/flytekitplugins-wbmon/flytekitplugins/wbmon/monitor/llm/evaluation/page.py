@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from functools import singledispatch
+from collections.abc import Sequence
 from html import escape
-from typing import TYPE_CHECKING
 
-from flytekitplugins.wbmon.monitor.llm.evaluation.report import EvaluationReport
+from flytekitplugins.wbmon.monitor.llm.evaluation.report import (
+    EvaluatedItem,
+    EvaluationReport,
+    PairedComparison,
+    VariantResult,
+)
 from flytekitplugins.wbmon.reports.html import (
     cell,
     dim_cell,
     facts,
     heading,
     interval,
+    milliseconds,
     name_cell,
     number,
     page,
@@ -25,14 +29,6 @@ from flytekitplugins.wbmon.reports.html import (
     verdict,
     warning,
 )
-
-if TYPE_CHECKING:
-    from flytekitplugins.wbmon.monitor.llm.evaluation.report import (
-        EvaluatedItem,
-        EvaluationReport,
-        PairedComparison,
-        VariantResult,
-    )
 
 
 def evaluation_section(report: EvaluationReport) -> str:
@@ -81,7 +77,7 @@ def _variant_row(result: VariantResult, scorers: Sequence[str]) -> Sequence[str]
         cell(result.variant.model or "-"),
         *scores,
         cell(_usd(result.cost_per_call_usd)),
-        *(cell(_milliseconds(result.latency_ms, name)) for name in ("p50", "p95")),
+        *(cell(milliseconds(result.latency_ms.get(name, math.nan))) for name in ("p50", "p95")),
         cell(f"{result.n_failed}"),
         cell(f"{result.n_truncated}"),
         dim_cell("best for its price" if result.on_frontier else ""),
@@ -116,17 +112,6 @@ def _usd(value: float) -> str:
     return "unknown" if math.isnan(value) else f"${value:.3g}"
 
 
-def _milliseconds(values: Mapping[str, float], name: str) -> str:
-    value = values.get(name, math.nan)
-    return "-" if math.isnan(value) else f"{value:,.0f} ms"
-
-
-@singledispatch
-def page_of(report: object) -> str:
+def page_of(report: EvaluationReport) -> str:
     """The page of a report of this package."""
-    raise TypeError(f"there is no page for a {type(report).__name__}")
-
-
-@page_of.register(EvaluationReport)
-def _evaluation_report(report: EvaluationReport) -> str:
     return page("Evaluation report", evaluation_section(report))

@@ -9,14 +9,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from flytekitplugins.wbmon.errors import ConfigError, DataError
-from flytekitplugins.wbmon.monitor.llm.evaluation.json_schema import check_schema, schema_errors
+from flytekitplugins.wbmon.monitor.llm.evaluation.json_schema import schema_validator
 from flytekitplugins.wbmon.monitor.llm.evaluation.report import Answer
 from flytekitplugins.wbmon.privacy.patterns import PatternRedactor
 from flytekitplugins.wbmon.stats.text import cosine_similarity, exact_match, token_f1
+
+if TYPE_CHECKING:
+    from jsonschema.protocols import Validator
 
 Item: TypeAlias = Mapping[str, Any]
 
@@ -107,12 +110,21 @@ class Matches:
 
 @dataclass(frozen=True, slots=True)
 class IsJson:
-    """1 if the answer is JSON as a schema says; a code fence around it is allowed."""
+    """1 if the answer is JSON as a schema says; a code fence around it is allowed.
+
+    Args:
+        schema: A JSON Schema of any draft since 3; the newest if it does not say which.
+
+    Raises:
+        MissingExtraError: If `jsonschema` is not installed.
+        ConfigError: If the schema is none, or refers to something outside of it.
+    """
 
     schema: Mapping[str, Any]
+    _validator: Validator = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        check_schema(self.schema)
+        object.__setattr__(self, "_validator", schema_validator(self.schema))
 
     def __call__(self, answer: Answer, item: Item) -> float:  # noqa: ARG002 - a scorer's signature
         """Parse and check the answer."""
@@ -120,7 +132,11 @@ class IsJson:
             value = parse_json(answer.text)
         except ValueError:
             return 0.0
-        return float(next(schema_errors(value, self.schema), None) is None)
+        return float(self._validator.is_valid(value))
+
+    def __reduce__(self) -> tuple[type[IsJson], tuple[Mapping[str, Any]]]:
+        # the validator cannot be pickled
+        return IsJson, (self.schema,)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from flytekitplugins.wbmon.data.open import open_source
+from flytekitplugins.wbmon.data.open import Data, open_source
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.llm.feedback.report import (
     ChangeVerdict,
@@ -22,9 +22,6 @@ from flytekitplugins.wbmon.monitor.llm.feedback.report import (
     LowRated,
 )
 from flytekitplugins.wbmon.stats.interval import newcombe_interval, wilson_interval
-
-if TYPE_CHECKING:
-    from flytekitplugins.wbmon.data.open import Data
 
 DIMENSIONS = ("model", "tenant", "prompt", "route", "variant")
 _CALL_COLUMNS = (

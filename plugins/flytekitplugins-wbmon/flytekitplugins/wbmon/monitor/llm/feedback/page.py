@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import singledispatch
-from typing import TYPE_CHECKING
 
-from flytekitplugins.wbmon.monitor.llm.feedback.report import FeedbackReport
+from flytekitplugins.wbmon.monitor.llm.feedback.report import FeedbackRate, FeedbackReport
 from flytekitplugins.wbmon.reports.html import (
     cell,
     facts,
@@ -20,9 +18,6 @@ from flytekitplugins.wbmon.reports.html import (
     table,
     verdict,
 )
-
-if TYPE_CHECKING:
-    from flytekitplugins.wbmon.monitor.llm.feedback.report import FeedbackRate, FeedbackReport
 
 _SHOWN = 20
 
@@ -72,12 +67,6 @@ def _rate_row(rate: FeedbackRate) -> Sequence[str]:
     )
 
 
-@singledispatch
-def page_of(report: object) -> str:
+def page_of(report: FeedbackReport) -> str:
     """The page of a report of this package."""
-    raise TypeError(f"there is no page for a {type(report).__name__}")
-
-
-@page_of.register(FeedbackReport)
-def _feedback_report(report: FeedbackReport) -> str:
     return page("Feedback report", feedback_section(report))

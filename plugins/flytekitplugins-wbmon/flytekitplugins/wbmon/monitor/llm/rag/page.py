@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import singledispatch
 from typing import TYPE_CHECKING
 
 from flytekitplugins.wbmon.monitor.llm.rag.report import RAGReport
@@ -22,10 +21,7 @@ from flytekitplugins.wbmon.reports.html import (
 )
 
 if TYPE_CHECKING:
-    from flytekitplugins.wbmon.monitor.llm.evaluation.report import (
-        ScoreSummary,
-    )
-    from flytekitplugins.wbmon.monitor.llm.rag.report import RAGReport
+    from flytekitplugins.wbmon.monitor.llm.evaluation.report import ScoreSummary
 
 
 def rag_section(report: RAGReport) -> str:
@@ -64,12 +60,6 @@ def _summary_row(summary: ScoreSummary) -> Sequence[str]:
     )
 
 
-@singledispatch
-def page_of(report: object) -> str:
+def page_of(report: RAGReport) -> str:
     """The page of a report of this package."""
-    raise TypeError(f"there is no page for a {type(report).__name__}")
-
-
-@page_of.register(RAGReport)
-def _ragreport(report: RAGReport) -> str:
     return page("RAG report", rag_section(report))

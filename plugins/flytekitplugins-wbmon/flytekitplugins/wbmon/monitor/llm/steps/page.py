@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from functools import singledispatch
-from typing import TYPE_CHECKING
 
 from flytekitplugins.wbmon.monitor.llm.steps.report import StepReport
 from flytekitplugins.wbmon.reports.html import (
     cell,
     dim_cell,
     facts,
+    milliseconds,
     name_cell,
     page,
     section,
@@ -19,15 +17,7 @@ from flytekitplugins.wbmon.reports.html import (
     verdict,
 )
 
-if TYPE_CHECKING:
-    from flytekitplugins.wbmon.monitor.llm.steps.report import StepReport
-
 _SHOWN = 20
-
-
-def _milliseconds(values: Mapping[str, float], name: str) -> str:
-    value = values.get(name, math.nan)
-    return "-" if math.isnan(value) else f"{value:,.0f} ms"
 
 
 def steps_section(report: StepReport) -> str:
@@ -39,8 +29,8 @@ def steps_section(report: StepReport) -> str:
             name_cell(step.name),
             cell(f"{step.n:,}"),
             cell(f"{step.n_origin:,}"),
-            cell(_milliseconds(step.latency_ms, "p50")),
-            cell(_milliseconds(step.latency_ms, "p95")),
+            cell(milliseconds(step.latency_ms.get("p50", math.nan))),
+            cell(milliseconds(step.latency_ms.get("p95", math.nan))),
             cell(f"{step.own_ms:,.0f} ms"),
             cell(f"{step.tokens:,.0f}"),
             dim_cell(", ".join(f"{kind} {n}" for kind, n in step.errors.items())),
@@ -59,12 +49,6 @@ def steps_section(report: StepReport) -> str:
     return section("Step report", body)
 
 
-@singledispatch
-def page_of(report: object) -> str:
+def page_of(report: StepReport) -> str:
     """The page of a report of this package."""
-    raise TypeError(f"there is no page for a {type(report).__name__}")
-
-
-@page_of.register(StepReport)
-def _step_report(report: StepReport) -> str:
     return page("Step report", steps_section(report))

@@ -1,0 +1,86 @@
+"""Nested containers without what must not be kept: bodies, features, headers, configurations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sized
+from dataclasses import fields, is_dataclass
+from typing import Any, NamedTuple, TypeAlias
+
+from flytekitplugins.wbmon.privacy.secret_forms import HIDDEN, is_secret_name
+
+Hide: TypeAlias = Callable[[str], tuple[str, int]]
+"""Hides what must not be kept in a text, and counts it."""
+
+_MAX_DEPTH = 20
+
+
+class Redacted(NamedTuple):
+    """What is left of a value, and how many things were hidden in it."""
+
+    value: Any
+    n: int
+
+
+def redact_containers(value: Any, hide: Hide, *, depth: int = 0) -> Redacted:
+    """A copy of nested containers with every text redacted, and values under a secret's name.
+
+    A name is a key, a field, or the first of two in a list of pairs, as HTTP headers come. Lists,
+    tuples and sets become lists; what has fields becomes a dict. Numbers, booleans and None stay,
+    but for whole numbers as a password. Any other object stays if there is nothing to hide in its
+    text, and is that text if there is.
+    """
+    value = _plain(value)
+    if isinstance(value, str):
+        return Redacted(*hide(value))
+    if value is None or isinstance(value, bool | int | float):
+        return Redacted(value, 0)
+    if depth >= _MAX_DEPTH:
+        return Redacted("[too deep]", 1)
+    if isinstance(value, Mapping):
+        named = [(_plain(name), item) for name, item in value.items()]
+        parts = [_redact_named(name, item, hide, depth) for name, item in named]
+        names = [hide(name)[0] if isinstance(name, str) else name for name, _ in named]
+        hidden = {name: part.value for name, part in zip(names, parts, strict=True)}
+        return Redacted(hidden, sum(part.n for part in parts))
+    if isinstance(value, list | tuple | set | frozenset):
+        items = [_redact_item(item, hide, depth) for item in value]
+        return Redacted([item.value for item in items], sum(item.n for item in items))
+    if hasattr(value, "tolist"):
+        found = redact_containers(value.tolist(), hide, depth=depth + 1)
+    else:
+        found = Redacted(*hide(str(value)))
+    return found if found.n else Redacted(value, 0)
+
+
+def _redact_item(item: Any, hide: Hide, depth: int) -> Redacted:
+    if isinstance(item, list | tuple) and len(item) == 2:  # noqa: PLR2004 - a name and its value
+        name = _plain(item[0])
+        if isinstance(name, str) and is_secret_name(name):
+            value, n = _redact_named(name, item[1], hide, depth)
+            return Redacted([name, value], n)
+    return redact_containers(item, hide, depth=depth + 1)
+
+
+def _redact_named(name: Any, item: Any, hide: Hide, depth: int) -> Redacted:
+    if isinstance(name, str) and is_secret_name(name) and _may_be_secret(name, item):
+        return Redacted(HIDDEN, 1)
+    return redact_containers(item, hide, depth=depth + 1)
+
+
+def _may_be_secret(name: str, item: Any) -> bool:
+    if item is None or isinstance(item, bool | float):
+        return False
+    if isinstance(item, int):  # a password may be one; as a token it is a count
+        return not name.lower().endswith("token")
+    return not isinstance(item, Sized) or len(item) > 0
+
+
+def _plain(value: Any) -> Any:
+    """Bytes as text, what has fields as a dict."""
+    if isinstance(value, bytes | bytearray):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return value._asdict()
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in fields(value)}
+    return value
