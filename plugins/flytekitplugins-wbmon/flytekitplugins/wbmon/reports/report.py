@@ -22,6 +22,8 @@ class Report(ABC):
     __slots__ = ()
 
     KIND: ClassVar[str]
+    # other kinds that some of its numbers are of
+    OTHER_KINDS: ClassVar[tuple[str, ...]] = ()
 
     @property
     def kind(self) -> str:

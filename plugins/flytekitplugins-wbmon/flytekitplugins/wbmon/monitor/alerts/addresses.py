@@ -52,8 +52,8 @@ class Measurements:
         for report in reports:
             if report is not None:
                 self._add(report)
-        if "slo" in self._by_kind:
-            objectives = self._by_kind["slo"]
+        objectives = self._by_kind.get("slo")
+        if objectives:
             self._by_kind["slo"] = {_VIOLATED: _any_missed(objectives.values()), **objectives}
 
     def of_kind(self, kind: str) -> Mapping[str, Measurement]:
@@ -89,9 +89,10 @@ class Measurements:
         if report.kind in self._reports:
             raise _twice(report.kind)
         self._reports[report.kind] = report
-        self._by_kind.setdefault(report.kind, {})
+        for kind in (report.kind, *report.OTHER_KINDS):
+            self._by_kind.setdefault(kind, {})
         for each in report.measurements():
-            known = self._by_kind.setdefault(each.kind, {})
+            known = self._by_kind[each.kind]
             if each.name in known:
                 raise _twice(each.address)
             known[each.name] = each

@@ -15,20 +15,26 @@ from flytekitplugins.wbmon.reports.report import Report
 Severity = Literal["info", "warn", "error"]
 Phase = Literal["ok", "pending", "firing", "resolved", "no_data"]
 
-_REPORTS = (
+KINDS = (
     "drift",
+    "drift_series",
+    "joint_drift",
     "performance",
+    "estimate",
     "scoring",
     "slo",
-    "heartbeat",
-    "estimate",
+    "serving",
+    "experiment",
+    "prediction_log",
     "usage",
     "feedback",
     "rag",
     "evaluation",
-    "serving",
-    "experiment",
+    "steps",
+    "heartbeat",
+    "alerts",
 )
+"""The first word of every metric: the kinds of report that there are."""
 _SHORTEST_TREND = 4
 
 
@@ -96,10 +102,10 @@ class AlertRule:
                 f"worse_than_baseline, beyond_sd, trend; got {n_given}"
             )
         report, _, name = self.metric.partition(".")
-        if report not in _REPORTS or not name:
+        if report not in KINDS or not name:
             raise ConfigError(
                 f"metric must read <report>.<name>[.<feature>] with a report of "
-                f"{', '.join(_REPORTS)}; got {self.metric!r}"
+                f"{', '.join(KINDS)}; got {self.metric!r}"
             )
         self._require_numbers()
 

@@ -177,7 +177,11 @@ class FeatureDrift:
         return max(checks, key=lambda check: check.effect_size, default=None)
 
     def measurements(self, *, is_charted: bool) -> Iterable[Measurement]:
-        """The numbers of the feature, each named after it; `is_charted` sends the main ones to W&B."""
+        """The numbers of the feature, each named after it.
+
+        Args:
+            is_charted: Whether the main ones go to W&B.
+        """
         why = self.reason or f"status {self.status}"
         is_known = self.status != "insufficient"
         yield gate(

@@ -279,6 +279,7 @@ class ScoringReport(Report):
     """
 
     KIND: ClassVar[str] = "scoring"
+    OTHER_KINDS: ClassVar[tuple[str, ...]] = ("slo",)
 
     n_rows: int
     n_batches: int

@@ -14,6 +14,7 @@ from flytekitplugins.wbmon.reports.report import Report
 
 _NO_REQUEST = "no request in this window"
 _GROUPS = ("route", "tenant")
+_CHARTED_ERRORS = 20
 _LATENCIES = {"latency_ms": "latency_ms", "first_chunk_ms": "time_to_first_chunk_ms"}
 
 ServingSLOVerdict = Literal["pass", "fail", "insufficient", "no_data"]
@@ -161,17 +162,26 @@ class ServingReport(Report):
     reason: str
 
     def absent(self, name: str) -> Measurement | None:
-        """A number of a route or tenant that nobody called."""
+        """A number of a route or tenant that nobody called, or an error that did not happen."""
         known = {each.name for each in self.total.measurements()}
         for group in _GROUPS:
             stem, found, whose = name.partition(f".{group}.")
             if found and stem in known:
                 why = f"no request of {group} {whose!r} in this window"
                 return number(*stem.split("."), group, whose, value=math.nan, reason=why)
-        return None
+        stem, _, error = name.partition(".")
+        return number(stem, error, value=0.0) if stem == "errors" and error else None
 
     def _measured(self) -> Iterable[Measurement]:
         yield from self.total.measurements()
+        for index, (name, n) in enumerate(self.total.errors.items()):
+            yield number(
+                "errors",
+                name,
+                value=n,
+                higher_is_better=False,
+                prominence="chart" if index < _CHARTED_ERRORS else "rule",
+            )
         for group, parts in zip(_GROUPS, (self.routes, self.tenants), strict=True):
             for traffic in parts:
                 yield from traffic.measurements(group)

@@ -78,7 +78,11 @@ class StepSummary:
     errors: Mapping[str, int] = field(default_factory=dict)
 
     def measurements(self, *, is_charted: bool) -> Iterable[Measurement]:
-        """The numbers of the step, each named after it; `is_charted` sends the main ones to W&B."""
+        """The numbers of the step, each named after it.
+
+        Args:
+            is_charted: Whether the main ones go to W&B.
+        """
         shown = "chart" if is_charted else "rule"
         yield number("n", self.name, value=self.n, prominence="rule")
         yield number(
