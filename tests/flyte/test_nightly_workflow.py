@@ -83,8 +83,8 @@ def test_the_kickoff_time_chose_the_faulty_night_and_the_alert_fired(night: Wind
 def test_the_drift_run_holds_metrics_config_and_outcome(night: WindowSummary) -> None:
     run = night.run("payments.drift")
     assert run.column("drift/drifted") == [1]
-    assert run.column("drift/missing/distance_km")[0] == pytest.approx(0.3, abs=0.03)
-    assert run.column("drift/missing/amount") == [0]
+    assert run.column("drift/missing_current/distance_km")[0] == pytest.approx(0.3, abs=0.03)
+    assert run.column("drift/missing_current/amount") == [0]
     assert run.column("drift/effect_size/amount")[0] < 0.1
     assert run.exit_code == 0
     assert (run.project, run.entity, run.group) == ("wbmon-demo", "my-team", EXECUTION)

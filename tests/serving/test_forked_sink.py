@@ -34,6 +34,6 @@ def test_each_worker_shows_its_requests_in_a_run_of_its_own(tmp_path: Path) -> N
 
     assert process.returncode == 0, said
     runs = find_runs(tmp_path / "runs")
-    served = [sum(run.column("serving/requests")) for run in runs]
+    served = [sum(run.column("serving/n_requests")) for run in runs]
     assert sorted(served) == [2, 3]
     assert len({run.id for run in runs}) == 2

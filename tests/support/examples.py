@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from datetime import datetime, timezone
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 
 from flytekitplugins.wbmon.monitor.alerts.decision import (
     Alert,
@@ -12,16 +13,53 @@ from flytekitplugins.wbmon.monitor.alerts.decision import (
     Decision,
     RuleState,
 )
+from flytekitplugins.wbmon.monitor.alerts.heartbeat import Heartbeat
 from flytekitplugins.wbmon.monitor.drift.report import (
     Bin,
     Check,
     DriftReport,
     DriftRule,
+    DriftSeries,
     FeatureDrift,
+    JointDrift,
+    WindowDrift,
 )
-from flytekitplugins.wbmon.monitor.performance.report import Metric, PerformanceReport
-from flytekitplugins.wbmon.monitor.scoring.report import SLO, ScoringReport, SLOResult
-from flytekitplugins.wbmon.monitor.service.report import ServingSLO, ServingSLOResult, SLOReport
+from flytekitplugins.wbmon.monitor.llm.cost.report import Budget, BudgetStatus, Usage, UsageReport
+from flytekitplugins.wbmon.monitor.llm.evaluation.report import (
+    EvaluationReport,
+    PairedComparison,
+    ScoreSummary,
+    Variant,
+    VariantResult,
+)
+from flytekitplugins.wbmon.monitor.llm.feedback.report import FeedbackRate, FeedbackReport, Issue
+from flytekitplugins.wbmon.monitor.llm.rag.report import RAGReport
+from flytekitplugins.wbmon.monitor.llm.steps.report import StepReport, StepSummary
+from flytekitplugins.wbmon.monitor.performance.report import (
+    Calibration,
+    EstimateCheck,
+    Metric,
+    Part,
+    PerformanceReport,
+)
+from flytekitplugins.wbmon.monitor.prediction_log.report import CompactionReport
+from flytekitplugins.wbmon.monitor.scoring.report import (
+    SLO,
+    Confidence,
+    PredictedClasses,
+    ScoringReport,
+    SLOResult,
+)
+from flytekitplugins.wbmon.monitor.service.experiment_report import ExperimentReport, VariantOutcome
+from flytekitplugins.wbmon.monitor.service.report import (
+    ServingConfidence,
+    ServingReport,
+    ServingSLO,
+    ServingSLOResult,
+    SLOReport,
+    Traffic,
+)
+from flytekitplugins.wbmon.reports.report import Report
 
 AT = datetime(2026, 2, 5, 2, tzinfo=timezone.utc)
 
@@ -123,3 +161,288 @@ def slo_report() -> SLOReport:
         reason="95% of 900 requests were good; 99% is promised",
     )
     return SLOReport(results=(missed,), reason="missed: up")
+
+
+def estimate_report() -> PerformanceReport:
+    """The same metrics, estimated without labels."""
+    return performance_report(estimated=True)
+
+
+def measured_report() -> PerformanceReport:
+    """A performance report that has everything: classes, calibration, segments, an estimate."""
+    whole = performance_report()
+    part = Part(
+        by="country",
+        value="fr",
+        status="ok",
+        n_rows=200,
+        n_labelled=150,
+        metrics=whole.metrics,
+        verdict="worse",
+    )
+    return performance_report(
+        per_class={"fraud": {"precision": 0.5, "recall": 0.4, "f1": 0.44, "n": 90.0}},
+        calibration=Calibration(
+            error=0.2, error_by_chance=0.05, p_value=0.001, too_sure=True, bins=()
+        ),
+        segments=(part,),
+        estimates=(
+            EstimateCheck(
+                name="accuracy",
+                expected=0.9,
+                low=0.85,
+                high=0.95,
+                value=0.7,
+                p_value=1e-6,
+                higher_is_better=True,
+            ),
+        ),
+    )
+
+
+def drift_series() -> DriftSeries:
+    """Two days of two segments; the second day of `eu` drifted."""
+    calm = replace(drift_report(level="none"), verdict="ok", reason="nothing moved")
+    days = [AT, AT + timedelta(days=1)]
+    windows = [
+        WindowDrift(
+            start=day,
+            end=day + timedelta(days=1),
+            segment=segment,
+            report=drift_report(level="drift") if (segment, day) == ("eu", days[1]) else calm,
+        )
+        for segment in ("eu", "us")
+        for day in days
+    ]
+    return DriftSeries(windows=tuple(windows), n_undated=3)
+
+
+def joint_drift() -> JointDrift:
+    """Windows that a classifier tells apart by two columns."""
+    return JointDrift(
+        n_reference=1000,
+        n_current=900,
+        auc=0.71,
+        low=0.68,
+        high=0.74,
+        p_value=1e-9,
+        effect_size=0.42,
+        level="drift",
+        contributions={"amount": 0.2, "hour": 0.01},
+        reason="amount tells the windows apart",
+    )
+
+
+def watched_scoring_report() -> ScoringReport:
+    """A scoring report that has everything: failures, confidence, classes, an objective."""
+    return replace(
+        scoring_report(),
+        n_rows=90,
+        n_failed=10,
+        errors={"ValueError": 10},
+        confidence=Confidence(
+            n=90,
+            mean=0.8,
+            sd=0.1,
+            quantiles={"p5": 0.5},
+            threshold=0.6,
+            low_share=0.2,
+            low_share_low=0.1,
+            low_share_high=0.3,
+        ),
+        classes=PredictedClasses(counts={"yes": 60, "no": 30}),
+    )
+
+
+def serving_report() -> ServingReport:
+    """A thousand requests of one route and one tenant."""
+    return ServingReport(
+        start_at=AT,
+        end_at=AT + timedelta(days=1),
+        total=Traffic(
+            name="all",
+            n_requests=1000,
+            n_failed=20,
+            error_rate=0.02,
+            error_rate_low=0.013,
+            error_rate_high=0.031,
+            errors={"ValueError": 20},
+            latency_ms={"p50": 20.0, "p99": 90.0},
+            first_chunk_ms={"p50": 30.0},
+        ),
+        routes=(Traffic(name="/predict", n_requests=900, error_rate=0.02),),
+        tenants=(Traffic(name="acme", n_requests=7, error_rate=0.5),),
+        peak_per_s=3.0,
+        confidence=ServingConfidence(n_rows=500, mean=0.8, low_share=0.3, top_share=0.6),
+        reason="served",
+    )
+
+
+def experiment_report() -> ExperimentReport:
+    """An experiment whose new variant is worse."""
+    old = VariantOutcome(variant="old", n_exposed=500, mean=0.5, verdict="no_difference")
+    new = VariantOutcome(
+        variant="new",
+        n_exposed=500,
+        n_measured=300,
+        mean=0.4,
+        low=0.35,
+        high=0.45,
+        difference=-0.1,
+        difference_low=-0.15,
+        difference_high=-0.05,
+        p_value=0.001,
+        verdict="worse",
+        reason="-0.1 against the control",
+    )
+    return ExperimentReport(
+        experiment="layout",
+        control="old",
+        outcome="thumbs",
+        split_p_value=0.4,
+        variants=(old, new),
+        reason="new is worse",
+    )
+
+
+def compaction_report() -> CompactionReport:
+    """One segment of a service that became Parquet."""
+    return CompactionReport(
+        service="fraud", n_segments=1, n_predictions=80, n_torn=1, reason="80 rows of 1 segment"
+    )
+
+
+def usage_report() -> UsageReport:
+    """A hundred calls, over a budget of one tenant."""
+    spent = BudgetStatus(
+        budget=Budget(scope="tenant", period="month", limit=10.0),
+        key="acme",
+        start="2026-02-01",
+        spent_usd=12.0,
+        forecast_usd=80.0,
+        forecast_low=60.0,
+        forecast_high=100.0,
+        verdict="exceeded",
+    )
+    total = Usage(n_calls=100, n_errors=5, n_retried=7, cost_usd=12.0, input_tokens=5000)
+    return UsageReport(
+        start_at=AT,
+        end_at=AT,
+        total=total,
+        groups={"model": (replace(total, key="house"),)},
+        budgets=(spent,),
+        reason="over budget",
+    )
+
+
+def feedback_report() -> FeedbackReport:
+    """Answers that are liked less than before, with one complaint."""
+    total = FeedbackRate(
+        n_rated=50,
+        n_calls=100,
+        n_good=30,
+        rate=0.6,
+        low=0.46,
+        high=0.72,
+        before=0.8,
+        verdict="worse",
+    )
+    return FeedbackReport(
+        start_at=AT,
+        end_at=AT,
+        total=total,
+        issues=(Issue(label="too_long", n=5, share=0.1, before=0.02),),
+        reason="liked less",
+    )
+
+
+def rag_report() -> RAGReport:
+    """Retrieval that misses a third of what is relevant."""
+    recall = ScoreSummary(name="recall", mean=0.66, low=0.6, high=0.72, n=90)
+    return RAGReport(
+        k=5,
+        n_queries=100,
+        n_labelled=90,
+        retrieval={"recall": recall},
+        n_empty=4,
+        stage_ms={"retrieve": 40.0},
+        latency_ms=300.0,
+        reason="recall is low",
+    )
+
+
+def evaluation_report() -> EvaluationReport:
+    """A candidate that is better than the baseline."""
+    score = ScoreSummary(name="exact", mean=0.8, low=0.7, high=0.9, n=50)
+    return EvaluationReport(
+        name="answers",
+        metric="exact",
+        n_items=50,
+        variants=tuple(
+            VariantResult(
+                variant=Variant.of_text(name, "{question}"),
+                digest=name,
+                n_items=50,
+                scores={"exact": score},
+                latency_ms={"mean": 300.0},
+                cost_per_call_usd=0.001,
+            )
+            for name in ("old", "new")
+        ),
+        comparisons=(
+            PairedComparison(
+                metric="exact",
+                baseline="old",
+                candidate="new",
+                n=50,
+                mean_baseline=0.7,
+                mean_candidate=0.8,
+                difference=0.1,
+                low=0.02,
+                high=0.18,
+                p_value=0.01,
+                method="bootstrap",
+                verdict="ship",
+                reason="better",
+            ),
+        ),
+        verdict="ship",
+        winner="new",
+        spent_usd=0.4,
+        reason="ship new",
+    )
+
+
+def step_report() -> StepReport:
+    """Traces of an agent with one step."""
+    step = StepSummary(name="search", n=20, n_traces=10, n_errors=2, latency_ms={"p95": 80.0})
+    return StepReport(n_traces=10, n_failed=1, steps=(step,), reason="1 of 10 traces failed")
+
+
+def heartbeat() -> Heartbeat:
+    """A monitor that reported three hours ago."""
+    return Heartbeat(
+        at=AT + timedelta(hours=3), reported_at=AT, watches_report=True, failure="killed"
+    )
+
+
+REPORTS: tuple[Report, ...] = (
+    drift_report(level="drift", effect_size=0.2),
+    drift_series(),
+    joint_drift(),
+    measured_report(),
+    estimate_report(),
+    watched_scoring_report(),
+    slo_report(),
+    serving_report(),
+    experiment_report(),
+    compaction_report(),
+    usage_report(),
+    feedback_report(),
+    rag_report(),
+    evaluation_report(),
+    step_report(),
+    decision(),
+    heartbeat(),
+)
+"""One of every class of report, and of every kind."""

@@ -52,10 +52,10 @@ def test_a_run_ends_at_midnight_utc_and_another_begins(folder: Path) -> None:
     runs = {run.id: run for run in find_runs(folder)}
     assert sorted(runs) == ["digits-20260301-host-1", "digits-20260302-host-1"]
     before, after = runs["digits-20260301-host-1"], runs["digits-20260302-host-1"]
-    assert before.column("serving/requests") == [8]
+    assert before.column("serving/n_requests") == [8]
     assert before.column("serving/error_rate") == [0.25]
     assert before.column("serving/throughput_per_s") == [0.8]
-    assert after.column("serving/requests") == [5]
+    assert after.column("serving/n_requests") == [5]
     assert after.column("serving/latency_ms/p99")[0] == pytest.approx(20.0, rel=0.02)
     assert before.exit_code == 0
 
@@ -64,12 +64,12 @@ def test_metrics_are_added_up_and_their_number_is_bounded() -> None:
     rows = [window(NOON, [1.0, 2.0], route=f"/r{i}", failed=1) for i in range(200)]
     metrics = window_metrics(rows, seconds=10)
 
-    assert metrics["serving/requests"] == 400
+    assert metrics["serving/n_requests"] == 400
     assert metrics["serving/throughput_per_s"] == 40
     assert metrics["serving/errors/ValueError"] == 200
     assert len(metrics) < 150
     quiet = window_metrics([], seconds=60)
-    assert quiet["serving/requests"] == quiet["serving/throughput_per_s"] == 0
+    assert quiet["serving/n_requests"] == quiet["serving/throughput_per_s"] == 0
 
 
 def test_what_was_served_arrives_at_the_server(folder: Path) -> None:
@@ -90,7 +90,7 @@ def test_what_was_served_arrives_at_the_server(folder: Path) -> None:
 
         (run,) = server.runs
         assert run.state == "finished"
-        assert sum(row.get("serving/requests", 0) for row in run.history) == 20
+        assert sum(row.get("serving/n_requests", 0) for row in run.history) == 20
 
 
 def test_an_outage_costs_neither_the_server_nor_the_log_anything(folder: Path) -> None:

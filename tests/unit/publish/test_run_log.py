@@ -27,7 +27,7 @@ def test_a_drift_report_becomes_metrics_a_table_and_a_page(tmp_path: Path) -> No
     (row,) = run.history
     assert row["drift/drifted"] == 1
     assert row["drift/effect_size/amount"] == 0.21
-    assert row["drift/missing/amount"] == 0.3
+    assert row["drift/missing_current/amount"] == 0.3
     assert row["drift/features"]["_type"] == "table-file"
     assert row["drift/report"]["_type"] == "html-file"
 
@@ -42,7 +42,7 @@ def test_a_value_that_was_not_measured_leaves_a_gap(tmp_path: Path) -> None:
 def test_scoring_and_decision_are_a_row_each(tmp_path: Path) -> None:
     run = logged(tmp_path, scoring_report(), decision())
     assert run.column("scoring/n_rows") == [10]
-    assert run.column("slo/p99") == [7.0]
+    assert run.column("slo/p99/observed") == [7.0]
     assert run.column("alerts/fired") == [1]
 
 
@@ -98,7 +98,7 @@ def test_failures_confidence_and_classes_of_a_scoring_are_metrics(tmp_path: Path
     assert row["scoring/confidence/p5"] == 0.5
     assert row["scoring/low_confidence_share/high"] == 0.3
     assert row["scoring/class_share/yes"] == pytest.approx(2 / 3)
-    assert row["slo/p99/verdict"] == "fail"
+    assert row["slo/p99"] == 1
 
 
 def measured_in_parts() -> PerformanceReport:
@@ -131,7 +131,7 @@ def test_parts_of_a_window_are_tables_and_the_worst_is_named(tmp_path: Path) -> 
     assert row["performance/n_worse_segments"] == 1
     assert row["performance/segments"]["nrows"] == 2
     assert row["performance/chunks"]["nrows"] == 3
-    assert row["performance/calibration_error"] > row["performance/calibration_error/by_chance"]
+    assert row["performance/calibration_error"] > row["performance/calibration_error_by_chance"]
 
 
 def test_an_estimate_is_a_line_of_its_own(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from flytekitplugins.wbmon.errors import ConfigError
-from flytekitplugins.wbmon.monitor.alerts.addresses import Report
 from flytekitplugins.wbmon.monitor.alerts.decision import Alert, AlertRule
 from flytekitplugins.wbmon.monitor.alerts.evaluate import evaluate_rules
 from flytekitplugins.wbmon.monitor.alerts.rule_file import load_rules
@@ -22,6 +21,7 @@ from flytekitplugins.wbmon.monitor.service.report import (
     Traffic,
 )
 from flytekitplugins.wbmon.monitor.service.slo import check_slos
+from flytekitplugins.wbmon.reports.report import Report
 from flytekitplugins.wbmon.stats.log_histogram import LogHistogram
 from support.examples import scoring_report
 
@@ -121,12 +121,12 @@ def judge(metric: str, *reports: Report | None, **condition: Any) -> Alert:
         ("serving.error_rate", {"above": 0.01}, TRAFFIC, True),
         ("serving.n_requests", {"below": 1}, SILENT, True),
         ("serving.latency_ms.p99", {"above": 100}, TRAFFIC, False),
-        ("serving.first_chunk_ms.p50", {"above": 20}, TRAFFIC, True),
+        ("serving.time_to_first_chunk_ms.p50", {"above": 20}, TRAFFIC, True),
         ("serving.latency_ms.p99.route./predict", {"above": 70}, TRAFFIC, True),
         ("serving.error_rate.tenant.acme", {"above": 0.4}, TRAFFIC, True),
         ("serving.n_dropped", {"above": 0}, TRAFFIC, True),
         ("serving.low_confidence_share", {"above": 0.25}, TRAFFIC, True),
-        ("serving.top_share", {"above": 0.9}, TRAFFIC, False),
+        ("serving.top_prediction_share", {"above": 0.9}, TRAFFIC, False),
         ("experiment.worse", {"above": 0}, variants(), True),
         ("experiment.worse.new", {"above": 0}, variants(), True),
         ("experiment.worse", {"above": 0}, variants("better"), False),
@@ -185,7 +185,7 @@ def test_objectives_of_scoring_and_of_a_service_stand_side_by_side() -> None:
     assert judge("slo.p99", *both).breached
     assert judge("slo.fast", *both).breached
     assert judge("slo.violated", *both).breached
-    with pytest.raises(ConfigError, match="one of a kind, got two for fast"):
+    with pytest.raises(ConfigError, match="one of a kind, got two for slo"):
         judge("slo.fast", MISSED, KEPT)
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from datetime import timedelta
 
@@ -7,14 +8,16 @@ import pytest
 
 from flytekitplugins.wbmon.monitor.alerts.history import (
     diff_from_previous,
-    headline_numbers,
+    headlines,
     missing_reports,
     previous_window,
     remember_window,
     summarise_window,
+    with_intervals,
 )
 from flytekitplugins.wbmon.monitor.alerts.state import AlertMemory, WindowSummary
 from flytekitplugins.wbmon.monitor.service.report import ServingReport, Traffic
+from flytekitplugins.wbmon.reports.measurement import Measurement, number
 from support.examples import (
     AT,
     decision,
@@ -34,7 +37,9 @@ def night(number: int = 0, **changes: object) -> WindowSummary:
 
 
 def test_a_night_keeps_the_headline_of_each_report() -> None:
-    numbers = headline_numbers([drift_report(), performance_report(), scoring_report(), None])
+    numbers = with_intervals(
+        headlines([drift_report(), performance_report(), scoring_report(), None])
+    )
     assert numbers["drift/n_current"] == 900
     assert numbers["performance/accuracy"] == 0.7
     assert numbers["scoring/latency_ms/p99"] == 7.0
@@ -44,10 +49,10 @@ def test_a_night_keeps_the_headline_of_each_report() -> None:
 def test_a_night_keeps_the_headline_of_a_service() -> None:
     traffic = Traffic(name="all", n_requests=900, error_rate=0.05, latency_ms={"p99": 7.0})
     served = ServingReport(start_at=AT, end_at=AT, total=traffic, reason="served")
-    numbers = headline_numbers([served, slo_report()])
+    numbers = with_intervals(headlines([served, slo_report()]))
     assert numbers == pytest.approx(
         {
-            "serving/requests": 900,
+            "serving/n_requests": 900,
             "serving/error_rate": 0.05,
             "serving/latency_ms/p99": 7.0,
             "slo/up/burn_rate": 5.0,
@@ -69,15 +74,25 @@ def test_a_missing_report_is_a_finding() -> None:
     assert "no drift report" in finding
 
 
+def measured(**values: float | tuple[float, float, float]) -> dict[str, Measurement]:
+    """Numbers that are news, by their names in W&B; a tuple is a value with its interval."""
+    numbers = {}
+    for name, given in values.items():
+        value, low, high = given if isinstance(given, tuple) else (given, math.nan, math.nan)
+        one = number(name, value=value, low=low, high=high, prominence="news", kind="performance")
+        numbers[one.metric] = one
+    return numbers
+
+
+def changed(before: dict[str, float], now: dict[str, Measurement]) -> tuple[str, ...]:
+    old = {f"performance/{name}": value for name, value in before.items()}
+    return diff_from_previous(night(numbers=old), night(1), now)
+
+
 def test_changes_name_rules_features_and_numbers() -> None:
     before = night(phases={"a": "ok", "b": "ok"}, drifted=("x",), numbers={"performance/f1": 0.8})
-    now = night(
-        1,
-        phases={"a": "firing", "b": "ok", "c": "no_data"},
-        drifted=("y",),
-        numbers={"performance/f1": 0.6},
-    )
-    assert diff_from_previous(before, now) == (
+    now = night(1, phases={"a": "firing", "b": "ok", "c": "no_data"}, drifted=("y",))
+    assert diff_from_previous(before, now, measured(f1=0.6)) == (
         "a: ok → firing",
         "c: new → no data",
         "drifts now: y",
@@ -86,35 +101,56 @@ def test_changes_name_rules_features_and_numbers() -> None:
     )
 
 
-def test_small_changes_and_the_speed_of_the_machine_are_no_news() -> None:
-    before = night(numbers={"performance/f1": 0.8, "scoring/rows_per_s": 10.0})
-    now = night(1, numbers={"performance/f1": 0.801, "scoring/rows_per_s": 90.0})
-    assert diff_from_previous(before, now) == ()
+@pytest.mark.parametrize(
+    ("now", "words"),
+    [
+        (0.8, None),
+        (0.8079, None),
+        (0.8081, "performance f1: 0.8 → 0.8081 (+1.0%)"),
+        (0.7921, None),
+        (0.7919, "performance f1: 0.8 → 0.7919 (-1.0%)"),
+    ],
+)
+def test_a_change_is_news_from_one_percent_on(now: float, words: str | None) -> None:
+    assert changed({"f1": 0.8}, measured(f1=now)) == (() if words is None else (words,))
 
 
-def test_a_metric_that_moved_within_its_interval_is_no_news() -> None:
-    before = night(numbers={"performance/f1": 0.8, "performance/recall": 0.8})
-    interval = {"performance/f1/low": 0.7, "performance/f1/high": 0.9}
-    clear = {"performance/recall/low": 0.81, "performance/recall/high": 0.9}
-    now = night(
-        1, numbers={"performance/f1": 0.75, "performance/recall": 0.85, **interval, **clear}
-    )
-    assert diff_from_previous(before, now) == ("performance recall: 0.8 → 0.85 (+6.2%)",)
+def test_the_largest_change_comes_first_and_eight_are_named() -> None:
+    before = {f"m{i}": 1.0 for i in range(10)}
+    now = measured(**{f"m{i}": 1.0 + 0.02 * (i + 1) for i in range(10)})
+    assert [line.split(":")[0] for line in changed(before, now)] == [
+        f"performance m{i}" for i in range(9, 1, -1)
+    ]
+
+
+def test_the_speed_of_the_machine_is_no_news() -> None:
+    report = scoring_report()
+    before = night(numbers={"scoring/rows_per_s": 1.0, "scoring/latency_ms/p99": 1.0})
+    assert diff_from_previous(before, night(1), headlines([report])) == ()
+    assert {"scoring/rows_per_s", "scoring/latency_ms/p99"} <= set(headlines([report]))
+
+
+@pytest.mark.parametrize(
+    ("old", "is_news"), [(0.7, False), (0.9, False), (0.69, True), (0.91, True)]
+)
+def test_a_metric_that_moved_within_its_interval_is_no_news(old: float, is_news: bool) -> None:
+    assert bool(changed({"f1": old}, measured(f1=(0.8, 0.7, 0.9)))) is is_news
 
 
 def test_the_ends_of_intervals_are_not_kept_for_later_nights() -> None:
-    now = night(numbers={"performance/f1": 0.75, "performance/f1/low": 0.7})
-    (kept,) = remember_window(AlertMemory(), now, keep=3)
-    assert kept.numbers == {"performance/f1": 0.75}
+    report = performance_report()
+    shown = with_intervals(headlines([report]))
+    kept = summarise_window(replace(decision(), numbers=shown), [report])
+    assert shown["performance/accuracy/low"] == 0.65
+    assert kept.numbers == {"performance/accuracy": 0.7, "performance/coverage": 0.75}
 
 
 def test_a_number_that_was_zero_has_no_relative_change() -> None:
-    before, now = night(numbers={"drift/n": 0.0}), night(1, numbers={"drift/n": 2.0})
-    assert diff_from_previous(before, now) == ("drift n: 0 → 2",)
+    assert changed({"n": 0.0}, measured(n=2.0)) == ("performance n: 0 → 2",)
 
 
 def test_the_first_night_has_nothing_to_be_compared_with() -> None:
-    assert diff_from_previous(None, night(numbers={"performance/f1": 0.8})) == ()
+    assert diff_from_previous(None, night(), measured(f1=0.8)) == ()
 
 
 def test_the_night_before_is_the_newest_one_earlier() -> None:
@@ -126,8 +162,8 @@ def test_the_night_before_is_the_newest_one_earlier() -> None:
 @pytest.mark.parametrize("keep", [1, 3])
 def test_only_the_last_nights_are_kept_in_order(keep: int) -> None:
     memory = AlertMemory()
-    for number in (0, 2, 1, 4, 3):
-        memory = replace(memory, history=remember_window(memory, night(number), keep=keep))
+    for day in (0, 2, 1, 4, 3):
+        memory = replace(memory, history=remember_window(memory, night(day), keep=keep))
     assert [one.at for one in memory.history] == [AT + n * DAY for n in (2, 3, 4)[-keep:]]
 
 

@@ -21,7 +21,7 @@ from flytekit.types.file import FlyteFile
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.flyte.filesystem import filesystem_of_task
 from flytekitplugins.wbmon.monitor.alerts.decision import Decision
-from flytekitplugins.wbmon.monitor.drift.report import DriftReport, DriftSeries
+from flytekitplugins.wbmon.monitor.drift.report import DriftReport, DriftSeries, JointDrift
 from flytekitplugins.wbmon.monitor.llm.cost.report import UsageReport
 from flytekitplugins.wbmon.monitor.llm.evaluation.report import EvaluationReport
 from flytekitplugins.wbmon.monitor.llm.feedback.report import FeedbackReport
@@ -46,6 +46,7 @@ R = TypeVar("R")
 _JSON_RECORDS: tuple[type[Any], ...] = (
     DriftReport,
     DriftSeries,
+    JointDrift,
     PerformanceReport,
     ScoringReport,
     Decision,

@@ -13,29 +13,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flytekitplugins.wbmon.monitor.alerts.decision import Decision
-from flytekitplugins.wbmon.monitor.drift.report import DriftReport
-from flytekitplugins.wbmon.monitor.performance.report import PerformanceReport
 from flytekitplugins.wbmon.monitor.profiles.profile import Profile
-from flytekitplugins.wbmon.monitor.scoring.report import ScoringReport
-from flytekitplugins.wbmon.monitor.service.experiment_report import ExperimentReport
-from flytekitplugins.wbmon.monitor.service.report import ServingReport, SLOReport
+from flytekitplugins.wbmon.reports.report import Report
 from flytekitplugins.wbmon.reports.serialize import record_to_json
 
 if TYPE_CHECKING:
     import wandb
 
 logger = logging.getLogger(__name__)
-
-_REPORTS = {
-    DriftReport: "drift-report",
-    PerformanceReport: "performance-report",
-    ScoringReport: "scoring-report",
-    ServingReport: "serving-report",
-    SLOReport: "slo-report",
-    ExperimentReport: "experiment-report",
-    Decision: "decision",
-}
 
 
 def publish_lineage(
@@ -77,9 +62,9 @@ def _artifacts(value: Any) -> Iterable[wandb.Artifact]:
             yield from _artifacts(item)
     elif isinstance(value, Profile):
         yield _stored("profile", value.save)
-    elif type(value) in _REPORTS:
+    elif isinstance(value, Report):
         text = record_to_json(value)
-        yield _stored(_REPORTS[type(value)], lambda path: Path(path).write_text(text))
+        yield _stored(value.artifact_name, lambda path: Path(path).write_text(text))
     else:
         found = _address(value)
         if found is not None:

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from flytekitplugins.wbmon.flyte.report_deck import show_report
-from flytekitplugins.wbmon.publish import run_log_llm as llm_log  # noqa: F401 - registers its reports
-from flytekitplugins.wbmon.publish.run_log_service import log_report
+from flytekitplugins.wbmon.publish.run_log import log_report
+from flytekitplugins.wbmon.reports.report import Report
 
 if TYPE_CHECKING:
     import wandb
@@ -24,7 +24,7 @@ def publish_reports(outputs: Iterable[Any], *, run: wandb.Run | None) -> None:
         run: The task's W&B run; None if it has none.
     """
     for report in outputs:
-        if not hasattr(report, "to_html"):
+        if not isinstance(report, Report):
             continue
         try:
             show_report(report)

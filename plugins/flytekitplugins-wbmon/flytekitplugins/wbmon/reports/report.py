@@ -1,15 +1,59 @@
-"""What every report can do: become plain data, and become a page."""
+"""The base class of all reports: each describes itself, once, for all who show or judge it."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from importlib import import_module
-from typing import Any
+from typing import Any, ClassVar
+
+from flytekitplugins.wbmon.reports.measurement import Measurement
 
 
-class Report:
-    """Base of the reports; the page of a report is made by `page.py` beside its module."""
+class Report(ABC):
+    """What a check or an analysis of one window found.
+
+    What the report measured is the only source of its names in W&B, of the addresses of alert
+    rules, and of what is kept and compared from window to window. Its page is made by `page.py`
+    beside the module of the report.
+    """
 
     __slots__ = ()
+
+    KIND: ClassVar[str]
+    # other kinds that some of its numbers are of
+    OTHER_KINDS: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def kind(self) -> str:
+        """The first word of all its names, such as `drift`."""
+        return self.KIND
+
+    @property
+    def artifact_name(self) -> str:
+        """What the report is called as an artifact in the lineage of W&B runs."""
+        return f"{self.kind.replace('_', '-')}-report"
+
+    def measurements(self) -> Iterator[Measurement]:
+        """Every number of the report; no two have one address."""
+        for each in self._measured():
+            yield each if each.kind else replace(each, kind=self.kind)
+
+    @abstractmethod
+    def _measured(self) -> Iterable[Measurement]:
+        """The numbers, without the kind of the report unless theirs is another."""
+
+    def absent(self, name: str) -> Measurement | None:
+        """What a name stands for that may exist and is not in this window; None if it cannot.
+
+        A route that nobody called, for example: a rule about it is not a mistake.
+
+        Args:
+            name: The address without the kind.
+        """
+        del name
+        return None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain Python containers and numbers."""

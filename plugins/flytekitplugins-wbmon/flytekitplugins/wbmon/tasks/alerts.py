@@ -10,12 +10,14 @@ from typing import Any, NamedTuple
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.flyte.identity import current_identity
 from flytekitplugins.wbmon.monitor.alerts.decision import AlertRule, Decision
-from flytekitplugins.wbmon.monitor.drift.report import DriftReport
+from flytekitplugins.wbmon.monitor.drift.report import DriftReport, DriftSeries, JointDrift
 from flytekitplugins.wbmon.monitor.llm.cost.report import UsageReport
 from flytekitplugins.wbmon.monitor.llm.evaluation.report import EvaluationReport
 from flytekitplugins.wbmon.monitor.llm.feedback.report import FeedbackReport
 from flytekitplugins.wbmon.monitor.llm.rag.report import RAGReport
+from flytekitplugins.wbmon.monitor.llm.steps.report import StepReport
 from flytekitplugins.wbmon.monitor.performance.report import PerformanceReport
+from flytekitplugins.wbmon.monitor.prediction_log.report import CompactionReport
 from flytekitplugins.wbmon.monitor.scoring.report import ScoringReport
 from flytekitplugins.wbmon.monitor.service.experiment_report import ExperimentReport
 from flytekitplugins.wbmon.monitor.service.report import ServingReport, SLOReport
@@ -107,6 +109,10 @@ class DegradationAlert(Node[AlertSettings]):
         slo: SLOReport | None = None,
         serving: ServingReport | None = None,
         experiment: ExperimentReport | None = None,
+        steps: StepReport | None = None,
+        prediction_log: CompactionReport | None = None,
+        drift_series: DriftSeries | None = None,
+        joint_drift: JointDrift | None = None,
         at: datetime | None = None,
     ) -> Decided:
         """Evaluate the rules for one window.
@@ -123,6 +129,10 @@ class DegradationAlert(Node[AlertSettings]):
             slo: The report of `CheckSLO`; likewise. Its objectives are added to those of `scoring`.
             serving: The report of `SummarizeServing`; likewise.
             experiment: The report of `CompareVariants`; likewise.
+            steps: The report of `AnalyzeSteps`; likewise.
+            prediction_log: The report of `CompactPredictionLog`; likewise.
+            drift_series: The report of `DriftSeriesCheck`; likewise.
+            joint_drift: The result of `check_joint_drift`; likewise.
             at: Time of the window, such as the kickoff time of a schedule; now if not given. A
                 window that is evaluated again with the same time counts once.
 
@@ -145,6 +155,10 @@ class DegradationAlert(Node[AlertSettings]):
             "slo": slo,
             "serving": serving,
             "experiment": experiment,
+            "steps": steps,
+            "prediction_log": prediction_log,
+            "drift_series": drift_series,
+            "joint_drift": joint_drift,
         }
         asked = {rule.metric.partition(".")[0] for rule in self.config.rules}
         # a scoring report has objectives too, so it can answer rules on `slo`

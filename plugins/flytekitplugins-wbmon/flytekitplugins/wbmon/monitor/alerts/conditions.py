@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
 from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.monitor.alerts.addresses import Measurements
 from flytekitplugins.wbmon.monitor.alerts.decision import AlertRule
-from flytekitplugins.wbmon.reports.measurement import Observation
+from flytekitplugins.wbmon.reports.measurement import Measurement
 from flytekitplugins.wbmon.stats.trend import mann_kendall_p_value, theil_sen_slope
 
 _MIN_PAST = 5
@@ -28,26 +29,25 @@ class Finding:
 
 def finding_of(
     rule: AlertRule,
-    seen: Observation | None,
-    found: Mapping[str, Mapping[str, Observation]],
+    measurements: Measurements,
     past: Sequence[float],
 ) -> Finding:
-    """Judge one rule by one number, its past and the report it is of.
+    """Judge one rule by the number that it is about, and by its past.
 
     Args:
         rule: The rule.
-        seen: The number its metric points at; None if there is no such report.
-        found: All numbers of all reports.
+        measurements: The numbers of all reports of the window.
         past: The number in past windows, oldest first.
 
     Raises:
-        ConfigError: If the condition cannot be asked of the number.
+        ConfigError: If the report has no such number, or the condition cannot be asked of it.
     """
+    seen = measurements.resolve(rule.metric)
     if seen is None:
         report = rule.metric.partition(".")[0]
         return Finding(breached=None, reason=f"{rule.metric} is unknown: no {report} report")
     if rule.drop is not None or rule.worse_than_baseline:
-        return _against_baseline(rule, seen, found)
+        return _against_baseline(rule, seen, measurements)
     if rule.beyond_sd is not None:
         return _against_past(rule.beyond_sd, seen, past)
     if rule.trend is not None:
@@ -57,12 +57,12 @@ def finding_of(
     return _against_limit(rule, seen)
 
 
-def _unknown(seen: Observation, why: str, threshold: float = math.nan) -> Finding:
+def _unknown(seen: Measurement, why: str, threshold: float = math.nan) -> Finding:
     reason = f"{seen.name} is unknown: {why or 'undefined in this window'}"
     return Finding(breached=None, reason=reason, threshold=threshold)
 
 
-def _against_gate(rule: AlertRule, seen: Observation) -> Finding:
+def _against_gate(rule: AlertRule, seen: Measurement) -> Finding:
     if rule.above is None or not 0 <= rule.above < 1:
         raise ConfigError(
             f"{rule.metric} is 0 or 1, so its condition must be above=0; got {rule.condition!r}"
@@ -79,7 +79,7 @@ def _against_gate(rule: AlertRule, seen: Observation) -> Finding:
     )
 
 
-def _against_limit(rule: AlertRule, seen: Observation) -> Finding:
+def _against_limit(rule: AlertRule, seen: Measurement) -> Finding:
     if rule.below is not None:
         limit, side, breached = rule.below, "below", seen.value < rule.below
     else:
@@ -96,7 +96,7 @@ def _against_limit(rule: AlertRule, seen: Observation) -> Finding:
     )
 
 
-def _against_past(k: float, seen: Observation, past: Sequence[float]) -> Finding:
+def _against_past(k: float, seen: Measurement, past: Sequence[float]) -> Finding:
     if math.isnan(seen.value):
         return _unknown(seen, seen.reason)
     if len(past) < _MIN_PAST:
@@ -125,7 +125,7 @@ def _against_past(k: float, seen: Observation, past: Sequence[float]) -> Finding
     )
 
 
-def _against_trend(n_windows: int, seen: Observation, past: Sequence[float]) -> Finding:
+def _against_trend(n_windows: int, seen: Measurement, past: Sequence[float]) -> Finding:
     if math.isnan(seen.value):
         return _unknown(seen, seen.reason)
     values = [*past, seen.value][-n_windows:]
@@ -149,15 +149,13 @@ def _against_trend(n_windows: int, seen: Observation, past: Sequence[float]) -> 
     )
 
 
-def _against_baseline(
-    rule: AlertRule, seen: Observation, found: Mapping[str, Mapping[str, Observation]]
-) -> Finding:
+def _against_baseline(rule: AlertRule, seen: Measurement, measurements: Measurements) -> Finding:
     if seen.verdict is None:
         raise ConfigError(
             f"{rule.metric} has no baseline, so its condition must be below= or above=; "
             f"got {rule.condition!r}. Metrics of a performance report have one"
         )
-    if all(math.isnan(item.baseline) for item in found[rule.metric.partition(".")[0]].values()):
+    if all(math.isnan(each.baseline) for each in measurements.of_kind(seen.kind).values()):
         raise ConfigError(
             f"rule {rule.title!r} needs a baseline and the performance report has none; "
             "pass baseline= to the performance check"
@@ -184,18 +182,18 @@ def _against_baseline(
     )
 
 
-def _worst_allowed(rule: AlertRule, seen: Observation) -> float:
+def _worst_allowed(rule: AlertRule, seen: Measurement) -> float:
     allowed = (rule.drop or 0.0) * abs(seen.baseline)
     return seen.baseline - allowed if seen.higher_is_better else seen.baseline + allowed
 
 
-def _shown(seen: Observation) -> str:
+def _shown(seen: Measurement) -> str:
     if math.isnan(seen.low) or math.isnan(seen.high):
         return f"{seen.name} {seen.value:.4g}"
     return f"{seen.name} {seen.value:.4g} [{seen.low:.4g}, {seen.high:.4g}]"
 
 
-def _compared(seen: Observation) -> str:
+def _compared(seen: Measurement) -> str:
     change = seen.value - seen.baseline
     if change == 0:
         return "equal to"

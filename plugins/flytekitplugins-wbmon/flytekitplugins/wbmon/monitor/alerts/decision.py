@@ -3,31 +3,38 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.reports.measurement import Measurement, gate, number
 from flytekitplugins.wbmon.reports.report import Report
 
 Severity = Literal["info", "warn", "error"]
 Phase = Literal["ok", "pending", "firing", "resolved", "no_data"]
 
-_REPORTS = (
+KINDS = (
     "drift",
+    "drift_series",
+    "joint_drift",
     "performance",
+    "estimate",
     "scoring",
     "slo",
-    "heartbeat",
-    "estimate",
+    "serving",
+    "experiment",
+    "prediction_log",
     "usage",
     "feedback",
     "rag",
     "evaluation",
-    "serving",
-    "experiment",
+    "steps",
+    "heartbeat",
+    "alerts",
 )
+"""The first word of every metric: the kinds of report that there are."""
 _SHORTEST_TREND = 4
 
 
@@ -95,10 +102,10 @@ class AlertRule:
                 f"worse_than_baseline, beyond_sd, trend; got {n_given}"
             )
         report, _, name = self.metric.partition(".")
-        if report not in _REPORTS or not name:
+        if report not in KINDS or not name:
             raise ConfigError(
                 f"metric must read <report>.<name>[.<feature>] with a report of "
-                f"{', '.join(_REPORTS)}; got {self.metric!r}"
+                f"{', '.join(KINDS)}; got {self.metric!r}"
             )
         self._require_numbers()
 
@@ -227,6 +234,8 @@ class Decision(Report):
         links: Pages about the window, by what they are called.
     """
 
+    KIND: ClassVar[str] = "alerts"
+
     at: datetime
     alerts: tuple[Alert, ...]
     state: AlertState
@@ -255,3 +264,17 @@ class Decision(Report):
             if alert.phase == "firing" and not alert.is_silent
         }
         return next((level for level in ("error", "warn", "info") if level in firing), "none")
+
+    @property
+    def artifact_name(self) -> str:
+        """What a decision is called in the lineage."""
+        return "decision"
+
+    def _measured(self) -> Iterable[Measurement]:
+        firing = [each for each in self.alerts if each.phase == "firing" and not each.is_silent]
+        yield gate("fired", value=self.fired, reason=self.reason)
+        yield number("n_firing", value=len(firing), higher_is_better=False)
+        n_no_data = sum(alert.phase == "no_data" for alert in self.alerts)
+        yield number("n_no_data", value=n_no_data, higher_is_better=False)
+        yield number("n_news", value=len(self.news))
+        yield number("n_findings", value=len(self.findings), higher_is_better=False)

@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import datetime, timezone
 
 from flytekitplugins.wbmon.errors import ConfigError
-from flytekitplugins.wbmon.monitor.alerts.addresses import Report, observations, resolve
+from flytekitplugins.wbmon.monitor.alerts.addresses import Measurements
 from flytekitplugins.wbmon.monitor.alerts.conditions import Finding, finding_of
 from flytekitplugins.wbmon.monitor.alerts.decision import (
     Alert,
@@ -23,7 +23,7 @@ from flytekitplugins.wbmon.monitor.alerts.decision import (
     Phase,
     RuleState,
 )
-from flytekitplugins.wbmon.reports.measurement import Observation
+from flytekitplugins.wbmon.reports.report import Report
 
 _PHASES: tuple[Phase, ...] = ("firing", "pending", "no_data", "resolved", "ok")
 _SEVERITIES = ("error", "warn", "info")
@@ -63,11 +63,11 @@ def evaluate_rules(
         )
     at = _utc(at or datetime.now(timezone.utc))
     state = state or AlertState()
-    found = observations(reports)
+    measurements = Measurements(reports)
     late = state.at is not None and at < _utc(state.at)
     again = state.at is not None and at == _utc(state.at)
     memory: Mapping[str, RuleState] = {} if late else (state.before if again else state.rules)
-    judged = [_alert(rule, found, memory.get(rule.title, _FRESH), at) for rule in rules]
+    judged = [_alert(rule, measurements, memory.get(rule.title, _FRESH), at) for rule in rules]
     remembered = {alert.rule.title: kept for alert, kept in judged}
     alerts = sorted((alert for alert, _ in judged), key=_rank)
     return Decision(
@@ -88,11 +88,11 @@ def _rank(alert: Alert) -> tuple[int, int]:
 
 def _alert(
     rule: AlertRule,
-    found: Mapping[str, Mapping[str, Observation]],
+    measurements: Measurements,
     memory: RuleState,
     at: datetime,
 ) -> tuple[Alert, RuleState]:
-    finding = finding_of(rule, resolve(rule.metric, found), found, memory.values)
+    finding = finding_of(rule, measurements, memory.values)
     breached = finding.breached
     if breached is None and math.isnan(finding.value) and rule.on_no_data == "breach":
         breached = True

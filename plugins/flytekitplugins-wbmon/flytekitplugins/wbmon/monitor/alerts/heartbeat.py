@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import ClassVar
 
-from flytekitplugins.wbmon.reports.report import Record
+from flytekitplugins.wbmon.reports.measurement import Measurement, gate, number
+from flytekitplugins.wbmon.reports.report import Report
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Heartbeat(Record):
+class Heartbeat(Report):
     """What was seen of a monitor that is watched.
 
     Attributes:
@@ -24,6 +27,8 @@ class Heartbeat(Record):
         problem: Why a sign could not be read; empty otherwise.
         failure: Why the monitor itself failed; empty if it did not.
     """
+
+    KIND: ClassVar[str] = "heartbeat"
 
     at: datetime
     reported_at: datetime | None = None
@@ -43,6 +48,19 @@ class Heartbeat(Record):
     def data_age_h(self) -> float:
         """Hours since the newest data; infinite if there are none, `nan` if none are expected."""
         return _hours(self.at, self.data_at, expected=self.watches_data)
+
+    def _measured(self) -> Iterable[Measurement]:
+        for name in ("report_age_h", "data_age_h"):
+            yield number(
+                name,
+                value=getattr(self, name),
+                higher_is_better=False,
+                unit="h",
+                prominence="history",
+                reason="it is not watched",
+            )
+        failed = bool(self.failure)
+        yield gate("failed", value=failed, reason=self.failure or "it ran to its end")
 
 
 def _hours(at: datetime, then: datetime | None, *, expected: bool) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 from flytekitplugins.wbmon.monitor.alerts.decision import Alert, Decision
+from flytekitplugins.wbmon.monitor.alerts.heartbeat import Heartbeat
 from flytekitplugins.wbmon.reports.html import (
     cell,
     facts,
@@ -51,6 +52,20 @@ def _alert_row(alert: Alert) -> Sequence[str]:
     )
 
 
-def page_of(report: Decision) -> str:
+def heartbeat_section(report: Heartbeat) -> str:
+    """The section of the signs of life of a monitor."""
+    ages = {"last report": report.report_age_h, "newest data": report.data_age_h}
+    state = "fail" if report.failure else "ok"
+    words = "The monitor failed" if report.failure else "Signs of life"
+    body = [
+        verdict(state, words, report.failure or report.problem),
+        facts(*(f"{name}: {number(age)} hours ago" for name, age in ages.items())),
+    ]
+    return section("Heartbeat", body)
+
+
+def page_of(report: Decision | Heartbeat) -> str:
     """The page of a report of this package."""
+    if isinstance(report, Heartbeat):
+        return page("Heartbeat", heartbeat_section(report))
     return page("Decision", decision_section(report))

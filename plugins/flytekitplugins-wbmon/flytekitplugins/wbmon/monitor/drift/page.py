@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from html import escape
 
-from flytekitplugins.wbmon.monitor.drift.report import Bin, DriftReport, DriftSeries, FeatureDrift
+from flytekitplugins.wbmon.monitor.drift.report import (
+    Bin,
+    DriftReport,
+    DriftSeries,
+    FeatureDrift,
+    JointDrift,
+)
 from flytekitplugins.wbmon.monitor.drift.series_page import series_section
 from flytekitplugins.wbmon.reports.html import (
     cell,
     facts,
     folded_table,
+    interval,
+    name_cell,
     number,
     page,
     prose_cell,
@@ -88,8 +97,31 @@ def _bars(bins: Sequence[Bin]) -> str:
     return f'<svg width="{width}" height="{height}" role="img">{"".join(drawn)}</svg>'
 
 
-def page_of(report: DriftReport | DriftSeries) -> str:
+def joint_section(report: JointDrift) -> str:
+    """The section of a check of all columns together."""
+    words = "The windows can be told apart" if report.drifted else "The windows look alike"
+    if math.isnan(report.auc):
+        words = "Too few rows to tell"
+    body = [
+        verdict(report.level, words, report.reason),
+        facts(
+            f"AUC {number(report.auc)}, interval {interval(report.low, report.high)}",
+            f"p-value {number(report.p_value)}",
+            f"{report.n_reference:,} reference rows",
+            f"{report.n_current:,} current rows",
+        ),
+    ]
+    if report.contributions:
+        rows = [(name_cell(n), cell(number(lost))) for n, lost in report.contributions.items()]
+        head = ("column", "AUC lost without it")
+        body += folded_table(head, rows, shown=_SHOWN, more="more columns")
+    return section("Joint drift", body)
+
+
+def page_of(report: DriftReport | DriftSeries | JointDrift) -> str:
     """The page of a report of this package."""
     if isinstance(report, DriftReport):
         return page("Drift report", drift_section(report))
+    if isinstance(report, JointDrift):
+        return page("Joint drift", joint_section(report))
     return page("Drift over time", series_section(report))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Literal
+from typing import ClassVar, Literal
 
 from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.reports.measurement import Measurement, gate, number
 from flytekitplugins.wbmon.reports.report import Report
 
 Status = Literal[
@@ -24,6 +25,9 @@ Status = Literal[
 Level = Literal["none", "negligible", "warning", "drift"]
 Verdict = Literal["ok", "warning", "drift", "insufficient"]
 Role = Literal["feature", "prediction", "label"]
+
+# lines of one W&B run that a person can still tell apart; rules reach the features beyond
+_CHARTED_FEATURES = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +182,42 @@ class FeatureDrift:
         checks = [check for check in self.checks if check.level == self.level]
         return max(checks, key=lambda check: check.effect_size, default=None)
 
+    def measurements(self, *, is_charted: bool) -> Iterable[Measurement]:
+        """The numbers of the feature, each named after it.
+
+        Args:
+            is_charted: Whether the main ones go to W&B.
+        """
+        why = self.reason or f"status {self.status}"
+        is_known = self.status != "insufficient"
+        yield gate(
+            "drifted",
+            self.name,
+            value=self.drifted if is_known else None,
+            reason=why,
+            prominence="rule",
+        )
+        for name in ("effect_size", "missing_current"):
+            yield number(
+                name,
+                self.name,
+                value=getattr(self, name),
+                higher_is_better=False,
+                prominence="chart" if is_charted else "rule",
+                reason=why,
+            )
+        directions = {"effect_low": False, "statistic": False, "p_value": True, "q_value": True}
+        others = {name: getattr(self, name) for name in (*directions, "missing_reference")}
+        for name, value in (others | self.distances).items():
+            yield number(
+                name,
+                self.name,
+                value=value,
+                higher_is_better=directions.get(name),
+                prominence="rule",
+                reason=why,
+            )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriftReport(Report):
@@ -192,6 +232,8 @@ class DriftReport(Report):
         n_past: Number of past windows that were used to calibrate the verdict.
         features: Results by name of the feature, worst first.
     """
+
+    KIND: ClassVar[str] = "drift"
 
     rule: DriftRule
     n_reference: int
@@ -216,6 +258,26 @@ class DriftReport(Report):
         """Share of the features that drifted, in [0, 1]; `nan` if there are no features."""
         return self.n_drifted / len(self.features) if self.features else math.nan
 
+    def _measured(self) -> Iterable[Measurement]:
+        yield from self.headline()
+        for index, feature in enumerate(self.features.values()):
+            yield from feature.measurements(is_charted=index < _CHARTED_FEATURES)
+
+    def headline(self) -> Iterable[Measurement]:
+        """The numbers of the whole window."""
+        is_known = self.verdict != "insufficient"
+        yield gate("drifted", value=self.drifted if is_known else None, reason=self.reason)
+        for name in ("share_drifted", "n_drifted"):
+            yield number(
+                name,
+                value=getattr(self, name) if is_known else math.nan,
+                higher_is_better=False,
+                prominence="news",
+                reason=self.reason,
+            )
+        yield number("n_reference", value=self.n_reference)
+        yield number("n_current", value=self.n_current, prominence="news")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowDrift:
@@ -233,6 +295,17 @@ class WindowDrift:
     segment: str
     report: DriftReport
 
+    def measurements(self) -> Iterable[Measurement]:
+        """Its numbers: `window.<name>`, then the segment if there is one, then the feature."""
+        place = (self.segment,) if self.segment else ()
+        for each in self.report.headline():
+            path = ("window", *each.path, *place)
+            yield replace(each, path=path, prominence="rule")
+        for feature in self.report.features.values():
+            for each in feature.measurements(is_charted=False):
+                name, *whose = each.path
+                yield replace(each, path=("window", name, *place, *whose))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriftSeries(Report):
@@ -242,6 +315,8 @@ class DriftSeries(Report):
         windows: One entry for each span and segment that has rows.
         n_undated: Number of rows in no window, because their time or segment is missing.
     """
+
+    KIND: ClassVar[str] = "drift_series"
 
     windows: tuple[WindowDrift, ...]
     n_undated: int = 0
@@ -265,9 +340,32 @@ class DriftSeries(Report):
             for window in self.windows
         )
 
+    @property
+    def newest(self) -> tuple[WindowDrift, ...]:
+        """The last window of each segment."""
+        return tuple({window.segment: window for window in self.windows}.values())
+
+    def _measured(self) -> Iterable[Measurement]:
+        known = [window for window in self.windows if window.report.verdict != "insufficient"]
+        share = self.n_drifted / len(known) if known else math.nan
+        none = "no window has enough rows"
+        yield gate("drifted", value=self.drifted if known else None, reason=none)
+        yield number("n_windows", value=len(self.windows))
+        yield number("n_undated", value=self.n_undated)
+        for name, value in (("n_drifted", self.n_drifted), ("share_drifted", share)):
+            yield number(
+                name,
+                value=value if known else math.nan,
+                higher_is_better=False,
+                prominence="history",
+                reason=none,
+            )
+        for window in self.newest:
+            yield from window.measurements()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JointDrift:
+class JointDrift(Report):
     """Result of the test for drift in the joint distribution of all columns.
 
     Attributes:
@@ -284,6 +382,8 @@ class JointDrift:
         reason: The result, explained in one sentence.
     """
 
+    KIND: ClassVar[str] = "joint_drift"
+
     n_reference: int
     n_current: int
     auc: float = math.nan
@@ -299,3 +399,22 @@ class JointDrift:
     def drifted(self) -> bool:
         """Whether the windows differ enough to count as drift under the rule."""
         return self.level == "drift"
+
+    def _measured(self) -> Iterable[Measurement]:
+        is_known = not math.isnan(self.auc)
+        yield gate("drifted", value=self.drifted if is_known else None, reason=self.reason)
+        yield number(
+            "auc",
+            value=self.auc,
+            low=self.low,
+            high=self.high,
+            higher_is_better=False,
+            prominence="news",
+            reason=self.reason,
+        )
+        for name, better in (("effect_size", False), ("p_value", True)):
+            yield number(
+                name, value=getattr(self, name), higher_is_better=better, reason=self.reason
+            )
+        for name, lost in self.contributions.items():
+            yield number("contribution", name, value=lost)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
+from flytekitplugins.wbmon.reports.measurement import Measurement, gate, number
 from flytekitplugins.wbmon.reports.report import Report
 from flytekitplugins.wbmon.reports.verdict import MetricVerdict
 
@@ -172,6 +173,8 @@ class PerformanceReport(Report):
         estimates: What an estimate without labels had said, where one was given.
     """
 
+    KIND: ClassVar[str] = "performance"
+
     task: Task
     status: PerformanceStatus
     n_rows: int
@@ -214,3 +217,86 @@ class PerformanceReport(Report):
             metric.verdict == "worse" and not metric.p_value * tested > _ALPHA
             for metric in self.metrics.values()
         )
+
+    @property
+    def kind(self) -> str:
+        """`estimate` without labels: it and the truth that comes later are two lines of a chart."""
+        return "estimate" if self.estimated else self.KIND
+
+    def absent(self, name: str) -> Measurement | None:
+        """A metric of a class that is not in the window, where the metric itself is undefined."""
+        whole = self.metrics.get(name.partition(".")[0])
+        if whole is None or not math.isnan(whole.value):
+            return None
+        return number(*name.split(".", 1), value=math.nan, reason=whole.reason or self.reason)
+
+    def _measured(self) -> Iterable[Measurement]:
+        is_known = self.status == "ok"
+        yield from (self._of_metric(metric) for metric in self.metrics.values())
+        is_compared = is_known and any(m.verdict != "unknown" for m in self.metrics.values())
+        why = self.reason if is_compared or not is_known else "no metric has a baseline"
+        yield gate("worse", value=self.worse if is_compared else None, reason=why)
+        yield number(
+            "coverage",
+            value=self.coverage,
+            higher_is_better=True,
+            prominence="news",
+            reason="the window has no rows",
+        )
+        for name in ("n_rows", "n_labelled"):
+            yield number(name, value=getattr(self, name))
+        yield number(
+            "n_missing_prediction", value=self.n_missing_prediction, higher_is_better=False
+        )
+        yield from self._of_estimates()
+        yield from self._of_parts()
+
+    def _of_metric(self, metric: Metric) -> Measurement:
+        is_known = self.status == "ok"
+        return number(
+            metric.name,
+            value=metric.value if is_known else math.nan,
+            low=metric.low,
+            high=metric.high,
+            baseline=metric.baseline,
+            higher_is_better=metric.higher_is_better,
+            verdict=metric.verdict,
+            prominence="news",
+            reason=metric.reason if is_known else self.reason,
+        )
+
+    def _of_estimates(self) -> Iterable[Measurement]:
+        if self.estimated:
+            return
+        is_known = any(each.held is not None for each in self.estimates)
+        why = "its estimate without labels" if is_known else "no estimate to compare with labels"
+        yield gate("overestimated", value=self.overestimated if is_known else None, reason=why)
+
+    def _of_parts(self) -> Iterable[Measurement]:
+        is_known = self.status == "ok"
+        if self.calibration is not None:
+            found = self.calibration
+            for name, value, better in (
+                ("calibration_error", found.error, False),
+                ("calibration_error_by_chance", found.error_by_chance, None),
+                ("calibration_p_value", found.p_value, True),
+            ):
+                yield number(
+                    name,
+                    value=value if is_known else math.nan,
+                    higher_is_better=better,
+                    reason=self.reason,
+                )
+        if self.segments:
+            n_worse = sum(part.verdict == "worse" for part in self.segments)
+            yield number("n_worse_segments", value=n_worse, higher_is_better=False)
+        for label, values in self.per_class.items():
+            for name, value in values.items():
+                yield number(
+                    name,
+                    label,
+                    value=value if is_known else math.nan,
+                    higher_is_better=True if name in ("precision", "recall", "f1") else None,
+                    prominence="rule",
+                    reason=self.reason,
+                )

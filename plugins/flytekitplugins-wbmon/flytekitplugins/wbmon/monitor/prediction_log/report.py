@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import ClassVar
 
+from flytekitplugins.wbmon.reports.measurement import Measurement, number
 from flytekitplugins.wbmon.reports.report import Report
 
 
@@ -25,6 +28,8 @@ class CompactionReport(Report):
         reason: One sentence: what happened.
     """
 
+    KIND: ClassVar[str] = "prediction_log"
+
     service: str
     n_segments: int
     n_orphans: int = 0
@@ -36,3 +41,11 @@ class CompactionReport(Report):
     n_dropped: int = 0
     days: tuple[str, ...] = ()
     reason: str
+
+    def _measured(self) -> Iterable[Measurement]:
+        yield number("n_predictions", value=self.n_predictions, prominence="news")
+        yield number("n_feedback", value=self.n_feedback, prominence="news")
+        for name in ("n_segments", "n_windows", "n_duplicates"):
+            yield number(name, value=getattr(self, name))
+        for name in ("n_orphans", "n_torn", "n_dropped"):
+            yield number(name, value=getattr(self, name), higher_is_better=False)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Literal
 
 from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.reports.measurement import Measurement, gate, number
 from flytekitplugins.wbmon.reports.report import Report
 
 SLOVerdict = Literal["pass", "fail", "no_data"]
 
 _MAX_SAMPLE = 10_000
+_CHARTED_CLASSES = 20
+_NOT_SCORED = "nothing was scored"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +56,23 @@ class SLOResult:
     slo: SLO
     observed: float
     verdict: SLOVerdict
+
+    def measurements(self) -> Iterable[Measurement]:
+        """Whether it was missed, and what was observed; of the kind `slo`."""
+        slo = self.slo
+        failed = None if self.verdict == "no_data" else self.verdict == "fail"
+        what = f"{slo.metric} p{slo.percentile:g} was {self.observed:.4g}, allowed {slo.value:g}"
+        missed = gate(slo.name, value=failed, reason=_NOT_SCORED if failed is None else what)
+        yield replace(missed, kind="slo")
+        yield number(
+            slo.name,
+            "observed",
+            kind="slo",
+            value=self.observed,
+            higher_is_better=False,
+            unit="ms",
+            reason=_NOT_SCORED,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +168,23 @@ class Confidence:
     low_share_low: float
     low_share_high: float
 
+    def measurements(self) -> Iterable[Measurement]:
+        """The mean, its spread, and the share of rows below the threshold."""
+        yield number(
+            "confidence", value=self.mean, higher_is_better=True, reason="no row has a probability"
+        )
+        for name, value in {"sd": self.sd, **self.quantiles}.items():
+            yield number("confidence", name, value=value, reason="no row has a probability")
+        yield number(
+            "low_confidence_share",
+            value=self.low_share,
+            low=self.low_share_low,
+            high=self.low_share_high,
+            higher_is_better=False,
+            prominence="news",
+            reason="no row has a probability",
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictedClasses:
@@ -184,6 +221,19 @@ class PredictedClasses:
             return math.nan
         shares = [count / self.n for count in (*self.counts.values(), self.n_other) if count]
         return math.exp(-sum(share * math.log(share) for share in shares))
+
+    def measurements(self) -> Iterable[Measurement]:
+        """How diverse the classes are, and the share of each."""
+        yield number("n_effective_classes", value=self.n_effective, reason=_NOT_SCORED)
+        yield number("top_prediction_share", value=self.top_share, reason=_NOT_SCORED)
+        yield number("n_missing_prediction", value=self.n_missing, higher_is_better=False)
+        for index, (name, count) in enumerate(self.counts.items()):
+            yield number(
+                "class_share",
+                name,
+                value=count / self.n,
+                prominence="chart" if index < _CHARTED_CLASSES else "rule",
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,6 +280,9 @@ class ScoringReport(Report):
         n_resumed: How many of `n_rows` an earlier attempt had already scored and written.
     """
 
+    KIND: ClassVar[str] = "scoring"
+    OTHER_KINDS: ClassVar[tuple[str, ...]] = ("slo",)
+
     n_rows: int
     n_batches: int
     duration_s: float
@@ -254,3 +307,52 @@ class ScoringReport(Report):
     def rows_per_s(self) -> float:
         """Rows over the whole duration, reading and writing included; `nan` if it is 0."""
         return self.n_rows / self.duration_s if self.duration_s > 0 else math.nan
+
+    def absent(self, name: str) -> Measurement | None:
+        """A class that was never predicted, or an error that did not happen."""
+        stem, _, whose = name.partition(".")
+        if stem == "class_share" and self.classes is not None:
+            value = 0.0 if self.classes.n else math.nan
+            return number(stem, whose, value=value, reason=_NOT_SCORED)
+        return number(stem, whose, value=0.0) if stem == "errors" and whose else None
+
+    def _measured(self) -> Iterable[Measurement]:
+        yield number("n_rows", value=self.n_rows, prominence="history")
+        yield number("n_batches", value=self.n_batches)
+        yield number("n_resumed", value=self.n_resumed)
+        yield number("n_failed", value=self.n_failed, higher_is_better=False)
+        yield number(
+            "error_rate",
+            value=self.error_rate,
+            higher_is_better=False,
+            prominence="news",
+            reason=_NOT_SCORED,
+        )
+        for name in ("duration_s", "predict_s"):
+            yield number(name, value=getattr(self, name), unit="s", reason=_NOT_SCORED)
+        yield number(
+            "rows_per_s",
+            value=self.rows_per_s,
+            higher_is_better=True,
+            unit="rows/s",
+            prominence="history",
+            reason=_NOT_SCORED,
+        )
+        for name, value in self.latency_ms.items():
+            yield number(
+                "latency_ms",
+                name,
+                value=value,
+                higher_is_better=False,
+                unit="ms",
+                prominence="history",
+                reason=_NOT_SCORED,
+            )
+        for name, count in self.errors.items():
+            yield number("errors", name, value=count, higher_is_better=False)
+        if self.classes is not None:
+            yield from self.classes.measurements()
+        if self.confidence is not None:
+            yield from self.confidence.measurements()
+        for result in self.slos:
+            yield from result.measurements()

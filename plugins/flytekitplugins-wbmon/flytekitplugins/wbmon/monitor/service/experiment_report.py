@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
+from flytekitplugins.wbmon.reports.measurement import Measurement, gate, number
 from flytekitplugins.wbmon.reports.report import Report
+
+_OF_VARIANT = ("worse.", "difference.", "mean.", "n_exposed.", "p_value.")
 
 ExperimentVerdict = Literal["better", "worse", "no_difference", "insufficient", "invalid"]
 
@@ -40,6 +44,42 @@ class VariantOutcome:
     verdict: ExperimentVerdict
     reason: str = ""
 
+    def measurements(self) -> Iterable[Measurement]:
+        """What is known of the variant alone."""
+        yield number("n_exposed", self.variant, value=self.n_exposed)
+        yield number(
+            "mean",
+            self.variant,
+            value=self.mean,
+            low=self.low,
+            high=self.high,
+            reason="no unit was measured",
+        )
+
+    def comparison(self) -> Iterable[Measurement]:
+        """What is known of the variant beside the control."""
+        is_known = self.verdict not in ("insufficient", "invalid")
+        yield gate(
+            "worse",
+            self.variant,
+            value=self.verdict == "worse" if is_known else None,
+            reason=self.reason,
+        )
+        yield number(
+            "difference",
+            self.variant,
+            value=self.difference if is_known else math.nan,
+            low=self.difference_low,
+            high=self.difference_high,
+            reason=self.reason,
+        )
+        yield number(
+            "p_value",
+            self.variant,
+            value=self.p_value if is_known else math.nan,
+            reason=self.reason,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExperimentReport(Report):
@@ -55,6 +95,8 @@ class ExperimentReport(Report):
         reason: One sentence that summarises the result.
     """
 
+    KIND: ClassVar[str] = "experiment"
+
     experiment: str
     control: str
     outcome: str
@@ -66,3 +108,28 @@ class ExperimentReport(Report):
     def decided(self) -> bool:
         """Whether any variant is better or worse than the control."""
         return any(each.verdict in ("better", "worse") for each in self.variants)
+
+    def absent(self, name: str) -> Measurement | None:
+        """A number of a variant that nobody saw, where no unit was exposed at all."""
+        if any(each.n_exposed for each in self.variants) or not name.startswith(_OF_VARIANT):
+            return None
+        return number(*name.split(".", 1), value=math.nan, reason="no unit was exposed")
+
+    def _measured(self) -> Iterable[Measurement]:
+        compared = [each for each in self.variants if each.variant != self.control]
+        is_known = any(each.verdict not in ("insufficient", "invalid") for each in compared)
+        is_worse = any(each.verdict == "worse" for each in compared)
+        is_invalid = any(each.verdict == "invalid" for each in compared)
+        yield gate("decided", value=self.decided if is_known else None, reason=self.reason)
+        yield gate("worse", value=is_worse if is_known else None, reason=self.reason)
+        yield gate("invalid", value=is_invalid, reason=self.reason)
+        yield number(
+            "split_p_value",
+            value=self.split_p_value,
+            higher_is_better=True,
+            reason="no shares were planned",
+        )
+        for each in self.variants:
+            yield from each.measurements()
+        for each in compared:
+            yield from each.comparison()

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import ClassVar, Literal
 
 from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.reports.measurement import Measurement, gate, number
 from flytekitplugins.wbmon.reports.report import Report
+
+_NO_REQUEST = "no request in this window"
+_GROUPS = ("route", "tenant")
+_CHARTED_ERRORS = 20
+_LATENCIES = {"latency_ms": "latency_ms", "first_chunk_ms": "time_to_first_chunk_ms"}
 
 ServingSLOVerdict = Literal["pass", "fail", "insufficient", "no_data"]
 
@@ -38,6 +44,46 @@ class Traffic:
     latency_ms: Mapping[str, float] = field(default_factory=dict)
     first_chunk_ms: Mapping[str, float] = field(default_factory=dict)
 
+    def measurements(self, group: str = "") -> Iterable[Measurement]:
+        """Its numbers; those of a route or tenant are named after it.
+
+        Args:
+            group: `route` or `tenant`; empty for all requests.
+        """
+        whose = (group, self.name) if group else ()
+        yield number(
+            "n_requests", *whose, value=self.n_requests, prominence="rule" if group else "history"
+        )
+        yield number(
+            "n_failed",
+            *whose,
+            value=self.n_failed,
+            higher_is_better=False,
+            prominence="rule" if group else "chart",
+        )
+        yield number(
+            "error_rate",
+            *whose,
+            value=self.error_rate,
+            low=self.error_rate_low,
+            high=self.error_rate_high,
+            higher_is_better=False,
+            prominence="rule" if group else "news",
+            reason=_NO_REQUEST,
+        )
+        for field_name, name in _LATENCIES.items():
+            for part, value in getattr(self, field_name).items():
+                yield number(
+                    name,
+                    part,
+                    *whose,
+                    value=value,
+                    higher_is_better=False,
+                    unit="ms",
+                    prominence="rule" if group else "history",
+                    reason=_NO_REQUEST,
+                )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServingConfidence:
@@ -63,6 +109,23 @@ class ServingConfidence:
     top_share: float = math.nan
     entropy_bits: float = math.nan
 
+    def measurements(self) -> Iterable[Measurement]:
+        """How sure the model was, and how varied its answers were."""
+        yield number(
+            "confidence", value=self.mean, higher_is_better=True, reason="no kept row has a score"
+        )
+        yield number(
+            "low_confidence_share",
+            value=self.low_share,
+            low=self.low_share_low,
+            high=self.low_share_high,
+            higher_is_better=False,
+            reason="no kept row has a score",
+        )
+        none = "no kept row has an answer"
+        yield number("top_prediction_share", value=self.top_share, reason=none)
+        yield number("entropy_bits", value=self.entropy_bits, unit="bits", reason=none)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServingReport(Report):
@@ -83,6 +146,8 @@ class ServingReport(Report):
         reason: One sentence: what was found.
     """
 
+    KIND: ClassVar[str] = "serving"
+
     start_at: datetime | None
     end_at: datetime | None
     total: Traffic
@@ -95,6 +160,37 @@ class ServingReport(Report):
     n_dropped: int = 0
     confidence: ServingConfidence | None = None
     reason: str
+
+    def absent(self, name: str) -> Measurement | None:
+        """A number of a route or tenant that nobody called, or an error that did not happen."""
+        known = {each.name for each in self.total.measurements()}
+        for group in _GROUPS:
+            stem, found, whose = name.partition(f".{group}.")
+            if found and stem in known:
+                why = f"no request of {group} {whose!r} in this window"
+                return number(*stem.split("."), group, whose, value=math.nan, reason=why)
+        stem, _, error = name.partition(".")
+        return number(stem, error, value=0.0) if stem == "errors" and error else None
+
+    def _measured(self) -> Iterable[Measurement]:
+        yield from self.total.measurements()
+        for index, (name, n) in enumerate(self.total.errors.items()):
+            yield number(
+                "errors",
+                name,
+                value=n,
+                higher_is_better=False,
+                prominence="chart" if index < _CHARTED_ERRORS else "rule",
+            )
+        for group, parts in zip(_GROUPS, (self.routes, self.tenants), strict=True):
+            for traffic in parts:
+                yield from traffic.measurements(group)
+        yield number("peak_per_s", value=self.peak_per_s, unit="requests/s", reason=_NO_REQUEST)
+        for name in ("in_flight_max", "n_instances", "n_sampled"):
+            yield number(name, value=getattr(self, name))
+        yield number("n_dropped", value=self.n_dropped, higher_is_better=False)
+        if self.confidence is not None:
+            yield from self.confidence.measurements()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +262,41 @@ class ServingSLOResult:
     verdict: ServingSLOVerdict
     reason: str
 
+    def measurements(self) -> Iterable[Measurement]:
+        """Whether it was missed, and how fast its budget is used up."""
+        name, is_known = self.slo.name, self.verdict not in ("insufficient", "no_data")
+        allowed = 1 - self.slo.objective
+        missed = self.verdict == "fail" if is_known else None
+        yield gate(name, value=missed, reason=self.reason)
+        yield number(
+            name,
+            "good_share",
+            value=self.good_share if is_known else math.nan,
+            low=self.good_share_low,
+            high=self.good_share_high,
+            higher_is_better=True,
+            reason=self.reason,
+        )
+        yield number(
+            name,
+            "burn_rate",
+            value=self.burn_rate if is_known else math.nan,
+            low=(1 - self.good_share_high) / allowed,
+            high=(1 - self.good_share_low) / allowed,
+            higher_is_better=False,
+            prominence="news",
+            reason=self.reason,
+        )
+        yield number(
+            name,
+            "worst_hour_burn_rate",
+            value=self.worst_hour_burn_rate,
+            higher_is_better=False,
+            reason=f"no hour had {self.slo.min_requests} requests",
+        )
+        yield number(name, "n_requests", value=self.n_requests)
+        yield number(name, "n_bad", value=self.n_bad, higher_is_better=False)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SLOReport(Report):
@@ -176,6 +307,8 @@ class SLOReport(Report):
         reason: One sentence: what was found.
     """
 
+    KIND: ClassVar[str] = "slo"
+
     results: tuple[ServingSLOResult, ...]
     reason: str
 
@@ -183,3 +316,7 @@ class SLOReport(Report):
     def violated(self) -> bool:
         """Whether any objective was missed."""
         return any(result.verdict == "fail" for result in self.results)
+
+    def _measured(self) -> Iterable[Measurement]:
+        for result in self.results:
+            yield from result.measurements()

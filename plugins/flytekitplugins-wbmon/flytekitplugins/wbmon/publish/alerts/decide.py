@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING
 
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.flyte.filesystem import filesystem_of_task
-from flytekitplugins.wbmon.monitor.alerts.addresses import Report
 from flytekitplugins.wbmon.monitor.alerts.decision import AlertRule, Decision, Severity
 from flytekitplugins.wbmon.monitor.alerts.evaluate import evaluate_rules
 from flytekitplugins.wbmon.monitor.alerts.history import (
     diff_from_previous,
-    headline_numbers,
+    headlines,
     previous_window,
     remember_window,
     summarise_window,
+    with_intervals,
 )
 from flytekitplugins.wbmon.monitor.alerts.notifications import (
     claim_notifications,
@@ -42,6 +42,7 @@ from flytekitplugins.wbmon.publish.alerts.send import (
     wandb_post,
 )
 from flytekitplugins.wbmon.publish.alerts.state_file import MemoryFile
+from flytekitplugins.wbmon.reports.report import Report
 
 if TYPE_CHECKING:
     import wandb
@@ -175,14 +176,15 @@ class _Session:
             self._cannot_keep(error)
 
     def _judge(self, memory: AlertMemory) -> AlertMemory:
+        numbers = headlines(self.reports)
         decision = replace(
             evaluate_rules(self.rules, self.reports, state=memory.state, at=self.at),
-            numbers=headline_numbers(self.reports),
+            numbers=with_intervals(numbers),
             links=self.links,
         )
         summary = summarise_window(decision, self.reports)
         self._judged = replace(
-            decision, changes=diff_from_previous(previous_window(memory, self.at), summary)
+            decision, changes=diff_from_previous(previous_window(memory, self.at), summary, numbers)
         )
         planned = plan_notifications(
             decision, memory, channels=self._audience, remind_after=self.routing.remind_after

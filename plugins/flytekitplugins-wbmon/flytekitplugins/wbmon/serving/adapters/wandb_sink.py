@@ -38,10 +38,10 @@ _CLOSE_S = 5.0
 class WandbSink:
     """Shows serving windows in W&B while they happen; a new run every day (UTC).
 
-    Metrics are `serving/requests`, `serving/throughput_per_s`, `serving/error_rate`,
-    `serving/latency_ms/p99` and their like, also by route (`serving/route/…`) and error class
-    (`serving/errors/…`); their number is bounded. The run is called `{service}-{day}-{instance}`,
-    in the group `{service}-{day}`.
+    Metrics are `serving/n_requests`, `serving/throughput_per_s`, `serving/error_rate`,
+    `serving/latency_ms/p99` and their like, also by route (`serving/n_requests/route/…`) and error
+    class (`serving/errors/…`); their number is bounded. The run is called
+    `{service}-{day}-{instance}`, in the group `{service}-{day}`.
 
     Args:
         service: The service.
@@ -208,12 +208,12 @@ def window_metrics(rows: Sequence[Mapping[str, Any]], *, seconds: float) -> dict
         rows: Columns of serving windows.
         seconds: The span of time they are of.
     """
-    metrics = _group_metrics("serving", rows)
-    n = metrics["serving/requests"]
+    metrics = _group_metrics(rows)
+    n = metrics["serving/n_requests"]
     metrics["serving/throughput_per_s"] = n / seconds
     metrics["serving/in_flight_max"] = max((row["in_flight_max"] for row in rows), default=0)
-    metrics["serving/dropped_rows"] = sum(row["dropped_rows"] for row in rows)
-    metrics["serving/sampled_rows"] = sum(row["sampled_rows"] for row in rows)
+    metrics["serving/n_dropped"] = sum(row["dropped_rows"] for row in rows)
+    metrics["serving/n_sampled"] = sum(row["sampled_rows"] for row in rows)
     errors: dict[str, int] = {}
     routes: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
@@ -224,20 +224,20 @@ def window_metrics(rows: Sequence[Mapping[str, Any]], *, seconds: float) -> dict
         metrics[f"serving/errors/{name}"] = errors[name]
     busiest = sorted(routes, key=lambda name: -sum(row["requests"] for row in routes[name]))
     for name in busiest[:_MAX_GROUPS]:
-        metrics |= _group_metrics(f"serving/route/{name.strip('/') or 'root'}", routes[name])
+        metrics |= _group_metrics(routes[name], f"/route/{name.strip('/') or 'root'}")
     return metrics
 
 
-def _group_metrics(place: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+def _group_metrics(rows: Sequence[Mapping[str, Any]], whose: str = "") -> dict[str, float]:
     n = sum(row["requests"] for row in rows)
     latency = LogHistogram()
     for row in rows:
         latency.merge(LogHistogram.from_dict(row["latency"]))
-    metrics: dict[str, float] = {f"{place}/requests": n}
+    metrics: dict[str, float] = {f"serving/n_requests{whose}": n}
     if n:
         failed = sum(row["status"].get("5xx", 0) for row in rows)
-        metrics[f"{place}/error_rate"] = failed / n
+        metrics[f"serving/error_rate{whose}"] = failed / n
     if latency.n:
         for level in _PERCENTILES:
-            metrics[f"{place}/latency_ms/p{level}"] = latency.quantile(level / 100)
+            metrics[f"serving/latency_ms/p{level}{whose}"] = latency.quantile(level / 100)
     return metrics

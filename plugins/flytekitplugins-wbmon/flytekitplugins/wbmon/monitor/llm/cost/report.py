@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import ClassVar, Literal
 
 from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.reports.measurement import Measurement, gate, number
 from flytekitplugins.wbmon.reports.report import Report
 
 Scope = Literal["global", "service", "endpoint", "tenant", "user", "model", "prompt"]
@@ -135,6 +136,20 @@ class BudgetStatus:
         """Spent over limit."""
         return self.spent_usd / self.budget.limit
 
+    def measurements(self) -> Iterable[Measurement]:
+        """How much of the budget is spent, and will be at the end of the period."""
+        whose = (self.budget.period, self.budget.scope, *([self.key] if self.key else []))
+        limit = self.budget.limit
+        yield number("spent_share", *whose, value=self.share, higher_is_better=False)
+        yield number(
+            "forecast_share",
+            *whose,
+            value=self.forecast_usd / limit,
+            low=self.forecast_low / limit,
+            high=self.forecast_high / limit,
+            higher_is_better=False,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
@@ -216,6 +231,8 @@ class UsageReport(Report):
         reason: One sentence: what was found.
     """
 
+    KIND: ClassVar[str] = "usage"
+
     start_at: datetime | None
     end_at: datetime | None
     total: Usage
@@ -229,3 +246,30 @@ class UsageReport(Report):
     def over_budget(self) -> bool:
         """Whether any budget is exceeded."""
         return any(status.verdict == "exceeded" for status in self.budgets)
+
+    def _measured(self) -> Iterable[Measurement]:
+        total, none = self.total, "no LLM call in this window"
+        yield gate("over_budget", value=self.over_budget, reason=self.reason)
+        yield number("n_calls", value=total.n_calls, prominence="history")
+        yield number(
+            "cost_usd", value=total.cost_usd, higher_is_better=False, unit="USD", prominence="news"
+        )
+        yield number("n_unpriced", value=total.n_unpriced, higher_is_better=False)
+        for name in ("input_tokens", "output_tokens"):
+            yield number(name, value=getattr(total, name), unit="tokens")
+        for name, count in (
+            ("error_rate", total.n_errors),
+            ("retry_rate", total.n_retried),
+            ("rate_limited_rate", total.n_rate_limited),
+            ("fallback_rate", total.n_fallback),
+            ("truncated_rate", total.n_truncated),
+        ):
+            yield number(
+                name,
+                value=total.share(count),
+                higher_is_better=False,
+                prominence="news" if name == "error_rate" else "chart",
+                reason=none,
+            )
+        for status in self.budgets:
+            yield from status.measurements()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.reports.measurement import Measurement, gate, number
 from flytekitplugins.wbmon.reports.report import Report
 
 ComparisonVerdict = Literal["ship", "hold", "undecided"]
@@ -236,6 +237,37 @@ class VariantResult:
     on_frontier: bool = False
     errors: Mapping[str, int] = field(default_factory=dict)
 
+    def measurements(self) -> Iterable[Measurement]:
+        """Its scores, cost and latency, each named after the variant."""
+        name = self.variant.name
+        yield number("n_failed", name, value=self.n_failed, higher_is_better=False)
+        for score in self.scores.values():
+            yield number(
+                score.name,
+                name,
+                value=score.mean,
+                low=score.low,
+                high=score.high,
+                higher_is_better=True,
+                reason="nothing was scored",
+            )
+        yield number(
+            "cost_per_call_usd",
+            name,
+            value=self.cost_per_call_usd,
+            higher_is_better=False,
+            unit="USD",
+            reason="no price is known",
+        )
+        yield number(
+            "latency_ms",
+            name,
+            value=self.latency_ms.get("mean", math.nan),
+            higher_is_better=False,
+            unit="ms",
+            reason="nothing was timed",
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluatedItem:
@@ -273,6 +305,8 @@ class EvaluationReport(Report):
         reason: One sentence: what to do.
     """
 
+    KIND: ClassVar[str] = "evaluation"
+
     name: str
     metric: str
     n_items: int
@@ -291,3 +325,20 @@ class EvaluationReport(Report):
     def ship(self) -> bool:
         """Whether the candidate is to replace the baseline."""
         return self.verdict == "ship"
+
+    def _measured(self) -> Iterable[Measurement]:
+        yield gate("ship", value=self.ship, reason=self.reason)
+        yield number("n_items", value=self.n_items)
+        yield number("spent_usd", value=self.spent_usd, higher_is_better=False, unit="USD")
+        for result in self.variants:
+            yield from result.measurements()
+        for found in self.comparisons:
+            yield number(
+                "difference",
+                found.metric,
+                found.candidate,
+                value=found.difference,
+                low=found.low,
+                high=found.high,
+                reason=found.reason,
+            )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import ClassVar, Literal
 
+from flytekitplugins.wbmon.reports.measurement import Measurement, gate, number
 from flytekitplugins.wbmon.reports.report import Report
+
+_CHARTED_ISSUES = 50
 
 ChangeVerdict = Literal["ok", "worse", "better", "unknown"]
 
@@ -97,6 +100,8 @@ class FeedbackReport(Report):
         reason: One sentence: what was found.
     """
 
+    KIND: ClassVar[str] = "feedback"
+
     start_at: datetime | None
     end_at: datetime | None
     total: FeedbackRate
@@ -110,3 +115,43 @@ class FeedbackReport(Report):
     def worse(self) -> bool:
         """Whether all answers together are liked less than before, beyond chance."""
         return self.total.verdict == "worse"
+
+    def absent(self, name: str) -> Measurement | None:
+        """A complaint that nobody made."""
+        stem, _, label = name.partition(".")
+        if stem != "issue" or not label:
+            return None
+        value = 0.0 if self.total.n_rated else math.nan
+        return number(stem, label, value=value, reason="no answer is rated")
+
+    def _measured(self) -> Iterable[Measurement]:
+        total = self.total
+        yield gate("worse", value=self.worse, reason=self.reason)
+        yield number(
+            "rate",
+            value=total.rate,
+            low=total.low,
+            high=total.high,
+            baseline=total.before,
+            higher_is_better=True,
+            verdict=total.verdict,
+            prominence="news",
+            reason="no answer is rated",
+        )
+        yield number("n_rated", value=total.n_rated)
+        yield number("n_unmatched", value=self.n_unmatched, higher_is_better=False)
+        yield number(
+            "coverage",
+            value=total.coverage,
+            higher_is_better=True,
+            reason="no LLM call in this window",
+        )
+        for index, issue in enumerate(self.issues):
+            yield number(
+                "issue",
+                issue.label,
+                value=issue.share,
+                baseline=issue.before,
+                higher_is_better=False,
+                prominence="chart" if index < _CHARTED_ISSUES else "rule",
+            )

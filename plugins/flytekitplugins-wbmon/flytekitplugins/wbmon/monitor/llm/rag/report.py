@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.llm.evaluation.report import ScoreSummary
+from flytekitplugins.wbmon.reports.measurement import Measurement, gate, number
 from flytekitplugins.wbmon.reports.report import Report
 
 
@@ -71,6 +73,8 @@ class RAGReport(Report):
         reason: One sentence: what was found.
     """
 
+    KIND: ClassVar[str] = "rag"
+
     k: int
     n_queries: int
     n_labelled: int
@@ -98,3 +102,45 @@ class RAGReport(Report):
     def share(self, count: int) -> float:
         """A count over all queries; `nan` without queries."""
         return count / self.n_queries if self.n_queries else math.nan
+
+    def _measured(self) -> Iterable[Measurement]:
+        yield gate("degraded", value=self.degraded, reason=self.reason)
+        yield number("n_queries", value=self.n_queries)
+        yield number("n_failed", value=self.n_failed, higher_is_better=False)
+        for each in (*self.retrieval.values(), *self.judged.values()):
+            yield number(
+                each.name,
+                value=each.mean,
+                low=each.low,
+                high=each.high,
+                higher_is_better=True,
+                prominence="news",
+                reason="nothing was measured",
+            )
+            yield number(each.name, "n_failed", value=each.n_failed, higher_is_better=False)
+        for name, count in (
+            ("empty_rate", self.n_empty),
+            ("stale_rate", self.n_with_stale),
+            ("duplicate_rate", self.n_with_duplicates),
+        ):
+            yield number(
+                name, value=self.share(count), higher_is_better=False, reason="no query was asked"
+            )
+        yield number(
+            "score_drift",
+            value=self.score_drift,
+            higher_is_better=False,
+            reason="no reference scores",
+        )
+        timings = [("latency_ms", self.latency_ms)]
+        timings += [(f"stage_ms.{name}", value) for name, value in self.stage_ms.items()]
+        for name, value in timings:
+            yield number(
+                *name.split(".", 1),
+                value=value,
+                higher_is_better=False,
+                unit="ms",
+                reason="nothing was timed",
+            )
+        for name in ("cost_usd", "judge_cost_usd"):
+            yield number(name, value=getattr(self, name), higher_is_better=False, unit="USD")

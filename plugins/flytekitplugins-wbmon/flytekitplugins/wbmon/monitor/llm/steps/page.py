@@ -31,7 +31,7 @@ def steps_section(report: StepReport) -> str:
             cell(f"{step.n_origin:,}"),
             cell(milliseconds(step.latency_ms.get("p50", math.nan))),
             cell(milliseconds(step.latency_ms.get("p95", math.nan))),
-            cell(f"{step.own_ms:,.0f} ms"),
+            cell(milliseconds(step.own_ms)),
             cell(f"{step.tokens:,.0f}"),
             dim_cell(", ".join(f"{kind} {n}" for kind, n in step.errors.items())),
         )

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import ClassVar
 
+from flytekitplugins.wbmon.reports.measurement import Measurement, number
 from flytekitplugins.wbmon.reports.report import Report
+
+_CHARTED_STEPS = 50
+_NO_TRACE = "no trace in this window"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +77,37 @@ class StepSummary:
     tokens: float = 0.0
     errors: Mapping[str, int] = field(default_factory=dict)
 
+    def measurements(self, *, is_charted: bool) -> Iterable[Measurement]:
+        """The numbers of the step, each named after it.
+
+        Args:
+            is_charted: Whether the main ones go to W&B.
+        """
+        shown = "chart" if is_charted else "rule"
+        yield number("n", self.name, value=self.n, prominence="rule")
+        yield number(
+            "n_origin", self.name, value=self.n_origin, higher_is_better=False, prominence="rule"
+        )
+        yield number(
+            "error_rate",
+            self.name,
+            value=self.n_errors / self.n if self.n else math.nan,
+            higher_is_better=False,
+            prominence=shown,
+        )
+        timings = {f"latency_ms.{name}": value for name, value in self.latency_ms.items()}
+        for name, value in (timings | {"own_ms": self.own_ms}).items():
+            yield number(
+                *name.split("."),
+                self.name,
+                value=value,
+                higher_is_better=False,
+                unit="ms",
+                prominence=shown if name == "latency_ms.p95" else "rule",
+                reason="the step never ended",
+            )
+        yield number("tokens", self.name, value=self.tokens, prominence="rule")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepReport(Report):
@@ -88,6 +124,8 @@ class StepReport(Report):
         reason: One sentence: what was found.
     """
 
+    KIND: ClassVar[str] = "steps"
+
     n_traces: int
     n_failed: int
     n_recovered: int = 0
@@ -96,3 +134,28 @@ class StepReport(Report):
     steps: tuple[StepSummary, ...] = ()
     loops: Mapping[str, int] = field(default_factory=dict)
     reason: str
+
+    def absent(self, name: str) -> Measurement | None:
+        """A step that did not run in this window."""
+        stems = ("n.", "n_origin.", "error_rate.", "latency_ms.", "own_ms.", "tokens.")
+        if not name.startswith(stems):
+            return None
+        count = name.startswith(("n.", "n_origin."))
+        why = "the step did not run in this window"
+        return number(*name.split("."), value=0.0 if count else math.nan, reason=why)
+
+    def _measured(self) -> Iterable[Measurement]:
+        yield number("n_traces", value=self.n_traces, prominence="history")
+        for name in ("n_failed", "n_looping", "n_dead_ends"):
+            yield number(name, value=getattr(self, name), higher_is_better=False)
+        yield number("n_recovered", value=self.n_recovered)
+        failed = self.n_failed / self.n_traces if self.n_traces else math.nan
+        yield number(
+            "error_rate",
+            value=failed,
+            higher_is_better=False,
+            prominence="news",
+            reason=_NO_TRACE,
+        )
+        for index, step in enumerate(self.steps):
+            yield from step.measurements(is_charted=index < _CHARTED_STEPS)

@@ -1,0 +1,175 @@
+"""Every class of report describes itself once, and all who show or judge it say the same."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import pkgutil
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from flytekit import FlyteContextManager
+from flytekit.core.type_engine import TypeEngine
+
+import wandb
+from flytekitplugins.wbmon import AlertRule, DegradationAlert, evaluate_rules, monitor
+from flytekitplugins.wbmon.flyte import type_transformers  # noqa: F401 - registers the records
+from flytekitplugins.wbmon.monitor.alerts.addresses import RENAMED, Measurements
+from flytekitplugins.wbmon.monitor.alerts.decision import KINDS
+from flytekitplugins.wbmon.publish.dashboard import CLASSIFICATION, nightly_workspace
+from flytekitplugins.wbmon.publish.lineage import publish_lineage
+from flytekitplugins.wbmon.publish.report import publish_reports
+from flytekitplugins.wbmon.publish.run_log import scalars
+from flytekitplugins.wbmon.reports.report import Report
+from flytekitplugins.wbmon.reports.serialize import record_from_json, record_to_json
+from support.environment import ROOT
+from support.examples import REPORTS
+from support.measurements import page_of_measurements
+from support.wandb_log import find_run
+
+# what is no number: pages, tables and words
+NO_NUMBERS = {
+    "report", "features", "verdict", "winner", "segments", "chunks", "worst_segment",
+    "severity", "reason", "night",
+}  # fmt: skip
+
+
+def report_classes() -> set[type[Report]]:
+    """Every report of the package, once all of its modules are loaded."""
+    for module in pkgutil.walk_packages(monitor.__path__, f"{monitor.__name__}."):
+        importlib.import_module(module.name)
+    found: set[type[Report]] = set()
+    ahead = list(Report.__subclasses__())
+    while ahead:
+        one = ahead.pop()
+        ahead += one.__subclasses__()
+        # a dataclass with slots is made of a class that stays behind in the list of subclasses
+        if getattr(sys.modules[one.__module__], one.__name__, None) is one:
+            found.add(one)
+    return found
+
+
+def test_every_class_of_report_has_an_example() -> None:
+    assert report_classes() == {type(report) for report in REPORTS}
+
+
+def test_no_two_reports_are_of_one_kind_and_rules_know_all_kinds() -> None:
+    assert sorted(report.kind for report in REPORTS) == sorted(KINDS)
+
+
+every_report = pytest.mark.parametrize("report", REPORTS, ids=lambda report: report.kind)
+
+
+@every_report
+def test_each_number_has_an_address_of_its_own_that_a_rule_can_use(report: Report) -> None:
+    measured = list(report.measurements())
+    assert measured
+    assert len({each.address for each in measured}) == len(measured)
+    found = Measurements([report])
+    for each in measured:
+        seen = found.resolve(each.address)
+        assert seen is not None
+        assert (seen.address, seen.is_gate) == (each.address, each.is_gate)
+        limit = 0 if each.is_gate else 1e12
+        (alert,) = evaluate_rules([AlertRule(metric=each.address, above=limit)], [report]).alerts
+        assert alert.phase == ("no_data" if math.isnan(seen.value) else alert.phase)
+
+
+@every_report
+def test_the_names_in_wandb_are_the_addresses_of_rules(report: Report, tmp_path: Path) -> None:
+    with wandb.init(mode="offline", dir=tmp_path, settings=wandb.Settings(silent=True)) as run:
+        publish_reports([report], run=run)
+    rows = find_run(tmp_path).history
+    logged = {name for row in rows for name in row if not name.startswith("_")}
+    found = Measurements([report])
+    assert logged >= set(scalars(report))
+    for name in logged - {"night", "drift_series/window/start"}:
+        kind, _, rest = name.partition("/")
+        if rest in NO_NUMBERS or rest.startswith("by_"):
+            continue
+        places = {each.metric: each.address for each in report.measurements()}
+        address = places.get(name, f"{kind}.{rest.replace('/', '.')}")
+        seen = found.resolve(address)
+        assert seen is not None, name
+        assert rows[-1].get(name, seen.value) == seen.value or "window" in name
+
+
+@every_report
+def test_a_report_is_an_artifact_a_page_and_a_file(report: Report, tmp_path: Path) -> None:
+    with wandb.init(mode="offline", dir=tmp_path, settings=wandb.Settings(silent=True)) as run:
+        publish_lineage({}, [report], run=run)
+    (artifact,) = find_run(tmp_path).artifacts
+    assert artifact.name == report.artifact_name
+    html = report.to_html()
+    assert html.startswith("<!doctype html>")
+    assert not re.search(r"\b(nan|inf|None)\b", html.split("</style>")[-1])
+    again = record_from_json(type(report), record_to_json(report))
+    assert record_to_json(again) == record_to_json(report)
+
+
+@pytest.mark.parametrize(
+    "report", [each for each in REPORTS if each.kind != "heartbeat"], ids=lambda each: each.kind
+)
+def test_a_report_crosses_a_task_border(report: Report) -> None:
+    context, kind = FlyteContextManager.current_context(), type(report)
+    literal = TypeEngine.to_literal(context, report, kind, TypeEngine.to_literal_type(kind))
+    again = TypeEngine.to_python_value(context, literal, kind)
+    assert record_to_json(again) == record_to_json(report)
+
+
+@pytest.mark.parametrize(
+    "report",
+    [each for each in REPORTS if each.kind not in ("heartbeat", "alerts")],
+    ids=lambda each: each.kind,
+)
+def test_the_alert_node_takes_it_by_the_name_of_its_kind(report: Report) -> None:
+    first = next(each for each in report.measurements() if not each.is_gate)
+    name = f"contract.{report.kind}"
+    node = DegradationAlert(name, rules=[AlertRule(metric=first.address, above=-1e12)])
+    decided = node(**{report.kind: report})
+    assert decided.fired
+    assert decided.decision.findings == ()
+    assert node().decision.findings == (
+        f"no {report.kind} report came; its rules cannot be judged",
+    )
+
+
+def test_the_dashboard_draws_what_is_logged() -> None:
+    known = {name for report in REPORTS for name in scalars(report)}
+    metrics = ("accuracy",)
+    workspace = nightly_workspace("ops", "payments", metrics)
+    drawn = [
+        metric if isinstance(metric, str) else metric.name
+        for section in workspace.sections
+        for panel in section.panels
+        for metric in panel.y
+    ]
+    assert set(drawn) - known <= {"scoring/latency_ms/p50"}
+    assert set(metrics) < set(CLASSIFICATION)
+
+
+@pytest.mark.parametrize(
+    ("kind", "old", "new"),
+    [(kind, old, new) for kind, names in RENAMED.items() for old, new in names.items()],
+)
+def test_an_old_address_works_and_the_log_names_the_new_one(
+    kind: str, old: str, new: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    report = next(each for each in REPORTS if each.kind == kind)
+    names = [each.name for each in report.measurements()]
+    assert not any(name == old or name.startswith(f"{old}.") for name in names)
+    tail = next((n.removeprefix(new) for n in names if n == new or n.startswith(f"{new}.")), None)
+    if tail is None:  # what an estimate has only together with probabilities
+        assert kind == "estimate"
+        return
+    seen = Measurements([report]).resolve(f"{kind}.{old}{tail}")
+    assert seen is not None
+    assert seen.address == f"{kind}.{new}{tail}"
+    assert f"{kind}.{new}{tail}" in caplog.text
+
+
+def test_the_page_of_measurements_is_what_the_reports_say() -> None:
+    page = (ROOT / "docs" / "measurements.md").read_text()
+    assert page == page_of_measurements(), "write it anew: python -m tests.support.measurements"
