@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from flytekitplugins.wbmon.flyte.report_deck import show_report
+from flytekitplugins.wbmon.flyte.deck import show_report
 from flytekitplugins.wbmon.publish import run_log_llm as llm_log  # noqa: F401 - registers its reports
 from flytekitplugins.wbmon.publish.run_log_service import log_report
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from flytekitplugins.wbmon.delivery.credentials import ApiKey, read_api_key
 from flytekitplugins.wbmon.flyte.identity import TaskIdentity, current_identity, is_template, run_id
 from flytekitplugins.wbmon.flyte.internals import running_task
-from flytekitplugins.wbmon.flyte.run_deck import show_run
+from flytekitplugins.wbmon.flyte.deck import show_run
 from flytekitplugins.wbmon.flyte.termination import TerminatedError, exit_on_sigterm
 from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
 from flytekitplugins.wbmon.run import wandb_client as client

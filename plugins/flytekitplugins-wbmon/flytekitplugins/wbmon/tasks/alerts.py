@@ -213,7 +213,7 @@ def with_channel_secrets(
 
 def links_of(node: Node[Any], state_uri: str) -> dict[str, str]:
     """Pages about what is running: its W&B run, its execution, the index of the nights."""
-    from flytekitplugins.wbmon.publish.alerts.history_file import index_uri
+    from flytekitplugins.wbmon.publish.alerts.state_file import index_uri
 
     run, settings = current_run(), tracking_of(node)
     links = {

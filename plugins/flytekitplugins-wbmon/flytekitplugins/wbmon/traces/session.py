@@ -24,7 +24,7 @@ from flytekitplugins.wbmon.delivery.traces.pending import DrainResult
 from flytekitplugins.wbmon.delivery.traces.spool import Spool, Target
 from flytekitplugins.wbmon.delivery.traces.worker_process import TraceWorkerProcess, deliver_or_keep
 from flytekitplugins.wbmon.flyte.identity import TaskIdentity, current_identity, run_id
-from flytekitplugins.wbmon.flyte.run_deck import show_note, show_run
+from flytekitplugins.wbmon.flyte.deck import show_note, show_run
 from flytekitplugins.wbmon.flyte.termination import exit_on_sigterm
 from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
 from flytekitplugins.wbmon.traces import weave_client
