@@ -16,7 +16,7 @@ from flytekitplugins.wbmon import (
     SyncOfflineTraces,
     Variant,
 )
-from flytekitplugins.wbmon.errors import PublishError
+from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.llm import PromptRegistry, PromptTemplate, weave_init
 from flytekitplugins.wbmon.monitor.llm.steps.analyze import analyse_steps
 from flytekitplugins.wbmon.monitor.llm.steps.spans import span_of_call
@@ -102,7 +102,7 @@ def test_what_cannot_be_sent_waits_and_is_synced_later(server: WeaveServer, tmp_
 
 def test_sending_needs_a_key(server: WeaveServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WANDB_API_KEY")
-    with pytest.raises(PublishError, match="W&B key"):
+    with pytest.raises(ConfigError, match="W&B key"):
         replay(server).compute(calls(2))
 
 

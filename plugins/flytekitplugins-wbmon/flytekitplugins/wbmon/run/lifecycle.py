@@ -15,13 +15,14 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from flytekitplugins.wbmon.delivery.credentials import ApiKey, read_api_key
+from flytekitplugins.wbmon.delivery.credentials import ApiKey
+from flytekitplugins.wbmon.flyte.deck import show_run
 from flytekitplugins.wbmon.flyte.identity import TaskIdentity, current_identity, is_template, run_id
 from flytekitplugins.wbmon.flyte.internals import running_task
-from flytekitplugins.wbmon.flyte.deck import show_run
 from flytekitplugins.wbmon.flyte.termination import TerminatedError, exit_on_sigterm
 from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
 from flytekitplugins.wbmon.run import wandb_client as client
+from flytekitplugins.wbmon.run.api_key import read_api_key
 from flytekitplugins.wbmon.run.init_arguments import flyte_config, init_arguments, run_url
 from flytekitplugins.wbmon.run.online import OnlineRun
 from flytekitplugins.wbmon.run.output_artifact import log_outputs

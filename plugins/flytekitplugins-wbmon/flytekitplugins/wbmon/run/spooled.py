@@ -12,8 +12,8 @@ from flytekitplugins.wbmon.delivery.credentials import ApiKey
 from flytekitplugins.wbmon.delivery.runs.transaction_log import log_path, wait_for_end
 from flytekitplugins.wbmon.delivery.runs.wandb_internals import UnsupportedWandbError
 from flytekitplugins.wbmon.delivery.runs.worker_process import WorkerProcess
-from flytekitplugins.wbmon.flyte.identity import TaskIdentity
 from flytekitplugins.wbmon.flyte.deck import show_note
+from flytekitplugins.wbmon.flyte.identity import TaskIdentity
 from flytekitplugins.wbmon.run import wandb_client as client
 from flytekitplugins.wbmon.run.init_arguments import run_url
 from flytekitplugins.wbmon.run.settings import RunSettings

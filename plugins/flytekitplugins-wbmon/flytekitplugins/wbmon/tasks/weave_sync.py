@@ -10,40 +10,15 @@ from typing import Any, NamedTuple
 from flytekit import Secret
 from flytekit.types.structured import StructuredDataset
 
-from flytekitplugins.wbmon.delivery.credentials import read_api_key
-from flytekitplugins.wbmon.errors import ConfigError, PublishError
+from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.flyte.function_reference import rows_of
-from flytekitplugins.wbmon.flyte.identity import current_identity
+from flytekitplugins.wbmon.flyte.secrets import request_secrets
 from flytekitplugins.wbmon.flyte.type_transformers import open_data
+from flytekitplugins.wbmon.run.api_key import require_api_key
 from flytekitplugins.wbmon.run.settings import DEFAULT_API_HOST
 from flytekitplugins.wbmon.tasks._node import Node
 
 _TRACE_HOST = "https://trace.wandb.ai"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SecretName:
-    """A secret by its name."""
-
-    group: str
-    key: str
-    group_version: str | None = None
-
-    @classmethod
-    def of(cls, secret: Secret) -> SecretName:
-        """The name of a Flyte secret.
-
-        Raises:
-            ConfigError: If it is no `Secret` with a group and a key.
-        """
-        if not isinstance(secret, Secret) or not secret.group or not secret.key:
-            raise ConfigError("secret must be a flytekit.Secret with group and key")
-        return cls(group=secret.group, key=secret.key, group_version=secret.group_version)
-
-    @property
-    def secret(self) -> Secret:
-        """The secret itself."""
-        return Secret(group=self.group, key=self.key, group_version=self.group_version)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +27,7 @@ class ReplaySettings:
 
     project: str
     entity: str
-    secret: SecretName
+    secret: Secret | None
     rate: float = 0.01
     api_host: str = DEFAULT_API_HOST
     trace_host: str = ""
@@ -79,7 +54,7 @@ class ReplayToWeave(Node[ReplaySettings]):
         name: The task's name.
         project: W&B project.
         entity: W&B user or team.
-        secret: Secret with the W&B key; the node requests it.
+        secret: The W&B key, which the node requests; None for W&B's own environment.
         rate: Share of the calls that succeeded and have no rating, in [0, 1].
         api_host: URL of the W&B API.
         trace_host: URL of the trace server; what belongs to `api_host` by default.
@@ -88,7 +63,7 @@ class ReplayToWeave(Node[ReplaySettings]):
         task_kwargs: As for any node.
 
     Raises:
-        ConfigError: If the rate is out of range or the secret has no name.
+        ConfigError: If the rate is out of range or the secret is no name of one.
     """
 
     def __init__(  # noqa: PLR0913 - where from, where to, and how much
@@ -97,7 +72,7 @@ class ReplayToWeave(Node[ReplaySettings]):
         *,
         project: str,
         entity: str,
-        secret: Secret,
+        secret: Secret | None,
         rate: float = 0.01,
         api_host: str = DEFAULT_API_HOST,
         trace_host: str = "",
@@ -110,14 +85,14 @@ class ReplayToWeave(Node[ReplaySettings]):
         settings = ReplaySettings(
             project=project,
             entity=entity,
-            secret=SecretName.of(secret),
+            secret=secret,
             rate=rate,
             api_host=api_host,
             trace_host=trace_host,
             offline_store=offline_store,
             deadline_s=deadline_s,
         )
-        super().__init__(name, settings, **_with_secret(secret, task_kwargs))
+        super().__init__(name, settings, **request_secrets(task_kwargs, secret))
 
     def compute(
         self, data: StructuredDataset, feedback: StructuredDataset | None = None
@@ -139,7 +114,7 @@ class ReplayToWeave(Node[ReplaySettings]):
         from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
 
         config = self.config
-        key = _key(config.secret, config.api_host)
+        key = require_api_key(config.secret, api_host=config.api_host).reveal()
         found = replay_rows(
             rows_of(open_data(data)),
             Target(
@@ -162,7 +137,7 @@ class ReplayToWeave(Node[ReplaySettings]):
 class SyncTracesSettings:
     """Where `SyncOfflineTraces` looks."""
 
-    secret: SecretName
+    secret: Secret | None
     offline_store: str
     api_host: str = DEFAULT_API_HOST
     trace_host: str = ""
@@ -182,7 +157,7 @@ class SyncOfflineTraces(Node[SyncTracesSettings]):
 
     Args:
         name: The task's name.
-        secret: Secret with the W&B key; the node requests it.
+        secret: The W&B key, which the node requests; None for W&B's own environment.
         offline_store: The store, as given to `weave_init`.
         api_host: URL of the W&B API.
         trace_host: Send all of it there; empty sends each where it was meant to go.
@@ -190,14 +165,14 @@ class SyncOfflineTraces(Node[SyncTracesSettings]):
         task_kwargs: As for any node.
 
     Raises:
-        ConfigError: If the secret has no name.
+        ConfigError: If the secret is no name of one.
     """
 
     def __init__(
         self,
         name: str,
         *,
-        secret: Secret,
+        secret: Secret | None,
         offline_store: str,
         api_host: str = DEFAULT_API_HOST,
         trace_host: str = "",
@@ -205,13 +180,13 @@ class SyncOfflineTraces(Node[SyncTracesSettings]):
         **task_kwargs: Any,
     ) -> None:
         settings = SyncTracesSettings(
-            secret=SecretName.of(secret),
+            secret=secret,
             offline_store=offline_store,
             api_host=api_host,
             trace_host=trace_host,
             deadline_s=deadline_s,
         )
-        super().__init__(name, settings, **_with_secret(secret, task_kwargs))
+        super().__init__(name, settings, **request_secrets(task_kwargs, secret))
 
     def compute(self) -> TracesSynced:
         """Deliver what the store holds.
@@ -226,27 +201,11 @@ class SyncOfflineTraces(Node[SyncTracesSettings]):
         config = self.config
         found = drain_store(
             config.offline_store,
-            api_key=_key(config.secret, config.api_host),
+            api_key=require_api_key(config.secret, api_host=config.api_host).reveal(),
             deadline_s=config.deadline_s,
             trace_url=config.trace_host,
         )
         return TracesSynced(found.n_spools, found.n_delivered, found.n_left)
-
-
-def _with_secret(secret: Secret, task_kwargs: dict[str, Any]) -> dict[str, Any]:
-    asked = list(task_kwargs.get("secret_requests") or ())
-    return {**task_kwargs, "secret_requests": [*asked, secret]}
-
-
-def _key(name: SecretName, api_host: str) -> str:
-    is_local = current_identity().is_local
-    key = read_api_key(name.secret, api_host=api_host, is_local=is_local)
-    if key is None:
-        raise PublishError(
-            f"a W&B key is needed to send traces; set WANDB_API_KEY, or secret {name.group!r}, "
-            f"key {name.key!r}"
-        )
-    return key.reveal()
 
 
 def _trace_url(trace_host: str, api_host: str) -> str:

@@ -19,14 +19,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from flytekitplugins.wbmon.delivery.credentials import ApiKey, read_api_key
+from flytekitplugins.wbmon.delivery.credentials import ApiKey
 from flytekitplugins.wbmon.delivery.traces.pending import DrainResult
 from flytekitplugins.wbmon.delivery.traces.spool import Spool, Target
 from flytekitplugins.wbmon.delivery.traces.worker_process import TraceWorkerProcess, deliver_or_keep
-from flytekitplugins.wbmon.flyte.identity import TaskIdentity, current_identity, run_id
 from flytekitplugins.wbmon.flyte.deck import show_note, show_run
+from flytekitplugins.wbmon.flyte.identity import TaskIdentity, current_identity, run_id
 from flytekitplugins.wbmon.flyte.termination import exit_on_sigterm
 from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
+from flytekitplugins.wbmon.run.api_key import read_api_key
 from flytekitplugins.wbmon.traces import weave_client
 from flytekitplugins.wbmon.traces.call_rows import CallRows
 from flytekitplugins.wbmon.traces.settings import TraceSettings

@@ -164,8 +164,8 @@ class WandbSink:
             self._day.run.log({**metrics, "serving/time": end})
 
     def _begin_day(self, day: str) -> _DayRun:
-        from flytekitplugins.wbmon.delivery.credentials import read_api_key
         from flytekitplugins.wbmon.flyte.identity import current_identity, run_id
+        from flytekitplugins.wbmon.run.api_key import read_api_key
         from flytekitplugins.wbmon.run.spooled import SpooledRun
 
         settings = self._settings
