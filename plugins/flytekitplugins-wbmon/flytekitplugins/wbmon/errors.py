@@ -5,6 +5,7 @@
     │   └── MissingExtraError (ImportError)   an optional dependency is not installed
     ├── DataError (ValueError)           data that break the contract of a function
     │   └── InsufficientDataError        too few rows for any answer
+    ├── StorageError (OSError)           a store that cannot be reached, or refuses
     ├── ScoringError (RuntimeError)      the user's predict function raised
     ├── BudgetExceededError (RuntimeError)   more was spent than a budget allows
     └── PublishError (RuntimeError)      a report could not be delivered
@@ -42,6 +43,10 @@ class DataError(WbmonError, ValueError):
 
 class InsufficientDataError(DataError):
     """Too few rows for any answer."""
+
+
+class StorageError(WbmonError, OSError):
+    """A store cannot be reached, or refuses to be read or written; the cause is its own error."""
 
 
 class ScoringError(WbmonError, RuntimeError):

@@ -1,0 +1,107 @@
+"""The one way to open storage: any path or fsspec URL, with the settings of the environment.
+
+Flyte tells its pods by variables of its own where S3 and Azure are (`FLYTE_AWS_ENDPOINT` and its
+like); boto3 and the Azure library do not know them. They are read here as flytekit reads them, so
+that a function of the library reaches in a pod what flytekit reaches there. What wins in flytekit
+wins here: each `FLYTE_…` variable that is set and not empty comes before the setting of the same
+meaning in `AWS_…`, `AZURE_…`, a profile or a role; the rest is left to the library of the store.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, cast
+
+from flytekitplugins.wbmon.storage.guard import GuardedFileSystem, is_local, opening
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+
+_S3 = ("s3", "s3a")
+_AZURE = ("abfs", "abfss", "az")
+_AZURE_VARIABLES = {
+    "account_name": "FLYTE_AZURE_STORAGE_ACCOUNT_NAME",
+    "account_key": "FLYTE_AZURE_STORAGE_ACCOUNT_KEY",
+    "client_id": "FLYTE_AZURE_CLIENT_ID",
+    "client_secret": "FLYTE_AZURE_CLIENT_SECRET",
+    "tenant_id": "FLYTE_AZURE_TENANT_ID",
+}
+
+
+def open_filesystem(
+    url: str | os.PathLike[str], *, filesystem: AbstractFileSystem | None = None
+) -> tuple[AbstractFileSystem, str]:
+    """The file system of a URL, and the path within it.
+
+    Its methods are those of fsspec. `FileNotFoundError` and `FileExistsError` come as they are, any
+    other failure of the store as a `StorageError` that names the URL and the cure. Folders on the
+    local disk are made when a file is written into them.
+
+    Args:
+        url: A path on this disk (relative, absolute or with `~`; every other character stands for
+            itself), or any URL that fsspec knows.
+        filesystem: The file system to use, where the caller has one with settings of its own; it
+            is not asked whether it suits the URL.
+
+    Returns:
+        The file system, and the path without protocol and without a slash at the end.
+
+    Raises:
+        ConfigError: If fsspec does not know the protocol, or the store lacks a setting.
+        MissingExtraError: If the package that speaks the protocol is not installed.
+        StorageError: If the store cannot be opened.
+    """
+    text = os.fspath(url)
+    if filesystem is None:
+        with opening(text):
+            filesystem, path = _connect(text)
+    else:
+        path = filesystem._strip_protocol(text)  # noqa: SLF001 - fsspec has no public name
+    if not isinstance(filesystem, GuardedFileSystem):
+        filesystem = cast("AbstractFileSystem", GuardedFileSystem(filesystem))
+    return filesystem, path.rstrip("/") or path
+
+
+def storage_options(protocol: str) -> dict[str, Any]:
+    """What flytekit's variables say of a store, as arguments of its fsspec file system."""
+    if protocol in _S3:
+        return _s3_options()
+    if protocol in _AZURE:
+        return _azure_options()
+    return {}
+
+
+def _connect(url: str) -> tuple[AbstractFileSystem, str]:
+    import fsspec
+
+    if is_local(url):
+        # not by fsspec's reading of URLs: there "::" in a name would chain file systems
+        files = fsspec.filesystem("file", auto_mkdir=True)
+        return files, str(files._strip_protocol(url))  # noqa: SLF001 - fsspec has no public name
+    protocols = [part.partition("://")[0] for part in url.split("::")]
+    found: tuple[AbstractFileSystem, str] = fsspec.url_to_fs(
+        url,
+        **{protocol: options for protocol in protocols if (options := storage_options(protocol))},
+    )
+    return found
+
+
+def _s3_options() -> dict[str, Any]:
+    named = {"key": "FLYTE_AWS_ACCESS_KEY_ID", "secret": "FLYTE_AWS_SECRET_ACCESS_KEY"}
+    options: dict[str, Any] = _given(named)
+    if endpoint := os.environ.get("FLYTE_AWS_ENDPOINT"):
+        options["client_kwargs"] = {"endpoint_url": endpoint}
+    if os.environ.get("FLYTE_AWS_ADDRESSING_STYLE"):
+        # flytekit knows one style but boto3's own: whatever the variable says, this is meant
+        options["config_kwargs"] = {"s3": {"addressing_style": "virtual"}}
+    return options
+
+
+def _azure_options() -> dict[str, Any]:
+    options = _given(_AZURE_VARIABLES)
+    # who names an account means to use it, not what the public may see
+    return {**options, "anon": False} if options else {}
+
+
+def _given(variables: dict[str, str]) -> dict[str, Any]:
+    return {name: value for name, each in variables.items() if (value := os.environ.get(each))}
