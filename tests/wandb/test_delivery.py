@@ -19,13 +19,15 @@ from flytekit import FlyteContextManager
 
 import wandb
 from flytekitplugins.wbmon.delivery.credentials import ApiKey
-from flytekitplugins.wbmon.delivery.runs import worker_process as task_side
-from flytekitplugins.wbmon.delivery.runs.package import MANIFEST
+from flytekitplugins.wbmon.delivery.process import WorkerProcess
 from flytekitplugins.wbmon.delivery.runs.progress import DeliveryProgress
-from flytekitplugins.wbmon.delivery.runs.store import LEASE, OfflineStore
+from flytekitplugins.wbmon.delivery.runs.store import find_runs
 from flytekitplugins.wbmon.delivery.runs.sync_store import SyncedRun, sync_store
+from flytekitplugins.wbmon.delivery.store import MANIFEST, OfflineStore
 from flytekitplugins.wbmon.run.lifecycle import open_run
+from flytekitplugins.wbmon.run.offline_store import open_store
 from flytekitplugins.wbmon.run.settings import RunSettings
+from flytekitplugins.wbmon.run.spooled import WORKER
 from support.child import run_python
 from support.in_process import pod_context
 from support.s3 import S3Server
@@ -82,9 +84,7 @@ def write_run(
 
 
 def sync(store: str, server: WandbServer, timeout_s: float = 30) -> tuple[SyncedRun, ...]:
-    return sync_store(
-        OfflineStore(store), api_host=server.url, key=ApiKey(KEY), timeout_s=timeout_s
-    )
+    return sync_store(open_store(store), api_host=server.url, key=ApiKey(KEY), timeout_s=timeout_s)
 
 
 def assert_arrived_once(server: WandbServer, name: str, n_rows: int = 4) -> None:
@@ -115,7 +115,7 @@ def test_a_healthy_server_gets_the_run_while_it_is_written(
     assert [alert.title for alert in server.alerts] == ["drift"]
     assert "delivered to W&amp;B" in deck
     assert {request.api_key for request in server.requests if request.api_key} == {KEY}
-    assert OfflineStore(store).list_runs() == []
+    assert find_runs(OfflineStore(store)) == []
 
 
 def test_what_is_not_confirmed_is_stored_and_the_task_says_where(
@@ -125,10 +125,10 @@ def test_what_is_not_confirmed_is_stored_and_the_task_says_where(
     with pod_context(tmp_path / "pod") as context, open_run(own) as run:
         assert run.config["flyte"]["offline_store"] == store
     deck = next(one.html for one in context.user_space_params.decks if one.name == "W&B run")
-    ((url, packed),) = OfflineStore(store).list_runs()
-    assert packed.run_id == run.id
+    (kept,) = find_runs(OfflineStore(store))
+    assert kept.run.run_id == run.id
     for said in (deck, caplog.text):
-        assert url in said
+        assert kept.stored.url in said
         assert "SyncOfflineRuns" in said
         assert KEY not in said
 
@@ -136,7 +136,7 @@ def test_what_is_not_confirmed_is_stored_and_the_task_says_where(
 def test_in_a_pod_the_store_is_below_the_raw_output(tmp_path: Path) -> None:
     with pod_context(tmp_path), open_run(settings(NOWHERE, init={"mode": "offline"})):
         pass
-    assert len(OfflineStore(str(tmp_path / "raw")).list_runs()) == 1
+    assert len(find_runs(OfflineStore(str(tmp_path / "raw")))) == 1
 
 
 def test_a_store_that_cannot_be_written_leaves_the_run_on_disk(
@@ -211,23 +211,6 @@ def test_two_deliveries_at_the_same_time_send_everything_once(
         assert_arrived_once(server, name)
 
 
-def test_a_lease_keeps_others_out_until_it_is_over(store: str) -> None:
-    write_run(store, "a", artifact=False)
-    offline = OfflineStore(store)
-    ((url, _),) = offline.list_runs()
-    token = offline.acquire(url, seconds=60)
-    assert token is not None
-    assert offline.acquire(url, seconds=60) is None
-    offline.release(url, "not the holder")
-    assert offline.acquire(url, seconds=60) is None
-    offline.release(url, token)
-    dead = offline.acquire(url, seconds=-1)
-    assert dead is not None
-    assert offline.acquire(url, seconds=60) is not None
-    offline.release(url, dead)
-    assert (Path(url) / LEASE).exists()
-
-
 def test_a_stored_run_that_was_damaged_is_left_alone(server: WandbServer, store: str) -> None:
     write_run(store, "a", artifact=False)
     log = next(Path(store).rglob("*.wandb"))
@@ -242,12 +225,12 @@ def test_another_file_called_manifest_is_left_alone(store: str) -> None:
     other = Path(store) / "model" / MANIFEST
     other.parent.mkdir(parents=True)
     other.write_text(json.dumps({"files": "mine"}))
-    assert OfflineStore(store).list_runs() == []
+    assert find_runs(OfflineStore(store)) == []
     assert other.exists()
 
 
 def test_a_store_that_does_not_exist_is_empty(store: str) -> None:
-    assert OfflineStore(store).list_runs() == []
+    assert find_runs(OfflineStore(store)) == []
 
 
 def test_a_store_may_be_on_s3(
@@ -259,15 +242,10 @@ def test_a_store_may_be_on_s3(
     with bucket.flyte_context():
         url = bucket.url("runs")
         write_run(url, "a")
-        store = OfflineStore(url)
-        ((stored, _),) = store.list_runs()
-        token = store.acquire(stored, seconds=60)
-        assert token is not None
-        assert store.acquire(stored, seconds=60) is None
-        store.release(stored, token)
+        assert len(find_runs(open_store(url))) == 1
         (result,) = sync(url, server)
         assert result.is_delivered, result.reason
-        assert store.list_runs() == []
+        assert find_runs(open_store(url)) == []
     assert_arrived_once(server, "a")
 
 
@@ -281,49 +259,47 @@ def test_a_run_goes_on_from_night_to_night(server: WandbServer, store: str) -> N
     assert served.column("_step") == [0, 1, 2, 3, 4]
 
 
-def test_a_killed_deliverer_is_replaced(
+def test_a_killed_worker_is_replaced(
     server: WandbServer, store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[subprocess.Popen[str]] = []
-    start = task_side.WorkerProcess._start
+    start = WorkerProcess._start
 
     def noting(self: Any) -> subprocess.Popen[str]:
         process = start(self)
         started.append(process)
         return process
 
-    monkeypatch.setattr(task_side.WorkerProcess, "_start", noting)
+    monkeypatch.setattr(WorkerProcess, "_start", noting)
     with open_run(settings(server.url, id="x", offline_store=store)) as run:
         run.log({"row": 0})
         os.kill(started[0].pid, signal.SIGKILL)
         run.log({"row": 1})
     assert len(started) == 2
     assert server.run("payments", "x").column("row") == [0, 1]
-    assert OfflineStore(store).list_runs() == []
+    assert find_runs(OfflineStore(store)) == []
 
 
-def test_the_deliverer_delivers_what_a_killed_task_left(
-    server: WandbServer, tmp_path: Path
-) -> None:
-    deliverer = task_side.WorkerProcess(ApiKey(KEY), api_host=server.url, timeout_s=20)
+def test_the_worker_delivers_what_a_killed_task_left(server: WandbServer, tmp_path: Path) -> None:
+    worker = WorkerProcess(WORKER, ApiKey(KEY), timeout_s=20, api_host=server.url)
     own = settings(server.url, id="left", init={"mode": "offline"})
     with open_run(own) as run:
-        deliverer.begin(Path(run.settings.sync_dir))
+        worker.begin(Path(run.settings.sync_dir))
         run.log({"row": 0})
         wait_until(lambda: find_run(Path(run.settings.sync_dir).parent, settle_s=0).history)
-        deliverer._process.stdin.close()  # what the deliverer sees when the task's process is gone
-        deliverer._process.wait(30)
+        worker._process.stdin.close()  # what the worker sees when the task's process is gone
+        worker._process.wait(30)
         served = server.run("payments", "left")
         assert served.column("row") == [0]
         assert served.state == "failed"
-    deliverer.abandon()
+    worker.end()
 
 
 def test_no_process_is_left_when_a_delivery_is_given_up(server: WandbServer) -> None:
     server.fault = hang = Fault("hang")
     with open_run(settings(server.url, delivery_timeout_s=1)):
         wait_until(lambda: hang._seen)
-    assert [group for group in children() if "run.deliverer" in group] == []
+    assert [group for group in children() if WORKER in group] == []
 
 
 def children() -> list[str]:
@@ -354,7 +330,7 @@ def test_an_online_run_can_read_from_wandb_and_is_verified(
     assert server.run("payments", "direct").state == "finished"
     assert len(server.alerts) == 1
     assert "W&B: delivered to W&B" in caplog.text
-    assert OfflineStore(store).list_runs() == []
+    assert find_runs(OfflineStore(store)) == []
 
 
 def test_an_online_run_that_cannot_start_is_spooled(
@@ -379,8 +355,11 @@ def test_an_online_run_whose_server_dies_is_stored_and_delivered_later(
     code = f"""
         import urllib.request
 
-        from flytekitplugins.wbmon.run.lifecycle import open_run
-        from flytekitplugins.wbmon.run.settings import RunSettings
+        from flytekitplugins.wbmon.delivery.store import MANIFEST, OfflineStore
+from flytekitplugins.wbmon.run.lifecycle import open_run
+        from flytekitplugins.wbmon.run.offline_store import open_store
+from flytekitplugins.wbmon.run.settings import RunSettings
+from flytekitplugins.wbmon.run.spooled import WORKER
 
         own = RunSettings(
             project="payments", entity="ops", id="direct", secret=lambda: {KEY!r},
@@ -419,18 +398,18 @@ def test_concurrent_tasks_do_not_wait_for_each_others_delivery(
     server: WandbServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     all_at_once = threading.Barrier(4, timeout=60)
-    finish = task_side.WorkerProcess.finish
+    finish = WorkerProcess.finish
 
-    def meet_and_finish(deliverer: task_side.WorkerProcess, timeout_s: float) -> DeliveryProgress:
+    def meet_and_finish(worker: WorkerProcess, timeout_s: float) -> None:
         all_at_once.wait()
-        return finish(deliverer, timeout_s)
+        finish(worker, timeout_s)
 
     def work(number: int) -> None:
         FlyteContextManager.initialize()
         with open_run(settings(server.url), task=f"wf.t{number}"):
             pass
 
-    monkeypatch.setattr(task_side.WorkerProcess, "finish", meet_and_finish)
+    monkeypatch.setattr(WorkerProcess, "finish", meet_and_finish)
     threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
     for thread in threads:
         thread.start()

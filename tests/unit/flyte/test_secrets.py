@@ -122,9 +122,7 @@ def made_in_a_list() -> list[Any]:
         SyncOfflineTraces("s.traces", secret=VERSIONED, offline_store="x"),
         ReplayToWeave("s.replay", project="p", entity="e", secret=VERSIONED),
         TagBest("s.tag", project="p", entity="e", metric="m", secret=VERSIONED),
-        DegradationAlert(
-            "s.alert", rules=[rule], channels=[channel]
-        ),
+        DegradationAlert("s.alert", rules=[rule], channels=[channel]),
         MonitorFailure("s.failed", inputs={}, channels=[channel]),
         wandb_init(project="p", entity="e", secret=VERSIONED)(DriftCheck("s.tracked")),
         weave_init("p", "e", secret=VERSIONED)(DriftCheck("s.traced")),

@@ -8,8 +8,10 @@ from typing import Any, Literal, NamedTuple
 from flytekit import Secret
 
 from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.flyte.deck import show_note
 from flytekitplugins.wbmon.flyte.secrets import request_secrets
 from flytekitplugins.wbmon.run.api_key import require_api_key
+from flytekitplugins.wbmon.run.offline_store import open_store
 from flytekitplugins.wbmon.run.settings import DEFAULT_API_HOST, DEFAULT_HOST
 from flytekitplugins.wbmon.tasks._node import Node
 
@@ -91,17 +93,18 @@ class SyncOfflineRuns(Node[SyncSettings]):
             left: Why each of the others is still stored, by the URL it is stored under.
             complete: Whether nothing is left.
         """
-        from flytekitplugins.wbmon.delivery.runs.store import OfflineStore
         from flytekitplugins.wbmon.delivery.runs.sync_store import sync_store
 
         runs = sync_store(
-            OfflineStore(self.config.offline_store),
+            open_store(self.config.offline_store),
             api_host=self.config.api_host,
             key=require_api_key(self.config.secret, api_host=self.config.api_host),
             timeout_s=self.config.timeout_s,
         )
         host = self.config.host.rstrip("/")
         left = {run.url: run.reason for run in runs if not run.is_delivered}
+        for url, reason in left.items():
+            show_note(f"{url} stays in the store: {reason}")
         return SyncedRuns(
             delivered=[f"{host}/{run.path}" for run in runs if run.is_delivered],
             left=left,

@@ -11,10 +11,12 @@ from flytekit import Secret
 from flytekit.types.structured import StructuredDataset
 
 from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.flyte.deck import show_note
 from flytekitplugins.wbmon.flyte.function_reference import rows_of
 from flytekitplugins.wbmon.flyte.secrets import request_secrets
 from flytekitplugins.wbmon.flyte.type_transformers import open_data
 from flytekitplugins.wbmon.run.api_key import require_api_key
+from flytekitplugins.wbmon.run.offline_store import open_store
 from flytekitplugins.wbmon.run.settings import DEFAULT_API_HOST
 from flytekitplugins.wbmon.tasks._node import Node
 
@@ -113,7 +115,7 @@ class ReplayToWeave(Node[ReplaySettings]):
         from flytekitplugins.wbmon.delivery.traces.spool import Target
         from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
 
-        config = self.config
+        config, store_url = self.config, self.config.offline_store
         key = require_api_key(config.secret, api_host=config.api_host).reveal()
         found = replay_rows(
             rows_of(open_data(data)),
@@ -127,10 +129,14 @@ class ReplayToWeave(Node[ReplaySettings]):
             redact=SecretRedactor([key]).text,
             rate=config.rate,
             feedback=rows_of(open_data(feedback)) if feedback is not None else (),
-            store=config.offline_store or None,
+            open_store=(lambda: open_store(store_url)) if store_url else None,
+            store_url=store_url,
             deadline_s=config.deadline_s,
         )
-        return TracesReplayed(found.n_rows, found.n_replayed, found.result.n_left, found.kept_in)
+        if found.kept.problem:
+            show_note(f"Traces could not be stored: {found.kept.problem}")
+        n_left = found.result.n_left
+        return TracesReplayed(found.n_rows, found.n_replayed, n_left, found.kept.place)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,11 +206,13 @@ class SyncOfflineTraces(Node[SyncTracesSettings]):
 
         config = self.config
         found = drain_store(
-            config.offline_store,
+            open_store(config.offline_store),
             api_key=require_api_key(config.secret, api_host=config.api_host).reveal(),
             deadline_s=config.deadline_s,
             trace_url=config.trace_host,
         )
+        for url, reason in found.left.items():
+            show_note(f"{url} stays in the store: {reason}")
         return TracesSynced(found.n_spools, found.n_delivered, found.n_left)
 
 

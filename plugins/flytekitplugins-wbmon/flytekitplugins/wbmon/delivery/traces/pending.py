@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from flytekitplugins.wbmon.delivery.traces.spool import CONFIRMED, RECORDS, REJECTED
+from flytekitplugins.wbmon.delivery.traces.spool import CONFIRMED, RECORDS, REJECTED, RESULT
 
 logger = logging.getLogger(__name__)
 
@@ -54,9 +54,19 @@ def count_confirmed(folder: Path) -> int:
     return len({n for noted in _lines(folder / CONFIRMED) for n in noted["lines"]})
 
 
+def read_result(folder: Path) -> DrainResult:
+    """What the process that sends a spool came to; counted if it was ended before it said so."""
+    try:
+        return DrainResult(**json.loads((folder / RESULT).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        pending = PendingRecords(folder=folder)
+        pending.refresh()
+        return pending.result("the process that sends them did not end in time")
+
+
 @dataclass(slots=True, kw_only=True)
 class PendingRecords:
-    """The records of a spool and what is known of them; settled ones are no longer held.
+    """The records of a spool and what is known of them; what was answered is no longer held.
 
     Attributes:
         waiting: By line, in order.
