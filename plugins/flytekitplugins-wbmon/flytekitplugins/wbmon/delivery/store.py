@@ -226,9 +226,10 @@ class OfflineStore:
             raise GoneError("somebody else has just delivered it")
         names = there - _LEASE_FILES if stored.files is None else set(stored.files)
         for name in (names - set(changing)) | (there & set(changing)):
+            path = _below(folder, name, stored.url)
             if name not in there:
                 raise DataError(f"{stored.url}/{name} is missing. {_LEFT}")
-            self._download(f"{stored.path}/{name}", _below(folder, name, stored.url))
+            self._download(f"{stored.path}/{name}", path)
         for name, expected in (stored.files or {}).items():
             if name in changing:
                 continue
