@@ -6,10 +6,10 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,13 @@ from flytekitplugins.wbmon.delivery.process import WorkerProcess
 from flytekitplugins.wbmon.delivery.runs.progress import DeliveryProgress
 from flytekitplugins.wbmon.delivery.runs.store import find_runs
 from flytekitplugins.wbmon.delivery.runs.sync_store import SyncedRun, sync_store
-from flytekitplugins.wbmon.delivery.store import MANIFEST, OfflineStore
+from flytekitplugins.wbmon.delivery.store import LEASE, MANIFEST, OfflineStore
 from flytekitplugins.wbmon.run.lifecycle import open_run
 from flytekitplugins.wbmon.run.offline_store import open_store
 from flytekitplugins.wbmon.run.settings import RunSettings
 from flytekitplugins.wbmon.run.spooled import WORKER
 from support.child import run_python
+from support.environment import clean_environment
 from support.in_process import pod_context
 from support.s3 import S3Server
 from support.waiting import wait_until
@@ -193,22 +194,79 @@ def test_a_delivery_that_broke_half_way_is_completed_by_the_next(
     assert_arrived_once(server, "a")
 
 
-def test_two_deliveries_at_the_same_time_send_everything_once(
-    server: WandbServer, store: str
+SYNC = """
+import sys, time
+from flytekitplugins.wbmon.delivery.credentials import ApiKey
+from flytekitplugins.wbmon.delivery.runs.sync_store import sync_store
+from flytekitplugins.wbmon.run.offline_store import open_store
+
+url, host, key, at = sys.argv[1:]
+time.sleep(max(0.0, float(at) - time.time()))
+for run in sync_store(open_store(url), api_host=host, key=ApiKey(key), timeout_s=60):
+    if run.is_delivered:
+        print(run.path)
+"""
+
+
+def sync_apart(
+    store: str, server: WandbServer, home: Path, at: float = 0.0
+) -> subprocess.Popen[str]:
+    """A process that delivers what a store holds, from a moment on."""
+    return subprocess.Popen(
+        [sys.executable, "-c", SYNC, store, server.url, KEY, str(at)],
+        env=clean_environment(home=home),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_two_processes_at_the_same_time_send_everything_once(
+    server: WandbServer, store: str, tmp_path: Path
 ) -> None:
     for name in ("a", "b"):
         write_run(store, name)
-
-    def work(_: int) -> tuple[SyncedRun, ...]:
-        FlyteContextManager.initialize()
-        return sync(store, server)
-
-    with ThreadPoolExecutor(2) as pool:
-        results = list(pool.map(work, range(2)))
-    delivered = [run.path for result in results for run in result if run.is_delivered]
-    assert sorted(delivered) == ["ops/payments/runs/a", "ops/payments/runs/b"]
+    at = time.time() + 4
+    processes = [sync_apart(store, server, tmp_path / name, at) for name in ("x", "y")]
+    delivered = [process.communicate(timeout=180)[0].split() for process in processes]
+    assert sorted(delivered[0] + delivered[1]) == ["ops/payments/runs/a", "ops/payments/runs/b"]
     for name in ("a", "b"):
         assert_arrived_once(server, name)
+    assert not [path for path in Path(store).rglob("*") if path.is_file()]
+
+
+def test_what_a_killed_sync_had_sent_is_not_sent_again(
+    server: WandbServer, store: str, tmp_path: Path
+) -> None:
+    write_run(store, "a")
+    server.fault = Fault("hang", on="CommitArtifact")
+    process = sync_apart(store, server, tmp_path / "home")
+    wait_until(lambda: server.runs and len(server.run("payments", "a").column("row")) == 4)
+    wait_until(lambda: server.fault._seen)
+    for child in [process.pid, *children(process.pid)]:
+        os.kill(child, signal.SIGKILL)
+    process.communicate()
+    server.fault = None
+    assert "somebody else is delivering it now" in sync(store, server)[0].reason
+    lease = next(Path(store).rglob(LEASE))
+    lease.write_text(json.dumps({**json.loads(lease.read_text()), "until": 0}))  # it is over
+    assert [run.reason for run in sync(store, server)] == [""]
+    assert_arrived_once(server, "a")
+
+
+def test_a_run_that_release_02_stored_is_delivered(server: WandbServer, store: str) -> None:
+    write_run(store, "a")
+    manifest = next(Path(store).rglob(MANIFEST))
+    content = json.loads(manifest.read_text())
+    assert set(content) == {
+        "format", "entity", "project", "run_id", "started_at", "n_rows", "n_alerts",
+        "n_artifacts", "exit_code", "files",
+    }  # fmt: skip
+    # it noted a checksum of how far the delivery came, which changed afterwards
+    (manifest.parent / "delivery.json").write_text(json.dumps({"reason": "W&B was away"}))
+    content["files"]["delivery.json"] = [3, "0" * 64]
+    manifest.write_text(json.dumps(content))
+    assert [run.reason for run in sync(store, server)] == [""]
+    assert_arrived_once(server, "a")
 
 
 def test_a_stored_run_that_was_damaged_is_left_alone(server: WandbServer, store: str) -> None:
@@ -299,17 +357,22 @@ def test_no_process_is_left_when_a_delivery_is_given_up(server: WandbServer) -> 
     server.fault = hang = Fault("hang")
     with open_run(settings(server.url, delivery_timeout_s=1)):
         wait_until(lambda: hang._seen)
-    assert [group for group in children() if WORKER in group] == []
+    assert [line for line in children().values() if WORKER in line] == []
 
 
-def children() -> list[str]:
-    """Command lines of the processes that this one started."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            if int(stat.read_text().rpartition(")")[2].split()[1]) == os.getpid():
-                found.append((stat.parent / "cmdline").read_text().replace("\0", " "))
-    return found
+def children(parent: int | None = None) -> dict[int, str]:
+    """The processes that one started, itself or through another, with their command lines."""
+    started: dict[int, str] = {}
+    wanted = [parent or os.getpid()]
+    while wanted:
+        one = wanted.pop()
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):
+                if int(stat.read_text().rpartition(")")[2].split()[1]) == one:
+                    child = int(stat.parent.name)
+                    started[child] = (stat.parent / "cmdline").read_text().replace("\0", " ")
+                    wanted.append(child)
+    return started
 
 
 def test_an_online_run_can_read_from_wandb_and_is_verified(
@@ -355,11 +418,8 @@ def test_an_online_run_whose_server_dies_is_stored_and_delivered_later(
     code = f"""
         import urllib.request
 
-        from flytekitplugins.wbmon.delivery.store import MANIFEST, OfflineStore
-from flytekitplugins.wbmon.run.lifecycle import open_run
-        from flytekitplugins.wbmon.run.offline_store import open_store
-from flytekitplugins.wbmon.run.settings import RunSettings
-from flytekitplugins.wbmon.run.spooled import WORKER
+        from flytekitplugins.wbmon.run.lifecycle import open_run
+        from flytekitplugins.wbmon.run.settings import RunSettings
 
         own = RunSettings(
             project="payments", entity="ops", id="direct", secret=lambda: {KEY!r},
