@@ -298,7 +298,14 @@ def keep_in_time(put: Callable[[], str], *, url: str, folder: Path, timeout_s: f
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     thread.join(timeout_s)
-    return done[0] if done else failed(f"no answer within {timeout_s:g} s")
+    return (
+        done[0]
+        if done
+        else failed(
+            f"no answer within {timeout_s:g} s; see that it is up and can be reached from here, or "
+            "give it more time by delivery_timeout_s"
+        )
+    )
 
 
 def _is_manifest(path: str) -> bool:
