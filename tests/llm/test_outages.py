@@ -179,6 +179,47 @@ def test_a_task_that_is_killed_loses_no_call_that_it_finished(
                if call is not unfinished)  # fmt: skip
 
 
+STOPPED = """
+import sys, time
+from pathlib import Path
+import weave
+from flytekitplugins.wbmon.llm import weave_init
+
+@weave.op
+def answer(number):
+    return number * 2
+
+@weave_init("demo", "loop", api_host=sys.argv[1], delivery_timeout_s=600, offline_store="store")
+def ask():
+    answer(1)
+    Path("asked").touch()
+    time.sleep(600)
+
+ask()
+"""
+
+
+def test_a_task_that_is_told_to_stop_stores_its_traces_before_it_is_killed(
+    server: WeaveServer, tmp_path: Path
+) -> None:
+    server.fault = Fault("hang")
+    script, home = tmp_path / "stopped.py", tmp_path / "home"
+    script.write_text(STOPPED)
+    env = clean_environment(home=home) | {"WANDB_API_KEY": KEY}
+    process = subprocess.Popen([sys.executable, str(script), server.url], cwd=home, env=env)
+    try:
+        wait_until((home / "asked").exists)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 128 + signal.SIGTERM
+    finally:
+        process.kill()
+        process.wait()
+    server.fault = None
+    drain_store(OfflineStore(str(home / "store")), api_key=KEY)
+    assert numbers(server) == [1]
+    assert len(server.named("ask")) == 1
+
+
 def test_calls_arrive_while_the_task_is_still_running(server: WeaveServer) -> None:
     seen = []
 

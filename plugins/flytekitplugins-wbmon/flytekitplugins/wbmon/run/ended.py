@@ -10,6 +10,7 @@ from flytekitplugins.wbmon.delivery.runs.store import keep_run
 from flytekitplugins.wbmon.delivery.store import keep_in_time
 from flytekitplugins.wbmon.flyte.deck import show_note
 from flytekitplugins.wbmon.flyte.identity import TaskIdentity
+from flytekitplugins.wbmon.flyte.termination import TERMINATING_TIMEOUT_S
 from flytekitplugins.wbmon.run.init_arguments import run_url
 from flytekitplugins.wbmon.run.offline_store import open_store, store_url
 from flytekitplugins.wbmon.run.settings import RunSettings
@@ -21,8 +22,6 @@ logger = logging.getLogger(__name__)
 
 STORE_FOLDER = "wandb-offline"
 END_TIMEOUT_S = 5.0
-# Kubernetes kills a pod 30 s after it told it to stop; storing the run needs some of them
-_TERMINATING_TIMEOUT_S = 10.0
 
 
 class RunEnd:
@@ -46,7 +45,7 @@ class RunEnd:
     def timeout_s(self, *, is_terminating: bool) -> float:
         """Seconds that the delivery may take, and storing the run again."""
         allowed = self._settings.delivery_timeout_s
-        return min(allowed, _TERMINATING_TIMEOUT_S) if is_terminating else allowed
+        return min(allowed, TERMINATING_TIMEOUT_S) if is_terminating else allowed
 
     def report(self, run: wandb.Run, reason: str, *, timeout_s: float) -> None:
         """Say in the log and on the Deck what became of a run, and keep it if it has to be.

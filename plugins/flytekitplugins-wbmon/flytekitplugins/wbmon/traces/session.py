@@ -26,7 +26,11 @@ from flytekitplugins.wbmon.delivery.traces.spool import Spool, Target
 from flytekitplugins.wbmon.delivery.traces.store import clear_or_keep
 from flytekitplugins.wbmon.flyte.deck import show_note, show_run
 from flytekitplugins.wbmon.flyte.identity import TaskIdentity, current_identity, run_id
-from flytekitplugins.wbmon.flyte.termination import exit_on_sigterm
+from flytekitplugins.wbmon.flyte.termination import (
+    TERMINATING_TIMEOUT_S,
+    TerminatedError,
+    exit_on_sigterm,
+)
 from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
 from flytekitplugins.wbmon.run.api_key import read_api_key
 from flytekitplugins.wbmon.run.offline_store import open_store, store_url
@@ -82,6 +86,10 @@ class TraceSession:
         """Let calls of these libraries be traced, until the session ends."""
         if self.client is not None:
             self._take_back += tuple(weave_client.patch(each) for each in providers)
+
+    def hurry(self) -> None:
+        """Allow the delivery no more time than a process has that was told to stop."""
+        self._timeout_s = min(self._timeout_s, TERMINATING_TIMEOUT_S)
 
     def end(self) -> None:
         """Deliver what was traced, in bounded time."""
@@ -160,6 +168,9 @@ def open_trace(
             if session.client is not None:
                 stack.enter_context(_root(session, task, inputs or {}))
             yield session
+    except TerminatedError:
+        session.hurry()
+        raise
     finally:
         _CURRENT.reset(token)
         _leave(session)
