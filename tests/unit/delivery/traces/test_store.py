@@ -153,6 +153,18 @@ def test_a_damaged_spool_is_named_and_left_and_holds_up_no_other(
     assert place.is_dir()
 
 
+def test_a_spool_of_which_it_is_not_known_what_was_sent_is_left(
+    server: WeaveServer, tmp_path: Path
+) -> None:
+    folder = write_spool(server, tmp_path)
+    (folder / CONFIRMED).write_text('{"lines": [0]}\nhalf a li\n')
+    place = keep_spool(folder, OfflineStore(str(tmp_path / "store")))
+    found = drain_store(OfflineStore(str(tmp_path / "store")), api_key=KEY)
+    assert (found.n_delivered, found.n_left) == (0, N_FILES + 2)
+    assert CONFIRMED in found.left[place]
+    assert server.files == []
+
+
 def test_two_processes_at_the_same_time_send_each_record_once(
     server: WeaveServer, tmp_path: Path
 ) -> None:

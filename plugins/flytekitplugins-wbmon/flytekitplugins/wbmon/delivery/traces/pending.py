@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from flytekitplugins.wbmon.delivery.traces.spool import CONFIRMED, RECORDS, REJECTED, RESULT
+from flytekitplugins.wbmon.errors import DataError
 
 logger = logging.getLogger(__name__)
 
@@ -186,8 +187,13 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
     """The whole lines of a file; a torn last one is left out."""
     with suppress(FileNotFoundError):
         text = path.read_bytes()
-        for line in text[: text.rfind(b"\n") + 1].splitlines():
-            yield json.loads(line)
+        try:
+            yield from map(json.loads, text[: text.rfind(b"\n") + 1].splitlines())
+        except ValueError as error:
+            raise DataError(
+                f"{path.name} must be lines of JSON, or what was sent is not known: {error}. "
+                "Remove the file to send all of it again"
+            ) from error
 
 
 def _append(path: Path, noted: dict[str, Any] | Sequence[Any]) -> None:
