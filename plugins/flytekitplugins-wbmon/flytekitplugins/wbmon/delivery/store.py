@@ -22,7 +22,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flytekitplugins.wbmon.errors import DataError, PublishError
-from flytekitplugins.wbmon.storage.filesystem import open_filesystem
+from flytekitplugins.wbmon.storage.filesystem import (
+    make_parent,
+    move_file,
+    open_filesystem,
+    write_file,
+)
 from flytekitplugins.wbmon.storage.guard import is_object_store, without_secrets
 from flytekitplugins.wbmon.storage.lease import Lease
 
@@ -135,7 +140,8 @@ class OfflineStore:
         manifest = {"format": 1, **about, "files": sums}
         for file, path in sources.items():
             self._upload(path, f"{self._root}/{name}/{file}")
-        self._write(f"{self._root}/{name}/{MANIFEST}", json.dumps(manifest).encode())
+        # last, and so the sign that all is there
+        write_file(self._files, f"{self._root}/{name}/{MANIFEST}", json.dumps(manifest).encode())
         return f"{self.url}/{name}"
 
     def find(self, *, unsigned: Callable[[str], bool] = lambda _: False) -> list[StoredFolder]:
@@ -252,7 +258,7 @@ class OfflineStore:
                 self._upload(folder / name, target)
             else:  # a process that dies leaves the old one or the new one
                 self._upload(folder / name, f"{target}.new")
-                self._files.mv(f"{target}.new", target)
+                move_file(self._files, f"{target}.new", target)
 
     def _remove(self, stored: StoredFolder) -> None:
         self._files.rm_file(f"{stored.path}/{stored.marker}")  # first: it is delivered now
@@ -266,12 +272,8 @@ class OfflineStore:
         self._files.get_file(path, str(to))
 
     def _upload(self, path: Path, to: str) -> None:
-        self._files.makedirs(_parent(to), exist_ok=True)
+        make_parent(self._files, to)
         self._files.put_file(str(path), to)
-
-    def _write(self, path: str, data: bytes) -> None:
-        self._files.makedirs(_parent(path), exist_ok=True)
-        self._files.pipe_file(path, data)
 
 
 def keep_in_time(put: Callable[[], str], *, url: str, folder: Path, timeout_s: float) -> Kept:

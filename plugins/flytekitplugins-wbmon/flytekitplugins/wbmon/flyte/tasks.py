@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flytekit.core.python_function_task import PythonFunctionTask, PythonInstanceTask
+from flytekit import PythonFunctionTask, PythonInstanceTask
 
 from flytekitplugins.wbmon.flyte import internals
 

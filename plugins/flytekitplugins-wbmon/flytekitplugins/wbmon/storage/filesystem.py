@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, cast
 
-from flytekitplugins.wbmon.storage.guard import GuardedFileSystem, is_local, opening
+from flytekitplugins.wbmon.storage.guard import GuardedFileSystem, is_object_store, opening
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -60,6 +60,36 @@ def open_filesystem(
     if not isinstance(filesystem, GuardedFileSystem):
         filesystem = cast("AbstractFileSystem", GuardedFileSystem(filesystem))
     return filesystem, path.rstrip("/") or path
+
+
+def make_parent(filesystem: AbstractFileSystem, path: str) -> None:
+    """Make the folder that a file is to be written into, where the store has folders.
+
+    An object store has none, and asking it for one needs rights of its own.
+    """
+    if not is_object_store(filesystem):
+        filesystem.makedirs(path.rpartition("/")[0] or "/", exist_ok=True)
+
+
+def write_file(filesystem: AbstractFileSystem, path: str, data: bytes) -> None:
+    """Write a small file, with its folder."""
+    make_parent(filesystem, path)
+    filesystem.pipe_file(path, data)
+
+
+def move_file(filesystem: AbstractFileSystem, path: str, target: str) -> None:
+    """Give a file another path; its new folder must be there, where the store has folders."""
+    if is_object_store(filesystem):
+        # what `mv` does there, but for names that look like patterns, which it would expand
+        filesystem.cp_file(path, target)
+        filesystem.rm_file(path)
+    else:
+        filesystem.mv(path, target)
+
+
+def is_local(url: str) -> bool:
+    """Whether a URL is a path on this disk."""
+    return "://" not in url or url.startswith(("file://", "local://"))
 
 
 def storage_options(protocol: str) -> dict[str, Any]:

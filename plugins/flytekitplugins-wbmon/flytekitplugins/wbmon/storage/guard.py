@@ -35,8 +35,8 @@ _PACKAGES = {
     **dict.fromkeys(("az", "abfs", "abfss"), "adlfs"),
 }
 _READS = {"cat_file", "exists", "find", "glob", "info", "isdir", "isfile", "ls", "modified", "open"}
-_REPEATABLE = _READS | {"get_file", "makedirs", "pipe_file", "put_file"}
-_ONCE = {"cp_file", "mv", "rm", "rm_file"}
+_REPEATABLE = _READS | {"cp_file", "get_file", "makedirs", "pipe_file", "put_file"}
+_ONCE = {"mv", "rm", "rm_file"}
 _PAUSES_S = (0.2, 1.0)
 _SHOWN = 300
 _PASSING_STATUS = (429, 500, 502, 503, 504)
@@ -122,11 +122,6 @@ class _GuardedFile:
     def __iter__(self) -> Iterator[Any]:
         with _told(self._filesystem, self._place):
             yield from self._file
-
-
-def is_local(url: str) -> bool:
-    """Whether a URL is a path on this disk."""
-    return "://" not in url or url.startswith(("file://", "local://"))
 
 
 def is_object_store(filesystem: AbstractFileSystem) -> bool:
