@@ -10,6 +10,7 @@ Some of its files say how far its delivery came: they change, and have no checks
 
 from __future__ import annotations
 
+import contextvars
 import hashlib
 import json
 import logging
@@ -297,7 +298,9 @@ def keep_in_time(put: Callable[[], str], *, url: str, folder: Path, timeout_s: f
         except Exception as error:  # noqa: BLE001 - any file system; the task is done
             done.append(failed(f"{type(error).__name__}: {error}"))
 
-    thread = threading.Thread(target=work, daemon=True)
+    # with the caller's context, because flytekit's settings for a store are in it
+    context = contextvars.copy_context()
+    thread = threading.Thread(target=context.run, args=(work,), daemon=True)
     thread.start()
     thread.join(timeout_s)
     return (

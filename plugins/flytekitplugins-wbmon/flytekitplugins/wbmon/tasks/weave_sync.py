@@ -13,10 +13,11 @@ from flytekit.types.structured import StructuredDataset
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.flyte.deck import show_note
 from flytekitplugins.wbmon.flyte.function_reference import rows_of
+from flytekitplugins.wbmon.flyte.identity import current_identity
 from flytekitplugins.wbmon.flyte.secrets import request_secrets
 from flytekitplugins.wbmon.flyte.type_transformers import open_data
 from flytekitplugins.wbmon.run.api_key import require_api_key
-from flytekitplugins.wbmon.run.offline_store import open_store
+from flytekitplugins.wbmon.run.offline_store import open_store, store_url
 from flytekitplugins.wbmon.run.settings import DEFAULT_API_HOST
 from flytekitplugins.wbmon.tasks._node import Node
 
@@ -60,7 +61,8 @@ class ReplayToWeave(Node[ReplaySettings]):
         rate: Share of the calls that succeeded and have no rating, in [0, 1].
         api_host: URL of the W&B API.
         trace_host: URL of the trace server; what belongs to `api_host` by default.
-        offline_store: URL for traces that cannot be delivered; kept on disk if empty.
+        offline_store: URL for traces that cannot be delivered; if empty they are kept below the
+            task's raw output, outside a pod on its disk.
         deadline_s: Longest time to deliver.
         task_kwargs: As for any node.
 
@@ -115,7 +117,8 @@ class ReplayToWeave(Node[ReplaySettings]):
         from flytekitplugins.wbmon.delivery.traces.spool import Target
         from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
 
-        config, store_url = self.config, self.config.offline_store
+        config = self.config
+        url = store_url(config.offline_store or None, current_identity())
         key = require_api_key(config.secret, api_host=config.api_host).reveal()
         found = replay_rows(
             rows_of(open_data(data)),
@@ -129,8 +132,8 @@ class ReplayToWeave(Node[ReplaySettings]):
             redact=SecretRedactor([key]).text,
             rate=config.rate,
             feedback=rows_of(open_data(feedback)) if feedback is not None else (),
-            open_store=(lambda: open_store(store_url)) if store_url else None,
-            store_url=store_url,
+            open_store=(lambda: open_store(url)) if url else None,
+            store_url=url,
             deadline_s=config.deadline_s,
         )
         if found.kept.problem:

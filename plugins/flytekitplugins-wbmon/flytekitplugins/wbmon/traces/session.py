@@ -69,6 +69,7 @@ class TraceSession:
     _worker: WorkerProcess | None = field(default=None, repr=False)
     _store_url: str = ""
     _timeout_s: float = 0.0
+    _why_unsent: str = ""
     _is_offline: bool = False
     _before: Any = None
     _about: Mapping[str, Any] = field(default_factory=dict, repr=False)
@@ -107,8 +108,7 @@ class TraceSession:
             self._worker.finish(self._timeout_s, grace_s=_GRACE_S)
             self.result = read_result(self.spool.folder)
         else:
-            why = "offline, as asked" if self._is_offline else "there is no W&B key"
-            self.result = DrainResult(0, self.spool.n_records, reason=why)
+            self.result = DrainResult(0, self.spool.n_records, reason=self._why_unsent)
         level = logging.INFO if self._is_offline else logging.WARNING
         kept = clear_or_keep(
             self.spool.folder,
@@ -274,11 +274,16 @@ def _start(
     session._timeout_s = settings.run.delivery_timeout_s  # noqa: SLF001 - our own
     if settings.call_log:
         session._rows = CallRows(settings.call_log, service=identity.task_name or "task")  # noqa: SLF001
-    if key is not None:
-        worker = WorkerProcess.try_start(WORKER, key, timeout_s=session._timeout_s)  # noqa: SLF001
-        if worker is not None:
-            worker.begin(session.spool.folder)
-        session._worker = worker  # noqa: SLF001 - our own
+    if key is None:
+        why = "offline, as asked" if session._is_offline else "there is no W&B key"  # noqa: SLF001
+        session._why_unsent = why  # noqa: SLF001 - our own
+        return
+    worker = WorkerProcess.try_start(WORKER, key, timeout_s=session._timeout_s)  # noqa: SLF001
+    if worker is None:
+        session._why_unsent = "no process could be started to send them"  # noqa: SLF001 - our own
+    else:
+        worker.begin(session.spool.folder)
+    session._worker = worker  # noqa: SLF001 - our own
 
 
 def _spool_root(identity: TaskIdentity) -> Path:
