@@ -1,4 +1,4 @@
-"""What of a Flyte task the decorators must know."""
+"""Which tasks a decorator goes on."""
 
 from __future__ import annotations
 

@@ -12,12 +12,14 @@ from urllib.parse import urlsplit
 
 from flytekitplugins.wbmon.delivery.credentials import ApiKey
 from flytekitplugins.wbmon.errors import ConfigError
-from flytekitplugins.wbmon.flyte.identity import current_identity
+from flytekitplugins.wbmon.flyte.identity import TaskIdentity, current_identity
 from flytekitplugins.wbmon.flyte.secrets import SecretNotFoundError, checked_text, read_secret
 from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
 
 if TYPE_CHECKING:
     from flytekit import Secret
+
+    from flytekitplugins.wbmon.run.settings import RunSettings
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +51,19 @@ def read_api_key(
             "" if is_local else ", or give wandb_init a secret",
         )
     return key
+
+
+def api_key_of(settings: RunSettings, identity: TaskIdentity) -> ApiKey | None:
+    """The key that a run or its traces are sent with; None if there is none, or nothing is sent.
+
+    Raises:
+        ConfigError: In a pod, if the secret is not there, or is not text.
+    """
+    if settings.mode == "offline":
+        return None
+    return read_api_key(
+        settings.secret, api_host=settings.resolved_api_host, is_local=identity.is_local
+    )
 
 
 def require_api_key(secret: Secret | None, *, api_host: str) -> ApiKey:

@@ -22,7 +22,7 @@ from flytekitplugins.wbmon.flyte.internals import running_task
 from flytekitplugins.wbmon.flyte.termination import TerminatedError, exit_on_sigterm
 from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
 from flytekitplugins.wbmon.run import wandb_client as client
-from flytekitplugins.wbmon.run.api_key import read_api_key
+from flytekitplugins.wbmon.run.api_key import api_key_of
 from flytekitplugins.wbmon.run.init_arguments import flyte_config, init_arguments, run_url
 from flytekitplugins.wbmon.run.online import OnlineRun
 from flytekitplugins.wbmon.run.output_artifact import log_outputs
@@ -136,7 +136,7 @@ def _open(settings: RunSettings, task: str, inputs: Mapping[str, Any], place: st
         with _LOCK:
             return _register(_silent_run(), place, SecretRedactor())
     identity = current_identity(task)
-    key = _api_key(settings, identity)
+    key = api_key_of(settings, identity)
     redactor = SecretRedactor([key.reveal() if key else None])
     wanted = run_id(identity, settings.id, suffix=rank.suffix(settings.rank_scope) if rank else "")
     _warn_of_shared_id(settings, identity)
@@ -171,14 +171,6 @@ def _writer_of(
     if settings.delivery == "online" and key is not None:
         return OnlineRun(settings, identity, key)
     return SpooledRun(settings, identity, key)
-
-
-def _api_key(settings: RunSettings, identity: TaskIdentity) -> ApiKey | None:
-    if settings.mode == "offline":
-        return None
-    return read_api_key(
-        settings.secret, api_host=settings.resolved_api_host, is_local=identity.is_local
-    )
 
 
 def _warn_of_shared_id(settings: RunSettings, identity: TaskIdentity) -> None:

@@ -32,7 +32,7 @@ from flytekitplugins.wbmon.flyte.termination import (
     exit_on_sigterm,
 )
 from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
-from flytekitplugins.wbmon.run.api_key import read_api_key
+from flytekitplugins.wbmon.run.api_key import api_key_of
 from flytekitplugins.wbmon.run.offline_store import open_store, store_url
 from flytekitplugins.wbmon.traces import weave_client
 from flytekitplugins.wbmon.traces.call_rows import CallRows
@@ -211,7 +211,7 @@ def _open(settings: TraceSettings, task: str) -> TraceSession:
         return TraceSession()
     weave_client.weave_version()
     identity = current_identity(task)
-    key = _api_key(settings, identity)
+    key = api_key_of(settings.run, identity)
     session = TraceSession(
         project=_project(settings), thread_id=run_id(identity, settings.run.id) or ""
     )
@@ -235,13 +235,6 @@ def _untraced(why: Exception, settings: TraceSettings) -> str:
     return (
         f"{why}: tasks run as ever, but are not traced{rows}; what instrument_openai logs goes on"
     )
-
-
-def _api_key(settings: TraceSettings, identity: TaskIdentity) -> ApiKey | None:
-    if settings.run.mode == "offline":
-        return None
-    run = settings.run
-    return read_api_key(run.secret, api_host=run.resolved_api_host, is_local=identity.is_local)
 
 
 def _start(
