@@ -4,7 +4,7 @@ Each library of fsspec has exceptions of its own (of boto3, of Google, of Azure,
 name neither the URL nor the cure. Here is the one place where they become `StorageError`.
 
 The libraries of S3, Google Cloud Storage and Azure try again by themselves what fails for a moment
-(a timeout, a broken connection, 429, 500, 503 and S3's SlowDown): four times or more, with pauses
+(a timeout, a broken connection, 429, 500, 503 and S3's SlowDown): three times or more, with pauses
 that grow. Other stores do not, so for them the calls that may be repeated are repeated here.
 """
 
