@@ -13,6 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from flytekitplugins.wbmon.delivery.store import OfflineStore
 from flytekitplugins.wbmon.delivery.traces.store import drain_store
 from support.wandb_faults import Fault
 from support.weave_server import KEY, WeaveServer
@@ -81,7 +82,7 @@ def outage(kind: str) -> None:
         server.fault = None
         if kind == "down":
             server.start()
-        drain_store(store, api_key=KEY)
+        drain_store(OfflineStore(store), api_key=KEY)
         lost = N_CALLS - arrived(server, wait_s=0)
         took = f"{stamps[1] - stamps[0]:.1f} s" if len(stamps) > 1 else ""
         print(f"| {kind} | {took} | {during} | {lost} |", flush=True)

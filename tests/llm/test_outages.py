@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from flytekitplugins.wbmon.delivery.store import OfflineStore
 from flytekitplugins.wbmon.delivery.traces.drain import drain_spool
 from flytekitplugins.wbmon.delivery.traces.store import drain_store
 from flytekitplugins.wbmon.llm import current_trace, weave_init
@@ -69,11 +70,11 @@ def test_an_outage_holds_up_no_task_and_costs_no_call(
     server.fault = None
     if kind == "down":
         server.start()
-    result = drain_store(str(tmp_path / "store"), api_key=KEY)
+    result = drain_store(OfflineStore(str(tmp_path / "store")), api_key=KEY)
 
     assert numbers(server) == list(range(N_CALLS))
     assert (result.n_spools, result.n_delivered, result.n_left) == (1, 1, 0)
-    assert drain_store(str(tmp_path / "store"), api_key=KEY).n_spools == 0
+    assert drain_store(OfflineStore(str(tmp_path / "store")), api_key=KEY).n_spools == 0
 
 
 def test_an_outage_that_passes_in_time_is_waited_out(server: WeaveServer, tmp_path: Path) -> None:
@@ -94,7 +95,7 @@ def test_a_delivery_that_broke_half_way_goes_on_where_it_broke(
     assert server.calls == {}
 
     server.fault = None
-    drain_store(str(tmp_path / "store"), api_key=KEY)
+    drain_store(OfflineStore(str(tmp_path / "store")), api_key=KEY)
 
     assert numbers(server) == list(range(N_CALLS))
     assert len(server.files) == n_files, "what was confirmed is not sent again"
@@ -178,6 +179,47 @@ def test_a_task_that_is_killed_loses_no_call_that_it_finished(
                if call is not unfinished)  # fmt: skip
 
 
+STOPPED = """
+import sys, time
+from pathlib import Path
+import weave
+from flytekitplugins.wbmon.llm import weave_init
+
+@weave.op
+def answer(number):
+    return number * 2
+
+@weave_init("demo", "loop", api_host=sys.argv[1], delivery_timeout_s=600, offline_store="store")
+def ask():
+    answer(1)
+    Path("asked").touch()
+    time.sleep(600)
+
+ask()
+"""
+
+
+def test_a_task_that_is_told_to_stop_stores_its_traces_before_it_is_killed(
+    server: WeaveServer, tmp_path: Path
+) -> None:
+    server.fault = Fault("hang")
+    script, home = tmp_path / "stopped.py", tmp_path / "home"
+    script.write_text(STOPPED)
+    env = clean_environment(home=home) | {"WANDB_API_KEY": KEY}
+    process = subprocess.Popen([sys.executable, str(script), server.url], cwd=home, env=env)
+    try:
+        wait_until((home / "asked").exists)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 128 + signal.SIGTERM
+    finally:
+        process.kill()
+        process.wait()
+    server.fault = None
+    drain_store(OfflineStore(str(home / "store")), api_key=KEY)
+    assert numbers(server) == [1]
+    assert len(server.named("ask")) == 1
+
+
 def test_calls_arrive_while_the_task_is_still_running(server: WeaveServer) -> None:
     seen = []
 
@@ -218,7 +260,7 @@ def test_the_key_is_neither_on_disk_nor_in_the_environment_of_the_sender(
 
     @weave_init("demo", "loop", api_host=server.url, delivery_timeout_s=0.5)
     def ask() -> None:
-        pid = current_trace()._delivery._process.pid
+        pid = current_trace()._worker.pid
         found.append(Path(f"/proc/{pid}/environ").read_bytes())
         found.append(Path(f"/proc/{pid}/cmdline").read_bytes())
 

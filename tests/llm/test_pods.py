@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from flytekitplugins.wbmon.delivery.store import OfflineStore
 from flytekitplugins.wbmon.delivery.traces.store import drain_store
 from support.propeller import (
     Package,
@@ -71,11 +72,11 @@ def test_in_an_outage_the_traces_wait_in_the_bucket(
     inputs = to_literals({"question": "hello", "call_log": str(tmp_path / "none")})
     propeller.workflow("traced.night", inputs)
     assert pod_server.calls == {}
-    kept = [path for path in local_store.files() if path.endswith("target.json")]
+    kept = [path for path in local_store.files() if path.endswith("manifest.json")]
     assert len(kept) == 2
 
     pod_server.start()
-    for path in kept:
-        drain_store(str(Path(path).parents[2]), api_key=KEY)
+    found = drain_store(OfflineStore(local_store.url("raw")), api_key=KEY)
+    assert (found.n_spools, found.n_delivered, found.n_left) == (2, 2, 0)
     assert len(pod_server.named("answer")) == 1
     assert not [path for path in local_store.files() if path.endswith("records.jsonl")]

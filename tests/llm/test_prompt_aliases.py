@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from flytekitplugins.wbmon.delivery.store import OfflineStore
 from flytekitplugins.wbmon.delivery.traces.drain import drain_spool
 from flytekitplugins.wbmon.delivery.traces.store import drain_store
 from flytekitplugins.wbmon.llm import PromptRegistry, PromptTemplate, weave_init
@@ -107,7 +108,7 @@ def test_an_outage_loses_no_promotion(
     assert server.objects == {}
     server.fault = None
 
-    assert drain_store(store, api_key=KEY).n_left == 0
+    assert drain_store(OfflineStore(store), api_key=KEY).n_left == 0
     assert texts(server) == {"production": NEW.messages[0][1], "candidate": NEW.messages[0][1]}
     assert told(server)["production"]["reason"] == "better"
 
@@ -129,13 +130,13 @@ def test_a_promotion_that_comes_late_does_not_undo_a_newer_decision(
     )()
     server.fault = None
     if order == "late promotion first":
-        drain_store(store, api_key=KEY)
+        drain_store(OfflineStore(store), api_key=KEY)
         assert texts(server)["production"] == NEW.messages[0][1]
         traced(server, lambda: registry.roll_back("qa", reason="complaints"))
     else:
         # by hand, in a process that knows nothing of Weave
         PromptFiles(registry.uri).roll_back("qa", reason="complaints")
-        drain_store(store, api_key=KEY)
+        drain_store(OfflineStore(store), api_key=KEY)
 
     assert texts(server)["production"] == OLD.messages[0][1]
 

@@ -16,11 +16,12 @@ from flytekitplugins.wbmon import (
     SyncOfflineTraces,
     Variant,
 )
-from flytekitplugins.wbmon.errors import PublishError
+from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.llm import PromptRegistry, PromptTemplate, weave_init
 from flytekitplugins.wbmon.monitor.llm.steps.analyze import analyse_steps
 from flytekitplugins.wbmon.monitor.llm.steps.spans import span_of_call
 from support import llm_functions
+from support.in_process import pod_context
 from support.wandb_faults import Fault
 from support.weave_server import WeaveServer
 
@@ -100,9 +101,26 @@ def test_what_cannot_be_sent_waits_and_is_synced_later(server: WeaveServer, tmp_
     assert len(server.calls) == 5
 
 
+def test_in_a_pod_what_cannot_be_sent_waits_below_the_raw_output(
+    server: WeaveServer, tmp_path: Path
+) -> None:
+    server.fault = Fault("status", status=503)
+    frame = calls(5)
+    with pod_context(tmp_path, env={"_FSEC_WANDB_API_KEY": server.key}) as context:
+        found = replay(server, rate=1.0, deadline_s=0.5).compute(frame)
+    notes = "".join(deck.html for deck in context.user_space_params.decks)
+    assert found.kept_in.startswith(f"{tmp_path}/raw/weave-traces/")
+    assert "could not be stored" not in notes
+
+    server.fault = None
+    sync = SyncOfflineTraces("ask.sync", secret=KEY, offline_store=str(tmp_path / "raw"))
+    assert sync.compute() == (1, 1, 0)
+    assert len(server.calls) == 5
+
+
 def test_sending_needs_a_key(server: WeaveServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WANDB_API_KEY")
-    with pytest.raises(PublishError, match="W&B key"):
+    with pytest.raises(ConfigError, match="W&B key"):
         replay(server).compute(calls(2))
 
 

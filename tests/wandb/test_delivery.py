@@ -6,10 +6,10 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,14 +19,17 @@ from flytekit import FlyteContextManager
 
 import wandb
 from flytekitplugins.wbmon.delivery.credentials import ApiKey
-from flytekitplugins.wbmon.delivery.runs import worker_process as task_side
-from flytekitplugins.wbmon.delivery.runs.package import MANIFEST
+from flytekitplugins.wbmon.delivery.process import WorkerProcess
 from flytekitplugins.wbmon.delivery.runs.progress import DeliveryProgress
-from flytekitplugins.wbmon.delivery.runs.store import LEASE, OfflineStore
+from flytekitplugins.wbmon.delivery.runs.store import find_runs
 from flytekitplugins.wbmon.delivery.runs.sync_store import SyncedRun, sync_store
+from flytekitplugins.wbmon.delivery.store import LEASE, MANIFEST, OfflineStore
 from flytekitplugins.wbmon.run.lifecycle import open_run
+from flytekitplugins.wbmon.run.offline_store import open_store
 from flytekitplugins.wbmon.run.settings import RunSettings
+from flytekitplugins.wbmon.run.spooled import WORKER
 from support.child import run_python
+from support.environment import clean_environment
 from support.in_process import pod_context
 from support.s3 import S3Server
 from support.waiting import wait_until
@@ -82,9 +85,7 @@ def write_run(
 
 
 def sync(store: str, server: WandbServer, timeout_s: float = 30) -> tuple[SyncedRun, ...]:
-    return sync_store(
-        OfflineStore(store), api_host=server.url, key=ApiKey(KEY), timeout_s=timeout_s
-    )
+    return sync_store(open_store(store), api_host=server.url, key=ApiKey(KEY), timeout_s=timeout_s)
 
 
 def assert_arrived_once(server: WandbServer, name: str, n_rows: int = 4) -> None:
@@ -115,7 +116,7 @@ def test_a_healthy_server_gets_the_run_while_it_is_written(
     assert [alert.title for alert in server.alerts] == ["drift"]
     assert "delivered to W&amp;B" in deck
     assert {request.api_key for request in server.requests if request.api_key} == {KEY}
-    assert OfflineStore(store).list_runs() == []
+    assert find_runs(OfflineStore(store)) == []
 
 
 def test_what_is_not_confirmed_is_stored_and_the_task_says_where(
@@ -125,10 +126,10 @@ def test_what_is_not_confirmed_is_stored_and_the_task_says_where(
     with pod_context(tmp_path / "pod") as context, open_run(own) as run:
         assert run.config["flyte"]["offline_store"] == store
     deck = next(one.html for one in context.user_space_params.decks if one.name == "W&B run")
-    ((url, packed),) = OfflineStore(store).list_runs()
-    assert packed.run_id == run.id
+    (kept,) = find_runs(OfflineStore(store))
+    assert kept.run.run_id == run.id
     for said in (deck, caplog.text):
-        assert url in said
+        assert kept.stored.url in said
         assert "SyncOfflineRuns" in said
         assert KEY not in said
 
@@ -136,7 +137,7 @@ def test_what_is_not_confirmed_is_stored_and_the_task_says_where(
 def test_in_a_pod_the_store_is_below_the_raw_output(tmp_path: Path) -> None:
     with pod_context(tmp_path), open_run(settings(NOWHERE, init={"mode": "offline"})):
         pass
-    assert len(OfflineStore(str(tmp_path / "raw")).list_runs()) == 1
+    assert len(find_runs(OfflineStore(str(tmp_path / "raw")))) == 1
 
 
 def test_a_store_that_cannot_be_written_leaves_the_run_on_disk(
@@ -193,39 +194,79 @@ def test_a_delivery_that_broke_half_way_is_completed_by_the_next(
     assert_arrived_once(server, "a")
 
 
-def test_two_deliveries_at_the_same_time_send_everything_once(
-    server: WandbServer, store: str
+SYNC = """
+import sys, time
+from flytekitplugins.wbmon.delivery.credentials import ApiKey
+from flytekitplugins.wbmon.delivery.runs.sync_store import sync_store
+from flytekitplugins.wbmon.run.offline_store import open_store
+
+url, host, key, at = sys.argv[1:]
+time.sleep(max(0.0, float(at) - time.time()))
+for run in sync_store(open_store(url), api_host=host, key=ApiKey(key), timeout_s=60):
+    if run.is_delivered:
+        print(run.path)
+"""
+
+
+def sync_apart(
+    store: str, server: WandbServer, home: Path, at: float = 0.0
+) -> subprocess.Popen[str]:
+    """A process that delivers what a store holds, from a moment on."""
+    return subprocess.Popen(
+        [sys.executable, "-c", SYNC, store, server.url, KEY, str(at)],
+        env=clean_environment(home=home),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_two_processes_at_the_same_time_send_everything_once(
+    server: WandbServer, store: str, tmp_path: Path
 ) -> None:
     for name in ("a", "b"):
         write_run(store, name)
-
-    def work(_: int) -> tuple[SyncedRun, ...]:
-        FlyteContextManager.initialize()
-        return sync(store, server)
-
-    with ThreadPoolExecutor(2) as pool:
-        results = list(pool.map(work, range(2)))
-    delivered = [run.path for result in results for run in result if run.is_delivered]
-    assert sorted(delivered) == ["ops/payments/runs/a", "ops/payments/runs/b"]
+    at = time.time() + 4
+    processes = [sync_apart(store, server, tmp_path / name, at) for name in ("x", "y")]
+    delivered = [process.communicate(timeout=180)[0].split() for process in processes]
+    assert sorted(delivered[0] + delivered[1]) == ["ops/payments/runs/a", "ops/payments/runs/b"]
     for name in ("a", "b"):
         assert_arrived_once(server, name)
+    assert not [path for path in Path(store).rglob("*") if path.is_file()]
 
 
-def test_a_lease_keeps_others_out_until_it_is_over(store: str) -> None:
-    write_run(store, "a", artifact=False)
-    offline = OfflineStore(store)
-    ((url, _),) = offline.list_runs()
-    token = offline.acquire(url, seconds=60)
-    assert token is not None
-    assert offline.acquire(url, seconds=60) is None
-    offline.release(url, "not the holder")
-    assert offline.acquire(url, seconds=60) is None
-    offline.release(url, token)
-    dead = offline.acquire(url, seconds=-1)
-    assert dead is not None
-    assert offline.acquire(url, seconds=60) is not None
-    offline.release(url, dead)
-    assert (Path(url) / LEASE).exists()
+def test_what_a_killed_sync_had_sent_is_not_sent_again(
+    server: WandbServer, store: str, tmp_path: Path
+) -> None:
+    write_run(store, "a")
+    server.fault = Fault("hang", on="CommitArtifact")
+    process = sync_apart(store, server, tmp_path / "home")
+    wait_until(lambda: server.runs and len(server.run("payments", "a").column("row")) == 4)
+    wait_until(lambda: server.fault._seen)
+    for child in [process.pid, *children(process.pid)]:
+        os.kill(child, signal.SIGKILL)
+    process.communicate()
+    server.fault = None
+    assert "somebody else is delivering it now" in sync(store, server)[0].reason
+    lease = next(Path(store).rglob(LEASE))
+    lease.write_text(json.dumps({**json.loads(lease.read_text()), "until": 0}))  # it is over
+    assert [run.reason for run in sync(store, server)] == [""]
+    assert_arrived_once(server, "a")
+
+
+def test_a_run_that_release_02_stored_is_delivered(server: WandbServer, store: str) -> None:
+    write_run(store, "a")
+    manifest = next(Path(store).rglob(MANIFEST))
+    content = json.loads(manifest.read_text())
+    assert set(content) == {
+        "format", "entity", "project", "run_id", "started_at", "n_rows", "n_alerts",
+        "n_artifacts", "exit_code", "files",
+    }  # fmt: skip
+    # it noted a checksum of how far the delivery came, which changed afterwards
+    (manifest.parent / "delivery.json").write_text(json.dumps({"reason": "W&B was away"}))
+    content["files"]["delivery.json"] = [3, "0" * 64]
+    manifest.write_text(json.dumps(content))
+    assert [run.reason for run in sync(store, server)] == [""]
+    assert_arrived_once(server, "a")
 
 
 def test_a_stored_run_that_was_damaged_is_left_alone(server: WandbServer, store: str) -> None:
@@ -242,32 +283,25 @@ def test_another_file_called_manifest_is_left_alone(store: str) -> None:
     other = Path(store) / "model" / MANIFEST
     other.parent.mkdir(parents=True)
     other.write_text(json.dumps({"files": "mine"}))
-    assert OfflineStore(store).list_runs() == []
+    assert find_runs(OfflineStore(store)) == []
     assert other.exists()
 
 
 def test_a_store_that_does_not_exist_is_empty(store: str) -> None:
-    assert OfflineStore(store).list_runs() == []
+    assert find_runs(OfflineStore(store)) == []
 
 
-def test_a_store_may_be_on_s3(
-    server: WandbServer, s3: S3Server, monkeypatch: pytest.MonkeyPatch
+def test_a_store_may_be_on_s3_that_only_flytekits_configuration_tells_of(
+    server: WandbServer, s3: S3Server
 ) -> None:
     bucket = s3.bucket("offline-runs")
-    for name, value in bucket.env.items():
-        monkeypatch.setenv(name, value)
     with bucket.flyte_context():
         url = bucket.url("runs")
         write_run(url, "a")
-        store = OfflineStore(url)
-        ((stored, _),) = store.list_runs()
-        token = store.acquire(stored, seconds=60)
-        assert token is not None
-        assert store.acquire(stored, seconds=60) is None
-        store.release(stored, token)
+        assert len(find_runs(open_store(url))) == 1
         (result,) = sync(url, server)
         assert result.is_delivered, result.reason
-        assert store.list_runs() == []
+        assert find_runs(open_store(url)) == []
     assert_arrived_once(server, "a")
 
 
@@ -281,59 +315,62 @@ def test_a_run_goes_on_from_night_to_night(server: WandbServer, store: str) -> N
     assert served.column("_step") == [0, 1, 2, 3, 4]
 
 
-def test_a_killed_deliverer_is_replaced(
+def test_a_killed_worker_is_replaced(
     server: WandbServer, store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[subprocess.Popen[str]] = []
-    start = task_side.WorkerProcess._start
+    start = WorkerProcess._start
 
     def noting(self: Any) -> subprocess.Popen[str]:
         process = start(self)
         started.append(process)
         return process
 
-    monkeypatch.setattr(task_side.WorkerProcess, "_start", noting)
+    monkeypatch.setattr(WorkerProcess, "_start", noting)
     with open_run(settings(server.url, id="x", offline_store=store)) as run:
         run.log({"row": 0})
         os.kill(started[0].pid, signal.SIGKILL)
         run.log({"row": 1})
     assert len(started) == 2
     assert server.run("payments", "x").column("row") == [0, 1]
-    assert OfflineStore(store).list_runs() == []
+    assert find_runs(OfflineStore(store)) == []
 
 
-def test_the_deliverer_delivers_what_a_killed_task_left(
-    server: WandbServer, tmp_path: Path
-) -> None:
-    deliverer = task_side.WorkerProcess(ApiKey(KEY), api_host=server.url, timeout_s=20)
+def test_the_worker_delivers_what_a_killed_task_left(server: WandbServer, tmp_path: Path) -> None:
+    worker = WorkerProcess(WORKER, ApiKey(KEY), timeout_s=20, api_host=server.url)
     own = settings(server.url, id="left", init={"mode": "offline"})
     with open_run(own) as run:
-        deliverer.begin(Path(run.settings.sync_dir))
+        worker.begin(Path(run.settings.sync_dir))
         run.log({"row": 0})
         wait_until(lambda: find_run(Path(run.settings.sync_dir).parent, settle_s=0).history)
-        deliverer._process.stdin.close()  # what the deliverer sees when the task's process is gone
-        deliverer._process.wait(30)
+        worker._process.stdin.close()  # what the worker sees when the task's process is gone
+        worker._process.wait(30)
         served = server.run("payments", "left")
         assert served.column("row") == [0]
         assert served.state == "failed"
-    deliverer.abandon()
+    worker.end()
 
 
 def test_no_process_is_left_when_a_delivery_is_given_up(server: WandbServer) -> None:
     server.fault = hang = Fault("hang")
     with open_run(settings(server.url, delivery_timeout_s=1)):
         wait_until(lambda: hang._seen)
-    assert [group for group in children() if "run.deliverer" in group] == []
+    assert [line for line in children().values() if WORKER in line] == []
 
 
-def children() -> list[str]:
-    """Command lines of the processes that this one started."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            if int(stat.read_text().rpartition(")")[2].split()[1]) == os.getpid():
-                found.append((stat.parent / "cmdline").read_text().replace("\0", " "))
-    return found
+def children(parent: int | None = None) -> dict[int, str]:
+    """The processes that one started, itself or through another, with their command lines."""
+    started: dict[int, str] = {}
+    wanted = [parent or os.getpid()]
+    while wanted:
+        one = wanted.pop()
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):
+                if int(stat.read_text().rpartition(")")[2].split()[1]) == one:
+                    child = int(stat.parent.name)
+                    started[child] = (stat.parent / "cmdline").read_text().replace("\0", " ")
+                    wanted.append(child)
+    return started
 
 
 def test_an_online_run_can_read_from_wandb_and_is_verified(
@@ -354,7 +391,7 @@ def test_an_online_run_can_read_from_wandb_and_is_verified(
     assert server.run("payments", "direct").state == "finished"
     assert len(server.alerts) == 1
     assert "W&B: delivered to W&B" in caplog.text
-    assert OfflineStore(store).list_runs() == []
+    assert find_runs(OfflineStore(store)) == []
 
 
 def test_an_online_run_that_cannot_start_is_spooled(
@@ -419,18 +456,18 @@ def test_concurrent_tasks_do_not_wait_for_each_others_delivery(
     server: WandbServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     all_at_once = threading.Barrier(4, timeout=60)
-    finish = task_side.WorkerProcess.finish
+    finish = WorkerProcess.finish
 
-    def meet_and_finish(deliverer: task_side.WorkerProcess, timeout_s: float) -> DeliveryProgress:
+    def meet_and_finish(worker: WorkerProcess, timeout_s: float) -> None:
         all_at_once.wait()
-        return finish(deliverer, timeout_s)
+        finish(worker, timeout_s)
 
     def work(number: int) -> None:
         FlyteContextManager.initialize()
         with open_run(settings(server.url), task=f"wf.t{number}"):
             pass
 
-    monkeypatch.setattr(task_side.WorkerProcess, "finish", meet_and_finish)
+    monkeypatch.setattr(WorkerProcess, "finish", meet_and_finish)
     threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
     for thread in threads:
         thread.start()

@@ -17,8 +17,9 @@ from flytekit import FlyteContextManager
 
 import wandb
 from flytekitplugins.wbmon.delivery.credentials import ApiKey
-from flytekitplugins.wbmon.delivery.runs.store import OfflineStore
+from flytekitplugins.wbmon.delivery.runs.store import find_runs
 from flytekitplugins.wbmon.delivery.runs.sync_store import sync_store
+from flytekitplugins.wbmon.delivery.store import OfflineStore
 from flytekitplugins.wbmon.run.lifecycle import open_run
 from flytekitplugins.wbmon.run.settings import RunSettings
 from support.wandb_faults import FILE_STREAM, STORAGE, Fault
@@ -134,7 +135,7 @@ def test_a_fault_changes_nothing_for_the_task_and_loses_nothing(
         OfflineStore(str(store)), api_host=server.url, key=ApiKey(KEY), timeout_s=30
     )
     assert [run.reason for run in synced] == [""] * len(synced)
-    assert OfflineStore(str(store)).list_runs() == []
+    assert find_runs(OfflineStore(str(store))) == []
     assert_everything_arrived_once(server, outcomes)
 
 

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from flytekitplugins.wbmon.delivery.runs.store import OfflineStore
+from flytekitplugins.wbmon.delivery.runs.store import find_runs
+from flytekitplugins.wbmon.delivery.store import OfflineStore
+from flytekitplugins.wbmon.run.spooled import WORKER
 from support.environment import clean_environment
 from support.propeller import (
     Container,
@@ -83,9 +85,9 @@ def test_a_pod_that_is_told_to_stop_ends_its_run_and_stores_it(
     assert ended.exit_code == 143
     assert run.exit_code == 1
     assert len(run.column("row")) >= n_logged(container) - 1
-    ((_, packed),) = OfflineStore(store).list_runs()
-    assert packed.exit_code == 1
-    assert packed.n_rows >= n_logged(container) - 1
+    (kept,) = find_runs(OfflineStore(store))
+    assert kept.run.exit_code == 1
+    assert kept.run.n_rows >= n_logged(container) - 1
 
 
 @pytest.fixture
@@ -110,7 +112,7 @@ def test_the_process_apart_delivers_what_a_killed_task_left(
     assert server.runs[0].column("row") == find_run(container.disk).column("row")
 
 
-def test_what_was_written_and_streamed_survives_the_death_of_task_and_deliverer(
+def test_what_was_written_and_streamed_survives_the_death_of_task_and_worker(
     tasks: Package, local_store: Store, tmp_path: Path, server: WandbServer
 ) -> None:
     container = pod(tasks, local_store, tmp_path, "work", API_HOST=server.url)
@@ -118,7 +120,7 @@ def test_what_was_written_and_streamed_survives_the_death_of_task_and_deliverer(
     wait_until_written(container, process, 5)
     wait_until(lambda: served_rows(server) >= 5)
     for child in children_of(process.pid):
-        if "run.deliverer" in Path(f"/proc/{child}/cmdline").read_text():
+        if WORKER in Path(f"/proc/{child}/cmdline").read_text():
             os.killpg(child, signal.SIGKILL)
     os.killpg(process.pid, signal.SIGKILL)
     container.collect(process)

@@ -51,7 +51,7 @@ def test_the_node_delivers_what_waits_and_says_what_is_left(
         host="https://w.example.com",
         api_host=server.url,
         offline_store=str(tmp_path / "store"),
-        timeout_s=4,
+        timeout_s=20,
     )
     write_run(server, tmp_path / "store", "a")
     server.fault = Fault(status=401)

@@ -19,8 +19,9 @@ from flytekitplugins.wbmon.delivery.runs import sync_command as wandb_sync
 from flytekitplugins.wbmon.delivery.runs import wandb_internals
 from flytekitplugins.wbmon.delivery.runs.deliver import RunDelivery
 from flytekitplugins.wbmon.delivery.runs.package import PACKED_LOG, pack
-from flytekitplugins.wbmon.delivery.runs.store import OfflineStore
+from flytekitplugins.wbmon.delivery.runs.store import CHANGING, find_runs
 from flytekitplugins.wbmon.delivery.runs.transaction_log import log_path, read_records
+from flytekitplugins.wbmon.delivery.store import OfflineStore
 from flytekitplugins.wbmon.run import wandb_client as client
 from flytekitplugins.wbmon.run.lifecycle import open_run
 from flytekitplugins.wbmon.run.log_flusher import LogFlusher, pause_s
@@ -218,10 +219,10 @@ def test_a_run_whose_log_cannot_be_read_is_stored_as_it_is(
             run.log({"row": 1})
         assert "must have the class Record" in caplog.text
         time.sleep(0.5)  # nothing can tell when the run's end is on disk
-    ((url, packed),) = OfflineStore(store).list_runs()
-    assert packed.n_rows == 0
-    OfflineStore(store).fetch(url, packed, tmp_path / "back")
-    assert read_run(log_path(tmp_path / "back")).project == "p"
+    (kept,) = find_runs(OfflineStore(store))
+    assert kept.run.n_rows == 0
+    with OfflineStore(store).borrow(kept.stored, seconds=60, changing=CHANGING) as back:
+        assert read_run(log_path(back.folder)).project == "p"
     assert read_run(Path(run.settings.sync_dir)).column("row") == [1]
 
 

@@ -1,4 +1,4 @@
-"""The deliverer's own code, run in this process while another one writes the run."""
+"""The worker's own code, run in this process while another one writes the run."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from unittest import mock
 import pytest
 
 import wandb
+from flytekitplugins.wbmon.delivery.process import end_group
 from flytekitplugins.wbmon.delivery.runs import sync_command as wandb_sync
 from flytekitplugins.wbmon.delivery.runs.progress import DeliveryProgress
 from flytekitplugins.wbmon.delivery.runs.transaction_log import log_path, write_records
@@ -86,10 +87,10 @@ def writer(tmp_path: Path) -> Iterator[Writer]:
     writer.process.wait()
 
 
-def orders(
+def signals(
     server: WandbServer, writer: Writer, *, streamed: bool = True, timeout_s: float = 30
 ) -> Iterator[str]:
-    """What a task tells its deliverer, and when: it ends when its first row was served."""
+    """What a task sends to its worker, and when: it ends when its first row was served."""
     yield json.dumps({"key": KEY, "api_host": server.url, "timeout_s": timeout_s})
     yield json.dumps({"folder": str(writer.folder)})
     if streamed:
@@ -105,7 +106,7 @@ def assert_delivered(server: WandbServer, writer: Writer) -> None:
 
 
 def test_a_run_is_streamed_and_confirmed(server: WandbServer, writer: Writer) -> None:
-    main(orders(server, writer))
+    main(signals(server, writer))
     assert_delivered(server, writer)
 
 
@@ -113,7 +114,7 @@ def test_alerts_that_are_refused_for_a_while_are_sent_later(
     server: WandbServer, writer: Writer
 ) -> None:
     server.fault = Fault(on=ALERT, times=4)
-    main(orders(server, writer))
+    main(signals(server, writer))
     assert_delivered(server, writer)
 
 
@@ -122,16 +123,16 @@ def test_without_the_live_sync_the_plain_one_delivers(
 ) -> None:
     monkeypatch.setitem(sys.modules, "wandb.cli.beta_sync", None)
     assert wandb_sync.sync_live(Path("none")) is False
-    main(orders(server, writer, streamed=False))
+    main(signals(server, writer, streamed=False))
     assert_delivered(server, writer)
 
 
-def test_a_deliverer_that_is_ended_leaves_no_sync_behind(
+def test_a_worker_that_is_ended_leaves_no_sync_behind(
     server: WandbServer, writer: Writer, tmp_path: Path
 ) -> None:
     writer.finish()
     server.fault = hang = Fault("hang")
-    deliverer = subprocess.Popen(
+    worker = subprocess.Popen(
         [sys.executable, "-c", SEND_APART, str(log_path(writer.folder)), server.url],
         env=clean_environment(home=tmp_path / "home"),
         start_new_session=True,
@@ -139,7 +140,7 @@ def test_a_deliverer_that_is_ended_leaves_no_sync_behind(
     wait_until(lambda: hang._seen)
     assert any("-m wandb sync" in command for command in commands_with(str(writer.folder)))
 
-    wandb_sync.end_group(deliverer)
+    end_group(worker)
 
     wait_until(lambda: not commands_with(str(writer.folder)), timeout_s=20)
 
@@ -160,6 +161,6 @@ def test_a_task_that_goes_before_its_run_opens_leaves_nothing_to_do(server: Wand
 
 def test_a_run_that_never_began_is_given_up(server: WandbServer, tmp_path: Path) -> None:
     write_records(tmp_path / "run-x.wandb", [])
-    hello = {"key": KEY, "api_host": server.url, "timeout_s": 1}
-    main(iter([json.dumps(one) for one in (hello, {"folder": str(tmp_path)}, {"timeout_s": 1})]))
+    first = {"key": KEY, "api_host": server.url, "timeout_s": 1}
+    main(iter([json.dumps(one) for one in (first, {"folder": str(tmp_path)}, {"timeout_s": 1})]))
     assert "has no beginning" in DeliveryProgress.load(tmp_path).reason

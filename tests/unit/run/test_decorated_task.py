@@ -18,7 +18,7 @@ from flytekit.tools.module_loader import load_object_from_module
 from flytekit.tools.translator import get_serializable
 
 from flytekitplugins.wbmon.errors import ConfigError
-from flytekitplugins.wbmon.flyte.tasks import with_secret
+from flytekitplugins.wbmon.flyte.secrets import with_secret
 from flytekitplugins.wbmon.run.decorated_task import tracking_of
 from flytekitplugins.wbmon.run.decorator import wandb_init
 from support.eager import eager

@@ -15,6 +15,8 @@ from types import FrameType
 from typing import Any
 
 SIGTERM_STATUS = 128 + signal.SIGTERM
+# Kubernetes kills a pod 30 s after it told it to stop; to store what is left needs some of them
+TERMINATING_TIMEOUT_S = 10.0
 
 
 class TerminatedError(SystemExit):

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from flytekitplugins.wbmon.flyte.report_deck import show_report
+from flytekitplugins.wbmon.flyte.deck import show_report
 from flytekitplugins.wbmon.publish.run_log import log_report
 from flytekitplugins.wbmon.reports.report import Report
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from flytekitplugins.wbmon.flyte import internals
 from flytekitplugins.wbmon.flyte.identity import is_template
-from flytekitplugins.wbmon.flyte.tasks import with_secret
+from flytekitplugins.wbmon.flyte.secrets import with_secret
 from flytekitplugins.wbmon.flyte.termination import exit_on_sigterm
 from flytekitplugins.wbmon.run.lifecycle import end_live_runs
 from flytekitplugins.wbmon.run.settings import RunSettings

@@ -15,13 +15,14 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from flytekitplugins.wbmon.delivery.credentials import ApiKey, read_api_key
+from flytekitplugins.wbmon.delivery.credentials import ApiKey
+from flytekitplugins.wbmon.flyte.deck import show_run
 from flytekitplugins.wbmon.flyte.identity import TaskIdentity, current_identity, is_template, run_id
 from flytekitplugins.wbmon.flyte.internals import running_task
-from flytekitplugins.wbmon.flyte.run_deck import show_run
 from flytekitplugins.wbmon.flyte.termination import TerminatedError, exit_on_sigterm
 from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
 from flytekitplugins.wbmon.run import wandb_client as client
+from flytekitplugins.wbmon.run.api_key import api_key_of
 from flytekitplugins.wbmon.run.init_arguments import flyte_config, init_arguments, run_url
 from flytekitplugins.wbmon.run.online import OnlineRun
 from flytekitplugins.wbmon.run.output_artifact import log_outputs
@@ -44,7 +45,7 @@ class _OpenRun:
         place: The task that it belongs to.
         redactor: Hides the run's key.
         outer: What `wandb.run` was, if the run took its place.
-        carrier: Brings the run to W&B or to the offline store; None if it stays where it is.
+        writer: Brings the run to W&B or to the offline store; None if it stays where it is.
         logs_outputs: Whether what the task produced becomes an artifact.
         n_users: Threads of one pod that share the run; the last one ends it.
         exit_code: 1 as soon as one of them failed.
@@ -54,7 +55,7 @@ class _OpenRun:
     place: str
     redactor: SecretRedactor
     outer: wandb.Run | None = None
-    carrier: SpooledRun | None = None
+    writer: SpooledRun | OnlineRun | None = None
     logs_outputs: bool = False
     n_users: int = 1
     exit_code: int = 0
@@ -153,25 +154,32 @@ def _open(settings: RunSettings, task: str, inputs: Mapping[str, Any], place: st
         if live is not None:
             live.n_users += 1
             return live
-        kind = OnlineRun if settings.delivery == "online" else SpooledRun
-        carrier = kind(settings, identity, key)
+        writer = _writer_of(settings, identity, key)
         try:
             arguments = init_arguments(
                 settings, identity, run_id=wanted, inputs=inputs, redactor=redactor
             )
-            run = carrier.open(arguments)
-            run.config["flyte"] = {**flyte_config(identity, rank), **carrier.to_config()}
+            run = writer.open(arguments)
+            run.config["flyte"] = {**flyte_config(identity, rank), **writer.to_config()}
         except Exception as error:  # noqa: BLE001 - a monitor never breaks what it monitors
-            carrier.abandon()
+            writer.abandon()
             _warn("could not open the run, going on without", error, redactor)
             return _register(_silent_run(), place, redactor)
         opened = _register(run, place, redactor)
-        opened.carrier = carrier
+        opened.writer = writer
         opened.logs_outputs = settings.log_artifacts
     url = run_url(settings, run.id)
     logger.info("W&B run %s in %s %s", run.id, run.settings.sync_dir, url)
     show_run(f"{run.project}/{run.id}", url)
     return opened
+
+
+def _writer_of(
+    settings: RunSettings, identity: TaskIdentity, key: ApiKey | None
+) -> SpooledRun | OnlineRun:
+    if settings.delivery == "online" and key is not None:
+        return OnlineRun(settings, identity, key)
+    return SpooledRun(settings, identity, key)
 
 
 def _warn_of_shared_id(settings: RunSettings, identity: TaskIdentity) -> None:
@@ -253,16 +261,16 @@ def _end(opened: _OpenRun, *, is_terminating: bool) -> None:
     _LIVE.pop(opened.run.id, None)
     if opened.logs_outputs and not is_terminating:
         try:
-            if opened.carrier is not None:
-                opened.carrier.flush()
+            if opened.writer is not None:
+                opened.writer.flush()
             log_outputs(opened.run)
         except Exception as error:  # noqa: BLE001 - the task is done, its result stands
             _warn("could not log the task's outputs", error, opened.redactor)
     try:
-        if opened.carrier is None:
+        if opened.writer is None:
             opened.run.finish(exit_code=opened.exit_code)
         else:
-            opened.carrier.end(opened.run, opened.exit_code, is_terminating=is_terminating)
+            opened.writer.end(opened.run, opened.exit_code, is_terminating=is_terminating)
         if opened.outer is not None and client.global_run() is None:
             client.make_global(opened.outer)
     except Exception as error:  # noqa: BLE001 - the task is done, its result stands

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flytekitplugins.wbmon.delivery.runs.transaction_log import log_path, read_records
-from flytekitplugins.wbmon.flyte.run_deck import TITLE, current_decks
+from flytekitplugins.wbmon.flyte.deck import TITLE, current_decks
 from flytekitplugins.wbmon.run.artifact_lock import making_artifacts
 
 if TYPE_CHECKING:

@@ -7,11 +7,12 @@ import json
 import os
 from argparse import Namespace
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.flyte.identity import check_template
+from flytekitplugins.wbmon.flyte.secrets import secret_from_config, secret_to_config
 from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
 
 if TYPE_CHECKING:
@@ -139,12 +140,8 @@ class RunSettings:
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> RunSettings:
         """The settings that `to_config` wrote."""
-        secret = config.get("secret")
-        if secret is not None:
-            from flytekit import Secret
-
-            mount = Secret.MountType[secret["mount_requirement"]]
-            secret = Secret(**{**secret, "mount_requirement": mount})
+        named = config.get("secret")
+        secret = None if named is None else secret_from_config(named)
         return cls(**{**config, "secret": secret})
 
 
@@ -177,9 +174,7 @@ def _secret_to_config(secret: Any) -> dict[str, Any] | None:
             "Secret(group=..., key=...), got a callable, which cannot travel to the pod; use a "
             "Secret, or assign the task to a variable at module level"
         )
-    # flytekit adds fields to it over time, such as `env_var`
-    config = {each.name: getattr(secret, each.name) for each in fields(secret)}
-    return {**config, "mount_requirement": secret.mount_requirement.name}
+    return secret_to_config(secret)
 
 
 def _check_names(init: Mapping[str, Any]) -> None:

@@ -66,6 +66,11 @@ def replace_file(filesystem: AbstractFileSystem, path: str, data: bytes, version
     return _replace_unguarded(filesystem, path, data, version)
 
 
+def is_guarded(filesystem: AbstractFileSystem) -> bool:
+    """Whether two that write at the same moment are told apart, so that one of them is refused."""
+    return _is_local(filesystem) or _is_s3(filesystem)
+
+
 def _is_local(filesystem: AbstractFileSystem) -> bool:
     return "file" in protocols(filesystem)
 

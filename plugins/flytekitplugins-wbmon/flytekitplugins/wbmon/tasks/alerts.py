@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.flyte.identity import current_identity
+from flytekitplugins.wbmon.flyte.secrets import request_secrets
 from flytekitplugins.wbmon.monitor.alerts.decision import AlertRule, Decision
 from flytekitplugins.wbmon.monitor.drift.report import DriftReport, DriftSeries, JointDrift
 from flytekitplugins.wbmon.monitor.llm.cost.report import UsageReport
@@ -218,17 +219,12 @@ def with_channel_secrets(
         raise ConfigError(
             f"channels must have different names, none of them 'wandb'; got {', '.join(names)}"
         )
-    own = list(task_kwargs.get("secret_requests") or ())
-    given = [*own, *(channel.secret for channel in channels)]
-    # reversed, so that of two requests for one secret the user's own wins
-    by_name = {(secret.group, secret.key): secret for secret in reversed(given)}
-    requests = list(reversed(by_name.values()))
-    return {**task_kwargs, "secret_requests": requests or None}
+    return request_secrets(task_kwargs, *(channel.secret for channel in channels))
 
 
 def links_of(node: Node[Any], state_uri: str) -> dict[str, str]:
     """Links to the W&B run, the Flyte execution and the page of past windows."""
-    from flytekitplugins.wbmon.publish.alerts.history_file import index_uri
+    from flytekitplugins.wbmon.publish.alerts.state_file import index_uri
 
     run, settings = current_run(), tracking_of(node)
     links = {

@@ -8,6 +8,10 @@ from typing import Any, Literal, NamedTuple
 from flytekit import Secret
 
 from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.flyte.deck import show_note
+from flytekitplugins.wbmon.flyte.secrets import request_secrets
+from flytekitplugins.wbmon.run.api_key import require_api_key
+from flytekitplugins.wbmon.run.offline_store import open_store
 from flytekitplugins.wbmon.run.settings import DEFAULT_API_HOST, DEFAULT_HOST
 from flytekitplugins.wbmon.tasks._node import Node
 
@@ -79,7 +83,7 @@ class SyncOfflineRuns(Node[SyncSettings]):
             api_host=api_host,
             timeout_s=timeout_s,
         )
-        super().__init__(name, settings, **_with_secret(secret, task_kwargs))
+        super().__init__(name, settings, **request_secrets(task_kwargs, secret))
 
     def compute(self) -> SyncedRuns:
         """Deliver what is there now.
@@ -89,17 +93,18 @@ class SyncOfflineRuns(Node[SyncSettings]):
             left: Why each of the others is still stored, by the URL it is stored under.
             complete: Whether nothing is left.
         """
-        from flytekitplugins.wbmon.delivery.runs.store import OfflineStore
         from flytekitplugins.wbmon.delivery.runs.sync_store import sync_store
 
         runs = sync_store(
-            OfflineStore(self.config.offline_store),
+            open_store(self.config.offline_store),
             api_host=self.config.api_host,
-            key=_key(self.config.secret, self.config.api_host),
+            key=require_api_key(self.config.secret, api_host=self.config.api_host),
             timeout_s=self.config.timeout_s,
         )
         host = self.config.host.rstrip("/")
         left = {run.url: run.reason for run in runs if not run.is_delivered}
+        for url, reason in left.items():
+            show_note(f"{url} stays in the store: {reason}")
         return SyncedRuns(
             delivered=[f"{host}/{run.path}" for run in runs if run.is_delivered],
             left=left,
@@ -173,7 +178,7 @@ class TagBest(Node[TagSettings]):
             secret=secret,
             api_host=api_host,
         )
-        super().__init__(name, settings, **_with_secret(secret, task_kwargs))
+        super().__init__(name, settings, **request_secrets(task_kwargs, secret))
 
     def compute(self, group: str = "", among: list[str] | None = None) -> BestRun:
         """Tag the best run of a group.
@@ -194,7 +199,9 @@ class TagBest(Node[TagSettings]):
 
         settings = self.config
         best = tag_best(
-            WandbApi(settings.api_host, _key(settings.secret, settings.api_host)),
+            WandbApi(
+                settings.api_host, require_api_key(settings.secret, api_host=settings.api_host)
+            ),
             entity=settings.entity,
             project=settings.project,
             group=group or current_identity().execution,
@@ -204,22 +211,3 @@ class TagBest(Node[TagSettings]):
             among=among or (),
         )
         return BestRun(run_id=best.run_id, value=best.value, n_compared=best.n_compared)
-
-
-def _key(secret: Secret | None, api_host: str) -> Any:
-    from flytekitplugins.wbmon.delivery.credentials import read_api_key
-    from flytekitplugins.wbmon.flyte.identity import current_identity
-
-    key = read_api_key(secret, api_host=api_host, is_local=current_identity().is_local)
-    if key is None:
-        raise ConfigError(
-            "a W&B key is needed to talk to the server, found none; give the node a secret, or set "
-            "WANDB_API_KEY"
-        )
-    return key
-
-
-def _with_secret(secret: Secret | None, task_kwargs: dict[str, Any]) -> dict[str, Any]:
-    if secret is None:
-        return task_kwargs
-    return {**task_kwargs, "secret_requests": [*(task_kwargs.get("secret_requests") or ()), secret]}

@@ -10,40 +10,18 @@ from typing import Any, NamedTuple
 from flytekit import Secret
 from flytekit.types.structured import StructuredDataset
 
-from flytekitplugins.wbmon.delivery.credentials import read_api_key
-from flytekitplugins.wbmon.errors import ConfigError, PublishError
+from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.flyte.deck import show_note
 from flytekitplugins.wbmon.flyte.function_reference import rows_of
 from flytekitplugins.wbmon.flyte.identity import current_identity
+from flytekitplugins.wbmon.flyte.secrets import request_secrets
 from flytekitplugins.wbmon.flyte.type_transformers import open_data
+from flytekitplugins.wbmon.run.api_key import require_api_key
+from flytekitplugins.wbmon.run.offline_store import open_store, store_url
 from flytekitplugins.wbmon.run.settings import DEFAULT_API_HOST
 from flytekitplugins.wbmon.tasks._node import Node
 
 _TRACE_HOST = "https://trace.wandb.ai"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SecretName:
-    """A secret by its name."""
-
-    group: str
-    key: str
-    group_version: str | None = None
-
-    @classmethod
-    def of(cls, secret: Secret) -> SecretName:
-        """The name of a Flyte secret.
-
-        Raises:
-            ConfigError: If it is no `Secret` with a group and a key.
-        """
-        if not isinstance(secret, Secret) or not secret.group or not secret.key:
-            raise ConfigError("secret must be a flytekit.Secret with group and key")
-        return cls(group=secret.group, key=secret.key, group_version=secret.group_version)
-
-    @property
-    def secret(self) -> Secret:
-        """The secret itself."""
-        return Secret(group=self.group, key=self.key, group_version=self.group_version)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +30,7 @@ class ReplaySettings:
 
     project: str
     entity: str
-    secret: SecretName
+    secret: Secret | None
     rate: float = 0.01
     api_host: str = DEFAULT_API_HOST
     trace_host: str = ""
@@ -79,16 +57,17 @@ class ReplayToWeave(Node[ReplaySettings]):
         name: The task's name.
         project: W&B project.
         entity: W&B user or team.
-        secret: Secret with the W&B key; the node requests it.
+        secret: The W&B key, which the node requests; None for W&B's own environment.
         rate: Share of the calls that succeeded and have no rating, in [0, 1].
         api_host: URL of the W&B API.
         trace_host: URL of the trace server; what belongs to `api_host` by default.
-        offline_store: URL for traces that cannot be delivered; kept on disk if empty.
+        offline_store: URL for traces that cannot be delivered; if empty they are kept below the
+            task's raw output, outside a pod on its disk.
         deadline_s: Longest time to deliver.
         task_kwargs: As for any node.
 
     Raises:
-        ConfigError: If the rate is out of range or the secret has no name.
+        ConfigError: If the rate is out of range or the secret is no name of one.
     """
 
     def __init__(  # noqa: PLR0913 - where from, where to, and how much
@@ -97,7 +76,7 @@ class ReplayToWeave(Node[ReplaySettings]):
         *,
         project: str,
         entity: str,
-        secret: Secret,
+        secret: Secret | None,
         rate: float = 0.01,
         api_host: str = DEFAULT_API_HOST,
         trace_host: str = "",
@@ -110,14 +89,14 @@ class ReplayToWeave(Node[ReplaySettings]):
         settings = ReplaySettings(
             project=project,
             entity=entity,
-            secret=SecretName.of(secret),
+            secret=secret,
             rate=rate,
             api_host=api_host,
             trace_host=trace_host,
             offline_store=offline_store,
             deadline_s=deadline_s,
         )
-        super().__init__(name, settings, **_with_secret(secret, task_kwargs))
+        super().__init__(name, settings, **request_secrets(task_kwargs, secret))
 
     def compute(
         self, data: StructuredDataset, feedback: StructuredDataset | None = None
@@ -139,7 +118,8 @@ class ReplayToWeave(Node[ReplaySettings]):
         from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
 
         config = self.config
-        key = _key(config.secret, config.api_host)
+        url = store_url(config.offline_store or None, current_identity())
+        key = require_api_key(config.secret, api_host=config.api_host).reveal()
         found = replay_rows(
             rows_of(open_data(data)),
             Target(
@@ -152,17 +132,21 @@ class ReplayToWeave(Node[ReplaySettings]):
             redact=SecretRedactor([key]).text,
             rate=config.rate,
             feedback=rows_of(open_data(feedback)) if feedback is not None else (),
-            store=config.offline_store or None,
+            open_store=(lambda: open_store(url)) if url else None,
+            store_url=url,
             deadline_s=config.deadline_s,
         )
-        return TracesReplayed(found.n_rows, found.n_replayed, found.result.n_left, found.kept_in)
+        if found.kept.problem:
+            show_note(f"Traces could not be stored: {found.kept.problem}")
+        n_left = found.result.n_left
+        return TracesReplayed(found.n_rows, found.n_replayed, n_left, found.kept.place)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncTracesSettings:
     """Where `SyncOfflineTraces` looks."""
 
-    secret: SecretName
+    secret: Secret | None
     offline_store: str
     api_host: str = DEFAULT_API_HOST
     trace_host: str = ""
@@ -182,7 +166,7 @@ class SyncOfflineTraces(Node[SyncTracesSettings]):
 
     Args:
         name: The task's name.
-        secret: Secret with the W&B key; the node requests it.
+        secret: The W&B key, which the node requests; None for W&B's own environment.
         offline_store: The store, as given to `weave_init`.
         api_host: URL of the W&B API.
         trace_host: Send all of it there; empty sends each where it was meant to go.
@@ -190,14 +174,14 @@ class SyncOfflineTraces(Node[SyncTracesSettings]):
         task_kwargs: As for any node.
 
     Raises:
-        ConfigError: If the secret has no name.
+        ConfigError: If the secret is no name of one.
     """
 
     def __init__(
         self,
         name: str,
         *,
-        secret: Secret,
+        secret: Secret | None,
         offline_store: str,
         api_host: str = DEFAULT_API_HOST,
         trace_host: str = "",
@@ -205,13 +189,13 @@ class SyncOfflineTraces(Node[SyncTracesSettings]):
         **task_kwargs: Any,
     ) -> None:
         settings = SyncTracesSettings(
-            secret=SecretName.of(secret),
+            secret=secret,
             offline_store=offline_store,
             api_host=api_host,
             trace_host=trace_host,
             deadline_s=deadline_s,
         )
-        super().__init__(name, settings, **_with_secret(secret, task_kwargs))
+        super().__init__(name, settings, **request_secrets(task_kwargs, secret))
 
     def compute(self) -> TracesSynced:
         """Deliver what the store holds.
@@ -225,28 +209,14 @@ class SyncOfflineTraces(Node[SyncTracesSettings]):
 
         config = self.config
         found = drain_store(
-            config.offline_store,
-            api_key=_key(config.secret, config.api_host),
+            open_store(config.offline_store),
+            api_key=require_api_key(config.secret, api_host=config.api_host).reveal(),
             deadline_s=config.deadline_s,
             trace_url=config.trace_host,
         )
+        for url, reason in found.left.items():
+            show_note(f"{url} stays in the store: {reason}")
         return TracesSynced(found.n_spools, found.n_delivered, found.n_left)
-
-
-def _with_secret(secret: Secret, task_kwargs: dict[str, Any]) -> dict[str, Any]:
-    asked = list(task_kwargs.get("secret_requests") or ())
-    return {**task_kwargs, "secret_requests": [*asked, secret]}
-
-
-def _key(name: SecretName, api_host: str) -> str:
-    is_local = current_identity().is_local
-    key = read_api_key(name.secret, api_host=api_host, is_local=is_local)
-    if key is None:
-        raise PublishError(
-            f"a W&B key is needed to send traces; set WANDB_API_KEY, or secret {name.group!r}, "
-            f"key {name.key!r}"
-        )
-    return key.reveal()
 
 
 def _trace_url(trace_host: str, api_host: str) -> str:

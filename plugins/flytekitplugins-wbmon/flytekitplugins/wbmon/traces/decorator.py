@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.flyte import internals, local_cache
 from flytekitplugins.wbmon.flyte.carried_decorators import note_decorator
+from flytekitplugins.wbmon.flyte.secrets import with_secret
 from flytekitplugins.wbmon.flyte.task_decorator import TaskDecorator
-from flytekitplugins.wbmon.flyte.tasks import with_secret
 from flytekitplugins.wbmon.run.settings import (
     DEFAULT_API_HOST,
     DEFAULT_HOST,

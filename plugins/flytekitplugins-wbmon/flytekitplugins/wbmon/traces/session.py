@@ -20,19 +20,29 @@ from typing import Any
 from urllib.parse import quote
 
 from flytekitplugins.wbmon.delivery.credentials import ApiKey
-from flytekitplugins.wbmon.delivery.traces.pending import DrainResult
+from flytekitplugins.wbmon.delivery.process import WorkerProcess
+from flytekitplugins.wbmon.delivery.traces.pending import DrainResult, read_result
 from flytekitplugins.wbmon.delivery.traces.spool import Spool, Target
-from flytekitplugins.wbmon.delivery.traces.worker_process import TraceWorkerProcess, deliver_or_keep
+from flytekitplugins.wbmon.delivery.traces.store import clear_or_keep
+from flytekitplugins.wbmon.flyte.deck import show_note, show_run
 from flytekitplugins.wbmon.flyte.identity import TaskIdentity, current_identity, run_id
-from flytekitplugins.wbmon.flyte.run_deck import show_note, show_run
-from flytekitplugins.wbmon.flyte.termination import exit_on_sigterm
+from flytekitplugins.wbmon.flyte.termination import (
+    TERMINATING_TIMEOUT_S,
+    TerminatedError,
+    exit_on_sigterm,
+)
 from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
-from flytekitplugins.wbmon.run.lifecycle import api_key_of
+from flytekitplugins.wbmon.run.api_key import api_key_of
+from flytekitplugins.wbmon.run.offline_store import open_store, store_url
 from flytekitplugins.wbmon.traces import weave_client
 from flytekitplugins.wbmon.traces.call_rows import CallRows
 from flytekitplugins.wbmon.traces.settings import TraceSettings
 
 logger = logging.getLogger(__name__)
+
+WORKER = "flytekitplugins.wbmon.delivery.traces.worker"
+# for the worker to write down how far it came
+_GRACE_S = 1.0
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -57,8 +67,10 @@ class TraceSession:
     result: DrainResult | None = None
     spool: Spool | None = field(default=None, repr=False)
     _rows: CallRows | None = field(default=None, repr=False)
-    _delivery: TraceWorkerProcess | None = field(default=None, repr=False)
-    _store: str | None = None
+    _worker: WorkerProcess | None = field(default=None, repr=False)
+    _store_url: str = ""
+    _timeout_s: float = 0.0
+    _why_unsent: str = ""
     _is_offline: bool = False
     _before: Any = None
     _about: Mapping[str, Any] = field(default_factory=dict, repr=False)
@@ -77,6 +89,10 @@ class TraceSession:
         if self.client is not None:
             self._take_back += tuple(weave_client.patch(each) for each in providers)
 
+    def hurry(self) -> None:
+        """Allow the delivery no more time than a process has that was told to stop."""
+        self._timeout_s = min(self._timeout_s, TERMINATING_TIMEOUT_S)
+
     def end(self) -> None:
         """Close the client and deliver the traces in bounded time; keep those not confirmed."""
         for take_back in self._take_back:
@@ -90,15 +106,25 @@ class TraceSession:
         if self.spool is None:
             return
         self.spool.close()
-        if self._delivery is not None:
-            self.result = self._delivery.finish()
+        if self._worker is not None:
+            self._worker.finish(self._timeout_s, grace_s=_GRACE_S)
+            self.result = read_result(self.spool.folder)
         else:
-            why = "offline, as asked" if self._is_offline else "there is no W&B key"
-            self.result = DrainResult(0, self.spool.n_records, reason=why)
+            self.result = DrainResult(0, self.spool.n_records, reason=self._why_unsent)
         level = logging.INFO if self._is_offline else logging.WARNING
-        self.kept_in = deliver_or_keep(self.spool.folder, self.result, self._store, level=level)
-        if self.kept_in:
-            show_note(f"Traces wait in {self.kept_in}: {self.result.reason}")
+        kept = clear_or_keep(
+            self.spool.folder,
+            self.result,
+            (lambda: open_store(self._store_url)) if self._store_url else None,
+            url=self._store_url,
+            timeout_s=self._timeout_s,
+            level=level,
+        )
+        self.kept_in = kept.place
+        if kept.place:
+            show_note(f"Traces wait in {kept.place}: {self.result.reason}")
+        if kept.problem:
+            show_note(f"Traces could not be stored: {kept.problem}")
 
 
 def _safely(step: Callable[[], Any]) -> None:
@@ -149,6 +175,9 @@ def open_trace(
             if session.client is not None:
                 stack.enter_context(_root(session, task, inputs or {}))
             yield session
+    except TerminatedError:
+        session.hurry()
+        raise
     finally:
         _CURRENT.reset(token)
         _leave(session)
@@ -244,12 +273,20 @@ def _start(
         capture_code=settings.capture_code,
     )
     session._is_offline = settings.run.mode == "offline"  # noqa: SLF001 - our own
-    session._store = settings.run.offline_store or _default_store(identity)  # noqa: SLF001
+    session._store_url = store_url(settings.run.offline_store, identity)  # noqa: SLF001 - our own
+    session._timeout_s = settings.run.delivery_timeout_s  # noqa: SLF001 - our own
     if settings.call_log:
         session._rows = CallRows(settings.call_log, service=identity.task_name or "task")  # noqa: SLF001
-    if key is not None:
-        timeout = settings.run.delivery_timeout_s
-        session._delivery = TraceWorkerProcess(session.spool.folder, key, timeout_s=timeout)  # noqa: SLF001
+    if key is None:
+        why = "offline, as asked" if session._is_offline else "there is no W&B key"  # noqa: SLF001
+        session._why_unsent = why  # noqa: SLF001 - our own
+        return
+    worker = WorkerProcess.try_start(WORKER, key, timeout_s=session._timeout_s)  # noqa: SLF001
+    if worker is None:
+        session._why_unsent = "no process could be started to send them"  # noqa: SLF001 - our own
+    else:
+        worker.begin(session.spool.folder)
+    session._worker = worker  # noqa: SLF001 - our own
 
 
 def _spool_root(identity: TaskIdentity) -> Path:
@@ -258,15 +295,6 @@ def _spool_root(identity: TaskIdentity) -> Path:
     if identity.is_local and os.access(here, os.W_OK):
         return here / "wandb" / "weave"
     return Path(tempfile.mkdtemp(prefix="weave-"))
-
-
-def _default_store(identity: TaskIdentity) -> str | None:
-    """The raw output prefix of the task in a pod, since a pod's disk is lost with it."""
-    if identity.is_local:
-        return None
-    from flytekit import FlyteContextManager
-
-    return str(FlyteContextManager.current_context().file_access.raw_output_prefix)
 
 
 def _url(settings: TraceSettings, session: TraceSession) -> str:

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 _POLL_S = 0.05
 _BETWEEN_ATTEMPTS_S = 0.5
-_SETTLE_S = 3.0
+_CONFIRM_S = 3.0
 _AT_REST_S = 2.0
 ENDED_STATES = ("finished", "failed", "crashed", "killed", "preempted")
 
@@ -41,6 +41,8 @@ class RunDelivery:
         key: The W&B key.
         has_ended: Says whether the writer is done, or dead.
         until: Says by `time.monotonic()` when to give up.
+        on_progress: Called whenever it was noted beside the run how far the delivery came, before
+            it goes on from there; what it raises ends the delivery.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class RunDelivery:
         key: ApiKey,
         has_ended: Callable[[], bool],
         until: Callable[[], float],
+        on_progress: Callable[[], None] = lambda: None,
     ) -> None:
         self._folder = folder
         self._api_host = api_host
@@ -58,6 +61,7 @@ class RunDelivery:
         self._api = WandbApi(api_host, key)
         self._has_ended = has_ended
         self._until = until
+        self._on_progress = on_progress
         self.progress = DeliveryProgress.load(folder)
 
     def run(self, *, live: bool) -> DeliveryProgress:
@@ -90,8 +94,8 @@ class RunDelivery:
         return self.progress.reason
 
     def _is_over(self) -> bool:
-        settled = self.progress.is_confirmed or (self.progress.is_refused and self._has_ended())
-        return settled or time.monotonic() > self._until()
+        is_final = self.progress.is_confirmed or (self.progress.is_refused and self._has_ended())
+        return is_final or time.monotonic() > self._until()
 
     def _pause(self) -> None:
         """Wait a little while the run is written; another attempt is made when it is done."""
@@ -102,7 +106,11 @@ class RunDelivery:
 
     def _note(self, reason: str, *, is_refused: bool = False) -> None:
         self.progress.reason, self.progress.is_refused = reason, is_refused
+        self._save_progress()
+
+    def _save_progress(self) -> None:
         self.progress.save(self._folder)
+        self._on_progress()
 
     def _attempt(self, *, live: bool) -> None:
         target = self._wait_for_target()
@@ -145,7 +153,7 @@ class RunDelivery:
             return
         self.progress.first_line = served.n_rows if served else 0
         self.progress.first_step = served.last_step + 1 if served and served.n_rows else 0
-        self.progress.save(self._folder)
+        self._save_progress()
 
     def _send_live(self, pending: PendingLog, target: RunTarget) -> None:
         done: list[bool] = []
@@ -178,7 +186,7 @@ class RunDelivery:
 
     def _note_sent(self, *, whole: bool) -> None:
         self.progress.is_sent = self.progress.is_sent or whole
-        self.progress.save(self._folder)
+        self._save_progress()
 
     def _try_alerts(self, target: RunTarget, content: LogContent) -> None:
         if len(content.alerts) == len(self.progress.alerts):
@@ -194,10 +202,10 @@ class RunDelivery:
             if number not in self.progress.alerts:
                 self._api.send_alert(target, alert)
                 self.progress.alerts.append(number)
-                self.progress.save(self._folder)
+                self._save_progress()
 
     def _confirm(self, target: RunTarget, content: LogContent) -> None:
-        until = min(time.monotonic() + _SETTLE_S, self._until())
+        until = min(time.monotonic() + _CONFIRM_S, self._until())
         is_mended = False
         while True:
             served = self._api.find_run(target)

@@ -1,4 +1,4 @@
-"""A run's folder made self-contained: everything it needs, by relative paths, with checksums.
+"""A run's folder made self-contained: everything it needs, by relative paths, ready to be stored.
 
 wandb keeps artifacts outside of the run's folder and names them by absolute path in its log, so
 that a folder that was moved syncs without them, and without a word. Here they come along.
@@ -6,15 +6,14 @@ that a folder that was moved syncs without them, and without a word. Here they c
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flytekitplugins.wbmon.delivery.runs.pending_log import LogContent, logged_artifact
-from flytekitplugins.wbmon.delivery.runs.progress import FILE_NAME as LEDGER
+from flytekitplugins.wbmon.delivery.runs.progress import FILE_NAME as PROGRESS
 from flytekitplugins.wbmon.delivery.runs.transaction_log import LogWriter, log_path, read_records
 from flytekitplugins.wbmon.delivery.runs.wandb_internals import (
     UnsupportedWandbError,
@@ -26,9 +25,7 @@ from flytekitplugins.wbmon.delivery.runs.wandb_internals import (
 if TYPE_CHECKING:
     from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
 
-MANIFEST = "manifest.json"
 PACKED_LOG = "packed-log"
-_CHUNK = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +41,6 @@ class PackedRun:
         n_alerts: Alerts.
         n_artifacts: Artifacts.
         exit_code: None if the run was not ended.
-        files: Size and SHA-256 by name relative to the run's folder.
     """
 
     entity: str
@@ -55,18 +51,19 @@ class PackedRun:
     n_alerts: int
     n_artifacts: int
     exit_code: int | None
-    files: Mapping[str, tuple[int, str]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain Python containers."""
-        return {"format": 1, **asdict(self)}
+        return asdict(self)
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> PackedRun:
-        """What `to_dict` wrote."""
-        files = {name: (size, digest) for name, (size, digest) in stored["files"].items()}
-        given = {name: value for name, value in stored.items() if name != "format"}
-        return cls(**{**given, "files": files})
+        """What `to_dict` wrote.
+
+        Raises:
+            KeyError: If it is not of a run.
+        """
+        return cls(**{each.name: stored[each.name] for each in fields(cls)})
 
 
 def pack(folder: Path) -> tuple[PackedRun, dict[str, Path]]:
@@ -83,7 +80,6 @@ def pack(folder: Path) -> tuple[PackedRun, dict[str, Path]]:
     sources |= artifacts
     sources[log_path(folder).name] = folder / PACKED_LOG
     target = content.target
-    files = {name: (path.stat().st_size, checksum(path)) for name, path in sources.items()}
     packed = PackedRun(
         entity=target.entity if target else "",
         project=target.project if target else "",
@@ -93,23 +89,13 @@ def pack(folder: Path) -> tuple[PackedRun, dict[str, Path]]:
         n_alerts=len(content.alerts),
         n_artifacts=len(content.artifacts),
         exit_code=content.exit_code,
-        files=files,
     )
     return packed, sources
 
 
-def checksum(path: Path) -> str:
-    """SHA-256 of a file's content."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
 def _own_files(folder: Path) -> Iterator[str]:
-    if (folder / LEDGER).exists():
-        yield LEDGER
+    if (folder / PROGRESS).exists():
+        yield PROGRESS
     for path in sorted((folder / "files").rglob("*")):
         if path.is_file():
             yield path.relative_to(folder).as_posix()

@@ -6,7 +6,6 @@ Neither says truly whether anything arrived; whoever calls asks the server after
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -15,10 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from flytekitplugins.wbmon.delivery.credentials import ApiKey
+from flytekitplugins.wbmon.delivery.process import child_environment
 from flytekitplugins.wbmon.delivery.runs.wandb_internals import live_sync, start_service
 
-# by this a process of wandb finds the service of its parent
-_SERVICE = "WANDB_SERVICE"
 # quick to give up and quick to come back: who calls tries again until its time is over
 _PATIENCE: Mapping[str, Any] = {
     "x_file_stream_retry_max": 3,
@@ -67,7 +65,7 @@ def sync_apart(log: Path, *, api_host: str, key: ApiKey, timeout_s: float) -> bo
         mark.unlink()
     process = subprocess.Popen(  # noqa: S603 - our own interpreter
         [sys.executable, "-m", "wandb", "sync", "--include-online", str(log.parent)],
-        env={**environment_without_service(), **_environment(api_host, key)},
+        env={**child_environment(), **_environment(api_host, key)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -78,18 +76,6 @@ def sync_apart(log: Path, *, api_host: str, key: ApiKey, timeout_s: float) -> bo
     process.kill()  # wandb's own service ends with it
     process.wait()
     return in_time
-
-
-def end_group(process: subprocess.Popen[Any]) -> None:
-    """End a process and all it started; it must lead a session of its own."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
-def environment_without_service() -> dict[str, str]:
-    """This process's environment for a child that must have a wandb service of its own."""
-    return {name: value for name, value in os.environ.items() if name != _SERVICE}
 
 
 def _environment(api_host: str, key: ApiKey) -> dict[str, str]:

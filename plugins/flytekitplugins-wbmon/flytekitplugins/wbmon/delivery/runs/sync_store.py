@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from flytekitplugins.wbmon.delivery.credentials import ApiKey
 from flytekitplugins.wbmon.delivery.runs.deliver import RunDelivery
-from flytekitplugins.wbmon.delivery.runs.package import PackedRun
-from flytekitplugins.wbmon.delivery.runs.store import OfflineStore
-from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.delivery.runs.store import CHANGING, StoredRun, find_runs
+from flytekitplugins.wbmon.delivery.store import GoneError, OfflineStore
+from flytekitplugins.wbmon.errors import WbmonError
 
 logger = logging.getLogger(__name__)
 
@@ -40,11 +37,7 @@ class SyncedRun:
 
 
 def sync_store(
-    store: OfflineStore,
-    *,
-    api_host: str,
-    key: ApiKey,
-    timeout_s: float = 60.0,
+    store: OfflineStore, *, api_host: str, key: ApiKey, timeout_s: float = 60.0
 ) -> tuple[SyncedRun, ...]:
     """Deliver every run of a store, oldest first, each of its rows, artifacts and alerts once.
 
@@ -56,72 +49,51 @@ def sync_store(
         api_host: URL of the W&B API.
         key: The W&B key.
         timeout_s: Seconds for each run.
+
+    Raises:
+        StorageError: If the store cannot be reached.
     """
-    deliver = _deliverer(store, api_host=api_host, key=key, timeout_s=timeout_s)
-    return tuple(deliver(url, packed) for url, packed in store.list_runs())
-
-
-def _deliverer(
-    store: OfflineStore, *, api_host: str, key: ApiKey, timeout_s: float
-) -> Callable[[str, PackedRun], SyncedRun]:
-    def deliver(url: str, packed: PackedRun) -> SyncedRun:
-        reason = _deliver_leased(
-            store, url, packed, api_host=api_host, key=key, timeout_s=timeout_s
-        )
-        if reason:
-            logger.warning("%s stays in the store: %s", url, reason)
-        return SyncedRun(
-            url=url,
-            path=f"{packed.entity}/{packed.project}/runs/{packed.run_id}",
-            n_rows=packed.n_rows,
-            is_delivered=not reason,
-            reason=reason,
-        )
-
-    return deliver
-
-
-def _deliver_leased(
-    store: OfflineStore,
-    url: str,
-    packed: PackedRun,
-    *,
-    api_host: str,
-    key: ApiKey,
-    timeout_s: float,
-) -> str:
-    token = store.acquire(url, seconds=timeout_s + _LEASE_MARGIN_S)
-    if token is None:
-        return "somebody else is delivering it now"
-    try:
-        with tempfile.TemporaryDirectory(prefix="wandb-sync-") as folder:
-            return _deliver(
-                store, url, packed, Path(folder), api_host=api_host, key=key, timeout_s=timeout_s
-            )
-    except (DataError, OSError) as error:
-        return str(error)
-    finally:
-        store.release(url, token)
+    synced = []
+    for stored in find_runs(store):
+        try:
+            reason = _deliver(store, stored, api_host=api_host, key=key, timeout_s=timeout_s)
+        except GoneError:
+            continue
+        except (WbmonError, OSError) as error:
+            reason = str(error)
+        synced.append(_described(stored, reason))
+    return tuple(synced)
 
 
 def _deliver(
-    store: OfflineStore,
-    url: str,
-    packed: PackedRun,
-    folder: Path,
-    *,
-    api_host: str,
-    key: ApiKey,
-    timeout_s: float,
+    store: OfflineStore, stored: StoredRun, *, api_host: str, key: ApiKey, timeout_s: float
 ) -> str:
-    store.fetch(url, packed, folder)
-    until = time.monotonic() + timeout_s
-    delivery = RunDelivery(
-        folder, api_host=api_host, key=key, has_ended=lambda: True, until=lambda: until
-    )
-    progress = delivery.run(live=False)
-    if not progress.is_confirmed:
-        store.save_ledger(url, folder)
+    """Deliver a run; why it is still in the store, empty if it is not."""
+    lease_s = timeout_s + _LEASE_MARGIN_S
+    with store.borrow(stored.stored, seconds=lease_s, changing=CHANGING) as borrowed:
+        until = time.monotonic() + timeout_s
+        delivery = RunDelivery(
+            borrowed.folder,
+            api_host=api_host,
+            key=key,
+            has_ended=lambda: True,
+            until=lambda: until,
+            on_progress=borrowed.save_progress,
+        )
+        progress = delivery.run(live=False)
+        if progress.is_confirmed:
+            borrowed.remove()
         return progress.reason
-    store.remove(url)
-    return ""
+
+
+def _described(stored: StoredRun, reason: str) -> SyncedRun:
+    url, run = stored.stored.url, stored.run
+    if reason:
+        logger.warning("%s stays in the store: %s", url, reason)
+    return SyncedRun(
+        url=url,
+        path=f"{run.entity}/{run.project}/runs/{run.run_id}",
+        n_rows=run.n_rows,
+        is_delivered=not reason,
+        reason=reason,
+    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -50,13 +51,23 @@ class SpoolDrain:
         folder: Of the spool.
         api_key: Of W&B.
         trace_url: Send there instead of to the spool's own target.
+        on_progress: Called whenever it was noted in the spool what the server confirmed or refused,
+            before more is sent; what it raises ends the round.
     """
 
-    def __init__(self, folder: Path, *, api_key: str, trace_url: str = "") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        api_key: str,
+        trace_url: str = "",
+        on_progress: Callable[[], None] = lambda: None,
+    ) -> None:
         target = read_target(folder)
         self._target = replace(target, trace_url=trace_url) if trace_url else target
         self._authorization = basic_authorization(api_key)
         self._pending = PendingRecords(folder=folder)
+        self._on_progress = on_progress
 
     def run(self, *, deadline_s: float, is_over: bool = True) -> DrainResult:
         """Send what came since the last round and what is not confirmed yet.
@@ -69,31 +80,30 @@ class SpoolDrain:
         ends_at = time.monotonic() + deadline_s
         api = TraceApi(target=self._target, authorization=self._authorization, ends_at=ends_at)
         for batch in self._pending.batches(is_over=is_over):
-            reason = _send(api, self._pending, batch)
+            reason = self._send(api, batch)
             if reason:
                 return self._pending.result(reason)
         return self._pending.result("")
+
+    def _send(self, api: TraceApi, batch: Batch) -> str:
+        """Send a request and note what became of it; why to stop here, if so.
+
+        Of a batch that is refused, each call is sent alone: one of them is the reason.
+        """
+        try:
+            api.send_patiently(batch)
+            self._pending.confirm(batch)
+        except OutageError as error:
+            return str(error)
+        except RefusedError as error:
+            if batch.kind == "calls" and len(batch.body) > 1:
+                singles = (self._send(api, single) for single in self._pending.split(batch))
+                return next((reason for reason in singles if reason), "")
+            self._pending.reject(batch, str(error))
+        self._on_progress()
+        return ""
 
 
 def read_target(folder: Path) -> Target:
     """Where a spool's records go."""
     return Target(**json.loads((folder / TARGET).read_text(encoding="utf-8")))
-
-
-def _send(api: TraceApi, pending: PendingRecords, batch: Batch) -> str:
-    """Send a request and note what became of it; why to stop here, if so.
-
-    Of a batch that is refused, each call is sent alone: one of them is the reason.
-    """
-    try:
-        api.send_patiently(batch)
-        pending.confirm(batch)
-    except OutageError as error:
-        return str(error)
-    except RefusedError as error:
-        if batch.kind != "calls" or len(batch.body) == 1:
-            pending.reject(batch, str(error))
-            return ""
-        singles = (_send(api, pending, single) for single in pending.split(batch))
-        return next((reason for reason in singles if reason), "")
-    return ""

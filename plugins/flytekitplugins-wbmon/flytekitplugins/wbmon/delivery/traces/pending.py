@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from flytekitplugins.wbmon.delivery.traces.spool import CONFIRMED, RECORDS, REJECTED
+from flytekitplugins.wbmon.delivery.traces.spool import CONFIRMED, RECORDS, REJECTED, RESULT
+from flytekitplugins.wbmon.errors import DataError
 
 logger = logging.getLogger(__name__)
 
@@ -54,9 +55,19 @@ def count_confirmed(folder: Path) -> int:
     return len({n for noted in _lines(folder / CONFIRMED) for n in noted["lines"]})
 
 
+def read_result(folder: Path) -> DrainResult:
+    """What the process that sends a spool came to; counted if it was ended before it said so."""
+    try:
+        return DrainResult(**json.loads((folder / RESULT).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        pending = PendingRecords(folder=folder)
+        pending.refresh()
+        return pending.result("the process that sends them did not end in time")
+
+
 @dataclass(slots=True, kw_only=True)
 class PendingRecords:
-    """The records of a spool and what is known of them; settled ones are no longer held.
+    """The records of a spool and what is known of them; what was answered is no longer held.
 
     Attributes:
         waiting: By line, in order.
@@ -176,8 +187,13 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
     """The whole lines of a file; a torn last one is left out."""
     with suppress(FileNotFoundError):
         text = path.read_bytes()
-        for line in text[: text.rfind(b"\n") + 1].splitlines():
-            yield json.loads(line)
+        try:
+            yield from map(json.loads, text[: text.rfind(b"\n") + 1].splitlines())
+        except ValueError as error:
+            raise DataError(
+                f"{path.name} must be lines of JSON, or what was sent is not known: {error}. "
+                "Remove the file to send all of it again"
+            ) from error
 
 
 def _append(path: Path, noted: dict[str, Any] | Sequence[Any]) -> None:

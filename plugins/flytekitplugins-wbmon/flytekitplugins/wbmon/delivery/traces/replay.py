@@ -10,15 +10,16 @@ from __future__ import annotations
 import hashlib
 import random
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from flytekitplugins.wbmon.delivery.store import Kept, OfflineStore
 from flytekitplugins.wbmon.delivery.traces.drain import drain_spool
 from flytekitplugins.wbmon.delivery.traces.pending import DrainResult
 from flytekitplugins.wbmon.delivery.traces.spool import Redact, Spool, Target
-from flytekitplugins.wbmon.delivery.traces.store import keep_spool
+from flytekitplugins.wbmon.delivery.traces.store import clear_or_keep
 
 _NAMESPACE = uuid.UUID("6f2f0d5a-9d6c-4f0e-9f0b-2c1d3a5e7b91")
 _USAGE = {
@@ -37,14 +38,14 @@ class Replayed(NamedTuple):
         n_replayed: Rows that became calls.
         n_feedback: Ratings that went along.
         result: Their delivery.
-        kept_in: Where the rest waits; empty if nothing does.
+        kept: Where the rest waits; nowhere if nothing does.
     """
 
     n_rows: int
     n_replayed: int
     n_feedback: int
     result: DrainResult
-    kept_in: str
+    kept: Kept
 
 
 def replay_rows(  # noqa: PLR0913 - what is sent, what goes along, and where to
@@ -56,7 +57,8 @@ def replay_rows(  # noqa: PLR0913 - what is sent, what goes along, and where to
     redact: Redact,
     rate: float = 1.0,
     feedback: Iterable[Mapping[str, Any]] = (),
-    store: str | None = None,
+    open_store: Callable[[], OfflineStore] | None = None,
+    store_url: str = "",
     deadline_s: float = 300.0,
 ) -> Replayed:
     """Send a sample of rows; failed calls and those with a rating always go.
@@ -69,7 +71,8 @@ def replay_rows(  # noqa: PLR0913 - what is sent, what goes along, and where to
         redact: Applied to every text.
         rate: Share of the other rows, by a hash of the request id: the same rows each time.
         feedback: Of the feedback log; goes along with its call.
-        store: Where what cannot be delivered is kept.
+        open_store: Opens the store for what cannot be delivered; None leaves that in `folder`.
+        store_url: Where the store is.
         deadline_s: Longest time to deliver.
     """
     ratings: dict[str, list[Mapping[str, Any]]] = {}
@@ -89,10 +92,8 @@ def replay_rows(  # noqa: PLR0913 - what is sent, what goes along, and where to
             n_feedback += 1
     spool.close()
     result = drain_spool(spool.folder, api_key=api_key, deadline_s=deadline_s)
-    kept_in = ""
-    if not result.is_complete:
-        kept_in = keep_spool(spool.folder, store) if store else str(spool.folder)
-    return Replayed(n_rows, n_replayed, n_feedback, result, kept_in)
+    kept = clear_or_keep(spool.folder, result, open_store, url=store_url, timeout_s=deadline_s)
+    return Replayed(n_rows, n_replayed, n_feedback, result, kept)
 
 
 def _share(request_id: str) -> float:

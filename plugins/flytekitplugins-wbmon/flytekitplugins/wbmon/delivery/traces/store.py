@@ -1,20 +1,38 @@
-"""Where traces wait that no server has taken yet, and how they get there later."""
+"""Traces in an offline store: how a spool is put there, found again, and sent later."""
 
 from __future__ import annotations
 
 import json
 import logging
-import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from flytekitplugins.wbmon.delivery.traces.drain import drain_spool
+from flytekitplugins.wbmon.delivery.store import (
+    GoneError,
+    Kept,
+    OfflineStore,
+    StoredFolder,
+    keep_in_time,
+)
+from flytekitplugins.wbmon.delivery.traces.drain import SpoolDrain, read_target
 from flytekitplugins.wbmon.delivery.traces.pending import DrainResult, count_confirmed
-from flytekitplugins.wbmon.delivery.traces.spool import CONFIRMED, REJECTED, TARGET
+from flytekitplugins.wbmon.delivery.traces.spool import (
+    CONFIRMED,
+    RECORDS,
+    REJECTED,
+    TARGET,
+    Target,
+)
+from flytekitplugins.wbmon.errors import DataError, WbmonError
 
 logger = logging.getLogger(__name__)
 
 FOLDER = "weave-traces"
+KIND = "traces"
+CHANGING = (CONFIRMED, REJECTED)
+_LEASE_MARGIN_S = 30.0
 
 
 class StoreResult(NamedTuple):
@@ -26,7 +44,7 @@ class StoreResult(NamedTuple):
         n_records: Records confirmed in this round.
         n_left: Records that wait on.
         n_rejected: Records the server refuses for good.
-        reason: Why something waits on; empty otherwise.
+        left: Why something of a spool waits on, by the spool's URL.
     """
 
     n_spools: int
@@ -34,78 +52,180 @@ class StoreResult(NamedTuple):
     n_records: int
     n_left: int
     n_rejected: int
-    reason: str
+    left: Mapping[str, str]
 
 
-def keep_spool(folder: Path, store: str) -> str:
-    """Copy a spool to a store.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredSpool:
+    """A spool in a store: its folder there, and where its records go."""
+
+    stored: StoredFolder
+    target: Target
+
+
+def keep_spool(folder: Path, store: OfflineStore) -> str:
+    """Store a spool.
+
+    Returns:
+        Its URL.
+
+    Raises:
+        StorageError: If the store cannot be reached.
+    """
+    # where it goes stands in the manifest: a file of its own would mark a spool of release 0.2
+    about = {"kind": KIND, **asdict(read_target(folder))}
+    names = [name for name in (RECORDS, *CHANGING) if (folder / name).exists()]
+    sources = {name: folder / name for name in names}
+    return store.put(f"{FOLDER}/{folder.name}", sources, about, changing=CHANGING)
+
+
+def clear_or_keep(
+    folder: Path,
+    result: DrainResult,
+    open_store: Callable[[], OfflineStore] | None,
+    *,
+    url: str,
+    timeout_s: float,
+    level: int = logging.WARNING,
+) -> Kept:
+    """Clear a spool that has arrived away, or keep it where it can be sent later.
 
     Args:
         folder: Of the spool.
-        store: Path or fsspec URL.
+        result: What its delivery came to.
+        open_store: Opens the store for what is left; None leaves it where it is.
+        url: Of the store.
+        timeout_s: Longest time to store it.
+        level: Of the log line that says where the rest is.
 
     Returns:
-        Where it is now.
+        Where the rest is; empty if nothing is left.
     """
-    files, root = _open(store)
-    place = f"{root}/{FOLDER}/{folder.name}"
-    files.makedirs(place, exist_ok=True)
-    # what describes the spool goes last: a spool without it is not whole, and is left alone
-    for path in sorted(folder.iterdir(), key=lambda each: each.name == TARGET):
-        files.put_file(str(path), f"{place}/{path.name}")
-    return f"{store.rstrip('/')}/{FOLDER}/{folder.name}"
+    if _is_whole(result):
+        for path in folder.iterdir():
+            path.unlink()
+        folder.rmdir()
+        return Kept("")
+    kept = Kept(str(folder))
+    if open_store is not None:
+        kept = keep_in_time(
+            lambda: keep_spool(folder, open_store()), url=url, folder=folder, timeout_s=timeout_s
+        )
+    if kept.problem:
+        logger.warning("traces could not be stored: %s", kept.problem)
+    refused = f", {result.n_rejected} are refused" if result.n_rejected else ""
+    logger.log(
+        level, "traces: %d records wait in %s (%s); Weave has %d%s",
+        result.n_left, kept.place, result.reason or CONFIRMED, result.n_sent, refused,
+    )  # fmt: skip
+    return kept
+
+
+def find_spools(store: OfflineStore) -> list[StoredSpool]:
+    """Every spool below the store, oldest first, those of release 0.2 included.
+
+    Raises:
+        StorageError: If the store cannot be reached.
+    """
+    found = []
+    for stored in store.find(unsigned=_marks_spool):
+        if stored.marker != TARGET and stored.about.get("kind") != KIND:
+            continue
+        try:
+            target = Target(**{n: stored.about[n] for n in _names() if n in stored.about})
+        except TypeError as error:
+            logger.warning("%s is no spool of traces and is left alone: %s", stored.url, error)
+            continue
+        found.append(StoredSpool(stored=stored, target=target))
+    return sorted(found, key=lambda each: (each.target.begun_at, each.stored.url))
 
 
 def drain_store(
-    store: str, *, api_key: str, deadline_s: float = 300.0, trace_url: str = ""
+    store: OfflineStore, *, api_key: str, deadline_s: float = 300.0, trace_url: str = ""
 ) -> StoreResult:
     """Send every spool of a store, oldest first; what the server confirmed whole is removed.
 
+    A spool that is damaged, or that somebody else is sending, is left where it is.
+
     Args:
-        store: Path or fsspec URL, as given to `keep_spool`.
+        store: Where they wait.
         api_key: Of W&B.
         deadline_s: Longest time for each spool.
         trace_url: Send there, wherever the traces were meant to go; empty keeps their target.
+
+    Raises:
+        StorageError: If the store cannot be reached.
     """
-    files, root = _open(store)
-    found = sorted(
-        files.glob(f"{root}/{FOLDER}/*/{TARGET}"),
-        key=lambda path: json.loads(files.cat_file(path)).get("begun_at", 0.0),
-    )
-    results = []
-    for path in found:
-        place = str(path).rpartition("/")[0]
-        results.append(_drain_one(files, place, api_key, deadline_s, trace_url))
+    results: dict[str, tuple[DrainResult, int]] = {}
+    for spool in find_spools(store):
+        url = spool.stored.url
+        try:
+            results[url] = _drain_one(store, spool, api_key, deadline_s, trace_url)
+        except GoneError:
+            continue
+        except (WbmonError, OSError) as error:
+            n_left = max(1, spool.target.n_records)
+            results[url] = DrainResult(0, n_left, reason=str(error)), 0
+        reason = results[url][0].reason
+        if reason:
+            logger.warning("%s stays in the store: %s", url, reason)
+    found = [result for result, _ in results.values()]
     return StoreResult(
         n_spools=len(found),
-        n_delivered=sum(result.is_complete for result, _ in results),
-        n_records=sum(result.n_sent - before for result, before in results),
-        n_left=sum(result.n_left for result, _ in results),
-        n_rejected=sum(result.n_rejected for result, _ in results),
-        reason=next((result.reason for result, _ in results if result.reason), ""),
+        n_delivered=sum(_is_whole(result) for result in found),
+        n_records=sum(result.n_sent - before for result, before in results.values()),
+        n_left=sum(result.n_left for result in found),
+        n_rejected=sum(result.n_rejected for result in found),
+        left={url: result.reason for url, (result, _) in results.items() if result.reason},
     )
 
 
 def _drain_one(
-    files: Any, place: str, api_key: str, deadline_s: float, trace_url: str
+    store: OfflineStore, spool: StoredSpool, api_key: str, deadline_s: float, trace_url: str
 ) -> tuple[DrainResult, int]:
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        for path in files.ls(place, detail=False):
-            files.get_file(path, str(folder / str(path).rpartition("/")[2]))
+    lease_s = deadline_s + _LEASE_MARGIN_S
+    with store.borrow(spool.stored, seconds=lease_s, changing=CHANGING) as borrowed:
+        folder = borrowed.folder
+        (folder / TARGET).write_text(json.dumps(asdict(spool.target)), encoding="utf-8")
+        if spool.stored.files is None:
+            _check_lines(folder, spool)
         before = count_confirmed(folder)
-        result = drain_spool(folder, api_key=api_key, deadline_s=deadline_s, trace_url=trace_url)
-        if result.is_complete and not result.n_rejected:
-            files.rm(place, recursive=True)
-        else:
-            for name in (CONFIRMED, REJECTED):
-                if (folder / name).exists():
-                    files.put_file(str(folder / name), f"{place}/{name}")
+        drain = SpoolDrain(
+            folder, api_key=api_key, trace_url=trace_url, on_progress=borrowed.save_progress
+        )
+        result = drain.run(deadline_s=deadline_s)
+        if _is_whole(result):
+            borrowed.remove()
         return result, before
 
 
-def _open(store: str) -> tuple[Any, str]:
-    import fsspec
+def _is_whole(result: DrainResult) -> bool:
+    return result.is_complete and not result.n_rejected
 
-    files, root = fsspec.core.url_to_fs(store)
-    return files, root.rstrip("/")
+
+def _check_lines(folder: Path, spool: StoredSpool) -> None:
+    """Refuse a spool without checksums whose lines are not those that were written."""
+    expected = spool.target.n_records
+    try:
+        with (folder / RECORDS).open("rb") as file:
+            n_lines = sum(1 for line in file if json.loads(line))
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{spool.stored.url}/{RECORDS} must be lines of JSON: {error}. Nothing of it is sent, "
+            "and it is left where it is"
+        ) from error
+    if expected not in (-1, n_lines):
+        raise DataError(
+            f"{spool.stored.url}/{RECORDS} must hold {expected} records, found {n_lines}. "
+            "Nothing of it is sent, and it is left where it is"
+        )
+
+
+def _marks_spool(path: str) -> bool:
+    """Whether a file is the last that release 0.2 wrote of a spool, without a manifest."""
+    *_, folder, _, name = ("", "", *path.split("/"))
+    return name == TARGET and folder == FOLDER
+
+
+def _names() -> tuple[str, ...]:
+    return tuple(each.name for each in fields(Target))

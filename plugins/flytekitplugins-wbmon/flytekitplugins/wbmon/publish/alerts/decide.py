@@ -33,7 +33,6 @@ from flytekitplugins.wbmon.monitor.alerts.notifications import (
 )
 from flytekitplugins.wbmon.monitor.alerts.state import AlertMemory, Notification
 from flytekitplugins.wbmon.publish.alerts.channel import Channel
-from flytekitplugins.wbmon.publish.alerts.history_file import write_index
 from flytekitplugins.wbmon.publish.alerts.send import (
     WANDB,
     channel_post,
@@ -171,7 +170,7 @@ class _Session:
             return
         try:
             kept = self._file.update(self._without_sent)
-            write_index(self._file, kept.memory.history)
+            self._file.write_index(kept.memory.history)
         except Exception as error:  # noqa: BLE001 - any store, any exception
             self._cannot_keep(error)
 

@@ -17,12 +17,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from flytekitplugins.wbmon.errors import ConfigError, MissingExtraError, PublishError
+from flytekitplugins.wbmon.flyte.secrets import read_secret
 from flytekitplugins.wbmon.monitor.alerts.state import Notification
 from flytekitplugins.wbmon.publish.alerts.channel import Channel
 
 if TYPE_CHECKING:
-    from flytekit import Secret
-
     import wandb
 
 logger = logging.getLogger(__name__)
@@ -85,7 +84,7 @@ def channel_post(channel: Channel) -> Post:
     """A channel through apprise; its secret is read when it first sends."""
 
     def send(notification: Notification) -> None:
-        send_by_apprise(read_address(channel.secret), notification)
+        send_by_apprise(_address(channel), notification)
 
     return Post(name=channel.label, send=send, timeout_s=channel.timeout_s)
 
@@ -134,30 +133,6 @@ def deliver(notifications: Iterable[Notification], posts: Sequence[Post]) -> lis
             logger.error("alert channel %s: %s", post.name, problem)
         outcomes.append(Outcome(name=post.name, taken=frozenset(progress.taken), problem=problem))
     return outcomes
-
-
-def read_address(secret: Secret) -> str:
-    """The apprise URLs that a secret holds.
-
-    Raises:
-        ConfigError: If it is not there, or empty.
-    """
-    from flytekit import current_context
-
-    local = f"{secret.group}_{secret.key}".upper()
-    where = f"secret group {secret.group!r}, key {secret.key!r}"
-    try:
-        value = current_context().secrets.get(
-            group=secret.group, key=secret.key, group_version=secret.group_version
-        )
-    except ValueError:
-        raise ConfigError(
-            f"{where} must hold the channel's address; it was not found. Create it in the cluster "
-            f"(see secrets.example.yaml), or set {local} for a local run"
-        ) from None
-    if not isinstance(value, str) or not value.strip():
-        raise ConfigError(f"{where} must hold the channel's address, got an empty text")
-    return value.strip()
 
 
 def send_by_apprise(address: str, notification: Notification) -> None:
@@ -242,10 +217,14 @@ def _send_one(post: Post, notification: Notification) -> str:
 def _problem(channel: Channel) -> str:
     try:
         _apprise()
-        read_address(channel.secret)
+        _address(channel)
     except ConfigError as error:
         return f"channel {channel.label} cannot be used: {error}"
     return ""
+
+
+def _address(channel: Channel) -> str:
+    return read_secret(channel.secret, holds="the channel's address")
 
 
 def _without(text: str, address: str) -> str:

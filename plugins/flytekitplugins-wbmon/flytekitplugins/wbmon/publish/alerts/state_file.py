@@ -1,5 +1,7 @@
 """A monitor's memory on disk: one small JSON file that many runs may read and change.
 
+Beside it is the page of the last nights, `….html` for `….json`.
+
 A change is a function from the memory to the next one. It is applied to what is read, and written
 back only if nobody else wrote in between; otherwise it is applied anew to what they wrote.
 """
@@ -11,13 +13,15 @@ import json
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from flytekitplugins.wbmon.errors import DataError, PublishError
-from flytekitplugins.wbmon.monitor.alerts.state import AlertMemory
+from flytekitplugins.wbmon.monitor.alerts.history_page import history_page
+from flytekitplugins.wbmon.monitor.alerts.state import AlertMemory, WindowSummary
 from flytekitplugins.wbmon.reports.serialize import record_from_json, record_to_json
 from flytekitplugins.wbmon.storage.compare_and_swap import Version, read_file, replace_file
 from flytekitplugins.wbmon.storage.filesystem import open_filesystem
@@ -89,6 +93,17 @@ class MemoryFile:
             f"{_ATTEMPTS} times; give each monitor a state_uri of its own"
         )
 
+    def write_index(self, nights: Sequence[WindowSummary]) -> None:
+        """Write the page of the nights; one that cannot be written costs the monitor nothing."""
+        if not nights:
+            return
+        uri = index_uri(self.uri)
+        try:
+            html = history_page(PurePosixPath(uri).stem, nights)
+            self.filesystem.pipe_file(uri, html.encode())
+        except Exception:  # a monitor must never break what it monitors
+            logger.warning("the index page %s could not be written", uri, exc_info=True)
+
     def _put_aside(self, data: bytes, version: Version, error: DataError) -> str:
         aside = f"{self.uri}.broken-{version.digest[:12]}"
         self.filesystem.pipe_file(aside, data)
@@ -98,6 +113,11 @@ class MemoryFile:
             f"the alert memory could not be read at {now:%Y-%m-%d %H:%M} UTC and starts afresh, so "
             f"alerts that were firing are told again; the broken file is kept as {aside}"
         )
+
+
+def index_uri(state_uri: str) -> str:
+    """Where the page of a state file is: `….json` becomes `….html`."""
+    return f"{state_uri.removesuffix('.json')}.html"
 
 
 def _written(memory: AlertMemory) -> bytes:

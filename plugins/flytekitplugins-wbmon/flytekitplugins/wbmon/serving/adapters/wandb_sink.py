@@ -164,17 +164,17 @@ class WandbSink:
             self._day.run.log({**metrics, "serving/time": end})
 
     def _begin_day(self, day: str) -> _DayRun:
-        from flytekitplugins.wbmon.delivery.credentials import read_api_key
         from flytekitplugins.wbmon.flyte.identity import current_identity, run_id
+        from flytekitplugins.wbmon.run.api_key import read_api_key
         from flytekitplugins.wbmon.run.spooled import SpooledRun
 
         settings = self._settings
         key = read_api_key(self._secret, api_host=settings.resolved_api_host, is_local=True)
         identity = current_identity(self._service)
-        carrier = SpooledRun(settings, identity, key)
+        writer = SpooledRun(settings, identity, key)
         name = run_id(identity, f"{self._service}-{day}-{self._instance}")
         os.makedirs(self._folder, exist_ok=True)  # noqa: PTH103 - the folder is a plain text here
-        run = carrier.open(
+        run = writer.open(
             {
                 "project": settings.project,
                 "entity": settings.entity,
@@ -186,19 +186,19 @@ class WandbSink:
                 "config": {"service": self._service, "day": day, "instance": self._instance},
             }
         )
-        return _DayRun(day, run, carrier)
+        return _DayRun(day, run, writer)
 
     def _end_day(self) -> None:
         ended, self._day = self._day, None
         if ended is not None:
-            ended.carrier.end(ended.run, 0, is_terminating=self._stop.is_set())
+            ended.writer.end(ended.run, 0, is_terminating=self._stop.is_set())
 
 
 class _DayRun:
     """The run of one day."""
 
-    def __init__(self, name: str, run: wandb.Run, carrier: SpooledRun) -> None:
-        self.name, self.run, self.carrier = name, run, carrier
+    def __init__(self, name: str, run: wandb.Run, writer: SpooledRun) -> None:
+        self.name, self.run, self.writer = name, run, writer
 
 
 def window_metrics(rows: Sequence[Mapping[str, Any]], *, seconds: float) -> dict[str, float]:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from flytekit import Secret
 
-from flytekitplugins.wbmon.delivery.credentials import ApiKey, read_api_key
+from flytekitplugins.wbmon.delivery.credentials import ApiKey
 from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.run.api_key import read_api_key
 from support.in_process import pod_context
 
 HOST = "https://api.wandb.ai"

@@ -1,0 +1,338 @@
+"""Where runs and traces wait that could not be delivered: folders on any file system.
+
+    {store}/…/{folder}/manifest.json    written last: without it the folder is not whole yet
+                       lease.json       who delivers it now
+                       …                the files, whose sizes and checksums the manifest has
+
+What a folder holds and how it is sent is the business of `delivery.runs` and `delivery.traces`.
+Some of its files say how far its delivery came: they change, and have no checksum.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import hashlib
+import json
+import logging
+import tempfile
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from flytekitplugins.wbmon.errors import DataError, PublishError
+from flytekitplugins.wbmon.storage.filesystem import (
+    make_parent,
+    move_file,
+    open_filesystem,
+    write_file,
+)
+from flytekitplugins.wbmon.storage.guard import is_object_store, without_secrets
+from flytekitplugins.wbmon.storage.lease import Lease
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+
+logger = logging.getLogger(__name__)
+
+MANIFEST = "manifest.json"
+LEASE = "lease.json"
+# beside a lease on a local disk
+_LEASE_FILES = {LEASE, f".{LEASE}.lock"}
+_CHUNK = 1024 * 1024
+_LEFT = "Nothing of it is sent, and it is left where it is"
+
+
+class BusyError(PublishError):
+    """Somebody else is delivering the folder now."""
+
+
+class GoneError(PublishError):
+    """Somebody else has just delivered the folder."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredFolder:
+    """A folder in a store.
+
+    Attributes:
+        url: Where it is.
+        path: The same within the file system.
+        marker: Name of the file by which it is known to be whole.
+        about: What that file says.
+        files: Size and SHA-256 by name; None if they were not noted, as with traces of release 0.2.
+    """
+
+    url: str
+    path: str
+    marker: str
+    about: Mapping[str, Any]
+    files: Mapping[str, tuple[int, str]] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BorrowedFolder:
+    """A stored folder on this disk, and what may be done with the one in the store.
+
+    Attributes:
+        folder: The copy.
+        save_progress: Notes in the store how far the delivery came; raises if somebody else
+            delivers it by now, or if the store cannot be reached.
+        remove: Forgets the stored one, which is delivered.
+    """
+
+    folder: Path
+    save_progress: Callable[[], None]
+    remove: Callable[[], None]
+
+
+class Kept(NamedTuple):
+    """Where something undelivered is, and why that is not the store; empty if it is."""
+
+    place: str
+    problem: str = ""
+
+
+class OfflineStore:
+    """A folder of folders that wait.
+
+    Args:
+        url: A path, or any URL that fsspec knows.
+        filesystem: How to reach it; by the URL and the environment if None.
+
+    Raises:
+        StorageError: If it cannot be opened.
+    """
+
+    def __init__(self, url: str, *, filesystem: AbstractFileSystem | None = None) -> None:
+        self.url = url.rstrip("/")
+        self._files, root = open_filesystem(self.url, filesystem=filesystem)
+        self._root = root.rstrip("/")
+
+    def put(
+        self,
+        name: str,
+        sources: Mapping[str, Path],
+        about: Mapping[str, Any],
+        *,
+        changing: Collection[str] = (),
+    ) -> str:
+        """Store a folder.
+
+        Args:
+            name: Its path below the store.
+            sources: Where each of its files is on this disk, by its name in the folder.
+            about: What else its manifest says, as JSON data.
+            changing: Names of the files that say how far the delivery came.
+
+        Returns:
+            Its URL.
+
+        Raises:
+            StorageError: If the store cannot be reached.
+        """
+        sums = {
+            file: (path.stat().st_size, checksum(path))
+            for file, path in sources.items()
+            if file not in changing
+        }
+        manifest = {"format": 1, **about, "files": sums}
+        for file, path in sources.items():
+            self._upload(path, f"{self._root}/{name}/{file}")
+        # last, and so the sign that all is there
+        write_file(self._files, f"{self._root}/{name}/{MANIFEST}", json.dumps(manifest).encode())
+        return f"{self.url}/{name}"
+
+    def find(self, *, unsigned: Callable[[str], bool] = lambda _: False) -> list[StoredFolder]:
+        """Every whole folder below the store.
+
+        Args:
+            unsigned: Says of a path whether it marks a whole folder that has no manifest.
+
+        Raises:
+            StorageError: If the store cannot be reached.
+        """
+        self._files.invalidate_cache()
+        try:
+            paths = self._files.find(self._root)
+        except FileNotFoundError:
+            return []
+        signed = {_parent(path) for path in paths if _is_manifest(path)}
+        markers = [
+            path
+            for path in paths
+            if _is_manifest(path) or (unsigned(path) and _parent(path) not in signed)
+        ]
+        found = [self._describe(path) for path in markers]
+        return [stored for stored in found if stored is not None]
+
+    @contextmanager
+    def borrow(
+        self, stored: StoredFolder, *, seconds: float, changing: Collection[str]
+    ) -> Iterator[BorrowedFolder]:
+        """Bring a folder to this disk, and keep others from doing so meanwhile.
+
+        Args:
+            stored: From `find`.
+            seconds: Time after which others may have it, should this process die; it begins anew
+                whenever progress is saved.
+            changing: As for `put`.
+
+        Raises:
+            BusyError: If somebody else has it.
+            GoneError: If it is not there any more.
+            DataError: If a file is not what was stored.
+            StorageError: If the store cannot be reached.
+        """
+        lease = Lease.acquire(self._files, f"{stored.path}/{LEASE}", seconds=seconds)
+        if lease is None:
+            raise BusyError("somebody else is delivering it now")
+        try:
+            with tempfile.TemporaryDirectory(prefix="wbmon-sync-") as folder:
+                self._fetch(stored, Path(folder), changing)
+                yield BorrowedFolder(
+                    folder=Path(folder),
+                    save_progress=lambda: self._save(stored, Path(folder), changing, lease),
+                    remove=lambda: self._remove(stored),
+                )
+        finally:
+            self._give_back(stored, lease)
+
+    def _give_back(self, stored: StoredFolder, lease: Lease) -> None:
+        try:
+            lease.release()
+        except Exception as error:  # noqa: BLE001 - any file system; it ends by itself
+            logger.warning("%s is kept from others until its lease is over: %s", stored.url, error)
+
+    def _describe(self, marker: str) -> StoredFolder | None:
+        try:
+            about = dict(json.loads(self._files.cat_file(marker)))
+            sums = about.pop("files") if _is_manifest(marker) else None
+            files = sums and {name: (int(size), str(sha)) for name, (size, sha) in sums.items()}
+        except FileNotFoundError:
+            return None  # delivered meanwhile
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            logger.warning("%s describes no stored folder and is left alone: %s", marker, error)
+            return None
+        path = _parent(marker)
+        return StoredFolder(
+            url=f"{self.url}{path.removeprefix(self._root)}",
+            path=path,
+            marker=marker.removeprefix(f"{path}/"),
+            about=about,
+            files=files,
+        )
+
+    def _fetch(self, stored: StoredFolder, folder: Path, changing: Collection[str]) -> None:
+        there = {path.removeprefix(f"{stored.path}/") for path in self._files.find(stored.path)}
+        if stored.marker not in there:
+            if there <= _LEASE_FILES:
+                self._files.rm(stored.path, recursive=True)  # our lease alone made it again
+            raise GoneError("somebody else has just delivered it")
+        names = there - _LEASE_FILES if stored.files is None else set(stored.files)
+        for name in (names - set(changing)) | (there & set(changing)):
+            path = _below(folder, name, stored.url)
+            if name not in there:
+                raise DataError(f"{stored.url}/{name} is missing. {_LEFT}")
+            self._download(f"{stored.path}/{name}", path)
+        for name, expected in (stored.files or {}).items():
+            if name in changing:
+                continue
+            found = (folder / name).stat().st_size, checksum(folder / name)
+            if found != expected:
+                raise DataError(
+                    f"{stored.url}/{name} must be {expected[0]} bytes with SHA-256 "
+                    f"{expected[1][:12]}…; what is there is something else. {_LEFT}"
+                )
+
+    def _save(
+        self, stored: StoredFolder, folder: Path, changing: Collection[str], lease: Lease
+    ) -> None:
+        lease.extend()
+        for name in changing:
+            if not (folder / name).exists():
+                continue
+            target = f"{stored.path}/{name}"
+            if is_object_store(self._files):
+                self._upload(folder / name, target)
+            else:  # a process that dies leaves the old one or the new one
+                self._upload(folder / name, f"{target}.new")
+                move_file(self._files, f"{target}.new", target)
+
+    def _remove(self, stored: StoredFolder) -> None:
+        self._files.rm_file(f"{stored.path}/{stored.marker}")  # first: it is delivered now
+        try:
+            self._files.rm(stored.path, recursive=True)
+        except Exception as error:  # noqa: BLE001 - any file system; nobody sends what is left
+            logger.warning("files of %s, which is delivered, are left: %s", stored.url, error)
+
+    def _download(self, path: str, to: Path) -> None:
+        to.parent.mkdir(parents=True, exist_ok=True)
+        self._files.get_file(path, str(to))
+
+    def _upload(self, path: Path, to: str) -> None:
+        make_parent(self._files, to)
+        self._files.put_file(str(path), to)
+
+
+def keep_in_time(put: Callable[[], str], *, url: str, folder: Path, timeout_s: float) -> Kept:
+    """Store a folder, in bounded time and whatever the store does.
+
+    Args:
+        put: Stores it and returns where; runs in a thread.
+        url: Of the store.
+        folder: Where it is until then, and afterwards if that fails.
+        timeout_s: Longest time.
+    """
+    done: list[Kept] = []
+
+    def failed(why: str) -> Kept:
+        shown = without_secrets(url)
+        return Kept(str(folder), f"the offline store {shown} must take what is put there; {why}")
+
+    def work() -> None:
+        try:
+            done.append(Kept(put()))
+        except Exception as error:  # noqa: BLE001 - any file system; the task is done
+            done.append(failed(f"{type(error).__name__}: {error}"))
+
+    # with the caller's context, because flytekit's settings for a store are in it
+    context = contextvars.copy_context()
+    thread = threading.Thread(target=context.run, args=(work,), daemon=True)
+    thread.start()
+    thread.join(timeout_s)
+    return (
+        done[0]
+        if done
+        else failed(
+            f"no answer within {timeout_s:g} s; see that it is up and can be reached from here, or "
+            "give it more time by delivery_timeout_s"
+        )
+    )
+
+
+def _is_manifest(path: str) -> bool:
+    return path.endswith(f"/{MANIFEST}")
+
+
+def _parent(path: str) -> str:
+    return path.rpartition("/")[0]
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file's content."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _below(folder: Path, name: str, url: str) -> Path:
+    """Where a file of a stored folder comes to be on this disk; never outside of the copy."""
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise DataError(f"the manifest of {url} must name files below it, got {name!r}. {_LEFT}")
+    return path

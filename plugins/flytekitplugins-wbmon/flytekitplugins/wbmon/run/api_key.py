@@ -1,0 +1,125 @@
+"""Where the W&B key comes from: a Flyte secret, the user's callable, or the machine's login."""
+
+from __future__ import annotations
+
+import logging
+import netrc
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from flytekitplugins.wbmon.delivery.credentials import ApiKey
+from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.flyte.identity import TaskIdentity, current_identity
+from flytekitplugins.wbmon.flyte.secrets import SecretNotFoundError, checked_text, read_secret
+from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
+
+if TYPE_CHECKING:
+    from flytekit import Secret
+
+    from flytekitplugins.wbmon.run.settings import RunSettings
+
+logger = logging.getLogger(__name__)
+
+
+def read_api_key(
+    secret: Secret | Callable[[], str] | None, *, api_host: str, is_local: bool
+) -> ApiKey | None:
+    """The key that `secret` stands for.
+
+    Outside a pod a missing secret is no error: the usual W&B login of the machine is used, and
+    without one the run stays on disk.
+
+    Args:
+        secret: A `flytekit.Secret`, a callable without arguments, or None for W&B's environment.
+        api_host: URL of the W&B API; names the entry in `~/.netrc`.
+        is_local: Whether the code runs outside a Flyte pod.
+
+    Returns:
+        None if there is no key and none was asked for.
+
+    Raises:
+        ConfigError: In a pod, if the secret is not there, or is not text.
+    """
+    key = _find_key(secret, api_host=api_host, is_local=is_local)
+    if key is None:
+        logger.warning(
+            "no W&B key found: the run is kept on disk and not delivered. Set WANDB_API_KEY, or "
+            "run `wandb login`%s.",
+            "" if is_local else ", or give wandb_init a secret",
+        )
+    return key
+
+
+def api_key_of(settings: RunSettings, identity: TaskIdentity) -> ApiKey | None:
+    """The key that a run or its traces are sent with; None if there is none, or nothing is sent.
+
+    Raises:
+        ConfigError: In a pod, if the secret is not there, or is not text.
+    """
+    if settings.mode == "offline":
+        return None
+    return read_api_key(
+        settings.secret, api_host=settings.resolved_api_host, is_local=identity.is_local
+    )
+
+
+def require_api_key(secret: Secret | None, *, api_host: str) -> ApiKey:
+    """The key, for a node that can do nothing without.
+
+    Raises:
+        ConfigError: If there is none.
+    """
+    key = _find_key(secret, api_host=api_host, is_local=current_identity().is_local)
+    if key is None:
+        raise ConfigError(
+            "a W&B key is needed to talk to the server, found none; give the node a secret, or set "
+            "WANDB_API_KEY"
+        )
+    return key
+
+
+def _find_key(secret: Any, *, api_host: str, is_local: bool) -> ApiKey | None:
+    try:
+        value = _look_up(secret)
+    except SecretNotFoundError:
+        if not is_local:
+            raise
+        value = None
+    if value is None:
+        value = _machine_login(api_host)
+    return None if value is None else ApiKey(value)
+
+
+def _look_up(secret: Any) -> str | None:
+    if secret is None:
+        return None
+    if callable(secret):
+        return checked_text(_call(secret), "the secret must give the W&B key as text")
+    return read_secret(secret, holds="the W&B key")
+
+
+def _call(secret: Callable[[], str]) -> object:
+    name = getattr(secret, "__qualname__", type(secret).__name__)
+    try:
+        return secret()
+    except Exception as error:  # noqa: BLE001 - whatever the user's callable raises
+        # the chain is cut: the callable's own frames and message may hold what it fetched
+        raise SecretNotFoundError(
+            f"the callable {name} given as secret must return the W&B key; it raised "
+            f"{type(error).__name__}: {SecretRedactor().text(str(error))}"
+        ) from None
+
+
+def _machine_login(api_host: str) -> str | None:
+    in_environment = os.environ.get("WANDB_API_KEY", "").strip()
+    if in_environment:
+        return in_environment
+    path = Path(os.environ.get("NETRC") or "~/.netrc").expanduser()
+    try:
+        entry = netrc.netrc(path).authenticators(urlsplit(api_host).hostname or "")
+    except (OSError, netrc.NetrcParseError):
+        return None
+    return entry[2] if entry and entry[2] else None

@@ -1,0 +1,170 @@
+"""A Flyte secret: read in one place, asked for once, and the same by name in the pod."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flytekit import Secret, task
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flytekitplugins.wbmon import (
+    AlertRule,
+    Channel,
+    DegradationAlert,
+    DriftCheck,
+    MonitorFailure,
+    ReplayToWeave,
+    SyncOfflineRuns,
+    SyncOfflineTraces,
+    TagBest,
+    wandb_init,
+)
+from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.flyte.secrets import (
+    SecretNotFoundError,
+    read_secret,
+    request_secrets,
+    secret_from_config,
+    secret_to_config,
+    with_secret,
+)
+from flytekitplugins.wbmon.llm import weave_init
+from flytekitplugins.wbmon.run.decorated_task import tracking_of
+from support.in_process import pod_context
+
+VERSIONED = Secret(
+    group="wandb", key="api_key", group_version="v2", mount_requirement=Secret.MountType.FILE
+)
+names = st.text(st.characters(codec="utf-8", categories=("L", "N", "P")), min_size=1, max_size=20)
+secrets = st.builds(
+    Secret,
+    group=names,
+    key=names,
+    group_version=st.none() | names,
+    mount_requirement=st.sampled_from(Secret.MountType),
+)
+
+
+@given(secrets)
+def test_a_secret_is_the_same_after_its_way_through_json(secret: Secret) -> None:
+    assert secret_from_config(json.loads(json.dumps(secret_to_config(secret)))) == secret
+
+
+@given(st.lists(secrets, max_size=5), st.lists(secrets, max_size=5))
+def test_every_secret_is_asked_for_once_and_the_users_own_come_first(
+    own: list[Secret], needed: list[Secret]
+) -> None:
+    asked = request_secrets({"secret_requests": own, "retries": 2}, *needed, None)
+    requests = asked["secret_requests"] or []
+    found = [(one.group, one.key, one.group_version) for one in requests]
+    assert len(set(found)) == len(found)
+    assert set(found) == {(one.group, one.key, one.group_version) for one in [*own, *needed]}
+    assert requests[:1] == (own + needed)[:1]
+    assert asked["retries"] == 2
+
+
+def test_another_version_of_a_secret_is_another_secret() -> None:
+    first = Secret(group="wandb", key="api_key")
+    context = with_secret(with_secret(None, first), VERSIONED)
+    assert context.secrets == [first, VERSIONED]
+    assert with_secret(context, VERSIONED) is context
+
+
+def test_a_secret_is_read_from_the_pod_without_space_around_it(tmp_path: Path) -> None:
+    with pod_context(tmp_path, env={"_FSEC_WANDB_V2_API_KEY": " value\n"}):
+        assert read_secret(VERSIONED, holds="a key") == "value"
+
+
+def test_a_secret_that_is_mounted_as_a_variable_of_its_own_name_is_found(tmp_path: Path) -> None:
+    if "env_var" not in Secret.__dataclass_fields__:
+        pytest.skip("this flytekit has no env_var")
+    named = Secret(group="g", key="k", env_var="MY_KEY", mount_requirement=Secret.MountType.ENV_VAR)
+    with pod_context(tmp_path, env={"MY_KEY": "value"}):
+        assert read_secret(named, holds="a key") == "value"
+
+
+def test_a_missing_secret_is_named_with_where_to_create_and_how_to_ask(tmp_path: Path) -> None:
+    with pod_context(tmp_path), pytest.raises(SecretNotFoundError) as caught:
+        read_secret(VERSIONED, holds="the channel's address")
+    for part in (
+        "group 'wandb', key 'api_key', version 'v2' must hold the channel's address",
+        "secrets.example.yaml",
+        "secret_requests=[Secret(group='wandb', key='api_key', group_version='v2')]",
+        "WANDB_V2_API_KEY",
+    ):
+        assert part in str(caught.value)
+
+
+def test_outside_a_pod_the_variable_called_as_the_secret_serves(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("WANDB_V2_API_KEY", "value")
+    assert read_secret(VERSIONED, holds="a key") == "value"
+    with pod_context(tmp_path), pytest.raises(SecretNotFoundError):
+        read_secret(VERSIONED, holds="a key")
+
+
+def test_an_empty_secret_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_V2_API_KEY", " ")
+    with pytest.raises(ConfigError, match="got an empty text"):
+        read_secret(VERSIONED, holds="a key")
+
+
+def made_in_a_list() -> list[Any]:
+    """Nodes that are no variable of a module, so that only their arguments reach the pod."""
+    channel, rule = Channel(secret=VERSIONED), AlertRule(metric="drift.share", above=0)
+    return [
+        SyncOfflineRuns("s.runs", secret=VERSIONED, offline_store="x"),
+        SyncOfflineTraces("s.traces", secret=VERSIONED, offline_store="x"),
+        ReplayToWeave("s.replay", project="p", entity="e", secret=VERSIONED),
+        TagBest("s.tag", project="p", entity="e", metric="m", secret=VERSIONED),
+        DegradationAlert("s.alert", rules=[rule], channels=[channel]),
+        MonitorFailure("s.failed", inputs={}, channels=[channel]),
+        wandb_init(project="p", entity="e", secret=VERSIONED)(DriftCheck("s.tracked")),
+        weave_init("p", "e", secret=VERSIONED)(DriftCheck("s.traced")),
+    ]
+
+
+def secret_of(node: Any) -> Secret:
+    """The secret that a node reads when it runs."""
+    if tracking_of(node) is not None:
+        return tracking_of(node).secret
+    channels = getattr(node.config, "channels", ())
+    return channels[0].secret if channels else node.config.secret
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_a_node_made_in_a_list_keeps_its_whole_secret_in_the_pod(number: int) -> None:
+    node = made_in_a_list()[number]
+    assert node.security_context.secrets == [VERSIONED]
+    again = node.task_resolver.load_task(node.task_resolver.loader_args(None, node))
+    if node.name == "s.traced":
+        assert again.security_context.secrets == [VERSIONED]
+    else:
+        assert secret_of(again) == VERSIONED
+
+
+@pytest.mark.parametrize("wrong", ["text", 7, Secret, object()])
+def test_what_is_no_secret_is_refused_when_the_node_is_made(wrong: Any) -> None:
+    for make in (
+        lambda: SyncOfflineRuns("w", secret=wrong, offline_store="x"),
+        lambda: SyncOfflineTraces("w", secret=wrong, offline_store="x"),
+        lambda: ReplayToWeave("w", project="p", entity="e", secret=wrong),
+        lambda: TagBest("w", project="p", entity="e", metric="m", secret=wrong),
+    ):
+        with pytest.raises(ConfigError, match=r"flytekit\.Secret"):
+            make()
+
+
+def test_a_task_is_asked_for_the_secret_of_both_its_decorators_once() -> None:
+    @wandb_init(project="p", entity="e", secret=VERSIONED)
+    @weave_init("p", "e", secret=VERSIONED)
+    @task
+    def both() -> int:
+        return 1
+
+    assert both.security_context.secrets == [VERSIONED]
