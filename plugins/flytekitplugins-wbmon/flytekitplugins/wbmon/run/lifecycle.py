@@ -119,15 +119,6 @@ def end_live_runs() -> None:
         _end(opened, is_terminating=True)
 
 
-def api_key_of(settings: RunSettings, identity: TaskIdentity) -> ApiKey | None:
-    """The key that a run or its traces are sent with; None if there is none, or nothing is sent."""
-    if settings.mode == "offline":
-        return None
-    return read_api_key(
-        settings.secret, api_host=settings.resolved_api_host, is_local=identity.is_local
-    )
-
-
 def _place() -> str:
     """What is the same for all code of one task, and different for two tasks of one process.
 
