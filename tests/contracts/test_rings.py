@@ -78,7 +78,6 @@ def test_every_folder_of_the_package_is_on_a_floor() -> None:
     assert {path.parent.name for path in PACKAGE.glob("*/*.py")} <= floors
 
 
-@pytest.mark.xfail(reason="serving/log/logger.py is to be divided")
 def test_no_module_is_longer_than_a_reader_can_hold() -> None:
     lengths = {
         name_of(path): path.read_text(encoding="utf-8").count("\n")
