@@ -85,12 +85,12 @@ def test_a_silent_alert_is_told_and_reminded_of_only_when_the_silence_is_over() 
 
 def test_an_older_window_judged_late_does_not_bring_the_next_reminder_forward() -> None:
     memory = judge(nights(False, True, remind_after=DAY), True, AT, remind_after=DAY)
-    assert memory.told == {"drift": AT + DAY}
+    assert memory.notified == {"drift": AT + DAY}
 
 
 def test_a_rule_that_is_gone_is_forgotten() -> None:
     memory = judge(nights(True), False, AT + DAY, rule=replace(RULE, name="another"))
-    assert memory.told == {}
+    assert memory.notified == {}
 
 
 def test_a_notice_says_whose_it_is_what_to_do_and_where_to_look() -> None:

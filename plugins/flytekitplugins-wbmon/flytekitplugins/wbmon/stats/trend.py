@@ -25,8 +25,6 @@ def mann_kendall_p_value(values: Sequence[float]) -> float:
         Mann (1945), Nonparametric tests against trend; Kendall (1975), Rank correlation methods.
     """
     n = len(values)
-    if n < 2:  # noqa: PLR2004 - no pair
-        return 1.0
     score = sum((b > a) - (b < a) for a, b in combinations(values, 2))
     # an order with k falling pairs scores n (n - 1) / 2 - 2 k
     falling = (n * (n - 1) // 2 - score) // 2
