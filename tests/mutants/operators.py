@@ -39,6 +39,7 @@ _ARITHMETIC: dict[type[ast.operator], type[ast.operator]] = {
 _OPPOSITES = {"min": "max", "minimum": "maximum", "any": "all", "floor": "ceil"}
 _OPPOSITES |= {second: first for first, second in _OPPOSITES.items()}
 _REMOVABLE = (ast.Expr, ast.AugAssign, ast.Raise, ast.Continue, ast.Break, ast.Delete)
+_ELSEWHERE = (ast.stmt, ast.ExceptHandler, ast.match_case, ast.JoinedStr)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,9 +92,11 @@ def _statements(statement: ast.stmt, owner: str) -> Iterator[tuple[str, ast.stmt
 
 
 def _faults(statement: ast.stmt) -> Iterator[tuple[ast.AST, str, Any]]:
-    if isinstance(statement, ast.Return) and statement.value is not None:
-        if not (isinstance(statement.value, ast.Constant) and statement.value.value is None):
-            yield statement, "value", ast.Constant(None)
+    if isinstance(statement, ast.Return) and ast.unparse(statement) not in (
+        "return",
+        "return None",
+    ):
+        yield statement, "value", ast.Constant(None)
     for field, body in ast.iter_fields(statement):
         for index, inner in enumerate(body if isinstance(body, list) else []):
             if isinstance(inner, _REMOVABLE) and not _is_docstring(inner):
@@ -102,9 +105,12 @@ def _faults(statement: ast.stmt) -> Iterator[tuple[ast.AST, str, Any]]:
         statement.test, (ast.Name, ast.Attribute, ast.Call)
     ):
         yield statement, "test", ast.UnaryOp(ast.Not(), statement.test)
+    if isinstance(statement, ast.AugAssign) and type(statement.op) in _ARITHMETIC:
+        yield statement, "op", _ARITHMETIC[type(statement.op)]()
     if not isinstance(statement, ast.Raise):
         for expression in _expressions(statement):
-            yield from _expression_faults(expression)
+            yield from _operator_faults(expression)
+            yield from _value_faults(expression)
 
 
 def _expressions(node: ast.AST) -> Iterator[ast.AST]:
@@ -113,37 +119,45 @@ def _expressions(node: ast.AST) -> Iterator[ast.AST]:
         if field in ("annotation", "returns", "decorator_list"):
             continue
         for child in value if isinstance(value, list) else [value]:
-            if isinstance(child, ast.AST) and not isinstance(
-                child, (ast.stmt, ast.ExceptHandler, ast.match_case, ast.JoinedStr)
-            ):
+            if isinstance(child, _ELSEWHERE) or getattr(child, "arg", None) == "strict":
+                continue
+            if isinstance(child, ast.AST):
                 yield child
                 yield from _expressions(child)
 
 
-def _expression_faults(node: ast.AST) -> Iterator[tuple[ast.AST, str, Any]]:
+def _operator_faults(node: ast.AST) -> Iterator[tuple[ast.AST, str, Any]]:
     if isinstance(node, ast.Compare):
         for index, operator in enumerate(node.ops):
             for other in _COMPARISONS[type(operator)]:
                 yield node, "ops", [*node.ops[:index], other(), *node.ops[index + 1 :]]
-    elif isinstance(node, ast.BinOp) and type(node.op) in _ARITHMETIC:
-        yield node, "op", _ARITHMETIC[type(node.op)]()
     elif isinstance(node, ast.BoolOp):
         yield node, "op", ast.Or() if isinstance(node.op, ast.And) else ast.And()
-    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.Not, ast.Invert)):
-        yield node, "operand", ast.UnaryOp(node.op, node.operand)
-    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        yield node, "op", ast.UAdd()
-    elif isinstance(node, ast.Constant) and isinstance(node.value, (bool, int, float)):
-        for value in _other_values(node.value):
-            yield node, "value", value
-    elif isinstance(node, ast.Name) and node.id in _OPPOSITES:
-        yield node, "id", _OPPOSITES[node.id]
-    elif isinstance(node, ast.Attribute) and node.attr in _OPPOSITES:
-        yield node, "attr", _OPPOSITES[node.attr]
+    elif isinstance(node, ast.UnaryOp):
+        yield from _sign_faults(node)
+    elif isinstance(node, ast.BinOp) and type(node.op) in _ARITHMETIC:
+        yield node, "op", _ARITHMETIC[type(node.op)]()
+
+
+def _value_faults(node: ast.AST) -> Iterator[tuple[ast.AST, str, Any]]:
     if isinstance(node, ast.Call):
         for index, keyword in enumerate(node.keywords):
             if keyword.arg not in (None, "strict"):
                 yield node, "keywords", node.keywords[:index] + node.keywords[index + 1 :]
+    elif isinstance(node, ast.Constant) and isinstance(node.value, (bool, int, float)):
+        for value in _other_values(node.value):
+            yield node, "value", value
+    elif isinstance(node, (ast.Name, ast.Attribute)):
+        field = "id" if isinstance(node, ast.Name) else "attr"
+        if getattr(node, field) in _OPPOSITES:
+            yield node, field, _OPPOSITES[getattr(node, field)]
+
+
+def _sign_faults(node: ast.UnaryOp) -> Iterator[tuple[ast.AST, str, Any]]:
+    if isinstance(node.op, (ast.Not, ast.Invert)):
+        yield node, "operand", ast.UnaryOp(node.op, node.operand)
+    elif isinstance(node.op, ast.USub):
+        yield node, "op", ast.UAdd()
 
 
 def _other_values(value: float) -> tuple[float, ...]:
@@ -164,7 +178,7 @@ def _difference(statement: ast.stmt, node: ast.AST, field: str, value: Any) -> s
     setattr(node, field, value)
     after = ast.unparse(statement).splitlines()
     setattr(node, field, original)
-    at = next(i for i, (old, new) in enumerate(zip(before, after)) if old != new)
+    at = next(i for i, (old, new) in enumerate(zip(before, after, strict=False)) if old != new)
     return f"`{before[at].strip()}` -> `{after[at].strip()}`"
 
 

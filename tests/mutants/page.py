@@ -15,8 +15,8 @@ notice that fault. `make mutants` puts every such fault into the code that compu
 runs the tests of the folder against it; it writes this page, and fails if a mutant survives without
 a reason here (`tests/mutants/reasons.txt`). Strings, messages and annotations are left alone.
 
-| module | mutants | noticed | by no end | survive | share noticed |
-|---|---:|---:|---:|---:|---:|
+| module | mutants | tried | noticed | by no end | survive | share noticed |
+|---|---:|---:|---:|---:|---:|---:|
 """
 
 
@@ -48,9 +48,10 @@ def page(table: Mapping[str, Sequence[Row]], reasons: Mapping[tuple[str, str], s
 def _figures(title: str, rows: Sequence[Row]) -> str:
     survivors = sum(row.survived for row in rows)
     endless = sum(row.result == TIMED_OUT for row in rows)
-    noticed = len(rows) - survivors
-    share = f"{noticed / len(rows):.1%}" if rows else ""
-    return f"| {title} | {len(rows)} | {noticed} | {endless} | {survivors} | {share} |"
+    tried = sum(row.result is not None for row in rows)
+    noticed = tried - survivors
+    share = f"{noticed / tried:.1%}" if tried else ""
+    return f"| {title} | {len(rows)} | {tried} | {noticed} | {endless} | {survivors} | {share} |"
 
 
 def _survivors(

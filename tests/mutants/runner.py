@@ -7,7 +7,6 @@ line each test executes and that all pass.
 """
 
 from __future__ import annotations
-
 import __future__
 
 import ast
@@ -37,7 +36,6 @@ _MEMORY = 16 << 30
 _PLAIN = (bool, int, float, str, tuple, frozenset, type(None))
 
 
-
 @dataclass(frozen=True)
 class Subject:
     """A module, the mutants of it to try, and the files of tests that may notice them."""
@@ -49,7 +47,7 @@ class Subject:
 
 
 class MutantRun:
-    """A plugin of pytest; `keep` gets for each mutant the test that failed, or what else came of it."""
+    """A plugin of pytest; `keep` gets of each mutant the test that failed, or what else came."""
 
     def __init__(
         self,
@@ -57,9 +55,11 @@ class MutantRun:
         folder: Path,
         *,
         jobs: int,
+        patience: float,
         keep: Callable[[Subject, Mapping[str, str]], None],
     ) -> None:
         self._subjects, self._folder, self._jobs, self._keep = subjects, folder, jobs, keep
+        self._patience = patience  # seconds beyond five times what the tests take without a mutant
         self._running: dict[int, str] = {}
         self._results: dict[str, str] = {}
 
@@ -93,7 +93,7 @@ class MutantRun:
                 chosen |= anywhere  # what is computed at import shows in any of them
             ordered = sorted(chosen & mine, key=times.__getitem__)
             if ordered:
-                limit = 10 + 5 * sum(times[at] for at in ordered)
+                limit = self._patience + 5 * sum(times[at] for at in ordered)
                 self._start(subject.name, mutant, [items[at] for at in ordered], limit)
             else:
                 self._results[mutant.key] = UNTESTED
@@ -139,9 +139,7 @@ class MutantRun:
         times, lines = json.loads(answer.read_text())
         return times, lines
 
-    def _start(
-        self, name: str, mutant: Mutant, items: Sequence[pytest.Item], limit: float
-    ) -> None:
+    def _start(self, name: str, mutant: Mutant, items: Sequence[pytest.Item], limit: float) -> None:
         def attempt() -> None:
             mutant.apply()
             try:
@@ -204,12 +202,15 @@ def _defined(statement: ast.stmt) -> list[str]:
 def _implant_members(old: type, new: type) -> None:
     for name, member in vars(new).items():
         before = vars(old).get(name)
-        for part in ("__func__", "fget"):
-            before, member = getattr(before, part, before), getattr(member, part, member)
-        if isinstance(before, FunctionType):
-            _implant_function(before, member)
+        if isinstance(_function(before), FunctionType):
+            _implant_function(_function(before), _function(member))
         elif isinstance(before, _PLAIN) and not name.startswith("__"):
             setattr(old, name, member)
+
+
+def _function(member: Any) -> Any:
+    """Of a property, a class method or a static method; anything else is itself."""
+    return getattr(member, "fget", None) or getattr(member, "__func__", member)
 
 
 def _implant_function(old: Callable[..., Any], new: Callable[..., Any]) -> None:
@@ -240,7 +241,7 @@ def _fork(work: Callable[[], None], folder: Path, limit: float) -> int:
 def _failed(item: pytest.Item, following: pytest.Item | None) -> bool:
     try:
         reports = runtestprotocol(item, log=False, nextitem=following)
-    except BaseException:  # noqa: BLE001 - SystemExit, or an error of the plugin of a fixture
+    except BaseException:  # noqa: BLE001 - a test that ends the process has noticed, too
         return True
     return any(report.failed for report in reports)
 
