@@ -124,7 +124,7 @@ def try_mutants(names: Sequence[str], *, sample: int) -> None:
             ),
             *(f"--basetemp={scratch}/tests", "-o", "tmp_path_retention_policy=none"),
         ]
-        run = MutantRun(subjects, Path(scratch), jobs=JOBS, patience=10, keep=_keep)
+        run = MutantRun(subjects, Path(scratch), jobs=JOBS, patience=2, keep=_keep)
         status = pytest.main([*options, *map(str, files)], plugins=[run])
     if status != pytest.ExitCode.OK:
         sys.exit(f"the tests do not run: pytest ended with {status!r}")

@@ -59,7 +59,7 @@ class MutantRun:
         keep: Callable[[Subject, Mapping[str, str]], None],
     ) -> None:
         self._subjects, self._folder, self._jobs, self._keep = subjects, folder, jobs, keep
-        self._patience = patience  # seconds beyond five times what the tests take without a mutant
+        self._patience = patience  # seconds beyond three times what a test takes without a mutant
         self._running: dict[int, str] = {}
         self._results: dict[str, str] = {}
 
@@ -93,8 +93,8 @@ class MutantRun:
                 chosen |= anywhere  # what is computed at import shows in any of them
             ordered = sorted(chosen & mine, key=times.__getitem__)
             if ordered:
-                limit = self._patience + 5 * sum(times[at] for at in ordered)
-                self._start(subject.name, mutant, [items[at] for at in ordered], limit)
+                limits = [self._patience + 3 * times[at] for at in ordered]
+                self._start(subject.name, mutant, [items[at] for at in ordered], limits)
             else:
                 self._results[mutant.key] = UNTESTED
         while self._running:
@@ -131,7 +131,7 @@ class MutantRun:
             answer.write_text(json.dumps([times, lines]))
             os._exit(0)
 
-        pid = _fork(measure, self._folder, 3600)
+        pid = _fork(measure, self._folder)
         if os.waitpid(pid, 0)[1]:
             raise pytest.UsageError(
                 answer.read_text() if answer.exists() else (self._folder / "output").read_text()
@@ -139,7 +139,9 @@ class MutantRun:
         times, lines = json.loads(answer.read_text())
         return times, lines
 
-    def _start(self, name: str, mutant: Mutant, items: Sequence[pytest.Item], limit: float) -> None:
+    def _start(
+        self, name: str, mutant: Mutant, items: Sequence[pytest.Item], limits: Sequence[float]
+    ) -> None:
         def attempt() -> None:
             mutant.apply()
             try:
@@ -147,13 +149,15 @@ class MutantRun:
             except Exception as error:  # noqa: BLE001 - it shows as soon as the module is imported
                 self._answer(os.getpid()).write_text(f"import: {type(error).__name__}")
                 os._exit(1)
-            for item, following in _with_next(items):
+            for (item, following), limit in zip(_with_next(items), limits, strict=True):
+                signal.setitimer(signal.ITIMER_PROF, limit)  # computing without an end
+                signal.alarm(int(20 * limit) + 60)  # waiting without an end
                 if _failed(item, following):
                     self._answer(os.getpid()).write_text(item.nodeid)
                     os._exit(1)
             os._exit(0)
 
-        self._running[_fork(attempt, self._folder, limit)] = mutant.key
+        self._running[_fork(attempt, self._folder)] = mutant.key
         if len(self._running) >= self._jobs:
             self._await_one()
 
@@ -221,14 +225,11 @@ def _implant_function(old: Callable[..., Any], new: Callable[..., Any]) -> None:
         old.cache_clear()
 
 
-def _fork(work: Callable[[], None], folder: Path, limit: float) -> int:
+def _fork(work: Callable[[], None], folder: Path) -> int:
     pid = os.fork()
     if pid:
         return pid
     try:
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(int(10 * limit) + 1)  # of waiting, on a busy machine
-        resource.setrlimit(resource.RLIMIT_CPU, (int(limit) + 1, int(limit) + 2))
         resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
         output = os.open(folder / "output", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(output, 1)

@@ -33,7 +33,7 @@ def grid_edges(values: Values, *, size: int = GRID_SIZE) -> Values:
     """
     n = len(values)
     if n == 0:
-        return values[:0].copy()
+        return values.copy()
     is_first = np.empty(n, dtype=bool)
     is_first[0] = True
     np.not_equal(values[1:], values[:-1], out=is_first[1:])
@@ -54,14 +54,14 @@ def cell_counts(values: Values, edges: Values) -> NDArray[np.int64]:
     Returns:
         Counts, open and edge cells alternating; shape `(2k + 1,)`; they sum to `n`.
     """
+    if not len(edges):
+        return np.array([len(values)], dtype=np.int64)
     below = np.searchsorted(values, edges, "left")
     up_to = np.searchsorted(values, edges, "right")
     counts = np.empty(2 * len(edges) + 1, dtype=np.int64)
     counts[1::2] = up_to - below
-    counts[0] = below[0] if len(edges) else 0
-    counts[2::2] = np.append(below[1:], len(values)) - up_to if len(edges) else 0
-    if len(edges) == 0:
-        counts[0] = len(values)
+    counts[0] = below[0]
+    counts[2::2] = np.append(below[1:], len(values)) - up_to
     return counts
 
 
@@ -87,7 +87,7 @@ def cumulative_shares(counts: Counts) -> tuple[NDArray[np.float64], NDArray[np.f
     """Shares of rows below each edge and up to each edge; two arrays of shape `(k,)`."""
     total = counts.sum()
     cumulative = np.cumsum(counts) / total if total > 0 else np.zeros(len(counts))
-    return cumulative[0:-1:2], cumulative[1::2]
+    return cumulative[:-1:2], cumulative[1::2]
 
 
 def quantile_groups(counts: Counts, *, n_groups: int) -> NDArray[np.int64]:
@@ -114,5 +114,5 @@ def quantile_groups(counts: Counts, *, n_groups: int) -> NDArray[np.int64]:
 
 def sum_groups(counts: ArrayLike, groups: NDArray[np.int64]) -> NDArray[np.float64]:
     """Counts added up by group; shape `(n_groups,)`."""
-    sums = np.bincount(groups, weights=np.asarray(counts, dtype=np.float64))
+    sums = np.bincount(groups, weights=np.asarray(counts))
     return sums.astype(np.float64)
