@@ -194,7 +194,7 @@ def brute_force_p_value(windows, now, *, ordered):
     return scipy_stats.t.sf(t, len(logs) - 1)
 
 
-@pytest.mark.parametrize("n_now", [110, 200, 900])
+@pytest.mark.parametrize("n_now", [150, 220, 900])
 def test_the_chance_of_a_window_is_that_of_a_brute_force_count(n_now):
     rng = np.random.default_rng(5)
 

@@ -77,21 +77,21 @@ def weighted_share(
     return Share(share, total / ((1 - share) * success_unit + share * failure_unit))
 
 
-def student_quantile(df: float) -> float:
-    """The 97.5 % quantile of Student's t, by the Cornish-Fisher expansion.
+def student_quantile(df: float, *, z: float = Z95) -> float:
+    """A quantile of Student's t, by the Cornish-Fisher expansion; by default that of 97.5 %.
 
     Args:
         df: Degrees of freedom; need not be whole.
+        z: The normal quantile of the same probability.
 
     Returns:
-        The quantile, within 0.01 for `df >= 4`; infinite for `df < 1`.
+        The quantile; by default within 0.01 for `df >= 4`. Infinite for `df < 1`.
 
     References:
         Abramowitz & Stegun (1964), 26.7.5.
     """
     if df < 1:
         return math.inf
-    z = Z95
     terms = (
         (z**3 + z) / 4,
         (5 * z**5 + 16 * z**3 + 3 * z) / 96,
