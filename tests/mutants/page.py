@@ -50,7 +50,8 @@ def _figures(title: str, rows: Sequence[Row]) -> str:
     endless = sum(row.result == TIMED_OUT for row in rows)
     tried = sum(row.result is not None for row in rows)
     noticed = tried - survivors
-    share = f"{noticed / tried:.1%}" if tried else ""
+    # what a change leaves to try again is mostly survivors: a share of the rest would flatter
+    share = f"{noticed / tried:.1%}" if rows and tried == len(rows) else ""
     return f"| {title} | {len(rows)} | {tried} | {noticed} | {endless} | {survivors} | {share} |"
 
 
