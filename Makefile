@@ -13,7 +13,7 @@ export UV_CACHE_DIR ?= $(CURDIR)/.venv/cache
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-serving demo-llm test chromium check lint types rings fmt matrix bench bench-peers dashboard dist clean
+.PHONY: help demo demo-serving demo-llm test chromium check lint types rings fmt matrix bench bench-peers mutants dashboard dist clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -94,6 +94,9 @@ bench: .venv/.dev ## measure every claim; writes docs/benchmarks.md
 bench-peers: .venv/.dev ## a drift check against peers; each gets an environment, or is skipped with the reason
 	$(BIN)/python -m benchmarks.drift_peers $(PEERS_ARGS)
 
+mutants: .venv/.test ## do tests notice faults? PATHS='stats/trend.py' SAMPLE=20; writes docs/mutants.md; hours
+	nice $(BIN)/python -m tests.mutants $(PATHS) $(if $(SAMPLE),--sample $(SAMPLE))
+
 dashboard: .venv/.dev ## save the W&B workspace and report: make dashboard ENTITY=… PROJECT=…
 	$(BIN)/python -m workflows.dashboard --entity '$(ENTITY)' --project '$(PROJECT)'
 
@@ -102,4 +105,4 @@ dist: .venv/.made ## wheel and source distribution, into dist/
 	$(BIN)/uv build --quiet --python $(BIN)/python
 
 clean: ## remove what the targets made
-	rm -rf .venv .venv-llm .peers out wandb build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-llm .peers .mutants out wandb build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -97,6 +97,11 @@ def test_regression_metrics_agree_with_scikit_learn(rng, weight):
 @pytest.mark.parametrize("df", [4, 5.5, 10, 29, 100, 1e5])
 def test_students_quantile_agrees_with_scipy(df):
     assert student_quantile(df) == pytest.approx(scipy_stats.t.ppf(0.975, df), abs=0.01)
+    # three comparisons share the 5 %
+    z = scipy_stats.norm.ppf(1 - 0.05 / 6)
+    assert student_quantile(max(df, 10), z=z) == pytest.approx(
+        scipy_stats.t.ppf(1 - 0.05 / 6, max(df, 10)), abs=0.01
+    )
 
 
 def test_the_variance_of_auc_is_delongs(rng):

@@ -32,6 +32,25 @@ def test_edges_lie_at_the_quantiles():
     assert edges.tolist() == [i * 1000.0 for i in range(11)]
 
 
+def test_as_many_distinct_values_as_edges_are_wanted_are_all_edges():
+    values = np.array([0.0] * 50 + [1.0, 2.0, 3.0])
+    assert grid_edges(values, size=4).tolist() == [0, 1, 2, 3]
+    assert len(grid_edges(values, size=3)) < 4
+
+
+def test_a_grid_answers_to_one_part_in_1024():
+    # a cell between edges must hold no more than that share of rows, or the statistics lose more
+    values = np.arange(1_000_000.0)
+    counts = cell_counts(values, grid_edges(values))
+    assert counts[2::2].max() <= len(values) / 1023
+    assert len(counts) == 2 * 1024 + 1
+
+
+def test_counts_are_whole_numbers():
+    assert cell_counts(np.array([1.0, 2.0]), np.array([1.5])).dtype == np.int64
+    assert cell_counts(np.array([1.0, 2.0]), np.empty(0)).dtype == np.int64
+
+
 def test_a_value_that_many_share_is_one_edge():
     values = np.sort(np.concatenate((np.zeros(5000), np.arange(1.0, 5001.0))))
 
@@ -109,6 +128,14 @@ def test_a_heavy_cell_is_a_group_of_its_own():
     groups = quantile_groups(np.array([5, 90, 5]), n_groups=10)
 
     assert groups.tolist() == [0, 1, 2]
+
+
+def test_an_empty_cell_at_the_end_joins_the_last_group():
+    assert quantile_groups(np.array([5, 5, 0]), n_groups=2).tolist() == [0, 1, 1]
+
+
+def test_one_row_makes_two_groups_if_a_cell_before_it_is_empty():
+    assert quantile_groups(np.array([0, 1, 0]), n_groups=4).tolist() == [0, 1, 2]
 
 
 def test_no_counts_make_one_group():

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import math
+from itertools import product
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest, halfnorm
 
 from flytekitplugins.wbmon.stats.calibration import (
     calibration_curve,
@@ -36,6 +38,60 @@ def test_every_row_is_in_one_bin_and_bins_rise(rows, bins):
     for each in curve:
         assert each.low <= each.share + 1e-12
         assert each.share <= each.high + 1e-12
+
+
+@pytest.mark.parametrize("bins", [1, 4, 10])
+def test_bins_hold_equally_many_rows_and_their_means(bins, rng):
+    score, n = rng.random(60), 60 // bins
+    positive = rng.random(60) < score
+
+    curve = calibration_curve(positive, score, np.ones(60), bins=bins)
+
+    for found, rows in zip(curve, np.array_split(np.argsort(score), bins), strict=True):
+        p, hits = score[rows], int(positive[rows].sum())
+        assert (found.weight, found.score) == (n, pytest.approx(p.mean()))
+        assert found.share == pytest.approx(hits / n)
+        assert found.variance == pytest.approx((p * (1 - p)).sum() / n**2)
+        interval = binomtest(hits, n).proportion_ci(method="wilson")
+        assert (found.low, found.high) == pytest.approx((interval.low, interval.high))
+
+
+def test_a_row_of_weight_three_bends_the_curve_as_three_rows_do(rng):
+    score, weight = rng.random(50), rng.integers(1, 4, 50)
+    positive = rng.random(50) < score
+
+    curve = calibration_curve(positive, score, weight.astype(float), bins=5)
+
+    rows = np.repeat(np.arange(50), weight)
+    alike = calibration_curve(positive[rows], score[rows], np.ones(len(rows)), bins=5)
+    for found, other in zip(curve, alike, strict=True):
+        assert (found.weight, found.score) == pytest.approx((other.weight, other.score))
+        assert found.share == pytest.approx(other.share)
+        # the three rows are three chances, the row of weight three is one
+        assert found.variance > other.variance
+    errors = expected_calibration_error(curve), expected_calibration_error(alike)
+    assert errors[0] == pytest.approx(errors[1])
+    by_hand = sum(each.weight * abs(each.score - each.share) for each in alike) / len(rows)
+    assert errors[1] == pytest.approx(by_hand)
+
+
+def test_the_error_of_chance_is_the_mean_of_a_half_normal():
+    (one,) = calibration_curve(np.arange(100) < 30, np.full(100, 0.3), np.ones(100))
+    expected = halfnorm(scale=math.sqrt(0.3 * 0.7 / 100)).mean()
+    assert calibration_error_by_chance([one]) == pytest.approx(expected)
+    assert calibration_error_by_chance([one, one]) == pytest.approx(expected)
+
+
+def test_spiegelhalters_z_is_the_brier_score_in_standard_errors_over_all_outcomes(rng):
+    score, weight = rng.random(9), rng.uniform(0.5, 3, 9)
+    outcomes = np.array(list(product([False, True], repeat=9)))
+    chance = np.where(outcomes, score, 1 - score).prod(axis=1)
+    brier = ((outcomes - score) ** 2 * weight).sum(axis=1)
+    mean = (chance * brier).sum()
+    sd = math.sqrt((chance * (brier - mean) ** 2).sum())
+
+    for outcome, value in zip(outcomes[::37], brier[::37], strict=True):
+        assert spiegelhalter_z(outcome, score, weight) == pytest.approx((value - mean) / sd)
 
 
 @given(rows)

@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import special
+from scipy import stats as scipy_stats
+from sklearn.metrics import roc_auc_score
 
 from flytekitplugins.wbmon.stats import classification as c
 
@@ -185,3 +188,38 @@ def test_precision_without_a_positive_prediction_is_undefined():
     assert math.isnan(c.precision(confusion, 1).value)
     assert c.recall(confusion, 1).value == 0.0
     assert c.f1(confusion, 1).value == 0.0
+
+
+def test_the_interval_of_the_auc_is_delongs_over_all_pairs(rng):
+    positive = np.arange(60) < 22
+    score = np.round(rng.normal(positive * 1.0, 1.0), 1)  # with ties
+
+    found = c.roc_auc(positive, score, np.ones(60))
+
+    pairs = np.array([[(a > b) + (a == b) / 2 for b in score[~positive]] for a in score[positive]])
+    auc, m, n = pairs.mean(), *pairs.shape
+    parts = pairs.mean(axis=1).var(ddof=1) / m, pairs.mean(axis=0).var(ddof=1) / n
+    error = math.sqrt(sum(parts))
+    # Brunner & Munzel (2000), section 4
+    freedom = sum(parts) ** 2 / (parts[0] ** 2 / (m - 1) + parts[1] ** 2 / (n - 1))
+    half = scipy_stats.t.ppf(0.975, freedom) * error / (auc * (1 - auc))
+    ends = special.expit(special.logit(auc) + np.array([-half, half]))
+    assert found.value == pytest.approx(auc)
+    assert (found.low, found.high) == pytest.approx(tuple(ends), abs=1e-4)
+
+
+def test_the_auc_of_weighted_rows_knows_its_error_by_resampling(rng):
+    positive = np.arange(300) < 120
+    score, weight = rng.normal(positive * 1.2, 1.0), rng.uniform(0.2, 4, 300)
+
+    found = c.roc_auc(positive, score, weight)
+
+    sides = np.flatnonzero(positive), np.flatnonzero(~positive)
+    resampled = []
+    for _ in range(600):
+        rows = np.concatenate([rng.choice(side, len(side)) for side in sides])
+        resampled.append(roc_auc_score(positive[rows], score[rows], sample_weight=weight[rows]))
+    # of 600 resamples the standard deviation is known to 1 / sqrt(1200), 3 %; four times that
+    width = special.logit(found.high) - special.logit(found.low)
+    expected = 2 * 1.96 * np.std(special.logit(resampled))
+    assert width == pytest.approx(expected, rel=0.15)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats as scipy_stats
 
 from flytekitplugins.wbmon.stats.estimate import (
     Estimate,
@@ -87,6 +88,15 @@ def test_equal_losses_have_an_interval_of_no_width():
 def test_students_quantile_is_infinite_without_a_degree_of_freedom():
     assert student_quantile(0.5) == math.inf
     assert student_quantile(1e9) == pytest.approx(1.959964)
+
+
+@pytest.mark.parametrize("probability", [0.975, 1 - 0.05 / 6])
+@pytest.mark.parametrize("df", [10, 20, 40])
+def test_students_quantile_has_the_accuracy_of_the_published_expansion(df, probability):
+    # Abramowitz & Stegun 26.7.5 to the fourth term: what is left out shrinks as the fifth power
+    found = student_quantile(df, z=scipy_stats.norm.ppf(probability))
+    left_out = 6 / df**5
+    assert found == pytest.approx(scipy_stats.t.ppf(probability, df), abs=left_out)
 
 
 @given(st.lists(st.floats(0.5, 20), min_size=1, max_size=20))

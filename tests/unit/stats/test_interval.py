@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 from flytekitplugins.wbmon.stats.interval import (
     ks_margin,
@@ -46,11 +47,48 @@ def test_swapping_the_windows_turns_the_interval_round(a, n, b, m):
 def test_intervals_of_nothing_are_undefined():
     assert all(map(math.isnan, wilson_interval(0, 0)))
     assert all(map(math.isnan, newcombe_interval(0, 0, 1, 2)))
+    assert all(map(math.isnan, newcombe_interval(1, 2, 0, 0)))
+    assert not any(map(math.isnan, newcombe_interval(1, 1, 0, 1)))
 
 
-def test_margins_shrink_with_rows():
-    assert ks_margin(100, 100) > ks_margin(10_000, 10_000)
-    assert total_variation_margin(100, 100) > total_variation_margin(10_000, 10_000)
+@given(st.integers(0, 60), st.integers(1, 60), st.sampled_from([0.01, 0.05, 0.2]))
+def test_the_interval_of_a_share_is_that_of_scipy(count, n, alpha):
+    count = min(count, n)
+
+    theirs = binomtest(count, n).proportion_ci(confidence_level=1 - alpha, method="wilson")
+
+    assert wilson_interval(count, n, alpha=alpha) == pytest.approx(theirs, abs=1e-12)
+
+
+@given(st.integers(0, 50), st.integers(1, 50), st.integers(0, 50), st.integers(1, 50))
+def test_the_interval_of_a_difference_joins_the_distances_of_two_at_its_level(a, n, b, m):
+    a, b = min(a, n), min(b, m)
+    own = binomtest(a, n).proportion_ci(confidence_level=0.8, method="wilson")
+    other = binomtest(b, m).proportion_ci(confidence_level=0.8, method="wilson")
+
+    low, high = newcombe_interval(a, n, b, m, alpha=0.2)
+
+    below, above = (a / n - own.low, own.high - a / n), (b / m - other.low, other.high - b / m)
+    assert low == pytest.approx(b / m - a / n - math.hypot(above[0], below[1]), abs=1e-12)
+    assert high == pytest.approx(b / m - a / n + math.hypot(above[1], below[0]), abs=1e-12)
+    assert -1 <= low <= high <= 1
+
+
+def test_the_margin_of_the_ks_distance_has_the_published_coefficients():
+    # Smirnov (1948), large samples: 1.358 at 5 % and 1.628 at 1 %, times sqrt((n + m) / (n m))
+    unit = math.sqrt((40 + 90) / (40 * 90))
+    assert ks_margin(40, 90) == ks_margin(90, 40) == pytest.approx(1.358 * unit, rel=3e-4)
+    assert ks_margin(40, 90, alpha=0.01) == pytest.approx(1.628 * unit, rel=3e-4)
+
+
+@pytest.mark.parametrize(("given", "alpha"), [({}, 0.05), ({"alpha": 0.3}, 0.3)])
+def test_the_margin_of_total_variation_solves_mcdiarmids_inequality(given, alpha):
+    n, m = 12, 31
+    changes = [1 / n] * n + [1 / m] * m  # how far each row alone can move the distance
+
+    margin = total_variation_margin(n, m, **given)
+
+    assert math.exp(-2 * margin**2 / sum(c**2 for c in changes)) == pytest.approx(alpha)
 
 
 def test_the_lower_bound_of_the_distance_is_rarely_above_the_truth():

@@ -39,13 +39,31 @@ def test_four_rising_values_are_the_least_that_show_a_trend():
     assert mann_kendall_p_value([1, 2, 3]) == pytest.approx(1 / 6)
 
 
+def test_the_critical_values_of_kendalls_table_are_reproduced():
+    # Hollander & Wolfe, Nonparametric Statistical Methods, table of Kendall's K for n = 5
+    published = {10: 0.008, 8: 0.042, 6: 0.117}
+    found = {
+        10: mann_kendall_p_value([1, 2, 3, 4, 5]),
+        8: mann_kendall_p_value([2, 1, 3, 4, 5]),
+        6: mann_kendall_p_value([2, 1, 3, 5, 4]),
+    }
+    assert found == pytest.approx(published, abs=5e-4)
+
+
+def test_a_tied_pair_neither_rises_nor_falls():
+    # nine of ten pairs rise: the order without a falling pair is the only one of 120 to reach that
+    assert mann_kendall_p_value([1, 1, 2, 3, 4]) == pytest.approx(1 / 120)
+    # eight rise and one falls: one of the five orders with at most one falling pair
+    assert mann_kendall_p_value([1, 1, 3, 2, 4]) == pytest.approx(5 / 120)
+
+
 def test_equal_values_show_no_trend():
     assert mann_kendall_p_value([5.0] * 8) > 0.5
     assert theil_sen_slope([5.0] * 8) == 0.0
 
 
-def test_one_value_has_no_trend():
-    assert mann_kendall_p_value([1.0]) == 1.0
+def test_one_value_has_no_trend_nor_has_none():
+    assert mann_kendall_p_value([1.0]) == mann_kendall_p_value([]) == 1.0
     assert math.isnan(theil_sen_slope([1.0]))
 
 
@@ -53,6 +71,11 @@ def test_the_slope_does_not_follow_one_wild_value():
     values = np.arange(9.0) * 2
     values[4] = 900.0
     assert theil_sen_slope(values.tolist()) == pytest.approx(2.0, abs=0.6)
+
+
+def test_the_slope_is_that_of_scipy(rng):
+    values = rng.normal(size=9)
+    assert theil_sen_slope(values.tolist()) == pytest.approx(scipy_stats.theilslopes(values)[0])
 
 
 def test_noise_shows_a_trend_in_at_most_one_of_twenty_series(rng):

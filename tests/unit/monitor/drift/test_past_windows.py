@@ -1,8 +1,14 @@
 from __future__ import annotations
 
+import math
+import statistics
+
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats as scipy_stats
 
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.drift.check import check_drift
@@ -140,6 +146,89 @@ def test_the_prediction_is_of_the_next_of_the_series():
     p_values = [predictive_p_value(list(row[:-1]), row[-1]) for row in series]
 
     assert np.mean(np.array(p_values) <= 0.05) == pytest.approx(0.05, abs=0.012)
+
+
+@given(st.lists(st.floats(0.01, 0.9), min_size=2, max_size=20), st.floats(0.01, 0.9))
+def test_the_prediction_is_that_of_students_t(distances, distance):
+    logs = np.log(distances)
+    # the next of a normal series varies by itself and by the mean that was learned
+    spread = np.hypot(1, 1 / np.sqrt(len(logs))) * max(np.std(logs, ddof=1), 0.05)
+
+    expected = scipy_stats.t.sf(np.log(distance), len(logs) - 1, logs.mean(), spread)
+
+    assert predictive_p_value(distances, distance) == pytest.approx(expected, rel=1e-6, abs=1e-12)
+
+
+def test_three_past_distances_foretell_the_fourth_as_often_as_they_say(rng):
+    n_series = 8000
+    series = np.exp(rng.normal(size=(n_series, 4)))
+
+    p_values = np.array([predictive_p_value(row[:-1], row[-1]) for row in series])
+
+    for level in (0.05, 0.2, 0.5):  # without the mean's own error 0.07 of them would be below 0.05
+        error = np.sqrt(level * (1 - level) / n_series)
+        assert np.mean(p_values <= level) == pytest.approx(level, abs=4 * error)
+
+
+def brute_force_p_value(windows, now, *, ordered):
+    """By loops over cells, and scipy's distribution."""
+
+    def distance(one, others):
+        p = [cell / sum(one) for cell in one]
+        q = [cell / sum(others) for cell in others]
+        if ordered:
+            found = max(abs(sum(p[: k + 1]) - sum(q[: k + 1])) for k in range(len(p)))
+        else:
+            found = sum(abs(a - b) for a, b in zip(p, q, strict=True)) / 2
+        usual = statistics.median(sum(window) for window in windows)
+        found *= min(1.0, math.sqrt(sum(one) / usual))
+        return max(found, 0.5 / max(sum(one), usual))
+
+    total = [sum(cells) for cells in zip(*windows, strict=True)]
+    logs = [
+        math.log(distance(each, [t - cell for t, cell in zip(total, each, strict=True)]))
+        for each in windows
+    ]
+    spread = max(statistics.stdev(logs), 0.05) * math.sqrt(1 + 1 / len(logs))
+    t = (math.log(distance(now, total)) - statistics.fmean(logs)) / spread
+    return scipy_stats.t.sf(t, len(logs) - 1)
+
+
+@pytest.mark.parametrize("n_now", [150, 220, 900])
+def test_the_chance_of_a_window_is_that_of_a_brute_force_count(n_now):
+    rng = np.random.default_rng(5)
+
+    def window(n):
+        loads = rng.normal(0.2 * rng.normal(), 1, n)
+        loads[rng.random(n) < 0.1] = np.nan
+        loads[rng.random(n) < 0.05] = np.inf
+        routes = rng.choice(["a", "b", "c", "new"], n, p=[0.5, 0.3, 0.18, 0.02])
+        return pd.DataFrame({"load": loads, "route": routes})
+
+    first = window(3000)
+    reference = profile_data(first[first.route != "new"])
+    past = [profile_data(window(n), like=reference) for n in (90, 150, 200, 260, 320, 500, 700)]
+    current = profile_data(window(n_now), like=reference)
+
+    report = check_drift(reference, current, past=past)
+
+    n_checked = 0
+    for feature, name, cells, ordered in (
+        ("load", "missing_rate", lambda f: [f.n_missing, f.n_rows - f.n_missing], False),
+        ("load", "infinite_rate", lambda f: [f.n_infinite, f.n_rows - f.n_infinite], False),
+        ("load", "distribution", lambda f: list(f.counts), True),
+        ("route", "new_categories", lambda f: [f.counts[-1], sum(f.counts[:-1])], False),
+        ("route", "distribution", lambda f: list(f.counts), False),
+    ):
+        checks = {check.name: check for check in report.features[feature].checks}
+        expected = brute_force_p_value(
+            [cells(each.features[feature]) for each in past],
+            cells(current.features[feature]),
+            ordered=ordered,
+        )
+        assert checks[name].window_p_value == pytest.approx(expected, rel=1e-6)
+        n_checked += 1
+    assert n_checked == 5
 
 
 def test_equal_distances_do_not_make_the_next_one_impossible():

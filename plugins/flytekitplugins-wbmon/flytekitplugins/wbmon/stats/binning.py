@@ -30,7 +30,7 @@ def grid_edges(values: Values, *, size: int = GRID_SIZE) -> Values:
     """
     n = len(values)
     if n == 0:
-        return values[:0].copy()
+        return values.copy()
     # the values are sorted: comparing neighbours avoids the second sort of np.unique
     is_first = np.empty(n, dtype=bool)
     is_first[0] = True
@@ -53,15 +53,15 @@ def cell_counts(values: Values, edges: Values) -> NDArray[np.int64]:
     Returns:
         Counts, open and edge cells alternating; shape `(2k + 1,)`; they sum to `n`.
     """
+    if not len(edges):
+        return np.array([len(values)], dtype=np.int64)
     # k searches in the n sorted values, far fewer than n searches in the k edges
     below = np.searchsorted(values, edges, "left")
     up_to = np.searchsorted(values, edges, "right")
     counts = np.empty(2 * len(edges) + 1, dtype=np.int64)
     counts[1::2] = up_to - below
-    counts[0] = below[0] if len(edges) else 0
-    counts[2::2] = np.append(below[1:], len(values)) - up_to if len(edges) else 0
-    if len(edges) == 0:
-        counts[0] = len(values)
+    counts[0] = below[0]
+    counts[2::2] = np.append(below[1:], len(values)) - up_to
     return counts
 
 
@@ -95,7 +95,7 @@ def cumulative_shares(counts: Counts) -> tuple[NDArray[np.float64], NDArray[np.f
     """
     total = counts.sum()
     cumulative = np.cumsum(counts) / total if total > 0 else np.zeros(len(counts))
-    return cumulative[0:-1:2], cumulative[1::2]
+    return cumulative[:-1:2], cumulative[1::2]
 
 
 def quantile_groups(counts: Counts, *, n_groups: int) -> NDArray[np.int64]:
@@ -124,5 +124,5 @@ def quantile_groups(counts: Counts, *, n_groups: int) -> NDArray[np.int64]:
 
 def sum_groups(counts: ArrayLike, groups: NDArray[np.int64]) -> NDArray[np.float64]:
     """Sum of the counts of each group of cells; shape `(n_groups,)`."""
-    sums = np.bincount(groups, weights=np.asarray(counts, dtype=np.float64))
+    sums = np.bincount(groups, weights=np.asarray(counts))
     return sums.astype(np.float64)

@@ -87,15 +87,16 @@ def weighted_share(
     return Share(share, total / ((1 - share) * success_unit + share * failure_unit))
 
 
-def student_quantile(df: float) -> float:
-    """The 97.5 % quantile of Student's t, by the Cornish-Fisher expansion.
+def student_quantile(df: float, *, z: float = Z95) -> float:
+    """A quantile of Student's t, by the Cornish-Fisher expansion; by default that of 97.5 %.
 
     Args:
         df: Degrees of freedom; need not be an integer.
+        z: The normal quantile of the same probability.
 
     Returns:
-        The quantile, within 0.01 for `df >= 3`; below that it is too small, by 1 % at `df = 2` and
-        by 11 % at `df = 1`. Infinite for `df < 1`.
+        The quantile; at 97.5 % within 0.01 for `df >= 3`, below that too small, by 1 % at `df = 2`
+        and by 11 % at `df = 1`. Infinite for `df < 1`.
 
     References:
         Abramowitz & Stegun (1964), 26.7.5.
@@ -103,7 +104,6 @@ def student_quantile(df: float) -> float:
     # the expansion in powers of 1 / df is useless here; an infinite quantile claims no precision
     if df < 1:
         return math.inf
-    z = Z95
     terms = (
         (z**3 + z) / 4,
         (5 * z**5 + 16 * z**3 + 3 * z) / 96,

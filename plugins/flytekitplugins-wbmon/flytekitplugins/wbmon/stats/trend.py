@@ -26,8 +26,6 @@ def mann_kendall_p_value(values: Sequence[float]) -> float:
         Mann (1945), Nonparametric tests against trend; Kendall (1975), Rank correlation methods.
     """
     n = len(values)
-    if n < 2:  # noqa: PLR2004 - no pair
-        return 1.0
     score = sum((b > a) - (b < a) for a, b in combinations(values, 2))
     # a permutation with k decreasing pairs has the score n (n - 1) / 2 - 2 k
     # with ties the division can leave a remainder, which is rounded down

@@ -14,7 +14,7 @@ import numpy as np
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.prediction_log.feedback import feedback_rows
 from flytekitplugins.wbmon.monitor.service.experiment_report import ExperimentReport, VariantOutcome
-from flytekitplugins.wbmon.stats.estimate import Z95, student_quantile
+from flytekitplugins.wbmon.stats.estimate import student_quantile
 from flytekitplugins.wbmon.stats.tail_probabilities import chi_squared_sf, student_t_sf
 
 # strict: a false alarm of this test invalidates the whole experiment
@@ -158,8 +158,7 @@ def _compared(
     error = math.hypot(error_a, error_b)
     difference = mean_b - mean_a
     degrees = _welch_degrees(error_a, n_a, error_b, n_b)
-    # the normal quantile of the adjusted level, scaled as Student widens the one of 95 %
-    quantile = student_quantile(degrees) / Z95 * _quantile(n_comparisons)
+    quantile = student_quantile(degrees, z=_quantile(n_comparisons))
     low, high = difference - quantile * error, difference + quantile * error
     p_value = math.nan
     if error > 0:

@@ -1,0 +1,241 @@
+"""Each condition on numbers made for it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.monitor.alerts.conditions import Finding, finding_of
+from flytekitplugins.wbmon.monitor.alerts.decision import AlertRule
+from flytekitplugins.wbmon.reports.measurement import Observation
+
+
+def found(value: float, past=(), *, observed=None, others=(), **condition) -> Finding:
+    """What a condition says of a number named `m` and its past."""
+    seen = Observation(name="m", value=value, **observed or {})
+    rule = AlertRule(metric="performance.m", **condition)
+    named = {"m": seen} | {other.name: other for other in others}
+    return finding_of(rule, seen, {"performance": named}, past)
+
+
+def metric(value=0.7, baseline=0.8, better=True, verdict="ok") -> dict:
+    return {"baseline": baseline, "higher_is_better": better, "verdict": verdict}
+
+
+@given(st.lists(st.integers(-50, 50), min_size=5, max_size=30).filter(lambda p: len(set(p)) > 1))
+def test_the_limit_beyond_the_past_is_that_of_the_prediction_of_one_new_observation(past):
+    # Hahn & Meeker, Statistical Intervals, 4.7: mean +- k sd sqrt(1 + 1/n)
+    error = math.hypot(np.std(past, ddof=1), stats.sem(past))
+    limit = found(1000.0, past, beyond_sd=2.5).threshold
+    assert limit == pytest.approx(np.mean(past) + 2.5 * error)
+    limit = found(-1000.0, past, beyond_sd=2.5).threshold
+    assert limit == pytest.approx(np.mean(past) - 2.5 * error)
+
+
+def test_a_limit_taken_from_the_t_table_alarms_as_often_as_the_table_says():
+    rng = np.random.default_rng(0)
+    # two-sided 10 % for 4 degrees of freedom, from any table of Student's t
+    k, n_windows = 2.132, 8000
+    series = rng.normal(3.0, 0.2, size=(n_windows, 6))
+
+    alarms = sum(found(row[-1], row[:-1].tolist(), beyond_sd=k).breached for row in series)
+
+    error = math.sqrt(0.1 * 0.9 / n_windows)
+    assert alarms / n_windows == pytest.approx(0.1, abs=4 * error)
+
+
+def test_five_past_windows_are_needed():
+    assert found(9.0, [1, 2, 1, 2, 1], beyond_sd=2).breached
+    too_few = found(9.0, [1, 2, 1, 2], beyond_sd=2)
+    assert too_few.breached is None
+    assert too_few.value == 9.0
+    assert "4 past windows are known, 5 are needed" in too_few.reason
+
+
+@pytest.mark.parametrize(
+    ("better", "value", "breached", "limit"),
+    [
+        (True, 0.0, True, 7.0),
+        (True, 20.0, False, 7.0),
+        (False, 20.0, True, 13.0),
+        (False, 0.0, False, 13.0),
+        (None, 0.0, True, 7.0),
+        (None, 20.0, True, 13.0),
+    ],
+)
+def test_only_the_worse_side_of_the_past_alarms(better, value, breached, limit):
+    past = [9.0, 11.0] * 4 + [10.0]  # mean 10, sd 1 (8 deviations of one over n - 1 = 8)
+    k = 3 / math.sqrt(1 + 1 / 9)
+
+    finding = found(value, past, beyond_sd=k, observed={"higher_is_better": better})
+
+    assert finding.breached is breached
+    assert finding.threshold == pytest.approx(limit)
+    assert f"10.0 sd {'above' if value > 10 else 'below'} 10, the mean of 9" in finding.reason
+    assert ("are exceeded" if breached else "are allowed") in finding.reason
+    assert finding.value == value
+
+
+def test_a_past_that_never_moved_allows_rounding_and_nothing_else():
+    past = [0.1 + 0.2] * 6
+    assert found(0.3, past, beyond_sd=3).breached is False
+    assert found(0.3 * (1 + 4e-9), past, beyond_sd=3).breached is True
+    assert " sd above" not in found(0.4, past, beyond_sd=3).reason
+    assert found(0.3, past, beyond_sd=3, observed={"higher_is_better": None}).threshold == (
+        pytest.approx(0.3)
+    )
+
+
+def test_a_trend_needs_a_chance_of_at_most_one_in_twenty():
+    # Kendall's table: 1 order of 24 rises throughout, 5 of 120 have at most one falling pair
+    down = {"higher_is_better": False}
+    assert found(4, [1, 2, 3], trend=4, observed=down).breached is True
+    assert found(4, [2, 1, 3, 5], trend=5, observed=down).breached is False
+    assert found(5, [2, 1, 3, 4], trend=5, observed=down).breached is True
+    # a number that may move either way must do so half as likely by chance: 2 of 24, 2 of 120
+    assert found(4, [1, 2, 3], trend=4).breached is False
+    assert found(5, [1, 2, 3, 4], trend=5).breached is True
+    assert found(1, [5, 4, 3, 2], trend=5).breached is True
+    assert found(5, [2, 1, 3, 4], trend=5).breached is False  # 10 of 120
+
+
+def test_only_the_worse_direction_is_a_trend_and_only_over_the_windows_asked_for():
+    up = {"higher_is_better": True}
+    assert found(5, [1, 2, 3, 4], trend=5, observed=up).breached is False
+    falling = found(1, [9, 9, 9, 5, 4, 3, 2], trend=5, observed=up)
+    assert falling.breached is True
+    assert falling.threshold == 5
+    assert falling.value == 1
+    assert "from 5 to 1 over 5 windows (-1 a window), more than chance" in falling.reason
+    short = found(1, [3, 2], trend=4, observed=up)
+    assert (short.breached, short.value) == (None, 1)
+    assert "3 windows are known, a trend over 4" in short.reason
+
+
+def test_a_limit_itself_is_allowed():
+    assert found(0.5, below=0.5).breached is False
+    assert found(0.49, below=0.5).breached is True
+    assert found(0.5, above=0.5).breached is False
+    assert found(0.51, above=0.5).breached is True
+    for finding in (found(0.51, above=0.5), found(0.4, below=0.5)):
+        assert finding.threshold == 0.5
+    assert found(0.4, below=0.5).value == 0.4
+    assert found(0.4, below=0.5).reason == "m 0.4 is below 0.5"
+    assert found(0.6, below=0.5).reason == "m 0.6 is not below 0.5"
+
+
+@pytest.mark.parametrize("condition", [{"below": 0.5}, {"above": 0.5}])
+def test_what_is_undefined_breaches_no_limit(condition):
+    finding = found(math.nan, **condition, observed={"reason": "no labels"})
+    assert (finding.breached, finding.threshold) == (None, 0.5)
+    assert finding.reason == "m is unknown: no labels"
+    assert math.isnan(finding.value)
+
+
+@pytest.mark.parametrize("condition", [{"beyond_sd": 2.0}, {"trend": 4}])
+def test_what_is_undefined_is_held_against_no_past(condition):
+    finding = found(math.nan, [1, 2, 3, 4, 5, 6], **condition)
+    assert finding.breached is None
+    assert finding.reason == "m is unknown: undefined in this window"
+
+
+@pytest.mark.parametrize("above", [0, 0.5])
+def test_a_gate_breaches_if_it_says_yes(above):
+    gate = {"is_gate": True, "reason": "two features"}
+    yes, no = found(1, above=above, observed=gate), found(0, above=above, observed=gate)
+    assert (yes.breached, yes.value, yes.threshold) == (True, 1, above)
+    assert (no.breached, no.value, no.threshold) == (False, 0, above)
+    assert (yes.reason, no.reason) == ("m: two features", "not m: two features")
+    assert found(1, above=above, observed={"is_gate": True}).reason == "m"
+    unknown = found(math.nan, above=above, observed=gate)
+    assert (unknown.breached, unknown.threshold) == (None, above)
+
+
+@pytest.mark.parametrize("condition", [{"above": 1}, {"above": -0.1}, {"below": 1}])
+def test_no_other_condition_can_be_asked_of_a_gate(condition):
+    with pytest.raises(ConfigError, match="must be above=0"):
+        found(1, **condition, observed={"is_gate": True})
+
+
+@pytest.mark.parametrize(
+    ("better", "value", "baseline", "breached", "limit"),
+    [
+        (True, 0.7, 0.8, True, 0.72),
+        (True, 0.73, 0.8, False, 0.72),
+        (True, 0.75, 1.0, False, 0.75),
+        (False, 0.9, 0.8, True, 0.88),
+        (False, 0.87, 0.8, False, 0.88),
+        (True, -0.9, -0.8, True, -0.88),
+        (True, -0.85, -0.8, False, -0.88),
+    ],
+)
+def test_a_share_of_the_baseline_may_be_lost(better, value, baseline, breached, limit):
+    drop = 0.25 if value == 0.75 else 0.1
+    finding = found(value, drop=drop, observed=metric(baseline=baseline, better=better))
+    assert finding.breached is breached
+    assert finding.threshold == pytest.approx(limit)
+    assert finding.value == value
+    assert f"{drop:.0%} is allowed" in finding.reason
+
+
+def test_of_a_baseline_of_nothing_no_share_can_be_lost():
+    finding = found(0.5, drop=0.1, observed=metric(baseline=0.0))
+    assert finding.breached is None
+    assert "its baseline is 0" in finding.reason
+    worse = found(0.5, worse_than_baseline=True, observed=metric(baseline=0.0, verdict="worse"))
+    assert worse.breached is True
+    assert "0.5 above baseline 0" in worse.reason
+
+
+def test_the_verdict_of_a_metric_decides_whether_it_is_worse():
+    verdicts = {
+        verdict: found(0.7, worse_than_baseline=True, observed=metric(verdict=verdict))
+        for verdict in ("worse", "ok", "better", "unknown")
+    }
+    assert {name: finding.breached for name, finding in verdicts.items()} == {
+        "worse": True,
+        "ok": False,
+        "better": False,
+        "unknown": None,
+    }
+    assert all(finding.threshold == 0.8 for finding in verdicts.values())
+    assert "is 12.5% below baseline 0.8, more than chance" in verdicts["worse"].reason
+    assert "not clearly worse" in verdicts["ok"].reason
+    equal = found(0.8, worse_than_baseline=True, observed=metric())
+    assert "is equal to baseline 0.8" in equal.reason
+    above = found(0.9, worse_than_baseline=True, observed=metric())
+    assert "is 12.5% above baseline 0.8" in above.reason
+
+
+def test_a_baseline_without_this_metric_says_nothing_and_one_without_any_is_an_error():
+    other = Observation(name="other", value=1.0, **metric())
+    nothing = metric(baseline=math.nan)
+    finding = found(0.7, drop=0.1, observed=nothing, others=[other])
+    assert finding.breached is None
+    assert "the baseline has no value for it" in finding.reason
+    undefined = found(math.nan, drop=0.1, observed=metric())
+    assert (undefined.breached, undefined.threshold) == (None, pytest.approx(0.72))
+    with pytest.raises(ConfigError, match="needs a baseline"):
+        found(0.7, drop=0.1, observed=nothing)
+    with pytest.raises(ConfigError, match="has no baseline"):
+        found(0.7, drop=0.1)
+
+
+def test_an_interval_is_shown_if_it_has_both_ends():
+    assert found(0.5, above=1, observed={"low": 0.4, "high": 0.6}).reason.startswith(
+        "m 0.5 [0.4, 0.6] is"
+    )
+    assert found(0.5, above=1, observed={"low": 0.4}).reason.startswith("m 0.5 is")
+    assert found(0.5, above=1, observed={"high": 0.6}).reason.startswith("m 0.5 is")
+
+
+def test_a_report_that_is_not_there_says_nothing():
+    finding = finding_of(AlertRule(metric="drift.drifted", above=0), None, {}, ())
+    assert finding.breached is None
+    assert "no drift report" in finding.reason

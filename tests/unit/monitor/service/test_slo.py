@@ -1,0 +1,160 @@
+"""Objectives at their limits."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from scipy.stats import binomtest
+
+from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.monitor.prediction_log.arrow_schema import log_table
+from flytekitplugins.wbmon.monitor.service.report import ServingSLO, ServingSLOResult
+from flytekitplugins.wbmon.monitor.service.slo import check_slos
+from flytekitplugins.wbmon.stats.log_histogram import LogHistogram
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
+
+
+def window(n, *, failed=0, slow=0, at=NOON, chunks=None, **marks):
+    """Requests of 10 ms, `slow` of them of 500 ms."""
+    row = {
+        "window_start": at.isoformat(timespec="microseconds"),
+        "window_end": (at + timedelta(seconds=10)).isoformat(timespec="microseconds"),
+        "instance": "i1",
+        "route": "/r",
+        "tenant": None,
+        "requests": n,
+        "errors": {"ValueError": failed} if failed else {},
+        "status": {"2xx": n - failed, "5xx": failed},
+        "latency": LogHistogram.of([500.0] * slow + [10.0] * (n - slow)).to_dict(),
+        "in_flight_max": 1,
+        "sampled_rows": 0,
+        "dropped_rows": 0,
+    }
+    if chunks:
+        row["time_to_first_chunk"] = LogHistogram.of(chunks).to_dict()
+    return {**row, **marks}
+
+
+def judged(*rows, **slo) -> ServingSLOResult:
+    given = {"name": "it", "objective": 0.9, "min_requests": 1} | slo
+    return check_slos(log_table("window", rows), [ServingSLO(**given)]).results[0]
+
+
+def test_the_share_has_the_interval_of_wilson():
+    found = judged(window(250, failed=20))
+    low, high = binomtest(230, 250).proportion_ci(method="wilson")
+    assert (found.good_share_low, found.good_share_high) == pytest.approx((low, high))
+    assert found.good_share == pytest.approx(0.92)
+    assert (found.n_requests, found.n_bad) == (250, 20)
+
+
+def test_what_is_promised_is_enough():
+    assert judged(window(100, failed=25), objective=0.75).verdict == "pass"
+    found = judged(window(100, failed=26), objective=0.75)
+    assert found.verdict == "fail"
+    assert found.reason == "74.0000% of 100 requests were good; 75.0000% is promised"
+
+
+def test_the_burn_rate_is_the_bad_share_over_the_allowed_one():
+    # Beyer et al., The Site Reliability Workbook, ch. 5: 1.44 % of errors burn 99.9 % at 14.4
+    assert judged(window(10_000, failed=144), objective=0.999).burn_rate == pytest.approx(14.4)
+
+
+def test_as_many_requests_as_are_needed_are_enough():
+    assert judged(window(50, failed=50), min_requests=50).verdict == "fail"
+    few = judged(window(49, failed=49), min_requests=50)
+    assert (few.verdict, few.reason) == ("insufficient", "49 requests; 50 are needed")
+    assert few.n_bad == 49
+
+
+def test_one_request_is_judged_and_none_is_no_data():
+    assert judged(window(1)).verdict == "pass"
+    nothing = judged()
+    assert (nothing.verdict, nothing.n_requests) == ("no_data", 0)
+    assert nothing.reason == "no request to judge"
+
+
+@pytest.mark.parametrize(
+    ("slow", "failed", "bad"), [(0, 0, 0), (7, 0, 7), (0, 4, 4), (7, 4, 7), (3, 9, 9)]
+)
+def test_a_request_that_is_slow_and_failed_is_bad_once(slow, failed, bad):
+    assert judged(window(100, slow=slow, failed=failed), latency_ms=100).n_bad == bad
+    assert judged(window(100, slow=slow, failed=failed)).n_bad == failed
+
+
+def test_no_more_requests_are_bad_than_there_are():
+    assert judged(window(5, failed=5, slow=5), latency_ms=100).n_bad == 5
+
+
+def test_windows_add_up_and_those_without_a_stream_are_not_about_the_first_chunk():
+    rows = (window(9, chunks=[10.0] * 6 + [900.0] * 3), window(50), window(4, chunks=[900.0] * 4))
+    found = judged(*rows, time_to_first_chunk_ms=300)
+    assert (found.n_requests, found.n_bad) == (13, 7)
+    assert judged(window(9, failed=1), window(4, failed=2)).n_bad == 3
+
+
+def test_the_worst_hour_is_the_first_of_equals_that_has_requests_enough():
+    hours = [NOON + timedelta(hours=i, minutes=17, seconds=5, microseconds=9) for i in range(4)]
+    rows = [
+        window(20, failed=2, at=hours[0]),
+        window(20, failed=5, at=hours[1]),
+        window(20, failed=5, at=hours[2]),
+        window(19, failed=19, at=hours[3]),
+    ]
+    found = judged(*rows, min_requests=20)
+    assert found.worst_hour_at == NOON + timedelta(hours=1)
+    assert found.worst_hour_burn_rate == pytest.approx(2.5)
+    none = judged(rows[3], min_requests=20)
+    assert none.worst_hour_at is None
+    assert math.isnan(none.worst_hour_burn_rate)
+    assert judged(rows[0], min_requests=20).worst_hour_burn_rate == pytest.approx(1.0)
+
+
+def test_windows_of_one_hour_are_one_hour():
+    rows = [window(10, failed=k, at=NOON + timedelta(minutes=20 * k)) for k in range(3)]
+    assert judged(*rows, min_requests=30).worst_hour_at == NOON
+    assert judged(*rows, min_requests=30).worst_hour_burn_rate == pytest.approx(1.0)
+
+
+def test_an_objective_is_about_its_route_and_its_tenant():
+    rows = (
+        window(10, failed=1, route="/a", tenant="x"),
+        window(20, failed=2, route="/a", tenant="y"),
+        window(40, failed=4, route="/b", tenant="x"),
+    )
+    assert judged(*rows).n_requests == 70
+    assert judged(*rows, route="/a").n_requests == 30
+    assert judged(*rows, tenant="x").n_requests == 50
+    assert judged(*rows, route="/a", tenant="x").n_requests == 10
+
+
+def test_the_worst_verdict_comes_first():
+    rows = log_table("window", [window(100, failed=20), window(3, route="/few")])
+    slos = [
+        ServingSLO(name="kept", objective=0.5, min_requests=1),
+        ServingSLO(name="empty", objective=0.9, route="/none"),
+        ServingSLO(name="few", objective=0.9, route="/few", min_requests=4),
+        ServingSLO(name="missed", objective=0.9, min_requests=1),
+        ServingSLO(name="missed too", objective=0.99, min_requests=1),
+    ]
+    report = check_slos(rows, slos)
+    assert [each.slo.name for each in report.results] == [
+        "missed",
+        "missed too",
+        "few",
+        "empty",
+        "kept",
+    ]
+    assert report.reason == "missed: missed, missed too"
+    assert check_slos(rows, slos[:1]).reason == "no objective was missed"
+
+
+def test_objectives_must_be_there_and_named_apart():
+    rows = log_table("window", [window(1)])
+    with pytest.raises(ConfigError, match="got none"):
+        check_slos(rows, [])
+    with pytest.raises(ConfigError, match="got it, it"):
+        check_slos(rows, [ServingSLO(name="it"), ServingSLO(name="it")])
