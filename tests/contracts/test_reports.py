@@ -59,6 +59,10 @@ def test_no_two_reports_are_of_one_kind_and_rules_know_all_kinds() -> None:
     assert sorted(report.kind for report in REPORTS) == sorted(KINDS)
 
 
+QUIET = wandb.Settings(
+    silent=True, x_save_requirements=False, x_disable_stats=True, disable_git=True
+)
+
 every_report = pytest.mark.parametrize("report", REPORTS, ids=lambda report: report.kind)
 
 
@@ -79,7 +83,7 @@ def test_each_number_has_an_address_of_its_own_that_a_rule_can_use(report: Repor
 
 @every_report
 def test_the_names_in_wandb_are_the_addresses_of_rules(report: Report, tmp_path: Path) -> None:
-    with wandb.init(mode="offline", dir=tmp_path, settings=wandb.Settings(silent=True)) as run:
+    with wandb.init(mode="offline", dir=tmp_path, settings=QUIET) as run:
         publish_reports([report], run=run)
     rows = find_run(tmp_path).history
     logged = {name for row in rows for name in row if not name.startswith("_")}
@@ -98,7 +102,7 @@ def test_the_names_in_wandb_are_the_addresses_of_rules(report: Report, tmp_path:
 
 @every_report
 def test_a_report_is_an_artifact_a_page_and_a_file(report: Report, tmp_path: Path) -> None:
-    with wandb.init(mode="offline", dir=tmp_path, settings=wandb.Settings(silent=True)) as run:
+    with wandb.init(mode="offline", dir=tmp_path, settings=QUIET) as run:
         publish_lineage({}, [report], run=run)
     (artifact,) = find_run(tmp_path).artifacts
     assert artifact.name == report.artifact_name

@@ -15,7 +15,7 @@ from support.examples import REPORTS  # noqa: E402
 PAGE = ROOT / "docs" / "measurements.md"
 # the parts of the examples that stand for a name of the user's
 NAMES = {
-    "amount": "feature", "hour": "column", "psi": "distance", "wasserstein": "distance",
+    "amount": "feature", "hour": "feature", "psi": "distance", "wasserstein": "distance",
     "eu": "segment", "us": "segment", "fraud": "class", "ValueError": "error", "yes": "class",
     "no": "class", "p99": "percentile", "p50": "percentile", "p95": "percentile", "p5": "quantile",
     "up": "objective", "/predict": "route", "acme": "tenant", "old": "variant", "new": "variant",
@@ -27,7 +27,7 @@ HEAD = """# The numbers of every report
 A number has one name. A rule calls it `<report>.<name>` ([alerts.md](alerts.md)); in W&B it is
 `<report>/<name>`, with slashes for the dots. A number with an interval or a baseline has
 `….low`, `….high` and `….baseline` too. *Worse* is the side that a rule `beyond_sd` or `trend`
-looks at; where there is none, either side is. *Shown* is where a number appears without being
+looks at; where there is none, either side is. A gate is 0 or 1 and takes `above: 0`. *Shown* is where a number appears without being
 asked for: in W&B, in the history of windows beside the state file, or also in "what changed since
 the window before"; a rule reaches all of them.
 
@@ -64,7 +64,7 @@ def _address(each: Measurement) -> str:
 
 
 def _row(each: Measurement) -> str:
-    worse = "yes" if each.is_gate else WORSE[each.higher_is_better]
+    worse = "gate" if each.is_gate else WORSE[each.higher_is_better]
     return f"| `{_address(each)}` | {worse} | {each.unit} | {SHOWN[each.prominence]} |"
 
 
