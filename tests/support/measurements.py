@@ -27,9 +27,9 @@ HEAD = """# The numbers of every report
 A number has one name. A rule calls it `<report>.<name>` ([alerts.md](alerts.md)); in W&B it is
 `<report>/<name>`, with slashes for the dots. A number with an interval or a baseline has
 `….low`, `….high` and `….baseline` too. *Worse* is the side that a rule `beyond_sd` or `trend`
-looks at; where there is none, either side is. A gate is 0 or 1 and takes `above: 0`. *Shown* is where a number appears without being
-asked for: in W&B, in the history of windows beside the state file, or also in "what changed since
-the window before"; a rule reaches all of them.
+looks at; where there is none, either side is. A gate is 0 or 1 and takes `above: 0`.
+*Shown* is where a number appears without being asked for: in W&B, in the history of windows
+beside the state file, or also in "what changed since the window before"; a rule reaches them all.
 
 | rule | worse | unit | shown |
 |--|--|--|--|
