@@ -17,8 +17,10 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from support.results import Results, merged, read_results
@@ -29,6 +31,8 @@ MAY_BE_SKIPPED = {
     "there is no Chromium on this machine": "only root can install it, and not on every system",
     "this machine does not let a test mount a disk": "some containers forbid it, to root too",
 }
+# in the environment of pytest and of all that it starts
+MARK = "_TESTS_OUTCOMES"
 SETTINGS = ("-q", "-rfE", "-n", "2", "--dist", "loadfile", "--max-worker-restart", "0")
 # `python -m pytest` with this folder on the path from the start, since the plugin is in it
 PYTEST = (
@@ -64,7 +68,9 @@ def run_pytest(
             selected.write_text("\n".join(only), encoding="utf-8")
             options.append(f"--only={selected}")
         python = Path(environment, "bin", "python")
-        process = subprocess.Popen([python, "-c", PYTEST, *options, *arguments])
+        process = subprocess.Popen(
+            [python, "-c", PYTEST, *options, *arguments], env=os.environ | {MARK: str(outcomes)}
+        )
         interrupted = False
         try:
             process.wait()
@@ -73,12 +79,33 @@ def run_pytest(
             process.wait()
         finally:
             process.terminate()
+        if process.returncode < 0:
+            wait_for_workers(str(outcomes))
         # a process that is killed may leave the last line unfinished
         lines = outcomes.read_text(encoding="utf-8").split("\n")[:-1] if outcomes.exists() else []
         results = read_results(lines, status=process.returncode, where=environment)
     if interrupted:
         results.problems.append(f"{environment}: interrupted")
     return results
+
+
+def wait_for_workers(mark: str, *, longest_s: float = 10.0) -> None:
+    """Wait for the workers of a pytest that was killed, so that none writes after the verdict.
+
+    Args:
+        mark: What stands in the environment of each.
+        longest_s: Seconds; what a test started may live on.
+    """
+    until = time.monotonic() + longest_s
+    while time.monotonic() < until and any(mark.encode() in text for text in environments()):
+        time.sleep(0.05)
+
+
+def environments() -> Iterator[bytes]:
+    """The environments of the processes of this machine, where it tells them."""
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            yield path.read_bytes()
 
 
 def verdict(results: Results, *, is_ci: bool) -> int:

@@ -19,11 +19,10 @@ from flytekitplugins.wbmon.monitor.drift.report import (
     Check,
     DriftReport,
     DriftRule,
-    DriftSeries,
     FeatureDrift,
     JointDrift,
-    WindowDrift,
 )
+from flytekitplugins.wbmon.monitor.drift.series_report import DriftSeries, WindowDrift
 from flytekitplugins.wbmon.monitor.llm.cost.report import Budget, BudgetStatus, Usage, UsageReport
 from flytekitplugins.wbmon.monitor.llm.evaluation.report import (
     EvaluationReport,

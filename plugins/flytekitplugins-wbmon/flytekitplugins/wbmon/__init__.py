@@ -21,13 +21,9 @@ if TYPE_CHECKING:
     from flytekitplugins.wbmon.monitor.alerts.rule_file import load_rules
     from flytekitplugins.wbmon.monitor.drift.check import check_drift
     from flytekitplugins.wbmon.monitor.drift.joint import check_joint_drift
-    from flytekitplugins.wbmon.monitor.drift.report import (
-        DriftReport,
-        DriftRule,
-        DriftSeries,
-        JointDrift,
-    )
+    from flytekitplugins.wbmon.monitor.drift.report import DriftReport, DriftRule, JointDrift
     from flytekitplugins.wbmon.monitor.drift.series import drift_series
+    from flytekitplugins.wbmon.monitor.drift.series_report import DriftSeries
     from flytekitplugins.wbmon.monitor.llm.cost.report import UsageReport
     from flytekitplugins.wbmon.monitor.llm.evaluation.report import (
         Answer,
@@ -96,7 +92,7 @@ _HOMES = {
     "DriftCheck": "tasks.drift",
     "DriftReport": "monitor.drift.report",
     "DriftRule": "monitor.drift.report",
-    "DriftSeries": "monitor.drift.report",
+    "DriftSeries": "monitor.drift.series_report",
     "DriftSeriesCheck": "tasks.drift",
     "EstimatePerformance": "tasks.estimate",
     "EvaluatePrompts": "tasks.evaluation",

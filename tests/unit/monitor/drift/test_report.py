@@ -5,7 +5,8 @@ import math
 import pytest
 
 from flytekitplugins.wbmon.errors import ConfigError
-from flytekitplugins.wbmon.monitor.drift.report import DriftReport, DriftRule, DriftSeries
+from flytekitplugins.wbmon.monitor.drift.report import DriftReport, DriftRule
+from flytekitplugins.wbmon.monitor.drift.series_report import DriftSeries
 
 
 @pytest.mark.parametrize("alpha", [0, 1, -0.1, 5])

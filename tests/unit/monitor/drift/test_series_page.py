@@ -3,7 +3,7 @@ from __future__ import annotations
 import dataclasses
 from datetime import datetime, timedelta, timezone
 
-from flytekitplugins.wbmon.monitor.drift.report import DriftSeries, WindowDrift
+from flytekitplugins.wbmon.monitor.drift.series_report import DriftSeries, WindowDrift
 from flytekitplugins.wbmon.reports.serialize import record_from_json, record_to_json
 from support.examples import drift_report
 

@@ -21,7 +21,8 @@ from flytekit.types.file import FlyteFile
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.flyte.filesystem import filesystem_of_task
 from flytekitplugins.wbmon.monitor.alerts.decision import Decision
-from flytekitplugins.wbmon.monitor.drift.report import DriftReport, DriftSeries, JointDrift
+from flytekitplugins.wbmon.monitor.drift.report import DriftReport, JointDrift
+from flytekitplugins.wbmon.monitor.drift.series_report import DriftSeries
 from flytekitplugins.wbmon.monitor.llm.cost.report import UsageReport
 from flytekitplugins.wbmon.monitor.llm.evaluation.report import EvaluationReport
 from flytekitplugins.wbmon.monitor.llm.feedback.report import FeedbackReport

@@ -12,7 +12,8 @@ from functools import singledispatch
 from typing import TYPE_CHECKING, Any
 
 from flytekitplugins.wbmon.monitor.alerts.decision import Decision
-from flytekitplugins.wbmon.monitor.drift.report import DriftReport, DriftSeries
+from flytekitplugins.wbmon.monitor.drift.report import DriftReport
+from flytekitplugins.wbmon.monitor.drift.series_report import DriftSeries
 from flytekitplugins.wbmon.monitor.llm.cost.report import UsageReport
 from flytekitplugins.wbmon.monitor.llm.evaluation.report import EvaluationReport
 from flytekitplugins.wbmon.monitor.performance.report import Part, PerformanceReport

@@ -11,7 +11,8 @@ from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.flyte.identity import current_identity
 from flytekitplugins.wbmon.flyte.secrets import request_secrets
 from flytekitplugins.wbmon.monitor.alerts.decision import AlertRule, Decision
-from flytekitplugins.wbmon.monitor.drift.report import DriftReport, DriftSeries, JointDrift
+from flytekitplugins.wbmon.monitor.drift.report import DriftReport, JointDrift
+from flytekitplugins.wbmon.monitor.drift.series_report import DriftSeries
 from flytekitplugins.wbmon.monitor.llm.cost.report import UsageReport
 from flytekitplugins.wbmon.monitor.llm.evaluation.report import EvaluationReport
 from flytekitplugins.wbmon.monitor.llm.feedback.report import FeedbackReport

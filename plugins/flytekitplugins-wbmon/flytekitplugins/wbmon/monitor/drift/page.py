@@ -6,14 +6,9 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-from flytekitplugins.wbmon.monitor.drift.report import (
-    Bin,
-    DriftReport,
-    DriftSeries,
-    FeatureDrift,
-    JointDrift,
-)
+from flytekitplugins.wbmon.monitor.drift.report import Bin, DriftReport, FeatureDrift, JointDrift
 from flytekitplugins.wbmon.monitor.drift.series_page import series_section
+from flytekitplugins.wbmon.monitor.drift.series_report import DriftSeries
 from flytekitplugins.wbmon.reports.html import (
     cell,
     facts,

@@ -21,7 +21,7 @@ from flytekitplugins.wbmon.reports.html import (
 )
 
 if TYPE_CHECKING:
-    from flytekitplugins.wbmon.monitor.drift.report import DriftSeries, WindowDrift
+    from flytekitplugins.wbmon.monitor.drift.series_report import DriftSeries, WindowDrift
 
 _LINES = 5
 _WIDTH, _HEIGHT, _LEFT, _RIGHT = 760, 180, 40, 190

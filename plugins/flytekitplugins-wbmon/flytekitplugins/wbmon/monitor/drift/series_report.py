@@ -1,0 +1,98 @@
+"""What a drift check found in the windows of one table, one after another."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import ClassVar
+
+from flytekitplugins.wbmon.monitor.drift.report import DriftReport
+from flytekitplugins.wbmon.reports.measurement import Measurement, gate, number
+from flytekitplugins.wbmon.reports.report import Report
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowDrift:
+    """One window of a series: rows of a span of time, of a segment, or of both.
+
+    Attributes:
+        start: First moment of the span, UTC; None if the series is not cut by time.
+        end: First moment after the span.
+        segment: The value of the segment column; empty if the series is not cut by one.
+        report: Results of the drift check of the window.
+    """
+
+    start: datetime | None
+    end: datetime | None
+    segment: str
+    report: DriftReport
+
+    def measurements(self) -> Iterable[Measurement]:
+        """Its numbers: `window.<name>`, then the segment if there is one, then the feature."""
+        place = (self.segment,) if self.segment else ()
+        for each in self.report.headline():
+            path = ("window", *each.path, *place)
+            yield replace(each, path=path, prominence="rule")
+        for feature in self.report.features.values():
+            for each in feature.measurements(is_charted=False):
+                name, *whose = each.path
+                yield replace(each, path=("window", name, *place, *whose))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftSeries(Report):
+    """Windows of one table, each checked for drift; ordered by segment, then by time.
+
+    Attributes:
+        windows: One entry for each span and segment that has rows.
+        n_undated: Number of rows in no window, because their time or segment is missing.
+    """
+
+    KIND: ClassVar[str] = "drift_series"
+
+    windows: tuple[WindowDrift, ...]
+    n_undated: int = 0
+
+    @property
+    def drifted(self) -> bool:
+        """Whether any window drifted."""
+        return any(window.report.drifted for window in self.windows)
+
+    @property
+    def n_drifted(self) -> int:
+        """Number of windows that drifted."""
+        return sum(window.report.drifted for window in self.windows)
+
+    def effect_sizes(self, feature: str) -> tuple[float, ...]:
+        """Effect size of one feature in each window; `nan` where it was not tested."""
+        return tuple(
+            window.report.features[feature].effect_size
+            if feature in window.report.features
+            else math.nan
+            for window in self.windows
+        )
+
+    @property
+    def newest(self) -> tuple[WindowDrift, ...]:
+        """The last window of each segment."""
+        return tuple({window.segment: window for window in self.windows}.values())
+
+    def _measured(self) -> Iterable[Measurement]:
+        known = [window for window in self.windows if window.report.verdict != "insufficient"]
+        share = self.n_drifted / len(known) if known else math.nan
+        none = "no window has enough rows"
+        yield gate("drifted", value=self.drifted if known else None, reason=none)
+        yield number("n_windows", value=len(self.windows))
+        yield number("n_undated", value=self.n_undated)
+        for name, value in (("n_drifted", self.n_drifted), ("share_drifted", share)):
+            yield number(
+                name,
+                value=value if known else math.nan,
+                higher_is_better=False,
+                prominence="history",
+                reason=none,
+            )
+        for window in self.newest:
+            yield from window.measurements()
