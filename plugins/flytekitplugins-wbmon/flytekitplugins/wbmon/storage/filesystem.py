@@ -33,9 +33,9 @@ def open_filesystem(
 ) -> tuple[AbstractFileSystem, str]:
     """The file system of a URL, and the path within it.
 
-    It has the methods of fsspec. `FileNotFoundError` and `FileExistsError` are raised unchanged; any
-    other failure of the store is raised as a `StorageError` that names the URL and a remedy. Folders
-    on the local disk are created when a file is written into them.
+    It has the methods of fsspec. `FileNotFoundError` and `FileExistsError` are raised unchanged;
+    any other failure of the store is raised as a `StorageError` that names the URL and a remedy.
+    Folders on the local disk are created when a file is written into them.
 
     Args:
         url: A local path (relative, absolute or with `~`; all other characters are literal), or any

@@ -44,8 +44,8 @@ _LOCK_PATIENCE_S = 0.2
 def follow_process(log: Log) -> None:
     """Close a log when the interpreter exits or SIGTERM arrives; reset it in a forked child.
 
-    SIGTERM still ends the process. A handler is installed only if there is none, since a server with
-    a handler of its own is expected to close the log itself, and only from the main thread.
+    SIGTERM still ends the process. A handler is installed only if there is none, since a server
+    with a handler of its own is expected to close the log itself, and only from the main thread.
     """
     _OPEN.add(log)
     # Python refuses to set a signal handler in any other thread

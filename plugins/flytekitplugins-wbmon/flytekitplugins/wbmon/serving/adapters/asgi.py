@@ -1,8 +1,8 @@
 """The prediction log as ASGI middleware, for FastAPI, Starlette, Litestar or any other framework.
 
-It is plain ASGI, which takes microseconds per request; a middleware built on tasks and streams, such
-as Starlette's `BaseHTTPMiddleware`, takes hundreds. Errors inside the middleware are counted and not
-raised; exceptions of the app are recorded and raised unchanged.
+It is plain ASGI, which takes microseconds per request; a middleware built on tasks and streams
+takes hundreds. Errors inside the middleware are counted and not raised; exceptions of the app are
+recorded and raised unchanged.
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ class Bodies:
 @lru_cache(maxsize=256)
 def _is_textual(content_type: bytes) -> bool:
     kind = content_type.lower()
-    # without a type it is taken for text, as small clients send none
+    # a body without a type is taken for text
     return not kind or any(word in kind for word in _TEXTUAL)
 
 

@@ -35,8 +35,8 @@ def monitor_gradio(
     """Wrap the function of a Gradio event: calls are logged, and return the prediction's id too.
 
     Functions, coroutine functions, generators and asynchronous generators are wrapped by their own
-    kind. An exception is recorded and raised again, so Gradio shows it. Images and arrays are logged
-    as their shape.
+    kind. An exception is recorded and raised again, so Gradio shows it. Images and arrays are
+    logged as their shape.
 
     Args:
         fn: The event's function; returns one value or a tuple, as many as the event has outputs.

@@ -111,7 +111,7 @@ class StreamlitSession:
         """The variant of this session, which is also logged with its further predictions.
 
         Args:
-            experiment: The experiment; its unit is the user who is logged in, otherwise the session.
+            experiment: The experiment; its unit is the user who is logged in, or else the session.
         """
         variant = self._logger.assign(experiment, self._user or self.id, tenant=self._tenant)
         self._state.setdefault("experiments", {})[experiment.name] = variant

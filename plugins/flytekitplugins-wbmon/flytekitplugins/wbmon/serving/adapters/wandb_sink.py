@@ -1,7 +1,7 @@
 """Serving windows in W&B: one run per day, one row per minute.
 
 A separate thread writes the windows to an offline run, which another process delivers. The server
-therefore never waits for W&B, neither during an outage nor on a slow network, and the prediction log
+therefore never waits for W&B, neither during an outage nor on a slow network. The prediction log
 holds all windows in any case.
 """
 
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 _MAX_WAITING = 1_000
 _POLL_S = 0.5
-# routes and error classes with metrics of their own: W&B keeps every metric name for ever
+# routes and error classes that get metrics of their own; bounds the number of metric names
 _MAX_GROUPS = 20
 _PERCENTILES = (50, 95, 99)
 _CLOSE_S = 5.0

@@ -26,7 +26,7 @@ def require_service(service: str) -> None:
     """Check that a service's name can be a folder in every store.
 
     Raises:
-        ConfigError: If the name is empty, begins with a dot, or has characters that are not allowed.
+        ConfigError: If the name is empty, begins with a dot, or has a character that is refused.
     """
     is_name = bool(service) and service.isprintable() and not service.startswith(".")
     if not is_name or _REFUSED & set(service) or "::" in service:

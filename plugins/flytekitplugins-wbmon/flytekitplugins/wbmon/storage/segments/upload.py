@@ -192,7 +192,7 @@ def _is_exit() -> bool:
 
 
 def main(arguments: list[str]) -> None:
-    """Upload a folder's segments; the arguments are the folder and those of `Uploader`, in order."""
+    """Upload the segments of a folder; `arguments` are those of `Uploader`, in order, as texts."""
     folder, destination, service, orphan_after_s = arguments[1:]
     orphan_age = float(orphan_after_s)
     Uploader(Path(folder), destination, service, orphan_after_s=orphan_age).send_waiting()
