@@ -1,1 +1,1 @@
-"""What must not be written down: personal data, card numbers, secrets."""
+"""Redaction of what must not be stored: personal data, card numbers and secrets."""

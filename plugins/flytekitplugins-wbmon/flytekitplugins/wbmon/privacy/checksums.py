@@ -1,7 +1,6 @@
-"""What a run of digits is: a card, an account, a person's number, a phone; or none of them.
+"""Classifies candidates for card, account, national id and phone numbers and IP addresses.
 
-Each function takes a candidate and says its kind, or None if a checksum or its form speaks against
-it.
+Each function takes a candidate and returns its kind, or None if its checksum or format is wrong.
 
 References:
     ISO/IEC 7812-1 (cards, Luhn), ISO 13616 (IBAN, mod 97), ITU-T E.164 (phone numbers).

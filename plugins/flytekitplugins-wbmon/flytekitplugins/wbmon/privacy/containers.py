@@ -1,4 +1,4 @@
-"""Nested containers without what must not be kept: bodies, features, headers, configurations."""
+"""Redacts nested containers such as bodies, features, headers and configurations."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from flytekitplugins.wbmon.privacy.secret_forms import HIDDEN, is_secret_name
 Hide: TypeAlias = Callable[[str], tuple[str, int]]
 """Hides what must not be kept in a text, and counts it."""
 
+# ends the recursion also for containers that contain themselves
 _MAX_DEPTH = 20
 
 

@@ -1,8 +1,8 @@
-"""Personal data and keys, found by patterns that check themselves, hidden before anything is kept.
+"""Finds personal data and keys by patterns and checksums, and hides them before text is stored.
 
-Numbers are the hard part: an order id looks like a phone number to a pattern alone. So a candidate
-counts only if its checksum (card, IBAN, national id) or its form (a leading `+`, an area code in
-brackets) says what it is.
+Numbers are the difficult part: by its pattern alone an order id looks like a phone number. A number
+is therefore hidden only if its checksum (card, IBAN, national id) or its format (a leading `+`, an
+area code in brackets) confirms what it is.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ _NUMERIC = re.compile(r"\d(?:\D{0,3}\d){3}|::")
 
 
 class Redactor(Protocol):
-    """Hides what must not be kept; an error means that nothing of the text is kept."""
+    """Hides what must not be stored; if it raises an exception, the text is not stored at all."""
 
     def text(self, text: str) -> tuple[str, int]:
-        """The text with what was found hidden, and how often."""
+        """The text with every finding hidden, and the number of findings."""
 
 
 class PatternRedactor:
@@ -64,6 +64,7 @@ class PatternRedactor:
         >>> PatternRedactor().text("call +44 20 7946 0958 about order 1700000000")
         ('call [PHONE] about order 1700000000', 1)
         """
+        # first, because no pattern matches escaped letters
         if "\\u" in text:
             text = _plain_json(text)
         n = 0

@@ -1,4 +1,4 @@
-"""Presidio as the engine of redaction, for names and places that no pattern can know."""
+"""Redaction with Presidio, for names and places, which patterns cannot recognise."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ class PresidioRedactor:
 def _disjoint(found: Iterable[Any]) -> Iterator[tuple[int, int, str]]:
     """Begin, end and kind of what is to be hidden, in order.
 
-    Findings that overlap are hidden together, or what the smaller one leaves would be seen; the
-    kind is that of the surest and longest.
+    Overlapping findings are hidden together, since hiding one alone would leave a part of the other
+    visible. The kind is that of the finding with the highest score, the longest among equals.
     """
     groups: list[list[Any]] = []
     end = 0

@@ -1,6 +1,6 @@
-"""What secrets are called and what they look like: the one list for all that hides them.
+"""Recognises secrets by their names and formats; the only such list in the package.
 
-A text is a secret when it has the form of a key, or when the name it is stored under says so.
+A text is a secret if it has the format of a key, or if it is stored under the name of a secret.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _SCHEME = re.compile(
 )
 _URL_SECRET = re.compile(r"(?<=://)[^/\s:@\"']*:[^/\s\"']+(?=@)")
 
-# what the slower patterns cannot do without, by means that look at a byte in a nanosecond
+# fast checks for text that the slower patterns need in order to match
 _IN_WORDS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-."
 _WORD_SHAPES = bytes(b"w"[0] if byte in _IN_WORDS else b" "[0] for byte in range(256))
 _LONG_WORD = b"w" * 16

@@ -1,1 +1,1 @@
-"""What all reports share: plain data, the parts of a page, what was measured."""
+"""What all reports share: their base class, measurements, JSON, and the elements of a page."""

@@ -1,4 +1,4 @@
-"""One number of a report, with all that its readers need: rules, charts, the history of windows."""
+"""One number of a report, with what rules, charts and the history of windows need to use it."""
 
 from __future__ import annotations
 
@@ -88,6 +88,6 @@ def number(*path: str, value: float, **fields: Any) -> Measurement:
 def gate(
     *path: str, value: bool | None, reason: str, prominence: Prominence = "chart"
 ) -> Measurement:
-    """A yes or no that is bad if it is a yes; None where it is unknown."""
+    """A measurement of a yes-or-no question where yes is the bad answer; None for unknown."""
     known = math.nan if value is None else float(value)
     return Measurement(path=path, value=known, is_gate=True, prominence=prominence, reason=reason)

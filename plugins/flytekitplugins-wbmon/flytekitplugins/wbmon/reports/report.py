@@ -1,4 +1,4 @@
-"""The base class of all reports: each describes itself, once, for all who show or judge it."""
+"""The base class of all reports: a report defines its numbers once, for rules, charts and pages."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Report(ABC):
 
 
 class Record:
-    """Base of what is no report but can be written down."""
+    """Base of records that are not reports but can be converted to plain data."""
 
     __slots__ = ()
 

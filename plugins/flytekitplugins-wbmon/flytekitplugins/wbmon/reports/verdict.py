@@ -1,4 +1,4 @@
-"""What is said of a metric beside its baseline."""
+"""The verdict on a metric compared with its baseline."""
 
 from __future__ import annotations
 

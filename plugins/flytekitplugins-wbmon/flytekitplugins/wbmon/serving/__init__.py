@@ -1,6 +1,7 @@
-"""The request side: what a model server did, written down without the server paying for it.
+"""Logging from model servers: the prediction log, its adapters for web frameworks, its redactors.
 
-Importing this needs nothing beyond the standard library; a name is loaded when first asked for.
+Importing this package needs nothing beyond the standard library; each name loads its module when it
+is first used.
 """
 
 from __future__ import annotations

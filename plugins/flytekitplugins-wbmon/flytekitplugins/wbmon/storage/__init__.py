@@ -1,1 +1,1 @@
-"""Files in any store that fsspec knows."""
+"""Access to files in any store that fsspec supports."""

@@ -1,13 +1,13 @@
-"""Replace a small file only if it is still the one that was read, on any fsspec file system.
+"""Compare-and-swap of small files: replace a file only if it is unchanged since it was read.
 
-What is guaranteed depends on the store:
+The guarantee depends on the store:
 
 - local disk: one writer at a time (an advisory lock beside the file), and a rename, so a reader
   never sees half a file. NFS must support `flock`.
-- S3 and what speaks its protocol: a conditional put (`If-Match`, `If-None-Match`), decided by the
-  server. A server that ignores these headers gives no more than the next line.
-- any other store: the content is compared right before it is written. Two writers within that
-  moment (milliseconds) are not told apart: the last one wins.
+- S3 and stores with its protocol: a conditional put (`If-Match`, `If-None-Match`), decided by the
+  server. A server that ignores these headers gives no guarantee.
+- any other store: the content is compared right before it is written. If two writers do so within
+  the same milliseconds, both succeed and the later one wins.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ _PRECONDITION = ("412", "PreconditionFailed", "409", "ConditionalRequestConflict
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
-    """The content that was read, as the store can recognise it.
+    """Identifies the content that was read.
 
     Attributes:
-        digest: SHA-256 of the content; empty if there was no file.
-        etag: The store's own mark; empty where it has none.
+        digest: SHA-256 of the content as hex digits; empty if there was no file.
+        etag: The entity tag of the store; empty where the store has none.
     """
 
     digest: str = ""
@@ -43,9 +43,11 @@ class Version:
 
 
 def read_file(filesystem: AbstractFileSystem, path: str) -> tuple[bytes | None, Version]:
-    """A file's content and version; None if there is no file."""
+    """The content and version of a file; the content is None if there is no file."""
+    # s3fs caches listings, and another process may have written since
     filesystem.invalidate_cache()
     try:
+        # the tag first: if the file changes in between, the tag is too old and a put is refused
         etag = _etag(filesystem, path) if _is_s3(filesystem) else ""
         data = bytes(filesystem.cat_file(path))
     except FileNotFoundError:
@@ -54,10 +56,16 @@ def read_file(filesystem: AbstractFileSystem, path: str) -> tuple[bytes | None, 
 
 
 def replace_file(filesystem: AbstractFileSystem, path: str, data: bytes, version: Version) -> bool:
-    """Write `data` if the file is still of `version`.
+    """Write `data` if the file still has the given version.
+
+    Args:
+        filesystem: The file system.
+        path: Path of the file.
+        data: The new content.
+        version: The version that `read_file` returned.
 
     Returns:
-        False if somebody else wrote in between; then nothing is changed.
+        False if the file was changed in between; nothing is written then.
     """
     if _is_local(filesystem):
         return _replace_local(filesystem, path, data, version)
@@ -67,7 +75,7 @@ def replace_file(filesystem: AbstractFileSystem, path: str, data: bytes, version
 
 
 def is_guarded(filesystem: AbstractFileSystem) -> bool:
-    """Whether two that write at the same moment are told apart, so that one of them is refused."""
+    """Whether one of two simultaneous writers is refused, so that the swap is atomic."""
     return _is_local(filesystem) or _is_s3(filesystem)
 
 
@@ -84,9 +92,12 @@ def _replace_local(
 ) -> bool:
     place = Path(open_filesystem(path, filesystem=filesystem)[1])
     place.parent.mkdir(parents=True, exist_ok=True)
+    # a lock file of its own, which stays: the file itself is replaced, and a lock on a file that
+    # was replaced or deleted keeps nobody out
     with _locked(place.with_name(f".{place.name}.lock")):
         if read_file(filesystem, path)[1].digest != version.digest:
             return False
+        # in the same folder, because a rename is atomic only within one file system
         draft = place.with_name(f".{place.name}.{os.getpid()}")
         draft.write_bytes(data)
         draft.replace(place)
@@ -95,8 +106,10 @@ def _replace_local(
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
+    # imported here: Windows has no such module
     import fcntl
 
+    # closing the file releases the lock
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -109,13 +122,14 @@ def _replace_s3(filesystem: AbstractFileSystem, path: str, data: bytes, version:
     except Exception as error:
         if not _is_refusal(error):
             raise
-        # or the first answer was lost, and boto3, asking again, met what it had written itself
+        # boto3 repeats a put whose response was lost; the repeated put finds the file that the
+        # first one wrote and is refused, although the write has succeeded
         return read_file(filesystem, path)[1].digest == hashlib.sha256(data).hexdigest()
     return True
 
 
 def _is_refusal(error: Exception) -> bool:
-    """Whether the server refused the condition, rather than failed."""
+    """Whether the server refused the write because of its condition, and did not fail."""
     causes = list(_causes(error))
     codes = {getattr(each, "response", {}).get("Error", {}).get("Code") for each in causes}
     if "NoSuchBucket" in codes:

@@ -1,10 +1,10 @@
-"""The one way to open storage: any path or fsspec URL, with the settings of the environment.
+"""Opens any path or fsspec URL, with the settings of the environment; everything else uses this.
 
-Flyte tells its pods by variables of its own where S3 and Azure are (`FLYTE_AWS_ENDPOINT` and its
-like); boto3 and the Azure library do not know them. They are read here as flytekit reads them, so
-that a function of the library reaches in a pod what flytekit reaches there. What wins in flytekit
-wins here: each `FLYTE_…` variable that is set and not empty comes before the setting of the same
-meaning in `AWS_…`, `AZURE_…`, a profile or a role; the rest is left to the library of the store.
+Flyte configures S3 and Azure in its pods by environment variables of its own, such as
+`FLYTE_AWS_ENDPOINT`, which boto3 and the Azure library do not know. This module reads them as
+flytekit does, so that it reaches the same stores as flytekit. The precedence is flytekit's too: a
+`FLYTE_…` variable that is set and not empty takes precedence over the same setting in `AWS_…`,
+`AZURE_…`, a profile or a role. All other settings are left to the library of the store.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ def open_filesystem(
 ) -> tuple[AbstractFileSystem, str]:
     """The file system of a URL, and the path within it.
 
-    Its methods are those of fsspec. `FileNotFoundError` and `FileExistsError` come as they are, any
-    other failure of the store as a `StorageError` that names the URL and the cure. Folders on the
-    local disk are made when a file is written into them.
+    It has the methods of fsspec. `FileNotFoundError` and `FileExistsError` are raised unchanged;
+    any other failure of the store is raised as a `StorageError` that names the URL and a remedy.
+    Folders on the local disk are created when a file is written into them.
 
     Args:
-        url: A path on this disk (relative, absolute or with `~`; every other character stands for
-            itself), or any URL that fsspec knows.
-        filesystem: The file system to use, where the caller has one with settings of its own; it
-            is not asked whether it suits the URL.
+        url: A local path (relative, absolute or with `~`; all other characters are literal), or any
+            URL that fsspec supports.
+        filesystem: A file system with settings of the caller's, used in place of a new one. Whether
+            it suits the URL is not checked.
 
     Returns:
         The file system, and the path without protocol and without a slash at the end.
@@ -63,24 +63,24 @@ def open_filesystem(
 
 
 def make_parent(filesystem: AbstractFileSystem, path: str) -> None:
-    """Make the folder that a file is to be written into, where the store has folders.
+    """Create the folder of a file, where the store has folders.
 
-    An object store has none, and asking it for one needs rights of its own.
+    An object store has none, and asking for one needs permissions that the caller may lack.
     """
     if not is_object_store(filesystem):
         filesystem.makedirs(path.rpartition("/")[0] or "/", exist_ok=True)
 
 
 def write_file(filesystem: AbstractFileSystem, path: str, data: bytes) -> None:
-    """Write a small file, with its folder."""
+    """Write a small file, and create its folder where the store has folders."""
     make_parent(filesystem, path)
     filesystem.pipe_file(path, data)
 
 
 def move_file(filesystem: AbstractFileSystem, path: str, target: str) -> None:
-    """Give a file another path; its new folder must be there, where the store has folders."""
+    """Move a file; its new folder must exist, where the store has folders."""
     if is_object_store(filesystem):
-        # what `mv` does there, but for names that look like patterns, which it would expand
+        # the same as fsspec's `mv`, which would however expand names with `*`, `?` or `[`
         filesystem.cp_file(path, target)
         filesystem.rm_file(path)
     else:
@@ -93,7 +93,7 @@ def is_local(url: str) -> bool:
 
 
 def storage_options(protocol: str) -> dict[str, Any]:
-    """What flytekit's variables say of a store, as arguments of its fsspec file system."""
+    """The settings in flytekit's variables, as arguments of the fsspec file system."""
     if protocol in _S3:
         return _s3_options()
     if protocol in _AZURE:
@@ -105,7 +105,7 @@ def _connect(url: str) -> tuple[AbstractFileSystem, str]:
     import fsspec
 
     if is_local(url):
-        # not by fsspec's reading of URLs: there "::" in a name would chain file systems
+        # not `url_to_fs`, which takes "::" in a file name for a chain of file systems
         files = fsspec.filesystem("file", auto_mkdir=True)
         return files, str(files._strip_protocol(url))  # noqa: SLF001 - fsspec has no public name
     protocols = [part.partition("://")[0] for part in url.split("::")]
@@ -122,14 +122,14 @@ def _s3_options() -> dict[str, Any]:
     if endpoint := os.environ.get("FLYTE_AWS_ENDPOINT"):
         options["client_kwargs"] = {"endpoint_url": endpoint}
     if os.environ.get("FLYTE_AWS_ADDRESSING_STYLE"):
-        # flytekit knows one style but boto3's own: whatever the variable says, this is meant
+        # as in flytekit: any value of the variable means the virtual-hosted style
         options["config_kwargs"] = {"s3": {"addressing_style": "virtual"}}
     return options
 
 
 def _azure_options() -> dict[str, Any]:
     options = _given(_AZURE_VARIABLES)
-    # who names an account means to use it, not what the public may see
+    # without this, adlfs may log in anonymously although an account is given
     return {**options, "anon": False} if options else {}
 
 

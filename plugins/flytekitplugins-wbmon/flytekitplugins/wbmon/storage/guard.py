@@ -1,11 +1,11 @@
-"""What a store answers when it fails, as errors that a reader can act on.
+"""Translates the failures of stores into errors that say what to do, and retries transient ones.
 
-Each library of fsspec has exceptions of its own (of boto3, of Google, of Azure, of aiohttp), which
-name neither the URL nor the cure. Here is the one place where they become `StorageError`.
+The libraries behind fsspec raise their own exceptions (of boto3, Google, Azure or aiohttp), which
+name neither the URL nor a remedy. Only this module translates them into `StorageError`.
 
-The libraries of S3, Google Cloud Storage and Azure try again by themselves what fails for a moment
-(a timeout, a broken connection, 429, 500, 503 and S3's SlowDown): three times or more, with pauses
-that grow. Other stores do not, so for them the calls that may be repeated are repeated here.
+The libraries of S3, Google Cloud Storage and Azure retry transient failures themselves (timeouts,
+broken connections, status 429, 500 and 503, and S3's SlowDown), three times or more with growing
+pauses. Other stores do not, so this module repeats those of their calls that may be repeated.
 """
 
 from __future__ import annotations
@@ -37,11 +37,12 @@ _PACKAGES = {
 _READS = {"cat_file", "exists", "find", "glob", "info", "isdir", "isfile", "ls", "modified", "open"}
 _REPEATABLE = _READS | {"cp_file", "get_file", "makedirs", "pipe_file", "put_file"}
 _ONCE = {"mv", "rm", "rm_file"}
+# seconds before the second and the third attempt
 _PAUSES_S = (0.2, 1.0)
 _SHOWN = 300
 _PASSING_STATUS = (429, 500, 502, 503, 504)
 
-# what a caller can act on by its type, and mistakes of ours, which no store made
+# errors that callers handle by their type, and programming errors, which no store caused
 _SPEAKING = (
     FileExistsError, IsADirectoryError, NotADirectoryError,
     AttributeError, LookupError, NotImplementedError, TypeError, ValueError, WbmonError,
@@ -64,7 +65,7 @@ _CURES = {
 
 
 class GuardedFileSystem:
-    """A file system of fsspec whose failures are told as `StorageError`.
+    """An fsspec file system whose failures are raised as `StorageError`.
 
     Args:
         filesystem: The file system that does the work.
@@ -94,7 +95,7 @@ class GuardedFileSystem:
 
 
 class _GuardedFile:
-    """An open file whose failures are told too: what is written may fail as late as at its end."""
+    """An open file with the same translation of errors; a write may fail as late as on closing."""
 
     def __init__(self, file: Any, filesystem: AbstractFileSystem, place: tuple[Any, ...]) -> None:
         self._file, self._filesystem, self._place = file, filesystem, place
@@ -137,7 +138,7 @@ def protocols(filesystem: AbstractFileSystem) -> tuple[str, ...]:
 
 @contextmanager
 def opening(url: str) -> Iterator[None]:
-    """Tell what goes wrong while a file system is made.
+    """Translate the errors that occur while a file system is made.
 
     Raises:
         ConfigError: If fsspec does not know the protocol, or the store lacks a setting.
@@ -230,7 +231,7 @@ def _place(filesystem: AbstractFileSystem, args: tuple[Any, ...]) -> str:
 
 
 def _tried(filesystem: Any) -> str:
-    """Where S3 was looked for and with whose keys; the keys themselves are told to nobody."""
+    """The S3 endpoint and the source of the keys that were used, never the keys themselves."""
     if "s3" not in protocols(filesystem):
         return ""
     endpoint = (getattr(filesystem, "client_kwargs", None) or {}).get("endpoint_url")

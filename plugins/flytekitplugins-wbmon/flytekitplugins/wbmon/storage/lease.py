@@ -1,8 +1,8 @@
-"""The right to work on something in a store, held by one process at a time, and for a while only.
+"""A lease: the right of one process at a time to work on something in a store, for a limited time.
 
-It is a small file that says who holds it and until when, by the clocks of those who ask for it: a
-holder that died stands in nobody's way after that. Who takes it is decided by
-`storage.compare_and_swap`.
+It is a small file with the holder's token and the time until which the lease is valid, so a holder
+that died blocks the others no longer than that. Times are compared with the local clock of each
+process. `storage.compare_and_swap` decides who gets the lease.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _LOOK_AGAIN_S = 0.3
 
 
 class LeaseLostError(PublishError):
-    """The lease went to somebody else, because its time was over."""
+    """The lease expired, and another process has taken it."""
 
 
 class Lease:
@@ -42,12 +42,12 @@ class Lease:
         """Take the lease.
 
         Args:
-            filesystem: Where it is.
-            path: Its file.
-            seconds: How long it is held, should the holder die.
+            filesystem: File system of the lease's file.
+            path: Path of the lease's file.
+            seconds: Time until the lease expires unless it is extended.
 
         Returns:
-            None if somebody else holds it.
+            The lease; None if another process holds it.
         """
         data, version = read_file(filesystem, path)
         if _parsed(data).get("until", 0) > time.time():
@@ -56,7 +56,7 @@ class Lease:
         if not replace_file(filesystem, path, lease._content(), version):
             return None
         if not is_guarded(filesystem):
-            # two that write at the same moment both believe that it is theirs: the later has it
+            # two simultaneous writers both succeed; after a pause, the later one finds its token
             time.sleep(_LOOK_AGAIN_S)
             if not lease.is_held:
                 return None
@@ -64,16 +64,17 @@ class Lease:
 
     @property
     def is_held(self) -> bool:
-        """Whether nobody else has taken it since."""
+        """Whether no other process has taken the lease since."""
         data, _ = read_file(self._files, self._path)
         return _parsed(data).get("token") == self._token
 
     def extend(self) -> None:
-        """Hold it for its whole time again; before half of it is over, nothing is done.
+        """Renew the lease for its full time; does nothing before half of the time has passed.
 
         Raises:
-            LeaseLostError: If somebody else holds it by now.
+            LeaseLostError: If another process holds the lease by now.
         """
+        # called in loops: most calls must not cost a request to the store
         if time.monotonic() < self._half_over_at:
             return
         data, version = read_file(self._files, self._path)
@@ -85,17 +86,18 @@ class Lease:
             )
 
     def release(self) -> None:
-        """Give it back, if it is still held."""
+        """Release the lease, if it is still held."""
         if self.is_held:
             self._files.rm_file(self._path)
 
     def _content(self) -> bytes:
+        # wall-clock time for other processes, the monotonic clock for this one
         self._half_over_at = time.monotonic() + self._seconds / 2
         return json.dumps({"token": self._token, "until": time.time() + self._seconds}).encode()
 
 
 def _parsed(data: bytes | None) -> dict[str, Any]:
-    """What a lease's file says; nothing if there is none, or half of one."""
+    """The content of a lease's file; empty if there is no file or it is not valid JSON."""
     try:
         content = json.loads(data or b"{}")
     except ValueError:

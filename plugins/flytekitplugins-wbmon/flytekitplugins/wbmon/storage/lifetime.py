@@ -1,4 +1,4 @@
-"""Logs are closed before their process goes, also by SIGTERM, and begin anew in a forked child."""
+"""Closes logs before their process ends, also by SIGTERM, and resets them in a forked child."""
 
 from __future__ import annotations
 
@@ -15,25 +15,26 @@ from weakref import WeakSet
 
 
 class Lock(Protocol):
-    """Of `threading`."""
+    """A lock of `threading`."""
 
     def acquire(self, blocking: bool = ..., timeout: float = ...) -> bool:
-        """Whether it was had in time."""
+        """Whether the lock was acquired in time."""
 
     def release(self) -> None:
-        """Give it back."""
+        """Release the lock."""
 
 
 class Log(Protocol):
-    """What lives as long as its process."""
+    """A log that lives as long as its process."""
 
     def close(self) -> object:
-        """Write what is left."""
+        """Write the remaining rows."""
 
     def begin_anew(self) -> None:
-        """Leave everything that belongs to the parent process to it."""
+        """In a forked child: drop the parent's rows and files, which the parent writes itself."""
 
 
+# weak, so that a log that nobody uses any more can be collected
 _OPEN: WeakSet[Log] = WeakSet()
 _CLOSING = threading.Event()
 _PATIENCE_S = 10.0
@@ -41,12 +42,13 @@ _LOCK_PATIENCE_S = 0.2
 
 
 def follow_process(log: Log) -> None:
-    """Close a log when the interpreter ends or SIGTERM comes; begin it anew in a forked child.
+    """Close a log when the interpreter exits or SIGTERM arrives; reset it in a forked child.
 
-    SIGTERM keeps its effect. A handler is only installed where there is none (a server that has
-    its own is asked to close the log in its own way), and only from the main thread.
+    SIGTERM still ends the process. A handler is installed only if there is none, since a server
+    with a handler of its own is expected to close the log itself, and only from the main thread.
     """
     _OPEN.add(log)
+    # Python refuses to set a signal handler in any other thread
     is_main = threading.current_thread() is threading.main_thread()
     if is_main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, _close_and_die)
@@ -54,7 +56,11 @@ def follow_process(log: Log) -> None:
 
 @contextmanager
 def patiently(lock: Lock) -> Iterator[None]:
-    """With the lock, or without if its owner keeps it: a signal may have interrupted that."""
+    """Hold the lock if it is free within 0.2 s, and go on without it otherwise.
+
+    A signal handler may have interrupted the thread that owns the lock; that thread cannot release
+    it before the handler returns, so waiting for it would never end.
+    """
     has_lock = lock.acquire(timeout=_LOCK_PATIENCE_S)
     try:
         yield
@@ -74,13 +80,15 @@ def _begin_all_anew() -> None:
 
 
 def _close_and_die(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a handler's signature
-    # what this handler interrupts may hold any lock, so the logs are closed apart, and whatever
-    # that waits for, the process goes; a second signal does not wait at all
+    # the interrupted code may hold any lock, so the logs are closed in another thread, and the
+    # process ends after a limited time in any case; a second signal does not wait at all
     if not _CLOSING.is_set():
         _CLOSING.set()
         done = threading.Event()
+        # not `threading.Thread`, whose start takes locks that the interrupted code may hold
         _thread.start_new_thread(_close_apart, (done,))
         done.wait(_PATIENCE_S)
+    # the default action, so that the parent process sees a death by SIGTERM
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
 

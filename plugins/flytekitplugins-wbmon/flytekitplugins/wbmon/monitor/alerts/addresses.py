@@ -1,4 +1,4 @@
-"""What the metric of a rule points at: every number of every report, by its address."""
+"""Finds the number that a rule's metric refers to, among all numbers of a window's reports."""
 
 from __future__ import annotations
 

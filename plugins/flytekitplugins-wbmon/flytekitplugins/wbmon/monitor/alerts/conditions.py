@@ -1,4 +1,4 @@
-"""What one window alone says of a rule: each condition on one number of a report."""
+"""Evaluates the condition of a rule on the reports of one window."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ALPHA = 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """What this window alone says of a rule; `breached` is None where nothing can be said."""
+    """The result of a rule's condition in one window; `breached` is None if it is unknown."""
 
     breached: bool | None
     reason: str
@@ -103,7 +103,7 @@ def _against_past(k: float, seen: Measurement, past: Sequence[float]) -> Finding
         why = f"{len(past)} past windows are known, {_MIN_PAST} are needed"
         return Finding(breached=None, reason=f"{_shown(seen)}: {why}", value=seen.value)
     mean, sd = fmean(past), stdev(past)
-    # another window varies by a little more than the past ones do around their mean
+    # prediction interval: the mean of n past windows has an error of its own, of sd / sqrt(n)
     reach = k * sd * math.sqrt(1 + 1 / len(past))
     distance = seen.value - mean
     if seen.higher_is_better is not None:
@@ -112,6 +112,7 @@ def _against_past(k: float, seen: Measurement, past: Sequence[float]) -> Finding
     else:
         worse = abs(distance)
         threshold = mean + math.copysign(reach, distance)
+    # the floor is for a constant past (sd 0), where a rounding error would be a breach
     breached = worse > max(reach, 1e-9 * abs(mean))
     side = "above" if distance > 0 else "below"
     far = f"{abs(distance) / sd:.1f} sd " if sd > 0 else ""
@@ -134,6 +135,7 @@ def _against_trend(n_windows: int, seen: Measurement, past: Sequence[float]) -> 
         return Finding(breached=None, reason=f"{_shown(seen)}: {why}", value=seen.value)
     falling = mann_kendall_p_value([-value for value in values])
     rising = mann_kendall_p_value(values)
+    # two one-sided tests where both directions count, with Bonferroni's correction
     if seen.higher_is_better is None:
         chance = min(1.0, 2 * min(falling, rising))
     else:

@@ -1,4 +1,4 @@
-"""From numbers to a decision: what is asked of a metric, and what was decided."""
+"""Alert rules, the alerts of a window, the states of rules, and the decision about a window."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ class AlertRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
-    """What one rule says of this window.
+    """The result of one rule in one window.
 
     Attributes:
         rule: The rule.
@@ -181,7 +181,7 @@ class Alert:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleState:
-    """What a rule remembers from window to window.
+    """The state of a rule that is kept from window to window.
 
     Attributes:
         phase: What it said last.

@@ -1,7 +1,8 @@
-"""From reports to a decision: each rule judged on this window, and remembered to the next.
+"""Evaluates all rules on the reports of one window, and updates their states.
 
-A rule is `ok`, then `pending` until it was breached in enough windows in a row, then `firing` until
-a window is fine, which is `resolved`. A window without data changes none of that and says so.
+A rule is `ok` until it is breached, then `pending` until it was breached in `for_windows` windows
+in a row, then `firing` until `resolve_after` windows in a row were not breached, which makes it
+`resolved`. A window without data (`no_data`) does not change the counts.
 """
 
 from __future__ import annotations
@@ -94,6 +95,7 @@ def _alert(
 ) -> tuple[Alert, RuleState]:
     finding = finding_of(rule, measurements, memory.values)
     breached = finding.breached
+    # a value that cannot be judged yet (too few past windows) is not missing data
     if breached is None and math.isnan(finding.value) and rule.on_no_data == "breach":
         breached = True
     is_silent = rule.silent_until is not None and at < _utc(rule.silent_until)
@@ -139,6 +141,7 @@ def _advance(rule: AlertRule, memory: RuleState, breached: bool | None, at: date
 def _remembered(rule: AlertRule, values: tuple[float, ...], finding: Finding) -> tuple[float, ...]:
     if math.isnan(finding.value) or (rule.beyond_sd is not None and finding.breached):
         return values
+    # one less for a trend: the window to be judged is its last value
     kept = _LONGEST_PAST if rule.beyond_sd is not None else (rule.trend or 1) - 1
     return (*values, finding.value)[-kept:] if kept else ()
 

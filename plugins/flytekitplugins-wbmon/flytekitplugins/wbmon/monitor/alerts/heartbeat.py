@@ -1,4 +1,4 @@
-"""Signs of life of a monitor: how long ago it last reported, and how old its data are."""
+"""The heartbeat of a monitor: the age of its last report and of its newest data."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from flytekitplugins.wbmon.reports.report import Report
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heartbeat(Report):
-    """What was seen of a monitor that is watched.
+    """The heartbeat of a monitor at one moment.
 
     Attributes:
         at: When it looked, UTC.

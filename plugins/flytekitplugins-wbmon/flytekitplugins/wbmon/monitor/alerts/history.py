@@ -1,4 +1,4 @@
-"""What is kept of a night, and what is different from the one before."""
+"""The summary of a window that is kept, and its differences from the previous window."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _SHOWN = 8
 
 
 def summarise_window(decision: Decision, reports: Iterable[Report | None]) -> WindowSummary:
-    """The lines of a night that later nights are compared with.
+    """The summary of a window, which later windows are compared with.
 
     Args:
-        decision: With its findings and links.
-        reports: Those it was made of.
+        decision: The decision about the window, with its findings and links.
+        reports: The reports that it was made from.
     """
     return WindowSummary(
         at=decision.at,
@@ -112,6 +112,7 @@ def _drifted(reports: Iterable[Report | None]) -> tuple[str, ...]:
 
 
 def _changed_numbers(before: Mapping[str, float], now: Mapping[str, Measurement]) -> list[str]:
+    # without an interval the ends are nan, and the comparison with them is false
     moved = {
         name: _relative(before[name], each.value)
         for name, each in now.items()

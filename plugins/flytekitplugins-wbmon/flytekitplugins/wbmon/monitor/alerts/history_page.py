@@ -1,4 +1,4 @@
-"""The index of the last nights as one page: how it stands, since when, and where to read more."""
+"""The page of a monitor's last windows: the current state, its history, and links to each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The notifications of a window: each is made once, however often the window is judged."""
+"""Plans and claims notifications; each is made once, even if its window is evaluated again."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def plan_notifications(
 def claim_notifications(
     memory: AlertMemory, *, sender: str, now: datetime, lease: timedelta
 ) -> tuple[AlertMemory, tuple[Notification, ...]]:
-    """The memory in which `sender` is sending what nobody else is, and what that is.
+    """Assign the notifications that no other sender is sending to `sender`.
 
     Args:
         memory: With an outbox.
@@ -81,12 +81,12 @@ def claim_notifications(
 def remove_sent(
     memory: AlertMemory, mine: tuple[Notification, ...], taken: Mapping[str, frozenset[str]]
 ) -> AlertMemory:
-    """The memory without what was taken; the rest waits for the next window.
+    """The memory without the notifications that were delivered; the rest waits for a later window.
 
     Args:
-        memory: As it is now.
-        mine: What was to be sent.
-        taken: Ids of the notifications that each channel took.
+        memory: The current memory.
+        mine: The notifications that were to be sent.
+        taken: Ids of the notifications that each channel has accepted.
     """
     ids = {notification.id for notification in mine}
     outbox = []

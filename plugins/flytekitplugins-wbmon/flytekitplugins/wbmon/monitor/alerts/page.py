@@ -1,4 +1,4 @@
-"""How a decision reads on a page: whether to act, what the monitor noticed, then rule by rule."""
+"""The pages of a decision (verdict, findings, then each rule) and of a heartbeat."""
 
 from __future__ import annotations
 

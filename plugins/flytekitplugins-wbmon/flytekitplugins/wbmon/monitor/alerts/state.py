@@ -1,4 +1,4 @@
-"""What a monitor remembers: the states of its rules, its notifications, its last windows."""
+"""The stored state of a monitor: states of its rules, notifications, and its last windows."""
 
 from __future__ import annotations
 

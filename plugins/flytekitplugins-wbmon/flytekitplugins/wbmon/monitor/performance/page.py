@@ -1,4 +1,4 @@
-"""How a performance report reads on a page: the metrics, then the window in parts, calibration."""
+"""The page of a performance report: metrics, then segments of the window and calibration."""
 
 from __future__ import annotations
 

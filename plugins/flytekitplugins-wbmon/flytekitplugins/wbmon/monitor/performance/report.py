@@ -1,4 +1,4 @@
-"""How good a model was in one window, measured against its labels."""
+"""The report of a performance check: the quality of a model in one window, against labels."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Metric:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReliabilityBin:
-    """Rows of similar score: their mean score against the share that was positive."""
+    """One bin of a reliability diagram: mean score and share of positive labels of its rows."""
 
     score: float
     share: float
@@ -77,7 +77,7 @@ class ReliabilityBin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """Whether the probabilities are to be believed.
+    """Calibration: whether predicted probabilities agree with observed frequencies.
 
     Attributes:
         error: Expected calibration error over the bins; in [0, 1], 0 is best.
@@ -96,7 +96,7 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """A part of the window, measured on its own.
+    """A segment of the window, measured separately.
 
     Attributes:
         by: The column it was cut by.
@@ -141,12 +141,12 @@ class EstimateCheck:
 
     @property
     def held(self) -> bool | None:
-        """Whether the truth lay in the interval; None if either is undefined."""
+        """Whether the measured value lies in the estimate's interval; None if one is undefined."""
         return None if math.isnan(self.p_value) else self.p_value >= _ALPHA
 
     @property
     def is_overestimated(self) -> bool:
-        """Whether the estimate was better than the truth."""
+        """Whether the estimated value is better than the measured one."""
         return self.expected > self.value if self.higher_is_better else self.expected < self.value
 
 

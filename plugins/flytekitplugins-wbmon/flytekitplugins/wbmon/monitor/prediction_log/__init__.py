@@ -1,1 +1,1 @@
-"""The prediction log: its schema, and how segments become days."""
+"""The prediction log: its schema, and the compaction of its segments into daily Parquet files."""

@@ -1,4 +1,4 @@
-"""Rows of a prediction log as Arrow tables of its contract, whatever a row may lack."""
+"""Converts rows of a prediction log to Arrow tables with the schema of the data contract."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def log_table(kind: RowKind, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     Fields that the contract does not know are left out.
 
     Args:
-        kind: Which table.
-        rows: As serving wrote them, without lines that are no row.
+        kind: The kind of rows, which determines the columns.
+        rows: Rows as serving wrote them; missing fields become null.
     """
     table = table_of(COLUMNS[kind], rows)
     if kind == "prediction":
@@ -84,7 +84,7 @@ def _column(type_name: str, values: list[Any]) -> pa.Array:
     if type_name == "any":
         return _plain_column(values)
     arrow = _TYPES[type_name]
-    # what is nested otherwise than its type can end the process within Arrow
+    # values nested differently from their type can crash the process inside Arrow
     if not pa.types.is_nested(arrow):
         with suppress(pa.ArrowException, TypeError, ValueError, OverflowError):
             return _array(values, arrow)

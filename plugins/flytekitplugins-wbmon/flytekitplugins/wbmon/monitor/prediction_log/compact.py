@@ -1,7 +1,8 @@
-"""Segments to Parquet by day: idempotent, so that a task that is tried again changes nothing.
+"""Compacts segments into Parquet files by day; idempotent, so a task may be retried.
 
-A segment becomes one part a table and day, under a name that depends on the segment alone. It is
-deleted when all its parts are there, so whatever breaks in between is done again from the start.
+A segment becomes one part per table and day, whose name depends on the segment alone. The segment
+is deleted only after all its parts are written; if the task fails before, the next one writes the
+same parts again.
 """
 
 from __future__ import annotations
@@ -196,6 +197,7 @@ class _Log:
         if self._is_object_store:
             self.files.pipe_file(path, data)
             return
+        # renamed when complete, so that a reader never sees half a file; `parts` skips this prefix
         folder, _, name = path.rpartition("/")
         unfinished = f"{folder}/_incomplete-{name}"
         write_file(self.files, unfinished, data)
@@ -235,7 +237,7 @@ class _Compaction:
             self._n_duplicates += len(rows) - len(new)
             self._n_dropped += dropped
             self._days.add(day)
-            torn = 0  # a torn line has no day; it is noted once
+            torn = 0  # a torn line has no day, so it is counted in the segment's first part only
 
     def report(self, service: str, n_segments: int, n_orphans: int) -> CompactionReport:
         """What was done."""
@@ -261,6 +263,8 @@ class _Compaction:
         self, kind: RowKind, day: str, rows: Sequence[dict[str, Any]]
     ) -> list[dict[str, Any]]:
         if (kind, day) not in self._seen:
+            # without parts of segments still to be compacted: after a failed attempt they hold
+            # the same rows, which would all be taken for duplicates
             self._seen[kind, day] = self._log.seen(kind, day, self._waiting)
         seen = self._seen[kind, day]
         new = []
@@ -281,8 +285,9 @@ def _segment_of(part: str) -> str:
 
 
 def _as_written(column: pa.ChunkedArray) -> list[Any]:
-    """Values as they stood in the segment: instants as their text."""
+    """Values as in the segment, with timestamps as text, so that their keys are equal."""
     if not pa.types.is_timestamp(column.type):
         return cast("list[Any]", column.to_pylist())
+    # `%S` of Arrow includes the fraction of the second
     texts = pc.strftime(column.cast(pa.timestamp("us")), format="%Y-%m-%dT%H:%M:%S")
     return [None if text is None else f"{text}+00:00" for text in texts.to_pylist()]

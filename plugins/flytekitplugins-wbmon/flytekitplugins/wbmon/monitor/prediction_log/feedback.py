@@ -1,6 +1,6 @@
-"""The feedback log as it is read: the last word of each, and labels beside their predictions.
+"""Reads the feedback log: the latest version of each feedback, and labels joined to predictions.
 
-It is written by `serving.log.feedback`; `monitor.llm.feedback` judges ratings of a language model.
+`serving.log.feedback` writes it; `monitor.llm.feedback` analyses ratings of a language model.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from flytekitplugins.wbmon.storage.filesystem import open_filesystem
 
 
 def feedback_rows(feedback: Any) -> list[dict[str, Any]]:
-    """The feedback log in the order of time; of rows with one `feedback_id` the last.
+    """The rows of the feedback log by time; of rows with the same `feedback_id`, only the last.
 
     Raises:
         DataError: If a column of the feedback log is missing.
@@ -39,16 +39,18 @@ def feedback_rows(feedback: Any) -> list[dict[str, Any]]:
 
 
 def last_words(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Feedback in the order of time; of rows with one `feedback_id` the last.
+    """Feedback rows by time; of rows with the same `feedback_id`, only the last.
 
     Args:
-        rows: With `timestamp`, null for the earliest, and `feedback_id`, null for a say of its own.
+        rows: Rows with `timestamp` (null sorts first) and `feedback_id` (rows with null are all
+            kept).
     """
+    # the first part of the key keeps None and texts from being compared
     in_order = sorted(rows, key=lambda row: (row["timestamp"] is not None, row["timestamp"]))
     last: dict[object, dict[str, Any]] = {}
     for index, row in enumerate(in_order):
         key = row["feedback_id"] or index
-        # a word that replaces another stands where it was said
+        # removed first, so that a row that replaces another takes its own place in time
         last.pop(key, None)
         last[key] = dict(row)
     return list(last.values())
@@ -57,7 +59,7 @@ def last_words(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def recent_feedback(
     destination: str, service: str, days: Sequence[str], *, filesystem: Any = None
 ) -> pa.Table:
-    """The feedback of some days; of rows with one `feedback_id` the last.
+    """The feedback of some days; of rows with the same `feedback_id`, only the last.
 
     Args:
         destination: Path or fsspec URL of the log.
@@ -101,9 +103,9 @@ def join_feedback(
     rows = rows.filter(pc.is_valid(rows["prediction"]))
     if route:
         rows = rows.filter(pc.equal(rows["route"], route))
-    said = feedback_labels(feedback, rows, name=name)
-    labelled = join_labels(rows, said, label="label").table
-    return join_labels(labelled, said, label="feedback_score").table
+    labels = feedback_labels(feedback, rows, name=name)
+    labelled = join_labels(rows, labels, label="label").table
+    return join_labels(labelled, labels, label="feedback_score").table
 
 
 def feedback_labels(feedback: Any, predictions: Any, *, name: str = "label") -> pa.Table:

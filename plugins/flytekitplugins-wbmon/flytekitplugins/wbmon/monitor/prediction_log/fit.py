@@ -1,7 +1,7 @@
-"""Values as the types of the contract, so that whatever is written can be read as a table.
+"""Converts values to the types of the data contract, so that every written row can be read.
 
-Both sides use it: serving and the call log before they write, readers for rows of an earlier
-release. What does not fit is left out, never the row.
+Writers (serving and the call log) use it before they write, readers use it for rows of earlier
+releases. A value that does not fit its type is left out; the rest of the row is kept.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ def utc(value: Any) -> str | None:
     try:
         at = value
         if isinstance(value, str):
+            # Python 3.10 does not accept the Z
             at = datetime.fromisoformat(value.replace("Z", "+00:00"))
             if len(value) == _UTC_LENGTH and value.endswith("+00:00") and value[10] == "T":
                 return value

@@ -1,4 +1,4 @@
-"""Names for requests, and decisions that depend on a name alone."""
+"""Ids of requests, and pseudo-random numbers that depend on an id alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from time import time_ns
 
 _ACCEPTABLE = re.compile(r"[A-Za-z0-9._:\-]{1,128}")
 _RANGE = float(2**64)
-# the two highest bits of that digit say which kind of UUID it is
+# RFC 9562: the two highest bits of this digit are the UUID's variant, 10
 _VARIANTS = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}
 # made in batches, while the code for it is at hand; a forked child must not have the same ones
 _TAILS: list[str] = []

@@ -1,4 +1,4 @@
-"""How a compaction reads on a page."""
+"""The page of a compaction report."""
 
 from __future__ import annotations
 

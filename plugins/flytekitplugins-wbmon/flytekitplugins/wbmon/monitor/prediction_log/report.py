@@ -1,4 +1,4 @@
-"""What was made of the segments that serving left."""
+"""The report of a compaction of a prediction log."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ class CompactionReport(Report):
     """What a compaction of a prediction log found and wrote.
 
     Attributes:
-        service: The service.
-        n_segments: Sealed segments that became Parquet.
-        n_orphans: Of them, those that a dead process had left open.
+        service: Name of the service.
+        n_segments: Number of sealed segments that were converted to Parquet.
+        n_orphans: How many of them a dead process had left open.
         n_predictions: Rows of the prediction log written.
         n_feedback: Rows of the feedback log written.
         n_windows: Serving windows written.
-        n_duplicates: Rows that were there already.
-        n_torn: Lines cut off in the middle or unreadable.
-        n_dropped: Rows that serving itself had to drop, by its windows.
+        n_duplicates: Rows that were left out because the day already had them.
+        n_torn: Lines that were cut off in the middle or unreadable.
+        n_dropped: Rows that serving had to drop, according to its windows.
         days: Days of event time (UTC) that got rows, `YYYY-MM-DD`.
         reason: One sentence: what happened.
     """

@@ -1,4 +1,4 @@
-"""How a scoring report reads on a page: speed and objectives, then what was predicted."""
+"""The page of a scoring report: speed and objectives, then the predictions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How an experiment reads on a page."""
+"""The page of an experiment's report."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class VariantOutcome:
     reason: str = ""
 
     def measurements(self) -> Iterable[Measurement]:
-        """What is known of the variant alone."""
+        """The numbers of the variant by itself."""
         yield number("n_exposed", self.variant, value=self.n_exposed)
         yield number(
             "mean",
@@ -57,7 +57,7 @@ class VariantOutcome:
         )
 
     def comparison(self) -> Iterable[Measurement]:
-        """What is known of the variant beside the control."""
+        """The numbers of the variant compared with the control."""
         is_known = self.verdict not in ("insufficient", "invalid")
         yield gate(
             "worse",

@@ -1,4 +1,4 @@
-"""How the reports about a service read on a page."""
+"""The pages of the reports on a service."""
 
 from __future__ import annotations
 

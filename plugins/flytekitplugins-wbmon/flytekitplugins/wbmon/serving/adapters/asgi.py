@@ -1,8 +1,8 @@
-"""The prediction log as ASGI middleware: FastAPI, Starlette, Litestar, or any other framework.
+"""The prediction log as ASGI middleware, for FastAPI, Starlette, Litestar or any other framework.
 
-It is plain ASGI, so it costs microseconds where a middleware of tasks and streams costs hundreds.
-Whatever goes wrong in it is counted and goes no further; whatever goes wrong in the app is noted
-and raised as it was.
+It is plain ASGI, which takes microseconds per request; a middleware built on tasks and streams
+takes hundreds. Errors inside the middleware are counted and not raised; exceptions of the app are
+recorded and raised unchanged.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ App = Callable[[AsgiScope, Receive, Send], Awaitable[None]]
 Extractor = Callable[[AsgiScope], str | None]
 
 DISCONNECTED = "client_disconnect"
-# what nginx calls it; no framework sends it
+# nginx's status for a client that closed the connection; no framework sends it
 _STATUS_DISCONNECTED = 499
+# by name, so that no framework and no server has to be imported
 _GONE = ("ClientDisconnect", "ClientDisconnected")
 _SERVER_ERROR = 500
 _CLIENT_ERROR = 400
@@ -37,22 +38,22 @@ _CLIENT_ERROR = 400
 class PredictionLoggingMiddleware:
     """Logs each HTTP request, and closes the log when the server shuts down.
 
-    Requests get an id (theirs, if they bring an acceptable `x-request-id`), which is sent back and
-    is what feedback is given for. Latency ends with the last byte of the response, so background
-    tasks are not part of it. Websockets pass through.
+    Each request has an id: its own `x-request-id` if that is acceptable, a new one otherwise. The
+    response carries the id in the same header, and feedback refers to it. The latency ends with the
+    last byte of the response, so it does not include background tasks. Websockets are not logged.
 
     Args:
         app: The ASGI app.
         logger: The prediction log.
-        capture: `bodies` to keep the text of requests and responses too.
-        max_body: Bytes of a body that are looked at.
-        tenant: Name of a header, or a function of the ASGI scope (after routing).
-        user: The same; what is written is a hash with the logger's `user_key`.
-        session: The same.
+        capture: `bodies` also keeps the text of requests and responses; `metadata` does not.
+        max_body: Number of bytes kept of each body.
+        tenant: Name of a header, or a function of the ASGI scope (called after routing).
+        user: The same for the user; only a hash with the logger's `user_key` is written.
+        session: The same for the session.
         exclude: Paths that are not logged, such as `/health`.
 
     Raises:
-        ConfigError: If users are to be told apart and the logger has no `user_key`.
+        ConfigError: If `user` is given and the logger has no `user_key`, or `capture` is unknown.
     """
 
     def __init__(
@@ -103,6 +104,7 @@ class PredictionLoggingMiddleware:
             raise
         finally:
             CURRENT.reset(token)
+            # after the app: authentication and routing write what they found into the scope
             if self._extractors:
                 self._extract(scope, exchange)
             exchange.end()
@@ -117,6 +119,8 @@ class PredictionLoggingMiddleware:
 
     def _closing(self, send: Send) -> Send:
         async def close_then_send(message: Message) -> None:
+            # before the message goes out, because the server may end the process on receiving it;
+            # in a thread, because closing waits for the disk
             if message["type"].startswith("lifespan.shutdown."):
                 await asyncio.get_running_loop().run_in_executor(None, self.logger.close)
             await send(message)
@@ -125,12 +129,12 @@ class PredictionLoggingMiddleware:
 
 
 class Exchange(Request):
-    """One request and its response, as their messages flow by.
+    """One HTTP request and its response, observed message by message.
 
     Args:
         logger: The prediction log.
         scope: The ASGI scope.
-        send: The server's.
+        send: The server's function to send a message.
     """
 
     _is_started = _is_sent = False
@@ -138,7 +142,8 @@ class Exchange(Request):
     _incoming: Body | None = None
     _outgoing: Body | None = None
 
-    # the path of every request: it does not call `super().__init__`, and sets what it must
+    # runs for every request: it sets the attributes itself, which is faster than
+    # `super().__init__`, and takes both headers in one pass
     def __init__(self, logger: PredictionLogger, scope: AsgiScope, send: Send) -> None:
         self.began_at = time()
         self.begin = perf_counter()
@@ -146,6 +151,7 @@ class Exchange(Request):
         self._logger = logger
         self._scope = scope
         self._deliver = send
+        # kept, because mounted apps change it in place while they route
         self._root_path = scope.get("root_path", "")
         request_id = ""
         for name, value in scope["headers"]:
@@ -158,11 +164,14 @@ class Exchange(Request):
         logger.enter(self)
 
     def keep_bodies(self, limit: int, receive: Receive) -> Receive:
-        """Look at the bodies too; what the app is to receive by.
+        """Capture both bodies.
 
         Args:
-            limit: Bytes kept of each.
-            receive: The server's.
+            limit: Bytes kept of each body.
+            receive: The server's function to receive a message.
+
+        Returns:
+            The function that the app must receive messages with.
         """
         incoming = self._incoming = Body(limit)
         self._outgoing = Body(limit)
@@ -176,7 +185,7 @@ class Exchange(Request):
         return look
 
     def send(self, message: Message) -> Awaitable[None]:
-        """The app's next message on its way, looked at."""
+        """Observe a message of the app, and pass it on to the server."""
         kind = message["type"]
         if kind == "http.response.start":
             self._is_started = True
@@ -186,6 +195,7 @@ class Exchange(Request):
             if self._outgoing is not None:
                 self._outgoing.add(message.get("body", b""))
             if not message.get("more_body", False):
+                # here and not in `end`: the app goes on with background tasks
                 self.latency_ms = (perf_counter() - self.begin) * 1e3
                 self._is_sent = True
                 self._logger.leave(self)
@@ -194,21 +204,23 @@ class Exchange(Request):
         return self._deliver(message)
 
     def note(self, error: BaseException) -> None:
-        """Note what the app raised."""
+        """Record an exception of the app, unless it only says that the client has gone."""
         if isinstance(error, asyncio.CancelledError) or type(error).__name__ in _GONE:
             return
         status = self.status
         self.fail(error)
+        # the client has seen this status, whatever happened afterwards
         if self._is_started:
             self.status = status
 
     def end(self) -> None:
-        """Hand the request over to the log."""
+        """Complete the request's data and give it to the log."""
         try:
             self.route = route_template(self._scope, self._root_path)
             if not self._is_sent or self.status >= _CLIENT_ERROR:
                 self._judge()
             if self._parent:
+                # W3C Trace Context: version-traceid-parentid-flags
                 parts = self._parent.decode("latin-1").split("-")
                 self.trace_id = parts[1] if len(parts) > 1 else None
             if self._incoming is not None and self._outgoing is not None:
@@ -216,17 +228,17 @@ class Exchange(Request):
                 self.bodies = Bodies(self._incoming, sent_as, self._outgoing, self._content_type)
         except Exception:  # noqa: BLE001 - a monitor never breaks what it monitors
             self._logger.count_failure()
-        # the row waits in a queue; what the server and the app hold must not wait with it
+        # the request waits in a queue, and would keep the scope and the server's objects alive
         del self._scope, self._deliver
         self._logger.finish(self)
 
     def _judge(self) -> None:
-        """Say what went wrong, where the app did not raise."""
+        """Set the outcome of a request that was not answered, or was answered with an error."""
         if not self._is_sent:
             self.latency_ms = self.elapsed_ms()
             self._logger.leave(self)
             if self.error_type is None:
-                # the app left without an error and without an answer: nobody was there to answer
+                # the app ended without an exception and without a response: the client has gone
                 self.error_type = DISCONNECTED
                 self.status = self.status if self._is_started else _STATUS_DISCONNECTED
         elif self.error_type is None:
@@ -234,7 +246,8 @@ class Exchange(Request):
             self.is_failure = self.status >= _SERVER_ERROR
 
     def _with_id(self, message: Message) -> Message:
-        """The start of the response with the request's id, unless the app gave one itself."""
+        """The start of the response with the request's id, unless the app has set one itself."""
+        # a new list: the app may send the same one again
         headers = [*message.get("headers", ())]
         for name, value in headers:
             if name == b"x-request-id":

@@ -1,4 +1,4 @@
-"""The beginning of a body as it flows by: bounded, and as text only if it is text."""
+"""Captures the first bytes of request and response bodies, and decodes those that are text."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Headers = Iterable[tuple[bytes, bytes]]
 
 
 class Body:
-    """Keeps the first bytes of a body.
+    """Keeps the first bytes of a body, and counts all of them.
 
     Args:
-        limit: Bytes kept.
+        limit: Number of bytes kept.
     """
 
     __slots__ = ("_kept", "_limit", "size")
@@ -28,7 +28,7 @@ class Body:
         self.size = 0
 
     def add(self, chunk: bytes) -> None:
-        """Take a chunk that flows by."""
+        """Add the next chunk of the body."""
         room = self._limit - self.size
         if room > 0 and chunk:
             self._kept.append(chunk if len(chunk) <= room else chunk[:room])
@@ -36,31 +36,32 @@ class Body:
 
     @property
     def is_cut(self) -> bool:
-        """Whether there was more than is kept."""
+        """Whether the body was longer than what is kept."""
         return self.size > self._limit
 
     def text(self, content_type: bytes) -> str | None:
-        """What was kept, or its type and size if it is not text; None for no body.
+        """The kept text, or the type and size if the body is not text; None for an empty body.
 
         Args:
-            content_type: As the header says it.
+            content_type: Value of the `content-type` header; empty if there is none.
         """
         if not self.size:
             return None
         if not _is_textual(content_type):
             return f"[{content_type.decode('latin-1').lower()}, {self.size} bytes]"
+        # the limit may cut a character in two, so decoding must not fail
         text = b"".join(self._kept).decode("utf-8", "replace")
         return without_ragged_end(text) if self.is_cut else text
 
 
 class Bodies:
-    """What was kept of a request and of its response; as text only when the row is written.
+    """The captured bodies of a request and its response; decoded only when the row is written.
 
     Args:
-        incoming: Of the request.
-        sent_as: Its content type.
-        outgoing: Of the response.
-        answered_as: Its content type.
+        incoming: Body of the request.
+        sent_as: Content type of the request.
+        outgoing: Body of the response.
+        answered_as: Content type of the response.
     """
 
     __slots__ = ("_answered_as", "_incoming", "_outgoing", "_sent_as")
@@ -70,7 +71,7 @@ class Bodies:
         self._outgoing, self._answered_as = outgoing, answered_as
 
     def columns(self) -> dict[str, Any]:
-        """Columns of the row: both texts, and whether one was cut."""
+        """Columns of the row: both texts, and whether any of them was cut."""
         return {
             "input_text": self._incoming.text(self._sent_as),
             "output_text": self._outgoing.text(self._answered_as),
@@ -81,6 +82,7 @@ class Bodies:
 @lru_cache(maxsize=256)
 def _is_textual(content_type: bytes) -> bool:
     kind = content_type.lower()
+    # a body without a type is taken for text
     return not kind or any(word in kind for word in _TEXTUAL)
 
 

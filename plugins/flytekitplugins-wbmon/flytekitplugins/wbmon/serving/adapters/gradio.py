@@ -1,7 +1,7 @@
-"""The prediction log in a Gradio app: each call of a function is a request of a session.
+"""The prediction log in a Gradio app: each call of an event's function is a request of a session.
 
-The id of a prediction is an output for a `gr.State`, which stays on the server: feedback joins the
-prediction that the user saw, and nobody can rate somebody else's.
+The prediction's id is one more output, for a `gr.State`. Gradio keeps states on the server, so
+feedback belongs to the prediction that the user saw, and nobody can rate those of other users.
 """
 
 from __future__ import annotations
@@ -32,22 +32,23 @@ def monitor_gradio(
     experiment: Experiment | None = None,
     unit: Callable[[Any], str] | None = None,
 ) -> Callable[..., Any]:
-    """A function of a Gradio event that is logged, with the prediction's id as one more output.
+    """Wrap the function of a Gradio event: calls are logged, and return the prediction's id too.
 
-    Functions, coroutine functions and generators of either kind stay what they are. An exception is
-    noted and raised, so Gradio shows it. Images and arrays are written as their shape.
+    Functions, coroutine functions, generators and asynchronous generators are wrapped by their own
+    kind. An exception is recorded and raised again, so Gradio shows it. Images and arrays are
+    logged as their shape.
 
     Args:
-        fn: What the event called; gives one value or a tuple, as many as the event has outputs.
+        fn: The event's function; returns one value or a tuple, as many as the event has outputs.
         logger: The prediction log.
-        route: What the function is called in the log; its name by default.
-        tenant: Whose app it is.
-        experiment: The variant that the unit sees is written beside the prediction.
-        unit: The unit of the experiment, from the `gr.Request`: by default the user who is logged
-            in, else the session of the page.
+        route: Name of the function in the log; its own name by default.
+        tenant: The tenant of the app.
+        experiment: An experiment, whose variant is logged with the prediction.
+        unit: Gives the unit of the experiment for a `gr.Request`; by default the user who is logged
+            in, otherwise the session of the page.
 
     Returns:
-        The function for `outputs=[…, gr.State()]`.
+        The wrapped function, for `outputs=[…, gr.State()]`.
 
     Raises:
         MissingExtraError: If Gradio is not installed.
@@ -80,17 +81,17 @@ def gradio_feedback(
     score: float | None = None,
     source: FeedbackSource = "user",
 ) -> Callable[..., None]:
-    """A function for a button, slider or like: it writes down what is said of a prediction.
+    """Make the function of a button or slider that logs feedback on a prediction.
 
-    Its inputs are the `gr.State` with the prediction's id, then, if given, the rating (a number is
-    a score, a text a label) and a comment. The last word counts. Without a prediction, or with a
-    rating that is none, the user is told and nothing is written.
+    Its inputs are the `gr.State` with the prediction's id, then optionally the rating (a number is
+    a score, a text is a label) and a comment. Later feedback replaces earlier feedback. If there is
+    no prediction yet, or the rating is invalid, the user sees a warning and nothing is logged.
 
     Args:
         logger: The prediction log.
-        name: What is said: `thumbs`, `stars`.
-        score: The score of a button, such as 1.0 for a thumb up; the rating input's otherwise.
-        source: Who says it.
+        name: Kind of feedback, such as `thumbs` or `stars`.
+        score: Fixed score of a button, such as 1.0 for thumbs up; None to use the rating input.
+        source: Who gives the feedback.
 
     Raises:
         MissingExtraError: If Gradio is not installed.
@@ -123,7 +124,7 @@ def gradio_feedback(
 
 
 class _EventCall:
-    """One call: what it gives belongs to a request, step by step if it is a generator."""
+    """One call of an event's function, logged as one request."""
 
     def __init__(self, logger: PredictionLogger, request: Request) -> None:
         self._logger, self.request = logger, request
@@ -131,7 +132,11 @@ class _EventCall:
         logger.enter(request)
 
     def step(self, work: Callable[[], Any]) -> Any:
-        """Do some of the work as part of the request; each step may be on another thread."""
+        """Run a part of the function as part of the request.
+
+        Gradio may run each step of a generator in another thread, so the context variable is set
+        and reset around each step.
+        """
         token = CURRENT.set(self.request)
         try:
             return work()
@@ -139,7 +144,7 @@ class _EventCall:
             CURRENT.reset(token)
 
     def output(self, given: Any) -> tuple[Any, ...]:
-        """The outputs of the event: what the function gave, and the prediction's id."""
+        """The outputs of the event: the function's own, then the prediction's id."""
         values = given if isinstance(given, tuple) else (given,)
         try:
             self._answer = answer_columns(values[0] if len(values) == 1 else list(values))
@@ -148,19 +153,20 @@ class _EventCall:
         return (*values, self.request.request_id)
 
     def chunk(self, given: Any) -> tuple[Any, ...]:
-        """The same of one step of a stream."""
+        """The outputs of the event after one step of a generator."""
         if self.request.first_chunk_ms is None:
             self.request.first_chunk_ms = self.request.elapsed_ms()
         return self.output(given)
 
     def end(self, error: BaseException | None = None) -> None:
-        """Count the request as done."""
+        """Finish the request, with the exception that ended it if there was one."""
         request = self.request
+        # Gradio closes a generator when the user leaves the page or cancels the event
         if isinstance(error, GeneratorExit):
             request.error_type = DISCONNECTED
         elif error is not None:
             request.fail(error)
-        # what the function said of itself is better than what its outputs look like
+        # columns that the function set by itself are better than those guessed from its outputs
         own = request.columns or {}
         request.set(**{name: value for name, value in self._answer.items() if name not in own})
         request.latency_ms = request.elapsed_ms()
@@ -213,6 +219,7 @@ def _logged_generator(
         steps = fn(*inputs)
         done = object()
         try:
+            # a sentinel, because `StopIteration` raised within a generator becomes a RuntimeError
             while (given := call.step(lambda: next(steps, done))) is not done:
                 yield call.chunk(given)
         except BaseException as error:
@@ -242,7 +249,10 @@ def _logged_async_generator(
 def _with_page(
     wrapped: Callable[..., Any], fn: Callable[..., Any], *, skip: int = 0
 ) -> Callable[..., Any]:
-    """Tell Gradio the inputs of `fn`, and that the first thing we want is its `gr.Request`."""
+    """Give `wrapped` the signature of `fn` with a `gr.Request` before its parameters.
+
+    Gradio reads the signature and the annotations to decide what it passes.
+    """
     gr = _gradio()
     own = inspect.signature(fn)
     page = inspect.Parameter(

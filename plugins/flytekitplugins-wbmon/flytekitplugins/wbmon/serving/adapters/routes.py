@@ -1,4 +1,4 @@
-"""The template of the route that matched a request: few values, where paths have no end of them."""
+"""The template of the route that a request matched; paths have unboundedly many values, it few."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from flytekitplugins.wbmon.monitor.prediction_log.schema import UNMATCHED
 
 
 def route_template(scope: Mapping[str, Any], root_path: str) -> str:
-    """The template behind a request, after the framework has routed it.
+    """The template of a request's route, after the framework has routed the request.
 
     Args:
-        scope: The ASGI scope, as the framework left it.
-        root_path: What `scope["root_path"]` was before.
+        scope: The ASGI scope after the app has run.
+        root_path: The value of `scope["root_path"]` before the app ran.
 
     Returns:
-        Such as `/items/{id}`, with the prefix of a mounted app; `(unmatched)` if none matched.
+        The template, such as `/items/{id}`, with the prefix of a mounted app; `(unmatched)` if no
+        route matched.
     """
     route = scope.get("route")
     if route is None:
@@ -28,7 +29,7 @@ def route_template(scope: Mapping[str, Any], root_path: str) -> str:
         return path
     prefix = str(scope.get("root_path", ""))[len(root_path) :]
     mounted = _with_names(prefix, scope.get("path_params") or {}, path)
-    # a mount is the last to match where the app under it does not route
+    # if the mounted app does no routing, the route in the scope is the mount itself
     return mounted if hasattr(route, "app") and not hasattr(route, "methods") else mounted + path
 
 

@@ -1,7 +1,7 @@
-"""The prediction log in a Streamlit app: one session a browser tab, however often the script runs.
+"""The prediction log in a Streamlit app: one session for each browser tab.
 
-Streamlit runs the script again at every click, so everything here is safe to call again: a page is
-opened once, a rating is written when it changes.
+Streamlit runs the whole script again at every interaction, so every function here may be called
+again: a page view is logged once, a rating is logged when it changes.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ def streamlit_session(
     """The session of the browser tab that the script runs for.
 
     Args:
-        logger: The prediction log; one for each process, so make it in a function under
+        logger: The prediction log; one for each process, so make it in a function decorated with
             `st.cache_resource`.
-        tenant: Whose session it is.
-        user: Who is logged in; only a keyed hash is written.
+        tenant: The tenant of the session.
+        user: The user who is logged in; only a keyed hash is written.
 
     Raises:
         MissingExtraError: If Streamlit is not installed.
@@ -45,13 +45,13 @@ def streamlit_session(
 
 
 class StreamlitSession:
-    """A session: its pages, predictions, ratings and variants.
+    """Logs the page views, predictions, ratings and variants of one session.
 
     Args:
         logger: The prediction log.
-        state: What the session remembers from run to run of the script.
-        tenant: Whose session it is.
-        user: Who is logged in.
+        state: State of the session, kept between runs of the script.
+        tenant: The tenant of the session.
+        user: The user who is logged in.
     """
 
     def __init__(
@@ -72,34 +72,35 @@ class StreamlitSession:
         return self._state.get("last_request_id")
 
     def page(self, name: str) -> None:
-        """Note that a page was opened; once, until another one is.
+        """Log that a page was opened; calls for the same page again do nothing.
 
         Args:
-            name: The page.
+            name: Name of the page.
         """
         if self._state.get("page") != name:
             self._state["page"] = name
             self._event("page_view", name)
 
     def interaction(self, name: str) -> None:
-        """Note that something was pressed; call it where the widget says so.
+        """Log an interaction; call it where the widget reports one (`if st.button(…):`).
 
         Args:
-            name: What was pressed.
+            name: Name of the widget.
         """
         self._event("interaction", name)
 
     @contextmanager
     def request(self, route: str, **inputs: Any) -> Iterator[Request]:
-        """Log what happens in the block as one prediction of this session.
+        """Log the block as one prediction of this session.
 
         Args:
-            route: What is asked for.
-            inputs: What was asked, by name; images and arrays are written as their shape.
+            route: Name of the function or model.
+            inputs: Inputs by name; images and arrays are logged as their shape.
         """
         columns = {"tenant": self._tenant, "user": self._user, "session_id": self.id}
         with self._logger.request(route, **columns) as request:
             self._state["last_request_id"] = request.request_id
+            # a row has one variant: with several experiments, the one assigned last
             for name in self._state.get("experiments", ()):
                 request.set(variant=self._state["experiments"][name])
             if inputs:
@@ -107,10 +108,10 @@ class StreamlitSession:
             yield request
 
     def variant(self, experiment: Experiment) -> str:
-        """The variant that this session sees; also written beside its predictions from now on.
+        """The variant of this session, which is also logged with its further predictions.
 
         Args:
-            experiment: The experiment; its unit is the user who is logged in, else the session.
+            experiment: The experiment; its unit is the user who is logged in, or else the session.
         """
         variant = self._logger.assign(experiment, self._user or self.id, tenant=self._tenant)
         self._state.setdefault("experiments", {})[experiment.name] = variant
@@ -125,23 +126,24 @@ class StreamlitSession:
         comment: str | None = None,
         request_id: str | None = None,
     ) -> None:
-        """Note what a widget says of a prediction; nothing if it says nothing, or nothing new.
+        """Log the feedback of a widget, if there is any and it has changed.
 
         Args:
-            name: What is said: `thumbs`, `stars`.
-            score: A number, such as `st.feedback` gives; None before it is used.
+            name: Kind of feedback, such as `thumbs` or `stars`.
+            score: A number, such as the value of `st.feedback`; None before the widget is used.
             label: A short text.
             comment: Free text; redacted.
-            request_id: The prediction's id; the last one's by default.
+            request_id: The prediction's id; that of the last prediction by default.
         """
         subject = request_id or self.last_request_id
-        said = (score, label, comment)
+        given = (score, label, comment)
         known = self._state.setdefault("feedback", {})
-        if subject is None or not any(part is not None for part in said):
+        if subject is None or not any(part is not None for part in given):
             return
-        if known.get((subject, name)) == said:
+        # a widget keeps its value, and the script runs again with it at every interaction
+        if known.get((subject, name)) == given:
             return
-        known[subject, name] = said
+        known[subject, name] = given
         self._logger.log_feedback(
             subject,
             name,

@@ -1,4 +1,4 @@
-"""Inputs and outputs of any function as something small enough to write down."""
+"""Reduces the inputs and outputs of any function to something small enough to log."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _MAX_DEPTH = 6
 
 
 def outline(value: Any, depth: int = 0) -> Any:
-    """The value with everything large (images, arrays, audio) replaced by what it is.
+    """The value with large objects (images, arrays, audio) replaced by their type and shape.
 
     >>> outline({"text": "hi", "raw": b"123"})
     {'text': 'hi', 'raw': '[bytes 3]'}
@@ -20,6 +20,7 @@ def outline(value: Any, depth: int = 0) -> Any:
         return value
     if isinstance(value, bytes | bytearray):
         return f"[bytes {len(value)}]"
+    # arrays have a shape; of PIL images only `size` is a tuple
     shape = getattr(value, "shape", None) or getattr(value, "size", None)
     if isinstance(shape, tuple):
         return f"[{type(value).__name__} {'x'.join(map(str, shape))}]"
@@ -32,9 +33,9 @@ def outline(value: Any, depth: int = 0) -> Any:
 
 
 def answer_columns(output: Any) -> dict[str, Any]:
-    """What a function gave as columns of a row: its prediction and score, or its text.
+    """The output of a function as columns of a row: prediction and score, or output text.
 
-    A mapping of labels to probabilities is the most probable label and its probability.
+    A mapping of labels to probabilities becomes the most probable label and its probability.
     """
     if isinstance(output, bool | int | float):
         return {"prediction": output}

@@ -1,8 +1,8 @@
-"""Windows of a service in W&B: a run a day, a row a minute, and nothing the server waits for.
+"""Serving windows in W&B: one run per day, one row per minute.
 
-A thread of its own turns windows into rows of an offline run, which the run ring delivers. An
-outage, a slow network or W&B itself cost the server nothing; windows are in the prediction log in
-any case.
+A separate thread writes the windows to an offline run, which another process delivers. The server
+therefore never waits for W&B, neither during an outage nor on a slow network. The prediction log
+holds all windows in any case.
 """
 
 from __future__ import annotations
@@ -30,13 +30,14 @@ logger = logging.getLogger(__name__)
 
 _MAX_WAITING = 1_000
 _POLL_S = 0.5
+# routes and error classes that get metrics of their own; bounds the number of metric names
 _MAX_GROUPS = 20
 _PERCENTILES = (50, 95, 99)
 _CLOSE_S = 5.0
 
 
 class WandbSink:
-    """Shows serving windows in W&B while they happen; a new run every day (UTC).
+    """Shows serving windows in W&B while the service runs; it begins a new run every day (UTC).
 
     Metrics are `serving/n_requests`, `serving/throughput_per_s`, `serving/error_rate`,
     `serving/latency_ms/p99` and their like, also by route (`serving/n_requests/route/…`) and error
@@ -44,22 +45,22 @@ class WandbSink:
     `{service}-{day}-{instance}`, in the group `{service}-{day}`.
 
     Args:
-        service: The service.
+        service: Name of the service.
         project: W&B project.
         entity: W&B team or user.
-        secret: A callable that gives the W&B key; W&B's own login if None, and without one the
-            runs are kept on disk.
-        every_s: Seconds between rows; windows are added up to it.
-        folder: Where runs are written.
+        secret: A callable that returns the W&B key. None uses W&B's own login; if there is none,
+            the runs are kept on disk.
+        every_s: Seconds between rows; the windows in between are summed up.
+        folder: Local folder that runs are written to.
         offline_store: fsspec URL for runs that could not be delivered; `SyncOfflineRuns` delivers
-            them later. They stay in `folder` without it.
-        instance: Which process this is; by default host, process id and six letters that never come
-            again, so that no run goes on in another process's. A forked process adds its id.
+            them later. Without it they stay in `folder`.
+        instance: Name of this process; by default host, process id and six random hex digits, so
+            that no process continues the run of another. A forked process appends its process id.
         host: URL of the W&B app.
         api_host: URL of the W&B API.
 
     Raises:
-        ConfigError: If `every_s` is not positive, or the project or entity cannot be.
+        ConfigError: If `every_s` is not positive, or the project or entity is not valid in W&B.
     """
 
     _waiting: deque[tuple[float, Sequence[dict[str, Any]]]]
@@ -97,15 +98,16 @@ class WandbSink:
         self._every_s, self._folder = every_s, folder
         self._named, self._maker = instance, os.getpid()
         self._prepare()
+        # weak, because a callback cannot be unregistered and would keep the sink alive
         again = weakref.WeakMethod(self._prepare)
         os.register_at_fork(after_in_child=lambda: (alive := again()) and alive())
 
     def write_windows(self, rows: Sequence[dict[str, Any]], now: float) -> None:
-        """Take the windows that ended; returns at once.
+        """Queue the windows that ended; returns at once.
 
         Args:
-            rows: Their columns; none if there was no traffic, which is shown as zero.
-            now: Seconds since 1970, when they ended.
+            rows: Rows of the windows; empty if there was no traffic, which is shown as zero.
+            now: End of the windows; seconds since 1970.
         """
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="wbmon-wandb", daemon=True)
@@ -113,13 +115,13 @@ class WandbSink:
         self._waiting.append((now, rows))
 
     def close(self) -> None:
-        """Write the last row and end the run; what is not delivered in five seconds is kept."""
+        """Write the last row and end the run, waiting at most five seconds for it."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join(_CLOSE_S)
 
     def _prepare(self) -> None:
-        """Everything that belongs to one process; a forked child begins anew."""
+        """Set up the state that belongs to one process; called again in a forked child."""
         pid = os.getpid()
         if self._named is None:
             self._instance = f"{socket.gethostname()}-{pid}-{uuid4().hex[:6]}"
@@ -134,6 +136,7 @@ class WandbSink:
         due = monotonic() + self._every_s
         while not self._stop.wait(min(_POLL_S, self._every_s)):
             if monotonic() >= due:
+                # not from now on: rows keep their rhythm however long one takes
                 due += self._every_s
                 self._guarded(self._write_row)
         self._guarded(self._write_row)
@@ -195,18 +198,20 @@ class WandbSink:
 
 
 class _DayRun:
-    """The run of one day."""
+    """The W&B run of one day (UTC)."""
 
     def __init__(self, name: str, run: wandb.Run, writer: SpooledRun) -> None:
         self.name, self.run, self.writer = name, run, writer
 
 
 def window_metrics(rows: Sequence[Mapping[str, Any]], *, seconds: float) -> dict[str, float]:
-    """Windows as metrics: sums, rates and percentiles over all of them.
+    """Metrics of several windows together: sums, rates and percentiles.
+
+    Percentiles are those of the merged histograms; percentiles of windows cannot be averaged.
 
     Args:
         rows: Columns of serving windows.
-        seconds: The span of time they are of.
+        seconds: Length of the time span that they cover; positive.
     """
     metrics = _group_metrics(rows)
     n = metrics["serving/n_requests"]

@@ -1,1 +1,1 @@
-"""The writing side of the prediction log, in the process that serves."""
+"""Writing the prediction log from inside the process that serves the model."""

@@ -1,4 +1,8 @@
-"""Which variant a unit (a session, a user) sees: always the same one, without anything stored."""
+"""Assigns units (sessions or users) to the variants of an experiment, by hashing.
+
+The variant is a function of the experiment's name and the unit's id, so every process finds the
+same one and no assignment has to be stored.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,9 @@ from dataclasses import dataclass
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.prediction_log.identifiers import unit_share
 
+# shares such as three times 1/3 do not add up to exactly 1 in floating point
 _TOLERANCE = 1e-9
+# bounds the memory of a process that serves many units
 _MAX_EXPOSURES = 100_000
 
 
@@ -18,8 +24,8 @@ class Experiment:
     """An experiment and the planned share of each of its variants.
 
     Attributes:
-        name: Unique; it salts the assignment, so experiments split units independently.
-        variants: Share of the units by variant; the shares add up to 1.
+        name: Unique name; it salts the hash, so different experiments split units independently.
+        variants: Share of the units by variant, each in (0, 1); the shares add up to 1.
 
     Raises:
         ConfigError: If there are fewer than two variants, a share is not positive, or the shares
@@ -48,23 +54,29 @@ class Experiment:
         >>> ab.variant("session-7") == ab.variant("session-7")
         True
         """
+        # the separator keeps ("ab", "c") and ("a", "bc") apart
         place = unit_share(f"{self.name}\0{unit}", b"wbmon-experiment")
         edge = 0.0
         for name, share in self.variants.items():
             edge += share
             if place < edge:
                 return name
+        # rounding may leave the last edge just below 1: the rest belongs to the last variant
         return name
 
 
 class Exposures:
-    """Which units have seen an experiment in this process; once more than forgotten is harmless."""
+    """Remembers which units have seen an experiment in this process.
+
+    Forgetting is harmless: an exposure that is written twice has the same `feedback_id`, and
+    readers keep one row for each id.
+    """
 
     def __init__(self) -> None:
         self._seen: dict[tuple[str, str], None] = {}
 
     def is_first(self, experiment: str, unit: str) -> bool:
-        """Whether a unit sees an experiment for the first time, as far as is remembered."""
+        """Whether this is the unit's first exposure to the experiment, as far as is remembered."""
         key = (experiment, unit)
         if key in self._seen:
             return False

@@ -1,8 +1,9 @@
-"""What the request path touches: one append. Counting and deciding are done in batches, apart.
+"""The buffer between the threads that serve requests and the thread that writes the log.
 
-A request that is done is noted; the writer counts and samples the noted ones a few at a time, which
-costs a third of doing it between two requests. If it falls behind, whoever notes does it at once,
-so nothing grows and every request is counted.
+A finished request costs its thread one append to a deque. The writer thread later counts and
+samples these requests in small batches, which takes a third of the time of doing it between two
+requests. If the writer falls behind, the serving threads count the backlog themselves, so memory
+stays bounded and every request is counted.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from flytekitplugins.wbmon.serving.log.sampling import Sampler, SamplingPolicy
 from flytekitplugins.wbmon.serving.log.window_counts import WindowCounts
 
 Item = Request | dict[str, Any]
-"""A request that is done, or the columns of a feedback row."""
+"""A finished request, or the columns of a feedback row."""
 
 _MAX_NOTED = 2_000
+# larger than any backlog; an int, because `min` and `range` need one
 _EVERYTHING = 1 << 62
 # the interrupted thread may hold the lock when a signal handler closes the log
 _PATIENCE_S = 0.2
@@ -29,19 +31,22 @@ _PATIENCE_S = 0.2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoggerStats:
-    """Where every request went, exactly: `served = logged + queued + sampled_out + dropped`.
+    """Exact counts of what became of all requests.
+
+    The identity `served = logged + queued + sampled_out + dropped` always holds.
 
     Attributes:
-        served: Requests that are done.
-        logged: Rows that are written.
-        queued: Rows that are to be written.
-        sampled_out: Requests that the policy keeps no row of.
-        dropped: Rows that were to be kept and got lost: the queue or the disk was full.
-        in_flight: Requests that are being served.
-        feedback: Feedback rows accepted.
-        feedback_logged: Feedback rows that are written.
-        feedback_dropped: Feedback rows that got lost.
-        failed: Errors of the log itself; none of them reached a caller.
+        served: Finished requests.
+        logged: Requests whose row has been written.
+        queued: Requests whose row waits to be written.
+        sampled_out: Requests that the sampling policy keeps no row of.
+        dropped: Requests whose row should have been kept and was lost, for example because the
+            queue or the disk was full.
+        in_flight: Requests that are being served now.
+        feedback: Feedback rows received.
+        feedback_logged: Feedback rows that have been written.
+        feedback_dropped: Feedback rows that were lost.
+        failed: Errors inside the log; none of them was raised to a caller.
     """
 
     served: int
@@ -57,12 +62,12 @@ class LoggerStats:
 
 
 class Buffer:
-    """Counts of the running window and rows that wait for the writer.
+    """The counts of the current window, and the rows that wait for the writer.
 
     Args:
-        policy: Which requests leave a row.
-        max_queue: Rows that may wait; more are dropped and counted.
-        now: Seconds since 1970, when the first window begins.
+        policy: Decides which requests leave a row.
+        max_queue: How many rows may wait; further ones are dropped and counted.
+        now: Start of the first window; seconds since 1970, UTC.
     """
 
     def __init__(self, policy: SamplingPolicy, *, max_queue: int, now: float) -> None:
@@ -82,7 +87,7 @@ class Buffer:
         self.feedback = self.feedback_logged = self.feedback_dropped = 0
 
     def enter(self, request: Request) -> None:
-        """Count a request that begins; adding to a set needs no lock."""
+        """Count a request that begins; adding to a set is atomic and needs no lock."""
         live = self.live
         live.add(request)
         # `max` would be a call, and this is the path of every request
@@ -90,16 +95,19 @@ class Buffer:
             self.in_flight_max = len(live)
 
     def record(self, request: Request) -> None:
-        """Note a request that is done; appending needs no lock."""
+        """Store a finished request for counting; appending to a deque is atomic, no lock needed."""
         self._noted.append(request)
         if len(self._noted) >= self._max_noted:
             self.fold(self._max_noted)
 
     def fold(self, n: int) -> int:
-        """Count up to `n` noted requests and queue the rows that are to be kept; how many.
+        """Count up to `n` stored requests, and queue the rows that the policy keeps.
 
         Args:
-            n: At most so many, so that no thread is kept waiting for long.
+            n: Largest number to count, so that the calling thread is not held for long.
+
+        Returns:
+            How many requests were counted.
         """
         noted = self._noted
         n = min(n, len(noted))
@@ -112,7 +120,7 @@ class Buffer:
                 self._count_safely(noted.popleft())
                 done += 1
         except IndexError:
-            # another thread that had no patience for the lock was quicker
+            # another thread went on without the lock and emptied the deque first
             pass
         finally:
             if has_lock:
@@ -120,7 +128,7 @@ class Buffer:
         return done
 
     def add_feedback(self, row: dict[str, Any]) -> bool:
-        """Queue a feedback row; whether there was room."""
+        """Queue a feedback row; False if there was no room and it was dropped."""
         with self._patiently():
             self.feedback += 1
             if self.is_closed or len(self._queue) >= self._max_queue:
@@ -131,17 +139,21 @@ class Buffer:
 
     @property
     def n_noted(self) -> int:
-        """Requests that are not counted yet."""
+        """Number of finished requests that are not counted yet."""
         return len(self._noted)
 
     @property
     def n_queued(self) -> int:
-        """Rows that wait to be written."""
+        """Number of rows that wait to be written."""
         return len(self._queue)
 
     def take(self, n: int) -> list[Item]:
-        """The next rows to write, at most `n`; each must be said to be written or lost."""
+        """Remove and return the next rows to write, at most `n`.
+
+        The caller must pass each of them to `written` or `lost`, or the counts do not add up.
+        """
         queue = self._queue
+        # the writer is the only thread that removes rows, so none of these is gone when popped
         return [queue.popleft() for _ in range(min(n, len(queue)))]
 
     def written(self, items: Iterable[Item]) -> None:
@@ -149,24 +161,26 @@ class Buffer:
         self._settle(items, lost=False)
 
     def lost(self, items: Iterable[Item]) -> None:
-        """Count rows that were to be kept as dropped."""
+        """Count rows that could not be written as dropped."""
         self._settle(items, lost=True)
 
     def count_failure(self) -> None:
-        """Count an error of the log itself."""
+        """Count an error inside the log."""
         with self._patiently():
             self.failed += 1
 
     def turn_window(self, now: float) -> WindowCounts:
-        """Begin a new window; the one that ends."""
+        """Begin a new window and return the counts of the one that ends."""
+        # requests that finished within the window belong to its counts
         self.fold(_EVERYTHING)
         with self._patiently():
             ended, self._window = self._window, WindowCounts(now)
+            # requests still in flight are the new window's first maximum, not 0
             ended.in_flight_max, self.in_flight_max = self.in_flight_max, len(self.live)
         return ended
 
     def stats(self) -> LoggerStats:
-        """Where every request went until now."""
+        """The counts until now, including requests that finished a moment ago."""
         self.fold(_EVERYTHING)
         with self._patiently():
             return LoggerStats(
@@ -184,7 +198,11 @@ class Buffer:
 
     @contextmanager
     def _patiently(self) -> Iterator[None]:
-        """With the lock, or without if its owner keeps it: a signal may have interrupted that."""
+        """Hold the lock if it is free within 0.2 s, and go on without it otherwise.
+
+        A signal handler may have interrupted the thread that owns the lock; that thread cannot
+        release it before the handler returns, so waiting for it would never end.
+        """
         has_lock = self._lock.acquire(timeout=_PATIENCE_S)
         try:
             yield
@@ -193,7 +211,7 @@ class Buffer:
                 self._lock.release()
 
     def _count_safely(self, request: Request) -> None:
-        """Count a request; one that cannot be counted by its key is served and dropped."""
+        """Count a request; if that fails, it counts as served and dropped."""
         self.served += 1
         try:
             self._count(request)
@@ -204,6 +222,7 @@ class Buffer:
     def _count(self, request: Request) -> None:
         window = self._window
         key = (request.route, request.method, request.tenant)
+        # a plain lookup first: `window.counts` is a call, needed only for a new or folded key
         counts = window.by_key.get(key) or window.counts(key)
         counts.add(request)
         decision = self._sampler.decide(request)
@@ -238,7 +257,8 @@ class Buffer:
             self.logged += 1
             return
         self.dropped += 1
-        # the window that counted the row as kept may be over: sums over windows stay exact
+        # the window that counted the row as kept may be over, so a single window's `kept` may be
+        # negative; sums over windows stay exact
         counts = self._window.counts((request.route, request.method, request.tenant))
         counts.dropped += 1
         counts.kept -= 1

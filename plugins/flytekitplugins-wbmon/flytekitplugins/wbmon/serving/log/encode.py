@@ -1,4 +1,4 @@
-"""Rows as lines of JSON: redacted, cut to length, and with what never changes encoded once."""
+"""Encodes rows as lines of JSON: texts redacted and cut, constant columns encoded only once."""
 
 from __future__ import annotations
 
@@ -23,10 +23,12 @@ from flytekitplugins.wbmon.storage.segments.json_lines import to_json
 
 _TEXTS = ("input_text", "output_text")
 _MAX_CATEGORY = 256
+# bounds the cache: tenants and routes may be many
 _MAX_BEGINNINGS = 10_000
-# a secret that begins before the cut may be unrecognisable after it
+# a secret that the cut goes through may no longer match its pattern
 _RAGGED_END = 48
-# what the log itself says of every row; said twice, a reader would take the other
+# columns that the log itself writes: a caller's value would be a second key of the same name in the
+# JSON object, and readers would take the later of the two
 _OWN = {
     "schema_version", "timestamp", "request_id", "service", "instance", "sample_reason",
     "sample_weight", "redactions",
@@ -35,13 +37,13 @@ _GIVEN = {name: of for name, of in PREDICTION_COLUMNS.items() if name not in _OW
 
 
 class RowEncoder:
-    """Turns requests, feedback and windows into lines of a segment.
+    """Encodes requests, feedback rows and window rows as lines of a segment.
 
     Args:
         static: Columns that are the same in every row.
         redactor: Hides personal data and keys; None keeps texts as they are.
-        user_key: Key of the hash that stands for a user.
-        max_text: Characters kept of a text.
+        user_key: Key of the HMAC that is written in place of a user; None writes no user.
+        max_text: Number of characters kept of a text.
     """
 
     def __init__(
@@ -58,7 +60,11 @@ class RowEncoder:
         self._beginnings: dict[tuple[Any, ...], str] = {}
 
     def prediction(self, request: Request) -> str:
-        """The row of a request; its texts are left out if they cannot be redacted."""
+        """The line of a finished request, redacted.
+
+        Raises:
+            Exception: Whatever the redactor raises; the caller then encodes the row without texts.
+        """
         known: dict[str, Any] = {
             "session_id": request.session_id,
             "trace_id": request.trace_id,
@@ -72,6 +78,8 @@ class RowEncoder:
         row = {name: value for name, value in known.items() if value is not None}
         row |= self._content(request)
         more = f",{to_json(row)[1:]}" if row else "}"
+        # the line is put together from encoded parts: encoding a dict of all columns costs more,
+        # and this is done once for each kept request
         return (
             f"{self._beginning(request)},"
             f'"timestamp":"{self._instants(request.began_at)}",'
@@ -80,7 +88,7 @@ class RowEncoder:
         )
 
     def _beginning(self, request: Request) -> str:
-        """The columns that many requests share, encoded once for all of them."""
+        """The start of the line, with the columns that many requests share; encoded once."""
         shared = (request.route, request.method, request.status, request.reason, request.tenant)
         found = self._beginnings.get(shared)
         if found is None:
@@ -88,12 +96,13 @@ class RowEncoder:
             row = {name: value for name, value in zip(names, shared, strict=True) if value != ""}
             if len(self._beginnings) >= _MAX_BEGINNINGS:
                 self._beginnings.clear()
+            # without the closing brace and the newline: further columns follow
             found = self._line("prediction", row)[:-2]
             self._beginnings[shared] = found
         return found
 
     def feedback(self, columns: Mapping[str, Any]) -> str:
-        """The row of a rating, label or event."""
+        """The line of a rating, a label or an event."""
         at = {"timestamp": self._instants(columns["timestamp"])}
         row = fit_row(FEEDBACK_COLUMNS, {**columns, **at})
         comment = row.pop("comment", None)
@@ -104,13 +113,13 @@ class RowEncoder:
         return self._line("feedback", row)
 
     def window(self, columns: Mapping[str, Any]) -> str:
-        """The row of one key of a window."""
+        """The line of one window and one key (route, method and tenant)."""
         times = {name: self._instants(columns[name]) for name in ("window_start", "window_end")}
         return self._line("window", {**columns, **times})
 
     def _content(self, request: Request) -> dict[str, Any]:
-        """Everything that a user may have written: redacted, or not kept at all."""
-        # what the handler said of a text is better than the raw bytes
+        """The columns that may hold what a user wrote, redacted."""
+        # a value that the handler gave is better than the captured body, so it comes second
         given = request.bodies.columns() if request.bodies is not None else {}
         given |= request.columns or {}
         raw = {name: given.pop(name, None) for name in _TEXTS}
@@ -118,6 +127,7 @@ class RowEncoder:
         raw = {name: value for name, value in raw.items() if value is not None}
         numbers, categories = _split_features(request.features or {})
         prediction = scalar(given.pop("prediction", None))
+        # a prediction that is text may hold personal data: it is redacted like the other texts
         if prediction is not None and not isinstance(prediction, bool | int | float):
             raw["prediction"] = prediction
             prediction = None
@@ -138,16 +148,22 @@ class RowEncoder:
         return content
 
     def _redact(self, values: dict[str, Any], *, was_cut: bool = False) -> tuple[int, bool]:
-        """Make values short texts, without what must be hidden; how much that was; any cut."""
+        """Replace each value by its redacted text of at most `max_text` characters, in place.
+
+        Returns:
+            How many things were hidden, and whether any text was cut, now or before (`was_cut`).
+        """
         n = 0
         for name, value in values.items():
             text = value
             if self._redactor is not None:
+                # with its name, because a value under a secret's name is hidden whatever it is
                 named, found = redact_value(self._redactor, {name: value})
                 (text,) = named.values()
                 n += found
             if not isinstance(text, str):
                 text = to_json(text)
+            # cut after redaction: half of a secret would not be recognised
             if len(text) > self._max_text:
                 text, was_cut = text[: self._max_text], True
             values[name] = text
@@ -156,6 +172,7 @@ class RowEncoder:
     def _user_hash(self, user: str | None) -> str | None:
         if user is None or self._user_key is None:
             return None
+        # keyed, because user names are few enough to try all of them against a plain hash
         return hmac.new(self._user_key, user.encode("utf-8", "surrogatepass"), sha256).hexdigest()
 
     def _line(self, kind: RowKind, row: Mapping[str, Any]) -> str:
@@ -164,19 +181,20 @@ class RowEncoder:
 
 
 def without_ragged_end(text: str) -> str:
-    """A text that was cut off at a limit, without the part that a redactor may not recognise."""
+    """A text that was cut at a limit, shortened further by the end a redactor may not recognise."""
     kept = text[:-_RAGGED_END] if len(text) > _RAGGED_END else ""
     head, space, _ = kept.rpartition(" ")
     return head if space else kept
 
 
 def known_columns(columns: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """The columns that a caller may give, and the names of the others."""
+    """Split columns into those that a caller may give and the names of the unknown ones."""
     known = {name: value for name, value in columns.items() if name in _GIVEN}
     return known, [name for name in columns if name not in _GIVEN]
 
 
 def _latency(latency_ms: float) -> str:
+    # JSON has no NaN, which stands for an unknown latency
     return f',"latency_ms":{latency_ms:.4f}' if math.isfinite(latency_ms) else ""
 
 
@@ -202,7 +220,7 @@ def _split_features(features: Mapping[str, Any]) -> tuple[dict[str, Any], dict[s
 
 
 class _InstantFormat:
-    """Instants as ISO 8601 in UTC; the second is formatted once."""
+    """Formats seconds since 1970 as ISO 8601 in UTC; the text of the last second is cached."""
 
     def __init__(self) -> None:
         self._second, self._text = -1, ""

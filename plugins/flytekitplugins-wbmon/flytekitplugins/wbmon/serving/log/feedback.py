@@ -1,7 +1,7 @@
-"""Feedback as serving writes it: checked rows for the log, nothing of how they are read.
+"""Builds and checks the feedback rows that a service writes.
 
-Reading is `monitor.prediction_log.feedback` (for any log), judging what users think of a language
-model's answers is `monitor.llm.feedback`.
+`monitor.prediction_log.feedback` reads the feedback of any log; `monitor.llm.feedback` analyses
+what users think of the answers of a language model.
 """
 
 from __future__ import annotations
@@ -29,6 +29,17 @@ def feedback_row(
     **columns: Any,
 ) -> dict[str, Any]:
     """The columns of a rating or label, checked.
+
+    Args:
+        request_id: The rated request; None for feedback on a whole session.
+        session_id: The rated session.
+        source: Who or what gave the feedback.
+        name: What is rated, such as `thumbs`.
+        score: A finite number.
+        label: A short text of at most 200 characters.
+        feedback_id: Rows with the same id replace each other; by default one id for each
+            combination of subject, source and name.
+        columns: Further columns of the row.
 
     Raises:
         DataError: If the name is empty, the score not finite, the label too long, the source
@@ -61,7 +72,10 @@ def feedback_row(
 
 
 def exposure_row(experiment: str, unit: str, variant: str, *, tenant: str | None) -> dict[str, Any]:
-    """The columns of a unit's first exposure to a variant; once more is the same row."""
+    """The columns of a unit's first exposure to a variant.
+
+    The id depends on the experiment and the unit only, so a repeated row replaces the first one.
+    """
     return {
         "timestamp": time(),
         "feedback_id": f"exposure:{experiment}:{unit}",

@@ -1,7 +1,7 @@
-"""The prediction log as a model server sees it: calls that cost microseconds and never raise.
+"""The prediction log's interface for model servers; its calls take microseconds.
 
-Counts are taken of every request; a row is kept of some. Rows wait in a bounded queue for one
-thread, which writes them to an append-only file: what is written survives the process.
+Every request is counted; only some leave a row. Rows wait in a bounded queue for one thread, which
+appends them to a file, so rows that are written survive the death of the process.
 """
 
 from __future__ import annotations
@@ -39,30 +39,33 @@ _DEFAULT_SAMPLING = SamplingPolicy()
 
 
 class PredictionLogger:
-    """Writes down what a service predicted, for nightly checks; one for each process.
+    """Logs the predictions of a service for later monitoring; one logger per process.
 
     Args:
-        service: What is served; a folder name.
-        destination: Path or fsspec URL of the log. To a URL, whole segments are sent from `spool`
-            and kept there until the copy is seen.
+        service: Name of the service; also the name of its folder in the log.
+        destination: Path or fsspec URL of the log. For a URL, sealed segments are uploaded from
+            `spool` and deleted there after the size of the copy was checked.
         model: Name of the model.
-        model_version: Its version.
+        model_version: Version of the model.
         deployment: Release tag.
-        sampling: Which requests leave a row.
+        sampling: Decides which requests leave a row; by default 1 % and all failures.
         redactor: Hides personal data and keys in every text; None keeps texts as they are.
-        user_key: Secret key of the hash that stands for a user; without it no user is written.
-        max_queue: Rows that may wait for the writer; more are dropped and counted.
-        flush_interval: Seconds between writes: what is lost if the process is killed.
-        window: Seconds of a serving window; a divisor of a day.
-        segment_bytes: Size at which a segment is sealed.
-        segment_age: Age in seconds at which it is.
-        max_text: Characters kept of a text.
-        instance: Which copy of the service this is; the host's name by default.
-        spool: Folder for segments on their way to a URL.
-        sinks: Further takers of windows, such as `WandbSink`.
+        user_key: Secret key of the HMAC that is written in place of a user; without it no user is
+            written.
+        max_queue: How many rows may wait for the writer; further rows are dropped and counted.
+        flush_interval: Seconds between writes; a killed process loses the rows of that time.
+        window: Length of a serving window in seconds; should divide a day (86400 s) evenly, so
+            that every day consists of whole windows.
+        segment_bytes: Size in bytes at which a segment is sealed; 64 MiB by default.
+        segment_age: Age in seconds at which a segment is sealed.
+        max_text: Number of characters kept of a text.
+        instance: Name of this copy of the service; the host's name by default.
+        spool: Local folder for segments that wait for upload to a URL; by default below the
+            system's temporary folder.
+        sinks: Further receivers of the windows, such as `WandbSink`.
 
     Raises:
-        ConfigError: If the service cannot be a folder, or a number is out of range.
+        ConfigError: If the service is not a valid folder name, or a number is not positive.
     """
 
     def __init__(  # noqa: PLR0913 - one keyword a matter
@@ -116,23 +119,23 @@ class PredictionLogger:
 
     @property
     def stats(self) -> LoggerStats:
-        """Where every request went until now."""
+        """What became of all requests until now."""
         return self._process.buffer.stats()
 
     @property
     def has_user_key(self) -> bool:
-        """Whether users can be told apart in the log."""
+        """Whether the log can hold users, as keyed hashes."""
         return self._settings.user_key is not None
 
     @contextmanager
     def request(
         self, route: str, *, request_id: str | None = None, **columns: Any
     ) -> Iterator[Request]:
-        """Log what happens in the block as one request; an exception is noted and goes on.
+        """Log the block as one request; an exception is recorded and raised again.
 
         Args:
-            route: What is asked for.
-            request_id: The key for feedback and labels; a new one by default.
+            route: Name of the route or function that is called.
+            request_id: The id that feedback and labels refer to; a new one by default.
             columns: `tenant`, `user`, `session_id`, or columns of the prediction log.
         """
         request = Request(request_id, route=route)
@@ -147,14 +150,15 @@ class PredictionLogger:
         finally:
             CURRENT.reset(token)
             request.latency_ms = request.elapsed_ms()
+            # after the last change: from `finish` on, the writer thread may read the request
             self.leave(request)
             self.finish(request)
 
     def track(self, route: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-        """A decorator: each call of a function or coroutine function is one request.
+        """A decorator that logs each call of a function or coroutine function as one request.
 
         Args:
-            route: What the function is called in the log.
+            route: Name of the function in the log.
         """
         return partial(tracked, partial(self.request, route))
 
@@ -171,21 +175,21 @@ class PredictionLogger:
         latency_ms: float | None = None,
         **columns: Any,
     ) -> str:
-        """Write down one prediction: of the request being served, or as a request of its own.
+        """Log one prediction, as part of the request being served or as a request of its own.
 
         Args:
             features: The model's inputs by name: numbers, booleans, and short texts as categories.
             prediction: The model's output: a text, number or boolean.
-            score: Its probability or confidence.
-            input_text: What was asked; a text, or nested containers.
-            output_text: What was answered.
-            request_id: Outside of a request: the key for feedback; a new one by default.
-            route: Outside of a request: what was asked for.
-            latency_ms: Outside of a request: how long it took.
+            score: Probability or confidence of the prediction.
+            input_text: The input as a text or nested containers.
+            output_text: The answer as a text or nested containers.
+            request_id: Outside of a request: the id that feedback refers to; a new one by default.
+            route: Outside of a request: name of the route or function.
+            latency_ms: Outside of a request: duration in milliseconds; unknown by default.
             columns: `tenant`, `user`, `session_id`, `variant`, or other columns of the log.
 
         Returns:
-            The id that feedback and labels are to be given for.
+            The request id, to be used for feedback and labels.
         """
         request = current_request()
         given = {
@@ -201,6 +205,7 @@ class PredictionLogger:
         alone = Request(request_id, route=route)
         self._fill(alone, given, features)
         self._process.begin()
+        # an unknown latency must not count as a fast request in the windows' histograms
         alone.latency_ms = latency_ms if latency_ms is not None else math.nan
         self.finish(alone)
         return alone.request_id
@@ -218,19 +223,19 @@ class PredictionLogger:
         tenant: str | None = None,
         feedback_id: str | None = None,
     ) -> str:
-        """Write down what somebody thinks of a prediction, or what turned out to be true.
+        """Log a rating of a prediction, or its true label.
 
         Args:
             request_id: The prediction's id; None for feedback on a session.
-            name: What is said: `thumbs`, `stars`, `label`.
+            name: Kind of feedback, such as `thumbs`, `stars` or `label`.
             score: A finite number.
             label: A short text, such as the true class; at most 200 characters.
             comment: Free text; redacted.
             source: `user`, `annotator`, `llm_judge` or `code`.
-            session_id: Whose session.
-            tenant: Whose tenant.
-            feedback_id: The same id again replaces what was said; by default each source has one
-                say a name and prediction.
+            session_id: The session.
+            tenant: The tenant.
+            feedback_id: Feedback with the same id replaces earlier feedback; by default one id for
+                each combination of prediction (or session), source and name.
 
         Returns:
             The feedback's id.
@@ -257,13 +262,13 @@ class PredictionLogger:
     def log_event(
         self, name: str, *, session_id: str, label: str | None = None, tenant: str | None = None
     ) -> None:
-        """Write down that something happened in a session: a page was opened, a button pressed.
+        """Log an event of a session, such as an opened page or a pressed button.
 
         Args:
-            name: What happened: `page_view`, `interaction`.
-            session_id: Where.
-            label: Which page or button.
-            tenant: Whose.
+            name: Kind of event, such as `page_view` or `interaction`.
+            session_id: The session.
+            label: The page or button.
+            tenant: The tenant.
         """
         self.log_feedback(
             None,
@@ -272,16 +277,17 @@ class PredictionLogger:
             source="code",
             session_id=session_id,
             tenant=tenant,
+            # an id of its own, so that a repeated event does not replace the one before
             feedback_id=new_request_id(),
         )
 
     def assign(self, experiment: Experiment, unit: str, *, tenant: str | None = None) -> str:
-        """The variant that a unit sees; its first exposure in this process is written down.
+        """The variant of a unit; its first exposure in this process is logged.
 
         Args:
             experiment: The experiment.
-            unit: What is assigned: a session or user id that lasts as long as the experiment.
-            tenant: Whose unit it is.
+            unit: A session or user id that stays the same for the whole experiment.
+            tenant: The tenant of the unit.
         """
         variant = experiment.variant(unit)
         if self._exposures.is_first(experiment.name, unit):
@@ -294,10 +300,10 @@ class PredictionLogger:
         return variant
 
     def stage(self, name: str) -> Stage:
-        """A context manager: its time is a stage of the request being served.
+        """A context manager that measures the block as a stage of the request being served.
 
         Args:
-            name: How the stage is called; what no stage covers is `other`.
+            name: Name of the stage; time that no stage covers is logged as `other`.
         """
         return Stage(name)
 
@@ -312,11 +318,14 @@ class PredictionLogger:
         self._process.buffer.live.discard(request)
 
     def finish(self, request: Request) -> None:
-        """Count a request that is done and keep its row by the policy; for adapters."""
+        """Count a finished request, and keep its row if the policy says so; for adapters."""
         self._process.buffer.record(request)
 
     def count_failure(self) -> None:
-        """Count an error of monitoring that was kept from the caller; the first one is logged."""
+        """Count an error inside monitoring that the caller does not see; the first one is logged.
+
+        Must be called while the exception is handled.
+        """
         self._process.buffer.count_failure()
         if not self._warned:
             self._warned = True
@@ -325,13 +334,13 @@ class PredictionLogger:
             )
 
     def close(self, timeout: float = 5.0) -> LoggerStats:
-        """Write what is left and seal the segment; later requests are counted and not kept.
+        """Write the waiting rows and seal the segment; later requests are counted, not written.
 
         Args:
             timeout: Seconds; rows that are not written by then are counted as dropped.
 
         Returns:
-            Where every request went.
+            What became of all requests.
         """
         if not self._is_closed:
             self._is_closed = True
@@ -339,7 +348,7 @@ class PredictionLogger:
         return self._process.buffer.stats()
 
     def begin_anew(self) -> None:
-        """Leave the rows and the segment of the parent to it; for a forked child."""
+        """In a forked child: leave the parent its rows and segment, and begin with new ones."""
         self._process.abandon()
         self._process = ProcessLog(self._settings)
         if self._is_closed:
@@ -357,6 +366,7 @@ class PredictionLogger:
                 value = rest.pop(name, None)
                 if value is not None:
                     setattr(request, name, str(value))
+            # most calls give only these, and need no look at the schema
             if not rest.keys() <= _COMMON:
                 rest, unknown = known_columns(rest)
                 if unknown and not self._warned:

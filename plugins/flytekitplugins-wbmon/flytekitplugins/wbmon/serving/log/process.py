@@ -1,4 +1,4 @@
-"""One process's part of a prediction log; a forked child has one of its own."""
+"""The part of a prediction log that belongs to one process; a forked child makes its own."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from flytekitplugins.wbmon.storage.segments.log import SegmentLog
 
 
 class ProcessLog:
-    """What waits to be written, and the thread that writes it, begun when there is something.
+    """The buffer and the writer thread of one process; the thread starts with the first request.
 
     Args:
         settings: How the log is written.
 
     Attributes:
-        buffer: Counts and rows; what the path of a request touches.
-        is_begun: Whether the thread is there.
+        buffer: Counts and waiting rows; the only part that the request path touches.
+        is_begun: Whether the thread was started, or must not be started any more.
     """
 
     def __init__(self, settings: LogSettings) -> None:
@@ -31,43 +31,47 @@ class ProcessLog:
         self.is_begun = False
 
     def begin(self) -> None:
-        """Start the thread that writes; once."""
+        """Start the writer thread; later calls do nothing."""
         if self.is_begun:
             return
         self.is_begun = True
-        told = self._settings
-        instance = unique_instance(told.instance)
+        settings = self._settings
+        # made here and not in `__init__`, so that each forked worker gets a name of its own
+        instance = unique_instance(settings.instance)
         self._segments = SegmentLog(
-            told.destination,
-            told.service,
+            settings.destination,
+            settings.service,
             instance,
-            max_bytes=told.segment_bytes,
-            max_age_s=told.segment_age,
-            spool=told.spool,
+            max_bytes=settings.segment_bytes,
+            max_age_s=settings.segment_age,
+            spool=settings.spool,
         )
         static = {
-            "service": told.service,
+            "service": settings.service,
             "instance": instance,
-            "model": told.model,
-            "model_version": told.model_version,
-            "deployment": told.deployment,
+            "model": settings.model,
+            "model_version": settings.model_version,
+            "deployment": settings.deployment,
         }
         encoder = RowEncoder(
-            static, redactor=told.redactor, user_key=told.user_key, max_text=told.max_text
+            static,
+            redactor=settings.redactor,
+            user_key=settings.user_key,
+            max_text=settings.max_text,
         )
         self._writer = Writer(
             self.buffer,
             encoder,
             self._segments,
-            sinks=told.sinks,
-            flush_interval_s=told.flush_interval,
-            window_s=told.window,
+            sinks=settings.sinks,
+            flush_interval_s=settings.flush_interval,
+            window_s=settings.window,
         )
         self._writer.start()
 
     def close(self, timeout_s: float) -> None:
-        """Write what is left until the time is up; later rows are counted and dropped."""
-        # without a thread there is none to begin any more
+        """Write the waiting rows within `timeout_s` seconds; later rows are counted and dropped."""
+        # a log that is closed before its first request must not start a thread afterwards
         self.is_begun = True
         if self._writer is not None:
             self._writer.close(timeout_s)

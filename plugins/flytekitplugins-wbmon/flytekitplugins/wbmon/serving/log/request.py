@@ -1,4 +1,4 @@
-"""One request while it is served: what is known of it, and which one the running code serves."""
+"""A request while it is served, and the context variable that holds the current one."""
 
 from __future__ import annotations
 
@@ -12,36 +12,41 @@ from flytekitplugins.wbmon.monitor.prediction_log.schema import UNMATCHED
 
 
 class Content(Protocol):
-    """Something that can be written as columns, and is so only for a row that is kept."""
+    """Content that is turned into columns only if the row is kept."""
 
     def columns(self) -> dict[str, Any]:
         """The columns by name."""
 
 
 class Request:
-    """What is known of a request; it becomes a row when it is done.
+    """The data of one request; the row is made from it when the request is finished.
 
     Attributes:
         request_id: The key that feedback and labels are joined on.
-        begin: When it began, by a clock that never goes back; in seconds.
-        began_at: Seconds since 1970, UTC.
-        route: Template of the path, not the path.
-        tenant: Whose request it is.
-        user: Who sent it, in clear; only a keyed hash of it is ever written.
-        status: HTTP status, or 200 and 500 where there is no HTTP.
-        error_type: Exception class or `http_<status>`; None if all went well.
+        begin: Start by the monotonic clock; seconds.
+        began_at: Start by the wall clock; seconds since 1970, UTC.
+        route: Template of the path, such as `/items/{id}`, not the path itself.
+        method: HTTP method; empty where there is no HTTP.
+        status: HTTP status; 200 or 500 where there is no HTTP.
+        is_failure: Whether the server failed (an exception or status 5xx).
+        latency_ms: Milliseconds from the request to the last byte of the response; `nan` if
+            unknown.
+        reason: Why the row is kept; empty until the policy has decided.
+        weight: How many requests the row stands for; `>= 1`.
+        tenant: The tenant whose request it is.
+        user: The user in clear text; only a keyed hash of it is written.
+        session_id: The session.
+        trace_id: Id of the distributed trace.
+        error_type: Exception class, `http_<status>` or `client_disconnect`; None for success.
         error_text: The exception's message; redacted before it is written.
-        is_failure: Whether the server is to blame.
-        latency_ms: From the request to the last byte of the response.
+        first_chunk_ms: Milliseconds to the first chunk of a streamed response.
         columns: Other columns of the row by name.
-        bodies: What was kept of the bodies, for columns that nobody gave a better value.
+        bodies: Captured bodies; used for columns that the handler gave no value for.
         features: The model's inputs by name.
         stages: Milliseconds by stage.
-        reason: Why the row is kept; empty until decided.
-        weight: How many requests the row stands for.
     """
 
-    # defaults live in the class: making a request is on the path of every request
+    # class attributes as defaults: an instance is made for every request, and sets little
     route = UNMATCHED
     method = ""
     status = 200
@@ -71,26 +76,26 @@ class Request:
         self.method = method
 
     def elapsed_ms(self) -> float:
-        """Milliseconds since the request began, by a clock that never goes back."""
+        """Milliseconds since the request began, by the monotonic clock."""
         return (perf_counter() - self.begin) * 1e3
 
     def set(self, **columns: Any) -> None:
-        """Give the row further columns; those that are None change nothing."""
+        """Set columns of the row; values that are None change nothing."""
         given = {name: value for name, value in columns.items() if value is not None}
         self.columns = given if self.columns is None else {**self.columns, **given}
 
     def add_features(self, features: Mapping[str, Any]) -> None:
-        """Add inputs of the model."""
+        """Add inputs of the model by name."""
         self.features = {**(self.features or {}), **features}
 
     def add_stage(self, name: str, milliseconds: float) -> None:
-        """Add time to a stage."""
+        """Add time to a stage, which may run several times in a request."""
         stages = self.stages if self.stages is not None else {}
         stages[name] = stages.get(name, 0.0) + milliseconds
         self.stages = stages
 
     def fail(self, error: BaseException) -> None:
-        """Note an exception as the request's outcome."""
+        """Record an exception as the request's outcome."""
         self.error_type = type(error).__name__
         self.error_text = str(error)
         self.is_failure = True

@@ -1,9 +1,10 @@
-"""Which requests leave a row, and how many requests each row stands for.
+"""Decides which requests leave a row, and how many requests each row stands for.
 
-A request is kept with a probability `p` that depends on what happened before it and on what kind of
-request it is, never on its neighbours' luck; the row carries the weight `1 / p`. Sums of weights
-are then unbiased estimates of counts of all requests. Whether a request is kept is a function of
-its id and `p`, so services that see the same id keep the same requests.
+A request is kept with a probability `p` that depends on the kind of request and on earlier traffic,
+but not on which earlier requests were kept. The row carries the weight `1 / p`, so sums of weights
+are unbiased estimates of counts of all requests (the Horvitz-Thompson estimator). The random number
+behind the decision is computed from the request's id, so services that see the same id and use the
+same `p` keep the same requests.
 """
 
 from __future__ import annotations
@@ -19,21 +20,24 @@ from flytekitplugins.wbmon.monitor.prediction_log.identifiers import id_share
 from flytekitplugins.wbmon.serving.log.request import Request
 
 _STRATA = ("route", "method", "tenant", "status_class")
+# bounds the memory of a sampler: tenants may come from a header that anybody can set
 _MAX_STRATA = 1_000
 _SECOND = 1.0
 _MINUTE = 60.0
+# with fewer, one or two failures would look like an incident
 _MIN_REQUESTS = 20
-# what ordinary requests get of the ceiling while errors use it up
+# share of the ceiling that ordinary requests keep while failures use up the rest
 _ORDINARY_SHARE = 0.1
 
 
 class Sampled(NamedTuple):
-    """Why a row is kept, and how many requests it stands for."""
+    """The reason that a row is kept for, and its weight."""
 
     reason: str
     weight: float
 
 
+# made once, not for every request
 _CERTAIN = {reason: Sampled(reason, 1.0) for reason in ("rate", "error", "slow")}
 
 
@@ -42,19 +46,23 @@ class SamplingPolicy:
     """Which requests leave a row in the prediction log.
 
     Attributes:
-        rate: Share of ordinary requests that are kept; in [0, 1].
+        rate: Share of ordinary requests that are kept; in [0, 1]. 1 % by default.
         error_rate: Share of failures (exceptions and status 5xx) that are kept.
-        slow_threshold_ms: Requests at least as slow are kept like failures; None for no such rule.
-        stratify_by: Of `route`, `method`, `tenant`, `status_class`: each combination is a stratum
-            of its own, of which at least about `min_rows_per_minute` rows are kept.
-        min_rows_per_minute: For each stratum; requires `stratify_by`.
-        max_rows_per_second: Ceiling of rows of one process; None for none. It holds on average: in
-            the first second of a burst of `k` times the traffic, `1 + log(k)` times as many rows.
-        max_rows_per_second_per_tenant: The same for each tenant, so that none crowds out others.
-        incident_error_share: Share of failures within the last minute or two, of the stratum if
-            there are strata, above which `incident_rate` applies; judged from 20 requests on.
-        incident_rate: The rate during an incident.
-        tenants: Policies of single tenants in place of this one.
+        slow_threshold_ms: Requests that take at least so long are kept at `error_rate`; None for
+            no such rule.
+        stratify_by: Any of `route`, `method`, `tenant`, `status_class`. Each combination of their
+            values is a stratum, of which about `min_rows_per_minute` rows or more are kept.
+        min_rows_per_minute: Expected minimum of rows for each stratum; requires `stratify_by`.
+        max_rows_per_second: Ceiling on the rows of one process; None for no ceiling. It holds on
+            average; in the first second of a burst of `k` times the usual traffic, up to
+            `1 + log(k)` times as many rows are kept.
+        max_rows_per_second_per_tenant: The same ceiling for each tenant, so that one tenant cannot
+            use up the rows of the others.
+        incident_error_share: Share of failures within the last one to two minutes (in the stratum,
+            if there are strata) above which `incident_rate` applies. Needs at least 20 requests.
+        incident_rate: Share of ordinary requests that are kept during an incident; None to ignore
+            incidents.
+        tenants: Policies of single tenants, used in place of this one.
 
     Raises:
         ConfigError: If a share is not in [0, 1], a limit is not positive, or a stratum is unknown.
@@ -91,11 +99,11 @@ class SamplingPolicy:
 
 
 class Sampler:
-    """A policy at work: its memory of the last minutes, bounded. The caller locks it.
+    """Applies a policy, with bounded counts of the last minutes. It is not thread-safe.
 
     Args:
-        policy: What to keep.
-        clock: Seconds that never go back.
+        policy: The policy.
+        clock: Monotonic clock; seconds.
     """
 
     def __init__(self, policy: SamplingPolicy, clock: Callable[[], float] = monotonic) -> None:
@@ -112,7 +120,7 @@ class Sampler:
         self._total = _Limit(policy.max_rows_per_second)
 
     def decide(self, request: Request) -> Sampled | None:
-        """Whether to keep a request that is done; None if not."""
+        """The reason and weight if a finished request is to be kept; None if it is not."""
         if self._tenants and request.tenant in self._tenants:
             return self._tenants[request.tenant].decide(request)
         policy = self._policy
@@ -135,14 +143,16 @@ class Sampler:
     def _adapt(self, request: Request, p: float, reason: str) -> tuple[float, str]:
         now = self._clock()
         policy = self._policy
+        # failures and slow requests: their rate is neither raised by strata nor by incidents
         special = reason != "rate"
         traffic = self._traffic(request)
-        # the share is that of the requests before this one
+        # before this request is counted: `p` must not depend on its own outcome
         share = traffic.error_share(now)
         expected = traffic.count(now, failed=request.is_failure)
         if not special:
             if policy.incident_rate is not None and share > policy.incident_error_share:
                 p, reason = max(p, policy.incident_rate), "incident"
+            # `expected` counts this request too, so it is at least 1
             floor = min(1.0, policy.min_rows_per_minute / expected)
             if floor > p:
                 p, reason = floor, "stratum"
@@ -159,6 +169,7 @@ class Sampler:
         )
         found = self._strata.get(key)
         if found is None and len(self._strata) >= _MAX_STRATA:
+            # further strata share one meter
             key = ()
             found = self._strata.get(key)
         if found is None:
@@ -167,6 +178,7 @@ class Sampler:
 
     def _tenant_limit(self, tenant: str | None) -> _Limit:
         if tenant not in self._limits and len(self._limits) >= _MAX_STRATA:
+            # further tenants share the ceiling of requests without a tenant
             tenant = None
         if tenant not in self._limits:
             self._limits[tenant] = _Limit(self._policy.max_rows_per_second_per_tenant)
@@ -174,7 +186,7 @@ class Sampler:
 
 
 class Meter:
-    """How much there was lately: the span of time before, and this one so far.
+    """Counts of the previous and of the current span of time; constant memory.
 
     Args:
         span_s: Length of a span in seconds.
@@ -189,19 +201,29 @@ class Meter:
         self._failed = self._failed_before = 0
 
     def count(self, now: float, *, amount: float = 1.0, failed: bool = False) -> float:
-        """Count one; the larger of the last span and this one so far, this one included."""
+        """Add a request, and return the larger of the previous and the current span's amount.
+
+        Args:
+            now: Time of the monotonic clock in seconds.
+            amount: How much to add, such as the probability that a row is kept.
+            failed: Whether the request failed.
+
+        Returns:
+            An estimate of the amount in a whole span, the new request included.
+        """
         self._turn(now)
         self._n += amount
         self._failed += failed
+        # early in a span the current count is too small, in a burst the previous one is
         return max(self._n_before, self._n)
 
     def recent(self, now: float) -> float:
-        """The amount of the last span."""
+        """The amount of the previous span."""
         self._turn(now)
         return self._n_before
 
     def error_share(self, now: float) -> float:
-        """Failures over all, of the last span and this one so far; 0 below 20 requests."""
+        """Share of failures in the previous and current span; 0 below 20 requests."""
         self._turn(now)
         n = self._n + self._n_before
         return (self._failed + self._failed_before) / n if n >= _MIN_REQUESTS else 0.0
@@ -209,6 +231,7 @@ class Meter:
     def _turn(self, now: float) -> None:
         if now - self._start < self._span:
             return
+        # after a longer silence the counts are not those of the span before this one
         is_next = now - self._start < 2 * self._span
         self._n_before = self._n if is_next else 0.0
         self._failed_before = self._failed if is_next else 0
@@ -217,7 +240,11 @@ class Meter:
 
 
 class _Limit:
-    """A ceiling on rows a second: lowers `p` as a second's traffic grows, so weights stay right."""
+    """A ceiling on rows per second.
+
+    It lowers `p` as the traffic of a second grows, rather than dropping rows above the ceiling, so
+    the weights `1 / p` stay correct.
+    """
 
     __slots__ = ("_ordinary", "_rows", "_special", "_special_rows")
 
@@ -227,7 +254,17 @@ class _Limit:
         self._special_rows = Meter(_SECOND)
 
     def allow(self, now: float, p: float, *, special: bool) -> float:
-        """The probability that keeps to the ceiling: expected rows, not requests, are counted."""
+        """The probability `p`, lowered so that the expected number of rows meets the ceiling.
+
+        Args:
+            now: Time of the monotonic clock in seconds.
+            p: Probability that the policy asks for.
+            special: Whether the request failed or was slow; such requests come first.
+
+        Returns:
+            A probability in [0, `p`].
+        """
+        # expected rows (`p`) are counted, not kept ones: `p` must not depend on earlier luck
         if special:
             wanted = self._special.count(now, amount=p)
             allowed = p * min(1.0, self._rows / wanted) if wanted else p

@@ -1,4 +1,4 @@
-"""How a prediction log is written, checked once when its logger is made."""
+"""The settings of a prediction log, checked when its logger is made."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _POSITIVE = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogSettings:
-    """What a `PredictionLogger` was told; its arguments have the same names.
+    """The arguments of a `PredictionLogger`, which documents them, under the same names.
 
     Raises:
-        ConfigError: If the service cannot be a folder, or a number is not positive.
+        ConfigError: If the service is not a valid folder name, or a number is not positive.
     """
 
     service: str
@@ -46,5 +46,6 @@ class LogSettings:
         require_service(self.service)
         for name in _POSITIVE:
             number = getattr(self, name)
+            # not `<= 0`, which is false for nan
             if not number > 0:
                 raise ConfigError(f"{name} must be positive, got {number}")

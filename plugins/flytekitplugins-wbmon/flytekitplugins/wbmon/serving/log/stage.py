@@ -1,4 +1,8 @@
-"""Time by stage within a request; with what no stage covers, the stages add up to all of it."""
+"""Measures the time of stages within a request.
+
+Nested stages do not count twice, so the stages and the uncovered time (`other`) add up to the
+latency of the request.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +20,10 @@ _AROUND: ContextVar[Stage | None] = ContextVar("wbmon_stage", default=None)
 
 
 class Stage:
-    """A part of the current request's time; outside of a request nothing is noted.
+    """A context manager that adds its time to a stage of the current request, if there is one.
 
     Args:
-        name: How the stage is called in `stage_ms`.
+        name: Name of the stage in `stage_ms`.
     """
 
     __slots__ = ("_begin", "_inner_ms", "_name", "_outer", "_request", "_token")
@@ -48,6 +52,7 @@ class Stage:
         spent_ms = (perf_counter() - self._begin) * 1e3
         if self._token is not None:
             _AROUND.reset(self._token)
+        # an outer stage of another request (one request served within another) loses no time
         if self._outer is not None and self._outer._request is self._request:  # noqa: SLF001 - of this class
             self._outer._inner_ms += spent_ms  # noqa: SLF001 - of this class
         if self._request is not None:

@@ -1,4 +1,4 @@
-"""The one thread that writes: rows as they come, windows as they end, segments as they fill up."""
+"""The writer thread of a prediction log: writes rows and windows, and seals segments."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from flytekitplugins.wbmon.storage.segments.log import SegmentLog
 
 logger = logging.getLogger(__name__)
 
-# short slices with a pause between them, so that the server's thread is hardly kept waiting; they
-# grow with what is waiting, so that the writer keeps up
+# work is done in short slices with a pause between them, because the thread holds the GIL and the
+# server would wait; slices grow with the backlog, so that the writer keeps up
 _SLICE_S = 100e-6
 _CALM = 64
 _STEP_REQUESTS = 8
@@ -26,29 +26,30 @@ _STEP_ROWS = 2
 _PAUSE_S = 0.0005
 _WRITTEN_TOGETHER = 32
 _EVERYTHING = 1 << 62
+# windows that wait for a disk that is full; the oldest are given up first
 _MAX_UNSAVED_WINDOWS = 10_000
 
 
 class Sink(Protocol):
-    """Takes the windows as they end, for a live view."""
+    """Receives each window as it ends, for a live view."""
 
     def write_windows(self, rows: Sequence[dict[str, Any]], now: float) -> None:
-        """Take a window's rows; must return at once. Raising is counted and goes no further."""
+        """Receive the rows of a window; must return at once. An exception is only counted."""
 
     def close(self) -> None:
-        """Deliver what is left."""
+        """Deliver the windows that were not delivered yet."""
 
 
 class Writer:
-    """Drains a buffer into segments.
+    """Moves rows from the buffer into segments, in a thread of its own.
 
     Args:
-        buffer: What the request path fills.
-        encoder: Rows to lines.
-        segments: Lines to files, and files to where they belong.
-        sinks: Further takers of windows.
-        flush_interval_s: How often rows are written: what a killed process may lose.
-        window_s: Length of a window; windows begin at multiples of it.
+        buffer: The buffer that the request path fills.
+        encoder: Encodes rows as lines.
+        segments: Writes lines to files, and uploads the files where the log is at a URL.
+        sinks: Further receivers of windows.
+        flush_interval_s: Seconds between writes; a killed process loses the rows of that time.
+        window_s: Length of a window in seconds; windows end at multiples of it since 1970.
     """
 
     def __init__(
@@ -71,15 +72,17 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="wbmon-writer", daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._thread.start()
 
     def close(self, timeout_s: float) -> None:
-        """Write what is left until the time is up; what remains then is counted as dropped."""
+        """Write the waiting rows within `timeout_s` seconds; the rest is counted as dropped."""
         begin = monotonic()
+        # set before the event: the thread reads the deadline as soon as it sees the event
         self._deadline = begin + timeout_s
         self._stop.set()
         if self._thread.is_alive():
+            # a second more than its deadline, to write the last window and seal the segment
             self._thread.join(timeout_s + 1.0)
         self._segments.finish_sending(max(0.0, timeout_s - (monotonic() - begin)))
 
@@ -90,10 +93,12 @@ class Writer:
             self._guarded(self._drain, window_end)
             now = time()
             if now >= window_end:
+                # not `now`: a late thread must not stretch the window
                 self._guarded(self._end_window, min(window_end, now))
                 window_end = self._next_end(now)
             self._guarded(self._segments.seal_if_due, now)
         self._guarded(self._drain, math.inf)
+        # closed before the last look, so that no row is queued behind it; what is left is lost
         self._buffer.is_closed = True
         self._buffer.fold(_EVERYTHING)
         self._buffer.lost(self._buffer.take(_EVERYTHING))
@@ -104,7 +109,7 @@ class Writer:
         self._report_drops()
 
     def _guarded(self, step: Any, *arguments: Any) -> None:
-        """A step that must not end the thread, whatever goes wrong in it."""
+        """Do a step; an exception is counted and logged, and does not end the thread."""
         try:
             step(*arguments)
         except Exception as error:  # noqa: BLE001 - the log goes on
@@ -112,8 +117,12 @@ class Writer:
             self._warn("an error of its own", error)
 
     def _drain(self, window_end: float) -> None:
-        """Write what waits, until the window ends: its counts must not wait for a flood to end."""
+        """Write waiting rows until there are none or the window ends.
+
+        It stops at the window's end because during heavy traffic the queue may never be empty.
+        """
         buffer, is_late = self._buffer, False
+        # items are kept beside their lines, to be counted as written or lost after the write
         lines, items = list[str](), list[Item]()
         while (n_waiting := buffer.n_noted + buffer.n_queued) and not is_late:
             until = perf_counter() + _SLICE_S * (1 + n_waiting / _CALM)
@@ -171,6 +180,7 @@ class Writer:
 
     def _end_window(self, end: float) -> None:
         rows = self._buffer.turn_window(end).rows(end)
+        # kept until written: a window has counts that nothing else holds
         self._unsaved += [self._encoder.window(row) for row in rows]
         del self._unsaved[:-_MAX_UNSAVED_WINDOWS]
         for sink in self._sinks:
@@ -204,7 +214,7 @@ class Writer:
 
 
 def without_content(item: Item) -> Item:
-    """A request's numbers or a feedback row, without anything that a user may have written."""
+    """A copy of a request or feedback row without the parts that may hold what a user wrote."""
     if not isinstance(item, Request):
         return {name: value for name, value in item.items() if name != "comment"}
     bare = Request(item.request_id, route=item.route, method=item.method)

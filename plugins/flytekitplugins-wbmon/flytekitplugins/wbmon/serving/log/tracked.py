@@ -1,4 +1,4 @@
-"""A function whose every call is a request of the log."""
+"""Wraps a function so that each of its calls is logged as a request."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ R = TypeVar("R")
 def tracked(
     request: Callable[[], AbstractContextManager[object]], function: Callable[P, R]
 ) -> Callable[P, R]:
-    """A function or coroutine function that does what it did, within a request.
+    """Wrap a function or coroutine function so that each call runs within a request.
 
     Args:
-        request: Begins a request, which the block ends.
-        function: What is called.
+        request: Makes the context manager of one request.
+        function: The function to wrap.
     """
     if inspect.iscoroutinefunction(function):
 

@@ -1,4 +1,4 @@
-"""Counts of all requests, by route, method and tenant, for one short window of time."""
+"""Counts of all requests within one short window of time, by route, method and tenant."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 from flytekitplugins.wbmon.serving.log.request import Request
 from flytekitplugins.wbmon.stats.log_histogram import LogHistogram
 
+# both bound the memory of a window, whatever clients send
 MAX_KEYS = 1_000
 MAX_ERROR_TYPES = 50
 OTHER = "(other)"
@@ -15,7 +16,7 @@ Key = tuple[str, str, str | None]
 
 
 class Counts:
-    """What happened to the requests of one route, method and tenant."""
+    """Counts and latencies of the requests of one route, method and tenant."""
 
     __slots__ = ("dropped", "errors", "first_chunk", "kept", "latency", "requests", "status")
 
@@ -29,7 +30,7 @@ class Counts:
         self.first_chunk: LogHistogram | None = None
 
     def add(self, request: Request) -> None:
-        """Count a request that is done."""
+        """Count a finished request."""
         self.requests += 1
         status = self.status
         status[request.status] = status.get(request.status, 0) + 1
@@ -47,7 +48,7 @@ class Counts:
         self.errors[error] = self.errors.get(error, 0) + 1
 
     def columns(self) -> dict[str, Any]:
-        """The counts as columns of a serving window."""
+        """The counts as columns of a row of the table `serving_window`."""
         written: dict[str, Any] = {
             "requests": self.requests,
             "errors": self.errors,
@@ -69,7 +70,10 @@ class Counts:
 
 
 class WindowCounts:
-    """The counts of one window of time; at most `MAX_KEYS` keys, the rest together as `(other)`."""
+    """The counts of one window of time.
+
+    There are at most `MAX_KEYS` keys; requests of further ones are counted together as `(other)`.
+    """
 
     __slots__ = ("by_key", "depth_max", "in_flight_max", "start")
 
@@ -80,11 +84,12 @@ class WindowCounts:
         self.depth_max = 0
 
     def counts(self, key: Key) -> Counts:
-        """The counts of a key, made when first asked for."""
+        """The counts of a key; made at its first request."""
         found = self.by_key.get(key)
         if found is not None:
             return found
         if len(self.by_key) >= MAX_KEYS:
+            # requests without a tenant stay apart, so that they are not taken for a tenant's
             key = (OTHER, "", None if key[2] is None else OTHER)
             found = self.by_key.get(key)
             if found is not None:
@@ -93,7 +98,7 @@ class WindowCounts:
         return made
 
     def rows(self, end: float) -> list[dict[str, Any]]:
-        """One row a key: its columns, the times as seconds since 1970."""
+        """One row for each key, with times as seconds since 1970."""
         return [
             {
                 "window_start": self.start,

@@ -1,1 +1,1 @@
-"""JSON lines in segments: one writer, one reader and one upload for every log."""
+"""Segments: files of JSON lines; their writer, reader and upload, shared by all logs."""

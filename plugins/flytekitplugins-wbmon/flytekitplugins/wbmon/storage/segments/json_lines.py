@@ -1,8 +1,8 @@
-"""Rows as lines of JSON, and lines as rows: what is written here is read back here.
+"""Encodes rows as lines of JSON, and decodes them.
 
-A line is UTF-8 and JSON in the strict sense, so any other reader takes it, too. What JSON cannot
-hold is mended when it is written: undefined numbers become null, half of a surrogate pair becomes
-the replacement character, arrays become lists, and anything else its text.
+Lines are UTF-8 and strict JSON, so any other reader can read them too. Values that JSON cannot
+represent are converted: `nan` and infinities become null, half of a surrogate pair becomes the
+replacement character, arrays become lists, and any other object becomes its text.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-# beyond that no float has the number, and far beyond it Python refuses to read its digits
+# larger numbers fit into no float, and Python refuses to parse integers of more than 4300 digits
 _MAX_BITS = 1024
 
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode
@@ -24,8 +24,8 @@ class Lines:
     """The rows of a file of lines.
 
     Attributes:
-        rows: In the order they were written.
-        n_torn: Lines that are no row: cut off in the middle, or unreadable.
+        rows: The rows in the order they were written.
+        n_torn: Number of lines that are not a row: cut off in the middle, or unreadable.
     """
 
     rows: list[dict[str, Any]]
@@ -38,6 +38,7 @@ def to_json(value: Any) -> str:
     Raises:
         RecursionError: If containers contain themselves, or are nested too deeply.
     """
+    # converting first would copy every row; nearly all rows need no conversion
     try:
         return _encode(value)
     except (TypeError, ValueError):
@@ -54,7 +55,7 @@ def to_line(row: Mapping[str, Any]) -> bytes:
 
 
 def to_utf8(text: str) -> bytes:
-    """A text in UTF-8, also one that is not well formed."""
+    """A text in UTF-8, also if it contains halves of surrogate pairs."""
     try:
         return text.encode()
     except UnicodeEncodeError:
@@ -62,7 +63,7 @@ def to_utf8(text: str) -> bytes:
 
 
 def well_formed(text: str) -> str:
-    """A text without halves of surrogate pairs: two that belong together become their character.
+    """A text with each pair of surrogates joined, and each lone surrogate replaced by U+FFFD.
 
     >>> well_formed("a" + chr(0xD83D) + "b")
     'a\ufffdb'
@@ -75,10 +76,10 @@ def well_formed(text: str) -> str:
 def read_lines(data: bytes) -> Lines:
     """The rows among the lines of a file.
 
-    What comes after the last newline was being written when the file ended. It is counted as torn.
+    Text after the last newline is a line that was not written completely; it counts as torn.
 
     Args:
-        data: What is in the file.
+        data: Content of the file.
     """
     *lines, tail = data.split(b"\n")
     read = [_row(line) for line in lines if line]

@@ -1,4 +1,4 @@
-"""Where the segments of a log are: below `open` while they are written, then below `sealed`."""
+"""Paths of the segments of a log: in `open` while they are written, then in `sealed`."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ SUFFIX = ".jsonl"
 
 State = Literal["open", "sealed", "compacted"]
 
-# what ends a folder's name, or means something to a shell, a store or a pattern
+# separators of paths, and characters with a meaning in glob patterns
 _REFUSED = set("/\\*?[]")
 
 
 def segment_folder(destination: str, state: State, service: str) -> str:
-    """Where segments of a service are: while they are written, whole, or read and kept."""
+    """The folder of a service's segments: being written, sealed, or compacted and kept."""
     return f"{destination.rstrip('/')}/{state}/{service}"
 
 
 def require_service(service: str) -> None:
-    """Refuse a service that cannot be a folder in every store.
+    """Check that a service's name can be a folder in every store.
 
     Raises:
-        ConfigError: If the name is empty, begins with a dot, or has letters that no name has.
+        ConfigError: If the name is empty, begins with a dot, or has a character that is refused.
     """
     is_name = bool(service) and service.isprintable() and not service.startswith(".")
     if not is_name or _REFUSED & set(service) or "::" in service:
@@ -37,12 +37,13 @@ def require_service(service: str) -> None:
 
 
 def unique_instance(instance: str | None = None) -> str:
-    """A name that no other writer of segments has or will have.
+    """A name that no other writer of segments ever has.
 
-    Not even one in a container that starts again and gives out the same process ids.
+    Host and process id do not suffice: a restarted container has the same ones again. So random
+    digits are appended.
 
     Args:
-        instance: Which copy of the service this is; the host's name by default.
+        instance: Name of this copy of the service; the host's name by default.
     """
     name = instance or socket.gethostname()
     plain = "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in name)
@@ -50,7 +51,7 @@ def unique_instance(instance: str | None = None) -> str:
 
 
 def local_root(destination: str) -> Path | None:
-    """The folder that a destination names, or None if it is elsewhere."""
+    """The local folder of a destination; None if the destination is a URL of another store."""
     if destination.startswith("file://"):
         return Path(destination.removeprefix("file://"))
     return None if "://" in destination else Path(destination)

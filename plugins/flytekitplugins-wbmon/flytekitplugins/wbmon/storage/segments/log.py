@@ -1,4 +1,4 @@
-"""The segments of one process: on a disk of its own, or from there to a URL."""
+"""The segments of one process: written to a local folder, and uploaded if the log is at a URL."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from flytekitplugins.wbmon.storage.segments.writer import SegmentWriter
 
 
 class SegmentLog:
-    """Appends lines for one process; threads may share it, a forked child needs its own.
+    """Appends lines to the segments of one process. It is thread-safe; a fork needs a new one.
 
     Args:
-        destination: Path or fsspec URL of the log. To a URL, whole segments are sent from `spool`
-            and kept there until the copy is seen.
-        service: The service.
-        instance: Must be unique for ever, see `unique_instance`.
-        max_bytes: Size at which a segment is sealed.
-        max_age_s: Age in seconds at which it is.
-        spool: Folder for segments on their way to a URL, for one destination only; by default one
-            below the folder for temporary files.
-        filesystem: The fsspec file system of a URL, where the caller has one with credentials.
+        destination: Path or fsspec URL of the log. For a URL, sealed segments are uploaded from
+            `spool` and deleted there after the size of the copy was checked.
+        service: Name of the service.
+        instance: A name that is never used again, see `unique_instance`.
+        max_bytes: Size in bytes at which a segment is sealed.
+        max_age_s: Age in seconds at which a segment is sealed.
+        spool: Local folder for segments that wait for upload, for one destination only; by default
+            below the system's temporary folder.
+        filesystem: An fsspec file system with the caller's credentials, for a URL.
     """
 
     def __init__(
@@ -52,45 +52,45 @@ class SegmentLog:
                 self._writer.sealed_folder,
                 destination,
                 service,
-                # what another process may still write to is younger than that
+                # a segment that a living process still writes to is never as old as this
                 orphan_after_s=max(ORPHAN_AFTER_S, 2 * max_age_s),
                 seal_if_due=self.seal_if_due,
                 filesystem=filesystem,
             )
 
     def append(self, data: bytes, now: float) -> None:
-        """Write whole lines; all of them or, after an error, none.
+        """Append whole lines: all of them, or none if there is an error.
 
         Args:
-            data: Lines, each with its newline.
-            now: Seconds since 1970.
+            data: Lines, each ending with a newline.
+            now: Current time; seconds since 1970.
 
         Raises:
-            OSError: If the disk is full or gone; the next call tries again.
+            OSError: If the disk is full or unavailable; the next call tries again.
         """
         self.seal_if_due(now)
         with self._lock:
             self._writer.append(data, now)
 
     def seal_if_due(self, now: float) -> None:
-        """Seal the segment if its time has come, and have it sent."""
+        """Seal the segment if it is due, and start its upload."""
         with self._lock:
             is_sealed = self._writer.seal_if_due(now)
         if is_sealed:
             self.send()
 
     def seal(self) -> None:
-        """Make the segment whole."""
+        """Seal the segment, so that it can be uploaded and read as a whole."""
         with patiently(self._lock):
             self._writer.seal()
 
     def send(self) -> None:
-        """Have whole segments sent, also those that an earlier process left in the spool."""
+        """Start uploading sealed segments, also those that an earlier process left in the spool."""
         if self._uploader is not None:
             self._uploader.wake()
 
     def finish_sending(self, timeout_s: float) -> None:
-        """Send what is whole until the time is up; what is left stays in the spool."""
+        """Upload sealed segments for at most `timeout_s` seconds; the rest stays in the spool."""
         if self._uploader is not None:
             self._uploader.close(timeout_s)
 
@@ -100,6 +100,6 @@ class SegmentLog:
 
 
 def _default_spool(destination: str) -> Path:
-    # what lies in a spool is sent to one place, whoever left it there
+    # everything in a spool goes to one destination, whichever process left it there
     place = blake2b(destination.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
     return Path(tempfile.gettempdir()) / "wbmon-spool" / place

@@ -1,4 +1,4 @@
-"""Every segment of a log, also those that are being written."""
+"""Reads all segments of a log, also those that are still being written."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ _STATES: tuple[State, ...] = ("open", "sealed", "compacted")
 def read_segments(
     destination: str, service: str | None = None, *, filesystem: Any = None
 ) -> Iterator[tuple[str, bytes]]:
-    """Path and content of each segment, those of one writer in their order.
+    """Yield the path and content of each segment; segments of one writer come in their order.
 
-    A segment that moves on meanwhile is found where it went to, once. One that is compacted and
-    deleted meanwhile is passed over.
+    A segment that is sealed or compacted while this reads is found in its new folder, and yielded
+    once. A segment that is deleted in the meantime is skipped.
 
     Args:
         destination: Path or fsspec URL of the log.
-        service: Only this one; all of them if None.
-        filesystem: The fsspec file system of a URL, where the caller has one with credentials.
+        service: Read this service only; all services if None.
+        filesystem: An fsspec file system with the caller's credentials, for a URL.
     """
     files, root = open_filesystem(destination, filesystem=filesystem)
     files.invalidate_cache()
+    # by name, so that a segment that moved between two listings is there once, at its later place
     places: dict[tuple[str, str], str] = {}
     for state in _STATES:
         parent = segment_folder(root, state, "").rstrip("/")

@@ -1,4 +1,4 @@
-"""Sealed segments to where they are to be kept; a copy here stays until the copy there is seen."""
+"""Uploads sealed segments; the local copy is deleted only after the uploaded one was checked."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ _LAST_WORD_S = 15.0
 
 
 class Uploader:
-    """Sends the sealed segments of a folder, also those that an earlier process left there.
+    """Uploads the sealed segments of a folder, also those that an earlier process left there.
 
-    A process that was killed leaves its open segment, too; it is sealed when nobody has written to
-    it for long.
+    A killed process also leaves its open segment, which is sealed once it has not been written to
+    for `orphan_after_s` seconds.
 
     Args:
-        folder: Where sealed segments are.
+        folder: Local folder of sealed segments.
         destination: fsspec URL of the log.
-        service: The service.
-        orphan_after_s: Seconds after which an open segment that was not written to is taken for
-            that of a dead process; more than the age at which segments are sealed.
-        seal_if_due: Called with the time now and then, so that a segment is sealed at its age also
-            where nobody writes.
-        filesystem: The fsspec file system of a URL, where the caller has one with credentials; a
-            process of its own, which sends what is left at the end, has those of the environment.
+        service: Name of the service.
+        orphan_after_s: Seconds without a write after which an open segment is taken for that of a
+            dead process; must be more than the age at which segments are sealed.
+        seal_if_due: Called from time to time with the current time, so that a segment is sealed at
+            its age even if no rows arrive.
+        filesystem: An fsspec file system with the caller's credentials. The separate process that
+            uploads the rest at exit uses the credentials of the environment.
     """
 
     def __init__(
@@ -65,17 +65,20 @@ class Uploader:
         self.n_sent = self.n_failed = 0
 
     def wake(self) -> None:
-        """Say that there may be something to send; the first call starts the thread."""
+        """Wake the upload thread; the first call starts it."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="wbmon-upload", daemon=True)
             self._thread.start()
         self._wake.set()
 
     def close(self, timeout_s: float) -> bool:
-        """Send what is there until the time is up; whether nothing is left.
+        """Upload the segments that wait, for at most `timeout_s` seconds.
 
         Args:
-            timeout_s: Seconds to wait; what is left stays in the folder for the next process.
+            timeout_s: Seconds to wait; the rest stays in the folder for the next process.
+
+        Returns:
+            Whether no segment is left.
         """
         is_exit = _is_exit()
         self._deadline = monotonic() + (0.0 if is_exit else timeout_s)
@@ -88,7 +91,7 @@ class Uploader:
         return not self._is_waiting()
 
     def send_waiting(self) -> bool:
-        """Send what is there now; whether all of it went."""
+        """Upload the segments that wait now; returns whether all of them were uploaded."""
         self._seal_orphans()
         return self._send_all()
 
@@ -96,9 +99,9 @@ class Uploader:
         return any(self._folder.glob(f"*{SUFFIX}"))
 
     def _send_apart(self) -> None:
-        """Send what is left by a process of its own.
+        """Upload the rest in a separate process.
 
-        When the interpreter ends, pools of threads take no more work, and remote file systems need
+        When the interpreter exits, thread pools accept no more work, and remote file systems need
         one.
         """
         code = (
@@ -108,6 +111,7 @@ class Uploader:
         with suppress(OSError, subprocess.TimeoutExpired):
             subprocess.run(  # noqa: S603 - our own interpreter
                 [sys.executable, "-c", code, str(self._folder), *self._place],
+                # the package may have been found by a path that only this process has set
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -136,14 +140,14 @@ class Uploader:
 
     def _seal_old(self) -> None:
         if self._seal_if_due is not None:
-            # a full disk: there is another time
+            # the disk may be full; it is tried again at the next round
             with suppress(OSError):
                 self._seal_if_due(time())
 
     def _seal_orphans(self) -> None:
         before = time() - self._orphan_after_s
         for path in self._open_folder.glob(f"*{SUFFIX}"):
-            # another worker may be as quick
+            # another worker of this host may move the same file first
             with suppress(OSError):
                 if path.stat().st_mtime < before:
                     self._folder.mkdir(parents=True, exist_ok=True)
@@ -173,6 +177,7 @@ class Uploader:
         size = path.stat().st_size
         make_parent(files, target)
         files.put_file(str(path), target)
+        # or the size may come from a cached listing and not from the store
         files.invalidate_cache(target)
         found = files.info(target)["size"]
         if found != size:
@@ -182,12 +187,12 @@ class Uploader:
 
 
 def _is_exit() -> bool:
-    """Whether the interpreter is ending: the main thread is through, and exit handlers run."""
+    """Whether the interpreter is exiting: the main thread has ended, and exit handlers run."""
     return not threading.main_thread().is_alive()
 
 
 def main(arguments: list[str]) -> None:
-    """Send what waits in a folder: its path, and the arguments of `Uploader` in their order."""
+    """Upload the segments of a folder; `arguments` are those of `Uploader`, in order, as texts."""
     folder, destination, service, orphan_after_s = arguments[1:]
     orphan_age = float(orphan_after_s)
     Uploader(Path(folder), destination, service, orphan_after_s=orphan_age).send_waiting()

@@ -1,7 +1,7 @@
-"""Append-only files of rows: what is written survives the process, and a full file moves on whole.
+"""Writes segments: append-only files, so rows that are written survive the death of the process.
 
-A segment is `open` while it is written and `sealed` by a rename when it is large, old, from
-yesterday (UTC), or when the log is closed. Each process has its own, so workers never share one.
+A segment is `open` while it is written. It is `sealed` by a rename when it is large or old enough,
+at midnight UTC, and when the log is closed. Each process has its own, so workers never share one.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ _DAY_S = 86_400
 
 
 class SegmentWriter:
-    """Writes one process's segments, one after the other.
+    """Writes the segments of one process, one after the other. It is not thread-safe.
 
     Args:
-        root: Folder of the log.
-        service: The service.
-        instance: The instance; with the process id it must be unique for ever.
-        max_bytes: Size at which a segment is sealed.
-        max_age_s: Age at which it is.
+        root: Local folder of the log.
+        service: Name of the service.
+        instance: Name of the writer; together with the process id it must never be used again.
+        max_bytes: Size in bytes at which a segment is sealed.
+        max_age_s: Age in seconds at which a segment is sealed.
     """
 
     def __init__(
@@ -40,14 +40,14 @@ class SegmentWriter:
         self._n_segments = 0
 
     def append(self, data: bytes, now: float) -> None:
-        """Write whole lines; all of them or, after an error, none.
+        """Append whole lines: all of them, or none if there is an error.
 
         Args:
-            data: Lines, each with its newline.
-            now: Seconds since 1970.
+            data: Lines, each ending with a newline.
+            now: Current time; seconds since 1970.
 
         Raises:
-            OSError: If the disk is full or gone; the next call tries again.
+            OSError: If the disk is full or unavailable; the next call tries again.
         """
         self.seal_if_due(now)
         if self._file < 0:
@@ -55,14 +55,15 @@ class SegmentWriter:
         written = 0
         try:
             while written < len(data):
+                # a write may be partial, for example on a disk that is nearly full
                 written += os.write(self._file, data[written:])
-        except BaseException:  # a signal's, too: the rest of the line will never come
+        except BaseException:  # also one raised by a signal handler: half a line must not stay
             self._cut()
             raise
         self._size += written
 
     def seal_if_due(self, now: float) -> bool:
-        """Seal the segment if its time has come; whether it had."""
+        """Seal the segment if it is large or old enough; returns whether it was."""
         if self._file < 0:
             return False
         is_due = (
@@ -75,13 +76,13 @@ class SegmentWriter:
         return is_due
 
     def seal(self) -> None:
-        """Close the segment, and rename it so that it may be read as a whole."""
+        """Close the segment and move it to the sealed ones."""
         if self._file < 0:
             return
         os.close(self._file)
         self._file = -1
         self.sealed_folder.mkdir(parents=True, exist_ok=True)
-        # a reader takes a segment that nobody wrote to for long for that of a dead process
+        # a reader may have moved it already, if nobody wrote to it for so long that it looked dead
         with suppress(FileNotFoundError):
             self._path.rename(self.sealed_folder / self._path.name)
 
@@ -94,15 +95,16 @@ class SegmentWriter:
     def _begin(self, now: float) -> None:
         self._open_folder.mkdir(parents=True, exist_ok=True)
         self._path = self._open_folder / f"{self._stem}-{self._n_segments:06d}{SUFFIX}"
+        # exclusive: a file of this name would be another writer's
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_EXCL
         self._file = os.open(self._path, flags, 0o640)
         self._n_segments += 1
         self._size, self._began_at = 0, now
 
     def _cut(self) -> None:
-        """Take back the beginning of a line that could not be written whole."""
+        """Remove the part of the lines that was written before the error."""
         try:
             os.ftruncate(self._file, self._size)
         except OSError:
-            # the reader drops a torn line; the rest goes into another file
+            # readers skip the torn line; the next rows go into a new file
             self.seal()

@@ -1,7 +1,7 @@
-"""The LLM call log on disk: a row is written as soon as the call is over.
+"""The LLM call log on disk: a row is written as soon as its call has ended.
 
-The format is that of the prediction log, so what reads the one reads the other. A killed process
-loses no row that it wrote.
+It has the format of the prediction log, so both have the same readers. Rows that are written
+survive the death of the process.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ class CallLog:
         return fitted | {"kind": "prediction", "schema_version": SCHEMA_VERSION}
 
     def _warn(self, matter: str, words: str) -> None:
-        """Say it once a matter: a log that fails is not to flood another."""
+        """Log a warning once for each kind of problem, so that failures do not flood the log."""
         if matter not in self._warned:
             self._warned.add(matter)
             logger.warning("%s", words)

@@ -172,7 +172,7 @@ def emit(row: Row, sink: Sink) -> None:
 
 
 def deliver(row: Row, sink: Sink) -> None:
-    """Write a row; a sink that fails costs the application nothing."""
+    """Pass a row to its sink; an exception of the sink is logged and not raised."""
     try:
         if callable(sink):
             sink(row)

@@ -1,4 +1,4 @@
-"""How a usage report reads on a page."""
+"""The page of a usage report."""
 
 from __future__ import annotations
 

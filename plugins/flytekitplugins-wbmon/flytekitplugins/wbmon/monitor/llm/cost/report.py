@@ -1,4 +1,4 @@
-"""What LLM calls cost, what they were allowed to cost, and how they went."""
+"""The report on LLM usage: cost, budgets, tokens, latency and errors of the calls."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Price:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """How much may be spent in a period.
+    """A spending limit for a period.
 
     Attributes:
         scope: What the limit is for: `global`, or each `service`, `endpoint`, `tenant`, `user`,
@@ -107,7 +107,7 @@ _ACTIONS = ("alert", "fail")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetStatus:
-    """A budget, what was spent of it, and where it will end.
+    """A budget, the spending so far, and the forecast for the end of the period.
 
     Attributes:
         budget: The budget.
@@ -133,7 +133,7 @@ class BudgetStatus:
 
     @property
     def share(self) -> float:
-        """Spent over limit."""
+        """The share of the limit that is spent."""
         return self.spent_usd / self.budget.limit
 
     def measurements(self) -> Iterable[Measurement]:
@@ -153,7 +153,7 @@ class BudgetStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """Calls that have something in common, added up; estimates where the log is a sample.
+    """Totals of a group of calls; estimates if the log is a sample.
 
     Attributes:
         key: The model, tenant, … they share; empty for all calls.

@@ -1,4 +1,4 @@
-"""How an evaluation reads on a page."""
+"""The page of an evaluation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is asked of prompts and models, what they answered, and which of them is better."""
+"""Evaluations of prompts and models: their settings, answers, scores and comparison."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ class ScoreSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VariantResult:
-    """How one variant did over all items.
+    """The scores, cost and latency of one variant over all items.
 
     Attributes:
         variant: The variant.
@@ -271,7 +271,7 @@ class VariantResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluatedItem:
-    """One item, one variant, one repeat, for those who want to look."""
+    """The answer of one variant to one item in one repeat, for inspection."""
 
     item_id: str
     variant: str

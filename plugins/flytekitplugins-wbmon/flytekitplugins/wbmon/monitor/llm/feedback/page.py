@@ -1,4 +1,4 @@
-"""How a feedback report reads on a page."""
+"""The page of a feedback report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What users say of the answers they got."""
+"""The report on the feedback of users on the answers of a language model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ChangeVerdict = Literal["ok", "worse", "better", "unknown"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedbackRate:
-    """How often answers that have something in common were liked.
+    """The share of positive ratings in a group of answers.
 
     Attributes:
         key: The model, tenant, prompt … they share; empty for all.
@@ -54,7 +54,7 @@ class FeedbackRate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Issue:
-    """A complaint that comes up again.
+    """A recurring complaint.
 
     Attributes:
         label: As the feedback calls it.
@@ -87,7 +87,7 @@ class LowRated:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedbackReport(Report):
-    """What the feedback of a window says.
+    """The analysis of the feedback of a window.
 
     Attributes:
         start_at: Time of the first call; None without calls.

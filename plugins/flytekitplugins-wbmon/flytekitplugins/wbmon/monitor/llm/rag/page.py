@@ -1,4 +1,4 @@
-"""How a report about retrieval reads on a page."""
+"""The page of a report on retrieval."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How good retrieval and the answers built on it are."""
+"""The report on the quality of retrieval, and of the answers that are based on it."""
 
 from __future__ import annotations
 

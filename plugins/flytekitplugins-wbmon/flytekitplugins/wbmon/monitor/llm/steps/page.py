@@ -1,4 +1,4 @@
-"""How a report about steps reads on a page."""
+"""The page of a report on steps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Chains and agents: what their steps did."""
+"""The report on the steps of chains and agents."""
 
 from __future__ import annotations
 
