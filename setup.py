@@ -87,6 +87,7 @@ extras["dev"] = [
     "pillow",  # wandb.Image
     "pre-commit",
     "pytest>=9.0",
+    "coverage>=7.6",
     "pytest-cov>=6",
     "pytest-xdist>=3.6",
     "readme-renderer[md]",

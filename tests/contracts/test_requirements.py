@@ -13,7 +13,15 @@ from pathlib import Path
 from support.environment import ROOT, SOURCE
 
 PACKAGE = SOURCE / "flytekitplugins" / "wbmon"
-FOLDERS = {"benchmarks", "examples", "flytekitplugins", "support", "versions", "workflows"}
+FOLDERS = {
+    "benchmarks",
+    "examples",
+    "flytekitplugins",
+    "support",
+    "tests",
+    "versions",
+    "workflows",
+}
 # the extras beside the requirements of every user; the first path that fits counts
 EXTRAS = {
     PACKAGE / "llm": ["llm"],
