@@ -74,6 +74,7 @@ extras["dev"] = [
     *extras["serving"],
     "cloudpickle",
     "codespell",
+    "coverage>=7.6",
     "flytekitplugins-wandb>=1.16,<1.17",
     "hypothesis>=6.100",
     "httpx",
@@ -87,7 +88,6 @@ extras["dev"] = [
     "pillow",  # wandb.Image
     "pre-commit",
     "pytest>=9.0",
-    "coverage>=7.6",
     "pytest-cov>=6",
     "pytest-xdist>=3.6",
     "readme-renderer[md]",
