@@ -78,7 +78,7 @@ extras["dev"] = [
     "flytekitplugins-wandb>=1.16,<1.17",
     "hypothesis>=6.100",
     "httpx",
-    "import-linter>=2",
+    "import-linter>=2.6",  # the contract that there is no circle
     "jsonschema>=4.18",
     "litestar>=2",
     "moto[server]>=5",
