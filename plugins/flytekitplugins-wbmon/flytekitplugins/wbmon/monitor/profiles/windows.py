@@ -212,9 +212,9 @@ def _as_part(batch: pa.RecordBatch) -> Any:
 
 
 def _profile(features: Sequence[FeatureProfile], like: Profile) -> Profile:
-    settled = {feature.name: as_missing_if_empty(feature) for feature in features}
+    counted = {feature.name: as_missing_if_empty(feature) for feature in features}
     n_rows = next((feature.n_rows for feature in features), 0)
-    return Profile(n_rows=n_rows, features=settled, layout=like.layout, weight=like.weight)
+    return Profile(n_rows=n_rows, features=counted, layout=like.layout, weight=like.weight)
 
 
 def _order(window: TimeWindow) -> tuple[str, datetime]:

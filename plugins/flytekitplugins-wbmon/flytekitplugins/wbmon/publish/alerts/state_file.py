@@ -36,7 +36,7 @@ _LONGEST_WAIT_S = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class UpdatedMemory:
     """What was written, and what was wrong with what was read; empty if nothing was."""
 
     memory: AlertMemory
@@ -64,7 +64,7 @@ class MemoryFile:
         data, _ = read_file(self.filesystem, self.uri)
         return AlertMemory() if data is None else _parsed(data, self.uri)
 
-    def update(self, change: Callable[[AlertMemory], AlertMemory]) -> Kept:
+    def update(self, change: Callable[[AlertMemory], AlertMemory]) -> UpdatedMemory:
         """Change the memory; safe beside other writers as far as `publish.compare_and_swap` says.
 
         A file that cannot be read is put aside under another name, and the memory starts afresh.
@@ -85,7 +85,7 @@ class MemoryFile:
                 memory = AlertMemory()
             after = dataclasses.replace(change(memory), revision=memory.revision + 1)
             if replace_file(self.filesystem, self.uri, _written(after), version):
-                return Kept(memory=after, finding=finding)
+                return UpdatedMemory(memory=after, finding=finding)
             # S311: to spread writers out, not to keep a secret
             time.sleep(random.uniform(0, min(0.01 * 2**attempt, _LONGEST_WAIT_S)))  # noqa: S311
         raise PublishError(
