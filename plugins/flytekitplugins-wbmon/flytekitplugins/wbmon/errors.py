@@ -1,4 +1,4 @@
-"""Every exception the package raises on purpose, so that callers can catch what they can mend.
+"""Every exception the package raises on purpose, so that callers can catch what they can handle.
 
     WbmonError
     ├── ConfigError (ValueError)         a setting, keyword or rule that cannot work
@@ -10,7 +10,7 @@
     ├── BudgetExceededError (RuntimeError)   more was spent than a budget allows
     └── PublishError (RuntimeError)      a report could not be delivered
 
-Constructors take the finished message only, so every error pickles and survives a pod border.
+Constructors take the finished message only, so every error can be pickled and passed from a pod to its caller.
 A message says what must hold, what was found, and what to do.
 """
 
@@ -24,13 +24,15 @@ class WbmonError(Exception):
 class ConfigError(WbmonError, ValueError):
     """A setting that cannot work, found before any work is done."""
 
+    # also a ValueError: flytekitplugins-wandb raises that, and code that catches it goes on working
+
 
 class MissingExtraError(ConfigError, ImportError):
     """An optional dependency is not installed."""
 
     @classmethod
     def for_feature(cls, feature: str, *, extra: str) -> MissingExtraError:
-        """Name the feature and the `pip install` that mends it."""
+        """The error that names the feature and the `pip install` command it needs."""
         return cls(
             f"{feature} needs an optional dependency that is not installed; "
             f'run: pip install "flytekitplugins-wbmon[{extra}]"'

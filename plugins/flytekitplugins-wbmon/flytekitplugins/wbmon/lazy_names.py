@@ -25,6 +25,7 @@ def lazy_names(
         if before is not None:
             before(homes[name])
         value = getattr(import_module(f"flytekitplugins.wbmon.{homes[name]}"), name)
+        # the module has the name from now on, so this function is called once for each
         setattr(sys.modules[face], name, value)
         return value
 

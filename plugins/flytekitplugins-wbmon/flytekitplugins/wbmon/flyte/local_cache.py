@@ -1,8 +1,8 @@
-"""flytekit's local cache beside weave.
+"""Makes flytekit's local cache work in an environment that has weave installed.
 
-weave brings a `diskcache` of its own that stores JSON where flytekit's local cache stores bytes, so
-that with weave installed every local `@task(cache=True)` fails. The cache is told to use the disk
-format it was written for.
+weave installs its own `diskcache`, which stores JSON where flytekit's local cache stores bytes, so
+that every local `@task(cache=True)` fails. The cache is opened with the disk format that flytekit
+expects.
 """
 
 from __future__ import annotations
@@ -20,4 +20,5 @@ def keep_working_beside_weave() -> None:
 def _byte_cache(location: str) -> Any:
     import diskcache  # type: ignore[import-untyped]
 
+    # the default `disk` is what weave changes
     return diskcache.Cache(location, disk=diskcache.Disk)

@@ -1,4 +1,4 @@
-"""Which tasks a decorator goes on."""
+"""Tells which tasks a decorator can be applied to."""
 
 from __future__ import annotations
 

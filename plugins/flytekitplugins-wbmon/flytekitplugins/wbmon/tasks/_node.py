@@ -161,6 +161,7 @@ class NodeResolver(TaskResolverMixin):
     def load_task(self, loader_args: list[str]) -> Task:
         """Rebuild the node that `loader_args` describes."""
         _, place, _, name, _, config, _, tracking, _, decorators = loader_args
+        # names and values alternate, so that a person can read the command of a container
         module, _, qualname = place.partition(":")
         kind: type[Node[Any]] = getattr(import_module(module), qualname)
         node = kind.restore(name, record_from_json(_config_type(kind), config))
