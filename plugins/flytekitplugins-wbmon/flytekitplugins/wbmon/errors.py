@@ -10,7 +10,7 @@
     ├── BudgetExceededError (RuntimeError)   more was spent than a budget allows
     └── PublishError (RuntimeError)      a report could not be delivered
 
-Constructors take the finished message only, so every error can be pickled and passed from a pod to its caller.
+Constructors take the finished message only, so every error can be pickled and can leave its pod.
 A message says what must hold, what was found, and what to do.
 """
 
