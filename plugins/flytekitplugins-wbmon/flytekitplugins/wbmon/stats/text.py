@@ -37,7 +37,7 @@ def token_f1(answer: str, expected: str) -> float:
     given, wanted = normalised(answer).split(), normalised(expected).split()
     n_common = sum((Counter(given) & Counter(wanted)).values())
     n_words = len(given) + len(wanted)
-    # precision is n_common / len(given), recall is n_common / len(wanted)
+    # what the harmonic mean comes to, without a division by 0 for one empty text
     return 2 * n_common / n_words if n_words else 1.0
 
 
