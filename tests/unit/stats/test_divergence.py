@@ -166,3 +166,42 @@ def test_the_winsorised_distance_of_a_single_edge_is_zero():
     shares = cumulative_shares(np.array([1, 2, 3]))
 
     assert grid_wasserstein(np.array([1.0]), shares, shares) == 0
+
+
+def test_half_a_row_is_added_to_every_bin_of_the_stability_index():
+    p, q = np.array([8.5, 2.5, 0.5]) / 11.5, np.array([4.5, 12.5, 3.5]) / 20.5
+
+    expected = float(((q - p) * np.log(q / p)).sum())
+    assert population_stability_index([8, 2, 0], [4, 12, 3]) == pytest.approx(expected)
+    assert population_stability_index([8, 0], [8, 0], pseudocount=0) == 0
+    assert population_stability_index([8, 0], [7, 1], pseudocount=0) == math.inf
+
+
+def test_the_bias_of_total_variation_is_a_sum_of_standard_errors():
+    # pooled shares of 100 and 300 rows: (50 + 60) / 400 and (50 + 240) / 400
+    error = math.sqrt(0.275 * 0.725 * (1 / 100 + 1 / 300))
+
+    found = total_variation_bias([5, 5], [2, 8], n=100, m=300)
+
+    assert found == pytest.approx(math.sqrt(2 / math.pi) * error)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_winsorised_distance_is_the_area_between_two_broken_lines(seed):
+    rng = np.random.default_rng(seed)
+    edges = np.cumsum(rng.uniform(0.1, 5, 6))
+    # both tails of the reference hold so little that the outer cells are left out
+    reference = np.array([0, 1, 0, *rng.integers(500, 4000, 7), 0, 1, 0])
+    current = rng.integers(0, 900, 13)
+    shares = [cumulative_shares(x) for x in (reference, current)]
+    area = 0.0
+    for i in range(5):
+        if reference[: 2 * i + 2].sum() <= 0.001 * reference.sum():
+            continue
+        if reference[2 * i + 3 :].sum() <= 0.001 * reference.sum():
+            continue
+        x = np.linspace(0, 1, 200_001)
+        f, g = ((1 - x) * up_to[i] + x * below[i + 1] for below, up_to in shares)
+        area += np.abs(f - g).mean() * (edges[i + 1] - edges[i])
+
+    assert grid_wasserstein(edges, *shares) == pytest.approx(area, rel=1e-4)

@@ -79,3 +79,108 @@ def test_an_empty_one_has_no_quantile() -> None:
 def test_what_is_no_histogram_is_refused(broken: dict[str, object]) -> None:
     with pytest.raises(DataError):
         LogHistogram.from_dict(broken)
+
+
+@pytest.mark.parametrize(
+    ("value", "bucket"),
+    [
+        # 32 buckets an octave; a power of two is the upper end of its bucket
+        (1.0, -1),
+        (2.0, 31),
+        (2.0001, 32),
+        (4.0, 63),
+        (1.0001e-6, -638),
+        (1e9, 956),
+        (1e12, 956),
+    ],
+)
+def test_a_value_is_in_the_bucket_of_its_logarithm(value: float, bucket: int) -> None:
+    assert LogHistogram.of([value]).buckets == {bucket: 1}
+
+
+def test_small_values_are_counted_as_zero() -> None:
+    found = LogHistogram.of([1e-6, 0.0, -3.0, math.nan])
+
+    assert (found.buckets, found.n_zero, found.n) == ({}, 3, 3)
+    assert (found.smallest, found.largest) == (-3.0, 1e-6)
+    assert found.total == pytest.approx(1e-6 - 3)
+
+
+def test_it_is_written_as_an_exponential_histogram() -> None:
+    assert LogHistogram.of([0.0, 1.0, 1.04, 1.0, 4.0]).to_dict() == {
+        "scale": 5,
+        "offset": -1,
+        "counts": [2, 0, 1, *[0] * 61, 1],
+        "zero_count": 1,
+        "sum": pytest.approx(7.04),
+        "min": 0.0,
+        "max": 4.0,
+    }
+    assert LogHistogram().to_dict() == {
+        "scale": 5,
+        "offset": 0,
+        "counts": [],
+        "zero_count": 0,
+        "sum": 0.0,
+        "min": None,
+        "max": None,
+    }
+
+
+def test_what_is_read_has_the_ends_that_were_written() -> None:
+    some = LogHistogram.from_dict(LogHistogram.of([2.0, 8.0]).to_dict())
+    none = LogHistogram.from_dict(LogHistogram().to_dict())
+
+    assert (some.scale, some.smallest, some.largest) == (5, 2.0, 8.0)
+    assert (none.smallest, none.largest) == (math.inf, -math.inf)
+
+
+@pytest.mark.parametrize(
+    ("share", "place"), [(0.0, 0), (0.25, 0), (0.26, 1), (0.5, 1), (0.75, 2), (0.76, 3), (1.0, 3)]
+)
+def test_a_quantile_is_the_first_value_that_its_share_does_not_exceed(
+    share: float, place: int
+) -> None:
+    # in the geometric middle of their buckets, where a quantile is exact
+    sample = [2 ** ((index + 0.5) / 32) for index in (-100, 3, 40, 77)]
+
+    assert LogHistogram.of(sample).quantile(share) == pytest.approx(sample[place], rel=1e-12)
+
+
+def test_a_quantile_is_never_outside_of_what_was_seen() -> None:
+    assert LogHistogram.of([2.0]).quantile(0.5) == 2.0
+    assert LogHistogram.of([2.0001]).quantile(0.5) == 2.0001
+    assert LogHistogram.of([-5.0, 3.0]).quantile(0.5) == 0.0
+    assert LogHistogram.of([-5.0, 2.01]).quantile(0.6) == 2.01
+    assert LogHistogram.of([1e-7, 3.0]).quantile(0.5) == 1e-7
+
+
+def test_values_at_a_limit_and_in_its_bucket_are_not_above_it() -> None:
+    histogram = LogHistogram.of([1e-7, 1e-6, 1.0, 2.0, 2.01, 2.1, 1e9, 1e12])
+
+    assert histogram.count_above(1e-6) == 6
+    assert histogram.count_above(1e-5) == 6
+    assert histogram.count_above(1.0) == 5
+    assert histogram.count_above(2.0) == 4
+    assert histogram.count_above(2.02) == 3
+    assert histogram.count_above(1e12) == 0
+
+
+def test_a_fine_histogram_is_added_to_a_coarse_one_bucket_by_bucket() -> None:
+    coarse = LogHistogram.of([0.5, 2.0, 2.01, 4.0])
+    coarse._coarsen(3)
+    coarse.merge(LogHistogram.of([1.9, 2.0, 0.0]))
+
+    # at scale 3 there are 8 buckets an octave
+    assert coarse.buckets == {-9: 1, 7: 3, 8: 1, 15: 1}
+    assert (coarse.n_zero, coarse.smallest, coarse.largest) == (1, 0.0, 4.0)
+    assert coarse.total == pytest.approx(0.5 + 2 + 2.01 + 4 + 1.9 + 2)
+
+
+def test_a_histogram_with_a_missing_or_unreadable_part_is_refused_by_name() -> None:
+    written = LogHistogram.of([1.0]).to_dict()
+    del written["zero_count"]
+    with pytest.raises(DataError, match="zero_count"):
+        LogHistogram.from_dict(written)
+    with pytest.raises(DataError, match="must be >= 0, got -1"):
+        LogHistogram.from_dict({**LogHistogram().to_dict(), "counts": [3, -1]})

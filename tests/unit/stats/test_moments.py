@@ -118,3 +118,98 @@ def test_the_kurtosis_of_nothing_or_a_constant_is_undefined():
 
     assert math.isnan(grid_kurtosis(edge, np.zeros(3), minimum=1, maximum=1))
     assert math.isnan(grid_kurtosis(edge, np.array([0, 5, 0]), minimum=1, maximum=1))
+
+
+REFERENCE, CURRENT = Moments(10.0, 2.0, 40.0), Moments(20.0, 5.0, 180.0)  # variances 4 and 9
+QUANTILES = pytest.mark.parametrize(
+    # Fisher (1925), Statistical methods for research workers, table I
+    ("alpha", "z"),
+    [({}, 1.959964), ({"alpha": 0.1}, 1.644854)],
+)
+
+
+@QUANTILES
+def test_the_interval_of_a_shift_is_the_quantile_times_the_standard_error(alpha, z):
+    found = mean_shift(REFERENCE, CURRENT, n=16, m=9, **alpha)
+
+    half = z * math.sqrt(4 / 16 + 9 / 9)
+    assert found == pytest.approx((3.0, 3.0 - half, 3.0 + half), abs=1e-5)
+
+
+@pytest.mark.parametrize(("n", "m"), [(0, 9), (16, 0), (-1, 9), (16, -1)])
+def test_a_shift_against_a_window_without_rows_is_undefined(n, m):
+    assert all(map(math.isnan, mean_shift(REFERENCE, CURRENT, n=n, m=m)))
+
+
+def test_half_an_effective_row_has_an_interval():
+    shift, low, high = mean_shift(REFERENCE, CURRENT, n=0.5, m=0.5)
+
+    assert (shift, high - low) == pytest.approx((3.0, 2 * 1.959964 * math.sqrt(26)), abs=1e-4)
+
+
+@QUANTILES
+def test_the_interval_of_a_spread_is_symmetric_on_the_log_scale(alpha, z):
+    found = spread_ratio(REFERENCE, CURRENT, n=50, m=80, kurtosis=(3.0, 5.0), **alpha)
+
+    factor = math.exp(z * math.sqrt((2 / 50 + 4 / 80) / 4))
+    assert found == pytest.approx((1.5, 1.5 / factor, 1.5 * factor), rel=1e-5)
+
+
+def test_a_spread_is_taken_for_that_of_normal_values_if_nothing_is_known_of_its_tails():
+    known = spread_ratio(REFERENCE, CURRENT, n=50, m=80, kurtosis=(3.0, 3.0))
+
+    assert spread_ratio(REFERENCE, CURRENT, n=50, m=80) == known
+
+
+@pytest.mark.parametrize("kurtosis", [(math.nan, 3.0), (3.0, math.nan)])
+def test_an_unknown_kurtosis_leaves_the_ratio_without_an_interval(kurtosis):
+    ratio, low, high = spread_ratio(REFERENCE, CURRENT, n=50, m=80, kurtosis=kurtosis)
+
+    assert ratio == 1.5
+    assert math.isnan(low)
+    assert math.isnan(high)
+
+
+def test_a_kurtosis_below_one_has_an_interval_without_width_and_few_rows_one_without_an_end():
+    assert spread_ratio(REFERENCE, CURRENT, n=5, m=8, kurtosis=(0.0, 0.0)) == (1.5, 1.5, 1.5)
+    found = spread_ratio(REFERENCE, CURRENT, n=1e-9, m=8)
+    assert found == pytest.approx((1.5, 1.5 / math.exp(700), 1.5 * math.exp(700)))
+
+
+@pytest.mark.parametrize("constant", [0, 1])
+def test_the_spread_of_one_constant_window_is_undefined(constant):
+    windows = [REFERENCE, CURRENT]
+    windows[constant] = Moments(10.0, 2.0, 0.0)
+
+    assert all(map(math.isnan, spread_ratio(*windows, n=50, m=80)))
+
+
+def test_weights_below_one_in_sum_have_moments():
+    found = moments(np.array([1.0, 3.0]), np.array([0.25, 0.25]))
+
+    assert found == (0.5, 2.0, 0.5)
+    assert merge_moments(found, found) == (1.0, 2.0, 1.0)
+    assert standard_deviation(found) == 1.0
+    assert moments(np.array([1.0, 3.0]), np.zeros(2)) == (0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("unit", [1.0, 0.05])
+def test_the_kurtosis_of_a_grid_is_that_of_rows_in_the_middle_of_their_cells(unit):
+    counts = np.array([1, 2, 4, 3, 1, 1, 2])
+    places = [-1, 0, 1, 2, 4, 6, 8]  # ends at -2 and 10, edges at 0, 2 and 6
+    rows = np.repeat(places, counts)
+    deviation = rows - rows.mean()
+    expected = (deviation**4).mean() / (deviation**2).mean() ** 2
+
+    found = grid_kurtosis(np.array([0, 2, 6]), unit * counts, minimum=-2.0, maximum=10.0)
+
+    assert found == pytest.approx(expected)
+
+
+def test_ends_that_add_up_beyond_the_largest_number_have_a_middle():
+    edges = np.array([1.5e308, 1.7e308])
+
+    with np.errstate(over="raise"):
+        found = grid_kurtosis(edges, np.array([0, 0, 9, 0, 0]), minimum=1.5e308, maximum=1.7e308)
+
+    assert math.isnan(found)

@@ -42,3 +42,18 @@ def test_what_could_not_be_tested_is_no_hypothesis():
     assert np.isnan(q[1])
     np.testing.assert_allclose(q[[0, 2]], benjamini_hochberg([0.01, 0.04]))
     assert benjamini_hochberg([]).tolist() == []
+
+
+@given(p_values)
+def test_q_values_are_the_smallest_scaled_p_value_of_those_at_least_as_large(p):
+    ranked = sorted(p)
+    scaled = [len(p) * value / (rank + 1) for rank, value in enumerate(ranked)]
+    expected = {value: min([1.0, *scaled[ranked.index(value) :]]) for value in p}
+
+    np.testing.assert_allclose(benjamini_hochberg(p), [expected[value] for value in p], rtol=1e-12)
+
+
+def test_p_values_of_single_precision_are_not_rounded_again():
+    p = np.array([0.1, 0.2, 0.7], dtype=np.float32)
+
+    assert benjamini_hochberg(p).tolist() == benjamini_hochberg(p.astype(np.float64)).tolist()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest
+from scipy.stats import binomtest, ttest_1samp
 
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.stats.paired import mcnemar_p_value, paired_difference, pairs_needed
@@ -115,3 +115,98 @@ def test_the_size_that_is_said_to_be_needed_finds_the_difference_four_times_in_f
 def test_no_difference_needs_infinitely_many_pairs() -> None:
     assert pairs_needed(1.0, 0.0) == math.inf
     assert math.isnan(pairs_needed(math.nan, 0.1))
+
+
+def score_interval(share: float, n: int, z: float) -> np.ndarray:
+    """Where `(share - p)^2 = z^2 p (1 - p) / n`: Wilson's limits as the roots of their equation."""
+    return np.sort(np.roots([1 + z * z / n, -2 * share - z * z / n, share * share]).real)
+
+
+@pytest.mark.parametrize(("alpha", "z"), [({}, 1.959964), ({"alpha": 0.1}, 1.644854)])
+@pytest.mark.parametrize("table", [(30, 5, 12, 13), (20, 9, 2, 4), (36, 12, 2, 0), (3, 0, 1, 7)])
+def test_shares_are_compared_by_score_intervals_and_their_correlation(
+    table: tuple, alpha: dict, z: float
+) -> None:
+    # items right on both sides, on the first side, on the second side, on none
+    a, b = (np.repeat(right, table).astype(float) for right in ([1, 1, 0, 0], [1, 0, 1, 0]))
+    n, phi = len(a), np.corrcoef(a, b)[0, 1]
+    (low_a, high_a), (low_b, high_b) = (score_interval(x.mean(), n, z) for x in (a, b))
+
+    def error(x: float, y: float) -> float:
+        return math.sqrt(x * x - 2 * phi * x * y + y * y)
+
+    found = paired_difference(a, b, **alpha)
+
+    value = b.mean() - a.mean()
+    assert found.value == pytest.approx(value)
+    assert found.low == pytest.approx(value - error(b.mean() - low_b, high_a - a.mean()), abs=1e-5)
+    assert found.high == pytest.approx(value + error(high_b - b.mean(), a.mean() - low_a), abs=1e-5)
+    assert found.p_value == pytest.approx(binomtest(table[1], table[1] + table[2]).pvalue)
+    assert found.deviation == pytest.approx(np.std(b - a, ddof=1))
+    assert (found.n, found.method) == (n, "mcnemar")
+
+
+def test_shares_without_variation_on_one_side_are_taken_as_uncorrelated() -> None:
+    # 10 of 10 against 6 of 10
+    found = paired_difference([1] * 10, [1] * 6 + [0] * 4)
+
+    low_b, high_b = score_interval(0.6, 10, 1.959964)
+    low_a, _ = score_interval(1.0, 10, 1.959964)
+    assert found.low == pytest.approx(-0.4 - (0.6 - low_b), abs=1e-5)
+    assert found.high == pytest.approx(-0.4 + math.hypot(high_b - 0.6, 1 - low_a), abs=1e-5)
+
+
+@pytest.mark.parametrize("n", [2, 12, 3000])
+@pytest.mark.parametrize("alpha", [0.05, 0.2])
+def test_scores_are_compared_by_the_ratios_of_resamples(n: int, alpha: float) -> None:
+    """The same draws, each judged by the t test of scipy against the observed mean."""
+    scores = np.random.default_rng(n).normal(0.3, 1, n)
+    n_resamples = 999 if n < 3000 else 700  # 3000 pairs do not fit into one piece
+    drawn = scores[np.random.default_rng(7).integers(0, n, (n_resamples, n))]
+    with np.errstate(all="ignore"):
+        ratios = np.abs((drawn.mean(axis=1) - scores.mean()) / (drawn.std(axis=1, ddof=1) / n**0.5))
+    ratios[np.ptp(drawn, axis=1) == 0] = math.inf
+    observed = abs(ttest_1samp(scores, 0).statistic)
+
+    found = paired_difference(
+        np.zeros(n), scores, alpha=alpha, n_resamples=n_resamples, rng=np.random.default_rng(7)
+    )
+
+    reach = np.sort(ratios)[math.ceil((1 - alpha) * (n_resamples - 1))]
+    reach = min(reach * np.std(scores, ddof=1) / n**0.5, 2 * np.abs(scores).max())
+    assert found.p_value == pytest.approx((1 + (ratios >= observed).sum()) / (1 + n_resamples))
+    assert (found.value, found.low, found.high) == pytest.approx(
+        (scores.mean(), scores.mean() - reach, scores.mean() + reach)
+    )
+    assert found.deviation == pytest.approx(np.std(scores, ddof=1))
+    assert (found.n, found.method) == (n, "bootstrap")
+
+
+@pytest.mark.parametrize(
+    ("deviation", "difference", "alpha", "n"),
+    [
+        # (1.959964 + 0.841621)^2 = 7.8489 and (1.644854 + 0.841621)^2 = 6.1826, times the squares
+        (1.0, 0.5, 0.05, 32),
+        (1.0, -0.5, 0.05, 32),
+        (2.0, 0.5, 0.05, 126),
+        (1.0, 0.5, 0.1, 25),
+        (0.1, 5.0, 0.05, 2),
+    ],
+)
+def test_the_number_of_pairs_is_that_of_the_normal_approximation(
+    deviation: float, difference: float, alpha: float, n: int
+) -> None:
+    assert pairs_needed(deviation, difference, alpha=alpha) == n
+
+
+def test_a_single_pair_has_a_value_and_no_pair_has_none() -> None:
+    assert paired_difference([0.25], [1.0])[:1] == (0.75,)
+    nothing = paired_difference([], [])
+    assert nothing.n == 0
+    assert math.isnan(nothing.value)
+
+
+def test_scores_that_never_differ_are_no_difference() -> None:
+    found = paired_difference([0.3, 0.8], [0.3, 0.8])
+
+    assert found == (0.0, 0.0, 0.0, 1.0, 0.0, 2, "sign")

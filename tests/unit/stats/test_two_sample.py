@@ -7,6 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy import optimize, stats
 
 from flytekitplugins.wbmon.stats.binning import cell_counts, grid_edges
 from flytekitplugins.wbmon.stats.two_sample import (
@@ -230,3 +231,83 @@ def test_cramer_von_mises_is_zero_for_equal_windows_and_a_third_at_most():
     assert math.isnan(cramer_von_mises_statistic(a, np.zeros(3)))
     apart = cramer_von_mises_statistic(np.repeat([1, 0], 500), np.repeat([0, 1], 500))
     assert apart == pytest.approx(1 / 3, abs=0.01)
+
+
+@given(
+    arrays(np.int64, 7, elements=st.integers(0, 3)), arrays(np.int64, 7, elements=st.integers(0, 3))
+)
+def test_the_bounds_of_a_grid_are_those_of_the_worst_places_in_its_cells(a, b):
+    if not a.sum() or not b.sum():
+        return
+    f, g = (np.append(0, np.cumsum(x)) / x.sum() for x in (a, b))
+    known = max(abs(f[i] - g[i]) for i in range(1, 7))
+    # rows of one window at the lower end of an open cell, those of the other at the upper end
+    worst = [max(f[i + 1] - g[i], g[i + 1] - f[i]) for i in range(0, 7, 2) if a[i] and b[i]]
+
+    found = grid_ks_statistic(a, b)
+
+    assert found.value == pytest.approx(known, abs=1e-12)
+    assert found.value + found.bound == pytest.approx(max([known, *worst]), abs=1e-12)
+
+
+def test_a_cell_that_is_expected_to_hold_five_rows_is_not_small():
+    # windows of 100 and 300 rows: of 20 rows, 5 are expected in the smaller window
+    a, b = pool_small_cells([90, 6, 4], [266, 14, 20])
+    assert (a.tolist(), b.tolist()) == ([90, 6, 4], [266, 14, 20])
+
+    a, b = pool_small_cells([90, 5, 5], [266, 14, 20])
+    assert (a.tolist(), b.tolist()) == ([90, 5, 5], [266, 20, 14])
+
+
+@pytest.mark.parametrize(
+    ("table", "is_small"),
+    [
+        # a sample of 100 with a tenth of 200 rows, and of 100 with a twentieth of 500 rows
+        ((8, 100, 2, 100), False),
+        ((8, 100, 1, 100), True),
+        ((10, 100, 15, 400), False),
+        ((10, 100, 14, 400), True),
+        ((92, 100, 98, 100), False),
+        ((385, 400, 90, 100), False),
+    ],
+)
+def test_the_score_test_needs_five_expected_rows_in_the_smaller_sample(table, is_small):
+    a, n, b, m = table
+    rows = [[a, n - a], [b, m - b]]
+    if is_small:
+        expected = stats.fisher_exact(rows).pvalue
+    else:
+        expected = stats.chi2_contingency(rows, correction=False).pvalue
+
+    assert two_proportion_test(a, n, b, m).p_value == pytest.approx(expected, rel=1e-9)
+
+
+def test_every_small_table_agrees_with_fisher():
+    for n, m in [(1, 3), (4, 4), (7, 3), (5, 9)]:
+        for a in range(n + 1):
+            for b in range(m + 1):
+                if 0 < a + b < n + m:
+                    expected = stats.fisher_exact([[a, n - a], [b, m - b]]).pvalue
+                    found = two_proportion_test(a, n, b, m).p_value
+                    assert found == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("reference", "current"),
+    [([60, 30, 0, 0, 0, 1], [20, 8, 7, 3, 1, 0]), ([100, 0], [95, 9]), ([9, 3, 0], [40, 20, 30])],
+)
+def test_new_rows_have_the_smallest_of_all_chernoff_bounds(reference, current):
+    sizes, m = np.add(reference, current), sum(current)
+    chance = (m / sizes.sum()) ** sizes
+    n_new = sum(c for r, c in zip(reference, current, strict=True) if r == 0)
+
+    def log_bound(s: float) -> float:
+        return float(np.log1p(chance * np.expm1(s * sizes)).sum()) - s * n_new
+
+    best = optimize.minimize_scalar(
+        log_bound, bounds=(0, 3), method="bounded", options={"xatol": 1e-9}
+    )
+    found = unseen_category_test(reference, current)
+
+    expected = float((chance * sizes).sum())
+    assert found == pytest.approx((n_new, math.exp(best.fun), (n_new - expected) / m), rel=1e-5)

@@ -37,10 +37,9 @@ def project(vectors: Matrix) -> Matrix:
         Achlioptas (2003), Database-friendly random projections.
     """
     dimension = vectors.shape[1]
-    # rounded up to whole bytes
-    n_bytes = -(-dimension * N_DIRECTIONS // 8)
+    n_bytes = dimension * N_DIRECTIONS // 8
     digest = shake_128(f"directions of dimension {dimension}".encode()).digest(n_bytes)
-    bits = np.unpackbits(np.frombuffer(digest, np.uint8), count=dimension * N_DIRECTIONS)
+    bits = np.unpackbits(np.frombuffer(digest, np.uint8))
     signs = 2.0 * bits.reshape(dimension, N_DIRECTIONS) - 1.0
     return vectors @ (signs / math.sqrt(max(dimension, 1)))
 
