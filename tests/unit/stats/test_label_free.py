@@ -72,7 +72,7 @@ def test_every_metric_and_its_error_is_that_of_rows_of_both_classes(rng):
     ):
         assert estimate.value == pytest.approx(value)
         assert estimate.low == pytest.approx(max(0, value - half), abs=1e-6)
-        assert 0 < estimate.low
+        assert estimate.low > 0
         if estimate is found["log_loss"] or value + half < 1:
             assert estimate.high == pytest.approx(value + half, abs=1e-6)
         else:

@@ -125,9 +125,10 @@ def test_a_predicted_class_counts_even_if_no_row_of_it_is_expected():
     found = expected_class_metrics(rows)
     p = rows.probabilities
     own, expected = np.array([p[:2, 0].sum(), p[2, 1], 0.0]), p.sum(axis=0)
-    assert found["precision"].value == pytest.approx((own / [2, 1, 1]).mean())
+    predicted = np.array([2, 1, 1])
+    assert found["precision"].value == pytest.approx((own / predicted).mean())
     assert found["recall"].value == pytest.approx((own[:2] / expected[:2]).sum() / 3)
-    assert found["f1"].value == pytest.approx((2 * own / (expected + [2, 1, 1])).mean())
+    assert found["f1"].value == pytest.approx((2 * own / (expected + predicted)).mean())
 
 
 def test_the_auc_of_a_single_expected_class_is_undefined():
