@@ -187,3 +187,21 @@ def test_an_auc_without_a_variance_has_the_interval_of_newcombes_method_5(score,
     high = optimize.brentq(excess, value + 1e-9, 1 - 1e-9) if value < 1 else 1.0
     found = c.roc_auc(np.arange(m + n) >= n, score, np.full(m + n, 2.5))
     assert found[:3] == pytest.approx((value, low, high), abs=1e-8)
+
+
+def test_the_correlation_of_f1_does_not_depend_on_the_unit_of_the_weights(rows):
+    labels, predictions, weight = rows
+    found = [
+        c._f1_correlation(c.confusion_matrix(labels, predictions, 3, weight * unit))
+        for unit in (1.0, 1e-4)
+    ]
+    assert found[1] == pytest.approx(found[0])
+    assert np.diag(found[0]).tolist() == [1.0, 1.0, 1.0]
+
+
+def test_a_perfect_ranking_has_an_auc_of_one_whatever_the_weights_sum_to(rng):
+    positive, score = np.arange(12) >= 6, np.arange(12.0)
+    for _ in range(100):
+        found = c.roc_auc(positive, score, rng.uniform(0.1, 1, 12))
+        assert found.value == found.high == 1.0
+        assert 0.3 < found.low < 0.9
