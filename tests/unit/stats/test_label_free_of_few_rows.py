@@ -21,7 +21,7 @@ def test_the_unit_of_the_weights_changes_no_expected_metric(rng):
         assert light[name][:3] == pytest.approx(expected[:3]), name
 
 
-def test_bins_without_a_row_of_the_window_add_no_error(rng):
+def test_bins_without_a_row_of_the_window_add_no_error():
     score, decided = np.array([0.1, 0.2, 0.15]), np.array([0.0, 0.0, 1.0])
     found = [
         expected_metrics(Expected(score, score, decided, np.ones(3), np.zeros(3, int), variance))
