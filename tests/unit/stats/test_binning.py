@@ -46,6 +46,10 @@ def test_a_grid_answers_to_one_part_in_1024():
     assert len(counts) == 2 * 1024 + 1
 
 
+def test_a_grid_has_1024_edges_unless_another_size_is_asked_for():
+    assert len(grid_edges(np.arange(5000.0))) == len(grid_edges(np.arange(1024.0))) == 1024
+
+
 def test_counts_are_whole_numbers():
     assert cell_counts(np.array([1.0, 2.0]), np.array([1.5])).dtype == np.int64
     assert cell_counts(np.array([1.0, 2.0]), np.empty(0)).dtype == np.int64
@@ -108,6 +112,13 @@ def test_cumulative_shares_are_those_below_and_up_to_each_edge():
 
     assert below.tolist() == [0.125, 0.5]
     assert up_to.tolist() == [0.375, 0.5]
+
+
+def test_cumulative_shares_of_three_edges_skip_none():
+    below, up_to = cumulative_shares(np.array([1, 1, 1, 1, 1, 1, 2]) / 32)
+
+    assert below.tolist() == [1 / 8, 3 / 8, 5 / 8]
+    assert up_to.tolist() == [2 / 8, 4 / 8, 6 / 8]
 
 
 def test_cumulative_shares_of_nothing_are_zero():

@@ -94,6 +94,31 @@ def test_spiegelhalters_z_is_the_brier_score_in_standard_errors_over_all_outcome
         assert spiegelhalter_z(outcome, score, weight) == pytest.approx((value - mean) / sd)
 
 
+@given(st.lists(st.tuples(st.booleans(), st.sampled_from([1e-9, 0.1, 0.7, 1e9])), min_size=1))
+def test_no_share_leaves_its_range_however_the_weights_are_rounded(rows):
+    positive, weight = (np.array(column) for column in zip(*rows, strict=True))
+    for each in calibration_curve(positive, np.arange(len(rows)) / len(rows), weight, bins=3):
+        assert 0 <= each.low <= each.high <= 1
+        assert 0 <= each.share <= 1
+
+
+def test_a_bin_of_weighted_rows_has_the_interval_of_its_effective_rows():
+    # Kish: (1 + 1 + 1 + 5)^2 / (1 + 1 + 1 + 25) rows, of whose weight 3/8 is positive
+    (one,) = calibration_curve(np.arange(4) < 3, np.full(4, 0.5), np.array([1.0, 1, 1, 5]))
+    n = 64 / 28
+    z2 = 1.959964**2
+    ends = sorted(np.roots([1 + z2 / n, -(2 * 3 / 8 + z2 / n), 9 / 64]).real)
+    assert (one.share, one.low, one.high) == pytest.approx((3 / 8, *ends))
+    assert one.variance == pytest.approx(28 * 0.25 / 64)
+
+
+def test_one_certain_row_among_others_leaves_a_statistic():
+    score = np.array([0.0, 0.25])
+    # (1 - 0.25) (1 - 2/4) over sqrt((1/2)^2 3/16)
+    expected = 0.75 / math.sqrt(3 / 16)
+    assert spiegelhalter_z(np.array([False, True]), score, np.ones(2)) == pytest.approx(expected)
+
+
 @given(rows)
 def test_the_error_is_a_share_and_ignores_the_scale_of_weights(rows):
     positive, score, weight = columns(rows)

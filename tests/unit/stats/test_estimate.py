@@ -99,6 +99,98 @@ def test_students_quantile_has_the_accuracy_of_the_published_expansion(df, proba
     assert found == pytest.approx(scipy_stats.t.ppf(probability, df), abs=left_out)
 
 
+@pytest.mark.parametrize(
+    ("z", "terms"),
+    [(1, (1 / 2, 1 / 4, 1 / 16, -11 / 1920)), (2, (5 / 2, 49 / 16, 183 / 64, 5665 / 3072))],
+)
+def test_students_quantile_sums_the_published_polynomials(z, terms):
+    # g1 to g4 of Abramowitz & Stegun 26.7.5, worked out as fractions
+    assert student_quantile(1, z=z) == pytest.approx(z + sum(terms), rel=1e-12)
+    quarters = sum(term / 4**k for k, term in enumerate(terms, start=1))
+    assert student_quantile(4, z=z) == pytest.approx(z + quarters, rel=1e-12)
+
+
+def test_the_least_degrees_of_freedom_have_a_finite_quantile():
+    # 12.706, the value of the tables, is missed by 11 %, as documented
+    assert student_quantile(1) == pytest.approx(12.706 * 0.89, rel=0.005)
+    assert student_quantile(math.nextafter(1, 0)) == math.inf
+
+
+def test_the_interval_of_a_mean_is_students_on_the_log_scale(rng):
+    losses = rng.exponential(2, 25)
+    found = positive_mean(losses, np.full(25, 3.0))
+    ratio = math.exp(scipy_stats.t.ppf(0.975, 24) * scipy_stats.sem(losses) / losses.mean())
+    expected = (losses.mean(), losses.mean() / ratio, losses.mean() * ratio)
+    assert found[:3] == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_error_of_a_weighted_mean_is_that_of_its_influence():
+    # Kish: (1 + 1 + 2)^2 / (1 + 1 + 4) = 8/3 rows
+    weight, influence = np.array([1.0, 1.0, 2.0]), np.array([3.0, -1.0, -1.0])
+    assert effective_rows(weight) == pytest.approx(8 / 3)
+    expected = math.sqrt((9 + 1 + 4) * (8 / 3) / (5 / 3)) / 4
+    assert influence_error(influence, weight) == pytest.approx(expected)
+
+
+def test_two_effective_rows_have_a_spread_and_fewer_have_none():
+    assert influence_error(np.array([1.0, -1.0]), np.ones(2)) == pytest.approx(1.0)
+    assert math.isnan(influence_error(np.array([1.0, -1.0]), np.array([1.0, 1.01])))
+
+
+def test_an_interval_too_wide_for_a_double_ends_at_a_finite_number():
+    found = log_interval(1e-6, 1e6, 30)
+    assert found.high == pytest.approx(1e-6 * math.exp(700))
+    assert found.low == pytest.approx(1e-6 * math.exp(-700))
+
+
+def test_a_value_without_an_error_is_its_own_interval_and_one_without_rows_has_none():
+    assert log_interval(0.0, 0.5, 9)[:3] == (0.0, 0.0, 0.0)
+    assert log_interval(0.5, 0.0, 9)[:3] == (0.5, 0.5, 0.5)
+    assert log_interval(2.0, 1.0, 1.5)[:3] == (
+        2.0,
+        pytest.approx(0, abs=1e-300),
+        pytest.approx(2 * math.exp(700)),
+    )
+    assert math.isnan(log_interval(2.0, math.nan, 9).high)
+
+
+def wilson_by_roots(p, n):
+    """The proportions from which `p` lies 1.96 of their standard errors away."""
+    z2 = 1.959964**2
+    return sorted(np.roots([1 + z2 / n, -(2 * p + z2 / n), p * p]).real)
+
+
+def test_the_interval_of_a_mean_of_shares_is_the_wider_of_two_at_each_end():
+    parts = [Estimate(0.5, 0.3, 0.6), Estimate(0.8, 0.75, 0.95), Estimate(0.2, 0.1, 0.5)]
+    smoothed, mean = np.array([0.5, 0.75, 0.25]), 0.5
+    covariance = np.array([[4.0, 1, -1], [1, 9, 2], [-1, 2, 16]]) * 1e-4
+    correlation = [[1, 1 / 6, -1 / 8], [1 / 6, 1, 1 / 6], [-1 / 8, 1 / 6, 1]]
+
+    def joined(*sides):  # Zou & Donner (2008), written out pair by pair
+        pairs = ((i, j) for i in range(3) for j in range(3))
+        return math.sqrt(sum(sides[i] * sides[j] * correlation[i][j] for i, j in pairs)) / 3
+
+    found = mean_of_shares(parts, smoothed, covariance)
+    assert found.value == pytest.approx(mean)
+    assert found.low == pytest.approx(mean - joined(0.2, 0.05, 0.1))
+    assert found.high == pytest.approx(mean + joined(0.1, 0.15, 0.3))
+
+    # sure parts: Wilson's interval with as many rows as give the variance of the mean
+    sure = [Estimate(part.value, part.value, part.value) for part in parts]
+    found = mean_of_shares(sure, smoothed, covariance)
+    rows = 0.25 / ((4 + 9 + 16 + 2 * (1 - 1 + 2)) * 1e-4 / 9)
+    assert found[1:3] == pytest.approx(wilson_by_roots(mean, rows), abs=1e-6)
+
+
+def test_the_interval_of_a_mean_of_shares_stays_between_zero_and_one():
+    wide = [Estimate(0.1, 0.0, 0.9), Estimate(0.1, 0.0, 0.9)]
+    everything = np.full((2, 2), 0.2)
+    found = mean_of_shares(wide, np.full(2, 0.2), everything)
+    assert (found.low, found.high) == (0.0, pytest.approx(0.9))
+    high = [Estimate(0.95, 0.2, 1.0), undefined("no row")]
+    assert mean_of_shares(high, np.full(2, 0.5), everything).high == 1.0
+
+
 @given(st.lists(st.floats(0.5, 20), min_size=1, max_size=20))
 def test_effective_rows_are_at_most_the_rows(weight):
     array = np.array(weight)
@@ -139,6 +231,21 @@ def test_the_difference_changes_sign_when_the_windows_are_swapped(a, b):
     there, back = difference(one, two), difference(two, one)
     assert there.value == -back.value
     assert (there.low, there.high) == pytest.approx((-back.high, -back.low))
+
+
+def test_each_end_of_a_difference_joins_the_distances_that_point_there():
+    change = difference(Estimate(0.7, 0.6, 0.85), Estimate(0.5, 0.45, 0.58))
+    # Zou & Donner (2008), equation 1
+    low, high = 0.2 - math.sqrt(0.1**2 + 0.08**2), 0.2 + math.sqrt(0.15**2 + 0.05**2)
+    assert change[:3] == pytest.approx((0.2, low, high))
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_p_value_takes_the_end_nearer_to_zero_as_two_standard_errors(sign):
+    ends = sorted((sign * 0.1, sign * 0.9))
+    # 0.3 is 0.2 from the nearer end, so 1.5 times 1.96 standard errors from 0
+    expected = 2 * scipy_stats.norm.sf(1.5 * scipy_stats.norm.ppf(0.975))
+    assert p_value_of_zero(Estimate(sign * 0.3, *ends)) == pytest.approx(expected)
 
 
 def test_a_known_baseline_shifts_the_interval_and_does_not_widen_it():

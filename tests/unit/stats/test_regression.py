@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats as scipy_stats
+from sklearn import metrics as sk
 
 from flytekitplugins.wbmon.stats.regression import (
     mean_absolute_error,
@@ -50,6 +52,35 @@ def test_a_weight_of_two_counts_a_row_twice(rows):
     twice = [np.append(column, column[0]) for column in (labels, predictions, ones)]
     for metric in (mean_absolute_error, root_mean_squared_error, r2_score):
         assert metric(labels, predictions, heavy).value == pytest.approx(metric(*twice).value)
+
+
+def test_the_interval_of_r2_is_that_of_its_unexplained_share_by_numerical_slopes(rng):
+    labels, weight = rng.normal(3, 2, 60), rng.uniform(0.5, 3, 60)
+    predictions = labels + rng.normal(0, 1, 60)
+
+    def unexplained(weight):
+        return 1 - sk.r2_score(labels, predictions, sample_weight=weight)
+
+    # the infinitesimal jackknife: how much a little more of each row moves the statistic
+    slopes = [
+        (unexplained(weight + step) - unexplained(weight - step)) / 2e-5
+        for step in 1e-5 * np.eye(60)
+    ]
+    n = weight.sum() ** 2 / (weight**2).sum()
+    error = math.sqrt(((np.array(slopes) * weight) ** 2).sum() * n / (n - 1))
+    left = unexplained(weight)
+    ratio = math.exp(scipy_stats.t.ppf(0.975, n - 1) * error / left)
+
+    found = r2_score(labels, predictions, weight)
+
+    assert found.value == pytest.approx(1 - left)
+    assert found.low == pytest.approx(1 - left * ratio, abs=1e-6)
+    assert found.high == pytest.approx(1 - left / ratio, abs=1e-6)
+
+
+def test_two_rows_have_an_r2():
+    labels, predictions = np.array([0.0, 2.0]), np.array([0.5, 1.0])
+    assert r2_score(labels, predictions, np.ones(2)).value == pytest.approx(1 - 1.25 / 2)
 
 
 def test_perfect_predictions_have_no_error():

@@ -65,6 +65,25 @@ def test_a_document_retrieved_twice_counts_once() -> None:
     assert found.precision == 0.5
 
 
+def test_all_places_count_unless_told_otherwise() -> None:
+    found = retrieval_metrics(retrieved=["x", "y", "a", "b"], relevant={"a": 2.0, "b": 1, "z": 0})
+
+    assert found[:3] == (1.0, 0.5, pytest.approx(1 / 3))
+    ideal = 2 + 1 / math.log2(3)
+    assert found.ndcg == pytest.approx((2 / math.log2(4) + 1 / math.log2(5)) / ideal)
+    assert math.isnan(retrieval_metrics(retrieved=[], relevant={"a"}).precision)
+
+
+def test_a_place_counts_even_if_nothing_was_retrieved_for_it() -> None:
+    assert retrieval_metrics(retrieved=["a"], relevant={"a"}, k=4).precision == 0.25
+    assert retrieval_metrics(retrieved=["a", "b"], relevant={"b"}, k=1) == (0.0,) * 5
+
+
+def test_a_grade_below_one_is_relevant_and_one_of_zero_is_not() -> None:
+    found = retrieval_metrics(retrieved=["a", "b"], relevant={"a": 0.5, "b": 0.0})
+    assert found == (1.0, 0.5, 1.0, 1.0, 1.0)
+
+
 def test_nothing_retrieved_is_zero_and_nothing_relevant_is_undefined() -> None:
     empty = retrieval_metrics(retrieved=[], relevant={"a"}, k=3)
     unlabelled = retrieval_metrics(retrieved=["a"], relevant=set(), k=3)
@@ -74,7 +93,13 @@ def test_nothing_retrieved_is_zero_and_nothing_relevant_is_undefined() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"relevant": "a"}, {"relevant": {"a"}, "k": 0}, {"relevant": {"a": -1.0}}]
+    "wrong",
+    [
+        {"relevant": "a"},
+        {"relevant": {"a"}, "k": 0},
+        {"relevant": {"a": -1.0}},
+        {"relevant": {"a": math.nan, "b": 1.0}},
+    ],
 )
 def test_what_cannot_be_a_ranking_is_refused(wrong: dict) -> None:
     with pytest.raises(DataError):

@@ -32,8 +32,7 @@ def grid_edges(values: Values, *, size: int = GRID_SIZE) -> Values:
     if n == 0:
         return values.copy()
     # the values are sorted: comparing neighbours avoids the second sort of np.unique
-    is_first = np.empty(n, dtype=bool)
-    is_first[0] = True
+    is_first = np.ones(n, dtype=bool)
     np.not_equal(values[1:], values[:-1], out=is_first[1:])
     if np.count_nonzero(is_first) <= size:
         return values[is_first]

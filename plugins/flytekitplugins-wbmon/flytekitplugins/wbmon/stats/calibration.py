@@ -62,8 +62,7 @@ def calibration_curve(
     order = np.argsort(score)
     reached = np.cumsum(weight[order])
     cuts = np.searchsorted(reached, reached[-1] * np.arange(1, bins) / bins)
-    # rounding of the running sum can place the last cut behind the last row
-    edges = np.unique(score[order][np.minimum(cuts, len(score) - 1)])
+    edges = np.unique(score[order][cuts])
     # bins are cut between distinct scores, so equal scores cannot be separated
     place = np.searchsorted(edges, score, side="left")
     sums = (
@@ -149,8 +148,8 @@ def _bin(
     weight: float, squares: float, scored: float, success: float, variance: float
 ) -> CalibrationBin:
     unit = squares / weight
-    # all rows of a bin sum to one unit; a difference of rounded sums can be just below 0
-    share = weighted_share(success, max(weight - success, 0.0), unit, unit).estimate
+    # never below 0, however the sums are rounded: both add the same rows in the same order
+    share = weighted_share(success, weight - success, unit, unit).estimate
     return CalibrationBin(
         scored / weight, share.value, share.low, share.high, weight, variance / weight**2
     )
