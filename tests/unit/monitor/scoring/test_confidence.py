@@ -128,5 +128,5 @@ def test_a_thousand_classes_are_told_apart():
 
 
 def test_a_table_without_the_class_is_refused():
-    with pytest.raises(DataError, match="must return a column 'q'.*have p"):
+    with pytest.raises(DataError, match=r"must return a column 'q'.*have p"):
         ClassCounter("q").add(pa.table({"p": [0.5]}))
