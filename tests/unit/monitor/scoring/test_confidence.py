@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pyarrow as pa
 import pytest
+from scipy.stats import binomtest
 
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.scoring import confidence
@@ -22,6 +23,40 @@ def test_batches_add_up_to_the_whole(rng):
     assert two.quantiles == one.quantiles
     assert (two.n, two.low_share) == (one.n, one.low_share)
     assert two.mean == pytest.approx(one.mean)
+
+
+def test_the_largest_probability_is_described_like_numpy_and_scipy_describe_it():
+    first = (10 * np.arange(20) + 0.5) / 1000  # each the middle of a cell of the grid
+    meter = ConfidenceMeter("ab", 0.0605)
+    meter.add(pa.table({"a": first, "b": first[::-1] * 0}))
+    record = meter.record()
+
+    shares = (0.05, 0.25, 0.5, 0.75, 0.95)
+    expected = np.quantile(first, shares, method="inverted_cdf")
+    assert list(record.quantiles) == ["p5", "p25", "p50", "p75", "p95"]
+    assert list(record.quantiles.values()) == pytest.approx(list(expected), abs=1e-12)
+    assert record.mean == pytest.approx(first.mean())
+    assert record.sd == pytest.approx(first.std(), abs=1e-9)
+    # the seventh row has exactly the threshold, so it is not below it
+    low, high = binomtest(6, 20).proportion_ci(method="wilson")
+    assert (record.threshold, record.low_share) == (0.0605, 6 / 20)
+    assert (record.low_share_low, record.low_share_high) == pytest.approx((low, high))
+
+
+@pytest.mark.parametrize(("p", "cell"), [(0.5, 500), (0.9985, 998), (0.0015, 998), (1.0, 999)])
+def test_one_row_is_in_the_middle_of_its_cell(p, cell):
+    meter = ConfidenceMeter(["p"], 0.6)
+    meter.add(pa.table({"p": [p]}))
+    record = meter.record()
+    assert (record.n, record.n_missing, record.sd) == (1, 0, 0.0)
+    assert set(record.quantiles.values()) == {(cell + 0.5) / 1000}
+
+
+def test_rows_that_are_all_equal_do_not_vary_whatever_rounding_leaves():
+    for n in range(1, 50):
+        meter = ConfidenceMeter(["p"], 0.6)
+        meter.add(pa.table({"p": [0.9] * n}))
+        assert meter.record().sd == pytest.approx(0, abs=1e-7)
 
 
 def test_rows_without_a_probability_are_counted_apart():
@@ -80,3 +115,18 @@ def test_classes_beyond_the_limit_are_counted_together(monkeypatch):
     counter.add(pa.table({"q": ["a", "b", "c", "d", "a"]}))
     record = counter.record()
     assert (record.counts, record.n_other, record.n) == ({"a": 2, "b": 1}, 2, 5)
+    counter.add(pa.table({"q": ["b", "b", "c"]}))
+    # a class that is known counts on, and the most frequent comes first
+    assert list(counter.record().counts.items()) == [("b", 3), ("a", 2)]
+    assert counter.record().n_other == 3
+
+
+def test_a_thousand_classes_are_told_apart():
+    counter = ClassCounter("q")
+    counter.add(pa.table({"q": np.arange(1002)}))
+    assert (len(counter.record().counts), counter.record().n_other) == (1000, 2)
+
+
+def test_a_table_without_the_class_is_refused():
+    with pytest.raises(DataError, match=r"must return a column 'q'.*have p"):
+        ClassCounter("q").add(pa.table({"p": [0.5]}))

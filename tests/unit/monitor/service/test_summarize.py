@@ -112,6 +112,31 @@ def test_confidence_is_estimated_by_the_weights_of_the_kept_rows(
     assert "score below" in report.to_html()
 
 
+def test_scores_beyond_the_probabilities_are_in_the_outermost_bars_and_the_mean_is_theirs() -> None:
+    scores = [-2.0, 0.05, 0.55, 3.0]
+    rows = [
+        {"timestamp": NOON.isoformat(), "score": score, "prediction": "a", "sample_weight": weight}
+        for score, weight in zip(scores, (1.0, 2.0, 3.0, 4.0), strict=True)
+    ]
+    found = summarize_serving(windows(), predictions=log_table("prediction", rows)).confidence
+
+    assert found is not None
+    assert found.mean == pytest.approx(np.average(scores, weights=[1, 2, 3, 4]))
+    assert found.histogram == pytest.approx((0.3, 0, 0, 0, 0, 0.3, 0, 0, 0, 0.4))
+
+
+def test_the_busiest_minute_is_one_of_the_clock() -> None:
+    rows = [
+        window([1.0] * n, at=NOON + timedelta(seconds=at), status={"2xx": n})
+        for n, at in ((30, 1), (60, 59), (80, 60))
+    ]
+    report = summarize_serving(windows(*rows))
+    assert report.peak_per_s == 90 / 60
+    # a window that knows no status 5xx has none that failed
+    assert report.total.n_failed == 0
+    assert summarize_serving(windows()).total.latency_ms == {}
+
+
 def test_objectives_are_judged_on_all_requests() -> None:
     rows = windows(window([10.0] * 980 + [500.0] * 20, failed=1))
     report = check_slos(

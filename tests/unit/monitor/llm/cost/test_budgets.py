@@ -90,6 +90,14 @@ def test_a_day_without_calls_cost_nothing():
     assert status.forecast_usd == pytest.approx(8 + 8 / 3 * 15.5)
 
 
+def test_a_day_on_which_only_others_spend_costs_a_key_nothing():
+    days = history([4.0, 9.0, 5.0], name="tenant=a")
+    days["2026-03-14"] = DaySpend(cost_usd={"tenant=b": 9.0}, n_unknown={"tenant=b": 7.0})
+    status = judged(days, scope="tenant", only="a")
+    assert status.forecast_usd == pytest.approx(9 + 9 / 3 * 15.5)
+    assert status.n_unknown == 0.0
+
+
 def test_without_a_whole_day_the_rate_so_far_goes_on():
     status = judged({"2026-03-16": DaySpend(cost_usd={"global=": 3.0})}, period="day")
     assert status.forecast_usd == pytest.approx(6.0)
