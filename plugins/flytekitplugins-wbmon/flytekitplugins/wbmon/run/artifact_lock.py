@@ -11,7 +11,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# reentrant: code that holds the lock may call code that takes it again
 _LOCK = threading.RLock()
 
 
