@@ -1,6 +1,6 @@
 """Shows a task's W&B link, notes about its run, and its reports on the task's Flyte Deck.
 
-Outside of a Flyte task there is no Deck, and the functions do nothing.
+Outside of a Flyte task `show_run` and `show_note` do nothing.
 """
 
 from __future__ import annotations
