@@ -87,6 +87,7 @@ class WandbConfig:
         Raises:
             ConfigError: If a key is unknown, or a value has the wrong type.
         """
+        # an unknown key is most likely a misspelt one, which would have no effect
         known = [one.name for one in fields(cls)]
         for name in section:
             if name not in known:

@@ -28,7 +28,7 @@ from flytekitplugins.wbmon.run.settings import (
 if TYPE_CHECKING:
     from flytekit import Secret
 
-# at import: flytekit opens its cache before any task runs
+# at import: flytekit opens its cache with the first cached task, whether it is tracked or not
 local_cache.keep_working_beside_weave()
 
 
@@ -186,6 +186,7 @@ class TrackedTaskResolver(TaskResolverMixin):
 
     def loader_args(self, settings: Any, t: Any) -> list[str]:  # noqa: ARG002 - flytekit's signature
         """Arguments of `load_task`: the settings as JSON, then those of the task's own resolver."""
+        # the pod imports the module again and finds the untracked task there
         resolver = self._inner.task_resolver
         own = resolver.loader_args(settings, self._inner)
         return ["wandb-init", json.dumps(self._config), "resolver", resolver.location, *own]

@@ -38,6 +38,7 @@ class Rank:
 
     def suffix(self, scope: RankScope) -> str:
         """The suffix of the run id that makes the ids of one task's runs distinct."""
+        # a single run needs no suffix: its id is that of a task without ranks
         return {"global": "", "worker": f"-w{self.worker}", "all": f"-r{self.rank}"}[scope]
 
     def to_config(self) -> dict[str, int]:
