@@ -1,4 +1,4 @@
-"""What else was put on a task beside `wandb_init`, so that a node can take it to its pod."""
+"""Records a task's decorators other than `wandb_init`, so that a node can restore them in a pod."""
 
 from __future__ import annotations
 
@@ -10,12 +10,18 @@ _NOTED = "_wbmon_decorators"
 
 
 def note_decorator(task: Any, decorator: Any) -> None:
-    """Remember a decorator that has `to_config` and `from_config`."""
+    """Record a decorator on the task that it decorates.
+
+    Args:
+        task: The decorated task.
+        decorator: An object with the methods `to_config` and `from_config`.
+    """
+    # a new tuple: a copy of a task shares its attributes with the original
     setattr(task, _NOTED, (*noted_decorators(task), decorator))
 
 
 def noted_decorators(task: Any) -> tuple[Any, ...]:
-    """The decorators of a task, the inner ones first."""
+    """The recorded decorators of a task, innermost first."""
     return tuple(getattr(task, _NOTED, ()))
 
 
@@ -23,7 +29,7 @@ def decorators_to_config(task: Any) -> list[dict[str, Any]]:
     """The decorators of a task as JSON data.
 
     Raises:
-        ConfigError: If one of them cannot be written down.
+        ConfigError: If an argument of a decorator cannot be serialised.
     """
     return [
         {"kind": f"{type(each).__module__}:{type(each).__qualname__}", "config": each.to_config()}
@@ -32,7 +38,16 @@ def decorators_to_config(task: Any) -> list[dict[str, Any]]:
 
 
 def decorate(task: Any, configs: Sequence[Mapping[str, Any]]) -> Any:
-    """Put the decorators that `decorators_to_config` described on a task."""
+    """Apply the decorators that `decorators_to_config` returned to a task.
+
+    Args:
+        task: The task; decorated in place where the decorator does so.
+        configs: The decorators as JSON data, innermost first.
+
+    Returns:
+        The decorated task.
+    """
+    # from the inside out, so that they nest as they did before
     for each in configs:
         module, _, name = each["kind"].partition(":")
         task = getattr(import_module(module), name).from_config(each["config"])(task)

@@ -1,6 +1,6 @@
-"""What a task shows on its Flyte Deck: the link to its W&B run, notes about it, and its reports.
+"""Shows a task's W&B link, notes about its run, and its reports on the task's Flyte Deck.
 
-Outside of a Flyte task there is no Deck, and nothing happens.
+Outside of a Flyte task `show_run` and `show_note` do nothing.
 """
 
 from __future__ import annotations
@@ -13,28 +13,36 @@ TITLE = "W&B run"
 
 
 def show_run(label: str, url: str) -> None:
-    """Put a link to the run into the task's Deck."""
+    """Add a link to the W&B run to the task's Deck.
+
+    Args:
+        label: Text of the link.
+        url: Page of the run; if empty, the label is shown without a link.
+    """
     name = escape(label)
     link = f'<a href="{escape(url, quote=True)}">{name}</a>' if url else name
     _append(f"<p>{link}</p>")
 
 
 def show_note(text: str) -> None:
-    """Add a line of text to the task's Deck page about its run."""
+    """Add a line of plain text to the Deck page about the task's run."""
     _append(f"<p>{escape(text)}</p>")
 
 
 def show_report(report: Any) -> None:
-    """Add a report's page to the Deck of the running task as a tab of its own.
+    """Add a report to the Deck of the running task, as a separate tab.
 
     Args:
-        report: A record with `to_html`.
+        report: A record with a method `to_html`.
     """
     from flytekit import Deck, FlyteContextManager
 
+    # without these parameters there is no list of Decks, and making a Deck raises
     if FlyteContextManager.current_context().user_space_params is None:
         return
+    # the class name as a title: `DriftReport` becomes "Drift report"
     words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(report).__name__)
+    # a Deck adds itself to the task when it is made
     Deck(words.capitalize(), report.to_html())
 
 
@@ -49,6 +57,7 @@ def _append(html: str) -> None:
     decks = _decks()
     if decks is None:
         return
+    # all notes go to one page; flytekit would make a tab for each new Deck
     page = next((deck for deck in decks if deck.name == TITLE), None)
     (page or Deck(TITLE)).append(html)
 

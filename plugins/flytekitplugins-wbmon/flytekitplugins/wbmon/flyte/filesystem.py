@@ -1,8 +1,8 @@
-"""Storage as the running task reaches it: with flytekit's data config, wherever that was set.
+"""Opens file systems with the storage settings of the running task.
 
-A task's file access may know a store by a config file or by what a caller gave it; the library
-below, which does not know flytekit, sees only the environment. So a node opens its file systems
-here and hands them down.
+flytekit may have its storage settings from a config file or from its caller. The modules below
+`flyte` do not import flytekit and would see only environment variables. So nodes open their file
+systems here and pass them down.
 """
 
 from __future__ import annotations
@@ -18,18 +18,19 @@ from flytekitplugins.wbmon.storage.guard import opening
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
-# what flytekit has settings for, by the names that it does not know
+# other names of protocols for which flytekit has settings, but only under these names
 _ALIASES = {"s3a": "s3", "az": "abfs"}
 
 
 def filesystem_of_task(url: str) -> AbstractFileSystem:
-    """The file system of a path or URL, with the settings of the current file access.
+    """The file system of a path or URL, with the settings of flytekit's current file access.
 
     Raises:
-        ConfigError: If fsspec does not know the protocol, or the store lacks a setting.
-        MissingExtraError: If the package that speaks the protocol is not installed.
+        ConfigError: If fsspec does not know the protocol, or a setting of the store is missing.
+        MissingExtraError: If the package for the protocol is not installed.
         StorageError: If the store cannot be opened.
     """
+    # looked up in each call: flytekit replaces the file access when a task starts
     access = FlyteContextManager.current_context().file_access
     protocol = get_protocol(url)
     with opening(url):

@@ -1,7 +1,7 @@
-"""Flyte's secrets: how a task asks for one, and the one place that reads it.
+"""Flyte secrets: how a task requests one, and the only place that reads one.
 
-A secret is named in code by a `flytekit.Secret` and travels by that name: group, key, version and
-the way it is mounted. Its value is read in the process that needs it.
+Code refers to a secret by a `flytekit.Secret`, that is by group, key, version and mount
+requirement. Only this reference is serialised. The value is read in the process that needs it.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ if TYPE_CHECKING:
 
 
 class SecretNotFoundError(ConfigError):
-    """The secret is not where it should be; outside a pod that may be no error."""
+    """The secret was not found. Outside a pod the caller may have an alternative."""
 
 
 def read_secret(secret: Secret, *, holds: str) -> str:
-    """The text that a secret holds.
+    """Read the text that a secret holds.
 
-    Outside a pod the variable that is called as the secret serves too: `WANDB_API_KEY` for group
-    `wandb` and key `api_key`.
+    Outside a pod an environment variable with the secret's name is accepted too: `WANDB_API_KEY`
+    for group `wandb` and key `api_key`.
 
     Args:
-        secret: Its name.
-        holds: What it should hold, in words; for the error.
+        secret: The reference to the secret.
+        holds: What the secret should hold, in words, for the error message.
 
     Returns:
-        The text without space around it.
+        The text without surrounding whitespace.
 
     Raises:
-        SecretNotFoundError: If it is not there.
-        ConfigError: If it is no text, or empty.
+        SecretNotFoundError: If the secret was not found.
+        ConfigError: If the secret is not text, or is empty.
     """
     value = _look_up(secret)
     if value is None:
@@ -53,27 +53,32 @@ def read_secret(secret: Secret, *, holds: str) -> str:
 
 
 def checked_text(value: object, must: str) -> str:
-    """A secret without space around it.
+    """Check the value of a secret and remove surrounding whitespace.
 
     Args:
-        value: What was found.
-        must: What must hold, in words; for the error.
+        value: The value that was found.
+        must: What must hold, in words, as the start of the error message.
+
+    Returns:
+        The text without surrounding whitespace.
 
     Raises:
-        ConfigError: If it is no text, or empty.
+        ConfigError: If the value is not text, or is empty.
     """
+    # no message contains the value
     if not isinstance(value, str):
         raise ConfigError(f"{must}, got {type(value).__name__}; give the text itself")
     if not value.strip():
         raise ConfigError(f"{must}, got an empty text")
+    # a secret made from a file often ends in a newline, which HTTP headers may not contain
     return value.strip()
 
 
 def check_secret(secret: object) -> None:
-    """Refuse what is no name of a secret.
+    """Check that a secret is given by reference and not by its value.
 
     Raises:
-        ConfigError: If it is no `flytekit.Secret` with a key.
+        ConfigError: If `secret` is not a `flytekit.Secret` with a key.
     """
     from flytekit import Secret
 
@@ -86,26 +91,35 @@ def check_secret(secret: object) -> None:
 
 
 def request_secrets(task_kwargs: Mapping[str, Any], *secrets: Secret | None) -> dict[str, Any]:
-    """The arguments of a node's task with secrets among its requests, each once.
+    """Add secrets to the secret requests among a task's arguments, without duplicates.
 
     Args:
-        task_kwargs: As the node's user gave them.
-        secrets: What the node needs; None is left out.
+        task_kwargs: The task arguments that the user of the node passed.
+        secrets: The secrets that the node needs; None is ignored.
+
+    Returns:
+        The task arguments with all secret requests.
 
     Raises:
-        ConfigError: If one of them is no name of a secret.
+        ConfigError: If a secret is not a `flytekit.Secret` with a key.
     """
     needed = [secret for secret in secrets if secret is not None]
     for secret in needed:
         check_secret(secret)
     requests: dict[Any, Secret] = {}
     for secret in [*(task_kwargs.get("secret_requests") or ()), *needed]:
+        # the user's request comes first and wins: it may say how the secret is mounted
         requests.setdefault(_name(secret), secret)
     return {**task_kwargs, "secret_requests": list(requests.values()) or None}
 
 
 def with_secret(context: SecurityContext | None, secret: Any) -> SecurityContext | None:
-    """A task's security context with a secret among its requests; a callable needs none."""
+    """A copy of a task's security context that also requests a secret.
+
+    Args:
+        context: The security context; None if the task has none.
+        secret: A `flytekit.Secret`. None and a callable need no request.
+    """
     from flytekit.models.security import SecurityContext
 
     if secret is None or callable(secret):
@@ -114,19 +128,20 @@ def with_secret(context: SecurityContext | None, secret: Any) -> SecurityContext
     if any(_name(one) == _name(secret) for one in before):
         return context
     secrets = [*before, secret]
+    # a new object: tasks may share the old one
     if context is None:
         return SecurityContext(secrets=secrets)
     return SecurityContext(run_as=context.run_as, secrets=secrets, tokens=context.tokens)
 
 
 def secret_to_config(secret: Secret) -> dict[str, Any]:
-    """A secret's name as JSON data, with how it is mounted."""
+    """The reference to a secret as JSON data, including its mount requirement."""
     config: dict[str, Any] = json.loads(record_to_json(secret))
     return config
 
 
 def secret_from_config(config: Mapping[str, Any]) -> Secret:
-    """The secret that `secret_to_config` wrote."""
+    """The reference from the data that `secret_to_config` returned."""
     from flytekit import Secret
 
     return record_from_json(Secret, json.dumps(config))
@@ -140,14 +155,15 @@ def _look_up(secret: Secret) -> object:
             group=secret.group, key=secret.key, group_version=secret.group_version
         )
     except ValueError:
-        # flytekit mounts a secret in a variable of any name, but does not look there; and outside
-        # a pod it looks for the secret's own variable in a task only, not in a script
+        # flytekit can mount a secret in a variable of any name, but does not read it from there;
+        # and outside a pod it reads the secret's own variable only in a task, not in a script
         own = getattr(secret, "env_var", None) or ""
         local = _local_variable(secret) if current_identity().is_local else ""
         return os.environ.get(own, os.environ.get(local))
 
 
 def _name(secret: Secret) -> tuple[str | None, str | None, str | None]:
+    # the identity of a secret; how it is mounted is not part of it
     return secret.group, secret.key, secret.group_version
 
 

@@ -1,1 +1,1 @@
-"""Where reports go: the run, its artifacts, dashboards."""
+"""Publishes reports: to the W&B run and its artifacts, to the Deck, to dashboards and as alerts."""

@@ -1,7 +1,7 @@
-"""A W&B workspace and a report for the nights of a monitor, made by code; each save makes new ones.
+"""Creates a W&B workspace and a W&B report for a nightly monitor; each call saves new ones.
 
-Both draw over `night`, the window's time (seconds since 1970), so that runs which are continued
-every night, and runs of single nights, make lines alike.
+The x axis of all charts is `night`, the time of the window in seconds since 1970. Charts therefore
+look the same for one run that is resumed every night and for one run per night.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 CLASSIFICATION = ("accuracy", "precision", "recall", "f1", "roc_auc", "log_loss", "brier")
 REGRESSION = ("mae", "rmse", "r2")
 
+# what `run_log` logs beside each decision
 _X = "night"
 _PLAIN: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "Verdict": {
@@ -43,7 +44,7 @@ _PLAIN: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dashboard:
-    """Where the saved pages are."""
+    """The URLs of the saved pages."""
 
     workspace_url: str
     report_url: str
@@ -57,21 +58,27 @@ def save_dashboard(
     api_host: str | None = None,
     api_key: str | None = None,
 ) -> Dashboard:
-    """Make the workspace and the report, and save both to W&B.
+    """Create the workspace and the report, and save both to W&B.
 
-    Run it in a process of its own (`make dashboard`): W&B reads its address and key once.
+    Run it in a separate process (`make dashboard`), because wandb reads the URL and the key only
+    once per process.
 
     Args:
         entity: W&B user or team.
-        project: W&B project; made if there is none.
-        metrics: Performance metrics to draw, each with its interval and baseline.
-        api_host: URL of the W&B API; W&B's environment if None.
-        api_key: The W&B key; W&B's environment or login if None.
+        project: W&B project; created if it does not exist.
+        metrics: Names of the performance metrics to show, each with its interval and baseline.
+        api_host: URL of the W&B API; None to use W&B's environment.
+        api_key: The W&B key; None to use W&B's environment or login.
+
+    Returns:
+        The URLs of both pages.
 
     Raises:
+        ConfigError: If the entity or the project is empty.
         MissingExtraError: If wandb-workspaces is not installed.
-        PublishError: If W&B did not take them.
+        PublishError: If W&B did not accept the pages.
     """
+    # wandb-workspaces has no arguments for them
     with _environment(WANDB_BASE_URL=api_host, WANDB_API_KEY=api_key):
         workspace = nightly_workspace(entity, project, metrics)
         report = nightly_report(entity, project, metrics)
@@ -89,7 +96,15 @@ def save_dashboard(
 def nightly_workspace(
     entity: str, project: str, metrics: Sequence[str] = CLASSIFICATION
 ) -> Workspace:
-    """The workspace, not saved: a section each for verdict, performance, drift and scoring."""
+    """Build the workspace without saving it.
+
+    It has a section each for verdict, performance, drift and scoring.
+
+    Args:
+        entity: W&B user or team.
+        project: W&B project.
+        metrics: Names of the performance metrics to show.
+    """
     ws, wr = _library()
     sections = [
         ws.Section(name=name, is_open=True, panels=panels)
@@ -105,7 +120,13 @@ def nightly_workspace(
 
 
 def nightly_report(entity: str, project: str, metrics: Sequence[str] = CLASSIFICATION) -> Report:
-    """The report, not saved: the same charts, each section with what its numbers mean."""
+    """Build the report without saving it: the charts of the workspace, with explanations.
+
+    Args:
+        entity: W&B user or team.
+        project: W&B project.
+        metrics: Names of the performance metrics to show.
+    """
     _, wr = _library()
     words = {
         "Verdict": "What the rules decided, night by night. News is what somebody was told: an "
@@ -121,6 +142,7 @@ def nightly_report(entity: str, project: str, metrics: Sequence[str] = CLASSIFIC
         wr.TableOfContents(),
     ]
     for name, panels in _panels(wr, metrics).items():
+        # all runs of the project: each night may have a run of its own
         runs = wr.Runset(entity=entity, project=project, name="Nights")
         blocks += [wr.H1(name), wr.P(words[name]), wr.PanelGrid(runsets=[runs], panels=panels)]
     return wr.Report(
@@ -140,6 +162,7 @@ def _panels(wr: Any, metrics: Sequence[str]) -> dict[str, list[LinePlot]]:
     }
     performance = [_line(wr, name, _with_interval(name)) for name in metrics]
     performance.append(_line(wr, "Share of rows with a label", ("performance/coverage",)))
+    # the verdict first, because it is what a reader looks for
     return {"Verdict": drawn.pop("Verdict"), "Performance": performance, **drawn}
 
 
@@ -149,6 +172,7 @@ def _with_interval(metric: str) -> tuple[str, ...]:
 
 
 def _line(wr: Any, title: str, keys: Sequence[str]) -> LinePlot:
+    # no smoothing: a single bad night must stay visible
     return wr.LinePlot(title=title, x=_X, y=list(keys), title_x="night", smoothing_factor=0.0)
 
 
@@ -169,7 +193,7 @@ def _named(value: str, what: str) -> str:
 
 @contextmanager
 def _environment(**values: str | None) -> Iterator[None]:
-    """W&B's environment with these values; None leaves one as it is."""
+    """Set environment variables inside the block; None leaves a variable unchanged."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update({name: value for name, value in values.items() if value is not None})
     try:

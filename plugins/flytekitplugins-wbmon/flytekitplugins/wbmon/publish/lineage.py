@@ -1,8 +1,9 @@
-"""Which model, which data: a task's inputs and outputs as W&B artifacts of its run.
+"""Data lineage: logs a task's inputs and outputs as W&B artifacts of its run.
 
-What one task makes and another takes has the same content, hence the same digest, and W&B joins the
-two runs by it: from the decision back to the reports, the profiles, the predictions and the model.
-Records are stored in the artifact; data and models stay where they are and are named by their URL.
+An output of one task that is the input of another has the same content and hence the same digest.
+W&B uses the digest to connect the two runs, so that a decision can be traced back to the reports,
+profiles, predictions and the model. Records are stored in the artifact. Data and models stay where
+they are; the artifact only refers to their URL.
 """
 
 from __future__ import annotations
@@ -26,12 +27,14 @@ logger = logging.getLogger(__name__)
 def publish_lineage(
     inputs: Mapping[str, Any], outputs: Iterable[Any], *, run: wandb.Run | None
 ) -> None:
-    """Note on an open run what a task took and what it made; other values are passed over.
+    """Log the inputs and outputs of a task to its run; errors are only logged.
+
+    Values that are not profiles, reports, data sets, files or directories are skipped.
 
     Args:
-        inputs: The task's inputs by name.
-        outputs: What it returns.
-        run: The task's W&B run; None if it has none.
+        inputs: The inputs of the task by name.
+        outputs: The outputs of the task.
+        run: The W&B run of the task; None if there is none.
     """
     if run is None or run.disabled:
         return
@@ -47,10 +50,11 @@ def publish_lineage(
 
 
 def _use(run: wandb.Run, artifact: wandb.Artifact) -> None:
-    # use_artifact() refuses an offline run, though the record that it writes is one that is
-    # delivered like any other; its own way to write it is private, so it may be gone one day
+    # use_artifact() refuses offline runs, although the record that it writes can be delivered like
+    # any other; the method that writes the record is private, so a release may lack it
     write = getattr(run, "_log_artifact", None)
     if write is None:
+        # the digest at least can be searched for
         run.config[f"input/{artifact.name}"] = artifact.digest
     else:
         write(artifact, is_user_created=True, use_after_commit=True)
@@ -78,6 +82,7 @@ def _stored(kind: str, save: Any) -> wandb.Artifact:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / kind
         save(str(path))
+        # wandb copies the file into its staging area, so the folder may be removed
         artifact.add_file(str(path), name=kind)
     return artifact
 
@@ -86,22 +91,24 @@ def _referred(kind: str, uri: str) -> wandb.Artifact:
     import wandb
 
     artifact = wandb.Artifact(kind, type=kind)
-    # without a checksum nothing is read: the URL itself is the content, and Flyte never uses one
-    # twice
+    # without a checksum wandb does not read the data and the digest depends on the URL alone, which
+    # is sufficient because Flyte never writes to the same URL twice
     artifact.add_reference(uri, name=kind, checksum=False)
     return artifact
 
 
 def _address(value: Any) -> tuple[str, str] | None:
-    """What a data set or a file is called and where it is; None for anything else."""
+    """Kind and URL of a data set, file or directory; None for any other value."""
     from flytekit.types.directory import FlyteDirectory
     from flytekit.types.file import FlyteFile
     from flytekit.types.structured import StructuredDataset
 
     if isinstance(value, StructuredDataset):
+        # in a task the input has a literal; a data set that was just made has only a URI
         uri = value.literal.uri if value.literal is not None else value.uri
         return ("data", _url(str(uri))) if uri else None
     if isinstance(value, (FlyteFile, FlyteDirectory)):
+        # `path` is a local copy once it was downloaded; `remote_source` is the same in all tasks
         return ("model", _url(str(value.remote_source or value.path)))
     return None
 

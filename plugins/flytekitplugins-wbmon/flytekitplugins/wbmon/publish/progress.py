@@ -1,4 +1,4 @@
-"""How far a scoring run has come, on a terminal and as live metrics of its W&B run."""
+"""Reports the progress of batch scoring on a terminal and as live metrics of the W&B run."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ logger = logging.getLogger(__name__)
 
 
 class ScoringProgress:
-    """Told after every batch, it says now and then how far the run is.
+    """A callback that is called after every batch and reports progress at intervals.
 
-    A terminal gets one line that is written over, a log a line each time. A run that breaks costs
-    the scoring nothing.
+    On a terminal one line is overwritten; otherwise each report is a line of the log. Errors of the
+    W&B run do not affect the scoring.
 
     Args:
-        name: Of the task.
-        run: The open W&B run; None without one. It gets `scoring/progress` and its like.
-        every_s: Seconds between two words.
-        stream: Where a person may look; standard error if None.
-        clock: Seconds that only go forward.
+        name: Name of the task.
+        run: The open W&B run for `scoring/progress` and similar metrics; None for no metrics.
+        every_s: Shortest time between two reports, in seconds.
+        stream: The stream to write to if it is a terminal; standard error if None.
+        clock: Monotonic clock, in seconds.
     """
 
     def __init__(
@@ -47,7 +47,11 @@ class ScoringProgress:
         self._first: Progress | None = None
 
     def __call__(self, progress: Progress) -> None:
-        """Say it, if it is time to."""
+        """Report the progress, if the interval has passed.
+
+        Args:
+            progress: The state after the latest batch.
+        """
         first = self._first = self._first or progress
         now = self._clock()
         if now - self._said_at < self._every_s:
@@ -55,6 +59,7 @@ class ScoringProgress:
         self._said_at = now
         words = self._words(progress, first, now - self._begin)
         if self._stream.isatty():
+            # back to the start of the line, and clear it: the new text may be shorter
             self._stream.write(f"\r\033[K{words}")
             self._stream.flush()
         else:
@@ -62,12 +67,12 @@ class ScoringProgress:
         self._log(progress)
 
     def end(self) -> None:
-        """Leave the terminal's line to what comes next."""
+        """End the line on the terminal, so that later output starts on a new one."""
         if self._stream.isatty() and self._said_at > self._begin:
             self._stream.write("\n")
 
     def _words(self, progress: Progress, first: Progress, elapsed_s: float) -> str:
-        # rows of an earlier attempt took this one no time
+        # rows that an earlier attempt scored took no time in this one
         n_done = progress.n_rows - first.n_rows
         speed = n_done / elapsed_s if elapsed_s > 0 else math.nan
         parts = [f"{self._name}: {progress.n_rows:,} rows", f"{speed:,.0f} rows/s"]
@@ -86,23 +91,31 @@ class ScoringProgress:
             "scoring/progress_failed": progress.n_failed,
             "scoring/progress_latency_ms": progress.latency_ms,
         }
+        # the total number of rows is not known
         if math.isnan(progress.share):
             del metrics["scoring/progress"]
         try:
             self._run.log(metrics)
         except Exception:  # a monitor must never break what it monitors
             logger.warning("live metrics could not be logged", exc_info=True)
+            # once is enough: a run that failed would fail after every batch
             self._run = None
 
 
 def log_sample(sample: SampledRows, run: wandb.Run | None) -> None:
-    """Show sampled rows as the table `scoring/sample` of a run; without one do nothing."""
+    """Log sampled rows as the table `scoring/sample`.
+
+    Args:
+        sample: The rows; if there are none, nothing is logged.
+        run: The open W&B run; None for no table.
+    """
     if run is None or not sample.rows:
         return
     try:
         import wandb
 
         rows: list[Iterable[Any]] = [list(row) for row in sample.rows]
+        # a column may hold values of several types, which a table refuses by default
         table = wandb.Table(columns=list(sample.columns), data=rows, allow_mixed_types=True)
         run.log({"scoring/sample": table})
     except Exception:  # a monitor must never break what it monitors

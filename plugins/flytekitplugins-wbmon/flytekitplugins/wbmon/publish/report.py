@@ -1,4 +1,4 @@
-"""One report, every place it goes; a place that fails costs the report nothing."""
+"""Publishes the reports of a task on its Deck and to its W&B run; errors are only logged."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ def publish_reports(outputs: Iterable[Any], *, run: wandb.Run | None) -> None:
     """Show each report among a task's outputs on the Deck, and log it to the open run.
 
     Args:
-        outputs: What the task returns; what has no page (a boolean, a data set) is passed over.
-        run: The task's W&B run; None if it has none.
+        outputs: The outputs of the task; those that are not reports are skipped.
+        run: The W&B run of the task; None if there is none.
     """
     for report in outputs:
         if not isinstance(report, Report):
             continue
+        # one report at a time, so that an error in one does not keep back the others
         try:
             show_report(report)
             if run is not None:

@@ -1,7 +1,8 @@
-"""Reports as metrics, tables and panels of a W&B run.
+"""Logs reports to a W&B run as metrics, tables and HTML panels.
 
-Every number comes from `Report.measurements` and is called as in the rules, with slashes for dots;
-so charts made once keep working. Each report is one row: `run.log` without a step.
+Every number comes from `Report.measurements`. Its W&B name is its name in alert rules with slashes
+instead of dots, so that existing charts keep working. Each report is logged as one row, without an
+explicit step.
 """
 
 from __future__ import annotations
@@ -29,13 +30,14 @@ def log_report(report: Report, run: wandb.Run) -> None:
     """Log a report to an open run.
 
     Args:
-        report: Of any kind.
-        run: The run of the task.
+        report: A report of any kind.
+        run: The open W&B run of the task.
     """
     import wandb
 
     for row in _rows(report, run):
         run.log(row)
+    # in one call, hence one row; without `step`, because wandb drops rows whose step goes back
     run.log(
         {
             **scalars(report),
@@ -46,9 +48,9 @@ def log_report(report: Report, run: wandb.Run) -> None:
 
 
 def scalars(report: Report) -> dict[str, float]:
-    """The numbers of a report that are charted, by their names in W&B.
+    """The charted numbers of a report, by their W&B names.
 
-    An undefined number is left out: a chart should show a gap where nothing was measured.
+    Undefined numbers (nan) are left out, so that a chart has a gap where nothing was measured.
     """
     charted = [each for each in report.measurements() if each.is_at_least("chart")]
     shown = [one for each in charted for one in (each, *each.derived())]
@@ -57,17 +59,19 @@ def scalars(report: Report) -> dict[str, float]:
 
 @singledispatch
 def _rows(report: Report, run: wandb.Run) -> Iterable[dict[str, Any]]:  # noqa: ARG001
-    """Rows of their own that go before the report's."""
+    """Additional rows that are logged before the row of the report."""
     return ()
 
 
 @_rows.register(DriftSeries)
 def _windows(series: DriftSeries, run: wandb.Run) -> Iterator[dict[str, Any]]:
+    # drawn over the start of each window, because a step would count the rows of other reports too
     run.define_metric("drift_series/window/*", step_metric="drift_series/window/start")
     for window in series.windows:
         numbers = {
             f"drift_series/{'/'.join(each.path)}": each.value
             for each in window.measurements()
+            # numbers of the whole window, or of its segment; those of single features are too many
             if len(each.path) == (3 if window.segment else 2) and not math.isnan(each.value)
         }
         start = {"drift_series/window/start": window.start.timestamp()} if window.start else {}
@@ -76,8 +80,8 @@ def _windows(series: DriftSeries, run: wandb.Run) -> Iterator[dict[str, Any]]:
 
 @_rows.register(Decision)
 def _define_night(decision: Decision, run: wandb.Run) -> Iterable[dict[str, Any]]:
-    # one row a night, drawn over the night's time: a run that is continued every night starts
-    # its steps anew
+    # charts use the time of the night as x axis: a run that is resumed every night restarts its
+    # steps at 0
     run.define_metric("night", hidden=True)
     groups = {f"{name.partition('/')[0]}/*" for name in decision.numbers}
     for group in ("alerts/*", *sorted(groups)):
@@ -87,7 +91,7 @@ def _define_night(decision: Decision, run: wandb.Run) -> Iterable[dict[str, Any]
 
 @singledispatch
 def _extras(report: Report) -> dict[str, Any]:  # noqa: ARG001 - most have none
-    """What a report has beside numbers: words and tables."""
+    """The texts and tables of a report."""
     return {}
 
 
@@ -112,6 +116,7 @@ def _of_drift(report: DriftReport) -> dict[str, Any]:
 def _of_performance(report: PerformanceReport) -> dict[str, Any]:
     extras: dict[str, Any] = {}
     if report.segments:
+        # the segments are sorted, the worst first
         worst = report.segments[0]
         extras[f"{report.kind}/worst_segment"] = f"{worst.by} {worst.value}: {worst.verdict}"
         extras[f"{report.kind}/segments"] = _parts_table(report.segments)
@@ -122,6 +127,7 @@ def _of_performance(report: PerformanceReport) -> dict[str, Any]:
 
 def _parts_table(parts: Sequence[Part]) -> wandb.Table:
     names = list(parts[0].metrics)
+    # each metric has its interval beside it, in the same order as the values below
     ends = [f"{name}{end}" for name in names for end in ("", "_low", "_high")]
     rows = []
     for part in parts:

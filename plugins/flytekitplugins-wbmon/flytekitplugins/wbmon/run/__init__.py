@@ -1,1 +1,1 @@
-"""The W&B run of a task."""
+"""The W&B run of a task: settings, life cycle and delivery modes."""

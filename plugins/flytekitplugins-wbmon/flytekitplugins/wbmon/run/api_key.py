@@ -1,4 +1,4 @@
-"""Where the W&B key comes from: a Flyte secret, the user's callable, or the machine's login."""
+"""Reads the W&B key from a Flyte secret, the user's callable, or the machine's W&B login."""
 
 from __future__ import annotations
 
@@ -27,21 +27,22 @@ logger = logging.getLogger(__name__)
 def read_api_key(
     secret: Secret | Callable[[], str] | None, *, api_host: str, is_local: bool
 ) -> ApiKey | None:
-    """The key that `secret` stands for.
+    """Read the W&B key.
 
-    Outside a pod a missing secret is no error: the usual W&B login of the machine is used, and
-    without one the run stays on disk.
+    Outside a pod a missing secret is not an error: the W&B login of the machine is used instead,
+    and without a login the run stays on disk.
 
     Args:
-        secret: A `flytekit.Secret`, a callable without arguments, or None for W&B's environment.
-        api_host: URL of the W&B API; names the entry in `~/.netrc`.
+        secret: A `flytekit.Secret`, a callable without arguments, or None to use the login of the
+            machine.
+        api_host: URL of the W&B API; its host name selects the entry in `~/.netrc`.
         is_local: Whether the code runs outside a Flyte pod.
 
     Returns:
-        None if there is no key and none was asked for.
+        None if there is no key; a warning is then logged.
 
     Raises:
-        ConfigError: In a pod, if the secret is not there, or is not text.
+        ConfigError: If the secret is empty or not text, or, in a pod, if it is missing.
     """
     key = _find_key(secret, api_host=api_host, is_local=is_local)
     if key is None:
@@ -54,11 +55,12 @@ def read_api_key(
 
 
 def api_key_of(settings: RunSettings, identity: TaskIdentity) -> ApiKey | None:
-    """The key that a run or its traces are sent with; None if there is none, or nothing is sent.
+    """The key for sending a run or its traces; None if there is no key or the run is offline.
 
     Raises:
-        ConfigError: In a pod, if the secret is not there, or is not text.
+        ConfigError: If the secret is empty or not text, or, in a pod, if it is missing.
     """
+    # nothing is sent, so a missing secret is not an error here
     if settings.mode == "offline":
         return None
     return read_api_key(
@@ -67,10 +69,10 @@ def api_key_of(settings: RunSettings, identity: TaskIdentity) -> ApiKey | None:
 
 
 def require_api_key(secret: Secret | None, *, api_host: str) -> ApiKey:
-    """The key, for a node that can do nothing without.
+    """The key, for a node that cannot work without one.
 
     Raises:
-        ConfigError: If there is none.
+        ConfigError: If there is no key.
     """
     key = _find_key(secret, api_host=api_host, is_local=current_identity().is_local)
     if key is None:
@@ -85,6 +87,7 @@ def _find_key(secret: Any, *, api_host: str, is_local: bool) -> ApiKey | None:
     try:
         value = _look_up(secret)
     except SecretNotFoundError:
+        # a pod has no login of its own, so there a missing secret is a mistake
         if not is_local:
             raise
         value = None
@@ -106,7 +109,7 @@ def _call(secret: Callable[[], str]) -> object:
     try:
         return secret()
     except Exception as error:  # noqa: BLE001 - whatever the user's callable raises
-        # the chain is cut: the callable's own frames and message may hold what it fetched
+        # `from None`: the callable's frames and message may contain the secret that it fetched
         raise SecretNotFoundError(
             f"the callable {name} given as secret must return the W&B key; it raised "
             f"{type(error).__name__}: {SecretRedactor().text(str(error))}"
@@ -114,6 +117,7 @@ def _call(secret: Callable[[], str]) -> object:
 
 
 def _machine_login(api_host: str) -> str | None:
+    # the order of wandb itself: the variable, then the entry that `wandb login` wrote
     in_environment = os.environ.get("WANDB_API_KEY", "").strip()
     if in_environment:
         return in_environment
@@ -121,5 +125,7 @@ def _machine_login(api_host: str) -> str | None:
     try:
         entry = netrc.netrc(path).authenticators(urlsplit(api_host).hostname or "")
     except (OSError, netrc.NetrcParseError):
+        # a file that is missing or cannot be parsed counts as no login
         return None
+    # login, account, password: wandb stores the key as the password
     return entry[2] if entry and entry[2] else None

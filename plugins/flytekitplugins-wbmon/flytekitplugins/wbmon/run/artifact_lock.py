@@ -1,7 +1,8 @@
-"""One thread at a time makes W&B artifacts.
+"""A lock that lets only one thread at a time make W&B artifacts.
 
-wandb keeps the last hundred artifacts of a process, tables among them, in a dictionary that it
-prunes without a lock: from then on, two threads that make one at the same moment raise `KeyError`.
+wandb caches the last hundred artifacts of a process, including tables, in a dictionary. It removes
+old entries without a lock, so once the cache is full, two threads that make an artifact at the same
+moment can raise `KeyError`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,6 @@ _LOCK = threading.RLock()
 
 @contextmanager
 def making_artifacts() -> Iterator[None]:
-    """Around whatever logs artifacts or tables to any run of this process."""
+    """Hold the lock while artifacts or tables are logged to any run of this process."""
     with _LOCK:
         yield

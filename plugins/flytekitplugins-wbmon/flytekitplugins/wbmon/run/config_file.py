@@ -1,4 +1,4 @@
-"""The `wandb:` section of a YAML file as the arguments of `wandb_init`."""
+"""Reads the arguments of `wandb_init` from the `wandb:` section of a YAML file."""
 
 from __future__ import annotations
 
@@ -35,18 +35,21 @@ _ENVIRONMENT = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WandbConfig:
-    """What a configuration file may say about the W&B run.
+    """The `wandb:` section of a configuration file.
 
     Attributes:
-        enabled: Whether there is a run at all.
+        enabled: Whether a run is opened.
         project: W&B project.
         entity: W&B user or team.
-        group: The run's group; the Flyte execution if None.
+        group: The group of the run; None for the Flyte execution.
         run_name: The run's display name.
         tags: The run's tags.
         notes: The run's notes.
         mode: `online`, `offline`, `disabled` or `shared`.
         log_artifacts: Upload the task's configuration, metrics, plots and reports as one artifact.
+
+    Raises:
+        ConfigError: If a value has the wrong type, or `mode` is unknown.
     """
 
     enabled: bool = True
@@ -65,6 +68,7 @@ class WandbConfig:
         for name in ("project", "entity", "group", "run_name", "notes"):
             if getattr(self, name) is not None:
                 _check(name, getattr(self, name), str, "text (quote a number)")
+        # a text is iterable too, and `tuple` would split it into characters
         if isinstance(self.tags, str):
             raise ConfigError(f"{SECTION}.tags must be a list of texts, got {self.tags!r}")
         object.__setattr__(self, "tags", tuple(self.tags))
@@ -75,24 +79,32 @@ class WandbConfig:
 
     @classmethod
     def from_dict(cls, section: Mapping[str, Any]) -> WandbConfig:
-        """The section as it stands in a file.
+        """Make the configuration from the parsed section of a file.
+
+        Args:
+            section: Values by key; a value of None means the default.
 
         Raises:
-            ConfigError: If a key is unknown or a value of the wrong type.
+            ConfigError: If a key is unknown, or a value has the wrong type.
         """
+        # an unknown key is most likely a misspelt one, which would have no effect
         known = [one.name for one in fields(cls)]
         for name in section:
             if name not in known:
                 near = difflib.get_close_matches(str(name), known, n=1)
                 hint = f"did you mean {near[0]!r}?" if near else f"it may have {', '.join(known)}"
                 raise ConfigError(f"{SECTION}: has no key {name!r}; {hint}")
+        # YAML reads a key without a value as None
         return cls(**{name: value for name, value in section.items() if value is not None})
 
     def with_environment(self, environ: Mapping[str, str] | None = None) -> WandbConfig:
-        """The same with what the environment says instead, by W&B's own variables.
+        """A copy in which W&B's environment variables override the values of the file.
+
+        Args:
+            environ: The environment variables; `os.environ` if None. Empty ones are ignored.
 
         Raises:
-            ConfigError: If a variable that should be true or false is neither.
+            ConfigError: If a variable that must be true or false is neither.
         """
         environ = os.environ if environ is None else environ
         given = {name: environ[key] for name, key in _ENVIRONMENT.items() if environ.get(key)}
@@ -104,7 +116,7 @@ class WandbConfig:
         return replace(self, **parsed)
 
     def to_arguments(self) -> dict[str, Any]:
-        """The arguments of `wandb_init`."""
+        """The arguments of `wandb_init`; values that are not set are left out."""
         arguments = {
             "project": self.project,
             "entity": self.entity,
@@ -119,10 +131,10 @@ class WandbConfig:
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
-    """A YAML file that is a mapping.
+    """Read a YAML file whose content is a mapping.
 
     Raises:
-        ConfigError: If the file is not there, is no YAML, or no mapping.
+        ConfigError: If the file cannot be read, is not valid YAML, or is not a mapping.
     """
     import yaml  # type: ignore[import-untyped]
 
@@ -133,6 +145,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
             f"the configuration {path} must be a file that can be read: {error}"
         ) from None
     except yaml.YAMLError as error:
+        # the message quotes the lines around the mistake, which may hold a secret
         raise ConfigError(f"{path} must be YAML: {SecretRedactor().text(str(error))}") from None
     if not isinstance(content, dict):
         raise ConfigError(f"{path} must be a mapping of sections, got {type(content).__name__}")
@@ -140,18 +153,25 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
 
 
 def resolve(path: str | Path) -> tuple[WandbConfig, dict[str, Any]]:
-    """The W&B section of a file under the environment, and the whole file without secrets.
+    """Read a configuration file and apply the environment to its W&B section.
 
-    The resolved configuration is logged.
+    The result is written to the log.
+
+    Args:
+        path: Path of the YAML file.
+
+    Returns:
+        The W&B section with the values of the environment, and the whole file with secrets hidden.
 
     Raises:
-        ConfigError: As of `read_yaml` and `WandbConfig.from_dict`.
+        ConfigError: As `read_yaml`, `WandbConfig.from_dict` and `WandbConfig.with_environment`.
     """
     content = read_yaml(path)
     section = content.get(SECTION) or {}
     if not isinstance(section, dict):
         raise ConfigError(f"{SECTION}: must be a mapping, got {type(section).__name__}")
     config = WandbConfig.from_dict(section).with_environment()
+    # hides the values of these variables in the file too, whatever their keys are called
     secrets = [value for name, value in os.environ.items() if is_secret_name(name)]
     clean: dict[str, Any] = SecretRedactor(secrets).value(content)
     logger.info("W&B configuration from %s: %s; whole file: %s", path, config, clean)

@@ -1,4 +1,4 @@
-"""What Flyte must know of a tracked task: its secret and its link to W&B."""
+"""Applies `wandb_init` to a task, and tells Flyte its secret and its link to W&B."""
 
 from __future__ import annotations
 
@@ -22,16 +22,20 @@ _TRACKING = "_wandb_init"
 
 
 def track_task(task: Any, settings: RunSettings, track: Track, resolver: Resolver) -> Any:
-    """Let the task's body run inside a W&B run, and tell Flyte what that takes.
+    """Make the task's body run inside a W&B run, and request what this needs from Flyte.
 
-    The task itself is changed and returned, because Flyte finds it in the pod by the name of the
+    The task is changed in place and returned, because Flyte finds it in the pod by the name of the
     variable that it was assigned to.
 
     Args:
         task: A function task, a node, or a mapped task.
         settings: The arguments of `wandb_init`.
-        track: Wraps a function, given its full name.
-        resolver: Makes what finds a mapped task in a pod, given the untracked task and settings.
+        track: Wraps a function, given the function and the full name of the task.
+        resolver: Returns the task resolver for a mapped task, given the untracked task and the
+            settings.
+
+    Returns:
+        The same task.
     """
     mapped = internals.mapped_task(task)
     if mapped is not None:
@@ -40,6 +44,7 @@ def track_task(task: Any, settings: RunSettings, track: Track, resolver: Resolve
             resolver(mapped, settings),
             lambda one: track_task(one, settings, track, resolver),
         )
+        # no link: a mapped task returns the config of its inner task, which has the link already
         request_from_flyte(task, settings, link=False)
         return task
     internals.wrap_body(task, track)
@@ -49,22 +54,31 @@ def track_task(task: Any, settings: RunSettings, track: Track, resolver: Resolve
 
 
 def track_made_task(task: Any, settings: RunSettings) -> None:
-    """Note how a task is tracked that flytekit made of a tracked function."""
+    """Apply the settings to a task that flytekit made from an already decorated function."""
+    # it may be called several times for one task: whenever the function's attributes are read
     if tracking_of(task) is None:
         setattr(task, _TRACKING, settings)
         request_from_flyte(task, settings)
 
 
 def tracking_of(task: object) -> RunSettings | None:
-    """The settings that a task is tracked with; None if it is not."""
+    """The settings that a task is tracked with; None if it is not tracked."""
     return getattr(task, _TRACKING, None)
 
 
 def request_from_flyte(task: Any, settings: RunSettings, *, link: bool = True) -> None:
-    """Add the secret to the task's requests, and the link to its config."""
+    """Add the secret to the task's secret requests and the W&B link to its config.
+
+    Args:
+        task: The task, changed in place.
+        settings: The arguments of `wandb_init`.
+        link: Whether to add the link.
+    """
+    # switched off: the task must not request a secret that the cluster may not have
     if not settings.enabled:
         return
     internals.set_security_context(task, with_secret(task.security_context, settings.secret))
+    # at registration, not now: the task's own config may depend on the serialization settings
     if link:
         internals.wrap_config(task, lambda own: functools.partial(_config_with_link, own, settings))
     if inspect.iscoroutinefunction(getattr(task, "task_function", None)):
@@ -75,7 +89,10 @@ def _config_with_link(
     own_config: Callable[[Any], dict[str, str] | None], settings: RunSettings, serialization: Any
 ) -> dict[str, str]:
     config = dict(own_config(serialization) or {})
+    # other plugins add link types too, as one text with commas
     own_types = [name for name in config.get(LINK_TYPE, "").split(",") if name]
+    # for a fixed id the link is made from `id`; otherwise Flyte makes it from the execution, the
+    # node and the attempt, which is the default run id
     fixed_id = settings.id is not None and not is_template(settings.id)
     ours = "wandb-custom-id" if fixed_id else "wandb-execution-id"
     link = {
@@ -90,6 +107,9 @@ def _config_with_link(
 
 
 def _execute_async(own_execute: Callable[..., Any], **inputs: Any) -> Any:
-    """Run a coroutine's task; its body has no main thread of its own to hear SIGTERM."""
+    """Run an async task, and end its runs on SIGTERM.
+
+    flytekit runs the coroutine outside the main thread, where Python runs no signal handlers.
+    """
     with exit_on_sigterm(before=end_live_runs):
         return own_execute(**inputs)

@@ -1,4 +1,4 @@
-"""`wandb_init`: a W&B run around anything that Flyte runs, and how a pod finds a mapped one."""
+"""`wandb_init`, which runs a task inside a W&B run, and the resolver that loads it in a pod."""
 
 from __future__ import annotations
 
@@ -28,14 +28,15 @@ from flytekitplugins.wbmon.run.settings import (
 if TYPE_CHECKING:
     from flytekit import Secret
 
+# at import: flytekit opens its cache with the first cached task, whether it is tracked or not
 local_cache.keep_working_beside_weave()
 
 
 class wandb_init(TaskDecorator):  # noqa: N801 - the name that flytekitplugins-wandb gave it
     """Run a task inside a W&B run.
 
-    Works above and below `@task`, on async tasks, `@dynamic`, `@eager`, node instances, mapped
-    tasks and plain functions. Made once, it can be put on many:
+    It works above and below `@task`, on async tasks, `@dynamic`, `@eager`, node instances, mapped
+    tasks and plain functions. One decorator can be used for many tasks:
 
         tracked = wandb_init(project="payments", entity="ops", secret=Secret("wandb", "api_key"))
 
@@ -43,35 +44,38 @@ class wandb_init(TaskDecorator):  # noqa: N801 - the name that flytekitplugins-w
         @task
         def train(epochs: int) -> float: ...
 
-    Inside the body `current_run()` and `wandb.run` are the run. The run's end tells the task's
-    outcome. Above a task the secret is requested and the Flyte console is linked; below `@eager`
-    flytekit gives no way to do so, so put it above.
+    Inside the body `current_run()` and `wandb.run` return the run. The run ends as finished or
+    failed, like the task. On a task, the decorator also requests the secret and adds a link to W&B
+    to the Flyte console. Below `@eager` flytekit offers no way to do this, so put it above.
 
     Args:
-        task_function: What to track, for use without a call; normally left out.
-        project: W&B project; needed unless `enabled=False`, `mode` is offline or disabled, or
+        task_function: The function or task to track, for use without parentheses; normally left
+            out.
+        project: W&B project. Required unless `enabled=False`, `mode` is offline or disabled, or
             WANDB_PROJECT is set.
-        entity: W&B user or team; needed as `project` is (WANDB_ENTITY).
+        entity: W&B user or team. Required under the same conditions (WANDB_ENTITY).
         secret: A `flytekit.Secret` with the W&B key, a callable without arguments that returns
-            it, or None for W&B's own environment. Read when the run opens.
+            the key, or None to use W&B's own environment. It is read when the run opens.
         id: Id of the run, or a template of `{execution} {node} {attempt} {shard} {task} {date}`
-            (`{date:%Y%m}`). None: in a pod `{execution}-{node}-{attempt}`, elsewhere W&B's choice.
+            (`{date:%Y%m}` formats the date). If None, `{execution}-{node}-{attempt}` in a pod;
+            elsewhere W&B chooses the id.
         host: URL of the W&B pages.
-        api_host: URL of the W&B API; WANDB_BASE_URL counts where this is left at its default.
-        delivery: `spool` writes the run to disk and delivers it apart, so that W&B can never
-            block or fail the task; `online` is W&B's own mode, for tasks that read from W&B.
-        delivery_timeout_s: Seconds that delivery may add to the task.
-        offline_store: URL of the folder for runs that could not be delivered; in a pod by default
-            below the task's raw output prefix.
-        rank_scope: Under torchrun, who opens a run: `global` rank 0, rank 0 of each `worker`, or
-            `all`.
-        enabled: False switches tracking off; `current_run()` then does nothing.
+        api_host: URL of the W&B API. WANDB_BASE_URL applies if this is left at its default.
+        delivery: `spool` writes the run to disk and delivers it from a separate process, so that
+            W&B can never block or fail the task. `online` is W&B's own mode, for tasks that read
+            from W&B.
+        delivery_timeout_s: Longest time in seconds that the delivery may add to the task.
+        offline_store: URL of the folder for runs that could not be delivered. By default it is
+            below the task's raw output prefix in a pod.
+        rank_scope: Which processes open a run under torchrun: `global` (rank 0 only), `worker`
+            (local rank 0 of each worker) or `all`.
+        enabled: False switches tracking off; `current_run()` then returns a run that does nothing.
         log_artifacts: Upload the task's configuration, metrics, plots and reports as one artifact.
-        **init_kwargs: Arguments of `wandb.init`. `dir` may name an input of the task, also one of
-            type FlyteDirectory.
+        **init_kwargs: Arguments of `wandb.init`. `dir` may be the name of a task input, which may
+            be a FlyteDirectory.
 
     Raises:
-        ConfigError: If an argument cannot work; it is also a `ValueError`.
+        ConfigError: If an argument is invalid; it is also a `ValueError`.
     """
 
     _verb = "track"
@@ -96,6 +100,7 @@ class wandb_init(TaskDecorator):  # noqa: N801 - the name that flytekitplugins-w
         log_artifacts: bool = False,
         **init_kwargs: Any,
     ) -> None:
+        # flytekitplugins-wandb takes the function first; users pass the project first
         if isinstance(task_function, str):
             project, entity, secret, id = by_position(  # noqa: A001
                 task_function, project, entity, secret, id
@@ -118,25 +123,26 @@ class wandb_init(TaskDecorator):  # noqa: N801 - the name that flytekitplugins-w
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> wandb_init:
-        """The decorator that `to_config` described."""
+        """The decorator from the configuration that `to_config` returned."""
+        # not through `__new__` and `__init__`, which take arguments and not settings
         decorator: wandb_init = object.__new__(cls)
         decorator.settings = RunSettings.from_config(config)
         return decorator
 
     @classmethod
     def from_yaml(cls, path: str | Path, **arguments: Any) -> wandb_init:
-        """The decorator that the `wandb:` section of a YAML file describes.
+        """The decorator from the `wandb:` section of a YAML file.
 
-        The section may have `enabled project entity group run_name tags notes mode log_artifacts`;
-        W&B's environment variables win over it. The whole file goes into the run's config, and
-        into the log, with secrets hidden.
+        The section may have `enabled project entity group run_name tags notes mode log_artifacts`.
+        W&B's environment variables override it. The whole file is stored in the run's config and
+        written to the log, with secrets hidden.
 
         Args:
-            path: The file.
-            arguments: What a file does not say: `secret`, `delivery` …; these win over the file.
+            path: Path of the file.
+            arguments: Further arguments, such as `secret` and `delivery`; they override the file.
 
         Raises:
-            ConfigError: If the file cannot be read, or says what it may not.
+            ConfigError: If the file cannot be read, or has an unknown key or an invalid value.
         """
         from flytekitplugins.wbmon.run.config_file import resolve
 
@@ -155,9 +161,13 @@ class wandb_init(TaskDecorator):  # noqa: N801 - the name that flytekitplugins-w
 
 
 class TrackedTaskResolver(TaskResolverMixin):
-    """Finds a tracked task that no variable of a module holds, as what is mapped.
+    """Task resolver for a tracked task that no module variable holds, such as a mapped task.
 
-    It finds the untracked task as the task's own resolver does, then tracks it.
+    It loads the untracked task with the task's own resolver and then decorates it.
+
+    Args:
+        inner: The untracked task; None in the pod.
+        settings: The arguments of `wandb_init`; None in the pod.
     """
 
     def __init__(self, inner: Any = None, settings: RunSettings | None = None) -> None:
@@ -166,7 +176,8 @@ class TrackedTaskResolver(TaskResolverMixin):
 
     @property
     def location(self) -> str:
-        """Where the pod finds the resolver that loads the task."""
+        """Import path of the resolver that the pod uses."""
+        # the instance at module level: it loads any task, from the arguments alone
         return f"{__name__}.tracked_task_resolver"
 
     def name(self) -> str:
@@ -174,20 +185,22 @@ class TrackedTaskResolver(TaskResolverMixin):
         return "TrackedTaskResolver"
 
     def loader_args(self, settings: Any, t: Any) -> list[str]:  # noqa: ARG002 - flytekit's signature
-        """The `wandb_init` arguments as JSON, then how the untracked task is found."""
+        """Arguments of `load_task`: the settings as JSON, then those of the task's own resolver."""
+        # the pod imports the module again and finds the untracked task there
         resolver = self._inner.task_resolver
         own = resolver.loader_args(settings, self._inner)
         return ["wandb-init", json.dumps(self._config), "resolver", resolver.location, *own]
 
     def load_task(self, loader_args: list[str]) -> Any:
-        """The task, tracked."""
+        """Load the untracked task and return it decorated."""
         _, config, _, location, *own = loader_args
         module, _, name = location.rpartition(".")
         inner = getattr(import_module(module), name).load_task(own)
+        # a copy: decorating changes the task, and the module's variable must stay untracked
         return wandb_init.from_config(json.loads(config))(copy.copy(inner))
 
     def get_all_tasks(self) -> list[Any]:
-        """Never called."""
+        """Not supported; flytekit does not call it for this resolver."""
         raise NotImplementedError
 
 

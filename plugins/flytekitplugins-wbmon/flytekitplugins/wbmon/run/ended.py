@@ -1,4 +1,4 @@
-"""The end of a run, however it was written: it is said that W&B has it, or the store gets it."""
+"""The end of a run in either delivery mode: report the delivery, or store the undelivered run."""
 
 from __future__ import annotations
 
@@ -21,39 +21,45 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 STORE_FOLDER = "wandb-offline"
+# wandb writes the last record shortly after `finish` returns; this only limits the wait for it
 END_TIMEOUT_S = 5.0
 
 
 class RunEnd:
-    """What a task does with a run that is over.
+    """Reports whether an ended run was delivered, and stores it if it was not.
 
     Args:
         settings: The arguments of `wandb_init`.
-        identity: What is running.
+        identity: Identity of the running task.
     """
 
     def __init__(self, settings: RunSettings, identity: TaskIdentity) -> None:
         self._settings = settings
         self._store_url = store_url(settings.offline_store, identity)
+        # a folder of its own only below the raw output, which also holds the task's other files
         if self._store_url and settings.offline_store is None:
             self._store_url = f"{self._store_url}/{STORE_FOLDER}"
 
     def to_config(self) -> dict[str, str]:
-        """Where the run will be found if it cannot be delivered; for its `flyte` config block."""
+        """The URL of the offline store, as an entry for the `flyte` block of the run's config."""
         return {"offline_store": self._store_url} if self._store_url else {}
 
     def timeout_s(self, *, is_terminating: bool) -> float:
-        """Seconds that the delivery may take, and storing the run again."""
+        """Time limit in seconds for the delivery, and again for storing the run.
+
+        Args:
+            is_terminating: The process received SIGTERM; the limit is then at most 10 s.
+        """
         allowed = self._settings.delivery_timeout_s
         return min(allowed, TERMINATING_TIMEOUT_S) if is_terminating else allowed
 
     def report(self, run: wandb.Run, reason: str, *, timeout_s: float) -> None:
-        """Say in the log and on the Deck what became of a run, and keep it if it has to be.
+        """Report the outcome in the log and on the Deck, and store the run if it is not delivered.
 
         Args:
-            run: It has ended.
-            reason: Why W&B has not confirmed it; empty if it has.
-            timeout_s: Longest time to store it.
+            run: The run, after it has ended.
+            reason: Why W&B has not confirmed the run; empty if it has.
+            timeout_s: Time limit in seconds for storing the run.
         """
         if not reason:
             _say(f"delivered to W&B: {run_url(self._settings, run.id)}", level=logging.INFO)
@@ -63,6 +69,7 @@ class RunEnd:
         if not self._store_url:
             _say(f"the run is kept in {folder}")
             return
+        # the store is opened inside the time limit too, because that may already hang
         kept = keep_in_time(
             lambda: keep_run(folder, open_store(self._store_url)),
             url=self._store_url,

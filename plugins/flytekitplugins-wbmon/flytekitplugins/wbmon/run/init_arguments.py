@@ -1,4 +1,4 @@
-"""What `wandb.init` is called with: the user's arguments, and what Flyte knows of the task."""
+"""The arguments of `wandb.init`: those of the user, completed with what Flyte knows of the task."""
 
 from __future__ import annotations
 
@@ -23,16 +23,17 @@ def init_arguments(
     inputs: Mapping[str, Any],
     redactor: SecretRedactor,
 ) -> dict[str, Any]:
-    """Arguments of `wandb.init`, without those that say how the run is delivered.
+    """The arguments of `wandb.init`, except those that depend on the delivery mode.
 
     Args:
         settings: The arguments of `wandb_init`.
-        identity: What is running.
-        run_id: The run's id; None lets W&B choose.
-        inputs: The task's inputs by name, for a `dir` that names one.
+        identity: Identity of the running task.
+        run_id: The id of the run; None lets W&B choose.
+        inputs: The task's inputs by name, for a `dir` argument that names an input.
         redactor: Hides secrets in the user's config.
     """
     given = dict(settings.init)
+    # both are set by the delivery mode
     for name in ("mode", "reinit"):
         given.pop(name, None)
     given |= {
@@ -44,21 +45,23 @@ def init_arguments(
         "notes": _notes(identity, given.get("notes")),
         "dir": _directory(given.get("dir"), inputs, identity),
     }
+    # again: when the settings were made, the key was not known yet
     if isinstance(given.get("config"), Mapping):
         given["config"] = redactor.value(given["config"])
     return given
 
 
 def flyte_config(identity: TaskIdentity, rank: Rank | None) -> dict[str, Any]:
-    """The `flyte` block of a run's config."""
+    """The `flyte` block of a run's config: the task's identity, and the rank if there is one."""
     return {**identity.to_config(), **(rank.to_config() if rank else {})}
 
 
 def run_url(settings: RunSettings, run_id: str) -> str:
-    """The page of the run; empty if its project or entity is not known."""
+    """URL of the run's page; an empty text if the project or the entity is not known."""
     project, entity = settings.resolved_project, settings.resolved_entity
     if project is None or entity is None:
         return ""
+    # `safe=""`: a slash in a name must not start another part of the path
     path = "/".join(quote(part, safe="") for part in (entity, project, "runs", run_id))
     return f"{settings.host.rstrip('/')}/{path}"
 
@@ -71,13 +74,14 @@ def _notes(identity: TaskIdentity, own: str | None) -> str | None:
 def _directory(own: Any, inputs: Mapping[str, Any], identity: TaskIdentity) -> str:
     if isinstance(own, str) and own in inputs:
         own = inputs[own]
+    # a FlyteDirectory, which is not on this disk yet
     if hasattr(own, "download"):
         own = own.download()
     if own is not None:
         return str(own)
     if os.environ.get("WANDB_DIR"):
         return os.environ["WANDB_DIR"]
-    # named each time: wandb remembers the working directory of its first use in the process
+    # always given: wandb keeps using the working directory of its first run in the process
     here = str(Path.cwd())
     if identity.is_local and os.access(here, os.W_OK):
         return here

@@ -1,8 +1,7 @@
-"""The life of one run: opened before the body, ended with the body's outcome.
+"""The life cycle of a run: it is opened before the body and ended with the body's outcome.
 
-What goes wrong inside W&B is logged and goes no further: the body then gets a run that does
-nothing, and its result is its own. What is wrong with the call itself (a secret that is not there)
-is raised before any work is done.
+Errors inside W&B are logged and not raised: the body then gets a run that does nothing, and its
+result is unaffected. Errors of the user, such as a missing secret, are raised before the body runs.
 """
 
 from __future__ import annotations
@@ -38,17 +37,17 @@ logger = logging.getLogger(__name__)
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class _OpenRun:
-    """A run and those who use it.
+    """An open run and the state that is needed to end it.
 
     Attributes:
-        run: None if W&B could not even give a run that does nothing.
-        place: The task that it belongs to.
+        run: None if W&B could not provide even a run that does nothing.
+        place: Identifies the task that the run belongs to; see `_place`.
         redactor: Hides the run's key.
-        outer: What `wandb.run` was, if the run took its place.
-        writer: Brings the run to W&B or to the offline store; None if it stays where it is.
-        logs_outputs: Whether what the task produced becomes an artifact.
-        n_users: Threads of one pod that share the run; the last one ends it.
-        exit_code: 1 as soon as one of them failed.
+        outer: The previous `wandb.run`, if this run replaced it.
+        writer: Delivers the run to W&B or to the offline store; None for a run that does nothing.
+        logs_outputs: Whether the outputs of the task are logged as an artifact.
+        n_users: Number of blocks that share the run; the last one ends it.
+        exit_code: 1 as soon as one of the blocks has failed.
     """
 
     run: wandb.Run | None
@@ -61,17 +60,19 @@ class _OpenRun:
     exit_code: int = 0
 
 
+# a context variable, so that threads and coroutines of different tasks see their own runs
 _CURRENT: ContextVar[_OpenRun | None] = ContextVar("wbmon_run", default=None)
 _LOCK = threading.RLock()
+# by run id: blocks with the same id share one run, because a server refuses an id that is in use
 _LIVE: dict[str, _OpenRun] = {}
 
 
 def current_run() -> wandb.Run | None:
-    """The W&B run of the task that asks.
+    """The W&B run of the calling task.
 
     Returns:
-        None outside of `wandb_init`. Where a run is switched off (`enabled=False`, a rank that has
-        none, W&B out of order), a run that accepts everything and does nothing.
+        None outside of `wandb_init`. A run that accepts every call and does nothing if tracking is
+        switched off (`enabled=False`), if this rank opens no run, or if W&B failed.
     """
     opened = _CURRENT.get()
     return None if opened is None else opened.run
@@ -83,15 +84,18 @@ def open_run(
 ) -> Iterator[wandb.Run | None]:
     """Open the run of a task and end it with the outcome of the block.
 
-    A block inside another one of the same task uses the outer run.
+    A block that is nested in another block of the same task uses the run of the outer block.
 
     Args:
         settings: The arguments of `wandb_init`.
         task: Full name of the function or node.
-        inputs: The task's inputs by name, for a `dir` that names one.
+        inputs: The task's inputs by name, for a `dir` argument that names an input.
+
+    Yields:
+        The run; None if W&B could not provide any run.
 
     Raises:
-        ConfigError: If the secret is not there, or is not text.
+        ConfigError: If the secret is missing, or is not text.
     """
     place = _place()
     outer = _CURRENT.get()
@@ -103,6 +107,7 @@ def open_run(
     try:
         with exit_on_sigterm():
             yield opened.run
+    # also SystemExit, KeyboardInterrupt and the cancellation of a coroutine end the run
     except BaseException as error:
         _leave(opened, error)
         raise
@@ -113,16 +118,18 @@ def open_run(
 
 
 def end_live_runs() -> None:
-    """End every open run of the process as failed, for a process that must go now."""
+    """End every open run of the process as failed, because the process is about to be killed."""
+    # a copy: `_end` removes entries
     for opened in list(_LIVE.values()):
         opened.exit_code = 1
         _end(opened, is_terminating=True)
 
 
 def _place() -> str:
-    """What is the same for all code of one task, and different for two tasks of one process.
+    """An identifier that all code of one task shares and no other task of the process has.
 
-    A pod runs one task. Locally flytekit gives each task a working directory of its own.
+    A pod runs one task, so a constant is enough there. In a local execution flytekit gives each
+    task its own working directory.
     """
     running = running_task()
     if running is None:
@@ -140,6 +147,7 @@ def _open(settings: RunSettings, task: str, inputs: Mapping[str, Any], place: st
     redactor = SecretRedactor([key.reveal() if key else None])
     wanted = run_id(identity, settings.id, suffix=rank.suffix(settings.rank_scope) if rank else "")
     _warn_of_shared_id(settings, identity)
+    # opening is under the lock too, or two threads could open the same id
     with _LOCK:
         live = _LIVE.get(wanted or "")
         if live is not None:
@@ -168,6 +176,7 @@ def _open(settings: RunSettings, task: str, inputs: Mapping[str, Any], place: st
 def _writer_of(
     settings: RunSettings, identity: TaskIdentity, key: ApiKey | None
 ) -> SpooledRun | OnlineRun:
+    # the online mode needs a key; without one the run is stored offline
     if settings.delivery == "online" and key is not None:
         return OnlineRun(settings, identity, key)
     return SpooledRun(settings, identity, key)
@@ -191,18 +200,19 @@ def _silent_run() -> wandb.Run | None:
         _warn("wandb cannot be used", error, SecretRedactor())
         return None
     finally:
-        # a silent run always makes itself global
+        # a disabled run always replaces `wandb.run`, also that of another task
         if before is not None:
             client.make_global(before)
 
 
 def _register(run: wandb.Run | None, place: str, redactor: SecretRedactor) -> _OpenRun:
-    """Note the run as open, and let `wandb.log` mean it where no other task's run is meant."""
+    """Register the run as open, and make it `wandb.run` unless that is another task's run."""
     opened = _OpenRun(run=run, place=place, redactor=redactor)
     if run is None:
         return opened
     around = _CURRENT.get()
     before = client.global_run()
+    # the run of the enclosing block may be replaced; a run of the user or of another task may not
     if before is None or before is run or (around is not None and before is around.run):
         client.make_global(run)
         opened.outer = before if before is not run else None
@@ -218,8 +228,10 @@ def _leave(opened: _OpenRun, error: BaseException | None) -> None:
     with _LOCK:
         opened.n_users -= 1
         is_last = opened.n_users == 0
+        # under the lock, so that a new block opens a new run instead of joining one that is ending
         if is_last and opened.run is not None:
             _LIVE.pop(opened.run.id, None)
+    # outside of the lock: the delivery may take as long as its time limit
     if is_last:
         _end(opened, is_terminating=isinstance(error, TerminatedError))
 
@@ -227,6 +239,7 @@ def _leave(opened: _OpenRun, error: BaseException | None) -> None:
 def _is_success(error: BaseException) -> bool:
     from flytekit.extend import IgnoreOutputs
 
+    # flytekit's signal that a worker of a distributed task has no outputs; not a failure
     return isinstance(error, IgnoreOutputs) or (
         isinstance(error, SystemExit) and error.code in (None, 0)
     )
@@ -239,6 +252,7 @@ def _note_error(opened: _OpenRun, error: BaseException) -> None:
         opened.run.summary.update(
             {
                 "error_type": type(error).__name__,
+                # cut after redaction, or half of a secret at the cut would not be recognised
                 "error_message": opened.redactor.text(str(error))[:2000],
             }
         )
@@ -250,8 +264,10 @@ def _end(opened: _OpenRun, *, is_terminating: bool) -> None:
     if opened.run is None:
         return
     _LIVE.pop(opened.run.id, None)
+    # a terminating pod has only seconds, which the delivery needs
     if opened.logs_outputs and not is_terminating:
         try:
+            # the metrics of the artifact are read from the log on disk
             if opened.writer is not None:
                 opened.writer.flush()
             log_outputs(opened.run)
@@ -262,6 +278,7 @@ def _end(opened: _OpenRun, *, is_terminating: bool) -> None:
             opened.run.finish(exit_code=opened.exit_code)
         else:
             opened.writer.end(opened.run, opened.exit_code, is_terminating=is_terminating)
+        # `finish` clears `wandb.run`; if another run was made global meanwhile, that one stays
         if opened.outer is not None and client.global_run() is None:
             client.make_global(opened.outer)
     except Exception as error:  # noqa: BLE001 - the task is done, its result stands

@@ -1,7 +1,8 @@
-"""Brings what a run has logged to disk, for releases of wandb that keep it in memory.
+"""Writes what a run has logged to disk, for releases of wandb that keep it in memory.
 
-Before 0.31 wandb writes its log in whole blocks of 32 KiB and loses the last one when it is killed:
-of a short run, everything. Here a block is filled up while there is something new.
+Before 0.31 wandb writes its log in whole blocks of 32 KiB and loses the last, incomplete block when
+it is killed; a short run loses everything. This module fills up the block with padding whenever
+something new was logged.
 """
 
 from __future__ import annotations
@@ -19,29 +20,37 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# ten minutes of one flush a second
 _FLUSHES_AT_FULL_PACE = 600
+# the service writes asynchronously, so the first flush gets some seconds to show in the file
 _TRIES = 5
+# a flush in progress may take long if wandb's service hangs; the thread is a daemon anyway
 _STOP_S = 1.0
 
 
 def pause_s(n_flushes: int, every_s: float) -> float:
-    """Seconds until the next flush of a log that was flushed so often.
+    """Seconds until the next flush of a log, given the number of flushes so far.
 
-    A flush adds a block to the log. It comes every second for ten minutes of constant logging, then
-    more and more seldom, so that an hour of it adds 62 MiB and a day 318 MiB.
+    Each flush adds a block of 32 KiB to the log. A run that logs without a pause is flushed every
+    second for ten minutes and then less and less often: the pause is `n_flushes / 600` seconds, so
+    padding grows with the square root of time, to 62 MiB after an hour and 318 MiB after a day.
+
+    Args:
+        n_flushes: Number of flushes so far.
+        every_s: The shortest pause, in seconds.
     """
     return every_s * max(1.0, n_flushes / _FLUSHES_AT_FULL_PACE)
 
 
 class LogFlusher:
-    """Flushes the log of one run, every second in which something was logged.
+    """A thread that flushes the log of one run while new records arrive.
 
     Args:
         run: An offline run that was just opened.
-        every_s: Seconds between two flushes.
+        every_s: Shortest time between two flushes, in seconds.
 
     Raises:
-        UnsupportedWandbError: If this release of wandb lets nobody do it.
+        UnsupportedWandbError: If this release of wandb has no interface to publish records.
     """
 
     def __init__(self, run: wandb.Run, *, every_s: float) -> None:
@@ -52,12 +61,14 @@ class LogFlusher:
         self._every_s = every_s
         self._has_news = True
         self._is_over = threading.Event()
+        # last, when all that the replacement uses is set
         interface._publish = self._publish_and_note  # noqa: SLF001 - wandb has no public way
         self._thread = threading.Thread(target=self._run, name="wbmon-wandb-flush", daemon=True)
         self._thread.start()
 
     def flush(self) -> bool:
-        """Let wandb write what it has; False if it takes nothing any more."""
+        """Make wandb write its buffer to disk; return False if it accepts no more records."""
+        # before publishing: a record logged during the flush sets it again
         self._has_news = False
         try:
             self._publish(self._padding)
@@ -67,13 +78,14 @@ class LogFlusher:
         return True
 
     def stop(self) -> None:
-        """Flush no more; the end of a run brings the rest to disk."""
+        """Stop flushing; wandb itself writes the rest to disk when the run ends."""
         self._is_over.set()
         self._thread.join(_STOP_S)
 
     def _publish_and_note(self, record: Any, *args: Any, **kwargs: Any) -> Any:
         published = self._publish(record, *args, **kwargs)
-        self._has_news = True  # after it: a flush that comes between the two brings it to no disk
+        # after publishing: a flush between the two lines would clear it without this record
+        self._has_news = True
         return published
 
     def _run(self) -> None:
@@ -85,6 +97,7 @@ class LogFlusher:
             if not self.flush():
                 return
             n += 1
+            # checked once: a release that ignores the padding ignores it every time
             if n == 1 and not self._grows_from(before):
                 logger.warning(
                     "W&B: %s stays in memory although it was flushed; what is not written to it "
@@ -94,7 +107,7 @@ class LogFlusher:
                 return
 
     def _grows_from(self, size: int) -> bool:
-        """Whether the log has grown by a block, or the run is over, before long."""
+        """Wait until the log has grown or the run is over; False if neither happens in time."""
         waits = (self._is_over.wait(self._every_s) for _ in range(_TRIES))
         return any(is_over or self._size() >= size + BLOCK // 2 for is_over in waits)
 

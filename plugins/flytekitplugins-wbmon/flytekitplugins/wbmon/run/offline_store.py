@@ -1,4 +1,4 @@
-"""The store of a task: where it is, and how it is opened with Flyte's own settings."""
+"""The offline store of a task: its URL, and how to open it with Flyte's storage settings."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from flytekitplugins.wbmon.flyte.identity import TaskIdentity
 
 
 def open_store(url: str) -> OfflineStore:
-    """The store of a URL, reached as flytekit reaches it.
+    """Open the offline store at a URL with flytekit's storage settings.
 
     Raises:
-        ConfigError: If the URL is none, or the store lacks a setting.
-        StorageError: If it cannot be opened.
+        ConfigError: If the text is not a valid URL, or a setting of the store is missing.
+        StorageError: If the store cannot be opened.
     """
     return OfflineStore(url, filesystem=filesystem_of_task(url))
 
 
 def store_url(given: str | None, identity: TaskIdentity) -> str:
-    """Where the task keeps what is not delivered.
+    """The URL of the store for data that could not be delivered.
 
     Args:
-        given: The user's choice.
-        identity: What is running.
+        given: The URL that the user chose; None for the default.
+        identity: Identity of the running task.
 
     Returns:
-        The user's choice; else, in a pod, whose disk dies with it, the task's raw output; else
-        nothing: on the disk of the user it may stay where it is.
+        `given` if it is set. Otherwise the task's raw output prefix in a pod, because the disk of a
+        pod is deleted with it, and an empty text outside a pod, where data can stay on the disk.
     """
     if given is not None:
         return given.rstrip("/")

@@ -1,7 +1,8 @@
-"""W&B's own online mode, as far as it can be bounded, with the spool to fall back on.
+"""W&B's own online mode with time limits, and offline delivery as a fallback.
 
-For tasks that read from W&B (`use_artifact`), which an offline run cannot do. Logging a table while
-the server is away still blocks the task for about twenty seconds and raises: that is W&B's.
+It is meant for tasks that read from W&B (`use_artifact`), which an offline run cannot do. Logging a
+table while the server is unreachable still blocks the task for about twenty seconds and raises; no
+setting of wandb prevents this.
 """
 
 from __future__ import annotations
@@ -32,15 +33,16 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# wandb's own limit is 90 s, which a task should not lose when the server is unreachable
 _INIT_TIMEOUT_S = 10.0
 
 
 class OnlineRun:
-    """Opens the run online if the server answers, and through the spool if not.
+    """Opens the run online if the server answers, and as a `SpooledRun` if not.
 
     Args:
         settings: The arguments of `wandb_init`.
-        identity: What is running.
+        identity: Identity of the running task.
         key: The W&B key.
     """
 
@@ -52,8 +54,13 @@ class OnlineRun:
         self._is_online = False
 
     def open(self, arguments: Mapping[str, Any]) -> wandb.Run:
-        """Start the run online; offline if W&B cannot be reached."""
+        """Start the run online, or offline if W&B cannot be reached.
+
+        Args:
+            arguments: The arguments of `wandb.init`.
+        """
         try:
+            # before the run opens: rows that are there now come from an earlier attempt
             first_line = self._lines_on_server(arguments)
             run = client.start_online_run(
                 arguments,
@@ -67,28 +74,29 @@ class OnlineRun:
             return self._spooled.open(arguments)
         self._is_online = True
         folder = Path(run.settings.sync_dir)
+        # at once: if the process is killed, a later delivery knows which rows are of this run
         DeliveryProgress(first_line=first_line, reason="not confirmed").save(folder)
         return run
 
     def to_config(self) -> dict[str, str]:
-        """Where the run will be found if it cannot be delivered; for its `flyte` config block."""
+        """The URL of the offline store, as an entry for the `flyte` block of the run's config."""
         return self._end.to_config()
 
     def flush(self) -> None:
-        """Bring what the run has logged to disk now; online wandb does so by itself."""
+        """Write what the run has logged to disk now; needed only if the run is offline."""
         self._spooled.flush()
 
     def abandon(self) -> None:
-        """Give up delivering the run."""
+        """Stop delivering, for a run that could not be opened."""
         self._spooled.abandon()
 
     def end(self, run: wandb.Run, exit_code: int, *, is_terminating: bool = False) -> None:
-        """End the run, ask the server for it as long as that may take, keep what is not confirmed.
+        """End the run, check on the server what arrived, and store the run if it is incomplete.
 
         Args:
-            run: What `open` returned.
+            run: The run that `open` returned.
             exit_code: 0 for success.
-            is_terminating: The process was told to stop, and will be killed before long.
+            is_terminating: The process received SIGTERM and will soon be killed.
         """
         if not self._is_online:
             self._spooled.end(run, exit_code, is_terminating=is_terminating)
@@ -101,20 +109,22 @@ class OnlineRun:
         self._end.report(run, reason, timeout_s=timeout_s)
 
     def _finish(self, run: wandb.Run, exit_code: int, timeout_s: float) -> str:
-        """End the run; why the server does not confirm it, empty if it does."""
+        """End the run; return why the server does not confirm it, or an empty text if it does."""
         until = time.monotonic() + timeout_s
-        # wandb's finish has no bound of its own
+        # in a thread, because with pending alerts even `finish_timeout` does not limit `finish`
         finishing = threading.Thread(target=_finish, args=(run, exit_code), daemon=True)
         finishing.start()
         finishing.join(timeout_s)
         if finishing.is_alive():
             return f"W&B did not finish the run in {timeout_s:g} s"
         folder = Path(run.settings.sync_dir)
+        # `finish` returns before the last record is on disk
         wait_for_end(log_path(folder), END_TIMEOUT_S)
         progress = DeliveryProgress.load(folder)
-        # wandb sent them before it finished; the server cannot be asked
+        # wandb sends alerts before it finishes, and the server offers no way to check them
         progress.alerts = list(range(len(read_content(folder).alerts)))
         progress.save(folder)
+        # it only checks here: wandb itself has sent the rows
         delivery = RunDelivery(
             folder,
             api_host=self._settings.resolved_api_host,
@@ -125,10 +135,11 @@ class OnlineRun:
         return delivery.check()
 
     def _lines_on_server(self, arguments: Mapping[str, Any]) -> int:
-        """Rows that an earlier run of this id has; also tells whether the server answers."""
+        """Number of rows that the server has under this run id; raises if it does not answer."""
         target = RunTarget(
             entity=arguments.get("entity") or "",
             project=arguments.get("project") or "",
+            # without an id wandb chooses a new one; the request then only tests the server
             run_id=arguments.get("id") or "none",
         )
         served = WandbApi(self._settings.resolved_api_host, self._key).find_run(target)
@@ -136,9 +147,10 @@ class OnlineRun:
 
 
 def _finish(run: wandb.Run, exit_code: int) -> None:
-    """Finish in a thread that nobody may wait for; what failed, the server is asked about.
+    """Finish the run in a thread and ignore errors; the server is checked afterwards.
 
-    A traceback that is printed while the interpreter ends makes Python abort the process.
+    The thread may outlive the task. If it printed a traceback while the interpreter shuts down,
+    Python would abort the process.
     """
     with suppress(Exception):
         run.finish(exit_code=exit_code)

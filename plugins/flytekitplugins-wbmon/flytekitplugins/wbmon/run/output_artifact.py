@@ -1,4 +1,4 @@
-"""What a task produced, as one W&B artifact: configuration, metrics, plots and reports."""
+"""Logs the outputs of a task (configuration, metrics, plots, reports) as one W&B artifact."""
 
 from __future__ import annotations
 
@@ -17,13 +17,18 @@ from flytekitplugins.wbmon.run.artifact_lock import making_artifacts
 if TYPE_CHECKING:
     import wandb
 
+# wandb flushes its log every second; half a second more is for a busy machine
 _FLUSH_S = 1.5
 
 
 def log_outputs(run: wandb.Run) -> None:
     """Log `config.json`, `metrics.json`, `metrics.csv`, `plots/` and `reports/` of a run.
 
-    Plots are the images that were logged; reports are the task's Decks.
+    The plots are the images that were logged to the run. The reports are the task's Decks, except
+    the Deck about the run itself.
+
+    Args:
+        run: A run that is still open.
     """
     import wandb
 
@@ -40,6 +45,7 @@ def log_outputs(run: wandb.Run) -> None:
                 report = folder / "reports" / f"{_file_name(title)}.html"
                 report.parent.mkdir(exist_ok=True)
                 report.write_text(html, encoding="utf-8")
+        # wandb copies the files into its staging area, so the temporary folder may go afterwards
         with making_artifacts():
             artifact = wandb.Artifact(f"outputs-{run.id}", type="task-outputs")
             artifact.add_dir(name)
@@ -47,11 +53,16 @@ def log_outputs(run: wandb.Run) -> None:
 
 
 def _rows(run: wandb.Run) -> list[dict[str, Any]]:
-    """The logged rows with their scalars; they are on disk a second after they were logged."""
+    """The scalars of the logged rows, read from the transaction log.
+
+    wandb writes a row to the log up to a second after it was logged, so this function waits until
+    all rows are there, for at most 1.5 seconds.
+    """
     until = time.monotonic() + _FLUSH_S
     log = log_path(Path(run.settings.sync_dir))
     while True:
         rows = [
+            # a record has either a nested key (a list of names) or a plain one
             {".".join(item.nested_key) or item.key: item.value_json for item in one.history.item}
             for one in read_records(log)
             if one.WhichOneof("record_type") == "history"
@@ -63,10 +74,12 @@ def _rows(run: wandb.Run) -> list[dict[str, Any]]:
 
 def _scalars(row: dict[str, str]) -> dict[str, Any]:
     values = {name: json.loads(text) for name, text in row.items()}
+    # tables, images and histograms are dictionaries, which have no place in a CSV cell
     return {name: value for name, value in values.items() if not isinstance(value, (dict, list))}
 
 
 def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
+    # rows may have different keys: the columns are all keys, in order of first appearance
     names = list(dict.fromkeys(name for row in rows for name in row))
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, names)
@@ -79,6 +92,7 @@ def _write_json(path: Path, content: Any) -> None:
 
 
 def _plain(summary: dict[str, Any]) -> dict[str, Any]:
+    # wandb adds entries of its own that start with an underscore, such as `_step`
     return {name: value for name, value in summary.items() if not name.startswith("_")}
 
 

@@ -1,4 +1,4 @@
-"""What a tracked task asks of its W&B run: the arguments of `wandb_init`, checked and portable."""
+"""The arguments of `wandb_init`, validated and serialisable."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Mode = Literal["online", "offline", "disabled", "shared"]
 DEFAULT_HOST = "https://wandb.ai"
 DEFAULT_API_HOST = "https://api.wandb.ai"
 
-# what W&B refuses, in the pod, when the run opens
+# limits of W&B; checked here, or the error would come in the pod when the run opens
 MAX_PROJECT_LENGTH = 128
 MAX_TAG_LENGTH = 64
 
@@ -52,7 +52,11 @@ _CHOICES: dict[str, tuple[object, ...]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSettings:
-    """The checked arguments of `wandb_init`; see there for their meaning."""
+    """The validated arguments of `wandb_init`; see there for their meaning.
+
+    Raises:
+        ConfigError: If an argument is invalid.
+    """
 
     project: str | None = None
     entity: str | None = None
@@ -79,6 +83,7 @@ class RunSettings:
                     f"{name} must be one of {', '.join(map(repr, choices))}; "
                     f"got {getattr(self, name)!r}"
                 )
+        # also refuses nan, for which every comparison is false
         if not 0 < self.delivery_timeout_s < float("inf"):
             raise ConfigError(
                 f"delivery_timeout_s must be a positive number of seconds, "
@@ -87,40 +92,44 @@ class RunSettings:
         _check_secret(self.secret)
         _check_tags(self.init.get("tags"))
         config = self.init.get("config")
+        # wandb accepts the arguments of argparse as a config; as a dictionary they can be redacted
         if isinstance(config, Namespace):
             config = vars(config)
         if isinstance(config, Mapping):
-            # at once: settings are printed, pickled, and compiled into container arguments
+            # redacted here already: settings are printed, pickled and put into container arguments
             clean = {**self.init, "config": SecretRedactor().value(config)}
+            # the dataclass is frozen
             object.__setattr__(self, "init", clean)
 
     @property
     def mode(self) -> str:
-        """`online`, `offline`, `disabled` or `shared`: the argument, then WANDB_MODE."""
+        """`online`, `offline`, `disabled` or `shared`: from the argument, else from WANDB_MODE."""
         if not self.enabled:
             return "disabled"
         asked = self.init.get("mode") or os.environ.get("WANDB_MODE") or "online"
+        # the old names that wandb still accepts in WANDB_MODE
         return {"dryrun": "offline", "run": "online"}.get(asked, asked)
 
     @property
     def resolved_project(self) -> str | None:
-        """The project: the argument, then WANDB_PROJECT."""
+        """The project: from the argument, else from WANDB_PROJECT; None if neither is set."""
         return self.project or os.environ.get("WANDB_PROJECT") or None
 
     @property
     def resolved_entity(self) -> str | None:
-        """The entity: the argument, then WANDB_ENTITY."""
+        """The entity: from the argument, else from WANDB_ENTITY; None if neither is set."""
         return self.entity or os.environ.get("WANDB_ENTITY") or None
 
     @property
     def resolved_api_host(self) -> str:
-        """The API: the argument if it is not the default, then WANDB_BASE_URL."""
+        """URL of the API: the argument if it is not the default, else WANDB_BASE_URL if set."""
         if self.api_host != DEFAULT_API_HOST:
             return self.api_host
+        # never wandb's own default, which differs between its releases and from weave's
         return os.environ.get("WANDB_BASE_URL") or DEFAULT_API_HOST
 
     def to_config(self) -> dict[str, Any]:
-        """The settings as JSON, to travel in a task's command line; a secret by name only.
+        """The settings as JSON data for a task's command line, with the secret only by its name.
 
         Raises:
             ConfigError: If the secret is a callable, or an argument is not plain data.
@@ -128,6 +137,7 @@ class RunSettings:
         names = [name for name in RunSettings.__slots__ if name not in ("secret", "init")]
         config = {name: getattr(self, name) for name in names}
         config |= {"secret": _secret_to_config(self.secret), "init": dict(self.init)}
+        # tried when the task is made, so that the error can say what to do
         try:
             json.dumps(config)
         except (TypeError, ValueError) as error:
@@ -139,27 +149,33 @@ class RunSettings:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> RunSettings:
-        """The settings that `to_config` wrote."""
+        """The settings from the configuration that `to_config` returned."""
         named = config.get("secret")
         secret = None if named is None else secret_from_config(named)
         return cls(**{**config, "secret": secret})
 
 
 def by_position(first: str, second: Any, third: Any, fourth: Any, fifth: Any) -> Any:
-    """Project, entity, secret and id of a decorator that was given its project by position.
+    """Sort the arguments of `wandb_init("project", …)`, whose project was passed by position.
 
-    The place of the function is taken by the project, so that what else came by position stands
-    one place further left than its name; what came by name stands right.
+    The first parameter of `wandb_init` is the function. If the project is passed in its place,
+    every other positional argument arrives in the parameter before its own. Arguments passed by
+    name arrive in the right parameter.
 
     Args:
         first: The project.
-        second: Of `project`: the entity, if it came by position.
-        third: Of `entity`: the secret, if that came by position, else the entity by name.
-        fourth: Of `secret`: the id or the secret, likewise.
-        fifth: Of `id`: the id by name.
+        second: The value of the parameter `project`: the entity, if passed by position.
+        third: The value of `entity`: the secret if passed by position, or the entity by name.
+        fourth: The value of `secret`: the id if passed by position, or the secret by name.
+        fifth: The value of `id`: the id, if passed by name.
+
+    Returns:
+        Project, entity, secret and id.
     """
+    # only the project was passed by position
     if second is None:
         return first, third, fourth, fifth
+    # the project and the entity were
     if third is None:
         return first, second, fourth, fifth
     return first, second, third, fifth if fourth is None else fourth
@@ -209,6 +225,7 @@ def _check_target(settings: RunSettings) -> None:
 
 
 def _check_secret(secret: Any) -> None:
+    # the message must not repeat the text, which may be a key
     if isinstance(secret, str):
         raise ConfigError(
             "secret must be a flytekit.Secret or a callable that returns the key, got text; never "
@@ -225,6 +242,7 @@ def _check_secret(secret: Any) -> None:
 def _check_tags(tags: Any) -> None:
     if tags is None:
         return
+    # a text passes the test of its items too, because it consists of texts
     if isinstance(tags, str) or not all(
         isinstance(tag, str) and 0 < len(tag) <= MAX_TAG_LENGTH for tag in tags
     ):

@@ -1,4 +1,4 @@
-"""A run that its task writes to disk, and a process apart delivers meanwhile."""
+"""A run that the task writes to disk while a separate process delivers it to W&B."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ WORKER = "flytekitplugins.wbmon.delivery.runs.worker"
 
 
 class SpooledRun:
-    """Delivers a run while it is written; what W&B has not confirmed goes to the offline store.
+    """Delivers a run while it is written; an unconfirmed run goes to the offline store.
 
     Args:
         settings: The arguments of `wandb_init`.
-        identity: What is running.
-        key: The W&B key; without one the run is only kept.
+        identity: Identity of the running task.
+        key: The W&B key; if None the run is stored and not delivered.
     """
 
     def __init__(self, settings: RunSettings, identity: TaskIdentity, key: ApiKey | None) -> None:
@@ -40,13 +40,13 @@ class SpooledRun:
         self._flusher: LogFlusher | None = None
 
     def open(self, arguments: Mapping[str, Any]) -> wandb.Run:
-        """Start the run, and the process that delivers it.
+        """Start the run and the process that delivers it.
 
         Args:
-            arguments: Of `wandb.init`.
+            arguments: The arguments of `wandb.init`.
         """
         if self._key is not None:
-            # first, so that both processes load wandb at the same time
+            # started before the run, so that both processes import wandb at the same time
             self._worker = WorkerProcess.try_start(
                 WORKER,
                 self._key,
@@ -60,46 +60,50 @@ class SpooledRun:
         return run
 
     def to_config(self) -> dict[str, str]:
-        """Where the run will be found if it cannot be delivered; for its `flyte` config block."""
+        """The URL of the offline store, as an entry for the `flyte` block of the run's config."""
         return self._end.to_config()
 
     def flush(self) -> None:
-        """Bring what the run has logged to disk now, where wandb does not do it by itself."""
+        """Write what the run has logged to disk now, for releases of wandb that do not do so."""
         if self._flusher is not None:
             self._flusher.flush()
 
     def abandon(self) -> None:
-        """Give up delivering the run."""
+        """Stop delivering, for a run that could not be opened."""
         if self._flusher is not None:
             self._flusher.stop()
         if self._worker is not None:
             self._worker.end()
 
     def end(self, run: wandb.Run, exit_code: int, *, is_terminating: bool = False) -> None:
-        """End the run, wait for its delivery as long as it may take, keep what is not confirmed.
+        """End the run, wait for its delivery up to the time limit, and store it if unconfirmed.
 
         Args:
-            run: What `open` returned.
+            run: The run that `open` returned.
             exit_code: 0 for success.
-            is_terminating: The process was told to stop, and will be killed before long.
+            is_terminating: The process received SIGTERM and will soon be killed.
         """
         timeout_s = self._end.timeout_s(is_terminating=is_terminating)
         try:
             reason = self._deliver(run, exit_code, timeout_s)
         except UnsupportedWandbError as error:
+            # the log cannot be read, so nothing can be confirmed; the run is stored as it is
             self.abandon()
             reason = str(error)
         self._end.report(run, reason, timeout_s=timeout_s)
 
     def _deliver(self, run: wandb.Run, exit_code: int, timeout_s: float) -> str:
-        """End the run and deliver it; why that was not confirmed, empty if it was."""
+        """End the run and deliver it; return why it is not confirmed, or an empty text if it is."""
+        # before `finish`, after which wandb accepts no records
         if self._flusher is not None:
             self._flusher.stop()
         run.finish(exit_code=exit_code)
         folder = Path(run.settings.sync_dir)
+        # `finish` returns before the last record is on disk, from which the worker sees the end
         wait_for_end(log_path(folder), END_TIMEOUT_S)
         if self._worker is None:
             return "it is an offline run"
         self._worker.finish(timeout_s)
+        # the worker writes its progress to a file, which is valid even if the worker was killed
         progress = DeliveryProgress.load(folder)
         return "" if progress.is_confirmed else progress.reason

@@ -1,7 +1,7 @@
-"""The few calls into wandb that open a run, and with which settings.
+"""The calls into wandb that open a run, and the settings they use.
 
-A run is written offline, with the log flushed every second: no network call can then block or
-raise inside the task, and a killed process loses at most one second.
+By default a run is written offline and its log is flushed every second. No network call can then
+block the task or raise inside it, and a killed process loses at most one second of data.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from flytekitplugins.wbmon.run.log_flusher import LogFlusher
 if TYPE_CHECKING:
     import wandb
 
+# wandb's own interval is 15 s: a task that is killed sooner loses everything
 FLUSH_EVERY_S = 1
 _FLUSH_SETTING = "x_transaction_log_flush_interval"  # since 0.31
 
@@ -38,7 +39,7 @@ _LEAN: Mapping[str, Any] = {
     "x_save_requirements": False,
     _FLUSH_SETTING: FLUSH_EVERY_S,
 }
-# each alone bounds nothing; together they bound most
+# `finish_timeout` starts only after pending alerts and rows are sent, so their retries need limits
 _BOUNDED: Mapping[str, Any] = {
     "finish_timeout": 10,
     "x_file_stream_retry_max": 3,
@@ -49,7 +50,7 @@ _BOUNDED: Mapping[str, Any] = {
     "x_graphql_retry_wait_max_seconds": 2,
     "x_graphql_timeout_seconds": 5,
 }
-# what wandb itself points at the newest global run
+# the functions of the module `wandb` that wandb itself binds to the global run
 _GLOBALS = (
     "config", "log", "summary", "save", "use_artifact", "log_artifact", "define_metric", "alert",
     "watch", "unwatch", "mark_preempting", "log_model", "use_model", "link_model",
@@ -57,13 +58,15 @@ _GLOBALS = (
 
 
 def start_offline_run(arguments: Mapping[str, Any]) -> wandb.Run:
-    """A new offline run, whatever else is open in the process.
+    """Open a new offline run, independent of other open runs of the process.
 
     Args:
-        arguments: Of `wandb.init`; `settings` (a dictionary or `wandb.Settings`) wins over ours.
+        arguments: The arguments of `wandb.init`. Its `settings` (a dictionary or `wandb.Settings`)
+            take precedence over the settings of this module.
     """
     import wandb
 
+    # by default `wandb.init` returns the run that is already open, whatever the arguments are
     given = {name: value for name, value in arguments.items() if value is not None}
     given |= {"mode": "offline", "reinit": "create_new"}
     given["settings"] = _merged_settings(arguments.get("settings"), _LEAN)
@@ -73,11 +76,11 @@ def start_offline_run(arguments: Mapping[str, Any]) -> wandb.Run:
 
 
 def flush_every_second(run: wandb.Run) -> LogFlusher | None:
-    """See to it that what an offline run has logged is on disk a second later.
+    """Make sure that whatever an offline run logs is on disk a second later.
 
     Returns:
-        What does it beside the run; None where wandb does it by a setting, or lets nobody do it,
-        which is then said in the log.
+        The thread that flushes the log. None if wandb does it by a setting, or if this release does
+        not allow it; the latter is logged as a warning.
     """
     if known_settings({_FLUSH_SETTING: FLUSH_EVERY_S}):
         return None
@@ -91,19 +94,20 @@ def flush_every_second(run: wandb.Run) -> LogFlusher | None:
 def start_online_run(
     arguments: Mapping[str, Any], *, api_key: str, base_url: str, mode: str, timeout_s: float
 ) -> wandb.Run:
-    """A new online run, with every time limit that wandb has; the errors are wandb's.
+    """Open a new online run with every time limit that wandb offers; wandb's errors are raised.
 
     Args:
-        arguments: Of `wandb.init`.
-        api_key: The W&B key; for this run only.
+        arguments: The arguments of `wandb.init`.
+        api_key: The W&B key, used for this run only.
         base_url: URL of the W&B API.
         mode: `online` or `shared`.
-        timeout_s: Seconds for the start.
+        timeout_s: Time limit in seconds for opening the run.
     """
     import wandb
 
     given = {name: value for name, value in arguments.items() if value is not None}
     given |= {"mode": mode, "reinit": "create_new"}
+    # as settings and not by `wandb.login`, which writes the key to ~/.netrc
     defaults = {
         **_LEAN,
         **_BOUNDED,
@@ -118,7 +122,7 @@ def start_online_run(
 
 
 def start_silent_run() -> wandb.Run:
-    """A run that accepts everything and does nothing."""
+    """Open a run that accepts every call and does nothing."""
     import wandb
 
     with _without_weave():
@@ -126,18 +130,19 @@ def start_silent_run() -> wandb.Run:
 
 
 def global_run() -> wandb.Run | None:
-    """What `wandb.run` is now."""
+    """The current `wandb.run`; None if there is none."""
     import wandb
 
     return wandb.run
 
 
 def make_global(run: wandb.Run) -> None:
-    """Let `wandb.run`, `wandb.log` and their like mean this run."""
+    """Make `wandb.run`, `wandb.log` and the other module functions refer to this run."""
     import wandb
 
     wandb.run = run
     for name in _GLOBALS:
+        # not every release has all of them
         if hasattr(run, name):
             setattr(wandb, name, getattr(run, name))
 
@@ -145,6 +150,7 @@ def make_global(run: wandb.Run) -> None:
 def _merged_settings(own: Any, defaults: Mapping[str, Any]) -> wandb.Settings:
     import wandb
 
+    # the `x_` settings are private and come and go between releases
     settings = wandb.Settings(**known_settings(defaults))
     if isinstance(own, wandb.Settings):
         settings.update_from_settings(own)
@@ -155,9 +161,10 @@ def _merged_settings(own: Any, defaults: Mapping[str, Any]) -> wandb.Settings:
 
 @contextmanager
 def _without_weave() -> Iterator[None]:
-    """Keep `wandb.init` from starting Weave, which dials out even for an offline run."""
+    """Keep `wandb.init` from starting Weave, which opens connections even for an offline run."""
     name = "WANDB_DISABLE_WEAVE"
     before = os.environ.get(name)
+    # wandb has no setting for it
     os.environ[name] = "1"
     try:
         yield

@@ -1,4 +1,4 @@
-"""Nodes for what W&B gets after the fact: runs that waited, and the tag of the best run."""
+"""Nodes that work on W&B runs after their end: deliver stored runs, tag the best run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from flytekitplugins.wbmon.tasks._node import Node
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncSettings:
-    """Where runs wait and where they go; see `SyncOfflineRuns`."""
+    """Settings of `SyncOfflineRuns`; see there."""
 
     offline_store: str
     secret: Secret | None
@@ -28,12 +28,12 @@ class SyncSettings:
 
 
 class SyncedRuns(NamedTuple):
-    """What became of the runs of a store.
+    """The outputs of `SyncOfflineRuns`.
 
     Attributes:
-        delivered: URL of the page of each run that W&B now has.
-        left: Why each of the others is still stored, by the URL it is stored under.
-        complete: Whether nothing is left.
+        delivered: URLs of the W&B pages of the delivered runs.
+        left: For each run that is still stored, the reason by the URL in the store.
+        complete: Whether no run is left in the store.
     """
 
     delivered: list[str]
@@ -42,23 +42,23 @@ class SyncedRuns(NamedTuple):
 
 
 class SyncOfflineRuns(Node[SyncSettings]):
-    """Deliver the runs that wait in an offline store, oldest first.
+    """Deliver the runs in an offline store to W&B, oldest first.
 
-    Each row, artifact and alert goes to W&B once, also after a delivery that broke half-way or
-    where two nodes run at the same time. A run leaves the store when W&B has confirmed it.
+    Each row, artifact and alert is sent once, even if an earlier delivery was interrupted or two
+    nodes run at the same time. A run is deleted from the store when W&B has confirmed it.
 
     Args:
-        name: The task's name.
-        secret: The W&B key; None for W&B's own environment.
+        name: Name of the task.
+        secret: The W&B key, which the node requests; None to use W&B's own environment.
         host: URL of the W&B pages.
         api_host: URL of the W&B API.
-        offline_store: The `offline_store` of the tasks' `wandb_init`, or any folder above it, such
-            as the raw output prefix.
-        timeout_s: Seconds for each run.
-        task_kwargs: As for any node.
+        offline_store: URL of the store: the `offline_store` of `wandb_init`, or any folder above
+            it, such as the raw output prefix.
+        timeout_s: Time limit in seconds for each run.
+        task_kwargs: Arguments of the task, as for any node.
 
     Raises:
-        ConfigError: If there is no store, or `timeout_s` is not positive.
+        ConfigError: If `offline_store` is empty, or `timeout_s` is not positive.
     """
 
     def __init__(
@@ -74,6 +74,7 @@ class SyncOfflineRuns(Node[SyncSettings]):
     ) -> None:
         if not offline_store:
             raise ConfigError(f"SyncOfflineRuns {name!r} must have an offline_store, got none")
+        # not `timeout_s <= 0`, which would accept nan
         if not timeout_s > 0:
             raise ConfigError(f"timeout_s must be a positive number of seconds, got {timeout_s}")
         settings = SyncSettings(
@@ -83,16 +84,18 @@ class SyncOfflineRuns(Node[SyncSettings]):
             api_host=api_host,
             timeout_s=timeout_s,
         )
+        # the node itself needs the key, whether or not `wandb_init` tracks it
         super().__init__(name, settings, **request_secrets(task_kwargs, secret))
 
     def compute(self) -> SyncedRuns:
-        """Deliver what is there now.
+        """Deliver the runs that are in the store now.
 
         Returns:
-            delivered: URL of the page of each run that W&B now has.
-            left: Why each of the others is still stored, by the URL it is stored under.
-            complete: Whether nothing is left.
+            delivered: URLs of the W&B pages of the delivered runs.
+            left: For each run that is still stored, the reason by the URL in the store.
+            complete: Whether no run is left in the store.
         """
+        # imported here, because every pod of the project imports the module that defines the node
         from flytekitplugins.wbmon.delivery.runs.sync_store import sync_store
 
         runs = sync_store(
@@ -103,6 +106,7 @@ class SyncOfflineRuns(Node[SyncSettings]):
         )
         host = self.config.host.rstrip("/")
         left = {run.url: run.reason for run in runs if not run.is_delivered}
+        # a run that is left does not fail the node: the next execution tries again
         for url, reason in left.items():
             show_note(f"{url} stays in the store: {reason}")
         return SyncedRuns(
@@ -114,7 +118,7 @@ class SyncOfflineRuns(Node[SyncSettings]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TagSettings:
-    """Which runs are compared by what; see `TagBest`."""
+    """Settings of `TagBest`; see there."""
 
     project: str
     entity: str
@@ -126,7 +130,13 @@ class TagSettings:
 
 
 class BestRun(NamedTuple):
-    """The best run of a group; an empty id and nan if none has the metric."""
+    """The outputs of `TagBest`.
+
+    Attributes:
+        run_id: Id of the best run; empty if no run has the metric.
+        value: Value of its metric; nan if no run has the metric.
+        n_compared: Number of runs in the group that have the metric.
+    """
 
     run_id: str
     value: float
@@ -134,21 +144,22 @@ class BestRun(NamedTuple):
 
 
 class TagBest(Node[TagSettings]):
-    """Tag the best run of a group in W&B, and only that one.
+    """Tag the best run of a group in W&B, and remove the tag from all others.
 
-    The runs of one execution are one group, so after a mapped sweep this finds the setting that
-    won. Put it after the sweep, and after `SyncOfflineRuns` where runs may have waited.
+    The runs of one execution form a group by default. After a mapped sweep the node therefore finds
+    the best setting. Place it after the sweep, and after `SyncOfflineRuns` if runs may be in an
+    offline store.
 
     Args:
-        name: The task's name.
+        name: Name of the task.
         project: W&B project.
         entity: W&B user or team.
-        metric: Name in the runs' summaries.
-        mode: Whether more or less of it is better.
-        tag: The tag.
-        secret: The W&B key; None for W&B's own environment.
+        metric: Name of the metric in the summaries of the runs.
+        mode: `max` if higher values are better, `min` if lower values are.
+        tag: The tag that marks the best run.
+        secret: The W&B key, which the node requests; None to use W&B's own environment.
         api_host: URL of the W&B API.
-        task_kwargs: As for any node.
+        task_kwargs: Arguments of the task, as for any node.
 
     Raises:
         ConfigError: If `mode` is neither `max` nor `min`.
@@ -184,14 +195,13 @@ class TagBest(Node[TagSettings]):
         """Tag the best run of a group.
 
         Args:
-            group: The group; the running execution if empty.
-            among: Ids of the runs that may be best, where the group has older ones; all if left
-                out.
+            group: Name of the group; if empty, the running execution.
+            among: Ids of the runs to compare, if the group also has older runs; None for all.
 
         Returns:
-            run_id: The best run; empty if none has the metric.
-            value: Its metric; nan if none has it.
-            n_compared: Runs of the group that have the metric.
+            run_id: Id of the best run; empty if no run has the metric.
+            value: Value of its metric; nan if no run has the metric.
+            n_compared: Number of runs in the group that have the metric.
         """
         from flytekitplugins.wbmon.delivery.runs.api import WandbApi
         from flytekitplugins.wbmon.delivery.runs.best_run import tag_best

@@ -1,4 +1,4 @@
-"""The nodes that send traces to Weave outside of the task that made them."""
+"""Nodes that send traces to Weave outside of the task that recorded them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _TRACE_HOST = "https://trace.wandb.ai"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplaySettings:
-    """Which rows `ReplayToWeave` sends, and where to."""
+    """Settings of `ReplayToWeave`; see there."""
 
     project: str
     entity: str
@@ -39,7 +39,14 @@ class ReplaySettings:
 
 
 class TracesReplayed(NamedTuple):
-    """How many rows were looked at, became calls, and wait on; where the latter wait."""
+    """The outputs of `ReplayToWeave`.
+
+    Attributes:
+        n_rows: Number of rows that were read.
+        n_replayed: Number of rows that became Weave calls.
+        n_left: Number of records that could not be delivered.
+        kept_in: Where those records are stored; empty if all were delivered.
+    """
 
     n_rows: int
     n_replayed: int
@@ -48,26 +55,27 @@ class TracesReplayed(NamedTuple):
 
 
 class ReplayToWeave(Node[ReplaySettings]):
-    """Send a sample of the call log to Weave: failed and rated calls always, others at a rate.
+    """Send a sample of the call log to Weave: all failed or rated calls, a share of the others.
 
-    Serving then needs no tracing, which costs a request more than it takes; and the traces of a
-    tenant cannot end up in another one's project, because each node has its own.
+    The serving process then needs no tracing, which would slow down its requests. The traces of one
+    tenant cannot reach the project of another one, because each node has its own project.
 
     Args:
-        name: The task's name.
+        name: Name of the task.
         project: W&B project.
         entity: W&B user or team.
-        secret: The W&B key, which the node requests; None for W&B's own environment.
-        rate: Share of the calls that succeeded and have no rating, in [0, 1].
+        secret: The W&B key, which the node requests; None to use W&B's own environment.
+        rate: Share of the calls without failure and rating that is sent, in [0, 1]. They are chosen
+            by a hash of the request id, so that a retry sends the same ones.
         api_host: URL of the W&B API.
-        trace_host: URL of the trace server; what belongs to `api_host` by default.
-        offline_store: URL for traces that cannot be delivered; if empty they are kept below the
-            task's raw output, outside a pod on its disk.
-        deadline_s: Longest time to deliver.
-        task_kwargs: As for any node.
+        trace_host: URL of the trace server; by default the one that belongs to `api_host`.
+        offline_store: URL for traces that cannot be delivered. If empty, they are stored below the
+            task's raw output prefix in a pod, and on the local disk elsewhere.
+        deadline_s: Time limit in seconds for the delivery.
+        task_kwargs: Arguments of the task, as for any node.
 
     Raises:
-        ConfigError: If the rate is out of range or the secret is no name of one.
+        ConfigError: If `rate` is out of range, or `secret` is not a `flytekit.Secret`.
     """
 
     def __init__(  # noqa: PLR0913 - where from, where to, and how much
@@ -101,17 +109,17 @@ class ReplayToWeave(Node[ReplaySettings]):
     def compute(
         self, data: StructuredDataset, feedback: StructuredDataset | None = None
     ) -> TracesReplayed:
-        """Replay a window.
+        """Send the sampled rows of a window.
 
         Args:
             data: Rows of the call log or prediction log.
-            feedback: Rows of the feedback log; they go along with their calls.
+            feedback: Rows of the feedback log; they are sent with their calls.
 
         Returns:
-            n_rows: Rows looked at.
-            n_replayed: Rows that became calls.
-            n_left: Records that could not be delivered.
-            kept_in: Where those wait; empty if none does.
+            n_rows: Number of rows that were read.
+            n_replayed: Number of rows that became Weave calls.
+            n_left: Number of records that could not be delivered.
+            kept_in: Where those records are stored; empty if all were delivered.
         """
         from flytekitplugins.wbmon.delivery.traces.replay import replay_rows
         from flytekitplugins.wbmon.delivery.traces.spool import Target
@@ -129,6 +137,7 @@ class ReplayToWeave(Node[ReplaySettings]):
             ),
             folder=Path(tempfile.mkdtemp(prefix="weave-")),
             api_key=key,
+            # rows hold what users and models wrote, which may contain the key in use
             redact=SecretRedactor([key]).text,
             rate=config.rate,
             feedback=rows_of(open_data(feedback)) if feedback is not None else (),
@@ -136,6 +145,7 @@ class ReplayToWeave(Node[ReplaySettings]):
             store_url=url,
             deadline_s=config.deadline_s,
         )
+        # a failed store does not fail the node: `n_left` says how many records are concerned
         if found.kept.problem:
             show_note(f"Traces could not be stored: {found.kept.problem}")
         n_left = found.result.n_left
@@ -144,7 +154,7 @@ class ReplayToWeave(Node[ReplaySettings]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncTracesSettings:
-    """Where `SyncOfflineTraces` looks."""
+    """Settings of `SyncOfflineTraces`; see there."""
 
     secret: Secret | None
     offline_store: str
@@ -154,7 +164,13 @@ class SyncTracesSettings:
 
 
 class TracesSynced(NamedTuple):
-    """How many spools were found, arrived whole, and how many records wait on."""
+    """The outputs of `SyncOfflineTraces`.
+
+    Attributes:
+        n_spools: Number of spools (the stored traces of one task) that were found.
+        n_delivered: Number of spools that were delivered completely.
+        n_left: Number of records that are still stored.
+    """
 
     n_spools: int
     n_delivered: int
@@ -162,19 +178,20 @@ class TracesSynced(NamedTuple):
 
 
 class SyncOfflineTraces(Node[SyncTracesSettings]):
-    """Deliver the traces that an outage left in an offline store; each record once.
+    """Deliver the traces that are in an offline store after an outage; each record is sent once.
 
     Args:
-        name: The task's name.
-        secret: The W&B key, which the node requests; None for W&B's own environment.
-        offline_store: The store, as given to `weave_init`.
-        api_host: URL of the W&B API.
-        trace_host: Send all of it there; empty sends each where it was meant to go.
-        deadline_s: Longest time for the traces of one task.
-        task_kwargs: As for any node.
+        name: Name of the task.
+        secret: The W&B key, which the node requests; None to use W&B's own environment.
+        offline_store: URL of the store, as given to `weave_init`.
+        api_host: URL of the W&B API; its host name selects the W&B login if `secret` is None.
+        trace_host: URL of a trace server for all traces; if empty, each is sent to the server that
+            it was recorded for.
+        deadline_s: Time limit in seconds for the traces of one task.
+        task_kwargs: Arguments of the task, as for any node.
 
     Raises:
-        ConfigError: If the secret is no name of one.
+        ConfigError: If `secret` is not a `flytekit.Secret`.
     """
 
     def __init__(
@@ -198,12 +215,12 @@ class SyncOfflineTraces(Node[SyncTracesSettings]):
         super().__init__(name, settings, **request_secrets(task_kwargs, secret))
 
     def compute(self) -> TracesSynced:
-        """Deliver what the store holds.
+        """Deliver the traces that are in the store now.
 
         Returns:
-            n_spools: Spools found.
-            n_delivered: Spools that arrived whole.
-            n_left: Records that wait on.
+            n_spools: Number of spools (the stored traces of one task) that were found.
+            n_delivered: Number of spools that were delivered completely.
+            n_left: Number of records that are still stored.
         """
         from flytekitplugins.wbmon.delivery.traces.store import drain_store
 
@@ -222,4 +239,5 @@ class SyncOfflineTraces(Node[SyncTracesSettings]):
 def _trace_url(trace_host: str, api_host: str) -> str:
     if trace_host:
         return trace_host.rstrip("/")
+    # as weave does: a self-hosted W&B serves traces below its own URL
     return _TRACE_HOST if api_host == DEFAULT_API_HOST else f"{api_host.rstrip('/')}/traces"

@@ -1,1 +1,1 @@
-"""Alerts to people: their state in a store, channels, the history of nights."""
+"""Alerts to people: the alert memory in a store, the channels, and the decision of each window."""

@@ -1,4 +1,4 @@
-"""Where alerts are sent, named in code by a secret and never by its address."""
+"""A channel for alerts, whose address is in a secret and never in the code."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from flytekitplugins.wbmon.monitor.alerts.decision import Severity
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Channel:
-    """One way to reach people, through the `apprise` library (extra `notify`).
+    """A channel that sends alerts through the `apprise` library (extra `notify`).
 
-    The secret holds an apprise URL: `slack://…`, `msteams://…`, `mailto://user:password@host`,
-    `pagerduty://…`, `jsons://host/path` …; one address a line if there are several.
+    The secret holds an apprise URL, such as `slack://…`, `msteams://…`,
+    `mailto://user:password@host`, `pagerduty://…` or `jsons://host/path`; several URLs are written
+    one per line.
 
     Attributes:
-        secret: Which secret holds the address.
-        name: How the channel is called in logs and reports; the secret's group and key if empty.
-        min_severity: Alerts below it are not sent here.
-        timeout_s: Seconds after which the channel is given up for this window.
+        secret: The secret that holds the address.
+        name: Name of the channel in logs and reports; if empty, the secret's group and key.
+        min_severity: The lowest severity of the alerts that are sent to the channel.
+        timeout_s: Time limit in seconds for all notifications of one window.
 
     Raises:
-        ConfigError: If the secret is text (an address has no place in code), or a number is out of
-            range.
+        ConfigError: If `secret` is not a `flytekit.Secret`, or another value is out of range.
     """
 
     secret: Secret
@@ -35,6 +35,7 @@ class Channel:
     timeout_s: float = 15.0
 
     def __post_init__(self) -> None:
+        # the message must not repeat the value, which may be an address with a password
         if not isinstance(self.secret, Secret):
             raise ConfigError(
                 "a channel's address must be named by a flytekit Secret, got "
@@ -50,5 +51,5 @@ class Channel:
 
     @property
     def label(self) -> str:
-        """The name, or the secret's group and key."""
+        """The name of the channel, or the group and key of its secret."""
         return self.name or f"{self.secret.group}/{self.secret.key}"

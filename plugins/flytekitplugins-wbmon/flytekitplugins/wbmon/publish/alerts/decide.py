@@ -1,8 +1,8 @@
-"""From reports to people: one decision, remembered, shown and sent, each once.
+"""Decides on a window, stores the decision in the alert memory, and sends its notifications.
 
-The order is what makes it safe: the decision and its notifications are written down before
-anything is sent, and struck off after. A pod that dies in between is followed by a retry of the
-same window, which counts nothing twice and sends only what was not struck off.
+The order makes retries safe. The decision and its notifications are stored before anything is sent,
+and each notification is removed after it was sent. If a pod dies in between, a retry of the same
+window counts nothing twice and sends only the notifications that are still stored.
 """
 
 from __future__ import annotations
@@ -48,18 +48,20 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# well above the 15 s that a channel has by default; then another task may send in place of this one
 _LEASE = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertRouting:
-    """Where a decision is remembered and who is told.
+    """Where decisions are stored and to whom notifications are sent.
 
     Attributes:
-        state_uri: The state file; empty for a monitor without memory.
-        channels: Beside the W&B run.
-        remind_after: Time after which an alert that goes on firing is mentioned again.
-        keep_nights: Windows on the index page.
+        state_uri: URL of the state file; empty for a monitor without memory.
+        channels: The channels that are used in addition to the W&B run.
+        remind_after: Time after which a reminder is sent for an alert that is still firing; None
+            for no reminders.
+        keep_nights: Number of windows that are kept for the index page.
     """
 
     state_uri: str = ""
@@ -79,23 +81,26 @@ def decide_and_notify(
     findings: Sequence[str] = (),
     links: Mapping[str, str] | None = None,
 ) -> Decision:
-    """Judge a window by what is remembered, remember it, and tell people what is new.
+    """Evaluate the rules for a window, store the result, and send notifications of what is new.
 
-    What goes wrong with the memory or a channel becomes a finding of the decision; only rules that
-    do not fit the reports raise.
+    Failures of the memory or of a channel become findings of the decision. Errors of the
+    configuration are raised.
 
     Args:
         rules: As for `evaluate_rules`.
         reports: As for `evaluate_rules`.
-        at: The window's time, with a zone.
-        routing: Where to remember, and whom to tell.
+        at: Time of the window, with a time zone.
+        routing: Where to store the decision, and where to send notifications.
         run: The open W&B run; None for no W&B alerts.
-        sender: Who tells, the same for every attempt of one task.
-        findings: What else is wrong with the monitor.
-        links: Pages about the window, by what they are called.
+        sender: Identifies the sending task; the same for all its attempts.
+        findings: Problems of the monitor that are already known.
+        links: URLs of pages about the window, by their titles.
+
+    Returns:
+        The decision, with all findings.
 
     Raises:
-        ConfigError: As `evaluate_rules`.
+        ConfigError: As `evaluate_rules`, or if the store of `state_uri` is not configured.
     """
     session = _Session(
         rules=rules,
@@ -103,6 +108,7 @@ def decide_and_notify(
         at=at,
         routing=routing,
         run=run,
+        # without a name of its own, a retry waits until the lease of the first attempt ends
         sender=sender or uuid.uuid4().hex,
         findings=list(findings),
         links=dict(links or {}),
@@ -115,7 +121,7 @@ def decide_and_notify(
 
 @dataclass(slots=True, kw_only=True)
 class _Session:
-    """One window on its way from reports to people."""
+    """The processing of one window: `remember`, then `notify`, then `record_sent`."""
 
     rules: Sequence[AlertRule]
     reports: Sequence[Report | None]
@@ -132,14 +138,14 @@ class _Session:
 
     @property
     def decision(self) -> Decision:
-        """The decision, with everything found on the way."""
+        """The decision, with the findings so far."""
         if self._judged is None:
             self._judge(AlertMemory())
         assert self._judged is not None  # noqa: S101 - _judge sets it, or raises
         return replace(self._judged, findings=tuple(self.findings))
 
     def remember(self) -> None:
-        """Judge, and write down what is decided and what is to be sent."""
+        """Evaluate the rules, and store the decision and the notifications to send."""
         self.findings += check_channels(self.routing.channels)
         uri = self.routing.state_uri
         if not uri:
@@ -149,6 +155,7 @@ class _Session:
             self._file = MemoryFile(uri, filesystem_of_task(uri))
             kept = self._file.update(self._judge)
         except ConfigError:
+            # a mistake in the rules or the settings, which a retry would not mend
             raise
         except Exception as error:  # noqa: BLE001 - any store, any exception
             self._cannot_keep(error)
@@ -156,7 +163,7 @@ class _Session:
             self.findings += [kept.finding] if kept.finding else []
 
     def notify(self) -> None:
-        """Send what is to be sent."""
+        """Send the notifications that this task has claimed."""
         posts = [wandb_post(self.run)] if self.run is not None else []
         posts += [channel_post(channel) for channel in self.routing.channels]
         for outcome in deliver(self._mine, posts):
@@ -165,7 +172,7 @@ class _Session:
                 self.findings.append(f"channel {outcome.name}: {outcome.problem}")
 
     def record_sent(self) -> None:
-        """Strike off what was sent, and write the index page."""
+        """Remove the sent notifications from the memory, and write the index page."""
         if self._file is None:
             return
         try:
@@ -175,6 +182,7 @@ class _Session:
             self._cannot_keep(error)
 
     def _judge(self, memory: AlertMemory) -> AlertMemory:
+        # may be called several times: each call replaces the results of the one before
         numbers = headlines(self.reports)
         decision = replace(
             evaluate_rules(self.rules, self.reports, state=memory.state, at=self.at),
@@ -188,6 +196,7 @@ class _Session:
         planned = plan_notifications(
             decision, memory, channels=self._audience, remind_after=self.routing.remind_after
         )
+        # the wall clock, not the window's time: the lease is about processes that run now
         now = datetime.now(timezone.utc)
         claimed, self._mine = claim_notifications(
             planned, sender=self.sender, now=now, lease=_LEASE
@@ -196,17 +205,21 @@ class _Session:
         return replace(claimed, state=decision.state, history=history)
 
     def _without_sent(self, memory: AlertMemory) -> AlertMemory:
+        # again, because sending may have added findings
         summary = summarise_window(self.decision, self.reports)
         history = remember_window(memory, summary, keep=self.routing.keep_nights)
         return replace(remove_sent(memory, self._mine, self._taken), history=history)
 
     @property
     def _audience(self) -> dict[str, Severity]:
+        # W&B gets all severities, because its users choose there how they are notified
         audience: dict[str, Severity] = {WANDB: "info"} if self.run is not None else {}
         return audience | {each.label: each.min_severity for each in self.routing.channels}
 
     def _cannot_keep(self, error: Exception) -> None:
+        # `record_sent` then writes nothing
         self._file = None
+        # with an empty memory every firing alert counts as new: better sent twice than never
         if self._judged is None:
             self._judge(AlertMemory())
         self.findings.append(

@@ -1,4 +1,4 @@
-"""Look for the signs of life of a monitor: its memory, and the data it should be fed."""
+"""Reads when a monitor last reported, from its state file, and when its data last arrived."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ from flytekitplugins.wbmon.publish.alerts.state_file import MemoryFile
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
+# limits the number of requests
 _MAX_DEPTH = 6
 
 
 def read_heartbeat(*, at: datetime, watched_uri: str = "", data_uri: str = "") -> Heartbeat:
-    """How old the newest report and the newest data are; what cannot be read counts as not there.
+    """Read the times of the newest report and the newest data.
+
+    If a place cannot be read, its time is None and the error is in `problem`.
 
     Args:
-        at: The time to count from, with a zone.
-        watched_uri: The state file of the monitor; empty if no report is expected.
-        data_uri: The folder of the data; empty if none are expected.
+        at: The time from which ages are counted, with a time zone.
+        watched_uri: State file of the monitor; empty if no report is expected.
+        data_uri: Folder of the data; empty if no data are expected.
     """
     reported_at, data_at, data, problems = None, None, data_uri, []
     if watched_uri:
@@ -47,22 +50,29 @@ def read_heartbeat(*, at: datetime, watched_uri: str = "", data_uri: str = "") -
 
 
 def newest_file(uri: str, filesystem: AbstractFileSystem) -> tuple[datetime | None, str]:
-    """When the newest file below a folder was written, and which it is.
+    """Find the newest file below a folder.
 
-    Only the last partition is listed: at each level the last folder by name, which is the newest
-    one for names such as `dt=2026-02-13`. Hidden files and empty files are passed over.
+    Only the last partition is listed, that is at each level the last folder by name. It is the
+    newest one for names such as `dt=2026-02-13`. Hidden and empty files are skipped.
+
+    Args:
+        uri: Path or URL of the folder.
+        filesystem: The file system of the folder.
 
     Returns:
-        None and the folder if there is no file.
+        The time at which the file was written and its path. None and the listed folder if there is
+        no file.
     """
     folder = uri.rstrip("/")
     for _ in range(_MAX_DEPTH):
         entries = _listed(filesystem, folder)
+        # one request per level, where a listing of the whole table may need very many
         folders = sorted(entry["name"] for entry in entries if entry["type"] == "directory")
         if not folders:
             break
         folder = folders[-1]
     else:
+        # folders at every level: the entries are folders, and no file was reached
         entries = []
     written = [
         (_written_at(filesystem, entry), str(entry["name"])) for entry in entries if _counts(entry)
@@ -76,6 +86,7 @@ def _last_report(uri: str, filesystem: AbstractFileSystem) -> datetime | None:
 
 
 def _listed(filesystem: AbstractFileSystem, folder: str) -> Sequence[dict[str, Any]]:
+    # fsspec caches listings and would not show files that arrived since the last one
     filesystem.invalidate_cache()
     try:
         listed: Sequence[dict[str, Any]] = filesystem.ls(folder, detail=True)
@@ -85,10 +96,12 @@ def _listed(filesystem: AbstractFileSystem, folder: str) -> Sequence[dict[str, A
 
 
 def _counts(entry: dict[str, Any]) -> bool:
+    # `_SUCCESS` and the like are markers, and a file that is being written may still be empty
     name = str(entry["name"]).rpartition("/")[2]
     return entry["type"] == "file" and bool(entry["size"]) and not name.startswith((".", "_"))
 
 
 def _written_at(filesystem: AbstractFileSystem, entry: dict[str, Any]) -> datetime:
     at: datetime = filesystem.modified(entry["name"])
+    # a file system may return a naive time, which is taken as UTC
     return at if at.tzinfo is not None else at.replace(tzinfo=timezone.utc)

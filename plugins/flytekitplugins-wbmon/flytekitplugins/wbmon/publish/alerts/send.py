@@ -1,7 +1,7 @@
-"""Tell people: each channel on its own, within its own time, and never with its address in sight.
+"""Sends notifications through channels, independently of each other and each with a time limit.
 
-A channel that fails or hangs takes nothing from the others. What it did not take is reported back,
-so that the caller can try again.
+A channel that fails or hangs does not affect the others. The notifications that it did not accept
+are returned to the caller, who can try again. The address of a channel is never shown.
 """
 
 from __future__ import annotations
@@ -29,20 +29,22 @@ logger = logging.getLogger(__name__)
 WANDB = "wandb"
 _LEVELS = {"info": "INFO", "warn": "WARN", "error": "ERROR"}
 _KINDS = {"info": "info", "warn": "warning", "error": "failure"}
+# W&B documents this limit of alert titles; its client does not check it
 _MAX_TITLE = 64
+# shorter parts of an address, such as `com`, would also be removed from ordinary words
 _MIN_PIECE = 4
-# whose log lines repeat the addresses that they are given
+# loggers whose messages contain the addresses
 _TALKATIVE = ("apprise", "urllib3.connectionpool", "urllib3.util.retry")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Post:
-    """A channel ready to send.
+    """A channel that is ready to send.
 
     Attributes:
-        name: The channel's.
-        send: Sends one notification; raises if it was not taken.
-        timeout_s: For all notifications of a window together.
+        name: Name of the channel.
+        send: Sends one notification; raises if it was not accepted.
+        timeout_s: Time limit in seconds for all notifications of a window together.
     """
 
     name: str
@@ -52,7 +54,13 @@ class Post:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a channel did: the ids of the notifications that it took, and why not the rest."""
+    """The result of a channel.
+
+    Attributes:
+        name: Name of the channel.
+        taken: Ids of the notifications that it accepted.
+        problem: Why it did not accept all; empty if it did.
+    """
 
     name: str
     taken: frozenset[str]
@@ -66,10 +74,10 @@ class _Progress:
 
 
 def wandb_post(run: wandb.Run) -> Post:
-    """The alerts of an open run; W&B mails or posts them as its user has set."""
+    """The alerts of an open run as a channel; W&B notifies its users as they have set there."""
 
     def send(notification: Notification) -> None:
-        # W&B reads a wait of 0 as one minute, which would swallow the second alert of a window
+        # wandb turns a wait of 0 into one minute, in which W&B would drop the second alert
         run.alert(
             title=notification.title[:_MAX_TITLE],
             text=notification.text,
@@ -81,7 +89,7 @@ def wandb_post(run: wandb.Run) -> Post:
 
 
 def channel_post(channel: Channel) -> Post:
-    """A channel through apprise; its secret is read when it first sends."""
+    """A channel that sends through apprise; its secret is read when it sends."""
 
     def send(notification: Notification) -> None:
         send_by_apprise(_address(channel), notification)
@@ -90,13 +98,16 @@ def channel_post(channel: Channel) -> Post:
 
 
 def check_channels(channels: Sequence[Channel]) -> tuple[str, ...]:
-    """What would keep the channels from being used, found also in a night without news."""
+    """The problems that prevent channels from being used, found even if nothing has to be sent."""
     problems = [_problem(channel) for channel in channels]
     return tuple(problem for problem in problems if problem)
 
 
 def usable_channels(channels: Sequence[Channel]) -> tuple[Channel, ...]:
-    """Those whose secret is here: outside a pod, a channel without one is left out, and logged."""
+    """The channels that can be used; the others are logged as warnings.
+
+    This is for local runs, which may lack the secrets of the cluster.
+    """
     usable = []
     for channel in channels:
         problem = _problem(channel)
@@ -108,23 +119,24 @@ def usable_channels(channels: Sequence[Channel]) -> tuple[Channel, ...]:
 
 
 def deliver(notifications: Iterable[Notification], posts: Sequence[Post]) -> list[Outcome]:
-    """Send each notification to the channels that it waits for.
+    """Send each notification to the channels that have not received it yet.
 
-    The channels work at the same time. One that does not end in time is left behind: what it was
-    sending may still arrive, and so arrive twice.
+    The channels work in parallel. A channel that exceeds its time limit is abandoned. The
+    notification that it was sending may still arrive, and then arrives again with the next attempt.
 
     Args:
-        notifications: In the order to send.
-        posts: The channels, by whose names the notifications wait.
+        notifications: The notifications in the order of sending; `waiting` names their channels.
+        posts: The channels.
 
     Returns:
-        One outcome a channel, in order; a problem is also logged.
+        One outcome per channel, in the order of `posts`. Problems are also logged.
     """
     notifications = list(notifications)
     begun = time.monotonic()
     started = [(post, *_start(post, notifications)) for post in posts]
     outcomes = []
     for post, thread, progress in started:
+        # all limits count from the common start, so the slowest channel determines the total time
         thread.join(max(0.0, begun + post.timeout_s - time.monotonic()))
         problem = (
             f"no answer within {post.timeout_s:g} s" if thread.is_alive() else progress.problem
@@ -136,23 +148,24 @@ def deliver(notifications: Iterable[Notification], posts: Sequence[Post]) -> lis
 
 
 def send_by_apprise(address: str, notification: Notification) -> None:
-    """Send one notification.
+    """Send one notification through apprise.
 
     Args:
-        address: Apprise URLs, one a line; never shown.
-        notification: What to send.
+        address: Apprise URLs, one per line; no error message contains them.
+        notification: The notification.
 
     Raises:
         MissingExtraError: If apprise is not installed.
-        ConfigError: If apprise does not know an address.
-        PublishError: If it was not taken.
+        ConfigError: If apprise does not recognise an address.
+        PublishError: If a service did not accept the notification.
     """
     apprise = _apprise()
     with _hushed() as said:
-        # each service in this thread: Apprise.notify() has threads of its own, which the
-        # interpreter would wait for at its end, and whose log lines would not be ours to hush
+        # each service in this thread: Apprise.notify() starts other threads, which the interpreter
+        # waits for at exit, and whose log lines the filter below would not recognise
         lines = [line.strip() for line in address.splitlines() if line.strip()]
         services = [apprise.Apprise.instantiate(line) for line in lines]
+        # `instantiate` returns None for an address that it does not recognise
         if not all(services):
             raise ConfigError(
                 "the channel's secret must hold apprise URLs such as slack://… or mailto://…, one "
@@ -168,6 +181,7 @@ def send_by_apprise(address: str, notification: Notification) -> None:
                 for service in services
             ]
         except Exception as error:  # noqa: BLE001 - any plugin, any exception
+            # `from None`: the traceback would show the address
             raise PublishError(
                 f"apprise raised {type(error).__name__}: {_without(str(error), address)}"
             ) from None
@@ -187,8 +201,8 @@ def _apprise() -> Any:
 def _start(post: Post, notifications: Sequence[Notification]) -> tuple[threading.Thread, _Progress]:
     own = [notification for notification in notifications if post.name in notification.waiting]
     progress = _Progress()
-    # a daemon: a channel that hangs must not keep the container alive; with the caller's context,
-    # because flytekit looks secrets up in it
+    # a daemon, because a channel that hangs must not keep the container alive; in a copy of the
+    # caller's context, from which flytekit reads secrets
     context = contextvars.copy_context()
     thread = threading.Thread(
         target=context.run, args=(_send_all, post, own, progress), daemon=True
@@ -200,6 +214,7 @@ def _start(post: Post, notifications: Sequence[Notification]) -> tuple[threading
 def _send_all(post: Post, notifications: Sequence[Notification], progress: _Progress) -> None:
     for notification in notifications:
         problem = _send_one(post, notification)
+        # goes on after a problem, which may concern this notification only
         if problem:
             progress.problem = problem
         else:
@@ -215,6 +230,7 @@ def _send_one(post: Post, notification: Notification) -> str:
 
 
 def _problem(channel: Channel) -> str:
+    # reads the secret and sends nothing: a mistake is then found before there is an alert to send
     try:
         _apprise()
         _address(channel)
@@ -229,7 +245,9 @@ def _address(channel: Channel) -> str:
 
 def _without(text: str, address: str) -> str:
     """The text without any part of the address."""
+    # in pieces, because messages often quote only a part, such as the host or the token
     pieces = {piece for piece in re.split(r"[\s:/@?&=,]+", address) if len(piece) >= _MIN_PIECE}
+    # the longest first, so that a piece inside another leaves no rest
     for piece in sorted(pieces, key=len, reverse=True):
         text = text.replace(piece, "[hidden]")
     return text[:500]
@@ -237,11 +255,12 @@ def _without(text: str, address: str) -> str:
 
 @contextmanager
 def _hushed() -> Iterator[list[str]]:
-    """Keep this thread's lines of apprise and urllib3 out of the log; yields its warnings."""
+    """Keep this thread's apprise and urllib3 records out of the log; yield the warnings."""
     said: list[str] = []
     thread = threading.get_ident()
 
     def keep(record: logging.LogRecord) -> bool:
+        # other threads may use apprise or urllib3 for purposes of their own
         if record.thread != thread:
             return True
         if record.levelno >= logging.WARNING:

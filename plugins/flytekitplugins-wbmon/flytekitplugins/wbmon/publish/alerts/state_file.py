@@ -1,9 +1,10 @@
-"""A monitor's memory on disk: one small JSON file that many runs may read and change.
+"""Stores the alert memory of a monitor: one small JSON file that several runs may read and change.
 
-Beside it is the page of the last nights, `….html` for `….json`.
+The page of the last windows is stored beside it, as `….html` for `….json`.
 
-A change is a function from the memory to the next one. It is applied to what is read, and written
-back only if nobody else wrote in between; otherwise it is applied anew to what they wrote.
+A change is a function that returns the new memory, given the current one. Its result is written
+only if no other writer has changed the file since it was read. Otherwise the file is read again and
+the function is called with the newer memory.
 """
 
 from __future__ import annotations
@@ -31,13 +32,19 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# with the waits below about ten seconds in total
 _ATTEMPTS = 40
 _LONGEST_WAIT_S = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdatedMemory:
-    """What was written, and what was wrong with what was read; empty if nothing was."""
+    """The result of an update.
+
+    Attributes:
+        memory: The memory that was written.
+        finding: What was wrong with the file that was read; empty if nothing was.
+    """
 
     memory: AlertMemory
     finding: str = ""
@@ -47,8 +54,8 @@ class MemoryFile:
     """The state file of a monitor.
 
     Args:
-        uri: Where it is: a path, or any URL that fsspec knows.
-        filesystem: How to reach it; by the URL's protocol if None.
+        uri: Path of the file, or a URL of any protocol that fsspec knows.
+        filesystem: The file system of the file; None to open one from the URL.
     """
 
     def __init__(self, uri: str, filesystem: AbstractFileSystem | None = None) -> None:
@@ -56,24 +63,28 @@ class MemoryFile:
         self.filesystem, _ = open_filesystem(uri, filesystem=filesystem)
 
     def read(self) -> AlertMemory:
-        """The memory; a new one if there is no file.
+        """Read the memory; an empty one if there is no file.
 
         Raises:
-            DataError: If the file is not a memory's.
+            DataError: If the file does not contain an alert memory.
         """
         data, _ = read_file(self.filesystem, self.uri)
         return AlertMemory() if data is None else _parsed(data, self.uri)
 
     def update(self, change: Callable[[AlertMemory], AlertMemory]) -> UpdatedMemory:
-        """Change the memory; safe beside other writers as far as `publish.compare_and_swap` says.
+        """Change the memory, with the guarantee of `storage.compare_and_swap` about other writers.
 
-        A file that cannot be read is put aside under another name, and the memory starts afresh.
+        A file that cannot be parsed is copied to another name, and the memory starts empty.
 
         Args:
-            change: Called again if another writer came first, so it must do nothing else.
+            change: Returns the new memory, given the current one. It is called again if another
+                writer was faster, so it must have no lasting side effects.
+
+        Returns:
+            The memory that was written.
 
         Raises:
-            PublishError: If others kept coming first.
+            PublishError: If other writers were faster in every attempt.
         """
         finding = ""
         for attempt in range(_ATTEMPTS):
@@ -86,7 +97,8 @@ class MemoryFile:
             after = dataclasses.replace(change(memory), revision=memory.revision + 1)
             if replace_file(self.filesystem, self.uri, _written(after), version):
                 return UpdatedMemory(memory=after, finding=finding)
-            # S311: to spread writers out, not to keep a secret
+            # random, so that writers which collided do not collide again
+            # S311: no secret depends on it
             time.sleep(random.uniform(0, min(0.01 * 2**attempt, _LONGEST_WAIT_S)))  # noqa: S311
         raise PublishError(
             f"the alert memory {self.uri} must be free for a moment, but other writers came first "
@@ -94,17 +106,23 @@ class MemoryFile:
         )
 
     def write_index(self, nights: Sequence[WindowSummary]) -> None:
-        """Write the page of the nights; one that cannot be written costs the monitor nothing."""
+        """Write the page of the windows; an error is only logged.
+
+        Args:
+            nights: Summaries of the last windows; if there are none, nothing is written.
+        """
         if not nights:
             return
         uri = index_uri(self.uri)
         try:
+            # replaced without a comparison: every later window writes the whole page again
             html = history_page(PurePosixPath(uri).stem, nights)
             self.filesystem.pipe_file(uri, html.encode())
         except Exception:  # a monitor must never break what it monitors
             logger.warning("the index page %s could not be written", uri, exc_info=True)
 
     def _put_aside(self, data: bytes, version: Version, error: DataError) -> str:
+        # named by its content: further attempts write the same copy again, not more copies
         aside = f"{self.uri}.broken-{version.digest[:12]}"
         self.filesystem.pipe_file(aside, data)
         now = datetime.now(timezone.utc)
@@ -116,12 +134,12 @@ class MemoryFile:
 
 
 def index_uri(state_uri: str) -> str:
-    """Where the page of a state file is: `….json` becomes `….html`."""
+    """URL of the page for a state file: `….json` becomes `….html`."""
     return f"{state_uri.removesuffix('.json')}.html"
 
 
 def _written(memory: AlertMemory) -> bytes:
-    # a line each, for who has to look at it or mend it by hand
+    # one value per line, for people who have to read or repair it by hand
     return json.dumps(json.loads(record_to_json(memory)), indent=1).encode()
 
 
@@ -130,6 +148,7 @@ def _parsed(data: bytes, uri: str) -> AlertMemory:
         memory = record_from_json(AlertMemory, _upgraded(data))
     except (DataError, ValueError) as error:
         raise DataError(f"{uri} is not a readable alert memory: {error}") from error
+    # a newer release may have given the same fields another meaning
     if memory.version != AlertMemory().version:
         raise DataError(
             f"{uri} must have version 1 or {AlertMemory().version}, got {memory.version}; use a "
@@ -139,7 +158,7 @@ def _parsed(data: bytes, uri: str) -> AlertMemory:
 
 
 def _upgraded(data: bytes) -> bytes:
-    """Version 1, of releases up to 0.2, as version 2, which has other names for the same."""
+    """Convert version 1 (releases up to 0.2) to version 2, which only renames fields."""
     content = json.loads(data)
     if not isinstance(content, dict) or content.get("version") != 1:
         return data
