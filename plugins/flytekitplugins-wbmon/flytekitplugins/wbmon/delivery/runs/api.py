@@ -131,7 +131,6 @@ class WandbApi:
         while True:
             answer = self._ask("Runs", _RUNS, {**names, "cursor": cursor, "perPage": 200})
             page = (answer.get("project") or {}).get("runs") or {}
-            # filtered here too, as a server may ignore a filter that it does not know
             nodes = [edge["node"] for edge in page.get("edges") or ()]
             found += [_served(node) for node in nodes if node.get("group") == group]
             info = page.get("pageInfo") or {}
@@ -204,7 +203,6 @@ class WandbApi:
             with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:  # noqa: S310
                 content: dict[str, Any] = json.load(answer)
         except urllib.error.HTTPError as error:
-            # from None here and below: a traceback must not show the request with its key
             kind = ServerRefusedError if error.code in _REFUSED else PublishError
             raise kind(f"W&B at {url} answered {error.code} to {what}") from None
         except (OSError, ValueError) as error:
@@ -225,7 +223,7 @@ def _served(node: Mapping[str, Any]) -> ServedRun:
 
 
 def _last_step(keys: Any) -> int:
-    # `historyKeys` is a JSON scalar: some servers send it as text, some as an object
+    # a JSON scalar of GraphQL may come as text or as an object
     found = json.loads(keys) if isinstance(keys, str) else keys
     step = (found or {}).get("lastStep")
     return -1 if step is None else int(step)

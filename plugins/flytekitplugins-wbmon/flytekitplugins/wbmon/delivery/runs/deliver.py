@@ -105,7 +105,7 @@ class RunDelivery:
         return self.progress.reason
 
     def _is_over(self) -> bool:
-        # while the run is written, a refusal is not final: a project may be created meanwhile
+        # a refusal while the run is written is not final: at its end there is one more attempt
         is_final = self.progress.is_confirmed or (self.progress.is_refused and self._has_ended())
         return is_final or time.monotonic() > self._until()
 
@@ -218,7 +218,7 @@ class RunDelivery:
         for number, alert in enumerate(content.alerts):
             if number not in self.progress.alerts:
                 self._api.send_alert(target, alert)
-                # saved after each alert: W&B would deliver one that is sent twice twice
+                # saved after each one, because W&B does not recognise an alert that is sent again
                 self.progress.alerts.append(number)
                 self._save_progress()
 

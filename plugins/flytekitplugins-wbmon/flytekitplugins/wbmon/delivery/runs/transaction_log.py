@@ -1,8 +1,8 @@
 """Reader and writer of W&B's transaction log, the file in which wandb keeps an offline run.
 
 wandb no longer ships a reader in Python. The format is a header of seven bytes, then blocks of
-32 KiB as in the log of LevelDB: a record is one or more fragments, each with a checksum (4 bytes), a
-length (2 bytes) and its position in the record (1 byte: whole, first, middle or last). A killed
+32 KiB as in the log of LevelDB: a record is one or more fragments, each with a checksum (4 bytes),
+a length (2 bytes) and its position in the record (1 byte: whole, first, middle or last). A killed
 process leaves an incomplete record at the end; everything before it is readable.
 """
 
