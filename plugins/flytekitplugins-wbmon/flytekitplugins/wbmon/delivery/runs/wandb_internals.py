@@ -158,7 +158,7 @@ def live_sync() -> Callable[[Path], None] | None:
 
 
 def start_service(settings: Mapping[str, Any]) -> None:
-    """Load wandb and start its service; a release without `ensure_service` starts it when needed."""
+    """Load wandb and start its service; without `ensure_service` it starts when first needed."""
     import wandb
 
     singleton = wandb.setup(settings=wandb.Settings(silent=True, **known_settings(settings)))
