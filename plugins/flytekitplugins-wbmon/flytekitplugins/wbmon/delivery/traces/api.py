@@ -136,7 +136,7 @@ class TraceApi:
             with urllib.request.urlopen(request, timeout=left) as answer:  # noqa: S310
                 answer.read()  # an answer that breaks off confirms nothing
         except urllib.error.HTTPError as error:
-            with error:
+            with error:  # the server says why in the body, which may be a long HTML page
                 text = error.read(300).decode(errors="replace")
             classify_status(error.code, f"{path} answered {error.code}: {text}")
         except (OSError, http.client.HTTPException) as error:

@@ -96,7 +96,7 @@ class SpoolDrain:
         try:
             api.send_patiently(batch)
             self._pending.confirm(batch)
-        except OutageError as error:
+        except OutageError as error:  # the next batch would fail too
             return str(error)
         except RefusedError as error:
             if batch.kind == "calls" and len(batch.body) > 1:

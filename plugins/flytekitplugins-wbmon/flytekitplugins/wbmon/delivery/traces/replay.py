@@ -113,6 +113,7 @@ def _write_call(spool: Spool, row: Mapping[str, Any]) -> str:
     project = f"{spool.target.entity}/{spool.target.project}"
     request_id = str(row.get("request_id") or random.getrandbits(64))
     call_id = str(uuid.uuid5(_NAMESPACE, f"{request_id}/{row.get('timestamp')}"))
+    # derived, as the log has a duration and no end
     begun = _time(row["timestamp"])
     ended = begun + timedelta(milliseconds=float(row.get("latency_ms") or 0.0))
     attributes = {
@@ -172,5 +173,6 @@ def _write_feedback(spool: Spool, call_id: str, rating: Mapping[str, Any]) -> No
 
 
 def _time(at: Any) -> datetime:
+    # from Parquet it is a datetime, from a segment text
     found = at if isinstance(at, datetime) else datetime.fromisoformat(str(at))
     return found if found.tzinfo else found.replace(tzinfo=timezone.utc)

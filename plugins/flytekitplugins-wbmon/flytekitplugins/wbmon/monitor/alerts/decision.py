@@ -97,6 +97,7 @@ class AlertRule:
 
     def __post_init__(self) -> None:
         numbers = (self.below, self.above, self.drop, self.beyond_sd, self.trend)
+        # `is not None`, as 0 is a condition too
         n_given = sum(number is not None for number in numbers) + self.worse_than_baseline
         if n_given != 1:
             raise ConfigError(
@@ -112,7 +113,7 @@ class AlertRule:
         self._require_numbers()
 
     def _require_numbers(self) -> None:
-        # `not ... > 0`, so that nan is refused too
+        # `not ... > 0` here and below, so that nan is refused too
         if self.drop is not None and not self.drop > 0:
             raise ConfigError(f"drop must be a positive share of the baseline, got {self.drop}")
         if self.beyond_sd is not None and not self.beyond_sd > 0:

@@ -28,6 +28,7 @@ def load_rules(path: str | Path) -> tuple[AlertRule, ...]:
         ConfigError: If the file cannot be read or has no such list, or if a rule has an unknown
             keyword or a wrong value; then the message names the rule.
     """
+    # imported here: only users of a rule file need it
     import yaml  # type: ignore[import-untyped]
 
     try:

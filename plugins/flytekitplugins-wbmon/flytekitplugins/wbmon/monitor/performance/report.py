@@ -28,7 +28,7 @@ class Metric:
         low: Lower end of the 95 % interval; `nan` if it has none.
         high: Upper end of the 95 % interval.
         n: Number of labelled rows that the value is based on.
-        higher_is_better: Whether a higher value is better; None if neither is.
+        higher_is_better: Whether a higher value is better.
         baseline: The value of the baseline window; `nan` without one.
         change_low: Lower end of the 95 % interval of the change; `nan` without a baseline.
         change_high: Upper end of that interval.
@@ -131,7 +131,7 @@ class EstimateCheck:
         high: Upper end of that interval.
         value: The measured value.
         p_value: Two-sided p-value of the distance, under the hypothesis that the estimate is right.
-        higher_is_better: Whether a higher value is better; None if neither is.
+        higher_is_better: Whether a higher value is better.
     """
 
     name: str

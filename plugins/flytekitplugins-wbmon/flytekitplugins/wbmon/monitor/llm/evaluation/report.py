@@ -97,7 +97,7 @@ class EvaluationRule:
 
     Attributes:
         metric: Name of the scorer that decides; the first one if empty.
-        alpha: Two-sided significance level, divided by the number of candidates.
+        alpha: Two-sided significance level, divided by the number of candidates (Bonferroni).
         min_effect: Smallest improvement of the metric that is worth a change.
         max_loss: A candidate that is significantly cheaper is shipped too if the whole confidence
             interval shows a loss of at most this; None ships no such candidate.

@@ -121,7 +121,7 @@ class StepReport(Report):
             allowed.
         n_dead_ends: Number of traces that ended without a result and without an error.
         steps: Summaries by name; the steps in which most failures begin come first.
-        loops: Steps that were called again with the same inputs, with their traces.
+        loops: For each step that looped, by name, the number of traces in which it did.
         reason: One sentence: what was found.
     """
 
