@@ -1,1 +1,1 @@
-"""What brings a run or a trace to W&B, in a process apart from the task's."""
+"""Delivery of runs and traces to W&B, in a process separate from the task's."""

@@ -1,7 +1,8 @@
-"""The W&B key, and how it stays out of sight.
+"""The W&B key, protected against accidental disclosure.
 
-It is read when the run opens and handed to the one process that delivers. There is no login, no
-netrc is written, no server is asked, and that process's environment does not hold it.
+The key is read when the run opens and sent to the worker process on its standard input. There is no
+login, no netrc file is written, no server is asked, and the worker does not inherit the key in its
+environment.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import NoReturn
 
 
 class ApiKey:
-    """A W&B key that does not print itself and refuses to be pickled."""
+    """A W&B key that is hidden in `repr` and cannot be pickled."""
 
     __slots__ = ("_value",)
 
@@ -18,7 +19,7 @@ class ApiKey:
         self._value = value
 
     def reveal(self) -> str:
-        """The key itself, for the one who must send it."""
+        """The key itself, for code that must send it."""
         return self._value
 
     def __repr__(self) -> str:

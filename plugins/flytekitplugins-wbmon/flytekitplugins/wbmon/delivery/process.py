@@ -1,8 +1,8 @@
-"""The task's side of a delivery: a process apart that outlives a task that is killed.
+"""The task's side of a delivery: a separate worker process, which survives if the task is killed.
 
-It alone gets the W&B key, on its standard input, where it is also told what to deliver and how
-much time is left; what it makes of these lines is in `signals`. It writes down beside what it
-delivers how far it came, so whoever waits for it need not hear from it.
+Only the worker gets the W&B key, on its standard input. The same input tells it what to deliver
+and how much time is left; `signals` reads these lines. The worker writes its progress to a file
+beside the data, so the task needs no answer from it.
 """
 
 from __future__ import annotations
@@ -23,20 +23,21 @@ from flytekitplugins.wbmon.delivery.credentials import ApiKey
 
 logger = logging.getLogger(__name__)
 
-# the key, and by what a process of wandb finds the service of its parent
+# the key, and the address of the parent's wandb service, which the child must not share
 _NOT_INHERITED = ("WANDB_API_KEY", "WANDB_SERVICE")
-# a cluster's secrets that Flyte mounts as variables
+# secrets of the cluster that Flyte mounts as environment variables
 _SECRET_PREFIX = "_FSEC_"  # noqa: S105 - how the names of some variables begin
 
 
 class WorkerProcess:
-    """A process that delivers one folder while it is written.
+    """A process that delivers one folder while the task writes to it.
 
     Args:
-        module: What it runs, as `python -m` does.
+        module: Name of the module that it runs, as with `python -m`.
         key: The W&B key.
-        timeout_s: Seconds that it may take after the task, should it never be told when that is.
-        settings: What else the module needs to know, as JSON data.
+        timeout_s: Seconds that it may go on after the task's process is gone, if `finish` was
+            never called.
+        settings: Further settings of the module, as JSON data.
     """
 
     def __init__(self, module: str, key: ApiKey, *, timeout_s: float, **settings: Any) -> None:
@@ -50,7 +51,12 @@ class WorkerProcess:
     def try_start(
         cls, module: str, key: ApiKey, *, timeout_s: float, **settings: Any
     ) -> WorkerProcess | None:
-        """The process; None if the machine has no process or memory left, which is logged."""
+        """Start the process.
+
+        Returns:
+            None if the operating system cannot start a process, for example for lack of memory;
+            this is logged, because a run must not fail for it.
+        """
         try:
             return cls(module, key, timeout_s=timeout_s, **settings)
         except OSError as error:
@@ -59,27 +65,28 @@ class WorkerProcess:
 
     @property
     def pid(self) -> int:
-        """The process's id."""
+        """Process id."""
         return self._process.pid
 
     def begin(self, folder: Path) -> None:
-        """Say what is to be delivered."""
+        """Send the worker the folder to deliver."""
         self._folder = folder
         self._send({"folder": str(folder)})
 
     def finish(self, timeout_s: float, *, grace_s: float = 0.0) -> None:
-        """Wait for the delivery, at most so many seconds; then end the process whatever it does.
+        """Wait for the delivery, then end the process in any case.
 
-        A process that died is replaced as long as there is time.
+        A process that has died is replaced once, if there is time left.
 
         Args:
-            timeout_s: Seconds for the delivery.
-            grace_s: More seconds, for the process to write down how far it came.
+            timeout_s: Time limit of the delivery, in seconds.
+            grace_s: Further seconds for the process to save its progress.
         """
         until = time.monotonic() + timeout_s
         if self._folder is not None:
             self._send({"timeout_s": timeout_s})
             self._wait(until + grace_s)
+            # None is still running, 0 is done; a signal gives a negative number
             if self._process.returncode and time.monotonic() < until:
                 logger.warning("the process that delivers to W&B died; starting another")
                 self.end()
@@ -90,8 +97,8 @@ class WorkerProcess:
         self.end()
 
     def end(self) -> None:
-        """End the process and all it started."""
-        with suppress(OSError):
+        """Kill the process and all processes that it started."""
+        with suppress(OSError):  # closing flushes, which fails if the process is dead
             if self._process.stdin is not None:
                 self._process.stdin.close()
         end_group(self._process)
@@ -104,6 +111,7 @@ class WorkerProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            # signals to the task's process group do not reach it, and `end_group` can kill its own
             start_new_session=True,
             text=True,
         )
@@ -123,17 +131,22 @@ class WorkerProcess:
 
 
 def end_group(process: subprocess.Popen[Any]) -> None:
-    """End a process and all it started; it must lead a session of its own."""
+    """Kill a process and all processes that it started.
+
+    Args:
+        process: Must be the leader of its own session, or else the caller's group is killed.
+    """
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 
 def child_environment() -> dict[str, str]:
-    """This process's environment for a child: no key, no service of wandb, our import path."""
+    """This process's environment without secrets and wandb's service, with its import path."""
     kept = {
         name: value
         for name, value in os.environ.items()
         if name not in _NOT_INHERITED and not name.startswith(_SECRET_PREFIX)
     }
+    # an empty entry would mean the child's working directory
     return kept | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}

@@ -1,10 +1,10 @@
-"""The worker's side of its standard input: one JSON object a line from the task's process.
+"""What a worker reads from its standard input: one JSON object per line, from the task's process.
 
-    {"key": "…", "timeout_s": 30, …}    who delivers; at once
-    {"folder": "…"}                     what, as soon as it is there
-    {"timeout_s": 12.5}                 the task is done, and so much time is left
+    {"key": "…", "timeout_s": 30, …}    key and settings; sent at once
+    {"folder": "…"}                     the folder to deliver; sent as soon as it exists
+    {"timeout_s": 12.5}                 the task is done, and this much time is left
 
-The end of the input means that the task's process is gone; what it left is delivered all the same.
+The end of the input means that the task's process is gone; the worker still delivers its folder.
 """
 
 from __future__ import annotations
@@ -20,27 +20,29 @@ from flytekitplugins.wbmon.delivery.credentials import ApiKey
 
 
 class ParentSignals:
-    """What the task's process has sent so far.
+    """The messages that the task's process has sent so far.
 
     Args:
         source: The lines; the first is read at once.
 
     Attributes:
         key: The W&B key.
-        settings: What else the first line says.
+        settings: Content of the first line, without the key.
     """
 
     def __init__(self, source: Iterable[str]) -> None:
         self._lines: Iterator[dict[str, Any]] = (json.loads(line) for line in source)
         self.settings = next(self._lines)
         self.key = ApiKey(self.settings.pop("key"))
+        # no limit while the task runs
         self._until = float("inf")
         self._done = threading.Event()
 
     def wait_for_folder(self) -> Path | None:
-        """What is to be delivered; None if the task's process went before it said so.
+        """Wait for the folder to deliver, then start a thread that waits for the end of the task.
 
-        From then on the end of the task is noted in a thread.
+        Returns:
+            None if the task's process ended before it sent a folder.
         """
         line = next(self._lines, None)
         if line is None:
@@ -54,18 +56,20 @@ class ParentSignals:
         return self._done.is_set()
 
     def wait_until_done(self, seconds: float) -> bool:
-        """Wait for the end of the task, at most so long; whether it is there."""
+        """Wait for the end of the task, at most `seconds`; whether the task has ended."""
         return self._done.wait(seconds)
 
     def until(self) -> float:
-        """When to give up, by `time.monotonic()`."""
+        """Time on the clock of `time.monotonic()` at which to give up; infinity during the task."""
         return self._until
 
     def _listen(self) -> None:
+        # the default holds if the input ends without a last message: the task's process was killed
         timeout_s = self.settings["timeout_s"]
         for line in self._lines:
             if "timeout_s" in line:
                 timeout_s = line["timeout_s"]
                 break
+        # before the event: whoever sees the end of the task must also see the limit
         self._until = time.monotonic() + timeout_s
         self._done.set()

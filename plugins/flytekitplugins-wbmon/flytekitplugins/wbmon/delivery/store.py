@@ -1,11 +1,11 @@
-"""Where runs and traces wait that could not be delivered: folders on any file system.
+"""The offline store: folders with undelivered runs and traces, on any file system.
 
-    {store}/…/{folder}/manifest.json    written last: without it the folder is not whole yet
-                       lease.json       who delivers it now
-                       …                the files, whose sizes and checksums the manifest has
+    {store}/…/{folder}/manifest.json    written last: without it the folder is incomplete
+                       lease.json       which process is delivering the folder
+                       …                the files; the manifest has their sizes and checksums
 
-What a folder holds and how it is sent is the business of `delivery.runs` and `delivery.traces`.
-Some of its files say how far its delivery came: they change, and have no checksum.
+`delivery.runs` and `delivery.traces` decide what a folder holds and how it is sent. Files that
+record the progress of the delivery change, so they have no checksum.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ logger = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
 LEASE = "lease.json"
-# beside a lease on a local disk
+# on a local disk, which has no conditional write, the lease has a lock file beside it
 _LEASE_FILES = {LEASE, f".{LEASE}.lock"}
 _CHUNK = 1024 * 1024
 _LEFT = "Nothing of it is sent, and it is left where it is"
 
 
 class BusyError(PublishError):
-    """Somebody else is delivering the folder now."""
+    """Another process is delivering the folder now."""
 
 
 class GoneError(PublishError):
-    """Somebody else has just delivered the folder."""
+    """Another process has just delivered the folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,11 +58,12 @@ class StoredFolder:
     """A folder in a store.
 
     Attributes:
-        url: Where it is.
-        path: The same within the file system.
-        marker: Name of the file by which it is known to be whole.
-        about: What that file says.
-        files: Size and SHA-256 by name; None if they were not noted, as with traces of release 0.2.
+        url: URL of the folder.
+        path: Its path within the file system.
+        marker: Name of the file whose presence shows that the folder is complete.
+        about: Content of that file, without `files`.
+        files: Size in bytes and SHA-256 of each file, by name; None for a folder without a
+            manifest, such as the traces of release 0.2.
     """
 
     url: str
@@ -74,13 +75,13 @@ class StoredFolder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BorrowedFolder:
-    """A stored folder on this disk, and what may be done with the one in the store.
+    """A local copy of a stored folder, and the operations on the original.
 
     Attributes:
-        folder: The copy.
-        save_progress: Notes in the store how far the delivery came; raises if somebody else
-            delivers it by now, or if the store cannot be reached.
-        remove: Forgets the stored one, which is delivered.
+        folder: The local copy.
+        save_progress: Writes the progress of the delivery to the store and extends the lease;
+            raises if another process holds the lease by now, or if the store cannot be reached.
+        remove: Deletes the original from the store, once it is delivered.
     """
 
     folder: Path
@@ -89,18 +90,23 @@ class BorrowedFolder:
 
 
 class Kept(NamedTuple):
-    """Where something undelivered is, and why that is not the store; empty if it is."""
+    """Where undelivered data is kept.
+
+    Attributes:
+        place: URL in the store, or local path; empty if nothing is left to deliver.
+        problem: Why the data is not in the store; empty if it is.
+    """
 
     place: str
     problem: str = ""
 
 
 class OfflineStore:
-    """A folder of folders that wait.
+    """A store of folders that wait for delivery.
 
     Args:
-        url: A path, or any URL that fsspec knows.
-        filesystem: How to reach it; by the URL and the environment if None.
+        url: A path, or any URL that fsspec supports.
+        filesystem: File system to use; if None, it is opened from the URL and the environment.
 
     Raises:
         StorageError: If it cannot be opened.
@@ -123,12 +129,13 @@ class OfflineStore:
 
         Args:
             name: Its path below the store.
-            sources: Where each of its files is on this disk, by its name in the folder.
-            about: What else its manifest says, as JSON data.
-            changing: Names of the files that say how far the delivery came.
+            sources: Local path of each file, by its name in the folder.
+            about: Further content of the manifest, as JSON data.
+            changing: Names of the files that record the progress of the delivery; they get no
+                checksum.
 
         Returns:
-            Its URL.
+            URL of the stored folder.
 
         Raises:
             StorageError: If the store cannot be reached.
@@ -141,24 +148,25 @@ class OfflineStore:
         manifest = {"format": 1, **about, "files": sums}
         for file, path in sources.items():
             self._upload(path, f"{self._root}/{name}/{file}")
-        # last, and so the sign that all is there
+        # last, so that its presence shows that all other files are there
         write_file(self._files, f"{self._root}/{name}/{MANIFEST}", json.dumps(manifest).encode())
         return f"{self.url}/{name}"
 
     def find(self, *, unsigned: Callable[[str], bool] = lambda _: False) -> list[StoredFolder]:
-        """Every whole folder below the store.
+        """Find every complete folder below the store.
 
         Args:
-            unsigned: Says of a path whether it marks a whole folder that has no manifest.
+            unsigned: Whether the file at a path marks a complete folder that has no manifest.
 
         Raises:
             StorageError: If the store cannot be reached.
         """
+        # fsspec caches listings; another process may have added or removed folders since
         self._files.invalidate_cache()
         try:
             paths = self._files.find(self._root)
         except FileNotFoundError:
-            return []
+            return []  # nothing was ever stored, so no folder was made
         signed = {_parent(path) for path in paths if _is_manifest(path)}
         markers = [
             path
@@ -172,18 +180,18 @@ class OfflineStore:
     def borrow(
         self, stored: StoredFolder, *, seconds: float, changing: Collection[str]
     ) -> Iterator[BorrowedFolder]:
-        """Bring a folder to this disk, and keep others from doing so meanwhile.
+        """Copy a folder to the local disk, and hold a lease on it meanwhile.
 
         Args:
-            stored: From `find`.
-            seconds: Time after which others may have it, should this process die; it begins anew
-                whenever progress is saved.
+            stored: A folder from `find`.
+            seconds: Duration of the lease, after which another process may take the folder if this
+                one dies; it starts again whenever progress is saved.
             changing: As for `put`.
 
         Raises:
-            BusyError: If somebody else has it.
-            GoneError: If it is not there any more.
-            DataError: If a file is not what was stored.
+            BusyError: If another process holds the lease.
+            GoneError: If the folder is no longer in the store.
+            DataError: If a file is missing or differs from what was stored.
             StorageError: If the store cannot be reached.
         """
         lease = Lease.acquire(self._files, f"{stored.path}/{LEASE}", seconds=seconds)
@@ -232,6 +240,7 @@ class OfflineStore:
                 self._files.rm(stored.path, recursive=True)  # our lease alone made it again
             raise GoneError("somebody else has just delivered it")
         names = there - _LEASE_FILES if stored.files is None else set(stored.files)
+        # a file that records progress may not exist yet: it is never required, but copied if there
         for name in (names - set(changing)) | (there & set(changing)):
             path = _below(folder, name, stored.url)
             if name not in there:
@@ -250,19 +259,21 @@ class OfflineStore:
     def _save(
         self, stored: StoredFolder, folder: Path, changing: Collection[str], lease: Lease
     ) -> None:
+        # first: raises if the lease is lost, so that we never overwrite another's progress
         lease.extend()
         for name in changing:
             if not (folder / name).exists():
                 continue
             target = f"{stored.path}/{name}"
-            if is_object_store(self._files):
+            if is_object_store(self._files):  # an upload to an object store is atomic
                 self._upload(folder / name, target)
-            else:  # a process that dies leaves the old one or the new one
+            else:  # rename, so that a process that dies leaves the old file or the new one
                 self._upload(folder / name, f"{target}.new")
                 move_file(self._files, f"{target}.new", target)
 
     def _remove(self, stored: StoredFolder) -> None:
-        self._files.rm_file(f"{stored.path}/{stored.marker}")  # first: it is delivered now
+        # the marker first: without it nobody delivers the rest again if this process dies here
+        self._files.rm_file(f"{stored.path}/{stored.marker}")
         try:
             self._files.rm(stored.path, recursive=True)
         except Exception as error:  # noqa: BLE001 - any file system; nobody sends what is left
@@ -278,13 +289,16 @@ class OfflineStore:
 
 
 def keep_in_time(put: Callable[[], str], *, url: str, folder: Path, timeout_s: float) -> Kept:
-    """Store a folder, in bounded time and whatever the store does.
+    """Store a folder within a time limit; never raises.
 
     Args:
-        put: Stores it and returns where; runs in a thread.
-        url: Of the store.
-        folder: Where it is until then, and afterwards if that fails.
-        timeout_s: Longest time.
+        put: Stores the folder and returns its URL; runs in a thread.
+        url: URL of the store, for the message.
+        folder: The local folder, which stays where it is if storing fails.
+        timeout_s: Time limit in seconds.
+
+    Returns:
+        The URL in the store; the local folder with the reason if storing failed or took too long.
     """
     done: list[Kept] = []
 
@@ -298,7 +312,8 @@ def keep_in_time(put: Callable[[], str], *, url: str, folder: Path, timeout_s: f
         except Exception as error:  # noqa: BLE001 - any file system; the task is done
             done.append(failed(f"{type(error).__name__}: {error}"))
 
-    # with the caller's context, because flytekit's settings for a store are in it
+    # with the caller's context, because flytekit's settings for a store are in it; a daemon,
+    # because fsspec gives no way to stop a call that hangs and the task must be able to exit
     context = contextvars.copy_context()
     thread = threading.Thread(target=context.run, args=(work,), daemon=True)
     thread.start()
@@ -322,7 +337,7 @@ def _parent(path: str) -> str:
 
 
 def checksum(path: Path) -> str:
-    """SHA-256 of a file's content."""
+    """SHA-256 of a file's content, in hexadecimal."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
@@ -331,8 +346,9 @@ def checksum(path: Path) -> str:
 
 
 def _below(folder: Path, name: str, url: str) -> Path:
-    """Where a file of a stored folder comes to be on this disk; never outside of the copy."""
+    """Local path for a file of a stored folder; an error if it lies outside of the local copy."""
     path = folder / name
+    # anyone who can write to the store can write `../` into a manifest
     if not path.resolve().is_relative_to(folder.resolve()):
         raise DataError(f"the manifest of {url} must name files below it, got {name!r}. {_LEFT}")
     return path

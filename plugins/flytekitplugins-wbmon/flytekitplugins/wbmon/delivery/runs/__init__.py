@@ -1,1 +1,1 @@
-"""W&B runs on their way: the log that a task writes, its sending, its keeping."""
+"""Delivery of W&B runs: the log that a task writes, how it is sent, and how it is stored."""

@@ -1,7 +1,7 @@
-"""The few questions that delivery asks of a W&B server, each with a time limit.
+"""Client for the few requests that delivery makes to a W&B server, each with a time limit.
 
-`wandb sync` says "done" for runs of which nothing arrived, so what arrived is asked of the server.
-Plain HTTPS: wandb's own client retries without a bound.
+`wandb sync` reports success even if nothing arrived, so delivery asks the server what it has. The
+client uses plain HTTPS, because wandb's own client retries without a limit.
 """
 
 from __future__ import annotations
@@ -61,12 +61,12 @@ mutation UpsertBucket($id: String, $tags: [String!]) {
 
 
 class ServerRefusedError(PublishError):
-    """The server will not take this however often it is asked: a wrong key, host or entity."""
+    """The server rejects this for good, so a retry is useless: a wrong key, host or entity."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunTarget:
-    """Which run of which project."""
+    """Entity, project and id of a run."""
 
     entity: str
     project: str
@@ -75,14 +75,14 @@ class RunTarget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedRun:
-    """What the server has of a run.
+    """A run as the server has it.
 
     Attributes:
         run_id: The run's id.
-        node_id: Its id in the server's graph.
+        node_id: Its id in the server's GraphQL API, which mutations need.
         state: `running`, `finished`, `failed`, `crashed` …
-        n_rows: Lines of history.
-        last_step: Step of the last one; -1 without any.
+        n_rows: Number of rows of its history.
+        last_step: Step of the last row; -1 if there is none.
         summary: The run's summary.
         tags: The run's tags.
     """
@@ -97,7 +97,12 @@ class ServedRun:
 
 
 class WandbApi:
-    """A W&B server, asked with one key."""
+    """A W&B server, accessed with one key.
+
+    Args:
+        api_host: URL of the W&B API.
+        key: The W&B key.
+    """
 
     def __init__(self, api_host: str, key: ApiKey) -> None:
         self._host = api_host.rstrip("/")
@@ -105,11 +110,11 @@ class WandbApi:
         self._headers = {"Authorization": f"Basic {token}", "Content-Type": "application/json"}
 
     def find_run(self, target: RunTarget) -> ServedRun | None:
-        """What the server has of the run; None if it has never heard of it.
+        """The run as the server has it; None if it has no such run.
 
         Raises:
-            ServerRefusedError: If asking again is useless.
-            PublishError: If the server does not answer, or with an error.
+            ServerRefusedError: If the server rejects the key, the host or the entity.
+            PublishError: If the server does not answer, or answers with an error.
         """
         names = {"entity": target.entity, "project": target.project, "name": target.run_id}
         project = self._ask("Run", _RUN, names).get("project") or {}
@@ -119,7 +124,7 @@ class WandbApi:
         return _served(node)
 
     def list_runs(self, entity: str, project: str, group: str) -> tuple[ServedRun, ...]:
-        """Every run of a group; errors as of `find_run`."""
+        """Every run of a group; raises as `find_run` does."""
         names = {"entity": entity, "project": project, "filters": json.dumps({"group": group})}
         found: list[ServedRun] = []
         cursor: str | None = None
@@ -134,7 +139,13 @@ class WandbApi:
                 return tuple(found)
 
     def send_alert(self, target: RunTarget, alert: Mapping[str, Any]) -> None:
-        """Send `title`, `text`, `level` and `wait_ms`; the errors are those of `find_run`."""
+        """Send an alert; raises as `find_run` does.
+
+        Args:
+            target: The run that the alert belongs to.
+            alert: `title`, `text`, `level`, and `wait_ms`, the time in which W&B sends no second
+                alert with this title.
+        """
         answer = self._ask(
             "NotifyScriptableRunAlert",
             _ALERT,
@@ -152,7 +163,12 @@ class WandbApi:
             raise PublishError("W&B must accept the alert, and did not; it is tried again later")
 
     def has_artifact(self, client_id: str, digest: str) -> bool:
-        """Whether the artifact is committed with this content; errors as of `find_run`."""
+        """Whether the artifact is committed with this content; raises as `find_run` does.
+
+        Args:
+            client_id: The id that the run's log gives the artifact, before the server knows it.
+            digest: Digest of its content; of the same name a later version may be there.
+        """
         mapped = self._ask("ClientIDMapping", _CLIENT_ID, {"clientID": client_id})
         server_id = (mapped.get("clientIDMapping") or {}).get("serverID")
         if not server_id:
@@ -161,19 +177,20 @@ class WandbApi:
         return found.get("state") == "COMMITTED" and found.get("digest") == digest
 
     def set_outcome(self, target: RunTarget, exit_code: int) -> None:
-        """End the run with this exit code, also one that has ended; errors as of `find_run`."""
+        """End the run with an exit code, even if it has ended; raises as `find_run` does."""
+        # `astuple` gives entity, project, run: the order of the path
         path = "/".join(quote(part, safe="") for part in astuple(target))
         url = f"{self._host}/files/{path}/file_stream"
         self._post(url, "the run's outcome", {"complete": True, "exitcode": exit_code})
 
     def set_tags(self, run: ServedRun, tags: tuple[str, ...]) -> None:
-        """Replace the run's tags; errors as of `find_run`."""
+        """Replace the run's tags; raises as `find_run` does."""
         self._ask("UpsertBucket", _TAGS, {"id": run.node_id, "tags": list(tags)})
 
     def _ask(self, operation: str, query: str, variables: Mapping[str, Any]) -> dict[str, Any]:
         body = {"operationName": operation, "query": query, "variables": variables}
         content = self._post(f"{self._host}/graphql", operation, body)
-        if content.get("errors"):
+        if content.get("errors"):  # GraphQL reports errors with status 200
             raise PublishError(f"W&B refused {operation}: {content['errors'][0].get('message')}")
         data: dict[str, Any] = content.get("data") or {}
         return data
@@ -206,6 +223,7 @@ def _served(node: Mapping[str, Any]) -> ServedRun:
 
 
 def _last_step(keys: Any) -> int:
+    # a JSON scalar of GraphQL may come as text or as an object
     found = json.loads(keys) if isinstance(keys, str) else keys
     step = (found or {}).get("lastStep")
     return -1 if step is None else int(step)

@@ -1,4 +1,4 @@
-"""The best run of a group: several models or settings tried on one data set."""
+"""The best run of a group, for example of several models trained on one data set."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from flytekitplugins.wbmon.errors import DataError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Best:
-    """The winner of a group.
+    """The best run of a group.
 
     Attributes:
         run_id: Its id; empty if no run has the metric.
-        value: Its metric; nan if no run has it.
-        n_compared: Runs that have the metric as a finite number.
+        value: Its value of the metric; nan if no run has the metric.
+        n_compared: Number of runs that have a finite value of the metric.
     """
 
     run_id: str = ""
@@ -37,24 +37,25 @@ def tag_best(
     tag: str = "best",
     among: Collection[str] = (),
 ) -> Best:
-    """Put a tag on the best run of a group, and take it from the others.
+    """Add a tag to the best run of a group, and remove it from the other runs of the group.
 
     Args:
         api: The W&B server.
         entity: W&B user or team.
         project: W&B project.
         group: The group's name.
-        metric: Name in the runs' summaries.
-        mode: `max` if more is better, else `min`.
+        metric: Name of the metric in the summary of each run.
+        mode: `max` if a higher value is better, `min` if a lower one is.
         tag: The tag.
-        among: Ids of the runs that may be best; every run of the group if empty.
+        among: Ids of the runs that may be the best; every run of the group if empty.
 
     Returns:
-        The best run; of equals the one with the smallest id, so that a second call changes nothing.
+        The best run; of equally good runs the one with the smallest id, so that a second call has
+        the same result.
 
     Raises:
-        DataError: If there is no group to look for.
-        PublishError: If W&B does not answer.
+        DataError: If `group` is empty.
+        PublishError: If W&B does not answer, or answers with an error.
     """
     if not group:
         raise DataError("group must name a group of runs, got none; give the execution's name")
@@ -75,11 +76,12 @@ def tag_best(
 
 def _set_tag(api: WandbApi, run: ServedRun, tag: str, *, wanted: bool) -> None:
     if wanted == (tag in run.tags):
-        return
+        return  # saves one request per run
     others = tuple(one for one in run.tags if one != tag)
     api.set_tags(run, (*others, tag) if wanted else others)
 
 
 def _number(value: Any) -> float:
+    # a bool is an int in Python, but no metric
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     return float(value) if is_number else math.nan

@@ -1,6 +1,7 @@
-"""Delivering one run: send what is missing, ask the server, until it has everything.
+"""Delivery of one run: send what is missing and ask the server, until the server has everything.
 
-Shared by the process that delivers while the task runs, and by the task that delivers later.
+The worker that delivers while the task runs uses it, and so does the task that delivers stored runs
+later.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ logger = logging.getLogger(__name__)
 
 _POLL_S = 0.05
 _BETWEEN_ATTEMPTS_S = 0.5
+# the server may need a moment to show what it accepted; after that we send again
 _CONFIRM_S = 3.0
+# the number of rows must be constant for so long before we count on it
 _AT_REST_S = 2.0
 ENDED_STATES = ("finished", "failed", "crashed", "killed", "preempted")
 
@@ -36,13 +39,13 @@ class RunDelivery:
     """The delivery of one run's folder.
 
     Args:
-        folder: The run's folder; its log may still be being written.
+        folder: The run's folder; the task may still be writing the log in it.
         api_host: URL of the W&B API.
         key: The W&B key.
-        has_ended: Says whether the writer is done, or dead.
-        until: Says by `time.monotonic()` when to give up.
-        on_progress: Called whenever it was noted beside the run how far the delivery came, before
-            it goes on from there; what it raises ends the delivery.
+        has_ended: Returns whether the process that writes the log is done, or dead.
+        until: Returns the time on the clock of `time.monotonic()` at which to give up.
+        on_progress: Called each time after progress was saved in the folder, before more is sent.
+            An exception that it raises ends the delivery.
     """
 
     def __init__(
@@ -65,12 +68,15 @@ class RunDelivery:
         self.progress = DeliveryProgress.load(folder)
 
     def run(self, *, live: bool) -> DeliveryProgress:
-        """Deliver until the server confirms, refuses, or the time is over.
+        """Deliver until the server confirms or refuses the run, or the time is over.
 
         Args:
-            live: Begin while the run is written.
+            live: Send rows while the task is still writing them.
+
+        Returns:
+            The progress, also saved in the folder.
         """
-        self.progress.is_refused = False  # what was refused once may be right by now
+        self.progress.is_refused = False  # a wrong key or a missing project may be fixed by now
         while not self._is_over():
             try:
                 self._attempt(live=live and not self._has_ended())
@@ -80,12 +86,17 @@ class RunDelivery:
                 self._note(str(error))
             if self._is_over():
                 break
+            # the live sync reads the log from its start and failed once: send the rest at the end
             live = False
             self._pause()
         return self.progress
 
     def check(self) -> str:
-        """Ask the server whether everything has arrived, without sending; why not, or empty."""
+        """Ask the server whether all has arrived, without sending the log.
+
+        Returns:
+            What is missing; empty if nothing is.
+        """
         content = read_content(self._folder)
         try:
             self._confirm(self._wait_for_target(), content)
@@ -94,11 +105,12 @@ class RunDelivery:
         return self.progress.reason
 
     def _is_over(self) -> bool:
+        # a refusal while the run is written is not final: at its end there is one more attempt
         is_final = self.progress.is_confirmed or (self.progress.is_refused and self._has_ended())
         return is_final or time.monotonic() > self._until()
 
     def _pause(self) -> None:
-        """Wait a little while the run is written; another attempt is made when it is done."""
+        """Wait before the next attempt, longer while the run is written but not past its end."""
         began = time.monotonic()
         time.sleep(_BETWEEN_ATTEMPTS_S)
         while not self._has_ended() and time.monotonic() < began + 10 * _BETWEEN_ATTEMPTS_S:
@@ -118,6 +130,7 @@ class RunDelivery:
             return  # the rest is sent in one go when the run is done
         served = self._find_at_rest(target)
         self._begin(served)
+        # `historyLineCount` also counts the rows that a resumed run had before this log
         n_arrived = (served.n_rows if served else 0) - (self.progress.first_line or 0)
         pending = PendingLog(self._folder, self.progress, n_arrived)
         if live:
@@ -136,10 +149,11 @@ class RunDelivery:
             time.sleep(_POLL_S)
 
     def _find_at_rest(self, target: RunTarget) -> ServedRun | None:
-        """What the server has, when nothing of an earlier delivery is still on its way there."""
+        """The run on the server, once no rows of an earlier delivery still arrive there."""
         served = self._api.find_run(target)
         if self.progress.first_line is None:
-            return served
+            return served  # the first delivery: nothing of ours can be on its way
+        # a count taken too early would send the late rows twice, as W&B appends and never replaces
         since = time.monotonic()
         while time.monotonic() < min(since + _AT_REST_S, self._until()):
             time.sleep(_POLL_S)
@@ -150,16 +164,18 @@ class RunDelivery:
 
     def _begin(self, served: ServedRun | None) -> None:
         if self.progress.first_line is not None:
-            return
+            return  # asked again, the count would include our own rows
         self.progress.first_line = served.n_rows if served else 0
         self.progress.first_step = served.last_step + 1 if served and served.n_rows else 0
         self._save_progress()
 
     def _send_live(self, pending: PendingLog, target: RunTarget) -> None:
         done: list[bool] = []
+        # a thread, as the sync returns only at the run's end; a daemon, as it cannot be stopped
         sync = threading.Thread(
             target=lambda: done.append(wandb_sync.sync_live(pending.path)), daemon=True
         )
+        # the sync needs a log that has a beginning
         pending.advance()
         sync.start()
         while not self._has_ended() and sync.is_alive():
@@ -175,8 +191,8 @@ class RunDelivery:
 
     def _send_rest(self, pending: PendingLog, served: ServedRun | None) -> None:
         pending.end()
-        # a run that goes on under its id has rows, names and an end from before: nothing may be
-        # missing, and its new config and summary are not there
+        # a resumed run already has rows, summary keys and an end: `_missing` may then find nothing
+        # missing although the new config and summary were never sent
         if not self.progress.is_sent or self._missing(served, pending.content):
             left = max(0.1, self._until() - time.monotonic())
             whole = wandb_sync.sync_apart(
@@ -192,6 +208,7 @@ class RunDelivery:
         if len(content.alerts) == len(self.progress.alerts):
             return
         try:
+            # W&B rejects an alert of a run that it does not have yet
             if self._api.find_run(target) is not None:
                 self._send_alerts(target, content)
         except PublishError as error:
@@ -201,6 +218,7 @@ class RunDelivery:
         for number, alert in enumerate(content.alerts):
             if number not in self.progress.alerts:
                 self._api.send_alert(target, alert)
+                # saved after each one, because W&B does not recognise an alert that is sent again
                 self.progress.alerts.append(number)
                 self._save_progress()
 
@@ -213,7 +231,7 @@ class RunDelivery:
                 self._send_alerts(target, content)
             missing = self._missing(served, content)
             if not missing and served is not None and not _has_outcome(served, content):
-                if not is_mended:
+                if not is_mended:  # once; the server may take a moment to show it
                     self._api.set_outcome(target, _exit_code(content))
                     is_mended = True
                 missing = f"the run's outcome, which is {served.state} there"
@@ -226,7 +244,7 @@ class RunDelivery:
             time.sleep(_POLL_S)
 
     def _missing(self, served: ServedRun | None, content: LogContent) -> str:
-        """What the server does not have, in words; empty if it has everything but alerts."""
+        """What the server lacks, in words; empty if it has everything, alerts not considered."""
         if served is None:
             return "the run"
         n_arrived = served.n_rows - (self.progress.first_line or 0)
@@ -244,13 +262,13 @@ class RunDelivery:
 
 
 def _exit_code(content: LogContent) -> int:
-    """Of the run; one without an end was killed, and is sent as failed."""
+    """The run's exit code; 1 for a log without an end, whose process was killed."""
     return 1 if content.exit_code is None else content.exit_code
 
 
 def _has_outcome(served: ServedRun, content: LogContent) -> bool:
-    """Whether the server says of the run's success what its log says.
+    """Whether the run's success on the server agrees with its log.
 
-    The sync of wandb before 0.28 ends every run as finished.
+    `wandb sync` before 0.28 marks every run as finished, whatever its exit code.
     """
     return (served.state == "finished") == (_exit_code(content) == 0)

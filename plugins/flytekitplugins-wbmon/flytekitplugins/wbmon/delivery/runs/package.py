@@ -1,7 +1,7 @@
-"""A run's folder made self-contained: everything it needs, by relative paths, ready to be stored.
+"""A self-contained package of a run's folder, with relative paths only, ready to be stored.
 
-wandb keeps artifacts outside of the run's folder and names them by absolute path in its log, so
-that a folder that was moved syncs without them, and without a word. Here they come along.
+wandb keeps artifact files outside of the run's folder, and its log has their absolute paths. If
+only the folder is moved, `wandb sync` silently leaves the artifacts out. The package includes them.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ PACKED_LOG = "packed-log"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackedRun:
-    """What is stored of a run.
+    """Description of a stored run.
 
     Attributes:
         entity: W&B entity.
         project: W&B project.
         run_id: The run's id.
-        started_at: When it began, as in its folder's name; runs are delivered in this order.
-        n_rows: Rows of history.
-        n_alerts: Alerts.
-        n_artifacts: Artifacts.
-        exit_code: None if the run was not ended.
+        started_at: Start time, as in the name of its folder; runs are delivered in this order.
+        n_rows: Number of rows of history.
+        n_alerts: Number of alerts.
+        n_artifacts: Number of artifacts.
+        exit_code: The run's exit code; None if its log has no end.
     """
 
     entity: str
@@ -53,27 +53,27 @@ class PackedRun:
     exit_code: int | None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain Python containers."""
+        """Convert to plain Python containers."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> PackedRun:
-        """What `to_dict` wrote.
+        """Read what `to_dict` wrote.
 
         Raises:
-            KeyError: If it is not of a run.
+            KeyError: If an entry is missing, as in the description of something else.
         """
         return cls(**{each.name: stored[each.name] for each in fields(cls)})
 
 
 def pack(folder: Path) -> tuple[PackedRun, dict[str, Path]]:
-    """List what belongs to a run, and write a copy of its log with relative paths.
+    """List the files of a run, and write a copy of its log with relative paths.
 
     Args:
-        folder: The run's folder; gets the copied log, nothing else is written or moved.
+        folder: The run's folder. The copy is written here; no other file is changed or moved.
 
     Returns:
-        The description, and where each of its files is on this disk.
+        The description, and the local path of each file by its name in the package.
     """
     sources = {name: folder / name for name in _own_files(folder)}
     content, artifacts = _copy_log(folder)
@@ -84,6 +84,7 @@ def pack(folder: Path) -> tuple[PackedRun, dict[str, Path]]:
         entity=target.entity if target else "",
         project=target.project if target else "",
         run_id=target.run_id if target else "",
+        # the folder is `offline-run-{start}-{id}`; by slice, as another name may have fewer parts
         started_at="-".join(folder.name.split("-")[2:3]) or folder.name,
         n_rows=content.n_rows,
         n_alerts=len(content.alerts),
@@ -125,6 +126,7 @@ def _take_artifact_files(record: Record, folder: Path, found: dict[str, Path]) -
         if not entry.local_path:
             continue  # a reference, or a file that W&B has
         source = folder / entry.local_path  # stays as it is if it is absolute
+        # numbered, because files of two artifacts may have one name
         name = f"artifacts/{len(found)}-{source.name}"
         if source.is_file():
             found[name] = source

@@ -1,9 +1,9 @@
-"""A copy of a run's log that holds what W&B does not have yet.
+"""A copy of a run's log with only what W&B does not have yet.
 
-wandb sends a log from its beginning, every time. The copy leaves out rows that have arrived and all
-alerts (these are sent one by one, so that each is known to be accepted), finds artifact files where
-they are now, continues the steps of a run that goes on from day to day, and ends a run whose
-process was killed.
+wandb always sends a log from its beginning, so it gets a copy instead. The copy leaves out rows
+that have arrived and all alerts (delivery sends alerts one by one, to know that each was accepted).
+It corrects the paths of artifact files, continues the step numbers of a resumed run, and adds an
+end to the log of a process that was killed.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ FOLDER = "delivery"
 
 @dataclass(slots=True, kw_only=True)
 class LogContent:
-    """What a log holds, as far as it was read.
+    """Content of a log, as far as it was read.
 
     Attributes:
-        target: Where the run goes; None before its first record.
-        n_rows: Rows of history.
-        alerts: Title, text, level and waiting time of each alert.
-        artifacts: Digest by client id.
-        summary_keys: Names that the run's summary must have.
-        exit_code: None if the run did not end.
+        target: Entity, project and id of the run; None until its record was read.
+        n_rows: Number of rows of history.
+        alerts: Title, text, level and `wait_ms` of each alert, in the order of the log.
+        artifacts: Digest of each artifact, by client id.
+        summary_keys: Keys that the run's summary must have.
+        exit_code: The run's exit code; None if the log has no end.
     """
 
     target: RunTarget | None = None
@@ -50,7 +50,7 @@ class LogContent:
     exit_code: int | None = None
 
     def add(self, record: Record) -> None:
-        """Count one more record."""
+        """Take one more record into account."""
         kind = record.WhichOneof("record_type")
         if kind == "run":
             run = record.run
@@ -60,6 +60,7 @@ class LogContent:
         elif kind == "alert":
             self.alerts.append(_alert(record.alert))
         elif kind == "summary":
+            # nested keys have an empty `key` and are not compared with the server
             self.summary_keys |= {item.key for item in record.summary.update if item.key}
             self.summary_keys -= {item.key for item in record.summary.remove}
         elif kind == "exit":
@@ -70,7 +71,7 @@ class LogContent:
 
 
 def read_content(folder: Path) -> LogContent:
-    """What the log in a run's folder holds."""
+    """Content of the log in a run's folder."""
     content = LogContent()
     for record in LogReader(log_path(folder)).read():
         content.add(record)
@@ -78,7 +79,8 @@ def read_content(folder: Path) -> LogContent:
 
 
 def logged_artifact(record: Record) -> ArtifactRecord | None:
-    """The artifact that a record uploads."""
+    """The artifact that a record uploads; None if it uploads none."""
+    # wandb logs an artifact as a record of its own or inside of a request
     kind = record.WhichOneof("record_type")
     if kind == "artifact":
         return record.artifact
@@ -88,12 +90,12 @@ def logged_artifact(record: Record) -> ArtifactRecord | None:
 
 
 class PendingLog:
-    """Copies the log of a run's folder, as far as it is written, into `delivery/` below it.
+    """Copies the log of a run's folder, as far as it is written, into the subfolder `delivery/`.
 
     Args:
         folder: The run's folder.
-        progress: What has arrived.
-        n_arrived: How many of this run's rows the server has.
+        progress: Progress of the delivery; `first_step` is added to the steps.
+        n_arrived: Number of this log's rows that the server has; these are left out.
     """
 
     def __init__(self, folder: Path, progress: DeliveryProgress, n_arrived: int) -> None:
@@ -107,14 +109,14 @@ class PendingLog:
         self._writer = LogWriter(self.path)
 
     def advance(self) -> None:
-        """Copy what was written since the last time."""
+        """Copy what was written since the last call."""
         for record in self._reader.read():
             self.content.add(record)
             if self._is_wanted(record):
                 self._writer.write(self._adapted(record))
 
     def end(self) -> None:
-        """Copy the rest; a log without an end is ended as failed."""
+        """Copy the rest, and end a log that has no end with exit code 1."""
         self.advance()
         if self.content.exit_code is None:
             record = record_type()()
@@ -125,6 +127,7 @@ class PendingLog:
     def _is_wanted(self, record: Record) -> bool:
         kind = record.WhichOneof("record_type")
         if kind == "history":
+            # `content` has counted this row already, so row `n_arrived + 1` is the first to go
             return self.content.n_rows > self._n_arrived
         return kind != "alert" and not is_padding(record)
 
@@ -134,6 +137,7 @@ class PendingLog:
         artifact = logged_artifact(record)
         if artifact is not None:
             for entry in artifact.manifest.contents:
+                # a stored run has relative paths, which wandb would resolve elsewhere
                 if entry.local_path and not Path(entry.local_path).is_absolute():
                     entry.local_path = str(self._folder / entry.local_path)
         return record
@@ -141,6 +145,7 @@ class PendingLog:
 
 def _clean_copy(folder: Path) -> Path:
     copy = folder / FOLDER
+    # an earlier attempt has left a log whose rows may have arrived by now
     shutil.rmtree(copy, ignore_errors=True)
     copy.mkdir()
     if (folder / "files").is_dir():
@@ -152,6 +157,7 @@ def _move_step(history: HistoryRecord, first_step: int) -> None:
     if not first_step:
         return
     history.step.num += first_step
+    # the step stands in the row a second time, as a value, under one of two names
     for item in history.item:
         if item.key == "_step" or list(item.nested_key) == ["_step"]:
             item.value_json = json.dumps(json.loads(item.value_json) + first_step)

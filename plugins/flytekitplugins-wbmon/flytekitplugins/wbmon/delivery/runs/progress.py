@@ -1,4 +1,4 @@
-"""What of a run has reached W&B, kept beside the run so that nothing is sent twice."""
+"""Progress of a run's delivery, saved in the run's folder so that nothing is sent twice."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ FILE_NAME = "delivery.json"
 
 @dataclass(slots=True, kw_only=True)
 class DeliveryProgress:
-    """The state of a run's delivery.
+    """Progress of a run's delivery.
 
     Attributes:
-        first_line: Lines of history that the server had before this run's first row; None until
-            the server was asked. More than 0 for a run that goes on from day to day.
-        first_step: Added to the steps of this run's rows.
-        is_sent: Whether the whole log was sent once, whether or not it arrived.
-        alerts: Numbers of the alerts that were accepted.
+        first_line: Number of rows that the server had before the first row of this log; None until
+            the server was asked. Greater than 0 for a resumed run.
+        first_step: Offset added to the steps of this log's rows.
+        is_sent: Whether the whole log was sent at least once, even if it did not arrive.
+        alerts: Indices of the alerts that the server accepted.
         is_confirmed: Whether the server confirmed everything.
-        is_refused: Whether the server will never take it as it is.
-        reason: Why it is not confirmed, in words.
+        is_refused: Whether the server rejects the run for good, for example for a wrong key.
+        reason: Why the delivery is not confirmed, in words; empty if it is.
     """
 
     first_line: int | None = None
@@ -34,7 +34,7 @@ class DeliveryProgress:
 
     @classmethod
     def load(cls, folder: Path) -> DeliveryProgress:
-        """The progress of a run's folder; a new one if there is none."""
+        """The progress saved in a run's folder; a new one if there is none, or none readable."""
         path = folder / FILE_NAME
         try:
             return cls(**json.loads(path.read_text()))
@@ -42,7 +42,7 @@ class DeliveryProgress:
             return cls()
 
     def save(self, folder: Path) -> None:
-        """Write it, so that a process that dies leaves the old one or the new one."""
+        """Save atomically: a process that dies leaves either the old file or the new one."""
         temporary = folder / f"{FILE_NAME}.new"
         temporary.write_text(json.dumps(asdict(self)))
         temporary.replace(folder / FILE_NAME)

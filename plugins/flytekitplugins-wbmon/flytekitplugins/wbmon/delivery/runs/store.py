@@ -1,4 +1,4 @@
-"""Runs in an offline store: how they are put there, and found again."""
+"""Runs in an offline store: storing them, and finding them again."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CHANGING = (PROGRESS,)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredRun:
-    """A run in a store: its folder there, and what it is."""
+    """A run in a store: its folder there, and its description."""
 
     stored: StoredFolder
     run: PackedRun
@@ -27,9 +27,10 @@ def keep_run(folder: Path, store: OfflineStore) -> str:
     """Store a run's folder.
 
     Returns:
-        Its URL.
+        URL of the stored folder.
 
     Raises:
+        DataError: If the folder does not hold exactly one log.
         StorageError: If the store cannot be reached.
     """
     run, sources = pack(folder)
@@ -47,7 +48,7 @@ def find_runs(store: OfflineStore) -> list[StoredRun]:
     found = []
     for stored in store.find():
         if "kind" in stored.about:
-            continue  # no run: those have had no kind since the first release
+            continue  # not a run: manifests of runs have never had a `kind`
         try:
             found.append(StoredRun(stored=stored, run=PackedRun.from_dict(stored.about)))
         except KeyError as error:

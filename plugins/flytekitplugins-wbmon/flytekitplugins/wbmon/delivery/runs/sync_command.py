@@ -1,6 +1,6 @@
-"""The only place that runs W&B's own sync: the live one, which is beta, and the plain one.
+"""The only module that runs wandb's own sync: the live one, which is beta, and `wandb sync`.
 
-Neither says truly whether anything arrived; whoever calls asks the server afterwards.
+Neither reports reliably whether anything arrived, so the caller must ask the server afterwards.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from flytekitplugins.wbmon.delivery.credentials import ApiKey
 from flytekitplugins.wbmon.delivery.process import child_environment
 from flytekitplugins.wbmon.delivery.runs.wandb_internals import live_sync, start_service
 
-# quick to give up and quick to come back: who calls tries again until its time is over
+# short limits, because the caller tries again until its own time is over
 _PATIENCE: Mapping[str, Any] = {
     "x_file_stream_retry_max": 3,
     "x_file_stream_retry_wait_max_seconds": 2,
@@ -32,20 +32,23 @@ _PATIENCE: Mapping[str, Any] = {
 
 
 def prepare(api_host: str, key: ApiKey) -> None:
-    """Make this process one that delivers: it alone gets the key, and before wandb is loaded."""
+    """Put the key and wandb's settings into this process's environment.
+
+    Must run before wandb is loaded, which reads them only once; only for a process that delivers.
+    """
     os.environ.update(_environment(api_host, key))
 
 
 def warm_up() -> None:
-    """Load wandb and start its service, while the task's own process does the same."""
+    """Load wandb and start its service early, while the task's process still loads its own."""
     start_service(_PATIENCE)
 
 
 def sync_live(log: Path) -> bool:
-    """Send a log while it is written, in this process, until the run's end was sent.
+    """Send a log while it is written, in this process, until the end of the run was sent.
 
     Returns:
-        False if this release of wandb cannot.
+        False if this release of wandb has no live sync.
     """
     sync = live_sync()
     if sync is not None:
@@ -54,13 +57,14 @@ def sync_live(log: Path) -> bool:
 
 
 def sync_apart(log: Path, *, api_host: str, key: ApiKey, timeout_s: float) -> bool:
-    """Send a finished log by `wandb sync` in a process of its own, ended when its time is over.
+    """Send a finished log with `wandb sync` in a child process, which is killed after `timeout_s`.
 
-    It stays in this process's group: where the group is ended, nothing must go on sending.
+    The child stays in this process's group, so that it does not go on when the group is killed.
 
     Returns:
-        Whether it came to its end by itself.
+        Whether it ended within the time limit; this does not mean that anything arrived.
     """
+    # wandb writes this file even if nothing arrived, and then skips the log
     for mark in log.parent.glob("*.synced"):
         mark.unlink()
     process = subprocess.Popen(  # noqa: S603 - our own interpreter
@@ -86,6 +90,7 @@ def _environment(api_host: str, key: ApiKey) -> dict[str, str]:
         **patience,
         "WANDB_API_KEY": key.reveal(),
         "WANDB_BASE_URL": api_host,
+        # with weave installed, wandb would open network connections for it
         "WANDB_DISABLE_WEAVE": "1",
         "WANDB_ERROR_REPORTING": "false",
         "WANDB_MODE": "online",

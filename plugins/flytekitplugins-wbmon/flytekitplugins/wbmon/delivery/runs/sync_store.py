@@ -1,4 +1,4 @@
-"""Delivering, later, the runs that wait in an offline store."""
+"""Later delivery of the runs that wait in an offline store."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from flytekitplugins.wbmon.errors import WbmonError
 
 logger = logging.getLogger(__name__)
 
+# for copying the run from the store and for the last request, which may outlast the time limit
 _LEASE_MARGIN_S = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncedRun:
-    """What became of one stored run.
+    """Result of the delivery of one stored run.
 
     Attributes:
-        url: Where it is, or was, stored.
+        url: URL in the store, also if the run has been removed from there.
         path: `entity/project/runs/id`, as in the URL of the run's page.
-        n_rows: Rows of history.
-        is_delivered: Whether W&B confirmed everything; then it is no longer stored.
-        reason: Why it is still there.
+        n_rows: Number of rows of history.
+        is_delivered: Whether W&B confirmed everything, and the run was removed from the store.
+        reason: Why the run is still in the store; empty if it is not.
     """
 
     url: str
@@ -39,16 +40,19 @@ class SyncedRun:
 def sync_store(
     store: OfflineStore, *, api_host: str, key: ApiKey, timeout_s: float = 60.0
 ) -> tuple[SyncedRun, ...]:
-    """Deliver every run of a store, oldest first, each of its rows, artifacts and alerts once.
+    """Deliver every run of a store, oldest first; each row, artifact and alert is sent once.
 
-    A run is removed from the store when W&B has confirmed it. A run that somebody else is
-    delivering is left to them.
+    A run is removed from the store when W&B has confirmed it. A run that another process is
+    delivering is left to that process.
 
     Args:
-        store: Where the runs wait.
+        store: The store.
         api_host: URL of the W&B API.
         key: The W&B key.
-        timeout_s: Seconds for each run.
+        timeout_s: Time limit for each run, in seconds.
+
+    Returns:
+        The result of each run, in order; without runs that another process has just delivered.
 
     Raises:
         StorageError: If the store cannot be reached.
@@ -68,7 +72,7 @@ def sync_store(
 def _deliver(
     store: OfflineStore, stored: StoredRun, *, api_host: str, key: ApiKey, timeout_s: float
 ) -> str:
-    """Deliver a run; why it is still in the store, empty if it is not."""
+    """Deliver a run; returns why it is still in the store, empty if it is not."""
     lease_s = timeout_s + _LEASE_MARGIN_S
     with store.borrow(stored.stored, seconds=lease_s, changing=CHANGING) as borrowed:
         until = time.monotonic() + timeout_s

@@ -1,8 +1,9 @@
-"""The file that an offline run is: reading, writing and testing it for its end.
+"""Reader and writer of W&B's transaction log, the file in which wandb keeps an offline run.
 
 wandb no longer ships a reader in Python. The format is a header of seven bytes, then blocks of
-32 KiB as in LevelDB's log: a record is one or more fragments, each with a checksum, a length and
-its place in the record. A killed process leaves a torn tail; all before it is good.
+32 KiB as in the log of LevelDB: a record is one or more fragments, each with a checksum (4 bytes),
+a length (2 bytes) and its position in the record (1 byte: whole, first, middle or last). A killed
+process leaves an incomplete record at the end; everything before it is readable.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from flytekitplugins.wbmon.errors import DataError
 if TYPE_CHECKING:
     from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
 
+# identifier, magic number, version
 HEADER = struct.pack("<4sHB", b":W&B", 0xBEE1, 0)
 _FRAGMENT = struct.Struct("<IHB")
 _WHOLE, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
@@ -30,7 +32,7 @@ def log_path(run_folder: Path) -> Path:
     """The transaction log in a run's folder.
 
     Raises:
-        DataError: If there is not exactly one.
+        DataError: If the folder does not hold exactly one.
     """
     found = sorted(run_folder.glob("run-*.wandb"))
     if len(found) != 1:
@@ -39,26 +41,26 @@ def log_path(run_folder: Path) -> Path:
 
 
 def read_records(path: Path) -> Iterator[Record]:
-    """The records of a log in order, up to the first that is torn.
+    """The records of a log in order, up to the first that is incomplete or damaged.
 
     Raises:
-        DataError: If the file is no transaction log.
+        DataError: If the file is not a transaction log.
     """
     return LogReader(path).read()
 
 
 class LogReader:
-    """Reads a log, also one that is still being written."""
+    """Reads a log, which another process may still be writing."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._position = 0
 
     def read(self) -> Iterator[Record]:
-        """The whole records that were not read before.
+        """The complete records that were not read before.
 
         Raises:
-            DataError: If the file is no transaction log.
+            DataError: If the file is not a transaction log.
         """
         record = record_type()
         with self._path.open("rb") as file:
@@ -71,12 +73,13 @@ class LogReader:
                 self._position = len(HEADER)
             file.seek(self._position)
             for message, end in _messages(_fragments(file, self._position)):
+                # only past whole records: a half-written one is read again next time
                 self._position = end
                 yield record.FromString(message)
 
 
 class LogWriter:
-    """Writes a log that wandb can sync, readable after every record."""
+    """Writes a log that wandb can sync; a reader sees each record as soon as it is written."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("wb")
@@ -104,7 +107,7 @@ def write_records(path: Path, records: Iterable[Record]) -> None:
 
 
 def has_ended(path: Path) -> bool:
-    """Whether the log holds the run's end; reads the last two blocks only."""
+    """Whether the log holds the run's end; reads only the last two blocks, as it is polled."""
     record = record_type()
     try:
         with path.open("rb") as file:
@@ -117,7 +120,11 @@ def has_ended(path: Path) -> bool:
 
 
 def wait_for_end(path: Path, timeout_s: float) -> bool:
-    """Wait until the run's end is on disk; wandb writes it shortly after `finish` returns."""
+    """Wait until the run's end is on disk; wandb writes it shortly after `finish` returns.
+
+    Returns:
+        False if the end is not there after `timeout_s` seconds.
+    """
     until = time.monotonic() + timeout_s
     while not has_ended(path):
         if time.monotonic() > until:
@@ -127,7 +134,7 @@ def wait_for_end(path: Path, timeout_s: float) -> bool:
 
 
 def _fragments(file: IO[bytes], position: int) -> Iterator[tuple[int, bytes, int]]:
-    """The kind and content of each good fragment, and where it ends in the file."""
+    """Kind, content and end position of each fragment, up to the first damaged one."""
     while block := file.read(BLOCK - position % BLOCK):
         place = 0
         while place + _FRAGMENT.size <= len(block):
@@ -137,6 +144,7 @@ def _fragments(file: IO[bytes], position: int) -> Iterator[tuple[int, bytes, int
             body = block[place + _FRAGMENT.size : place + _FRAGMENT.size + length]
             if len(body) < length or not _WHOLE <= kind <= _LAST:
                 return
+            # the checksum covers the kind too
             if zlib.crc32(body, zlib.crc32(bytes([kind]))) != checksum:
                 return
             place += _FRAGMENT.size + length
@@ -145,7 +153,7 @@ def _fragments(file: IO[bytes], position: int) -> Iterator[tuple[int, bytes, int
 
 
 def _messages(fragments: Iterable[tuple[int, bytes, int]]) -> Iterator[tuple[bytes, int]]:
-    """Each whole record, and where it ends in the file."""
+    """Content and end position of each complete record."""
     parts: list[bytes] | None = None
     for kind, body, end in fragments:
         if kind in (_WHOLE, _FIRST):
@@ -159,10 +167,11 @@ def _messages(fragments: Iterable[tuple[int, bytes, int]]) -> Iterator[tuple[byt
 
 
 def _framed(data: bytes, position: int) -> Iterator[bytes]:
+    """Split a record into fragments, with padding where a block has no room for their header."""
     begun = False
     while True:
         left = BLOCK - position % BLOCK
-        if left < _FRAGMENT.size:
+        if left < _FRAGMENT.size:  # a fragment never crosses a block, not even with its header
             yield b"\0" * left
             position += left
             left = BLOCK

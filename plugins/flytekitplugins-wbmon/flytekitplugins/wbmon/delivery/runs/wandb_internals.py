@@ -1,8 +1,8 @@
-"""The parts of wandb that are not its public API: the log's records, private settings, beta sync.
+"""Access to parts of wandb that are not its public API: log records, private settings, beta sync.
 
-wandb is released every month and keeps no promise about these. So each is looked up and never
-guessed, and where one is missing or has another shape, the caller does without and it is said once
-in the log, with wandb's version:
+wandb is released every month and may change these at any time. So each part is checked before it is
+used. If a part is missing or has another signature, the caller works without it, and a warning with
+wandb's version is logged once:
 
 | part | what it is for | without it |
 |---|---|---|
@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 # oldest and newest release that `make matrix` was run with
 TRIED = ((0, 23), (0, 31))
-# wandb writes whole blocks of this many bytes
+# bytes in a block of the log; wandb writes a block to disk when it is full
 BLOCK = 32 * 1024
 
 _SYNC_ARGUMENTS: Mapping[str, Any] = {
@@ -53,12 +53,12 @@ _SYNC_ARGUMENTS: Mapping[str, Any] = {
 
 
 class UnsupportedWandbError(PublishError):
-    """This release of wandb does not have a part in the shape that is needed."""
+    """This release of wandb lacks a part, or has it in a form that we do not know."""
 
 
 @cache
 def note_version() -> None:
-    """Write wandb's version to the log, once in a process; warn if it was never tried."""
+    """Log wandb's version, once per process; warn if we never tested this release."""
     import wandb
 
     logger.info("wandb %s", wandb.__version__)
@@ -74,14 +74,18 @@ def note_version() -> None:
 
 @cache
 def warn_missing(guarantee: str) -> None:
-    """Say once in a process what this release of wandb cannot do."""
+    """Warn, once per process and message, about something that this release of wandb cannot do.
+
+    Args:
+        guarantee: What holds instead.
+    """
     import wandb
 
     logger.warning("wandb %s: %s", wandb.__version__, guarantee)
 
 
 def known_settings(wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the settings that this release of wandb has; it drops others without a word."""
+    """The settings that this release of wandb knows; it would ignore others silently."""
     import wandb
 
     fields = getattr(wandb.Settings, "model_fields", {})
@@ -89,10 +93,10 @@ def known_settings(wanted: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def record_type() -> type[Record]:
-    """The message that a log consists of.
+    """The protobuf message class of the records in a log.
 
     Raises:
-        UnsupportedWandbError: If wandb keeps it elsewhere.
+        UnsupportedWandbError: If this release of wandb does not have it in the known module.
     """
     try:
         from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
@@ -105,10 +109,10 @@ def record_type() -> type[Record]:
 
 
 def publisher(run: wandb.Run) -> Any:
-    """What takes a run's records on their way to wandb's service, by its method `_publish`.
+    """The object whose method `_publish` sends a run's records to wandb's service.
 
     Raises:
-        UnsupportedWandbError: If the run has nothing of the kind.
+        UnsupportedWandbError: If the run has no such object.
     """
     backend = getattr(run, "_backend", None)  # up to 0.27
     interface = getattr(run, "_interface", None) or getattr(backend, "interface", None)
@@ -118,10 +122,11 @@ def publisher(run: wandb.Run) -> Any:
 
 
 def padding() -> Record:
-    """A record that says nothing and fills a block, so that all before it is written to disk.
+    """A record without content that fills a block, so that wandb writes all before it to disk.
 
-    It is a second header, which wandb itself passes over; `is_padding` tells it from the first.
+    It is a second header record, which wandb ignores; `is_padding` tells it from the first one.
     """
+    # at least one block, wherever in a block it begins
     record = record_type()(uuid="0" * BLOCK)
     record.header.SetInParent()
     return record
@@ -133,10 +138,11 @@ def is_padding(record: Record) -> bool:
 
 
 def live_sync() -> Callable[[Path], None] | None:
-    """Wandb's sync of a log that is still being written, which ends when the run has ended.
+    """Wandb's sync of a log that is still being written; it returns after the end of the run.
 
     Returns:
-        None if this release has none, or one that must be told something unknown.
+        A function of the log's path; None if this release has no such sync, or one that requires
+        an argument we do not know.
     """
     try:
         from wandb.cli.beta_sync import sync
@@ -152,7 +158,7 @@ def live_sync() -> Callable[[Path], None] | None:
 
 
 def start_service(settings: Mapping[str, Any]) -> None:
-    """Load wandb and start its service in this process; where it cannot, it starts when needed."""
+    """Load wandb and start its service; without `ensure_service` it starts when first needed."""
     import wandb
 
     singleton = wandb.setup(settings=wandb.Settings(silent=True, **known_settings(settings)))

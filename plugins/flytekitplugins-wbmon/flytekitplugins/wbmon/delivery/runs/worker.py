@@ -1,7 +1,7 @@
-"""The process that delivers a run while its task runs: `python -m` this module.
+"""The worker process that delivers a run while its task runs, started with `python -m`.
 
-What its standard input says is in `delivery.signals`; besides the key it needs `api_host`. How far
-the delivery came is in the run's folder.
+`delivery.signals` describes its standard input, of which the first line must also have `api_host`.
+The progress of the delivery is saved in the run's folder.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def main(source: Iterable[str]) -> None:
     signals = ParentSignals(source)
     api_host = signals.settings["api_host"]
     wandb_sync.prepare(api_host, signals.key)
-    wandb_sync.warm_up()
+    wandb_sync.warm_up()  # before the wait: loading wandb takes about a second
     folder = signals.wait_for_folder()
     if folder is None:
         return
@@ -30,6 +30,7 @@ def main(source: Iterable[str]) -> None:
         folder,
         api_host=api_host,
         key=signals.key,
+        # either may come first: wandb writes the end late, and a killed task writes none
         has_ended=lambda: signals.is_done or has_ended(log),
         until=signals.until,
     )
@@ -38,5 +39,5 @@ def main(source: Iterable[str]) -> None:
 
 if __name__ == "__main__":
     main(sys.stdin)
-    # a sync that hangs must not keep the process; its group is ended by whoever waits for it
+    # a sync that hangs must not keep this process alive; `WorkerProcess.end` kills its group
     os._exit(0)

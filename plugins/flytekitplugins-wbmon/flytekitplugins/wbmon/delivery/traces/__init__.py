@@ -1,1 +1,1 @@
-"""Traces on their way to Weave: the spool that a task writes, its sending and its keeping."""
+"""Delivery of traces to Weave: the spool that a task writes, how it is sent, how it is stored."""

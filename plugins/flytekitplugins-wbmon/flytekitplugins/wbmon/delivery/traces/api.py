@@ -1,4 +1,4 @@
-"""What talks to a Weave server: one request after the other, as long as there is time."""
+"""Client for a Weave trace server: one request after the other, within a time limit."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 _REQUEST_S = 10.0
 _FIRST_WAIT_S = 0.2
 _LONGEST_WAIT_S = 5.0
+# a wrong key, host or project: no record would be accepted, so sending stops
 _HOPELESS = (401, 403, 404)
 _PATHS = {
     "obj_create": "/obj/create",
@@ -37,7 +38,12 @@ _PATHS = {
 
 
 class OutageError(Exception):
-    """The server does not take anything now; status 0 if it did not even answer."""
+    """The server accepts nothing at present.
+
+    Attributes:
+        may_pass: Whether a retry may succeed.
+        status: HTTP status; 0 if the server did not answer.
+    """
 
     def __init__(self, message: str, *, may_pass: bool, status: int = 0) -> None:
         super().__init__(message)
@@ -46,7 +52,11 @@ class OutageError(Exception):
 
 
 class RefusedError(Exception):
-    """The server will never take this."""
+    """The server rejects this record for good, but may accept others.
+
+    Attributes:
+        status: HTTP status.
+    """
 
     def __init__(self, message: str, *, status: int) -> None:
         super().__init__(message)
@@ -55,18 +65,24 @@ class RefusedError(Exception):
 
 @dataclass(slots=True, kw_only=True)
 class TraceApi:
-    """Requests to the server, as long as there is time."""
+    """Sends requests to the server, within a time limit.
+
+    Attributes:
+        target: Server, entity and project.
+        authorization: Value of the header `Authorization`.
+        ends_at: Time on the clock of `time.monotonic()` at which to give up.
+    """
 
     target: Target
     authorization: str
     ends_at: float
 
     def send_patiently(self, batch: Batch) -> None:
-        """Send, and wait out an outage as far as time allows.
+        """Send a batch, and retry with exponential backoff during an outage.
 
         Raises:
-            OutageError: If the server did not take it in time.
-            RefusedError: If it never will.
+            OutageError: If the server did not accept it in time, or a retry is useless.
+            RefusedError: If the server rejects this batch for good.
         """
         wait = _FIRST_WAIT_S
         while not self._is_sent(batch, may_wait=time.monotonic() + wait < self.ends_at):
@@ -103,7 +119,7 @@ class TraceApi:
         except (OutageError, RefusedError) as error:
             if error.status not in (404, 405):
                 raise
-            # a server from before there were aliases; the object beside the prompt tells the same
+            # an older server without aliases; the object published beside the prompt has the same
             logger.warning("this Weave server knows no aliases: %s", error)
 
     def _post(
@@ -114,12 +130,13 @@ class TraceApi:
         request = urllib.request.Request(  # noqa: S310
             f"{self.target.trace_url}{path}", data=body, headers=headers, method=method
         )
+        # not 0, which would make the socket non-blocking, so that every request fails
         left = max(0.1, min(_REQUEST_S, self.ends_at - time.monotonic()))
         try:
             with urllib.request.urlopen(request, timeout=left) as answer:  # noqa: S310
-                answer.read()
+                answer.read()  # an answer that breaks off confirms nothing
         except urllib.error.HTTPError as error:
-            with error:
+            with error:  # the server says why in the body, which may be a long HTML page
                 text = error.read(300).decode(errors="replace")
             classify_status(error.code, f"{path} answered {error.code}: {text}")
         except (OSError, http.client.HTTPException) as error:
@@ -127,11 +144,11 @@ class TraceApi:
 
 
 def classify_status(status: int, message: str) -> None:
-    """Raise what a status that is no success means for the record.
+    """Raise the exception for an HTTP status other than success.
 
     Raises:
-        OutageError: If the server may take it another time.
-        RefusedError: If it never will.
+        OutageError: If the server accepts nothing at present (401, 403, 404, 408, 429, 5xx).
+        RefusedError: For any other status: the server rejects this record for good.
     """
     if status in _HOPELESS:
         raise OutageError(message, may_pass=False, status=status)
@@ -154,5 +171,5 @@ def _multipart(body: dict[str, Any]) -> tuple[bytes, str]:
 
 
 def basic_authorization(api_key: str) -> str:
-    """The header that carries a W&B key."""
+    """Value of the header `Authorization` for a W&B key."""
     return "Basic " + base64.b64encode(f"api:{api_key}".encode()).decode()

@@ -1,8 +1,8 @@
-"""From a spool to the Weave server: in order, each record once, nothing forgotten unconfirmed.
+"""Sends a spool to the Weave server: each record once, and again until the server confirms it.
 
-Standard library only. Calls go in batches of finished ones; objects, tables and files, which calls
-refer to, go first. What the server refuses for good is put aside and said, and does not hold up
-the rest.
+Uses the standard library only. Calls are sent in batches, when they have ended; objects, tables and
+files are sent first, because calls refer to them. Records that the server rejects for good are
+noted and logged, and the rest is still sent.
 """
 
 from __future__ import annotations
@@ -31,28 +31,31 @@ def drain_spool(
     is_over: bool = True,
     trace_url: str = "",
 ) -> DrainResult:
-    """Send what is not confirmed yet.
+    """Send all records that are not confirmed yet.
 
     Args:
-        folder: Of the spool.
-        api_key: Of W&B.
-        deadline_s: Longest time; an outage is waited out as far as it allows.
-        is_over: Whether the writer is gone: a call that it never ended is then ended for it.
-        trace_url: Send there instead of to the spool's own target.
+        folder: Folder of the spool.
+        api_key: The W&B key.
+        deadline_s: Time limit in seconds, retries during an outage included.
+        is_over: Whether the writer is gone. Then calls without an end are sent as interrupted.
+        trace_url: Trace server to send to; the spool's own target if empty.
+
+    Returns:
+        Counts of the records, and the reason if some are left.
     """
     drain = SpoolDrain(folder, api_key=api_key, trace_url=trace_url)
     return drain.run(deadline_s=deadline_s, is_over=is_over)
 
 
 class SpoolDrain:
-    """Sends a spool in several rounds, while it is still written.
+    """Sends a spool in several rounds, while it is still being written.
 
     Args:
-        folder: Of the spool.
-        api_key: Of W&B.
-        trace_url: Send there instead of to the spool's own target.
-        on_progress: Called whenever it was noted in the spool what the server confirmed or refused,
-            before more is sent; what it raises ends the round.
+        folder: Folder of the spool.
+        api_key: The W&B key.
+        trace_url: Trace server to send to; the spool's own target if empty.
+        on_progress: Called each time after a confirmation or rejection was saved in the spool,
+            before more is sent. An exception that it raises ends the round.
     """
 
     def __init__(
@@ -70,11 +73,11 @@ class SpoolDrain:
         self._on_progress = on_progress
 
     def run(self, *, deadline_s: float, is_over: bool = True) -> DrainResult:
-        """Send what came since the last round and what is not confirmed yet.
+        """Send all records that are not confirmed yet, new ones included.
 
         Args:
-            deadline_s: Longest time.
-            is_over: Whether the writer is gone.
+            deadline_s: Time limit in seconds.
+            is_over: Whether the writer is gone. Then calls without an end are sent as interrupted.
         """
         self._pending.refresh()
         ends_at = time.monotonic() + deadline_s
@@ -86,17 +89,18 @@ class SpoolDrain:
         return self._pending.result("")
 
     def _send(self, api: TraceApi, batch: Batch) -> str:
-        """Send a request and note what became of it; why to stop here, if so.
+        """Send a batch and save the result; returns why to stop the round, or empty.
 
-        Of a batch that is refused, each call is sent alone: one of them is the reason.
+        If a batch of calls is rejected, each call is sent alone, to find those that cause it.
         """
         try:
             api.send_patiently(batch)
             self._pending.confirm(batch)
-        except OutageError as error:
+        except OutageError as error:  # the next batch would fail too
             return str(error)
         except RefusedError as error:
             if batch.kind == "calls" and len(batch.body) > 1:
+                # lazily, so that nothing is sent after an outage
                 singles = (self._send(api, single) for single in self._pending.split(batch))
                 return next((reason for reason in singles if reason), "")
             self._pending.reject(batch, str(error))
@@ -105,5 +109,5 @@ class SpoolDrain:
 
 
 def read_target(folder: Path) -> Target:
-    """Where a spool's records go."""
+    """Server, entity and project that a spool's records go to."""
     return Target(**json.loads((folder / TARGET).read_text(encoding="utf-8")))

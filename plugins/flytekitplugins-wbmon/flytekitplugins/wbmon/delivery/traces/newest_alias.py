@@ -1,7 +1,8 @@
-"""What an alias of a prompt means now, for a promotion that reaches Weave late.
+"""The current version behind a prompt's alias, for a promotion that reaches Weave late.
 
-A promotion may wait in a store while another is made. Sent as it was written, the older one would
-win for having come last. The registry knows which decision is the newest, so it is asked.
+A promotion may wait in an offline store while a newer one is made and sent. If the older one were
+then sent unchanged, it would overwrite the newer one. So the registry is asked for the current
+version before an alias is sent.
 """
 
 from __future__ import annotations
@@ -14,19 +15,21 @@ logger = logging.getLogger(__name__)
 
 
 def newest_digest(asked: Mapping[str, Any]) -> str:
-    """The Weave digest that an alias is to point at.
+    """The Weave digest that an alias must point to.
 
     Args:
-        asked: `digest` and `aliases`, one of them, as it was written down; and `source`, the
-            `registry` and the `prompt` that the alias is of.
+        asked: The recorded request: its `digest`, its `aliases` with exactly one name, and
+            `source`, which names the `registry` and the `prompt`.
 
     Returns:
-        What the registry says now; what was written down if it cannot be read, or does not know.
+        The digest according to the registry; the recorded one if the registry cannot be read or
+        does not have the alias or its digest.
     """
     written = str(asked["digest"])
     source = asked.get("source")
     if not source:
         return written
+    # imported here, so that the worker starts without the registry's modules
     from flytekitplugins.wbmon.monitor.llm.prompts.registry import PromptFiles
 
     try:

@@ -1,4 +1,4 @@
-"""The records of a Weave spool, what is known of each, and in which requests they go."""
+"""The records of a Weave spool, the status of each, and the requests that send them."""
 
 from __future__ import annotations
 
@@ -16,18 +16,20 @@ from flytekitplugins.wbmon.errors import DataError
 logger = logging.getLogger(__name__)
 
 BATCH_CALLS = 200
+# calls refer to these, so they go before calls
 _FIRST = ("file_create", "obj_create", "table_create", "table_create_from_digests")
+# these refer to calls or objects, so they go after both
 _LATER = ("call_update", "feedback_create", "cost_create", "obj_set_aliases")
 
 
 class DrainResult(NamedTuple):
-    """What became of a spool.
+    """Result of sending a spool.
 
     Attributes:
-        n_sent: Records confirmed, now or before.
-        n_left: Records that are still to be sent.
-        n_rejected: Records that the server refuses for good.
-        reason: Why something is left; empty otherwise.
+        n_sent: Number of records that the server confirmed, now or earlier.
+        n_left: Number of records that are still to be sent.
+        n_rejected: Number of records that the server rejected for good.
+        reason: Why records are left; empty if none are.
     """
 
     n_sent: int
@@ -37,13 +39,19 @@ class DrainResult(NamedTuple):
 
     @property
     def is_complete(self) -> bool:
-        """Whether the server has everything that it will take."""
+        """Whether no record is left to send; some may have been rejected."""
         return self.n_left == 0
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One request, and the lines it covers."""
+    """One request.
+
+    Attributes:
+        kind: `calls`, or the type of the one record.
+        body: List of calls, or the request of the one record.
+        lines: Line numbers in the spool, from 0, of the records that it covers.
+    """
 
     kind: str
     body: Any
@@ -51,12 +59,12 @@ class Batch:
 
 
 def count_confirmed(folder: Path) -> int:
-    """How many records of a spool a server has."""
+    """Number of records of a spool that the server has confirmed."""
     return len({n for noted in _lines(folder / CONFIRMED) for n in noted["lines"]})
 
 
 def read_result(folder: Path) -> DrainResult:
-    """What the process that sends a spool came to; counted if it was ended before it said so."""
+    """Result of the worker that sends a spool; counted from the spool if the worker wrote none."""
     try:
         return DrainResult(**json.loads((folder / RESULT).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
@@ -67,14 +75,15 @@ def read_result(folder: Path) -> DrainResult:
 
 @dataclass(slots=True, kw_only=True)
 class PendingRecords:
-    """The records of a spool and what is known of them; what was answered is no longer held.
+    """The records of a spool that wait, and the status of the others.
 
     Attributes:
-        waiting: By line, in order.
-        n_lines: Whole lines read so far.
-        done: Lines that the server confirmed.
-        rejected: Lines that the server refuses for good.
-        offset: Bytes read so far.
+        folder: Folder of the spool.
+        waiting: Records neither confirmed nor rejected, by line number, in order.
+        n_lines: Number of complete lines read so far.
+        done: Numbers of the lines that the server confirmed.
+        rejected: Numbers of the lines that the server rejected for good.
+        offset: Number of bytes read so far.
     """
 
     folder: Path
@@ -89,7 +98,7 @@ class PendingRecords:
         self.rejected = {n for noted in _lines(self.folder / REJECTED) for n in noted["lines"]}
 
     def refresh(self) -> None:
-        """Read the lines that came since; a torn last one is left for later."""
+        """Read the lines written since the last call; an incomplete last one is left for later."""
         with (self.folder / RECORDS).open("rb") as file:
             file.seek(self.offset)
             text = file.read()
@@ -101,7 +110,8 @@ class PendingRecords:
             self.n_lines += 1
 
     def batches(self, *, is_over: bool) -> Iterator[Batch]:
-        """What is to be sent, in order."""
+        """The requests to send, in order; see `SpoolDrain.run` for `is_over`."""
+        # a copy, because `confirm` removes records while the caller iterates
         waiting = list(self.waiting.items())
         for number, record in waiting:
             if record["type"] in _FIRST:
@@ -112,25 +122,25 @@ class PendingRecords:
                 yield Batch(record["type"], record["req"], (number,))
 
     def confirm(self, batch: Batch) -> None:
-        """The server has it."""
+        """Save that the server confirmed a batch."""
         self.done.update(batch.lines)
         self._forget(batch.lines)
         _append(self.folder / CONFIRMED, {"lines": batch.lines})
 
     def reject(self, batch: Batch, reason: str) -> None:
-        """The server will never have it."""
+        """Save, and log, that the server rejected a batch for good."""
         logger.warning("Weave refuses a %s for good: %s", batch.kind, reason)
         self.rejected.update(batch.lines)
         self._forget(batch.lines)
         _append(self.folder / REJECTED, {"lines": batch.lines, "reason": reason})
 
     def result(self, reason: str) -> DrainResult:
-        """How far it came."""
+        """The counts so far; `reason` is dropped if no record is left."""
         n_left = len(self.waiting)
         return DrainResult(len(self.done), n_left, len(self.rejected), reason if n_left else "")
 
     def split(self, batch: Batch) -> list[Batch]:
-        """The calls of a batch, one by one."""
+        """The calls of a batch as batches of one."""
         lines: dict[str, list[int]] = {}
         for number in batch.lines:
             record = self.waiting[number]
@@ -145,6 +155,7 @@ class PendingRecords:
     def _call_batches(self, *, is_over: bool) -> Iterator[Batch]:
         batch: list[dict[str, Any]] = []
         lines: list[int] = []
+        # a list, because `confirm` removes records while the caller iterates
         for call, numbers in list(self._calls(is_over=is_over)):
             batch.append(call)
             lines += numbers
@@ -155,6 +166,7 @@ class PendingRecords:
             yield Batch("calls", batch, tuple(lines))
 
     def _calls(self, *, is_over: bool) -> Iterator[tuple[dict[str, Any], list[int]]]:
+        """Each call that has ended, from its two records, with their line numbers."""
         begun: dict[str, tuple[int, dict[str, Any]]] = {}
         last = ""
         for number, record in self.waiting.items():
@@ -169,6 +181,7 @@ class PendingRecords:
                 if first is not None:
                     yield _complete(first[1], end), [first[0], number]
         if is_over:
+            # nobody knows when they ended; the last event in the spool is the latest known time
             for number, start in begun.values():
                 yield _complete(start, _cut_off(last)), [number]
 
@@ -184,7 +197,7 @@ def _cut_off(at: str) -> dict[str, Any]:
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The whole lines of a file; a torn last one is left out."""
+    """The complete lines of a file; an incomplete last one is left out."""
     with suppress(FileNotFoundError):
         text = path.read_bytes()
         try:

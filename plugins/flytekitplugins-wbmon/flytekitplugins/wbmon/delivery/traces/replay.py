@@ -1,8 +1,8 @@
-"""Rows of the call log as Weave calls: tracing for those whose serving must not wait for it.
+"""Replay of rows of the call log as Weave calls, so that serving need not wait for tracing.
 
-Serving writes a row; a task replays a sample of the rows later, in a process of its own, so that
-the traces of one tenant can only be in that tenant's project. Ids come from the rows: a row that
-is replayed twice is one call.
+Serving writes a row for each call; a task sends a sample of the rows later, in a process of its
+own, so that the traces of a tenant can only reach that tenant's project. Ids of calls are derived
+from the rows, so a row with a request id that is replayed twice is one call.
 """
 
 from __future__ import annotations
@@ -21,24 +21,26 @@ from flytekitplugins.wbmon.delivery.traces.pending import DrainResult
 from flytekitplugins.wbmon.delivery.traces.spool import Redact, Spool, Target
 from flytekitplugins.wbmon.delivery.traces.store import clear_or_keep
 
+# fixed for ever: another value would change the ids, and send again what Weave has already
 _NAMESPACE = uuid.UUID("6f2f0d5a-9d6c-4f0e-9f0b-2c1d3a5e7b91")
 _USAGE = {
     "prompt_tokens": "gen_ai_usage_input_tokens",
     "completion_tokens": "gen_ai_usage_output_tokens",
     "cache_read_input_tokens": "gen_ai_usage_cache_read_input_tokens",
 }
+# fields of their own in a call, so not repeated among its attributes
 _LEFT_OUT = frozenset({"input_text", "output_text", "timestamp", "request_id", "error_text"})
 
 
 class Replayed(NamedTuple):
-    """What became of the rows.
+    """Result of a replay.
 
     Attributes:
-        n_rows: Rows of calls that were looked at.
-        n_replayed: Rows that became calls.
-        n_feedback: Ratings that went along.
-        result: Their delivery.
-        kept: Where the rest waits; nowhere if nothing does.
+        n_rows: Number of rows read.
+        n_replayed: Number of rows in the sample.
+        n_feedback: Number of ratings sent with them.
+        result: Result of the delivery.
+        kept: Where undelivered records are; its `place` is empty if none are left.
     """
 
     n_rows: int
@@ -61,20 +63,25 @@ def replay_rows(  # noqa: PLR0913 - what is sent, what goes along, and where to
     store_url: str = "",
     deadline_s: float = 300.0,
 ) -> Replayed:
-    """Send a sample of rows; failed calls and those with a rating always go.
+    """Send a sample of rows; failed calls and calls with a rating are always included.
 
     Args:
-        rows: Of the call log.
-        target: Where to.
-        folder: For the spool.
-        api_key: Of W&B.
+        rows: Rows of the call log.
+        target: Server, entity and project to send to.
+        folder: Local folder for the spool.
+        api_key: The W&B key.
         redact: Applied to every text.
-        rate: Share of the other rows, by a hash of the request id: the same rows each time.
-        feedback: Of the feedback log; goes along with its call.
+        rate: Share of the other rows, in [0, 1]. A hash of the request id selects them, so each
+            replay sends the same rows.
+        feedback: Rows of the feedback log; each is sent with its call.
         open_store: Opens the store for what cannot be delivered; None leaves that in `folder`.
-        store_url: Where the store is.
-        deadline_s: Longest time to deliver.
+        store_url: URL of the store, for messages.
+        deadline_s: Time limit of the delivery in seconds, and again of the storing.
+
+    Returns:
+        Counts of the rows, the result of the delivery, and where the rest is.
     """
+    # by request, as feedback may come in any order and in another file than its call
     ratings: dict[str, list[Mapping[str, Any]]] = {}
     for rating in feedback:
         ratings.setdefault(str(rating.get("request_id")), []).append(rating)
@@ -97,6 +104,7 @@ def replay_rows(  # noqa: PLR0913 - what is sent, what goes along, and where to
 
 
 def _share(request_id: str) -> float:
+    # not `hash`, which differs between processes
     digest = hashlib.sha256(request_id.encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 
@@ -105,6 +113,7 @@ def _write_call(spool: Spool, row: Mapping[str, Any]) -> str:
     project = f"{spool.target.entity}/{spool.target.project}"
     request_id = str(row.get("request_id") or random.getrandbits(64))
     call_id = str(uuid.uuid5(_NAMESPACE, f"{request_id}/{row.get('timestamp')}"))
+    # derived, as the log has a duration and no end
     begun = _time(row["timestamp"])
     ended = begun + timedelta(milliseconds=float(row.get("latency_ms") or 0.0))
     attributes = {
@@ -164,5 +173,6 @@ def _write_feedback(spool: Spool, call_id: str, rating: Mapping[str, Any]) -> No
 
 
 def _time(at: Any) -> datetime:
+    # from Parquet it is a datetime, from a segment text
     found = at if isinstance(at, datetime) else datetime.fromisoformat(str(at))
     return found if found.tzinfo else found.replace(tzinfo=timezone.utc)

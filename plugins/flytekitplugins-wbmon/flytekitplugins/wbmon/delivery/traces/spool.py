@@ -1,8 +1,9 @@
-"""The write-ahead log of traces: every request that Weave would send, as a line on disk, redacted.
+"""Write-ahead log of traces: each request that Weave would send, redacted, as a line on disk.
 
-A folder holds the lines (`records.jsonl`), where they go (`target.json`, without a key), which of
-them a server has confirmed (`confirmed.jsonl`) and which it refuses (`rejected.jsonl`). It needs
-nothing from the process that wrote it and can be moved.
+The folder of a spool holds the lines (`records.jsonl`), the server and project they go to
+(`target.json`, without a key), the numbers of the lines that the server confirmed
+(`confirmed.jsonl`) and of those that it rejected (`rejected.jsonl`). It does not depend on the
+process that wrote it and can be moved.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ REJECTED = "rejected.jsonl"
 RESULT = "result.json"
 
 _WITHHELD = "[not recorded: it could not be redacted]"
-# base64 of a comment that says so: the references of the op stay whole
+# base64 of `# the source is not recorded`; a file must be there, because the op refers to it
 _NO_CODE = "IyB0aGUgc291cmNlIGlzIG5vdCByZWNvcmRlZAo="
+# for each kind: the key of the nested object, if any, and the fields in it that may hold user data
 _TEXTS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "call_start": ("start", ("inputs", "attributes", "display_name")),
     "call_end": ("end", ("output", "exception")),
@@ -41,14 +43,14 @@ Redact = Callable[[str], str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Where traces go.
+    """Server, entity and project of the traces, and the state of the spool.
 
     Attributes:
         entity: W&B user or team.
         project: W&B project.
         trace_url: Base URL of the trace server.
-        n_records: Lines that were written; -1 while they still are.
-        begun_at: When the spool was begun, in seconds since 1970.
+        n_records: Number of lines of the finished spool; -1 while it is being written.
+        begun_at: Start time of the spool, in seconds since 1970 (UTC).
     """
 
     entity: str
@@ -59,14 +61,14 @@ class Target:
 
 
 class Spool:
-    """Writes one folder; threads may share it.
+    """Writes a spool; threads may share it.
 
     Args:
-        root: Folder that gets a new folder for this spool.
-        target: Where the traces go.
-        redact: Applied to every text of inputs, outputs, attributes, exceptions and feedback. What
-            it fails on is left out.
-        capture_code: Whether the source of ops may be written.
+        root: Folder in which the folder of this spool is created.
+        target: Server, entity and project of the traces.
+        redact: Applied to every text of inputs, outputs, attributes, exceptions and feedback. If it
+            fails, the whole field is withheld.
+        capture_code: Whether the source code of ops may be recorded.
     """
 
     def __init__(
@@ -81,10 +83,12 @@ class Spool:
         self._capture_code = capture_code
         self._lock = threading.Lock()
         self._write_target(-1)
+        # unbuffered: a killed process loses no line, and the worker reads each at once
         self._file = (self.folder / RECORDS).open("ab", buffering=0)
 
     def write(self, kind: str, req: Mapping[str, Any]) -> None:
-        """Append a request; a disk that is full is counted and costs the caller nothing."""
+        """Append a request; if the disk is full, this is logged and counted, and nothing raised."""
+        # outside of the lock, as redaction is the slow part
         line = json.dumps({"type": kind, "req": self._clean(kind, req)}).encode() + b"\n"
         with self._lock:
             try:
@@ -95,7 +99,7 @@ class Spool:
                 logger.warning("a trace could not be written: %s", error)
 
     def close(self) -> None:
-        """End the spool: the number of its lines is noted."""
+        """Close the spool and save the number of its lines; a second call does nothing."""
         with self._lock:
             if not self._file.closed:
                 self._file.close()
@@ -108,7 +112,7 @@ class Spool:
     def _clean(self, kind: str, req: Mapping[str, Any]) -> dict[str, Any]:
         if kind == "file_create" and req.get("name") == "obj.py" and not self._capture_code:
             return {**req, "data": _NO_CODE}
-        if kind not in _TEXTS:
+        if kind not in _TEXTS:  # no user data
             return dict(req)
         place, names = _TEXTS[kind]
         body = dict(req[place] if place else req)
@@ -120,7 +124,7 @@ class Spool:
         return {place: body} if place else body
 
     def _clean_exception(self, exception: str | None) -> str | None:
-        """Weave tells of an exception in JSON, with the source line of every frame."""
+        """Redact an exception, which Weave writes as JSON with the source line of every frame."""
         if exception is None:
             return None
         try:
@@ -144,6 +148,7 @@ def _each_text(value: Any, change: Redact) -> Any:
         return change(value)
     if isinstance(value, dict):
         return {
+            # keys are redacted too: user data may be in them
             change(str(name)): HIDDEN
             if isinstance(item, str) and item and is_secret_name(str(name))
             else _each_text(item, change)

@@ -1,4 +1,4 @@
-"""Traces in an offline store: how a spool is put there, found again, and sent later."""
+"""Traces in an offline store: storing a spool, finding it again, and sending it later."""
 
 from __future__ import annotations
 
@@ -32,19 +32,20 @@ logger = logging.getLogger(__name__)
 FOLDER = "weave-traces"
 KIND = "traces"
 CHANGING = (CONFIRMED, REJECTED)
+# for copying the spool from the store and for the last request, which may outlast the time limit
 _LEASE_MARGIN_S = 30.0
 
 
 class StoreResult(NamedTuple):
-    """What became of the traces of a store.
+    """Result of sending the traces of a store.
 
     Attributes:
-        n_spools: Spools found.
-        n_delivered: Spools the server has all of; they are gone from the store.
-        n_records: Records confirmed in this round.
-        n_left: Records that wait on.
-        n_rejected: Records the server refuses for good.
-        left: Why something of a spool waits on, by the spool's URL.
+        n_spools: Number of spools found.
+        n_delivered: Number of spools that the server has completely; these were removed.
+        n_records: Number of records confirmed in this round.
+        n_left: Number of records that are still to be sent.
+        n_rejected: Number of records that the server rejected for good.
+        left: Why records of a spool are left, by the spool's URL.
     """
 
     n_spools: int
@@ -57,7 +58,7 @@ class StoreResult(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredSpool:
-    """A spool in a store: its folder there, and where its records go."""
+    """A spool in a store: its folder there, and the target of its records."""
 
     stored: StoredFolder
     target: Target
@@ -67,12 +68,12 @@ def keep_spool(folder: Path, store: OfflineStore) -> str:
     """Store a spool.
 
     Returns:
-        Its URL.
+        URL of the stored folder.
 
     Raises:
         StorageError: If the store cannot be reached.
     """
-    # where it goes stands in the manifest: a file of its own would mark a spool of release 0.2
+    # the target is in the manifest: a `target.json` would mark a spool of release 0.2
     about = {"kind": KIND, **asdict(read_target(folder))}
     names = [name for name in (RECORDS, *CHANGING) if (folder / name).exists()]
     sources = {name: folder / name for name in names}
@@ -88,18 +89,18 @@ def clear_or_keep(
     timeout_s: float,
     level: int = logging.WARNING,
 ) -> Kept:
-    """Clear a spool that has arrived away, or keep it where it can be sent later.
+    """Delete a spool that was delivered completely, or store it so that it can be sent later.
 
     Args:
-        folder: Of the spool.
-        result: What its delivery came to.
-        open_store: Opens the store for what is left; None leaves it where it is.
-        url: Of the store.
-        timeout_s: Longest time to store it.
-        level: Of the log line that says where the rest is.
+        folder: Folder of the spool.
+        result: Result of its delivery.
+        open_store: Opens the store; None leaves the spool where it is.
+        url: URL of the store, for messages.
+        timeout_s: Time limit for storing, in seconds.
+        level: Level of the log message that says where undelivered records are.
 
     Returns:
-        Where the rest is; empty if nothing is left.
+        Where the undelivered records are; its `place` is empty if there are none.
     """
     if _is_whole(result):
         for path in folder.iterdir():
@@ -143,15 +144,18 @@ def find_spools(store: OfflineStore) -> list[StoredSpool]:
 def drain_store(
     store: OfflineStore, *, api_key: str, deadline_s: float = 300.0, trace_url: str = ""
 ) -> StoreResult:
-    """Send every spool of a store, oldest first; what the server confirmed whole is removed.
+    """Send every spool of a store, oldest first; a spool that the server confirmed is removed.
 
-    A spool that is damaged, or that somebody else is sending, is left where it is.
+    A spool that is damaged, or that another process is sending, is left where it is.
 
     Args:
-        store: Where they wait.
-        api_key: Of W&B.
-        deadline_s: Longest time for each spool.
-        trace_url: Send there, wherever the traces were meant to go; empty keeps their target.
+        store: The store.
+        api_key: The W&B key.
+        deadline_s: Time limit for each spool, in seconds.
+        trace_url: Trace server to send to; each spool's own target if empty.
+
+    Returns:
+        Counts over all spools, without those that another process has just delivered.
 
     Raises:
         StorageError: If the store cannot be reached.
@@ -164,6 +168,7 @@ def drain_store(
         except GoneError:
             continue
         except (WbmonError, OSError) as error:
+            # n_records is -1 for a spool that was never closed; at least one record is left
             n_left = max(1, spool.target.n_records)
             results[url] = DrainResult(0, n_left, reason=str(error)), 0
         reason = results[url][0].reason
@@ -189,6 +194,7 @@ def _drain_one(
         (folder / TARGET).write_text(json.dumps(asdict(spool.target)), encoding="utf-8")
         if spool.stored.files is None:
             _check_lines(folder, spool)
+        # the result counts earlier rounds too
         before = count_confirmed(folder)
         drain = SpoolDrain(
             folder, api_key=api_key, trace_url=trace_url, on_progress=borrowed.save_progress
@@ -200,11 +206,12 @@ def _drain_one(
 
 
 def _is_whole(result: DrainResult) -> bool:
+    """Whether the server has every record; a spool with rejected ones is kept, to be looked at."""
     return result.is_complete and not result.n_rejected
 
 
 def _check_lines(folder: Path, spool: StoredSpool) -> None:
-    """Refuse a spool without checksums whose lines are not those that were written."""
+    """Raise if the lines of a spool without checksums are damaged or not all there."""
     expected = spool.target.n_records
     try:
         with (folder / RECORDS).open("rb") as file:
@@ -222,7 +229,7 @@ def _check_lines(folder: Path, spool: StoredSpool) -> None:
 
 
 def _marks_spool(path: str) -> bool:
-    """Whether a file is the last that release 0.2 wrote of a spool, without a manifest."""
+    """Whether a path is the file that release 0.2 wrote last of a spool, in place of a manifest."""
     *_, folder, _, name = ("", "", *path.split("/"))
     return name == TARGET and folder == FOLDER
 

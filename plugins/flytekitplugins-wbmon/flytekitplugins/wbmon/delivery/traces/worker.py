@@ -1,7 +1,7 @@
-"""The process that sends a spool to Weave while it is written: `python -m` this module.
+"""The worker process that sends a spool to Weave while it is written, started with `python -m`.
 
-What its standard input says is in `delivery.signals`. A line of the spool counts as sent when the
-server confirmed it. The process needs neither weave nor wandb, so it starts in a moment.
+`delivery.signals` describes its standard input. A line of the spool counts as sent when the server
+has confirmed it. The process imports neither weave nor wandb, so it starts fast.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _POLL_S = 1.0
 
 
 def follow(folder: Path, signals: ParentSignals) -> DrainResult:
-    """Send what a spool holds until the task is over, then the rest.
+    """Send the lines of a spool as they are written; after the end of the task send the rest.
 
     Args:
-        folder: Of the spool.
-        signals: Say when the task is over, and how long the rest may take.
+        folder: Folder of the spool.
+        signals: The messages of the task's process, with its end and the time limit after it.
     """
     drain = SpoolDrain(folder, api_key=signals.key.reveal())
     while not signals.wait_until_done(_POLL_S):
@@ -35,7 +35,7 @@ def follow(folder: Path, signals: ParentSignals) -> DrainResult:
 
 
 def main(source: Iterable[str]) -> None:
-    """Follow one spool, and write down beside it how far that came."""
+    """Send one spool, and write the result into its folder."""
     signals = ParentSignals(source)
     folder = signals.wait_for_folder()
     if folder is None:

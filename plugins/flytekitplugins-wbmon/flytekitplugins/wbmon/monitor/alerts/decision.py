@@ -34,7 +34,8 @@ KINDS = (
     "heartbeat",
     "alerts",
 )
-"""The first word of every metric: the kinds of report that there are."""
+"""The kinds of report; the address of every metric starts with one of them."""
+# with 3 windows even a strictly monotonic series has p = 1/6, one-sided, in the Mann-Kendall test
 _SHORTEST_TREND = 4
 
 
@@ -50,31 +51,32 @@ class AlertRule:
             `drift.effect_size.amount`, `performance.accuracy`, `performance.recall.fraud` (of one
             class), `scoring.rows_per_s`, `scoring.latency_ms.p99`, `slo.fast` (1 if the objective
             of that name was missed), `slo.fast.burn_rate`, `slo.violated` (1 if any was missed).
-        below: Breached when the value is smaller.
-        above: Breached when the value is larger; a gate such as `drift.drifted` is 0 or 1.
-        drop: Breached when the metric is worse than its baseline by more than this share (0.05
-            is 5 %); the direction is the metric's own.
-        worse_than_baseline: Breached when the whole confidence interval is worse than the baseline.
-        beyond_sd: Breached when the value is worse than the mean of past windows by more than so
-            many of their standard deviations (either side where no side is the worse one). Windows
-            that breached are not among the past ones; five are needed.
-        trend: Breached when the metric became worse over so many windows, this one included, beyond
-            chance (Mann-Kendall, 5 %); at least 4.
-        for_windows: Consecutive breaches before the alert fires.
-        resolve_after: Consecutive windows without a breach before a firing alert is over, so that
-            a value around its limit does not fire and end every other night.
-        on_no_data: `keep` leaves the rule as it was; `breach` counts a window without a report or
-            a value as a breach.
-        silent_until: Nobody is notified before this time, and no gate opens; what happens is kept
-            and shown.
+        below: Breached if the value is smaller, in the metric's unit.
+        above: Breached if the value is larger; a gate such as `drift.drifted` is 0 or 1.
+        drop: Breached if the metric is worse than its baseline by more than this share of the
+            baseline (0.05 is 5 %); the metric defines which direction is worse.
+        worse_than_baseline: Breached if the whole confidence interval is worse than the baseline.
+        beyond_sd: Breached if the value is worse than the mean of past windows by more than this
+            number of their standard deviations (in either direction for a metric of which neither
+            is worse). Needs five past windows; windows that breached are not among them.
+        trend: Breached if the metric became significantly worse over this number of windows, the
+            current one included (Mann-Kendall test, level 5 %); at least 4.
+        for_windows: Number of consecutive breaches before the alert fires.
+        resolve_after: Number of consecutive windows without a breach before a firing alert is
+            resolved. A value above 1 prevents an alert on a metric near its threshold from firing
+            and being resolved in turn.
+        on_no_data: `keep` leaves the rule's state unchanged; `breach` counts a window without a
+            report or without a value as a breach.
+        silent_until: Before this time nobody is notified and the alert does not count as fired; its
+            phase is still computed, kept and shown.
         severity: `info`, `warn` or `error`.
-        name: How the alert is called; the metric and condition if empty.
-        owner: Who is to act; shown in the alert.
-        runbook: Where it is written what to do; shown in the alert.
+        name: Title of the alert; the metric and condition if empty.
+        owner: Person or team responsible; shown in the alert.
+        runbook: URL of the instructions for the person on call; shown in the alert.
 
     Raises:
-        ConfigError: If no or several conditions are given, the metric's address does not start
-            with a report, or a number is out of range.
+        ConfigError: If not exactly one condition is given, the metric's address does not start with
+            a kind of report, or a number is out of range.
     """
 
     metric: str
@@ -95,6 +97,7 @@ class AlertRule:
 
     def __post_init__(self) -> None:
         numbers = (self.below, self.above, self.drop, self.beyond_sd, self.trend)
+        # `is not None`, as 0 is a condition too
         n_given = sum(number is not None for number in numbers) + self.worse_than_baseline
         if n_given != 1:
             raise ConfigError(
@@ -110,6 +113,7 @@ class AlertRule:
         self._require_numbers()
 
     def _require_numbers(self) -> None:
+        # `not ... > 0` here and below, so that nan is refused too
         if self.drop is not None and not self.drop > 0:
             raise ConfigError(f"drop must be a positive share of the baseline, got {self.drop}")
         if self.beyond_sd is not None and not self.beyond_sd > 0:
@@ -156,14 +160,14 @@ class Alert:
 
     Attributes:
         rule: The rule.
-        phase: `pending` while fewer than `for_windows` windows breached in a row.
+        phase: `pending` if fewer than `for_windows` consecutive windows breached so far.
         breached: Whether this window alone breaches the rule.
         value: The metric's value; `nan` with phase `no_data`.
-        threshold: What it was held against, in the metric's unit.
-        n_windows: Consecutive breaches, this window included.
-        since: When the run of breaches began; None without one.
-        changed: Whether somebody is to be notified: the alert just fired, or is just resolved.
-        is_silent: Whether the rule is to be silent at this window's time.
+        threshold: The value it was compared with, in the metric's unit.
+        n_windows: Number of consecutive breaches, this window included.
+        since: Time of the first of these windows; None if there is no breach.
+        changed: Whether people must be notified: the alert has just fired or was just resolved.
+        is_silent: Whether the window's time is before the rule's `silent_until`.
         reason: One sentence for the person on call.
     """
 
@@ -184,13 +188,13 @@ class RuleState:
     """The state of a rule that is kept from window to window.
 
     Attributes:
-        phase: What it said last.
-        n_windows: Consecutive breaches; windows without data neither count nor interrupt.
-        since: When the run of breaches began.
-        is_open: Whether an alert fired and is not resolved yet.
-        is_notified: Whether somebody was notified of it.
-        n_fine: Consecutive windows without a breach since it fired.
-        values: Of past windows, oldest first, as far as the rule compares with them.
+        phase: Phase in the last window.
+        n_windows: Number of consecutive breaches; windows without data neither count nor interrupt.
+        since: Time of the first of these windows; None if there is no breach.
+        is_open: Whether an alert has fired and is not resolved yet.
+        is_notified: Whether people were notified of it.
+        n_fine: Number of consecutive windows without a breach since it fired.
+        values: Values of the past windows that the rule compares with, oldest first.
     """
 
     phase: Phase
@@ -204,13 +208,13 @@ class RuleState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertState:
-    """What all rules of a monitor remember.
+    """States of all rules of a monitor.
 
     Attributes:
-        rules: By the rule's title.
-        at: The time of the last window that was judged.
-        before: What the rules remembered before that window, so that judging it again (a retry,
-            labels that came late) does not count it twice.
+        rules: State of each rule after the last window, by the rule's title.
+        at: Time of the last window that was evaluated; None before the first.
+        before: States before that window. A second evaluation of the same window (after a retry, or
+            with late labels) starts from these, so that no window counts twice.
     """
 
     rules: Mapping[str, RuleState] = field(default_factory=dict)
@@ -220,18 +224,18 @@ class AlertState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision(Report):
-    """What was decided about one window, and why.
+    """The decision about one window, with its reasons.
 
     Attributes:
         at: The window's time.
-        alerts: One a rule, worst first.
-        state: What the rules remember for the next window.
+        alerts: One alert per rule, worst first.
+        state: States of the rules, for the next window.
         reason: The decision in one sentence.
-        findings: What was wrong with the monitor itself: a report that is missing, a memory that
-            could not be read, a channel that did not answer.
-        changes: What is different from the window before, in words.
+        findings: Problems of the monitor itself: a missing report, an unreadable state file, a
+            channel that did not answer.
+        changes: Differences from the previous window, in words.
         numbers: Headline metrics of the window by their W&B names.
-        links: Pages about the window, by what they are called.
+        links: URLs of pages about the window, by their link texts.
     """
 
     KIND: ClassVar[str] = "alerts"
@@ -252,7 +256,7 @@ class Decision(Report):
 
     @property
     def news(self) -> tuple[Alert, ...]:
-        """The alerts that somebody is to be notified of: just fired or just resolved."""
+        """The alerts that people must be notified of: just fired or just resolved."""
         return tuple(alert for alert in self.alerts if alert.changed)
 
     @property
@@ -267,7 +271,7 @@ class Decision(Report):
 
     @property
     def artifact_name(self) -> str:
-        """What a decision is called in the lineage."""
+        """Name of a decision in the lineage."""
         return "decision"
 
     def _measured(self) -> Iterable[Measurement]:

@@ -12,6 +12,7 @@ from flytekitplugins.wbmon.monitor.drift.report import DriftReport
 from flytekitplugins.wbmon.reports.measurement import Measurement
 from flytekitplugins.wbmon.reports.report import Report
 
+# relative change below which a number is not worth a line in a message
 _NOTABLE = 0.01
 _SHOWN = 8
 
@@ -21,7 +22,7 @@ def summarise_window(decision: Decision, reports: Iterable[Report | None]) -> Wi
 
     Args:
         decision: The decision about the window, with its findings and links.
-        reports: The reports that it was made from.
+        reports: The reports that the decision is based on; None for a missing one.
     """
     return WindowSummary(
         at=decision.at,
@@ -36,7 +37,7 @@ def summarise_window(decision: Decision, reports: Iterable[Report | None]) -> Wi
 
 
 def headlines(reports: Iterable[Report | None]) -> dict[str, Measurement]:
-    """The few numbers of a window that are worth a line in a chart, by their names in W&B."""
+    """The finite measurements of a window that are marked for the history, by their W&B names."""
     return {
         each.metric: each
         for report in reports
@@ -47,13 +48,17 @@ def headlines(reports: Iterable[Report | None]) -> dict[str, Measurement]:
 
 
 def with_intervals(numbers: Mapping[str, Measurement]) -> dict[str, float]:
-    """The values of measurements, each with the ends of its interval and its baseline."""
+    """The finite values of measurements, of the ends of their intervals and of their baselines."""
     shown = [one for each in numbers.values() for one in (each, *each.derived())]
     return {each.metric: each.value for each in shown if math.isfinite(each.value)}
 
 
 def missing_reports(reports: Mapping[str, Report | None]) -> tuple[str, ...]:
-    """A sentence for each report that did not come, by the reports' names."""
+    """A sentence for each missing report.
+
+    Args:
+        reports: Reports by name; None for a missing one.
+    """
     return tuple(
         f"no {name} report came; its rules cannot be judged"
         for name, report in reports.items()
@@ -62,22 +67,23 @@ def missing_reports(reports: Mapping[str, Report | None]) -> tuple[str, ...]:
 
 
 def previous_window(memory: AlertMemory, at: datetime) -> WindowSummary | None:
-    """The newest night before a time; None if none is remembered."""
+    """The newest window before a time; None if none is in the history."""
+    # not the last one: a window that is evaluated again is in the history itself
     return next((night for night in reversed(memory.history) if night.at < at), None)
 
 
 def diff_from_previous(
     before: WindowSummary | None, now: WindowSummary, numbers: Mapping[str, Measurement]
 ) -> tuple[str, ...]:
-    """What is different from the window before, in words: rules, then features, then numbers.
+    """The differences from the previous window, in words: rules, then features, then numbers.
 
-    A number that is news is mentioned if it changed by at least 1 %, the largest change first; one
-    with an interval only if the value of the window before lies outside of it.
+    A number with the prominence `news` is mentioned if it changed by at least 1 %, the largest
+    change first. If it has an interval, the previous value must also lie outside of it.
 
     Args:
-        before: The window before; None for the first.
+        before: The previous window; None for the first.
         now: This window.
-        numbers: Of this window, by their names in W&B.
+        numbers: Measurements of this window, by their W&B names.
     """
     if before is None:
         return ()
@@ -96,7 +102,7 @@ def diff_from_previous(
 def remember_window(
     memory: AlertMemory, night: WindowSummary, *, keep: int
 ) -> tuple[WindowSummary, ...]:
-    """The last `keep` nights with this one, oldest first; judged again, a night is replaced."""
+    """The last `keep` windows including this one, which replaces one of the same time."""
     others = [one for one in memory.history if one.at != night.at]
     return tuple(sorted([*others, night], key=lambda one: one.at)[-keep:])
 
@@ -132,6 +138,7 @@ def _changed_numbers(before: Mapping[str, float], now: Mapping[str, Measurement]
 def _relative(before: float, now: float) -> float:
     if before == now:
         return 0.0
+    # `abs`, so that the sign is that of the change
     return (now - before) / abs(before) if before else math.inf
 
 

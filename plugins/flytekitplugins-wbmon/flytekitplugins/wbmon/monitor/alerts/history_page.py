@@ -1,4 +1,4 @@
-"""The page of a monitor's last windows: the current state, its history, and links to each."""
+"""The page about a monitor's last windows: the current state, the history, and links to each."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ _TONES = {
     "firing": "bad",
     "error": "bad",
 }
+# pixels
 _CELL, _GAP, _TALL = 14, 2, 26
+# charts of these numbers are drawn for every monitor, besides those of `_is_metric`
 _LINES = (
     "drift/share_drifted",
     "drift/n_current",
@@ -40,7 +42,9 @@ _LINES = (
     "serving/latency_ms/p99",
 )
 _MAX_LINES = 12
+# a strip at most this many times as wide as its cells; wider ones would be mostly gaps
 _SPARSEST = 3
+# the link to this page itself, which is not shown on it
 _SELF = "All nights"
 _STYLE = """<style>
 .wbmon .f-good{fill:var(--good)}.wbmon .f-warn{fill:var(--warn)}.wbmon .f-bad{fill:var(--bad)}
@@ -51,11 +55,14 @@ _STYLE = """<style>
 
 
 def history_page(title: str, nights: Sequence[WindowSummary]) -> str:
-    """The page of a monitor's last nights.
+    """The page about a monitor's last windows.
 
     Args:
-        title: What the monitor is called.
-        nights: Oldest first; at least one.
+        title: Name of the monitor.
+        nights: Summaries of the windows, oldest first; at least one.
+
+    Returns:
+        A complete HTML page.
     """
     last, places = nights[-1], _places(nights)
     n_bad = sum(night.severity != "none" for night in nights)
@@ -87,21 +94,23 @@ def _key() -> str:
 
 
 def _places(nights: Sequence[WindowSummary]) -> list[int]:
-    """Where each night stands in a strip: a night that is missing leaves a gap.
+    """Column of each window in a strip, from 0; a missing window leaves a gap.
 
-    A gap is as wide as the nights that would fit in; where windows come at no regular time, one
-    stands next to the other.
+    The median distance in time is one column. If windows are so irregular that the strip would be
+    mostly gaps, they are placed next to each other.
     """
     steps = [(b.at - a.at).total_seconds() for a, b in pairwise(nights)]
     usual = median(steps) if steps else 0.0
     if usual <= 0:
         return list(range(len(nights)))
+    # at least one column, so that no window is drawn over another
     places = list(accumulate((max(1, round(step / usual)) for step in steps), initial=0))
     regular = places[-1] < _SPARSEST * len(nights)
     return places if regular else list(range(len(nights)))
 
 
 def _grid(nights: Sequence[WindowSummary], places: Sequence[int]) -> str:
+    # not a set: rules stay in the order in which they first appear
     titles = list(dict.fromkeys(title for night in nights for title in night.phases))
     rows = [[prose_cell(title), f"<td>{_strip(nights, places, title)}</td>"] for title in titles]
     months = f"<td></td><td>{_months(nights, places)}</td>"
@@ -113,7 +122,7 @@ def _strip(nights: Sequence[WindowSummary], places: Sequence[int], title: str) -
     for place, night in zip(places, nights, strict=True):
         phase = night.phases.get(title)
         if phase is None:
-            continue
+            continue  # the rule did not exist in this window
         tone = _TONES.get(phase, "dim")
         label = f"{night.at:%Y-%m-%d}: {phase.replace('_', ' ')}"
         cells.append(
@@ -124,6 +133,7 @@ def _strip(nights: Sequence[WindowSummary], places: Sequence[int], title: str) -
 
 
 def _months(nights: Sequence[WindowSummary], places: Sequence[int]) -> str:
+    # reversed, so that of each month the first window is the one that is kept
     firsts = {
         f"{night.at:%Y-%m}": place
         for place, night in reversed(list(zip(places, nights, strict=True)))
@@ -159,9 +169,11 @@ def _charts(nights: Sequence[WindowSummary], places: Sequence[int]) -> str:
 
 def _line(values: Sequence[float], places: Sequence[int]) -> str:
     known = [value for value in values if not math.isnan(value)]
+    # 1 for a constant series, whose span of 0 would divide by zero
     low, span = min(known), (max(known) - min(known)) or 1.0
     drawn, path = [], list[str]()
     for index, (place, value) in enumerate(zip(places, values, strict=True)):
+        # a gap interrupts the line: nothing is known about the windows in between
         if index and (math.isnan(value) or place != places[index - 1] + 1):
             drawn.append(f'<polyline points="{" ".join(path)}"/>')
             path = []

@@ -1,4 +1,4 @@
-"""The pages of a decision (verdict, findings, then each rule) and of a heartbeat."""
+"""HTML pages of a decision (verdict, findings, then each rule) and of a heartbeat report."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from flytekitplugins.wbmon.reports.html import (
 
 
 def decision_section(decision: Decision) -> str:
-    """The section of a decision."""
+    """The section of a page that shows a decision."""
     words = f"Alert: {decision.severity}" if decision.fired else "Nothing to do"
     body = [
         verdict(decision.severity if decision.fired else "ok", words, decision.reason),
@@ -53,7 +53,7 @@ def _alert_row(alert: Alert) -> Sequence[str]:
 
 
 def heartbeat_section(report: Heartbeat) -> str:
-    """The section of the signs of life of a monitor."""
+    """The section of a page that shows how old a monitor's last report and newest data are."""
     ages = {"last report": report.report_age_h, "newest data": report.data_age_h}
     state = "fail" if report.failure else "ok"
     words = "The monitor failed" if report.failure else "Signs of life"
@@ -65,7 +65,7 @@ def heartbeat_section(report: Heartbeat) -> str:
 
 
 def page_of(report: Decision | Heartbeat) -> str:
-    """The page of a report of this package."""
+    """The page of a decision or a heartbeat report."""
     if isinstance(report, Heartbeat):
         return page("Heartbeat", heartbeat_section(report))
     return page("Decision", decision_section(report))

@@ -1,4 +1,4 @@
-"""Alert rules that people keep in a YAML file beside their code."""
+"""Alert rules in a YAML file, which users keep beside their code."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _KEYS = [field.name for field in dataclasses.fields(AlertRule)]
 
 
 def load_rules(path: str | Path) -> tuple[AlertRule, ...]:
-    """The rules of a YAML file: a list under `rules`, each with the keywords of `AlertRule`.
+    """Read rules from a YAML file: a list under `rules`, each with the keywords of `AlertRule`.
 
         rules:
           - metric: performance.accuracy
@@ -22,12 +22,13 @@ def load_rules(path: str | Path) -> tuple[AlertRule, ...]:
             severity: error
 
     Args:
-        path: The file.
+        path: Path of the file.
 
     Raises:
-        ConfigError: If the file cannot be read, is not such a list, or a rule cannot work; the
-            message names the rule.
+        ConfigError: If the file cannot be read or has no such list, or if a rule has an unknown
+            keyword or a wrong value; then the message names the rule.
     """
+    # imported here: only users of a rule file need it
     import yaml  # type: ignore[import-untyped]
 
     try:

@@ -17,16 +17,19 @@ class Notification:
     """One message about one alert.
 
     Attributes:
-        id: The same for the same news, however often a window is judged.
-        kind: `withdrawn` takes back a `firing` of the same window, judged again with newer data.
-        severity: Of the rule; an end is `info`.
+        id: Identifies the event, so it is the same each time the same window is evaluated.
+        kind: `withdrawn` revokes a `firing` of the same window, after an evaluation with newer
+            data.
+        severity: Severity of the rule; `info` for the end of an alert.
         title: One line.
-        text: What happened, since when, whose it is, where to look.
+        text: What happened, since when, the owner, and links.
         at: The window's time.
-        waiting: Channels that have not taken it yet.
-        n_attempts: How often it was tried.
-        sender: Who is sending it now.
-        sender_until: When another may take over, wall-clock time.
+        waiting: Channels that have not accepted it yet.
+        n_attempts: Number of attempts to send it.
+        sender: Id of the task that is sending it now, the same for each of its attempts; empty if
+            none is.
+        sender_until: Wall-clock time (UTC) from which another task may send it, in case the sender
+            has died.
     """
 
     id: str
@@ -43,17 +46,17 @@ class Notification:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowSummary:
-    """What is kept of a window for the next one to be compared with, and for the index page.
+    """Summary of a window, kept for comparison with later windows and for the index page.
 
     Attributes:
         at: The window's time.
         severity: The worst severity that fired; `none` if nothing did.
         reason: The decision in one sentence.
-        phases: What each rule said, by its title.
+        phases: Phase of each rule, by the rule's title.
         numbers: Headline metrics by their W&B names; undefined ones are left out.
         drifted: Names of the features that drifted.
-        findings: What was wrong with the monitor itself.
-        links: Pages about the window, by what they are called.
+        findings: Problems of the monitor itself.
+        links: URLs of pages about the window, by their link texts.
     """
 
     at: datetime
@@ -71,13 +74,14 @@ class AlertMemory:
     """The content of a state file.
 
     Attributes:
-        version: Of this format.
-        revision: Counts the writes, so that no two contents are ever the same.
-        state: What the rules remember.
-        notified: When people were last notified of an alert that fires, by the rule's title.
-        outbox: Notifications that some channel has not taken yet.
+        version: Version of this format.
+        revision: Number of writes. It makes every content different, so that a compare-and-swap
+            always sees that another process wrote in between.
+        state: States of the rules.
+        notified: When people were last notified of each firing alert, by the rule's title.
+        outbox: Notifications that at least one channel has not accepted yet.
         made: Ids of the notifications of recent windows, so that none is made twice.
-        history: The last windows, oldest first.
+        history: Summaries of the last windows, oldest first.
     """
 
     version: int = 2

@@ -27,12 +27,12 @@ class Metric:
         value: The measurement; `nan` if undefined in this window (`reason` says why).
         low: Lower end of the 95 % interval; `nan` if it has none.
         high: Upper end of the 95 % interval.
-        n: Labelled rows behind the value.
-        higher_is_better: The direction of the metric.
+        n: Number of labelled rows that the value is based on.
+        higher_is_better: Whether a higher value is better.
         baseline: The value of the baseline window; `nan` without one.
         change_low: Lower end of the 95 % interval of the change; `nan` without a baseline.
-        change_high: Upper end of it.
-        p_value: Of no change, two-sided; `nan` without a baseline.
+        change_high: Upper end of that interval.
+        p_value: Two-sided p-value of the hypothesis of no change; `nan` without a baseline.
         verdict: `worse` or `better` if the whole interval of the change lies on that side of 0.
         reason: Why the value is undefined; empty otherwise.
     """
@@ -81,10 +81,12 @@ class Calibration:
 
     Attributes:
         error: Expected calibration error over the bins; in [0, 1], 0 is best.
-        error_by_chance: What true probabilities would show on as many rows.
-        p_value: Of the probabilities being true (Spiegelhalter), two-sided.
-        too_sure: Whether they lie too far from 1/2 rather than too near; None if neither shows.
-        bins: The reliability curve, about equally many rows in each bin.
+        error_by_chance: Calibration error expected of perfectly calibrated probabilities on the
+            same number of rows; it is above 0, because frequencies vary by chance.
+        p_value: Two-sided p-value of perfect calibration (Spiegelhalter's test).
+        too_sure: True if the probabilities are too far from 1/2 (overconfident), False if they are
+            too near; None if the data show neither.
+        bins: The reliability curve, with about the same number of rows in each bin.
     """
 
     error: float
@@ -99,13 +101,14 @@ class Part:
     """A segment of the window, measured separately.
 
     Attributes:
-        by: The column it was cut by.
+        by: The column that defines the segment.
         value: What its rows have in common: a value, a range, or a time.
-        status: As of a report; a part that is too small is measured and not judged.
-        n_rows: Rows of the part.
-        n_labelled: Rows of it with a label.
-        metrics: Each held against the rest of the window.
-        verdict: Of the ranking metric, corrected for the number of parts.
+        status: As in `PerformanceReport`; a segment that is too small is measured but gets no
+            verdict.
+        n_rows: Number of rows in the segment.
+        n_labelled: Number of these with a label.
+        metrics: Metrics of the segment, each compared with the rest of the window.
+        verdict: Verdict on the ranking metric, corrected for the number of segments.
     """
 
     by: str
@@ -119,16 +122,16 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EstimateCheck:
-    """A metric as it was estimated without labels, and as the labels measured it later.
+    """A metric estimated without labels, compared with its value measured later from labels.
 
     Attributes:
-        name: Of the metric.
+        name: Name of the metric.
         expected: The estimate.
-        low: Lower end of its 95 % interval, for what the labels would say.
-        high: Upper end of it.
-        value: What they say.
-        p_value: Of a distance as great as this, were the estimate right; two-sided.
-        higher_is_better: The direction of the metric.
+        low: Lower end of the 95 % prediction interval for the measured value.
+        high: Upper end of that interval.
+        value: The measured value.
+        p_value: Two-sided p-value of the distance, under the hypothesis that the estimate is right.
+        higher_is_better: Whether a higher value is better.
     """
 
     name: str
@@ -158,19 +161,19 @@ class PerformanceReport(Report):
         task: What was measured.
         status: `no_labels` if no row has a label, `insufficient` if too few rows could be measured
             for a verdict; the metrics keep their names, with `nan` where nothing could be measured.
-        n_rows: Rows of the window.
-        n_labelled: Rows with a label.
-        n_missing_prediction: Labelled rows that could not be measured for want of a prediction.
-        metrics: By name, in the order of reading.
-        classes: In the order of `confusion`; the positive one is the last of two.
-        confusion: Weights by true class (rows) and predicted class (columns).
-        per_class: Precision, recall, F1 and labelled rows of each class.
+        n_rows: Number of rows in the window.
+        n_labelled: Number of rows with a label.
+        n_missing_prediction: Number of labelled rows not measured, because they have no prediction.
+        metrics: Metrics by name, the most important first.
+        classes: Classes in the order of `confusion`; the positive one is the last of two.
+        confusion: Sum of weights by true class (rows) and predicted class (columns).
+        per_class: Precision, recall, F1 and number of labelled rows of each class.
         reason: One sentence: what was found.
-        calibration: Of the probabilities; None without them.
-        segments: The window cut by the values of columns, worst first.
-        chunks: The window cut by time, in order.
-        estimated: Whether this is an estimate without labels.
-        estimates: What an estimate without labels had said, where one was given.
+        calibration: Calibration of the probabilities; None without probabilities.
+        segments: Segments of the window by the values of columns, worst first.
+        chunks: Segments of the window by time, in order.
+        estimated: Whether the metrics are estimates without labels.
+        estimates: Earlier estimates without labels, compared with the measured metrics.
     """
 
     KIND: ClassVar[str] = "performance"

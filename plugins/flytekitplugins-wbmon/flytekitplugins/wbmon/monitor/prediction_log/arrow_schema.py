@@ -64,8 +64,8 @@ def table_of(columns: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> p
     """Rows as a table of some columns; a value that does not fit its column becomes null.
 
     Args:
-        columns: Name and type, as in `COLUMNS`.
-        rows: What they lack is null, what they have beyond is left out.
+        columns: Type of each column by its name, as in `COLUMNS`.
+        rows: Missing fields become null; fields without a column are left out.
     """
     return pa.table(
         {
@@ -76,7 +76,7 @@ def table_of(columns: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> p
 
 
 def empty_log_table(kind: RowKind) -> pa.Table:
-    """The table without rows."""
+    """A table without rows, with the columns of the contract."""
     return pa.table({name: pa.array([], _TYPES[of]) for name, of in COLUMNS[kind].items()})
 
 
@@ -92,7 +92,7 @@ def _column(type_name: str, values: list[Any]) -> pa.Array:
 
 
 def _array(values: list[Any], arrow: pa.DataType) -> pa.Array:
-    if pa.types.is_timestamp(arrow):
+    if pa.types.is_timestamp(arrow):  # Arrow parses text in a cast only, not in `pa.array`
         return pa.array(values, pa.string()).cast(arrow)
     if pa.types.is_map(arrow):
         values = [None if value is None else list(value.items()) for value in values]
@@ -100,7 +100,7 @@ def _array(values: list[Any], arrow: pa.DataType) -> pa.Array:
 
 
 def _plain_column(values: list[Any]) -> pa.Array:
-    """Booleans, whole numbers, numbers or texts, by what the values are; null without any."""
+    """A column of bool, int64, float64 or string, the narrowest that fits; null if no value is."""
     arrow = _plain_type(values)
     with suppress(pa.ArrowException, TypeError, ValueError, OverflowError):
         if arrow is not None:
@@ -114,7 +114,7 @@ def _plain_column(values: list[Any]) -> pa.Array:
 
 
 def _plain_type(values: list[Any]) -> pa.DataType | None:
-    """The type of values that all have one; None if they differ."""
+    """The Arrow type for values of one Python type; None for several types or another one."""
     kinds = {type(value) for value in values if value is not None}
     if len(kinds) > 1:
         return None

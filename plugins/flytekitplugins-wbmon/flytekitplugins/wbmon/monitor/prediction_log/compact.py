@@ -59,16 +59,21 @@ def compact_prediction_log(
 
     Args:
         destination: Path or fsspec URL of the log.
-        service: The service.
-        now: The time; for segments that nobody has written to for long.
-        orphan_after_s: Seconds after which an open segment that was not written to is taken for
-            that of a dead process; more than serving's `segment_age`.
-        keep_segments: Move segments to `compacted/` in place of deleting them.
-        filesystem: The fsspec file system of the log, where the caller has one with credentials.
+        service: Name of the service.
+        now: Current time, from which the age of open segments is counted; the clock's if None.
+        orphan_after_s: Age in seconds, since the last write, from which an open segment counts as
+            orphaned by a dead process. Must be greater than serving's `segment_age`, or else
+            segments that are still being written are sealed.
+        keep_segments: Move segments to `compacted/` instead of deleting them.
+        filesystem: The fsspec file system of the log, if the caller has one with credentials.
+
+    Returns:
+        Counts of what was found and written.
 
     Raises:
         ConfigError: If `orphan_after_s` is not positive.
-        DataError: If a row is of a newer schema, or a part does not hold what was written.
+        DataError: If a row has a newer schema version, or a part reads back with another number of
+            rows than were written.
     """
     if orphan_after_s <= 0:
         raise ConfigError(f"orphan_after_s must be positive, got {orphan_after_s}")
@@ -79,18 +84,19 @@ def compact_prediction_log(
     compaction = _Compaction(log, {_stem(path) for path in paths})
     for path in paths:
         compaction.add(read_segment(path.rpartition("/")[2], log.files.cat_file(path)))
+        # only now: if the process dies before, the next attempt finds the segment again
         log.delete_segment(path, keep=keep_segments)
     return compaction.report(service, len(paths), n_orphans)
 
 
 def ensure_day(destination: str, service: str, day: str, *, filesystem: Any = None) -> None:
-    """Give every table of a day at least a part without rows, so that it can be read.
+    """Write a part without rows to every table of a day that has no part, so that it can be read.
 
     Args:
         destination: Path or fsspec URL of the log.
-        service: The service.
-        day: `YYYY-MM-DD`.
-        filesystem: As above.
+        service: Name of the service.
+        day: `YYYY-MM-DD`, UTC.
+        filesystem: The fsspec file system of the log, if the caller has one with credentials.
     """
     log = _Log(destination, service, filesystem)
     kinds: tuple[RowKind, ...] = tuple(TABLES)
@@ -100,7 +106,7 @@ def ensure_day(destination: str, service: str, day: str, *, filesystem: Any = No
 
 
 def days_before(at: datetime, n: int) -> str:
-    """The day (UTC) that is `n` days before that of a moment.
+    """The day (UTC) `n` days before the day of a moment; a moment without a zone counts as UTC.
 
     >>> days_before(datetime(2026, 3, 2, 2, tzinfo=timezone.utc), 2)
     '2026-02-28'
@@ -119,7 +125,7 @@ class _Log:
         self._is_object_store = is_object_store(self.files)
 
     def seal_orphans(self, before: datetime) -> int:
-        """Rename open segments that nobody has written to since."""
+        """Seal open segments not written to since `before`; returns how many."""
         n = 0
         for path in self._list(segment_folder(self._root, "open", self._service)):
             if self.files.modified(path).astimezone(timezone.utc) < before:
@@ -129,12 +135,12 @@ class _Log:
         return n
 
     def sealed(self) -> list[str]:
-        """Sealed segments in the order of their names."""
+        """Paths of the sealed segments, in the order of their names."""
         found = self._list(segment_folder(self._root, "sealed", self._service))
         return [path for path in found if path.endswith(SUFFIX)]
 
     def delete_segment(self, path: str, *, keep: bool) -> None:
-        """Take a segment away."""
+        """Delete a segment, or move it to `compacted/`."""
         if keep:
             name = path.rpartition("/")[2]
             self._move(path, f"{segment_folder(self._root, 'compacted', self._service)}/{name}")
@@ -142,23 +148,24 @@ class _Log:
             self.files.rm_file(path)
 
     def parts(self, kind: RowKind, day: str) -> list[str]:
-        """The whole parts of a day."""
+        """Paths of the complete parts of a day."""
         found = self._list(day_folder(self._root, kind, self._service, day))
         return [path for path in found if path.rpartition("/")[2].startswith("part-")]
 
     def write_part(self, kind: RowKind, day: str, name: str, table: pa.Table) -> None:
-        """Write a part whole or not at all, and look at it again."""
+        """Write a part atomically, and read its number of rows back."""
         buffer = io.BytesIO()
         pq.write_table(table, buffer, compression="zstd", row_group_size=_ROW_GROUP)
         path = f"{day_folder(self._root, kind, self._service, day)}/{name}"
         self._put(path, buffer.getvalue())
+        # read back, because the segment, the only other copy, is deleted next
         with self.files.open(path, "rb") as file:
             n = pq.read_metadata(file).num_rows
         if n != table.num_rows:
             raise DataError(f"{path} must hold {table.num_rows} rows, found {n}; compact again")
 
     def seen(self, kind: RowKind, day: str, but_not: set[str]) -> set[int]:
-        """Keys of the rows that a day holds, without the parts of some segments."""
+        """Keys of the rows of a day, except for the parts of the segments in `but_not`."""
         keys: set[int] = set()
         names = key_columns(kind)
         for path in self.parts(kind, day):
@@ -169,7 +176,7 @@ class _Log:
         return keys
 
     def note(self, kind: RowKind, day: str, segment: str, numbers: dict[str, int]) -> None:
-        """Add a segment to the manifest of a day; a second time changes nothing."""
+        """Add a segment's counts to the manifest of a day; a second call changes nothing."""
         path = f"{day_folder(self._root, kind, self._service, day)}/{MANIFEST}"
         try:
             manifest = json.loads(self.files.cat_file(path))
@@ -187,6 +194,7 @@ class _Log:
         self._put(path, json.dumps(manifest, indent=1).encode())
 
     def _list(self, folder: str) -> list[str]:
+        # fsspec caches listings, and serving adds segments all the time
         self.files.invalidate_cache()
         try:
             return sorted(str(path) for path in self.files.ls(folder, detail=False))
@@ -209,7 +217,7 @@ class _Log:
 
 
 class _Compaction:
-    """Adds segments up, and leaves out the rows that are there already."""
+    """Writes segments one by one without rows that are there already, and counts."""
 
     def __init__(self, log: _Log, waiting: set[str]) -> None:
         self._log, self._waiting = log, waiting
@@ -219,7 +227,7 @@ class _Compaction:
         self._days: set[str] = set()
 
     def add(self, segment: Segment) -> None:
-        """Write the parts of a segment."""
+        """Write one part for each table and day in a segment."""
         self._n_torn += segment.n_torn
         torn = segment.n_torn
         for (kind, day), rows in segment.rows.items():
@@ -240,7 +248,7 @@ class _Compaction:
             torn = 0  # a torn line has no day, so it is counted in the segment's first part only
 
     def report(self, service: str, n_segments: int, n_orphans: int) -> CompactionReport:
-        """What was done."""
+        """The report of all segments added so far."""
         n = self._n_rows
         lost = self._n_torn + self._n_dropped
         return CompactionReport(

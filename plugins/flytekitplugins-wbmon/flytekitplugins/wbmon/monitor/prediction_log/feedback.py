@@ -24,6 +24,9 @@ from flytekitplugins.wbmon.storage.filesystem import open_filesystem
 def feedback_rows(feedback: Any) -> list[dict[str, Any]]:
     """The rows of the feedback log by time; of rows with the same `feedback_id`, only the last.
 
+    Args:
+        feedback: The feedback log, in any form that `open_source` accepts.
+
     Raises:
         DataError: If a column of the feedback log is missing.
     """
@@ -63,17 +66,22 @@ def recent_feedback(
 
     Args:
         destination: Path or fsspec URL of the log.
-        service: The service.
-        days: `YYYY-MM-DD`; those without feedback are passed over.
-        filesystem: The fsspec file system of the log, where the caller has one with credentials.
+        service: Name of the service.
+        days: Days as `YYYY-MM-DD`, UTC; days without feedback are skipped.
+        filesystem: The fsspec file system of the log, if the caller has one with credentials.
+
+    Returns:
+        The columns of the feedback log; no rows if no day has feedback.
     """
     files, root = open_filesystem(destination, filesystem=filesystem)
+    # at least one table, as `concat_tables` needs one, and it sets the types
     tables = [empty_log_table("feedback")]
     for day in sorted(days):
         if files.exists(day_folder(root, "feedback", service, day)):
             folder = day_folder(destination, "feedback", service, day)
             tables.append(_table(open_source(folder, filesystem=files)))
     whole = pa.concat_tables(tables, promote_options="permissive").sort_by("timestamp")
+    # of equal keys, the last index by time remains in the dictionary
     last = {key: index for index, key in enumerate(whole["feedback_id"].to_pylist())}
     return whole.take(pa.array(sorted(last.values()), pa.int64()))
 
@@ -81,15 +89,18 @@ def recent_feedback(
 def join_feedback(
     predictions: Any, feedback: Any, *, name: str = "label", route: str = ""
 ) -> pa.Table:
-    """Predictions with the columns `label` and `feedback_score`; null where nothing was said.
+    """Predictions with the columns `label` and `feedback_score`; null where there is no feedback.
 
-    Rows of requests that predicted nothing (refused, failed, or of another kind) are left out.
+    Rows without a prediction (of requests that were refused or failed) are left out.
 
     Args:
-        predictions: The prediction log, as `open_source` takes data.
-        feedback: The feedback log of the same days and those after it.
-        name: Which feedback.
-        route: Requests of this route only; of all if empty.
+        predictions: The prediction log, in any form that `open_source` accepts.
+        feedback: The feedback log of the same days and of later ones, as labels may come late.
+        name: Name of the feedback to join.
+        route: Route whose requests are kept; all requests if empty.
+
+    Returns:
+        The prediction log's columns and the two new ones, one row per prediction.
 
     Raises:
         DataError: If there is no `request_id` or `prediction`, or the feedback log lacks a column.
@@ -112,10 +123,10 @@ def feedback_labels(feedback: Any, predictions: Any, *, name: str = "label") -> 
     """The feedback of one name as a table of labels, to be joined to predictions by request id.
 
     Args:
-        feedback: The feedback log, as `open_source` takes data.
-        predictions: The prediction log that it is of; only its schema is looked at, so that labels
-            are numbers where predictions are.
-        name: Which feedback: `label` for the truth, `thumbs` for ratings.
+        feedback: The feedback log, in any form that `open_source` accepts.
+        predictions: The prediction log it belongs to. Only its schema is read: labels become
+            numbers if predictions are numbers.
+        name: Name of the feedback: `label` for true labels, `thumbs` for ratings.
 
     Returns:
         The columns `request_id`, `label` (null if only a score was given) and `feedback_score`.
@@ -152,13 +163,14 @@ def _table(source: Source) -> pa.Table:
 
 
 def _plain_text(column: pa.Array) -> pa.Array:
-    """A column whose texts may be numbers into a dictionary, with the texts themselves."""
+    """A dictionary-encoded column decoded, as parts may have different dictionaries."""
     return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
 
 
 def _label_column(labels: list[str | None], *, as_text: bool) -> pa.Array:
     if as_text:
         return pa.array(labels, pa.string())
+    # the log stores labels as text; a single one that is no number makes the column text
     try:
         return pa.array([None if label is None else float(label) for label in labels], pa.float64())
     except ValueError:

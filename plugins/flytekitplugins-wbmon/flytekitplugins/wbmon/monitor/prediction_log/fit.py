@@ -18,7 +18,7 @@ _UTC_LENGTH = len("2026-01-01T00:00:00.000000+00:00")
 
 
 def fit_row(types: Mapping[str, str], row: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a row that have a type, as that type; those without a value are left out."""
+    """The fields of a row converted to their types; unknown and unfitting fields are left out."""
     return {
         name: fitted
         for name, value in row.items()
@@ -27,11 +27,11 @@ def fit_row(types: Mapping[str, str], row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def fit(type_name: str, value: Any) -> Any:
-    """A value as a type of the contract; None if it does not fit.
+    """Convert a value to a type of the contract; None if it does not fit.
 
     Args:
-        type_name: As in `COLUMNS`; also `document`, `int32`, and maps and lists of any of them.
-        value: Anything, such as the scalar of an array library.
+        type_name: A type as in `COLUMNS`, `document`, `int32`, or a map or list of these.
+        value: Any object, also a scalar of an array library.
 
     >>> fit("int16", 99_999), fit("int16", "404"), fit("float64", "x"), fit("string", 7)
     (None, 404, None, '7')
@@ -45,10 +45,10 @@ def fit(type_name: str, value: Any) -> Any:
 
 
 def utc(value: Any) -> str | None:
-    """An instant as the log writes it: ISO 8601 in UTC with microseconds; None if it is none.
+    """An instant in the format of the log: ISO 8601 in UTC with microseconds; None if invalid.
 
     Args:
-        value: A `datetime`, or its text; without a zone it is taken for UTC.
+        value: A `datetime`, or its text in ISO 8601; without a zone it counts as UTC.
 
     >>> utc("2026-03-01T23:30:00-05:00")
     '2026-03-02T04:30:00.000000+00:00'
@@ -58,6 +58,7 @@ def utc(value: Any) -> str | None:
         if isinstance(value, str):
             # Python 3.10 does not accept the Z
             at = datetime.fromisoformat(value.replace("Z", "+00:00"))
+            # already in this format, as nearly always: saves the conversion
             if len(value) == _UTC_LENGTH and value.endswith("+00:00") and value[10] == "T":
                 return value
         if not isinstance(at, datetime):
@@ -69,7 +70,7 @@ def utc(value: Any) -> str | None:
 
 
 def scalar(value: Any) -> Any:
-    """The Python number or text of an array library's scalar; anything else as it is."""
+    """An array library's scalar as a Python number or text; anything else unchanged."""
     if isinstance(value, str | int | float) or not hasattr(value, "item"):
         return value
     try:
@@ -102,6 +103,7 @@ def _whole(value: Any, *, below: int) -> int | None:
 
 def _number(value: Any) -> float | None:
     number = float(value)
+    # JSON has no nan and no infinity
     return number if math.isfinite(number) else None
 
 
@@ -112,7 +114,7 @@ def _truth(value: Any) -> bool | None:
 
 def _any(value: Any) -> bool | int | float | str | None:
     plain = scalar(value)
-    if isinstance(plain, bool):
+    if isinstance(plain, bool):  # first: a bool is an int too
         return plain
     if isinstance(plain, int):
         whole = _whole(plain, below=2**63)
@@ -129,7 +131,7 @@ def _map(inner: str, value: Any) -> dict[str, Any] | None:
 
 
 def _list(inner: str, value: Any) -> list[Any] | None:
-    if isinstance(value, str | Mapping):
+    if isinstance(value, str | Mapping):  # iterable, but no lists
         return None
     return [fitted for item in value if (fitted := fit(inner, item)) is not None]
 

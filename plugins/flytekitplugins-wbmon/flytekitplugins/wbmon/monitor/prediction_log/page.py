@@ -1,4 +1,4 @@
-"""The page of a compaction report."""
+"""HTML page of a compaction report."""
 
 from __future__ import annotations
 

@@ -12,18 +12,18 @@ from flytekitplugins.wbmon.reports.report import Report
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompactionReport(Report):
-    """What a compaction of a prediction log found and wrote.
+    """Result of the compaction of a prediction log.
 
     Attributes:
         service: Name of the service.
         n_segments: Number of sealed segments that were converted to Parquet.
-        n_orphans: How many of them a dead process had left open.
+        n_orphans: Number of these that a dead process had left open.
         n_predictions: Rows of the prediction log written.
         n_feedback: Rows of the feedback log written.
-        n_windows: Serving windows written.
-        n_duplicates: Rows that were left out because the day already had them.
-        n_torn: Lines that were cut off in the middle or unreadable.
-        n_dropped: Rows that serving had to drop, according to its windows.
+        n_windows: Rows of serving windows written.
+        n_duplicates: Rows left out because the day already had them.
+        n_torn: Lines that were incomplete, unreadable, or without a valid time.
+        n_dropped: Rows that serving dropped, according to its windows.
         days: Days of event time (UTC) that got rows, `YYYY-MM-DD`.
         reason: One sentence: what happened.
     """

@@ -1,11 +1,11 @@
-"""The prediction log: what serving promises to write and nightly tasks read; schema version 1.
+"""Schema of the prediction log, which serving writes and nightly tasks read; version 1.
 
-Serving appends rows as JSON lines, each with its `kind`; a nightly task turns them into Parquet,
-one folder a day of event time (UTC). Absent fields are null. Fields a reader does not know are
-ignored; a new version only adds columns that may be null.
+Serving appends rows as JSON lines, each with its `kind`; a nightly task converts them to Parquet,
+with one folder per day of event time (UTC). Absent fields are null. Readers ignore unknown fields;
+a new version of the schema only adds columns that may be null.
 
     {destination}/open/{service}/{instance}-{pid}-{seq}.jsonl        being written
-    {destination}/sealed/{service}/{instance}-{pid}-{seq}.jsonl      whole; to be compacted
+    {destination}/sealed/{service}/{instance}-{pid}-{seq}.jsonl      complete; to be compacted
     {destination}/prediction_log/service={service}/dt={day}/…    and the other tables
 """
 
@@ -30,7 +30,7 @@ UNMATCHED = "(unmatched)"
 """The route of a request that no route matched."""
 
 FEATURE_PREFIX = "feature."
-"""In Parquet each feature is a column of its own, called by this and the feature's name."""
+"""In Parquet each feature is a column, named by this prefix and the feature's name."""
 
 PREDICTION_COLUMNS: Mapping[str, str] = {
     "schema_version": "int16",
@@ -96,16 +96,16 @@ CALL_COLUMNS: Mapping[str, str] = {
     "gen_ai_request_max_tokens": "int64",
     "gen_ai_request_seed": "int64",
 }
-"""What the log of language model calls has beyond the prediction log; each may be absent.
+"""Additional columns of the log of language model calls; each may be absent.
 
-`purpose` is `product`, `judge` …; `attempt_log` is JSON, one object a request.
+`purpose` is `product`, `judge` …; `attempt_log` is JSON with one object per attempt.
 """
 
 CONTENT_FIELDS: Mapping[str, str] = {
     "features": "map<string,any>",
     "cat_features": "map<string,string>",
 }
-"""In segments features are two objects, numbers and texts; in Parquet each is a column."""
+"""In segments, features are two objects, one of numbers and one of texts; see `FEATURE_PREFIX`."""
 
 FEEDBACK_COLUMNS: Mapping[str, str] = {
     "schema_version": "int16",
@@ -151,8 +151,8 @@ WINDOW_COLUMNS: Mapping[str, str] = {
 }
 """Columns of the serving windows: counts of all requests, so they do not depend on sampling.
 
-`histogram` is a struct as `LogHistogram.to_dict` gives it. `sampled_rows` are the requests whose
-rows were kept, `dropped_rows` those whose rows were to be kept and got lost.
+`histogram` is a struct as returned by `LogHistogram.to_dict`. `sampled_rows` is the number of
+requests whose rows were kept, `dropped_rows` the number of those selected whose rows were lost.
 """
 
 COLUMNS: Mapping[RowKind, Mapping[str, str]] = {
@@ -163,12 +163,12 @@ COLUMNS: Mapping[RowKind, Mapping[str, str]] = {
 
 
 def day_folder(destination: str, kind: RowKind, service: str, day: str) -> str:
-    """Where the Parquet of one table and one day is.
+    """The folder with the Parquet files of one table and one day.
 
     Args:
         destination: Path or URL of the log.
-        kind: Which table.
-        service: The service.
+        kind: Kind of the table's rows.
+        service: Name of the service.
         day: `YYYY-MM-DD`, UTC.
     """
     return f"{destination.rstrip('/')}/{TABLES[kind]}/service={service}/dt={day}"

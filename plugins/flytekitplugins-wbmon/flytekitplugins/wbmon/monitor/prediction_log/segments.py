@@ -1,4 +1,4 @@
-"""Segments as serving left them: their whole lines, by kind and by day of event time."""
+"""Reads segments, which serving wrote: their complete lines, by kind and day of event time."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from flytekitplugins.wbmon.storage.segments.json_lines import read_lines
 from flytekitplugins.wbmon.storage.segments.layout import SUFFIX
 
 _DAY = len("2026-01-01")
+# the column with a row's event time
 _TIME: Mapping[str, str] = {
     "prediction": "timestamp",
     "feedback": "timestamp",
     "window": "window_start",
 }
+# the columns that identify a row within its table and day
 _KEYS: Mapping[str, tuple[str, ...]] = {
     "prediction": ("request_id", "timestamp", "instance"),
     "feedback": ("feedback_id", "timestamp"),
@@ -30,9 +32,9 @@ class Segment:
     """The rows of one segment of predictions or calls.
 
     Attributes:
-        name: Its file name without the ending.
-        rows: By kind and day, in the order they were written.
-        n_torn: Lines that are no row: cut off in the middle, unreadable, or of no time.
+        name: File name without the suffix.
+        rows: Rows by kind and day, in the order they were written.
+        n_torn: Number of lines that are not rows: incomplete, unreadable, or without a valid time.
     """
 
     name: str
@@ -41,14 +43,14 @@ class Segment:
 
 
 def read_segment(name: str, data: bytes) -> Segment:
-    """The rows of a segment; what comes after the last newline was being written when it ended.
+    """Read the rows of a segment; text after the last newline is a line not completely written.
 
     Args:
-        name: The segment's file name.
-        data: What is in the file.
+        name: File name of the segment.
+        data: Content of the file.
 
     Raises:
-        DataError: If a row is of a newer schema than this package knows.
+        DataError: If a row has a newer schema version than this package knows.
     """
     lines = read_lines(data)
     segment = Segment(name.removesuffix(SUFFIX), n_torn=lines.n_torn)
@@ -58,28 +60,35 @@ def read_segment(name: str, data: bytes) -> Segment:
         if kind is None or at is None:
             segment.n_torn += 1
             continue
+        # one format for all, so that keys of rows in segments and in Parquet are equal
         row[_TIME[kind]] = at
         segment.rows.setdefault((kind, at[:_DAY]), []).append(row)
     return segment
 
 
 def row_key(kind: RowKind, row: Mapping[str, Any]) -> int:
-    """What tells a row from every other of its table and day."""
+    """Hash that identifies a row within its table and day; differs between processes."""
+    # a hash and not the tuple, to hold the keys of a whole day in memory
     return hash(tuple(row.get(name) for name in _KEYS[kind]))
 
 
 def key_columns(kind: RowKind) -> tuple[str, ...]:
-    """The columns that `row_key` is made of."""
+    """The columns that `row_key` uses."""
     return _KEYS[kind]
 
 
 def keys_of(kind: RowKind, columns: Mapping[str, Iterable[Any]]) -> set[int]:
-    """`row_key` of rows that are columns, their times as serving writes them."""
+    """`row_key` of each row of a table.
+
+    Args:
+        kind: Kind of the rows.
+        columns: Values of each key column, with times in the format of `utc`.
+    """
     return {hash(values) for values in zip(*(columns[name] for name in _KEYS[kind]), strict=True)}
 
 
 def _kind(name: str, row: Mapping[str, Any]) -> RowKind | None:
-    """Which table a row is of; None if it is of none."""
+    """The kind of a row; None if it is unknown."""
     version = row.get("schema_version", SCHEMA_VERSION)
     if not isinstance(version, int):
         return None

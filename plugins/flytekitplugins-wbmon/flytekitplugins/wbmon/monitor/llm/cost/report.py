@@ -23,18 +23,18 @@ PERIODS = ("day", "week", "month")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
-    """What one model costs from a moment on, in US dollars for a million tokens.
+    """Prices of one model from a point in time on, in US dollars per million tokens.
 
     Attributes:
-        model: The name that responses carry; a dated snapshot of it costs the same unless it has a
-            price of its own.
-        input_usd_per_mtok: Of input tokens that were not read from a cache.
-        output_usd_per_mtok: Of output tokens.
-        cached_input_usd_per_mtok: Of input read from a cache; the input price if None.
-        cache_creation_usd_per_mtok: Of input written to a cache; the input price if None.
-        reasoning_usd_per_mtok: Of reasoning tokens, which are part of the output; the output price
-            if None.
-        effective_from: Since when, with its time zone; since ever if None.
+        model: Name of the model in responses. The price also applies to dated snapshots of the
+            model that have no price of their own.
+        input_usd_per_mtok: Price of input tokens that were not read from a cache.
+        output_usd_per_mtok: Price of output tokens.
+        cached_input_usd_per_mtok: Price of input read from a cache; the input price if None.
+        cache_creation_usd_per_mtok: Price of input written to a cache; the input price if None.
+        reasoning_usd_per_mtok: Price of reasoning tokens, which are part of the output; the output
+            price if None.
+        effective_from: Time from which the price applies, with a time zone; always if None.
         provider: Restricts the price to one provider; any if empty.
 
     Raises:
@@ -72,10 +72,10 @@ class Budget:
     """A spending limit for a period.
 
     Attributes:
-        scope: What the limit is for: `global`, or each `service`, `endpoint`, `tenant`, `user`,
-            `model` or `prompt` on its own.
+        scope: What the limit applies to: `global`, or each `service`, `endpoint`, `tenant`, `user`,
+            `model` or `prompt` separately.
         period: `day`, `week` (from Monday) or `month`, in UTC.
-        limit: US dollars in one period.
+        limit: Maximum US dollars per period.
         action: `alert` reports an excess; `fail` fails the node that finds it.
         only: Restricts the budget to one tenant, model … of its scope; every one if empty.
 
@@ -111,14 +111,14 @@ class BudgetStatus:
 
     Attributes:
         budget: The budget.
-        key: Whose it is: a tenant, a model …; empty for a global one.
+        key: The tenant, model … that it applies to; empty for a global one.
         start: First day of the period, as `YYYY-MM-DD`.
-        spent_usd: Of calls with a known price.
-        forecast_usd: Expected at the end of the period, from the mean of the last days.
-        forecast_low: Lower end of the 80 % interval of the forecast; what is spent at least.
-        forecast_high: Upper end of it; `nan` with fewer than three days to learn from.
-        n_unknown: Calls whose price is not known: they come on top.
-        verdict: `exceeded` above the limit, `at_risk` when the forecast is.
+        spent_usd: Cost so far of calls with a known price.
+        forecast_usd: Expected cost at the end of the period, from the mean of the last days.
+        forecast_low: Lower end of the 80 % interval of the forecast; at least `spent_usd`.
+        forecast_high: Upper end of that interval; `nan` with fewer than three days of data.
+        n_unknown: Number of calls with an unknown price, which the amounts do not include.
+        verdict: `exceeded` if the cost so far is above the limit, `at_risk` if the forecast is.
     """
 
     budget: Budget
@@ -156,23 +156,23 @@ class Usage:
     """Totals of a group of calls; estimates if the log is a sample.
 
     Attributes:
-        key: The model, tenant, … they share; empty for all calls.
-        n_rows: Rows of the log behind the sums.
-        n_calls: Calls, by the weights of the rows.
-        n_errors: Calls that failed in the end.
-        n_attempts: Requests that were sent for them, retries included.
+        key: The model, tenant … of the group; empty for all calls.
+        n_rows: Number of rows of the log that the totals are based on.
+        n_calls: Number of calls, as the sum of the weights of the rows.
+        n_errors: Calls that failed after all retries.
+        n_attempts: Requests sent for these calls, retries included.
         n_retried: Calls that needed more than one attempt.
-        n_rate_limited: Calls that met a rate limit, also when they succeeded later.
-        n_fallback: Calls that another model answered than the one asked first.
+        n_rate_limited: Calls that hit a rate limit, even if they succeeded later.
+        n_fallback: Calls answered by another model than the one asked first.
         n_truncated: Calls whose answer was cut at its length limit.
         n_no_usage: Calls without token counts.
-        n_unknown_price: Calls with token counts whose price is not known; never counted as free.
-        input_tokens: Of calls that tell; includes cached ones.
-        output_tokens: Of calls that tell; includes reasoning.
-        cached_tokens: Input read from a cache.
-        reasoning_tokens: Output spent on reasoning.
-        cost_usd: Of the calls with a known price.
-        cost_error: Standard error of the cost that comes from sampling; 0 for a full log.
+        n_unknown_price: Calls with token counts but an unknown price; never counted as free.
+        input_tokens: Input tokens of calls with token counts, cached ones included.
+        output_tokens: Output tokens of calls with token counts, reasoning included.
+        cached_tokens: Input tokens read from a cache.
+        reasoning_tokens: Output tokens used for reasoning.
+        cost_usd: Cost of the calls with a known price.
+        cost_error: Standard error of the cost due to sampling; 0 for a full log.
     """
 
     key: str = ""
@@ -205,11 +205,11 @@ class Usage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DaySpend:
-    """What one day cost, for budgets of longer periods.
+    """Cost of one day, kept for budgets of longer periods.
 
     Attributes:
-        cost_usd: By `scope=key`, such as `tenant=acme`; `global=` is everything.
-        n_unknown: Calls without a known price, likewise.
+        cost_usd: Cost by `scope=key`, such as `tenant=acme`; `global=` is the total.
+        n_unknown: Number of calls with an unknown price, by the same keys.
     """
 
     cost_usd: Mapping[str, float] = field(default_factory=dict)
@@ -218,16 +218,16 @@ class DaySpend:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsageReport(Report):
-    """What the calls of a window used and cost.
+    """Usage and cost of the calls in a window.
 
     Attributes:
         start_at: Time of the first call; None without calls.
         end_at: Time of the last call.
-        total: All calls.
-        groups: By dimension (`model`, `tenant`, …), the most expensive first.
-        days: By `YYYY-MM-DD`, UTC; also those that earlier reports brought along.
-        budgets: The worst first.
-        models_without_price: Names to add to the price table.
+        total: Totals of all calls.
+        groups: Totals of groups by dimension (`model`, `tenant`, …), the most expensive first.
+        days: Cost by day, as `YYYY-MM-DD` in UTC; includes days taken over from earlier reports.
+        budgets: Status of each budget, the worst first.
+        models_without_price: Names of models to add to the price table.
         reason: One sentence: what was found.
     """
 

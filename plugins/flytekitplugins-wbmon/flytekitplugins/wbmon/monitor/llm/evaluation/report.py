@@ -19,18 +19,18 @@ class PairedComparison:
     """A candidate against a baseline on the same items.
 
     Attributes:
-        metric: What was compared.
-        baseline: Name of the first treatment.
-        candidate: Name of the second.
-        mean_baseline: Mean over the items that both have a value for.
-        mean_candidate: The same of the candidate.
+        metric: Name of the metric.
+        baseline: Name of the baseline.
+        candidate: Name of the candidate.
+        mean_baseline: Mean of the baseline over the items for which both have a value.
+        mean_candidate: Mean of the candidate over the same items.
         difference: Candidate minus baseline.
-        low: Lower end of the interval of the difference.
-        high: Upper end of it.
-        p_value: Of no difference, two-sided.
-        n: Items compared.
-        n_unscored: Items left out because one side has no value.
-        higher_is_better: The direction of the metric.
+        low: Lower end of the confidence interval of the difference.
+        high: Upper end of that interval.
+        p_value: Two-sided p-value of the hypothesis of no difference.
+        n: Number of items compared.
+        n_unscored: Number of items left out because one of the two has no value.
+        higher_is_better: Whether a higher value is better.
         method: `mcnemar`, `bootstrap` or `sign`.
         verdict: `ship` if the candidate is better beyond chance, `hold` if it is worse beyond
             chance or surely not better by `min_effect`, else `undecided`.
@@ -59,16 +59,16 @@ class PairedComparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """One way to answer: a prompt, a model, and the parameters of the request.
+    """One candidate of an evaluation: a prompt, a model, and the parameters of the request.
 
     Attributes:
-        name: How reports call it; unique in an evaluation.
+        name: Name in reports; unique in an evaluation.
         prompt: Messages of `(role, text)` with `{places}`. Empty: the published prompt of that name
             and version is used.
         prompt_name: The published prompt's name, where it has one.
         prompt_version: Its digest or an alias such as `production`; that of the text if empty.
         model: The model asked for.
-        parameters: Of the request, such as `temperature`.
+        parameters: Parameters of the request, such as `temperature`.
 
     Raises:
         ConfigError: If the name is empty.
@@ -96,16 +96,17 @@ class EvaluationRule:
     """How an evaluation decides.
 
     Attributes:
-        metric: The scorer that decides; the first one if empty.
-        alpha: Two-sided level; shared among the candidates if there are several.
-        min_effect: The smallest gain in the metric worth a change.
-        max_loss: A candidate that is cheaper beyond chance, and surely not worse by more than this,
-            is shipped too; None never does.
-        repeats: Answers for each item and variant.
-        concurrency: Items asked at the same time.
-        max_cost_usd: No further item is begun when so much is spent; None for no limit.
-        max_cost_increase: A candidate that costs a larger share more is not shipped; None for any.
-        max_latency_increase: The same of the mean latency.
+        metric: Name of the scorer that decides; the first one if empty.
+        alpha: Two-sided significance level, divided by the number of candidates (Bonferroni).
+        min_effect: Smallest improvement of the metric that is worth a change.
+        max_loss: A candidate that is significantly cheaper is shipped too if the whole confidence
+            interval shows a loss of at most this; None ships no such candidate.
+        repeats: Number of answers per item and variant.
+        concurrency: Number of items asked at the same time.
+        max_cost_usd: No further item is started once this amount is spent; None for no limit.
+        max_cost_increase: Maximum relative increase of the cost with which a candidate is shipped;
+            None for no limit.
+        max_latency_increase: The same for the mean latency.
 
     Raises:
         ConfigError: If a number is out of range.
@@ -133,25 +134,25 @@ class EvaluationRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What came back for one item.
+    """The response to one item.
 
     Attributes:
         text: The answer; empty if there is none.
         model: The model that answered.
-        input_tokens: Of the request, cached included; None if not told.
-        output_tokens: Of the answer, reasoning included; None if not told.
-        cached_tokens: Input read from a cache.
-        reasoning_tokens: Output spent on reasoning.
-        cost_usd: None if not known.
-        latency_ms: Of the whole answer.
+        input_tokens: Input tokens, cached ones included; None if not reported.
+        output_tokens: Output tokens, reasoning included; None if not reported.
+        cached_tokens: Input tokens read from a cache.
+        reasoning_tokens: Output tokens used for reasoning.
+        cost_usd: Cost of the answer; None if unknown.
+        latency_ms: Time until the answer was complete.
         stage_ms: Parts of the latency, by name.
-        time_to_first_chunk_ms: Of a streamed answer.
+        time_to_first_chunk_ms: Time until the first chunk of a streamed answer.
         finish_reason: `stop`, `length` …
         retrieved: Ids of retrieved documents, best first.
-        scores: Of the retrieved documents, in the same order.
+        scores: Scores of the retrieved documents, in the same order.
         contexts: Texts of the retrieved documents, in the same order.
-        attempts: Requests sent, retries included.
-        error: What went wrong, by class; empty for an answer.
+        attempts: Number of requests sent, retries included.
+        error: Class of the error; empty if there is an answer.
     """
 
     text: str = ""
@@ -177,14 +178,14 @@ class ScoreSummary:
     """One scorer's values over the items of a variant.
 
     Attributes:
-        name: The scorer.
-        mean: Over the items with a score; `nan` if none has.
+        name: Name of the scorer.
+        mean: Mean over the items with a score; `nan` if none has one.
         low: Lower end of the 95 % interval of the mean.
-        high: Upper end of it.
-        n: Items with a score.
-        n_failed: Items the scorer could not score; the mean does not cover them.
-        mean_if_failed: The mean if every failed item had scored the least possible.
-        errors: Why scoring failed, by class.
+        high: Upper end of that interval.
+        n: Number of items with a score.
+        n_failed: Number of items that could not be scored; the mean excludes them.
+        mean_if_failed: The mean if each failed item had the lowest possible score.
+        errors: Number of failures by class of the error.
     """
 
     name: str
@@ -203,21 +204,21 @@ class VariantResult:
 
     Attributes:
         variant: The variant.
-        digest: Of the prompt it used.
-        n_items: Items asked.
-        n_repeats: Answers for each item.
-        n_failed: Answers that never came; they score the least possible.
-        n_cached: Answers taken from an earlier run.
-        n_truncated: Answers cut at their length limit.
-        scores: By scorer.
-        latency_ms: `mean`, `p50`, `p95`.
-        time_to_first_chunk_ms: Mean; `nan` if not streamed.
-        cost_usd: Of all answers with a known price, cached ones included.
-        cost_per_call_usd: Mean of those; `nan` if no price is known.
-        n_unpriced: Answers whose price is not known.
-        output_tokens: Mean.
-        on_frontier: Whether no other variant is better in quality, cost and latency alike.
-        errors: Why answers failed, by class.
+        digest: Digest of the prompt it used.
+        n_items: Number of items asked.
+        n_repeats: Number of answers per item.
+        n_failed: Number of requests without an answer; these get the lowest possible score.
+        n_cached: Number of answers taken from an earlier run.
+        n_truncated: Number of answers cut at their length limit.
+        scores: Summaries by scorer.
+        latency_ms: Latency of an answer: `mean`, `p50`, `p95`.
+        time_to_first_chunk_ms: Mean time to the first chunk; `nan` if not streamed.
+        cost_usd: Total cost of the answers with a known price, cached ones included.
+        cost_per_call_usd: Mean cost of these answers; `nan` if no price is known.
+        n_unpriced: Number of answers with an unknown price.
+        output_tokens: Mean number of output tokens.
+        on_frontier: Whether the variant is Pareto-optimal in quality, cost and latency.
+        errors: Number of failed answers by class of the error.
     """
 
     variant: Variant
@@ -287,19 +288,20 @@ class EvaluatedItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationReport(Report):
-    """What an evaluation found; the first variant is the baseline.
+    """The result of an evaluation; the first variant is the baseline.
 
     Attributes:
-        name: Of the evaluation.
-        metric: The scorer that decides.
-        n_items: Items of the data set.
-        variants: In the order given.
-        comparisons: Of each candidate with the baseline, on quality, cost and latency.
-        verdict: That of the best candidate.
+        name: Name of the evaluation.
+        metric: Name of the scorer that decides.
+        n_items: Number of items in the data set.
+        variants: Results of the variants, in the order given.
+        comparisons: Each candidate compared with the baseline in quality, cost and latency.
+        verdict: Verdict on the best candidate.
         winner: The variant to use: the best candidate if the verdict is `ship`, else the baseline.
-        n_to_decide: Items that would decide; `nan` if it is decided or cannot be said.
-        spent_usd: What this run paid, judges included and cached answers not.
-        stopped: Why not everything was asked, such as a budget; empty if it was.
+        n_to_decide: Estimated number of items needed to decide; `nan` if the evaluation has
+            decided, or if there is no estimate.
+        spent_usd: Cost of this run, including judges but not cached answers.
+        stopped: Why the evaluation stopped early, such as a budget; empty if it is complete.
         items: The first answers of every item, up to a limit.
         examples: The items on which the variants differ most.
         reason: One sentence: what to do.

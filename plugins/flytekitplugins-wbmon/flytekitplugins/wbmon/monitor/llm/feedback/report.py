@@ -21,16 +21,16 @@ class FeedbackRate:
     """The share of positive ratings in a group of answers.
 
     Attributes:
-        key: The model, tenant, prompt … they share; empty for all.
-        n_rated: Answers with a rating.
-        n_calls: Answers, rated or not; by the weights of the rows.
-        n_good: Rated answers that were liked.
-        rate: Liked over rated; `nan` without a rating.
+        key: The model, tenant, prompt … of the group; empty for all answers.
+        n_rated: Number of answers with a rating.
+        n_calls: Number of answers, rated or not, as the sum of the weights of the rows.
+        n_good: Number of answers with a positive rating.
+        rate: `n_good / n_rated`; `nan` without a rating.
         low: Lower end of the 95 % interval of the rate.
-        high: Upper end of it.
+        high: Upper end of that interval.
         before: Rate of the previous window; `nan` without one.
         change_low: Lower end of the 95 % interval of the change.
-        change_high: Upper end of it.
+        change_high: Upper end of that interval.
         verdict: `worse` or `better` if the whole interval of the change lies on that side of 0.
     """
 
@@ -57,11 +57,11 @@ class Issue:
     """A recurring complaint.
 
     Attributes:
-        label: As the feedback calls it.
-        n: Ratings that carry it.
-        share: Over all rated answers.
+        label: Label of the complaint in the feedback log.
+        n: Number of ratings with this label.
+        share: `n` divided by the number of rated answers.
         before: Share in the previous window; `nan` without one.
-        verdict: `worse` if it comes up more often than before, beyond chance.
+        verdict: `worse` if the share has increased significantly.
     """
 
     label: str
@@ -92,11 +92,11 @@ class FeedbackReport(Report):
     Attributes:
         start_at: Time of the first call; None without calls.
         end_at: Time of the last call.
-        total: All answers.
-        groups: By dimension (`model`, `tenant`, `prompt` …), the worst first.
-        issues: The most frequent first.
-        n_unmatched: Ratings whose request is not in the log.
-        low_rated: The worst answers.
+        total: Rate over all answers.
+        groups: Rates of groups by dimension (`model`, `tenant`, `prompt` …), the worst first.
+        issues: Recurring complaints, the most frequent first.
+        n_unmatched: Number of ratings whose request is not in the log.
+        low_rated: The answers with the worst ratings.
         reason: One sentence: what was found.
     """
 

@@ -15,18 +15,19 @@ from flytekitplugins.wbmon.reports.report import Report
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RAGRule:
-    """What is measured, and when retrieval counts as degraded.
+    """Settings of a RAG evaluation: what is measured, and when retrieval counts as degraded.
 
     Attributes:
-        k: How many of the first places count.
-        floors: Lowest mean allowed, by measure: `recall`, `ndcg`, `groundedness` … A measure is too
-            low when its whole interval is.
-        max_empty: Largest share of queries that retrieve nothing.
-        max_stale: Largest share of queries that retrieve a stale document.
+        k: Number of top-ranked documents that are evaluated.
+        floors: Minimum mean by measure: `recall`, `ndcg`, `groundedness` … A measure counts as too
+            low if its whole confidence interval is below.
+        max_empty: Maximum share of queries that retrieve nothing.
+        max_stale: Maximum share of queries that retrieve a stale document.
         stale_after_days: Age from which a document is stale; None checks no ages.
-        max_score_drift: Largest KS distance of the retrieval scores to the reference.
+        max_score_drift: Maximum Kolmogorov-Smirnov distance of the retrieval scores to those of the
+            reference.
         useful_from: Judged relevance from which a document counts as useful.
-        concurrency: Queries at the same time.
+        concurrency: Number of queries at the same time.
 
     Raises:
         ConfigError: If a number is out of range.
@@ -50,26 +51,26 @@ class RAGRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RAGReport(Report):
-    """What an evaluation of retrieval found; `nan` and None where nothing could be measured.
+    """The result of a RAG evaluation; `nan` and None where nothing could be measured.
 
     Attributes:
-        k: How many of the first places count.
-        n_queries: Queries asked.
-        n_labelled: Queries whose relevant documents are known.
-        n_failed: Queries that got no answer.
+        k: Number of top-ranked documents that were evaluated.
+        n_queries: Number of queries asked.
+        n_labelled: Number of queries whose relevant documents are known.
+        n_failed: Number of queries without an answer.
         retrieval: `recall`, `precision`, `mrr`, `ndcg`, `hit_rate` over labelled queries.
         judged: `context_precision`, `context_relevance`, `groundedness`; only what was judged.
         n_empty: Queries that retrieved nothing.
         n_with_duplicates: Queries that retrieved a document twice.
         n_with_stale: Queries that retrieved a document older than allowed.
-        score_drift: KS distance of the retrieval scores to those of the reference.
-        score_p_value: Of no drift of the scores.
+        score_drift: Kolmogorov-Smirnov distance of the retrieval scores to those of the reference.
+        score_p_value: P-value of the hypothesis that the scores did not drift.
         scores: Quantiles of the retrieval scores: `p10`, `p50`, `p90`.
-        stage_ms: Mean milliseconds of a query by stage; they sum to `latency_ms`.
-        latency_ms: Mean milliseconds of a query.
-        cost_usd: Of answers with a known price.
-        judge_cost_usd: Of the judges.
-        reasons: What is, one sentence each.
+        stage_ms: Mean time of a query by stage; the stages sum to `latency_ms`.
+        latency_ms: Mean time of a query.
+        cost_usd: Cost of the answers with a known price.
+        judge_cost_usd: Cost of the judges.
+        reasons: One sentence for each way in which retrieval is degraded.
         reason: One sentence: what was found.
     """
 

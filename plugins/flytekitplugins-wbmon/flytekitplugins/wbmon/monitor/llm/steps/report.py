@@ -20,16 +20,16 @@ class Span:
     """One step of one trace.
 
     Attributes:
-        id: Of the step.
-        trace_id: Of the whole.
-        parent_id: Of the step around it; empty for the whole.
-        name: What the step does.
-        started_at: UTC.
-        ended_at: None if it never ended.
+        id: Id of the step.
+        trace_id: Id of its trace.
+        parent_id: Id of the step that called it; empty for the root.
+        name: Name of the step.
+        started_at: Start time, UTC.
+        ended_at: End time; None if it never ended.
         error: Class of its error; empty if none.
-        tokens: Tokens it used itself, without the steps inside.
-        fingerprint: Of its inputs: the same for a step that is asked the same again.
-        has_output: Whether it gave anything back.
+        tokens: Number of tokens used by the step itself, without its child steps.
+        fingerprint: Hash of its inputs, which is equal for repeated calls with the same inputs.
+        has_output: Whether it returned anything.
     """
 
     id: str
@@ -45,7 +45,7 @@ class Span:
 
     @property
     def latency_ms(self) -> float:
-        """Of the step with all inside; `nan` if it never ended."""
+        """Time of the step with its child steps; `nan` if it never ended."""
         if self.ended_at is None:
             return math.nan
         return (self.ended_at - self.started_at).total_seconds() * 1e3
@@ -53,18 +53,18 @@ class Span:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepSummary:
-    """What one step did in all traces.
+    """Summary of one step over all traces.
 
     Attributes:
-        name: Of the step.
-        n: Times it ran.
-        n_traces: Traces it ran in.
-        n_errors: Times it failed, for whatever reason.
-        n_origin: Times it was where a failure began: it failed, and no step inside it did.
-        latency_ms: `mean`, `p50`, `p95`, with the steps inside.
-        own_ms: Mean without the steps inside.
-        tokens: Mean of its own.
-        errors: By class, where it was the origin.
+        name: Name of the step.
+        n: Number of calls.
+        n_traces: Number of traces with the step.
+        n_errors: Number of calls that failed, for any reason.
+        n_origin: Number of calls in which a failure began: the call failed, and no child step did.
+        latency_ms: Time of a call with its child steps: `mean`, `p50`, `p95`.
+        own_ms: Mean time of a call without its child steps.
+        tokens: Mean number of tokens of a call without its child steps.
+        errors: Number of failures that began in the step, by class of the error.
     """
 
     name: str
@@ -111,16 +111,17 @@ class StepSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepReport(Report):
-    """What the steps of a window's traces did.
+    """Summary of the steps in the traces of a window.
 
     Attributes:
-        n_traces: Traces.
-        n_failed: Traces that failed in the end.
-        n_recovered: Traces in which a step failed and which succeeded all the same.
-        n_looping: Traces in which a step was asked the same more often than allowed.
-        n_dead_ends: Traces that stopped without a result and without an error.
-        steps: By name, where failures begin first.
-        loops: Steps that were asked the same again, with the traces they did it in.
+        n_traces: Number of traces.
+        n_failed: Number of traces that failed.
+        n_recovered: Number of traces in which a step failed but which succeeded.
+        n_looping: Number of traces in which a step was called with the same inputs more often than
+            allowed.
+        n_dead_ends: Number of traces that ended without a result and without an error.
+        steps: Summaries by name; the steps in which most failures begin come first.
+        loops: For each step that looped, by name, the number of traces in which it did.
         reason: One sentence: what was found.
     """
 
