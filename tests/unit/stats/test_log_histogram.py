@@ -153,6 +153,8 @@ def test_a_quantile_is_never_outside_of_what_was_seen() -> None:
     assert LogHistogram.of([-5.0, 3.0]).quantile(0.5) == 0.0
     assert LogHistogram.of([-5.0, 2.01]).quantile(0.6) == 2.01
     assert LogHistogram.of([1e-7, 3.0]).quantile(0.5) == 1e-7
+    # the smallest value is a quantile like any other: the middle of its bucket
+    assert LogHistogram.of([1.96, 4.0]).quantile(0.0) == pytest.approx(2 ** (31.5 / 32))
 
 
 def test_values_at_a_limit_and_in_its_bucket_are_not_above_it() -> None:
@@ -164,6 +166,7 @@ def test_values_at_a_limit_and_in_its_bucket_are_not_above_it() -> None:
     assert histogram.count_above(2.0) == 4
     assert histogram.count_above(2.02) == 3
     assert histogram.count_above(1e12) == 0
+    assert LogHistogram.of([1.0001e-6]).count_above(1e-6) == 1
 
 
 def test_a_fine_histogram_is_added_to_a_coarse_one_bucket_by_bucket() -> None:

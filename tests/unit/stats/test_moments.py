@@ -213,3 +213,22 @@ def test_ends_that_add_up_beyond_the_largest_number_have_a_middle():
         found = grid_kurtosis(edges, np.array([0, 0, 9, 0, 0]), minimum=1.5e308, maximum=1.7e308)
 
     assert math.isnan(found)
+
+
+def test_one_row_is_merged_as_any_other_number_of_rows():
+    one, two = moments(np.array([5.0])), moments(np.array([1.0, 3.0]))
+
+    assert merge_moments(one, two) == merge_moments(two, one) == (3.0, 3.0, 8.0)
+
+
+def test_what_is_said_of_no_rows_does_not_spoil_a_sum():
+    nothing, some = Moments(0.0, math.nan, math.nan), moments(np.array([1.0, 3.0]))
+
+    assert merge_moments(nothing, some) == merge_moments(some, nothing) == some
+    assert Moments() == moments(np.empty(0)) == (0.0, 0.0, 0.0)
+
+
+def test_values_of_single_precision_are_added_in_double_precision(rng: np.random.Generator):
+    values = rng.normal(1000, 1, 5000).astype(np.float32)
+
+    assert moments(values) == pytest.approx(moments(values.astype(np.float64)), rel=1e-13)

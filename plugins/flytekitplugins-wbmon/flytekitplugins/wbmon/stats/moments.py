@@ -160,17 +160,15 @@ def grid_kurtosis(
     """
     positions = np.empty(len(counts))
     positions[1::2] = edges
-    ends = np.concatenate(([minimum], np.asarray(edges, dtype=np.float64), [maximum]))
+    ends = np.concatenate(([minimum], edges, [maximum]))
     # halved before adding: the sum of two large ends can overflow
     positions[0::2] = ends[:-1] / 2 + ends[1:] / 2
-    total = counts.sum()
-    if total <= 0:
-        return math.nan
+    # 0 / 0 is the nan of a window without rows or with a variance of 0
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        share = counts / total
+        share = counts / counts.sum()
         deviation = positions - (share * positions).sum()
         variance = (share * deviation**2).sum()
-        return float((share * deviation**4).sum() / variance**2) if variance > 0 else math.nan
+        return float((share * deviation**4).sum() / variance**2)
 
 
 def _quantile(alpha: float) -> float:

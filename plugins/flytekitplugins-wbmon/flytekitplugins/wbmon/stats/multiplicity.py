@@ -30,5 +30,5 @@ def benjamini_hochberg(p_values: ArrayLike) -> NDArray[np.float64]:
     if m:
         scaled = p[order] * m / np.arange(1, m + 1)
         # the minimum from the largest p-value downwards keeps q-values in the order of the p-values
-        q[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0)
+        q[order] = np.minimum.accumulate(scaled[::-1])[::-1]
     return q

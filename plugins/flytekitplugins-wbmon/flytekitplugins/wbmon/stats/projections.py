@@ -41,7 +41,7 @@ def project(vectors: Matrix) -> Matrix:
     digest = shake_128(f"directions of dimension {dimension}".encode()).digest(n_bytes)
     bits = np.unpackbits(np.frombuffer(digest, np.uint8))
     signs = 2.0 * bits.reshape(dimension, N_DIRECTIONS) - 1.0
-    return vectors @ (signs / math.sqrt(max(dimension, 1)))
+    return vectors @ (signs / math.sqrt(dimension))
 
 
 def slice_edges(projections: Matrix) -> NDArray[np.float64]:
