@@ -135,7 +135,7 @@ def _against_trend(n_windows: int, seen: Measurement, past: Sequence[float]) -> 
     falling = mann_kendall_p_value([-value for value in values])
     rising = mann_kendall_p_value(values)
     if seen.higher_is_better is None:
-        chance = min(1.0, 2 * min(falling, rising))
+        chance = 2 * min(falling, rising)
     else:
         chance = falling if seen.higher_is_better else rising
     breached = chance <= _ALPHA
