@@ -11,17 +11,30 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.monitor.alerts.addresses import Measurements
 from flytekitplugins.wbmon.monitor.alerts.conditions import Finding, finding_of
 from flytekitplugins.wbmon.monitor.alerts.decision import AlertRule
-from flytekitplugins.wbmon.reports.measurement import Observation
+from flytekitplugins.wbmon.reports.measurement import Measurement, number
+from flytekitplugins.wbmon.reports.report import Report
+
+
+class Given(Report):
+    """A performance report of the numbers that it is given."""
+
+    KIND = "performance"
+
+    def __init__(self, *numbers: Measurement) -> None:
+        self.numbers = numbers
+
+    def _measured(self):
+        return self.numbers
 
 
 def found(value: float, past=(), *, observed=None, others=(), **condition) -> Finding:
     """What a condition says of a number named `m` and its past."""
-    seen = Observation(name="m", value=value, **observed or {})
+    report = Given(number("m", value=value, **observed or {}), *others)
     rule = AlertRule(metric="performance.m", **condition)
-    named = {"m": seen} | {other.name: other for other in others}
-    return finding_of(rule, seen, {"performance": named}, past)
+    return finding_of(rule, Measurements([report]), past)
 
 
 def metric(value=0.7, baseline=0.8, better=True, verdict="ok") -> dict:
@@ -82,10 +95,19 @@ def test_only_the_worse_side_of_the_past_alarms(better, value, breached, limit):
     assert finding.value == value
 
 
+def test_the_limit_of_the_past_itself_is_allowed():
+    past = [9.0, 11.0] * 4 + [10.0]  # mean 10, sd 1
+    k = 3 / math.sqrt(1 + 1 / 9)
+    assert found(13.0, past, beyond_sd=k).breached is False
+    assert found(math.nextafter(13.0, 14.0), past, beyond_sd=k).breached is True
+
+
 def test_a_past_that_never_moved_allows_rounding_and_nothing_else():
     past = [0.1 + 0.2] * 6
     assert found(0.3, past, beyond_sd=3).breached is False
-    assert found(0.3 * (1 + 4e-9), past, beyond_sd=3).breached is True
+    # a billionth of the mean is rounding
+    assert found(0.3 * (1 + 0.9e-9), past, beyond_sd=3).breached is False
+    assert found(0.3 * (1 + 1.1e-9), past, beyond_sd=3).breached is True
     assert " sd above" not in found(0.4, past, beyond_sd=3).reason
     assert found(0.3, past, beyond_sd=3, observed={"higher_is_better": None}).threshold == (
         pytest.approx(0.3)
@@ -214,7 +236,7 @@ def test_the_verdict_of_a_metric_decides_whether_it_is_worse():
 
 
 def test_a_baseline_without_this_metric_says_nothing_and_one_without_any_is_an_error():
-    other = Observation(name="other", value=1.0, **metric())
+    other = number("other", value=1.0, **metric())
     nothing = metric(baseline=math.nan)
     finding = found(0.7, drop=0.1, observed=nothing, others=[other])
     assert finding.breached is None
@@ -236,6 +258,6 @@ def test_an_interval_is_shown_if_it_has_both_ends():
 
 
 def test_a_report_that_is_not_there_says_nothing():
-    finding = finding_of(AlertRule(metric="drift.drifted", above=0), None, {}, ())
+    finding = finding_of(AlertRule(metric="drift.drifted", above=0), Measurements([]), ())
     assert finding.breached is None
     assert "no drift report" in finding.reason

@@ -338,6 +338,44 @@ def test_a_time_without_zone_is_utc_and_now_is_the_default():
     assert before <= evaluate_rules([BELOW], [BAD]).at <= datetime.now(timezone.utc)
 
 
+def test_a_time_of_another_zone_is_the_same_moment_in_utc():
+    paris = timezone(timedelta(hours=1))
+    decision = evaluate_rules([BELOW], [BAD], at=START.astimezone(paris))
+    assert (decision.at, decision.at.tzinfo) == (START, timezone.utc)
+    again = evaluate_rules([BELOW], [BAD], at=START, state=decision.state)
+    assert again.alerts[0].n_windows == 1
+
+
+@pytest.mark.parametrize(
+    ("condition", "n_kept"),
+    [({"below": 0.8}, 0), ({"drop": 0.1}, 0), ({"trend": 4}, 3), ({"beyond_sd": 99}, 8)],
+)
+def test_a_rule_remembers_as_many_values_as_it_compares_with(condition, n_kept):
+    values = [0.9, 0.91, 0.9, 0.91, 0.9, 0.91, 0.9, 0.91]
+    rule = on("accuracy", **condition)
+    state = accuracies(rule, *values)[-1].state
+    assert state.rules[rule.title].values == tuple(values[len(values) - n_kept :])
+    unknown = accuracies(rule, *values, math.nan)[-1].state
+    assert unknown.rules[rule.title].values == tuple(values[len(values) - n_kept :])
+
+
+def test_a_fine_window_after_one_without_data_leaves_the_alert_firing():
+    rule = on("accuracy", below=0.8, resolve_after=2)
+    decisions = nights(rule, BAD, None, GOOD, GOOD)
+    assert phases(decisions) == ["firing", "no_data", "firing", "resolved"]
+
+
+def test_only_what_is_remembered_is_added_to_the_reason():
+    said = "accuracy 0.7 [0.67, 0.73] is below 0.8"
+    decisions = nights(BELOW, None, GOOD, BAD, BAD)
+    assert [decision.alerts[0].reason for decision in decisions] == [
+        "performance.accuracy is unknown: no performance report",
+        "accuracy 0.9 [0.87, 0.93] is not below 0.8",
+        said,
+        f"{said}; 2 windows in a row since 2026-03-03 02:00 UTC",
+    ]
+
+
 def test_a_rule_that_is_gone_is_forgotten():
     state = nights(BELOW, BAD)[-1].state
     other = on("accuracy", below=0.5)

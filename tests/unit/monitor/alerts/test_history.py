@@ -69,6 +69,19 @@ def test_a_night_keeps_what_its_rules_said_and_what_drifted() -> None:
     assert kept.drifted == ("amount",)
 
 
+def test_a_night_keeps_where_to_look_and_what_was_wrong_with_the_monitor() -> None:
+    links = {"W&B run": "https://wandb.ai/run"}
+    told = replace(decision(), findings=("no scoring report came",), links=links)
+    assert summarise_window(told, []) == WindowSummary(
+        at=AT,
+        severity="error",
+        reason="drift",
+        phases={"drift.drifted > 0": "firing"},
+        findings=("no scoring report came",),
+        links=links,
+    )
+
+
 def test_a_missing_report_is_a_finding() -> None:
     (finding,) = missing_reports({"drift": None, "performance": performance_report()})
     assert "no drift report" in finding
@@ -113,6 +126,30 @@ def test_changes_name_rules_features_and_numbers() -> None:
 )
 def test_a_change_is_news_from_one_percent_on(now: float, words: str | None) -> None:
     assert changed({"f1": 0.8}, measured(f1=now)) == (() if words is None else (words,))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (100.0, 101.0, "100 → 101 (+1.0%)"),  # exactly one percent
+        (100.0, 99.0, "100 → 99 (-1.0%)"),
+        (-2.0, -1.0, "-2 → -1 (+50.0%)"),
+        (-2.0, -3.0, "-2 → -3 (-50.0%)"),
+    ],
+)
+def test_a_change_is_a_share_of_the_size_that_the_number_had(
+    old: float, new: float, words: str
+) -> None:
+    assert changed({"f1": old}, measured(f1=new)) == (f"performance f1: {words}",)
+
+
+def test_eight_features_are_named_and_what_did_not_change_is_not() -> None:
+    many = tuple(f"f{i}" for i in range(9))
+    shown = ", ".join(many[:8])
+    before, now = night(drifted=("same",)), night(1, drifted=("same", *many))
+    assert diff_from_previous(before, now, {}) == (f"drifts now: {shown}",)
+    assert diff_from_previous(now, before, {}) == (f"drifts no more: {shown}",)
+    assert diff_from_previous(now, now, {}) == ()
 
 
 def test_the_largest_change_comes_first_and_eight_are_named() -> None:

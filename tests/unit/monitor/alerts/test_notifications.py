@@ -3,6 +3,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+import pytest
+
 from flytekitplugins.wbmon.monitor.alerts.decision import AlertRule, Decision
 from flytekitplugins.wbmon.monitor.alerts.evaluate import evaluate_rules
 from flytekitplugins.wbmon.monitor.alerts.notifications import (
@@ -103,6 +105,66 @@ def test_a_notice_says_whose_it_is_what_to_do_and_where_to_look() -> None:
     assert "2026-02-05 02:00 UTC" in notification.text
 
 
+@pytest.mark.parametrize(
+    ("kind", "title", "severity", "first"),
+    [
+        ("firing", "drift", "error", "drifted: amount moved"),
+        ("reminder", "Reminder: drift", "error", "drifted: amount moved; 2 windows in a row since"),
+        ("resolved", "Resolved: drift", "info", "not drifted: amount moved; over after 1 windows"),
+        (
+            "withdrawn",
+            "Withdrawn: drift",
+            "info",
+            "judged again with newer data, it fires no more: not drifted: amount moved",
+        ),
+    ],
+)
+def test_a_notice_of_each_kind_says_which_it_is(
+    kind: str, title: str, severity: str, first: str
+) -> None:
+    rule = replace(RULE, severity="error")
+    memory = judge(AlertMemory(), True, AT, rule=rule)
+    if kind != "firing":
+        at = AT if kind == "withdrawn" else AT + DAY
+        memory = judge(memory, kind == "reminder", at, rule=rule, remind_after=DAY)
+    last = memory.outbox[-1]
+    assert (last.kind, last.title, last.severity) == (kind, title, severity)
+    assert last.text.startswith(first)
+    assert last.waiting == ("wandb", "pager")
+
+
+@pytest.mark.parametrize(
+    ("severity", "waiting"),
+    [("info", ("all",)), ("warn", ("all", "some")), ("error", ("all", "some", "few"))],
+)
+def test_the_least_severity_of_a_channel_is_enough_for_it(
+    severity: str, waiting: tuple[str, ...]
+) -> None:
+    rule = replace(RULE, severity=severity)
+    decision = evaluate_rules([rule], [report(bad=True)], at=AT)
+    channels = {"all": "info", "some": "warn", "few": "error"}
+    memory = plan_notifications(decision, AlertMemory(), channels=channels)
+    assert memory.outbox[0].waiting == waiting
+
+
+def test_the_newest_two_hundred_notices_wait_and_five_hundred_are_known() -> None:
+    old = [
+        Notification(id=f"{i}", kind="firing", severity="warn", title="t", text="", at=AT)
+        for i in range(600)
+    ]
+    memory = AlertMemory(outbox=tuple(old), made=tuple(one.id for one in old))
+    after = judge(memory, True, AT)
+    assert [one.id for one in after.outbox[:-1]] == [f"{i}" for i in range(401, 600)]
+    assert after.made[:-1] == tuple(f"{i}" for i in range(101, 600))
+    assert after.made[-1] == after.outbox[-1].id
+
+
+def test_a_notice_that_no_channel_wants_does_not_wait() -> None:
+    decision = evaluate_rules([RULE], [report(bad=True)], at=AT)
+    memory = plan_notifications(decision, AlertMemory(), channels={"pager": "error"})
+    assert (memory.outbox, len(memory.made)) == ((), 1)
+
+
 def test_a_channel_gets_only_what_is_severe_enough_for_it() -> None:
     (warning,) = nights(True).outbox
     assert warning.waiting == ("wandb",)
@@ -152,6 +214,7 @@ def test_what_was_taken_everywhere_leaves_the_outbox_and_the_rest_waits() -> Non
     half = remove_sent(memory, mine, {"wandb": frozenset({mine[0].id})})
     (left,) = half.outbox
     assert (left.waiting, left.n_attempts, left.sender) == (("pager",), 1, "")
+    assert left.sender_until is None
     _, again = claim_notifications(half, sender="b", now=AT, lease=LEASE)
     assert remove_sent(half, again, {"pager": frozenset({left.id})}).outbox == ()
 
@@ -159,7 +222,14 @@ def test_what_was_taken_everywhere_leaves_the_outbox_and_the_rest_waits() -> Non
 def test_settling_leaves_what_others_are_sending_alone() -> None:
     memory, mine = claim_notifications(nights(True), sender="a", now=AT, lease=LEASE)
     other = Notification(
-        id="o", kind="firing", severity="warn", title="t", text="", at=AT, sender="b"
+        id="o",
+        kind="firing",
+        severity="warn",
+        title="t",
+        text="",
+        at=AT,
+        sender="b",
+        waiting=("pager",),
     )
     memory = replace(memory, outbox=(*memory.outbox, other))
     assert remove_sent(memory, mine, {"wandb": frozenset({mine[0].id})}).outbox == (other,)

@@ -137,7 +137,7 @@ def _against_trend(n_windows: int, seen: Measurement, past: Sequence[float]) -> 
     rising = mann_kendall_p_value(values)
     # two one-sided tests where both directions count, with Bonferroni's correction
     if seen.higher_is_better is None:
-        chance = min(1.0, 2 * min(falling, rising))
+        chance = 2 * min(falling, rising)
     else:
         chance = falling if seen.higher_is_better else rising
     breached = chance <= _ALPHA

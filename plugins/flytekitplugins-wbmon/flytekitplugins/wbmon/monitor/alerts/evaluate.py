@@ -139,11 +139,13 @@ def _advance(rule: AlertRule, memory: RuleState, breached: bool | None, at: date
 
 
 def _remembered(rule: AlertRule, values: tuple[float, ...], finding: Finding) -> tuple[float, ...]:
+    if rule.beyond_sd is None and rule.trend is None:
+        return ()
     if math.isnan(finding.value) or (rule.beyond_sd is not None and finding.breached):
         return values
     # one less for a trend: the window to be judged is its last value
-    kept = _LONGEST_PAST if rule.beyond_sd is not None else (rule.trend or 1) - 1
-    return (*values, finding.value)[-kept:] if kept else ()
+    kept = _LONGEST_PAST if rule.trend is None else rule.trend - 1
+    return (*values, finding.value)[-kept:]
 
 
 def _history(rule: AlertRule, memory: RuleState, kept: RuleState) -> str:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from flytekitplugins.wbmon.monitor.alerts.decision import Alert, Decision, Severity
 from flytekitplugins.wbmon.monitor.alerts.state import AlertMemory, Notification, NotificationKind
 
-_RANK: Mapping[str, int] = {"info": 0, "warn": 1, "error": 2}
+_SEVERITIES: tuple[Severity, ...] = ("info", "warn", "error")
 _KEEP_IDS = 500
 _KEEP_NOTIFICATIONS = 200
 
@@ -132,7 +132,8 @@ def _notification(
     alert: Alert, kind: NotificationKind, decision: Decision, channels: Mapping[str, Severity]
 ) -> Notification:
     rule = alert.rule
-    waiting = [name for name, least in channels.items() if _RANK[rule.severity] >= _RANK[least]]
+    rank = _SEVERITIES.index
+    waiting = [name for name, least in channels.items() if rank(rule.severity) >= rank(least)]
     over = kind in ("resolved", "withdrawn")
     return Notification(
         id=_id(rule.title, kind, decision.at),
