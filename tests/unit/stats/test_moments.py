@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -232,3 +233,24 @@ def test_values_of_single_precision_are_added_in_double_precision(rng: np.random
     values = rng.normal(1000, 1, 5000).astype(np.float32)
 
     assert moments(values) == pytest.approx(moments(values.astype(np.float64)), rel=1e-13)
+
+
+def test_numbers_too_large_or_too_small_to_be_squared_end_in_infinity_or_nan_without_a_warning():
+    huge = 1.7e308
+    # sixteen values are added in eight columns: infinite ones of both signs meet
+    signs = np.array([huge, -huge, *[0.0] * 6] * 2)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert moments(np.array([huge, huge])).mean == math.inf
+        assert math.isnan(moments(signs).mean)
+    # the fourth power of the one deviation is still a number, the squared variance is 0
+    edges = np.array([0.0, 5.6e-81])
+    found = grid_kurtosis(edges, np.array([0, 99, 0, 1, 0]), minimum=0.0, maximum=5.6e-81)
+    assert found == math.inf
+
+
+def test_an_infinite_kurtosis_leaves_the_ratio_without_an_end():
+    found = spread_ratio(REFERENCE, CURRENT, n=50, m=80, kurtosis=(math.inf, math.inf))
+
+    assert found == pytest.approx((1.5, 1.5 / math.exp(700), 1.5 * math.exp(700)))
