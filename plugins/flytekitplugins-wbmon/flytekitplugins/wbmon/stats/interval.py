@@ -55,11 +55,11 @@ def newcombe_interval(
     a, b = count_a / n_a, count_b / n_b
     low_a, high_a = wilson_interval(count_a, n_a, alpha=alpha)
     low_b, high_b = wilson_interval(count_b, n_b, alpha=alpha)
-    # the difference is smallest where b is low and a is high; squared errors add up. No need to cut
-    # at -1 and 1: a hypotenuse is no longer than its two legs together
+    # the difference is smallest where b is low and a is high; squared errors add up
     low = (b - a) - math.hypot(b - low_b, high_a - a)
     high = (b - a) + math.hypot(high_b - b, a - low_a)
-    return low, high
+    # rounding alone can pass the ends
+    return max(-1.0, low), min(1.0, high)
 
 
 def ks_margin(n: float, m: float, *, alpha: float = 0.05) -> float:
