@@ -108,7 +108,7 @@ def test_a_past_that_never_moved_allows_rounding_and_nothing_else():
     # a billionth of the mean is rounding
     assert found(0.3 * (1 + 0.9e-9), past, beyond_sd=3).breached is False
     assert found(0.3 * (1 + 1.1e-9), past, beyond_sd=3).breached is True
-    assert " sd above" not in found(0.4, past, beyond_sd=3).reason
+    assert "m 0.4 is above 0.3, the mean of 6" in found(0.4, past, beyond_sd=3).reason
     assert found(0.3, past, beyond_sd=3, observed={"higher_is_better": None}).threshold == (
         pytest.approx(0.3)
     )
@@ -125,6 +125,14 @@ def test_a_trend_needs_a_chance_of_at_most_one_in_twenty():
     assert found(5, [1, 2, 3, 4], trend=5).breached is True
     assert found(1, [5, 4, 3, 2], trend=5).breached is True
     assert found(5, [2, 1, 3, 4], trend=5).breached is False  # 10 of 120
+
+
+@pytest.mark.parametrize("shift", range(9))
+def test_the_chance_of_a_trend_either_way_is_that_of_kendalls_exact_test(shift):
+    *past, value = [shift, *(other for other in range(9) if other != shift)]
+    p_value = stats.kendalltau(range(9), [*past, value], method="exact").pvalue
+    # 8 of 36 pairs fall for a shift of 8: 0.045, and a one-sided test tripled would say 0.067
+    assert found(value, past, trend=9).breached is bool(p_value <= 0.05)
 
 
 def test_only_the_worse_direction_is_a_trend_and_only_over_the_windows_asked_for():

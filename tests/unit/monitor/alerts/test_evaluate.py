@@ -239,6 +239,11 @@ def test_a_rule_that_cannot_work_is_refused(rule, report, message):
         judge(rule, report)
 
 
+def test_an_alert_shows_what_was_held_against_what():
+    alert = judge(BELOW, BAD)
+    assert (alert.value, alert.threshold) == (0.7, 0.8)
+
+
 def test_what_exists_is_cut_short_in_a_long_report():
     many = performance(*(metric(f"metric_{i}") for i in range(40)))
     with pytest.raises(ConfigError, match="and 34 more"):

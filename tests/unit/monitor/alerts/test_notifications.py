@@ -196,8 +196,10 @@ def test_a_window_that_fires_no_more_with_newer_data_takes_its_notice_back() -> 
 
 def test_notices_are_sent_by_one_sender_at_a_time() -> None:
     memory, mine = claim_notifications(nights(True), sender="a", now=AT, lease=LEASE)
-    _, theirs = claim_notifications(memory, sender="b", now=AT + LEASE / 2, lease=LEASE)
+    after, theirs = claim_notifications(memory, sender="b", now=AT + LEASE / 2, lease=LEASE)
     assert (len(mine), len(theirs)) == (1, 0)
+    assert after.outbox == mine
+    assert (mine[0].sender, mine[0].sender_until) == ("a", AT + LEASE)
 
 
 def test_a_retry_goes_on_at_once_and_others_after_a_while() -> None:

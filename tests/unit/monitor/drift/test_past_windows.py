@@ -231,6 +231,48 @@ def test_the_chance_of_a_window_is_that_of_a_brute_force_count(n_now):
     assert n_checked == 5
 
 
+def test_five_past_windows_are_enough_if_each_has_the_feature_with_a_value():
+    rng = np.random.default_rng(3)
+    reference = profile_data(night(rng, n=3000))
+    past = [profile_data(night(rng), like=reference) for _ in range(5)]
+    current = profile_data(night(rng), like=reference)
+    empty = profile_data(night(rng).assign(load=np.nan), like=reference)
+    retyped = profile_data(night(rng).assign(load="text"), like=reference)
+    rowless = profile_data(night(rng)[:0], like=reference)
+    assert retyped.features["load"].status == "type_changed"
+
+    def p_value(windows):
+        (check,) = check_drift(reference, current, past=windows).features["load"].checks
+        return check.window_p_value
+
+    counts = [list(window.features["load"].counts) for window in past]
+    expected = brute_force_p_value(counts, list(current.features["load"].counts), ordered=True)
+    assert p_value(past) == pytest.approx(expected, rel=1e-6)
+    assert p_value([empty, *past, retyped, rowless]) == pytest.approx(expected, rel=1e-6)
+    for missing in (empty, retyped, rowless):
+        assert math.isnan(p_value([*past[:4], missing]))
+
+
+def test_windows_without_any_distance_count_as_half_a_row():
+    reference = profile_data(pd.DataFrame({"load": np.arange(1000.0)}))
+    same = profile_data(pd.DataFrame({"load": np.arange(1000.0)}), like=reference)
+    (check,) = check_drift(reference, same, past=[same] * 6).features["load"].checks
+    assert check.window_p_value == pytest.approx(0.5)
+    shifted = profile_data(pd.DataFrame({"load": np.arange(1000.0) + 1}), like=reference)
+    (check,) = check_drift(reference, shifted, past=[same] * 6).features["load"].checks
+    counts = [list(same.features["load"].counts)] * 6
+    expected = brute_force_p_value(counts, list(shifted.features["load"].counts), ordered=True)
+    assert check.window_p_value == pytest.approx(expected, rel=1e-6)
+    assert 0 < expected < 0.5
+
+
+@pytest.mark.parametrize("distance", [0.1, 0.103, 0.12])
+def test_the_least_spread_of_log_distances_is_a_twentieth(distance):
+    spread = 0.05 * math.sqrt(1 + 1 / 10)
+    expected = scipy_stats.t.sf(math.log(distance / 0.1) / spread, 9)
+    assert predictive_p_value([0.1] * 10, distance) == pytest.approx(expected, rel=1e-6)
+
+
 def test_equal_distances_do_not_make_the_next_one_impossible():
     assert predictive_p_value([0.1] * 10, 0.1) == pytest.approx(0.5)
     assert predictive_p_value([0.1] * 10, 0.2) < 0.001

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 from flytekitplugins.wbmon.errors import ConfigError, DataError
+from flytekitplugins.wbmon.monitor.drift.report import DriftRule
 from flytekitplugins.wbmon.monitor.drift.series import drift_series
 from flytekitplugins.wbmon.monitor.profiles import windows
 from flytekitplugins.wbmon.monitor.profiles.build import merge_profiles, profile_data
@@ -129,6 +130,47 @@ def test_a_sliding_reference_alarms_at_the_change_and_forgets_it(log, reference)
     assert len(series.windows) == N_DAYS - 1
     assert drifted[0] == START + timedelta(days=7)
     assert START + timedelta(days=11) not in drifted
+
+
+@pytest.mark.parametrize(
+    ("given", "sizes"),
+    [
+        ({}, [1, 2, 3, 4, 5, 6, 7, 7, 7, 7, 7, 7, 7]),
+        ({"n_reference": 1}, [1] * 13),
+        ({"n_reference": 3}, [1, 2, *[3] * 11]),
+    ],
+)
+def test_a_sliding_reference_holds_the_windows_just_before(log, reference, given, sizes):
+    days = pd.DataFrame({"at": log["at"], "amount": log.index // PER_DAY + 0.0})
+
+    series = drift_series(days, like=reference, at="at", reference="sliding", **given)
+
+    assert [window.start for window in series.windows] == [
+        START + timedelta(days=day) for day in range(1, N_DAYS)
+    ]
+    for day, (window, n) in enumerate(zip(series.windows, sizes, strict=True), start=1):
+        assert window.report.n_reference == n * PER_DAY
+        # every amount is the number of its day
+        mean = window.report.features["amount"].mean_reference
+        assert mean == pytest.approx(np.mean(range(day - n, day)))
+
+
+def test_a_sliding_reference_is_of_the_same_segment(log, reference):
+    series = drift_series(
+        log, like=reference, at="at", segment="tenant", reference="sliding", n_reference=2
+    )
+    per_window = log.groupby(["tenant", log["at"].dt.floor("D")]).size()
+    assert len(series.windows) == 2 * (N_DAYS - 1)
+    for window in series.windows:
+        before = per_window[window.segment][: window.start - timedelta(days=1)][-2:]
+        assert window.report.n_reference == before.sum()
+
+
+def test_the_rule_is_that_of_every_window(log, reference):
+    rule = DriftRule(min_rows=10_000)
+    series = drift_series(log, like=reference, at="at", by="week", rule=rule)
+    assert [window.report.rule for window in series.windows] == [rule, rule]
+    assert series.windows[0].report.features["amount"].status == "insufficient"
 
 
 def test_the_same_day_of_the_week_is_compared_with_itself(reference):

@@ -147,7 +147,7 @@ def _profile_current(source: Source, reference: Profile, asked: Sequence[str]) -
 def _require_known(asked: Sequence[str], names: set[str]) -> None:
     unknown = [name for name in asked if name not in names]
     if unknown:
-        close = difflib.get_close_matches(unknown[0], sorted(names), n=1)
+        close = difflib.get_close_matches(unknown[0], sorted(names))
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise DataError(
             "the rule must name columns of the data, but neither window has "

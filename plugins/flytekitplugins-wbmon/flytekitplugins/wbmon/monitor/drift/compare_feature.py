@@ -146,7 +146,7 @@ def _status_of_values(
 
 
 def _same_constant(reference: FeatureProfile, current: FeatureProfile) -> bool:
-    if reference.unseen or current.unseen or reference.kind == "vector":
+    if reference.kind == "vector":
         return False
     if reference.edges is not None:
         ends = (reference.minimum, reference.maximum, current.minimum, current.maximum)

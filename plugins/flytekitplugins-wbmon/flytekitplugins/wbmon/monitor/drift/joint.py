@@ -100,7 +100,7 @@ def _columns(sources: tuple[Source, Source], columns: Sequence[str] | None) -> l
 
 def _can_look_at(sources: tuple[Source, Source], name: str) -> bool:
     dtypes = [source.schema.field(name).type for source in sources]
-    layout = learn_feature(name, sources[0].sample([name]).column(0).chunks, dtypes[0])
+    layout = learn_feature(name, sources[0].sample([name]).column(name).chunks, dtypes[0])
     return layout.kind in _TESTED and can_count(layout, dtypes[1])
 
 
@@ -122,7 +122,7 @@ def _block(array: Any) -> Matrix:
     if kind == "categorical":
         array = without_null_names(array)
         return _spread(_frequency_codes(encode_names(array)[1]), array)
-    return _spread(np.asarray(dense_numbers(array), dtype=np.float64), array)
+    return _spread(dense_numbers(array), array)
 
 
 def _frequency_codes(codes: NDArray[Any]) -> Matrix:
@@ -134,11 +134,11 @@ def _frequency_codes(codes: NDArray[Any]) -> Matrix:
     return np.asarray(np.minimum(rank, _MAX_CODES)[codes])
 
 
-def _spread(values: Matrix, array: pa.Array) -> Matrix:
+def _spread(values: NDArray[Any], array: pa.Array) -> Matrix:
     """The values as a column of the matrix, with nan where `array` is null."""
-    full = np.full((len(array), 1), np.nan)
-    full[is_valid(array), 0] = values
-    return full
+    full = np.full(len(array), np.nan)
+    full[is_valid(array)] = values
+    return full[:, np.newaxis]
 
 
 def _vectors(array: pa.Array) -> Matrix:
