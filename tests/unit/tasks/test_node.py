@@ -54,6 +54,25 @@ def in_pod(node: Node[object]) -> Node[object]:
     return resolver.load_task(arguments[arguments.index("--", at) + 1 :])
 
 
+class Team:
+    """Holds a node class of its own, as a notebook or a settings class may."""
+
+    class Check(DriftCheck):
+        """A drift check by another name."""
+
+
+def test_a_pod_finds_a_class_inside_a_class() -> None:
+    assert type(in_pod(Team.Check("t.nested"))) is Team.Check
+
+
+def test_a_class_that_no_pod_can_find_is_refused_before_it_is_registered() -> None:
+    class Check(DriftCheck):
+        pass
+
+    with pytest.raises(ConfigError, match=r"'t.local' must not be defined inside a function"):
+        Check("t.local").get_command(SETTINGS)
+
+
 @pytest.mark.parametrize("node", NODES, ids=lambda node: node.name)
 def test_a_pod_rebuilds_the_node_without_the_module_that_made_it(node: Node[object]) -> None:
     again = in_pod(node)

@@ -87,7 +87,7 @@ class GuardedFileSystem:
             repeats = name in _REPEATABLE and not (name == "pipe_file" and kwargs)
             repeats = repeats and not is_object_store(self._filesystem)
             place = args[1:] if name == "put_file" else args
-            with _told(self._filesystem, place):
+            with _translated_errors(self._filesystem, place):
                 result = _repeated(found, args, kwargs) if repeats else found(*args, **kwargs)
             return _GuardedFile(result, self._filesystem, place) if name == "open" else result
 
@@ -107,7 +107,7 @@ class _GuardedFile:
 
         @functools.wraps(found)
         def call(*args: Any, **kwargs: Any) -> Any:
-            with _told(self._filesystem, self._place):
+            with _translated_errors(self._filesystem, self._place):
                 return found(*args, **kwargs)
 
         return call
@@ -117,11 +117,11 @@ class _GuardedFile:
         return self
 
     def __exit__(self, *error: object) -> None:
-        with _told(self._filesystem, self._place):
+        with _translated_errors(self._filesystem, self._place):
             self._file.__exit__(*error)
 
     def __iter__(self) -> Iterator[Any]:
-        with _told(self._filesystem, self._place):
+        with _translated_errors(self._filesystem, self._place):
             yield from self._file
 
 
@@ -171,7 +171,7 @@ def without_secrets(text: str) -> str:
 
 
 @contextmanager
-def _told(filesystem: AbstractFileSystem, args: tuple[Any, ...]) -> Iterator[None]:
+def _translated_errors(filesystem: AbstractFileSystem, args: tuple[Any, ...]) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:

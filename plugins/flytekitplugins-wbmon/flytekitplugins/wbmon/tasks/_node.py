@@ -13,6 +13,7 @@ import json
 import re
 from datetime import timedelta
 from importlib import import_module
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, get_args
 
 from flytekit import PythonInstanceTask, TaskMetadata
@@ -144,6 +145,11 @@ class NodeResolver(TaskResolverMixin):
         """The class, name, configuration and decorators of a node as container arguments."""
         if not isinstance(t, Node):
             raise ConfigError(f"NodeResolver resolves nodes of this package, got {type(t)}")
+        if "<locals>" in type(t).__qualname__:
+            raise ConfigError(
+                f"the class of node {t.name!r} must not be defined inside a function, where a pod "
+                f"cannot find it, got {type(t).__qualname__}; move it to the module"
+            )
         tracking = tracking_of(t)
         return [
             "node",
@@ -163,7 +169,7 @@ class NodeResolver(TaskResolverMixin):
         _, place, _, name, _, config, _, tracking, _, decorators = loader_args
         # names and values alternate, so that a person can read the command of a container
         module, _, qualname = place.partition(":")
-        kind: type[Node[Any]] = getattr(import_module(module), qualname)
+        kind: type[Node[Any]] = attrgetter(qualname)(import_module(module))
         node = kind.restore(name, record_from_json(_config_type(kind), config))
         node = decorate(node, json.loads(decorators))
         return wandb_init.from_config(json.loads(tracking))(node) if tracking else node

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from flytekitplugins.wbmon.serving.log.request import Request
 from flytekitplugins.wbmon.serving.log.sampling import Sampler, SamplingPolicy
 from flytekitplugins.wbmon.serving.log.window_counts import WindowCounts
+from flytekitplugins.wbmon.storage.lifetime import patiently
 
 Item = Request | dict[str, Any]
 """A finished request, or the columns of a feedback row."""
@@ -25,8 +26,6 @@ Item = Request | dict[str, Any]
 _MAX_NOTED = 2_000
 # larger than any backlog; an int, because `min` and `range` need one
 _EVERYTHING = 1 << 62
-# the interrupted thread may hold the lock when a signal handler closes the log
-_PATIENCE_S = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,23 +112,17 @@ class Buffer:
         n = min(n, len(noted))
         if not n:
             return 0
-        has_lock = self._lock.acquire(timeout=_PATIENCE_S)
         done = 0
-        try:
+        # IndexError: another thread went on without the lock and emptied the deque first
+        with suppress(IndexError), patiently(self._lock):
             while done < n:
                 self._count_safely(noted.popleft())
                 done += 1
-        except IndexError:
-            # another thread went on without the lock and emptied the deque first
-            pass
-        finally:
-            if has_lock:
-                self._lock.release()
         return done
 
     def add_feedback(self, row: dict[str, Any]) -> bool:
         """Queue a feedback row; False if there was no room and it was dropped."""
-        with self._patiently():
+        with patiently(self._lock):
             self.feedback += 1
             if self.is_closed or len(self._queue) >= self._max_queue:
                 self.feedback_dropped += 1
@@ -166,14 +159,14 @@ class Buffer:
 
     def count_failure(self) -> None:
         """Count an error inside the log."""
-        with self._patiently():
+        with patiently(self._lock):
             self.failed += 1
 
     def turn_window(self, now: float) -> WindowCounts:
         """Begin a new window and return the counts of the one that ends."""
         # requests that finished within the window belong to its counts
         self.fold(_EVERYTHING)
-        with self._patiently():
+        with patiently(self._lock):
             ended, self._window = self._window, WindowCounts(now)
             # requests still in flight are the new window's first maximum, not 0
             ended.in_flight_max, self.in_flight_max = self.in_flight_max, len(self.live)
@@ -182,7 +175,7 @@ class Buffer:
     def stats(self) -> LoggerStats:
         """The counts until now, including requests that finished a moment ago."""
         self.fold(_EVERYTHING)
-        with self._patiently():
+        with patiently(self._lock):
             return LoggerStats(
                 served=self.served,
                 logged=self.logged,
@@ -195,20 +188,6 @@ class Buffer:
                 feedback_dropped=self.feedback_dropped,
                 failed=self.failed,
             )
-
-    @contextmanager
-    def _patiently(self) -> Iterator[None]:
-        """Hold the lock if it is free within 0.2 s, and go on without it otherwise.
-
-        A signal handler may have interrupted the thread that owns the lock; that thread cannot
-        release it before the handler returns, so waiting for it would never end.
-        """
-        has_lock = self._lock.acquire(timeout=_PATIENCE_S)
-        try:
-            yield
-        finally:
-            if has_lock:
-                self._lock.release()
 
     def _count_safely(self, request: Request) -> None:
         """Count a request; if that fails, it counts as served and dropped."""
@@ -242,7 +221,7 @@ class Buffer:
         self._window.depth_max = max(self._window.depth_max, len(self._queue))
 
     def _settle(self, items: Iterable[Item], *, lost: bool) -> None:
-        with self._patiently():
+        with patiently(self._lock):
             for item in items:
                 if isinstance(item, Request):
                     self._n_queued_requests -= 1
