@@ -40,6 +40,12 @@ def test_every_row_is_in_one_bin_and_bins_rise(rows, bins):
         assert each.share <= each.high + 1e-12
 
 
+def test_a_curve_has_ten_bins_unless_another_number_is_asked_for(rng):
+    score = rng.random(200)
+    curve = calibration_curve(rng.random(200) < score, score, np.ones(200))
+    assert [each.weight for each in curve] == [20] * 10
+
+
 @pytest.mark.parametrize("bins", [1, 4, 10])
 def test_bins_hold_equally_many_rows_and_their_means(bins, rng):
     score, n = rng.random(60), 60 // bins

@@ -29,8 +29,6 @@ def grid_edges(values: Values, *, size: int = GRID_SIZE) -> Values:
         if there are no values. The first and last are the smallest and the largest value.
     """
     n = len(values)
-    if n == 0:
-        return values.copy()
     # the values are sorted: comparing neighbours avoids the second sort of np.unique
     is_first = np.ones(n, dtype=bool)
     np.not_equal(values[1:], values[:-1], out=is_first[1:])

@@ -66,7 +66,7 @@ def calibration_curve(
     # bins are cut between distinct scores, so equal scores cannot be separated
     place = np.searchsorted(edges, score, side="left")
     sums = (
-        np.bincount(place, weights=values, minlength=len(edges) + 1)
+        np.bincount(place, weights=values)
         for values in (
             weight,
             weight * weight,
