@@ -205,3 +205,58 @@ def test_the_winsorised_distance_is_the_area_between_two_broken_lines(seed):
         area += np.abs(f - g).mean() * (edges[i + 1] - edges[i])
 
     assert grid_wasserstein(edges, *shares) == pytest.approx(area, rel=1e-4)
+
+
+def test_the_stability_index_takes_proportions_as_well_as_counts():
+    reference, current = np.array([0.5, 0.5]), np.array([0.4, 0.6])
+    by_hand = 0.1 * math.log(0.5 / 0.4) + 0.1 * math.log(0.6 / 0.5)
+    assert population_stability_index(reference, current, pseudocount=0) == pytest.approx(by_hand)
+    assert population_stability_index([5, 5], current, pseudocount=0) == pytest.approx(by_hand)
+    assert population_stability_index(reference, [4, 6], pseudocount=0) == pytest.approx(by_hand)
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.uint8, np.int64])
+def test_counts_of_every_type_are_computed_with_in_64_bits(distance, dtype):
+    a, b = np.array([3, 7, 100, 1], dtype=dtype), np.array([9, 20, 5, 66], dtype=dtype)
+    exact = distance(a.astype(np.float64), b.astype(np.float64))
+    assert distance(a, b.astype(np.float64)) == exact
+    assert distance(a.astype(np.float64), b) == exact
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int16, np.float16])
+@pytest.mark.parametrize("n", [1, 2])
+def test_the_distance_of_small_integers_does_not_overflow(dtype, n):
+    largest = int(np.finfo(dtype).max if dtype is np.float16 else np.iinfo(dtype).max)
+    low, high = np.array([-largest], dtype=dtype), np.full(n, largest, dtype=dtype)
+    assert wasserstein_distance(low, high) == 2.0 * largest
+
+
+def test_every_value_meets_its_neighbours_in_unsigned_integers_too():
+    # 0, 0, 0, 200, 200, 200 against 100: each of the two quantile halves moves by 100
+    few = np.array([100, 100], dtype=np.uint8)
+    many = np.array([0, 0, 0, 200, 200], dtype=np.uint8)
+    assert wasserstein_distance(few, many) == 100
+    # the third of the five values lies across both halves: half of it moves by 200, half by 0
+    few = np.array([0, 200], dtype=np.uint8)
+    assert wasserstein_distance(few, many) == pytest.approx(0.1 * 200)
+    assert wasserstein_distance(few[:1], np.array([200, 200], dtype=np.uint8)) == 200
+
+
+def test_the_width_of_a_cell_does_not_overflow():
+    below, up_to = np.array([0.2, 0.6]), np.array([0.4, 0.8])
+    edges = np.array([-100, 100], dtype=np.int8)
+    # |F - G| falls from 0.3 to 0.1 over a cell of width 200
+    assert grid_wasserstein(edges, (below, up_to), (below - 0.1, up_to - 0.3)) == pytest.approx(40)
+
+
+@pytest.mark.parametrize(("share", "counts"), [(0.0015, True), (0.0005, False)])
+def test_a_tenth_of_a_percent_is_left_out_at_each_end(share, counts):
+    reference = np.array([0, share, 1 - share]), np.array([share, 1 - share, 1])
+    # in the current window nothing is in the first cell, or nothing in the last
+    first = reference[0], reference[1] - np.array([share, 0, 0])
+    last = reference[0] + np.array([0, 0, share]), reference[1]
+    edges = np.array([0.0, 10.0, 20.0])
+    moved = pytest.approx(10 * share / 2 if counts else 0)
+    assert grid_wasserstein(edges, reference, first) == moved
+    assert grid_wasserstein(edges, reference, last) == moved

@@ -130,6 +130,8 @@ def test_shares_are_compared_by_score_intervals_and_their_correlation(
     # items right on both sides, on the first side, on the second side, on none
     a, b = (np.repeat(right, table).astype(float) for right in ([1, 1, 0, 0], [1, 0, 1, 0]))
     n, phi = len(a), np.corrcoef(a, b)[0, 1]
+    # with Newcombe's continuity correction of n / 2, in the unit of the correlation
+    phi = min(phi, max(0, phi - 1 / (2 * n * a.std() * b.std())))
     (low_a, high_a), (low_b, high_b) = (score_interval(x.mean(), n, z) for x in (a, b))
 
     def error(x: float, y: float) -> float:
@@ -144,6 +146,20 @@ def test_shares_are_compared_by_score_intervals_and_their_correlation(
     assert found.p_value == pytest.approx(binomtest(table[1], table[1] + table[2]).pvalue)
     assert found.deviation == pytest.approx(np.std(b - a, ddof=1))
     assert (found.n, found.method) == (n, "mcnemar")
+
+
+@pytest.mark.parametrize(
+    ("table", "low", "high"), [((36, 12, 2, 0), 0.0569, 0.3404), ((1, 1, 7, 12), -0.507, -0.026)]
+)
+def test_published_intervals_of_paired_shares_are_reproduced(
+    table: tuple, low: float, high: float
+) -> None:
+    """From Newcombe (1998) and from Fagerland, Lydersen & Laake (2017), chapter 8."""
+    first, second = (
+        np.repeat(right, table).astype(float) for right in ([1, 1, 0, 0], [1, 0, 1, 0])
+    )
+    found = paired_difference(second, first)
+    assert (found.low, found.high) == pytest.approx((low, high), abs=5e-4)
 
 
 def test_shares_without_variation_on_one_side_are_taken_as_uncorrelated() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -236,6 +237,72 @@ def test_a_boolean_that_flips_more_often_is_drift(check):
     assert returned.effect_size == pytest.approx(0.2, abs=0.03)
 
 
+def test_each_window_has_its_own_number_of_rows(check):
+    report = check(window(1, 400), window(2, 300))
+    assert (report.n_reference, report.n_current) == (400, 300)
+    assert check(window(1)[:0], window(2)).n_reference == 0
+    assert check(window(1), window(2)[:0]).n_current == 0
+
+
+def test_a_rule_asks_for_at_least_as_many_rows_as_it_says(check):
+    # no check is possible: both windows hold the same constant
+    constant = window(1, 100).assign(unit=1)[["unit"]]
+
+    assert check(constant, constant).verdict == "ok"
+    assert check(constant[:99], constant).verdict == "insufficient"
+    assert check(constant, constant[:99]).verdict == "insufficient"
+
+
+def test_an_empty_column_of_five_rows_says_nothing(check):
+    empty = pd.DataFrame({"x": [None] * 5})
+    assert check(empty, empty).verdict == "insufficient"
+
+
+def test_rows_that_stand_for_few_are_few_however_many_they_are():
+    # one row has nearly all of the weight
+    weighted = window(1).assign(w=[1e6] + [1e-3] * (N - 1))
+    reference = profile_data(window(1))
+    report = check_drift(reference, profile_data(weighted, like=reference, weight="w"))
+    assert report.verdict == "insufficient"
+
+
+def test_an_effect_and_a_q_value_at_the_limit_count(check):
+    reference, current = (pd.DataFrame({"x": np.arange(400.0)}) for _ in range(2))
+    current.loc[current.index % 16 == 0, "x"] = np.nan
+
+    def level(**limits: float) -> str:
+        return check(reference, current, rule=DriftRule(**limits)).features["x"].level
+
+    assert level(warn_effect=1 / 16, min_effect=0.5) == "warning"
+    assert level(warn_effect=0.01, min_effect=1 / 16) == "drift"
+    found = check(reference, current).features["x"].checks
+    (missing,) = (each for each in found if each.name == "missing_rate")
+    assert level(alpha=missing.q_value) == "warning"
+    assert level(alpha=missing.q_value * 0.999) == "none"
+
+
+def test_a_rule_may_be_as_strict_as_a_float_can_be(check):
+    current = window(2)
+    current["items"] += 100
+    report = check(window(1), current, rule=DriftRule(alpha=1e-300))
+    assert report.features["items"].level == "drift"
+
+
+def test_a_q_value_of_windows_at_the_limit_counts():
+    reference = profile_data(window(1, 1000))
+    past = [profile_data(window(seed, 1000), like=reference) for seed in range(2, 10)]
+    current = window(10, 1000).assign(amount=1.0)
+    found = check_drift(reference, current, past=past).features["amount"].checks[0]
+    assert found.q_value < found.window_q_value < 0.5
+
+    def level(alpha: float) -> str:
+        rule = DriftRule(alpha=alpha)
+        return check_drift(reference, current, past=past, rule=rule).features["amount"].level
+
+    assert level(found.window_q_value) == "drift"
+    assert level(found.window_q_value * 0.999) == "none"
+
+
 def test_five_rows_are_too_few_for_a_verdict(check):
     report = check(window(1), window(2, 5))
 
@@ -262,7 +329,10 @@ def test_a_column_that_is_missing_is_drift(check):
 
     assert report.drifted
     assert report.features["amount"].status == "missing_column"
-    assert report.features["amount"].n_current == 0
+    amount = report.features["amount"]
+    assert (amount.n_reference, amount.n_current) == (N, 0)
+    assert (amount.missing_reference, amount.missing_current) == (0, 1)
+    assert math.isnan(amount.mean_current)
     assert next(iter(report.features)) == "amount"
 
 
@@ -271,7 +341,16 @@ def test_a_column_that_is_new_is_a_warning(check):
 
     assert report.verdict == "warning"
     assert report.features["extra"].status == "new_column"
-    assert report.features["extra"].level == "warning"
+    extra = report.features["extra"]
+    assert extra.level == "warning"
+    assert (extra.n_reference, extra.n_current) == (0, N)
+    assert (extra.missing_reference, extra.missing_current) == (1, 0)
+
+
+def test_a_window_of_no_rows_says_nothing_even_of_its_columns(check):
+    lacking = window(2).drop(columns="amount")
+    assert check(window(1), lacking[:0]).verdict == "insufficient"
+    assert check(window(1), lacking[:1]).verdict == "drift"
 
 
 def test_a_constant_column_is_no_drift_and_a_changed_constant_is(check):
@@ -359,8 +438,62 @@ def test_only_the_columns_of_the_rule_are_checked(check):
 
 
 def test_a_rule_on_a_column_that_neither_window_has_is_an_error(check):
-    with pytest.raises(DataError, match=r"'amonut'; did you mean 'amount'\?"):
-        check(window(1), window(2), rule=DriftRule(features=("amonut",)))
+    with pytest.raises(DataError, match=r"'amonut', 'county'; did you mean 'amount'\?"):
+        check(window(1), window(2), rule=DriftRule(features=("amonut", "county")))
+
+
+def test_a_rule_on_a_column_that_neither_profile_has_is_an_error():
+    reference = profile_data(window(1))
+    current = profile_data(window(2), like=reference)
+    with pytest.raises(DataError, match="neither window has 'amonut'"):
+        check_drift(reference, current, rule=DriftRule(features=("items", "amonut")))
+
+
+@pytest.mark.parametrize("rows", [10_000, 1000], ids=["in memory", "too large to sort"])
+def test_columns_that_the_rule_does_not_name_are_never_read(monkeypatch, rows):
+    monkeypatch.setattr(exact, "EXACT_ROWS", rows)
+    # neither a class nor a module can be a value of a column
+    before, now = (window(seed).assign(bad=[object] * N) for seed in (1, 2))
+    now["amount"] *= 2
+    rule = DriftRule(features=("items", "amount"))
+
+    report = check_drift(before, now, rule=rule)
+
+    assert {name: each.level for name, each in report.features.items()} == {
+        "amount": "drift",
+        "items": "none",
+    }
+    reference = profile_data(window(1))
+    assert set(check_drift(reference, now, rule=rule).features) == {"items", "amount"}
+
+
+def test_a_lost_column_is_found_in_windows_too_large_to_sort(monkeypatch):
+    monkeypatch.setattr(exact, "EXACT_ROWS", 1000)
+    rule = DriftRule(features=("items", "amount"))
+    report = check_drift(window(1), window(2).drop(columns="amount"), rule=rule)
+    assert report.features["amount"].status == "missing_column"
+    assert report.features["items"].level == "none"
+    report = check_drift(window(1).drop(columns="amount"), window(2), rule=rule)
+    assert report.features["amount"].status == "new_column"
+
+
+def test_folder_names_are_compared_where_the_rule_names_them(tmp_path):
+    def days(name: str, *region: str) -> str:
+        for at, each in enumerate(region):
+            folder = tmp_path / name / f"region={each}"
+            folder.mkdir(parents=True)
+            pq.write_table(pa.Table.from_pandas(window(at, 500)), folder / "part.parquet")
+        return str(tmp_path / name)
+
+    before, now = days("before", "EU", "US"), days("now", "EU", "JP")
+    rule = DriftRule(features=("region", "items"))
+    reference = profile_data(before, columns=["region", "items"])
+
+    assert "region" not in check_drift(before, now).features
+    for report in (check_drift(before, now, rule=rule), check_drift(reference, now, rule=rule)):
+        assert report.features["region"].new_categories == ("JP",)
+        assert report.features["region"].level == "drift"
+        assert report.features["items"].level == "none"
 
 
 def test_importance_moves_a_feature_up_the_ranking(check):
@@ -373,6 +506,37 @@ def test_importance_moves_a_feature_up_the_ranking(check):
 
     assert next(iter(plain.features)) == "items"
     assert next(iter(weighted.features)) == "amount"
+    assert {each.importance for each in plain.features.values()} == {1.0}
+
+
+def test_a_lost_column_ranks_as_one_of_which_every_row_moved(check):
+    current = window(2).drop(columns="items")
+    current["amount"] += 1000
+
+    def order(importance: float) -> list[str]:
+        rule = DriftRule(importance={"amount": importance})
+        return list(check(window(1), current, rule=rule).features)[:2]
+
+    assert order(0.9) == ["items", "amount"]
+    assert order(1.1) == ["amount", "items"]
+
+
+def test_the_largest_effect_of_a_feature_ranks_it(check):
+    current = window(2)
+    current["items"] += 1  # moves about a fifth of the rows
+    current["amount"] *= 1.2  # moves few
+    current.loc[current.index % 2 == 0, "amount"] = np.nan
+
+    features = list(check(window(1), current).features.values())
+
+    assert [each.name for each in features[:2]] == ["amount", "items"]
+    assert features[0].effect_size < features[1].effect_size
+
+
+def test_what_was_not_tested_ranks_last(check):
+    rule = DriftRule(importance={"unit": 1000})
+    report = check(window(1).assign(unit=1), window(2).assign(unit=1), rule=rule)
+    assert list(report.features)[-1] == "unit"
 
 
 def test_pictures_have_at_most_twelve_bars_and_whole_shares(check):
@@ -440,7 +604,21 @@ def test_a_profile_of_fewer_columns_says_that_the_others_are_missing():
 
     report = check_drift(reference, current)
 
-    assert report.features["amount"].status == "missing_column"
+    amount = report.features["amount"]
+    assert (amount.status, amount.level) == ("missing_column", "drift")
+    assert (amount.n_current, amount.missing_current) == (0, 1)
+    assert math.isnan(amount.mean_current)
+
+
+def test_a_reference_profile_of_fewer_columns_says_that_the_others_are_new():
+    reference = profile_data(window(1), columns=["items"])
+    current = profile_data(window(2), like=reference)
+    rule = DriftRule(features=("amount", "items"))
+
+    for now in (current, window(2)):
+        amount = check_drift(reference, now, rule=rule).features["amount"]
+        assert (amount.status, amount.level) == ("new_column", "warning")
+        assert (amount.n_reference, amount.missing_reference, amount.n_current) == (0, 1, N)
 
 
 def test_a_weighted_window_is_compared_by_its_weights():

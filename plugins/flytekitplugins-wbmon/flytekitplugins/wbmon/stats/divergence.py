@@ -237,8 +237,6 @@ def _proportions(reference_counts: ArrayLike, current_counts: ArrayLike) -> tupl
 
 
 def _relative_entropy(p: Floats, q: Floats) -> float:
-    """Kullback-Leibler divergence in bits, with `0 log 0 = 0`."""
-    if np.isnan(p).any() or np.isnan(q).any():
-        return math.nan
-    present = p > 0
+    """Kullback-Leibler divergence in bits, with `0 log 0 = 0`; nan if any proportion is."""
+    present = p != 0
     return float((p[present] * np.log2(p[present] / q[present])).sum())

@@ -22,7 +22,7 @@ def wilson_interval(count: float, n: float, *, alpha: float = 0.05) -> tuple[flo
     """
     if n <= 0:
         return math.nan, math.nan
-    z = NormalDist().inv_cdf(1 - alpha / 2)
+    z = -NormalDist().inv_cdf(alpha / 2)
     share = count / n
     centre = share + z * z / (2 * n)
     half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))

@@ -172,7 +172,7 @@ def grid_kurtosis(
 
 
 def _quantile(alpha: float) -> float:
-    return NormalDist().inv_cdf(1 - alpha / 2)
+    return -NormalDist().inv_cdf(alpha / 2)
 
 
 def standard_deviation(of: Moments) -> float:

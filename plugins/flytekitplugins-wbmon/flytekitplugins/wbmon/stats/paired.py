@@ -118,7 +118,7 @@ def pairs_needed(deviation: float, difference: float, *, alpha: float = 0.05) ->
     if difference == 0:
         return math.inf
     normal = NormalDist()
-    z = normal.inv_cdf(1 - alpha / 2) + normal.inv_cdf(_POWER)
+    z = normal.inv_cdf(_POWER) - normal.inv_cdf(alpha / 2)
     return max(float(_MIN_PAIRS), math.ceil((z * deviation / difference) ** 2))
 
 
@@ -175,8 +175,12 @@ def _newcombe_paired(
     low_a, high_a = wilson_interval(both + only_a, n, alpha=alpha)
     low_b, high_b = wilson_interval(both + only_b, n, alpha=alpha)
     margins = (both + only_a) * (only_b + neither) * (both + only_b) * (only_a + neither)
+    together = float(both * neither - only_a * only_b)
+    if together > 0:
+        # continuity correction: a correlation makes the interval shorter
+        together = max(0.0, together - n / 2)
     # without variation in one treatment the correlation is undefined: 0 gives the wider interval
-    phi = (both * neither - only_a * only_b) / math.sqrt(margins) if margins else 0.0
+    phi = together / math.sqrt(margins) if margins else 0.0
     below = (share_b - low_b, high_a - share_a)
     above = (high_b - share_b, share_a - low_a)
     difference = share_b - share_a

@@ -31,7 +31,7 @@ from flytekitplugins.wbmon.monitor.drift.report import (
     Verdict,
 )
 from flytekitplugins.wbmon.monitor.profiles.build import profile_data
-from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
+from flytekitplugins.wbmon.monitor.profiles.layout import before_new_column, missing_column
 from flytekitplugins.wbmon.monitor.profiles.profile import Profile
 from flytekitplugins.wbmon.stats.multiplicity import benjamini_hochberg
 
@@ -162,20 +162,11 @@ def _paired(reference: Profile, current: Profile, asked: Sequence[str]) -> list[
     for name in names:
         a, b = reference.features.get(name), current.features.get(name)
         # a profile made with `columns=` can lack features, so either side can be absent
-        if a is None and b is not None:
-            a = FeatureProfile(name=name, kind=b.kind, n_rows=reference.n_rows)
-            b = replace(b, status="new_column")
-        elif b is None and a is not None:
-            b = replace(
-                a,
-                dtype="",
-                status="missing_column",
-                n_rows=current.n_rows,
-                n_missing=current.n_rows,
-                n_infinite=0,
-            )
-        if a is not None and b is not None:
-            pairs.append((a, b, None))
+        if a is None:
+            b = current.features[name]
+            pairs.append((before_new_column(b, reference.n_rows), b, None))
+        else:
+            pairs.append((a, b or missing_column(a, current.n_rows), None))
     return pairs
 
 

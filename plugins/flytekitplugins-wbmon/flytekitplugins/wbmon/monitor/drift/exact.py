@@ -21,7 +21,8 @@ from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
 from flytekitplugins.wbmon.monitor.profiles.layout import (
     adopt_layout,
     as_missing_if_empty,
-    empty_like,
+    before_new_column,
+    missing_column,
     promote,
 )
 from flytekitplugins.wbmon.monitor.profiles.merge import merge_features
@@ -63,7 +64,7 @@ def _pair(reference: Source, current: Source, name: str) -> Pair:
     if name not in reference.schema.names:
         layout = adopt_layout(current.schema, name, None)
         counted = _count(layout, current, name)
-        return _absent(counted, reference.n_rows or 0), counted, None
+        return before_new_column(counted, reference.n_rows or 0), counted, None
     dtype = reference.schema.field(name).type
     if _holds_numbers(reference, name) and _holds_numbers(current, name):
         return _number_pair(reference, current, name)
@@ -72,9 +73,7 @@ def _pair(reference: Source, current: Source, name: str) -> Pair:
     # as in profile_data: rare categories that the sample missed are added to the table
     before = promote(_merge(layout, column.chunks))
     if name not in current.schema.names:
-        n_rows = current.n_rows or 0
-        missing = replace(empty_like(before), dtype="", status="missing_column")
-        return before, replace(missing, n_rows=n_rows, n_missing=n_rows), None
+        return before, missing_column(before, current.n_rows or 0), None
     adopted = adopt_layout(current.schema, name, before)
     return before, _count(adopted, current, name), None
 
@@ -122,8 +121,3 @@ def _spread(column: pa.ChunkedArray) -> list[pa.Array]:
     sample = TableSource(pa.Table.from_arrays([column], schema=schema)).sample([""])
     chunks: list[pa.Array] = sample.column(0).chunks
     return chunks
-
-
-def _absent(counted: FeatureProfile, n_rows: int) -> FeatureProfile:
-    """A stand-in for a column that the reference does not have."""
-    return FeatureProfile(name=counted.name, kind=counted.kind, n_rows=n_rows, n_missing=n_rows)

@@ -39,7 +39,7 @@ def adopt_layout(
         of_reference: The column in the reference; None if the reference does not have it.
     """
     if name not in schema.names:
-        return replace(empty_like(of_reference), dtype="", status="missing_column")  # type: ignore[arg-type]
+        return missing_column(of_reference, 0)  # type: ignore[arg-type]
     dtype = schema.field(name).type
     if of_reference is None:
         return FeatureProfile(name=name, kind=kind_of(dtype), dtype=str(dtype), status="new_column")
@@ -58,6 +58,18 @@ def empty_like(feature: FeatureProfile) -> FeatureProfile:
         categories=feature.categories,
         counts=None if feature.counts is None else np.zeros(len(feature.counts), dtype=np.int64),
     )
+
+
+def missing_column(of_reference: FeatureProfile, n_rows: int) -> FeatureProfile:
+    """The profile of a column in a window that lacks it: the value of every row is missing."""
+    return replace(
+        empty_like(of_reference), dtype="", status="missing_column", n_rows=n_rows, n_missing=n_rows
+    )
+
+
+def before_new_column(of_window: FeatureProfile, n_rows: int) -> FeatureProfile:
+    """The profile of a window's new column in the reference: the value of every row is missing."""
+    return FeatureProfile(name=of_window.name, kind=of_window.kind, n_rows=n_rows, n_missing=n_rows)
 
 
 def as_missing_if_empty(feature: FeatureProfile) -> FeatureProfile:
