@@ -64,6 +64,16 @@ def test_doubling_every_weight_moves_no_metric_and_no_interval(case):
         assert metric(one)[:3] == pytest.approx(metric(two)[:3])
 
 
+def test_weights_far_below_one_are_weights():
+    rows = [(0, 0, 3.0), (0, 1, 1.0), (1, 1, 2.0), (1, 1, 5.0), (2, 2, 1.0)]
+    one, tiny = confusion_of(3, rows), confusion_of(3, [(a, b, w / 4096) for a, b, w in rows])
+    for metric in (c.accuracy, c.macro_precision, c.macro_recall, c.macro_f1):
+        assert metric(one)[:3] == pytest.approx(metric(tiny)[:3])
+    for i in range(3):
+        for metric in (c.precision, c.recall, c.f1):
+            assert metric(one, i)[:3] == pytest.approx(metric(tiny, i)[:3])
+
+
 @given(labelled)
 def test_repeating_every_row_narrows_the_interval(case):
     k, rows = case

@@ -231,6 +231,8 @@ def test_rates_need_rows_and_the_distribution_needs_values():
         (numbers([5] * 100), numbers([5] * 100), "constant"),
         (numbers([5] * 100), numbers([5] * 99 + [6]), "ok"),
         (numbers([5] * 99 + [4]), numbers([5] * 100), "ok"),
+        (numbers([5] * 99 + [6]), numbers([5] * 100), "ok"),
+        (numbers([5] * 100), numbers([4] + [5] * 99), "ok"),
         (numbers([5] * 100), numbers([6] * 100), "ok"),
         (vectors([50, 0, 50]), vectors([50, 0, 50]), "ok"),
         (numbers([], (), n_missing=100), numbers(A), "all_missing"),
@@ -314,15 +316,15 @@ def test_a_single_category_with_one_stray_row_has_no_distribution_to_test():
 
 
 def test_new_categories_are_counted_and_named_the_most_frequent_first():
-    reference = names({"a": 300, "b": 100})
-    current = names({"a": 250, "b": 0}, {"rare": 10, "x": 60, "y": 80})
+    reference = names({"a": 299, "b": 100, "once": 1, "never": 0})
+    current = names({"a": 250, "b": 0, "once": 0, "never": 0}, {"rare": 10, "x": 60, "y": 80})
 
     found = compare_feature(reference, current, RULE)
 
     check = check_of(found, "new_categories")
     n, m = 400, 400
     # a category of t rows is new by chance with probability (m / (n + m)) ** t
-    expected = sum(t * (m / (n + m)) ** t for t in (550, 100, 10, 60, 80))
+    expected = sum(t * (m / (n + m)) ** t for t in (549, 100, 1, 10, 60, 80))
     effect = (150 - expected) / m
     assert (check.test, check.statistic) == ("unseen", 150)
     assert check.effect_size == pytest.approx(effect)
@@ -330,7 +332,8 @@ def test_new_categories_are_counted_and_named_the_most_frequent_first():
     assert check.effect_low == pytest.approx(effect - math.sqrt(math.log(1 / ALPHA) / 2 / m))
     assert check.p_value < 1e-6
     assert found.new_categories == ("y", "x", "rare")
-    assert found.vanished_categories == ("b",)
+    assert found.vanished_categories == ("b", "once")
+    assert found.bound == 0.0
 
 
 def test_the_lower_bound_of_new_categories_is_not_negative():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,9 +15,11 @@ from flytekitplugins.wbmon.monitor.drift.distances import (
     ExactDistances,
     bin_distances,
     number_distances,
+    ratio_of_spreads,
     sample_factor,
     scaled_counts,
 )
+from flytekitplugins.wbmon.monitor.drift.report import DriftRule
 from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile, WeightSums
 
 EDGES = np.arange(40.0)
@@ -117,8 +121,34 @@ def test_edges_near_the_largest_float_do_not_warn():
         edges=values,
         counts=np.array([0.0, 50.0, 0.0, 50.0, 0.0]),
     )
-    found = number_distances(wide, wide, None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = number_distances(wide, wide, None)
     assert found["psi"] == 0.0
+
+
+def test_small_numbers_have_a_scale_too():
+    small = replace(profile(UNIFORM), mean=0.1, squared=0.25 * len(UNIFORM))
+    found = number_distances(small, profile(SKEWED), ExactDistances(ks=0.5, wasserstein=6.0))
+    assert found["wasserstein_normed"] == pytest.approx(12.0)
+
+
+def test_the_interval_of_the_spread_knows_how_heavy_the_tails_are():
+    """Every row of the window is its smallest value but for one, far beyond the last edge."""
+    far, near = (replace(profile(np.arange(40)), maximum=maximum) for maximum in (4000.0, 39.0))
+    counts = far.counts + np.eye(1, len(far.counts), len(far.counts) - 1)[0]
+    rule = DriftRule()
+
+    def width(feature: FeatureProfile) -> float:
+        ratio = ratio_of_spreads(replace(feature, counts=counts, n_rows=41), near, rule)
+        return ratio.high - ratio.low
+
+    assert width(far) > 2 * width(near)
+
+    below = far.counts + np.eye(1, len(far.counts))[0]
+    low = replace(profile(np.arange(40)), counts=below, n_rows=41, minimum=-4000.0)
+    deep = ratio_of_spreads(low, near, rule)
+    assert deep.high - deep.low > 2 * width(near)
 
 
 def weighted(rows: float, squared: float) -> FeatureProfile:

@@ -172,13 +172,13 @@ def auc_slope(score: Floats, probability: Floats, weight: Floats) -> tuple[float
         The AUC, ties counting half, and the derivatives, shape `(n,)`; `nan` and zeros if one
         class has no expected weight.
     """
-    levels, place = np.unique(score, return_inverse=True)
+    place = np.unique(score, return_inverse=True)[1]
     masses = [weight * side for side in (probability, 1 - probability)]
     if min(float(mass.sum()) for mass in masses) <= 0:
         return math.nan, np.zeros(len(score))
     below = []
     for mass in masses:
-        level = np.bincount(place, weights=mass, minlength=len(levels))
+        level = np.bincount(place, weights=mass)
         # half of the own level: tied pairs count one half
         below.append(((np.cumsum(level) - level / 2) / mass.sum())[place])
     value = float((masses[0] * below[1]).sum() / masses[0].sum())
