@@ -59,8 +59,8 @@ def held_out_of(features, loss, weight):
 
 
 def test_each_tenth_is_corrected_by_what_models_err_on_rows_they_did_not_see(rng):
-    features, loss = rows(rng, 400, hard=0.4)
-    weight = rng.uniform(0.5, 3, 400)
+    features, loss = rows(rng, 1200, hard=0.4)
+    weight = rng.uniform(0.5, 3, 1200)
 
     model = fit_loss_model(features, loss, weight)
 
@@ -79,16 +79,23 @@ def test_each_tenth_is_corrected_by_what_models_err_on_rows_they_did_not_see(rng
         assert model.variance[at] == pytest.approx(spread / n)
 
 
-def test_a_bin_without_rows_corrects_nothing():
-    # one feature of two values: few predictions are distinct
-    features = np.repeat([[0.0], [1.0]], 60, axis=0)
-    loss, weight = np.repeat([1.0, 3.0], 60), np.full(120, 0.01)
+@pytest.mark.parametrize("n_low", [20, 60, 100])
+def test_a_bin_without_rows_corrects_nothing(n_low):
+    # one feature of two values: few predictions are distinct, and the last bin may be empty
+    features = np.repeat([[0.0], [1.0]], (n_low, 120 - n_low), axis=0)
+    loss, weight = 1 + 2 * features[:, 0], np.full(120, 0.001)
+    loss[::7] += 1
     model = fit_loss_model(features, loss, weight)
-    place = np.digitize(held_out_of(features, loss, weight), model.edges, right=True)
-    filled = np.bincount(place, minlength=len(model.edges) + 1) > 0
+    predicted = held_out_of(features, loss, weight)
+    place = np.digitize(predicted, model.edges, right=True)
+    bins = len(model.edges) + 1
+    filled = np.bincount(place, minlength=bins) > 0
     assert not filled.all()
     for part in (model.correction, model.variance, model.spread):
+        assert part.shape == (bins,)
         assert part[~filled].tolist() == [0.0] * (~filled).sum()
+    for at in np.flatnonzero(filled):
+        assert model.correction[at] == pytest.approx((loss - predicted)[place == at].mean())
 
 
 class Column(NamedTuple):

@@ -4,6 +4,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from scipy.stats import mannwhitneyu
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.metrics import roc_auc_score
+from threadpoolctl import threadpool_limits
 
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.drift.check import check_drift
@@ -45,6 +49,145 @@ def test_columns_that_no_longer_rise_together_are_found():
     assert together.low > 0.75
     assert set(list(together.contributions)[:2]) == {"x", "y"}
     assert "most by" in together.reason
+
+
+def by_sklearn(reference: np.ndarray, current: np.ndarray, columns: dict[str, list[int]]):
+    """What the docstring says: trees fitted on every second row, and tested on the others."""
+    rows = np.vstack((reference, current))
+    label = np.repeat([0, 1], (len(reference), len(current)))
+    trees = HistGradientBoostingClassifier(
+        max_iter=50, max_leaf_nodes=15, early_stopping=False, random_state=0
+    )
+    with threadpool_limits(1):
+        trees.fit(rows[::2], label[::2])
+        unseen, truth = rows[1::2], label[1::2]
+        score = trees.predict_proba(unseen)[:, 1]
+        auc = roc_auc_score(truth, score)
+        rng, lost = np.random.default_rng(0), {}
+        for name, mine in columns.items():
+            shuffled = unseen.copy()
+            shuffled[:, mine] = unseen[rng.permutation(len(unseen))][:, mine]
+            lost[name] = auc - roc_auc_score(truth, trees.predict_proba(shuffled)[:, 1])
+    test = mannwhitneyu(
+        score[truth == 1], score[truth == 0], alternative="greater", use_continuity=False
+    )
+    return auc, test.pvalue, lost
+
+
+@pytest.mark.parametrize("n", [(2000, 1501), (150, 120)])
+def test_the_answer_is_that_of_trees_and_a_rank_test(n):
+    rng = np.random.default_rng(7)
+    before, now = (rng.normal(size=(rows, 3)) for rows in n)
+    now[:, 2] += 0.3
+    names = {"a": [0], "b": [1], "c": [2]}
+    rule = DriftRule(alpha=0.9, warn_effect=1e-9, min_effect=1e-9)
+
+    found = check_joint_drift(
+        *(pd.DataFrame(x, columns=list(names)) for x in (before, now)), rule=rule
+    )
+
+    auc, p_value, lost = by_sklearn(before, now, names)
+    assert (found.n_reference, found.n_current) == n
+    assert found.auc == pytest.approx(auc)
+    assert found.effect_size == pytest.approx(2 * auc - 1)
+    # scores of trees have a few ties, for which the variance of the rank test is a little smaller
+    assert found.p_value == pytest.approx(p_value, rel=1e-3)
+    assert found.contributions == pytest.approx(lost)
+    assert list(found.contributions) == sorted(lost, key=lambda name: -lost[name])
+
+
+def test_a_vector_is_shuffled_as_one_column():
+    rng = np.random.default_rng(8)
+    before, now = rng.normal(size=(600, 4)), rng.normal(size=(600, 4))
+    now[:, 1:] += 0.2
+
+    def table(values: np.ndarray) -> pa.Table:
+        vectors = pa.array(values[:, 1:].tolist(), pa.list_(pa.float64(), 3))
+        return pa.table({"a": values[:, 0], "v": vectors})
+
+    found = check_joint_drift(table(before), table(now), rule=DriftRule(alpha=0.9))
+
+    auc, _, lost = by_sklearn(before, now, {"a": [0], "v": [1, 2, 3]})
+    assert found.auc == pytest.approx(auc)
+    assert found.contributions == pytest.approx(lost)
+
+
+def test_the_effect_decides_between_the_levels_and_a_limit_counts():
+    before, now = pair(1), pair(2, correlation=0.6)
+    effect = check_joint_drift(before, now).effect_size
+    assert 0.05 < effect < 0.9
+
+    def level(**limits: float) -> str:
+        return check_joint_drift(before, now, rule=DriftRule(**limits)).level
+
+    assert level(min_effect=effect, warn_effect=0.01) == "drift"
+    assert level(min_effect=1.0, warn_effect=effect) == "warning"
+    assert level(min_effect=1.0, warn_effect=effect * 1.001) == "negligible"
+    p_value = check_joint_drift(before, pair(3)).p_value
+    rules = [DriftRule(alpha=alpha, warn_effect=1e-9) for alpha in (p_value, p_value * 0.999)]
+    levels = [check_joint_drift(before, pair(3), rule=rule).level for rule in rules]
+    assert levels[0] != "none"
+    assert levels[1] == "none"
+
+
+def test_at_most_twenty_thousand_rows_of_a_window_are_used():
+    all_are_used, every_second = (pd.DataFrame({"x": np.arange(20_000.0 + i)}) for i in (0, 1))
+    found = check_joint_drift(all_are_used, every_second)
+    assert (found.n_reference, found.n_current) == (20_000, 10_001)
+
+
+def test_a_window_may_have_as_few_rows_as_the_rule_says():
+    rule = DriftRule(min_rows=100)
+    assert not np.isnan(check_joint_drift(pair(1, n=100), pair(2, n=100), rule=rule).auc)
+    assert np.isnan(check_joint_drift(pair(1, n=99), pair(2, n=100), rule=rule).auc)
+
+
+def test_integers_of_different_widths_are_one_column():
+    rng = np.random.default_rng(3)
+    before, now = (rng.integers(0, 100, 500) for _ in range(2))
+    found = check_joint_drift(pa.table({"x": before.astype(np.int8)}), pa.table({"x": now}))
+    assert found.level == "none"
+    moved = check_joint_drift(pa.table({"x": before.astype(np.int8)}), pa.table({"x": now + 50}))
+    assert moved.drifted
+
+
+def test_one_column_or_the_two_most_telling_ones_are_named():
+    before = pd.DataFrame({"x": np.arange(500.0)})
+    assert check_joint_drift(before, before + 400).reason.endswith("most by x")
+    reason = check_joint_drift(pair(1), pair(2, correlation=-0.8)).reason
+    assert reason.endswith(("most by x and y", "most by y and x"))
+
+
+def test_categories_beyond_the_two_hundred_and_fiftieth_share_a_code():
+    # 249 common names, then rare ones that are others in each window
+    common = [f"c{i}" for i in range(249)]
+
+    def window(rare: list[str]) -> pd.DataFrame:
+        return pd.DataFrame({"c": common * 8 + rare})
+
+    same = check_joint_drift(
+        window([f"a{i}" for i in range(400)]), window([f"b{i}" for i in range(400)])
+    )
+    assert same.level == "none"
+    # one more common name, which gets a code of its own
+    moved = check_joint_drift(window(["x"] * 400), window(["y"] * 400))
+    assert moved.drifted
+
+
+def test_folder_names_are_used_where_they_are_named(tmp_path):
+    def days(name: str, regions: tuple[str, ...]) -> str:
+        for at, region in enumerate(regions):
+            folder = tmp_path / name / f"region={region}"
+            folder.mkdir(parents=True)
+            pair(at, n=300).to_parquet(folder / "part.parquet")
+        return str(tmp_path / name)
+
+    before, now = days("before", ("EU", "US")), days("now", ("JP", "CN"))
+    assert check_joint_drift(before, now).level == "none"
+    assert check_joint_drift(before, now, columns=["region", "x"]).drifted
+    in_rows = pair(1, n=600).assign(region="EU")
+    assert check_joint_drift(in_rows, now).level == "none"
+    assert check_joint_drift(now, in_rows).level == "none"
 
 
 def test_a_category_that_moved_is_found():
