@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest, ttest_1samp
 
 from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.stats import paired
 from flytekitplugins.wbmon.stats.paired import mcnemar_p_value, paired_difference, pairs_needed
 
 scores = st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=2, max_size=40)
@@ -226,3 +229,42 @@ def test_scores_that_never_differ_are_no_difference() -> None:
     found = paired_difference([0.3, 0.8], [0.3, 0.8])
 
     assert found == (0.0, 0.0, 0.0, 1.0, 0.0, 2, "sign")
+
+
+def test_numbers_of_every_kind_are_scores() -> None:
+    a, b = [Decimal("0.5"), Decimal(2), Decimal("0.25")], [Fraction(1), Fraction(1, 2), Fraction(3)]
+    exact = paired_difference([0.5, 2, 0.25], [1, 0.5, 3])
+    assert paired_difference(a, b) == exact
+    small = (np.array(column, dtype=np.uint8) for column in ([9, 2, 3], [1, 8, 2]))
+    assert paired_difference(*small).value == pytest.approx(-1)
+
+
+def test_some_zeros_and_ones_do_not_make_scores_shares() -> None:
+    assert paired_difference([0, 0.5, 1], [1, 0.25, 0]).method == "bootstrap"
+    assert paired_difference([0, 1, 1], [1, 0.25, 0]).method == "bootstrap"
+
+
+def test_two_thousand_resamples_of_one_seed_are_drawn_unless_told_otherwise() -> None:
+    rng = np.random.default_rng(5)
+    scores = rng.normal(9, 1, 30)
+    assert paired_difference(np.zeros(30), scores).p_value == 1 / 2001
+    scores = rng.normal(0.3, 1, 30)
+    seeded = paired_difference(np.zeros(30), scores, n_resamples=2000, rng=np.random.default_rng(0))
+    assert paired_difference(np.zeros(30), scores) == seeded
+
+
+@pytest.mark.parametrize("differences", [[1.0, -1.0], [-1.0, 0.0, 1.0]])
+@pytest.mark.parametrize("chunk", [1, 2_000_000])
+def test_no_mean_difference_is_as_likely_as_can_be(
+    differences: list, chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paired, "_CHUNK", chunk)
+    found = paired_difference(np.zeros(len(differences)), differences, n_resamples=50)
+    assert (found.value, found.p_value) == (0.0, 1.0)
+
+
+def test_resamples_that_equal_the_mean_are_at_no_distance_from_it() -> None:
+    # 13 % of the resamples hold zeros only, so the tenth smallest ratio of a hundred is 0
+    differences = np.array([1.0, -1.0] + [0.0] * 98)
+    found = paired_difference(np.zeros(100), differences, alpha=0.9)
+    assert (found.low, found.high) == (0.0, 0.0)

@@ -129,6 +129,50 @@ def test_a_short_night_is_not_unusual_for_being_short(season):
     assert np.mean(alarms) <= 0.1
 
 
+def test_past_windows_without_the_column_say_nothing_of_its_missing_values(season):
+    rng, reference, _ = season
+    current = night(rng)
+    current.loc[:99, "load"] = np.nan
+    some = [night(rng) for _ in range(8)]
+    for one in some:
+        one.loc[:9, "load"] = np.nan
+    kept = [profile_data(one, like=reference) for one in some]
+    lost = [profile_data(night(rng)[["route"]], like=reference) for _ in range(3)]
+    never = [profile_data(night(rng), like=reference, columns=["route"]) for _ in range(3)]
+
+    def p_value(windows: list[Profile]) -> float:
+        checks = check_drift(reference, current, past=windows).features["load"].checks
+        return next(each.window_p_value for each in checks if each.name == "missing_rate")
+
+    assert p_value([*lost, *kept, *never]) == p_value(kept) < 0.05
+
+
+def test_weights_count_as_the_rows_they_are_worth(season):
+    """Equal weights change nothing, in whatever unit they are."""
+    rng, reference, _ = season
+    past, current = [night(rng) for _ in range(6)], night(rng, shift=0.5)
+    for one in (*past, current):
+        one.loc[rng.random(500) < 0.05, "load"] = np.nan
+
+    def p_values(weight: float | None) -> list[float]:
+        def profile(window: pd.DataFrame) -> Profile:
+            if weight is None:
+                return profile_data(window, like=reference)
+            return profile_data(window.assign(w=weight), like=reference, weight="w")
+
+        report = check_drift(reference, profile(current), past=[profile(one) for one in past])
+        return [
+            check.window_p_value
+            for name in ("load", "route")
+            for check in report.features[name].checks
+        ]
+
+    without = p_values(None)
+    assert len(without) == 3
+    assert p_values(1e-4) == pytest.approx(without)
+    assert p_values(1e4) == pytest.approx(without)
+
+
 def test_past_windows_of_another_layout_are_refused(season):
     rng, reference, _ = season
     stranger = profile_data(night(rng))

@@ -107,6 +107,8 @@ def test_each_segment_may_have_a_reference_of_its_own(log, reference):
 
     series = drift_series(log, like=own, segment="tenant")
 
+    sizes = {name: profile.n_rows for name, profile in own.items()}
+    assert {each.segment: each.report.n_reference for each in series.windows} == sizes
     assert not series.drifted
     with pytest.raises(DataError, match="'beta' has none; there are 'acme'"):
         drift_series(log, like={"acme": own["acme"]}, segment="tenant")
@@ -115,7 +117,7 @@ def test_each_segment_may_have_a_reference_of_its_own(log, reference):
 def test_references_of_different_layouts_are_refused(log, reference):
     mixed = {"acme": reference, "beta": profile_data(log)}
 
-    with pytest.raises(DataError, match="share a layout"):
+    with pytest.raises(DataError, match="references of the segments must share a layout"):
         drift_series(log, like=mixed, segment="tenant")
     with pytest.raises(DataError, match="share a layout"):
         drift_series(log, like={}, segment="tenant")

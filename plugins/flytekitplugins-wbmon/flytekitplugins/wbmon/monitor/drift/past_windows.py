@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flytekitplugins.wbmon.monitor.drift.compare_feature import Comparison
+from flytekitplugins.wbmon.monitor.drift.distances import scaled_counts
 from flytekitplugins.wbmon.monitor.drift.report import Check
 from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
 from flytekitplugins.wbmon.monitor.profiles.profile import Profile
@@ -82,24 +83,27 @@ def _p_value(check: Check, current: FeatureProfile, past: Sequence[FeatureProfil
     # leave-one-out: a window compared with a sum that contains it would look too close
     distances = _distances(windows, total - windows, ordered=ordered, scale=scale)
     distance = _distances(now[None, :], total[None, :], ordered=ordered, scale=scale)
-    return predictive_p_value(distances.tolist(), float(distance[0]))
+    return predictive_p_value(distances.tolist(), distance.item())
 
 
 def _row(check: Check, feature: FeatureProfile) -> _Rows | None:
-    """The counts that the check compares, for one window; None if the window has none."""
+    """The counts that the check compares, for one window; None if the window has none.
+
+    Weights are scaled to the effective number of rows, as in the tests of the rows.
+    """
     if check.name == "missing_rate":
-        return _two_cells(feature.missing_share, feature.n_rows)
+        return _two_cells(feature.missing_share, feature.effective_rows)
     if check.name == "infinite_rate":
-        return _two_cells(feature.infinite_share, feature.n_rows)
+        return _two_cells(feature.infinite_share, feature.effective_rows)
     if feature.counts is None:
         return None
-    counts = np.asarray(feature.counts, dtype=np.float64)
+    counts = scaled_counts(feature)
     if check.name == "new_categories":
         return np.array([counts[-1], counts[:-1].sum()])
     return counts
 
 
-def _two_cells(share: float, n_rows: int) -> _Rows:
+def _two_cells(share: float, n_rows: float) -> _Rows:
     return np.array([share, 1 - share]) * n_rows
 
 
@@ -123,6 +127,6 @@ def _distances(a: _Rows, b: _Rows, *, ordered: bool, scale: float) -> _Rows:
         distance = np.abs(np.cumsum(difference, axis=1)).max(axis=1)
     else:
         distance = np.abs(difference).sum(axis=1) / 2
-    sizes = size_a[:, 0]
+    sizes = size_a.ravel()
     shrunk = distance * np.minimum(1.0, np.sqrt(sizes) / scale)
     return np.asarray(np.maximum(shrunk, 0.5 / np.maximum(sizes, scale**2)))
