@@ -144,6 +144,17 @@ def test_precision_without_a_positive_prediction_says_why(night):
     assert report.metrics["recall"].value == 0.0
 
 
+def test_a_threshold_of_zero_predicts_every_row_positive(night):
+    report = check(night, threshold=0.0)
+    assert report.metrics["recall"].value == 1.0
+    assert report.metrics["precision"].value == pytest.approx(np.mean(night["fraud"].to_numpy()))
+
+
+def test_thirty_rows_are_enough_for_a_verdict_unless_told_otherwise(night):
+    assert [check(night.slice(0, n)).status for n in (29, 30)] == ["insufficient", "ok"]
+    assert check(night.slice(0, 29), min_rows=29).status == "ok"
+
+
 def test_text_labels_need_to_say_which_is_positive_if_the_last_is_not(night):
     text = pa.array(np.where(night["fraud"].to_numpy() == 1, "fraud", "ok"))
     report = check(night.set_column(0, "fraud", text), positive="fraud")
@@ -332,6 +343,7 @@ def test_the_report_survives_json(night):
     [
         ({"task": "ranking"}, "task must be"),
         ({"threshold": 1.5}, "threshold must be a probability"),
+        ({"threshold": -0.5}, "threshold must be a probability"),
         ({"baseline": {"acuracy": 0.8}}, "did you mean 'accuracy'"),
         ({"baseline": {"zzz": 0.8}}, "must name metrics of accuracy"),
     ],
