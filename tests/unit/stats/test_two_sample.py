@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import optimize, stats
 
+from flytekitplugins.wbmon.stats import two_sample
 from flytekitplugins.wbmon.stats.binning import cell_counts, grid_edges
 from flytekitplugins.wbmon.stats.two_sample import (
     chi_squared_two_sample,
@@ -66,6 +67,36 @@ def test_branch_and_bound_finds_what_looking_everywhere_finds(seed, n, m, shape)
     assert ks_statistic(a, b) == pytest.approx(np.abs(gaps).max(), abs=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("lacking", "distance"),
+    # 2 of 10,000 values at the beginning, and 30 of a million shortly before the end
+    [(slice(0, 2), 2 / 10_000), (slice(999_940, 999_970), 30 / 1_000_000)],
+)
+def test_a_gap_between_two_probes_is_found_wherever_it_is(lacking, distance):
+    n = 10_000 if lacking.start == 0 else 1_000_000
+    whole = np.arange(float(n))
+    part = np.delete(whole, lacking)
+    away = np.abs((np.arange(n) + 1) / n - np.searchsorted(part, whole, "right") / len(part))
+    assert away.max() == pytest.approx(distance, rel=1e-3)
+    assert ks_statistic(whole, part) == ks_statistic(part, whole) == pytest.approx(away.max())
+
+
+@pytest.mark.parametrize(("shift", "share"), [(0.5, 0.0155), (0.05, 0.0155), (-0.5, 0.0155)])
+def test_most_values_are_never_looked_at(shift, share, monkeypatch):
+    looked_at = []
+
+    def counted(a, b, probes):
+        looked_at.append(len(probes))
+        return ranks(a, b, probes)
+
+    ranks = two_sample._ranks
+    monkeypatch.setattr(two_sample, "_ranks", counted)
+    rng = np.random.default_rng(0)
+    a, b = np.sort(rng.normal(size=200_000)), np.sort(rng.normal(shift, 1, 300_000))
+    ks_statistic(a, b)
+    assert sum(looked_at) < share * len(a)
+
+
 def test_ks_of_an_empty_window_is_undefined():
     assert math.isnan(ks_statistic(np.empty(0), np.array([1.0])))
 
@@ -93,6 +124,7 @@ def test_a_grid_of_all_values_has_no_error(a, b):
 
 def test_the_grid_knows_nothing_of_an_empty_window_or_an_empty_grid():
     assert math.isnan(grid_ks_statistic(np.zeros(3), np.array([1, 0, 0])).value)
+    assert math.isnan(grid_ks_statistic(np.array([1, 0, 0]), np.zeros(3)).bound)
     assert grid_ks_statistic(np.array([5]), np.array([9])) == (0.0, 1.0)
 
 
@@ -151,7 +183,35 @@ def test_small_cells_are_put_together():
 
 def test_large_cells_stay_and_empty_ones_go():
     assert pool_small_cells([100, 50, 0], [90, 60, 0])[0].tolist() == [100, 50]
-    assert pool_small_cells([0, 0], [0, 0])[0].tolist() == []
+    assert [each.tolist() for each in pool_small_cells([0, 0], [0, 0])] == [[], []]
+
+
+def test_rows_of_one_window_alone_and_parts_of_a_row_are_pooled_too():
+    a, b = pool_small_cells([100, 0, 0], [100, 2, 1])
+    assert (a.tolist(), b.tolist()) == ([100, 0], [100, 3])
+    a, b = pool_small_cells([1000, 1], [1000, 0])
+    assert (a.tolist(), b.tolist()) == ([1000, 1], [1000, 0])
+    a, b = pool_small_cells([0.25, 0.0], [0.25, 0.125])
+    assert (a.tolist(), b.tolist()) == ([0.25], [0.375])
+
+
+@pytest.mark.parametrize(
+    "statistic", [pool_small_cells, chi_squared_two_sample, unseen_category_test]
+)
+def test_small_integers_do_not_overflow(statistic):
+    a, b = np.array([200, 90, 0], dtype=np.uint8), np.array([250, 200, 80], dtype=np.uint8)
+    wide = statistic(a.astype(float), b.astype(float))
+    for found in (statistic(a, b), statistic(a, b.astype(float)), statistic(a.astype(float), b)):
+        np.testing.assert_array_equal(found, wide)
+
+
+def test_effective_rows_may_be_fewer_than_one():
+    a, b = [0.3, 0.2, 0.4], [0.1, 0.5, 0.15]
+    expected = stats.chi2_contingency([a, b], correction=False)
+    assert chi_squared_two_sample(a, b) == pytest.approx((expected.statistic, expected.pvalue))
+    shares = np.array([0.5, 0.25, 0.25]), np.array([0.25, 0.25, 0.5])
+    # gaps of 1/4, 1/4 and 0 at cells of 3/8, 1/4 and 3/8 of all rows
+    assert cramer_von_mises_statistic(*shares) == pytest.approx((3 / 8 + 1 / 4) / 16)
 
 
 def test_two_equal_proportions_are_no_difference():
@@ -161,6 +221,22 @@ def test_two_equal_proportions_are_no_difference():
 def test_the_difference_has_the_sign_of_the_second_window():
     assert two_proportion_test(10, 100, 30, 100).statistic > 0
     assert two_proportion_test(30, 100, 10, 100).statistic < 0
+
+
+@pytest.mark.parametrize("table", [(0, 30, 1, 1), (1, 1, 0, 30), (3, 900, 1, 1), (899, 900, 0, 2)])
+def test_a_sample_of_one_row_is_a_sample(table):
+    a, n, b, m = table
+    expected = stats.fisher_exact([[a, n - a], [b, m - b]]).pvalue
+    assert two_proportion_test(*table).p_value == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    "table", [(4, 900_000, 5, 300_000), (899_990, 900_000, 299_999, 300_000), (0, 4000, 4, 700)]
+)
+def test_rare_and_common_properties_of_many_rows_agree_with_fisher(table):
+    a, n, b, m = table
+    expected = stats.fisher_exact([[a, n - a], [b, m - b]]).pvalue
+    assert two_proportion_test(*table).p_value == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize("case", [(0, 0, 1, 5), (0, 9, 0, 9), (9, 9, 5, 5), (1, 5, 0, 0)])
@@ -210,6 +286,14 @@ def test_rare_categories_are_expected_to_be_new():
 
 def test_new_categories_of_an_empty_window_are_undefined():
     assert math.isnan(unseen_category_test([0, 0], [1, 2])[1])
+    assert math.isnan(unseen_category_test([1, 2], [0, 0])[1])
+
+
+def test_one_row_may_be_a_window():
+    # the row of the reference and the nine others: all nine are new, and 9 (9/10)^9 are expected
+    expected = 9 * 0.9**9 + 0.9
+    assert unseen_category_test([1, 0], [0, 9])[::2] == pytest.approx((9, (9 - expected) / 9))
+    assert unseen_category_test([9, 0], [0, 1])[::2] == pytest.approx((1, 1 - 0.1 - 9 * 0.1**9))
 
 
 def test_new_categories_alarm_no_more_often_than_they_should():
@@ -229,6 +313,7 @@ def test_cramer_von_mises_is_zero_for_equal_windows_and_a_third_at_most():
 
     assert cramer_von_mises_statistic(a, 3 * a) == 0
     assert math.isnan(cramer_von_mises_statistic(a, np.zeros(3)))
+    assert math.isnan(cramer_von_mises_statistic(np.zeros(3), a))
     apart = cramer_von_mises_statistic(np.repeat([1, 0], 500), np.repeat([0, 1], 500))
     assert apart == pytest.approx(1 / 3, abs=0.01)
 
