@@ -5,10 +5,15 @@ import math
 import numpy as np
 import pyarrow as pa
 import pytest
+from scipy.stats import norm
 
 from flytekitplugins.wbmon.errors import DataError, InsufficientDataError
 from flytekitplugins.wbmon.monitor.performance.check import check_performance
-from flytekitplugins.wbmon.monitor.performance.estimate import estimate_performance
+from flytekitplugins.wbmon.monitor.performance.estimate import (
+    compare_estimate,
+    estimate_performance,
+)
+from flytekitplugins.wbmon.monitor.performance.report import Metric, PerformanceReport
 
 
 def window(rng, n, *, a=1.0, b=2.0, tilt=1.0, flipped=0.0):
@@ -103,6 +108,39 @@ def test_a_window_without_scores_keeps_its_metrics_undefined(rng, rows):
     report = estimate(empty, window(rng, 2000))
     assert (report.n_rows, report.n_missing_prediction) == (rows, rows)
     assert all(math.isnan(metric.value) for metric in report.metrics.values())
+    assert {metric.reason for metric in report.metrics.values()} == {"no row could be estimated"}
+
+
+def test_what_is_not_measured_is_counted(rng):
+    scores = [None, math.nan, *window(rng, 50)["p"].to_pylist()]
+    report = estimate(pa.table({"p": scores}), window(rng, 2000))
+    assert (report.n_rows, report.n_labelled, report.n_missing_prediction) == (52, 0, 2)
+    assert report.metrics["accuracy"].n == 50
+
+
+def test_thirty_rows_are_enough_for_a_verdict_unless_told_otherwise(rng):
+    reference = window(rng, 500)
+    statuses = [estimate(window(rng, n), reference).status for n in (29, 30)]
+    assert statuses == ["insufficient", "ok"]
+    assert estimate(window(rng, 29), reference, min_rows=29).status == "ok"
+
+
+@pytest.mark.parametrize(
+    "names", [("stay", "churn"), ("#", "1"), ("1", "#"), ("0", "1"), ("1", "0")]
+)
+def test_the_positive_class_may_have_any_name(rng, names):
+    """The names are those of the negative and of the positive class."""
+
+    def named(table):
+        return table.set_column(0, "y", pa.array(np.array(names)[table["y"].to_numpy()]))
+
+    reference, current = window(rng, 2000, a=0.5), window(rng, 500)
+    report = estimate(current.drop_columns("y"), named(reference), positive=names[1])
+    plain = estimate(current, reference)
+    assert report.classes == names
+    assert {k: m.value for k, m in report.metrics.items()} == {
+        k: m.value for k, m in plain.metrics.items()
+    }
 
 
 def test_a_window_that_is_all_negative_has_no_precision(rng):
@@ -125,9 +163,60 @@ def test_a_reference_must_hold_enough_of_both_classes(rng):
     reference = pa.table({"y": [0] * 500 + [1] * 5, "p": rng.random(505)})
     with pytest.raises(InsufficientDataError, match="20 labelled rows of each class, found 5"):
         estimate(window(rng, 100), reference)
+    with pytest.raises(InsufficientDataError, match="found 0 of '1'"):
+        estimate(window(rng, 100), pa.table({"y": [0] * 500, "p": rng.random(500)}))
+    enough = pa.table({"y": [0] * 500 + [1] * 20, "p": rng.random(520)})
+    assert estimate(window(rng, 100), enough).status == "ok"
+
+
+def test_one_class_alone_is_no_reference(rng):
+    reference = pa.table({"y": ["yes"] * 100, "q": ["yes"] * 100, "p": rng.random(100)})
+    current = pa.table({"q": ["yes"] * 100, "p": rng.random(100)})
+    with pytest.raises(DataError, match="two classes or more"):
+        estimate(current, reference, prediction="q", score="p")
 
 
 def test_classes_without_a_probability_are_refused(rng):
     table = pa.table({"y": [0, 1] * 50, "q": [0, 1] * 50})
     with pytest.raises(DataError, match="the probability of each"):
         estimate(table, table, prediction="q")
+    with pytest.raises(DataError, match="the probability of each"):
+        estimate(table.slice(0, 0), table, prediction="q")
+
+
+def report_of_accuracy(value, low=math.nan, high=math.nan, *, labelled=100, estimated=False):
+    metric = Metric(name="accuracy", value=value, low=low, high=high, n=100, higher_is_better=True)
+    return PerformanceReport(
+        task="classification",
+        status="ok",
+        n_rows=100,
+        n_labelled=labelled,
+        metrics={"accuracy": metric},
+        estimated=estimated,
+        reason="",
+    )
+
+
+@pytest.mark.parametrize(
+    ("interval", "value", "labelled", "deviations"),
+    [
+        # half of the interval on the side of the value is 1.959964 deviations
+        ((0.7, 0.85), 0.75, 100, 1.959964 / 2),
+        ((0.7, 0.85), 0.825, 100, 1.959964 / 2),
+        ((0.7, 0.85), 0.65, 100, 1.959964 * 1.5),
+        ((0.7, 0.85), 0.8, 100, 0),
+        # a quarter of the labels: twice the error
+        ((0.7, 0.85), 0.6, 25, 1.959964),
+        ((0.8, 0.8), 0.8, 100, 0),
+        ((0.8, 0.8), 0.81, 100, math.inf),
+        ((0.8, 0.8), 0.79, 100, math.inf),
+    ],
+)
+def test_an_estimate_is_judged_by_the_half_of_its_interval(interval, value, labelled, deviations):
+    expected = report_of_accuracy(0.8, *interval, estimated=True)
+    (found,) = compare_estimate(expected, report_of_accuracy(value, labelled=labelled))
+    assert found.p_value == pytest.approx(2 * norm.sf(deviations), rel=1e-5)
+    widened = math.sqrt(100 / labelled)
+    assert found.low == pytest.approx(0.8 - widened * (0.8 - interval[0]))
+    assert found.high == pytest.approx(0.8 + widened * (interval[1] - 0.8))
+    assert (found.expected, found.value) == (0.8, value)

@@ -89,6 +89,24 @@ def test_an_estimate_that_holds_is_said_to_hold(rng):
     assert "within chance" in measured.to_html()
 
 
+def test_a_class_that_the_window_never_has_keeps_its_place(rng):
+    reference, coming = window(rng, 3000), window(rng, 600)
+    without = coming[coming["q"] != "bus"]
+    as_numbers = {"bus": 0, "car": 1, "van": 2}
+    report = estimate_performance(without.drop(columns="y"), reference=reference, **COLUMNS)
+    numbered = estimate_performance(
+        without.drop(columns="y").replace({"q": as_numbers}),
+        reference=reference.replace({"q": as_numbers, "y": as_numbers}),
+        **COLUMNS | {"score": tuple(COLUMNS["score"].values())},
+    )
+    assert report.classes == CLASSES
+    assert numbered.classes == ("0", "1", "2")
+    for name, metric in report.metrics.items():
+        assert metric.value == pytest.approx(numbered.metrics[name].value, nan_ok=True)
+    assert report.metrics["accuracy"].low < measure(without).metrics["accuracy"].value
+    assert report.metrics["accuracy"].high > measure(without).metrics["accuracy"].value
+
+
 def test_few_labels_leave_the_estimate_more_room(rng):
     coming = window(rng, 2000)
     report = estimate_performance(coming, reference=window(rng, 4000), **COLUMNS)

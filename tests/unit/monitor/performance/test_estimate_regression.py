@@ -60,9 +60,59 @@ def test_a_window_without_rows_keeps_its_metrics_undefined(rng):
     assert np.isnan(report.metrics["mae"].value)
 
 
+def test_what_is_not_measured_is_counted(rng):
+    current = window(rng, 60)
+    current.loc[:6, "p"] = np.nan
+    report = estimate(current, window(rng, 200))
+    assert (report.n_rows, report.n_labelled, report.n_missing_prediction) == (60, 0, 7)
+    assert report.metrics["mae"].n == 53
+
+
+def test_thirty_rows_are_enough_for_a_verdict_unless_told_otherwise(rng):
+    reference = window(rng, 100)
+    statuses = [estimate(window(rng, n), reference).status for n in (29, 30)]
+    assert statuses == ["insufficient", "ok"]
+    assert estimate(window(rng, 29), reference, min_rows=29).status == "ok"
+
+
+@pytest.mark.parametrize("weighted", ["reference", "current"])
+def test_rows_count_by_their_weight_on_either_side(rng, weighted):
+    """Hard and easy rows, of which one kind has nearly all of the weight."""
+    reference, current = window(rng, 1000, hard=0.5), window(rng, 500, hard=0.5)
+    x = current["x"].mean()
+
+    def mae(kind: str) -> float:
+        weights = {"reference": 1.0, "current": 1.0}
+        frames = {}
+        for name, frame in (("reference", reference), ("current", current)):
+            heavy = (
+                np.where(frame["kind"] == kind, 1.0, 1e-6) if name == weighted else weights[name]
+            )
+            frames[name] = frame.assign(w=heavy)
+        # without the features the model of the loss only learns the mean of the reference
+        features = ("x",) if weighted == "reference" else FEATURES
+        report = estimate(frames["current"], frames["reference"], weight="w", features=features)
+        return report.metrics["mae"].value
+
+    # E|error| of a normal variable is sqrt(2 / pi) standard deviations
+    easy = np.sqrt(2 / np.pi) * (0.3 + x)
+    assert mae("easy") == pytest.approx(easy, rel=0.15)
+    assert mae("hard") == pytest.approx(3 * easy, rel=0.15)
+
+
+def test_the_root_of_the_expected_square_is_the_rmse_of_a_constant_loss(rng):
+    """Every row errs by 3, so the loss is known exactly."""
+    frame = window(rng, 400)
+    frame["y"] = frame["p"] + np.where(rng.random(400) < 0.5, 3.0, -3.0)
+    metrics = estimate(frame.drop(columns="y"), frame).metrics
+    assert metrics["mae"].value == pytest.approx(3, rel=1e-6)
+    assert metrics["rmse"].value == pytest.approx(3, rel=1e-6)
+
+
 def test_a_reference_must_hold_enough_rows(rng):
     with pytest.raises(InsufficientDataError, match="100 labelled rows, found 50"):
         estimate(window(rng, 100), window(rng, 50))
+    assert estimate(window(rng, 100), window(rng, 100)).status == "ok"
 
 
 def test_a_feature_that_changes_its_kind_is_named(rng):

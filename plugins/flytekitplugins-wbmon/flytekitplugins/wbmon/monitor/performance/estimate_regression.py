@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -98,7 +97,7 @@ def _report(
         )
         for name, metric in baseline.items()
     }
-    report = PerformanceReport(
+    return PerformanceReport(
         task="regression",
         status=status,
         n_rows=current.n_rows,
@@ -106,10 +105,6 @@ def _report(
         n_missing_prediction=current.n_rows - n,
         metrics=metrics,
         estimated=True,
-        reason="",
-    )
-    return replace(
-        report,
         reason=(
             f"estimated without labels: mean absolute error {metrics['mae'].value:.4g} expected of "
             f"{n} rows, by a model of the loss of {len(known.rows)} labelled rows; blind to a "
