@@ -83,14 +83,22 @@ def test_a_model_without_a_function_is_called_by_its_own_methods():
         assert sorted(found, key=found.get)[-2] == "x7"
 
 
-def test_the_losses_are_those_of_scikit_learn():
-    rows = frame(1, n=1000)
-    model = RandomForestClassifier(20, random_state=0).fit(rows[FEATURES], rows["label"])
+@pytest.mark.parametrize(
+    ("given", "repeats", "seed"), [({}, 5, 0), ({"n_repeats": 1, "seed": 4}, 1, 4)]
+)
+@pytest.mark.parametrize(("metric", "scoring"), [(None, "roc_auc"), ("log_loss", "neg_log_loss")])
+def test_the_losses_are_those_of_scikit_learn(metric, scoring, given, repeats, seed):
+    rows = frame(1, n=600)
+    model = RandomForestClassifier(20, min_samples_leaf=20, random_state=0).fit(
+        rows[FEATURES], rows["label"]
+    )
 
-    found = permutation_importance(model, rows, features=FEATURES, label="label", seed=4)
+    found = permutation_importance(
+        model, rows, features=FEATURES, label="label", metric=metric, **given
+    )
 
     theirs = by_sklearn(
-        model, rows[FEATURES], rows["label"], scoring="roc_auc", n_repeats=5, random_state=4
+        model, rows[FEATURES], rows["label"], scoring=scoring, n_repeats=repeats, random_state=seed
     ).importances_mean
     expected = np.maximum(theirs, 0) / theirs.max()
     assert list(found.values()) == pytest.approx(expected.tolist(), abs=1e-12)
@@ -155,6 +163,47 @@ def test_a_prediction_that_is_not_a_number_changes_nothing():
         lambda batch: np.full(len(batch), np.nan), frame(1), features=FEATURES
     )
     assert set(nowhere.values()) == {1.0}
+
+    def beside_a_number(batch: pd.DataFrame) -> pd.DataFrame:
+        return pd.DataFrame({"a": np.full(len(batch), np.nan), "b": batch["x3"].to_numpy()})
+
+    found = permutation_importance(beside_a_number, frame(1), features=FEATURES)
+    assert {name for name, weight in found.items() if weight} == {"x3"}
+
+
+def test_an_answer_of_another_type_is_another_answer():
+    asked = []
+
+    def predict(batch: pd.DataFrame) -> pd.Series:
+        asked.append(len(batch))
+        return pd.Series([1.0 if len(asked) == 1 else "one"] * len(batch))
+
+    assert set(permutation_importance(predict, frame(1, n=50), features=FEATURES).values()) == {1.0}
+
+
+@pytest.mark.parametrize(("n", "used"), [(2, 2), (5000, 5000), (5001, 2501)])
+def test_two_to_five_thousand_rows_are_used_unless_told_otherwise(n, used):
+    seen = set()
+
+    def predict(batch: pd.DataFrame) -> pd.Series:
+        seen.add(len(batch))
+        return batch["x1"]
+
+    permutation_importance(predict, frame(1, n=n), features=["x1"], n_repeats=1)
+    permutation_importance(predict, frame(1, n=n), features=["x1"], n_repeats=1, max_rows=max(n, 2))
+    assert seen == {used, n}
+
+
+def test_a_folder_name_may_be_a_feature(tmp_path):
+    for at, region in enumerate(("EU", "US")):
+        (tmp_path / f"region={region}").mkdir()
+        frame(at, n=100).to_parquet(tmp_path / f"region={region}" / "part.parquet")
+
+    found = permutation_importance(
+        lambda batch: batch["region"] == "EU", tmp_path, features=["region", "x1"]
+    )
+
+    assert found == {"region": 1.0, "x1": 0.0}
 
 
 def test_the_same_seed_gives_the_same_weights_and_only_so_many_rows_are_used():
@@ -234,6 +283,10 @@ def test_settings_that_cannot_work_are_refused(settings, message):
         (
             {"label": "label", "metric": "accuracy", "model": lambda b: b[["x1", "x2"]]},
             "one column, the predicted class",
+        ),
+        (
+            {"label": "x5", "metric": "mae", "model": lambda b: b[["x1", "x2"]]},
+            "one column of numbers",
         ),
         ({"model": lambda b: b["x1"].iloc[:3]}, "the model's answer cannot be used"),
     ],
