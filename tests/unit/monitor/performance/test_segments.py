@@ -77,6 +77,47 @@ def test_numbers_of_many_values_are_cut_at_their_quartiles(week):
     assert {part.value[0] for part in report.segments} > {"<", "≥"}
 
 
+def test_twenty_values_are_twenty_segments_and_one_more_is_cut_at_its_quartiles(rng):
+    def parts(n_values: int) -> dict[str, int]:
+        values = np.tile(np.arange(n_values), 10)
+        y = rng.integers(0, 2, len(values))
+        report = check(pa.table({"y": y, "q": y, "v": values}), segments=["v"])
+        return {part.value: part.n_rows for part in report.segments}
+
+    assert parts(20) == {str(value): 10 for value in range(20)}
+    # a value at a quartile belongs to the part that it begins
+    assert parts(21) == {"< 5": 50, "5 to 10": 50, "10 to 15": 50, "≥ 15": 60}
+
+
+def test_fifty_words_are_fifty_segments_and_of_one_more_the_rarest_are_put_together(rng):
+    def parts(words: list[str]) -> dict[str, int]:
+        y = rng.integers(0, 2, len(words))
+        report = check(pa.table({"y": y, "q": y, "word": words}), segments=["word"])
+        return {part.value: part.n_rows for part in report.segments}
+
+    common = [f"w{i}" for i in range(48)]
+    assert parts([*common * 3, "x", "y"]) == dict.fromkeys(common, 3) | {"x": 1, "y": 1}
+    # of equally rare words the first to appear stays
+    rare = ["z", "y", "x"]
+    assert parts([*rare, *common * 3]) == dict.fromkeys(common, 3) | {"z": 1, "(other)": 2}
+
+
+def test_a_part_is_judged_at_five_percent_of_all_parts(rng):
+    """Bonferroni: the p-value times the number of judged parts decides."""
+    near = 0
+    for _ in range(40):
+        y = rng.integers(0, 2, 600)
+        group = rng.integers(0, 4, 600)
+        right = rng.random(600) < np.where(group == 0, 0.75, 0.85)
+        table = pa.table({"y": y, "q": np.where(right, y, 1 - y), "s": group})
+        for part in check(table, segments=["s"]).segments:
+            accuracy = part.metrics["accuracy"]
+            differs = accuracy.verdict != "ok" and 4 * accuracy.p_value <= 0.05
+            assert part.verdict == (accuracy.verdict if differs else "ok")
+            near += 0.05 < 4 * accuracy.p_value < 0.1
+    assert near > 0
+
+
 def test_missing_values_are_a_segment_and_rare_ones_are_put_together(rng):
     word = np.array([f"w{i}" for i in rng.integers(0, 80, 3000)], dtype=object)
     word[:40] = None
@@ -140,6 +181,11 @@ def test_a_regression_is_ranked_by_its_error(rng):
     report = check(table, task="regression", segments=["g"])
     assert report.segments[0].value == "1"
     assert report.segments[0].verdict == "worse"
+    many = pa.table({"y": y, "q": y + rng.normal(size=600), "g": np.arange(600) % 6})
+    report = check(many, task="regression", segments=["g"])
+    changes = [part.metrics["mae"].change for part in report.segments if part.verdict == "ok"]
+    assert len(changes) > 3
+    assert changes == sorted(changes, reverse=True)
 
 
 def test_the_report_with_parts_survives_json(week):

@@ -164,7 +164,7 @@ def _by_text(column: pa.ChunkedArray) -> Groups:
     codes = np.zeros(len(encoded), dtype=np.int64)
     codes[present] = dense_numbers(encoded.indices)
     if len(words) > _MAX_PARTS:
-        sizes = np.bincount(codes[present], minlength=len(words))
+        sizes = np.bincount(codes[present])
         # stable: groups of equal size keep the order of appearance, so the choice is repeatable
         kept = np.argsort(-sizes, kind="stable")[: _MAX_PARTS - 1]
         place = np.full(len(words), len(kept))
