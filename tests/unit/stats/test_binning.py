@@ -23,7 +23,7 @@ numbers = arrays(
 
 
 def test_few_distinct_values_are_all_edges():
-    assert grid_edges(np.array([1.0, 1.0, 2.0, 5.0])).tolist() == [1, 2, 5]
+    assert grid_edges(np.array([1.0, 1.0, 2.0, 2.0, 5.0, 5.0])).tolist() == [1, 2, 5]
 
 
 def test_edges_lie_at_the_quantiles():

@@ -81,6 +81,16 @@ def test_a_gap_between_two_probes_is_found_wherever_it_is(lacking, distance):
     assert ks_statistic(whole, part) == ks_statistic(part, whole) == pytest.approx(away.max())
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_value_that_many_rows_of_the_shorter_window_share_is_found(sign):
+    # forty rows between two probes, which lie about 240 apart
+    b = np.arange(1_000_000.0)
+    a = np.sort(np.append(b[::2], np.full(40, 700_123.5)))
+    both = np.unique(np.concatenate((a, b)))
+    away = np.searchsorted(a, both, "right") / len(a) - np.searchsorted(b, both, "right") / len(b)
+    assert ks_statistic(np.sort(sign * a), np.sort(sign * b)) == pytest.approx(np.abs(away).max())
+
+
 @pytest.mark.parametrize(("shift", "share"), [(0.5, 0.0155), (0.05, 0.0155), (-0.5, 0.0155)])
 def test_most_values_are_never_looked_at(shift, share, monkeypatch):
     looked_at = []
@@ -231,7 +241,13 @@ def test_a_sample_of_one_row_is_a_sample(table):
 
 
 @pytest.mark.parametrize(
-    "table", [(4, 900_000, 5, 300_000), (899_990, 900_000, 299_999, 300_000), (0, 4000, 4, 700)]
+    "table",
+    [
+        (4, 900_000, 5, 300_000),
+        (899_990, 900_000, 299_999, 300_000),
+        (0, 4000, 4, 700),
+        (996, 1000, 995_004, 999_000),
+    ],
 )
 def test_rare_and_common_properties_of_many_rows_agree_with_fisher(table):
     a, n, b, m = table
@@ -333,6 +349,13 @@ def test_the_bounds_of_a_grid_are_those_of_the_worst_places_in_its_cells(a, b):
 
     assert found.value == pytest.approx(known, abs=1e-12)
     assert found.value + found.bound == pytest.approx(max([known, *worst]), abs=1e-12)
+
+
+def test_rows_below_the_first_edge_may_lie_anywhere_there():
+    a, b = np.array([4, 0, 4]), np.array([6, 0, 2])
+    # one window can have all of its 6 of 8 rows there before the other has any
+    assert grid_ks_statistic(a, b) == (0.25, 0.5)
+    assert grid_ks_statistic(b, a) == (0.25, 0.5)
 
 
 def test_a_cell_that_is_expected_to_hold_five_rows_is_not_small():

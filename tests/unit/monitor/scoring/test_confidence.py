@@ -84,6 +84,7 @@ def test_nothing_watched_is_undefined():
         ({"q": [0.5]}, "must return a column 'p'.*have q"),
         ({"p": ["a"]}, "must hold probabilities, found string"),
         ({"p": [0.5, 1.2]}, r"1 rows outside, such as 1\.2"),
+        ({"p": [-0.5, 0.2]}, r"1 rows outside, such as -0\.5"),
     ],
 )
 def test_what_is_no_probability_is_refused(table, message):

@@ -75,6 +75,19 @@ def test_the_mean_of_a_variant_has_the_interval_of_student(rng):
     assert math.isnan(control.difference)
 
 
+def test_two_units_have_the_interval_of_one_degree_of_freedom():
+    # the quantile of Student is 12.706; the expansion for it is 11 % too small there
+    found = compare(log({"old": [1.0, 2.0], "new": [1.5, 4.5]}), min_units=2).variants[1]
+    assert found.high - found.mean == pytest.approx(12.706 * 1.5, rel=0.12)
+    theirs = stats.ttest_ind([1.5, 4.5], [1.0, 2.0], equal_var=False)
+    assert found.p_value == pytest.approx(theirs.pvalue)
+
+
+def test_a_small_loss_beyond_chance_is_worse(rng):
+    old, new = rng.normal(0.5, 0.1, 90), rng.normal(0.3, 0.1, 90)
+    assert compare(log({"old": old, "new": new})).variants[1].verdict == "worse"
+
+
 def test_the_side_of_the_interval_is_the_verdict(rng):
     noise = rng.normal(0, 1, 50)
     report = compare(log({"old": noise, "worse": noise - 2, "better": noise + 2, "same": noise}))
@@ -110,6 +123,14 @@ def test_the_split_is_tested_as_scipy_does(rng):
     assert report.variants[1].verdict != "invalid"
 
 
+def test_a_split_at_one_and_a_half_in_a_thousand_is_trusted():
+    outcomes = {"old": [0.0, 0.1] * 79, "new": [0.9, 1.0] * 54}
+    report = compare(log(outcomes), shares={"old": 0.5, "new": 0.5})
+    assert 0.001 < stats.chisquare([158, 108]).pvalue < 0.0025
+    assert 0.001 < report.split_p_value < 0.0025
+    assert report.variants[1].verdict == "better"
+
+
 @pytest.mark.parametrize("n_new", [60, 66, 72, 78, 84, 90, 96])
 def test_a_split_less_likely_than_one_in_a_thousand_is_not_trusted(n_new):
     outcomes = {"old": [0.0, 0.1] * 80, "new": [0.9, 1.0] * (n_new // 2)}
@@ -136,6 +157,7 @@ def test_a_loud_unit_counts_once_and_other_ratings_do_not():
     rows.append(exposure_row("elsewhere", "c", "old", tenant=None))
     rows += [rating("a", 1.0, number=i) for i in range(9)] + [rating("b", 0.0), rating("c", 7.0)]
     rows += [rating("b", 5.0, name="stars"), rating(None, 5.0)]
+    rows.append({**exposure_row("layout", "x", "old", tenant=None), "session_id": None})
     table = log_table("feedback", [{**row, "timestamp": AT} for row in rows])
 
     (control,) = compare(table).variants

@@ -76,7 +76,7 @@ def calibration_curve(
         )
     )
     columns = zip(*(each.tolist() for each in sums), strict=True)
-    return [_bin(*column) for column in columns if column[0] > 0]
+    return [_bin(*column) for column in columns]
 
 
 def expected_calibration_error(curve: list[CalibrationBin]) -> float:

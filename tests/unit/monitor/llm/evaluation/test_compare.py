@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 
 import numpy as np
 import pytest
 
 from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.llm import compare_paired
+from flytekitplugins.wbmon.stats.paired import paired_difference, pairs_needed
 
 
 def test_a_candidate_that_is_better_beyond_chance_ships(rng: np.random.Generator) -> None:
@@ -84,12 +86,106 @@ def test_items_that_one_side_could_not_score_are_counted_and_too_many_forbid_a_v
     assert "10 items have no score" in found.reason
 
 
+@pytest.mark.parametrize(("n_missing", "verdict"), [(2, "ship"), (3, "undecided")])
+def test_one_in_twenty_items_may_lack_a_score(n_missing: int, verdict: str) -> None:
+    b = np.ones(40)
+    b[:n_missing] = math.nan
+    assert compare_paired(np.zeros(40), b).verdict == verdict
+
+
+def test_a_twentieth_without_a_score_is_not_why_nothing_is_decided() -> None:
+    b = np.array([math.nan] * 2 + [1.1, -0.9] * 19)
+    assert compare_paired(np.zeros(40), b).reason.startswith("within chance")
+
+
+def test_the_names_and_means_are_those_of_the_two_sides() -> None:
+    found = compare_paired(
+        [1, 2, 6], [2, 2, 2], metric="cost", baseline="v1", candidate="v2", higher_is_better=False
+    )
+    assert (found.metric, found.baseline, found.candidate) == ("cost", "v1", "v2")
+    assert (found.mean_baseline, found.mean_candidate, found.n) == (3.0, 2.0, 3)
+    assert not found.higher_is_better
+
+
+def test_the_mean_is_over_the_means_of_repeats() -> None:
+    found = compare_paired([1, 3, 5, 5], [2, 4, 0, 1], groups=["x", "x", "y", "z"])
+    assert (found.mean_baseline, found.mean_candidate) == (4.0, pytest.approx(4 / 3))
+
+
+def test_numbers_of_every_kind_are_scores() -> None:
+    a, b = [Decimal("0.5"), Decimal(2)], [Decimal(1), Decimal("0.25")]
+    assert compare_paired(a, b) == compare_paired([0.5, 2], [1, 0.25])
+
+
+def test_the_interval_and_the_number_of_items_are_at_the_level_asked_for() -> None:
+    rng = np.random.default_rng(1)
+    b = rng.normal(0.01, 1, 60)
+    found = compare_paired(np.zeros(60), b, alpha=0.2)
+    exact = paired_difference(np.zeros(60), b, alpha=0.2)
+    assert (found.low, found.high, found.p_value) == (exact.low, exact.high, exact.p_value)
+    assert found.verdict == "undecided"
+    expected = pairs_needed(exact.deviation, exact.value, alpha=0.2)
+    assert found.n_to_decide == expected != pairs_needed(exact.deviation, exact.value)
+
+
+@pytest.mark.parametrize(("shift", "finite"), [(1 / 340, True), (1 / 400, False)])
+def test_beyond_a_million_items_more_will_not_decide(shift: float, finite: bool) -> None:
+    # (1.96 + 0.84)^2 = 7.85 times the squared ratio of deviation and difference
+    b = np.tile([1.0, -1.0], 100) + shift
+    found = compare_paired(np.zeros(200), b)
+    assert math.isfinite(found.n_to_decide) is finite
+    assert ("will not decide" in found.reason) is not finite
+
+
+def test_a_higher_cost_is_worse_when_lower_is_better(rng: np.random.Generator) -> None:
+    a = rng.normal(5, 1, 50)
+    found = compare_paired(a, a + 1 + rng.normal(0, 0.1, 50), higher_is_better=False)
+    assert found.verdict == "hold"
+    assert found.reason.startswith("worse beyond chance")
+
+
+def test_a_p_value_at_the_level_ships(rng: np.random.Generator) -> None:
+    b = rng.normal(0.3, 1, 50)
+    p_value = compare_paired(np.zeros(50), b).p_value
+    assert p_value < 0.2
+    assert compare_paired(np.zeros(50), b, alpha=p_value).verdict == "ship"
+    assert compare_paired(np.zeros(50), b, alpha=p_value * 0.99).verdict == "undecided"
+
+
+def test_a_p_value_alone_does_not_ship() -> None:
+    """McNemar's test may be significant while Newcombe's interval still holds 0."""
+    # right on both sides, on the first, on the second, on none
+    a, b = (np.repeat(right, (1, 0, 8, 100)) for right in ([1, 1, 0, 0], [1, 0, 1, 0]))
+    found = compare_paired(a, b, alpha=0.01)
+    assert found.p_value <= 0.01
+    assert found.low <= 0
+    assert found.verdict == "undecided"
+
+
+def test_a_gain_that_is_just_worth_it_ships_and_one_that_may_be_is_undecided() -> None:
+    a, b = np.zeros(40), np.repeat([1.0, 0.0], 20)
+    assert compare_paired(a, b, min_effect=0.5).verdict == "ship"
+    found = compare_paired(a, b, min_effect=0.55)
+    assert found.low > 0
+    assert found.high > 0.55
+    assert found.verdict == "undecided"
+
+
+@pytest.mark.parametrize("better", [True, False])
+def test_a_sure_gain_that_is_too_small_is_not_called_worse(better: bool) -> None:
+    rng = np.random.default_rng(2)
+    gain = rng.normal(0.01, 0.001, 50) * (1 if better else -1)
+    found = compare_paired(np.zeros(50), gain, min_effect=0.05, higher_is_better=better)
+    assert found.verdict == "hold"
+    assert found.reason.startswith("not better by 0.05")
+
+
 def test_one_item_is_too_few() -> None:
     assert compare_paired([1.0], [0.0]).verdict == "undecided"
     assert "too few" in compare_paired([], []).reason
 
 
-@pytest.mark.parametrize("wrong", [{"alpha": 0}, {"min_effect": -1}])
+@pytest.mark.parametrize("wrong", [{"alpha": 0}, {"alpha": 1}, {"alpha": 1.5}, {"min_effect": -1}])
 def test_settings_that_cannot_work_are_refused(wrong: dict) -> None:
     with pytest.raises(ConfigError):
         compare_paired([1, 2], [2, 1], **wrong)
@@ -98,7 +194,8 @@ def test_settings_that_cannot_work_are_refused(wrong: dict) -> None:
 def test_arrays_that_do_not_pair_are_refused() -> None:
     with pytest.raises(DataError):
         compare_paired([1, 2], [1])
-    with pytest.raises(DataError):
-        compare_paired([1, math.inf], [1, 2])
+    for a, b in (([1, math.inf], [1, 2]), ([1, 2], [1, -math.inf])):
+        with pytest.raises(DataError, match="or nan where there is none; got an infinity"):
+            compare_paired(a, b)
     with pytest.raises(DataError):
         compare_paired([1, 2], [1, 2], groups=["x"])

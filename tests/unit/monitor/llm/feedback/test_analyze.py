@@ -7,6 +7,7 @@ from datetime import datetime, timedelta, timezone
 
 import pandas as pd
 import pytest
+from scipy.stats import binomtest
 
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.llm.feedback.analyze import analyse_feedback, low_rated_table
@@ -132,3 +133,90 @@ def test_logs_that_cannot_be_joined_are_refused() -> None:
         analyse_feedback(pd.DataFrame({"x": [1]}), ratings([1.0]))
     with pytest.raises(DataError, match="colour"):
         analyse_feedback(calls(1), ratings([1.0]), by=("colour",))
+
+
+def test_half_a_point_is_liked_and_the_window_is_that_of_the_calls() -> None:
+    undated = calls(2, first=5).assign(timestamp=pd.NaT)
+    report = analyse_feedback(pd.concat([calls(5), undated]), ratings([0.5, 0.49]))
+    assert report.total.n_good == 1
+    assert (report.start_at, report.end_at) == (START, START + timedelta(minutes=4))
+    never = analyse_feedback(undated, ratings([1.0]))
+    assert never.start_at is never.end_at is None
+
+
+def test_a_call_counts_by_its_weight_and_once_without_one() -> None:
+    weighted = calls(4).assign(sample_weight=[None, 2.5, None, 4.0])
+    assert analyse_feedback(weighted, ratings([1.0])).total.n_calls == 8.5
+
+
+def test_the_interval_of_a_change_is_newcombes() -> None:
+    """Wilson's limits by scipy, joined as in Newcombe (1998), method 10."""
+    before = analyse_feedback(calls(60), ratings([1.0] * 40 + [0.0] * 10))
+    total = analyse_feedback(calls(60), ratings([1.0] * 20 + [0.0] * 20), previous=before).total
+
+    old, new = (
+        binomtest(good, n).proportion_ci(method="wilson") for good, n in ((40, 50), (20, 40))
+    )
+    assert (total.low, total.high) == pytest.approx((new.low, new.high))
+    assert total.change_low == pytest.approx(-0.3 - math.hypot(0.5 - new.low, old.high - 0.8))
+    assert total.change_high == pytest.approx(-0.3 + math.hypot(new.high - 0.5, 0.8 - old.low))
+
+
+def test_complaints_are_shares_of_the_rated_answers_now_and_before() -> None:
+    before = analyse_feedback(calls(200), ratings([0.0] * 40, labels=["slow"] * 10 + ["x"] * 30))
+    now = analyse_feedback(
+        calls(200), ratings([0.0] * 50, labels=["slow"] * 20 + ["new"] * 30), previous=before
+    )
+    found = {issue.label: (issue.n, issue.share, issue.before) for issue in now.issues}
+    assert found == {"slow": (20, 0.4, 0.25), "new": (30, 0.6, 0.0)}
+    assert {issue.label: issue.verdict for issue in now.issues} == {"slow": "ok", "new": "worse"}
+    assert {issue.verdict for issue in before.issues} == {"unknown"}
+    assert all(math.isnan(issue.before) for issue in before.issues)
+
+
+def test_a_low_rated_answer_brings_what_is_known_of_it() -> None:
+    log = calls(2).assign(
+        gen_ai_response_model=[None, "house"],
+        gen_ai_request_model=["asked", "other"],
+        prompt_name="greeting",
+        prompt_version="0123456789abcdef",
+        output_text=["an answer", None],
+    )
+    said = ratings([0.1, 0.3], labels=["rude", "dull"]).assign(comment=["never again", None])
+    first, second = analyse_feedback(log, said).low_rated
+    assert (first.request_id, first.question, first.answer) == ("r0", "question 0", "an answer")
+    assert (first.score, first.label, first.comment) == (0.1, "rude", "never again")
+    assert (first.model, first.prompt) == ("asked", "greeting@0123456789ab")
+    assert (second.answer, second.comment, second.model) == ("", "", "house")
+
+
+def test_a_later_rating_without_a_comment_leaves_the_comment() -> None:
+    later = ratings([0.2]).assign(feedback_id="later", timestamp=START + timedelta(days=1))
+    log = pd.concat([ratings([0.1]).assign(comment="never again"), later])
+    (low,) = analyse_feedback(calls(1), log).low_rated
+    assert (low.score, low.comment) == (0.2, "never again")
+
+
+def test_what_has_no_name_is_in_one_group() -> None:
+    log = calls(2).assign(gen_ai_response_model=None, tenant=["acme", None])
+    groups = analyse_feedback(log, ratings([1.0])).groups
+    assert [each.key for each in groups["model"]] == ["(none)"]
+    assert [each.key for each in groups["prompt"]] == ["(none)"]
+    assert {each.key for each in groups["tenant"]} == {"acme", "(none)"}
+    versions = calls(2).assign(prompt_name=["a", None], prompt_version=[None, "7"])
+    named = analyse_feedback(versions, ratings([1.0])).groups["prompt"]
+    assert {each.key for each in named} == {"a", "7"}
+
+
+def test_fifty_complaints_and_fifty_answers_are_listed_and_a_bare_thumb_first() -> None:
+    labels = [f"complaint {i}" for i in range(60)]
+    report = analyse_feedback(calls(80), ratings([0.1] * 60, labels=labels))
+    assert len(report.issues) == len(report.low_rated) == 50
+    thumbs = analyse_feedback(calls(3), ratings([0.0, math.nan, 0.2], labels=["", "👎", ""]))
+    assert [each.request_id for each in thumbs.low_rated] == ["r1", "r0", "r2"]
+
+
+def test_no_low_rated_answer_is_a_table_of_text_all_the_same() -> None:
+    table = low_rated_table(analyse_feedback(calls(3), ratings([1.0])))
+    assert table.num_rows == 0
+    assert {str(each.type) for each in table.schema} == {"string", "double"}

@@ -142,7 +142,7 @@ def _outcome(
     )
     if is_control:
         return measured
-    return _compared(measured, arm, control, max(n_variants - 1, 1), min_units, valid)
+    return _compared(measured, arm, control, n_variants - 1, min_units, valid)
 
 
 def _compared(
@@ -190,7 +190,7 @@ def _moments(values: np.ndarray[Any, Any]) -> tuple[int, float, float]:
 
 def _welch_degrees(error_a: float, n_a: int, error_b: float, n_b: int) -> float:
     """Welch-Satterthwaite degrees of freedom for a difference of means with unequal variances."""
-    if min(n_a, n_b) < 2 or not error_a + error_b > 0:  # noqa: PLR2004 - no spread
+    if not error_a + error_b > 0:  # no spread, or nan with one unit: there is no interval either
         return 1.0
     a, b = error_a**2, error_b**2
     return (a + b) ** 2 / (a * a / (n_a - 1) + b * b / (n_b - 1))

@@ -84,7 +84,9 @@ def compare_paired(  # noqa: PLR0913 - names for the report, and what decides
         method=found.method,
         verdict=verdict,
         n_to_decide=n_to_decide,
-        reason=_reason(found, verdict, n_unscored, n_to_decide, min_effect, metric),
+        reason=_reason(
+            found, verdict, n_unscored, n_to_decide, min_effect, higher_is_better, metric
+        ),
     )
 
 
@@ -127,12 +129,9 @@ def _verdict(
     low, high, value = found.low, found.high, found.value
     if not higher_is_better:
         low, high, value = -high, -low, -value
-    sure = found.p_value <= alpha
-    if sure and low > 0 and value >= min_effect:
+    if found.p_value <= alpha and low > 0 and value >= min_effect:
         return "ship"
-    if (sure and high < 0) or high < min_effect:
-        return "hold"
-    return "undecided"
+    return "hold" if high < min_effect else "undecided"
 
 
 def _n_to_decide(
@@ -151,6 +150,7 @@ def _reason(
     n_unscored: int,
     n_to_decide: float,
     min_effect: float,
+    higher_is_better: bool,
     metric: str,
 ) -> str:
     if math.isnan(found.p_value):
@@ -160,7 +160,7 @@ def _reason(
     if verdict == "ship":
         return f"better beyond chance: {basis}"
     if verdict == "hold":
-        worse = found.low * found.high > 0
+        worse = found.high < 0 if higher_is_better else found.low > 0
         return f"{'worse beyond chance' if worse else f'not better by {min_effect:g}'}: {basis}"
     if n_unscored > MAX_UNSCORED * (found.n + n_unscored):
         return f"{n_unscored} items have no score on one side, too many to decide: {basis}"
