@@ -254,8 +254,10 @@ def test_a_rule_asks_for_at_least_as_many_rows_as_it_says(check):
 
 
 def test_an_empty_column_of_five_rows_says_nothing(check):
-    empty = pd.DataFrame({"x": [None] * 5})
-    assert check(empty, empty).verdict == "insufficient"
+    few, many = (pd.DataFrame({"x": [None] * n}) for n in (5, 500))
+    for reference, current in ((few, few), (few, many), (many, few)):
+        assert check(reference, current).verdict == "insufficient"
+    assert check(many, many).verdict == "ok"
 
 
 def test_rows_that_stand_for_few_are_few_however_many_they_are():
@@ -449,12 +451,25 @@ def test_a_rule_on_a_column_that_neither_profile_has_is_an_error():
         check_drift(reference, current, rule=DriftRule(features=("items", "amonut")))
 
 
+def damaged(frame: pd.DataFrame, path: Path) -> Path:
+    """The frame as a file of which the column `bad` cannot be read."""
+    pq.write_table(pa.Table.from_pandas(frame.assign(bad="text")), path)
+    content, group = bytearray(path.read_bytes()), pq.ParquetFile(path).metadata.row_group(0)
+    column = next(c for i in range(6) if (c := group.column(i)).path_in_schema == "bad")
+    start, size = column.dictionary_page_offset, column.total_compressed_size
+    content[start : start + size] = b"\0" * size
+    path.write_bytes(bytes(content))
+    return path
+
+
 @pytest.mark.parametrize("rows", [10_000, 1000], ids=["in memory", "too large to sort"])
-def test_columns_that_the_rule_does_not_name_are_never_read(monkeypatch, rows):
+def test_columns_that_the_rule_does_not_name_are_never_read(monkeypatch, rows, tmp_path):
     monkeypatch.setattr(exact, "EXACT_ROWS", rows)
-    # neither a class nor a module can be a value of a column
-    before, now = (window(seed).assign(bad=[object] * N) for seed in (1, 2))
-    now["amount"] *= 2
+    moved = window(2)
+    moved["amount"] *= 2
+    before, now = damaged(window(1), tmp_path / "before"), damaged(moved, tmp_path / "now")
+    with pytest.raises(OSError, match=r"bad|page|dictionary|Parquet|decompress"):
+        pq.read_table(before)
     rule = DriftRule(features=("items", "amount"))
 
     report = check_drift(before, now, rule=rule)

@@ -125,10 +125,126 @@ def test_scores_beyond_the_probabilities_are_in_the_outermost_bars_and_the_mean_
     assert found.histogram == pytest.approx((0.3, 0, 0, 0, 0, 0.3, 0, 0, 0, 0.4))
 
 
+def test_a_period_is_that_of_its_windows_with_their_largest_and_summed_counts() -> None:
+    later = NOON + timedelta(minutes=9)
+    report = summarize_serving(
+        windows(
+            window([1.0] * 30, at=later, in_flight_max=7, sampled_rows=None, dropped_rows=4),
+            window([1.0] * 20, in_flight_max=None, sampled_rows=5, dropped_rows=None),
+            window([1.0] * 10, in_flight_max=2, sampled_rows=1, dropped_rows=3),
+        )
+    )
+    assert (report.start_at, report.end_at) == (NOON, later + timedelta(seconds=10))
+    assert (report.in_flight_max, report.n_sampled, report.n_dropped) == (7, 6, 7)
+    silent = summarize_serving(windows(window([1.0], in_flight_max=None)))
+    assert silent.in_flight_max == summarize_serving(windows()).in_flight_max == 0
+
+
+def test_tenants_and_routes_come_busiest_first_and_without_those_that_have_no_name() -> None:
+    report = summarize_serving(
+        windows(
+            window([1.0] * 20, tenant="b", route="/x"),
+            window([1.0] * 30, tenant="c", route="/x"),
+            window([1.0] * 30, tenant="a", route="/y"),
+            window([1.0] * 90, tenant=None, route="/y"),
+        )
+    )
+    assert [(each.name, each.n_requests) for each in report.tenants] == [
+        ("a", 30),
+        ("c", 30),
+        ("b", 20),
+    ]
+    assert [each.name for each in report.routes] == ["/y", "/x"]
+
+
+def test_the_first_line_has_the_tail_latency_and_the_most_frequent_error() -> None:
+    rows = [
+        window([5.0] * 90, failed=2),
+        window([5.0] * 10, failed=3, errors={"KeyError": 3}),
+        window([5.0], failed=1, errors={"TypeError": 1}),
+    ]
+    reason = summarize_serving(windows(*rows)).reason
+    assert reason == "101 requests, 6 failed; p99 5 ms; most frequent error KeyError (3)"
+    unmeasured = window([1.0], latency=None)
+    assert summarize_serving(windows(unmeasured)).reason == "1 requests, 0 failed"
+
+
+def test_streams_have_the_time_to_their_first_chunk() -> None:
+    report = summarize_serving(windows(window([9.0] * 4, chunks=[2.0, 2.0, 8.0])))
+    assert report.total.first_chunk_ms["mean"] == 4.0
+    assert report.total.first_chunk_ms["max"] == 8.0
+
+
+def sampled(*rows: tuple[float | None, Any, float | None]) -> pa.Table:
+    """A prediction log of scores, predictions and weights."""
+    return log_table(
+        "prediction",
+        [
+            {"timestamp": NOON.isoformat(), "score": s, "prediction": p, "sample_weight": w}
+            for s, p, w in rows
+        ],
+    )
+
+
+def test_the_interval_of_the_unsure_share_is_of_as_many_rows_as_the_weights_are_worth() -> None:
+    # 3 rows of weight 4 and 8 of weight 1: (12 + 8)^2 / (48 + 8) rows in effect (Kish, 1965)
+    log = sampled(*[(0.2, "a", 4.0)] * 3, *[(0.9, "b", 1.0)] * 8)
+    found = summarize_serving(windows(), predictions=log, low_confidence=0.6).confidence
+
+    assert found is not None
+    n, z = 400 / 56, 1.959964
+    # Wilson's limits as the roots of their equation
+    low, high = np.sort(np.roots([1 + z * z / n, -1.2 - z * z / n, 0.36]).real)
+    assert (found.low_share, found.threshold, found.n_rows) == (0.6, 0.6, 11)
+    assert (found.low_share_low, found.low_share_high) == pytest.approx((low, high), abs=1e-6)
+    assert len(found.histogram) == 10
+
+
+def test_rows_without_a_score_or_a_weight_are_left_out_or_stand_for_themselves() -> None:
+    log = sampled((0.5, "a", None), (0.9, "a", 3.0), (None, "b", 4.0), (None, "c", None))
+    found = summarize_serving(windows(), predictions=log, low_confidence=0.5).confidence
+
+    assert found is not None
+    assert (found.n_rows, found.mean) == (2, pytest.approx((0.5 + 3 * 0.9) / 4))
+    # a score at the limit is not below it
+    assert found.low_share == 0.0
+    # the answers weigh 4, 4 and 1, with a score or without
+    assert found.top_share == pytest.approx(4 / 9)
+    shares = np.array([4, 4, 1]) / 9
+    assert found.entropy_bits == pytest.approx(-(shares * np.log2(shares)).sum())
+
+
+def test_a_log_of_scores_alone_has_no_variety() -> None:
+    scores = {"score": [0.5, 1.0]}
+    for log in (pa.table(scores), pa.table(scores | {"prediction": pa.nulls(2, pa.string())})):
+        found = summarize_serving(windows(), predictions=log, low_confidence=1.0).confidence
+        assert found is not None
+        assert (found.mean, found.low_share) == (0.75, 0.5)
+        assert math.isnan(found.top_share)
+        assert math.isnan(found.entropy_bits)
+    assert summarize_serving(windows(), predictions=pa.table({"x": [1]})).confidence is None
+    unscored = pa.table({"score": pa.nulls(3, pa.float64())})
+    assert summarize_serving(windows(), predictions=unscored).confidence is None
+
+
+@pytest.mark.parametrize(("limit", "share"), [(0.0, 0.0), (1.0, 0.5)])
+def test_the_limit_of_confidence_may_be_any_probability(limit: float, share: float) -> None:
+    log = pa.table({"score": [0.0, 1.0]})
+    found = summarize_serving(windows(), predictions=log, low_confidence=limit).confidence
+    assert found is not None
+    assert found.low_share == share
+
+
+@pytest.mark.parametrize("limit", [-0.5, 1.5])
+def test_a_limit_that_is_no_probability_is_refused(limit: float) -> None:
+    with pytest.raises(ConfigError, match="must be in"):
+        summarize_serving(windows(), low_confidence=limit)
+
+
 def test_the_busiest_minute_is_one_of_the_clock() -> None:
     rows = [
         window([1.0] * n, at=NOON + timedelta(seconds=at), status={"2xx": n})
-        for n, at in ((30, 1), (60, 59), (80, 60))
+        for n, at in ((30, 0), (60, 59.5), (80, 60.25))
     ]
     report = summarize_serving(windows(*rows))
     assert report.peak_per_s == 90 / 60

@@ -118,7 +118,7 @@ def _pairs(
             "like; profile the reference once, then each window with like=reference"
         )
     if not isinstance(current, Profile):
-        current = _profile_current(open_source(current, naming=asked), reference, asked)
+        current = _profile_current(open_source(current), reference, asked)
     if current.layout != reference.layout:
         raise DataError(
             "both profiles must share a layout to be compared; make the current one with "

@@ -61,7 +61,7 @@ def number_distances(
     if exact is None:
         name = "wasserstein_winsorised"
         # edges near the largest float: their distance overflows to inf
-        with np.errstate(over="ignore", invalid="ignore"):
+        with np.errstate(over="ignore"):
             distance = grid_wasserstein(
                 np.asarray(reference.edges), cumulative_shares(a), cumulative_shares(b)
             )

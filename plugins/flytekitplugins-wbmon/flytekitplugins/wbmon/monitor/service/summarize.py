@@ -151,7 +151,9 @@ def _peak(rows: list[dict[str, Any]]) -> float:
 def _confidence(source: Source, threshold: float) -> ServingConfidence | None:
     if "score" not in source.schema.names:
         return None
-    weights, scores = _numbers(source, "sample_weight"), _numbers(source, "score")
+    scores = _numbers(source, "score")
+    is_weighted = "sample_weight" in source.schema.names
+    weights = _numbers(source, "sample_weight") if is_weighted else np.ones(len(scores))
     present = ~np.isnan(scores)
     if not present.any():
         return None
@@ -193,8 +195,6 @@ def _variety(source: Source, weights: np.ndarray[Any, Any]) -> tuple[float, floa
 
 
 def _numbers(source: Source, name: str) -> np.ndarray[Any, Any]:
-    if name not in source.schema.names:
-        return np.ones(source.n_rows or 0)
     values = source.column(name).to_pylist()
     return np.array([math.nan if value is None else value for value in values], dtype=float)
 
