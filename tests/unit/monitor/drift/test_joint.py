@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.drift.check import check_drift
-from flytekitplugins.wbmon.monitor.drift.joint import check_joint_drift
+from flytekitplugins.wbmon.monitor.drift.joint import _frequency_codes, check_joint_drift
 from flytekitplugins.wbmon.monitor.drift.report import DriftRule
 
 
@@ -74,7 +74,7 @@ def by_sklearn(reference: np.ndarray, current: np.ndarray, columns: dict[str, li
     return auc, test.pvalue, lost
 
 
-@pytest.mark.parametrize("n", [(2000, 1501), (150, 120)])
+@pytest.mark.parametrize("n", [(2000, 1501), (150, 120), (12_000, 12_000)])
 def test_the_answer_is_that_of_trees_and_a_rank_test(n):
     rng = np.random.default_rng(7)
     before, now = (rng.normal(size=(rows, 3)) for rows in n)
@@ -158,6 +158,29 @@ def test_one_column_or_the_two_most_telling_ones_are_named():
     assert reason.endswith(("most by x and y", "most by y and x"))
 
 
+def test_of_two_columns_both_are_named():
+    before, now = (pair(seed, correlation=c)[["x", "y"]] for seed, c in ((1, 0.8), (2, -0.8)))
+    assert check_joint_drift(before, now).reason.endswith(("most by x and y", "most by y and x"))
+
+
+def test_what_a_column_holds_is_what_it_holds_in_the_reference():
+    unique = pd.DataFrame({"c": [f"id{i}" for i in range(500)]})
+    few = pd.DataFrame({"c": ["a", "b"] * 250})
+    with pytest.raises(DataError, match="found none among 'c'"):
+        check_joint_drift(unique, few)
+
+
+def test_categories_are_coded_by_frequency_up_to_the_two_hundred_and_fiftieth():
+    # category 299 is the most frequent; 0 and 1 are equally rare
+    times = np.maximum(np.arange(300), 1)
+    codes = np.repeat(np.arange(300), times)
+    found = _frequency_codes(codes)
+    ranks = {int(category): set(found[codes == category].tolist()) for category in range(300)}
+    assert ranks == {category: {min(299 - category, 250)} for category in range(300)}
+    # of equally frequent ones, the first to appear comes first
+    assert _frequency_codes(np.tile(np.arange(30), 2))[:30].tolist() == list(range(30))
+
+
 def test_categories_beyond_the_two_hundred_and_fiftieth_share_a_code():
     # 249 common names, then rare ones that are others in each window
     common = [f"c{i}" for i in range(249)]
@@ -169,9 +192,7 @@ def test_categories_beyond_the_two_hundred_and_fiftieth_share_a_code():
         window([f"a{i}" for i in range(400)]), window([f"b{i}" for i in range(400)])
     )
     assert same.level == "none"
-    # one more common name, which gets a code of its own
-    moved = check_joint_drift(window(["x"] * 400), window(["y"] * 400))
-    assert moved.drifted
+    assert check_joint_drift(window(["x"] * 400), window(["y"] * 400)).drifted
 
 
 def test_folder_names_are_used_where_they_are_named(tmp_path):
@@ -262,8 +283,9 @@ def test_columns_that_are_not_shared_are_refused_or_left_out():
     current = pair(2).assign(other=1.0)
 
     assert check_joint_drift(reference, current).level == "none"
-    with pytest.raises(DataError, match="columns must name columns"):
-        check_joint_drift(reference, current, columns=["only"])
+    for windows in ((reference, current), (current, reference)):
+        with pytest.raises(DataError, match="columns must name columns"):
+            check_joint_drift(*windows, columns=["only"])
     with pytest.raises(DataError, match="found none among 'other'"):
         check_joint_drift(reference, current, columns=["other"])
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from flytekitplugins.wbmon.data.arrow import dense_numbers, is_valid, kind_of, without_null_names
 from flytekitplugins.wbmon.data.open import Data, open_source
-from flytekitplugins.wbmon.data.sources import Source, stored_names
+from flytekitplugins.wbmon.data.sources import Source
 from flytekitplugins.wbmon.data.systematic_sample import spread_rows
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.drift.report import DriftRule, JointDrift, Level
@@ -83,12 +83,10 @@ def check_joint_drift(
 
 def _columns(sources: tuple[Source, Source], columns: Sequence[str] | None) -> list[str]:
     shared = [name for name in sources[0].schema.names if name in sources[1].schema.names]
-    stored = {*stored_names(sources[0])} & {*stored_names(sources[1])}
     unknown = [name for name in columns or () if name not in shared]
     if unknown:
         raise DataError(unknown_columns("columns", unknown, shared))
-    by_default = [name for name in shared if name in stored]
-    wanted = by_default if columns is None else list(dict.fromkeys(columns))
+    wanted = shared if columns is None else list(dict.fromkeys(columns))
     found = [name for name in wanted if _can_look_at(sources, name)]
     if not found:
         raise DataError(
