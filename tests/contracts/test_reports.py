@@ -9,12 +9,23 @@ import re
 import sys
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from flytekit import FlyteContextManager
 from flytekit.core.type_engine import TypeEngine
 
 import wandb
-from flytekitplugins.wbmon import AlertRule, DegradationAlert, evaluate_rules, monitor
+from flytekitplugins.wbmon import (
+    AlertRule,
+    DegradationAlert,
+    check_performance,
+    drift_series,
+    evaluate_rules,
+    monitor,
+    profile_data,
+)
+from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.flyte import type_transformers  # noqa: F401 - registers the records
 from flytekitplugins.wbmon.monitor.alerts import addresses
 from flytekitplugins.wbmon.monitor.alerts.addresses import RENAMED, Measurements
@@ -28,6 +39,7 @@ from flytekitplugins.wbmon.reports.serialize import record_from_json, record_to_
 from support.environment import ROOT
 from support.examples import REPORTS
 from support.measurements import page_of_measurements
+from support.real_reports import real_reports
 from support.wandb_log import find_run
 
 # what is no number: pages, tables and words
@@ -100,6 +112,38 @@ def test_the_names_in_wandb_are_the_addresses_of_rules(report: Report, tmp_path:
         seen = found.resolve(address)
         assert seen is not None, name
         assert rows[-1].get(name, seen.value) == seen.value or "window" in name
+
+
+def test_reports_of_real_data_keep_these_promises_too(tmp_path: Path) -> None:
+    for number, report in enumerate(real_reports()):
+        test_each_number_has_an_address_of_its_own_that_a_rule_can_use(report)
+        test_the_names_in_wandb_are_the_addresses_of_rules(report, tmp_path / str(number))
+
+
+def test_a_class_named_low_is_meant_by_its_name() -> None:
+    names = ["low", "high"] * 50
+    data = pd.DataFrame({"y": names, "q": ["low", *names[1:-1], "low"]})
+    report = check_performance(data, task="classification", label="y", prediction="q")
+    found = Measurements([report]).resolve("performance.recall.low")
+    assert found is not None
+    assert found.value == report.per_class["low"]["recall"]
+    ends = Measurements([report]).resolve("performance.accuracy.low")
+    assert ends is not None
+    assert ends.value == report.metrics["accuracy"].low
+
+
+def test_names_that_read_alike_are_refused_where_a_rule_uses_them() -> None:
+    """Feature `b.c` of segment `a`, and feature `c` of segment `a.b`."""
+    rng = np.random.default_rng(0)
+    data = pd.DataFrame({"s": ["a", "a.b"] * 200, "b.c": rng.normal(size=400)})
+    data["c"] = rng.normal(size=400)
+    reference = profile_data(data[["b.c", "c"]])
+    series = drift_series(data, like=reference, segment="s")
+    found = Measurements([series])
+    assert found.resolve("drift_series.n_windows") is not None
+    assert found.resolve("drift_series.window.drifted.a.c") is not None
+    with pytest.raises(ConfigError, match="stands for two numbers of the report"):
+        found.resolve("drift_series.window.drifted.a.b.c")
 
 
 @every_report

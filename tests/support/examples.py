@@ -180,7 +180,7 @@ def measured_report() -> PerformanceReport:
         verdict="worse",
     )
     return performance_report(
-        per_class={"fraud": {"precision": 0.5, "recall": 0.4, "f1": 0.44, "n": 90.0}},
+        per_class={"fraud": {"precision": 0.5, "recall": 0.4, "f1": 0.44, "support": 90.0}},
         calibration=Calibration(
             error=0.2, error_by_chance=0.05, p_value=0.001, too_sure=True, bins=()
         ),

@@ -11,25 +11,27 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "plugins" / "flytekitplugins-wbm
 from flytekitplugins.wbmon.monitor.alerts.addresses import RENAMED  # noqa: E402
 from flytekitplugins.wbmon.reports.measurement import Measurement  # noqa: E402
 from support.examples import REPORTS  # noqa: E402
+from support.real_reports import real_reports  # noqa: E402
 
 PAGE = ROOT / "docs" / "measurements.md"
 # the parts of the examples that stand for a name of the user's
 NAMES = {
-    "amount": "feature", "hour": "feature", "psi": "distance", "wasserstein": "distance",
-    "eu": "segment", "us": "segment", "fraud": "class", "ValueError": "error", "yes": "class",
-    "no": "class", "p99": "percentile", "p50": "percentile", "p95": "percentile", "p5": "quantile",
+    "amount": "feature", "hour": "feature", "eu": "segment", "us": "segment", "fraud": "class",
+    "ValueError": "error", "yes": "class", "no": "class", "p99": "percentile", "p50": "percentile", "p90": "percentile",
+    "p95": "percentile", "p5": "quantile",
     "up": "objective", "/predict": "route", "acme": "tenant", "old": "variant", "new": "variant",
     "too_long": "label", "exact": "score", "search": "step", "retrieve": "stage",
-    "month": "period", "recall": "recall",
+    "month": "period",
 }  # fmt: skip
 HEAD = """# The numbers of every report
 
 A number has one name. A rule calls it `<report>.<name>` ([alerts.md](alerts.md)); in W&B it is
 `<report>/<name>`, with slashes for the dots. A number with an interval or a baseline has
-`….low`, `….high` and `….baseline` too. *Worse* is the side that a rule `beyond_sd` or `trend`
-looks at; where there is none, either side is. A gate is 0 or 1 and takes `above: 0`.
-*Shown* is where a number appears without being asked for: in W&B, in the history of windows
-beside the state file, or also in "what changed since the window before"; a rule reaches them all.
+`….low`, `….high` and `….baseline` too; a class or feature that is itself named `low` comes first.
+*Worse* is the side that a rule `beyond_sd` or `trend` looks at; where there is none, either side
+is. A gate is 0 or 1 and takes `above: 0`. *Shown* is where a number appears without being asked
+for: in W&B, in the history of windows beside the state file, or also in "what changed since the
+window before"; a rule reaches them all.
 
 | rule | worse | unit | shown |
 |--|--|--|--|
@@ -40,7 +42,11 @@ SHOWN = {"rule": "", "chart": "W&B", "history": "W&B, history", "news": "W&B, hi
 
 def page_of_measurements() -> str:
     """The content of the page."""
-    rows = {_address(each): _row(each) for report in REPORTS for each in report.measurements()}
+    kinds: dict[str, dict[str, str]] = {}
+    for report in (*REPORTS, *real_reports()):
+        for each in report.measurements():
+            kinds.setdefault(each.kind, {}).setdefault(_address(each), _row(each))
+    rows = [row for of_kind in kinds.values() for row in of_kind.values()]
     renamed = [
         f"| `{kind}.{old}` | `{kind}.{new}` |"
         for kind, names in RENAMED.items()
@@ -48,7 +54,7 @@ def page_of_measurements() -> str:
     ]
     tail = "\n## Names of release 0.2\n\nThey work in this release; the log names the new one.\n\n"
     table = "\n".join(["| before | now |", "|--|--|", *renamed])
-    return HEAD + "\n".join(rows.values()) + f"\n{tail}{table}\n"
+    return HEAD + "\n".join(rows) + f"\n{tail}{table}\n"
 
 
 def _address(each: Measurement) -> str:
@@ -58,8 +64,6 @@ def _address(each: Measurement) -> str:
     if each.kind == "evaluation" and first == "exact":
         first = "<score>"
     parts = [f"<{NAMES[part]}>" if part in NAMES else part for part in rest]
-    if first in ("psi", "wasserstein"):
-        first = "<distance>"
     return ".".join((each.kind, first, *parts))
 
 

@@ -49,6 +49,7 @@ class Measurements:
     def __init__(self, reports: Iterable[Report | None]) -> None:
         self._reports: dict[str, Report] = {}
         self._by_kind: dict[str, dict[str, Measurement]] = {}
+        self._ambiguous: set[str] = set()
         for report in reports:
             if report is not None:
                 self._add(report)
@@ -69,6 +70,11 @@ class Measurements:
         kind, _, name = address.partition(".")
         if kind not in self._by_kind:
             return None
+        if address in self._ambiguous:
+            raise ConfigError(
+                f"metric {address!r} stands for two numbers of the report, whose names read alike "
+                "when joined by dots; give the segment, class or feature a name without dots"
+            )
         found = self._named(kind, name)
         if found is None and (new := _renamed(kind, name)) is not None:
             _warn_renamed(address, f"{kind}.{new}")
@@ -91,10 +97,14 @@ class Measurements:
         self._reports[report.kind] = report
         for kind in (report.kind, *report.OTHER_KINDS):
             self._by_kind.setdefault(kind, {})
+        own: set[str] = set()
         for each in report.measurements():
             known = self._by_kind[each.kind]
-            if each.name in known:
+            if each.address in own:
+                self._ambiguous.add(each.address)
+            elif each.name in known:
                 raise _twice(each.address)
+            own.add(each.address)
             known[each.name] = each
 
     def _named(self, kind: str, name: str) -> Measurement | None:
