@@ -17,8 +17,8 @@ PAGE = ROOT / "docs" / "measurements.md"
 # the parts of the examples that stand for a name of the user's
 NAMES = {
     "amount": "feature", "hour": "feature", "eu": "segment", "us": "segment", "fraud": "class",
-    "ValueError": "error", "yes": "class", "no": "class", "p99": "percentile", "p50": "percentile", "p90": "percentile",
-    "p95": "percentile", "p5": "quantile",
+    "ValueError": "error", "yes": "class", "no": "class", "p99": "percentile",
+    "p50": "percentile", "p90": "percentile", "p95": "percentile", "p5": "quantile",
     "up": "objective", "/predict": "route", "acme": "tenant", "old": "variant", "new": "variant",
     "too_long": "label", "exact": "score", "search": "step", "retrieve": "stage",
     "month": "period",
