@@ -218,7 +218,6 @@ class Judge:
         loop = id(asyncio.get_running_loop())
         with self._lock:
             # a semaphore that was waited for keeps its loop alive, so no other loop gets its id
-            # a semaphore that was waited for keeps its loop alive, so no other loop gets its id
             return self._gates.setdefault(loop, asyncio.Semaphore(self._concurrency))
 
 

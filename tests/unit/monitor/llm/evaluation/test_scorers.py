@@ -157,6 +157,38 @@ def test_what_only_looks_like_a_reference_is_none() -> None:
     assert IsJson(schema)(Answer(text='{"$ref": "x"}'), {}) == 1.0
 
 
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"$ref": "#"},
+        {"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"},
+    ],
+)
+def test_a_schema_that_only_refers_to_itself_is_refused(schema: dict) -> None:
+    with pytest.raises(ConfigError, match="lead back to itself"):
+        IsJson(schema)
+
+
+TREE = {"$defs": {"node": {"type": "object", "additionalProperties": {"$ref": "#/$defs/node"}}}}
+
+
+@pytest.mark.parametrize("depth", [3, 1000, 100_000])
+def test_an_answer_may_be_nested_but_not_without_end(depth: int) -> None:
+    nested = '{"a":' * depth + "{}" + "}" * depth
+    assert IsJson({**TREE, "$ref": "#/$defs/node"})(Answer(text=nested), {}) == float(depth == 3)
+
+
+@pytest.mark.parametrize("text", ["NaN", "[Infinity]", '{"a": -Infinity}'])
+def test_words_that_json_does_not_have_are_not_json(text: str) -> None:
+    assert IsJson({})(Answer(text=text), {}) == 0.0
+    with pytest.raises(ValueError, match="not JSON"):
+        parse_json(text)
+
+
+def test_a_number_beyond_floats_is_no_multiple_of_anything() -> None:
+    assert IsJson({"multipleOf": 0.1})(Answer(text="1e400"), {}) == 0.0
+
+
 def test_without_jsonschema_the_message_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

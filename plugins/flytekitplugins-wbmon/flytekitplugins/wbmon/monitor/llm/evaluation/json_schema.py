@@ -18,7 +18,7 @@ def schema_validator(schema: Mapping[str, Any]) -> Validator:
 
     Raises:
         MissingExtraError: If `jsonschema` is not installed.
-        ConfigError: If it is no JSON Schema, or a `$ref` points nowhere.
+        ConfigError: If it is no JSON Schema, or a `$ref` points nowhere or leads back to itself.
     """
     try:
         import jsonschema
@@ -37,7 +37,14 @@ def schema_validator(schema: Mapping[str, Any]) -> Validator:
     registry: Any = Registry()
     for resolver, reference in _references(root, registry.resolver_with_root(root)):
         _require(resolver, reference)
-    return kind(schema, registry=registry)
+    validator = kind(schema, registry=registry)
+    try:
+        validator.is_valid(None)
+    except RecursionError as error:
+        raise ConfigError(
+            "a $ref of a schema must not lead back to itself without a property or an item between"
+        ) from error
+    return validator
 
 
 def _require(resolver: Any, reference: str) -> None:

@@ -113,6 +113,9 @@ class Matches:
 class IsJson:
     """1 if the answer is JSON as a schema says; a code fence around it is allowed.
 
+    An answer that is nested too deeply to be checked, or has a number beyond what a float holds
+    where the schema calculates with it, is not as the schema says.
+
     Args:
         schema: A JSON Schema of any draft since 3; the newest if it does not say which.
 
@@ -133,7 +136,10 @@ class IsJson:
             value = parse_json(answer.text)
         except ValueError:
             return 0.0
-        return float(self._validator.is_valid(value))
+        try:
+            return float(self._validator.is_valid(value))
+        except (RecursionError, OverflowError):
+            return 0.0
 
     def __reduce__(self) -> tuple[type[IsJson], tuple[Mapping[str, Any]]]:
         # the validator cannot be pickled
@@ -210,7 +216,14 @@ def parse_json(text: str) -> Any:
     """The JSON of an answer, without the code fence that models like to put around it.
 
     Raises:
-        ValueError: If it is not JSON.
+        ValueError: If it is not JSON, as `NaN` is not, or nested more deeply than can be read.
     """
     fenced = _FENCE.match(text)
-    return json.loads(fenced[1] if fenced else text)
+    try:
+        return json.loads(fenced[1] if fenced else text, parse_constant=_refuse)
+    except RecursionError as error:
+        raise ValueError("an answer must not be nested so deeply") from error
+
+
+def _refuse(word: str) -> None:
+    raise ValueError(f"{word} is not JSON")
