@@ -211,7 +211,6 @@ class _OpenCall:
             if each.duration_ms < 0:
                 each.duration_ms += time.perf_counter() * 1e3
             # no status means no response, unless the client has no hooks and the call succeeded
-            # no status means no response, unless the client has no hooks and the call succeeded
             if each.status is None and not (error is None and each is made[-1]):
                 each.error_type = "APIConnectionError"
         if error is not None:
