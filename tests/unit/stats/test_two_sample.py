@@ -103,8 +103,16 @@ def test_most_values_are_never_looked_at(shift, share, monkeypatch):
     monkeypatch.setattr(two_sample, "_ranks", counted)
     rng = np.random.default_rng(0)
     a, b = np.sort(rng.normal(size=200_000)), np.sort(rng.normal(shift, 1, 300_000))
-    ks_statistic(a, b)
+    both = np.concatenate((a, b))
+    gaps = np.searchsorted(a, both, "right") / len(a) - np.searchsorted(b, both, "right") / len(b)
+    assert ks_statistic(a, b) == pytest.approx(np.abs(gaps).max(), rel=1e-12)
     assert sum(looked_at) < share * len(a)
+
+
+def test_the_largest_value_counts():
+    a = np.arange(5000.0)
+    b = np.where(a < 4995, a, a + 1000)
+    assert ks_statistic(a, b) == pytest.approx(0.001)
 
 
 def test_ks_of_an_empty_window_is_undefined():
@@ -247,6 +255,7 @@ def test_a_sample_of_one_row_is_a_sample(table):
         (899_990, 900_000, 299_999, 300_000),
         (0, 4000, 4, 700),
         (996, 1000, 995_004, 999_000),
+        (995_004, 999_000, 996, 1000),
     ],
 )
 def test_rare_and_common_properties_of_many_rows_agree_with_fisher(table):

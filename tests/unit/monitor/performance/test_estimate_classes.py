@@ -89,9 +89,10 @@ def test_an_estimate_that_holds_is_said_to_hold(rng):
     assert "within chance" in measured.to_html()
 
 
-def test_a_class_that_the_window_never_has_keeps_its_place(rng):
+@pytest.mark.parametrize("lacking", [("bus",), ("van",), ("bus", "van")])
+def test_a_class_that_the_window_never_has_keeps_its_place(rng, lacking):
     reference, coming = window(rng, 3000), window(rng, 600)
-    without = coming[coming["q"] != "bus"]
+    without = coming[~coming["q"].isin(lacking)]
     as_numbers = {"bus": 0, "car": 1, "van": 2}
     report = estimate_performance(without.drop(columns="y"), reference=reference, **COLUMNS)
     numbered = estimate_performance(

@@ -241,6 +241,5 @@ def _without_labels(data: Any, classes: Sequence[str], columns: dict[str, Any]) 
         numeric = False
     stand_in = pa.array([int(classes[0]) if numeric else classes[0]] * table.num_rows)
     table = table.append_column(_TRUTH, stand_in)
-    # the reference has the positive class last; sorting again could exchange the two
-    positive = classes[-1] if len(classes) == 2 else None  # noqa: PLR2004 - binary
-    return read_classification(table, label=_TRUTH, positive=positive, classes=classes, **columns)
+    # the classes as the reference has them, the positive one last: sorting could exchange the two
+    return read_classification(table, label=_TRUTH, classes=classes, **columns)
