@@ -151,8 +151,10 @@ def complaints(
         for key, row in survivors.items():
             if (name, key) not in reasons:
                 yield f"{name}:{row.line}: survives ({row.result}): {key}"
+        # what costs time only may be noticed by that on a slow machine
+        slow = {row.key for row in found if row.result == TIMED_OUT}
         for module, key in reasons:
-            if module == name and key not in survivors:
+            if module == name and key not in survivors and key not in slow:
                 yield f"{name}: has a reason and does not survive: {key}"
 
 

@@ -27,7 +27,9 @@ def test_a_candidate_that_is_better_beyond_chance_ships(rng: np.random.Generator
 def test_a_candidate_that_is_worse_is_held(rng: np.random.Generator) -> None:
     a = rng.normal(0.6, 0.1, 80)
 
-    assert compare_paired(a, a - 0.05 + rng.normal(0, 0.01, 80)).verdict == "hold"
+    found = compare_paired(a, a - 0.05 + rng.normal(0, 0.01, 80))
+    assert found.verdict == "hold"
+    assert found.reason.startswith("worse beyond chance")
 
 
 def test_a_lower_cost_is_better_when_it_is_said_to_be(rng: np.random.Generator) -> None:
