@@ -279,6 +279,23 @@ def test_a_stored_run_that_was_damaged_is_left_alone(server: WandbServer, store:
     assert log.exists()
 
 
+def test_a_stored_run_with_a_damaged_manifest_is_named_and_holds_up_no_other(
+    server: WandbServer, store: str
+) -> None:
+    write_run(store, "a", artifact=False)
+    manifest = next(Path(store).rglob(MANIFEST))
+    manifest.write_text(manifest.read_text()[:40])
+    write_run(store, "b", artifact=False)
+
+    results = {run.url: run for run in sync(store, server)}
+
+    damaged = results.pop(str(manifest.parent))
+    assert not damaged.is_delivered
+    assert "manifest.json must describe what is stored there" in damaged.reason
+    assert [run.is_delivered for run in results.values()] == [True]
+    assert list(manifest.parent.glob("*.wandb"))
+
+
 def test_another_file_called_manifest_is_left_alone(store: str) -> None:
     other = Path(store) / "model" / MANIFEST
     other.parent.mkdir(parents=True)

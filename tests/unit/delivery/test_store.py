@@ -162,13 +162,36 @@ def test_a_folder_without_a_manifest_is_not_there_yet(url: str, tmp_path: Path) 
     assert (marked.url, marked.about, marked.files) == (stored.url, {"entity": "ops"}, None)
 
 
-@pytest.mark.parametrize("content", ["{", "[]", "7", '{"files": 3}', '{"files": {"a": 1}}', "{}"])
+DAMAGED = ["", "{", "[]", "7", "null", "\udcff", '{"files": 3}', '{"files": {"a": 1}}', "{}"]
+
+
+@pytest.mark.parametrize("content", DAMAGED)
+def test_a_damaged_manifest_is_named_where_other_files_tell_what_it_was(
+    tmp_path: Path, content: str
+) -> None:
+    store = OfflineStore(str(tmp_path / "store"))
+    stored = put(store, tmp_path / "source")
+    manifest = tmp_path / "store" / "run" / MANIFEST
+    manifest.write_bytes(content.encode("utf-8", "surrogateescape"))
+    (found,) = store.find(is_sought=lambda path: path.endswith(".txt"))
+    assert found.url == stored.url
+    assert f"{stored.url}/{MANIFEST} must describe" in found.problem
+    with (
+        pytest.raises(DataError, match="is damaged"),
+        store.borrow(found, seconds=60, changing=PROGRESS),
+    ):
+        pytest.fail("nobody knows what should be there")
+    assert store.find(is_sought=lambda path: path.endswith(".wandb")) == []
+    assert (tmp_path / "store" / "run" / "log.txt").exists()
+
+
+@pytest.mark.parametrize("content", DAMAGED)
 def test_another_file_called_manifest_is_left_alone(tmp_path: Path, content: str) -> None:
     other = tmp_path / "model" / MANIFEST
     other.parent.mkdir()
-    other.write_text(content)
+    other.write_bytes(content.encode("utf-8", "surrogateescape"))
     assert OfflineStore(str(tmp_path)).find() == []
-    assert other.read_text() == content
+    assert other.read_bytes() == content.encode("utf-8", "surrogateescape")
 
 
 def test_a_store_below_any_folder_is_found(url: str, tmp_path: Path) -> None:

@@ -153,6 +153,25 @@ def test_a_damaged_spool_is_named_and_left_and_holds_up_no_other(
     assert place.is_dir()
 
 
+@pytest.mark.parametrize("content", ["", "{", "null", "[]", '{"files": {'])
+def test_a_spool_with_a_damaged_manifest_is_named_and_holds_up_no_other(
+    server: WeaveServer, tmp_path: Path, content: str
+) -> None:
+    store = OfflineStore(str(tmp_path / "store"))
+    bad, good = (write_spool(server, tmp_path, prefix=name) for name in ("bad", "good"))
+    place = Path(keep_spool(bad, store))
+    keep_spool(good, store)
+    (place / "manifest.json").write_text(content)
+
+    found = drain_store(store, api_key=KEY)
+
+    assert (found.n_spools, found.n_delivered) == (2, 1)
+    assert found.n_left > 0
+    assert "manifest.json must describe what is stored there" in found.left[str(place)]
+    assert list(server.calls) == ["good-call"]
+    assert (place / RECORDS).exists()
+
+
 def test_a_spool_of_which_it_is_not_known_what_was_sent_is_left(
     server: WeaveServer, tmp_path: Path
 ) -> None:

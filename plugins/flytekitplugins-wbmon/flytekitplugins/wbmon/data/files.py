@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.storage.filesystem import is_local, open_filesystem
+from flytekitplugins.wbmon.storage.guard import without_secrets
 
 
 class DataFile(NamedTuple):
@@ -45,7 +46,10 @@ def list_files(location: str, filesystem: Any) -> list[DataFile]:
     else:
         found = _list_remote(location, filesystem)
     if not found:
-        raise DataError(f"data must be Parquet, but the folder {location!r} holds no data files")
+        raise DataError(
+            f"data must be Parquet, but the folder {without_secrets(location)!r} holds no data "
+            "files"
+        )
     return found
 
 
@@ -66,8 +70,8 @@ def _list_local(location: str) -> list[DataFile]:
 def _list_remote(location: str, filesystem: Any) -> list[DataFile]:
     filesystem, root = open_filesystem(location, filesystem=filesystem)
     paths = sorted(filesystem.find(root))
-    if not paths and not filesystem.exists(root):
-        raise _missing(location)
+    if not paths and not _exists(filesystem, root):
+        raise _missing(without_secrets(location))
     found = []
     for path in paths:
         parts = tuple(path.removeprefix(root).strip("/").split("/"))
@@ -76,6 +80,15 @@ def _list_remote(location: str, filesystem: Any) -> list[DataFile]:
             opener = _remote_opener(filesystem, path)
             found.append(DataFile(filesystem.unstrip_protocol(path), parts[:-1], opener))
     return found
+
+
+def _exists(filesystem: Any, root: str) -> bool:
+    """As `exists` of fsspec, which however takes any failure of the store for a no."""
+    try:
+        filesystem.info(root)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _missing(location: str) -> DataError:

@@ -64,6 +64,7 @@ class StoredFolder:
         about: Content of that file, without `files`.
         files: Size in bytes and SHA-256 of each file, by name; None for a folder without a
             manifest, such as the traces of release 0.2.
+        problem: Why the marker cannot be read; empty if it can.
     """
 
     url: str
@@ -71,6 +72,7 @@ class StoredFolder:
     marker: str
     about: Mapping[str, Any]
     files: Mapping[str, tuple[int, str]] | None
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,10 +154,17 @@ class OfflineStore:
         write_file(self._files, f"{self._root}/{name}/{MANIFEST}", json.dumps(manifest).encode())
         return f"{self.url}/{name}"
 
-    def find(self, *, unsigned: Callable[[str], bool] = lambda _: False) -> list[StoredFolder]:
-        """Find every complete folder below the store.
+    def find(
+        self,
+        *,
+        is_sought: Callable[[str], bool] = lambda _: True,
+        unsigned: Callable[[str], bool] = lambda _: False,
+    ) -> list[StoredFolder]:
+        """Find every complete folder below the store, and those whose manifest is damaged.
 
         Args:
+            is_sought: Whether a file of this path is only in folders of the kind that is sought;
+                of a damaged manifest that is all there is to tell.
             unsigned: Whether the file at a path marks a complete folder that has no manifest.
 
         Raises:
@@ -174,7 +183,12 @@ class OfflineStore:
             if _is_manifest(path) or (unsigned(path) and _parent(path) not in signed)
         ]
         found = [self._describe(path) for path in markers]
-        return [stored for stored in found if stored is not None]
+        ours = {_parent(path) for path in paths if is_sought(path) and not _is_manifest(path)}
+        return [
+            stored
+            for stored in found
+            if stored is not None and (not stored.problem or stored.path in ours)
+        ]
 
     @contextmanager
     def borrow(
@@ -194,6 +208,8 @@ class OfflineStore:
             DataError: If a file is missing or differs from what was stored.
             StorageError: If the store cannot be reached.
         """
+        if stored.problem:
+            raise DataError(f"{stored.problem}. {_LEFT}")
         lease = Lease.acquire(self._files, f"{stored.path}/{LEASE}", seconds=seconds)
         if lease is None:
             raise BusyError("somebody else is delivering it now")
@@ -215,22 +231,20 @@ class OfflineStore:
             logger.warning("%s is kept from others until its lease is over: %s", stored.url, error)
 
     def _describe(self, marker: str) -> StoredFolder | None:
+        path = _parent(marker)
+        url, name = f"{self.url}{path.removeprefix(self._root)}", marker.removeprefix(f"{path}/")
+        about: dict[str, Any] = {}
+        files, problem = None, ""
         try:
             about = dict(json.loads(self._files.cat_file(marker)))
             sums = about.pop("files") if _is_manifest(marker) else None
-            files = sums and {name: (int(size), str(sha)) for name, (size, sha) in sums.items()}
+            files = sums and {file: (int(size), str(sha)) for file, (size, sha) in sums.items()}
         except FileNotFoundError:
             return None  # delivered meanwhile
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            logger.warning("%s describes no stored folder and is left alone: %s", marker, error)
-            return None
-        path = _parent(marker)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            problem = f"{url}/{name} must describe what is stored there, and is damaged: {error}"
         return StoredFolder(
-            url=f"{self.url}{path.removeprefix(self._root)}",
-            path=path,
-            marker=marker.removeprefix(f"{path}/"),
-            about=about,
-            files=files,
+            url=url, path=path, marker=name, about=about, files=files, problem=problem
         )
 
     def _fetch(self, stored: StoredFolder, folder: Path, changing: Collection[str]) -> None:

@@ -46,11 +46,23 @@ def redact_containers(value: Any, hide: Hide, *, depth: int = 0) -> Redacted:
     if isinstance(value, list | tuple | set | frozenset):
         items = [_redact_item(item, hide, depth) for item in value]
         return Redacted([item.value for item in items], sum(item.n for item in items))
-    if hasattr(value, "tolist") and not isinstance(value, type):
-        found = redact_containers(value.tolist(), hide, depth=depth + 1)
-    else:
-        found = Redacted(*hide(str(value)))
+    inside = _inside(value)
+    found = (
+        Redacted(*hide(str(value)))
+        if inside is None
+        else redact_containers(inside, hide, depth=depth + 1)
+    )
     return found if found.n else Redacted(value, 0)
+
+
+def _inside(value: Any) -> Any:
+    """What an array, a column or a table holds, by name where it has names; None for others."""
+    if isinstance(value, type):
+        return None
+    for method in ("to_dict", "tolist"):
+        if hasattr(value, method):
+            return getattr(value, method)()
+    return None
 
 
 def _redact_item(item: Any, hide: Hide, depth: int) -> Redacted:
@@ -63,8 +75,9 @@ def _redact_item(item: Any, hide: Hide, depth: int) -> Redacted:
 
 
 def _redact_named(name: Any, item: Any, hide: Hide, depth: int) -> Redacted:
-    if isinstance(name, str) and is_secret_name(name) and _may_be_secret(name, item):
-        return Redacted(HIDDEN, 1)
+    for part in name if isinstance(name, tuple) else (name,):
+        if isinstance(part, str) and is_secret_name(part) and _may_be_secret(part, item):
+            return Redacted(HIDDEN, 1)
     return redact_containers(item, hide, depth=depth + 1)
 
 
@@ -82,6 +95,8 @@ def _plain(value: Any) -> Any:
         return value.decode("utf-8", "replace")
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
         return value._asdict()
+    if getattr(getattr(value, "dtype", None), "names", None):  # a structured array
+        return {name: value[name].tolist() for name in value.dtype.names}
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: getattr(value, field.name) for field in fields(value)}
     return value

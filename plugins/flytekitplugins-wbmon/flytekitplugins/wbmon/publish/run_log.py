@@ -52,9 +52,12 @@ def scalars(report: Report) -> dict[str, float]:
 
     Undefined numbers (nan) are left out, so that a chart has a gap where nothing was measured.
     """
-    charted = [each for each in report.measurements() if each.is_at_least("chart")]
-    shown = [one for each in charted for one in (each, *each.derived())]
-    return {each.metric: each.value for each in shown if not math.isnan(each.value)}
+    measured = list(report.measurements())
+    charted = [each for each in measured if each.is_at_least("chart")]
+    # a class that is itself named `low` is meant by that name, here as in a rule
+    taken = {each.metric for each in measured}
+    ends = [end for each in charted for end in each.derived() if end.metric not in taken]
+    return {each.metric: each.value for each in (*charted, *ends) if not math.isnan(each.value)}
 
 
 @singledispatch

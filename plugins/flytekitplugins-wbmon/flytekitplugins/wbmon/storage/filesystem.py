@@ -12,7 +12,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, cast
 
-from flytekitplugins.wbmon.storage.guard import GuardedFileSystem, is_object_store, opening
+from flytekitplugins.wbmon.storage.guard import (
+    GuardedFileSystem,
+    is_object_store,
+    opening,
+    refuse_keys_in,
+)
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -52,6 +57,7 @@ def open_filesystem(
         StorageError: If the store cannot be opened.
     """
     text = os.fspath(url)
+    refuse_keys_in(text)
     if filesystem is None:
         with opening(text):
             filesystem, path = _connect(text)

@@ -164,6 +164,21 @@ def opening(url: str) -> Iterator[None]:
         raise _storage_error(error, shown, protocol, "") from _shareable(error)
 
 
+def refuse_keys_in(url: str) -> None:
+    """Refuse keys where an object store takes the name of a bucket, and would tell it to others.
+
+    Raises:
+        ConfigError: If there are any.
+    """
+    protocol, _, rest = url.partition("://")
+    if protocol in OBJECT_STORES and ":" in rest.partition("/")[0].rpartition("@")[0]:
+        package = _PACKAGES.get(protocol, "")
+        raise ConfigError(
+            f"the URL of a bucket must not hold keys, got some in {without_secrets(url)}; "
+            f"{_CURES.get(package, 'give the process credentials for it')}"
+        )
+
+
 def without_secrets(text: str) -> str:
     """A text whose URLs have lost the user and password, and all behind `?`, where tokens are."""
     bare = re.sub(r"(\w+://)[^/\s@'\"]*@", r"\1", text)

@@ -13,6 +13,11 @@ from flytekitplugins.wbmon.delivery.store import OfflineStore, StoredFolder
 logger = logging.getLogger(__name__)
 
 CHANGING = (PROGRESS,)
+# of a folder whose manifest is damaged
+_UNKNOWN = PackedRun(
+    entity="", project="", run_id="", started_at="", n_rows=0, n_alerts=0, n_artifacts=0,
+    exit_code=None,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,15 +45,18 @@ def keep_run(folder: Path, store: OfflineStore) -> str:
 
 
 def find_runs(store: OfflineStore) -> list[StoredRun]:
-    """Every run below the store, oldest first.
+    """Every run below the store, oldest first; those with a damaged manifest before all.
 
     Raises:
         StorageError: If the store cannot be reached.
     """
     found = []
-    for stored in store.find():
+    for stored in store.find(is_sought=lambda path: path.endswith(".wandb")):
         if "kind" in stored.about:
             continue  # not a run: manifests of runs have never had a `kind`
+        if stored.problem:
+            found.append(StoredRun(stored=stored, run=_UNKNOWN))
+            continue
         try:
             found.append(StoredRun(stored=stored, run=PackedRun.from_dict(stored.about)))
         except KeyError as error:

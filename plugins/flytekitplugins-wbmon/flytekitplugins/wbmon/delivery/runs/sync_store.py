@@ -96,7 +96,7 @@ def _described(stored: StoredRun, reason: str) -> SyncedRun:
         logger.warning("%s stays in the store: %s", url, reason)
     return SyncedRun(
         url=url,
-        path=f"{run.entity}/{run.project}/runs/{run.run_id}",
+        path="" if stored.stored.problem else f"{run.entity}/{run.project}/runs/{run.run_id}",
         n_rows=run.n_rows,
         is_delivered=not reason,
         reason=reason,

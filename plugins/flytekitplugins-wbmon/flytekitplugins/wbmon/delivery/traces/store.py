@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 FOLDER = "weave-traces"
 KIND = "traces"
+_UNKNOWN = Target(entity="", project="", trace_url="")  # of a spool whose manifest is damaged
 CHANGING = (CONFIRMED, REJECTED)
 # for copying the spool from the store and for the last request, which may outlast the time limit
 _LEASE_MARGIN_S = 30.0
@@ -125,11 +126,18 @@ def clear_or_keep(
 def find_spools(store: OfflineStore) -> list[StoredSpool]:
     """Every spool below the store, oldest first, those of release 0.2 included.
 
+    Spools with a damaged manifest come before all.
+
     Raises:
         StorageError: If the store cannot be reached.
     """
     found = []
-    for stored in store.find(unsigned=_marks_spool):
+    for stored in store.find(
+        is_sought=lambda path: path.endswith(f"/{RECORDS}"), unsigned=_marks_spool
+    ):
+        if stored.problem:
+            found.append(StoredSpool(stored=stored, target=_UNKNOWN))
+            continue
         if stored.marker != TARGET and stored.about.get("kind") != KIND:
             continue
         try:

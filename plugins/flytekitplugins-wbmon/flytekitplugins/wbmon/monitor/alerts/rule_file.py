@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from pathlib import Path
+from os import PathLike
 from typing import Any
 
-from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.errors import ConfigError, StorageError
 from flytekitplugins.wbmon.monitor.alerts.decision import AlertRule
+from flytekitplugins.wbmon.storage.filesystem import open_filesystem
 
 _KEYS = [field.name for field in dataclasses.fields(AlertRule)]
 
 
-def load_rules(path: str | Path) -> tuple[AlertRule, ...]:
+def load_rules(path: str | PathLike[str]) -> tuple[AlertRule, ...]:
     """Read rules from a YAML file: a list under `rules`, each with the keywords of `AlertRule`.
 
         rules:
@@ -22,18 +23,22 @@ def load_rules(path: str | Path) -> tuple[AlertRule, ...]:
             severity: error
 
     Args:
-        path: Path of the file.
+        path: Path or fsspec URL of the file.
 
     Raises:
         ConfigError: If the file cannot be read or has no such list, or if a rule has an unknown
             keyword or a wrong value; then the message names the rule.
+        StorageError: If the store of a URL cannot be reached.
     """
     # imported here: only users of a rule file need it
     import yaml  # type: ignore[import-untyped]
 
+    files, place = open_filesystem(path)
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+        content = yaml.safe_load(files.cat_file(place).decode("utf-8"))
+    except StorageError:
+        raise
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path} must be a readable YAML file; {error}") from error
     rules = content.get("rules") if isinstance(content, dict) else None
     if not isinstance(rules, list) or not rules:

@@ -16,6 +16,11 @@ Every = Literal["hour", "day", "week", "month"]
 PerformanceStatus = Literal["ok", "insufficient", "no_labels"]
 
 _ALPHA = 0.05
+# numbers that a report has only of a window with labels
+_LABELLED_ONLY = (
+    "calibration_error", "calibration_error_by_chance", "calibration_p_value", "n_worse_segments",
+    "support",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,11 +232,15 @@ class PerformanceReport(Report):
         return "estimate" if self.estimated else self.KIND
 
     def absent(self, name: str) -> Measurement | None:
-        """A metric of a class that is not in the window, where the metric itself is undefined."""
-        whole = self.metrics.get(name.partition(".")[0])
-        if whole is None or not math.isnan(whole.value):
+        """A metric of a class that is not in the window, or what no night without labels has."""
+        stem, _, label = name.partition(".")
+        whole = self.metrics.get(stem)
+        is_undefined = whole is not None and math.isnan(whole.value)
+        is_labelled_only = stem in _LABELLED_ONLY and self.status != "ok"
+        if not is_undefined and not is_labelled_only:
             return None
-        return number(*name.split(".", 1), value=math.nan, reason=whole.reason or self.reason)
+        why = (whole.reason if whole else "") or self.reason
+        return number(*((stem, label) if label else (stem,)), value=math.nan, reason=why)
 
     def _measured(self) -> Iterable[Measurement]:
         is_known = self.status == "ok"

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from flytekitplugins.wbmon.errors import DataError, StorageError
 from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
 from flytekitplugins.wbmon.storage.filesystem import open_filesystem, write_file
+from flytekitplugins.wbmon.storage.guard import without_secrets
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -65,8 +66,9 @@ class Profile:
         except StorageError:
             raise
         except OSError as error:
+            shown = without_secrets(str(path))
             raise DataError(
-                f"a profile must be a readable file, could not read {str(path)!r}: {error}"
+                f"a profile must be a readable file, could not read {shown!r}: {error}"
             ) from error
         features, about = features_from_bytes(content, str(path))
         return cls(features=features, **about)

@@ -38,6 +38,11 @@ class SLO:
     value: float
 
     def __post_init__(self) -> None:
+        if self.name == "violated":
+            raise ConfigError(
+                "an objective must have another name than 'violated', by which rules ask whether "
+                "any was missed"
+            )
         if not 0 < self.percentile <= 100:  # noqa: PLR2004 - a percentile
             raise ConfigError(
                 f"SLO {self.name!r}: percentile must be in (0, 100], got {self.percentile}"

@@ -221,6 +221,11 @@ class ServingSLO:
     min_requests: int = 100
 
     def __post_init__(self) -> None:
+        if self.name == "violated":
+            raise ConfigError(
+                "an objective must have another name than 'violated', by which rules ask whether "
+                "any was missed"
+            )
         if not 0 < self.objective < 1:
             raise ConfigError(
                 f"objective of {self.name!r} must be a share in (0, 1), got {self.objective}"

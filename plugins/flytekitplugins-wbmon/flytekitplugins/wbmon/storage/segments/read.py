@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from flytekitplugins.wbmon.storage.filesystem import open_filesystem
+from flytekitplugins.wbmon.storage.guard import is_object_store
 from flytekitplugins.wbmon.storage.segments.layout import SUFFIX, State, segment_folder
 
 # in the order in which a segment goes through them
@@ -24,6 +25,11 @@ def read_segments(
         destination: Path or fsspec URL of the log.
         service: Read this service only; all services if None.
         filesystem: An fsspec file system with the caller's credentials, for a URL.
+
+    Raises:
+        FileNotFoundError: If the bucket of a URL does not exist.
+        NotADirectoryError: If the destination is a file.
+        StorageError: If the store cannot be reached.
     """
     files, root = open_filesystem(destination, filesystem=filesystem)
     files.invalidate_cache()
@@ -35,6 +41,8 @@ def read_segments(
             for name in _names(files, f"{parent}/{folder}"):
                 if name.endswith(SUFFIX):
                     places[folder, name] = f"{parent}/{folder}/{name}"
+    if not places:
+        _require_folder(files, root)
     for (folder, name), path in sorted(places.items()):
         moved = [f"{segment_folder(root, state, folder)}/{name}" for state in _STATES[1:]]
         for place in (path, *moved):
@@ -44,6 +52,14 @@ def read_segments(
                 continue
             yield place, data
             break
+
+
+def _require_folder(files: Any, root: str) -> None:
+    """Raise for a bucket that does not exist, and for a file; a new log has no folder yet."""
+    if is_object_store(files):
+        files.find(root, maxdepth=1)
+    elif files.isfile(root):
+        raise NotADirectoryError(f"{root} must be the folder of a log, and is a file")
 
 
 def _names(files: Any, folder: str) -> list[str]:

@@ -247,6 +247,16 @@ class UsageReport(Report):
         """Whether any budget is exceeded."""
         return any(status.verdict == "exceeded" for status in self.budgets)
 
+    def absent(self, name: str) -> Measurement | None:
+        """A budget of a tenant, model … that made no call in the days that are known."""
+        stem, *whose = name.split(".", 3)
+        if stem not in ("spent_share", "forecast_share") or len(whose) < 2:  # noqa: PLR2004
+            return None
+        if whose[0] not in PERIODS or whose[1] not in SCOPES:
+            return None
+        why = f"no call that a budget of {'.'.join(whose)} limits"
+        return number(stem, *whose, value=math.nan, reason=why)
+
     def _measured(self) -> Iterable[Measurement]:
         total, none = self.total, "no LLM call in this window"
         yield gate("over_budget", value=self.over_budget, reason=self.reason)

@@ -19,6 +19,7 @@ from flytekitplugins.wbmon.monitor.llm.evaluation.ask import (
 )
 from flytekitplugins.wbmon.monitor.llm.evaluation.compare import compare_paired
 from flytekitplugins.wbmon.monitor.llm.evaluation.report import (
+    TAKEN_NAMES,
     ComparisonVerdict,
     EvaluationReport,
     EvaluationRule,
@@ -144,6 +145,11 @@ def fill_answers(
 
 def _scorers(scorers: Sequence[str] | Mapping[str, Scorer]) -> dict[str, Scorer]:
     if isinstance(scorers, Mapping):
+        if taken := sorted({*scorers} & TAKEN_NAMES):
+            raise ConfigError(
+                f"a scorer must have a name of its own, and {taken[0]!r} is that of another number "
+                "of the report; give it another"
+            )
         return dict(scorers)
     unknown = [name for name in scorers if name not in BUILTIN]
     if unknown:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from flytekitplugins.wbmon.errors import ConfigError, MissingExtraError
@@ -37,7 +39,8 @@ def schema_validator(schema: Mapping[str, Any]) -> Validator:
     registry: Any = Registry()
     for resolver, reference in _references(root, registry.resolver_with_root(root)):
         _require(resolver, reference)
-    validator = kind(schema, registry=registry)
+    kind = jsonschema.validators.extend(kind, {"multipleOf": _multiple_of})
+    validator = kind(schema, registry=registry, format_checker=kind.FORMAT_CHECKER)
     try:
         validator.is_valid(None)
     except RecursionError as error:
@@ -45,6 +48,21 @@ def schema_validator(schema: Mapping[str, Any]) -> Validator:
             "a $ref of a schema must not lead back to itself without a property or an item between"
         ) from error
     return validator
+
+
+def _multiple_of(
+    validator: Any,
+    divisor: Any,
+    instance: Any,
+    schema: Any,  # noqa: ARG001 - of jsonschema
+) -> Iterator[Exception]:
+    """`multipleOf` of the numbers as they are written: 0.07 is a multiple of 0.01."""
+    from jsonschema import ValidationError
+
+    if not validator.is_type(instance, "number"):
+        return
+    if math.isinf(instance) or Fraction(str(instance)) % Fraction(str(divisor)):
+        yield ValidationError(f"{instance!r} is not a multiple of {divisor}")
 
 
 def _require(resolver: Any, reference: str) -> None:

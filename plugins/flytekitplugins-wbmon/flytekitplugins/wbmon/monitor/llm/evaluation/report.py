@@ -14,6 +14,10 @@ from flytekitplugins.wbmon.reports.report import Report
 ComparisonVerdict = Literal["ship", "hold", "undecided"]
 
 
+TAKEN_NAMES = frozenset({"cost_per_call_usd", "difference", "latency_ms", "n_failed"})
+"""What a variant has beside its scores, which therefore no scorer can be called."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairedComparison:
     """A candidate against a baseline on the same items.
