@@ -11,8 +11,9 @@ from scipy.stats import norm
 from sklearn import metrics
 from sklearn.metrics import get_scorer_names
 
+from flytekitplugins.wbmon.monitor.performance import measure
 from flytekitplugins.wbmon.monitor.performance.check import check_performance
-from flytekitplugins.wbmon.monitor.performance.measure import HIGHER_IS_BETTER, _verdict
+from flytekitplugins.wbmon.monitor.performance.measure import _verdict
 from flytekitplugins.wbmon.stats.estimate import Estimate
 
 
@@ -21,7 +22,7 @@ def test_the_better_direction_is_that_of_scikit_learn() -> None:
     scorers = set(get_scorer_names())
     theirs = {"mae": "neg_mean_absolute_error", "rmse": "neg_root_mean_squared_error"}
     theirs |= {"brier": "neg_brier_score", "log_loss": "neg_log_loss"}
-    for name, higher in HIGHER_IS_BETTER.items():
+    for name, higher in measure.HIGHER_IS_BETTER.items():
         scorer = theirs.get(name, name)
         assert scorer in scorers
         assert higher is not scorer.startswith("neg_")
