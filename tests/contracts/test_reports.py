@@ -17,8 +17,12 @@ from flytekit.core.type_engine import TypeEngine
 
 import wandb
 from flytekitplugins.wbmon import (
+    SLO,
     AlertRule,
+    Answer,
     DegradationAlert,
+    ServingSLO,
+    Variant,
     check_performance,
     drift_series,
     evaluate_rules,
@@ -27,6 +31,7 @@ from flytekitplugins.wbmon import (
 )
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.flyte import type_transformers  # noqa: F401 - registers the records
+from flytekitplugins.wbmon.llm import evaluate_variants
 from flytekitplugins.wbmon.monitor.alerts import addresses
 from flytekitplugins.wbmon.monitor.alerts.addresses import RENAMED, Measurements
 from flytekitplugins.wbmon.monitor.alerts.decision import KINDS
@@ -130,6 +135,61 @@ def test_a_class_named_low_is_meant_by_its_name() -> None:
     ends = Measurements([report]).resolve("performance.accuracy.low")
     assert ends is not None
     assert ends.value == report.metrics["accuracy"].low
+
+
+@pytest.mark.parametrize("n_labels", [0, 10, 400])
+def test_a_night_without_labels_leaves_no_rule_without_an_answer(n_labels: int) -> None:
+    rng = np.random.default_rng(0)
+    score = rng.random(400)
+    label = (rng.random(400) < score).astype(float)
+    data = pd.DataFrame({"y": label, "p": score, "s": ["a", "b"] * 200})
+    given = {"task": "classification", "label": "y", "prediction": "p", "segments": ["s"]}
+    whole = check_performance(data, **given)
+    few = data.assign(y=np.where(np.arange(400) < n_labels, label, np.nan))
+    report = check_performance(few, baseline=whole, **given)
+    for each in whole.measurements():
+        if each.name.partition(".")[2] in ("low", "high", "baseline"):
+            continue
+        seen = Measurements([report]).resolve(each.address)
+        assert seen is not None, each.address
+        if n_labels < 30 and each.name.startswith(("calibration", "recall", "support", "roc_auc")):
+            assert math.isnan(seen.value)
+            assert seen.reason
+
+
+def test_a_budget_of_somebody_who_made_no_call_cannot_be_judged() -> None:
+    usage = next(each for each in REPORTS if each.kind == "usage")
+    found = Measurements([usage])
+    for address in ("usage.spent_share.month.tenant.bolt", "usage.forecast_share.day.global"):
+        seen = found.resolve(address)
+        assert seen is not None
+        assert math.isnan(seen.value)
+    with pytest.raises(ConfigError):
+        found.resolve("usage.spent_share.fortnight.tenant.acme")
+
+
+def test_a_name_in_wandb_is_one_number_also_of_a_class_named_low(tmp_path: Path) -> None:
+    data = pd.DataFrame({"y": ["low", "high"] * 50, "q": ["low"] * 50 + ["high"] * 50})
+    report = check_performance(data, task="classification", label="y", prediction="q")
+    numbers = {each.metric: each.value for each in report.measurements()}
+    logged = scalars(report)
+    assert logged["performance/accuracy/low"] == report.metrics["accuracy"].low
+    assert {name: logged[name] for name in logged if name in numbers} == {
+        name: value for name, value in numbers.items() if name in logged
+    }
+    assert "performance/recall/low" not in logged
+
+
+def test_names_that_rules_need_for_something_else_are_refused() -> None:
+    for make in (lambda: ServingSLO(name="violated"), lambda: SLO(name="violated", value=1.0)):
+        with pytest.raises(ConfigError, match="another name than 'violated'"):
+            make()
+    old, new = (Variant.of_text(name, "{question}") for name in ("old", "new"))
+    items = [{"question": "?", "expected": "a"}] * 2
+    with pytest.raises(ConfigError, match="'latency_ms' is that of another number"):
+        evaluate_variants(
+            items, [old, new], lambda *_: Answer(text="a"), scorers={"latency_ms": lambda *_: 1.0}
+        )
 
 
 def test_names_that_read_alike_are_refused_where_a_rule_uses_them() -> None:

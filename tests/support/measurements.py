@@ -42,7 +42,8 @@ SHOWN = {"rule": "", "chart": "W&B", "history": "W&B, history", "news": "W&B, hi
 
 def page_of_measurements() -> str:
     """The content of the page."""
-    kinds: dict[str, dict[str, str]] = {}
+    # of all objectives of a window, so no report has it
+    kinds = {"slo": {"slo.violated": "| `slo.violated` | gate |  |  |"}}
     for report in (*REPORTS, *real_reports()):
         for each in report.measurements():
             kinds.setdefault(each.kind, {}).setdefault(_address(each), _row(each))

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -22,6 +24,7 @@ from hypothesis import strategies as st
 
 from flytekitplugins.wbmon.delivery.traces.spool import Spool, Target
 from flytekitplugins.wbmon.monitor.scoring.row_sample import RowSampler, Sample
+from flytekitplugins.wbmon.privacy.containers import redact_containers
 from flytekitplugins.wbmon.privacy.patterns import redact_value
 from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
 from flytekitplugins.wbmon.run.config_file import resolve
@@ -287,3 +290,29 @@ def test_no_text_makes_a_pattern_go_wild() -> None:
         check=True,
         cwd=ROOT,
     )
+
+
+def tables(secret: str) -> dict[str, Any]:
+    """A password by name, in what holds values by name."""
+    frame = pd.DataFrame({"amount": [1.5], "password": [secret]})
+    return {
+        "series": frame.loc[0],
+        "frame": frame,
+        "polars": pl.DataFrame({"password": [secret]}),
+        "structured array": np.array([(secret, 1)], dtype=[("password", "U40"), ("n", int)]),
+        "tuple as a name": {("db", "password"): secret},
+    }
+
+
+@pytest.mark.parametrize("kind", sorted(tables("")))
+def test_tables_and_columns_hide_what_is_stored_under_the_name_of_a_secret(kind: str) -> None:
+    found = redact_containers({"outer": tables(PLAIN)[kind]}, lambda text: (text, 0))
+    assert PLAIN not in str(found.value)
+    assert found.n > 0
+
+
+def test_tables_without_a_secret_are_left_as_they_are() -> None:
+    frame = pd.DataFrame({"amount": [1.5], "password_length": [12]})
+    found = redact_containers([frame, frame["amount"]], lambda text: (text, 0))
+    assert found.n == 0
+    assert found.value[0] is frame

@@ -7,6 +7,7 @@ import pickle
 import re
 import traceback
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, ClassVar
 
 import fsspec
@@ -16,7 +17,8 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from flytekitplugins.wbmon import Profile
 from flytekitplugins.wbmon.data.open import open_source
-from flytekitplugins.wbmon.errors import ConfigError, StorageError
+from flytekitplugins.wbmon.errors import ConfigError, DataError, StorageError
+from flytekitplugins.wbmon.llm import read_calls, read_spans
 from flytekitplugins.wbmon.storage.compare_and_swap import Version, read_file, replace_file
 from flytekitplugins.wbmon.storage.filesystem import open_filesystem
 from flytekitplugins.wbmon.storage.guard import opening, without_secrets
@@ -235,6 +237,56 @@ def test_urls_lose_their_secrets_also_in_the_words_of_the_store() -> None:
     assert SECRET not in "".join(traceback.format_exception(raised.value))
     assert "s3://bucket/a must" in str(raised.value)
     assert without_secrets("no url? yes") == "no url? yes"
+
+
+@pytest.mark.parametrize("url", [f"s3://me:{SECRET}@bucket/a", f"gs://me%40x:{SECRET}@bucket/a"])
+def test_keys_in_the_url_of_a_bucket_are_refused_before_anybody_is_told(url: str) -> None:
+    """A store would take them for a part of the bucket's name, and repeat them in its errors."""
+    for use in (open_filesystem, Profile.load, open_source, read_calls):
+        with pytest.raises(ConfigError, match="must not hold keys") as raised:
+            use(url)
+        assert SECRET not in str(raised.value)
+        assert raised.value.__cause__ is None
+
+
+@pytest.mark.parametrize("tail", [f"?token={SECRET}", f"?X-Amz-Signature={SECRET}&x=1"])
+def test_what_is_not_there_is_named_without_its_token(
+    tail: str, s3: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in s3.bucket("tokens").env.items():
+        monkeypatch.setenv(name, value)
+    for use in (Profile.load, open_source):
+        with pytest.raises(DataError) as raised:
+            use(f"s3://tokens/a.parquet{tail}")
+        assert SECRET not in "".join(traceback.format_exception(raised.value))
+        assert "s3://tokens/a.parquet" in str(raised.value)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9/a.parquet", "s3://out-of-reach/a.parquet"])
+def test_data_out_of_reach_are_not_called_missing(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    s3fs.S3FileSystem.clear_instance_cache()
+    with pytest.raises(StorageError, match=f"{re.escape(url)} must be within reach"):
+        open_source(url)
+
+
+def test_the_log_of_a_bucket_that_does_not_exist_is_not_empty(
+    s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in s3.bucket("logs").env.items():
+        monkeypatch.setenv(name, value)
+    for read in (read_calls, read_spans):
+        with pytest.raises(FileNotFoundError, match="s3://mistyped-logs"):
+            read("s3://mistyped-logs/x")
+        # a log that nobody has written to yet
+        assert len(read("s3://logs/x")) == len(read(str(tmp_path / "new"))) == 0
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(NotADirectoryError, match="must be the folder of a log"):
+        read_calls(str(tmp_path / "file"))
 
 
 def test_an_error_of_storage_survives_a_pod_border() -> None:

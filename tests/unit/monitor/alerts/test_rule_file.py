@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from flytekitplugins.wbmon.errors import ConfigError
@@ -42,6 +43,21 @@ def test_a_file_that_cannot_work_says_where(tmp_path: Path, text: str, told: str
     path = tmp_path / "rules.yaml"
     path.write_text(text)
     with pytest.raises(ConfigError, match=told):
+        load_rules(path)
+
+
+@pytest.mark.parametrize("store", ["file://{}", "memory:/{}"])
+def test_a_file_may_be_at_any_url(tmp_path: Path, store: str) -> None:
+    url = store.format(tmp_path / "rules.yaml")
+    with fsspec.open(url, "w") as file:
+        file.write(GOOD)
+    assert [rule.metric for rule in load_rules(url)] == ["performance.accuracy", "drift.drifted"]
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "rules.yaml"
+    path.write_bytes(b"rules: \xff")
+    with pytest.raises(ConfigError, match="readable YAML"):
         load_rules(path)
 
 

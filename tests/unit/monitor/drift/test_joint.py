@@ -177,7 +177,7 @@ def test_categories_are_coded_by_frequency_up_to_the_two_hundred_and_fiftieth():
     found = _frequency_codes(codes)
     ranks = {int(category): set(found[codes == category].tolist()) for category in range(300)}
     assert ranks == {category: {min(299 - category, 250)} for category in range(300)}
-    # of equally frequent ones, the first to appear comes first: odd ones occur twice, even ones once
+    # equally frequent ones in the order of their appearance; odd ones occur twice, even ones once
     mixed = np.concatenate((np.arange(250), np.arange(1, 250, 2)))
     ranks = np.concatenate((np.arange(1, 250, 2), np.arange(0, 250, 2))).argsort()
     assert _frequency_codes(mixed)[:250].tolist() == ranks.tolist()

@@ -190,10 +190,17 @@ def _translated_errors(filesystem: AbstractFileSystem, args: tuple[Any, ...]) ->
     try:
         yield
     except FileNotFoundError as error:
+        if isinstance(error.__cause__, Exception) and _is_passing(error.__cause__):
+            # so fsspec calls a web server that does not answer
+            place, protocol = _place(filesystem, args), protocols(filesystem)[0]
+            raise _storage_error(error.__cause__, place, protocol, "") from None
         if not is_object_store(filesystem):
             raise
         place = _place(filesystem, args)
-        raise FileNotFoundError(f"{place} must exist, and so must its bucket: {error}") from error
+        # the path as the store got it has no protocol by which its token could be known
+        text = str(error).replace(str(args[0]), place) if args else str(error)
+        cause = _shareable(error) if place in str(error) or text == str(error) else None
+        raise FileNotFoundError(f"{place} must exist, and so must its bucket: {text}") from cause
     except _SPEAKING:
         raise
     except Exception as error:  # noqa: BLE001 - every file system has errors of its own

@@ -185,6 +185,31 @@ def test_words_that_json_does_not_have_are_not_json(text: str) -> None:
         parse_json(text)
 
 
+@pytest.mark.parametrize(
+    ("divisor", "text", "is_multiple"),
+    [
+        (0.01, "0.07", True), (0.1, "0.3", True), (0.1, "0.35", False), (3, "9", True),
+        (3, "10", False), (0.01, "1e30", True), (1, '"text"', True),
+    ],
+)  # fmt: skip
+def test_multiples_are_those_of_the_numbers_as_they_are_written(
+    divisor: float, text: str, is_multiple: bool
+) -> None:
+    assert IsJson({"multipleOf": divisor})(Answer(text=text), {}) == float(is_multiple)
+
+
+@pytest.mark.parametrize(
+    ("name", "right", "wrong"),
+    [
+        ("date", "2026-01-31", "2026-13-01"), ("email", "a@b.org", "a"),
+        ("ipv4", "10.0.0.1", "10.0.0.300"),
+    ],
+)  # fmt: skip
+def test_a_format_is_checked(name: str, right: str, wrong: str) -> None:
+    scorer = IsJson({"type": "string", "format": name})
+    assert [scorer(Answer(text=json.dumps(each)), {}) for each in (right, wrong)] == [1.0, 0.0]
+
+
 def test_a_number_beyond_floats_is_no_multiple_of_anything() -> None:
     assert IsJson({"multipleOf": 0.1})(Answer(text="1e400"), {}) == 0.0
 

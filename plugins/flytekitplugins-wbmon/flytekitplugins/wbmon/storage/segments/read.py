@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
+from flytekitplugins.wbmon.errors import StorageError
 from flytekitplugins.wbmon.storage.filesystem import open_filesystem
 from flytekitplugins.wbmon.storage.guard import is_object_store
 from flytekitplugins.wbmon.storage.segments.layout import SUFFIX, State, segment_folder
@@ -57,7 +59,9 @@ def read_segments(
 def _require_folder(files: Any, root: str) -> None:
     """Raise for a bucket that does not exist, and for a file; a new log has no folder yet."""
     if is_object_store(files):
-        files.find(root, maxdepth=1)
+        # who may not look at a bucket may still read a log in it
+        with suppress(StorageError):
+            files.info(root.partition("/")[0])
     elif files.isfile(root):
         raise NotADirectoryError(f"{root} must be the folder of a log, and is a file")
 
