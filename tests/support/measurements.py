@@ -42,11 +42,12 @@ SHOWN = {"rule": "", "chart": "W&B", "history": "W&B, history", "news": "W&B, hi
 
 def page_of_measurements() -> str:
     """The content of the page."""
-    # of all objectives of a window, so no report has it
-    kinds = {"slo": {"slo.violated": "| `slo.violated` | gate |  |  |"}}
+    kinds: dict[str, dict[str, str]] = {}
     for report in (*REPORTS, *real_reports()):
         for each in report.measurements():
             kinds.setdefault(each.kind, {}).setdefault(_address(each), _row(each))
+    # of all objectives of a window, so no report has it
+    kinds["slo"] = {"slo.violated": "| `slo.violated` | gate |  |  |", **kinds["slo"]}
     rows = [row for of_kind in kinds.values() for row in of_kind.values()]
     renamed = [
         f"| `{kind}.{old}` | `{kind}.{new}` |"
