@@ -11,21 +11,24 @@ from scipy.stats import norm
 from sklearn import metrics
 from sklearn.metrics import get_scorer_names
 
-from flytekitplugins.wbmon.monitor.performance import measure
 from flytekitplugins.wbmon.monitor.performance.check import check_performance
 from flytekitplugins.wbmon.monitor.performance.measure import _verdict
 from flytekitplugins.wbmon.stats.estimate import Estimate
 
 
-def test_the_better_direction_is_that_of_scikit_learn() -> None:
+def test_the_better_direction_is_that_of_scikit_learn(rng) -> None:
     """There a loss is negated, which its name says."""
     scorers = set(get_scorer_names())
     theirs = {"mae": "neg_mean_absolute_error", "rmse": "neg_root_mean_squared_error"}
     theirs |= {"brier": "neg_brier_score", "log_loss": "neg_log_loss"}
-    for name, higher in measure.HIGHER_IS_BETTER.items():
+    classes = of_binary(binary(rng, 100)).metrics
+    values = pd.DataFrame({"y": rng.normal(size=50), "q": rng.normal(size=50)})
+    numbers = check_performance(values, task="regression", label="y", prediction="q").metrics
+    assert len(classes | numbers) == 10
+    for name, metric in (classes | numbers).items():
         scorer = theirs.get(name, name)
         assert scorer in scorers
-        assert higher is not scorer.startswith("neg_")
+        assert metric.higher_is_better is not scorer.startswith("neg_")
 
 
 def binary(rng: np.random.Generator, n: int, *, sure: float = 1.0) -> pd.DataFrame:
