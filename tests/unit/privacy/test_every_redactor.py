@@ -92,11 +92,19 @@ IN_TEXT = {
     "JSON in JSON": (json.dumps({"body": json.dumps({"api_key": PLAIN})}), PLAIN),
     "behind another": ("ValueError: token=abcdefgh12345 is wrong", "abcdefgh12345"),
     "yaml": ("db:\n  password: hunter2\n", "hunter2"),
+    "a list": ('{"passwords": ["swordfish", "hunter2"]}', "hunter2"),
+    "an object": ('{"credentials": {"user": "u", "value": "hunter2"}}', "hunter2"),
+    "a pair of texts": ("headers=[('X-Api-Key', 'hunter2')]", "hunter2"),
+    "a subscript": ("cfg['password']='hunter2'", "hunter2"),
+    "another scheme": ("Authorization: ApiKey hunter2hunter2", "hunter2"),
+    "signature": ("https://store/blob?sv=2026&sig=hunter2%3D&x=1", "hunter2"),
+    "signature of S3": ("https://b/k?X-Amz-Signature=hunter2", "hunter2"),
 }
 PROSE = (
     "the token: a word piece", "max_tokens=512, token_count: 7", "unexpected token: identifier",
     "basic end-to-end training", "the bearer of bad news", "std::vector<int> x = 5",
     "https://example.com:8080/a@b", "git@github.com:a/b.git", "password_length: 12",
+    "passwords: [] and secrets = {}", "columns ('amount', 'hour')",
     "cookies are baked at 180 degrees", "sk-learn and pk-tables", "keyboard=qwerty",
 )  # fmt: skip
 
@@ -316,3 +324,56 @@ def test_tables_without_a_secret_are_left_as_they_are() -> None:
     found = redact_containers([frame, frame["amount"]], lambda text: (text, 0))
     assert found.n == 0
     assert found.value[0] is frame
+
+
+class Odd:
+    """Has the methods of a table, and none of them works."""
+
+    to_dict = True
+
+    def tolist(self, how: str) -> list[str]:
+        raise RuntimeError(how)
+
+
+def test_an_object_that_only_looks_like_a_table_is_told_by_its_text() -> None:
+    found = redact_containers({"model": Odd()}, lambda text: (text, 0))
+    assert isinstance(found.value["model"], Odd)
+
+
+NESTED = {
+    "passwords": [PLAIN],
+    "credentials": {"user": "u", "value": PLAIN},
+    "headers": [["X-Api-Key", PLAIN]],
+    "env": [{"name": "DB_PASSWORD", "value": PLAIN}],
+    "db_password": 87654321,
+}
+
+
+@pytest.mark.parametrize("store", [in_trace, in_config, in_yaml, in_prediction_log])
+def test_nested_secrets_are_hidden_wherever_they_go(store: Any, tmp_path: Path) -> None:
+    kept = store(NESTED, tmp_path)
+    assert PLAIN not in kept
+    assert "87654321" not in kept
+
+
+@pytest.mark.parametrize(
+    "secret", ["jane.doe.private@example.com", "AKIAIOSFODNN7EXAMPLE", "4111 1111 1111 1111"]
+)
+@pytest.mark.parametrize("before", range(225, 262, 3))
+def test_what_a_category_is_cut_to_holds_no_part_of_a_secret(
+    secret: str, before: int, tmp_path: Path
+) -> None:
+    log = PredictionLogger("s", str(tmp_path), sampling=SamplingPolicy(rate=1.0))
+    log.log_prediction(features={"note": f"{'p ' * before}"[:before] + f" {secret}"})
+    log.close()
+    (row,) = read_rows(tmp_path, "prediction")
+    kept = row["cat_features"]["note"]
+    assert len(kept) <= 256
+    assert secret[:6] not in kept
+
+
+def test_a_trace_may_be_nested_deeply(tmp_path: Path) -> None:
+    value: Any = "the innermost"
+    for _ in range(60):
+        value = {"message": value}
+    assert "the innermost" in in_trace(value, tmp_path)

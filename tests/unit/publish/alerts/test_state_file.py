@@ -159,8 +159,16 @@ def test_who_never_comes_first_is_told_so(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"[]", b'{"version": "x"}', b"\xff\xfe", b'{"version": 3}']
-)
+    "content",
+    [
+        b"", b"{", b"[]", b'{"version": "x"}', b"\xff\xfe", b'{"version": 3}',
+        *(
+            b'{"version": %d, %s}' % (version, state)
+            for version in (1, 2)
+            for state in (b'"state": []', b'"state": {"rules": null}', b'"state": {"rules": {"a": 3}}')
+        ),
+    ],
+)  # fmt: skip
 def test_a_broken_file_is_put_aside_and_the_memory_starts_afresh(
     tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sized
+from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from typing import Any, NamedTuple, TypeAlias
 
@@ -12,7 +13,7 @@ Hide: TypeAlias = Callable[[str], tuple[str, int]]
 """Hides what must not be kept in a text, and counts it."""
 
 # ends the recursion also for containers that contain themselves
-_MAX_DEPTH = 20
+_LEVELS = 20
 
 
 class Redacted(NamedTuple):
@@ -22,35 +23,42 @@ class Redacted(NamedTuple):
     n: int
 
 
-def redact_containers(value: Any, hide: Hide, *, depth: int = 0) -> Redacted:
+def redact_containers(value: Any, hide: Hide, *, levels: int = _LEVELS) -> Redacted:
     """A copy of nested containers with every text redacted, and values under a secret's name.
 
     A name is a key, a field, or the first of two in a list of pairs, as HTTP headers come. Lists,
     tuples and sets become lists; what has fields becomes a dict. Numbers, booleans and None stay,
     but for whole numbers as a password. Any other object stays if there is nothing to hide in its
     text, and is that text if there is.
+
+    Args:
+        value: The value.
+        hide: Hides what must not be kept in a text, and counts it.
+        levels: Number of containers inside each other that are followed; what is deeper is hidden.
     """
     value = _plain(value)
     if isinstance(value, str):
         return Redacted(*hide(value))
     if value is None or isinstance(value, bool | int | float):
         return Redacted(value, 0)
-    if depth >= _MAX_DEPTH:
+    if levels <= 0:
         return Redacted("[too deep]", 1)
     if isinstance(value, Mapping):
+        if is_secret_name(str(value.get("name"))) and "value" in value:  # as variables of a pod
+            value = {**value, "value": HIDDEN}
         named = [(_plain(name), item) for name, item in value.items()]
-        parts = [_redact_named(name, item, hide, depth) for name, item in named]
+        parts = [_redact_named(name, item, hide, levels) for name, item in named]
         names = [hide(name)[0] if isinstance(name, str) else name for name, _ in named]
         hidden = {name: part.value for name, part in zip(names, parts, strict=True)}
         return Redacted(hidden, sum(part.n for part in parts))
     if isinstance(value, list | tuple | set | frozenset):
-        items = [_redact_item(item, hide, depth) for item in value]
+        items = [_redact_item(item, hide, levels) for item in value]
         return Redacted([item.value for item in items], sum(item.n for item in items))
     inside = _inside(value)
     found = (
         Redacted(*hide(str(value)))
         if inside is None
-        else redact_containers(inside, hide, depth=depth + 1)
+        else redact_containers(inside, hide, levels=levels - 1)
     )
     return found if found.n else Redacted(value, 0)
 
@@ -60,32 +68,33 @@ def _inside(value: Any) -> Any:
     if isinstance(value, type):
         return None
     for method in ("to_dict", "tolist"):
-        if hasattr(value, method):
+        # of any object, so they may be anything: what they do not give is in its text
+        with suppress(Exception):
             return getattr(value, method)()
     return None
 
 
-def _redact_item(item: Any, hide: Hide, depth: int) -> Redacted:
+def _redact_item(item: Any, hide: Hide, levels: int) -> Redacted:
     if isinstance(item, list | tuple) and len(item) == 2:  # noqa: PLR2004 - a name and its value
         name = _plain(item[0])
         if isinstance(name, str) and is_secret_name(name):
-            value, n = _redact_named(name, item[1], hide, depth)
+            value, n = _redact_named(name, item[1], hide, levels)
             return Redacted([name, value], n)
-    return redact_containers(item, hide, depth=depth + 1)
+    return redact_containers(item, hide, levels=levels - 1)
 
 
-def _redact_named(name: Any, item: Any, hide: Hide, depth: int) -> Redacted:
+def _redact_named(name: Any, item: Any, hide: Hide, levels: int) -> Redacted:
     for part in name if isinstance(name, tuple) else (name,):
         if isinstance(part, str) and is_secret_name(part) and _may_be_secret(part, item):
             return Redacted(HIDDEN, 1)
-    return redact_containers(item, hide, depth=depth + 1)
+    return redact_containers(item, hide, levels=levels - 1)
 
 
 def _may_be_secret(name: str, item: Any) -> bool:
     if item is None or isinstance(item, bool | float):
         return False
     if isinstance(item, int):  # a password may be one; as a token it is a count
-        return not name.lower().endswith("token")
+        return not name.lower().endswith(("token", "tokens", "secrets", "cookies"))
     return not isinstance(item, Sized) or len(item) > 0
 
 

@@ -13,14 +13,19 @@ HIDDEN = "[SECRET]"
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 # the end of a name without its separators: `X-Api-Key`, `openaiApiKey`, `OPENAI_API_KEYS`
 _NAME_ENDING = re.compile(
-    r"(?:(?:api|access|account|private|secret|signing|encryption|shared)key|accesskeyid"
-    r"|(?:access|auth|refresh|id|session|bearer)token|password|passwordconfirmation|passwd"
+    r"(?:(?:api|access|account|private|secret|signing|encryption|shared|subscription)key"
+    r"|(?:openai|anthropic|cohere|mistral|groq|wandb|huggingface)key|accesskeyid"
+    r"|(?:access|api|auth|refresh|id|session|bearer)token|(?:db|admin|root|user)pass"
+    r"|password|passwordconfirmation|passwd"
     r"|passphrase|credential|authorization|connectionstring|webhookurl)s?$"
 )
 # these count as a word of their own only: `monkeypwd` is anything
 _LAST_WORDS = {"token", "secret", "secrets", "pwd", "cookie", "cookies", "jwt", "webhook"}
 # `pad_token` is what a language model calls a piece of text
-_TEXT_TOKENS = {"pad", "eos", "bos", "unk", "mask", "sep", "cls", "stop", "start", "end", "image"}
+_TEXT_TOKENS = {
+    "pad", "eos", "bos", "unk", "mask", "sep", "cls", "stop", "start", "end", "image", "audio",
+    "special", "next", "per",
+}  # fmt: skip
 
 _KEY = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
@@ -40,13 +45,20 @@ _KEY = re.compile(
 )
 # the name of `name=value` in a URL, a traceback, JSON, JSON in JSON; or of `b'name', b'value'`
 _ASSIGNMENT = re.compile(
-    r"(?<![\w.\-])([\w.\-]{3,100})(?:\\{0,8}[\"']?\s*(?:=>|:=|[:=])\s*|[\"'],\s*(?=b[\"']))"
+    r"(?<![\w.\-])([\w.\-]{3,100})(?:\\{0,8}[\"']?\]?\s*(?:=>|:=|[:=])\s*|[\"'],\s*(?=b[\"']))"
 )
+# a name and its value, as in a list of headers
+_PAIR = re.compile(
+    r"([(\[]\s*[\"']([\w.\-]{3,100})[\"'],\s*[\"'])(?:\\.|[^\"'\\]){3,}(?=[\"']\s*[)\]])"
+)
+_CLOSING = {"[": "]", "{": "}", "(": ")"}
+_MARK = re.compile(r"\[[A-Z]+\]")
+_LONGEST_GROUP = 4096
 # in quotes it goes on to the last of them, spaces and all
 _VALUE = re.compile(
     r"(?P<open>b?\\{0,8}[\"'])?(?!\[)"
     r"(?P<value>(?(open)(?:(?!\\{0,8}[\"'](?:[\s,;:.)}\]&>/]|\Z))(?:\\.|.))+"
-    r"|(?:(?:bearer|basic|digest|token)\s+)?[^\s\"'\\,;&{}\[\]]{3,}))",
+    r"|(?:(?:bearer|basic|digest|token|apikey|negotiate|ntlm)\s+)?[^\s\"'\\,;&{}\[\]]{3,}))",
     re.IGNORECASE,
 )
 _COOKIES = re.compile(
@@ -54,6 +66,9 @@ _COOKIES = re.compile(
 )
 _SCHEME = re.compile(
     r"(?i)\b(bearer\s+(?=[^\s\"']*[\d+/=_.\-])|basic\s+(?=[^\s\"']*[\d=]))[A-Za-z0-9+/=_.~\-]{8,}"
+)
+_SIGNATURE = re.compile(
+    r"(?i)([?&](?:sig|signature|x-[a-z]{2,9}-(?:signature|security-token))=)[^&\s\"'\[]+"
 )
 _URL_SECRET = re.compile(r"(?<=://)[^/\s:@\"']*:[^/\s\"']+(?=@)")
 
@@ -95,6 +110,11 @@ def hide_secrets(text: str) -> tuple[str, int]:
     if _has_any(_NAME_PARTS, words):
         text, found = _hide_assigned(text)
         n += found
+        text, found = _hide_pairs(text)
+        n += found
+    if "sig" in words or "security-token" in words:
+        text, found = _SIGNATURE.subn(rf"\1{HIDDEN}", text)
+        n += found
     if "://" in text:
         text, found = _URL_SECRET.subn("[CREDENTIALS]", text)
         n += found
@@ -110,11 +130,41 @@ def _hide_assigned(text: str) -> tuple[str, int]:
         name = found[1]
         if found.start() < end or not is_secret_name(name):
             continue
+        if group_end := _end_of_group(text, found.end()):
+            kept += [text[end : found.end()], HIDDEN]
+            n, end = n + 1, group_end
+            continue
         assigned = _VALUE.match(text, found.end())
         if assigned and (name.lower() != "token" or _is_mixed(assigned["value"])):
             kept += [text[end : assigned.start("value")], HIDDEN]
             n, end = n + 1, assigned.end("value")
     return "".join([*kept, text[end:]]), n
+
+
+def _hide_pairs(text: str) -> tuple[str, int]:
+    n = 0
+
+    def replace(found: re.Match[str]) -> str:
+        nonlocal n
+        if not is_secret_name(found[2]) or _MARK.fullmatch(found[0][len(found[1]) :]):
+            return found[0]
+        n += 1
+        return f"{found[1]}{HIDDEN}"
+
+    return _PAIR.sub(replace, text), n
+
+
+def _end_of_group(text: str, start: int) -> int:
+    """Where a list, object or tuple that begins there ends; 0 if there is none, or it is empty."""
+    close = _CLOSING.get(text[start : start + 1])
+    if close is None or _MARK.match(text, start):
+        return 0
+    opened, depth = text[start], 0
+    for at in range(start, min(len(text), start + _LONGEST_GROUP)):
+        depth += (text[at] == opened) - (text[at] == close)
+        if depth == 0:
+            return at + 1 if text[start + 1 : at].strip() else 0
+    return min(len(text), start + _LONGEST_GROUP)
 
 
 def _is_mixed(value: str) -> bool:

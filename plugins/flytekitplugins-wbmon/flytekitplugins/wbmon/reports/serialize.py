@@ -68,6 +68,6 @@ def record_from_json(kind: type[R], text: str | bytes) -> R:
         return decoder.decode(json.loads(text))
     except (ValueError, InvalidFieldValue, MissingField, TypeError, AttributeError) as error:
         raise DataError(
-            f"the text must be the JSON of a {kind.__name__}; could not read it: {error}. "
+            f"the text must be JSON of class {kind.__name__}; could not read it: {error}. "
             "Write it with the same version of flytekitplugins-wbmon that reads it."
         ) from error

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from flytekitplugins.wbmon.privacy.secret_forms import HIDDEN, is_secret_name
+from flytekitplugins.wbmon.privacy.containers import redact_containers
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +28,7 @@ CONFIRMED = "confirmed.jsonl"
 REJECTED = "rejected.jsonl"
 RESULT = "result.json"
 
+_LEVELS = 100  # messages of agents hold each other; JSON cannot hold itself
 _WITHHELD = "[not recorded: it could not be redacted]"
 # base64 of `# the source is not recorded`; a file must be there, because the op refers to it
 _NO_CODE = "IyB0aGUgc291cmNlIGlzIG5vdCByZWNvcmRlZAo="
@@ -136,24 +137,12 @@ class Spool:
                 frame.pop("text", None)
         return json.dumps(self._redacted(told))
 
+    def _count(self, text: str) -> tuple[str, int]:
+        found = self._redact(text)
+        return found, int(found != text)
+
     def _redacted(self, value: Any) -> Any:
         try:
-            return _each_text(value, self._redact)
+            return redact_containers(value, self._count, levels=_LEVELS).value
         except Exception:  # noqa: BLE001 - whatever it raises: what is not clean is not kept
             return {"withheld": _WITHHELD} if isinstance(value, dict) else _WITHHELD
-
-
-def _each_text(value: Any, change: Redact) -> Any:
-    if isinstance(value, str):
-        return change(value)
-    if isinstance(value, dict):
-        return {
-            # keys are redacted too: user data may be in them
-            change(str(name)): HIDDEN
-            if isinstance(item, str) and item and is_secret_name(str(name))
-            else _each_text(item, change)
-            for name, item in value.items()
-        }
-    if isinstance(value, list):
-        return [_each_text(item, change) for item in value]
-    return value

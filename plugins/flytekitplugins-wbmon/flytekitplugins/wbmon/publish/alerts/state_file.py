@@ -146,7 +146,7 @@ def _written(memory: AlertMemory) -> bytes:
 def _parsed(data: bytes, uri: str) -> AlertMemory:
     try:
         memory = record_from_json(AlertMemory, _upgraded(data))
-    except (DataError, ValueError) as error:
+    except (DataError, ValueError, TypeError, AttributeError) as error:
         raise DataError(f"{uri} is not a readable alert memory: {error}") from error
     # a newer release may have given the same fields another meaning
     if memory.version != AlertMemory().version:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from hashlib import sha256
 from typing import Any
@@ -18,11 +18,13 @@ from flytekitplugins.wbmon.monitor.prediction_log.schema import (
     RowKind,
 )
 from flytekitplugins.wbmon.privacy.patterns import Redactor, redact_value
+from flytekitplugins.wbmon.privacy.secret_forms import is_secret_name
 from flytekitplugins.wbmon.serving.log.request import Request
 from flytekitplugins.wbmon.storage.segments.json_lines import to_json
 
 _TEXTS = ("input_text", "output_text")
 _MAX_CATEGORY = 256
+_READ_OF_CATEGORY = 4096  # no secret of usual length begins in what is kept and ends behind this
 # bounds the cache: tenants and routes may be many
 _MAX_BEGINNINGS = 10_000
 # a secret that the cut goes through may no longer match its pattern
@@ -140,14 +142,22 @@ class RowEncoder:
         if not raw and not categories:
             return content
         n, content["truncated"] = self._redact(raw, was_cut=was_cut)
-        m, _ = self._redact(categories)
+        m, _ = self._redact(categories, as_text=str)
         content |= raw
         if categories:
-            content["cat_features"] = categories
+            content["cat_features"] = {
+                name: text[:_MAX_CATEGORY] for name, text in categories.items()
+            }
         content["redactions"] = n + m
         return content
 
-    def _redact(self, values: dict[str, Any], *, was_cut: bool = False) -> tuple[int, bool]:
+    def _redact(
+        self,
+        values: dict[str, Any],
+        *,
+        was_cut: bool = False,
+        as_text: Callable[[Any], str] = to_json,
+    ) -> tuple[int, bool]:
         """Replace each value by its redacted text of at most `max_text` characters, in place.
 
         Returns:
@@ -162,7 +172,7 @@ class RowEncoder:
                 (text,) = named.values()
                 n += found
             if not isinstance(text, str):
-                text = to_json(text)
+                text = as_text(text)
             # cut after redaction: half of a secret would not be recognised
             if len(text) > self._max_text:
                 text, was_cut = text[: self._max_text], True
@@ -205,17 +215,20 @@ def _head(kind: RowKind, static: Mapping[str, Any]) -> str:
     return f"{to_json({'kind': kind, 'schema_version': SCHEMA_VERSION, **known})[:-1]},"
 
 
-def _split_features(features: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+def _split_features(features: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     numbers: dict[str, Any] = {}
-    categories: dict[str, str] = {}
+    categories: dict[str, Any] = {}
     for name, value in features.items():
         plain = scalar(value)
-        if isinstance(plain, bool | int | float):
+        # a whole number may be a password
+        is_number = isinstance(plain, bool | int | float) and not is_secret_name(str(name))
+        if is_number:
             number = fit("any", plain)
             if number is not None:
                 numbers[str(name)] = number
         elif plain is not None:
-            categories[str(name)] = str(plain)[:_MAX_CATEGORY]
+            # cut again after redaction, which half of a secret would escape
+            categories[str(name)] = plain[:_READ_OF_CATEGORY] if isinstance(plain, str) else plain
     return numbers, categories
 
 
