@@ -34,5 +34,5 @@ def test_undefined_numbers_are_standard_json() -> None:
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"rule": {}}', '{"rule": 3}'])
 def test_text_that_is_no_report_is_refused_with_a_reason(text: str) -> None:
-    with pytest.raises(DataError, match="must be the JSON of a DriftReport"):
+    with pytest.raises(DataError, match="must be JSON of class DriftReport"):
         record_from_json(DriftReport, text)

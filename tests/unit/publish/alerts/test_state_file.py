@@ -165,7 +165,9 @@ def test_who_never_comes_first_is_told_so(tmp_path: Path, monkeypatch: pytest.Mo
         *(
             b'{"version": %d, %s}' % (version, state)
             for version in (1, 2)
-            for state in (b'"state": []', b'"state": {"rules": null}', b'"state": {"rules": {"a": 3}}')
+            for state in (
+                b'"state": []', b'"state": {"rules": null}', b'"state": {"rules": {"a": 3}}',
+            )
         ),
     ],
 )  # fmt: skip
