@@ -464,8 +464,25 @@ def test_an_online_run_without_a_key_is_kept(monkeypatch: pytest.MonkeyPatch) ->
         assert run.offline
 
 
-def test_a_broken_ledger_is_a_new_one(tmp_path: Path) -> None:
-    (tmp_path / "delivery.json").write_text("{")
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"first_line": 3, "unknown": 1}'])
+def test_a_run_of_which_it_is_not_known_what_was_sent_is_left(
+    server: WandbServer, store: str, content: str
+) -> None:
+    write_run(store, "a")
+    manifest = next(Path(store).rglob(MANIFEST))
+    (manifest.parent / "delivery.json").write_text(content)
+
+    (result,) = sync(store, server)
+
+    assert "delivery.json must tell what of the run was sent" in result.reason
+    assert not result.is_delivered
+    assert server.runs == []
+    (manifest.parent / "delivery.json").unlink()
+    assert [run.is_delivered for run in sync(store, server)] == [True]
+    assert_arrived_once(server, "a")
+
+
+def test_without_a_ledger_nothing_was_sent(tmp_path: Path) -> None:
     assert DeliveryProgress.load(tmp_path) == DeliveryProgress()
 
 

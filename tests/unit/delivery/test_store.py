@@ -194,6 +194,30 @@ def test_another_file_called_manifest_is_left_alone(tmp_path: Path, content: str
     assert other.read_bytes() == content.encode("utf-8", "surrogateescape")
 
 
+@pytest.mark.parametrize("name", ["fold*", "fold?", "fold[1]", "**"])
+def test_removing_a_folder_removes_no_other(url: str, tmp_path: Path, name: str) -> None:
+    store = OfflineStore(url)
+    put(store, tmp_path / "other", "fold1")
+    stored = put(store, tmp_path / "odd", name)
+    with store.borrow(stored, seconds=60, changing=PROGRESS) as borrowed:
+        borrowed.remove()
+    assert [each.url for each in store.find()] == [f"{url}/fold1"]
+
+
+def test_a_bucket_that_does_not_exist_is_no_empty_store(
+    s3: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable, value in s3.bucket("stores").env.items():
+        monkeypatch.setenv(variable, value)
+    with pytest.raises(FileNotFoundError, match="s3://mistyped-store"):
+        OfflineStore("s3://mistyped-store/runs").find()
+    assert OfflineStore("s3://stores/nothing-yet").find() == []
+
+
+def test_the_url_of_a_store_is_told_without_its_password() -> None:
+    assert OfflineStore("memory://me:hunter2@host/x").url == "memory://host/x"
+
+
 def test_a_store_below_any_folder_is_found(url: str, tmp_path: Path) -> None:
     put(OfflineStore(f"{url}/deep/er"), tmp_path / "source")
     (stored,) = OfflineStore(f"{url}/").find()

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import pickle
 import re
+import threading
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -26,6 +29,25 @@ from support.s3 import S3Server
 from support.s3_faults import FaultyS3, faulty_s3
 
 SECRET = "wJalrXUtnFEMI"  # noqa: S105 - what must not be seen
+
+
+@contextmanager
+def loopback(status: int) -> Iterator[int]:
+    """A web server that answers every request with a status; gives its port."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(status)
+
+        do_HEAD = do_GET  # noqa: N815 - the name that http.server asks for
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port
+        server.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -287,6 +309,28 @@ def test_the_log_of_a_bucket_that_does_not_exist_is_not_empty(
     (tmp_path / "file").write_text("x")
     with pytest.raises(NotADirectoryError, match="must be the folder of a log"):
         read_calls(str(tmp_path / "file"))
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        (f"ftp://me:{SECRET}@host/x", "ftp://host/x"),
+        (f"ftp://me:p@{SECRET}@host/x", "ftp://host/x"),
+        (f"ftp://me:p/{SECRET}@host:21/x", "ftp://host:21/x"),
+        (f"https://{SECRET}@host/x?token={SECRET}", "https://host/x"),
+        ("http://host:8080/a@b", "http://host:8080/a@b"),
+        ("s3://bucket/me@example.org/x", "s3://bucket/me@example.org/x"),
+    ],
+)
+def test_a_url_is_shown_without_user_password_and_token(url: str, shown: str) -> None:
+    assert without_secrets(f"see {url} there") == f"see {shown} there"
+
+
+def test_a_file_that_a_server_does_not_have_is_named_without_its_token() -> None:
+    with loopback(404) as port, pytest.raises(DataError) as raised:
+        Profile.load(f"http://me:{SECRET}@127.0.0.1:{port}/p.json?token={SECRET}")
+    assert SECRET not in "".join(traceback.format_exception(raised.value))
+    assert f"http://127.0.0.1:{port}/p.json" in str(raised.value)
 
 
 def test_an_error_of_storage_survives_a_pod_border() -> None:

@@ -474,7 +474,7 @@ def test_the_last_word_of_a_process_leaves_alone_what_another_may_still_write_to
     quiet_since = time.time() - 5400
     os.utime(opened, (quiet_since, quiet_since))
     sealed = str(tmp_path / "sealed" / "digits")
-    upload.main(["", sealed, f"memory://orphans-{orphan_after_s}", "digits", orphan_after_s])
+    upload.main([sealed, f"memory://orphans-{orphan_after_s}", "digits", orphan_after_s])
 
     sent = fsspec.filesystem("memory").glob(f"/orphans-{orphan_after_s}/sealed/digits/*.jsonl")
     assert opened.exists() is stays

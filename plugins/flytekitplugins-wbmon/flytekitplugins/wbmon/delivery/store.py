@@ -29,7 +29,7 @@ from flytekitplugins.wbmon.storage.filesystem import (
     open_filesystem,
     write_file,
 )
-from flytekitplugins.wbmon.storage.guard import is_object_store, without_secrets
+from flytekitplugins.wbmon.storage.guard import is_disk, is_object_store, without_secrets
 from flytekitplugins.wbmon.storage.lease import Lease
 
 if TYPE_CHECKING:
@@ -115,8 +115,8 @@ class OfflineStore:
     """
 
     def __init__(self, url: str, *, filesystem: AbstractFileSystem | None = None) -> None:
-        self.url = url.rstrip("/")
-        self._files, root = open_filesystem(self.url, filesystem=filesystem)
+        self.url = without_secrets(url.rstrip("/"))
+        self._files, root = open_filesystem(url.rstrip("/"), filesystem=filesystem)
         self._root = root.rstrip("/")
 
     def put(
@@ -168,6 +168,7 @@ class OfflineStore:
             unsigned: Whether the file at a path marks a complete folder that has no manifest.
 
         Raises:
+            FileNotFoundError: If the bucket of the store does not exist.
             StorageError: If the store cannot be reached.
         """
         # fsspec caches listings; another process may have added or removed folders since
@@ -175,7 +176,9 @@ class OfflineStore:
         try:
             paths = self._files.find(self._root)
         except FileNotFoundError:
-            return []  # nothing was ever stored, so no folder was made
+            if is_object_store(self._files):
+                raise  # there is no such bucket; in one, a folder that nobody made is empty
+            return []
         signed = {_parent(path) for path in paths if _is_manifest(path)}
         markers = [
             path
@@ -251,7 +254,7 @@ class OfflineStore:
         there = {path.removeprefix(f"{stored.path}/") for path in self._files.find(stored.path)}
         if stored.marker not in there:
             if there <= _LEASE_FILES:
-                self._files.rm(stored.path, recursive=True)  # our lease alone made it again
+                self._delete(stored.path)  # our lease alone made it again
             raise GoneError("somebody else has just delivered it")
         names = there - _LEASE_FILES if stored.files is None else set(stored.files)
         # a file that records progress may not exist yet: it is never required, but copied if there
@@ -289,9 +292,17 @@ class OfflineStore:
         # the marker first: without it nobody delivers the rest again if this process dies here
         self._files.rm_file(f"{stored.path}/{stored.marker}")
         try:
-            self._files.rm(stored.path, recursive=True)
+            self._delete(stored.path)
         except Exception as error:  # noqa: BLE001 - any file system; nobody sends what is left
             logger.warning("files of %s, which is delivered, are left: %s", stored.url, error)
+
+    def _delete(self, folder: str) -> None:
+        if is_disk(self._files):
+            self._files.rm(folder, recursive=True)
+            return
+        # `rm` would expand `*`, `?` and `[` in the name
+        for path in self._files.find(folder):
+            self._files.rm_file(path)
 
     def _download(self, path: str, to: Path) -> None:
         to.parent.mkdir(parents=True, exist_ok=True)

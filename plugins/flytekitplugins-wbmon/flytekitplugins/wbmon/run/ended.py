@@ -14,6 +14,7 @@ from flytekitplugins.wbmon.flyte.termination import TERMINATING_TIMEOUT_S
 from flytekitplugins.wbmon.run.init_arguments import run_url
 from flytekitplugins.wbmon.run.offline_store import open_store, store_url
 from flytekitplugins.wbmon.run.settings import RunSettings
+from flytekitplugins.wbmon.storage.guard import without_secrets
 
 if TYPE_CHECKING:
     import wandb
@@ -42,7 +43,7 @@ class RunEnd:
 
     def to_config(self) -> dict[str, str]:
         """The URL of the offline store, as an entry for the `flyte` block of the run's config."""
-        return {"offline_store": self._store_url} if self._store_url else {}
+        return {"offline_store": without_secrets(self._store_url)} if self._store_url else {}
 
     def timeout_s(self, *, is_terminating: bool) -> float:
         """Time limit in seconds for the delivery, and again for storing the run.

@@ -22,6 +22,7 @@ from flytekitplugins.wbmon.delivery.runs.pending_log import read_content
 from flytekitplugins.wbmon.delivery.runs.progress import DeliveryProgress
 from flytekitplugins.wbmon.delivery.runs.transaction_log import log_path, wait_for_end
 from flytekitplugins.wbmon.delivery.runs.wandb_internals import UnsupportedWandbError
+from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.flyte.identity import TaskIdentity
 from flytekitplugins.wbmon.run import wandb_client as client
 from flytekitplugins.wbmon.run.ended import END_TIMEOUT_S, RunEnd
@@ -104,7 +105,7 @@ class OnlineRun:
         timeout_s = self._end.timeout_s(is_terminating=is_terminating)
         try:
             reason = self._finish(run, exit_code, timeout_s)
-        except UnsupportedWandbError as error:
+        except (UnsupportedWandbError, DataError) as error:
             reason = str(error)
         self._end.report(run, reason, timeout_s=timeout_s)
 

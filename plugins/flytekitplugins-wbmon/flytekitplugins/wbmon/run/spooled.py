@@ -11,6 +11,7 @@ from flytekitplugins.wbmon.delivery.process import WorkerProcess
 from flytekitplugins.wbmon.delivery.runs.progress import DeliveryProgress
 from flytekitplugins.wbmon.delivery.runs.transaction_log import log_path, wait_for_end
 from flytekitplugins.wbmon.delivery.runs.wandb_internals import UnsupportedWandbError
+from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.flyte.identity import TaskIdentity
 from flytekitplugins.wbmon.run import wandb_client as client
 from flytekitplugins.wbmon.run.ended import END_TIMEOUT_S, RunEnd
@@ -105,5 +106,8 @@ class SpooledRun:
             return "it is an offline run"
         self._worker.finish(timeout_s)
         # the worker writes its progress to a file, which is valid even if the worker was killed
-        progress = DeliveryProgress.load(folder)
+        try:
+            progress = DeliveryProgress.load(folder)
+        except DataError as error:
+            return str(error)
         return "" if progress.is_confirmed else progress.reason

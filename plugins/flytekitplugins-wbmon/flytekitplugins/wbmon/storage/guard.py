@@ -130,6 +130,11 @@ def is_object_store(filesystem: AbstractFileSystem) -> bool:
     return not OBJECT_STORES.isdisjoint(protocols(filesystem))
 
 
+def is_disk(filesystem: AbstractFileSystem) -> bool:
+    """Whether it is the local disk."""
+    return "file" in protocols(filesystem)
+
+
 def protocols(filesystem: AbstractFileSystem) -> tuple[str, ...]:
     """The names that a file system has in URLs."""
     protocol = filesystem.protocol
@@ -181,7 +186,9 @@ def refuse_keys_in(url: str) -> None:
 
 def without_secrets(text: str) -> str:
     """A text whose URLs have lost the user and password, and all behind `?`, where tokens are."""
-    bare = re.sub(r"(\w+://)[^/\s@'\"]*@", r"\1", text)
+    # a password may hold `@` and `/`; digits behind the colon are a port
+    bare = re.sub(r"(\w+://)[^/\s@:'\"]*:(?!\d+(?:[/?#\s]|$))[^\s'\"]*@", r"\1", text)
+    bare = re.sub(r"(\w+://)[^/\s@'\"]*@", r"\1", bare)
     return re.sub(r"(\w+://[^\s?'\"]*)\?[^\s'\"]*", r"\1", bare)
 
 
@@ -194,7 +201,7 @@ def _translated_errors(filesystem: AbstractFileSystem, args: tuple[Any, ...]) ->
             # so fsspec calls a web server that does not answer
             place, protocol = _place(filesystem, args), protocols(filesystem)[0]
             raise _storage_error(error.__cause__, place, protocol, "") from None
-        if not is_object_store(filesystem):
+        if is_disk(filesystem):
             raise
         place = _place(filesystem, args)
         # the path as the store got it has no protocol by which its token could be known
@@ -248,8 +255,8 @@ def _place(filesystem: AbstractFileSystem, args: tuple[Any, ...]) -> str:
     if not args:
         return "/".join(protocols(filesystem)[:1])
     path = str(args[0])
-    is_disk = "file" in protocols(filesystem) or "://" in path
-    return without_secrets(path if is_disk else filesystem.unstrip_protocol(path))
+    is_whole = is_disk(filesystem) or "://" in path
+    return without_secrets(path if is_whole else filesystem.unstrip_protocol(path))
 
 
 def _tried(filesystem: Any) -> str:

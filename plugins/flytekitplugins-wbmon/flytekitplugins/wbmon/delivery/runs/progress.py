@@ -6,6 +6,8 @@ import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from flytekitplugins.wbmon.errors import DataError
+
 FILE_NAME = "delivery.json"
 
 
@@ -34,12 +36,21 @@ class DeliveryProgress:
 
     @classmethod
     def load(cls, folder: Path) -> DeliveryProgress:
-        """The progress saved in a run's folder; a new one if there is none, or none readable."""
+        """The progress saved in a run's folder; a new one if there is none.
+
+        Raises:
+            DataError: If the file is damaged, so that nobody knows what was sent.
+        """
         path = folder / FILE_NAME
         try:
             return cls(**json.loads(path.read_text()))
-        except (OSError, ValueError, TypeError):
+        except FileNotFoundError:
             return cls()
+        except (OSError, ValueError, TypeError) as error:
+            raise DataError(
+                f"{FILE_NAME} must tell what of the run was sent, and is damaged: {error}. Remove "
+                "it to send all of the run again"
+            ) from error
 
     def save(self, folder: Path) -> None:
         """Save atomically: a process that dies leaves either the old file or the new one."""

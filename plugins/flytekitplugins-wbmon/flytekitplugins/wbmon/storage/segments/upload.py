@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import subprocess
@@ -14,6 +15,7 @@ from time import monotonic, time
 from typing import Any
 
 from flytekitplugins.wbmon.storage.filesystem import make_parent, open_filesystem
+from flytekitplugins.wbmon.storage.guard import without_secrets
 from flytekitplugins.wbmon.storage.segments.layout import SUFFIX, segment_folder
 
 logger = logging.getLogger(__name__)
@@ -56,6 +58,7 @@ class Uploader:
         self._open_folder = folder.parent.parent / "open" / service
         self._place = (destination, service, str(orphan_after_s))
         self._target = segment_folder(destination, "sealed", service)
+        self._shown = without_secrets(self._target)
         self._orphan_after_s = orphan_after_s
         self._seal_if_due, self._filesystem = seal_if_due, filesystem
         self._wake = threading.Event()
@@ -105,15 +108,16 @@ class Uploader:
         one.
         """
         code = (
-            "import sys; from flytekitplugins.wbmon.storage.segments.upload import main; "
-            "main(sys.argv)"
+            "import json, sys; from flytekitplugins.wbmon.storage.segments.upload import main; "
+            "main(json.load(sys.stdin))"
         )
         with suppress(OSError, subprocess.TimeoutExpired):
             subprocess.run(  # noqa: S603 - our own interpreter
-                [sys.executable, "-c", code, str(self._folder), *self._place],
+                [sys.executable, "-c", code],
+                # not as arguments, which every user of the machine can read: a URL may hold keys
+                input=json.dumps([str(self._folder), *self._place]).encode(),
                 # the package may have been found by a path that only this process has set
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-                stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 timeout=_LAST_WORD_S,
                 check=False,
@@ -121,7 +125,7 @@ class Uploader:
         if self._is_waiting():
             logger.warning(
                 "segments are kept in %s, they could not be sent to %s",
-                self._folder, self._target,
+                self._folder, self._shown,
             )  # fmt: skip
 
     def _run(self) -> None:
@@ -164,7 +168,7 @@ class Uploader:
                 if self.n_failed == 1:
                     logger.warning(
                         "%s is kept here, it could not be sent to %s (%s: %s)",
-                        path, self._target, type(error).__name__, error,
+                        path, self._shown, type(error).__name__, error,
                     )  # fmt: skip
                 self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
                 return False
@@ -193,6 +197,6 @@ def _is_exit() -> bool:
 
 def main(arguments: list[str]) -> None:
     """Upload the segments of a folder; `arguments` are those of `Uploader`, in order, as texts."""
-    folder, destination, service, orphan_after_s = arguments[1:]
+    folder, destination, service, orphan_after_s = arguments
     orphan_age = float(orphan_after_s)
     Uploader(Path(folder), destination, service, orphan_after_s=orphan_age).send_waiting()
