@@ -176,8 +176,9 @@ class OfflineStore:
         try:
             paths = self._files.find(self._root)
         except FileNotFoundError:
-            if is_object_store(self._files):
-                raise  # there is no such bucket; in one, a folder that nobody made is empty
+            bucket = self._root.partition("/")[0]
+            if is_object_store(self._files) and not self._files.exists(bucket):
+                raise  # a folder that nobody has made yet is empty, a bucket must be there
             return []
         signed = {_parent(path) for path in paths if _is_manifest(path)}
         markers = [

@@ -205,9 +205,10 @@ def _translated_errors(filesystem: AbstractFileSystem, args: tuple[Any, ...]) ->
             raise
         place = _place(filesystem, args)
         # the path as the store got it has no protocol by which its token could be known
-        text = str(error).replace(str(args[0]), place) if args else str(error)
+        text = str(error).replace(str(args[0]), place) if args and args[0] else str(error)
         cause = _shareable(error) if place in str(error) or text == str(error) else None
-        raise FileNotFoundError(f"{place} must exist, and so must its bucket: {text}") from cause
+        bucket = ", and so must its bucket" if is_object_store(filesystem) else ""
+        raise FileNotFoundError(f"{place} must exist{bucket}: {text}") from cause
     except _SPEAKING:
         raise
     except Exception as error:  # noqa: BLE001 - every file system has errors of its own
