@@ -326,6 +326,22 @@ def test_tables_without_a_secret_are_left_as_they_are() -> None:
     assert found.value[0] is frame
 
 
+class PodVariable:
+    """An object that tells its content as a dict, as those of the Kubernetes client do."""
+
+    def to_dict(self) -> dict[str, str]:
+        return {"name": "DB_PASSWORD", "value": PLAIN}
+
+
+def test_the_value_beside_the_name_of_a_secret_is_hidden_and_counted() -> None:
+    for variable in (PodVariable(), PodVariable().to_dict()):
+        found = redact_containers({"env": [variable]}, lambda text: (text, 0))
+        assert found.value == {"env": [{"name": "DB_PASSWORD", "value": "[SECRET]"}]}
+        assert found.n == 1
+    innocent = {"name": "tenant", "value": "acme", "unit": 3}
+    assert redact_containers(innocent, lambda text: (text, 0)) == (innocent, 0)
+
+
 class Odd:
     """Has the methods of a table, and none of them works."""
 
@@ -370,6 +386,22 @@ def test_what_a_category_is_cut_to_holds_no_part_of_a_secret(
     kept = row["cat_features"]["note"]
     assert len(kept) <= 256
     assert secret[:6] not in kept
+
+
+@pytest.mark.parametrize("redactor", [PatternRedactor(), None])
+def test_a_number_stays_a_feature_whatever_its_name_unless_it_may_be_a_password(
+    redactor: Any, tmp_path: Path
+) -> None:
+    kept = {"has_cookie": True, "mean_token": 3.5, "token": 7, "n": 1}
+    log = PredictionLogger("s", str(tmp_path), sampling=SamplingPolicy(rate=1.0), redactor=redactor)
+    log.log_prediction(features={**kept, "password": 87654321})
+    log.close()
+    (row,) = read_rows(tmp_path, "prediction")
+    if redactor is None:
+        assert row["features"] == {**kept, "password": 87654321}
+    else:
+        assert row["features"] == kept
+        assert row["cat_features"] == {"password": "[SECRET]"}
 
 
 def test_a_trace_may_be_nested_deeply(tmp_path: Path) -> None:

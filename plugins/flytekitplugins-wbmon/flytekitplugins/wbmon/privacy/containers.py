@@ -44,11 +44,12 @@ def redact_containers(value: Any, hide: Hide, *, levels: int = _LEVELS) -> Redac
     if levels <= 0:
         return Redacted("[too deep]", 1)
     if isinstance(value, Mapping):
-        if is_secret_name(str(value.get("name"))) and "value" in value:  # as variables of a pod
-            value = {**value, "value": HIDDEN}
         named = [(_plain(name), item) for name, item in value.items()]
+        if "value" in value and isinstance(called := value.get("name"), str):
+            # as the variables of a pod are written: the value is under the name beside it
+            named = [((called, name) if name == "value" else name, item) for name, item in named]
         parts = [_redact_named(name, item, hide, levels) for name, item in named]
-        names = [hide(name)[0] if isinstance(name, str) else name for name, _ in named]
+        names = [hide(name)[0] if isinstance(name, str) else name for name in map(_plain, value)]
         hidden = {name: part.value for name, part in zip(names, parts, strict=True)}
         return Redacted(hidden, sum(part.n for part in parts))
     if isinstance(value, list | tuple | set | frozenset):
@@ -85,13 +86,14 @@ def _redact_item(item: Any, hide: Hide, levels: int) -> Redacted:
 
 def _redact_named(name: Any, item: Any, hide: Hide, levels: int) -> Redacted:
     for part in name if isinstance(name, tuple) else (name,):
-        if isinstance(part, str) and is_secret_name(part) and _may_be_secret(part, item):
+        if isinstance(part, str) and is_secret(part, item):
             return Redacted(HIDDEN, 1)
     return redact_containers(item, hide, levels=levels - 1)
 
 
-def _may_be_secret(name: str, item: Any) -> bool:
-    if item is None or isinstance(item, bool | float):
+def is_secret(name: str, item: Any) -> bool:
+    """Whether a value under a name is a secret: no flag, fraction, count of tokens or nothing."""
+    if not is_secret_name(name) or item is None or isinstance(item, bool | float):
         return False
     if isinstance(item, int):  # a password may be one; as a token it is a count
         return not name.lower().endswith(("token", "tokens", "secrets", "cookies"))

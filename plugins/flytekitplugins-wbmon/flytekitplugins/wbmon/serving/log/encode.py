@@ -17,8 +17,8 @@ from flytekitplugins.wbmon.monitor.prediction_log.schema import (
     SCHEMA_VERSION,
     RowKind,
 )
+from flytekitplugins.wbmon.privacy.containers import is_secret
 from flytekitplugins.wbmon.privacy.patterns import Redactor, redact_value
-from flytekitplugins.wbmon.privacy.secret_forms import is_secret_name
 from flytekitplugins.wbmon.serving.log.request import Request
 from flytekitplugins.wbmon.storage.segments.json_lines import to_json
 
@@ -127,7 +127,9 @@ class RowEncoder:
         raw = {name: given.pop(name, None) for name in _TEXTS}
         raw["error_text"] = request.error_text or given.pop("error_text", None)
         raw = {name: value for name, value in raw.items() if value is not None}
-        numbers, categories = _split_features(request.features or {})
+        numbers, categories = _split_features(
+            request.features or {}, hides=self._redactor is not None
+        )
         prediction = scalar(given.pop("prediction", None))
         # a prediction that is text may hold personal data: it is redacted like the other texts
         if prediction is not None and not isinstance(prediction, bool | int | float):
@@ -215,14 +217,16 @@ def _head(kind: RowKind, static: Mapping[str, Any]) -> str:
     return f"{to_json({'kind': kind, 'schema_version': SCHEMA_VERSION, **known})[:-1]},"
 
 
-def _split_features(features: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _split_features(
+    features: Mapping[str, Any], *, hides: bool
+) -> tuple[dict[str, Any], dict[str, Any]]:
     numbers: dict[str, Any] = {}
     categories: dict[str, Any] = {}
     for name, value in features.items():
         plain = scalar(value)
-        # a whole number may be a password
-        is_number = isinstance(plain, bool | int | float) and not is_secret_name(str(name))
-        if is_number:
+        is_number = isinstance(plain, bool | int | float)
+        # a whole number may be a password, which is hidden as the texts are
+        if is_number and not (hides and is_secret(str(name), plain)):
             number = fit("any", plain)
             if number is not None:
                 numbers[str(name)] = number
