@@ -33,15 +33,16 @@ class SortedValues(NamedTuple):
 
 
 def kind_of(dtype: pa.DataType) -> Kind:
-    """The monitoring kind of a column of this Arrow type; `other` if no kind fits."""
+    """What a column of this plain type holds; `other` if nothing is known about it.
+
+    Only its values can tell whether text is a category, an identifier, numbers or times.
+    """
     return next((kind for kind, is_ in _KINDS if any(one(dtype) for one in is_)), "other")
 
 
 def is_vector(dtype: pa.DataType) -> bool:
     """Whether the column holds lists of floats, as embeddings are stored."""
-    types = pa.types
-    lists = (types.is_list, types.is_large_list, types.is_fixed_size_list)
-    return any(is_(dtype) for is_ in lists) and bool(types.is_floating(dtype.value_type))
+    return _is_list(dtype) and bool(pa.types.is_floating(dtype.value_type))
 
 
 def is_text(dtype: pa.DataType) -> bool:
@@ -146,23 +147,50 @@ def count_missing(array: pa.Array) -> int:
 
 
 def seconds(array: pa.Array) -> NDArray[np.float64]:
-    """Timestamps or dates that are not null, in seconds since 1970, UTC."""
+    """Times that are not null in seconds since 1970, UTC; durations that are not null in seconds.
+
+    The same moment gives the same number in every unit.
+    """
     dtype = array.type
     values = dense_numbers(array)
     if pa.types.is_date32(dtype):
         return values * float(_SECONDS_PER_DAY)
-    unit = "ms" if pa.types.is_date64(dtype) else dtype.unit
-    return np.asarray(values / _UNITS_PER_SECOND[unit], dtype=np.float64)
+    unit = _UNITS_PER_SECOND["ms" if pa.types.is_date64(dtype) else dtype.unit]
+    # nanoseconds as floats would be rounded before they are divided
+    whole, rest = np.divmod(values, unit)
+    return np.asarray(whole + rest / unit, dtype=np.float64)
+
+
+def float_array(values: NDArray[np.float64], valid: NDArray[np.bool_]) -> pa.Array:
+    """A float64 array from the values of the rows that are not null.
+
+    Args:
+        values: Values of the valid rows, in order; shape `(valid.sum(),)`.
+        valid: Whether a row has a value; shape `(n,)`.
+    """
+    full = np.zeros(len(valid))
+    full[valid] = values
+    bits = np.packbits(valid, bitorder="little")
+    # `pyarrow.array` would import pandas
+    buffers = [None if valid.all() else pa.py_buffer(bits), pa.py_buffer(full)]
+    return pa.Array.from_buffers(pa.float64(), len(valid), buffers)
+
+
+def _is_list(dtype: pa.DataType) -> bool:
+    types = pa.types
+    lists = (types.is_list, types.is_large_list, types.is_fixed_size_list)
+    return any(is_(dtype) for is_ in lists)
 
 
 _KINDS: tuple[tuple[Kind, tuple[Callable[[pa.DataType], bool], ...]], ...] = (
-    ("float", (pa.types.is_floating, pa.types.is_decimal)),
-    ("integer", (pa.types.is_integer, pa.types.is_duration)),
+    ("number", (pa.types.is_floating, pa.types.is_integer, pa.types.is_decimal)),
+    ("duration", (pa.types.is_duration,)),
     ("boolean", (pa.types.is_boolean,)),
-    ("categorical", (is_text, pa.types.is_dictionary)),
-    ("timestamp", (pa.types.is_timestamp, pa.types.is_date)),
+    ("text", (is_text, pa.types.is_dictionary)),
+    ("time", (pa.types.is_timestamp, pa.types.is_date)),
     ("vector", (is_vector,)),
-    ("null", (pa.types.is_null,)),
+    ("nested", (_is_list, pa.types.is_struct)),
+    ("empty", (pa.types.is_null,)),
 )
 
 

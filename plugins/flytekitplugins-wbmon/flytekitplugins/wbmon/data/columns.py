@@ -28,12 +28,12 @@ def read_columns(data: Any, names: Sequence[str] | None) -> pa.Table:
         DataError: If a column does not exist; the message names those that do.
     """
     source = open_source(data)
-    wanted = list(dict.fromkeys(source.schema.names if names is None else names))
-    missing = [name for name in wanted if name not in source.schema.names]
+    wanted = list(dict.fromkeys(source.names if names is None else names))
+    missing = [name for name in wanted if name not in source.names]
     if missing:
         raise DataError(
             f"the data must have column {', '.join(map(repr, missing))}; "
-            f"found {', '.join(source.schema.names) or 'no columns'}"
+            f"found {', '.join(source.names) or 'no columns'}"
         )
     if isinstance(source, StreamSource):
         # a stream cannot be read a second time, so all columns come in one pass
@@ -50,7 +50,7 @@ def float_values(column: pa.ChunkedArray) -> NDArray[np.float64]:
 
 def is_number(dtype: pa.DataType) -> bool:
     """Whether a column of this type can be read as numbers; an all-null column can."""
-    return kind_of(dtype) in ("float", "integer", "boolean", "null")
+    return kind_of(dtype) in ("number", "boolean", "duration", "empty")
 
 
 def is_class_name(dtype: pa.DataType) -> bool:

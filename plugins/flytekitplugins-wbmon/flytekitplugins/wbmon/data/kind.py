@@ -1,17 +1,101 @@
-"""The kinds of columns that monitoring distinguishes."""
+"""What a column is, however its values are stored, and what the user says about it."""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, get_args
+
+from flytekitplugins.wbmon.errors import ConfigError
 
 Kind = Literal[
-    "float",
-    "integer",
+    "number",
+    "category",
+    "ordinal",
     "boolean",
-    "categorical",
+    "time",
+    "duration",
+    "text",
     "identifier",
-    "timestamp",
     "vector",
+    "nested",
+    "empty",
     "other",
-    "null",
 ]
+"""What the values of a column are.
+
+`number` is a quantity, whole or not; `category` a name, also where names are numbers; `ordinal` a
+name with a place in an order; `time` a moment; `duration` a length of time or a time of day, in
+seconds; `text` words; `identifier` a name of its own in most rows; `vector` floats of one length;
+`nested` lists and structs; `empty` a column without any value; `other` what nothing is known about.
+"""
+
+Kinds: TypeAlias = Mapping[str, str]
+"""What columns are, by name: a kind, or the names of an ordinal in their order, `S < M < L`."""
+
+MissingValues: TypeAlias = Mapping[str, Sequence[Any]]
+"""Values that stand for none, by column, such as `{"age": (-999,)}`."""
+
+_SAYABLE = tuple(
+    kind for kind in get_args(Kind) if kind not in ("empty", "other", "vector", "nested")
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declared:
+    """What the user says about a column.
+
+    Attributes:
+        kind: What it is; None to learn it from its values.
+        order: The names of an ordinal, lowest first.
+        missing_values: Names of values that stand for none.
+    """
+
+    kind: Kind | None = None
+    order: tuple[str, ...] = ()
+    missing_values: tuple[str, ...] = ()
+
+
+NOTHING_DECLARED = Declared()
+
+
+def declarations(kinds: Kinds, missing_values: MissingValues) -> dict[str, Declared]:
+    """What is said about each column.
+
+    Raises:
+        ConfigError: If a kind does not exist, or missing values are not in a sequence.
+    """
+    found = {}
+    for name in dict.fromkeys([*kinds, *missing_values]):
+        kind, order = _kind(name, kinds[name]) if name in kinds else (None, ())
+        absent = missing_values.get(name, ())
+        if isinstance(absent, str) or not isinstance(absent, Sequence):
+            raise ConfigError(
+                f"the missing values of {name!r} must be a list of values, got {absent!r}"
+            )
+        found[name] = Declared(kind=kind, order=order, missing_values=tuple(map(_named, absent)))
+    return found
+
+
+def _kind(name: str, said: str) -> tuple[Kind, tuple[str, ...]]:
+    order = tuple(part.strip() for part in said.split("<")) if isinstance(said, str) else ()
+    if len(order) > 1:
+        if len(set(order)) < len(order) or "" in order:
+            raise ConfigError(
+                f"the order of {name!r} must be of different names, such as 'S < M < L'; "
+                f"got {said!r}"
+            )
+        return "ordinal", order
+    if said not in _SAYABLE:
+        raise ConfigError(
+            f"the kind of {name!r} must be one of {', '.join(_SAYABLE)}, or the names of an "
+            f"ordinal in their order, such as 'S < M < L'; got {said!r}"
+        )
+    return said, ()  # type: ignore[return-value]  # it is among the words of `Kind`
+
+
+def _named(value: Any) -> str:
+    """The name of a value, as `names.class_name` gives it; this module loads no numpy."""
+    if isinstance(value, (bool, int)):
+        return str(int(value))
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

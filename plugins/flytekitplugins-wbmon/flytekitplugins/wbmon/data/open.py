@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import pyarrow as pa
 
+from flytekitplugins.wbmon.data.frames import FrameSource, PandasFrame, PolarsFrame
 from flytekitplugins.wbmon.data.parquet import ParquetSource, open_parquet
+from flytekitplugins.wbmon.data.plain import PlainSource
 from flytekitplugins.wbmon.data.sources import (
     PANDAS_INDEX,
     DatasetSource,
@@ -36,24 +39,40 @@ def open_source(data: Data, *, filesystem: Any = None, naming: Iterable[str] = (
         naming: Partition columns that the caller wants in the schema.
 
     Raises:
-        DataError: If there is nothing to read, it is not Parquet, two columns share a name, or the
-            files of a folder disagree on the type of a column.
+        DataError: If there is nothing to read, it is not Parquet, two columns of a file share a
+            name, or the files of a folder disagree on the type of a column.
     """
     source = _open_known(data, filesystem)
     if isinstance(source, ParquetSource):
         source = source.with_partitions(naming)
-    names = source.schema.names
-    repeated = sorted({name for name in names if names.count(name) > 1})
+    repeated = sorted({name for name in source.names if source.names.count(name) > 1})
     if repeated:
         raise DataError(
-            f"column names must be unique, but {', '.join(map(repr, repeated))} occur more than "
-            "once; rename or drop the copies"
+            "columns of files must have different names, but "
+            f"{', '.join(map(repr, repeated))} occur more than once; rename or drop the copies"
         )
     return source
 
 
+def open_values(data: Data, *, naming: Iterable[str] = ()) -> PlainSource:
+    """Open data of any supported form for those who ask what its values mean.
+
+    Args:
+        data: As `open_source` takes it.
+        naming: Partition columns that the caller wants.
+
+    Raises:
+        DataError: As `open_source` raises it.
+    """
+    if isinstance(data, PlainSource):
+        return data
+    source = open_source(data, naming=naming)
+    # odd values of a frame are told from the others, where a column of text would be made of all
+    return PlainSource(replace(source, has_odd=True) if isinstance(source, FrameSource) else source)
+
+
 def _open_known(data: Data, filesystem: Any) -> Source:
-    if isinstance(data, TableSource | StreamSource | DatasetSource | ParquetSource):
+    if isinstance(data, TableSource | StreamSource | DatasetSource | ParquetSource | FrameSource):
         return data
     if isinstance(data, str | Path):
         return open_parquet(str(data), filesystem)
@@ -62,43 +81,42 @@ def _open_known(data: Data, filesystem: Any) -> Source:
     # not isinstance: `pyarrow.dataset` imports pandas, so it is never imported here
     if type(data).__module__.startswith("pyarrow.") and hasattr(data, "get_fragments"):
         return DatasetSource(data)
-    return TableSource(_table(data))
+    return _in_memory(data)
 
 
-def _table(data: Data) -> pa.Table:
-    if isinstance(data, pa.Table):
-        # by place: two columns of one name are refused later, by their name
-        kept = [i for i, name in enumerate(data.column_names) if not PANDAS_INDEX.fullmatch(name)]
-        return data.select(kept)
+def _in_memory(data: Data) -> Source:
     if isinstance(data, pa.RecordBatch):
-        return pa.Table.from_batches([data])
+        data = pa.Table.from_batches([data])
+    if isinstance(data, pa.Table):
+        # by place: several columns can have one name
+        kept = [i for i, name in enumerate(data.column_names) if not PANDAS_INDEX.fullmatch(name)]
+        table = data.select(kept)
+        return TableSource(table.rename_columns(different_names(table.column_names)))
     home = type(data).__module__.partition(".")[0]
     if home == "pandas" and hasattr(data, "columns"):
-        return _table_from_pandas(data)
+        return FrameSource(PandasFrame(data, different_names(data.columns)))
     if home == "polars" and hasattr(data, "to_arrow") and hasattr(data, "columns"):
-        return data.to_arrow()
+        return FrameSource(PolarsFrame(data, different_names(data.columns)))
     raise DataError(
         "data must be a path or URI of Parquet, a pandas or polars DataFrame, or a pyarrow Table, "
         f"RecordBatch, RecordBatchReader or Dataset; got {type(data).__name__}"
     )
 
 
-def _table_from_pandas(frame: Any) -> pa.Table:
-    """Convert each column on its own, so that only a column of mixed types becomes text."""
-    columns = []
-    for position in range(frame.shape[1]):
-        # by position: a name would select both columns where two share it
-        series = frame.iloc[:, position]
-        try:
-            columns.append(pa.Array.from_pandas(series))
-        except (pa.ArrowException, TypeError, ValueError):
-            texts = [None if missing else str(value) for value, missing in _items(series)]
-            columns.append(pa.array(texts, pa.string()))
-    names = [str(name) for name in frame.columns]
-    if not names:
-        return pa.table({})
-    return pa.Table.from_arrays(columns, names=names)
+def different_names(names: Iterable[Any]) -> tuple[str, ...]:
+    """Column names as text, each once: of several equal ones the second becomes `….1`, and so on.
 
-
-def _items(series: Any) -> Iterator[tuple[Any, bool]]:
-    return zip(series, series.isna(), strict=True)
+    pandas names the columns of a CSV file in the same way.
+    """
+    texts = [str(name) for name in names]
+    taken, found = set(texts), []
+    seen: dict[str, int] = {}
+    for text in texts:
+        n, name = seen.get(text, 0), text
+        while n and name in taken:
+            name = f"{text}.{n}"
+            n += 1
+        seen[text] = n or 1
+        taken.add(name)
+        found.append(name)
+    return tuple(found)

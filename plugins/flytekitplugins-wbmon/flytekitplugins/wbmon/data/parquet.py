@@ -47,6 +47,15 @@ class ParquetSource:
     schema: pa.Schema
     partitions: pa.Schema
 
+    @property
+    def names(self) -> Sequence[str]:
+        """Names of the columns offered to readers."""
+        return list(self.schema.names)
+
+    def type_of(self, name: str) -> pa.DataType:
+        """Type of a column."""
+        return self.schema.field(name).type
+
     def with_partitions(self, names: Iterable[str]) -> ParquetSource:
         """The same source with the named partition columns added to its schema."""
         wanted = {*names} - {*self.schema.names}

@@ -27,8 +27,15 @@ class Source(Protocol):
     """Tabular data that can be read part by part."""
 
     @property
+    def names(self) -> Sequence[str]:
+        """Names of the columns."""
+
+    @property
     def schema(self) -> pa.Schema:
-        """Names and types."""
+        """Names and types; of a frame it takes the conversion of every column."""
+
+    def type_of(self, name: str) -> pa.DataType:
+        """Type of a column."""
 
     @property
     def partition_names(self) -> tuple[str, ...]:
@@ -59,6 +66,15 @@ class TableSource:
     def schema(self) -> pa.Schema:
         """Names and types."""
         return self.table.schema
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Names of the columns."""
+        return list(self.schema.names)
+
+    def type_of(self, name: str) -> pa.DataType:
+        """Type of a column."""
+        return self.schema.field(name).type
 
     @property
     def n_rows(self) -> int:
@@ -104,6 +120,15 @@ class StreamSource:
         """Names and types."""
         return self.head.schema
 
+    @property
+    def names(self) -> Sequence[str]:
+        """Names of the columns."""
+        return list(self.schema.names)
+
+    def type_of(self, name: str) -> pa.DataType:
+        """Type of a column."""
+        return self.schema.field(name).type
+
     def parts(self) -> list[Part]:
         """A single part: a stream cannot be divided."""
         return [self._batches]
@@ -139,6 +164,15 @@ class DatasetSource:
         return self.dataset.schema
 
     @property
+    def names(self) -> Sequence[str]:
+        """Names of the columns."""
+        return list(self.schema.names)
+
+    def type_of(self, name: str) -> pa.DataType:
+        """Type of a column."""
+        return self.schema.field(name).type
+
+    @property
     def partition_names(self) -> tuple[str, ...]:
         """Columns of the partitioning with which the caller opened it."""
         partitioning = getattr(self.dataset, "partitioning", None)
@@ -167,12 +201,12 @@ class DatasetSource:
 
 def stored_names(source: Source) -> list[str]:
     """Columns that are stored in the rows: all but the partition columns."""
-    return [name for name in source.schema.names if name not in source.partition_names]
+    return [name for name in source.names if name not in source.partition_names]
 
 
 def known_names(source: Source) -> list[str]:
     """All columns that a caller can ask for, partition columns included."""
-    return list(dict.fromkeys([*source.schema.names, *source.partition_names]))
+    return list(dict.fromkeys([*source.names, *source.partition_names]))
 
 
 def open_stream(reader: pa.RecordBatchReader) -> Source:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from flytekitplugins.wbmon.data.sources import Source
+from flytekitplugins.wbmon.data.plain import PlainSource
 
 
-def spread_rows(source: Source, names: Sequence[str], max_rows: int) -> pa.Table:
+def spread_rows(source: PlainSource, names: Sequence[str], max_rows: int) -> pa.Table:
     """Take every k-th row, so that at most `max_rows` rows are spread evenly over the window.
 
     The choice is deterministic. A source of unknown length is taken whole.
@@ -25,7 +25,7 @@ def spread_rows(source: Source, names: Sequence[str], max_rows: int) -> pa.Table
             seen += batch.num_rows
             batches.append(_plain(pa.Table.from_batches([batch.take(pa.array(rows))])))
     # gives the result its columns when no batch has them
-    empty = pa.schema([source.schema.field(name) for name in names]).empty_table()
+    empty = pa.schema([(name, source.type_of(name)) for name in names]).empty_table()
     return pa.concat_tables([_plain(empty), *batches], promote_options="permissive")
 
 

@@ -88,7 +88,7 @@ def _loaded(loader: Callable[[str], Any], path: str) -> Any:
 
 def rows_of(source: Any) -> list[dict[str, Any]]:
     """The rows of a small data set, such as questions, as dictionaries without null fields."""
-    columns = source.schema.names
+    columns = source.names
     return [
         {name: value for name, value in row.items() if value is not None}
         for part in source.parts()

@@ -13,8 +13,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain
 
-from flytekitplugins.wbmon.data.open import Data, open_source
-from flytekitplugins.wbmon.data.sources import Source, known_names, stored_names
+from flytekitplugins.wbmon.data.kind import declarations
+from flytekitplugins.wbmon.data.open import Data, open_values
+from flytekitplugins.wbmon.data.plain import PlainSource
+from flytekitplugins.wbmon.data.sources import known_names, stored_names
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.drift.bars import bars
 from flytekitplugins.wbmon.monitor.drift.compare_feature import Comparison, compare_feature
@@ -103,13 +105,20 @@ def _pairs(
 ) -> tuple[list[Pair], int, int]:
     asked = _asked(rule)
     if not isinstance(reference, Profile) and not isinstance(current, Profile):
-        sources = open_source(reference, naming=asked), open_source(current, naming=asked)
+        sources = open_values(reference, naming=asked), open_values(current, naming=asked)
         _require_known(asked, {name for source in sources for name in known_names(source)})
         if fits_in_memory(*sources):
             names = asked or tuple(dict.fromkeys(chain(*map(stored_names, sources))))
-            return exact_pairs(*sources, names), sources[0].n_rows or 0, sources[1].n_rows or 0
+            said = declarations(rule.kinds, rule.missing_values)
+            pairs = exact_pairs(*sources, names, said)
+            return pairs, sources[0].n_rows or 0, sources[1].n_rows or 0
         # too large to sort: continue as if a reference profile had been given
-        reference = profile_data(sources[0], columns=_present(asked, sources[0]))
+        reference = profile_data(
+            sources[0],
+            columns=_present(asked, sources[0]),
+            kinds=rule.kinds,
+            missing_values=rule.missing_values,
+        )
         current = sources[1]
     # a grid learned now from the reference data would differ from that of the current profile
     if not isinstance(reference, Profile):
@@ -118,7 +127,7 @@ def _pairs(
             "like; profile the reference once, then each window with like=reference"
         )
     if not isinstance(current, Profile):
-        current = _profile_current(open_source(current), reference, asked)
+        current = _profile_current(open_values(current), reference, asked)
     if current.layout != reference.layout:
         raise DataError(
             "both profiles must share a layout to be compared; make the current one with "
@@ -135,11 +144,11 @@ def _asked(rule: DriftRule) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*rule.features, *rule.predictions, *rule.labels)))
 
 
-def _present(asked: Sequence[str], source: Source) -> list[str] | None:
-    return [name for name in asked if name in source.schema.names] if asked else None
+def _present(asked: Sequence[str], source: PlainSource) -> list[str] | None:
+    return [name for name in asked if name in source.names] if asked else None
 
 
-def _profile_current(source: Source, reference: Profile, asked: Sequence[str]) -> Profile:
+def _profile_current(source: PlainSource, reference: Profile, asked: Sequence[str]) -> Profile:
     _require_known(asked, {*reference.features, *known_names(source)})
     return profile_data(source, like=reference, columns=asked or None)
 
@@ -230,10 +239,11 @@ def _judged(
 
 def _feature(found: Comparison, checks: tuple[Check, ...], rule: DriftRule) -> FeatureDrift:
     reference, current = found.reference, found.current
-    main = next((check for check in checks if check.name == "distribution"), None)
+    main = _main(checks)
     schema_level = _SCHEMA_LEVELS.get(found.status, "none")
     level = max([schema_level, *(check.level for check in checks)], key=_LEVELS.index)
-    bins = bars(reference, current)
+    of_facet = found.of(main.facet if main else ())
+    bins = bars(of_facet.reference, of_facet.current)
     return FeatureDrift(
         name=reference.name,
         kind=reference.kind,
@@ -243,6 +253,9 @@ def _feature(found: Comparison, checks: tuple[Check, ...], rule: DriftRule) -> F
         n_current=current.n_values,
         missing_reference=reference.missing_share,
         missing_current=current.missing_share,
+        unreadable_reference=reference.unreadable_share,
+        unreadable_current=current.unreadable_share,
+        examples=current.examples or reference.examples,
         test=main.test if main else "",
         statistic=main.statistic if main else math.nan,
         p_value=main.p_value if main else math.nan,
@@ -263,6 +276,13 @@ def _feature(found: Comparison, checks: tuple[Check, ...], rule: DriftRule) -> F
         bins=bins,
         reason=explain_feature(found, checks, level, bins, rule),
     )
+
+
+def _main(checks: Sequence[Check]) -> Check | None:
+    """The check whose numbers stand for the feature: its distribution, or that of a facet."""
+    found = [check for check in checks if check.name == "distribution"]
+    # of facets, which are several, the one that moved most
+    return max(found, key=lambda check: (not check.facet, check.effect_size), default=None)
 
 
 def _role(name: str, rule: DriftRule) -> Role:

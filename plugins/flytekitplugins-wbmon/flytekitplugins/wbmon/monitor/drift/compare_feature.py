@@ -8,7 +8,8 @@ distances that need the sorted values.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -32,6 +33,7 @@ from flytekitplugins.wbmon.stats.interval import (
     total_variation_margin,
 )
 from flytekitplugins.wbmon.stats.projections import N_DIRECTIONS, sliced_ks_statistic
+from flytekitplugins.wbmon.stats.repeats import repeats_test
 from flytekitplugins.wbmon.stats.two_sample import (
     chi_squared_two_sample,
     grid_ks_statistic,
@@ -41,7 +43,9 @@ from flytekitplugins.wbmon.stats.two_sample import (
     unseen_category_test,
 )
 
-_TESTED = ("float", "integer", "boolean", "categorical", "vector")
+_ROWS_A_VALUE = 10  # rows of the reference for each of its values, if they may be codes
+_CYCLES = {"hour": 86_400.0, "weekday": 604_800.0}
+_UNEVEN = 0.05  # share of rows that may move only because windows end within a cycle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +67,8 @@ class Comparison:
             that of the reference does not, most frequent first. The list of the reference is
             complete only below `UNSEEN_LIMIT` names.
         vanished_categories: Names of the table that have rows only in the reference.
+        facets: The facets of the feature, compared each for itself; their checks are also in
+            `checks`.
     """
 
     reference: FeatureProfile
@@ -75,6 +81,11 @@ class Comparison:
     spread_ratio: Shift | None = None
     new_categories: tuple[str, ...] = ()
     vanished_categories: tuple[str, ...] = ()
+    facets: Mapping[str, Comparison] = field(default_factory=dict)
+
+    def of(self, facet: Sequence[str]) -> Comparison:
+        """The comparison of a facet, given its path; of the feature itself for an empty one."""
+        return self.facets[facet[0]].of(facet[1:]) if facet else self
 
 
 def compare_feature(
@@ -92,27 +103,71 @@ def compare_feature(
         exact: Distances computed from the sorted values; None if only counts are available.
     """
     status = _status(reference, current, rule)
+    found = Comparison(reference=reference, current=current, status=status)
     if status in ("missing_column", "new_column", "type_changed"):
-        return Comparison(reference=reference, current=current, status=status)
-    checks = _rate_checks(reference, current, rule)
-    if status != "ok":
-        return Comparison(reference=reference, current=current, status=status, checks=tuple(checks))
-    if reference.kind == "vector":
-        return _compare_vectors(reference, current, rule, checks)
-    if reference.edges is not None:
-        check, bound = _number_check(reference, current, rule, exact)
-        distances = number_distances(reference, current, exact)
-        return Comparison(
-            reference=reference,
-            current=current,
-            status=status,
-            checks=(check, *checks),
-            bound=bound,
-            distances=distances,
-            mean_shift=shift_of_mean(reference, current, rule),
-            spread_ratio=ratio_of_spreads(reference, current, rule),
-        )
-    return _compare_categories(reference, current, rule, checks)
+        return found
+    rates = _rate_checks(reference, current, rule)
+    if status == "ok":
+        found = _compare_values(found, rule, exact)
+        found = _with_facets(found, rule)
+        if not found.checks and not _has_test(reference):
+            found = replace(found, status="untested")
+    return replace(found, checks=(*found.checks, *rates))
+
+
+def _compare_values(found: Comparison, rule: DriftRule, exact: ExactDistances | None) -> Comparison:
+    kind = found.reference.kind
+    if found.reference.counts is None or found.current.counts is None:
+        return _compare_identifiers(found, rule) if kind == "identifier" else found
+    if kind == "vector":
+        return _compare_vectors(found, rule)
+    if kind == "time":
+        return _compare_times(found, rule)
+    if found.reference.edges is None:
+        return _compare_categories(found, rule)
+    return _compare_numbers(found, rule, exact)
+
+
+def _with_facets(found: Comparison, rule: DriftRule) -> Comparison:
+    """The comparison with that of each facet, and with the checks of all of them."""
+    compared = {}
+    for name, facet in found.reference.facets.items():
+        if name in found.current.facets and _is_comparable(found, name):
+            compared[name] = compare_feature(facet, found.current.facets[name], rule)
+    is_struct = found.reference.kind == "nested" and "elements" not in found.reference.facets
+    checks = [
+        replace(check, facet=(name, *check.facet))
+        for name, each in compared.items()
+        for check in each.checks
+        # what is missing in a facet is missing in the feature, where it is tested; not in a field
+        if is_struct or check.facet or check.name in ("distribution", "new_categories")
+    ]
+    return replace(found, facets=compared, checks=(*found.checks, *checks))
+
+
+def _is_comparable(found: Comparison, facet: str) -> bool:
+    """Whether windows cover the cycle of an hour or a weekday evenly; other facets always."""
+    if found.reference.kind != "time" or facet not in _CYCLES:
+        return True
+    return _unevenness(found.reference, facet) + _unevenness(found.current, facet) <= _UNEVEN
+
+
+def _unevenness(feature: FeatureProfile, facet: str) -> float:
+    """Share of rows that a cycle which is not complete displaces, if rows are evenly spread.
+
+    A window of `k + f` cycles holds the first part of the cycle once more than the rest.
+    """
+    cycles = (feature.maximum - feature.minimum) / _CYCLES[facet]
+    if not cycles > 0:
+        return 1.0
+    part = cycles % 1
+    return part * (1 - part) / cycles
+
+
+def _has_test(feature: FeatureProfile) -> bool:
+    """Whether anything of the values of a feature is counted that windows can differ in."""
+    counted = feature.counts is not None or feature.hashes is not None
+    return counted or any(_has_test(facet) for facet in feature.facets.values())
 
 
 def _status(reference: FeatureProfile, current: FeatureProfile, rule: DriftRule) -> Status:
@@ -122,8 +177,9 @@ def _status(reference: FeatureProfile, current: FeatureProfile, rule: DriftRule)
         return "insufficient"
     if reference.n_missing == reference.n_rows or current.n_missing == current.n_rows:
         return "all_missing"
-    # kinds without cells (timestamps, identifiers): only their missing rate is tested
-    if reference.counts is None or current.counts is None or reference.kind not in _TESTED:
+    if not reference.n_values or not current.n_values:
+        return "unreadable"
+    if reference.counts is None or current.counts is None:
         return "ok" if _enough_rows(reference, current, rule) else "insufficient"
     return _status_of_values(reference, current, rule)
 
@@ -133,7 +189,7 @@ def _status_of_values(
 ) -> Status:
     if min(reference.effective_values, current.effective_values) < rule.min_rows:
         return "insufficient"
-    if _same_constant(reference, current):
+    if reference.kind != "time" and _same_constant(reference, current):
         return "constant"
     if (
         # named in the rule: the user wants it tested, whatever it looks like
@@ -163,12 +219,13 @@ def _enough_rows(reference: FeatureProfile, current: FeatureProfile, rule: Drift
 def _rate_checks(
     reference: FeatureProfile, current: FeatureProfile, rule: DriftRule
 ) -> list[Check]:
-    """Tests of the rates of missing and of infinite values."""
+    """Tests of the rates of missing, infinite and unreadable values."""
     if not _enough_rows(reference, current, rule):
         return []
     rates = (
         ("missing_rate", reference.missing_share, current.missing_share),
         ("infinite_rate", reference.infinite_share, current.infinite_share),
+        ("unreadable_rate", reference.unreadable_share, current.unreadable_share),
     )
     n, m = reference.effective_rows, current.effective_rows
     checks = [_rate_check(name, a, n, b, m, rule) for name, a, b in rates]
@@ -197,12 +254,10 @@ def _rate_check(
     )
 
 
-def _number_check(
-    reference: FeatureProfile,
-    current: FeatureProfile,
-    rule: DriftRule,
-    exact: ExactDistances | None,
-) -> tuple[Check, float]:
+def _compare_numbers(
+    found: Comparison, rule: DriftRule, exact: ExactDistances | None
+) -> Comparison:
+    reference, current = found.reference, found.current
     n, m = reference.effective_values, current.effective_values
     grid = grid_ks_statistic(np.asarray(reference.counts), np.asarray(current.counts))
     # of a grid the lower bound of the distance is tested, so the p-value can only be too large
@@ -215,17 +270,77 @@ def _number_check(
         effect_size=statistic,
         effect_low=max(0.0, statistic - ks_margin(n, m, alpha=rule.alpha)),
     )
-    return check, bound
+    new = _new_values_check(reference, current, rule)
+    return replace(
+        found,
+        checks=(check,) if new is None else (check, new),
+        bound=bound,
+        distances=number_distances(reference, current, exact),
+        mean_shift=shift_of_mean(reference, current, rule),
+        spread_ratio=ratio_of_spreads(reference, current, rule),
+    )
 
 
-def _compare_vectors(
-    reference: FeatureProfile, current: FeatureProfile, rule: DriftRule, checks: list[Check]
-) -> Comparison:
+def _new_values_check(
+    reference: FeatureProfile, current: FeatureProfile, rule: DriftRule
+) -> Check | None:
+    """Test for whole numbers that the reference does not have, where it has few different ones.
+
+    They may be codes, whose order means nothing, and then replacing each by its neighbour is no
+    small change. None if no row has a new one, or if the reference has many.
+    """
+    edges = np.asarray(reference.edges)
+    if len(edges) * _ROWS_A_VALUE > reference.effective_values or (edges != np.floor(edges)).any():
+        return None
+    a, b = scaled_counts(reference), scaled_counts(current)
+    # a grid that was learned from a sample lacks values that the reference has
+    if a[0::2].any() or not b[0::2].any():
+        return None
+    # which rows share a new value is not known; as if each had its own, the test is conservative
+    new = b[0::2].sum()
+    each = np.ones(max(1, round(new)))
+    return _unseen_check(
+        np.append(a[1::2], 0 * each),
+        np.append(b[1::2], each * (new / len(each))),
+        rule,
+        "new_values",
+    )
+
+
+def _compare_times(found: Comparison, rule: DriftRule) -> Comparison:
+    """Test for times before the first of the reference.
+
+    Time goes on, so later ones are no finding; their distribution is not compared, only its facets.
+    """
+    a, b = scaled_counts(found.reference), scaled_counts(found.current)
+    check = _rate_check("earlier", a[0] / a.sum(), a.sum(), b[0] / b.sum(), b.sum(), rule)
+    return found if check is None else replace(found, checks=(check,))
+
+
+def _compare_identifiers(found: Comparison, rule: DriftRule) -> Comparison:
+    """Test for values that more rows share than in the reference."""
+    before, now = found.reference.sketch, found.current.sketch
+    if before is None or now is None:
+        return found
+    result = repeats_test(before, now, alpha=rule.alpha)
+    check = Check(
+        name="repeats",
+        test="rarefaction",
+        statistic=result.effect,
+        p_value=result.p_value,
+        effect_size=result.effect,
+        effect_low=result.lower,
+    )
+    return replace(found, checks=(check,))
+
+
+def _compare_vectors(found: Comparison, rule: DriftRule) -> Comparison:
     """Compare vectors by the largest distance over all directions.
 
     Each direction is a test, and the Bonferroni correction makes the p-value and the lower bound
     valid for the largest of them.
     """
+    reference, current = found.reference, found.current
     n, m = reference.effective_values, current.effective_values
     distance = sliced_ks_statistic(np.asarray(reference.counts), np.asarray(current.counts))
     check = Check(
@@ -236,30 +351,19 @@ def _compare_vectors(
         effect_size=distance.value,
         effect_low=max(0.0, distance.value - ks_margin(n, m, alpha=rule.alpha / N_DIRECTIONS)),
     )
-    return Comparison(
-        reference=reference,
-        current=current,
-        status="ok",
-        checks=(check, *checks),
-        bound=distance.bound,
-    )
+    return replace(found, checks=(check,), bound=distance.bound)
 
 
-def _compare_categories(
-    reference: FeatureProfile, current: FeatureProfile, rule: DriftRule, checks: list[Check]
-) -> Comparison:
-    if reference.counts is None or current.counts is None:
-        return Comparison(reference=reference, current=current, status="ok", checks=tuple(checks))
+def _compare_categories(found: Comparison, rule: DriftRule) -> Comparison:
+    reference, current = found.reference, found.current
     a, b = _category_counts(reference, current)
     distribution = _category_check(a, b, rule)
     # if the reference has rows outside its table, a category outside it need not be new
-    unseen = None if reference.counts[-1] else _unseen_check(a, b, rule)
-    asked = [check for check in (distribution, unseen) if check is not None]
-    return Comparison(
-        reference=reference,
-        current=current,
-        status="ok",
-        checks=(*asked, *checks),
+    is_complete = reference.counts is not None and not reference.counts[-1]
+    unseen = _unseen_check(a, b, rule, "new_categories") if is_complete else None
+    return replace(
+        found,
+        checks=tuple(check for check in (distribution, unseen) if check is not None),
         distances=bin_distances(a, b),
         new_categories=tuple(
             sorted(set(current.unseen) - set(reference.unseen), key=lambda c: -current.unseen[c])
@@ -267,7 +371,10 @@ def _compare_categories(
         vanished_categories=tuple(
             name
             for name, before, now in zip(
-                reference.categories, reference.counts, current.counts, strict=False
+                reference.categories,
+                np.asarray(reference.counts),
+                np.asarray(current.counts),
+                strict=False,
             )
             if before > 0 and now == 0
         ),
@@ -295,14 +402,14 @@ def _category_check(a: Floats, b: Floats, rule: DriftRule) -> Check | None:
     )
 
 
-def _unseen_check(a: Floats, b: Floats, rule: DriftRule) -> Check | None:
+def _unseen_check(a: Floats, b: Floats, rule: DriftRule, name: str) -> Check | None:
     n_new, p_value, effect = unseen_category_test(a, b)
     if not n_new:
         return None
     # Hoeffding's one-sided bound for a share of the current window
     margin = math.sqrt(math.log(1 / rule.alpha) / 2 / float(b.sum()))
     return Check(
-        name="new_categories",
+        name=name,
         test="unseen",
         statistic=n_new,
         p_value=p_value,

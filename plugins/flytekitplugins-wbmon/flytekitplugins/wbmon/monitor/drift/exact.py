@@ -5,18 +5,19 @@ Each thread holds one column of each window in memory, and no DataFrame is built
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 
-from flytekitplugins.wbmon.data.arrow import kind_of, sort_numbers
-from flytekitplugins.wbmon.data.sources import Source, TableSource
+from flytekitplugins.wbmon.data.arrow import sort_numbers
+from flytekitplugins.wbmon.data.kind import NOTHING_DECLARED, Declared
+from flytekitplugins.wbmon.data.plain import PlainSource
+from flytekitplugins.wbmon.data.sources import TableSource
 from flytekitplugins.wbmon.data.threads import in_threads
 from flytekitplugins.wbmon.monitor.drift.distances import ExactDistances
-from flytekitplugins.wbmon.monitor.profiles.build import count_batch
-from flytekitplugins.wbmon.monitor.profiles.count import count_sorted, learn_feature, number_layout
+from flytekitplugins.wbmon.monitor.profiles.count import count_batch, count_numbers, read_layout
 from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
 from flytekitplugins.wbmon.monitor.profiles.layout import (
     adopt_layout,
@@ -24,6 +25,12 @@ from flytekitplugins.wbmon.monitor.profiles.layout import (
     before_new_column,
     missing_column,
     promote,
+)
+from flytekitplugins.wbmon.monitor.profiles.learn import (
+    learn_feature,
+    learn_kind,
+    type_name,
+    with_grid,
 )
 from flytekitplugins.wbmon.monitor.profiles.merge import merge_features
 from flytekitplugins.wbmon.stats.arrays import Values
@@ -33,62 +40,66 @@ from flytekitplugins.wbmon.stats.two_sample import ks_statistic
 EXACT_ROWS = 2_000_000
 """Maximum number of rows of a window on the exact path: 16 MB per column, window and thread."""
 
-_NUMBERS = ("float", "integer")
-
 Pair = tuple[FeatureProfile, FeatureProfile, ExactDistances | None]
 
 
-def fits_in_memory(reference: Source, current: Source) -> bool:
+def fits_in_memory(reference: PlainSource, current: PlainSource) -> bool:
     """Whether both windows have a known number of rows, at most `EXACT_ROWS`."""
     sizes = reference.n_rows, current.n_rows
     return all(size is not None and size <= EXACT_ROWS for size in sizes)
 
 
-def exact_pairs(reference: Source, current: Source, asked: Sequence[str]) -> list[Pair]:
+def exact_pairs(
+    reference: PlainSource,
+    current: PlainSource,
+    asked: Sequence[str],
+    said: Mapping[str, Declared],
+) -> list[Pair]:
     """Profile every column of both windows, with exact distances for columns of numbers.
 
     Args:
         reference: Data of the reference window.
         current: Data of the current window.
         asked: The columns; empty for all columns of either window.
+        said: What the user says about columns.
 
     Returns:
         For each column its profile in the reference, that in the current window, and the exact
         distances; None for columns that do not hold numbers in both windows.
     """
-    names = asked or list(dict.fromkeys([*reference.schema.names, *current.schema.names]))
-    return in_threads(lambda name: _pair(reference, current, name), list(names))
+    names = asked or list(dict.fromkeys([*reference.names, *current.names]))
+    return in_threads(
+        lambda name: _pair(reference, current, name, said.get(name, NOTHING_DECLARED)), list(names)
+    )
 
 
-def _pair(reference: Source, current: Source, name: str) -> Pair:
-    if name not in reference.schema.names:
-        layout = adopt_layout(current.schema, name, None)
+def _pair(reference: PlainSource, current: PlainSource, name: str, said: Declared) -> Pair:
+    if name not in reference.names:
+        layout = adopt_layout(current, name, None)
         counted = _count(layout, current, name)
         return before_new_column(counted, reference.n_rows or 0), counted, None
-    dtype = reference.schema.field(name).type
-    if _holds_numbers(reference, name) and _holds_numbers(current, name):
-        return _number_pair(reference, current, name)
     column = reference.column(name)
-    layout = learn_feature(name, _spread(column), dtype)
+    layout = learn_kind(name, _spread(column), column.type, said)
+    if layout.kind in ("number", "duration") and name in current.names:
+        adopted = adopt_layout(current, name, layout)
+        if adopted.status == "ok":
+            return _number_pair(layout, column, current.column(name))
+    layout = learn_feature(name, _spread(column), column.type, said)
     # as in profile_data: rare categories that the sample missed are added to the table
     before = promote(_merge(layout, column.chunks))
-    if name not in current.schema.names:
+    if name not in current.names:
         return before, missing_column(before, current.n_rows or 0), None
-    adopted = adopt_layout(current.schema, name, before)
-    return before, _count(adopted, current, name), None
+    return before, _count(adopt_layout(current, name, before), current, name), None
 
 
-def _holds_numbers(source: Source, name: str) -> bool:
-    names = source.schema.names
-    return name in names and kind_of(source.schema.field(name).type) in _NUMBERS
-
-
-def _number_pair(reference: Source, current: Source, name: str) -> Pair:
-    dtypes = [source.schema.field(name).type for source in (reference, current)]
-    a, b = (sort_numbers(source.column(name).chunks) for source in (reference, current))
-    layout = number_layout(name, dtypes[0], a.values)
-    before = count_sorted(layout, a)
-    now = count_sorted(replace(layout, dtype=str(dtypes[1])), b)
+def _number_pair(
+    layout: FeatureProfile, reference: pa.ChunkedArray, current: pa.ChunkedArray
+) -> Pair:
+    read = [[read_layout(layout, chunk) for chunk in each.chunks] for each in (reference, current)]
+    a, b = (sort_numbers([reading.values for reading in readings]) for readings in read)
+    layout = with_grid(layout, a.values)
+    before = count_numbers(layout, read[0], a)
+    now = count_numbers(replace(layout, dtype=type_name(current.type)), read[1], b)
     x, y = _same_precision(a.values, b.values)
     # distances of values near the largest float overflow to inf
     with np.errstate(over="ignore"):
@@ -107,7 +118,7 @@ def _same_precision(a: Values, b: Values) -> tuple[Values, Values]:
     return a, b
 
 
-def _count(layout: FeatureProfile, source: Source, name: str) -> FeatureProfile:
+def _count(layout: FeatureProfile, source: PlainSource, name: str) -> FeatureProfile:
     return as_missing_if_empty(_merge(layout, source.column(name).chunks))
 
 

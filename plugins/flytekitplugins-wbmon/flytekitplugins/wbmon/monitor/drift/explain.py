@@ -33,7 +33,7 @@ def explain_feature(
     telling = [check for check in checks if check.level == level] if level != "none" else []
     if not telling:
         return fact or _quiet(checks)
-    parts = [_describe(found, check) for check in telling]
+    parts = [_describe_facet(found, check) for check in telling]
     if found.status == "ok" and any(check.name == "distribution" for check in telling):
         parts.extend(_details(found, bins))
     text = "; ".join(parts)
@@ -68,15 +68,14 @@ def _fact(found: Comparison, rule: DriftRule) -> str:
         "identifier": "no two rows of a window were found to have the same value, though they lie "
         "so close that measured ones would repeat: they count something off and have no "
         "distribution to test; name the column in the rule's features to have it tested",
+        "untested": f"of {reference.dtype or reference.kind} only missing values are tested",
+        "unreadable": f"no value can be read as {reference.kind}, such as "
+        f"{', '.join(map(repr, current.examples or reference.examples))}",
         "all_missing": f"no value at all in the {_empty_windows(found)}",
         "insufficient": f"too few values: {_count(reference.effective_values)} in the reference, "
         f"{_count(current.effective_values)} in the current window, {rule.min_rows} needed in each",
     }
-    if found.status in facts:
-        return facts[found.status]
-    if reference.counts is None and not found.checks:
-        return f"of a {reference.kind} only missing values are tested, and there are none"
-    return ""
+    return facts.get(found.status, "")
 
 
 def _empty_windows(found: Comparison) -> str:
@@ -97,6 +96,11 @@ def _quiet(checks: Sequence[Check]) -> str:
     return f"{text}; past windows differ as much from each other" if usual else text
 
 
+def _describe_facet(found: Comparison, check: Check) -> str:
+    text = _describe(found.of(check.facet), check)
+    return f"{'.'.join(check.facet)}: {text}" if check.facet else text
+
+
 def _describe(found: Comparison, check: Check) -> str:
     if check.name == "missing_rate":
         before, now = found.reference.missing_share, found.current.missing_share
@@ -104,6 +108,22 @@ def _describe(found: Comparison, check: Check) -> str:
     if check.name == "infinite_rate":
         before, now = found.reference.infinite_share, found.current.infinite_share
         return f"infinite values went from {before:.1%} to {now:.1%} of rows"
+    if check.name == "unreadable_rate":
+        before, now = found.reference.unreadable_share, found.current.unreadable_share
+        examples = found.current.examples or found.reference.examples
+        return (
+            f"values that are no {found.reference.kind} went from {before:.1%} to {now:.1%} of "
+            f"rows, such as {', '.join(map(repr, examples))}"
+        )
+    if check.name == "earlier":
+        return f"{check.effect_size:.1%} of rows are earlier than any of the reference"
+    if check.name == "repeats":
+        return f"{check.effect_size:.1%} more rows repeat a value than in the reference"
+    if check.name == "new_values":
+        return (
+            f"{check.effect_size:.1%} of rows have whole numbers that the reference never had; if "
+            "they are codes, declare the column as a category with kinds="
+        )
     if check.name == "new_categories":
         named = ", ".join(map(repr, found.new_categories[:_NAMES_SHOWN]))
         return f"{check.effect_size:.1%} of rows carry categories the reference never had: {named}"
@@ -130,7 +150,15 @@ def _details(found: Comparison, bins: Sequence[Bin]) -> list[str]:
 
 
 def _lies_beyond(found: Comparison) -> bool:
-    return found.reference.kind == "integer" and found.current.minimum > found.reference.maximum
+    return (
+        found.reference.kind == "number"
+        and _is_whole(found)
+        and found.current.minimum > found.reference.maximum
+    )
+
+
+def _is_whole(found: Comparison) -> bool:
+    return found.reference.edges is not None and found.reference.edges.dtype.kind == "i"
 
 
 def _growing(found: Comparison) -> str:

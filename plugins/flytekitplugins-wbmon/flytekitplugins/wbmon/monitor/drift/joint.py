@@ -14,14 +14,18 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from flytekitplugins.wbmon.data.arrow import dense_numbers, is_valid, kind_of, without_null_names
-from flytekitplugins.wbmon.data.open import Data, open_source
-from flytekitplugins.wbmon.data.sources import Source
+from flytekitplugins.wbmon.data.arrow import dense_numbers, is_valid
+from flytekitplugins.wbmon.data.names import encode_names
+from flytekitplugins.wbmon.data.open import Data, open_values
+from flytekitplugins.wbmon.data.plain import PlainSource
 from flytekitplugins.wbmon.data.systematic_sample import spread_rows
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.drift.report import DriftRule, JointDrift, Level
 from flytekitplugins.wbmon.monitor.profiles.build import unknown_columns
-from flytekitplugins.wbmon.monitor.profiles.count import can_count, encode_names, learn_feature
+from flytekitplugins.wbmon.monitor.profiles.count import read_layout
+from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
+from flytekitplugins.wbmon.monitor.profiles.layout import can_count
+from flytekitplugins.wbmon.monitor.profiles.learn import learn_kind
 from flytekitplugins.wbmon.monitor.profiles.vectors import vectors_of
 from flytekitplugins.wbmon.stats.arrays import Matrix
 from flytekitplugins.wbmon.stats.classification import roc_auc
@@ -31,7 +35,7 @@ if TYPE_CHECKING:
     from sklearn.ensemble import HistGradientBoostingClassifier
 
 _MAX_CODES = 250
-_TESTED = ("float", "integer", "boolean", "categorical", "vector")
+_TESTED = ("number", "duration", "boolean", "category", "vector")
 
 
 def check_joint_drift(
@@ -65,8 +69,9 @@ def check_joint_drift(
     """
     rule = rule or DriftRule()
     named = columns or ()
-    sources = open_source(reference, naming=named), open_source(current, naming=named)
+    sources = open_values(reference, naming=named), open_values(current, naming=named)
     names = _columns(sources, columns)
+    layouts = [_layout(sources[0], name) for name in names]
     tables = [spread_rows(source, names, max_rows) for source in sources]
     n, m = (table.num_rows for table in tables)
     if min(n, m) < rule.min_rows:
@@ -75,14 +80,13 @@ def check_joint_drift(
             n_current=m,
             reason=f"too few rows: {n:,} and {m:,}, {rule.min_rows} needed in each window",
         )
-    # permissive, because the windows may store a column as integers of different widths
-    matrix, owners = _matrix(pa.concat_tables(tables, promote_options="permissive"), names)
+    matrix, owners = _matrix(tables, layouts)
     is_current = np.arange(n + m) >= n
     return _judge(matrix, owners, is_current, rule)
 
 
-def _columns(sources: tuple[Source, Source], columns: Sequence[str] | None) -> list[str]:
-    shared = [name for name in sources[0].schema.names if name in sources[1].schema.names]
+def _columns(sources: tuple[PlainSource, PlainSource], columns: Sequence[str] | None) -> list[str]:
+    shared = [name for name in sources[0].names if name in sources[1].names]
     unknown = [name for name in columns or () if name not in shared]
     if unknown:
         raise DataError(unknown_columns("columns", unknown, shared))
@@ -96,31 +100,40 @@ def _columns(sources: tuple[Source, Source], columns: Sequence[str] | None) -> l
     return found
 
 
-def _can_look_at(sources: tuple[Source, Source], name: str) -> bool:
-    dtypes = [source.schema.field(name).type for source in sources]
-    layout = learn_feature(name, sources[0].sample([name]).column(name).chunks, dtypes[0])
-    return layout.kind in _TESTED and can_count(layout, dtypes[1])
+def _can_look_at(sources: tuple[PlainSource, PlainSource], name: str) -> bool:
+    layout = _layout(sources[0], name)
+    return layout.kind in _TESTED and can_count(layout, sources[1].type_of(name))
 
 
-def _matrix(table: pa.Table, names: Sequence[str]) -> tuple[Matrix, list[str]]:
+def _layout(source: PlainSource, name: str) -> FeatureProfile:
+    return learn_kind(name, source.sample([name]).column(name).chunks, source.type_of(name))
+
+
+def _matrix(
+    tables: Sequence[pa.Table], layouts: Sequence[FeatureProfile]
+) -> tuple[Matrix, list[str]]:
     """The input of the classifier, nan where a value is missing, and the name of each column."""
     blocks, owners = [], []
-    for name in names:
-        block = _block(table.column(name).combine_chunks())
+    for layout in layouts:
+        read = [
+            read_layout(layout, chunk).values
+            for table in tables
+            for chunk in table.column(layout.name).chunks
+        ]
+        block = _block(layout, read)
         blocks.append(block)
-        owners.extend([name] * block.shape[1])
+        owners.extend([layout.name] * block.shape[1])
     return np.hstack(blocks), owners
 
 
-def _block(array: Any) -> Matrix:
-    array = array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
-    kind = kind_of(array.type)
-    if kind == "vector":
-        return _vectors(array)
-    if kind == "categorical":
-        array = without_null_names(array)
-        return _spread(_frequency_codes(encode_names(array)[1]), array)
-    return _spread(dense_numbers(array), array)
+def _block(layout: FeatureProfile, read: Sequence[pa.Array]) -> Matrix:
+    """One column of both windows, as columns of the matrix."""
+    if layout.kind == "vector":
+        return _vectors(pa.chunked_array(read).combine_chunks())
+    if layout.kind == "category":
+        named = pa.concat_arrays([array.cast(pa.large_string()) for array in read])
+        return _spread(_frequency_codes(encode_names(named)[1]), named)
+    return np.concatenate([_spread(dense_numbers(array), array) for array in read])
 
 
 def _frequency_codes(codes: NDArray[Any]) -> Matrix:

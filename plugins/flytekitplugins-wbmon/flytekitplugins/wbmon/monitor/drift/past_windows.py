@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,15 +92,25 @@ def _row(check: Check, feature: FeatureProfile) -> _Rows | None:
 
     Weights are scaled to the effective number of rows, as in the tests of the rows.
     """
+    if check.facet:
+        facet = feature.facets.get(check.facet[0])
+        inner = replace(check, facet=check.facet[1:])
+        return None if facet is None else _row(inner, facet)
     if check.name == "missing_rate":
         return _two_cells(feature.missing_share, feature.effective_rows)
     if check.name == "infinite_rate":
         return _two_cells(feature.infinite_share, feature.effective_rows)
+    if check.name == "unreadable_rate":
+        return _two_cells(feature.unreadable_share, feature.effective_rows)
     if feature.counts is None:
         return None
     counts = scaled_counts(feature)
     if check.name == "new_categories":
         return np.array([counts[-1], counts[:-1].sum()])
+    if check.name == "new_values":
+        return np.array([counts[0::2].sum(), counts[1::2].sum()])
+    if check.name == "earlier":
+        return np.array([counts[0], counts[1:].sum()])
     return counts
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
+from flytekitplugins.wbmon.data.kind import declarations
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.reports.measurement import Measurement, gate, number
 from flytekitplugins.wbmon.reports.report import Report
@@ -20,6 +21,8 @@ Status = Literal[
     "constant",
     "identifier",
     "all_missing",
+    "unreadable",
+    "untested",
 ]
 Level = Literal["none", "negligible", "warning", "drift"]
 Verdict = Literal["ok", "warning", "drift", "insufficient"]
@@ -45,9 +48,12 @@ class DriftRule:
         predictions: Columns with model output; their drift is marked as prediction drift.
         labels: Columns with true labels; their drift is marked as label drift.
         importance: Weight of features in the ranking, by name; 1 where not given.
+        kinds: What columns are, by name, as `profile_data` takes it; for a reference that is given
+            as data. A profile has its own.
+        missing_values: Values that stand for none, by column, likewise.
 
     Raises:
-        ConfigError: If a number is outside its range.
+        ConfigError: If a number is outside its range, or a kind does not exist.
     """
 
     alpha: float = 0.05
@@ -58,6 +64,8 @@ class DriftRule:
     predictions: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     importance: dict[str, float] = field(default_factory=dict)
+    kinds: dict[str, str] = field(default_factory=dict)
+    missing_values: dict[str, tuple[Any, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not 0 < self.alpha < 1:
@@ -70,6 +78,7 @@ class DriftRule:
             )
         if self.min_rows < 1:
             raise ConfigError(f"min_rows must be at least 1, got {self.min_rows}")
+        declarations(self.kinds, self.missing_values)
         for name, weight in self.importance.items():
             if not 0 <= weight < math.inf:
                 raise ConfigError(
@@ -82,9 +91,15 @@ class Check:
     """One statistical test of one feature; all checks of a run are corrected as one family.
 
     Attributes:
-        name: `distribution`, `missing_rate`, `new_categories` or `infinite_rate`.
-        test: `ks`, `chi_squared`, `two_proportion`, `sliced_ks` (vectors), or `unseen` (rows in
-            categories that the reference does not have, beyond what chance explains).
+        name: `distribution`, `missing_rate`, `infinite_rate`, `unreadable_rate` (values that are
+            not what their column is), `new_categories`, `new_values` (whole numbers that the
+            reference does not have), `earlier` (times before the first of the reference) or
+            `repeats` (rows that share an identifier).
+        facet: The facet that was tested, such as `("length",)` of a text, as a path; empty for the
+            values themselves.
+        test: `ks`, `chi_squared`, `two_proportion`, `sliced_ks` (vectors), `unseen` (rows in
+            categories that the reference does not have, beyond what chance explains), or
+            `rarefaction` (distinct values among as many rows of both windows).
         statistic: The test statistic; its meaning depends on the test.
         p_value: p-value under no drift and independent rows; in [0, 1], `nan` if not testable.
         q_value: The p-value after the Benjamini-Hochberg correction over the whole run.
@@ -107,6 +122,7 @@ class Check:
     window_p_value: float = math.nan
     window_q_value: float = math.nan
     level: Level = "none"
+    facet: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +163,9 @@ class FeatureDrift:
     n_current: int
     missing_reference: float
     missing_current: float
+    unreadable_reference: float = math.nan
+    unreadable_current: float = math.nan
+    examples: tuple[str, ...] = ()
     test: str = ""
     statistic: float = math.nan
     p_value: float = math.nan

@@ -178,7 +178,7 @@ def _require_settings(
 def _rows(data: Data, features: Sequence[str], label: str | None, max_rows: int) -> pa.Table:
     names = list(dict.fromkeys([*features, *([label] if label is not None else [])]))
     source = open_source(data, naming=names)
-    unknown = [name for name in names if name not in source.schema.names]
+    unknown = [name for name in names if name not in source.names]
     if unknown:
         raise DataError(unknown_columns("features and label", unknown, known_names(source)))
     rows = spread_rows(source, names, max_rows)

@@ -32,11 +32,11 @@ def feedback_rows(feedback: Any) -> list[dict[str, Any]]:
     """
     source = open_source(feedback)
     needed = ("timestamp", "feedback_id", "request_id", "session_id", "name", "score", "label")
-    missing = [name for name in needed if name not in source.schema.names]
+    missing = [name for name in needed if name not in source.names]
     if missing:
         raise DataError(
             f"the data must be a feedback log; {', '.join(missing)} not found among "
-            f"{', '.join(source.schema.names)}"
+            f"{', '.join(source.names)}"
         )
     return last_words(_table(source).to_pylist())
 
@@ -151,7 +151,7 @@ def feedback_labels(feedback: Any, predictions: Any, *, name: str = "label") -> 
 
 
 def _table(source: Source) -> pa.Table:
-    names = source.schema.names
+    names = source.names
     pieces = [
         pa.table([_plain_text(column) for column in batch.columns], names=batch.schema.names)
         for part in source.parts()

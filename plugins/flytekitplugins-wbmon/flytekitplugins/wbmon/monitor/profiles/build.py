@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from itertools import islice
 from typing import Any
 
@@ -12,29 +12,32 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from flytekitplugins.wbmon.data.arrow import dense_numbers, kind_of, sort_finite, without_null_names
-from flytekitplugins.wbmon.data.open import Data, open_source
-from flytekitplugins.wbmon.data.sources import (
-    SAMPLE_ROWS,
-    Part,
-    Source,
-    StreamSource,
-    known_names,
-    stored_names,
+from flytekitplugins.wbmon.data.arrow import dense_numbers, sort_finite
+from flytekitplugins.wbmon.data.kind import (
+    NOTHING_DECLARED,
+    Declared,
+    Kinds,
+    MissingValues,
+    declarations,
 )
+from flytekitplugins.wbmon.data.open import Data, open_values
+from flytekitplugins.wbmon.data.plain import PlainSource
+from flytekitplugins.wbmon.data.sources import SAMPLE_ROWS, Part, known_names, stored_names
 from flytekitplugins.wbmon.data.threads import in_threads
-from flytekitplugins.wbmon.errors import DataError
-from flytekitplugins.wbmon.monitor.profiles.count import count_column, learn_feature, number_layout
+from flytekitplugins.wbmon.errors import ConfigError, DataError
+from flytekitplugins.wbmon.monitor.profiles.count import count_batch, read_layout
 from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile, WeightSums
 from flytekitplugins.wbmon.monitor.profiles.layout import (
     adopt_layout,
     as_missing_if_empty,
+    empty_like,
     layout_id,
     promote,
 )
+from flytekitplugins.wbmon.monitor.profiles.learn import learn_feature, with_grid
 from flytekitplugins.wbmon.monitor.profiles.merge import merge_features
 from flytekitplugins.wbmon.monitor.profiles.profile import Profile
-from flytekitplugins.wbmon.stats.arrays import Floats
+from flytekitplugins.wbmon.monitor.profiles.rows import Rows
 
 _BLOCK = 8  # columns that a thread reads at a time, which bounds memory on wide tables
 _COARSE_CELL = 0.01  # share of rows in one open cell above which a grid is learned again
@@ -47,47 +50,98 @@ def profile_data(
     like: Profile | None = None,
     columns: Sequence[str] | None = None,
     weight: str | None = None,
+    kinds: Kinds | None = None,
+    missing_values: MissingValues | None = None,
+    at: str | datetime | None = None,
 ) -> Profile:
     """Profile a window of data, in memory that does not grow with the number of rows.
 
     The data are read in one pass. Without `like`, a sample is read before, and numeric columns
     whose grid turns out to be too coarse are read twice more.
 
+    What a column is, is learned from its values and kept in the profile: a number, a category, a
+    boolean, a time, a duration (in seconds), text, an identifier, a vector or something nested.
+    Windows follow their reference. It does not depend on how the values are stored: nullable,
+    dictionary-encoded or sparse, in any unit or width. Names that are numbers, such as the number
+    of a store, are read as numbers unless `kinds` says otherwise.
+
+    A value that cannot be read as what its column is costs itself: it is counted as unreadable.
+
     Args:
         data: A path or fsspec URL of a Parquet file or folder, a pandas or polars DataFrame, or a
-            pyarrow Table, RecordBatch, RecordBatchReader or Dataset.
+            pyarrow Table, RecordBatch, RecordBatchReader or Dataset. Columns of a frame that have
+            the same name become `x`, `x.1` and so on, names that are not text are taken as text.
         like: The reference, whose layout is used, so that the two profiles can be compared.
             Without it the layout is learned from the data.
         columns: The columns to profile; None means those of `like` and all other columns of the
             data. Partition columns, whose values are only in folder names (`day=2026-01-01/…`),
             usually differ between windows; they are profiled only if named here or by `like`.
         weight: The column with the row weights, `>= 0`; by default that of `like`.
+        kinds: What columns are, by name: `number`, `category`, `ordinal` (whole numbers), `boolean`,
+            `time`, `duration`, `text` or `identifier`; or the names of an ordinal in their order,
+            such as `"S < M < L"`. Those of `like` need not be given again.
+        missing_values: Values that stand for none, by column, such as `{"age": (-999,)}`. Those of
+            `like` need not be given again.
+        at: The column with the time of each row, or the end of the window, from which the ages of
+            times are counted. If it is a column, that of `like` need not be given again.
 
     Returns:
         The profile. If the data lack a column of `like`, or have it in another type, its `status`
         says so. A window without rows has a profile, too.
 
     Raises:
-        DataError: If the data cannot be read, column names repeat, a requested column does not
-            exist, or weights are missing, negative or not finite.
+        ConfigError: If a kind does not exist, or `kinds` or `missing_values` are given with `like`.
+        DataError: If the data cannot be read, a requested column does not exist, weights are
+            missing, negative or not finite, or ages cannot be counted as in `like`.
     """
-    weight = weight if weight is not None else (like.weight if like else "")
-    source = open_source(data, naming=[*(columns or ()), *(like.features if like else ()), weight])
-    if weight and weight not in source.schema.names:
-        raise DataError(unknown_columns("weight", [weight], known_names(source)))
-    wanted = _wanted(source, like, columns, weight)
-    layouts = _learn(source, wanted) if like is None else _adopt(source, wanted, like)
-    counted, n_rows = _count(source, layouts, weight)
+    if like is not None and (kinds or missing_values):
+        raise ConfigError(
+            "kinds and missing_values are part of the reference, which windows follow; give them "
+            "when the reference is profiled"
+        )
+    said = declarations(kinds or {}, missing_values or {})
+    rows = _rows(like, weight, at)
+    asked = [*(columns or ()), *said, *(like.features if like else ())]
+    source = open_values(data, naming=[*asked, *rows.columns])
+    _require_columns(source, "weight", [rows.weight] if rows.weight else [])
+    _require_columns(source, "at", rows.time_columns)
+    _require_columns(source, "kinds and missing_values", said)
+    wanted = _wanted(source, like, columns, rows)
+    layouts = _adopt(source, wanted, like) if like else _learn(source, wanted, said, rows)
+    counted, n_rows = _count(source, layouts, rows)
     if like is None:
         # only a layout that is still being made can change; that of `like` is fixed
-        counted |= _recount(source, counted, weight)
+        counted |= _recount(source, counted, rows)
         counted = {name: promote(feature) for name, feature in counted.items()}
     return Profile(
         n_rows=n_rows,
         features=counted,
         layout=like.layout if like is not None else layout_id(counted.values()),
-        weight=weight,
+        weight=rows.weight,
+        at=rows.at if isinstance(rows.at, str) else "",
     )
+
+
+def _rows(like: Profile | None, weight: str | None, at: str | datetime | None) -> Rows:
+    if like is not None:
+        weight = like.weight if weight is None else weight
+        at = like.at if at is None else at
+    rows = Rows(weight or "", at or "")
+    aged = (
+        sorted(name for name, item in like.features.items() if "age" in item.facets) if like else []
+    )
+    if aged and not rows.at:
+        raise DataError(
+            f"the reference has the age of {', '.join(map(repr, aged))}, so the window needs its "
+            "time: give at=, its end or the column with the time of each row"
+        )
+    return rows
+
+
+def _require_columns(source: PlainSource, what: str, names: Iterable[str]) -> None:
+    unknown = [name for name in names if name not in source.names]
+    if unknown:
+        raise DataError(unknown_columns(what, unknown, known_names(source)))
 
 
 def merge_profiles(profiles: Iterable[Profile]) -> Profile:
@@ -127,24 +181,31 @@ def _merge(parts: Sequence[Profile]) -> Profile:
                 "profiles must be weighted by the same column to be merged, got "
                 f"{first.weight!r} and {part.weight!r}"
             )
+        if part.at != first.at:
+            raise DataError(
+                "profiles must have their ages from the same column to be merged, got "
+                f"{first.at!r} and {part.at!r}"
+            )
     names = list(dict.fromkeys(name for part in parts for name in part.features))
     merged = {name: merge_features([_part(part, name) for part in parts]) for name in names}
     n_rows = sum(part.n_rows for part in parts)
-    return Profile(n_rows=n_rows, features=merged, layout=first.layout, weight=first.weight)
+    return Profile(
+        n_rows=n_rows, features=merged, layout=first.layout, weight=first.weight, at=first.at
+    )
 
 
 def _wanted(
-    source: Source, like: Profile | None, columns: Sequence[str] | None, weight: str
+    source: PlainSource, like: Profile | None, columns: Sequence[str] | None, rows: Rows
 ) -> list[str]:
     of_layout = list(like.features) if like else []
     if columns is not None:
-        known = [*source.schema.names, *of_layout]
+        known = [*source.names, *of_layout]
         unknown = [name for name in columns if name not in known]
         if unknown:
             raise DataError(unknown_columns("columns", unknown, known_names(source)))
         return list(dict.fromkeys(columns))
     names = dict.fromkeys([*of_layout, *stored_names(source)])
-    return [name for name in names if name != weight]
+    return [name for name in names if name != rows.weight]
 
 
 def unknown_columns(what: str, unknown: Sequence[str], names: Sequence[str]) -> str:
@@ -164,11 +225,21 @@ def unknown_columns(what: str, unknown: Sequence[str], names: Sequence[str]) -> 
     )
 
 
-def _learn(source: Source, names: Sequence[str]) -> dict[str, FeatureProfile]:
+def _learn(
+    source: PlainSource, names: Sequence[str], said: Mapping[str, Declared], rows: Rows
+) -> dict[str, FeatureProfile]:
     def block(columns: Sequence[str]) -> list[FeatureProfile]:
-        sample = source.sample(columns)
+        sample = source.sample(list(dict.fromkeys([*columns, *rows.time_columns])))
+        batches = sample.to_batches()
+        times = [rows.times(batch) for batch in batches]
         return [
-            learn_feature(name, sample.column(name).chunks, source.schema.field(name).type)
+            learn_feature(
+                name,
+                [batch.column(name) for batch in batches],
+                sample.schema.field(name).type,
+                said.get(name, NOTHING_DECLARED),
+                at=times,
+            )
             for name in columns
         ]
 
@@ -177,7 +248,7 @@ def _learn(source: Source, names: Sequence[str]) -> dict[str, FeatureProfile]:
 
 
 def _recount(
-    source: Source, counted: dict[str, FeatureProfile], weight: str
+    source: PlainSource, counted: dict[str, FeatureProfile], rows: Rows
 ) -> dict[str, FeatureProfile]:
     """Count numeric columns again whose grid turned out to be too coarse.
 
@@ -185,48 +256,49 @@ def _recount(
     can miss ranges, and too many rows fall into one cell. These columns get a grid from every
     `step`-th row of all data. A stream cannot be read again and keeps its coarse grid.
     """
-    coarse = [name for name, feature in counted.items() if _is_coarse(feature)]
-    if not coarse or isinstance(source, StreamSource):
+    coarse = {name: feature for name, feature in counted.items() if _is_coarse(feature)}
+    if not coarse or source.is_stream:
         return {}
     thinned: dict[str, list[NDArray[Any]]] = {name: [] for name in coarse}
     # at most SAMPLE_ROWS rows of the whole data, so memory stays bounded
     step = (source.n_rows or 0) // SAMPLE_ROWS + 1
     for part in source.parts():
-        for batch in part(coarse):
+        for batch in part(list(coarse)):
             for name in set(coarse) & set(batch.schema.names):
-                thinned[name].append(dense_numbers(batch.column(name))[::step])
+                thinned[name].append(_numbers(coarse[name], batch.column(name))[::step])
     layouts = {
-        name: number_layout(
-            name, source.schema.field(name).type, sort_finite(np.concatenate(values))[0]
-        )
+        name: with_grid(empty_like(coarse[name]), sort_finite(np.concatenate(values))[0])
         for name, values in thinned.items()
     }
-    return _count(source, layouts, weight)[0]
+    return _count(source, layouts, rows)[0]
+
+
+def _numbers(layout: FeatureProfile, array: pa.Array) -> NDArray[Any]:
+    return dense_numbers(read_layout(layout, array).values)
 
 
 def _is_coarse(feature: FeatureProfile) -> bool:
     """Whether an open cell of the grid of a numeric column holds too many of its rows."""
-    if feature.edges is None or feature.counts is None or feature.kind == "vector":
+    if feature.counts is None or feature.kind not in ("number", "duration"):
         return False
     return bool(feature.counts[0::2].max() > _COARSE_CELL * feature.counts.sum())
 
 
-def _adopt(source: Source, names: Sequence[str], like: Profile) -> dict[str, FeatureProfile]:
-    return {name: adopt_layout(source.schema, name, like.features.get(name)) for name in names}
+def _adopt(source: PlainSource, names: Sequence[str], like: Profile) -> dict[str, FeatureProfile]:
+    return {name: adopt_layout(source, name, like.features.get(name)) for name in names}
 
 
 def _count(
-    source: Source, layouts: dict[str, FeatureProfile], weight: str
+    source: PlainSource, layouts: dict[str, FeatureProfile], rows: Rows
 ) -> tuple[dict[str, FeatureProfile], int]:
     names = list(layouts)
     # a stream can be read only once, so all columns are counted together
-    one_pass = isinstance(source, StreamSource)
-    blocks = [names] if one_pass else _blocks(names)
+    blocks = [names] if source.is_stream else _blocks(names)
     jobs = [(part, block) for part in source.parts() for block in blocks]
 
     def count(job: tuple[Part, Sequence[str]]) -> list[FeatureProfile]:
         part, block = job
-        return count_part(part, [layouts[name] for name in block], weight)
+        return count_part(part, [layouts[name] for name in block], rows)
 
     results = in_threads(count, jobs)
     by_name: dict[str, list[FeatureProfile]] = {name: [] for name in names}
@@ -238,58 +310,29 @@ def _count(
     return counted, n_rows
 
 
-def count_part(part: Part, layouts: Sequence[FeatureProfile], weight: str) -> list[FeatureProfile]:
+def count_part(part: Part, layouts: Sequence[FeatureProfile], rows: Rows) -> list[FeatureProfile]:
     """Count all rows of a part.
 
     Args:
-        part: Reads the batches of the part, given the columns.
+        part: Reads the batches of the part, given the columns, in their plain form.
         layouts: Layouts of the columns.
-        weight: The column with the row weights; empty if rows are not weighted.
+        rows: The columns that say something about each row.
 
     Returns:
         One profile for each layout.
     """
     counted = list(layouts)
-    columns = [layout.name for layout in layouts] + ([weight] if weight else [])
-    # the weight column may be profiled as well, and must be read only once
-    for batch in part(list(dict.fromkeys(columns))):
-        weights = _weights(batch, weight) if weight else None
+    # the columns of the rows may be profiled as well, and must be read only once
+    columns = dict.fromkeys([*(layout.name for layout in layouts), *rows.columns])
+    for batch in part(list(columns)):
+        weights, at = rows.weights(batch), rows.times(batch)
         present = set(batch.schema.names)
         for i, layout in enumerate(layouts):
             # the files of one dataset may have different columns
             absent = layout.name not in present
             array = pa.nulls(batch.num_rows) if absent else batch.column(layout.name)
-            counted[i] = merge_features([counted[i], count_batch(layout, array, weights)])
+            counted[i] = merge_features([counted[i], count_batch(layout, array, weights, at)])
     return counted
-
-
-def count_batch(
-    layout: FeatureProfile, array: pa.Array, weights: Floats | None = None
-) -> FeatureProfile:
-    """The profile of one batch of a column.
-
-    If the column does not fit its layout (its status is not `ok`), only rows and missing rows are
-    counted.
-    """
-    array = without_null_names(array)
-    if layout.status == "ok":
-        return count_column(layout, array, weights)
-    # of kind "other" no values are counted; the result keeps the kind of the layout
-    plain = replace(layout, counts=None, kind="other")
-    return replace(count_column(plain, array, weights), kind=layout.kind)
-
-
-def _weights(batch: pa.RecordBatch, name: str) -> Floats:
-    array = batch.column(name)
-    if kind_of(array.type) not in ("float", "integer") or array.null_count:
-        raise DataError(
-            f"weight column {name!r} must hold a number in every row, got {array.type} with "
-            f"{array.null_count} missing; fill or drop those rows"
-        )
-    weights = np.asarray(dense_numbers(array), dtype=np.float64)
-    if not (np.isfinite(weights).all() and (weights >= 0).all()):
-        raise DataError(f"weight column {name!r} must hold finite numbers >= 0; got others")
-    return weights
 
 
 def _part(profile: Profile, name: str) -> FeatureProfile:

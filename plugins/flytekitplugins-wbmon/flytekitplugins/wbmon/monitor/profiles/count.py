@@ -1,7 +1,7 @@
 """Counts one batch of a column into a layout.
 
-A layout is a profile without rows: it has the kind of the column and its grid or its categories.
-`learn_feature` makes a layout from a sample; `count_column` returns a filled copy of it.
+A layout is a profile without rows: it has the kind of the column and its grid, its categories or
+its facets. `count_batch` returns a filled copy of it.
 """
 
 from __future__ import annotations
@@ -21,126 +21,173 @@ from flytekitplugins.wbmon.data.arrow import (
     dense_numbers,
     is_valid,
     is_vector,
-    kind_of,
-    large_strings,
-    seconds,
     sort_numbers,
-    without_null_names,
 )
+from flytekitplugins.wbmon.data.hashes import hash_values
+from flytekitplugins.wbmon.data.names import encode_names
+from flytekitplugins.wbmon.data.readings import Reading, read_as
+from flytekitplugins.wbmon.monitor.profiles.facets import Facet, facets_of
 from flytekitplugins.wbmon.monitor.profiles.feature import (
     UNSEEN_LIMIT,
     FeatureProfile,
     WeightSums,
     name_hash,
 )
-from flytekitplugins.wbmon.monitor.profiles.vectors import count_vectors, learn_vectors
+from flytekitplugins.wbmon.monitor.profiles.vectors import count_vectors
 from flytekitplugins.wbmon.stats.arrays import Floats, Values
-from flytekitplugins.wbmon.stats.binning import cell_counts, grid_edges, weighted_cell_counts
+from flytekitplugins.wbmon.stats.binning import cell_counts, weighted_cell_counts
+from flytekitplugins.wbmon.stats.distinct import sketch_distinct
 from flytekitplugins.wbmon.stats.moments import moments
 from flytekitplugins.wbmon.stats.uniqueness import differing_pairs
 
-MAX_CATEGORIES = 1000
-"""Maximum number of categories that have their own count."""
-
-_MIN_TABLE_COUNT = 100
-_IDENTIFIER_SHARE = 0.5
-_IDENTIFIER_DISTINCT = 50
-_NUMBERS = ("float", "integer")
+_LOOK = 1024
+GRID_KINDS = ("number", "duration", "ordinal", "time")
+"""Kinds whose values are numbers that are counted in a grid."""
 
 
-def learn_feature(name: str, chunks: Sequence[pa.Array], dtype: pa.DataType) -> FeatureProfile:
-    """Learn the layout of a column from some of its rows.
-
-    Args:
-        name: Name of the column.
-        chunks: The rows.
-        dtype: Arrow type of the column, which decides its kind.
-    """
-    kind = kind_of(dtype)
-    if kind in _NUMBERS:
-        return number_layout(name, dtype, sort_numbers(list(chunks)).values)
-    if kind == "boolean":
-        table = ("false", "true")
-        return FeatureProfile(
-            name=name, kind=kind, dtype=str(dtype), categories=table, counts=_zeros(3)
-        )
-    if kind == "vector":
-        return learn_vectors(name, chunks, dtype)
-    if kind == "categorical":
-        return _learn_categories(name, chunks, dtype)
-    return FeatureProfile(name=name, kind=kind, dtype=str(dtype))
-
-
-def number_layout(name: str, dtype: pa.DataType, values: Values) -> FeatureProfile:
-    """The layout of a numeric column.
-
-    Args:
-        name: Name of the column.
-        dtype: Its Arrow type.
-        values: Values from which the grid is learned, sorted ascending and finite.
-    """
-    edges = grid_edges(values)
-    # integers stay integers, because floats above 2**53 are rounded; uint64 does not fit int64
-    whole = edges.dtype.kind in "iu" and edges.dtype != np.uint64
-    edges = edges.astype(np.int64 if whole else np.float64)
-    counts = _zeros(2 * len(edges) + 1)
-    return FeatureProfile(
-        name=name, kind=kind_of(dtype), dtype=str(dtype), edges=edges, counts=counts
-    )
-
-
-def count_column(
-    layout: FeatureProfile, array: pa.Array, weights: Floats | None = None
+def count_batch(
+    layout: FeatureProfile,
+    array: pa.Array,
+    weights: Floats | None = None,
+    at: Floats | None = None,
 ) -> FeatureProfile:
     """The profile of one batch of a column.
 
+    If the column does not fit its layout (its status is not `ok`), only rows and missing rows are
+    counted.
+
     Args:
         layout: Layout of the column; its counts are not added to.
-        array: The rows, of a type that `can_count` accepts.
+        array: The rows, in their plain form.
         weights: Weight of each row; None if rows are not weighted.
+        at: Time of each row, in seconds since 1970; None if it is not known.
     """
-    if layout.kind in _NUMBERS and pa.types.is_null(array.type):
-        return _count_missing(layout, array, weights)
-    if layout.kind in _NUMBERS:
-        if weights is None:
-            return count_sorted(layout, sort_numbers([array]))
-        return _count_weighted_numbers(layout, array, weights)
-    if layout.kind == "vector" and layout.counts is not None and is_vector(array.type):
-        return count_vectors(layout, array, weights)
-    if layout.counts is not None and not pa.types.is_null(array.type):
-        return _count_categories(layout, array, weights)
-    return _count_missing(layout, array, weights)
+    if layout.status != "ok":
+        plain = replace(layout, counts=None, facets={}, kind="other")
+        reading = read_as("other", array)
+        return replace(_count_missing(plain, reading, weights), kind=layout.kind)
+    reading = read_layout(layout, array)
+    counted = _count_values(layout, reading, weights)
+    if reading.unreadable is not None:
+        counted = _with_unreadable(counted, reading, weights)
+    if not layout.facets:
+        return counted
+    found = facets_of(layout.kind, reading.values, at=at)
+    return replace(
+        counted,
+        facets={
+            name: _count_facet(facet, found[name], weights) if name in found else facet
+            for name, facet in layout.facets.items()
+        },
+    )
 
 
-def can_count(layout: FeatureProfile, dtype: pa.DataType) -> bool:
-    """Whether a column of this Arrow type can be counted into the layout.
+def read_layout(layout: FeatureProfile, array: pa.Array) -> Reading:
+    """A column taken as what it is in a layout.
 
-    Integers and floats are interchangeable, because pandas stores integers with a missing value as
-    floats. A column of type null has no values that could not fit.
+    Args:
+        layout: Its kind, and what stands for a missing value.
+        array: The rows, in their plain form.
     """
-    kind = kind_of(dtype)
-    if kind == layout.kind or "null" in (kind, layout.kind):
-        return True
-    pair = {kind, layout.kind}
-    return pair <= set(_NUMBERS) or pair == {"categorical", "identifier"}
+    return read_as(layout.kind, array, missing=layout.missing_values, order=layout.categories)
+
+
+def count_numbers(
+    layout: FeatureProfile, readings: Sequence[Reading], column: SortedValues
+) -> FeatureProfile:
+    """The profile of a whole column of numbers.
+
+    Args:
+        layout: Layout of the column, of a kind that has a grid.
+        readings: The chunks of the column.
+        column: Their values.
+    """
+    counted = count_sorted(layout, column)
+    n = sum(reading.n_unreadable for reading in readings)
+    examples = next((reading.examples for reading in readings if reading.examples), ())
+    return replace(counted, n_missing=counted.n_missing - n, n_unreadable=n, examples=examples)
 
 
 def count_sorted(layout: FeatureProfile, column: SortedValues) -> FeatureProfile:
     """The profile of numbers that are already sorted, in the grid of `layout`."""
     values = column.values
-    edges = _edges_like(layout, values)
     moment = moments(values)
     return replace(
         layout,
         n_rows=column.n_rows,
         n_missing=column.n_missing,
         n_infinite=column.n_infinite,
-        counts=cell_counts(values, edges),
+        counts=cell_counts(*same_precision(layout, values)),
         minimum=float(values[0]) if len(values) else np.nan,
         maximum=float(values[-1]) if len(values) else np.nan,
         mean=moment.mean if len(values) else np.nan,
         squared=moment.squared,
-        differing_pairs=differing_pairs(values) if values.dtype.kind in "iu" else 0.0,
+        differing_pairs=_differing_pairs(values),
+    )
+
+
+def same_precision(layout: FeatureProfile, values: Values) -> tuple[Values, Values]:
+    """Values and edges of the grid in the precision that both have, so that equal ones stay equal.
+
+    0.1 stored in 32 bits is not 0.1 in 64 bits, and would be counted beside the edge.
+    """
+    edges: Values = layout.edges if layout.edges is not None else np.empty(0)
+    if values.dtype.kind != "f" or edges.dtype.kind != "f":
+        return values, edges
+    bits = min(layout.float_bits, 8 * values.dtype.itemsize)
+    narrow = np.dtype(f"f{bits // 8}")
+    # numbers beyond the narrow type would all be infinite
+    with np.errstate(over="ignore"):
+        rounded, of_values = edges.astype(narrow), values.astype(narrow, copy=False)
+    # edges that become equal are useless as a grid; then the values are compared as they are
+    if (rounded[1:] > rounded[:-1]).all() and np.isfinite(rounded).all():
+        return of_values, rounded
+    return values, edges
+
+
+def lowest_hashes(counts: dict[str, float]) -> dict[str, float]:
+    """The `UNSEEN_LIMIT` names with the lowest hashes, in ascending order of their hashes.
+
+    Unlike the first or the most frequent names, this choice does not depend on how the rows were
+    divided into batches, so profiles can be merged in any order.
+    """
+    return {name: counts[name] for name in nsmallest(UNSEEN_LIMIT, counts, key=name_hash)}
+
+
+def _count_values(
+    layout: FeatureProfile, reading: Reading, weights: Floats | None
+) -> FeatureProfile:
+    array = reading.values
+    if layout.kind == "identifier":
+        return _count_identifiers(layout, reading, weights)
+    if layout.counts is None or pa.types.is_null(array.type):
+        return _count_missing(layout, reading, weights)
+    if layout.kind in GRID_KINDS:
+        if weights is None:
+            return count_sorted(layout, sort_numbers([array]))
+        return _count_weighted_numbers(layout, array, weights)
+    if layout.kind == "vector":
+        return count_vectors(layout, array, weights) if is_vector(array.type) else layout
+    return _count_categories(layout, array, weights)
+
+
+def _count_facet(layout: FeatureProfile, facet: Facet, weights: Floats | None) -> FeatureProfile:
+    if facet.rows is None:
+        return count_batch(layout, facet.array, weights)
+    # the elements of one row are not independent: together they count as the one row they are
+    sizes = np.bincount(facet.rows)
+    of_rows = np.ones(len(sizes)) if weights is None else weights[: len(sizes)]
+    counted = count_batch(layout, facet.array, (of_rows / np.maximum(sizes, 1))[facet.rows])
+    return _as_rows(counted, float(np.square(of_rows[sizes > 0]).sum()))
+
+
+def _as_rows(feature: FeatureProfile, squared: float) -> FeatureProfile:
+    """The profile of elements with the effective size of the rows they are of."""
+    sums = feature.weights or WeightSums()
+    return replace(
+        feature,
+        weights=replace(sums, rows_squared=squared, values_squared=squared),
+        facets={name: _as_rows(facet, squared) for name, facet in feature.facets.items()},
     )
 
 
@@ -165,19 +212,30 @@ def _count_weighted_numbers(
         infinite=infinite,
         values_squared=float(np.square(of_values).sum()),
     )
+    of_grid, edges = same_precision(layout, values)
     return replace(
         layout,
         n_rows=len(array),
         n_missing=len(array) - len(values) - n_infinite,
         n_infinite=n_infinite,
-        counts=weighted_cell_counts(values, of_values, _edges_like(layout, values)),
+        counts=weighted_cell_counts(of_grid, of_values, edges),
         minimum=float(values.min()) if len(values) else np.nan,
         maximum=float(values.max()) if len(values) else np.nan,
         mean=moment.mean if moment.weight > 0 else np.nan,
         squared=moment.squared,
         weights=sums,
-        differing_pairs=differing_pairs(np.sort(values)) if values.dtype.kind in "iu" else 0.0,
+        differing_pairs=_differing_pairs(np.sort(values)),
     )
+
+
+def _differing_pairs(values: Values) -> float:
+    """Pairs of sorted values that differ, where all are whole numbers; 0 for others."""
+    if values.dtype.kind == "f":
+        # a look first: most columns of floats have a fraction among the first values
+        for some in (values[:_LOOK], values):
+            if not (some == np.floor(some)).all():
+                return 0.0
+    return differing_pairs(values)
 
 
 def _count_categories(
@@ -204,10 +262,19 @@ def _count_categories(
     )
 
 
-def _count_missing(
-    layout: FeatureProfile, array: pa.Array, weights: Floats | None
+def _count_identifiers(
+    layout: FeatureProfile, reading: Reading, weights: Floats | None
 ) -> FeatureProfile:
-    """The number of rows and of missing rows, and for timestamps the range; nothing else."""
+    found = sketch_distinct(hash_values(reading.values))
+    counted = _count_missing(layout, reading, weights)
+    return replace(counted, hashes=found.hashes, hash_counts=found.counts)
+
+
+def _count_missing(
+    layout: FeatureProfile, reading: Reading, weights: Floats | None
+) -> FeatureProfile:
+    """The number of rows and of missing rows; no values."""
+    array = reading.values
     counted = replace(layout, n_rows=len(array), n_missing=count_missing(array))
     if weights is not None:
         present = is_valid(array) if array.type != pa.null() else np.zeros(len(array), dtype=bool)
@@ -215,84 +282,22 @@ def _count_missing(
         # as floats: counts of weighted rows are sums of weights
         if layout.counts is not None:
             counted = replace(counted, counts=np.zeros(len(layout.counts)))
-    if layout.kind == "timestamp" and kind_of(array.type) == "timestamp" and counted.n_values:
-        moments_in_time = seconds(array)
-        return replace(
-            counted, minimum=float(moments_in_time.min()), maximum=float(moments_in_time.max())
-        )
     return counted
 
 
-def lowest_hashes(counts: dict[str, float]) -> dict[str, float]:
-    """The `UNSEEN_LIMIT` names with the lowest hashes, in ascending order of their hashes.
-
-    Unlike the first or the most frequent names, this choice does not depend on how the rows were
-    divided into batches, so profiles can be merged in any order.
-    """
-    return {name: counts[name] for name in nsmallest(UNSEEN_LIMIT, counts, key=name_hash)}
-
-
-def _learn_categories(name: str, chunks: Sequence[pa.Array], dtype: pa.DataType) -> FeatureProfile:
-    counts: dict[str, int] = {}
-    for chunk in chunks:
-        names, codes = encode_names(without_null_names(chunk))
-        for label, count in zip(names, np.bincount(codes, minlength=len(names)), strict=True):
-            counts[label] = counts.get(label, 0) + int(count)
-    counts = {label: count for label, count in counts.items() if count}
-    n_values = sum(counts.values())
-    if len(counts) > MAX_CATEGORIES:
-        # not the top MAX_CATEGORIES: which of the rare names near the limit get in would be chance
-        least = max(_MIN_TABLE_COUNT, n_values / MAX_CATEGORIES)
-        table = {label: count for label, count in counts.items() if count >= least}
-    else:
-        table = counts
-    # text in which most rows differ has no distribution over categories that could be compared
-    nearly_unique = len(counts) > max(_IDENTIFIER_DISTINCT, _IDENTIFIER_SHARE * n_values)
-    if counts and (nearly_unique or not table):
-        return FeatureProfile(name=name, kind="identifier", dtype=str(dtype))
-    categories = tuple(sorted(table, key=lambda label: (-table[label], label)))
-    return FeatureProfile(
-        name=name,
-        kind="categorical",
-        dtype=str(dtype),
-        categories=categories,
-        counts=_zeros(len(categories) + 1),
+def _with_unreadable(
+    counted: FeatureProfile, reading: Reading, weights: Floats | None
+) -> FeatureProfile:
+    """The profile with unreadable rows apart from the missing ones, among which they were."""
+    n = reading.n_unreadable
+    counted = replace(
+        counted, n_missing=counted.n_missing - n, n_unreadable=n, examples=reading.examples
     )
-
-
-def encode_names(array: pa.Array) -> tuple[list[str], NDArray[Any]]:
-    """Encode a column of categories.
-
-    Args:
-        array: Strings, booleans, or a dictionary without null among its values (use
-            `without_null_names` first).
-
-    Returns:
-        The names; and for each row that is not null, the position of its name among them.
-    """
-    if pa.types.is_boolean(array.type):
-        return ["false", "true"], dense_numbers(array)
-    if not pa.types.is_dictionary(array.type):
-        # not every version of pyarrow can dictionary-encode string views
-        if pa.types.is_string_view(array.type):
-            array = large_strings(array)
-        array = array.dictionary_encode()
-    names = [str(label) for label in array.dictionary.to_pylist()]
-    return names, dense_numbers(array.indices)
-
-
-def _edges_like(layout: FeatureProfile, values: Values) -> Values:
-    """The edges in the precision of the values, so that equal values stay equal.
-
-    0.1 stored in 32 bits is not 0.1 in 64 bits, and would be counted beside the edge.
-    """
-    edges: Values = layout.edges if layout.edges is not None else np.empty(0)
-    if values.dtype.kind == "f" and values.dtype.itemsize < edges.dtype.itemsize:
-        rounded = edges.astype(values.dtype)
-        # edges that become equal are useless as a grid; then the values are compared as they are
-        if (rounded[1:] > rounded[:-1]).all():
-            return rounded
-    return edges
+    if weights is None or counted.weights is None:
+        return counted
+    lost = float(weights[reading.unreadable].sum())
+    missing = max(0.0, counted.weights.missing - lost)
+    return replace(counted, weights=replace(counted.weights, missing=missing, unreadable=lost))
 
 
 def _weight_sums(weights: Floats, of_values: Floats | None) -> WeightSums:
@@ -303,7 +308,3 @@ def _weight_sums(weights: Floats, of_values: Floats | None) -> WeightSums:
         missing=max(0.0, float(weights.sum()) - float(present.sum())),
         values_squared=float(np.square(present).sum()),
     )
-
-
-def _zeros(length: int) -> NDArray[np.int64]:
-    return np.zeros(length, dtype=np.int64)

@@ -12,6 +12,8 @@ from flytekitplugins.wbmon.data.kind import Kind
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from flytekitplugins.wbmon.stats.distinct import DistinctSketch
+
 ColumnStatus = Literal["ok", "missing_column", "new_column", "type_changed"]
 
 UNSEEN_LIMIT = 256
@@ -27,6 +29,7 @@ class WeightSums:
         rows_squared: Sum of squared weights over all rows.
         missing: Sum over rows without a value.
         infinite: Sum over rows with an infinite value.
+        unreadable: Sum over rows with a value that cannot be read.
         values_squared: Sum of squared weights over rows with a finite value.
     """
 
@@ -34,6 +37,7 @@ class WeightSums:
     rows_squared: float = 0.0
     missing: float = 0.0
     infinite: float = 0.0
+    unreadable: float = 0.0
     values_squared: float = 0.0
 
 
@@ -43,61 +47,91 @@ class FeatureProfile:
 
     Attributes:
         name: Name of the column.
-        kind: Kind of the column in the layout.
+        kind: What the column is, in the layout.
+        stored: As what it was stored in the reference, which windows must follow; empty if the kind
+            was declared, and then any storage that can be read will do.
         dtype: Arrow type of the column in this window; empty if the window does not have it.
         status: How the column fits the layout; a column with status `type_changed` has no counts.
         n_rows: Number of rows of the window.
         n_missing: Number of rows without a value: null, nan, or because the column is absent.
         n_infinite: Number of rows with `inf` or `-inf`; they are not in any cell.
-        minimum: Smallest finite value; `nan` if there is none. Timestamps are in seconds since
-            1970, UTC.
+        n_unreadable: Number of rows with a value that cannot be read as the kind.
+        examples: At most three values that cannot be read.
+        missing_values: Names of values that stand for none, such as `-999`.
+        minimum: Smallest finite value; `nan` if there is none. Durations are in seconds, times in
+            seconds since 1970, UTC.
         maximum: Largest finite value; likewise.
         mean: Mean of the finite values; `nan` if there are none, or for kinds without a mean.
         squared: (Weighted) sum of squared deviations from the mean.
         dimension: Length of the vectors; 0 for other kinds.
-        edges: Grid of a numeric column, strictly increasing; shape `(k,)`. For vectors, the grids
-            of their projections on fixed directions, one after another.
-        categories: Table of a categorical column: the names that have their own count.
+        edges: Grid of a column of numbers or durations, or of the ranks of an ordinal, strictly
+            increasing; shape `(k,)`. Of times, the first and the last. For vectors, the grids of
+            their projections on fixed directions, one after another.
+        float_bits: Precision of the numbers from which the grid was learned: 16, 32 or 64.
+        categories: Table of a categorical column: the names that have their own count. Of an
+            ordinal, its names in their order.
         counts: Numbers of rows, or sums of weights. Numeric: the `2k + 1` cells of the grid, open
             and edge cells alternating. Categorical: one for each name in the table and, last, one
             for all other names. Vectors: the cells of all directions.
         unseen: Rows of names outside the table, by name. Only the `UNSEEN_LIMIT` names with the
             lowest hashes are kept, a choice that does not depend on the order of the rows.
         weights: Sums of weights; None if rows were not weighted.
-        differing_pairs: Number of pairs of rows that are known to have different integers; `-inf`
-            if two are known to be equal, 0 for kinds that are not examined.
+        differing_pairs: Number of pairs of rows that are known to have different whole numbers;
+            `-inf` if two are known to be equal, 0 for kinds that are not examined.
+        hashes: Sketch of the distinct values of an identifier: the lowest hashes, ascending.
+        hash_counts: Number of rows of each hash of the sketch.
+        facets: What a value consists of, as columns of their own: the length and the words of a
+            text, the fields of a struct, the elements of a list, the hour of a time.
     """
 
     name: str
     kind: Kind
+    stored: Kind | Literal[""] = ""
     dtype: str = ""
     status: ColumnStatus = "ok"
     n_rows: int = 0
     n_missing: int = 0
     n_infinite: int = 0
+    n_unreadable: int = 0
+    examples: tuple[str, ...] = ()
+    missing_values: tuple[str, ...] = ()
     minimum: float = math.nan
     maximum: float = math.nan
     mean: float = math.nan
     squared: float = 0.0
     dimension: int = 0
     edges: NDArray[Any] | None = None
+    float_bits: int = 64
     categories: tuple[str, ...] = ()
     counts: NDArray[Any] | None = None
     unseen: Mapping[str, float] = field(default_factory=dict)
     weights: WeightSums | None = None
     differing_pairs: float = 0.0
+    hashes: NDArray[Any] | None = None
+    hash_counts: NDArray[Any] | None = None
+    facets: Mapping[str, FeatureProfile] = field(default_factory=dict)
 
     @property
     def n_values(self) -> int:
         """Number of rows with a finite value."""
-        return self.n_rows - self.n_missing - self.n_infinite
+        return self.n_rows - self.n_missing - self.n_infinite - self.n_unreadable
+
+    @property
+    def sketch(self) -> DistinctSketch | None:
+        """Sketch of the distinct values; None for kinds without one."""
+        if self.hashes is None or self.hash_counts is None:
+            return None
+        from flytekitplugins.wbmon.stats.distinct import DistinctSketch
+
+        return DistinctSketch(self.hashes, self.hash_counts, self.n_values)
 
     @property
     def value_weight(self) -> float:
         """Sum of weights over rows with a finite value; without weights, their number."""
         if self.weights is None:
             return float(self.n_values)
-        return self.weights.rows - self.weights.missing - self.weights.infinite
+        lost = self.weights.missing + self.weights.infinite + self.weights.unreadable
+        return self.weights.rows - lost
 
     @property
     def effective_values(self) -> float:
@@ -127,6 +161,11 @@ class FeatureProfile:
         return self._share(self.n_infinite, self.weights.infinite if self.weights else 0.0)
 
     @property
+    def unreadable_share(self) -> float:
+        """(Weighted) share of rows with an unreadable value, in [0, 1]; `nan` for no rows."""
+        return self._share(self.n_unreadable, self.weights.unreadable if self.weights else 0.0)
+
+    @property
     def std(self) -> float:
         """Population standard deviation of the finite values; `nan` if there are none."""
         weight = self.value_weight
@@ -142,7 +181,7 @@ class FeatureProfile:
         References:
             Bar-Yossef et al. (2002), Counting distinct elements in a data stream (algorithm 1).
         """
-        if self.kind not in ("categorical", "boolean") or self.counts is None:
+        if self.kind not in ("category", "boolean") or self.counts is None:
             return math.nan
         listed = float((self.counts[:-1] > 0).sum())
         if len(self.unseen) < UNSEEN_LIMIT:

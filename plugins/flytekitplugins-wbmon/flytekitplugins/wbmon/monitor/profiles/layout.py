@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from flytekitplugins.wbmon.data.arrow import kind_of
-from flytekitplugins.wbmon.monitor.profiles.count import MAX_CATEGORIES, can_count
+from flytekitplugins.wbmon.data.objects import value_type
 from flytekitplugins.wbmon.monitor.profiles.feature import UNSEEN_LIMIT, FeatureProfile
+from flytekitplugins.wbmon.monitor.profiles.learn import MAX_CATEGORIES, type_name
 from flytekitplugins.wbmon.monitor.profiles.vectors import VECTOR_CELLS
+
+
+class Columns(Protocol):
+    """Columns with their types, as every source has them."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Names of the columns."""
+
+    def type_of(self, name: str) -> pa.DataType:
+        """Type of a column."""
 
 
 def layout_id(features: Iterable[FeatureProfile]) -> str:
@@ -22,29 +34,45 @@ def layout_id(features: Iterable[FeatureProfile]) -> str:
     digest = blake2b(digest_size=16)
     # dtype is left out: the same column may be int32 in one window and int64 in another
     for feature in features:
-        digest.update(repr((feature.name, feature.kind, feature.categories)).encode())
+        said = (feature.name, feature.kind, feature.categories, feature.missing_values)
+        digest.update(repr((*said, layout_id(feature.facets.values()))).encode())
         if feature.edges is not None:
             digest.update(np.ascontiguousarray(feature.edges).tobytes())
     return digest.hexdigest()
 
 
-def adopt_layout(
-    schema: pa.Schema, name: str, of_reference: FeatureProfile | None
-) -> FeatureProfile:
+def adopt_layout(source: Columns, name: str, of_reference: FeatureProfile | None) -> FeatureProfile:
     """The empty layout for a column of a window; its status says whether the column fits it.
 
     Args:
-        schema: Schema of the window.
+        source: The columns of the window, in their plain form.
         name: Name of the column.
         of_reference: The column in the reference; None if the reference does not have it.
     """
-    if name not in schema.names:
+    if name not in source.names:
         return missing_column(of_reference, 0)  # type: ignore[arg-type]
-    dtype = schema.field(name).type
+    dtype = source.type_of(name)
     if of_reference is None:
-        return FeatureProfile(name=name, kind=kind_of(dtype), dtype=str(dtype), status="new_column")
+        kind = kind_of(value_type(dtype))
+        return FeatureProfile(name=name, kind=kind, dtype=type_name(dtype), status="new_column")
     status = "ok" if can_count(of_reference, dtype) else "type_changed"
-    return replace(empty_like(of_reference), dtype=str(dtype), status=status)  # type: ignore[arg-type]
+    return replace(empty_like(of_reference), dtype=type_name(dtype), status=status)  # type: ignore[arg-type]
+
+
+def can_count(layout: FeatureProfile, dtype: pa.DataType) -> bool:
+    """Whether a column of this plain type can be counted into the layout.
+
+    A column without a type has no values that could not fit, and a declared kind is read from
+    whatever holds it.
+    """
+    stored = kind_of(value_type(dtype))
+    if "empty" in (stored, layout.kind) or not layout.stored:
+        return True
+    # lists of floats are vectors, and of whole numbers they are not, though the values can be equal
+    lists = ("vector", "nested")
+    return stored == layout.stored or (
+        stored in lists and layout.stored in lists and layout.kind == "nested"
+    )
 
 
 def empty_like(feature: FeatureProfile) -> FeatureProfile:
@@ -52,11 +80,15 @@ def empty_like(feature: FeatureProfile) -> FeatureProfile:
     return FeatureProfile(
         name=feature.name,
         kind=feature.kind,
+        stored=feature.stored,
         dtype=feature.dtype,
+        missing_values=feature.missing_values,
         dimension=feature.dimension,
         edges=feature.edges,
+        float_bits=feature.float_bits,
         categories=feature.categories,
         counts=None if feature.counts is None else np.zeros(len(feature.counts), dtype=np.int64),
+        facets={name: empty_like(facet) for name, facet in feature.facets.items()},
     )
 
 
@@ -89,7 +121,7 @@ def _no_counts(feature: FeatureProfile) -> NDArray[Any] | None:
         return None if feature.edges is None else np.zeros(VECTOR_CELLS, dtype=np.int64)
     if feature.edges is not None:
         return np.zeros(2 * len(feature.edges) + 1, dtype=np.int64)
-    has_table = feature.kind in ("categorical", "boolean")
+    has_table = feature.kind in ("category", "boolean")
     return np.zeros(len(feature.categories) + 1, dtype=np.int64) if has_table else None
 
 
@@ -98,6 +130,9 @@ def promote(feature: FeatureProfile) -> FeatureProfile:
 
     This is only possible while a layout is being made: afterwards the table is fixed.
     """
+    if feature.facets:
+        facets = {name: promote(facet) for name, facet in feature.facets.items()}
+        feature = replace(feature, facets=facets)
     missed = feature.unseen
     # at the limit, further names may have been dropped, and their counts are unknown
     if not missed or len(missed) >= UNSEEN_LIMIT:

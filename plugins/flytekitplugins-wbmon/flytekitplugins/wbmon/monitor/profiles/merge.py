@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,11 @@ from numpy.typing import NDArray
 
 from flytekitplugins.wbmon.monitor.profiles.count import lowest_hashes
 from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile, WeightSums
+from flytekitplugins.wbmon.stats.distinct import merge_sketches
 from flytekitplugins.wbmon.stats.moments import Moments, merge_moments
+
+
+_EXAMPLES = 3
 
 
 def merge_features(parts: Sequence[FeatureProfile]) -> FeatureProfile:
@@ -34,12 +39,16 @@ def merge_features(parts: Sequence[FeatureProfile]) -> FeatureProfile:
     moment = Moments()
     for part in present:
         moment = merge_moments(moment, Moments(part.value_weight, part.mean, part.squared))
+    sketches = [sketch for part in known if (sketch := part.sketch) is not None]
+    sketch = reduce(merge_sketches, sketches) if sketches and not changed else None
     has_moments = model.edges is not None and model.kind != "vector"
     return replace(
         model,
         n_rows=sum(part.n_rows for part in parts),
         n_missing=sum(part.n_missing for part in parts),
         n_infinite=sum(part.n_infinite for part in parts),
+        n_unreadable=sum(part.n_unreadable for part in parts),
+        examples=_first_examples(parts),
         # fmin and fmax skip nan, the extreme of a part without values
         minimum=_extreme([part.minimum for part in known], np.fmin),
         maximum=_extreme([part.maximum for part in known], np.fmax),
@@ -49,7 +58,24 @@ def merge_features(parts: Sequence[FeatureProfile]) -> FeatureProfile:
         unseen=_merge_unseen(present),
         weights=_merge_weights(parts),
         differing_pairs=float(sum(part.differing_pairs for part in present)),
+        hashes=None if sketch is None else sketch.hashes,
+        hash_counts=None if sketch is None else sketch.counts,
+        facets=_merge_facets(model, known),
     )
+
+
+def _first_examples(parts: Sequence[FeatureProfile]) -> tuple[str, ...]:
+    # in the order of the text, so that the order of the parts does not matter
+    return tuple(sorted({text for part in parts for text in part.examples})[:_EXAMPLES])
+
+
+def _merge_facets(
+    model: FeatureProfile, parts: Sequence[FeatureProfile]
+) -> dict[str, FeatureProfile]:
+    return {
+        name: merge_features([part.facets[name] for part in parts if name in part.facets])
+        for name in model.facets
+    }
 
 
 def _extreme(values: list[float], pick: np.ufunc) -> float:

@@ -32,19 +32,21 @@ class Profile:
         features: Profiles by column, in the order of the layout.
         layout: Digest of the layout; profiles with the same one can be merged and compared.
         weight: The column with the row weights; empty if rows were not weighted.
+        at: The column with the time of each row, from which ages were counted; empty without one.
     """
 
     n_rows: int
     features: Mapping[str, FeatureProfile]
     layout: str = ""
     weight: str = ""
+    at: str = ""
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the profile to one file; `path` may be any fsspec URL."""
         from flytekitplugins.wbmon.monitor.profiles.profile_file import features_to_bytes
 
         content = features_to_bytes(
-            self.features, n_rows=self.n_rows, layout=self.layout, weight=self.weight
+            self.features, n_rows=self.n_rows, layout=self.layout, weight=self.weight, at=self.at
         )
         files, place = open_filesystem(path)
         write_file(files, place, content)

@@ -17,13 +17,13 @@ from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile, Weigh
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _MAGIC = b"flytekitplugins-wbmon profile\n"
-_ARRAYS = ("edges", "counts")
+_ARRAYS = ("edges", "counts", "hashes", "hash_counts")
 
 
 def features_to_bytes(
-    features: Mapping[str, FeatureProfile], *, n_rows: int, layout: str, weight: str
+    features: Mapping[str, FeatureProfile], *, n_rows: int, layout: str, weight: str, at: str
 ) -> bytes:
     """The content of the file of a profile."""
     import pyarrow as pa
@@ -36,6 +36,7 @@ def features_to_bytes(
         "n_rows": n_rows,
         "layout": layout,
         "weight": weight,
+        "at": at,
         "codec": "zstd",
         "payload_bytes": len(payload),
         "features": described,
@@ -51,6 +52,8 @@ def _describe(feature: FeatureProfile, chunks: list[bytes]) -> dict[str, Any]:
         value = getattr(feature, item.name)
         if item.name in _ARRAYS:
             described[item.name] = None if value is None else _describe_array(value, chunks)
+        elif item.name == "facets":
+            described[item.name] = [_describe(facet, chunks) for facet in value.values()]
         elif item.name == "weights":
             described[item.name] = None if value is None else asdict(value)
         elif isinstance(value, float):
@@ -117,7 +120,12 @@ def features_from_bytes(
             f"{path!r} is a profile of format version {version}, this package reads up to "
             f"{FORMAT_VERSION}; upgrade flytekitplugins-wbmon"
         )
-    return features, {name: header[name] for name in ("n_rows", "layout", "weight")}
+    return features, {
+        "n_rows": header["n_rows"],
+        "layout": header["layout"],
+        "weight": header["weight"],
+        "at": header.get("at", ""),
+    }
 
 
 def _features(header: dict[str, Any], packed: bytes) -> dict[str, FeatureProfile]:
@@ -143,9 +151,9 @@ def _restore(
 ) -> tuple[FeatureProfile, int]:
     import numpy as np
 
-    values = dict(described)
+    values = _as_version_2(described) if "stored" not in described else dict(described)
     for name in _ARRAYS:
-        if values[name] is not None:
+        if values.get(name) is not None:
             kind, stored, length = values[name]
             # a read-only view of the payload, without a copy; arrays of a profile are never changed
             array = np.frombuffer(payload, np.dtype(stored), length, offset)
@@ -154,7 +162,32 @@ def _restore(
     for name in ("minimum", "maximum", "mean", "squared", "differing_pairs"):
         # "0" for files written before `differing_pairs` existed
         values[name] = float.fromhex(values.get(name, "0"))
-    values["categories"] = tuple(values["categories"])
+    for name in ("categories", "examples", "missing_values"):
+        values[name] = tuple(values.get(name, ()))
     values["unseen"] = {key: float.fromhex(count) for key, count in values["unseen"].items()}
     values["weights"] = None if values["weights"] is None else WeightSums(**values["weights"])
+    facets = {}
+    for facet in values.get("facets", ()):
+        restored, offset = _restore(facet, payload, offset)
+        facets[restored.name] = restored
+    values["facets"] = facets
     return FeatureProfile(**values), offset
+
+
+def _as_version_2(described: dict[str, Any]) -> dict[str, Any]:
+    """The description of a column as version 2 has it, from version 1."""
+    kind = described["kind"]
+    dtype = described["dtype"]
+    now = _KINDS_OF_VERSION_1.get(kind, kind)
+    stored = "text" if now in ("category", "identifier") else now
+    bits = 32 if dtype == "float" else 16 if dtype == "halffloat" else 64
+    return {**described, "kind": now, "stored": stored, "float_bits": bits}
+
+
+_KINDS_OF_VERSION_1 = {
+    "float": "number",
+    "integer": "number",
+    "categorical": "category",
+    "timestamp": "time",
+    "null": "empty",
+}

@@ -23,15 +23,14 @@ from flytekitplugins.wbmon.stats.projections import (
 VECTOR_CELLS = N_DIRECTIONS * (2 * SLICE_EDGES + 1)
 
 
-def learn_vectors(name: str, chunks: Sequence[pa.Array], dtype: pa.DataType) -> FeatureProfile:
-    """Learn the layout of a column of vectors from some of its rows.
+def learn_vectors(layout: FeatureProfile, chunks: Sequence[pa.Array]) -> FeatureProfile:
+    """The layout of a column of vectors, learned from some of its rows.
 
-    The layout consists of the most frequent length of the vectors and, for each direction, a grid
+    It consists of the most frequent length of the vectors and, for each direction, a grid
     at quantiles of the projections. Without usable rows it is empty.
     """
     found = [vectors_of(chunk) for chunk in chunks if len(chunk)]
     lengths = [vectors.shape[1] for vectors, _ in found if len(vectors)]
-    layout = FeatureProfile(name=name, kind="vector", dtype=str(dtype))
     if not lengths:
         return layout
     dimension = max(set(lengths), key=lengths.count)

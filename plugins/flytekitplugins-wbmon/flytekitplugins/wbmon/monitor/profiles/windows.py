@@ -14,12 +14,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from flytekitplugins.wbmon.data.arrow import is_valid, kind_of, seconds, without_null_names
-from flytekitplugins.wbmon.data.open import Data, open_source
-from flytekitplugins.wbmon.data.sources import Source, known_names, stored_names
+from flytekitplugins.wbmon.data.arrow import is_valid
+from flytekitplugins.wbmon.data.names import encode_names
+from flytekitplugins.wbmon.data.open import Data, open_values
+from flytekitplugins.wbmon.data.plain import PlainSource
+from flytekitplugins.wbmon.data.readings import read_as
+from flytekitplugins.wbmon.data.sources import known_names, stored_names
 from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.monitor.profiles.build import count_part, unknown_columns
-from flytekitplugins.wbmon.monitor.profiles.count import encode_names
+from flytekitplugins.wbmon.monitor.profiles.rows import Rows, row_times
 from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
 from flytekitplugins.wbmon.monitor.profiles.layout import adopt_layout, as_missing_if_empty
 from flytekitplugins.wbmon.monitor.profiles.merge import merge_features
@@ -81,16 +84,17 @@ def profile_windows(
 
     Raises:
         ConfigError: If neither `at` nor `segment` is given, or `by` is no span.
-        DataError: If a column does not exist, `at` holds no times, or there are more than
+        DataError: If a column does not exist, `at` holds something else than times, or there are more than
             `MAX_WINDOWS` windows.
     """
-    source = open_source(data, naming=[at, segment, *like.features, like.weight])
+    source = open_values(data, naming=[at, segment, *like.features, like.weight, like.at])
     _require_columns(source, at, by, segment)
     known = dict.fromkeys([*like.features, *stored_names(source)])
     names = [name for name in known if name not in (at, segment, like.weight)]
-    layouts = [adopt_layout(source.schema, name, like.features.get(name)) for name in names]
+    layouts = [adopt_layout(source, name, like.features.get(name)) for name in names]
     keys = [name for name in (at, segment) if name]
-    columns = [*names, *keys, *([like.weight] if like.weight else [])]
+    rows_of = Rows(like.weight, like.at)
+    columns = list(dict.fromkeys([*names, *keys, *rows_of.columns]))
     counted: dict[TimeWindow, list[FeatureProfile]] = {}
     n_undated = 0
     for part in source.parts():
@@ -98,7 +102,7 @@ def profile_windows(
             groups, n_without = _split(batch, at, by, segment)
             n_undated += n_without
             for window, rows in groups:
-                found = count_part(_as_part(rows), layouts, like.weight)
+                found = count_part(_as_part(rows), layouts, _of_window(rows_of, window, by))
                 before = counted.get(window)
                 counted[window] = (
                     found
@@ -121,22 +125,17 @@ def end_of(start: datetime, by: TimeSpan) -> datetime:
     return start + {"hour": timedelta(hours=1), "day": timedelta(1), "week": timedelta(7)}[by]
 
 
-def _require_columns(source: Source, at: str, by: str, segment: str) -> None:
+def _require_columns(source: PlainSource, at: str, by: str, segment: str) -> None:
     if not at and not segment:
         raise ConfigError(
             "windows must be cut by time, by segment or by both; give at= or segment="
         )
     if by not in get_args(TimeSpan):
         raise ConfigError(f"by must be one of {', '.join(get_args(TimeSpan))}; got {by!r}")
-    names = source.schema.names
+    names = source.names
     for what, name in (("at", at), ("segment", segment)):
         if name and name not in names:
             raise DataError(unknown_columns(what, [name], known_names(source)))
-    if at and kind_of(source.schema.field(at).type) != "timestamp":
-        raise DataError(
-            f"column {at!r} must hold timestamps or dates, got {source.schema.field(at).type}; "
-            "convert it first"
-        )
 
 
 def _require_few(n_windows: int, segment: str) -> None:
@@ -155,12 +154,12 @@ def _split(
     starts = np.zeros(batch.num_rows, dtype=np.int64)
     segments, codes = [""], np.zeros(batch.num_rows, dtype=np.int64)
     if at:
-        times = batch.column(at)
-        valid = is_valid(times)
-        starts[valid] = _truncate(seconds(times), by)
+        times = row_times(batch.column(at), at)
+        valid = np.isfinite(times)
+        starts[valid] = _truncate(times[valid], by)
         known &= valid
     if segment:
-        labels = without_null_names(batch.column(segment))
+        labels = read_as("category", batch.column(segment)).values
         segments, positions = encode_names(labels)
         valid = is_valid(labels)
         codes[valid] = positions
@@ -204,6 +203,13 @@ def _arrow_indices(rows: NDArray[Any]) -> pa.Array:
     )
 
 
+def _of_window(rows: Rows, window: TimeWindow, by: TimeSpan) -> Rows:
+    """The columns of the rows; without a column of times, a window that has an end dates them."""
+    if rows.at or window.start is None:
+        return rows
+    return rows._replace(at=end_of(window.start, by))
+
+
 def _as_part(batch: pa.RecordBatch) -> Any:
     def read(_: Sequence[str]) -> Iterator[pa.RecordBatch]:
         yield batch
@@ -214,7 +220,9 @@ def _as_part(batch: pa.RecordBatch) -> Any:
 def _profile(features: Sequence[FeatureProfile], like: Profile) -> Profile:
     counted = {feature.name: as_missing_if_empty(feature) for feature in features}
     n_rows = next((feature.n_rows for feature in features), 0)
-    return Profile(n_rows=n_rows, features=counted, layout=like.layout, weight=like.weight)
+    return Profile(
+        n_rows=n_rows, features=counted, layout=like.layout, weight=like.weight, at=like.at
+    )
 
 
 def _order(window: TimeWindow) -> tuple[str, datetime]:

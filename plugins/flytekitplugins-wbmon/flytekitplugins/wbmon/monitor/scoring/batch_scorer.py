@@ -78,11 +78,11 @@ class BatchScorer:
         Raises:
             DataError: If a column is missing.
         """
-        missing = [name for name in self._inputs or () if name not in source.schema.names]
+        missing = [name for name in self._inputs or () if name not in source.names]
         if missing:
             raise DataError(
                 f"the data must have the columns that predict is given; {', '.join(missing)} "
-                f"not found among {', '.join(source.schema.names)}"
+                f"not found among {', '.join(source.names)}"
             )
 
     def resume_from(self, earlier: ScoringCheckpoint) -> None:

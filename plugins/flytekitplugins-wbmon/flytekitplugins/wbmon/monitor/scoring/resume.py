@@ -79,7 +79,7 @@ class Resumption:
             ScoringCheckpoint(
                 parts=writer.parts,
                 quarantined=quarantine.parts,
-                source_columns=tuple(self._source.schema.names),
+                source_columns=tuple(self._source.names),
                 n_source=self._source.n_rows,
                 n_read=scorer.n_read,
                 errors=dict(quarantine.errors),
@@ -96,7 +96,7 @@ class Resumption:
             return None
         # names and length are at hand, the contents would have to be read
         known = (earlier.source_columns, earlier.n_source)
-        if known != (tuple(self._source.schema.names), self._source.n_rows):
+        if known != (tuple(self._source.names), self._source.n_rows):
             logger.warning("the checkpoint is of other data, scoring from the beginning")
             return None
         return earlier

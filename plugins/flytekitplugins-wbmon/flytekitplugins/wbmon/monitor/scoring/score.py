@@ -142,7 +142,7 @@ def read_batches(source: Source, batch_rows: int, *, skip: int = 0) -> Iterator[
     waiting: list[pa.Table] = []
     n_waiting = 0
     for part in source.parts():
-        for piece in part(source.schema.names):
+        for piece in part(source.names):
             left_out = min(skip, piece.num_rows)
             skip -= left_out
             table = _conform(pa.Table.from_batches([piece.slice(left_out)]), source.schema)

@@ -78,14 +78,14 @@ def window_rows(windows: Any) -> Iterator[dict[str, Any]]:
     """
     source = open_source(windows)
     needed = ("window_start", "window_end", "instance", "route", "requests", "status", "latency")
-    missing = [name for name in needed if name not in source.schema.names]
+    missing = [name for name in needed if name not in source.names]
     if missing:
         raise DataError(
             f"the data must be serving windows of a prediction log; {', '.join(missing)} not found "
-            f"among {', '.join(source.schema.names)}"
+            f"among {', '.join(source.names)}"
         )
     for part in source.parts():
-        for batch in part(source.schema.names):
+        for batch in part(source.names):
             yield from pa.Table.from_batches([batch]).to_pylist()
 
 
@@ -149,10 +149,10 @@ def _peak(rows: list[dict[str, Any]]) -> float:
 
 
 def _confidence(source: Source, threshold: float) -> ServingConfidence | None:
-    if "score" not in source.schema.names:
+    if "score" not in source.names:
         return None
     scores = _numbers(source, "score")
-    is_weighted = "sample_weight" in source.schema.names
+    is_weighted = "sample_weight" in source.names
     weights = _numbers(source, "sample_weight") if is_weighted else np.ones(len(scores))
     present = ~np.isnan(scores)
     if not present.any():
@@ -179,7 +179,7 @@ def _confidence(source: Source, threshold: float) -> ServingConfidence | None:
 
 
 def _variety(source: Source, weights: np.ndarray[Any, Any]) -> tuple[float, float]:
-    if "prediction" not in source.schema.names:
+    if "prediction" not in source.names:
         return math.nan, math.nan
     by_answer: dict[Any, float] = defaultdict(float)
     for answer, weight in zip(

@@ -305,12 +305,12 @@ def _batches(data: Data) -> Iterator[pa.Table]:
     import pyarrow as pa
 
     source = open_source(data)
-    if "timestamp" not in source.schema.names:
+    if "timestamp" not in source.names:
         raise DataError(
             "a call log must have a column 'timestamp', found "
-            f"{', '.join(source.schema.names) or 'no column'}; see the data contract"
+            f"{', '.join(source.names) or 'no column'}; see the data contract"
         )
-    present = [name for name in _COLUMNS if name in source.schema.names]
+    present = [name for name in _COLUMNS if name in source.names]
     for part in source.parts():
         for batch in part(present):
             yield pa.Table.from_batches([batch])

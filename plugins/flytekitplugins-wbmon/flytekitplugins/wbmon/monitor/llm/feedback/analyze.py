@@ -94,9 +94,9 @@ def analyse_feedback(
 
 def _rows(data: Data, columns: Sequence[str], what: str) -> list[dict[str, Any]]:
     source = open_source(data)
-    if "request_id" not in source.schema.names:
+    if "request_id" not in source.names:
         raise DataError(f"a {what} must have a column 'request_id'; see the data contract")
-    present = [name for name in columns if name in source.schema.names]
+    present = [name for name in columns if name in source.names]
     absent = dict.fromkeys(name for name in columns if name not in present)
     return [
         {**absent, **row} for part in source.parts() for batch in part(present)

@@ -1,0 +1,141 @@
+"""Names: what a value is called where it stands for itself and is no quantity.
+
+Classes, categories, segments and keys are names. A whole number keeps all its digits, whatever its
+size, and the same value has the same name in every container.
+"""
+
+from __future__ import annotations
+
+import enum
+import uuid
+from datetime import date, datetime, timedelta, timezone
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from flytekitplugins.wbmon.data.arrow import dense_numbers, is_text
+from flytekitplugins.wbmon.data.objects import bytes_text, split
+from flytekitplugins.wbmon.data.plain import plain
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def class_name(value: Any) -> str:
+    """The name of a value as text; `True`, `1` and `1.0` are all named `1`.
+
+    Whole numbers and decimals have all their digits, times are ISO in UTC, durations are seconds, a
+    member of an enum is named as its value, and bytes are UTF-8, or hexadecimal after `0x`.
+    """
+    if isinstance(value, enum.Enum):
+        value = value.value if isinstance(value.value, (str, int, float)) else value.name
+    if isinstance(value, (bool, np.bool_, int, np.integer)):
+        return str(int(value))
+    if isinstance(value, (float, np.floating)):
+        return str(int(value)) if float(value).is_integer() else str(value)
+    if isinstance(value, Decimal):
+        return _plain_decimal(value)
+    if isinstance(value, bytes):
+        return bytes_text(value)
+    if isinstance(value, datetime):
+        at = value.replace(tzinfo=timezone.utc) if value.tzinfo is None else value
+        return at.astimezone(timezone.utc).isoformat()
+    if isinstance(value, timedelta):
+        return class_name(value.total_seconds())
+    return value.isoformat() if isinstance(value, date) else str(value)
+
+
+def has_names(dtype: pa.DataType) -> bool:
+    """Whether the values of a plain type have names; lists and structs have none."""
+    return not (pa.types.is_nested(dtype) and not pa.types.is_dictionary(dtype)) and not (
+        pa.types.is_interval(dtype)
+    )
+
+
+def names_of(array: pa.Array) -> pa.Array:
+    """The name of each value, as text or as a dictionary of text; null where it is missing.
+
+    Args:
+        array: An array in its plain form, also with odd values, which are named by their text.
+    """
+    values, odd = split(array)
+    named = values if _is_named(values.type) else _encoded(values)
+    if odd is None:
+        return named
+    return pc.coalesce(named.cast(pa.large_string()), odd)
+
+
+def encode_names(array: pa.Array) -> tuple[list[str], NDArray[Any]]:
+    """Encode a column by its names.
+
+    Args:
+        array: Strings, booleans, or a dictionary without null among its values (use
+            `without_null_names` first).
+
+    Returns:
+        The names; and for each row that is not null, the position of its name among them.
+    """
+    if pa.types.is_boolean(array.type):
+        return ["false", "true"], dense_numbers(array)
+    if not pa.types.is_dictionary(array.type):
+        array = array.dictionary_encode()
+    names = [str(label) for label in array.dictionary.to_pylist()]
+    return names, dense_numbers(array.indices)
+
+
+def _is_named(dtype: pa.DataType) -> bool:
+    return is_text(dtype.value_type if pa.types.is_dictionary(dtype) else dtype)
+
+
+def _encoded(array: pa.Array) -> pa.Array:
+    """A dictionary of the names of numbers, booleans, times or durations."""
+    if pa.types.is_null(array.type):
+        return pa.nulls(len(array), pa.large_string())
+    if pa.types.is_boolean(array.type):
+        return array.cast(pa.large_string())
+    if pa.types.is_floating(array.type):
+        array = pc.if_else(pc.is_nan(array), pa.scalar(None, array.type), array)
+    if pa.types.is_timestamp(array.type) or pa.types.is_duration(array.type):
+        # nanoseconds have no type in Python
+        array = _microseconds(array)
+    if pa.types.is_float32(array.type) or pa.types.is_float16(array.type):
+        # 0.1 in 32 bits is called 0.1, which its value in 64 bits is not
+        return _renamed(array, [str(value) for value in dense_numbers(_distinct(array))])
+    return _renamed(array, [class_name(value) for value in _distinct(array).to_pylist()])
+
+
+def _distinct(array: pa.Array) -> pa.Array:
+    return array.dictionary_encode().dictionary
+
+
+def _renamed(array: pa.Array, names: list[str]) -> pa.Array:
+    encoded = array.dictionary_encode()
+    # two values can have one name: 1 and 1.0, or -0.0 and 0
+    distinct = list(dict.fromkeys(names))
+    place = {name: i for i, name in enumerate(distinct)}
+    moved = pa.array([place[name] for name in names], pa.int32())
+    return pa.DictionaryArray.from_arrays(
+        moved.take(encoded.indices), pa.array(distinct, pa.large_string())
+    )
+
+
+def _microseconds(array: pa.Array) -> pa.Array:
+    dtype = array.type
+    if pa.types.is_duration(dtype):
+        return array.cast(pa.duration("us"), safe=False)
+    return array.cast(pa.timestamp("us", dtype.tz), safe=False)
+
+
+def _plain_decimal(value: Decimal) -> str:
+    """All digits of a decimal, without an exponent and without zeros at the end."""
+    text = f"{value:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def plain_names(column: pa.ChunkedArray) -> pa.Array:
+    """The names of a whole column in any storage, as one array of text."""
+    parts = [names_of(plain(chunk)).cast(pa.large_string()) for chunk in column.chunks]
+    return pa.concat_arrays(parts) if parts else pa.nulls(0, pa.large_string())

@@ -1,0 +1,268 @@
+"""Arrow arrays of Python objects, whatever they are: one odd value costs itself, not the column.
+
+Arrow takes a list of one type. Columns of objects hold what somebody put there, so the values that
+most rows have decide what the column is. A value of another sort becomes *odd*: it keeps its text
+beside the values, and the row has no value.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+import numbers
+import uuid
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import date, datetime, time, timedelta, timezone
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+_VALUE, _ODD = "\0value", "\0odd"
+_SHOWN = 80  # characters of an odd value that are kept
+_MOST_DIGITS = 76  # of a decimal256
+
+
+class Parts(NamedTuple):
+    """An array with its odd values apart.
+
+    Attributes:
+        values: The values, null where there is none or an odd one.
+        odd: The text of each odd value, null elsewhere; None if no value can be odd.
+    """
+
+    values: pa.Array
+    odd: pa.Array | None
+
+
+def from_objects(values: Sequence[Any]) -> pa.Array:
+    """The Arrow array of Python values.
+
+    Whole numbers of any size up to 76 digits, decimals, text, booleans, bytes, UUIDs, times of any
+    zone (without one they are UTC), dates, durations and times of day, lists and mappings keep
+    their value; members of an enum stand for theirs. None, nan, NaT and `pd.NA` are null.
+
+    Returns:
+        An array of the type that most values have; with odd values a struct that `split` divides.
+    """
+    found = [_unwrapped(value) for value in values]
+    sorts = [_sort(value) for value in found]
+    counts = Counter(sort for sort in sorts if sort)
+    # True is a number among numbers, as it is in Python
+    if counts["number"] and counts["boolean"]:
+        counts["number"] += counts.pop("boolean")
+        sorts = ["number" if sort == "boolean" else sort for sort in sorts]
+    # of equally many the first in the order of `_ARRAYS`, not the first to come
+    best = max(_ARRAYS, key=lambda sort: counts[sort])
+    kept = [value if sort == best else None for value, sort in zip(found, sorts, strict=True)]
+    array = _ARRAYS[best](kept) if counts[best] else pa.nulls(len(found))
+    odd = [
+        _text(value) if sort and (sort != best or not valid) else None
+        for value, sort, valid in zip(found, sorts, array.is_valid().to_pylist(), strict=True)
+    ]
+    return _joined(array, odd) if any(text is not None for text in odd) else array
+
+
+def split(array: pa.Array) -> Parts:
+    """The values of an array, and its odd ones if it can have any."""
+    if not has_odd(array.type):
+        return Parts(array, None)
+    values, odd = array.flatten()
+    return Parts(values, odd)
+
+
+def has_odd(dtype: pa.DataType) -> bool:
+    """Whether an array of the type has odd values beside its values."""
+    return bool(
+        pa.types.is_struct(dtype)
+        and dtype.num_fields == 2  # noqa: PLR2004 - the two parts
+        and dtype.field(0).name == _VALUE
+    )
+
+
+def value_type(dtype: pa.DataType) -> pa.DataType:
+    """The type of the values of an array, odd ones aside."""
+    return dtype.field(0).type if has_odd(dtype) else dtype
+
+
+def as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The column as it is; as text if it has odd values."""
+    if not has_odd(column.type):
+        return column
+    return pa.chunked_array([_whole(chunk) for chunk in column.chunks], pa.large_string())
+
+
+def _whole(array: pa.Array) -> pa.Array:
+    values, odd = array.flatten()
+    texts = [None if value is None else _text(value) for value in values.to_pylist()]
+    return pc.coalesce(pa.array(texts, pa.large_string()), odd)
+
+
+def _joined(array: pa.Array, odd: list[str | None]) -> pa.Array:
+    return pa.StructArray.from_arrays([array, pa.array(odd, pa.large_string())], [_VALUE, _ODD])
+
+
+def _unwrapped(value: Any) -> Any:
+    """The value without its wrapping in an enum or a numpy scalar; None if it is missing."""
+    if isinstance(value, enum.Enum):
+        plain = isinstance(value.value, (str, int, float, bytes))
+        value = value.value if plain else value.name
+    if isinstance(value, np.generic):
+        return _from_numpy(value)
+    # pd.NA and pd.NaT are known by name: this package does not import pandas
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return None
+    if isinstance(value, (float, Decimal)) and math.isnan(value):
+        return None
+    return value
+
+
+def _from_numpy(value: np.generic) -> Any:
+    if isinstance(value, (np.datetime64, np.timedelta64)):
+        # `item()` of nanoseconds is a whole number
+        value = value.astype("M8[us]" if isinstance(value, np.datetime64) else "m8[us]")
+    # a long double has no Python type, and `item()` returns it as it is
+    plain = float(value) if isinstance(value, np.longdouble) else value.item()
+    return None if isinstance(plain, float) and math.isnan(plain) else plain
+
+
+def _sort(value: Any) -> str:
+    """What a value is, a key of `_ARRAYS`; empty if it is missing, `other` if it is something else."""
+    if value is None:
+        return ""
+    return next((sort for kinds, sort in _SORTS if isinstance(value, kinds)), "other")
+
+
+def _numbers(values: list[Any]) -> pa.Array:
+    present = [value for value in values if value is not None]
+    if any(isinstance(value, Decimal) for value in present) or any(
+        # whole numbers that 64 bits do not hold, or a float beside them would round
+        isinstance(value, int) and not -(2**53) <= value <= 2**53
+        for value in present
+    ):
+        exact = _exact(values)
+        if exact is not None:
+            return exact
+        # more digits than a decimal holds: as a quantity they are floats
+        return pa.array(
+            [None if value is None else _float(value) for value in values], pa.float64()
+        )
+    if all(isinstance(value, int) for value in present):
+        return pa.array(values, pa.int64())
+    return pa.array([None if value is None else _float(value) for value in values], pa.float64())
+
+
+def _exact(values: list[Any]) -> pa.Array | None:
+    """Whole numbers as int64 if all fit, else decimals; None if neither holds them all."""
+    if all(value is None or isinstance(value, int) for value in values):
+        whole = [None if value is None else int(value) for value in values]
+        if all(value is None or -(2**63) <= value < 2**63 for value in whole):
+            return pa.array(whole, pa.int64())
+    try:
+        exact = [None if value is None else Decimal(str(value)) for value in values]
+        return pa.array(exact)
+    except (pa.ArrowException, ValueError, ArithmeticError, OverflowError):
+        return None
+
+
+def _float(value: Any) -> float | None:
+    try:
+        return float(value)
+    except (OverflowError, ValueError):
+        return None
+
+
+def _booleans(values: list[Any]) -> pa.Array:
+    return pa.array(values, pa.bool_())
+
+
+def _texts(values: list[Any]) -> pa.Array:
+    return pa.array(
+        [None if value is None else _utf8(value) for value in values], pa.large_string()
+    )
+
+
+def _times(values: list[Any]) -> pa.Array:
+    return pa.array(
+        [None if value is None else _utc(value) for value in values], pa.timestamp("us", "UTC")
+    )
+
+
+def _durations(values: list[Any]) -> pa.Array:
+    return pa.array(
+        [None if value is None else _length(value) for value in values], pa.duration("us")
+    )
+
+
+def _nested(values: list[Any]) -> pa.Array:
+    try:
+        return pa.array(
+            [sorted(v, key=repr) if isinstance(v, (set, frozenset)) else v for v in values]
+        )
+    except (pa.ArrowException, ValueError, TypeError, OverflowError):
+        # lists of mixed values; that they cannot be read is told by the odd ones
+        return pa.nulls(len(values))
+
+
+_ARRAYS: dict[str, Callable[[list[Any]], pa.Array]] = {
+    "number": _numbers,
+    "text": _texts,
+    "boolean": _booleans,
+    "time": _times,
+    "duration": _durations,
+    "nested": _nested,
+}
+_SORTS: tuple[tuple[Any, str], ...] = (
+    (bool, "boolean"),
+    (numbers.Real, "number"),
+    (Decimal, "number"),
+    ((str, bytes, uuid.UUID), "text"),
+    (date, "time"),
+    ((timedelta, time), "duration"),
+    ((list, tuple, set, frozenset, dict, np.ndarray), "nested"),
+)
+
+
+def bytes_text(value: bytes) -> str:
+    """Bytes as text: UTF-8 as itself, other bytes as `0x` and hexadecimal digits."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return f"0x{value.hex()}"
+
+
+def _utf8(value: Any) -> str:
+    if isinstance(value, bytes):
+        return bytes_text(value)
+    # a lone surrogate, as broken JSON leaves it, is no UTF-8
+    return str(value).encode(errors="backslashreplace").decode()
+
+
+def _utc(value: date) -> datetime:
+    if not isinstance(value, datetime):
+        return datetime(value.year, value.month, value.day, tzinfo=timezone.utc)
+    if value.tzinfo is None:
+        return value.replace(tzinfo=timezone.utc)
+    return value.astimezone(timezone.utc)
+
+
+def _length(value: timedelta | time) -> timedelta:
+    if isinstance(value, timedelta):
+        return value
+    return timedelta(
+        hours=value.hour,
+        minutes=value.minute,
+        seconds=value.second,
+        microseconds=value.microsecond,
+    )
+
+
+def _text(value: Any) -> str:
+    try:
+        return _utf8(value)[:_SHOWN]
+    # the object is the user's, and so is its __str__
+    except Exception:  # noqa: BLE001
+        return f"<{type(value).__name__}>"

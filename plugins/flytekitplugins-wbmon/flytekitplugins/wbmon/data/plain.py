@@ -1,0 +1,208 @@
+"""The plain form of an Arrow array: the same values, in one of a few types.
+
+Dictionaries of anything but text, run-end encoding, views, extension types, maps and binary data
+are ways to store values. Whoever asks what a value means asks the plain form.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from flytekitplugins.wbmon.data.arrow import is_text, large_strings
+from flytekitplugins.wbmon.data.objects import bytes_text, from_objects
+from flytekitplugins.wbmon.data.sources import Part, Source, StreamSource
+
+_UUID_BYTES = 16
+
+
+def plain(array: pa.Array) -> pa.Array:
+    """The array in its plain form; itself if it is plain.
+
+    Text stays as it is, also dictionary-encoded, but string views become `large_string`. Binary
+    data become text: UTF-8 as itself, other bytes as `0x…`, and 16 bytes of fixed size as a UUID.
+    Times of day become durations since midnight. Maps become lists of structs. An extension type
+    becomes its storage. The values inside lists and structs are left alone.
+    """
+    while convert := _conversion(array.type):
+        array = convert(array)
+    return array
+
+
+def plain_type(dtype: pa.DataType) -> pa.DataType:
+    """The type of the plain form of an array of this type."""
+    return plain(pa.nulls(0, dtype)).type if _conversion(dtype) else dtype
+
+
+def plain_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The plain form of every chunk."""
+    if not _conversion(column.type):
+        return column
+    chunks = [plain(chunk) for chunk in column.chunks]
+    # objects of a union can be of one type in one chunk and of another in the next
+    if len({chunk.type for chunk in chunks}) > 1:
+        chunks = [from_objects(column.to_pylist())]
+    return pa.chunked_array(chunks, None if chunks else plain_type(column.type))
+
+
+def _conversion(dtype: pa.DataType) -> Callable[[pa.Array], pa.Array] | None:
+    """The next step towards the plain form; None if the type is plain."""
+    return next((convert for is_, convert in _CONVERSIONS if is_(dtype)), None)
+
+
+def _is_stored_text(dtype: pa.DataType) -> bool:
+    return bool(pa.types.is_string_view(dtype))
+
+
+def _is_code(dtype: pa.DataType) -> bool:
+    return bool(pa.types.is_dictionary(dtype) and not is_text(dtype.value_type))
+
+
+def _is_coded_view(dtype: pa.DataType) -> bool:
+    return bool(pa.types.is_dictionary(dtype) and pa.types.is_string_view(dtype.value_type))
+
+
+def _is_extension(dtype: pa.DataType) -> bool:
+    return isinstance(dtype, pa.BaseExtensionType)
+
+
+def _is_bytes(dtype: pa.DataType) -> bool:
+    types = pa.types
+    return bool(
+        types.is_binary(dtype) or types.is_large_binary(dtype) or types.is_binary_view(dtype)
+    )
+
+
+def _is_view_of_lists(dtype: pa.DataType) -> bool:
+    return bool(pa.types.is_list_view(dtype) or pa.types.is_large_list_view(dtype))
+
+
+def _decoded(array: pa.DictionaryArray) -> pa.Array:
+    return array.dictionary_decode()
+
+
+def _storage(array: pa.ExtensionArray) -> pa.Array:
+    if array.type.extension_name == "arrow.bool8":
+        return array.storage.cast(pa.bool_())
+    return array.storage
+
+
+def _fixed_bytes(array: pa.FixedSizeBinaryArray) -> pa.Array:
+    if array.type.byte_width != _UUID_BYTES:
+        return array.cast(pa.large_binary())
+    texts = [None if value is None else str(uuid.UUID(bytes=value)) for value in _items(array)]
+    return pa.array(texts, pa.large_string())
+
+
+def _bytes(array: pa.Array) -> pa.Array:
+    try:
+        return array.cast(pa.large_string())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        texts = [None if value is None else bytes_text(value) for value in _items(array)]
+        return pa.array(texts, pa.large_string())
+
+
+def _items(array: pa.Array) -> list[bytes | None]:
+    items: list[bytes | None] = array.to_pylist()
+    return items
+
+
+def _since_midnight(array: pa.Array) -> pa.Array:
+    whole = array.cast(pa.int32() if pa.types.is_time32(array.type) else pa.int64())
+    return whole.cast(pa.int64()).view(pa.duration(array.type.unit))
+
+
+def _entries(array: pa.MapArray) -> pa.Array:
+    keys, items = array.keys, array.items
+    entries = pa.StructArray.from_arrays([keys, items], ["key", "value"])
+    # the offsets of a slice point into all keys, and `keys` holds those of the slice alone
+    offsets = pc.subtract(array.offsets, array.offsets[0])
+    return pa.ListArray.from_arrays(offsets, entries, mask=array.is_null())
+
+
+def _lists(array: pa.Array) -> pa.Array:
+    # not `cast`: pyarrow 26 returns offsets that go backwards where a list is null
+    return pa.array(array.to_pylist(), pa.large_list(array.type.value_type))
+
+
+def _objects(array: pa.Array) -> pa.Array:
+    return from_objects(array.to_pylist())
+
+
+_CONVERSIONS: tuple[tuple[Callable[[pa.DataType], bool], Callable[[pa.Array], pa.Array]], ...] = (
+    (_is_extension, _storage),
+    (pa.types.is_run_end_encoded, pc.run_end_decode),
+    (_is_code, _decoded),
+    (_is_coded_view, _decoded),
+    (_is_stored_text, large_strings),
+    (pa.types.is_fixed_size_binary, _fixed_bytes),
+    (_is_bytes, _bytes),
+    (pa.types.is_time, _since_midnight),
+    (pa.types.is_map, _entries),
+    (_is_view_of_lists, _lists),
+    (pa.types.is_union, _objects),
+)
+
+
+class PlainSource:
+    """A source whose columns are in their plain form.
+
+    Args:
+        source: The source.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self.is_stream = isinstance(source, StreamSource)
+        self._types: dict[str, pa.DataType] = {}
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Names of the columns."""
+        return self._source.names
+
+    @property
+    def partition_names(self) -> tuple[str, ...]:
+        """Partition columns, given by folder names."""
+        return self._source.partition_names
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Names and types; it takes the conversion of every column."""
+        return pa.schema([(name, self.type_of(name)) for name in self.names])
+
+    @property
+    def n_rows(self) -> int | None:
+        """Number of rows; None if it is unknown until everything has been read."""
+        return self._source.n_rows
+
+    def type_of(self, name: str) -> pa.DataType:
+        """Type of the plain form of a column."""
+        if name not in self._types:
+            self._types[name] = plain_type(self._source.type_of(name))
+        return self._types[name]
+
+    def parts(self) -> list[Part]:
+        """Disjoint parts of the rows, in order."""
+        return [_plain_part(part) for part in self._source.parts()]
+
+    def sample(self, columns: Sequence[str]) -> pa.Table:
+        """Rows that are spread over the data if possible."""
+        table = self._source.sample(columns)
+        return pa.table({name: plain_column(table.column(name)) for name in columns})
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """One column as a whole."""
+        return plain_column(self._source.column(name))
+
+
+def _plain_part(part: Part) -> Part:
+    def read(columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        for batch in part(columns):
+            arrays = [plain(array) for array in batch.columns]
+            yield pa.RecordBatch.from_arrays(arrays, names=batch.schema.names)
+
+    return read

@@ -1,0 +1,255 @@
+"""Readings: a column taken for what it is said to be, with count of what cannot be read so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from flytekitplugins.wbmon.data.arrow import (
+    float_array,
+    is_valid,
+    kind_of,
+    seconds,
+    without_null_names,
+)
+from flytekitplugins.wbmon.data.kind import Kind
+from flytekitplugins.wbmon.data.names import has_names, names_of
+from flytekitplugins.wbmon.data.objects import split
+
+_EXAMPLES, _LOOK, _SHOWN = 3, 100, 40
+_NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$|^[+-]?(?i:inf|infinity)$"
+_TIME = (
+    r"^(?P<day>\d{4}-\d{2}-\d{2})(?:[T ](?P<clock>\d{2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?)\d*)?"
+    r"\s?(?P<zone>Z|[+-]\d{2}:?\d{2})?$"
+)
+
+
+class Reading(NamedTuple):
+    """A column taken as a kind.
+
+    Attributes:
+        values: Null where a value is missing or cannot be read. Numbers are integers or floats,
+            durations seconds, times seconds since 1970 (UTC), both float64; ordinals are ranks;
+            categories, text and identifiers are text; the others are as they were.
+        unreadable: Whether a row has a value that cannot be read; shape `(n,)`; None if none has.
+        examples: The texts of at most three unreadable values.
+    """
+
+    values: pa.Array
+    unreadable: NDArray[np.bool_] | None = None
+    examples: tuple[str, ...] = ()
+
+    @property
+    def n_unreadable(self) -> int:
+        """Number of rows with a value that cannot be read."""
+        return 0 if self.unreadable is None else int(self.unreadable.sum())
+
+
+def read_as(
+    kind: Kind, array: pa.Array, *, missing: Sequence[str] = (), order: Sequence[str] = ()
+) -> Reading:
+    """Take a column as one of a kind.
+
+    Text that is blank is a missing number, time or boolean. Text is read as a number in decimal
+    notation, as a time in ISO form with its offset (UTC without one), as a boolean if it is `true`,
+    `false`, `1` or `0`. Numbers are read as seconds where times or durations are asked for.
+
+    Args:
+        kind: What the column is.
+        array: An array in its plain form, also with odd values.
+        missing: Names of values that stand for none, such as `-999`.
+        order: The names of an ordinal, lowest first.
+    """
+    values, odd = split(array)
+    values = _present(without_null_names(values), kind, missing)
+    read = _read(kind, values, order)
+    if odd is None and read.null_count == values.null_count:
+        return Reading(read)
+    present = is_valid(values)
+    if odd is not None:
+        odd = _present(odd, kind, missing)
+        of_odd = _read(kind, odd, order)
+        if of_odd.null_count < len(of_odd):
+            read = pc.coalesce(read.cast(of_odd.type), of_odd)
+        present |= is_valid(odd)
+    unreadable = present & ~is_valid(read)
+    if not unreadable.any():
+        return Reading(read)
+    rows = pa.array(np.flatnonzero(unreadable)[:_LOOK])
+    return Reading(read, unreadable, _examples(array.take(rows)))
+
+
+def _read(kind: Kind, values: pa.Array, order: Sequence[str]) -> pa.Array:
+    reader = _READERS.get(kind)
+    return values if reader is None else reader(values, order)
+
+
+def _present(values: pa.Array, kind: Kind, missing: Sequence[str]) -> pa.Array:
+    """The values with null for those that stand for none."""
+    stored = kind_of(values.type)
+    absent = None
+    if stored == "text" and kind in _PARSED:
+        absent = pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(_texts(values))), 0)
+    elif pa.types.is_floating(values.type) and kind not in _QUANTITIES:
+        absent = pc.is_nan(values)
+    if missing and stored == "number":
+        numbers = [number for name in missing if (number := _number(name)) is not None]
+        same = pc.is_in(
+            values.cast(pa.float64(), safe=False), value_set=pa.array(numbers, pa.float64())
+        )
+        absent = same if absent is None else pc.or_(absent, same)
+    elif missing and has_names(values.type):
+        named = pc.is_in(_texts(names_of(values)), value_set=pa.array(missing, pa.large_string()))
+        absent = named if absent is None else pc.or_(absent, named)
+    if absent is None:
+        return values
+    return pc.if_else(absent, pa.scalar(None, values.type), values)
+
+
+def _number(name: str) -> float | None:
+    try:
+        return float(name)
+    except ValueError:
+        return None
+
+
+def _numbers(values: pa.Array, _: Sequence[str]) -> pa.Array:
+    stored = kind_of(values.type)
+    if stored == "number":
+        return values
+    if stored == "boolean":
+        return values.cast(pa.uint8())
+    return _parsed_numbers(_texts(values)) if stored == "text" else _none(values, pa.float64())
+
+
+def _parsed_numbers(texts: pa.Array) -> pa.Array:
+    trimmed = pc.replace_substring_regex(pc.utf8_trim_whitespace(texts), r"^\+", "")
+    is_number = pc.match_substring_regex(trimmed, _NUMBER)
+    return pc.if_else(is_number, trimmed, pa.scalar(None, trimmed.type)).cast(pa.float64())
+
+
+def _durations(values: pa.Array, _: Sequence[str]) -> pa.Array:
+    stored = kind_of(values.type)
+    if stored == "duration":
+        return float_array(seconds(values), is_valid(values))
+    return (
+        values.cast(pa.float64(), safe=False) if stored == "number" else _none(values, pa.float64())
+    )
+
+
+def _times(values: pa.Array, _: Sequence[str]) -> pa.Array:
+    stored = kind_of(values.type)
+    if stored == "time":
+        return float_array(seconds(values), is_valid(values))
+    if stored == "number":
+        return values.cast(pa.float64(), safe=False)
+    if stored != "text":
+        return _none(values, pa.float64())
+    encoded = _texts(values).dictionary_encode()
+    # a time is rarely repeated, but its day and its clock are parsed by Arrow, not row by row
+    return _parsed_times(encoded.dictionary).take(encoded.indices)
+
+
+def _parsed_times(texts: pa.Array) -> pa.Array:
+    parts = pc.extract_regex(texts, _TIME)
+    day, clock, zone = (pc.struct_field(parts, name) for name in ("day", "clock", "zone"))
+    clock = pc.if_else(pc.equal(pc.utf8_length(clock), 0), _text("00:00"), clock)
+    local = _moments(pc.binary_join_element_wise(day, clock, _text("T")))
+    # `+02:30` is two hours and a half, and `Z` or no zone is none
+    hours = pc.fill_null(_whole(pc.utf8_slice_codeunits(zone, 0, 3)), 0)
+    minutes = pc.fill_null(_whole(pc.utf8_slice_codeunits(zone, -2)), 0)
+    sign = pc.if_else(pc.starts_with(pc.fill_null(zone, _text("")), "-"), -1, 1)
+    offset = pc.add(pc.multiply(hours, 3600), pc.multiply(pc.multiply(sign, minutes), 60))
+    return pc.subtract(local, offset.cast(pa.float64()))
+
+
+def _whole(texts: pa.Array) -> pa.Array:
+    """Digits with a sign as whole numbers; null for anything else."""
+    is_whole = pc.match_substring_regex(texts, r"^[+-]?\d{2}$")
+    digits = pc.replace_substring_regex(texts, r"^\+", "")
+    return pc.if_else(is_whole, digits, pa.scalar(None, texts.type)).cast(pa.int64())
+
+
+def _moments(texts: pa.Array) -> pa.Array:
+    """Times without a zone, in seconds since 1970; null where a day or an hour does not exist."""
+    try:
+        moments = texts.cast(pa.timestamp("us"))
+    except pa.ArrowInvalid:
+        moments = pa.array([_moment(text) for text in texts], pa.timestamp("us"))
+    return float_array(seconds(moments), is_valid(moments))
+
+
+def _moment(text: pa.Scalar) -> datetime | None:
+    try:
+        moment: datetime | None = text.cast(pa.timestamp("us")).as_py()
+    except pa.ArrowInvalid:
+        return None
+    return moment
+
+
+def _booleans(values: pa.Array, _: Sequence[str]) -> pa.Array:
+    stored = kind_of(values.type)
+    if stored == "boolean":
+        return values
+    if stored not in ("number", "text"):
+        return _none(values, pa.bool_())
+    texts = pc.utf8_lower(pc.utf8_trim_whitespace(_texts(names_of(values))))
+    is_true = pc.is_in(texts, value_set=pa.array(["1", "true"], texts.type))
+    is_false = pc.is_in(texts, value_set=pa.array(["0", "false"], texts.type))
+    return pc.if_else(pc.or_(is_true, is_false), is_true, pa.scalar(None, pa.bool_()))
+
+
+def _named(values: pa.Array, _: Sequence[str]) -> pa.Array:
+    return names_of(values) if has_names(values.type) else _none(values, pa.large_string())
+
+
+def _ranks(values: pa.Array, order: Sequence[str]) -> pa.Array:
+    if not order:
+        return _numbers(values, order)
+    named = _named(values, order)
+    return pc.index_in(_texts(named), value_set=pa.array(order, pa.large_string())).cast(pa.int64())
+
+
+def _none(values: pa.Array, dtype: pa.DataType) -> pa.Array:
+    return pa.nulls(len(values), dtype)
+
+
+def _text(value: str) -> pa.Scalar:
+    return pa.scalar(value, pa.large_string())
+
+
+def _texts(values: pa.Array) -> pa.Array:
+    return values.cast(pa.large_string())
+
+
+def _examples(array: pa.Array) -> tuple[str, ...]:
+    values, odd = split(array)
+    texts = [repr(value) for value in values.to_pylist()]
+    if has_names(values.type):
+        texts = names_of(values).cast(pa.large_string()).to_pylist()
+    told = (
+        texts
+        if odd is None
+        else [b if b is not None else a for a, b in zip(texts, odd.to_pylist(), strict=True)]
+    )
+    return tuple(dict.fromkeys(text[:_SHOWN] for text in told))[:_EXAMPLES]
+
+
+_QUANTITIES = ("number", "time", "duration")  # in which nan is counted as missing
+_PARSED = ("number", "ordinal", "boolean", "time", "duration")
+_READERS: dict[Kind, Callable[[pa.Array, Sequence[str]], pa.Array]] = {
+    "number": _numbers,
+    "ordinal": _ranks,
+    "boolean": _booleans,
+    "duration": _durations,
+    "time": _times,
+    "category": _named,
+    "text": _named,
+    "identifier": _named,
+}

@@ -1,0 +1,226 @@
+"""Learns the layout of a column from some of its rows: what it is, and how it is counted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from flytekitplugins.wbmon.data.arrow import dense_numbers, kind_of, sort_numbers
+from flytekitplugins.wbmon.data.kind import NOTHING_DECLARED, Declared, Kind
+from flytekitplugins.wbmon.data.names import encode_names
+from flytekitplugins.wbmon.data.objects import value_type
+from flytekitplugins.wbmon.data.readings import read_as
+from flytekitplugins.wbmon.monitor.profiles.count import GRID_KINDS, read_layout
+from flytekitplugins.wbmon.monitor.profiles.facets import MAX_DEPTH, Facet, facets_of
+from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
+from flytekitplugins.wbmon.monitor.profiles.vectors import learn_vectors
+from flytekitplugins.wbmon.stats.arrays import Floats, Values
+from flytekitplugins.wbmon.stats.binning import grid_edges
+
+MAX_CATEGORIES = 1000
+"""Maximum number of categories that have their own count."""
+
+_MIN_TABLE_COUNT = 100
+_IDENTIFIER_SHARE = 0.5
+_IDENTIFIER_DISTINCT = 50
+_MOST = 0.95  # share of the values that decide what the others are
+_LOOK = 10_000  # distinct texts that are looked at for what they are
+
+
+def learn_kind(
+    name: str,
+    chunks: Sequence[pa.Array],
+    dtype: pa.DataType,
+    declared: Declared = NOTHING_DECLARED,
+) -> FeatureProfile:
+    """What a column is, as a layout that has no cells yet.
+
+    Args:
+        name: Name of the column.
+        chunks: Some of its rows, in their plain form; only text and lists are looked at.
+        dtype: Plain type of the column.
+        declared: What the user says about it.
+    """
+    stored = kind_of(value_type(dtype))
+    return FeatureProfile(
+        name=name,
+        kind=declared.kind or _kind(stored, chunks, declared),
+        stored="" if declared.kind else stored,
+        dtype=type_name(dtype),
+        categories=declared.order,
+        missing_values=declared.missing_values,
+    )
+
+
+def learn_feature(
+    name: str,
+    chunks: Sequence[pa.Array],
+    dtype: pa.DataType,
+    declared: Declared = NOTHING_DECLARED,
+    *,
+    at: Sequence[Floats | None] | None = None,
+    depth: int = 0,
+) -> FeatureProfile:
+    """Learn the layout of a column from some of its rows.
+
+    Args:
+        name: Name of the column.
+        chunks: The rows, in their plain form.
+        dtype: Plain type of the column.
+        declared: What the user says about it.
+        at: The times of the rows of each chunk, in seconds since 1970; None if they are not known.
+        depth: How many structs and lists the column lies in.
+    """
+    layout = learn_kind(name, chunks, dtype, declared)
+    read = [read_layout(layout, chunk).values for chunk in chunks]
+    if layout.kind in GRID_KINDS:
+        layout = with_grid(layout, sort_numbers(read).values)
+    elif layout.kind == "boolean":
+        layout = replace(layout, categories=("false", "true"), counts=_zeros(3))
+    elif layout.kind == "vector":
+        layout = learn_vectors(layout, read)
+    elif layout.kind == "category":
+        layout = _with_table(layout, *_named(read))
+    if depth > MAX_DEPTH:
+        return layout
+    times = at or [None] * len(read)
+    found = [
+        facets_of(layout.kind, values, at=each) for values, each in zip(read, times, strict=True)
+    ]
+    return replace(layout, facets=_learn_facets(found, depth))
+
+
+def with_grid(layout: FeatureProfile, values: Values) -> FeatureProfile:
+    """The layout of a column of numbers.
+
+    Args:
+        layout: The layout without a grid.
+        values: Values from which the grid is learned, sorted ascending and finite.
+    """
+    if layout.kind == "ordinal" and layout.categories:
+        edges: Values = np.arange(len(layout.categories))
+    elif layout.kind == "time":
+        edges = np.unique(values[[0, -1]]) if len(values) else values
+    else:
+        edges = grid_edges(values)
+    # integers stay integers, because floats above 2**53 are rounded; uint64 does not fit int64
+    whole = edges.dtype.kind in "iu" and edges.dtype != np.uint64
+    bits = 8 * edges.dtype.itemsize if edges.dtype.kind == "f" else 64
+    edges = edges.astype(np.int64 if whole else np.float64)
+    return replace(
+        layout,
+        edges=edges,
+        float_bits=bits,
+        counts=_zeros(2 * len(edges) + 1),
+    )
+
+
+def type_name(dtype: pa.DataType) -> str:
+    """The name of a type in reports."""
+    inner = value_type(dtype)
+    return str(inner) if inner == dtype else f"{inner} and others"
+
+
+def _learn_facets(found: Sequence[dict[str, Facet]], depth: int) -> dict[str, FeatureProfile]:
+    names = list(dict.fromkeys(name for facets in found for name in facets))
+    learned = {}
+    for name in names:
+        facets = [facets[name] for facets in found if name in facets]
+        arrays = [facet.array for facet in facets]
+        said = Declared(kind=facets[0].kind)
+        learned[name] = learn_feature(name, arrays, arrays[0].type, said, depth=depth + 1)
+    return learned
+
+
+def _kind(stored: Kind, chunks: Sequence[pa.Array], declared: Declared) -> Kind:
+    if stored == "text":
+        return _kind_of_text(chunks, declared)
+    if stored == "vector":
+        return _kind_of_lists(chunks)
+    return stored
+
+
+def _kind_of_text(chunks: Sequence[pa.Array], declared: Declared) -> Kind:
+    """What text holds: categories if its names repeat, else numbers, times, identifiers or text."""
+    read = [read_as("category", chunk, missing=declared.missing_values).values for chunk in chunks]
+    counts, n_values = _named(read)
+    if not counts:
+        return "category"
+    # text in which most rows differ has no distribution over categories that could be compared
+    few = len(counts) <= max(_IDENTIFIER_DISTINCT, _IDENTIFIER_SHARE * n_values)
+    has_table = few and bool(_table(counts, n_values))
+    texts = pa.array(list(counts)[:_LOOK], pa.large_string())
+    if len(counts) > _IDENTIFIER_DISTINCT:
+        if _share(_is_fraction(texts)) > 1 - _MOST and _reads_as("number", texts):
+            return "number"
+        if not has_table and _reads_as("number", texts) and not _share(_is_padded(texts)):
+            return "number"
+        if _reads_as("time", texts):
+            return "time"
+    if has_table:
+        return "category"
+    blanks = pc.match_substring_regex(pc.utf8_trim_whitespace(texts), r"\s")
+    return "text" if _share(blanks) > 1 - _MOST else "identifier"
+
+
+def _reads_as(kind: Kind, texts: pa.Array) -> bool:
+    values = read_as(kind, texts).values
+    return len(values) - values.null_count >= _MOST * len(texts)
+
+
+def _is_fraction(texts: pa.Array) -> pa.Array:
+    return pc.match_substring_regex(texts, r"^\s*[+-]?\d*\.\d*[1-9]\d*\s*$")
+
+
+def _is_padded(texts: pa.Array) -> pa.Array:
+    """Whether digits begin with a zero, as they do in codes but not in numbers."""
+    return pc.match_substring_regex(texts, r"^\s*[+-]?0\d")
+
+
+def _share(flags: pa.Array) -> float:
+    return float(pc.mean(flags).as_py() or 0.0)
+
+
+def _kind_of_lists(chunks: Sequence[pa.Array]) -> Kind:
+    """Vectors if most lists have one length, as embeddings have."""
+    lengths = [dense_numbers(pc.list_value_length(chunk)) for chunk in chunks]
+    lengths = [each[each > 0] for each in lengths]
+    together = np.concatenate(lengths) if lengths else np.empty(0, dtype=np.int64)
+    if not len(together):
+        return "vector"
+    most = np.bincount(together).max()
+    return "vector" if most >= _MOST * len(together) else "nested"
+
+
+def _named(read: Sequence[pa.Array]) -> tuple[dict[str, int], int]:
+    """Rows by name, and the number of rows that have one."""
+    counts: dict[str, int] = {}
+    for array in read:
+        names, codes = encode_names(array)
+        for label, count in zip(names, np.bincount(codes, minlength=len(names)), strict=True):
+            counts[label] = counts.get(label, 0) + int(count)
+    counts = {label: count for label, count in counts.items() if count}
+    return counts, sum(counts.values())
+
+
+def _table(counts: dict[str, int], n_values: int) -> dict[str, int]:
+    if len(counts) <= MAX_CATEGORIES:
+        return counts
+    # not the top MAX_CATEGORIES: which of the rare names near the limit get in would be chance
+    least = max(_MIN_TABLE_COUNT, n_values / MAX_CATEGORIES)
+    return {label: count for label, count in counts.items() if count >= least}
+
+
+def _with_table(layout: FeatureProfile, counts: dict[str, int], n_values: int) -> FeatureProfile:
+    table = _table(counts, n_values)
+    categories = tuple(sorted(table, key=lambda label: (-table[label], label)))
+    return replace(layout, categories=categories, counts=_zeros(len(categories) + 1))
+
+
+def _zeros(length: int) -> NDArray[np.int64]:
+    return np.zeros(length, dtype=np.int64)

@@ -1,0 +1,102 @@
+"""Columns that say something about each row: its weight and its time."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from flytekitplugins.wbmon.data.arrow import dense_numbers, is_valid, kind_of
+from flytekitplugins.wbmon.data.objects import value_type
+from flytekitplugins.wbmon.data.readings import read_as
+from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.stats.arrays import Floats
+
+
+class Rows(NamedTuple):
+    """Columns that say something about each row.
+
+    Attributes:
+        weight: Column of the weights; empty if rows are not weighted.
+        at: Column of the times, or the time of all rows; empty if it is not known.
+    """
+
+    weight: str = ""
+    at: str | datetime = ""
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns to be read."""
+        return [name for name in (self.weight, self.at) if isinstance(name, str) and name]
+
+    @property
+    def time_columns(self) -> list[str]:
+        """The column of the times, if there is one."""
+        return [self.at] if isinstance(self.at, str) and self.at else []
+
+    def weights(self, batch: pa.RecordBatch) -> Floats | None:
+        """Weight of each row; None if rows are not weighted.
+
+        Raises:
+            DataError: If a weight is missing, negative or not finite.
+        """
+        if not self.weight:
+            return None
+        array = batch.column(self.weight)
+        reading = read_as("number", array)
+        n_missing = reading.values.null_count
+        if kind_of(value_type(array.type)) != "number" or n_missing:
+            raise DataError(
+                f"weight column {self.weight!r} must hold a number in every row, got "
+                f"{value_type(array.type)} with {n_missing} missing; fill or drop those rows"
+            )
+        weights = np.asarray(dense_numbers(reading.values), dtype=np.float64)
+        if not (np.isfinite(weights).all() and (weights >= 0).all()):
+            raise DataError(
+                f"weight column {self.weight!r} must hold finite numbers >= 0; got others"
+            )
+        return weights
+
+    def times(self, batch: pa.RecordBatch) -> Floats | None:
+        """Time of each row in seconds since 1970, nan where it is missing; None if not known.
+
+        Raises:
+            DataError: If the column holds no times.
+        """
+        if not self.at:
+            return None
+        if isinstance(self.at, datetime):
+            at = self.at.replace(tzinfo=timezone.utc) if self.at.tzinfo is None else self.at
+            return np.full(batch.num_rows, at.timestamp())
+        return row_times(batch.column(self.at), self.at)
+
+
+def row_times(array: pa.Array, name: str) -> Floats:
+    """The times of a column that orders or dates rows, in seconds since 1970, nan where missing.
+
+    Text must be ISO: it is parsed with its offset, and is never compared as text.
+
+    Args:
+        array: The column, in its plain form.
+        name: Its name, for the message of an error.
+
+    Raises:
+        DataError: If the column does not hold times, or text that is no time.
+    """
+    stored = kind_of(value_type(array.type))
+    if stored not in ("time", "text", "empty"):
+        raise DataError(
+            f"column {name!r} must hold timestamps or dates, got {value_type(array.type)}; "
+            "convert it first"
+        )
+    reading = read_as("time", array)
+    if reading.n_unreadable:
+        raise DataError(
+            f"column {name!r} must hold times, as timestamps, dates or ISO text such as "
+            f"2026-01-31T12:00:00+00:00; found {', '.join(map(repr, reading.examples))}"
+        )
+    times = np.full(len(array), np.nan)
+    times[is_valid(reading.values)] = dense_numbers(reading.values)
+    return times
