@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from flytekitplugins.wbmon.stats.arrays import Floats
 
-_SERIES_FROM = 8
+_SERIES_FROM = 16
 _LOG_FACTORIALS = np.array([math.lgamma(x + 1) for x in range(_SERIES_FROM)])
 
 
@@ -40,7 +40,7 @@ def chance_drawn(counts: NDArray[np.int64], n: int, m: int) -> Floats:
     spared = np.maximum(others - m, 0)
     ends = log_factorial(np.array([n - m, n]))
     log_missed = log_factorial(others) - log_factorial(spared) + (ends[0] - ends[1])
-    chance: Floats = np.where(others < m, 1.0, -np.expm1(np.minimum(log_missed, 0.0)))
+    chance: Floats = np.where(others < m, 1.0, np.abs(np.expm1(np.minimum(log_missed, 0.0))))
     return chance
 
 
@@ -63,7 +63,7 @@ def chance_drawn_once(counts: NDArray[np.int64], n: int, m: int) -> Floats:
 
 
 def log_factorial(x: NDArray[Any]) -> Floats:
-    """Natural logarithm of `x!`, for whole numbers `>= 0`; Stirling's series from 8 on."""
+    """Natural logarithm of `x!`, for whole numbers `>= 0`; Stirling's series from 16 on."""
     small = np.minimum(x, _SERIES_FROM - 1)
     y = np.maximum(x, _SERIES_FROM).astype(np.float64)
     inverse = 1 / y

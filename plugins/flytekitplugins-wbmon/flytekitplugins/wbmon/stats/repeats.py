@@ -5,10 +5,10 @@ Two questions are asked of the sketches, since each is blind where the other see
 How are repeats divided? If both windows draw from the same values, every row of the two together
 could as well have been in the other one. The values with the lowest hashes of both together are a
 sample that does not depend on who has which row, so the division of their rows can be judged as if
-there were no others. This notices few repeats, and is blind to one frequent value outside the sample.
+there were no others. This notices few repeats, but not one frequent value outside the sample.
 
 How many distinct values are there? The sketches estimate it for each window, with an error of 3 %;
-one frequent value is missing among them as rows that brought nothing new.
+the rows of one frequent value are missing among them.
 """
 
 from __future__ import annotations
@@ -70,16 +70,17 @@ class _Drawn(NamedTuple):
 
     Attributes:
         distinct: Expected distinct values.
-        variance: Upper bound of its variance among samples of rows.
-        squares: Sum of the squared chances that a value is drawn; at most twice the number of
-            values that are drawn again, which is the better estimate where no row has been left
-            out.
-        spread: Variance of the estimate among samples of values is this times `squares`.
+        again: Those of them expected to be drawn more than once.
+        squares: Sum over all values of the squared chance to be drawn; at most `2 * again`, if
+            chances are those of Poisson counts.
+        variance: Upper bound of the variance of `distinct` among samples of rows.
+        spread: `squares` times this is its variance among samples of values.
     """
 
     distinct: float
-    variance: float
+    again: float
     squares: float
+    variance: float
     spread: float
 
 
@@ -141,9 +142,10 @@ def repeats_test(
 def _of_distinct_values(reference: DistinctSketch, current: DistinctSketch) -> _Difference:
     m = min(reference.n_rows, current.n_rows)
     one, other = _drawn(reference, m), _drawn(current, m)
-    # a sketch can lack the few values that matter, and then it does not show its own error
-    squares = max(one.squares, other.squares)
-    variance = one.variance + other.variance + squares * (one.spread + other.spread)
+    # a sketch that lacks the few frequent values has too few distinct ones, and cannot know it; in
+    # the reference, that raises no alarm
+    squares = max(other.squares, 2 * one.again)
+    variance = one.variance + other.variance + one.spread * one.squares + other.spread * squares
     rows, error = one.distinct - other.distinct, math.sqrt(variance)
     if rows <= _HALF_A_REPEAT:
         return _Difference(rows, error, 1.0)
@@ -157,11 +159,11 @@ def _drawn(sketch: DistinctSketch, m: int) -> _Drawn:
         # the last one only says how densely the others lie
         counts, share = counts[:-1], share_below(sketch.hashes[-1])
     drawn = chance_drawn(counts, sketch.n_rows, m)
-    again = drawn - chance_drawn_once(counts, sketch.n_rows, m)
     return _Drawn(
         distinct=float(drawn.sum()) / share,
+        again=float((drawn - chance_drawn_once(counts, sketch.n_rows, m)).sum()) / share,
+        squares=float((drawn * drawn).sum()) / share,
         variance=_variance_of_distinct(counts, sketch.n_rows, m, share),
-        squares=max(float((drawn * drawn).sum()), 2 * float(again.sum())) / share,
         spread=(1 - share) / share,
     )
 
@@ -180,7 +182,7 @@ def _of_shared_values(shared: _Shared) -> _Difference:
 
 
 def _variance_of_distinct(counts: _Rows, n: int, m: int, share: float) -> float:
-    """Upper bound of the variance of the expected distinct values among `m` rows of a sample of `n`.
+    """Upper bound of the variance of the distinct values expected among `m` of `n` rows.
 
     `(m / n) f (1 - f / m)`, with `f` the values expected to be drawn exactly once. Another row in
     place of one changes the distinct values of `m` rows by one if just one of the two is a value of
