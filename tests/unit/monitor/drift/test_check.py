@@ -408,7 +408,7 @@ def test_many_rare_categories_do_not_alarm(check):
     assert report.verdict == "ok"
 
 
-def test_identifiers_and_timestamps_are_tested_for_missing_values_only(check):
+def test_identifiers_and_times_are_tested_by_what_they_consist_of(check):
     def log(start: str) -> pd.DataFrame:
         days = pd.date_range(start, periods=500, freq="min", tz="UTC")
         return pd.DataFrame({"at": days, "id": [f"{start}-{i}" for i in range(500)]})
@@ -417,8 +417,14 @@ def test_identifiers_and_timestamps_are_tested_for_missing_values_only(check):
 
     assert report.verdict == "ok"
     assert report.features["id"].kind == "identifier"
-    assert report.features["at"].kind == "timestamp"
-    assert "only missing values are tested" in report.features["at"].reason
+    assert report.features["at"].kind == "time"
+    # 500 minutes are no day: the hours they are of say nothing
+    assert {check.facet for check in report.features["at"].checks} == {("precision",)}
+    assert {(check.facet, check.name) for check in report.features["id"].checks} == {
+        ((), "repeats"),
+        (("format",), "distribution"),
+        (("digits",), "distribution"),
+    }
 
 
 def test_predictions_and_labels_are_marked_as_such(check):

@@ -56,7 +56,7 @@ def check(request, tmp_path):
 def test_running_numbers_are_told_and_not_tested(check, reference, current):
     found = check(reference, current)
 
-    assert (found.status, found.level, found.kind) == ("identifier", "none", "integer")
+    assert (found.status, found.level, found.kind) == ("identifier", "none", "number")
     assert np.isnan(found.effect_size)
     assert "name the column in the rule's features" in found.reason
 
@@ -160,10 +160,17 @@ def test_draws_from_a_distribution_are_never_taken_for_identifiers(seed, n, span
     assert found.features["n"].status in ("ok", "constant")
 
 
-def test_floats_are_measured_however_whole_they_are(check):
+def test_whole_numbers_that_a_missing_value_made_floats_are_the_same_numbers(check):
     found = check(np.arange(N) * 1.0, np.arange(N, 2 * N) * 1.0)
 
-    assert (found.kind, found.status, found.level) == ("float", "ok", "drift")
+    assert (found.kind, found.status, found.level) == ("number", "identifier", "none")
+
+
+def test_one_fraction_makes_numbers_measured(check):
+    now = np.arange(N, 2 * N) * 1.0
+    now[N // 2] += 0.5
+
+    assert check(np.arange(N), now).status == "ok"
 
 
 def test_a_column_that_turns_to_floats_is_tested(check):

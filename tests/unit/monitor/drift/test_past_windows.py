@@ -298,11 +298,11 @@ def test_five_past_windows_are_enough_if_each_has_the_feature_with_a_value():
 
 
 def test_windows_without_any_distance_count_as_half_a_row():
-    reference = profile_data(pd.DataFrame({"load": np.arange(1000.0)}))
-    same = profile_data(pd.DataFrame({"load": np.arange(1000.0)}), like=reference)
+    reference = profile_data(pd.DataFrame({"load": np.arange(1000.0) / 2}))
+    same = profile_data(pd.DataFrame({"load": np.arange(1000.0) / 2}), like=reference)
     (check,) = check_drift(reference, same, past=[same] * 6).features["load"].checks
     assert check.window_p_value == pytest.approx(0.5)
-    shifted = profile_data(pd.DataFrame({"load": np.arange(1000.0) + 1}), like=reference)
+    shifted = profile_data(pd.DataFrame({"load": np.arange(1000.0) / 2 + 0.5}), like=reference)
     (check,) = check_drift(reference, shifted, past=[same] * 6).features["load"].checks
     counts = [list(same.features["load"].counts)] * 6
     expected = brute_force_p_value(counts, list(shifted.features["load"].counts), ordered=True)

@@ -38,10 +38,15 @@ def profile() -> Profile:
 
 def assert_same(a: Profile, b: Profile) -> None:
     assert (a.n_rows, a.layout, a.weight) == (b.n_rows, b.layout, b.weight)
-    assert list(a.features) == list(b.features)
-    for name, feature in a.features.items():
-        other = b.features[name]
-        for field in FeatureProfile.__dataclass_fields__:
+    assert_same_features(a.features, b.features)
+
+
+def assert_same_features(a, b) -> None:
+    assert list(a) == list(b)
+    for name, feature in a.items():
+        other = b[name]
+        assert_same_features(feature.facets, other.facets)
+        for field in set(FeatureProfile.__dataclass_fields__) - {"facets"}:
             mine, theirs = getattr(feature, field), getattr(other, field)
             if isinstance(mine, np.ndarray):
                 assert mine.dtype == theirs.dtype
@@ -146,7 +151,7 @@ def test_a_torn_file_is_called_damaged(profile, tmp_path, keep):
 def test_a_file_of_a_newer_version_asks_for_an_upgrade(profile, tmp_path):
     path = tmp_path / "profile"
     profile.save(path)
-    path.write_bytes(path.read_bytes().replace(b'"version": 1', b'"version": 9', 1))
+    path.write_bytes(path.read_bytes().replace(b'"version": 2', b'"version": 9', 1))
 
     with pytest.raises(DataError, match=r"version 9.*upgrade"):
         Profile.load(path)
@@ -154,7 +159,7 @@ def test_a_file_of_a_newer_version_asks_for_an_upgrade(profile, tmp_path):
 
 def test_equal_weights_make_every_row_effective():
     sums = WeightSums(rows=20.0, rows_squared=40.0, missing=4.0, values_squared=32.0)
-    feature = FeatureProfile(name="x", kind="float", n_rows=10, n_missing=2, weights=sums)
+    feature = FeatureProfile(name="x", kind="number", n_rows=10, n_missing=2, weights=sums)
 
     assert feature.effective_rows == 10
     assert feature.effective_values == 8
@@ -162,7 +167,7 @@ def test_equal_weights_make_every_row_effective():
 
 
 def test_weights_of_zero_leave_nothing_effective():
-    feature = FeatureProfile(name="x", kind="float", n_rows=10, weights=WeightSums())
+    feature = FeatureProfile(name="x", kind="number", n_rows=10, weights=WeightSums())
 
     assert feature.effective_rows == 0
     assert feature.effective_values == 0
@@ -171,7 +176,7 @@ def test_weights_of_zero_leave_nothing_effective():
 
 
 def test_shares_of_an_empty_window_are_undefined():
-    feature = FeatureProfile(name="x", kind="float")
+    feature = FeatureProfile(name="x", kind="number")
 
     assert math.isnan(feature.missing_share)
     assert math.isnan(feature.infinite_share)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -170,10 +170,31 @@ def float_array(values: NDArray[np.float64], valid: NDArray[np.bool_]) -> pa.Arr
     """
     full = np.zeros(len(valid))
     full[valid] = values
-    bits = np.packbits(valid, bitorder="little")
-    # `pyarrow.array` would import pandas
-    buffers = [None if valid.all() else pa.py_buffer(bits), pa.py_buffer(full)]
-    return pa.Array.from_buffers(pa.float64(), len(valid), buffers)
+    # `pyarrow.array` would import pandas, which takes longer than most checks
+    return pa.Array.from_buffers(
+        pa.float64(), len(valid), [_bitmap(valid), pa.py_buffer(full)]
+    )
+
+
+def text_array(texts: Sequence[str | None]) -> pa.Array:
+    """A `large_string` array; None becomes null."""
+    encoded = [b"" if text is None else text.encode() for text in texts]
+    ends = np.concatenate(([0], np.cumsum([len(item) for item in encoded]))).astype(np.int64)
+    valid = np.array([text is not None for text in texts], dtype=bool)
+    buffers = [_bitmap(valid), pa.py_buffer(ends), pa.py_buffer(b"".join(encoded))]
+    return pa.Array.from_buffers(pa.large_string(), len(texts), buffers)
+
+
+def whole_array(values: NDArray[Any]) -> pa.Array:
+    """An int64 array of whole numbers; shape `(n,)`."""
+    numbers = np.ascontiguousarray(values, dtype=np.int64)
+    return pa.Array.from_buffers(pa.int64(), len(numbers), [None, pa.py_buffer(numbers)])
+
+
+def _bitmap(valid: NDArray[np.bool_]) -> pa.Buffer | None:
+    if valid.all():
+        return None
+    return pa.py_buffer(np.packbits(valid, bitorder="little"))
 
 
 def _is_list(dtype: pa.DataType) -> bool:

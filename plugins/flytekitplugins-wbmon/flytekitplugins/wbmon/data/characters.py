@@ -22,8 +22,14 @@ OTHER, LETTER, DIGIT, IDEOGRAPH, SPACE = 0, 1, 2, 3, 4
 UPPER = 8
 """Added to `LETTER` for the letters in upper case."""
 
+N_ASCII = 128
+"""Code points of ASCII, the first ones."""
+
 _BATCH = 2**20  # bytes; a batch and what is computed from it stay in the cache of the processor
 _CASED_BELOW = 0x20000  # no later plane has letters of two cases
+
+_WIDER_FROM = (0x80, 0x800, 0x10000)  # code points that take another byte of UTF-8
+_UTF_32 = f"utf-32-{sys.byteorder[0]}e"
 
 # scripts that write words without blanks between them; the blocks of their letters and marks
 _WITHOUT_BLANKS = (
@@ -136,7 +142,7 @@ def texts_of(codes: NDArray[Any], starts: NDArray[np.int64]) -> pa.Array:
         data, ends = codes.tobytes(), starts
     else:
         data = codes.tobytes().decode(_UTF_32).encode()
-        widths = 1 + (codes > 0x7F).view(np.uint8) + (codes > 0x7FF) + (codes > 0xFFFF)
+        widths = 1 + sum((codes >= first).view(np.uint8) for first in _WIDER_FROM)
         ends = np.concatenate(([0], np.cumsum(widths)))[starts]
     buffers = [None, pa.py_buffer(np.ascontiguousarray(ends, np.int64)), pa.py_buffer(data)]
     return pa.Array.from_buffers(pa.large_string(), len(starts) - 1, buffers)
@@ -174,9 +180,6 @@ def word_characters() -> NDArray[np.uint32]:
     table[:_CASED_BELOW] = np.char.lower(table[:_CASED_BELOW].view("U1")).view(np.uint32)
     table[classes() == DIGIT] = ord("0")
     return table
-
-
-_UTF_32 = f"utf-32-{sys.byteorder[0]}e"
 
 
 def _utf8(texts: pa.Array) -> pa.Array:

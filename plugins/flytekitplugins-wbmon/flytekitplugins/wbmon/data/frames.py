@@ -49,7 +49,7 @@ class FrameSource:
     frame: Frame
     has_odd: bool = False
     partition_names: tuple[()] = ()
-    _converted: dict[str, pa.ChunkedArray] = field(default_factory=dict, repr=False)
+    _converted: dict[str, pa.ChunkedArray] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def names(self) -> tuple[str, ...]:

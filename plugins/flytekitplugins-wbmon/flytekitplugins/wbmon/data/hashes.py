@@ -13,12 +13,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from flytekitplugins.wbmon.data.arrow import dense_numbers, is_text, is_valid, large_strings
+from flytekitplugins.wbmon.data.arrow import count_missing, dense_numbers, is_text, large_strings
 from flytekitplugins.wbmon.data.characters import row_batches, text_bytes
 from flytekitplugins.wbmon.errors import DataError
 
 _MULTIPLIER = 0x9E3779B97F4A7C15  # odd, so it has an inverse modulo 2**64
 _INVERSE = pow(_MULTIPLIER, -1, 2**64)
+
+_WHOLE_NUMBERS = (pa.types.is_boolean, pa.types.is_integer, pa.types.is_temporal)
 
 _Hashes = NDArray[np.uint64]
 
@@ -48,35 +50,36 @@ def hash_values(array: pa.Array) -> NDArray[np.uint64]:
         Karp & Rabin (1987), Efficient randomized pattern-matching algorithms; Steele, Lea & Flood
         (2014), Fast splittable pseudorandom number generators, for `mix`.
     """
-    types, dtype = pa.types, array.type
-    if types.is_dictionary(dtype):
+    dtype = array.type
+    if pa.types.is_dictionary(dtype):
         return _hash_dictionary(array)
-    if types.is_null(dtype):
-        return np.empty(0, np.uint64)
-    if is_text(dtype):
-        return _hash_bytes(large_strings(array.drop_null()))
-    if types.is_decimal(dtype):
-        return _hash_bytes(array.drop_null().cast(pa.string()).cast(pa.large_string()))
-    if types.is_binary(dtype) or types.is_large_binary(dtype) or types.is_fixed_size_binary(dtype):
-        return _hash_bytes(array.drop_null().cast(pa.binary()).cast(pa.large_binary()))
-    if types.is_floating(dtype):
+    if pa.types.is_floating(dtype):
         return _hash_floats(dense_numbers(array).astype(np.float64))
-    if types.is_boolean(dtype) or types.is_integer(dtype) or types.is_temporal(dtype):
+    if any(is_number(dtype) for is_number in _WHOLE_NUMBERS):
         return _mix(_bits(dense_numbers(array)))
+    return _hash_bytes(_bytes(array).drop_null())
+
+
+def _bytes(array: pa.Array) -> pa.Array:
+    types, dtype = pa.types, array.type
+    if is_text(dtype) or types.is_null(dtype):
+        return large_strings(array)
+    if types.is_decimal(dtype):
+        return array.cast(pa.string()).cast(pa.large_string())
+    if types.is_binary(dtype) or types.is_large_binary(dtype) or types.is_fixed_size_binary(dtype):
+        return array.cast(pa.binary()).cast(pa.large_binary())
     raise DataError(f"a column of single values is needed, got {dtype}; hash its parts instead")
 
 
 def _hash_dictionary(array: pa.Array) -> _Hashes:
-    values = array.dictionary
-    if len(values) > len(array):
-        # a slice keeps the dictionary of the whole column
-        texts = large_strings(values) if is_text(values.type) else values
-        return hash_values(texts.take(array.indices))
-    if values.null_count:
-        rows = dense_numbers(array.indices)
-        places = np.cumsum(is_valid(values)) - 1
-        return hash_values(values)[places[rows[is_valid(values)[rows]]]]
-    return hash_values(values)[dense_numbers(array.indices)]
+    values, rows = array.dictionary, array.indices
+    if is_text(values.type):
+        values = large_strings(values)
+    # a slice keeps the dictionary of the whole column; and an entry can be missing itself
+    if len(values) > len(rows) or count_missing(values):
+        return hash_values(values.take(rows))
+    hashes: _Hashes = hash_values(values)[dense_numbers(rows)]
+    return hashes
 
 
 def _hash_bytes(texts: pa.Array) -> _Hashes:

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flytekitplugins.wbmon.data.arrow import dense_numbers, is_text
+from flytekitplugins.wbmon.data.arrow import dense_numbers, is_text, text_array, whole_array
 from flytekitplugins.wbmon.data.objects import bytes_text, split
 from flytekitplugins.wbmon.data.plain import plain
 
@@ -116,10 +116,8 @@ def _renamed(array: pa.Array, names: list[str]) -> pa.Array:
     # two values can have one name: 1 and 1.0, or -0.0 and 0
     distinct = list(dict.fromkeys(names))
     place = {name: i for i, name in enumerate(distinct)}
-    moved = pa.array([place[name] for name in names], pa.int32())
-    return pa.DictionaryArray.from_arrays(
-        moved.take(encoded.indices), pa.array(distinct, pa.large_string())
-    )
+    moved = whole_array(np.array([place[name] for name in names], dtype=np.int64))
+    return pa.DictionaryArray.from_arrays(moved.take(encoded.indices), text_array(distinct))
 
 
 def _microseconds(array: pa.Array) -> pa.Array:

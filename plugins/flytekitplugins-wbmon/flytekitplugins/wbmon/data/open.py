@@ -64,11 +64,11 @@ def open_values(data: Data, *, naming: Iterable[str] = ()) -> PlainSource:
     Raises:
         DataError: As `open_source` raises it.
     """
-    if isinstance(data, PlainSource):
-        return data
-    source = open_source(data, naming=naming)
+    source = open_source(data.source if isinstance(data, PlainSource) else data, naming=naming)
     # odd values of a frame are told from the others, where a column of text would be made of all
-    return PlainSource(replace(source, has_odd=True) if isinstance(source, FrameSource) else source)
+    if isinstance(source, FrameSource) and not source.has_odd:
+        source = replace(source, has_odd=True)
+    return PlainSource(source)
 
 
 def _open_known(data: Data, filesystem: Any) -> Source:

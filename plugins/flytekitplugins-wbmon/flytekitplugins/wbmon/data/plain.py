@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flytekitplugins.wbmon.data.arrow import is_text, large_strings
+from flytekitplugins.wbmon.data.arrow import is_text, large_strings, text_array
 from flytekitplugins.wbmon.data.objects import bytes_text, from_objects
 from flytekitplugins.wbmon.data.sources import Part, Source, StreamSource
 
@@ -94,7 +94,7 @@ def _fixed_bytes(array: pa.FixedSizeBinaryArray) -> pa.Array:
     if array.type.byte_width != _UUID_BYTES:
         return array.cast(pa.large_binary())
     texts = [None if value is None else str(uuid.UUID(bytes=value)) for value in _items(array)]
-    return pa.array(texts, pa.large_string())
+    return text_array(texts)
 
 
 def _bytes(array: pa.Array) -> pa.Array:
@@ -102,7 +102,7 @@ def _bytes(array: pa.Array) -> pa.Array:
         return array.cast(pa.large_string())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         texts = [None if value is None else bytes_text(value) for value in _items(array)]
-        return pa.array(texts, pa.large_string())
+        return text_array(texts)
 
 
 def _items(array: pa.Array) -> list[bytes | None]:
@@ -155,19 +155,19 @@ class PlainSource:
     """
 
     def __init__(self, source: Source) -> None:
-        self._source = source
+        self.source = source
         self.is_stream = isinstance(source, StreamSource)
         self._types: dict[str, pa.DataType] = {}
 
     @property
     def names(self) -> Sequence[str]:
         """Names of the columns."""
-        return self._source.names
+        return self.source.names
 
     @property
     def partition_names(self) -> tuple[str, ...]:
         """Partition columns, given by folder names."""
-        return self._source.partition_names
+        return self.source.partition_names
 
     @property
     def schema(self) -> pa.Schema:
@@ -177,26 +177,26 @@ class PlainSource:
     @property
     def n_rows(self) -> int | None:
         """Number of rows; None if it is unknown until everything has been read."""
-        return self._source.n_rows
+        return self.source.n_rows
 
     def type_of(self, name: str) -> pa.DataType:
         """Type of the plain form of a column."""
         if name not in self._types:
-            self._types[name] = plain_type(self._source.type_of(name))
+            self._types[name] = plain_type(self.source.type_of(name))
         return self._types[name]
 
     def parts(self) -> list[Part]:
         """Disjoint parts of the rows, in order."""
-        return [_plain_part(part) for part in self._source.parts()]
+        return [_plain_part(part) for part in self.source.parts()]
 
     def sample(self, columns: Sequence[str]) -> pa.Table:
         """Rows that are spread over the data if possible."""
-        table = self._source.sample(columns)
+        table = self.source.sample(columns)
         return pa.table({name: plain_column(table.column(name)) for name in columns})
 
     def column(self, name: str) -> pa.ChunkedArray:
         """One column as a whole."""
-        return plain_column(self._source.column(name))
+        return plain_column(self.source.column(name))
 
 
 def _plain_part(part: Part) -> Part:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +15,8 @@ from flytekitplugins.wbmon.data.arrow import (
     is_valid,
     kind_of,
     seconds,
+    text_array,
+    whole_array,
     without_null_names,
 )
 from flytekitplugins.wbmon.data.kind import Kind
@@ -56,7 +57,7 @@ def read_as(
 ) -> Reading:
     """Take a column as one of a kind.
 
-    Text that is blank is a missing number, time or boolean. Text is read as a number in decimal
+    Text that is blank or `nan` is a missing number, time or boolean. Text is read as a number in decimal
     notation, as a time in ISO form with its offset (UTC without one), as a boolean if it is `true`,
     `false`, `1` or `0`. Numbers are read as seconds where times or durations are asked for.
 
@@ -81,7 +82,7 @@ def read_as(
     unreadable = present & ~is_valid(read)
     if not unreadable.any():
         return Reading(read)
-    rows = pa.array(np.flatnonzero(unreadable)[:_LOOK])
+    rows = whole_array(np.flatnonzero(unreadable)[:_LOOK])
     return Reading(read, unreadable, _examples(array.take(rows)))
 
 
@@ -95,17 +96,18 @@ def _present(values: pa.Array, kind: Kind, missing: Sequence[str]) -> pa.Array:
     stored = kind_of(values.type)
     absent = None
     if stored == "text" and kind in _PARSED:
-        absent = pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(_texts(values))), 0)
+        absent = pc.is_in(pc.utf8_lower(pc.utf8_trim_whitespace(_texts(values))), value_set=text_array(_BLANK))
     elif pa.types.is_floating(values.type) and kind not in _QUANTITIES:
         absent = pc.is_nan(values)
     if missing and stored == "number":
-        numbers = [number for name in missing if (number := _number(name)) is not None]
+        known = np.array([number for name in missing if (number := _number(name)) is not None])
+        numbers = float_array(known, np.ones(len(known), dtype=bool))
         same = pc.is_in(
-            values.cast(pa.float64(), safe=False), value_set=pa.array(numbers, pa.float64())
+            values.cast(pa.float64(), safe=False), value_set=numbers
         )
         absent = same if absent is None else pc.or_(absent, same)
     elif missing and has_names(values.type):
-        named = pc.is_in(_texts(names_of(values)), value_set=pa.array(missing, pa.large_string()))
+        named = pc.is_in(_texts(names_of(values)), value_set=text_array(missing))
         absent = named if absent is None else pc.or_(absent, named)
     if absent is None:
         return values
@@ -159,13 +161,14 @@ def _times(values: pa.Array, _: Sequence[str]) -> pa.Array:
 def _parsed_times(texts: pa.Array) -> pa.Array:
     parts = pc.extract_regex(texts, _TIME)
     day, clock, zone = (pc.struct_field(parts, name) for name in ("day", "clock", "zone"))
-    clock = pc.if_else(pc.equal(pc.utf8_length(clock), 0), _text("00:00"), clock)
+    clock = pc.if_else(pc.equal(clock, _text("")), _text("00:00"), clock)
     local = _moments(pc.binary_join_element_wise(day, clock, _text("T")))
     # `+02:30` is two hours and a half, and `Z` or no zone is none
-    hours = pc.fill_null(_whole(pc.utf8_slice_codeunits(zone, 0, 3)), 0)
-    minutes = pc.fill_null(_whole(pc.utf8_slice_codeunits(zone, -2)), 0)
-    sign = pc.if_else(pc.starts_with(pc.fill_null(zone, _text("")), "-"), -1, 1)
-    offset = pc.add(pc.multiply(hours, 3600), pc.multiply(pc.multiply(sign, minutes), 60))
+    hours = pc.coalesce(_whole(pc.utf8_slice_codeunits(zone, 0, 3)), _whole_number(0))
+    minutes = pc.coalesce(_whole(pc.utf8_slice_codeunits(zone, -2)), _whole_number(0))
+    is_west = pc.starts_with(pc.coalesce(zone, _text("")), "-")
+    minutes = pc.if_else(is_west, pc.negate(minutes), minutes)
+    offset = pc.add(pc.multiply(hours, _whole_number(3600)), pc.multiply(minutes, _whole_number(60)))
     return pc.subtract(local, offset.cast(pa.float64()))
 
 
@@ -181,16 +184,15 @@ def _moments(texts: pa.Array) -> pa.Array:
     try:
         moments = texts.cast(pa.timestamp("us"))
     except pa.ArrowInvalid:
-        moments = pa.array([_moment(text) for text in texts], pa.timestamp("us"))
+        moments = pa.concat_arrays([_moment(text) for text in texts])
     return float_array(seconds(moments), is_valid(moments))
 
 
-def _moment(text: pa.Scalar) -> datetime | None:
+def _moment(text: pa.Scalar) -> pa.Array:
     try:
-        moment: datetime | None = text.cast(pa.timestamp("us")).as_py()
+        return pa.repeat(text.cast(pa.timestamp("us")), 1)
     except pa.ArrowInvalid:
-        return None
-    return moment
+        return pa.nulls(1, pa.timestamp("us"))
 
 
 def _booleans(values: pa.Array, _: Sequence[str]) -> pa.Array:
@@ -200,8 +202,8 @@ def _booleans(values: pa.Array, _: Sequence[str]) -> pa.Array:
     if stored not in ("number", "text"):
         return _none(values, pa.bool_())
     texts = pc.utf8_lower(pc.utf8_trim_whitespace(_texts(names_of(values))))
-    is_true = pc.is_in(texts, value_set=pa.array(["1", "true"], texts.type))
-    is_false = pc.is_in(texts, value_set=pa.array(["0", "false"], texts.type))
+    is_true = pc.is_in(texts, value_set=text_array(["1", "true"]))
+    is_false = pc.is_in(texts, value_set=text_array(["0", "false"]))
     return pc.if_else(pc.or_(is_true, is_false), is_true, pa.scalar(None, pa.bool_()))
 
 
@@ -213,7 +215,7 @@ def _ranks(values: pa.Array, order: Sequence[str]) -> pa.Array:
     if not order:
         return _numbers(values, order)
     named = _named(values, order)
-    return pc.index_in(_texts(named), value_set=pa.array(order, pa.large_string())).cast(pa.int64())
+    return pc.index_in(_texts(named), value_set=text_array(order)).cast(pa.int64())
 
 
 def _none(values: pa.Array, dtype: pa.DataType) -> pa.Array:
@@ -221,7 +223,12 @@ def _none(values: pa.Array, dtype: pa.DataType) -> pa.Array:
 
 
 def _text(value: str) -> pa.Scalar:
-    return pa.scalar(value, pa.large_string())
+    # `pyarrow.scalar` would import pandas
+    return text_array([value])[0]
+
+
+def _whole_number(value: int) -> pa.Scalar:
+    return whole_array(np.array([value]))[0]
 
 
 def _texts(values: pa.Array) -> pa.Array:
@@ -242,6 +249,7 @@ def _examples(array: pa.Array) -> tuple[str, ...]:
 
 
 _QUANTITIES = ("number", "time", "duration")  # in which nan is counted as missing
+_BLANK = ("", "nan")  # text that stands for no number, time or boolean
 _PARSED = ("number", "ordinal", "boolean", "time", "duration")
 _READERS: dict[Kind, Callable[[pa.Array, Sequence[str]], pa.Array]] = {
     "number": _numbers,

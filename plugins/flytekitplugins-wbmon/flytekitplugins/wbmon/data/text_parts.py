@@ -19,6 +19,7 @@ from flytekitplugins.wbmon.data.characters import (
     DIGIT,
     IDEOGRAPH,
     LETTER,
+    N_ASCII,
     SPACE,
     UPPER,
     Characters,
@@ -136,9 +137,7 @@ def _shares(batch: Characters) -> NDArray[np.float64]:
     is_letter = (kind == LETTER) | (kind == IDEOGRAPH)
     letters = _count(is_letter, batch.ends)
     of_all = [letters, _count(kind == DIGIT, batch.ends), _count(kind == SPACE, batch.ends)]
-    non_ascii = np.zeros(len(letters))
-    if batch.codes.dtype != np.uint8:
-        non_ascii = _count(batch.codes > 0x7F, batch.ends)
+    non_ascii = _count(batch.codes >= N_ASCII, batch.ends)
     lengths = np.diff(batch.ends)
     with np.errstate(invalid="ignore"):
         upper = _count(found >= UPPER, batch.ends) / letters

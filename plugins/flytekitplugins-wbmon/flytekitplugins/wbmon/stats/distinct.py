@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 SKETCH_SIZE = 1024
 """Hashes that are kept: the number of distinct values has a standard error of 3 %."""
 
-_RANGE = 2.0**64
-
 
 class DistinctSketch(NamedTuple):
     """The lowest hashes of a column.
@@ -83,12 +81,12 @@ def n_distinct(sketch: DistinctSketch) -> tuple[float, float]:
     k = len(sketch.hashes)
     if sketch.is_exact:
         return float(k), 0.0
-    return (k - 1) / sampled_share(sketch), 1 / math.sqrt(k - 2)
+    return (k - 1) / share_below(sketch.hashes[-1]), 1 / math.sqrt(k - 2)
 
 
-def sampled_share(sketch: DistinctSketch) -> float:
-    """Share of the distinct values that are below the largest hash of the sketch; 1 if exact."""
-    return 1.0 if sketch.is_exact else (float(sketch.hashes[-1]) + 1) / _RANGE
+def share_below(value: np.uint64) -> float:
+    """Share of all hashes that are not above `value`; in (0, 1]."""
+    return (float(value) + 1) / 2.0**64
 
 
 def repeated_share(sketch: DistinctSketch) -> float:

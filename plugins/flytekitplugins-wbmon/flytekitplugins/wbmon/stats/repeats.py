@@ -1,39 +1,44 @@
 """Do the values of one window repeat more often than those of another?
 
-A longer window repeats more, because the thousandth row of a user is new to no window. So both are
-compared at the number of rows of the smaller one (rarefaction), and from their sketches alone.
+Two questions are asked of the sketches, since each is blind where the other sees.
 
-If the rows of both windows are draws from the same values, then each row of the two together could
-as well have been in the other window. That is what the test asks: how a value's `c` rows are
-divided is known, and the values with the lowest hashes of both windows together are a sample of all
-values that does not depend on the division. So sketches lose power, and not the level of the test.
+How are repeats divided? If both windows draw from the same values, every row of the two together
+could as well have been in the other one. The values with the lowest hashes of both together are a
+sample that does not depend on who has which row, so the division of their rows can be judged as if
+there were no others. This notices few repeats, but not one frequent value outside the sample.
+
+How many distinct values are there? The sketches estimate it for each window, with an error of 3 %;
+the rows of one frequent value are missing among them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flytekitplugins.wbmon.stats.arrays import Floats
-from flytekitplugins.wbmon.stats.distinct import SKETCH_SIZE, DistinctSketch
+from flytekitplugins.wbmon.stats.distinct import SKETCH_SIZE, DistinctSketch, share_below
+from flytekitplugins.wbmon.stats.rarefaction import chance_drawn, chance_drawn_once, log_factorial
 from flytekitplugins.wbmon.stats.tail_probabilities import normal_sf
 
-_STEEPEST = 64.0
+_STEEPEST = 64.0  # the bound holds for any slope, so a search that ends here is conservative
 _POINTS = 256
-_HALF_A_REPEAT = 0.5
+_HALF_A_REPEAT = 0.5  # the correction for continuity, as repeats come one by one
+
+_Rows = NDArray[np.int64]
 
 
 class RepeatsTest(NamedTuple):
-    """How much more the rows of the current window repeat earlier ones.
+    """How much more often rows of the current window repeat an earlier one.
 
     Attributes:
         effect: Share of its rows that repeat an earlier one, less that of the reference, both at
-            the rows of the smaller window; in [0, 1], and 0 if it repeats less.
-        p_value: Probability of such an effect if both windows draw from the same values.
+            the number of rows of the smaller window; in [0, 1], and 0 if they repeat less often.
+        p_value: Probability of as much if both windows draw from the same values.
         lower: Lower confidence bound of the effect; in [0, 1].
     """
 
@@ -42,8 +47,8 @@ class RepeatsTest(NamedTuple):
     lower: float
 
 
-class _Sample(NamedTuple):
-    """Values of two windows, drawn without regard to which of them they are in.
+class _Shared(NamedTuple):
+    """Values drawn without regard to the window that has them.
 
     Attributes:
         a: Rows of each in the reference; shape `(k,)`.
@@ -53,189 +58,255 @@ class _Sample(NamedTuple):
         share: Share of all values that is in the sample.
     """
 
-    a: NDArray[np.int64]
-    b: NDArray[np.int64]
+    a: _Rows
+    b: _Rows
     n_a: int
     n_b: int
     share: float
 
-    @property
-    def m(self) -> int:
-        """Rows at which the windows are compared."""
-        return min(self.n_a, self.n_b)
+
+class _Drawn(NamedTuple):
+    """What a sketch says of `m` rows drawn from its column.
+
+    Attributes:
+        distinct: Expected distinct values.
+        again: Those of them expected to be drawn more than once.
+        squares: Sum over all values of the squared chance to be drawn; at most `2 * again`, if
+            chances are those of Poisson counts.
+        variance: Upper bound of the variance of `distinct` among samples of rows.
+        spread: `squares` times this is its variance among samples of values.
+    """
+
+    distinct: float
+    again: float
+    squares: float
+    variance: float
+    spread: float
+
+
+class _Difference(NamedTuple):
+    """Rows that repeat an earlier one, more than in the reference, of `m`."""
+
+    rows: float
+    error: float
+    p_value: float
 
 
 def repeats_test(
     reference: DistinctSketch, current: DistinctSketch, *, alpha: float = 0.05
 ) -> RepeatsTest:
-    """One-sided test whether values repeat more often in the current window.
+    """One-sided test whether values repeat more often in the current window than in the reference.
 
-    TODO
-    """
-    sample = _pooled(reference, current)
-    if sample.m == 0:
-        return RepeatsTest(math.nan, math.nan, math.nan)
-    # with all values known both count the same
-    forms = (_fewer_distinct,) if sample.share == 1 else (_fewer_distinct, _more_repeats)
-    tested = [(_p_value(sample, form), form) for form in forms]
-    p_value, form = min(tested, key=lambda pair: pair[0])
-    gains = form(sample.a, sample.b, sample)
-    effect = float(gains.sum()) / sample.share / sample.m
-    error = _standard_error(sample, gains)
-    lower = effect - error * _z(alpha)
-    return RepeatsTest(
-        min(1.0, max(0.0, effect)), min(1.0, len(forms) * p_value), min(1.0, max(0.0, lower))
-    )
+    The statistic is the difference of the expected distinct values among `m` rows of each window,
+    `m` being the rows of the smaller one. With both sketches exact, the p-value comes from the
+    division of the pooled rows; else it is twice the smaller one of the two tests of this module.
+    Rows must be independent draws: rows that come in groups within a window, as the lines of an
+    order, repeat as often in a short window as in a long one, and then a window shorter than the
+    reference seems to repeat more; compare `repeated_share` too.
 
-
-def expected_distinct(counts: NDArray[np.int64], n: int, m: int) -> Floats:
-    """Chance that a value is among `m` rows drawn from all `n` without replacement.
-
-    `1 - C(n - c, m) / C(n, m)` for a value with `c` rows; their sum over all values is the expected
-    number of distinct values (rarefaction).
+    MEASURED
 
     Args:
-        counts: Rows of each value, at most `n`; shape `(k,)`.
-        n: All rows.
-        m: Rows drawn; at most `n`.
+        reference: Sketch of the reference.
+        current: Sketch of the current window.
+        alpha: One minus the coverage of the one-sided bound `lower`; in (0, 0.5].
+
+    Returns:
+        All `nan` if a window is empty.
 
     References:
-        Hurlbert (1971), The nonconcept of species diversity, formula 6.
+        Hurlbert (1971), The nonconcept of species diversity; Robinson (1982), Saddlepoint
+        approximations for permutation tests.
     """
-    left = n - counts - m
-    inside = np.maximum(left, 0)
-    log_missed = (
-        _log_factorial(n - counts)
-        + _log_factorial(np.array(n - m))
-        - _log_factorial(inside)
-        - _log_factorial(np.array(n))
+    m = min(reference.n_rows, current.n_rows)
+    if m == 0:
+        return RepeatsTest(math.nan, math.nan, math.nan)
+    differences = [_of_shared_values(_shared(reference, current))]
+    if not (reference.is_exact and current.is_exact):
+        differences.append(_of_distinct_values(reference, current))
+    level = alpha / len(differences)
+    p_value = min(one.p_value for one in differences)
+    if p_value > level:
+        found, lower = min(differences, key=lambda one: one.p_value), 0.0
+    else:
+        z = NormalDist().inv_cdf(1 - level)
+        bounds = [(one.rows - z * one.error, one) for one in differences if one.p_value <= level]
+        lower, found = max(bounds)
+    return RepeatsTest(
+        effect=_within_0_and_1(found.rows / m),
+        p_value=min(1.0, len(differences) * p_value),
+        lower=_within_0_and_1(lower / m),
     )
-    return np.where(left < 0, 1.0, -np.expm1(np.minimum(log_missed, 0.0)))
 
 
-def _pooled(reference: DistinctSketch, current: DistinctSketch) -> _Sample:
+def _of_distinct_values(reference: DistinctSketch, current: DistinctSketch) -> _Difference:
+    m = min(reference.n_rows, current.n_rows)
+    one, other = _drawn(reference, m), _drawn(current, m)
+    # a sketch that lacks the few frequent values has too few distinct ones, and cannot know it; in
+    # the reference, that raises no alarm
+    squares = max(other.squares, 2 * one.again)
+    variance = one.variance + other.variance + one.spread * one.squares + other.spread * squares
+    rows, error = one.distinct - other.distinct, math.sqrt(variance)
+    if rows <= _HALF_A_REPEAT:
+        return _Difference(rows, error, 1.0)
+    z = (rows - _HALF_A_REPEAT) / error if error else math.inf
+    return _Difference(rows, error, normal_sf(z))
+
+
+def _drawn(sketch: DistinctSketch, m: int) -> _Drawn:
+    counts, share = sketch.counts, 1.0
+    if not sketch.is_exact:
+        # the last one only says how densely the others lie
+        counts, share = counts[:-1], share_below(sketch.hashes[-1])
+    drawn = chance_drawn(counts, sketch.n_rows, m)
+    return _Drawn(
+        distinct=float(drawn.sum()) / share,
+        again=float((drawn - chance_drawn_once(counts, sketch.n_rows, m)).sum()) / share,
+        squares=float((drawn * drawn).sum()) / share,
+        variance=_variance_of_distinct(counts, sketch.n_rows, m, share),
+        spread=(1 - share) / share,
+    )
+
+
+def _of_shared_values(shared: _Shared) -> _Difference:
+    share, m = shared.share, min(shared.n_a, shared.n_b)
+    gains = _more_repeats(shared.a, shared.b, shared)
+    variance = float((gains * gains).sum()) * (1 - share) / share**2
+    variance += _variance_of_distinct(shared.a, shared.n_a, m, share)
+    variance += _variance_of_distinct(shared.b, shared.n_b, m, share)
+    total = float(gains.sum())
+    p_value = 1.0
+    if total > _HALF_A_REPEAT:
+        p_value = _chance_of_division(shared, total - _HALF_A_REPEAT)
+    return _Difference(total / share, math.sqrt(variance), p_value)
+
+
+def _variance_of_distinct(counts: _Rows, n: int, m: int, share: float) -> float:
+    """Upper bound of the variance of the distinct values expected among `m` of `n` rows.
+
+    `(m / n) f (1 - f / m)`, with `f` the values expected to be drawn exactly once. Another row in
+    place of one changes the distinct values of `m` rows by one if just one of the two is a value of
+    its own, which gives `f (1 - f / m)` (Efron & Stein 1981, The jackknife estimate of variance);
+    a mean over all choices of `m` of `n` rows varies less, at most by `m / n` (Hoeffding 1948, A
+    class of statistics with asymptotically normal distribution, theorem 5.2).
+    """
+    once = min(float(m), float(chance_drawn_once(counts, n, m).sum()) / share)
+    return m / n * once * (1 - once / m)
+
+
+def _shared(reference: DistinctSketch, current: DistinctSketch) -> _Shared:
     hashes, share = np.union1d(reference.hashes, current.hashes), 1.0
     if not (reference.is_exact and current.is_exact):
-        # the last one only says how densely the others lie
-        last = hashes[:SKETCH_SIZE][-1]
-        hashes, share = hashes[: SKETCH_SIZE - 1], (float(last) + 1) / 2.0**64
-    a, b = _rows_of(reference, hashes), _rows_of(current, hashes)
-    return _Sample(a, b, reference.n_rows, current.n_rows, share)
+        hashes = hashes[:SKETCH_SIZE]
+        share, hashes = share_below(hashes[-1]), hashes[:-1]
+    a, b = _rows_of(hashes, reference), _rows_of(hashes, current)
+    return _Shared(a, b, reference.n_rows, current.n_rows, share)
 
 
-def _rows_of(sketch: DistinctSketch, hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
+def _rows_of(hashes: NDArray[np.uint64], sketch: DistinctSketch) -> _Rows:
     rows = np.zeros(len(hashes), dtype=np.int64)
-    _, there, here = np.intersect1d(sketch.hashes, hashes, assume_unique=True, return_indices=True)
-    rows[here] = sketch.counts[there]
+    _, places, found = np.intersect1d(hashes, sketch.hashes, return_indices=True)
+    rows[places] = sketch.counts[found]
     return rows
 
 
-def _fewer_distinct(a: NDArray[np.int64], b: NDArray[np.int64], of: _Sample) -> Floats:
-    return expected_distinct(a, of.n_a, of.m) - expected_distinct(b, of.n_b, of.m)
+def _more_repeats(a: _Rows, b: _Rows, of: _Shared) -> Floats:
+    """Expected repeats of each value among `m` rows, current less reference.
+
+    A value is among `m` rows of `n` with `c m / n` rows, and all but the first are repeats.
+    """
+    m = min(of.n_a, of.n_b)
+    repeats_a = a * (m / of.n_a) - chance_drawn(a, of.n_a, m)
+    repeats_b = b * (m / of.n_b) - chance_drawn(b, of.n_b, m)
+    return repeats_b - repeats_a
 
 
-def _more_repeats(a: NDArray[np.int64], b: NDArray[np.int64], of: _Sample) -> Floats:
-    return _fewer_distinct(a, b, of) + b * (of.m / of.n_b) - a * (of.m / of.n_a)
+def _chance_of_division(shared: _Shared, observed: float) -> float:
+    """Probability of at least as many repeats, if rows are divided between the windows by chance.
 
-
-_Form = Callable[[NDArray[np.int64], NDArray[np.int64], _Sample], Floats]
-
-
-def _p_value(sample: _Sample, form: _Form) -> float:
-    observed = float(form(sample.a, sample.b, sample).sum()) - _HALF_A_REPEAT
-    if observed <= 0:
-        return 1.0
-    sizes, n_values = np.unique(sample.a + sample.b, return_counts=True)
-    n = sample.n_a + sample.n_b
-    chance = sample.n_b / n
-    b, pmf, starts = _divisions(sizes, chance)
-    per_size = np.diff(np.append(starts, len(b)))
-    c = np.repeat(sizes, per_size)
-    gain = form(c - b, b, sample)
-    gain -= np.repeat(np.add.reduceat(pmf * gain, starts), per_size)
-    excess = b - c * chance
-    slope = float((n_values * np.add.reduceat(pmf * gain * excess, starts)).sum())
+    From the saddle point of the moment generating function. The rows of a value are divided
+    binomially; that all divisions together are `n_a` to `n_b` is allowed for by regression on the
+    rows of the current window, to which rows outside the sample contribute as well.
+    """
+    sizes, n_values = np.unique(shared.a + shared.b, return_counts=True)
+    n = shared.n_a + shared.n_b
+    chance = shared.n_b / n
+    b, pmf, starts = _divisions(sizes, shared)
+    n_points = np.diff(np.append(starts, len(b)))
+    size = np.repeat(sizes, n_points)
+    gains = _more_repeats(size - b, b, shared)
+    excess = b - np.repeat(np.add.reduceat(pmf * b, starts), n_points)
+    gains -= np.repeat(np.add.reduceat(pmf * gains, starts), n_points)
+    slope = float(n_values @ np.add.reduceat(pmf * gains * excess, starts))
     slope /= n * chance * (1 - chance)
-    gain -= slope * excess
-    n_rest = n - int((sizes * n_values).sum())
+    # one more value of one row each, for all rows outside the sample
+    gains = np.append(gains - slope * excess, (slope * chance, -slope * (1 - chance)))
+    pmf = np.append(pmf, (1 - chance, chance))
+    starts = np.append(starts, len(b))
+    times = np.append(n_values, n - int(sizes @ n_values)).astype(np.float64)
+    return normal_sf(_signed_root(gains, pmf, starts, times, observed))
 
-    def exponent(s: float) -> tuple[float, float]:
-        """Log of the moment generating function, and its derivative."""
-        power = s * gain
-        top = np.maximum.reduceat(power, starts)
-        weight = pmf * np.exp(power - np.repeat(top, per_size))
-        total = np.add.reduceat(weight, starts)
-        mean = np.add.reduceat(weight * gain, starts) / total
-        value = float((n_values * (np.log(total) + top)).sum())
-        slant = float((n_values * mean).sum())
-        up, down = -slope * (1 - chance), slope * chance
-        w_up, w_down = chance * math.exp(s * up), (1 - chance) * math.exp(s * down)
-        value += n_rest * math.log(w_up + w_down)
-        slant += n_rest * (w_up * up + w_down * down) / (w_up + w_down)
-        return value, slant
+
+def _signed_root(
+    gains: Floats, pmf: Floats, starts: _Rows, times: Floats, observed: float
+) -> float:
+    """`sqrt(2 sup (s x - K(s)))` over `s >= 0`, for a sum of independent variables.
+
+    Args:
+        gains: What each variable can be, one variable after another; shape `(p,)`.
+        pmf: Probability of each; shape `(p,)`.
+        starts: Where each variable begins; shape `(v,)`.
+        times: How often each is in the sum; shape `(v,)`.
+        observed: The sum `x`, above its expectation.
+    """
+    n_points = np.diff(np.append(starts, len(gains)))
+
+    def generating(s: float) -> tuple[float, float]:
+        """The cumulant generating function `K` and its derivative."""
+        largest = np.maximum.reduceat(s * gains, starts)
+        weights = pmf * np.exp(s * gains - np.repeat(largest, n_points))
+        total = np.add.reduceat(weights, starts)
+        mean = np.add.reduceat(weights * gains, starts) / total
+        return float(times @ (np.log(total) + largest)), float(times @ mean)
 
     low, high = 0.0, 1e-3
-    while high < _STEEPEST and exponent(high)[1] < observed:
+    while high < _STEEPEST and generating(high)[1] < observed:
         low, high = high, 2 * high
-    for _ in range(40):
+    for _ in range(30):
         middle = (low + high) / 2
-        if exponent(middle)[1] < observed:
+        if generating(middle)[1] < observed:
             low = middle
         else:
             high = middle
-    root = 2 * (low * observed - exponent(low)[0])
-    return normal_sf(math.sqrt(max(0.0, root)))
+    return math.sqrt(max(0.0, 2 * (low * observed - generating(low)[0])))
 
 
-def _divisions(sizes, chance):
-    """Ways to divide."""
+def _divisions(sizes: _Rows, shared: _Shared) -> tuple[_Rows, Floats, _Rows]:
+    """How many of the rows of a value can be in the current window, and how probable that is.
+
+    Returns:
+        The possible rows, one size after another, of large sizes only every so many; their
+        probabilities, with the sum 1 for each size; and where each size begins.
+    """
+    chance = shared.n_b / (shared.n_a + shared.n_b)
     mean = sizes * chance
     reach = 9 * np.sqrt(mean * (1 - chance)) + 20
-    first = np.maximum(0, np.floor(mean - reach)).astype(np.int64)
-    last = np.minimum(sizes, np.ceil(mean + reach)).astype(np.int64)
+    first = np.maximum(np.floor(mean - reach).astype(np.int64), sizes - shared.n_a)
+    first = np.maximum(first, 0)
+    last = np.minimum(np.ceil(mean + reach).astype(np.int64), np.minimum(sizes, shared.n_b))
     step = np.maximum(1, (last - first) // _POINTS)
     n_points = (last - first) // step + 1
     starts = np.cumsum(n_points) - n_points
     nth = np.arange(n_points.sum()) - np.repeat(starts, n_points)
     b = np.repeat(first, n_points) + nth * np.repeat(step, n_points)
-    c = np.repeat(sizes, n_points)
-    log_pmf = _log_factorial(c) - _log_factorial(b) - _log_factorial(c - b)
-    log_pmf += b * math.log(chance) + (c - b) * math.log1p(-chance)
+    size = np.repeat(sizes, n_points)
+    log_pmf = log_factorial(size) - log_factorial(b) - log_factorial(size - b)
+    log_pmf += b * math.log(chance) + (size - b) * math.log1p(-chance)
+    # the constant that rounding or the rows left out could leave
+    log_pmf -= np.repeat(np.maximum.reduceat(log_pmf, starts), n_points)
     pmf = np.exp(log_pmf)
-    pmf /= np.repeat(np.add.reduceat(pmf, starts), n_points)
-    return b, pmf, starts
+    return b, pmf / np.repeat(np.add.reduceat(pmf, starts), n_points), starts
 
 
-def _standard_error(sample: _Sample, gains: Floats) -> float:
-    m = sample.m
-    variance = float((gains**2).sum()) * (1 - sample.share) / sample.share**2
-    for counts, n in ((sample.a, sample.n_a), (sample.b, sample.n_b)):
-        once = min(float(m), float(_once(counts, n, m).sum()) / sample.share)
-        variance += m / n * once * (1 - once / m)
-    return math.sqrt(variance) / m
-
-
-def _once(counts, n, m):
-    """Chance that exactly one row of a value is among `m` rows drawn from all `n`."""
-    return m * (expected_distinct(counts, n, m) - expected_distinct(counts, n, m - 1))
-
-
-def _z(alpha):
-    from statistics import NormalDist
-
-    return NormalDist().inv_cdf(1 - alpha)
-
-
-def _log_factorial(x):
-    """Stirling."""
-    y = np.asarray(x, dtype=np.float64) + 1
-    shift = np.zeros_like(y)
-    # the series needs arguments of 8 or more
-    small = y < 8
-    if small.any():
-        table = np.array([math.lgamma(k) for k in range(1, 9)])
-    series = 1 / (12 * y) - 1 / (360 * y**3) + 1 / (1260 * y**5) - 1 / (1680 * y**7)
-    result = (y - 0.5) * np.log(y) - y + 0.5 * math.log(2 * math.pi) + series
-    if small.any():
-        result = np.where(small, table[np.minimum(np.asarray(x), 7).astype(int)], result)
-    return result
+def _within_0_and_1(share: float) -> float:
+    return min(1.0, max(0.0, share))

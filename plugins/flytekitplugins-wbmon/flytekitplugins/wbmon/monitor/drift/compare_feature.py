@@ -110,7 +110,7 @@ def compare_feature(
     if status == "ok":
         found = _compare_values(found, rule, exact)
         found = _with_facets(found, rule)
-        if not found.checks and not _has_test(reference):
+        if not found.checks and not (_has_test(reference) and _has_test(current)):
             found = replace(found, status="untested")
     return replace(found, checks=(*found.checks, *rates))
 

@@ -344,7 +344,7 @@ def _part(profile: Profile, name: str) -> FeatureProfile:
     weights = any_feature.weights if any_feature is not None else None
     return FeatureProfile(
         name=name,
-        kind="null",
+        kind="empty",
         status="missing_column",
         n_rows=profile.n_rows,
         n_missing=profile.n_rows,

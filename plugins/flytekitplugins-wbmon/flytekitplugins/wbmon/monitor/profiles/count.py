@@ -229,12 +229,12 @@ def _count_weighted_numbers(
 
 
 def _differing_pairs(values: Values) -> float:
-    """Pairs of sorted values that differ, where all are whole numbers; 0 for others."""
+    """Pairs of sorted values that differ; `-inf` if two are equal or one has a fraction."""
     if values.dtype.kind == "f":
         # a look first: most columns of floats have a fraction among the first values
         for some in (values[:_LOOK], values):
             if not (some == np.floor(some)).all():
-                return 0.0
+                return -np.inf
     return differing_pairs(values)
 
 

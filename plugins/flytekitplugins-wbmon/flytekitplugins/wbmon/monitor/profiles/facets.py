@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from flytekitplugins.wbmon.data.arrow import dense_numbers, float_array, is_valid
+from flytekitplugins.wbmon.data.arrow import dense_numbers, float_array, is_valid, text_array
 from flytekitplugins.wbmon.data.kind import Kind
 from flytekitplugins.wbmon.data.plain import plain
 from flytekitplugins.wbmon.data.text_parts import (
@@ -119,7 +119,7 @@ def _named(codes: NDArray[np.int8], names: tuple[str, ...], valid: NDArray[np.bo
     full[valid] = codes
     bits = None if valid.all() else pa.py_buffer(np.packbits(valid, bitorder="little"))
     indices = pa.Array.from_buffers(pa.int8(), len(valid), [bits, pa.py_buffer(full)])
-    return pa.DictionaryArray.from_arrays(indices, pa.array(names, pa.large_string()))
+    return pa.DictionaryArray.from_arrays(indices, text_array(names))
 
 
 def _elements(lists: pa.Array, kind: Kind | None) -> Facet:

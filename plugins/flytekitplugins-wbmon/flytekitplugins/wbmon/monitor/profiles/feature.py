@@ -77,7 +77,8 @@ class FeatureProfile:
             lowest hashes are kept, a choice that does not depend on the order of the rows.
         weights: Sums of weights; None if rows were not weighted.
         differing_pairs: Number of pairs of rows that are known to have different whole numbers;
-            `-inf` if two are known to be equal, 0 for kinds that are not examined.
+            `-inf` if two are known to be equal or one is not whole, 0 for kinds that are not
+            examined.
         hashes: Sketch of the distinct values of an identifier: the lowest hashes, ascending.
         hash_counts: Number of rows of each hash of the sketch.
         facets: What a value consists of, as columns of their own: the length and the words of a

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from flytekitplugins.wbmon.data.arrow import dense_numbers, kind_of, sort_numbers
+from flytekitplugins.wbmon.data.arrow import dense_numbers, kind_of, sort_numbers, text_array
 from flytekitplugins.wbmon.data.kind import NOTHING_DECLARED, Declared, Kind
 from flytekitplugins.wbmon.data.names import encode_names
 from flytekitplugins.wbmon.data.objects import value_type
@@ -123,7 +123,9 @@ def with_grid(layout: FeatureProfile, values: Values) -> FeatureProfile:
 def type_name(dtype: pa.DataType) -> str:
     """The name of a type in reports."""
     inner = value_type(dtype)
-    return str(inner) if inner == dtype else f"{inner} and others"
+    # a file says what it holds, and its reader encodes it
+    named = inner.value_type if pa.types.is_dictionary(inner) else inner
+    return str(named) if inner == dtype else f"{named} and others"
 
 
 def _learn_facets(found: Sequence[dict[str, Facet]], depth: int) -> dict[str, FeatureProfile]:
@@ -154,7 +156,7 @@ def _kind_of_text(chunks: Sequence[pa.Array], declared: Declared) -> Kind:
     # text in which most rows differ has no distribution over categories that could be compared
     few = len(counts) <= max(_IDENTIFIER_DISTINCT, _IDENTIFIER_SHARE * n_values)
     has_table = few and bool(_table(counts, n_values))
-    texts = pa.array(list(counts)[:_LOOK], pa.large_string())
+    texts = text_array(list(counts)[:_LOOK])
     if len(counts) > _IDENTIFIER_DISTINCT:
         if _share(_is_fraction(texts)) > 1 - _MOST and _reads_as("number", texts):
             return "number"
@@ -164,8 +166,14 @@ def _kind_of_text(chunks: Sequence[pa.Array], declared: Declared) -> Kind:
             return "time"
     if has_table:
         return "category"
+    return "text" if _is_prose(texts) else "identifier"
+
+
+def _is_prose(texts: pa.Array) -> bool:
+    """Whether texts have several words, and differ in more than a number, as `order 17` does."""
     blanks = pc.match_substring_regex(pc.utf8_trim_whitespace(texts), r"\s")
-    return "text" if _share(blanks) > 1 - _MOST else "identifier"
+    patterns = pc.count_distinct(pc.replace_substring_regex(texts, r"\d+", "0")).as_py()
+    return _share(blanks) > 1 - _MOST and patterns > _IDENTIFIER_SHARE * len(texts)
 
 
 def _reads_as(kind: Kind, texts: pa.Array) -> bool:

@@ -60,7 +60,7 @@ def merge_features(parts: Sequence[FeatureProfile]) -> FeatureProfile:
         differing_pairs=float(sum(part.differing_pairs for part in present)),
         hashes=None if sketch is None else sketch.hashes,
         hash_counts=None if sketch is None else sketch.counts,
-        facets=_merge_facets(model, known),
+        facets=_merge_facets(model, present or known),
     )
 
 
@@ -73,8 +73,10 @@ def _merge_facets(
     model: FeatureProfile, parts: Sequence[FeatureProfile]
 ) -> dict[str, FeatureProfile]:
     return {
-        name: merge_features([part.facets[name] for part in parts if name in part.facets])
-        for name in model.facets
+        name: merge_features(
+            [facet, *(p.facets[name] for p in parts if p is not model and name in p.facets)]
+        )
+        for name, facet in model.facets.items()
     }
 
 

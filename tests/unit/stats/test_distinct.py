@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import math
+from functools import reduce
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flytekitplugins.wbmon.stats import distinct
+from flytekitplugins.wbmon.stats.distinct import (
+    SKETCH_SIZE,
+    merge_sketches,
+    n_distinct,
+    repeated_share,
+    share_below,
+    sketch_distinct,
+)
+
+HASHES = st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 12), max_size=40)
+
+
+@pytest.fixture
+def small_sketches(monkeypatch):
+    """Sketches so small that a few rows fill them."""
+    monkeypatch.setattr(distinct, "SKETCH_SIZE", 8)
+
+
+def array(hashes):
+    return np.array(hashes, dtype=np.uint64)
+
+
+def plain(sketch):
+    return sketch.hashes.tolist(), sketch.counts.tolist(), sketch.n_rows
+
+
+@pytest.mark.usefixtures("small_sketches")
+@settings(deadline=None)
+@given(HASHES, st.lists(st.integers(0, 40), max_size=4), st.randoms())
+def test_merging_any_parts_in_any_order_gives_the_whole(hashes, cuts, random):
+    bounds = [0, *sorted(cuts), len(hashes)]
+    parts = [sketch_distinct(array(hashes[a:b])) for a, b in pairwise(bounds)]
+    whole = plain(sketch_distinct(array(hashes)))
+
+    assert plain(reduce(merge_sketches, parts)) == whole
+    random.shuffle(parts)
+    while len(parts) > 1:
+        parts.append(merge_sketches(parts.pop(0), parts.pop(0)))
+    assert plain(parts[0]) == whole
+
+
+@pytest.mark.usefixtures("small_sketches")
+@settings(deadline=None)
+@given(HASHES, st.integers(1, 400))
+def test_a_sketch_has_the_lowest_hashes_with_all_their_rows(hashes, times):
+    sketch = sketch_distinct(np.tile(array(hashes), times))
+    lowest = sorted(set(hashes))[:8]
+
+    assert sketch.hashes.tolist() == lowest
+    assert sketch.counts.tolist() == [hashes.count(one) * times for one in lowest]
+    assert sketch.is_exact == (len(set(hashes)) <= 8)
+
+
+def test_few_values_are_counted_exactly():
+    hashes = np.random.default_rng(1).integers(0, 2**64, SKETCH_SIZE, dtype=np.uint64)
+    sketch = sketch_distinct(np.repeat(hashes, 20))
+    assert n_distinct(sketch) == (SKETCH_SIZE, 0.0)
+    assert repeated_share(sketch) == pytest.approx(0.95)
+
+
+def test_many_values_are_estimated_without_bias_and_with_the_error_that_is_said():
+    rng = np.random.default_rng(2)
+    errors = []
+    for _ in range(200):
+        hashes = rng.integers(0, 2**64, 20_000, dtype=np.uint64)
+        estimate, relative = n_distinct(sketch_distinct(hashes))
+        errors.append((estimate / 20_000 - 1) / relative)
+
+    assert relative == pytest.approx(1 / 32, rel=0.01)
+    assert abs(np.mean(errors)) < 4 / math.sqrt(200)
+    # a little less, as the values are not without limit: by the root of 1 - 1024 / 20000
+    assert 0.8 < np.std(errors) < 1.15
+
+
+def test_frequent_low_hashes_do_not_push_others_out():
+    rare = np.arange(100_000, 102_000)
+    hashes = np.concatenate((np.repeat(np.arange(10), 20_000), rare))
+    sketch = sketch_distinct(np.random.default_rng(3).permutation(array(hashes)))
+    assert sketch.hashes.tolist() == [*range(10), *rare[: SKETCH_SIZE - 10]]
+    assert sketch.counts.sum() == 200_000 + SKETCH_SIZE - 10
+
+
+def test_no_rows():
+    sketch = sketch_distinct(array([]))
+    assert n_distinct(sketch) == (0.0, 0.0)
+    assert math.isnan(repeated_share(sketch))
+    assert plain(merge_sketches(sketch, sketch_distinct(array([5, 5])))) == ([5], [2], 2)
+
+
+def test_all_hashes_are_below_the_largest():
+    assert share_below(np.uint64(2**64 - 1)) == 1.0
+    assert share_below(np.uint64(2**63 - 1)) == 0.5

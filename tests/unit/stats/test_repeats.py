@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import math
+from itertools import combinations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flytekitplugins.wbmon.stats.distinct import merge_sketches, sketch_distinct
+from flytekitplugins.wbmon.stats.repeats import repeats_test
+
+
+def sketch(ids, salt=0):
+    """Sketch of identifiers, with other hashes for each salt."""
+    bits = (np.asarray(ids, dtype=np.uint64) + np.uint64(salt << 40)) * np.uint64(2**63 - 25)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        bits = (bits ^ (bits >> np.uint64(shift))) * np.uint64(factor)
+    return sketch_distinct(bits ^ (bits >> np.uint64(31)))
+
+
+def unique(rng, n, window):
+    return np.arange(n) + window * 10**7
+
+
+def uniform(population):
+    return lambda rng, n, window: rng.integers(0, population, n)
+
+
+def zipf(rng, n, window):
+    return np.minimum(rng.zipf(1.3, n), 2**33)
+
+
+def duplicated(share):
+    def draw(rng, n, window):
+        n_copies = int(share * n)
+        originals = np.arange(n - n_copies) + 10**8
+        return np.append(originals, rng.choice(originals, n_copies, replace=False))
+
+    return draw
+
+
+def one_value(rng, n, window):
+    return np.append(np.arange(n - n // 5) + 10**8, np.full(n // 5, 7))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("n", "m"), [(100, 100), (300, 2000), (5000, 500), (100, 20_000)])
+@pytest.mark.parametrize(
+    "draw",
+    [unique, uniform(100), uniform(1000), uniform(20_000), uniform(10**6), zipf],
+    ids=["unique", "100", "1000", "20000", "1000000", "zipf"],
+)
+def test_windows_of_the_same_values_raise_no_more_false_alarms_than_promised(draw, n, m):
+    rng = np.random.default_rng(n + m)
+    n_windows = 200
+    p_values = np.array(
+        [
+            repeats_test(sketch(draw(rng, n, 0), i), sketch(draw(rng, m, 1), i)).p_value
+            for i in range(n_windows)
+        ]
+    )
+    for alpha in (0.05, 0.005):
+        # three standard errors, or one window more than none
+        chance = 3 * math.sqrt(alpha * (1 - alpha) / n_windows)
+        assert (p_values <= alpha).mean() <= alpha + max(chance, 1 / n_windows)
+
+
+@pytest.mark.parametrize(("n", "m"), [(300, 200), (2000, 2000), (30_000, 200), (20_000, 5000)])
+@pytest.mark.parametrize(
+    ("draw", "effect"),
+    [
+        (lambda rng, n, window: np.full(n, 7), 1.0),
+        (lambda rng, n, window: np.arange(n) // 2, 0.5),
+        (duplicated(0.2), 0.2),
+        (one_value, 0.2),
+    ],
+    ids=["constant", "every row twice", "20 % duplicated", "20 % one value"],
+)
+def test_repeats_among_unique_values_are_found_and_measured(draw, effect, n, m):
+    rng = np.random.default_rng(5)
+    results = [
+        repeats_test(sketch(unique(rng, n, 0), i), sketch(draw(rng, m, 1), i), alpha=0.005)
+        for i in range(20)
+    ]
+
+    assert np.mean([result.p_value <= 0.005 for result in results]) >= 0.8
+    assert np.mean([result.effect for result in results]) == pytest.approx(effect, rel=0.4)
+    assert np.mean([result.lower <= effect for result in results]) == 1.0
+    assert np.mean([result.lower > 0 for result in results]) >= 0.8
+
+
+def test_fewer_repeats_are_no_alarm():
+    rng = np.random.default_rng(6)
+    result = repeats_test(sketch(rng.integers(0, 50, 400)), sketch(np.arange(300)))
+    assert result == (0.0, 1.0, 0.0)
+
+
+def test_a_longer_window_of_the_same_users_repeats_no_more():
+    rng = np.random.default_rng(7)
+    short, long = sketch(rng.integers(0, 1000, 300)), sketch(rng.integers(0, 1000, 30_000))
+    assert repeats_test(short, long).effect < 0.03
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.integers(0, 5), max_size=20),
+    st.lists(st.integers(0, 5), max_size=20),
+)
+def test_the_effect_is_the_difference_of_shares_at_equal_rows(reference, current):
+    result = repeats_test(sketch(reference), sketch(current))
+    m = min(len(reference), len(current))
+    if m == 0:
+        assert all(math.isnan(value) for value in result)
+        return
+
+    def distinct(rows):
+        rows = np.array(rows)
+        chances = [math.comb(len(rows) - (rows == i).sum(), m) for i in set(rows.tolist())]
+        return len(chances) - sum(chances) / math.comb(len(rows), m)
+
+    effect = (distinct(reference) - distinct(current)) / m
+    assert result.effect == pytest.approx(max(0.0, effect), abs=1e-9)
+    assert 0 <= result.lower <= result.effect + 1e-12
+    assert 0 <= result.p_value <= 1
+
+
+def test_the_p_value_is_close_to_that_of_all_divisions_of_the_rows():
+    """Twelve rows: three pairs in the current window; 924 divisions."""
+    rows = [1, 1, 2, 2, 3, 3, *range(4, 10)]
+
+    def repeats(some):
+        return len(some) - len(set(some))
+
+    divisions = [
+        repeats([rows[i] for i in chosen])
+        - repeats([rows[i] for i in range(12) if i not in chosen])
+        for chosen in combinations(range(12), 6)
+    ]
+    exact = np.mean([division >= 3 for division in divisions])
+    p_value = repeats_test(sketch(rows[6:]), sketch(rows[:6])).p_value
+    assert 0.5 * exact < p_value < 2 * exact
+
+
+def test_merged_sketches_are_tested_like_those_of_all_rows():
+    rng = np.random.default_rng(8)
+    reference, current = rng.integers(0, 9000, 10_000), rng.integers(0, 5000, 7000)
+    merged = merge_sketches(sketch(current[:10]), sketch(current[10:]))
+    assert repeats_test(sketch(reference), merged) == repeats_test(
+        sketch(reference), sketch(current)
+    )
