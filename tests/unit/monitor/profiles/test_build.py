@@ -377,7 +377,7 @@ def test_an_unknown_column_is_an_error_that_names_its_neighbour():
 
 
 def test_columns_of_one_name_are_numbered_as_pandas_numbers_those_of_a_csv():
-    doubled = pd.concat([frame()[["x"]], frame()[["x", "c"]] , frame()[["x"]]], axis=1)
+    doubled = pd.concat([frame()[["x"]], frame()[["x", "c"]], frame()[["x"]]], axis=1)
 
     assert list(profile_data(doubled).features) == ["x", "x.1", "c", "x.2"]
     assert list(profile_data(pa.table([[1], [2]], ["x", "x"])).features) == ["x", "x.1"]

@@ -171,9 +171,7 @@ def float_array(values: NDArray[np.float64], valid: NDArray[np.bool_]) -> pa.Arr
     full = np.zeros(len(valid))
     full[valid] = values
     # `pyarrow.array` would import pandas, which takes longer than most checks
-    return pa.Array.from_buffers(
-        pa.float64(), len(valid), [_bitmap(valid), pa.py_buffer(full)]
-    )
+    return pa.Array.from_buffers(pa.float64(), len(valid), [bitmap(valid), pa.py_buffer(full)])
 
 
 def text_array(texts: Sequence[str | None]) -> pa.Array:
@@ -181,7 +179,7 @@ def text_array(texts: Sequence[str | None]) -> pa.Array:
     encoded = [b"" if text is None else text.encode() for text in texts]
     ends = np.concatenate(([0], np.cumsum([len(item) for item in encoded]))).astype(np.int64)
     valid = np.array([text is not None for text in texts], dtype=bool)
-    buffers = [_bitmap(valid), pa.py_buffer(ends), pa.py_buffer(b"".join(encoded))]
+    buffers = [bitmap(valid), pa.py_buffer(ends), pa.py_buffer(b"".join(encoded))]
     return pa.Array.from_buffers(pa.large_string(), len(texts), buffers)
 
 
@@ -191,7 +189,14 @@ def whole_array(values: NDArray[Any]) -> pa.Array:
     return pa.Array.from_buffers(pa.int64(), len(numbers), [None, pa.py_buffer(numbers)])
 
 
-def _bitmap(valid: NDArray[np.bool_]) -> pa.Buffer | None:
+def bool_array(flags: NDArray[np.bool_]) -> pa.Array:
+    """A boolean array; shape `(n,)`."""
+    bits = pa.py_buffer(np.packbits(flags, bitorder="little"))
+    return pa.Array.from_buffers(pa.bool_(), len(flags), [None, bits])
+
+
+def bitmap(valid: NDArray[np.bool_]) -> pa.Buffer | None:
+    """The validity bitmap of an array; None if all rows have a value."""
     if valid.all():
         return None
     return pa.py_buffer(np.packbits(valid, bitorder="little"))

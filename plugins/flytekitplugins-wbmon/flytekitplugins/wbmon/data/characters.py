@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from flytekitplugins.wbmon.data.arrow import is_text, large_strings
+from flytekitplugins.wbmon.data.arrow import dense_numbers, is_text, large_strings, text_array
 from flytekitplugins.wbmon.errors import DataError
 
 OTHER, LETTER, DIGIT, IDEOGRAPH, SPACE = 0, 1, 2, 3, 4
@@ -97,9 +97,9 @@ def batches_of_characters(texts: pa.Array) -> Iterator[Characters]:
         return
     # below a null, Arrow allows bytes that belong to no row
     if texts.null_count:
-        texts = texts.fill_null("")
+        texts = texts.fill_null(text_array([""])[0])
     starts, data = text_bytes(texts)
-    lengths = pc.utf8_length(texts).to_numpy()
+    lengths = dense_numbers(pc.utf8_length(texts))
     for first, last in row_batches(starts):
         block = data[starts[first] : starts[last]]
         ends = np.concatenate(([0], np.cumsum(lengths[first:last])))
@@ -188,5 +188,5 @@ def _utf8(texts: pa.Array) -> pa.Array:
     except pa.ArrowInvalid:
         raw = texts.cast(pa.large_binary()).to_pylist()
         decoded = [None if text is None else text.decode(errors="replace") for text in raw]
-        return pa.array(decoded, pa.large_string())
+        return text_array(decoded)
     return texts

@@ -78,7 +78,7 @@ def declarations(kinds: Kinds, missing_values: MissingValues) -> dict[str, Decla
 
 
 def _kind(name: str, said: str) -> tuple[Kind, tuple[str, ...]]:
-    order = tuple(part.strip() for part in said.split("<")) if isinstance(said, str) else ()
+    order = tuple(part.strip() for part in str(said).split("<"))
     if len(order) > 1:
         if len(set(order)) < len(order) or "" in order:
             raise ConfigError(

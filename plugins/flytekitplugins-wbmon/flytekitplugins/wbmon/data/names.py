@@ -7,7 +7,7 @@ size, and the same value has the same name in every container.
 from __future__ import annotations
 
 import enum
-import uuid
+from collections.abc import Callable
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -32,20 +32,7 @@ def class_name(value: Any) -> str:
     """
     if isinstance(value, enum.Enum):
         value = value.value if isinstance(value.value, (str, int, float)) else value.name
-    if isinstance(value, (bool, np.bool_, int, np.integer)):
-        return str(int(value))
-    if isinstance(value, (float, np.floating)):
-        return str(int(value)) if float(value).is_integer() else str(value)
-    if isinstance(value, Decimal):
-        return _plain_decimal(value)
-    if isinstance(value, bytes):
-        return bytes_text(value)
-    if isinstance(value, datetime):
-        at = value.replace(tzinfo=timezone.utc) if value.tzinfo is None else value
-        return at.astimezone(timezone.utc).isoformat()
-    if isinstance(value, timedelta):
-        return class_name(value.total_seconds())
-    return value.isoformat() if isinstance(value, date) else str(value)
+    return next((name(value) for kinds, name in _NAMES if isinstance(value, kinds)), str(value))
 
 
 def has_names(dtype: pa.DataType) -> bool:
@@ -127,10 +114,39 @@ def _microseconds(array: pa.Array) -> pa.Array:
     return array.cast(pa.timestamp("us", dtype.tz), safe=False)
 
 
-def _plain_decimal(value: Decimal) -> str:
+def _whole(value: Any) -> str:
+    return str(int(value))
+
+
+def _of_float(value: Any) -> str:
+    return str(int(value)) if float(value).is_integer() else str(value)
+
+
+def _of_decimal(value: Decimal) -> str:
     """All digits of a decimal, without an exponent and without zeros at the end."""
     text = f"{value:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _of_time(value: datetime) -> str:
+    at = value.replace(tzinfo=timezone.utc) if value.tzinfo is None else value
+    return at.astimezone(timezone.utc).isoformat()
+
+
+def _of_length(value: timedelta) -> str:
+    return _of_float(value.total_seconds())
+
+
+_NAMES: tuple[tuple[Any, Callable[[Any], str]], ...] = (
+    ((bool, np.bool_, int, np.integer), _whole),
+    ((float, np.floating), _of_float),
+    (Decimal, _of_decimal),
+    (bytes, bytes_text),
+    # a time is also a date, so it comes first
+    (datetime, _of_time),
+    (date, date.isoformat),
+    (timedelta, _of_length),
+)
 
 
 def plain_names(column: pa.ChunkedArray) -> pa.Array:

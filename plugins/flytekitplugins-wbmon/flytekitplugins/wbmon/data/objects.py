@@ -130,7 +130,7 @@ def _from_numpy(value: np.generic) -> Any:
 
 
 def _sort(value: Any) -> str:
-    """What a value is, a key of `_ARRAYS`; empty if it is missing, `other` if it is something else."""
+    """What a value is, a key of `_ARRAYS` or `other`; empty if it is missing."""
     if value is None:
         return ""
     return next((sort for kinds, sort in _SORTS if isinstance(value, kinds)), "other")

@@ -57,9 +57,9 @@ def read_as(
 ) -> Reading:
     """Take a column as one of a kind.
 
-    Text that is blank or `nan` is a missing number, time or boolean. Text is read as a number in decimal
-    notation, as a time in ISO form with its offset (UTC without one), as a boolean if it is `true`,
-    `false`, `1` or `0`. Numbers are read as seconds where times or durations are asked for.
+    Text that is blank or `nan` is a missing number, time or boolean. Text is read as a number in
+    decimal notation, as a time in ISO form with its offset (UTC without one), as a boolean if it is
+    `true`, `false`, `1` or `0`. Numbers are read as seconds where times or durations are wanted.
 
     Args:
         kind: What the column is.
@@ -96,22 +96,22 @@ def _present(values: pa.Array, kind: Kind, missing: Sequence[str]) -> pa.Array:
     stored = kind_of(values.type)
     absent = None
     if stored == "text" and kind in _PARSED:
-        absent = pc.is_in(pc.utf8_lower(pc.utf8_trim_whitespace(_texts(values))), value_set=text_array(_BLANK))
+        absent = pc.is_in(
+            pc.utf8_lower(pc.utf8_trim_whitespace(_texts(values))), value_set=text_array(_BLANK)
+        )
     elif pa.types.is_floating(values.type) and kind not in _QUANTITIES:
         absent = pc.is_nan(values)
     if missing and stored == "number":
         known = np.array([number for name in missing if (number := _number(name)) is not None])
         numbers = float_array(known, np.ones(len(known), dtype=bool))
-        same = pc.is_in(
-            values.cast(pa.float64(), safe=False), value_set=numbers
-        )
+        same = pc.is_in(values.cast(pa.float64(), safe=False), value_set=numbers)
         absent = same if absent is None else pc.or_(absent, same)
     elif missing and has_names(values.type):
         named = pc.is_in(_texts(names_of(values)), value_set=text_array(missing))
         absent = named if absent is None else pc.or_(absent, named)
     if absent is None:
         return values
-    return pc.if_else(absent, pa.scalar(None, values.type), values)
+    return pc.if_else(absent, _null(values.type), values)
 
 
 def _number(name: str) -> float | None:
@@ -133,7 +133,7 @@ def _numbers(values: pa.Array, _: Sequence[str]) -> pa.Array:
 def _parsed_numbers(texts: pa.Array) -> pa.Array:
     trimmed = pc.replace_substring_regex(pc.utf8_trim_whitespace(texts), r"^\+", "")
     is_number = pc.match_substring_regex(trimmed, _NUMBER)
-    return pc.if_else(is_number, trimmed, pa.scalar(None, trimmed.type)).cast(pa.float64())
+    return pc.if_else(is_number, trimmed, _null(trimmed.type)).cast(pa.float64())
 
 
 def _durations(values: pa.Array, _: Sequence[str]) -> pa.Array:
@@ -168,7 +168,9 @@ def _parsed_times(texts: pa.Array) -> pa.Array:
     minutes = pc.coalesce(_whole(pc.utf8_slice_codeunits(zone, -2)), _whole_number(0))
     is_west = pc.starts_with(pc.coalesce(zone, _text("")), "-")
     minutes = pc.if_else(is_west, pc.negate(minutes), minutes)
-    offset = pc.add(pc.multiply(hours, _whole_number(3600)), pc.multiply(minutes, _whole_number(60)))
+    offset = pc.add(
+        pc.multiply(hours, _whole_number(3600)), pc.multiply(minutes, _whole_number(60))
+    )
     return pc.subtract(local, offset.cast(pa.float64()))
 
 
@@ -176,7 +178,7 @@ def _whole(texts: pa.Array) -> pa.Array:
     """Digits with a sign as whole numbers; null for anything else."""
     is_whole = pc.match_substring_regex(texts, r"^[+-]?\d{2}$")
     digits = pc.replace_substring_regex(texts, r"^\+", "")
-    return pc.if_else(is_whole, digits, pa.scalar(None, texts.type)).cast(pa.int64())
+    return pc.if_else(is_whole, digits, _null(texts.type)).cast(pa.int64())
 
 
 def _moments(texts: pa.Array) -> pa.Array:
@@ -204,7 +206,7 @@ def _booleans(values: pa.Array, _: Sequence[str]) -> pa.Array:
     texts = pc.utf8_lower(pc.utf8_trim_whitespace(_texts(names_of(values))))
     is_true = pc.is_in(texts, value_set=text_array(["1", "true"]))
     is_false = pc.is_in(texts, value_set=text_array(["0", "false"]))
-    return pc.if_else(pc.or_(is_true, is_false), is_true, pa.scalar(None, pa.bool_()))
+    return pc.if_else(pc.or_(is_true, is_false), is_true, _null(pa.bool_()))
 
 
 def _named(values: pa.Array, _: Sequence[str]) -> pa.Array:
@@ -220,6 +222,10 @@ def _ranks(values: pa.Array, order: Sequence[str]) -> pa.Array:
 
 def _none(values: pa.Array, dtype: pa.DataType) -> pa.Array:
     return pa.nulls(len(values), dtype)
+
+
+def _null(dtype: pa.DataType) -> pa.Scalar:
+    return pa.nulls(1, dtype)[0]
 
 
 def _text(value: str) -> pa.Scalar:

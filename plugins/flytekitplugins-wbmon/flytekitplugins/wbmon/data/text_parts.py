@@ -14,7 +14,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from flytekitplugins.wbmon.data.arrow import is_valid
+from flytekitplugins.wbmon.data.arrow import (
+    bitmap,
+    bool_array,
+    dense_numbers,
+    float_array,
+    is_valid,
+    text_array,
+)
 from flytekitplugins.wbmon.data.characters import (
     DIGIT,
     IDEOGRAPH,
@@ -73,7 +80,7 @@ def character_shares(array: pa.Array) -> dict[str, pa.Array]:
     shares = {}
     for name, column in zip(names, columns, strict=True):
         undefined = ~valid | np.isnan(column)
-        shares[name] = _of_rows(pa.array(column, pa.float64(), mask=undefined), rows)
+        shares[name] = _of_rows(float_array(column[~undefined], ~undefined), rows)
     return shares
 
 
@@ -96,7 +103,7 @@ def tokens(array: pa.Array) -> pa.Array:
         of_batch, n_tokens = _tokens(batch)
         words.append(of_batch)
         ends.append(ends[-1][-1] + n_tokens)
-    flat = pa.concat_arrays(words) if words else pa.array([], pa.large_string())
+    flat = pa.concat_arrays(words) if words else text_array([])
     lists = _lists(np.concatenate(ends), flat, is_valid(texts))
     return _of_rows(lists, rows)
 
@@ -117,12 +124,14 @@ def text_formats(array: pa.Array) -> pa.Array:
     characters or more than `MAX_CHARACTERS` characters has the format `LONG`: prose has no format.
     """
     texts, rows = texts_and_rows(array)
-    long = pc.greater(pc.utf8_length(texts), MAX_CHARACTERS)
-    texts = pc.if_else(long, pa.scalar(LONG, pa.large_string()), texts)
+    is_long = np.zeros(len(texts), dtype=bool)
+    is_long[is_valid(texts)] = dense_numbers(pc.utf8_length(texts)) > MAX_CHARACTERS
+    long = bool_array(is_long)
+    texts = pc.if_else(long, text_array([LONG])[0], texts)
     parts = [_formats(batch) for batch in batches_of_characters(texts)]
-    formats = pa.concat_arrays(parts) if parts else pa.array([], pa.large_string())
+    formats = pa.concat_arrays(parts) if parts else text_array([])
     # what was too long has meanwhile become the format of the word `LONG` itself
-    given = pc.if_else(long, pa.scalar(LONG, pa.large_string()), formats)
+    given = pc.if_else(long, text_array([LONG])[0], formats)
     return _of_rows(given, rows)
 
 
@@ -172,8 +181,7 @@ def _tokens(batch: Characters) -> tuple[pa.Array, NDArray[np.int64]]:
 
 
 def _lists(ends: NDArray[np.int64], flat: pa.Array, valid: NDArray[np.bool_]) -> pa.Array:
-    bits = None if valid.all() else pa.py_buffer(np.packbits(valid, bitorder="little"))
-    buffers = [bits, pa.py_buffer(ends)]
+    buffers = [bitmap(valid), pa.py_buffer(ends)]
     return pa.Array.from_buffers(_TOKENS, len(valid), buffers, children=[flat])
 
 
@@ -205,7 +213,7 @@ def _formats(batch: Characters) -> pa.Array:
 
     bounds = starts[np.searchsorted(items, ends)]
     long = (np.diff(runs_before) > MAX_RUNS) | (np.diff(bounds) > MAX_FORMAT)
-    return pc.if_else(pa.array(long), pa.scalar(LONG, pa.large_string()), texts_of(given, bounds))
+    return pc.if_else(bool_array(long), text_array([LONG])[0], texts_of(given, bounds))
 
 
 def _runs(

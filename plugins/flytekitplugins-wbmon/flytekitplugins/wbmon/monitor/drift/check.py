@@ -309,7 +309,5 @@ def _verdict(features: Sequence[FeatureDrift], n_current: int, *, enough_rows: b
     if "warning" in levels:
         return "warning"
     # without checks, "ok" still needs enough rows: two tiny windows say nothing about drift
-    answered = any(
-        feature.checks or (enough_rows and feature.status != "insufficient") for feature in features
-    )
+    answered = any(feature.tested and (feature.checks or enough_rows) for feature in features)
     return "ok" if answered else "insufficient"

@@ -43,6 +43,13 @@ from flytekitplugins.wbmon.stats.two_sample import (
     unseen_category_test,
 )
 
+RATES = {
+    "missing_rate": "missing_share",
+    "infinite_rate": "infinite_share",
+    "unreadable_rate": "unreadable_share",
+}
+"""Checks of a share of the rows, and the property of a feature that has it."""
+
 _ROWS_A_VALUE = 10  # rows of the reference for each of its values, if they may be codes
 _CYCLES = {"hour": 86_400.0, "weekday": 604_800.0}
 _UNEVEN = 0.05  # share of rows that may move only because windows end within a cycle
@@ -118,7 +125,7 @@ def compare_feature(
 def _compare_values(found: Comparison, rule: DriftRule, exact: ExactDistances | None) -> Comparison:
     kind = found.reference.kind
     if found.reference.counts is None or found.current.counts is None:
-        return _compare_identifiers(found, rule) if kind == "identifier" else found
+        return _compare_distinct(found, rule)
     if kind == "vector":
         return _compare_vectors(found, rule)
     if kind == "time":
@@ -222,13 +229,11 @@ def _rate_checks(
     """Tests of the rates of missing, infinite and unreadable values."""
     if not _enough_rows(reference, current, rule):
         return []
-    rates = (
-        ("missing_rate", reference.missing_share, current.missing_share),
-        ("infinite_rate", reference.infinite_share, current.infinite_share),
-        ("unreadable_rate", reference.unreadable_share, current.unreadable_share),
-    )
     n, m = reference.effective_rows, current.effective_rows
-    checks = [_rate_check(name, a, n, b, m, rule) for name, a, b in rates]
+    checks = [
+        _rate_check(name, getattr(reference, share), n, getattr(current, share), m, rule)
+        for name, share in RATES.items()
+    ]
     return [check for check in checks if check is not None]
 
 
@@ -317,7 +322,7 @@ def _compare_times(found: Comparison, rule: DriftRule) -> Comparison:
     return found if check is None else replace(found, checks=(check,))
 
 
-def _compare_identifiers(found: Comparison, rule: DriftRule) -> Comparison:
+def _compare_distinct(found: Comparison, rule: DriftRule) -> Comparison:
     """Test for values that more rows share than in the reference."""
     before, now = found.reference.sketch, found.current.sketch
     if before is None or now is None:

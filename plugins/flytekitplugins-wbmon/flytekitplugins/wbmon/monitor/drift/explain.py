@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from datetime import datetime, timezone
 
-from flytekitplugins.wbmon.monitor.drift.compare_feature import Comparison
+from flytekitplugins.wbmon.monitor.drift.compare_feature import RATES, Comparison
 from flytekitplugins.wbmon.monitor.drift.report import (
     Bin,
     Check,
@@ -19,6 +19,12 @@ from flytekitplugins.wbmon.monitor.drift.report import (
 
 _NAMES_SHOWN = 3
 _SIGNIFICANT = 0.05
+_SENTENCES = {
+    "earlier": "{effect} of rows are earlier than any of the reference",
+    "repeats": "{effect} more rows repeat a value than in the reference",
+    "new_values": "{effect} of rows have whole numbers that the reference never had; if they are "
+    "codes, declare the column as a category with kinds=",
+}
 _EPOCH_UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _TIMES_FROM, _TIMES_TO = 946_684_800, 4_102_444_800  # 2000 to 2100, in seconds since 1970
 
@@ -47,14 +53,22 @@ def explain_window(features: Sequence[FeatureDrift], verdict: Verdict, n_current
     if verdict == "insufficient":
         if n_current == 0:
             return "the window has no rows, so nothing can be said about drift"
-        return f"too few rows for any answer: the window has {n_current:,}"
+        if any(feature.status == "insufficient" for feature in features) or not features:
+            return f"too few rows for any answer: the window has {n_current:,}"
+        return f"no answer: none of {len(features)} columns can be tested, {features[0].reason}"
+    tested = [feature for feature in features if feature.tested]
+    seen = (
+        f" ({len(tested)} of {len(features)} columns tested)" if len(tested) < len(features) else ""
+    )
     if verdict == "ok":
-        return f"no drift in any of {len(features)} features"
+        return f"no drift in any of {len(tested)} features{seen}"
     level = "drift" if verdict == "drift" else "warning"
     named = [feature.name for feature in features if feature.level == level]
     listed = ", ".join(named[:_NAMES_SHOWN]) + (", …" if len(named) > _NAMES_SHOWN else "")
     did = "drifted" if verdict == "drift" else "moved enough for a warning"
-    return f"{len(named)} of {len(features)} features {did}: {listed}; worst: {features[0].reason}"
+    return (
+        f"{len(named)} of {len(tested)} features {did}{seen}: {listed}; worst: {features[0].reason}"
+    )
 
 
 def _fact(found: Comparison, rule: DriftRule) -> str:
@@ -102,28 +116,10 @@ def _describe_facet(found: Comparison, check: Check) -> str:
 
 
 def _describe(found: Comparison, check: Check) -> str:
-    if check.name == "missing_rate":
-        before, now = found.reference.missing_share, found.current.missing_share
-        return f"missing values went from {before:.1%} to {now:.1%} of rows"
-    if check.name == "infinite_rate":
-        before, now = found.reference.infinite_share, found.current.infinite_share
-        return f"infinite values went from {before:.1%} to {now:.1%} of rows"
-    if check.name == "unreadable_rate":
-        before, now = found.reference.unreadable_share, found.current.unreadable_share
-        examples = found.current.examples or found.reference.examples
-        return (
-            f"values that are no {found.reference.kind} went from {before:.1%} to {now:.1%} of "
-            f"rows, such as {', '.join(map(repr, examples))}"
-        )
-    if check.name == "earlier":
-        return f"{check.effect_size:.1%} of rows are earlier than any of the reference"
-    if check.name == "repeats":
-        return f"{check.effect_size:.1%} more rows repeat a value than in the reference"
-    if check.name == "new_values":
-        return (
-            f"{check.effect_size:.1%} of rows have whole numbers that the reference never had; if "
-            "they are codes, declare the column as a category with kinds="
-        )
+    if check.name in RATES:
+        return _describe_rate(found, check)
+    if check.name in _SENTENCES:
+        return _SENTENCES[check.name].format(effect=f"{check.effect_size:.1%}")
     if check.name == "new_categories":
         named = ", ".join(map(repr, found.new_categories[:_NAMES_SHOWN]))
         return f"{check.effect_size:.1%} of rows carry categories the reference never had: {named}"
@@ -134,6 +130,20 @@ def _describe(found: Comparison, check: Check) -> str:
         )
     name = "KS" if check.test == "ks" else "chi-squared"
     return f"{check.effect_size:.1%} of rows moved ({name} {check.statistic:.3g}, {_q(check)})"
+
+
+def _describe_rate(found: Comparison, check: Check) -> str:
+    reference, current = found.reference, found.current
+    share = RATES[check.name]
+    what = share.removesuffix("_share")
+    text = (
+        f"{what} values went from {getattr(reference, share):.1%} to "
+        f"{getattr(current, share):.1%} of rows"
+    )
+    examples = current.examples or reference.examples
+    if check.name != "unreadable_rate" or not examples:
+        return text
+    return f"{text}: no {reference.kind} are, for example, {', '.join(map(repr, examples))}"
 
 
 def _details(found: Comparison, bins: Sequence[Bin]) -> list[str]:

@@ -36,7 +36,7 @@ def drift_section(report: DriftReport) -> str:
     words = {
         "ok": "No drift",
         "warning": "Small drift",
-        "drift": f"Drift in {report.n_drifted} of {len(report.features)} features",
+        "drift": f"Drift in {report.n_drifted} of {report.n_tested} features",
         "insufficient": "Too few rows to tell",
     }
     rule = report.rule
@@ -47,6 +47,7 @@ def drift_section(report: DriftReport) -> str:
         facts(
             f"{report.n_reference:,} reference rows",
             f"{report.n_current:,} current rows",
+            f"{report.n_tested} of {len(report.features)} columns tested",
             f"drift: q ≤ {rule.alpha:g} and at least {rule.min_effect:.0%} of rows moved",
         ),
         _KEY,
@@ -104,6 +105,7 @@ def joint_section(report: JointDrift) -> str:
             f"p-value {number(report.p_value)}",
             f"{report.n_reference:,} reference rows",
             f"{report.n_current:,} current rows",
+            f"{report.n_tested} of {len(report.features)} columns tested",
         ),
     ]
     if report.contributions:

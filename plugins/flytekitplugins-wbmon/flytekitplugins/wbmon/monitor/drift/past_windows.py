@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from flytekitplugins.wbmon.monitor.drift.compare_feature import Comparison
+from flytekitplugins.wbmon.monitor.drift.compare_feature import RATES, Comparison
 from flytekitplugins.wbmon.monitor.drift.distances import scaled_counts
 from flytekitplugins.wbmon.monitor.drift.report import Check
 from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
@@ -23,6 +23,9 @@ from flytekitplugins.wbmon.stats.tail_probabilities import student_t_sf
 
 MIN_PAST_WINDOWS = 5
 _LEAST_SPREAD = 0.05  # of log distances; equal past windows would make it 0, and divide by it
+
+# cells that a check compares with all others: other categories, open cells, before the first time
+_ASIDE = {"new_categories": slice(-1, None), "new_values": slice(0, None, 2), "earlier": slice(1)}
 
 _Rows = NDArray[np.float64]
 
@@ -96,22 +99,16 @@ def _row(check: Check, feature: FeatureProfile) -> _Rows | None:
         facet = feature.facets.get(check.facet[0])
         inner = replace(check, facet=check.facet[1:])
         return None if facet is None else _row(inner, facet)
-    if check.name == "missing_rate":
-        return _two_cells(feature.missing_share, feature.effective_rows)
-    if check.name == "infinite_rate":
-        return _two_cells(feature.infinite_share, feature.effective_rows)
-    if check.name == "unreadable_rate":
-        return _two_cells(feature.unreadable_share, feature.effective_rows)
+    if check.name in RATES:
+        return _two_cells(getattr(feature, RATES[check.name]), feature.effective_rows)
     if feature.counts is None:
         return None
     counts = scaled_counts(feature)
-    if check.name == "new_categories":
-        return np.array([counts[-1], counts[:-1].sum()])
-    if check.name == "new_values":
-        return np.array([counts[0::2].sum(), counts[1::2].sum()])
-    if check.name == "earlier":
-        return np.array([counts[0], counts[1:].sum()])
-    return counts
+    inside = _ASIDE.get(check.name)
+    if inside is None:
+        return counts
+    aside = counts[inside].sum()
+    return np.array([aside, counts.sum() - aside])
 
 
 def _two_cells(share: float, n_rows: float) -> _Rows:

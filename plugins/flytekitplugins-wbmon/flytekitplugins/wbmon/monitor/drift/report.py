@@ -28,6 +28,7 @@ Level = Literal["none", "negligible", "warning", "drift"]
 Verdict = Literal["ok", "warning", "drift", "insufficient"]
 Role = Literal["feature", "prediction", "label"]
 
+_NOT_TESTED = ("untested", "insufficient")
 # lines of one W&B run that a person can still tell apart; rules reach the features beyond
 _CHARTED_FEATURES = 100
 
@@ -152,7 +153,9 @@ class FeatureDrift:
     `bound` is the largest possible error of the effect size from counting into the grid of the
     reference (0 on the exact path). `distances`, `mean_shift` (in the feature's unit) and
     `spread_ratio` (standard deviation of the current window over that of the reference) explain the
-    change; the verdict does not use them.
+    change; the verdict does not use them. Of a feature that is tested by its facets, such as text,
+    the numbers are those of the facet that moved most. `unreadable_…` are shares of rows whose value
+    is not what the column is, of which `examples` shows at most three.
     """
 
     name: str
@@ -192,6 +195,17 @@ class FeatureDrift:
         return self.level == "drift"
 
     @property
+    def tested(self) -> bool:
+        """Whether anything is known about its values: no, if nothing could be tested, or no window
+        has a value.
+        """
+        if self.level != "none":
+            return True
+        return self.status not in _NOT_TESTED and (
+            self.status != "all_missing" or bool(self.checks)
+        )
+
+    @property
     def deciding(self) -> Check | None:
         """The check with the feature's level, and of several the one with the largest effect.
 
@@ -224,8 +238,15 @@ class FeatureDrift:
                 prominence="chart" if is_charted else "rule",
                 reason=why,
             )
-        directions = {"effect_low": False, "statistic": False, "p_value": True, "q_value": True}
-        others = {name: getattr(self, name) for name in (*directions, "missing_reference")}
+        directions = {
+            "effect_low": False,
+            "statistic": False,
+            "p_value": True,
+            "q_value": True,
+            "unreadable_current": False,
+        }
+        plain = ("missing_reference", "unreadable_reference")
+        others = {name: getattr(self, name) for name in (*directions, *plain)}
         for name, value in (others | self.distances).items():
             yield number(
                 name,
@@ -272,9 +293,14 @@ class DriftReport(Report):
         return sum(feature.drifted for feature in self.features.values())
 
     @property
+    def n_tested(self) -> int:
+        """Number of features of which something is known; the others count as no feature."""
+        return sum(feature.tested for feature in self.features.values())
+
+    @property
     def share_drifted(self) -> float:
-        """Share of the features that drifted, in [0, 1]; `nan` if there are no features."""
-        return self.n_drifted / len(self.features) if self.features else math.nan
+        """Share of the tested features that drifted, in [0, 1]; `nan` if none was tested."""
+        return self.n_drifted / self.n_tested if self.n_tested else math.nan
 
     def _measured(self) -> Iterable[Measurement]:
         yield from self.headline()
@@ -293,6 +319,7 @@ class DriftReport(Report):
                 prominence="news",
                 reason=self.reason,
             )
+        yield number("n_tested", value=self.n_tested, reason=self.reason)
         yield number("n_reference", value=self.n_reference)
         yield number("n_current", value=self.n_current, prominence="news")
 

@@ -62,7 +62,7 @@ def _row(window: WindowDrift) -> Sequence[str]:
         name_cell(window_name(window)),
         cell(f"{report.n_current:,}"),
         state_cell(report.verdict),
-        cell(f"{report.n_drifted} of {len(report.features)}"),
+        cell(f"{report.n_drifted} of {report.n_tested}"),
         dim_cell(worst.name if worst else "-"),
         cell(share(check.effect_size) if check else "-"),
         prose_cell(report.reason),

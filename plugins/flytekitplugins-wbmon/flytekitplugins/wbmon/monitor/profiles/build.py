@@ -77,9 +77,9 @@ def profile_data(
             data. Partition columns, whose values are only in folder names (`day=2026-01-01/…`),
             usually differ between windows; they are profiled only if named here or by `like`.
         weight: The column with the row weights, `>= 0`; by default that of `like`.
-        kinds: What columns are, by name: `number`, `category`, `ordinal` (whole numbers), `boolean`,
-            `time`, `duration`, `text` or `identifier`; or the names of an ordinal in their order,
-            such as `"S < M < L"`. Those of `like` need not be given again.
+        kinds: What columns are, by name: `number`, `category`, `ordinal` (of whole numbers),
+            `boolean`, `time`, `duration`, `text` or `identifier`; or the names of an ordinal in
+            their order, such as `"S < M < L"`. Those of `like` need not be given again.
         missing_values: Values that stand for none, by column, such as `{"age": (-999,)}`. Those of
             `like` need not be given again.
         at: The column with the time of each row, or the end of the window, from which the ages of

@@ -9,11 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from heapq import nsmallest
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from flytekitplugins.wbmon.data.arrow import (
     SortedValues,
@@ -158,8 +156,8 @@ def _count_values(
     layout: FeatureProfile, reading: Reading, weights: Floats | None
 ) -> FeatureProfile:
     array = reading.values
-    if layout.kind == "identifier":
-        return _count_identifiers(layout, reading, weights)
+    if layout.kind in ("identifier", "text"):
+        return _count_distinct(layout, reading, weights)
     if layout.counts is None or pa.types.is_null(array.type):
         return _count_missing(layout, reading, weights)
     if layout.kind in GRID_KINDS:
@@ -262,7 +260,7 @@ def _count_categories(
     )
 
 
-def _count_identifiers(
+def _count_distinct(
     layout: FeatureProfile, reading: Reading, weights: Floats | None
 ) -> FeatureProfile:
     found = sketch_distinct(hash_values(reading.values))

@@ -14,7 +14,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from flytekitplugins.wbmon.data.arrow import dense_numbers, float_array, is_valid, text_array
+from flytekitplugins.wbmon.data.arrow import (
+    bitmap,
+    dense_numbers,
+    float_array,
+    is_valid,
+    text_array,
+)
 from flytekitplugins.wbmon.data.kind import Kind
 from flytekitplugins.wbmon.data.plain import plain
 from flytekitplugins.wbmon.data.text_parts import (
@@ -117,8 +123,7 @@ def _precision(of_day: NDArray[np.float64], valid: NDArray[np.bool_]) -> pa.Arra
 def _named(codes: NDArray[np.int8], names: tuple[str, ...], valid: NDArray[np.bool_]) -> pa.Array:
     full = np.zeros(len(valid), dtype=np.int8)
     full[valid] = codes
-    bits = None if valid.all() else pa.py_buffer(np.packbits(valid, bitorder="little"))
-    indices = pa.Array.from_buffers(pa.int8(), len(valid), [bits, pa.py_buffer(full)])
+    indices = pa.Array.from_buffers(pa.int8(), len(valid), [bitmap(valid), pa.py_buffer(full)])
     return pa.DictionaryArray.from_arrays(indices, text_array(names))
 
 

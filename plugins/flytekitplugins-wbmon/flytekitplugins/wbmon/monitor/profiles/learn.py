@@ -173,7 +173,7 @@ def _is_prose(texts: pa.Array) -> bool:
     """Whether texts have several words, and differ in more than a number, as `order 17` does."""
     blanks = pc.match_substring_regex(pc.utf8_trim_whitespace(texts), r"\s")
     patterns = pc.count_distinct(pc.replace_substring_regex(texts, r"\d+", "0")).as_py()
-    return _share(blanks) > 1 - _MOST and patterns > _IDENTIFIER_SHARE * len(texts)
+    return bool(_share(blanks) > 1 - _MOST and patterns > _IDENTIFIER_SHARE * len(texts))
 
 
 def _reads_as(kind: Kind, texts: pa.Array) -> bool:

@@ -15,7 +15,6 @@ from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile, Weigh
 from flytekitplugins.wbmon.stats.distinct import merge_sketches
 from flytekitplugins.wbmon.stats.moments import Moments, merge_moments
 
-
 _EXAMPLES = 3
 
 

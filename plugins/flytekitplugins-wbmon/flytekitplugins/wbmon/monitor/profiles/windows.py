@@ -22,11 +22,11 @@ from flytekitplugins.wbmon.data.readings import read_as
 from flytekitplugins.wbmon.data.sources import known_names, stored_names
 from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.monitor.profiles.build import count_part, unknown_columns
-from flytekitplugins.wbmon.monitor.profiles.rows import Rows, row_times
 from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
 from flytekitplugins.wbmon.monitor.profiles.layout import adopt_layout, as_missing_if_empty
 from flytekitplugins.wbmon.monitor.profiles.merge import merge_features
 from flytekitplugins.wbmon.monitor.profiles.profile import Profile
+from flytekitplugins.wbmon.monitor.profiles.rows import Rows, row_times
 
 TimeSpan = Literal["hour", "day", "week", "month"]
 
@@ -84,8 +84,8 @@ def profile_windows(
 
     Raises:
         ConfigError: If neither `at` nor `segment` is given, or `by` is no span.
-        DataError: If a column does not exist, `at` holds something else than times, or there are more than
-            `MAX_WINDOWS` windows.
+        DataError: If a column does not exist, `at` holds something else than times, or there are
+            more than `MAX_WINDOWS` windows.
     """
     source = open_values(data, naming=[at, segment, *like.features, like.weight, like.at])
     _require_columns(source, at, by, segment)
