@@ -156,7 +156,8 @@ def _shares(batch: Characters) -> NDArray[np.float64]:
 
 def _count(flags: NDArray[np.bool_], ends: NDArray[np.int64]) -> NDArray[np.int64]:
     """Flags set in each text."""
-    total = np.zeros(len(flags) + 1, dtype=np.int64)
+    # half as wide as needed for a column, wide enough for a batch, and nearly twice as fast
+    total = np.zeros(len(flags) + 1, dtype=np.int32)
     np.cumsum(flags, out=total[1:])
     return np.diff(total[ends])
 

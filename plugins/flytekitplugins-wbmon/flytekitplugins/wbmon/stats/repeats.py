@@ -104,7 +104,14 @@ def repeats_test(
     order, repeat as often in a short window as in a long one, and then a window shorter than the
     reference seems to repeat more; compare `repeated_share` too.
 
-    MEASURED
+    Measured on unique identifiers, on uniform draws from half to a hundred times as many values as
+    rows, and on Zipf and geometric draws, each with 11 pairs of 100 to 100,000 rows and 500 to 2000
+    windows: false alarms of 0 to 5.8 % at a level of 5 %, 3 % on average, and of 0 to 0.8 % at
+    0.5 %, 0.2 % on average. The worst case of the 0.5 %, measured again with 8000 windows, has
+    4.7 % and 0.5 %. Against unique identifiers, a constant column, every row twice, 20 % of rows
+    duplicated and 20 % of rows with one value are found at 0.5 % in at least 88 of 100 windows, if
+    the window is not longer than the reference. In a longer one, few repeats are left at the rows
+    of the reference: of 20 % of duplicates in ten times the rows, 2 %.
 
     Args:
         reference: Sketch of the reference.
@@ -190,7 +197,9 @@ def _variance_of_distinct(counts: _Rows, n: int, m: int, share: float) -> float:
     a mean over all choices of `m` of `n` rows varies less, at most by `m / n` (Hoeffding 1948, A
     class of statistics with asymptotically normal distribution, theorem 5.2).
     """
-    once = min(float(m), float(chance_drawn_once(counts, n, m).sum()) / share)
+    once = float(chance_drawn_once(counts, n, m).sum()) / share
+    # no sample shows that all or none of the values are drawn once; one row could have been another
+    once = max(1.0, min(once, m - 1.0))
     return m / n * once * (1 - once / m)
 
 
@@ -302,7 +311,7 @@ def _divisions(sizes: _Rows, shared: _Shared) -> tuple[_Rows, Floats, _Rows]:
     size = np.repeat(sizes, n_points)
     log_pmf = log_factorial(size) - log_factorial(b) - log_factorial(size - b)
     log_pmf += b * math.log(chance) + (size - b) * math.log1p(-chance)
-    # the constant that rounding or the rows left out could leave
+    # of large sizes all could be below the smallest float
     log_pmf -= np.repeat(np.maximum.reduceat(log_pmf, starts), n_points)
     pmf = np.exp(log_pmf)
     return b, pmf / np.repeat(np.add.reduceat(pmf, starts), n_points), starts
