@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from flytekitplugins.wbmon.monitor.drift.compare_feature import Comparison, compare_feature
+from flytekitplugins.wbmon.monitor.drift.compare_feature import compare_feature
+from flytekitplugins.wbmon.monitor.drift.comparison import Comparison
 from flytekitplugins.wbmon.monitor.drift.distances import ExactDistances
 from flytekitplugins.wbmon.monitor.drift.report import Check, DriftRule
 from flytekitplugins.wbmon.monitor.profiles.feature import (

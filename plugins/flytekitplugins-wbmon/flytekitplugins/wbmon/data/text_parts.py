@@ -124,14 +124,16 @@ def text_formats(array: pa.Array) -> pa.Array:
     characters or more than `MAX_CHARACTERS` characters has the format `LONG`: prose has no format.
     """
     texts, rows = texts_and_rows(array)
+    valid = is_valid(texts)
     is_long = np.zeros(len(texts), dtype=bool)
-    is_long[is_valid(texts)] = dense_numbers(pc.utf8_length(texts)) > MAX_CHARACTERS
+    is_long[valid] = dense_numbers(pc.utf8_length(texts)) > MAX_CHARACTERS
     long = bool_array(is_long)
     texts = pc.if_else(long, text_array([LONG])[0], texts)
     parts = [_formats(batch) for batch in batches_of_characters(texts)]
     formats = pa.concat_arrays(parts) if parts else text_array([])
     # what was too long has meanwhile become the format of the word `LONG` itself
     given = pc.if_else(long, text_array([LONG])[0], formats)
+    given = pc.if_else(bool_array(valid), given, pa.nulls(1, given.type)[0])
     return _of_rows(given, rows)
 
 

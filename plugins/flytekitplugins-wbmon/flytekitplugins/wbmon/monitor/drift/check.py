@@ -19,7 +19,8 @@ from flytekitplugins.wbmon.data.plain import PlainSource
 from flytekitplugins.wbmon.data.sources import known_names, stored_names
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.drift.bars import bars
-from flytekitplugins.wbmon.monitor.drift.compare_feature import Comparison, compare_feature
+from flytekitplugins.wbmon.monitor.drift.compare_feature import compare_feature
+from flytekitplugins.wbmon.monitor.drift.comparison import Comparison
 from flytekitplugins.wbmon.monitor.drift.exact import Pair, exact_pairs, fits_in_memory
 from flytekitplugins.wbmon.monitor.drift.explain import explain_feature, explain_window
 from flytekitplugins.wbmon.monitor.drift.past_windows import window_p_values

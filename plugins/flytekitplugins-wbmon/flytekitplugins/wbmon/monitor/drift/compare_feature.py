@@ -1,98 +1,23 @@
-"""Comparison of one feature in two windows: tests and distances, without a verdict.
+"""Comparison of one feature in two windows: rates, values and facets, without a verdict.
 
-Both paths of the drift check use it. Profiles contain counts in a shared layout, from which every
-statistic is computed, the Kolmogorov-Smirnov distance with an error bound. The exact path adds the
-distances that need the sorted values.
+Both paths of the drift check use it.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 
-from flytekitplugins.wbmon.monitor.drift.distances import (
-    ExactDistances,
-    bin_distances,
-    number_distances,
-    ratio_of_spreads,
-    sample_factor,
-    scaled_counts,
-    shift_of_mean,
-)
+from flytekitplugins.wbmon.monitor.drift.compare_values import compare_values, rate_check
+from flytekitplugins.wbmon.monitor.drift.comparison import RATES, Comparison
+from flytekitplugins.wbmon.monitor.drift.distances import ExactDistances
 from flytekitplugins.wbmon.monitor.drift.identifiers import looks_like_identifier
-from flytekitplugins.wbmon.monitor.drift.report import Check, DriftRule, Shift, Status
-from flytekitplugins.wbmon.monitor.profiles.feature import UNSEEN_LIMIT, FeatureProfile
-from flytekitplugins.wbmon.stats.arrays import Floats
-from flytekitplugins.wbmon.stats.divergence import total_variation, total_variation_bias
-from flytekitplugins.wbmon.stats.interval import (
-    ks_margin,
-    newcombe_interval,
-    total_variation_margin,
-)
-from flytekitplugins.wbmon.stats.projections import N_DIRECTIONS, sliced_ks_statistic
-from flytekitplugins.wbmon.stats.repeats import repeats_test
-from flytekitplugins.wbmon.stats.two_sample import (
-    chi_squared_two_sample,
-    grid_ks_statistic,
-    ks_p_value,
-    pool_small_cells,
-    two_proportion_test,
-    unseen_category_test,
-)
+from flytekitplugins.wbmon.monitor.drift.report import Check, DriftRule, Status
+from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
 
-RATES = {
-    "missing_rate": "missing_share",
-    "infinite_rate": "infinite_share",
-    "unreadable_rate": "unreadable_share",
-}
-"""Checks of a share of the rows, and the property of a feature that has it."""
-
-_ROWS_A_VALUE = 10  # rows of the reference for each of its values, if they may be codes
 _CYCLES = {"hour": 86_400.0, "weekday": 604_800.0}
 _UNEVEN = 0.05  # share of rows that may move only because windows end within a cycle
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
-    """Results of the tests of one feature.
-
-    Verdicts are made later, because the correction for multiple testing needs all features.
-
-    Attributes:
-        reference: The feature in the reference window.
-        current: The feature in the current window.
-        status: Whether the feature could be tested, and why not.
-        checks: The tests that were done, still without q-value and level.
-        bound: Largest error of the Kolmogorov-Smirnov distance due to the grid; 0 if it is exact.
-        distances: Distances by name, for explanation only.
-        mean_shift: Difference of the means; None for features without a mean.
-        spread_ratio: Ratio of the standard deviations; None for features without one.
-        new_categories: Names outside the table that the profile of the current window lists and
-            that of the reference does not, most frequent first. The list of the reference is
-            complete only below `UNSEEN_LIMIT` names.
-        vanished_categories: Names of the table that have rows only in the reference.
-        facets: The facets of the feature, compared each for itself; their checks are also in
-            `checks`.
-    """
-
-    reference: FeatureProfile
-    current: FeatureProfile
-    status: Status
-    checks: tuple[Check, ...] = ()
-    bound: float = 0.0
-    distances: dict[str, float] = field(default_factory=dict)
-    mean_shift: Shift | None = None
-    spread_ratio: Shift | None = None
-    new_categories: tuple[str, ...] = ()
-    vanished_categories: tuple[str, ...] = ()
-    facets: Mapping[str, Comparison] = field(default_factory=dict)
-
-    def of(self, facet: Sequence[str]) -> Comparison:
-        """The comparison of a facet, given its path; of the feature itself for an empty one."""
-        return self.facets[facet[0]].of(facet[1:]) if facet else self
 
 
 def compare_feature(
@@ -115,24 +40,11 @@ def compare_feature(
         return found
     rates = _rate_checks(reference, current, rule)
     if status == "ok":
-        found = _compare_values(found, rule, exact)
+        found = compare_values(found, rule, exact)
         found = _with_facets(found, rule)
         if not found.checks and not (_has_test(reference) and _has_test(current)):
             found = replace(found, status="untested")
     return replace(found, checks=(*found.checks, *rates))
-
-
-def _compare_values(found: Comparison, rule: DriftRule, exact: ExactDistances | None) -> Comparison:
-    kind = found.reference.kind
-    if found.reference.counts is None or found.current.counts is None:
-        return _compare_distinct(found, rule)
-    if kind == "vector":
-        return _compare_vectors(found, rule)
-    if kind == "time":
-        return _compare_times(found, rule)
-    if found.reference.edges is None:
-        return _compare_categories(found, rule)
-    return _compare_numbers(found, rule, exact)
 
 
 def _with_facets(found: Comparison, rule: DriftRule) -> Comparison:
@@ -231,210 +143,7 @@ def _rate_checks(
         return []
     n, m = reference.effective_rows, current.effective_rows
     checks = [
-        _rate_check(name, getattr(reference, share), n, getattr(current, share), m, rule)
+        rate_check(name, getattr(reference, share), n, getattr(current, share), m, rule)
         for name, share in RATES.items()
     ]
     return [check for check in checks if check is not None]
-
-
-def _rate_check(
-    name: str, reference: float, n: float, current: float, m: float, rule: DriftRule
-) -> Check | None:
-    """Test of one rate; None if no row, or every row, of both windows has the property.
-
-    Such a pair cannot differ, and one check fewer in the family leaves more power to the others.
-    """
-    result = two_proportion_test(reference * n, n, current * m, m)
-    if math.isnan(result.p_value):
-        return None
-    low, high = newcombe_interval(reference * n, n, current * m, m, alpha=rule.alpha)
-    return Check(
-        name=name,
-        test="two_proportion",
-        statistic=result.statistic,
-        p_value=result.p_value,
-        effect_size=abs(current - reference),
-        # the end of the interval that is nearer to 0; 0 if the interval contains it
-        effect_low=max(0.0, low, -high),
-    )
-
-
-def _compare_numbers(
-    found: Comparison, rule: DriftRule, exact: ExactDistances | None
-) -> Comparison:
-    reference, current = found.reference, found.current
-    n, m = reference.effective_values, current.effective_values
-    grid = grid_ks_statistic(np.asarray(reference.counts), np.asarray(current.counts))
-    # of a grid the lower bound of the distance is tested, so the p-value can only be too large
-    statistic, bound = (grid.value, grid.bound) if exact is None else (exact.ks, 0.0)
-    check = Check(
-        name="distribution",
-        test="ks",
-        statistic=statistic,
-        p_value=ks_p_value(statistic, n, m),
-        effect_size=statistic,
-        effect_low=max(0.0, statistic - ks_margin(n, m, alpha=rule.alpha)),
-    )
-    new = _new_values_check(reference, current, rule)
-    return replace(
-        found,
-        checks=(check,) if new is None else (check, new),
-        bound=bound,
-        distances=number_distances(reference, current, exact),
-        mean_shift=shift_of_mean(reference, current, rule),
-        spread_ratio=ratio_of_spreads(reference, current, rule),
-    )
-
-
-def _new_values_check(
-    reference: FeatureProfile, current: FeatureProfile, rule: DriftRule
-) -> Check | None:
-    """Test for whole numbers that the reference does not have, where it has few different ones.
-
-    They may be codes, whose order means nothing, and then replacing each by its neighbour is no
-    small change. None if no row has a new one, or if the reference has many.
-    """
-    edges = np.asarray(reference.edges)
-    if len(edges) * _ROWS_A_VALUE > reference.effective_values or (edges != np.floor(edges)).any():
-        return None
-    a, b = scaled_counts(reference), scaled_counts(current)
-    # a grid that was learned from a sample lacks values that the reference has
-    if a[0::2].any() or not b[0::2].any():
-        return None
-    # which rows share a new value is not known; as if each had its own, the test is conservative
-    new = b[0::2].sum()
-    each = np.ones(max(1, round(new)))
-    return _unseen_check(
-        np.append(a[1::2], 0 * each),
-        np.append(b[1::2], each * (new / len(each))),
-        rule,
-        "new_values",
-    )
-
-
-def _compare_times(found: Comparison, rule: DriftRule) -> Comparison:
-    """Test for times before the first of the reference.
-
-    Time goes on, so later ones are no finding; their distribution is not compared, only its facets.
-    """
-    a, b = scaled_counts(found.reference), scaled_counts(found.current)
-    check = _rate_check("earlier", a[0] / a.sum(), a.sum(), b[0] / b.sum(), b.sum(), rule)
-    return found if check is None else replace(found, checks=(check,))
-
-
-def _compare_distinct(found: Comparison, rule: DriftRule) -> Comparison:
-    """Test for values that more rows share than in the reference."""
-    before, now = found.reference.sketch, found.current.sketch
-    if before is None or now is None:
-        return found
-    result = repeats_test(before, now, alpha=rule.alpha)
-    check = Check(
-        name="repeats",
-        test="rarefaction",
-        statistic=result.effect,
-        p_value=result.p_value,
-        effect_size=result.effect,
-        effect_low=result.lower,
-    )
-    return replace(found, checks=(check,))
-
-
-def _compare_vectors(found: Comparison, rule: DriftRule) -> Comparison:
-    """Compare vectors by the largest distance over all directions.
-
-    Each direction is a test, and the Bonferroni correction makes the p-value and the lower bound
-    valid for the largest of them.
-    """
-    reference, current = found.reference, found.current
-    n, m = reference.effective_values, current.effective_values
-    distance = sliced_ks_statistic(np.asarray(reference.counts), np.asarray(current.counts))
-    check = Check(
-        name="distribution",
-        test="sliced_ks",
-        statistic=distance.value,
-        p_value=min(1.0, N_DIRECTIONS * ks_p_value(distance.value, n, m)),
-        effect_size=distance.value,
-        effect_low=max(0.0, distance.value - ks_margin(n, m, alpha=rule.alpha / N_DIRECTIONS)),
-    )
-    return replace(found, checks=(check,), bound=distance.bound)
-
-
-def _compare_categories(found: Comparison, rule: DriftRule) -> Comparison:
-    reference, current = found.reference, found.current
-    a, b = _category_counts(reference, current)
-    distribution = _category_check(a, b, rule)
-    # if the reference has rows outside its table, a category outside it need not be new
-    is_complete = reference.counts is not None and not reference.counts[-1]
-    unseen = _unseen_check(a, b, rule, "new_categories") if is_complete else None
-    return replace(
-        found,
-        checks=tuple(check for check in (distribution, unseen) if check is not None),
-        distances=bin_distances(a, b),
-        new_categories=tuple(
-            sorted(set(current.unseen) - set(reference.unseen), key=lambda c: -current.unseen[c])
-        ),
-        vanished_categories=tuple(
-            name
-            for name, before, now in zip(
-                reference.categories,
-                np.asarray(reference.counts),
-                np.asarray(current.counts),
-                strict=False,
-            )
-            if before > 0 and now == 0
-        ),
-    )
-
-
-def _category_check(a: Floats, b: Floats, rule: DriftRule) -> Check | None:
-    # the chi-squared distribution is a poor approximation for small expected counts
-    cells = pool_small_cells(a, b)
-    result = chi_squared_two_sample(*cells)
-    if math.isnan(result.p_value):
-        return None
-    # effective sample sizes, because the counts are scaled to them
-    n, m = float(a.sum()), float(b.sum())
-    bias = total_variation_bias(*cells, n=n, m=m)
-    # with many categories, sampling alone gives a large total variation
-    effect = max(0.0, total_variation(*cells) - bias)
-    return Check(
-        name="distribution",
-        test="chi_squared",
-        statistic=result.statistic,
-        p_value=result.p_value,
-        effect_size=effect,
-        effect_low=max(0.0, effect - total_variation_margin(n, m, alpha=rule.alpha)),
-    )
-
-
-def _unseen_check(a: Floats, b: Floats, rule: DriftRule, name: str) -> Check | None:
-    n_new, p_value, effect = unseen_category_test(a, b)
-    if not n_new:
-        return None
-    # Hoeffding's one-sided bound for a share of the current window
-    margin = math.sqrt(math.log(1 / rule.alpha) / 2 / float(b.sum()))
-    return Check(
-        name=name,
-        test="unseen",
-        statistic=n_new,
-        p_value=p_value,
-        effect_size=effect,
-        effect_low=max(0.0, effect - margin),
-    )
-
-
-def _category_counts(reference: FeatureProfile, current: FeatureProfile) -> tuple[Floats, Floats]:
-    """Counts of both windows over the same categories: the table, then the names outside it.
-
-    If a window has reached the limit of remembered names outside the table, its list of them is
-    incomplete, and all rows outside the table stay one category.
-    """
-    a, b = scaled_counts(reference), scaled_counts(current)
-    if max(len(reference.unseen), len(current.unseen)) >= UNSEEN_LIMIT:
-        return a, b
-    outside = list(dict.fromkeys([*reference.unseen, *current.unseen]))
-    more_a = sample_factor(reference) * np.array(
-        [reference.unseen.get(name, 0.0) for name in outside]
-    )
-    more_b = sample_factor(current) * np.array([current.unseen.get(name, 0.0) for name in outside])
-    return np.append(a[:-1], more_a), np.append(b[:-1], more_b)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from datetime import datetime, timezone
 
-from flytekitplugins.wbmon.monitor.drift.compare_feature import RATES, Comparison
+from flytekitplugins.wbmon.monitor.drift.comparison import RATES, Comparison
 from flytekitplugins.wbmon.monitor.drift.report import (
     Bin,
     Check,

@@ -105,7 +105,6 @@ def joint_section(report: JointDrift) -> str:
             f"p-value {number(report.p_value)}",
             f"{report.n_reference:,} reference rows",
             f"{report.n_current:,} current rows",
-            f"{report.n_tested} of {len(report.features)} columns tested",
         ),
     ]
     if report.contributions:

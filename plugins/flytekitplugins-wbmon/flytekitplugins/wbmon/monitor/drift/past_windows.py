@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from flytekitplugins.wbmon.monitor.drift.compare_feature import RATES, Comparison
+from flytekitplugins.wbmon.monitor.drift.comparison import RATES, Comparison
 from flytekitplugins.wbmon.monitor.drift.distances import scaled_counts
 from flytekitplugins.wbmon.monitor.drift.report import Check
 from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile

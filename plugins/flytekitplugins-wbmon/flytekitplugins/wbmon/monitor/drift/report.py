@@ -154,8 +154,8 @@ class FeatureDrift:
     reference (0 on the exact path). `distances`, `mean_shift` (in the feature's unit) and
     `spread_ratio` (standard deviation of the current window over that of the reference) explain the
     change; the verdict does not use them. Of a feature that is tested by its facets, such as text,
-    the numbers are those of the facet that moved most. `unreadable_…` are shares of rows whose value
-    is not what the column is, of which `examples` shows at most three.
+    the numbers are those of the facet that moved most. `unreadable_…` are shares of rows whose
+    value is not what the column is, of which `examples` shows at most three.
     """
 
     name: str
@@ -196,14 +196,8 @@ class FeatureDrift:
 
     @property
     def tested(self) -> bool:
-        """Whether anything is known about its values: no, if nothing could be tested, or no window
-        has a value.
-        """
-        if self.level != "none":
-            return True
-        return self.status not in _NOT_TESTED and (
-            self.status != "all_missing" or bool(self.checks)
-        )
+        """Whether anything is known about it but, perhaps, its missing values."""
+        return self.level != "none" or self.status not in _NOT_TESTED
 
     @property
     def deciding(self) -> Check | None:

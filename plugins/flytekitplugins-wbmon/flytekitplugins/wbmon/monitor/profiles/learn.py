@@ -178,7 +178,7 @@ def _is_prose(texts: pa.Array) -> bool:
 
 def _reads_as(kind: Kind, texts: pa.Array) -> bool:
     values = read_as(kind, texts).values
-    return len(values) - values.null_count >= _MOST * len(texts)
+    return bool(len(values) - values.null_count >= _MOST * len(texts))
 
 
 def _is_fraction(texts: pa.Array) -> pa.Array:
