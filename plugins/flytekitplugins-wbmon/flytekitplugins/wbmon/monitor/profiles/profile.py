@@ -19,6 +19,7 @@ from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
 from flytekitplugins.wbmon.storage.filesystem import open_filesystem, write_file
 from flytekitplugins.wbmon.storage.guard import without_secrets
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
     """A summary of a window of data, with one `FeatureProfile` for each column.
@@ -64,7 +65,7 @@ class Profile:
         )
 
         if not isinstance(path, str | PathLike):
-            raise DataError(  # noqa: TRY004 - as every input that cannot be used
+            raise DataError(
                 f"a profile must be given by its path or URL, got {type(path).__name__}"
             )
         shown = without_secrets(str(path))
@@ -72,8 +73,8 @@ class Profile:
             content = read_content(*open_filesystem(path), shown)
         except WbmonError:
             raise
-        # ValueError: a path that no disk can have
-        except (OSError, ValueError) as error:
+        # a path that no disk can have is a ValueError; some file systems of fsspec stumble over theirs
+        except (LookupError, NotImplementedError, OSError, TypeError, ValueError) as error:
             raise DataError(
                 f"a profile must be a readable file, could not read {shown!r}: {error}"
             ) from error

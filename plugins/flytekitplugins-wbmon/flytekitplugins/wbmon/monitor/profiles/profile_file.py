@@ -1,8 +1,8 @@
 """The file format of a profile.
 
 A file has a fixed first line, a line of JSON with all scalar fields and the types of the arrays,
-and the compressed arrays. Unlike a pickle, reading it executes nothing, and what it claims of itself
-is believed only as far as a profile can go: see `profile_fields`.
+and the compressed arrays. Unlike a pickle, reading it executes nothing, and what it claims of
+itself is believed only as far as a profile can go: see `profile_fields`.
 """
 
 from __future__ import annotations
@@ -16,13 +16,11 @@ from reprlib import repr as shortened
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from flytekitplugins.wbmon.errors import DataError
-from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile, WeightSums
+from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
     from numpy.typing import NDArray
-
-    from flytekitplugins.wbmon.monitor.profiles.profile_fields import StoredArray
 
 FORMAT_VERSION = 1
 MAX_FILE_BYTES = 2**28
@@ -64,7 +62,13 @@ def features_to_bytes(
     }
     # allow_nan=False: NaN is not JSON; a float that was not written as hex must fail here
     packed = pa.compress(payload, codec="zstd", asbytes=True) if payload else b""
-    return _MAGIC + json.dumps(header, allow_nan=False).encode() + b"\n" + packed
+    content = _MAGIC + json.dumps(header, allow_nan=False).encode() + b"\n" + packed
+    if len(content) > MAX_FILE_BYTES or len(payload) > MAX_PAYLOAD_BYTES:
+        raise DataError(
+            f"a profile must fit in a file of {MAX_FILE_BYTES} bytes and in arrays of "
+            f"{MAX_PAYLOAD_BYTES}, got {len(content)} and {len(payload)}; profile fewer columns"
+        )
+    return content
 
 
 def _describe(feature: FeatureProfile, chunks: list[bytes]) -> dict[str, Any]:
@@ -196,7 +200,7 @@ def _about(header: dict[str, Any]) -> dict[str, Any]:
     readers = {"n_rows": whole(MAX_ROWS), "layout": read_text, "weight": read_text}
     try:
         return {name: read(header[name]) for name, read in readers.items()}
-    except ValueError:
+    except (TypeError, ValueError):
         got = shortened([header[name] for name in readers])
         raise ValueError(
             f"n_rows must be a whole number in [0, {MAX_ROWS}], layout and weight text, got {got}"
@@ -206,25 +210,22 @@ def _about(header: dict[str, Any]) -> dict[str, Any]:
 def _features(header: dict[str, Any], packed: memoryview) -> dict[str, FeatureProfile]:
     from flytekitplugins.wbmon.monitor.profiles import profile_fields as fields_of
 
-    if header.keys() != _HEADER or header["codec"] != "zstd" or type(header["features"]) is not list:
+    known = header.keys() == _HEADER and header["codec"] == "zstd"
+    if not known or type(header["features"]) is not list:
         raise ValueError(
             f"the header must hold {', '.join(sorted(_HEADER))}, with codec zstd and a list of "
             f"features, got {shortened(header)}"
         )
     read = [fields_of.read_fields(described) for described in header["features"]]
     forms = list(fields_of.stored_arrays(read))
-    payload = _decompress(packed, header["payload_bytes"], sum(map(_n_bytes, forms)))
-    offsets = accumulate(map(_n_bytes, forms), initial=0)
+    offsets = list(accumulate((form.n_bytes for form in forms), initial=0))
+    payload = _decompress(packed, header["payload_bytes"], offsets[-1])
     arrays = map(fields_of.read_array, forms, repeat(payload), offsets)
     features = {values["name"]: fields_of.complete_feature(values, arrays) for values in read}
     if len(features) < len(read):
         repeated = Counter(values["name"] for values in read).most_common(1)[0][0]
         raise ValueError(f"columns must have different names, got {shortened(repeated)} twice")
     return features
-
-
-def _n_bytes(form: StoredArray) -> int:
-    return int(form.stored.itemsize * form.length)
 
 
 def _decompress(packed: memoryview, claimed: Any, described: int) -> memoryview:
@@ -237,9 +238,9 @@ def _decompress(packed: memoryview, claimed: Any, described: int) -> memoryview:
     # the writer does not compress an empty payload
     if claimed == 0:
         if packed:
-            raise ValueError(f"nothing may follow the header without arrays, got {len(packed)} bytes")
+            raise ValueError(f"nothing may follow a header without arrays, got {len(packed)} bytes")
         return memoryview(b"")
     import pyarrow as pa
 
     # fails if there is more or less in it
-    return memoryview(pa.decompress(packed, decompressed_size=claimed, codec="zstd", asbytes=True))
+    return memoryview(pa.decompress(packed, decompressed_size=claimed, codec="zstd")).toreadonly()
