@@ -73,7 +73,7 @@ class Profile:
             content = read_content(*open_filesystem(path), shown)
         except WbmonError:
             raise
-        # a path that no disk can have is a ValueError; some file systems of fsspec stumble over theirs
+        # a path that no disk can have is a ValueError; some stores stumble over theirs
         except (LookupError, NotImplementedError, OSError, TypeError, ValueError) as error:
             raise DataError(
                 f"a profile must be a readable file, could not read {shown!r}: {error}"
