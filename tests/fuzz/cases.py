@@ -118,8 +118,11 @@ def _check_report(report: Any) -> None:
 def _check_profile(case: Case, profile: Profile) -> None:
     """It can be saved, and is then the same."""
     path = case.folder / "saved.profile"
-    profile.save(path)
-    again = Profile.load(path)
+    try:
+        profile.save(path)
+        again = Profile.load(path)
+    except WbmonError as error:
+        raise AssertionError("what was saved must be loaded") from error
     assert (again.n_rows, again.layout, again.weight) == (
         profile.n_rows,
         profile.layout,

@@ -210,12 +210,15 @@ def random_table(rng: Random, folder: Path, *, names: Sequence[Any] | None = Non
     if wanted == "polars" and len(set(named)) < len(named):
         wanted = "arrow"
     made = [column for _, column in columns]
-    try:
-        data, how = _together(rng, wanted, named, made, folder)
-    except BaseException as error:  # polars panics, which is no Exception
-        if isinstance(error, KeyboardInterrupt | SystemExit):
-            raise
-        data, how = _together(rng, "arrow", named, made, folder)
+    for library in (wanted, "arrow"):
+        try:
+            data, how = _together(rng, library, named, made, folder)
+            break
+        except BaseException as error:  # polars panics, which is no Exception
+            if isinstance(error, KeyboardInterrupt | SystemExit):
+                raise
+    else:
+        data, how = pa.table([pa.nulls(n_rows) for _ in made], names=list(map(str, named))), "nulls"
     return Table(data, named, f"{n_rows} rows in {how}: " + ", ".join(about))
 
 
