@@ -70,7 +70,7 @@ def read_fields(described: Any) -> dict[str, Any]:
     values, field = {}, ""
     try:
         for field, value in described.items():
-            values[field] = _READERS[field][0](value)
+            values[field] = _READ[field](value)
     except (LookupError, OverflowError, TypeError, ValueError):
         got = shortened(described[field])
         raise ValueError(
@@ -202,11 +202,18 @@ def _one_of(known: Any) -> _Reader:
     return {word: word for word in get_args(known)}.__getitem__
 
 
-def _positive(value: Any) -> float:
+def _not_negative(value: Any) -> float:
     number = float.fromhex(value)
-    if number >= 0:
-        return number
-    raise ValueError
+    # nan: squares of large values overflow
+    if number < 0:
+        raise ValueError
+    return number
+
+
+def _amount(value: Any) -> float:
+    number = float.fromhex(value)
+    _require(0 <= number < math.inf)
+    return number
 
 
 def _finite(value: Any) -> float:
@@ -239,7 +246,7 @@ def _categories(value: Any) -> tuple[str, ...]:
 def _unseen(value: Any) -> dict[str, float]:
     _require(type(value) is dict and len(value) <= UNSEEN_LIMIT)
     "".join(value).encode()
-    return {name: _positive(count) for name, count in value.items()} if value else value
+    return {name: _amount(count) for name, count in value.items()} if value else value
 
 
 _WEIGHTS = tuple(item.name for item in fields(WeightSums))
@@ -266,7 +273,7 @@ _READERS: dict[str, tuple[_Reader, str]] = {
     "minimum": _FLOAT,
     "maximum": _FLOAT,
     "mean": _FLOAT,
-    "squared": (_positive, "a float >= 0 as hexadecimal text"),
+    "squared": (_not_negative, "a float >= 0 as hexadecimal text"),
     "dimension": (whole(MAX_DIMENSION), f"a whole number in [0, {MAX_DIMENSION}]"),
     "edges": (_array(_VECTOR_EDGES), _ARRAY),
     "categories": (_categories, f"a list of at most {MAX_CATEGORIES} different texts"),
@@ -275,3 +282,5 @@ _READERS: dict[str, tuple[_Reader, str]] = {
     "weights": (_weights, f"null, or {', '.join(_WEIGHTS)} as finite numbers >= 0"),
     "differing_pairs": _FLOAT,
 }
+# a look-up less for each field
+_READ = {field: read for field, (read, _) in _READERS.items()}
