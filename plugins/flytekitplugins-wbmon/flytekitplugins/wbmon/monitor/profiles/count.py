@@ -80,9 +80,10 @@ def number_layout(name: str, dtype: pa.DataType, values: Values) -> FeatureProfi
         values: Values from which the grid is learned, sorted ascending and finite.
     """
     edges = grid_edges(values)
-    # integers stay integers, because floats above 2**53 are rounded; uint64 does not fit int64
+    # integers stay integers, because floats above 2**53 are rounded; uint64 does not fit int64, and
+    # its neighbours are rounded to one: equal edges would be counted twice, and less than 0 between
     whole = edges.dtype.kind in "iu" and edges.dtype != np.uint64
-    edges = edges.astype(np.int64 if whole else np.float64)
+    edges = edges.astype(np.int64) if whole else np.unique(edges.astype(np.float64))
     counts = _zeros(2 * len(edges) + 1)
     return FeatureProfile(
         name=name, kind=kind_of(dtype), dtype=str(dtype), edges=edges, counts=counts
