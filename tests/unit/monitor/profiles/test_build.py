@@ -631,3 +631,12 @@ def test_a_feature_profile_is_a_plain_frozen_record():
 
     with pytest.raises(AttributeError):
         feature.name = "y"  # type: ignore[misc]
+
+
+def test_numbers_that_floats_round_to_one_are_counted_once():
+    numbers = np.arange(2**63, 2**63 + 5000, dtype=np.uint64)
+
+    counts = profile_data(pd.DataFrame({"n": numbers})).features["n"].counts
+
+    assert counts.min() >= 0
+    assert counts.sum() == 5000

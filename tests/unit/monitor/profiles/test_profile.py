@@ -82,18 +82,6 @@ def test_columns_of_every_kind_come_back(tmp_path):
         assert_same(profile, Profile.load(tmp_path / "profile"))
 
 
-def test_a_file_from_before_pairs_were_counted_is_read(profile, tmp_path):
-    profile.save(tmp_path / "profile")
-    content = (tmp_path / "profile").read_bytes()
-    first, header, rest = content.split(b"\n", 2)
-    described = json.loads(header)
-    for feature in described["features"]:
-        del feature["differing_pairs"]
-    (tmp_path / "old").write_bytes(b"\n".join([first, json.dumps(described).encode(), rest]))
-
-    assert Profile.load(tmp_path / "old").features["n"].differing_pairs == 0.0
-
-
 def test_a_profile_without_features_comes_back(tmp_path):
     profile = Profile(n_rows=0, features={})
 

@@ -108,10 +108,11 @@ def with_grid(layout: FeatureProfile, values: Values) -> FeatureProfile:
         edges = np.unique(values[[0, -1]]) if len(values) else values
     else:
         edges = grid_edges(values)
-    # integers stay integers, because floats above 2**53 are rounded; uint64 does not fit int64
+    # integers stay integers, because floats above 2**53 are rounded; uint64 does not fit int64, and
+    # its neighbours are rounded to one: equal edges would be counted twice, and less than 0 between
     whole = edges.dtype.kind in "iu" and edges.dtype != np.uint64
     bits = 8 * edges.dtype.itemsize if edges.dtype.kind == "f" else 64
-    edges = edges.astype(np.int64 if whole else np.float64)
+    edges = edges.astype(np.int64) if whole else np.unique(edges.astype(np.float64))
     return replace(
         layout,
         edges=edges,

@@ -12,15 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from os import PathLike
 
-from flytekitplugins.wbmon.errors import DataError, StorageError
+from flytekitplugins.wbmon.errors import ConfigError, DataError, WbmonError
 from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
 from flytekitplugins.wbmon.storage.filesystem import open_filesystem, write_file
 from flytekitplugins.wbmon.storage.guard import without_secrets
-
-if TYPE_CHECKING:
-    from os import PathLike
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,22 +52,35 @@ class Profile:
     def load(cls, path: str | PathLike[str]) -> Profile:
         """Read a profile that `save` wrote; `path` may be any fsspec URL.
 
+        A file that anyone may have written is safe to load: what it can take of memory and time is
+        bounded, and nothing in it is executed.
+
         Raises:
-            DataError: If the file does not exist, is not a profile, is damaged, or was written by
-                a newer version of this package.
+            DataError: If the file does not exist, is not a profile, is longer than 256 MiB, is
+                damaged, was written by a newer version of this package, or lies at a URL of a
+                protocol that fsspec does not know.
             StorageError: If the file cannot be read.
         """
-        from flytekitplugins.wbmon.monitor.profiles.profile_file import features_from_bytes
+        from flytekitplugins.wbmon.monitor.profiles.profile_file import (
+            features_from_bytes,
+            read_content,
+        )
 
-        files, place = open_filesystem(path)
+        if not isinstance(path, str | PathLike):
+            raise DataError(
+                f"a profile must be given by its path or URL, got {type(path).__name__}"
+            )
+        shown = without_secrets(str(path))
         try:
-            content = files.cat_file(place)
-        except StorageError:
+            content = read_content(*open_filesystem(path), shown)
+        except ConfigError as error:
+            raise DataError(str(error)) from error
+        except WbmonError:
             raise
-        except OSError as error:
-            shown = without_secrets(str(path))
+        # a path that no disk can have is a ValueError; some stores stumble over theirs
+        except (LookupError, NotImplementedError, OSError, TypeError, ValueError) as error:
             raise DataError(
                 f"a profile must be a readable file, could not read {shown!r}: {error}"
             ) from error
-        features, about = features_from_bytes(content, str(path))
+        features, about = features_from_bytes(content, shown)
         return cls(features=features, **about)

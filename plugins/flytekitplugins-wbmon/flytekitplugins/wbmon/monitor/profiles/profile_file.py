@@ -1,25 +1,55 @@
 """The file format of a profile.
 
 A file has a fixed first line, a line of JSON with all scalar fields and the types of the arrays,
-and the compressed arrays. Unlike a pickle, reading it executes nothing.
+and the compressed arrays. Unlike a pickle, reading it executes nothing, and what it claims of
+itself is believed only as far as a profile can go: see `profile_fields`.
 """
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, fields
-from typing import TYPE_CHECKING, Any
+from itertools import accumulate, repeat
+from reprlib import repr as shortened
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from flytekitplugins.wbmon.errors import DataError
-from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile, WeightSums
+from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
+from flytekitplugins.wbmon.monitor.profiles.profile_version_1 import as_version_2, in_seconds
 
 if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
     from numpy.typing import NDArray
 
 FORMAT_VERSION = 2
+MAX_FILE_BYTES = 2**28
+"""Longest file that is read: 256 MiB, some 10,000 columns with 1000 categories or a full grid."""
+
+MAX_PAYLOAD_BYTES = 2**30
+"""Most that the arrays of a file may take in memory, 1 GiB: full grids of 40,000 columns."""
+
 _MAGIC = b"flytekitplugins-wbmon profile\n"
 _ARRAYS = ("edges", "counts", "hashes", "hash_counts")
+_HEADER = {
+    "version",
+    "n_rows",
+    "layout",
+    "weight",
+    "at",
+    "codec",
+    "payload_bytes",
+    "features",
+}
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+# without it, Python reads NaN and Infinity
+_JSON = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def features_to_bytes(
@@ -43,7 +73,13 @@ def features_to_bytes(
     }
     # allow_nan=False: NaN is not JSON; a float that was not written as hex must fail here
     packed = pa.compress(payload, codec="zstd", asbytes=True) if payload else b""
-    return _MAGIC + json.dumps(header, allow_nan=False).encode() + b"\n" + packed
+    content = _MAGIC + json.dumps(header, allow_nan=False).encode() + b"\n" + packed
+    if len(content) > MAX_FILE_BYTES or len(payload) > MAX_PAYLOAD_BYTES:
+        raise DataError(
+            f"a profile must fit in a file of {MAX_FILE_BYTES} bytes and in arrays of "
+            f"{MAX_PAYLOAD_BYTES}, got {len(content)} and {len(payload)}; profile fewer columns"
+        )
+    return content
 
 
 def _describe(feature: FeatureProfile, chunks: list[bytes]) -> dict[str, Any]:
@@ -84,6 +120,37 @@ def _describe_array(array: NDArray[Any], chunks: list[bytes]) -> list[Any]:
     return [array.dtype.str.replace(">", "<"), little.dtype.str, len(array)]
 
 
+def read_content(files: AbstractFileSystem, place: str, shown: str) -> bytes:
+    """The bytes of a file that is not too long to be a profile.
+
+    Args:
+        files: The file system.
+        place: Path within it.
+        shown: Name of the file in error messages.
+
+    Raises:
+        DataError: If it is no file, or longer than `MAX_FILE_BYTES`.
+    """
+    about = files.info(place)
+    if about.get("type", "file") != "file":
+        # a pipe or a device would never end
+        raise DataError(f"a profile must be a file, {shown!r} is another thing: {about['type']}")
+    size = about.get("size")
+    if size is None:
+        # some web servers do not say; one byte more tells whether it is too long
+        with files.open(place, "rb") as file:
+            content = bytes(file.read(MAX_FILE_BYTES + 1))
+        size = len(content)
+    else:
+        content = files.cat_file(place) if size <= MAX_FILE_BYTES else b""
+    if size > MAX_FILE_BYTES:
+        raise DataError(
+            f"a profile must have at most {MAX_FILE_BYTES} bytes, {shown!r} has {size} or more; if "
+            "it is data, profile it first: profile_data(path)"
+        )
+    return content
+
+
 def features_from_bytes(
     content: bytes, path: str
 ) -> tuple[dict[str, FeatureProfile], dict[str, Any]]:
@@ -106,88 +173,93 @@ def features_from_bytes(
             "to compare with data, profile it first: profile_data(path)"
         )
     try:
-        end = content.index(b"\n", len(_MAGIC))
-        header = json.loads(content[len(_MAGIC) : end])
-        version = header["version"]
+        header, packed = _divided(content)
+        version = _version(header)
         # the fields of a newer version are unknown: reading them would report damage instead
-        features = {} if version > FORMAT_VERSION else _features(header, content[end + 1 :])
-    except (ValueError, KeyError, TypeError, OSError, AttributeError) as error:
+        if version <= FORMAT_VERSION:
+            if version == FORMAT_VERSION:
+                return _features(header, packed), _about(header)
+            header = as_version_2(header)
+            features = _features(header, packed)
+            return {name: in_seconds(item) for name, item in features.items()}, _about(header)
+    # OSError: what zstd cannot unpack
+    except (ValueError, OSError, RecursionError) as error:
         raise DataError(
             f"{path!r} is a damaged profile ({error}); write it again with Profile.save"
         ) from error
-    if version > FORMAT_VERSION:
-        raise DataError(
-            f"{path!r} is a profile of format version {version}, this package reads up to "
-            f"{FORMAT_VERSION}; upgrade flytekitplugins-wbmon"
+    raise DataError(
+        f"{path!r} is a profile of format version {version}, this package reads up to "
+        f"{FORMAT_VERSION}; upgrade flytekitplugins-wbmon"
+    )
+
+
+def _divided(content: bytes) -> tuple[dict[str, Any], memoryview]:
+    end = content.find(b"\n", len(_MAGIC))
+    if end < 0:
+        raise ValueError("the header must end with a newline, found none")
+    # no copy of the arrays, which can be most of the file
+    header = _JSON.decode(content[len(_MAGIC) : end].decode())
+    if not isinstance(header, dict):
+        raise ValueError(f"the header must be an object, got {shortened(header)}")  # noqa: TRY004
+    return header, memoryview(content)[end + 1 :]
+
+
+def _version(header: dict[str, Any]) -> int:
+    version = header.get("version")
+    if type(version) is not int or version < 1:
+        raise ValueError(f"version must be a whole number >= 1, got {shortened(version)}")
+    return version
+
+
+def _about(header: dict[str, Any]) -> dict[str, Any]:
+    from flytekitplugins.wbmon.monitor.profiles.profile_fields import MAX_ROWS, read_text, whole
+
+    texts = dict.fromkeys(("layout", "weight", "at"), read_text)
+    readers = {"n_rows": whole(MAX_ROWS), **texts}
+    try:
+        return {name: read(header[name]) for name, read in readers.items()}
+    except (TypeError, ValueError):
+        got = shortened([header[name] for name in readers])
+        raise ValueError(
+            f"n_rows must be a whole number in [0, {MAX_ROWS}], layout, weight and at text, got "
+            f"{got}"
+        ) from None
+
+
+def _features(header: dict[str, Any], packed: memoryview) -> dict[str, FeatureProfile]:
+    from flytekitplugins.wbmon.monitor.profiles import profile_fields as fields_of
+
+    known = header.keys() == _HEADER and header["codec"] == "zstd"
+    if not known or type(header["features"]) is not list:
+        raise ValueError(
+            f"the header must hold {', '.join(sorted(_HEADER))}, with codec zstd and a list of "
+            f"features, got {shortened(header)}"
         )
-    return features, {
-        "n_rows": header["n_rows"],
-        "layout": header["layout"],
-        "weight": header["weight"],
-        "at": header.get("at", ""),
-    }
-
-
-def _features(header: dict[str, Any], packed: bytes) -> dict[str, FeatureProfile]:
-    payload = _decompress(packed, header["payload_bytes"])
-    features, offset = {}, 0
-    for described in header["features"]:
-        feature, offset = _restore(described, payload, offset)
-        features[feature.name] = feature
+    read = [fields_of.read_fields(described) for described in header["features"]]
+    forms = list(fields_of.stored_arrays(read))
+    offsets = list(accumulate((form.n_bytes for form in forms), initial=0))
+    payload = _decompress(packed, header["payload_bytes"], offsets[-1])
+    arrays = map(fields_of.read_array, forms, repeat(payload), offsets)
+    features = {values["name"]: fields_of.complete_feature(values, arrays) for values in read}
+    if len(features) < len(read):
+        repeated = Counter(values["name"] for values in read).most_common(1)[0][0]
+        raise ValueError(f"columns must have different names, got {shortened(repeated)} twice")
     return features
 
 
-def _decompress(packed: bytes, size: int) -> memoryview:
+def _decompress(packed: memoryview, claimed: Any, described: int) -> memoryview:
+    """The arrays, unpacked only if they are as long as they are described."""
+    if type(claimed) is not int or not claimed == described <= MAX_PAYLOAD_BYTES:
+        raise ValueError(
+            f"payload_bytes must be the sum of the arrays, {described}, and at most "
+            f"{MAX_PAYLOAD_BYTES}, got {shortened(claimed)}"
+        )
     # the writer does not compress an empty payload
-    if size == 0:
+    if claimed == 0:
+        if packed:
+            raise ValueError(f"nothing may follow a header without arrays, got {len(packed)} bytes")
         return memoryview(b"")
     import pyarrow as pa
 
-    return memoryview(pa.decompress(packed, decompressed_size=size, codec="zstd", asbytes=True))
-
-
-def _restore(
-    described: dict[str, Any], payload: memoryview, offset: int
-) -> tuple[FeatureProfile, int]:
-    import numpy as np
-
-    values = _as_version_2(described) if "stored" not in described else dict(described)
-    for name in _ARRAYS:
-        if values.get(name) is not None:
-            kind, stored, length = values[name]
-            # a read-only view of the payload, without a copy; arrays of a profile are never changed
-            array = np.frombuffer(payload, np.dtype(stored), length, offset)
-            offset += array.nbytes
-            values[name] = array.astype(np.dtype(kind), copy=False)
-    for name in ("minimum", "maximum", "mean", "squared", "differing_pairs"):
-        # "0" for files written before `differing_pairs` existed
-        values[name] = float.fromhex(values.get(name, "0"))
-    for name in ("categories", "examples", "missing_values"):
-        values[name] = tuple(values.get(name, ()))
-    values["unseen"] = {key: float.fromhex(count) for key, count in values["unseen"].items()}
-    values["weights"] = None if values["weights"] is None else WeightSums(**values["weights"])
-    facets = {}
-    for facet in values.get("facets", ()):
-        restored, offset = _restore(facet, payload, offset)
-        facets[restored.name] = restored
-    values["facets"] = facets
-    return FeatureProfile(**values), offset
-
-
-def _as_version_2(described: dict[str, Any]) -> dict[str, Any]:
-    """The description of a column as version 2 has it, from version 1."""
-    kind = described["kind"]
-    dtype = described["dtype"]
-    now = _KINDS_OF_VERSION_1.get(kind, kind)
-    stored = "text" if now in ("category", "identifier") else now
-    bits = 32 if dtype == "float" else 16 if dtype == "halffloat" else 64
-    return {**described, "kind": now, "stored": stored, "float_bits": bits}
-
-
-_KINDS_OF_VERSION_1 = {
-    "float": "number",
-    "integer": "number",
-    "categorical": "category",
-    "timestamp": "time",
-    "null": "empty",
-}
+    # fails if there is more or less in it
+    return memoryview(pa.decompress(packed, decompressed_size=claimed, codec="zstd")).toreadonly()
