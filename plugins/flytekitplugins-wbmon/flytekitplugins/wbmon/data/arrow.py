@@ -14,6 +14,8 @@ from flytekitplugins.wbmon.data.kind import Kind
 # Arrow stores a timestamp as a whole number of its unit since 1970
 _UNITS_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _SECONDS_PER_DAY = 86_400
+_EXACT_WHOLE, _EXACT_POWER = 2**53, 22  # whole numbers and powers of ten that floats hold exactly
+_DIGITS = {2: 3, 4: 7}  # decimals that floats of so many bytes hold, for most numbers
 
 
 class SortedValues(NamedTuple):
@@ -72,8 +74,8 @@ def dense_numbers(array: pa.Array) -> NDArray[Any]:
     """
     dtype = array.type
     if pa.types.is_decimal(dtype):
-        array = array.cast(pa.float64())
-    elif pa.types.is_boolean(dtype):
+        return _decimals(array.drop_null())
+    if pa.types.is_boolean(dtype):
         array = array.cast(pa.uint8())
     if array.null_count:
         array = array.drop_null()
@@ -83,6 +85,41 @@ def dense_numbers(array: pa.Array) -> NDArray[Any]:
     return np.frombuffer(array.buffers()[1], _numpy_type(array.type), len(array) + array.offset)[
         array.offset :
     ]
+
+
+def _decimals(array: pa.Array) -> NDArray[np.float64]:
+    """The float64 nearest to each decimal; a cast of Arrow can be off by one in the last place."""
+    scale = array.type.scale
+    if pa.types.is_decimal128(array.type) and 0 <= scale <= _EXACT_POWER and len(array):
+        parts = np.frombuffer(array.buffers()[1], np.int64, 2 * (len(array) + array.offset))
+        low, high = parts.reshape(-1, 2)[array.offset :].T
+        # both factors are exact, so their quotient is rounded once
+        if (high == low >> 63).all() and (np.abs(low) <= _EXACT_WHOLE).all():
+            return np.asarray(low / 10.0**scale)
+    return dense_numbers(array.cast(pa.string()).cast(pa.float64()))
+
+
+def shortest(values: NDArray[Any]) -> NDArray[np.float64]:
+    """The numbers that floats of 32 or 16 bits were made from, as far as they have few digits.
+
+    0.1 in 32 bits is 0.10000000149 in 64 bits, which nobody has stored. The decimal of 7 (16 bits:
+    3) digits is taken, where it is the one number with so few digits that rounds to the value.
+
+    Args:
+        values: Finite floats of any width; shape `(n,)`.
+    """
+    exact = values.astype(np.float64)
+    digits = _DIGITS.get(values.dtype.itemsize)
+    if digits is None or values.dtype.kind != "f":
+        return exact
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        places = digits - 1 - np.floor(np.log10(np.abs(exact)))
+        power = 10.0 ** np.clip(np.abs(places), 0, _EXACT_POWER)
+        found = np.where(
+            places >= 0, np.rint(exact * power) / power, np.rint(exact / power) * power
+        )
+        is_same = (found.astype(values.dtype) == values) & (np.abs(places) <= _EXACT_POWER)
+    return np.where(is_same, found, exact)
 
 
 def is_valid(array: pa.Array) -> NDArray[np.bool_]:

@@ -10,7 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from flytekitplugins.wbmon.data.arrow import dense_numbers, kind_of, sort_numbers, text_array
+from flytekitplugins.wbmon.data.arrow import (
+    dense_numbers,
+    kind_of,
+    shortest,
+    sort_numbers,
+    text_array,
+)
 from flytekitplugins.wbmon.data.kind import NOTHING_DECLARED, Declared, Kind
 from flytekitplugins.wbmon.data.names import encode_names
 from flytekitplugins.wbmon.data.objects import value_type
@@ -112,7 +118,7 @@ def with_grid(layout: FeatureProfile, values: Values) -> FeatureProfile:
     # its neighbours are rounded to one: equal edges would be counted twice, and less than 0 between
     whole = edges.dtype.kind in "iu" and edges.dtype != np.uint64
     bits = 8 * edges.dtype.itemsize if edges.dtype.kind == "f" else 64
-    edges = edges.astype(np.int64) if whole else np.unique(edges.astype(np.float64))
+    edges = edges.astype(np.int64) if whole else np.unique(shortest(edges))
     return replace(
         layout,
         edges=edges,
