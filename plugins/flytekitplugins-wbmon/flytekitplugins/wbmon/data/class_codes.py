@@ -1,15 +1,24 @@
-"""Integer codes for columns of classes, whether text, whole numbers or booleans."""
+"""Integer codes for columns of classes, whether text, whole numbers, booleans or dates."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from flytekitplugins.wbmon.data.arrow import dense_numbers, is_valid, large_strings
-from flytekitplugins.wbmon.data.columns import float_values, is_class_name, is_number
+from flytekitplugins.wbmon.data.arrow import (
+    dense_numbers,
+    is_valid,
+    kind_of,
+    large_strings,
+)
+from flytekitplugins.wbmon.data.columns import Unreadable
+from flytekitplugins.wbmon.data.kind import Kind
+from flytekitplugins.wbmon.data.names import names_of
+from flytekitplugins.wbmon.data.objects import has_odd, split, value_type
+from flytekitplugins.wbmon.data.whole import read_whole, whole
 from flytekitplugins.wbmon.errors import DataError
 
 if TYPE_CHECKING:
@@ -19,6 +28,10 @@ if TYPE_CHECKING:
 
 # more distinct labels than this are values of something else than a class
 _MAX_CLASSES = 1000
+_EXAMPLES = 3
+_SHOWN = 40
+_TRUTHS = {"true": 1, "false": 0}
+_HINT = '; give probabilities as `score`, or measure a regression with task="regression"'
 
 
 class CodedColumn(NamedTuple):
@@ -27,80 +40,135 @@ class CodedColumn(NamedTuple):
     Attributes:
         names: The classes, sorted by number if the column is numeric, else as text.
         codes: Index into `names` for each row, -1 where missing; shape `(n_rows,)`.
-        is_numeric: Whether the column held numbers or booleans.
+        kind: `number` (booleans are numbers), `text`, `time` of dates, or `empty`.
+        unreadable: Values that are no class, such as `n/a` among numbers; they count as missing.
     """
 
     names: tuple[str, ...]
     codes: Codes
-    is_numeric: bool
+    kind: Kind
+    unreadable: Unreadable = Unreadable()
+
+    @property
+    def is_numeric(self) -> bool:
+        """Whether the column held numbers or booleans."""
+        return self.kind == "number"
 
 
-def class_name(value: Any) -> str:
-    """The name of a class as text; `True`, `1` and `1.0` are all named `1`."""
-    if isinstance(value, (bool, int, float, np.bool_, np.integer)) and float(value).is_integer():
-        return str(int(value))
-    return str(value)
+def code_column(column: pa.ChunkedArray, name: str) -> CodedColumn:
+    """Encode a column as class codes: by identity, so no digit of a whole number is lost.
 
+    Missing, `nan` and blank text are no class. A whole number is the same class in every type.
 
-def code_column(table: pa.Table, name: str) -> CodedColumn:
-    """Encode one column of a table as class codes.
+    Args:
+        column: The column in its plain form, also with odd values.
+        name: Its name, for the message of an error.
 
     Raises:
-        DataError: If the column is neither text nor numeric, holds fractions or infinities, or has
-            more than 1000 distinct values.
+        DataError: If the column holds neither text, numbers, booleans nor dates, if it holds
+            fractions, infinities or floats that have lost digits, or has more than 1000 distinct
+            values.
     """
-    kind = table.schema.field(name).type
-    if is_class_name(kind):
-        return _coded_text(table[name], name)
-    if not is_number(kind):
-        raise DataError(f"column {name!r} must hold classes (text, whole numbers), found {kind}")
-    values = float_values(table[name])
-    present = ~np.isnan(values)
-    distinct, place = _distinct(values[present])
-    wrong = distinct[~np.isfinite(distinct) | (distinct != np.floor(distinct))]
-    if len(wrong):
-        raise DataError(
-            f"column {name!r} must hold classes (text, whole numbers), found {wrong[0]:g}; give "
-            'probabilities as `score`, or measure a regression with task="regression"'
-        )
-    codes = np.full(len(values), -1)
-    codes[present] = place
-    return CodedColumn(_names(map(class_name, distinct.tolist()), name), codes, is_numeric=True)
+    dtype = value_type(column.type)
+    kind = kind_of(dtype)
+    if kind == "empty":
+        return CodedColumn((), np.full(len(column), -1), "empty")
+    if kind in ("number", "boolean"):
+        return _coded_numbers(column.combine_chunks(), name, kind)
+    if kind == "text":
+        return _coded_text(_texts(column), name, "text")
+    if pa.types.is_date(dtype):
+        return _coded_text(_texts(column), name, "time")
+    raise DataError(f"column {name!r} must hold classes (text, whole numbers), found {dtype}")
 
 
-def _distinct(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], Codes]:
-    """The distinct values in ascending order, and the index of each row's value among them."""
-    if len(values) and np.isfinite(values).all():
-        low, high = values.min(), values.max()
-        # counting is linear in the rows, `np.unique` has to sort them
-        if high - low <= _MAX_CLASSES and (values == np.floor(values)).all():
-            offset = (values - low).astype(np.int64)
-            filled = np.bincount(offset) > 0
-            return np.flatnonzero(filled) + low, (np.cumsum(filled) - 1)[offset]
-    distinct, place = np.unique(values, return_inverse=True)
-    return distinct, place
+def _texts(column: pa.ChunkedArray) -> pa.Array:
+    if has_odd(column.type) or kind_of(column.type) != "text":
+        parts = [names_of(chunk).cast(pa.large_string()) for chunk in column.chunks]
+        return pa.concat_arrays(parts) if parts else pa.nulls(0, pa.large_string())
+    return large_strings(column).combine_chunks()
 
 
-def _coded_text(column: pa.ChunkedArray, name: str) -> CodedColumn:
-    encoded = large_strings(column).combine_chunks().dictionary_encode()
+def _coded_text(texts: pa.Array, name: str, kind: Kind) -> CodedColumn:
+    encoded = texts.dictionary_encode()
     # Arrow orders a dictionary by first occurrence; sorted codes do not depend on row order
     words = encoded.dictionary.to_pylist()
-    order = sorted(range(len(words)), key=words.__getitem__)
-    place = np.empty(len(words), dtype=np.int64)
-    place[order] = np.arange(len(words))
+    present = [i for i, word in enumerate(words) if word.strip()]
+    order = sorted(present, key=words.__getitem__)
+    place = np.full(len(words), -1)
+    place[order] = np.arange(len(order))
     codes = np.full(len(encoded), -1)
     codes[is_valid(encoded.indices)] = place[dense_numbers(encoded.indices)]
-    return CodedColumn(_names((words[i] for i in order), name), codes, is_numeric=False)
+    return CodedColumn(_few(tuple(words[i] for i in order), name), codes, kind)
 
 
-def _names(names: Any, column: str) -> tuple[str, ...]:
-    found = tuple(names)
-    if len(found) > _MAX_CLASSES:
+def _coded_numbers(array: pa.Array, name: str, kind: Kind) -> CodedColumn:
+    values, odd = split(array)
+    must = f"column {name!r} must hold classes (text, whole numbers)"
+    numbers = whole(values, must, _HINT)
+    distinct, place = _distinct(numbers, name)
+    codes = place
+    if numbers.null_count:
+        codes = np.full(len(numbers), -1)
+        codes[is_valid(numbers)] = place
+    coded = CodedColumn(_few(tuple(map(str, distinct)), name), codes, "number")
+    return (
+        coded if odd is None else _with_odd(coded, odd, name, _TRUTHS if kind != "number" else {})
+    )
+
+
+def _distinct(numbers: pa.Array, name: str) -> tuple[list[int], Codes]:
+    """The distinct numbers in ascending order, and the index of each row's number among them."""
+    if numbers.null_count:
+        numbers = numbers.drop_null()
+    if not len(numbers):
+        return [], np.empty(0, dtype=np.int64)
+    if pa.types.is_int64(numbers.type):
+        values = dense_numbers(numbers)
+        low = values.min()
+        # counting is linear in the rows and needs no table of hashes
+        if int(values.max()) - int(low) <= _MAX_CLASSES:
+            offset = values - low
+            filled = np.bincount(offset) > 0
+            place = (np.cumsum(filled) - 1)[offset]
+            return [int(low) + i for i in np.flatnonzero(filled).tolist()], place
+    encoded = numbers.dictionary_encode()
+    _few(range(len(encoded.dictionary)), name)
+    found = [int(value) for value in encoded.dictionary.to_pylist()]
+    ranks = np.empty(len(found), dtype=np.int64)
+    order = sorted(range(len(found)), key=found.__getitem__)
+    ranks[order] = np.arange(len(found))
+    return [found[i] for i in order], ranks[dense_numbers(encoded.indices)]
+
+
+def _with_odd(coded: CodedColumn, odd: pa.Array, name: str, words: dict[str, int]) -> CodedColumn:
+    """With the odd texts among numbers: digits are the number, and others are no class."""
+    encoded = odd.dictionary_encode()
+    texts = [text.strip() for text in encoded.dictionary.to_pylist()]
+    read = [
+        words.get(text.lower(), number)
+        for text, number in zip(texts, read_whole(texts), strict=True)
+    ]
+    known = {int(each) for each in coded.names} | {each for each in read if each is not None}
+    names = tuple(str(each) for each in sorted(known))
+    codes = recode(coded, names)
+    rows = np.flatnonzero(is_valid(encoded.indices))
+    of_text = [-1 if each is None else names.index(str(each)) for each in read]
+    place = dense_numbers(encoded.indices)
+    codes[rows] = np.array(of_text, dtype=np.int64)[place]
+    bad = np.array([each is None and text != "" for each, text in zip(read, texts, strict=True)])
+    examples = [text for text, is_bad in zip(texts, bad, strict=True) if is_bad][:_EXAMPLES]
+    unreadable = Unreadable(int(bad[place].sum()), tuple(text[:_SHOWN] for text in examples))
+    return CodedColumn(_few(names, name), codes, "number", unreadable)
+
+
+def _few(names: Any, column: str) -> Any:
+    if len(names) > _MAX_CLASSES:
         raise DataError(
-            f"column {column!r} must hold at most {_MAX_CLASSES} classes, found {len(found)} "
+            f"column {column!r} must hold at most {_MAX_CLASSES} classes, found {len(names)} "
             'different values; measure a regression with task="regression"'
         )
-    return found
+    return names
 
 
 def recode(column: CodedColumn, names: tuple[str, ...]) -> Codes:
@@ -110,29 +178,28 @@ def recode(column: CodedColumn, names: tuple[str, ...]) -> Codes:
     return place[column.codes]
 
 
-def class_order(truth: CodedColumn, known: Sequence[str], positive: Any) -> tuple[str, ...]:
-    """All classes in a fixed order; of two classes, the positive one comes last.
+def class_order(names: Iterable[str], *, is_numeric: bool) -> tuple[str, ...]:
+    """Classes in their sorted order: as numbers, of any size, or as text.
 
     Args:
-        truth: The labels; if they are numeric, classes are sorted as numbers.
-        known: Further classes, for instance those that were predicted.
-        positive: The positive class of a binary problem; None for the sorted order alone.
+        names: The classes, each as often as you like.
+        is_numeric: Whether they are numbers.
 
     Returns:
         Class names. Labels that are only 0 or only 1 still give the two classes `0` and `1`.
     """
-    names = {*truth.names, *known}
-    if positive is not None:
-        names.add(class_name(positive))
-    if names.issubset(("0", "1")):
-        names = {"0", "1"}
-    order = sorted(names, key=_number_first if truth.is_numeric else None)
-    if positive is not None and len(order) == 2:  # noqa: PLR2004 - binary
-        order.sort(key=lambda name: name == class_name(positive))
-    return tuple(order)
+    found = set(names)
+    if found.issubset(("0", "1")):
+        found = {"0", "1"}
+    return tuple(sorted(found, key=_number_first if is_numeric else None))
 
 
 def _number_first(name: str) -> tuple[int, float, str]:
+    # an int of any size: Python compares it with a float exactly
+    try:
+        return 0, int(name), name
+    except ValueError:
+        pass
     try:
         return 0, float(name), name
     except ValueError:

@@ -3,22 +3,67 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from flytekitplugins.wbmon.data.arrow import dense_numbers, is_text, is_valid, kind_of
-from flytekitplugins.wbmon.data.open import open_source
-from flytekitplugins.wbmon.data.sources import StreamSource
+from flytekitplugins.wbmon.data.arrow import (
+    dense_numbers,
+    is_text,
+    is_valid,
+    kind_of,
+    seconds,
+    shortest,
+)
+from flytekitplugins.wbmon.data.objects import has_odd, value_type
+from flytekitplugins.wbmon.data.open import open_source, open_values
+from flytekitplugins.wbmon.data.plain import PlainSource
+from flytekitplugins.wbmon.data.readings import read_as
+from flytekitplugins.wbmon.data.sources import Source, StreamSource
 from flytekitplugins.wbmon.errors import DataError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_EXAMPLES = 3
+
+
+class Unreadable(NamedTuple):
+    """Values that cannot be read as what their column is; they count as missing.
+
+    Attributes:
+        n: How many there are.
+        examples: The texts of at most three of them.
+    """
+
+    n: int = 0
+    examples: tuple[str, ...] = ()
+
+    def and_(self, other: Unreadable) -> Unreadable:
+        """Those of two columns together."""
+        examples = dict.fromkeys((*self.examples, *other.examples))
+        return Unreadable(self.n + other.n, tuple(examples)[:_EXAMPLES])
+
+
+class Numbers(NamedTuple):
+    """A column of numbers.
+
+    Attributes:
+        values: The numbers, `nan` where one is missing; shape `(n,)`.
+        unit: `s` if the column holds durations, which are seconds here; else empty.
+        unreadable: Values that are no numbers.
+        is_known: Whether the column holds any value that tells what it is.
+    """
+
+    values: NDArray[np.float64]
+    unit: str = ""
+    unreadable: Unreadable = Unreadable()
+    is_known: bool = True
+
 
 def read_columns(data: Any, names: Sequence[str] | None) -> pa.Table:
-    """Read the named columns into a table; other columns are not read.
+    """Read the named columns as they are stored; other columns are not read.
 
     Args:
         data: As `open_source` takes it.
@@ -27,30 +72,66 @@ def read_columns(data: Any, names: Sequence[str] | None) -> pa.Table:
     Raises:
         DataError: If a column does not exist; the message names those that do.
     """
-    source = open_source(data)
-    wanted = list(dict.fromkeys(source.names if names is None else names))
-    missing = [name for name in wanted if name not in source.names]
-    if missing:
+    return _table(open_source(data), names)
+
+
+def read_values(data: Any, names: Sequence[str] | None) -> pa.Table:
+    """Read the named columns in their plain form, odd values apart; other columns are not read.
+
+    Args:
+        data: As `open_values` takes it.
+        names: The columns to read, all if None; repeated names are read once.
+
+    Raises:
+        DataError: If a column does not exist; the message names those that do.
+    """
+    return _table(open_values(data), names)
+
+
+def read_numbers(column: pa.ChunkedArray, name: str) -> Numbers:
+    """Take a column as numbers: durations are seconds, text is read, and a blank one is missing.
+
+    Args:
+        column: A column in its plain form, also with odd values.
+        name: Its name, for the message of an error.
+
+    Raises:
+        DataError: If the column holds something else, or no value of it can be read.
+    """
+    dtype = value_type(column.type)
+    stored = kind_of(dtype)
+    if stored == "empty":
+        return Numbers(np.full(len(column), np.nan), is_known=False)
+    if stored not in ("number", "boolean", "duration", "text"):
+        raise DataError(f"column {name!r} must be numeric, found {dtype}")
+    unit = "s" if stored == "duration" else ""
+    if stored != "text" and not has_odd(column.type):
+        return Numbers(_joined([_quantities(chunk) for chunk in column.chunks]), unit)
+    readings = [read_as("duration" if unit else "number", chunk) for chunk in column.chunks]
+    values = _joined([_quantities(reading.values) for reading in readings])
+    unreadable = Unreadable()
+    for reading in readings:
+        unreadable = unreadable.and_(Unreadable(reading.n_unreadable, reading.examples))
+    is_known = not np.isnan(values).all()
+    if unreadable.n and not is_known:
         raise DataError(
-            f"the data must have column {', '.join(map(repr, missing))}; "
-            f"found {', '.join(source.names) or 'no columns'}"
+            f"column {name!r} must be numeric, found {dtype} such as "
+            f"{', '.join(map(repr, unreadable.examples))}"
         )
-    if isinstance(source, StreamSource):
-        # a stream cannot be read a second time, so all columns come in one pass
-        batches = [batch for part in source.parts() for batch in part(wanted)]
-        return pa.Table.from_batches(batches)
-    return pa.table({name: source.column(name) for name in wanted})
+    return Numbers(values, unit, unreadable, is_known)
 
 
 def float_values(column: pa.ChunkedArray) -> NDArray[np.float64]:
-    """A numeric, boolean or all-null column as float64, `nan` where missing; shape `(n,)`."""
-    parts = [_floats(chunk) for chunk in column.chunks]
-    return np.concatenate(parts) if parts else np.empty(0)
+    """A numeric, boolean or all-null column as float64, `nan` where missing; shape `(n,)`.
+
+    Durations are in seconds.
+    """
+    return _joined([_floats(chunk) for chunk in column.chunks])
 
 
 def is_number(dtype: pa.DataType) -> bool:
-    """Whether a column of this type can be read as numbers; an all-null column can."""
-    return kind_of(dtype) in ("number", "boolean", "duration", "empty")
+    """Whether a column of this type holds plain numbers, without a unit; an all-null one can."""
+    return kind_of(dtype) in ("number", "boolean", "empty")
 
 
 def is_class_name(dtype: pa.DataType) -> bool:
@@ -58,8 +139,37 @@ def is_class_name(dtype: pa.DataType) -> bool:
     return is_text(dtype.value_type if pa.types.is_dictionary(dtype) else dtype)
 
 
+def _table(source: Source | PlainSource, names: Sequence[str] | None) -> pa.Table:
+    wanted = list(dict.fromkeys(source.names if names is None else names))
+    missing = [name for name in wanted if name not in source.names]
+    if missing:
+        raise DataError(
+            f"the data must have column {', '.join(map(repr, missing))}; "
+            f"found {', '.join(source.names) or 'no columns'}"
+        )
+    if source.is_stream if isinstance(source, PlainSource) else isinstance(source, StreamSource):
+        # a stream cannot be read a second time, so all columns come in one pass
+        batches = [batch for part in source.parts() for batch in part(wanted)]
+        return pa.Table.from_batches(batches)
+    return pa.table({name: source.column(name) for name in wanted})
+
+
+def _joined(parts: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+    return np.concatenate(parts) if parts else np.empty(0)
+
+
+def _quantities(chunk: pa.Array) -> NDArray[np.float64]:
+    values = _floats(chunk)
+    # a label of 0.1 in 32 bits is no error of 1e-9 against a prediction of 0.1 in 64
+    if pa.types.is_float32(chunk.type) or pa.types.is_float16(chunk.type):
+        finite = np.isfinite(values)
+        values[finite] = shortest(values[finite].astype(f"f{chunk.type.bit_width // 8}"))
+    return values
+
+
 def _floats(chunk: pa.Array) -> NDArray[np.float64]:
     values = np.full(len(chunk), np.nan)
     if not pa.types.is_null(chunk.type):
-        values[is_valid(chunk)] = dense_numbers(chunk)
+        is_duration = pa.types.is_duration(chunk.type)
+        values[is_valid(chunk)] = seconds(chunk) if is_duration else dense_numbers(chunk)
     return values

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flytekitplugins.wbmon.data.arrow import dense_numbers, large_strings
-from flytekitplugins.wbmon.data.columns import is_class_name, read_columns
+from flytekitplugins.wbmon.data.arrow import dense_numbers, kind_of, large_strings, whole_array
+from flytekitplugins.wbmon.data.columns import read_columns
+from flytekitplugins.wbmon.data.keys import comparable, keys_of
+from flytekitplugins.wbmon.data.kind import Kind
+from flytekitplugins.wbmon.data.names import names_of
+from flytekitplugins.wbmon.data.objects import as_text, has_odd, split
+from flytekitplugins.wbmon.data.open import open_values
+from flytekitplugins.wbmon.data.plain import plain_column
+from flytekitplugins.wbmon.data.readings import read_as
+from flytekitplugins.wbmon.data.times import time_order
+from flytekitplugins.wbmon.data.whole import is_blank
 from flytekitplugins.wbmon.errors import ConfigError, DataError
 
 
@@ -25,6 +34,8 @@ class JoinedLabels:
         n_unmatched: Label keys that no prediction has.
         n_repeated: Labels that a later label of the same key replaced.
         n_revised: Those of the replaced labels whose value differs from the last one.
+        n_unreadable: Values among the labels that are none, such as `n/a` among numbers; they count
+            as missing.
     """
 
     table: pa.Table
@@ -33,6 +44,7 @@ class JoinedLabels:
     n_unmatched: int
     n_repeated: int
     n_revised: int
+    n_unreadable: int = 0
 
     @property
     def coverage(self) -> float:
@@ -53,75 +65,122 @@ def join_labels(
     If the predictions already have the label column, new labels replace its values and the other
     rows keep theirs, so a window can be joined again each time labels arrive.
 
+    Null, `nan` and blank text are neither keys nor labels. Keys are joined by what they are, not by
+    how they are stored: whole numbers of any type and size, text in any layout, a UUID and its
+    text. A number is not the text of its digits.
+
     Args:
         predictions: Any data that `open_source` accepts; all columns are kept.
         labels: Any data that `open_source` accepts, with the key and the label; other columns are
             not read.
         label: Name of the label column, in the labels and in the result.
-        on: Name of the key column in both; rows without a key are never joined.
-        latest_by: Column of the labels that orders several labels of one key, such as their time;
-            row order if None.
+        on: Name of the key column in both: text, whole numbers or dates; rows without a key are
+            never joined.
+        latest_by: Column with the time of each label, which orders several labels of one key:
+            timestamps, dates or ISO text, read with its offset from UTC. A label without a time is
+            the earliest. Row order if None.
 
     Returns:
         The joined table with its counts.
 
     Raises:
         ConfigError: If the key and the label are the same column.
-        DataError: If a column is missing, or the keys or the labels have different types.
+        DataError: If a column is missing, the keys or the labels are of different kinds, or
+            `latest_by` does not hold times.
     """
     if on == label:
         raise ConfigError(f"the key and the label must be different columns, both are {on!r}")
-    made = read_columns(predictions, None)
+    # with odd values apart: one text among numbers must not make texts of all keys
+    made = read_columns(open_values(predictions).source, None)
     if on not in made.column_names:
         raise DataError(
             f"the predictions must have the key {on!r}; found {', '.join(made.column_names)}"
         )
-    came = read_columns(labels, [on, label, *([latest_by] if latest_by else [])])
+    said = [on, label, *([latest_by] if latest_by else [])]
+    came = _plain(read_columns(open_values(labels).source, said))
     if latest_by is not None:
-        came = _in_order(came, latest_by)
-    # a null label is not news: it must not replace an earlier real one
-    came = came.filter(pc.and_(pc.is_valid(came[on]), pc.is_valid(came[label])))
-    made_keys, came_keys = _keys(made, on), _keys(came, on)
-    if made_keys.type != came_keys.type:
+        came = came.take(whole_array(time_order(came[latest_by].combine_chunks(), latest_by)))
+    made_key, came_key = keys_of(plain_column(made[on]), on), keys_of(came[on], on)
+    if "empty" not in (made_key.kind, came_key.kind) and made_key.kind != came_key.kind:
         raise DataError(
             f"key {on!r} must be of one kind in predictions and labels; "
             f"found {made[on].type} and {came[on].type}"
         )
+    made_keys, came_keys = comparable(made_key, came_key)
+    of_label = _label(came[label])
+    # a missing label is not news: it must not replace an earlier real one
+    both = pc.and_(pc.is_valid(came_keys), pc.is_valid(of_label.values))
+    came_keys, labels_came = came_keys.filter(both), of_label.values.filter(both)
     kept, place = _last_of_each(came_keys)
-    last = came[label].combine_chunks().take(pa.array(kept))
+    last = labels_came.take(whole_array(kept))
     # null where a key has no label, and `take` turns that into a null label
-    found = pc.index_in(made_keys, value_set=came_keys.take(pa.array(kept)))
+    found = pc.index_in(made_keys, value_set=came_keys.take(whole_array(kept)))
     joined = last.take(found)
-    final = last.take(pa.array(place))
-    revised = pc.sum(pc.not_equal(final, came[label].combine_chunks())).as_py() or 0
+    final = last.take(whole_array(place))
     # several predictions may share a key, each label counts as matched once
     matched = pc.count_distinct(found, mode="only_valid").as_py()
-    table = _with_label(made, label, joined)
+    known = made[label] if label in made.column_names else None
+    table = _with_label(_as_stored(made), label, joined, known)
     return JoinedLabels(
         table=table,
         n_rows=made.num_rows,
         n_labelled=made.num_rows - table[label].null_count,
         n_unmatched=len(kept) - matched,
-        n_repeated=came.num_rows - len(kept),
-        n_revised=int(revised),
+        n_repeated=len(came_keys) - len(kept),
+        n_revised=_differ(final, labels_came),
+        n_unreadable=of_label.n_unreadable,
     )
 
 
-def _in_order(came: pa.Table, latest_by: str) -> pa.Table:
-    """Sort by `latest_by`, with nulls first so that any dated label is later than they are."""
-    placed = pc.is_valid(came[latest_by])
-    ordered = came.filter(placed).sort_by(latest_by)
-    return pa.concat_tables([came.filter(pc.invert(placed)), ordered])
+class _Label(NamedTuple):
+    values: pa.Array
+    n_unreadable: int = 0
 
 
-def _keys(table: pa.Table, on: str) -> pa.Array:
-    column = table[on].combine_chunks()
-    if is_class_name(column.type):
-        return large_strings(column)
-    if pa.types.is_integer(column.type):
-        # integer width differs between writers, so int32 keys must match int64 keys
-        return column.cast(pa.int64())
-    raise DataError(f"key {on!r} must hold text or whole numbers, found {column.type}")
+def _plain(table: pa.Table) -> pa.Table:
+    columns = [plain_column(column) for column in table.columns]
+    return pa.table(columns, names=table.column_names)
+
+
+def _as_stored(table: pa.Table) -> pa.Table:
+    """The table without odd values apart: columns that have some are of text."""
+    if not any(has_odd(dtype) for dtype in table.schema.types):
+        return table
+    return pa.table([as_text(column) for column in table.columns], names=table.column_names)
+
+
+def _label(column: pa.ChunkedArray) -> _Label:
+    """Labels in their plain form, null where one is missing."""
+    array = column.combine_chunks()
+    values, odd = split(array)
+    kind = kind_of(values.type)
+    if kind == "text":
+        # with odd ones by their text; a dictionary of text would keep the names of all rows
+        texts = names_of(array) if odd is not None else values
+        if pa.types.is_dictionary(texts.type):
+            texts = large_strings(texts)
+        return _Label(_present(texts, is_blank(texts)))
+    reading = read_as(kind, array) if odd is not None else None
+    if reading is not None and kind in ("number", "boolean"):
+        values = reading.values
+    if pa.types.is_floating(values.type):
+        values = _present(values, pc.is_nan(values))
+    return _Label(values, 0 if reading is None else reading.n_unreadable)
+
+
+def _present(values: pa.Array, is_missing: pa.Array) -> pa.Array:
+    if not pc.any(is_missing).as_py():
+        return values
+    return pc.if_else(is_missing, pa.nulls(1, values.type)[0], values)
+
+
+def _differ(final: pa.Array, came: pa.Array) -> int:
+    """How many labels differ from the last one of their key."""
+    try:
+        return int(pc.sum(pc.not_equal(final, came)).as_py() or 0)
+    except pa.ArrowNotImplementedError:  # lists and structs
+        pairs = zip(final.to_pylist(), came.to_pylist(), strict=True)
+        return sum(one != other for one, other in pairs)
 
 
 def _last_of_each(keys: pa.Array) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
@@ -133,15 +192,28 @@ def _last_of_each(keys: pa.Array) -> tuple[np.ndarray[Any, Any], np.ndarray[Any,
     return kept, place
 
 
-def _with_label(made: pa.Table, label: str, joined: pa.Array) -> pa.Table:
-    if label not in made.column_names:
+def _with_label(
+    made: pa.Table, label: str, joined: pa.Array, before: pa.ChunkedArray | None
+) -> pa.Table:
+    if before is None:
         return made.append_column(label, joined)
-    known = made[label].combine_chunks()
-    try:
-        filled = pc.coalesce(joined, known.cast(joined.type))
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise DataError(
-            f"label {label!r} must be of one kind in predictions and labels; "
-            f"found {known.type} and {joined.type}"
-        ) from error
-    return made.set_column(made.column_names.index(label), label, filled)
+    known = _label(plain_column(before)).values
+    refused = DataError(
+        f"label {label!r} must be of one kind in predictions and labels; "
+        f"found {known.type} and {joined.type}"
+    )
+    if not _are_alike(kind_of(known.type), kind_of(joined.type)):
+        raise refused
+    # int64 where floats became of it because one was missing; floats where one has a fraction
+    for dtype in (joined.type, known.type):
+        try:
+            filled = pc.coalesce(joined.cast(dtype), known.cast(dtype))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            continue
+        return made.set_column(made.column_names.index(label), label, filled)
+    raise refused
+
+
+def _are_alike(one: Kind, other: Kind) -> bool:
+    numbers = ("number", "boolean")
+    return one == other or "empty" in (one, other) or (one in numbers and other in numbers)

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias, get_args
 
-from flytekitplugins.wbmon.data.columns import read_columns
+from flytekitplugins.wbmon.data.columns import read_values
+from flytekitplugins.wbmon.data.names import class_name
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.performance import segments as breakdown
 from flytekitplugins.wbmon.monitor.performance.estimate import compare_estimate
@@ -18,13 +19,19 @@ from flytekitplugins.wbmon.monitor.performance.measure import (
     report_of,
 )
 from flytekitplugins.wbmon.monitor.performance.outcomes import (
+    Meaning,
     Outcomes,
     Score,
     read_classification,
     read_regression,
     score_columns,
 )
-from flytekitplugins.wbmon.monitor.performance.report import Every, PerformanceReport, Task
+from flytekitplugins.wbmon.monitor.performance.report import (
+    Every,
+    PerformanceReport,
+    PredictionIs,
+    Task,
+)
 from flytekitplugins.wbmon.stats.estimate import Estimate
 
 Baseline: TypeAlias = "PerformanceReport | Mapping[str, float] | None"
@@ -49,6 +56,8 @@ def check_performance(  # noqa: PLR0913 - one keyword a column
     every: Every = "day",
     rank_by: str | None = None,
     estimate: PerformanceReport | None = None,
+    prediction_is: PredictionIs | None = None,
+    classes: Sequence[Any] = (),
 ) -> PerformanceReport:
     """Measure the predictions of a window against its labels.
 
@@ -59,29 +68,41 @@ def check_performance(  # noqa: PLR0913 - one keyword a column
     exception: a metric without any row to compute it from (precision if nothing was predicted
     positive) is `nan` with a reason.
 
+    Null, `nan` and blank text are missing. Classes are names: text, booleans, dates, or whole
+    numbers of any type and size, of which no digit is lost. Durations are measured in seconds. A
+    value that cannot be read, such as `n/a` among numbers, is counted and missing.
+
     Args:
         data: Path or URI of Parquet data, a pandas or polars DataFrame, or an Arrow table or
             dataset. Only the named columns are read.
         task: `classification` or `regression`.
         label: Column of the true classes or values.
         prediction: Column of predicted classes or values. With two classes it may be a column of
-            floats, the probability of the positive class.
+            floats, the probability of the positive class; see `prediction_is`.
         score: Probabilities in addition to predicted classes: the column of the positive class, or
             one column per class in the sorted order of the classes, or a mapping class -> column.
         threshold: Probability from which a row is predicted positive; in [0, 1].
         weight: Column of row weights, such as the `sample_weight` of a sampled log.
         baseline: An earlier report, or values by metric (treated as exactly known). A metric is
             `worse` if the whole interval of its change is on the worse side of 0.
-        positive: The positive class of two; the last in sorted order if None.
+        positive: The positive class of two. If None, that of the baseline; else 1 of 0 and 1, true
+            of false and true; else the last in sorted order, which the report says.
         min_rows: With fewer measured rows, the status is `insufficient` and there is no verdict.
         segments: Columns by whose values the window is divided into parts; each part is compared
-            with all other rows. Numbers with many distinct values are divided at their quartiles.
-        time: Timestamp column by which the window is divided into chunks.
+            with all other rows. Numbers with many distinct values are divided at their quartiles,
+            times by day (UTC).
+        time: Column of the times by which the window is divided into chunks: timestamps, dates or
+            ISO text, read with its offset from UTC.
         every: Length of a chunk: `hour`, `day`, `week` (from Monday) or `month`, UTC.
         rank_by: The metric by which parts are ranked and judged; by default log loss with
             probabilities, accuracy without, and mean absolute error for regression.
         estimate: The report of `estimate_performance` for the same window, to be compared with the
             measured values.
+        prediction_is: What `prediction` holds: `class`, or `probability` of the positive class. If
+            None, what it held in the baseline; else floats that are all whole numbers are classes
+            where the labels are numbers too, and other floats are probabilities.
+        classes: Classes that exist, whether they occur in the window or not, in addition to those
+            of the baseline.
 
     Returns:
         The report.
@@ -96,11 +117,17 @@ def check_performance(  # noqa: PLR0913 - one keyword a column
         raise ConfigError(f"threshold must be a probability in [0, 1], got {threshold}")
     if every not in get_args(Every):
         raise ConfigError(f"every must be one of {', '.join(get_args(Every))}; got {every!r}")
+    meaning = _meaning(baseline, positive, prediction_is, classes)
+    if prediction_is == "probability" and score is not None:
+        raise ConfigError(
+            "a prediction that is a probability needs no `score`; name the column of predicted "
+            "classes as `prediction`, or leave `score` out"
+        )
     known = _known_baseline(baseline, task)
     cut_by = [*segments, *([time] if time else [])]
     names = [label, prediction, *score_columns(score), *([weight] if weight else []), *cut_by]
     # one read for all columns: segments and times must belong to the same rows as the outcomes
-    table = read_columns(data, names)
+    table = read_values(data, names)
     if task == "regression":
         outcomes = read_regression(table, label=label, prediction=prediction, weight=weight)
     else:
@@ -111,10 +138,9 @@ def check_performance(  # noqa: PLR0913 - one keyword a column
             score=score,
             threshold=threshold,
             weight=weight,
-            positive=positive,
-            # a class that is rare may be absent from this window, but not from the baseline
-            classes=baseline.classes if isinstance(baseline, PerformanceReport) else (),
+            meaning=meaning,
         )
+    _require_unit(baseline, outcomes)
 
     def measure(part: Outcomes, against: Mapping[str, Estimate]) -> PerformanceReport:
         return report_of(part, task=task, baseline=against, min_rows=min_rows)
@@ -131,6 +157,40 @@ def check_performance(  # noqa: PLR0913 - one keyword a column
         segments=breakdown.segments(table, segments, outcomes, measure, ranked),
         chunks=breakdown.chunks(table, time, every, outcomes, measure, ranked) if time else (),
     )
+
+
+def _meaning(
+    baseline: Baseline, positive: Any, prediction_is: PredictionIs | None, classes: Sequence[Any]
+) -> Meaning:
+    """What settings say of the classes, and what the baseline remembers of them."""
+    if prediction_is is not None and prediction_is not in get_args(PredictionIs):
+        raise ConfigError(f"prediction_is must be 'class' or 'probability', got {prediction_is!r}")
+    if isinstance(classes, str):
+        raise ConfigError(f"classes must be a sequence of classes, got the text {classes!r}")
+    said = tuple(map(class_name, classes))
+    found = Meaning(said, prediction_is or "")
+    if isinstance(baseline, PerformanceReport):
+        # a class that is rare may be absent from this window, but not from the baseline
+        found = found._replace(classes=(*said, *baseline.classes))
+        if not found.prediction_is:
+            found = found._replace(prediction_is=baseline.prediction_is)
+        of_two = baseline.classes[-1] if len(baseline.classes) == 2 else ""  # noqa: PLR2004
+        found = found._replace(positive=baseline.positive or of_two)
+        found = found._replace(positive_from="baseline" if found.positive else "")
+    if positive is not None:
+        found = found._replace(positive=class_name(positive), positive_from="setting")
+    return found
+
+
+def _require_unit(baseline: Baseline, outcomes: Outcomes) -> None:
+    if not isinstance(baseline, PerformanceReport) or not len(outcomes.rows):
+        return
+    if baseline.n_labelled and baseline.unit != outcomes.unit:
+        units = [each or "no unit" for each in (baseline.unit, outcomes.unit)]
+        raise ConfigError(
+            f"the baseline must be measured in the same unit; it is in {units[0]}, this in "
+            f"{units[1]}"
+        )
 
 
 def _ranking_metric(rank_by: str | None, report: PerformanceReport) -> str:

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, get_args
 
 import numpy as np
-import pyarrow as pa
 
-from flytekitplugins.wbmon.data.columns import is_class_name, read_columns
+from flytekitplugins.wbmon.data.names import class_name
 from flytekitplugins.wbmon.errors import ConfigError, DataError, InsufficientDataError
 from flytekitplugins.wbmon.monitor.performance.estimate_regression import estimate_values
-from flytekitplugins.wbmon.monitor.performance.measure import metric_of, report_of
+from flytekitplugins.wbmon.monitor.performance.measure import announcements, metric_of, report_of
 from flytekitplugins.wbmon.monitor.performance.outcomes import (
+    Meaning,
     Outcomes,
     Score,
     read_classification,
-    score_columns,
 )
 from flytekitplugins.wbmon.monitor.performance.report import (
     EstimateCheck,
     PerformanceReport,
     PerformanceStatus,
+    PredictionIs,
     Task,
 )
 from flytekitplugins.wbmon.stats.estimate import Z95, Estimate
@@ -33,7 +34,6 @@ from flytekitplugins.wbmon.stats.label_free_classes import (
     fit_calibrators,
 )
 
-_TRUTH = "label that is not there"
 _FEWEST_OF_A_CLASS = 20
 
 
@@ -50,6 +50,7 @@ def estimate_performance(  # noqa: PLR0913 - one keyword a column
     weight: str | None = None,
     positive: Any = None,
     min_rows: int = 30,
+    prediction_is: PredictionIs | None = None,
 ) -> PerformanceReport:
     """Estimate a model's metrics in a window without labels.
 
@@ -79,8 +80,10 @@ def estimate_performance(  # noqa: PLR0913 - one keyword a column
             of the model; numbers or text. The prediction is always used in addition.
         threshold: Probability from which a row is predicted positive.
         weight: Column of row weights, in both windows.
-        positive: The positive class of two; the last in sorted order if None.
+        positive: The positive class of two; as in `check_performance` if None.
         min_rows: With fewer rows, the status is `insufficient` and there is no verdict.
+        prediction_is: What `prediction` holds: `class`, or `probability` of the positive class; as
+            in `check_performance` if None. What it is in the reference it is in the window.
 
     Returns:
         A report marked `estimated`, with the measured metrics of the reference as its baseline. It
@@ -110,9 +113,13 @@ def estimate_performance(  # noqa: PLR0913 - one keyword a column
         "threshold": threshold,
         "weight": weight,
     }
-    known = read_classification(reference, label=label, positive=positive, **columns)
+    said = Meaning(prediction_is=prediction_is or "")
+    if positive is not None:
+        said = said._replace(positive=class_name(positive), positive_from="setting")
+    known = read_classification(reference, label=label, meaning=said, **columns)
     _require_reference(known)
-    current = _without_labels(data, known.classes, columns)
+    # as the reference was read, the positive class last: sorting could exchange the two
+    current = read_classification(data, label=None, meaning=known.meaning, **columns)
     n = len(current.rows)
     baseline = report_of(known, task=task, baseline={}, min_rows=min_rows).metrics
     expected = _expected(known, current) if n else {}
@@ -127,7 +134,7 @@ def estimate_performance(  # noqa: PLR0913 - one keyword a column
         )
         for name, metric in baseline.items()
     }
-    return PerformanceReport(
+    report = PerformanceReport(
         task=task,
         status=status,
         n_rows=current.n_rows,
@@ -141,7 +148,13 @@ def estimate_performance(  # noqa: PLR0913 - one keyword a column
             f"rows, from scores calibrated on {len(known.rows)} labelled rows; blind to a change "
             "of what the scores mean"
         ),
+        prediction_is=known.meaning.prediction_is,
+        positive=known.meaning.positive,
+        positive_from=known.meaning.positive_from,
+        n_unreadable=current.unreadable.n,
+        unreadable=current.unreadable.examples,
     )
+    return replace(report, reason="; ".join([report.reason, *announcements(report)]))
 
 
 def compare_estimate(
@@ -160,13 +173,19 @@ def compare_estimate(
         One comparison for each metric that both reports have.
 
     Raises:
-        ConfigError: If the first report is not an estimate, or the reports are of different tasks.
+        ConfigError: If the first report is not an estimate, or the reports are of different tasks
+            or in different units.
     """
     if not estimate.estimated or estimate.task != measured.task:
         raise ConfigError(
             "the estimate must be a report of estimate_performance of the same task; got a "
             f"{'estimated' if estimate.estimated else 'measured'} {estimate.task} for a "
             f"{measured.task}"
+        )
+    if measured.n_labelled and estimate.unit != measured.unit:
+        raise ConfigError(
+            f"the estimate must be in the unit of the window; it is in {estimate.unit or 'no unit'}"
+            f", the window in {measured.unit or 'no unit'}"
         )
     widened = math.sqrt(1 / measured.coverage) if measured.n_labelled else math.nan
     return tuple(
@@ -228,18 +247,3 @@ def _require_reference(known: Outcomes) -> None:
             f"the reference must have {_FEWEST_OF_A_CLASS} labelled rows of each class, found "
             f"{int(counts.min())} of {rarest!r} among {len(known.rows)}"
         )
-
-
-def _without_labels(data: Any, classes: Sequence[str], columns: dict[str, Any]) -> Outcomes:
-    names = [columns["prediction"], *score_columns(columns["score"])]
-    table = read_columns(data, [*names, *([columns["weight"]] if columns["weight"] else [])])
-    # every row gets the same stand-in label, so that the window is read, checked and encoded by the
-    # same code as the reference; the labels are not used
-    # names are strings: a stand-in of another kind than the predictions would be refused
-    numeric = all(name.lstrip("-").isdigit() for name in classes)
-    if is_class_name(table.schema.field(columns["prediction"]).type):
-        numeric = False
-    stand_in = pa.array([int(classes[0]) if numeric else classes[0]] * table.num_rows)
-    table = table.append_column(_TRUTH, stand_in)
-    # the classes as the reference has them, the positive one last: sorting could exchange the two
-    return read_classification(table, label=_TRUTH, classes=classes, **columns)

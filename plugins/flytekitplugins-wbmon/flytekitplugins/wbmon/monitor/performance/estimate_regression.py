@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
-from flytekitplugins.wbmon.data.arrow import large_strings
-from flytekitplugins.wbmon.data.columns import (
-    float_values,
-    is_class_name,
-    is_number,
-    read_columns,
-)
+from flytekitplugins.wbmon.data.arrow import kind_of
+from flytekitplugins.wbmon.data.columns import read_numbers, read_values
+from flytekitplugins.wbmon.data.names import plain_names
+from flytekitplugins.wbmon.data.objects import value_type
 from flytekitplugins.wbmon.errors import DataError, InsufficientDataError
-from flytekitplugins.wbmon.monitor.performance.measure import metric_of, report_of
+from flytekitplugins.wbmon.monitor.performance.measure import announcements, metric_of, report_of
 from flytekitplugins.wbmon.monitor.performance.outcomes import Outcomes, read_regression
 from flytekitplugins.wbmon.monitor.performance.report import PerformanceReport, PerformanceStatus
 from flytekitplugins.wbmon.stats.estimate import Estimate, undefined
@@ -29,6 +27,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 _FEWEST = 100
+_NUMBERS = ("number", "boolean", "duration", "empty")
 
 
 def estimate_values(
@@ -44,16 +43,17 @@ def estimate_values(
     """The regression case of `estimate_performance`, which documents the arguments."""
     inputs = list(dict.fromkeys((*features, prediction)))
     weights = [weight] if weight else []
-    past = read_columns(reference, [label, *inputs, *weights])
+    past = read_values(reference, [label, *inputs, *weights])
     known = read_regression(past, label=label, prediction=prediction, weight=weight)
     if len(known.rows) < _FEWEST:
         raise InsufficientDataError(
             f"the reference must have {_FEWEST} labelled rows, found {len(known.rows)}"
         )
-    window = read_columns(data, [*inputs, *weights])
+    window = read_values(data, [*inputs, *weights])
     # the prediction stands in for the label that the window does not have; its loss is not used
     current = read_regression(window, label=prediction, prediction=prediction, weight=weight)
-    words = {name: _words(past[name]) for name in inputs if is_class_name(past[name].type)}
+    _require_unit(known, current, prediction)
+    words = {name: _words(past[name]) for name in inputs if _is_text(past[name])}
     expected: Mapping[str, Estimate] = {}
     # without a row to predict, the models of the loss need not be fitted
     if len(current.rows):
@@ -64,6 +64,15 @@ def estimate_values(
             _matrix(window, inputs, words)[current.rows],
         )
     return _report(known, current, expected, min_rows)
+
+
+def _require_unit(known: Outcomes, current: Outcomes, prediction: str) -> None:
+    if len(current.rows) and known.unit != current.unit:
+        units = [each.unit or "no unit" for each in (known, current)]
+        raise DataError(
+            f"prediction {prediction!r} must be in the unit of the reference, {units[0]}; found "
+            f"{units[1]}"
+        )
 
 
 def _expected(
@@ -97,7 +106,8 @@ def _report(
         )
         for name, metric in baseline.items()
     }
-    return PerformanceReport(
+    unit = f" {known.unit}" if known.unit else ""
+    report = PerformanceReport(
         task="regression",
         status=status,
         n_rows=current.n_rows,
@@ -106,15 +116,23 @@ def _report(
         metrics=metrics,
         estimated=True,
         reason=(
-            f"estimated without labels: mean absolute error {metrics['mae'].value:.4g} expected of "
+            f"estimated without labels: mean absolute error {metrics['mae'].value:.4g}{unit} expected of "
             f"{n} rows, by a model of the loss of {len(known.rows)} labelled rows; blind to a "
             "change of what the features mean"
         ),
+        unit=known.unit,
+        n_unreadable=current.unreadable.n,
+        unreadable=current.unreadable.examples,
     )
+    return replace(report, reason="; ".join([report.reason, *announcements(report)]))
+
+
+def _is_text(column: pa.ChunkedArray) -> bool:
+    return kind_of(value_type(column.type)) == "text"
 
 
 def _words(column: pa.ChunkedArray) -> list[str]:
-    return sorted({word for word in large_strings(column).to_pylist() if word is not None})
+    return sorted({word for word in plain_names(column).to_pylist() if word is not None})
 
 
 def _matrix(table: pa.Table, names: Sequence[str], words: Mapping[str, list[str]]) -> Floats:
@@ -127,13 +145,13 @@ def _matrix(table: pa.Table, names: Sequence[str], words: Mapping[str, list[str]
 
 
 def _values(column: pa.ChunkedArray, name: str, words: list[str] | None) -> Floats:
-    if words is not None and is_class_name(column.type):
+    if words is not None and _is_text(column):
         # the codes of the reference in both windows, or the trees would read other values
         places = {word: float(place) for place, word in enumerate(words)}
-        texts = large_strings(column).to_pylist()
+        texts = plain_names(column).to_pylist()
         return np.array([places.get(text, math.nan) for text in texts], dtype=np.float64)
-    if words is None and is_number(column.type):
-        values = float_values(column)
+    if words is None and kind_of(value_type(column.type)) in _NUMBERS:
+        values = read_numbers(column, name).values
         return np.where(np.isfinite(values), values, math.nan)
     raise DataError(
         f"feature {name!r} must hold numbers or text, and the same in both windows; found "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -84,8 +84,38 @@ def report_of(
         per_class={} if confusion is None else _per_class(outcomes.classes, confusion),
         reason=why,
         calibration=_calibration(outcomes),
+        prediction_is=outcomes.meaning.prediction_is,
+        positive=outcomes.meaning.positive,
+        positive_from=outcomes.meaning.positive_from,
+        unit=outcomes.unit,
+        n_unreadable=outcomes.unreadable.n,
+        unreadable=outcomes.unreadable.examples,
     )
-    return report if why else replace(report, reason=_summary(report))
+    said = [why or _summary(report), *announcements(report)]
+    return replace(report, reason="; ".join(said))
+
+
+def announcements(report: PerformanceReport) -> Iterator[str]:
+    """What a report must say beside its finding: what was guessed, and what could not be read."""
+    if report.n_unreadable:
+        values = "value" if report.n_unreadable == 1 else "values"
+        yield (
+            f"{report.n_unreadable} unreadable {values} taken for missing "
+            f"({', '.join(report.unreadable)})"
+        )
+    if (
+        len(report.classes) == 1
+        and report.status != "no_labels"
+        and report.prediction_is == "class"
+    ):
+        yield f"{report.classes[0]!r} is the only class, and counts as the positive one"
+    if report.positive_from == "order" and report.status != "no_labels":
+        yield report.positive_class
+    auc = report.metrics.get("roc_auc")
+    # an interval that ends below chance
+    if auc is not None and report.positive and auc.high < 0.5:  # noqa: PLR2004
+        other = report.classes[0]
+        yield f"roc_auc {auc.value:.4g} is clearly below 0.5: {other!r} may be meant by the scores"
 
 
 def metric_of(
@@ -264,12 +294,23 @@ def _per_class(
 def _summary(report: PerformanceReport) -> str:
     worse = [metric for metric in report.metrics.values() if metric.verdict == "worse"]
     if worse:
-        parts = ", ".join(f"{m.name} {m.value:.4g} against {m.baseline:.4g}" for m in worse)
+        parts = ", ".join(
+            f"{m.name} {_value(m, report)} against {_in_unit(m.baseline, report.unit_of(m.name))}"
+            for m in worse
+        )
         if report.worse:
             return f"worse than the baseline: {parts}"
         return f"not clearly worse; {parts} may be chance among {len(report.metrics)} metrics"
     first = next(iter(report.metrics.values()))
     return (
-        f"{first.name} {first.value:.4g} [{first.low:.4g}, {first.high:.4g}] on {first.n} "
+        f"{first.name} {_value(first, report)} [{first.low:.4g}, {first.high:.4g}] on {first.n} "
         f"labelled rows of {report.n_rows}"
     )
+
+
+def _value(metric: Metric, report: PerformanceReport) -> str:
+    return _in_unit(metric.value, report.unit_of(metric.name))
+
+
+def _in_unit(value: float, unit: str) -> str:
+    return f"{value:.4g} {unit}" if unit else f"{value:.4g}"

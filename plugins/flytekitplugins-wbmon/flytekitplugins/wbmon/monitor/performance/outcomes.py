@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from flytekitplugins.wbmon.data.class_codes import (
     CodedColumn,
-    class_name,
     class_order,
     code_column,
     recode,
 )
-from flytekitplugins.wbmon.data.columns import float_values, is_number, read_columns
+from flytekitplugins.wbmon.data.columns import Numbers, Unreadable, read_numbers, read_values
+from flytekitplugins.wbmon.data.names import class_name
+from flytekitplugins.wbmon.data.objects import value_type
 from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.monitor.performance.report import PositiveFrom, PredictionIs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,6 +33,27 @@ Score = str | Sequence[str] | Mapping[Any, str] | None
 # tolerances: float32 arithmetic can leave [0, 1] slightly, and rounded probabilities miss the sum 1
 _EDGE = 1e-6
 _SUM = 0.02
+# names of two classes of which everybody calls the second the positive one
+_CONVENTIONS = ({"0", "1"}, {"-1", "1"}, {"false", "true"}, {"False", "True"})
+
+
+class Meaning(NamedTuple):
+    """What is known of the classes of a model before a window is read.
+
+    Attributes:
+        classes: Classes that are known to exist.
+        prediction_is: What the prediction column holds; empty to learn it from the window.
+        positive: The positive class of two; empty if nobody says it.
+        positive_from: Who says it.
+    """
+
+    classes: tuple[str, ...] = ()
+    prediction_is: PredictionIs = ""
+    positive: str = ""
+    positive_from: PositiveFrom = ""
+
+
+NOTHING_KNOWN = Meaning()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +71,9 @@ class Outcomes:
         labelled: Positions of the labelled rows in the window; shape `(n_labelled,)`.
         classes: Class names in the order of the codes, the positive class last if there are two;
             empty for regression.
+        meaning: What the window was read as.
+        unit: Unit of the values of a regression: `s` for durations, else empty.
+        unreadable: Values that could not be read, in the whole window.
     """
 
     n_rows: int
@@ -58,6 +84,9 @@ class Outcomes:
     rows: Codes
     labelled: Codes
     classes: tuple[str, ...] = ()
+    meaning: Meaning = NOTHING_KNOWN
+    unit: str = ""
+    unreadable: Unreadable = Unreadable()
 
     @property
     def n_labelled(self) -> int:
@@ -87,73 +116,162 @@ class Outcomes:
 def read_regression(
     data: Any, *, label: str, prediction: str, weight: str | None = None
 ) -> Outcomes:
-    """Read true and predicted values; an infinite value counts as missing.
+    """Read true and predicted values; an infinite value counts as missing. Durations are seconds.
 
     Args:
-        data: Data in any form `open_source` accepts.
+        data: Data in any form `open_values` accepts.
         label: Column of the true values.
         prediction: Column of the predicted values.
         weight: Column of row weights.
 
     Raises:
-        DataError: If a column is missing or not numeric, or a weight is not finite and `>= 0`.
+        DataError: If a column is missing or not numeric, if one holds durations and the other plain
+            numbers, or a weight is not finite and `>= 0`.
     """
-    table = read_columns(data, _named(label, prediction, weight))
-    truth, predicted = (_numbers(table, name) for name in (label, prediction))
-    return _measurable(
-        truth, predicted, _weights(table, weight), np.isfinite(truth), np.isfinite(predicted)
+    table = read_values(data, _named(label, prediction, weight))
+    truth, predicted = (read_numbers(table[name], name) for name in (label, prediction))
+    if truth.is_known and predicted.is_known and truth.unit != predicted.unit:
+        kinds = [f"{'durations' if each.unit else 'plain numbers'}" for each in (truth, predicted)]
+        raise DataError(
+            f"label {label!r} and prediction {prediction!r} must be in one unit; found {kinds[0]} "
+            f"against {kinds[1]}: convert both to durations, or both to numbers of one unit"
+        )
+    outcomes = _measurable(
+        truth.values,
+        predicted.values,
+        _weights(table, weight),
+        np.isfinite(truth.values),
+        np.isfinite(predicted.values),
     )
+    unreadable = _unreadable({label: truth.unreadable, prediction: predicted.unreadable})
+    return replace(outcomes, unit=truth.unit or predicted.unit, unreadable=unreadable)
 
 
 def read_classification(
     data: Any,
     *,
-    label: str,
+    label: str | None,
     prediction: str,
     score: Score = None,
     threshold: float = 0.5,
     weight: str | None = None,
-    positive: Any = None,
-    classes: Sequence[str] = (),
+    meaning: Meaning = NOTHING_KNOWN,
 ) -> Outcomes:
     """Read true classes, predicted classes and probabilities.
 
     Args:
-        data: Data in any form `open_source` accepts.
-        label: Column of the true class: text, integers or booleans.
+        data: Data in any form `open_values` accepts.
+        label: Column of the true class: text, whole numbers, booleans or dates. None if there are
+            no labels: the first known class then stands in for every one of them.
         prediction: Column of the predicted class; with two classes it may be a column of floats,
             the probability of the positive class.
         score: Probabilities in addition to predicted classes: the column of the positive class, or
             one column per class in the sorted order of the classes, or a mapping class -> column.
         threshold: Probability from which a row is predicted positive.
         weight: Column of row weights.
-        positive: The positive class of two; the last in sorted order if None.
-        classes: Classes that are known to exist, such as those of a baseline.
+        meaning: What is known before the window is read, such as from a baseline.
+
+    Returns:
+        The outcomes, with what the window was read as.
 
     Raises:
         DataError: If a column is missing or of the wrong type, a probability is outside [0, 1], or
             the score columns do not fit the classes.
     """
-    table = read_columns(data, _named(label, prediction, *score_columns(score), weight))
-    truth = code_column(table, label)
-    known = [*classes, *(map(class_name, score) if isinstance(score, Mapping) else ())]
-    if score is None and _holds_probabilities(table, prediction, truth):
-        names = class_order(truth, known, positive)
-        probabilities = _probabilities(table, [prediction])
-        sure = ~np.isnan(probabilities[:, 1])
+    table = read_values(data, _named(label, prediction, *score_columns(score), weight))
+    truth = (
+        CodedColumn(meaning.classes[:1], np.zeros(table.num_rows, dtype=np.int64), "empty")
+        if label is None
+        else code_column(table[label], label)
+    )
+    known = [*meaning.classes, *(map(class_name, score) if isinstance(score, Mapping) else ())]
+    predicted = None
+    if _prediction_is(table, prediction, score, truth, known, meaning) == "class":
+        predicted = code_column(table[prediction], prediction)
+        _require_same_kind(table, label or "", prediction, truth, predicted)
+        known += predicted.names
+    _require_positive(truth, known, meaning)
+    # of a window without labels the predictions tell whether classes are numbers
+    is_numeric = predicted.is_numeric if predicted and not truth.names else truth.is_numeric
+    in_order = class_order(_with(truth, known, meaning), is_numeric=is_numeric)
+    meaning = _complete(meaning, in_order)
+    names = meaning.classes
+    if predicted is None:
+        read = _probability_of_positive(table, prediction, names)
         # rows with a nan score get class 0 here and are dropped by `sure`
-        decided = np.where(probabilities[:, 1] >= threshold, 1, 0)
+        decided = np.where(read.values[:, 1] >= threshold, 1, 0)
     else:
-        predicted = code_column(table, prediction)
-        _require_same_kind(table, label, prediction, truth, predicted)
-        names = class_order(truth, [*known, *predicted.names], positive)
-        probabilities = _probabilities(table, _columns_by_class(score, names))
+        read = _probabilities(table, _columns_by_class(score, in_order, names))
         decided = recode(predicted, names)
-        sure = (decided >= 0) & ~np.isnan(probabilities).any(axis=1)
+    # a matrix without columns: `any` over its columns is False, so no row counts as missing
+    sure = (decided >= 0) & ~np.isnan(read.values).any(axis=1)
     labels = recode(truth, names)
     outcomes = _measurable(labels, decided, _weights(table, weight), labels >= 0, sure)
-    kept = probabilities[outcomes.rows] if probabilities.shape[1] else None
-    return replace(outcomes, probabilities=kept, classes=names)
+    of_classes = {label or "": truth.unreadable}
+    if predicted is not None:
+        of_classes[prediction] = predicted.unreadable
+    return replace(
+        outcomes,
+        probabilities=read.values[outcomes.rows] if read.values.shape[1] else None,
+        classes=names,
+        meaning=meaning._replace(prediction_is="class" if predicted else "probability"),
+        unreadable=_unreadable(of_classes).and_(read.unreadable),
+    )
+
+
+def _with(truth: CodedColumn, known: Sequence[str], meaning: Meaning) -> list[str]:
+    """All classes, each as often as it is known."""
+    return [*truth.names, *known, *([meaning.positive] if meaning.positive else [])]
+
+
+def _complete(meaning: Meaning, in_order: tuple[str, ...]) -> Meaning:
+    """The meaning with all classes, of two the positive one last, and which one that is."""
+    if len(in_order) != 2:  # noqa: PLR2004 - the positive class is one of two
+        return meaning._replace(classes=in_order, positive="", positive_from="")
+    if meaning.positive:
+        return meaning._replace(classes=tuple(sorted(in_order, key=meaning.positive.__eq__)))
+    by: PositiveFrom = "convention" if set(in_order) in _CONVENTIONS else "order"
+    return meaning._replace(classes=in_order, positive=in_order[-1], positive_from=by)
+
+
+def _require_positive(truth: CodedColumn, known: Sequence[str], meaning: Meaning) -> None:
+    names = class_order([*truth.names, *known], is_numeric=truth.is_numeric)
+    is_none = meaning.positive_from == "setting" and meaning.positive not in names
+    # of one class in the window the other may be the positive one
+    if is_none and len({*truth.names, *known}) > 1:
+        raise DataError(
+            f"positive must be one of the classes {', '.join(names[:20])}; got {meaning.positive!r}"
+        )
+
+
+def _prediction_is(
+    table: pa.Table,
+    prediction: str,
+    score: Score,
+    truth: CodedColumn,
+    known: Sequence[str],
+    meaning: Meaning,
+) -> PredictionIs:
+    """What the prediction column holds: as it is known, else as its values tell."""
+    if score is not None:
+        return "class"
+    if meaning.prediction_is:
+        return meaning.prediction_is
+    dtype = value_type(table.schema.field(prediction).type)
+    if not (pa.types.is_floating(dtype) or pa.types.is_decimal(dtype)):
+        return "class"
+    values = read_numbers(table[prediction], prediction).values
+    values = values[np.isfinite(values)]
+    if not len(values) or (values != np.floor(values)).any():
+        return "probability"
+    names = class_order(_with(truth, known, meaning), is_numeric=truth.is_numeric)
+    # of more than two classes there is no probability; of text classes a number is none
+    if len(names) > 2 or truth.kind not in ("number", "empty"):  # noqa: PLR2004 - binary
+        return "class" if len(names) > 2 else "probability"  # noqa: PLR2004 - binary
+    # whole numbers became floats because one of them is missing
+    is_outside = bool(((values < 0) | (values > 1)).any())
+    is_known = {class_name(value) for value in np.unique(values).tolist()} <= set(names)
+    return "class" if is_outside or is_known else "probability"
 
 
 def score_columns(score: Score) -> list[str]:
@@ -186,53 +304,53 @@ def _measurable(
     )
 
 
-def _numbers(table: pa.Table, name: str) -> Floats:
-    kind = table.schema.field(name).type
-    if not is_number(kind):
-        raise DataError(f"column {name!r} must be numeric, found {kind}")
-    return float_values(table[name])
-
-
 def _weights(table: pa.Table, name: str | None) -> Floats:
     if name is None:
         return np.ones(table.num_rows)
-    weight = _numbers(table, name)
+    read = _plain_numbers(table, name, "weights")
+    weight = read.values
     wrong = int((~np.isfinite(weight) | (weight < 0)).sum())
     if wrong:
         raise DataError(
             f"weights must be finite and >= 0; column {name!r} has {wrong} rows that are not"
+            + "".join(f", such as {text!r}" for text in read.unreadable.examples[:1])
         )
     return weight
+
+
+def _plain_numbers(table: pa.Table, name: str, what: str) -> Numbers:
+    """Numbers that have no unit."""
+    read = read_numbers(table[name], name)
+    if read.unit:
+        raise DataError(f"{what} must be plain numbers; column {name!r} holds durations")
+    return read
 
 
 def _require_same_kind(
     table: pa.Table, label: str, prediction: str, truth: CodedColumn, predicted: CodedColumn
 ) -> None:
-    if truth.is_numeric != predicted.is_numeric and truth.names and predicted.names:
+    if "empty" in (truth.kind, predicted.kind) or not (truth.names and predicted.names):
+        return
+    if truth.kind != predicted.kind:
+        kinds = [value_type(table.schema.field(name).type) for name in (label, prediction)]
         raise DataError(
             f"label {label!r} and prediction {prediction!r} must hold the same classes; found "
-            f"{table.schema.field(label).type} such as {truth.names[0]!r} against "
-            f"{table.schema.field(prediction).type} such as {predicted.names[0]!r}"
+            f"{kinds[0]} such as {truth.names[0]!r} against {kinds[1]} such as "
+            f"{predicted.names[0]!r}"
         )
 
 
-def _holds_probabilities(table: pa.Table, prediction: str, truth: CodedColumn) -> bool:
-    kind = table.schema.field(prediction).type
-    if not (pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
-        return False
-    if len(truth.names) <= 2:  # noqa: PLR2004 - binary
-        return True
-    values = float_values(table[prediction])
-    if (values[np.isfinite(values)] % 1 == 0).all():
-        return False  # class codes: pandas stores integers as floats if one of them is missing
-    raise DataError(
-        f"prediction {prediction!r} is a column of probabilities, which needs labels of two "
-        f"classes; found {len(truth.names)}. Give the predicted class as `prediction` and one "
-        "probability column a class as `score`"
-    )
+def _unreadable(found: Mapping[str, Unreadable]) -> Unreadable:
+    """What could not be read in several columns, with the column of each example."""
+    total = Unreadable()
+    for column, each in found.items():
+        told = tuple(f"{text!r} in {column!r}" for text in each.examples)
+        total = total.and_(Unreadable(each.n, told))
+    return total
 
 
-def _columns_by_class(score: Score, names: tuple[str, ...]) -> list[str]:
+def _columns_by_class(score: Score, in_order: tuple[str, ...], names: tuple[str, ...]) -> list[str]:
+    """The score columns in the order of `names`; a sequence of them is in sorted order."""
     columns = score_columns(score)
     if isinstance(score, Mapping):
         by_name = {class_name(name): column for name, column in score.items()}
@@ -250,16 +368,34 @@ def _columns_by_class(score: Score, names: tuple[str, ...]) -> list[str]:
             f"({', '.join(names[:20])}), or the positive class's column if they are two; got "
             f"{len(columns)}. Where a window may lack a class, give a mapping class -> column"
         )
-    return columns
+    return [columns[in_order.index(name)] for name in names] if columns else []
 
 
-def _probabilities(table: pa.Table, columns: list[str]) -> Floats:
-    values = [_probability(table, name) for name in columns]
+class _Read(NamedTuple):
+    """Probabilities of each class, and what could not be read; shape `(n, k)`."""
+
+    values: Floats
+    unreadable: Unreadable = Unreadable()
+
+
+def _probability_of_positive(table: pa.Table, prediction: str, names: tuple[str, ...]) -> _Read:
+    if len(names) > 2:  # noqa: PLR2004 - binary
+        raise DataError(
+            f"prediction {prediction!r} is a column of probabilities, which needs labels of two "
+            f"classes; found {len(names)}. Give the predicted class as `prediction` and one "
+            "probability column a class as `score`"
+        )
+    return _probabilities(table, [prediction])
+
+
+def _probabilities(table: pa.Table, columns: list[str]) -> _Read:
+    if not columns:
+        return _Read(np.empty((table.num_rows, 0)))
+    each = {name: _probability(table, name) for name in columns}
+    unreadable = _unreadable({name: read.unreadable for name, read in each.items()})
+    values = [each[name].values for name in columns]
     if len(values) == 1:
-        return np.column_stack([1 - values[0], values[0]])
-    if not values:
-        # a matrix without columns: `any` over its columns is False, so no row counts as missing
-        return np.empty((table.num_rows, 0))
+        return _Read(np.column_stack([1 - values[0], values[0]]), unreadable)
     stacked = np.column_stack(values)
     # a comparison with nan is False, so rows with a missing probability are not reported
     off = np.abs(stacked.sum(axis=1) - 1) > _SUM
@@ -268,15 +404,16 @@ def _probabilities(table: pa.Table, columns: list[str]) -> Floats:
             f"probabilities of a row must add up to 1 over {', '.join(columns)}; "
             f"{int(off.sum())} rows do not, the first is row {int(off.argmax())}"
         )
-    return stacked
+    return _Read(stacked, unreadable)
 
 
-def _probability(table: pa.Table, name: str) -> Floats:
-    values = _numbers(table, name)
+def _probability(table: pa.Table, name: str) -> Numbers:
+    read = _plain_numbers(table, name, "probabilities")
+    values = read.values
     outside = (values < -_EDGE) | (values > 1 + _EDGE)
     if outside.any():
         raise DataError(
             f"probabilities must be in [0, 1]; column {name!r} has {int(outside.sum())} rows "
             f"outside, such as {values[outside][0]:g}"
         )
-    return np.clip(values, 0.0, 1.0)
+    return read._replace(values=np.clip(values, 0.0, 1.0))

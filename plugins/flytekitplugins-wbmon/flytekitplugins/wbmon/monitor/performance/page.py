@@ -46,10 +46,11 @@ def performance_section(report: PerformanceReport) -> str:
             f"{report.n_labelled:,} of {report.n_rows:,} rows labelled",
             f"{report.task}",
             "intervals cover 95 %",
+            *_facts(report),
         ),
         table(
             ("metric", "value", "interval", "baseline", "change", "verdict"),
-            map(_metric_row, report.metrics.values()),
+            (_metric_row(metric, report) for metric in report.metrics.values()),
         ),
     ]
     if report.confusion:
@@ -69,11 +70,23 @@ def performance_details(report: PerformanceReport) -> Iterator[str]:
         yield section("What was estimated without labels", _estimates(report))
 
 
-def _metric_row(metric: Metric) -> Sequence[str]:
+def _facts(report: PerformanceReport) -> Iterator[str]:
+    if report.prediction_is == "probability":
+        yield "predictions are probabilities"
+    if report.positive:
+        yield report.positive_class
+    if report.unit:
+        yield f"values in {report.unit}"
+    if report.n_unreadable:
+        yield f"{report.n_unreadable:,} unreadable ({', '.join(report.unreadable)})"
+
+
+def _metric_row(metric: Metric, report: PerformanceReport) -> Sequence[str]:
+    unit = "" if math.isnan(metric.value) else report.unit_of(metric.name)
     change = "-" if math.isnan(metric.change) else f"{metric.change:+.4g}"
     return (
         name_cell(metric.name),
-        cell(number(metric.value)),
+        cell(f"{number(metric.value)} {unit}".strip()),
         cell("-" if math.isnan(metric.low) else interval(metric.low, metric.high)),
         cell(number(metric.baseline)),
         cell(change),
@@ -101,7 +114,7 @@ def _parts(parts: Sequence[Part]) -> Iterable[str]:
 def _part_row(part: Part, names: Sequence[str]) -> Sequence[str]:
     metrics = (part.metrics[name] for name in names)
     return (
-        f"<td>{escape(part.by)} <b>{escape(part.value)}</b></td>",
+        f"<td>{escape(part.by)} <b>{escape(part.value if part.value.strip() else '(blank)')}</b></td>",
         state_cell(part.verdict if part.status == "ok" else part.status),
         cell(f"{part.n_labelled:,} of {part.n_rows:,}"),
         *(

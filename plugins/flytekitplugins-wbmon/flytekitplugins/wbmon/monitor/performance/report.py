@@ -13,9 +13,19 @@ from flytekitplugins.wbmon.reports.verdict import MetricVerdict
 
 Task = Literal["classification", "regression"]
 Every = Literal["hour", "day", "week", "month"]
+PredictionIs = Literal["", "class", "probability"]
+PositiveFrom = Literal["", "setting", "baseline", "convention", "order"]
 PerformanceStatus = Literal["ok", "insufficient", "no_labels"]
 
 _ALPHA = 0.05
+_OF_UNIT = ("mae", "rmse")
+_POSITIVE_FROM = {
+    "": "",
+    "setting": "as set",
+    "baseline": "as in the baseline",
+    "convention": "by convention",
+    "order": "last in order; pass positive= if it is another",
+}
 # numbers that a report has only of a window with labels
 _LABELLED_ONLY = (
     "calibration_error", "calibration_error_by_chance", "calibration_p_value", "n_worse_segments",
@@ -179,6 +189,15 @@ class PerformanceReport(Report):
         chunks: Segments of the window by time, in order.
         estimated: Whether the metrics are estimates without labels.
         estimates: Earlier estimates without labels, compared with the measured metrics.
+        prediction_is: What the prediction column of a classification holds: `class`, or
+            `probability` of the positive class; empty for a regression.
+        positive: The positive class of two; empty without one.
+        positive_from: Why it is that class: `setting`, `baseline`, `convention` (1 of 0 and 1, true
+            of false and true), or `order`, where nothing says it and the last in order was taken.
+        unit: Unit of the values of a regression, and so of `mae` and `rmse`: `s` for durations.
+        n_unreadable: Values of labels, predictions and scores that cannot be read, such as `n/a`
+            among numbers; they count as missing.
+        unreadable: At most three of them.
     """
 
     KIND: ClassVar[str] = "performance"
@@ -198,6 +217,23 @@ class PerformanceReport(Report):
     chunks: tuple[Part, ...] = ()
     estimated: bool = False
     estimates: tuple[EstimateCheck, ...] = ()
+    prediction_is: PredictionIs = ""
+    positive: str = ""
+    positive_from: PositiveFrom = ""
+    unit: str = ""
+    n_unreadable: int = 0
+    unreadable: tuple[str, ...] = ()
+
+    @property
+    def positive_class(self) -> str:
+        """The positive class and where it is known from, in words; empty without one."""
+        if not self.positive:
+            return ""
+        return f"positive class {self.positive!r} ({_POSITIVE_FROM[self.positive_from]})"
+
+    def unit_of(self, metric: str) -> str:
+        """The unit of a metric; empty for counts, shares and scores."""
+        return self.unit if metric in _OF_UNIT else ""
 
     @property
     def overestimated(self) -> bool:
@@ -260,6 +296,7 @@ class PerformanceReport(Report):
         yield number(
             "n_missing_prediction", value=self.n_missing_prediction, higher_is_better=False
         )
+        yield number("n_unreadable", value=self.n_unreadable, higher_is_better=False)
         yield from self._of_estimates()
         yield from self._of_parts()
 
@@ -273,6 +310,7 @@ class PerformanceReport(Report):
             baseline=metric.baseline,
             higher_is_better=metric.higher_is_better,
             verdict=metric.verdict,
+            unit=self.unit_of(metric.name),
             prominence="news",
             reason=metric.reason if is_known else self.reason,
         )

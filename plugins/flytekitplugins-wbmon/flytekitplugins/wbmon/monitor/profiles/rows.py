@@ -8,9 +8,10 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from flytekitplugins.wbmon.data.arrow import dense_numbers, is_valid, kind_of
+from flytekitplugins.wbmon.data.arrow import dense_numbers, kind_of
 from flytekitplugins.wbmon.data.objects import value_type
 from flytekitplugins.wbmon.data.readings import read_as
+from flytekitplugins.wbmon.data.times import row_times
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.stats.arrays import Floats
 
@@ -71,32 +72,3 @@ class Rows(NamedTuple):
             at = self.at.replace(tzinfo=timezone.utc) if self.at.tzinfo is None else self.at
             return np.full(batch.num_rows, at.timestamp())
         return row_times(batch.column(self.at), self.at)
-
-
-def row_times(array: pa.Array, name: str) -> Floats:
-    """The times of a column that orders or dates rows, in seconds since 1970, nan where missing.
-
-    Text must be ISO: it is parsed with its offset, and is never compared as text.
-
-    Args:
-        array: The column, in its plain form.
-        name: Its name, for the message of an error.
-
-    Raises:
-        DataError: If the column does not hold times, or text that is no time.
-    """
-    stored = kind_of(value_type(array.type))
-    if stored not in ("time", "text", "empty"):
-        raise DataError(
-            f"column {name!r} must hold timestamps or dates, got {value_type(array.type)}; "
-            "convert it first"
-        )
-    reading = read_as("time", array)
-    if reading.n_unreadable:
-        raise DataError(
-            f"column {name!r} must hold times, as timestamps, dates or ISO text such as "
-            f"2026-01-31T12:00:00+00:00; found {', '.join(map(repr, reading.examples))}"
-        )
-    times = np.full(len(array), np.nan)
-    times[is_valid(reading.values)] = dense_numbers(reading.values)
-    return times

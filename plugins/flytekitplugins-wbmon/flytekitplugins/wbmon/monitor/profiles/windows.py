@@ -20,13 +20,14 @@ from flytekitplugins.wbmon.data.open import Data, open_values
 from flytekitplugins.wbmon.data.plain import PlainSource
 from flytekitplugins.wbmon.data.readings import read_as
 from flytekitplugins.wbmon.data.sources import known_names, stored_names
+from flytekitplugins.wbmon.data.times import row_times
 from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.monitor.profiles.build import count_part, unknown_columns
 from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
 from flytekitplugins.wbmon.monitor.profiles.layout import adopt_layout, as_missing_if_empty
 from flytekitplugins.wbmon.monitor.profiles.merge import merge_features
 from flytekitplugins.wbmon.monitor.profiles.profile import Profile
-from flytekitplugins.wbmon.monitor.profiles.rows import Rows, row_times
+from flytekitplugins.wbmon.monitor.profiles.rows import Rows
 
 TimeSpan = Literal["hour", "day", "week", "month"]
 

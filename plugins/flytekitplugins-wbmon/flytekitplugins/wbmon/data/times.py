@@ -1,0 +1,65 @@
+"""Times of rows: they order labels and divide windows, and are never compared as text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from flytekitplugins.wbmon.data.arrow import dense_numbers, is_valid, kind_of
+from flytekitplugins.wbmon.data.objects import value_type
+from flytekitplugins.wbmon.data.readings import read_as
+from flytekitplugins.wbmon.errors import DataError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def row_times(array: pa.Array, name: str) -> NDArray[np.float64]:
+    """The times of a column that orders or dates rows, in seconds since 1970, nan where missing.
+
+    Text must be ISO: it is parsed with its offset, and is never compared as text.
+
+    Args:
+        array: The column, in its plain form.
+        name: Its name, for the message of an error.
+
+    Raises:
+        DataError: If the column does not hold times, or text that is no time.
+    """
+    stored = kind_of(value_type(array.type))
+    if stored not in ("time", "text", "empty"):
+        raise DataError(
+            f"column {name!r} must hold timestamps or dates, got {value_type(array.type)}; "
+            "convert it first"
+        )
+    reading = read_as("time", array)
+    if reading.n_unreadable:
+        raise DataError(
+            f"column {name!r} must hold times, as timestamps, dates or ISO text such as "
+            f"2026-01-31T12:00:00+00:00; found {', '.join(map(repr, reading.examples))}"
+        )
+    times = np.full(len(array), np.nan)
+    if reading.values.null_count < len(array):
+        times[is_valid(reading.values)] = dense_numbers(reading.values)
+    return times
+
+
+def time_order(array: pa.Array, name: str) -> NDArray[np.int64]:
+    """The rows in the order of their times, those without one first; equal times keep their order.
+
+    Args:
+        array: The column, in its plain form.
+        name: Its name, for the message of an error.
+
+    Raises:
+        DataError: If the column does not hold times, or text that is no time.
+    """
+    times = row_times(array, name)
+    if not pa.types.is_timestamp(array.type):
+        return np.argsort(np.where(np.isnan(times), -np.inf, times), kind="stable")
+    # seconds as floats cannot tell two times of the same quarter of a microsecond apart
+    exact = np.full(len(array), np.iinfo(np.int64).min)
+    exact[is_valid(array)] = dense_numbers(array)
+    return np.argsort(exact, kind="stable")

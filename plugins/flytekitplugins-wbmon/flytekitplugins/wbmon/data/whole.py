@@ -1,0 +1,89 @@
+"""Whole numbers that stand for themselves: codes of classes, keys. They keep every digit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from flytekitplugins.wbmon.data.arrow import dense_numbers, whole_array
+from flytekitplugins.wbmon.data.names import class_name
+from flytekitplugins.wbmon.errors import DataError
+
+_DIGITS = re.compile(r"\s*[+-]?\d{1,80}(\.0*)?\s*", re.ASCII)
+# bits of the fraction of a float, the leading one included: up to 2**bits all whole numbers exist
+_FRACTION = {16: 11, 32: 24, 64: 53}
+
+
+def whole(array: pa.Array, must: str, hint: str = "") -> pa.Array:
+    """Numbers as whole numbers: int64, or text of all digits if 64 bits do not hold them all.
+
+    Args:
+        array: Numbers or booleans without odd values; nan is null.
+        must: What must hold, the begin of an error's message, such as "column 'y' must hold keys".
+        hint: Its end.
+
+    Raises:
+        DataError: If a number is a fraction or infinite, or a float so large that floats do not
+            hold every whole number of its size.
+    """
+    if pa.types.is_boolean(array.type):
+        return array.cast(pa.uint8()).cast(pa.int64())
+    if pa.types.is_decimal(array.type):
+        return _whole_decimals(array, must, hint)
+    if pa.types.is_floating(array.type):
+        return _whole_floats(array, must, hint)
+    try:
+        return array.cast(pa.int64())
+    except pa.ArrowInvalid:  # unsigned, and above 2**63
+        return array.cast(pa.string()).cast(pa.large_string())
+
+
+def read_whole(texts: Sequence[str]) -> list[int | None]:
+    """Texts of digits as whole numbers; None for any other text."""
+    return [
+        int(text.partition(".")[0]) if _DIGITS.fullmatch(text) is not None else None
+        for text in texts
+    ]
+
+
+def is_blank(texts: pa.Array) -> pa.Array:
+    """Whether a text is empty or only white space; null where it is null."""
+    empty = pc.equal(pc.binary_length(texts), whole_array(np.zeros(1))[0])
+    return pc.or_(empty, pc.utf8_is_space(texts))
+
+
+def _whole_floats(array: pa.Array, must: str, hint: str) -> pa.Array:
+    values = dense_numbers(array)
+    is_nan = np.isnan(values)
+    if is_nan.any():
+        array = pc.if_else(pc.is_nan(array), pa.nulls(1, array.type)[0], array)
+        values = values[~is_nan]
+    wrong = values[~np.isfinite(values) | (values != np.floor(values))]
+    if len(wrong):
+        raise DataError(f"{must}, found {array.type} such as {wrong[0]:g}{hint}")
+    bits = _FRACTION[array.type.bit_width]
+    lost = values[np.abs(values) > 2.0**bits]
+    if len(lost):
+        raise DataError(
+            f"{must}, found {class_name(float(lost[0]))} as {array.type}, which has lost digits "
+            f"above 2**{bits}; store it as whole numbers or text"
+        )
+    if bits < _FRACTION[64]:
+        array = array.cast(pa.float64())
+    return array.cast(pa.int64())
+
+
+def _whole_decimals(array: pa.Array, must: str, hint: str) -> pa.Array:
+    try:
+        wide = array.cast(pa.decimal256(76, 0))
+    except pa.ArrowInvalid:
+        wrong = next(value for value in array.to_pylist() if value is not None and value % 1)
+        raise DataError(f"{must}, found {array.type} such as {wrong}{hint}") from None
+    try:
+        return wide.cast(pa.int64())
+    except pa.ArrowInvalid:
+        return wide.cast(pa.string()).cast(pa.large_string())
