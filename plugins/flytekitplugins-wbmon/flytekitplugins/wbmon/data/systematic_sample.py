@@ -8,9 +8,10 @@ import numpy as np
 import pyarrow as pa
 
 from flytekitplugins.wbmon.data.plain import PlainSource
+from flytekitplugins.wbmon.data.sources import Source
 
 
-def spread_rows(source: PlainSource, names: Sequence[str], max_rows: int) -> pa.Table:
+def spread_rows(source: Source | PlainSource, names: Sequence[str], max_rows: int) -> pa.Table:
     """Take every k-th row, so that at most `max_rows` rows are spread evenly over the window.
 
     The choice is deterministic. A source of unknown length is taken whole.

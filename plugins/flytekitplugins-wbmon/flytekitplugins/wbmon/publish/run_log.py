@@ -118,6 +118,13 @@ def _of_drift(report: DriftReport) -> dict[str, Any]:
 @_extras.register(PerformanceReport)
 def _of_performance(report: PerformanceReport) -> dict[str, Any]:
     extras: dict[str, Any] = {}
+    facts = {
+        "positive_class": report.positive_class,
+        "prediction_is": report.prediction_is,
+        "unit": report.unit,
+        "unreadable": ", ".join(report.unreadable),
+    }
+    extras |= {f"{report.kind}/{name}": fact for name, fact in facts.items() if fact}
     if report.segments:
         # the segments are sorted, the worst first
         worst = report.segments[0]

@@ -9,9 +9,13 @@ from flytekit.types.structured import StructuredDataset
 
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.flyte.type_transformers import open_data
-from flytekitplugins.wbmon.monitor.performance.report import PerformanceReport, Task
+from flytekitplugins.wbmon.monitor.performance.report import (
+    PerformanceReport,
+    PredictionIs,
+    Task,
+)
 from flytekitplugins.wbmon.tasks._node import Node
-from flytekitplugins.wbmon.tasks.performance import PerformanceChecked
+from flytekitplugins.wbmon.tasks.performance import PerformanceChecked, require_prediction_is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,12 +31,14 @@ class EstimateSettings:
     weight: str = ""
     positive: str = ""
     min_rows: int = 30
+    prediction_is: PredictionIs = ""
 
     def __post_init__(self) -> None:
         if self.task not in get_args(Task):
             raise ConfigError(f"task must be 'classification' or 'regression', got {self.task!r}")
         if not 0 <= self.threshold <= 1:
             raise ConfigError(f"threshold must be a probability, got {self.threshold}")
+        require_prediction_is(self.prediction_is, self.score)
 
 
 class EstimatePerformance(Node[EstimateSettings]):
@@ -53,8 +59,11 @@ class EstimatePerformance(Node[EstimateSettings]):
             inputs of the model.
         threshold: Probability from which a row counts as positive.
         weight: Column of row weights, in both windows.
-        positive: The positive class of a binary task; the last in sorted order if empty.
+        positive: The positive class of a binary task. If empty, 1 of 0 and 1, true of false and
+            true; else the last in sorted order, which the report says.
         min_rows: Minimum number of rows for a verdict.
+        prediction_is: What `prediction` holds: `class`, or `probability` of the positive class. If
+            empty, as the reference tells.
         task_kwargs: As for any node.
 
     Raises:
@@ -74,6 +83,7 @@ class EstimatePerformance(Node[EstimateSettings]):
         weight: str = "",
         positive: str = "",
         min_rows: int = 30,
+        prediction_is: PredictionIs = "",
         **task_kwargs: Any,
     ) -> None:
         settings = EstimateSettings(
@@ -86,6 +96,7 @@ class EstimatePerformance(Node[EstimateSettings]):
             weight=weight,
             positive=positive,
             min_rows=min_rows,
+            prediction_is=prediction_is,
         )
         super().__init__(name, settings, **task_kwargs)
 
@@ -115,5 +126,6 @@ class EstimatePerformance(Node[EstimateSettings]):
             weight=config.weight or None,
             positive=config.positive or None,
             min_rows=config.min_rows,
+            prediction_is=config.prediction_is or None,
         )
         return PerformanceChecked(report=report, worse=report.worse)

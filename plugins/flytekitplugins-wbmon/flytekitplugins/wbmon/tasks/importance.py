@@ -30,6 +30,7 @@ class ImportanceSettings:
     n_repeats: int = 5
     seed: int = 0
     max_rows: int = 5_000
+    positive: str = ""
 
     def __post_init__(self) -> None:
         if not self.features:
@@ -61,6 +62,8 @@ class FeatureImportance(Node[ImportanceSettings]):
         n_repeats: How often each column is shuffled.
         seed: Seed of the shuffling.
         max_rows: Maximum number of rows to use, spread evenly over the data.
+        positive: The class whose score the model gives. If empty, 1 of 0 and 1, true of false and
+            true; else the last in sorted order, which is logged.
         task_kwargs: As for any node.
 
     Raises:
@@ -80,6 +83,7 @@ class FeatureImportance(Node[ImportanceSettings]):
         n_repeats: int = 5,
         seed: int = 0,
         max_rows: int = 5_000,
+        positive: str = "",
         **task_kwargs: Any,
     ) -> None:
         settings = ImportanceSettings(
@@ -91,6 +95,7 @@ class FeatureImportance(Node[ImportanceSettings]):
             n_repeats=n_repeats,
             seed=seed,
             max_rows=max_rows,
+            positive=positive,
         )
         super().__init__(name, settings, **task_kwargs)
 
@@ -120,6 +125,7 @@ class FeatureImportance(Node[ImportanceSettings]):
             n_repeats=config.n_repeats,
             seed=config.seed,
             max_rows=config.max_rows,
+            positive=config.positive or None,
         )
 
 

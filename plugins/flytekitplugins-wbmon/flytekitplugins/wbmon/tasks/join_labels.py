@@ -47,9 +47,9 @@ class JoinLabels(Node[LabelSettings]):
     Args:
         name: The task's name.
         label: Name of the label column, in the labels and in the result.
-        on: Name of the key column in both: text or whole numbers.
-        latest_by: Column of the labels that orders several labels of one key, such as their time;
-            row order if empty.
+        on: Name of the key column in both: text, whole numbers or dates.
+        latest_by: Column with the time of each label, which orders several labels of one key:
+            timestamps, dates or ISO text; row order if empty.
         task_kwargs: As for any node.
 
     Raises:

@@ -9,7 +9,12 @@ from flytekit.types.structured import StructuredDataset
 
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.flyte.type_transformers import open_data
-from flytekitplugins.wbmon.monitor.performance.report import Every, PerformanceReport, Task
+from flytekitplugins.wbmon.monitor.performance.report import (
+    Every,
+    PerformanceReport,
+    PredictionIs,
+    Task,
+)
 from flytekitplugins.wbmon.tasks._node import Node
 
 
@@ -29,6 +34,8 @@ class PerformanceSettings:
     time: str = ""
     every: Every = "day"
     rank_by: str = ""
+    prediction_is: PredictionIs = ""
+    classes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.task not in get_args(Task):
@@ -39,6 +46,15 @@ class PerformanceSettings:
             raise ConfigError(
                 f"every must be one of {', '.join(get_args(Every))}; got {self.every!r}"
             )
+        require_prediction_is(self.prediction_is, self.score)
+
+
+def require_prediction_is(prediction_is: str, score: tuple[str, ...]) -> None:
+    """Refuse what a prediction cannot be."""
+    if prediction_is not in get_args(PredictionIs):
+        raise ConfigError(f"prediction_is must be 'class' or 'probability', got {prediction_is!r}")
+    if prediction_is == "probability" and score:
+        raise ConfigError("a prediction that is a probability needs no score, got both")
 
 
 class PerformanceChecked(NamedTuple):
@@ -61,16 +77,24 @@ class PerformanceCheck(Node[PerformanceSettings]):
             one column per class in the sorted order of the classes.
         threshold: Probability from which a row counts as positive.
         weight: Column of row weights.
-        positive: The positive class of a binary task; the last in sorted order if empty.
+        positive: The positive class of a binary task. If empty, that of the baseline; else 1 of 0
+            and 1, true of false and true; else the last in sorted order, which the report says.
         min_rows: Minimum number of labelled rows for a verdict.
         segments: Columns whose values divide the window into segments, reported worst first.
-        time: Timestamp column that divides the window into chunks; empty for none.
+        time: Column of the times that divide the window into chunks, timestamps, dates or ISO
+            text; empty for none.
         every: Length of a chunk: `hour`, `day`, `week` or `month`.
         rank_by: The metric by which segments are ranked.
+        prediction_is: What `prediction` holds: `class`, or `probability` of the positive class. If
+            empty, what it held in the baseline; else floats that are all whole numbers are classes
+            where the labels are numbers too.
+        classes: Classes that exist, whether they occur in a window or not, in addition to those of
+            the baseline.
         task_kwargs: As for any node.
 
     Raises:
-        ConfigError: If the task or `every` is unknown, or the threshold is not in [0, 1].
+        ConfigError: If the task or `every` is unknown, the threshold is not in [0, 1], or
+            `prediction_is` does not fit `score`.
     """
 
     def __init__(  # noqa: PLR0913 - one keyword a column
@@ -89,6 +113,8 @@ class PerformanceCheck(Node[PerformanceSettings]):
         time: str = "",
         every: Every = "day",
         rank_by: str = "",
+        prediction_is: PredictionIs = "",
+        classes: tuple[str, ...] = (),
         **task_kwargs: Any,
     ) -> None:
         settings = PerformanceSettings(
@@ -104,6 +130,8 @@ class PerformanceCheck(Node[PerformanceSettings]):
             time=time,
             every=every,
             rank_by=rank_by,
+            prediction_is=prediction_is,
+            classes=tuple(classes),
         )
         super().__init__(name, settings, **task_kwargs)
 
@@ -143,5 +171,7 @@ class PerformanceCheck(Node[PerformanceSettings]):
             every=config.every,
             rank_by=config.rank_by or None,
             estimate=estimate,
+            prediction_is=config.prediction_is or None,
+            classes=config.classes,
         )
         return PerformanceChecked(report=report, worse=report.worse)

@@ -116,9 +116,9 @@ def _report(
         metrics=metrics,
         estimated=True,
         reason=(
-            f"estimated without labels: mean absolute error {metrics['mae'].value:.4g}{unit} expected of "
-            f"{n} rows, by a model of the loss of {len(known.rows)} labelled rows; blind to a "
-            "change of what the features mean"
+            f"estimated without labels: mean absolute error {metrics['mae'].value:.4g}{unit} "
+            f"expected of {n} rows, by a model of the loss of {len(known.rows)} labelled rows; "
+            "blind to a change of what the features mean"
         ),
         unit=known.unit,
         n_unreadable=current.unreadable.n,

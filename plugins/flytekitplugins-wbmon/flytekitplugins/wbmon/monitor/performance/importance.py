@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from flytekitplugins.wbmon.data.arrow import bool_array, kind_of
 from flytekitplugins.wbmon.data.batches import (
     BatchKind,
     batch_for,
     batch_kind,
     predicted_columns,
 )
-from flytekitplugins.wbmon.data.columns import float_values, is_number
-from flytekitplugins.wbmon.data.open import Data, open_source
+from flytekitplugins.wbmon.data.class_codes import CodedColumn, code_column
+from flytekitplugins.wbmon.data.columns import float_values, is_number, read_numbers
+from flytekitplugins.wbmon.data.names import class_name
+from flytekitplugins.wbmon.data.objects import as_text, value_type
+from flytekitplugins.wbmon.data.open import Data, open_values
+from flytekitplugins.wbmon.data.plain import plain_column
 from flytekitplugins.wbmon.data.sources import known_names
 from flytekitplugins.wbmon.data.systematic_sample import spread_rows
 from flytekitplugins.wbmon.errors import (
@@ -25,11 +31,14 @@ from flytekitplugins.wbmon.errors import (
     InsufficientDataError,
     ScoringError,
 )
+from flytekitplugins.wbmon.monitor.performance.outcomes import NOTHING_KNOWN, complete
 from flytekitplugins.wbmon.monitor.profiles.build import unknown_columns
 from flytekitplugins.wbmon.stats.classification import log_loss, roc_auc
 from flytekitplugins.wbmon.stats.regression import mean_absolute_error, root_mean_squared_error
 
 Metric = Literal["roc_auc", "log_loss", "accuracy", "mae", "rmse"]
+
+logger = logging.getLogger(__name__)
 
 _OF_CLASSES = ("accuracy", "mae", "rmse")
 
@@ -50,6 +59,7 @@ def permutation_importance(  # noqa: PLR0913 - one keyword a setting
     n_repeats: int = 5,
     seed: int = 0,
     max_rows: int = 5_000,
+    positive: Any = None,
 ) -> dict[str, float]:
     """Permutation importance of each feature: the loss when its values are shuffled.
 
@@ -67,13 +77,15 @@ def permutation_importance(  # noqa: PLR0913 - one keyword a setting
         data: Rows like those that the model receives, in any form `profile_data` accepts.
         features: The input columns of the model, in their order; each is shuffled in turn.
         label: The column of the true classes or values; rows without a label are left out.
-        metric: With labels: `roc_auc` or `log_loss` (for two classes, of which the last in sorted
-            order is the positive one), `accuracy`, `mae` or `rmse`; by default `roc_auc`.
+        metric: With labels: `roc_auc` or `log_loss` (for two classes), `accuracy`, `mae` or `rmse`;
+            by default `roc_auc`.
         kind: Type of the function's argument; None takes it from the annotation of its first
             parameter.
         n_repeats: Number of shuffles of each column, over which the loss is averaged.
         seed: Seed of the shuffles; the same seed gives the same result.
         max_rows: Maximum number of rows, taken at regular intervals.
+        positive: The class whose score the model gives; None for 1 of 0 and 1, true of false and
+            true, else the last in sorted order, which is logged.
 
     Returns:
         A weight in [0, 1] for each feature: its mean loss divided by the largest, so the most
@@ -94,14 +106,16 @@ def permutation_importance(  # noqa: PLR0913 - one keyword a setting
     from sklearn.inspection import permutation_importance as shuffle_each
 
     _require_settings(features, metric, label, n_repeats, max_rows)
-    rows = _rows(data, features, label, max_rows)
-    given = rows.select(list(features))
+    given, truth = _rows(data, features, label, metric, max_rows)
     call = _callable(model, wants_classes=metric in _OF_CLASSES)
     # methods of model objects are not annotated with a batch type; scikit-learn's accept DataFrames
     predict = _Predict(call, kind or (batch_kind(call) if call is model else "pandas"), given)
-    score = _change(predict(given)) if label is None else _metric(rows.column(label), metric)
+    if truth is None:
+        score = _change(predict(given))
+    else:
+        score = _metric(truth, label or "", metric, positive)
     # row numbers instead of values: scikit-learn would convert a table of mixed types to one array
-    positions = np.repeat(np.arange(rows.num_rows)[:, None], len(features), axis=1)
+    positions = np.repeat(np.arange(given.num_rows)[:, None], len(features), axis=1)
     found = shuffle_each(
         predict,
         positions,
@@ -175,19 +189,52 @@ def _require_settings(
         )
 
 
-def _rows(data: Data, features: Sequence[str], label: str | None, max_rows: int) -> pa.Table:
+def _rows(
+    data: Data, features: Sequence[str], label: str | None, metric: Metric | None, max_rows: int
+) -> tuple[pa.Table, pa.ChunkedArray | None]:
+    """The features as they are stored, and the labels in their plain form."""
     names = list(dict.fromkeys([*features, *([label] if label is not None else [])]))
-    source = open_source(data, naming=names)
+    source = open_values(data, naming=names).source
     unknown = [name for name in names if name not in source.names]
     if unknown:
         raise DataError(unknown_columns("features and label", unknown, known_names(source)))
     rows = spread_rows(source, names, max_rows)
+    given = pa.table([as_text(rows.column(name)) for name in features], names=list(features))
+    truth = None
     if label is not None:
-        rows = rows.filter(rows.column(label).is_valid())
-    if rows.num_rows < 2:  # noqa: PLR2004 - one row cannot be shuffled
+        truth = plain_column(rows.column(label))
+        labelled = bool_array(_is_labelled(truth, label, metric))
+        given, truth = given.filter(labelled), truth.filter(labelled)
+    if given.num_rows < 2:  # noqa: PLR2004 - one row cannot be shuffled
         of = "" if label is None else f" with a value of {label!r}"
-        raise InsufficientDataError(f"there must be at least two rows{of}, found {rows.num_rows}")
-    return rows
+        raise InsufficientDataError(f"there must be at least two rows{of}, found {given.num_rows}")
+    return given, truth
+
+
+def _is_labelled(truth: pa.ChunkedArray, label: str, metric: Metric | None) -> NDArray[np.bool_]:
+    if metric in ("mae", "rmse"):
+        return ~np.isnan(_label_values(truth, label))
+    return _classes(truth, label, metric).codes >= 0
+
+
+def _classes(truth: pa.ChunkedArray, label: str, metric: Metric | None) -> CodedColumn:
+    try:
+        return code_column(truth, label)
+    except DataError as error:
+        raise DataError(f"{_words(metric)} needs labels that are classes: {error}") from error
+
+
+def _label_values(truth: pa.ChunkedArray, label: str) -> NDArray[np.float64]:
+    if kind_of(value_type(truth.type)) not in ("number", "boolean", "empty"):
+        raise DataError(
+            f"mae and rmse need numbers, got labels of {value_type(truth.type)}; choose "
+            "metric='accuracy' for classes, or give durations as numbers of the model's unit"
+        )
+    return read_numbers(truth, label).values
+
+
+def _words(metric: Metric | None) -> str:
+    return metric or "the default metric, roc_auc,"
 
 
 def _callable(model: Model, *, wants_classes: bool) -> Callable[[Any], Any]:
@@ -222,26 +269,43 @@ def _difference(before: pa.ChunkedArray, after: pa.ChunkedArray) -> float:
     return float(np.mean([a != b for a, b in pairs]))
 
 
-def _metric(label: pa.ChunkedArray, metric: Metric | None) -> Score:
+def _metric(truth: pa.ChunkedArray, label: str, metric: Metric | None, positive: Any) -> Score:
     """A score from a metric against the labels; losses are negated, so that higher is better."""
-    truth = label.to_pylist()
-    classes = sorted(set(truth))
-    of_two = metric in (None, "roc_auc", "log_loss")
-    if of_two and len(classes) != 2:  # noqa: PLR2004 - negative and positive
-        raise DataError(
-            f"{metric or 'the default metric, roc_auc,'} needs labels of two classes, found "
-            f"{len(classes)}; choose metric='accuracy' for classes, 'mae' or 'rmse' for numbers"
-        )
-    positive = np.array([value == classes[-1] for value in truth])
     equal = np.ones(len(truth))
-    scores: Mapping[str, Score] = {
-        "roc_auc": lambda found: roc_auc(positive, _scores(found), equal).value,
-        "log_loss": lambda found: -log_loss(positive.astype(int), _of_both(found), equal).value,
-        "accuracy": lambda found: _accuracy(truth, found),
-        "mae": lambda found: -mean_absolute_error(*_numbers(label, found), equal).value,
-        "rmse": lambda found: -root_mean_squared_error(*_numbers(label, found), equal).value,
-    }
-    return scores[metric or "roc_auc"]
+    if metric in ("mae", "rmse"):
+        values = _label_values(truth, label)
+        error = mean_absolute_error if metric == "mae" else root_mean_squared_error
+        return lambda found: -error(values, _numbers(found), equal).value
+    classes = _classes(truth, label, metric)
+    if metric == "accuracy":
+        return lambda found: _accuracy(classes, label, found)
+    if len(classes.names) != 2:  # noqa: PLR2004 - negative and positive
+        raise DataError(
+            f"{_words(metric)} needs labels of two classes, found {len(classes.names)}; choose "
+            "metric='accuracy' for classes, 'mae' or 'rmse' for numbers"
+        )
+    is_positive = classes.codes == classes.names.index(_positive(classes, label, positive))
+    if metric == "log_loss":
+        return lambda found: -log_loss(is_positive.astype(int), _of_both(found), equal).value
+    return lambda found: roc_auc(is_positive, _scores(found), equal).value
+
+
+def _positive(classes: CodedColumn, label: str, positive: Any) -> str:
+    if positive is not None:
+        name = class_name(positive)
+        if name not in classes.names:
+            raise DataError(
+                f"positive must be one of the classes {', '.join(classes.names)}; got {name!r}"
+            )
+        return name
+    found = complete(NOTHING_KNOWN, classes.names)
+    if found.positive_from == "order":
+        logger.warning(
+            "the positive class of %r is %r, the last in order; pass positive= if it is another",
+            label,
+            found.positive,
+        )
+    return found.positive
 
 
 def _of_both(found: pa.Table) -> NDArray[np.float64]:
@@ -249,21 +313,26 @@ def _of_both(found: pa.Table) -> NDArray[np.float64]:
     return np.column_stack([1 - scores, scores])
 
 
-def _accuracy(truth: Sequence[Any], found: pa.Table) -> float:
+def _accuracy(classes: CodedColumn, label: str, found: pa.Table) -> float:
     (column,) = _columns(found, "accuracy", "one column, the predicted class", at_most=1)
-    return float(np.mean([a == b for a, b in zip(truth, column.to_pylist(), strict=True)]))
-
-
-def _numbers(
-    label: pa.ChunkedArray, found: pa.Table
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    (column,) = _columns(found, "an error of numbers", "one column of numbers", at_most=1)
-    if not (is_number(label.type) and is_number(column.type)):
+    predicted = code_column(plain_column(column), "prediction")
+    if predicted.names and predicted.kind != classes.kind:
         raise DataError(
-            f"mae and rmse need numbers, got labels of {label.type} and predictions of "
-            f"{column.type}; choose metric='accuracy' for classes"
+            f"the model must return classes as those of {label!r}, such as {classes.names[0]!r}; "
+            f"got {column.type} such as {predicted.names[0]!r}"
         )
-    return float_values(label), float_values(column)
+    names = np.array([*predicted.names, ""], dtype=object)[predicted.codes]
+    return float(np.mean(names == np.array(classes.names, dtype=object)[classes.codes]))
+
+
+def _numbers(found: pa.Table) -> NDArray[np.float64]:
+    (column,) = _columns(found, "an error of numbers", "one column of numbers", at_most=1)
+    if not is_number(column.type):
+        raise DataError(
+            f"mae and rmse need numbers, got predictions of {column.type}; choose "
+            "metric='accuracy' for classes"
+        )
+    return float_values(column)
 
 
 def _scores(found: pa.Table) -> NDArray[np.float64]:

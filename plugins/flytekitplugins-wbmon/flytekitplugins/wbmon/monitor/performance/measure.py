@@ -103,13 +103,10 @@ def announcements(report: PerformanceReport) -> Iterator[str]:
             f"{report.n_unreadable} unreadable {values} taken for missing "
             f"({', '.join(report.unreadable)})"
         )
-    if (
-        len(report.classes) == 1
-        and report.status != "no_labels"
-        and report.prediction_is == "class"
-    ):
+    is_measured = report.status != "no_labels"
+    if is_measured and report.prediction_is == "class" and len(report.classes) == 1:
         yield f"{report.classes[0]!r} is the only class, and counts as the positive one"
-    if report.positive_from == "order" and report.status != "no_labels":
+    if is_measured and report.positive_from == "order":
         yield report.positive_class
     auc = report.metrics.get("roc_auc")
     # an interval that ends below chance

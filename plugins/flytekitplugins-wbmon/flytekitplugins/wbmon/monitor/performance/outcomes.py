@@ -54,6 +54,7 @@ class Meaning(NamedTuple):
 
 
 NOTHING_KNOWN = Meaning()
+ALL_READ = Unreadable()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +87,7 @@ class Outcomes:
     classes: tuple[str, ...] = ()
     meaning: Meaning = NOTHING_KNOWN
     unit: str = ""
-    unreadable: Unreadable = Unreadable()
+    unreadable: Unreadable = ALL_READ
 
     @property
     def n_labelled(self) -> int:
@@ -194,7 +195,7 @@ def read_classification(
     # of a window without labels the predictions tell whether classes are numbers
     is_numeric = predicted.is_numeric if predicted and not truth.names else truth.is_numeric
     in_order = class_order(_with(truth, known, meaning), is_numeric=is_numeric)
-    meaning = _complete(meaning, in_order)
+    meaning = complete(meaning, in_order)
     names = meaning.classes
     if predicted is None:
         read = _probability_of_positive(table, prediction, names)
@@ -224,7 +225,7 @@ def _with(truth: CodedColumn, known: Sequence[str], meaning: Meaning) -> list[st
     return [*truth.names, *known, *([meaning.positive] if meaning.positive else [])]
 
 
-def _complete(meaning: Meaning, in_order: tuple[str, ...]) -> Meaning:
+def complete(meaning: Meaning, in_order: tuple[str, ...]) -> Meaning:
     """The meaning with all classes, of two the positive one last, and which one that is."""
     if len(in_order) != 2:  # noqa: PLR2004 - the positive class is one of two
         return meaning._replace(classes=in_order, positive="", positive_from="")

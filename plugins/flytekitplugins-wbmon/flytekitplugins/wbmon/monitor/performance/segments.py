@@ -4,31 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from flytekitplugins.wbmon.data.arrow import (
-    dense_numbers,
-    is_valid,
-    kind_of,
-    large_strings,
-    seconds,
+from flytekitplugins.wbmon.data.arrow import is_valid, kind_of
+from flytekitplugins.wbmon.data.groups import (
+    Groups,
+    edges_of,
+    few_numbers,
+    is_scalar,
+    named_groups,
+    ranges,
 )
-from flytekitplugins.wbmon.data.class_codes import class_name
-from flytekitplugins.wbmon.data.columns import float_values, is_class_name, is_number
+from flytekitplugins.wbmon.data.objects import split, value_type
+from flytekitplugins.wbmon.data.times import row_times
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.performance.outcomes import Outcomes
 from flytekitplugins.wbmon.monitor.performance.report import Every, Metric, Part, PerformanceReport
 from flytekitplugins.wbmon.reports.verdict import MetricVerdict
 from flytekitplugins.wbmon.stats.estimate import Estimate
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Codes = NDArray[np.int64]
 
 Measure = Callable[[Outcomes, Mapping[str, Estimate]], PerformanceReport]
 
@@ -41,20 +36,15 @@ _OTHER = "(other)"
 _UNITS = {"hour": "h", "day": "D", "week": "D", "month": "M"}
 
 
-class Groups(NamedTuple):
-    """The group of each row, and the names of the groups."""
-
-    codes: Codes
-    names: list[str]
-
-
 def segments(
     table: pa.Table, columns: Sequence[str], outcomes: Outcomes, measure: Measure, metric: str
 ) -> tuple[Part, ...]:
     """Measure each value of the columns as a part, and sort the parts, worst by `metric` first.
 
-    Numbers with more than 20 distinct values are divided at their quartiles. If a text column has
-    more than 50 values, the rarest are combined into one group.
+    A value is what it is, however it is stored: whole numbers keep their digits, times are divided
+    by day (UTC), durations are in seconds. Numbers and durations with more than 20 distinct values
+    are divided at their quartiles. Of more than 50 other values, the rarest are combined into one
+    group.
 
     Args:
         table: The window, with the columns.
@@ -64,7 +54,7 @@ def segments(
         metric: The metric that decides the verdict and the order.
 
     Raises:
-        DataError: If a column is neither text, number, boolean nor time.
+        DataError: If a column holds lists or structs.
     """
     parts = [
         part
@@ -136,62 +126,60 @@ def _badness(part: Part, metric: str) -> tuple[int, float]:
 
 
 def _by_value(column: pa.ChunkedArray, name: str) -> Groups:
-    if is_class_name(column.type):
-        return _by_text(column)
-    if not is_number(column.type):
+    if not is_scalar(column.type):
         raise DataError(
-            f"segments are cut by text, numbers or booleans; column {name!r} holds {column.type}"
+            "segments are cut by text, numbers, booleans or times; column "
+            f"{name!r} holds {value_type(column.type)}"
         )
-    values = float_values(column)
-    # infinite values count as missing: they have no place between quartiles
-    present = np.isfinite(values)
-    distinct = np.unique(values[present])
-    if len(distinct) <= _MAX_VALUES:
-        names = [class_name(value) for value in distinct.tolist()]
-        return _with_missing(np.searchsorted(distinct, values), names, present)
-    edges = np.unique(np.quantile(values[present], np.arange(1, _RANGES) / _RANGES))
-    bounds = [f"{edge:.4g}" for edge in edges]
-    names = [f"< {bounds[0]}"]
-    names += [f"{low} to {high}" for low, high in pairwise(bounds)]
-    names += [f"≥ {bounds[-1]}"]
-    return _with_missing(np.searchsorted(edges, values, side="right"), names, present)
+    array = column.combine_chunks()
+    if kind_of(value_type(array.type)) not in ("number", "duration"):
+        return _with_missing(_most_frequent(named_groups(array)))
+    few = few_numbers(array, _MAX_VALUES)
+    if few is not None:
+        return _with_missing(few)
+    values, odd = split(array)
+    edges = edges_of(values, np.arange(1, _RANGES) / _RANGES)
+    if not len(edges):
+        return _with_missing(_most_frequent(named_groups(array)))
+    groups = ranges(values, edges)
+    if odd is None:
+        return _with_missing(groups)
+    # what is no number has no place among the ranges
+    codes = np.where(is_valid(odd), len(groups.names), groups.codes)
+    return _with_missing(Groups(codes, [*groups.names, _OTHER]))
 
 
-def _by_text(column: pa.ChunkedArray) -> Groups:
-    encoded = large_strings(column).combine_chunks().dictionary_encode()
-    words = encoded.dictionary.to_pylist()
-    present = is_valid(encoded.indices)
-    codes = np.zeros(len(encoded), dtype=np.int64)
-    codes[present] = dense_numbers(encoded.indices)
-    if len(words) > _MAX_PARTS:
-        sizes = np.bincount(codes[present])
-        # stable: groups of equal size keep the order of appearance, so the choice is repeatable
-        kept = np.argsort(-sizes, kind="stable")[: _MAX_PARTS - 1]
-        place = np.full(len(words), len(kept))
-        place[kept] = np.arange(len(kept))
-        # each word outside `kept` has the code len(kept), which is that of _OTHER
-        codes, words = place[codes], [*(words[i] for i in kept), _OTHER]
-    return _with_missing(codes, words, present)
+def _most_frequent(groups: Groups) -> Groups:
+    """The groups, the rarest of more than `_MAX_PARTS` put together."""
+    if len(groups.names) <= _MAX_PARTS:
+        return groups
+    codes, words = groups
+    sizes = np.bincount(codes[codes >= 0])
+    # stable: groups of equal size keep the order of appearance, so the choice is repeatable
+    kept = np.argsort(-sizes, kind="stable")[: _MAX_PARTS - 1]
+    # the last place is that of the code -1, missing
+    place = np.full(len(words) + 1, len(kept))
+    place[kept] = np.arange(len(kept))
+    place[-1] = -1
+    # each word outside `kept` has the code len(kept), which is that of _OTHER
+    return Groups(place[codes], [*(words[i] for i in kept), _OTHER])
 
 
-def _with_missing(codes: Codes, names: list[str], present: NDArray[np.bool_]) -> Groups:
-    if present.all():
-        return Groups(codes, names)
-    return Groups(np.where(present, codes, len(names)), [*names, _MISSING])
+def _with_missing(groups: Groups) -> Groups:
+    codes, names = groups
+    if (codes >= 0).all():
+        return groups
+    return Groups(np.where(codes >= 0, codes, len(names)), [*names, _MISSING])
 
 
 def _by_time(column: pa.ChunkedArray, name: str, every: Every) -> Groups:
-    if kind_of(column.type) != "timestamp":
-        raise DataError(
-            f"chunks are cut by a timestamp or date; column {name!r} holds {column.type}"
-        )
-    array = column.combine_chunks()
-    present = is_valid(array)
-    at = seconds(array).astype("datetime64[s]")
+    times = row_times(column.combine_chunks(), name)
+    present = ~np.isnan(times)
+    at = np.floor(times[present]).astype("datetime64[s]")
     start = at.astype(f"datetime64[{_UNITS[every]}]")
     if every == "week":
         start -= (start.astype(np.int64) + 3) % 7  # day 0, 1970-01-01, was a Thursday
     periods, place = np.unique(start, return_inverse=True)
-    codes = np.zeros(len(array), dtype=np.int64)
+    codes = np.full(len(times), -1)
     codes[present] = place
-    return _with_missing(codes, [str(period) for period in periods], present)
+    return _with_missing(Groups(codes, [str(period) for period in periods]))

@@ -14,8 +14,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flytekitplugins.wbmon.data.class_codes import class_name
 from flytekitplugins.wbmon.data.columns import float_values, is_number
+from flytekitplugins.wbmon.data.names import has_names, names_of
+from flytekitplugins.wbmon.data.plain import plain_column
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.scoring.report import Confidence, PredictedClasses
 from flytekitplugins.wbmon.stats.interval import wilson_interval
@@ -102,22 +103,29 @@ class ClassCounter:
         """Count a batch.
 
         Raises:
-            DataError: If the column is missing.
+            DataError: If the column is missing, or holds lists or structs.
         """
         _require(scored, self._column)
-        column = scored[self._column].combine_chunks()
+        column = plain_column(scored[self._column]).combine_chunks()
+        if not has_names(column.type):
+            raise DataError(f"column {self._column!r} must hold classes, found {column.type}")
         if pa.types.is_floating(column.type):
             # nan is a missing prediction here, not a class of that name
             column = column.filter(pc.is_finite(column))
-        column = column.drop_null()
-        self._n_missing += scored.num_rows - len(column)
-        for entry in pc.value_counts(column).to_pylist():
-            name = class_name(entry["values"])
+        elif pa.types.is_boolean(column.type):
+            column = column.cast(pa.uint8())
+        n_found = 0
+        for entry in pc.value_counts(names_of(column)).to_pylist():
+            name, count = entry["values"], entry["counts"]
+            if name is None or not name.strip():
+                continue
+            n_found += count
             # bounds memory when the column is not one of classes
             if name in self._counts or len(self._counts) < _MAX_CLASSES:
-                self._counts[name] += entry["counts"]
+                self._counts[name] += count
             else:
-                self._n_other += entry["counts"]
+                self._n_other += count
+        self._n_missing += scored.num_rows - n_found
 
     def record(self) -> PredictedClasses:
         """The counts, most frequent class first."""
@@ -130,9 +138,10 @@ class ClassCounter:
 
 def _probabilities(scored: pa.Table, name: str) -> NDArray[np.float64]:
     _require(scored, name)
-    if not is_number(scored[name].type):
+    column = plain_column(scored[name])
+    if not is_number(column.type):
         raise DataError(f"column {name!r} must hold probabilities, found {scored[name].type}")
-    values = float_values(scored[name])
+    values = float_values(column)
     outside = (values < 0) | (values > 1)
     if outside.any():
         raise DataError(

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from flytekitplugins.wbmon.data.arrow import large_strings
-from flytekitplugins.wbmon.data.class_codes import class_name
-from flytekitplugins.wbmon.data.columns import float_values, is_class_name, is_number
+from flytekitplugins.wbmon.data.arrow import kind_of
+from flytekitplugins.wbmon.data.groups import (
+    Groups,
+    edges_of,
+    few_numbers,
+    is_scalar,
+    named_groups,
+    ranges,
+)
+from flytekitplugins.wbmon.data.plain import plain_column
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.scoring.report import Sample, SampledRows
 from flytekitplugins.wbmon.privacy.patterns import PatternRedactor, Redactor, redact_value
@@ -49,7 +55,7 @@ class RowSampler:
         self._rule, self._redactor = rule, redactor or PatternRedactor()
         self._kept: dict[str, list[_Kept]] = {}
         self._sizes: dict[str, int] = {}
-        self._edges: NDArray[np.float64] | None = None
+        self._edges: NDArray[Any] | None = None
         self._n = 0
 
     def add(self, scored: pa.Table, predicted: tuple[str, ...]) -> None:
@@ -135,42 +141,27 @@ class RowSampler:
         self._kept[stratum] = sorted(merged, key=lambda each: each.priority)[: self._rule.rows]
 
     def _strata(self, column: pa.ChunkedArray) -> Iterator[tuple[str, NDArray[np.int64]]]:
-        if is_class_name(column.type):
-            yield from self._by_value(large_strings(column))
-        elif not is_number(column.type):
-            yield _ANY, np.arange(len(column))
-        else:
-            yield from self._by_number(column)
-
-    def _by_value(self, column: pa.ChunkedArray) -> Iterator[tuple[str, NDArray[np.int64]]]:
-        encoded = column.combine_chunks().dictionary_encode()
-        codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-        for code, value in enumerate([*encoded.dictionary.to_pylist(), None]):
-            inside = np.flatnonzero(codes == (code if value is not None else -1))
+        array = plain_column(column).combine_chunks()
+        if not is_scalar(array.type):
+            yield _ANY, np.arange(len(array))
+            return
+        groups = self._groups(array)
+        for code, name in enumerate([*groups.names, _MISSING]):
+            inside = np.flatnonzero(groups.codes == (code if code < len(groups.names) else -1))
             if len(inside):
-                name = _MISSING if value is None else class_name(value)
                 known = name in self._kept or len(self._kept) < _MAX_STRATA
                 yield name if known else _OTHER, inside
 
-    def _by_number(self, column: pa.ChunkedArray) -> Iterator[tuple[str, NDArray[np.int64]]]:
-        values = float_values(column)
-        present = values[np.isfinite(values)]
+    def _groups(self, array: pa.Array) -> Groups:
+        """The values of the column; numbers of many values in ranges."""
+        if kind_of(array.type) not in ("number", "duration"):
+            return named_groups(array)
         # fixed by the first batch: the counts of strata could not follow edges that move
         if self._edges is None:
-            few = len(np.unique(present)) <= _MAX_STRATA
+            few = few_numbers(array, _MAX_STRATA) is not None
             inner = np.arange(1, _RANGES) / _RANGES
-            empty = few or not len(present)
-            self._edges = np.empty(0) if empty else np.unique(np.quantile(present, inner))
-        if not len(self._edges):
-            yield from self._by_value(column)
-            return
-        bounds = [f"{edge:.4g}" for edge in self._edges]
-        ranges = [f"{low} to {high}" for low, high in pairwise(bounds)]
-        names = [f"< {bounds[0]}", *ranges, f"≥ {bounds[-1]}", _MISSING]
-        codes = np.searchsorted(self._edges, values, side="right")
-        codes[~np.isfinite(values)] = len(names) - 1
-        for code in np.unique(codes):
-            yield names[code], np.flatnonzero(codes == code)
+            self._edges = np.empty(0) if few else edges_of(array, inner)
+        return ranges(array, self._edges) if len(self._edges) else named_groups(array)
 
     def _shorten(self, value: Any) -> Any:
         if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= _LONG_NUMBER:
