@@ -50,7 +50,7 @@ from support.wandb_log import find_run
 # what is no number: pages, tables and words
 NO_NUMBERS = {
     "report", "features", "verdict", "winner", "segments", "chunks", "worst_segment",
-    "severity", "reason", "night",
+    "severity", "reason", "night", "positive_class", "prediction_is", "unit", "unreadable",
 }  # fmt: skip
 
 

@@ -33,8 +33,8 @@ def test_a_night_is_estimated_then_labelled_then_held_against_the_estimate(
 ) -> None:
     reference, night = window(rng), window(rng)
     unlabelled = night.drop(columns="fraud")
-    labels = night[["request_id", "fraud"]].assign(at=1)
-    wrong = labels.assign(fraud=1 - labels["fraud"], at=0)
+    labels = night[["request_id", "fraud"]].assign(at="2026-01-02")
+    wrong = labels.assign(fraud=1 - labels["fraud"], at="2026-01-01")
     with pod_context(tmp_path) as context:
         guessed = execute(context, estimate, data=data(unlabelled), reference=data(reference))
         joined = execute(
@@ -60,7 +60,7 @@ def test_labels_that_have_not_come_leave_the_coverage_low(
     tmp_path: Path, rng: np.random.Generator
 ) -> None:
     night = window(rng, 100)
-    labels = night[["request_id", "fraud"]].assign(at=1)[:25]
+    labels = night[["request_id", "fraud"]].assign(at="2026-01-02")[:25]
     with pod_context(tmp_path) as context:
         joined = execute(
             context, join, predictions=data(night.drop(columns="fraud")), labels=data(labels)

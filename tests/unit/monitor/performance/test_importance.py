@@ -275,7 +275,10 @@ def test_settings_that_cannot_work_are_refused(settings, message):
     ("settings", "message"),
     [
         ({"features": ["x1", "x33"]}, "did you mean 'x3'"),
-        ({"label": "x1"}, "labels of two classes, found 50"),
+        (
+            {"label": "x1"},
+            "labels of two classes: column 'x1' must hold classes.*choose metric='mae'",
+        ),
         ({"label": "label", "metric": "rmse", "model": lambda b: ["a"] * len(b)}, "must return"),
         ({"label": "word", "metric": "rmse"}, "mae and rmse need numbers"),
         ({"label": "label", "model": lambda b: b[["x1", "x2", "x3"]]}, "returned 3 columns"),

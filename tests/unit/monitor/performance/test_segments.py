@@ -197,13 +197,19 @@ def test_the_report_with_parts_survives_json(week):
 @pytest.mark.parametrize(
     ("changed", "error", "message"),
     [
-        ({"segments": ["at"]}, DataError, "column 'at' holds timestamp"),
-        ({"time": "country"}, DataError, "column 'country' holds string"),
+        ({"segments": ["tags"]}, DataError, "column 'tags' holds list<"),
+        ({"time": "country"}, DataError, "column 'country' must hold times.*found '"),
+        (
+            {"time": "amount"},
+            DataError,
+            "column 'amount' must hold timestamps or dates, got double",
+        ),
         ({"time": "at", "every": "year"}, ConfigError, "every must be one of"),
         ({"segments": ["kind"], "rank_by": "mae"}, ConfigError, "rank_by must be one of accuracy"),
         ({"segments": ["land"]}, DataError, "'land'"),
     ],
 )
 def test_a_cut_that_cannot_be_made_is_refused(week, changed, error, message):
+    tagged = week.append_column("tags", pa.array([["a"]] * len(week)))
     with pytest.raises(error, match=message):
-        check(week, **changed)
+        check(tagged, **changed)

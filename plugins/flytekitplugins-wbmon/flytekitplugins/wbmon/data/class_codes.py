@@ -72,6 +72,7 @@ def code_column(column: pa.ChunkedArray, name: str) -> CodedColumn:
     dtype = value_type(column.type)
     kind = kind_of(dtype)
     if kind == "empty":
+        _require_none(column, name)
         return CodedColumn((), np.full(len(column), -1), "empty")
     if kind in ("number", "boolean"):
         return _coded_numbers(column.combine_chunks(), name, kind)
@@ -80,6 +81,16 @@ def code_column(column: pa.ChunkedArray, name: str) -> CodedColumn:
     if pa.types.is_date(dtype):
         return _coded_text(_texts(column), name, "time")
     raise DataError(f"column {name!r} must hold classes (text, whole numbers), found {dtype}")
+
+
+def _require_none(column: pa.ChunkedArray, name: str) -> None:
+    """Refuse a column of nothing but objects that nobody knows."""
+    for chunk in column.chunks if has_odd(column.type) else ():
+        found = next((text for text in split(chunk).odd.to_pylist() if text is not None), None)
+        if found is not None:
+            raise DataError(
+                f"column {name!r} must hold classes (text, whole numbers), found {found!r}"
+            )
 
 
 def _texts(column: pa.ChunkedArray) -> pa.Array:

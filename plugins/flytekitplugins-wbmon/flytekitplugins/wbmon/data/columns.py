@@ -100,9 +100,9 @@ def read_numbers(column: pa.ChunkedArray, name: str) -> Numbers:
     """
     dtype = value_type(column.type)
     stored = kind_of(dtype)
-    if stored == "empty":
+    if stored == "empty" and not has_odd(column.type):
         return Numbers(np.full(len(column), np.nan), is_known=False)
-    if stored not in ("number", "boolean", "duration", "text"):
+    if stored not in ("number", "boolean", "duration", "text", "empty"):
         raise DataError(f"column {name!r} must be numeric, found {dtype}")
     unit = "s" if stored == "duration" else ""
     if stored != "text" and not has_odd(column.type):

@@ -15,7 +15,6 @@ from flytekitplugins.wbmon.data.arrow import (
     kind_of,
     seconds,
     shortest,
-    text_array,
 )
 from flytekitplugins.wbmon.data.names import class_name, names_of
 from flytekitplugins.wbmon.data.objects import split, value_type
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
     Codes = NDArray[np.int64]
 
+_WIDE = 128  # bits of a decimal
 _SHORT, _LONG = 4, 17  # digits of the ends of ranges: as few as tell them apart
 
 
@@ -78,7 +78,7 @@ def few_numbers(array: pa.Array, most: int) -> Groups | None:
     values, odd = split(array)
     if pa.types.is_floating(values.type):
         values = pc.if_else(pc.is_finite(values), values, pa.nulls(1, values.type)[0])
-    distinct = len(pc.unique(values.drop_null() if values.null_count else values))
+    distinct = len(pc.unique(_encodable(values).drop_null()))
     if odd is not None:
         distinct += len(pc.unique(odd.drop_null()))
     if distinct > most:
@@ -147,13 +147,19 @@ def _as_named(values: pa.Array) -> pa.Array:
     if pa.types.is_boolean(values.type):
         return values.cast(pa.uint8())
     if pa.types.is_decimal(values.type):
-        # not every width of decimals can be encoded
-        return text_array([None if v is None else class_name(v) for v in values.to_pylist()])
+        return _encodable(values)
     if kind_of(values.type) == "time" and not pa.types.is_date32(values.type):
         days = np.zeros(len(values), dtype=np.int32)
         days[is_valid(values)] = np.floor(seconds(values) / 86_400)
         buffers = [values.is_valid().buffers()[1], pa.py_buffer(days)]
         return pa.Array.from_buffers(pa.date32(), len(days), buffers)
+    return values
+
+
+def _encodable(values: pa.Array) -> pa.Array:
+    """The values, narrow decimals as wider ones: not every width of decimals can be encoded."""
+    if pa.types.is_decimal(values.type) and values.type.bit_width < _WIDE:
+        return values.cast(pa.decimal128(38, values.type.scale))
     return values
 
 

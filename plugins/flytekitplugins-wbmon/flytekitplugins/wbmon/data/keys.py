@@ -42,7 +42,7 @@ def keys_of(column: pa.ChunkedArray, name: str) -> Keys:
     array = column.combine_chunks()
     must = f"key {name!r} must hold text or whole numbers"
     if kind == "empty":
-        return Keys(array, "empty")
+        return Keys(pa.nulls(len(array)), "empty")
     if kind == "number":
         return Keys(_whole(array, must), "number")
     if kind == "text":

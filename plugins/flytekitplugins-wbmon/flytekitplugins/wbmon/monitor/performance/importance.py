@@ -221,7 +221,11 @@ def _classes(truth: pa.ChunkedArray, label: str, metric: Metric | None) -> Coded
     try:
         return code_column(truth, label)
     except DataError as error:
-        raise DataError(f"{_words(metric)} needs labels that are classes: {error}") from error
+        wanted = "classes" if metric == "accuracy" else "two classes"
+        raise DataError(
+            f"{_words(metric)} needs labels of {wanted}: {error}; choose metric='mae' or 'rmse' "
+            "for numbers"
+        ) from error
 
 
 def _label_values(truth: pa.ChunkedArray, label: str) -> NDArray[np.float64]:

@@ -80,7 +80,7 @@ def report_of(
         n_missing_prediction=outcomes.n_labelled - n,
         metrics=metrics,
         classes=outcomes.classes,
-        confusion=() if confusion is None else tuple(map(tuple, confusion.weight.tolist())),
+        confusion=() if confusion is None else _cells(confusion, len(outcomes.classes)),
         per_class={} if confusion is None else _per_class(outcomes.classes, confusion),
         reason=why,
         calibration=_calibration(outcomes),
@@ -168,6 +168,11 @@ def _confusion(outcomes: Outcomes) -> classification.Confusion:
         max(len(outcomes.classes), 2),
         outcomes.weight,
     )
+
+
+def _cells(confusion: classification.Confusion, n_classes: int) -> tuple[tuple[float, ...], ...]:
+    """The sums of weights, of the classes that have a name."""
+    return tuple(map(tuple, confusion.weight[:n_classes, :n_classes].tolist()))
 
 
 def _measure_values(outcomes: Outcomes) -> Measured:
