@@ -372,7 +372,7 @@ def test_a_missing_column_is_named_beside_those_that_exist(night):
         ("fraud", np.linspace(0, 1, 500), "fractions|whole numbers"),
         ("fraud", np.arange(500) % 5, None),
         ("fraud", np.full(500, np.inf), "whole numbers"),
-        ("fraud", [datetime(2026, 1, 1, tzinfo=timezone.utc)] * 500, "must hold classes"),
+        ("fraud", [datetime(2026, 1, 1, 12, tzinfo=timezone.utc)] * 500, "must hold classes"),
     ],
 )
 def test_columns_of_the_wrong_kind_are_refused(night, column, values, message):

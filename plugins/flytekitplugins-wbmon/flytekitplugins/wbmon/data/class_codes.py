@@ -18,6 +18,7 @@ from flytekitplugins.wbmon.data.columns import Unreadable
 from flytekitplugins.wbmon.data.kind import Kind
 from flytekitplugins.wbmon.data.names import names_of
 from flytekitplugins.wbmon.data.objects import has_odd, split, value_type
+from flytekitplugins.wbmon.data.times import are_days, days_of
 from flytekitplugins.wbmon.data.whole import read_whole, whole
 from flytekitplugins.wbmon.errors import DataError
 
@@ -78,8 +79,10 @@ def code_column(column: pa.ChunkedArray, name: str) -> CodedColumn:
         return _coded_numbers(column.combine_chunks(), name, kind)
     if kind == "text":
         return _coded_text(_texts(column), name, "text")
-    if pa.types.is_date(dtype):
-        return _coded_text(_texts(column), name, "time")
+    if kind == "time":
+        values, odd = split(column.combine_chunks())
+        if are_days(values):
+            return _coded_dates(values, odd, name)
     raise DataError(f"column {name!r} must hold classes (text, whole numbers), found {dtype}")
 
 
@@ -94,7 +97,7 @@ def _require_none(column: pa.ChunkedArray, name: str) -> None:
 
 
 def _texts(column: pa.ChunkedArray) -> pa.Array:
-    if has_odd(column.type) or kind_of(column.type) != "text":
+    if has_odd(column.type):
         parts = [names_of(chunk).cast(pa.large_string()) for chunk in column.chunks]
         return pa.concat_arrays(parts) if parts else pa.nulls(0, pa.large_string())
     return large_strings(column).combine_chunks()
@@ -111,6 +114,11 @@ def _coded_text(texts: pa.Array, name: str, kind: Kind) -> CodedColumn:
     codes = np.full(len(encoded), -1)
     codes[is_valid(encoded.indices)] = place[dense_numbers(encoded.indices)]
     return CodedColumn(_few(tuple(words[i] for i in order), name), codes, kind)
+
+
+def _coded_dates(values: pa.Array, odd: pa.Array | None, name: str) -> CodedColumn:
+    coded = _coded_text(names_of(days_of(values)).cast(pa.large_string()), name, "time")
+    return coded if odd is None else _with_odd(coded, odd, name, {})
 
 
 def _coded_numbers(array: pa.Array, name: str, kind: Kind) -> CodedColumn:
@@ -153,24 +161,23 @@ def _distinct(numbers: pa.Array, name: str) -> tuple[list[int], Codes]:
 
 
 def _with_odd(coded: CodedColumn, odd: pa.Array, name: str, words: dict[str, int]) -> CodedColumn:
-    """With the odd texts among numbers: digits are the number, and others are no class."""
+    """With the odd texts among numbers or dates: digits are the number, others are no class."""
     encoded = odd.dictionary_encode()
     texts = [text.strip() for text in encoded.dictionary.to_pylist()]
     read = [
         words.get(text.lower(), number)
         for text, number in zip(texts, read_whole(texts), strict=True)
     ]
-    known = {int(each) for each in coded.names} | {each for each in read if each is not None}
-    names = tuple(str(each) for each in sorted(known))
+    known = [None if each is None or not coded.is_numeric else str(each) for each in read]
+    names = class_names({*coded.names, *filter(None, known)}, is_numeric=coded.is_numeric)
     codes = recode(coded, names)
-    rows = np.flatnonzero(is_valid(encoded.indices))
-    of_text = [-1 if each is None else names.index(str(each)) for each in read]
     place = dense_numbers(encoded.indices)
-    codes[rows] = np.array(of_text, dtype=np.int64)[place]
-    bad = np.array([each is None and text != "" for each, text in zip(read, texts, strict=True)])
-    examples = [text for text, is_bad in zip(texts, bad, strict=True) if is_bad][:_EXAMPLES]
-    unreadable = Unreadable(int(bad[place].sum()), tuple(text[:_SHOWN] for text in examples))
-    return CodedColumn(_few(names, name), codes, "number", unreadable)
+    of_text = [-1 if each is None else names.index(each) for each in known]
+    codes[is_valid(encoded.indices)] = np.array(of_text, dtype=np.int64)[place]
+    bad = [each is None and text != "" for each, text in zip(known, texts, strict=True)]
+    examples = [text[:_SHOWN] for text, is_bad in zip(texts, bad, strict=True) if is_bad]
+    unreadable = Unreadable(int(np.array(bad)[place].sum()), tuple(examples[:_EXAMPLES]))
+    return CodedColumn(_few(names, name), codes, coded.kind, unreadable)
 
 
 def _few(names: Any, column: str) -> Any:
@@ -190,7 +197,7 @@ def recode(column: CodedColumn, names: tuple[str, ...]) -> Codes:
 
 
 def class_order(names: Iterable[str], *, is_numeric: bool) -> tuple[str, ...]:
-    """Classes in their sorted order: as numbers, of any size, or as text.
+    """All classes in their sorted order.
 
     Args:
         names: The classes, each as often as you like.
@@ -200,9 +207,12 @@ def class_order(names: Iterable[str], *, is_numeric: bool) -> tuple[str, ...]:
         Class names. Labels that are only 0 or only 1 still give the two classes `0` and `1`.
     """
     found = set(names)
-    if found.issubset(("0", "1")):
-        found = {"0", "1"}
-    return tuple(sorted(found, key=_number_first if is_numeric else None))
+    return class_names(max({"0", "1"}, found), is_numeric=is_numeric)
+
+
+def class_names(names: Iterable[str], *, is_numeric: bool) -> tuple[str, ...]:
+    """Different names in their order: as numbers of any size, or as text."""
+    return tuple(sorted(names, key=_number_first if is_numeric else None))
 
 
 def _number_first(name: str) -> tuple[int, float, str]:

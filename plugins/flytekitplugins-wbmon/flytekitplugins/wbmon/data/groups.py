@@ -18,6 +18,7 @@ from flytekitplugins.wbmon.data.arrow import (
 )
 from flytekitplugins.wbmon.data.names import class_name, names_of
 from flytekitplugins.wbmon.data.objects import split, value_type
+from flytekitplugins.wbmon.data.times import days_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -148,12 +149,7 @@ def _as_named(values: pa.Array) -> pa.Array:
         return values.cast(pa.uint8())
     if pa.types.is_decimal(values.type):
         return _encodable(values)
-    if kind_of(values.type) == "time" and not pa.types.is_date32(values.type):
-        days = np.zeros(len(values), dtype=np.int32)
-        days[is_valid(values)] = np.floor(seconds(values) / 86_400)
-        buffers = [values.is_valid().buffers()[1], pa.py_buffer(days)]
-        return pa.Array.from_buffers(pa.date32(), len(days), buffers)
-    return values
+    return days_of(values) if kind_of(values.type) == "time" else values
 
 
 def _encodable(values: pa.Array) -> pa.Array:

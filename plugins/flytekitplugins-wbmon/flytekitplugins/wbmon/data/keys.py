@@ -11,6 +11,7 @@ from flytekitplugins.wbmon.data.arrow import kind_of, text_array
 from flytekitplugins.wbmon.data.kind import Kind
 from flytekitplugins.wbmon.data.names import names_of
 from flytekitplugins.wbmon.data.objects import split, value_type
+from flytekitplugins.wbmon.data.times import are_days, days_of
 from flytekitplugins.wbmon.data.whole import is_blank, read_whole, whole
 from flytekitplugins.wbmon.errors import DataError
 
@@ -47,8 +48,8 @@ def keys_of(column: pa.ChunkedArray, name: str) -> Keys:
         return Keys(_whole(array, must), "number")
     if kind == "text":
         return Keys(_texts(array), "text")
-    if pa.types.is_date(dtype):
-        return Keys(split(array).values.cast(pa.date32()).cast(pa.int32()).cast(pa.int64()), "time")
+    if kind == "time" and are_days(values := split(array).values):
+        return Keys(days_of(values).cast(pa.int32()).cast(pa.int64()), "time")
     raise DataError(f"{must}, found {dtype}")
 
 

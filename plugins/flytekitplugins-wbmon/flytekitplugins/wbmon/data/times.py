@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from flytekitplugins.wbmon.data.arrow import dense_numbers, is_valid, kind_of
+from flytekitplugins.wbmon.data.arrow import bitmap, dense_numbers, is_valid, kind_of, seconds
 from flytekitplugins.wbmon.data.objects import value_type
 from flytekitplugins.wbmon.data.readings import read_as
 from flytekitplugins.wbmon.errors import DataError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+_SECONDS_PER_DAY = 86_400
 
 
 def row_times(array: pa.Array, name: str) -> NDArray[np.float64]:
@@ -44,6 +46,25 @@ def row_times(array: pa.Array, name: str) -> NDArray[np.float64]:
     if reading.values.null_count < len(array):
         times[is_valid(reading.values)] = dense_numbers(reading.values)
     return times
+
+
+def days_of(times: pa.Array) -> pa.Array:
+    """The day of each time in UTC, as dates.
+
+    Args:
+        times: Timestamps or dates, without odd values.
+    """
+    if pa.types.is_date32(times.type):
+        return times
+    days = np.zeros(len(times), dtype=np.int32)
+    valid = is_valid(times)
+    days[valid] = np.floor(seconds(times) / _SECONDS_PER_DAY)
+    return pa.Array.from_buffers(pa.date32(), len(days), [bitmap(valid), pa.py_buffer(days)])
+
+
+def are_days(times: pa.Array) -> bool:
+    """Whether all times are dates or, as objects that are dates become, midnights in UTC."""
+    return pa.types.is_date(times.type) or not (seconds(times) % _SECONDS_PER_DAY).any()
 
 
 def time_order(array: pa.Array, name: str) -> NDArray[np.int64]:
