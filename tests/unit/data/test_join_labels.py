@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import math
-from datetime import datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
+from decimal import Decimal
+from uuid import UUID
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -109,3 +112,174 @@ def test_labels_of_another_kind_than_the_known_ones_are_refused():
     made = MADE.append_column("fraud", pa.array(["yes", None, None, None]))
     with pytest.raises(DataError, match="string and int64"):
         join(made, pa.table({"request_id": ["b"], "fraud": [1]}))
+
+
+WHOLE = [0, 7, -3, 2**40]
+KEYS = [
+    pa.array(WHOLE, pa.int64()),
+    pa.array([float(key) for key in WHOLE]),
+    pa.array([Decimal(key) for key in WHOLE], pa.decimal128(20, 2)),
+    pa.array([Decimal(key) for key in WHOLE], pa.decimal256(50, 0)),
+    pa.array(WHOLE).dictionary_encode(),
+]
+
+
+@pytest.mark.parametrize("made", KEYS, ids=lambda keys: str(keys.type))
+@pytest.mark.parametrize("came", KEYS, ids=lambda keys: str(keys.type))
+def test_whole_numbers_meet_whatever_their_types(made, came):
+    joined = join(
+        pa.table({"request_id": made}), pa.table({"request_id": came, "fraud": [1, 2, 3, 4]})
+    )
+    assert joined.table["fraud"].to_pylist() == [1, 2, 3, 4]
+    assert joined.table["request_id"].combine_chunks() == made
+
+
+NEAR = st.lists(st.integers(2**63 - 3, 2**63 + 3), max_size=12)
+
+
+@given(NEAR, NEAR)
+def test_keys_beyond_64_bits_meet_only_if_they_are_equal(made, came):
+    labels = {key: i for i, key in enumerate(came)}
+    expected = [labels.get(key) for key in made]
+    objects = pd.DataFrame({"request_id": pd.Series(made, dtype=object)})
+    unsigned = pa.table({"request_id": pa.array(made, pa.uint64())})
+    decimals = pa.table({"request_id": pa.array(map(Decimal, made), pa.decimal128(30, 0))})
+    said = pa.table({"request_id": pa.array(came, pa.uint64()), "fraud": np.arange(len(came))})
+    for form in (objects, unsigned, decimals):
+        joined = join(form, said)
+        assert joined.table["fraud"].to_pylist() == expected
+        assert joined.n_unmatched == len(set(came) - set(made))
+        assert joined.n_repeated == len(came) - len(set(came))
+
+
+def test_a_uuid_meets_its_text_and_a_view_its_string():
+    ids = [UUID(int=i) for i in range(3)]
+    texts = [str(each) for each in ids]
+    forms = [
+        pd.DataFrame({"request_id": ids}),
+        pa.table({"request_id": pa.array([each.bytes for each in ids], pa.binary(16))}),
+        pa.table({"request_id": pa.array(texts, pa.string_view())}),
+        pa.table({"request_id": pa.array(texts).dictionary_encode()}),
+        pa.table({"request_id": pa.array([text.encode() for text in texts])}),
+    ]
+    came = pa.table({"request_id": texts[::-1], "fraud": [2, 1, 0]})
+    for form in forms:
+        assert join(form, came).table["fraud"].to_pylist() == [0, 1, 2]
+
+
+def test_dates_meet_in_every_container():
+    days = [date(2026, 1, 1), date(1969, 12, 30)]
+    made = pa.table({"request_id": pa.array(days, pa.date64())})
+    for came in (
+        pa.table({"request_id": pa.array(days, pa.date32()), "fraud": [1, 0]}),
+        pl.DataFrame({"request_id": days, "fraud": [1, 0]}),
+        pd.DataFrame({"request_id": pd.to_datetime(days), "fraud": [1, 0]}),
+    ):
+        assert join(made, came).table["fraud"].to_pylist() == [1, 0]
+
+
+def test_a_number_is_not_the_text_of_its_digits():
+    with pytest.raises(DataError, match=r"of one kind.*int64 and string"):
+        join(pa.table({"request_id": [1]}), pa.table({"request_id": ["1"], "fraud": [1]}))
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        (pa.array([[1]]), "found list"),
+        (pa.array([True]), "found bool"),
+        (pa.array([timedelta(1)]), "found duration"),
+        (pa.array([START.replace(hour=1)]), "found timestamp"),
+        (pa.array([0.5]), "found double such as 0.5"),
+        (pa.array([Decimal("0.5")]), r"found decimal128\(1, 1\) such as 0.5"),
+        (pa.array([2.0**60]), "1152921504606846976 as double, which has lost digits"),
+    ],
+)
+def test_what_is_no_key_is_refused_by_its_name(keys, message):
+    with pytest.raises(DataError, match=message):
+        join(pa.table({"request_id": keys}), pa.table({"request_id": [1], "fraud": [1]}))
+
+
+MISSING = [None, float("nan"), pd.NaT, pd.NA, "", "  "]
+
+
+def test_all_that_is_missing_is_neither_a_key_nor_a_label():
+    keys = [*MISSING, "a", "b"]
+    made = pd.DataFrame({"request_id": pd.Series(keys, dtype=object)})
+    joined = join(made, made.assign(fraud="yes"))
+    assert joined.table["fraud"].to_pylist() == [None] * 6 + ["yes"] * 2
+    for missing in MISSING:
+        for real, others in (("yes", ["no"]), (1, [0, 0]), (True, [False, False])):
+            said = pd.Series([real, missing, *others], dtype=object)
+            came = pd.DataFrame({"request_id": ["a", "a", *"xy"[: len(others)]], "fraud": said})
+            joined = join(pd.DataFrame({"request_id": ["a"]}), came)
+            assert joined.table["fraud"].to_pylist() == [real]
+            assert (joined.n_repeated, joined.n_revised, joined.n_unreadable) == (0, 0, 0)
+
+
+def test_an_empty_text_is_no_label():
+    came = pa.table({"request_id": ["a", "b"], "fraud": ["ok", ""]})
+    joined = join(pa.table({"request_id": ["a", "b"]}), came)
+    assert joined.coverage == 0.5
+    nan = pa.table({"request_id": ["a", "b"], "fraud": [1.0, math.nan]})
+    assert join(MADE, nan).n_labelled == 1
+
+
+def test_one_odd_label_or_key_costs_itself():
+    keys = pd.Series([1, 2, 3, "n/a"], dtype=object)
+    labels = pd.Series([1, 0, "unknown", 1], dtype=object)
+    joined = join(
+        pa.table({"request_id": [1, 2, 3, 4]}), pd.DataFrame({"request_id": keys, "fraud": labels})
+    )
+    assert joined.table["fraud"].to_pylist() == [1, 0, None, None]
+    assert joined.n_unreadable == 1
+    made = pd.DataFrame({"request_id": keys, "note": keys})
+    again = join(made, pa.table({"request_id": [2], "fraud": [1]})).table
+    assert again["fraud"].to_pylist() == [None, 1, None, None]
+    assert again["note"].to_pylist() == ["1", "2", "3", "n/a"]
+
+
+def latest(at, **form):
+    came = {"request_id": ["a"] * len(at), "fraud": list(range(len(at))), "at": at, **form}
+    return join(MADE, pd.DataFrame(came), latest_by="at").table["fraud"][0].as_py()
+
+
+def test_the_latest_label_is_so_in_time_and_not_in_text():
+    # 23:00 in New York is later than 01:00 of the next day in Berlin
+    assert latest(["2026-01-01T23:00:00-05:00", "2026-01-02T01:00:00+01:00"]) == 0
+    assert latest(["2026-01-02", "2026-01-01T23:59:59Z"]) == 0
+    assert latest([None, "2026-01-01", ""]) == 1
+    assert latest(pd.to_datetime(["2026-01-02", "2026-01-01"])) == 0
+    assert latest([date(2026, 1, 2), date(2026, 1, 1)]) == 0
+    # a nanosecond apart, which seconds as floats do not tell
+    assert (
+        latest(
+            pd.Series([1_767_225_600_000_000_001, 1_767_225_600_000_000_000]).astype(
+                "datetime64[ns]"
+            )
+        )
+        == 0
+    )
+    assert latest(["2026-01-01", "2026-01-01"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("at", "message"),
+    [
+        ([2, 1], "must hold timestamps or dates, got int64"),
+        (["2026-01-01", "yesterday"], "must hold times.*found 'yesterday'"),
+        ([True, False], "got bool"),
+    ],
+)
+def test_what_is_no_time_orders_no_labels(at, message):
+    with pytest.raises(DataError, match=message):
+        latest(at)
+
+
+def test_a_label_that_became_a_float_fills_those_that_did_not():
+    made = MADE.append_column("fraud", pa.array([2**53 + 1, None, None, None]))
+    joined = join(made, pa.table({"request_id": ["b"], "fraud": [1.0]}))
+    assert joined.table["fraud"].to_pylist() == [2**53 + 1, 1, None, None]
+    floats = MADE.append_column("fraud", pa.array([0.5, math.nan, None, None]))
+    joined = join(floats, pa.table({"request_id": ["c"], "fraud": [1]}))
+    assert joined.table["fraud"].to_pylist() == [0.5, None, 1.0, None]

@@ -88,8 +88,8 @@ def code_column(column: pa.ChunkedArray, name: str) -> CodedColumn:
 
 def _require_none(column: pa.ChunkedArray, name: str) -> None:
     """Refuse a column of nothing but objects that nobody knows."""
-    for chunk in column.chunks if has_odd(column.type) else ():
-        found = next((text for text in split(chunk).odd.to_pylist() if text is not None), None)
+    _, odd = split(column.combine_chunks())
+    for found in [] if odd is None else odd.to_pylist():
         if found is not None:
             raise DataError(
                 f"column {name!r} must hold classes (text, whole numbers), found {found!r}"
@@ -207,7 +207,9 @@ def class_order(names: Iterable[str], *, is_numeric: bool) -> tuple[str, ...]:
         Class names. Labels that are only 0 or only 1 still give the two classes `0` and `1`.
     """
     found = set(names)
-    return class_names(max({"0", "1"}, found), is_numeric=is_numeric)
+    if found.issubset(("0", "1")):
+        found = {"0", "1"}
+    return class_names(found, is_numeric=is_numeric)
 
 
 def class_names(names: Iterable[str], *, is_numeric: bool) -> tuple[str, ...]:
