@@ -1,10 +1,18 @@
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+import math
+from collections import Counter
+from datetime import date, datetime, timedelta, timezone
+from decimal import Decimal
+from uuid import UUID
 
 import numpy as np
+import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.monitor.performance.check import check_performance
@@ -194,11 +202,127 @@ def test_the_report_with_parts_survives_json(week):
     assert record_to_json(again) == record_to_json(report)
 
 
+def sizes(values, **form):
+    """The number of rows of each segment of a column."""
+    y = np.arange(len(values)) % 2
+    made = form.get("make", pa.table)({"y": y, "q": y, "v": values})
+    return {part.value: part.n_rows for part in check(made, segments=["v"]).segments}
+
+
+def as_object(columns):
+    return pd.DataFrame({**columns, "v": pd.Series(columns["v"], dtype=object)})
+
+
+def test_whole_numbers_that_floats_do_not_tell_apart_are_segments_of_their_own():
+    near = [2**53 + i for i in range(4)]
+    for column in (pa.array(near * 5), pa.array(near * 5, pa.uint64())):
+        assert sizes(column) == {str(each): 5 for each in near}
+    wei = [10**30 + i for i in range(3)] * 5
+    assert sizes(wei, make=as_object) == {str(each): 5 for each in wei}
+
+
+def test_ranges_of_whole_numbers_of_64_bits_lose_no_digit():
+    ids = [2**62 + i for i in range(40)]
+    parts = sizes(pa.array(ids))
+    assert sorted(parts.values()) == [10] * 4
+    assert f"≥ {2**62 + 30}" in parts
+    assert len(parts) == 4
+
+
+@pytest.mark.parametrize(
+    ("values", "names"),
+    [
+        ([True, False] * 10, {"0", "1"}),
+        ([0.1, 2.0, math.inf, None] * 5, {"0.1", "2", "(missing)"}),
+        ([Decimal("0.10"), Decimal(3)] * 5, {"0.1", "3"}),
+        ([UUID(int=1), UUID(int=2)] * 5, {str(UUID(int=1)), str(UUID(int=2))}),
+        ([timedelta(minutes=1), timedelta(seconds=0.5)] * 5, {"60 s", "0.5 s"}),
+        ([START, START + timedelta(hours=30), None] * 5, {"2026-01-30", "2026-01-31", "(missing)"}),
+        ([date(1969, 12, 31), date(2026, 1, 1)] * 5, {"1969-12-31", "2026-01-01"}),
+        (["", " ", "a/b", "None", None] * 4, {"", " ", "a/b", "None", "(missing)"}),
+        ([b"a", b"\xff"] * 5, {"a", "0xff"}),
+        ([1, 2, "x", ""] * 5, {"1", "2", "x", ""}),
+        ([None] * 10, {"(missing)"}),
+        ([math.inf, math.nan] * 10, {"(missing)"}),
+    ],
+)
+@pytest.mark.parametrize("make", [as_object, pl.DataFrame, pa.table])
+def test_any_scalar_is_a_segment(values, names, make):
+    try:
+        column = (
+            pl.Series(values, dtype=pl.Object, strict=False) if make is pl.DataFrame else values
+        )
+        parts = sizes(column if make is not pa.table else pa.array(values), make=make)
+    except (pa.ArrowException, AttributeError):
+        return  # a mixed column is none of Arrow, nor are UUIDs of its older versions
+    assert set(parts) == names
+    assert sum(parts.values()) == len(values)
+
+
+def test_a_float_of_32_bits_is_called_by_its_short_name():
+    assert sizes(pa.array([0.1, 0.7] * 5, pa.float32())) == {"0.1": 5, "0.7": 5}
+
+
+@pytest.mark.parametrize("digits", [9, 18, 38, 76])
+def test_decimals_of_any_width_are_segments_or_ranges(digits):
+    make = {9: pa.decimal32, 18: pa.decimal64, 38: pa.decimal128, 76: pa.decimal256}[digits]
+    few = pa.array([Decimal(i) for i in range(4)] * 5, make(digits, 1))
+    assert sizes(few) == {str(i): 5 for i in range(4)}
+    many = pa.array([Decimal(i) for i in range(40)], make(digits, 1))
+    assert sorted(sizes(many).values()) == [10] * 4
+
+
+def test_durations_of_many_values_are_cut_in_seconds():
+    spans = [timedelta(minutes=i) for i in range(40)]
+    for dtype in ("s", "ms", "us", "ns"):
+        parts = sizes(pa.array(spans, pa.duration(dtype)))
+        assert parts == {
+            "< 585 s": 10,
+            "585 s to 1170 s": 10,
+            "1170 s to 1755 s": 10,
+            "≥ 1755 s": 10,
+        }
+
+
+def test_odd_values_among_many_numbers_are_one_segment():
+    parts = sizes([*range(40), "a", "b", None], make=as_object)
+    assert parts.pop("(other)") == 2
+    assert parts.pop("(missing)") == 1
+    assert sorted(parts.values()) == [10] * 4
+
+
+@given(st.lists(st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1)), min_size=1, max_size=60))
+def test_segments_of_whole_numbers_divide_the_rows(values):
+    parts = sizes(pa.array(values, pa.int64()))
+    distinct = {value for value in values if value is not None}
+    assert sum(parts.values()) == len(values)
+    if len(distinct) <= 20:
+        counted = Counter("(missing)" if value is None else str(value) for value in values)
+        assert parts == counted
+    else:
+        assert len(set(parts) - {"(missing)"}) == 4
+
+
+def test_chunks_are_cut_by_the_moment_and_not_by_the_text():
+    moments = ["2026-01-30T23:30:00-05:00", "2026-01-31T04:30:00Z", "2026-01-30", None, ""] * 8
+    table = pa.table({"y": [0, 1] * 20, "q": [0, 1] * 20, "at": moments})
+    chunks = {part.value: part.n_rows for part in check(table, time="at").chunks}
+    assert chunks == {"2026-01-31": 16, "2026-01-30": 8, "(missing)": 16}
+    before = [datetime(1969, 12, 31, 23, 59, 59, 500_000, tzinfo=timezone.utc)] * 40
+    table = table.set_column(2, "at", pa.array(before))
+    assert [part.value for part in check(table, time="at").chunks] == ["1969-12-31"]
+
+
+def test_a_blank_segment_can_be_seen_on_the_page():
+    table = pa.table({"y": [0, 1] * 20, "q": [0, 1] * 20, "v": ["", "a"] * 20})
+    assert "(blank)" in check(table, segments=["v"]).to_html()
+
+
 @pytest.mark.parametrize(
     ("changed", "error", "message"),
     [
         ({"segments": ["tags"]}, DataError, "column 'tags' holds list<"),
-        ({"time": "country"}, DataError, "column 'country' must hold times.*found '"),
+        ({"time": "country"}, DataError, r"column 'country' must hold times.*found '"),
         (
             {"time": "amount"},
             DataError,
