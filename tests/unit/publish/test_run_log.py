@@ -138,3 +138,32 @@ def test_an_estimate_is_a_line_of_its_own(tmp_path: Path) -> None:
     (row,) = logged(tmp_path, replace(performance_report(), estimated=True)).history
     assert row["estimate/accuracy"] == 0.7
     assert not any(name.startswith("performance/") for name in row)
+
+
+def test_what_a_report_guessed_and_could_not_read_is_in_the_run(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    labels = pd.Series(rng.choice(["churn", "stay"], 100), dtype=object)
+    scores = pd.Series([*rng.random(99), "n/a"], dtype=object)
+    report = check_performance(
+        pd.DataFrame({"y": labels, "p": scores}),
+        task="classification",
+        label="y",
+        prediction="p",
+        prediction_is="probability",
+    )
+    (row,) = logged(tmp_path, report).history
+    said = "positive class 'stay' (last in order; pass positive= if it is another)"
+    assert row["performance/positive_class"] == said
+    assert row["performance/prediction_is"] == "probability"
+    assert row["performance/n_unreadable"] == 1
+    assert row["performance/unreadable"] == "'n/a' in 'p'"
+
+
+def test_the_unit_of_a_regression_is_in_the_run(tmp_path: Path) -> None:
+    spans = pd.to_timedelta(np.arange(50), unit="s")
+    report = check_performance(
+        pd.DataFrame({"y": spans, "p": spans}), task="regression", label="y", prediction="p"
+    )
+    (row,) = logged(tmp_path, report).history
+    assert row["performance/unit"] == "s"
+    assert "performance/positive_class" not in row

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from flytekit.types.structured import StructuredDataset
 
-from flytekitplugins.wbmon import PerformanceCheck
+from flytekitplugins.wbmon import EstimatePerformance, PerformanceCheck
 from flytekitplugins.wbmon.errors import ConfigError
 
 NIGHT = pd.DataFrame(
@@ -41,3 +41,23 @@ def test_every_setting_of_the_check_can_be_given_to_the_node():
 def test_a_length_of_chunks_that_nobody_knows_is_refused_early():
     with pytest.raises(ConfigError, match="every must be one of hour, day, week, month"):
         PerformanceCheck(name="years", task="regression", label="y", prediction="q", every="year")
+
+
+def test_the_node_says_what_predictions_and_classes_are():
+    night = NIGHT.assign(p_fraud=NIGHT.p_fraud.round())
+    given = {"task": "classification", "label": "fraud", "prediction": "p_fraud"}
+    scores = PerformanceCheck(name="a", prediction_is="probability", positive="no", **given)
+    report = scores(data=StructuredDataset(dataframe=night)).report
+    assert (report.prediction_is, report.positive) == ("probability", "no")
+    coded = night.assign(fraud=(night.fraud == "yes").astype(int))
+    three = PerformanceCheck(name="b", classes=("2",), **given)
+    assert three(data=StructuredDataset(dataframe=coded)).report.classes == ("0", "1", "2")
+
+
+@pytest.mark.parametrize("node", [PerformanceCheck, EstimatePerformance])
+def test_a_meaning_that_cannot_be_is_refused_early(node):
+    given = {"task": "classification", "label": "y", "prediction": "q"}
+    with pytest.raises(ConfigError, match="prediction_is must be"):
+        node(name="x", prediction_is="score", **given)
+    with pytest.raises(ConfigError, match="needs no score"):
+        node(name="y", prediction_is="probability", score="p", **given)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import math
+from datetime import date
+from uuid import UUID
 
 import numpy as np
 import pyarrow as pa
@@ -131,3 +133,39 @@ def test_a_thousand_classes_are_told_apart():
 def test_a_table_without_the_class_is_refused():
     with pytest.raises(DataError, match=r"must return a column 'q'.*have p"):
         ClassCounter("q").add(pa.table({"p": [0.5]}))
+
+
+def counted(column):
+    counter = ClassCounter("q")
+    counter.add(pa.table({"q": column}))
+    return counter.record()
+
+
+@pytest.mark.parametrize(
+    ("column", "counts", "missing"),
+    [
+        (pa.array([2**53, 2**53 + 1, None]), {str(2**53): 1, str(2**53 + 1): 1}, 1),
+        (pa.array([2**64 - 1], pa.uint64()), {str(2**64 - 1): 1}, 0),
+        (pa.array(["a", "", " ", None, "a"]), {"a": 2}, 3),
+        (pa.array(["a", "", "a"]).dictionary_encode(), {"a": 2}, 1),
+        (pa.array(["a", "b"], pa.string_view()), {"a": 1, "b": 1}, 0),
+        (pa.array([True, False, True]), {"1": 2, "0": 1}, 0),
+        (pa.array([1.0, math.nan, math.inf]), {"1": 1}, 2),
+        (pa.array([date(2026, 1, 1)]), {"2026-01-01": 1}, 0),
+        (pa.array([b"a" * 16], pa.binary(16)), {str(UUID(bytes=b"a" * 16)): 1}, 0),
+    ],
+    ids=lambda value: str(value.type) if isinstance(value, pa.Array) else "",
+)
+def test_a_predicted_class_is_its_value_however_it_is_stored(column, counts, missing):
+    found = counted(column)
+    assert (found.counts, found.n_missing) == (counts, missing)
+
+
+def test_lists_are_no_classes():
+    with pytest.raises(DataError, match="'q' must hold classes, found list"):
+        counted(pa.array([[1], [2]]))
+
+
+def test_a_duration_is_no_probability():
+    with pytest.raises(DataError, match="must hold probabilities, found duration"):
+        ConfidenceMeter(["p"], 0.5).add(pa.table({"p": pa.array([0, 1], pa.duration("s"))}))

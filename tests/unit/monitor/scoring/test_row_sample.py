@@ -132,3 +132,27 @@ def test_rows_that_failed_are_strata_by_their_exception(tmp_path):
 def test_a_sample_without_rows_is_refused():
     with pytest.raises(ConfigError, match="1 to 10000 rows"):
         Sample(rows=0)
+
+
+@pytest.mark.parametrize(
+    ("by", "strata"),
+    [
+        (pa.array([2**53 + i % 3 for i in range(60)]), {str(2**53 + i) for i in range(3)}),
+        (pa.array([2**62 + i for i in range(60)]), None),
+        (pa.array([True, False] * 30), {"0", "1"}),
+        (pa.array(range(60), pa.duration("ms")), None),
+        (pa.array([0, 60_000] * 30, pa.duration("ms")), {"0 s", "60 s"}),
+        (pa.array([0, 30] * 30, pa.timestamp("s")), {"1970-01-01"}),
+        (pa.array([b"a", b"b"] * 30), {"a", "b"}),
+        (pa.array([[1]] * 60), {"(any)"}),
+    ],
+    ids=lambda value: str(value.type) if isinstance(value, pa.Array) else "",
+)
+def test_strata_are_of_what_values_are(by, strata):
+    found = set(column(sampled(pa.table({"word": by}), size=60), "stratum"))
+    if strata is None:
+        assert len(found) == 5
+    else:
+        assert found == strata
+    if pa.types.is_duration(by.type) and strata is None:
+        assert {"< 0.0118 s", "≥ 0.0472 s"} < found
