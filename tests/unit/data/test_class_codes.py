@@ -211,3 +211,13 @@ def test_classes_that_are_numbers_are_sorted_as_numbers_of_any_size() -> None:
     assert class_order(names, is_numeric=True) == sorted_names
     assert class_order(["10", "9"], is_numeric=False) == ("10", "9")
     assert class_order(["1"], is_numeric=True) == ("0", "1")
+
+
+def test_days_of_any_year_are_classes_and_decimals_with_many_zeros_are_whole() -> None:
+    far = pa.array([2_932_897, -800_000, 0], pa.int32()).cast(pa.date32())
+    assert coded(pa.table({"y": far})) == ["10000-01-01", "-0221-09-04", "1970-01-01"]
+    wide = pa.array([Decimal(10**70), Decimal(1)], pa.decimal256(76, 5))
+    assert coded(pa.table({"y": wide})) == [str(10**70), "1"]
+    fraction = pa.array([Decimal(f"{10**40}.5")], pa.decimal256(60, 10))
+    with pytest.raises(DataError, match=r"such as 1000.*\.5"):
+        coded(pa.table({"y": fraction}))

@@ -18,7 +18,7 @@ from flytekitplugins.wbmon.data.columns import Unreadable
 from flytekitplugins.wbmon.data.kind import Kind
 from flytekitplugins.wbmon.data.names import names_of
 from flytekitplugins.wbmon.data.objects import has_odd, split, value_type
-from flytekitplugins.wbmon.data.times import are_days, days_of
+from flytekitplugins.wbmon.data.times import are_days, day_names
 from flytekitplugins.wbmon.data.whole import read_whole, whole
 from flytekitplugins.wbmon.errors import DataError
 
@@ -117,7 +117,7 @@ def _coded_text(texts: pa.Array, name: str, kind: Kind) -> CodedColumn:
 
 
 def _coded_dates(values: pa.Array, odd: pa.Array | None, name: str) -> CodedColumn:
-    coded = _coded_text(names_of(days_of(values)).cast(pa.large_string()), name, "time")
+    coded = _coded_text(day_names(values), name, "time")
     return coded if odd is None else _with_odd(coded, odd, name, {})
 
 

@@ -18,7 +18,7 @@ from flytekitplugins.wbmon.data.arrow import (
 )
 from flytekitplugins.wbmon.data.names import class_name, names_of
 from flytekitplugins.wbmon.data.objects import split, value_type
-from flytekitplugins.wbmon.data.times import days_of
+from flytekitplugins.wbmon.data.times import day_names
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -149,7 +149,7 @@ def _as_named(values: pa.Array) -> pa.Array:
         return values.cast(pa.uint8())
     if pa.types.is_decimal(values.type):
         return _encodable(values)
-    return days_of(values) if kind_of(values.type) == "time" else values
+    return day_names(values) if kind_of(values.type) == "time" else values
 
 
 def _encodable(values: pa.Array) -> pa.Array:

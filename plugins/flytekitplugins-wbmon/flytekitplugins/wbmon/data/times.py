@@ -58,8 +58,18 @@ def days_of(times: pa.Array) -> pa.Array:
         return times
     days = np.zeros(len(times), dtype=np.int32)
     valid = is_valid(times)
-    days[valid] = np.floor(seconds(times) / _SECONDS_PER_DAY)
+    limits = np.iinfo(np.int32)
+    days[valid] = np.clip(np.floor(seconds(times) / _SECONDS_PER_DAY), limits.min, limits.max)
     return pa.Array.from_buffers(pa.date32(), len(days), [bitmap(valid), pa.py_buffer(days)])
+
+
+def day_names(times: pa.Array) -> pa.Array:
+    """The day of each time in UTC as ISO text; of any year, also those that Python does not know.
+
+    Args:
+        times: Timestamps or dates, without odd values.
+    """
+    return days_of(times).cast(pa.string()).cast(pa.large_string())
 
 
 def are_days(times: pa.Array) -> bool:

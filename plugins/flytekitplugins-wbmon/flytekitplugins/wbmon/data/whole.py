@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flytekitplugins.wbmon.data.arrow import dense_numbers, whole_array
+from flytekitplugins.wbmon.data.arrow import dense_numbers, text_array, whole_array
 from flytekitplugins.wbmon.data.names import class_name
 from flytekitplugins.wbmon.errors import DataError
 
@@ -81,8 +81,12 @@ def _whole_decimals(array: pa.Array, must: str, hint: str) -> pa.Array:
     try:
         wide = array.cast(pa.decimal256(76, 0))
     except pa.ArrowInvalid:
-        wrong = next(value for value in array.to_pylist() if value is not None and value % 1)
-        raise DataError(f"{must}, found {array.type} such as {wrong}{hint}") from None
+        values = array.to_pylist()
+        for value in values:
+            if value is not None and value != value.to_integral_value():
+                raise DataError(f"{must}, found {array.type} such as {value}{hint}") from None
+        # zeros at the end that 76 digits have no place for
+        return text_array([None if value is None else class_name(value) for value in values])
     try:
         return wide.cast(pa.int64())
     except pa.ArrowInvalid:
