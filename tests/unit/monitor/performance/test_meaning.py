@@ -457,3 +457,10 @@ def test_the_error_is_that_of_the_numbers_in_every_container(y: list[int], p: li
     for form in forms:
         found = check(form, task="regression").metrics["mae"].value
         assert found == pytest.approx(expected, abs=1e-6)
+
+
+def test_predictions_of_three_classes_that_are_all_missing_are_missing_classes() -> None:
+    frame = pd.DataFrame({"y": [0, 1, 2] * 20, "p": [np.nan] * 60})
+    report = check(frame)
+    assert (report.prediction_is, report.n_missing_prediction) == ("class", 60)
+    assert check(frame.assign(y=[0, 1] * 30)).prediction_is == "probability"

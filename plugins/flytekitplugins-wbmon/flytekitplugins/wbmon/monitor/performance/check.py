@@ -12,6 +12,7 @@ from flytekitplugins.wbmon.data.names import class_name
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.performance import segments as breakdown
 from flytekitplugins.wbmon.monitor.performance.estimate import compare_estimate
+from flytekitplugins.wbmon.monitor.performance.meaning import Meaning
 from flytekitplugins.wbmon.monitor.performance.measure import (
     OF_CLASSES,
     OF_PROBABILITIES,
@@ -19,7 +20,6 @@ from flytekitplugins.wbmon.monitor.performance.measure import (
     report_of,
 )
 from flytekitplugins.wbmon.monitor.performance.outcomes import (
-    Meaning,
     Outcomes,
     Score,
     read_classification,

@@ -31,7 +31,7 @@ from flytekitplugins.wbmon.errors import (
     InsufficientDataError,
     ScoringError,
 )
-from flytekitplugins.wbmon.monitor.performance.outcomes import NOTHING_KNOWN, complete
+from flytekitplugins.wbmon.monitor.performance.meaning import NOTHING_KNOWN, complete
 from flytekitplugins.wbmon.monitor.profiles.build import unknown_columns
 from flytekitplugins.wbmon.stats.classification import log_loss, roc_auc
 from flytekitplugins.wbmon.stats.regression import mean_absolute_error, root_mean_squared_error

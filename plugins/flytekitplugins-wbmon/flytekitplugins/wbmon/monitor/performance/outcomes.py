@@ -19,7 +19,14 @@ from flytekitplugins.wbmon.data.columns import Numbers, Unreadable, read_numbers
 from flytekitplugins.wbmon.data.names import class_name
 from flytekitplugins.wbmon.data.objects import value_type
 from flytekitplugins.wbmon.errors import DataError
-from flytekitplugins.wbmon.monitor.performance.report import PositiveFrom, PredictionIs
+from flytekitplugins.wbmon.monitor.performance.meaning import (
+    NOTHING_KNOWN,
+    Meaning,
+    all_classes,
+    complete,
+    prediction_is,
+    require_positive,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,27 +40,6 @@ Score = str | Sequence[str] | Mapping[Any, str] | None
 # tolerances: float32 arithmetic can leave [0, 1] slightly, and rounded probabilities miss the sum 1
 _EDGE = 1e-6
 _SUM = 0.02
-# names of two classes of which everybody calls the second the positive one
-_CONVENTIONS = ({"0", "1"}, {"-1", "1"}, {"false", "true"}, {"False", "True"})
-
-
-class Meaning(NamedTuple):
-    """What is known of the classes of a model before a window is read.
-
-    Attributes:
-        classes: Classes that are known to exist.
-        prediction_is: What the prediction column holds; empty to learn it from the window.
-        positive: The positive class of two; empty if nobody says it.
-        positive_from: Who says it.
-    """
-
-    classes: tuple[str, ...] = ()
-    prediction_is: PredictionIs = ""
-    positive: str = ""
-    positive_from: PositiveFrom = ""
-
-
-NOTHING_KNOWN = Meaning()
 ALL_READ = Unreadable()
 
 
@@ -187,14 +173,15 @@ def read_classification(
     )
     known = [*meaning.classes, *(map(class_name, score) if isinstance(score, Mapping) else ())]
     predicted = None
-    if _prediction_is(table, prediction, score, truth, known, meaning) == "class":
+    is_class = score is not None
+    if is_class or prediction_is(table, prediction, truth, known, meaning) == "class":
         predicted = code_column(table[prediction], prediction)
         _require_same_kind(table, label or "", prediction, truth, predicted)
         known += predicted.names
-    _require_positive(truth, known, meaning)
+    require_positive(truth, known, meaning)
     # of a window without labels the predictions tell whether classes are numbers
     is_numeric = predicted.is_numeric if predicted and not truth.names else truth.is_numeric
-    in_order = class_order(_with(truth, known, meaning), is_numeric=is_numeric)
+    in_order = class_order(all_classes(truth, known, meaning), is_numeric=is_numeric)
     meaning = complete(meaning, in_order)
     names = meaning.classes
     if predicted is None:
@@ -218,61 +205,6 @@ def read_classification(
         meaning=meaning._replace(prediction_is="class" if predicted else "probability"),
         unreadable=_unreadable(of_classes).and_(read.unreadable),
     )
-
-
-def _with(truth: CodedColumn, known: Sequence[str], meaning: Meaning) -> list[str]:
-    """All classes, each as often as it is known."""
-    return [*truth.names, *known, *([meaning.positive] if meaning.positive else [])]
-
-
-def complete(meaning: Meaning, in_order: tuple[str, ...]) -> Meaning:
-    """The meaning with all classes, of two the positive one last, and which one that is."""
-    if len(in_order) != 2:  # noqa: PLR2004 - the positive class is one of two
-        return meaning._replace(classes=in_order, positive="", positive_from="")
-    if meaning.positive:
-        return meaning._replace(classes=tuple(sorted(in_order, key=meaning.positive.__eq__)))
-    by: PositiveFrom = "convention" if set(in_order) in _CONVENTIONS else "order"
-    return meaning._replace(classes=in_order, positive=in_order[-1], positive_from=by)
-
-
-def _require_positive(truth: CodedColumn, known: Sequence[str], meaning: Meaning) -> None:
-    names = class_order([*truth.names, *known], is_numeric=truth.is_numeric)
-    is_none = meaning.positive_from == "setting" and meaning.positive not in names
-    # of one class in the window the other may be the positive one
-    if is_none and len({*truth.names, *known}) > 1:
-        raise DataError(
-            f"positive must be one of the classes {', '.join(names[:20])}; got {meaning.positive!r}"
-        )
-
-
-def _prediction_is(
-    table: pa.Table,
-    prediction: str,
-    score: Score,
-    truth: CodedColumn,
-    known: Sequence[str],
-    meaning: Meaning,
-) -> PredictionIs:
-    """What the prediction column holds: as it is known, else as its values tell."""
-    if score is not None:
-        return "class"
-    if meaning.prediction_is:
-        return meaning.prediction_is
-    dtype = value_type(table.schema.field(prediction).type)
-    if not (pa.types.is_floating(dtype) or pa.types.is_decimal(dtype)):
-        return "class"
-    values = read_numbers(table[prediction], prediction).values
-    values = values[np.isfinite(values)]
-    if not len(values) or (values != np.floor(values)).any():
-        return "probability"
-    names = class_order(_with(truth, known, meaning), is_numeric=truth.is_numeric)
-    # of more than two classes there is no probability; of text classes a number is none
-    if len(names) > 2 or truth.kind not in ("number", "empty"):  # noqa: PLR2004 - binary
-        return "class" if len(names) > 2 else "probability"  # noqa: PLR2004 - binary
-    # whole numbers became floats because one of them is missing
-    is_outside = bool(((values < 0) | (values > 1)).any())
-    is_known = {class_name(value) for value in np.unique(values).tolist()} <= set(names)
-    return "class" if is_outside or is_known else "probability"
 
 
 def score_columns(score: Score) -> list[str]:
