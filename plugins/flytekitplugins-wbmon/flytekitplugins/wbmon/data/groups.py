@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     Codes = NDArray[np.int64]
 
 _WIDE = 128  # bits of a decimal
+_LOOK, _NOT_FINITE = 1000, 3  # rows, and values among them that are missing: nan, inf, -inf
 _SHORT, _LONG = 4, 17  # digits of the ends of ranges: as few as tell them apart
 
 
@@ -77,6 +78,9 @@ def few_numbers(array: pa.Array, most: int) -> Groups | None:
         The groups, those of odd texts last; None if there are more.
     """
     values, odd = split(array)
+    # most columns of many numbers show it in their first rows
+    if len(pc.unique(_encodable(values[:_LOOK]).drop_null())) > most + _NOT_FINITE:
+        return None
     if pa.types.is_floating(values.type):
         values = pc.if_else(pc.is_finite(values), values, pa.nulls(1, values.type)[0])
     distinct = len(pc.unique(_encodable(values).drop_null()))
