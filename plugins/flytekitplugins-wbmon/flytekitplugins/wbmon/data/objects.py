@@ -115,9 +115,9 @@ def _unwrapped(value: Any) -> Any:
     # pd.NA and pd.NaT are known by name: this package does not import pandas
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return None
-    if isinstance(value, (float, Decimal)) and math.isnan(value):
+    if isinstance(value, float) and math.isnan(value):
         return None
-    return value
+    return None if isinstance(value, Decimal) and value.is_nan() else value
 
 
 def _from_numpy(value: np.generic) -> Any:
@@ -151,7 +151,7 @@ def _numbers(values: list[Any]) -> pa.Array:
             [None if value is None else _float(value) for value in values], pa.float64()
         )
     if all(isinstance(value, int) for value in present):
-        return pa.array(values, pa.int64())
+        return pa.array([None if value is None else int(value) for value in values], pa.int64())
     return pa.array([None if value is None else _float(value) for value in values], pa.float64())
 
 
@@ -164,7 +164,8 @@ def _exact(values: list[Any]) -> pa.Array | None:
     try:
         exact = [None if value is None else Decimal(str(value)) for value in values]
         return pa.array(exact)
-    except (pa.ArrowException, ValueError, ArithmeticError, OverflowError):
+    # TypeError: an infinite decimal
+    except (pa.ArrowException, TypeError, ValueError, ArithmeticError):
         return None
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from flytekitplugins.wbmon.errors import DataError
 
@@ -192,11 +193,11 @@ class DatasetSource:
 
     def sample(self, columns: Sequence[str]) -> pa.Table:
         """The first rows."""
-        return self.dataset.head(SAMPLE_ROWS, columns=list(columns))
+        return self.dataset.head(SAMPLE_ROWS, columns=_fields(columns))
 
     def column(self, name: str) -> pa.ChunkedArray:
         """The column of every fragment."""
-        return self.dataset.to_table(columns=[name]).column(0)
+        return self.dataset.to_table(columns=_fields([name])).column(0)
 
 
 def stored_names(source: Source) -> list[str]:
@@ -233,11 +234,20 @@ def _slice_reader(table: pa.Table) -> Part:
 
 def _scan_reader(fragment: Any, schema: pa.Schema) -> Part:
     def read(columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        present = [name for name in columns if name in schema.names]
+        if not present:
+            yield no_columns(fragment.count_rows())
+            return
         yield from fragment.to_batches(
-            schema=schema, columns=list(columns), batch_size=BATCH_ROWS, use_threads=False
+            schema=schema, columns=_fields(present), batch_size=BATCH_ROWS, use_threads=False
         )
 
     return read
+
+
+def _fields(names: Sequence[str]) -> dict[str, Any]:
+    """The columns of a scan; a name alone would be taken apart at its dots."""
+    return {name: pc.field(name) for name in names}
 
 
 def no_columns(rows: int) -> pa.RecordBatch:

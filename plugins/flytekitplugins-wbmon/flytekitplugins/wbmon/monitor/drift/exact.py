@@ -114,7 +114,9 @@ def _same_precision(a: Values, b: Values) -> tuple[Values, Values]:
     """
     if a.dtype.kind == b.dtype.kind == "f" and a.dtype != b.dtype:
         narrow = min(a.dtype, b.dtype, key=lambda dtype: dtype.itemsize)
-        return a.astype(narrow), b.astype(narrow)
+        # numbers beyond the narrow type are infinite in it, and still beyond all others
+        with np.errstate(over="ignore"):
+            return a.astype(narrow), b.astype(narrow)
     return a, b
 
 

@@ -18,7 +18,6 @@ from flytekitplugins.wbmon.data.arrow import (
     count_missing,
     dense_numbers,
     is_valid,
-    is_vector,
     shortest,
     sort_numbers,
 )
@@ -166,7 +165,7 @@ def _count_values(
             return count_sorted(layout, sort_numbers([array]))
         return _count_weighted_numbers(layout, array, weights)
     if layout.kind == "vector":
-        return count_vectors(layout, array, weights) if is_vector(array.type) else layout
+        return count_vectors(layout, array, weights)
     return _count_categories(layout, array, weights)
 
 

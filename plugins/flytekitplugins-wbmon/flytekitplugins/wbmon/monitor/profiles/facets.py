@@ -63,6 +63,9 @@ def facets_of(
         values: The values, as `read_as` returns them.
         at: The time of each row in seconds since 1970, for the age of times; shape `(n,)`.
     """
+    # a file of a dataset may lack the column
+    if pa.types.is_null(values.type):
+        return {}
     if kind == "time":
         return _of_times(values, at)
     return _FACETS[kind](values) if kind in _FACETS else {}
