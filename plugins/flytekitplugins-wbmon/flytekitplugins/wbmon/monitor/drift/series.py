@@ -20,6 +20,7 @@ from flytekitplugins.wbmon.monitor.profiles.windows import (
     end_of,
     profile_windows,
 )
+from flytekitplugins.wbmon.names import listed_names, quoted_name
 
 Reference = Literal["fixed", "sliding", "same_weekday"]
 
@@ -111,8 +112,8 @@ def _fixed(like: Profile | Mapping[str, Profile], segment: str) -> Profile:
         return like
     if segment not in like:
         raise DataError(
-            f"every segment must have a reference, but {segment!r} has none; there are "
-            f"{', '.join(map(repr, like))}"
+            f"every segment must have a reference, but {quoted_name(segment)} has none; there are "
+            f"{listed_names(like)}"
         )
     return like[segment]
 
