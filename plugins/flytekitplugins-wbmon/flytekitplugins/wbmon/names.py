@@ -27,9 +27,9 @@ def shown_name(name: str, longest: int = _LONGEST) -> str:
     return _cut(name, name if is_plain else repr(name), longest)
 
 
-def quoted_name(name: object) -> str:
-    """A name in an error message: quoted as Python writes it, and cut."""
-    return _cut(str(name), repr(name), _LONGEST)
+def quoted_name(name: object, longest: int = _LONGEST) -> str:
+    """A name in an error message: quoted as Python writes it, and cut as in `shown_name`."""
+    return _cut(str(name), repr(name), longest)
 
 
 def listed_names(names: Iterable[object], *, none: str = "none") -> str:

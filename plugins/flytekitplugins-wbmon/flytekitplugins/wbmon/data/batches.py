@@ -141,10 +141,14 @@ def _matrix(batch: pa.Table) -> NDArray[np.float64]:
 
     from flytekitplugins.wbmon.data.columns import float_values, is_number
 
-    wrong = [f"{field.name} ({field.type})" for field in batch.schema if not is_number(field.type)]
+    wrong = [
+        f"{quoted_name(field.name)} ({field.type})"
+        for field in batch.schema
+        if not is_number(field.type)
+    ]
     if wrong:
         raise DataError(
-            f"a predict function on numpy needs numeric columns, found {listed_names(wrong)}; "
+            f"a predict function on numpy needs numeric columns, found {', '.join(wrong)}; "
             "name the model's inputs with columns="
         )
     return np.column_stack([float_values(batch[name]) for name in batch.column_names])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Literal
 
 from flytekitplugins.wbmon.names import digest_of, shown_name
@@ -91,6 +92,7 @@ class Measurement:
         ]
 
 
+@lru_cache(maxsize=65536)
 def metric_part(name: str) -> str:
     """One part of the name of a metric in W&B, for example that of a column.
 

@@ -17,6 +17,8 @@ from flytekitplugins.wbmon.reports.report import Report
 logger = logging.getLogger(__name__)
 
 _SHOWN = 12
+# letters of an address, which holds several names and is to be copied from a message
+_LONGEST = 200
 _VIOLATED = "violated"
 # names of release 0.2, by kind; a name stands for all that begin with it and a dot
 RENAMED: Mapping[str, Mapping[str, str]] = {
@@ -170,11 +172,11 @@ def _hint(kind: str, name: str, known: Mapping[str, Measurement]) -> str:
     near = [each for each, seen in known.items() if blank or seen.path[-1].strip()]
     close = difflib.get_close_matches(name, near, n=1)
     if close:
-        return f"did you mean {quoted_name(f'{kind}.{close[0]}')}?"
+        return f"did you mean {quoted_name(f'{kind}.{close[0]}', _LONGEST)}?"
     return f"it has {_some(kind, known)}"
 
 
 def _some(kind: str, known: Collection[str]) -> str:
-    named = ", ".join(quoted_name(f"{kind}.{name}") for name in islice(known, _SHOWN))
+    named = ", ".join(quoted_name(f"{kind}.{name}", _LONGEST) for name in islice(known, _SHOWN))
     more = len(known) - _SHOWN
     return named + (f" and {more} more" if more > 0 else "") or "no metrics"
