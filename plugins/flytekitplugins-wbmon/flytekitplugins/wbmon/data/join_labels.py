@@ -116,7 +116,9 @@ def join_labels(
 def _in_order(came: pa.Table, latest_by: str) -> pa.Table:
     """Sort by `latest_by`, with nulls first so that any dated label is later than they are."""
     placed = pc.is_valid(came[latest_by])
-    ordered = came.filter(placed).sort_by(latest_by)
+    dated = came.filter(placed)
+    # by the column itself: Arrow reads a name such as `.at` or `a[0]` as a path
+    ordered = dated.take(pc.sort_indices(dated[latest_by]))
     return pa.concat_tables([came.filter(pc.invert(placed)), ordered])
 
 

@@ -62,6 +62,7 @@ def drift_series(
         ConfigError: If a setting has none of the values above.
         DataError: If the data cannot be read or cut, or a segment has no reference.
     """
+    at, segment = str(at), str(segment)
     _require_settings(reference, n_reference, at)
     layout = _layout(like)
     found = profile_windows(data, like=layout, at=at, by=by, segment=segment)
