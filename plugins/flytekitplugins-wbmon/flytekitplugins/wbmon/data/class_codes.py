@@ -11,6 +11,7 @@ import pyarrow as pa
 from flytekitplugins.wbmon.data.arrow import dense_numbers, is_valid, large_strings
 from flytekitplugins.wbmon.data.columns import float_values, is_class_name, is_number
 from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.names import quoted_name
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -53,14 +54,17 @@ def code_column(table: pa.Table, name: str) -> CodedColumn:
     if is_class_name(kind):
         return _coded_text(table[name], name)
     if not is_number(kind):
-        raise DataError(f"column {name!r} must hold classes (text, whole numbers), found {kind}")
+        raise DataError(
+            f"column {quoted_name(name)} must hold classes (text, whole numbers), found {kind}"
+        )
     values = float_values(table[name])
     present = ~np.isnan(values)
     distinct, place = _distinct(values[present])
     wrong = distinct[~np.isfinite(distinct) | (distinct != np.floor(distinct))]
     if len(wrong):
         raise DataError(
-            f"column {name!r} must hold classes (text, whole numbers), found {wrong[0]:g}; give "
+            f"column {quoted_name(name)} must hold classes (text, whole numbers), found "
+            f"{wrong[0]:g}; give "
             'probabilities as `score`, or measure a regression with task="regression"'
         )
     codes = np.full(len(values), -1)
@@ -97,7 +101,8 @@ def _names(names: Any, column: str) -> tuple[str, ...]:
     found = tuple(names)
     if len(found) > _MAX_CLASSES:
         raise DataError(
-            f"column {column!r} must hold at most {_MAX_CLASSES} classes, found {len(found)} "
+            f"column {quoted_name(column)} must hold at most {_MAX_CLASSES} classes, found "
+            f"{len(found)} "
             'different values; measure a regression with task="regression"'
         )
     return found

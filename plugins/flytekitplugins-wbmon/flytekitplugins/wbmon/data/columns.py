@@ -12,6 +12,7 @@ from flytekitplugins.wbmon.data.arrow import dense_numbers, is_text, is_valid, k
 from flytekitplugins.wbmon.data.open import open_source
 from flytekitplugins.wbmon.data.sources import StreamSource
 from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.names import listed_names
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,14 +33,22 @@ def read_columns(data: Any, names: Sequence[str] | None) -> pa.Table:
     missing = [name for name in wanted if name not in source.names]
     if missing:
         raise DataError(
-            f"the data must have column {', '.join(map(repr, missing))}; "
-            f"found {', '.join(source.names) or 'no columns'}"
+            f"the data must have column {listed_names(missing)}; "
+            f"found {listed_names(source.names, none='no columns')}"
         )
     if isinstance(source, StreamSource):
         # a stream cannot be read a second time, so all columns come in one pass
         batches = [batch for part in source.parts() for batch in part(wanted)]
         return pa.Table.from_batches(batches)
     return pa.table({name: source.column(name) for name in wanted})
+
+
+def as_column(name: Any) -> str | None:
+    """The name of a column as `open_source` has it, which makes text of every name; None of None.
+
+    A frame may have columns named by numbers, times or tuples, and its owner gives these names.
+    """
+    return None if name is None else str(name)
 
 
 def float_values(column: pa.ChunkedArray) -> NDArray[np.float64]:

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from flytekitplugins.wbmon.data.arrow import dense_numbers, large_strings
 from flytekitplugins.wbmon.data.columns import is_class_name, read_columns
 from flytekitplugins.wbmon.errors import ConfigError, DataError
+from flytekitplugins.wbmon.names import listed_names, quoted_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,14 +70,19 @@ def join_labels(
         ConfigError: If the key and the label are the same column.
         DataError: If a column is missing, or the keys or the labels have different types.
     """
+    label, on = str(label), str(on)
+    latest_by = None if latest_by is None else str(latest_by)
     if on == label:
-        raise ConfigError(f"the key and the label must be different columns, both are {on!r}")
+        raise ConfigError(
+            f"the key and the label must be different columns, both are {quoted_name(on)}"
+        )
     made = read_columns(predictions, None)
     if on not in made.column_names:
         raise DataError(
-            f"the predictions must have the key {on!r}; found {', '.join(made.column_names)}"
+            f"the predictions must have the key {quoted_name(on)}; "
+            f"found {listed_names(made.column_names)}"
         )
-    came = read_columns(labels, [on, label, *([latest_by] if latest_by else [])])
+    came = read_columns(labels, [on, label, *([] if latest_by is None else [latest_by])])
     if latest_by is not None:
         came = _in_order(came, latest_by)
     # a null label is not news: it must not replace an earlier real one
@@ -84,7 +90,7 @@ def join_labels(
     made_keys, came_keys = _keys(made, on), _keys(came, on)
     if made_keys.type != came_keys.type:
         raise DataError(
-            f"key {on!r} must be of one kind in predictions and labels; "
+            f"key {quoted_name(on)} must be of one kind in predictions and labels; "
             f"found {made[on].type} and {came[on].type}"
         )
     kept, place = _last_of_each(came_keys)
@@ -110,7 +116,9 @@ def join_labels(
 def _in_order(came: pa.Table, latest_by: str) -> pa.Table:
     """Sort by `latest_by`, with nulls first so that any dated label is later than they are."""
     placed = pc.is_valid(came[latest_by])
-    ordered = came.filter(placed).sort_by(latest_by)
+    dated = came.filter(placed)
+    # by the column itself: Arrow reads a name such as `.at` or `a[0]` as a path
+    ordered = dated.take(pc.sort_indices(dated[latest_by]))
     return pa.concat_tables([came.filter(pc.invert(placed)), ordered])
 
 
@@ -121,7 +129,7 @@ def _keys(table: pa.Table, on: str) -> pa.Array:
     if pa.types.is_integer(column.type):
         # integer width differs between writers, so int32 keys must match int64 keys
         return column.cast(pa.int64())
-    raise DataError(f"key {on!r} must hold text or whole numbers, found {column.type}")
+    raise DataError(f"key {quoted_name(on)} must hold text or whole numbers, found {column.type}")
 
 
 def _last_of_each(keys: pa.Array) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
@@ -141,7 +149,7 @@ def _with_label(made: pa.Table, label: str, joined: pa.Array) -> pa.Table:
         filled = pc.coalesce(joined, known.cast(joined.type))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise DataError(
-            f"label {label!r} must be of one kind in predictions and labels; "
+            f"label {quoted_name(label)} must be of one kind in predictions and labels; "
             f"found {known.type} and {joined.type}"
         ) from error
     return made.set_column(made.column_names.index(label), label, filled)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias, get_args
 
-from flytekitplugins.wbmon.data.columns import read_columns
+from flytekitplugins.wbmon.data.columns import as_column, read_columns
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.performance import segments as breakdown
 from flytekitplugins.wbmon.monitor.performance.estimate import compare_estimate
@@ -97,8 +97,12 @@ def check_performance(  # noqa: PLR0913 - one keyword a column
     if every not in get_args(Every):
         raise ConfigError(f"every must be one of {', '.join(get_args(Every))}; got {every!r}")
     known = _known_baseline(baseline, task)
-    cut_by = [*segments, *([time] if time else [])]
-    names = [label, prediction, *score_columns(score), *([weight] if weight else []), *cut_by]
+    label, prediction = str(label), str(prediction)
+    weight, time = as_column(weight), as_column(time)
+    segments = [str(name) for name in segments]
+    cut_by = [*segments, *([] if time is None else [time])]
+    weights = [] if weight is None else [weight]
+    names = [label, prediction, *score_columns(score), *weights, *cut_by]
     # one read for all columns: segments and times must belong to the same rows as the outcomes
     table = read_columns(data, names)
     if task == "regression":
@@ -129,7 +133,9 @@ def check_performance(  # noqa: PLR0913 - one keyword a column
     return replace(
         report,
         segments=breakdown.segments(table, segments, outcomes, measure, ranked),
-        chunks=breakdown.chunks(table, time, every, outcomes, measure, ranked) if time else (),
+        chunks=()
+        if time is None
+        else breakdown.chunks(table, time, every, outcomes, measure, ranked),
     )
 
 

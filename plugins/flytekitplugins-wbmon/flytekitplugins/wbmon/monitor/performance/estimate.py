@@ -9,7 +9,7 @@ from typing import Any, get_args
 import numpy as np
 import pyarrow as pa
 
-from flytekitplugins.wbmon.data.columns import is_class_name, read_columns
+from flytekitplugins.wbmon.data.columns import as_column, is_class_name, read_columns
 from flytekitplugins.wbmon.errors import ConfigError, DataError, InsufficientDataError
 from flytekitplugins.wbmon.monitor.performance.estimate_regression import estimate_values
 from flytekitplugins.wbmon.monitor.performance.measure import metric_of, report_of
@@ -94,6 +94,8 @@ def estimate_performance(  # noqa: PLR0913 - one keyword a column
     """
     if task not in get_args(Task):
         raise ConfigError(f"task must be 'classification' or 'regression', got {task!r}")
+    label, prediction, weight = str(label), str(prediction), as_column(weight)
+    features = [str(name) for name in features]
     if task == "regression":
         return estimate_values(
             data,

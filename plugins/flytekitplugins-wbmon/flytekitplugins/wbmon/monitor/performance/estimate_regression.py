@@ -20,6 +20,7 @@ from flytekitplugins.wbmon.errors import DataError, InsufficientDataError
 from flytekitplugins.wbmon.monitor.performance.measure import metric_of, report_of
 from flytekitplugins.wbmon.monitor.performance.outcomes import Outcomes, read_regression
 from flytekitplugins.wbmon.monitor.performance.report import PerformanceReport, PerformanceStatus
+from flytekitplugins.wbmon.names import quoted_name
 from flytekitplugins.wbmon.stats.estimate import Estimate, undefined
 from flytekitplugins.wbmon.stats.loss_model import expected_loss, fit_loss_model
 
@@ -43,7 +44,7 @@ def estimate_values(
 ) -> PerformanceReport:
     """The regression case of `estimate_performance`, which documents the arguments."""
     inputs = list(dict.fromkeys((*features, prediction)))
-    weights = [weight] if weight else []
+    weights = [] if weight is None else [weight]
     past = read_columns(reference, [label, *inputs, *weights])
     known = read_regression(past, label=label, prediction=prediction, weight=weight)
     if len(known.rows) < _FEWEST:
@@ -136,6 +137,7 @@ def _values(column: pa.ChunkedArray, name: str, words: list[str] | None) -> Floa
         values = float_values(column)
         return np.where(np.isfinite(values), values, math.nan)
     raise DataError(
-        f"feature {name!r} must hold numbers or text, and the same in both windows; found "
+        f"feature {quoted_name(name)} must hold numbers or text, and the same in both "
+        "windows; found "
         f"{column.type}"
     )

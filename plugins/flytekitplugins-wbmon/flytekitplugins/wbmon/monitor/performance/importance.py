@@ -15,7 +15,7 @@ from flytekitplugins.wbmon.data.batches import (
     batch_kind,
     predicted_columns,
 )
-from flytekitplugins.wbmon.data.columns import float_values, is_number
+from flytekitplugins.wbmon.data.columns import as_column, float_values, is_number
 from flytekitplugins.wbmon.data.open import Data, open_source
 from flytekitplugins.wbmon.data.sources import known_names
 from flytekitplugins.wbmon.data.systematic_sample import spread_rows
@@ -26,6 +26,7 @@ from flytekitplugins.wbmon.errors import (
     ScoringError,
 )
 from flytekitplugins.wbmon.monitor.profiles.build import unknown_columns
+from flytekitplugins.wbmon.names import listed_names, quoted_name
 from flytekitplugins.wbmon.stats.classification import log_loss, roc_auc
 from flytekitplugins.wbmon.stats.regression import mean_absolute_error, root_mean_squared_error
 
@@ -93,6 +94,7 @@ def permutation_importance(  # noqa: PLR0913 - one keyword a setting
     """
     from sklearn.inspection import permutation_importance as shuffle_each
 
+    features, label = [str(name) for name in features], as_column(label)
     _require_settings(features, metric, label, n_repeats, max_rows)
     rows = _rows(data, features, label, max_rows)
     given = rows.select(list(features))
@@ -162,8 +164,7 @@ def _require_settings(
 ) -> None:
     if not features or len(set(features)) < len(features):
         raise ConfigError(
-            "features must name the model's columns, each once; got "
-            f"{', '.join(features) or 'none'}"
+            f"features must name the model's columns, each once; got {listed_names(features)}"
         )
     if metric is not None and metric not in get_args(Metric):
         raise ConfigError(f"metric must be one of {', '.join(get_args(Metric))}; got {metric!r}")
@@ -185,7 +186,7 @@ def _rows(data: Data, features: Sequence[str], label: str | None, max_rows: int)
     if label is not None:
         rows = rows.filter(rows.column(label).is_valid())
     if rows.num_rows < 2:  # noqa: PLR2004 - one row cannot be shuffled
-        of = "" if label is None else f" with a value of {label!r}"
+        of = "" if label is None else f" with a value of {quoted_name(label)}"
         raise InsufficientDataError(f"there must be at least two rows{of}, found {rows.num_rows}")
     return rows
 

@@ -18,6 +18,7 @@ from flytekitplugins.wbmon.data.class_codes import (
 )
 from flytekitplugins.wbmon.data.columns import float_values, is_number, read_columns
 from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.names import listed_names, quoted_name
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -156,13 +157,14 @@ def read_classification(
     return replace(outcomes, probabilities=kept, classes=names)
 
 
-def score_columns(score: Score) -> list[str]:
+def score_columns(score: Any) -> list[str]:
     """The column names in a `score` argument."""
     if score is None:
         return []
-    if isinstance(score, str):
-        return [score]
-    return list(score.values() if isinstance(score, Mapping) else score)
+    if isinstance(score, Mapping):
+        return [str(name) for name in score.values()]
+    is_several = isinstance(score, Sequence) and not isinstance(score, str)
+    return [str(name) for name in score] if is_several else [str(score)]
 
 
 def _named(*columns: str | None) -> list[str]:
@@ -189,7 +191,7 @@ def _measurable(
 def _numbers(table: pa.Table, name: str) -> Floats:
     kind = table.schema.field(name).type
     if not is_number(kind):
-        raise DataError(f"column {name!r} must be numeric, found {kind}")
+        raise DataError(f"column {quoted_name(name)} must be numeric, found {kind}")
     return float_values(table[name])
 
 
@@ -200,7 +202,8 @@ def _weights(table: pa.Table, name: str | None) -> Floats:
     wrong = int((~np.isfinite(weight) | (weight < 0)).sum())
     if wrong:
         raise DataError(
-            f"weights must be finite and >= 0; column {name!r} has {wrong} rows that are not"
+            f"weights must be finite and >= 0; column {quoted_name(name)} has {wrong} rows "
+            "that are not"
         )
     return weight
 
@@ -210,9 +213,10 @@ def _require_same_kind(
 ) -> None:
     if truth.is_numeric != predicted.is_numeric and truth.names and predicted.names:
         raise DataError(
-            f"label {label!r} and prediction {prediction!r} must hold the same classes; found "
-            f"{table.schema.field(label).type} such as {truth.names[0]!r} against "
-            f"{table.schema.field(prediction).type} such as {predicted.names[0]!r}"
+            f"label {quoted_name(label)} and prediction {quoted_name(prediction)} must hold "
+            "the same classes; found "
+            f"{table.schema.field(label).type} such as {quoted_name(truth.names[0])} against "
+            f"{table.schema.field(prediction).type} such as {quoted_name(predicted.names[0])}"
         )
 
 
@@ -226,7 +230,8 @@ def _holds_probabilities(table: pa.Table, prediction: str, truth: CodedColumn) -
     if (values[np.isfinite(values)] % 1 == 0).all():
         return False  # class codes: pandas stores integers as floats if one of them is missing
     raise DataError(
-        f"prediction {prediction!r} is a column of probabilities, which needs labels of two "
+        f"prediction {quoted_name(prediction)} is a column of probabilities, which needs "
+        "labels of two "
         f"classes; found {len(truth.names)}. Give the predicted class as `prediction` and one "
         "probability column a class as `score`"
     )
@@ -235,11 +240,11 @@ def _holds_probabilities(table: pa.Table, prediction: str, truth: CodedColumn) -
 def _columns_by_class(score: Score, names: tuple[str, ...]) -> list[str]:
     columns = score_columns(score)
     if isinstance(score, Mapping):
-        by_name = {class_name(name): column for name, column in score.items()}
+        by_name = {class_name(name): column for name, column in zip(score, columns, strict=True)}
         lacking = [name for name in names if name not in by_name]
         if lacking:
             raise DataError(
-                f"score must name a column for each class, found none for {', '.join(lacking)}"
+                f"score must name a column for each class, found none for {listed_names(lacking)}"
             )
         return [by_name[name] for name in names]
     if len(columns) == 1 and len(names) == 2:  # noqa: PLR2004 - binary
@@ -247,7 +252,7 @@ def _columns_by_class(score: Score, names: tuple[str, ...]) -> list[str]:
     if columns and len(columns) != len(names):
         raise DataError(
             f"score must have one column for each of the {len(names)} classes "
-            f"({', '.join(names[:20])}), or the positive class's column if they are two; got "
+            f"({listed_names(names)}), or the positive class's column if they are two; got "
             f"{len(columns)}. Where a window may lack a class, give a mapping class -> column"
         )
     return columns
@@ -265,7 +270,7 @@ def _probabilities(table: pa.Table, columns: list[str]) -> Floats:
     off = np.abs(stacked.sum(axis=1) - 1) > _SUM
     if off.any():
         raise DataError(
-            f"probabilities of a row must add up to 1 over {', '.join(columns)}; "
+            f"probabilities of a row must add up to 1 over {listed_names(columns)}; "
             f"{int(off.sum())} rows do not, the first is row {int(off.argmax())}"
         )
     return stacked
@@ -276,7 +281,8 @@ def _probability(table: pa.Table, name: str) -> Floats:
     outside = (values < -_EDGE) | (values > 1 + _EDGE)
     if outside.any():
         raise DataError(
-            f"probabilities must be in [0, 1]; column {name!r} has {int(outside.sum())} rows "
+            f"probabilities must be in [0, 1]; column {quoted_name(name)} has "
+            f"{int(outside.sum())} rows "
             f"outside, such as {values[outside][0]:g}"
         )
     return np.clip(values, 0.0, 1.0)

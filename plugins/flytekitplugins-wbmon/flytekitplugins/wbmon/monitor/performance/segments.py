@@ -22,6 +22,7 @@ from flytekitplugins.wbmon.data.columns import float_values, is_class_name, is_n
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.performance.outcomes import Outcomes
 from flytekitplugins.wbmon.monitor.performance.report import Every, Metric, Part, PerformanceReport
+from flytekitplugins.wbmon.names import quoted_name
 from flytekitplugins.wbmon.reports.verdict import MetricVerdict
 from flytekitplugins.wbmon.stats.estimate import Estimate
 
@@ -140,7 +141,8 @@ def _by_value(column: pa.ChunkedArray, name: str) -> Groups:
         return _by_text(column)
     if not is_number(column.type):
         raise DataError(
-            f"segments are cut by text, numbers or booleans; column {name!r} holds {column.type}"
+            f"segments are cut by text, numbers or booleans; column {quoted_name(name)} holds "
+            f"{column.type}"
         )
     values = float_values(column)
     # infinite values count as missing: they have no place between quartiles
@@ -183,7 +185,7 @@ def _with_missing(codes: Codes, names: list[str], present: NDArray[np.bool_]) ->
 def _by_time(column: pa.ChunkedArray, name: str, every: Every) -> Groups:
     if kind_of(column.type) != "timestamp":
         raise DataError(
-            f"chunks are cut by a timestamp or date; column {name!r} holds {column.type}"
+            f"chunks are cut by a timestamp or date; column {quoted_name(name)} holds {column.type}"
         )
     array = column.combine_chunks()
     present = is_valid(array)

@@ -14,6 +14,7 @@ from flytekitplugins.wbmon.data.class_codes import class_name
 from flytekitplugins.wbmon.data.columns import float_values, is_class_name, is_number
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.scoring.report import Sample, SampledRows
+from flytekitplugins.wbmon.names import listed_names
 from flytekitplugins.wbmon.privacy.patterns import PatternRedactor, Redactor, redact_value
 
 if TYPE_CHECKING:
@@ -111,8 +112,8 @@ class RowSampler:
         missing = [name for name in names if name not in scored.column_names]
         if missing:
             raise DataError(
-                f"the sample wants column {', '.join(map(repr, missing))}; the scored data have "
-                f"{', '.join(scored.column_names)}"
+                f"the sample wants column {listed_names(missing)}; the scored data have "
+                f"{listed_names(scored.column_names)}"
             )
 
     def _add(
