@@ -13,6 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from flytekitplugins.wbmon.data.arrow import dense_numbers, sort_finite
+from flytekitplugins.wbmon.data.columns import as_column
 from flytekitplugins.wbmon.data.kind import (
     NOTHING_DECLARED,
     Declared,
@@ -38,6 +39,7 @@ from flytekitplugins.wbmon.monitor.profiles.learn import learn_feature, with_gri
 from flytekitplugins.wbmon.monitor.profiles.merge import merge_features
 from flytekitplugins.wbmon.monitor.profiles.profile import Profile
 from flytekitplugins.wbmon.monitor.profiles.rows import Rows
+from flytekitplugins.wbmon.names import listed_names, quoted_name
 
 _BLOCK = 8  # columns that a thread reads at a time, which bounds memory on wide tables
 _COARSE_CELL = 0.01  # share of rows in one open cell above which a grid is learned again
@@ -100,6 +102,7 @@ def profile_data(
             "when the reference is profiled"
         )
     said = declarations(kinds or {}, missing_values or {})
+    columns = None if columns is None else [str(name) for name in columns]
     rows = _rows(like, weight, at)
     asked = [*(columns or ()), *said, *(like.features if like else ())]
     source = open_values(data, naming=[*asked, *rows.columns])
@@ -126,7 +129,7 @@ def _rows(like: Profile | None, weight: str | None, at: str | datetime | None) -
     if like is not None:
         weight = like.weight if weight is None else weight
         at = like.at if at is None else at
-    rows = Rows(weight or "", at or "")
+    rows = Rows(as_column(weight) or "", at if isinstance(at, datetime) else as_column(at) or "")
     aged = (
         sorted(name for name, item in like.features.items() if "age" in item.facets) if like else []
     )
@@ -205,7 +208,8 @@ def _wanted(
             raise DataError(unknown_columns("columns", unknown, known_names(source)))
         return list(dict.fromkeys(columns))
     names = dict.fromkeys([*of_layout, *stored_names(source)])
-    return [name for name in names if name != rows.weight]
+    # without weights, a column without a name is a column like any other
+    return [name for name in names if not rows.weight or name != rows.weight]
 
 
 def unknown_columns(what: str, unknown: Sequence[str], names: Sequence[str]) -> str:
@@ -217,11 +221,11 @@ def unknown_columns(what: str, unknown: Sequence[str], names: Sequence[str]) -> 
         names: The columns that exist.
     """
     close = difflib.get_close_matches(unknown[0], names, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    listed = ", ".join(map(repr, names[:20])) + (", …" if len(names) > 20 else "")  # noqa: PLR2004
+    hint = f"; did you mean {quoted_name(close[0])}?" if close else ""
     return (
-        f"{what} must name columns of the data, but {', '.join(map(repr, unknown))} "
-        f"{'is' if len(unknown) == 1 else 'are'} not among {listed or 'no columns at all'}{hint}"
+        f"{what} must name columns of the data, but {listed_names(unknown)} "
+        f"{'is' if len(unknown) == 1 else 'are'} not among "
+        f"{listed_names(names, none='no columns at all')}{hint}"
     )
 
 
