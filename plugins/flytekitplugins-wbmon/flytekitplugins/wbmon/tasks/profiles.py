@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 from flytekit.types.structured import StructuredDataset
@@ -67,19 +66,12 @@ class ProfileData(Node[ProfileSettings]):
         )
         super().__init__(name, settings, **task_kwargs)
 
-    def compute(
-        self,
-        data: StructuredDataset,
-        like: Profile | None = None,
-        window_end: datetime | None = None,
-    ) -> Profile:
+    def compute(self, data: StructuredDataset, like: Profile | None = None) -> Profile:
         """Profile a window of data.
 
         Args:
             data: Parquet (a file or a folder) or a data frame of another task.
             like: The reference profile whose bins are used to count the window.
-            window_end: When the window ends, such as the time of the schedule: with it, times have
-                an age. Not needed if `at` is set.
 
         Returns:
             profile: The window's profile.
@@ -93,7 +85,7 @@ class ProfileData(Node[ProfileSettings]):
             weight=self.config.weight or None,
             kinds=self.config.kinds if like is None else None,
             missing_values=self.config.missing_values if like is None else None,
-            at=self.config.at or window_end,
+            at=self.config.at or None,
         )
 
 
