@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.names import listed_names
 
 BATCH_ROWS = 131_072
 PART_ROWS = 524_288
@@ -208,6 +209,20 @@ def stored_names(source: Source) -> list[str]:
 def known_names(source: Source) -> list[str]:
     """All columns that a caller can ask for, partition columns included."""
     return list(dict.fromkeys([*source.names, *source.partition_names]))
+
+
+def require_different(names: Sequence[str]) -> None:
+    """Check that columns, which are read by their names, have different ones.
+
+    Raises:
+        DataError: If two share a name.
+    """
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise DataError(
+            f"columns of files must have different names, but {listed_names(repeated)} occur more "
+            "than once; rename or drop the copies"
+        )
 
 
 def open_stream(reader: pa.RecordBatchReader) -> Source:
