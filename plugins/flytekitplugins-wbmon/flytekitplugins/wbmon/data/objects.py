@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 
 _VALUE, _ODD = "\0value", "\0odd"
 _SHOWN = 80  # characters of an odd value that are kept
-_MOST_DIGITS = 76  # of a decimal256
+_LONGEST = timedelta(days=106_751_991)
 
 
 class Parts(NamedTuple):
@@ -120,10 +120,12 @@ def _unwrapped(value: Any) -> Any:
     return None if isinstance(value, Decimal) and value.is_nan() else value
 
 
-def _from_numpy(value: np.generic) -> Any:
+def _from_numpy(value: Any) -> Any:
     if isinstance(value, (np.datetime64, np.timedelta64)):
         # `item()` of nanoseconds is a whole number
         value = value.astype("M8[us]" if isinstance(value, np.datetime64) else "m8[us]")
+        # what Python cannot hold, such as the year 10,000, is a whole number then
+        return str(value) if isinstance(value.item(), int) else value.item()
     # a long double has no Python type, and `item()` returns it as it is
     plain = float(value) if isinstance(value, np.longdouble) else value.item()
     return None if isinstance(plain, float) and math.isnan(plain) else plain
@@ -250,9 +252,10 @@ def _utc(value: date) -> datetime:
     return value.astimezone(timezone.utc)
 
 
-def _length(value: timedelta | time) -> timedelta:
+def _length(value: timedelta | time) -> timedelta | None:
     if isinstance(value, timedelta):
-        return value
+        # 292,000 years of microseconds are what 64 bits hold
+        return value if abs(value) <= _LONGEST else None
     return timedelta(
         hours=value.hour,
         minutes=value.minute,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from heapq import nsmallest
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -90,20 +91,37 @@ def read_layout(layout: FeatureProfile, array: pa.Array) -> Reading:
     return read_as(layout.kind, array, missing=layout.missing_values, order=layout.categories)
 
 
-def count_numbers(
-    layout: FeatureProfile, readings: Sequence[Reading], column: SortedValues
-) -> FeatureProfile:
-    """The profile of a whole column of numbers.
+class Numbers(NamedTuple):
+    """A whole column of numbers.
 
-    Args:
-        layout: Layout of the column, of a kind that has a grid.
-        readings: The chunks of the column.
-        column: Their values.
+    Attributes:
+        column: Its values, sorted; the unreadable ones are among the missing.
+        n_unreadable: Number of rows with a value that cannot be read.
+        examples: At most three of those.
     """
-    counted = count_sorted(layout, column)
-    n = sum(reading.n_unreadable for reading in readings)
-    examples = next((reading.examples for reading in readings if reading.examples), ())
-    return replace(counted, n_missing=counted.n_missing - n, n_unreadable=n, examples=examples)
+
+    column: SortedValues
+    n_unreadable: int
+    examples: tuple[str, ...]
+
+
+def read_numbers(layout: FeatureProfile, chunks: Sequence[pa.Array]) -> Numbers:
+    """The numbers of a whole column, in their plain form, of a kind that has a grid."""
+    readings = [read_layout(layout, chunk) for chunk in chunks]
+    return Numbers(
+        sort_numbers([reading.values for reading in readings]),
+        sum(reading.n_unreadable for reading in readings),
+        next((reading.examples for reading in readings if reading.examples), ()),
+    )
+
+
+def count_numbers(layout: FeatureProfile, numbers: Numbers) -> FeatureProfile:
+    """The profile of a whole column of numbers, in the grid of `layout`."""
+    counted = count_sorted(layout, numbers.column)
+    n = numbers.n_unreadable
+    return replace(
+        counted, n_missing=counted.n_missing - n, n_unreadable=n, examples=numbers.examples
+    )
 
 
 def count_sorted(layout: FeatureProfile, column: SortedValues) -> FeatureProfile:
@@ -228,12 +246,15 @@ def _count_weighted_numbers(
 
 def _differing_pairs(values: Values) -> float:
     """Pairs of sorted values that differ; `-inf` if two are equal or one has a fraction."""
-    if values.dtype.kind == "f":
-        # a look first: most columns of floats have a fraction among the first values
-        for some in (values[:_LOOK], values):
-            if not (some == np.floor(some)).all():
-                return -np.inf
-    return differing_pairs(values)
+    # a look first: most columns of floats have a fraction among the first values
+    if not _is_whole(values[:_LOOK]):
+        return -np.inf
+    pairs = differing_pairs(values)
+    return pairs if pairs <= 0 or _is_whole(values) else -np.inf
+
+
+def _is_whole(values: Values) -> bool:
+    return values.dtype.kind != "f" or bool((values == np.floor(values)).all())
 
 
 def _count_categories(
