@@ -15,56 +15,11 @@ import pandas as pd
 
 from flytekitplugins.wbmon import check_drift, profile_data
 
-WORDS = [
-    "the",
-    "a",
-    "my",
-    "your",
-    "internet",
-    "phone",
-    "bill",
-    "is",
-    "slow",
-    "broken",
-    "late",
-    "please",
-    "help",
-    "cancel",
-    "refund",
-    "thanks",
-    "today",
-    "again",
-    "router",
-    "speed",
-    "since",
-    "monday",
-    "no",
-    "answer",
-    "from",
-    "support",
-    "team",
-    "and",
-    "it",
-    "does",
-    "not",
-    "work",
-    "anymore",
-]
-OTHER_WORDS = [
-    "der",
-    "die",
-    "das",
-    "rechnung",
-    "kaputt",
-    "bitte",
-    "hilfe",
-    "seit",
-    "montag",
-    "keine",
-    "antwort",
-    "vom",
-    "dienst",
-]
+TEXT = """the a my your internet phone bill is slow broken late please help cancel refund thanks
+today again router speed since monday no answer from support team and it does not work anymore"""
+WORDS = TEXT.split()
+OTHER_TEXT = "der die das rechnung kaputt bitte hilfe seit montag keine antwort vom dienst"
+OTHER_WORDS = OTHER_TEXT.split()
 TAGS = ("vip", "late", "new", "gift", "bulk")
 CITIES = ("Berlin", "Paris", "Rome", "Oslo")
 DAY = 86_400.0
