@@ -255,6 +255,43 @@ def test_the_age_may_be_counted_from_the_end_of_the_window():
         profile_data(pd.DataFrame({"made": log("2026-01-01", 6)["made"], "n": 1.0}), at="n")
 
 
+# --- meaning
+
+
+def about_words(texts: list[str]) -> np.ndarray:
+    """A vector that says how often a text names one of four things."""
+    words = ("late", "shoe", "broken", "please")
+    return np.array([[text.count(word) for word in words] for text in texts], dtype=float)
+
+
+def test_the_meaning_of_texts_is_compared_with_vectors_of_your_own():
+    frame = pd.DataFrame({"t": [*texts(600), None]})
+    embed = {"t": about_words}
+    reference = profile_data(frame, embed=embed)
+    same = profile_data(pd.DataFrame({"t": texts(500, 1)}), like=reference, embed=embed)
+    # as long, of as many words, of the same letters
+    other = pd.DataFrame({"t": [t.replace("late", "tale") for t in texts(500, 1)]})
+
+    assert reference.features["t"].facets["meaning"].dimension == 4
+    assert check_drift(reference, same).features["t"].level == "none"
+    found = check_drift(reference, profile_data(other, like=reference, embed=embed)).features["t"]
+    assert "meaning" in {check.facet[0] for check in found.checks if check.level == "drift"}
+
+
+def test_windows_are_embedded_as_their_reference_and_by_what_returns_vectors():
+    frame = pd.DataFrame({"t": texts(300)})
+    reference = profile_data(frame, embed={"t": about_words})
+
+    with pytest.raises(DataError, match="give embed= with the same function"):
+        profile_data(frame, like=reference)
+    with pytest.raises(
+        DataError, match=r"a matrix of 300 rows.*\(300,\)"
+    ):
+        profile_data(frame, embed={"t": lambda texts: np.zeros(len(texts))})
+    with pytest.raises(DataError, match="embed must name columns of the data"):
+        profile_data(frame, embed={"text": about_words})
+
+
 # --- the laws of profiles hold for facets
 
 

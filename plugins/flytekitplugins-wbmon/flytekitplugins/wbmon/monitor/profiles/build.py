@@ -27,6 +27,7 @@ from flytekitplugins.wbmon.data.sources import SAMPLE_ROWS, Part, known_names, s
 from flytekitplugins.wbmon.data.threads import in_threads
 from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.monitor.profiles.count import count_batch, read_layout
+from flytekitplugins.wbmon.monitor.profiles.facets import MEANING, Embed
 from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile, WeightSums
 from flytekitplugins.wbmon.monitor.profiles.layout import (
     adopt_layout,
@@ -55,6 +56,7 @@ def profile_data(
     kinds: Kinds | None = None,
     missing_values: MissingValues | None = None,
     at: str | datetime | None = None,
+    embed: Mapping[str, Embed] | None = None,
 ) -> Profile:
     """Profile a window of data, in memory that does not grow with the number of rows.
 
@@ -86,6 +88,9 @@ def profile_data(
             `like` need not be given again.
         at: The column with the time of each row, or the end of the window, from which the ages of
             times are counted. If it is a column, that of `like` need not be given again.
+        embed: By column of text, a function that turns a list of `n` texts into vectors, shape
+            `(n, d)`, such as the `encode` of a sentence transformer. The meaning of the texts is
+            then compared as vectors are. It is called once a batch, from several threads.
 
     Returns:
         The profile. If the data lack a column of `like`, or have it in another type, its `status`
@@ -94,7 +99,8 @@ def profile_data(
     Raises:
         ConfigError: If a kind does not exist, or `kinds` or `missing_values` are given with `like`.
         DataError: If the data cannot be read, a requested column does not exist, weights are
-            missing, negative or not finite, or ages cannot be counted as in `like`.
+            missing, negative or not finite, or ages or the meaning of texts cannot be counted as
+            in `like`.
     """
     if like is not None and (kinds or missing_values):
         raise ConfigError(
@@ -103,12 +109,13 @@ def profile_data(
         )
     said = declarations(kinds or {}, missing_values or {})
     columns = None if columns is None else [str(name) for name in columns]
-    rows = _rows(like, weight, at)
+    rows = _rows(like, weight, at, embed or {})
     asked = [*(columns or ()), *said, *(like.features if like else ())]
     source = open_values(data, naming=[*asked, *rows.columns])
     _require_columns(source, "weight", [rows.weight] if rows.weight else [])
     _require_columns(source, "at", rows.time_columns)
     _require_columns(source, "kinds and missing_values", said)
+    _require_columns(source, "embed", rows.embed)
     wanted = _wanted(source, like, columns, rows)
     layouts = _adopt(source, wanted, like) if like else _learn(source, wanted, said, rows)
     counted, n_rows = _count(source, layouts, rows)
@@ -125,18 +132,32 @@ def profile_data(
     )
 
 
-def _rows(like: Profile | None, weight: str | None, at: str | datetime | None) -> Rows:
+def _rows(
+    like: Profile | None,
+    weight: str | None,
+    at: str | datetime | None,
+    embed: Mapping[str, Embed],
+) -> Rows:
     if like is not None:
         weight = like.weight if weight is None else weight
         at = like.at if at is None else at
-    rows = Rows(as_column(weight) or "", at if isinstance(at, datetime) else as_column(at) or "")
-    aged = (
-        sorted(name for name, item in like.features.items() if "age" in item.facets) if like else []
+    rows = Rows(
+        as_column(weight) or "",
+        at if isinstance(at, datetime) else as_column(at) or "",
+        {str(name): function for name, function in embed.items()},
     )
+    known = like.features if like is not None else {}
+    aged = [name for name, item in known.items() if "age" in item.facets]
     if aged and not rows.at:
         raise DataError(
-            f"the reference has the age of {', '.join(map(repr, aged))}, so the window needs its "
-            "time: give at=, its end or the column with the time of each row"
+            f"the reference has the age of {listed_names(aged)}, so the window needs its time: "
+            "give at=, its end or the column with the time of each row"
+        )
+    meant = [name for name, item in known.items() if MEANING in item.facets]
+    if not rows.embed.keys() >= {*meant}:
+        raise DataError(
+            f"the reference has vectors of the texts in {listed_names(meant)}, so the window needs "
+            "them, too: give embed= with the same function"
         )
     return rows
 
@@ -243,6 +264,7 @@ def _learn(
                 sample.schema.field(name).type,
                 said.get(name, NOTHING_DECLARED),
                 at=times,
+                embed=rows.embed.get(name),
             )
             for name in columns
         ]
@@ -335,7 +357,8 @@ def count_part(part: Part, layouts: Sequence[FeatureProfile], rows: Rows) -> lis
             # the files of one dataset may have different columns
             absent = layout.name not in present
             array = pa.nulls(batch.num_rows) if absent else batch.column(layout.name)
-            counted[i] = merge_features([counted[i], count_batch(layout, array, weights, at)])
+            one = count_batch(layout, array, weights, at, rows.embed.get(layout.name))
+            counted[i] = merge_features([counted[i], one])
     return counted
 
 

@@ -25,7 +25,7 @@ from flytekitplugins.wbmon.data.arrow import (
 from flytekitplugins.wbmon.data.hashes import hash_values
 from flytekitplugins.wbmon.data.names import encode_names
 from flytekitplugins.wbmon.data.readings import Reading, read_as
-from flytekitplugins.wbmon.monitor.profiles.facets import Facet, facets_of
+from flytekitplugins.wbmon.monitor.profiles.facets import Embed, Facet, facets_of
 from flytekitplugins.wbmon.monitor.profiles.feature import (
     UNSEEN_LIMIT,
     FeatureProfile,
@@ -49,6 +49,7 @@ def count_batch(
     array: pa.Array,
     weights: Floats | None = None,
     at: Floats | None = None,
+    embed: Embed | None = None,
 ) -> FeatureProfile:
     """The profile of one batch of a column.
 
@@ -60,6 +61,7 @@ def count_batch(
         array: The rows, in their plain form.
         weights: Weight of each row; None if rows are not weighted.
         at: Time of each row, in seconds since 1970; None if it is not known.
+        embed: Turns texts into vectors; None if their meaning is not counted.
     """
     if layout.status != "ok":
         plain = replace(layout, counts=None, facets={}, kind="other")
@@ -71,7 +73,7 @@ def count_batch(
         counted = _with_unreadable(counted, reading, weights)
     if not layout.facets:
         return counted
-    found = facets_of(layout.kind, reading.values, at=at)
+    found = facets_of(layout.kind, reading.values, at=at, embed=embed)
     return replace(
         counted,
         facets={
