@@ -284,9 +284,7 @@ def test_windows_are_embedded_as_their_reference_and_by_what_returns_vectors():
 
     with pytest.raises(DataError, match="give embed= with the same function"):
         profile_data(frame, like=reference)
-    with pytest.raises(
-        DataError, match=r"a matrix of 300 rows.*\(300,\)"
-    ):
+    with pytest.raises(DataError, match=r"a matrix of 300 rows.*\(300,\)"):
         profile_data(frame, embed={"t": lambda texts: np.zeros(len(texts))})
     with pytest.raises(DataError, match="embed must name columns of the data"):
         profile_data(frame, embed={"text": about_words})
