@@ -176,11 +176,14 @@ def test_a_column_that_no_window_has_is_an_error_with_a_suggestion(
         check_performance(table, task="classification", label="lable", prediction="score")
 
 
-def test_duplicate_columns_are_an_error_that_names_them(rng: np.random.Generator) -> None:
+def test_duplicate_columns_of_a_file_are_an_error_that_names_them(
+    rng: np.random.Generator, tmp_path: Path
+) -> None:
     twice = pa.table([pa.array(rng.normal(size=9))] * 2, names=["amount", "amount"])
+    pq.write_table(twice, tmp_path / "night.parquet")
 
     with pytest.raises(DataError, match="amount"):
-        profile_data(twice)
+        profile_data(tmp_path / "night.parquet")
 
 
 def test_a_csv_where_parquet_is_expected_is_an_error_that_says_how_to_convert(

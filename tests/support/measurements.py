@@ -26,8 +26,11 @@ NAMES = {
 HEAD = """# The numbers of every report
 
 A number has one name. A rule calls it `<report>.<name>` ([alerts.md](alerts.md)); in W&B it is
-`<report>/<name>`, with slashes for the dots. A number with an interval or a baseline has
-`….low`, `….high` and `….baseline` too; a class or feature that is itself named `low` comes first.
+`<report>/<name>`, with slashes for the dots. There, in a name of yours, `~` and two digits a byte
+stand for what cannot be seen and for ``~ / . \\ * " ` < >`` (`sepal.length` is `sepal~2Elength`),
+and `~empty` for no name; one of more than 100 letters is cut and ends in `~~` and a digest. A
+number with an interval or a baseline has `….low`, `….high` and `….baseline` too; a class or
+feature that is itself named `low` comes first.
 *Worse* is the side that a rule `beyond_sd` or `trend` looks at; where there is none, either side
 is. A gate is 0 or 1 and takes `above: 0`. *Shown* is where a number appears without being asked
 for: in W&B, in the history of windows beside the state file, or also in "what changed since the

@@ -61,7 +61,7 @@ def test_a_batch_comes_in_the_form_asked_for():
 
 
 def test_numpy_needs_numeric_columns_and_a_kind_must_be_known():
-    with pytest.raises(DataError, match=r"found id \(string\)"):
+    with pytest.raises(DataError, match=r"found 'id' \(string\)"):
         batch_for(BATCH, "numpy")
     with pytest.raises(ConfigError, match="got 'polars'"):
         batch_for(BATCH, "polars")
@@ -136,5 +136,5 @@ def test_a_column_that_the_data_have_with_other_values_is_refused(columns, messa
 
 def test_two_predicted_columns_of_one_name_are_refused():
     twice = pa.Table.from_arrays([pa.array([1, 2, 3])] * 2, names=["p", "p"])
-    with pytest.raises(DataError, match="p came twice"):
+    with pytest.raises(DataError, match="'p' came twice"):
         append_columns(BATCH, twice)

@@ -102,7 +102,7 @@ def test_labels_that_cannot_be_joined_are_refused(came, error, message):
 
 def test_a_key_must_be_there_and_be_another_column():
     came = pa.table({"id": ["a"], "fraud": [1]})
-    with pytest.raises(DataError, match="must have the key 'id'; found request_id, p"):
+    with pytest.raises(DataError, match="must have the key 'id'; found 'request_id', 'p'"):
         join(MADE, came, on="id")
     with pytest.raises(ConfigError, match="different columns"):
         join(MADE, came, on="fraud")

@@ -190,7 +190,7 @@ def test_objectives_of_scoring_and_of_a_service_stand_side_by_side() -> None:
 
 
 def test_an_objective_or_variant_that_is_not_there_is_refused_with_a_hint() -> None:
-    with pytest.raises(ConfigError, match=r"did you mean slo\.fast\?"):
+    with pytest.raises(ConfigError, match=r"did you mean 'slo\.fast'\?"):
         judge("slo.fats", MISSED)
     with pytest.raises(ConfigError, match=r"experiment\.worse\.new"):
         judge("experiment.worse.nwe", variants())

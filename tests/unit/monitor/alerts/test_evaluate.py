@@ -223,8 +223,8 @@ def test_what_cannot_be_said_is_no_data_with_a_reason(rule, report, why):
 @pytest.mark.parametrize(
     ("rule", "report", "message"),
     [
-        (on("acuracy", below=0.8), performance(), r"mean performance\.accuracy\?"),
-        (on("zz", below=0.8), performance(), "it has accuracy, worse, coverage"),
+        (on("acuracy", below=0.8), performance(), r"mean 'performance\.accuracy'\?"),
+        (on("zz", below=0.8), performance(), r"has 'performance\.accuracy', 'performance\.worse'"),
         (on("drift.effect_size.amuont", above=0.1), drift(), r"drift\.effect_size\.amount"),
         (on("slo.p50", above=0), NOT_SCORED, "it has no metrics"),
         (on("drift.effect_size.amount", drop=0.1), drift(), "has no baseline"),

@@ -36,7 +36,7 @@ def test_a_file_holds_what_python_would(tmp_path: Path) -> None:
         ("rules: []", "under the key 'rules'"),
         ("rules: [3]", "rule 1 must be a mapping"),
         ("rules: [{metric: drift.drifted, abvoe: 0}]", "did you mean 'above'"),
-        ("rules: [{metric: drift.drifted}]", "rule 1 .drift.drifted."),
+        ("rules: [{metric: drift.drifted}]", "rule 1 .'drift.drifted'."),
     ],
 )
 def test_a_file_that_cannot_work_says_where(tmp_path: Path, text: str, told: str) -> None:

@@ -360,7 +360,7 @@ def test_a_baseline_of_another_task_is_refused(night):
 
 
 def test_a_missing_column_is_named_beside_those_that_exist(night):
-    with pytest.raises(DataError, match=r"'p_frau'.*found fraud, p_fraud, note"):
+    with pytest.raises(DataError, match=r"'p_frau'.*found 'fraud', 'p_fraud', 'note'"):
         check(night, prediction="p_frau")
 
 
@@ -404,7 +404,7 @@ def test_text_where_a_number_must_be_is_refused(animals):
     [
         (("ape", "bee"), "one column for each of the 3 classes"),
         ("ape", "one column for each of the 3 classes"),
-        ({"ape": "ape", "bee": "bee"}, "none for cat"),
+        ({"ape": "ape", "bee": "bee"}, "none for 'cat'"),
         (("ape", "ape", "cat"), "add up to 1"),
     ],
 )

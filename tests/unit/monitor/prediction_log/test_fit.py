@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import enum
 import json
-from datetime import timezone
+import math
+import uuid
+from datetime import date, timezone
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -88,3 +93,33 @@ def test_a_value_of_another_type_fits_if_nothing_of_it_is_lost(
 
 def _known(struct: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in struct.items() if value is not None}
+
+
+class Colour(enum.Enum):
+    RED = "red"
+    MIXED = (1, 2)
+
+
+@pytest.mark.parametrize("type_name", ["string", "any", "float64", "int64", "bool"])
+@pytest.mark.parametrize(
+    "nothing", [None, math.nan, np.float32("nan"), pd.NA, pd.NaT, Decimal("NaN"), Decimal("sNaN")]
+)
+def test_nothing_is_nothing_whatever_stands_for_it(type_name, nothing):
+    assert fit(type_name, nothing) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (Colour.RED, "red"),
+        (Colour.MIXED, "MIXED"),
+        (b"ab", "ab"),
+        (b"\xff", "0xff"),
+        (Decimal("1.5"), "1.5"),
+        (uuid.UUID(int=1), "00000000-0000-0000-0000-000000000001"),
+        (np.str_("a"), "a"),
+        (date(2026, 1, 2), "2026-01-02"),
+    ],
+)
+def test_single_values_of_any_class_are_the_text_they_stand_for(value, text):
+    assert fit("string", value) == text

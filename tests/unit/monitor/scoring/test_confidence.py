@@ -83,7 +83,7 @@ def test_nothing_watched_is_undefined():
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({"q": [0.5]}, "must return a column 'p'.*have q"),
+        ({"q": [0.5]}, "must return a column 'p'.*have 'q'"),
         ({"p": ["a"]}, "must hold probabilities, found string"),
         ({"p": [0.5, 1.2]}, r"1 rows outside, such as 1\.2"),
         ({"p": [-0.5, 0.2]}, r"1 rows outside, such as -0\.5"),
@@ -131,7 +131,7 @@ def test_a_thousand_classes_are_told_apart():
 
 
 def test_a_table_without_the_class_is_refused():
-    with pytest.raises(DataError, match=r"must return a column 'q'.*have p"):
+    with pytest.raises(DataError, match=r"must return a column 'q'.*have 'p'"):
         ClassCounter("q").add(pa.table({"p": [0.5]}))
 
 

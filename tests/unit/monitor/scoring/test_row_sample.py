@@ -108,7 +108,7 @@ def test_only_named_columns_and_the_predicted_ones_are_shown():
 
 
 def test_a_column_that_is_not_there_is_named():
-    with pytest.raises(DataError, match="'nothing'; the scored data have id"):
+    with pytest.raises(DataError, match="'nothing'; the scored data have 'id'"):
         sampled(by="nothing")
 
 

@@ -219,7 +219,7 @@ def test_a_setting_that_cannot_work_is_refused(night, tmp_path, given, message):
 
 
 def test_a_missing_input_column_is_named_before_any_work(night, tmp_path):
-    with pytest.raises(DataError, match="amount not found among id, x, word"):
+    with pytest.raises(DataError, match="'amount' not found among 'id', 'x', 'word'"):
         score(night, tmp_path, pytest.fail, kind="pandas", columns=["amount"])
     assert not (tmp_path / "scored").exists()
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flytekitplugins.wbmon.errors import ConfigError, DataError
+from flytekitplugins.wbmon.names import listed_names, quoted_name
 
 if TYPE_CHECKING:
     import numpy as np
@@ -115,14 +116,15 @@ def append_columns(batch: pa.Table, columns: pa.Table) -> pa.Table:
     names = columns.column_names
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise DataError(f"it must return different column names, {', '.join(twice)} came twice")
+        raise DataError(f"it must return different column names, {listed_names(twice)} came twice")
     joined = batch
     for name in names:
         if name not in batch.column_names:
             joined = joined.append_column(name, columns[name])
         elif not _equal(batch[name], columns[name]):
             raise DataError(
-                f"it returned a column {name!r}, which the data already have with other values; "
+                f"it returned a column {quoted_name(name)}, which the data already have with "
+                "other values; "
                 "return it under another name"
             )
     if joined is batch:
@@ -139,7 +141,11 @@ def _matrix(batch: pa.Table) -> NDArray[np.float64]:
 
     from flytekitplugins.wbmon.data.columns import float_values, is_number
 
-    wrong = [f"{field.name} ({field.type})" for field in batch.schema if not is_number(field.type)]
+    wrong = [
+        f"{quoted_name(field.name)} ({field.type})"
+        for field in batch.schema
+        if not is_number(field.type)
+    ]
     if wrong:
         raise DataError(
             f"a predict function on numpy needs numeric columns, found {', '.join(wrong)}; "

@@ -21,6 +21,7 @@ from flytekitplugins.wbmon.data.objects import has_odd, split, value_type
 from flytekitplugins.wbmon.data.times import are_days, day_names
 from flytekitplugins.wbmon.data.whole import read_whole, whole
 from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.names import quoted_name
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -22,6 +22,7 @@ from flytekitplugins.wbmon.data.plain import PlainSource
 from flytekitplugins.wbmon.data.readings import read_as
 from flytekitplugins.wbmon.data.sources import Source, StreamSource
 from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.names import listed_names
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -119,6 +120,14 @@ def read_numbers(column: pa.ChunkedArray, name: str) -> Numbers:
             f"{', '.join(map(repr, unreadable.examples))}"
         )
     return Numbers(values, unit, unreadable, is_known)
+
+
+def as_column(name: Any) -> str | None:
+    """The name of a column as `open_source` has it, which makes text of every name; None of None.
+
+    A frame may have columns named by numbers, times or tuples, and its owner gives these names.
+    """
+    return None if name is None else str(name)
 
 
 def float_values(column: pa.ChunkedArray) -> NDArray[np.float64]:

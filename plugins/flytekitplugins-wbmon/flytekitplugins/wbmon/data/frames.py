@@ -135,7 +135,8 @@ class PolarsFrame:
         if str(series.dtype) == "Object":
             return from_objects(series.to_list())
         try:
-            return series.to_arrow()
+            # under a name of ours: polars ends the process over one that holds a NUL
+            return series.alias("").to_arrow()
         # whole numbers of 128 bits
         except pa.ArrowException:
             return from_objects(series.to_list())

@@ -21,6 +21,7 @@ from flytekitplugins.wbmon.data.readings import read_as
 from flytekitplugins.wbmon.data.times import time_order
 from flytekitplugins.wbmon.data.whole import is_blank
 from flytekitplugins.wbmon.errors import ConfigError, DataError
+from flytekitplugins.wbmon.names import listed_names, quoted_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,13 +89,16 @@ def join_labels(
         DataError: If a column is missing, the keys or the labels are of different kinds, or
             `latest_by` does not hold times.
     """
+    label, on = str(label), str(on)
+    latest_by = None if latest_by is None else str(latest_by)
     if on == label:
         raise ConfigError(f"the key and the label must be different columns, both are {on!r}")
     # with odd values apart: one text among numbers must not make texts of all keys
     made = read_columns(open_values(predictions).source, None)
     if on not in made.column_names:
         raise DataError(
-            f"the predictions must have the key {on!r}; found {', '.join(made.column_names)}"
+            f"the predictions must have the key {quoted_name(on)}; "
+            f"found {listed_names(made.column_names)}"
         )
     said = [on, label, *([latest_by] if latest_by else [])]
     came = _plain(read_columns(open_values(labels).source, said))
@@ -103,7 +107,7 @@ def join_labels(
     made_key, came_key = keys_of(plain_column(made[on]), on), keys_of(came[on], on)
     if "empty" not in (made_key.kind, came_key.kind) and made_key.kind != came_key.kind:
         raise DataError(
-            f"key {on!r} must be of one kind in predictions and labels; "
+            f"key {quoted_name(on)} must be of one kind in predictions and labels; "
             f"found {made[on].type} and {came[on].type}"
         )
     made_keys, came_keys = comparable(made_key, came_key)

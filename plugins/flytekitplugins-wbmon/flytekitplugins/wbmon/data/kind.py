@@ -66,9 +66,12 @@ def declarations(kinds: Kinds, missing_values: MissingValues) -> dict[str, Decla
         ConfigError: If a kind does not exist, or missing values are not in a sequence.
     """
     found = {}
-    for name in dict.fromkeys([*kinds, *missing_values]):
-        kind, order = _kind(name, kinds[name]) if name in kinds else (None, ())
-        absent = missing_values.get(name, ())
+    # a frame may have columns named by numbers, and its owner gives these names
+    said = {str(name): kind for name, kind in kinds.items()}
+    none = {str(name): values for name, values in missing_values.items()}
+    for name in dict.fromkeys([*said, *none]):
+        kind, order = _kind(name, said[name]) if name in said else (None, ())
+        absent = none.get(name, ())
         if isinstance(absent, str) or not isinstance(absent, Sequence):
             raise ConfigError(
                 f"the missing values of {name!r} must be a list of values, got {absent!r}"

@@ -90,7 +90,7 @@ def _encoded(array: pa.Array) -> pa.Array:
         array = _microseconds(array)
     if pa.types.is_float32(array.type) or pa.types.is_float16(array.type):
         # 0.1 in 32 bits is called 0.1, which its value in 64 bits is not
-        return _renamed(array, [str(value) for value in dense_numbers(_distinct(array))])
+        return _renamed(array, [_of_float(value) for value in dense_numbers(_distinct(array))])
     return _renamed(array, [class_name(value) for value in _distinct(array).to_pylist()])
 
 

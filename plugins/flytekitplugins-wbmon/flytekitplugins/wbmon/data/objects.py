@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 
 _VALUE, _ODD = "\0value", "\0odd"
 _SHOWN = 80  # characters of an odd value that are kept
-_MOST_DIGITS = 76  # of a decimal256
+_LONGEST = timedelta(days=106_751_991)
 
 
 class Parts(NamedTuple):
@@ -115,15 +115,17 @@ def _unwrapped(value: Any) -> Any:
     # pd.NA and pd.NaT are known by name: this package does not import pandas
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return None
-    if isinstance(value, (float, Decimal)) and math.isnan(value):
+    if isinstance(value, float) and math.isnan(value):
         return None
-    return value
+    return None if isinstance(value, Decimal) and value.is_nan() else value
 
 
-def _from_numpy(value: np.generic) -> Any:
+def _from_numpy(value: Any) -> Any:
     if isinstance(value, (np.datetime64, np.timedelta64)):
         # `item()` of nanoseconds is a whole number
         value = value.astype("M8[us]" if isinstance(value, np.datetime64) else "m8[us]")
+        # what Python cannot hold, such as the year 10,000, is a whole number then
+        return str(value) if isinstance(value.item(), int) else value.item()
     # a long double has no Python type, and `item()` returns it as it is
     plain = float(value) if isinstance(value, np.longdouble) else value.item()
     return None if isinstance(plain, float) and math.isnan(plain) else plain
@@ -151,7 +153,7 @@ def _numbers(values: list[Any]) -> pa.Array:
             [None if value is None else _float(value) for value in values], pa.float64()
         )
     if all(isinstance(value, int) for value in present):
-        return pa.array(values, pa.int64())
+        return pa.array([None if value is None else int(value) for value in values], pa.int64())
     return pa.array([None if value is None else _float(value) for value in values], pa.float64())
 
 
@@ -164,7 +166,8 @@ def _exact(values: list[Any]) -> pa.Array | None:
     try:
         exact = [None if value is None else Decimal(str(value)) for value in values]
         return pa.array(exact)
-    except (pa.ArrowException, ValueError, ArithmeticError, OverflowError):
+    # TypeError: an infinite decimal
+    except (pa.ArrowException, TypeError, ValueError, ArithmeticError):
         return None
 
 
@@ -249,9 +252,10 @@ def _utc(value: date) -> datetime:
     return value.astimezone(timezone.utc)
 
 
-def _length(value: timedelta | time) -> timedelta:
+def _length(value: timedelta | time) -> timedelta | None:
     if isinstance(value, timedelta):
-        return value
+        # 292,000 years of microseconds are what 64 bits hold
+        return value if abs(value) <= _LONGEST else None
     return timedelta(
         hours=value.hour,
         minutes=value.minute,

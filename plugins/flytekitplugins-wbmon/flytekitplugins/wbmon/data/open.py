@@ -19,6 +19,7 @@ from flytekitplugins.wbmon.data.sources import (
     StreamSource,
     TableSource,
     open_stream,
+    require_different,
 )
 from flytekitplugins.wbmon.errors import DataError
 
@@ -45,12 +46,7 @@ def open_source(data: Data, *, filesystem: Any = None, naming: Iterable[str] = (
     source = _open_known(data, filesystem)
     if isinstance(source, ParquetSource):
         source = source.with_partitions(naming)
-    repeated = sorted({name for name in source.names if source.names.count(name) > 1})
-    if repeated:
-        raise DataError(
-            "columns of files must have different names, but "
-            f"{', '.join(map(repr, repeated))} occur more than once; rename or drop the copies"
-        )
+    require_different(source.names)
     return source
 
 

@@ -29,6 +29,7 @@ from flytekitplugins.wbmon.data.sources import (
     SAMPLE_ROWS,
     Part,
     no_columns,
+    require_different,
 )
 from flytekitplugins.wbmon.errors import DataError, StorageError
 
@@ -187,6 +188,8 @@ def open_parquet(location: str, filesystem: Any) -> ParquetSource:
     # reading a footer is mostly waiting for the store; more threads than cores pay off
     with ThreadPoolExecutor(min(8, len(files))) as pool:
         parts = tuple(pool.map(_open_file, files))
+    for part in parts:
+        require_different(part.schema.names)
     try:
         schema = pa.unify_schemas([part.schema for part in parts], promote_options="permissive")
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:

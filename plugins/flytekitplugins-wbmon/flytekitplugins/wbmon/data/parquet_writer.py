@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flytekitplugins.wbmon.errors import ConfigError, DataError
+from flytekitplugins.wbmon.names import listed_names
 from flytekitplugins.wbmon.storage.filesystem import make_parent, move_file, open_filesystem
 
 if TYPE_CHECKING:
@@ -188,7 +189,7 @@ def _conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
     if sorted(table.column_names) != sorted(schema.names):
         raise DataError(
             f"it must return the same columns for every batch; the first had "
-            f"{', '.join(schema.names)}, this one has {', '.join(table.column_names)}"
+            f"{listed_names(schema.names)}, this one has {listed_names(table.column_names)}"
         )
     try:
         # predict may return columns in another order, or int where the first batch had float

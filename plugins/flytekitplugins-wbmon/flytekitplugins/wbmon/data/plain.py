@@ -116,11 +116,8 @@ def _since_midnight(array: pa.Array) -> pa.Array:
 
 
 def _entries(array: pa.MapArray) -> pa.Array:
-    keys, items = array.keys, array.items
-    entries = pa.StructArray.from_arrays([keys, items], ["key", "value"])
-    # the offsets of a slice point into all keys, and `keys` holds those of the slice alone
-    offsets = pc.subtract(array.offsets, array.offsets[0])
-    return pa.ListArray.from_arrays(offsets, entries, mask=array.is_null())
+    entry = pa.struct([("key", array.type.key_type), ("value", array.type.item_type)])
+    return array.cast(pa.list_(entry))
 
 
 def _lists(array: pa.Array) -> pa.Array:

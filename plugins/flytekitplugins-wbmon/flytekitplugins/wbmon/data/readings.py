@@ -76,7 +76,7 @@ def read_as(
     if odd is not None:
         odd = _present(odd, kind, missing)
         of_odd = _read(kind, odd, order)
-        if of_odd.null_count < len(of_odd):
+        if kind in _READERS and of_odd.null_count < len(of_odd):
             read = pc.coalesce(read.cast(of_odd.type), of_odd)
         present |= is_valid(odd)
     unreadable = present & ~is_valid(read)
@@ -87,8 +87,7 @@ def read_as(
 
 
 def _read(kind: Kind, values: pa.Array, order: Sequence[str]) -> pa.Array:
-    reader = _READERS.get(kind)
-    return values if reader is None else reader(values, order)
+    return _READERS[kind](values, order) if kind in _READERS else values
 
 
 def _present(values: pa.Array, kind: Kind, missing: Sequence[str]) -> pa.Array:
@@ -220,6 +219,14 @@ def _ranks(values: pa.Array, order: Sequence[str]) -> pa.Array:
     return pc.index_in(_texts(named), value_set=text_array(order)).cast(pa.int64())
 
 
+def _lists(values: pa.Array, _: Sequence[str]) -> pa.Array:
+    return values if kind_of(values.type) in ("vector", "nested") else _none(values, pa.null())
+
+
+def _vectors(values: pa.Array, _: Sequence[str]) -> pa.Array:
+    return values if kind_of(values.type) == "vector" else _none(values, pa.null())
+
+
 def _none(values: pa.Array, dtype: pa.DataType) -> pa.Array:
     return pa.nulls(len(values), dtype)
 
@@ -266,4 +273,6 @@ _READERS: dict[Kind, Callable[[pa.Array, Sequence[str]], pa.Array]] = {
     "category": _named,
     "text": _named,
     "identifier": _named,
+    "vector": _vectors,
+    "nested": _lists,
 }

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.names import listed_names
 
 BATCH_ROWS = 131_072
 PART_ROWS = 524_288
@@ -192,11 +194,11 @@ class DatasetSource:
 
     def sample(self, columns: Sequence[str]) -> pa.Table:
         """The first rows."""
-        return self.dataset.head(SAMPLE_ROWS, columns=list(columns))
+        return self.dataset.head(SAMPLE_ROWS, columns=_fields(columns))
 
     def column(self, name: str) -> pa.ChunkedArray:
         """The column of every fragment."""
-        return self.dataset.to_table(columns=[name]).column(0)
+        return self.dataset.to_table(columns=_fields([name])).column(0)
 
 
 def stored_names(source: Source) -> list[str]:
@@ -207,6 +209,20 @@ def stored_names(source: Source) -> list[str]:
 def known_names(source: Source) -> list[str]:
     """All columns that a caller can ask for, partition columns included."""
     return list(dict.fromkeys([*source.names, *source.partition_names]))
+
+
+def require_different(names: Sequence[str]) -> None:
+    """Check that columns, which are read by their names, have different ones.
+
+    Raises:
+        DataError: If two share a name.
+    """
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise DataError(
+            f"columns of files must have different names, but {listed_names(repeated)} occur more "
+            "than once; rename or drop the copies"
+        )
 
 
 def open_stream(reader: pa.RecordBatchReader) -> Source:
@@ -233,11 +249,20 @@ def _slice_reader(table: pa.Table) -> Part:
 
 def _scan_reader(fragment: Any, schema: pa.Schema) -> Part:
     def read(columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        present = [name for name in columns if name in schema.names]
+        if not present:
+            yield no_columns(fragment.count_rows())
+            return
         yield from fragment.to_batches(
-            schema=schema, columns=list(columns), batch_size=BATCH_ROWS, use_threads=False
+            schema=schema, columns=_fields(present), batch_size=BATCH_ROWS, use_threads=False
         )
 
     return read
+
+
+def _fields(names: Sequence[str]) -> dict[str, Any]:
+    """The columns of a scan; a name alone would be taken apart at its dots."""
+    return {name: pc.field(name) for name in names}
 
 
 def no_columns(rows: int) -> pa.RecordBatch:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import singledispatch
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from flytekitplugins.wbmon.monitor.drift.series_report import DriftSeries
 from flytekitplugins.wbmon.monitor.llm.cost.report import UsageReport
 from flytekitplugins.wbmon.monitor.llm.evaluation.report import EvaluationReport
 from flytekitplugins.wbmon.monitor.performance.report import Part, PerformanceReport
+from flytekitplugins.wbmon.names import shown_name
 from flytekitplugins.wbmon.reports.report import Report
 
 if TYPE_CHECKING:
@@ -72,7 +74,7 @@ def _windows(series: DriftSeries, run: wandb.Run) -> Iterator[dict[str, Any]]:
     run.define_metric("drift_series/window/*", step_metric="drift_series/window/start")
     for window in series.windows:
         numbers = {
-            f"drift_series/{'/'.join(each.path)}": each.value
+            replace(each, kind=series.kind).metric: each.value
             for each in window.measurements()
             # numbers of the whole window, or of its segment; those of single features are too many
             if len(each.path) == (3 if window.segment else 2) and not math.isnan(each.value)
@@ -128,7 +130,9 @@ def _of_performance(report: PerformanceReport) -> dict[str, Any]:
     if report.segments:
         # the segments are sorted, the worst first
         worst = report.segments[0]
-        extras[f"{report.kind}/worst_segment"] = f"{worst.by} {worst.value}: {worst.verdict}"
+        extras[f"{report.kind}/worst_segment"] = (
+            f"{shown_name(worst.by)} {shown_name(worst.value)}: {worst.verdict}"
+        )
         extras[f"{report.kind}/segments"] = _parts_table(report.segments)
     if report.chunks:
         extras[f"{report.kind}/chunks"] = _parts_table(report.chunks)

@@ -11,10 +11,12 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 
+from flytekitplugins.wbmon.names import shown_name
+
 _STYLE = """
 .wbmon{--ink:#1d2733;--dim:#5d6b7a;--line:#dde3ea;--paper:#fff;--ref:#9fb3c8;--cur:#d9622b;
 --good:#1a7f4b;--warn:#a86400;--bad:#b3261e;font:14px/1.45 system-ui,sans-serif;color:var(--ink);
-background:var(--paper);max-width:1080px;margin:0 auto;padding:20px}
+background:var(--paper);max-width:1080px;margin:0 auto;padding:20px;overflow-x:auto}
 @media(prefers-color-scheme:dark){.wbmon{--ink:#e6ebf0;--dim:#9aa8b6;--line:#36424f;--paper:#161c22;
 --ref:#6f8499;--cur:#ee8a58;--good:#5fcf98;--warn:#f0b45a;--bad:#f28b82}}
 .wbmon h1{font-size:17px;margin:0 0 10px;color:var(--dim);font-weight:600}
@@ -24,6 +26,9 @@ background:var(--paper);max-width:1080px;margin:0 auto;padding:20px}
 .wbmon table{border-collapse:collapse;width:100%;margin:6px 0 18px}
 .wbmon th{font-weight:600;text-align:left;color:var(--dim);font-size:12px}
 .wbmon th,.wbmon td{padding:6px 10px 6px 0;border-bottom:1px solid var(--line);vertical-align:top}
+.wbmon th,.wbmon td{min-width:3em;overflow-wrap:anywhere}.wbmon td b{unicode-bidi:plaintext}
+.wbmon p,.wbmon li{overflow-wrap:anywhere}
+.wbmon th,.wbmon td,.wbmon p,.wbmon li{white-space:pre-wrap}
 .wbmon td.n{font-variant-numeric:tabular-nums;white-space:nowrap}
 .wbmon .key span{display:inline-block;width:10px;height:10px;margin:0 5px 0 0}
 .wbmon .key span~span{margin-left:14px}
@@ -157,7 +162,7 @@ def dim_cell(text: str) -> str:
 def name_cell(name: str, below: str = "") -> str:
     """The cell that says what a row is about, with a quiet word below it."""
     under = f'<br><span class="dim">{escape(below)}</span>' if below else ""
-    return f"<td><b>{escape(name)}</b>{under}</td>"
+    return f"<td><b>{escape(shown_name(name))}</b>{under}</td>"
 
 
 def prose_cell(text: str) -> str:

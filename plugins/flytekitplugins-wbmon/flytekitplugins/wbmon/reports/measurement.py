@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Literal
 
+from flytekitplugins.wbmon.names import digest_of, shown_name
 from flytekitplugins.wbmon.reports.verdict import MetricVerdict
 
 Prominence = Literal["rule", "chart", "history", "news"]
 
 _PROMINENCES: tuple[Prominence, ...] = ("rule", "chart", "history", "news")
 _DERIVED = ("low", "high", "baseline")
+# W&B takes these for levels of a name or for parts of a pattern; `~` begins what stands for them
+_NOT_IN_METRICS = frozenset('~/.\\*"`<>')
+_LOST_BLANKS = re.compile("^ | \\Z|(?<= ) ")
+_LONGEST_PART = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +27,7 @@ class Measurement:
 
     Attributes:
         path: Its name in parts, such as `("effect_size", "amount")`. Joined by dots it is the name
-            in a rule, by slashes that in W&B.
+            in a rule, by slashes (each part as `metric_part` writes it) that in W&B.
         value: The number; 0 or 1 for a gate, `nan` where it is undefined.
         kind: The kind of the report, the first word of the address; set by `Report.measurements`.
         low: Lower end of its confidence interval; `nan` without one.
@@ -61,7 +68,12 @@ class Measurement:
     @property
     def metric(self) -> str:
         """What W&B calls it: the address with slashes between its parts."""
-        return "/".join((self.kind, *self.path))
+        return "/".join((self.kind, *map(metric_part, self.path)))
+
+    @property
+    def told(self) -> str:
+        """Its name in a sentence: that of rules, on one line and cut."""
+        return ".".join(map(shown_name, self.path))
 
     def is_at_least(self, prominence: Prominence) -> bool:
         """Whether it is as prominent as that, or more."""
@@ -78,6 +90,32 @@ class Measurement:
             for end in _DERIVED
             if not math.isnan(value := getattr(self, end))
         ]
+
+
+@lru_cache(maxsize=65536)
+def metric_part(name: str) -> str:
+    """One part of the name of a metric in W&B, for example that of a column.
+
+    Letters of any script, digits and most signs stay; `~` and two hexadecimal digits a byte stand
+    for what W&B would take for something else, and for what cannot be seen. A long name is cut and
+    ends in `~~` and a digest. So no two names become one, and what a name becomes does not depend
+    on any other.
+    """
+    if not name:
+        return "~empty"
+    text = "".join(
+        each if each.isprintable() and each not in _NOT_IN_METRICS else _bytes_of(each)
+        for each in name
+    )
+    text = _LOST_BLANKS.sub("~20", text)
+    if len(text) <= _LONGEST_PART:
+        return text
+    digest = digest_of(name, 12)
+    return f"{text[: _LONGEST_PART - len(digest) - 2]}~~{digest}"
+
+
+def _bytes_of(letter: str) -> str:
+    return "".join(f"~{byte:02X}" for byte in letter.encode("utf-8", "surrogatepass"))
 
 
 def number(*path: str, value: float, **fields: Any) -> Measurement:

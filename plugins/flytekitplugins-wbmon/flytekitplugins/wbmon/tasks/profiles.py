@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from flytekit.types.structured import StructuredDataset
 
+from flytekitplugins.wbmon.data.kind import declarations
 from flytekitplugins.wbmon.flyte.type_transformers import open_data
 from flytekitplugins.wbmon.monitor.profiles.profile import Profile
 from flytekitplugins.wbmon.tasks._node import Node
@@ -18,6 +19,12 @@ class ProfileSettings:
 
     columns: tuple[str, ...] = ()
     weight: str = ""
+    kinds: dict[str, str] = field(default_factory=dict)
+    missing_values: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    at: str = ""
+
+    def __post_init__(self) -> None:
+        declarations(self.kinds, self.missing_values)
 
 
 class ProfileData(Node[ProfileSettings]):
@@ -29,13 +36,34 @@ class ProfileData(Node[ProfileSettings]):
         name: The task's name.
         columns: The columns to profile; all of them if empty.
         weight: Column of row weights, such as the `sample_weight` of a sampled log.
+        kinds: What columns are, by name, such as `{"store": "category", "size": "S < M < L"}`, as
+            `profile_data` takes it. Used without `like`, whose kinds windows follow.
+        missing_values: Values that stand for none, by column, such as `{"age": (-999,)}`; likewise.
+        at: Column with the time of each row, from which the ages of other times are counted.
         task_kwargs: As for any node.
+
+    Raises:
+        ConfigError: If a kind does not exist.
     """
 
     def __init__(
-        self, name: str, *, columns: tuple[str, ...] = (), weight: str = "", **task_kwargs: Any
+        self,
+        name: str,
+        *,
+        columns: tuple[str, ...] = (),
+        weight: str = "",
+        kinds: dict[str, str] | None = None,
+        missing_values: dict[str, tuple[Any, ...]] | None = None,
+        at: str = "",
+        **task_kwargs: Any,
     ) -> None:
-        settings = ProfileSettings(columns=tuple(columns), weight=weight)
+        settings = ProfileSettings(
+            columns=tuple(columns),
+            weight=weight,
+            kinds=dict(kinds or {}),
+            missing_values=dict(missing_values or {}),
+            at=at,
+        )
         super().__init__(name, settings, **task_kwargs)
 
     def compute(self, data: StructuredDataset, like: Profile | None = None) -> Profile:
@@ -55,6 +83,9 @@ class ProfileData(Node[ProfileSettings]):
             like=like,
             columns=self.config.columns or None,
             weight=self.config.weight or None,
+            kinds=self.config.kinds if like is None else None,
+            missing_values=self.config.missing_values if like is None else None,
+            at=self.config.at or None,
         )
 
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 import difflib
 import logging
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cache
+from itertools import islice
 
 from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.names import on_one_line, quoted_name
 from flytekitplugins.wbmon.reports.measurement import Measurement, gate
 from flytekitplugins.wbmon.reports.report import Report
 
 logger = logging.getLogger(__name__)
 
 _SHOWN = 12
+# letters of an address, which holds several names and is to be copied from a message
+_LONGEST = 200
 _VIOLATED = "violated"
 # names of release 0.2, by kind; a name stands for all that begin with it and a dot
 RENAMED: Mapping[str, Mapping[str, str]] = {
@@ -72,18 +76,17 @@ class Measurements:
             return None
         if address in self._ambiguous:
             raise ConfigError(
-                f"metric {address!r} stands for two numbers of the report, whose names read alike "
-                "when joined by dots; give the segment, class or feature a name without dots"
+                f"metric {quoted_name(address)} stands for two numbers of the report, whose "
+                "names read alike when joined by dots; give the segment, class or feature a name "
+                "without dots"
             )
         found = self._named(kind, name)
         if found is None and (new := _renamed(kind, name)) is not None:
             _warn_renamed(address, f"{kind}.{new}")
             found = self._named(kind, new)
         if found is None:
-            known = self._by_kind[kind]
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {kind}.{close[0]}?" if close else f"it has {_some(known)}"
-            raise ConfigError(f"metric {address!r} is not in the {kind} report; {hint}")
+            hint = _hint(kind, name, self._by_kind[kind])
+            raise ConfigError(f"metric {quoted_name(address)} is not in the {kind} report; {hint}")
         return found
 
     def _add(self, report: Report) -> None:
@@ -134,7 +137,7 @@ def _any_missed(objectives: Iterable[Measurement]) -> Measurement:
     missed = [each for each in judged if each.value]
     if not missed:
         return gate(_VIOLATED, value=False, reason="no objective was missed")
-    reason = "; ".join(f"{each.name}: {each.reason}" for each in missed)
+    reason = "; ".join(f"{each.told}: {each.reason}" for each in missed)
     return gate(_VIOLATED, value=True, reason=reason)
 
 
@@ -151,12 +154,29 @@ def _warn_renamed(old: str, new: str) -> None:
     logger.warning(
         "the metric %s is called %s now; the next release will not know the old name: change the "
         "rule",
-        old,
-        new,
+        on_one_line(old),
+        on_one_line(new),
     )
 
 
-def _some(known: Mapping[str, Measurement]) -> str:
-    names = list(known)
-    more = len(names) - _SHOWN
-    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "") or "no metrics"
+def _hint(kind: str, name: str, known: Mapping[str, Measurement]) -> str:
+    """The address that was probably meant, or which there are.
+
+    A name in the report may be empty or a single blank. Close to every name that is not there, it
+    is offered only to somebody who wrote such a name.
+    """
+    whose = [each for each in known if each.startswith(f"{name}.")]
+    if whose:
+        return f"say whose: it has {_some(kind, whose)}"
+    blank = not name.rpartition(".")[2].strip()
+    near = [each for each, seen in known.items() if blank or seen.path[-1].strip()]
+    close = difflib.get_close_matches(name, near, n=1)
+    if close:
+        return f"did you mean {quoted_name(f'{kind}.{close[0]}', _LONGEST)}?"
+    return f"it has {_some(kind, known)}"
+
+
+def _some(kind: str, known: Collection[str]) -> str:
+    named = ", ".join(quoted_name(f"{kind}.{name}", _LONGEST) for name in islice(known, _SHOWN))
+    more = len(known) - _SHOWN
+    return named + (f" and {more} more" if more > 0 else "") or "no metrics"

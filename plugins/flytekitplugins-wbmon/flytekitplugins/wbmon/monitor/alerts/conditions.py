@@ -10,6 +10,7 @@ from statistics import fmean, stdev
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.alerts.addresses import Measurements
 from flytekitplugins.wbmon.monitor.alerts.decision import AlertRule
+from flytekitplugins.wbmon.names import on_one_line, quoted_name
 from flytekitplugins.wbmon.reports.measurement import Measurement
 from flytekitplugins.wbmon.stats.trend import mann_kendall_p_value, theil_sen_slope
 
@@ -45,7 +46,9 @@ def finding_of(
     seen = measurements.resolve(rule.metric)
     if seen is None:
         report = rule.metric.partition(".")[0]
-        return Finding(breached=None, reason=f"{rule.metric} is unknown: no {report} report")
+        return Finding(
+            breached=None, reason=f"{on_one_line(rule.metric)} is unknown: no {report} report"
+        )
     if rule.drop is not None or rule.worse_than_baseline:
         return _against_baseline(rule, seen, measurements)
     if rule.beyond_sd is not None:
@@ -58,19 +61,20 @@ def finding_of(
 
 
 def _unknown(seen: Measurement, why: str, threshold: float = math.nan) -> Finding:
-    reason = f"{seen.name} is unknown: {why or 'undefined in this window'}"
+    reason = f"{seen.told} is unknown: {why or 'undefined in this window'}"
     return Finding(breached=None, reason=reason, threshold=threshold)
 
 
 def _against_gate(rule: AlertRule, seen: Measurement) -> Finding:
     if rule.above is None or not 0 <= rule.above < 1:
         raise ConfigError(
-            f"{rule.metric} is 0 or 1, so its condition must be above=0; got {rule.condition!r}"
+            f"{quoted_name(rule.metric)} is 0 or 1, so its condition must be above=0; got "
+            f"{rule.condition!r}"
         )
     if math.isnan(seen.value):
         return _unknown(seen, seen.reason, rule.above)
     breached = seen.value > rule.above
-    said = f"{seen.name}: {seen.reason}" if breached else f"not {seen.name}: {seen.reason}"
+    said = f"{seen.told}: {seen.reason}" if breached else f"not {seen.told}: {seen.reason}"
     return Finding(
         breached=breached,
         reason=said if seen.reason else said.rstrip(": "),
@@ -144,7 +148,7 @@ def _against_trend(n_windows: int, seen: Measurement, past: Sequence[float]) -> 
     why = "more than chance explains" if breached else "which may be chance"
     return Finding(
         breached=breached,
-        reason=f"{seen.name} went from {values[0]:.4g} to {values[-1]:.4g} over {n_windows} "
+        reason=f"{seen.told} went from {values[0]:.4g} to {values[-1]:.4g} over {n_windows} "
         f"windows ({theil_sen_slope(values):+.3g} a window), {why}",
         value=seen.value,
         threshold=values[0],
@@ -154,12 +158,13 @@ def _against_trend(n_windows: int, seen: Measurement, past: Sequence[float]) -> 
 def _against_baseline(rule: AlertRule, seen: Measurement, measurements: Measurements) -> Finding:
     if seen.verdict is None:
         raise ConfigError(
-            f"{rule.metric} has no baseline, so its condition must be below= or above=; "
+            f"{quoted_name(rule.metric)} has no baseline, so its condition must be below= or "
+            "above=; "
             f"got {rule.condition!r}. Metrics of a performance report have one"
         )
     if all(math.isnan(each.baseline) for each in measurements.of_kind(seen.kind).values()):
         raise ConfigError(
-            f"rule {rule.title!r} needs a baseline and the performance report has none; "
+            f"rule {quoted_name(rule.title)} needs a baseline and the performance report has none; "
             "pass baseline= to the performance check"
         )
     threshold = _worst_allowed(rule, seen)
@@ -191,8 +196,8 @@ def _worst_allowed(rule: AlertRule, seen: Measurement) -> float:
 
 def _shown(seen: Measurement) -> str:
     if math.isnan(seen.low) or math.isnan(seen.high):
-        return f"{seen.name} {seen.value:.4g}"
-    return f"{seen.name} {seen.value:.4g} [{seen.low:.4g}, {seen.high:.4g}]"
+        return f"{seen.told} {seen.value:.4g}"
+    return f"{seen.told} {seen.value:.4g} [{seen.low:.4g}, {seen.high:.4g}]"
 
 
 def _compared(seen: Measurement) -> str:

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import ClassVar, Literal, get_args
 
 from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.names import quoted_name
 from flytekitplugins.wbmon.reports.measurement import Measurement, gate, number
 from flytekitplugins.wbmon.reports.report import Report
 
@@ -101,14 +102,16 @@ class AlertRule:
         n_given = sum(number is not None for number in numbers) + self.worse_than_baseline
         if n_given != 1:
             raise ConfigError(
-                f"rule on {self.metric!r} must have exactly one of below, above, drop, "
+                f"rule on {quoted_name(self.metric)} must have exactly one of below, above, drop, "
                 f"worse_than_baseline, beyond_sd, trend; got {n_given}"
             )
+        if not isinstance(self.metric, str):
+            raise ConfigError(f"metric must be text, got {self.metric!r}; in a file, quote it")
         report, _, name = self.metric.partition(".")
         if report not in KINDS or not name:
             raise ConfigError(
                 f"metric must read <report>.<name>[.<feature>] with a report of "
-                f"{', '.join(KINDS)}; got {self.metric!r}"
+                f"{', '.join(KINDS)}; got {quoted_name(self.metric)}"
             )
         self._require_numbers()
 

@@ -24,6 +24,7 @@ from flytekitplugins.wbmon.monitor.alerts.decision import (
     Phase,
     RuleState,
 )
+from flytekitplugins.wbmon.names import listed_names
 from flytekitplugins.wbmon.reports.report import Report
 
 _PHASES: tuple[Phase, ...] = ("firing", "pending", "no_data", "resolved", "ok")
@@ -59,7 +60,7 @@ def evaluate_rules(
     twice = [title for title, n in Counter(rule.title for rule in rules).items() if n > 1]
     if twice:
         raise ConfigError(
-            f"rules must have different titles, found {', '.join(map(repr, twice))} more than "
+            f"rules must have different titles, found {listed_names(twice)} more than "
             "once; set name="
         )
     at = _utc(at or datetime.now(timezone.utc))

@@ -9,6 +9,7 @@ from datetime import datetime
 from flytekitplugins.wbmon.monitor.alerts.decision import Decision
 from flytekitplugins.wbmon.monitor.alerts.state import AlertMemory, WindowSummary
 from flytekitplugins.wbmon.monitor.drift.report import DriftReport
+from flytekitplugins.wbmon.names import on_one_line, shown_name
 from flytekitplugins.wbmon.reports.measurement import Measurement
 from flytekitplugins.wbmon.reports.report import Report
 
@@ -88,14 +89,14 @@ def diff_from_previous(
     if before is None:
         return ()
     rules = [
-        f"{title}: {_words(before.phases.get(title, 'new'))} → {_words(phase)}"
+        f"{on_one_line(title)}: {_words(before.phases.get(title, 'new'))} → {_words(phase)}"
         for title, phase in now.phases.items()
         if before.phases.get(title, "new") != phase
     ]
     new = [name for name in now.drifted if name not in before.drifted]
     gone = [name for name in before.drifted if name not in now.drifted]
-    features = [f"drifts now: {', '.join(new[:_SHOWN])}"] if new else []
-    features += [f"drifts no more: {', '.join(gone[:_SHOWN])}"] if gone else []
+    features = [f"drifts now: {', '.join(map(shown_name, new[:_SHOWN]))}"] if new else []
+    features += [f"drifts no more: {', '.join(map(shown_name, gone[:_SHOWN]))}"] if gone else []
     return (*rules, *features, *_changed_numbers(before.numbers, numbers))
 
 
@@ -129,7 +130,8 @@ def _changed_numbers(before: Mapping[str, float], now: Mapping[str, Measurement]
         key=lambda name: -abs(moved[name]),
     )
     return [
-        f"{name.replace('/', ' ')}: {before[name]:.4g} → {now[name].value:.4g}"
+        f"{now[name].kind} {' '.join(map(shown_name, now[name].path))}: "
+        f"{before[name]:.4g} → {now[name].value:.4g}"
         + (f" ({moved[name]:+.1%})" if math.isfinite(moved[name]) else "")
         for name in notable[:_SHOWN]
     ]

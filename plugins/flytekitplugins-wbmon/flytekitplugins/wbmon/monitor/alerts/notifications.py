@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from flytekitplugins.wbmon.monitor.alerts.decision import Alert, Decision, Severity
 from flytekitplugins.wbmon.monitor.alerts.state import AlertMemory, Notification, NotificationKind
+from flytekitplugins.wbmon.names import on_one_line
 
 _SEVERITIES: tuple[Severity, ...] = ("info", "warn", "error")
 _KEEP_IDS = 500
@@ -134,12 +135,13 @@ def _notification(
     rule = alert.rule
     rank = _SEVERITIES.index
     waiting = [name for name, least in channels.items() if rank(rule.severity) >= rank(least)]
+    title = on_one_line(rule.title)
     over = kind in ("resolved", "withdrawn")
     return Notification(
         id=_id(rule.title, kind, decision.at),
         kind=kind,
         severity="info" if over else rule.severity,
-        title=rule.title if kind == "firing" else f"{kind.capitalize()}: {rule.title}",
+        title=title if kind == "firing" else f"{kind.capitalize()}: {title}",
         text=_text(alert, kind, decision),
         at=decision.at,
         waiting=tuple(waiting),

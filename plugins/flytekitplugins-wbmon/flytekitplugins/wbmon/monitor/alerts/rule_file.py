@@ -1,26 +1,30 @@
-"""Alert rules in a YAML file, which users keep beside their code."""
+"""Alert rules in a YAML or JSON file, which users keep beside their code."""
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
 from os import PathLike
 from typing import Any
 
 from flytekitplugins.wbmon.errors import ConfigError, StorageError
 from flytekitplugins.wbmon.monitor.alerts.decision import AlertRule
+from flytekitplugins.wbmon.names import quoted_name
 from flytekitplugins.wbmon.storage.filesystem import open_filesystem
 
 _KEYS = [field.name for field in dataclasses.fields(AlertRule)]
 
 
 def load_rules(path: str | PathLike[str]) -> tuple[AlertRule, ...]:
-    """Read rules from a YAML file: a list under `rules`, each with the keywords of `AlertRule`.
+    """Read rules from a YAML or JSON file: a list of keywords of `AlertRule`, under `rules`.
 
         rules:
           - metric: performance.accuracy
             drop: 0.05
             severity: error
+
+    An address with blanks at its ends, `#` or `: ` in it must be quoted, as any text in YAML.
 
     Args:
         path: Path or fsspec URL of the file.
@@ -35,7 +39,7 @@ def load_rules(path: str | PathLike[str]) -> tuple[AlertRule, ...]:
 
     files, place = open_filesystem(path)
     try:
-        content = yaml.safe_load(files.cat_file(place).decode("utf-8"))
+        content = _content(files.cat_file(place).decode("utf-8"))
     except StorageError:
         raise
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -44,6 +48,16 @@ def load_rules(path: str | PathLike[str]) -> tuple[AlertRule, ...]:
     if not isinstance(rules, list) or not rules:
         raise ConfigError(f"{path} must have a list of rules under the key 'rules', found none")
     return tuple(_rule(place, keywords) for place, keywords in enumerate(rules, start=1))
+
+
+def _content(text: str) -> Any:
+    import yaml
+
+    # PyYAML takes the two escapes of JSON for one letter beyond U+FFFF for two halves of letters
+    try:
+        return json.loads(text)
+    except ValueError:
+        return yaml.safe_load(text)
 
 
 def _rule(place: int, keywords: Any) -> AlertRule:
@@ -57,4 +71,4 @@ def _rule(place: int, keywords: Any) -> AlertRule:
     try:
         return AlertRule(**keywords)
     except (ConfigError, TypeError) as error:
-        raise ConfigError(f"rule {place} ({keywords['metric']}): {error}") from error
+        raise ConfigError(f"rule {place} ({quoted_name(keywords['metric'])}): {error}") from error

@@ -67,7 +67,9 @@ def _range_bars(reference: FeatureProfile, current: FeatureProfile) -> tuple[Bin
     first = int(np.searchsorted(up_to, _TAIL))
     last = int(np.searchsorted(below, 1 - _TAIL, "right")) - 1
     # equal widths between percentiles: one outlier cannot empty the picture
-    wanted = np.linspace(edges[first], edges[max(first, last)], _MAX_BARS - 1)
+    # between the ends of the range of floats their distance overflows, and one bar remains
+    with np.errstate(over="ignore", invalid="ignore"):
+        wanted = np.linspace(edges[first], edges[max(first, last)], _MAX_BARS - 1)
     cuts = np.unique(np.clip(np.searchsorted(edges, wanted), 0, len(edges) - 1))
     a = np.diff(np.concatenate(([0.0], below[cuts], [1.0])))
     now = cumulative_shares(np.asarray(current.counts))[0]

@@ -36,6 +36,7 @@ from flytekitplugins.wbmon.monitor.drift.report import (
 from flytekitplugins.wbmon.monitor.profiles.build import profile_data
 from flytekitplugins.wbmon.monitor.profiles.layout import before_new_column, missing_column
 from flytekitplugins.wbmon.monitor.profiles.profile import Profile
+from flytekitplugins.wbmon.names import listed_names, quoted_name
 from flytekitplugins.wbmon.stats.multiplicity import benjamini_hochberg
 
 _LEVELS: tuple[Level, ...] = ("none", "negligible", "warning", "drift")
@@ -158,10 +159,10 @@ def _require_known(asked: Sequence[str], names: set[str]) -> None:
     unknown = [name for name in asked if name not in names]
     if unknown:
         close = difflib.get_close_matches(unknown[0], sorted(names))
-        hint = f"; did you mean {close[0]!r}?" if close else ""
+        hint = f"; did you mean {quoted_name(close[0])}?" if close else ""
         raise DataError(
             "the rule must name columns of the data, but neither window has "
-            f"{', '.join(map(repr, unknown))}{hint}"
+            f"{listed_names(unknown)}{hint}"
         )
 
 

@@ -11,13 +11,14 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 
-from flytekitplugins.wbmon.data.arrow import sort_numbers
+from flytekitplugins.wbmon.data.arrow import kind_of
 from flytekitplugins.wbmon.data.kind import NOTHING_DECLARED, Declared
+from flytekitplugins.wbmon.data.objects import value_type
 from flytekitplugins.wbmon.data.plain import PlainSource
 from flytekitplugins.wbmon.data.sources import TableSource
 from flytekitplugins.wbmon.data.threads import in_threads
 from flytekitplugins.wbmon.monitor.drift.distances import ExactDistances
-from flytekitplugins.wbmon.monitor.profiles.count import count_batch, count_numbers, read_layout
+from flytekitplugins.wbmon.monitor.profiles.count import count_batch, count_numbers, read_numbers
 from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
 from flytekitplugins.wbmon.monitor.profiles.layout import (
     adopt_layout,
@@ -29,7 +30,6 @@ from flytekitplugins.wbmon.monitor.profiles.layout import (
 from flytekitplugins.wbmon.monitor.profiles.learn import (
     learn_feature,
     learn_kind,
-    type_name,
     with_grid,
 )
 from flytekitplugins.wbmon.monitor.profiles.merge import merge_features
@@ -39,6 +39,8 @@ from flytekitplugins.wbmon.stats.two_sample import ks_statistic
 
 EXACT_ROWS = 2_000_000
 """Maximum number of rows of a window on the exact path: 16 MB per column, window and thread."""
+
+_NUMBERS = ("number", "duration")
 
 Pair = tuple[FeatureProfile, FeatureProfile, ExactDistances | None]
 
@@ -78,29 +80,37 @@ def _pair(reference: PlainSource, current: PlainSource, name: str, said: Declare
         layout = adopt_layout(current, name, None)
         counted = _count(layout, current, name)
         return before_new_column(counted, reference.n_rows or 0), counted, None
-    column = reference.column(name)
-    layout = learn_kind(name, _spread(column), column.type, said)
-    if layout.kind in ("number", "duration") and name in current.names:
+    dtype = reference.type_of(name)
+    # the type says what a column is, but of text and lists; these are read, and nothing twice
+    column = None if kind_of(value_type(dtype)) in _NUMBERS else reference.column(name)
+    sample = [] if column is None else _spread(column)
+    layout = learn_kind(name, sample, dtype, said)
+    if layout.kind in _NUMBERS and name in current.names:
         adopted = adopt_layout(current, name, layout)
         if adopted.status == "ok":
-            return _number_pair(layout, column, current.column(name))
-    layout = learn_feature(name, _spread(column), column.type, said)
+            return _number_pair(layout, adopted.dtype, reference, current)
+    if column is None:
+        column = reference.column(name)
+        sample = _spread(column)
+    layout = learn_feature(name, sample, dtype, said)
     # as in profile_data: rare categories that the sample missed are added to the table
     before = promote(_merge(layout, column.chunks))
+    del column, sample
     if name not in current.names:
         return before, missing_column(before, current.n_rows or 0), None
     return before, _count(adopt_layout(current, name, before), current, name), None
 
 
 def _number_pair(
-    layout: FeatureProfile, reference: pa.ChunkedArray, current: pa.ChunkedArray
+    layout: FeatureProfile, dtype_now: str, reference: PlainSource, current: PlainSource
 ) -> Pair:
-    read = [[read_layout(layout, chunk) for chunk in each.chunks] for each in (reference, current)]
-    a, b = (sort_numbers([reading.values for reading in readings]) for readings in read)
-    layout = with_grid(layout, a.values)
-    before = count_numbers(layout, read[0], a)
-    now = count_numbers(replace(layout, dtype=type_name(current.type)), read[1], b)
-    x, y = _same_precision(a.values, b.values)
+    # one after the other, so that the columns they are read from are not in memory together
+    a, b = (
+        read_numbers(layout, source.column(layout.name).chunks) for source in (reference, current)
+    )
+    layout = with_grid(layout, a.column.values)
+    before, now = count_numbers(layout, a), count_numbers(replace(layout, dtype=dtype_now), b)
+    x, y = _same_precision(a.column.values, b.column.values)
     # distances of values near the largest float overflow to inf
     with np.errstate(over="ignore"):
         exact = ExactDistances(ks=ks_statistic(x, y), wasserstein=wasserstein_distance(x, y))
@@ -114,7 +124,9 @@ def _same_precision(a: Values, b: Values) -> tuple[Values, Values]:
     """
     if a.dtype.kind == b.dtype.kind == "f" and a.dtype != b.dtype:
         narrow = min(a.dtype, b.dtype, key=lambda dtype: dtype.itemsize)
-        return a.astype(narrow), b.astype(narrow)
+        # numbers beyond the narrow type are infinite in it, and still beyond all others
+        with np.errstate(over="ignore"):
+            return a.astype(narrow), b.astype(narrow)
     return a, b
 
 

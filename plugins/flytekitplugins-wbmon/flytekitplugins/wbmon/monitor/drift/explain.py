@@ -16,6 +16,7 @@ from flytekitplugins.wbmon.monitor.drift.report import (
     Status,
     Verdict,
 )
+from flytekitplugins.wbmon.names import quoted_name, shown_name
 
 _NAMES_SHOWN = 3
 _SIGNIFICANT = 0.05
@@ -63,7 +64,7 @@ def explain_window(features: Sequence[FeatureDrift], verdict: Verdict, n_current
     if verdict == "ok":
         return f"no drift in any of {len(tested)} features{seen}"
     level = "drift" if verdict == "drift" else "warning"
-    named = [feature.name for feature in features if feature.level == level]
+    named = [shown_name(feature.name) for feature in features if feature.level == level]
     listed = ", ".join(named[:_NAMES_SHOWN]) + (", …" if len(named) > _NAMES_SHOWN else "")
     did = "drifted" if verdict == "drift" else "moved enough for a warning"
     return (
@@ -121,7 +122,7 @@ def _describe(found: Comparison, check: Check) -> str:
     if check.name in _SENTENCES:
         return _SENTENCES[check.name].format(effect=f"{check.effect_size:.1%}")
     if check.name == "new_categories":
-        named = ", ".join(map(repr, found.new_categories[:_NAMES_SHOWN]))
+        named = ", ".join(map(quoted_name, found.new_categories[:_NAMES_SHOWN]))
         return f"{check.effect_size:.1%} of rows carry categories the reference never had: {named}"
     if check.test == "sliced_ks":
         return (
@@ -155,7 +156,9 @@ def _details(found: Comparison, bins: Sequence[Bin]) -> list[str]:
         details.append(_growing(found))
     if bins:
         most = max(bins, key=lambda bar: abs(bar.current - bar.reference))
-        details.append(f"{most.label}: {most.reference:.1%} → {most.current:.1%} of rows")
+        details.append(
+            f"{shown_name(most.label)}: {most.reference:.1%} → {most.current:.1%} of rows"
+        )
     return details
 
 

@@ -27,6 +27,7 @@ from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
 from flytekitplugins.wbmon.monitor.profiles.layout import can_count
 from flytekitplugins.wbmon.monitor.profiles.learn import learn_kind
 from flytekitplugins.wbmon.monitor.profiles.vectors import vectors_of
+from flytekitplugins.wbmon.names import listed_names, shown_name
 from flytekitplugins.wbmon.stats.arrays import Matrix
 from flytekitplugins.wbmon.stats.classification import roc_auc
 from flytekitplugins.wbmon.stats.tail_probabilities import normal_sf
@@ -68,6 +69,7 @@ def check_joint_drift(
             no column to use.
     """
     rule = rule or DriftRule()
+    columns = None if columns is None else [str(name) for name in columns]
     named = columns or ()
     sources = open_values(reference, naming=named), open_values(current, naming=named)
     names = _columns(sources, columns)
@@ -95,7 +97,7 @@ def _columns(sources: tuple[PlainSource, PlainSource], columns: Sequence[str] | 
     if not found:
         raise DataError(
             "there must be a column of numbers, vectors, booleans or categories that both windows "
-            f"have in the same type; found none among {', '.join(map(repr, wanted)) or 'none'}"
+            f"have in the same type; found none among {listed_names(wanted)}"
         )
     return found
 
@@ -239,7 +241,6 @@ def _contributions(
 def _reason(auc: float, p_value: float, level: Level, columns: Sequence[str]) -> str:
     if level == "none":
         return f"a classifier cannot tell the windows apart: AUC {auc:.3f}, p = {p_value:.3f}"
-    text = f"a classifier tells the windows apart with AUC {auc:.3f}, most by {columns[0]}"
-    if len(columns) > 1:
-        text += f" and {columns[1]}"
+    most = " and ".join(map(shown_name, columns[:2]))
+    text = f"a classifier tells the windows apart with AUC {auc:.3f}, most by {most}"
     return text if level != "negligible" else f"{text}; too small to matter"

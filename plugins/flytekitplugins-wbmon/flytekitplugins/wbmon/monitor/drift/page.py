@@ -9,6 +9,7 @@ from html import escape
 from flytekitplugins.wbmon.monitor.drift.report import Bin, DriftReport, FeatureDrift, JointDrift
 from flytekitplugins.wbmon.monitor.drift.series_page import series_section
 from flytekitplugins.wbmon.monitor.drift.series_report import DriftSeries
+from flytekitplugins.wbmon.names import shown_name
 from flytekitplugins.wbmon.reports.html import (
     cell,
     facts,
@@ -62,7 +63,7 @@ def _feature_row(feature: FeatureDrift) -> Sequence[str]:
     check = feature.deciding
     moved = f"{feature.missing_reference:.1%} → {feature.missing_current:.1%}"
     return (
-        f"<td><b>{escape(feature.name)}</b>{escape(role)}<br>"
+        f"<td><b>{escape(shown_name(feature.name))}</b>{escape(role)}<br>"
         f'<span class="dim">{escape(feature.kind)}</span></td>',
         f'<td class="{tone(feature.level)}">{escape(state.replace("_", " "))}</td>',
         cell(share(check.effect_size) if check else "-"),
@@ -81,7 +82,7 @@ def _bars(bins: Sequence[Bin]) -> str:
     peak = max(max(each.reference, each.current) for each in bins) or 1.0
     drawn = []
     for index, each in enumerate(bins):
-        label = f"{each.label}: {each.reference:.1%} → {each.current:.1%}"
+        label = f"{shown_name(each.label)}: {each.reference:.1%} → {each.current:.1%}"
         sides = ((each.reference, "--ref"), (each.current, "--cur"))
         for side, (part, colour) in enumerate(sides):
             tall = part / peak * height

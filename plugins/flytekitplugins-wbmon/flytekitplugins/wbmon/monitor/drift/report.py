@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from flytekitplugins.wbmon.data.kind import declarations
 from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.names import quoted_name
 from flytekitplugins.wbmon.reports.measurement import Measurement, gate, number
 from flytekitplugins.wbmon.reports.report import Report
 
@@ -83,8 +84,13 @@ class DriftRule:
         for name, weight in self.importance.items():
             if not 0 <= weight < math.inf:
                 raise ConfigError(
-                    f"importance must be a finite number >= 0, got {weight} for {name!r}"
+                    f"importance must be a finite number >= 0, got {weight} for {quoted_name(name)}"
                 )
+        # a frame may have columns named by numbers or times, which the data have as text
+        for role in ("features", "predictions", "labels"):
+            object.__setattr__(self, role, tuple(map(str, getattr(self, role))))
+        weights = {str(name): weight for name, weight in self.importance.items()}
+        object.__setattr__(self, "importance", weights)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ from flytekitplugins.wbmon.monitor.profiles.windows import (
     end_of,
     profile_windows,
 )
+from flytekitplugins.wbmon.names import listed_names, quoted_name
 
 Reference = Literal["fixed", "sliding", "same_weekday"]
 
@@ -61,6 +62,7 @@ def drift_series(
         ConfigError: If a setting has none of the values above.
         DataError: If the data cannot be read or cut, or a segment has no reference.
     """
+    at, segment = str(at), str(segment)
     _require_settings(reference, n_reference, at)
     layout = _layout(like)
     found = profile_windows(data, like=layout, at=at, by=by, segment=segment)
@@ -111,8 +113,8 @@ def _fixed(like: Profile | Mapping[str, Profile], segment: str) -> Profile:
         return like
     if segment not in like:
         raise DataError(
-            f"every segment must have a reference, but {segment!r} has none; there are "
-            f"{', '.join(map(repr, like))}"
+            f"every segment must have a reference, but {quoted_name(segment)} has none; there are "
+            f"{listed_names(like)}"
         )
     return like[segment]
 

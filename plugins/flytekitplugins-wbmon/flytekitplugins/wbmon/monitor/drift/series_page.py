@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
+from flytekitplugins.wbmon.names import shown_name
 from flytekitplugins.wbmon.reports.html import (
     cell,
     dim_cell,
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 _LINES = 5
 _WIDTH, _HEIGHT, _LEFT, _RIGHT = 760, 180, 40, 190
+# letters that fit beside the chart
+_LEGEND = 24
 _COLOURS = ("#d9622b", "#3b82c4", "#2f9e6e", "#a25fc0", "#b8902f")
 
 
@@ -51,7 +54,8 @@ def window_name(window: WindowDrift) -> str:
     """The name of a window in the report: its start, its segment, or both."""
     start = "" if window.start is None else window.start.isoformat(sep=" ", timespec="minutes")
     start = start.removesuffix("+00:00").removesuffix(" 00:00")
-    return " · ".join(part for part in (start, window.segment) if part)
+    segment = shown_name(window.segment) if window.segment else ""
+    return " · ".join(part for part in (start, segment) if part)
 
 
 def _row(window: WindowDrift) -> Sequence[str]:
@@ -63,7 +67,7 @@ def _row(window: WindowDrift) -> Sequence[str]:
         cell(f"{report.n_current:,}"),
         state_cell(report.verdict),
         cell(f"{report.n_drifted} of {report.n_tested}"),
-        dim_cell(worst.name if worst else "-"),
+        dim_cell(shown_name(worst.name) if worst else "-"),
         cell(share(check.effect_size) if check else "-"),
         prose_cell(report.reason),
     )
@@ -92,7 +96,7 @@ def _chart(segment: str, windows: Sequence[WindowDrift]) -> str:
     ]
     for place, (name, line) in enumerate(lines.items()):
         drawn.append(_line(name, [value / peak for value in line], _COLOURS[place], place))
-    title = f"<p><b>{escape(segment)}</b></p>" if segment else ""
+    title = f"<p><b>{escape(shown_name(segment))}</b></p>" if segment else ""
     ends = f"{window_name(windows[0])} to {window_name(windows[-1])}"
     return (
         f'{title}<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" width="100%" role="img">'
@@ -132,7 +136,8 @@ def _line(name: str, heights: Sequence[float], colour: str, place: int) -> str:
     return (
         f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>'
         f'<rect x="{x}" y="{y - 8}" width="10" height="10" fill="{colour}"/>'
-        f'<text x="{x + 15}" y="{y + 1}" font-size="12" fill="currentColor">{escape(name)}</text>'
+        f'<text x="{x + 15}" y="{y + 1}" font-size="12" fill="currentColor">'
+        f"{escape(shown_name(name, _LEGEND))}</text>"
     )
 
 

@@ -124,8 +124,12 @@ def check_performance(  # noqa: PLR0913 - one keyword a column
             "classes as `prediction`, or leave `score` out"
         )
     known = _known_baseline(baseline, task)
-    cut_by = [*segments, *([time] if time else [])]
-    names = [label, prediction, *score_columns(score), *([weight] if weight else []), *cut_by]
+    label, prediction = str(label), str(prediction)
+    weight, time = as_column(weight), as_column(time)
+    segments = [str(name) for name in segments]
+    cut_by = [*segments, *([] if time is None else [time])]
+    weights = [] if weight is None else [weight]
+    names = [label, prediction, *score_columns(score), *weights, *cut_by]
     # one read for all columns: segments and times must belong to the same rows as the outcomes
     table = read_values(data, names)
     if task == "regression":
@@ -155,7 +159,9 @@ def check_performance(  # noqa: PLR0913 - one keyword a column
     return replace(
         report,
         segments=breakdown.segments(table, segments, outcomes, measure, ranked),
-        chunks=breakdown.chunks(table, time, every, outcomes, measure, ranked) if time else (),
+        chunks=()
+        if time is None
+        else breakdown.chunks(table, time, every, outcomes, measure, ranked),
     )
 
 

@@ -97,6 +97,8 @@ def estimate_performance(  # noqa: PLR0913 - one keyword a column
     """
     if task not in get_args(Task):
         raise ConfigError(f"task must be 'classification' or 'regression', got {task!r}")
+    label, prediction, weight = str(label), str(prediction), as_column(weight)
+    features = [str(name) for name in features]
     if task == "regression":
         return estimate_values(
             data,

@@ -18,6 +18,7 @@ from flytekitplugins.wbmon.errors import DataError, InsufficientDataError
 from flytekitplugins.wbmon.monitor.performance.measure import announcements, metric_of, report_of
 from flytekitplugins.wbmon.monitor.performance.outcomes import Outcomes, read_regression
 from flytekitplugins.wbmon.monitor.performance.report import PerformanceReport, PerformanceStatus
+from flytekitplugins.wbmon.names import quoted_name
 from flytekitplugins.wbmon.stats.estimate import Estimate, undefined
 from flytekitplugins.wbmon.stats.loss_model import expected_loss, fit_loss_model
 
@@ -154,6 +155,7 @@ def _values(column: pa.ChunkedArray, name: str, words: list[str] | None) -> Floa
         values = read_numbers(column, name).values
         return np.where(np.isfinite(values), values, math.nan)
     raise DataError(
-        f"feature {name!r} must hold numbers or text, and the same in both windows; found "
+        f"feature {quoted_name(name)} must hold numbers or text, and the same in both "
+        "windows; found "
         f"{column.type}"
     )

@@ -33,6 +33,7 @@ from flytekitplugins.wbmon.errors import (
 )
 from flytekitplugins.wbmon.monitor.performance.meaning import NOTHING_KNOWN, complete
 from flytekitplugins.wbmon.monitor.profiles.build import unknown_columns
+from flytekitplugins.wbmon.names import listed_names, quoted_name
 from flytekitplugins.wbmon.stats.classification import log_loss, roc_auc
 from flytekitplugins.wbmon.stats.regression import mean_absolute_error, root_mean_squared_error
 
@@ -105,6 +106,7 @@ def permutation_importance(  # noqa: PLR0913 - one keyword a setting
     """
     from sklearn.inspection import permutation_importance as shuffle_each
 
+    features, label = [str(name) for name in features], as_column(label)
     _require_settings(features, metric, label, n_repeats, max_rows)
     given, truth = _rows(data, features, label, metric, max_rows)
     call = _callable(model, wants_classes=metric in _OF_CLASSES)
@@ -176,8 +178,7 @@ def _require_settings(
 ) -> None:
     if not features or len(set(features)) < len(features):
         raise ConfigError(
-            "features must name the model's columns, each once; got "
-            f"{', '.join(features) or 'none'}"
+            f"features must name the model's columns, each once; got {listed_names(features)}"
         )
     if metric is not None and metric not in get_args(Metric):
         raise ConfigError(f"metric must be one of {', '.join(get_args(Metric))}; got {metric!r}")

@@ -207,13 +207,14 @@ def read_classification(
     )
 
 
-def score_columns(score: Score) -> list[str]:
+def score_columns(score: Any) -> list[str]:
     """The column names in a `score` argument."""
     if score is None:
         return []
-    if isinstance(score, str):
-        return [score]
-    return list(score.values() if isinstance(score, Mapping) else score)
+    if isinstance(score, Mapping):
+        return [str(name) for name in score.values()]
+    is_several = isinstance(score, Sequence) and not isinstance(score, str)
+    return [str(name) for name in score] if is_several else [str(score)]
 
 
 def _named(*columns: str | None) -> list[str]:
@@ -286,11 +287,11 @@ def _columns_by_class(score: Score, in_order: tuple[str, ...], names: tuple[str,
     """The score columns in the order of `names`; a sequence of them is in sorted order."""
     columns = score_columns(score)
     if isinstance(score, Mapping):
-        by_name = {class_name(name): column for name, column in score.items()}
+        by_name = {class_name(name): column for name, column in zip(score, columns, strict=True)}
         lacking = [name for name in names if name not in by_name]
         if lacking:
             raise DataError(
-                f"score must name a column for each class, found none for {', '.join(lacking)}"
+                f"score must name a column for each class, found none for {listed_names(lacking)}"
             )
         return [by_name[name] for name in names]
     if len(columns) == 1 and len(names) == 2:  # noqa: PLR2004 - binary
@@ -298,7 +299,7 @@ def _columns_by_class(score: Score, in_order: tuple[str, ...], names: tuple[str,
     if columns and len(columns) != len(names):
         raise DataError(
             f"score must have one column for each of the {len(names)} classes "
-            f"({', '.join(names[:20])}), or the positive class's column if they are two; got "
+            f"({listed_names(names)}), or the positive class's column if they are two; got "
             f"{len(columns)}. Where a window may lack a class, give a mapping class -> column"
         )
     return [columns[in_order.index(name)] for name in names] if columns else []
@@ -334,7 +335,7 @@ def _probabilities(table: pa.Table, columns: list[str]) -> _Read:
     off = np.abs(stacked.sum(axis=1) - 1) > _SUM
     if off.any():
         raise DataError(
-            f"probabilities of a row must add up to 1 over {', '.join(columns)}; "
+            f"probabilities of a row must add up to 1 over {listed_names(columns)}; "
             f"{int(off.sum())} rows do not, the first is row {int(off.argmax())}"
         )
     return _Read(stacked, unreadable)
@@ -346,7 +347,8 @@ def _probability(table: pa.Table, name: str) -> Numbers:
     outside = (values < -_EDGE) | (values > 1 + _EDGE)
     if outside.any():
         raise DataError(
-            f"probabilities must be in [0, 1]; column {name!r} has {int(outside.sum())} rows "
+            f"probabilities must be in [0, 1]; column {quoted_name(name)} has "
+            f"{int(outside.sum())} rows "
             f"outside, such as {values[outside][0]:g}"
         )
     return read._replace(values=np.clip(values, 0.0, 1.0))

@@ -12,6 +12,7 @@ from flytekitplugins.wbmon.monitor.performance.report import (
     Part,
     PerformanceReport,
 )
+from flytekitplugins.wbmon.names import shown_name
 from flytekitplugins.wbmon.reports.html import (
     cell,
     dim_cell,
@@ -29,6 +30,8 @@ from flytekitplugins.wbmon.reports.html import (
     verdict,
 )
 
+# letters of a class at the head of a column
+_IN_HEAD = 24
 _SHOWN = 20
 _METRICS = ("accuracy", "f1", "roc_auc", "log_loss", "mae", "rmse", "r2")
 
@@ -98,8 +101,11 @@ def _confusion(report: PerformanceReport) -> Iterable[str]:
     yield heading("Rows by true class (down) and predicted class (across)")
     rows = zip(report.classes, report.confusion, strict=True)
     yield table(
-        ("", *report.classes),
-        ([dim_cell(name), *(cell(f"{count:g}") for count in row)] for name, row in rows),
+        ("", *(shown_name(name, _IN_HEAD) for name in report.classes)),
+        (
+            [dim_cell(shown_name(name)), *(cell(f"{count:g}") for count in row)]
+            for name, row in rows
+        ),
     )
 
 

@@ -22,6 +22,7 @@ from flytekitplugins.wbmon.data.times import row_times
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.performance.outcomes import Outcomes
 from flytekitplugins.wbmon.monitor.performance.report import Every, Metric, Part, PerformanceReport
+from flytekitplugins.wbmon.names import quoted_name
 from flytekitplugins.wbmon.reports.verdict import MetricVerdict
 from flytekitplugins.wbmon.stats.estimate import Estimate
 

@@ -9,11 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
+from decimal import Decimal
+from enum import Enum
 from functools import cache, partial
 from typing import Any
 
 from flytekitplugins.wbmon.storage.segments.json_lines import to_json, well_formed
 
+_NOTHING = ("NAType", "NaTType")  # of pandas
 _UTC_LENGTH = len("2026-01-01T00:00:00.000000+00:00")
 
 
@@ -70,13 +73,49 @@ def utc(value: Any) -> str | None:
 
 
 def scalar(value: Any) -> Any:
-    """An array library's scalar as a Python number or text; anything else unchanged."""
-    if isinstance(value, str | int | float) or not hasattr(value, "item"):
-        return value
+    """A single value as a Python number or text; anything else unchanged.
+
+    nan, NaT and `pd.NA` are None, members of an enum their value, decimals floats, and bytes text:
+    UTF-8 as itself, other bytes as `0x…`.
+    """
+    if isinstance(value, str | int | float):
+        # nan alone is not itself
+        return value if value == value else None  # noqa: PLR0124
+    return next((plain(value) for kind, plain in _PLAIN if isinstance(value, kind)), value)
+
+
+def _of_member(value: Enum) -> Any:
+    return scalar(value.value if isinstance(value.value, str | int | float) else value.name)
+
+
+def _of_decimal(value: Decimal) -> float | None:
+    return None if value.is_nan() else float(value)
+
+
+def _of_bytes(value: bytes) -> str:
     try:
-        return value.item()
-    except (TypeError, ValueError):
+        return value.decode()
+    except UnicodeDecodeError:
+        return f"0x{value.hex()}"
+
+
+def _of_array_library(value: Any) -> Any:
+    # by name: an application that logs predictions may have no pandas
+    if type(value).__name__ in _NOTHING:
+        return None
+    try:
+        plain = value.item()
+    except (AttributeError, TypeError, ValueError):
         return value
+    return None if isinstance(plain, float) and math.isnan(plain) else plain
+
+
+_PLAIN: tuple[tuple[type, Callable[[Any], Any]], ...] = (
+    (Enum, _of_member),
+    (Decimal, _of_decimal),
+    (bytes, _of_bytes),
+    (object, _of_array_library),
+)
 
 
 @cache
@@ -85,12 +124,13 @@ def _fitter(type_name: str) -> Callable[[Any], Any]:
     return partial(_NESTED[outer], inner) if inner else _SINGLE[outer]
 
 
-def _text(value: Any) -> str:
+def _text(value: Any) -> str | None:
     if type(value) is str and value.isascii():
         return value
     if isinstance(value, Mapping | list | tuple):
         value = to_json(value)
-    return well_formed(value if isinstance(value, str) else str(scalar(value)))
+    plain = scalar(value)
+    return None if plain is None else well_formed(plain if isinstance(plain, str) else str(plain))
 
 
 def _whole(value: Any, *, below: int) -> int | None:
@@ -127,7 +167,7 @@ def _map(inner: str, value: Any) -> dict[str, Any] | None:
         return None
     of = inner.partition(",")[2]
     fitted = {_text(name): fit(of, item) for name, item in value.items()}
-    return {name: item for name, item in fitted.items() if item is not None}
+    return {name: item for name, item in fitted.items() if name is not None and item is not None}
 
 
 def _list(inner: str, value: Any) -> list[Any] | None:

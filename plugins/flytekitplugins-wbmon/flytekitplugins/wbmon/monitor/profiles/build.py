@@ -13,6 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from flytekitplugins.wbmon.data.arrow import dense_numbers, sort_finite
+from flytekitplugins.wbmon.data.columns import as_column
 from flytekitplugins.wbmon.data.kind import (
     NOTHING_DECLARED,
     Declared,
@@ -26,6 +27,7 @@ from flytekitplugins.wbmon.data.sources import SAMPLE_ROWS, Part, known_names, s
 from flytekitplugins.wbmon.data.threads import in_threads
 from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.monitor.profiles.count import count_batch, read_layout
+from flytekitplugins.wbmon.monitor.profiles.facets import MEANING, Embed
 from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile, WeightSums
 from flytekitplugins.wbmon.monitor.profiles.layout import (
     adopt_layout,
@@ -38,6 +40,7 @@ from flytekitplugins.wbmon.monitor.profiles.learn import learn_feature, with_gri
 from flytekitplugins.wbmon.monitor.profiles.merge import merge_features
 from flytekitplugins.wbmon.monitor.profiles.profile import Profile
 from flytekitplugins.wbmon.monitor.profiles.rows import Rows
+from flytekitplugins.wbmon.names import listed_names, quoted_name
 
 _BLOCK = 8  # columns that a thread reads at a time, which bounds memory on wide tables
 _COARSE_CELL = 0.01  # share of rows in one open cell above which a grid is learned again
@@ -53,6 +56,7 @@ def profile_data(
     kinds: Kinds | None = None,
     missing_values: MissingValues | None = None,
     at: str | datetime | None = None,
+    embed: Mapping[str, Embed] | None = None,
 ) -> Profile:
     """Profile a window of data, in memory that does not grow with the number of rows.
 
@@ -84,6 +88,9 @@ def profile_data(
             `like` need not be given again.
         at: The column with the time of each row, or the end of the window, from which the ages of
             times are counted. If it is a column, that of `like` need not be given again.
+        embed: By column of text, a function that turns a list of `n` texts into vectors, shape
+            `(n, d)`, such as the `encode` of a sentence transformer. The meaning of the texts is
+            then compared as vectors are. It is called once a batch, from several threads.
 
     Returns:
         The profile. If the data lack a column of `like`, or have it in another type, its `status`
@@ -92,7 +99,8 @@ def profile_data(
     Raises:
         ConfigError: If a kind does not exist, or `kinds` or `missing_values` are given with `like`.
         DataError: If the data cannot be read, a requested column does not exist, weights are
-            missing, negative or not finite, or ages cannot be counted as in `like`.
+            missing, negative or not finite, or ages or the meaning of texts cannot be counted as
+            in `like`.
     """
     if like is not None and (kinds or missing_values):
         raise ConfigError(
@@ -100,12 +108,14 @@ def profile_data(
             "when the reference is profiled"
         )
     said = declarations(kinds or {}, missing_values or {})
-    rows = _rows(like, weight, at)
+    columns = None if columns is None else [str(name) for name in columns]
+    rows = _rows(like, weight, at, embed or {})
     asked = [*(columns or ()), *said, *(like.features if like else ())]
     source = open_values(data, naming=[*asked, *rows.columns])
     _require_columns(source, "weight", [rows.weight] if rows.weight else [])
     _require_columns(source, "at", rows.time_columns)
     _require_columns(source, "kinds and missing_values", said)
+    _require_columns(source, "embed", rows.embed)
     wanted = _wanted(source, like, columns, rows)
     layouts = _adopt(source, wanted, like) if like else _learn(source, wanted, said, rows)
     counted, n_rows = _count(source, layouts, rows)
@@ -122,18 +132,32 @@ def profile_data(
     )
 
 
-def _rows(like: Profile | None, weight: str | None, at: str | datetime | None) -> Rows:
+def _rows(
+    like: Profile | None,
+    weight: str | None,
+    at: str | datetime | None,
+    embed: Mapping[str, Embed],
+) -> Rows:
     if like is not None:
         weight = like.weight if weight is None else weight
         at = like.at if at is None else at
-    rows = Rows(weight or "", at or "")
-    aged = (
-        sorted(name for name, item in like.features.items() if "age" in item.facets) if like else []
+    rows = Rows(
+        as_column(weight) or "",
+        at if isinstance(at, datetime) else as_column(at) or "",
+        {str(name): function for name, function in embed.items()},
     )
+    known = like.features if like is not None else {}
+    aged = [name for name, item in known.items() if "age" in item.facets]
     if aged and not rows.at:
         raise DataError(
-            f"the reference has the age of {', '.join(map(repr, aged))}, so the window needs its "
-            "time: give at=, its end or the column with the time of each row"
+            f"the reference has the age of {listed_names(aged)}, so the window needs its time: "
+            "give at=, its end or the column with the time of each row"
+        )
+    meant = [name for name, item in known.items() if MEANING in item.facets]
+    if not rows.embed.keys() >= {*meant}:
+        raise DataError(
+            f"the reference has vectors of the texts in {listed_names(meant)}, so the window needs "
+            "them, too: give embed= with the same function"
         )
     return rows
 
@@ -205,7 +229,8 @@ def _wanted(
             raise DataError(unknown_columns("columns", unknown, known_names(source)))
         return list(dict.fromkeys(columns))
     names = dict.fromkeys([*of_layout, *stored_names(source)])
-    return [name for name in names if name != rows.weight]
+    # without weights, a column without a name is a column like any other
+    return [name for name in names if not rows.weight or name != rows.weight]
 
 
 def unknown_columns(what: str, unknown: Sequence[str], names: Sequence[str]) -> str:
@@ -217,11 +242,11 @@ def unknown_columns(what: str, unknown: Sequence[str], names: Sequence[str]) -> 
         names: The columns that exist.
     """
     close = difflib.get_close_matches(unknown[0], names, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    listed = ", ".join(map(repr, names[:20])) + (", …" if len(names) > 20 else "")  # noqa: PLR2004
+    hint = f"; did you mean {quoted_name(close[0])}?" if close else ""
     return (
-        f"{what} must name columns of the data, but {', '.join(map(repr, unknown))} "
-        f"{'is' if len(unknown) == 1 else 'are'} not among {listed or 'no columns at all'}{hint}"
+        f"{what} must name columns of the data, but {listed_names(unknown)} "
+        f"{'is' if len(unknown) == 1 else 'are'} not among "
+        f"{listed_names(names, none='no columns at all')}{hint}"
     )
 
 
@@ -239,6 +264,7 @@ def _learn(
                 sample.schema.field(name).type,
                 said.get(name, NOTHING_DECLARED),
                 at=times,
+                embed=rows.embed.get(name),
             )
             for name in columns
         ]
@@ -331,7 +357,8 @@ def count_part(part: Part, layouts: Sequence[FeatureProfile], rows: Rows) -> lis
             # the files of one dataset may have different columns
             absent = layout.name not in present
             array = pa.nulls(batch.num_rows) if absent else batch.column(layout.name)
-            counted[i] = merge_features([counted[i], count_batch(layout, array, weights, at)])
+            one = count_batch(layout, array, weights, at, rows.embed.get(layout.name))
+            counted[i] = merge_features([counted[i], one])
     return counted
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from heapq import nsmallest
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -18,14 +19,13 @@ from flytekitplugins.wbmon.data.arrow import (
     count_missing,
     dense_numbers,
     is_valid,
-    is_vector,
     shortest,
     sort_numbers,
 )
 from flytekitplugins.wbmon.data.hashes import hash_values
 from flytekitplugins.wbmon.data.names import encode_names
 from flytekitplugins.wbmon.data.readings import Reading, read_as
-from flytekitplugins.wbmon.monitor.profiles.facets import Facet, facets_of
+from flytekitplugins.wbmon.monitor.profiles.facets import Embed, Facet, facets_of
 from flytekitplugins.wbmon.monitor.profiles.feature import (
     UNSEEN_LIMIT,
     FeatureProfile,
@@ -49,6 +49,7 @@ def count_batch(
     array: pa.Array,
     weights: Floats | None = None,
     at: Floats | None = None,
+    embed: Embed | None = None,
 ) -> FeatureProfile:
     """The profile of one batch of a column.
 
@@ -60,6 +61,7 @@ def count_batch(
         array: The rows, in their plain form.
         weights: Weight of each row; None if rows are not weighted.
         at: Time of each row, in seconds since 1970; None if it is not known.
+        embed: Turns texts into vectors; None if their meaning is not counted.
     """
     if layout.status != "ok":
         plain = replace(layout, counts=None, facets={}, kind="other")
@@ -71,7 +73,7 @@ def count_batch(
         counted = _with_unreadable(counted, reading, weights)
     if not layout.facets:
         return counted
-    found = facets_of(layout.kind, reading.values, at=at)
+    found = facets_of(layout.kind, reading.values, at=at, embed=embed)
     return replace(
         counted,
         facets={
@@ -91,20 +93,37 @@ def read_layout(layout: FeatureProfile, array: pa.Array) -> Reading:
     return read_as(layout.kind, array, missing=layout.missing_values, order=layout.categories)
 
 
-def count_numbers(
-    layout: FeatureProfile, readings: Sequence[Reading], column: SortedValues
-) -> FeatureProfile:
-    """The profile of a whole column of numbers.
+class Numbers(NamedTuple):
+    """A whole column of numbers.
 
-    Args:
-        layout: Layout of the column, of a kind that has a grid.
-        readings: The chunks of the column.
-        column: Their values.
+    Attributes:
+        column: Its values, sorted; the unreadable ones are among the missing.
+        n_unreadable: Number of rows with a value that cannot be read.
+        examples: At most three of those.
     """
-    counted = count_sorted(layout, column)
-    n = sum(reading.n_unreadable for reading in readings)
-    examples = next((reading.examples for reading in readings if reading.examples), ())
-    return replace(counted, n_missing=counted.n_missing - n, n_unreadable=n, examples=examples)
+
+    column: SortedValues
+    n_unreadable: int
+    examples: tuple[str, ...]
+
+
+def read_numbers(layout: FeatureProfile, chunks: Sequence[pa.Array]) -> Numbers:
+    """The numbers of a whole column, in their plain form, of a kind that has a grid."""
+    readings = [read_layout(layout, chunk) for chunk in chunks]
+    return Numbers(
+        sort_numbers([reading.values for reading in readings]),
+        sum(reading.n_unreadable for reading in readings),
+        next((reading.examples for reading in readings if reading.examples), ()),
+    )
+
+
+def count_numbers(layout: FeatureProfile, numbers: Numbers) -> FeatureProfile:
+    """The profile of a whole column of numbers, in the grid of `layout`."""
+    counted = count_sorted(layout, numbers.column)
+    n = numbers.n_unreadable
+    return replace(
+        counted, n_missing=counted.n_missing - n, n_unreadable=n, examples=numbers.examples
+    )
 
 
 def count_sorted(layout: FeatureProfile, column: SortedValues) -> FeatureProfile:
@@ -166,7 +185,7 @@ def _count_values(
             return count_sorted(layout, sort_numbers([array]))
         return _count_weighted_numbers(layout, array, weights)
     if layout.kind == "vector":
-        return count_vectors(layout, array, weights) if is_vector(array.type) else layout
+        return count_vectors(layout, array, weights)
     return _count_categories(layout, array, weights)
 
 
@@ -229,12 +248,15 @@ def _count_weighted_numbers(
 
 def _differing_pairs(values: Values) -> float:
     """Pairs of sorted values that differ; `-inf` if two are equal or one has a fraction."""
-    if values.dtype.kind == "f":
-        # a look first: most columns of floats have a fraction among the first values
-        for some in (values[:_LOOK], values):
-            if not (some == np.floor(some)).all():
-                return -np.inf
-    return differing_pairs(values)
+    # a look first: most columns of floats have a fraction among the first values
+    if not _is_whole(values[:_LOOK]):
+        return -np.inf
+    pairs = differing_pairs(values)
+    return pairs if pairs <= 0 or _is_whole(values) else -np.inf
+
+
+def _is_whole(values: Values) -> bool:
+    return values.dtype.kind != "f" or bool((values == np.floor(values)).all())
 
 
 def _count_categories(

@@ -7,7 +7,7 @@ have. A list has a length and elements, a struct has fields, a time has an hour 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -29,6 +29,13 @@ from flytekitplugins.wbmon.data.text_parts import (
     text_lengths,
     tokens,
 )
+from flytekitplugins.wbmon.errors import DataError
+
+Embed: TypeAlias = Callable[[list[str]], "NDArray[np.float64]"]
+"""Turns `n` texts into `n` vectors, shape `(n, d)`."""
+
+MEANING = "meaning"
+"""The facet of a text that consists of its vector."""
 
 MAX_DEPTH = 4
 """Levels of structs and lists that are looked into."""
@@ -54,7 +61,11 @@ class Facet(NamedTuple):
 
 
 def facets_of(
-    kind: Kind, values: pa.Array, *, at: NDArray[np.float64] | None = None
+    kind: Kind,
+    values: pa.Array,
+    *,
+    at: NDArray[np.float64] | None = None,
+    embed: Embed | None = None,
 ) -> dict[str, Facet]:
     """The facets of the values of a column; none for kinds that are tested as a whole.
 
@@ -62,9 +73,18 @@ def facets_of(
         kind: What the column is: `text`, `identifier`, `time` or `nested` have facets.
         values: The values, as `read_as` returns them.
         at: The time of each row in seconds since 1970, for the age of times; shape `(n,)`.
+        embed: Turns texts into vectors, for the meaning of text.
+
+    Raises:
+        DataError: If `embed` does not return one vector for each text.
     """
+    # a file of a dataset may lack the column
+    if pa.types.is_null(values.type):
+        return {}
     if kind == "time":
         return _of_times(values, at)
+    if kind == "text" and embed is not None:
+        return {**_of_text(values), MEANING: Facet(_vectors(values, embed), "vector")}
     return _FACETS[kind](values) if kind in _FACETS else {}
 
 
@@ -75,6 +95,22 @@ def _of_text(values: pa.Array) -> dict[str, Facet]:
         **{name: Facet(array, "number") for name, array in shares.items()},
         "words": _elements(tokens(values), "category"),
     }
+
+
+def _vectors(values: pa.Array, embed: Embed) -> pa.Array:
+    valid = is_valid(values)
+    texts = values.drop_null().to_pylist()
+    found = np.asarray(embed(texts), dtype=np.float64) if texts else np.empty((0, 1))
+    if found.ndim != 2 or len(found) != len(texts):  # noqa: PLR2004 - a matrix
+        raise DataError(
+            f"embed must return one vector for each text, a matrix of {len(texts)} rows; it "
+            f"returned shape {found.shape}"
+        )
+    # a vector that is not finite counts as missing
+    full = np.full((len(valid), found.shape[1]), np.nan)
+    full[valid] = found
+    flat = float_array(full.ravel(), np.ones(full.size, dtype=bool))
+    return pa.FixedSizeListArray.from_arrays(flat, full.shape[1])
 
 
 def _of_identifiers(values: pa.Array) -> dict[str, Facet]:

@@ -22,7 +22,7 @@ from flytekitplugins.wbmon.data.names import encode_names
 from flytekitplugins.wbmon.data.objects import value_type
 from flytekitplugins.wbmon.data.readings import read_as
 from flytekitplugins.wbmon.monitor.profiles.count import GRID_KINDS, read_layout
-from flytekitplugins.wbmon.monitor.profiles.facets import MAX_DEPTH, Facet, facets_of
+from flytekitplugins.wbmon.monitor.profiles.facets import MAX_DEPTH, Embed, Facet, facets_of
 from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
 from flytekitplugins.wbmon.monitor.profiles.vectors import learn_vectors
 from flytekitplugins.wbmon.stats.arrays import Floats, Values
@@ -70,6 +70,7 @@ def learn_feature(
     declared: Declared = NOTHING_DECLARED,
     *,
     at: Sequence[Floats | None] | None = None,
+    embed: Embed | None = None,
     depth: int = 0,
 ) -> FeatureProfile:
     """Learn the layout of a column from some of its rows.
@@ -80,6 +81,7 @@ def learn_feature(
         dtype: Plain type of the column.
         declared: What the user says about it.
         at: The times of the rows of each chunk, in seconds since 1970; None if they are not known.
+        embed: Turns texts into vectors; None if their meaning is not counted.
         depth: How many structs and lists the column lies in.
     """
     layout = learn_kind(name, chunks, dtype, declared)
@@ -96,7 +98,8 @@ def learn_feature(
         return layout
     times = at or [None] * len(read)
     found = [
-        facets_of(layout.kind, values, at=each) for values, each in zip(read, times, strict=True)
+        facets_of(layout.kind, values, at=each, embed=embed)
+        for values, each in zip(read, times, strict=True)
     ]
     return replace(layout, facets=_learn_facets(found, depth))
 

@@ -115,5 +115,6 @@ def _merge_weights(parts: Sequence[FeatureProfile]) -> WeightSums | None:
         rows_squared=sum(item.rows_squared for item in weights),
         missing=sum(item.missing for item in weights),
         infinite=sum(item.infinite for item in weights),
+        unreadable=sum(item.unreadable for item in weights),
         values_squared=sum(item.values_squared for item in weights),
     )

@@ -1,8 +1,10 @@
-"""Columns that say something about each row: its weight and its time."""
+"""What is known about each row beside its values: its weight, its time, how texts are embedded."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timezone
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -13,19 +15,22 @@ from flytekitplugins.wbmon.data.objects import value_type
 from flytekitplugins.wbmon.data.readings import read_as
 from flytekitplugins.wbmon.data.times import row_times
 from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.monitor.profiles.facets import Embed
 from flytekitplugins.wbmon.stats.arrays import Floats
 
 
 class Rows(NamedTuple):
-    """Columns that say something about each row.
+    """What is known about each row beside its values.
 
     Attributes:
         weight: Column of the weights; empty if rows are not weighted.
         at: Column of the times, or the time of all rows; empty if it is not known.
+        embed: By column of text, what turns texts into vectors.
     """
 
     weight: str = ""
     at: str | datetime = ""
+    embed: Mapping[str, Embed] = MappingProxyType({})
 
     @property
     def columns(self) -> list[str]:

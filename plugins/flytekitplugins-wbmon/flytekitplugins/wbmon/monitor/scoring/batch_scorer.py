@@ -21,6 +21,7 @@ from flytekitplugins.wbmon.data.sources import Source
 from flytekitplugins.wbmon.errors import DataError, ScoringError
 from flytekitplugins.wbmon.monitor.scoring.checkpoint import ScoringCheckpoint
 from flytekitplugins.wbmon.monitor.scoring.report import SLO, SLOResult, SLOVerdict
+from flytekitplugins.wbmon.names import listed_names
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -81,8 +82,8 @@ class BatchScorer:
         missing = [name for name in self._inputs or () if name not in source.names]
         if missing:
             raise DataError(
-                f"the data must have the columns that predict is given; {', '.join(missing)} "
-                f"not found among {', '.join(source.names)}"
+                f"the data must have the columns that predict is given; {listed_names(missing)} "
+                f"not found among {listed_names(source.names)}"
             )
 
     def resume_from(self, earlier: ScoringCheckpoint) -> None:

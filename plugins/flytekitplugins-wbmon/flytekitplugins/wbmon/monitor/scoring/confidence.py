@@ -19,6 +19,7 @@ from flytekitplugins.wbmon.data.names import has_names, names_of
 from flytekitplugins.wbmon.data.plain import plain_column
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.scoring.report import Confidence, PredictedClasses
+from flytekitplugins.wbmon.names import listed_names, quoted_name
 from flytekitplugins.wbmon.stats.interval import wilson_interval
 
 if TYPE_CHECKING:
@@ -145,7 +146,8 @@ def _probabilities(scored: pa.Table, name: str) -> NDArray[np.float64]:
     outside = (values < 0) | (values > 1)
     if outside.any():
         raise DataError(
-            f"probabilities must be in [0, 1]; column {name!r} has {int(outside.sum())} rows "
+            f"probabilities must be in [0, 1]; column {quoted_name(name)} has "
+            f"{int(outside.sum())} rows "
             f"outside, such as {values[outside][0]:g}"
         )
     return values
@@ -154,6 +156,6 @@ def _probabilities(scored: pa.Table, name: str) -> NDArray[np.float64]:
 def _require(scored: pa.Table, name: str) -> None:
     if name not in scored.column_names:
         raise DataError(
-            f"it must return a column {name!r} to be watched; the scored data have "
-            f"{', '.join(scored.column_names)}"
+            f"it must return a column {quoted_name(name)} to be watched; the scored data have "
+            f"{listed_names(scored.column_names)}"
         )

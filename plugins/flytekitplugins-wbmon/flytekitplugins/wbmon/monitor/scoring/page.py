@@ -10,6 +10,7 @@ from flytekitplugins.wbmon.monitor.scoring.report import (
     ScoringReport,
     SLOResult,
 )
+from flytekitplugins.wbmon.names import shown_name
 from flytekitplugins.wbmon.reports.html import (
     cell,
     dim_cell,
@@ -58,7 +59,7 @@ def scoring_details(report: ScoringReport) -> Iterator[str]:
 def _slo_row(result: SLOResult) -> Sequence[str]:
     slo = result.slo
     return (
-        cell(slo.name),
+        cell(shown_name(slo.name)),
         cell(f"p{slo.percentile:g} of {slo.metric} ≤ {slo.value:g}"),
         cell(number(result.observed)),
         state_cell(result.verdict),

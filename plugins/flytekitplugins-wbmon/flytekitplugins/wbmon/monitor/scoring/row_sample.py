@@ -20,6 +20,7 @@ from flytekitplugins.wbmon.data.groups import (
 from flytekitplugins.wbmon.data.plain import plain_column
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.scoring.report import Sample, SampledRows
+from flytekitplugins.wbmon.names import listed_names
 from flytekitplugins.wbmon.privacy.patterns import PatternRedactor, Redactor, redact_value
 
 if TYPE_CHECKING:
@@ -117,8 +118,8 @@ class RowSampler:
         missing = [name for name in names if name not in scored.column_names]
         if missing:
             raise DataError(
-                f"the sample wants column {', '.join(map(repr, missing))}; the scored data have "
-                f"{', '.join(scored.column_names)}"
+                f"the sample wants column {listed_names(missing)}; the scored data have "
+                f"{listed_names(scored.column_names)}"
             )
 
     def _add(

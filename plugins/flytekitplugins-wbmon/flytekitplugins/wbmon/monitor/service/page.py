@@ -13,6 +13,7 @@ from flytekitplugins.wbmon.monitor.service.report import (
     SLOReport,
     Traffic,
 )
+from flytekitplugins.wbmon.names import shown_name
 from flytekitplugins.wbmon.reports.html import (
     cell,
     dim_cell,
@@ -49,7 +50,10 @@ def serving_section(report: ServingReport) -> str:
     if report.tenants:
         body.append(_traffic_table("tenant", report.tenants))
     if total.errors:
-        rows = ((cell(name), cell(f"{n:,}")) for name, n in list(total.errors.items())[:_SHOWN])
+        rows = (
+            (cell(shown_name(name)), cell(f"{n:,}"))
+            for name, n in list(total.errors.items())[:_SHOWN]
+        )
         body.append(table(("error", "requests"), rows))
     if report.confidence is not None:
         body.append(_confidence_table(report.confidence))

@@ -12,6 +12,7 @@ from flytekitplugins.wbmon.monitor.llm.evaluation.report import (
     PairedComparison,
     VariantResult,
 )
+from flytekitplugins.wbmon.names import shown_name
 from flytekitplugins.wbmon.reports.html import (
     cell,
     dim_cell,
@@ -87,7 +88,7 @@ def _variant_row(result: VariantResult, scorers: Sequence[str]) -> Sequence[str]
 def _comparison_row(found: PairedComparison) -> Sequence[str]:
     return (
         f"<td><b>{escape(found.candidate)}</b> to {escape(found.baseline)}</td>",
-        cell(found.metric),
+        cell(shown_name(found.metric)),
         cell(f"{found.difference:+.4g}"),
         cell(interval(found.low, found.high)),
         cell(number(found.p_value)),

@@ -1,0 +1,56 @@
+"""Names that users give, to columns, classes, segments …: how they are told, whatever they hold.
+
+An ordinary name is told as it is. A name may as well be empty, hold line breaks or three hundred
+letters; then a sentence must stay one line, and two names must not be told alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from hashlib import sha256
+from itertools import islice
+
+_LONGEST = 80
+_LISTED = 20
+
+
+def shown_name(name: str, longest: int = _LONGEST) -> str:
+    """A name in a sentence or on a page: on one line, and with a digest where it is cut.
+
+    One that would be invisible or break the line is quoted as Python writes it.
+
+    Args:
+        name: The name.
+        longest: Number of characters that are told in full.
+    """
+    is_plain = name.isprintable() and name.strip() == name and name[:1] not in ("", "'", '"')
+    return _cut(name, name if is_plain else repr(name), longest)
+
+
+def quoted_name(name: object, longest: int = _LONGEST) -> str:
+    """A name in an error message: quoted as Python writes it, and cut as in `shown_name`."""
+    return _cut(str(name), repr(name), longest)
+
+
+def listed_names(names: Iterable[object], *, none: str = "none") -> str:
+    """The first names, quoted, with an ellipsis if there are more; `none` if there are none."""
+    quoted = [quoted_name(name) for name in islice(names, _LISTED + 1)]
+    more = ["…"] if len(quoted) > _LISTED else []
+    return ", ".join([*quoted[:_LISTED], *more]) or none
+
+
+def on_one_line(text: str) -> str:
+    """A text with line breaks and what cannot be seen written as escapes."""
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
+def digest_of(name: str, digits: int) -> str:
+    """Hexadecimal digits that stand for a name where there is no room for all of it."""
+    # surrogatepass: a name may hold half of a pair, which plain UTF-8 refuses
+    return sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:digits]
+
+
+def _cut(name: str, told: str, longest: int) -> str:
+    if len(told) <= longest:
+        return told
+    return f"{told[: longest - 12]}… ~{digest_of(name, 8)}"

@@ -1,0 +1,267 @@
+"""Columns of Python objects: most values decide, and one odd value costs itself."""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+import math
+import uuid
+from decimal import Decimal
+from fractions import Fraction
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flytekitplugins.wbmon.data.frames import FrameSource, PandasFrame, PolarsFrame
+from flytekitplugins.wbmon.data.objects import from_objects, has_odd, split
+from flytekitplugins.wbmon.data.open import different_names, open_source, open_values
+
+
+class Size(enum.Enum):
+    SMALL = "s"
+    LARGE = "l"
+
+
+class Level(enum.IntEnum):
+    LOW = 1
+
+
+class Corner(enum.Enum):
+    LEFT = (0, 0)
+
+
+MISSING = [None, float("nan"), np.float32("nan"), pd.NA, pd.NaT, Decimal("NaN"), Decimal("sNaN")]
+HOUR = dt.timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([1, 2], [1, 2]),
+        ([1, 2.5], [1.0, 2.5]),
+        ([True, 2], [1, 2]),
+        ([True, False], [True, False]),
+        ([2**63, -1], [Decimal(2**63), Decimal(-1)]),
+        ([10**75, 1], [Decimal(10**75), Decimal(1)]),
+        # a float beside it would round it
+        ([2**60 + 1, 0.5], [Decimal(2**60 + 1), Decimal("0.5")]),
+        ([Decimal("1.5"), 1.0], [Decimal("1.5"), Decimal(1)]),
+        ([Fraction(1, 2), 1], [0.5, 1.0]),
+        ([np.float32(0.5), np.int8(3), np.longdouble(2)], [0.5, 3.0, 2.0]),
+        (["a", b"b", uuid.UUID(int=5)], ["a", "b", str(uuid.UUID(int=5))]),
+        ([b"\xff\x00"], ["0xff00"]),
+        (["\ud800"], ["\\ud800"]),
+        ([Size.SMALL, Size.LARGE], ["s", "l"]),
+        ([Level.LOW, 7], [1, 7]),
+        ([Corner.LEFT], ["LEFT"]),
+        ([dt.time(1, 2, 3), HOUR], [dt.timedelta(seconds=3723), HOUR]),
+        ([[1, 2], (3,), np.array([4])], [[1, 2], [3], [4]]),
+        ([{2, 1}], [[1, 2]]),
+        ([{"a": 1}, {"b": 2}], [{"a": 1, "b": None}, {"a": None, "b": 2}]),
+    ],
+)
+def test_values_keep_what_they_are(values, expected):
+    assert from_objects(values).to_pylist() == expected
+
+
+def test_times_of_any_zone_and_dates_are_moments():
+    east = dt.timezone(2 * HOUR)
+    values = [
+        dt.datetime(2026, 1, 1, 2, tzinfo=east),
+        dt.datetime(2026, 1, 1),  # noqa: DTZ001 - without a zone
+        dt.date(2026, 1, 1),
+        np.datetime64("2026-01-01T00:00:00.000000001"),
+        pd.Timestamp("2026-01-01", tz="UTC"),
+    ]
+
+    assert set(from_objects(values).to_pylist()) == {
+        dt.datetime(2026, 1, 1, tzinfo=dt.timezone.utc)
+    }
+
+
+@pytest.mark.parametrize("value", [1, 1.5, "a", True, dt.date(2026, 1, 1), HOUR, [1.0]])
+def test_nothing_is_always_the_same_nothing(value):
+    array = from_objects([*MISSING, value, *MISSING])
+
+    assert not has_odd(array.type)
+    assert array.null_count == 2 * len(MISSING)
+    assert array.is_valid().to_pylist().index(True) == len(MISSING)
+
+
+@pytest.mark.parametrize(
+    ("values", "odd"),
+    [
+        ([1, 2, "n/a"], "n/a"),
+        (["a", "b", 7], "7"),
+        ([1.5, 2.5, dt.date(2026, 1, 2)], "2026-01-02"),
+        ([dt.date(2026, 1, 1), dt.date(2026, 1, 2), "soon"], "soon"),
+        ([True, False, "yes"], "yes"),
+        ([[1], [2], "three"], "three"),
+        ([1, 2, {"a": 1}], "{'a': 1}"),
+        ([1, 2, 1j], "1j"),
+        # no number of 64 bits, and of too many digits for a decimal
+        ([1.5, 2.5, 10**400], "1" + "0" * 79),
+    ],
+)
+def test_an_odd_value_is_told_and_costs_its_row_alone(values, odd):
+    array = from_objects([values[2], None, *values[:2]])
+
+    kept, odds = split(array)
+
+    assert kept.to_pylist()[2:] == from_objects(values[:2]).to_pylist()
+    assert kept.null_count == 2
+    assert odds.to_pylist() == [odd, None, None, None]
+
+
+def test_an_object_that_cannot_be_told_is_told_by_its_class():
+    class Sealed:
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    _, odd = split(from_objects([1, 2, Sealed()]))
+
+    assert odd.to_pylist() == [None, None, "<Sealed>"]
+
+
+def test_lists_of_mixed_values_cannot_be_read_and_say_so():
+    kept, odd = split(from_objects([[1, "a"], [2], None]))
+
+    assert kept.null_count == 3
+    assert odd.to_pylist() == ["[1, 'a']", "[2]", None]
+
+
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(),
+    st.binary(),
+    st.decimals(),
+    st.uuids(),
+    st.dates(),
+    st.datetimes(timezones=st.none() | st.just(dt.timezone.utc)),
+    st.timedeltas(),
+    st.times(),
+    st.complex_numbers(),
+    st.lists(st.integers() | st.text(), max_size=2),
+    st.sampled_from([*Size, *Level, Corner.LEFT, pd.NA, pd.NaT]),
+)
+
+
+@given(st.lists(SCALARS, max_size=8))
+def test_any_list_of_objects_has_a_column_and_every_value_is_kept_or_told(values):
+    kept, odd = split(from_objects(values))
+
+    assert len(kept) == len(values)
+    told = [None] * len(values) if odd is None else odd.to_pylist()
+    for value, there, text in zip(values, kept.is_valid().to_pylist(), told, strict=True):
+        missing = value is None or value is pd.NA or value is pd.NaT
+        missing = missing or (isinstance(value, float) and math.isnan(value))
+        missing = missing or (isinstance(value, Decimal) and value.is_nan())
+        assert missing + there + (text is not None) == 1
+
+
+@given(st.lists(st.integers(-(10**75), 10**75) | st.none(), min_size=1))
+def test_whole_numbers_keep_every_digit(values):
+    assert [None if v is None else int(v) for v in from_objects(values).to_pylist()] == values
+
+
+# --- frames
+
+
+def converted(values, **how):
+    frame = pd.DataFrame({"x": pd.Series(values, **how)})
+    return open_values(frame).column("x").combine_chunks()
+
+
+def test_pandas_joins_no_text_with_bytes_and_cuts_no_time_from_dates():
+    assert converted(["a", b"b"], dtype=object).to_pylist() == ["a", "b"]
+    moment = dt.datetime(2026, 1, 1, 5)  # noqa: DTZ001 - without a zone
+    mixed = converted([dt.date(2026, 1, 1), moment], dtype=object)
+    assert [moment.hour for moment in mixed.to_pylist()] == [0, 5]
+
+
+@pytest.mark.parametrize(
+    "series",
+    [
+        pd.Series(pd.arrays.SparseArray([0.0, 1.5, 0.0])),
+        pd.Series([0.0, 1.5, 0.0], dtype=np.longdouble),
+        pd.Series([0.0, 1.5, 0.0], dtype="category"),
+        pd.Series([0.0, 1.5, 0.0], dtype=object),
+        pd.Series([0.0, 1.5, 0.0], dtype="Float32"),
+    ],
+)
+def test_the_same_numbers_in_every_dtype(series):
+    frame = pd.DataFrame({"x": series})
+
+    column = open_values(frame).column("x")
+
+    assert [float(value) for value in column.to_pylist()] == [0.0, 1.5, 0.0]
+
+
+def test_categories_of_mixed_values_are_mixed_values():
+    series = pd.Series([1, "a", 1, None], dtype="category")
+
+    kept, odd = split(converted(series))
+
+    assert (kept.to_pylist(), odd.to_pylist()) == ([1, None, 1, None], [None, "a", None, None])
+
+
+def test_polars_hands_over_objects_and_not_their_addresses():
+    values = [uuid.UUID(int=1), None]
+    source = FrameSource(
+        PolarsFrame(pl.DataFrame({"x": pl.Series(values, dtype=pl.Object)}), ("x",))
+    )
+
+    assert source.column("x").to_pylist() == [str(values[0]), None]
+
+
+def test_polars_whole_numbers_of_128_bits_keep_their_digits():
+    frame = pl.DataFrame({"x": pl.Series([2**100, 1], dtype=pl.Int128)})
+
+    assert [int(v) for v in open_values(frame).column("x").to_pylist()] == [2**100, 1]
+
+
+def test_a_column_that_nobody_asks_for_is_never_converted(monkeypatch):
+    frame = PandasFrame(pd.DataFrame({"good": [1.0], "bad": [object()]}), ("good", "bad"))
+    asked = []
+    convert = frame.convert
+    monkeypatch.setattr(frame, "convert", lambda place: asked.append(place) or convert(place))
+    source = FrameSource(frame)
+
+    assert source.sample(["good"]).num_rows == 1
+    assert [batch.num_rows for part in source.parts() for batch in part(["good"])] == [1]
+    assert source.column("good").to_pylist() == [1.0]
+    assert (source.names, source.n_rows) == (("good", "bad"), 1)
+    assert asked == [0]
+
+
+def test_who_does_not_ask_what_values_mean_gets_text():
+    column = open_source(pd.DataFrame({"x": [1, "two", None]})).column("x")
+
+    assert column.type == pa.large_string()
+    assert column.to_pylist() == ["1", "two", None]
+
+
+def test_a_frame_without_columns_has_its_rows():
+    (part,) = open_source(pd.DataFrame(index=range(3))).parts()
+
+    assert [batch.num_rows for batch in part([])] == [3]
+
+
+@given(st.lists(st.sampled_from(["x", "x.1", "x.2", "", "1", 1, None, ("a", 1)]), max_size=8))
+def test_names_are_text_and_different_and_keep_their_place(names):
+    given = [str(name) for name in names]
+
+    found = different_names(names)
+
+    assert len(set(found)) == len(found) == len(names)
+    firsts = [given.index(name) for name in dict.fromkeys(given)]
+    assert all(found[place] == given[place] for place in firsts)
+    assert all(name.startswith(old) for name, old in zip(found, given, strict=True))

@@ -1,0 +1,393 @@
+"""What a column is, is learned from the reference or declared, kept, and followed by windows."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flytekitplugins.wbmon import DriftRule, Profile, check_drift, merge_profiles, profile_data
+from flytekitplugins.wbmon.errors import ConfigError, DataError
+from flytekitplugins.wbmon.monitor.profiles.facets import MAX_DEPTH
+
+UTC = timezone.utc
+
+
+def kind(values, **how) -> str:
+    return profile_data(pd.DataFrame({"x": values}), **how).features["x"].kind
+
+
+def texts(n: int, seed: int = 0) -> list[str]:
+    rng = np.random.default_rng(seed)
+    words = ["late", "order", "of", "a", "red", "shoe", "and", "broken", "box", "please", "help"]
+    return [" ".join(rng.choice(words, rng.integers(4, 12))) + f" {i * 7919}" for i in range(n)]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (["a", "b"] * 200, "category"),
+        ([f"store {i % 300}" for i in range(3000)], "category"),
+        (texts(400), "text"),
+        ([f"order {i}" for i in range(400)], "identifier"),
+        ([f"{i:08x}-{i * 7:04x}" for i in range(400)], "identifier"),
+        # digits that begin with a zero are codes
+        ([f"{i:05d}" for i in range(400)], "identifier"),
+        ([str(i * 37) for i in range(400)], "number"),
+        ([f"{i / 7:.3f}" for i in range(400)], "number"),
+        # of two decimals, with so many repeats that they could be categories
+        ([f"{i % 90 + 0.25}" for i in range(4000)], "number"),
+        # few whole numbers as text are names
+        ([str(i % 5) for i in range(400)], "category"),
+        ([f"2026-01-01T{i // 60:02d}:{i % 60:02d}Z" for i in range(400)], "time"),
+        ([*(f"{i / 7:.3f}" for i in range(400)), "n/a"], "number"),
+        ([[1.0, 2.0]] * 300, "vector"),
+        ([[1.0] * (i % 4) for i in range(300)], "nested"),
+        ([["a"]] * 300, "nested"),
+        ([{"a": 1}] * 300, "nested"),
+        ([timedelta(seconds=i) for i in range(300)], "duration"),
+        ([None] * 300, "empty"),
+        ([True, None] * 150, "boolean"),
+        ([1, None, 2.5] * 100, "number"),
+    ],
+)
+def test_what_a_column_is_is_learned_from_its_values(values, expected):
+    assert kind(values) == expected
+
+
+def test_windows_follow_their_reference_whatever_their_own_values_look_like():
+    reference = profile_data(pd.DataFrame({"x": texts(400)}))
+
+    window = profile_data(pd.DataFrame({"x": ["a", "b"] * 200}), like=reference)
+
+    assert (window.features["x"].kind, window.features["x"].status) == ("text", "ok")
+    assert window.features["x"].facets["length"].mean == 1
+
+
+def test_whole_numbers_may_be_declared_to_be_names():
+    stores = pd.DataFrame({"store": np.arange(400) % 5 + 1})
+    reference = profile_data(stores, kinds={"store": "category"})
+    assert reference.features["store"].categories == ("1", "2", "3", "4", "5")
+
+    # as another writer stores them, and with a missing one
+    floats = stores.astype("float64")
+    floats.loc[0] = np.nan
+    for window in (stores.astype("int8"), floats, stores.astype(str), stores.astype("category")):
+        store = profile_data(window, like=reference).features["store"]
+        assert store.status == "ok"
+        assert store.counts[1:].tolist() == [80, 80, 80, 80, 0]
+
+
+def test_what_is_declared_is_kept_in_the_file(tmp_path):
+    frame = pd.DataFrame(
+        {
+            "size": ["S", "M", "L", "L"] * 100,
+            "age": [30, 40, -999, 50] * 100,
+            "when": np.arange(400) * 60.0,
+        }
+    )
+    said = {"size": "S < M < L", "when": "time"}
+    profile_data(frame, kinds=said, missing_values={"age": (-999,)}).save(tmp_path / "p")
+
+    reference = Profile.load(tmp_path / "p")
+    window = profile_data(frame.replace({"size": {"S": "XL"}}), like=reference)
+
+    assert {name: item.kind for name, item in window.features.items()} == {
+        "size": "ordinal",
+        "age": "number",
+        "when": "time",
+    }
+    assert (window.features["size"].n_unreadable, window.features["size"].examples) == (
+        100,
+        ("XL",),
+    )
+    assert window.features["size"].counts.tolist() == [0, 0, 0, 100, 0, 200, 0]
+    assert (window.features["age"].n_missing, window.features["age"].minimum) == (100, 30)
+    assert window.features["when"].maximum == 399 * 60
+
+
+def test_an_ordinal_of_whole_numbers_and_one_of_names_are_compared_in_their_order():
+    before = pd.DataFrame({"size": ["S", "M", "L", "L"] * 100})
+    rule = DriftRule(kinds={"size": "S < M < L"})
+
+    (check, *_) = check_drift(before, before.iloc[::-1], rule=rule).features["size"].checks
+    assert (check.test, check.effect_size) == ("ks", 0)
+    larger = before.replace({"S": "M"})
+    assert check_drift(before, larger, rule=rule).features["size"].effect_size == 0.25
+
+
+@pytest.mark.parametrize(
+    ("kinds", "match"),
+    [
+        ({"x": "nominal"}, "must be one of number, category"),
+        ({"x": "S < S"}, "different names"),
+        ({"x": "S < "}, "different names"),
+        ({"x": 7}, "must be one of"),
+    ],
+)
+def test_a_kind_that_does_not_exist_is_refused_before_any_work(kinds, match):
+    with pytest.raises(ConfigError, match=match):
+        profile_data(pd.DataFrame({"x": [1]}), kinds=kinds)
+    with pytest.raises(ConfigError, match=match):
+        DriftRule(kinds=kinds)
+
+
+def test_what_is_said_of_columns_must_be_said_of_the_reference_and_of_columns():
+    frame = pd.DataFrame({"x": np.arange(300)})
+    reference = profile_data(frame)
+
+    with pytest.raises(ConfigError, match="part of the reference"):
+        profile_data(frame, like=reference, kinds={"x": "category"})
+    with pytest.raises(DataError, match="did you mean 'x'"):
+        profile_data(frame, kinds={"xs": "category"})
+    with pytest.raises(ConfigError, match="must be a list of values"):
+        profile_data(frame, missing_values={"x": "-999"})
+
+
+def test_columns_may_be_named_as_the_frame_names_them():
+    frame = pd.DataFrame({0: np.arange(300) % 3, ("a", 1): 1.0})
+
+    profile = profile_data(frame, columns=[0, ("a", 1)], kinds={0: "category"})
+
+    assert {name: item.kind for name, item in profile.features.items()} == {
+        "0": "category",
+        "('a', 1)": "number",
+    }
+
+
+def test_a_column_without_a_name_is_a_column():
+    table = pa.table({"": [1.0] * 200, "y": [2.0] * 200})
+
+    assert list(profile_data(table).features) == ["", "y"]
+    assert profile_data(table).features[""].mean == 1
+
+
+# --- one odd value
+
+
+def test_an_odd_value_costs_itself_and_is_told():
+    values = [*np.arange(399.0), "n/a"]
+    clean = profile_data(pd.DataFrame({"x": np.arange(399.0)})).features["x"]
+
+    x = profile_data(pd.DataFrame({"x": values})).features["x"]
+
+    assert (x.kind, x.n_values, x.n_missing, x.n_unreadable) == ("number", 399, 0, 1)
+    assert x.examples == ("n/a",)
+    assert (x.mean, x.squared) == (clean.mean, clean.squared)
+    assert x.dtype == "double and others"
+
+
+def test_unreadable_values_have_weights():
+    frame = pd.DataFrame({"x": [1.0, "?", None, 3.0] * 50, "w": [1.0, 2.0, 3.0, 4.0] * 50})
+
+    x = profile_data(frame, weight="w").features["x"]
+
+    assert x.weights is not None
+    assert (x.weights.rows, x.weights.missing, x.weights.unreadable) == (500, 150, 100)
+    assert (x.value_weight, x.unreadable_share, x.missing_share) == (250, 0.2, 0.3)
+
+
+def test_many_odd_values_are_a_finding_and_a_few_are_not():
+    before = pd.DataFrame({"x": np.arange(1000.0)})
+    for share, level in ((0.001, "none"), (0.3, "drift")):
+        now = before.astype(object)
+        now.iloc[: int(1000 * share)] = "broken"
+        x = check_drift(before, now).features["x"]
+        assert x.level == level
+        assert (x.unreadable_current, x.examples) == (share, ("broken",))
+    assert "unreadable values went from 0.0% to 30.0% of rows" in x.reason
+    assert "'broken'" in x.reason
+
+
+def test_a_column_that_cannot_be_read_at_all_says_why():
+    before = pd.DataFrame({"x": np.arange(300.0)})
+    rule = DriftRule(kinds={"x": "number"})
+
+    x = check_drift(before, pd.DataFrame({"x": ["low", "high"] * 150}), rule=rule).features["x"]
+
+    assert (x.status, x.level) == ("unreadable", "drift")
+    assert "'low', 'high'" in x.reason
+
+
+# --- ages
+
+
+def log(start: str, delay: float, n: int = 500) -> pd.DataFrame:
+    at = pd.date_range(start, periods=n, freq="s", tz="UTC")
+    rng = np.random.default_rng(n)
+    return pd.DataFrame({"at": at, "made": at - pd.to_timedelta(rng.gamma(2, delay, n), unit="s")})
+
+
+def test_the_age_of_a_time_is_counted_from_the_time_of_its_row():
+    reference = profile_data(log("2026-01-01", 60), at="at")
+    window = profile_data(log("2026-03-01", 60), like=reference)
+    stale = log("2026-03-01", 60)
+    stale["made"] -= pd.Timedelta(days=2)
+
+    assert reference.features["made"].facets["age"].mean == pytest.approx(120, rel=0.1)
+    assert check_drift(reference, window).features["made"].level == "none"
+    found = check_drift(reference, profile_data(stale, like=reference)).features["made"]
+    assert found.level == "drift"
+    assert found.reason.startswith("age: 100.0% of rows moved")
+
+
+def test_the_age_may_be_counted_from_the_end_of_the_window():
+    def end(day: int) -> datetime:
+        return datetime(2026, 1, day, 1, tzinfo=UTC)
+
+    reference = profile_data(log("2026-01-01", 60)[["made"]], at=end(1))
+    window = profile_data(log("2026-01-02", 60)[["made"]], like=reference, at=end(2))
+    future = profile_data(log("2099-01-02", 60)[["made"]], like=reference, at=end(2))
+
+    assert check_drift(reference, window).features["made"].level == "none"
+    assert check_drift(reference, future).features["made"].level == "drift"
+    with pytest.raises(DataError, match="the window needs its time: give at="):
+        profile_data(log("2026-01-02", 60)[["made"]], like=reference)
+    with pytest.raises(DataError, match="must hold timestamps or dates, got double"):
+        profile_data(pd.DataFrame({"made": log("2026-01-01", 6)["made"], "n": 1.0}), at="n")
+
+
+# --- meaning
+
+
+def about_words(texts: list[str]) -> np.ndarray:
+    """A vector that says how often a text names one of four things."""
+    words = ("late", "shoe", "broken", "please")
+    return np.array([[text.count(word) for word in words] for text in texts], dtype=float)
+
+
+def test_the_meaning_of_texts_is_compared_with_vectors_of_your_own():
+    frame = pd.DataFrame({"t": [*texts(600), None]})
+    embed = {"t": about_words}
+    reference = profile_data(frame, embed=embed)
+    same = profile_data(pd.DataFrame({"t": texts(500, 1)}), like=reference, embed=embed)
+    # as long, of as many words, of the same letters
+    other = pd.DataFrame({"t": [t.replace("late", "tale") for t in texts(500, 1)]})
+
+    assert reference.features["t"].facets["meaning"].dimension == 4
+    assert check_drift(reference, same).features["t"].level == "none"
+    found = check_drift(reference, profile_data(other, like=reference, embed=embed)).features["t"]
+    assert "meaning" in {check.facet[0] for check in found.checks if check.level == "drift"}
+
+
+def test_windows_are_embedded_as_their_reference_and_by_what_returns_vectors():
+    frame = pd.DataFrame({"t": texts(300)})
+    reference = profile_data(frame, embed={"t": about_words})
+
+    with pytest.raises(DataError, match="give embed= with the same function"):
+        profile_data(frame, like=reference)
+    with pytest.raises(DataError, match=r"a matrix of 300 rows.*\(300,\)"):
+        profile_data(frame, embed={"t": lambda texts: np.zeros(len(texts))})
+    with pytest.raises(DataError, match="embed must name columns of the data"):
+        profile_data(frame, embed={"text": about_words})
+
+
+# --- the laws of profiles hold for facets
+
+
+def table(n: int, seed: int) -> pa.Table:
+    rng = np.random.default_rng(seed)
+    return pa.table(
+        {
+            "text": [t if i % 7 else None for i, t in enumerate(texts(n, seed))],
+            "id": [f"{i:08x}" for i in rng.integers(0, 2**31, n)],
+            "at": pa.array(rng.integers(0, 10**15, n), pa.timestamp("us")),
+            "tags": [rng.choice(["a", "b", "c"], i % 4).tolist() for i in range(n)],
+            "boxes": [
+                [{"w": float(w), "of": "paper"} for w in rng.normal(size=i % 3)] for i in range(n)
+            ],
+            "place": [{"city": "ab"[i % 2], "at": {"lat": float(i)}} for i in range(n)],
+            "weight": rng.random(n) + 0.5,
+        }
+    )
+
+
+def assert_same(a, b) -> None:
+    assert (a.kind, a.status, a.n_rows, a.n_missing, a.n_unreadable) == (
+        (b.kind, b.status, b.n_rows, b.n_missing, b.n_unreadable)
+    )
+    assert a.categories == b.categories
+    for name in ("counts", "edges", "hashes", "hash_counts"):
+        mine, theirs = getattr(a, name), getattr(b, name)
+        assert (mine is None) == (theirs is None)
+        if mine is not None:
+            np.testing.assert_allclose(mine, theirs, rtol=1e-12, atol=1e-9)
+    for key, count in a.unseen.items():
+        assert b.unseen[key] == pytest.approx(count)
+    if a.weights is not None:
+        assert b.weights.values_squared == pytest.approx(a.weights.values_squared)
+        assert b.weights.rows == pytest.approx(a.weights.rows)
+    assert list(a.facets) == list(b.facets)
+    for name, facet in a.facets.items():
+        assert_same(facet, b.facets[name])
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    cuts=st.lists(st.integers(0, 600), max_size=4),
+    weight=st.sampled_from([None, "weight"]),
+    seed=st.integers(0, 3),
+)
+def test_parts_merge_to_the_whole_facets_included(cuts, weight, seed):
+    reference = profile_data(table(600, 9), weight=weight)
+    whole = table(600, seed)
+    bounds = [0, *sorted(cuts), 600]
+    parts = [profile_data(whole.slice(a, b - a), like=reference) for a, b in pairwise(bounds)]
+
+    merged, at_once = merge_profiles(parts), profile_data(whole, like=reference)
+
+    for name, feature in at_once.features.items():
+        assert_same(feature, merged.features[name])
+
+
+def test_the_same_table_has_the_same_profile_from_a_frame_and_from_a_file(tmp_path):
+    made = table(500, 1)
+    pq.write_table(made, tmp_path / "t.parquet", row_group_size=77)
+
+    expected = profile_data(made).features
+    for data in (made.to_pandas(), pl.from_arrow(made), tmp_path / "t.parquet"):
+        for name, feature in profile_data(data).features.items():
+            assert_same(feature, expected[name])
+
+
+def test_a_profile_with_facets_comes_back_from_its_file(tmp_path):
+    reference = profile_data(table(300, 1), weight="weight")
+    reference.save(tmp_path / "p")
+
+    for name, feature in Profile.load(tmp_path / "p").features.items():
+        assert_same(feature, reference.features[name])
+
+
+def test_elements_of_a_list_count_as_the_row_they_are_of():
+    tags = profile_data(pa.table({"t": [["a"] * 10, ["b"], [], None] * 50})).features["t"]
+
+    elements = tags.facets["elements"]
+
+    assert dict(zip(elements.categories, elements.counts.tolist(), strict=False)) == {
+        "a": pytest.approx(50),
+        "b": pytest.approx(50),
+    }
+    assert elements.effective_values == pytest.approx(100)
+    assert tags.facets["length"].counts[1::2].tolist() == [50, 50, 50]
+
+
+def test_lists_in_structs_in_lists_are_looked_into_to_a_depth():
+    deep: object = 1.0
+    for _ in range(9):
+        deep = [{"x": deep}]
+
+    feature = profile_data(pa.table({"deep": [deep] * 200})).features["deep"]
+
+    depth = 0
+    while feature.facets:
+        feature = list(feature.facets.values())[-1]
+        depth += 1
+    assert depth == MAX_DEPTH + 1
