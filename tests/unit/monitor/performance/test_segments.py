@@ -315,7 +315,7 @@ def test_chunks_are_cut_by_the_moment_and_not_by_the_text():
 
 def test_a_blank_segment_can_be_seen_on_the_page():
     table = pa.table({"y": [0, 1] * 20, "q": [0, 1] * 20, "v": ["", "a"] * 20})
-    assert "(blank)" in check(table, segments=["v"]).to_html()
+    assert "<b>&#x27;&#x27;</b>" in check(table, segments=["v"]).to_html()
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,9 @@ def code_column(column: pa.ChunkedArray, name: str) -> CodedColumn:
         values, odd = split(column.combine_chunks())
         if are_days(values):
             return _coded_dates(values, odd, name)
-    raise DataError(f"column {name!r} must hold classes (text, whole numbers), found {dtype}")
+    raise DataError(
+        f"column {quoted_name(name)} must hold classes (text, whole numbers), found {dtype}"
+    )
 
 
 def _require_none(column: pa.ChunkedArray, name: str) -> None:
@@ -92,9 +94,11 @@ def _require_none(column: pa.ChunkedArray, name: str) -> None:
     _, odd = split(column.combine_chunks())
     for found in [] if odd is None else odd.to_pylist():
         if found is not None:
-            raise DataError(
-                f"column {name!r} must hold classes (text, whole numbers), found {found!r}"
-            )
+            raise DataError(f"{_must(name)}, found {quoted_name(found)}")
+
+
+def _must(name: str) -> str:
+    return f"column {quoted_name(name)} must hold classes (text, whole numbers)"
 
 
 def _texts(column: pa.ChunkedArray) -> pa.Array:
@@ -124,8 +128,7 @@ def _coded_dates(values: pa.Array, odd: pa.Array | None, name: str) -> CodedColu
 
 def _coded_numbers(array: pa.Array, name: str, kind: Kind) -> CodedColumn:
     values, odd = split(array)
-    must = f"column {name!r} must hold classes (text, whole numbers)"
-    numbers = whole(values, must, _HINT)
+    numbers = whole(values, _must(name), _HINT)
     distinct, place = _distinct(numbers, name)
     codes = place
     if numbers.null_count:
@@ -184,8 +187,9 @@ def _with_odd(coded: CodedColumn, odd: pa.Array, name: str, words: dict[str, int
 def _few(names: Any, column: str) -> Any:
     if len(names) > _MAX_CLASSES:
         raise DataError(
-            f"column {column!r} must hold at most {_MAX_CLASSES} classes, found {len(names)} "
-            'different values; measure a regression with task="regression"'
+            f"column {quoted_name(column)} must hold at most {_MAX_CLASSES} classes, found "
+            f"{len(names)} different values; "
+            'measure a regression with task="regression"'
         )
     return names
 

@@ -22,7 +22,7 @@ from flytekitplugins.wbmon.data.plain import PlainSource
 from flytekitplugins.wbmon.data.readings import read_as
 from flytekitplugins.wbmon.data.sources import Source, StreamSource
 from flytekitplugins.wbmon.errors import DataError
-from flytekitplugins.wbmon.names import listed_names
+from flytekitplugins.wbmon.names import listed_names, quoted_name
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -104,7 +104,7 @@ def read_numbers(column: pa.ChunkedArray, name: str) -> Numbers:
     if stored == "empty" and not has_odd(column.type):
         return Numbers(np.full(len(column), np.nan), is_known=False)
     if stored not in ("number", "boolean", "duration", "text", "empty"):
-        raise DataError(f"column {name!r} must be numeric, found {dtype}")
+        raise DataError(f"column {quoted_name(name)} must be numeric, found {dtype}")
     unit = "s" if stored == "duration" else ""
     if stored != "text" and not has_odd(column.type):
         return Numbers(_joined([_quantities(chunk) for chunk in column.chunks]), unit)
@@ -116,8 +116,8 @@ def read_numbers(column: pa.ChunkedArray, name: str) -> Numbers:
     is_known = not np.isnan(values).all()
     if unreadable.n and not is_known:
         raise DataError(
-            f"column {name!r} must be numeric, found {dtype} such as "
-            f"{', '.join(map(repr, unreadable.examples))}"
+            f"column {quoted_name(name)} must be numeric, found {dtype} such as "
+            f"{listed_names(unreadable.examples)}"
         )
     return Numbers(values, unit, unreadable, is_known)
 
@@ -153,8 +153,8 @@ def _table(source: Source | PlainSource, names: Sequence[str] | None) -> pa.Tabl
     missing = [name for name in wanted if name not in source.names]
     if missing:
         raise DataError(
-            f"the data must have column {', '.join(map(repr, missing))}; "
-            f"found {', '.join(source.names) or 'no columns'}"
+            f"the data must have column {listed_names(missing)}; "
+            f"found {listed_names(source.names, none='no columns')}"
         )
     if source.is_stream if isinstance(source, PlainSource) else isinstance(source, StreamSource):
         # a stream cannot be read a second time, so all columns come in one pass

@@ -92,7 +92,9 @@ def join_labels(
     label, on = str(label), str(on)
     latest_by = None if latest_by is None else str(latest_by)
     if on == label:
-        raise ConfigError(f"the key and the label must be different columns, both are {on!r}")
+        raise ConfigError(
+            f"the key and the label must be different columns, both are {quoted_name(on)}"
+        )
     # with odd values apart: one text among numbers must not make texts of all keys
     made = read_columns(open_values(predictions).source, None)
     if on not in made.column_names:
@@ -100,7 +102,7 @@ def join_labels(
             f"the predictions must have the key {quoted_name(on)}; "
             f"found {listed_names(made.column_names)}"
         )
-    said = [on, label, *([latest_by] if latest_by else [])]
+    said = [on, label, *([] if latest_by is None else [latest_by])]
     came = _plain(read_columns(open_values(labels).source, said))
     if latest_by is not None:
         came = came.take(whole_array(time_order(came[latest_by].combine_chunks(), latest_by)))
@@ -203,7 +205,7 @@ def _with_label(
         return made.append_column(label, joined)
     known = _label(plain_column(before)).values
     refused = DataError(
-        f"label {label!r} must be of one kind in predictions and labels; "
+        f"label {quoted_name(label)} must be of one kind in predictions and labels; "
         f"found {known.type} and {joined.type}"
     )
     if not _are_alike(kind_of(known.type), kind_of(joined.type)):

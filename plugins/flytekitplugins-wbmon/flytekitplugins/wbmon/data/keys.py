@@ -14,6 +14,7 @@ from flytekitplugins.wbmon.data.objects import split, value_type
 from flytekitplugins.wbmon.data.times import are_days, days_of
 from flytekitplugins.wbmon.data.whole import is_blank, read_whole, whole
 from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.names import quoted_name
 
 
 class Keys(NamedTuple):
@@ -41,7 +42,7 @@ def keys_of(column: pa.ChunkedArray, name: str) -> Keys:
     dtype = value_type(column.type)
     kind = kind_of(dtype)
     array = column.combine_chunks()
-    must = f"key {name!r} must hold text or whole numbers"
+    must = f"key {quoted_name(name)} must hold text or whole numbers"
     if kind == "empty":
         return Keys(pa.nulls(len(array)), "empty")
     if kind == "number":

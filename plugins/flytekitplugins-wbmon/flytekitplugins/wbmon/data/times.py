@@ -11,6 +11,7 @@ from flytekitplugins.wbmon.data.arrow import bitmap, dense_numbers, is_valid, ki
 from flytekitplugins.wbmon.data.objects import value_type
 from flytekitplugins.wbmon.data.readings import read_as
 from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.names import listed_names, quoted_name
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,14 +34,14 @@ def row_times(array: pa.Array, name: str) -> NDArray[np.float64]:
     stored = kind_of(value_type(array.type))
     if stored not in ("time", "text", "empty"):
         raise DataError(
-            f"column {name!r} must hold timestamps or dates, got {value_type(array.type)}; "
-            "convert it first"
+            f"column {quoted_name(name)} must hold timestamps or dates, got "
+            f"{value_type(array.type)}; convert it first"
         )
     reading = read_as("time", array)
     if reading.n_unreadable:
         raise DataError(
-            f"column {name!r} must hold times, as timestamps, dates or ISO text such as "
-            f"2026-01-31T12:00:00+00:00; found {', '.join(map(repr, reading.examples))}"
+            f"column {quoted_name(name)} must hold times, as timestamps, dates or ISO text such as "
+            f"2026-01-31T12:00:00+00:00; found {listed_names(reading.examples)}"
         )
     times = np.full(len(array), np.nan)
     if reading.values.null_count < len(array):

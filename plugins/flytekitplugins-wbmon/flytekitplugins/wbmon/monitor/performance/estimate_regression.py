@@ -43,7 +43,7 @@ def estimate_values(
 ) -> PerformanceReport:
     """The regression case of `estimate_performance`, which documents the arguments."""
     inputs = list(dict.fromkeys((*features, prediction)))
-    weights = [weight] if weight else []
+    weights = [] if weight is None else [weight]
     past = read_values(reference, [label, *inputs, *weights])
     known = read_regression(past, label=label, prediction=prediction, weight=weight)
     if len(known.rows) < _FEWEST:
@@ -71,8 +71,8 @@ def _require_unit(known: Outcomes, current: Outcomes, prediction: str) -> None:
     if len(current.rows) and known.unit != current.unit:
         units = [each.unit or "no unit" for each in (known, current)]
         raise DataError(
-            f"prediction {prediction!r} must be in the unit of the reference, {units[0]}; found "
-            f"{units[1]}"
+            f"prediction {quoted_name(prediction)} must be in the unit of the reference, "
+            f"{units[0]}; found {units[1]}"
         )
 
 

@@ -18,7 +18,7 @@ from flytekitplugins.wbmon.data.batches import (
     predicted_columns,
 )
 from flytekitplugins.wbmon.data.class_codes import CodedColumn, code_column
-from flytekitplugins.wbmon.data.columns import float_values, is_number, read_numbers
+from flytekitplugins.wbmon.data.columns import as_column, float_values, is_number, read_numbers
 from flytekitplugins.wbmon.data.names import class_name
 from flytekitplugins.wbmon.data.objects import as_text, value_type
 from flytekitplugins.wbmon.data.open import Data, open_values
@@ -207,7 +207,7 @@ def _rows(
         labelled = bool_array(_is_labelled(truth, label, metric))
         given, truth = given.filter(labelled), truth.filter(labelled)
     if given.num_rows < 2:  # noqa: PLR2004 - one row cannot be shuffled
-        of = "" if label is None else f" with a value of {label!r}"
+        of = "" if label is None else f" with a value of {quoted_name(label)}"
         raise InsufficientDataError(f"there must be at least two rows{of}, found {given.num_rows}")
     return given, truth
 
@@ -300,7 +300,8 @@ def _positive(classes: CodedColumn, label: str, positive: Any) -> str:
         name = class_name(positive)
         if name not in classes.names:
             raise DataError(
-                f"positive must be one of the classes {', '.join(classes.names)}; got {name!r}"
+                f"positive must be one of the classes {listed_names(classes.names)}; "
+                f"got {quoted_name(name)}"
             )
         return name
     found = complete(NOTHING_KNOWN, classes.names)
@@ -323,8 +324,8 @@ def _accuracy(classes: CodedColumn, label: str, found: pa.Table) -> float:
     predicted = code_column(plain_column(column), "prediction")
     if predicted.names and predicted.kind != classes.kind:
         raise DataError(
-            f"the model must return classes as those of {label!r}, such as {classes.names[0]!r}; "
-            f"got {column.type} such as {predicted.names[0]!r}"
+            f"the model must return classes as those of {quoted_name(label)}, such as "
+            f"{quoted_name(classes.names[0])}; got {column.type} such as {quoted_name(predicted.names[0])}"
         )
     names = np.array([*predicted.names, ""], dtype=object)[predicted.codes]
     return float(np.mean(names == np.array(classes.names, dtype=object)[classes.codes]))

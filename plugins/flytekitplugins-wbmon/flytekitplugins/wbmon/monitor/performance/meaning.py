@@ -14,6 +14,7 @@ from flytekitplugins.wbmon.data.names import class_name
 from flytekitplugins.wbmon.data.objects import value_type
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.performance.report import PositiveFrom, PredictionIs
+from flytekitplugins.wbmon.names import listed_names, quoted_name
 
 # names of two classes of which everybody calls the second the positive one
 _CONVENTIONS = ({"0", "1"}, {"-1", "1"}, {"false", "true"}, {"False", "True"})
@@ -87,7 +88,8 @@ def require_positive(truth: CodedColumn, known: Sequence[str], meaning: Meaning)
     # of one class in the window the other may be the positive one
     if is_none and len({*truth.names, *known}) > 1:
         raise DataError(
-            f"positive must be one of the classes {', '.join(names[:20])}; got {meaning.positive!r}"
+            f"positive must be one of the classes {listed_names(names)}; "
+            f"got {quoted_name(meaning.positive)}"
         )
 
 

@@ -17,6 +17,7 @@ from flytekitplugins.wbmon.monitor.performance.report import (
     ReliabilityBin,
     Task,
 )
+from flytekitplugins.wbmon.names import quoted_name
 from flytekitplugins.wbmon.reports.verdict import MetricVerdict
 from flytekitplugins.wbmon.stats import classification, regression
 from flytekitplugins.wbmon.stats.calibration import (
@@ -106,14 +107,14 @@ def announcements(report: PerformanceReport) -> Iterator[str]:
         )
     is_measured = report.status != "no_labels"
     if is_measured and report.prediction_is == "class" and len(report.classes) == 1:
-        yield f"{report.classes[0]!r} is the only class, and counts as the positive one"
+        yield f"{quoted_name(report.classes[0])} is the only class, and counts as the positive one"
     if is_measured and report.positive_from == "order":
         yield report.positive_class
     auc = report.metrics.get("roc_auc")
     # four standard errors below chance: two would be said of one useless model in forty
     if auc is not None and report.positive and 2 * auc.high - auc.value < _CHANCE:
-        other = report.classes[0]
-        yield f"roc_auc {auc.value:.4g} is clearly below 0.5: {other!r} may be meant by the scores"
+        other = quoted_name(report.classes[0])
+        yield f"roc_auc {auc.value:.4g} is clearly below 0.5: {other} may be meant by the scores"
 
 
 def metric_of(
@@ -153,8 +154,8 @@ def _status(outcomes: Outcomes, min_rows: int) -> tuple[PerformanceStatus, str]:
         return "no_labels", f"none of {outcomes.n_rows} rows has a label"
     if outcomes.probabilities is not None and len(outcomes.classes) == 1:
         return "insufficient", (
-            f"all labels are {outcomes.classes[0]!r} and nothing says whether that is the positive "
-            "class; pass positive= to check_performance"
+            f"all labels are {quoted_name(outcomes.classes[0])} and nothing says whether that "
+            "is the positive class; pass positive= to check_performance"
         )
     if n < min_rows:
         return "insufficient", f"{n} rows could be measured, a verdict needs {min_rows}"

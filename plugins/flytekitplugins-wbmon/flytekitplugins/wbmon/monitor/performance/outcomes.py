@@ -27,6 +27,7 @@ from flytekitplugins.wbmon.monitor.performance.meaning import (
     prediction_is,
     require_positive,
 )
+from flytekitplugins.wbmon.names import listed_names, quoted_name
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -120,8 +121,8 @@ def read_regression(
     if truth.is_known and predicted.is_known and truth.unit != predicted.unit:
         kinds = [f"{'durations' if each.unit else 'plain numbers'}" for each in (truth, predicted)]
         raise DataError(
-            f"label {label!r} and prediction {prediction!r} must be in one unit; found {kinds[0]} "
-            f"against {kinds[1]}: convert both to durations, or both to numbers of one unit"
+            f"label {quoted_name(label)} and prediction {quoted_name(prediction)} must be "
+            f"in one unit; found {kinds[0]} against {kinds[1]}: convert both to durations, or both to numbers of one unit"
         )
     outcomes = _measurable(
         truth.values,
@@ -246,8 +247,9 @@ def _weights(table: pa.Table, name: str | None) -> Floats:
     wrong = int((~np.isfinite(weight) | (weight < 0)).sum())
     if wrong:
         raise DataError(
-            f"weights must be finite and >= 0; column {name!r} has {wrong} rows that are not"
-            + "".join(f", such as {text!r}" for text in read.unreadable.examples[:1])
+            f"weights must be finite and >= 0; column {quoted_name(name)} has {wrong} rows "
+            "that are not"
+            + "".join(f", such as {quoted_name(text)}" for text in read.unreadable.examples[:1])
         )
     return weight
 
@@ -256,7 +258,7 @@ def _plain_numbers(table: pa.Table, name: str, what: str) -> Numbers:
     """Numbers that have no unit."""
     read = read_numbers(table[name], name)
     if read.unit:
-        raise DataError(f"{what} must be plain numbers; column {name!r} holds durations")
+        raise DataError(f"{what} must be plain numbers; column {quoted_name(name)} holds durations")
     return read
 
 
@@ -268,9 +270,9 @@ def _require_same_kind(
     if truth.kind != predicted.kind:
         kinds = [value_type(table.schema.field(name).type) for name in (label, prediction)]
         raise DataError(
-            f"label {label!r} and prediction {prediction!r} must hold the same classes; found "
-            f"{kinds[0]} such as {truth.names[0]!r} against {kinds[1]} such as "
-            f"{predicted.names[0]!r}"
+            f"label {quoted_name(label)} and prediction {quoted_name(prediction)} must hold "
+            f"the same classes; found {kinds[0]} such as {quoted_name(truth.names[0])} against {kinds[1]} such as "
+            f"{quoted_name(predicted.names[0])}"
         )
 
 
@@ -278,7 +280,7 @@ def _unreadable(found: Mapping[str, Unreadable]) -> Unreadable:
     """What could not be read in several columns, with the column of each example."""
     total = Unreadable()
     for column, each in found.items():
-        told = tuple(f"{text!r} in {column!r}" for text in each.examples)
+        told = tuple(f"{quoted_name(text)} in {quoted_name(column)}" for text in each.examples)
         total = total.and_(Unreadable(each.n, told))
     return total
 
@@ -315,8 +317,8 @@ class _Read(NamedTuple):
 def _probability_of_positive(table: pa.Table, prediction: str, names: tuple[str, ...]) -> _Read:
     if len(names) > 2:  # noqa: PLR2004 - binary
         raise DataError(
-            f"prediction {prediction!r} is a column of probabilities, which needs labels of two "
-            f"classes; found {len(names)}. Give the predicted class as `prediction` and one "
+            f"prediction {quoted_name(prediction)} is a column of probabilities, which needs "
+            f"labels of two classes; found {len(names)}. Give the predicted class as `prediction` and one "
             "probability column a class as `score`"
         )
     return _probabilities(table, [prediction])

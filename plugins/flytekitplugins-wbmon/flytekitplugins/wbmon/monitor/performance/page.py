@@ -119,9 +119,8 @@ def _parts(parts: Sequence[Part]) -> Iterable[str]:
 
 def _part_row(part: Part, names: Sequence[str]) -> Sequence[str]:
     metrics = (part.metrics[name] for name in names)
-    value = part.value if part.value.strip() else "(blank)"
     return (
-        f"<td>{escape(part.by)} <b>{escape(value)}</b></td>",
+        f"<td>{escape(shown_name(part.by))} <b>{escape(shown_name(part.value))}</b></td>",
         state_cell(part.verdict if part.status == "ok" else part.status),
         cell(f"{part.n_labelled:,} of {part.n_rows:,}"),
         *(

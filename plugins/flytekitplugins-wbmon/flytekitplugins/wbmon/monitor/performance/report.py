@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+from flytekitplugins.wbmon.names import quoted_name
 from flytekitplugins.wbmon.reports.measurement import Measurement, gate, number
 from flytekitplugins.wbmon.reports.report import Report
 from flytekitplugins.wbmon.reports.verdict import MetricVerdict
@@ -229,7 +230,7 @@ class PerformanceReport(Report):
         """The positive class and where it is known from, in words; empty without one."""
         if not self.positive:
             return ""
-        return f"positive class {self.positive!r} ({_POSITIVE_FROM[self.positive_from]})"
+        return f"positive class {quoted_name(self.positive)} ({_POSITIVE_FROM[self.positive_from]})"
 
     def unit_of(self, metric: str) -> str:
         """The unit of a metric; empty for counts, shares and scores."""

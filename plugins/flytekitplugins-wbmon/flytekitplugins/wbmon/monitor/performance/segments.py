@@ -130,7 +130,7 @@ def _by_value(column: pa.ChunkedArray, name: str) -> Groups:
     if not is_scalar(column.type):
         raise DataError(
             "segments are cut by text, numbers, booleans or times; column "
-            f"{name!r} holds {value_type(column.type)}"
+            f"{quoted_name(name)} holds {value_type(column.type)}"
         )
     array = column.combine_chunks()
     if kind_of(value_type(array.type)) not in ("number", "duration"):

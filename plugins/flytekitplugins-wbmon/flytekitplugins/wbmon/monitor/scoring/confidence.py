@@ -109,7 +109,9 @@ class ClassCounter:
         _require(scored, self._column)
         column = plain_column(scored[self._column]).combine_chunks()
         if not has_names(column.type):
-            raise DataError(f"column {self._column!r} must hold classes, found {column.type}")
+            raise DataError(
+                f"column {quoted_name(self._column)} must hold classes, found {column.type}"
+            )
         if pa.types.is_floating(column.type):
             # nan is a missing prediction here, not a class of that name
             column = column.filter(pc.is_finite(column))
@@ -141,7 +143,9 @@ def _probabilities(scored: pa.Table, name: str) -> NDArray[np.float64]:
     _require(scored, name)
     column = plain_column(scored[name])
     if not is_number(column.type):
-        raise DataError(f"column {name!r} must hold probabilities, found {scored[name].type}")
+        raise DataError(
+            f"column {quoted_name(name)} must hold probabilities, found {scored[name].type}"
+        )
     values = float_values(column)
     outside = (values < 0) | (values > 1)
     if outside.any():
