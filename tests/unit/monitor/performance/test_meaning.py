@@ -118,7 +118,7 @@ def test_whole_scores_of_text_classes_are_probabilities() -> None:
         ({"prediction_is": "score"}, ConfigError, "must be 'class' or 'probability'"),
         ({"prediction_is": "probability", "score": "p"}, ConfigError, "needs no `score`"),
         ({"classes": "ab"}, ConfigError, "must be a sequence"),
-        ({"positive": "maybe"}, DataError, "must be one of the classes no, yes; got 'maybe'"),
+        ({"positive": "maybe"}, DataError, "must be one of the classes 'no', 'yes'; got 'maybe'"),
     ],
 )
 def test_a_meaning_that_cannot_be_is_refused(given, error, message) -> None:
@@ -261,7 +261,7 @@ def test_importance_takes_the_positive_class_that_is_named(rng, caplog) -> None:
     with caplog.at_level(logging.WARNING):
         permutation_importance(churns, rows, **given)
     assert "is 'stay', the last in order; pass positive=" in caplog.text
-    with pytest.raises(DataError, match="one of the classes churn, stay; got 'left'"):
+    with pytest.raises(DataError, match="one of the classes 'churn', 'stay'; got 'left'"):
         permutation_importance(churns, rows, positive="left", **given)
 
 

@@ -325,7 +325,8 @@ def _accuracy(classes: CodedColumn, label: str, found: pa.Table) -> float:
     if predicted.names and predicted.kind != classes.kind:
         raise DataError(
             f"the model must return classes as those of {quoted_name(label)}, such as "
-            f"{quoted_name(classes.names[0])}; got {column.type} such as {quoted_name(predicted.names[0])}"
+            f"{quoted_name(classes.names[0])}; got {column.type} such as "
+            f"{quoted_name(predicted.names[0])}"
         )
     names = np.array([*predicted.names, ""], dtype=object)[predicted.codes]
     return float(np.mean(names == np.array(classes.names, dtype=object)[classes.codes]))

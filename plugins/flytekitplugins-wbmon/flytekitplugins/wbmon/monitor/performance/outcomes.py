@@ -122,7 +122,8 @@ def read_regression(
         kinds = [f"{'durations' if each.unit else 'plain numbers'}" for each in (truth, predicted)]
         raise DataError(
             f"label {quoted_name(label)} and prediction {quoted_name(prediction)} must be "
-            f"in one unit; found {kinds[0]} against {kinds[1]}: convert both to durations, or both to numbers of one unit"
+            f"in one unit; found {kinds[0]} against {kinds[1]}: convert both to "
+            "durations, or both to numbers of one unit"
         )
     outcomes = _measurable(
         truth.values,
@@ -271,8 +272,8 @@ def _require_same_kind(
         kinds = [value_type(table.schema.field(name).type) for name in (label, prediction)]
         raise DataError(
             f"label {quoted_name(label)} and prediction {quoted_name(prediction)} must hold "
-            f"the same classes; found {kinds[0]} such as {quoted_name(truth.names[0])} against {kinds[1]} such as "
-            f"{quoted_name(predicted.names[0])}"
+            f"the same classes; found {kinds[0]} such as {quoted_name(truth.names[0])} "
+            f"against {kinds[1]} such as {quoted_name(predicted.names[0])}"
         )
 
 
@@ -318,8 +319,8 @@ def _probability_of_positive(table: pa.Table, prediction: str, names: tuple[str,
     if len(names) > 2:  # noqa: PLR2004 - binary
         raise DataError(
             f"prediction {quoted_name(prediction)} is a column of probabilities, which needs "
-            f"labels of two classes; found {len(names)}. Give the predicted class as `prediction` and one "
-            "probability column a class as `score`"
+            f"labels of two classes; found {len(names)}. Give the predicted class as "
+            "`prediction` and one probability column a class as `score`"
         )
     return _probabilities(table, [prediction])
 
