@@ -47,7 +47,7 @@ class Unreadable(NamedTuple):
         return Unreadable(self.n + other.n, tuple(examples)[:_EXAMPLES])
 
 
-class Numbers(NamedTuple):
+class NumberColumn(NamedTuple):
     """A column of numbers.
 
     Attributes:
@@ -89,7 +89,7 @@ def read_values(data: Any, names: Sequence[str] | None) -> pa.Table:
     return _table(open_values(data), names)
 
 
-def read_numbers(column: pa.ChunkedArray, name: str) -> Numbers:
+def read_numbers(column: pa.ChunkedArray, name: str) -> NumberColumn:
     """Take a column as numbers: durations are seconds, text is read, and a blank one is missing.
 
     Args:
@@ -102,12 +102,12 @@ def read_numbers(column: pa.ChunkedArray, name: str) -> Numbers:
     dtype = value_type(column.type)
     stored = kind_of(dtype)
     if stored == "empty" and not has_odd(column.type):
-        return Numbers(np.full(len(column), np.nan), is_known=False)
+        return NumberColumn(np.full(len(column), np.nan), is_known=False)
     if stored not in ("number", "boolean", "duration", "text", "empty"):
         raise DataError(f"column {quoted_name(name)} must be numeric, found {dtype}")
     unit = "s" if stored == "duration" else ""
     if stored != "text" and not has_odd(column.type):
-        return Numbers(_joined([_quantities(chunk) for chunk in column.chunks]), unit)
+        return NumberColumn(_joined([_quantities(chunk) for chunk in column.chunks]), unit)
     readings = [read_as("duration" if unit else "number", chunk) for chunk in column.chunks]
     values = _joined([_quantities(reading.values) for reading in readings])
     unreadable = Unreadable()
@@ -119,7 +119,7 @@ def read_numbers(column: pa.ChunkedArray, name: str) -> Numbers:
             f"column {quoted_name(name)} must be numeric, found {dtype} such as "
             f"{listed_names(unreadable.examples)}"
         )
-    return Numbers(values, unit, unreadable, is_known)
+    return NumberColumn(values, unit, unreadable, is_known)
 
 
 def as_column(name: Any) -> str | None:

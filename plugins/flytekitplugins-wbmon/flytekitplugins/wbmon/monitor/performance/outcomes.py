@@ -15,7 +15,7 @@ from flytekitplugins.wbmon.data.class_codes import (
     code_column,
     recode,
 )
-from flytekitplugins.wbmon.data.columns import Numbers, Unreadable, read_numbers, read_values
+from flytekitplugins.wbmon.data.columns import NumberColumn, Unreadable, read_numbers, read_values
 from flytekitplugins.wbmon.data.names import class_name
 from flytekitplugins.wbmon.data.objects import value_type
 from flytekitplugins.wbmon.errors import DataError
@@ -255,8 +255,8 @@ def _weights(table: pa.Table, name: str | None) -> Floats:
     return weight
 
 
-def _plain_numbers(table: pa.Table, name: str, what: str) -> Numbers:
-    """Numbers that have no unit."""
+def _plain_numbers(table: pa.Table, name: str, what: str) -> NumberColumn:
+    """NumberColumn that have no unit."""
     read = read_numbers(table[name], name)
     if read.unit:
         raise DataError(f"{what} must be plain numbers; column {quoted_name(name)} holds durations")
@@ -344,7 +344,7 @@ def _probabilities(table: pa.Table, columns: list[str]) -> _Read:
     return _Read(stacked, unreadable)
 
 
-def _probability(table: pa.Table, name: str) -> Numbers:
+def _probability(table: pa.Table, name: str) -> NumberColumn:
     read = _plain_numbers(table, name, "probabilities")
     values = read.values
     outside = (values < -_EDGE) | (values > 1 + _EDGE)
