@@ -256,7 +256,7 @@ def _weights(table: pa.Table, name: str | None) -> Floats:
 
 
 def _plain_numbers(table: pa.Table, name: str, what: str) -> NumberColumn:
-    """NumberColumn that have no unit."""
+    """Numbers that have no unit."""
     read = read_numbers(table[name], name)
     if read.unit:
         raise DataError(f"{what} must be plain numbers; column {quoted_name(name)} holds durations")
