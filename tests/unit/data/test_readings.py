@@ -225,6 +225,14 @@ def test_the_same_values_have_the_same_names_in_every_storage():
         assert names.to_pylist() == ["3", "1", None, "2", "1", None, "2"]
 
 
+def test_days_that_python_does_not_have_have_names():
+    days = pa.array([10**8, 0], pa.date32())
+    moments = pa.array([2**62, 0], pa.timestamp("s"))
+
+    assert names_of(days).to_pylist()[1] == names_of(moments).to_pylist()[1][:10] == "1970-01-01"
+    assert len(set(names_of(days).to_pylist())) == 2
+
+
 def test_a_number_of_32_bits_is_called_what_it_was_made_from():
     assert names_of(pa.array([0.1, 2.5], pa.float32())).to_pylist() == ["0.1", "2.5"]
 

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+_WIDE = 128  # bits of the decimals that Arrow can encode
+
+
 def class_name(value: Any) -> str:
     """The name of a value as text; `True`, `1` and `1.0` are all named `1`.
 
@@ -84,14 +87,31 @@ def _encoded(array: pa.Array) -> pa.Array:
     if pa.types.is_boolean(array.type):
         return array.cast(pa.large_string())
     if pa.types.is_floating(array.type):
-        array = pc.if_else(pc.is_nan(array), pa.scalar(None, array.type), array)
-    if pa.types.is_timestamp(array.type) or pa.types.is_duration(array.type):
-        # nanoseconds have no type in Python
+        array = pc.if_else(pc.is_nan(array), pa.nulls(1, array.type)[0], array)
+    # nanoseconds have no type in Python
+    if getattr(array.type, "unit", "") == "ns":
         array = _microseconds(array)
     if pa.types.is_float32(array.type) or pa.types.is_float16(array.type):
         # 0.1 in 32 bits is called 0.1, which its value in 64 bits is not
         return _renamed(array, [_of_float(value) for value in dense_numbers(_distinct(array))])
-    return _renamed(array, [class_name(value) for value in _distinct(array).to_pylist()])
+    if pa.types.is_decimal(array.type) and array.type.bit_width < _WIDE:
+        array = array.cast(pa.decimal128(array.type.precision, array.type.scale))
+    return _renamed(array, _python_names(_distinct(array)))
+
+
+def _python_names(distinct: pa.Array) -> list[str]:
+    try:
+        return [class_name(value) for value in distinct.to_pylist()]
+    except (OverflowError, ValueError):
+        return [_python_name(value) for value in distinct]
+
+
+def _python_name(value: pa.Scalar) -> str:
+    try:
+        return class_name(value.as_py())
+    except (OverflowError, ValueError):
+        # a year that Python does not have: Arrow tells its number
+        return str(value.cast(pa.string()))
 
 
 def _distinct(array: pa.Array) -> pa.Array:
