@@ -244,6 +244,15 @@ def latest(at, **form):
     return join(MADE, pd.DataFrame(came), latest_by="at").table["fraud"][0].as_py()
 
 
+def test_the_latest_label_may_be_that_of_the_highest_number():
+    assert latest([10, 9]) == 0
+    assert latest([2**60 + 1, 2**60]) == 0
+    assert latest([2.5, None]) == 0
+    assert latest(pd.array([None, -5], dtype="Int64")) == 1
+    assert latest(np.array([2**63 + 5, 2**63 + 4], dtype=np.uint64)) == 0
+    assert latest([Decimal("1.5"), Decimal("1.25")]) == 0
+
+
 def test_the_latest_label_is_so_in_time_and_not_in_text():
     # 23:00 in New York is later than 01:00 of the next day in Berlin
     assert latest(["2026-01-01T23:00:00-05:00", "2026-01-02T01:00:00+01:00"]) == 0
@@ -266,7 +275,7 @@ def test_the_latest_label_is_so_in_time_and_not_in_text():
 @pytest.mark.parametrize(
     ("at", "message"),
     [
-        ([2, 1], "must hold timestamps or dates, got int64"),
+        ([True, False], "must hold timestamps or dates, got bool"),
         (["2026-01-01", "yesterday"], "must hold times.*found 'yesterday'"),
         ([True, False], "got bool"),
     ],

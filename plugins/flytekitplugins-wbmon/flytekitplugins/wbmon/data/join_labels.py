@@ -78,8 +78,8 @@ def join_labels(
         on: Name of the key column in both: text, whole numbers or dates; rows without a key are
             never joined.
         latest_by: Column with the time of each label, which orders several labels of one key:
-            timestamps, dates or ISO text, read with its offset from UTC. A label without a time is
-            the earliest. Row order if None.
+            timestamps, dates or ISO text, read with its offset from UTC; or numbers, such as that
+            of a revision. A label without one is the earliest. Row order if None.
 
     Returns:
         The joined table with its counts.
@@ -87,7 +87,7 @@ def join_labels(
     Raises:
         ConfigError: If the key and the label are the same column.
         DataError: If a column is missing, the keys or the labels are of different kinds, or
-            `latest_by` does not hold times.
+            `latest_by` holds neither times nor numbers.
     """
     label, on = str(label), str(on)
     latest_by = None if latest_by is None else str(latest_by)

@@ -81,13 +81,17 @@ def are_days(times: pa.Array) -> bool:
 def time_order(array: pa.Array, name: str) -> NDArray[np.int64]:
     """The rows in the order of their times, those without one first; equal times keep their order.
 
+    Numbers, such as that of a revision, are ordered as numbers.
+
     Args:
         array: The column, in its plain form.
         name: Its name, for the message of an error.
 
     Raises:
-        DataError: If the column does not hold times, or text that is no time.
+        DataError: If the column holds neither times nor numbers, or text that is no time.
     """
+    if kind_of(array.type) == "number":
+        return _number_order(array)
     times = row_times(array, name)
     if not pa.types.is_timestamp(array.type):
         return np.argsort(np.where(np.isnan(times), -np.inf, times), kind="stable")
@@ -95,3 +99,15 @@ def time_order(array: pa.Array, name: str) -> NDArray[np.int64]:
     exact = np.full(len(array), np.iinfo(np.int64).min)
     exact[is_valid(array)] = dense_numbers(array)
     return np.argsort(exact, kind="stable")
+
+
+def _number_order(array: pa.Array) -> NDArray[np.int64]:
+    valid = is_valid(array)
+    # whole numbers as they are, because floats cannot tell large ones apart
+    values = dense_numbers(array)
+    if values.dtype.kind == "f":
+        values = np.where(np.isnan(values), -np.inf, values)
+    full = np.zeros(len(array), dtype=values.dtype)
+    full[valid] = values
+    order = np.argsort(full, kind="stable")
+    return np.concatenate([order[~valid[order]], order[valid[order]]])

@@ -49,7 +49,7 @@ class JoinLabels(Node[LabelSettings]):
         label: Name of the label column, in the labels and in the result.
         on: Name of the key column in both: text, whole numbers or dates.
         latest_by: Column with the time of each label, which orders several labels of one key:
-            timestamps, dates or ISO text; row order if empty.
+            timestamps, dates, ISO text or numbers; row order if empty.
         task_kwargs: As for any node.
 
     Raises:
