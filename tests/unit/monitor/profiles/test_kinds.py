@@ -195,6 +195,15 @@ def test_unreadable_values_have_weights():
     assert (x.value_weight, x.unreadable_share, x.missing_share) == (250, 0.2, 0.3)
 
 
+def test_nan_in_a_column_of_another_type_weighs_as_missing():
+    reference = profile_data(pd.DataFrame({"x": ["a", "b"] * 50, "w": 1.0}), weight="w")
+    now = pd.DataFrame({"x": [1.5, np.nan] * 50, "w": [1.0, 3.0] * 50})
+
+    x = profile_data(now, like=reference).features["x"]
+
+    assert (x.status, x.n_missing, x.missing_share) == ("type_changed", 50, 0.75)
+
+
 def test_many_odd_values_are_a_finding_and_a_few_are_not():
     before = pd.DataFrame({"x": np.arange(1000.0)})
     for share, level in ((0.001, "none"), (0.3, "drift")):

@@ -202,9 +202,7 @@ def _compare_categories(found: Comparison, rule: DriftRule) -> Comparison:
         found,
         checks=tuple(check for check in (distribution, unseen) if check is not None),
         distances=bin_distances(a, b),
-        new_categories=tuple(
-            sorted(set(current.unseen) - set(reference.unseen), key=lambda c: -current.unseen[c])
-        ),
+        new_categories=_new_categories(reference, current),
         vanished_categories=tuple(
             name
             for name, before, now in zip(
@@ -216,6 +214,14 @@ def _compare_categories(found: Comparison, rule: DriftRule) -> Comparison:
             if before > 0 and now == 0
         ),
     )
+
+
+def _new_categories(reference: FeatureProfile, current: FeatureProfile) -> tuple[str, ...]:
+    # at the limit the reference has more names than it lists, and none can be called new
+    if len(reference.unseen) >= UNSEEN_LIMIT:
+        return ()
+    new = set(current.unseen) - set(reference.unseen)
+    return tuple(sorted(new, key=lambda name: (-current.unseen[name], name)))
 
 
 def _category_check(a: Floats, b: Floats, rule: DriftRule) -> Check | None:

@@ -32,8 +32,8 @@ class Comparison:
         mean_shift: Difference of the means; None for features without a mean.
         spread_ratio: Ratio of the standard deviations; None for features without one.
         new_categories: Names outside the table that the profile of the current window lists and
-            that of the reference does not, most frequent first. The list of the reference is
-            complete only below `UNSEEN_LIMIT` names.
+            that of the reference does not, most frequent first; none if that list is incomplete,
+            which it is at `UNSEEN_LIMIT` names.
         vanished_categories: Names of the table that have rows only in the reference.
         facets: The facets of the feature, compared each for itself; their checks are also in
             `checks`.

@@ -298,7 +298,9 @@ def _count_missing(
     array = reading.values
     counted = replace(layout, n_rows=len(array), n_missing=count_missing(array))
     if weights is not None:
-        present = is_valid(array) if array.type != pa.null() else np.zeros(len(array), dtype=bool)
+        present = is_valid(array)
+        if pa.types.is_floating(array.type):
+            present[present] = ~np.isnan(dense_numbers(array))
         counted = replace(counted, weights=_weight_sums(weights, weights[present]))
         # as floats: counts of weighted rows are sums of weights
         if layout.counts is not None:
