@@ -285,6 +285,36 @@ def test_without_a_column_that_can_be_tested_there_is_no_ok():
     assert np.isnan(report.share_drifted)
 
 
+def test_times_and_durations_that_are_all_different_are_no_identifiers(check):
+    seconds = pd.to_timedelta(np.arange(500), unit="s")
+    before = pd.DataFrame({"at": pd.Timestamp("2026-01-01") + seconds, "took": seconds})
+    now = before.assign(at=before["at"] - pd.Timedelta(days=900), took=before["took"] * 3)
+
+    features = check(before, now).features
+
+    assert {name: (item.status, item.level) for name, item in features.items()} == {
+        "at": ("ok", "drift"),
+        "took": ("ok", "drift"),
+    }
+
+
+def test_what_cannot_differ_says_why(check):
+    at = pd.Timestamp("2026-01-01", tz="UTC") + pd.to_timedelta(np.arange(200) + 0.5, unit="s")
+    same = pd.DataFrame({"lists": [[]] * 200, "text": ["as it is"] * 200, "at": at})
+    short = pa.table({"lists": [[1]] * 50 + [None] * 150}).to_pandas()
+
+    features = check(same, same).features
+
+    assert {name: item.status for name, item in features.items()} == {
+        "lists": "constant",
+        "text": "constant",
+        "at": "ok",
+    }
+    assert features["lists"].reason == "every value is the same in both windows"
+    assert features["at"].reason == "no drift: no row is earlier than the first of the reference"
+    assert check(short, short).features["lists"].status in ("constant", "insufficient")
+
+
 def test_a_lost_value_of_a_column_that_is_not_tested_is_still_found():
     now = intervals(300).set_column(
         0, "gap", pa.array([None] * 100 + [(1, 2, 3)] * 200, pa.month_day_nano_interval())

@@ -42,8 +42,8 @@ def compare_feature(
     if status == "ok":
         found = compare_values(found, rule, exact)
         found = _with_facets(found, rule)
-        if not found.checks and not (_has_test(reference) and _has_test(current)):
-            found = replace(found, status="untested")
+        if not found.checks:
+            found = replace(found, status=_status_without_checks(found))
     return replace(found, checks=(*found.checks, *rates))
 
 
@@ -62,6 +62,17 @@ def _with_facets(found: Comparison, rule: DriftRule) -> Comparison:
         if is_struct or check.facet or check.name in ("distribution", "new_categories")
     ]
     return replace(found, facets=compared, checks=(*found.checks, *checks))
+
+
+def _status_without_checks(found: Comparison) -> Status:
+    """Why nothing of the values of a feature could differ."""
+    if not (_has_test(found.reference) and _has_test(found.current)):
+        return "untested"
+    statuses = {facet.status for facet in found.facets.values()}
+    if found.reference.kind == "time" or not statuses:
+        return "ok"
+    # of lists that are all empty the length is constant, and there are no elements
+    return "constant" if "constant" in statuses else "insufficient"
 
 
 def _is_comparable(found: Comparison, facet: str) -> bool:
@@ -111,8 +122,10 @@ def _status_of_values(
     if reference.kind != "time" and _same_constant(reference, current):
         return "constant"
     if (
+        # seconds of events are all different, too
+        reference.kind == "number"
         # named in the rule: the user wants it tested, whatever it looks like
-        reference.name not in rule.features
+        and reference.name not in rule.features
         and looks_like_identifier(reference)
         and looks_like_identifier(current)
     ):

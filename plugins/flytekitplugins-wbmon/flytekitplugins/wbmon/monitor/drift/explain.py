@@ -103,7 +103,8 @@ def _empty_windows(found: Comparison) -> str:
 
 def _quiet(checks: Sequence[Check]) -> str:
     if not checks:
-        return "not tested"
+        # of times without a part that could differ
+        return "no drift: no row is earlier than the first of the reference"
     check = checks[0]
     text = f"no drift: effect {check.effect_size:.1%}, {_q(check)}"
     # significant over the rows, and still no finding: only the past windows can be the reason
