@@ -87,7 +87,7 @@ def _in_memory(data: Data) -> Source:
         # by place: several columns can have one name
         kept = [i for i, name in enumerate(data.column_names) if not PANDAS_INDEX.fullmatch(name)]
         table = data.select(kept)
-        return TableSource(table.rename_columns(different_names(table.column_names)))
+        return TableSource(table.rename_columns(list(different_names(table.column_names))))
     home = type(data).__module__.partition(".")[0]
     if home == "pandas" and hasattr(data, "columns"):
         return FrameSource(PandasFrame(data, different_names(data.columns)))

@@ -46,6 +46,7 @@ OF_CLASSES = ("accuracy", "precision", "recall", "f1")
 OF_PROBABILITIES = ("roc_auc", "log_loss", "brier")
 OF_VALUES = ("mae", "rmse", "r2")
 _ALPHA = 0.05
+_TOO_LARGE = "the values are too large for their errors to be numbers"
 _CHANCE = 0.5  # ROC AUC of scores that say nothing
 
 
@@ -184,10 +185,18 @@ def _measure_values(outcomes: Outcomes) -> Measured:
     columns = labels, predictions, outcomes.weight
     if not len(outcomes.rows):
         return {name: undefined("no row could be measured") for name in OF_VALUES}
+    # squares of numbers above 1e154 are infinite
+    with np.errstate(over="ignore", invalid="ignore"):
+        measured = {
+            "mae": regression.mean_absolute_error(*columns),
+            "rmse": regression.root_mean_squared_error(*columns),
+            "r2": regression.r2_score(*columns),
+        }
     return {
-        "mae": regression.mean_absolute_error(*columns),
-        "rmse": regression.root_mean_squared_error(*columns),
-        "r2": regression.r2_score(*columns),
+        name: estimate
+        if estimate.reason or math.isfinite(estimate.value)
+        else undefined(_TOO_LARGE)
+        for name, estimate in measured.items()
     }
 
 

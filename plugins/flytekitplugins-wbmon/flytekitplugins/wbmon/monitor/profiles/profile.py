@@ -56,6 +56,7 @@ class Profile:
         bounded, and nothing in it is executed.
 
         Raises:
+            ConfigError: If the URL must not be used as it is, such as one that holds keys.
             DataError: If the file does not exist, is not a profile, is longer than 256 MiB, is
                 damaged, was written by a newer version of this package, or lies at a URL of a
                 protocol that fsspec does not know.
@@ -74,7 +75,10 @@ class Profile:
         try:
             content = read_content(*open_filesystem(path), shown)
         except ConfigError as error:
-            raise DataError(str(error)) from error
+            # fsspec says so of a protocol that it does not know; what else is wrong is a setting
+            if isinstance(error.__cause__, ValueError):
+                raise DataError(str(error)) from error
+            raise
         except WbmonError:
             raise
         # a path that no disk can have is a ValueError; some stores stumble over theirs
