@@ -292,3 +292,18 @@ def test_a_label_that_became_a_float_fills_those_that_did_not():
     floats = MADE.append_column("fraud", pa.array([0.5, math.nan, None, None]))
     joined = join(floats, pa.table({"request_id": ["c"], "fraud": [1]}))
     assert joined.table["fraud"].to_pylist() == [0.5, None, 1.0, None]
+
+
+@pytest.mark.parametrize(
+    "none",
+    [[None], [math.nan], pd.Categorical([None]), pd.Series([pd.NaT])],
+    ids=["null", "nan", "category", "time"],
+)
+def test_a_column_without_any_value_is_of_every_kind(none):
+    label = pd.DataFrame({"request_id": ["a"], "fraud": ["yes"]})
+    keyless = join(pd.DataFrame({"request_id": none}), label)
+    assert (keyless.n_labelled, keyless.n_unmatched) == (0, 1)
+    known = join(pd.DataFrame({"request_id": ["a"], "fraud": none}), label)
+    assert known.table["fraud"].to_pylist() == ["yes"]
+    kept = join(label, pd.DataFrame({"request_id": ["a"], "fraud": none}))
+    assert kept.table["fraud"].to_pylist() == ["yes"]

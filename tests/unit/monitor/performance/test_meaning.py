@@ -464,3 +464,53 @@ def test_predictions_of_three_classes_that_are_all_missing_are_missing_classes()
     report = check(frame)
     assert (report.prediction_is, report.n_missing_prediction) == ("class", 60)
     assert check(frame.assign(y=[0, 1] * 30)).prediction_is == "probability"
+
+
+@pytest.mark.parametrize("placeholder", ["", "  ", "n/a"])
+def test_labels_of_which_most_have_not_come_are_still_numbers(
+    rng: np.random.Generator, placeholder: str
+) -> None:
+    y = rng.integers(0, 2, 400)
+    said = np.where(rng.random(400) < 0.8, y, 1 - y)
+    p = rng.random(400)
+    labels = pd.Series(y, dtype=object)
+    labels[:300] = placeholder
+    n_unreadable = 300 * bool(placeholder.strip())
+    classes = check(pd.DataFrame({"y": labels, "p": said}))
+    assert (classes.n_labelled, classes.n_unreadable) == (100, n_unreadable)
+    assert classes.metrics["accuracy"].value == (y == said)[300:].mean()
+    scores = check(pd.DataFrame({"y": labels, "p": p}))
+    assert scores.metrics["brier"].value == pytest.approx(((y - p)[300:] ** 2).mean())
+    turned = check(pd.DataFrame({"y": said, "p": labels}))
+    assert turned.n_missing_prediction == 300
+
+
+def test_words_are_not_read_as_numbers_because_one_number_is_among_them(
+    rng: np.random.Generator,
+) -> None:
+    y = pd.Series(rng.choice(["yes", "no"], 400), dtype=object)
+    y[0] = 1
+    with pytest.raises(DataError, match="must hold the same classes"):
+        check(pd.DataFrame({"y": y, "p": rng.integers(0, 2, 400)}))
+
+
+@pytest.mark.parametrize("none", [pd.NaT, None, np.nan, pd.Timedelta("nat")])
+@pytest.mark.parametrize("p", [pd.Timedelta(seconds=3), 3.5, 1])
+def test_labels_of_which_none_has_come_are_of_any_unit(none: Any, p: Any) -> None:
+    frame = pd.DataFrame({"y": [none] * 60, "p": [p] * 60})
+    report = check(frame, task="regression")
+    assert report.status == "no_labels"
+    assert report.unit == ("s" if isinstance(p, pd.Timedelta) else "")
+
+
+def test_errors_too_large_for_a_number_are_undefined_and_say_so() -> None:
+    frame = pd.DataFrame({"y": [1e300, -1e300] * 50, "p": [-1e300, 1e300] * 50})
+    report = check(frame, task="regression")
+    assert report.metrics["mae"].value == pytest.approx(2e300)
+    assert np.isnan(report.metrics["rmse"].value)
+    assert "too large" in report.metrics["rmse"].reason
+
+
+def test_a_regression_has_no_meaning_of_predictions(rng: np.random.Generator) -> None:
+    with pytest.raises(ConfigError, match="prediction_is must be of a classification"):
+        check(codes(rng, [0, 1]), task="regression", prediction_is="class")

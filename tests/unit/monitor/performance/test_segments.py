@@ -337,3 +337,10 @@ def test_a_cut_that_cannot_be_made_is_refused(week, changed, error, message):
     tagged = week.append_column("tags", pa.array([["a"]] * len(week)))
     with pytest.raises(error, match=message):
         check(tagged, **changed)
+
+
+@pytest.mark.parametrize("none", [None, math.nan, pd.NaT])
+def test_times_of_which_none_is_known_are_one_chunk(week, none):
+    frame = week.to_pandas().assign(at=none)
+    (chunk,) = check(frame, time="at").chunks
+    assert (chunk.value, chunk.n_rows) == ("(missing)", 8000)

@@ -89,6 +89,25 @@ def code_column(column: pa.ChunkedArray, name: str) -> CodedColumn:
     )
 
 
+def code_as_numbers(column: pa.ChunkedArray, name: str) -> CodedColumn:
+    """Encode a column of text as codes of whole numbers; text that is none is unreadable.
+
+    Args:
+        column: The column in its plain form, also with odd values.
+        name: Its name, for the message of an error.
+
+    Raises:
+        DataError: If it has more than 1000 distinct values.
+    """
+    none = CodedColumn((), np.full(len(column), -1), "number")
+    return _with_odd(none, _texts(column), name, _TRUTHS)
+
+
+def words_of(coded: CodedColumn) -> list[str]:
+    """The classes that are no whole numbers."""
+    return [word for word in coded.names if read_whole([word])[0] is None]
+
+
 def _require_none(column: pa.ChunkedArray, name: str) -> None:
     """Refuse a column of nothing but objects that nobody knows."""
     _, odd = split(column.combine_chunks())

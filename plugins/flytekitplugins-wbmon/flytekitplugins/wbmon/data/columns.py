@@ -101,13 +101,16 @@ def read_numbers(column: pa.ChunkedArray, name: str) -> NumberColumn:
     """
     dtype = value_type(column.type)
     stored = kind_of(dtype)
-    if stored == "empty" and not has_odd(column.type):
-        return NumberColumn(np.full(len(column), np.nan), is_known=False)
+    if not has_odd(column.type) and (stored == "empty" or column.null_count == len(column)):
+        # of whatever type: NaT alone makes a column of times of labels that have not come
+        unit = "s" if stored == "duration" else ""
+        return NumberColumn(np.full(len(column), np.nan), unit, is_known=False)
     if stored not in ("number", "boolean", "duration", "text", "empty"):
         raise DataError(f"column {quoted_name(name)} must be numeric, found {dtype}")
     unit = "s" if stored == "duration" else ""
     if stored != "text" and not has_odd(column.type):
-        return NumberColumn(_joined([_quantities(chunk) for chunk in column.chunks]), unit)
+        values = _joined([_quantities(chunk) for chunk in column.chunks])
+        return NumberColumn(values, unit, is_known=not np.isnan(values).all())
     readings = [read_as("duration" if unit else "number", chunk) for chunk in column.chunks]
     values = _joined([_quantities(reading.values) for reading in readings])
     unreadable = Unreadable()

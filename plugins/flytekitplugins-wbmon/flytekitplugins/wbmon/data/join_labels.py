@@ -208,6 +208,10 @@ def _with_label(
         f"label {quoted_name(label)} must be of one kind in predictions and labels; "
         f"found {known.type} and {joined.type}"
     )
+    # whatever they are stored as, labels of which none has come are of no kind
+    for none, other in ((joined, known), (known, joined)):
+        if none.null_count == len(none):
+            return made.set_column(made.column_names.index(label), label, other)
     if not _are_alike(kind_of(known.type), kind_of(joined.type)):
         raise refused
     # int64 where floats became of it because one was missing; floats where one has a fraction

@@ -43,12 +43,12 @@ def keys_of(column: pa.ChunkedArray, name: str) -> Keys:
     kind = kind_of(dtype)
     array = column.combine_chunks()
     must = f"key {quoted_name(name)} must hold text or whole numbers"
-    if kind == "empty":
+    # of whatever type: nan alone makes a column of floats of keys of text
+    if kind == "empty" or array.null_count == len(array):
         return Keys(pa.nulls(len(array)), "empty")
-    if kind == "number":
-        return Keys(_whole(array, must), "number")
-    if kind == "text":
-        return Keys(_texts(array), "text")
+    if kind in ("number", "text"):
+        keys = _whole(array, must) if kind == "number" else _texts(array)
+        return Keys(keys, kind if keys.null_count < len(keys) else "empty")
     if kind == "time" and are_days(values := split(array).values):
         return Keys(days_of(values).cast(pa.int32()).cast(pa.int64()), "time")
     raise DataError(f"{must}, found {dtype}")

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from flytekitplugins.wbmon.data.arrow import bitmap, dense_numbers, is_valid, kind_of, seconds
+from flytekitplugins.wbmon.data.arrow import (
+    bitmap,
+    count_missing,
+    dense_numbers,
+    is_valid,
+    kind_of,
+    seconds,
+)
 from flytekitplugins.wbmon.data.objects import value_type
 from flytekitplugins.wbmon.data.readings import read_as
 from flytekitplugins.wbmon.errors import DataError
@@ -31,6 +38,9 @@ def row_times(array: pa.Array, name: str) -> NDArray[np.float64]:
     Raises:
         DataError: If the column does not hold times, or text that is no time.
     """
+    if count_missing(array) == len(array):
+        # of whatever type: nan alone makes a column of floats
+        return np.full(len(array), np.nan)
     stored = kind_of(value_type(array.type))
     if stored not in ("time", "text", "empty"):
         raise DataError(

@@ -123,6 +123,10 @@ def check_performance(  # noqa: PLR0913 - one keyword a column
             "a prediction that is a probability needs no `score`; name the column of predicted "
             "classes as `prediction`, or leave `score` out"
         )
+    if prediction_is is not None and task == "regression":
+        raise ConfigError(
+            f"prediction_is must be of a classification; got {prediction_is!r} for a regression"
+        )
     known = _known_baseline(baseline, task)
     label, prediction = str(label), str(prediction)
     weight, time = as_column(weight), as_column(time)

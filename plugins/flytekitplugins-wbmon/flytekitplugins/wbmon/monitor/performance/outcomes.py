@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from flytekitplugins.wbmon.data.arrow import kind_of
 from flytekitplugins.wbmon.data.class_codes import (
     CodedColumn,
     class_order,
+    code_as_numbers,
     code_column,
     recode,
+    words_of,
 )
 from flytekitplugins.wbmon.data.columns import NumberColumn, Unreadable, read_numbers, read_values
 from flytekitplugins.wbmon.data.names import class_name
-from flytekitplugins.wbmon.data.objects import value_type
+from flytekitplugins.wbmon.data.objects import has_odd, value_type
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.performance.meaning import (
     NOTHING_KNOWN,
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Codes = NDArray[np.int64]
     Mask = NDArray[np.bool_]
+
+_OF_NUMBERS = ("number", "boolean")
 
 Score = str | Sequence[str] | Mapping[Any, str] | None
 
@@ -133,7 +138,10 @@ def read_regression(
         np.isfinite(predicted.values),
     )
     unreadable = _unreadable({label: truth.unreadable, prediction: predicted.unreadable})
-    return replace(outcomes, unit=truth.unit or predicted.unit, unreadable=unreadable)
+    # a column without any value is of no unit beside one that has some
+    first, second = sorted((truth, predicted), key=lambda each: not each.is_known)
+    unit = first.unit if first.is_known else first.unit or second.unit
+    return replace(outcomes, unit=unit, unreadable=unreadable)
 
 
 def read_classification(
@@ -171,13 +179,13 @@ def read_classification(
     truth = (
         CodedColumn(meaning.classes[:1], np.zeros(table.num_rows, dtype=np.int64), "empty")
         if label is None
-        else code_column(table[label], label)
+        else _classes(table, label, prediction)
     )
     known = [*meaning.classes, *(map(class_name, score) if isinstance(score, Mapping) else ())]
     predicted = None
     is_class = score is not None
     if is_class or prediction_is(table, prediction, truth, known, meaning) == "class":
-        predicted = code_column(table[prediction], prediction)
+        predicted = _classes(table, prediction, label or prediction)
         _require_same_kind(table, label or "", prediction, truth, predicted)
         known += predicted.names
     require_positive(truth, known, meaning)
@@ -261,6 +269,21 @@ def _plain_numbers(table: pa.Table, name: str, what: str) -> NumberColumn:
     if read.unit:
         raise DataError(f"{what} must be plain numbers; column {quoted_name(name)} holds durations")
     return read
+
+
+def _classes(table: pa.Table, name: str, beside: str) -> CodedColumn:
+    """A column of classes; one of mixed values is of numbers if the one beside it holds numbers.
+
+    What a column of mixed values is, the most frequent decide; they may be what was written for
+    labels that have not come: blanks, or one word such as `n/a`.
+    """
+    coded = code_column(table[name], name)
+    if coded.kind != "text" or not has_odd(table.schema.field(name).type):
+        return coded
+    is_beside_numbers = kind_of(value_type(table.schema.field(beside).type)) in _OF_NUMBERS
+    if is_beside_numbers and len(words_of(coded)) <= 1:
+        return code_as_numbers(table[name], name)
+    return coded
 
 
 def _require_same_kind(
