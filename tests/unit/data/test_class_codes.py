@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from flytekitplugins.wbmon.data.class_codes import class_order, code_column
 from flytekitplugins.wbmon.data.columns import read_values
-from flytekitplugins.wbmon.data.names import class_name
+from flytekitplugins.wbmon.data.scalars import class_name
 from flytekitplugins.wbmon.errors import DataError
 from support.containers import STORAGES, data_of
 

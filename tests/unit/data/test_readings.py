@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flytekitplugins.wbmon.data.arrow import dense_numbers, float_array, seconds, shortest
-from flytekitplugins.wbmon.data.names import class_name, names_of, plain_names
+from flytekitplugins.wbmon.data.names import names_of, plain_names
 from flytekitplugins.wbmon.data.objects import from_objects
 from flytekitplugins.wbmon.data.plain import plain, plain_type
 from flytekitplugins.wbmon.data.readings import read_as
+from flytekitplugins.wbmon.data.scalars import class_name
 
 UTC = dt.timezone.utc
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=UTC)
@@ -223,6 +224,24 @@ def test_the_same_values_have_the_same_names_in_every_storage():
     for storage in storages:
         names = plain_names(pa.chunked_array([storage, storage[1:]]))
         assert names.to_pylist() == ["3", "1", None, "2", "1", None, "2"]
+
+
+def test_times_a_nanosecond_apart_have_two_names_and_equal_ones_have_one():
+    fine = pa.array([10**18, 10**18 + 1, 10**18 + 1000, -1], pa.timestamp("ns"))
+    coarse = pa.array([10**15, 10**15 + 1], pa.timestamp("us"))
+
+    names = names_of(fine).to_pylist()
+
+    assert names == [
+        "2001-09-09T01:46:40+00:00",
+        "2001-09-09T01:46:40.000000001+00:00",
+        "2001-09-09T01:46:40.000001+00:00",
+        "1969-12-31T23:59:59.999999999+00:00",
+    ]
+    assert names_of(coarse).to_pylist() == [names[0], names[2]]
+    lengths = pa.array([1, 1_500_000_000], pa.duration("ns"))
+    assert names_of(lengths).to_pylist() == ["0.000000001", "1.5"]
+    assert names_of(pa.array([2**62], pa.duration("us"))).to_pylist() == ["4611686018427.387904"]
 
 
 def test_days_that_python_does_not_have_have_names():

@@ -10,7 +10,6 @@ import pyarrow as pa
 
 from flytekitplugins.wbmon.data.arrow import (
     dense_numbers,
-    is_text,
     is_valid,
     kind_of,
     seconds,
@@ -144,11 +143,6 @@ def float_values(column: pa.ChunkedArray) -> NDArray[np.float64]:
 def is_number(dtype: pa.DataType) -> bool:
     """Whether a column of this type holds plain numbers, without a unit; an all-null one can."""
     return kind_of(dtype) in ("number", "boolean", "empty")
-
-
-def is_class_name(dtype: pa.DataType) -> bool:
-    """Whether a column of this type holds text, dictionary-encoded text included."""
-    return is_text(dtype.value_type if pa.types.is_dictionary(dtype) else dtype)
 
 
 def _table(source: Source | PlainSource, names: Sequence[str] | None) -> pa.Table:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -26,45 +26,29 @@ _OF_ONE_SORT = (
 )
 
 
-class Frame(Protocol):
-    """Columns of a frame by their place."""
-
-    names: tuple[str, ...]
-    n_rows: int
-
-    def convert(self, place: int) -> pa.Array | pa.ChunkedArray:
-        """The column at a place, with its odd values apart if it has any."""
-
-
 @dataclass(frozen=True)
 class FrameSource:
     """A frame in memory; a column that nobody asks for is never converted.
 
     Attributes:
-        frame: The frame.
+        names: Names of the columns, each different.
+        n_rows: Rows of the frame.
+        convert: Converts the column at a place, with its odd values apart if it has any.
         has_odd: Whether a column of mixed values keeps its odd ones apart, as `objects.split`
             takes it; if not, it is a column of text.
     """
 
-    frame: Frame
+    names: tuple[str, ...]
+    n_rows: int
+    convert: Callable[[int], pa.Array | pa.ChunkedArray]
     has_odd: bool = False
     partition_names: tuple[()] = ()
     _converted: dict[str, pa.ChunkedArray] = field(default_factory=dict, init=False, repr=False)
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the columns."""
-        return self.frame.names
-
-    @property
     def schema(self) -> pa.Schema:
         """Names and types; it takes the conversion of every column."""
         return pa.schema([(name, self.type_of(name)) for name in self.names])
-
-    @property
-    def n_rows(self) -> int:
-        """Rows of the frame."""
-        return self.frame.n_rows
 
     def type_of(self, name: str) -> pa.DataType:
         """Type of a column."""
@@ -82,7 +66,7 @@ class FrameSource:
     def column(self, name: str) -> pa.ChunkedArray:
         """One column as a whole."""
         if name not in self._converted:
-            array = self.frame.convert(self.names.index(name))
+            array = self.convert(self.names.index(name))
             chunks = array if isinstance(array, pa.ChunkedArray) else pa.chunked_array([array])
             self._converted[name] = chunks if self.has_odd else as_text(chunks)
         return self._converted[name]
@@ -99,47 +83,26 @@ class FrameSource:
         return read
 
 
-class PandasFrame:
-    """A pandas data frame.
-
-    Args:
-        frame: The frame.
-        names: Names of its columns, each different.
-    """
-
-    def __init__(self, frame: Any, names: tuple[str, ...]) -> None:
-        self.names, self.n_rows = names, len(frame)
-        self._frame = frame
-
-    def convert(self, place: int) -> pa.Array | pa.ChunkedArray:
-        """The column at a place."""
-        return _from_series(self._frame.iloc[:, place])
+def pandas_source(frame: Any, names: tuple[str, ...]) -> FrameSource:
+    """A pandas data frame as a source; the names of its columns are given, each different."""
+    return FrameSource(names, len(frame), lambda place: _from_series(frame.iloc[:, place]))
 
 
-class PolarsFrame:
-    """A polars data frame.
+def polars_source(frame: Any, names: tuple[str, ...]) -> FrameSource:
+    """A polars data frame as a source; the names of its columns are given, each different."""
+    return FrameSource(names, len(frame), lambda place: _from_polars(frame.to_series(place)))
 
-    Args:
-        frame: The frame.
-        names: Names of its columns, each different.
-    """
 
-    def __init__(self, frame: Any, names: tuple[str, ...]) -> None:
-        self.names, self.n_rows = names, len(frame)
-        self._frame = frame
-
-    def convert(self, place: int) -> pa.Array | pa.ChunkedArray:
-        """The column at a place."""
-        series = self._frame.to_series(place)
-        # polars hands over objects as the addresses of their memory
-        if str(series.dtype) == "Object":
-            return from_objects(series.to_list())
-        try:
-            # under a name of ours: polars ends the process over one that holds a NUL
-            return series.alias("").to_arrow()
-        # whole numbers of 128 bits
-        except pa.ArrowException:
-            return from_objects(series.to_list())
+def _from_polars(series: Any) -> pa.Array:
+    # polars hands over objects as the addresses of their memory
+    if str(series.dtype) == "Object":
+        return from_objects(series.to_list())
+    try:
+        # under a name of ours: polars ends the process over one that holds a NUL
+        return series.alias("").to_arrow()
+    # whole numbers of 128 bits
+    except pa.ArrowException:
+        return from_objects(series.to_list())
 
 
 def _from_series(series: Any) -> pa.Array | pa.ChunkedArray:

@@ -16,8 +16,9 @@ from flytekitplugins.wbmon.data.arrow import (
     seconds,
     shortest,
 )
-from flytekitplugins.wbmon.data.names import class_name, names_of
+from flytekitplugins.wbmon.data.names import names_of
 from flytekitplugins.wbmon.data.objects import split, value_type
+from flytekitplugins.wbmon.data.scalars import class_name
 from flytekitplugins.wbmon.data.times import day_names
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
+from flytekitplugins.wbmon.data.scalars import class_name
 from flytekitplugins.wbmon.errors import ConfigError
 
 Kind = Literal[
@@ -76,7 +77,9 @@ def declarations(kinds: Kinds, missing_values: MissingValues) -> dict[str, Decla
             raise ConfigError(
                 f"the missing values of {name!r} must be a list of values, got {absent!r}"
             )
-        found[name] = Declared(kind=kind, order=order, missing_values=tuple(map(_named, absent)))
+        found[name] = Declared(
+            kind=kind, order=order, missing_values=tuple(map(class_name, absent))
+        )
     return found
 
 
@@ -95,10 +98,3 @@ def _kind(name: str, said: str) -> tuple[Kind, tuple[str, ...]]:
             f"ordinal in their order, such as 'S < M < L'; got {said!r}"
         )
     return said, ()  # type: ignore[return-value]  # it is among the words of `Kind`
-
-
-def _named(value: Any) -> str:
-    """The name of a value, as `names.class_name` gives it; this module loads no numpy."""
-    if isinstance(value, (bool, int)):
-        return str(int(value))
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

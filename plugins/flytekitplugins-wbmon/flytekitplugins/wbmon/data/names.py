@@ -6,9 +6,7 @@ size, and the same value has the same name in every container.
 
 from __future__ import annotations
 
-import enum
-from collections.abc import Callable
-from datetime import date, datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -17,25 +15,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flytekitplugins.wbmon.data.arrow import dense_numbers, is_text, text_array, whole_array
-from flytekitplugins.wbmon.data.objects import bytes_text, split
+from flytekitplugins.wbmon.data.objects import split
 from flytekitplugins.wbmon.data.plain import plain
+from flytekitplugins.wbmon.data.scalars import class_name, decimal_name
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
 _WIDE = 128  # bits of the decimals that Arrow can encode
-
-
-def class_name(value: Any) -> str:
-    """The name of a value as text; `True`, `1` and `1.0` are all named `1`.
-
-    Whole numbers and decimals have all their digits, times are ISO in UTC, durations are seconds, a
-    member of an enum is named as its value, and bytes are UTF-8, or hexadecimal after `0x`.
-    """
-    if isinstance(value, enum.Enum):
-        value = value.value if isinstance(value.value, (str, int, float)) else value.name
-    return next((name(value) for kinds, name in _NAMES if isinstance(value, kinds)), str(value))
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 def has_names(dtype: pa.DataType) -> bool:
@@ -88,12 +77,13 @@ def _encoded(array: pa.Array) -> pa.Array:
         return array.cast(pa.large_string())
     if pa.types.is_floating(array.type):
         array = pc.if_else(pc.is_nan(array), pa.nulls(1, array.type)[0], array)
-    # nanoseconds have no type in Python
     if getattr(array.type, "unit", "") == "ns":
-        array = _microseconds(array)
+        is_time = pa.types.is_timestamp(array.type)
+        numbers = dense_numbers(_distinct(array)).tolist()
+        return _renamed(array, [_nanosecond_name(value, is_time=is_time) for value in numbers])
     if pa.types.is_float32(array.type) or pa.types.is_float16(array.type):
         # 0.1 in 32 bits is called 0.1, which its value in 64 bits is not
-        return _renamed(array, [_of_float(value) for value in dense_numbers(_distinct(array))])
+        return _renamed(array, [class_name(value) for value in dense_numbers(_distinct(array))])
     if pa.types.is_decimal(array.type) and array.type.bit_width < _WIDE:
         array = array.cast(pa.decimal128(array.type.precision, array.type.scale))
     return _renamed(array, _python_names(_distinct(array)))
@@ -127,46 +117,14 @@ def _renamed(array: pa.Array, names: list[str]) -> pa.Array:
     return pa.DictionaryArray.from_arrays(moved.take(encoded.indices), text_array(distinct))
 
 
-def _microseconds(array: pa.Array) -> pa.Array:
-    dtype = array.type
-    if pa.types.is_duration(dtype):
-        return array.cast(pa.duration("us"), safe=False)
-    return array.cast(pa.timestamp("us", dtype.tz), safe=False)
-
-
-def _whole(value: Any) -> str:
-    return str(int(value))
-
-
-def _of_float(value: Any) -> str:
-    return str(int(value)) if float(value).is_integer() else str(value)
-
-
-def _of_decimal(value: Decimal) -> str:
-    """All digits of a decimal, without an exponent and without zeros at the end."""
-    text = f"{value:f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
-
-
-def _of_time(value: datetime) -> str:
-    at = value.replace(tzinfo=timezone.utc) if value.tzinfo is None else value
-    return at.astimezone(timezone.utc).isoformat()
-
-
-def _of_length(value: timedelta) -> str:
-    return _of_float(value.total_seconds())
-
-
-_NAMES: tuple[tuple[Any, Callable[[Any], str]], ...] = (
-    ((bool, np.bool_, int, np.integer), _whole),
-    ((float, np.floating), _of_float),
-    (Decimal, _of_decimal),
-    (bytes, bytes_text),
-    # a time is also a date, so it comes first
-    (datetime, _of_time),
-    (date, date.isoformat),
-    (timedelta, _of_length),
-)
+def _nanosecond_name(value: int, *, is_time: bool) -> str:
+    """The name of a time or a duration in nanoseconds, of which Python has no type."""
+    micro, rest = divmod(value, 1000)
+    if not is_time:
+        return decimal_name(Decimal(value).scaleb(-9))
+    name = class_name(_EPOCH + timedelta(microseconds=micro))
+    # as ISO has it, with nine digits of a second where there are so many
+    return name if not rest else f"{name[:19]}.{value % 10**9:09d}{name[-6:]}"
 
 
 def plain_names(column: pa.ChunkedArray) -> pa.Array:

@@ -8,7 +8,6 @@ beside the values, and the row has no value.
 from __future__ import annotations
 
 import enum
-import math
 import numbers
 import uuid
 from collections import Counter
@@ -21,8 +20,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from flytekitplugins.wbmon.data.scalars import bytes_text, is_missing, value_of
+
 _VALUE, _ODD = "\0value", "\0odd"
-_SHOWN = 80  # characters of an odd value that are kept
 _LONGEST = timedelta(days=106_751_991)
 
 
@@ -50,7 +50,9 @@ def from_objects(values: Sequence[Any]) -> pa.Array:
     """
     found = [_unwrapped(value) for value in values]
     sorts = [_sort(value) for value in found]
-    counts = Counter(sort for sort in sorts if sort)
+    # blank text says nothing, unless nothing else is said
+    votes = [s for s, value in zip(sorts, found, strict=True) if s and not _is_blank(value)]
+    counts = Counter(votes or filter(None, sorts))
     # True is a number among numbers, as it is in Python
     if counts["number"] and counts["boolean"]:
         counts["number"] += counts.pop("boolean")
@@ -108,16 +110,14 @@ def _joined(array: pa.Array, odd: list[str | None]) -> pa.Array:
 def _unwrapped(value: Any) -> Any:
     """The value without its wrapping in an enum or a numpy scalar; None if it is missing."""
     if isinstance(value, enum.Enum):
-        plain = isinstance(value.value, (str, int, float, bytes))
-        value = value.value if plain else value.name
-    if isinstance(value, np.generic):
-        return _from_numpy(value)
-    # pd.NA and pd.NaT are known by name: this package does not import pandas
-    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        value = value_of(value)
+    if is_missing(value):
         return None
-    if isinstance(value, float) and math.isnan(value):
-        return None
-    return None if isinstance(value, Decimal) and value.is_nan() else value
+    return _from_numpy(value) if isinstance(value, np.generic) else value
+
+
+def _is_blank(value: Any) -> bool:
+    return isinstance(value, str) and not value.strip()
 
 
 def _from_numpy(value: Any) -> Any:
@@ -127,8 +127,7 @@ def _from_numpy(value: Any) -> Any:
         # what Python cannot hold, such as the year 10,000, is a whole number then
         return str(value) if isinstance(value.item(), int) else value.item()
     # a long double has no Python type, and `item()` returns it as it is
-    plain = float(value) if isinstance(value, np.longdouble) else value.item()
-    return None if isinstance(plain, float) and math.isnan(plain) else plain
+    return float(value) if isinstance(value, np.longdouble) else value.item()
 
 
 def _sort(value: Any) -> str:
@@ -229,14 +228,6 @@ _SORTS: tuple[tuple[Any, str], ...] = (
 )
 
 
-def bytes_text(value: bytes) -> str:
-    """Bytes as text: UTF-8 as itself, other bytes as `0x` and hexadecimal digits."""
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return f"0x{value.hex()}"
-
-
 def _utf8(value: Any) -> str:
     if isinstance(value, bytes):
         return bytes_text(value)
@@ -266,7 +257,7 @@ def _length(value: timedelta | time) -> timedelta | None:
 
 def _text(value: Any) -> str:
     try:
-        return _utf8(value)[:_SHOWN]
+        return _utf8(value)
     # the object is the user's, and so is its __str__
     except Exception:  # noqa: BLE001
         return f"<{type(value).__name__}>"

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import pyarrow as pa
 
-from flytekitplugins.wbmon.data.frames import FrameSource, PandasFrame, PolarsFrame
+from flytekitplugins.wbmon.data.frames import FrameSource, pandas_source, polars_source
 from flytekitplugins.wbmon.data.parquet import ParquetSource, open_parquet
 from flytekitplugins.wbmon.data.plain import PlainSource
 from flytekitplugins.wbmon.data.sources import (
@@ -90,9 +90,9 @@ def _in_memory(data: Data) -> Source:
         return TableSource(table.rename_columns(list(different_names(table.column_names))))
     home = type(data).__module__.partition(".")[0]
     if home == "pandas" and hasattr(data, "columns"):
-        return FrameSource(PandasFrame(data, different_names(data.columns)))
+        return pandas_source(data, different_names(data.columns))
     if home == "polars" and hasattr(data, "to_arrow") and hasattr(data, "columns"):
-        return FrameSource(PolarsFrame(data, different_names(data.columns)))
+        return polars_source(data, different_names(data.columns))
     raise DataError(
         "data must be a path or URI of Parquet, a pandas or polars DataFrame, or a pyarrow Table, "
         f"RecordBatch, RecordBatchReader or Dataset; got {type(data).__name__}"

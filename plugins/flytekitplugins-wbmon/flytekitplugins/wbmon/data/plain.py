@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flytekitplugins.wbmon.data.arrow import is_text, large_strings, text_array
-from flytekitplugins.wbmon.data.objects import bytes_text, from_objects
+from flytekitplugins.wbmon.data.objects import from_objects
+from flytekitplugins.wbmon.data.scalars import bytes_text
 from flytekitplugins.wbmon.data.sources import Part, Source, StreamSource
 
 _UUID_BYTES = 16

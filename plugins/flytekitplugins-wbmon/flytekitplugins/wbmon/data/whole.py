@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flytekitplugins.wbmon.data.arrow import dense_numbers, text_array, whole_array
-from flytekitplugins.wbmon.data.names import class_name
+from flytekitplugins.wbmon.data.scalars import class_name
 from flytekitplugins.wbmon.errors import DataError
 
 _DIGITS = re.compile(r"\s*[+-]?\d{1,80}(\.0*)?\s*", re.ASCII)

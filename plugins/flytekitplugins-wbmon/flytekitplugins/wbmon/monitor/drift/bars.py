@@ -96,4 +96,5 @@ def _plain(found: list[Bin]) -> list[Bin]:
 
 
 def _number(value: float) -> str:
-    return f"{float(value):,.4g}" if abs(value) < 1e15 else f"{float(value):.3g}"  # noqa: PLR2004
+    number = float(value)
+    return f"{number:,.4g}" if abs(number) < 1e15 else f"{number:.3g}"  # noqa: PLR2004

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, TypeAlias, get_args
 
 from flytekitplugins.wbmon.data.columns import as_column, read_values
-from flytekitplugins.wbmon.data.names import class_name
+from flytekitplugins.wbmon.data.scalars import class_name
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.performance import segments as breakdown
 from flytekitplugins.wbmon.monitor.performance.estimate import compare_estimate

@@ -10,7 +10,7 @@ from typing import Any, get_args
 import numpy as np
 
 from flytekitplugins.wbmon.data.columns import as_column
-from flytekitplugins.wbmon.data.names import class_name
+from flytekitplugins.wbmon.data.scalars import class_name
 from flytekitplugins.wbmon.errors import ConfigError, DataError, InsufficientDataError
 from flytekitplugins.wbmon.monitor.performance.estimate_regression import estimate_values
 from flytekitplugins.wbmon.monitor.performance.meaning import Meaning

@@ -19,10 +19,10 @@ from flytekitplugins.wbmon.data.batches import (
 )
 from flytekitplugins.wbmon.data.class_codes import CodedColumn, code_column
 from flytekitplugins.wbmon.data.columns import as_column, float_values, is_number, read_numbers
-from flytekitplugins.wbmon.data.names import class_name
 from flytekitplugins.wbmon.data.objects import as_text, value_type
 from flytekitplugins.wbmon.data.open import Data, open_values
 from flytekitplugins.wbmon.data.plain import plain_column
+from flytekitplugins.wbmon.data.scalars import class_name
 from flytekitplugins.wbmon.data.sources import known_names
 from flytekitplugins.wbmon.data.systematic_sample import spread_rows
 from flytekitplugins.wbmon.errors import (

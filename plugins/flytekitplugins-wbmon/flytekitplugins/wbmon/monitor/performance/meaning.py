@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from flytekitplugins.wbmon.data.class_codes import CodedColumn, class_order
 from flytekitplugins.wbmon.data.columns import read_numbers
-from flytekitplugins.wbmon.data.names import class_name
 from flytekitplugins.wbmon.data.objects import value_type
+from flytekitplugins.wbmon.data.scalars import class_name
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.performance.report import PositiveFrom, PredictionIs
 from flytekitplugins.wbmon.names import listed_names, quoted_name

@@ -19,8 +19,8 @@ from flytekitplugins.wbmon.data.class_codes import (
     words_of,
 )
 from flytekitplugins.wbmon.data.columns import NumberColumn, Unreadable, read_numbers, read_values
-from flytekitplugins.wbmon.data.names import class_name
 from flytekitplugins.wbmon.data.objects import has_odd, value_type
+from flytekitplugins.wbmon.data.scalars import class_name
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.performance.meaning import (
     NOTHING_KNOWN,

@@ -14,9 +14,9 @@ from enum import Enum
 from functools import cache, partial
 from typing import Any
 
+from flytekitplugins.wbmon.data.scalars import bytes_text, is_missing, value_of
 from flytekitplugins.wbmon.storage.segments.json_lines import to_json, well_formed
 
-_NOTHING = ("NAType", "NaTType")  # of pandas
 _UTC_LENGTH = len("2026-01-01T00:00:00.000000+00:00")
 
 
@@ -78,42 +78,28 @@ def scalar(value: Any) -> Any:
     nan, NaT and `pd.NA` are None, members of an enum their value, decimals floats, and bytes text:
     UTF-8 as itself, other bytes as `0x…`.
     """
+    if is_missing(value):
+        return None
     if isinstance(value, str | int | float):
-        # nan alone is not itself
-        return value if value == value else None  # noqa: PLR0124
+        return value
     return next((plain(value) for kind, plain in _PLAIN if isinstance(value, kind)), value)
 
 
 def _of_member(value: Enum) -> Any:
-    return scalar(value.value if isinstance(value.value, str | int | float) else value.name)
-
-
-def _of_decimal(value: Decimal) -> float | None:
-    return None if value.is_nan() else float(value)
-
-
-def _of_bytes(value: bytes) -> str:
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return f"0x{value.hex()}"
+    return scalar(value_of(value))
 
 
 def _of_array_library(value: Any) -> Any:
-    # by name: an application that logs predictions may have no pandas
-    if type(value).__name__ in _NOTHING:
-        return None
     try:
-        plain = value.item()
+        return value.item()
     except (AttributeError, TypeError, ValueError):
         return value
-    return None if isinstance(plain, float) and math.isnan(plain) else plain
 
 
 _PLAIN: tuple[tuple[type, Callable[[Any], Any]], ...] = (
     (Enum, _of_member),
-    (Decimal, _of_decimal),
-    (bytes, _of_bytes),
+    (Decimal, float),
+    (bytes, bytes_text),
     (object, _of_array_library),
 )
 

@@ -1,0 +1,59 @@
+"""Single values mean the same wherever they are met."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from decimal import Decimal
+from fractions import Fraction
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from flytekitplugins.wbmon.data.scalars import class_name, is_missing
+from support.environment import SOURCE
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, math.nan, np.float16("nan"), np.longdouble("nan"), pd.NA, pd.NaT, Decimal("sNaN")],
+)
+def test_nothing_has_many_names(value):
+    assert is_missing(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [0, False, "", "nan", b"", math.inf, Decimal("Infinity"), Fraction(10**400), [], 1j, object()],
+)
+def test_what_is_something_is_not_missing(value):
+    assert not is_missing(value)
+
+
+@pytest.mark.parametrize(
+    "value", [True, np.True_, 1, np.int8(1), 1.0, np.float32(1), Decimal("1.0")]
+)
+def test_one_is_one(value):
+    assert class_name(value) == "1"
+
+
+def test_a_float_of_32_bits_is_called_what_it_was_made_from():
+    assert class_name(np.float32(0.1)) == class_name(0.1) == "0.1"
+
+
+def test_no_array_library_is_loaded():
+    program = """
+import sys
+import flytekitplugins.wbmon.data.scalars
+print({"numpy", "pandas", "pyarrow"} & set(sys.modules))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PYTHONPATH": str(SOURCE)},
+    )
+    assert done.stdout.strip() == "set()"
