@@ -2,9 +2,8 @@
 
 Results are kept in `.mutants/`. A mutant is tried again if the statement of the module in which it
 is has changed, or the file of the test that noticed it; one that no test noticed, if any test of
-its folder has. `docs/mutants.md` is written from
-what is known. A survivor must have
-its reason in `reasons.txt` beside this file, in which every line is `module | mutant | reason`.
+its folder has. `docs/mutants.md` is written from what is known. A survivor must have its reason in
+`reasons.txt` beside this file, in which every line is `module | mutant | reason`.
 """
 
 from __future__ import annotations
@@ -43,7 +42,17 @@ SUBJECTS = (
     ),
     *(
         f"monitor/drift/{name}.py"
-        for name in ("check", "compare_feature", "distances", "joint", "past_windows", "series")
+        for name in (
+            "check",
+            "compare_feature",
+            "compare_values",
+            "distances",
+            "exact",
+            "identifiers",
+            "joint",
+            "past_windows",
+            "series",
+        )
     ),
     "monitor/llm/cost/budgets.py",
     "monitor/llm/evaluation/compare.py",
@@ -55,6 +64,7 @@ SUBJECTS = (
             "estimate",
             "estimate_regression",
             "importance",
+            "meaning",
             "measure",
             "segments",
         )
