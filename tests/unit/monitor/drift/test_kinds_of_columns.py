@@ -315,6 +315,36 @@ def test_what_cannot_differ_says_why(check):
     assert check(short, short).features["lists"].status in ("constant", "insufficient")
 
 
+def lists(seed: int, lost: float = 0.0, n: int = 200) -> pa.Table:
+    """Lists whose elements are lost together: the rows differ in the share that they lost."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for size in rng.integers(1, 30, n):
+        share = lost if lost in (0.0, 1.0) else rng.beta(lost, 1.0)
+        rows.append([None if rng.random() < share else float(rng.normal()) for _ in range(size)])
+    return pa.table({"x": pa.array(rows, pa.list_(pa.float64()))})
+
+
+@pytest.mark.parametrize("lost", [0.3, 1.0])
+def test_elements_that_are_lost_are_found_though_the_lists_are_as_long(check, lost):
+    found = check(lists(0), lists(1, lost)).features["x"]
+
+    assert found.level == "drift"
+    assert [(c.facet, c.name) for c in found.checks if c.level == "drift"] == [
+        (("elements",), "missing_rate")
+    ]
+
+
+def test_elements_that_are_lost_together_are_no_finding_if_as_many_were_before():
+    raised = [
+        check_drift(lists(2 * seed, 0.3), lists(2 * seed + 1, 0.3)).features["x"].level != "none"
+        for seed in range(60)
+    ]
+
+    # 5% of 60, and two standard deviations
+    assert sum(raised) <= 6
+
+
 def test_a_lost_value_of_a_column_that_is_not_tested_is_still_found():
     now = intervals(300).set_column(
         0, "gap", pa.array([None] * 100 + [(1, 2, 3)] * 200, pa.month_day_nano_interval())

@@ -290,3 +290,37 @@ def test_a_series_survives_the_trip_through_json(log, reference):
 
     assert [window.segment for window in restored.windows] == ["acme", "beta"]
     assert series.to_dict()["n_undated"] == 0
+
+
+def about_length(texts: list[str]) -> np.ndarray:
+    return np.array([[len(text), text.count("late")] for text in texts], dtype=float)
+
+
+def notes(day: int, word: str, n: int = 300) -> pd.DataFrame:
+    rng = np.random.default_rng(day)
+    at = pd.Timestamp(START) + pd.to_timedelta(day * 86_400 + np.arange(n), unit="s")
+    words = ["shoe", "box", "blue", "please", "refund", word]
+    return pd.DataFrame({"at": at, "t": [" ".join(rng.choice(words, 9)) for _ in range(n)]})
+
+
+def test_windows_have_the_meaning_of_texts_if_their_reference_has():
+    reference = profile_data(
+        notes(0, "late"), columns=["t"], kinds={"t": "text"}, embed={"t": about_length}
+    )
+    log = pd.concat([notes(1, "late"), notes(2, "tale")])
+
+    series = drift_series(log, like=reference, at="at", embed={"t": about_length})
+
+    same, other = (window.report.features["t"] for window in series.windows)
+    assert same.level == "none"
+    assert "meaning" in {check.facet[0] for check in other.checks if check.level == "drift"}
+    with pytest.raises(DataError, match="profile it with embed= and the same function"):
+        drift_series(log, like=reference, at="at")
+
+
+def test_windows_without_an_end_need_the_times_that_their_reference_counted_ages_from():
+    made = pd.DataFrame({"made": pd.date_range("2026-01-01", periods=500, freq="h"), "s": "a"})
+    reference = profile_data(made, columns=["made"], at=datetime(2026, 2, 1, tzinfo=timezone.utc))
+
+    with pytest.raises(DataError, match="the reference has the age of 'made'"):
+        drift_series(made, like=reference, segment="s")

@@ -291,12 +291,38 @@ def test_windows_are_embedded_as_their_reference_and_by_what_returns_vectors():
     frame = pd.DataFrame({"t": texts(300)})
     reference = profile_data(frame, embed={"t": about_words})
 
-    with pytest.raises(DataError, match="give embed= with the same function"):
+    with pytest.raises(DataError, match="profile it with embed= and the same function"):
         profile_data(frame, like=reference)
     with pytest.raises(DataError, match=r"a matrix of 300 rows.*\(300,\)"):
         profile_data(frame, embed={"t": lambda texts: np.zeros(len(texts))})
     with pytest.raises(DataError, match="embed must name columns of the data"):
         profile_data(frame, embed={"text": about_words})
+
+
+def test_a_column_whose_meaning_is_asked_for_is_text_whatever_its_values_look_like():
+    # a number apart these are few sentences: an identifier, if nothing is said
+    orders = pd.DataFrame({"t": [f"late shoe, order {i}" for i in range(300)]})
+    assert kind(orders["t"]) == "identifier"
+
+    found = profile_data(orders, embed={"t": about_words}).features["t"]
+
+    assert (found.kind, found.facets["meaning"].kind) == ("text", "vector")
+    with pytest.raises(ConfigError, match="kinds declares 't' something else"):
+        profile_data(orders, embed={"t": about_words}, kinds={"t": "category"})
+    with pytest.raises(DataError, match="whose vectors the reference has, which 't' has not"):
+        profile_data(orders, like=profile_data(orders), embed={"t": about_words})
+
+
+def test_a_field_of_a_struct_may_be_called_as_a_facet_is():
+    names = ("age", "meaning", "elements", "length", "words")
+    frame = pd.DataFrame({"s": [dict.fromkeys(names, float(i % 7)) for i in range(300)]})
+    reference = profile_data(frame)
+
+    assert list(reference.features["s"].facets) == list(names)
+    assert check_drift(reference, frame).features["s"].level == "none"
+    lost = pd.DataFrame({"s": [{**row, "words": None} for row in frame["s"]]})
+    [found] = [c for c in check_drift(reference, lost).features["s"].checks if c.level == "drift"]
+    assert (found.facet, found.name) == (("words",), "missing_rate")
 
 
 # --- the laws of profiles hold for facets

@@ -6,7 +6,7 @@ A pod resolves them as Flyte resolves a task: by module and variable.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,6 +57,24 @@ def load_reference(reference: str) -> Any:
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"{reference!r} must be importable in the pod; {error}") from error
     return found
+
+
+def references_of(functions: Mapping[str, Callable[..., Any] | str] | None) -> dict[str, str]:
+    """The references of functions by name.
+
+    Raises:
+        ConfigError: If a pod could not find one.
+    """
+    return {name: reference_of(function) for name, function in (functions or {}).items()}
+
+
+def load_references(references: Mapping[str, str]) -> dict[str, Any]:
+    """Import the objects that references by name stand for.
+
+    Raises:
+        ConfigError: If a module or a name does not exist.
+    """
+    return {name: load_reference(reference) for name, reference in references.items()}
 
 
 def load_file(loader: Callable[[str], Any], file: FlyteFile | FlyteDirectory, name: str) -> Any:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 from flytekit.types.structured import StructuredDataset
 
 from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.flyte.function_reference import load_references, references_of
 from flytekitplugins.wbmon.flyte.type_transformers import open_data
 from flytekitplugins.wbmon.monitor.drift.report import DriftReport, DriftRule
 from flytekitplugins.wbmon.monitor.drift.series_report import DriftSeries
@@ -76,6 +78,7 @@ class SeriesSettings:
     reference: MovingReference = "fixed"
     n_reference: int = 7
     rule: DriftRule = field(default_factory=DriftRule)
+    embed: dict[str, str] = field(default_factory=dict)
 
 
 class SeriesChecked(NamedTuple):
@@ -97,10 +100,13 @@ class DriftSeriesCheck(Node[SeriesSettings]):
             `n_reference` windows before it (`sliding`), or those of the `same_weekday`.
         n_reference: Number of earlier windows in a moving reference.
         rule: The conditions under which a feature counts as drifted.
+        embed: By column of text, the function that made vectors of the texts of the reference, as
+            `ProfileData` takes it.
         task_kwargs: As for any node.
 
     Raises:
-        ConfigError: If neither `at` nor `segment` is given.
+        ConfigError: If neither `at` nor `segment` is given, or a function has no name that a pod
+            could find.
     """
 
     def __init__(
@@ -113,6 +119,7 @@ class DriftSeriesCheck(Node[SeriesSettings]):
         reference: MovingReference = "fixed",
         n_reference: int = 7,
         rule: DriftRule | None = None,
+        embed: Mapping[str, Callable[..., Any] | str] | None = None,
         **task_kwargs: Any,
     ) -> None:
         if not at and not segment:
@@ -127,6 +134,7 @@ class DriftSeriesCheck(Node[SeriesSettings]):
             reference=reference,
             n_reference=n_reference,
             rule=rule or DriftRule(),
+            embed=references_of(embed),
         )
         super().__init__(name, settings, **task_kwargs)
 
@@ -153,5 +161,6 @@ class DriftSeriesCheck(Node[SeriesSettings]):
             reference=config.reference,
             n_reference=config.n_reference,
             rule=config.rule,
+            embed=load_references(config.embed),
         )
         return SeriesChecked(series=series, drifted=series.drifted)

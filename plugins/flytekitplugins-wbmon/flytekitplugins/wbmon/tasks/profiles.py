@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from flytekit.types.structured import StructuredDataset
 
 from flytekitplugins.wbmon.data.kind import declarations
+from flytekitplugins.wbmon.flyte.function_reference import load_references, references_of
 from flytekitplugins.wbmon.flyte.type_transformers import open_data
 from flytekitplugins.wbmon.monitor.profiles.profile import Profile
 from flytekitplugins.wbmon.tasks._node import Node
@@ -22,6 +24,7 @@ class ProfileSettings:
     kinds: dict[str, str] = field(default_factory=dict)
     missing_values: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     at: str = ""
+    embed: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         declarations(self.kinds, self.missing_values)
@@ -40,10 +43,13 @@ class ProfileData(Node[ProfileSettings]):
             `profile_data` takes it. Used without `like`, whose kinds windows follow.
         missing_values: Values that stand for none, by column, such as `{"age": (-999,)}`; likewise.
         at: Column with the time of each row, from which the ages of other times are counted.
+        embed: By column of text, a function that turns `n` texts into `n` vectors; a function at
+            module level or `"module:name"`. Give it to the node of the reference and to those of
+            windows.
         task_kwargs: As for any node.
 
     Raises:
-        ConfigError: If a kind does not exist.
+        ConfigError: If a kind does not exist, or a function has no name that a pod could find.
     """
 
     def __init__(
@@ -55,6 +61,7 @@ class ProfileData(Node[ProfileSettings]):
         kinds: dict[str, str] | None = None,
         missing_values: dict[str, tuple[Any, ...]] | None = None,
         at: str = "",
+        embed: Mapping[str, Callable[..., Any] | str] | None = None,
         **task_kwargs: Any,
     ) -> None:
         settings = ProfileSettings(
@@ -63,6 +70,7 @@ class ProfileData(Node[ProfileSettings]):
             kinds=dict(kinds or {}),
             missing_values=dict(missing_values or {}),
             at=at,
+            embed=references_of(embed),
         )
         super().__init__(name, settings, **task_kwargs)
 
@@ -86,6 +94,7 @@ class ProfileData(Node[ProfileSettings]):
             kinds=self.config.kinds if like is None else None,
             missing_values=self.config.missing_values if like is None else None,
             at=self.config.at or None,
+            embed=load_references(self.config.embed),
         )
 
 

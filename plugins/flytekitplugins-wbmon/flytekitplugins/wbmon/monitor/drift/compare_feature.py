@@ -16,6 +16,7 @@ from flytekitplugins.wbmon.monitor.drift.identifiers import looks_like_identifie
 from flytekitplugins.wbmon.monitor.drift.report import Check, DriftRule, Status
 from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
 
+_OF_A_FACET = ("distribution", "new_categories")
 _CYCLES = {"hour": 86_400.0, "weekday": 604_800.0}
 _UNEVEN = 0.05  # share of rows that may move only because windows end within a cycle
 
@@ -53,15 +54,24 @@ def _with_facets(found: Comparison, rule: DriftRule) -> Comparison:
     for name, facet in found.reference.facets.items():
         if name in found.current.facets and _is_comparable(found, name):
             compared[name] = compare_feature(facet, found.current.facets[name], rule)
-    is_struct = found.reference.kind == "nested" and "elements" not in found.reference.facets
     checks = [
         replace(check, facet=(name, *check.facet))
         for name, each in compared.items()
         for check in each.checks
-        # what is missing in a facet is missing in the feature, where it is tested; not in a field
-        if is_struct or check.facet or check.name in ("distribution", "new_categories")
+        if check.facet or check.name in _OF_A_FACET or _is_own(check, found.reference, name)
     ]
     return replace(found, facets=compared, checks=(*found.checks, *checks))
+
+
+def _is_own(check: Check, feature: FeatureProfile, facet: str) -> bool:
+    """Whether a check says of a facet what no check of its feature says.
+
+    What is missing in the length of a text is missing in the text. A field of a struct is a column
+    of its own, and the elements of a list can be missing where the list is not.
+    """
+    if feature.dtype.startswith("struct"):
+        return True
+    return feature.kind == "nested" and facet == "elements" and check.name in RATES
 
 
 def _status_without_checks(found: Comparison) -> Status:

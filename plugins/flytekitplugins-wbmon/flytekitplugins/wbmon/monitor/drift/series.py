@@ -13,6 +13,7 @@ from flytekitplugins.wbmon.monitor.drift.check import check_drift
 from flytekitplugins.wbmon.monitor.drift.report import DriftRule
 from flytekitplugins.wbmon.monitor.drift.series_report import DriftSeries, WindowDrift
 from flytekitplugins.wbmon.monitor.profiles.build import merge_profiles
+from flytekitplugins.wbmon.monitor.profiles.facets import Embed
 from flytekitplugins.wbmon.monitor.profiles.profile import Profile
 from flytekitplugins.wbmon.monitor.profiles.windows import (
     TimeSpan,
@@ -25,7 +26,7 @@ from flytekitplugins.wbmon.names import listed_names, quoted_name
 Reference = Literal["fixed", "sliding", "same_weekday"]
 
 
-def drift_series(
+def drift_series(  # noqa: PLR0913 - how windows are cut, and what they are compared with
     data: Data,
     *,
     like: Profile | Mapping[str, Profile],
@@ -35,6 +36,7 @@ def drift_series(
     reference: Reference = "fixed",
     n_reference: int = 7,
     rule: DriftRule | None = None,
+    embed: Mapping[str, Embed] | None = None,
 ) -> DriftSeries:
     """Cut a table into windows and check each for drift.
 
@@ -53,6 +55,7 @@ def drift_series(
             it that began on the same day of the week. The last two use only the layout of `like`.
         n_reference: Number of earlier windows in a moving reference.
         rule: What counts as drift; `DriftRule()` by default.
+        embed: By column of text, what turns texts into vectors, as for the reference.
 
     Returns:
         One report for each window that has rows. With a moving reference, windows without an
@@ -65,7 +68,7 @@ def drift_series(
     at, segment = str(at), str(segment)
     _require_settings(reference, n_reference, at)
     layout = _layout(like)
-    found = profile_windows(data, like=layout, at=at, by=by, segment=segment)
+    found = profile_windows(data, like=layout, at=at, by=by, segment=segment, embed=embed)
     windows = []
     for window, profile in found.profiles.items():
         against = (

@@ -13,7 +13,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from flytekitplugins.wbmon.data.arrow import dense_numbers, sort_finite
-from flytekitplugins.wbmon.data.columns import as_column
 from flytekitplugins.wbmon.data.kind import (
     NOTHING_DECLARED,
     Declared,
@@ -27,7 +26,7 @@ from flytekitplugins.wbmon.data.sources import SAMPLE_ROWS, Part, known_names, s
 from flytekitplugins.wbmon.data.threads import in_threads
 from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.monitor.profiles.count import count_batch, read_layout
-from flytekitplugins.wbmon.monitor.profiles.facets import MEANING, Embed
+from flytekitplugins.wbmon.monitor.profiles.facets import Embed
 from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile, WeightSums
 from flytekitplugins.wbmon.monitor.profiles.layout import (
     adopt_layout,
@@ -39,7 +38,7 @@ from flytekitplugins.wbmon.monitor.profiles.layout import (
 from flytekitplugins.wbmon.monitor.profiles.learn import learn_feature, with_grid
 from flytekitplugins.wbmon.monitor.profiles.merge import merge_features
 from flytekitplugins.wbmon.monitor.profiles.profile import Profile
-from flytekitplugins.wbmon.monitor.profiles.rows import Rows
+from flytekitplugins.wbmon.monitor.profiles.rows import Rows, require_facets, rows_like
 from flytekitplugins.wbmon.names import listed_names, quoted_name
 
 _BLOCK = 8  # columns that a thread reads at a time, which bounds memory on wide tables
@@ -89,15 +88,17 @@ def profile_data(
         at: The column with the time of each row, or the end of the window, from which the ages of
             times are counted. If it is a column, that of `like` need not be given again.
         embed: By column of text, a function that turns a list of `n` texts into vectors, shape
-            `(n, d)`, such as the `encode` of a sentence transformer. The meaning of the texts is
-            then compared as vectors are. It is called once a batch, from several threads.
+            `(n, d)`, such as the `encode` of a sentence transformer. Without `like` the column is
+            text then, and its meaning is compared as vectors are. It is called once a batch, from
+            several threads.
 
     Returns:
         The profile. If the data lack a column of `like`, or have it in another type, its `status`
         says so. A window without rows has a profile, too.
 
     Raises:
-        ConfigError: If a kind does not exist, or `kinds` or `missing_values` are given with `like`.
+        ConfigError: If a kind does not exist, `kinds` or `missing_values` are given with `like`, or
+            a column of `embed` is declared something else than text.
         DataError: If the data cannot be read, a requested column does not exist, weights are
             missing, negative or not finite, or ages or the meaning of texts cannot be counted as
             in `like`.
@@ -107,15 +108,19 @@ def profile_data(
             "kinds and missing_values are part of the reference, which windows follow; give them "
             "when the reference is profiled"
         )
-    said = declarations(kinds or {}, missing_values or {})
+    rows = rows_like(like, weight=weight, at=at, embed=embed)
+    if like is not None:
+        require_facets(like, rows)
+    texts = dict.fromkeys(rows.embed if like is None else (), "text")
+    said = declarations({**texts, **(kinds or {})}, missing_values or {})
+    _require_text(rows.embed, said)
     columns = None if columns is None else [str(name) for name in columns]
-    rows = _rows(like, weight, at, embed or {})
     asked = [*(columns or ()), *said, *(like.features if like else ())]
     source = open_values(data, naming=[*asked, *rows.columns])
     _require_columns(source, "weight", [rows.weight] if rows.weight else [])
     _require_columns(source, "at", rows.time_columns)
-    _require_columns(source, "kinds and missing_values", said)
     _require_columns(source, "embed", rows.embed)
+    _require_columns(source, "kinds and missing_values", said)
     wanted = _wanted(source, like, columns, rows)
     layouts = _adopt(source, wanted, like) if like else _learn(source, wanted, said, rows)
     counted, n_rows = _count(source, layouts, rows)
@@ -132,34 +137,13 @@ def profile_data(
     )
 
 
-def _rows(
-    like: Profile | None,
-    weight: str | None,
-    at: str | datetime | None,
-    embed: Mapping[str, Embed],
-) -> Rows:
-    if like is not None:
-        weight = like.weight if weight is None else weight
-        at = like.at if at is None else at
-    rows = Rows(
-        as_column(weight) or "",
-        at if isinstance(at, datetime) else as_column(at) or "",
-        {str(name): function for name, function in embed.items()},
-    )
-    known = like.features if like is not None else {}
-    aged = [name for name, item in known.items() if "age" in item.facets]
-    if aged and not rows.at:
-        raise DataError(
-            f"the reference has the age of {listed_names(aged)}, so the window needs its time: "
-            "give at=, its end or the column with the time of each row"
+def _require_text(embed: Iterable[str], said: Mapping[str, Declared]) -> None:
+    other = [name for name in embed if name in said and said[name].kind != "text"]
+    if other:
+        raise ConfigError(
+            f"embed turns texts into vectors, but kinds declares {listed_names(other)} something "
+            "else; declare text, or leave the column out of embed"
         )
-    meant = [name for name, item in known.items() if MEANING in item.facets]
-    if not rows.embed.keys() >= {*meant}:
-        raise DataError(
-            f"the reference has vectors of the texts in {listed_names(meant)}, so the window needs "
-            "them, too: give embed= with the same function"
-        )
-    return rows
 
 
 def _require_columns(source: PlainSource, what: str, names: Iterable[str]) -> None:

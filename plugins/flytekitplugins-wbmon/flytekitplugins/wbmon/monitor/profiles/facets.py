@@ -34,6 +34,9 @@ from flytekitplugins.wbmon.errors import DataError
 Embed: TypeAlias = Callable[[list[str]], "NDArray[np.float64]"]
 """Turns `n` texts into `n` vectors, shape `(n, d)`."""
 
+AGE = "age"
+"""The facet of a time that is the time since it, in seconds."""
+
 MEANING = "meaning"
 """The facet of a text that consists of its vector."""
 
@@ -144,7 +147,7 @@ def _of_times(values: pa.Array, at: NDArray[np.float64] | None) -> dict[str, Fac
     if at is not None:
         known = valid & np.isfinite(at)
         ages = at[known] - seconds[known[valid]]
-        found["age"] = Facet(float_array(ages, known), "duration")
+        found[AGE] = Facet(float_array(ages, known), "duration")
     return found
 
 

@@ -11,11 +11,14 @@ import numpy as np
 import pyarrow as pa
 
 from flytekitplugins.wbmon.data.arrow import dense_numbers, kind_of
+from flytekitplugins.wbmon.data.columns import as_column
 from flytekitplugins.wbmon.data.objects import value_type
 from flytekitplugins.wbmon.data.readings import read_as
 from flytekitplugins.wbmon.data.times import row_times
 from flytekitplugins.wbmon.errors import DataError
-from flytekitplugins.wbmon.monitor.profiles.facets import Embed
+from flytekitplugins.wbmon.monitor.profiles.facets import AGE, MEANING, Embed
+from flytekitplugins.wbmon.monitor.profiles.profile import Profile
+from flytekitplugins.wbmon.names import listed_names
 from flytekitplugins.wbmon.stats.arrays import Floats
 
 
@@ -77,3 +80,51 @@ class Rows(NamedTuple):
             at = self.at.replace(tzinfo=timezone.utc) if self.at.tzinfo is None else self.at
             return np.full(batch.num_rows, at.timestamp())
         return row_times(batch.column(self.at), self.at)
+
+
+def rows_like(
+    like: Profile | None,
+    *,
+    weight: str | None = None,
+    at: str | datetime | None = None,
+    embed: Mapping[str, Embed] | None = None,
+) -> Rows:
+    """What is known about each row; what is not given is as in the reference."""
+    if like is not None:
+        weight = like.weight if weight is None else weight
+        at = like.at if at is None else at
+    return Rows(
+        as_column(weight) or "",
+        at if isinstance(at, datetime) else as_column(at) or "",
+        {str(name): function for name, function in (embed or {}).items()},
+    )
+
+
+def require_facets(like: Profile, rows: Rows) -> None:
+    """Check that ages and the meaning of texts are counted if, and only if, the reference has them.
+
+    Raises:
+        DataError: If they are not.
+    """
+    # a field of a struct may have either name
+    aged = [n for n, item in like.features.items() if item.kind == "time" and AGE in item.facets]
+    if aged and not rows.at:
+        raise DataError(
+            f"the reference has the age of {listed_names(aged)}, so the window needs its time: "
+            "give at=, its end or the column with the time of each row"
+        )
+    meant = [
+        n for n, item in like.features.items() if item.kind == "text" and MEANING in item.facets
+    ]
+    without = [name for name in meant if name not in rows.embed]
+    if without:
+        raise DataError(
+            f"the reference has vectors of the texts in {listed_names(without)}, so the window "
+            "needs them, too: profile it with embed= and the same function"
+        )
+    unknown = [name for name in rows.embed if name not in meant]
+    if unknown:
+        raise DataError(
+            f"embed must name columns of text whose vectors the reference has, which "
+            f"{listed_names(unknown)} has not; profile the reference with the same embed="
+        )

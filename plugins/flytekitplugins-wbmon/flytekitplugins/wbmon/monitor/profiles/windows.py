@@ -5,7 +5,7 @@ The table is read once, and its rows can be in any order; only the profiles are 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple, get_args
@@ -23,11 +23,12 @@ from flytekitplugins.wbmon.data.sources import known_names, stored_names
 from flytekitplugins.wbmon.data.times import row_times
 from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.monitor.profiles.build import count_part, unknown_columns
+from flytekitplugins.wbmon.monitor.profiles.facets import Embed
 from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
 from flytekitplugins.wbmon.monitor.profiles.layout import adopt_layout, as_missing_if_empty
 from flytekitplugins.wbmon.monitor.profiles.merge import merge_features
 from flytekitplugins.wbmon.monitor.profiles.profile import Profile
-from flytekitplugins.wbmon.monitor.profiles.rows import Rows
+from flytekitplugins.wbmon.monitor.profiles.rows import Rows, require_facets, rows_like
 
 TimeSpan = Literal["hour", "day", "week", "month"]
 
@@ -68,6 +69,7 @@ def profile_windows(
     at: str = "",
     by: TimeSpan = "day",
     segment: str = "",
+    embed: Mapping[str, Embed] | None = None,
 ) -> Windows:
     """Profile every window of a table in the layout of a reference, in one pass.
 
@@ -79,14 +81,16 @@ def profile_windows(
             (`day=2026-01-01/…`).
         by: Length of a window: `hour`, `day`, `week` (from Monday) or `month`.
         segment: The column whose values are the segments; empty to divide by time only.
+        embed: What turns texts into vectors, as for the reference.
 
     Returns:
         The profiles, and the number of rows that are in no window.
 
     Raises:
         ConfigError: If neither `at` nor `segment` is given, or `by` is no span.
-        DataError: If a column does not exist, `at` holds something else than times, or there are
-            more than `MAX_WINDOWS` windows.
+        DataError: If a column does not exist, `at` holds something else than times, ages or the
+            meaning of texts cannot be counted as in `like`, or there are more than `MAX_WINDOWS`
+            windows.
     """
     source = open_values(data, naming=[at, segment, *like.features, like.weight, like.at])
     _require_columns(source, at, by, segment)
@@ -94,7 +98,9 @@ def profile_windows(
     names = [name for name in known if name not in (at, segment, like.weight)]
     layouts = [adopt_layout(source, name, like.features.get(name)) for name in names]
     keys = [name for name in (at, segment) if name]
-    rows_of = Rows(like.weight, like.at)
+    rows_of = rows_like(like, embed=embed)
+    # a window that has an end dates its rows
+    require_facets(like, rows_of._replace(at=rows_of.at or at))
     columns = list(dict.fromkeys([*names, *keys, *rows_of.columns]))
     counted: dict[TimeWindow, list[FeatureProfile]] = {}
     n_undated = 0
