@@ -35,7 +35,7 @@ def test_every_share_lies_in_its_interval_within_zero_and_one(case):
     confusion = confusion_of(k, rows)
     found = [c.accuracy(confusion), c.macro_precision(confusion), c.macro_recall(confusion)]
     found += [c.macro_f1(confusion)]
-    found += [metric(confusion, i) for i in range(k) for metric in (c.precision, c.recall, c.f1)]
+    found += [estimate for metrics in c.class_metrics(confusion) for estimate in metrics]
     for estimate in found:
         if math.isnan(estimate.value):
             assert estimate.reason
@@ -69,9 +69,9 @@ def test_weights_far_below_one_are_weights():
     one, tiny = confusion_of(3, rows), confusion_of(3, [(a, b, w / 4096) for a, b, w in rows])
     for metric in (c.accuracy, c.macro_precision, c.macro_recall, c.macro_f1):
         assert metric(one)[:3] == pytest.approx(metric(tiny)[:3])
-    for i in range(3):
-        for metric in (c.precision, c.recall, c.f1):
-            assert metric(one, i)[:3] == pytest.approx(metric(tiny, i)[:3])
+    for of_one, of_tiny in zip(c.class_metrics(one), c.class_metrics(tiny), strict=True):
+        for a, b in zip(of_one, of_tiny, strict=True):
+            assert a[:3] == pytest.approx(b[:3], nan_ok=True)
 
 
 @given(labelled)
@@ -195,9 +195,9 @@ def test_brier_score_of_a_coin_is_a_quarter_for_two_classes():
 
 def test_precision_without_a_positive_prediction_is_undefined():
     confusion = c.confusion_matrix(np.array([0, 1]), np.zeros(2, dtype=int), 2, np.ones(2))
-    assert math.isnan(c.precision(confusion, 1).value)
-    assert c.recall(confusion, 1).value == 0.0
-    assert c.f1(confusion, 1).value == 0.0
+    assert math.isnan(c.class_metrics(confusion)[1].precision.value)
+    assert c.class_metrics(confusion)[1].recall.value == 0.0
+    assert c.class_metrics(confusion)[1].f1.value == 0.0
 
 
 def test_the_interval_of_the_auc_is_delongs_over_all_pairs(rng):
@@ -233,3 +233,14 @@ def test_the_auc_of_weighted_rows_knows_its_error_by_resampling(rng):
     width = special.logit(found.high) - special.logit(found.low)
     expected = 2 * 1.96 * np.std(special.logit(resampled))
     assert width == pytest.approx(expected, rel=0.15)
+
+
+@given(labelled)
+def test_a_class_is_judged_as_if_all_others_were_one(case):
+    k, rows = case
+    for code, metrics in enumerate(c.class_metrics(confusion_of(k, rows))):
+        against_all = [(int(a == code), int(b == code), weight) for a, b, weight in rows]
+        alone = c.class_metrics(confusion_of(2, against_all))[1]
+        assert [each.value for each in metrics] == pytest.approx(
+            [each.value for each in alone], nan_ok=True
+        )

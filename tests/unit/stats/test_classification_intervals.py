@@ -48,8 +48,8 @@ def test_each_share_has_wilsons_interval_at_its_linearised_variance(rows):
     hit = labels == predictions
     cases = [(c.accuracy(confusion), np.full(90, True))]
     for code in range(3):
-        cases.append((c.precision(confusion, code), predictions == code))
-        cases.append((c.recall(confusion, code), labels == code))
+        cases.append((c.class_metrics(confusion)[code].precision, predictions == code))
+        cases.append((c.class_metrics(confusion)[code].recall, labels == code))
     for found, among in cases:
         p, n = share_of(hit[among], weight[among])
         assert found[:3] == pytest.approx((p, *wilson(p, n)))
@@ -57,7 +57,7 @@ def test_each_share_has_wilsons_interval_at_its_linearised_variance(rows):
         among = (predictions == code) | (labels == code)
         p, n = share_of(hit[among], weight[among])
         expected = [2 * j / (1 + j) for j in (p, *wilson(p, n))]
-        assert c.f1(confusion, code)[:3] == pytest.approx(tuple(expected))
+        assert c.class_metrics(confusion)[code].f1[:3] == pytest.approx(tuple(expected))
 
 
 def test_rows_that_were_never_seen_weigh_what_rows_of_their_class_do():
@@ -67,13 +67,13 @@ def test_rows_that_were_never_seen_weigh_what_rows_of_their_class_do():
     confusion = c.confusion_matrix(labels, labels, 2, weight)
     lowest = lambda n: n / (n + Z**2)  # noqa: E731 - Wilson (1927), of n successes in n trials
     # a row of class 0 that is missed weighs 2; one of class 1 that is taken for it 5
-    assert c.recall(confusion, 0).low == pytest.approx(lowest(20 / 2))
-    assert c.precision(confusion, 0).low == pytest.approx(lowest(20 / 5))
-    assert c.recall(confusion, 1).low == pytest.approx(lowest(20 / 5))
-    assert c.precision(confusion, 1).low == pytest.approx(lowest(20 / 2))
+    assert c.class_metrics(confusion)[0].recall.low == pytest.approx(lowest(20 / 2))
+    assert c.class_metrics(confusion)[0].precision.low == pytest.approx(lowest(20 / 5))
+    assert c.class_metrics(confusion)[1].recall.low == pytest.approx(lowest(20 / 5))
+    assert c.class_metrics(confusion)[1].precision.low == pytest.approx(lowest(20 / 2))
     # without any row of the other class, one weighs what rows weigh on average: (2^2 10) / (2 10)
     alone = c.confusion_matrix(labels[:10], labels[:10], 2, weight[:10])
-    assert c.precision(alone, 0).low == pytest.approx(lowest(20 / 2))
+    assert c.class_metrics(alone)[0].precision.low == pytest.approx(lowest(20 / 2))
 
 
 @pytest.mark.parametrize("seen", [3, 4], ids=["every class", "one class without rows"])

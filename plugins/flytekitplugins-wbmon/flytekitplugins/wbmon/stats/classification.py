@@ -23,7 +23,7 @@ from flytekitplugins.wbmon.stats.estimate import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -62,42 +62,70 @@ def confusion_matrix(labels: Codes, predictions: Codes, k: int, weight: Floats) 
     return Confusion(*(cells.astype(np.float64).reshape(k, k) for cells in (sums, squares)))
 
 
+class ClassMetrics(NamedTuple):
+    """Precision, recall and F1 of one class; `nan` where no row could have shown it."""
+
+    precision: Estimate
+    recall: Estimate
+    f1: Estimate
+
+
+class _Part(NamedTuple):
+    """One part of the matrix for each class, such as its true positives.
+
+    Attributes:
+        weight: Sum of the row weights; shape `(k,)`.
+        unit: Typical weight of one row, `sum w^2 / sum w`. If the part is empty, that of the rows
+            of the same true classes, and if there are none either, of all rows: weights often
+            depend on the true class (for example, all frauds are kept). Shape `(k,)`.
+    """
+
+    weight: Floats
+    unit: Floats
+
+
+class _Parts(NamedTuple):
+    """The parts of the matrix that the metrics of each class are made of."""
+
+    hit: _Part
+    false_positive: _Part
+    false_negative: _Part
+    wrong: _Part
+
+
 def accuracy(confusion: Confusion) -> Estimate:
     """Share of rows whose predicted class is the true class; Wilson interval."""
-    hit = np.eye(len(confusion.weight), dtype=bool)
-    return _share(confusion, hit, ~hit).estimate
+    own, total = np.eye(len(confusion.weight), dtype=bool), _total_unit(confusion)
+    hit, wrong = (
+        _part([cells[inside].sum(keepdims=True) for cells in confusion], total)
+        for inside in (own, ~own)
+    )
+    return _shares(hit, wrong)[0].estimate
 
 
-def precision(confusion: Confusion, code: int) -> Estimate:
-    """Share of the rows predicted as class `code` that belong to it; Wilson interval.
+def class_metrics(confusion: Confusion) -> list[ClassMetrics]:
+    """Precision, recall and F1 of each class, with Wilson intervals.
 
-    `nan` if no row was predicted as this class.
-    """
-    hit, false_positive, _ = _cells(confusion, code)
-    return _share(confusion, hit, false_positive).estimate
-
-
-def recall(confusion: Confusion, code: int) -> Estimate:
-    """Share of the rows of class `code` that were predicted as it; Wilson interval.
-
-    `nan` if no row belongs to the class.
-    """
-    hit, _, false_negative = _cells(confusion, code)
-    return _share(confusion, hit, false_negative).estimate
-
-
-def f1(confusion: Confusion, code: int) -> Estimate:
-    """Harmonic mean of precision and recall of class `code`, `2 tp / (2 tp + fp + fn)`.
-
-    F1 is an increasing function, `2 j / (1 + j)`, of the Jaccard index `j = tp / (tp + fp + fn)`,
-    which is a proportion. The interval is the Wilson interval of `j`, transformed in the same way.
-    `nan` if no row belongs to the class and none was predicted as it.
+    Precision is the share of the rows predicted as the class that belong to it, recall the share of
+    its rows that were predicted as it, and F1 their harmonic mean, `2 tp / (2 tp + fp + fn)`. F1 is
+    an increasing function, `2 j / (1 + j)`, of the Jaccard index `j = tp / (tp + fp + fn)`, which
+    is a proportion; its interval is the Wilson interval of `j`, transformed in the same way.
 
     References:
         Lam, Gopal & Qian (2023), Confidence intervals for the F1 score: a comparison of four
         methods; there "Wilson indirect".
     """
-    return _f1_of(_jaccard(confusion, code))
+    parts = _parts(confusion)
+    shares = zip(
+        _shares(parts.hit, parts.false_positive),
+        _shares(parts.hit, parts.false_negative),
+        _shares(parts.hit, parts.wrong),
+        strict=True,
+    )
+    return [
+        ClassMetrics(precision.estimate, recall.estimate, _f1_of(jaccard))
+        for precision, recall, jaccard in shares
+    ]
 
 
 def macro_precision(confusion: Confusion) -> Estimate:
@@ -105,9 +133,9 @@ def macro_precision(confusion: Confusion) -> Estimate:
 
     The precision of a class that no row was predicted as counts as 0, as in scikit-learn.
     """
-    cells = (_cells(confusion, code) for code in range(len(confusion.weight)))
+    parts = _parts(confusion)
     # the classes' precisions are uncorrelated: each is computed from a different column
-    return _mean_of_independent([_share(confusion, hit, wrong) for hit, wrong, _ in cells])
+    return _mean_of_independent(_shares(parts.hit, parts.false_positive))
 
 
 def macro_recall(confusion: Confusion) -> Estimate:
@@ -115,9 +143,9 @@ def macro_recall(confusion: Confusion) -> Estimate:
 
     The recall of a class without rows counts as 0, as in scikit-learn.
     """
-    cells = (_cells(confusion, code) for code in range(len(confusion.weight)))
+    parts = _parts(confusion)
     # the classes' recalls are uncorrelated: each is computed from a different row
-    return _mean_of_independent([_share(confusion, hit, missed) for hit, _, missed in cells])
+    return _mean_of_independent(_shares(parts.hit, parts.false_negative))
 
 
 def macro_f1(confusion: Confusion) -> Estimate:
@@ -127,13 +155,14 @@ def macro_f1(confusion: Confusion) -> Estimate:
     classes are correlated, because a false positive of one is a false negative of another; the
     interval takes this correlation from the linearisation of F1 in the cells of the matrix.
     """
-    shares = [_jaccard(confusion, code) for code in range(len(confusion.weight))]
+    parts = _parts(confusion)
+    shares = _shares(parts.hit, parts.wrong)
     smooth, error = _smoothed(shares)
     # delta method: the derivative of 2 j / (1 + j) is 2 / (1 + j)^2
     error = error * 2 / (1 + smooth) ** 2
     covariance = _f1_correlation(confusion) * np.outer(error, error)
-    parts = [_f1_of(share) for share in shares]
-    return mean_of_shares(parts, 2 * smooth / (1 + smooth), covariance)
+    each = [_f1_of(share) for share in shares]
+    return mean_of_shares(each, 2 * smooth / (1 + smooth), covariance)
 
 
 def log_loss(labels: Codes, probabilities: Floats, weight: Floats) -> Estimate:
@@ -223,46 +252,44 @@ def roc_auc_one_vs_rest(labels: Codes, probabilities: Floats, weight: Floats) ->
     return _auc_interval(value, influence, weight, np.searchsorted(codes, labels))
 
 
-def _cells(confusion: Confusion, code: int) -> tuple[NDArray[np.bool_], ...]:
-    """Masks of the true positives, false positives and false negatives of class `code`."""
-    row = np.zeros(confusion.weight.shape, dtype=bool)
-    column = row.copy()
-    row[code], column[:, code] = True, True
-    return row & column, column & ~row, row & ~column
+def _parts(confusion: Confusion) -> _Parts:
+    total = _total_unit(confusion)
+    # rows of each class, and of all others; a difference of sums could be just above 0
+    others = 1.0 - np.eye(len(confusion.weight))
+    rows = [cells.sum(axis=1) for cells in confusion]
+    of_class = _part(rows, total).unit
+    of_others = _part([others @ each for each in rows], total).unit
+    hits = [np.diag(cells) for cells in confusion]
+    off = [cells * others for cells in confusion]
+    return _Parts(
+        hit=_part(hits, of_class),
+        false_positive=_part([cells.sum(axis=0) for cells in off], of_others),
+        false_negative=_part([cells.sum(axis=1) for cells in off], of_class),
+        wrong=_part([cells.sum(axis=0) + cells.sum(axis=1) for cells in off], total),
+    )
 
 
-def _jaccard(confusion: Confusion, code: int) -> Share:
-    hit, false_positive, false_negative = _cells(confusion, code)
-    return _share(confusion, hit, false_positive | false_negative)
+def _part(sums: Sequence[Floats], otherwise: Floats | float) -> _Part:
+    weight, square = sums
+    unit = np.array(np.broadcast_to(otherwise, weight.shape), dtype=np.float64)
+    np.divide(square, weight, out=unit, where=weight > 0)
+    return _Part(weight, unit)
+
+
+def _total_unit(confusion: Confusion) -> float:
+    return float(confusion.square.sum()) / float(confusion.weight.sum())
+
+
+def _shares(success: _Part, failure: _Part) -> list[Share]:
+    columns = (success.weight, failure.weight, success.unit, failure.unit)
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    return [weighted_share(*row) for row in rows]
 
 
 def _f1_of(jaccard: Share) -> Estimate:
     value, low, high, reason = jaccard.estimate
     value, low, high = (2 * share / (1 + share) for share in (value, low, high))
     return Estimate(value, low, high, reason)
-
-
-def _share(confusion: Confusion, success: NDArray[np.bool_], failure: NDArray[np.bool_]) -> Share:
-    return weighted_share(
-        float(confusion.weight[success].sum()),
-        float(confusion.weight[failure].sum()),
-        _unit(confusion, success),
-        _unit(confusion, failure),
-    )
-
-
-def _unit(confusion: Confusion, cells: NDArray[np.bool_]) -> float:
-    """Typical weight of one row in the cells, `sum w^2 / sum w`.
-
-    If the cells are empty, the rows of the same true classes are used, and if there are none
-    either, all rows: weights often depend on the true class (for example, all frauds are kept).
-    """
-    rows = np.repeat(np.any(cells, axis=1, keepdims=True), cells.shape[1], axis=1)
-    for inside in (cells, rows):
-        weight = float(confusion.weight[inside].sum())
-        if weight > 0:
-            return float(confusion.square[inside].sum()) / weight
-    return float(confusion.square.sum()) / float(confusion.weight.sum())
 
 
 def _smoothed(shares: list[Share]) -> tuple[Floats, Floats]:

@@ -207,12 +207,13 @@ def _measure_classes(outcomes: Outcomes, confusion: classification.Confusion | N
     if confusion is None or unsure:
         return {name: undefined("no row could be measured") for name in names}
     if len(outcomes.classes) <= 2:  # noqa: PLR2004 - binary
-        code = len(outcomes.classes) - 1
+        # the positive class is the last one
+        positive = classification.class_metrics(confusion)[len(outcomes.classes) - 1]
         measured = {
             "accuracy": classification.accuracy(confusion),
-            "precision": _explained(classification.precision(confusion, code), "predicted"),
-            "recall": _explained(classification.recall(confusion, code), "labelled"),
-            "f1": _explained(classification.f1(confusion, code), "labelled or predicted"),
+            "precision": _explained(positive.precision, "predicted"),
+            "recall": _explained(positive.recall, "labelled"),
+            "f1": _explained(positive.f1, "labelled or predicted"),
         }
     else:
         measured = _measure_macro(confusion)
@@ -293,14 +294,18 @@ def _verdict(change: Estimate, *, higher_is_better: bool) -> MetricVerdict:
 def _per_class(
     classes: tuple[str, ...], confusion: classification.Confusion
 ) -> dict[str, dict[str, float]]:
+    found = classification.class_metrics(confusion)
     return {
         name: {
-            "precision": classification.precision(confusion, code).value,
-            "recall": classification.recall(confusion, code).value,
-            "f1": classification.f1(confusion, code).value,
-            "support": float(confusion.weight[code].sum()),
+            "precision": each.precision.value,
+            "recall": each.recall.value,
+            "f1": each.f1.value,
+            "support": support,
         }
-        for code, name in enumerate(classes)
+        # a matrix of one class has a row and a column for the other one, which has no name
+        for name, each, support in zip(
+            classes, found, confusion.weight.sum(axis=1).tolist(), strict=False
+        )
     }
 
 
