@@ -159,10 +159,12 @@ def random_column(rng: Random, n_rows: int) -> tuple[str, str, Any]:
         kind = rng.choice(kinds)
         how = rng.choice([*STORAGES[kind], "any Arrow", "any pandas", "any polars", "odd pandas"])
         try:
-            if how in STORAGES[kind]:
-                storage = STORAGES[kind][how]
-                return f"{name} in {how}", storage.library, storage.make(values)
-            return f"{name} in {how}", how.split()[1].lower(), ANY[how](rng, values)
+            storage = STORAGES[kind].get(how)
+            column = storage.make(values) if storage else ANY[how](rng, values)
+            # pandas makes a column of more than one dimension of matrices, and cannot show it
+            if getattr(column, "shape", (n_rows,)) == (n_rows,):
+                library = storage.library if storage else how.split()[1].lower()
+                return f"{name} in {how}", library, column
         except BaseException as error:  # polars panics, which is no Exception
             if isinstance(error, KeyboardInterrupt | SystemExit):
                 raise

@@ -329,3 +329,10 @@ def test_arrays_are_made_without_pandas(values):
 
     array.validate(full=True)
     assert repr(array.to_pylist()) == repr(values)
+
+
+def test_a_time_that_python_does_not_have_is_an_example_of_what_cannot_be_read():
+    year = 365.2425 * 86_400
+    array = pa.array([int(20_000 * year), None], pa.timestamp("s"))
+
+    assert read_as("boolean", array).examples[0].startswith("219")

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from flytekitplugins.wbmon.data import parquet, threads
 from flytekitplugins.wbmon.data import sources as in_memory
 from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.monitor.drift.check import check_drift
 from flytekitplugins.wbmon.monitor.profiles import build as profiling
 from flytekitplugins.wbmon.monitor.profiles import count as counting
 from flytekitplugins.wbmon.monitor.profiles.build import merge_profiles, profile_data
@@ -420,13 +421,29 @@ def test_anything_else_is_refused_by_its_type():
         profile_data({"x": [1]})
 
 
-@pytest.mark.parametrize("bad", [-1.0, np.nan, np.inf])
+@pytest.mark.parametrize("bad", [-1.0, np.nan, np.inf, 1e101, 1e-101])
 def test_bad_weights_are_refused(bad):
     data = frame().assign(w=1.0)
     data.loc[5, "w"] = bad
 
     with pytest.raises(DataError, match="weight column 'w' must hold"):
         profile_data(data, weight="w")
+
+
+@pytest.mark.parametrize("scale", [1e-99, 1e99])
+def test_only_the_ratios_of_weights_count(scale, tmp_path):
+    weights = np.random.default_rng(1).integers(0, 4, 3000)
+    data, like = frame(3000).assign(w=weights), profile_data(frame(3000))
+    one = profile_data(data, like=like, weight="w")
+    other = profile_data(data.assign(w=weights * scale), like=like, weight="w")
+
+    other.save(tmp_path / "other.profile")
+    loaded = Profile.load(tmp_path / "other.profile")
+    for name in ("x", "n", "c", "b"):
+        assert loaded.features[name].counts == pytest.approx(one.features[name].counts * scale)
+    found = [check_drift(like, window).features.values() for window in (one, loaded)]
+    q_values = [[feature.q_value for feature in features] for features in found]
+    assert q_values[0] == pytest.approx(q_values[1], nan_ok=True)
 
 
 def test_a_weight_column_that_is_missing_or_text_is_refused():

@@ -250,9 +250,11 @@ def _texts(values: pa.Array) -> pa.Array:
 
 def _examples(array: pa.Array) -> tuple[str, ...]:
     values, odd = split(array)
-    texts = [repr(value) for value in values.to_pylist()]
+    # Python has no time beyond the year 9999, but such a time has a name
     if has_names(values.type):
         texts = names_of(values).cast(pa.large_string()).to_pylist()
+    else:
+        texts = [repr(value) for value in values.to_pylist()]
     told = (
         texts
         if odd is None

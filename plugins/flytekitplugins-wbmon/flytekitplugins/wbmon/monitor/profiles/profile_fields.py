@@ -110,7 +110,9 @@ def complete_feature(values: dict[str, Any], arrays: Iterator[NDArray[Any]]) -> 
     wrong = _contradiction(feature)
     # what is stored in few bytes without a sign cannot be anything else
     if not wrong and form is not None and form.stored not in _NARROW:
-        wrong = "" if _are_counts(feature.counts) else f"finite counts in [0, {MAX_ROWS}]"
+        # counts of weighted rows are sums of weights
+        most = MAX_ROWS if feature.weights is None else math.inf
+        wrong = "" if _are_counts(feature.counts, most) else f"finite counts from 0 to {most}"
     if wrong:
         raise ValueError(f"{_shown(values)} must have {wrong}")
     return feature
@@ -186,9 +188,9 @@ def _are_slices(edges: NDArray[Any]) -> bool:
     return _all(np.isfinite(edges)) and _all((grids[:, 1:] > grids[:, :-1]).ravel())
 
 
-def _are_counts(counts: Any) -> bool:
+def _are_counts(counts: Any, most: float) -> bool:
     # nan fails the comparison
-    return _all((counts >= 0) & (counts <= MAX_ROWS))
+    return _all((counts >= 0) & (counts <= most) & (counts < math.inf))
 
 
 # a third of the time of `.all()`, and there are two arrays a column

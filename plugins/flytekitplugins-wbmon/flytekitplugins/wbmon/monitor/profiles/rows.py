@@ -21,6 +21,8 @@ from flytekitplugins.wbmon.monitor.profiles.profile import Profile
 from flytekitplugins.wbmon.names import listed_names
 from flytekitplugins.wbmon.stats.arrays import Floats
 
+_LEAST, _MOST = 1e-100, 1e100
+
 
 class Rows(NamedTuple):
     """What is known about each row beside its values.
@@ -62,9 +64,12 @@ class Rows(NamedTuple):
                 f"{value_type(array.type)} with {n_missing} missing; fill or drop those rows"
             )
         weights = np.asarray(dense_numbers(reading.values), dtype=np.float64)
-        if not (np.isfinite(weights).all() and (weights >= 0).all()):
+        # beyond, sums of squared weights would not be numbers
+        if not ((weights == 0) | ((weights >= _LEAST) & (weights <= _MOST))).all():
             raise DataError(
-                f"weight column {self.weight!r} must hold finite numbers >= 0; got others"
+                f"weight column {self.weight!r} must hold numbers that are 0 or from {_LEAST:g} to "
+                f"{_MOST:g}, got {weights.min():g} to {weights.max():g}; rescale the weights, only "
+                "their ratios count"
             )
         return weights
 
