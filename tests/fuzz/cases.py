@@ -209,7 +209,7 @@ def join(case: Case) -> None:
     made, came = case.table(["key", "x"] if case.rng.random() < 0.7 else names), case.table(names)
     latest = case.rng.choice([None, "x"])
     joined = join_labels(made.data, came.data, on="key", label="label", latest_by=latest)
-    joined.table.validate()
+    joined.table.validate(full=True)
     assert 0 <= joined.n_labelled <= joined.n_rows == joined.table.num_rows
     assert min(joined.n_unmatched, joined.n_repeated, joined.n_revised) >= 0
 

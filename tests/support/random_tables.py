@@ -161,6 +161,9 @@ def random_column(rng: Random, n_rows: int) -> tuple[str, str, Any]:
         try:
             storage = STORAGES[kind].get(how)
             column = storage.make(values) if storage else ANY[how](rng, values)
+            if isinstance(column, pa.Array | pa.ChunkedArray):
+                # of a short set Arrow makes a list of a fixed size that is none
+                column.validate(full=True)
             # pandas makes a column of more than one dimension of matrices, and cannot show it
             if getattr(column, "shape", (n_rows,)) == (n_rows,):
                 library = storage.library if storage else how.split()[1].lower()

@@ -38,6 +38,19 @@ def test_every_setting_of_the_check_can_be_given_to_the_node():
     assert report.classes == ("no", "yes")
 
 
+@pytest.mark.parametrize("negative", [0, False, "0"])
+def test_the_positive_class_of_a_node_may_be_a_false_one(negative):
+    night = StructuredDataset(dataframe=NIGHT.assign(fraud=(NIGHT.fraud == "yes") * 1))
+    given = {"task": "classification", "label": "fraud", "prediction": "p_fraud"}
+    measured = PerformanceCheck(f"n.{negative!r}", positive=negative, classes=(0, 1), **given)
+    expected = EstimatePerformance(f"e.{negative!r}", positive=negative, **given)
+
+    reports = measured(data=night).report, expected(data=night, reference=night).report
+
+    assert [report.positive for report in reports] == ["0", "0"]
+    assert [report.positive_from for report in reports] == ["setting", "setting"]
+
+
 def test_a_length_of_chunks_that_nobody_knows_is_refused_early():
     with pytest.raises(ConfigError, match="every must be one of hour, day, week, month"):
         PerformanceCheck(name="years", task="regression", label="y", prediction="q", every="year")

@@ -178,7 +178,7 @@ def test_a_positive_class_that_nobody_named_is_announced(churn) -> None:
 
 @pytest.mark.parametrize(
     ("labels", "positive"),
-    [([0, 1], "1"), ([False, True], "1"), ([-1, 1], "1"), (["false", "true"], "true")],
+    [([0, 1], "1"), ([False, True], "1"), (["false", "true"], "true")],
 )
 def test_one_and_true_are_positive_by_convention(labels, positive) -> None:
     report = check(pd.DataFrame({"y": labels * 50, "p": labels * 50}))
@@ -514,3 +514,142 @@ def test_errors_too_large_for_a_number_are_undefined_and_say_so() -> None:
 def test_a_regression_has_no_meaning_of_predictions(rng: np.random.Generator) -> None:
     with pytest.raises(ConfigError, match="prediction_is must be of a classification"):
         check(codes(rng, [0, 1]), task="regression", prediction_is="class")
+
+
+# --- classes that nobody knows, and numbers that are none
+
+
+@pytest.fixture
+def rare(rng) -> pd.DataFrame:
+    """Two classes, of which the rarer one is often missed."""
+    y = (rng.random(5000) < 0.1).astype(int)
+    return pd.DataFrame({"y": y, "p": np.where(rng.random(5000) < 0.3, 0, y)})
+
+
+def test_one_label_of_a_new_class_makes_no_other_metrics(rare) -> None:
+    baseline = check(rare)
+    stray = rare.copy()
+    stray.loc[7, "y"] = 2
+
+    report = check(stray, baseline=baseline)
+
+    kept = rare.drop(index=7)
+    assert report.classes == ("0", "1")
+    assert report.metrics["recall"].value == metrics.recall_score(kept.y, kept.p)
+    assert report.metrics["precision"].value == metrics.precision_score(kept.y, kept.p)
+    assert (report.n_labelled, report.n_unreadable) == (4999, 1)
+    assert "1 unreadable value taken for missing ('new class 2' in 'y')" in report.reason
+    # a class that exists may be named
+    named = check(stray, baseline=baseline, classes=(2,))
+    assert (named.classes, named.n_unreadable) == (("0", "1", "2"), 0)
+
+
+def test_one_unknown_class_does_not_end_a_check_of_probabilities(rng) -> None:
+    y = rng.choice(["no", "yes"], 400)
+    frame = pd.DataFrame({"y": y, "p": 0.2 + 0.5 * (y == "yes") + 0.2 * rng.random(400)})
+    baseline = check(frame, positive="yes")
+    frame.loc[3, "y"] = "unknown"
+
+    report = check(frame, baseline=baseline)
+
+    kept = frame.drop(index=3)
+    assert report.metrics["roc_auc"].value == metrics.roc_auc_score(kept.y == "yes", kept.p)
+    assert report.unreadable == ("'new class unknown' in 'y'",)
+
+
+def test_classes_of_a_baseline_of_one_class_may_be_joined_by_others() -> None:
+    one = check(pd.DataFrame({"y": ["ok"] * 50, "p": ["ok"] * 50}))
+    both = pd.DataFrame({"y": ["ok", "bad"] * 50, "p": ["ok", "bad"] * 50})
+
+    report = check(both, baseline=one)
+    assert (report.classes, report.n_unreadable) == (("bad", "ok"), 0)
+
+
+def test_a_window_of_other_classes_than_its_baseline_has_no_labels(rare) -> None:
+    words = rare.replace({0: "no", 1: "yes"})
+
+    report = check(words, baseline=check(rare))
+
+    assert (report.status, report.n_labelled) == ("no_labels", 0)
+    assert "'new class no' in 'y'" in report.reason
+
+
+@pytest.mark.parametrize("y_type", [int, str, float, bool])
+@pytest.mark.parametrize("p_type", [float, str, "decimal"])
+def test_probabilities_are_probabilities_in_every_type(rng, y_type, p_type) -> None:
+    y = rng.integers(0, 2, 400)
+    p = (0.25 + 0.4 * y + 0.25 * rng.random(400)).round(4)
+    stored = [Decimal(str(each)) for each in p] if p_type == "decimal" else p.astype(p_type)
+
+    report = check(pd.DataFrame({"y": y.astype(y_type), "p": stored}))
+
+    assert report.prediction_is == "probability"
+    assert report.metrics["roc_auc"].value == metrics.roc_auc_score(y, p)
+    assert report.metrics["accuracy"].value == metrics.accuracy_score(y, p >= 0.5)
+
+
+def test_texts_of_whole_numbers_and_words_are_classes(rng) -> None:
+    for classes in (["0", "1"], ["0.0", "1.0"], ["v1.5", "v2"], ["0.5", "half", "all"]):
+        y = rng.choice(classes, 200)
+        assert check(pd.DataFrame({"y": y, "p": y})).prediction_is == "class"
+
+
+def test_probabilities_in_percent_are_refused_unless_they_are_said_to_be_classes(rng) -> None:
+    y = rng.integers(0, 2, 400)
+    frame = pd.DataFrame({"y": y, "p": 20 + 30 * y + rng.integers(0, 40, 400)})
+
+    with pytest.raises(DataError, match=r"classes of the label, '0', '1'; it holds \d+ others"):
+        check(frame)
+    assert len(check(frame, prediction_is="class").classes) > 20
+
+
+def test_a_few_fractions_among_class_codes_cost_themselves(rare) -> None:
+    frame = rare.astype(float)
+    frame.loc[[3, 4], "y"] = [0.5, np.inf]
+
+    report = check(frame, prediction_is="class")
+
+    assert (report.n_unreadable, report.n_labelled) == (2, 4998)
+    assert report.unreadable == ("'0.5' in 'y'", "'inf' in 'y'")
+    frame["y"] += rare.index % 10 / 10
+    with pytest.raises(DataError, match="must hold classes"):
+        check(frame, prediction_is="class")
+
+
+def test_an_infinite_probability_is_a_missing_one(rng) -> None:
+    y = rng.integers(0, 2, 400)
+    p = 0.25 + 0.4 * y + 0.25 * rng.random(400)
+    report = check(pd.DataFrame({"y": y, "p": np.append(p[:-2], [np.inf, -np.inf])}))
+
+    assert (report.n_missing_prediction, report.n_labelled) == (2, 400)
+    assert report.metrics["roc_auc"].value == metrics.roc_auc_score(y[:-2], p[:-2])
+
+
+@pytest.mark.parametrize("classes", [[-1, 1], [1, 2]])
+def test_the_positive_class_of_other_codes_is_announced(classes) -> None:
+    report = check(pd.DataFrame({"y": classes * 50, "p": classes * 50}))
+    assert (report.positive_from, f"positive class '{classes[1]}'" in report.reason) == (
+        "order",
+        True,
+    )
+
+
+def test_an_estimate_counts_what_it_could_not_read_in_the_reference_and_in_features(rng) -> None:
+    x = rng.normal(size=300)
+    frame = pd.DataFrame({"x": x, "p": x, "y": x + rng.normal(size=300)}).astype(object)
+    bad = frame.copy()
+    bad.loc[1, "y"] = "n/a"
+    bad.loc[2, "x"] = "?"
+    window = frame.drop(columns="y")
+    window.loc[5, "x"] = "-"
+
+    report = estimate_performance(
+        window, reference=bad, label="y", prediction="p", task="regression", features=["x"]
+    )
+
+    assert report.n_unreadable == 3
+    assert report.unreadable == ("'n/a' in 'y'", "'?' in 'x'", "'-' in 'x'")
+    scores = pd.DataFrame({"y": [0, 1] * 100, "p": [0.2, 0.8] * 100}).astype(object)
+    scores.loc[0, "y"] = "n/a"
+    of_classes = estimate_performance(scores, reference=scores, label="y", prediction="p")
+    assert (of_classes.n_unreadable, of_classes.unreadable) == (1, ("'n/a' in 'y'",))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from flytekitplugins.wbmon.data.arrow import (
+    bool_array,
     dense_numbers,
     is_valid,
     kind_of,
@@ -18,6 +20,7 @@ from flytekitplugins.wbmon.data.columns import Unreadable
 from flytekitplugins.wbmon.data.kind import Kind
 from flytekitplugins.wbmon.data.names import names_of
 from flytekitplugins.wbmon.data.objects import has_odd, split, value_type
+from flytekitplugins.wbmon.data.scalars import class_name
 from flytekitplugins.wbmon.data.times import are_days, day_names
 from flytekitplugins.wbmon.data.whole import read_whole, whole
 from flytekitplugins.wbmon.errors import DataError
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 
 # more distinct labels than this are values of something else than a class
 _MAX_CLASSES = 1000
+_FEW_FRACTIONS = 0.05
 _EXAMPLES = 3
 _SHOWN = 40
 _TRUTHS = {"true": 1, "false": 0}
@@ -67,9 +71,9 @@ def code_column(column: pa.ChunkedArray, name: str) -> CodedColumn:
         name: Its name, for the message of an error.
 
     Raises:
-        DataError: If the column holds neither text, numbers, booleans nor dates, if it holds
-            fractions, infinities or floats that have lost digits, or has more than 1000 distinct
-            values.
+        DataError: If the column holds neither text, numbers, booleans nor dates, if more than one
+            in twenty of its numbers is a fraction or infinite, if it holds floats that have lost
+            digits, or has more than 1000 distinct values.
     """
     dtype = value_type(column.type)
     kind = kind_of(dtype)
@@ -101,6 +105,20 @@ def code_as_numbers(column: pa.ChunkedArray, name: str) -> CodedColumn:
     """
     none = CodedColumn((), np.full(len(column), -1), "number")
     return _with_odd(none, _texts(column), name, _TRUTHS)
+
+
+def known_alone(coded: CodedColumn, names: Sequence[str]) -> CodedColumn:
+    """The column with only these classes; any other is unreadable."""
+    kept = tuple(name for name in coded.names if name in names)
+    strange = [name for name in coded.names if name not in names]
+    if not strange:
+        return coded
+    place = np.array([*(kept.index(n) if n in kept else -1 for n in coded.names), -1])
+    codes = place[coded.codes]
+    n_lost = int((codes < 0).sum() - (coded.codes < 0).sum())
+    examples = tuple(f"new class {name[:_SHOWN]}" for name in strange[:_EXAMPLES])
+    lost = Unreadable(n_lost, examples)
+    return coded._replace(names=kept, codes=codes, unreadable=coded.unreadable.and_(lost))
 
 
 def words_of(coded: CodedColumn) -> list[str]:
@@ -147,16 +165,32 @@ def _coded_dates(values: pa.Array, odd: pa.Array | None, name: str) -> CodedColu
 
 def _coded_numbers(array: pa.Array, name: str, kind: Kind) -> CodedColumn:
     values, odd = split(array)
+    values, fractions = _without_fractions(values)
     numbers = whole(values, _must(name), _HINT)
     distinct, place = _distinct(numbers, name)
     codes = place
     if numbers.null_count:
         codes = np.full(len(numbers), -1)
         codes[is_valid(numbers)] = place
-    coded = CodedColumn(_few(tuple(map(str, distinct)), name), codes, "number")
+    coded = CodedColumn(_few(tuple(map(str, distinct)), name), codes, "number", fractions)
     return (
         coded if odd is None else _with_odd(coded, odd, name, _TRUTHS if kind != "number" else {})
     )
+
+
+def _without_fractions(values: pa.Array) -> tuple[pa.Array, Unreadable]:
+    """Numbers without the few that are no whole ones; many of them are refused later."""
+    if not pa.types.is_floating(values.type):
+        return values, Unreadable()
+    present = dense_numbers(values)
+    odd = ~np.isnan(present) & (np.isinf(present) | (present != np.floor(present)))
+    if not odd.any() or odd.mean() > _FEW_FRACTIONS:
+        return values, Unreadable()
+    absent = np.zeros(len(values), dtype=bool)
+    absent[is_valid(values)] = odd
+    examples = dict.fromkeys(class_name(value) for value in present[odd][:100].tolist())
+    kept = pc.if_else(bool_array(absent), pa.nulls(1, values.type)[0], values)
+    return kept, Unreadable(int(odd.sum()), tuple(examples)[:_EXAMPLES])
 
 
 def _distinct(numbers: pa.Array, name: str) -> tuple[list[int], Codes]:
@@ -200,7 +234,7 @@ def _with_odd(coded: CodedColumn, odd: pa.Array, name: str, words: dict[str, int
     bad = [each is None and text != "" for each, text in zip(known, texts, strict=True)]
     examples = [text[:_SHOWN] for text, is_bad in zip(texts, bad, strict=True) if is_bad]
     unreadable = Unreadable(int(np.array(bad)[place].sum()), tuple(examples[:_EXAMPLES]))
-    return CodedColumn(_few(names, name), codes, coded.kind, unreadable)
+    return CodedColumn(_few(names, name), codes, coded.kind, coded.unreadable.and_(unreadable))
 
 
 def _few(names: Any, column: str) -> Any:

@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 from flytekit.types.structured import StructuredDataset
 
+from flytekitplugins.wbmon.data.scalars import class_name
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.flyte.type_transformers import open_data
 from flytekitplugins.wbmon.monitor.performance.report import (
@@ -59,7 +60,7 @@ class EstimatePerformance(Node[EstimateSettings]):
             inputs of the model.
         threshold: Probability from which a row counts as positive.
         weight: Column of row weights, in both windows.
-        positive: The positive class of a binary task. If empty, 1 of 0 and 1, true of false and
+        positive: The positive class of a binary task. If None, 1 of 0 and 1, true of false and
             true; else the last in sorted order, which the report says.
         min_rows: Minimum number of rows for a verdict.
         prediction_is: What `prediction` holds: `class`, or `probability` of the positive class. If
@@ -81,7 +82,7 @@ class EstimatePerformance(Node[EstimateSettings]):
         features: tuple[str, ...] = (),
         threshold: float = 0.5,
         weight: str = "",
-        positive: str = "",
+        positive: Any = None,
         min_rows: int = 30,
         prediction_is: PredictionIs = "",
         **task_kwargs: Any,
@@ -94,7 +95,7 @@ class EstimatePerformance(Node[EstimateSettings]):
             features=tuple(features),
             threshold=threshold,
             weight=weight,
-            positive=positive,
+            positive="" if positive is None else class_name(positive),
             min_rows=min_rows,
             prediction_is=prediction_is,
         )

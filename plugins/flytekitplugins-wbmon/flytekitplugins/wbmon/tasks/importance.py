@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 from flytekit.types.file import FlyteFile
 from flytekit.types.structured import StructuredDataset
 
+from flytekitplugins.wbmon.data.scalars import class_name
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.flyte.function_reference import load_file, load_reference, reference_of
 from flytekitplugins.wbmon.flyte.type_transformers import open_data
@@ -62,7 +63,7 @@ class FeatureImportance(Node[ImportanceSettings]):
         n_repeats: How often each column is shuffled.
         seed: Seed of the shuffling.
         max_rows: Maximum number of rows to use, spread evenly over the data.
-        positive: The class whose score the model gives. If empty, 1 of 0 and 1, true of false and
+        positive: The class whose score the model gives. If None, 1 of 0 and 1, true of false and
             true; else the last in sorted order, which is logged.
         task_kwargs: As for any node.
 
@@ -83,7 +84,7 @@ class FeatureImportance(Node[ImportanceSettings]):
         n_repeats: int = 5,
         seed: int = 0,
         max_rows: int = 5_000,
-        positive: str = "",
+        positive: Any = None,
         **task_kwargs: Any,
     ) -> None:
         settings = ImportanceSettings(
@@ -95,7 +96,7 @@ class FeatureImportance(Node[ImportanceSettings]):
             n_repeats=n_repeats,
             seed=seed,
             max_rows=max_rows,
-            positive=positive,
+            positive="" if positive is None else class_name(positive),
         )
         super().__init__(name, settings, **task_kwargs)
 

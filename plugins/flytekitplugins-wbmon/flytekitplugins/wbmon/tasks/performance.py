@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, get_args
 
 from flytekit.types.structured import StructuredDataset
 
+from flytekitplugins.wbmon.data.scalars import class_name
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.flyte.type_transformers import open_data
 from flytekitplugins.wbmon.monitor.performance.report import (
@@ -77,7 +79,7 @@ class PerformanceCheck(Node[PerformanceSettings]):
             one column per class in the sorted order of the classes.
         threshold: Probability from which a row counts as positive.
         weight: Column of row weights.
-        positive: The positive class of a binary task. If empty, that of the baseline; else 1 of 0
+        positive: The positive class of a binary task. If None, that of the baseline; else 1 of 0
             and 1, true of false and true; else the last in sorted order, which the report says.
         min_rows: Minimum number of labelled rows for a verdict.
         segments: Columns whose values divide the window into segments, reported worst first.
@@ -107,14 +109,14 @@ class PerformanceCheck(Node[PerformanceSettings]):
         score: str | tuple[str, ...] = (),
         threshold: float = 0.5,
         weight: str = "",
-        positive: str = "",
+        positive: Any = None,
         min_rows: int = 30,
         segments: tuple[str, ...] = (),
         time: str = "",
         every: Every = "day",
         rank_by: str = "",
         prediction_is: PredictionIs = "",
-        classes: tuple[str, ...] = (),
+        classes: Sequence[Any] = (),
         **task_kwargs: Any,
     ) -> None:
         settings = PerformanceSettings(
@@ -124,14 +126,14 @@ class PerformanceCheck(Node[PerformanceSettings]):
             score=(score,) if isinstance(score, str) else tuple(score),
             threshold=threshold,
             weight=weight,
-            positive=positive,
+            positive="" if positive is None else class_name(positive),
             min_rows=min_rows,
             segments=tuple(segments),
             time=time,
             every=every,
             rank_by=rank_by,
             prediction_is=prediction_is,
-            classes=tuple(classes),
+            classes=tuple(map(class_name, classes)),
         )
         super().__init__(name, settings, **task_kwargs)
 

@@ -102,7 +102,9 @@ def check_performance(  # noqa: PLR0913 - one keyword a column
             None, what it held in the baseline; else floats that are all whole numbers are classes
             where the labels are numbers too, and other floats are probabilities.
         classes: Classes that exist, whether they occur in the window or not, in addition to those
-            of the baseline.
+            of the baseline. With a baseline of two classes or more, values that are no class of
+            either are counted as unreadable, and not measured: metrics of other classes could not
+            be compared.
 
     Returns:
         The report.
@@ -187,6 +189,8 @@ def _meaning(
         of_two = baseline.classes[-1] if len(baseline.classes) == 2 else ""  # noqa: PLR2004
         found = found._replace(positive=baseline.positive or of_two)
         found = found._replace(positive_from="baseline" if found.positive else "")
+        # of one class alone it is not known what the others are
+        found = found._replace(is_closed=len(baseline.classes) > 1)
     if positive is not None:
         found = found._replace(positive=class_name(positive), positive_from="setting")
     return found

@@ -88,7 +88,8 @@ def estimate_performance(  # noqa: PLR0913 - one keyword a column
 
     Returns:
         A report marked `estimated`, with the measured metrics of the reference as its baseline. It
-        can be passed as `estimate` to `check_performance` when the labels are known.
+        can be passed as `estimate` to `check_performance` when the labels are known. Its
+        unreadable values are those of both windows.
 
     Raises:
         ConfigError: If the task is neither `classification` nor `regression`.
@@ -122,7 +123,8 @@ def estimate_performance(  # noqa: PLR0913 - one keyword a column
     known = read_classification(reference, label=label, meaning=said, **columns)
     _require_reference(known)
     # as the reference was read, the positive class last: sorting could exchange the two
-    current = read_classification(data, label=None, meaning=known.meaning, **columns)
+    meaning = known.meaning._replace(is_closed=True)
+    current = read_classification(data, label=None, meaning=meaning, **columns)
     n = len(current.rows)
     baseline = report_of(known, task=task, baseline={}, min_rows=min_rows).metrics
     expected = _expected(known, current) if n else {}
@@ -137,6 +139,7 @@ def estimate_performance(  # noqa: PLR0913 - one keyword a column
         )
         for name, metric in baseline.items()
     }
+    unreadable = current.unreadable.and_(known.unreadable)
     report = PerformanceReport(
         task=task,
         status=status,
@@ -154,8 +157,8 @@ def estimate_performance(  # noqa: PLR0913 - one keyword a column
         prediction_is=known.meaning.prediction_is,
         positive=known.meaning.positive,
         positive_from=known.meaning.positive_from,
-        n_unreadable=current.unreadable.n,
-        unreadable=current.unreadable.examples,
+        n_unreadable=unreadable.n,
+        unreadable=unreadable.examples,
     )
     return replace(report, reason="; ".join([report.reason, *announcements(report)]))
 

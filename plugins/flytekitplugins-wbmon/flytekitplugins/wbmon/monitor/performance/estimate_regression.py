@@ -11,12 +11,21 @@ import numpy as np
 import pyarrow as pa
 
 from flytekitplugins.wbmon.data.arrow import kind_of
-from flytekitplugins.wbmon.data.columns import read_numbers, read_values
+from flytekitplugins.wbmon.data.columns import (
+    NumberColumn,
+    Unreadable,
+    read_numbers,
+    read_values,
+)
 from flytekitplugins.wbmon.data.names import plain_names
 from flytekitplugins.wbmon.data.objects import value_type
 from flytekitplugins.wbmon.errors import DataError, InsufficientDataError
 from flytekitplugins.wbmon.monitor.performance.measure import announcements, metric_of, report_of
-from flytekitplugins.wbmon.monitor.performance.outcomes import Outcomes, read_regression
+from flytekitplugins.wbmon.monitor.performance.outcomes import (
+    Outcomes,
+    read_regression,
+    unreadable_of,
+)
 from flytekitplugins.wbmon.monitor.performance.report import PerformanceReport, PerformanceStatus
 from flytekitplugins.wbmon.names import quoted_name
 from flytekitplugins.wbmon.stats.estimate import Estimate, undefined
@@ -55,16 +64,18 @@ def estimate_values(
     current = read_regression(window, label=prediction, prediction=prediction, weight=weight)
     _require_unit(known, current, prediction)
     words = {name: _words(past[name]) for name in inputs if _is_text(past[name])}
+    unreadable = known.unreadable.and_(current.unreadable)
     expected: Mapping[str, Estimate] = {}
     # without a row to predict, the models of the loss need not be fitted
     if len(current.rows):
+        before, now = (_features(table, inputs, words) for table in (past, window))
+        for table in (before, now):
+            of_inputs = {n: each.unreadable for n, each in table.items() if n != prediction}
+            unreadable = unreadable.and_(unreadable_of(of_inputs))
         expected = _expected(
-            known,
-            _matrix(past, inputs, words)[known.rows],
-            current,
-            _matrix(window, inputs, words)[current.rows],
+            known, _matrix(before)[known.rows], current, _matrix(now)[current.rows]
         )
-    return _report(known, current, expected, min_rows)
+    return _report(known, current, expected, min_rows, unreadable)
 
 
 def _require_unit(known: Outcomes, current: Outcomes, prediction: str) -> None:
@@ -91,7 +102,11 @@ def _expected(
 
 
 def _report(
-    known: Outcomes, current: Outcomes, expected: Mapping[str, Estimate], min_rows: int
+    known: Outcomes,
+    current: Outcomes,
+    expected: Mapping[str, Estimate],
+    min_rows: int,
+    unreadable: Unreadable,
 ) -> PerformanceReport:
     baseline = report_of(known, task="regression", baseline={}, min_rows=min_rows).metrics
     n = len(current.rows)
@@ -122,8 +137,8 @@ def _report(
             "blind to a change of what the features mean"
         ),
         unit=known.unit,
-        n_unreadable=current.unreadable.n,
-        unreadable=current.unreadable.examples,
+        n_unreadable=unreadable.n,
+        unreadable=unreadable.examples,
     )
     return replace(report, reason="; ".join([report.reason, *announcements(report)]))
 
@@ -136,24 +151,32 @@ def _words(column: pa.ChunkedArray) -> list[str]:
     return sorted({word for word in plain_names(column).to_pylist() if word is not None})
 
 
-def _matrix(table: pa.Table, names: Sequence[str], words: Mapping[str, list[str]]) -> Floats:
-    """The columns as numbers; shape `(n, d)`.
+def _features(
+    table: pa.Table, names: Sequence[str], words: Mapping[str, list[str]]
+) -> dict[str, NumberColumn]:
+    """The columns as numbers.
 
     Text is encoded by its rank among the sorted distinct values of the reference, `nan` if the
     reference does not have the value.
     """
-    return np.column_stack([_values(table[name], name, words.get(name)) for name in names])
+    return {name: _values(table[name], name, words.get(name)) for name in names}
 
 
-def _values(column: pa.ChunkedArray, name: str, words: list[str] | None) -> Floats:
+def _matrix(features: Mapping[str, NumberColumn]) -> Floats:
+    """The features side by side, `nan` where one is missing or infinite; shape `(n, d)`."""
+    values = np.column_stack([each.values for each in features.values()])
+    return np.where(np.isfinite(values), values, math.nan)
+
+
+def _values(column: pa.ChunkedArray, name: str, words: list[str] | None) -> NumberColumn:
     if words is not None and _is_text(column):
         # the codes of the reference in both windows, or the trees would read other values
         places = {word: float(place) for place, word in enumerate(words)}
         texts = plain_names(column).to_pylist()
-        return np.array([places.get(text, math.nan) for text in texts], dtype=np.float64)
+        ranks = [places.get(text, math.nan) for text in texts]
+        return NumberColumn(np.array(ranks, dtype=np.float64), unit="")
     if words is None and kind_of(value_type(column.type)) in _NUMBERS:
-        values = read_numbers(column, name).values
-        return np.where(np.isfinite(values), values, math.nan)
+        return read_numbers(column, name)
     raise DataError(
         f"feature {quoted_name(name)} must hold numbers or text, and the same in both "
         "windows; found "

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from flytekitplugins.wbmon.data.arrow import is_text
 from flytekitplugins.wbmon.data.class_codes import CodedColumn, class_order
 from flytekitplugins.wbmon.data.columns import read_numbers
 from flytekitplugins.wbmon.data.objects import value_type
@@ -15,9 +16,11 @@ from flytekitplugins.wbmon.data.scalars import class_name
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.performance.report import PositiveFrom, PredictionIs
 from flytekitplugins.wbmon.names import listed_names, quoted_name
+from flytekitplugins.wbmon.stats.arrays import Floats
 
 # names of two classes of which everybody calls the second the positive one
-_CONVENTIONS = ({"0", "1"}, {"-1", "1"}, {"false", "true"}, {"False", "True"})
+_CONVENTIONS = ({"0", "1"}, {"false", "true"}, {"False", "True"})
+_MOST_CODES = 20  # classes that a model of two classes predicts, before it is asked what they are
 
 
 class Meaning(NamedTuple):
@@ -28,12 +31,15 @@ class Meaning(NamedTuple):
         prediction_is: What the prediction column holds; empty to learn it from the window.
         positive: The positive class of two; empty if nobody says it.
         positive_from: Who says it.
+        is_closed: Whether there are no other classes, so that any other is unreadable. A single
+            label of a new class would else make other metrics of the window than of its baseline.
     """
 
     classes: tuple[str, ...] = ()
     prediction_is: PredictionIs = ""
     positive: str = ""
     positive_from: PositiveFrom = ""
+    is_closed: bool = False
 
 
 NOTHING_KNOWN = Meaning()
@@ -49,11 +55,9 @@ def prediction_is(
     """What the prediction column holds: as it is known, else as its values tell."""
     if meaning.prediction_is:
         return meaning.prediction_is
-    dtype = value_type(table.schema.field(prediction).type)
-    if not (pa.types.is_floating(dtype) or pa.types.is_decimal(dtype)):
+    values = _numbers(table[prediction], prediction)
+    if values is None:
         return "class"
-    values = read_numbers(table[prediction], prediction).values
-    values = values[np.isfinite(values)]
     if (values != np.floor(values)).any():
         return "probability"
     names = class_order(all_classes(truth, known, meaning), is_numeric=truth.is_numeric)
@@ -65,6 +69,45 @@ def prediction_is(
     is_outside = bool(((values < 0) | (values > 1)).any())
     is_known = {class_name(value) for value in np.unique(values).tolist()} <= set(names)
     return "class" if is_outside or is_known else "probability"
+
+
+def _numbers(column: pa.ChunkedArray, name: str) -> Floats | None:
+    """The finite numbers of a column that could hold probabilities; None if it holds none."""
+    dtype = value_type(column.type)
+    if is_text(dtype):
+        try:
+            read = read_numbers(column, name)
+        except DataError:  # no text of it is a number
+            return None
+        values = read.values[np.isfinite(read.values)]
+        # texts of whole numbers are names
+        return values if len(values) > read.unreadable.n and (values % 1).any() else None
+    if not (pa.types.is_floating(dtype) or pa.types.is_decimal(dtype)):
+        return None
+    values = read_numbers(column, name).values
+    return values[np.isfinite(values)]
+
+
+def require_classes(
+    prediction: str, truth: CodedColumn, predicted: CodedColumn, meaning: Meaning
+) -> None:
+    """Refuse a column of whole numbers that are no classes, such as probabilities in percent.
+
+    Raises:
+        DataError: If nobody says that it holds classes, there are two classes of labels, and it has
+            many others.
+    """
+    others = sorted({*predicted.names} - {*truth.names, *meaning.classes})
+    is_said = bool(meaning.prediction_is or meaning.classes)
+    if is_said or len(truth.names) != 2 or len(others) <= _MOST_CODES:  # noqa: PLR2004
+        return
+    raise DataError(
+        f"prediction {quoted_name(prediction)} must hold the classes of the label, "
+        f"{listed_names(truth.names)}; it holds {len(others)} others, such as "
+        f"{quoted_name(others[0])}. Probabilities must be fractions in [0, 1], with "
+        "prediction_is='probability' where they do not look like that; for classes, pass "
+        "prediction_is='class'"
+    )
 
 
 def complete(meaning: Meaning, in_order: tuple[str, ...]) -> Meaning:

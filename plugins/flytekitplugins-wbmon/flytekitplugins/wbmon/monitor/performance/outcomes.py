@@ -15,6 +15,7 @@ from flytekitplugins.wbmon.data.class_codes import (
     class_order,
     code_as_numbers,
     code_column,
+    known_alone,
     recode,
     words_of,
 )
@@ -28,6 +29,7 @@ from flytekitplugins.wbmon.monitor.performance.meaning import (
     all_classes,
     complete,
     prediction_is,
+    require_classes,
     require_positive,
 )
 from flytekitplugins.wbmon.names import listed_names, quoted_name
@@ -137,7 +139,7 @@ def read_regression(
         np.isfinite(truth.values),
         np.isfinite(predicted.values),
     )
-    unreadable = _unreadable({label: truth.unreadable, prediction: predicted.unreadable})
+    unreadable = unreadable_of({label: truth.unreadable, prediction: predicted.unreadable})
     # a column without any value is of no unit beside one that has some
     first, second = sorted((truth, predicted), key=lambda each: not each.is_known)
     unit = first.unit if first.is_known else first.unit or second.unit
@@ -179,14 +181,15 @@ def read_classification(
     truth = (
         CodedColumn(meaning.classes[:1], np.zeros(table.num_rows, dtype=np.int64), "empty")
         if label is None
-        else _classes(table, label, prediction)
+        else _classes(table, label, prediction, meaning)
     )
     known = [*meaning.classes, *(map(class_name, score) if isinstance(score, Mapping) else ())]
     predicted = None
     is_class = score is not None
     if is_class or prediction_is(table, prediction, truth, known, meaning) == "class":
-        predicted = _classes(table, prediction, label or prediction)
+        predicted = _classes(table, prediction, label or prediction, meaning)
         _require_same_kind(table, label or "", prediction, truth, predicted)
+        require_classes(prediction, truth, predicted, meaning)
         known += predicted.names
     require_positive(truth, known, meaning)
     # of a window without labels the predictions tell whether classes are numbers
@@ -213,7 +216,7 @@ def read_classification(
         probabilities=read.values[outcomes.rows] if read.values.shape[1] else None,
         classes=names,
         meaning=meaning._replace(prediction_is="class" if predicted else "probability"),
-        unreadable=_unreadable(of_classes).and_(read.unreadable),
+        unreadable=unreadable_of(of_classes).and_(read.unreadable),
     )
 
 
@@ -271,7 +274,13 @@ def _plain_numbers(table: pa.Table, name: str, what: str) -> NumberColumn:
     return read
 
 
-def _classes(table: pa.Table, name: str, beside: str) -> CodedColumn:
+def _classes(table: pa.Table, name: str, beside: str, meaning: Meaning) -> CodedColumn:
+    """A column of the classes that there can be; others are unreadable."""
+    coded = _any_classes(table, name, beside)
+    return known_alone(coded, meaning.classes) if meaning.is_closed else coded
+
+
+def _any_classes(table: pa.Table, name: str, beside: str) -> CodedColumn:
     """A column of classes; one of mixed values is of numbers if the one beside it holds numbers.
 
     What a column of mixed values is, the most frequent decide; they may be what was written for
@@ -300,7 +309,7 @@ def _require_same_kind(
         )
 
 
-def _unreadable(found: Mapping[str, Unreadable]) -> Unreadable:
+def unreadable_of(found: Mapping[str, Unreadable]) -> Unreadable:
     """What could not be read in several columns, with the column of each example."""
     total = Unreadable()
     for column, each in found.items():
@@ -352,7 +361,7 @@ def _probabilities(table: pa.Table, columns: list[str]) -> _Read:
     if not columns:
         return _Read(np.empty((table.num_rows, 0)))
     each = {name: _probability(table, name) for name in columns}
-    unreadable = _unreadable({name: read.unreadable for name, read in each.items()})
+    unreadable = unreadable_of({name: read.unreadable for name, read in each.items()})
     values = [each[name].values for name in columns]
     if len(values) == 1:
         return _Read(np.column_stack([1 - values[0], values[0]]), unreadable)
@@ -370,6 +379,8 @@ def _probabilities(table: pa.Table, columns: list[str]) -> _Read:
 def _probability(table: pa.Table, name: str) -> NumberColumn:
     read = _plain_numbers(table, name, "probabilities")
     values = read.values
+    # what is infinite is missing, and counted as such
+    values = np.where(np.isinf(values), np.nan, values)
     outside = (values < -_EDGE) | (values > 1 + _EDGE)
     if outside.any():
         raise DataError(
