@@ -161,3 +161,24 @@ def test_groups_are_consecutive_and_lose_nothing(counts):
     assert set(np.diff(groups)) <= {0, 1}
     assert groups[-1] < 10
     assert sum_groups(counts, groups).sum() == pytest.approx(counts.sum())
+
+
+@given(
+    st.lists(st.integers(-(2**62), 2**62) | st.integers(2**60, 2**60 + 9), min_size=1),
+    st.lists(st.integers(2**60, 2**60 + 9) | st.integers(0, 9), min_size=1, unique=True),
+    st.sampled_from([np.float64, np.uint64, np.int64]),
+)
+def test_values_are_counted_at_the_edge_that_they_are(numbers, edges, dtype):
+    """Wide whole numbers, of which several are one float."""
+    values = np.sort(np.array([n for n in numbers if n >= 0 or dtype != np.uint64], dtype=dtype))
+    edges = sorted(edges)
+    expected = [0] * (2 * len(edges) + 1)
+    for value in values.tolist():
+        # numbers of Python are compared as they are
+        below = sum(edge < value for edge in edges)
+        expected[2 * below + (value in edges)] += 1
+
+    assert cell_counts(values, np.array(edges)).tolist() == expected
+    weights = np.full(len(values), 0.5)
+    weighted = weighted_cell_counts(values[::-1], weights, np.array(edges))
+    assert weighted.tolist() == [count / 2 for count in expected]

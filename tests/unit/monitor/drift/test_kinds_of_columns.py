@@ -298,6 +298,16 @@ def test_times_and_durations_that_are_all_different_are_no_identifiers(check):
     }
 
 
+def test_whole_numbers_that_are_one_float_are_not_the_same(check):
+    some = pd.DataFrame({"x": [2**60 + i % 5 for i in range(1000)]})
+    one = pd.DataFrame({"x": [2**60 + 4] * 1000})
+
+    found = check(some, one).features["x"]
+    assert (found.status, found.level) == ("ok", "drift")
+    assert found.effect_size == pytest.approx(0.8)
+    assert check(one, one).features["x"].status == "constant"
+
+
 def test_what_cannot_differ_says_why(check):
     at = pd.Timestamp("2026-01-01", tz="UTC") + pd.to_timedelta(np.arange(200) + 0.5, unit="s")
     same = pd.DataFrame({"lists": [[]] * 200, "text": ["as it is"] * 200, "at": at})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from datetime import datetime, timedelta, timezone
+from decimal import Decimal
 from itertools import pairwise
 
 import numpy as np
@@ -112,6 +114,48 @@ def test_what_is_declared_is_kept_in_the_file(tmp_path):
     assert window.features["size"].counts.tolist() == [0, 0, 0, 100, 0, 200, 0]
     assert (window.features["age"].n_missing, window.features["age"].minimum) == (100, 30)
     assert window.features["when"].maximum == 399 * 60
+
+
+EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001 - what a database wrote for no time
+SPELLINGS = [
+    ([EPOCH, dt.datetime(2024, 1, 2, 3)], EPOCH),  # noqa: DTZ001
+    ([EPOCH, dt.datetime(2024, 1, 2, 3)], dt.date(1970, 1, 1)),  # noqa: DTZ001
+    ([EPOCH, dt.datetime(2024, 1, 2, 3)], "1970-01-01T01:00:00+01:00"),  # noqa: DTZ001
+    ([EPOCH.date(), dt.date(2024, 1, 2)], EPOCH),
+    ([EPOCH.date(), dt.date(2024, 1, 2)], np.datetime64("1970-01-01")),
+    (pa.array([0.1, 1.0], pa.float32()), 0.1),
+    (pa.array(np.float16([0.1, 1.0])), 0.1),
+    (pa.array([0.1, 1.0], pa.float64()), Decimal("0.1")),
+    ([False, True], False),
+    ([False, True], 0),
+    ([False, True], "false"),
+    ([2**60, 2**60 + 1], 2**60),
+    (pa.array([2**63, 2**63 + 1], pa.uint64()), 2**63),
+    ([Decimal(-999), Decimal("1.5")], -999.0),
+    (pa.array([-1, 5], pa.int8()), "-1"),
+    ([dt.timedelta(seconds=-1), dt.timedelta(1)], -1),
+    ([b"none", b"x"], "none"),
+]
+
+
+@pytest.mark.parametrize(("values", "missing"), SPELLINGS)
+def test_a_missing_value_may_be_declared_in_any_spelling(values, missing):
+    column = values if isinstance(values, pa.Array) else pa.array(values)
+    table = pa.concat_tables([pa.table({"x": column})] * 100)
+
+    assert profile_data(table, missing_values={"x": (missing,)}).features["x"].n_missing == 100
+
+
+def test_missing_numbers_in_text_are_numbers():
+    texts = [f"{i / 7:.3f}" for i in range(300)] + ["-999.00"] * 9
+
+    found = profile_data(pa.table({"x": texts}), missing_values={"x": (-999,)}).features["x"]
+    assert (found.kind, found.n_missing, found.minimum) == ("number", 9, 0.0)
+
+
+def test_telephone_numbers_are_no_quantities():
+    assert kind([f"+49170{i:07d}" for i in range(0, 10**6, 3331)]) == "identifier"
+    assert kind([f"+{i / 7:.2f}" for i in range(300)]) == "number"
 
 
 def test_an_ordinal_of_whole_numbers_and_one_of_names_are_compared_in_their_order():

@@ -76,13 +76,17 @@ FILES[NEW] = made_now()
 
 
 def divided(content: bytes) -> tuple[dict[str, Any], bytes]:
+    """The header, and the arrays without the checksum, which the first version does not have."""
     _, header, packed = content.split(b"\n", 2)
-    return json.loads(header), packed
+    described = json.loads(header)
+    return described, packed if described["version"] == 1 else packed[:-4]
 
 
 def joined(header: Any, packed: bytes) -> bytes:
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
-    return b"flytekitplugins-wbmon profile\n" + text + b"\n" + packed
+    content = b"flytekitplugins-wbmon profile\n" + text + b"\n" + packed
+    is_first = isinstance(header, dict) and header.get("version") == 1
+    return content if is_first else profile_file.sealed(content)
 
 
 def changed(change: Callable[[dict[str, Any]], Any], name: str = NEW) -> bytes:
@@ -170,6 +174,16 @@ def test_any_bytes_may_be_others(data: st.DataObject, name: str) -> None:
     for place in data.draw(st.lists(places, min_size=1, max_size=4)):
         content[place] = data.draw(st.integers(0, 255))
     is_refused_or_usable(bytes(content))
+    is_refused_or_usable(profile_file.sealed(bytes(content[:-4])))
+
+
+def test_a_single_wrong_bit_is_noticed() -> None:
+    content = FILES[NEW]
+    for place in random.Random(0).sample(range(len(content)), 500):  # noqa: S311 - synthetic data
+        wrong = bytearray(content)
+        wrong[place] ^= 1 << place % 8
+        with pytest.raises(DataError):
+            load(bytes(wrong))
 
 
 @settings(max_examples=EXAMPLES, deadline=None)

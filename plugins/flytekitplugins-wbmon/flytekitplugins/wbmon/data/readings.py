@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from flytekitplugins.wbmon.data.arrow import (
+    bool_array,
     float_array,
     is_valid,
     kind_of,
@@ -22,6 +23,7 @@ from flytekitplugins.wbmon.data.arrow import (
 from flytekitplugins.wbmon.data.kind import Kind
 from flytekitplugins.wbmon.data.names import has_names, names_of
 from flytekitplugins.wbmon.data.objects import split
+from flytekitplugins.wbmon.data.whole import read_whole
 
 _EXAMPLES, _LOOK, _SHOWN = 3, 100, 40
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$|^[+-]?(?i:inf|infinity)$"
@@ -100,17 +102,38 @@ def _present(values: pa.Array, kind: Kind, missing: Sequence[str]) -> pa.Array:
         )
     elif pa.types.is_floating(values.type) and kind not in _QUANTITIES:
         absent = pc.is_nan(values)
-    if missing and stored == "number":
-        known = np.array([number for name in missing if (number := _number(name)) is not None])
-        numbers = float_array(known, np.ones(len(known), dtype=bool))
-        same = pc.is_in(values.cast(pa.float64(), safe=False), value_set=numbers)
-        absent = same if absent is None else pc.or_(absent, same)
-    elif missing and has_names(values.type):
-        named = pc.is_in(_texts(names_of(values)), value_set=text_array(missing))
+    if missing:
+        named = _is_declared(values, kind, missing)
         absent = named if absent is None else pc.or_(absent, named)
     if absent is None:
         return values
     return pc.if_else(absent, _null(values.type), values)
+
+
+def _is_declared(values: pa.Array, kind: Kind, missing: Sequence[str]) -> pa.Array:
+    """Whether a value is one of those that are said to stand for none."""
+    dtype = values.type
+    if pa.types.is_floating(dtype):
+        numbers = np.array([number for name in missing if (number := _number(name)) is not None])
+        # 0.1 in 32 bits is another number than in 64 bits, and is meant
+        narrow = numbers.astype(f"f{dtype.bit_width // 8}").astype(np.float64)
+        wanted = float_array(narrow, np.ones(len(narrow), dtype=bool))
+        return pc.is_in(values.cast(pa.float64()), value_set=wanted)
+    if pa.types.is_integer(dtype):
+        sign = "u" if pa.types.is_unsigned_integer(dtype) else "i"
+        limits = np.iinfo(f"{sign}{dtype.bit_width // 8}")
+        whole = [n for n in read_whole(missing) if n is not None and limits.min <= n <= limits.max]
+        return pc.is_in(values, value_set=text_array(list(map(str, whole))).cast(dtype))
+    if not has_names(dtype):
+        return bool_array(np.zeros(len(values), dtype=bool))
+    named = pc.is_in(_texts(names_of(values)), value_set=text_array(missing))
+    spelled = "boolean" if pa.types.is_boolean(dtype) else kind
+    if spelled not in _SPELLED:
+        return named
+    # one value has many spellings: another zone, a date alone, zeros at the end, `False` and `0`
+    read = _READERS[spelled]
+    wanted = read(text_array(missing), ()).drop_null()
+    return pc.or_(named, pc.is_in(read(values, ()), value_set=wanted))
 
 
 def _number(name: str) -> float | None:
@@ -263,6 +286,7 @@ def _examples(array: pa.Array) -> tuple[str, ...]:
     return tuple(dict.fromkeys(text[:_SHOWN] for text in told))[:_EXAMPLES]
 
 
+_SPELLED = ("number", "boolean", "time")
 _QUANTITIES = ("number", "time", "duration")  # in which nan is counted as missing
 _BLANK = ("", "nan")  # text that stands for no number, time or boolean
 _PARSED = ("number", "ordinal", "boolean", "time", "duration")

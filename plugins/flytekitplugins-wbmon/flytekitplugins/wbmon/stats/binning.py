@@ -8,11 +8,15 @@ counted without loss. Counts in a fixed grid are integers that add up: partition
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from flytekitplugins.wbmon.stats.arrays import Counts, Values
 
+_EXACT = 2.0**53  # up to here every whole number is a float
 GRID_SIZE = 1024
 """Edges of a grid; the Kolmogorov-Smirnov distance computed from it is within about 1/1024."""
 
@@ -53,13 +57,33 @@ def cell_counts(values: Values, edges: Values) -> NDArray[np.int64]:
     if not len(edges):
         return np.array([len(values)], dtype=np.int64)
     # k searches in the n sorted values, far fewer than n searches in the k edges
-    below = np.searchsorted(values, edges, "left")
-    up_to = np.searchsorted(values, edges, "right")
+    below, up_to = _places(values, edges)
     counts = np.empty(2 * len(edges) + 1, dtype=np.int64)
     counts[1::2] = up_to - below
     counts[0] = below[0]
     counts[2::2] = np.append(below[1:], len(values)) - up_to
     return counts
+
+
+def _places(values: Values, edges: Values) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """How many of the sorted values lie below each edge, and at or below it."""
+    if not _are_wide(values, edges):
+        return np.searchsorted(values, edges, "left"), np.searchsorted(values, edges, "right")
+    # numbers of Python are compared as they are
+    numbers = edges.tolist()
+    below = [bisect_left(values, edge, key=_plain) for edge in numbers]
+    up_to = [bisect_right(values, edge, key=_plain) for edge in numbers]
+    return np.array(below), np.array(up_to)
+
+
+def _are_wide(values: Values, edges: Values) -> bool:
+    """Whether numpy would take different edges for one float, to compare them with values."""
+    wide = edges.dtype.kind == "i" and values.dtype.kind != "i"
+    return wide and bool((np.abs(edges.astype(np.float64)) > _EXACT).any())
+
+
+def _plain(value: Any) -> Any:
+    return value.item()
 
 
 def weighted_cell_counts(
@@ -75,10 +99,15 @@ def weighted_cell_counts(
     Returns:
         Sums of weights, in the same order as `cell_counts`; shape `(2k + 1,)`.
     """
-    # the two ranks are equal between edges (even cell) and differ by one at an edge (odd)
-    cells = np.searchsorted(edges, values, "left") + np.searchsorted(edges, values, "right")
-    sums = np.bincount(cells, weights=weights, minlength=2 * len(edges) + 1)
-    return sums.astype(np.float64)
+    n_cells = 2 * len(edges) + 1
+    if _are_wide(values, edges):
+        order = np.argsort(values)
+        cells = np.repeat(np.arange(n_cells), cell_counts(values[order], edges))
+        weights = weights[order]
+    else:
+        # the two ranks are equal between edges (even cell) and differ by one at an edge (odd)
+        cells = np.searchsorted(edges, values, "left") + np.searchsorted(edges, values, "right")
+    return np.bincount(cells, weights=weights, minlength=n_cells).astype(np.float64)
 
 
 def cumulative_shares(counts: Counts) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

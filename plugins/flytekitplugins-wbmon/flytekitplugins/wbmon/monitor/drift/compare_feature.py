@@ -146,12 +146,14 @@ def _status_of_values(
 def _same_constant(reference: FeatureProfile, current: FeatureProfile) -> bool:
     if reference.kind == "vector":
         return False
+    together = np.asarray(reference.counts) + np.asarray(current.counts)
+    in_one_cell = int((together > 0).sum()) == 1
     if reference.edges is not None:
         ends = (reference.minimum, reference.maximum, current.minimum, current.maximum)
-        return len(set(ends)) == 1
-    together = np.asarray(reference.counts) + np.asarray(current.counts)
+        # the ends are floats, which are one for several large whole numbers
+        return in_one_cell and len(set(ends)) == 1
     # the last cell is for all other categories, which may be different ones
-    return int((together > 0).sum()) == 1 and together[-1] == 0
+    return in_one_cell and together[-1] == 0
 
 
 def _enough_rows(reference: FeatureProfile, current: FeatureProfile, rule: DriftRule) -> bool:

@@ -196,8 +196,8 @@ def _is_fraction(texts: pa.Array) -> pa.Array:
 
 
 def _is_padded(texts: pa.Array) -> pa.Array:
-    """Whether digits begin with a zero, as they do in codes but not in numbers."""
-    return pc.match_substring_regex(texts, r"^\s*[+-]?0\d")
+    """Whether digits begin with a zero, or many with a plus, as in codes but not in numbers."""
+    return pc.match_substring_regex(texts, r"^\s*([+-]?0\d|\+\d{7,}\s*$)")
 
 
 def _share(flags: pa.Array) -> float:

@@ -1,8 +1,8 @@
 """The file format of a profile.
 
 A file has a fixed first line, a line of JSON with all scalar fields and the types of the arrays,
-and the compressed arrays. Unlike a pickle, reading it executes nothing, and what it claims of
-itself is believed only as far as a profile can go: see `profile_fields`.
+the compressed arrays, and a CRC-32 of all that. Unlike a pickle, reading it executes nothing, and
+what it claims of itself is believed only as far as a profile can go: see `profile_fields`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import asdict, fields
 from itertools import accumulate, repeat
 from reprlib import repr as shortened
 from typing import TYPE_CHECKING, Any, NoReturn
+from zlib import crc32
 
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
@@ -31,6 +32,7 @@ MAX_PAYLOAD_BYTES = 2**30
 """Most that the arrays of a file may take in memory, 1 GiB: full grids of 40,000 columns."""
 
 _MAGIC = b"flytekitplugins-wbmon profile\n"
+_SUM_BYTES = 4
 _ARRAYS = ("edges", "counts", "hashes", "hash_counts")
 _HEADER = {
     "version",
@@ -73,13 +75,18 @@ def features_to_bytes(
     }
     # allow_nan=False: NaN is not JSON; a float that was not written as hex must fail here
     packed = pa.compress(payload, codec="zstd", asbytes=True) if payload else b""
-    content = _MAGIC + json.dumps(header, allow_nan=False).encode() + b"\n" + packed
+    content = sealed(_MAGIC + json.dumps(header, allow_nan=False).encode() + b"\n" + packed)
     if len(content) > MAX_FILE_BYTES or len(payload) > MAX_PAYLOAD_BYTES:
         raise DataError(
             f"a profile must fit in a file of {MAX_FILE_BYTES} bytes and in arrays of "
             f"{MAX_PAYLOAD_BYTES}, got {len(content)} and {len(payload)}; profile fewer columns"
         )
     return content
+
+
+def sealed(content: bytes) -> bytes:
+    """The content with its checksum, 4 bytes."""
+    return content + crc32(content).to_bytes(_SUM_BYTES, "little")
 
 
 def _describe(feature: FeatureProfile, chunks: list[bytes]) -> dict[str, Any]:
@@ -178,7 +185,7 @@ def features_from_bytes(
         # the fields of a newer version are unknown: reading them would report damage instead
         if version <= FORMAT_VERSION:
             if version == FORMAT_VERSION:
-                return _features(header, packed), _about(header)
+                return _features(header, _unsealed(content, packed)), _about(header)
             header = as_version_2(header)
             features = _features(header, packed)
             return {name: in_seconds(item) for name, item in features.items()}, _about(header)
@@ -202,6 +209,14 @@ def _divided(content: bytes) -> tuple[dict[str, Any], memoryview]:
     if not isinstance(header, dict):
         raise ValueError(f"the header must be an object, got {shortened(header)}")  # noqa: TRY004
     return header, memoryview(content)[end + 1 :]
+
+
+def _unsealed(content: bytes, packed: memoryview) -> memoryview:
+    """The arrays without the checksum after them, if it is that of the content."""
+    found = crc32(memoryview(content)[:-_SUM_BYTES]).to_bytes(_SUM_BYTES, "little")
+    if len(packed) < _SUM_BYTES or content[-_SUM_BYTES:] != found:
+        raise ValueError("its checksum must be that of its content, and is another")
+    return packed[:-_SUM_BYTES]
 
 
 def _version(header: dict[str, Any]) -> int:
