@@ -349,6 +349,42 @@ def test_a_column_that_is_new_is_a_warning(check):
     assert (extra.missing_reference, extra.missing_current) == (1, 0)
 
 
+def test_of_no_rows_no_share_is_missing(check):
+    lacking = window(1).drop(columns="amount")
+
+    assert math.isnan(check(lacking[:0], window(2)).features["amount"].missing_reference)
+    assert math.isnan(check(window(2), lacking[:0]).features["amount"].missing_current)
+
+
+def test_values_that_cannot_be_read_are_shares_and_examples_of_the_window_that_has_them(check):
+    def numbers(seed: int, bad: str, every: int) -> pd.DataFrame:
+        frame = window(seed)[["amount"]].astype(object)
+        frame.loc[frame.index % every == 0, "amount"] = bad
+        return frame
+
+    def found(*frames: pd.DataFrame) -> tuple[float, float, tuple[str, ...]]:
+        amount = check(*frames).features["amount"]
+        return amount.unreadable_reference, amount.unreadable_current, amount.examples
+
+    before, now, whole = numbers(1, "n/a", 20), numbers(2, "?", 10), window(3)[["amount"]]
+    assert found(before, now) == (0.05, 0.1, ("?",))
+    assert found(before, whole.astype(object)) == (0.05, 0.0, ("n/a",))
+
+
+def test_a_window_of_nothing_but_unreadable_values_says_which(check):
+    before = window(1).astype({"amount": object})
+    before.loc[0, "amount"] = "n/a"
+    now = window(2).assign(amount=pd.Series(["?"] * N, dtype=object))
+    rule = DriftRule(kinds={"amount": "number"})
+
+    amount = check_drift(before, now, rule=rule).features["amount"]
+
+    assert (amount.status, amount.level) == ("unreadable", "drift")
+    assert "no value can be read as number, such as '?'" in amount.reason
+    infinite = check_drift(before, now.assign(amount=np.inf), rule=rule).features["amount"]
+    assert "(no finite value in the current window)" in infinite.reason
+
+
 def test_a_window_of_no_rows_says_nothing_even_of_its_columns(check):
     lacking = window(2).drop(columns="amount")
     assert check(window(1), lacking[:0]).verdict == "insufficient"
@@ -382,6 +418,9 @@ def test_a_column_of_nothing_but_infinities_does_not_stop_the_report(check):
     report = check(window(1), window(2).assign(amount=np.inf))
 
     assert report.features["amount"].drifted
+    assert report.features["amount"].reason == (
+        "infinite values went from 0.0% to 100.0% of rows (no finite value in the current window)"
+    )
     assert report.features["items"].status == "ok"
 
 
@@ -496,6 +535,18 @@ def test_a_lost_column_is_found_in_windows_too_large_to_sort(monkeypatch):
     assert report.features["items"].level == "none"
     report = check_drift(window(1).drop(columns="amount"), window(2), rule=rule)
     assert report.features["amount"].status == "new_column"
+
+
+def test_what_the_rule_says_of_a_column_holds_in_windows_too_large_to_sort(monkeypatch):
+    monkeypatch.setattr(exact, "EXACT_ROWS", 1000)
+    before, now = window(1), window(2)
+    before.loc[before.index % 4 == 0, "amount"] = -999
+    rule = DriftRule(kinds={"items": "category"}, missing_values={"amount": (-999,)})
+
+    features = check_drift(before, now, rule=rule).features
+
+    assert features["items"].kind == "category"
+    assert features["amount"].missing_reference == 0.25
 
 
 def test_folder_names_are_compared_where_the_rule_names_them(tmp_path):

@@ -237,6 +237,8 @@ def test_rates_need_rows_and_the_distribution_needs_values():
         (numbers([5] * 100), numbers([6] * 100), "ok"),
         (vectors([50, 0, 50]), vectors([50, 0, 50]), "ok"),
         (numbers([], (), n_missing=100), numbers(A), "all_missing"),
+        (numbers([], (), n_infinite=100), numbers(A), "unreadable"),
+        (numbers(A), numbers([], n_rows=100, n_unreadable=100), "unreadable"),
     ],
 )
 def test_a_feature_is_tested_if_both_windows_allow_it(reference, current, expected):
@@ -445,3 +447,122 @@ def test_vectors_of_one_distribution_have_no_effect_and_a_p_value_of_at_most_one
     assert (check.p_value, check.effect_size, check.effect_low) == (1.0, 0.0, 0.0)
     # all that lies within an open cell can differ there
     assert found.bound == pytest.approx(0.5)
+
+
+# --- whole numbers that may be codes
+
+CODES = (0, 2, 4)
+
+
+def names_of_checks(found: Comparison) -> list[str]:
+    return [check.name for check in found.checks]
+
+
+def test_whole_numbers_may_be_codes_if_the_reference_has_ten_rows_for_each():
+    rule = DriftRule(min_rows=10)
+    current = numbers([0, 3, 4] * 10, CODES)
+
+    def tested(reference: FeatureProfile) -> bool:
+        return "new_values" in names_of_checks(compare_feature(reference, current, rule))
+
+    assert tested(numbers([0, 2, 4] * 10, CODES))
+    assert not tested(numbers([0, 2, 4] * 9 + [0, 2], CODES))
+    # a fraction among them is measured
+    assert not tested(numbers([0, 2.5, 4] * 100, (0, 2.5, 4)))
+    # the grid comes from a sample: the reference has a value that is none of its edges
+    assert not tested(numbers([0, 2, 4] * 100 + [1], CODES))
+
+
+@pytest.mark.parametrize("n_new", [1, 100])
+def test_each_row_with_a_new_whole_number_counts_as_a_value_of_its_own(n_new):
+    reference = numbers([0, 2, 4] * 200, CODES)
+    current = numbers([0] * 200 + [3] * n_new + [4] * 200, CODES)
+
+    check = check_of(compare_feature(reference, current, RULE), "new_values")
+
+    n, m = 600, 400 + n_new
+    # a value of t rows is new by chance with probability (m / (n + m)) ** t
+    expected = sum(t * (m / (n + m)) ** t for t in (400, 200, 400, *[1] * n_new))
+    assert (check.test, check.statistic) == ("unseen", n_new)
+    assert check.effect_size == pytest.approx((n_new - expected) / m)
+
+
+@pytest.mark.parametrize("weights", [[0.3], [1.2, 1.2]])
+def test_weighted_rows_with_new_whole_numbers_count_as_the_rows_that_they_stand_for(weights):
+    new, squared = sum(weights), sum(weight**2 for weight in weights)
+    current = replace(
+        numbers([0, 2, 4] * 100 + [3] * len(weights), CODES),
+        counts=np.array([0, 100, 0, 100, new, 100, 0]),
+        weights=WeightSums(
+            rows=300 + new, rows_squared=300 + squared, values_squared=300 + squared
+        ),
+    )
+
+    found = compare_feature(numbers([0, 2, 4] * 100, CODES), current, RULE)
+
+    # Kish (1965): so many rows of equal weight tell as much
+    kish = (300 + new) / (300 + squared)
+    assert check_of(found, "new_values").statistic == pytest.approx(new * kish)
+
+
+def test_an_ordinal_that_the_reference_declares_and_does_not_have_is_no_new_number():
+    before = numbers([0, 1] * 100, (0, 1, 2), kind="ordinal")
+    now = numbers([0, 2] * 100, (0, 1, 2), kind="ordinal")
+
+    assert names_of_checks(compare_feature(before, now, RULE)) == ["distribution"]
+
+
+# --- times and identifiers
+
+
+def test_times_before_the_first_that_the_reference_was_sampled_for_are_tested_as_scipy_does():
+    def moments(before: int, n: int) -> FeatureProfile:
+        counts = np.array([before, 1, n - before - 2, 1, 0])
+        edges = np.array([10.0, 20.0])
+        return FeatureProfile(name="t", kind="time", n_rows=n, edges=edges, counts=counts)
+
+    check = check_of(compare_feature(moments(20, 400), moments(90, 500), RULE), "earlier")
+
+    squared, p_value, *_ = stats.chi2_contingency([[20, 380], [90, 410]], correction=False)
+    assert (check.statistic, check.p_value) == pytest.approx((math.sqrt(squared), p_value))
+    assert check.effect_size == pytest.approx(90 / 500 - 20 / 400)
+
+
+def identifiers(n_rows: int, rows_of_each: int) -> FeatureProfile:
+    """Names of a few rows each, in windows so small that the sketch has all of them."""
+    rng = np.random.default_rng(n_rows)
+    n_names = n_rows // rows_of_each
+    return FeatureProfile(
+        name="i",
+        kind="identifier",
+        n_rows=n_rows,
+        hashes=np.sort(rng.integers(0, 2**64, n_names, dtype=np.uint64)),
+        hash_counts=np.full(n_names, rows_of_each),
+    )
+
+
+def test_rows_that_share_a_name_come_with_a_lower_bound_at_the_level_of_the_rule():
+    def lower(alpha: float) -> float:
+        rule = DriftRule(alpha=alpha, min_rows=100)
+        check = check_of(compare_feature(identifiers(600, 1), identifiers(400, 2), rule), "repeats")
+        # the second row of each name
+        assert check.effect_size == pytest.approx(0.5)
+        return check.effect_low
+
+    assert 0.3 < lower(1e-4) < lower(0.01) < lower(0.1) < 0.5
+
+
+def test_rows_that_share_a_name_as_often_as_before_are_no_effect_in_a_shorter_window():
+    found = compare_feature(identifiers(1000, 2), identifiers(200, 2), RULE)
+
+    check = check_of(found, "repeats")
+    # by chance the second row of a name is among one in five rows of the reference in one of five
+    assert check.statistic == pytest.approx(0.5 - 0.5 * 0.2, abs=0.01)
+    assert (check.effect_size, check.effect_low) == (0.0, 0.0)
+
+
+def test_names_that_one_of_the_profiles_did_not_count_are_not_tested():
+    uncounted = replace(identifiers(500, 1), hashes=None, hash_counts=None)
+    for windows in ((uncounted, identifiers(500, 1)), (identifiers(500, 1), uncounted)):
+        found = compare_feature(*windows, RULE)
+        assert (found.status, found.checks) == ("untested", ())

@@ -11,9 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flytekitplugins.wbmon.monitor.drift.check import check_drift
+from flytekitplugins.wbmon.monitor.drift.identifiers import looks_like_identifier
 from flytekitplugins.wbmon.monitor.drift.report import DriftRule
 from flytekitplugins.wbmon.monitor.profiles import count as counting
 from flytekitplugins.wbmon.monitor.profiles.build import merge_profiles, profile_data
+from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
 from flytekitplugins.wbmon.monitor.profiles.profile import Profile
 
 N = 5000
@@ -50,8 +52,10 @@ def check(request, tmp_path):
         # the row number of the window itself
         (np.arange(N), np.arange(N // 3)),
         (np.arange(N, dtype=np.uint64) + 2**63, np.arange(N, dtype=np.uint64) + 2**63 + N),
+        # as floats the ends are 512 and 1023 nearer to each other
+        (np.arange(2**63 - 1535, 2**63 + 1024, dtype=np.uint64),) * 2,
     ],
-    ids=["next", "later", "shuffled", "gaps", "negative", "row number", "unsigned"],
+    ids=["next", "later", "shuffled", "gaps", "negative", "row number", "unsigned", "rounded"],
 )
 def test_running_numbers_are_told_and_not_tested(check, reference, current):
     found = check(reference, current)
@@ -67,6 +71,27 @@ def test_a_sample_of_identifiers_is_told_too(check):
     current = rng.choice(100_000, N, replace=False) + 100_000
 
     assert check(reference, current).status == "identifier"
+
+
+def whole_numbers(n: int, span: int) -> FeatureProfile:
+    """So many between 1 - span and 0, that all differ as far as it is known."""
+    pairs = n * (n - 1) / 2
+    return FeatureProfile(
+        name="n", kind="number", n_rows=n, minimum=1.0 - span, maximum=0.0, differing_pairs=pairs
+    )
+
+
+def test_evidence_of_20_nats_is_enough():
+    assert 41 * 40 / 2 / 41 == 20
+    assert looks_like_identifier(whole_numbers(41, 41))
+    assert not looks_like_identifier(whole_numbers(41, 42))
+    assert not looks_like_identifier(whole_numbers(40, 40))
+
+
+def test_a_row_more_than_there_are_whole_numbers_repeats_one():
+    """Which nobody saw, because the two rows were in different batches."""
+    assert looks_like_identifier(whole_numbers(5000, 5000))
+    assert not looks_like_identifier(whole_numbers(5001, 5000))
 
 
 def test_naming_the_column_has_it_tested(check):

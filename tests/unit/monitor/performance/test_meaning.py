@@ -17,10 +17,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics
 
+from flytekitplugins.wbmon.data.class_codes import code_column
 from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.monitor.performance.check import check_performance
 from flytekitplugins.wbmon.monitor.performance.estimate import estimate_performance
 from flytekitplugins.wbmon.monitor.performance.importance import permutation_importance
+from flytekitplugins.wbmon.monitor.performance.meaning import (
+    NOTHING_KNOWN,
+    Meaning,
+    complete,
+    prediction_is,
+)
 from flytekitplugins.wbmon.monitor.performance.report import PerformanceReport
 from flytekitplugins.wbmon.reports.serialize import record_from_json, record_to_json
 from support.containers import STORAGES, data_of
@@ -653,3 +660,30 @@ def test_an_estimate_counts_what_it_could_not_read_in_the_reference_and_in_featu
     scores.loc[0, "y"] = "n/a"
     of_classes = estimate_performance(scores, reference=scores, label="y", prediction="p")
     assert (of_classes.n_unreadable, of_classes.unreadable) == (1, ("'n/a' in 'y'",))
+
+
+@pytest.mark.parametrize(
+    ("labels", "predictions", "expected"),
+    [
+        ([0, 1], [0.5, 1.0], "probability"),
+        (["no", "yes"], [0.0, 1.0], "probability"),
+        # whole scores, which are none of the classes
+        ([5, 7], [0.0, 1.0], "probability"),
+        ([5, 7], [5.0, 7.0], "class"),
+        # classes that no label has yet
+        ([0, 1], [0.0, -1.0], "class"),
+        ([0, 1], [0.0, 2.0], "class"),
+        ([0, 1, 2], [0.0, 1.0], "class"),
+        ([0, 1], [0, 1], "class"),
+        ([0, 1], ["0", "1"], "class"),
+    ],
+)
+def test_values_tell_what_predictions_are(labels: list[Any], predictions: list[Any], expected):
+    table = pa.table({"p": predictions})
+    truth = code_column(pa.chunked_array([labels]), "y")
+    assert prediction_is(table, "p", truth, (), NOTHING_KNOWN) == expected
+
+
+def test_a_third_class_leaves_nothing_of_the_positive_one() -> None:
+    of_two = Meaning(("a", "b"), "class", positive="a", positive_from="baseline")
+    assert complete(of_two, ("a", "b", "c")) == Meaning(("a", "b", "c"), "class")

@@ -281,10 +281,12 @@ def _feature(found: Comparison, checks: tuple[Check, ...], rule: DriftRule) -> F
 
 
 def _main(checks: Sequence[Check]) -> Check | None:
-    """The check whose numbers stand for the feature: its distribution, or that of a facet."""
+    """The check whose numbers stand for the feature: its distribution, or that of a facet.
+
+    What has facets has no distribution of its own; of several facets it is the one that moved most.
+    """
     found = [check for check in checks if check.name == "distribution"]
-    # of facets, which are several, the one that moved most
-    return max(found, key=lambda check: (not check.facet, check.effect_size), default=None)
+    return max(found, key=lambda check: check.effect_size, default=None)
 
 
 def _role(name: str, rule: DriftRule) -> Role:

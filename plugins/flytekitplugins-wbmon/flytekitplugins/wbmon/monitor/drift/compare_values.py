@@ -132,10 +132,10 @@ def _new_values_check(
         return None
     # which rows share a new value is not known; as if each had its own, the test is conservative
     new = b[0::2].sum()
-    each = np.ones(max(1, round(new)))
+    n_new = max(1, round(new))
     return _unseen_check(
-        np.append(a[1::2], 0 * each),
-        np.append(b[1::2], each * (new / len(each))),
+        np.append(a[1::2], np.zeros(n_new)),
+        np.append(b[1::2], np.full(n_new, new / n_new)),
         rule,
         "new_values",
     )

@@ -123,7 +123,8 @@ def _same_precision(a: Values, b: Values) -> tuple[Values, Values]:
     Without this, a change of the storage type alone would look like drift.
     """
     if a.dtype.kind == b.dtype.kind == "f" and a.dtype != b.dtype:
-        narrow = min(a.dtype, b.dtype, key=lambda dtype: dtype.itemsize)
+        # numpy orders types by what they hold
+        narrow = min(a.dtype, b.dtype)
         # numbers beyond the narrow type are infinite in it, and still beyond all others
         with np.errstate(over="ignore"):
             return a.astype(narrow), b.astype(narrow)

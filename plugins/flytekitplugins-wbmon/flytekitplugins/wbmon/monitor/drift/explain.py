@@ -84,18 +84,27 @@ def _fact(found: Comparison, rule: DriftRule) -> str:
         "so close that measured ones would repeat: they count something off and have no "
         "distribution to test; name the column in the rule's features to have it tested",
         "untested": f"of {reference.dtype or reference.kind} only missing values are tested",
-        "unreadable": f"no value can be read as {reference.kind}, such as "
-        f"{', '.join(map(repr, current.examples or reference.examples))}",
-        "all_missing": f"no value at all in the {_empty_windows(found)}",
+        "unreadable": _nothing_readable(found),
+        "all_missing": "no value at all in the "
+        + _windows(reference.n_missing == reference.n_rows, current.n_missing == current.n_rows),
         "insufficient": f"too few values: {_count(reference.effective_values)} in the reference, "
         f"{_count(current.effective_values)} in the current window, {rule.min_rows} needed in each",
     }
     return facts.get(found.status, "")
 
 
-def _empty_windows(found: Comparison) -> str:
-    reference = found.reference.n_missing == found.reference.n_rows
-    current = found.current.n_missing == found.current.n_rows
+def _nothing_readable(found: Comparison) -> str:
+    """Why the values of a window do not count: they are of another kind, or infinite."""
+    empty = [each for each in (found.current, found.reference) if not each.n_values]
+    examples = next((each.examples for each in empty if each.examples), ())
+    if examples:
+        named = ", ".join(map(repr, examples))
+        return f"no value can be read as {found.reference.kind}, such as {named}"
+    where = _windows(not found.reference.n_values, not found.current.n_values)
+    return f"no finite value in the {where}"
+
+
+def _windows(reference: bool, current: bool) -> str:
     if reference and current:
         return "reference nor in the current window"
     return "reference" if reference else "current window"

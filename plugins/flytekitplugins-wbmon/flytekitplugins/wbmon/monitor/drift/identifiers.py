@@ -17,6 +17,4 @@ def looks_like_identifier(feature: FeatureProfile) -> bool:
     """
     # the ends are stored as floats: above 2**53 they are rounded, and the true span can be larger
     span = feature.maximum - feature.minimum + 1 + math.ulp(feature.maximum)
-    if not feature.differing_pairs > 0 or span < feature.n_values:
-        return False
-    return uniqueness_evidence(feature.differing_pairs, span) >= _SURE
+    return span >= feature.n_values and uniqueness_evidence(feature.differing_pairs, span) >= _SURE
