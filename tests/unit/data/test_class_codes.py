@@ -221,3 +221,12 @@ def test_days_of_any_year_are_classes_and_decimals_with_many_zeros_are_whole() -
     fraction = pa.array([Decimal(f"{10**40}.5")], pa.decimal256(60, 10))
     with pytest.raises(DataError, match=r"such as 1000.*\.5"):
         coded(pa.table({"y": fraction}))
+
+
+def test_a_nanosecond_beside_midnight_is_no_class() -> None:
+    midnight = 1_767_225_600_000_000_000
+    for beside in (-1, 1):
+        times = pd.to_datetime([midnight, midnight + beside])
+        for column in (times, pd.Series(list(times), dtype=object)):
+            with pytest.raises(DataError, match="found timestamp"):
+                coded(pd.DataFrame({"y": column}))

@@ -239,6 +239,10 @@ def test_one_odd_label_or_key_costs_itself():
     assert again["note"].to_pylist() == ["1", "2", "3", "n/a"]
 
 
+def objects(values):
+    return pd.Series(values, dtype=object)
+
+
 def latest(at, **form):
     came = {"request_id": ["a"] * len(at), "fraud": list(range(len(at))), "at": at, **form}
     return join(MADE, pd.DataFrame(came), latest_by="at").table["fraud"][0].as_py()
@@ -251,6 +255,74 @@ def test_the_latest_label_may_be_that_of_the_highest_number():
     assert latest(pd.array([None, -5], dtype="Int64")) == 1
     assert latest(np.array([2**63 + 5, 2**63 + 4], dtype=np.uint64)) == 0
     assert latest([Decimal("1.5"), Decimal("1.25")]) == 0
+
+
+WIDE = st.integers(1, 90).flatmap(lambda digits: st.integers(-(10**digits), 10**digits))
+FORMS = {
+    "int64": lambda values: pa.array(values, pa.int64()),
+    "uint64": lambda values: pa.array(values, pa.uint64()),
+    "decimal128": lambda values: pa.array([Decimal(v) for v in values], pa.decimal128(38, 0)),
+    "decimal256": lambda values: pa.array([Decimal(v) for v in values], pa.decimal256(76, 2)),
+    "objects": lambda values: values,
+    "decimals": lambda values: [Decimal(value) for value in values],
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@given(start=WIDE, steps=st.lists(st.integers(0, 2), min_size=1, max_size=6))
+def test_numbers_of_any_size_are_ordered_by_their_last_digit(form, start, steps):
+    values = [start + step for step in steps]
+    try:
+        at = FORMS[form](values)
+    except (pa.ArrowException, OverflowError):
+        return  # it does not hold numbers of this size
+    if form == "decimals" and max(map(abs, values)) >= 10**76:
+        return  # a decimal of more digits than Arrow has is a float
+    rows = {"request_id": ["a"] * len(values), "fraud": list(range(len(values)))}
+    came = (
+        pd.DataFrame({**rows, "at": objects(at)})
+        if isinstance(at, list)
+        else pa.table({**rows, "at": at})
+    )
+    last = max(range(len(values)), key=lambda row: (values[row], row))
+    assert join(MADE, came, latest_by="at").table["fraud"][0].as_py() == last
+
+
+def test_a_revision_that_is_none_is_refused_by_its_name():
+    assert latest(objects([10**400 + 1, 10**400, None, math.nan, "  "])) == 0
+    assert latest(objects([2, "3", 1])) == 1
+    with pytest.raises(DataError, match="times or numbers; found 'n/a' among numbers"):
+        latest(objects([1, 2, "n/a"]))
+
+
+NANOSECOND = st.integers(-3, 3).map(lambda step: 1_767_225_600_000_000_000 + step)
+TIMES = {
+    "timestamps": lambda ns: pd.to_datetime(ns),
+    "with a zone": lambda ns: pd.to_datetime(ns, utc=True).tz_convert("Asia/Tokyo"),
+    "objects": lambda ns: objects([pd.Timestamp(at) for at in ns]),
+    "text": lambda ns: [f"{pd.Timestamp(at).isoformat(timespec='nanoseconds')}Z" for at in ns],
+    "objects and text": lambda ns: objects(
+        [pd.Timestamp(ns[0], tz="UTC"), *(str(pd.Timestamp(at)) for at in ns[1:2])]
+        + [pd.Timestamp(at, tz="UTC") for at in ns[2:]]
+    ),
+}
+
+
+@pytest.mark.parametrize("form", TIMES)
+@given(moments=st.lists(NANOSECOND, min_size=1, max_size=6))
+def test_times_are_ordered_to_the_nanosecond(form, moments):
+    last = max(range(len(moments)), key=lambda row: (moments[row], row))
+    assert latest(TIMES[form](moments)) == last
+
+
+def test_a_nanosecond_beside_midnight_is_no_date():
+    midnight = 1_767_225_600_000_000_000
+    for beside in (-1, 1, 499):
+        at = pd.to_datetime([midnight, midnight + beside])
+        for keys in (at, objects(list(at)), at.tz_localize("UTC")):
+            came = pd.DataFrame({"request_id": keys, "fraud": [1, 0]})
+            with pytest.raises(DataError, match="found timestamp"):
+                join(came[["request_id"]], came)
 
 
 def test_the_latest_label_is_so_in_time_and_not_in_text():

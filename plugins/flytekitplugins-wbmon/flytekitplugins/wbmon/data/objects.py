@@ -24,6 +24,10 @@ from flytekitplugins.wbmon.data.scalars import bytes_text, is_missing, value_of
 
 _VALUE, _ODD = "\0value", "\0odd"
 _LONGEST = timedelta(days=106_751_991)
+_MAX_NANOSECONDS = 2**63
+_MAX_DECIMAL = 10**76
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+"""Where times in units of a second begin."""
 
 
 class Parts(NamedTuple):
@@ -43,7 +47,8 @@ def from_objects(values: Sequence[Any]) -> pa.Array:
 
     Whole numbers of any size up to 76 digits, decimals, text, booleans, bytes, UUIDs, times of any
     zone (without one they are UTC), dates, durations and times of day, lists and mappings keep
-    their value; members of an enum stand for theirs. None, nan, NaT and `pd.NA` are null.
+    their value; members of an enum stand for theirs. None, nan, NaT and `pd.NA` are null. Whole
+    numbers of more digits are odd.
 
     Returns:
         An array of the type that most values have; with odd values a struct that `split` divides.
@@ -145,9 +150,12 @@ def _numbers(values: list[Any]) -> pa.Array:
         for value in present
     ):
         exact = _exact(values)
+        if exact is None and all(isinstance(value, int) for value in present):
+            # more digits than a decimal holds: they are told by their text
+            exact = _exact([value if _is_short(value) else None for value in values])
         if exact is not None:
             return exact
-        # more digits than a decimal holds: as a quantity they are floats
+        # as a quantity they are floats
         return pa.array(
             [None if value is None else _float(value) for value in values], pa.float64()
         )
@@ -170,6 +178,10 @@ def _exact(values: list[Any]) -> pa.Array | None:
         return None
 
 
+def _is_short(value: int | None) -> bool:
+    return value is not None and abs(value) < _MAX_DECIMAL
+
+
 def _float(value: Any) -> float | None:
     try:
         return float(value)
@@ -188,9 +200,13 @@ def _texts(values: list[Any]) -> pa.Array:
 
 
 def _times(values: list[Any]) -> pa.Array:
-    return pa.array(
-        [None if value is None else _utc(value) for value in values], pa.timestamp("us", "UTC")
-    )
+    times = [None if value is None else _utc(value) for value in values]
+    # of a class of pandas: those of Python have none
+    if any(getattr(value, "nanosecond", 0) for value in times):
+        exact = [None if value is None else _nanoseconds(value) for value in times]
+        if all(value is None or abs(value) < _MAX_NANOSECONDS for value in exact):
+            return pa.array(exact, pa.int64()).cast(pa.timestamp("ns", "UTC"))
+    return pa.array(times, pa.timestamp("us", "UTC"))
 
 
 def _durations(values: list[Any]) -> pa.Array:
@@ -243,6 +259,11 @@ def _utc(value: date) -> datetime:
     return value.astimezone(timezone.utc)
 
 
+def _nanoseconds(value: datetime) -> int:
+    moment = datetime.combine(value.date(), value.time(), timezone.utc)
+    return (moment - EPOCH) // timedelta(microseconds=1) * 1000 + getattr(value, "nanosecond", 0)
+
+
 def _length(value: timedelta | time) -> timedelta | None:
     if isinstance(value, timedelta):
         # 292,000 years of microseconds are what 64 bits hold
@@ -260,4 +281,5 @@ def _text(value: Any) -> str:
         return _utf8(value)
     # the object is the user's, and so is its __str__
     except Exception:  # noqa: BLE001
-        return f"<{type(value).__name__}>"
+        # Python writes no number of more than 4300 decimal digits
+        return hex(value) if isinstance(value, int) else f"<{type(value).__name__}>"
