@@ -230,3 +230,13 @@ def test_a_nanosecond_beside_midnight_is_no_class() -> None:
         for column in (times, pd.Series(list(times), dtype=object)):
             with pytest.raises(DataError, match="found timestamp"):
                 coded(pd.DataFrame({"y": column}))
+
+
+def test_digits_with_a_zero_before_them_are_no_number() -> None:
+    frame = pd.DataFrame({"y": pd.Series([7, 8, 9, "007", "7", 10**400], dtype=object)})
+    found = code_column(read_values(frame, ["y"])["y"], "y")
+    assert found.names == ("7", "8", "9", str(10**400))
+    assert found.codes.tolist() == [0, 1, 2, -1, 0, 3]
+    assert found.unreadable == (1, ("007",))
+    texts = pd.DataFrame({"y": pd.Series(["007", "A3", "7", 7], dtype=object)})
+    assert coded(texts) == ["007", "A3", "7", "7"]

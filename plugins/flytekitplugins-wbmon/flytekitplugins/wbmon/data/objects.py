@@ -42,6 +42,20 @@ class Parts(NamedTuple):
     odd: pa.Array | None
 
 
+class UuidText(pa.ExtensionType):
+    """Text of objects that are all UUIDs: a UUID is its value, however its text is written."""
+
+    def __init__(self) -> None:
+        super().__init__(pa.large_string(), "wbmon.uuid")
+
+    def __arrow_ext_serialize__(self) -> bytes:
+        return b""
+
+    @classmethod
+    def __arrow_ext_deserialize__(cls, storage_type: pa.DataType, serialized: bytes) -> UuidText:
+        return cls()
+
+
 def from_objects(values: Sequence[Any]) -> pa.Array:
     """The Arrow array of Python values.
 
@@ -51,7 +65,8 @@ def from_objects(values: Sequence[Any]) -> pa.Array:
     numbers of more digits are odd.
 
     Returns:
-        An array of the type that most values have; with odd values a struct that `split` divides.
+        An array of the type that most values have, of UUIDs alone `UuidText`; with odd values a
+        struct that `split` divides.
     """
     found = [_unwrapped(value) for value in values]
     sorts = [_sort(value) for value in found]
@@ -70,7 +85,10 @@ def from_objects(values: Sequence[Any]) -> pa.Array:
         _text(value) if sort and (sort != best or not valid) else None
         for value, sort, valid in zip(found, sorts, array.is_valid().to_pylist(), strict=True)
     ]
-    return _joined(array, odd) if any(text is not None for text in odd) else array
+    if any(text is not None for text in odd):
+        return _joined(array, odd)
+    are_uuids = all(isinstance(value, uuid.UUID) for value in kept if value is not None)
+    return UuidText().wrap_array(array) if counts[best] and are_uuids else array
 
 
 def split(array: pa.Array) -> Parts:
@@ -95,11 +113,17 @@ def value_type(dtype: pa.DataType) -> pa.DataType:
     return dtype.field(0).type if has_odd(dtype) else dtype
 
 
+def is_of_objects(dtype: pa.DataType) -> bool:
+    """Whether only `from_objects` makes a type, and `as_text` makes text of it."""
+    return has_odd(dtype) or isinstance(dtype, UuidText)
+
+
 def as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The column as it is; as text if it has odd values."""
-    if not has_odd(column.type):
+    """The column as it is; as text if it has odd values or is `UuidText`."""
+    if not is_of_objects(column.type):
         return column
-    return pa.chunked_array([_whole(chunk) for chunk in column.chunks], pa.large_string())
+    texts = [_whole(chunk) if has_odd(chunk.type) else chunk.storage for chunk in column.chunks]
+    return pa.chunked_array(texts, pa.large_string())
 
 
 def _whole(array: pa.Array) -> pa.Array:
