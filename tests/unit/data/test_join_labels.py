@@ -344,6 +344,18 @@ def test_the_latest_label_is_so_in_time_and_not_in_text():
     assert latest(["2026-01-01", "2026-01-01"]) == 1
 
 
+@pytest.mark.parametrize("freq", ["D", "M", "Q", "W", "h"])
+def test_a_period_is_the_time_of_its_start(freq):
+    periods = pd.period_range("2026-01-05", periods=3, freq=freq)[::-1]
+    assert latest(periods) == 0
+    assert latest(objects([None, *periods])) == 1
+    assert latest(objects([periods[1], str(periods[0].start_time), periods[2]])) == 1
+    days = pd.DataFrame({"request_id": periods.to_timestamp().normalize(), "fraud": [0, 1, 2]})
+    if freq != "h":
+        made = pd.DataFrame({"request_id": periods})
+        assert join(made, days).table["fraud"].to_pylist() == [0, 1, 2]
+
+
 @pytest.mark.parametrize(
     ("at", "message"),
     [

@@ -71,7 +71,8 @@ def keys_of(column: pa.ChunkedArray, name: str) -> Keys:
         return Keys(pa.nulls(len(array)), "empty", stored)
     keys = _keys(values, kind, must)
     if keys is None:
-        found = dtype if kind != "empty" else quoted_name(odd.drop_null()[0].as_py())
+        unknown = [] if odd is None else odd.drop_null().to_pylist()
+        found = quoted_name(unknown[0]) if kind == "empty" else dtype
         raise DataError(f"{must}, found {found}")
     if odd is not None:
         named = day_names(values) if kind == "time" else keys.cast(pa.large_string())

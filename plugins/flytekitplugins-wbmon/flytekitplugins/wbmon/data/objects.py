@@ -42,7 +42,7 @@ class Parts(NamedTuple):
     odd: pa.Array | None
 
 
-class UuidText(pa.ExtensionType):
+class UuidText(pa.ExtensionType):  # type: ignore[misc]
     """Text of objects that are all UUIDs: a UUID is its value, however its text is written."""
 
     def __init__(self) -> None:
@@ -61,8 +61,8 @@ def from_objects(values: Sequence[Any]) -> pa.Array:
 
     Whole numbers of any size up to 76 digits, decimals, text, booleans, bytes, UUIDs, times of any
     zone (without one they are UTC), dates, durations and times of day, lists and mappings keep
-    their value; members of an enum stand for theirs. None, nan, NaT and `pd.NA` are null. Whole
-    numbers of more digits are odd.
+    their value; members of an enum stand for theirs, periods of pandas for their start. None,
+    nan, NaT and `pd.NA` are null. Whole numbers of more digits are odd.
 
     Returns:
         An array of the type that most values have, of UUIDs alone `UuidText`; with odd values a
@@ -137,11 +137,13 @@ def _joined(array: pa.Array, odd: list[str | None]) -> pa.Array:
 
 
 def _unwrapped(value: Any) -> Any:
-    """The value without its wrapping in an enum or a numpy scalar; None if it is missing."""
+    """The value without its wrapping in an enum, a numpy scalar or a period; None if missing."""
     if isinstance(value, enum.Enum):
         value = value_of(value)
     if is_missing(value):
         return None
+    if type(value).__name__ == "Period":
+        return value.start_time
     return _from_numpy(value) if isinstance(value, np.generic) else value
 
 

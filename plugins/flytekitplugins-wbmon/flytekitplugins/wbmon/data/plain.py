@@ -25,8 +25,9 @@ def plain(array: pa.Array) -> pa.Array:
 
     Text stays as it is, also dictionary-encoded, but string views become `large_string`. Binary
     data become text: UTF-8 as itself, other bytes as `0x…`, and 16 bytes of fixed size as a UUID.
-    Times of day become durations since midnight. Maps become lists of structs. An extension type
-    becomes its storage. The values inside lists and structs are left alone.
+    Times of day become durations since midnight, periods of pandas the time of their start. Maps
+    become lists of structs. Any other extension type becomes its storage. The values inside lists
+    and structs are left alone.
     """
     while convert := _conversion(array.type):
         array = convert(array)
@@ -98,6 +99,9 @@ def _decoded(array: pa.DictionaryArray) -> pa.Array:
 def _storage(array: pa.ExtensionArray) -> pa.Array:
     if array.type.extension_name == "arrow.bool8":
         return array.storage.cast(pa.bool_())
+    if array.type.extension_name == "pandas.period":
+        # only where pandas is loaded: it alone knows where the periods of a frequency start
+        return pa.Array.from_pandas(array.to_pandas().dt.to_timestamp())
     return array.storage
 
 
