@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flytekitplugins.wbmon.data.join_labels import join_labels
@@ -269,6 +269,7 @@ FORMS = {
 
 
 @pytest.mark.parametrize("form", FORMS)
+@settings(deadline=None)
 @given(start=WIDE, steps=st.lists(st.integers(0, 2), min_size=1, max_size=6))
 def test_numbers_of_any_size_are_ordered_by_their_last_digit(form, start, steps):
     values = [start + step for step in steps]
@@ -309,6 +310,7 @@ TIMES = {
 
 
 @pytest.mark.parametrize("form", TIMES)
+@settings(deadline=None)
 @given(moments=st.lists(NANOSECOND, min_size=1, max_size=6))
 def test_times_are_ordered_to_the_nanosecond(form, moments):
     last = max(range(len(moments)), key=lambda row: (moments[row], row))
@@ -405,6 +407,7 @@ TEXTS = st.sampled_from(["007", "7.0", "+7", " 7", "-0", "A3", "a3", "n/a", "\u0
 MIXED = st.lists(st.one_of(NUMBERS, TEXTS), max_size=12).map(lambda keys: [*keys, 1, "z"])
 
 
+@settings(deadline=None)
 @given(MIXED, MIXED)
 def test_keys_of_a_mixed_column_meet_only_if_they_are_equal(made, came):
     labels = {key: i for i, key in enumerate(came)}
@@ -414,6 +417,7 @@ def test_keys_of_a_mixed_column_meet_only_if_they_are_equal(made, came):
     assert joined.n_repeated == len(came) - len(set(came))
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(-3, 3), st.booleans()), max_size=12))
 def test_digits_beside_numbers_are_the_number(rows):
     keys = [str(number) if is_text else number for number, is_text in rows]
@@ -478,6 +482,7 @@ UUIDS = {
 
 
 @pytest.mark.parametrize("form", UUIDS)
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.uuids(), st.sampled_from(WRITTEN)), min_size=1, unique_by=lambda r: r[0])
 )
