@@ -221,3 +221,22 @@ def test_days_of_any_year_are_classes_and_decimals_with_many_zeros_are_whole() -
     fraction = pa.array([Decimal(f"{10**40}.5")], pa.decimal256(60, 10))
     with pytest.raises(DataError, match=r"such as 1000.*\.5"):
         coded(pa.table({"y": fraction}))
+
+
+def test_a_nanosecond_beside_midnight_is_no_class() -> None:
+    midnight = 1_767_225_600_000_000_000
+    for beside in (-1, 1):
+        times = pd.to_datetime([midnight, midnight + beside])
+        for column in (times, pd.Series(list(times), dtype=object)):
+            with pytest.raises(DataError, match="found timestamp"):
+                coded(pd.DataFrame({"y": column}))
+
+
+def test_digits_with_a_zero_before_them_are_no_number() -> None:
+    frame = pd.DataFrame({"y": pd.Series([7, 8, 9, "007", "7", 10**400], dtype=object)})
+    found = code_column(read_values(frame, ["y"])["y"], "y")
+    assert found.names == ("7", "8", "9", str(10**400))
+    assert found.codes.tolist() == [0, 1, 2, -1, 0, 3]
+    assert found.unreadable == (1, ("007",))
+    texts = pd.DataFrame({"y": pd.Series(["007", "A3", "7", 7], dtype=object)})
+    assert coded(texts) == ["007", "A3", "7", "7"]

@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flytekitplugins.wbmon.data.join_labels import join_labels
@@ -239,6 +239,10 @@ def test_one_odd_label_or_key_costs_itself():
     assert again["note"].to_pylist() == ["1", "2", "3", "n/a"]
 
 
+def objects(values):
+    return pd.Series(values, dtype=object)
+
+
 def latest(at, **form):
     came = {"request_id": ["a"] * len(at), "fraud": list(range(len(at))), "at": at, **form}
     return join(MADE, pd.DataFrame(came), latest_by="at").table["fraud"][0].as_py()
@@ -251,6 +255,76 @@ def test_the_latest_label_may_be_that_of_the_highest_number():
     assert latest(pd.array([None, -5], dtype="Int64")) == 1
     assert latest(np.array([2**63 + 5, 2**63 + 4], dtype=np.uint64)) == 0
     assert latest([Decimal("1.5"), Decimal("1.25")]) == 0
+
+
+WIDE = st.integers(1, 90).flatmap(lambda digits: st.integers(-(10**digits), 10**digits))
+FORMS = {
+    "int64": lambda values: pa.array(values, pa.int64()),
+    "uint64": lambda values: pa.array(values, pa.uint64()),
+    "decimal128": lambda values: pa.array([Decimal(v) for v in values], pa.decimal128(38, 0)),
+    "decimal256": lambda values: pa.array([Decimal(v) for v in values], pa.decimal256(76, 2)),
+    "objects": lambda values: values,
+    "decimals": lambda values: [Decimal(value) for value in values],
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@settings(deadline=None)
+@given(start=WIDE, steps=st.lists(st.integers(0, 2), min_size=1, max_size=6))
+def test_numbers_of_any_size_are_ordered_by_their_last_digit(form, start, steps):
+    values = [start + step for step in steps]
+    try:
+        at = FORMS[form](values)
+    except (pa.ArrowException, OverflowError):
+        return  # it does not hold numbers of this size
+    if form == "decimals" and max(map(abs, values)) >= 10**76:
+        return  # a decimal of more digits than Arrow has is a float
+    rows = {"request_id": ["a"] * len(values), "fraud": list(range(len(values)))}
+    came = (
+        pd.DataFrame({**rows, "at": objects(at)})
+        if isinstance(at, list)
+        else pa.table({**rows, "at": at})
+    )
+    last = max(range(len(values)), key=lambda row: (values[row], row))
+    assert join(MADE, came, latest_by="at").table["fraud"][0].as_py() == last
+
+
+def test_a_revision_that_is_none_is_refused_by_its_name():
+    assert latest(objects([10**400 + 1, 10**400, None, math.nan, "  "])) == 0
+    assert latest(objects([2, "3", 1])) == 1
+    with pytest.raises(DataError, match="times or numbers; found 'n/a' among numbers"):
+        latest(objects([1, 2, "n/a"]))
+
+
+NANOSECOND = st.integers(-3, 3).map(lambda step: 1_767_225_600_000_000_000 + step)
+TIMES = {
+    "timestamps": pd.to_datetime,
+    "with a zone": lambda ns: pd.to_datetime(ns, utc=True).tz_convert("Asia/Tokyo"),
+    "objects": lambda ns: objects([pd.Timestamp(at) for at in ns]),
+    "text": lambda ns: [f"{pd.Timestamp(at).isoformat(timespec='nanoseconds')}Z" for at in ns],
+    "objects and text": lambda ns: objects(
+        [pd.Timestamp(ns[0], tz="UTC"), *(str(pd.Timestamp(at)) for at in ns[1:2])]
+        + [pd.Timestamp(at, tz="UTC") for at in ns[2:]]
+    ),
+}
+
+
+@pytest.mark.parametrize("form", TIMES)
+@settings(deadline=None)
+@given(moments=st.lists(NANOSECOND, min_size=1, max_size=6))
+def test_times_are_ordered_to_the_nanosecond(form, moments):
+    last = max(range(len(moments)), key=lambda row: (moments[row], row))
+    assert latest(TIMES[form](moments)) == last
+
+
+def test_a_nanosecond_beside_midnight_is_no_date():
+    midnight = 1_767_225_600_000_000_000
+    for beside in (-1, 1, 499):
+        at = pd.to_datetime([midnight, midnight + beside])
+        for keys in (at, objects(list(at)), at.tz_localize("UTC")):
+            came = pd.DataFrame({"request_id": keys, "fraud": [1, 0]})
+            with pytest.raises(DataError, match="found timestamp"):
+                join(came[["request_id"]], came)
 
 
 def test_the_latest_label_is_so_in_time_and_not_in_text():
@@ -270,6 +344,18 @@ def test_the_latest_label_is_so_in_time_and_not_in_text():
         == 0
     )
     assert latest(["2026-01-01", "2026-01-01"]) == 1
+
+
+@pytest.mark.parametrize("freq", ["D", "M", "Q", "W", "h"])
+def test_a_period_is_the_time_of_its_start(freq):
+    periods = pd.period_range("2026-01-05", periods=3, freq=freq)[::-1]
+    assert latest(periods) == 0
+    assert latest(objects([None, *periods])) == 1
+    assert latest(objects([periods[1], str(periods[0].start_time), periods[2]])) == 1
+    days = pd.DataFrame({"request_id": periods.to_timestamp().normalize(), "fraud": [0, 1, 2]})
+    if freq != "h":
+        made = pd.DataFrame({"request_id": periods})
+        assert join(made, days).table["fraud"].to_pylist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize(
@@ -307,3 +393,112 @@ def test_a_column_without_any_value_is_of_every_kind(none):
     assert known.table["fraud"].to_pylist() == ["yes"]
     kept = join(label, pd.DataFrame({"request_id": ["a"], "fraud": none}))
     assert kept.table["fraud"].to_pylist() == ["yes"]
+
+
+def of_each(made, came):
+    """The place of the label that each prediction has, when each label is its own place."""
+    labels = pd.DataFrame({"request_id": came, "fraud": range(len(came))})
+    return join(pd.DataFrame({"request_id": made}), labels)
+
+
+# no number of 64 bits, of 76 digits, of a float, or that Python writes in decimals
+NUMBERS = st.sampled_from([0, 7, -7, 2**64, 10**80, 10**309, 10**400, 10**400 + 1, 10**5000])
+TEXTS = st.sampled_from(["007", "7.0", "+7", " 7", "-0", "A3", "a3", "n/a", "\u0667"])
+MIXED = st.lists(st.one_of(NUMBERS, TEXTS), max_size=12).map(lambda keys: [*keys, 1, "z"])
+
+
+@settings(deadline=None)
+@given(MIXED, MIXED)
+def test_keys_of_a_mixed_column_meet_only_if_they_are_equal(made, came):
+    labels = {key: i for i, key in enumerate(came)}
+    joined = of_each(objects(made), objects(came))
+    assert joined.table["fraud"].to_pylist() == [labels.get(key) for key in made]
+    assert joined.n_unmatched == len(set(came) - set(made))
+    assert joined.n_repeated == len(came) - len(set(came))
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(-3, 3), st.booleans()), max_size=12))
+def test_digits_beside_numbers_are_the_number(rows):
+    keys = [str(number) if is_text else number for number, is_text in rows]
+    joined = of_each(objects([*keys, 9, "A3"]), objects([*range(-3, 4), "A3"]))
+    assert joined.table["fraud"].to_pylist() == [*(number + 3 for number, _ in rows), None, 7]
+
+
+@pytest.mark.parametrize("mixed", [[1, 2, 3, "A3"], [1, "A3", "B4"], ["A3", date(2026, 1, 1)]])
+def test_the_texts_of_a_mixed_column_meet_those_of_a_column_of_text(mixed):
+    place = mixed.index("A3")
+    assert of_each(["A3", "x"], objects(mixed)).table["fraud"].to_pylist() == [place, None]
+    joined = of_each(objects(mixed), ["x", "A3"])
+    assert joined.table["fraud"].to_pylist()[place] == 1
+    assert (joined.n_labelled, joined.n_unmatched) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("mixed", "texts", "message"),
+    [
+        ([1, 2, "A3"], ["1", "A3"], "found '1' as text in one and as a number in the other"),
+        ([1, "A3", "B4"], ["1", "A3"], "found '1' as text in one and as another value"),
+        (
+            [date(2026, 1, 1), date(2026, 1, 2), "A3"],
+            ["2026-01-01"],
+            "found '2026-01-01' as text in one and as a date in the other; store both as text",
+        ),
+    ],
+)
+def test_a_number_in_a_mixed_column_is_not_the_text_of_its_digits(mixed, texts, message):
+    for made, came in ((objects(mixed), texts), (texts, objects(mixed))):
+        with pytest.raises(DataError, match=message):
+            of_each(made, came)
+
+
+def test_keys_that_nobody_knows_are_refused():
+    with pytest.raises(DataError, match="must hold text or whole numbers, found '<object"):
+        of_each(objects([object()]), ["a"])
+
+
+def test_one_odd_value_among_dates_is_a_key_of_its_own():
+    keys = objects([date(2026, 1, 1), date(2026, 1, 2), "soon"])
+    assert of_each(keys, keys).table["fraud"].to_pylist() == [0, 1, 2]
+    dates = objects([date(2026, 1, 2), date(2026, 1, 1)])
+    assert of_each(keys, dates).table["fraud"].to_pylist() == [1, 0, None]
+
+
+WRITTEN = [
+    str,
+    lambda each: str(each).upper(),
+    lambda each: each.hex,
+    lambda each: each.hex.upper(),
+    lambda each: f"{{{each}}}",
+    lambda each: each.urn,
+]
+UUIDS = {
+    "objects": objects,
+    "bytes": lambda ids: pd.Series(
+        [each.bytes for each in ids], dtype=pd.ArrowDtype(pa.binary(16))
+    ),
+    "categories": lambda ids: pd.Series(pd.Categorical(ids)),
+}
+
+
+@pytest.mark.parametrize("form", UUIDS)
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.uuids(), st.sampled_from(WRITTEN)), min_size=1, unique_by=lambda r: r[0])
+)
+def test_a_uuid_is_its_value_however_it_is_written(form, rows):
+    ids = UUIDS[form]([each for each, _ in rows])
+    texts = [write(each) for each, write in rows]
+    for made, came in ((ids, [*texts, "x"]), (texts, ids), (ids, ids)):
+        joined = of_each(made, came)
+        assert joined.table["fraud"].to_pylist() == list(range(len(rows)))
+
+
+def test_texts_of_uuids_are_texts():
+    each = UUID(int=2**100)
+    assert of_each([str(each)], [each.hex]).n_labelled == 0
+    made = of_each(objects([each, None]), [each.hex]).table
+    assert made["request_id"].to_pylist() == [str(each), None]
+    assert made["request_id"].type == pa.large_string()
+    with pytest.raises(DataError, match="found UUIDs and int64"):
+        of_each(objects([each]), [1])

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flytekitplugins.wbmon.data.frames import pandas_source, polars_source
-from flytekitplugins.wbmon.data.objects import from_objects, has_odd, split
+from flytekitplugins.wbmon.data.objects import UuidText, from_objects, has_odd, split
 from flytekitplugins.wbmon.data.open import different_names, open_source, open_values
 
 
@@ -83,6 +83,34 @@ def test_times_of_any_zone_and_dates_are_moments():
     assert set(from_objects(values).to_pylist()) == {
         dt.datetime(2026, 1, 1, tzinfo=dt.timezone.utc)
     }
+
+
+def test_objects_keep_their_nanoseconds_as_far_as_their_years_allow():
+    at = pd.Timestamp("2026-01-01T00:00:00.000001001", tz="Asia/Tokyo")
+    frame = pd.DataFrame({"at": pd.Series([at, dt.date(2026, 1, 1), None], dtype=object)})
+    exact = open_values(frame).column("at").combine_chunks()
+    assert exact.cast(pa.int64()).to_pylist() == [at.value, 1_767_225_600_000_000_000, None]
+    far = from_objects([at, dt.date(1, 1, 1)])
+    assert far.type == pa.timestamp("us", "UTC")
+    assert far.cast(pa.int64())[0].as_py() == at.value // 1000
+
+
+def test_whole_numbers_that_no_type_holds_are_told_by_their_digits():
+    kept, odd = split(from_objects([10**76, 3, -(10**400), 2**70, 10**5000]))
+
+    assert kept.to_pylist() == [None, 3, None, 2**70, None]
+    assert odd.to_pylist() == [str(10**76), None, str(-(10**400)), None, hex(10**5000)]
+
+
+def test_uuids_alone_are_told_from_their_text():
+    ids = [uuid.UUID(int=5), None]
+    assert isinstance(from_objects(ids).type, UuidText)
+    frame = pd.DataFrame({"id": pd.Series(ids, dtype=object)})
+    for source in (open_source(frame), open_values(frame)):
+        column = source.column("id")
+        assert (column.type, column.to_pylist()) == (pa.large_string(), [str(ids[0]), None])
+    assert from_objects([*ids, "a"]).type == pa.large_string()
+    assert from_objects([None]).type == pa.null()
 
 
 @pytest.mark.parametrize("value", [1, 1.5, "a", True, dt.date(2026, 1, 1), HOUR, [1.0]])

@@ -192,10 +192,15 @@ def seconds(array: pa.Array) -> NDArray[np.float64]:
     values = dense_numbers(array)
     if pa.types.is_date32(dtype):
         return values * float(_SECONDS_PER_DAY)
-    unit = _UNITS_PER_SECOND["ms" if pa.types.is_date64(dtype) else dtype.unit]
+    unit = units_per_second(dtype)
     # nanoseconds as floats would be rounded before they are divided
     whole, rest = np.divmod(values, unit)
     return np.asarray(whole + rest / unit, dtype=np.float64)
+
+
+def units_per_second(dtype: pa.DataType) -> int:
+    """How many units in which a timestamp, a duration or a date64 is stored make a second."""
+    return _UNITS_PER_SECOND["ms" if pa.types.is_date64(dtype) else dtype.unit]
 
 
 def float_array(values: NDArray[np.float64], valid: NDArray[np.bool_]) -> pa.Array:

@@ -135,7 +135,9 @@ def _from_object_column(series: Any) -> pa.Array:
     sort = infer_dtype(series, skipna=True)
     # Arrow cuts the time off where a column has dates and times, and joins text with bytes
     is_date = sort == "date" and not any(isinstance(value, datetime) for value in series)
-    if sort in _OF_ONE_SORT or is_date or _is_nested(series):
+    # and it cuts off the nanoseconds of objects
+    has_more = sort == "datetime" and any(getattr(value, "nanosecond", 0) for value in series)
+    if (sort in _OF_ONE_SORT and not has_more) or is_date or _is_nested(series):
         try:
             return pa.Array.from_pandas(series)
         except (pa.ArrowException, TypeError, ValueError, OverflowError):

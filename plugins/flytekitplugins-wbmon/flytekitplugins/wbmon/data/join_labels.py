@@ -14,7 +14,7 @@ from flytekitplugins.wbmon.data.columns import read_columns
 from flytekitplugins.wbmon.data.keys import comparable, keys_of
 from flytekitplugins.wbmon.data.kind import Kind
 from flytekitplugins.wbmon.data.names import names_of
-from flytekitplugins.wbmon.data.objects import as_text, has_odd, split
+from flytekitplugins.wbmon.data.objects import as_text, is_of_objects, split
 from flytekitplugins.wbmon.data.open import open_values
 from flytekitplugins.wbmon.data.plain import plain_column
 from flytekitplugins.wbmon.data.readings import read_as
@@ -86,7 +86,8 @@ def join_labels(
 
     Raises:
         ConfigError: If the key and the label are the same column.
-        DataError: If a column is missing, the keys or the labels are of different kinds, or
+        DataError: If a column is missing, the keys or the labels are of different kinds, a key is a
+            number on one side and the text of its digits on the other, or
             `latest_by` holds neither times nor numbers.
     """
     label, on = str(label), str(on)
@@ -103,20 +104,17 @@ def join_labels(
             f"found {listed_names(made.column_names)}"
         )
     said = [on, label, *([] if latest_by is None else [latest_by])]
-    came = _plain(read_columns(open_values(labels).source, said))
+    came = read_columns(open_values(labels).source, said)
+    made_keys, came_keys = comparable(keys_of(made[on], on), keys_of(came[on], on), on)
+    of_label = _label(plain_column(came[label]))
+    values = of_label.values
     if latest_by is not None:
-        came = came.take(whole_array(time_order(came[latest_by].combine_chunks(), latest_by)))
-    made_key, came_key = keys_of(plain_column(made[on]), on), keys_of(came[on], on)
-    if "empty" not in (made_key.kind, came_key.kind) and made_key.kind != came_key.kind:
-        raise DataError(
-            f"key {quoted_name(on)} must be of one kind in predictions and labels; "
-            f"found {made[on].type} and {came[on].type}"
-        )
-    made_keys, came_keys = comparable(made_key, came_key)
-    of_label = _label(came[label])
+        times = plain_column(came[latest_by]).combine_chunks()
+        order = whole_array(time_order(times, latest_by))
+        came_keys, values = came_keys.take(order), values.take(order)
     # a missing label is not news: it must not replace an earlier real one
-    both = pc.and_(pc.is_valid(came_keys), pc.is_valid(of_label.values))
-    came_keys, labels_came = came_keys.filter(both), of_label.values.filter(both)
+    both = pc.and_(pc.is_valid(came_keys), pc.is_valid(values))
+    came_keys, labels_came = came_keys.filter(both), values.filter(both)
     kept, place = _last_of_each(came_keys)
     last = labels_came.take(whole_array(kept))
     # null where a key has no label, and `take` turns that into a null label
@@ -143,14 +141,9 @@ class _Label(NamedTuple):
     n_unreadable: int = 0
 
 
-def _plain(table: pa.Table) -> pa.Table:
-    columns = [plain_column(column) for column in table.columns]
-    return pa.table(columns, names=table.column_names)
-
-
 def _as_stored(table: pa.Table) -> pa.Table:
-    """The table without odd values apart: columns that have some are of text."""
-    if not any(has_odd(dtype) for dtype in table.schema.types):
+    """The table without odd values apart: columns that have some are of text, as are UUIDs."""
+    if not any(is_of_objects(dtype) for dtype in table.schema.types):
         return table
     return pa.table([as_text(column) for column in table.columns], names=table.column_names)
 

@@ -7,14 +7,21 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flytekitplugins.wbmon.data.arrow import kind_of, text_array
+from flytekitplugins.wbmon.data.arrow import kind_of
 from flytekitplugins.wbmon.data.kind import Kind
 from flytekitplugins.wbmon.data.names import names_of
 from flytekitplugins.wbmon.data.objects import split, value_type
-from flytekitplugins.wbmon.data.times import are_days, days_of
-from flytekitplugins.wbmon.data.whole import is_blank, read_whole, whole
+from flytekitplugins.wbmon.data.plain import holds_uuids, plain_column
+from flytekitplugins.wbmon.data.times import are_days, day_names, days_of
+from flytekitplugins.wbmon.data.whole import is_blank, whole
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.names import quoted_name
+
+# a UUID with or without hyphens, in braces or as a URN, in any case
+_UUID = (
+    r"^\s*(?:urn:uuid:|\{)?([0-9a-f]{8})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{4})-?"
+    r"([0-9a-f]{12})\}?\s*$"
+)
 
 
 class Keys(NamedTuple):
@@ -22,58 +29,130 @@ class Keys(NamedTuple):
 
     Attributes:
         values: int64, or text; null where there is no key.
-        kind: `number`, `text`, `time` of dates, or `empty`.
+        kind: `number`, `text`, `time` of dates, or `empty`; of a mixed column that of most keys.
+        stored: What the column holds, for messages.
+        others: The keys of a mixed column that are no text, null elsewhere; None if all keys are
+            of one kind.
+        are_uuids: Whether they were UUIDs, and are their canonical text now.
     """
 
     values: pa.Array
     kind: Kind
+    stored: str
+    others: pa.Array | None = None
+    are_uuids: bool = False
 
 
 def keys_of(column: pa.ChunkedArray, name: str) -> Keys:
     """The keys of a column: text, whole numbers of any size and type, or dates.
 
+    In a mixed column, a key is its name: the number 7 and the text `7` are one, as pandas makes
+    either of the same digits in a file; `007` and `A3` are others.
+
     Args:
-        column: The column in its plain form, also with odd values.
+        column: The column as it is stored, also with odd values.
         name: Its name, for the message of an error.
 
     Raises:
         DataError: If it holds something else, or floats that are fractions or have lost digits.
     """
-    dtype = value_type(column.type)
+    are_uuids = holds_uuids(column.type)
+    array = plain_column(column).combine_chunks()
+    dtype = value_type(array.type)
     kind = kind_of(dtype)
-    array = column.combine_chunks()
+    stored = "UUIDs" if are_uuids else str(dtype)
     must = f"key {quoted_name(name)} must hold text or whole numbers"
+    values, odd = split(array)
+    odd = None if odd is None else _present(odd)
+    if odd is not None and odd.null_count == len(odd):
+        odd = None
     # of whatever type: nan alone makes a column of floats of keys of text
-    if kind == "empty" or array.null_count == len(array):
-        return Keys(pa.nulls(len(array)), "empty")
-    if kind in ("number", "text"):
-        keys = _whole(array, must) if kind == "number" else _texts(array)
-        return Keys(keys, kind if keys.null_count < len(keys) else "empty")
-    if kind == "time" and are_days(values := split(array).values):
-        return Keys(days_of(values).cast(pa.int32()).cast(pa.int64()), "time")
-    raise DataError(f"{must}, found {dtype}")
+    if odd is None and (kind == "empty" or values.null_count == len(values)):
+        return Keys(pa.nulls(len(array)), "empty", stored)
+    keys = _keys(values, kind, must)
+    if keys is None:
+        unknown = [] if odd is None else odd.drop_null().to_pylist()
+        found = quoted_name(unknown[0]) if kind == "empty" else dtype
+        raise DataError(f"{must}, found {found}")
+    if odd is not None:
+        named = day_names(values) if kind == "time" else keys.cast(pa.large_string())
+        others = odd if kind == "text" else named
+        return Keys(pc.coalesce(named, odd), kind, f"{stored} and other values", others)
+    return Keys(keys, kind if keys.null_count < len(keys) else "empty", stored, None, are_uuids)
 
 
-def comparable(one: Keys, other: Keys) -> tuple[pa.Array, pa.Array]:
-    """The values of keys of one kind as arrays of one type."""
+def comparable(one: Keys, other: Keys, name: str) -> tuple[pa.Array, pa.Array]:
+    """The values of the keys of two columns as arrays of one type.
+
+    Args:
+        one: The keys of the predictions.
+        other: Those of the labels.
+        name: The name of both columns, for the message of an error.
+
+    Raises:
+        DataError: If the keys are of different kinds.
+    """
+    if "empty" not in (one.kind, other.kind):
+        _require_same_kind(one, other, name)
+    if one.are_uuids != other.are_uuids:
+        one, other = _with_uuids(one), _with_uuids(other)
     types = {keys.values.type for keys in (one, other) if keys.kind != "empty"}
     # whole numbers of which 64 bits do not hold one are all digits
     dtype = types.pop() if len(types) == 1 else pa.large_string()
-    return one.values.cast(dtype), other.values.cast(dtype)
+    return _as_names(one, dtype), _as_names(other, dtype)
 
 
-def _whole(array: pa.Array, must: str) -> pa.Array:
-    values, odd = split(array)
-    numbers = whole(values, must)
-    if odd is None:
-        return numbers
-    read = read_whole([text or "" for text in odd.to_pylist()])
-    digits = text_array([None if number is None else str(number) for number in read])
-    return pc.coalesce(numbers.cast(pa.large_string()), digits)
+def _keys(values: pa.Array, kind: Kind, must: str) -> pa.Array | None:
+    """The keys of values of one kind; None if they are no keys."""
+    if kind == "number":
+        return whole(values, must)
+    if kind == "text":
+        return _present(names_of(values).cast(pa.large_string()))
+    if kind == "time" and are_days(values):
+        return days_of(values).cast(pa.int32()).cast(pa.int64())
+    return None
 
 
-def _texts(array: pa.Array) -> pa.Array:
-    texts = names_of(array).cast(pa.large_string())
+def _require_same_kind(one: Keys, other: Keys, name: str) -> None:
+    if one.others is None and other.others is None and one.kind != other.kind:
+        raise DataError(
+            f"key {quoted_name(name)} must be of one kind in predictions and labels; "
+            f"found {one.stored} and {other.stored}"
+        )
+    for mixed, plain in ((one, other), (other, one)):
+        if mixed.others is None or plain.others is not None or plain.kind != "text":
+            continue
+        both = mixed.others.filter(pc.is_in(mixed.others, value_set=plain.values.drop_null()))
+        if len(both):
+            raise DataError(
+                f"key {quoted_name(name)} must be of one kind in predictions and labels; found "
+                f"{quoted_name(both[0].as_py())} as text in one and as {_other_kind(mixed)} in the "
+                "other; store both as text"
+            )
+
+
+def _other_kind(mixed: Keys) -> str:
+    kinds = {"number": "a number", "time": "a date"}
+    return kinds.get(mixed.kind, "another value")
+
+
+def _with_uuids(keys: Keys) -> Keys:
+    """The keys with each text that is a UUID in its canonical form."""
+    if keys.kind != "text" or keys.are_uuids:
+        return keys
+    lower = pc.utf8_lower(keys.values)
+    canonical = pc.replace_substring_regex(lower, _UUID, r"\1-\2-\3-\4-\5")
+    is_uuid = pc.match_substring_regex(lower, _UUID)
+    return keys._replace(values=pc.if_else(is_uuid, canonical, keys.values))
+
+
+def _as_names(keys: Keys, dtype: pa.DataType) -> pa.Array:
+    if keys.kind == "time" and keys.others is None and pa.types.is_large_string(dtype):
+        return keys.values.cast(pa.int32()).cast(pa.date32()).cast(pa.string()).cast(dtype)
+    return keys.values.cast(dtype)
+
+
+def _present(texts: pa.Array) -> pa.Array:
     blank = is_blank(texts)
     if not pc.any(blank).as_py():
         return texts

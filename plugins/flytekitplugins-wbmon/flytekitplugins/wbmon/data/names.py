@@ -6,7 +6,7 @@ size, and the same value has the same name in every container.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flytekitplugins.wbmon.data.arrow import dense_numbers, is_text, text_array, whole_array
-from flytekitplugins.wbmon.data.objects import split
+from flytekitplugins.wbmon.data.objects import EPOCH, split
 from flytekitplugins.wbmon.data.plain import plain
 from flytekitplugins.wbmon.data.scalars import class_name, decimal_name
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 
 _WIDE = 128  # bits of the decimals that Arrow can encode
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 def has_names(dtype: pa.DataType) -> bool:
@@ -122,7 +121,7 @@ def _nanosecond_name(value: int, *, is_time: bool) -> str:
     micro, rest = divmod(value, 1000)
     if not is_time:
         return decimal_name(Decimal(value).scaleb(-9))
-    name = class_name(_EPOCH + timedelta(microseconds=micro))
+    name = class_name(EPOCH + timedelta(microseconds=micro))
     # as ISO has it, with nine digits of a second where there are so many
     return name if not rest else f"{name[:19]}.{value % 10**9:09d}{name[-6:]}"
 

@@ -24,6 +24,10 @@ from flytekitplugins.wbmon.data.scalars import bytes_text, is_missing, value_of
 
 _VALUE, _ODD = "\0value", "\0odd"
 _LONGEST = timedelta(days=106_751_991)
+_MAX_NANOSECONDS = 2**63
+_MAX_DECIMAL = 10**76
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+"""Where times in units of a second begin."""
 
 
 class Parts(NamedTuple):
@@ -38,15 +42,31 @@ class Parts(NamedTuple):
     odd: pa.Array | None
 
 
+class UuidText(pa.ExtensionType):  # type: ignore[misc]
+    """Text of objects that are all UUIDs: a UUID is its value, however its text is written."""
+
+    def __init__(self) -> None:
+        super().__init__(pa.large_string(), "wbmon.uuid")
+
+    def __arrow_ext_serialize__(self) -> bytes:
+        return b""
+
+    @classmethod
+    def __arrow_ext_deserialize__(cls, storage_type: pa.DataType, serialized: bytes) -> UuidText:
+        return cls()
+
+
 def from_objects(values: Sequence[Any]) -> pa.Array:
     """The Arrow array of Python values.
 
     Whole numbers of any size up to 76 digits, decimals, text, booleans, bytes, UUIDs, times of any
     zone (without one they are UTC), dates, durations and times of day, lists and mappings keep
-    their value; members of an enum stand for theirs. None, nan, NaT and `pd.NA` are null.
+    their value; members of an enum stand for theirs, periods of pandas for their start. None,
+    nan, NaT and `pd.NA` are null. Whole numbers of more digits are odd.
 
     Returns:
-        An array of the type that most values have; with odd values a struct that `split` divides.
+        An array of the type that most values have, of UUIDs alone `UuidText`; with odd values a
+        struct that `split` divides.
     """
     found = [_unwrapped(value) for value in values]
     sorts = [_sort(value) for value in found]
@@ -65,7 +85,10 @@ def from_objects(values: Sequence[Any]) -> pa.Array:
         _text(value) if sort and (sort != best or not valid) else None
         for value, sort, valid in zip(found, sorts, array.is_valid().to_pylist(), strict=True)
     ]
-    return _joined(array, odd) if any(text is not None for text in odd) else array
+    if any(text is not None for text in odd):
+        return _joined(array, odd)
+    are_uuids = all(isinstance(value, uuid.UUID) for value in kept if value is not None)
+    return UuidText().wrap_array(array) if counts[best] and are_uuids else array
 
 
 def split(array: pa.Array) -> Parts:
@@ -90,11 +113,17 @@ def value_type(dtype: pa.DataType) -> pa.DataType:
     return dtype.field(0).type if has_odd(dtype) else dtype
 
 
+def is_of_objects(dtype: pa.DataType) -> bool:
+    """Whether only `from_objects` makes a type, and `as_text` makes text of it."""
+    return has_odd(dtype) or isinstance(dtype, UuidText)
+
+
 def as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The column as it is; as text if it has odd values."""
-    if not has_odd(column.type):
+    """The column as it is; as text if it has odd values or is `UuidText`."""
+    if not is_of_objects(column.type):
         return column
-    return pa.chunked_array([_whole(chunk) for chunk in column.chunks], pa.large_string())
+    texts = [_whole(chunk) if has_odd(chunk.type) else chunk.storage for chunk in column.chunks]
+    return pa.chunked_array(texts, pa.large_string())
 
 
 def _whole(array: pa.Array) -> pa.Array:
@@ -108,11 +137,13 @@ def _joined(array: pa.Array, odd: list[str | None]) -> pa.Array:
 
 
 def _unwrapped(value: Any) -> Any:
-    """The value without its wrapping in an enum or a numpy scalar; None if it is missing."""
+    """The value without its wrapping in an enum, a numpy scalar or a period; None if missing."""
     if isinstance(value, enum.Enum):
         value = value_of(value)
     if is_missing(value):
         return None
+    if type(value).__name__ == "Period":
+        return value.start_time
     return _from_numpy(value) if isinstance(value, np.generic) else value
 
 
@@ -145,9 +176,12 @@ def _numbers(values: list[Any]) -> pa.Array:
         for value in present
     ):
         exact = _exact(values)
+        if exact is None and all(isinstance(value, int) for value in present):
+            # more digits than a decimal holds: they are told by their text
+            exact = _exact([value if _is_short(value) else None for value in values])
         if exact is not None:
             return exact
-        # more digits than a decimal holds: as a quantity they are floats
+        # as a quantity they are floats
         return pa.array(
             [None if value is None else _float(value) for value in values], pa.float64()
         )
@@ -170,6 +204,10 @@ def _exact(values: list[Any]) -> pa.Array | None:
         return None
 
 
+def _is_short(value: int | None) -> bool:
+    return value is not None and abs(value) < _MAX_DECIMAL
+
+
 def _float(value: Any) -> float | None:
     try:
         return float(value)
@@ -188,9 +226,13 @@ def _texts(values: list[Any]) -> pa.Array:
 
 
 def _times(values: list[Any]) -> pa.Array:
-    return pa.array(
-        [None if value is None else _utc(value) for value in values], pa.timestamp("us", "UTC")
-    )
+    times = [None if value is None else _utc(value) for value in values]
+    # of a class of pandas: those of Python have none
+    if any(getattr(value, "nanosecond", 0) for value in times):
+        exact = [None if value is None else _nanoseconds(value) for value in times]
+        if all(value is None or abs(value) < _MAX_NANOSECONDS for value in exact):
+            return pa.array(exact, pa.int64()).cast(pa.timestamp("ns", "UTC"))
+    return pa.array(times, pa.timestamp("us", "UTC"))
 
 
 def _durations(values: list[Any]) -> pa.Array:
@@ -243,6 +285,11 @@ def _utc(value: date) -> datetime:
     return value.astimezone(timezone.utc)
 
 
+def _nanoseconds(value: datetime) -> int:
+    moment = datetime.combine(value.date(), value.time(), timezone.utc)
+    return (moment - EPOCH) // timedelta(microseconds=1) * 1000 + getattr(value, "nanosecond", 0)
+
+
 def _length(value: timedelta | time) -> timedelta | None:
     if isinstance(value, timedelta):
         # 292,000 years of microseconds are what 64 bits hold
@@ -260,4 +307,5 @@ def _text(value: Any) -> str:
         return _utf8(value)
     # the object is the user's, and so is its __str__
     except Exception:  # noqa: BLE001
-        return f"<{type(value).__name__}>"
+        # Python writes no number of more than 4300 decimal digits
+        return hex(value) if isinstance(value, int) else f"<{type(value).__name__}>"

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flytekitplugins.wbmon.data.arrow import is_text, large_strings, text_array
-from flytekitplugins.wbmon.data.objects import from_objects
+from flytekitplugins.wbmon.data.objects import UuidText, from_objects
 from flytekitplugins.wbmon.data.scalars import bytes_text
 from flytekitplugins.wbmon.data.sources import Part, Source, StreamSource
 
@@ -25,8 +25,9 @@ def plain(array: pa.Array) -> pa.Array:
 
     Text stays as it is, also dictionary-encoded, but string views become `large_string`. Binary
     data become text: UTF-8 as itself, other bytes as `0x…`, and 16 bytes of fixed size as a UUID.
-    Times of day become durations since midnight. Maps become lists of structs. An extension type
-    becomes its storage. The values inside lists and structs are left alone.
+    Times of day become durations since midnight, periods of pandas the time of their start. Maps
+    become lists of structs. Any other extension type becomes its storage. The values inside lists
+    and structs are left alone.
     """
     while convert := _conversion(array.type):
         array = convert(array)
@@ -45,8 +46,18 @@ def plain_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
     chunks = [plain(chunk) for chunk in column.chunks]
     # objects of a union can be of one type in one chunk and of another in the next
     if len({chunk.type for chunk in chunks}) > 1:
-        chunks = [from_objects(column.to_pylist())]
+        chunks = [plain(from_objects(column.to_pylist()))]
     return pa.chunked_array(chunks, None if chunks else plain_type(column.type))
+
+
+def holds_uuids(dtype: pa.DataType) -> bool:
+    """Whether a column, as it is stored, holds UUIDs, which its plain form has as text."""
+    while pa.types.is_dictionary(dtype) or pa.types.is_run_end_encoded(dtype):
+        dtype = dtype.value_type
+    if isinstance(dtype, UuidText):
+        return True
+    stored = dtype.storage_type if _is_extension(dtype) else dtype
+    return bool(pa.types.is_fixed_size_binary(stored) and stored.byte_width == _UUID_BYTES)
 
 
 def _conversion(dtype: pa.DataType) -> Callable[[pa.Array], pa.Array] | None:
@@ -88,6 +99,9 @@ def _decoded(array: pa.DictionaryArray) -> pa.Array:
 def _storage(array: pa.ExtensionArray) -> pa.Array:
     if array.type.extension_name == "arrow.bool8":
         return array.storage.cast(pa.bool_())
+    if array.type.extension_name == "pandas.period":
+        # only where pandas is loaded: it alone knows where the periods of a frequency start
+        return pa.Array.from_pandas(array.to_pandas().dt.to_timestamp())
     return array.storage
 
 

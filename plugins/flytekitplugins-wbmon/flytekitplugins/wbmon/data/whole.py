@@ -13,7 +13,8 @@ from flytekitplugins.wbmon.data.arrow import dense_numbers, text_array, whole_ar
 from flytekitplugins.wbmon.data.scalars import class_name
 from flytekitplugins.wbmon.errors import DataError
 
-_DIGITS = re.compile(r"\s*[+-]?\d{1,80}(\.0*)?\s*", re.ASCII)
+# 4300 digits are what Python reads; with a zero before them they are a name, such as 007
+_DIGITS = re.compile(r"\s*[+-]?(0|[1-9]\d{0,4299})(\.0*)?\s*", re.ASCII)
 # bits of the fraction of a float, the leading one included: up to 2**bits all whole numbers exist
 _FRACTION = {16: 11, 32: 24, 64: 53}
 
@@ -43,7 +44,7 @@ def whole(array: pa.Array, must: str, hint: str = "") -> pa.Array:
 
 
 def read_whole(texts: Sequence[str]) -> list[int | None]:
-    """Texts of digits as whole numbers; None for any other text."""
+    """Texts of digits as whole numbers; None for any other text, such as `007`."""
     return [
         int(text.partition(".")[0]) if _DIGITS.fullmatch(text) is not None else None
         for text in texts
