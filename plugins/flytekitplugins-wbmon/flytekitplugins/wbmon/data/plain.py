@@ -9,10 +9,18 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flytekitplugins.wbmon.data.arrow import is_text, large_strings, text_array
+from flytekitplugins.wbmon.data.arrow import (
+    bitmap,
+    dense_numbers,
+    is_text,
+    is_valid,
+    large_strings,
+    text_array,
+)
 from flytekitplugins.wbmon.data.objects import from_objects
 from flytekitplugins.wbmon.data.scalars import bytes_text
 from flytekitplugins.wbmon.data.sources import Part, Source, StreamSource
@@ -25,8 +33,9 @@ def plain(array: pa.Array) -> pa.Array:
 
     Text stays as it is, also dictionary-encoded, but string views become `large_string`. Binary
     data become text: UTF-8 as itself, other bytes as `0x…`, and 16 bytes of fixed size as a UUID.
-    Times of day become durations since midnight. Maps become lists of structs. An extension type
-    becomes its storage. The values inside lists and structs are left alone.
+    Times of day become durations since midnight, periods of pandas the time of their start. Maps
+    become lists of structs. Any other extension type becomes its storage. The values inside lists
+    and structs are left alone.
     """
     while convert := _conversion(array.type):
         array = convert(array)
@@ -88,7 +97,25 @@ def _decoded(array: pa.DictionaryArray) -> pa.Array:
 def _storage(array: pa.ExtensionArray) -> pa.Array:
     if array.type.extension_name == "arrow.bool8":
         return array.storage.cast(pa.bool_())
+    if array.type.extension_name == "pandas.period":
+        return _starts(array)
     return array.storage
+
+
+def _starts(array: pa.ExtensionArray) -> pa.Array:
+    """The time at which each period starts; a period is stored as a count of its lengths."""
+    # the type is one of pandas, which is there, then
+    from pandas import PeriodDtype, PeriodIndex
+    from pandas.arrays import PeriodArray
+
+    valid = is_valid(array.storage)
+    counts = np.zeros(len(array), dtype=np.int64)
+    counts[valid] = dense_numbers(array.storage)
+    periods = PeriodIndex(PeriodArray(counts, dtype=PeriodDtype(array.type.freq)))
+    # not `to_timestamp`: its nanoseconds end in the year 2262
+    starts = periods.asfreq("us", how="START").asi8
+    buffers = [bitmap(valid), pa.py_buffer(starts)]
+    return pa.Array.from_buffers(pa.timestamp("us"), len(array), buffers)
 
 
 def _fixed_bytes(array: pa.FixedSizeBinaryArray) -> pa.Array:
