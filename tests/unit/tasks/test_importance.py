@@ -152,7 +152,7 @@ def test_a_file_that_is_no_model_is_told_by_what_could_not_read_it(tmp_path: Pat
 def test_wrong_settings_are_refused_where_the_node_is_made() -> None:
     with pytest.raises(ConfigError, match="features must name"):
         FeatureImportance("x", features=())
-    with pytest.raises(ConfigError, match="features must be names of columns in a list"):
+    with pytest.raises(ConfigError, match="features must be a sequence of column names"):
         FeatureImportance("x", features="age")
     with pytest.raises(ConfigError, match="n_repeats must be a whole number"):
         FeatureImportance("x", features=("a",), n_repeats="3")

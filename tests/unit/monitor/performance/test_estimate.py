@@ -174,7 +174,7 @@ def test_a_reference_must_hold_enough_of_both_classes(rng):
     [
         ({"threshold": "0.5"}, "threshold must be a probability"),
         ({"min_rows": None}, "min_rows must be a number of at least 1, got None"),
-        ({"features": "p"}, "features must be names of columns in a list"),
+        ({"features": "p"}, "features must be a sequence of column names"),
         ({"prediction_is": "score"}, "prediction_is must be 'class' or 'probability'"),
     ],
 )

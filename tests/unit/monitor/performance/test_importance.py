@@ -261,7 +261,7 @@ def test_rows_without_a_label_are_left_out():
         ({"metric": "auc", "label": "label"}, "metric must be one of roc_auc"),
         ({"metric": "mae"}, "needs the truth"),
         ({"features": None}, "features must name"),
-        ({"features": "x1"}, "features must be names of columns in a list"),
+        ({"features": "x1"}, "features must be a sequence of column names"),
         ({"n_repeats": 0}, "n_repeats must be a whole number of at least 1, got 0"),
         ({"n_repeats": "3"}, "n_repeats must be a whole number of at least 1, got '3'"),
         ({"max_rows": 1}, "max_rows must be a whole number of at least 2"),

@@ -25,7 +25,6 @@ _RANGES: dict[str, dict[str, tuple[float, float]]] = {
     },
     "regression": {"mae": (0, math.inf), "rmse": (0, math.inf), "r2": (-math.inf, 1)},
 }
-_LISTS = "in a list or a tuple"
 _LARGEST_SEED = 2**32 - 1  # of numpy's generator of old
 
 
@@ -72,7 +71,7 @@ def require_shuffles(n_repeats: Any, seed: Any, max_rows: Any) -> None:
     _require_whole("max_rows", max_rows, 2)
 
 
-def listed(name: str, values: Any, of: str = "names of columns") -> tuple[Any, ...]:
+def listed(name: str, values: Any, of: str = "column names") -> tuple[Any, ...]:
     """The values of a setting that takes several; None are none.
 
     Raises:
@@ -81,7 +80,9 @@ def listed(name: str, values: Any, of: str = "names of columns") -> tuple[Any, .
     if values is None:
         return ()
     if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
-        raise ConfigError(f"{name} must be {of} {_LISTS}, got {values!r}")
+        raise ConfigError(
+            f"{name} must be a sequence of {of}, got {values!r}; give a list or a tuple"
+        )
     return tuple(values)
 
 
