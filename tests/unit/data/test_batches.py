@@ -121,6 +121,22 @@ def test_a_frame_may_carry_the_batch_along():
 
 
 @pytest.mark.parametrize(
+    "output",
+    [
+        pd.Index([1, 2, 3]),
+        pd.TimedeltaIndex([1, 2, 3], name="x"),
+        pd.CategoricalIndex(["a", "b", "a"], name=""),
+        pd.Categorical(["a", "b", "a"]),
+        pd.array([1, 2, None]),
+    ],
+)
+def test_an_index_or_an_array_of_pandas_is_one_prediction(output):
+    found = predicted_columns(output, BATCH)
+    assert found.column_names == ["prediction"]
+    assert found["prediction"].to_pylist() == pa.array(pd.Series(output)).to_pylist()
+
+
+@pytest.mark.parametrize(
     ("columns", "message"),
     [
         ({"x": [1.0, 2.0, 3.0], "p": [1, 2, 3]}, "'x', which the data already have"),

@@ -152,6 +152,12 @@ def test_a_file_that_is_no_model_is_told_by_what_could_not_read_it(tmp_path: Pat
 def test_wrong_settings_are_refused_where_the_node_is_made() -> None:
     with pytest.raises(ConfigError, match="features must name"):
         FeatureImportance("x", features=())
+    with pytest.raises(ConfigError, match="features must be a sequence of column names"):
+        FeatureImportance("x", features="age")
+    with pytest.raises(ConfigError, match="n_repeats must be a whole number"):
+        FeatureImportance("x", features=("a",), n_repeats="3")
+    with pytest.raises(ConfigError, match="seed must be a whole number"):
+        FeatureImportance("x", features=("a",), seed=-1)
     with pytest.raises(ConfigError, match="metric must be one of roc_auc"):
         FeatureImportance("x", features=("a",), label="b", metric="auc")
     with pytest.raises(ConfigError, match="needs the truth"):

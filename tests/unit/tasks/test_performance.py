@@ -56,6 +56,24 @@ def test_a_length_of_chunks_that_nobody_knows_is_refused_early():
         PerformanceCheck(name="years", task="regression", label="y", prediction="q", every="year")
 
 
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"threshold": None}, "threshold must be a probability"),
+        ({"min_rows": -1}, "min_rows must be a number of at least 1, got -1"),
+        ({"segments": "country"}, "segments must be a sequence of column names"),
+        ({"classes": 5}, "classes must be a sequence of classes"),
+        ({"rank_by": "rmse"}, "rank_by must be one of accuracy"),
+        ({"score": 5}, "score must be a sequence of column names"),
+    ],
+)
+def test_a_setting_that_cannot_work_is_refused_early(changed, message):
+    given = {"task": "classification", "label": "fraud", "prediction": "p_fraud"}
+    with pytest.raises(ConfigError, match=message):
+        PerformanceCheck(name="refused", **given | changed)
+    assert PerformanceCheck(name="none", segments=None, classes=None, **given).config.segments == ()
+
+
 def test_the_node_says_what_predictions_and_classes_are():
     night = NIGHT.assign(p_fraud=NIGHT.p_fraud.round())
     given = {"task": "classification", "label": "fraud", "prediction": "p_fraud"}

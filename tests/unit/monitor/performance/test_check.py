@@ -15,7 +15,9 @@ import pytest
 
 from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.monitor.performance.check import check_performance
+from flytekitplugins.wbmon.monitor.performance.measure import HIGHER_IS_BETTER
 from flytekitplugins.wbmon.monitor.performance.report import PerformanceReport
+from flytekitplugins.wbmon.monitor.performance.settings import baseline_values
 from flytekitplugins.wbmon.reports.serialize import record_from_json, record_to_json
 
 
@@ -346,11 +348,54 @@ def test_the_report_survives_json(night):
         ({"threshold": -0.5}, "threshold must be a probability"),
         ({"baseline": {"acuracy": 0.8}}, "did you mean 'accuracy'"),
         ({"baseline": {"zzz": 0.8}}, "must name metrics of accuracy"),
+        ({"threshold": "0.5"}, r"threshold must be a probability in \[0, 1\], got '0.5'"),
+        ({"threshold": None}, "threshold must be a probability"),
+        ({"threshold": math.nan}, "threshold must be a probability"),
+        ({"min_rows": "3"}, "min_rows must be a number of at least 1, got '3'"),
+        ({"min_rows": None}, "min_rows must be"),
+        ({"min_rows": -1}, "min_rows must be"),
+        ({"segments": "country"}, "segments must be a sequence of column names, got 'country'"),
+        ({"segments": 5}, "segments must be a sequence of column names"),
+        ({"classes": 5}, "classes must be a sequence of classes, got 5"),
+        ({"classes": "ab"}, "classes must be a sequence of classes"),
+        ({"rank_by": "x"}, "rank_by must be one of accuracy"),
+        ({"rank_by": ["auc"]}, "rank_by must be one of accuracy"),
+        ({"rank_by": "acuracy"}, "did you mean 'accuracy'"),
+        ({"rank_by": "mae"}, "rank_by must be one of accuracy"),
+        ({"baseline": 3}, "baseline must be a report of check_performance.*got 3"),
+        ({"baseline": {"accuracy": None}}, r"baseline of accuracy must be.*in \[0, 1\], got None"),
+        ({"baseline": {"accuracy": "0.9"}}, "baseline of accuracy must be"),
+        ({"baseline": {"accuracy": 5}}, "baseline of accuracy must be"),
+        ({"baseline": {"accuracy": math.nan}}, "baseline of accuracy must be"),
+        ({"baseline": {"log_loss": math.inf}}, "baseline of log_loss must be"),
+        ({"baseline": {"r2": 0.5}}, "baseline of a classification must name"),
+        ({"estimate": 3}, "estimate must be a report of estimate_performance, got 3"),
+        ({"prediction_is": "score"}, "prediction_is must be"),
     ],
 )
 def test_a_setting_that_cannot_work_is_refused(night, changed, message):
     with pytest.raises(ConfigError, match=message):
         check(night, **changed)
+
+
+def test_none_of_several_is_none(night):
+    assert record_to_json(check(night, segments=None, classes=None)) == record_to_json(check(night))
+
+
+def test_a_baseline_may_be_numbers_of_any_library(night):
+    found = check(night, baseline={"accuracy": np.float32(0.5), "log_loss": np.int64(2)})
+    assert found.metrics["accuracy"].baseline == 0.5
+
+
+def test_each_metric_has_a_range_that_its_value_is_in(night, animals):
+    reports = [check(night), check_animals(animals, score=("ape", "bee", "cat"))]
+    values = night.append_column("x", night["p_fraud"])
+    reports.append(check_performance(values, task="regression", label="x", prediction="p_fraud"))
+    for report in reports:
+        known = {name: metric.value for name, metric in report.metrics.items()}
+        known = {name: value for name, value in known.items() if not math.isnan(value)}
+        assert baseline_values(known, report.task) == known
+    assert set(HIGHER_IS_BETTER) == {name for report in reports for name in report.metrics}
 
 
 def test_a_baseline_of_another_task_is_refused(night):
@@ -392,6 +437,23 @@ def test_a_weight_that_is_no_weight_is_refused(night, weight):
     broken = night.append_column("w", pa.array([1.0] * 499 + [weight], pa.float64()))
     with pytest.raises(DataError, match="has 1 rows that are not"):
         check(broken, weight="w")
+
+
+@pytest.mark.parametrize("factor", [1e-200, 1e300])
+def test_weights_that_cannot_be_squared_are_refused(night, factor):
+    weighted = night.append_column("w", pa.array(np.full(500, 1.5 * factor)))
+    with pytest.raises(DataError, match=r"0 or in \[1e-100, 1e\+100\]; column 'w' has"):
+        check(weighted, weight="w")
+
+
+@pytest.mark.parametrize("factor", [1e-99, 1e99])
+def test_only_the_ratios_of_weights_count(night, factor):
+    weight = np.arange(500) % 3.0
+    plain = check(night.append_column("w", pa.array(weight)), weight="w")
+    scaled = check(night.append_column("w", pa.array(weight * factor)), weight="w")
+    for name, metric in plain.metrics.items():
+        same = scaled.metrics[name]
+        assert (same.value, same.low) == pytest.approx((metric.value, metric.low), rel=1e-9)
 
 
 def test_text_where_a_number_must_be_is_refused(animals):

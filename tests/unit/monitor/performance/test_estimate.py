@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from scipy.stats import norm
 
-from flytekitplugins.wbmon.errors import DataError, InsufficientDataError
+from flytekitplugins.wbmon.errors import ConfigError, DataError, InsufficientDataError
 from flytekitplugins.wbmon.monitor.performance.check import check_performance
 from flytekitplugins.wbmon.monitor.performance.estimate import (
     compare_estimate,
@@ -167,6 +167,32 @@ def test_a_reference_must_hold_enough_of_both_classes(rng):
         estimate(window(rng, 100), pa.table({"y": [0] * 500, "p": rng.random(500)}))
     enough = pa.table({"y": [0] * 500 + [1] * 20, "p": rng.random(520)})
     assert estimate(window(rng, 100), enough).status == "ok"
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"threshold": "0.5"}, "threshold must be a probability"),
+        ({"min_rows": None}, "min_rows must be a number of at least 1, got None"),
+        ({"features": "p"}, "features must be a sequence of column names"),
+        ({"prediction_is": "score"}, "prediction_is must be 'class' or 'probability'"),
+    ],
+)
+def test_a_setting_that_cannot_work_is_refused(rng, changed, message):
+    with pytest.raises(ConfigError, match=message):
+        estimate(window(rng, 100), window(rng, 100), **changed)
+
+
+@pytest.mark.parametrize("heavy", ["reference", "window"])
+def test_weights_that_cannot_be_squared_are_refused_in_both_windows(rng, heavy):
+    weights = {"reference": 1.0, "window": 1.0} | {heavy: 1e-200}
+    columns = {"y": [0, 1] * 100, "p": rng.random(200)}
+    reference, current = (
+        pa.table(columns | {"w": np.full(200, weights[name])}) for name in ("reference", "window")
+    )
+    for task in ("classification", "regression"):
+        with pytest.raises(DataError, match="column 'w' has 200 rows that are not"):
+            estimate(current, reference, weight="w", task=task)
 
 
 def test_one_class_alone_is_no_reference(rng):

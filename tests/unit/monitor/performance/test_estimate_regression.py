@@ -40,6 +40,17 @@ def test_concept_drift_is_not_seen_and_told_by_the_labels(rng):
     assert check_performance(drifted, **COLUMNS, estimate=report).overestimated
 
 
+@pytest.mark.parametrize("label", [1e300, -1e300, 1e60])
+def test_errors_too_large_for_their_squares_leave_the_estimate_undefined(rng, label):
+    reference = window(rng, 200)
+    reference.loc[0, "y"] = label
+    report = estimate(window(rng, 100), reference)
+    for name in ("mae", "rmse"):
+        assert np.isnan(report.metrics[name].value)
+        assert report.metrics[name].verdict == "unknown"
+        assert "too large to be estimated" in report.metrics[name].reason
+
+
 def test_the_same_rows_give_the_same_estimate(rng):
     reference, current = window(rng, 500), window(rng, 200)
     assert (

@@ -260,8 +260,14 @@ def test_rows_without_a_label_are_left_out():
         ({"features": ["x1", "x1"]}, "each once"),
         ({"metric": "auc", "label": "label"}, "metric must be one of roc_auc"),
         ({"metric": "mae"}, "needs the truth"),
-        ({"n_repeats": 0}, "n_repeats must be at least 1"),
-        ({"max_rows": 1}, "max_rows at least 2"),
+        ({"features": None}, "features must name"),
+        ({"features": "x1"}, "features must be a sequence of column names"),
+        ({"n_repeats": 0}, "n_repeats must be a whole number of at least 1, got 0"),
+        ({"n_repeats": "3"}, "n_repeats must be a whole number of at least 1, got '3'"),
+        ({"max_rows": 1}, "max_rows must be a whole number of at least 2"),
+        ({"max_rows": None}, "max_rows must be a whole number"),
+        ({"seed": -1}, "seed must be a whole number of at least 0 and at most 4294967295, got -1"),
+        ({"seed": 2**32}, "seed must be"),
         ({"model": object()}, "must be a predict function"),
     ],
 )
@@ -282,7 +288,16 @@ def test_settings_that_cannot_work_are_refused(settings, message):
         ({"label": "label", "metric": "rmse", "model": lambda b: ["a"] * len(b)}, "must return"),
         ({"label": "word", "metric": "rmse"}, "mae and rmse need numbers"),
         ({"label": "label", "model": lambda b: b[["x1", "x2", "x3"]]}, "returned 3 columns"),
-        ({"label": "label", "model": lambda b: b["x1"].astype(str)}, "need scores"),
+        ({"label": "label", "model": lambda b: ["a"] * len(b)}, "must return"),
+        ({"label": "label", "model": lambda b: b["word"], "features": ["word"]}, "need scores"),
+        (
+            {"label": "label", "model": lambda b: pd.to_timedelta(b["x1"], unit="s")},
+            "need scores, the model returned duration",
+        ),
+        (
+            {"label": "x5", "metric": "mae", "model": lambda b: pd.to_timedelta(b["x1"], unit="s")},
+            "in the unit of the labels, plain numbers; the model returned duration",
+        ),
         (
             {"label": "label", "metric": "accuracy", "model": lambda b: b[["x1", "x2"]]},
             "one column, the predicted class",
@@ -299,6 +314,35 @@ def test_data_that_do_not_fit_are_told_what_would(settings, message):
     given = {"model": uses_two, "features": FEATURES, **settings}
     with pytest.raises(DataError, match=message):
         permutation_importance(given.pop("model"), rows, **given)
+
+
+@pytest.mark.parametrize("metric", ["mae", "rmse"])
+def test_durations_and_texts_of_numbers_are_measured_as_by_the_check(metric):
+    rows = frame(1, n=200)
+    given = {"features": FEATURES, "label": "y", "metric": metric}
+    plain = permutation_importance(lambda b: b["x3"], rows.assign(y=rows["x3"]), **given)
+    assert plain["x3"] == 1.0
+    for form in (lambda x: pd.to_timedelta(x, unit="s"), lambda x: x.map(repr)):
+        found = permutation_importance(
+            lambda b, form=form: form(b["x3"]), rows.assign(y=form(rows["x3"])), **given
+        )
+        assert found == pytest.approx(plain)
+
+
+def test_texts_of_scores_are_scores():
+    rows, given = frame(1, n=200), {"features": FEATURES, "label": "label"}
+    found = permutation_importance(lambda b: uses_two(b).map(repr), rows, **given)
+    assert found == permutation_importance(uses_two, rows, **given)
+
+
+@pytest.mark.parametrize("form", [pd.TimedeltaIndex, pd.array])
+def test_a_change_of_durations_is_measured_in_seconds(form):
+    def predict(batch: pd.DataFrame) -> object:
+        return form(pd.to_timedelta(2 * batch["x3"] + batch["x7"], unit="s"))
+
+    found = permutation_importance(predict, frame(1), features=FEATURES)
+    assert found["x3"] == 1.0
+    assert found["x7"] == pytest.approx(0.5, abs=0.1)
 
 
 def test_a_model_that_raises_is_a_scoring_error_with_its_cause():

@@ -11,7 +11,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flytekitplugins.wbmon.errors import ConfigError, DataError
@@ -239,9 +239,11 @@ def test_ranges_of_whole_numbers_of_64_bits_lose_no_digit():
         ([timedelta(minutes=1), timedelta(seconds=0.5)] * 5, {"60 s", "0.5 s"}),
         ([START, START + timedelta(hours=30), None] * 5, {"2026-01-30", "2026-01-31", "(missing)"}),
         ([date(1969, 12, 31), date(2026, 1, 1)] * 5, {"1969-12-31", "2026-01-01"}),
-        (["", " ", "a/b", "None", None] * 4, {"", " ", "a/b", "None", "(missing)"}),
+        (["", " ", "a/b", "None", None] * 4, {"a/b", "None", "(missing)"}),
         ([b"a", b"\xff"] * 5, {"a", "0xff"}),
-        ([1, 2, "x", ""] * 5, {"1", "2", "x", ""}),
+        ([1, 2, "x", ""] * 5, {"1", "2", "x", "(missing)"}),
+        ([7, "7", 7.5, " 07", "7.50", 7.0] * 5, {"7", "7.5"}),
+        ([1, 2, 3, "x", str(2**60), "1e400"] * 5, {"1", "2", "3", "x", str(2**60), "1e400"}),
         ([None] * 10, {"(missing)"}),
         ([math.inf, math.nan] * 10, {"(missing)"}),
     ],
@@ -291,6 +293,7 @@ def test_odd_values_among_many_numbers_are_one_segment():
     assert sorted(parts.values()) == [10] * 4
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1)), min_size=1, max_size=60))
 def test_segments_of_whole_numbers_divide_the_rows(values):
     parts = sizes(pa.array(values, pa.int64()))
@@ -313,9 +316,72 @@ def test_chunks_are_cut_by_the_moment_and_not_by_the_text():
     assert [part.value for part in check(table, time="at").chunks] == ["1969-12-31"]
 
 
-def test_a_blank_segment_can_be_seen_on_the_page():
-    table = pa.table({"y": [0, 1] * 20, "q": [0, 1] * 20, "v": ["", "a"] * 20})
-    assert "<b>&#x27;&#x27;</b>" in check(table, segments=["v"]).to_html()
+@pytest.mark.parametrize("blank", ["", "  ", "\t", "\u3000"])
+def test_blank_text_is_missing_in_every_storage(blank):
+    words = ["a", blank, None] * 10
+    for column in (words, pa.array(words).dictionary_encode(), pa.array(words, pa.large_string())):
+        assert sizes(column) == {"a": 10, "(missing)": 20}
+    many = sizes([*range(40), blank, "x"], make=as_object)
+    assert (many["(missing)"], many["(other)"]) == (1, 1)
+
+
+def test_the_text_of_a_number_is_in_the_range_of_the_number():
+    parts = sizes([*range(40), "9", " 9.5", "39", "inf"], make=as_object)
+    assert parts == {
+        "< 9.75": 12,
+        "9.75 to 19.5": 10,
+        "19.5 to 29.25": 10,
+        "≥ 29.25": 11,
+        "(missing)": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        (np.arange(100) % 4 + 1_790_000_000_000_000_001).astype(float),
+        np.array([2**24 + 2.0, 1.0] * 10, np.float32),
+        pd.Series([10**100 + i % 3 for i in range(30)], dtype=object),
+        pd.Series([-(10**100), "x"] * 10, dtype=object),
+    ],
+)
+def test_segments_that_have_lost_digits_are_refused(ids):
+    y = np.arange(len(ids)) % 2
+    with pytest.raises(DataError, match=r"'v' must hold segments.*lost digits above 2\*\*"):
+        check(pd.DataFrame({"y": y, "q": y, "v": ids}), segments=["v"])
+
+
+def test_numbers_that_are_no_float_at_all_keep_their_identity():
+    assert len(sizes([10**400 + i for i in range(3)] * 5, make=as_object)) == 3
+
+
+def test_many_floats_of_any_size_are_a_quantity():
+    assert len(sizes(np.geomspace(1, 1e300, 100))) == 4
+
+
+@pytest.mark.parametrize(
+    ("freq", "names"),
+    [
+        ("M", ["2024-01-01", "2024-02-01", "2024-03-01"]),
+        ("W", ["2024-01-01", "2024-01-08", "2024-01-15"]),
+        ("D", ["2024-01-05", "2024-01-06", "2024-01-07"]),
+    ],
+)
+def test_a_period_is_the_day_of_its_start(freq, names):
+    periods = pd.period_range("2024-01-05", periods=3, freq=freq).repeat(5).insert(0, pd.NaT)
+    frame = pd.DataFrame({"v": periods})
+    for column in (periods, list(periods), pa.Table.from_pandas(frame)["v"]):
+        make = pa.table if isinstance(column, pa.ChunkedArray) else pd.DataFrame
+        assert sizes(column, make=make) == dict.fromkeys(names, 5) | {"(missing)": 1}
+    far = sizes(pd.period_range("3024-01", periods=2, freq="M"), make=pd.DataFrame)
+    assert far == {"3024-01-01": 1, "3024-02-01": 1}
+    mixed = [pd.Period("2024-01", "M"), pd.Period("2024-01-05", "D")] * 5
+    assert sizes(mixed, make=as_object) == {"2024-01": 5, "2024-01-05": 5}
+
+
+def test_a_segment_that_begins_with_a_space_can_be_seen_on_the_page():
+    table = pa.table({"y": [0, 1] * 20, "q": [0, 1] * 20, "v": [" b", "a"] * 20})
+    assert "<b>&#x27; b&#x27;</b>" in check(table, segments=["v"]).to_html()
 
 
 @pytest.mark.parametrize(

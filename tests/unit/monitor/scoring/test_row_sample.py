@@ -145,6 +145,9 @@ def test_a_sample_without_rows_is_refused():
         (pa.array([0, 30] * 30, pa.timestamp("s")), {"1970-01-01"}),
         (pa.array([b"a", b"b"] * 30), {"a", "b"}),
         (pa.array([[1]] * 60), {"(any)"}),
+        (pa.array(["a", "", "  ", None] * 15), {"a", "(missing)"}),
+        # floats that have lost digits are no names, but a quantity
+        (pa.array([1.79e18 + i % 4 for i in range(60)]), {"≥ 1.79e+18"}),
     ],
     ids=lambda value: str(value.type) if isinstance(value, pa.Array) else "",
 )

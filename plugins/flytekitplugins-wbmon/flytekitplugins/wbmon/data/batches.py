@@ -170,9 +170,14 @@ def _named_columns(output: Any, taken: list[str]) -> pa.Table | None:
     return output if isinstance(output, pa.Table) else None
 
 
-def _from_frame(output: Any, home: str, taken: list[str]) -> pa.Table:
+def _from_frame(output: Any, home: str, taken: list[str]) -> pa.Table | None:
+    if home == "pandas" and not hasattr(output, "index"):
+        from pandas import Series
+
+        # an index or an array of pandas
+        output = Series(output)
     if not hasattr(output, "columns"):
-        unnamed = output.name in (None, "", *taken)
+        unnamed = getattr(output, "name", None) in (None, "", *taken)
         output = output.to_frame("prediction" if unnamed else str(output.name))
     if home == "polars":
         return output.to_arrow()
@@ -188,11 +193,13 @@ def _from_array(output: NDArray[Any]) -> pa.Table:
 
 
 def _require_order(output: Any, n_rows: int) -> None:
-    if type(output).__module__.partition(".")[0] != "pandas" or output.index.dtype.kind not in "iu":
+    index = getattr(output, "index", None)
+    home = type(output).__module__.partition(".")[0]
+    if home != "pandas" or index is None or index.dtype.kind not in "iu":
         return
     # an integer index that permutes 0..n-1 shows that predict sorted or shuffled its rows;
     # any other index is a key of the user and proves nothing
-    places = output.index.to_numpy()
+    places = index.to_numpy()
     steps = range(n_rows)
     if (places == steps).all() or sorted(places) != list(steps):
         return

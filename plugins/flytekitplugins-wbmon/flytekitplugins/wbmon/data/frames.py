@@ -130,9 +130,16 @@ def _from_categories(series: Any) -> pa.Array | pa.ChunkedArray:
 
 
 def _from_object_column(series: Any) -> pa.Array:
+    from pandas import PeriodIndex
     from pandas.api.types import infer_dtype
 
     sort = infer_dtype(series, skipna=True)
+    if sort == "period":
+        try:
+            return pa.Array.from_pandas(PeriodIndex(series).to_series())
+        # periods of different lengths
+        except ValueError:
+            pass
     # Arrow cuts the time off where a column has dates and times, and joins text with bytes
     is_date = sort == "date" and not any(isinstance(value, datetime) for value in series)
     # and it cuts off the nanoseconds of objects

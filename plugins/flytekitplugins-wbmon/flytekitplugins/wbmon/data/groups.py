@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal, InvalidOperation
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,8 +19,10 @@ from flytekitplugins.wbmon.data.arrow import (
 )
 from flytekitplugins.wbmon.data.names import names_of
 from flytekitplugins.wbmon.data.objects import split, value_type
+from flytekitplugins.wbmon.data.readings import read_as
 from flytekitplugins.wbmon.data.scalars import class_name
 from flytekitplugins.wbmon.data.times import day_names
+from flytekitplugins.wbmon.data.whole import read_whole
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
 _WIDE = 128  # bits of a decimal
 _LOOK, _NOT_FINITE = 1000, 3  # rows, and values among them that are missing: nan, inf, -inf
 _SHORT, _LONG = 4, 17  # digits of the ends of ranges: as few as tell them apart
+_EXACT = 2**53  # up to here floats hold all whole numbers
+OTHER = "(other)"  # the group of values that have no group of their own
 
 
 class Groups(NamedTuple):
@@ -52,20 +57,12 @@ def is_scalar(dtype: pa.DataType) -> bool:
 def named_groups(array: pa.Array) -> Groups:
     """One group for each value: by its name, times by their day in UTC, durations in seconds.
 
+    Blank text is missing. Among numbers, the text of a number is that number.
+
     Args:
         array: A column of scalars in its plain form, also with odd values.
     """
-    values, odd = split(array)
-    named = names_of(_as_named(values)).cast(pa.large_string())
-    if odd is not None:
-        named = pc.coalesce(named, odd)
-    encoded = named.dictionary_encode()
-    names = encoded.dictionary.to_pylist()
-    if kind_of(values.type) == "duration":
-        names = [f"{name} s" for name in names]
-    codes = np.full(len(encoded), -1)
-    codes[is_valid(encoded.indices)] = dense_numbers(encoded.indices)
-    return Groups(codes, names)
+    return _named(*split(array))
 
 
 def few_numbers(array: pa.Array, most: int) -> Groups | None:
@@ -84,26 +81,19 @@ def few_numbers(array: pa.Array, most: int) -> Groups | None:
         return None
     if pa.types.is_floating(values.type):
         values = pc.if_else(pc.is_finite(values), values, pa.nulls(1, values.type)[0])
-    distinct = len(pc.unique(_encodable(values).drop_null()))
-    if odd is not None:
-        distinct += len(pc.unique(odd.drop_null()))
-    if distinct > most:
+    if len(pc.unique(_encodable(values).drop_null())) > most:
         return None
-    found = named_groups(values)
-    numbers = [_number(name) for name in found.names]
-    order = sorted(range(len(numbers)), key=numbers.__getitem__)
-    place = np.array([*np.argsort(np.array(order, dtype=np.int64)), -1], dtype=np.int64)
-    groups = Groups(place[found.codes], [found.names[i] for i in order])
-    return groups if odd is None else _with_odd(groups, odd)
+    groups = _named(values, odd)
+    return _in_order(groups) if len(groups.names) <= most else None
 
 
 def edges_of(array: pa.Array, shares: NDArray[np.float64]) -> NDArray[Any]:
     """The quantiles of numbers, each once: whole numbers that floats would round stay whole."""
-    values = exact_numbers(array)
+    values = exact_numbers(split(array).values)
     values = values[np.isfinite(values)]
     if not len(values):
         return np.empty(0)
-    if values.dtype.kind in "iu" and np.abs(values.astype(np.float64)).max() > 2.0**53:
+    if values.dtype.kind in "iu" and np.abs(values.astype(np.float64)).max() > _EXACT:
         return np.unique(np.quantile(values, shares, method="higher"))
     return np.unique(np.quantile(values, shares))
 
@@ -112,24 +102,28 @@ def ranges(array: pa.Array, edges: NDArray[Any]) -> Groups:
     """Numbers in ranges; a number at an edge belongs to the range that it begins.
 
     Args:
-        array: A column of numbers or durations in its plain form, without odd values.
+        array: A column of numbers or durations in its plain form, also with odd values. Those that
+            are no numbers have no place among the ranges, and are one group.
         edges: Ends of the ranges, ascending, as `edges_of` gives them; at least one.
 
     Returns:
         The groups; -1 where a number is missing or infinite.
     """
-    unit = " s" if kind_of(array.type) == "duration" else ""
-    bounds = [f"{bound}{unit}" for bound in _bounds(edges)]
+    array, odd = split(array)
+    kind = kind_of(array.type)
+    bounds = [f"{bound} s" if kind == "duration" else bound for bound in _bounds(edges)]
     names = [f"< {bounds[0]}"]
     names += [f"{low} to {high}" for low, high in pairwise(bounds)]
     names += [f"≥ {bounds[-1]}"]
-    codes = np.full(len(array), -1)
-    values = exact_numbers(array)
-    finite = np.isfinite(values)
-    inside = values[finite]
-    if edges.dtype.kind not in "iu":
-        inside = inside.astype(np.float64)
-    codes[np.flatnonzero(is_valid(array))[finite]] = np.searchsorted(edges, inside, side="right")
+    codes = _places(array, edges)
+    if odd is not None:
+        blank = np.array([text is not None and not text.strip() for text in odd.to_pylist()])
+        numbers = read_as("number", odd).values if kind == "number" else pa.nulls(len(odd))
+        is_other = is_valid(odd) & ~is_valid(numbers) & ~blank
+        codes = np.where(is_valid(numbers), _places(numbers, edges), codes)
+        if is_other.any():
+            codes[is_other] = len(names)
+            names.append(OTHER)
     return Groups(codes, names)
 
 
@@ -164,17 +158,73 @@ def _encodable(values: pa.Array) -> pa.Array:
     return values
 
 
-def _number(name: str) -> float:
-    text = name.removesuffix(" s")
-    return int(text) if text.lstrip("-").isdigit() else float(text)
+def _named(values: pa.Array, odd: pa.Array | None) -> Groups:
+    encoded = names_of(_as_named(values)).cast(pa.large_string()).dictionary_encode()
+    codes, names = _codes(encoded), encoded.dictionary.to_pylist()
+    kind = kind_of(values.type)
+    if kind == "duration":
+        names = [f"{name} s" for name in names]
+    if odd is not None:
+        of_odd = odd.dictionary_encode()
+        codes = np.where(is_valid(odd), len(names) + _codes(of_odd), codes)
+        texts = of_odd.dictionary
+        names += _number_names(texts) if kind == "number" else texts.to_pylist()
+    # a value and a text can have one name, and blank text is none
+    distinct = list(dict.fromkeys(name for name in names if name.strip()))
+    place = {name: i for i, name in enumerate(distinct)}
+    # the last place is that of the code -1, missing
+    places = np.array([*(place.get(name, -1) for name in names), -1], dtype=np.int64)
+    return Groups(places[codes], distinct)
 
 
-def _with_odd(groups: Groups, odd: pa.Array) -> Groups:
-    encoded = odd.dictionary_encode()
-    names = [*groups.names, *encoded.dictionary.to_pylist()]
-    codes = groups.codes.copy()
-    codes[is_valid(encoded.indices)] = len(groups.names) + dense_numbers(encoded.indices)
-    return Groups(codes, names)
+def _codes(encoded: pa.DictionaryArray) -> Codes:
+    codes = np.full(len(encoded), -1)
+    codes[is_valid(encoded.indices)] = dense_numbers(encoded.indices)
+    return codes
+
+
+def _number_names(texts: pa.Array) -> list[str]:
+    """The names of the numbers that are written in texts; another text is its own name."""
+    words = texts.to_pylist()
+    floats = read_as("number", texts).values.to_pylist()
+    return [
+        word if number is None else _number_name(word, exact, number)
+        for word, exact, number in zip(words, read_whole(words), floats, strict=True)
+    ]
+
+
+def _number_name(word: str, exact: int | None, number: float) -> str:
+    # digits as they are: floats do not hold all of them
+    if exact is not None:
+        return str(exact)
+    return class_name(number) if abs(number) < _EXACT else word
+
+
+def _in_order(groups: Groups) -> Groups:
+    """Groups of numbers in ascending order, those of other texts behind them."""
+    order = sorted(range(len(groups.names)), key=lambda i: _rank(groups.names[i]))
+    place = np.array([*np.argsort(np.array(order, dtype=np.int64)), -1], dtype=np.int64)
+    return Groups(place[groups.codes], [groups.names[i] for i in order])
+
+
+def _rank(name: str) -> tuple[bool, Decimal]:
+    try:
+        number = Decimal(name.removesuffix(" s"))
+    except InvalidOperation:
+        number = Decimal("nan")
+    return (False, number) if number.is_finite() else (True, Decimal(0))
+
+
+def _places(array: pa.Array, edges: NDArray[Any]) -> Codes:
+    """The range of each number, -1 where it is missing or infinite."""
+    codes = np.full(len(array), -1)
+    values = exact_numbers(array)
+    finite = np.isfinite(values)
+    inside = values[finite]
+    if edges.dtype.kind not in "iu":
+        inside = inside.astype(np.float64)
+    codes[np.flatnonzero(is_valid(array))[finite]] = np.searchsorted(edges, inside, side="right")
+    return codes
 
 
 def _bounds(edges: NDArray[Any]) -> list[str]:

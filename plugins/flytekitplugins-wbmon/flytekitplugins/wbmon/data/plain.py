@@ -9,10 +9,18 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flytekitplugins.wbmon.data.arrow import is_text, large_strings, text_array
+from flytekitplugins.wbmon.data.arrow import (
+    bitmap,
+    dense_numbers,
+    is_text,
+    is_valid,
+    large_strings,
+    text_array,
+)
 from flytekitplugins.wbmon.data.objects import UuidText, from_objects
 from flytekitplugins.wbmon.data.scalars import bytes_text
 from flytekitplugins.wbmon.data.sources import Part, Source, StreamSource
@@ -100,9 +108,24 @@ def _storage(array: pa.ExtensionArray) -> pa.Array:
     if array.type.extension_name == "arrow.bool8":
         return array.storage.cast(pa.bool_())
     if array.type.extension_name == "pandas.period":
-        # only where pandas is loaded: it alone knows where the periods of a frequency start
-        return pa.Array.from_pandas(array.to_pandas().dt.to_timestamp())
+        return _starts(array)
     return array.storage
+
+
+def _starts(array: pa.ExtensionArray) -> pa.Array:
+    """The time at which each period starts; a period is stored as a count of its lengths."""
+    # the type is one of pandas, which is there, then
+    from pandas import PeriodDtype, PeriodIndex
+    from pandas.arrays import PeriodArray
+
+    valid = is_valid(array.storage)
+    counts = np.zeros(len(array), dtype=np.int64)
+    counts[valid] = dense_numbers(array.storage)
+    periods = PeriodIndex(PeriodArray(counts, dtype=PeriodDtype(array.type.freq)))
+    # not `to_timestamp`: its nanoseconds end in the year 2262
+    starts = periods.asfreq("us", how="START").asi8
+    buffers = [bitmap(valid), pa.py_buffer(starts)]
+    return pa.Array.from_buffers(pa.timestamp("us"), len(array), buffers)
 
 
 def _fixed_bytes(array: pa.FixedSizeBinaryArray) -> pa.Array:

@@ -16,7 +16,8 @@ from flytekitplugins.wbmon.errors import DataError
 # 4300 digits are what Python reads; with a zero before them they are a name, such as 007
 _DIGITS = re.compile(r"\s*[+-]?(0|[1-9]\d{0,4299})(\.0*)?\s*", re.ASCII)
 # bits of the fraction of a float, the leading one included: up to 2**bits all whole numbers exist
-_FRACTION = {16: 11, 32: 24, 64: 53}
+_WIDEST = 64
+_FRACTION = {16: 11, 32: 24, _WIDEST: 53}
 
 
 def whole(array: pa.Array, must: str, hint: str = "") -> pa.Array:
@@ -43,6 +44,28 @@ def whole(array: pa.Array, must: str, hint: str = "") -> pa.Array:
         return array.cast(pa.string()).cast(pa.large_string())
 
 
+def lost_digits(array: pa.Array) -> str:
+    """What an error says of floats so large that floats lack whole numbers of their size.
+
+    Args:
+        array: Numbers or durations without odd values.
+
+    Returns:
+        What was found and what to do; empty if no digit can be lost.
+    """
+    if not pa.types.is_floating(array.type):
+        return ""
+    values = dense_numbers(array)
+    bits = _FRACTION[array.type.bit_width]
+    lost = values[np.isfinite(values) & (np.abs(values) > 2.0**bits)]
+    if not len(lost):
+        return ""
+    return (
+        f"found {class_name(float(lost[0]))} as {array.type}, which has lost digits above "
+        f"2**{bits}; store it as whole numbers or text"
+    )
+
+
 def read_whole(texts: Sequence[str]) -> list[int | None]:
     """Texts of digits as whole numbers; None for any other text, such as `007`."""
     return [
@@ -66,14 +89,9 @@ def _whole_floats(array: pa.Array, must: str, hint: str) -> pa.Array:
     wrong = values[~np.isfinite(values) | (values != np.floor(values))]
     if len(wrong):
         raise DataError(f"{must}, found {array.type} such as {wrong[0]:g}{hint}")
-    bits = _FRACTION[array.type.bit_width]
-    lost = values[np.abs(values) > 2.0**bits]
-    if len(lost):
-        raise DataError(
-            f"{must}, found {class_name(float(lost[0]))} as {array.type}, which has lost digits "
-            f"above 2**{bits}; store it as whole numbers or text"
-        )
-    if bits < _FRACTION[64]:
+    if lost := lost_digits(array):
+        raise DataError(f"{must}, {lost}")
+    if array.type.bit_width < _WIDEST:
         array = array.cast(pa.float64())
     return array.cast(pa.int64())
 

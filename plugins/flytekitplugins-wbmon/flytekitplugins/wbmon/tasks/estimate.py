@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
 from flytekit.types.structured import StructuredDataset
 
 from flytekitplugins.wbmon.data.scalars import class_name
-from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.flyte.type_transformers import open_data
 from flytekitplugins.wbmon.monitor.performance.report import (
     PerformanceReport,
     PredictionIs,
     Task,
 )
+from flytekitplugins.wbmon.monitor.performance.settings import (
+    listed_columns,
+    require_rule,
+    require_task,
+)
 from flytekitplugins.wbmon.tasks._node import Node
-from flytekitplugins.wbmon.tasks.performance import PerformanceChecked, require_prediction_is
+from flytekitplugins.wbmon.tasks.performance import PerformanceChecked, require_prediction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,11 +39,9 @@ class EstimateSettings:
     prediction_is: PredictionIs = ""
 
     def __post_init__(self) -> None:
-        if self.task not in get_args(Task):
-            raise ConfigError(f"task must be 'classification' or 'regression', got {self.task!r}")
-        if not 0 <= self.threshold <= 1:
-            raise ConfigError(f"threshold must be a probability, got {self.threshold}")
-        require_prediction_is(self.prediction_is, self.score)
+        require_task(self.task)
+        require_rule(self.threshold, self.min_rows)
+        require_prediction(self.prediction_is, self.score)
 
 
 class EstimatePerformance(Node[EstimateSettings]):
@@ -68,7 +70,7 @@ class EstimatePerformance(Node[EstimateSettings]):
         task_kwargs: As for any node.
 
     Raises:
-        ConfigError: If the task is unknown, or the threshold is not in [0, 1].
+        ConfigError: If a setting is unknown, of the wrong type or out of range.
     """
 
     def __init__(  # noqa: PLR0913 - one keyword a column
@@ -91,8 +93,8 @@ class EstimatePerformance(Node[EstimateSettings]):
             task=task,
             label=label,
             prediction=prediction,
-            score=(score,) if isinstance(score, str) else tuple(score),
-            features=tuple(features),
+            score=(score,) if isinstance(score, str) else listed_columns("score", score),
+            features=listed_columns("features", features),
             threshold=threshold,
             weight=weight,
             positive="" if positive is None else class_name(positive),

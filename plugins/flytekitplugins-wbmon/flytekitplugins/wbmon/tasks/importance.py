@@ -14,6 +14,11 @@ from flytekitplugins.wbmon.data.scalars import class_name
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.flyte.function_reference import load_file, load_reference, reference_of
 from flytekitplugins.wbmon.flyte.type_transformers import open_data
+from flytekitplugins.wbmon.monitor.performance.settings import (
+    listed_columns,
+    require_features,
+    require_shuffles,
+)
 from flytekitplugins.wbmon.tasks._node import Node
 
 ImportanceMetric = Literal["", "roc_auc", "log_loss", "accuracy", "mae", "rmse"]
@@ -34,8 +39,8 @@ class ImportanceSettings:
     positive: str = ""
 
     def __post_init__(self) -> None:
-        if not self.features:
-            raise ConfigError("features must name the columns that the model is given, got none")
+        require_features(self.features)
+        require_shuffles(self.n_repeats, self.seed, self.max_rows)
         if self.metric not in get_args(ImportanceMetric):
             raise ConfigError(
                 f"metric must be one of {', '.join(get_args(ImportanceMetric)[1:])}; "
@@ -68,8 +73,8 @@ class FeatureImportance(Node[ImportanceSettings]):
         task_kwargs: As for any node.
 
     Raises:
-        ConfigError: If there are no features, the metric is unknown or lacks a label, or a function
-            cannot be imported by its name.
+        ConfigError: If there are no features, a number is out of range, the metric is unknown or
+            lacks a label, or a function cannot be imported by its name.
     """
 
     def __init__(  # noqa: PLR0913 - one keyword a setting
@@ -88,7 +93,7 @@ class FeatureImportance(Node[ImportanceSettings]):
         **task_kwargs: Any,
     ) -> None:
         settings = ImportanceSettings(
-            features=tuple(features),
+            features=listed_columns("features", features),
             label=label,
             metric=metric,
             predict=reference_of(predict) if predict is not None else "",

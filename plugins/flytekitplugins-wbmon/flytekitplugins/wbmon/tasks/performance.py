@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 from flytekit.types.structured import StructuredDataset
 
@@ -16,6 +16,15 @@ from flytekitplugins.wbmon.monitor.performance.report import (
     PerformanceReport,
     PredictionIs,
     Task,
+)
+from flytekitplugins.wbmon.monitor.performance.settings import (
+    listed,
+    listed_columns,
+    require_every,
+    require_prediction_is,
+    require_ranking,
+    require_rule,
+    require_task,
 )
 from flytekitplugins.wbmon.tasks._node import Node
 
@@ -40,21 +49,17 @@ class PerformanceSettings:
     classes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.task not in get_args(Task):
-            raise ConfigError(f"task must be 'classification' or 'regression', got {self.task!r}")
-        if not 0 <= self.threshold <= 1:
-            raise ConfigError(f"threshold must be a probability, got {self.threshold}")
-        if self.every not in get_args(Every):
-            raise ConfigError(
-                f"every must be one of {', '.join(get_args(Every))}; got {self.every!r}"
-            )
-        require_prediction_is(self.prediction_is, self.score)
+        require_task(self.task)
+        require_rule(self.threshold, self.min_rows)
+        require_every(self.every)
+        if self.rank_by:
+            require_ranking(self.rank_by, self.task)
+        require_prediction(self.prediction_is, self.score)
 
 
-def require_prediction_is(prediction_is: str, score: tuple[str, ...]) -> None:
-    """Refuse what a prediction cannot be."""
-    if prediction_is not in get_args(PredictionIs):
-        raise ConfigError(f"prediction_is must be 'class' or 'probability', got {prediction_is!r}")
+def require_prediction(prediction_is: str, score: tuple[str, ...]) -> None:
+    """Refuse what a prediction cannot be, alone or beside a score."""
+    require_prediction_is(prediction_is)
     if prediction_is == "probability" and score:
         raise ConfigError("a prediction that is a probability needs no score, got both")
 
@@ -95,8 +100,8 @@ class PerformanceCheck(Node[PerformanceSettings]):
         task_kwargs: As for any node.
 
     Raises:
-        ConfigError: If the task or `every` is unknown, the threshold is not in [0, 1], or
-            `prediction_is` does not fit `score`.
+        ConfigError: If a setting is unknown, of the wrong type or out of range, or `prediction_is`
+            does not fit `score`.
     """
 
     def __init__(  # noqa: PLR0913 - one keyword a column
@@ -123,17 +128,17 @@ class PerformanceCheck(Node[PerformanceSettings]):
             task=task,
             label=label,
             prediction=prediction,
-            score=(score,) if isinstance(score, str) else tuple(score),
+            score=(score,) if isinstance(score, str) else listed_columns("score", score),
             threshold=threshold,
             weight=weight,
             positive="" if positive is None else class_name(positive),
             min_rows=min_rows,
-            segments=tuple(segments),
+            segments=listed_columns("segments", segments),
             time=time,
             every=every,
             rank_by=rank_by,
             prediction_is=prediction_is,
-            classes=tuple(map(class_name, classes)),
+            classes=tuple(map(class_name, listed("classes", classes, "classes"))),
         )
         super().__init__(name, settings, **task_kwargs)
 

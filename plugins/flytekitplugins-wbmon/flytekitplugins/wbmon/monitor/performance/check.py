@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeAlias, get_args
+from typing import Any, TypeAlias
 
 from flytekitplugins.wbmon.data.columns import as_column, read_values
 from flytekitplugins.wbmon.data.scalars import class_name
+from flytekitplugins.wbmon.data.weights import check_weights
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.performance import segments as breakdown
 from flytekitplugins.wbmon.monitor.performance.estimate import compare_estimate
 from flytekitplugins.wbmon.monitor.performance.meaning import Meaning
-from flytekitplugins.wbmon.monitor.performance.measure import (
-    OF_CLASSES,
-    OF_PROBABILITIES,
-    OF_VALUES,
-    report_of,
-)
+from flytekitplugins.wbmon.monitor.performance.measure import report_of
 from flytekitplugins.wbmon.monitor.performance.outcomes import (
     Outcomes,
     Score,
@@ -31,6 +26,16 @@ from flytekitplugins.wbmon.monitor.performance.report import (
     PerformanceReport,
     PredictionIs,
     Task,
+)
+from flytekitplugins.wbmon.monitor.performance.settings import (
+    baseline_values,
+    listed,
+    listed_columns,
+    require_every,
+    require_prediction_is,
+    require_ranking,
+    require_rule,
+    require_task,
 )
 from flytekitplugins.wbmon.stats.estimate import Estimate
 
@@ -110,15 +115,15 @@ def check_performance(  # noqa: PLR0913 - one keyword a column
         The report.
 
     Raises:
-        ConfigError: If the task, the threshold or a baseline metric is unknown or out of range.
-        DataError: If a column is missing or of the wrong type, or a probability outside [0, 1].
+        ConfigError: If a setting is unknown, of the wrong type or out of range.
+        DataError: If a column is missing or of the wrong type, a probability is outside [0, 1], or
+            a weight neither 0 nor in [1e-100, 1e100].
     """
-    if task not in get_args(Task):
-        raise ConfigError(f"task must be 'classification' or 'regression', got {task!r}")
-    if not 0 <= threshold <= 1:
-        raise ConfigError(f"threshold must be a probability in [0, 1], got {threshold}")
-    if every not in get_args(Every):
-        raise ConfigError(f"every must be one of {', '.join(get_args(Every))}; got {every!r}")
+    require_task(task)
+    require_rule(threshold, min_rows)
+    require_every(every)
+    if rank_by is not None:
+        require_ranking(rank_by, task)
     meaning = _meaning(baseline, positive, prediction_is, classes)
     if prediction_is == "probability" and score is not None:
         raise ConfigError(
@@ -132,7 +137,7 @@ def check_performance(  # noqa: PLR0913 - one keyword a column
     known = _known_baseline(baseline, task)
     label, prediction = str(label), str(prediction)
     weight, time = as_column(weight), as_column(time)
-    segments = [str(name) for name in segments]
+    segments = listed_columns("segments", segments)
     cut_by = [*segments, *([] if time is None else [time])]
     weights = [] if weight is None else [weight]
     names = [label, prediction, *score_columns(score), *weights, *cut_by]
@@ -151,6 +156,7 @@ def check_performance(  # noqa: PLR0913 - one keyword a column
             meaning=meaning,
         )
     _require_unit(baseline, outcomes)
+    check_weights(outcomes.weight, weight or "")
 
     def measure(part: Outcomes, against: Mapping[str, Estimate]) -> PerformanceReport:
         return report_of(part, task=task, baseline=against, min_rows=min_rows)
@@ -175,11 +181,8 @@ def _meaning(
     baseline: Baseline, positive: Any, prediction_is: PredictionIs | None, classes: Sequence[Any]
 ) -> Meaning:
     """What settings say of the classes, and what the baseline remembers of them."""
-    if prediction_is is not None and prediction_is not in get_args(PredictionIs):
-        raise ConfigError(f"prediction_is must be 'class' or 'probability', got {prediction_is!r}")
-    if isinstance(classes, str):
-        raise ConfigError(f"classes must be a sequence of classes, got the text {classes!r}")
-    said = tuple(map(class_name, classes))
+    require_prediction_is(prediction_is)
+    said = tuple(map(class_name, listed("classes", classes, "classes")))
     found = Meaning(said, prediction_is or "")
     if isinstance(baseline, PerformanceReport):
         # a class that is rare may be absent from this window, but not from the baseline
@@ -227,12 +230,4 @@ def _known_baseline(baseline: Baseline, task: Task) -> dict[str, Estimate]:
             name: Estimate(metric.value, metric.low, metric.high)
             for name, metric in baseline.metrics.items()
         }
-    names = OF_VALUES if task == "regression" else (*OF_CLASSES, *OF_PROBABILITIES)
-    for name in baseline:
-        if name not in names:
-            close = difflib.get_close_matches(str(name), names, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise ConfigError(
-                f"baseline of a {task} must name metrics of {', '.join(names)}; got {name!r}{hint}"
-            )
-    return {name: Estimate(float(value)) for name, value in baseline.items()}
+    return {name: Estimate(value) for name, value in baseline_values(baseline, task).items()}

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
 from flytekitplugins.wbmon.data.columns import as_column
 from flytekitplugins.wbmon.data.scalars import class_name
+from flytekitplugins.wbmon.data.weights import check_weights
 from flytekitplugins.wbmon.errors import ConfigError, DataError, InsufficientDataError
 from flytekitplugins.wbmon.monitor.performance.estimate_regression import estimate_values
 from flytekitplugins.wbmon.monitor.performance.meaning import Meaning
@@ -26,6 +27,12 @@ from flytekitplugins.wbmon.monitor.performance.report import (
     PerformanceStatus,
     PredictionIs,
     Task,
+)
+from flytekitplugins.wbmon.monitor.performance.settings import (
+    listed_columns,
+    require_prediction_is,
+    require_rule,
+    require_task,
 )
 from flytekitplugins.wbmon.stats.estimate import Z95, Estimate
 from flytekitplugins.wbmon.stats.label_free import expect, expected_metrics, fit_calibrator
@@ -92,15 +99,17 @@ def estimate_performance(  # noqa: PLR0913 - one keyword a column
         unreadable values are those of both windows.
 
     Raises:
-        ConfigError: If the task is neither `classification` nor `regression`.
-        DataError: If a column is missing or of the wrong type, or there are no probabilities.
+        ConfigError: If a setting is unknown, of the wrong type or out of range.
+        DataError: If a column is missing or of the wrong type, there are no probabilities, or a
+            weight is neither 0 nor in [1e-100, 1e100].
         InsufficientDataError: If the reference has fewer than 20 labelled rows of a class, or 100
             of a regression.
     """
-    if task not in get_args(Task):
-        raise ConfigError(f"task must be 'classification' or 'regression', got {task!r}")
+    require_task(task)
+    require_rule(threshold, min_rows)
+    require_prediction_is(prediction_is)
     label, prediction, weight = str(label), str(prediction), as_column(weight)
-    features = [str(name) for name in features]
+    features = listed_columns("features", features)
     if task == "regression":
         return estimate_values(
             data,
@@ -125,6 +134,8 @@ def estimate_performance(  # noqa: PLR0913 - one keyword a column
     # as the reference was read, the positive class last: sorting could exchange the two
     meaning = known.meaning._replace(is_closed=True)
     current = read_classification(data, label=None, meaning=meaning, **columns)
+    for window in (known, current):
+        check_weights(window.weight, weight or "")
     n = len(current.rows)
     baseline = report_of(known, task=task, baseline={}, min_rows=min_rows).metrics
     expected = _expected(known, current) if n else {}
@@ -182,6 +193,10 @@ def compare_estimate(
         ConfigError: If the first report is not an estimate, or the reports are of different tasks
             or in different units.
     """
+    if not isinstance(estimate, PerformanceReport):
+        raise ConfigError(
+            f"the estimate must be a report of estimate_performance, got {estimate!r}"
+        )
     if not estimate.estimated or estimate.task != measured.task:
         raise ConfigError(
             "the estimate must be a report of estimate_performance of the same task; got a "

@@ -19,6 +19,7 @@ from flytekitplugins.wbmon.data.columns import (
 )
 from flytekitplugins.wbmon.data.names import plain_names
 from flytekitplugins.wbmon.data.objects import value_type
+from flytekitplugins.wbmon.data.weights import check_weights
 from flytekitplugins.wbmon.errors import DataError, InsufficientDataError
 from flytekitplugins.wbmon.monitor.performance.measure import announcements, metric_of, report_of
 from flytekitplugins.wbmon.monitor.performance.outcomes import (
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 _FEWEST = 100
+# the model of the squared error takes its square again
+_LARGEST = 1e50
+_TOO_LARGE = "errors of the reference are too large to be estimated"
 _NUMBERS = ("number", "boolean", "duration", "empty")
 
 
@@ -62,6 +66,8 @@ def estimate_values(
     window = read_values(data, [*inputs, *weights])
     # the prediction stands in for the label that the window does not have; its loss is not used
     current = read_regression(window, label=prediction, prediction=prediction, weight=weight)
+    for each in (known, current):
+        check_weights(each.weight, weight or "")
     _require_unit(known, current, prediction)
     words = {name: _words(past[name]) for name in inputs if _is_text(past[name])}
     unreadable = known.unreadable.and_(current.unreadable)
@@ -91,6 +97,8 @@ def _expected(
     known: Outcomes, past: Floats, current: Outcomes, window: Floats
 ) -> Mapping[str, Estimate]:
     off = np.abs(known.labels - known.predictions).astype(np.float64)
+    if off.max() > _LARGEST:
+        return dict.fromkeys(("mae", "rmse"), undefined(_TOO_LARGE))
     of_loss = {
         name: expected_loss(fit_loss_model(past, loss, known.weight), window, current.weight)
         for name, loss in (("mae", off), ("mse", off**2))

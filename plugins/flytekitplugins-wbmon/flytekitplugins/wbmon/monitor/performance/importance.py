@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from flytekitplugins.wbmon.data.arrow import bool_array, kind_of
+from flytekitplugins.wbmon.data.arrow import bool_array
 from flytekitplugins.wbmon.data.batches import (
     BatchKind,
     batch_for,
@@ -18,8 +18,14 @@ from flytekitplugins.wbmon.data.batches import (
     predicted_columns,
 )
 from flytekitplugins.wbmon.data.class_codes import CodedColumn, code_column
-from flytekitplugins.wbmon.data.columns import as_column, float_values, is_number, read_numbers
-from flytekitplugins.wbmon.data.objects import as_text, value_type
+from flytekitplugins.wbmon.data.columns import (
+    NumberColumn,
+    as_column,
+    float_values,
+    is_number,
+    read_numbers,
+)
+from flytekitplugins.wbmon.data.objects import as_text
 from flytekitplugins.wbmon.data.open import Data, open_values
 from flytekitplugins.wbmon.data.plain import plain_column
 from flytekitplugins.wbmon.data.scalars import class_name
@@ -32,6 +38,11 @@ from flytekitplugins.wbmon.errors import (
     ScoringError,
 )
 from flytekitplugins.wbmon.monitor.performance.meaning import NOTHING_KNOWN, complete
+from flytekitplugins.wbmon.monitor.performance.settings import (
+    listed_columns,
+    require_features,
+    require_shuffles,
+)
 from flytekitplugins.wbmon.monitor.profiles.build import unknown_columns
 from flytekitplugins.wbmon.names import listed_names, quoted_name
 from flytekitplugins.wbmon.stats.classification import log_loss, roc_auc
@@ -42,6 +53,7 @@ Metric = Literal["roc_auc", "log_loss", "accuracy", "mae", "rmse"]
 logger = logging.getLogger(__name__)
 
 _OF_CLASSES = ("accuracy", "mae", "rmse")
+_CLASSES = "; choose metric='accuracy' for classes"
 
 Model: TypeAlias = Any
 """A predict function as `score_batches` takes it, or an object with `predict`."""
@@ -106,8 +118,10 @@ def permutation_importance(  # noqa: PLR0913 - one keyword a setting
     """
     from sklearn.inspection import permutation_importance as shuffle_each
 
-    features, label = [str(name) for name in features], as_column(label)
-    _require_settings(features, metric, label, n_repeats, max_rows)
+    features, label = listed_columns("features", features), as_column(label)
+    require_features(features)
+    require_shuffles(n_repeats, seed, max_rows)
+    _require_metric(metric, label)
     given, truth = _rows(data, features, label, metric, max_rows)
     call = _callable(model, wants_classes=metric in _OF_CLASSES)
     # methods of model objects are not annotated with a batch type; scikit-learn's accept DataFrames
@@ -169,25 +183,11 @@ class _Predict:
             raise DataError(f"the model's answer cannot be used: {error}") from error
 
 
-def _require_settings(
-    features: Sequence[str],
-    metric: str | None,
-    label: str | None,
-    n_repeats: int,
-    max_rows: int,
-) -> None:
-    if not features or len(set(features)) < len(features):
-        raise ConfigError(
-            f"features must name the model's columns, each once; got {listed_names(features)}"
-        )
+def _require_metric(metric: str | None, label: str | None) -> None:
     if metric is not None and metric not in get_args(Metric):
         raise ConfigError(f"metric must be one of {', '.join(get_args(Metric))}; got {metric!r}")
     if metric is not None and label is None:
         raise ConfigError(f"metric {metric!r} needs the truth; name its column with label=")
-    if n_repeats < 1 or max_rows < 2:  # noqa: PLR2004 - one row cannot be shuffled
-        raise ConfigError(
-            f"n_repeats must be at least 1 and max_rows at least 2, got {n_repeats} and {max_rows}"
-        )
 
 
 def _rows(
@@ -214,7 +214,7 @@ def _rows(
 
 def _is_labelled(truth: pa.ChunkedArray, label: str, metric: Metric | None) -> NDArray[np.bool_]:
     if metric in ("mae", "rmse"):
-        return ~np.isnan(_label_values(truth, label))
+        return ~np.isnan(_label_values(truth, label).values)
     return _classes(truth, label, metric).codes >= 0
 
 
@@ -229,13 +229,16 @@ def _classes(truth: pa.ChunkedArray, label: str, metric: Metric | None) -> Coded
         ) from error
 
 
-def _label_values(truth: pa.ChunkedArray, label: str) -> NDArray[np.float64]:
-    if kind_of(value_type(truth.type)) not in ("number", "boolean", "empty"):
-        raise DataError(
-            f"mae and rmse need numbers, got labels of {value_type(truth.type)}; choose "
-            "metric='accuracy' for classes, or give durations as numbers of the model's unit"
-        )
-    return read_numbers(truth, label).values
+def _label_values(truth: pa.ChunkedArray, label: str) -> NumberColumn:
+    return _quantities(truth, label, "mae and rmse need numbers or durations", _CLASSES)
+
+
+def _quantities(column: pa.ChunkedArray, name: str, need: str, hint: str = "") -> NumberColumn:
+    """Numbers, their texts, or durations in seconds, as `check_performance` reads them."""
+    try:
+        return read_numbers(plain_column(column), name)
+    except DataError as error:
+        raise DataError(f"{need}: {error}{hint}") from error
 
 
 def _words(metric: Metric | None) -> str:
@@ -266,7 +269,7 @@ def _change(before: pa.Table) -> Score:
 
 
 def _difference(before: pa.ChunkedArray, after: pa.ChunkedArray) -> float:
-    if is_number(before.type) and is_number(after.type):
+    if all(is_number(each.type) or pa.types.is_duration(each.type) for each in (before, after)):
         moved = np.abs(float_values(after) - float_values(before))
         known = moved[~np.isnan(moved)]
         return float(known.mean()) if len(known) else 0.0
@@ -278,9 +281,9 @@ def _metric(truth: pa.ChunkedArray, label: str, metric: Metric | None, positive:
     """A score from a metric against the labels; losses are negated, so that higher is better."""
     equal = np.ones(len(truth))
     if metric in ("mae", "rmse"):
-        values = _label_values(truth, label)
+        known = _label_values(truth, label)
         error = mean_absolute_error if metric == "mae" else root_mean_squared_error
-        return lambda found: -error(values, _numbers(found), equal).value
+        return lambda found: -error(known.values, _numbers(found, known.unit), equal).value
     classes = _classes(truth, label, metric)
     if metric == "accuracy":
         return lambda found: _accuracy(classes, label, found)
@@ -332,23 +335,25 @@ def _accuracy(classes: CodedColumn, label: str, found: pa.Table) -> float:
     return float(np.mean(names == np.array(classes.names, dtype=object)[classes.codes]))
 
 
-def _numbers(found: pa.Table) -> NDArray[np.float64]:
+def _numbers(found: pa.Table, unit: str) -> NDArray[np.float64]:
     (column,) = _columns(found, "an error of numbers", "one column of numbers", at_most=1)
-    if not is_number(column.type):
+    read = _quantities(column, "prediction", "mae and rmse need numbers or durations", _CLASSES)
+    if read.is_known and read.unit != unit:
         raise DataError(
-            f"mae and rmse need numbers, got predictions of {column.type}; choose "
-            "metric='accuracy' for classes"
+            f"predictions must be in the unit of the labels, {unit or 'plain numbers'}; the model "
+            f"returned {column.type}"
         )
-    return float_values(column)
+    return read.values
 
 
 def _scores(found: pa.Table) -> NDArray[np.float64]:
     """Scores of the positive class: the only column, or the second of two."""
     wanted = "the positive class's score in its only or second column"
     column = _columns(found, "roc_auc and log_loss", wanted, at_most=2)[-1]
-    if not is_number(column.type):
+    read = _quantities(column, "prediction", "roc_auc and log_loss need scores")
+    if read.unit:
         raise DataError(f"roc_auc and log_loss need scores, the model returned {column.type}")
-    return float_values(column)
+    return read.values
 
 
 def _columns(found: pa.Table, what: str, wanted: str, *, at_most: int) -> list[pa.ChunkedArray]:

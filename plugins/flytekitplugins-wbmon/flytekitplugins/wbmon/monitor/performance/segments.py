@@ -8,8 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 
-from flytekitplugins.wbmon.data.arrow import is_valid, kind_of
+from flytekitplugins.wbmon.data.arrow import kind_of
 from flytekitplugins.wbmon.data.groups import (
+    OTHER,
     Groups,
     edges_of,
     few_numbers,
@@ -19,6 +20,7 @@ from flytekitplugins.wbmon.data.groups import (
 )
 from flytekitplugins.wbmon.data.objects import split, value_type
 from flytekitplugins.wbmon.data.times import row_times
+from flytekitplugins.wbmon.data.whole import lost_digits
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.performance.outcomes import Outcomes
 from flytekitplugins.wbmon.monitor.performance.report import Every, Metric, Part, PerformanceReport
@@ -33,7 +35,6 @@ _MAX_VALUES = 20
 _RANGES = 4
 _ALPHA = 0.05
 _MISSING = "(missing)"
-_OTHER = "(other)"
 _UNITS = {"hour": "h", "day": "D", "week": "D", "month": "M"}
 
 
@@ -43,9 +44,9 @@ def segments(
     """Measure each value of the columns as a part, and sort the parts, worst by `metric` first.
 
     A value is what it is, however it is stored: whole numbers keep their digits, times are divided
-    by day (UTC), durations are in seconds. Numbers and durations with more than 20 distinct values
-    are divided at their quartiles. Of more than 50 other values, the rarest are combined into one
-    group.
+    by day (UTC), durations are in seconds; blank text is missing. Numbers and durations with more
+    than 20 distinct values are divided at their quartiles. Of more than 50 other values, the rarest
+    are combined into one group.
 
     Args:
         table: The window, with the columns.
@@ -55,7 +56,7 @@ def segments(
         metric: The metric that decides the verdict and the order.
 
     Raises:
-        DataError: If a column holds lists or structs.
+        DataError: If a column holds lists or structs, or a few floats that have lost digits.
     """
     parts = [
         part
@@ -137,17 +138,16 @@ def _by_value(column: pa.ChunkedArray, name: str) -> Groups:
         return _with_missing(_most_frequent(named_groups(array)))
     few = few_numbers(array, _MAX_VALUES)
     if few is not None:
+        # many of such a size are a quantity, a few are names
+        if lost := lost_digits(split(array).values):
+            raise DataError(
+                f"column {quoted_name(name)} must hold segments of which no digit is lost, {lost}"
+            )
         return _with_missing(few)
-    values, odd = split(array)
-    edges = edges_of(values, np.arange(1, _RANGES) / _RANGES)
+    edges = edges_of(array, np.arange(1, _RANGES) / _RANGES)
     if not len(edges):
         return _with_missing(_most_frequent(named_groups(array)))
-    groups = ranges(values, edges)
-    if odd is None:
-        return _with_missing(groups)
-    # what is no number has no place among the ranges
-    codes = np.where(is_valid(odd), len(groups.names), groups.codes)
-    return _with_missing(Groups(codes, [*groups.names, _OTHER]))
+    return _with_missing(ranges(array, edges))
 
 
 def _most_frequent(groups: Groups) -> Groups:
@@ -162,8 +162,8 @@ def _most_frequent(groups: Groups) -> Groups:
     place = np.full(len(words) + 1, len(kept))
     place[kept] = np.arange(len(kept))
     place[-1] = -1
-    # each word outside `kept` has the code len(kept), which is that of _OTHER
-    return Groups(place[codes], [*(words[i] for i in kept), _OTHER])
+    # each word outside `kept` has the code len(kept), which is that of OTHER
+    return Groups(place[codes], [*(words[i] for i in kept), OTHER])
 
 
 def _with_missing(groups: Groups) -> Groups:

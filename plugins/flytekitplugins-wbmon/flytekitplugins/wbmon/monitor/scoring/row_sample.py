@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from flytekitplugins.wbmon.data.arrow import kind_of
 from flytekitplugins.wbmon.data.groups import (
+    OTHER,
     Groups,
     edges_of,
     few_numbers,
@@ -18,6 +19,7 @@ from flytekitplugins.wbmon.data.groups import (
     ranges,
 )
 from flytekitplugins.wbmon.data.plain import plain_column
+from flytekitplugins.wbmon.data.whole import lost_digits
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.scoring.report import Sample, SampledRows
 from flytekitplugins.wbmon.names import listed_names
@@ -31,7 +33,7 @@ _MAX_COLUMNS = 100
 _SHOWN = 200
 _RANGES = 5
 _LONG_NUMBER = 10**11
-_MISSING, _OTHER, _ANY = "(missing)", "(other)", "(any)"
+_MISSING, _ANY = "(missing)", "(any)"
 
 
 class _Kept(NamedTuple):
@@ -44,8 +46,9 @@ class RowSampler:
     """Keeps the rows with the smallest pseudo-random priority in each stratum.
 
     The priority depends only on the seed and the position of the row, so a retry draws the same
-    rows. Strata are the values of the column; a numeric column with more than 20 values is divided
-    at the quintiles of the first batch. Failed rows form one stratum for each exception class.
+    rows. Strata are the values of the column; a numeric column with more than 20 values, or of
+    floats that have lost digits, is divided at the quintiles of the first batch. Failed rows form
+    one stratum for each exception class.
 
     Args:
         rule: How many rows to keep, which columns to show, and the column of the strata.
@@ -127,7 +130,7 @@ class RowSampler:
     ) -> None:
         # twice as many: the column may fill `_MAX_STRATA`, and exceptions come on top
         if stratum not in self._kept and len(self._kept) >= 2 * _MAX_STRATA:
-            stratum = _OTHER
+            stratum = OTHER
         self._sizes[stratum] = self._sizes.get(stratum, 0) + len(inside)
         kept = self._kept.setdefault(stratum, [])
         priority = _priorities(places, self._rule.seed)
@@ -151,7 +154,7 @@ class RowSampler:
             inside = np.flatnonzero(groups.codes == (code if code < len(groups.names) else -1))
             if len(inside):
                 known = name in self._kept or len(self._kept) < _MAX_STRATA
-                yield name if known else _OTHER, inside
+                yield name if known else OTHER, inside
 
     def _groups(self, array: pa.Array) -> Groups:
         """The values of the column; numbers of many values in ranges."""
@@ -159,7 +162,7 @@ class RowSampler:
             return named_groups(array)
         # fixed by the first batch: the counts of strata could not follow edges that move
         if self._edges is None:
-            few = few_numbers(array, _MAX_STRATA) is not None
+            few = few_numbers(array, _MAX_STRATA) is not None and not lost_digits(array)
             inner = np.arange(1, _RANGES) / _RANGES
             self._edges = np.empty(0) if few else edges_of(array, inner)
         return ranges(array, self._edges) if len(self._edges) else named_groups(array)
