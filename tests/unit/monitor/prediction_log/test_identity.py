@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
-from datetime import datetime, timezone
+from datetime import date, datetime, time, timezone
+from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from flytekitplugins.wbmon.data.open import open_source
+from flytekitplugins.wbmon.data.stack import stacked
 from flytekitplugins.wbmon.monitor.performance.check import check_performance
 from flytekitplugins.wbmon.monitor.performance.report import PerformanceReport
 from flytekitplugins.wbmon.monitor.prediction_log.compact import compact_prediction_log
@@ -22,6 +27,13 @@ from flytekitplugins.wbmon.serving import PredictionLogger, SamplingPolicy
 
 ALL = SamplingPolicy(rate=1.0)
 N = 200
+NAMES = ["prediction", "feature.x"]
+# where some type or other ends
+WHOLE = st.builds(
+    lambda power, more: 2**power + more,
+    st.sampled_from([53, 63, 64, 127, 250, 300]),
+    st.integers(-2, 2),
+)
 
 
 def joined(folder: Path | str, predictions: Sequence[Any], labels: Sequence[Any]) -> pa.Table:
@@ -50,7 +62,22 @@ def measured(folder: Path | str, classes: Sequence[Any], labels: Sequence[Any]) 
 
 @pytest.mark.parametrize(
     "classes",
-    [[1790000000000000001, 1790000000000000002], [2**63 - 1, -(2**63)], [0, 1], [True, False]],
+    [
+        [1790000000000000001, 1790000000000000002],
+        [2**63 - 1, -(2**63)],
+        [2**63 + 1, 2**63 + 2],
+        [10**90 + 1, 10**90 + 2],
+        [0, 1],
+        [True, False],
+        [1.0, 2.0],
+        [1, "a"],
+        [True, "a"],
+        [uuid.UUID(int=5), uuid.UUID(int=6)],
+        [date(2026, 1, 1), date(2026, 1, 2)],
+        [time(1, 2), time(2, 3)],
+        [np.datetime64("2026-01-01"), np.datetime64("2026-01-02")],
+    ],
+    ids=str,
 )
 def test_classes_meet_the_text_of_themselves(tmp_path: Path, classes: list[Any]) -> None:
     assert measured(tmp_path, classes, [str(each) for each in classes]) == 1
@@ -64,9 +91,9 @@ def test_truths_meet_their_words_and_their_numbers(
     assert measured(tmp_path, classes, labels) == 1
 
 
-@settings(max_examples=10, deadline=None)
-@given(classes=st.lists(st.integers(-(2**63), 2**63 - 1), min_size=2, max_size=4, unique=True))
-def test_whole_numbers_meet_their_digits(classes: list[int]) -> None:
+@settings(max_examples=12, deadline=None)
+@given(classes=st.lists(st.one_of(WHOLE, st.integers()), min_size=2, max_size=4, unique=True))
+def test_whole_numbers_of_any_size_meet_their_digits(classes: list[int]) -> None:
     with TemporaryDirectory() as folder:
         assert measured(folder, classes, [str(each) for each in classes]) == 1
 
@@ -81,3 +108,40 @@ def test_a_label_of_more_digits_than_any_number_has_stays_text(tmp_path: Path) -
     digits = "1" * 100
 
     assert joined(tmp_path, [1], [digits])["label"].to_pylist() == [digits]
+
+
+def test_a_list_is_the_json_of_itself(tmp_path: Path) -> None:
+    assert measured(tmp_path, [["a"], ["b"]], ['["a"]', '["b"]']) == 1
+
+
+NUMBERS = st.one_of(
+    WHOLE.filter(lambda number: abs(number) < 10**50),
+    st.integers(-5, 5),
+    st.sampled_from([0.5, -0.25, 1e-30, 3.0]),
+    st.booleans(),
+)
+
+
+@settings(max_examples=12, deadline=None)
+@given(parts=st.lists(st.lists(NUMBERS, min_size=1, max_size=3), min_size=1, max_size=3))
+def test_numbers_are_the_same_in_one_part_or_in_several(parts: list[list[Any]]) -> None:
+    # that booleans and numbers of two parts disagree is told when they are read
+    assume(not any(all(isinstance(each, bool) for each in part) for part in parts))
+    day = datetime.now(timezone.utc).date().isoformat()
+    with TemporaryDirectory() as folder:
+        for part in parts:
+            log = PredictionLogger("api", folder, sampling=ALL)
+            for value in part:
+                log.log_prediction(features={"x": value}, prediction=value)
+            log.close()
+            compact_prediction_log(folder, "api")
+        source = open_source(day_folder(folder, "prediction", "api", day))
+        table = stacked([pa.Table.from_batches([b]) for p in source.parts() for b in p(NAMES)])
+
+    logged = sorted(_exactly(value) for part in parts for value in part)
+    for name in NAMES:
+        assert sorted(map(_exactly, table[name].to_pylist())) == logged
+
+
+def _exactly(value: Any) -> Decimal:
+    return Decimal(value) if isinstance(value, int) else Decimal(str(value))

@@ -19,6 +19,7 @@ from flytekitplugins.wbmon.data.open import open_source
 from flytekitplugins.wbmon.data.plain import plain_type
 from flytekitplugins.wbmon.data.readings import read_as
 from flytekitplugins.wbmon.data.sources import Source
+from flytekitplugins.wbmon.data.stack import stacked
 from flytekitplugins.wbmon.data.whole import read_whole
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.prediction_log.arrow_schema import empty_log_table
@@ -168,7 +169,7 @@ def _table(source: Source) -> pa.Table:
     ]
     if not pieces:
         return source.schema.empty_table()
-    return pa.concat_tables(pieces, promote_options="permissive")
+    return stacked(pieces)
 
 
 def _plain_text(column: pa.Array) -> pa.Array:
