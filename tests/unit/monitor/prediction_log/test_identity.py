@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import enum
 import uuid
 from collections.abc import Sequence
-from datetime import date, datetime, time, timezone
+from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from hypothesis import assume, given, settings
@@ -81,6 +83,62 @@ def measured(folder: Path | str, classes: Sequence[Any], labels: Sequence[Any]) 
 )
 def test_classes_meet_the_text_of_themselves(tmp_path: Path, classes: list[Any]) -> None:
     assert measured(tmp_path, classes, [str(each) for each in classes]) == 1
+
+
+class Colour(enum.Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+class Level(enum.IntEnum):
+    LOW = 1
+    HIGH = 2
+
+
+@pytest.mark.parametrize(
+    "classes",
+    [
+        [Colour.RED, Colour.BLUE],
+        [Level.LOW, Level.HIGH],
+        [np.int8(3), np.int8(4)],
+        [np.uint64(2**64 - 1), np.uint64(2**64 - 2)],
+        [np.bool_(True), np.bool_(False)],
+        [np.float32(3), np.float32(4)],
+        [np.str_("a"), np.str_("b")],
+        [Decimal(7), Decimal("8.0")],
+        [Decimal(10**20 + 1), Decimal(10**20 + 2)],
+        [Decimal("0.12345678901234567891"), Decimal("0.12345678901234567892")],
+        [datetime.fromisoformat(at) for at in ("2026-01-01", "2026-01-01T03:00:00+02:00")],
+        [timedelta(seconds=1), timedelta(seconds=2)],
+        [np.datetime64(1, "ns"), np.datetime64(2, "ns")],
+        [pd.Timestamp(1), pd.Timestamp(2)],
+        [pd.Timedelta(1), pd.Timedelta(2)],
+        [b"\xff", b"a"],
+        [1, "a"],
+        [True, 0.5, "a"],
+        [date(2026, 1, 1), uuid.UUID(int=7), "a", 2**70],
+        [10**100 + 1, 10**100 + 2],
+    ],
+    ids=str,
+)
+def test_classes_of_any_sort_meet_themselves(tmp_path: Path, classes: list[Any]) -> None:
+    assert measured(tmp_path, classes, classes) == 1
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    classes=st.one_of(
+        st.lists(st.one_of(WHOLE, st.integers()), min_size=2, max_size=3, unique=True),
+        st.lists(st.uuids(), min_size=2, max_size=3, unique=True),
+        st.lists(st.dates(), min_size=2, max_size=3, unique=True),
+        st.lists(st.datetimes(), min_size=2, max_size=3, unique=True),
+        st.lists(st.timedeltas(), min_size=2, max_size=3, unique=True),
+        st.lists(st.from_regex(r"[a-z]{1,9}", fullmatch=True), min_size=2, max_size=3, unique=True),
+    )
+)
+def test_classes_of_one_sort_meet_themselves(classes: list[Any]) -> None:
+    with TemporaryDirectory() as folder:
+        assert measured(folder, classes, classes) == 1
 
 
 @pytest.mark.parametrize("labels", [["true", "FALSE"], ["1", "0"]])
