@@ -233,7 +233,7 @@ def test_a_log_of_an_earlier_release_is_read_whole(tmp_path: Path) -> None:
     assert json.loads(calls["attempt_log"][0].as_py()) == [{"model": "m"}]
     assert (report.n_predictions, report.n_torn) == (3, 0)
     assert report.days == ("2026-03-01", "2026-03-02")
-    assert table(tmp_path, day="2026-03-01")["feature.n"].to_pylist() == [None, 1e40]
+    assert table(tmp_path, day="2026-03-01")["feature.n"].to_pylist() == [None, 10**40]
     late = table(tmp_path, day="2026-03-02")
     instant = datetime(2026, 3, 2, microsecond=1, tzinfo=timezone.utc)
     assert late["timestamp"].to_pylist() == [instant]

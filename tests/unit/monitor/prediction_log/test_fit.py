@@ -6,6 +6,7 @@ import math
 import uuid
 from datetime import date, timezone
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,11 @@ from hypothesis import strategies as st
 from flytekitplugins.wbmon.monitor.prediction_log.arrow_schema import table_of
 from flytekitplugins.wbmon.monitor.prediction_log.fit import fit, utc
 from flytekitplugins.wbmon.monitor.prediction_log.schema import CALL_COLUMNS, COLUMNS
+
+
+class Number(enum.IntEnum):
+    ONE = 1
+
 
 TYPES = sorted({of for columns in (*COLUMNS.values(), CALL_COLUMNS) for of in columns.values()})
 anything = st.recursive(
@@ -76,7 +82,19 @@ def test_a_column_of_anything_is_a_column(of: str, values: list[Any]) -> None:
         ("float64", float("inf"), None),
         ("string", {"a": ["ü"]}, '{"a":["ü"]}'),
         ("any", np.float32(0.5), 0.5),
-        ("any", 2**63, float(2**63)),
+        ("any", 2**63, 2**63),
+        ("any", 10**76, str(10**76)),
+        ("any", Decimal("0.5"), 0.5),
+        ("any", Decimal(2**63), 2**63),
+        ("any", Decimal("12345678901234567.89"), "12345678901234567.89"),
+        ("any", Decimal("1E+999999999"), "1E+999999999"),
+        ("any", Fraction(1, 4), 0.25),
+        ("any", np.longdouble(0.5), 0.5),
+        ("any", np.array([3]), 3),
+        ("any", np.datetime64(1, "ns"), "1970-01-01T00:00:00.000000001+00:00"),
+        ("any", np.array(["2026-01-02"], "M8[D]"), "2026-01-02"),
+        ("any", np.timedelta64(1, "ns"), "0.000000001"),
+        ("any", Number.ONE, 1),
         ("map<string,float64>", {"": 1, "a": "x"}, {"": 1.0}),
         ("documents", [{"id": 3, "text": "left out"}, 7], [{"id": "3"}]),
         ("timestamp", "2026-01-01 00:00:00", "2026-01-01T00:00:00.000000+00:00"),
@@ -89,6 +107,10 @@ def test_a_value_of_another_type_fits_if_nothing_of_it_is_lost(
     found = fit(of, value)
 
     assert (type(found), found) == (type(fitted), fitted)
+
+
+def test_a_number_of_more_digits_than_python_writes_is_left_out() -> None:
+    assert fit("any", 10**5000) is None
 
 
 def _known(struct: dict[str, Any]) -> dict[str, Any]:

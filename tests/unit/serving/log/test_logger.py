@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -353,6 +354,7 @@ def test_feedback_is_checked_and_the_same_say_has_the_same_id(make: Make) -> Non
         {"request_id": None, "name": "thumbs"},
         {"request_id": "r", "name": ""},
         {"request_id": "r", "name": "stars", "score": math.inf},
+        {"request_id": "r", "name": "stars", "score": "many"},
         {"request_id": "r", "name": "label", "label": "x" * 300},
         {"request_id": "r", "name": "label", "source": "nobody"},
     ]
@@ -409,6 +411,40 @@ def test_request_ids_do_not_come_again_where_a_program_seeds_its_random_numbers(
         seen |= {new_request_id()[19:] for _ in range(300)}
 
     assert len(seen) == 900
+
+
+class Untellable(int):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+@pytest.mark.parametrize(
+    "label",
+    [["a"], {"a": 1}, np.arange(3), object(), 10**200, 10**5000, Untellable(1)],
+    ids=["list", "dict", "array", "object", "long", "endless", "untellable"],
+)
+def test_what_cannot_be_a_label_reaches_no_caller_and_is_counted_and_told(
+    make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture, label: Any
+) -> None:
+    log = make()
+    assert log.log_feedback("r1", "label", label=label) == "r1:user:label"
+    log.log_feedback("r2", "label", label="a")
+    stats = log.close()
+
+    assert only_row(tmp_path, "feedback")["label"] == "a"
+    assert (stats.feedback, stats.feedback_logged, stats.feedback_dropped) == (2, 1, 1)
+    assert stats.failed == 1
+    assert "an error of its own" in caplog.text
+
+
+@pytest.mark.parametrize("nothing", [math.nan, np.float32("nan"), Decimal("NaN")])
+def test_a_label_of_nothing_is_none(make: Make, tmp_path: Path, nothing: Any) -> None:
+    log = make()
+    log.log_feedback("r1", "label", label=nothing, score=0.5)
+    log.close()
+
+    row = only_row(tmp_path, "feedback")
+    assert (row["score"], "label" in row) == (0.5, False)
 
 
 def test_feedback_that_cannot_be_redacted_loses_its_comment_and_not_its_score(

@@ -6,8 +6,6 @@ size, and the same value has the same name in every container.
 
 from __future__ import annotations
 
-from datetime import timedelta
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,9 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flytekitplugins.wbmon.data.arrow import dense_numbers, is_text, text_array, whole_array
-from flytekitplugins.wbmon.data.objects import EPOCH, split
+from flytekitplugins.wbmon.data.objects import split
 from flytekitplugins.wbmon.data.plain import plain
-from flytekitplugins.wbmon.data.scalars import class_name, decimal_name
+from flytekitplugins.wbmon.data.scalars import class_name, nanosecond_name
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -79,7 +77,7 @@ def _encoded(array: pa.Array) -> pa.Array:
     if getattr(array.type, "unit", "") == "ns":
         is_time = pa.types.is_timestamp(array.type)
         numbers = dense_numbers(_distinct(array)).tolist()
-        return _renamed(array, [_nanosecond_name(value, is_time=is_time) for value in numbers])
+        return _renamed(array, [nanosecond_name(value, is_time=is_time) for value in numbers])
     if pa.types.is_float32(array.type) or pa.types.is_float16(array.type):
         # 0.1 in 32 bits is called 0.1, which its value in 64 bits is not
         return _renamed(array, [class_name(value) for value in dense_numbers(_distinct(array))])
@@ -114,16 +112,6 @@ def _renamed(array: pa.Array, names: list[str]) -> pa.Array:
     place = {name: i for i, name in enumerate(distinct)}
     moved = whole_array(np.array([place[name] for name in names], dtype=np.int64))
     return pa.DictionaryArray.from_arrays(moved.take(encoded.indices), text_array(distinct))
-
-
-def _nanosecond_name(value: int, *, is_time: bool) -> str:
-    """The name of a time or a duration in nanoseconds, of which Python has no type."""
-    micro, rest = divmod(value, 1000)
-    if not is_time:
-        return decimal_name(Decimal(value).scaleb(-9))
-    name = class_name(EPOCH + timedelta(microseconds=micro))
-    # as ISO has it, with nine digits of a second where there are so many
-    return name if not rest else f"{name[:19]}.{value % 10**9:09d}{name[-6:]}"
 
 
 def plain_names(column: pa.ChunkedArray) -> pa.Array:

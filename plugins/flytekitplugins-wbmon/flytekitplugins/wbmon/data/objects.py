@@ -20,13 +20,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flytekitplugins.wbmon.data.scalars import bytes_text, is_missing, value_of
+from flytekitplugins.wbmon.data.scalars import EPOCH, bytes_text, is_missing, value_of
 
 _VALUE, _ODD = "\0value", "\0odd"
 _LONGEST = timedelta(days=106_751_991)
 _MAX_NANOSECONDS = 2**63
 _MAX_DECIMAL = 10**76
-EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 """Where times in units of a second begin."""
 
 
@@ -168,37 +167,45 @@ def _sort(value: Any) -> str:
     return next((sort for kinds, sort in _SORTS if isinstance(value, kinds)), "other")
 
 
-def _numbers(values: list[Any]) -> pa.Array:
+def exact_numbers(values: Sequence[Any]) -> pa.Array | None:
+    """Numbers as int64, float64 or decimals, whichever holds each as it is; None if none does.
+
+    Args:
+        values: Python numbers, booleans among them, and None.
+    """
     present = [value for value in values if value is not None]
     if any(isinstance(value, Decimal) for value in present) or any(
         # whole numbers that 64 bits do not hold, or a float beside them would round
         isinstance(value, int) and not -(2**53) <= value <= 2**53
         for value in present
     ):
-        exact = _exact(values)
-        if exact is None and all(isinstance(value, int) for value in present):
-            # more digits than a decimal holds: they are told by their text
-            exact = _exact([value if _is_short(value) else None for value in values])
-        if exact is not None:
-            return exact
-        # as a quantity they are floats
-        return pa.array(
-            [None if value is None else _float(value) for value in values], pa.float64()
-        )
+        return _exact(values)
     if all(isinstance(value, int) for value in present):
         return pa.array([None if value is None else int(value) for value in values], pa.int64())
+    return _floats(values)
+
+
+def _numbers(values: list[Any]) -> pa.Array:
+    exact = exact_numbers(values)
+    if exact is None and all(value is None or isinstance(value, int) for value in values):
+        # more digits than a decimal holds: they are told by their text
+        exact = _exact([value if _is_short(value) else None for value in values])
+    # as a quantity they are floats
+    return _floats(values) if exact is None else exact
+
+
+def _floats(values: Sequence[Any]) -> pa.Array:
     return pa.array([None if value is None else _float(value) for value in values], pa.float64())
 
 
-def _exact(values: list[Any]) -> pa.Array | None:
+def _exact(values: Sequence[Any]) -> pa.Array | None:
     """Whole numbers as int64 if all fit, else decimals; None if neither holds them all."""
     if all(value is None or isinstance(value, int) for value in values):
         whole = [None if value is None else int(value) for value in values]
         if all(value is None or -(2**63) <= value < 2**63 for value in whole):
             return pa.array(whole, pa.int64())
     try:
-        exact = [None if value is None else Decimal(str(value)) for value in values]
-        return pa.array(exact)
+        return pa.array([None if value is None else _decimal(value) for value in values])
     # TypeError: an infinite decimal
     except (pa.ArrowException, TypeError, ValueError, ArithmeticError):
         return None
@@ -206,6 +213,11 @@ def _exact(values: list[Any]) -> pa.Array | None:
 
 def _is_short(value: int | None) -> bool:
     return value is not None and abs(value) < _MAX_DECIMAL
+
+
+def _decimal(value: Any) -> Decimal:
+    # the text of a boolean is no number
+    return Decimal(value) if isinstance(value, int) else Decimal(str(value))
 
 
 def _float(value: Any) -> float | None:

@@ -31,6 +31,7 @@ from flytekitplugins.wbmon.data.sources import (
     no_columns,
     require_different,
 )
+from flytekitplugins.wbmon.data.stack import stacked
 from flytekitplugins.wbmon.errors import DataError, StorageError
 
 
@@ -93,7 +94,7 @@ class ParquetSource:
         tables = [file.first_rows(group, columns, limit) for file, group in groups]
         if not tables:
             return self.schema.empty_table().select(list(columns))
-        return pa.concat_tables(tables, promote_options="permissive")
+        return stacked(tables)
 
     def column(self, name: str) -> pa.ChunkedArray:
         """One column of all files, decoded one file at a time."""

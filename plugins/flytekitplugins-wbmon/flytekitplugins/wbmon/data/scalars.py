@@ -14,6 +14,8 @@ from numbers import Integral, Rational, Real
 from typing import Any
 
 _NUMPY_BOOLEANS = ("bool", "bool_")  # no numbers for Python
+_NUMPY_TIMES = ("datetime64", "timedelta64")
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _NOTHING = ("NAType", "NaTType")  # of pandas, which need not be installed
 
 
@@ -54,6 +56,8 @@ def class_name(value: Any) -> str:
         value = value_of(value)
     if type(value).__name__ in _NUMPY_BOOLEANS:
         return _whole(value)
+    if type(value).__name__ in _NUMPY_TIMES:
+        return _numpy_time(value)
     return next((name(value) for kinds, name in _NAMES if isinstance(value, kinds)), str(value))
 
 
@@ -61,6 +65,26 @@ def decimal_name(value: Decimal) -> str:
     """All digits of a decimal, without an exponent and without zeros at the end."""
     text = f"{value:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def nanosecond_name(value: int, *, is_time: bool) -> str:
+    """The name of a time since 1970 or a duration in nanoseconds, of which Python has no type."""
+    micro, rest = divmod(value, 1000)
+    if not is_time:
+        return decimal_name(Decimal(value).scaleb(-9))
+    name = class_name(EPOCH + timedelta(microseconds=micro))
+    # as ISO has it, with nine digits of a second where there are so many
+    return name if not rest else f"{name[:19]}.{value % 10**9:09d}{name[-6:]}"
+
+
+def _numpy_time(value: Any) -> str:
+    held = value.item()
+    if not isinstance(held, int):
+        return class_name(held)
+    # what Python cannot hold is a whole number of its unit
+    if value.dtype.str.endswith("[ns]"):
+        return nanosecond_name(held, is_time=value.dtype.kind == "M")
+    return str(value)
 
 
 def _whole(value: Any) -> str:
@@ -80,7 +104,9 @@ def _moment(value: datetime) -> str:
 def _seconds(value: timedelta) -> str:
     # not `total_seconds()`: a float has no room for the microseconds of centuries
     whole = value.days * 86_400 + value.seconds
-    return decimal_name(whole + Decimal(value.microseconds).scaleb(-6))
+    # pandas counts nanoseconds beside the microseconds
+    nanoseconds = value.microseconds * 1000 + getattr(value, "nanoseconds", 0)
+    return decimal_name(whole + Decimal(nanoseconds).scaleb(-9))
 
 
 _NAMES: tuple[tuple[type, Callable[[Any], str]], ...] = (

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from flytekitplugins.wbmon.data.plain import PlainSource
 from flytekitplugins.wbmon.data.sources import Source
+from flytekitplugins.wbmon.data.stack import stacked
 
 
 def spread_rows(source: Source | PlainSource, names: Sequence[str], max_rows: int) -> pa.Table:
@@ -27,7 +28,7 @@ def spread_rows(source: Source | PlainSource, names: Sequence[str], max_rows: in
             batches.append(_plain(pa.Table.from_batches([batch.take(pa.array(rows))])))
     # gives the result its columns when no batch has them
     empty = pa.schema([(name, source.type_of(name)) for name in names]).empty_table()
-    return pa.concat_tables([_plain(empty), *batches], promote_options="permissive")
+    return stacked([_plain(empty), *batches])
 
 
 def _plain(table: pa.Table) -> pa.Table:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from flytekitplugins.wbmon.data.objects import exact_numbers
 from flytekitplugins.wbmon.monitor.prediction_log.fit import fit
 from flytekitplugins.wbmon.monitor.prediction_log.schema import COLUMNS, FEATURE_PREFIX, RowKind
 from flytekitplugins.wbmon.storage.segments.json_lines import well_formed
@@ -100,17 +101,19 @@ def _array(values: list[Any], arrow: pa.DataType) -> pa.Array:
 
 
 def _plain_column(values: list[Any]) -> pa.Array:
-    """A column of bool, int64, float64 or string, the narrowest that fits; null if no value is."""
+    """A column of bool, int64, float64, decimals or text: the first that holds all as they are."""
     arrow = _plain_type(values)
     with suppress(pa.ArrowException, TypeError, ValueError, OverflowError):
         if arrow is not None:
             return pa.array(values, arrow)
     fitted = [fit("any", value) for value in values]
     arrow = _plain_type(fitted)
-    if arrow is not None:
+    if arrow not in (None, pa.int64()):
         return pa.array(fitted, arrow)
-    as_column = str if str in map(type, fitted) else float
-    return pa.array([None if value is None else as_column(value) for value in fitted])
+    numbers = None if str in map(type, fitted) else exact_numbers(fitted)
+    if numbers is not None:
+        return numbers
+    return pa.array([None if value is None else str(value) for value in fitted], pa.string())
 
 
 def _plain_type(values: list[Any]) -> pa.DataType | None:

@@ -11,14 +11,22 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flytekitplugins.wbmon.data.arrow import is_text
+from flytekitplugins.wbmon.data.arrow import kind_of, text_array
 from flytekitplugins.wbmon.data.join_labels import join_labels
+from flytekitplugins.wbmon.data.kind import Kind
+from flytekitplugins.wbmon.data.objects import exact_numbers
 from flytekitplugins.wbmon.data.open import open_source
+from flytekitplugins.wbmon.data.plain import plain_type
+from flytekitplugins.wbmon.data.readings import read_as
 from flytekitplugins.wbmon.data.sources import Source
+from flytekitplugins.wbmon.data.stack import stacked
+from flytekitplugins.wbmon.data.whole import read_whole
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.prediction_log.arrow_schema import empty_log_table
 from flytekitplugins.wbmon.monitor.prediction_log.schema import day_folder
 from flytekitplugins.wbmon.storage.filesystem import open_filesystem
+
+_TRUTHS = {"true": True, "false": False}
 
 
 def feedback_rows(feedback: Any) -> list[dict[str, Any]]:
@@ -125,7 +133,8 @@ def feedback_labels(feedback: Any, predictions: Any, *, name: str = "label") -> 
     Args:
         feedback: The feedback log, in any form that `open_source` accepts.
         predictions: The prediction log it belongs to. Only its schema is read: labels become
-            numbers if predictions are numbers.
+            numbers if predictions are numbers, whole ones with all their digits, and booleans if
+            predictions are booleans; they stay text if one of them cannot.
         name: Name of the feedback: `label` for true labels, `thumbs` for ratings.
 
     Returns:
@@ -140,11 +149,12 @@ def feedback_labels(feedback: Any, predictions: Any, *, name: str = "label") -> 
         if row["name"] == name and row["request_id"] is not None
     ]
     schema = open_source(predictions).schema
-    as_text = "prediction" in schema.names and is_text(schema.field("prediction").type)
+    is_known = "prediction" in schema.names
+    kind = kind_of(plain_type(schema.field("prediction").type)) if is_known else "empty"
     return pa.table(
         {
             "request_id": pa.array([row["request_id"] for row in rows], pa.string()),
-            "label": _label_column([row["label"] for row in rows], as_text=as_text),
+            "label": _label_column([row["label"] for row in rows], kind),
             "feedback_score": pa.array([row["score"] for row in rows], pa.float64()),
         }
     )
@@ -159,7 +169,7 @@ def _table(source: Source) -> pa.Table:
     ]
     if not pieces:
         return source.schema.empty_table()
-    return pa.concat_tables(pieces, promote_options="permissive")
+    return stacked(pieces)
 
 
 def _plain_text(column: pa.Array) -> pa.Array:
@@ -167,11 +177,28 @@ def _plain_text(column: pa.Array) -> pa.Array:
     return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
 
 
-def _label_column(labels: list[str | None], *, as_text: bool) -> pa.Array:
-    if as_text:
-        return pa.array(labels, pa.string())
-    # the log stores labels as text; a single one that is no number makes the column text
+def _label_column(labels: list[str | None], kind: Kind) -> pa.Array:
+    """Labels, which the log stores as text, as values of the kind that predictions are."""
+    texts = text_array(labels).cast(pa.string())
+    if kind == "text":
+        return texts
+    # a single one that is nothing of the kind makes the column text
+    if kind == "boolean":
+        truths = read_as("boolean", texts)
+        return texts if truths.n_unreadable else truths.values
     try:
-        return pa.array([None if label is None else float(label) for label in labels], pa.float64())
+        numbers = exact_numbers([None if label is None else _number(label) for label in labels])
     except ValueError:
-        return pa.array(labels, pa.string())
+        return texts
+    return texts if numbers is None else numbers
+
+
+def _number(text: str) -> int | float | bool:
+    (whole,) = read_whole([text])
+    if whole is not None:
+        return whole
+    truth = _TRUTHS.get(text.strip().lower())
+    if truth is not None:
+        return truth
+    # more digits than are read as a whole number must not become a float either
+    return int(text) if text.strip().isdigit() else float(text)

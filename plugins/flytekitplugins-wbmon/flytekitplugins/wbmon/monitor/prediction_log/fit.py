@@ -8,16 +8,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from datetime import datetime, timezone
+from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
 from functools import cache, partial
+from numbers import Integral, Real
 from typing import Any
+from uuid import UUID
 
-from flytekitplugins.wbmon.data.scalars import bytes_text, is_missing, value_of
+from flytekitplugins.wbmon.data.scalars import bytes_text, class_name, is_missing, value_of
 from flytekitplugins.wbmon.storage.segments.json_lines import to_json, well_formed
 
 _UTC_LENGTH = len("2026-01-01T00:00:00.000000+00:00")
+# whole numbers of more digits fit into no decimal of Arrow
+_MOST_DIGITS = 76
+# a decimal may say in a few letters what takes gigabytes to write out
+_MAX_EXPONENT = 1000
 
 
 def fit_row(types: Mapping[str, str], row: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,14 +79,15 @@ def utc(value: Any) -> str | None:
 
 
 def scalar(value: Any) -> Any:
-    """A single value as a Python number or text; anything else unchanged.
+    """A single value as a Python number, boolean or text that it can be told by; others unchanged.
 
-    nan, NaT and `pd.NA` are None, members of an enum their value, decimals floats, and bytes text:
-    UTF-8 as itself, other bytes as `0x…`.
+    nan, NaT and `pd.NA` are None, members of an enum their value. Whole numbers of any class are
+    ints, others floats if a float keeps all their digits. By their names, as text, are known other
+    numbers, UUIDs, dates, times and durations; bytes are UTF-8 as itself, others `0x…`.
     """
     if is_missing(value):
         return None
-    if isinstance(value, str | int | float):
+    if isinstance(value, str | int | float) and not isinstance(value, Enum):
         return value
     return next((plain(value) for kind, plain in _PLAIN if isinstance(value, kind)), value)
 
@@ -89,18 +96,47 @@ def _of_member(value: Enum) -> Any:
     return scalar(value_of(value))
 
 
+def _of_decimal(value: Decimal) -> int | float | str:
+    if not value.is_finite():
+        return float(value)
+    if abs(value.adjusted()) > _MAX_EXPONENT:
+        return str(value)
+    if value == value.to_integral_value():
+        return int(value)
+    number = float(value)
+    return number if Decimal(repr(number)) == value else class_name(value)
+
+
+def _of_real(value: Any) -> float | str:
+    number = float(value)
+    return number if number == value else class_name(value)
+
+
+def _of_any(value: Any) -> Any:
+    single = _of_array_library(value)
+    if type(single) is not type(value):
+        return scalar(single)
+    if isinstance(value, Integral):
+        return int(value)
+    return _of_real(value) if isinstance(value, Real) else value
+
+
 def _of_array_library(value: Any) -> Any:
     try:
+        # of times in nanoseconds `item` makes numbers
+        if getattr(getattr(value, "dtype", None), "kind", "") in ("m", "M"):
+            return class_name(value.reshape(())[()])
         return value.item()
     except (AttributeError, TypeError, ValueError):
         return value
 
 
-_PLAIN: tuple[tuple[type, Callable[[Any], Any]], ...] = (
-    (Enum, _of_member),
-    (Decimal, float),
-    (bytes, bytes_text),
-    (object, _of_array_library),
+_PLAIN: tuple[tuple[tuple[type, ...], Callable[[Any], Any]], ...] = (
+    ((Enum,), _of_member),
+    ((bytes,), bytes_text),
+    ((Decimal,), _of_decimal),
+    ((date, time, timedelta, UUID), class_name),
+    ((object,), _of_any),
 )
 
 
@@ -143,8 +179,7 @@ def _any(value: Any) -> bool | int | float | str | None:
     if isinstance(plain, bool):  # first: a bool is an int too
         return plain
     if isinstance(plain, int):
-        whole = _whole(plain, below=2**63)
-        return _number(plain) if whole is None else whole
+        return int(plain) if abs(plain) < 10**_MOST_DIGITS else str(int(plain))
     return _number(plain) if isinstance(plain, float) else _text(plain)
 
 

@@ -84,8 +84,9 @@ PREDICTION_COLUMNS: Mapping[str, str] = {
 }
 """Columns of the prediction log and their types.
 
-`any` takes the type of the model's predictions (string, float64, int64 or bool); `documents` is a
-list of `{id: string, rank: int32, score: float64}`. Features follow as `feature.<name>`.
+`any` takes the type of the model's predictions (string, float64, int64, bool, or decimals where
+whole numbers need them); `documents` is a list of `{id: string, rank: int32, score: float64}`.
+Features follow as `feature.<name>`.
 """
 
 CALL_COLUMNS: Mapping[str, str] = {

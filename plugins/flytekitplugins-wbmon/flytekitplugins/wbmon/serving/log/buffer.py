@@ -130,6 +130,12 @@ class Buffer:
             self._append(row)
             return True
 
+    def lose_feedback(self) -> None:
+        """Count feedback of which no row could be made."""
+        with patiently(self._lock):
+            self.feedback += 1
+            self.feedback_dropped += 1
+
     @property
     def n_noted(self) -> int:
         """Number of finished requests that are not counted yet."""

@@ -6,7 +6,9 @@ import hmac
 import math
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
+from decimal import Decimal
 from hashlib import sha256
+from numbers import Real
 from typing import Any
 
 from flytekitplugins.wbmon.monitor.prediction_log.fit import fit, fit_row, scalar
@@ -20,7 +22,7 @@ from flytekitplugins.wbmon.monitor.prediction_log.schema import (
 from flytekitplugins.wbmon.privacy.containers import is_secret
 from flytekitplugins.wbmon.privacy.patterns import Redactor, redact_value
 from flytekitplugins.wbmon.serving.log.request import Request
-from flytekitplugins.wbmon.storage.segments.json_lines import to_json
+from flytekitplugins.wbmon.storage.segments.json_lines import to_json, to_text
 
 _TEXTS = ("input_text", "output_text")
 _MAX_CATEGORY = 256
@@ -158,7 +160,7 @@ class RowEncoder:
         values: dict[str, Any],
         *,
         was_cut: bool = False,
-        as_text: Callable[[Any], str] = to_json,
+        as_text: Callable[[Any], str] = to_text,
     ) -> tuple[int, bool]:
         """Replace each value by its redacted text of at most `max_text` characters, in place.
 
@@ -223,7 +225,7 @@ def _split_features(
     numbers: dict[str, Any] = {}
     categories: dict[str, Any] = {}
     for name, value in features.items():
-        plain = scalar(value)
+        plain = _quantity(value)
         is_number = isinstance(plain, bool | int | float)
         # a whole number may be a password, which is hidden as the texts are
         if is_number and not (hides and is_secret(str(name), plain)):
@@ -234,6 +236,13 @@ def _split_features(
             # cut again after redaction, which half of a secret would escape
             categories[str(name)] = plain[:_READ_OF_CATEGORY] if isinstance(plain, str) else plain
     return numbers, categories
+
+
+def _quantity(value: Any) -> Any:
+    """As `scalar` has it, but a fraction of more digits than a float holds is rounded."""
+    plain = scalar(value)
+    is_rounded = isinstance(plain, str) and isinstance(value, Decimal | Real)
+    return float(value) if is_rounded else plain
 
 
 class _InstantFormat:

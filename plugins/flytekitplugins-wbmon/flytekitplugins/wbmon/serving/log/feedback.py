@@ -11,6 +11,7 @@ from time import time
 from typing import Any, Literal, get_args
 
 from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.monitor.prediction_log.fit import scalar
 
 FeedbackSource = Literal["user", "annotator", "llm_judge", "code"]
 
@@ -24,7 +25,7 @@ def feedback_row(
     source: FeedbackSource,
     name: str,
     score: float | None,
-    label: str | None,
+    label: Any,
     feedback_id: str | None,
     **columns: Any,
 ) -> dict[str, Any]:
@@ -36,23 +37,24 @@ def feedback_row(
         source: Who or what gave the feedback.
         name: What is rated, such as `thumbs`.
         score: A finite number.
-        label: A short text of at most 200 characters.
+        label: A single value of any class, of which at most 200 characters tell it.
         feedback_id: Rows with the same id replace each other; by default one id for each
             combination of subject, source and name.
         columns: Further columns of the row.
 
     Raises:
-        DataError: If the name is empty, the score not finite, the label too long, the source
-            unknown, or there is neither a request nor a session.
+        DataError: If the name is empty, the score no finite number, the label a text that is too
+            long, the source unknown, or there is neither a request nor a session.
+        TypeError: If the label is no single value.
+        ValueError: If the label is a value that takes more than 200 characters to tell.
     """
     subject = request_id or session_id
     if not subject:
         raise DataError("feedback must have a request_id or a session_id, got neither")
     if not name:
         raise DataError('feedback must have a name, such as "thumbs"; got none')
-    if score is not None and not math.isfinite(score):
-        raise DataError(f"the score of feedback must be finite, got {score}")
-    if label is not None and len(label) > _MAX_LABEL:
+    number = None if score is None else _number(score)
+    if isinstance(label, str) and len(label) > _MAX_LABEL:
         raise DataError(f"a label must have at most {_MAX_LABEL} characters, got {len(label)}")
     if source not in get_args(FeedbackSource):
         raise DataError(
@@ -60,15 +62,43 @@ def feedback_row(
         )
     return {
         "timestamp": time(),
-        "feedback_id": feedback_id or f"{subject}:{source}:{name}",
+        "feedback_id": feedback_id or feedback_id_of(subject, source, name),
         "request_id": request_id,
         "session_id": session_id,
         "source": source,
         "name": name,
-        "score": None if score is None else float(score),
-        "label": label,
+        "score": number,
+        "label": _told(label),
         **columns,
     }
+
+
+def feedback_id_of(subject: str | None, source: str, name: str) -> str:
+    """The id of what a source says of a request or session under a name."""
+    return f"{subject}:{source}:{name}"
+
+
+def _number(score: Any) -> float:
+    try:
+        number = float(score)
+    except (TypeError, ValueError, OverflowError):
+        raise DataError(f"the score of feedback must be a number, got {score!r}") from None
+    if not math.isfinite(number):
+        raise DataError(f"the score of feedback must be finite, got {score}")
+    return number
+
+
+def _told(label: Any) -> str | None:
+    """A label as the text that the log has for the same prediction."""
+    value = scalar(label)
+    if value is None:
+        return None
+    if not isinstance(value, str | int | float):
+        raise TypeError(f"a label must be a single value, got {type(label).__name__}")
+    text = str(value)
+    if len(text) > _MAX_LABEL:
+        raise ValueError(f"a label must have at most {_MAX_LABEL} characters, got {len(text)}")
+    return text
 
 
 def exposure_row(experiment: str, unit: str, variant: str, *, tenant: str | None) -> dict[str, Any]:

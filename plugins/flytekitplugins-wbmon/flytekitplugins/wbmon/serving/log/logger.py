@@ -14,12 +14,18 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
+from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.prediction_log.identifiers import new_request_id
 from flytekitplugins.wbmon.privacy.patterns import PatternRedactor, Redactor
 from flytekitplugins.wbmon.serving.log.assignment import Experiment, Exposures
 from flytekitplugins.wbmon.serving.log.buffer import LoggerStats
 from flytekitplugins.wbmon.serving.log.encode import known_columns
-from flytekitplugins.wbmon.serving.log.feedback import FeedbackSource, exposure_row, feedback_row
+from flytekitplugins.wbmon.serving.log.feedback import (
+    FeedbackSource,
+    exposure_row,
+    feedback_id_of,
+    feedback_row,
+)
 from flytekitplugins.wbmon.serving.log.process import ProcessLog
 from flytekitplugins.wbmon.serving.log.request import CURRENT, Request, current_request
 from flytekitplugins.wbmon.serving.log.sampling import SamplingPolicy
@@ -179,7 +185,8 @@ class PredictionLogger:
 
         Args:
             features: The model's inputs by name: numbers, booleans, and short texts as categories.
-            prediction: The model's output: a text, number or boolean.
+            prediction: The model's output: a single value, such as a text, number, boolean, UUID or
+                date; lists and mappings are written as JSON.
             score: Probability or confidence of the prediction.
             input_text: The input as a text or nested containers.
             output_text: The answer as a text or nested containers.
@@ -216,7 +223,7 @@ class PredictionLogger:
         name: str,
         *,
         score: float | None = None,
-        label: str | None = None,
+        label: Any = None,
         comment: str | None = None,
         source: FeedbackSource = "user",
         session_id: str | None = None,
@@ -229,7 +236,7 @@ class PredictionLogger:
             request_id: The prediction's id; None for feedback on a session.
             name: Kind of feedback, such as `thumbs`, `stars` or `label`.
             score: A finite number.
-            label: A short text, such as the true class; at most 200 characters.
+            label: The true class or value, as `prediction` takes it; at most 200 characters long.
             comment: Free text; redacted.
             source: `user`, `annotator`, `llm_judge` or `code`.
             session_id: The session.
@@ -241,23 +248,32 @@ class PredictionLogger:
             The feedback's id.
 
         Raises:
-            DataError: If the name is empty, the score not finite, the label too long, the source
-                unknown, or there is neither a request nor a session.
+            DataError: If the name is empty, the score no finite number, the label a text that is
+                too long, the source unknown, or there is neither a request nor a session. With
+                any other label that cannot be one, the feedback is counted as lost.
         """
-        row = feedback_row(
-            request_id=request_id,
-            session_id=session_id,
-            tenant=tenant,
-            feedback_id=feedback_id,
-            source=source,
-            name=name,
-            score=score,
-            label=label,
-            comment=comment,
-        )
         self._process.begin()
-        self._process.buffer.add_feedback(row)
-        return str(row["feedback_id"])
+        feedback_id = feedback_id or feedback_id_of(request_id or session_id, source, name)
+        try:
+            row = feedback_row(
+                request_id=request_id,
+                session_id=session_id,
+                tenant=tenant,
+                feedback_id=feedback_id,
+                source=source,
+                name=name,
+                score=score,
+                label=label,
+                comment=comment,
+            )
+        except DataError:
+            raise
+        except Exception:  # noqa: BLE001 - a monitor never breaks what it monitors
+            self._process.buffer.lose_feedback()
+            self.count_failure()
+        else:
+            self._process.buffer.add_feedback(row)
+        return feedback_id
 
     def log_event(
         self, name: str, *, session_id: str, label: str | None = None, tenant: str | None = None

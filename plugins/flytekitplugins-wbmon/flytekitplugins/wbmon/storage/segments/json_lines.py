@@ -45,6 +45,16 @@ def to_json(value: Any) -> str:
         return _encode(_plain(value))
 
 
+def to_text(value: Any) -> str:
+    """A value as text: text as itself, what JSON has no form for by its text, all else as JSON.
+
+    Raises:
+        RecursionError: If containers contain themselves, or are nested too deeply.
+    """
+    plain = _plain(value)
+    return plain if isinstance(plain, str) else to_json(plain)
+
+
 def to_line(row: Mapping[str, Any]) -> bytes:
     """A row as a line.
 
