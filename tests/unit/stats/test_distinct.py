@@ -102,3 +102,13 @@ def test_no_rows():
 def test_all_hashes_are_below_the_largest():
     assert share_below(np.uint64(2**64 - 1)) == 1.0
     assert share_below(np.uint64(2**63 - 1)) == 0.5
+    assert share_below(np.uint64(0)) == 2.0**-64
+
+
+def test_the_estimate_is_that_of_the_largest_hash():
+    """Four hashes in the lower half of all: two more of that density lie in the whole, less one."""
+    hashes = array([2**60, 2**61, 2**62, 2**63 - 1])
+    sketch = distinct.DistinctSketch(hashes, np.ones(4, dtype=np.int64), n_rows=100)
+
+    assert n_distinct(sketch) == pytest.approx((3 / 0.5, 1 / math.sqrt(2)))
+    assert repeated_share(sketch) == pytest.approx(0.94)

@@ -42,6 +42,13 @@ def test_log_factorials_agree_with_the_gamma_function():
     assert log_factorial(x) == pytest.approx([math.lgamma(int(i) + 1) for i in x], rel=1e-11)
 
 
+def test_log_factorials_are_exact_to_the_last_digits_where_the_series_begins():
+    x = np.arange(60)
+    exact = [math.log(math.factorial(i)) for i in range(60)]
+    assert log_factorial(x) == pytest.approx(exact, rel=1e-14, abs=1e-13)
+    assert log_factorial(x)[14:19] == pytest.approx(exact[14:19], rel=0, abs=2e-14)
+
+
 def test_no_rows_draw_nothing_and_all_rows_everything():
     counts = np.array([0, 1, 5])
     assert chance_drawn(counts, 6, 0).tolist() == [0, 0, 0]

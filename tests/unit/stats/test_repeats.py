@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from itertools import combinations
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -141,6 +142,78 @@ def test_the_p_value_is_close_to_that_of_all_divisions_of_the_rows():
     exact = np.mean([division >= 3 for division in divisions])
     p_value = repeats_test(sketch(rows[6:]), sketch(rows[:6])).p_value
     assert 0.5 * exact < p_value < 2 * exact
+
+
+def repeats_at(m, counts, n):
+    """Expected repeats among `m` of `n` rows."""
+    return sum(c * m / n - 1 + math.comb(n - c, m) / math.comb(n, m) for c in counts)
+
+
+@pytest.mark.parametrize(
+    ("current", "reference"),
+    [
+        ([1, 1, 2, 2, 3, 3], [4, 5, 6, 7, 8, 9]),
+        ([1, 1, 2, 2, 3, 4], range(5, 15)),
+        ([1, 1, 1, 2, 3], range(4, 13)),
+        ([1, 1, 1, 1, 2, 3, 4], range(5, 13)),
+        ([1, 1, 1, 2, 2, 3, 3, 4], [1, 5, 6, 7, 8, 9, 10, 11]),
+    ],
+)
+def test_windows_of_any_length_have_the_p_value_of_all_divisions(current, reference):
+    rows = np.array([*current, *reference])
+    m, n_b = min(len(current), len(reference)), len(current)
+
+    def gain(inside):
+        counts = [np.unique(part, return_counts=True)[1] for part in (rows[inside], rows[~inside])]
+        return repeats_at(m, counts[0], n_b) - repeats_at(m, counts[1], len(rows) - n_b)
+
+    places = np.arange(len(rows))
+    observed = gain(places < n_b)
+    gains = [gain(np.isin(places, chosen)) for chosen in combinations(places, n_b)]
+    exact = np.mean(np.array(gains) >= observed - 1e-9)
+
+    result = repeats_test(sketch(reference), sketch(current))
+    assert result.p_value == pytest.approx(exact, rel=0.35)
+    assert result.effect == pytest.approx(observed / m)
+
+
+def test_the_bound_is_the_effect_less_a_quantile_of_its_errors():
+    current, reference = [i // 2 for i in range(80)] + [100] * 10, [*range(50), *range(40)]
+    m = 90
+
+    def variance(rows):
+        # `m` of `m` rows: the values that occur once are drawn once
+        once = (np.unique(rows, return_counts=True)[1] == 1).sum()
+        once = max(1, min(once, m - 1))
+        return once * (1 - once / m)
+
+    gain = len(set(reference)) - len(set(current))
+    error = math.sqrt(variance(current) + variance(reference))
+    for alpha in (0.05, 0.01):
+        result = repeats_test(sketch(reference), sketch(current), alpha=alpha)
+        z = NormalDist().inv_cdf(1 - alpha)
+        assert result.lower == pytest.approx((gain - z * error) / m)
+        assert result.effect == pytest.approx(gain / m)
+    assert repeats_test(sketch(reference), sketch(current)).lower == pytest.approx(
+        (gain - NormalDist().inv_cdf(0.95) * error) / m
+    )
+
+
+@pytest.mark.parametrize(("n", "m"), [(30_000, 30_000), (30_000, 10_000)])
+def test_the_bound_of_a_sketch_is_close_to_the_effect_and_below_it(n, m):
+    rng = np.random.default_rng(9)
+    results = [
+        repeats_test(sketch(unique(rng, n, 0), i), sketch(duplicated(0.2)(rng, m, 1), i))
+        for i in range(100)
+    ]
+    effects, bounds = (
+        np.array([getattr(r, name) for r in results]) for name in ("effect", "lower")
+    )
+    # of two estimates the one with the larger bound is told, so it is a little too large
+    assert np.mean(effects) == pytest.approx(0.2, abs=0.03)
+    assert np.std(effects) < 0.03
+    assert np.mean(bounds <= 0.2) >= 0.9
+    assert 0.15 < np.mean(bounds) < 0.19
 
 
 def test_merged_sketches_are_tested_like_those_of_all_rows():
