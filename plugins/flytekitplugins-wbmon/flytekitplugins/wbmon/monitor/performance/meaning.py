@@ -7,10 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from flytekitplugins.wbmon.data.arrow import is_text
+from flytekitplugins.wbmon.data.arrow import is_text, text_array
 from flytekitplugins.wbmon.data.class_codes import CodedColumn, class_order
 from flytekitplugins.wbmon.data.columns import read_numbers
+from flytekitplugins.wbmon.data.names import plain_names
 from flytekitplugins.wbmon.data.objects import value_type
 from flytekitplugins.wbmon.data.scalars import class_name
 from flytekitplugins.wbmon.errors import DataError
@@ -55,7 +57,7 @@ def prediction_is(
     """What the prediction column holds: as it is known, else as its values tell."""
     if meaning.prediction_is:
         return meaning.prediction_is
-    values = _numbers(table[prediction], prediction)
+    values = _numbers(table[prediction], prediction, {*truth.names, *known})
     if values is None:
         return "class"
     if (values != np.floor(values)).any():
@@ -71,21 +73,23 @@ def prediction_is(
     return "class" if is_outside or is_known else "probability"
 
 
-def _numbers(column: pa.ChunkedArray, name: str) -> Floats | None:
+def _numbers(column: pa.ChunkedArray, name: str, classes: set[str]) -> Floats | None:
     """The finite numbers of a column that could hold probabilities; None if it holds none."""
     dtype = value_type(column.type)
-    if is_text(dtype):
-        try:
-            read = read_numbers(column, name)
-        except DataError:  # no text of it is a number
-            return None
-        values = read.values[np.isfinite(read.values)]
-        # texts of whole numbers are names
-        return values if len(values) > read.unreadable.n and (values % 1).any() else None
-    if not (pa.types.is_floating(dtype) or pa.types.is_decimal(dtype)):
+    if not (is_text(dtype) or pa.types.is_floating(dtype) or pa.types.is_decimal(dtype)):
         return None
-    values = read_numbers(column, name).values
-    return values[np.isfinite(values)]
+    try:
+        read = read_numbers(column, name)
+    except DataError:  # no text of it is a number
+        return None
+    values = read.values[np.isfinite(read.values)]
+    if not is_text(dtype):
+        return values
+    # texts of whole numbers are names, and so are those that labels have, too
+    are_classes = pc.is_in(plain_names(column), value_set=text_array(sorted(classes)))
+    n_others = len(values) - 2 * (pc.sum(are_classes).as_py() or 0)
+    are_numbers = len(values) > read.unreadable.n and n_others > 0
+    return values if are_numbers and (values % 1).any() else None
 
 
 def require_classes(
