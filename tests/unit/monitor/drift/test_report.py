@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import math
 
+import pandas as pd
 import pytest
 
+from flytekitplugins.wbmon import check_drift, profile_data
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.drift.report import DriftReport, DriftRule
 from flytekitplugins.wbmon.monitor.drift.series_report import DriftSeries
@@ -46,3 +48,27 @@ def test_a_series_without_windows_has_not_drifted():
 
     assert not series.drifted
     assert series.effect_sizes("x") == ()
+
+
+@pytest.mark.parametrize(
+    ("given", "match"),
+    [
+        ({"alpha": "0.05"}, "alpha must be a number, got '0.05'"),
+        ({"min_rows": None}, "min_rows must be a number, got None"),
+        ({"min_effect": True}, "min_effect must be a number, got True"),
+        ({"features": "amount"}, "features must be a sequence of columns, got the text 'amount'"),
+        ({"kinds": ["store"]}, "kinds must be a mapping from columns"),
+        ({"missing_values": -999}, "missing_values must be a mapping from columns"),
+    ],
+)
+def test_settings_of_another_type_are_refused(given, match):
+    with pytest.raises(ConfigError, match=match):
+        DriftRule(**given)
+
+
+def test_what_is_no_rule_and_no_reference_is_refused():
+    frame = pd.DataFrame({"x": range(200)})
+    with pytest.raises(ConfigError, match="rule must be a DriftRule, got dict"):
+        check_drift(frame, frame, rule={"alpha": 0.01})
+    with pytest.raises(ConfigError, match="like must be a profile, got DataFrame"):
+        profile_data(frame, like=frame)

@@ -66,6 +66,11 @@ def declarations(kinds: Kinds, missing_values: MissingValues) -> dict[str, Decla
     Raises:
         ConfigError: If a kind does not exist, or missing values are not in a sequence.
     """
+    for what, given in (("kinds", kinds), ("missing_values", missing_values)):
+        if not isinstance(given, Mapping):
+            raise ConfigError(
+                f"{what} must be a mapping from columns, such as {{'store': …}}; got {given!r}"
+            )
     found = {}
     # a frame may have columns named by numbers, and its owner gives these names
     said = {str(name): kind for name, kind in kinds.items()}

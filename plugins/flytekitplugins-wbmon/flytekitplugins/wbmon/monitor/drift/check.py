@@ -17,7 +17,7 @@ from flytekitplugins.wbmon.data.kind import declarations
 from flytekitplugins.wbmon.data.open import Data, open_values
 from flytekitplugins.wbmon.data.plain import PlainSource
 from flytekitplugins.wbmon.data.sources import known_names, stored_names
-from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.monitor.drift.bars import bars
 from flytekitplugins.wbmon.monitor.drift.compare_feature import compare_feature
 from flytekitplugins.wbmon.monitor.drift.comparison import Comparison
@@ -78,10 +78,13 @@ def check_drift(
         features are tested all the same.
 
     Raises:
+        ConfigError: If the rule is none.
         DataError: If the data cannot be read, the profiles do not share a layout, or the rule names
             a column that neither window has.
     """
-    rule = rule or DriftRule()
+    rule = DriftRule() if rule is None else rule
+    if not isinstance(rule, DriftRule):
+        raise ConfigError(f"rule must be a DriftRule, got {type(rule).__name__}")
     _require_layout(reference, past)
     pairs, n_reference, n_current = _pairs(reference, current, rule)
     compared = [compare_feature(a, b, rule, exact) for a, b, exact in pairs]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any, ClassVar, Literal
 
 from flytekitplugins.wbmon.data.kind import declarations
@@ -70,6 +71,10 @@ class DriftRule:
     missing_values: dict[str, tuple[Any, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for name in ("alpha", "min_effect", "warn_effect", "min_rows"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, Real):
+                raise ConfigError(f"{name} must be a number, got {value!r}")
         if not 0 < self.alpha < 1:
             raise ConfigError(f"alpha must be between 0 and 1, got {self.alpha}; 0.05 is usual")
         if not 0 < self.warn_effect <= self.min_effect <= 1:
@@ -88,7 +93,10 @@ class DriftRule:
                 )
         # a frame may have columns named by numbers or times, which the data have as text
         for role in ("features", "predictions", "labels"):
-            object.__setattr__(self, role, tuple(map(str, getattr(self, role))))
+            named = getattr(self, role)
+            if isinstance(named, str):
+                raise ConfigError(f"{role} must be a sequence of columns, got the text {named!r}")
+            object.__setattr__(self, role, tuple(map(str, named)))
         weights = {str(name): weight for name, weight in self.importance.items()}
         object.__setattr__(self, "importance", weights)
 

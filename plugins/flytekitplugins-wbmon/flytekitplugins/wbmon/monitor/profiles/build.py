@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from itertools import islice
 from typing import Any
@@ -103,6 +104,10 @@ def profile_data(
             missing, negative or not finite, or ages or the meaning of texts cannot be counted as
             in `like`.
     """
+    if like is not None and not isinstance(like, Profile):
+        raise ConfigError(
+            f"like must be a profile, got {type(like).__name__}; profile the reference first"
+        )
     if like is not None and (kinds or missing_values):
         raise ConfigError(
             "kinds and missing_values are part of the reference, which windows follow; give them "
@@ -111,9 +116,9 @@ def profile_data(
     rows = rows_like(like, weight=weight, at=at, embed=embed)
     if like is not None:
         require_facets(like, rows)
-    texts = dict.fromkeys(rows.embed if like is None else (), "text")
-    said = declarations({**texts, **(kinds or {})}, missing_values or {})
-    _require_text(rows.embed, said)
+    said = declarations(kinds or {}, missing_values or {})
+    if like is None:
+        said |= _texts(rows.embed, said)
     columns = None if columns is None else [str(name) for name in columns]
     asked = [*(columns or ()), *said, *(like.features if like else ())]
     source = open_values(data, naming=[*asked, *rows.columns])
@@ -137,13 +142,16 @@ def profile_data(
     )
 
 
-def _require_text(embed: Iterable[str], said: Mapping[str, Declared]) -> None:
-    other = [name for name in embed if name in said and said[name].kind != "text"]
+def _texts(embed: Iterable[str], said: Mapping[str, Declared]) -> dict[str, Declared]:
+    """Columns whose meaning is asked for are declared to be text."""
+    found = {name: said.get(name, NOTHING_DECLARED) for name in embed}
+    other = [name for name, declared in found.items() if declared.kind not in (None, "text")]
     if other:
         raise ConfigError(
             f"embed turns texts into vectors, but kinds declares {listed_names(other)} something "
             "else; declare text, or leave the column out of embed"
         )
+    return {name: replace(declared, kind="text") for name, declared in found.items()}
 
 
 def _require_columns(source: PlainSource, what: str, names: Iterable[str]) -> None:
