@@ -10,11 +10,12 @@ from dataclasses import replace
 import numpy as np
 
 from flytekitplugins.wbmon.monitor.drift.compare_values import compare_values, rate_check
-from flytekitplugins.wbmon.monitor.drift.comparison import RATES, Comparison
+from flytekitplugins.wbmon.monitor.drift.comparison import RATES, SCHEMA_LEVELS, Comparison
 from flytekitplugins.wbmon.monitor.drift.distances import ExactDistances
 from flytekitplugins.wbmon.monitor.drift.identifiers import looks_like_identifier
 from flytekitplugins.wbmon.monitor.drift.report import Check, DriftRule, Status
 from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
+from flytekitplugins.wbmon.monitor.profiles.layout import before_new_column
 
 _OF_A_FACET = ("distribution", "new_categories")
 _CYCLES = {"hour": 86_400.0, "weekday": 604_800.0}
@@ -37,14 +38,18 @@ def compare_feature(
     """
     status = _status(reference, current, rule)
     found = Comparison(reference=reference, current=current, status=status)
-    if status in ("missing_column", "new_column", "type_changed"):
+    if status in SCHEMA_LEVELS:
         return found
     rates = _rate_checks(reference, current, rule)
     if status == "ok":
         found = compare_values(found, rule, exact)
+    # a field that was lost is told by few rows, too
+    if status in ("ok", "insufficient"):
         found = _with_facets(found, rule)
-        if not found.checks:
-            found = replace(found, status=_status_without_checks(found))
+    if any(SCHEMA_LEVELS[each.status] == "drift" for each in found.changed.values()):
+        found = replace(found, status="type_changed")
+    elif status == "ok" and not found.checks:
+        found = replace(found, status=_status_without_checks(found))
     return replace(found, checks=(*found.checks, *rates))
 
 
@@ -53,7 +58,15 @@ def _with_facets(found: Comparison, rule: DriftRule) -> Comparison:
     compared = {}
     for name, facet in found.reference.facets.items():
         if name in found.current.facets and _is_comparable(found, name):
-            compared[name] = compare_feature(facet, found.current.facets[name], rule)
+            now = found.current.facets[name]
+            if now.status == "missing_column" and _is_chance(found, facet, rule):
+                # of objects a field exists only where a row has it: here, it has no value
+                now = replace(now, status="ok")
+            compared[name] = compare_feature(facet, now, rule)
+    for name, now in found.current.facets.items():
+        if now.status == "new_column" and not _is_chance(found, now, rule):
+            before = before_new_column(now, found.reference.n_rows)
+            compared[name] = Comparison(reference=before, current=now, status="new_column")
     checks = [
         replace(check, facet=(name, *check.facet))
         for name, each in compared.items()
@@ -61,6 +74,18 @@ def _with_facets(found: Comparison, rule: DriftRule) -> Comparison:
         if check.facet or check.name in _OF_A_FACET or _is_own(check, found.reference, name)
     ]
     return replace(found, facets=compared, checks=(*found.checks, *checks))
+
+
+def _is_chance(found: Comparison, only: FeatureProfile, rule: DriftRule) -> bool:
+    """Whether a field that `only` one window has may be too rare to be in the other by chance.
+
+    If the rows with a value were spread over both windows, all of them would be in this one with
+    the probability `(its share of all rows) ** (rows with a value)`.
+    """
+    n, m = found.reference.effective_rows, found.current.effective_rows
+    own = n if only is found.reference.facets.get(only.name) else m
+    with_value = only.effective_rows * (1 - only.missing_share) if only.n_rows else 0.0
+    return n + m == 0 or (own / (n + m)) ** with_value > rule.alpha
 
 
 def _is_own(check: Check, feature: FeatureProfile, facet: str) -> bool:

@@ -72,12 +72,16 @@ def explain_window(features: Sequence[FeatureDrift], verdict: Verdict, n_current
     )
 
 
-def _fact(found: Comparison, rule: DriftRule) -> str:
+def _fact(found: Comparison, rule: DriftRule, part: str = "column") -> str:
     """Explanation of a status that needs no test; empty if the feature was tested as usual."""
+    if found.changed:
+        told = [f"{'.'.join(path)}: {_fact(c, rule, 'field')}" for path, c in found.changed.items()]
+        more = [f"and {len(told) - _NAMES_SHOWN} more"] if len(told) > _NAMES_SHOWN else []
+        return "; ".join(told[:_NAMES_SHOWN] + more)
     reference, current = found.reference, found.current
     facts: dict[Status, str] = {
-        "missing_column": "the column is missing in the current window",
-        "new_column": "the column is new: the reference does not have it",
+        "missing_column": f"the {part} is missing in the current window",
+        "new_column": f"the {part} is new: the reference does not have it",
         "type_changed": f"the type changed from {reference.dtype} to {current.dtype}",
         "constant": "every value is the same in both windows",
         "identifier": "no two rows of a window were found to have the same value, though they lie "
