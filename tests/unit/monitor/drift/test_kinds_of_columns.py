@@ -462,6 +462,99 @@ def test_what_cannot_differ_says_why(check):
     assert check(short, short).features["lists"].status in ("constant", "insufficient")
 
 
+UNREADABLE = {
+    "percentages as numbers": (
+        [f"{i}%" for i in range(500)],
+        [f"{100 * i}%" for i in range(500)],
+        "number",
+        "unreadable",
+        "no value can be read as number, such as '0%', '100%', '200%'",
+    ),
+    "lists as categories": (
+        [[i] for i in range(500)],
+        [[i, i] for i in range(500)],
+        "category",
+        "unreadable",
+        "no value can be read as category, such as '[0, 0]', '[1, 1]', '[2, 2]'",
+    ),
+    "complex numbers": (
+        [complex(i, 1) for i in range(500)],
+        [complex(i, 2) for i in range(1, 501)],
+        None,
+        "unreadable",
+        "no value can be read, such as '(1+2j)', '(2+2j)', '(3+2j)'",
+    ),
+    "infinite numbers": (
+        [np.inf] * 500,
+        [-np.inf] * 500,
+        None,
+        "untested",
+        "no finite value in the reference nor in the current window; only the share of infinite "
+        "ones is tested",
+    ),
+    "infinite fields": (
+        [{"q": np.inf}] * 500,
+        [{"q": -np.inf}] * 500,
+        None,
+        "untested",
+        "of struct<q: double> only missing values are tested",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", UNREADABLE)
+@pytest.mark.parametrize("path", ["exact", "grid"])
+def test_a_column_of_which_no_value_can_be_used_is_no_feature_without_drift(path, case):
+    before, now, kind, status, reason = UNREADABLE[case]
+    kinds = {"p": kind} if kind else {}
+    before, now = (pd.DataFrame({"p": values}) for values in (before, now))
+    if path == "grid":
+        before = profile_data(before, kinds=kinds)
+        now = profile_data(now, like=before)
+
+    report = check_drift(before, now, rule=DriftRule(kinds=kinds))
+
+    assert (report.verdict, report.n_tested) == ("insufficient", 0)
+    found = report.features["p"]
+    assert (found.status, found.level, found.tested, found.reason) == (
+        status,
+        "none",
+        False,
+        reason,
+    )
+
+
+def test_numbers_that_all_become_infinite_or_unreadable_are_still_found(check):
+    before = pd.DataFrame({"x": np.arange(500) / 7, "text": [f"{i / 7}" for i in range(500)]})
+    now = pd.DataFrame({"x": [np.inf] * 500, "text": ["n/a"] * 500})
+
+    features = check(before, now).features
+
+    assert {name: (item.status, item.level) for name, item in features.items()} == {
+        "x": ("untested", "drift"),
+        "text": ("unreadable", "drift"),
+    }
+    assert "no finite value in the current window" in features["x"].reason
+
+
+@pytest.mark.parametrize("values", [["a", "b"], [True, False]])
+def test_a_single_row_of_a_category_says_that_it_is_too_few(check, values):
+    before, now = pd.DataFrame({"c": values * 300}), pd.DataFrame({"c": values[:1]})
+
+    report = check(before, now, rule=DriftRule(min_rows=1))
+
+    assert (report.verdict, report.features["c"].status) == ("insufficient", "insufficient")
+    assert report.features["c"].reason == (
+        "too few values: 600 in the reference, 1 in the current window, too few to test"
+    )
+
+
+def test_a_struct_of_numbers_that_count_something_off_is_told_as_such(check):
+    counted = pd.DataFrame({"s": [{"n": i} for i in range(600)]})
+
+    assert check(counted, counted).features["s"].status == "identifier"
+
+
 def lists(seed: int, lost: float = 0.0, n: int = 200) -> pa.Table:
     """Lists whose elements are lost together: the rows differ in the share that they lost."""
     rng = np.random.default_rng(seed)

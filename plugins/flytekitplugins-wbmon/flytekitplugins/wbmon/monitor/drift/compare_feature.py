@@ -18,6 +18,7 @@ from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
 from flytekitplugins.wbmon.monitor.profiles.layout import before_new_column
 
 _OF_A_FACET = ("distribution", "new_categories")
+_TOLD_OF_FACETS: tuple[Status, ...] = ("constant", "insufficient", "all_missing", "identifier")
 _CYCLES = {"hour": 86_400.0, "weekday": 604_800.0}
 _UNEVEN = 0.05  # share of rows that may move only because windows end within a cycle
 
@@ -103,11 +104,13 @@ def _status_without_checks(found: Comparison) -> Status:
     """Why nothing of the values of a feature could differ."""
     if not (_has_test(found.reference) and _has_test(found.current)):
         return "untested"
-    statuses = {facet.status for facet in found.facets.values()}
-    if found.reference.kind == "time" or not statuses:
+    if found.reference.kind == "time":
         return "ok"
     # of lists that are all empty the length is constant, and there are no elements
-    return "constant" if "constant" in statuses else "insufficient"
+    statuses = {facet.status for facet in found.facets.values()}
+    told = (status for status in _TOLD_OF_FACETS if status in statuses)
+    # of so few rows that no category has enough of them for a test
+    return next(told, "untested" if statuses else "insufficient")
 
 
 def _is_comparable(found: Comparison, facet: str) -> bool:
@@ -143,7 +146,8 @@ def _status(reference: FeatureProfile, current: FeatureProfile, rule: DriftRule)
     if reference.n_missing == reference.n_rows or current.n_missing == current.n_rows:
         return "all_missing"
     if not reference.n_values or not current.n_values:
-        return "unreadable"
+        # what is neither missing nor unreadable is infinite
+        return "unreadable" if reference.n_unreadable or current.n_unreadable else "untested"
     if reference.counts is None or current.counts is None:
         return "ok" if _enough_rows(reference, current, rule) else "insufficient"
     return _status_of_values(reference, current, rule)

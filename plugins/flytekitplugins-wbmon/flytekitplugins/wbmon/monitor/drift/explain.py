@@ -87,22 +87,45 @@ def _fact(found: Comparison, rule: DriftRule, part: str = "column") -> str:
         "identifier": "no two rows of a window were found to have the same value, though they lie "
         "so close that measured ones would repeat: they count something off and have no "
         "distribution to test; name the column in the rule's features to have it tested",
-        "untested": f"of {reference.dtype or reference.kind} only missing values are tested",
-        "unreadable": f"no value can be read as {reference.kind}, such as "
-        f"{', '.join(map(repr, current.examples or reference.examples))}",
-        "all_missing": f"no value at all in the {_empty_windows(found)}",
-        "insufficient": f"too few values: {_count(reference.effective_values)} in the reference, "
-        f"{_count(current.effective_values)} in the current window, {rule.min_rows} needed in each",
+        "untested": _untested(found),
+        "unreadable": _unreadable(found),
+        "all_missing": "no value at all in "
+        + _windows(reference.n_missing == reference.n_rows, current.n_missing == current.n_rows),
+        "insufficient": _insufficient(found, rule),
     }
     return facts.get(found.status, "")
 
 
-def _empty_windows(found: Comparison) -> str:
-    reference = found.reference.n_missing == found.reference.n_rows
-    current = found.current.n_missing == found.current.n_rows
+def _windows(reference: bool, current: bool) -> str:
     if reference and current:
-        return "reference nor in the current window"
-    return "reference" if reference else "current window"
+        return "the reference nor in the current window"
+    return "the reference" if reference else "the current window"
+
+
+def _untested(found: Comparison) -> str:
+    reference, current = found.reference, found.current
+    if reference.n_values and current.n_values:
+        return f"of {reference.dtype or reference.kind} only missing values are tested"
+    where = _windows(not reference.n_values, not current.n_values)
+    return f"no finite value in {where}; only the share of infinite ones is tested"
+
+
+def _unreadable(found: Comparison) -> str:
+    kind = found.reference.kind
+    # a column of which nothing is known is not read as anything
+    what = "" if kind in ("empty", "other") else f" as {kind}"
+    shown = ", ".join(map(repr, found.current.examples or found.reference.examples))
+    return (
+        f"no value can be read{what}, such as {shown}" if shown else f"no value can be read{what}"
+    )
+
+
+def _insufficient(found: Comparison, rule: DriftRule) -> str:
+    n, m = found.reference.effective_values, found.current.effective_values
+    needed = f"{rule.min_rows} needed in each" if min(n, m) < rule.min_rows else "too few to test"
+    return (
+        f"too few values: {_count(n)} in the reference, {_count(m)} in the current window, {needed}"
+    )
 
 
 def _quiet(checks: Sequence[Check]) -> str:
