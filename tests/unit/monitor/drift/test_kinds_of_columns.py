@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from datetime import datetime, timedelta, timezone
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
 
-from flytekitplugins.wbmon import DriftRule, check_drift, profile_data
+from flytekitplugins.wbmon import DriftRule, Profile, check_drift, merge_profiles, profile_data
 from flytekitplugins.wbmon.monitor.drift.compare_feature import compare_feature
 from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
 from flytekitplugins.wbmon.reports.serialize import record_from_json, record_to_json
@@ -268,6 +269,152 @@ def test_no_category_is_called_new_where_the_reference_has_more_than_it_lists():
     assert c.new_categories == ()
 
 
+# --- fields that come, go, or change their type
+
+
+def column(values) -> pa.Table:
+    return pa.table({"s": pa.array(values)})
+
+
+RECORDS = [{"a": float(i), "b": i % 9} for i in range(600)]
+WITHOUT_B = [{"a": record["a"]} for record in RECORDS]
+TIMES = [
+    [datetime(2024, 1, 1, tzinfo=timezone.utc) + timedelta(hours=i)] * (1 + i % 3)
+    for i in range(600)
+]
+GONE = "the field is missing in the current window"
+NEW = "the field is new: the reference does not have it"
+SCHEMAS = {
+    "elements of another type": (
+        [[1, 2], [3]] * 300,
+        [["a", "b"], ["c"]] * 300,
+        "drift",
+        "elements: the type changed from int64 to string",
+    ),
+    "times as text": (
+        TIMES,
+        [[str(at) for at in times] for times in TIMES],
+        "drift",
+        "elements: the type changed from timestamp[us, tz=UTC] to string",
+    ),
+    "a field lost": (RECORDS, WITHOUT_B, "drift", f"b: {GONE}"),
+    "a field of few rows lost": (RECORDS, WITHOUT_B[:50], "drift", f"b: {GONE}"),
+    "a field lost in elements": (
+        [[record] * 2 for record in RECORDS],
+        [[record] * 2 for record in WITHOUT_B],
+        "drift",
+        f"elements.b: {GONE}",
+    ),
+    "a field of a field lost": (
+        [{"in": record} for record in RECORDS],
+        [{"in": record} for record in WITHOUT_B],
+        "drift",
+        f"in.b: {GONE}",
+    ),
+    "a field retyped": (
+        RECORDS,
+        [{**record, "b": str(record["b"])} for record in RECORDS],
+        "drift",
+        "b: the type changed from int64 to string",
+    ),
+    "all fields renamed": (
+        RECORDS,
+        [{name.upper(): value for name, value in record.items()} for record in RECORDS],
+        "drift",
+        f"a: {GONE}; b: {GONE}; A: {NEW}; and 1 more",
+    ),
+    "a struct became a list": (
+        RECORDS,
+        [[1, 2]] * 600,
+        "drift",
+        "the type changed from struct<a: double, b: int64> to list<item: int64>",
+    ),
+    "a list became a struct": (
+        [[1, 2]] * 600,
+        RECORDS,
+        "drift",
+        "the type changed from list<item: int64> to struct<a: double, b: int64>",
+    ),
+    "a field is new": (WITHOUT_B, RECORDS, "warning", f"b: {NEW}"),
+    "a field is new in elements": (
+        [[record] * 2 for record in WITHOUT_B],
+        [[record] * 2 for record in RECORDS],
+        "warning",
+        f"elements.b: {NEW}",
+    ),
+}
+
+
+@pytest.mark.parametrize("schema", SCHEMAS)
+def test_fields_and_elements_follow_their_schema_as_columns_do(check, schema):
+    before, now, level, reason = SCHEMAS[schema]
+
+    report = check(column(before), column(now))
+
+    found = report.features["s"]
+    assert (found.level, found.tested, report.verdict) == (level, True, level)
+    # the name of an element differs between versions of Arrow
+    assert reason in found.reason.replace("list<element:", "list<item:")
+    assert (found.status == "type_changed") == (level == "drift")
+
+
+@pytest.mark.parametrize(
+    "now",
+    [
+        pytest.param([{**record, "b": None} for record in RECORDS], id="a field without values"),
+        pytest.param([{"b": record["b"], "a": record["a"]} for record in RECORDS], id="order"),
+        pytest.param([{**record, "a": int(record["a"])} for record in RECORDS], id="whole"),
+    ],
+)
+def test_another_storage_of_the_same_fields_is_no_change_of_the_schema(check, now):
+    assert check(column(RECORDS), column(now)).features["s"].status != "type_changed"
+
+
+def test_lists_without_elements_and_floats_for_whole_numbers_keep_their_type(check):
+    whole = [[1, 2], [3]] * 300
+
+    assert check(column(whole), column([[]] * 600)).features["s"].status == "ok"
+    assert check(column(whole), column([[1.0, 2.0], [3.0]] * 300)).verdict == "ok"
+
+
+def test_a_field_that_few_objects_have_may_be_absent_by_chance(check):
+    rare = pd.DataFrame(
+        {"s": [{**r, **({} if i % 300 else {"x": 1})} for i, r in enumerate(RECORDS)]}
+    )
+    never = pd.DataFrame({"s": RECORDS})
+
+    for before, now in [(rare, never), (never, rare)]:
+        assert check(before, now).features["s"].level == "none"
+
+
+def test_a_new_field_of_a_part_survives_the_merge_in_any_order():
+    like = profile_data(column(WITHOUT_B))
+    parts = [profile_data(column(rows), like=like) for rows in (WITHOUT_B[:300], RECORDS[300:])]
+
+    for ordered in (parts, parts[::-1]):
+        found = check_drift(like, merge_profiles(ordered)).features["s"]
+        assert (found.level, found.reason) == ("warning", f"b: {NEW}")
+
+
+def test_a_field_that_a_part_lacks_is_missing_in_its_rows():
+    like = profile_data(column(RECORDS))
+    parts = [profile_data(column(rows), like=like) for rows in (RECORDS[:300], WITHOUT_B[300:])]
+
+    for ordered in (parts, parts[::-1]):
+        found = check_drift(like, merge_profiles(ordered)).features["s"]
+        assert found.reason.startswith("b: missing values went from 0.0% to 50.0% of rows")
+
+
+def test_lost_and_new_fields_come_back_from_a_file(tmp_path):
+    like = profile_data(column(RECORDS))
+    now = profile_data(column([{"a": record["a"], "c": "x"} for record in RECORDS]), like=like)
+    now.save(tmp_path / "now")
+
+    found = check_drift(like, Profile.load(tmp_path / "now")).features["s"]
+
+    assert found.reason == f"b: {GONE}; c: {NEW}"
+
+
 # --- what is not tested
 
 
@@ -334,6 +481,99 @@ def test_what_cannot_differ_says_why(check):
     assert features["lists"].reason == "every value is the same in both windows"
     assert features["at"].reason == "no drift: no row is earlier than the first of the reference"
     assert check(short, short).features["lists"].status in ("constant", "insufficient")
+
+
+UNREADABLE = {
+    "percentages as numbers": (
+        [f"{i}%" for i in range(500)],
+        [f"{100 * i}%" for i in range(500)],
+        "number",
+        "unreadable",
+        "no value can be read as number, such as '0%', '100%', '200%'",
+    ),
+    "lists as categories": (
+        [[i] for i in range(500)],
+        [[i, i] for i in range(500)],
+        "category",
+        "unreadable",
+        "no value can be read as category, such as '[0, 0]', '[1, 1]', '[2, 2]'",
+    ),
+    "complex numbers": (
+        [complex(i, 1) for i in range(500)],
+        [complex(i, 2) for i in range(1, 501)],
+        None,
+        "unreadable",
+        "no value can be read, such as '(1+2j)', '(2+2j)', '(3+2j)'",
+    ),
+    "infinite numbers": (
+        [np.inf] * 500,
+        [-np.inf] * 500,
+        None,
+        "untested",
+        "no finite value in the reference nor in the current window; only the share of infinite "
+        "ones is tested",
+    ),
+    "infinite fields": (
+        [{"q": np.inf}] * 500,
+        [{"q": -np.inf}] * 500,
+        None,
+        "untested",
+        "of struct<q: double> only missing values are tested",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", UNREADABLE)
+@pytest.mark.parametrize("path", ["exact", "grid"])
+def test_a_column_of_which_no_value_can_be_used_is_no_feature_without_drift(path, case):
+    before, now, kind, status, reason = UNREADABLE[case]
+    kinds = {"p": kind} if kind else {}
+    before, now = (pd.DataFrame({"p": values}) for values in (before, now))
+    if path == "grid":
+        before = profile_data(before, kinds=kinds)
+        now = profile_data(now, like=before)
+
+    report = check_drift(before, now, rule=DriftRule(kinds=kinds))
+
+    assert (report.verdict, report.n_tested) == ("insufficient", 0)
+    found = report.features["p"]
+    assert (found.status, found.level, found.tested, found.reason) == (
+        status,
+        "none",
+        False,
+        reason,
+    )
+
+
+def test_numbers_that_all_become_infinite_or_unreadable_are_still_found(check):
+    before = pd.DataFrame({"x": np.arange(500) / 7, "text": [f"{i / 7}" for i in range(500)]})
+    now = pd.DataFrame({"x": [np.inf] * 500, "text": ["n/a"] * 500})
+
+    features = check(before, now).features
+
+    assert {name: (item.status, item.level) for name, item in features.items()} == {
+        "x": ("untested", "drift"),
+        "text": ("unreadable", "drift"),
+    }
+    assert "no finite value in the current window" in features["x"].reason
+
+
+@pytest.mark.parametrize("values", [["a", "b"], [True, False]])
+def test_a_single_row_of_a_category_says_that_it_is_too_few(check, values):
+    before, now = pd.DataFrame({"c": values * 300}), pd.DataFrame({"c": values[:1]})
+
+    report = check(before, now, rule=DriftRule(min_rows=1))
+
+    assert (report.verdict, report.features["c"].status) == ("insufficient", "insufficient")
+    assert report.features["c"].reason == (
+        "too few values: 600 in the reference, 1 in the current window, too few to test"
+    )
+
+
+def test_a_struct_of_numbers_that_count_something_off_is_told_as_such(check):
+    counted = pd.DataFrame({"s": [{"n": i} for i in range(600)]})
+
+    assert check(counted, counted).features["s"].status == "identifier"
 
 
 def lists(seed: int, lost: float = 0.0, n: int = 200) -> pa.Table:

@@ -20,7 +20,7 @@ from flytekitplugins.wbmon.data.sources import known_names, stored_names
 from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.monitor.drift.bars import bars
 from flytekitplugins.wbmon.monitor.drift.compare_feature import compare_feature
-from flytekitplugins.wbmon.monitor.drift.comparison import Comparison
+from flytekitplugins.wbmon.monitor.drift.comparison import SCHEMA_LEVELS, Comparison
 from flytekitplugins.wbmon.monitor.drift.exact import Pair, exact_pairs, fits_in_memory
 from flytekitplugins.wbmon.monitor.drift.explain import explain_feature, explain_window
 from flytekitplugins.wbmon.monitor.drift.past_windows import window_p_values
@@ -40,11 +40,6 @@ from flytekitplugins.wbmon.names import listed_names, quoted_name
 from flytekitplugins.wbmon.stats.multiplicity import benjamini_hochberg
 
 _LEVELS: tuple[Level, ...] = ("none", "negligible", "warning", "drift")
-_SCHEMA_LEVELS: dict[str, Level] = {
-    "missing_column": "drift",
-    "type_changed": "drift",
-    "new_column": "warning",
-}
 
 
 def check_drift(
@@ -245,8 +240,7 @@ def _judged(
 def _feature(found: Comparison, checks: tuple[Check, ...], rule: DriftRule) -> FeatureDrift:
     reference, current = found.reference, found.current
     main = _main(checks)
-    schema_level = _SCHEMA_LEVELS.get(found.status, "none")
-    level = max([schema_level, *(check.level for check in checks)], key=_LEVELS.index)
+    level = max([found.schema_level, *(check.level for check in checks)], key=_LEVELS.index)
     of_facet = found.of(main.facet if main else ())
     bins = bars(of_facet.reference, of_facet.current)
     return FeatureDrift(
@@ -301,7 +295,7 @@ def _role(name: str, rule: DriftRule) -> Role:
 def _rank(feature: FeatureDrift) -> tuple[float, float]:
     """Sort key, worst first: by level, then by effect size times importance."""
     effects = [check.effect_size for check in feature.checks]
-    if feature.status in _SCHEMA_LEVELS:
+    if feature.status in SCHEMA_LEVELS:
         # a change of the schema affects every row
         effects.append(1.0)
     return -_LEVELS.index(feature.level), -max(effects, default=0.0) * feature.importance

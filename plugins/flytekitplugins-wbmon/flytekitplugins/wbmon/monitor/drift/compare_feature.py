@@ -10,13 +10,15 @@ from dataclasses import replace
 import numpy as np
 
 from flytekitplugins.wbmon.monitor.drift.compare_values import compare_values, rate_check
-from flytekitplugins.wbmon.monitor.drift.comparison import RATES, Comparison
+from flytekitplugins.wbmon.monitor.drift.comparison import RATES, SCHEMA_LEVELS, Comparison
 from flytekitplugins.wbmon.monitor.drift.distances import ExactDistances
 from flytekitplugins.wbmon.monitor.drift.identifiers import looks_like_identifier
 from flytekitplugins.wbmon.monitor.drift.report import Check, DriftRule, Status
 from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
+from flytekitplugins.wbmon.monitor.profiles.layout import before_new_column
 
 _OF_A_FACET = ("distribution", "new_categories")
+_TOLD_OF_FACETS: tuple[Status, ...] = ("constant", "insufficient", "all_missing", "identifier")
 _CYCLES = {"hour": 86_400.0, "weekday": 604_800.0}
 _UNEVEN = 0.05  # share of rows that may move only because windows end within a cycle
 
@@ -37,14 +39,18 @@ def compare_feature(
     """
     status = _status(reference, current, rule)
     found = Comparison(reference=reference, current=current, status=status)
-    if status in ("missing_column", "new_column", "type_changed"):
+    if status in SCHEMA_LEVELS:
         return found
     rates = _rate_checks(reference, current, rule)
     if status == "ok":
         found = compare_values(found, rule, exact)
+    # a field that was lost is told by few rows, too
+    if status in ("ok", "insufficient"):
         found = _with_facets(found, rule)
-        if not found.checks:
-            found = replace(found, status=_status_without_checks(found))
+    if any(SCHEMA_LEVELS[each.status] == "drift" for each in found.changed.values()):
+        found = replace(found, status="type_changed")
+    elif status == "ok" and not found.checks:
+        found = replace(found, status=_status_without_checks(found))
     return replace(found, checks=(*found.checks, *rates))
 
 
@@ -53,7 +59,15 @@ def _with_facets(found: Comparison, rule: DriftRule) -> Comparison:
     compared = {}
     for name, facet in found.reference.facets.items():
         if name in found.current.facets and _is_comparable(found, name):
-            compared[name] = compare_feature(facet, found.current.facets[name], rule)
+            now = found.current.facets[name]
+            if now.status == "missing_column" and _is_chance(found, facet, rule):
+                # of objects a field exists only where a row has it: here, it has no value
+                now = replace(now, status="ok")
+            compared[name] = compare_feature(facet, now, rule)
+    for name, now in found.current.facets.items():
+        if now.status == "new_column" and not _is_chance(found, now, rule):
+            before = before_new_column(now, found.reference.n_rows)
+            compared[name] = Comparison(reference=before, current=now, status="new_column")
     checks = [
         replace(check, facet=(name, *check.facet))
         for name, each in compared.items()
@@ -61,6 +75,18 @@ def _with_facets(found: Comparison, rule: DriftRule) -> Comparison:
         if check.facet or check.name in _OF_A_FACET or _is_own(check, found.reference, name)
     ]
     return replace(found, facets=compared, checks=(*found.checks, *checks))
+
+
+def _is_chance(found: Comparison, only: FeatureProfile, rule: DriftRule) -> bool:
+    """Whether a field that `only` one window has may be too rare to be in the other by chance.
+
+    If the rows with a value were spread over both windows, all of them would be in this one with
+    the probability `(its share of all rows) ** (rows with a value)`.
+    """
+    n, m = found.reference.effective_rows, found.current.effective_rows
+    own = n if only is found.reference.facets.get(only.name) else m
+    with_value = only.effective_rows * (1 - only.missing_share) if only.n_rows else 0.0
+    return n + m == 0 or (own / (n + m)) ** with_value > rule.alpha
 
 
 def _is_own(check: Check, feature: FeatureProfile, facet: str) -> bool:
@@ -78,11 +104,13 @@ def _status_without_checks(found: Comparison) -> Status:
     """Why nothing of the values of a feature could differ."""
     if not (_has_test(found.reference) and _has_test(found.current)):
         return "untested"
-    statuses = {facet.status for facet in found.facets.values()}
-    if found.reference.kind == "time" or not statuses:
+    if found.reference.kind == "time":
         return "ok"
     # of lists that are all empty the length is constant, and there are no elements
-    return "constant" if "constant" in statuses else "insufficient"
+    statuses = {facet.status for facet in found.facets.values()}
+    told = (status for status in _TOLD_OF_FACETS if status in statuses)
+    # of so few rows that no category has enough of them for a test
+    return next(told, "untested" if statuses else "insufficient")
 
 
 def _is_comparable(found: Comparison, facet: str) -> bool:
@@ -117,8 +145,10 @@ def _status(reference: FeatureProfile, current: FeatureProfile, rule: DriftRule)
         return "insufficient"
     if reference.n_missing == reference.n_rows or current.n_missing == current.n_rows:
         return "all_missing"
-    if not reference.n_values or not current.n_values:
-        return "unreadable"
+    without = [each for each in (reference, current) if not each.n_values]
+    if without:
+        # what is neither missing nor unreadable is infinite
+        return "unreadable" if any(each.n_unreadable for each in without) else "untested"
     if reference.counts is None or current.counts is None:
         return "ok" if _enough_rows(reference, current, rule) else "insufficient"
     return _status_of_values(reference, current, rule)

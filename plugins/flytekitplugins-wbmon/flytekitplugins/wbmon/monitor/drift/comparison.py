@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from flytekitplugins.wbmon.monitor.drift.report import Check, Shift, Status
+from flytekitplugins.wbmon.monitor.drift.report import Check, Level, Shift, Status
 from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
 
 RATES = {
@@ -14,6 +14,13 @@ RATES = {
     "unreadable_rate": "unreadable_share",
 }
 """Checks of a share of the rows, and the property of a feature that has it."""
+
+SCHEMA_LEVELS: dict[Status, Level] = {
+    "missing_column": "drift",
+    "type_changed": "drift",
+    "new_column": "warning",
+}
+"""What a change of the schema counts as, whatever the values are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +32,8 @@ class Comparison:
     Attributes:
         reference: The feature in the reference window.
         current: The feature in the current window.
-        status: Whether the feature could be tested, and why not.
+        status: Whether the feature could be tested, and why not; `type_changed` also if a field of
+            it was lost or has another type.
         checks: The tests that were done, still without q-value and level.
         bound: Largest error of the Kolmogorov-Smirnov distance due to the grid; 0 if it is exact.
         distances: Distances by name, for explanation only.
@@ -54,3 +62,19 @@ class Comparison:
     def of(self, facet: Sequence[str]) -> Comparison:
         """The comparison of a facet, given its path; of the feature itself for an empty one."""
         return self.facets[facet[0]].of(facet[1:]) if facet else self
+
+    @property
+    def changed(self) -> dict[tuple[str, ...], Comparison]:
+        """The facets that one window lacks, or has in another type, by path."""
+        found: dict[tuple[str, ...], Comparison] = {}
+        for name, facet in self.facets.items():
+            inner = {(name, *path): each for path, each in facet.changed.items()}
+            found |= inner or ({(name,): facet} if facet.status in SCHEMA_LEVELS else {})
+        return found
+
+    @property
+    def schema_level(self) -> Level:
+        """The level of what changed in the schema of the feature."""
+        statuses = {self.status, *(each.status for each in self.changed.values())}
+        levels = {SCHEMA_LEVELS[status] for status in statuses if status in SCHEMA_LEVELS}
+        return "drift" if "drift" in levels else "warning" if levels else "none"

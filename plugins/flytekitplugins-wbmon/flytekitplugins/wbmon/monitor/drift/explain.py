@@ -72,42 +72,61 @@ def explain_window(features: Sequence[FeatureDrift], verdict: Verdict, n_current
     )
 
 
-def _fact(found: Comparison, rule: DriftRule) -> str:
+def _fact(found: Comparison, rule: DriftRule, part: str = "column") -> str:
     """Explanation of a status that needs no test; empty if the feature was tested as usual."""
+    if found.changed:
+        told = [f"{'.'.join(path)}: {_fact(c, rule, 'field')}" for path, c in found.changed.items()]
+        more = [f"and {len(told) - _NAMES_SHOWN} more"] if len(told) > _NAMES_SHOWN else []
+        return "; ".join(told[:_NAMES_SHOWN] + more)
     reference, current = found.reference, found.current
     facts: dict[Status, str] = {
-        "missing_column": "the column is missing in the current window",
-        "new_column": "the column is new: the reference does not have it",
+        "missing_column": f"the {part} is missing in the current window",
+        "new_column": f"the {part} is new: the reference does not have it",
         "type_changed": f"the type changed from {reference.dtype} to {current.dtype}",
         "constant": "every value is the same in both windows",
         "identifier": "no two rows of a window were found to have the same value, though they lie "
         "so close that measured ones would repeat: they count something off and have no "
         "distribution to test; name the column in the rule's features to have it tested",
-        "untested": f"of {reference.dtype or reference.kind} only missing values are tested",
-        "unreadable": _nothing_readable(found),
-        "all_missing": "no value at all in the "
+        "untested": _untested(found),
+        "unreadable": _unreadable(found),
+        "all_missing": "no value at all in "
         + _windows(reference.n_missing == reference.n_rows, current.n_missing == current.n_rows),
-        "insufficient": f"too few values: {_count(reference.effective_values)} in the reference, "
-        f"{_count(current.effective_values)} in the current window, {rule.min_rows} needed in each",
+        "insufficient": _insufficient(found, rule),
     }
     return facts.get(found.status, "")
 
 
-def _nothing_readable(found: Comparison) -> str:
-    """Why the values of a window do not count: they are of another kind, or infinite."""
-    empty = [each for each in (found.current, found.reference) if not each.n_values]
-    examples = next((each.examples for each in empty if each.examples), ())
-    if examples:
-        named = ", ".join(map(repr, examples))
-        return f"no value can be read as {found.reference.kind}, such as {named}"
-    where = _windows(not found.reference.n_values, not found.current.n_values)
-    return f"no finite value in the {where}"
-
-
 def _windows(reference: bool, current: bool) -> str:
     if reference and current:
-        return "reference nor in the current window"
-    return "reference" if reference else "current window"
+        return "the reference nor in the current window"
+    return "the reference" if reference else "the current window"
+
+
+def _untested(found: Comparison) -> str:
+    reference, current = found.reference, found.current
+    if reference.n_values and current.n_values:
+        return f"of {reference.dtype or reference.kind} only missing values are tested"
+    where = _windows(not reference.n_values, not current.n_values)
+    return f"no finite value in {where}; only the share of infinite ones is tested"
+
+
+def _unreadable(found: Comparison) -> str:
+    kind = found.reference.kind
+    # a column of which nothing is known is not read as anything
+    what = "" if kind in ("empty", "other") else f" as {kind}"
+    without = [each for each in (found.current, found.reference) if not each.n_values]
+    shown = ", ".join(map(repr, next((each.examples for each in without if each.examples), ())))
+    return (
+        f"no value can be read{what}, such as {shown}" if shown else f"no value can be read{what}"
+    )
+
+
+def _insufficient(found: Comparison, rule: DriftRule) -> str:
+    n, m = found.reference.effective_values, found.current.effective_values
+    needed = f"{rule.min_rows} needed in each" if min(n, m) < rule.min_rows else "too few to test"
+    return (
+        f"too few values: {_count(n)} in the reference, {_count(m)} in the current window, {needed}"
+    )
 
 
 def _quiet(checks: Sequence[Check]) -> str:

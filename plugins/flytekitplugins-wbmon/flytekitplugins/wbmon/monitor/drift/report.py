@@ -30,7 +30,7 @@ Level = Literal["none", "negligible", "warning", "drift"]
 Verdict = Literal["ok", "warning", "drift", "insufficient"]
 Role = Literal["feature", "prediction", "label"]
 
-_NOT_TESTED = ("untested", "insufficient")
+_NOT_TESTED = ("untested", "unreadable", "insufficient")
 # lines of one W&B run that a person can still tell apart; rules reach the features beyond
 _CHARTED_FEATURES = 100
 

@@ -77,7 +77,7 @@ def count_batch(
     return replace(
         counted,
         facets={
-            name: _count_facet(facet, found[name], weights) if name in found else facet
+            name: _count_facet(facet, found.get(name), len(array), weights)
             for name, facet in layout.facets.items()
         },
     )
@@ -189,7 +189,14 @@ def _count_values(
     return _count_categories(layout, array, weights)
 
 
-def _count_facet(layout: FeatureProfile, facet: Facet, weights: Floats | None) -> FeatureProfile:
+def _count_facet(
+    layout: FeatureProfile, facet: Facet | None, n_rows: int, weights: Floats | None
+) -> FeatureProfile:
+    if layout.status == "missing_column":
+        return count_batch(layout, pa.nulls(n_rows), weights)
+    # a file of a dataset may lack the column, and then there is nothing that a facet could be of
+    if facet is None:
+        return layout
     if facet.rows is None:
         return count_batch(layout, facet.array, weights)
     # the elements of one row are not independent: together they count as the one row they are

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from flytekitplugins.wbmon.data.arrow import kind_of
 from flytekitplugins.wbmon.data.objects import value_type
+from flytekitplugins.wbmon.monitor.profiles.facets import facets_of
 from flytekitplugins.wbmon.monitor.profiles.feature import UNSEEN_LIMIT, FeatureProfile
 from flytekitplugins.wbmon.monitor.profiles.learn import MAX_CATEGORIES, type_name
 from flytekitplugins.wbmon.monitor.profiles.vectors import VECTOR_CELLS
@@ -44,6 +45,8 @@ def layout_id(features: Iterable[FeatureProfile]) -> str:
 def adopt_layout(source: Columns, name: str, of_reference: FeatureProfile | None) -> FeatureProfile:
     """The empty layout for a column of a window; its status says whether the column fits it.
 
+    The fields of structs and the elements of lists have such a status, too.
+
     Args:
         source: The columns of the window, in their plain form.
         name: Name of the column.
@@ -53,10 +56,33 @@ def adopt_layout(source: Columns, name: str, of_reference: FeatureProfile | None
         return missing_column(of_reference, 0)  # type: ignore[arg-type]
     dtype = source.type_of(name)
     if of_reference is None:
-        kind = kind_of(value_type(dtype))
-        return FeatureProfile(name=name, kind=kind, dtype=type_name(dtype), status="new_column")
-    status = "ok" if can_count(of_reference, dtype) else "type_changed"
-    return replace(empty_like(of_reference), dtype=type_name(dtype), status=status)  # type: ignore[arg-type]
+        return _new_column(name, dtype)
+    return _adopted(of_reference, dtype)
+
+
+def _adopted(of_reference: FeatureProfile, dtype: pa.DataType) -> FeatureProfile:
+    layout = replace(empty_like(of_reference), dtype=type_name(dtype))
+    if not can_count(of_reference, dtype):
+        return replace(layout, status="type_changed")
+    # of other kinds every column has the same facets, and a column too deep is not looked into
+    if layout.kind != "nested" or not layout.facets or kind_of(value_type(dtype)) == "empty":
+        return layout
+    found = facets_of("nested", pa.nulls(0, value_type(dtype)))
+    facets = {
+        name: _adopted(facet, found[name].array.type) if name in found else missing_column(facet, 0)
+        for name, facet in of_reference.facets.items()
+    }
+    new = {
+        name: _new_column(name, facet.array.type)
+        for name, facet in found.items()
+        if name not in facets
+    }
+    return replace(layout, facets=facets | new)
+
+
+def _new_column(name: str, dtype: pa.DataType) -> FeatureProfile:
+    kind = kind_of(value_type(dtype))
+    return FeatureProfile(name=name, kind=kind, dtype=type_name(dtype), status="new_column")
 
 
 def can_count(layout: FeatureProfile, dtype: pa.DataType) -> bool:
@@ -70,6 +96,9 @@ def can_count(layout: FeatureProfile, dtype: pa.DataType) -> bool:
         return True
     # lists of floats are vectors, and of whole numbers they are not, though the values can be equal
     lists = ("vector", "nested")
+    if layout.kind == "nested" and stored == "nested":
+        # a struct and a list have no part in common
+        return layout.dtype.startswith("struct") is bool(pa.types.is_struct(value_type(dtype)))
     return stored == layout.stored or (
         stored in lists and layout.stored in lists and layout.kind == "nested"
     )
@@ -108,8 +137,10 @@ def as_missing_if_empty(feature: FeatureProfile) -> FeatureProfile:
     """The profile with status `ok` instead of `type_changed` if the column has no value at all.
 
     A column without values often gets another type when it is written (with pandas, float64), which
-    is no change of the schema.
+    is no change of the schema. The same holds for its facets.
     """
+    facets = {name: as_missing_if_empty(facet) for name, facet in feature.facets.items()}
+    feature = replace(feature, facets=facets)
     if feature.status != "type_changed" or feature.n_values:
         return feature
     return replace(feature, status="ok", counts=_no_counts(feature))

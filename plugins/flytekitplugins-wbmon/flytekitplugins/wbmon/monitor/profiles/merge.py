@@ -71,11 +71,12 @@ def _first_examples(parts: Sequence[FeatureProfile]) -> tuple[str, ...]:
 def _merge_facets(
     model: FeatureProfile, parts: Sequence[FeatureProfile]
 ) -> dict[str, FeatureProfile]:
+    everywhere = [model, *(part for part in parts if part is not model)]
+    # a part can have a field that is new and that no other part has
+    names = dict.fromkeys(name for part in everywhere for name in part.facets)
     return {
-        name: merge_features(
-            [facet, *(p.facets[name] for p in parts if p is not model and name in p.facets)]
-        )
-        for name, facet in model.facets.items()
+        name: merge_features([part.facets[name] for part in everywhere if name in part.facets])
+        for name in names
     }
 
 
