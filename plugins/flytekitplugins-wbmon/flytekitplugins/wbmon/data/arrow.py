@@ -42,9 +42,16 @@ def kind_of(dtype: pa.DataType) -> Kind:
     return next((kind for kind, is_ in _KINDS if any(one(dtype) for one in is_)), "other")
 
 
+def is_list(dtype: pa.DataType) -> bool:
+    """Whether the column holds lists of a plain type."""
+    types = pa.types
+    lists = (types.is_list, types.is_large_list, types.is_fixed_size_list)
+    return any(is_(dtype) for is_ in lists)
+
+
 def is_vector(dtype: pa.DataType) -> bool:
     """Whether the column holds lists of floats, as embeddings are stored."""
-    return _is_list(dtype) and bool(pa.types.is_floating(dtype.value_type))
+    return is_list(dtype) and bool(pa.types.is_floating(dtype.value_type))
 
 
 def is_text(dtype: pa.DataType) -> bool:
@@ -244,12 +251,6 @@ def bitmap(valid: NDArray[np.bool_]) -> pa.Buffer | None:
     return pa.py_buffer(np.packbits(valid, bitorder="little"))
 
 
-def _is_list(dtype: pa.DataType) -> bool:
-    types = pa.types
-    lists = (types.is_list, types.is_large_list, types.is_fixed_size_list)
-    return any(is_(dtype) for is_ in lists)
-
-
 _KINDS: tuple[tuple[Kind, tuple[Callable[[pa.DataType], bool], ...]], ...] = (
     ("number", (pa.types.is_floating, pa.types.is_integer, pa.types.is_decimal)),
     ("duration", (pa.types.is_duration,)),
@@ -257,7 +258,7 @@ _KINDS: tuple[tuple[Kind, tuple[Callable[[pa.DataType], bool], ...]], ...] = (
     ("text", (is_text, pa.types.is_dictionary)),
     ("time", (pa.types.is_timestamp, pa.types.is_date)),
     ("vector", (is_vector,)),
-    ("nested", (_is_list, pa.types.is_struct)),
+    ("nested", (is_list, pa.types.is_struct)),
     ("empty", (pa.types.is_null,)),
 )
 

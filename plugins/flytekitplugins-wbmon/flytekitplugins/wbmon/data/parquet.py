@@ -14,6 +14,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from flytekitplugins.wbmon.data.alike import common_type, converted
+from flytekitplugins.wbmon.data.arrow import kind_of
 from flytekitplugins.wbmon.data.files import DataFile, list_files
 from flytekitplugins.wbmon.data.hive_partitions import (
     Constant,
@@ -21,6 +23,7 @@ from flytekitplugins.wbmon.data.hive_partitions import (
     partition_values,
     typed_partitions,
 )
+from flytekitplugins.wbmon.data.plain import plain_type
 from flytekitplugins.wbmon.data.sources import (
     BATCH_ROWS,
     PANDAS_INDEX,
@@ -31,8 +34,9 @@ from flytekitplugins.wbmon.data.sources import (
     no_columns,
     require_different,
 )
-from flytekitplugins.wbmon.data.stack import stacked
+from flytekitplugins.wbmon.data.stack import joined, stacked
 from flytekitplugins.wbmon.errors import DataError, StorageError
+from flytekitplugins.wbmon.names import quoted_name
 
 
 @dataclass(frozen=True)
@@ -99,13 +103,22 @@ class ParquetSource:
     def column(self, name: str) -> pa.ChunkedArray:
         """One column of all files, decoded one file at a time."""
         chunks = [chunk for file in self.files for chunk in file.whole_column(name)]
-        kind = chunks[0].type if chunks else self.schema.field(name).type
-        return pa.chunked_array(chunks, kind)
+        return joined(chunks) if chunks else pa.chunked_array([], self.type_of(name))
 
 
 @dataclass(frozen=True)
 class ParquetPart:
-    """Some row groups of one file; each reader opens its own handle, so threads can share it."""
+    """Some row groups of one file; each reader opens its own handle, so threads can share it.
+
+    Attributes:
+        path: Where the file is.
+        open: Opens it.
+        metadata: Its footer.
+        schema: Its columns as they are stored.
+        folders: Partition columns, which its folders give.
+        row_groups: Those of this part; None for all.
+        types: Types of columns that other files of the dataset store in another one.
+    """
 
     path: str
     open: Callable[[], Any]
@@ -113,6 +126,7 @@ class ParquetPart:
     schema: pa.Schema
     folders: Mapping[str, Constant] = field(default_factory=dict)
     row_groups: tuple[int, ...] | None = None
+    types: Mapping[str, pa.DataType] = field(default_factory=dict)
 
     def reader(self) -> pq.ParquetFile:
         """Open the file so that its strings are read as dictionaries."""
@@ -158,8 +172,10 @@ class ParquetPart:
             return [pa.nulls(self.metadata.num_rows)]
         # `in_threads` already decodes several columns at once
         table = self.reader().read(columns=[name], use_threads=False)
-        chunks: list[pa.Array] = table.column(name).chunks
-        return chunks
+        return [self._converted(name, chunk) for chunk in table.column(name).chunks]
+
+    def _converted(self, name: str, array: pa.Array) -> pa.Array:
+        return converted(array, self.types[name]) if name in self.types else array
 
     def _constants(self, columns: Sequence[str]) -> Mapping[str, Constant]:
         return {name: self.folders[name] for name in columns if name in self.folders}
@@ -173,9 +189,16 @@ class ParquetPart:
             for group in groups:
                 yield no_columns(self.metadata.row_group(group).num_rows)
             return
-        yield from self.reader().iter_batches(
+        for batch in self.reader().iter_batches(
             batch_rows, row_groups=list(groups), columns=present, use_threads=False
-        )
+        ):
+            if self.types.keys().isdisjoint(present):
+                yield batch
+                continue
+            named = zip(batch.schema.names, batch.columns, strict=True)
+            yield pa.RecordBatch.from_arrays(
+                [self._converted(name, array) for name, array in named], names=batch.schema.names
+            )
 
 
 def open_parquet(location: str, filesystem: Any) -> ParquetSource:
@@ -191,14 +214,7 @@ def open_parquet(location: str, filesystem: Any) -> ParquetSource:
         parts = tuple(pool.map(_open_file, files))
     for part in parts:
         require_different(part.schema.names)
-    try:
-        schema = pa.unify_schemas([part.schema for part in parts], promote_options="permissive")
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise DataError(
-            f"the files of {location!r} must agree on the types of their columns: {error}; "
-            "write them again with one schema"
-        ) from error
-    data = pa.schema([field for field in schema if not PANDAS_INDEX.fullmatch(field.name)])
+    data = _common_schema([part.schema for part in parts], location)
     values = typed_partitions([partition_values(file.folders) for file in files])
     partitions = [
         data.field(name) if name in data.names else pa.field(name, value.dtype)
@@ -206,16 +222,44 @@ def open_parquet(location: str, filesystem: Any) -> ParquetSource:
         for name, value in values[0].items()
     ]
     return ParquetSource(
-        tuple(_lying_in(part, own, data) for part, own in zip(parts, values, strict=True)),
+        tuple(_of_dataset(part, own, data) for part, own in zip(parts, values, strict=True)),
         data,
         pa.schema(partitions),
     )
 
 
-def _lying_in(part: ParquetPart, folders: Mapping[str, Constant], stored: pa.Schema) -> ParquetPart:
-    """The part with the values of its folders; a column stored in the files takes precedence."""
-    kept = {name: value for name, value in folders.items() if name not in stored.names}
-    return replace(part, folders=kept)
+def _common_schema(schemas: Sequence[pa.Schema], location: str) -> pa.Schema:
+    """The columns of all files, but the row labels of pandas."""
+    types: dict[str, list[pa.DataType]] = {}
+    for stored in (item for schema in schemas for item in schema):
+        if not PANDAS_INDEX.fullmatch(stored.name):
+            types.setdefault(stored.name, []).append(stored.type)
+    common = {name: common_type(found) for name, found in types.items()}
+    for name, dtype in common.items():
+        if dtype is None:
+            found = " and ".join(dict.fromkeys(map(str, types[name])))
+            raise DataError(
+                f"the files of {location!r} must agree on the types of their columns, but "
+                f"{quoted_name(name)} is {found}; write them again with one schema"
+            )
+    return pa.schema(common)
+
+
+def _of_dataset(part: ParquetPart, folders: Mapping[str, Constant], data: pa.Schema) -> ParquetPart:
+    """The part with the values of its folders, and the types that its dataset has.
+
+    A column stored in the files takes precedence over the folders. Numbers stay as they are: a
+    number of any type can be read, and no type may hold those of all files.
+    """
+    kept = {name: value for name, value in folders.items() if name not in data.names}
+    types = {
+        stored.name: data.field(stored.name).type
+        for stored in part.schema
+        if stored.name in data.names
+        and stored.type != data.field(stored.name).type
+        and kind_of(plain_type(stored.type)) != "number"
+    }
+    return replace(part, folders=kept, types=types)
 
 
 def _open_file(file: DataFile) -> ParquetPart:
