@@ -120,6 +120,9 @@ def _unreadable(found: Comparison) -> str:
     kind = found.reference.kind
     # a column of which nothing is known is not read as anything
     what = "" if kind in ("empty", "other") else f" as {kind}"
+    if kind == "vector":
+        lengths = ", ".join(found.current.examples)
+        return f"the dimension changed from {found.reference.dimension} to {lengths}"
     shown = ", ".join(map(repr, found.current.examples or found.reference.examples))
     return (
         f"no value can be read{what}, such as {shown}" if shown else f"no value can be read{what}"

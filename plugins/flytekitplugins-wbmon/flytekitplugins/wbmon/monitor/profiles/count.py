@@ -336,12 +336,17 @@ def _with_unreadable(
     """The profile with unreadable rows apart from the missing ones, among which they were."""
     n = reading.n_unreadable
     counted = replace(
-        counted, n_missing=counted.n_missing - n, n_unreadable=n, examples=reading.examples
+        counted,
+        n_missing=counted.n_missing - n,
+        # vectors of another length can be read, and still are none of the column
+        n_unreadable=counted.n_unreadable + n,
+        examples=reading.examples,
     )
     if weights is None or counted.weights is None:
         return counted
     lost = float(weights[reading.unreadable].sum())
     missing = max(0.0, counted.weights.missing - lost)
+    lost += counted.weights.unreadable
     return replace(counted, weights=replace(counted.weights, missing=missing, unreadable=lost))
 
 
