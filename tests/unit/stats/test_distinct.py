@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from flytekitplugins.wbmon.stats import distinct
 from flytekitplugins.wbmon.stats.distinct import (
     SKETCH_SIZE,
+    frequent_share,
     merge_sketches,
     n_distinct,
     repeated_share,
@@ -112,3 +113,34 @@ def test_the_estimate_is_that_of_the_largest_hash():
 
     assert n_distinct(sketch) == pytest.approx((3 / 0.5, 1 / math.sqrt(2)))
     assert repeated_share(sketch) == pytest.approx(0.94)
+
+
+def rows(*counts):
+    return sketch_distinct(np.repeat(np.arange(1, len(counts) + 1, dtype=np.uint64), counts))
+
+
+@pytest.mark.parametrize(
+    ("counts", "share"),
+    [
+        ((7,), 1.0),
+        ((1,), 1.0),
+        ((3, 3, 3), 0.0),
+        ((8, 1, 1), 0.7),
+        ((6, 2), 0.5),
+        ((1, 1, 2), 0.25),
+    ],
+)
+def test_the_frequent_share_is_what_the_most_frequent_value_has_beyond_the_others(counts, share):
+    assert frequent_share(rows(*counts)) == pytest.approx(share)
+
+
+@pytest.mark.parametrize("at", [0, 2**63])
+def test_a_frequent_value_is_seen_whether_or_not_its_hash_is_in_the_sketch(at):
+    rng = np.random.default_rng(0)
+    hashes = rng.integers(0, 2**64, 20_000, dtype=np.uint64)
+    even = frequent_share(sketch_distinct(hashes))
+    hashes[:12_000] = at
+
+    # 60 %, less two standard errors of 3 % of the others
+    assert frequent_share(sketch_distinct(hashes)) == pytest.approx(0.6, abs=0.06)
+    assert even < 0.03

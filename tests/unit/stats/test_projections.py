@@ -15,14 +15,24 @@ from flytekitplugins.wbmon.stats.projections import (
 
 
 @pytest.mark.parametrize("dimension", [1, 2, 3, 50])
-def test_directions_are_the_signs_of_a_hash_of_the_dimension(dimension):
-    digest = shake_128(f"directions of dimension {dimension}".encode()).digest(dimension * 4)
-    bits = "".join(f"{byte:08b}" for byte in digest)
-    signs = np.array([1.0 if bit == "1" else -1.0 for bit in bits]).reshape(dimension, 32)
+def test_directions_are_unit_vectors_from_a_hash_of_the_dimension(dimension):
+    digest = shake_128(f"directions of dimension {dimension}".encode()).digest(dimension * 256)
+    words = [int.from_bytes(digest[i : i + 2], "little") for i in range(0, len(digest), 2)]
+    sums = [sum(words[i : i + 4]) - 2 * (2**16 - 1) for i in range(0, len(words), 4)]
+    columns = [sums[i::32] for i in range(32)]
+    expected = [[x / math.sqrt(sum(y * y for y in column)) for x in column] for column in columns]
 
     found = project(np.eye(dimension))
 
-    np.testing.assert_allclose(found, signs / math.sqrt(dimension), rtol=1e-15)
+    np.testing.assert_allclose(found.T, expected, rtol=1e-12)
+
+
+def test_directions_point_everywhere():
+    found = project(np.eye(50))
+
+    # signs alone would have a kurtosis of 1, a normal distribution 3, and sums of four 2.7
+    assert np.mean(found**4) * 50**2 == pytest.approx(2.7, abs=0.4)
+    assert np.abs(found.mean()) < 0.02
 
 
 def test_vectors_without_a_dimension_are_all_projected_on_zero():

@@ -459,7 +459,7 @@ def test_identifiers_and_times_are_tested_by_what_they_consist_of(check):
     assert report.features["id"].kind == "identifier"
     assert report.features["at"].kind == "time"
     # 500 minutes are no day: the hours they are of say nothing
-    assert {check.facet for check in report.features["at"].checks} == {("precision",)}
+    assert {check.facet for check in report.features["at"].checks} == {(), ("precision",)}
     assert {(check.facet, check.name) for check in report.features["id"].checks} == {
         ((), "repeats"),
         (("format",), "distribution"),

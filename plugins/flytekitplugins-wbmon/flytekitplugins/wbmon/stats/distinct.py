@@ -100,6 +100,23 @@ def repeated_share(sketch: DistinctSketch) -> float:
     return max(0.0, 1 - n_distinct(sketch)[0] / sketch.n_rows)
 
 
+def frequent_share(sketch: DistinctSketch) -> float:
+    """Share of the rows that the most frequent values have beyond what the others have, in [0, 1].
+
+    `1 - d c / n`: `d` distinct values, `c` the mean rows of all but the most frequent in the
+    sketch, `n` rows. Of a single value it is 1, of equally frequent ones 0. Where the number of
+    values is an estimate, that plus two standard errors counts, so a share is rather too small.
+
+    Args:
+        sketch: Sketch of at least one row.
+    """
+    if len(sketch.hashes) == 1:
+        return 1.0
+    others = (int(sketch.counts.sum()) - int(sketch.counts.max())) / (len(sketch.counts) - 1)
+    number, error = n_distinct(sketch)
+    return max(0.0, 1 - number * (1 + 2 * error) * others / sketch.n_rows)
+
+
 def _enough_below(hashes: NDArray[np.uint64]) -> np.uint64:
     """A hash that is not below the `SKETCH_SIZE` lowest distinct ones."""
     limit = 8 * SKETCH_SIZE

@@ -7,7 +7,7 @@ can be merged like those of numbers.
 
 from __future__ import annotations
 
-import math
+from functools import lru_cache
 from hashlib import shake_128
 
 import numpy as np
@@ -19,29 +19,36 @@ from flytekitplugins.wbmon.stats.two_sample import GridDistance, grid_ks_statist
 
 N_DIRECTIONS = 32
 SLICE_EDGES = 64
+_UNIFORM = 4
 
 
 def project(vectors: Matrix) -> Matrix:
-    """Projections of each vector on `N_DIRECTIONS` directions of random signs.
+    """Projections of each vector on `N_DIRECTIONS` random unit vectors.
 
-    The signs are derived from a hash of the dimension. They are the same in every process and
-    version, so that profiles made at different times can be compared.
+    Their components are nearly normal before they are scaled: sums of four uniform numbers, which a
+    hash of the dimension gives. So they are the same in every process and version, and profiles
+    made at different times can be compared. Signs alone would not tell an exchange of dimensions.
 
     Args:
         vectors: One vector per row; shape `(n, d)`.
 
     Returns:
-        Projections, shape `(n, N_DIRECTIONS)`, divided by `sqrt(d)`.
+        Projections, shape `(n, N_DIRECTIONS)`.
 
     References:
-        Achlioptas (2003), Database-friendly random projections.
+        Rabin et al. (2011), Wasserstein barycenter and its application to texture mixing.
     """
-    dimension = vectors.shape[1]
-    n_bytes = dimension * N_DIRECTIONS // 8
+    return vectors @ _directions(vectors.shape[1])
+
+
+@lru_cache(maxsize=4)
+def _directions(dimension: int) -> Matrix:
+    n_bytes = dimension * N_DIRECTIONS * _UNIFORM * 2
     digest = shake_128(f"directions of dimension {dimension}".encode()).digest(n_bytes)
-    bits = np.unpackbits(np.frombuffer(digest, np.uint8))
-    signs = 2.0 * bits.reshape(dimension, N_DIRECTIONS) - 1.0
-    return vectors @ (signs / math.sqrt(dimension))
+    uniform = np.frombuffer(digest, "<u2").reshape(dimension, N_DIRECTIONS, _UNIFORM)
+    # whole numbers and a half, so that every sum is exact
+    components = (uniform - (2**16 - 1) / 2).sum(axis=2)
+    return np.asarray(components / np.sqrt(np.square(components).sum(axis=0)))
 
 
 def slice_edges(projections: Matrix) -> NDArray[np.float64]:

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from flytekitplugins.wbmon.monitor.drift.collapse import collapse_check
 from flytekitplugins.wbmon.monitor.drift.comparison import Comparison
 from flytekitplugins.wbmon.monitor.drift.distances import (
     ExactDistances,
@@ -142,13 +143,16 @@ def _new_values_check(
 
 
 def _compare_times(found: Comparison, rule: DriftRule) -> Comparison:
-    """Test for times before the first of the reference.
+    """Tests for times before the first of the reference, and for one time in many rows.
 
     Time goes on, so later ones are no finding; their distribution is not compared, only its facets.
     """
     a, b = scaled_counts(found.reference), scaled_counts(found.current)
-    check = rate_check("earlier", a[0] / a.sum(), a.sum(), b[0] / b.sum(), b.sum(), rule)
-    return found if check is None else replace(found, checks=(check,))
+    checks = (
+        rate_check("earlier", a[0] / a.sum(), a.sum(), b[0] / b.sum(), b.sum(), rule),
+        collapse_check(found.reference, found.current, rule),
+    )
+    return replace(found, checks=tuple(check for check in checks if check is not None))
 
 
 def _compare_distinct(found: Comparison, rule: DriftRule) -> Comparison:

@@ -22,6 +22,7 @@ _NAMES_SHOWN = 3
 _SIGNIFICANT = 0.05
 _SENTENCES = {
     "earlier": "{effect} of rows are earlier than any of the reference",
+    "one_time": "{effect} of rows are at one time, and rows of the reference are at different ones",
     "repeats": "{effect} more rows repeat a value than in the reference",
     "new_values": "{effect} of rows have whole numbers that the reference never had; if they are "
     "codes, declare the column as a category with kinds=",
@@ -104,6 +105,11 @@ def _windows(reference: bool, current: bool) -> str:
 
 def _untested(found: Comparison) -> str:
     reference, current = found.reference, found.current
+    if reference.kind == "time" and reference.counts is not None and current.n_values:
+        return (
+            "no row is earlier than the first of the reference, and of later ones nothing can be "
+            "compared: all of a window may be of one day or batch"
+        )
     if reference.n_values and current.n_values:
         return f"of {reference.dtype or reference.kind} only missing values are tested"
     where = _windows(not reference.n_values, not current.n_values)
@@ -114,6 +120,9 @@ def _unreadable(found: Comparison) -> str:
     kind = found.reference.kind
     # a column of which nothing is known is not read as anything
     what = "" if kind in ("empty", "other") else f" as {kind}"
+    if kind == "vector":
+        lengths = ", ".join(found.current.examples)
+        return f"the dimension changed from {found.reference.dimension} to {lengths}"
     without = [each for each in (found.current, found.reference) if not each.n_values]
     shown = ", ".join(map(repr, next((each.examples for each in without if each.examples), ())))
     return (
@@ -130,9 +139,6 @@ def _insufficient(found: Comparison, rule: DriftRule) -> str:
 
 
 def _quiet(checks: Sequence[Check]) -> str:
-    if not checks:
-        # of times without a part that could differ
-        return "no drift: no row is earlier than the first of the reference"
     check = checks[0]
     text = f"no drift: effect {check.effect_size:.1%}, {_q(check)}"
     # significant over the rows, and still no finding: only the past windows can be the reason

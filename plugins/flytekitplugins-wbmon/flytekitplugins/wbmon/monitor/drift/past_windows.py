@@ -19,6 +19,7 @@ from flytekitplugins.wbmon.monitor.drift.distances import scaled_counts
 from flytekitplugins.wbmon.monitor.drift.report import Check
 from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
 from flytekitplugins.wbmon.monitor.profiles.profile import Profile
+from flytekitplugins.wbmon.stats.distinct import frequent_share
 from flytekitplugins.wbmon.stats.tail_probabilities import student_t_sf
 
 MIN_PAST_WINDOWS = 5
@@ -101,6 +102,8 @@ def _row(check: Check, feature: FeatureProfile) -> _Rows | None:
         return None if facet is None else _row(inner, facet)
     if check.name in RATES:
         return _two_cells(getattr(feature, RATES[check.name]), feature.effective_rows)
+    if check.name == "one_time":
+        return _frequent_rows(feature)
     if feature.counts is None:
         return None
     counts = scaled_counts(feature)
@@ -109,6 +112,13 @@ def _row(check: Check, feature: FeatureProfile) -> _Rows | None:
         return counts
     aside = counts[inside].sum()
     return np.array([aside, counts.sum() - aside])
+
+
+def _frequent_rows(feature: FeatureProfile) -> _Rows | None:
+    sketch = feature.sketch
+    if sketch is None or not sketch.n_rows:
+        return None
+    return _two_cells(frequent_share(sketch), feature.effective_rows)
 
 
 def _two_cells(share: float, n_rows: float) -> _Rows:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from flytekitplugins.wbmon.data.arrow import (
     SortedValues,
@@ -180,10 +181,13 @@ def _count_values(
         return _count_distinct(layout, reading, weights)
     if layout.counts is None or pa.types.is_null(array.type):
         return _count_missing(layout, reading, weights)
+    if layout.kind == "time":
+        # an infinite number may be declared a time, and has no place in any cell
+        return _with_sketch(
+            _count_numbers(layout, array, weights), array.filter(pc.is_finite(array))
+        )
     if layout.kind in GRID_KINDS:
-        if weights is None:
-            return count_sorted(layout, sort_numbers([array]))
-        return _count_weighted_numbers(layout, array, weights)
+        return _count_numbers(layout, array, weights)
     if layout.kind == "vector":
         return count_vectors(layout, array, weights)
     return _count_categories(layout, array, weights)
@@ -214,6 +218,14 @@ def _as_rows(feature: FeatureProfile, squared: float) -> FeatureProfile:
         weights=replace(sums, rows_squared=squared, values_squared=squared),
         facets={name: _as_rows(facet, squared) for name, facet in feature.facets.items()},
     )
+
+
+def _count_numbers(
+    layout: FeatureProfile, array: pa.Array, weights: Floats | None
+) -> FeatureProfile:
+    if weights is None:
+        return count_sorted(layout, sort_numbers([array]))
+    return _count_weighted_numbers(layout, array, weights)
 
 
 def _count_weighted_numbers(
@@ -293,8 +305,11 @@ def _count_categories(
 def _count_distinct(
     layout: FeatureProfile, reading: Reading, weights: Floats | None
 ) -> FeatureProfile:
-    found = sketch_distinct(hash_values(reading.values))
-    counted = _count_missing(layout, reading, weights)
+    return _with_sketch(_count_missing(layout, reading, weights), reading.values)
+
+
+def _with_sketch(counted: FeatureProfile, values: pa.Array) -> FeatureProfile:
+    found = sketch_distinct(hash_values(values))
     return replace(counted, hashes=found.hashes, hash_counts=found.counts)
 
 
@@ -321,12 +336,17 @@ def _with_unreadable(
     """The profile with unreadable rows apart from the missing ones, among which they were."""
     n = reading.n_unreadable
     counted = replace(
-        counted, n_missing=counted.n_missing - n, n_unreadable=n, examples=reading.examples
+        counted,
+        n_missing=counted.n_missing - n,
+        # vectors of another length can be read, and still are none of the column
+        n_unreadable=counted.n_unreadable + n,
+        examples=reading.examples,
     )
     if weights is None or counted.weights is None:
         return counted
     lost = float(weights[reading.unreadable].sum())
     missing = max(0.0, counted.weights.missing - lost)
+    lost += counted.weights.unreadable
     return replace(counted, weights=replace(counted.weights, missing=missing, unreadable=lost))
 
 

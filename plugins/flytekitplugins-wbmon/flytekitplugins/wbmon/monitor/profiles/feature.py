@@ -79,8 +79,8 @@ class FeatureProfile:
         differing_pairs: Number of pairs of rows that are known to have different whole numbers;
             `-inf` if two are known to be equal or one is not whole, 0 for kinds that are not
             examined.
-        hashes: Sketch of the distinct values of text and identifiers: the lowest hashes,
-            ascending.
+        hashes: Sketch of the distinct values of text, identifiers and times: the lowest hashes,
+            ascending. Times of older files have none.
         hash_counts: Number of rows of each hash of the sketch.
         facets: What a value consists of, as columns of their own: the length and the words of a
             text, the fields of a struct, the elements of a list, the hour of a time.

@@ -39,7 +39,9 @@ def merge_features(parts: Sequence[FeatureProfile]) -> FeatureProfile:
     for part in present:
         moment = merge_moments(moment, Moments(part.value_weight, part.mean, part.squared))
     sketches = [sketch for part in known if (sketch := part.sketch) is not None]
-    sketch = reduce(merge_sketches, sketches) if sketches and not changed else None
+    # a sketch of a part of the rows is none of the whole: times of older files have none
+    is_whole = bool(sketches) and not any(p.n_values and p.sketch is None for p in known)
+    sketch = reduce(merge_sketches, sketches) if is_whole and not changed else None
     has_moments = model.edges is not None and model.kind != "vector"
     return replace(
         model,

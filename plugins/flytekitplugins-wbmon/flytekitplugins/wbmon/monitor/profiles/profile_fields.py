@@ -50,7 +50,7 @@ _GRIDS, _TABLES, _SLICES = {*GRID_KINDS}, {"boolean", "category"}, {"vector"}
 # a column of times without counts is of a file of the first version
 _COUNTED = {*_GRIDS, *_TABLES} - {"time"}
 _NAMED = {*_TABLES, "ordinal"}
-_SKETCHED = {"text", "identifier"}
+_SKETCHED = {"text", "identifier", "time"}
 _EXAMPLES, _MISSING_VALUES, _FACETS = 3, 1000, 10_000
 
 

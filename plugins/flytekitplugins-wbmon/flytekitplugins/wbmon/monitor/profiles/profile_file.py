@@ -18,7 +18,11 @@ from zlib import crc32
 
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
-from flytekitplugins.wbmon.monitor.profiles.profile_version_1 import as_version_2, in_seconds
+from flytekitplugins.wbmon.monitor.profiles.profile_version_1 import (
+    as_version_2,
+    in_seconds,
+    without_directions,
+)
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -188,7 +192,10 @@ def features_from_bytes(
                 return _features(header, _unsealed(content, packed)), _about(header)
             header = as_version_2(header)
             features = _features(header, packed)
-            return {name: in_seconds(item) for name, item in features.items()}, _about(header)
+            features = {
+                name: without_directions(in_seconds(item)) for name, item in features.items()
+            }
+            return features, _about(header)
     # OSError: what zstd cannot unpack
     except (ValueError, OSError, RecursionError) as error:
         raise DataError(

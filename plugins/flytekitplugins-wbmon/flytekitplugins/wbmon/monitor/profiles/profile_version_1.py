@@ -43,6 +43,13 @@ def as_version_2(header: dict[str, Any]) -> dict[str, Any]:
     return {**header, "at": "", "features": [_feature(described) for described in features]}
 
 
+def without_directions(feature: FeatureProfile) -> FeatureProfile:
+    """The profile without the counts of vectors, which were projected on other directions."""
+    if feature.kind != "vector":
+        return feature
+    return replace(feature, edges=None, counts=None)
+
+
 def in_seconds(feature: FeatureProfile) -> FeatureProfile:
     """The profile of a column of durations, which were counted in the unit of the file."""
     unit = _PER_SECOND.get(feature.dtype)

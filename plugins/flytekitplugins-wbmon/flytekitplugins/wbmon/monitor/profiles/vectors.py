@@ -20,6 +20,7 @@ from flytekitplugins.wbmon.stats.projections import (
     slice_edges,
 )
 
+_EXAMPLES = 3
 VECTOR_CELLS = N_DIRECTIONS * (2 * SLICE_EDGES + 1)
 
 
@@ -48,19 +49,28 @@ def count_vectors(
 ) -> FeatureProfile:
     """The profile of one batch of vectors.
 
-    A vector of another length, or with a component that is not finite, counts as missing. Weights
-    are used for the shares of missing rows and the effective sample size; the cells count rows.
+    A vector of another length is unreadable, one with a component that is not finite is missing.
+    Weights are used for the shares of these rows and the effective sample size; cells count rows.
     """
     vectors, usable = vectors_of(array, layout.dimension)
     counts = slice_counts(project(vectors), np.asarray(layout.edges))
-    n_missing = int((~usable).sum())
-    counted = replace(layout, n_rows=len(array), n_missing=n_missing, counts=counts)
+    other, lengths = _of_other_length(array, layout.dimension)
+    missing = ~(usable | other)
+    counted = replace(
+        layout,
+        n_rows=len(array),
+        n_missing=int(missing.sum()),
+        n_unreadable=int(other.sum()),
+        examples=tuple(f"{length} dimensions" for length in lengths),
+        counts=counts,
+    )
     if weights is None:
         return counted
     sums = WeightSums(
         rows=float(weights.sum()),
         rows_squared=float(np.square(weights).sum()),
-        missing=float(weights[~usable].sum()),
+        missing=float(weights[missing].sum()),
+        unreadable=float(weights[other].sum()),
         values_squared=float(np.square(weights[usable]).sum()),
     )
     return replace(counted, weights=sums)
@@ -91,6 +101,14 @@ def vectors_of(array: pa.Array, dimension: int = 0) -> tuple[Matrix, NDArray[np.
     fits[fits] = finite
     usable[usable] = fits
     return vectors[finite], usable
+
+
+def _of_other_length(array: pa.Array, dimension: int) -> tuple[NDArray[np.bool_], list[int]]:
+    """The rows with a vector of another length, and some of these lengths."""
+    lengths = np.zeros(len(array), dtype=np.int64)
+    lengths[is_valid(array)] = _lengths(array.drop_null())
+    other = (lengths > 0) & (lengths != dimension)
+    return other, np.unique(lengths[other])[:_EXAMPLES].tolist()
 
 
 def _lengths(lists: pa.Array) -> NDArray[np.int64]:
