@@ -156,7 +156,7 @@ def cramer_von_mises_statistic(reference_counts: Counts, current_counts: Counts)
 
 
 def pool_small_cells(
-    reference_counts: ArrayLike, current_counts: ArrayLike
+    reference_counts: ArrayLike, current_counts: ArrayLike, *, n_rest: int = 0
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Pool all cells with a small expected count into one cell, in both windows.
 
@@ -167,6 +167,9 @@ def pool_small_cells(
     Args:
         reference_counts: Rows per cell; shape `(k,)`.
         current_counts: Rows per cell, the same cells; shape `(k,)`.
+        n_rest: Number of cells at the end that are pooled whatever they hold. A cell of all names
+            that the reference does not have would be chosen by the counts of one window: rare names
+            that both windows draw by chance would lie there for one of them alone.
 
     Returns:
         Counts of the remaining cells of both windows, with the pooled cell last. Cells that are
@@ -180,6 +183,7 @@ def pool_small_cells(
         return reference[:0], current[:0]
     smaller = min(reference.sum(), current.sum()) / total
     small = together * smaller < _MIN_EXPECTED
+    small[len(small) - n_rest :] = True
     pooled = reference[small].sum(), current[small].sum()
     if sum(pooled) <= 0:
         return reference[~small], current[~small]
@@ -247,47 +251,6 @@ def two_proportion_test(count_a: float, n_a: float, count_b: float, n_b: float) 
     return TestResult(z, _fisher_exact(round(count_a), round(n_a), round(count_b), round(n_b)))
 
 
-def unseen_category_test(
-    reference_counts: ArrayLike, current_counts: ArrayLike
-) -> tuple[float, float, float]:
-    """Test whether the current window has more rows in new categories than chance explains.
-
-    A category is new if the reference has no row of it. Rare categories can be missing from the
-    reference by chance. If the rows were assigned to the windows at random, all `t` rows of a
-    category would fall into the current window with probability about `(m / (n + m)) ^ t`. The
-    p-value is Chernoff's upper bound for the probability of at least the observed number of rows in
-    new categories, so the test is conservative.
-
-    Args:
-        reference_counts: Rows per category; shape `(k,)`.
-        current_counts: Rows per category, the same categories; shape `(k,)`.
-
-    Returns:
-        The number of rows of the current window in new categories; the p-value; and the share of
-        the current window that is new beyond the expectation, in [0, 1]. All `nan` if a window is
-        empty.
-
-    References:
-        Chernoff (1952), A measure of asymptotic efficiency; Dubhashi & Ranjan (1998), Balls and
-        bins: a study in negative dependence.
-    """
-    reference = np.asarray(reference_counts, dtype=np.float64)
-    current = np.asarray(current_counts, dtype=np.float64)
-    n, m = reference.sum(), current.sum()
-    if n <= 0 or m <= 0:
-        return math.nan, math.nan, math.nan
-    n_new = float(current[reference == 0].sum())
-    # rounded, because weighted counts are scaled to an effective sample size
-    sizes, n_categories = np.unique(np.round(reference + current), return_counts=True)
-    sizes, n_categories = sizes[sizes > 0], n_categories[sizes > 0]
-    chance = (m / (n + m)) ** sizes
-    expected = float((n_categories * chance * sizes).sum())
-    if n_new <= expected:
-        return n_new, 1.0, 0.0
-    p_value = math.exp(_chernoff_exponent(n_new, sizes, chance, n_categories))
-    return n_new, p_value, (n_new - expected) / float(m)
-
-
 def _ranks(
     a: NDArray[Any], b: NDArray[Any], probes: _Indices
 ) -> tuple[_Indices, _Indices, _Indices, _Indices]:
@@ -320,33 +283,3 @@ def _fisher_exact(count_a: int, n_a: int, count_b: int, n_b: int) -> float:
     observed = pmf[count_b - low]
     # equally likely tables can differ by rounding
     return float(pmf[pmf <= observed * (1 + 1e-7)].sum() / pmf.sum())
-
-
-def _chernoff_exponent(
-    observed: float, sizes: NDArray[np.float64], chance: NDArray[np.float64], n: NDArray[np.int64]
-) -> float:
-    """Minimum over `s >= 0` of `log E exp(s X) - s x`, by ternary search, as it is convex in `s`.
-
-    Any `s` gives a valid bound, so a search that ends early is conservative, not wrong.
-
-    Args:
-        observed: The observed value `x`.
-        sizes: Rows per category, one entry for each distinct size; shape `(k,)`.
-        chance: Probability that a category of this size is new; shape `(k,)`.
-        n: Number of categories of each size; shape `(k,)`.
-    """
-
-    def exponent(s: float) -> float:
-        with np.errstate(divide="ignore"):
-            # log of 1 - chance + chance * exp(s * size), without overflow for large sizes
-            terms = np.logaddexp(np.log1p(-chance), np.log(chance) + s * sizes)
-        return float((n * terms).sum()) - s * observed
-
-    low, high = 0.0, 64.0
-    for _ in range(80):
-        third = (high - low) / 3
-        if exponent(low + third) <= exponent(high - third):
-            high -= third
-        else:
-            low += third
-    return min(0.0, exponent((low + high) / 2))

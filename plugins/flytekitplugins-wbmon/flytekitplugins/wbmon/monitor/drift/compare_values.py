@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from statistics import NormalDist
 
 import numpy as np
 
@@ -41,8 +42,8 @@ from flytekitplugins.wbmon.stats.two_sample import (
     ks_p_value,
     pool_small_cells,
     two_proportion_test,
-    unseen_category_test,
 )
+from flytekitplugins.wbmon.stats.unseen import unseen_category_test, unseen_mass_test
 
 _ROWS_A_VALUE = 10  # rows of the reference for each of its values, if they may be codes
 
@@ -198,10 +199,16 @@ def _compare_vectors(found: Comparison, rule: DriftRule) -> Comparison:
 def _compare_categories(found: Comparison, rule: DriftRule) -> Comparison:
     reference, current = found.reference, found.current
     a, b = _category_counts(reference, current)
-    distribution = _category_check(a, b, rule)
+    all_named = _all_named(reference, current)
+    distribution = _category_check(a, b, rule, n_rest=0 if all_named else 1)
+    unseen = None
     # if the reference has rows outside its table, a category outside it need not be new
-    is_complete = reference.counts is not None and not reference.counts[-1]
-    unseen = _unseen_check(a, b, rule, "new_categories") if is_complete else None
+    if reference.counts is not None and not reference.counts[-1]:
+        unseen = (
+            _unseen_check(a, b, rule, "new_categories")
+            if all_named
+            else _unseen_mass_check(a, b, rule)
+        )
     return replace(
         found,
         checks=tuple(check for check in (distribution, unseen) if check is not None),
@@ -228,9 +235,9 @@ def _new_categories(reference: FeatureProfile, current: FeatureProfile) -> tuple
     return tuple(sorted(new, key=lambda name: (-current.unseen[name], name)))
 
 
-def _category_check(a: Floats, b: Floats, rule: DriftRule) -> Check | None:
+def _category_check(a: Floats, b: Floats, rule: DriftRule, *, n_rest: int) -> Check | None:
     # the chi-squared distribution is a poor approximation for small expected counts
-    cells = pool_small_cells(a, b)
+    cells = pool_small_cells(a, b, n_rest=n_rest)
     result = chi_squared_two_sample(*cells)
     if math.isnan(result.p_value):
         return None
@@ -265,6 +272,24 @@ def _unseen_check(a: Floats, b: Floats, rule: DriftRule, name: str) -> Check | N
     )
 
 
+def _unseen_mass_check(a: Floats, b: Floats, rule: DriftRule) -> Check:
+    found = unseen_mass_test(a, b)
+    margin = NormalDist().inv_cdf(1 - rule.alpha) * found.error
+    return Check(
+        name="new_categories",
+        test="unseen",
+        statistic=found.n_new,
+        p_value=found.p_value,
+        effect_size=found.effect,
+        effect_low=max(0.0, found.effect - margin),
+    )
+
+
+def _all_named(reference: FeatureProfile, current: FeatureProfile) -> bool:
+    """Whether both windows remember every name outside the table."""
+    return max(len(reference.unseen), len(current.unseen)) < UNSEEN_LIMIT
+
+
 def _category_counts(reference: FeatureProfile, current: FeatureProfile) -> tuple[Floats, Floats]:
     """Counts of both windows over the same categories: the table, then the names outside it.
 
@@ -272,7 +297,7 @@ def _category_counts(reference: FeatureProfile, current: FeatureProfile) -> tupl
     incomplete, and all rows outside the table stay one category.
     """
     a, b = scaled_counts(reference), scaled_counts(current)
-    if max(len(reference.unseen), len(current.unseen)) >= UNSEEN_LIMIT:
+    if not _all_named(reference, current):
         return a, b
     outside = list(dict.fromkeys([*reference.unseen, *current.unseen]))
     more_a = sample_factor(reference) * np.array(

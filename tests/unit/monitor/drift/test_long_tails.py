@@ -1,0 +1,90 @@
+"""Categories of which most are rare: every window has some that the reference lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from flytekitplugins.wbmon.monitor.drift.check import check_drift
+from flytekitplugins.wbmon.monitor.drift.report import FeatureDrift
+from flytekitplugins.wbmon.monitor.profiles.build import profile_data
+
+N_WINDOWS = 40
+MOST_FINDINGS = 6  # nominal 5 %, and three Monte-Carlo errors
+
+Window = Callable[[np.random.Generator, int], pa.Table]
+
+
+def drawn(rng: np.random.Generator, n: int) -> list[str]:
+    return [f"v{i}" for i in rng.zipf(1.6, n)]
+
+
+def values(rng: np.random.Generator, n: int) -> pa.Table:
+    return pa.table({"k": drawn(rng, n)})
+
+
+def lists(rng: np.random.Generator, n: int) -> pa.Table:
+    return pa.table({"k": [drawn(rng, size) for size in np.resize([1, 2, 2, 3], n)]})
+
+
+def texts(rng: np.random.Generator, n: int) -> pa.Table:
+    return pa.table({"k": [" ".join(drawn(rng, size)) for size in rng.integers(4, 13, n)]})
+
+
+def with_new(table: pa.Table, share: float) -> pa.Table:
+    """The table with one new category in every row of its first `share`."""
+    rows = table["k"].to_pylist()
+    for i in range(round(share * len(rows))):
+        rows[i] = "new" if isinstance(rows[i], str) else ["new", *rows[i][1:]]
+    return pa.table({"k": rows})
+
+
+def is_found(feature: FeatureDrift) -> bool:
+    return any(check.q_value <= 0.05 for check in feature.checks)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("window", [values, lists, texts])
+@pytest.mark.parametrize(("n", "m"), [(150, 5000), (600, 600), (3000, 300)])
+@pytest.mark.parametrize("by_profile", [False, True])
+def test_a_long_tail_is_no_finding(window: Window, n: int, m: int, by_profile: bool):
+    rng = np.random.default_rng(0)
+    found, drifted = 0, 0
+    for _ in range(N_WINDOWS):
+        reference, current = window(rng, n), window(rng, m)
+        before = profile_data(reference) if by_profile else reference
+        feature = check_drift(before, current).features["k"]
+        found += is_found(feature)
+        drifted += feature.level == "drift"
+
+    assert found <= MOST_FINDINGS
+    assert drifted <= 1
+
+
+@pytest.mark.parametrize("window", [values, lists])
+@pytest.mark.parametrize(("n", "m"), [(300, 5000), (600, 600), (3000, 300)])
+def test_a_new_category_is_found_in_spite_of_a_long_tail(window: Window, n: int, m: int):
+    rng = np.random.default_rng(1)
+    found = [
+        check_drift(window(rng, n), with_new(window(rng, m), 0.2)).features["k"] for _ in range(10)
+    ]
+
+    assert sum(map(is_found, found)) >= 9
+
+
+def test_new_names_beyond_those_that_are_remembered_are_found():
+    rng = np.random.default_rng(2)
+    found = 0
+    for _ in range(10):
+        rows = drawn(rng, 5000)
+        # a fifth of the rows is of a thousand new names, each of them rare
+        rows[:1000] = [f"new {i}" for i in range(1000)]
+        k = check_drift(values(rng, 300), pa.table({"k": rows})).features["k"]
+        check = next(check for check in k.checks if check.name == "new_categories")
+        found += check.level == "drift"
+        assert 0 <= check.effect_low <= check.effect_size < 0.3
+
+    assert found >= 9
