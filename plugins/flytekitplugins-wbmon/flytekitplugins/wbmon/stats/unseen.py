@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from flytekitplugins.wbmon.stats.arrays import Floats
 from flytekitplugins.wbmon.stats.tail_probabilities import normal_sf
 
 
@@ -69,8 +70,9 @@ def unseen_category_test(
     n_new = float(current[reference == 0].sum())
     together = reference + current
     # rounded to hundredths, so that sums of thirds which are equal stay so
-    sizes, of_size = np.unique(np.round(np.maximum(together, 1.0), 2), return_inverse=True)
-    n_categories = np.bincount(of_size.reshape(-1), weights=np.minimum(together, 1.0))
+    rounded: Floats = np.round(np.maximum(together, 1.0), 2)
+    sizes, of_size = np.unique(rounded, return_inverse=True)
+    n_categories = np.bincount(of_size.reshape(-1), weights=np.minimum(together, 1.0)).astype(float)
     chance = (m / (n + m)) ** sizes
     expected = float((n_categories * chance * sizes).sum())
     if n_new <= expected:
