@@ -70,7 +70,7 @@ def unseen_category_test(
     n_new = float(current[reference == 0].sum())
     together = reference + current
     # rounded to hundredths, so that sums of thirds which are equal stay so
-    rounded: Floats = np.round(np.maximum(together, 1.0), 2)
+    rounded: Floats = np.round(np.maximum(together, 1.0), 2).astype(np.float64)
     sizes, of_size = np.unique(rounded, return_inverse=True)
     n_categories = np.bincount(of_size.reshape(-1), weights=np.minimum(together, 1.0)).astype(float)
     chance = (m / (n + m)) ** sizes
