@@ -23,6 +23,9 @@ OTHER_WORDS = OTHER_TEXT.split()
 TAGS = ("vip", "late", "new", "gift", "bulk")
 CITIES = ("Berlin", "Paris", "Rome", "Oslo")
 DAY = 86_400.0
+ALPHA = 0.05
+SIZES = ((150, 5000), (300, 5000), (1000, 20_000), (600, 600), (5000, 300))
+NEW = (0.0, 0.02, 0.05, 0.2)
 
 
 def window(rng: np.random.Generator, n: int, words: list[str] = WORDS) -> pd.DataFrame:
@@ -119,6 +122,41 @@ def measure(n_windows: int, n_rows: int) -> tuple[dict[str, float], dict[str, fl
     )
 
 
+def long_tails(n_windows: int) -> dict[tuple[str, int, int], list[float]]:
+    """Findings among categories drawn from Zipf's law: unchanged, and with a new category.
+
+    Returns:
+        By form, exponent and rows of both windows the share of windows with a finding, without a
+        change and with one new category in 2, 5 and 20 % of the rows.
+    """
+    rng = np.random.default_rng(15)
+    found = {}
+    for form in ("values", "lists"):
+        for exponent in (1.2, 1.6, 2.0):
+            for n, m in SIZES:
+                hits = [0] * len(NEW)
+                for _ in range(n_windows):
+                    reference = tail(rng, n, form, exponent)
+                    for i, share in enumerate(NEW):
+                        day = tail(rng, m, form, exponent, new=share)
+                        checks = check_drift(reference, day).features["k"].checks
+                        hits[i] += any(check.q_value <= ALPHA for check in checks)
+                found[f"{form}, {exponent}", n, m] = [hit / n_windows for hit in hits]
+    return found
+
+
+def tail(
+    rng: np.random.Generator, n: int, form: str, exponent: float, new: float = 0.0
+) -> pd.DataFrame:
+    """Rows with one name, or a list of two, of which a share `new` is of a new one."""
+    names = np.array([f"v{i}" for i in rng.zipf(exponent, n)], dtype=object)
+    names[rng.random(n) < new] = "new"
+    if form == "values":
+        return pd.DataFrame({"k": names})
+    others = [f"v{i}" for i in rng.zipf(exponent, n)]
+    return pd.DataFrame({"k": list(map(list, zip(names, others, strict=True)))})
+
+
 def main(n_windows: int = 100, n_rows: int = 4000) -> None:
     """Print both as tables."""
     alarms, found = measure(n_windows, n_rows)
@@ -129,6 +167,14 @@ def main(n_windows: int = 100, n_rows: int = 4000) -> None:
     print("\n| fault | found as drift |\n|---|---|")
     for name, share in found.items():
         print(f"| {name} | {share:.0%} |")
+    print("\n| Zipf's law | rows | no change | 2 % new | 5 % new | 20 % new |")
+    print("|---|---|---|---|---|---|")
+    for (form, n, m), (alarms_, *power) in long_tails(n_windows).items():
+        print(
+            f"| {form} | {n:,} / {m:,} | {alarms_:.1%} |",
+            " | ".join(f"{p:.0%}" for p in power),
+            "|",
+        )
 
 
 if __name__ == "__main__":

@@ -223,6 +223,39 @@ def test_the_hour_and_the_weekday_are_compared_where_windows_cover_them_evenly(d
     assert at.level == "none"
 
 
+def busy(rng: np.random.Generator, start: str, days: int, workdays_only: float = 0) -> pd.DataFrame:
+    """Times of days of which some are busier than others, and of weekends with half as many."""
+    day = pd.date_range(start, periods=days)
+    mean = (
+        40 * np.where(day.day_of_week < 5, 1, 0.5 * (1 - workdays_only)) * rng.gamma(4, 1 / 4, days)
+    )
+    return pd.DataFrame({"at": np.repeat(day, rng.poisson(mean))})
+
+
+@pytest.mark.parametrize("days", [28, 30, 31, 84])
+def test_the_weekdays_of_a_month_are_no_finding(days):
+    rng = np.random.default_rng(0)
+    found = 0
+    for _ in range(40):
+        at = check_drift(busy(rng, "2024-01-01", 366), busy(rng, "2025-01-01", days)).features["at"]
+        found += any(check.q_value <= 0.05 for check in at.checks)
+
+    # nominal 5 %, and three Monte-Carlo errors
+    assert found <= 6
+
+
+def test_a_quarter_without_weekends_is_found():
+    rng = np.random.default_rng(1)
+    levels = [
+        check_drift(busy(rng, "2024-01-01", 366), busy(rng, "2025-01-01", 112, 1))
+        .features["at"]
+        .level
+        for _ in range(10)
+    ]
+
+    assert sum(level in ("warning", "drift") for level in levels) >= 9
+
+
 def test_later_times_are_no_finding_and_earlier_ones_are():
     before = hours("2026-01-05", 7)
 

@@ -5,6 +5,7 @@ Both paths of the drift check use it.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -14,12 +15,13 @@ from flytekitplugins.wbmon.monitor.drift.comparison import RATES, SCHEMA_LEVELS,
 from flytekitplugins.wbmon.monitor.drift.distances import ExactDistances
 from flytekitplugins.wbmon.monitor.drift.identifiers import looks_like_identifier
 from flytekitplugins.wbmon.monitor.drift.report import Check, DriftRule, Status
-from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
+from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile, WeightSums
 from flytekitplugins.wbmon.monitor.profiles.layout import before_new_column
 
 _OF_A_FACET = ("distribution", "new_categories")
 _TOLD_OF_FACETS: tuple[Status, ...] = ("constant", "insufficient", "all_missing", "identifier")
-_CYCLES = {"hour": 86_400.0, "weekday": 604_800.0}
+_DAY = 86_400.0
+_CYCLES = {"hour": _DAY, "weekday": 7 * _DAY}
 _UNEVEN = 0.05  # share of rows that may move only because windows end within a cycle
 
 
@@ -63,7 +65,12 @@ def _with_facets(found: Comparison, rule: DriftRule) -> Comparison:
             if now.status == "missing_column" and _is_chance(found, facet, rule):
                 # of objects a field exists only where a row has it: here, it has no value
                 now = replace(now, status="ok")
-            compared[name] = compare_feature(facet, now, rule)
+            if found.reference.kind == "time" and name == "weekday":
+                days = _counted_by_day(facet, found.reference), _counted_by_day(now, found.current)
+                # the rows are enough, or the column would not be compared
+                compared[name] = compare_feature(*days, replace(rule, min_rows=1))
+            else:
+                compared[name] = compare_feature(facet, now, rule)
     for name, now in found.current.facets.items():
         if now.status == "new_column" and not _is_chance(found, now, rule):
             before = before_new_column(now, found.reference.n_rows)
@@ -129,6 +136,26 @@ def _unevenness(feature: FeatureProfile, facet: str) -> float:
         return 1.0
     part = cycles % 1
     return part * (1 - part) / cycles
+
+
+def _counted_by_day(weekday: FeatureProfile, times: FeatureProfile) -> FeatureProfile:
+    """The weekdays of times with the effective size of the days that the times span.
+
+    The rows of one day are not independent. If the number of rows a day varies by as much as its
+    mean, a share `p` of the rows of `d` days has the variance `p (1 - p) / d`; if it varies less,
+    the test is conservative. A test of weekdays needs some 36 days on either side.
+
+    References:
+        Kish (1965), Survey sampling, section 5.4, for the design effect of clusters.
+    """
+    days = math.floor((times.maximum - times.minimum) / _DAY) + 1
+    if weekday.effective_values <= days:
+        return weekday
+    sums = weekday.weights or WeightSums(
+        rows=float(weekday.n_rows), missing=float(weekday.n_missing)
+    )
+    squared = weekday.value_weight**2 / days
+    return replace(weekday, weights=replace(sums, rows_squared=squared, values_squared=squared))
 
 
 def _has_test(feature: FeatureProfile) -> bool:
