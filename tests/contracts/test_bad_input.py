@@ -156,8 +156,12 @@ def test_scores_that_are_not_finite_are_no_silent_success(rng: np.random.Generat
     data = window(rng)
     data["score"][:10] = np.inf
 
-    with pytest.raises(DataError, match="score"):
-        check_performance(pa.table(data), task="classification", label="label", prediction="score")
+    report = check_performance(
+        pa.table(data), task="classification", label="label", prediction="score"
+    )
+
+    assert (report.n_missing_prediction, report.n_unreadable) == (10, 10)
+    assert "10 unreadable values taken for missing ('inf' in 'score')" in report.reason
 
 
 # what is an error of the data

@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -90,9 +91,19 @@ def as_any(value: Any) -> Any:
         return as_text(value)
     if isinstance(value, bool):
         return value
-    if isinstance(value, int) and -_INT64 <= value < _INT64:
+    return as_whole(value) if isinstance(value, int) else as_float(value)
+
+
+def as_whole(value: int) -> int | Decimal | str | None:
+    """A whole number keeps all its digits, in the type that has room for them."""
+    if -_INT64 <= value < _INT64:
         return value
-    return as_float(value)
+    if abs(value) < 10**76:
+        return Decimal(value)
+    try:
+        return str(value)
+    except ValueError:  # of more digits than Python writes
+        return None
 
 
 def expected(row: dict[str, Any]) -> dict[str, Any]:

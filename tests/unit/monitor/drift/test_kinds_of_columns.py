@@ -205,13 +205,13 @@ def hours(start: str, days: float, n: int = 2000) -> pd.DataFrame:
     ("days", "facets"),
     [
         (1, {"hour"}),
-        (7, {"hour", "weekday"}),
+        (7, {"hour"}),
         # half a day, and three days and a half, have more of some hours
         (0.5, set()),
         (1.5, set()),
         (3.5, set()),
         (10.0, {"hour"}),
-        (84.5, {"hour", "weekday"}),
+        (84.5, {"hour"}),
     ],
 )
 def test_the_hour_and_the_weekday_are_compared_where_windows_cover_them_evenly(days, facets):
@@ -221,6 +221,15 @@ def test_the_hour_and_the_weekday_are_compared_where_windows_cover_them_evenly(d
 
     assert {check.facet[0] for check in at.checks if check.facet} == facets
     assert at.level == "none"
+
+
+@pytest.mark.parametrize(("days", "facets"), [(7, {"hour"}), (84, {"hour", "weekday"})])
+def test_weekdays_are_compared_where_there_are_enough_days(days, facets):
+    many = hours("2026-01-05", 84)
+
+    at = check_drift(many, hours("2026-06-01", days)).features["at"]
+
+    assert {check.facet[0] for check in at.checks if check.facet} == facets
 
 
 def busy(rng: np.random.Generator, start: str, days: int, workdays_only: float = 0) -> pd.DataFrame:

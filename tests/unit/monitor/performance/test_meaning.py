@@ -637,7 +637,7 @@ def test_an_infinite_probability_is_a_missing_one(rng) -> None:
     p = 0.25 + 0.4 * y + 0.25 * rng.random(400)
     report = check(pd.DataFrame({"y": y, "p": np.append(p[:-2], [np.inf, -np.inf])}))
 
-    assert (report.n_missing_prediction, report.n_labelled) == (2, 400)
+    assert (report.n_missing_prediction, report.n_labelled, report.n_unreadable) == (2, 400, 2)
     assert report.metrics["roc_auc"].value == metrics.roc_auc_score(y[:-2], p[:-2])
 
 

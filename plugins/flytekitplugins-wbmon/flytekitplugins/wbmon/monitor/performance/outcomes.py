@@ -378,9 +378,10 @@ def _probabilities(table: pa.Table, columns: list[str]) -> _Read:
 
 def _probability(table: pa.Table, name: str) -> NumberColumn:
     read = _plain_numbers(table, name, "probabilities")
-    values = read.values
-    # what is infinite is missing, and counted as such
-    values = np.where(np.isinf(values), np.nan, values)
+    # no probability is infinite: such a value costs itself
+    is_infinite = np.isinf(read.values)
+    infinite = Unreadable(int(is_infinite.sum()), ("inf",) if is_infinite.any() else ())
+    values = np.where(is_infinite, np.nan, read.values)
     outside = (values < -_EDGE) | (values > 1 + _EDGE)
     if outside.any():
         raise DataError(
@@ -388,4 +389,6 @@ def _probability(table: pa.Table, name: str) -> NumberColumn:
             f"{int(outside.sum())} rows "
             f"outside, such as {values[outside][0]:g}"
         )
-    return read._replace(values=np.clip(values, 0.0, 1.0))
+    return read._replace(
+        values=np.clip(values, 0.0, 1.0), unreadable=read.unreadable.and_(infinite)
+    )
