@@ -8,7 +8,6 @@ from typing import Any, TypeAlias
 
 from flytekitplugins.wbmon.data.columns import as_column, read_values
 from flytekitplugins.wbmon.data.scalars import class_name
-from flytekitplugins.wbmon.data.weights import check_weights
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.performance import segments as breakdown
 from flytekitplugins.wbmon.monitor.performance.estimate import compare_estimate
@@ -156,7 +155,6 @@ def check_performance(  # noqa: PLR0913 - one keyword a column
             meaning=meaning,
         )
     _require_unit(baseline, outcomes)
-    check_weights(outcomes.weight, weight or "")
 
     def measure(part: Outcomes, against: Mapping[str, Estimate]) -> PerformanceReport:
         return report_of(part, task=task, baseline=against, min_rows=min_rows)

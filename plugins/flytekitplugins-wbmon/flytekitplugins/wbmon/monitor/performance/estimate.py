@@ -11,7 +11,6 @@ import numpy as np
 
 from flytekitplugins.wbmon.data.columns import as_column
 from flytekitplugins.wbmon.data.scalars import class_name
-from flytekitplugins.wbmon.data.weights import check_weights
 from flytekitplugins.wbmon.errors import ConfigError, DataError, InsufficientDataError
 from flytekitplugins.wbmon.monitor.performance.estimate_regression import estimate_values
 from flytekitplugins.wbmon.monitor.performance.meaning import Meaning
@@ -134,8 +133,6 @@ def estimate_performance(  # noqa: PLR0913 - one keyword a column
     # as the reference was read, the positive class last: sorting could exchange the two
     meaning = known.meaning._replace(is_closed=True)
     current = read_classification(data, label=None, meaning=meaning, **columns)
-    for window in (known, current):
-        check_weights(window.weight, weight or "")
     n = len(current.rows)
     baseline = report_of(known, task=task, baseline={}, min_rows=min_rows).metrics
     expected = _expected(known, current) if n else {}

@@ -19,7 +19,6 @@ from flytekitplugins.wbmon.data.columns import (
 )
 from flytekitplugins.wbmon.data.names import plain_names
 from flytekitplugins.wbmon.data.objects import value_type
-from flytekitplugins.wbmon.data.weights import check_weights
 from flytekitplugins.wbmon.errors import DataError, InsufficientDataError
 from flytekitplugins.wbmon.monitor.performance.measure import announcements, metric_of, report_of
 from flytekitplugins.wbmon.monitor.performance.outcomes import (
@@ -66,8 +65,6 @@ def estimate_values(
     window = read_values(data, [*inputs, *weights])
     # the prediction stands in for the label that the window does not have; its loss is not used
     current = read_regression(window, label=prediction, prediction=prediction, weight=weight)
-    for each in (known, current):
-        check_weights(each.weight, weight or "")
     _require_unit(known, current, prediction)
     words = {name: _words(past[name]) for name in inputs if _is_text(past[name])}
     unreadable = known.unreadable.and_(current.unreadable)

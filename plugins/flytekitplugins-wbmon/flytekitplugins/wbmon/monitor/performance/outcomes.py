@@ -22,6 +22,7 @@ from flytekitplugins.wbmon.data.class_codes import (
 from flytekitplugins.wbmon.data.columns import NumberColumn, Unreadable, read_numbers, read_values
 from flytekitplugins.wbmon.data.objects import has_odd, value_type
 from flytekitplugins.wbmon.data.scalars import class_name
+from flytekitplugins.wbmon.data.weights import check_weights
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.performance.meaning import (
     NOTHING_KNOWN,
@@ -263,6 +264,7 @@ def _weights(table: pa.Table, name: str | None) -> Floats:
             "that are not"
             + "".join(f", such as {quoted_name(text)}" for text in read.unreadable.examples[:1])
         )
+    check_weights(weight, name)
     return weight
 
 

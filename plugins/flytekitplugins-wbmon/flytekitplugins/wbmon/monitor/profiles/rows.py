@@ -15,13 +15,12 @@ from flytekitplugins.wbmon.data.columns import as_column
 from flytekitplugins.wbmon.data.objects import value_type
 from flytekitplugins.wbmon.data.readings import read_as
 from flytekitplugins.wbmon.data.times import row_times
+from flytekitplugins.wbmon.data.weights import check_weights
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.profiles.facets import AGE, MEANING, Embed
 from flytekitplugins.wbmon.monitor.profiles.profile import Profile
 from flytekitplugins.wbmon.names import listed_names
 from flytekitplugins.wbmon.stats.arrays import Floats
-
-_LEAST, _MOST = 1e-100, 1e100
 
 
 class Rows(NamedTuple):
@@ -51,7 +50,7 @@ class Rows(NamedTuple):
         """Weight of each row; None if rows are not weighted.
 
         Raises:
-            DataError: If a weight is missing, negative or not finite.
+            DataError: If a weight is missing, or neither 0 nor in [1e-100, 1e100].
         """
         if not self.weight:
             return None
@@ -64,13 +63,7 @@ class Rows(NamedTuple):
                 f"{value_type(array.type)} with {n_missing} missing; fill or drop those rows"
             )
         weights = np.asarray(dense_numbers(reading.values), dtype=np.float64)
-        # beyond, sums of squared weights would not be numbers
-        if not ((weights == 0) | ((weights >= _LEAST) & (weights <= _MOST))).all():
-            raise DataError(
-                f"weight column {self.weight!r} must hold numbers that are 0 or from {_LEAST:g} to "
-                f"{_MOST:g}, got {weights.min():g} to {weights.max():g}; rescale the weights, only "
-                "their ratios count"
-            )
+        check_weights(weights, self.weight)
         return weights
 
     def times(self, batch: pa.RecordBatch) -> Floats | None:
