@@ -56,6 +56,9 @@ HOUR = dt.timedelta(hours=1)
         ([np.float32(0.5), np.int8(3), np.longdouble(2)], [0.5, 3.0, 2.0]),
         (["a", b"b", uuid.UUID(int=5)], ["a", "b", str(uuid.UUID(int=5))]),
         ([b"\xff\x00"], ["0xff00"]),
+        ([bytearray(b"a"), bytearray(b"\xff")], ["a", "0xff"]),
+        # 1 is true where most are true or false
+        ([True, False, 1, 0.0], [True, False, True, False]),
         (["\ud800"], ["\\ud800"]),
         ([Size.SMALL, Size.LARGE], ["s", "l"]),
         ([Level.LOW, 7], [1, 7]),
@@ -63,6 +66,12 @@ HOUR = dt.timedelta(hours=1)
         ([dt.time(1, 2, 3), HOUR], [dt.timedelta(seconds=3723), HOUR]),
         ([[1, 2], (3,), np.array([4])], [[1, 2], [3], [4]]),
         ([{2, 1}], [[1, 2]]),
+        ([np.ones((2, 2)), [[0.0]]], [[[1.0, 1.0], [1.0, 1.0]], [[0.0]]]),
+        ([np.array(1.5), [2]], [[1.5], [2.0]]),
+        ([[("k", 1)], []], [[{"key": "k", "value": 1}], []]),
+        ([[uuid.UUID(int=5), b"\xff"]], [[str(uuid.UUID(int=5)), "0xff"]]),
+        ([[2**70, 0.5]], [[float(2**70), 0.5]]),
+        ([{"a": 1}, {"a": 2**70}], [{"a": 1}, {"a": 2**70}]),
         ([{"a": 1}, {"b": 2}], [{"a": 1, "b": None}, {"a": None, "b": 2}]),
     ],
 )
@@ -131,6 +140,18 @@ def test_nothing_is_always_the_same_nothing(value):
         ([dt.date(2026, 1, 1), dt.date(2026, 1, 2), "soon"], "soon"),
         ([True, False, "yes"], "yes"),
         ([[1], [2], "three"], "three"),
+        ([True, False, 1.5], "1.5"),
+        ([True, False, math.inf], "inf"),
+        ([True, False, 2**64], str(2**64)),
+        ([[1.0], [2.0], [1.0, "x"]], "[1.0, 'x']"),
+        ([[1.0], [2.0], {"a": 1}], "{'a': 1}"),
+        ([[[1]], [[2]], [["x"]]], "[['x']]"),
+        ([{"a": 1.0}, {"a": 2.0}, {"a": "x"}], "{'a': 'x'}"),
+        ([{"a": [1]}, {"a": [2]}, {"a": ["x"]}], "{'a': ['x']}"),
+        ([{"a": 1}, {"a": 2}, {1: 2}], "{1: 2}"),
+        ([{"a": 1}, {"a": 2}, {"\ud800": 2}], "{'\\ud800': 2}"),
+        ([{"a": 1}, {"a": 2}, {3}], "{3}"),
+        ([{"a": 1}, {"a": 2}, np.array([3])], "[3]"),
         ([1, 2, {"a": 1}], "{'a': 1}"),
         ([1, 2, 1j], "1j"),
         # no number of 64 bits, and of too many digits for a decimal
@@ -172,11 +193,73 @@ def test_an_object_that_cannot_be_told_is_told_by_its_class():
     assert odd.to_pylist() == [None, None, "<Sealed>"]
 
 
-def test_lists_of_mixed_values_cannot_be_read_and_say_so():
+def test_lists_of_mixed_values_cost_themselves():
     kept, odd = split(from_objects([[1, "a"], [2], None]))
 
-    assert kept.null_count == 3
-    assert odd.to_pylist() == ["[1, 'a']", "[2]", None]
+    assert kept.to_pylist() == [None, [2], None]
+    assert odd.to_pylist() == ["[1, 'a']", None, None]
+
+
+def contained_in_itself():
+    one, many, mapping = [], [], {}
+    one.append(one)
+    many.extend([many] * 1000)
+    mapping["a"] = mapping
+    deep = [1.0]
+    for _ in range(100_000):
+        deep = [deep]
+    return [one, many, mapping, deep]
+
+
+@pytest.mark.parametrize("place", range(4))
+@pytest.mark.parametrize("others", [[1.0, 2.0], [[1.0], [2.0]], [{"a": 1}, {"a": 2}], []])
+def test_what_contains_itself_is_odd(place, others):
+    endless = contained_in_itself()[place]
+
+    kept, odd = split(converted([endless, *others], dtype=object))
+
+    assert kept.to_pylist() == [None, *others]
+    assert odd.is_valid().to_pylist() == [True, *([False] * len(others))]
+
+
+def test_what_lies_in_sixteen_lists_is_kept():
+    deep = 1.0
+    for _ in range(16):
+        deep = [deep]
+
+    assert from_objects([deep]).to_pylist() == [deep]
+    assert has_odd(from_objects([[deep]]).type)
+
+
+LEAVES = st.none() | st.integers(-9, 9) | st.text("ab", max_size=2) | st.booleans()
+NESTED = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("ab"), inner),
+    max_leaves=6,
+)
+
+
+@given(st.lists(NESTED, max_size=8))
+def test_nested_values_are_kept_as_they_are_or_told(values):
+    array = from_objects(values)
+    kept, odd = split(array)
+
+    array.validate(full=True)
+    told = [None] * len(values) if odd is None else odd.to_pylist()
+    for value, found, text in zip(values, kept.to_pylist(), told, strict=True):
+        assert (value is None) == (found is None and text is None)
+        assert found is None or text is None
+        if isinstance(found, list):
+            assert len(found) == len(value)
+
+
+@given(st.lists(st.lists(st.integers(-9, 9) | st.floats(-9, 9), max_size=3), min_size=2))
+def test_one_odd_list_does_not_change_the_others(lists):
+    kept, odd = split(from_objects([*lists, *lists, ["x", 1], None]))
+
+    if any(lists):
+        assert kept.to_pylist() == [*lists, *lists, None, None]
+        assert odd.null_count == len(odd) - 1
 
 
 SCALARS = st.one_of(

@@ -17,6 +17,7 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -282,3 +283,52 @@ def test_a_window_without_rows_is_insufficient_whatever_holds_it(kind: str, name
     assert profiled(empty)["rows"] == (0, 0, 0)
     assert drifted(plain, empty)["verdict"] == "insufficient"
     assert drifted(empty, empty)["verdict"] == "insufficient"
+
+
+VECTORS = [[1.0, float(i)] for i in range(600)]
+STRUCTS = [{"a": float(i)} for i in range(600)]
+
+
+def of_objects(values: Sequence[Any]) -> pd.DataFrame:
+    return pd.DataFrame({"x": pd.Series(values, dtype=object)})
+
+
+@pytest.mark.parametrize(
+    ("values", "odd"),
+    [
+        *((VECTORS, odd) for odd in ("n/a", [1.0, "x"], ["a", 3], {"a": 1})),
+        *((STRUCTS, odd) for odd in ({"a": "x"}, {1: 2}, {"a": "\ud800"}, np.array([1.0]), {1})),
+        *(([True, False] * 300, odd) for odd in (1.5, float("inf"), 2**64)),
+    ],
+)
+def test_one_odd_value_costs_its_row_alone(values: list[Any], odd: Any) -> None:
+    clean = of_objects(values)
+    dirty = of_objects([*values[:3], odd, *values[4:]])
+
+    found = profile_data(dirty).features["x"]
+    assert (found.kind, found.n_unreadable) == (profile_data(clean).features["x"].kind, 1)
+    for reference, current in ((clean, dirty), (dirty, clean), (profile_data(clean), dirty)):
+        assert check_drift(reference, current).verdict == "ok"
+
+
+MATRICES = [np.ones((2, 2)) * i for i in range(400)]
+MAPS = pa.table({"x": pa.array([[("k", i % 5)] for i in range(400)], pa.map_("string", "int64"))})
+ENTRIES = pa.table({"x": [[{"key": "k", "value": i % 5}] for i in range(400)]})
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (MAPS, MAPS.to_pandas()),
+        (MAPS, ENTRIES),
+        (of_objects(MATRICES), of_objects([matrix.tolist() for matrix in MATRICES])),
+        (
+            of_objects([b"%d" % (i % 9) for i in range(400)]),
+            of_objects([bytearray(b"%d" % (i % 9)) for i in range(400)]),
+        ),
+    ],
+)
+def test_containers_of_containers_are_what_they_hold(one: Any, other: Any) -> None:
+    for reference, current in ((one, other), (other, one), (profile_data(one), other)):
+        report = check_drift(reference, current)
+        assert (report.verdict, report.features["x"].unreadable_current) == ("ok", 0.0)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from flytekitplugins.wbmon.data.nesting import suits_arrow
 from flytekitplugins.wbmon.data.objects import as_text, from_objects
 from flytekitplugins.wbmon.data.sources import Part, TableSource
 
@@ -153,9 +154,10 @@ def _from_object_column(series: Any) -> pa.Array:
 
 
 def _is_nested(series: Any) -> bool:
+    """Whether it holds lists or mappings that Arrow can be given."""
     # nan is a float, and stands for a missing value here
     first = next((v for v in series if v is not None and not isinstance(v, float)), None)
-    return isinstance(first, (list, dict, np.ndarray))
+    return isinstance(first, (list, dict, np.ndarray)) and suits_arrow(series.tolist())
 
 
 def _rows_alone(n_rows: int) -> pa.Table:

@@ -12,21 +12,38 @@ import numbers
 import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from flytekitplugins.wbmon.data.arrow import (
+    bitmap,
+    bool_array,
+    dense_numbers,
+    float_array,
+    is_valid,
+)
+from flytekitplugins.wbmon.data.nesting import (
+    NESTED,
+    elements_of,
+    is_entry,
+    is_shallow,
+    is_struct,
+    ordered,
+    suits_arrow,
+)
 from flytekitplugins.wbmon.data.scalars import EPOCH, bytes_text, is_missing, value_of
 
 _VALUE, _ODD = "\0value", "\0odd"
 _LONGEST = timedelta(days=106_751_991)
 _MAX_NANOSECONDS = 2**63
 _MAX_DECIMAL = 10**76
-"""Where times in units of a second begin."""
 
 
 class Parts(NamedTuple):
@@ -59,9 +76,11 @@ def from_objects(values: Sequence[Any]) -> pa.Array:
     """The Arrow array of Python values.
 
     Whole numbers of any size up to 76 digits, decimals, text, booleans, bytes, UUIDs, times of any
-    zone (without one they are UTC), dates, durations and times of day, lists and mappings keep
-    their value; members of an enum stand for theirs, periods of pandas for their start. None,
-    nan, NaT and `pd.NA` are null. Whole numbers of more digits are odd.
+    zone (without one they are UTC), dates, durations and times of day, lists, arrays and mappings
+    keep their value; members of an enum stand for theirs, periods of pandas for their start. None,
+    nan, NaT and `pd.NA` are null. Whole numbers of more digits are odd, as are a list or a mapping
+    of which any part is odd, or in which more than 16 lie in each other. Lists of pairs whose first
+    is text are maps.
 
     Returns:
         An array of the type that most values have, of UUIDs alone `UuidText`; with odd values a
@@ -72,10 +91,15 @@ def from_objects(values: Sequence[Any]) -> pa.Array:
     # blank text says nothing, unless nothing else is said
     votes = [s for s, value in zip(sorts, found, strict=True) if s and not _is_blank(value)]
     counts = Counter(votes or filter(None, sorts))
-    # True is a number among numbers, as it is in Python
-    if counts["number"] and counts["boolean"]:
+    # True is a number among numbers, as it is in Python, and 1 is true where most are true or false
+    if counts["number"] >= counts["boolean"] > 0:
         counts["number"] += counts.pop("boolean")
         sorts = ["number" if sort == "boolean" else sort for sort in sorts]
+    elif counts["number"] and counts["boolean"]:
+        sorts = [
+            "boolean" if sort == "number" and value in (0, 1) else sort
+            for sort, value in zip(sorts, found, strict=True)
+        ]
     # of equally many the first in the order of `_ARRAYS`, not the first to come
     best = max(_ARRAYS, key=lambda sort: counts[sort])
     kept = [value if sort == best else None for value, sort in zip(found, sorts, strict=True)]
@@ -228,7 +252,7 @@ def _float(value: Any) -> float | None:
 
 
 def _booleans(values: list[Any]) -> pa.Array:
-    return pa.array(values, pa.bool_())
+    return pa.array([None if value is None else bool(value) for value in values], pa.bool_())
 
 
 def _texts(values: list[Any]) -> pa.Array:
@@ -254,13 +278,52 @@ def _durations(values: list[Any]) -> pa.Array:
 
 
 def _nested(values: list[Any]) -> pa.Array:
-    try:
-        return pa.array(
-            [sorted(v, key=repr) if isinstance(v, (set, frozenset)) else v for v in values]
-        )
-    except (pa.ArrowException, ValueError, TypeError, OverflowError):
-        # lists of mixed values; that they cannot be read is told by the odd ones
-        return pa.nulls(len(values))
+    """Lists or structs, whichever are more; null where a value is another or holds an odd one."""
+    if not is_shallow(values):
+        values = [value if is_shallow([value]) else None for value in values]
+    if suits_arrow(values):
+        with suppress(pa.ArrowException, ValueError, TypeError, OverflowError):
+            return pa.array([ordered(value) for value in values])
+    n_mappings = sum(isinstance(value, dict) for value in values)
+    are_mappings = 2 * n_mappings > sum(value is not None for value in values)
+    return (_structs if are_mappings else _lists)(values)
+
+
+def _structs(values: list[Any]) -> pa.Array:
+    rows = [value if is_struct(value) else {} for value in values]
+    valid = np.array([is_struct(value) for value in values])
+    fields = {}
+    for name in dict.fromkeys(chain.from_iterable(rows)):
+        fields[name], odd = split(_stored(from_objects([row.get(name) for row in rows])))
+        if odd is not None:
+            valid &= ~is_valid(odd)
+    dtype = pa.struct([(name, array.type) for name, array in fields.items()])
+    children = list(fields.values())
+    return pa.Array.from_buffers(dtype, len(rows), [bitmap(valid)], children=children)
+
+
+def _lists(values: list[Any]) -> pa.Array:
+    valid = np.array([value is not None and not isinstance(value, dict) for value in values])
+    rows = [elements_of(v) if there else [] for v, there in zip(values, valid, strict=True)]
+    elements = list(chain.from_iterable(rows))
+    lengths = np.array([len(row) for row in rows])
+    if 2 * sum(map(is_entry, elements)) > len(elements):
+        # as the plain form of a map has them
+        elements = [{"key": e[0], "value": e[1]} if is_entry(e) else e for e in elements]
+    inner, odd = split(_stored(from_objects(elements)))
+    if pa.types.is_decimal(inner.type) and any(isinstance(element, float) for element in elements):
+        # a vector is one of floats, also with a whole number of many digits
+        inner = float_array(dense_numbers(inner), is_valid(inner))
+    if odd is not None:
+        valid[np.repeat(np.arange(len(rows)), lengths)[is_valid(odd)]] = False
+        inner = inner.filter(bool_array(np.repeat(valid, lengths)))
+    ends = np.concatenate(([0], np.cumsum(lengths * valid))).astype(np.int32)
+    buffers = [bitmap(valid), pa.py_buffer(ends)]
+    return pa.Array.from_buffers(pa.list_(inner.type), len(rows), buffers, children=[inner])
+
+
+def _stored(array: pa.Array) -> pa.Array:
+    return array.storage if isinstance(array.type, UuidText) else array
 
 
 _ARRAYS: dict[str, Callable[[list[Any]], pa.Array]] = {
@@ -275,15 +338,15 @@ _SORTS: tuple[tuple[Any, str], ...] = (
     (bool, "boolean"),
     (numbers.Real, "number"),
     (Decimal, "number"),
-    ((str, bytes, uuid.UUID), "text"),
+    ((str, bytes, bytearray, uuid.UUID), "text"),
     (date, "time"),
     ((timedelta, time), "duration"),
-    ((list, tuple, set, frozenset, dict, np.ndarray), "nested"),
+    (NESTED, "nested"),
 )
 
 
 def _utf8(value: Any) -> str:
-    if isinstance(value, bytes):
+    if isinstance(value, (bytes, bytearray)):
         return bytes_text(value)
     # a lone surrogate, as broken JSON leaves it, is no UTF-8
     return str(value).encode(errors="backslashreplace").decode()

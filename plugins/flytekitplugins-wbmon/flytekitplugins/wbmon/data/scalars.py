@@ -38,7 +38,7 @@ def value_of(member: Enum) -> Any:
     return member.value if single else member.name
 
 
-def bytes_text(value: bytes) -> str:
+def bytes_text(value: bytes | bytearray) -> str:
     """Bytes as text: UTF-8 as itself, other bytes as `0x` and hexadecimal digits."""
     try:
         return value.decode()
@@ -109,11 +109,11 @@ def _seconds(value: timedelta) -> str:
     return decimal_name(whole + Decimal(nanoseconds).scaleb(-9))
 
 
-_NAMES: tuple[tuple[type, Callable[[Any], str]], ...] = (
+_NAMES: tuple[tuple[type | tuple[type, ...], Callable[[Any], str]], ...] = (
     (Integral, _whole),
     (Decimal, decimal_name),
     (Real, _real),
-    (bytes, bytes_text),
+    ((bytes, bytearray), bytes_text),
     # a time is also a date, so it comes first
     (datetime, _moment),
     (date, date.isoformat),

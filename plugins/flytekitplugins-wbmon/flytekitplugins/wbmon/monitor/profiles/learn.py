@@ -19,7 +19,7 @@ from flytekitplugins.wbmon.data.arrow import (
 )
 from flytekitplugins.wbmon.data.kind import NOTHING_DECLARED, Declared, Kind
 from flytekitplugins.wbmon.data.names import encode_names
-from flytekitplugins.wbmon.data.objects import value_type
+from flytekitplugins.wbmon.data.objects import split, value_type
 from flytekitplugins.wbmon.data.readings import read_as
 from flytekitplugins.wbmon.monitor.profiles.count import GRID_KINDS, read_layout
 from flytekitplugins.wbmon.monitor.profiles.facets import MAX_DEPTH, Embed, Facet, facets_of
@@ -206,7 +206,8 @@ def _share(flags: pa.Array) -> float:
 
 def _kind_of_lists(chunks: Sequence[pa.Array]) -> Kind:
     """Vectors if most lists have one length, as embeddings have."""
-    lengths = [dense_numbers(pc.list_value_length(chunk)) for chunk in chunks]
+    lists = [split(chunk).values for chunk in chunks]
+    lengths = [dense_numbers(pc.list_value_length(each)) for each in lists]
     lengths = [each[each > 0] for each in lengths]
     together = np.concatenate(lengths) if lengths else np.empty(0, dtype=np.int64)
     if not len(together):
