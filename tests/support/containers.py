@@ -13,6 +13,7 @@ from datetime import datetime, timezone
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -119,6 +120,10 @@ def marked(convert: Callable[[Any], Any] | None = None) -> Storage:
 
 def polars(dtype: Any, convert: Callable[[Any], Any] | None = None) -> Storage:
     return Storage("polars", lambda values: pl.Series(mapped(values, convert), dtype=dtype))
+
+
+def of_uuid(value: UUID) -> bytes:
+    return value.bytes
 
 
 def mapped(values: Values, convert: Callable[[Any], Any] | None) -> list[Any]:
@@ -283,11 +288,18 @@ STORAGES: Mapping[str, Mapping[str, Storage]] = {
     "uuid": {
         "arrow string": arrow(pa.string(), str),
         "arrow large_string": arrow(pa.large_string(), str),
-        "arrow uuid": arrow(pa.uuid(), lambda value: value.bytes),
+        "arrow uuid": arrow(pa.uuid(), of_uuid),
+        **{
+            f"arrow {dtype}": arrow(dtype, of_uuid)
+            for dtype in (pa.binary(16), pa.binary(), pa.large_binary(), pa.binary_view())
+        },
         "pandas UUID": pandas(object),
         "pandas UUID, marked": marked(),
         "pandas text": pandas("str", str),
+        "pandas bytes": pandas(object, of_uuid),
+        "pandas bytearrays": pandas(object, lambda value: bytearray(value.bytes)),
         "polars String": polars(pl.String, str),
+        "polars Binary": polars(pl.Binary, of_uuid),
     },
     "timestamp": {
         "arrow timestamp[us, UTC]": arrow(pa.timestamp("us", "UTC")),

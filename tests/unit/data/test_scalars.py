@@ -7,11 +7,17 @@ import subprocess
 import sys
 from decimal import Decimal
 from fractions import Fraction
+from uuid import UUID
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from flytekitplugins.wbmon.data.objects import as_text, from_objects
+from flytekitplugins.wbmon.data.plain import plain
 from flytekitplugins.wbmon.data.scalars import class_name, is_missing
 from support.environment import SOURCE
 
@@ -41,6 +47,38 @@ def test_one_is_one(value):
 
 def test_a_float_of_32_bits_is_called_what_it_was_made_from():
     assert class_name(np.float32(0.1)) == class_name(0.1) == "0.1"
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        (b"caf\xc3\xa9", "café"),
+        (b"\xff\x00", "0xff00"),
+        (b"sixteen letters!", "sixteen letters!"),
+        (b"of\ttwo lines,\nso", "of\ttwo lines,\nso"),
+        (UUID(int=5).bytes, str(UUID(int=5))),
+        (bytearray(UUID(int=2**127 + 5).bytes), str(UUID(int=2**127 + 5))),
+        (UUID(int=5).bytes[:15], UUID(int=5).bytes[:15].decode()),
+    ],
+)
+def test_bytes_are_text_or_a_uuid_or_hexadecimal(value, name):
+    assert class_name(value) == name
+    assert class_name(np.bytes_(value)) == name or bytes(value).endswith(b"\x00")
+    stored = pa.array([bytes(value), None], pa.binary())
+    assert plain(stored).to_pylist() == [name, None]
+
+
+@given(st.lists(st.one_of(st.binary(max_size=20), st.binary(min_size=16, max_size=16))))
+def test_bytes_have_one_name_in_every_container(values):
+    names = [class_name(value) for value in values]
+
+    for dtype in (pa.binary(), pa.large_binary(), pa.binary_view()):
+        assert plain(pa.array(values, dtype)).to_pylist() == names
+    if values:
+        assert as_text(pa.chunked_array([from_objects(values)])).to_pylist() == names
+    sixteen = [value for value in values if len(value) == 16]
+    of_size = pa.array(sixteen, pa.binary(16))
+    assert plain(of_size).to_pylist() == [class_name(value) for value in sixteen]
 
 
 def test_no_array_library_is_loaded():

@@ -6,8 +6,8 @@ are ways to store values. Whoever asks what a value means asks the plain form.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 
 import numpy as np
 import pyarrow as pa
@@ -20,19 +20,18 @@ from flytekitplugins.wbmon.data.arrow import (
     is_valid,
     large_strings,
     text_array,
+    whole_array,
 )
 from flytekitplugins.wbmon.data.objects import UuidText, from_objects
-from flytekitplugins.wbmon.data.scalars import bytes_text
+from flytekitplugins.wbmon.data.scalars import CONTROLS, UUID_BYTES, bytes_text
 from flytekitplugins.wbmon.data.sources import Part, Source, StreamSource
-
-_UUID_BYTES = 16
 
 
 def plain(array: pa.Array) -> pa.Array:
     """The array in its plain form; itself if it is plain.
 
     Text stays as it is, also dictionary-encoded, but string views become `large_string`. Binary
-    data become text: UTF-8 as itself, other bytes as `0x…`, and 16 bytes of fixed size as a UUID.
+    data become text: UTF-8 as itself, 16 other bytes as a UUID, and others as `0x…`.
     Times of day become durations since midnight, periods of pandas the time of their start. Maps
     become lists of structs. Any other extension type becomes its storage. The values inside lists
     and structs are left alone.
@@ -59,13 +58,13 @@ def plain_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def holds_uuids(dtype: pa.DataType) -> bool:
-    """Whether a column, as it is stored, holds UUIDs, which its plain form has as text."""
+    """Whether a column may hold UUIDs, by its type; its plain form has them as text."""
     while pa.types.is_dictionary(dtype) or pa.types.is_run_end_encoded(dtype):
         dtype = dtype.value_type
     if isinstance(dtype, UuidText):
         return True
     stored = dtype.storage_type if _is_extension(dtype) else dtype
-    return bool(pa.types.is_fixed_size_binary(stored) and stored.byte_width == _UUID_BYTES)
+    return bool(pa.types.is_fixed_size_binary(stored) and stored.byte_width == UUID_BYTES)
 
 
 def _conversion(dtype: pa.DataType) -> Callable[[pa.Array], pa.Array] | None:
@@ -129,18 +128,21 @@ def _starts(array: pa.ExtensionArray) -> pa.Array:
 
 
 def _fixed_bytes(array: pa.FixedSizeBinaryArray) -> pa.Array:
-    if array.type.byte_width != _UUID_BYTES:
-        return array.cast(pa.large_binary())
-    texts = [None if value is None else str(uuid.UUID(bytes=value)) for value in _items(array)]
-    return text_array(texts)
+    return array.cast(pa.large_binary())
 
 
 def _bytes(array: pa.Array) -> pa.Array:
-    try:
-        return array.cast(pa.large_string())
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        texts = [None if value is None else bytes_text(value) for value in _items(array)]
-        return text_array(texts)
+    with suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        texts = array.cast(pa.large_string())
+        if not pc.any(_may_be_uuids(texts)).as_py():
+            return texts
+    return text_array([None if value is None else bytes_text(value) for value in _items(array)])
+
+
+def _may_be_uuids(texts: pa.Array) -> pa.Array:
+    lengths = pc.binary_length(texts)
+    of_length = pc.equal(lengths, whole_array(np.full(1, UUID_BYTES))[0])
+    return pc.and_(of_length, pc.match_substring_regex(texts, CONTROLS))
 
 
 def _items(array: pa.Array) -> list[bytes | None]:

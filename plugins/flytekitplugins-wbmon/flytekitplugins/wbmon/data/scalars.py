@@ -7,15 +7,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
 from numbers import Integral, Rational, Real
 from typing import Any
+from uuid import UUID
 
 _NUMPY_BOOLEANS = ("bool", "bool_")  # no numbers for Python
 _NUMPY_TIMES = ("datetime64", "timedelta64")
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+UUID_BYTES = 16
+CONTROLS = r"[\x00-\x08\x0e-\x1f\x7f]"
+"""Control characters that text does not have: all but white space."""
+_CONTROLS = frozenset((*range(0x09), *range(0x0E, 0x20), 0x7F))
 _NOTHING = ("NAType", "NaTType")  # of pandas, which need not be installed
 
 
@@ -39,18 +45,22 @@ def value_of(member: Enum) -> Any:
 
 
 def bytes_text(value: bytes | bytearray) -> str:
-    """Bytes as text: UTF-8 as itself, other bytes as `0x` and hexadecimal digits."""
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return f"0x{value.hex()}"
+    """Bytes as text: UTF-8 as itself, 16 other bytes as a UUID, others as `0x` and hexadecimal.
+
+    Text has no control characters but white space: one in ten million UUIDs has none, and is UTF-8.
+    """
+    with suppress(UnicodeDecodeError):
+        text = value.decode()
+        if len(value) != UUID_BYTES or not _CONTROLS.intersection(value):
+            return text
+    return str(UUID(bytes=bytes(value))) if len(value) == UUID_BYTES else f"0x{value.hex()}"
 
 
 def class_name(value: Any) -> str:
     """The name of a value as text; `True`, `1` and `1.0` are all named `1`.
 
     Whole numbers and decimals have all their digits, times are ISO in UTC, durations are seconds, a
-    member of an enum is named as its value, and bytes are UTF-8, or hexadecimal after `0x`.
+    member of an enum is named as its value, and bytes as `bytes_text` has them.
     """
     if isinstance(value, Enum):
         value = value_of(value)

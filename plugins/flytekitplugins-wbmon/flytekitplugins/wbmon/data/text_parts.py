@@ -21,6 +21,7 @@ from flytekitplugins.wbmon.data.arrow import (
     float_array,
     is_valid,
     text_array,
+    whole_array,
 )
 from flytekitplugins.wbmon.data.characters import (
     DIGIT,
@@ -52,6 +53,13 @@ MAX_FORMAT = 64
 LONG = "(long)"
 """The format of every text that is beyond one of the limits."""
 
+_ALPHABETS = {
+    "digits": r"\p{N}",
+    "lower": r"\p{Ll}",
+    "upper": r"\p{Lu}",
+    "letters": r"[\p{Lo}\p{Lt}\p{Lm}]",
+}
+_RANDOM_RUN = r"[\p{L}\p{M}\p{N}]*\p{N}\p{M}*\p{L}[\p{L}\p{M}\p{N}]*"
 _PLACES = len(str(MAX_CHARACTERS))
 _TOKENS = pa.large_list(pa.large_string())
 
@@ -106,6 +114,39 @@ def tokens(array: pa.Array) -> pa.Array:
     flat = pa.concat_arrays(words) if words else text_array([])
     lists = _lists(np.concatenate(ends), flat, is_valid(texts))
     return _of_rows(lists, rows)
+
+
+def code_words(array: pa.Array) -> pa.Array:
+    """Words of codes such as `AB-1234` or `cus_9f3k`, as `tokens` has them.
+
+    Of `AB1234` it is `ab`. A run in which a digit comes before a letter has no words: it is random
+    or encodes a time, as those of ULIDs and UUIDs, and of time the next window has another.
+    """
+    texts, rows = texts_and_rows(array)
+    # as `texts_and_rows` gives one entry to each text of a dictionary, so does this
+    return _of_rows(tokens(pc.replace_substring_regex(texts, _RANDOM_RUN, " ")), rows)
+
+
+def alphabets(array: pa.Array) -> pa.Array:
+    """Kinds of characters that are in each text, `large_string`, such as `digits+lower`.
+
+    Not their shares: those of an identifier that begins with a time, as UUIDv7 and ULID do, differ
+    from window to window. Punctuation and symbols do not count.
+    """
+    texts, rows = texts_and_rows(array)
+    has = [pc.match_substring_regex(texts, pattern) for pattern in _ALPHABETS.values()]
+    valid = is_valid(texts)
+    found = np.zeros(len(texts), dtype=np.int64)
+    for place, flags in enumerate(has):
+        found[valid] |= dense_numbers(flags.cast(pa.int8())).astype(np.int64) << place
+    chosen = [
+        [name for place, name in enumerate(_ALPHABETS) if number >> place & 1]
+        for number in range(2 ** len(_ALPHABETS))
+    ]
+    names = text_array(["+".join(of_text) or "none" for of_text in chosen])
+    whole = whole_array(found)
+    given = pc.if_else(bool_array(valid), names.take(whole), pa.nulls(1, names.type)[0])
+    return _of_rows(given, rows)
 
 
 def text_formats(array: pa.Array) -> pa.Array:

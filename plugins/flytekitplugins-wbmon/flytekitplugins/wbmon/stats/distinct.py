@@ -35,6 +35,20 @@ class DistinctSketch(NamedTuple):
         return int(self.counts.sum()) == self.n_rows
 
 
+class SharedSample(NamedTuple):
+    """Values of two columns, drawn without regard to the column that has them.
+
+    Attributes:
+        one: Rows of each value in the first column; shape `(k,)`.
+        other: Rows of each in the second; shape `(k,)`.
+        share: Share of all values that is in the sample; in (0, 1].
+    """
+
+    one: NDArray[np.int64]
+    other: NDArray[np.int64]
+    share: float
+
+
 def sketch_distinct(hashes: NDArray[np.uint64]) -> DistinctSketch:
     """The sketch of one batch of a column.
 
@@ -62,6 +76,16 @@ def merge_sketches(one: DistinctSketch, other: DistinctSketch) -> DistinctSketch
     np.add.at(counts, place.reshape(-1), np.concatenate((one.counts, other.counts)))
     n_rows = one.n_rows + other.n_rows
     return DistinctSketch(values[:SKETCH_SIZE], counts[:SKETCH_SIZE], n_rows)
+
+
+def shared_sample(one: DistinctSketch, other: DistinctSketch) -> SharedSample:
+    """The values with the lowest hashes of two columns together; all if both sketches are exact."""
+    hashes, share = np.union1d(one.hashes, other.hashes), 1.0
+    if not (one.is_exact and other.is_exact):
+        hashes = hashes[:SKETCH_SIZE]
+        # the last one only says how densely the others lie
+        share, hashes = share_below(hashes[-1]), hashes[:-1]
+    return SharedSample(_rows_of(hashes, one), _rows_of(hashes, other), share)
 
 
 def n_distinct(sketch: DistinctSketch) -> tuple[float, float]:
@@ -126,3 +150,10 @@ def _enough_below(hashes: NDArray[np.uint64]) -> np.uint64:
             return np.uint64(lowest.max())
         limit *= 8
     return np.uint64(hashes.max())
+
+
+def _rows_of(hashes: NDArray[np.uint64], sketch: DistinctSketch) -> NDArray[np.int64]:
+    rows = np.zeros(len(hashes), dtype=np.int64)
+    _, places, found = np.intersect1d(hashes, sketch.hashes, return_indices=True)
+    rows[places] = sketch.counts[found]
+    return rows

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flytekitplugins.wbmon.stats.arrays import Floats
-from flytekitplugins.wbmon.stats.distinct import SKETCH_SIZE, DistinctSketch, share_below
+from flytekitplugins.wbmon.stats.distinct import DistinctSketch, share_below, shared_sample
 from flytekitplugins.wbmon.stats.rarefaction import chance_drawn, chance_drawn_once, log_factorial
 from flytekitplugins.wbmon.stats.tail_probabilities import normal_sf
 
@@ -204,19 +204,8 @@ def _variance_of_distinct(counts: _Rows, n: int, m: int, share: float) -> float:
 
 
 def _shared(reference: DistinctSketch, current: DistinctSketch) -> _Shared:
-    hashes, share = np.union1d(reference.hashes, current.hashes), 1.0
-    if not (reference.is_exact and current.is_exact):
-        hashes = hashes[:SKETCH_SIZE]
-        share, hashes = share_below(hashes[-1]), hashes[:-1]
-    a, b = _rows_of(hashes, reference), _rows_of(hashes, current)
-    return _Shared(a, b, reference.n_rows, current.n_rows, share)
-
-
-def _rows_of(hashes: NDArray[np.uint64], sketch: DistinctSketch) -> _Rows:
-    rows = np.zeros(len(hashes), dtype=np.int64)
-    _, places, found = np.intersect1d(hashes, sketch.hashes, return_indices=True)
-    rows[places] = sketch.counts[found]
-    return rows
+    sample = shared_sample(reference, current)
+    return _Shared(sample.one, sample.other, reference.n_rows, current.n_rows, sample.share)
 
 
 def _more_repeats(a: _Rows, b: _Rows, of: _Shared) -> Floats:

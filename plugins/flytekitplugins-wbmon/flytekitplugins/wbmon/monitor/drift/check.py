@@ -222,11 +222,13 @@ def _judged(
     level: Level = "none"
     # nan, without enough past windows, compares as False: the test on rows then decides alone
     usual = window_q_value > rule.alpha
+    # orders and sessions are new in every window, which one pair of windows cannot show
+    is_decided = check.name != "new_identifiers" or not math.isnan(window_q_value)
     if q_value <= rule.alpha and not usual:
         level = "negligible"
-        if check.effect_size >= rule.warn_effect:
+        if is_decided and check.effect_size >= rule.warn_effect:
             level = "warning"
-        if check.effect_size >= rule.min_effect:
+        if is_decided and check.effect_size >= rule.min_effect:
             level = "drift"
     return replace(
         check,

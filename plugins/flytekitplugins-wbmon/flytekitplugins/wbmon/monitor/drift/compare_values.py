@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from statistics import NormalDist
 
 import numpy as np
 
@@ -20,12 +19,19 @@ from flytekitplugins.wbmon.monitor.drift.distances import (
     bin_distances,
     number_distances,
     ratio_of_spreads,
-    sample_factor,
     scaled_counts,
     shift_of_mean,
 )
+from flytekitplugins.wbmon.monitor.drift.novelty import (
+    are_all_named,
+    category_counts,
+    new_categories,
+    new_categories_check,
+    new_identifiers_check,
+    unseen_check,
+)
 from flytekitplugins.wbmon.monitor.drift.report import Check, DriftRule
-from flytekitplugins.wbmon.monitor.profiles.feature import UNSEEN_LIMIT, FeatureProfile
+from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
 from flytekitplugins.wbmon.stats.arrays import Floats
 from flytekitplugins.wbmon.stats.distinct import repeated_share
 from flytekitplugins.wbmon.stats.divergence import total_variation, total_variation_bias
@@ -43,7 +49,6 @@ from flytekitplugins.wbmon.stats.two_sample import (
     pool_small_cells,
     two_proportion_test,
 )
-from flytekitplugins.wbmon.stats.unseen import unseen_category_test, unseen_mass_test
 
 _ROWS_A_VALUE = 10  # rows of the reference for each of its values, if they may be codes
 
@@ -135,7 +140,7 @@ def _new_values_check(
     # which rows share a new value is not known; as if each had its own, the test is conservative
     new = b[0::2].sum()
     n_new = max(1, round(new))
-    return _unseen_check(
+    return unseen_check(
         np.append(a[1::2], np.zeros(n_new)),
         np.append(b[1::2], np.full(n_new, new / n_new)),
         rule,
@@ -173,7 +178,8 @@ def _compare_distinct(found: Comparison, rule: DriftRule) -> Comparison:
         effect_size=min(result.effect, more),
         effect_low=min(result.lower, more),
     )
-    return replace(found, checks=(check,))
+    new = new_identifiers_check(found.reference, found.current, rule)
+    return replace(found, checks=(check,) if new is None else (check, new))
 
 
 def _compare_vectors(found: Comparison, rule: DriftRule) -> Comparison:
@@ -198,22 +204,15 @@ def _compare_vectors(found: Comparison, rule: DriftRule) -> Comparison:
 
 def _compare_categories(found: Comparison, rule: DriftRule) -> Comparison:
     reference, current = found.reference, found.current
-    a, b = _category_counts(reference, current)
-    all_named = _all_named(reference, current)
-    distribution = _category_check(a, b, rule, n_rest=0 if all_named else 1)
-    unseen = None
-    # if the reference has rows outside its table, a category outside it need not be new
-    if reference.counts is not None and not reference.counts[-1]:
-        unseen = (
-            _unseen_check(a, b, rule, "new_categories")
-            if all_named
-            else _unseen_mass_check(a, b, rule)
-        )
+    a, b = category_counts(reference, current)
+    n_rest = 0 if are_all_named(reference, current) else 1
+    distribution = _category_check(a, b, rule, n_rest=n_rest)
+    unseen = new_categories_check(reference, current, rule)
     return replace(
         found,
         checks=tuple(check for check in (distribution, unseen) if check is not None),
         distances=bin_distances(a, b),
-        new_categories=_new_categories(reference, current),
+        new_categories=new_categories(reference, current),
         vanished_categories=tuple(
             name
             for name, before, now in zip(
@@ -225,14 +224,6 @@ def _compare_categories(found: Comparison, rule: DriftRule) -> Comparison:
             if before > 0 and now == 0
         ),
     )
-
-
-def _new_categories(reference: FeatureProfile, current: FeatureProfile) -> tuple[str, ...]:
-    # at the limit the reference has more names than it lists, and none can be called new
-    if len(reference.unseen) >= UNSEEN_LIMIT:
-        return ()
-    new = set(current.unseen) - set(reference.unseen)
-    return tuple(sorted(new, key=lambda name: (-current.unseen[name], name)))
 
 
 def _category_check(a: Floats, b: Floats, rule: DriftRule, *, n_rest: int) -> Check | None:
@@ -254,54 +245,3 @@ def _category_check(a: Floats, b: Floats, rule: DriftRule, *, n_rest: int) -> Ch
         effect_size=effect,
         effect_low=max(0.0, effect - total_variation_margin(n, m, alpha=rule.alpha)),
     )
-
-
-def _unseen_check(a: Floats, b: Floats, rule: DriftRule, name: str) -> Check | None:
-    n_new, p_value, effect = unseen_category_test(a, b)
-    if not n_new:
-        return None
-    # Hoeffding's one-sided bound for a share of the current window
-    margin = math.sqrt(math.log(1 / rule.alpha) / 2 / float(b.sum()))
-    return Check(
-        name=name,
-        test="unseen",
-        statistic=n_new,
-        p_value=p_value,
-        effect_size=effect,
-        effect_low=max(0.0, effect - margin),
-    )
-
-
-def _unseen_mass_check(a: Floats, b: Floats, rule: DriftRule) -> Check:
-    found = unseen_mass_test(a, b)
-    margin = NormalDist().inv_cdf(1 - rule.alpha) * found.error
-    return Check(
-        name="new_categories",
-        test="unseen",
-        statistic=found.n_new,
-        p_value=found.p_value,
-        effect_size=found.effect,
-        effect_low=max(0.0, found.effect - margin),
-    )
-
-
-def _all_named(reference: FeatureProfile, current: FeatureProfile) -> bool:
-    """Whether both windows remember every name outside the table."""
-    return max(len(reference.unseen), len(current.unseen)) < UNSEEN_LIMIT
-
-
-def _category_counts(reference: FeatureProfile, current: FeatureProfile) -> tuple[Floats, Floats]:
-    """Counts of both windows over the same categories: the table, then the names outside it.
-
-    If a window has reached the limit of remembered names outside the table, its list of them is
-    incomplete, and all rows outside the table stay one category.
-    """
-    a, b = scaled_counts(reference), scaled_counts(current)
-    if not _all_named(reference, current):
-        return a, b
-    outside = list(dict.fromkeys([*reference.unseen, *current.unseen]))
-    more_a = sample_factor(reference) * np.array(
-        [reference.unseen.get(name, 0.0) for name in outside]
-    )
-    more_b = sample_factor(current) * np.array([current.unseen.get(name, 0.0) for name in outside])
-    return np.append(a[:-1], more_a), np.append(b[:-1], more_b)

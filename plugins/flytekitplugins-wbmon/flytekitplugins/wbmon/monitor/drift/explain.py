@@ -26,7 +26,13 @@ _SENTENCES = {
     "repeats": "{effect} more rows repeat a value than in the reference",
     "new_values": "{effect} of rows have whole numbers that the reference never had; if they are "
     "codes, declare the column as a category with kinds=",
+    "new_identifiers": "{effect} of rows have values that the reference never had, nearly all that "
+    "should have known ones",
 }
+_UNDECIDED = (
+    "; past windows (past=) tell whether that is usual, and a column of categories is declared "
+    "with kinds="
+)
 _EPOCH_UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _TIMES_FROM, _TIMES_TO = 946_684_800, 4_102_444_800  # 2000 to 2100, in seconds since 1970
 
@@ -45,7 +51,9 @@ def explain_feature(
     if found.status == "ok" and any(check.name == "distribution" for check in telling):
         parts.extend(_details(found, bins))
     text = "; ".join(parts)
-    if level == "negligible":
+    if all(check.name == "new_identifiers" for check in telling):
+        text += _UNDECIDED if level == "negligible" else ""
+    elif level == "negligible":
         text = f"significant but too small to matter: {text}"
     return f"{text} ({fact})" if fact and found.status != "all_missing" else text
 

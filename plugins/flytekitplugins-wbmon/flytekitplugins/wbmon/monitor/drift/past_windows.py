@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from flytekitplugins.wbmon.monitor.drift.comparison import RATES, Comparison
 from flytekitplugins.wbmon.monitor.drift.distances import scaled_counts
+from flytekitplugins.wbmon.monitor.drift.novelty import known_rows
 from flytekitplugins.wbmon.monitor.drift.report import Check
 from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
 from flytekitplugins.wbmon.monitor.profiles.profile import Profile
@@ -42,7 +43,7 @@ def window_p_values(compared: Sequence[Comparison], past: Sequence[Profile]) -> 
         p-values; `nan` where fewer than `MIN_PAST_WINDOWS` past windows have the feature.
     """
     return [
-        _p_value(check, found.current, _past_features(found.current.name, past))
+        _p_value(check, found, _past_features(found.current.name, past))
         for found in compared
         for check in found.checks
     ]
@@ -74,10 +75,10 @@ def _past_features(name: str, past: Sequence[Profile]) -> list[FeatureProfile]:
     return [item for item in features if item is not None and item.status == "ok" and item.n_rows]
 
 
-def _p_value(check: Check, current: FeatureProfile, past: Sequence[FeatureProfile]) -> float:
-    rows = [_row(check, feature) for feature in past]
+def _p_value(check: Check, found: Comparison, past: Sequence[FeatureProfile]) -> float:
+    rows = [_row(check, feature, found.reference) for feature in past]
     kept = [row for row in rows if row is not None and row.sum() > 0]
-    now = _row(check, current)
+    now = _row(check, found.current, found.reference)
     if len(kept) < MIN_PAST_WINDOWS or now is None:
         return math.nan
     windows = np.array(kept)
@@ -91,21 +92,22 @@ def _p_value(check: Check, current: FeatureProfile, past: Sequence[FeatureProfil
     return predictive_p_value(distances.tolist(), distance.item())
 
 
-def _row(check: Check, feature: FeatureProfile) -> _Rows | None:
+def _row(check: Check, feature: FeatureProfile, reference: FeatureProfile) -> _Rows | None:
     """The counts that the check compares, for one window; None if the window has none.
 
     Weights are scaled to the effective number of rows, as in the tests of the rows.
     """
     if check.facet:
-        facet = feature.facets.get(check.facet[0])
+        facet, like = (each.facets.get(check.facet[0]) for each in (feature, reference))
         inner = replace(check, facet=check.facet[1:])
-        return None if facet is None else _row(inner, facet)
+        return None if facet is None or like is None else _row(inner, facet, like)
     if check.name in RATES:
         return _two_cells(getattr(feature, RATES[check.name]), feature.effective_rows)
     if check.name == "one_time":
         return _frequent_rows(feature)
-    if feature.counts is None:
-        return None
+    known = known_rows(check, reference, feature)
+    if known is not None or feature.counts is None:
+        return known
     counts = scaled_counts(feature)
     inside = _ASIDE.get(check.name)
     if inside is None:

@@ -108,9 +108,9 @@ class Check:
     Attributes:
         name: `distribution`, `missing_rate`, `infinite_rate`, `unreadable_rate` (values that are
             not what their column is), `new_categories`, `new_values` (whole numbers that the
-            reference does not have), `earlier` (times before the first of the reference),
-            `one_time` (rows that share a time, where those of the reference do not) or `repeats`
-            (rows that share an identifier).
+            reference does not have), `new_identifiers` (nearly all were replaced), `earlier` (times
+            before the first of the reference), `one_time` (rows that share a time, where those of
+            the reference do not) or `repeats` (rows that share an identifier).
         facet: The facet that was tested, such as `("length",)` of a text, as a path; empty for the
             values themselves.
         test: `ks`, `chi_squared`, `two_proportion`, `sliced_ks` (vectors), `unseen` (rows in
@@ -212,6 +212,8 @@ class FeatureDrift:
     @property
     def tested(self) -> bool:
         """Whether anything is known about it but, perhaps, its missing values."""
+        if self.status == "all_missing":
+            return bool(self.checks)
         return self.level != "none" or self.status not in _NOT_TESTED
 
     @property

@@ -83,7 +83,7 @@ def scalar(value: Any) -> Any:
 
     nan, NaT and `pd.NA` are None, members of an enum their value. Whole numbers of any class are
     ints, others floats if a float keeps all their digits. By their names, as text, are known other
-    numbers, UUIDs, dates, times and durations; bytes are UTF-8 as itself, others `0x…`.
+    numbers, UUIDs, dates, times and durations; bytes are as `bytes_text` has them.
     """
     if is_missing(value):
         return None

@@ -24,7 +24,9 @@ from flytekitplugins.wbmon.data.arrow import (
 from flytekitplugins.wbmon.data.kind import Kind
 from flytekitplugins.wbmon.data.plain import plain
 from flytekitplugins.wbmon.data.text_parts import (
+    alphabets,
     character_shares,
+    code_words,
     text_formats,
     text_lengths,
     tokens,
@@ -119,7 +121,8 @@ def _vectors(values: pa.Array, embed: Embed) -> pa.Array:
 def _of_identifiers(values: pa.Array) -> dict[str, Facet]:
     return {
         "format": Facet(text_formats(values), "category"),
-        "digits": Facet(character_shares(values)["digits"], "number"),
+        "alphabet": Facet(alphabets(values), "category"),
+        "words": _elements(code_words(values), "category"),
     }
 
 

@@ -1,0 +1,305 @@
+"""What a window has that the reference does not, where profiles know a sample of the values."""
+
+from __future__ import annotations
+
+import string
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from flytekitplugins.wbmon import DriftRule, check_drift, profile_data
+from flytekitplugins.wbmon.monitor.drift.report import Check, FeatureDrift
+
+ALPHA = 0.05
+N, M = 20_000, 5_000
+
+
+def column(values: Any) -> pd.DataFrame:
+    return pd.DataFrame({"x": values})
+
+
+def feature(before: Any, now: Any, **kinds: str) -> FeatureDrift:
+    return check_drift(column(before), column(now), rule=DriftRule(kinds=kinds)).features["x"]
+
+
+def check_of(found: FeatureDrift, name: str) -> Check:
+    return next(check for check in found.checks if check.name == name)
+
+
+def drawn(rng: np.random.Generator, n: int, *, k: int, slope: float) -> np.ndarray:
+    """`n` of `k` names with Zipf shares."""
+    shares = 1.0 / np.arange(1, k + 1) ** slope
+    return np.char.add("c", rng.choice(k, n, p=shares / shares.sum()).astype(str))
+
+
+# --- categories beyond those that have their own count
+
+
+@pytest.mark.parametrize("share", [0.75, 1.0])
+def test_rare_categories_that_were_replaced_are_found_and_their_share_is_right(share):
+    rng = np.random.default_rng(1)
+    before = drawn(rng, 60_000, k=6_000, slope=0.9)
+    now = drawn(rng, 20_000, k=6_000, slope=0.9)
+    codes = np.char.lstrip(now, "c").astype(int)
+    # only names that are too rare for the table, and each name wholly or not
+    gone = (codes > 500) & (codes % 100 < 100 * share)
+    replaced = np.where(gone, np.char.add("d", now), now)
+
+    found = feature(before, replaced)
+
+    truth = np.isin(replaced, before, invert=True).mean() - np.isin(now, before, invert=True).mean()
+    check = check_of(found, "new_categories")
+    assert found.kind == "category"
+    assert found.level == "drift"
+    assert check.effect_size == pytest.approx(truth, rel=0.25)
+    assert check.effect_low <= truth
+    assert found.new_categories
+    assert all(name.startswith("dc") for name in found.new_categories[:20])
+
+
+@pytest.mark.parametrize("slope", [0.5, 0.9, 1.3])
+@pytest.mark.parametrize("k", [3_000, 30_000])
+def test_new_rare_categories_of_a_long_tail_are_chance(k, slope):
+    alarms = 0
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        found = feature(
+            drawn(rng, N, k=k, slope=slope), drawn(rng, M, k=k, slope=slope), x="category"
+        )
+        alarms += found.level in ("warning", "drift")
+
+    # 12 at 5 %: more than 3 have a chance of 0.2 %
+    assert alarms <= 3
+
+
+def test_the_share_of_replaced_categories_counts_weights():
+    rng = np.random.default_rng(2)
+    before, now = drawn(rng, N, k=4_000, slope=0.9), drawn(rng, M, k=4_000, slope=0.9)
+    codes = np.char.lstrip(now, "c").astype(int)
+    gone = (codes > 300) & (codes % 2 == 0)
+    replaced = np.where(gone, np.char.add("d", now), now)
+    weights = np.where(gone, 4.0, 1.0)
+    reference = profile_data(column(before).assign(w=1.0), kinds={"x": "category"}, weight="w")
+    window = profile_data(column(replaced).assign(w=weights), like=reference)
+
+    check = check_of(check_drift(reference, window).features["x"], "new_categories")
+
+    assert check.effect_size == pytest.approx(weights[gone].sum() / weights.sum(), rel=0.3)
+    assert check.level == "drift"
+
+
+def test_past_windows_say_whether_new_categories_are_usual():
+    rng = np.random.default_rng(3)
+
+    def names(tag: str) -> pd.DataFrame:
+        """A third of the rows in categories of this window alone."""
+        own = np.char.add(f"{tag}-", rng.integers(0, 200, M // 3).astype(str))
+        return column(np.concatenate([drawn(rng, M, k=4_000, slope=0.9), own]))
+
+    reference = profile_data(names("r"), kinds={"x": "category"})
+    past = [profile_data(names(f"p{day}"), like=reference) for day in range(8)]
+    as_ever = profile_data(names("now"), like=reference)
+    others = column(np.char.add("d", drawn(rng, M, k=4_000, slope=0.9)))
+    renamed = profile_data(others, like=reference)
+
+    assert check_drift(reference, as_ever).features["x"].level == "drift"
+    assert check_drift(reference, as_ever, past=past).features["x"].level == "none"
+    assert check_drift(reference, renamed, past=past).features["x"].level == "drift"
+
+
+# --- identifiers
+
+
+def customers(rng: np.random.Generator, n: int, tag: str = "u") -> np.ndarray:
+    return np.char.add(f"{tag}-", rng.integers(0, 4_000, n).astype(str))
+
+
+def test_replaced_identifiers_are_told_and_past_windows_decide():
+    rng = np.random.default_rng(4)
+    reference = profile_data(column(customers(rng, N)))
+    past = [profile_data(column(customers(rng, M)), like=reference) for _ in range(8)]
+    replaced = profile_data(column(customers(rng, M, "v")), like=reference)
+
+    alone = check_drift(reference, replaced).features["x"]
+    among = check_drift(reference, replaced, past=past).features["x"]
+
+    assert alone.kind == "identifier"
+    assert check_of(alone, "new_identifiers").level == "negligible"
+    assert check_of(alone, "new_identifiers").effect_size > 0.9
+    assert check_of(among, "new_identifiers").level == "drift"
+    told = "of rows have values that the reference never had, nearly all that should have known"
+    assert told in among.reason
+
+
+def test_replaced_identifiers_say_what_decides():
+    rng = np.random.default_rng(5)
+    # the prefix stays, so that nothing but the identifiers is new
+    before, now = rng.integers(0, 4_000, N), rng.integers(4_000, 8_000, M)
+
+    found = feature([f"u-{i:04d}" for i in before], [f"u-{i:04d}" for i in now])
+
+    assert found.level == "negligible"
+    assert "past windows (past=) tell whether that is usual" in found.reason
+    assert "too small" not in found.reason
+
+
+def test_orders_that_are_new_in_every_window_are_usual():
+    def lines(first: int) -> pd.DataFrame:
+        return column([f"o-{first + i // 3:09d}" for i in range(M)])
+
+    reference = profile_data(lines(0))
+    past = [profile_data(lines(10**5 * day), like=reference) for day in range(1, 9)]
+    now = profile_data(lines(10**6), like=reference)
+
+    assert check_drift(reference, now).verdict == "ok"
+    found = check_drift(reference, now, past=past).features["x"]
+    assert check_of(found, "new_identifiers").level == "none"
+    assert found.level in ("none", "negligible")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.7])
+def test_some_new_identifiers_are_natural(share):
+    rng = np.random.default_rng(6)
+    now = np.where(rng.random(M) < share, customers(rng, M, "v"), customers(rng, M))
+
+    found = feature(customers(rng, N), now)
+
+    assert found.kind == "identifier"
+    assert "new_identifiers" not in {check.name for check in found.checks}
+
+
+def test_identifiers_of_one_row_each_are_always_new():
+    rng = np.random.default_rng(7)
+    before, now = (np.char.add("t", rng.integers(0, 2**62, n).astype(str)) for n in (N, M))
+
+    found = feature(before, now)
+
+    assert (found.kind, found.level) == ("identifier", "none")
+    assert "new_identifiers" not in {check.name for check in found.checks}
+
+
+# --- what identifiers are made of
+
+_BASE32 = np.array(list("0123456789ABCDEFGHJKMNPQRSTVWXYZ"))
+_BASE36 = np.array(list(string.digits + string.ascii_lowercase))
+_BASE62 = np.array(list(string.digits + string.ascii_letters))
+_HEX = np.array(list("0123456789abcdef"))
+_MONTH_MS = 30 * 86_400_000
+_START_MS = 1_790_000_000_000
+
+
+def written(number: int, alphabet: np.ndarray, places: int) -> str:
+    text = ""
+    for _ in range(places):
+        text = alphabet[number % len(alphabet)] + text
+        number //= len(alphabet)
+    return text
+
+
+def moments(rng: np.random.Generator, n: int, month: int) -> list[int]:
+    first = _START_MS + month * _MONTH_MS
+    return (first + np.sort(rng.integers(0, _MONTH_MS // 30, n))).tolist()
+
+
+def random_texts(rng: np.random.Generator, n: int, alphabet: np.ndarray, k: int) -> list[str]:
+    return ["".join(row) for row in rng.choice(alphabet, (n, k))]
+
+
+def uuid7(rng: np.random.Generator, n: int, month: int) -> list[str]:
+    numbers = (at << 80 | int.from_bytes(rng.bytes(10), "big") for at in moments(rng, n, month))
+    return [str(uuid.UUID(int=i & ~(0xF << 76) | (7 << 76))) for i in numbers]
+
+
+def uuid4(rng: np.random.Generator, n: int, month: int) -> list[str]:
+    return [str(uuid.UUID(bytes=rng.bytes(16), version=4)) for _ in range(n)]
+
+
+def ulid(rng: np.random.Generator, n: int, month: int) -> list[str]:
+    rest = random_texts(rng, n, _BASE32, 16)
+    return [
+        written(at, _BASE32, 10) + r for at, r in zip(moments(rng, n, month), rest, strict=True)
+    ]
+
+
+def object_id(rng: np.random.Generator, n: int, month: int) -> list[str]:
+    rest = random_texts(rng, n, _HEX, 16)
+    return [f"{at // 1000:08x}{r}" for at, r in zip(moments(rng, n, month), rest, strict=True)]
+
+
+def ksuid(rng: np.random.Generator, n: int, month: int) -> list[str]:
+    rest = random_texts(rng, n, _BASE62, 21)
+    times = (at // 1000 - 1_400_000_000 for at in moments(rng, n, month))
+    return [written(at, _BASE62, 6) + r for at, r in zip(times, rest, strict=True)]
+
+
+def cuid(rng: np.random.Generator, n: int, month: int) -> list[str]:
+    rest = random_texts(rng, n, _BASE36, 16)
+    times = moments(rng, n, month)
+    return [f"c{written(at, _BASE36, 8)}{r}" for at, r in zip(times, rest, strict=True)]
+
+
+def hexadecimal(rng: np.random.Generator, n: int, month: int) -> list[str]:
+    return random_texts(rng, n, _HEX, 8)
+
+
+def order(rng: np.random.Generator, n: int, month: int) -> list[str]:
+    return [f"ORD-2026{month + 1:02d}{1 + i * 28 // n:02d}-{i:06d}" for i in range(n)]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [uuid7, uuid4, ulid, object_id, ksuid, cuid, hexadecimal, order],
+    ids=lambda m: m.__name__,
+)
+def test_identifiers_of_a_later_window_do_not_alarm(make: Callable[..., list[str]]):
+    """A time is written at the beginning of most; each window has another."""
+    alarms = 0
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        found = feature(make(rng, 2_000, 0), make(rng, 1_000, 1 + seed))
+        assert found.kind == "identifier"
+        alarms += found.level in ("warning", "drift")
+
+    # 8 at 5 %: more than 2 have a chance of 0.6 %
+    assert alarms <= 2
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "facet"),
+    [
+        ("AB-{0:06d}", "ZZ-{0:06d}", "words"),
+        ("AB{0:06d}", "ZZ{0:06d}", "words"),
+        ("https://a.example.com/{0:x}", "https://b.example.org/{0:x}", "words"),
+        ("user.{0:06d}@firm.de", "user.{0:06d}@other.de", "words"),
+        ("{0:012x}", "{0:012X}", "alphabet"),
+        ("{0:012x}", "{0:013x}", "format"),
+        ("{0:012x}-z", "{0:012x}-ж", "words"),
+        ("t{0:014d}", "t{0:012d}.7", "format"),
+    ],
+)
+def test_another_pattern_of_identifiers_is_found(before, now, facet):
+    rng = np.random.default_rng(8)
+    one, other = (rng.integers(2**40, 2**47, n).tolist() for n in (2_000, 1_000))
+
+    found = feature([before.format(i) for i in one], [now.format(i) for i in other])
+
+    assert found.level == "drift"
+    assert facet in {check.facet[0] for check in found.checks if check.level == "drift"}
+
+
+# --- columns of which nothing can be told
+
+
+def test_a_column_without_any_value_in_both_windows_is_not_counted_as_tested():
+    report = check_drift(
+        pd.DataFrame({"x": [None] * 500, "y": np.arange(500) % 7}),
+        pd.DataFrame({"x": [None] * 500, "y": np.arange(500) % 7}),
+    )
+
+    assert report.features["x"].status == "all_missing"
+    assert report.n_tested == 1
+    assert "(1 of 2 columns tested)" in report.reason
