@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from flytekitplugins.wbmon.data.frames import pandas_source, polars_source
 from flytekitplugins.wbmon.data.objects import UuidText, from_objects, has_odd, split
-from flytekitplugins.wbmon.data.open import different_names, open_source, open_values
+from flytekitplugins.wbmon.data.open import open_source, open_values
 
 
 class Size(enum.Enum):

@@ -470,3 +470,48 @@ def test_lists_in_structs_in_lists_are_looked_into_to_a_depth():
         feature = list(feature.facets.values())[-1]
         depth += 1
     assert depth == MAX_DEPTH + 1
+
+
+REPEATED = pa.StructArray.from_arrays(
+    [pa.array([1, 2] * 50), pa.array(["u", "v"] * 50)], ["a", "a"]
+)
+ONE_EACH = pa.array(range(101), pa.int32())
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        pa.ListArray.from_arrays(ONE_EACH, REPEATED),
+        pa.ListViewArray.from_arrays(ONE_EACH[:-1], pa.array([1] * 100, pa.int32()), REPEATED),
+        pa.StructArray.from_arrays([REPEATED], ["elements"]),
+    ],
+    ids=["list", "view", "struct"],
+)
+def test_fields_of_one_name_are_told_apart_as_columns_are(array):
+    table = pa.table({"s": array})
+    names = profile_data(pa.table({"s": REPEATED})).features["s"].facets
+    within = profile_data(table).features["s"].facets["elements"].facets
+
+    assert list(names) == list(within) == ["a", "a.1"]
+    assert within["a"].kind == "number"
+    assert within["a.1"].kind == "category"
+
+
+def test_fields_of_one_name_are_compared_each_with_its_own():
+    moved = pa.StructArray.from_arrays([REPEATED.field(0), pa.array(["w"] * 100)], ["a", "a"])
+
+    report = check_drift(profile_data(pa.table({"s": REPEATED})), pa.table({"s": moved}))
+
+    drifted = [c.facet for c in report.features["s"].checks if c.level == "drift"]
+    assert drifted
+    assert all(facet == ("a.1",) for facet in drifted)
+
+
+def test_lists_that_python_cannot_hold_are_told_by_their_type():
+    names = pa.table({"s": pa.array(["x", "y"] * 50)})
+    table = pa.table({"s": pa.ListArray.from_arrays(ONE_EACH, REPEATED)})
+
+    window = profile_data(table, like=profile_data(names, kinds={"s": "category"}))
+
+    assert window.features["s"].n_unreadable == 100
+    assert window.features["s"].examples == ("list<item: struct<a: int64, a: string>>",)

@@ -18,6 +18,7 @@ from flytekitplugins.wbmon.data.sources import (
     Source,
     StreamSource,
     TableSource,
+    different_names,
     open_stream,
     require_different,
 )
@@ -97,22 +98,3 @@ def _in_memory(data: Data) -> Source:
         "data must be a path or URI of Parquet, a pandas or polars DataFrame, or a pyarrow Table, "
         f"RecordBatch, RecordBatchReader or Dataset; got {type(data).__name__}"
     )
-
-
-def different_names(names: Iterable[Any]) -> tuple[str, ...]:
-    """Column names as text, each once: of several equal ones the second becomes `….1`, and so on.
-
-    pandas names the columns of a CSV file in the same way.
-    """
-    texts = [str(name) for name in names]
-    taken, found = set(texts), []
-    seen: dict[str, int] = {}
-    for text in texts:
-        n, name = seen.get(text, 0), text
-        while n and name in taken:
-            name = f"{text}.{n}"
-            n += 1
-        seen[text] = n or 1
-        taken.add(name)
-        found.append(name)
-    return tuple(found)

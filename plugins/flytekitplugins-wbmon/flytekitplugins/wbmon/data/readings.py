@@ -277,13 +277,21 @@ def _examples(array: pa.Array) -> tuple[str, ...]:
     if has_names(values.type):
         texts = names_of(values).cast(pa.large_string()).to_pylist()
     else:
-        texts = [repr(value) for value in values.to_pylist()]
+        texts = list(map(_shown, values))
     told = (
         texts
         if odd is None
         else [b if b is not None else a for a, b in zip(texts, odd.to_pylist(), strict=True)]
     )
     return tuple(dict.fromkeys(text[:_SHOWN] for text in told))[:_EXAMPLES]
+
+
+def _shown(value: pa.Scalar) -> str:
+    try:
+        return repr(value.as_py())
+    except ValueError:
+        # Python has no mapping of two equal names; the items tell no more than the type does
+        return str(value.type)
 
 
 _SPELLED = ("number", "boolean", "time")
