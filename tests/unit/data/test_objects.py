@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from flytekitplugins.wbmon.data.frames import pandas_source, polars_source
 from flytekitplugins.wbmon.data.objects import UuidText, from_objects, has_odd, split
 from flytekitplugins.wbmon.data.open import open_source, open_values
+from flytekitplugins.wbmon.data.sources import different_names
 
 
 class Size(enum.Enum):
