@@ -13,6 +13,8 @@ from enum import Enum
 from numbers import Integral, Rational, Real
 from typing import Any
 
+from flytekitplugins.wbmon.names import whole_name
+
 _NUMPY_BOOLEANS = ("bool", "bool_")  # no numbers for Python
 _NUMPY_TIMES = ("datetime64", "timedelta64")
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -49,8 +51,9 @@ def bytes_text(value: bytes | bytearray) -> str:
 def class_name(value: Any) -> str:
     """The name of a value as text; `True`, `1` and `1.0` are all named `1`.
 
-    Whole numbers and decimals have all their digits, times are ISO in UTC, durations are seconds, a
-    member of an enum is named as its value, and bytes are UTF-8, or hexadecimal after `0x`.
+    Whole numbers have all their digits (hexadecimal ones beyond 4300), as decimals have, times are
+    ISO in UTC, durations are seconds, a member of an enum is named as its value, and bytes are
+    UTF-8, or hexadecimal after `0x`.
     """
     if isinstance(value, Enum):
         value = value_of(value)
@@ -88,7 +91,7 @@ def _numpy_time(value: Any) -> str:
 
 
 def _whole(value: Any) -> str:
-    return str(int(value))
+    return whole_name(int(value))
 
 
 def _real(value: Any) -> str:
