@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from flytekitplugins.wbmon.data.frames import FrameSource, pandas_source, polars_source
 from flytekitplugins.wbmon.data.parquet import ParquetSource, open_parquet
+from flytekitplugins.wbmon.data.periods import told_of_periods, with_periods
 from flytekitplugins.wbmon.data.plain import PlainSource
 from flytekitplugins.wbmon.data.sources import (
     PANDAS_INDEX,
@@ -74,7 +75,9 @@ def _open_known(data: Data, filesystem: Any) -> Source:
     if isinstance(data, str | Path):
         return open_parquet(str(data), filesystem)
     if isinstance(data, pa.RecordBatchReader):
-        return open_stream(data)
+        # what comes from elsewhere is taken for what it says it is
+        told = told_of_periods(data.schema)
+        return open_stream(pa.RecordBatchReader.from_stream(data) if told else data)
     # not isinstance: `pyarrow.dataset` imports pandas, so it is never imported here
     if type(data).__module__.startswith("pyarrow.") and hasattr(data, "get_fragments"):
         return DatasetSource(data)
@@ -87,7 +90,7 @@ def _in_memory(data: Data) -> Source:
     if isinstance(data, pa.Table):
         # by place: several columns can have one name
         kept = [i for i, name in enumerate(data.column_names) if not PANDAS_INDEX.fullmatch(name)]
-        table = data.select(kept)
+        table = with_periods(data.select(kept))
         return TableSource(table.rename_columns(list(different_names(table.column_names))))
     home = type(data).__module__.partition(".")[0]
     if home == "pandas" and hasattr(data, "columns"):
