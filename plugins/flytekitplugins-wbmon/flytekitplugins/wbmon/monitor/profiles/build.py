@@ -85,8 +85,9 @@ def profile_data(
         kinds: What columns are, by name: `number`, `category`, `ordinal` (of whole numbers),
             `boolean`, `time`, `duration`, `text` or `identifier`; or the names of an ordinal in
             their order, such as `"S < M < L"`. Those of `like` need not be given again.
-        missing_values: Values that stand for none, by column, such as `{"age": (-999,)}`. Those of
-            `like` need not be given again.
+        missing_values: Values that stand for none, by column, such as `{"age": (-999,)}`; of lists
+            and structs those that stand for none within them, but not in vectors. Those of `like`
+            need not be given again.
         at: The column with the time of each row, or the end of the window, from which the ages of
             times are counted. If it is a column, that of `like` need not be given again.
         embed: By column of text, a function that turns a list of `n` texts into vectors, shape
