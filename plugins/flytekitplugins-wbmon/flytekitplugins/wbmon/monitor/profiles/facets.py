@@ -136,6 +136,9 @@ def _of_nested(values: pa.Array) -> dict[str, Facet]:
 def _of_times(values: pa.Array, at: NDArray[np.float64] | None) -> dict[str, Facet]:
     valid = is_valid(values)
     seconds = np.asarray(dense_numbers(values), dtype=np.float64)
+    # a number that is declared a time may be infinite
+    finite = np.isfinite(seconds)
+    valid[valid], seconds = finite, seconds[finite]
     days = np.floor(seconds / _DAY)
     of_day = seconds - days * _DAY
     weekday = ((days + _THURSDAY) % 7).astype(np.int8)
