@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from datetime import date, datetime, timedelta, timezone
+from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
 from numbers import Integral, Rational, Real
@@ -17,6 +17,7 @@ from flytekitplugins.wbmon.names import whole_name
 
 _NUMPY_BOOLEANS = ("bool", "bool_")  # no numbers for Python
 _NUMPY_TIMES = ("datetime64", "timedelta64")
+_MIDNIGHT = time()
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _NOTHING = ("NAType", "NaTType")  # of pandas, which need not be installed
 
@@ -52,8 +53,8 @@ def class_name(value: Any) -> str:
     """The name of a value as text; `True`, `1` and `1.0` are all named `1`.
 
     Whole numbers have all their digits (hexadecimal ones beyond 4300), as decimals have, times are
-    ISO in UTC, durations are seconds, a member of an enum is named as its value, and bytes are
-    UTF-8, or hexadecimal after `0x`.
+    ISO in UTC, and at midnight the date alone, as dates are, durations are seconds, a member of an
+    enum is named as its value, and bytes are UTF-8, or hexadecimal after `0x`.
     """
     if isinstance(value, Enum):
         value = value_of(value)
@@ -75,9 +76,9 @@ def nanosecond_name(value: int, *, is_time: bool) -> str:
     micro, rest = divmod(value, 1000)
     if not is_time:
         return decimal_name(Decimal(value).scaleb(-9))
-    name = class_name(EPOCH + timedelta(microseconds=micro))
+    at = EPOCH + timedelta(microseconds=micro)
     # as ISO has it, with nine digits of a second where there are so many
-    return name if not rest else f"{name[:19]}.{value % 10**9:09d}{name[-6:]}"
+    return f"{at:%Y-%m-%dT%H:%M:%S}.{value % 10**9:09d}+00:00" if rest else class_name(at)
 
 
 def _numpy_time(value: Any) -> str:
@@ -101,7 +102,10 @@ def _real(value: Any) -> str:
 
 def _moment(value: datetime) -> str:
     at = value.replace(tzinfo=timezone.utc) if value.tzinfo is None else value
-    return at.astimezone(timezone.utc).isoformat()
+    utc = at.astimezone(timezone.utc)
+    # what holds dates makes midnights of them, or not: one day has one name
+    is_date = utc.time() == _MIDNIGHT and not getattr(utc, "nanosecond", 0)
+    return utc.date().isoformat() if is_date else utc.isoformat()
 
 
 def _seconds(value: timedelta) -> str:
