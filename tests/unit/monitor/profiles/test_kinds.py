@@ -615,16 +615,25 @@ def test_infinite_numbers_that_are_declared_times_have_no_hour():
     assert feature.facets["hour"].n_values == 50
 
 
-def test_periods_are_times_also_where_nobody_has_used_them_before(tmp_path):
+@pytest.mark.parametrize("given_first", ["table.to_reader()", "table", "path"])
+def test_periods_are_times_also_where_nobody_has_used_them_before(given_first, tmp_path):
     days = pd.DataFrame({"p": pd.period_range("2026-01-01", periods=120, freq="D")})
     days.to_parquet(tmp_path / "days.parquet")
     program = f"""
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from flytekitplugins.wbmon import profile_data
+from flytekitplugins.wbmon.errors import DataError
 path = {str(tmp_path / "days.parquet")!r}
-table = pq.read_table(path)
+table, dataset = pq.read_table(path), ds.dataset(path)
 assert str(table.schema.field("p").type) == "int64"
-for data in (table.to_reader(), table, path):
+first = profile_data({given_first}).features["p"]
+print(first.kind, first.minimum)
+try:
+    profile_data(dataset)
+except DataError as error:
+    print(error)
+for data in (table.to_reader(), table, ds.dataset(path), path):
     feature = profile_data(data).features["p"]
     print(feature.kind, feature.minimum)
 """
@@ -635,4 +644,6 @@ for data in (table.to_reader(), table, path):
         check=True,
         env={"PYTHONPATH": str(SOURCE)},
     )
-    assert done.stdout.splitlines() == ["time 1767225600.0"] * 3
+    first, refused, *others = done.stdout.splitlines()
+    assert "must be made when Arrow knows them" in refused
+    assert [first, *others] == ["time 1767225600.0"] * 5

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from flytekitplugins.wbmon.data.frames import FrameSource, pandas_source, polars_source
 from flytekitplugins.wbmon.data.parquet import ParquetSource, open_parquet
-from flytekitplugins.wbmon.data.periods import told_of_periods, with_periods
+from flytekitplugins.wbmon.data.periods import require_known_periods, with_periods
 from flytekitplugins.wbmon.data.plain import PlainSource
 from flytekitplugins.wbmon.data.sources import (
     PANDAS_INDEX,
@@ -75,11 +75,10 @@ def _open_known(data: Data, filesystem: Any) -> Source:
     if isinstance(data, str | Path):
         return open_parquet(str(data), filesystem)
     if isinstance(data, pa.RecordBatchReader):
-        # what comes from elsewhere is taken for what it says it is
-        told = told_of_periods(data.schema)
-        return open_stream(pa.RecordBatchReader.from_stream(data) if told else data)
+        return open_stream(with_periods(data))
     # not isinstance: `pyarrow.dataset` imports pandas, so it is never imported here
     if type(data).__module__.startswith("pyarrow.") and hasattr(data, "get_fragments"):
+        require_known_periods(data.schema)
         return DatasetSource(data)
     return _in_memory(data)
 

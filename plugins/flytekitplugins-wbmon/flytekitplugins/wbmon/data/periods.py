@@ -6,6 +6,8 @@ not used them yet.
 
 from __future__ import annotations
 
+from typing import Any
+
 import pyarrow as pa
 
 from flytekitplugins.wbmon.errors import DataError
@@ -40,9 +42,23 @@ def told_of_periods(schema: pa.Schema) -> bool:
     return True
 
 
-def with_periods(table: pa.Table) -> pa.Table:
-    """The table with the periods of pandas that were read before Arrow knew them."""
-    if not told_of_periods(table.schema):
-        return table
+def with_periods(data: Any) -> Any:
+    """A table or a reader with the periods of pandas that Arrow did not know when it was made."""
+    if not told_of_periods(data.schema):
+        return data
     # what comes from elsewhere is taken for what it says it is, without a copy
-    return pa.RecordBatchReader.from_stream(table).read_all()
+    reader = pa.RecordBatchReader.from_stream(data)
+    return reader.read_all() if isinstance(data, pa.Table) else reader
+
+
+def require_known_periods(schema: pa.Schema) -> None:
+    """Refuse a dataset that took periods for whole numbers, which it does for good.
+
+    Raises:
+        DataError: If it did.
+    """
+    if told_of_periods(schema):
+        raise DataError(
+            "a dataset with periods of pandas must be made when Arrow knows them, this one was "
+            "made before and has whole numbers in their place; give its path, or make it again"
+        )
