@@ -647,3 +647,15 @@ for data in (table.to_reader(), table, ds.dataset(path), path):
     first, refused, *others = done.stdout.splitlines()
     assert "must be made when Arrow knows them" in refused
     assert [first, *others] == ["time 1767225600.0"] * 5
+
+
+def test_what_lies_below_a_missing_struct_is_missing():
+    tags = pa.array([["a", "b"], ["c"], ["a"]] * 40)
+    missing = pa.array([False, True, False] * 40)
+    table = pa.table({"s": pa.StructArray.from_arrays([tags], ["tags"], mask=missing)})
+
+    tags_of = profile_data(table).features["s"].facets["tags"]
+
+    assert tags_of.n_missing == 40
+    assert tags_of.facets["elements"].categories == ("a", "b")
+    assert tags_of.facets["length"].maximum == 2

@@ -170,8 +170,10 @@ def _named(codes: NDArray[np.int8], names: tuple[str, ...], valid: NDArray[np.bo
 
 
 def _elements(lists: pa.Array, kind: Kind | None) -> Facet:
-    rows = pc.list_parent_indices(lists)
-    return Facet(plain(pc.list_flatten(lists)), kind, np.asarray(dense_numbers(rows), np.int64))
+    # not `list_parent_indices`: it counts what lies below a null, which `list_flatten` leaves out
+    lengths = dense_numbers(pc.list_value_length(lists))
+    rows = np.repeat(np.flatnonzero(is_valid(lists)), lengths)
+    return Facet(plain(pc.list_flatten(lists)), kind, rows.astype(np.int64))
 
 
 _FACETS: dict[Kind, Callable[[pa.Array], dict[str, Facet]]] = {
