@@ -18,7 +18,7 @@ else:
     import tomli as tomllib
 
 PACKAGE = SOURCE / "flytekitplugins" / "wbmon"
-PURE = ("errors", "stats", "data", "reports", "privacy", "storage", "monitor")
+PURE = ("errors", "arguments", "stats", "data", "reports", "privacy", "storage", "monitor")
 PLATFORMS = {"flytekit", "flyteidl", "wandb", "weave"}
 ARRAYS = {"numpy", "pandas", "pyarrow", "scipy", "sklearn"}
 

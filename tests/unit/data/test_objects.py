@@ -19,8 +19,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flytekitplugins.wbmon.data.frames import pandas_source, polars_source
+from flytekitplugins.wbmon.data.names import names_of
 from flytekitplugins.wbmon.data.objects import UuidText, from_objects, has_odd, split
-from flytekitplugins.wbmon.data.open import different_names, open_source, open_values
+from flytekitplugins.wbmon.data.open import open_source, open_values
+from flytekitplugins.wbmon.data.readings import read_as
+from flytekitplugins.wbmon.data.sources import different_names
 
 
 class Size(enum.Enum):
@@ -85,7 +88,7 @@ def test_times_of_any_zone_and_dates_are_moments():
         dt.datetime(2026, 1, 1, 2, tzinfo=east),
         dt.datetime(2026, 1, 1),  # noqa: DTZ001 - without a zone
         dt.date(2026, 1, 1),
-        np.datetime64("2026-01-01T00:00:00.000000001"),
+        np.datetime64("2026-01-01", "ns"),
         pd.Timestamp("2026-01-01", tz="UTC"),
     ]
 
@@ -389,3 +392,39 @@ def test_names_are_text_and_different_and_keep_their_place(names):
     firsts = [given.index(name) for name in dict.fromkeys(given)]
     assert all(found[place] == given[place] for place in firsts)
     assert all(name.startswith(old) for name, old in zip(found, given, strict=True))
+
+
+def test_nanoseconds_of_numpy_are_kept_as_those_of_pandas_are():
+    at, length = pd.Timestamp("2026-01-01T00:00:00.000000001"), pd.Timedelta(1_000_000_001, "ns")
+    moments, lengths = [at.to_numpy(), None], [length.to_numpy().astype("m8[ps]"), None]
+
+    assert from_objects(moments).equals(from_objects([at, None]))
+    assert from_objects(moments)[0].value == at.value
+    assert from_objects(lengths).equals(from_objects([length, None]))
+    assert from_objects(lengths)[0].value == length.value
+    assert split(from_objects([1, 2, *moments])).odd.to_pylist()[2] == at.isoformat()
+
+
+def test_a_time_is_one_in_any_unit_of_numpy():
+    days = [np.datetime64("2026-01-01", unit) for unit in ("D", "s", "us", "ns")]
+
+    assert from_objects([*days, dt.date(2026, 1, 1)]).dictionary_encode().indices.to_pylist() == [
+        0, 0, 0, 0, 0,
+    ]  # fmt: skip
+    far = [np.timedelta64(1, "ns"), dt.timedelta(days=100_000_000), dt.time(1)]
+    assert from_objects(far).type == pa.duration("us")
+
+
+def test_long_whole_numbers_stay_themselves_beside_each_other_and_their_text():
+    numbers = [10**80, 10**80 + 1, 10**5000, 10**5000 + 1]
+    texts = [str(10**80), str(10**80 + 1), hex(10**5000), hex(10**5000 + 1)]
+    named = names_of(from_objects([*numbers, 1, 1])).to_pylist()
+
+    assert named == [*texts, "1", "1"]
+    assert names_of(from_objects([*texts, "a"])).to_pylist() == [*texts, "a"]
+    # as quantities they are the nearest floats, in a column of numbers and as text
+    for column in ([10**80, 1], [str(10**80), "1"]):
+        assert read_as("number", from_objects(column)).values.to_pylist() == [1e80, 1.0]
+    # which 5000 digits have none of
+    beyond = read_as("number", from_objects([10**5000, 1, 2]))
+    assert (beyond.n_unreadable, beyond.values.to_pylist()) == (1, [None, 1.0, 2.0])

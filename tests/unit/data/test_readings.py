@@ -244,6 +244,27 @@ def test_times_a_nanosecond_apart_have_two_names_and_equal_ones_have_one():
     assert names_of(pa.array([2**62], pa.duration("us"))).to_pylist() == ["4611686018427.387904"]
 
 
+@pytest.mark.parametrize(
+    ("n_days", "name"),
+    [
+        (20_455, "2026-01-02"),
+        (-1, "1969-12-31"),
+        (-719_162, "0001-01-01"),
+        (2_932_900, "10000-01-04"),
+    ],
+)
+@pytest.mark.parametrize("unit", ["s", "ms", "us"])
+def test_a_midnight_is_called_by_its_date(n_days, name, unit):
+    per_second = {"s": 1, "ms": 10**3, "us": 10**6}[unit]
+    times = pa.array([n_days * 86_400 * per_second, (n_days * 86_400 + 1) * per_second])
+
+    for zone in (None, "Europe/Berlin"):
+        names = names_of(times.cast(pa.timestamp(unit, zone))).to_pylist()
+        assert names == [name, f"{name}T00:00:01+00:00"]
+    dates = pa.array([n_days], pa.date32())
+    assert names_of(dates).to_pylist() == names_of(dates.cast(pa.date64())).to_pylist() == [name]
+
+
 def test_days_that_python_does_not_have_have_names():
     days = pa.array([10**8, 0], pa.date32())
     moments = pa.array([2**62, 0], pa.timestamp("s"))

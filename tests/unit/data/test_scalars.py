@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 import subprocess
 import sys
@@ -95,3 +96,26 @@ print({"numpy", "pandas", "pyarrow"} & set(sys.modules))
         env={"PYTHONPATH": str(SOURCE)},
     )
     assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        dt.date(2026, 1, 2),
+        dt.datetime(2026, 1, 2),  # noqa: DTZ001 - without a zone it is UTC
+        dt.datetime(2026, 1, 2, 5, 30, tzinfo=dt.timezone(dt.timedelta(hours=5, minutes=30))),
+        pd.Timestamp("2026-01-02"),
+        np.datetime64("2026-01-02"),
+        np.datetime64("2026-01-02", "ns"),
+    ],
+    ids=repr,
+)
+def test_a_midnight_is_called_by_its_date(value):
+    assert class_name(value) == "2026-01-02"
+
+
+def test_a_nanosecond_after_midnight_is_no_date():
+    after = "2026-01-02T00:00:00.000000001"
+
+    assert class_name(np.datetime64(after)) == f"{after}+00:00"
+    assert class_name(pd.Timestamp(after)) == f"{after}+00:00"

@@ -39,6 +39,20 @@ def listed_names(names: Iterable[object], *, none: str = "none") -> str:
     return ", ".join([*quoted[:_LISTED], *more]) or none
 
 
+def whole_name(number: int) -> str:
+    """All digits of a whole number; hexadecimal ones where Python writes no others.
+
+    That is beyond 4300 decimal digits, of which the time to write them grows with the square.
+
+    >>> whole_name(10**20), whole_name(10**5000)[:6]
+    ('100000000000000000000', '0x31e2')
+    """
+    try:
+        return str(int(number))
+    except ValueError:
+        return hex(number)
+
+
 def on_one_line(text: str) -> str:
     """A text with line breaks and what cannot be seen written as escapes."""
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)

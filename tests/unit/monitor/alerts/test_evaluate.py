@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
+import pandas as pd
 import pytest
 
 from flytekitplugins.wbmon.errors import ConfigError
@@ -531,3 +532,28 @@ def test_an_estimate_has_addresses_of_its_own():
         "estimate.accuracy",
         "estimate.accuracy",
     ]
+
+
+@pytest.mark.parametrize("at", [pd.NaT, float("nan"), "yesterday", 1_767_225_600], ids=repr)
+def test_a_window_without_a_time_is_refused(at):
+    with pytest.raises(ConfigError, match=r"at must be a moment, such as .*, got"):
+        evaluate_rules([], [], at=at)
+
+
+def test_silence_ends_at_a_moment():
+    with pytest.raises(ConfigError, match=r"silent_until must be a moment, .*, got NaT"):
+        AlertRule(metric="drift.n_drifted", above=0, silent_until=pd.NaT)
+    # YAML has a date where no hour is written
+    rule = AlertRule(metric="drift.n_drifted", above=0, silent_until=START.date())
+    assert rule.silent_until == START.replace(hour=0)
+
+
+def test_one_rule_and_one_report_are_no_sequences():
+    rule = AlertRule(metric="drift.n_drifted", above=0)
+
+    with pytest.raises(ConfigError, match="rules must be a sequence of rules, got one AlertRule"):
+        evaluate_rules(rule, [])
+    with pytest.raises(ConfigError, match="reports must be a sequence of reports, got one Perf"):
+        evaluate_rules([rule], performance())
+    with pytest.raises(ConfigError, match="rules must hold AlertRules, got one str"):
+        evaluate_rules(["drift.n_drifted > 0"], [])

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.monitor.drift.check import check_drift
 from flytekitplugins.wbmon.monitor.drift.past_windows import predictive_p_value
 from flytekitplugins.wbmon.monitor.drift.report import DriftRule
@@ -320,3 +320,19 @@ def test_the_least_spread_of_log_distances_is_a_twentieth(distance):
 def test_equal_distances_do_not_make_the_next_one_impossible():
     assert predictive_p_value([0.1] * 10, 0.1) == pytest.approx(0.5)
     assert predictive_p_value([0.1] * 10, 0.2) < 0.001
+
+
+@pytest.mark.parametrize(
+    ("past", "found"),
+    [
+        (lambda profile: profile, "must be a sequence of profiles of windows, got one Profile"),
+        (lambda profile: {"night": profile}, "must be a sequence of .*, got one dict"),
+        (lambda profile: [profile, None], "must hold profiles, got one NoneType; make each with"),
+        (lambda _: "night", "must be a sequence of profiles of windows, got 'night'"),
+    ],
+)
+def test_past_windows_are_a_sequence_of_profiles(season, past, found):
+    reference = season[1]
+
+    with pytest.raises(ConfigError, match=f"past {found}"):
+        check_drift(reference, reference, past=past(reference))

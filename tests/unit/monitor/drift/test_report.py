@@ -56,7 +56,7 @@ def test_a_series_without_windows_has_not_drifted():
         ({"alpha": "0.05"}, "alpha must be a number, got '0.05'"),
         ({"min_rows": None}, "min_rows must be a number, got None"),
         ({"min_effect": True}, "min_effect must be a number, got True"),
-        ({"features": "amount"}, "features must be a sequence of columns, got the text 'amount'"),
+        ({"features": "amount"}, "features must be a sequence of column names, got 'amount'"),
         ({"kinds": ["store"]}, "kinds must be a mapping from columns"),
         ({"missing_values": -999}, "missing_values must be a mapping from columns"),
     ],

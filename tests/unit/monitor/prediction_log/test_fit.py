@@ -109,8 +109,14 @@ def test_a_value_of_another_type_fits_if_nothing_of_it_is_lost(
     assert (type(found), found) == (type(fitted), fitted)
 
 
-def test_a_number_of_more_digits_than_python_writes_is_left_out() -> None:
-    assert fit("any", 10**5000) is None
+@pytest.mark.parametrize("number", [10**5000, -(10**5000), Decimal(10**900)], ids=hash)
+@pytest.mark.parametrize("of", ["any", "string"])
+def test_a_whole_number_of_any_length_keeps_its_digits(of: str, number: Any) -> None:
+    written = fit(of, number)
+
+    assert isinstance(written, str)
+    assert int(written, 0) == number
+    assert fit("map<string,any>", {"n": number}) == {"n": fit("any", number)}
 
 
 def _known(struct: dict[str, Any]) -> dict[str, Any]:

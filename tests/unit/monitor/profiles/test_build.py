@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from flytekitplugins.wbmon.data import parquet, threads
 from flytekitplugins.wbmon.data import sources as in_memory
-from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.monitor.drift.check import check_drift
 from flytekitplugins.wbmon.monitor.profiles import build as profiling
 from flytekitplugins.wbmon.monitor.profiles import count as counting
@@ -657,3 +657,38 @@ def test_numbers_that_floats_round_to_one_are_counted_once():
 
     assert counts.min() >= 0
     assert counts.sum() == 5000
+
+
+@pytest.mark.parametrize("given", [[1], ["window"], [None], [frame(3)]], ids=repr)
+def test_only_profiles_are_merged(given):
+    with pytest.raises(ConfigError, match=r"profiles must hold profiles, got one .*; make each"):
+        merge_profiles(given)
+
+
+def test_one_profile_or_one_path_is_no_sequence_of_profiles():
+    with pytest.raises(ConfigError, match="must be a sequence of profiles, got one Profile"):
+        merge_profiles(profile_data(frame(3)))
+    with pytest.raises(ConfigError, match="must be a sequence of profiles, got 'window'"):
+        merge_profiles("window")
+
+
+def test_the_name_of_one_column_is_not_taken_for_its_letters():
+    with pytest.raises(ConfigError, match="columns must be a sequence of column names, got 'x'"):
+        profile_data(frame(3), columns="x")
+
+
+@pytest.mark.parametrize("at", [pd.NaT, float("nan"), pd.NA, np.datetime64("NaT")], ids=repr)
+def test_a_time_that_is_none_dates_no_window(at):
+    with pytest.raises(ConfigError, match=r"at must be a moment, such as .*, got"):
+        profile_data(frame(3), at=at)
+
+
+@pytest.mark.parametrize(
+    "at", [pd.Timestamp("2026-02-01"), np.datetime64("2026-02-01", "ns"), dt.date(2026, 2, 1)]
+)
+def test_the_end_of_a_window_is_a_moment_in_any_container(at):
+    times = pd.DataFrame({"t": pd.date_range("2026-01-01", periods=31)})
+
+    age = profile_data(times, at=at).features["t"].facets["age"]
+
+    assert (age.minimum, age.maximum) == (86_400, 31 * 86_400)

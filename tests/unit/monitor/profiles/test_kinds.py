@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
+import subprocess
+import sys
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from itertools import pairwise
@@ -19,6 +22,7 @@ from hypothesis import strategies as st
 from flytekitplugins.wbmon import DriftRule, Profile, check_drift, merge_profiles, profile_data
 from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.monitor.profiles.facets import MAX_DEPTH
+from support.environment import SOURCE
 
 UTC = timezone.utc
 
@@ -470,3 +474,188 @@ def test_lists_in_structs_in_lists_are_looked_into_to_a_depth():
         feature = list(feature.facets.values())[-1]
         depth += 1
     assert depth == MAX_DEPTH + 1
+
+
+REPEATED = pa.StructArray.from_arrays(
+    [pa.array([1, 2] * 50), pa.array(["u", "v"] * 50)], ["a", "a"]
+)
+ONE_EACH = pa.array(range(101), pa.int32())
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        pa.ListArray.from_arrays(ONE_EACH, REPEATED),
+        pa.ListViewArray.from_arrays(ONE_EACH[:-1], pa.array([1] * 100, pa.int32()), REPEATED),
+        pa.StructArray.from_arrays([REPEATED], ["elements"]),
+    ],
+    ids=["list", "view", "struct"],
+)
+def test_fields_of_one_name_are_told_apart_as_columns_are(array):
+    table = pa.table({"s": array})
+    names = profile_data(pa.table({"s": REPEATED})).features["s"].facets
+    within = profile_data(table).features["s"].facets["elements"].facets
+
+    assert list(names) == list(within) == ["a", "a.1"]
+    assert within["a"].kind == "number"
+    assert within["a.1"].kind == "category"
+
+
+def test_fields_of_one_name_are_compared_each_with_its_own():
+    moved = pa.StructArray.from_arrays([REPEATED.field(0), pa.array(["w"] * 100)], ["a", "a"])
+
+    report = check_drift(profile_data(pa.table({"s": REPEATED})), pa.table({"s": moved}))
+
+    drifted = [c.facet for c in report.features["s"].checks if c.level == "drift"]
+    assert drifted
+    assert all(facet == ("a.1",) for facet in drifted)
+
+
+def test_lists_that_python_cannot_hold_are_told_by_their_type():
+    names = pa.table({"s": pa.array(["x", "y"] * 50)})
+    table = pa.table({"s": pa.ListArray.from_arrays(ONE_EACH, REPEATED)})
+
+    window = profile_data(table, like=profile_data(names, kinds={"s": "category"}))
+
+    assert window.features["s"].n_unreadable == 100
+    assert window.features["s"].examples == ("list<item: struct<a: int64, a: string>>",)
+
+
+def test_what_stands_for_none_does_so_within_lists_and_structs():
+    frame = pd.DataFrame(
+        {
+            "tags": [["a", ""], ["b"], [""], []] * 30,
+            "about": [{"x": -999, "y": ""}, {"x": 1, "y": "q"}] * 60,
+            "in": [[{"x": -999}], [{"x": 2}, {"x": 3}]] * 60,
+        }
+    )
+    none = {"tags": ("", 1), "about": (-999, ""), "in": (-999,)}
+
+    reference = profile_data(frame, missing_values=none)
+
+    for profile in (reference, profile_data(frame, like=reference)):
+        tags, about = profile.features["tags"], profile.features["about"]
+        assert tags.facets["elements"].categories == ("a", "b")
+        assert tags.facets["elements"].n_missing == 60
+        # the length of a list is none of its values
+        assert tags.facets["length"].n_missing == 0
+        assert (about.facets["x"].minimum, about.facets["x"].n_missing) == (1.0, 60)
+        assert (about.facets["y"].categories, about.facets["y"].n_missing) == (("q",), 60)
+        assert profile.features["in"].facets["elements"].facets["x"].minimum == 2.0
+
+
+DAYS = [dt.date(2026, 1, 1 + day % 20) for day in range(200)]
+MIDNIGHTS = [datetime(day.year, day.month, day.day, tzinfo=UTC) for day in DAYS]
+HELD = {
+    "date32": pa.table({"day": pa.array(DAYS, pa.date32())}),
+    "date64": pa.table({"day": pa.array(DAYS, pa.date64())}),
+    "seconds": pa.table({"day": pa.array(DAYS, pa.date32()).cast(pa.timestamp("s"))}),
+    "zoned": pa.table({"day": pa.array(MIDNIGHTS, pa.timestamp("ns", "Europe/Berlin"))}),
+    "objects": pd.DataFrame({"day": pd.Series(DAYS, dtype=object)}),
+    "mixed": pd.DataFrame({"day": pd.Series(DAYS[:100] + MIDNIGHTS[100:], dtype=object)}),
+    "pandas": pd.DataFrame({"day": pd.to_datetime(pd.Series(DAYS))}),
+    "categories": pd.DataFrame({"day": pd.Series(DAYS, dtype="category")}),
+    "polars": pl.DataFrame({"day": DAYS}),
+    "text": pd.DataFrame({"day": list(map(str, DAYS))}),
+}
+
+
+@pytest.mark.parametrize("held", HELD)
+def test_a_day_is_one_category_whether_it_is_a_date_or_its_midnight(held):
+    reference = profile_data(HELD[held], kinds={"day": "category"})
+
+    assert reference.features["day"].categories[:2] == ("2026-01-01", "2026-01-02")
+    for window in HELD.values():
+        feature = profile_data(window, like=reference).features["day"]
+        assert (feature.unseen, feature.n_unreadable) == ({}, 0)
+        np.testing.assert_array_equal(feature.counts, reference.features["day"].counts)
+
+
+@pytest.mark.parametrize(
+    "none", [dt.date(2026, 1, 1), datetime(2026, 1, 1, tzinfo=UTC), "2026-01-01T00:00:00Z"]
+)
+@pytest.mark.parametrize("held", ["date32", "zoned", "mixed"])
+def test_a_day_that_stands_for_none_does_so_in_every_container(held, none):
+    said = {"kinds": {"day": "category"}, "missing_values": {"day": (none,)}}
+
+    feature = profile_data(HELD[held], **said).features["day"]
+
+    assert feature.n_missing == 10
+    assert "2026-01-01" not in feature.categories
+
+
+@pytest.mark.parametrize("like", ["int64", "float64", "uint64", object])
+@pytest.mark.parametrize(
+    ("per_second", "unit"), [(10**3, "ms"), (10**6, "us"), (10**9, "ns")], ids=str
+)
+def test_numbers_in_another_unit_are_no_times_whatever_the_window_holds(per_second, unit, like):
+    seconds = np.arange(1_767_225_600, 1_767_225_600 + 200 * 3600, 3600)
+    frame = pd.DataFrame({"t": (seconds * per_second).astype(like)})
+    rule = DriftRule(kinds={"t": "time"})
+    reference = profile_data(pd.DataFrame({"t": seconds}), kinds=rule.kinds)
+
+    window = profile_data(frame, like=reference).features["t"]
+    alone = check_drift(frame, frame, rule=rule)
+    against = check_drift(reference, frame)
+
+    assert (window.n_unreadable, window.n_missing) == (200, 0)
+    assert (alone.verdict, alone.features["t"].status) == ("insufficient", "unreadable")
+    assert against.verdict == "drift"
+    for report in (alone, against):
+        hint = f"are seconds since 1970, and these read as {unit} \\(from 2026-01-01 00:00\\): "
+        assert re.search(f"{hint}divide them by {per_second:,}", report.features["t"].reason)
+
+
+def test_infinite_numbers_that_are_declared_times_have_no_hour():
+    frame = pd.DataFrame({"t": [0.0, np.inf, np.nan, 1e12] * 50})
+
+    feature = profile_data(frame, kinds={"t": "time"}).features["t"]
+
+    assert (feature.n_infinite, feature.n_missing, feature.n_unreadable) == (50, 50, 50)
+    assert feature.facets["hour"].n_values == 50
+
+
+@pytest.mark.parametrize("given_first", ["table.to_reader()", "table", "path"])
+def test_periods_are_times_also_where_nobody_has_used_them_before(given_first, tmp_path):
+    days = pd.DataFrame({"p": pd.period_range("2026-01-01", periods=120, freq="D")})
+    days.to_parquet(tmp_path / "days.parquet")
+    program = f"""
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+from flytekitplugins.wbmon import profile_data
+from flytekitplugins.wbmon.errors import DataError
+path = {str(tmp_path / "days.parquet")!r}
+table, dataset = pq.read_table(path), ds.dataset(path)
+assert str(table.schema.field("p").type) == "int64"
+first = profile_data({given_first}).features["p"]
+print(first.kind, first.minimum)
+try:
+    profile_data(dataset)
+except DataError as error:
+    print(error)
+for data in (table.to_reader(), table, ds.dataset(path), path):
+    feature = profile_data(data).features["p"]
+    print(feature.kind, feature.minimum)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PYTHONPATH": str(SOURCE)},
+    )
+    first, refused, *others = done.stdout.splitlines()
+    assert "must be made when Arrow knows them" in refused
+    assert [first, *others] == ["time 1767225600.0"] * 5
+
+
+def test_what_lies_below_a_missing_struct_is_missing():
+    tags = pa.array([["a", "b"], ["c"], ["a"]] * 40)
+    missing = pa.array([False, True, False] * 40)
+    table = pa.table({"s": pa.StructArray.from_arrays([tags], ["tags"], mask=missing)})
+
+    tags_of = profile_data(table).features["s"].facets["tags"]
+
+    assert tags_of.n_missing == 40
+    assert tags_of.facets["elements"].categories == ("a", "b")
+    assert tags_of.facets["length"].maximum == 2

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.errors import DataError, StorageError
 from flytekitplugins.wbmon.monitor.profiles.build import merge_profiles, profile_data
 from flytekitplugins.wbmon.monitor.profiles.feature import (
     UNSEEN_LIMIT,
@@ -189,3 +189,26 @@ def test_the_hash_of_a_name_never_changes():
     assert name_hash("amount") == 9457176112583179597
     assert 0 <= name_hash("") < 2**64
     assert name_hash("a") != name_hash("b")
+
+
+def test_what_cannot_be_a_file_is_refused_by_its_path(profile, tmp_path):
+    (tmp_path / "file").write_text("")
+
+    for path in (tmp_path, tmp_path / "file" / "profile", "", f"{tmp_path}/a\0b"):
+        with pytest.raises(DataError, match=r"must be saved to a file, could not write .*; give"):
+            profile.save(path)
+    with pytest.raises(DataError, match="must be given by its path or URL, got int"):
+        profile.save(3)
+    with pytest.raises(DataError, match=r"a profile must be a file, .* is another thing"):
+        Profile.load(tmp_path)
+
+
+def test_a_disk_that_refuses_is_a_store_that_does(profile):
+    with pytest.raises(StorageError, match="/dev/full must be within reach"):
+        profile.save("/dev/full")
+
+
+def test_folders_that_are_not_there_are_made(profile, tmp_path):
+    profile.save(tmp_path / "a" / "b" / "profile")
+
+    assert_same(Profile.load(tmp_path / "a" / "b" / "profile"), profile)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ def encoded(**columns: Any) -> dict[str, Any]:
     encoder = RowEncoder({}, redactor=PatternRedactor(), user_key=b"k", max_text=1000)
     request = Request("r")
     request.user = columns.pop("user", None)
+    request.add_features(columns.pop("features", {}))
     request.set(**columns)
     return dict(json.loads(encoder.prediction(request)))
 
@@ -47,3 +49,22 @@ def test_a_text_cut_off_within_a_secret_loses_the_part_of_it() -> None:
     text = f"{'word ' * 40}sk-{'a' * 20}"
     assert "sk-" not in without_ragged_end(text)
     assert without_ragged_end("short") == ""
+
+
+@pytest.mark.parametrize("number", [10**5000, -(10**5000), 10**400, 10**80], ids=hash)
+def test_a_number_is_logged_however_many_digits_it_has(number: int) -> None:
+    row = encoded(prediction=number, features={"n": number, "m": 1})
+    inside = encoded(prediction={"n": [number]})
+
+    assert int(row["prediction"], 0) == int(row["features"]["n"], 0) == number
+    assert row["features"]["m"] == 1
+    written = str(number) if abs(number) < 10**4000 else hex(number)
+    # a text is cut
+    assert written[:900] in inside["prediction"]
+
+
+def test_a_decimal_beyond_all_floats_is_a_category_and_not_lost() -> None:
+    row = encoded(features={"n": Decimal("1E+5000"), "m": Decimal("1E-5000")})
+
+    assert row["cat_features"] == {"n": "1E+5000"}
+    assert row["features"] == {"m": 0.0}

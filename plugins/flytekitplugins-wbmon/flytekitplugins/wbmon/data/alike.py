@@ -79,13 +79,6 @@ def _is_time(dtype: pa.DataType) -> bool:
     return kind_of(dtype) == "time"
 
 
-def _is_struct(dtype: pa.DataType) -> bool:
-    if not pa.types.is_struct(dtype):
-        return False
-    names = [field.name for field in dtype]
-    return len(set(names)) == len(names)
-
-
 def _text_type(_: Sequence[pa.DataType]) -> pa.DataType:
     return pa.large_string()
 
@@ -186,7 +179,7 @@ _COMMON: tuple[
     (_is_time, _time_type),
     (pa.types.is_duration, _duration_type),
     (is_list, _list_type),
-    (_is_struct, _struct_type),
+    (pa.types.is_struct, _struct_type),
 )
 _CONVERSIONS: tuple[
     tuple[Callable[[pa.DataType], bool], Callable[[pa.Array, pa.DataType], pa.Array]], ...

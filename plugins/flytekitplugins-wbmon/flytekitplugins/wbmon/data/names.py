@@ -12,7 +12,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flytekitplugins.wbmon.data.arrow import dense_numbers, is_text, text_array, whole_array
+from flytekitplugins.wbmon.data.arrow import (
+    dense_numbers,
+    is_text,
+    text_array,
+    units_per_second,
+    whole_array,
+)
 from flytekitplugins.wbmon.data.objects import split
 from flytekitplugins.wbmon.data.plain import plain
 from flytekitplugins.wbmon.data.scalars import class_name, nanosecond_name
@@ -21,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+_SECONDS_PER_DAY = 86_400
 _WIDE = 128  # bits of the decimals that Arrow can encode
 
 
@@ -97,8 +104,21 @@ def _python_name(value: pa.Scalar) -> str:
     try:
         return class_name(value.as_py())
     except (OverflowError, ValueError):
-        # a year that Python does not have: Arrow tells its number
-        return str(value.cast(pa.string()))
+        return _far_name(value)
+
+
+def _far_name(value: pa.Scalar) -> str:
+    """The name of a time in a year that Python does not have: Arrow tells its number."""
+    if pa.types.is_timestamp(value.type):
+        unit = value.type.unit
+        value = value.cast(pa.timestamp(unit))
+        if not value.value % (_SECONDS_PER_DAY * units_per_second(value.type)):
+            value = value.cast(pa.date32())
+    text = str(value.cast(pa.string()))
+    day, space, clock = text.partition(" ")
+    # as in the years that Python has
+    clock = clock.rstrip("0").rstrip(".") if "." in clock else clock
+    return f"{day}T{clock}+00:00" if space else day
 
 
 def _distinct(array: pa.Array) -> pa.Array:

@@ -13,7 +13,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import date, time, timedelta
 from decimal import Decimal
 from itertools import chain
 from typing import Any, NamedTuple
@@ -38,11 +38,15 @@ from flytekitplugins.wbmon.data.nesting import (
     ordered,
     suits_arrow,
 )
-from flytekitplugins.wbmon.data.scalars import EPOCH, bytes_text, is_missing, value_of
+from flytekitplugins.wbmon.data.object_times import (
+    durations_array,
+    from_numpy_time,
+    times_array,
+)
+from flytekitplugins.wbmon.data.scalars import bytes_text, is_missing, value_of
+from flytekitplugins.wbmon.names import whole_name
 
 _VALUE, _ODD = "\0value", "\0odd"
-_LONGEST = timedelta(days=106_751_991)
-_MAX_NANOSECONDS = 2**63
 _MAX_DECIMAL = 10**76
 
 
@@ -170,18 +174,15 @@ def _unwrapped(value: Any) -> Any:
     return _from_numpy(value) if isinstance(value, np.generic) else value
 
 
-def _is_blank(value: Any) -> bool:
-    return isinstance(value, str) and not value.strip()
-
-
 def _from_numpy(value: Any) -> Any:
     if isinstance(value, (np.datetime64, np.timedelta64)):
-        # `item()` of nanoseconds is a whole number
-        value = value.astype("M8[us]" if isinstance(value, np.datetime64) else "m8[us]")
-        # what Python cannot hold, such as the year 10,000, is a whole number then
-        return str(value) if isinstance(value.item(), int) else value.item()
+        return from_numpy_time(value)
     # a long double has no Python type, and `item()` returns it as it is
     return float(value) if isinstance(value, np.longdouble) else value.item()
+
+
+def _is_blank(value: Any) -> bool:
+    return isinstance(value, str) and not value.strip()
 
 
 def _sort(value: Any) -> str:
@@ -261,22 +262,6 @@ def _texts(values: list[Any]) -> pa.Array:
     )
 
 
-def _times(values: list[Any]) -> pa.Array:
-    times = [None if value is None else _utc(value) for value in values]
-    # of a class of pandas: those of Python have none
-    if any(getattr(value, "nanosecond", 0) for value in times):
-        exact = [None if value is None else _nanoseconds(value) for value in times]
-        if all(value is None or abs(value) < _MAX_NANOSECONDS for value in exact):
-            return pa.array(exact, pa.int64()).cast(pa.timestamp("ns", "UTC"))
-    return pa.array(times, pa.timestamp("us", "UTC"))
-
-
-def _durations(values: list[Any]) -> pa.Array:
-    return pa.array(
-        [None if value is None else _length(value) for value in values], pa.duration("us")
-    )
-
-
 def _nested(values: list[Any]) -> pa.Array:
     """Lists or structs, whichever are more; null where a value is another or holds an odd one."""
     if not is_shallow(values):
@@ -330,11 +315,14 @@ _ARRAYS: dict[str, Callable[[list[Any]], pa.Array]] = {
     "number": _numbers,
     "text": _texts,
     "boolean": _booleans,
-    "time": _times,
-    "duration": _durations,
+    "time": times_array,
+    "duration": durations_array,
     "nested": _nested,
 }
 _SORTS: tuple[tuple[Any, str], ...] = (
+    # before the numbers: to numpy a duration is a whole one
+    (np.datetime64, "time"),
+    (np.timedelta64, "duration"),
     (bool, "boolean"),
     (numbers.Real, "number"),
     (Decimal, "number"),
@@ -352,35 +340,9 @@ def _utf8(value: Any) -> str:
     return str(value).encode(errors="backslashreplace").decode()
 
 
-def _utc(value: date) -> datetime:
-    if not isinstance(value, datetime):
-        return datetime(value.year, value.month, value.day, tzinfo=timezone.utc)
-    if value.tzinfo is None:
-        return value.replace(tzinfo=timezone.utc)
-    return value.astimezone(timezone.utc)
-
-
-def _nanoseconds(value: datetime) -> int:
-    moment = datetime.combine(value.date(), value.time(), timezone.utc)
-    return (moment - EPOCH) // timedelta(microseconds=1) * 1000 + getattr(value, "nanosecond", 0)
-
-
-def _length(value: timedelta | time) -> timedelta | None:
-    if isinstance(value, timedelta):
-        # 292,000 years of microseconds are what 64 bits hold
-        return value if abs(value) <= _LONGEST else None
-    return timedelta(
-        hours=value.hour,
-        minutes=value.minute,
-        seconds=value.second,
-        microseconds=value.microsecond,
-    )
-
-
 def _text(value: Any) -> str:
     try:
         return _utf8(value)
     # the object is the user's, and so is its __str__
     except Exception:  # noqa: BLE001
-        # Python writes no number of more than 4300 decimal digits
-        return hex(value) if isinstance(value, int) else f"<{type(value).__name__}>"
+        return whole_name(value) if isinstance(value, int) else f"<{type(value).__name__}>"

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from flytekitplugins.wbmon.data.frames import FrameSource, pandas_source, polars_source
 from flytekitplugins.wbmon.data.parquet import ParquetSource, open_parquet
+from flytekitplugins.wbmon.data.periods import require_known_periods, with_periods
 from flytekitplugins.wbmon.data.plain import PlainSource
 from flytekitplugins.wbmon.data.sources import (
     PANDAS_INDEX,
@@ -18,6 +19,7 @@ from flytekitplugins.wbmon.data.sources import (
     Source,
     StreamSource,
     TableSource,
+    different_names,
     open_stream,
     require_different,
 )
@@ -73,9 +75,10 @@ def _open_known(data: Data, filesystem: Any) -> Source:
     if isinstance(data, str | Path):
         return open_parquet(str(data), filesystem)
     if isinstance(data, pa.RecordBatchReader):
-        return open_stream(data)
+        return open_stream(with_periods(data))
     # not isinstance: `pyarrow.dataset` imports pandas, so it is never imported here
     if type(data).__module__.startswith("pyarrow.") and hasattr(data, "get_fragments"):
+        require_known_periods(data.schema)
         return DatasetSource(data)
     return _in_memory(data)
 
@@ -86,7 +89,7 @@ def _in_memory(data: Data) -> Source:
     if isinstance(data, pa.Table):
         # by place: several columns can have one name
         kept = [i for i, name in enumerate(data.column_names) if not PANDAS_INDEX.fullmatch(name)]
-        table = data.select(kept)
+        table = with_periods(data.select(kept))
         return TableSource(table.rename_columns(list(different_names(table.column_names))))
     home = type(data).__module__.partition(".")[0]
     if home == "pandas" and hasattr(data, "columns"):
@@ -97,22 +100,3 @@ def _in_memory(data: Data) -> Source:
         "data must be a path or URI of Parquet, a pandas or polars DataFrame, or a pyarrow Table, "
         f"RecordBatch, RecordBatchReader or Dataset; got {type(data).__name__}"
     )
-
-
-def different_names(names: Iterable[Any]) -> tuple[str, ...]:
-    """Column names as text, each once: of several equal ones the second becomes `….1`, and so on.
-
-    pandas names the columns of a CSV file in the same way.
-    """
-    texts = [str(name) for name in names]
-    taken, found = set(texts), []
-    seen: dict[str, int] = {}
-    for text in texts:
-        n, name = seen.get(text, 0), text
-        while n and name in taken:
-            name = f"{text}.{n}"
-            n += 1
-        seen[text] = n or 1
-        taken.add(name)
-        found.append(name)
-    return tuple(found)

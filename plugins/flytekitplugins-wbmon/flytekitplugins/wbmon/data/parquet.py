@@ -23,6 +23,7 @@ from flytekitplugins.wbmon.data.hive_partitions import (
     partition_values,
     typed_partitions,
 )
+from flytekitplugins.wbmon.data.periods import told_of_periods
 from flytekitplugins.wbmon.data.plain import plain_type
 from flytekitplugins.wbmon.data.sources import (
     BATCH_ROWS,
@@ -265,7 +266,10 @@ def _of_dataset(part: ParquetPart, folders: Mapping[str, Constant], data: pa.Sch
 def _open_file(file: DataFile) -> ParquetPart:
     try:
         metadata = pq.read_metadata(file.open())
-        return ParquetPart(file.path, file.open, metadata, metadata.schema.to_arrow_schema())
+        schema = metadata.schema.to_arrow_schema()
+        if told_of_periods(schema):
+            schema = metadata.schema.to_arrow_schema()
+        return ParquetPart(file.path, file.open, metadata, schema)
     except StorageError:
         raise
     except (pa.ArrowException, OSError) as error:

@@ -24,7 +24,7 @@ from flytekitplugins.wbmon.data.arrow import (
 )
 from flytekitplugins.wbmon.data.objects import UuidText, from_objects
 from flytekitplugins.wbmon.data.scalars import CONTROLS, UUID_BYTES, bytes_text
-from flytekitplugins.wbmon.data.sources import Part, Source, StreamSource
+from flytekitplugins.wbmon.data.sources import Part, Source, StreamSource, different_names
 
 
 def plain(array: pa.Array) -> pa.Array:
@@ -33,8 +33,9 @@ def plain(array: pa.Array) -> pa.Array:
     Text stays as it is, also dictionary-encoded, but string views become `large_string`. Binary
     data become text: UTF-8 as itself, 16 other bytes as a UUID, and others as `0x…`.
     Times of day become durations since midnight, periods of pandas the time of their start. Maps
-    become lists of structs. Any other extension type becomes its storage. The values inside lists
-    and structs are left alone.
+    become lists of structs. Fields of a struct that have one name become `a`, `a.1` and so on, as
+    columns do. Any other extension type becomes its storage. The values inside lists and structs
+    are left alone.
     """
     while convert := _conversion(array.type):
         array = convert(array)
@@ -97,6 +98,12 @@ def _is_bytes(dtype: pa.DataType) -> bool:
 
 def _is_view_of_lists(dtype: pa.DataType) -> bool:
     return bool(pa.types.is_list_view(dtype) or pa.types.is_large_list_view(dtype))
+
+
+def _repeats_names(dtype: pa.DataType) -> bool:
+    if not pa.types.is_struct(dtype):
+        return False
+    return len({field.name for field in dtype}) < int(dtype.num_fields)
 
 
 def _decoded(array: pa.DictionaryArray) -> pa.Array:
@@ -162,7 +169,31 @@ def _entries(array: pa.MapArray) -> pa.Array:
 
 def _lists(array: pa.Array) -> pa.Array:
     # not `cast`: pyarrow 26 returns offsets that go backwards where a list is null
-    return pa.array(array.to_pylist(), pa.large_list(array.type.value_type))
+    try:
+        return pa.array(array.to_pylist(), pa.large_list(array.type.value_type))
+    except ValueError:
+        # Python has no mapping of two equal names
+        return _gathered(array)
+
+
+def _gathered(array: pa.Array) -> pa.Array:
+    """A view of lists as lists: the elements of a view may be in any order, and shared."""
+    valid = is_valid(array)
+    sizes = np.where(valid, dense_numbers(array.sizes), 0)
+    ends = np.concatenate(([0], np.cumsum(sizes))).astype(np.int64)
+    places = np.repeat(dense_numbers(array.offsets) - ends[:-1], sizes) + np.arange(ends[-1])
+    elements = array.values.take(whole_array(places))
+    buffers = [bitmap(valid), pa.py_buffer(ends)]
+    dtype = pa.large_list(array.type.value_type)
+    return pa.Array.from_buffers(dtype, len(array), buffers, children=[elements])
+
+
+def _renamed(array: pa.StructArray) -> pa.Array:
+    fields = [array.type.field(place) for place in range(array.type.num_fields)]
+    names = different_names(field.name for field in fields)
+    dtype = pa.struct([(name, field.type) for name, field in zip(names, fields, strict=True)])
+    children = array.flatten()
+    return pa.Array.from_buffers(dtype, len(array), [bitmap(is_valid(array))], children=children)
 
 
 def _objects(array: pa.Array) -> pa.Array:
@@ -179,6 +210,7 @@ _CONVERSIONS: tuple[tuple[Callable[[pa.DataType], bool], Callable[[pa.Array], pa
     (_is_bytes, _bytes),
     (pa.types.is_time, _since_midnight),
     (pa.types.is_map, _entries),
+    (_repeats_names, _renamed),
     (_is_view_of_lists, _lists),
     (pa.types.is_union, _objects),
 )

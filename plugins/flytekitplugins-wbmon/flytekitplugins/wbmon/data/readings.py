@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from flytekitplugins.wbmon.data.arrow import (
     bool_array,
+    dense_numbers,
     float_array,
     is_valid,
     kind_of,
@@ -27,6 +28,7 @@ from flytekitplugins.wbmon.data.whole import read_whole
 
 _EXAMPLES, _LOOK, _SHOWN = 3, 100, 40
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$|^[+-]?(?i:inf|infinity)$"
+_FIRST_YEAR, _YEAR_10000 = -62_135_596_800, 253_402_300_800  # 0001 and 10000, in seconds
 _TIME = (
     r"^(?P<day>\d{4}-\d{2}-\d{2})(?:[T ](?P<clock>\d{2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?)\d*)?"
     r"\s?(?P<zone>Z|[+-]\d{2}:?\d{2})?$"
@@ -61,7 +63,8 @@ def read_as(
 
     Text that is blank or `nan` is a missing number, time or boolean. Text is read as a number in
     decimal notation, as a time in ISO form with its offset (UTC without one), as a boolean if it is
-    `true`, `false`, `1` or `0`. Numbers are read as seconds where times or durations are wanted.
+    `true`, `false`, `1` or `0`. Numbers are read as seconds where times or durations are wanted;
+    those that would be times beyond the years 1 to 9999 cannot be read, whatever the others are.
 
     Args:
         kind: What the column is.
@@ -127,7 +130,9 @@ def _is_declared(values: pa.Array, kind: Kind, missing: Sequence[str]) -> pa.Arr
     if not has_names(dtype):
         return bool_array(np.zeros(len(values), dtype=bool))
     named = pc.is_in(_texts(names_of(values)), value_set=text_array(missing))
-    spelled = "boolean" if pa.types.is_boolean(dtype) else kind
+    # as what it is stored, or as what its text means
+    stored = kind_of(dtype)
+    spelled = stored if stored in ("boolean", "time") else kind
     if spelled not in _SPELLED:
         return named
     # one value has many spellings: another zone, a date alone, zeros at the end, `False` and `0`
@@ -172,12 +177,26 @@ def _times(values: pa.Array, _: Sequence[str]) -> pa.Array:
     if stored == "time":
         return float_array(seconds(values), is_valid(values))
     if stored == "number":
-        return values.cast(pa.float64(), safe=False)
+        return _of_calendar(values.cast(pa.float64(), safe=False))
     if stored != "text":
         return _none(values, pa.float64())
     encoded = _texts(values).dictionary_encode()
     # a time is rarely repeated, but its day and its clock are parsed by Arrow, not row by row
     return _parsed_times(encoded.dictionary).take(encoded.indices)
+
+
+def _of_calendar(numbers: pa.Array) -> pa.Array:
+    """Seconds since 1970; null for years that no calendar has, as of milliseconds that are meant.
+
+    Infinite numbers are counted as such.
+    """
+    valid = is_valid(numbers)
+    seconds_since = np.full(len(numbers), np.nan)
+    seconds_since[valid] = dense_numbers(numbers)
+    beyond = np.isfinite(seconds_since) & ~(
+        (seconds_since >= _FIRST_YEAR) & (seconds_since < _YEAR_10000)
+    )
+    return pc.if_else(bool_array(beyond), _null(numbers.type), numbers) if beyond.any() else numbers
 
 
 def _parsed_times(texts: pa.Array) -> pa.Array:
@@ -277,13 +296,21 @@ def _examples(array: pa.Array) -> tuple[str, ...]:
     if has_names(values.type):
         texts = names_of(values).cast(pa.large_string()).to_pylist()
     else:
-        texts = [repr(value) for value in values.to_pylist()]
+        texts = list(map(_shown, values))
     told = (
         texts
         if odd is None
         else [b if b is not None else a for a, b in zip(texts, odd.to_pylist(), strict=True)]
     )
     return tuple(dict.fromkeys(text[:_SHOWN] for text in told))[:_EXAMPLES]
+
+
+def _shown(value: pa.Scalar) -> str:
+    try:
+        return repr(value.as_py())
+    except ValueError:
+        # Python has no mapping of two equal names; the items tell no more than the type does
+        return str(value.type)
 
 
 _SPELLED = ("number", "boolean", "time")

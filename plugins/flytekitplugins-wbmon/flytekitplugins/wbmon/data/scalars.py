@@ -8,15 +8,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import date, datetime, timedelta, timezone
+from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
 from numbers import Integral, Rational, Real
 from typing import Any
 from uuid import UUID
 
+from flytekitplugins.wbmon.names import whole_name
+
 _NUMPY_BOOLEANS = ("bool", "bool_")  # no numbers for Python
 _NUMPY_TIMES = ("datetime64", "timedelta64")
+_MIDNIGHT = time()
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 UUID_BYTES = 16
 CONTROLS = r"[\x00-\x08\x0e-\x1f\x7f]"
@@ -59,8 +62,9 @@ def bytes_text(value: bytes | bytearray) -> str:
 def class_name(value: Any) -> str:
     """The name of a value as text; `True`, `1` and `1.0` are all named `1`.
 
-    Whole numbers and decimals have all their digits, times are ISO in UTC, durations are seconds, a
-    member of an enum is named as its value, and bytes as `bytes_text` has them.
+    Whole numbers have all their digits (hexadecimal ones beyond 4300), as decimals have, times are
+    ISO in UTC, and at midnight the date alone, as dates are, durations are seconds, a member of an
+    enum is named as its value, and bytes as `bytes_text` has them.
     """
     if isinstance(value, Enum):
         value = value_of(value)
@@ -82,9 +86,9 @@ def nanosecond_name(value: int, *, is_time: bool) -> str:
     micro, rest = divmod(value, 1000)
     if not is_time:
         return decimal_name(Decimal(value).scaleb(-9))
-    name = class_name(EPOCH + timedelta(microseconds=micro))
+    at = EPOCH + timedelta(microseconds=micro)
     # as ISO has it, with nine digits of a second where there are so many
-    return name if not rest else f"{name[:19]}.{value % 10**9:09d}{name[-6:]}"
+    return f"{at:%Y-%m-%dT%H:%M:%S}.{value % 10**9:09d}+00:00" if rest else class_name(at)
 
 
 def _numpy_time(value: Any) -> str:
@@ -98,7 +102,7 @@ def _numpy_time(value: Any) -> str:
 
 
 def _whole(value: Any) -> str:
-    return str(int(value))
+    return whole_name(int(value))
 
 
 def _real(value: Any) -> str:
@@ -108,7 +112,10 @@ def _real(value: Any) -> str:
 
 def _moment(value: datetime) -> str:
     at = value.replace(tzinfo=timezone.utc) if value.tzinfo is None else value
-    return at.astimezone(timezone.utc).isoformat()
+    utc = at.astimezone(timezone.utc)
+    # what holds dates makes midnights of them, or not: one day has one name
+    is_date = utc.time() == _MIDNIGHT and not getattr(utc, "nanosecond", 0)
+    return utc.date().isoformat() if is_date else utc.isoformat()
 
 
 def _seconds(value: timedelta) -> str:

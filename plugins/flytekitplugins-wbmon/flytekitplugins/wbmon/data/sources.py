@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -269,3 +269,22 @@ def no_columns(rows: int) -> pa.RecordBatch:
     """A batch of `rows` rows that has none of the requested columns."""
     # a name no column of the caller has; pyarrow forgets the rows of a batch without columns
     return pa.RecordBatch.from_arrays([pa.nulls(rows)], names=["\0"])
+
+
+def different_names(names: Iterable[Any]) -> tuple[str, ...]:
+    """Column names as text, each once: of several equal ones the second becomes `….1`, and so on.
+
+    pandas names the columns of a CSV file in the same way.
+    """
+    texts = [str(name) for name in names]
+    taken, found = set(texts), []
+    seen: dict[str, int] = {}
+    for text in texts:
+        n, name = seen.get(text, 0), text
+        while n and name in taken:
+            name = f"{text}.{n}"
+            n += 1
+        seen[text] = n or 1
+        taken.add(name)
+        found.append(name)
+    return tuple(found)

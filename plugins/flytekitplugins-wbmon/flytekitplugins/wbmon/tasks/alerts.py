@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any, NamedTuple
 
+from flytekitplugins.wbmon.arguments import listed, moment
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.flyte.identity import current_identity
 from flytekitplugins.wbmon.flyte.secrets import request_secrets
@@ -82,6 +83,8 @@ class DegradationAlert(Node[AlertSettings]):
         keep_nights: int = 60,
         **task_kwargs: Any,
     ) -> None:
+        rules = listed("rules", rules, "rules")
+        channels = listed("channels", channels, "channels")
         if not rules:
             raise ConfigError(
                 f"DegradationAlert {name!r} must have at least one rule, got none; "
@@ -90,8 +93,8 @@ class DegradationAlert(Node[AlertSettings]):
         if keep_nights < 1:
             raise ConfigError(f"keep_nights must be at least 1, got {keep_nights}")
         settings = AlertSettings(
-            rules=tuple(rules),
-            channels=tuple(channels),
+            rules=rules,
+            channels=channels,
             state_uri=state_uri,
             remind_after=remind_after,
             keep_nights=keep_nights,
@@ -192,7 +195,7 @@ def decide(
     decision = decide_and_notify(
         settings.rules,
         reports,
-        at=_utc(at),
+        at=datetime.now(timezone.utc) if at is None else moment("at", at),
         routing=AlertRouting(
             state_uri=settings.state_uri,
             channels=usable_channels(settings.channels) if is_local else settings.channels,
@@ -240,9 +243,3 @@ def sender_of(node: Node[Any]) -> str:
     """Identifies the sender of a notification, equal for all attempts; empty outside a pod."""
     identity = current_identity(node.name)
     return "" if identity.is_local else f"{identity.execution}/{identity.node}"
-
-
-def _utc(at: datetime | None) -> datetime:
-    if at is None:
-        return datetime.now(timezone.utc)
-    return at.replace(tzinfo=timezone.utc) if at.tzinfo is None else at.astimezone(timezone.utc)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from flytekit.types.structured import StructuredDataset
 
+from flytekitplugins.wbmon.arguments import listed
 from flytekitplugins.wbmon.errors import BudgetExceededError
 from flytekitplugins.wbmon.flyte.type_transformers import open_data
 from flytekitplugins.wbmon.monitor.llm.cost.report import Budget, Price, UsageReport
@@ -64,8 +65,8 @@ class TrackCost(Node[CostSettings]):
         settings = CostSettings(
             prices=PriceTable(prices).rows,
             builtin_prices=builtin_prices,
-            by=tuple(by),
-            budgets=tuple(budgets),
+            by=listed("by", by, "dimensions"),
+            budgets=listed("budgets", budgets, "budgets"),
         )
         super().__init__(name, settings, **task_kwargs)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from flytekit.types.structured import StructuredDataset
 
+from flytekitplugins.wbmon.arguments import listed_columns
 from flytekitplugins.wbmon.data.scalars import class_name
 from flytekitplugins.wbmon.flyte.type_transformers import open_data
 from flytekitplugins.wbmon.monitor.performance.report import (
@@ -15,7 +16,6 @@ from flytekitplugins.wbmon.monitor.performance.report import (
     Task,
 )
 from flytekitplugins.wbmon.monitor.performance.settings import (
-    listed_columns,
     require_rule,
     require_task,
 )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flytekit.types.structured import StructuredDataset
 
+from flytekitplugins.wbmon.arguments import listed
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.flyte.filesystem import filesystem_of_task
 from flytekitplugins.wbmon.flyte.function_reference import load_reference, reference_of, rows_of
@@ -87,7 +88,7 @@ class EvaluatePrompts(Node[EvaluationSettings]):
     ) -> None:
         settings = EvaluationSettings(
             answer=reference_of(answer),
-            variants=tuple(variants),
+            variants=listed("variants", variants, "variants"),
             scorers=_named(scorers),
             rule=rule or EvaluationRule(),
             registry=registry,
@@ -157,7 +158,7 @@ class AnswerPrompts(Node[EvaluationSettings]):
     ) -> None:
         settings = EvaluationSettings(
             answer=reference_of(answer),
-            variants=tuple(variants),
+            variants=listed("variants", variants, "variants"),
             rule=rule or EvaluationRule(),
             registry=registry,
             answer_store=answer_store,
@@ -258,7 +259,7 @@ def _named(
 ) -> tuple[tuple[str, str], ...]:
     if isinstance(scorers, Mapping):
         return tuple((name, _scorer(each)) for name, each in scorers.items())
-    references = [_scorer(each) for each in scorers]
+    references = [_scorer(each) for each in listed("scorers", scorers, "names of scorers")]
     return tuple((each.rpartition(":")[2], each) for each in references)
 
 

@@ -14,6 +14,7 @@ from flytekit.models.types import LiteralType
 from flytekit.types.error.error import FlyteError
 from google.protobuf.json_format import MessageToJson, Parse
 
+from flytekitplugins.wbmon.arguments import listed
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.alerts.decision import AlertRule
 from flytekitplugins.wbmon.monitor.alerts.heartbeat import Heartbeat
@@ -90,7 +91,7 @@ class MonitorFailure(Node[FailureSettings]):
         )
         settings = FailureSettings(
             rules=(rule,),
-            channels=tuple(channels),
+            channels=listed("channels", channels, "channels"),
             inputs={key: _type_to_json(kind) for key, kind in inputs.items()},
             at=at,
         )

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from flytekit.types.structured import StructuredDataset
 
+from flytekitplugins.wbmon.arguments import listed
 from flytekitplugins.wbmon.flyte.type_transformers import open_data
 from flytekitplugins.wbmon.monitor.llm.feedback.report import FeedbackReport
 from flytekitplugins.wbmon.tasks._node import Node
@@ -54,7 +55,9 @@ class AnalyzeFeedback(Node[AnalyzeFeedbackSettings]):
         **task_kwargs: Any,
     ) -> None:
         settings = AnalyzeFeedbackSettings(
-            by=tuple(by), good_from=good_from, sources=tuple(sources)
+            by=listed("by", by, "dimensions"),
+            good_from=good_from,
+            sources=listed("sources", sources, "sources"),
         )
         super().__init__(name, settings, **task_kwargs)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from flytekitplugins.wbmon.arguments import listed, moment
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.alerts.decision import AlertRule
 from flytekitplugins.wbmon.publish.alerts.channel import Channel
@@ -92,7 +93,7 @@ class DeadManCheck(Node[HeartbeatSettings]):
         )
         settings = HeartbeatSettings(
             rules=rules,
-            channels=tuple(channels),
+            channels=listed("channels", channels, "channels"),
             state_uri=state_uri,
             remind_after=remind_after,
             watched_uri=watched_uri,
@@ -113,9 +114,9 @@ class DeadManCheck(Node[HeartbeatSettings]):
         """
         from flytekitplugins.wbmon.publish.alerts.read_heartbeat import read_heartbeat
 
-        at = at or datetime.now(timezone.utc)
+        at = datetime.now(timezone.utc) if at is None else moment("at", at)
         pulse = read_heartbeat(
-            at=at if at.tzinfo else at.replace(tzinfo=timezone.utc),
+            at=at,
             watched_uri=self.config.watched_uri,
             data_uri=self.config.data_uri,
         )

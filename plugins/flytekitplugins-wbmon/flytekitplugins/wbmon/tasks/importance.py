@@ -10,12 +10,12 @@ from typing import Any, Literal, get_args
 from flytekit.types.file import FlyteFile
 from flytekit.types.structured import StructuredDataset
 
+from flytekitplugins.wbmon.arguments import listed_columns
 from flytekitplugins.wbmon.data.scalars import class_name
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.flyte.function_reference import load_file, load_reference, reference_of
 from flytekitplugins.wbmon.flyte.type_transformers import open_data
 from flytekitplugins.wbmon.monitor.performance.settings import (
-    listed_columns,
     require_features,
     require_shuffles,
 )

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from flytekit.types.structured import StructuredDataset
 
+from flytekitplugins.wbmon.arguments import listed, listed_columns
 from flytekitplugins.wbmon.data.scalars import class_name
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.flyte.type_transformers import open_data
@@ -18,8 +19,6 @@ from flytekitplugins.wbmon.monitor.performance.report import (
     Task,
 )
 from flytekitplugins.wbmon.monitor.performance.settings import (
-    listed,
-    listed_columns,
     require_every,
     require_prediction_is,
     require_ranking,

@@ -116,14 +116,14 @@ class CompactPredictionLog(Node[CompactionSettings]):
             keep_segments=config.keep_segments,
             filesystem=files,
         )
-        moment = at or datetime.now(timezone.utc)
-        day = days_before(moment, config.days_back)
+        at = datetime.now(timezone.utc) if at is None else at
+        day = days_before(at, config.days_back)
         # a day without requests needs an empty table, or the next node has nothing to read
         ensure_day(root, service, day, filesystem=files)
         feedback = recent_feedback(
             root,
             service,
-            [days_before(moment, back) for back in range(config.feedback_days)],
+            [days_before(at, back) for back in range(config.feedback_days)],
             filesystem=files,
         )
         return Compacted(

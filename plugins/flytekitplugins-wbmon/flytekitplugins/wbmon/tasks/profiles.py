@@ -8,6 +8,7 @@ from typing import Any
 
 from flytekit.types.structured import StructuredDataset
 
+from flytekitplugins.wbmon.arguments import listed_columns
 from flytekitplugins.wbmon.data.kind import declarations
 from flytekitplugins.wbmon.flyte.function_reference import load_references, references_of
 from flytekitplugins.wbmon.flyte.type_transformers import open_data
@@ -65,7 +66,7 @@ class ProfileData(Node[ProfileSettings]):
         **task_kwargs: Any,
     ) -> None:
         settings = ProfileSettings(
-            columns=tuple(columns),
+            columns=listed_columns("columns", columns),
             weight=weight,
             kinds=dict(kinds or {}),
             missing_values=dict(missing_values or {}),

@@ -13,6 +13,7 @@ from flytekit.types.directory import FlyteDirectory
 from flytekit.types.file import FlyteFile
 from flytekit.types.structured import StructuredDataset
 
+from flytekitplugins.wbmon.arguments import listed, listed_columns
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.flyte.checkpoint import FlyteCheckpoints
 from flytekitplugins.wbmon.flyte.filesystem import filesystem_of_task
@@ -109,8 +110,8 @@ def batch_scoring(  # noqa: PLR0913 - one keyword a setting
     _check(predict, loaders, returns)
     settings = {
         "batch_rows": batch_rows,
-        "columns": tuple(columns) or None,
-        "slos": tuple(slos),
+        "columns": listed_columns("columns", columns) or None,
+        "slos": listed("slos", slos, "objectives"),
         "max_error_rate": max_error_rate,
         "watch": watch,
         "part_rows": part_rows,

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from flytekit.types.structured import StructuredDataset
 
+from flytekitplugins.wbmon.arguments import listed
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.flyte.type_transformers import open_data
 from flytekitplugins.wbmon.monitor.service.report import ServingReport, ServingSLO, SLOReport
@@ -92,7 +93,7 @@ class CheckSLO(Node[SLOSettings]):
                 f"CheckSLO {name!r} must have objectives, each of another name; got "
                 f"{', '.join(names) or 'none'}"
             )
-        super().__init__(name, SLOSettings(slos=tuple(slos)), **task_kwargs)
+        super().__init__(name, SLOSettings(slos=listed("slos", slos, "objectives")), **task_kwargs)
 
     def compute(self, windows: StructuredDataset) -> SLOChecked:
         """Check the objectives over a day.

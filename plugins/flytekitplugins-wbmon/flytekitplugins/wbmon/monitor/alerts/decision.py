@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ClassVar, Literal, get_args
 
+from flytekitplugins.wbmon.arguments import moment
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.names import quoted_name
 from flytekitplugins.wbmon.reports.measurement import Measurement, gate, number
@@ -114,6 +115,8 @@ class AlertRule:
                 f"{', '.join(KINDS)}; got {quoted_name(self.metric)}"
             )
         self._require_numbers()
+        if self.silent_until is not None:
+            object.__setattr__(self, "silent_until", moment("silent_until", self.silent_until))
 
     def _require_numbers(self) -> None:
         # `not ... > 0` here and below, so that nan is refused too

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 
+from flytekitplugins.wbmon.arguments import listed, moment
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.alerts.addresses import Measurements
 from flytekitplugins.wbmon.monitor.alerts.conditions import Finding, finding_of
@@ -54,20 +55,25 @@ def evaluate_rules(
         at: The window's time; now if None, UTC if it has no zone.
 
     Raises:
-        ConfigError: If two rules have one title, a rule names a metric that its report does not
+        ConfigError: If `rules` or `reports` are no sequences of such, `at` is no moment (NaT is
+            none), two rules have one title, a rule names a metric that its report does not
             have, or asks of it what it cannot say (a baseline of a drift statistic).
     """
+    rules, reports = listed("rules", rules, "rules"), listed("reports", reports, "reports")
+    wrong = [rule for rule in rules if not isinstance(rule, AlertRule)]
+    if wrong:
+        raise ConfigError(f"rules must hold AlertRules, got one {type(wrong[0]).__name__}")
     twice = [title for title, n in Counter(rule.title for rule in rules).items() if n > 1]
     if twice:
         raise ConfigError(
             f"rules must have different titles, found {listed_names(twice)} more than "
             "once; set name="
         )
-    at = _utc(at or datetime.now(timezone.utc))
+    at = datetime.now(timezone.utc) if at is None else moment("at", at)
     state = state or AlertState()
     measurements = Measurements(reports)
-    late = state.at is not None and at < _utc(state.at)
-    again = state.at is not None and at == _utc(state.at)
+    late = state.at is not None and at < moment("state.at", state.at)
+    again = state.at is not None and at == moment("state.at", state.at)
     memory: Mapping[str, RuleState] = {} if late else (state.before if again else state.rules)
     judged = [_alert(rule, measurements, memory.get(rule.title, _FRESH), at) for rule in rules]
     remembered = {alert.rule.title: kept for alert, kept in judged}
@@ -78,10 +84,6 @@ def evaluate_rules(
         state=state if late else AlertState(rules=remembered, at=at, before=dict(memory)),
         reason=_summary(alerts),
     )
-
-
-def _utc(at: datetime) -> datetime:
-    return at.replace(tzinfo=timezone.utc) if at.tzinfo is None else at.astimezone(timezone.utc)
 
 
 def _rank(alert: Alert) -> tuple[int, int]:
@@ -99,7 +101,7 @@ def _alert(
     # a value that cannot be judged yet (too few past windows) is not missing data
     if breached is None and math.isnan(finding.value) and rule.on_no_data == "breach":
         breached = True
-    is_silent = rule.silent_until is not None and at < _utc(rule.silent_until)
+    is_silent = rule.silent_until is not None and at < rule.silent_until
     kept = _advance(rule, memory, breached, at)
     kept = replace(
         kept,

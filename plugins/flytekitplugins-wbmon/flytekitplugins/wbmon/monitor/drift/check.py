@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import chain
 
+from flytekitplugins.wbmon.arguments import listed
 from flytekitplugins.wbmon.data.kind import declarations
 from flytekitplugins.wbmon.data.open import Data, open_values
 from flytekitplugins.wbmon.data.plain import PlainSource
@@ -35,7 +36,7 @@ from flytekitplugins.wbmon.monitor.drift.report import (
 )
 from flytekitplugins.wbmon.monitor.profiles.build import profile_data
 from flytekitplugins.wbmon.monitor.profiles.layout import before_new_column, missing_column
-from flytekitplugins.wbmon.monitor.profiles.profile import Profile
+from flytekitplugins.wbmon.monitor.profiles.profile import Profile, require_profiles
 from flytekitplugins.wbmon.names import listed_names, quoted_name
 from flytekitplugins.wbmon.stats.multiplicity import benjamini_hochberg
 
@@ -47,7 +48,7 @@ def check_drift(
     current: Profile | Data,
     *,
     rule: DriftRule | None = None,
-    past: Sequence[Profile] = (),
+    past: Iterable[Profile] = (),
 ) -> DriftReport:
     """Compare a window with the reference, feature by feature.
 
@@ -73,21 +74,23 @@ def check_drift(
         features are tested all the same.
 
     Raises:
-        ConfigError: If the rule is none.
+        ConfigError: If the rule is none, or `past` is no sequence of profiles.
         DataError: If the data cannot be read, the profiles do not share a layout, or the rule names
             a column that neither window has.
     """
     rule = DriftRule() if rule is None else rule
     if not isinstance(rule, DriftRule):
         raise ConfigError(f"rule must be a DriftRule, got {type(rule).__name__}")
-    _require_layout(reference, past)
+    past = _past(reference, past)
     pairs, n_reference, n_current = _pairs(reference, current, rule)
     compared = [compare_feature(a, b, rule, exact) for a, b, exact in pairs]
     windows = window_p_values(compared, past)
     return _report(compared, windows, rule, n_reference, n_current, len(past))
 
 
-def _require_layout(reference: Profile | Data, past: Sequence[Profile]) -> None:
+def _past(reference: Profile | Data, past: Iterable[Profile]) -> tuple[Profile, ...]:
+    past = listed("past", past, "profiles of windows")
+    require_profiles("past", past)
     if past and not isinstance(reference, Profile):
         raise DataError(
             "past windows can only be used with the reference profile they were made like; "
@@ -98,6 +101,7 @@ def _require_layout(reference: Profile | Data, past: Sequence[Profile]) -> None:
             "every past window must share the layout of the reference; make them with "
             "profile_data(data, like=reference)"
         )
+    return past
 
 
 def _pairs(

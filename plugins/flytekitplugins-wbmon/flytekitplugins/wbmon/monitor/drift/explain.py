@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from datetime import datetime, timezone
 
@@ -33,6 +34,7 @@ _UNDECIDED = (
     "; past windows (past=) tell whether that is usual, and a column of categories is declared "
     "with kinds="
 )
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?")
 _EPOCH_UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _TIMES_FROM, _TIMES_TO = 946_684_800, 4_102_444_800  # 2000 to 2100, in seconds since 1970
 
@@ -132,10 +134,27 @@ def _unreadable(found: Comparison) -> str:
         lengths = ", ".join(found.current.examples)
         return f"the dimension changed from {found.reference.dimension} to {lengths}"
     without = [each for each in (found.current, found.reference) if not each.n_values]
-    shown = ", ".join(map(repr, next((each.examples for each in without if each.examples), ())))
-    return (
-        f"no value can be read{what}, such as {shown}" if shown else f"no value can be read{what}"
-    )
+    examples = next((each.examples for each in without if each.examples), ())
+    shown = ", ".join(map(repr, examples))
+    text = f"no value can be read{what}"
+    return f"{text}, such as {shown}{_other_unit(kind, examples)}" if shown else text
+
+
+def _other_unit(kind: str, examples: Sequence[str]) -> str:
+    """Advice for numbers that are declared to be times, and are none in seconds."""
+    numbers = [float(text) for text in examples if _NUMBER.fullmatch(text)]
+    if kind != "time" or not numbers:
+        return ""
+    text = "; numbers that are declared to be times are seconds since 1970"
+    for unit, scale in _EPOCH_UNITS.items():
+        if all(_TIMES_FROM <= number / scale < _TIMES_TO for number in numbers):
+            day = datetime.fromtimestamp(numbers[0] / scale, tz=timezone.utc)
+            cure = f"divide them by {scale:,}" if scale > 1 else "make numbers of their text"
+            return (
+                f"{text}, and these read as {unit} (from {day:%Y-%m-%d %H:%M}): {cure}, or store "
+                "timestamps"
+            )
+    return f"{text}; convert them, or store timestamps"
 
 
 def _insufficient(found: Comparison, rule: DriftRule) -> str:
@@ -187,7 +206,9 @@ def _describe_rate(found: Comparison, check: Check) -> str:
     examples = current.examples or reference.examples
     if check.name != "unreadable_rate" or not examples:
         return text
-    return f"{text}: no {reference.kind} are, for example, {', '.join(map(repr, examples))}"
+    shown = ", ".join(map(repr, examples))
+    unit = _other_unit(reference.kind, examples)
+    return f"{text}: no {reference.kind} are, for example, {shown}{unit}"
 
 
 def _details(found: Comparison, bins: Sequence[Bin]) -> list[str]:

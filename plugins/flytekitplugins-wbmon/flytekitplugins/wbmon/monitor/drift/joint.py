@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from flytekitplugins.wbmon.arguments import listed_columns
 from flytekitplugins.wbmon.data.arrow import dense_numbers, is_valid
 from flytekitplugins.wbmon.data.names import encode_names
 from flytekitplugins.wbmon.data.open import Data, open_values
@@ -65,11 +66,12 @@ def check_joint_drift(
         The AUC with its interval, and the contribution of each column.
 
     Raises:
+        ConfigError: If `columns` is no sequence.
         DataError: If the data cannot be read, a column does not exist in both windows, or there is
             no column to use.
     """
     rule = rule or DriftRule()
-    columns = None if columns is None else [str(name) for name in columns]
+    columns = None if columns is None else listed_columns("columns", columns)
     named = columns or ()
     sources = open_values(reference, naming=named), open_values(current, naming=named)
     names = _columns(sources, columns)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any, ClassVar, Literal
 
+from flytekitplugins.wbmon.arguments import listed_columns
 from flytekitplugins.wbmon.data.kind import declarations
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.names import quoted_name
@@ -93,10 +94,7 @@ class DriftRule:
                 )
         # a frame may have columns named by numbers or times, which the data have as text
         for role in ("features", "predictions", "labels"):
-            named = getattr(self, role)
-            if isinstance(named, str):
-                raise ConfigError(f"{role} must be a sequence of columns, got the text {named!r}")
-            object.__setattr__(self, role, tuple(map(str, named)))
+            object.__setattr__(self, role, listed_columns(role, getattr(self, role)))
         weights = {str(name): weight for name, weight in self.importance.items()}
         object.__setattr__(self, "importance", weights)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
+from flytekitplugins.wbmon.arguments import listed, listed_columns
 from flytekitplugins.wbmon.data.columns import as_column, read_values
 from flytekitplugins.wbmon.data.scalars import class_name
 from flytekitplugins.wbmon.errors import ConfigError
@@ -28,8 +29,6 @@ from flytekitplugins.wbmon.monitor.performance.report import (
 )
 from flytekitplugins.wbmon.monitor.performance.settings import (
     baseline_values,
-    listed,
-    listed_columns,
     require_every,
     require_prediction_is,
     require_ranking,

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from flytekitplugins.wbmon.arguments import listed_columns
 from flytekitplugins.wbmon.data.columns import as_column
 from flytekitplugins.wbmon.data.scalars import class_name
 from flytekitplugins.wbmon.errors import ConfigError, DataError, InsufficientDataError
@@ -28,7 +29,6 @@ from flytekitplugins.wbmon.monitor.performance.report import (
     Task,
 )
 from flytekitplugins.wbmon.monitor.performance.settings import (
-    listed_columns,
     require_prediction_is,
     require_rule,
     require_task,

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from flytekitplugins.wbmon.arguments import listed_columns
 from flytekitplugins.wbmon.data.arrow import bool_array
 from flytekitplugins.wbmon.data.batches import (
     BatchKind,
@@ -39,7 +40,6 @@ from flytekitplugins.wbmon.errors import (
 )
 from flytekitplugins.wbmon.monitor.performance.meaning import NOTHING_KNOWN, complete
 from flytekitplugins.wbmon.monitor.performance.settings import (
-    listed_columns,
     require_features,
     require_shuffles,
 )

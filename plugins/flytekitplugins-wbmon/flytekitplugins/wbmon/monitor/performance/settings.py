@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from numbers import Integral, Real
 from typing import Any, get_args
 
@@ -69,26 +69,6 @@ def require_shuffles(n_repeats: Any, seed: Any, max_rows: Any) -> None:
     _require_whole("seed", seed, 0, _LARGEST_SEED)
     # one row cannot be shuffled
     _require_whole("max_rows", max_rows, 2)
-
-
-def listed(name: str, values: Any, of: str = "column names") -> tuple[Any, ...]:
-    """The values of a setting that takes several; None are none.
-
-    Raises:
-        ConfigError: If it is a single value; a text would be taken for its letters.
-    """
-    if values is None:
-        return ()
-    if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
-        raise ConfigError(
-            f"{name} must be a sequence of {of}, got {values!r}; give a list or a tuple"
-        )
-    return tuple(values)
-
-
-def listed_columns(name: str, columns: Any) -> tuple[str, ...]:
-    """The names of columns as the data have them, which is as text."""
-    return tuple(map(str, listed(name, columns)))
 
 
 def require_ranking(rank_by: Any, task: Task) -> None:

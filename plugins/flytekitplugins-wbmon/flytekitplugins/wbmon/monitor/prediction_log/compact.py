@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from flytekitplugins.wbmon.arguments import moment
 from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.monitor.prediction_log.arrow_schema import empty_log_table, log_table
 from flytekitplugins.wbmon.monitor.prediction_log.report import CompactionReport
@@ -71,15 +72,15 @@ def compact_prediction_log(
         Counts of what was found and written.
 
     Raises:
-        ConfigError: If `orphan_after_s` is not positive.
+        ConfigError: If `orphan_after_s` is not positive, or `now` is no moment.
         DataError: If a row has a newer schema version, or a part reads back with another number of
             rows than were written.
     """
     if orphan_after_s <= 0:
         raise ConfigError(f"orphan_after_s must be positive, got {orphan_after_s}")
     log = _Log(destination, service, filesystem)
-    moment = now or datetime.now(timezone.utc)
-    n_orphans = log.seal_orphans(moment - timedelta(seconds=orphan_after_s))
+    at = datetime.now(timezone.utc) if now is None else moment("now", now)
+    n_orphans = log.seal_orphans(at - timedelta(seconds=orphan_after_s))
     paths = log.sealed()
     compaction = _Compaction(log, {_stem(path) for path in paths})
     for path in paths:
@@ -111,7 +112,7 @@ def days_before(at: datetime, n: int) -> str:
     >>> days_before(datetime(2026, 3, 2, 2, tzinfo=timezone.utc), 2)
     '2026-02-28'
     """
-    today = at.replace(tzinfo=at.tzinfo or timezone.utc).astimezone(timezone.utc).date()
+    today = moment("at", at).date()
     return (today - timedelta(days=n)).isoformat()
 
 

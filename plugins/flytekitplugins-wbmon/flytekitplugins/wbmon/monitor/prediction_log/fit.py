@@ -17,6 +17,7 @@ from typing import Any
 from uuid import UUID
 
 from flytekitplugins.wbmon.data.scalars import bytes_text, class_name, is_missing, value_of
+from flytekitplugins.wbmon.names import whole_name
 from flytekitplugins.wbmon.storage.segments.json_lines import to_json, well_formed
 
 _UTC_LENGTH = len("2026-01-01T00:00:00.000000+00:00")
@@ -152,6 +153,8 @@ def _text(value: Any) -> str | None:
     if isinstance(value, Mapping | list | tuple):
         value = to_json(value)
     plain = scalar(value)
+    if isinstance(plain, int) and not isinstance(plain, bool):
+        return whole_name(plain)
     return None if plain is None else well_formed(plain if isinstance(plain, str) else str(plain))
 
 
@@ -179,7 +182,7 @@ def _any(value: Any) -> bool | int | float | str | None:
     if isinstance(plain, bool):  # first: a bool is an int too
         return plain
     if isinstance(plain, int):
-        return int(plain) if abs(plain) < 10**_MOST_DIGITS else str(int(plain))
+        return int(plain) if abs(plain) < 10**_MOST_DIGITS else whole_name(int(plain))
     return _number(plain) if isinstance(plain, float) else _text(plain)
 
 

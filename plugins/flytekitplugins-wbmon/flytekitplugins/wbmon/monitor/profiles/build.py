@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from flytekitplugins.wbmon.arguments import listed_columns, several
 from flytekitplugins.wbmon.data.arrow import dense_numbers, sort_finite
 from flytekitplugins.wbmon.data.kind import (
     NOTHING_DECLARED,
@@ -38,7 +39,7 @@ from flytekitplugins.wbmon.monitor.profiles.layout import (
 )
 from flytekitplugins.wbmon.monitor.profiles.learn import learn_feature, with_grid
 from flytekitplugins.wbmon.monitor.profiles.merge import merge_features
-from flytekitplugins.wbmon.monitor.profiles.profile import Profile
+from flytekitplugins.wbmon.monitor.profiles.profile import Profile, require_profiles
 from flytekitplugins.wbmon.monitor.profiles.rows import Rows, require_facets, rows_like
 from flytekitplugins.wbmon.names import listed_names, quoted_name
 
@@ -84,8 +85,9 @@ def profile_data(
         kinds: What columns are, by name: `number`, `category`, `ordinal` (of whole numbers),
             `boolean`, `time`, `duration`, `text` or `identifier`; or the names of an ordinal in
             their order, such as `"S < M < L"`. Those of `like` need not be given again.
-        missing_values: Values that stand for none, by column, such as `{"age": (-999,)}`. Those of
-            `like` need not be given again.
+        missing_values: Values that stand for none, by column, such as `{"age": (-999,)}`; of lists
+            and structs those that stand for none within them, but not in vectors. Those of `like`
+            need not be given again.
         at: The column with the time of each row, or the end of the window, from which the ages of
             times are counted. If it is a column, that of `like` need not be given again.
         embed: By column of text, a function that turns a list of `n` texts into vectors, shape
@@ -98,8 +100,9 @@ def profile_data(
         says so. A window without rows has a profile, too.
 
     Raises:
-        ConfigError: If a kind does not exist, `kinds` or `missing_values` are given with `like`, or
-            a column of `embed` is declared something else than text.
+        ConfigError: If a kind does not exist, `kinds` or `missing_values` are given with `like`, a
+            column of `embed` is declared something else than text, `columns` is no sequence, or
+            `at` is NaT or another time that is none.
         DataError: If the data cannot be read, a requested column does not exist, weights are
             missing, negative or not finite, or ages or the meaning of texts cannot be counted as
             in `like`.
@@ -119,7 +122,7 @@ def profile_data(
     said = declarations(kinds or {}, missing_values or {})
     if like is None:
         said |= _texts(rows.embed, said)
-    columns = None if columns is None else [str(name) for name in columns]
+    columns = None if columns is None else listed_columns("columns", columns)
     asked = [*(columns or ()), *said, *(like.features if like else ())]
     source = open_values(data, naming=[*asked, *rows.columns])
     _require_columns(source, "weight", [rows.weight] if rows.weight else [])
@@ -171,9 +174,10 @@ def merge_profiles(profiles: Iterable[Profile]) -> Profile:
         The merged profile.
 
     Raises:
+        ConfigError: If it is no sequence of profiles.
         DataError: If there are none, their layouts differ, or their weight columns differ.
     """
-    remaining = iter(profiles)
+    remaining = iter(several("profiles", profiles, "profiles"))
     parts = list(islice(remaining, _MERGED_AT_ONCE))
     if not parts:
         raise DataError("there must be at least one profile to merge, got none")
@@ -185,6 +189,7 @@ def merge_profiles(profiles: Iterable[Profile]) -> Profile:
 
 
 def _merge(parts: Sequence[Profile]) -> Profile:
+    require_profiles("profiles", parts)
     first = parts[0]
     for part in parts[1:]:
         if part.layout != first.layout:

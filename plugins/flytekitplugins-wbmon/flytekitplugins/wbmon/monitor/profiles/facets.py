@@ -139,6 +139,9 @@ def _of_nested(values: pa.Array) -> dict[str, Facet]:
 def _of_times(values: pa.Array, at: NDArray[np.float64] | None) -> dict[str, Facet]:
     valid = is_valid(values)
     seconds = np.asarray(dense_numbers(values), dtype=np.float64)
+    # a number that is declared a time may be infinite
+    finite = np.isfinite(seconds)
+    valid[valid], seconds = finite, seconds[finite]
     days = np.floor(seconds / _DAY)
     of_day = seconds - days * _DAY
     weekday = ((days + _THURSDAY) % 7).astype(np.int8)
@@ -170,8 +173,10 @@ def _named(codes: NDArray[np.int8], names: tuple[str, ...], valid: NDArray[np.bo
 
 
 def _elements(lists: pa.Array, kind: Kind | None) -> Facet:
-    rows = pc.list_parent_indices(lists)
-    return Facet(plain(pc.list_flatten(lists)), kind, np.asarray(dense_numbers(rows), np.int64))
+    # not `list_parent_indices`: it counts what lies below a null, which `list_flatten` leaves out
+    lengths = dense_numbers(pc.list_value_length(lists))
+    rows = np.repeat(np.flatnonzero(is_valid(lists)), lengths)
+    return Facet(plain(pc.list_flatten(lists)), kind, rows.astype(np.int64))
 
 
 _FACETS: dict[Kind, Callable[[pa.Array], dict[str, Facet]]] = {

@@ -101,7 +101,7 @@ def learn_feature(
         facets_of(layout.kind, values, at=each, embed=embed)
         for values, each in zip(read, times, strict=True)
     ]
-    return replace(layout, facets=_learn_facets(found, depth))
+    return replace(layout, facets=_learn_facets(found, declared.missing_values, depth))
 
 
 def with_grid(layout: FeatureProfile, values: Values) -> FeatureProfile:
@@ -138,13 +138,17 @@ def type_name(dtype: pa.DataType) -> str:
     return str(named) if inner == dtype else f"{named} and others"
 
 
-def _learn_facets(found: Sequence[dict[str, Facet]], depth: int) -> dict[str, FeatureProfile]:
+def _learn_facets(
+    found: Sequence[dict[str, Facet]], missing: tuple[str, ...], depth: int
+) -> dict[str, FeatureProfile]:
     names = list(dict.fromkeys(name for facets in found for name in facets))
     learned = {}
     for name in names:
         facets = [facets[name] for facets in found if name in facets]
         arrays = [facet.array for facet in facets]
-        said = Declared(kind=facets[0].kind)
+        # what lies in a list or a struct is a value of the column; its length is none
+        is_value = facets[0].kind is None
+        said = Declared(kind=facets[0].kind, missing_values=missing if is_value else ())
         learned[name] = learn_feature(name, arrays, arrays[0].type, said, depth=depth + 1)
     return learned
 

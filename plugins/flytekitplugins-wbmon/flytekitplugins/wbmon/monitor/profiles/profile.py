@@ -10,9 +10,10 @@ This is the only record that contains numpy arrays.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from os import PathLike
+from typing import Any
 
 from flytekitplugins.wbmon.errors import ConfigError, DataError, WbmonError
 from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
@@ -39,14 +40,33 @@ class Profile:
     at: str = ""
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the profile to one file; `path` may be any fsspec URL."""
+        """Write the profile to one file, and the folders that it lacks on a disk.
+
+        Args:
+            path: The file; any path or fsspec URL.
+
+        Raises:
+            ConfigError: If the URL must not be used as it is, such as one that holds keys.
+            DataError: If no file can have the path: a folder does, or a file where it has a folder.
+            StorageError: If the file cannot be written.
+        """
         from flytekitplugins.wbmon.monitor.profiles.profile_file import features_to_bytes
 
         content = features_to_bytes(
             self.features, n_rows=self.n_rows, layout=self.layout, weight=self.weight, at=self.at
         )
+        shown = _shown(path)
         files, place = open_filesystem(path)
-        write_file(files, place, content)
+        try:
+            write_file(files, place, content)
+        except WbmonError:
+            raise
+        # a folder in its place, a file for a folder, a path that no disk can have
+        except (NotImplementedError, OSError, ValueError) as error:
+            raise DataError(
+                f"a profile must be saved to a file, could not write {shown!r}: {error}; give the "
+                "path of a file in a folder that can be written"
+            ) from error
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Profile:
@@ -67,11 +87,7 @@ class Profile:
             read_content,
         )
 
-        if not isinstance(path, str | PathLike):
-            raise DataError(
-                f"a profile must be given by its path or URL, got {type(path).__name__}"
-            )
-        shown = without_secrets(str(path))
+        shown = _shown(path)
         try:
             content = read_content(*open_filesystem(path), shown)
         except ConfigError as error:
@@ -88,3 +104,27 @@ class Profile:
             ) from error
         features, about = features_from_bytes(content, shown)
         return cls(features=features, **about)
+
+
+def _shown(path: Any) -> str:
+    if not isinstance(path, str | PathLike):
+        raise DataError(f"a profile must be given by its path or URL, got {type(path).__name__}")
+    return without_secrets(str(path))
+
+
+def require_profiles(name: str, given: Iterable[Any]) -> None:
+    """Refuse what is no profile where several are taken.
+
+    Args:
+        name: Name of the argument.
+        given: What it holds.
+
+    Raises:
+        ConfigError: If any is none.
+    """
+    for item in given:
+        if not isinstance(item, Profile):
+            raise ConfigError(
+                f"{name} must hold profiles, got one {type(item).__name__}; make each with "
+                "profile_data(data, like=reference), or read it with Profile.load"
+            )

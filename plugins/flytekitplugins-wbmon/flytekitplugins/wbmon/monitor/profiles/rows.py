@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import datetime
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
+from flytekitplugins.wbmon.arguments import is_moment, moment
 from flytekitplugins.wbmon.data.arrow import dense_numbers, kind_of
 from flytekitplugins.wbmon.data.columns import as_column
 from flytekitplugins.wbmon.data.objects import value_type
 from flytekitplugins.wbmon.data.readings import read_as
+from flytekitplugins.wbmon.data.scalars import is_missing
 from flytekitplugins.wbmon.data.times import row_times
 from flytekitplugins.wbmon.data.weights import check_weights
 from flytekitplugins.wbmon.errors import DataError
@@ -75,8 +77,7 @@ class Rows(NamedTuple):
         if not self.at:
             return None
         if isinstance(self.at, datetime):
-            at = self.at.replace(tzinfo=timezone.utc) if self.at.tzinfo is None else self.at
-            return np.full(batch.num_rows, at.timestamp())
+            return np.full(batch.num_rows, self.at.timestamp())
         return row_times(batch.column(self.at), self.at)
 
 
@@ -87,15 +88,24 @@ def rows_like(
     at: str | datetime | None = None,
     embed: Mapping[str, Embed] | None = None,
 ) -> Rows:
-    """What is known about each row; what is not given is as in the reference."""
+    """What is known about each row; what is not given is as in the reference.
+
+    Raises:
+        ConfigError: If `at` is a time that is none, such as NaT.
+    """
     if like is not None:
         weight = like.weight if weight is None else weight
         at = like.at if at is None else at
     return Rows(
         as_column(weight) or "",
-        at if isinstance(at, datetime) else as_column(at) or "",
+        moment("at", at) if _is_time(at) else as_column(at) or "",
         {str(name): function for name, function in (embed or {}).items()},
     )
+
+
+def _is_time(at: Any) -> bool:
+    """Whether it is a time, also one that is none, and not a column or nothing."""
+    return is_moment(at) or (at is not None and is_missing(at))
 
 
 def require_facets(like: Profile, rows: Rows) -> None:

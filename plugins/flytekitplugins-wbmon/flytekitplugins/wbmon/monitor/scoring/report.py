@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
+from flytekitplugins.wbmon.arguments import listed_columns
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.reports.measurement import Measurement, gate, number
 from flytekitplugins.wbmon.reports.report import Report
@@ -98,6 +99,7 @@ class Watch:
     classes: str = ""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "confidence", listed_columns("confidence", self.confidence))
         if not 0 < self.low_confidence <= 1:
             raise ConfigError(
                 f"low_confidence must be a probability in (0, 1], got {self.low_confidence}"

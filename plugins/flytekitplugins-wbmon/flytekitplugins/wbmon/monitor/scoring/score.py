@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from flytekitplugins.wbmon.arguments import listed, listed_columns
 from flytekitplugins.wbmon.data.batches import BatchKind, batch_kind
 from flytekitplugins.wbmon.data.open import open_source
 from flytekitplugins.wbmon.data.parquet_writer import PartWriter
@@ -72,11 +73,14 @@ def score_batches(  # noqa: PLR0913 - one keyword a setting
         Counts, latencies and the summaries that were asked for.
 
     Raises:
-        ConfigError: If a number is out of range, the kind is unknown or the sink holds data.
+        ConfigError: If a number is out of range, `columns` or `slos` are no sequences, the kind is
+            unknown or the sink holds data.
         DataError: If the source cannot be read, lacks a column, or `predict` did not return
             one row of columns for each input row; the message names the batch.
         ScoringError: If `predict` raised on more rows than allowed; the cause is its exception.
     """
+    slos = listed("slos", slos, "objectives")
+    columns = None if columns is None else listed_columns("columns", columns)
     _require_settings(batch_rows, part_rows, max_error_rate, slos)
     data = open_source(source)
     scorer = BatchScorer(predict, kind or batch_kind(predict), columns, let_through)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
+from flytekitplugins.wbmon.arguments import listed
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.service.report import ServingSLO, ServingSLOResult, SLOReport
 from flytekitplugins.wbmon.monitor.service.summarize import failed_requests, window_rows
@@ -31,9 +32,10 @@ def check_slos(windows: Any, slos: Sequence[ServingSLO]) -> SLOReport:
         The results, violated objectives first.
 
     Raises:
-        ConfigError: If there is no objective, or two share a name.
+        ConfigError: If `slos` is no sequence, there is no objective, or two share a name.
         DataError: If the windows are not those of a prediction log.
     """
+    slos = listed("slos", slos, "objectives")
     names = [slo.name for slo in slos]
     if not names or len(set(names)) < len(names):
         raise ConfigError(

@@ -241,8 +241,11 @@ def _split_features(
 def _quantity(value: Any) -> Any:
     """As `scalar` has it, but a fraction of more digits than a float holds is rounded."""
     plain = scalar(value)
-    is_rounded = isinstance(plain, str) and isinstance(value, Decimal | Real)
-    return float(value) if is_rounded else plain
+    if not isinstance(plain, str) or not isinstance(value, Decimal | Real):
+        return plain
+    rounded = float(value)
+    # beyond all floats it keeps its text
+    return rounded if math.isfinite(rounded) else plain
 
 
 class _InstantFormat:

@@ -2,7 +2,8 @@
 
 Lines are UTF-8 and strict JSON, so any other reader can read them too. Values that JSON cannot
 represent are converted: `nan` and infinities become null, half of a surrogate pair becomes the
-replacement character, arrays become lists, and any other object becomes its text.
+replacement character, arrays become lists, and any other object becomes its text, as do whole
+numbers of more digits than Python reads.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from flytekitplugins.wbmon.names import whole_name
 
 # larger numbers fit into no float, and Python refuses to parse integers of more than 4300 digits
 _MAX_BITS = 1024
@@ -109,7 +112,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, int):
-        return value if value.bit_length() <= _MAX_BITS else None
+        return value if value.bit_length() <= _MAX_BITS else whole_name(value)
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, Mapping):

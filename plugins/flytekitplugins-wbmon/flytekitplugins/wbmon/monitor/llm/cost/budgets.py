@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time, timedelta, timezone
 
+from flytekitplugins.wbmon.arguments import moment
 from flytekitplugins.wbmon.monitor.llm.cost.report import (
     Budget,
     BudgetStatus,
@@ -32,12 +33,12 @@ def judge_budgets(
     Args:
         budgets: The spending limits.
         days: Spending by day, `YYYY-MM-DD` in UTC.
-        at: Time of the evaluation, with a time zone.
+        at: Time of the evaluation; UTC without a time zone.
 
     Returns:
         One status per budget and key, worst first.
     """
-    at = at.astimezone(timezone.utc)
+    at = moment("at", at)
     found = [_judge(budget, key, days, at) for budget in budgets for key in _keys(budget, days)]
     return tuple(sorted(found, key=lambda each: (_ORDER.index(each.verdict), -each.share)))
 

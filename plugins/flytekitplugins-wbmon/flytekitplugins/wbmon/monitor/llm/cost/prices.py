@@ -12,11 +12,12 @@ import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import fields
-from datetime import datetime, time, timezone
+from datetime import datetime, timezone
 from functools import cache, lru_cache
 from importlib.metadata import version
 from typing import Any
 
+from flytekitplugins.wbmon.arguments import moment
 from flytekitplugins.wbmon.errors import ConfigError, MissingExtraError
 from flytekitplugins.wbmon.monitor.llm.cost.report import Price
 
@@ -79,7 +80,7 @@ class PriceTable:
             The cost; None if the price or a token count is unknown.
 
         Raises:
-            ConfigError: If `at` has no time zone.
+            ConfigError: If `at` is no moment, or has no time zone.
         """
         if input_tokens is None or output_tokens is None:
             return None
@@ -136,9 +137,10 @@ def _either(price: float | None, otherwise: float) -> float:
 def _checked_time(at: datetime | None) -> datetime:
     if at is None:
         return datetime.now(timezone.utc)
-    if at.tzinfo is None:
+    found = moment("at", at)
+    if getattr(at, "tzinfo", None) is None:
         raise ConfigError(f"at must have a time zone, got {at}; prices change at a moment")
-    return at
+    return found
 
 
 def _price(row: Mapping[str, Any]) -> Price:
@@ -152,7 +154,7 @@ def _price(row: Mapping[str, Any]) -> Price:
     if isinstance(since, str):
         given["effective_from"] = _parsed(since)
     elif since is not None and not isinstance(since, datetime):
-        given["effective_from"] = datetime.combine(since, time(), tzinfo=timezone.utc)
+        given["effective_from"] = moment("effective_from", since)
     try:
         return Price(**given)
     except TypeError as error:

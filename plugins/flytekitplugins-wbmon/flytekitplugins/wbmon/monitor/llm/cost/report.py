@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ClassVar, Literal
 
+from flytekitplugins.wbmon.arguments import moment
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.reports.measurement import Measurement, gate, number
 from flytekitplugins.wbmon.reports.report import Report
@@ -60,7 +61,10 @@ class Price:
         )
         if any(price is not None and not 0 <= price < math.inf for price in prices):
             raise ConfigError(f"prices of {self.model!r} must be 0 or more, got {prices}")
-        if self.effective_from is not None and self.effective_from.tzinfo is None:
+        if self.effective_from is None:
+            return
+        moment("effective_from", self.effective_from)
+        if getattr(self.effective_from, "tzinfo", None) is None:
             raise ConfigError(
                 f"effective_from of {self.model!r} must have a time zone, got "
                 f"{self.effective_from}; write datetime(..., tzinfo=timezone.utc)"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from flytekitplugins.wbmon.arguments import listed, moment
 from flytekitplugins.wbmon.data.open import Data, open_source
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.llm.cost.budgets import judge_budgets
@@ -90,8 +91,10 @@ def summarise_usage(
         at: Time at which budgets are evaluated; that of the last call if None.
 
     Raises:
+        ConfigError: If `at` is no moment, or `by` or `budgets` are no sequences.
         DataError: If the log has no `timestamp`, or a dimension is unknown.
     """
+    by, budgets = listed("by", by, "dimensions"), listed("budgets", budgets, "budgets")
     unknown = set(by) - set(DIMENSIONS)
     if unknown:
         raise DataError(f"by must be of {', '.join(DIMENSIONS)}; got {', '.join(sorted(unknown))}")
@@ -101,7 +104,7 @@ def summarise_usage(
     for batch in _batches(data):
         tally.add(batch, dimensions)
     days = {**_recent(previous.days if previous else {}), **tally.days()}
-    end = at or tally.end_at
+    end = tally.end_at if at is None else moment("at", at)
     statuses = judge_budgets(budgets, days, at=end) if end is not None else ()
     total = tally.usage("", "")
     return UsageReport(

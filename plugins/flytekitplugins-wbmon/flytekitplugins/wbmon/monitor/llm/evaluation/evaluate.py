@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from flytekitplugins.wbmon.arguments import listed
 from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.monitor.llm.evaluation.answer_cache import AnswerStore
 from flytekitplugins.wbmon.monitor.llm.evaluation.ask import (
@@ -151,6 +152,7 @@ def _scorers(scorers: Sequence[str] | Mapping[str, Scorer]) -> dict[str, Scorer]
                 "of the report; give it another"
             )
         return dict(scorers)
+    scorers = listed("scorers", scorers, "names of scorers")
     unknown = [name for name in scorers if name not in BUILTIN]
     if unknown:
         raise ConfigError(f"scorers must be of {', '.join(BUILTIN)}; got {unknown[0]!r}")

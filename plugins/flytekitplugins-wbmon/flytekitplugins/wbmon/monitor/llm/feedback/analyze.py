@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from flytekitplugins.wbmon.arguments import listed
 from flytekitplugins.wbmon.data.open import Data, open_source
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.llm.feedback.report import (
@@ -67,8 +68,10 @@ def analyse_feedback(
         previous: The report of the previous window, for changes; None for none.
 
     Raises:
+        ConfigError: If `by` or `sources` are no sequences.
         DataError: If a log lacks `request_id`, or a dimension is unknown.
     """
+    by, sources = listed("by", by, "dimensions"), listed("sources", sources, "sources")
     unknown = set(by) - set(DIMENSIONS)
     if unknown:
         raise DataError(f"by must be of {', '.join(DIMENSIONS)}; got {', '.join(sorted(unknown))}")

@@ -12,11 +12,14 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from flytekitplugins.wbmon.arguments import moment
+from flytekitplugins.wbmon.data.scalars import is_missing
 from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.monitor.llm.evaluation.ask import run_coroutine
 from flytekitplugins.wbmon.monitor.llm.evaluation.report import Answer, ScoreSummary
 from flytekitplugins.wbmon.monitor.llm.evaluation.scorers import Item, Judged
 from flytekitplugins.wbmon.monitor.llm.rag.report import RAGReport, RAGRule
+from flytekitplugins.wbmon.names import quoted_name
 from flytekitplugins.wbmon.stats.paired import paired_difference
 from flytekitplugins.wbmon.stats.retrieval import (
     RetrievalMetrics,
@@ -62,16 +65,23 @@ def evaluate_rag(
         relevance: Judge of one document, called with `question` and `context`.
         groundedness: Judge of an answer, called with `question`, `answer` and `contexts`.
         reference_scores: Retrieval scores of a period in which retrieval was good.
-        documents: Time of the last change of each document by id, from which their age follows.
+        documents: Time of the last change of each document by id, from which their age follows;
+            one without a time is not stale.
         at: Time at which ages are computed; now if None.
 
     Raises:
         DataError: If there are no queries.
-        ConfigError: If `rule.floors` names something that was not measured.
+        ConfigError: If `rule.floors` names something that was not measured, or `at` or the time of
+            a document is no moment.
     """
     if not items:
         raise DataError("an evaluation of retrieval must have queries, got none")
     rule = rule or RAGRule()
+    changed = {
+        name: moment(f"the time of document {quoted_name(name)}", changed_at)
+        for name, changed_at in (documents or {}).items()
+        if not is_missing(changed_at)
+    }
     work = _Work(ask=ask, rule=rule, relevance=relevance, groundedness=groundedness)
     queries = run_coroutine(work.run(items))
     answered = [query for query in queries if not query.answer.error]
@@ -82,14 +92,14 @@ def evaluate_rag(
         for name in RetrievalMetrics._fields
     }
     judged = _judged(answered)
-    at = at or datetime.now(timezone.utc)
+    at = datetime.now(timezone.utc) if at is None else moment("at", at)
     stages = _stages(answered)
     counts = {
         "n_empty": sum(not q.answer.retrieved for q in answered),
         "n_with_duplicates": sum(
             len(set(q.answer.retrieved)) < len(q.answer.retrieved) for q in answered
         ),
-        "n_with_stale": sum(_has_stale(q.answer, documents or {}, rule, at) for q in answered),
+        "n_with_stale": sum(_has_stale(q.answer, changed, rule, at) for q in answered),
     }
     reasons = _reasons(rule, {**retrieval, **judged}, counts, len(queries), drift, p_value)
     n_labelled = retrieval["recall"].n

@@ -1,0 +1,101 @@
+"""Arguments that many functions take: several values, or a moment, whoever asks for them.
+
+Python lets one text pass for a sequence of its letters, and pandas lets a time that is none pass
+for a time. Either would go on, and end in an answer to another question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import date, datetime, time, timezone
+from typing import Any
+
+from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.names import quoted_name
+
+
+def listed(name: str, values: Any, of: str = "column names") -> tuple[Any, ...]:
+    """The values of an argument that takes several; None are none.
+
+    Args:
+        name: Name of the argument.
+        values: A list, a tuple or anything else to go through, such as a generator.
+        of: What the values are.
+
+    Raises:
+        ConfigError: If it is a single value; a text would be taken for its letters.
+    """
+    if values is None:
+        return ()
+    return tuple(several(name, values, of))
+
+
+def several(name: str, values: Any, of: str) -> Iterable[Any]:
+    """The values as they are given, so that a generator may make one at a time.
+
+    Args:
+        name: Name of the argument.
+        values: As `listed` takes them, but not None.
+        of: What the values are.
+
+    Raises:
+        ConfigError: If it is a single value.
+    """
+    is_frame = hasattr(values, "columns")  # whose items are the names of its columns
+    is_one = isinstance(values, str | bytes | Mapping) or is_frame
+    if is_one or not isinstance(values, Iterable):
+        raise ConfigError(
+            f"{name} must be a sequence of {of}, got {_shown(values)}; give a list or a tuple"
+        )
+    return values
+
+
+def listed_columns(name: str, columns: Any) -> tuple[str, ...]:
+    """The names of columns as the data have them, which is as text; none of None."""
+    return tuple(map(str, listed(name, columns)))
+
+
+def is_moment(value: Any) -> bool:
+    """Whether a value is of a class of times or dates, also if it is one that stands for none."""
+    return isinstance(value, date) or type(value).__name__ == "datetime64"
+
+
+def moment(name: str, value: Any) -> datetime:
+    """A moment in UTC; without a zone it is UTC, and a date is its midnight.
+
+    Args:
+        name: Name of the argument.
+        value: A `datetime` or a date, also of pandas or numpy, or the ISO text of one.
+
+    Raises:
+        ConfigError: If it is none, such as NaT, nan or None.
+
+    >>> moment("at", "2026-03-01T23:30:00-05:00")
+    datetime.datetime(2026, 3, 2, 4, 30, tzinfo=datetime.timezone.utc)
+    """
+    try:
+        # of nanoseconds `item` makes a whole number
+        is_numpy = type(value).__name__ == "datetime64"
+        at = value.astype("M8[us]").item() if is_numpy else value
+        if isinstance(at, str):
+            # Python 3.10 does not accept the Z
+            at = datetime.fromisoformat(at.replace("Z", "+00:00"))
+        # NaT is a datetime, and alone is not itself
+        if isinstance(at, datetime) and at == at:  # noqa: PLR0124
+            zoned = at.replace(tzinfo=timezone.utc) if at.tzinfo is None else at
+            utc = zoned.astimezone(timezone.utc)
+            return datetime.combine(utc.date(), utc.time(), timezone.utc)
+        if isinstance(at, date) and not isinstance(at, datetime):
+            return datetime.combine(at, time(), timezone.utc)
+    except (ValueError, OverflowError):
+        pass
+    raise ConfigError(
+        f"{name} must be a moment, such as datetime(2026, 1, 31, tzinfo=timezone.utc), got "
+        f"{_shown(value)}; give a time, or leave {name} out"
+    )
+
+
+def _shown(value: Any) -> str:
+    is_small = value is None or isinstance(value, str | int | float | date)
+    is_small = is_small or type(value).__name__ in ("datetime64", "NAType", "NaTType")
+    return quoted_name(value) if is_small else f"one {type(value).__name__}"
