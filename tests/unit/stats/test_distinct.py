@@ -14,9 +14,11 @@ from flytekitplugins.wbmon.stats.distinct import (
     SKETCH_SIZE,
     frequent_share,
     merge_sketches,
+    n_clusters,
     n_distinct,
     repeated_share,
     share_below,
+    shared_sample,
     sketch_distinct,
 )
 
@@ -144,3 +146,42 @@ def test_a_frequent_value_is_seen_whether_or_not_its_hash_is_in_the_sketch(at):
     # 60 %, less two standard errors of 3 % of the others
     assert frequent_share(sketch_distinct(hashes)) == pytest.approx(0.6, abs=0.06)
     assert even < 0.03
+
+
+@pytest.mark.parametrize(
+    ("counts", "n"), [((1,) * 7, 7), ((5,), 1), ((3, 3, 3), 3), ((2, 1, 1), 16 / 6)]
+)
+def test_rows_of_one_value_are_worth_one_if_all_are_equally_frequent(counts, n):
+    assert n_clusters(rows(*counts)) == pytest.approx(n)
+
+
+def test_clusters_of_many_values_are_estimated_by_those_in_the_sketch():
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(60):
+        sizes = 1 + rng.poisson(3, 20_000)
+        hashes = rng.integers(0, 2**64, 20_000, dtype=np.uint64)
+        found.append(n_clusters(sketch_distinct(np.repeat(hashes, sizes))))
+        truth = sizes.sum() ** 2 / (sizes**2).sum()
+    assert np.mean(found) == pytest.approx(truth, rel=0.02)
+    assert np.std(found) < 0.06 * truth
+
+
+def test_a_sample_of_two_columns_has_all_rows_of_each_value_that_is_in_it():
+    rng = np.random.default_rng(1)
+    values = rng.integers(0, 2**64, 6_000, dtype=np.uint64)
+    one, other = values[rng.integers(0, 4_000, 9_000)], values[rng.integers(2_000, 6_000, 5_000)]
+
+    sample = shared_sample(sketch_distinct(one), sketch_distinct(other))
+
+    lowest = np.sort(np.union1d(one, other))[: SKETCH_SIZE - 1]
+    assert sample.one.tolist() == [int((one == value).sum()) for value in lowest]
+    assert sample.other.tolist() == [int((other == value).sum()) for value in lowest]
+    assert sample.share == pytest.approx(SKETCH_SIZE / len(np.union1d(one, other)), rel=0.15)
+
+
+def test_few_values_of_two_columns_are_all_in_the_sample():
+    sample = shared_sample(rows(1, 2), rows(4))
+
+    assert (sorted(sample.one.tolist()), sample.share) == ([1, 2], 1.0)
+    assert sample.other.sum() == 4

@@ -157,6 +157,32 @@ def test_windows_of_a_day_or_of_a_batch_have_no_finding(check, case):
     assert [one for one in found.checks if one.name == "one_time" and one.level != "none"] == []
 
 
+def test_the_hour_and_the_precision_of_batches_are_those_of_few_rows():
+    """All rows of a batch share its time, which is on a full minute once in sixty batches."""
+    alarms = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        at = pd.Timestamp("2026-01-01") + pd.to_timedelta(rng.integers(0, 86_400, 31), unit="s")
+        at += pd.to_timedelta(np.arange(31), unit="D")
+        before = at[rng.permuted(np.arange(3000) % 30)]
+        report = check_drift(pd.DataFrame({"t": before}), pd.DataFrame({"t": at[[30] * 500]}))
+        alarms += report.verdict in ("warning", "drift")
+
+    # 20 at 5 %: more than 3 have a chance of 1.6 %
+    assert alarms <= 3
+
+
+def test_batches_that_lose_their_hour_are_found():
+    def batches(first: str, floor: str) -> pd.DataFrame:
+        at = pd.Series(pd.date_range(first, periods=300, freq="97min13s")).dt.floor(floor)
+        return pd.DataFrame({"t": at.repeat(10)})
+
+    report = check_drift(batches("2026-01-01", "s"), batches("2026-03-01", "D"))
+
+    assert report.features["t"].level == "drift"
+    assert ("precision",) in {c.facet for c in report.features["t"].checks if c.level == "drift"}
+
+
 def test_times_of_which_nothing_could_be_tested_are_no_feature(check):
     found = check(*LEGIT["a later batch"])
 

@@ -141,6 +141,24 @@ def frequent_share(sketch: DistinctSketch) -> float:
     return max(0.0, 1 - number * (1 + 2 * error) * others / sketch.n_rows)
 
 
+def n_clusters(sketch: DistinctSketch) -> float:
+    """How many independent rows a column is worth if rows with one value are not independent.
+
+    `n^2 / sum c^2` over the values with `c` of the `n` rows, of which the sum is estimated.
+
+    Args:
+        sketch: Sketch of at least one row.
+
+    References:
+        Kish (1965), Survey sampling, section 5.4.
+    """
+    counts, share = sketch.counts.astype(np.float64), 1.0
+    if not sketch.is_exact:
+        # the last one only says how densely the others lie
+        counts, share = counts[:-1], share_below(sketch.hashes[-1])
+    return sketch.n_rows**2 * share / float(counts @ counts)
+
+
 def _enough_below(hashes: NDArray[np.uint64]) -> np.uint64:
     """A hash that is not below the `SKETCH_SIZE` lowest distinct ones."""
     limit = 8 * SKETCH_SIZE

@@ -42,7 +42,7 @@ def collapse_check(
     if before is None or now is None:
         return None
     share = frequent_share(now)
-    if _comes_in_batches(reference, before):
+    if comes_in_batches(reference):
         earlier = _share_that_is_no_later_batch(reference, current)
         if earlier < rule.warn_effect:
             return None
@@ -61,10 +61,13 @@ def collapse_check(
     )
 
 
-def _comes_in_batches(reference: FeatureProfile, sketch: DistinctSketch) -> bool:
-    precision = reference.facets.get("precision")
+def comes_in_batches(reference: FeatureProfile) -> bool:
+    """Whether many rows have the same time, or only a date; also if that is not known."""
+    precision, sketch = reference.facets.get("precision"), reference.sketch
     # of the times in the sketch, as their number in the whole column is an estimate
-    is_seldom_repeated = len(sketch.hashes) >= (1 - _SELDOM) * sketch.counts.sum()
+    is_seldom_repeated = (
+        sketch is not None and len(sketch.hashes) >= (1 - _SELDOM) * sketch.counts.sum()
+    )
     if precision is None or precision.counts is None or not is_seldom_repeated:
         return True
     named = dict(zip(precision.categories, precision.counts.tolist(), strict=False))

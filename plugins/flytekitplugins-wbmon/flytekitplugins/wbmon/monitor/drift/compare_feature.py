@@ -10,13 +10,16 @@ from dataclasses import replace
 
 import numpy as np
 
+from flytekitplugins.wbmon.monitor.drift.collapse import comes_in_batches
 from flytekitplugins.wbmon.monitor.drift.compare_values import compare_values, rate_check
 from flytekitplugins.wbmon.monitor.drift.comparison import RATES, SCHEMA_LEVELS, Comparison
 from flytekitplugins.wbmon.monitor.drift.distances import ExactDistances
 from flytekitplugins.wbmon.monitor.drift.identifiers import looks_like_identifier
 from flytekitplugins.wbmon.monitor.drift.report import Check, DriftRule, Status
+from flytekitplugins.wbmon.monitor.profiles.facets import AGE
 from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile, WeightSums
 from flytekitplugins.wbmon.monitor.profiles.layout import before_new_column
+from flytekitplugins.wbmon.stats.distinct import n_clusters
 
 _OF_A_FACET = ("distribution", "new_categories")
 _TOLD_OF_FACETS: tuple[Status, ...] = ("constant", "insufficient", "all_missing", "identifier")
@@ -65,10 +68,10 @@ def _with_facets(found: Comparison, rule: DriftRule) -> Comparison:
             if now.status == "missing_column" and _is_chance(found, facet, rule):
                 # of objects a field exists only where a row has it: here, it has no value
                 now = replace(now, status="ok")
-            if found.reference.kind == "time" and name == "weekday":
-                days = _counted_by_day(facet, found.reference), _counted_by_day(now, found.current)
+            if clusters := _clusters(found, name):
                 # the rows are enough, or the column would not be compared
-                compared[name] = compare_feature(*days, replace(rule, min_rows=1))
+                pair = _counted_as(facet, clusters[0]), _counted_as(now, clusters[1])
+                compared[name] = compare_feature(*pair, replace(rule, min_rows=1))
             else:
                 compared[name] = compare_feature(facet, now, rule)
     for name, now in found.current.facets.items():
@@ -138,24 +141,39 @@ def _unevenness(feature: FeatureProfile, facet: str) -> float:
     return part * (1 - part) / cycles
 
 
-def _counted_by_day(weekday: FeatureProfile, times: FeatureProfile) -> FeatureProfile:
-    """The weekdays of times with the effective size of the days that the times span.
+def _clusters(found: Comparison, facet: str) -> tuple[float, float] | None:
+    """Independent rows that a facet of times is worth in both windows; None if each row is one.
 
-    The rows of one day are not independent. If the number of rows a day varies by as much as its
-    mean, a share `p` of the rows of `d` days has the variance `p (1 - p) / d`; if it varies less,
-    the test is conservative. A test of weekdays needs some 36 days on either side.
+    The rows of one day are not independent, and those of one batch share a time. If the number of
+    rows a day varies by as much as its mean, a share `p` of the rows of `d` days has the variance
+    `p (1 - p) / d`; if it varies less, the test is conservative. A test of weekdays needs some 36
+    days on either side. That only the current window repeats its times is no reason to doubt it.
 
     References:
         Kish (1965), Survey sampling, section 5.4, for the design effect of clusters.
     """
-    days = math.floor((times.maximum - times.minimum) / _DAY) + 1
-    if weekday.effective_values <= days:
-        return weekday
-    sums = weekday.weights or WeightSums(
-        rows=float(weekday.n_rows), missing=float(weekday.n_missing)
-    )
-    squared = weekday.value_weight**2 / days
-    return replace(weekday, weights=replace(sums, rows_squared=squared, values_squared=squared))
+    reference, current = found.reference, found.current
+    if reference.kind != "time" or facet == AGE:
+        return None
+    if facet == "weekday":
+        return _days(reference), _days(current)
+    before, now = reference.sketch, current.sketch
+    if before is None or now is None or not comes_in_batches(reference):
+        return None
+    return n_clusters(before), n_clusters(now)
+
+
+def _days(times: FeatureProfile) -> float:
+    return math.floor((times.maximum - times.minimum) / _DAY) + 1
+
+
+def _counted_as(facet: FeatureProfile, n_rows: float) -> FeatureProfile:
+    """The facet with an effective size of at most as many rows."""
+    if facet.effective_values <= n_rows:
+        return facet
+    sums = facet.weights or WeightSums(rows=float(facet.n_rows), missing=float(facet.n_missing))
+    squared = facet.value_weight**2 / n_rows
+    return replace(facet, weights=replace(sums, rows_squared=squared, values_squared=squared))
 
 
 def _has_test(feature: FeatureProfile) -> bool:
