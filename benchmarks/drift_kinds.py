@@ -68,6 +68,8 @@ FAULTS: dict[str, Fault] = {
     ),
     "every row twice": lambda _, d: pd.concat([d.iloc[: len(d) // 2]] * 2, ignore_index=True),
     "one order in all rows": lambda _, d: d.assign(order=d["order"].iloc[0]),
+    "orders in upper case": lambda _, d: d.assign(order=d["order"].str.upper()),
+    "users with another prefix": lambda _, d: d.assign(user=d["user"].str.replace("u", "guest-")),
     "zip constant": lambda _, d: d.assign(zip="10115"),
     "zip without its zeros": lambda _, d: d.assign(zip=d["zip"].str.lstrip("0")),
     "times all 1970": lambda _, d: d.assign(at=pd.Timestamp(0, tz="UTC")),

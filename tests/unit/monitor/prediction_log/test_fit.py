@@ -143,6 +143,7 @@ def test_nothing_is_nothing_whatever_stands_for_it(type_name, nothing):
         (Colour.MIXED, "MIXED"),
         (b"ab", "ab"),
         (b"\xff", "0xff"),
+        (bytearray(b"ab"), "ab"),
         (Decimal("1.5"), "1.5"),
         (uuid.UUID(int=1), "00000000-0000-0000-0000-000000000001"),
         (np.str_("a"), "a"),

@@ -134,7 +134,7 @@ def _of_array_library(value: Any) -> Any:
 
 _PLAIN: tuple[tuple[tuple[type, ...], Callable[[Any], Any]], ...] = (
     ((Enum,), _of_member),
-    ((bytes,), bytes_text),
+    ((bytes, bytearray), bytes_text),
     ((Decimal,), _of_decimal),
     ((date, time, timedelta, UUID), class_name),
     ((object,), _of_any),
