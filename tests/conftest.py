@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -30,6 +31,11 @@ _PERSONAL = ("AWS_", "FLYTE", "NETRC", "WANDB_", "_FSEC_", "_F_")
 for _name in [name for name in os.environ if name.startswith(_PERSONAL)]:
     del os.environ[_name]
 os.environ["WANDB_ERROR_REPORTING"] = "false"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Unit tests and doctests come last: no long file is left to a process alone at the end."""
+    items.sort(key=lambda item: not re.match("tests/(?!unit/)", item.nodeid))
 
 
 @pytest.fixture(scope="session", autouse=True)
