@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +32,15 @@ _PERSONAL = ("AWS_", "FLYTE", "NETRC", "WANDB_", "_FSEC_", "_F_")
 for _name in [name for name in os.environ if name.startswith(_PERSONAL)]:
     del os.environ[_name]
 os.environ["WANDB_ERROR_REPORTING"] = "false"
+
+# as under CI, where hypothesis does so by itself: no example fails since the machine is busy
+with suppress(ModuleNotFoundError):  # old releases are tested without it
+    from hypothesis import HealthCheck, settings
+
+    settings.register_profile(
+        "busy", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+    settings.load_profile("busy")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
