@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +32,20 @@ _PERSONAL = ("AWS_", "FLYTE", "NETRC", "WANDB_", "_FSEC_", "_F_")
 for _name in [name for name in os.environ if name.startswith(_PERSONAL)]:
     del os.environ[_name]
 os.environ["WANDB_ERROR_REPORTING"] = "false"
+
+# as under CI, where hypothesis does so by itself: no example fails since the machine is busy
+with suppress(ModuleNotFoundError):  # old releases are tested without it
+    from hypothesis import HealthCheck, settings
+
+    settings.register_profile(
+        "busy", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+    settings.load_profile("busy")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Unit tests and doctests come last: no long file is left to a process alone at the end."""
+    items.sort(key=lambda item: not re.match("tests/(?!unit/)", item.nodeid))
 
 
 @pytest.fixture(scope="session", autouse=True)

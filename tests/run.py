@@ -33,7 +33,10 @@ MAY_BE_SKIPPED = {
 }
 # in the environment of pytest and of all that it starts
 MARK = "_TESTS_OUTCOMES"
-SETTINGS = ("-q", "-rfE", "-n", "2", "--dist", "loadfile", "--max-worker-restart", "0")
+# more processes than a small machine has cores: many tests wait, for a pod or for a server that is
+# down; files in the order that `tests/conftest.py` gives them, not by the number of their tests
+PROCESSES = ("-n", "4", "--dist", "loadfile", "--no-loadscope-reorder", "--max-worker-restart", "0")
+SETTINGS = ("-q", "-rfE", *PROCESSES)
 # `python -m pytest` with this folder on the path from the start, since the plugin is in it
 PYTEST = (
     f"import sys; sys.path.insert(1, {str(Path(__file__).resolve().parent)!r}); "

@@ -66,7 +66,7 @@ def test_an_empty_folder_and_an_empty_home_collect_the_same_tests_and_run_the_de
         making(*collecting, root=copy, home=home) as bare,
         making(*collecting, root=ROOT, home=tmp_path / "home_here") as here,
     ):
-        outputs = [process.communicate(timeout=400)[0] for process in (bare, here)]
+        outputs = [process.communicate(timeout=580)[0] for process in (bare, here)]
 
     assert [bare.returncode, here.returncode] == [0, 0], "\n".join(outputs)
     expected, found = (
@@ -76,6 +76,6 @@ def test_an_empty_folder_and_an_empty_home_collect_the_same_tests_and_run_the_de
     assert len(set(found)) == len(found) > 0
 
     with making("demo", root=copy, home=home) as demo:
-        output = demo.communicate(timeout=400)[0]
+        output = demo.communicate(timeout=580)[0]
     assert demo.returncode == 0, output
     assert "Digits: decision." in output

@@ -43,6 +43,8 @@ WANDB = ("0.24.2", "0.25.1", "0.26.1", "0.27.2", "0.28.2", "0.29.0", "0.30.0")
 FLYTEKIT = ("1.13.15", "1.14.9", "1.15.4", "1.16.16")
 WEAVE = ("0.52.29", "0.52.43", "0.53.7", "0.53.13")
 _UV = Path(sys.executable).parent / "uv"
+# found before the tests get a home of their own; most of an environment is in it already
+_CACHE = os.environ.get("UV_CACHE_DIR") or str(Path.home() / ".cache" / "uv")
 _INSTALL_S = 600
 _SMOKE_S = 900
 _AT_ONCE = 2
@@ -178,7 +180,8 @@ def _install(row: Row, env: Path) -> subprocess.CompletedProcess[str]:
     for command in commands:
         done = subprocess.run(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
-            timeout=_INSTALL_S, env={**os.environ, "UV_SYSTEM_CERTS": "true"},
+            timeout=_INSTALL_S,
+            env={**os.environ, "UV_SYSTEM_CERTS": "true", "UV_CACHE_DIR": _CACHE},
         )  # fmt: skip
         if done.returncode != 0:
             break

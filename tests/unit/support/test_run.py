@@ -269,3 +269,9 @@ def test_collecting_only_counts_what_both_environments_hold(project: Path) -> No
     status, output = run(project, "--collect-only")
     assert (status, output.splitlines()[-1]) == (0, "2 collected"), output
     assert output.count("::test_fine") == 2
+
+
+def test_unit_tests_and_doctests_come_last(request: pytest.FixtureRequest) -> None:
+    files = [item.nodeid.partition("::")[0] for item in request.session.items]
+    is_short = [not file.startswith("tests/") or file.startswith("tests/unit/") for file in files]
+    assert is_short == sorted(is_short)
