@@ -111,6 +111,56 @@ def test_past_windows_say_whether_new_categories_are_usual():
     assert check_drift(reference, renamed, past=past).features["x"].level == "drift"
 
 
+def even(rng: np.random.Generator, n: int, k: int) -> np.ndarray:
+    return np.char.add("c", rng.integers(0, k, n).astype(str))
+
+
+@pytest.mark.parametrize("name", ["new", "c77", "c78", "c79"])
+@pytest.mark.parametrize(("k", "n"), [(1_100, 5_000), (3_000, 6_000), (3_000, 20_000)])
+def test_rows_that_gather_in_one_of_thousands_of_categories_are_found(k, n, name):
+    """Whether or not the sample of names has it, and whether or not it is new."""
+    rng = np.random.default_rng(9)
+    now = even(rng, n, k)
+    gathered = np.where(rng.random(n) < 0.4, name, now)
+
+    found = feature(even(rng, n, k), gathered, x="category")
+
+    assert found.level == "drift"
+    largest = max(check.effect_size for check in found.checks if check.level == "drift")
+    assert largest == pytest.approx(0.4, abs=0.08)
+    assert all(check.effect_low <= 0.41 for check in found.checks)
+
+
+@pytest.mark.parametrize(("k", "n"), [(1_100, 5_000), (3_000, 6_000), (5_000, 5_000)])
+def test_thousands_of_even_categories_do_not_alarm(k, n):
+    alarms = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        found = feature(even(rng, n, k), even(rng, n, k), x="category")
+        assert found.status == "ok"
+        alarms += any(check.q_value <= ALPHA for check in found.checks)
+
+    # 20 at 5 %: more than 4 have a chance of 0.3 %
+    assert alarms <= 4
+
+
+def test_past_windows_say_whether_rows_gather_in_few_categories():
+    rng = np.random.default_rng(10)
+
+    def window(share: float) -> pd.DataFrame:
+        now = even(rng, 12_000, 3_000)
+        return column(np.where(rng.random(12_000) < share, "one", now))
+
+    reference = profile_data(window(0.0), kinds={"x": "category"})
+    shares = 2 * (0.3, 0.35, 0.4, 0.45, 0.3, 0.4, 0.45, 0.35)
+    usual = [profile_data(window(share), like=reference) for share in shares]
+    quiet = [profile_data(window(0.0), like=reference) for _ in shares]
+    now = profile_data(window(0.4), like=reference)
+
+    assert check_drift(reference, now, past=usual).features["x"].level == "none"
+    assert check_drift(reference, now, past=quiet).features["x"].level == "drift"
+
+
 # --- identifiers
 
 
@@ -180,6 +230,18 @@ def test_identifiers_of_one_row_each_are_always_new():
 
     assert (found.kind, found.level) == ("identifier", "none")
     assert "new_identifiers" not in {check.name for check in found.checks}
+
+
+@pytest.mark.parametrize("n_lines", [2, 3, 4])
+@pytest.mark.parametrize("n_orders", [200, 900, 3_000])
+def test_lines_of_orders_are_identifiers_however_many_there_are(n_orders, n_lines):
+    def lines(first: int) -> list[str]:
+        return [f"o{first + i:09d}" for i in range(n_orders) for _ in range(n_lines)]
+
+    found = feature(lines(0), lines(10**6))
+
+    assert found.kind == "identifier"
+    assert found.level in ("none", "negligible")
 
 
 # --- what identifiers are made of

@@ -25,6 +25,7 @@ from flytekitplugins.wbmon.monitor.drift.distances import (
 from flytekitplugins.wbmon.monitor.drift.novelty import (
     are_all_named,
     category_counts,
+    few_categories_check,
     new_categories,
     new_categories_check,
     new_identifiers_check,
@@ -207,10 +208,13 @@ def _compare_categories(found: Comparison, rule: DriftRule) -> Comparison:
     a, b = category_counts(reference, current)
     n_rest = 0 if are_all_named(reference, current) else 1
     distribution = _category_check(a, b, rule, n_rest=n_rest)
-    unseen = new_categories_check(reference, current, rule)
+    others = (
+        new_categories_check(reference, current, rule),
+        few_categories_check(reference, current, rule),
+    )
     return replace(
         found,
-        checks=tuple(check for check in (distribution, unseen) if check is not None),
+        checks=tuple(check for check in (distribution, *others) if check is not None),
         distances=bin_distances(a, b),
         new_categories=new_categories(reference, current),
         vanished_categories=tuple(

@@ -27,6 +27,8 @@ _SENTENCES = {
     "repeats": "{effect} more rows repeat a value than in the reference",
     "new_values": "{effect} of rows have whole numbers that the reference never had; if they are "
     "codes, declare the column as a category with kinds=",
+    "few_categories": "{effect} of rows gathered in few of the categories that are too many for a "
+    "count of their own",
     "new_identifiers": "{effect} of rows have values that the reference never had, nearly all that "
     "should have known ones",
 }

@@ -18,6 +18,8 @@ from flytekitplugins.wbmon.monitor.drift.report import Check, DriftRule
 from flytekitplugins.wbmon.monitor.profiles.feature import UNSEEN_LIMIT, FeatureProfile, name_hash
 from flytekitplugins.wbmon.stats.arrays import Floats
 from flytekitplugins.wbmon.stats.distinct import shared_sample
+from flytekitplugins.wbmon.stats.interval import newcombe_interval
+from flytekitplugins.wbmon.stats.two_sample import two_proportion_test
 from flytekitplugins.wbmon.stats.unseen import unseen_category_test, unseen_mass_test
 
 _HASHES = 2**64
@@ -91,14 +93,45 @@ def new_identifiers_check(
     return found if found.effect_size >= _TURNOVER * (found.effect_size + known) else None
 
 
+def few_categories_check(
+    reference: FeatureProfile, current: FeatureProfile, rule: DriftRule
+) -> Check | None:
+    """Test whether rows outside the table gathered in a few names that no sample has.
+
+    Which names are remembered does not depend on their rows, so of the rows outside the table as
+    large a share is in them in every window. The effect is the share that is lacking. None if the
+    share is not smaller, or every name is remembered.
+    """
+    if are_all_named(reference, current):
+        return None
+    (known, n), (now, m) = (_outside(reference, current, each) for each in (reference, current))
+    if not (n > 0 and m > 0 and now / m < known / n):
+        return None
+    low, high = newcombe_interval(known, n, now, m, alpha=rule.alpha)
+    result = two_proportion_test(known, n, now, m)
+    # of all rows, those outside the table
+    scale = m / scaled_counts(current).sum() / (known / n)
+    return Check(
+        name="few_categories",
+        test="two_proportion",
+        statistic=result.statistic,
+        p_value=result.p_value,
+        effect_size=scale * (known / n - now / m),
+        effect_low=scale * max(0.0, low, -high),
+    )
+
+
 def known_rows(check: Check, reference: FeatureProfile, current: FeatureProfile) -> Floats | None:
-    """Rows of a window in values of the reference and in others; None if a check has no sample.
+    """Rows of a window in values that a check knows and in others; None if it has no sample.
 
     Args:
         check: A check of this module.
         reference: The values of the reference window.
-        current: Those of the window; `(known, new)`, scaled to effective rows.
+        current: Those of the window; the rows are scaled to effective ones.
     """
+    if check.name == "few_categories":
+        known, n = _outside(reference, current, current)
+        return np.array([known, n - known])
     if check.name == "new_identifiers" and reference.kind == "identifier":
         a, b = _sampled(reference, current)
     elif check.name == "new_categories" and np.asarray(reference.counts)[-1]:
@@ -112,12 +145,13 @@ def category_counts(reference: FeatureProfile, current: FeatureProfile) -> tuple
     """Counts of both windows over the same categories: the table, then the names outside it.
 
     If a window has reached the limit of remembered names outside the table, its list of them is
-    incomplete, and all rows outside the table stay one category.
+    incomplete, and the last count is of all others.
     """
     a, b = scaled_counts(reference), scaled_counts(current)
-    if not are_all_named(reference, current):
-        return a, b
     more_a, more_b = _remembered(reference, current)
+    if not are_all_named(reference, current):
+        more_a = np.append(more_a, max(0.0, a[-1] - more_a.sum()))
+        more_b = np.append(more_b, max(0.0, b[-1] - more_b.sum()))
     return np.append(a[:-1], more_a), np.append(b[:-1], more_b)
 
 
@@ -147,6 +181,14 @@ def _remembered(reference: FeatureProfile, current: FeatureProfile) -> tuple[Flo
         for each in (reference, current)
     )
     return a, b
+
+
+def _outside(
+    reference: FeatureProfile, current: FeatureProfile, window: FeatureProfile
+) -> tuple[float, float]:
+    """Rows of a window in remembered names outside the table, and all rows outside of it."""
+    known = sum(window.unseen.get(name, 0.0) for name in _names(reference, current))
+    return sample_factor(window) * known, float(scaled_counts(window)[-1])
 
 
 def _sampled(reference: FeatureProfile, current: FeatureProfile) -> tuple[Floats, Floats]:

@@ -106,9 +106,10 @@ class Check:
     Attributes:
         name: `distribution`, `missing_rate`, `infinite_rate`, `unreadable_rate` (values that are
             not what their column is), `new_categories`, `new_values` (whole numbers that the
-            reference does not have), `new_identifiers` (nearly all were replaced), `earlier` (times
-            before the first of the reference), `one_time` (rows that share a time, where those of
-            the reference do not) or `repeats` (rows that share an identifier).
+            reference does not have), `new_identifiers` (nearly all were replaced), `few_categories`
+            (rows that gathered in few of very many), `earlier` (times before the first of the
+            reference), `one_time` (rows that share a time, where those of the reference do not) or
+            `repeats` (rows that share an identifier).
         facet: The facet that was tested, such as `("length",)` of a text, as a path; empty for the
             values themselves.
         test: `ks`, `chi_squared`, `two_proportion`, `sliced_ks` (vectors), `unseen` (rows in

@@ -34,6 +34,7 @@ MAX_CATEGORIES = 1000
 _MIN_TABLE_COUNT = 100
 _IDENTIFIER_SHARE = 0.5
 _IDENTIFIER_DISTINCT = 50
+_RECURRING = 5  # rows that a cell of the chi-squared test needs
 _MOST = 0.95  # share of the values that decide what the others are
 _LOOK = 10_000  # distinct texts that are looked at for what they are
 
@@ -167,20 +168,31 @@ def _kind_of_text(chunks: Sequence[pa.Array], declared: Declared) -> Kind:
     counts, n_values = _named(read)
     if not counts:
         return "category"
-    # text in which most rows differ has no distribution over categories that could be compared
-    few = len(counts) <= max(_IDENTIFIER_DISTINCT, _IDENTIFIER_SHARE * n_values)
-    has_table = few and bool(_table(counts, n_values))
+    has_table = _recurs(counts, n_values) and bool(_table(counts, n_values))
     texts = text_array(list(counts)[:_LOOK])
+    # of days there are few in a window, and others in the next
+    if _reads_as("time", texts):
+        return "time"
     if len(counts) > _IDENTIFIER_DISTINCT:
         if _share(_is_fraction(texts)) > 1 - _MOST and _reads_as("number", texts):
             return "number"
         if not has_table and _reads_as("number", texts) and not _share(_is_padded(texts)):
             return "number"
-        if _reads_as("time", texts):
-            return "time"
     if has_table:
         return "category"
     return "text" if _is_prose(texts) else "identifier"
+
+
+def _recurs(counts: dict[str, int], n_values: int) -> bool:
+    """Whether most rows have a name that others have, too, so that shares can be compared.
+
+    Not where most rows differ, nor where most names are of fewer than five rows, as the lines of an
+    order or the calls of a session are.
+    """
+    if len(counts) <= _IDENTIFIER_DISTINCT:
+        return True
+    often = sum(n for n in counts.values() if n >= _RECURRING)
+    return min(often, n_values - len(counts)) >= _IDENTIFIER_SHARE * n_values
 
 
 def _is_prose(texts: pa.Array) -> bool:
