@@ -609,7 +609,7 @@ def test_a_single_row_of_a_category_says_that_it_is_too_few(check, values):
 
     assert (report.verdict, report.features["c"].status) == ("insufficient", "insufficient")
     assert report.features["c"].reason == (
-        "too few values: 600 in the reference, 1 in the current window, too few to test"
+        "no value has enough rows for a test, of 600 in the reference, 1 in the current window"
     )
 
 

@@ -161,10 +161,10 @@ def _other_unit(kind: str, examples: Sequence[str]) -> str:
 
 def _insufficient(found: Comparison, rule: DriftRule) -> str:
     n, m = found.reference.effective_values, found.current.effective_values
-    needed = f"{rule.min_rows} needed in each" if min(n, m) < rule.min_rows else "too few to test"
-    return (
-        f"too few values: {_count(n)} in the reference, {_count(m)} in the current window, {needed}"
-    )
+    counted = f"{_count(n)} in the reference, {_count(m)} in the current window"
+    if min(n, m) >= rule.min_rows:
+        return f"no value has enough rows for a test, of {counted}"
+    return f"too few values: {counted}, {rule.min_rows} needed in each"
 
 
 def _quiet(checks: Sequence[Check]) -> str:
