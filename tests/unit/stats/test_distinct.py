@@ -149,7 +149,7 @@ def test_a_frequent_value_is_seen_whether_or_not_its_hash_is_in_the_sketch(at):
 
 
 @pytest.mark.parametrize(
-    ("counts", "n"), [((1,) * 7, 7), ((5,), 1), ((3, 3, 3), 3), ((2, 1, 1), 16 / 6)]
+    ("counts", "n"), [((), 0), ((1,) * 7, 7), ((5,), 1), ((3, 3, 3), 3), ((2, 1, 1), 16 / 6)]
 )
 def test_rows_of_one_value_are_worth_one_if_all_are_equally_frequent(counts, n):
     assert n_clusters(rows(*counts)) == pytest.approx(n)

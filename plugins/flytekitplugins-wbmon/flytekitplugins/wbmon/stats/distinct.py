@@ -147,11 +147,13 @@ def n_clusters(sketch: DistinctSketch) -> float:
     `n^2 / sum c^2` over the values with `c` of the `n` rows, of which the sum is estimated.
 
     Args:
-        sketch: Sketch of at least one row.
+        sketch: Sketch of the column; without rows it is worth none.
 
     References:
         Kish (1965), Survey sampling, section 5.4.
     """
+    if not sketch.n_rows:
+        return 0.0
     counts, share = sketch.counts.astype(np.float64), 1.0
     if not sketch.is_exact:
         # the last one only says how densely the others lie
