@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-import subprocess
-import sys
 from decimal import Decimal
 from fractions import Fraction
 from uuid import UUID
@@ -20,7 +18,7 @@ from hypothesis import strategies as st
 from flytekitplugins.wbmon.data.objects import as_text, from_objects
 from flytekitplugins.wbmon.data.plain import plain
 from flytekitplugins.wbmon.data.scalars import class_name, is_missing
-from support.environment import SOURCE
+from support.child import run_python
 
 
 @pytest.mark.parametrize(
@@ -82,19 +80,14 @@ def test_bytes_have_one_name_in_every_container(values):
     assert plain(of_size).to_pylist() == [class_name(value) for value in sixteen]
 
 
-def test_no_array_library_is_loaded():
+def test_no_array_library_is_loaded(tmp_path):
     program = """
 import sys
 import flytekitplugins.wbmon.data.scalars
 print({"numpy", "pandas", "pyarrow"} & set(sys.modules))
 """
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={"PYTHONPATH": str(SOURCE)},
-    )
+    done = run_python(program, home=tmp_path)
+    assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "set()"
 
 

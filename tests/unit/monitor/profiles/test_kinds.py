@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-import subprocess
-import sys
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from itertools import pairwise
@@ -22,7 +20,7 @@ from hypothesis import strategies as st
 from flytekitplugins.wbmon import DriftRule, Profile, check_drift, merge_profiles, profile_data
 from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.monitor.profiles.facets import MAX_DEPTH
-from support.environment import SOURCE
+from support.child import run_python
 
 UTC = timezone.utc
 
@@ -637,13 +635,8 @@ for data in (table.to_reader(), table, ds.dataset(path), path):
     feature = profile_data(data).features["p"]
     print(feature.kind, feature.minimum)
 """
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={"PYTHONPATH": str(SOURCE)},
-    )
+    done = run_python(program, home=tmp_path)
+    assert done.returncode == 0, done.stderr
     first, refused, *others = done.stdout.splitlines()
     assert "must be made when Arrow knows them" in refused
     assert [first, *others] == ["time 1767225600.0"] * 5

@@ -104,7 +104,8 @@ def few_categories_check(
     """
     if are_all_named(reference, current):
         return None
-    (known, n), (now, m) = (_outside(reference, current, each) for each in (reference, current))
+    known, now = (rows.sum() for rows in _remembered(reference, current))
+    n, m = (scaled_counts(each)[-1] for each in (reference, current))
     if not (n > 0 and m > 0 and now / m < known / n):
         return None
     low, high = newcombe_interval(known, n, now, m, alpha=rule.alpha)
@@ -130,8 +131,8 @@ def known_rows(check: Check, reference: FeatureProfile, current: FeatureProfile)
         current: Those of the window; the rows are scaled to effective ones.
     """
     if check.name == "few_categories":
-        known, n = _outside(reference, current, current)
-        return np.array([known, n - known])
+        known = _remembered(reference, current)[1].sum()
+        return np.array([known, scaled_counts(current)[-1] - known])
     if check.name == "new_identifiers" and reference.kind == "identifier":
         a, b = _sampled(reference, current)
     elif check.name == "new_categories" and np.asarray(reference.counts)[-1]:
@@ -181,14 +182,6 @@ def _remembered(reference: FeatureProfile, current: FeatureProfile) -> tuple[Flo
         for each in (reference, current)
     )
     return a, b
-
-
-def _outside(
-    reference: FeatureProfile, current: FeatureProfile, window: FeatureProfile
-) -> tuple[float, float]:
-    """Rows of a window in remembered names outside the table, and all rows outside of it."""
-    known = sum(window.unseen.get(name, 0.0) for name in _names(reference, current))
-    return sample_factor(window) * known, float(scaled_counts(window)[-1])
 
 
 def _sampled(reference: FeatureProfile, current: FeatureProfile) -> tuple[Floats, Floats]:
