@@ -94,7 +94,7 @@ def as_any(value: Any) -> Any:
     return as_whole(value) if isinstance(value, int) else as_float(value)
 
 
-def as_whole(value: int) -> int | Decimal | str | None:
+def as_whole(value: int) -> int | Decimal | str:
     """A whole number keeps all its digits, in the type that has room for them."""
     if -_INT64 <= value < _INT64:
         return value
@@ -103,7 +103,7 @@ def as_whole(value: int) -> int | Decimal | str | None:
     try:
         return str(value)
     except ValueError:  # of more digits than Python writes
-        return None
+        return f"{'-' * (value < 0)}0x{abs(value):x}"
 
 
 def expected(row: dict[str, Any]) -> dict[str, Any]:
