@@ -293,7 +293,38 @@ def test_a_revision_that_is_none_is_refused_by_its_name():
     assert latest(objects([10**400 + 1, 10**400, None, math.nan, "  "])) == 0
     assert latest(objects([2, "3", 1])) == 1
     with pytest.raises(DataError, match="times or numbers; found 'n/a' among numbers"):
-        latest(objects([1, 2, "n/a"]))
+        latest(objects([1, 2, 3, "n/a", "n/a"]))
+    # of all digits, as the numbers beside them
+    assert latest(objects([1, 1, 1, "1.25", "1.125"])) == 3
+
+
+@pytest.mark.parametrize("odd", ["n/a", "2024-02-30", "NaT", [1], 7, "2026-01-01T00:00:99"])
+def test_a_time_of_a_label_that_cannot_be_read_is_as_if_it_were_missing(odd):
+    days = [f"2026-01-{day:02}" for day in range(1, 9)]
+    for at in (days, list(pd.to_datetime(days))):
+        times = objects([*at, odd])
+        came = pd.DataFrame({"request_id": ["a"] * 9, "fraud": range(9), "at": times})
+        joined = join(MADE, came, latest_by="at")
+        assert (joined.table["fraud"][0].as_py(), joined.n_unreadable) == (7, 1)
+
+
+def test_a_revision_that_cannot_be_read_is_the_earliest():
+    came = pd.DataFrame({"request_id": ["a"] * 3, "fraud": range(3), "at": objects([2, 1, "n/a"])})
+    joined = join(MADE, came, latest_by="at")
+    assert (joined.table["fraud"][0].as_py(), joined.n_unreadable) == (0, 1)
+
+
+def test_times_are_ordered_by_all_digits_of_their_seconds():
+    at = "2026-01-01T00:00:00."
+    assert latest([f"{at}000000000002Z", f"{at}000000000001Z"]) == 0
+    assert latest([f"{at}{'0' * 17}2", f"{at}{'0' * 17}1"]) == 0
+    assert latest([f"{at}1{'0' * 30}", f"{at}0"]) == 0
+    moment = pd.Timestamp(1_767_225_600_000_000_001)
+    assert latest(objects([moment, f"{at}0000000010001Z", f"{at}0000000009"])) == 1
+    # more than 64 bits hold: no place rather than a wrong one
+    fine = pd.DataFrame({"request_id": ["a"] * 2, "fraud": [0, 1], "at": [at + "1", at + "2" * 19]})
+    joined = join(MADE, fine, latest_by="at")
+    assert (joined.table["fraud"][0].as_py(), joined.n_unreadable) == (0, 1)
 
 
 NANOSECOND = st.integers(-3, 3).map(lambda step: 1_767_225_600_000_000_000 + step)
@@ -362,7 +393,8 @@ def test_a_period_is_the_time_of_its_start(freq):
     ("at", "message"),
     [
         ([True, False], "must hold timestamps or dates, got bool"),
-        (["2026-01-01", "yesterday"], "must hold times.*found 'yesterday'"),
+        (["2026-01-01", "2026-01-02", *["yesterday"] * 2], "must hold times.*found 'yesterday'"),
+        (["yesterday"], "must hold times.*found 'yesterday'"),
         ([True, False], "got bool"),
     ],
 )

@@ -198,8 +198,36 @@ def test_rows_without_time_or_segment_are_counted_and_left_out(log, reference):
 
     series = drift_series(holed, like=reference, at="at", segment="tenant")
 
-    assert series.n_undated == 15
+    assert (series.n_undated, series.n_without_segment) == (10, 5)
     assert sum(window.report.n_current for window in series.windows) == len(log) - 15
+
+
+@pytest.mark.parametrize("odd", ["n/a", "2024-02-30", [1], 7])
+def test_a_time_that_cannot_be_read_costs_its_row(log, reference, odd):
+    for at in (log["at"].astype(object), log["at"].map(str).astype(object)):
+        odd_one = log.assign(at=at)
+        odd_one.at[0, "at"] = odd
+        series = drift_series(odd_one, like=reference, at="at")
+        assert (series.n_undated, len(series.windows)) == (1, 14)
+
+
+def test_batches_of_nothing_but_odd_times_count_with_the_others(log, reference):
+    texts = log.assign(at=log["at"].map(str))
+    texts.loc[:99, "at"] = "n/a"
+    batches = pa.Table.from_pandas(texts, preserve_index=False).to_batches(max_chunksize=50)
+    stream = pa.RecordBatchReader.from_batches(batches[0].schema, batches)
+    assert drift_series(stream, like=reference, at="at").n_undated == 100
+    texts.loc[:999, "at"] = "n/a"
+    with pytest.raises(DataError, match=r"'at' must hold times.*found 'n/a'"):
+        drift_series(texts, like=reference, at="at")
+
+
+def test_a_blank_segment_is_a_missing_one(log, reference):
+    blank = log.copy()
+    blank.loc[:4, "tenant"] = ["", " ", "", "", "\t"]
+    series = drift_series(blank, like=reference, segment="tenant")
+    assert [window.segment for window in series.windows] == ["acme", "beta"]
+    assert (series.n_undated, series.n_without_segment) == (0, 5)
 
 
 def test_what_cuts_the_windows_is_no_feature(log):
@@ -278,6 +306,8 @@ def test_columns_that_cannot_cut_are_refused(log, reference, monkeypatch):
         drift_series(log, like=reference, at="att")
     with pytest.raises(DataError, match="must hold timestamps or dates"):
         drift_series(log, like=reference, at="amount")
+    with pytest.raises(DataError, match=r"segments are cut by text.*'tags' holds list"):
+        drift_series(log.assign(tags=[["a"]] * len(log)), like=reference, segment="tags")
     monkeypatch.setattr(windows, "MAX_WINDOWS", 20)
     with pytest.raises(DataError, match="at most 20 windows"):
         drift_series(log, like=reference, segment="amount")

@@ -29,7 +29,7 @@ def test_the_page_says_when_it_began_and_shows_the_course() -> None:
     html = series("none", "drift", "drift").to_html()
     assert html.count("<polyline") == 1
     assert "first in 2026-02-03" in html
-    assert "3 rows in no window" in html
+    assert "3 rows without a time in no window" in html
 
 
 def test_one_window_has_no_course() -> None:

@@ -406,6 +406,18 @@ def test_a_cut_that_cannot_be_made_is_refused(week, changed, error, message):
         check(tagged, **changed)
 
 
+@pytest.mark.parametrize("odd", ["n/a", "2024-02-30", "NaT", [1], 7])
+def test_a_time_that_cannot_be_read_is_missing_and_counted(week, odd):
+    frame = week.to_pandas()
+    for at in (frame["at"].astype(object), frame["at"].map(str).astype(object)):
+        odd_one = frame.assign(at=at)
+        odd_one.at[0, "at"] = odd
+        report = check(odd_one, time="at")
+        assert (report.chunks[-1].value, report.chunks[-1].n_rows) == ("(missing)", 1)
+        assert report.n_unreadable == 1
+        assert "in 'at'" in report.reason
+
+
 @pytest.mark.parametrize("none", [None, math.nan, pd.NaT])
 def test_times_of_which_none_is_known_are_one_chunk(week, none):
     frame = week.to_pandas().assign(at=none)

@@ -453,6 +453,19 @@ def test_a_weight_column_that_is_missing_or_text_is_refused():
         profile_data(frame(), weight="c")
 
 
+@pytest.mark.parametrize("form", [lambda w: w.map(str), lambda w: w.astype(object), pd.Categorical])
+def test_weights_are_whatever_reads_as_numbers(form):
+    weights = pd.Series(np.random.default_rng(1).integers(0, 4, 3000))
+    like = profile_data(frame(3000))
+    numbers, texts = (
+        profile_data(frame(3000).assign(w=w), like=like, weight="w").features["x"]
+        for w in (weights, form(weights))
+    )
+    np.testing.assert_array_equal(texts.counts, numbers.counts)
+    flags = profile_data(frame(3000).assign(w=weights > 0), like=like, weight="w")
+    assert flags.features["x"].weights.rows == (weights > 0).sum()
+
+
 def test_whole_weights_count_like_repeated_rows():
     data = frame(500).assign(w=np.random.default_rng(1).integers(0, 4, 500))
     data.loc[7, "x"] = np.inf

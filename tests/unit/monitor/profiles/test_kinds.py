@@ -310,6 +310,18 @@ def test_the_age_may_be_counted_from_the_end_of_the_window():
         profile_data(pd.DataFrame({"made": log("2026-01-01", 6)["made"], "n": 1.0}), at="n")
 
 
+@pytest.mark.parametrize("odd", ["n/a", "2024-02-30", [1], 7])
+def test_a_row_whose_time_cannot_be_read_has_no_age(odd):
+    made = log("2026-01-01", 60)["made"]
+    at = (made + pd.Timedelta(minutes=5)).map(str).astype(object)
+    at[0] = odd
+    profile = profile_data(pd.DataFrame({"made": made, "at": at}), at="at")
+    assert profile.features["made"].facets["age"].n_missing == 1
+    at = pd.Series([odd] * 30 + at.tolist()[30:], dtype=object)
+    with pytest.raises(DataError, match="'at' must hold times"):
+        profile_data(pd.DataFrame({"made": made, "at": at}), at="at")
+
+
 # --- meaning
 
 

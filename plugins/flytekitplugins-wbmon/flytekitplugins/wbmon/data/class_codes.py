@@ -16,12 +16,12 @@ from flytekitplugins.wbmon.data.arrow import (
     kind_of,
     large_strings,
 )
-from flytekitplugins.wbmon.data.columns import Unreadable
 from flytekitplugins.wbmon.data.kind import Kind
 from flytekitplugins.wbmon.data.names import names_of
 from flytekitplugins.wbmon.data.objects import has_odd, split, value_type
 from flytekitplugins.wbmon.data.scalars import class_name
 from flytekitplugins.wbmon.data.times import are_days, day_names
+from flytekitplugins.wbmon.data.unreadable import Unreadable
 from flytekitplugins.wbmon.data.whole import read_whole, whole
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.names import quoted_name

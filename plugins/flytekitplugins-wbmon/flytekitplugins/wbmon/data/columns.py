@@ -20,30 +20,12 @@ from flytekitplugins.wbmon.data.open import open_source, open_values
 from flytekitplugins.wbmon.data.plain import PlainSource
 from flytekitplugins.wbmon.data.readings import read_as
 from flytekitplugins.wbmon.data.sources import Source, StreamSource
+from flytekitplugins.wbmon.data.unreadable import Unreadable, total_of
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.names import listed_names, quoted_name
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-_EXAMPLES = 3
-
-
-class Unreadable(NamedTuple):
-    """Values that cannot be read as what their column is; they count as missing.
-
-    Attributes:
-        n: How many there are.
-        examples: The texts of at most three of them.
-    """
-
-    n: int = 0
-    examples: tuple[str, ...] = ()
-
-    def and_(self, other: Unreadable) -> Unreadable:
-        """Those of two columns together."""
-        examples = dict.fromkeys((*self.examples, *other.examples))
-        return Unreadable(self.n + other.n, tuple(examples)[:_EXAMPLES])
 
 
 class NumberColumn(NamedTuple):
@@ -112,9 +94,7 @@ def read_numbers(column: pa.ChunkedArray, name: str) -> NumberColumn:
         return NumberColumn(values, unit, is_known=not np.isnan(values).all())
     readings = [read_as("duration" if unit else "number", chunk) for chunk in column.chunks]
     values = _joined([_quantities(reading.values) for reading in readings])
-    unreadable = Unreadable()
-    for reading in readings:
-        unreadable = unreadable.and_(Unreadable(reading.n_unreadable, reading.examples))
+    unreadable = total_of(reading.odd for reading in readings)
     is_known = not np.isnan(values).all()
     if unreadable.n and not is_known:
         raise DataError(

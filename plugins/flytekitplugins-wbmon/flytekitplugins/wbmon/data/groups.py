@@ -23,12 +23,15 @@ from flytekitplugins.wbmon.data.readings import read_as
 from flytekitplugins.wbmon.data.scalars import class_name
 from flytekitplugins.wbmon.data.times import day_names
 from flytekitplugins.wbmon.data.whole import read_whole
+from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.names import quoted_name
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Codes = NDArray[np.int64]
 
+_SCALARS = ("number", "boolean", "text", "time", "duration", "empty")
 _WIDE = 128  # bits of a decimal
 _LOOK, _NOT_FINITE = 1000, 3  # rows, and values among them that are missing: nan, inf, -inf
 _SHORT, _LONG = 4, 17  # digits of the ends of ranges: as few as tell them apart
@@ -50,8 +53,24 @@ class Groups(NamedTuple):
 
 def is_scalar(dtype: pa.DataType) -> bool:
     """Whether a column of this plain type holds values that rows can be grouped by."""
-    kinds = ("number", "boolean", "text", "time", "duration", "empty")
-    return kind_of(value_type(dtype)) in kinds
+    return kind_of(value_type(dtype)) in _SCALARS
+
+
+def require_scalar(dtype: pa.DataType, name: str) -> None:
+    """Refuse segments that are no single values.
+
+    Args:
+        dtype: Plain type of the column.
+        name: Its name.
+
+    Raises:
+        DataError: If it holds lists or structs.
+    """
+    if not is_scalar(dtype):
+        raise DataError(
+            "segments are cut by text, numbers, booleans or times; column "
+            f"{quoted_name(name)} holds {value_type(dtype)}"
+        )
 
 
 def named_groups(array: pa.Array) -> Groups:

@@ -35,8 +35,8 @@ class JoinedLabels:
         n_unmatched: Label keys that no prediction has.
         n_repeated: Labels that a later label of the same key replaced.
         n_revised: Those of the replaced labels whose value differs from the last one.
-        n_unreadable: Values among the labels that are none, such as `n/a` among numbers; they count
-            as missing.
+        n_unreadable: Values that are not what most of their column is, and count as missing: labels
+            such as `n/a` among numbers, and times of labels that are none.
     """
 
     table: pa.Table
@@ -79,7 +79,8 @@ def join_labels(
             never joined.
         latest_by: Column with the time of each label, which orders several labels of one key:
             timestamps, dates or ISO text, read with its offset from UTC; or numbers, such as that
-            of a revision. A label without one is the earliest. Row order if None.
+            of a revision. A label without one is the earliest, and so is one whose time cannot be
+            read, such as `n/a`. Row order if None.
 
     Returns:
         The joined table with its counts.
@@ -88,7 +89,8 @@ def join_labels(
         ConfigError: If the key and the label are the same column.
         DataError: If a column is missing, the keys or the labels are of different kinds, a key is a
             number on one side and the text of its digits on the other, or
-            `latest_by` holds neither times nor numbers.
+            `latest_by` holds neither times nor numbers: more than one of its values, and more than
+            one in twenty, are none.
     """
     label, on = str(label), str(on)
     latest_by = None if latest_by is None else str(latest_by)
@@ -107,10 +109,11 @@ def join_labels(
     came = read_columns(open_values(labels).source, said)
     made_keys, came_keys = comparable(keys_of(made[on], on), keys_of(came[on], on), on)
     of_label = _label(plain_column(came[label]))
-    values = of_label.values
+    values, n_undated = of_label.values, 0
     if latest_by is not None:
         times = plain_column(came[latest_by]).combine_chunks()
-        order = whole_array(time_order(times, latest_by))
+        order, undated = time_order(times, latest_by)
+        n_undated, order = undated.n, whole_array(order)
         came_keys, values = came_keys.take(order), values.take(order)
     # a missing label is not news: it must not replace an earlier real one
     both = pc.and_(pc.is_valid(came_keys), pc.is_valid(values))
@@ -132,7 +135,7 @@ def join_labels(
         n_unmatched=len(kept) - matched,
         n_repeated=len(came_keys) - len(kept),
         n_revised=_differ(final, labels_came),
-        n_unreadable=of_label.n_unreadable,
+        n_unreadable=of_label.n_unreadable + n_undated,
     )
 
 

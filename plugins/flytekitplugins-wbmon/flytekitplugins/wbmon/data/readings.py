@@ -24,6 +24,7 @@ from flytekitplugins.wbmon.data.arrow import (
 from flytekitplugins.wbmon.data.kind import Kind
 from flytekitplugins.wbmon.data.names import has_names, names_of
 from flytekitplugins.wbmon.data.objects import split
+from flytekitplugins.wbmon.data.unreadable import Unreadable
 from flytekitplugins.wbmon.data.whole import read_whole
 
 _EXAMPLES, _LOOK, _SHOWN = 3, 100, 40
@@ -54,6 +55,11 @@ class Reading(NamedTuple):
     def n_unreadable(self) -> int:
         """Number of rows with a value that cannot be read."""
         return 0 if self.unreadable is None else int(self.unreadable.sum())
+
+    @property
+    def odd(self) -> Unreadable:
+        """The values that cannot be read."""
+        return Unreadable(self.n_unreadable, self.examples)
 
 
 def read_as(

@@ -85,7 +85,11 @@ def drift_series(  # noqa: PLR0913 - how windows are cut, and what they are comp
                     report=check_drift(_without(against, (at, segment)), profile, rule=rule),
                 )
             )
-    return DriftSeries(windows=tuple(windows), n_undated=found.n_undated)
+    return DriftSeries(
+        windows=tuple(windows),
+        n_undated=found.n_undated,
+        n_without_segment=found.n_without_segment,
+    )
 
 
 def _require_settings(reference: str, n_reference: int, at: str) -> None:

@@ -37,10 +37,9 @@ def series_section(series: DriftSeries) -> str:
     first = next((window for window in windows if window.report.drifted), None)
     words = f"Drift in {series.n_drifted} of {len(windows)} windows"
     reason = f"first in {window_name(first)}: {first.report.reason}" if first else "none drifted"
-    undated = f"{series.n_undated:,} rows in no window" if series.n_undated else "every row counted"
     body = [
         verdict("drift" if series.drifted else "ok", words, reason),
-        facts(f"{len(windows)} windows", undated),
+        facts(f"{len(windows)} windows", _left_out(series)),
         *(_chart(segment, of) for segment, of in _by_segment(windows).items()),
         table(
             ("window", "rows", "verdict", "drifted", "worst feature", "rows moved", "why"),
@@ -48,6 +47,12 @@ def series_section(series: DriftSeries) -> str:
         ),
     ]
     return section("Drift over time", body)
+
+
+def _left_out(series: DriftSeries) -> str:
+    without = {"time": series.n_undated, "segment": series.n_without_segment}
+    found = [f"{n:,} rows without a {what}" for what, n in without.items() if n]
+    return f"{' and '.join(found)} in no window" if found else "every row counted"
 
 
 def window_name(window: WindowDrift) -> str:

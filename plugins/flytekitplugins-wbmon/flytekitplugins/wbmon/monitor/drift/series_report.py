@@ -47,13 +47,16 @@ class DriftSeries(Report):
 
     Attributes:
         windows: One entry for each span and segment that has rows.
-        n_undated: Number of rows in no window, because their time or segment is missing.
+        n_undated: Number of rows in no window, because their time is missing or cannot be read.
+        n_without_segment: Number of other rows in no window, because their segment is missing or
+            blank.
     """
 
     KIND: ClassVar[str] = "drift_series"
 
     windows: tuple[WindowDrift, ...]
     n_undated: int = 0
+    n_without_segment: int = 0
 
     @property
     def drifted(self) -> bool:
@@ -86,6 +89,7 @@ class DriftSeries(Report):
         yield gate("drifted", value=self.drifted if known else None, reason=none)
         yield number("n_windows", value=len(self.windows))
         yield number("n_undated", value=self.n_undated)
+        yield number("n_without_segment", value=self.n_without_segment)
         for name, value in (("n_drifted", self.n_drifted), ("share_drifted", share)):
             yield number(
                 name,

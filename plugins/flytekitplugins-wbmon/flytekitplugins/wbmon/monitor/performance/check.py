@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 from flytekitplugins.wbmon.arguments import listed, listed_columns
 from flytekitplugins.wbmon.data.columns import as_column, read_values
 from flytekitplugins.wbmon.data.scalars import class_name
+from flytekitplugins.wbmon.data.times import row_times
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.performance import segments as breakdown
 from flytekitplugins.wbmon.monitor.performance.estimate import compare_estimate
@@ -20,6 +21,7 @@ from flytekitplugins.wbmon.monitor.performance.outcomes import (
     read_classification,
     read_regression,
     score_columns,
+    unreadable_of,
 )
 from flytekitplugins.wbmon.monitor.performance.report import (
     Every,
@@ -95,7 +97,8 @@ def check_performance(  # noqa: PLR0913 - one keyword a column
             with all other rows. Numbers with many distinct values are divided at their quartiles,
             times by day (UTC).
         time: Column of the times by which the window is divided into chunks: timestamps, dates or
-            ISO text, read with its offset from UTC.
+            ISO text, read with its offset from UTC. Rows whose time is missing or cannot be read
+            are a chunk of their own, `(missing)`.
         every: Length of a chunk: `hour`, `day`, `week` (from Monday) or `month`, UTC.
         rank_by: The metric by which parts are ranked and judged; by default log loss with
             probabilities, accuracy without, and mean absolute error for regression.
@@ -115,7 +118,8 @@ def check_performance(  # noqa: PLR0913 - one keyword a column
     Raises:
         ConfigError: If a setting is unknown, of the wrong type or out of range.
         DataError: If a column is missing or of the wrong type, a probability is outside [0, 1], or
-            a weight neither 0 nor in [1e-100, 1e100].
+            a weight neither 0 nor in [1e-100, 1e100], or `time` holds no times: more than one of
+            its values, and more than one in twenty, are none.
     """
     require_task(task)
     require_rule(threshold, min_rows)
@@ -153,6 +157,10 @@ def check_performance(  # noqa: PLR0913 - one keyword a column
             weight=weight,
             meaning=meaning,
         )
+    times = None if time is None else row_times(table[time].combine_chunks(), time)
+    if times is not None:
+        odd = unreadable_of({str(time): times.unreadable})
+        outcomes = replace(outcomes, unreadable=outcomes.unreadable.and_(odd))
     _require_unit(baseline, outcomes)
 
     def measure(part: Outcomes, against: Mapping[str, Estimate]) -> PerformanceReport:
@@ -169,8 +177,8 @@ def check_performance(  # noqa: PLR0913 - one keyword a column
         report,
         segments=breakdown.segments(table, segments, outcomes, measure, ranked),
         chunks=()
-        if time is None
-        else breakdown.chunks(table, time, every, outcomes, measure, ranked),
+        if times is None
+        else breakdown.chunks(times.values, str(time), every, outcomes, measure, ranked),
     )
 
 

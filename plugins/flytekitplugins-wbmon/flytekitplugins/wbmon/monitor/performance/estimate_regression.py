@@ -13,12 +13,12 @@ import pyarrow as pa
 from flytekitplugins.wbmon.data.arrow import kind_of
 from flytekitplugins.wbmon.data.columns import (
     NumberColumn,
-    Unreadable,
     read_numbers,
     read_values,
 )
 from flytekitplugins.wbmon.data.names import plain_names
 from flytekitplugins.wbmon.data.objects import value_type
+from flytekitplugins.wbmon.data.unreadable import Unreadable
 from flytekitplugins.wbmon.errors import DataError, InsufficientDataError
 from flytekitplugins.wbmon.monitor.performance.measure import announcements, metric_of, report_of
 from flytekitplugins.wbmon.monitor.performance.outcomes import (

@@ -19,9 +19,10 @@ from flytekitplugins.wbmon.data.class_codes import (
     recode,
     words_of,
 )
-from flytekitplugins.wbmon.data.columns import NumberColumn, Unreadable, read_numbers, read_values
+from flytekitplugins.wbmon.data.columns import NumberColumn, read_numbers, read_values
 from flytekitplugins.wbmon.data.objects import has_odd, value_type
 from flytekitplugins.wbmon.data.scalars import class_name
+from flytekitplugins.wbmon.data.unreadable import Unreadable
 from flytekitplugins.wbmon.data.weights import check_weights
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.performance.meaning import (

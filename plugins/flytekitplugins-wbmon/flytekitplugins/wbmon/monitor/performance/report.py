@@ -196,8 +196,8 @@ class PerformanceReport(Report):
         positive_from: Why it is that class: `setting`, `baseline`, `convention` (1 of 0 and 1, true
             of false and true), or `order`, where nothing says it and the last in order was taken.
         unit: Unit of the values of a regression, and so of `mae` and `rmse`: `s` for durations.
-        n_unreadable: Values of labels, predictions and scores that cannot be read, such as `n/a`
-            among numbers; they count as missing.
+        n_unreadable: Values of labels, predictions, scores and times that cannot be read, such as
+            `n/a` among numbers; they count as missing.
         unreadable: At most three of them.
     """
 

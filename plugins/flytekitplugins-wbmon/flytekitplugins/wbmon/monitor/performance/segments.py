@@ -14,18 +14,18 @@ from flytekitplugins.wbmon.data.groups import (
     Groups,
     edges_of,
     few_numbers,
-    is_scalar,
     named_groups,
     ranges,
+    require_scalar,
 )
 from flytekitplugins.wbmon.data.objects import split, value_type
-from flytekitplugins.wbmon.data.times import row_times
 from flytekitplugins.wbmon.data.whole import lost_digits
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.performance.outcomes import Outcomes
 from flytekitplugins.wbmon.monitor.performance.report import Every, Metric, Part, PerformanceReport
 from flytekitplugins.wbmon.names import quoted_name
 from flytekitplugins.wbmon.reports.verdict import MetricVerdict
+from flytekitplugins.wbmon.stats.arrays import Floats
 from flytekitplugins.wbmon.stats.estimate import Estimate
 
 Measure = Callable[[Outcomes, Mapping[str, Estimate]], PerformanceReport]
@@ -68,22 +68,19 @@ def segments(
 
 
 def chunks(
-    table: pa.Table, column: str, every: Every, outcomes: Outcomes, measure: Measure, metric: str
+    times: Floats, column: str, every: Every, outcomes: Outcomes, measure: Measure, metric: str
 ) -> tuple[Part, ...]:
     """Measure each period of a time column as a part, in time order.
 
     Args:
-        table: The window, with the column.
+        times: Time of each row of the window in seconds since 1970, nan where there is none.
         column: Name of the time column.
         every: Length of a period.
         outcomes: The measured rows of the window.
         measure: Computes the report of a part, compared with a baseline.
         metric: The metric that decides the verdict.
-
-    Raises:
-        DataError: If the column does not hold times.
     """
-    groups = _by_time(table[column], column, every)
+    groups = _by_time(times, every)
     return tuple(_judged(list(_parts(column, groups, outcomes, measure)), metric))
 
 
@@ -128,11 +125,7 @@ def _badness(part: Part, metric: str) -> tuple[int, float]:
 
 
 def _by_value(column: pa.ChunkedArray, name: str) -> Groups:
-    if not is_scalar(column.type):
-        raise DataError(
-            "segments are cut by text, numbers, booleans or times; column "
-            f"{quoted_name(name)} holds {value_type(column.type)}"
-        )
+    require_scalar(column.type, name)
     array = column.combine_chunks()
     if kind_of(value_type(array.type)) not in ("number", "duration"):
         return _with_missing(_most_frequent(named_groups(array)))
@@ -173,8 +166,7 @@ def _with_missing(groups: Groups) -> Groups:
     return Groups(np.where(codes >= 0, codes, len(names)), [*names, _MISSING])
 
 
-def _by_time(column: pa.ChunkedArray, name: str, every: Every) -> Groups:
-    times = row_times(column.combine_chunks(), name)
+def _by_time(times: Floats, every: Every) -> Groups:
     present = ~np.isnan(times)
     at = np.floor(times[present]).astype("datetime64[s]")
     start = at.astype(f"datetime64[{_UNITS[every]}]")

@@ -26,6 +26,7 @@ from flytekitplugins.wbmon.data.open import Data, open_values
 from flytekitplugins.wbmon.data.plain import PlainSource
 from flytekitplugins.wbmon.data.sources import SAMPLE_ROWS, Part, known_names, stored_names
 from flytekitplugins.wbmon.data.threads import in_threads
+from flytekitplugins.wbmon.data.times import Counted, require_times
 from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.monitor.profiles.count import count_batch, read_layout
 from flytekitplugins.wbmon.monitor.profiles.facets import Embed
@@ -89,7 +90,8 @@ def profile_data(
             and structs those that stand for none within them, but not in vectors. Those of `like`
             need not be given again.
         at: The column with the time of each row, or the end of the window, from which the ages of
-            times are counted. If it is a column, that of `like` need not be given again.
+            times are counted. If it is a column, that of `like` need not be given again, and a row
+            whose time cannot be read has no ages.
         embed: By column of text, a function that turns a list of `n` texts into vectors, shape
             `(n, d)`, such as the `encode` of a sentence transformer. Without `like` the column is
             text then, and its meaning is compared as vectors are. It is called once a batch, from
@@ -104,8 +106,9 @@ def profile_data(
             column of `embed` is declared something else than text, `columns` is no sequence, or
             `at` is NaT or another time that is none.
         DataError: If the data cannot be read, a requested column does not exist, weights are
-            missing, negative or not finite, or ages or the meaning of texts cannot be counted as
-            in `like`.
+            missing, negative or not finite, ages or the meaning of texts cannot be counted as in
+            `like`, or `at` holds no times: more than one of its values, and more than one in
+            twenty, are none.
     """
     if like is not None and not isinstance(like, Profile):
         raise ConfigError(
@@ -318,12 +321,16 @@ def _count(
     # a stream can be read only once, so all columns are counted together
     blocks = [names] if source.is_stream else _blocks(names)
     jobs = [(part, block) for part in source.parts() for block in blocks]
+    dated: list[Counted] = []
 
     def count(job: tuple[Part, Sequence[str]]) -> list[FeatureProfile]:
         part, block = job
-        return count_part(part, [layouts[name] for name in block], rows)
+        # every block reads the times, but each row counts once
+        counted = dated if block is blocks[0] else None
+        return count_part(part, [layouts[name] for name in block], rows, counted)
 
     results = in_threads(count, jobs)
+    require_times(str(rows.at), dated)
     by_name: dict[str, list[FeatureProfile]] = {name: [] for name in names}
     for features in results:
         for feature in features:
@@ -333,13 +340,16 @@ def _count(
     return counted, n_rows
 
 
-def count_part(part: Part, layouts: Sequence[FeatureProfile], rows: Rows) -> list[FeatureProfile]:
+def count_part(
+    part: Part, layouts: Sequence[FeatureProfile], rows: Rows, dated: list[Counted] | None
+) -> list[FeatureProfile]:
     """Count all rows of a part.
 
     Args:
         part: Reads the batches of the part, given the columns, in their plain form.
         layouts: Layouts of the columns.
         rows: The columns that say something about each row.
+        dated: Takes what the times of each batch are; whoever has the whole refuses too many.
 
     Returns:
         One profile for each layout.
@@ -348,7 +358,7 @@ def count_part(part: Part, layouts: Sequence[FeatureProfile], rows: Rows) -> lis
     # the columns of the rows may be profiled as well, and must be read only once
     columns = dict.fromkeys([*(layout.name for layout in layouts), *rows.columns])
     for batch in part(list(columns)):
-        weights, at = rows.weights(batch), rows.times(batch)
+        weights, at = rows.weights(batch), rows.times(batch, dated)
         present = set(batch.schema.names)
         for i, layout in enumerate(layouts):
             # the files of one dataset may have different columns

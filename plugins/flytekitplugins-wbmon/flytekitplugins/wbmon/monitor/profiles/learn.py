@@ -21,6 +21,7 @@ from flytekitplugins.wbmon.data.kind import NOTHING_DECLARED, Declared, Kind
 from flytekitplugins.wbmon.data.names import encode_names
 from flytekitplugins.wbmon.data.objects import split, value_type
 from flytekitplugins.wbmon.data.readings import read_as
+from flytekitplugins.wbmon.data.unreadable import MOST
 from flytekitplugins.wbmon.monitor.profiles.count import GRID_KINDS, read_layout
 from flytekitplugins.wbmon.monitor.profiles.facets import MAX_DEPTH, Embed, Facet, facets_of
 from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
@@ -35,7 +36,6 @@ _MIN_TABLE_COUNT = 100
 _IDENTIFIER_SHARE = 0.5
 _IDENTIFIER_DISTINCT = 50
 _RECURRING = 5  # rows that a cell of the chi-squared test needs
-_MOST = 0.95  # share of the values that decide what the others are
 _LOOK = 10_000  # distinct texts that are looked at for what they are
 
 
@@ -174,7 +174,7 @@ def _kind_of_text(chunks: Sequence[pa.Array], declared: Declared) -> Kind:
     if _reads_as("time", texts):
         return "time"
     if len(counts) > _IDENTIFIER_DISTINCT:
-        if _share(_is_fraction(texts)) > 1 - _MOST and _reads_as("number", texts):
+        if _share(_is_fraction(texts)) > 1 - MOST and _reads_as("number", texts):
             return "number"
         if not has_table and _reads_as("number", texts) and not _share(_is_padded(texts)):
             return "number"
@@ -199,12 +199,12 @@ def _is_prose(texts: pa.Array) -> bool:
     """Whether texts have several words, and differ in more than a number, as `order 17` does."""
     blanks = pc.match_substring_regex(pc.utf8_trim_whitespace(texts), r"\s")
     patterns = pc.count_distinct(pc.replace_substring_regex(texts, r"\d+", "0")).as_py()
-    return bool(_share(blanks) > 1 - _MOST and patterns > _IDENTIFIER_SHARE * len(texts))
+    return bool(_share(blanks) > 1 - MOST and patterns > _IDENTIFIER_SHARE * len(texts))
 
 
 def _reads_as(kind: Kind, texts: pa.Array) -> bool:
     values = read_as(kind, texts).values
-    return bool(len(values) - values.null_count >= _MOST * len(texts))
+    return bool(len(values) - values.null_count >= MOST * len(texts))
 
 
 def _is_fraction(texts: pa.Array) -> pa.Array:
@@ -229,7 +229,7 @@ def _kind_of_lists(chunks: Sequence[pa.Array]) -> Kind:
     if not len(together):
         return "vector"
     most = np.bincount(together).max()
-    return "vector" if most >= _MOST * len(together) else "nested"
+    return "vector" if most >= MOST * len(together) else "nested"
 
 
 def _named(read: Sequence[pa.Array]) -> tuple[dict[str, int], int]:

@@ -11,17 +11,17 @@ import numpy as np
 import pyarrow as pa
 
 from flytekitplugins.wbmon.arguments import is_moment, moment
-from flytekitplugins.wbmon.data.arrow import dense_numbers, kind_of
+from flytekitplugins.wbmon.data.arrow import dense_numbers
 from flytekitplugins.wbmon.data.columns import as_column
 from flytekitplugins.wbmon.data.objects import value_type
 from flytekitplugins.wbmon.data.readings import read_as
 from flytekitplugins.wbmon.data.scalars import is_missing
-from flytekitplugins.wbmon.data.times import row_times
+from flytekitplugins.wbmon.data.times import Counted, batch_times
 from flytekitplugins.wbmon.data.weights import check_weights
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.profiles.facets import AGE, MEANING, Embed
 from flytekitplugins.wbmon.monitor.profiles.profile import Profile
-from flytekitplugins.wbmon.names import listed_names
+from flytekitplugins.wbmon.names import listed_names, quoted_name
 from flytekitplugins.wbmon.stats.arrays import Floats
 
 
@@ -52,33 +52,44 @@ class Rows(NamedTuple):
         """Weight of each row; None if rows are not weighted.
 
         Raises:
-            DataError: If a weight is missing, or neither 0 nor in [1e-100, 1e100].
+            DataError: If a weight is missing or no number, or neither 0 nor in [1e-100, 1e100].
         """
         if not self.weight:
             return None
         array = batch.column(self.weight)
         reading = read_as("number", array)
         n_missing = reading.values.null_count
-        if kind_of(value_type(array.type)) != "number" or n_missing:
+        if n_missing:
+            found = "".join(f", such as {quoted_name(text)}" for text in reading.examples[:1])
             raise DataError(
                 f"weight column {self.weight!r} must hold a number in every row, got "
-                f"{value_type(array.type)} with {n_missing} missing; fill or drop those rows"
+                f"{value_type(array.type)} with {n_missing} that have none{found}; fill or drop "
+                "those rows"
             )
         weights = np.asarray(dense_numbers(reading.values), dtype=np.float64)
         check_weights(weights, self.weight)
         return weights
 
-    def times(self, batch: pa.RecordBatch) -> Floats | None:
-        """Time of each row in seconds since 1970, nan where it is missing; None if not known.
+    def times(self, batch: pa.RecordBatch, counted: list[Counted] | None = None) -> Floats | None:
+        """Time of each row in seconds since 1970; None if not known.
+
+        It is nan where it is missing or cannot be read. Whoever has all batches refuses too many.
+
+        Args:
+            batch: The rows.
+            counted: Takes how many values of the column there are, and which cannot be read.
 
         Raises:
-            DataError: If the column holds no times.
+            DataError: If the column is of a type that holds no times.
         """
         if not self.at:
             return None
         if isinstance(self.at, datetime):
             return np.full(batch.num_rows, self.at.timestamp())
-        return row_times(batch.column(self.at), self.at)
+        times = batch_times(batch.column(self.at), self.at)
+        if counted is not None:
+            counted.append((times.n_known, times.unreadable))
+        return times.values
 
 
 def rows_like(

@@ -15,12 +15,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from flytekitplugins.wbmon.data.arrow import is_valid
+from flytekitplugins.wbmon.data.groups import Groups, require_scalar
 from flytekitplugins.wbmon.data.names import encode_names
 from flytekitplugins.wbmon.data.open import Data, open_values
 from flytekitplugins.wbmon.data.plain import PlainSource
 from flytekitplugins.wbmon.data.readings import read_as
 from flytekitplugins.wbmon.data.sources import known_names, stored_names
-from flytekitplugins.wbmon.data.times import row_times
+from flytekitplugins.wbmon.data.times import Counted, batch_times, require_times
 from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.monitor.profiles.build import count_part, unknown_columns
 from flytekitplugins.wbmon.monitor.profiles.facets import Embed
@@ -55,11 +56,14 @@ class Windows(NamedTuple):
 
     Attributes:
         profiles: Profiles by window, ordered by segment, then by time.
-        n_undated: Number of rows in no window, because their time or segment is missing.
+        n_undated: Number of rows in no window, because their time is missing or cannot be read.
+        n_without_segment: Number of rows that have a time if windows are cut by it, and are in no
+            window, because their segment is missing or blank.
     """
 
     profiles: dict[TimeWindow, Profile]
     n_undated: int
+    n_without_segment: int = 0
 
 
 def profile_windows(
@@ -84,11 +88,12 @@ def profile_windows(
         embed: What turns texts into vectors, as for the reference.
 
     Returns:
-        The profiles, and the number of rows that are in no window.
+        The profiles, and the numbers of rows that are in no window.
 
     Raises:
         ConfigError: If neither `at` nor `segment` is given, or `by` is no span.
-        DataError: If a column does not exist, `at` holds something else than times, ages or the
+        DataError: If a column does not exist, `segment` holds lists or structs, `at` something else
+            than times (more than one of its values, and more than one in twenty), ages or the
             meaning of texts cannot be counted as in `like`, or there are more than `MAX_WINDOWS`
             windows.
     """
@@ -103,13 +108,17 @@ def profile_windows(
     require_facets(like, rows_of._replace(at=rows_of.at or at))
     columns = list(dict.fromkeys([*names, *keys, *rows_of.columns]))
     counted: dict[TimeWindow, list[FeatureProfile]] = {}
-    n_undated = 0
+    n_undated = n_without_segment = 0
+    dated: list[Counted] = []
+    aged: list[Counted] = []
     for part in source.parts():
         for batch in part(columns):
-            groups, n_without = _split(batch, at, by, segment)
-            n_undated += n_without
-            for window, rows in groups:
-                found = count_part(_as_part(rows), layouts, _of_window(rows_of, window, by))
+            times = _times(batch, at, dated)
+            segments = _segments(batch, segment)
+            n_undated += int((~np.isfinite(times)).sum())
+            n_without_segment += int((np.isfinite(times) & (segments.codes < 0)).sum())
+            for window, rows in _split(batch, times, segments, at, by):
+                found = count_part(_as_part(rows), layouts, _of_window(rows_of, window, by), aged)
                 before = counted.get(window)
                 counted[window] = (
                     found
@@ -118,8 +127,10 @@ def profile_windows(
                 )
                 # checked for every group: a column of unique values would fill the memory
                 _require_few(len(counted), segment)
+    require_times(at, dated)
+    require_times(str(rows_of.at), aged)
     profiles = {window: _profile(counted[window], like) for window in sorted(counted, key=_order)}
-    return Windows(profiles, n_undated)
+    return Windows(profiles, n_undated, n_without_segment)
 
 
 def end_of(start: datetime, by: TimeSpan) -> datetime:
@@ -143,6 +154,8 @@ def _require_columns(source: PlainSource, at: str, by: str, segment: str) -> Non
     for what, name in (("at", at), ("segment", segment)):
         if name and name not in names:
             raise DataError(unknown_columns(what, [name], known_names(source)))
+    if segment:
+        require_scalar(source.type_of(segment), segment)
 
 
 def _require_few(n_windows: int, segment: str) -> None:
@@ -153,25 +166,36 @@ def _require_few(n_windows: int, segment: str) -> None:
         )
 
 
+def _times(batch: pa.RecordBatch, at: str, counted: list[Counted]) -> NDArray[np.float64]:
+    """Time of each row, nan where there is none; the epoch if rows are not divided by time."""
+    if not at:
+        return np.zeros(batch.num_rows)
+    times = batch_times(batch.column(at), at)
+    counted.append((times.n_known, times.unreadable))
+    return times.values
+
+
+def _segments(batch: pa.RecordBatch, segment: str) -> Groups:
+    """The segment of each row; blank text is none."""
+    if not segment:
+        return Groups(np.zeros(batch.num_rows, dtype=np.int64), [""])
+    labels = read_as("category", batch.column(segment)).values
+    names, positions = encode_names(labels)
+    codes = np.full(batch.num_rows, -1)
+    codes[is_valid(labels)] = np.where(
+        [not name.strip() for name in names], -1, np.arange(len(names))
+    )[positions]
+    return Groups(codes, names)
+
+
 def _split(
-    batch: pa.RecordBatch, at: str, by: TimeSpan, segment: str
-) -> tuple[list[tuple[TimeWindow, pa.RecordBatch]], int]:
-    """The rows of a batch by window, and the number of rows that are in no window."""
-    known = np.ones(batch.num_rows, dtype=bool)
+    batch: pa.RecordBatch, times: NDArray[np.float64], segments: Groups, at: str, by: TimeSpan
+) -> list[tuple[TimeWindow, pa.RecordBatch]]:
+    """The rows of a batch that have a time and a segment, by window."""
+    codes = segments.codes
+    rows = np.flatnonzero(np.isfinite(times) & (codes >= 0))
     starts = np.zeros(batch.num_rows, dtype=np.int64)
-    segments, codes = [""], np.zeros(batch.num_rows, dtype=np.int64)
-    if at:
-        times = row_times(batch.column(at), at)
-        valid = np.isfinite(times)
-        starts[valid] = _truncate(times[valid], by)
-        known &= valid
-    if segment:
-        labels = read_as("category", batch.column(segment)).values
-        segments, positions = encode_names(labels)
-        valid = is_valid(labels)
-        codes[valid] = positions
-        known &= valid
-    rows = np.flatnonzero(known)
+    starts[rows] = _truncate(times[rows], by)
     # a stable sort by window; then each window is one slice of the batch
     rows = rows[np.lexsort((starts[rows], codes[rows]))]
     changes = (np.diff(starts[rows]) != 0) | (np.diff(codes[rows]) != 0)
@@ -183,9 +207,9 @@ def _split(
         if stop > first:
             row = rows[first]
             start = _EPOCH + timedelta(seconds=int(starts[row])) if at else None
-            window = TimeWindow(segments[codes[row]], start)
+            window = TimeWindow(segments.names[codes[row]], start)
             groups.append((window, ordered.slice(first, stop - first)))
-    return groups, int(batch.num_rows - len(rows))
+    return groups
 
 
 def _truncate(times: NDArray[np.float64], by: TimeSpan) -> NDArray[np.int64]:
