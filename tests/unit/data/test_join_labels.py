@@ -521,14 +521,17 @@ UUIDS = {
 def test_a_uuid_is_its_value_however_it_is_written(form, rows):
     ids = UUIDS[form]([each for each, _ in rows])
     texts = [write(each) for each, write in rows]
-    for made, came in ((ids, [*texts, "x"]), (texts, ids), (ids, ids)):
+    plain = [str(each) for each, _ in rows]
+    for made, came in ((ids, [*texts, "x"]), (texts, ids), (ids, ids), (plain, texts)):
         joined = of_each(made, came)
         assert joined.table["fraud"].to_pylist() == list(range(len(rows)))
 
 
-def test_texts_of_uuids_are_texts():
+def test_keys_of_uuids_stay_texts():
     each = UUID(int=2**100)
-    assert of_each([str(each)], [each.hex]).n_labelled == 0
+    made = of_each([each.hex.upper(), "A" * 31, None], [str(each), "a" * 31]).table
+    assert made["request_id"].to_pylist() == [each.hex.upper(), "A" * 31, None]
+    assert made["fraud"].to_pylist() == [0, None, None]
     made = of_each(objects([each, None]), [each.hex]).table
     assert made["request_id"].to_pylist() == [str(each), None]
     assert made["request_id"].type == pa.large_string()

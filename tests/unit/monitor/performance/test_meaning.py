@@ -7,6 +7,7 @@ import logging
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import pandas as pd
@@ -696,3 +697,43 @@ def test_values_tell_what_predictions_are(labels: list[Any], predictions: list[A
 def test_a_third_class_leaves_nothing_of_the_positive_one() -> None:
     of_two = Meaning(("a", "b"), "class", positive="a", positive_from="baseline")
     assert complete(of_two, ("a", "b", "c")) == Meaning(("a", "b", "c"), "class")
+
+
+IDS = [UUID(int=2**100 + i * 7**40) for i in range(2)]
+SPELLED = {
+    "upper": lambda each: str(each).upper(),
+    "hex": lambda each: each.hex,
+    "braces": lambda each: f"{{{each}}}",
+    "urn": lambda each: each.urn,
+}
+
+
+@pytest.mark.parametrize("spelled", SPELLED.values(), ids=SPELLED)
+@pytest.mark.parametrize("of_labels", [lambda each: each, lambda each: each.bytes, str])
+def test_a_class_that_is_a_uuid_is_its_value(spelled, of_labels) -> None:
+    frame = pd.DataFrame(
+        {
+            "y": pd.Series([of_labels(IDS[i % 2]) for i in range(60)], dtype=object),
+            "p": [spelled(IDS[i % 2 if i else 1]) for i in range(60)],
+            "score": [0.2, 0.8] * 30,
+            "country": [spelled(IDS[0]), str(IDS[0])] * 30,
+        }
+    )
+    names = tuple(sorted(map(str, IDS)))
+    given = {"score": {spelled(IDS[1]): "score", IDS[0]: "rest"}, "classes": [spelled(IDS[0])]}
+    report = check(
+        frame.assign(rest=1 - frame["score"]),
+        positive=spelled(IDS[1]),
+        segments=["country"],
+        **given,
+    )
+    assert report.metrics["accuracy"].value == pytest.approx(59 / 60)
+    assert (sorted(report.classes), report.positive) == (list(names), str(IDS[1]))
+    assert [part.value for part in report.segments] == [str(IDS[0])]
+    later = check(frame.assign(y=frame["p"], p=frame["y"]), baseline=report)
+    assert (later.n_unreadable, later.metrics["accuracy"].value) == (0, pytest.approx(59 / 60))
+
+
+def test_a_name_that_is_nearly_a_uuid_is_a_name() -> None:
+    frame = pd.DataFrame({"y": ["A" * 31, "B" * 33] * 30, "p": ["a" * 31, "B" * 33] * 30})
+    assert check(frame).metrics["accuracy"].value == 0.5

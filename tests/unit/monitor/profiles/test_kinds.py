@@ -7,6 +7,7 @@ import re
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from itertools import pairwise
+from uuid import UUID
 
 import numpy as np
 import pandas as pd
@@ -308,6 +309,15 @@ def test_the_age_may_be_counted_from_the_end_of_the_window():
         profile_data(log("2026-01-02", 60)[["made"]], like=reference)
     with pytest.raises(DataError, match="must hold timestamps or dates, got double"):
         profile_data(pd.DataFrame({"made": log("2026-01-01", 6)["made"], "n": 1.0}), at="n")
+
+
+@pytest.mark.parametrize("write", [str, lambda each: each.hex, lambda each: str(each).upper()])
+def test_a_uuid_that_stands_for_none_is_so_in_every_form(write):
+    none, other = UUID(int=2**100), UUID(int=2**99)
+    said = {"missing_values": {"x": (write(none),)}}
+    for values in ([none, other], [none.bytes, other.bytes], [none.hex, other.hex]):
+        frame = pd.DataFrame({"x": values * 50})
+        assert profile_data(frame, **said).features["x"].n_missing == 50
 
 
 @pytest.mark.parametrize("odd", ["n/a", "2024-02-30", [1], 7])

@@ -22,6 +22,7 @@ from flytekitplugins.wbmon.data.objects import has_odd, split, value_type
 from flytekitplugins.wbmon.data.scalars import class_name
 from flytekitplugins.wbmon.data.times import are_days, day_names
 from flytekitplugins.wbmon.data.unreadable import Unreadable
+from flytekitplugins.wbmon.data.uuids import uuid_name
 from flytekitplugins.wbmon.data.whole import read_whole, whole
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.names import quoted_name
@@ -148,14 +149,13 @@ def _texts(column: pa.ChunkedArray) -> pa.Array:
 def _coded_text(texts: pa.Array, name: str, kind: Kind) -> CodedColumn:
     encoded = texts.dictionary_encode()
     # Arrow orders a dictionary by first occurrence; sorted codes do not depend on row order
-    words = encoded.dictionary.to_pylist()
-    present = [i for i, word in enumerate(words) if word.strip()]
-    order = sorted(present, key=words.__getitem__)
-    place = np.full(len(words), -1)
-    place[order] = np.arange(len(order))
+    words = [uuid_name(word) for word in encoded.dictionary.to_pylist()]
+    names = sorted({word for word in words if word.strip()})
+    at = {word: i for i, word in enumerate(names)}
+    place = np.array([at.get(word, -1) for word in words], dtype=np.int64)
     codes = np.full(len(encoded), -1)
     codes[is_valid(encoded.indices)] = place[dense_numbers(encoded.indices)]
-    return CodedColumn(_few(tuple(words[i] for i in order), name), codes, kind)
+    return CodedColumn(_few(tuple(names), name), codes, kind)
 
 
 def _coded_dates(values: pa.Array, odd: pa.Array | None, name: str) -> CodedColumn:

@@ -22,6 +22,7 @@ from flytekitplugins.wbmon.data.objects import split, value_type
 from flytekitplugins.wbmon.data.readings import read_as
 from flytekitplugins.wbmon.data.scalars import class_name
 from flytekitplugins.wbmon.data.times import day_names
+from flytekitplugins.wbmon.data.uuids import uuid_name
 from flytekitplugins.wbmon.data.whole import read_whole
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.names import quoted_name
@@ -188,6 +189,7 @@ def _named(values: pa.Array, odd: pa.Array | None) -> Groups:
         codes = np.where(is_valid(odd), len(names) + _codes(of_odd), codes)
         texts = of_odd.dictionary
         names += _number_names(texts) if kind == "number" else texts.to_pylist()
+    names = [uuid_name(name) for name in names]
     # a value and a text can have one name, and blank text is none
     distinct = list(dict.fromkeys(name for name in names if name.strip()))
     place = {name: i for i, name in enumerate(distinct)}

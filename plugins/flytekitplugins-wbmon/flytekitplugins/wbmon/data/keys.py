@@ -13,15 +13,10 @@ from flytekitplugins.wbmon.data.names import names_of
 from flytekitplugins.wbmon.data.objects import split, value_type
 from flytekitplugins.wbmon.data.plain import holds_uuids, plain_column
 from flytekitplugins.wbmon.data.times import are_days, day_names, days_of
+from flytekitplugins.wbmon.data.uuids import uuid_names
 from flytekitplugins.wbmon.data.whole import is_blank, whole
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.names import quoted_name
-
-# a UUID with or without hyphens, in braces or as a URN, in any case
-_UUID = (
-    r"^\s*(?:urn:uuid:|\{)?([0-9a-f]{8})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{4})-?"
-    r"([0-9a-f]{12})\}?\s*$"
-)
 
 
 class Keys(NamedTuple):
@@ -94,8 +89,7 @@ def comparable(one: Keys, other: Keys, name: str) -> tuple[pa.Array, pa.Array]:
     """
     if "empty" not in (one.kind, other.kind):
         _require_same_kind(one, other, name)
-    if one.are_uuids != other.are_uuids:
-        one, other = _with_uuids(one), _with_uuids(other)
+    one, other = _with_uuids(one), _with_uuids(other)
     types = {keys.values.type for keys in (one, other) if keys.kind != "empty"}
     # whole numbers of which 64 bits do not hold one are all digits
     dtype = types.pop() if len(types) == 1 else pa.large_string()
@@ -140,10 +134,7 @@ def _with_uuids(keys: Keys) -> Keys:
     """The keys with each text that is a UUID in its canonical form."""
     if keys.kind != "text" or keys.are_uuids:
         return keys
-    lower = pc.utf8_lower(keys.values)
-    canonical = pc.replace_substring_regex(lower, _UUID, r"\1-\2-\3-\4-\5")
-    is_uuid = pc.match_substring_regex(lower, _UUID)
-    return keys._replace(values=pc.if_else(is_uuid, canonical, keys.values))
+    return keys._replace(values=uuid_names(keys.values))
 
 
 def _as_names(keys: Keys, dtype: pa.DataType) -> pa.Array:

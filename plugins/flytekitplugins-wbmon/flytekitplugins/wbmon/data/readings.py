@@ -25,6 +25,7 @@ from flytekitplugins.wbmon.data.kind import Kind
 from flytekitplugins.wbmon.data.names import has_names, names_of
 from flytekitplugins.wbmon.data.objects import split
 from flytekitplugins.wbmon.data.unreadable import Unreadable
+from flytekitplugins.wbmon.data.uuids import is_uuid, uuid_name, uuid_names
 from flytekitplugins.wbmon.data.whole import read_whole
 
 _EXAMPLES, _LOOK, _SHOWN = 3, 100, 40
@@ -135,7 +136,7 @@ def _is_declared(values: pa.Array, kind: Kind, missing: Sequence[str]) -> pa.Arr
         return pc.is_in(values, value_set=text_array(list(map(str, whole))).cast(dtype))
     if not has_names(dtype):
         return bool_array(np.zeros(len(values), dtype=bool))
-    named = pc.is_in(_texts(names_of(values)), value_set=text_array(missing))
+    named = _is_named(_texts(names_of(values)), missing)
     # as what it is stored, or as what its text means
     stored = kind_of(dtype)
     spelled = stored if stored in ("boolean", "time") else kind
@@ -145,6 +146,15 @@ def _is_declared(values: pa.Array, kind: Kind, missing: Sequence[str]) -> pa.Arr
     read = _READERS[spelled]
     wanted = read(text_array(missing), ()).drop_null()
     return pc.or_(named, pc.is_in(read(values, ()), value_set=wanted))
+
+
+def _is_named(texts: pa.Array, missing: Sequence[str]) -> pa.Array:
+    found = pc.is_in(texts, value_set=text_array(missing))
+    # a UUID has several spellings; where none is declared, none is looked for
+    uuids = [uuid_name(name) for name in missing if is_uuid(name)]
+    return (
+        pc.or_(found, pc.is_in(uuid_names(texts), value_set=text_array(uuids))) if uuids else found
+    )
 
 
 def _number(name: str) -> float | None:

@@ -8,8 +8,8 @@ from typing import Any, TypeAlias
 
 from flytekitplugins.wbmon.arguments import listed, listed_columns
 from flytekitplugins.wbmon.data.columns import as_column, read_values
-from flytekitplugins.wbmon.data.scalars import class_name
 from flytekitplugins.wbmon.data.times import row_times
+from flytekitplugins.wbmon.data.uuids import uuid_name, value_name
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.performance import segments as breakdown
 from flytekitplugins.wbmon.monitor.performance.estimate import compare_estimate
@@ -187,20 +187,21 @@ def _meaning(
 ) -> Meaning:
     """What settings say of the classes, and what the baseline remembers of them."""
     require_prediction_is(prediction_is)
-    said = tuple(map(class_name, listed("classes", classes, "classes")))
+    said = tuple(map(value_name, listed("classes", classes, "classes")))
     found = Meaning(said, prediction_is or "")
     if isinstance(baseline, PerformanceReport):
         # a class that is rare may be absent from this window, but not from the baseline
-        found = found._replace(classes=(*said, *baseline.classes))
+        classes = tuple(map(uuid_name, baseline.classes))
+        found = found._replace(classes=(*said, *classes))
         if not found.prediction_is:
             found = found._replace(prediction_is=baseline.prediction_is)
-        of_two = baseline.classes[-1] if len(baseline.classes) == 2 else ""  # noqa: PLR2004
-        found = found._replace(positive=baseline.positive or of_two)
+        of_two = classes[-1] if len(classes) == 2 else ""  # noqa: PLR2004
+        found = found._replace(positive=uuid_name(baseline.positive) or of_two)
         found = found._replace(positive_from="baseline" if found.positive else "")
         # of one class alone it is not known what the others are
         found = found._replace(is_closed=len(baseline.classes) > 1)
     if positive is not None:
-        found = found._replace(positive=class_name(positive), positive_from="setting")
+        found = found._replace(positive=value_name(positive), positive_from="setting")
     return found
 
 

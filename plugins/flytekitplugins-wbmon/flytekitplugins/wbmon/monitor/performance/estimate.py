@@ -11,7 +11,7 @@ import numpy as np
 
 from flytekitplugins.wbmon.arguments import listed_columns
 from flytekitplugins.wbmon.data.columns import as_column
-from flytekitplugins.wbmon.data.scalars import class_name
+from flytekitplugins.wbmon.data.uuids import value_name
 from flytekitplugins.wbmon.errors import ConfigError, DataError, InsufficientDataError
 from flytekitplugins.wbmon.monitor.performance.estimate_regression import estimate_values
 from flytekitplugins.wbmon.monitor.performance.meaning import Meaning
@@ -127,7 +127,7 @@ def estimate_performance(  # noqa: PLR0913 - one keyword a column
     }
     said = Meaning(prediction_is=prediction_is or "")
     if positive is not None:
-        said = said._replace(positive=class_name(positive), positive_from="setting")
+        said = said._replace(positive=value_name(positive), positive_from="setting")
     known = read_classification(reference, label=label, meaning=said, **columns)
     _require_reference(known)
     # as the reference was read, the positive class last: sorting could exchange the two

@@ -29,9 +29,9 @@ from flytekitplugins.wbmon.data.columns import (
 from flytekitplugins.wbmon.data.objects import as_text
 from flytekitplugins.wbmon.data.open import Data, open_values
 from flytekitplugins.wbmon.data.plain import plain_column
-from flytekitplugins.wbmon.data.scalars import class_name
 from flytekitplugins.wbmon.data.sources import known_names
 from flytekitplugins.wbmon.data.systematic_sample import spread_rows
+from flytekitplugins.wbmon.data.uuids import value_name
 from flytekitplugins.wbmon.errors import (
     ConfigError,
     DataError,
@@ -300,7 +300,7 @@ def _metric(truth: pa.ChunkedArray, label: str, metric: Metric | None, positive:
 
 def _positive(classes: CodedColumn, label: str, positive: Any) -> str:
     if positive is not None:
-        name = class_name(positive)
+        name = value_name(positive)
         if name not in classes.names:
             raise DataError(
                 f"positive must be one of the classes {listed_names(classes.names)}; "

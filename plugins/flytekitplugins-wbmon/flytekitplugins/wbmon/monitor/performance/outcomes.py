@@ -21,8 +21,8 @@ from flytekitplugins.wbmon.data.class_codes import (
 )
 from flytekitplugins.wbmon.data.columns import NumberColumn, read_numbers, read_values
 from flytekitplugins.wbmon.data.objects import has_odd, value_type
-from flytekitplugins.wbmon.data.scalars import class_name
 from flytekitplugins.wbmon.data.unreadable import Unreadable
+from flytekitplugins.wbmon.data.uuids import value_name
 from flytekitplugins.wbmon.data.weights import check_weights
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.performance.meaning import (
@@ -185,7 +185,7 @@ def read_classification(
         if label is None
         else _classes(table, label, prediction, meaning)
     )
-    known = [*meaning.classes, *(map(class_name, score) if isinstance(score, Mapping) else ())]
+    known = [*meaning.classes, *(map(value_name, score) if isinstance(score, Mapping) else ())]
     predicted = None
     is_class = score is not None
     if is_class or prediction_is(table, prediction, truth, known, meaning) == "class":
@@ -325,7 +325,7 @@ def _columns_by_class(score: Score, in_order: tuple[str, ...], names: tuple[str,
     """The score columns in the order of `names`; a sequence of them is in sorted order."""
     columns = score_columns(score)
     if isinstance(score, Mapping):
-        by_name = {class_name(name): column for name, column in zip(score, columns, strict=True)}
+        by_name = {value_name(name): column for name, column in zip(score, columns, strict=True)}
         lacking = [name for name in names if name not in by_name]
         if lacking:
             raise DataError(
