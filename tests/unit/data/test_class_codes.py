@@ -223,6 +223,15 @@ def test_days_of_any_year_are_classes_and_decimals_with_many_zeros_are_whole() -
         coded(pa.table({"y": fraction}))
 
 
+@pytest.mark.parametrize("most", [[0, 1], [Decimal(0), Decimal(1)]])
+def test_a_fraction_among_objects_is_unreadable(most) -> None:
+    values = [*most * 20, Decimal("0.5"), Decimal("Infinity")]
+    frame = pd.DataFrame({"y": pd.Series(values, dtype=object)})
+    found = code_column(read_values(frame, ["y"])["y"], "y")
+    assert (found.names, found.unreadable.n) == (("0", "1"), 2)
+    assert found.unreadable.examples[0] == "0.5"
+
+
 def test_a_nanosecond_beside_midnight_is_no_class() -> None:
     midnight = 1_767_225_600_000_000_000
     for beside in (-1, 1):

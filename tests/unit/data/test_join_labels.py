@@ -496,6 +496,23 @@ def test_one_odd_value_among_dates_is_a_key_of_its_own():
     assert of_each(keys, dates).table["fraud"].to_pylist() == [1, 0, None]
 
 
+@pytest.mark.parametrize("odd", [1.5, math.inf, Decimal("1.5"), Decimal("Infinity")])
+@pytest.mark.parametrize("big", [1, 2**60, 2**64, 10**80])
+def test_a_key_that_is_no_whole_number_costs_itself(odd, big):
+    if big == 10**80 and odd == 1.5:
+        big = 2**64  # its text is a key like any other beside that of a number
+    joined = of_each(objects([big, 2, odd]), objects([2, big, 5]))
+    assert joined.table["fraud"].to_pylist() == [1, 0, None]
+    joined = of_each(objects([2, big, 5]), objects([big, 2, odd, odd, 7] + [7] * 40))
+    assert joined.table["fraud"].to_pylist() == [1, 0, None]
+    assert (joined.n_unreadable, joined.n_unmatched) == (2, 1)
+
+
+def test_a_whole_number_of_any_size_meets_the_decimal_of_it():
+    for made in ([10**80, 1], [Decimal(10**80), 1], [Decimal("1E+80"), Decimal(1)]):
+        assert of_each(objects(made), objects([1, 10**80])).table["fraud"].to_pylist() == [1, 0]
+
+
 WRITTEN = [
     str,
     lambda each: str(each).upper(),

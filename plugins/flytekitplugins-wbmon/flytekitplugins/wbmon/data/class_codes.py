@@ -7,23 +7,23 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from flytekitplugins.wbmon.data.arrow import (
-    bool_array,
+    count_missing,
     dense_numbers,
     is_valid,
     kind_of,
     large_strings,
+    whole_array,
 )
 from flytekitplugins.wbmon.data.kind import Kind
 from flytekitplugins.wbmon.data.names import names_of
 from flytekitplugins.wbmon.data.objects import has_odd, split, value_type
 from flytekitplugins.wbmon.data.scalars import class_name
 from flytekitplugins.wbmon.data.times import are_days, day_names
-from flytekitplugins.wbmon.data.unreadable import Unreadable
+from flytekitplugins.wbmon.data.unreadable import MOST, Unreadable
 from flytekitplugins.wbmon.data.uuids import uuid_name
-from flytekitplugins.wbmon.data.whole import read_whole, whole
+from flytekitplugins.wbmon.data.whole import are_fractions, read_whole, whole, without
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.names import quoted_name
 
@@ -34,8 +34,7 @@ if TYPE_CHECKING:
 
 # more distinct labels than this are values of something else than a class
 _MAX_CLASSES = 1000
-_FEW_FRACTIONS = 0.05
-_EXAMPLES = 3
+_EXAMPLES, _LOOK = 3, 100
 _SHOWN = 40
 _TRUTHS = {"true": 1, "false": 0}
 _HINT = '; give probabilities as `score`, or measure a regression with task="regression"'
@@ -180,17 +179,13 @@ def _coded_numbers(array: pa.Array, name: str, kind: Kind) -> CodedColumn:
 
 def _without_fractions(values: pa.Array) -> tuple[pa.Array, Unreadable]:
     """Numbers without the few that are no whole ones; many of them are refused later."""
-    if not pa.types.is_floating(values.type):
+    odd = are_fractions(values)
+    n_odd = int(odd.sum())
+    if not n_odd or n_odd > (1 - MOST) * (len(values) - count_missing(values)):
         return values, Unreadable()
-    present = dense_numbers(values)
-    odd = ~np.isnan(present) & (np.isinf(present) | (present != np.floor(present)))
-    if not odd.any() or odd.mean() > _FEW_FRACTIONS:
-        return values, Unreadable()
-    absent = np.zeros(len(values), dtype=bool)
-    absent[is_valid(values)] = odd
-    examples = dict.fromkeys(class_name(value) for value in present[odd][:100].tolist())
-    kept = pc.if_else(bool_array(absent), pa.nulls(1, values.type)[0], values)
-    return kept, Unreadable(int(odd.sum()), tuple(examples)[:_EXAMPLES])
+    rows = whole_array(np.flatnonzero(odd)[:_LOOK])
+    examples = dict.fromkeys(map(class_name, values.take(rows).to_pylist()))
+    return without(values, odd), Unreadable(n_odd, tuple(examples)[:_EXAMPLES])
 
 
 def _distinct(numbers: pa.Array, name: str) -> tuple[list[int], Codes]:

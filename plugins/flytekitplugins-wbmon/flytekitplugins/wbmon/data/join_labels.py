@@ -36,7 +36,8 @@ class JoinedLabels:
         n_repeated: Labels that a later label of the same key replaced.
         n_revised: Those of the replaced labels whose value differs from the last one.
         n_unreadable: Values that are not what most of their column is, and count as missing: labels
-            such as `n/a` among numbers, and times of labels that are none.
+            such as `n/a` among numbers, times of labels that are none, and keys of either side that
+            are fractions or infinite numbers.
     """
 
     table: pa.Table
@@ -107,7 +108,8 @@ def join_labels(
         )
     said = [on, label, *([] if latest_by is None else [latest_by])]
     came = read_columns(open_values(labels).source, said)
-    made_keys, came_keys = comparable(keys_of(made[on], on), keys_of(came[on], on), on)
+    keys = keys_of(made[on], on), keys_of(came[on], on)
+    made_keys, came_keys = comparable(*keys, on)
     of_label = _label(plain_column(came[label]))
     values, n_undated = of_label.values, 0
     if latest_by is not None:
@@ -135,7 +137,7 @@ def join_labels(
         n_unmatched=len(kept) - matched,
         n_repeated=len(came_keys) - len(kept),
         n_revised=_differ(final, labels_came),
-        n_unreadable=of_label.n_unreadable + n_undated,
+        n_unreadable=of_label.n_unreadable + n_undated + sum(each.n_unreadable for each in keys),
     )
 
 

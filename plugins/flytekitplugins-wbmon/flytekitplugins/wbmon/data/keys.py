@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flytekitplugins.wbmon.data.arrow import kind_of
+from flytekitplugins.wbmon.data.arrow import count_missing, dense_numbers, kind_of
 from flytekitplugins.wbmon.data.kind import Kind
 from flytekitplugins.wbmon.data.names import names_of
 from flytekitplugins.wbmon.data.objects import split, value_type
 from flytekitplugins.wbmon.data.plain import holds_uuids, plain_column
 from flytekitplugins.wbmon.data.times import are_days, day_names, days_of
+from flytekitplugins.wbmon.data.unreadable import are_few
 from flytekitplugins.wbmon.data.uuids import uuid_names
-from flytekitplugins.wbmon.data.whole import is_blank, whole
+from flytekitplugins.wbmon.data.whole import are_fractions, is_blank, whole, without
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.names import quoted_name
+
+_INFINITE = r"(?i)^\s*[+-]?inf(inity)?\s*$"
 
 
 class Keys(NamedTuple):
@@ -29,6 +33,7 @@ class Keys(NamedTuple):
         others: The keys of a mixed column that are no text, null elsewhere; None if all keys are
             of one kind.
         are_uuids: Whether they were UUIDs, and are their canonical text now.
+        n_unreadable: Numbers that are no keys, fractions and infinite ones; they count as missing.
     """
 
     values: pa.Array
@@ -36,6 +41,7 @@ class Keys(NamedTuple):
     stored: str
     others: pa.Array | None = None
     are_uuids: bool = False
+    n_unreadable: int = 0
 
 
 def keys_of(column: pa.ChunkedArray, name: str) -> Keys:
@@ -49,7 +55,8 @@ def keys_of(column: pa.ChunkedArray, name: str) -> Keys:
         name: Its name, for the message of an error.
 
     Raises:
-        DataError: If it holds something else, or floats that are fractions or have lost digits.
+        DataError: If it holds something else, floats that have lost digits, or fractions and
+            infinite numbers, more than one and more than one in twenty.
     """
     are_uuids = holds_uuids(column.type)
     array = plain_column(column).combine_chunks()
@@ -64,6 +71,16 @@ def keys_of(column: pa.ChunkedArray, name: str) -> Keys:
     # of whatever type: nan alone makes a column of floats of keys of text
     if odd is None and (kind == "empty" or values.null_count == len(values)):
         return Keys(pa.nulls(len(array)), "empty", stored)
+    n_unreadable = 0
+    if kind == "number":
+        if odd is not None:
+            odd, n_unreadable = _without_infinite(odd)
+        fractions = are_fractions(values)
+        n_unreadable += int(fractions.sum())
+        n_keys = len(array) - count_missing(array)
+        # many are refused as such
+        if are_few(n_unreadable, n_keys):
+            values = without(values, fractions)
     keys = _keys(values, kind, must)
     if keys is None:
         unknown = [] if odd is None else odd.drop_null().to_pylist()
@@ -72,8 +89,10 @@ def keys_of(column: pa.ChunkedArray, name: str) -> Keys:
     if odd is not None:
         named = day_names(values) if kind == "time" else keys.cast(pa.large_string())
         others = odd if kind == "text" else named
-        return Keys(pc.coalesce(named, odd), kind, f"{stored} and other values", others)
-    return Keys(keys, kind if keys.null_count < len(keys) else "empty", stored, None, are_uuids)
+        mixed = f"{stored} and other values"
+        return Keys(pc.coalesce(named, odd), kind, mixed, others, n_unreadable=n_unreadable)
+    kind = kind if keys.null_count < len(keys) else "empty"
+    return Keys(keys, kind, stored, None, are_uuids, n_unreadable)
 
 
 def comparable(one: Keys, other: Keys, name: str) -> tuple[pa.Array, pa.Array]:
@@ -105,6 +124,14 @@ def _keys(values: pa.Array, kind: Kind, must: str) -> pa.Array | None:
     if kind == "time" and are_days(values):
         return days_of(values).cast(pa.int32()).cast(pa.int64())
     return None
+
+
+def _without_infinite(odd: pa.Array) -> tuple[pa.Array, int]:
+    """Texts among numbers without those of infinity, which is no key."""
+    is_infinite = pc.match_substring_regex(odd, _INFINITE).fill_null(False)
+    rows = np.zeros(len(odd), dtype=bool)
+    rows[:] = dense_numbers(is_infinite) > 0
+    return without(odd, rows), int(rows.sum())
 
 
 def _require_same_kind(one: Keys, other: Keys, name: str) -> None:

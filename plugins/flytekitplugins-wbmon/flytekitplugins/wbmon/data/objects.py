@@ -43,7 +43,7 @@ from flytekitplugins.wbmon.data.object_times import (
     from_numpy_time,
     times_array,
 )
-from flytekitplugins.wbmon.data.scalars import bytes_text, is_missing, value_of
+from flytekitplugins.wbmon.data.scalars import bytes_text, decimal_name, is_missing, value_of
 from flytekitplugins.wbmon.names import whole_name
 
 _VALUE, _ODD = "\0value", "\0odd"
@@ -212,8 +212,8 @@ def exact_numbers(values: Sequence[Any]) -> pa.Array | None:
 
 def _numbers(values: list[Any]) -> pa.Array:
     exact = exact_numbers(values)
-    if exact is None and all(value is None or isinstance(value, int) for value in values):
-        # more digits than a decimal holds: they are told by their text
+    if exact is None:
+        # more digits than a decimal holds, or infinite: they are told by their text
         exact = _exact([value if _is_short(value) else None for value in values])
     # as a quantity they are floats
     return _floats(values) if exact is None else exact
@@ -236,7 +236,8 @@ def _exact(values: Sequence[Any]) -> pa.Array | None:
         return None
 
 
-def _is_short(value: int | None) -> bool:
+def _is_short(value: Any) -> bool:
+    # a comparison of nan is false, and those are missing before
     return value is not None and abs(value) < _MAX_DECIMAL
 
 
@@ -279,7 +280,7 @@ def _structs(values: list[Any]) -> pa.Array:
     valid = np.array([is_struct(value) for value in values])
     fields = {}
     for name in dict.fromkeys(chain.from_iterable(rows)):
-        fields[name], odd = split(_stored(from_objects([row.get(name) for row in rows])))
+        fields[name], odd = _within([row.get(name) for row in rows])
         if odd is not None:
             valid &= ~is_valid(odd)
     dtype = pa.struct([(name, array.type) for name, array in fields.items()])
@@ -295,7 +296,7 @@ def _lists(values: list[Any]) -> pa.Array:
     if 2 * sum(map(is_entry, elements)) > len(elements):
         # as the plain form of a map has them
         elements = [{"key": e[0], "value": e[1]} if is_entry(e) else e for e in elements]
-    inner, odd = split(_stored(from_objects(elements)))
+    inner, odd = _within(elements)
     if pa.types.is_decimal(inner.type) and any(isinstance(element, float) for element in elements):
         # a vector is one of floats, also with a whole number of many digits
         inner = float_array(dense_numbers(inner), is_valid(inner))
@@ -305,6 +306,18 @@ def _lists(values: list[Any]) -> pa.Array:
     ends = np.concatenate(([0], np.cumsum(lengths * valid))).astype(np.int32)
     buffers = [bitmap(valid), pa.py_buffer(ends)]
     return pa.Array.from_buffers(pa.list_(inner.type), len(rows), buffers, children=[inner])
+
+
+def _within(values: Sequence[Any]) -> Parts:
+    """What lies in lists or structs: one odd number would cost the whole row, so it is a float."""
+    inner, odd = split(_stored(from_objects(values)))
+    if odd is None or pa.types.is_floating(inner.type):
+        return Parts(inner, odd)
+    found = [_unwrapped(value) for value in values]
+    are_numbers = all(_sort(value) in ("", "number") for value in found)
+    if are_numbers and not all(value is None or isinstance(value, int) for value in found):
+        return Parts(_floats(found), None)
+    return Parts(inner, odd)
 
 
 def _stored(array: pa.Array) -> pa.Array:
@@ -337,6 +350,8 @@ def _utf8(value: Any) -> str:
     if isinstance(value, (bytes, bytearray)):
         return bytes_text(value)
     # a lone surrogate, as broken JSON leaves it, is no UTF-8
+    if isinstance(value, Decimal):
+        return decimal_name(value)
     return str(value).encode(errors="backslashreplace").decode()
 
 

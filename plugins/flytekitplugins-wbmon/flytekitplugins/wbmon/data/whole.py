@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flytekitplugins.wbmon.data.arrow import dense_numbers, text_array, whole_array
+from flytekitplugins.wbmon.data.arrow import (
+    bool_array,
+    dense_numbers,
+    is_valid,
+    text_array,
+    whole_array,
+)
 from flytekitplugins.wbmon.data.scalars import class_name
 from flytekitplugins.wbmon.errors import DataError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 # 4300 digits are what Python reads; with a zero before them they are a name, such as 007
 _DIGITS = re.compile(r"\s*[+-]?(0|[1-9]\d{0,4299})(\.0*)?\s*", re.ASCII)
 # bits of the fraction of a float, the leading one included: up to 2**bits all whole numbers exist
 _WIDEST = 64
+_SORTED_BITS = 128  # of the narrowest decimals that Arrow computes with
 _FRACTION = {16: 11, 32: 24, _WIDEST: 53}
 
 
@@ -42,6 +53,36 @@ def whole(array: pa.Array, must: str, hint: str = "") -> pa.Array:
         return array.cast(pa.int64())
     except pa.ArrowInvalid:  # unsigned, and above 2**63
         return array.cast(pa.string()).cast(pa.large_string())
+
+
+def are_fractions(array: pa.Array) -> NDArray[np.bool_]:
+    """Which numbers are fractions or infinite; shape `(n,)`.
+
+    Args:
+        array: Numbers or booleans without odd values.
+    """
+    found = np.zeros(len(array), dtype=bool)
+    if pa.types.is_floating(array.type):
+        values = dense_numbers(array)
+        # infinity is a whole number to `floor`
+        is_odd = np.isinf(values) | (values != np.floor(values))
+        found[is_valid(array)] = is_odd & ~np.isnan(values)
+    elif pa.types.is_decimal(array.type):
+        precision, scale = array.type.precision, array.type.scale
+        if array.type.bit_width < _SORTED_BITS:
+            array = array.cast(pa.decimal128(precision, scale))
+        if 0 < scale < precision:
+            found[is_valid(array)] = dense_numbers(pc.not_equal(array, pc.trunc(array))) > 0
+        elif scale > 0:  # no digit is before the point
+            found[is_valid(array)] = dense_numbers(array) != 0
+    return found
+
+
+def without(array: pa.Array, rows: NDArray[np.bool_]) -> pa.Array:
+    """The array with null in some rows."""
+    if not rows.any():
+        return array
+    return pc.if_else(bool_array(rows), pa.nulls(1, array.type)[0], array)
 
 
 def lost_digits(array: pa.Array) -> str:
