@@ -5,6 +5,7 @@ import math
 import subprocess
 import sys
 from datetime import datetime, timezone
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -486,3 +487,25 @@ def test_a_pandas_frame_with_missing_values_is_read(night):
     frame.loc[:9, "fraud"] = np.nan
     assert isinstance(frame, pd.DataFrame)
     assert check(frame).n_labelled == 490
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        np.array,
+        lambda values: pd.Series([*values[:-1], "n/a"], dtype=object),
+        lambda values: pa.array([Decimal(value) for value in values]),
+    ],
+)
+@pytest.mark.parametrize("step", [1, 2**54])
+def test_errors_of_whole_numbers_are_exact(made, step):
+    labels = [2**62 + step * i for i in range(60)]
+    data = {"y": made(labels), "p": made([each + 100 + i % 2 for i, each in enumerate(labels)])}
+    data = pa.table(data) if isinstance(data["y"], pa.Array) else pd.DataFrame(data)
+    report = check_performance(data, task="regression", label="y", prediction="p")
+    n = report.metrics["mae"].n
+    assert report.metrics["mae"].value == pytest.approx(100 + (n // 2) / n, rel=1e-12)
+    spread = step * np.arange(n, dtype=float)
+    errors = 100 + np.arange(n) % 2
+    expected = 1 - (errors**2).sum() / ((spread - spread.mean()) ** 2).sum()
+    assert report.metrics["r2"].value == pytest.approx(expected)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
+
+from flytekitplugins.wbmon.names import quoted_name
 
 MOST = 0.95
 """Share of the values that decide what the others are."""
@@ -34,6 +36,16 @@ def total_of(parts: Iterable[Unreadable]) -> Unreadable:
     for part in parts:
         total = total.and_(part)
     return total
+
+
+def unreadable_of(found: Mapping[str, Unreadable]) -> Unreadable:
+    """What could not be read in several columns, with the column of each example."""
+    return total_of(
+        Unreadable(
+            each.n, tuple(f"{quoted_name(text)} in {quoted_name(column)}" for text in each.examples)
+        )
+        for column, each in found.items()
+    )
 
 
 def are_few(n_odd: int, n_values: int) -> bool:

@@ -17,6 +17,7 @@ from flytekitplugins.wbmon.data.arrow import (
     text_array,
     whole_array,
 )
+from flytekitplugins.wbmon.data.objects import split
 from flytekitplugins.wbmon.data.scalars import class_name
 from flytekitplugins.wbmon.errors import DataError
 
@@ -24,9 +25,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # 4300 digits are what Python reads; with a zero before them they are a name, such as 007
-_DIGITS = re.compile(r"\s*[+-]?(0|[1-9]\d{0,4299})(\.0*)?\s*", re.ASCII)
+_WHOLE = re.compile(r"\s*[+-]?(0|[1-9]\d{0,4299})(\.0*)?\s*", re.ASCII)
 # bits of the fraction of a float, the leading one included: up to 2**bits all whole numbers exist
 _WIDEST = 64
+_DIGITS = 75  # of decimals whose difference is a decimal
 _SORTED_BITS = 128  # of the narrowest decimals that Arrow computes with
 _FRACTION = {16: 11, 32: 24, _WIDEST: 53}
 
@@ -85,6 +87,35 @@ def without(array: pa.Array, rows: NDArray[np.bool_]) -> pa.Array:
     return pc.if_else(bool_array(rows), pa.nulls(1, array.type)[0], array)
 
 
+def exact_differences(one: pa.ChunkedArray, other: pa.ChunkedArray) -> NDArray[np.float64] | None:
+    """How far the numbers of one column are above its least, and above those of another.
+
+    Args:
+        one: A column in its plain form, also with odd values.
+        other: Another of as many rows.
+
+    Returns:
+        Shape `(n, 2)`, nan where a number is missing; None unless both hold whole numbers or
+        decimals of which floats do not hold all, and all of their digits fit.
+    """
+    values = [split(each.combine_chunks()).values for each in (one, other)]
+    if not all(pa.types.is_integer(v.type) or pa.types.is_decimal(v.type) for v in values):
+        return None
+    largest = max(np.abs(dense_numbers(v).astype(np.float64)).max(initial=0.0) for v in values)
+    if largest < 2.0 ** _FRACTION[_WIDEST]:
+        return None
+    scale = max(v.type.scale if pa.types.is_decimal(v.type) else 0 for v in values)
+    try:
+        first, second = (v.cast(pa.decimal256(_DIGITS, scale)) for v in values)
+    except pa.ArrowInvalid:
+        return None
+    found = np.full((len(first), 2), np.nan)
+    for column, each in enumerate((pc.min(first), second)):
+        difference = pc.subtract(first, each)
+        found[is_valid(difference), column] = dense_numbers(difference)
+    return found
+
+
 def lost_digits(array: pa.Array) -> str:
     """What an error says of floats so large that floats lack whole numbers of their size.
 
@@ -110,7 +141,7 @@ def lost_digits(array: pa.Array) -> str:
 def read_whole(texts: Sequence[str]) -> list[int | None]:
     """Texts of digits as whole numbers; None for any other text, such as `007`."""
     return [
-        int(text.partition(".")[0]) if _DIGITS.fullmatch(text) is not None else None
+        int(text.partition(".")[0]) if _WHOLE.fullmatch(text) is not None else None
         for text in texts
     ]
 

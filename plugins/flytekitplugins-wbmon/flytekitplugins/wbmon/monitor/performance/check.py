@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 from flytekitplugins.wbmon.arguments import listed, listed_columns
 from flytekitplugins.wbmon.data.columns import as_column, read_values
 from flytekitplugins.wbmon.data.times import row_times
+from flytekitplugins.wbmon.data.unreadable import unreadable_of
 from flytekitplugins.wbmon.data.uuids import uuid_name, value_name
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.performance import segments as breakdown
@@ -21,7 +22,6 @@ from flytekitplugins.wbmon.monitor.performance.outcomes import (
     read_classification,
     read_regression,
     score_columns,
-    unreadable_of,
 )
 from flytekitplugins.wbmon.monitor.performance.report import (
     Every,

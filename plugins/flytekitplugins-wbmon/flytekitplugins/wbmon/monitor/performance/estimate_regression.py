@@ -18,13 +18,12 @@ from flytekitplugins.wbmon.data.columns import (
 )
 from flytekitplugins.wbmon.data.names import plain_names
 from flytekitplugins.wbmon.data.objects import value_type
-from flytekitplugins.wbmon.data.unreadable import Unreadable
+from flytekitplugins.wbmon.data.unreadable import Unreadable, unreadable_of
 from flytekitplugins.wbmon.errors import DataError, InsufficientDataError
 from flytekitplugins.wbmon.monitor.performance.measure import announcements, metric_of, report_of
 from flytekitplugins.wbmon.monitor.performance.outcomes import (
     Outcomes,
     read_regression,
-    unreadable_of,
 )
 from flytekitplugins.wbmon.monitor.performance.report import PerformanceReport, PerformanceStatus
 from flytekitplugins.wbmon.names import quoted_name

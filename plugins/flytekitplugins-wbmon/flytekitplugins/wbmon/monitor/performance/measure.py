@@ -183,6 +183,12 @@ def _measure_values(outcomes: Outcomes) -> Measured:
         values.astype(np.float64, copy=False) for values in (outcomes.labels, outcomes.predictions)
     )
     columns = labels, predictions, outcomes.weight
+    spread = columns
+    if outcomes.whole is not None:
+        # errors as they are, and labels beside each other: floats would round both
+        above, errors = outcomes.whole.T
+        columns = errors, np.zeros(len(errors)), outcomes.weight
+        spread = above, above - errors, outcomes.weight
     if not len(outcomes.rows):
         return {name: undefined("no row could be measured") for name in OF_VALUES}
     # squares of numbers above 1e154 are infinite
@@ -190,7 +196,7 @@ def _measure_values(outcomes: Outcomes) -> Measured:
         measured = {
             "mae": regression.mean_absolute_error(*columns),
             "rmse": regression.root_mean_squared_error(*columns),
-            "r2": regression.r2_score(*columns),
+            "r2": regression.r2_score(*spread),
         }
     return {
         name: estimate

@@ -21,9 +21,10 @@ from flytekitplugins.wbmon.data.class_codes import (
 )
 from flytekitplugins.wbmon.data.columns import NumberColumn, read_numbers, read_values
 from flytekitplugins.wbmon.data.objects import has_odd, value_type
-from flytekitplugins.wbmon.data.unreadable import Unreadable
+from flytekitplugins.wbmon.data.unreadable import Unreadable, unreadable_of
 from flytekitplugins.wbmon.data.uuids import value_name
 from flytekitplugins.wbmon.data.weights import check_weights
+from flytekitplugins.wbmon.data.whole import exact_differences
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.performance.meaning import (
     NOTHING_KNOWN,
@@ -69,6 +70,8 @@ class Outcomes:
         classes: Class names in the order of the codes, the positive class last if there are two;
             empty for regression.
         meaning: What the window was read as.
+        whole: Of whole numbers that floats would round, how far each label is above the least, and
+            its error, label minus prediction; shape `(n, 2)`; None where floats hold them.
         unit: Unit of the values of a regression: `s` for durations, else empty.
         unreadable: Values that could not be read, in the whole window.
     """
@@ -82,6 +85,7 @@ class Outcomes:
     labelled: Codes
     classes: tuple[str, ...] = ()
     meaning: Meaning = NOTHING_KNOWN
+    whole: Floats | None = None
     unit: str = ""
     unreadable: Unreadable = ALL_READ
 
@@ -104,6 +108,7 @@ class Outcomes:
             labels=self.labels[kept],
             predictions=self.predictions[kept],
             probabilities=None if self.probabilities is None else self.probabilities[kept],
+            whole=None if self.whole is None else self.whole[kept],
             weight=self.weight[kept],
             rows=self.rows[kept],
             labelled=self.labelled[inside[self.labelled]],
@@ -145,7 +150,11 @@ def read_regression(
     # a column without any value is of no unit beside one that has some
     first, second = sorted((truth, predicted), key=lambda each: not each.is_known)
     unit = first.unit if first.is_known else first.unit or second.unit
-    return replace(outcomes, unit=unit, unreadable=unreadable)
+    whole = exact_differences(table[label], table[prediction])
+    if whole is not None:
+        # a number that was text among numbers is not among them
+        whole = None if np.isnan(whole[outcomes.rows]).any() else whole[outcomes.rows]
+    return replace(outcomes, whole=whole, unit=unit, unreadable=unreadable)
 
 
 def read_classification(
@@ -310,15 +319,6 @@ def _require_same_kind(
             f"the same classes; found {kinds[0]} such as {quoted_name(truth.names[0])} "
             f"against {kinds[1]} such as {quoted_name(predicted.names[0])}"
         )
-
-
-def unreadable_of(found: Mapping[str, Unreadable]) -> Unreadable:
-    """What could not be read in several columns, with the column of each example."""
-    total = Unreadable()
-    for column, each in found.items():
-        told = tuple(f"{quoted_name(text)} in {quoted_name(column)}" for text in each.examples)
-        total = total.and_(Unreadable(each.n, told))
-    return total
 
 
 def _columns_by_class(score: Score, in_order: tuple[str, ...], names: tuple[str, ...]) -> list[str]:
