@@ -41,7 +41,9 @@ def read(kind, values, **how):
         ("inf", np.inf),
         ("-Infinity", -np.inf),
         ("0.1", 0.1),
-        ("123456789012345678", 123456789012345678.0),
+        ("123456789012345678", 123456789012345678),
+        ("1" + "0" * 30, 10**30),
+        ("1" + "0" * 80, 1e80),
     ],
 )
 def test_text_in_decimal_notation_is_a_number(text, number):

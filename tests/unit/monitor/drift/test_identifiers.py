@@ -51,9 +51,9 @@ def check(request, tmp_path):
         (np.arange(-N, 0), np.arange(N)),
         # the row number of the window itself
         (np.arange(N), np.arange(N // 3)),
-        (np.arange(N, dtype=np.uint64) + 2**63, np.arange(N, dtype=np.uint64) + 2**63 + N),
-        # as floats the ends are 512 and 1023 nearer to each other
-        (np.arange(2**63 - 1535, 2**63 + 1024, dtype=np.uint64),) * 2,
+        (np.arange(N, dtype=np.uint64) + 2**62, np.arange(N, dtype=np.uint64) + 2**62 + N),
+        # as floats the ends are 511 nearer to each other at either end
+        (np.arange(2**63 - 2559, 2**63 - 513, dtype=np.uint64),) * 2,
     ],
     ids=["next", "later", "shuffled", "gaps", "negative", "row number", "unsigned", "rounded"],
 )

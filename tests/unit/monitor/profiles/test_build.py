@@ -666,7 +666,8 @@ def test_a_feature_profile_is_a_plain_frozen_record():
 def test_numbers_that_floats_round_to_one_are_counted_once():
     numbers = np.arange(2**63, 2**63 + 5000, dtype=np.uint64)
 
-    counts = profile_data(pd.DataFrame({"n": numbers})).features["n"].counts
+    profile = profile_data(pd.DataFrame({"n": numbers}), kinds={"n": "number"})
+    counts = profile.features["n"].counts
 
     assert counts.min() >= 0
     assert counts.sum() == 5000

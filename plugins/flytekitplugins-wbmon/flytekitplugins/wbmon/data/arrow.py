@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,22 +16,6 @@ _UNITS_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _SECONDS_PER_DAY = 86_400
 _EXACT_WHOLE, _EXACT_POWER = 2**53, 22  # whole numbers and powers of ten that floats hold exactly
 _DIGITS = {2: 3, 4: 7}  # decimals that floats of so many bytes hold, for most numbers
-
-
-class SortedValues(NamedTuple):
-    """The finite numbers of a column in ascending order, with counts of the other rows.
-
-    Attributes:
-        values: The finite values, ascending; shape `(n_rows - n_missing - n_infinite,)`.
-        n_rows: All rows of the column.
-        n_missing: Rows that are null or nan.
-        n_infinite: Rows that are plus or minus infinity.
-    """
-
-    values: NDArray[Any]
-    n_rows: int
-    n_missing: int
-    n_infinite: int
 
 
 def kind_of(dtype: pa.DataType) -> Kind:
@@ -140,36 +124,6 @@ def is_valid(array: pa.Array) -> NDArray[np.bool_]:
     bits = np.frombuffer(array.buffers()[0], np.uint8)
     flags = np.unpackbits(bits, count=array.offset + len(array), bitorder="little")
     return flags[array.offset :].astype(bool)
-
-
-def sort_numbers(chunks: list[pa.Array]) -> SortedValues:
-    """Sort the numbers of a column; nan counts as missing, infinities are counted separately."""
-    n_rows = sum(len(chunk) for chunk in chunks)
-    parts = [dense_numbers(chunk) for chunk in chunks if chunk.null_count < len(chunk)]
-    if not parts:
-        return SortedValues(np.empty(0), n_rows, n_rows, 0)
-    # concatenate copies, so the in-place sort never changes the caller's table
-    values, n_numbers = sort_finite(np.concatenate(parts))
-    return SortedValues(values, n_rows, n_rows - n_numbers, n_numbers - len(values))
-
-
-def sort_finite(values: NDArray[Any]) -> tuple[NDArray[Any], int]:
-    """Sort the values in place and cut off nan and infinities.
-
-    Returns:
-        A view of the finite values, and the number of values that are not nan.
-    """
-    values.sort()
-    if values.dtype.kind != "f" or len(values) == 0:
-        return values, len(values)
-    # numpy sorts nan last and the infinities to the ends, so slicing finds all of them
-    if np.isnan(values[-1]):
-        values = values[: np.searchsorted(values, np.nan)]
-    n_numbers = len(values)
-    if n_numbers and not (np.isfinite(values[0]) and np.isfinite(values[-1])):
-        first, last = np.searchsorted(values, -np.inf, "right"), np.searchsorted(values, np.inf)
-        values = values[first:last]
-    return values, n_numbers
 
 
 def without_null_names(array: pa.Array) -> pa.Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
@@ -30,6 +31,7 @@ from flytekitplugins.wbmon.data.whole import read_whole
 
 _EXAMPLES, _LOOK, _SHOWN = 3, 100, 40
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$|^[+-]?(?i:inf|infinity)$"
+_DIGITS = r"^[+-]?\d+$"
 _FIRST_YEAR, _YEAR_10000 = -62_135_596_800, 253_402_300_800  # 0001 and 10000, in seconds
 _TIME = (
     r"^(?P<day>\d{4}-\d{2}-\d{2})(?:[T ](?P<clock>\d{2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?)\d*)?"
@@ -89,13 +91,29 @@ def read_as(
         odd = _present(odd, kind, missing)
         of_odd = _read(kind, odd, order)
         if kind in _READERS and of_odd.null_count < len(of_odd):
-            read = pc.coalesce(read.cast(of_odd.type), of_odd)
+            read = _together(read, of_odd)
         present |= is_valid(odd)
     unreadable = present & ~is_valid(read)
     if not unreadable.any():
         return Reading(read)
     rows = whole_array(np.flatnonzero(unreadable)[:_LOOK])
     return Reading(read, unreadable, _examples(array.take(rows)))
+
+
+def _together(read: pa.Array, of_odd: pa.Array) -> pa.Array:
+    """Values, and where there is none, what was read from an odd one."""
+    if kind_of(read.type) != "number":
+        return pc.coalesce(read.cast(of_odd.type), of_odd)
+    # not simply as floats: they would round whole numbers of many digits
+    for dtype in (read.type, of_odd.type):
+        with suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            return pc.coalesce(read.cast(dtype), of_odd.cast(dtype))
+    a, b = (float_array(_floats(each), is_valid(each)) for each in (read, of_odd))
+    return pc.coalesce(a, b)
+
+
+def _floats(array: pa.Array) -> NDArray[np.float64]:
+    return dense_numbers(array).astype(np.float64)
 
 
 def _read(kind: Kind, values: pa.Array, order: Sequence[str]) -> pa.Array:
@@ -144,8 +162,15 @@ def _is_declared(values: pa.Array, kind: Kind, missing: Sequence[str]) -> pa.Arr
         return named
     # one value has many spellings: another zone, a date alone, zeros at the end, `False` and `0`
     read = _READERS[spelled]
-    wanted = read(text_array(missing), ()).drop_null()
-    return pc.or_(named, pc.is_in(read(values, ()), value_set=wanted))
+    if stored == "text":
+        # read together, numbers are of one type
+        both = read(pa.concat_arrays([_texts(values), text_array(missing)]), ())
+        values, wanted = both[: len(values)], both[len(values) :]
+    else:
+        values, wanted = read(values, ()), read(text_array(missing), ())
+        if kind_of(wanted.type) == "number":
+            wanted = float_array(_floats(wanted), is_valid(wanted))
+    return pc.or_(named, pc.is_in(values, value_set=wanted.drop_null()))
 
 
 def _is_named(texts: pa.Array, missing: Sequence[str]) -> pa.Array:
@@ -176,7 +201,13 @@ def _numbers(values: pa.Array, _: Sequence[str]) -> pa.Array:
 def _parsed_numbers(texts: pa.Array) -> pa.Array:
     trimmed = pc.replace_substring_regex(pc.utf8_trim_whitespace(texts), r"^\+", "")
     is_number = pc.match_substring_regex(trimmed, _NUMBER)
-    return pc.if_else(is_number, trimmed, _null(trimmed.type)).cast(pa.float64())
+    numbers = pc.if_else(is_number, trimmed, _null(trimmed.type))
+    if pc.all(pc.match_substring_regex(numbers, _DIGITS)).as_py():
+        # floats would round them
+        for dtype in (pa.int64(), pa.decimal256(76, 0)):
+            with suppress(pa.ArrowInvalid):
+                return numbers.cast(dtype)
+    return numbers.cast(pa.float64())
 
 
 def _durations(values: pa.Array, _: Sequence[str]) -> pa.Array:

@@ -9,6 +9,7 @@ counted without loss. Counts in a fixed grid are integers that add up: partition
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,8 @@ def cell_counts(values: Values, edges: Values) -> NDArray[np.int64]:
     """Number of the sorted `values` in each of the `2k + 1` cells of `edges`.
 
     Args:
-        values: Sorted ascending, without nan; shape `(n,)`.
+        values: Sorted ascending, without nan; shape `(n,)`. Numbers of Python (dtype object) are
+            compared with all their digits, and a float edge as the shortest decimal it is read as.
         edges: Strictly increasing; shape `(k,)`.
 
     Returns:
@@ -70,7 +72,8 @@ def _places(values: Values, edges: Values) -> tuple[NDArray[np.int64], NDArray[n
     if not _are_wide(values, edges):
         return np.searchsorted(values, edges, "left"), np.searchsorted(values, edges, "right")
     # numbers of Python are compared as they are
-    numbers = edges.tolist()
+    is_float = edges.dtype.kind == "f"
+    numbers = [Decimal(repr(edge)) if is_float else edge for edge in edges.tolist()]
     below = [bisect_left(values, edge, key=_plain) for edge in numbers]
     up_to = [bisect_right(values, edge, key=_plain) for edge in numbers]
     return np.array(below), np.array(up_to)
@@ -78,12 +81,14 @@ def _places(values: Values, edges: Values) -> tuple[NDArray[np.int64], NDArray[n
 
 def _are_wide(values: Values, edges: Values) -> bool:
     """Whether numpy would take different edges for one float, to compare them with values."""
+    if values.dtype == object:
+        return True
     wide = edges.dtype.kind == "i" and values.dtype.kind != "i"
     return wide and bool((np.abs(edges.astype(np.float64)) > _EXACT).any())
 
 
 def _plain(value: Any) -> Any:
-    return value.item()
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def weighted_cell_counts(

@@ -14,7 +14,7 @@ from flytekitplugins.wbmon.monitor.drift.collapse import comes_in_batches
 from flytekitplugins.wbmon.monitor.drift.compare_values import compare_values, rate_check
 from flytekitplugins.wbmon.monitor.drift.comparison import RATES, SCHEMA_LEVELS, Comparison
 from flytekitplugins.wbmon.monitor.drift.distances import ExactDistances
-from flytekitplugins.wbmon.monitor.drift.identifiers import looks_like_identifier
+from flytekitplugins.wbmon.monitor.drift.identifiers import are_indistinct, looks_like_identifier
 from flytekitplugins.wbmon.monitor.drift.report import Check, DriftRule, Status
 from flytekitplugins.wbmon.monitor.profiles.facets import AGE
 from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile, WeightSums
@@ -203,6 +203,8 @@ def _status_of_values(
 ) -> Status:
     if min(reference.effective_values, current.effective_values) < rule.min_rows:
         return "insufficient"
+    if are_indistinct(reference, current):
+        return "untested"
     if reference.kind != "time" and _same_constant(reference, current):
         return "constant"
     if (

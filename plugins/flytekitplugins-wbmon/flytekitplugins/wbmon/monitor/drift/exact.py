@@ -12,13 +12,19 @@ import numpy as np
 import pyarrow as pa
 
 from flytekitplugins.wbmon.data.arrow import kind_of
+from flytekitplugins.wbmon.data.exact import as_floats, as_objects, may_be_long
 from flytekitplugins.wbmon.data.kind import NOTHING_DECLARED, Declared
 from flytekitplugins.wbmon.data.objects import value_type
 from flytekitplugins.wbmon.data.plain import PlainSource
 from flytekitplugins.wbmon.data.sources import TableSource
 from flytekitplugins.wbmon.data.threads import in_threads
 from flytekitplugins.wbmon.monitor.drift.distances import ExactDistances
-from flytekitplugins.wbmon.monitor.profiles.count import count_batch, count_numbers, read_numbers
+from flytekitplugins.wbmon.monitor.profiles.count import (
+    count_batch,
+    count_numbers,
+    read_numbers,
+    told_apart,
+)
 from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
 from flytekitplugins.wbmon.monitor.profiles.layout import (
     adopt_layout,
@@ -81,13 +87,18 @@ def _pair(reference: PlainSource, current: PlainSource, name: str, said: Declare
         counted = _count(layout, current, name)
         return before_new_column(counted, reference.n_rows or 0), counted, None
     dtype = reference.type_of(name)
-    # the type says what a column is, but of text and lists; these are read, and nothing twice
-    column = None if kind_of(value_type(dtype)) in _NUMBERS else reference.column(name)
+    # the type says what a column is, but of text, lists and long numbers; these are looked at
+    is_plain = kind_of(value_type(dtype)) in _NUMBERS and not may_be_long(value_type(dtype))
+    column = None if is_plain else reference.column(name)
     sample = [] if column is None else _spread(column)
     layout = learn_kind(name, sample, dtype, said)
     if layout.kind in _NUMBERS and name in current.names:
         adopted = adopt_layout(current, name, layout)
         if adopted.status == "ok":
+            if column is not None:
+                # it tells how exactly the numbers must be read
+                layout = with_grid(layout, read_numbers(layout, sample).column.values)
+                del column, sample
             return _number_pair(layout, adopted.dtype, reference, current)
     if column is None:
         column = reference.column(name)
@@ -110,18 +121,24 @@ def _number_pair(
     )
     layout = with_grid(layout, a.column.values)
     before, now = count_numbers(layout, a), count_numbers(replace(layout, dtype=dtype_now), b)
-    x, y = _same_precision(a.column.values, b.column.values)
+    x, y = _same_precision(layout, a.column.values, b.column.values)
     # distances of values near the largest float overflow to inf
     with np.errstate(over="ignore"):
-        exact = ExactDistances(ks=ks_statistic(x, y), wasserstein=wasserstein_distance(x, y))
+        exact = ExactDistances(
+            ks=ks_statistic(x, y), wasserstein=wasserstein_distance(as_floats(x), as_floats(y))
+        )
     return before, now, exact
 
 
-def _same_precision(a: Values, b: Values) -> tuple[Values, Values]:
+def _same_precision(layout: FeatureProfile, a: Values, b: Values) -> tuple[Values, Values]:
     """Both samples in the narrower float type: 0.1 stored in 32 bits is not 0.1 in 64 bits.
 
-    Without this, a change of the storage type alone would look like drift.
+    Without this, a change of the storage type alone would look like drift. Numbers of Python keep
+    their digits where the grid does.
     """
+    a, b = told_apart(layout, a), told_apart(layout, b)
+    if object in (a.dtype, b.dtype):
+        return as_objects(a), as_objects(b)
     if a.dtype.kind == b.dtype.kind == "f" and a.dtype != b.dtype:
         # numpy orders types by what they hold
         narrow = min(a.dtype, b.dtype)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 
 from flytekitplugins.wbmon.monitor.drift.comparison import RATES, Comparison
+from flytekitplugins.wbmon.monitor.drift.identifiers import are_indistinct
 from flytekitplugins.wbmon.monitor.drift.report import (
     Bin,
     Check,
@@ -121,6 +122,11 @@ def _untested(found: Comparison) -> str:
         return (
             "no row is earlier than the first of the reference, and of later ones nothing can be "
             "compared: all of a window may be of one day or batch"
+        )
+    if reference.n_values and current.n_values and are_indistinct(reference, current):
+        return (
+            "its numbers differ, if at all, in digits that floats do not have; declare the column "
+            f"as a category with kinds={{{quoted_name(reference.name)}: 'category'}}"
         )
     if reference.n_values and current.n_values:
         return f"of {reference.dtype or reference.kind} only missing values are tested"

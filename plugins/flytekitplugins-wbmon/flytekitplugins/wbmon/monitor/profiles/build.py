@@ -9,12 +9,11 @@ from datetime import datetime
 from itertools import islice
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from flytekitplugins.wbmon.arguments import listed_columns, several
-from flytekitplugins.wbmon.data.arrow import dense_numbers, sort_finite
+from flytekitplugins.wbmon.data.exact import joined, sort_finite
 from flytekitplugins.wbmon.data.kind import (
     NOTHING_DECLARED,
     Declared,
@@ -28,7 +27,7 @@ from flytekitplugins.wbmon.data.sources import SAMPLE_ROWS, Part, known_names, s
 from flytekitplugins.wbmon.data.threads import in_threads
 from flytekitplugins.wbmon.data.times import Counted, require_times
 from flytekitplugins.wbmon.errors import ConfigError, DataError
-from flytekitplugins.wbmon.monitor.profiles.count import count_batch, read_layout
+from flytekitplugins.wbmon.monitor.profiles.count import count_batch, counted_numbers, read_layout
 from flytekitplugins.wbmon.monitor.profiles.facets import Embed
 from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile, WeightSums
 from flytekitplugins.wbmon.monitor.profiles.layout import (
@@ -293,14 +292,14 @@ def _recount(
             for name in set(coarse) & set(batch.schema.names):
                 thinned[name].append(_numbers(coarse[name], batch.column(name))[::step])
     layouts = {
-        name: with_grid(empty_like(coarse[name]), sort_finite(np.concatenate(values))[0])
+        name: with_grid(empty_like(coarse[name]), sort_finite(joined(values))[0])
         for name, values in thinned.items()
     }
     return _count(source, layouts, rows)[0]
 
 
 def _numbers(layout: FeatureProfile, array: pa.Array) -> NDArray[Any]:
-    return dense_numbers(read_layout(layout, array).values)
+    return counted_numbers(layout, read_layout(layout, array).values)
 
 
 def _is_coarse(feature: FeatureProfile) -> bool:

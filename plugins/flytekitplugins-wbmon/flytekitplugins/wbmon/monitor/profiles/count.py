@@ -16,13 +16,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flytekitplugins.wbmon.data.arrow import (
-    SortedValues,
     count_missing,
     dense_numbers,
     is_valid,
     shortest,
-    sort_numbers,
 )
+from flytekitplugins.wbmon.data.exact import SortedValues, as_floats, numbers_of, sort_numbers
 from flytekitplugins.wbmon.data.hashes import hash_values
 from flytekitplugins.wbmon.data.names import encode_names
 from flytekitplugins.wbmon.data.readings import Reading, read_as
@@ -41,6 +40,8 @@ from flytekitplugins.wbmon.stats.moments import moments
 from flytekitplugins.wbmon.stats.uniqueness import differing_pairs
 
 _LOOK = 1024
+FEW_EDGES = 50
+"""Up to so many edges of a grid each is a value that matters, and is compared with all digits."""
 GRID_KINDS = ("number", "duration", "ordinal", "time")
 """Kinds whose values are numbers that are counted in a grid."""
 
@@ -112,10 +113,33 @@ def read_numbers(layout: FeatureProfile, chunks: Sequence[pa.Array]) -> Numbers:
     """The numbers of a whole column, in their plain form, of a kind that has a grid."""
     readings = [read_layout(layout, chunk) for chunk in chunks]
     return Numbers(
-        sort_numbers([reading.values for reading in readings]),
+        sort_numbers(
+            [reading.values for reading in readings], lambda array: counted_numbers(layout, array)
+        ),
         sum(reading.n_unreadable for reading in readings),
         next((reading.examples for reading in readings if reading.examples), ()),
     )
+
+
+def counted_numbers(layout: FeatureProfile, array: pa.Array) -> Values:
+    """The numbers that are not null, as exactly as the grid of `layout` can tell them apart.
+
+    Args:
+        layout: Its grid; without one every digit is kept.
+        array: Numbers, as they were read.
+    """
+    return numbers_of(array) if _is_exact(layout) else dense_numbers(array)
+
+
+def told_apart(layout: FeatureProfile, values: Values) -> Values:
+    """The numbers of a column; as floats if the grid of `layout` tells no more digits apart."""
+    return values if _is_exact(layout) else as_floats(values)
+
+
+def _is_exact(layout: FeatureProfile) -> bool:
+    """Whether digits matter that floats do not have."""
+    edges = layout.edges
+    return edges is None or edges.dtype.kind != "f" or len(edges) <= FEW_EDGES
 
 
 def count_numbers(layout: FeatureProfile, numbers: Numbers) -> FeatureProfile:
@@ -130,15 +154,16 @@ def count_numbers(layout: FeatureProfile, numbers: Numbers) -> FeatureProfile:
 def count_sorted(layout: FeatureProfile, column: SortedValues) -> FeatureProfile:
     """The profile of numbers that are already sorted, in the grid of `layout`."""
     values = column.values
-    moment = moments(values)
+    floats = as_floats(values)
+    moment = moments(floats)
     return replace(
         layout,
         n_rows=column.n_rows,
         n_missing=column.n_missing,
         n_infinite=column.n_infinite,
         counts=cell_counts(*same_precision(layout, values)),
-        minimum=float(shortest(values[:1])[0]) if len(values) else np.nan,
-        maximum=float(shortest(values[-1:])[0]) if len(values) else np.nan,
+        minimum=float(shortest(floats[:1])[0]) if len(values) else np.nan,
+        maximum=float(shortest(floats[-1:])[0]) if len(values) else np.nan,
         mean=moment.mean if len(values) else np.nan,
         squared=moment.squared,
         differing_pairs=_differing_pairs(values),
@@ -151,6 +176,7 @@ def same_precision(layout: FeatureProfile, values: Values) -> tuple[Values, Valu
     0.1 stored in 32 bits is not 0.1 in 64 bits, and would be counted beside the edge.
     """
     edges: Values = layout.edges if layout.edges is not None else np.empty(0)
+    values = told_apart(layout, values)
     if values.dtype.kind != "f" or edges.dtype.kind != "f":
         return values, edges
     bits = min(layout.float_bits, 8 * values.dtype.itemsize)
@@ -224,14 +250,16 @@ def _count_numbers(
     layout: FeatureProfile, array: pa.Array, weights: Floats | None
 ) -> FeatureProfile:
     if weights is None:
-        return count_sorted(layout, sort_numbers([array]))
+        return count_sorted(
+            layout, sort_numbers([array], lambda array: counted_numbers(layout, array))
+        )
     return _count_weighted_numbers(layout, array, weights)
 
 
 def _count_weighted_numbers(
     layout: FeatureProfile, array: pa.Array, weights: Floats
 ) -> FeatureProfile:
-    values = dense_numbers(array)
+    values = counted_numbers(layout, array)
     of_values = weights[is_valid(array)]
     finite = np.ones(len(values), dtype=bool)
     n_infinite, infinite = 0, 0.0
@@ -240,7 +268,8 @@ def _count_weighted_numbers(
         n_infinite, infinite = int(is_infinite.sum()), float(of_values[is_infinite].sum())
         finite = np.isfinite(values)
     values, of_values = values[finite], of_values[finite]
-    moment = moments(values, of_values)
+    floats = as_floats(values)
+    moment = moments(floats, of_values)
     sums = WeightSums(
         rows=float(weights.sum()),
         rows_squared=float(np.square(weights).sum()),
@@ -256,8 +285,8 @@ def _count_weighted_numbers(
         n_missing=len(array) - len(values) - n_infinite,
         n_infinite=n_infinite,
         counts=weighted_cell_counts(of_grid, of_values, edges),
-        minimum=float(shortest(values.min(keepdims=True))[0]) if len(values) else np.nan,
-        maximum=float(shortest(values.max(keepdims=True))[0]) if len(values) else np.nan,
+        minimum=float(shortest(floats.min(keepdims=True))[0]) if len(values) else np.nan,
+        maximum=float(shortest(floats.max(keepdims=True))[0]) if len(values) else np.nan,
         mean=moment.mean if moment.weight > 0 else np.nan,
         squared=moment.squared,
         weights=sums,
@@ -275,6 +304,8 @@ def _differing_pairs(values: Values) -> float:
 
 
 def _is_whole(values: Values) -> bool:
+    if values.dtype == object:
+        return all(isinstance(value, int) for value in values)
     return values.dtype.kind != "f" or bool((values == np.floor(values)).all())
 
 

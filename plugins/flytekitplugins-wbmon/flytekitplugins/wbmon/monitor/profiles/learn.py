@@ -14,8 +14,15 @@ from flytekitplugins.wbmon.data.arrow import (
     dense_numbers,
     kind_of,
     shortest,
-    sort_numbers,
     text_array,
+)
+from flytekitplugins.wbmon.data.exact import (
+    are_told_apart,
+    joined,
+    may_be_long,
+    numbers_of,
+    on_a_grid,
+    sort_numbers,
 )
 from flytekitplugins.wbmon.data.kind import NOTHING_DECLARED, Declared, Kind
 from flytekitplugins.wbmon.data.names import encode_names
@@ -49,7 +56,8 @@ def learn_kind(
 
     Args:
         name: Name of the column.
-        chunks: Some of its rows, in their plain form; only text and lists are looked at.
+        chunks: Some of its rows, in their plain form; of numbers that int64 and float64 hold none
+            is looked at.
         dtype: Plain type of the column.
         declared: What the user says about it.
     """
@@ -112,6 +120,7 @@ def with_grid(layout: FeatureProfile, values: Values) -> FeatureProfile:
         layout: The layout without a grid.
         values: Values from which the grid is learned, sorted ascending and finite.
     """
+    values = on_a_grid(values)
     if layout.kind == "ordinal" and layout.categories:
         edges: Values = np.arange(len(layout.categories))
     elif layout.kind == "time":
@@ -159,7 +168,24 @@ def _kind(stored: Kind, chunks: Sequence[pa.Array], declared: Declared) -> Kind:
         return _kind_of_text(chunks, declared)
     if stored == "vector":
         return _kind_of_lists(chunks)
+    if stored == "number":
+        return _kind_of_numbers(chunks, declared)
     return stored
+
+
+def _kind_of_numbers(chunks: Sequence[pa.Array], declared: Declared) -> Kind:
+    """A number, if numbers can tell its values apart; else what their names are."""
+    long = [chunk for chunk in chunks if may_be_long(value_type(chunk.type))]
+    read = [read_as("number", chunk, missing=declared.missing_values).values for chunk in long]
+    if _are_quantities(read):
+        return "number"
+    named = [read_as("category", chunk, missing=declared.missing_values).values for chunk in chunks]
+    return "category" if _has_table(*_named(named)) else "identifier"
+
+
+def _are_quantities(read: Sequence[pa.Array]) -> bool:
+    parts = [numbers_of(values) for values in read if values.null_count < len(values)]
+    return not parts or are_told_apart(joined(parts), few=_IDENTIFIER_DISTINCT)
 
 
 def _kind_of_text(chunks: Sequence[pa.Array], declared: Declared) -> Kind:
@@ -168,7 +194,7 @@ def _kind_of_text(chunks: Sequence[pa.Array], declared: Declared) -> Kind:
     counts, n_values = _named(read)
     if not counts:
         return "category"
-    has_table = _recurs(counts, n_values) and bool(_table(counts, n_values))
+    has_table = _has_table(counts, n_values)
     texts = text_array(list(counts)[:_LOOK])
     # of days there are few in a window, and others in the next
     if _reads_as("time", texts):
@@ -181,6 +207,10 @@ def _kind_of_text(chunks: Sequence[pa.Array], declared: Declared) -> Kind:
     if has_table:
         return "category"
     return "text" if _is_prose(texts) else "identifier"
+
+
+def _has_table(counts: dict[str, int], n_values: int) -> bool:
+    return _recurs(counts, n_values) and bool(_table(counts, n_values))
 
 
 def _recurs(counts: dict[str, int], n_values: int) -> bool:
@@ -204,7 +234,9 @@ def _is_prose(texts: pa.Array) -> bool:
 
 def _reads_as(kind: Kind, texts: pa.Array) -> bool:
     values = read_as(kind, texts).values
-    return bool(len(values) - values.null_count >= MOST * len(texts))
+    if len(values) - values.null_count < MOST * len(texts):
+        return False
+    return kind != "number" or _are_quantities([values])
 
 
 def _is_fraction(texts: pa.Array) -> pa.Array:
