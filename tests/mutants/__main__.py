@@ -44,12 +44,14 @@ SUBJECTS = (
         f"monitor/drift/{name}.py"
         for name in (
             "check",
+            "collapse",
             "compare_feature",
             "compare_values",
             "distances",
             "exact",
             "identifiers",
             "joint",
+            "novelty",
             "past_windows",
             "series",
         )

@@ -182,3 +182,33 @@ def test_a_tenth_of_new_rows_is_found_though_no_name_is_known(n, m, power):
         p_values.append(unseen_mass_test([*rng.multinomial(n, ZIPF), 0], current).p_value)
 
     assert np.mean(np.array(p_values) <= 0.05) >= power
+
+
+def test_one_row_may_be_a_window_of_which_no_name_is_known():
+    # the only row of the reference is alone, so all rows are expected to be new
+    assert unseen_mass_test([1, 0], [0, 9])[::2] == (9, 0.0)
+    assert unseen_mass_test([9, 0], [0, 1])[::2] == (1, 1.0)
+
+
+def test_categories_of_one_and_of_two_rows_say_how_much_is_unseen():
+    """Parts of a row count as one row, what is more than one as two; three say nothing."""
+    reference = [100, *[3] * 20, *[2] * 10, *[1.5] * 4, *[1] * 8, *[0.5] * 12, 0]
+    n, m = 100 + 60 + 20 + 6 + 8 + 6, 400
+    found = unseen_mass_test(reference, [300, *[0] * 54, 100])
+
+    once, twice = 8 + 6, 20 + 6
+    share = (once + 100) / (n + m)
+    assert found.effect == pytest.approx(100 / m - once / n)
+    assert found.error**2 == pytest.approx(share * (1 - share) * (1 / n + 1 / m) + twice / n**2)
+
+
+def test_thirds_of_rows_are_expected_to_be_new_as_whole_rows_are():
+    """Categories of a row and a third, of which a window of a tenth has a third."""
+    reference, current = [810, *[1] * 90, 0], [9, *[1 / 3] * 90, 61]
+    m, sizes = 100, [819, *[4 / 3] * 90, 61]
+    expected = sum(size * 0.1**size for size in sizes)
+
+    # sizes are rounded to hundredths
+    assert unseen_category_test(reference, current)[2] == pytest.approx(
+        (61 - expected) / m, abs=5e-4
+    )

@@ -11,8 +11,10 @@ import pytest
 
 from flytekitplugins.wbmon import check_drift, merge_profiles, profile_data
 from flytekitplugins.wbmon.monitor.drift.collapse import collapse_check
-from flytekitplugins.wbmon.monitor.drift.report import DriftRule
+from flytekitplugins.wbmon.monitor.drift.report import Check, DriftRule
+from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
 from flytekitplugins.wbmon.monitor.profiles.profile import Profile
+from flytekitplugins.wbmon.stats.distinct import sketch_distinct
 
 DAY = 86_400_000_000
 BATCHES = [
@@ -235,3 +237,197 @@ def test_a_sketch_of_times_comes_back_from_its_file(tmp_path):
     for name, found in Profile.load(tmp_path / "profile").features.items():
         np.testing.assert_array_equal(found.hashes, profile.features[name].hashes)
         np.testing.assert_array_equal(found.hash_counts, profile.features[name].hash_counts)
+
+
+# --- profiles made by hand, of which the shares can be counted
+
+RULE = DriftRule()
+_2101 = 4_133_980_800.0
+_2150 = 5_680_281_600.0
+_9999 = 253_402_300_799.0
+SPACE = 2**64 // 5000
+
+
+def feature(hashes: list[int], *, day: int = 1000, cells: tuple[int, ...] = (), **fields: float):
+    """Times with these hashes, `day` of a thousand of which are days; all between first and last.
+
+    Args:
+        hashes: The hash of each row.
+        day: So many of a thousand times are of the precision of a day.
+        cells: Rows before, at the first time of the reference, between, at the last, after it.
+        fields: The smallest, the largest and the mean time; of the year 2001 if not given.
+    """
+    sketch = sketch_distinct(np.array(hashes, dtype=np.uint64))
+    precision = FeatureProfile(
+        name="precision",
+        kind="category",
+        n_rows=1000,
+        categories=("day", "second"),
+        counts=np.array([day, 1000 - day, 0]),
+    )
+    return FeatureProfile(
+        name="t",
+        kind="time",
+        n_rows=len(hashes),
+        hashes=sketch.hashes,
+        hash_counts=sketch.counts,
+        counts=np.array(cells or (0, 0, len(hashes), 0, 0)),
+        facets={"precision": precision},
+        **{"minimum": 1e9, "mean": 1.01e9, "maximum": 1.02e9, **fields},
+    )
+
+
+def found_of(reference: FeatureProfile, current: FeatureProfile) -> Check:
+    check = collapse_check(reference, current, RULE)
+    assert check is not None
+    return check
+
+
+def spaced(first: int, n: int, times: int = 1) -> list[int]:
+    """Hashes of `n` times, each in so many rows, evenly over all hashes."""
+    return [(first + i) * SPACE for i in range(n)] * times
+
+
+# 300 of a thousand rows at one time, and 350 times in two rows each: a usual time has two
+AT_ONE, OTHERS = [17], [100 + i for i in range(350)]
+PAIRS = 300 * AT_ONE + 2 * OTHERS
+SHARE = 1 - 351 * 2 / 1000
+
+
+def test_the_share_of_precise_times_at_one_is_what_it_has_beyond_a_usual_one():
+    moments = feature(spaced(0, 1000), day=0)
+    # of the other 700 each is alone, so 701 are different and 299 rows repeat one
+    single = feature(300 * AT_ONE + [100 + i for i in range(700)], day=0)
+
+    check = found_of(moments, single)
+
+    assert (check.name, check.test) == ("one_time", "rarefaction")
+    assert check.effect_size == pytest.approx(0.299)
+    assert check.statistic == pytest.approx(0.299)
+    assert check.p_value < 1e-6
+    assert 0.2 < check.effect_low < check.effect_size
+    certain = collapse_check(moments, single, DriftRule(alpha=0.001))
+    assert certain.effect_low < check.effect_low
+    # where the others come twice, more rows repeat a time than are at one
+    twice = found_of(moments, feature(PAIRS, day=0))
+    assert twice.effect_size == pytest.approx(SHARE)
+    assert twice.statistic == pytest.approx(0.649)
+    assert twice.effect_low == twice.effect_size
+
+
+def test_times_that_all_come_twice_are_at_no_one_time():
+    check = found_of(feature(spaced(0, 1000), day=0), feature(2 * [*range(500)], day=0))
+
+    assert check.statistic == pytest.approx(0.5)
+    assert (check.effect_size, check.effect_low, check.p_value) == (0.0, 0.0, 1.0)
+
+
+@pytest.mark.parametrize("n_there", [0, 1, 50, 200])
+def test_days_are_at_one_by_what_it_has_beyond_twice_its_rows_in_the_reference(n_there):
+    """The reference has every day in its sketch."""
+    reference = feature(n_there * AT_ONE + [2000 + i for i in range(1000 - n_there)])
+
+    check = found_of(reference, feature(PAIRS))
+
+    assert check.effect_size == pytest.approx(max(0.0, SHARE - 2 * n_there / 1000))
+    assert (check.p_value < 0.05) == (n_there < 200)
+
+
+@pytest.mark.parametrize(
+    ("at", "rows"), [(7, 0), (1022, 1), (1023, 1), (1024, 20)], ids=["no row", "in", "last", "out"]
+)
+def test_a_day_outside_the_sketch_of_the_reference_counts_as_its_most_frequent_one(at, rows):
+    """Of 5000 days the sketch has the 1024 with the lowest hashes, one of which has 20 rows."""
+    days = [day for day in spaced(0, 5000) if day != 7 * SPACE]
+    # without that one, the last of them is one farther
+    reference = feature([*days, SPACE, *19 * [3 * SPACE]])
+    assert reference.hashes[-1] == 1024 * SPACE
+    at += at > 7
+
+    current = feature(300 * [at * SPACE] + 2 * [i * SPACE + 1 for i in range(350)])
+
+    assert found_of(reference, current).effect_size == pytest.approx(SHARE - 2 * rows / 1000)
+
+
+@pytest.mark.parametrize(
+    ("cells", "earlier"),
+    [
+        ((100, 50, 50, 300, 500), 0.2),
+        ((0, 0, 200, 800, 0), 0.2),
+        ((200, 0, 0, 0, 800), 0.2),
+        ((0, 900, 100, 0, 0), SHARE),
+        ((0, 0, 0, 500, 500), None),
+        ((0, 0, 40, 460, 500), None),
+    ],
+)
+def test_days_count_if_they_are_before_the_last_of_the_reference(cells, earlier):
+    check = collapse_check(feature(spaced(0, 1000)), feature(PAIRS, cells=cells), RULE)
+
+    if earlier is None:
+        assert check is None
+    else:
+        assert check.effect_size == pytest.approx(earlier)
+
+
+def test_days_that_are_never_count_as_if_they_were_earlier():
+    reference, all_later = feature(spaced(0, 1000)), (0, 0, 0, 0, 1000)
+    end = 4_102_444_800.0
+
+    def effect(share: float, others: float, cells: tuple[int, ...] = all_later) -> float:
+        mean = share * _9999 + (1 - share) * others
+        return found_of(
+            reference, feature(PAIRS, cells=cells, mean=mean, maximum=_9999)
+        ).effect_size
+
+    # the least share that has this mean: all others may be as late as can be
+    assert effect(0.2, end) == pytest.approx(0.2)
+    assert 0.15 < effect(0.2, 1e9) < 0.2
+    assert effect(0.1, end, (100, 0, 0, 0, 900)) == pytest.approx(0.2)
+    # a single time without an end
+    rare = feature(PAIRS, cells=all_later, mean=1.01e9, maximum=_9999)
+    assert collapse_check(reference, rare, RULE) is None
+    rare = feature(PAIRS, cells=(100, 0, 0, 0, 900), mean=1.01e9, maximum=_9999)
+    assert found_of(reference, rare).effect_size == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("last", [_2101, _2150, _9999])
+def test_a_reference_with_times_that_are_never_does_not_tell_what_is_later(last):
+    reference = feature(spaced(0, 1000), maximum=last)
+
+    assert collapse_check(reference, feature(PAIRS), RULE) is None
+
+
+def test_days_of_the_next_century_are_never():
+    now = feature(PAIRS, cells=(0, 0, 0, 0, 1000), minimum=_2101, mean=_2150, maximum=_2150)
+
+    assert found_of(feature(spaced(0, 1000)), now).effect_size == pytest.approx(SHARE)
+
+
+@pytest.mark.parametrize(
+    ("n_repeats", "are_batches"), [(0, False), (10, False), (11, True), (15, True), (400, True)]
+)
+def test_times_of_which_more_than_a_hundredth_repeats_are_those_of_batches(n_repeats, are_batches):
+    moments = feature(spaced(0, 1000 - n_repeats) + n_repeats * [SPACE], day=0)
+
+    check = collapse_check(moments, feature(PAIRS, day=0, cells=(0, 0, 0, 0, 1000)), RULE)
+
+    assert (check is None) == are_batches
+
+
+@pytest.mark.parametrize("day", [0, 400, 500, 501, 600, 1000])
+def test_times_are_days_if_most_of_them_are(day):
+    reference = feature(spaced(0, 1000), day=day)
+
+    check = collapse_check(reference, feature(PAIRS, cells=(0, 0, 0, 0, 1000)), RULE)
+
+    assert (check is None) == (day > 500)
+
+
+def test_times_of_unknown_precision_may_be_those_of_batches():
+    of = feature(spaced(0, 1000), day=0)
+    bare = replace(of.facets["precision"], counts=None, categories=())
+    now = feature(PAIRS, cells=(0, 0, 0, 0, 1000))
+
+    assert collapse_check(replace(of, facets={"precision": bare}), now, RULE) is None
+    assert collapse_check(replace(of, facets={}), now, RULE) is None
+    assert collapse_check(of, now, RULE) is not None

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import math
 import string
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats as scipy_stats
 
 from flytekitplugins.wbmon import DriftRule, check_drift, profile_data
+from flytekitplugins.wbmon.monitor.drift.novelty import (
+    known_rows,
+    new_categories,
+    new_categories_check,
+    new_identifiers_check,
+)
 from flytekitplugins.wbmon.monitor.drift.report import Check, FeatureDrift
+from flytekitplugins.wbmon.monitor.profiles.feature import (
+    UNSEEN_LIMIT,
+    FeatureProfile,
+    WeightSums,
+    name_hash,
+)
+from flytekitplugins.wbmon.stats.unseen import unseen_category_test
 
 ALPHA = 0.05
 N, M = 20_000, 5_000
@@ -365,3 +381,228 @@ def test_a_column_without_any_value_in_both_windows_is_not_counted_as_tested():
     assert report.features["x"].status == "all_missing"
     assert report.n_tested == 1
     assert "(1 of 2 columns tested)" in report.reason
+
+
+# --- profiles made by hand, of which the rows can be counted
+
+RULE = DriftRule(alpha=0.02)
+
+
+def named(table: dict[str, int], outside: dict[str, int]) -> FeatureProfile:
+    """Categories with the names outside the table that a profile remembers of them."""
+    lowest = sorted(outside, key=name_hash)[:UNSEEN_LIMIT]
+    return FeatureProfile(
+        name="x",
+        kind="category",
+        n_rows=sum(table.values()) + sum(outside.values()),
+        categories=tuple(table),
+        counts=np.array([*table.values(), sum(outside.values())]),
+        unseen={name: outside[name] for name in lowest},
+    )
+
+
+def identified(rows: dict[int, int], kind: Any = "identifier") -> FeatureProfile:
+    """Identifiers with these hashes, and the rows of each."""
+    return FeatureProfile(
+        name="x",
+        kind=kind,
+        n_rows=sum(rows.values()),
+        hashes=np.array(sorted(rows), dtype=np.uint64),
+        hash_counts=np.array([rows[each] for each in sorted(rows)], dtype=np.int64),
+    )
+
+
+def without_sketch(of: FeatureProfile) -> FeatureProfile:
+    return replace(of, hashes=None, hash_counts=None)
+
+
+BEFORE = {f"c{i}": 3 for i in range(1400)}
+NOW = {f"c{i}": 2 for i in range(600, 1500)}
+
+
+def test_names_that_both_windows_would_remember_stand_for_all_outside_the_table():
+    reference, current = named({"a": 5000, "b": 60}, BEFORE), named({"a": 2000, "b": 50}, NOW)
+    limit = min(sorted(map(name_hash, some))[UNSEEN_LIMIT - 1] for some in (BEFORE, NOW))
+    shared = [name for name in {**BEFORE, **NOW} if name_hash(name) < limit]
+    a, b = ([some.get(name, 0) for name in shared] for some in (BEFORE, NOW))
+    of_shared, outside = sum(b), 1800 / (1800 + 2050)
+    new = sum(2 for name in shared if name not in BEFORE)
+
+    check = new_categories_check(reference, current, RULE)
+
+    assert check is not None
+    n_new, p_value, effect = unseen_category_test(a, b)
+    assert (check.name, check.test) == ("new_categories", "unseen")
+    assert check.statistic == n_new == new
+    assert check.p_value == pytest.approx(p_value)
+    assert check.effect_size == pytest.approx(outside * effect)
+    assert known_rows(check, reference, current) == pytest.approx([of_shared - new, new])
+    assert set(new_categories(reference, current)) == {name for name in shared if name in NOW} - {
+        *BEFORE
+    }
+
+
+def test_the_bound_of_a_share_that_a_sample_stands_for_is_as_much_smaller():
+    new = {f"d{i}": 2 for i in range(1000)}
+    reference, current = named({"a": 5000}, BEFORE), named({"a": 6000}, new)
+    limit = min(sorted(map(name_hash, some))[UNSEEN_LIMIT - 1] for some in (BEFORE, new))
+    sampled = 2 * sum(name_hash(name) < limit for name in new)
+
+    check = new_categories_check(reference, current, RULE)
+
+    # a quarter of the rows is outside the table; Hoeffding's bound is for those in the sample
+    assert check is not None
+    margin = (check.effect_size - check.effect_low) / 0.25
+    assert math.exp(-2 * sampled * margin**2) == pytest.approx(0.02)
+    assert check.effect_low > 0
+
+
+def test_no_name_of_a_sample_may_be_new():
+    outside = dict.fromkeys(BEFORE, 5)
+
+    assert new_categories_check(named({"a": 9}, BEFORE), named({"a": 9}, outside), RULE) is None
+
+
+def test_of_more_names_than_are_remembered_all_are_new_to_a_table_of_all():
+    new = {f"d{i}": 1 for i in range(300)}
+    reference, current = (
+        named({"a": 980, "once": 1, "twice": 2, "b": 17}, {}),
+        named({"a": 1700, "once": 0, "twice": 0, "b": 0}, new),
+    )
+
+    check = new_categories_check(reference, current, RULE)
+
+    # Good and Turing: one row of a thousand is alone, so another of a thousand is expected new
+    assert check is not None
+    assert (check.name, check.test, check.statistic) == ("new_categories", "unseen", 300)
+    assert check.effect_size == pytest.approx(0.15 - 0.001)
+    share = 301 / 3000
+    error = math.sqrt(share * (1 - share) * (1 / 1000 + 1 / 2000) + 2 / 1000**2)
+    assert check.effect_low == pytest.approx(0.149 - scipy_stats.norm.isf(0.02) * error)
+    assert check.p_value == pytest.approx(scipy_stats.norm.sf(0.149 / error))
+    assert known_rows(check, reference, current) is None
+    # too few rows to say so
+    few = named({"a": 3, "once": 1}, {})
+    check = new_categories_check(few, named({"a": 1700, "once": 0}, new), RULE)
+    assert check is not None
+    assert check.effect_low == 0.0
+
+
+def test_one_row_of_a_new_category_is_told():
+    check = new_categories_check(named({"a": 900}, {"k": 4}), named({"a": 99}, {"n": 1}), RULE)
+
+    assert check is not None
+    assert check.statistic == 1
+    assert new_categories_check(named({"a": 900}, {"k": 4}), named({"a": 99}, {}), RULE) is None
+
+
+def test_names_of_the_reference_outside_the_table_are_known():
+    reference, current = (
+        named({"a": 900, "b": 0}, {"k": 90}),
+        named({"a": 70, "b": 0}, {"k": 20, "n": 10}),
+    )
+    check = new_categories_check(reference, current, RULE)
+
+    assert check is not None
+    assert known_rows(check, reference, current) == pytest.approx([20, 10])
+    # a table of all names tells new ones without them
+    bare = named({"a": 900, "b": 0}, {})
+    check = new_categories_check(bare, current, RULE)
+    assert check is not None
+    assert known_rows(check, bare, current) is None
+    assert known_rows(replace(check, name="distribution"), reference, current) is None
+
+
+def test_new_names_are_told_by_their_rows_and_then_in_the_order_of_letters():
+    current = named({"a": 9}, {"y": 2, "z": 7, "x": 2, "k": 3})
+
+    assert new_categories(named({"a": 9}, {"k": 1}), current) == ("z", "x", "y")
+
+
+def test_a_name_that_a_full_list_would_not_hold_is_not_called_new():
+    full = {f"c{i}": 1 for i in range(UNSEEN_LIMIT)}
+    last = max(map(name_hash, full))
+    above, below = (
+        next(f"n{i}" for i in range(10**6) if (name_hash(f"n{i}") > last) == side)
+        for side in (True, False)
+    )
+    current = named({"a": 9}, {above: 2, below: 1})
+
+    assert new_categories(named({"a": 9}, full), current) == (below,)
+    # one name less, and every name is known
+    assert len(full.popitem()) == 2
+    assert new_categories(named({"a": 9}, full), current) == (above, below)
+
+
+@pytest.mark.parametrize(("n_known", "is_found"), [(0, True), (9, True), (11, False), (50, False)])
+def test_identifiers_are_replaced_if_nine_in_ten_rows_have_another(n_known, is_found):
+    before = dict.fromkeys(range(100), 10)
+    now = dict.fromkeys(range(100 - n_known, 200 - n_known), 10)
+
+    check = new_identifiers_check(identified(before), identified(now), RULE)
+
+    assert (check is not None) == is_found
+    if check is not None:
+        assert (check.name, check.statistic) == ("new_identifiers", 1000 - 10 * n_known)
+        known = known_rows(check, identified(before), identified(now))
+        assert known == pytest.approx([10 * n_known, 1000 - 10 * n_known])
+
+
+def test_an_identifier_of_one_row_is_known_too():
+    before = {i: 10 if i < 50 else 1 for i in range(100)}
+    now = dict.fromkeys(range(85, 185), 10)
+
+    assert new_identifiers_check(identified(before), identified(now), RULE) is None
+    check = new_identifiers_check(
+        identified(before), identified({i: 10 for i in now if i > 95}), RULE
+    )
+    assert check is not None
+    assert known_rows(check, identified(before), identified(now)) == pytest.approx([150, 850])
+
+
+def test_identifiers_that_are_alone_in_the_reference_lets_expect_new_ones():
+    before, now = dict.fromkeys(range(100), 1), dict.fromkeys(range(100, 200), 1)
+
+    assert new_identifiers_check(identified(before), identified(now), RULE) is None
+
+
+def test_only_identifiers_with_a_sketch_can_be_replaced():
+    before, now = dict.fromkeys(range(100), 10), dict.fromkeys(range(100, 200), 10)
+    one, other = identified(before), identified(now)
+    check = new_identifiers_check(one, other, RULE)
+
+    assert check is not None
+    assert new_identifiers_check(identified(before, "text"), identified(now, "text"), RULE) is None
+    assert known_rows(check, identified(before, "text"), identified(now, "text")) is None
+    assert known_rows(replace(check, name="repeats"), one, other) is None
+    assert new_identifiers_check(without_sketch(one), other, RULE) is None
+    assert new_identifiers_check(one, without_sketch(other), RULE) is None
+    assert new_identifiers_check(one, identified({}), RULE) is None
+    # a past window of an older file
+    assert known_rows(check, one, without_sketch(other)) == pytest.approx([0, 0])
+
+
+def test_weights_of_names_are_scaled_to_the_rows_that_they_stand_for():
+    """A thousand rows of the weight 3 are a thousand rows."""
+
+    def weighted(of: FeatureProfile) -> FeatureProfile:
+        return replace(
+            of,
+            counts=3.0 * np.asarray(of.counts),
+            unseen={name: 3.0 * n for name, n in of.unseen.items()},
+            weights=WeightSums(rows=3.0 * of.n_rows, values_squared=9.0 * of.n_rows),
+        )
+
+    for before, now in (
+        (named({"a": 900}, {"k": 90}), named({"a": 700}, {"k": 20, "n": 40})),
+        (named({"a": 5000}, BEFORE), named({"a": 2000}, NOW)),
+    ):
+        plain = new_categories_check(before, now, RULE)
+        check = new_categories_check(weighted(before), weighted(now), RULE)
+        assert plain is not None
+        assert check is not None
+        assert check.p_value == pytest.approx(plain.p_value)
+        assert check.effect_size == pytest.approx(plain.effect_size)
+        assert known_rows(check, weighted(before), weighted(now)) == pytest.approx(
+            known_rows(plain, before, now)
+        )

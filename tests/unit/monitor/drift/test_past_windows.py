@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from flytekitplugins.wbmon.monitor.drift.check import check_drift
 from flytekitplugins.wbmon.monitor.drift.past_windows import predictive_p_value
 from flytekitplugins.wbmon.monitor.drift.report import DriftRule
 from flytekitplugins.wbmon.monitor.profiles.build import profile_data
+from flytekitplugins.wbmon.monitor.profiles.feature import name_hash
 from flytekitplugins.wbmon.monitor.profiles.profile import Profile
 
 STRICT = DriftRule(min_effect=0.02, warn_effect=0.02)
@@ -336,3 +338,128 @@ def test_past_windows_are_a_sequence_of_profiles(season, past, found):
 
     with pytest.raises(ConfigError, match=f"past {found}"):
         check_drift(reference, reference, past=past(reference))
+
+
+def seven_past(make, kind=None):
+    """A reference of 3000 rows, seven past windows and the current one."""
+    rng = np.random.default_rng(11)
+    first = pd.DataFrame({"x": make(rng, 3000, 0)})
+    reference = profile_data(first, kinds={"x": kind} if kind else {})
+    windows = [
+        pd.DataFrame({"x": make(rng, n, i + 1)})
+        for i, n in enumerate((90, 150, 200, 260, 320, 500, 700, 220))
+    ]
+    return first, reference, windows
+
+
+def codes(rng, n, window):
+    """Few numbers, and some that each window but the reference has."""
+    share = 0.0 if window == 0 else 0.05 * (1 + window % 4) * (1 + (window == 8))
+    return np.where(rng.random(n) < share, 2.5 + rng.integers(0, 3, n), rng.integers(0, 8, n))
+
+
+def moments(rng, n, window):
+    """Times of which some are before 2026, and some at one."""
+    early = rng.random(n) < (0.0 if window == 0 else 0.04 * (1 + window % 4))
+    same = rng.random(n) < (0.0 if window == 0 else 0.1 * (1 + window % 3))
+    seconds = np.where(early, -1, 1) * rng.random(n) * 86_400
+    times = pd.Timestamp("2026-01-01") + pd.to_timedelta((seconds * 1e6).astype(int), unit="us")
+    return pd.Series(times).mask(same, pd.Timestamp("2026-01-01 12:00:00.123456"))
+
+
+def customers(rng, n, window):
+    """Identifiers, of which more and more are of others; nearly all in the current window."""
+    other = rng.random(n) < (0.97 if window == 8 else 0.05 * (window % 4))
+    who = rng.integers(0, 400, n) + np.where(other, 1000, 0)
+    return [f"u-{i:05d}" for i in who]
+
+
+def new_and_known(values, first):
+    new = sum(value not in first for value in values)
+    return [new, len(values) - new]
+
+
+def at_one_time(values, first):
+    """Rows that the most frequent time has beyond a usual one, and the others."""
+    counts = sorted(pd.Series(values).value_counts(), reverse=True)
+    usual = sum(counts[1:]) / (len(counts) - 1)
+    more = len(values) - len(counts) * usual
+    return [more, len(values) - more]
+
+
+def before_the_first(values, first):
+    early = sum(value < min(first) for value in values)
+    return [early, len(values) - early]
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "cells"),
+    [
+        (codes, "new_values", new_and_known),
+        (moments, "earlier", before_the_first),
+        (moments, "one_time", at_one_time),
+        (customers, "new_identifiers", new_and_known),
+    ],
+    ids=lambda each: each if isinstance(each, str) else "",
+)
+def test_the_chance_of_what_is_new_is_that_of_a_brute_force_count(make, name, cells):
+    kind = "identifier" if make is customers else None
+    first, reference, windows = seven_past(make, kind)
+    profiles = [profile_data(window, like=reference) for window in windows]
+
+    found = check_drift(reference, profiles[-1], past=profiles[:-1]).features["x"]
+
+    known = set(first["x"])
+    *past, now = (cells(list(window["x"]), known) for window in windows)
+    (check,) = (check for check in found.checks if check.name == name)
+    expected = brute_force_p_value(past, now, ordered=False)
+    assert check.window_p_value == pytest.approx(expected, rel=1e-6)
+    assert 1e-9 < expected < 1
+
+
+def test_the_chance_of_new_names_is_that_of_those_outside_the_table_that_are_compared():
+    def make(rng, n, window):
+        rare = rng.random(n) < 0.7
+        new = rng.random(n) < (0.0 if window == 0 else 0.1 * (1 + window % 4))
+        names = np.where(new, 20_000 + rng.integers(0, 50, n), rng.integers(0, 9000, n))
+        return np.where(rare, np.char.add("c", names.astype(str)), "often")
+
+    _, reference, windows = seven_past(make, "category")
+    profiles = [profile_data(window, like=reference) for window in windows]
+    of_reference = reference.features["x"]
+
+    found = check_drift(reference, profiles[-1], past=profiles[:-1]).features["x"]
+
+    def known_and_new(profile):
+        window, full = profile.features["x"].unseen, 256
+        limits = [
+            max(map(name_hash, each)) if len(each) == full else 2**64
+            for each in (of_reference.unseen, window)
+        ]
+        compared = {name: n for name, n in window.items() if name_hash(name) < min(limits)}
+        new = sum(n for name, n in compared.items() if name not in of_reference.unseen)
+        return [sum(compared.values()) - new, new]
+
+    *past, now = map(known_and_new, profiles)
+    (check,) = (check for check in found.checks if check.name == "new_categories")
+    expected = brute_force_p_value(past, now, ordered=False)
+    assert check.window_p_value == pytest.approx(expected, rel=1e-6)
+    assert np.asarray(of_reference.counts)[-1] > 0
+
+
+def test_past_windows_of_older_files_have_no_share_at_one_time():
+    _, reference, windows = seven_past(moments)
+    *past, now = (profile_data(window, like=reference) for window in windows)
+    bare = [
+        replace(each, features={"x": replace(each.features["x"], hashes=None, hash_counts=None)})
+        for each in past
+    ]
+
+    def p_value(windows):
+        checks = check_drift(reference, now, past=windows).features["x"].checks
+        (found,) = (check.window_p_value for check in checks if check.name == "one_time")
+        return found
+
+    assert math.isnan(p_value(bare))
+    assert math.isnan(p_value([*past[:4], *bare]))
+    assert p_value([*past[:5], *bare]) == p_value(past[:5]) < 1
