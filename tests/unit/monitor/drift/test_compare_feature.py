@@ -373,6 +373,26 @@ def test_categories_outside_the_table_are_compared_by_name():
     assert chi_squared(compare_feature(reference, current, RULE)) == pytest.approx(expected)
 
 
+def test_rare_names_are_pooled_and_frequent_ones_are_not_wherever_they_stand():
+    reference = names({"a": 300}, {"rare": 3, "x": 60})
+    current = names({"a": 300}, {"rare": 4, "x": 30, "z": 60})
+
+    cells = [[300, 60, 0, 3], [300, 30, 60, 4]]
+    expected, *_ = stats.chi2_contingency(cells, correction=False)
+
+    assert chi_squared(compare_feature(reference, current, RULE)) == pytest.approx(expected)
+
+
+def test_names_beyond_those_that_are_remembered_are_one_cell_with_the_rare_ones():
+    reference = names({"a": 400, "rare": 3, "b": 200}, {f"k{i}": 1 for i in range(300)})
+    current = names({"a": 300, "rare": 4, "b": 250}, {f"m{i}": 1 for i in range(280)})
+
+    cells = [[400, 200, 3 + 300], [300, 250, 4 + 280]]
+    expected, *_ = stats.chi2_contingency(cells, correction=False)
+
+    assert chi_squared(compare_feature(reference, current, RULE)) == pytest.approx(expected)
+
+
 @pytest.mark.parametrize("full", ["reference", "current", "both"])
 @pytest.mark.parametrize(("n_names", "by_name"), [(UNSEEN_LIMIT - 1, True), (UNSEEN_LIMIT, False)])
 def test_names_that_a_full_list_may_lack_are_compared_as_one_category(full, n_names, by_name):
