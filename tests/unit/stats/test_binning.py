@@ -182,3 +182,20 @@ def test_values_are_counted_at_the_edge_that_they_are(numbers, edges, dtype):
     weights = np.full(len(values), 0.5)
     weighted = weighted_cell_counts(values[::-1], weights, np.array(edges))
     assert weighted.tolist() == [count / 2 for count in expected]
+
+
+@pytest.mark.parametrize(
+    ("value", "edges", "counts"),
+    [
+        (2.0**53, [2**53, 2**53 + 1], [0, 1, 0, 0, 0]),
+        (2.0**53 + 4, [2**53 + 3, 2**53 + 4], [0, 0, 0, 1, 0]),
+        (-(2.0**53), [-(2**53) - 1, -(2**53)], [0, 0, 0, 1, 0]),
+        (2.0**60, [2**60 - 1, 2**60], [0, 0, 0, 1, 0]),
+    ],
+)
+def test_the_first_whole_numbers_that_share_a_float_are_told_apart(value, edges, counts):
+    values, weight = np.array([value]), np.array([0.5])
+
+    assert cell_counts(values, np.array(edges)).tolist() == counts
+    weighted = weighted_cell_counts(values, weight, np.array(edges))
+    assert weighted.tolist() == [count / 2 for count in counts]

@@ -84,7 +84,7 @@ def _are_wide(values: Values, edges: Values) -> bool:
     if values.dtype == object:
         return True
     wide = edges.dtype.kind == "i" and values.dtype.kind != "i"
-    return wide and bool((np.abs(edges.astype(np.float64)) > _EXACT).any())
+    return wide and bool((np.abs(edges.astype(np.float64)) >= _EXACT).any())
 
 
 def _plain(value: Any) -> Any:
