@@ -197,7 +197,7 @@ def test_a_shared_sample_has_the_lowest_hashes_of_both_with_their_rows_in_each(o
 
     assert sample.one.tolist() == [one.count(each) for each in lowest]
     assert sample.other.tolist() == [other.count(each) for each in lowest]
-    assert sample.share == pytest.approx(share)
+    assert sample.share == pytest.approx(share, rel=1e-12, abs=0)
 
 
 def test_a_sample_of_two_columns_is_of_a_thousand_values():
@@ -228,3 +228,12 @@ def test_shares_of_an_estimate_are_not_negative():
 
     assert repeated_share(sketch) == 0.0
     assert frequent_share(sketch) == 0.0
+
+
+@pytest.mark.usefixtures("small_sketches")
+@pytest.mark.parametrize("n", [*range(60, 70), *range(508, 518)])
+def test_rows_of_few_values_are_looked_through_to_the_last(n):
+    """Eight times the size of a sketch and 64 times, from which on it looks at more of the rows."""
+    hashes = [5] * (n - 12) + [*range(10, 22)]
+
+    assert plain(sketch_distinct(array(hashes))) == ([5, *range(10, 17)], [n - 12, *[1] * 7], n)

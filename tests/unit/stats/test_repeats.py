@@ -223,3 +223,128 @@ def test_merged_sketches_are_tested_like_those_of_all_rows():
     assert repeats_test(sketch(reference), merged) == repeats_test(
         sketch(reference), sketch(current)
     )
+
+
+# --- sketches that lack values, with hashes made by hand
+
+
+def evenly(n_values):
+    """Hashes of so many values, at equal distances: their density says exactly how many."""
+    return (np.arange(n_values, dtype=object) + 1) * (2**64 // n_values) - 1
+
+
+def rows_of(hashes, counts):
+    return sketch_distinct(np.repeat(np.array(hashes, dtype=np.uint64), counts))
+
+
+def of_few_rows(once, n, m):
+    """Variance of the values among `m` of `n` rows, of which so many are expected once."""
+    once = min(max(once, 1), m - 1)
+    return m / n * once * (1 - once / m)
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.3])
+@pytest.mark.parametrize(("rows_each", "frequent"), [(1, 41), (1, 60), (2, 5000)])
+def test_one_frequent_value_that_the_sketch_lacks_is_seen_by_the_number_of_values(
+    rows_each, frequent, alpha
+):
+    """The reference is a thousand rows, of values with one or two of them; all are in its sketch.
+
+    The current window has 1200 values of one row, and one that is the last by its hash.
+    """
+    n_before, m, n = 1000 // rows_each, 1000, 1200 + frequent
+    reference = rows_of(evenly(n_before) - 5, rows_each)
+    current = rows_of(evenly(1201), [*[1] * 1200, frequent])
+
+    found = repeats_test(reference, current, alpha=alpha)
+
+    # a row is drawn with this chance; the sketch has 1024 of 1201 values
+    drawn, share = m / n, 1024 / 1201
+    values = 1023 * drawn / share
+    repeats = n_before - values
+    # every value of two rows is drawn again, all of a thousand rows being drawn
+    squares = max(1023 * drawn**2 / share, 1000 if rows_each == 2 else 0)
+    error = math.sqrt(
+        of_few_rows(1000 if rows_each == 1 else 0, m, m)
+        + of_few_rows(values, n, m)
+        + squares * (1 - share) / share
+    )
+    normal = NormalDist()
+    p_value = 2 * normal.cdf(-(repeats - 0.5) / error)
+    assert found.effect == pytest.approx(repeats / m)
+    assert found.p_value == pytest.approx(p_value, rel=1e-6, abs=1e-15)
+    # of two tests each has half the level
+    lower = (repeats - normal.inv_cdf(1 - alpha / 2) * error) / m if p_value <= alpha else 0.0
+    assert found.lower == pytest.approx(max(0.0, lower), rel=1e-6)
+
+
+@pytest.mark.parametrize("n_pairs", [100, 160])
+def test_few_repeats_are_seen_by_how_they_are_divided(n_pairs):
+    """Two thousand rows of a value each, and two thousand others, of which some are equal pairs.
+
+    A number of values has an error of 3 %, and some of 2000 would not be found by that.
+    """
+    n = 2000
+    n_now = n - n_pairs
+    hashes = evenly(n + n_now)
+    is_now = np.random.default_rng(3).permutation(n + n_now) < n_now
+    counts = np.ones(n + n_now, dtype=int)
+    counts[np.flatnonzero(is_now)[: 10 * n_pairs : 10]] = 2
+    reference = rows_of(hashes[~is_now], 1)
+    current = rows_of(hashes[is_now], counts[is_now])
+    assert (reference.n_rows, current.n_rows) == (n, n)
+
+    found = repeats_test(reference, current, alpha=0.05)
+
+    # the sample of both together: 1023 of all values, and the next says how dense they are
+    share = 1024 / (n + n_now)
+    pairs = (counts[:1023] == 2).sum()
+    single_before = (~is_now[:1023]).sum() / share
+    single_now = (is_now[:1023] & (counts[:1023] == 1)).sum() / share
+    error = math.sqrt(
+        pairs * (1 - share) / share**2
+        + of_few_rows(single_before, n, n)
+        + of_few_rows(single_now, n, n)
+    )
+    assert found.p_value < 1e-4
+    assert found.effect == pytest.approx(pairs / share / n)
+    lower = (pairs / share - NormalDist().inv_cdf(0.975) * error) / n
+    assert found.lower == pytest.approx(lower)
+
+
+@pytest.mark.parametrize(("n", "m"), [(2000, 2000), (4000, 2000), (2000, 3000)])
+def test_the_chance_of_a_division_is_that_of_dividing_the_rows_again_and_again(n, m):
+    """Of the values that the sample has; most have one row, others two or three."""
+    rng = np.random.default_rng(n + m)
+    population = np.arange(n + m)
+    population[:600] = population[600:1200]
+    population[1200:1400] = population[1400:1600] = population[1600:1800]
+    hashes = rng.permutation(np.array(evenly(n + m), dtype=np.uint64))
+    is_sampled = hashes[population] < np.sort(hashes[np.unique(population)])[1023]
+
+    def gain(is_now):
+        """Expected repeats of the sampled values among as many rows of both windows."""
+        total = 0.0
+        for inside, sign in ((is_now, 1), (~is_now, -1)):
+            size, fewer = inside.sum(), min(n, m)
+            missed = (size - fewer) / size
+            for rows, values in enumerate(
+                np.bincount(np.bincount(population[inside & is_sampled]), minlength=4).tolist()
+            ):
+                none = math.prod((size - fewer - i) / (size - i) for i in range(rows))
+                total += sign * values * (rows * (1 - missed) - 1 + none) if rows else 0
+        return total
+
+    def divided():
+        return rng.permutation(n + m) < m
+
+    gains = np.array([gain(divided()) for _ in range(1500)])
+    for wanted in (0.3, 0.1, 0.03):
+        observed = np.quantile(gains, 1 - wanted)
+        is_now = divided()
+        while abs(gain(is_now) - observed) > 0.4:
+            is_now = divided()
+        exact = np.mean(gains >= gain(is_now) - 1e-9)
+        before, now = (sketch_distinct(hashes[population[rows]]) for rows in (~is_now, is_now))
+        # half of it, as there are two tests, and a little less if the other one finds less
+        assert 0.6 * exact < repeats_test(before, now).p_value / 2 < 1.3 * exact

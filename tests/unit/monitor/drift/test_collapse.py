@@ -242,6 +242,7 @@ def test_a_sketch_of_times_comes_back_from_its_file(tmp_path):
 # --- profiles made by hand, of which the shares can be counted
 
 RULE = DriftRule()
+_2100 = 4_102_444_800.0
 _2101 = 4_133_980_800.0
 _2150 = 5_680_281_600.0
 _9999 = 253_402_300_799.0
@@ -371,7 +372,6 @@ def test_days_count_if_they_are_before_the_last_of_the_reference(cells, earlier)
 
 def test_days_that_are_never_count_as_if_they_were_earlier():
     reference, all_later = feature(spaced(0, 1000)), (0, 0, 0, 0, 1000)
-    end = 4_102_444_800.0
 
     def effect(share: float, others: float, cells: tuple[int, ...] = all_later) -> float:
         mean = share * _9999 + (1 - share) * others
@@ -380,9 +380,9 @@ def test_days_that_are_never_count_as_if_they_were_earlier():
         ).effect_size
 
     # the least share that has this mean: all others may be as late as can be
-    assert effect(0.2, end) == pytest.approx(0.2)
+    assert effect(0.2, _2100) == pytest.approx(0.2)
     assert 0.15 < effect(0.2, 1e9) < 0.2
-    assert effect(0.1, end, (100, 0, 0, 0, 900)) == pytest.approx(0.2)
+    assert effect(0.1, _2100, (100, 0, 0, 0, 900)) == pytest.approx(0.2)
     # a single time without an end
     rare = feature(PAIRS, cells=all_later, mean=1.01e9, maximum=_9999)
     assert collapse_check(reference, rare, RULE) is None
@@ -390,7 +390,7 @@ def test_days_that_are_never_count_as_if_they_were_earlier():
     assert found_of(reference, rare).effect_size == pytest.approx(0.1)
 
 
-@pytest.mark.parametrize("last", [_2101, _2150, _9999])
+@pytest.mark.parametrize("last", [_2100, _2101, _2150, _9999])
 def test_a_reference_with_times_that_are_never_does_not_tell_what_is_later(last):
     reference = feature(spaced(0, 1000), maximum=last)
 
@@ -398,9 +398,13 @@ def test_a_reference_with_times_that_are_never_does_not_tell_what_is_later(last)
 
 
 def test_days_of_the_next_century_are_never():
-    now = feature(PAIRS, cells=(0, 0, 0, 0, 1000), minimum=_2101, mean=_2150, maximum=_2150)
+    reference, later = feature(spaced(0, 1000)), (0, 0, 0, 0, 1000)
+    now = feature(PAIRS, cells=later, minimum=_2101, mean=_2150, maximum=_2150)
 
-    assert found_of(feature(spaced(0, 1000)), now).effect_size == pytest.approx(SHARE)
+    assert found_of(reference, now).effect_size == pytest.approx(SHARE)
+    # its first second is not
+    now = feature(PAIRS, cells=later, minimum=_2100, mean=_2100, maximum=_2100)
+    assert collapse_check(reference, now, RULE) is None
 
 
 @pytest.mark.parametrize(
