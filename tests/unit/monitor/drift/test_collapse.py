@@ -435,3 +435,13 @@ def test_times_of_unknown_precision_may_be_those_of_batches():
     assert collapse_check(replace(of, facets={"precision": bare}), now, RULE) is None
     assert collapse_check(replace(of, facets={}), now, RULE) is None
     assert collapse_check(of, now, RULE) is not None
+
+
+def test_the_share_of_a_warning_is_enough():
+    reference, now = feature(spaced(0, 1000)), feature(PAIRS, cells=(200, 0, 0, 0, 800))
+    share = found_of(reference, now).effect_size
+
+    check = collapse_check(reference, now, DriftRule(warn_effect=share, min_effect=0.5))
+
+    assert check is not None
+    assert check.p_value < 1e-6

@@ -548,6 +548,18 @@ def test_identifiers_are_replaced_if_nine_in_ten_rows_have_another(n_known, is_f
         assert known == pytest.approx([10 * n_known, 1000 - 10 * n_known])
 
 
+def test_replaced_identifiers_of_the_share_of_a_warning_are_told():
+    one, other = (identified(dict.fromkeys(range(at, at + 100), 10)) for at in (0, 95))
+    check = new_identifiers_check(one, other, RULE)
+
+    assert check is not None
+    share = check.effect_size
+    just = DriftRule(alpha=0.02, warn_effect=share, min_effect=share)
+    assert new_identifiers_check(one, other, just) == check
+    more = DriftRule(alpha=0.02, warn_effect=share + 1e-9, min_effect=1.0)
+    assert new_identifiers_check(one, other, more) is None
+
+
 def test_an_identifier_of_one_row_is_known_too():
     before = {i: 10 if i < 50 else 1 for i in range(100)}
     now = dict.fromkeys(range(85, 185), 10)
