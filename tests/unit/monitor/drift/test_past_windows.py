@@ -359,10 +359,10 @@ def codes(rng, n, window):
 
 
 def moments(rng, n, window):
-    """Times of which some are before 2026, and some at one."""
+    """Times of which some are before 2026, some at its first moment, and some at another one."""
     early = rng.random(n) < (0.0 if window == 0 else 0.04 * (1 + window % 4))
     same = rng.random(n) < (0.0 if window == 0 else 0.1 * (1 + window % 3))
-    seconds = np.where(early, -1, 1) * rng.random(n) * 86_400
+    seconds = np.where(early, -1, rng.random(n) < 0.95) * rng.random(n) * 86_400
     times = pd.Timestamp("2026-01-01") + pd.to_timedelta((seconds * 1e6).astype(int), unit="us")
     return pd.Series(times).mask(same, pd.Timestamp("2026-01-01 12:00:00.123456"))
 
