@@ -243,39 +243,56 @@ def of_few_rows(once, n, m):
     return m / n * once * (1 - once / m)
 
 
-@pytest.mark.parametrize("alpha", [0.05, 0.3])
-@pytest.mark.parametrize(("rows_each", "frequent"), [(1, 41), (1, 60), (2, 5000)])
+@pytest.mark.parametrize("alpha", [1e-4, 0.05, 0.3])
+@pytest.mark.parametrize(
+    ("n_before", "rows_each", "frequent"),
+    [(1000, 1, 41), (1000, 1, 60), (500, 2, 5000), (1200, 2, 5000)],
+)
 def test_one_frequent_value_that_the_sketch_lacks_is_seen_by_the_number_of_values(
-    rows_each, frequent, alpha
+    n_before, rows_each, frequent, alpha
 ):
-    """The reference is a thousand rows, of values with one or two of them; all are in its sketch.
+    """The current window has 1200 values of one row, and one that is the last by its hash.
 
-    The current window has 1200 values of one row, and one that is the last by its hash.
+    Of the reference every value has as many rows, all of which are drawn, as it is the shorter one.
     """
-    n_before, m, n = 1000 // rows_each, 1000, 1200 + frequent
+    m, n = n_before * rows_each, 1200 + frequent
     reference = rows_of(evenly(n_before) - 5, rows_each)
     current = rows_of(evenly(1201), [*[1] * 1200, frequent])
 
     found = repeats_test(reference, current, alpha=alpha)
 
-    # a row is drawn with this chance; the sketch has 1024 of 1201 values
-    drawn, share = m / n, 1024 / 1201
-    values = 1023 * drawn / share
-    repeats = n_before - values
-    # every value of two rows is drawn again, all of a thousand rows being drawn
-    squares = max(1023 * drawn**2 / share, 1000 if rows_each == 2 else 0)
+    # a sketch has 1024 values, the last of which says how dense they are
+    drawn, share, share_before = m / n, 1024 / 1201, min(1, 1024 / n_before)
+    before = 1023 / share_before if n_before > 1024 else n_before
+    now = 1023 * drawn / share
+    # every value of two rows is drawn again; squares of chances are at most twice as many
+    squares = max(1023 * drawn**2 / share, 2 * before if rows_each == 2 else 0)
     error = math.sqrt(
-        of_few_rows(1000 if rows_each == 1 else 0, m, m)
-        + of_few_rows(values, n, m)
+        of_few_rows(before if rows_each == 1 else 0, m, m)
+        + of_few_rows(now, n, m)
+        + before * (1 - share_before) / share_before
         + squares * (1 - share) / share
     )
-    normal = NormalDist()
+    normal, repeats = NormalDist(), before - now
     p_value = 2 * normal.cdf(-(repeats - 0.5) / error)
     assert found.effect == pytest.approx(repeats / m)
     assert found.p_value == pytest.approx(p_value, rel=1e-6, abs=1e-15)
     # of two tests each has half the level
     lower = (repeats - normal.inv_cdf(1 - alpha / 2) * error) / m if p_value <= alpha else 0.0
     assert found.lower == pytest.approx(max(0.0, lower), rel=1e-6)
+    # of the values that the sketches have, those of the reference repeat more
+    if rows_each == 1:
+        assert repeats_test(current, reference) == (0.0, 1.0, 0.0)
+
+
+def test_an_effect_is_at_most_one():
+    """The hashes of the reference are so low that it seems to have more values than rows."""
+    reference = rows_of(evenly(5000) * 9 // 10, 1)
+
+    found = repeats_test(reference, rows_of([7], 5000))
+
+    assert (found.effect, found.lower) == (1.0, 1.0)
+    assert found.p_value < 1e-6
 
 
 @pytest.mark.parametrize("n_pairs", [100, 160])
@@ -348,3 +365,41 @@ def test_the_chance_of_a_division_is_that_of_dividing_the_rows_again_and_again(n
         before, now = (sketch_distinct(hashes[population[rows]]) for rows in (~is_now, is_now))
         # half of it, as there are two tests, and a little less if the other one finds less
         assert 0.6 * exact < repeats_test(before, now).p_value / 2 < 1.3 * exact
+
+
+@pytest.mark.parametrize("frequent", [1000, 3000])
+@pytest.mark.parametrize("part", [0.5, 0.2])
+def test_a_frequent_value_of_both_windows_does_not_change_the_chance_of_a_division(frequent, part):
+    rng = np.random.default_rng(frequent)
+    sizes = np.array([frequent, *[1] * 300, *[2] * 200, *[3] * 50])
+    m = int(part * sizes.sum())
+    n = sizes.sum() - m
+
+    def repeats(counts, n_rows):
+        """Expected among as many rows as the smaller window has; the frequent one is among them."""
+        fewer = min(n, m)
+        chance_of_none = [
+            math.prod((n_rows - fewer - i) / (n_rows - i) for i in range(c)) for c in range(4)
+        ]
+        none = np.array(chance_of_none)[counts[1:]].sum()
+        return counts.sum() * fewer / n_rows - len(counts) + none
+
+    divisions = rng.multivariate_hypergeometric(sizes, m, size=4000)
+    gains = np.array([repeats(b, m) - repeats(sizes - b, n) for b in divisions])
+    hashes = evenly(len(sizes))
+    for wanted in (0.3, 0.1, 0.03):
+        nearest = np.argmin(np.abs(gains - np.quantile(gains, 1 - wanted)))
+        b = divisions[nearest]
+        exact = np.mean(gains >= gains[nearest] - 1e-9)
+        found = repeats_test(rows_of(hashes, sizes - b), rows_of(hashes, b)).p_value
+        assert 0.8 * exact < found < 1.35 * exact
+
+
+def test_next_to_a_value_that_nearly_all_rows_have_a_chance_is_told_too_large():
+    """The reference has all of five values of one row, which one in 32 divisions gives it."""
+    reference, current = rows_of(range(1, 7), [995, *[1] * 5]), rows_of([1], [1000])
+
+    found = repeats_test(reference, current)
+
+    assert found.effect == pytest.approx(0.005)
+    assert found.p_value > math.comb(1995, 1000) / math.comb(2000, 1000)

@@ -224,7 +224,8 @@ def _chance_of_division(shared: _Shared, observed: float) -> float:
 
     From the saddle point of the moment generating function. The rows of a value are divided
     binomially; that all divisions together are `n_a` to `n_b` is allowed for by regression on the
-    rows of the current window, to which rows outside the sample contribute as well.
+    rows of the current window, to which rows outside the sample contribute as well. Where one value
+    has nearly all rows, it is too large; the others are too few for an effect then.
     """
     sizes, n_values = np.unique(shared.a + shared.b, return_counts=True)
     n = shared.n_a + shared.n_b
