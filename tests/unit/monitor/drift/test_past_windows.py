@@ -463,3 +463,24 @@ def test_past_windows_of_older_files_have_no_share_at_one_time():
     assert math.isnan(p_value(bare))
     assert math.isnan(p_value([*past[:4], *bare]))
     assert p_value([*past[:5], *bare]) == p_value(past[:5]) < 1
+
+
+def test_a_field_of_a_struct_in_a_struct_is_calibrated_as_the_column_that_it_is():
+    rng = np.random.default_rng(12)
+
+    def window(n: int) -> pd.DataFrame:
+        loads = rng.normal(rng.normal(), 1, n)
+        others = rng.normal(size=n)
+        rows = zip(loads.tolist(), others.tolist(), strict=True)
+        fields = [{"a": {"b": load}, "b": {"a": other}} for load, other in rows]
+        return pd.DataFrame({"load": loads, "other": others, "fields": fields})
+
+    reference = profile_data(window(2000))
+    past = [profile_data(window(n), like=reference) for n in (100, 200, 200, 300, 400, 500)]
+
+    report = check_drift(reference, window(250), past=past)
+
+    inner = {check.facet: check.window_p_value for check in report.features["fields"].checks}
+    for path, name in ((("a", "b"), "load"), (("b", "a"), "other")):
+        (flat,) = report.features[name].checks
+        assert 0 < inner[path] == flat.window_p_value < 1
