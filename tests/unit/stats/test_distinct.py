@@ -185,6 +185,8 @@ def test_few_values_of_two_columns_are_all_in_the_sample():
 
     assert (sorted(sample.one.tolist()), sample.share) == ([1, 2], 1.0)
     assert sample.other.sum() == 4
+
+
 @pytest.mark.usefixtures("small_sketches")
 @settings(deadline=None)
 @given(HASHES, HASHES)

@@ -484,3 +484,25 @@ def test_a_field_of_a_struct_in_a_struct_is_calibrated_as_the_column_that_it_is(
     for path, name in ((("a", "b"), "load"), (("b", "a"), "other")):
         (flat,) = report.features[name].checks
         assert 0 < inner[path] == flat.window_p_value < 1
+
+
+def test_past_windows_of_older_files_have_no_fields_to_compare():
+    rng = np.random.default_rng(13)
+
+    def window(n: int) -> pd.DataFrame:
+        return pd.DataFrame({"fields": [{"a": load} for load in rng.normal(size=n).tolist()]})
+
+    reference = profile_data(window(2000))
+    past = [profile_data(window(300), like=reference) for _ in range(6)]
+    bare = [
+        replace(each, features={"fields": replace(each.features["fields"], facets={})})
+        for each in past
+    ]
+    now = profile_data(window(300), like=reference)
+
+    def p_value(windows):
+        (check,) = check_drift(reference, now, past=windows).features["fields"].checks
+        return check.window_p_value
+
+    assert math.isnan(p_value(bare))
+    assert p_value([*bare, *past]) == p_value(past) < 1
