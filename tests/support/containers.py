@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
@@ -66,8 +67,6 @@ def encoded(dtype: pa.DataType, index: pa.DataType | None = None) -> Storage:
 
 
 def run_end(dtype: pa.DataType) -> Storage:
-    import pyarrow.compute as pc
-
     return Storage("arrow", lambda values: pc.run_end_encode(pa.array(values, dtype)))
 
 
@@ -92,6 +91,81 @@ def chunked(dtype: pa.DataType) -> Storage:
         return pa.chunked_array([pa.array(part, dtype) for part in parts], dtype)
 
     return Storage("arrow", make)
+
+
+def viewed(stored: pa.DataType, dtype: pa.DataType) -> Storage:
+    """Bytes that are said to be text, which nobody checks."""
+    return Storage("arrow", lambda values: pa.array(values, stored).view(dtype))
+
+
+def viewed_dictionary(values: Values) -> pa.Array:
+    """A dictionary whose names are said to be text."""
+    codes = pa.array(values, pa.binary()).dictionary_encode()
+    return pa.DictionaryArray.from_arrays(codes.indices, codes.dictionary.view(pa.string()))
+
+
+def list_of(storage: Storage) -> Storage:
+    """Lists, whose elements are in a storage of Arrow."""
+    return Storage(
+        "arrow",
+        lambda values: pa.ListArray.from_arrays(_ends(values), storage.make(_elements(values))),
+    )
+
+
+def views_of_lists(storage: Storage) -> Storage:
+    """Lists whose elements are stored from the last list to the first."""
+
+    def make(values: Values) -> pa.Array:
+        lists = list_of(storage).make(values[::-1])
+        places = (lists.offsets[:-1], pc.fill_null(pc.list_value_length(lists), 0))
+        starts, lengths = (place[::-1].cast(pa.int32()) for place in places)
+        missing = pa.array([value is None for value in values], pa.bool_())
+        return pa.ListViewArray.from_arrays(starts, lengths, lists.values, mask=missing)
+
+    return Storage("arrow", make)
+
+
+def map_of(keys: Storage, items: Storage) -> Storage:
+    """Maps of lists of pairs, whose keys and items are in storages of Arrow."""
+
+    def make(values: Values) -> pa.Array:
+        pairs = _elements(values)
+        halves = (
+            storage.make([pair[half] for pair in pairs])
+            for half, storage in (("key", keys), ("value", items))
+        )
+        return pa.MapArray.from_arrays(_ends(values), *halves)
+
+    return Storage("arrow", make)
+
+
+def struct_of(**storages: Storage) -> Storage:
+    """Structs, each of whose fields is in a storage of Arrow."""
+
+    def make(values: Values) -> pa.Array:
+        fields = [
+            storage.make([None if value is None else value[name] for value in values])
+            for name, storage in storages.items()
+        ]
+        missing = pa.array([value is None for value in values], pa.bool_())
+        return pa.StructArray.from_arrays(fields, list(storages), mask=missing)
+
+    return Storage("arrow", make)
+
+
+def _elements(values: Values) -> list[Any]:
+    return [element for value in values for element in value or []]
+
+
+def _ends(values: Values) -> pa.Array:
+    lengths = [0 if value is None else len(value) for value in values]
+    starts = np.cumsum([0, *lengths]).tolist()
+    # a null says that the list which starts there is one
+    nulls = [value is None for value in values]
+    return pa.array(
+        [None if null else start for start, null in zip(starts, [*nulls, False], strict=True)],
+        pa.int32(),
+    )
 
 
 def pandas(dtype: Any, convert: Callable[[Any], Any] | None = None) -> Storage:
@@ -211,6 +285,24 @@ def _decimals(digits: int, scale: int) -> dict[str, Storage]:
 def _times(unit_types: Mapping[str, pa.DataType]) -> dict[str, Storage]:
     return {f"arrow {name}": arrow(dtype) for name, dtype in unit_types.items()}
 
+
+TEXTS: Mapping[str, Storage] = {
+    "string": arrow(pa.string()),
+    "string_view": arrow(pa.string_view()),
+    "binary": arrow(pa.binary(), str.encode),
+    "binary_view": arrow(pa.binary_view(), str.encode),
+    "dictionary": encoded(pa.string()),
+    "run ends": run_end(pa.string()),
+}
+"""Text by Arrow, as it may be within others."""
+
+NUMBERS = (
+    arrow(pa.int64()),
+    encoded(pa.int64()),
+    run_end(pa.int64()),
+    extension(pa.int64()),
+)
+"""Whole numbers by Arrow, as they may be within others."""
 
 STORAGES: Mapping[str, Mapping[str, Storage]] = {
     "integer": {
@@ -387,6 +479,49 @@ STORAGES: Mapping[str, Mapping[str, Storage]] = {
         "pandas lists, marked": marked(),
         "polars List": polars(pl.List(pl.Float64)),
         "polars Array": polars(pl.Array(pl.Float64, 3)),
+    },
+    # no text, and said to be
+    "bytes": {
+        "arrow binary": arrow(pa.binary()),
+        "arrow large_binary": arrow(pa.large_binary()),
+        "arrow string": viewed(pa.binary(), pa.string()),
+        "arrow large_string": viewed(pa.large_binary(), pa.large_string()),
+        "arrow string_view": viewed(pa.binary_view(), pa.string_view()),
+        "arrow dictionary of string": Storage("arrow", viewed_dictionary),
+        "pandas object": pandas(object),
+        "pandas object, marked": marked(),
+        "pandas string[pyarrow]": pandas_of(viewed(pa.binary(), pa.string())),
+        "polars Binary": polars(pl.Binary),
+    },
+    "texts": {
+        **{f"arrow list of {name}": list_of(storage) for name, storage in TEXTS.items()},
+        **{
+            f"arrow list_view of {name}": views_of_lists(storage) for name, storage in TEXTS.items()
+        },
+        "arrow large_list": arrow(pa.large_list(pa.string_view())),
+        "pandas lists": pandas(object),
+        "pandas lists, marked": marked(),
+        "pandas lists[pyarrow]": pandas_of(list_of(TEXTS["string_view"])),
+        "polars List": polars(pl.List(pl.String)),
+        "polars List of Categorical": polars(pl.List(pl.Categorical)),
+    },
+    "record": {
+        **{
+            f"arrow struct of {name}": struct_of(n=number, t=TEXTS[name])
+            for name, number in zip(TEXTS, NUMBERS * 2, strict=False)
+        },
+        "arrow extension": struct_of(n=extension(pa.int64()), t=extension(pa.string_view())),
+        "pandas dicts": pandas(object),
+        "pandas dicts, marked": marked(),
+        "polars Struct": polars(pl.Struct({"n": pl.Int64, "t": pl.String})),
+    },
+    "pairs": {
+        "arrow list of structs": list_of(struct_of(key=TEXTS["string"], value=NUMBERS[0])),
+        **{
+            f"arrow map of {name}": map_of(storage, number)
+            for (name, storage), number in zip(TEXTS.items(), NUMBERS * 2, strict=False)
+        },
+        "polars List": polars(pl.List(pl.Struct({"key": pl.String, "value": pl.Int64}))),
     },
 }
 """Storages by kind of values and by name; the first of each kind is the plain one."""

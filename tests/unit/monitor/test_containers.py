@@ -3,7 +3,8 @@
 Durations in any unit are seconds, integers that miss one are the same numbers although pandas has
 floats for them, a Categorical is what it holds, NaN, None, NaT, NA and null are one missing, a
 decimal is a number, times are compared in UTC and are UTC if they do not say, bytes of UTF-8 are
-text, a UUID is its text, and dictionaries, views and run ends are only storage. A number that was
+text, a UUID is its text, and dictionaries, views and run ends are only storage, also within lists
+and structs. A number that was
 rounded to 32 bits is the shortest decimal that is rounded so: 0.1 is still 0.1.
 """
 
@@ -53,11 +54,21 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "duration": st.integers(-100_000, 100_000).map(lambda s: timedelta(seconds=s)),
     "time": st.times().map(lambda at: at.replace(microsecond=0)),
     "vector": st.lists(st.integers(-40, 40).map(lambda n: n / 4), min_size=3, max_size=3),
+    # sixteen bytes may be those of a UUID
+    "bytes": st.binary(max_size=9) | st.text(LETTERS, max_size=3).map(str.encode),
+    "texts": st.lists(st.text(LETTERS, max_size=3), max_size=3),
+    "record": st.fixed_dictionaries(
+        {"n": st.none() | st.integers(-99, 99), "t": st.none() | st.text(LETTERS, max_size=3)}
+    ),
+    "pairs": st.lists(
+        st.fixed_dictionaries({"key": st.text(LETTERS, max_size=3), "value": st.integers(-9, 9)}),
+        max_size=3,
+    ),
 }
 CELLS = [(kind, name) for kind, storages in STORAGES.items() for name in storages]
-CLASSES = [cell for cell in CELLS if cell[0] in ("integer", "unsigned", "boolean", "text")]
+CLASSES = [cell for cell in CELLS if cell[0] in ("integer", "unsigned", "boolean", "text", "bytes")]
 NUMBERS = [cell for cell in CELLS if cell[0] in ("integer", "unsigned", "float")]
-KEYS = [cell for cell in CELLS if cell[0] in ("integer", "unsigned", "text", "uuid")]
+KEYS = [cell for cell in CELLS if cell[0] in ("integer", "unsigned", "text", "uuid", "bytes")]
 
 
 @st.composite
@@ -70,7 +81,8 @@ def windows(draw: st.DrawFn, kind: str, number: int = 1) -> list[list[Any]]:
     rng = random.Random(draw(st.integers(0, 2**32)))  # noqa: S311
     # each window prefers other values
     weights = [[rng.random() ** 2 for _ in pool] for _ in range(number)]
-    return [rng.choices(pool, weight, k=N_ROWS) for weight in weights]
+    # of empty lists and fields without a value only their type says what they would hold
+    return [[*rng.choices(pool, weight, k=N_ROWS - 1), SOME[kind][0]] for weight in weights]
 
 
 def held(storage: Storage, values: Sequence[Any]) -> tuple[Any, list[Any]]:
@@ -91,7 +103,10 @@ def in_both(kind: str, name: str, values: Sequence[Any]) -> tuple[Any, Any]:
 
 def profiled(data: Any) -> dict[str, Any]:
     """All that a profile says of the values of its only column."""
-    feature = profile_data(data).features["x"]
+    return _told(profile_data(data).features["x"])
+
+
+def _told(feature: Any) -> dict[str, Any]:
     return {
         "kind": feature.kind,
         "rows": (feature.n_rows, feature.n_missing, feature.n_infinite),
@@ -102,6 +117,7 @@ def profiled(data: Any) -> dict[str, Any]:
         "categories": feature.categories,
         "counts": None if feature.counts is None else feature.counts.tolist(),
         "unseen": dict(feature.unseen),
+        "facets": {name: _told(facet) for name, facet in feature.facets.items()},
     }
 
 
@@ -115,7 +131,9 @@ def drifted(reference: Any, current: Any) -> dict[str, Any]:
         "rows": (found.n_reference, found.n_current),
         "missing": (found.missing_reference, found.missing_current),
         "checks": {
-            check.name: tuple(repr(round(number, 9)) for number in (check.statistic, check.p_value))
+            (check.facet, check.name): tuple(
+                repr(round(number, 9)) for number in (check.statistic, check.p_value)
+            )
             for check in found.checks
         },
     }
@@ -244,6 +262,10 @@ SOME: dict[str, list[Any]] = {
     "duration": [timedelta(seconds=1), timedelta(days=-1), None, timedelta(0)],
     "time": [time(1, 2, 3), time(0), None, time(23, 59, 59)],
     "vector": [[1.0, 2.0, 3.0], [0.0, 0.5, 0.25], None, [1.0, 1.0, 1.0]],
+    "bytes": [b"a", b"\xe4", None, b"\xc3\xa4"],
+    "texts": [["a", "ä"], [], None, ["a"]],
+    "record": [{"n": 1, "t": "a"}, {"n": None, "t": "ä"}, None, {"n": 2, "t": None}],
+    "pairs": [[{"key": "a", "value": 1}, {"key": "b", "value": 2}], [], None, []],
 }
 
 

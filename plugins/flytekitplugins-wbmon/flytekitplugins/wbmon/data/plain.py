@@ -7,50 +7,51 @@ are ways to store values. Whoever asks what a value means asks the plain form.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from flytekitplugins.wbmon.data.arrow import (
     bitmap,
     dense_numbers,
+    is_list,
     is_text,
     is_valid,
-    large_strings,
-    text_array,
     whole_array,
 )
 from flytekitplugins.wbmon.data.objects import UuidText, from_objects
-from flytekitplugins.wbmon.data.scalars import CONTROLS, UUID_BYTES, bytes_text
+from flytekitplugins.wbmon.data.scalars import UUID_BYTES
 from flytekitplugins.wbmon.data.sources import Part, Source, StreamSource, different_names
+from flytekitplugins.wbmon.data.utf8 import bytes_as_text, is_bytes, readable
 
 
 def plain(array: pa.Array) -> pa.Array:
     """The array in its plain form; itself if it is plain.
 
     Text stays as it is, also dictionary-encoded, but string views become `large_string`. Binary
-    data become text: UTF-8 as itself, 16 other bytes as a UUID, and others as `0x…`.
+    data become text: UTF-8 as itself, 16 other bytes as a UUID, and others as `0x…`; so do bytes
+    that are said to be text and are not UTF-8.
     Times of day become durations since midnight, periods of pandas the time of their start. Maps
     become lists of structs. Fields of a struct that have one name become `a`, `a.1` and so on, as
     columns do. Any other extension type becomes its storage. The values inside lists and structs
-    are left alone.
+    are in their plain form, too.
     """
     while convert := _conversion(array.type):
         array = convert(array)
-    return array
+    if is_list(array.type):
+        return _with_plain_elements(array)
+    if pa.types.is_struct(array.type):
+        return _with_plain_fields(array)
+    return readable(array) if _is_any_text(array.type) else array
 
 
 def plain_type(dtype: pa.DataType) -> pa.DataType:
     """The type of the plain form of an array of this type."""
-    return plain(pa.nulls(0, dtype)).type if _conversion(dtype) else dtype
+    return dtype if _is_plain(dtype) else plain(pa.nulls(0, dtype)).type
 
 
 def plain_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """The plain form of every chunk."""
-    if not _conversion(column.type):
-        return column
     chunks = [plain(chunk) for chunk in column.chunks]
     # objects of a union can be of one type in one chunk and of another in the next
     if len({chunk.type for chunk in chunks}) > 1:
@@ -73,8 +74,16 @@ def _conversion(dtype: pa.DataType) -> Callable[[pa.Array], pa.Array] | None:
     return next((convert for is_, convert in _CONVERSIONS if is_(dtype)), None)
 
 
-def _is_stored_text(dtype: pa.DataType) -> bool:
-    return bool(pa.types.is_string_view(dtype))
+def _is_plain(dtype: pa.DataType) -> bool:
+    if _conversion(dtype):
+        return False
+    if is_list(dtype):
+        return _is_plain(dtype.value_type)
+    return not pa.types.is_struct(dtype) or all(_is_plain(field.type) for field in dtype)
+
+
+def _is_any_text(dtype: pa.DataType) -> bool:
+    return is_text(dtype) or bool(pa.types.is_dictionary(dtype))
 
 
 def _is_code(dtype: pa.DataType) -> bool:
@@ -89,13 +98,6 @@ def _is_extension(dtype: pa.DataType) -> bool:
     return isinstance(dtype, pa.BaseExtensionType)
 
 
-def _is_bytes(dtype: pa.DataType) -> bool:
-    types = pa.types
-    return bool(
-        types.is_binary(dtype) or types.is_large_binary(dtype) or types.is_binary_view(dtype)
-    )
-
-
 def _is_view_of_lists(dtype: pa.DataType) -> bool:
     return bool(pa.types.is_list_view(dtype) or pa.types.is_large_list_view(dtype))
 
@@ -107,7 +109,16 @@ def _repeats_names(dtype: pa.DataType) -> bool:
 
 
 def _decoded(array: pa.DictionaryArray) -> pa.Array:
-    return array.dictionary_decode()
+    # not `dictionary_decode`, which knows no views
+    return plain(array.dictionary).take(array.indices)
+
+
+def _repeated(array: pa.RunEndEncodedArray) -> pa.Array:
+    # not `run_end_decode`, which knows neither views nor dictionaries nor extension types; the
+    # ends count from the first row of the array that this may be a slice of
+    ends = np.clip(dense_numbers(array.run_ends).astype(np.int64) - array.offset, 0, len(array))
+    places = np.repeat(np.arange(len(ends)), np.diff(ends, prepend=0))
+    return plain(array.values).take(whole_array(places))
 
 
 def _storage(array: pa.ExtensionArray) -> pa.Array:
@@ -138,42 +149,16 @@ def _fixed_bytes(array: pa.FixedSizeBinaryArray) -> pa.Array:
     return array.cast(pa.large_binary())
 
 
-def _bytes(array: pa.Array) -> pa.Array:
-    with suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        texts = array.cast(pa.large_string())
-        if not pc.any(_may_be_uuids(texts)).as_py():
-            return texts
-    return text_array([None if value is None else bytes_text(value) for value in _items(array)])
-
-
-def _may_be_uuids(texts: pa.Array) -> pa.Array:
-    lengths = pc.binary_length(texts)
-    of_length = pc.equal(lengths, whole_array(np.full(1, UUID_BYTES))[0])
-    return pc.and_(of_length, pc.match_substring_regex(texts, CONTROLS))
-
-
-def _items(array: pa.Array) -> list[bytes | None]:
-    items: list[bytes | None] = array.to_pylist()
-    return items
-
-
 def _since_midnight(array: pa.Array) -> pa.Array:
     whole = array.cast(pa.int32() if pa.types.is_time32(array.type) else pa.int64())
     return whole.cast(pa.int64()).view(pa.duration(array.type.unit))
 
 
 def _entries(array: pa.MapArray) -> pa.Array:
-    entry = pa.struct([("key", array.type.key_type), ("value", array.type.item_type)])
-    return array.cast(pa.list_(entry))
-
-
-def _lists(array: pa.Array) -> pa.Array:
-    # not `cast`: pyarrow 26 returns offsets that go backwards where a list is null
-    try:
-        return pa.array(array.to_pylist(), pa.large_list(array.type.value_type))
-    except ValueError:
-        # Python has no mapping of two equal names
-        return _gathered(array)
+    # not `cast`, which cannot follow every key and item into the list
+    entries = pa.StructArray.from_arrays([plain(array.keys), plain(array.items)], ["key", "value"])
+    buffers = [bitmap(is_valid(array)), pa.py_buffer(dense_numbers(array.offsets))]
+    return pa.Array.from_buffers(pa.list_(entries.type), len(array), buffers, children=[entries])
 
 
 def _gathered(array: pa.Array) -> pa.Array:
@@ -182,9 +167,10 @@ def _gathered(array: pa.Array) -> pa.Array:
     sizes = np.where(valid, dense_numbers(array.sizes), 0)
     ends = np.concatenate(([0], np.cumsum(sizes))).astype(np.int64)
     places = np.repeat(dense_numbers(array.offsets) - ends[:-1], sizes) + np.arange(ends[-1])
-    elements = array.values.take(whole_array(places))
+    # not all of Arrow's own forms can be taken from
+    elements = plain(array.values).take(whole_array(places))
     buffers = [bitmap(valid), pa.py_buffer(ends)]
-    dtype = pa.large_list(array.type.value_type)
+    dtype = pa.large_list(elements.type)
     return pa.Array.from_buffers(dtype, len(array), buffers, children=[elements])
 
 
@@ -192,8 +178,43 @@ def _renamed(array: pa.StructArray) -> pa.Array:
     fields = [array.type.field(place) for place in range(array.type.num_fields)]
     names = different_names(field.name for field in fields)
     dtype = pa.struct([(name, field.type) for name, field in zip(names, fields, strict=True)])
-    children = array.flatten()
+    children = [array.field(place) for place in range(array.type.num_fields)]
     return pa.Array.from_buffers(dtype, len(array), [bitmap(is_valid(array))], children=children)
+
+
+def _with_plain_elements(array: pa.Array) -> pa.Array:
+    dtype = array.type
+    valid = bitmap(is_valid(array))
+    if pa.types.is_fixed_size_list(dtype):
+        size = dtype.list_size
+        found = array.values.slice(array.offset * size, len(array) * size)
+        elements = plain(found)
+        if elements is found:
+            return array
+        dtype = pa.list_(elements.type, size)
+        return pa.Array.from_buffers(dtype, len(array), [valid], children=[elements])
+    ends = dense_numbers(array.offsets)
+    # of an array without rows there may be no end at all
+    first, last = (int(ends[0]), int(ends[-1])) if len(ends) else (0, 0)
+    found = array.values.slice(first, last - first)
+    elements = plain(found)
+    if elements is found:
+        return array
+    is_large = pa.types.is_large_list(dtype)
+    dtype = (pa.large_list if is_large else pa.list_)(elements.type)
+    moved = pa.py_buffer(ends - ends.dtype.type(first))
+    return pa.Array.from_buffers(dtype, len(array), [valid, moved], children=[elements])
+
+
+def _with_plain_fields(array: pa.StructArray) -> pa.Array:
+    found = [array.field(place) for place in range(array.type.num_fields)]
+    fields = [plain(field) for field in found]
+    if all(one is other for one, other in zip(fields, found, strict=True)):
+        return array
+    names = [field.name for field in array.type]
+    dtype = pa.struct(list(zip(names, (field.type for field in fields), strict=True)))
+    valid = bitmap(is_valid(array))
+    return pa.Array.from_buffers(dtype, len(array), [valid], children=fields)
 
 
 def _objects(array: pa.Array) -> pa.Array:
@@ -202,16 +223,16 @@ def _objects(array: pa.Array) -> pa.Array:
 
 _CONVERSIONS: tuple[tuple[Callable[[pa.DataType], bool], Callable[[pa.Array], pa.Array]], ...] = (
     (_is_extension, _storage),
-    (pa.types.is_run_end_encoded, pc.run_end_decode),
+    (pa.types.is_run_end_encoded, _repeated),
     (_is_code, _decoded),
     (_is_coded_view, _decoded),
-    (_is_stored_text, large_strings),
+    (pa.types.is_string_view, readable),
     (pa.types.is_fixed_size_binary, _fixed_bytes),
-    (_is_bytes, _bytes),
+    (is_bytes, bytes_as_text),
     (pa.types.is_time, _since_midnight),
     (pa.types.is_map, _entries),
     (_repeats_names, _renamed),
-    (_is_view_of_lists, _lists),
+    (_is_view_of_lists, _gathered),
     (pa.types.is_union, _objects),
 )
 

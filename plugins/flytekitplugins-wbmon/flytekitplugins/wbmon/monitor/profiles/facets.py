@@ -22,7 +22,6 @@ from flytekitplugins.wbmon.data.arrow import (
     text_array,
 )
 from flytekitplugins.wbmon.data.kind import Kind
-from flytekitplugins.wbmon.data.plain import plain
 from flytekitplugins.wbmon.data.text_parts import (
     alphabets,
     character_shares,
@@ -132,7 +131,7 @@ def _of_nested(values: pa.Array) -> dict[str, Facet]:
         return {"length": Facet(pc.list_value_length(values), "number"), "elements": elements}
     # `flatten` carries the nulls of the struct over to its fields
     return {
-        values.type.field(i).name: Facet(plain(array)) for i, array in enumerate(values.flatten())
+        values.type.field(i).name: Facet(array) for i, array in enumerate(values.flatten())
     }
 
 
@@ -176,7 +175,7 @@ def _elements(lists: pa.Array, kind: Kind | None) -> Facet:
     # not `list_parent_indices`: it counts what lies below a null, which `list_flatten` leaves out
     lengths = dense_numbers(pc.list_value_length(lists))
     rows = np.repeat(np.flatnonzero(is_valid(lists)), lengths)
-    return Facet(plain(pc.list_flatten(lists)), kind, rows.astype(np.int64))
+    return Facet(pc.list_flatten(lists), kind, rows.astype(np.int64))
 
 
 _FACETS: dict[Kind, Callable[[pa.Array], dict[str, Facet]]] = {
