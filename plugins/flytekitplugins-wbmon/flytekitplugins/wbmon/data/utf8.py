@@ -48,7 +48,8 @@ def readable(array: pa.Array) -> pa.Array:
         return array
     # encoded anew: two names may have become one
     encoded = told.take(array.indices).dictionary_encode()
-    return pa.DictionaryArray.from_arrays(encoded.indices.cast(dtype.index_type), encoded.dictionary)
+    codes = encoded.indices.cast(dtype.index_type)
+    return pa.DictionaryArray.from_arrays(codes, encoded.dictionary)
 
 
 def _readable(texts: pa.Array) -> pa.Array:

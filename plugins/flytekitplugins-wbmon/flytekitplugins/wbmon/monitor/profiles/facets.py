@@ -130,9 +130,7 @@ def _of_nested(values: pa.Array) -> dict[str, Facet]:
         elements = _elements(values, None)
         return {"length": Facet(pc.list_value_length(values), "number"), "elements": elements}
     # `flatten` carries the nulls of the struct over to its fields
-    return {
-        values.type.field(i).name: Facet(array) for i, array in enumerate(values.flatten())
-    }
+    return {values.type.field(i).name: Facet(array) for i, array in enumerate(values.flatten())}
 
 
 def _of_times(values: pa.Array, at: NDArray[np.float64] | None) -> dict[str, Facet]:
