@@ -236,6 +236,14 @@ def in_some_zone(at: datetime) -> datetime:
     return at.astimezone(zones[at.second % 3])
 
 
+def of_intervals(values: Values) -> Any:
+    return pd.arrays.IntervalArray(pd.array(values, dtype=object), dtype="interval[float64]")
+
+
+def decimals(values: Sequence[float]) -> list[Decimal]:
+    return list(map(in_text, values))
+
+
 def in_text(value: Any) -> Decimal:
     return Decimal(str(value))
 
@@ -479,6 +487,34 @@ STORAGES: Mapping[str, Mapping[str, Storage]] = {
         "pandas lists, marked": marked(),
         "polars List": polars(pl.List(pl.Float64)),
         "polars Array": polars(pl.Array(pl.Float64, 3)),
+    },
+    "whole vector": {
+        **{
+            f"arrow list of {dtype}": arrow(pa.list_(dtype))
+            for dtype in (pa.int64(), pa.int8(), pa.float64(), pa.float32())
+        },
+        "arrow list of decimal": arrow(pa.list_(pa.decimal128(9, 2)), decimals),
+        "arrow fixed_size_list": arrow(pa.list_(pa.int16(), 3)),
+        "arrow list of dictionary": list_of(encoded(pa.int64())),
+        "arrow list_view": arrow(pa.list_view(pa.int64())),
+        "pandas arrays": Storage("pandas", of_vectors),
+        "pandas lists": pandas(object),
+        "pandas tuples": pandas(object, tuple),
+        "pandas Series": pandas(object, pd.Series),
+        "pandas Decimals": pandas(object, decimals),
+        "pandas lists, marked": marked(),
+        "polars List": polars(pl.List(pl.Int64)),
+        "polars Array": polars(pl.Array(pl.Int8, 3)),
+    },
+    "interval": {
+        "arrow string": arrow(pa.string(), str),
+        "arrow interval": Storage("arrow", lambda values: pa.array(of_intervals(values))),
+        "pandas interval": Storage("pandas", lambda values: pd.Series(of_intervals(values))),
+        "pandas category": Storage("pandas", lambda values: pd.Series(pd.Categorical(values))),
+        "pandas object": pandas(object),
+        "pandas object, marked": marked(),
+        "pandas text": pandas("str", str),
+        "polars String": polars(pl.String, str),
     },
     # no text, and said to be
     "bytes": {

@@ -54,6 +54,8 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "duration": st.integers(-100_000, 100_000).map(lambda s: timedelta(seconds=s)),
     "time": st.times().map(lambda at: at.replace(microsecond=0)),
     "vector": st.lists(st.integers(-40, 40).map(lambda n: n / 4), min_size=3, max_size=3),
+    "whole vector": st.lists(st.integers(-99, 99), min_size=3, max_size=3),
+    "interval": st.integers(-9, 9).map(lambda n: pd.Interval(n / 4, n / 4 + 0.5)),
     # sixteen bytes may be those of a UUID
     "bytes": st.binary(max_size=9) | st.text(LETTERS, max_size=3).map(str.encode),
     "texts": st.lists(st.text(LETTERS, max_size=3), max_size=3),
@@ -262,6 +264,8 @@ SOME: dict[str, list[Any]] = {
     "duration": [timedelta(seconds=1), timedelta(days=-1), None, timedelta(0)],
     "time": [time(1, 2, 3), time(0), None, time(23, 59, 59)],
     "vector": [[1.0, 2.0, 3.0], [0.0, 0.5, 0.25], None, [1.0, 1.0, 1.0]],
+    "whole vector": [[1, 2, 3], [0, 5, -7], None, [1, 1, 1]],
+    "interval": [pd.Interval(0.0, 0.5), pd.Interval(0.5, 1.5), None, pd.Interval(-1.0, 0.0)],
     "bytes": [b"a", b"\xe4", None, b"\xc3\xa4"],
     "texts": [["a", "ä"], [], None, ["a"]],
     "record": [{"n": 1, "t": "a"}, {"n": None, "t": "ä"}, None, {"n": 2, "t": None}],

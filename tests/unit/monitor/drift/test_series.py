@@ -211,6 +211,48 @@ def test_a_time_that_cannot_be_read_costs_its_row(log, reference, odd):
         assert (series.n_undated, len(series.windows)) == (1, 14)
 
 
+DAYS = [int(START.timestamp()) + 3600 * hour for hour in range(21 * 24)]
+FAR = [*DAYS, 2**40, -(2**40), None]
+"""Seconds since 1970, the last ones of the years 36812 and -32873."""
+
+
+@pytest.mark.parametrize(
+    "at",
+    [
+        pa.array(FAR, pa.timestamp("s")),
+        pa.array([None if s is None else s * 1000 for s in FAR], pa.timestamp("ms", "UTC")),
+        pa.array([*[s // 86400 for s in DAYS], 2**31 - 1, -(2**31) + 5, None], pa.int32()).view(
+            pa.date32()
+        ),
+        np.array([*DAYS, 2**40, -(2**40), "NaT"], dtype="M8[s]"),
+        pd.Series(
+            [
+                *pd.to_datetime(DAYS, unit="s"),
+                np.datetime64(2**62, "Y"),
+                np.datetime64(-9999, "Y"),
+                None,
+            ],
+            dtype=object,
+        ),
+        [*[str(at) for at in pd.to_datetime(DAYS, unit="s")], "36812-02-20T00:36:16", "-1", None],
+        [at.strftime("%Y%m%dT%H%M%Sz") for at in pd.to_datetime(DAYS, unit="s")] + ["x", "y", None],
+    ],
+    ids=str,
+)
+def test_times_that_no_calendar_has_cost_their_rows_in_every_storage(at):
+    # pandas cannot hold all of them
+    of_arrow = isinstance(at, pa.Array)
+    data = (pa.table if of_arrow else pd.DataFrame)({"x": [1.0, 2.0, 3.0] * 169, "at": at})
+
+    windows = profile_windows(data, like=profile_data(data, columns=["x"]), at="at")
+    feature = profile_data(data, columns=["at"]).features["at"]
+
+    assert (len(windows.profiles), windows.n_undated) == (21, 3)
+    assert (feature.kind, feature.n_unreadable, feature.n_missing) == ("time", 2, 1)
+    assert START.timestamp() == feature.minimum
+    assert all(example and "range" not in example for example in feature.examples)
+
+
 def test_batches_of_nothing_but_odd_times_count_with_the_others(log, reference):
     texts = log.assign(at=log["at"].map(str))
     texts.loc[:99, "at"] = "n/a"

@@ -34,8 +34,8 @@ def is_list(dtype: pa.DataType) -> bool:
 
 
 def is_vector(dtype: pa.DataType) -> bool:
-    """Whether the column holds lists of floats, as embeddings are stored."""
-    return is_list(dtype) and bool(pa.types.is_floating(dtype.value_type))
+    """Whether the column holds lists of numbers, as embeddings are stored."""
+    return is_list(dtype) and _is_number(dtype.value_type)
 
 
 def is_text(dtype: pa.DataType) -> bool:
@@ -205,8 +205,13 @@ def bitmap(valid: NDArray[np.bool_]) -> pa.Buffer | None:
     return pa.py_buffer(np.packbits(valid, bitorder="little"))
 
 
+def _is_number(dtype: pa.DataType) -> bool:
+    types = pa.types
+    return bool(types.is_floating(dtype) or types.is_integer(dtype) or types.is_decimal(dtype))
+
+
 _KINDS: tuple[tuple[Kind, tuple[Callable[[pa.DataType], bool], ...]], ...] = (
-    ("number", (pa.types.is_floating, pa.types.is_integer, pa.types.is_decimal)),
+    ("number", (_is_number,)),
     ("duration", (pa.types.is_duration,)),
     ("boolean", (pa.types.is_boolean,)),
     ("text", (is_text, pa.types.is_dictionary)),

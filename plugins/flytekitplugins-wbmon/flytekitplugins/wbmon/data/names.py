@@ -115,6 +115,10 @@ def _far_name(value: pa.Scalar) -> str:
         if not value.value % (_SECONDS_PER_DAY * units_per_second(value.type)):
             value = value.cast(pa.date32())
     text = str(value.cast(pa.string()))
+    if text.startswith("<"):
+        # Arrow's calendar ends, too
+        unit = value.type.unit if pa.types.is_timestamp(value.type) else "days"
+        return f"{value.value} {unit} since 1970"
     day, space, clock = text.partition(" ")
     # as in the years that Python has
     clock = clock.rstrip("0").rstrip(".") if "." in clock else clock

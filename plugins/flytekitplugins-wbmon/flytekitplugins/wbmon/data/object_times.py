@@ -35,9 +35,10 @@ def from_numpy_time(value: Any) -> Any:
         value = value.astype(f"{letter}8[ns]")
         if value.view(np.int64) % 1000:
             return value
-    value = value.astype(f"{letter}8[us]")
-    # what Python cannot hold, such as the year 10,000, is a whole number then
-    return str(value) if isinstance(value.item(), int) else value.item()
+    counted = value.astype(f"{letter}8[us]")
+    # 64 bits of microseconds may be too few, and what Python cannot hold is a whole number then
+    is_held = counted.astype(value.dtype) == value and not isinstance(counted.item(), int)
+    return counted.item() if is_held else str(value)
 
 
 def times_array(values: Sequence[Time | None]) -> pa.Array:

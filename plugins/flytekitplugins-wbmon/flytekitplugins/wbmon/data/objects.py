@@ -164,14 +164,27 @@ def _joined(array: pa.Array, odd: list[str | None]) -> pa.Array:
 
 
 def _unwrapped(value: Any) -> Any:
-    """The value without its wrapping in an enum, a numpy scalar or a period; None if missing."""
+    """The value without an enum or a class of numpy or pandas around it; None if missing."""
     if isinstance(value, enum.Enum):
         value = value_of(value)
     if is_missing(value):
         return None
+    if isinstance(value, np.generic):
+        return _from_numpy(value)
     if type(value).__name__ == "Period":
         return value.start_time
-    return _from_numpy(value) if isinstance(value, np.generic) else value
+    if type(value).__name__ == "Interval":
+        return str(value)
+    return _from_array(value) if hasattr(type(value), "__array__") else value
+
+
+def _from_array(value: Any) -> Any:
+    """A column of pandas, a tensor or whatever else is an array, as one of numpy."""
+    try:
+        return np.asarray(value)
+    # the object is somebody's, and so is what it does
+    except Exception:  # noqa: BLE001
+        return value
 
 
 def _from_numpy(value: Any) -> Any:

@@ -10,8 +10,8 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 
 from flytekitplugins.wbmon.data.frames import FrameSource, pandas_source, polars_source
+from flytekitplugins.wbmon.data.pandas_types import require_known_pandas_types, with_pandas_types
 from flytekitplugins.wbmon.data.parquet import ParquetSource, open_parquet
-from flytekitplugins.wbmon.data.periods import require_known_periods, with_periods
 from flytekitplugins.wbmon.data.plain import PlainSource
 from flytekitplugins.wbmon.data.sources import (
     PANDAS_INDEX,
@@ -75,10 +75,10 @@ def _open_known(data: Data, filesystem: Any) -> Source:
     if isinstance(data, str | Path):
         return open_parquet(str(data), filesystem)
     if isinstance(data, pa.RecordBatchReader):
-        return open_stream(with_periods(data))
+        return open_stream(with_pandas_types(data))
     # not isinstance: `pyarrow.dataset` imports pandas, so it is never imported here
     if type(data).__module__.startswith("pyarrow.") and hasattr(data, "get_fragments"):
-        require_known_periods(data.schema)
+        require_known_pandas_types(data.schema)
         return DatasetSource(data)
     return _in_memory(data)
 
@@ -89,7 +89,7 @@ def _in_memory(data: Data) -> Source:
     if isinstance(data, pa.Table):
         # by place: several columns can have one name
         kept = [i for i, name in enumerate(data.column_names) if not PANDAS_INDEX.fullmatch(name)]
-        table = with_periods(data.select(kept))
+        table = with_pandas_types(data.select(kept))
         return TableSource(table.rename_columns(list(different_names(table.column_names))))
     home = type(data).__module__.partition(".")[0]
     if home == "pandas" and hasattr(data, "columns"):

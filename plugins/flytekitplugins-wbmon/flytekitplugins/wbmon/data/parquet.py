@@ -23,7 +23,7 @@ from flytekitplugins.wbmon.data.hive_partitions import (
     partition_values,
     typed_partitions,
 )
-from flytekitplugins.wbmon.data.periods import told_of_periods
+from flytekitplugins.wbmon.data.pandas_types import told_of_pandas_types
 from flytekitplugins.wbmon.data.plain import plain_type
 from flytekitplugins.wbmon.data.sources import (
     BATCH_ROWS,
@@ -267,7 +267,7 @@ def _open_file(file: DataFile) -> ParquetPart:
     try:
         metadata = pq.read_metadata(file.open())
         schema = metadata.schema.to_arrow_schema()
-        if told_of_periods(schema):
+        if told_of_pandas_types(schema):
             schema = metadata.schema.to_arrow_schema()
         return ParquetPart(file.path, file.open, metadata, schema)
     except StorageError:

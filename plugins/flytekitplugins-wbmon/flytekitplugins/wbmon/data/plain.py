@@ -20,6 +20,12 @@ from flytekitplugins.wbmon.data.arrow import (
     whole_array,
 )
 from flytekitplugins.wbmon.data.objects import UuidText, from_objects
+from flytekitplugins.wbmon.data.pandas_types import (
+    interval_names,
+    is_interval,
+    is_period,
+    period_starts,
+)
 from flytekitplugins.wbmon.data.scalars import UUID_BYTES
 from flytekitplugins.wbmon.data.sources import Part, Source, StreamSource, different_names
 from flytekitplugins.wbmon.data.utf8 import bytes_as_text, is_bytes, readable
@@ -30,11 +36,11 @@ def plain(array: pa.Array) -> pa.Array:
 
     Text stays as it is, also dictionary-encoded, but string views become `large_string`. Binary
     data become text: UTF-8 as itself, 16 other bytes as a UUID, and others as `0x…`; so do bytes
-    that are said to be text and are not UTF-8.
-    Times of day become durations since midnight, periods of pandas the time of their start. Maps
-    become lists of structs. Fields of a struct that have one name become `a`, `a.1` and so on, as
-    columns do. Any other extension type becomes its storage. The values inside lists and structs
-    are in their plain form, too.
+    that are said to be text and are not UTF-8. Times of day become durations since midnight,
+    periods of pandas the time of their start and intervals their text. Maps become lists of
+    structs. Fields of a struct that have one name become `a`, `a.1` and so on, as columns do. Any
+    other extension type becomes its storage. The values inside lists and structs are in their plain
+    form, too.
     """
     while convert := _conversion(array.type):
         array = convert(array)
@@ -124,25 +130,9 @@ def _repeated(array: pa.RunEndEncodedArray) -> pa.Array:
 def _storage(array: pa.ExtensionArray) -> pa.Array:
     if array.type.extension_name == "arrow.bool8":
         return array.storage.cast(pa.bool_())
-    if array.type.extension_name == "pandas.period":
-        return _starts(array)
-    return array.storage
-
-
-def _starts(array: pa.ExtensionArray) -> pa.Array:
-    """The time at which each period starts; a period is stored as a count of its lengths."""
-    # the type is one of pandas, which is there, then
-    from pandas import PeriodDtype, PeriodIndex
-    from pandas.arrays import PeriodArray
-
-    valid = is_valid(array.storage)
-    counts = np.zeros(len(array), dtype=np.int64)
-    counts[valid] = dense_numbers(array.storage)
-    periods = PeriodIndex(PeriodArray(counts, dtype=PeriodDtype(array.type.freq)))
-    # not `to_timestamp`: its nanoseconds end in the year 2262
-    starts = periods.asfreq("us", how="START").asi8
-    buffers = [bitmap(valid), pa.py_buffer(starts)]
-    return pa.Array.from_buffers(pa.timestamp("us"), len(array), buffers)
+    if is_period(array.type):
+        return period_starts(array)
+    return interval_names(array) if is_interval(array.type) else array.storage
 
 
 def _fixed_bytes(array: pa.FixedSizeBinaryArray) -> pa.Array:

@@ -34,9 +34,10 @@ _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$|^[+-]?(?i:inf|infinity)$"
 _DIGITS = r"^[+-]?\d+$"
 _FIRST_YEAR, _YEAR_10000 = -62_135_596_800, 253_402_300_800  # 0001 and 10000, in seconds
 _TIME = (
-    r"^(?P<day>\d{4}-\d{2}-\d{2})(?:[T ](?P<clock>\d{2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?)\d*)?"
-    r"\s?(?P<zone>Z|[+-]\d{2}:?\d{2})?$"
+    r"^(?P<day>\d{4}-\d{2}-\d{2})(?:[Tt ](?P<clock>\d{2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?)\d*)?"
+    r"\s?(?P<zone>[Zz]|[+-]\d{2}:?\d{2})?$"
 )
+_BASIC = (r"^(\d{4})(\d{2})(\d{2})[Tt](\d{2})(\d{2})(\d{2})", r"\1-\2-\3T\4:\5:\6")  # of ISO 8601
 
 
 class Reading(NamedTuple):
@@ -72,8 +73,8 @@ def read_as(
 
     Text that is blank or `nan` is a missing number, time or boolean. Text is read as a number in
     decimal notation, as a time in ISO form with its offset (UTC without one), as a boolean if it is
-    `true`, `false`, `1` or `0`. Numbers are read as seconds where times or durations are wanted;
-    those that would be times beyond the years 1 to 9999 cannot be read, whatever the others are.
+    `true`, `false`, `1` or `0`. Numbers are read as seconds where times or durations are wanted.
+    Times beyond the years 1 to 9999 cannot be read, whatever the others are.
 
     Args:
         kind: What the column is.
@@ -222,7 +223,7 @@ def _durations(values: pa.Array, _: Sequence[str]) -> pa.Array:
 def _times(values: pa.Array, _: Sequence[str]) -> pa.Array:
     stored = kind_of(values.type)
     if stored == "time":
-        return float_array(seconds(values), is_valid(values))
+        return _of_calendar(float_array(seconds(values), is_valid(values)))
     if stored == "number":
         return _of_calendar(values.cast(pa.float64(), safe=False))
     if stored != "text":
@@ -247,7 +248,7 @@ def _of_calendar(numbers: pa.Array) -> pa.Array:
 
 
 def _parsed_times(texts: pa.Array) -> pa.Array:
-    parts = pc.extract_regex(texts, _TIME)
+    parts = pc.extract_regex(pc.replace_substring_regex(texts, *_BASIC), _TIME)
     day, clock, zone = (pc.struct_field(parts, name) for name in ("day", "clock", "zone"))
     clock = pc.if_else(pc.equal(clock, _text("")), _text("00:00"), clock)
     local = _moments(pc.binary_join_element_wise(day, clock, _text("T")))

@@ -153,7 +153,11 @@ def day_names(times: pa.Array) -> pa.Array:
     Args:
         times: Timestamps or dates, without odd values.
     """
-    return days_of(times).cast(pa.string()).cast(pa.large_string())
+    texts = days_of(times).cast(pa.string()).cast(pa.large_string())
+    # Arrow has no calendar beyond the year 32767
+    return pc.replace_substring_regex(
+        texts, r"^<value out of range: (-?\d+)>$", r"\1 days since 1970"
+    )
 
 
 def are_days(times: pa.Array) -> bool:

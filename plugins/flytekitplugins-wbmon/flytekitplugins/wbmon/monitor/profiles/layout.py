@@ -94,7 +94,7 @@ def can_count(layout: FeatureProfile, dtype: pa.DataType) -> bool:
     stored = kind_of(value_type(dtype))
     if "empty" in (stored, layout.kind) or not layout.stored:
         return True
-    # lists of floats are vectors, and of whole numbers they are not, though the values can be equal
+    # lists of numbers may be of one length in one window, and empty or of another in the next
     lists = ("vector", "nested")
     if layout.kind == "nested" and stored == "nested":
         # a struct and a list have no part in common

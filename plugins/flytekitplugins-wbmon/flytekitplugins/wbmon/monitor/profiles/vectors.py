@@ -80,7 +80,7 @@ def vectors_of(array: pa.Array, dimension: int = 0) -> tuple[Matrix, NDArray[np.
     """The usable vectors of a column, as a matrix.
 
     Args:
-        array: Lists of floats.
+        array: Lists of numbers.
         dimension: Length of a usable vector; 0 for the most frequent length.
 
     Returns:
@@ -89,7 +89,7 @@ def vectors_of(array: pa.Array, dimension: int = 0) -> tuple[Matrix, NDArray[np.
     usable = is_valid(array)
     # flatten() leaves out the values of null rows, so their lengths must be left out, too
     present = array.drop_null()
-    values = np.asarray(dense_numbers(_filled(present.flatten())), dtype=np.float64)
+    values = _floats(present.flatten())
     lengths = _lengths(present)
     wanted = dimension or (int(np.bincount(lengths).argmax()) if len(lengths) else 0)
     if wanted == 0:
@@ -118,6 +118,10 @@ def _lengths(lists: pa.Array) -> NDArray[np.int64]:
     return np.asarray(offsets[1:] - offsets[:-1])
 
 
-def _filled(values: pa.Array) -> pa.Array:
-    """The values with nan in place of null, so that vectors keep their length."""
-    return values.fill_null(float("nan")) if values.null_count else values
+def _floats(values: pa.Array) -> NDArray[np.float64]:
+    """The numbers with nan in place of null, so that vectors keep their length."""
+    if not values.null_count:
+        return np.asarray(dense_numbers(values), dtype=np.float64)
+    floats = np.full(len(values), np.nan)
+    floats[is_valid(values)] = dense_numbers(values)
+    return floats
