@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 from datetime import date, datetime, timedelta, timezone
+from decimal import Decimal
+from uuid import UUID
 
 import numpy as np
 import pandas as pd
@@ -112,6 +114,28 @@ def test_each_segment_may_have_a_reference_of_its_own(log, reference):
     assert not series.drifted
     with pytest.raises(DataError, match="'beta' has none; there are 'acme'"):
         drift_series(log, like={"acme": own["acme"]}, segment="tenant")
+
+
+@pytest.mark.parametrize(
+    "segments",
+    [
+        [2**60, 2**60 + 1],
+        [True, False],
+        [1.0, 2.5],
+        [date(2026, 1, 1), date(2026, 1, 2)],
+        [timedelta(hours=1), timedelta(days=2)],
+        [Decimal("1.50"), Decimal(2)],
+        [UUID(int=7), UUID(int=8)],
+    ],
+    ids=repr,
+)
+def test_references_are_found_by_the_value_of_their_segment(log, reference, segments):
+    one = profile_data(log, like=reference)
+    cut = log.assign(tenant=pd.Series(segments * (len(log) // 2), dtype=object))
+
+    series = drift_series(cut, like=dict.fromkeys(segments, one), segment="tenant")
+
+    assert len(series.windows) == 2
 
 
 def test_references_of_different_layouts_are_refused(log, reference):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from flytekitplugins.wbmon.data.open import Data
+from flytekitplugins.wbmon.data.scalars import class_name
 from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.monitor.drift.check import check_drift
 from flytekitplugins.wbmon.monitor.drift.report import DriftRule
@@ -29,7 +30,7 @@ Reference = Literal["fixed", "sliding", "same_weekday"]
 def drift_series(  # noqa: PLR0913 - how windows are cut, and what they are compared with
     data: Data,
     *,
-    like: Profile | Mapping[str, Profile],
+    like: Profile | Mapping[Any, Profile],
     at: str = "",
     by: TimeSpan = "day",
     segment: str = "",
@@ -45,7 +46,8 @@ def drift_series(  # noqa: PLR0913 - how windows are cut, and what they are comp
 
     Args:
         data: Data in any form `profile_data` accepts; its rows may be in any order.
-        like: The reference profile; or one for each segment, all made `like` the same profile.
+        like: The reference profile; or one for each segment, by its value or its name, all made
+            `like` the same profile.
         at: The column with the time of a row, UTC; empty to cut by segment only. `at` and `segment`
             may be partition columns, whose values are only in folder names (`day=2026-01-01/…`).
         by: Length of a window: `hour`, `day`, `week` (from Monday) or `month`.
@@ -67,6 +69,7 @@ def drift_series(  # noqa: PLR0913 - how windows are cut, and what they are comp
     """
     at, segment = str(at), str(segment)
     _require_settings(reference, n_reference, at)
+    like = like if isinstance(like, Profile) else {_name(of): each for of, each in like.items()}
     layout = _layout(like)
     found = profile_windows(data, like=layout, at=at, by=by, segment=segment, embed=embed)
     windows = []
@@ -101,6 +104,11 @@ def _require_settings(reference: str, n_reference: int, at: str) -> None:
         raise ConfigError(f"n_reference must be at least 1, got {n_reference}")
     if reference != "fixed" and not at:
         raise ConfigError(f"a {reference} reference needs windows of time; give at=")
+
+
+def _name(segment: Any) -> str:
+    """What a segment is called in a window, by its value."""
+    return str(segment).lower() if isinstance(segment, bool) else class_name(segment)
 
 
 def _layout(like: Profile | Mapping[str, Profile]) -> Profile:
