@@ -213,7 +213,7 @@ def test_a_sliced_column_with_missing_values_is_read_in_its_bounds():
 
 
 def test_columns_of_structures_are_counted_by_their_fields_and_elements():
-    table = pa.table({"s": [{"a": 1}, None], "l": [[1], [2]], "nothing": pa.nulls(2)})
+    table = pa.table({"s": [{"a": 1}, None], "l": [[1], [2, 3]], "nothing": pa.nulls(2)})
 
     features = profile_data(table).features
 

@@ -94,14 +94,11 @@ def can_count(layout: FeatureProfile, dtype: pa.DataType) -> bool:
     stored = kind_of(value_type(dtype))
     if "empty" in (stored, layout.kind) or not layout.stored:
         return True
-    # lists of numbers may be of one length in one window, and empty or of another in the next
     lists = ("vector", "nested")
-    if layout.kind == "nested" and stored == "nested":
-        # a struct and a list have no part in common
+    if layout.kind == "nested" and stored in lists:
+        # a struct and a list have no part in common; lists of any length have
         return layout.dtype.startswith("struct") is bool(pa.types.is_struct(value_type(dtype)))
-    return stored == layout.stored or (
-        stored in lists and layout.stored in lists and layout.kind == "nested"
-    )
+    return stored == layout.stored
 
 
 def empty_like(feature: FeatureProfile) -> FeatureProfile:
