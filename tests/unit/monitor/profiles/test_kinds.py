@@ -541,6 +541,28 @@ def test_lists_that_python_cannot_hold_are_told_by_the_names_that_their_fields_g
     assert window.features["s"].examples[0] == "[{'a': 1, 'a.1': 'u'}]"
 
 
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        pa.list_(pa.float64()),
+        pa.list_(pa.float32(), 3),
+        pa.list_(pa.int16(), 3),
+        pa.large_list(pa.int64()),
+        pa.list_(pa.decimal128(9, 2)),
+        pa.list_view(pa.int32()),
+    ],
+    ids=str,
+)
+def test_a_vector_with_a_number_that_stands_for_none_is_missing(dtype):
+    vectors = [[1, i % 5, -999 if i % 4 == 0 else 3] if i % 10 else None for i in range(200)]
+    table = pa.table({"v": pa.array(vectors, dtype)})
+
+    feature = profile_data(table, missing_values={"v": (-999,)}).features["v"]
+
+    assert (feature.kind, feature.dimension) == ("vector", 3)
+    assert (feature.n_missing, feature.n_unreadable) == (60, 0)
+
+
 def test_what_stands_for_none_does_so_within_lists_and_structs():
     frame = pd.DataFrame(
         {

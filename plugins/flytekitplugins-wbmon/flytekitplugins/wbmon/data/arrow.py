@@ -192,6 +192,36 @@ def whole_array(values: NDArray[Any]) -> pa.Array:
     return pa.Array.from_buffers(pa.int64(), len(numbers), [None, pa.py_buffer(numbers)])
 
 
+def with_elements(array: pa.Array, convert: Callable[[pa.Array], pa.Array]) -> pa.Array:
+    """Lists with converted elements; the array itself if `convert` returns what it is given.
+
+    Args:
+        array: Lists of a plain type.
+        convert: Takes the elements of all lists, also what lies below a null, and returns as many.
+    """
+    dtype = array.type
+    valid = bitmap(is_valid(array))
+    if pa.types.is_fixed_size_list(dtype):
+        size = dtype.list_size
+        found = array.values.slice(array.offset * size, len(array) * size)
+        elements = convert(found)
+        if elements is found:
+            return array
+        dtype = pa.list_(elements.type, size)
+        return pa.Array.from_buffers(dtype, len(array), [valid], children=[elements])
+    ends = dense_numbers(array.offsets)
+    # of an array without rows there may be no end at all
+    first, last = (int(ends[0]), int(ends[-1])) if len(ends) else (0, 0)
+    found = array.values.slice(first, last - first)
+    elements = convert(found)
+    if elements is found:
+        return array
+    is_large = pa.types.is_large_list(dtype)
+    dtype = (pa.large_list if is_large else pa.list_)(elements.type)
+    moved = pa.py_buffer(ends - ends.dtype.type(first))
+    return pa.Array.from_buffers(dtype, len(array), [valid, moved], children=[elements])
+
+
 def bool_array(flags: NDArray[np.bool_]) -> pa.Array:
     """A boolean array; shape `(n,)`."""
     bits = pa.py_buffer(np.packbits(flags, bitorder="little"))

@@ -18,6 +18,7 @@ from flytekitplugins.wbmon.data.arrow import (
     is_text,
     is_valid,
     whole_array,
+    with_elements,
 )
 from flytekitplugins.wbmon.data.objects import UuidText, from_objects
 from flytekitplugins.wbmon.data.pandas_types import (
@@ -45,7 +46,7 @@ def plain(array: pa.Array) -> pa.Array:
     while convert := _conversion(array.type):
         array = convert(array)
     if is_list(array.type):
-        return _with_plain_elements(array)
+        return with_elements(array, plain)
     if pa.types.is_struct(array.type):
         return _with_plain_fields(array)
     return readable(array) if _is_any_text(array.type) else array
@@ -170,30 +171,6 @@ def _renamed(array: pa.StructArray) -> pa.Array:
     dtype = pa.struct([(name, field.type) for name, field in zip(names, fields, strict=True)])
     children = [array.field(place) for place in range(array.type.num_fields)]
     return pa.Array.from_buffers(dtype, len(array), [bitmap(is_valid(array))], children=children)
-
-
-def _with_plain_elements(array: pa.Array) -> pa.Array:
-    dtype = array.type
-    valid = bitmap(is_valid(array))
-    if pa.types.is_fixed_size_list(dtype):
-        size = dtype.list_size
-        found = array.values.slice(array.offset * size, len(array) * size)
-        elements = plain(found)
-        if elements is found:
-            return array
-        dtype = pa.list_(elements.type, size)
-        return pa.Array.from_buffers(dtype, len(array), [valid], children=[elements])
-    ends = dense_numbers(array.offsets)
-    # of an array without rows there may be no end at all
-    first, last = (int(ends[0]), int(ends[-1])) if len(ends) else (0, 0)
-    found = array.values.slice(first, last - first)
-    elements = plain(found)
-    if elements is found:
-        return array
-    is_large = pa.types.is_large_list(dtype)
-    dtype = (pa.large_list if is_large else pa.list_)(elements.type)
-    moved = pa.py_buffer(ends - ends.dtype.type(first))
-    return pa.Array.from_buffers(dtype, len(array), [valid, moved], children=[elements])
 
 
 def _with_plain_fields(array: pa.StructArray) -> pa.Array:

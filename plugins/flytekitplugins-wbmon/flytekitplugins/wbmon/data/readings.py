@@ -20,6 +20,7 @@ from flytekitplugins.wbmon.data.arrow import (
     seconds,
     text_array,
     whole_array,
+    with_elements,
     without_null_names,
 )
 from flytekitplugins.wbmon.data.kind import Kind
@@ -124,6 +125,9 @@ def _read(kind: Kind, values: pa.Array, order: Sequence[str]) -> pa.Array:
 def _present(values: pa.Array, kind: Kind, missing: Sequence[str]) -> pa.Array:
     """The values with null for those that stand for none."""
     stored = kind_of(values.type)
+    if stored == "vector" and missing:
+        # a vector that lacks a number is missing
+        return with_elements(values, lambda numbers: _present(numbers, "number", missing))
     absent = None
     if stored == "text" and kind in _PARSED:
         absent = pc.is_in(

@@ -86,8 +86,8 @@ def profile_data(
             `boolean`, `time`, `duration`, `text` or `identifier`; or the names of an ordinal in
             their order, such as `"S < M < L"`. Those of `like` need not be given again.
         missing_values: Values that stand for none, by column, such as `{"age": (-999,)}`; of lists
-            and structs those that stand for none within them, but not in vectors. Those of `like`
-            need not be given again.
+            and structs those that stand for none within them; a vector that has one is missing.
+            Those of `like` need not be given again.
         at: The column with the time of each row, or the end of the window, from which the ages of
             times are counted. If it is a column, that of `like` need not be given again, and a row
             whose time cannot be read has no ages.
