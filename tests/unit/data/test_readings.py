@@ -93,6 +93,13 @@ def test_odd_texts_among_numbers_are_numbers_where_they_can_be():
         ("2026-01-31T05:06:07-0030", dt.datetime(2026, 1, 31, 5, 36, 7, tzinfo=UTC)),
         ("2026-01-31T05:06:07.5 +00:00", dt.datetime(2026, 1, 31, 5, 6, 7, 500_000, tzinfo=UTC)),
         ("1969-12-31T23:59:59Z", dt.datetime(1969, 12, 31, 23, 59, 59, tzinfo=UTC)),
+        ("2026-01-31t05:06:07z", dt.datetime(2026, 1, 31, 5, 6, 7, tzinfo=UTC)),
+        ("20260131T050607Z", dt.datetime(2026, 1, 31, 5, 6, 7, tzinfo=UTC)),
+        ("20260131T050607-0130", dt.datetime(2026, 1, 31, 6, 36, 7, tzinfo=UTC)),
+        # as Python logs it, and PostgreSQL writes it
+        ("2026-01-31 05:06:07,250", dt.datetime(2026, 1, 31, 5, 6, 7, 250_000, tzinfo=UTC)),
+        ("2026-01-31 05:06:07.25+01", dt.datetime(2026, 1, 31, 4, 6, 7, 250_000, tzinfo=UTC)),
+        ("2026-01-31 05:06:07-05", dt.datetime(2026, 1, 31, 10, 6, 7, tzinfo=UTC)),
         # a tenth of a microsecond is cut off
         ("2026-01-31T00:00:00.1234567Z", dt.datetime(2026, 1, 31, microsecond=123_456, tzinfo=UTC)),
     ],
@@ -104,7 +111,9 @@ def test_iso_text_is_a_time_with_its_offset(text, moment):
     assert n_unreadable == 0
 
 
-@pytest.mark.parametrize("text", ["2026-02-30", "31.01.2026", "2026-01-31T25:00", "soon", "2026"])
+@pytest.mark.parametrize(
+    "text", ["2026-02-30", "31.01.2026", "2026-01-31T25:00", "soon", "2026", "2026-01-31-05"]
+)
 def test_text_that_is_no_iso_time_is_refused_and_costs_itself(text):
     values, n_unreadable, examples = read("time", ["2026-01-31", text])
 

@@ -695,6 +695,22 @@ for data in (table.to_reader(), table, ds.dataset(path), path):
     assert [first, *others] == [expected] * 5
 
 
+@pytest.mark.parametrize("share", [0.45, 0.5, 0.55])
+def test_numbers_and_text_of_one_column_are_read_as_the_reference_says(share):
+    rng = np.random.default_rng(4)
+
+    def window(n: int) -> pd.DataFrame:
+        numbers = rng.random(n) < share
+        values = np.where(numbers, rng.integers(0, 9, n), rng.choice(["a", "b"], n).astype(object))
+        return pd.DataFrame({"x": pd.Series(values, dtype=object)})
+
+    reference = profile_data(window(3000))
+    reports = [check_drift(reference, window(300)) for _ in range(30)]
+
+    assert {report.features["x"].status for report in reports} == {"ok"}
+    assert sum(report.verdict != "ok" for report in reports) <= 4
+
+
 def test_what_lies_below_a_missing_struct_is_missing():
     tags = pa.array([["a", "b"], ["c"], ["a"]] * 40)
     missing = pa.array([False, True, False] * 40)

@@ -93,6 +93,19 @@ def code_column(column: pa.ChunkedArray, name: str) -> CodedColumn:
     )
 
 
+def code_as_text(column: pa.ChunkedArray, name: str) -> CodedColumn:
+    """Encode a column of mixed values by the name of each, numbers among them.
+
+    Args:
+        column: The column in its plain form, also with odd values.
+        name: Its name, for the message of an error.
+
+    Raises:
+        DataError: If it has more than 1000 distinct values.
+    """
+    return _coded_text(_texts(column), name, "text")
+
+
 def code_as_numbers(column: pa.ChunkedArray, name: str) -> CodedColumn:
     """Encode a column of text as codes of whole numbers; text that is none is unreadable.
 

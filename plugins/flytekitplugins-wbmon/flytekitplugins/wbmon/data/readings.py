@@ -38,7 +38,12 @@ _TIME = (
     r"^(?P<day>\d{4}-\d{2}-\d{2})(?:[Tt ](?P<clock>\d{2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?)\d*)?"
     r"\s?(?P<zone>[Zz]|[+-]\d{2}:?\d{2})?$"
 )
-_BASIC = (r"^(\d{4})(\d{2})(\d{2})[Tt](\d{2})(\d{2})(\d{2})", r"\1-\2-\3T\4:\5:\6")  # of ISO 8601
+_SPELLINGS = (
+    # the basic form, a comma before the fraction of a second, and an offset of hours alone
+    (r"^(\d{4})(\d{2})(\d{2})[Tt](\d{2})(\d{2})(\d{2})", r"\1-\2-\3T\4:\5:\6"),
+    (r"(:\d{2}),(\d)", r"\1.\2"),
+    (r"(:\d{2}(?:\.\d+)?\s?[+-]\d{2})$", r"\1:00"),
+)
 
 
 class Reading(NamedTuple):
@@ -252,7 +257,9 @@ def _of_calendar(numbers: pa.Array) -> pa.Array:
 
 
 def _parsed_times(texts: pa.Array) -> pa.Array:
-    parts = pc.extract_regex(pc.replace_substring_regex(texts, *_BASIC), _TIME)
+    for spelling, usual in _SPELLINGS:
+        texts = pc.replace_substring_regex(texts, spelling, usual)
+    parts = pc.extract_regex(texts, _TIME)
     day, clock, zone = (pc.struct_field(parts, name) for name in ("day", "clock", "zone"))
     clock = pc.if_else(pc.equal(clock, _text("")), _text("00:00"), clock)
     local = _moments(pc.binary_join_element_wise(day, clock, _text("T")))

@@ -9,23 +9,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from flytekitplugins.wbmon.data.arrow import kind_of
-from flytekitplugins.wbmon.data.class_codes import (
-    CodedColumn,
-    class_order,
-    code_as_numbers,
-    code_column,
-    known_alone,
-    recode,
-    words_of,
-)
+from flytekitplugins.wbmon.data.class_codes import CodedColumn, class_order, recode
 from flytekitplugins.wbmon.data.columns import NumberColumn, read_numbers, read_values
-from flytekitplugins.wbmon.data.objects import has_odd, value_type
 from flytekitplugins.wbmon.data.unreadable import Unreadable, unreadable_of
 from flytekitplugins.wbmon.data.uuids import value_name
 from flytekitplugins.wbmon.data.weights import check_weights
 from flytekitplugins.wbmon.data.whole import exact_differences
 from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.monitor.performance.class_columns import (
+    read_classes,
+    require_same_kind,
+)
 from flytekitplugins.wbmon.monitor.performance.meaning import (
     NOTHING_KNOWN,
     Meaning,
@@ -43,8 +37,6 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Codes = NDArray[np.int64]
     Mask = NDArray[np.bool_]
-
-_OF_NUMBERS = ("number", "boolean")
 
 Score = str | Sequence[str] | Mapping[Any, str] | None
 
@@ -192,14 +184,14 @@ def read_classification(
     truth = (
         CodedColumn(meaning.classes[:1], np.zeros(table.num_rows, dtype=np.int64), "empty")
         if label is None
-        else _classes(table, label, prediction, meaning)
+        else read_classes(table, label, prediction, meaning)
     )
     known = [*meaning.classes, *(map(value_name, score) if isinstance(score, Mapping) else ())]
     predicted = None
     is_class = score is not None
     if is_class or prediction_is(table, prediction, truth, known, meaning) == "class":
-        predicted = _classes(table, prediction, label or prediction, meaning)
-        _require_same_kind(table, label or "", prediction, truth, predicted)
+        predicted = read_classes(table, prediction, label or prediction, meaning)
+        require_same_kind(table, label or "", prediction, truth, predicted)
         require_classes(prediction, truth, predicted, meaning)
         known += predicted.names
     require_positive(truth, known, meaning)
@@ -284,41 +276,6 @@ def _plain_numbers(table: pa.Table, name: str, what: str) -> NumberColumn:
     if read.unit:
         raise DataError(f"{what} must be plain numbers; column {quoted_name(name)} holds durations")
     return read
-
-
-def _classes(table: pa.Table, name: str, beside: str, meaning: Meaning) -> CodedColumn:
-    """A column of the classes that there can be; others are unreadable."""
-    coded = _any_classes(table, name, beside)
-    return known_alone(coded, meaning.classes) if meaning.is_closed else coded
-
-
-def _any_classes(table: pa.Table, name: str, beside: str) -> CodedColumn:
-    """A column of classes; one of mixed values is of numbers if the one beside it holds numbers.
-
-    What a column of mixed values is, the most frequent decide; they may be what was written for
-    labels that have not come: blanks, or one word such as `n/a`.
-    """
-    coded = code_column(table[name], name)
-    if coded.kind != "text" or not has_odd(table.schema.field(name).type):
-        return coded
-    is_beside_numbers = kind_of(value_type(table.schema.field(beside).type)) in _OF_NUMBERS
-    if is_beside_numbers and len(words_of(coded)) <= 1:
-        return code_as_numbers(table[name], name)
-    return coded
-
-
-def _require_same_kind(
-    table: pa.Table, label: str, prediction: str, truth: CodedColumn, predicted: CodedColumn
-) -> None:
-    if "empty" in (truth.kind, predicted.kind) or not (truth.names and predicted.names):
-        return
-    if truth.kind != predicted.kind:
-        kinds = [value_type(table.schema.field(name).type) for name in (label, prediction)]
-        raise DataError(
-            f"label {quoted_name(label)} and prediction {quoted_name(prediction)} must hold "
-            f"the same classes; found {kinds[0]} such as {quoted_name(truth.names[0])} "
-            f"against {kinds[1]} such as {quoted_name(predicted.names[0])}"
-        )
 
 
 def _columns_by_class(score: Score, in_order: tuple[str, ...], names: tuple[str, ...]) -> list[str]:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from flytekitplugins.wbmon.data.arrow import kind_of
-from flytekitplugins.wbmon.data.objects import value_type
+from flytekitplugins.wbmon.data.objects import has_odd, value_type
 from flytekitplugins.wbmon.monitor.profiles.facets import facets_of
 from flytekitplugins.wbmon.monitor.profiles.feature import UNSEEN_LIMIT, FeatureProfile
 from flytekitplugins.wbmon.monitor.profiles.learn import MAX_CATEGORIES, type_name
@@ -98,7 +98,9 @@ def can_count(layout: FeatureProfile, dtype: pa.DataType) -> bool:
     if layout.kind == "nested" and stored in lists:
         # a struct and a list have no part in common; lists of any length have
         return layout.dtype.startswith("struct") is bool(pa.types.is_struct(value_type(dtype)))
-    return stored == layout.stored
+    # of mixed values the most frequent say what they are, and they may be others in the next window
+    is_mixed = has_odd(dtype) and stored not in lists and layout.stored not in lists
+    return is_mixed or stored == layout.stored
 
 
 def empty_like(feature: FeatureProfile) -> FeatureProfile:

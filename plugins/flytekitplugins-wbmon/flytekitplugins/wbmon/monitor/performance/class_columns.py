@@ -1,0 +1,106 @@
+"""Columns of classes: which values of a label or a prediction are classes, and which are none."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from flytekitplugins.wbmon.data.arrow import kind_of
+from flytekitplugins.wbmon.data.class_codes import (
+    CodedColumn,
+    code_as_numbers,
+    code_as_text,
+    code_column,
+    known_alone,
+    words_of,
+)
+from flytekitplugins.wbmon.data.objects import has_odd, value_type
+from flytekitplugins.wbmon.data.unreadable import are_few
+from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.monitor.performance.meaning import Meaning
+from flytekitplugins.wbmon.names import quoted_name
+
+_OF_NUMBERS = ("number", "boolean")
+_MIXED = ("number", "text")  # kinds whose classes may be numbers and text together
+
+
+def read_classes(table: pa.Table, name: str, beside: str, meaning: Meaning) -> CodedColumn:
+    """A column of the classes that there can be; others are unreadable.
+
+    Args:
+        table: Columns in their plain form.
+        name: The column.
+        beside: The column that it is compared with; itself if there is none.
+        meaning: What is known before the window is read.
+
+    Raises:
+        DataError: If the column holds no classes, or more than 1000.
+    """
+    coded = code_column(table[name], name)
+    if coded.kind in _MIXED and has_odd(table[name].type):
+        coded = _of_mixed(table, name, beside, coded, meaning)
+    return known_alone(coded, meaning.classes) if meaning.is_closed else coded
+
+
+def _of_mixed(
+    table: pa.Table, name: str, beside: str, coded: CodedColumn, meaning: Meaning
+) -> CodedColumn:
+    """The classes of a column of numbers and text.
+
+    The text is what was written for labels that have not come, such as `n/a`, or a class like the
+    numbers. It is one if a baseline has classes of text, if the other column predicts it, or if
+    there are several of them and they are not few.
+    """
+    as_text = code_as_text(table[name], name)
+    words = words_of(as_text)
+    if meaning.is_closed:
+        has_words = any(word in meaning.classes for word in words)
+    elif beside != name and _are_in(words, table[beside], beside):
+        has_words = True
+    elif coded.kind == "number":
+        n_odd = coded.unreadable.n
+        is_few = are_few(n_odd, n_odd + int((coded.codes >= 0).sum()))
+        has_words = len(words) > 1 and not is_few
+    else:
+        has_words = len(words) > 1 or kind_of(value_type(table[beside].type)) not in _OF_NUMBERS
+    if has_words:
+        return as_text
+    return coded if coded.kind == "number" else code_as_numbers(table[name], name)
+
+
+def _are_in(words: list[str], column: pa.ChunkedArray, name: str) -> bool:
+    """Whether one of the words is in a column."""
+    has_words = has_odd(column.type) or kind_of(value_type(column.type)) == "text"
+    return has_words and not {*words}.isdisjoint(code_as_text(column, name).names)
+
+
+def require_same_kind(
+    table: pa.Table, label: str, prediction: str, truth: CodedColumn, predicted: CodedColumn
+) -> None:
+    """Refuse labels and predictions of which one holds numbers and the other text alone.
+
+    Raises:
+        DataError: If they do; the message has a class of each.
+    """
+    if "empty" in (truth.kind, predicted.kind) or not (truth.names and predicted.names):
+        return
+    both = (truth, predicted)
+    are_mixed = all(coded.kind in _MIXED for coded in both) and any(map(_has_numbers, both))
+    if truth.kind == predicted.kind or are_mixed:
+        return
+    kinds = [value_type(table[name].type) for name in (label, prediction)]
+    raise DataError(
+        f"label {quoted_name(label)} and prediction {quoted_name(prediction)} must hold "
+        f"the same classes; found {kinds[0]} such as {quoted_name(truth.names[0])} "
+        f"against {kinds[1]} such as {quoted_name(predicted.names[0])}"
+    )
+
+
+def _has_numbers(coded: CodedColumn) -> bool:
+    """Whether more than a few rows of text have whole numbers, and others words."""
+    words = set(words_of(coded))
+    if not words:
+        return False
+    rows = np.bincount(coded.codes[coded.codes >= 0], minlength=len(coded.names))
+    n_numbers = sum(int(n) for name, n in zip(coded.names, rows, strict=True) if name not in words)
+    return not are_few(n_numbers, int(rows.sum()))

@@ -1,0 +1,79 @@
+"""Labels and predictions of numbers and text together: which of the words are classes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from flytekitplugins.wbmon import check_performance
+from flytekitplugins.wbmon.errors import DataError
+
+
+def outcomes(labels: list, predictions: list, seed: int = 0) -> pd.DataFrame:
+    """Rows in random order, in columns of objects."""
+    frame = pd.DataFrame(
+        {"label": pd.Series(labels, dtype=object), "said": pd.Series(predictions, dtype=object)}
+    )
+    return frame.sample(frac=1, random_state=seed, ignore_index=True)
+
+
+def measured(frame: pd.DataFrame, **settings):
+    return check_performance(
+        frame, task="classification", label="label", prediction="said", **settings
+    )
+
+
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.3, 0.45, 0.55, 0.9])
+def test_words_that_are_predicted_are_classes_however_frequent_they_are(share):
+    n = int(1000 * share)
+    labels = [*["A"] * n, *[i % 2 for i in range(1000 - n)]]
+    # every tenth is wrong
+    said = [("A" if i % 3 else 1) if i % 10 == 0 else label for i, label in enumerate(labels)]
+    truth = float(np.mean([str(a) == str(b) for a, b in zip(labels, said, strict=True)]))
+
+    report = measured(outcomes(labels, said))
+
+    assert report.classes == ("0", "1", "A")
+    assert (report.n_labelled, report.n_unreadable) == (1000, 0)
+    assert report.metrics["accuracy"].value == pytest.approx(truth)
+
+
+@pytest.mark.parametrize(("n_words", "classes"), [(20, ("0", "1")), (300, ("0", "1", "A", "B"))])
+def test_several_words_are_classes_if_they_are_not_few(n_words, classes):
+    labels = [*["A", "B"] * (n_words // 2), *[0, 1] * ((1000 - n_words) // 2)]
+
+    report = measured(outcomes(labels, [0, 1] * 500))
+
+    assert set(report.classes) == set(classes)
+    assert report.n_unreadable == (n_words if len(classes) == 2 else 0)
+    assert report.n_labelled == 1000 - report.n_unreadable
+
+
+@pytest.mark.parametrize("share", [0.01, 0.3, 0.9])
+def test_one_word_that_nobody_predicts_stands_for_labels_that_have_not_come(share):
+    n = int(1000 * share)
+    labels = [*["n/a"] * n, *[i % 2 for i in range(1000 - n)]]
+
+    report = measured(outcomes(labels, [i % 2 for i in range(1000)]))
+
+    assert report.classes == ("0", "1")
+    assert (report.n_labelled, report.n_unreadable) == (1000 - n, n)
+
+
+@pytest.mark.parametrize("words", [["A", "B"], ["A"], ["pending", "lost"]])
+@pytest.mark.parametrize("share", [0.3, 0.7])
+def test_a_baseline_knows_which_words_are_classes(words, share):
+    numbers = measured(outcomes([0, 1] * 500, [0, 1, 1, 1] * 250))
+    n = int(1000 * share)
+    labels = [*(words * 1000)[:n], *[i % 2 for i in range(1000 - n)]]
+
+    report = measured(outcomes(labels, [i % 2 for i in range(1000)]), baseline=numbers)
+
+    assert report.classes == ("0", "1")
+    assert (report.n_labelled, report.n_unreadable) == (1000 - n, n)
+
+
+def test_numbers_against_text_alone_are_refused():
+    with pytest.raises(DataError, match="must hold the same classes"):
+        measured(pd.DataFrame({"label": [0, 1] * 50, "said": ["no", "yes"] * 50}))
