@@ -7,15 +7,21 @@ neither is a default value, such as 1970-01-01, in place of birth dates or of pr
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+
 import numpy as np
 
 from flytekitplugins.wbmon.monitor.drift.distances import scaled_counts
 from flytekitplugins.wbmon.monitor.drift.report import Check, DriftRule
 from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
-from flytekitplugins.wbmon.stats.distinct import DistinctSketch, frequent_share
+from flytekitplugins.wbmon.stats.distinct import DistinctSketch, frequent_share, n_clusters
 from flytekitplugins.wbmon.stats.repeats import repeats_test
 
 _SELDOM = 0.01  # share of the rows that repeat a time, up to which times are not those of batches
+_MANY_TIMES = 500  # of rows that are spread
+_BUSY = 0.3  # share of all times that those of a busy hour and a quiet night are worth
+_UNITS = {"finer": 1e-6, "second": 1.0, "minute": 60.0, "hour": 3600.0}
 _END = 4_102_444_800.0  # 2100-01-01, in seconds since 1970: no event has been later
 
 
@@ -64,14 +70,34 @@ def collapse_check(
 def comes_in_batches(reference: FeatureProfile) -> bool:
     """Whether many rows have the same time, or only a date; also if that is not known."""
     precision, sketch = reference.facets.get("precision"), reference.sketch
-    # of the times in the sketch, as their number in the whole column is an estimate
-    is_seldom_repeated = (
-        sketch is not None and len(sketch.hashes) >= (1 - _SELDOM) * sketch.counts.sum()
-    )
-    if precision is None or precision.counts is None or not is_seldom_repeated:
+    if precision is None or precision.counts is None or sketch is None:
         return True
     named = dict(zip(precision.categories, precision.counts.tolist(), strict=False))
-    return bool(2 * named.get("day", 0) > precision.value_weight)
+    if 2 * named.get("day", 0) > precision.value_weight:
+        return True
+    # of the times in the sketch, as their number in the whole column is an estimate
+    is_seldom_repeated = len(sketch.hashes) >= (1 - _SELDOM) * sketch.counts.sum()
+    return not (is_seldom_repeated or _are_spread(reference, sketch, _unit(named)))
+
+
+def _unit(named: Mapping[str, float]) -> float:
+    """The unit of which at least half of the times are no larger multiples, in seconds."""
+    total, finer = sum(named.values()), 0.0
+    for name, unit in _UNITS.items():
+        finer += named.get(name, 0.0)
+        if 2 * finer >= total:
+            return unit
+    return math.inf
+
+
+def _are_spread(reference: FeatureProfile, sketch: DistinctSketch, unit: float) -> bool:
+    """Whether times repeat only because there are no more: the seconds of a day with many rows.
+
+    Of `n` rows that fall on `k` times at random, those of different times are worth about
+    `n / (1 + n / k)` rows. Rows that come in batches are worth far less.
+    """
+    n, k = reference.n_values, _BUSY * (reference.maximum - reference.minimum) / unit
+    return k > 0 and n_clusters(sketch) >= max(_MANY_TIMES, n / (1 + n / k))
 
 
 def _share_that_is_no_later_batch(reference: FeatureProfile, current: FeatureProfile) -> float:

@@ -142,17 +142,20 @@ def _unevenness(feature: FeatureProfile, facet: str) -> float:
 
 
 def _clusters(found: Comparison, facet: str) -> tuple[float, float] | None:
-    """Independent rows that a facet of times is worth in both windows; None if each row is one.
+    """Independent rows that a facet is worth in both windows; None if each row is one.
 
-    The rows of one day are not independent, and those of one batch share a time. If the number of
-    rows a day varies by as much as its mean, a share `p` of the rows of `d` days has the variance
-    `p (1 - p) / d`; if it varies less, the test is conservative. A test of weekdays needs some 36
-    days on either side. That only the current window repeats its times is no reason to doubt it.
+    Rows that share a text share its format and words, too. The rows of one day are not independent,
+    and those of one batch share a time. If the number of rows a day varies by as much as its mean,
+    a share `p` of the rows of `d` days has the variance `p (1 - p) / d`; if it varies less, the
+    test is conservative. A test of weekdays needs some 36 days on either side. That only the
+    current window repeats its times is no reason to doubt it.
 
     References:
         Kish (1965), Survey sampling, section 5.4, for the design effect of clusters.
     """
     reference, current = found.reference, found.current
+    if reference.kind in ("identifier", "text"):
+        return _of_repeated(reference, current, facet)
     if reference.kind != "time" or facet == AGE:
         return None
     if facet == "weekday":
@@ -161,6 +164,23 @@ def _clusters(found: Comparison, facet: str) -> tuple[float, float] | None:
     if before is None or now is None or not comes_in_batches(reference):
         return None
     return n_clusters(before), n_clusters(now)
+
+
+def _of_repeated(
+    reference: FeatureProfile, current: FeatureProfile, facet: str
+) -> tuple[float, float] | None:
+    """Rows of a facet of identifiers or texts, divided by the design effect of repeated ones.
+
+    It is the smaller one of both windows: in a window longer than the other an identifier has more
+    rows, and one that is in all rows of a window is a finding.
+    """
+    both = (reference, current)
+    pairs = [(each.sketch, each.effective_values) for each in both]
+    effects = [n / n_clusters(sketch) for sketch, n in pairs if sketch is not None and n]
+    if len(effects) < len(pairs) or min(effects) <= 1:
+        return None
+    one, other = (each.facets[facet].effective_values / min(effects) for each in both)
+    return one, other
 
 
 def _days(times: FeatureProfile) -> float:

@@ -207,14 +207,17 @@ def _compare_categories(found: Comparison, rule: DriftRule) -> Comparison:
     reference, current = found.reference, found.current
     a, b = category_counts(reference, current)
     n_rest = 0 if are_all_named(reference, current) else 1
-    distribution = _category_check(a, b, rule, n_rest=n_rest)
-    others = (
-        new_categories_check(reference, current, rule),
-        few_categories_check(reference, current, rule),
-    )
+    replaced = new_identifiers_check(reference, current, rule)
+    checks: tuple[Check | None, ...] = (replaced,)
+    if replaced is None:
+        checks = (
+            _category_check(a, b, rule, n_rest=n_rest),
+            new_categories_check(reference, current, rule),
+            few_categories_check(reference, current, rule),
+        )
     return replace(
         found,
-        checks=tuple(check for check in (distribution, *others) if check is not None),
+        checks=tuple(check for check in checks if check is not None),
         distances=bin_distances(a, b),
         new_categories=new_categories(reference, current),
         vanished_categories=tuple(

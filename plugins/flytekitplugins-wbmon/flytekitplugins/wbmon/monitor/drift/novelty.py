@@ -15,6 +15,7 @@ import numpy as np
 
 from flytekitplugins.wbmon.monitor.drift.distances import sample_factor, scaled_counts
 from flytekitplugins.wbmon.monitor.drift.report import Check, DriftRule
+from flytekitplugins.wbmon.monitor.drift.turnover import are_turned_over
 from flytekitplugins.wbmon.monitor.profiles.feature import UNSEEN_LIMIT, FeatureProfile, name_hash
 from flytekitplugins.wbmon.stats.arrays import Floats
 from flytekitplugins.wbmon.stats.distinct import shared_sample
@@ -81,7 +82,13 @@ def new_identifiers_check(
     That some are new is natural. What is told is that at least nine in ten of the rows that should
     have an identifier of the reference, by the rows of the reference that are alone with theirs,
     have another. Whether all are new in every window, as those of orders are, past windows decide.
+    Categories may be such identifiers, too, if nearly all were replaced.
     """
+    if reference.kind == "category":
+        if not are_turned_over(reference, current):
+            return None
+        found = new_categories_check(reference, current, rule)
+        return None if found is None else replace(found, name="new_identifiers")
     a, b = _sampled(reference, current)
     if reference.kind != "identifier" or not b.any():
         return None
@@ -133,7 +140,9 @@ def known_rows(check: Check, reference: FeatureProfile, current: FeatureProfile)
     if check.name == "few_categories":
         known = _remembered(reference, current)[1].sum()
         return np.array([known, scaled_counts(current)[-1] - known])
-    if check.name == "new_identifiers" and reference.kind == "identifier":
+    if check.name == "new_identifiers" and reference.kind == "category":
+        a, b = category_counts(reference, current)
+    elif check.name == "new_identifiers" and reference.kind == "identifier":
         a, b = _sampled(reference, current)
     elif check.name == "new_categories" and np.asarray(reference.counts)[-1]:
         a, b = _remembered(reference, current)
