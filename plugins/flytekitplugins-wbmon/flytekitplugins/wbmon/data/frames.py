@@ -26,6 +26,8 @@ _OF_ONE_SORT = (
     "time",
 )
 
+_POLARS_DIGITS = 38  # of its decimals
+
 
 @dataclass(frozen=True)
 class FrameSource:
@@ -96,7 +98,7 @@ def polars_source(frame: Any, names: tuple[str, ...]) -> FrameSource:
 
 def _from_polars(series: Any) -> pa.Array:
     # polars hands over objects as the addresses of their memory
-    if str(series.dtype) == "Object":
+    if str(series.dtype) == "Object" or _is_too_long(series.dtype):
         return from_objects(series.to_list())
     try:
         # under a name of ours: polars ends the process over one that holds a NUL
@@ -104,6 +106,19 @@ def _from_polars(series: Any) -> pa.Array:
     # whole numbers of 128 bits
     except pa.ArrowException:
         return from_objects(series.to_list())
+
+
+def _is_too_long(dtype: Any) -> bool:
+    """Whether it has decimals of more digits than polars itself can have.
+
+    A frame made from Arrow or Parquet without rows has such a type. To convert it is a panic of
+    polars, which no `except Exception` catches; as the frame has no values, objects will do.
+    """
+    inner = [field.dtype for field in getattr(dtype, "fields", ())]
+    if hasattr(dtype, "inner"):
+        inner.append(dtype.inner)
+    digits = getattr(dtype, "precision", None) or 0
+    return bool(digits > _POLARS_DIGITS) or any(map(_is_too_long, inner))
 
 
 def _from_series(series: Any) -> pa.Array | pa.ChunkedArray:

@@ -25,6 +25,7 @@ from flytekitplugins.wbmon.data.hive_partitions import (
 )
 from flytekitplugins.wbmon.data.pandas_types import told_of_pandas_types
 from flytekitplugins.wbmon.data.plain import plain_type
+from flytekitplugins.wbmon.data.row_groups import read_batches, read_column
 from flytekitplugins.wbmon.data.sources import (
     BATCH_ROWS,
     PANDAS_INDEX,
@@ -33,6 +34,7 @@ from flytekitplugins.wbmon.data.sources import (
     SAMPLE_ROWS,
     Part,
     no_columns,
+    no_rows,
     require_different,
 )
 from flytekitplugins.wbmon.data.stack import joined, stacked
@@ -98,7 +100,7 @@ class ParquetSource:
         limit = SAMPLE_ROWS if self.n_rows <= SAMPLE_ROWS else SAMPLE_ROWS // max(1, len(groups))
         tables = [file.first_rows(group, columns, limit) for file, group in groups]
         if not tables:
-            return self.schema.empty_table().select(list(columns))
+            return no_rows(self.schema).select(list(columns))
         return stacked(tables)
 
     def column(self, name: str) -> pa.ChunkedArray:
@@ -171,9 +173,7 @@ class ParquetPart:
             return [constant_column(self.folders[name], self.metadata.num_rows)]
         if name not in self.schema.names:
             return [pa.nulls(self.metadata.num_rows)]
-        # `in_threads` already decodes several columns at once
-        table = self.reader().read(columns=[name], use_threads=False)
-        return [self._converted(name, chunk) for chunk in table.column(name).chunks]
+        return [self._converted(name, chunk) for chunk in read_column(self.reader(), name)]
 
     def _converted(self, name: str, array: pa.Array) -> pa.Array:
         return converted(array, self.types[name]) if name in self.types else array
@@ -190,9 +190,7 @@ class ParquetPart:
             for group in groups:
                 yield no_columns(self.metadata.row_group(group).num_rows)
             return
-        for batch in self.reader().iter_batches(
-            batch_rows, row_groups=list(groups), columns=present, use_threads=False
-        ):
+        for batch in read_batches(self.reader(), present, groups, batch_rows):
             if self.types.keys().isdisjoint(present):
                 yield batch
                 continue

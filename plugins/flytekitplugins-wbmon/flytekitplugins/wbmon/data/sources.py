@@ -190,7 +190,7 @@ class DatasetSource:
         # without fragments, one empty part still tells the columns
         return [
             _scan_reader(fragment, self.dataset.schema) for fragment in self.dataset.get_fragments()
-        ] or [_slice_reader(self.dataset.schema.empty_table())]
+        ] or [_slice_reader(no_rows(self.dataset.schema))]
 
     def sample(self, columns: Sequence[str]) -> pa.Table:
         """The first rows."""
@@ -269,6 +269,12 @@ def no_columns(rows: int) -> pa.RecordBatch:
     """A batch of `rows` rows that has none of the requested columns."""
     # a name no column of the caller has; pyarrow forgets the rows of a batch without columns
     return pa.RecordBatch.from_arrays([pa.nulls(rows)], names=["\0"])
+
+
+def no_rows(schema: pa.Schema) -> pa.Table:
+    """A table of these columns without rows."""
+    # not `empty_table`, which knows no unions, and no lists of extension types
+    return pa.table([pa.nulls(0, field.type) for field in schema], schema)
 
 
 def different_names(names: Iterable[Any]) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from flytekitplugins.wbmon.data.plain import PlainSource
-from flytekitplugins.wbmon.data.sources import Source
+from flytekitplugins.wbmon.data.sources import Source, no_rows
 from flytekitplugins.wbmon.data.stack import stacked
 
 
@@ -27,7 +27,7 @@ def spread_rows(source: Source | PlainSource, names: Sequence[str], max_rows: in
             seen += batch.num_rows
             batches.append(_plain(pa.Table.from_batches([batch.take(pa.array(rows))])))
     # gives the result its columns when no batch has them
-    empty = pa.schema([(name, source.type_of(name)) for name in names]).empty_table()
+    empty = no_rows(pa.schema([(name, source.type_of(name)) for name in names]))
     return stacked([_plain(empty), *batches])
 
 

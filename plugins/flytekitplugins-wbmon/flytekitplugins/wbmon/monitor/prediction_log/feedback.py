@@ -18,7 +18,7 @@ from flytekitplugins.wbmon.data.objects import exact_numbers
 from flytekitplugins.wbmon.data.open import open_source
 from flytekitplugins.wbmon.data.plain import plain_type
 from flytekitplugins.wbmon.data.readings import read_as
-from flytekitplugins.wbmon.data.sources import Source
+from flytekitplugins.wbmon.data.sources import Source, no_rows
 from flytekitplugins.wbmon.data.stack import stacked
 from flytekitplugins.wbmon.data.whole import read_whole
 from flytekitplugins.wbmon.errors import DataError
@@ -168,7 +168,7 @@ def _table(source: Source) -> pa.Table:
         for batch in part(names)
     ]
     if not pieces:
-        return source.schema.empty_table()
+        return no_rows(source.schema)
     return stacked(pieces)
 
 

@@ -12,7 +12,7 @@ from flytekitplugins.wbmon.arguments import listed, listed_columns
 from flytekitplugins.wbmon.data.batches import BatchKind, batch_kind
 from flytekitplugins.wbmon.data.open import open_source
 from flytekitplugins.wbmon.data.parquet_writer import PartWriter
-from flytekitplugins.wbmon.data.sources import Source
+from flytekitplugins.wbmon.data.sources import Source, no_rows
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.scoring.batch_scorer import BatchScorer
 from flytekitplugins.wbmon.monitor.scoring.confidence import ClassCounter, ConfidenceMeter
@@ -117,7 +117,7 @@ def score_batches(  # noqa: PLR0913 - one keyword a setting
                 on_batch(_progress(scorer, quarantine, n_total))
         # a window without rows still gives a readable file with all its columns
         if not writer.has_written:
-            writer.write(scorer.score_nothing(data.schema.empty_table()))
+            writer.write(scorer.score_nothing(no_rows(data.schema)))
     return ScoringReport(
         n_rows=scorer.n_read - quarantine.n_failed,
         n_batches=scorer.n_batches,
