@@ -19,6 +19,7 @@ from uuid import UUID
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -245,7 +246,6 @@ def test_keys_are_of_the_values(kind: str, name: str, data: st.DataObject) -> No
 
 
 def _polars_numbers(numbers: list[float]) -> Any:
-    import polars as pl
 
     return pl.Series(numbers, dtype=pl.Float64)
 
@@ -287,6 +287,63 @@ def test_a_table_is_the_same_however_it_is_given(kind: str, wrapper: str, tmp_pa
     assert profiled(given_so(0)) == profiled(plain)
     assert drifted(plain, given_so(1)) == drifted(plain, plain)
     assert drifted(given_so(2), plain) == drifted(plain, plain)
+
+
+CONTAINERS = [cell for cell in CELLS if cell[0] in ("texts", "record", "pairs", "whole vector")]
+
+
+@pytest.mark.parametrize("wrapper", ["dataset of files", "parquet", "folder"])
+@pytest.mark.parametrize(
+    ("kind", "name"), [(kind, name) for kind, name in CONTAINERS if name.endswith("dictionary")]
+)
+def test_dictionaries_within_others_are_the_same_in_files(
+    kind: str, name: str, wrapper: str, tmp_path: Path
+) -> None:
+    # each row group has words of its own
+    values = [*SOME[kind] * 20, *SOME[kind][:1] * 80]
+    held_so, plain = in_both(kind, name, values)
+    given_so = WRAPPERS[wrapper](held_so, tmp_path)
+
+    assert profiled(given_so) == profiled(plain)
+    assert drifted(plain, given_so) == drifted(given_so, plain) == drifted(plain, plain)
+
+
+@pytest.mark.parametrize("wrapper", ["table", "reader", "dataset"])
+@pytest.mark.parametrize(
+    ("kind", "name"), [(kind, name) for kind, name in CELLS if name.startswith("arrow")]
+)
+def test_a_table_without_rows_is_insufficient_however_it_is_given(
+    kind: str, name: str, wrapper: str, tmp_path: Path
+) -> None:
+    table, _ = in_both(kind, name, [])
+    empty = WRAPPERS[wrapper](table, tmp_path)
+    _, plain = in_both(kind, name, SOME[kind] * 40)
+
+    assert drifted(plain, empty)["verdict"] == "insufficient"
+
+
+LONG_DECIMAL = pa.decimal256(50, 2)
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        LONG_DECIMAL,
+        pa.list_(LONG_DECIMAL),
+        pa.list_(LONG_DECIMAL, 3),
+        pa.struct({"a": LONG_DECIMAL}),
+        pa.struct({"a": pa.list_(pa.struct({"b": LONG_DECIMAL}))}),
+    ],
+)
+def test_decimals_that_polars_cannot_have_are_insufficient_in_a_frame_without_rows(
+    dtype: pa.DataType,
+) -> None:
+    empty = pl.from_arrow(pa.table({"x": pa.nulls(0, dtype)}))
+    plain = pa.table({"x": pa.array([1, 2, 3] * 100, pa.decimal256(50, 2))})
+
+    assert profile_data(empty).n_rows == 0
+    assert drifted(plain, empty)["verdict"] == "insufficient"
+    assert drifted(empty, plain)["verdict"] == "insufficient"
 
 
 def test_durations_and_times_are_seconds() -> None:
