@@ -8,6 +8,7 @@ where the texts are dictionaries and each row group has one of its own, and wher
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -44,13 +45,11 @@ def read_column(file: pq.ParquetFile, name: str) -> list[pa.Array]:
     Raises:
         DataError: If pyarrow cannot read even one row of the column.
     """
-    if not _has_inner_codes(_type_of(file, name)):
-        try:
-            # `in_threads` already decodes several columns at once
+    # `in_threads` already decodes several columns at once
+    with suppress(pa.ArrowNotImplementedError):
+        if not _has_inner_codes(_type_of(file, name)):
             chunks: list[pa.Array] = file.read(columns=[name], use_threads=False)[name].chunks
             return chunks
-        except pa.ArrowNotImplementedError:
-            pass
     groups = range(file.num_row_groups)
     return [batch.column(name) for batch in read_batches(file, [name], groups, BATCH_ROWS)]
 
@@ -65,14 +64,19 @@ def _batches(
         ):
             yield batch
             done += batch.num_rows
-        return
     except pa.ArrowNotImplementedError as error:
         if batch_rows == 1:
             raise DataError(_refusal(file, columns, error)) from error
-    for batch in _batches(file, columns, groups, max(1, batch_rows // _FEWER)):
-        if done < batch.num_rows:
-            yield batch.slice(done)
-        done = max(0, done - batch.num_rows)
+        fewer = max(1, batch_rows // _FEWER)
+        yield from _after(done, _batches(file, columns, groups, fewer))
+
+
+def _after(rows: int, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """What comes after so many rows."""
+    for batch in batches:
+        if rows < batch.num_rows:
+            yield batch.slice(rows)
+        rows = max(0, rows - batch.num_rows)
 
 
 def _type_of(file: pq.ParquetFile, name: str) -> pa.DataType:

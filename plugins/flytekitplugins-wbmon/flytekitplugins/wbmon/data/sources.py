@@ -273,8 +273,8 @@ def no_columns(rows: int) -> pa.RecordBatch:
 
 def no_rows(schema: pa.Schema) -> pa.Table:
     """A table of these columns without rows."""
-    # not `empty_table`, which knows no unions, and no lists of extension types
-    return pa.table([pa.nulls(0, field.type) for field in schema], schema)
+    # not `empty_table`, which knows no unions, and no lists of extension types or run ends
+    return pa.Table.from_batches([], schema)
 
 
 def different_names(names: Iterable[Any]) -> tuple[str, ...]:
