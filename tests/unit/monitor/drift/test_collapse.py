@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from flytekitplugins.wbmon import check_drift, merge_profiles, profile_data
-from flytekitplugins.wbmon.monitor.drift.collapse import collapse_check
+from flytekitplugins.wbmon.monitor.drift.collapse import collapse_check, comes_in_batches
 from flytekitplugins.wbmon.monitor.drift.report import Check, DriftRule
 from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
 from flytekitplugins.wbmon.monitor.profiles.profile import Profile
@@ -416,6 +416,51 @@ def test_times_of_which_more_than_a_hundredth_repeats_are_those_of_batches(n_rep
     check = collapse_check(moments, feature(PAIRS, day=0, cells=(0, 0, 0, 0, 1000)), RULE)
 
     assert (check is None) == are_batches
+
+
+DAY = 86_400
+
+
+def seconds_of(form: str, n: int, seconds: int, unit: float) -> np.ndarray:
+    """Seconds since the start of a day, of `n` rows that are spread or in batches."""
+    rng = np.random.default_rng(3)
+    found = rng.random(4 * n) * seconds
+    if form == "busy hours":
+        hour = found % DAY / 3600
+        found = found[rng.random(4 * n) < 0.15 + 0.85 * np.exp(-(((hour - 14) / 4) ** 2))]
+    elif form.endswith("batches"):
+        found = rng.choice(found[: int(form.split(maxsplit=1)[0])], n)
+    return np.floor(found[:n] / unit) * unit
+
+
+@pytest.mark.parametrize(
+    ("form", "n", "seconds", "unit", "are_batches"),
+    [
+        *((form, 2000, DAY, 1, False) for form in ("flat", "busy hours")),
+        *((form, 20_000, DAY, 1, False) for form in ("flat", "busy hours")),
+        ("flat", 300_000, DAY, 1, False),
+        ("busy hours", 20_000, DAY, 1e-3, False),
+        ("busy hours", 5000, DAY, 60, False),
+        ("flat", 5000, 1000, 1, False),
+        # fewer than 500 times may be those of batches
+        ("flat", 5000, 400, 1, True),
+        ("flat", 5000, 400 * 3600, 3600, True),
+        ("flat", 5000, 1000 * 3600, 3600, False),
+        ("700 batches", 4000, 700 * DAY, 1, True),
+        ("700 batches", 4000, DAY, 1, True),
+        ("2000 batches", 20_000, DAY, 1, True),
+        ("2000 batches", 20_000, DAY, 1e-3, True),
+        ("700 batches", 4000, 7 * DAY, 60, True),
+    ],
+)
+def test_times_that_repeat_by_chance_are_not_those_of_batches(form, n, seconds, unit, are_batches):
+    at = pd.to_datetime(1.7e9 // DAY * DAY + seconds_of(form, n, seconds, unit), unit="s")
+    reference = pd.DataFrame({"t": at})
+    frozen = pd.DataFrame({"t": [at.max().ceil("D") + (at[0] - at[0].floor("D"))] * 500})
+
+    assert comes_in_batches(profile_data(reference).features["t"]) == are_batches
+    found = check_drift(reference, frozen).features["t"].checks
+    assert any((check.name, check.level) == ("one_time", "drift") for check in found) != are_batches
 
 
 @pytest.mark.parametrize("day", [0, 400, 500, 501, 600, 1000])

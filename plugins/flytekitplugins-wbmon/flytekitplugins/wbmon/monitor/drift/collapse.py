@@ -7,7 +7,6 @@ neither is a default value, such as 1970-01-01, in place of birth dates or of pr
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -81,13 +80,9 @@ def comes_in_batches(reference: FeatureProfile) -> bool:
 
 
 def _unit(named: Mapping[str, float]) -> float:
-    """The unit of which at least half of the times are no larger multiples, in seconds."""
-    total, finer = sum(named.values()), 0.0
-    for name, unit in _UNITS.items():
-        finer += named.get(name, 0.0)
-        if 2 * finer >= total:
-            return unit
-    return math.inf
+    """The unit of which at least half of the times that are no days are no larger multiples."""
+    as_fine = np.cumsum([named.get(name, 0.0) for name in _UNITS])
+    return [*_UNITS.values()][int(np.argmax(2 * as_fine >= as_fine[-1]))]
 
 
 def _are_spread(reference: FeatureProfile, sketch: DistinctSketch, unit: float) -> bool:
