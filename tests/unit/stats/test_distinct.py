@@ -17,6 +17,7 @@ from flytekitplugins.wbmon.stats.distinct import (
     n_clusters,
     n_distinct,
     repeated_share,
+    rows_of_most,
     share_below,
     shared_sample,
     sketch_distinct,
@@ -153,6 +154,14 @@ def test_a_frequent_value_is_seen_whether_or_not_its_hash_is_in_the_sketch(at):
 )
 def test_rows_of_one_value_are_worth_one_if_all_are_equally_frequent(counts, n):
     assert n_clusters(rows(*counts)) == pytest.approx(n)
+
+
+@pytest.mark.parametrize(
+    ("counts", "n"),
+    [((1,) * 7, 1), ((5,), 5), ((1,) * 9 + (3,), 3), ((1,) * 90 + (10,), 1), ((8, 1, 1), 8)],
+)
+def test_nine_in_ten_rows_are_in_values_of_at_most_so_many(counts, n):
+    assert rows_of_most(rows(*counts)) == n
 
 
 def test_clusters_of_many_values_are_estimated_by_those_in_the_sketch():

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 SKETCH_SIZE = 1024
 """Hashes that are kept: the number of distinct values has a standard error of 3 %."""
 
+_MOST_ROWS = 0.9
+
 
 class DistinctSketch(NamedTuple):
     """The lowest hashes of a column.
@@ -159,6 +161,17 @@ def n_clusters(sketch: DistinctSketch) -> float:
         # the last one only says how densely the others lie
         counts, share = counts[:-1], share_below(sketch.hashes[-1])
     return sketch.n_rows**2 * share / float(counts @ counts)
+
+
+def rows_of_most(sketch: DistinctSketch) -> int:
+    """How many rows a value has at most, of the values in which nine in ten rows are.
+
+    Args:
+        sketch: Of a column with at least one row.
+    """
+    counts = np.sort(sketch.counts)
+    rows = np.cumsum(counts)
+    return int(counts[np.searchsorted(rows, _MOST_ROWS * rows[-1])])
 
 
 def _enough_below(hashes: NDArray[np.uint64]) -> np.uint64:

@@ -19,7 +19,7 @@ from flytekitplugins.wbmon.monitor.drift.report import Check, DriftRule, Status
 from flytekitplugins.wbmon.monitor.profiles.facets import AGE
 from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile, WeightSums
 from flytekitplugins.wbmon.monitor.profiles.layout import before_new_column
-from flytekitplugins.wbmon.stats.distinct import n_clusters
+from flytekitplugins.wbmon.stats.distinct import n_clusters, rows_of_most
 
 _OF_A_FACET = ("distribution", "new_categories")
 _TOLD_OF_FACETS: tuple[Status, ...] = ("constant", "insufficient", "all_missing", "identifier")
@@ -175,9 +175,14 @@ def _of_repeated(
     rows, and one that is in all rows of a window is a finding.
     """
     both = (reference, current)
-    pairs = [(each.sketch, each.effective_values) for each in both]
-    effects = [n / n_clusters(sketch) for sketch, n in pairs if sketch is not None and n]
-    if len(effects) < len(pairs) or min(effects) <= 1:
+    effects = []
+    for each in both:
+        if each.sketch is None or not each.n_values:
+            return None
+        effect = each.effective_values / n_clusters(each.sketch)
+        # a new word is of one identifier, and all its rows must not count as more than one
+        effects.append(max(effect, rows_of_most(each.sketch)) if facet == "words" else effect)
+    if min(effects) <= 1:
         return None
     one, other = (each.facets[facet].effective_values / min(effects) for each in both)
     return one, other

@@ -7,7 +7,10 @@ is natural for the one and a fault for the other, and only past windows know.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from itertools import chain
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow.compute as pc
@@ -18,8 +21,10 @@ from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
 
 _MANY = 50  # categories; fewer are no identifiers
 _REPLACED = 0.9  # share of rows in new values
-_ODD = 0.1  # share of these whose values may look otherwise than those of the reference
+_ODD = 0.1  # share of new values that may look otherwise than those of the reference
 _CROWDED = 3.0  # times as many rows of a value as in the reference
+
+_Parts: TypeAlias = "tuple[set[str], ...]"
 
 
 def are_turned_over(reference: FeatureProfile, current: FeatureProfile) -> bool:
@@ -36,7 +41,7 @@ def are_turned_over(reference: FeatureProfile, current: FeatureProfile) -> bool:
     if sum(new.values()) < _REPLACED * sum(now.values()):
         return False
     rows = [feature.n_values / feature.n_categories for feature in (reference, current)]
-    return rows[1] <= _CROWDED * rows[0] and _share_of_other_forms(known, new) <= _ODD
+    return rows[1] <= _CROWDED * rows[0] and _more_other_forms([*known], [*new]) <= _ODD
 
 
 def _rows(feature: FeatureProfile) -> dict[str, float]:
@@ -46,19 +51,31 @@ def _rows(feature: FeatureProfile) -> dict[str, float]:
     return {**{name: float(n) for name, n in table if n}, **feature.unseen}
 
 
-def _share_of_other_forms(known: dict[str, float], new: dict[str, float]) -> float:
-    """Share of the rows of new names that are in a form which no known name has."""
-    parts = [_parts(list(names)) for names in (known, new)]
-    had = [set().union(*each) for each in zip(*parts[0], strict=True)]
-    is_other = [
-        any(not part <= of_known for part, of_known in zip(each, had, strict=True))
-        for each in parts[1]
+def _more_other_forms(known: Sequence[str], new: Sequence[str]) -> float:
+    """Share of new names in a form that no known name has, beyond what chance lets expect.
+
+    As large a share as of the known names are in a form that no other known name has may be in
+    another one, as in the letters of hexadecimal digits (Good and Turing).
+    """
+    parts = _parts(known)
+    times = [Counter(chain.from_iterable(each)) for each in zip(*parts, strict=True)]
+    alone = _share_with(parts, [{part for part, n in each.items() if n == 1} for each in times])
+    others = _parts(new)
+    had = [set(each) for each in times]
+    unknown = [set(chain.from_iterable(each)) for each in zip(*others, strict=True)]
+    return _share_with(others, [a - b for a, b in zip(unknown, had, strict=True)]) - alone
+
+
+def _share_with(names: Sequence[_Parts], wanted: Sequence[set[str]]) -> float:
+    """Share of names that have one of the wanted formats, alphabets or words."""
+    has = [
+        any(not part.isdisjoint(each) for part, each in zip(name, wanted, strict=True))
+        for name in names
     ]
-    rows = np.array(list(new.values()))
-    return float(rows[np.array(is_other)].sum() / rows.sum())
+    return sum(has) / len(has)
 
 
-def _parts(names: Sequence[str]) -> list[tuple[set[str], ...]]:
+def _parts(names: Sequence[str]) -> list[_Parts]:
     """Of each name its format, its alphabet and its words."""
     texts = text_array(names)
     words = pc.fill_null(code_words(texts), []).to_pylist()
