@@ -215,6 +215,16 @@ def test_any_field_may_be_absent_or_unknown(data: st.DataObject, name: str) -> N
     is_refused(joined(header, packed))
 
 
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_a_field_of_another_version_is_unknown(name: str) -> None:
+    known = {field for of in FILES for each in divided(FILES[of])[0]["features"] for field in each}
+    for place, described in enumerate(divided(FILES[name])[0]["features"]):
+        for field in known - described.keys():
+            header, packed = divided(FILES[name])
+            header["features"][place][field] = 1
+            is_refused(joined(header, packed))
+
+
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(data=st.binary(max_size=400))
 def test_any_arrays_may_follow(data: bytes) -> None:

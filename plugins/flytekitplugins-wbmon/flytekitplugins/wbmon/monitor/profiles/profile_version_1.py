@@ -30,6 +30,7 @@ _WITHOUT = {
     "hash_counts": None,
     "facets": [],
 }
+_NEW = (*_WITHOUT, "stored", "float_bits")
 
 
 def as_version_2(header: dict[str, Any]) -> dict[str, Any]:
@@ -38,7 +39,7 @@ def as_version_2(header: dict[str, Any]) -> dict[str, Any]:
     Columns of text, times and identifiers had no facets: of them only missing values are known.
     """
     features = header.get("features")
-    if not isinstance(features, list):
+    if not isinstance(features, list) or "at" in header:
         return header
     return {**header, "at": "", "features": [_feature(described) for described in features]}
 
@@ -69,7 +70,8 @@ def in_seconds(feature: FeatureProfile) -> FeatureProfile:
 
 
 def _feature(described: Any) -> Any:
-    if not isinstance(described, dict):
+    # fields that this version does not have would be overwritten, and not refused
+    if not isinstance(described, dict) or not described.keys().isdisjoint(_NEW):
         return described
     kind, dtype = described.get("kind"), described.get("dtype")
     now = _KINDS.get(kind, kind) if isinstance(kind, str) else kind
