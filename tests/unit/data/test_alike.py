@@ -161,10 +161,21 @@ def test_fields_that_a_struct_lacks_are_missing(tmp_path: Path) -> None:
 )
 def test_files_of_several_kinds_are_refused(one: pa.Array, other: pa.Array, tmp_path: Path) -> None:
     for i, column in enumerate((one, other)):
-        pq.write_table(pa.table({"k": column}), tmp_path / f"{i}.parquet")
+        pq.write_table(pa.table({"k": column, "x": [1.0]}), tmp_path / f"{i}.parquet")
+    folder = str(tmp_path)
+    source = open_source(folder)
 
+    assert (source.column("x").to_pylist(), source.n_rows) == ([1.0, 1.0], 2)
+    assert source.sample(["x"]).num_rows == 2
+    # a column that nobody asks for is no matter
+    assert list(profile_data(folder, columns=["x"]).features) == ["x"]
+    for read in (source.type_of, source.column, lambda name: source.sample([name])):
+        with pytest.raises(DataError, match="must agree on the types of their columns, but 'k' is"):
+            read("k")
+    with pytest.raises(DataError, match="or leave the column out"):
+        profile_data(folder)
     with pytest.raises(DataError, match="must agree on the types"):
-        open_source(str(tmp_path))
+        list(source.parts()[0](["x", "k"]))
     with pytest.raises(DataError, match="one kind in all parts"):
         joined([one, other])
 

@@ -75,6 +75,15 @@ def test_numbers_that_python_writes_are_read_as_python_reads_them(numbers):
     assert read("number", texts)[0] == (numbers if are_whole else [float(text) for text in texts])
 
 
+@pytest.mark.parametrize("n_digits", [19, 38, 39, 76, 77, 160, 308, 400])
+def test_whole_numbers_of_any_length_are_never_other_numbers(n_digits):
+    text = "9" * n_digits
+    expected = int(text) if n_digits <= 76 else float(text)
+
+    assert read("number", [text])[0] == [expected]
+    assert read("number", from_objects([int(text), 1, 2]))[0] == [expected, 1, 2]
+
+
 def test_odd_texts_among_numbers_are_numbers_where_they_can_be():
     assert read("number", from_objects([1.5, 2, "7", "n/a", "", None]))[:2] == (
         [1.5, 2.0, 7.0, None, None, None],

@@ -23,7 +23,10 @@ from support.child import run_python
 
 @pytest.mark.parametrize(
     "value",
-    [None, math.nan, np.float16("nan"), np.longdouble("nan"), pd.NA, pd.NaT, Decimal("sNaN")],
+    [
+        *(None, math.nan, np.float16("nan"), np.longdouble("nan"), pd.NA, pd.NaT, Decimal("sNaN")),
+        *(np.datetime64("nat"), np.datetime64("nat", "s"), np.timedelta64("nat"), np.ma.masked),
+    ],
 )
 def test_nothing_has_many_names(value):
     assert is_missing(value)
@@ -31,7 +34,10 @@ def test_nothing_has_many_names(value):
 
 @pytest.mark.parametrize(
     "value",
-    [0, False, "", "nan", b"", math.inf, Decimal("Infinity"), Fraction(10**400), [], 1j, object()],
+    [
+        *(0, False, "", "nan", b"", math.inf, Decimal("Infinity"), Fraction(10**400), [], 1j),
+        *(object(), np.timedelta64(0), np.datetime64(0, "s")),
+    ],
 )
 def test_what_is_something_is_not_missing(value):
     assert not is_missing(value)

@@ -277,6 +277,48 @@ def test_times_that_no_calendar_has_cost_their_rows_in_every_storage(at):
     assert all(example and "range" not in example for example in feature.examples)
 
 
+@pytest.mark.parametrize("by", ["hour", "day", "week", "month"])
+@pytest.mark.parametrize("end", ["9999-12-31", "9999-12-27", "9999-12-31T23:30", "0001-01-01"])
+@pytest.mark.parametrize("held", [pa.timestamp("s"), pa.date64(), pa.string(), object])
+def test_times_without_an_end_are_in_the_last_span_of_the_calendar(by, end, held):
+    moments = [datetime.fromisoformat(end)] * 2 + [START.replace(tzinfo=None)] * 298
+    data = {"x": [1.0, 2.0] * 150, "at": moments}
+    if held is object:
+        data = pd.DataFrame({**data, "at": pd.Series(moments, dtype=object)})
+    else:
+        texts = [moment.isoformat() for moment in moments]
+        data = pa.table({**data, "at": pa.array(texts if held == pa.string() else moments, held)})
+    reference = profile_data(data, columns=["x"])
+
+    series = drift_series(data, like=reference, at="at", by=by)
+
+    assert [window.report.n_current for window in series.windows] in ([2, 298], [298, 2])
+    assert all(window.start < window.end for window in series.windows)
+    assert drift_series(data, like=reference, at="at", by=by, reference="sliding").n_undated == 0
+
+
+LAST = "9999-12-31T23:59:59.999999"
+
+
+@pytest.mark.parametrize(
+    "at",
+    [
+        [LAST, "9999-12-31T22:00:00-05:00"],
+        [datetime.fromisoformat(LAST), datetime.fromisoformat("9999-12-31T22:00:00-05:00")],
+        pd.Series(np.array([LAST, LAST], dtype="M8[us]")),
+    ],
+    ids=["text", "objects", "pandas"],
+)
+def test_the_last_moment_of_the_calendar_is_no_time_in_any_storage(at):
+    days = [START.replace(tzinfo=None) + timedelta(hours=hour) for hour in range(200)]
+    text = isinstance(at, list) and isinstance(at[0], str)
+    column = [*map(str, days), *at] if text else pd.Series([*days, *at], dtype=object)
+
+    feature = profile_data(pd.DataFrame({"at": column})).features["at"]
+
+    assert (feature.kind, feature.n_unreadable) == ("time", 2)
+
+
 def test_batches_of_nothing_but_odd_times_count_with_the_others(log, reference):
     texts = log.assign(at=log["at"].map(str))
     texts.loc[:99, "at"] = "n/a"

@@ -50,11 +50,14 @@ class ParquetSource:
         files: The files, in the order of their rows.
         schema: The columns offered to readers.
         partitions: The partition columns of the folders, whether `schema` offers them or not.
+        refused: Why columns cannot be read, of those on whose type the files disagree; they are of
+            no type in `schema`.
     """
 
     files: tuple[ParquetPart, ...]
     schema: pa.Schema
     partitions: pa.Schema
+    refused: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def names(self) -> Sequence[str]:
@@ -63,6 +66,7 @@ class ParquetSource:
 
     def type_of(self, name: str) -> pa.DataType:
         """Type of a column."""
+        _require_read(self.refused, (name,))
         return self.schema.field(name).type
 
     def with_partitions(self, names: Iterable[str]) -> ParquetSource:
@@ -121,6 +125,7 @@ class ParquetPart:
         folders: Partition columns, which its folders give.
         row_groups: Those of this part; None for all.
         types: Types of columns that other files of the dataset store in another one.
+        refused: Why columns cannot be read, by name.
     """
 
     path: str
@@ -130,6 +135,7 @@ class ParquetPart:
     folders: Mapping[str, Constant] = field(default_factory=dict)
     row_groups: tuple[int, ...] | None = None
     types: Mapping[str, pa.DataType] = field(default_factory=dict)
+    refused: Mapping[str, str] = field(default_factory=dict)
 
     def reader(self) -> pq.ParquetFile:
         """Open the file so that its strings are read as dictionaries."""
@@ -169,6 +175,7 @@ class ParquetPart:
 
     def whole_column(self, name: str) -> list[pa.Array]:
         """One column of the whole file; all null if the file lacks it."""
+        _require_read(self.refused, (name,))
         if name in self.folders:
             return [constant_column(self.folders[name], self.metadata.num_rows)]
         if name not in self.schema.names:
@@ -184,6 +191,7 @@ class ParquetPart:
     def _stored_batches(
         self, columns: Sequence[str], groups: Sequence[int], batch_rows: int
     ) -> Iterator[pa.RecordBatch]:
+        _require_read(self.refused, columns)
         present = [name for name in columns if name in self.schema.names]
         # a batch without columns would lose its number of rows
         if not present:
@@ -204,8 +212,8 @@ def open_parquet(location: str, filesystem: Any) -> ParquetSource:
     """Open one file, or all files of a folder, by reading their footers.
 
     Raises:
-        DataError: If there is nothing to read, it is not Parquet, or the files disagree on the type
-            of a column.
+        DataError: If there is nothing to read, or it is not Parquet. That files disagree on the
+            type of a column is an error only for those who read it.
     """
     files = list_files(location, filesystem)
     # reading a footer is mostly waiting for the store; more threads than cores pay off
@@ -213,7 +221,7 @@ def open_parquet(location: str, filesystem: Any) -> ParquetSource:
         parts = tuple(pool.map(_open_file, files))
     for part in parts:
         require_different(part.schema.names)
-    data = _common_schema([part.schema for part in parts], location)
+    data, refused = _common_schema([part.schema for part in parts], location)
     values = typed_partitions([partition_values(file.folders) for file in files])
     partitions = [
         data.field(name) if name in data.names else pa.field(name, value.dtype)
@@ -221,27 +229,37 @@ def open_parquet(location: str, filesystem: Any) -> ParquetSource:
         for name, value in values[0].items()
     ]
     return ParquetSource(
-        tuple(_of_dataset(part, own, data) for part, own in zip(parts, values, strict=True)),
+        tuple(
+            replace(_of_dataset(part, own, data), refused=refused)
+            for part, own in zip(parts, values, strict=True)
+        ),
         data,
         pa.schema(partitions),
+        refused,
     )
 
 
-def _common_schema(schemas: Sequence[pa.Schema], location: str) -> pa.Schema:
-    """The columns of all files, but the row labels of pandas."""
+def _require_read(refused: Mapping[str, str], columns: Sequence[str]) -> None:
+    for name in columns:
+        if name in refused:
+            raise DataError(refused[name])
+
+
+def _common_schema(schemas: Sequence[pa.Schema], location: str) -> tuple[pa.Schema, dict[str, str]]:
+    """The columns of all files, but the row labels of pandas; and why some cannot be read."""
     types: dict[str, list[pa.DataType]] = {}
     for stored in (item for schema in schemas for item in schema):
         if not PANDAS_INDEX.fullmatch(stored.name):
             types.setdefault(stored.name, []).append(stored.type)
     common = {name: common_type(found) for name, found in types.items()}
-    for name, dtype in common.items():
-        if dtype is None:
-            found = " and ".join(dict.fromkeys(map(str, types[name])))
-            raise DataError(
-                f"the files of {location!r} must agree on the types of their columns, but "
-                f"{quoted_name(name)} is {found}; write them again with one schema"
-            )
-    return pa.schema(common)
+    refused = {
+        name: f"the files of {location!r} must agree on the types of their columns, but "
+        f"{quoted_name(name)} is {' and '.join(dict.fromkeys(map(str, types[name])))}; write them "
+        "again with one schema, or leave the column out"
+        for name, dtype in common.items()
+        if dtype is None
+    }
+    return pa.schema({name: dtype or pa.null() for name, dtype in common.items()}), refused
 
 
 def _of_dataset(part: ParquetPart, folders: Mapping[str, Constant], data: pa.Schema) -> ParquetPart:
@@ -255,6 +273,7 @@ def _of_dataset(part: ParquetPart, folders: Mapping[str, Constant], data: pa.Sch
         stored.name: data.field(stored.name).type
         for stored in part.schema
         if stored.name in data.names
+        and not pa.types.is_null(data.field(stored.name).type)
         and stored.type != data.field(stored.name).type
         and kind_of(plain_type(stored.type)) != "number"
     }

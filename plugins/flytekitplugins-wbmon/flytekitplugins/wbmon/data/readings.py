@@ -32,7 +32,7 @@ from flytekitplugins.wbmon.data.whole import read_whole
 
 _EXAMPLES, _LOOK, _SHOWN = 3, 100, 40
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$|^[+-]?(?i:inf|infinity)$"
-_DIGITS = r"^[+-]?\d+$"
+_DIGITS = r"^[+-]?\d{1,76}$"  # of more, Arrow makes other numbers
 _FIRST_YEAR, _YEAR_10000 = -62_135_596_800, 253_402_300_800  # 0001 and 10000, in seconds
 _TIME = (
     r"^(?P<day>\d{4}-\d{2}-\d{2})(?:[Tt ](?P<clock>\d{2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?)\d*)?"
@@ -239,7 +239,7 @@ def _times(values: pa.Array, _: Sequence[str]) -> pa.Array:
         return _none(values, pa.float64())
     encoded = _texts(values).dictionary_encode()
     # a time is rarely repeated, but its day and its clock are parsed by Arrow, not row by row
-    return _parsed_times(encoded.dictionary).take(encoded.indices)
+    return _of_calendar(_parsed_times(encoded.dictionary)).take(encoded.indices)
 
 
 def _of_calendar(numbers: pa.Array) -> pa.Array:

@@ -25,20 +25,23 @@ UUID_BYTES = 16
 CONTROLS = r"[\x00-\x08\x0e-\x1f\x7f]"
 """Control characters that text does not have: all but white space."""
 _CONTROLS = frozenset((*range(0x09), *range(0x0E, 0x20), 0x7F))
-_NOTHING = ("NAType", "NaTType")  # of pandas, which need not be installed
+_NOTHING = ("NAType", "NaTType", "MaskedConstant")  # of pandas and numpy, if they are installed
 
 
 def is_missing(value: Any) -> bool:
-    """Whether a value stands for none: None, nan of any class, NaT or `pd.NA`."""
+    """Whether a value stands for none: None, nan of any class, NaT, `pd.NA` or `np.ma.masked`."""
     # nearly all values, and nan alone is not itself
     if isinstance(value, str | int | float):
         return bool(value != value)  # noqa: PLR0124
     if isinstance(value, Decimal):
         return value.is_nan()
+    name = type(value).__name__
+    if name in _NUMPY_TIMES:
+        return bool(value != value)  # noqa: PLR0124
     # a number of an array library is a `Real`, too
     if isinstance(value, Real):
         return not isinstance(value, Rational) and math.isnan(value)
-    return value is None or type(value).__name__ in _NOTHING
+    return value is None or name in _NOTHING
 
 
 def value_of(member: Enum) -> Any:

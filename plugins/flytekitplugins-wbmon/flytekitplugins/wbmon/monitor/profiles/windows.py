@@ -36,6 +36,7 @@ TimeSpan = Literal["hour", "day", "week", "month"]
 MAX_WINDOWS = 10_000
 _HOUR, _DAY = 3600, 86_400
 _MONDAY = 3  # 1970 began on a Thursday
+_LAST = datetime.max.replace(tzinfo=timezone.utc)
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
@@ -134,13 +135,16 @@ def profile_windows(
 
 
 def end_of(start: datetime, by: TimeSpan) -> datetime:
-    """End (exclusive) of the time span that begins at `start`."""
+    """End (exclusive) of the time span that begins at `start`, at most the last time that there is.
+
+    A time that has no end, such as 9999-12-31, is in the last span of the calendar.
+    """
     # in December, month // 12 is 1 and month % 12 is 0: January of the next year
     if by == "month":
-        return datetime(
-            start.year + start.month // 12, start.month % 12 + 1, 1, tzinfo=timezone.utc
-        )
-    return start + {"hour": timedelta(hours=1), "day": timedelta(1), "week": timedelta(7)}[by]
+        year, month = start.year + start.month // 12, start.month % 12 + 1
+        return _LAST if year > _LAST.year else datetime(year, month, 1, tzinfo=timezone.utc)
+    length = {"hour": timedelta(hours=1), "day": timedelta(1), "week": timedelta(7)}[by]
+    return start + length if start <= _LAST - length else _LAST
 
 
 def _require_columns(source: PlainSource, at: str, by: str, segment: str) -> None:
