@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from datetime import datetime, timedelta, timezone
 
@@ -673,3 +674,40 @@ def test_a_reference_of_the_first_version_has_no_facets_and_says_so():
     new = profile_data(hours("2026-01-05", 7, 500)).features["at"]
 
     assert compare_feature(old, new, DriftRule()).status == "untested"
+
+
+NATIVE = {
+    "number": [i % 90 + 0.5 for i in range(400)],
+    "boolean": [True, False] * 200,
+    "time": pd.date_range("2026-01-01", periods=400, freq="h").tolist(),
+    "category": [1, 2] * 200,
+}
+
+
+@pytest.mark.parametrize("kind", NATIVE)
+@pytest.mark.parametrize("is_reference_text", [True, False])
+def test_text_that_means_the_same_is_told_how_to_declare_it(kind, is_reference_text):
+    windows = [pd.DataFrame({"x": NATIVE[kind]}), pd.DataFrame({"x": list(map(str, NATIVE[kind]))})]
+    before, now = windows[::-1] if is_reference_text else windows
+
+    found = check_drift(before, now).features["x"]
+
+    assert (found.status, found.level) == ("type_changed", "drift")
+    (said,) = re.findall(r"declare the column with kinds=\{'x': '(\w+)'\}", found.reason)
+    assert check_drift(before, now, rule=DriftRule(kinds={"x": said})).verdict == "ok"
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        ([{"a": 1}] * 400, ["q"] * 400),
+        ([[1.0]] * 400, ["1"] * 400),
+        ([True, False] * 200, [1, 0] * 200),
+        ([pd.Timedelta("1h")] * 400, ["1h"] * 400),
+    ],
+)
+def test_what_no_kind_reads_alike_is_told_as_another_type_alone(before, now):
+    found = check_drift(pd.DataFrame({"x": before}), pd.DataFrame({"x": now})).features["x"]
+
+    assert found.reason.startswith("the type changed from ")
+    assert "kinds=" not in found.reason

@@ -37,6 +37,10 @@ _UNDECIDED = (
     "; past windows (past=) tell whether that is usual, and a column of categories is declared "
     "with kinds="
 )
+_TEXTS = {"string", "large_string", "string_view"}
+_NUMBERS = re.compile(r"(u?int|decimal)\d+|float|double|halffloat")
+_OF_TEXT = {"bool": "boolean", "timestamp": "time", "date32": "time", "date64": "time"}
+"""Types of Arrow that are often written as text, and the kind that reads both."""
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?")
 _EPOCH_UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _TIMES_FROM, _TIMES_TO = 946_684_800, 4_102_444_800  # 2000 to 2100, in seconds since 1970
@@ -96,7 +100,7 @@ def _fact(found: Comparison, rule: DriftRule, part: str = "column") -> str:
     facts: dict[Status, str] = {
         "missing_column": f"the {part} is missing in the current window",
         "new_column": f"the {part} is new: the reference does not have it",
-        "type_changed": f"the type changed from {reference.dtype} to {current.dtype}",
+        "type_changed": _retyped(found, part),
         "constant": "every value is the same in both windows",
         "identifier": "no two rows of a window were found to have the same value, though they lie "
         "so close that measured ones would repeat: they count something off and have no "
@@ -108,6 +112,20 @@ def _fact(found: Comparison, rule: DriftRule, part: str = "column") -> str:
         "insufficient": _insufficient(found, rule),
     }
     return facts.get(found.status, "")
+
+
+def _retyped(found: Comparison, part: str) -> str:
+    reference, current = found.reference, found.current
+    told = f"the type changed from {reference.dtype} to {current.dtype}"
+    stored = {re.split(r"\W", each.dtype)[0] for each in (reference, current)} - _TEXTS
+    # a struct that became text is no other way to write the same
+    (native,) = stored if len(stored) == 1 else ("",)
+    kind = _OF_TEXT.get(native) or (reference.kind if _NUMBERS.fullmatch(native) else "")
+    has_text = not {reference.dtype, current.dtype}.isdisjoint(_TEXTS)
+    if part == "field" or not has_text or not kind:
+        return told
+    said = f"kinds={{{quoted_name(reference.name)}: '{kind}'}}"
+    return f"{told}; if the text means the same, declare the column with {said}"
 
 
 def _windows(reference: bool, current: bool) -> str:
