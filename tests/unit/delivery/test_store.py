@@ -162,6 +162,23 @@ def test_a_folder_without_a_manifest_is_not_there_yet(url: str, tmp_path: Path) 
     assert (marked.url, marked.about, marked.files) == (stored.url, {"entity": "ops"}, None)
 
 
+def test_a_process_that_dies_while_it_writes_the_manifest_leaves_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = OfflineStore(str(tmp_path / "store"))
+
+    def die(path: str, data: bytes) -> None:
+        Path(path).write_bytes(data[:9])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(store._files, "pipe_file", die)
+    with pytest.raises(KeyboardInterrupt):
+        put(store, tmp_path / "source")
+    monkeypatch.undo()
+    assert store.find(is_sought=lambda path: path.endswith(".txt")) == []
+    assert put(store, tmp_path / "source").problem == ""
+
+
 DAMAGED = ["", "{", "[]", "7", "null", "\udcff", '{"files": 3}', '{"files": {"a": 1}}', "{}"]
 
 

@@ -151,8 +151,15 @@ class OfflineStore:
         for file, path in sources.items():
             self._upload(path, f"{self._root}/{name}/{file}")
         # last, so that its presence shows that all other files are there
-        write_file(self._files, f"{self._root}/{name}/{MANIFEST}", json.dumps(manifest).encode())
+        self._write_manifest(f"{self._root}/{name}/{MANIFEST}", json.dumps(manifest).encode())
         return f"{self.url}/{name}"
+
+    def _write_manifest(self, path: str, data: bytes) -> None:
+        if is_object_store(self._files):  # an upload to an object store is atomic
+            write_file(self._files, path, data)
+        else:  # rename, so that a process that dies leaves all of it or nothing
+            write_file(self._files, f"{path}.new", data)
+            move_file(self._files, f"{path}.new", path)
 
     def find(
         self,
