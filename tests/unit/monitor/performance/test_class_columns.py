@@ -77,3 +77,23 @@ def test_a_baseline_knows_which_words_are_classes(words, share):
 def test_numbers_against_text_alone_are_refused():
     with pytest.raises(DataError, match="must hold the same classes"):
         measured(pd.DataFrame({"label": [0, 1] * 50, "said": ["no", "yes"] * 50}))
+
+
+def test_many_different_texts_among_numbers_cost_their_rows():
+    labels = [*[f"error {i}" for i in range(1200)], *[i % 2 for i in range(28_800)]]
+    frame = outcomes(labels, [i % 2 for i in range(30_000)])
+
+    report = measured(frame)
+
+    assert report.classes == ("0", "1")
+    assert (report.n_labelled, report.n_unreadable) == (28_800, 1200)
+
+
+def test_probabilities_of_text_beside_mixed_labels_are_probabilities():
+    rng = np.random.default_rng(0)
+    labels = [*["n/a"] * 20, *[i % 2 for i in range(2980)]]
+
+    report = measured(outcomes(labels, [f"{p:.9f}" for p in rng.random(3000)]))
+
+    assert report.classes == ("0", "1")
+    assert report.metrics["brier"].value > 0.2

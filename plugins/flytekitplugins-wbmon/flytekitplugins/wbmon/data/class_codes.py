@@ -134,11 +134,6 @@ def known_alone(coded: CodedColumn, names: Sequence[str]) -> CodedColumn:
     return coded._replace(names=kept, codes=codes, unreadable=coded.unreadable.and_(lost))
 
 
-def words_of(coded: CodedColumn) -> list[str]:
-    """The classes that are no whole numbers."""
-    return [word for word in coded.names if read_whole([word])[0] is None]
-
-
 def _require_none(column: pa.ChunkedArray, name: str) -> None:
     """Refuse a column of nothing but objects that nobody knows."""
     _, odd = split(column.combine_chunks())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from flytekitplugins.wbmon.data.arrow import kind_of
 from flytekitplugins.wbmon.data.class_codes import (
@@ -12,10 +13,12 @@ from flytekitplugins.wbmon.data.class_codes import (
     code_as_text,
     code_column,
     known_alone,
-    words_of,
 )
+from flytekitplugins.wbmon.data.names import plain_names
 from flytekitplugins.wbmon.data.objects import has_odd, value_type
 from flytekitplugins.wbmon.data.unreadable import are_few
+from flytekitplugins.wbmon.data.uuids import uuid_names
+from flytekitplugins.wbmon.data.whole import read_whole
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.performance.meaning import Meaning
 from flytekitplugins.wbmon.names import quoted_name
@@ -51,11 +54,10 @@ def _of_mixed(
     numbers. It is one if a baseline has classes of text, if the other column predicts it, or if
     there are several of them and they are not few.
     """
-    as_text = code_as_text(table[name], name)
-    words = words_of(as_text)
+    words = _words(_names(table[name]))
     if meaning.is_closed:
         has_words = any(word in meaning.classes for word in words)
-    elif beside != name and _are_in(words, table[beside], beside):
+    elif beside != name and not {*words}.isdisjoint(_names(table[beside])):
         has_words = True
     elif coded.kind == "number":
         n_odd = coded.unreadable.n
@@ -64,14 +66,20 @@ def _of_mixed(
     else:
         has_words = len(words) > 1 or kind_of(value_type(table[beside].type)) not in _OF_NUMBERS
     if has_words:
-        return as_text
+        return code_as_text(table[name], name)
     return coded if coded.kind == "number" else code_as_numbers(table[name], name)
 
 
-def _are_in(words: list[str], column: pa.ChunkedArray, name: str) -> bool:
-    """Whether one of the words is in a column."""
-    has_words = has_odd(column.type) or kind_of(value_type(column.type)) == "text"
-    return has_words and not {*words}.isdisjoint(code_as_text(column, name).names)
+def _names(column: pa.ChunkedArray) -> list[str]:
+    """The different names in a column, of which there may be more than there can be classes."""
+    names: list[str] = pc.unique(uuid_names(plain_names(column))).drop_null().to_pylist()
+    return names
+
+
+def _words(names: list[str]) -> list[str]:
+    """Names that are neither blank nor whole numbers."""
+    numbers = read_whole(names)
+    return [name for name, n in zip(names, numbers, strict=True) if n is None and name.strip()]
 
 
 def require_same_kind(
@@ -98,7 +106,7 @@ def require_same_kind(
 
 def _has_numbers(coded: CodedColumn) -> bool:
     """Whether more than a few rows of text have whole numbers, and others words."""
-    words = set(words_of(coded))
+    words = set(_words(list(coded.names)))
     if not words:
         return False
     rows = np.bincount(coded.codes[coded.codes >= 0], minlength=len(coded.names))
