@@ -554,3 +554,22 @@ def test_keys_of_uuids_stay_texts():
     assert made["request_id"].type == pa.large_string()
     with pytest.raises(DataError, match="found UUIDs and int64"):
         of_each(objects([each]), [1])
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        "2026-01-01T00:00:07.5Z",
+        "2026-01-01 00:00:07,5",
+        "20260101T000007.5Z",
+        "2026-01-01t00:00:07.5z",
+        "2026-01-01 01:00:07.5+01",
+    ],
+)
+@pytest.mark.parametrize("earlier", ["2026-01-01T00:00:07.25", "2026-01-01 00:00:07,25+00"])
+def test_the_latest_label_is_the_later_in_any_spelling(earlier, later):
+    made = pd.DataFrame({"k": [1]})
+    for times, latest in (([earlier, later], 2.0), ([later, earlier], 1.0)):
+        came = pd.DataFrame({"k": [1, 1], "label": [1.0, 2.0], "at": times})
+        joined = join_labels(made, came, on="k", label="label", latest_by="at")
+        assert joined.table["label"].to_pylist() == [latest]

@@ -256,10 +256,18 @@ def _of_calendar(numbers: pa.Array) -> pa.Array:
     return pc.if_else(bool_array(beyond), _null(numbers.type), numbers) if beyond.any() else numbers
 
 
-def _parsed_times(texts: pa.Array) -> pa.Array:
+def usual_times(texts: pa.Array) -> pa.Array:
+    """ISO times in their extended form, with a point and all of the offset; other text as it is."""
     for spelling, usual in _SPELLINGS:
         texts = pc.replace_substring_regex(texts, spelling, usual)
+    return texts
+
+
+def _parsed_times(texts: pa.Array) -> pa.Array:
     parts = pc.extract_regex(texts, _TIME)
+    # nearly all texts are spelled as usual, and are not searched
+    if parts.null_count > texts.null_count:
+        parts = pc.extract_regex(usual_times(texts), _TIME)
     day, clock, zone = (pc.struct_field(parts, name) for name in ("day", "clock", "zone"))
     clock = pc.if_else(pc.equal(clock, _text("")), _text("00:00"), clock)
     local = _moments(pc.binary_join_element_wise(day, clock, _text("T")))

@@ -19,7 +19,7 @@ from flytekitplugins.wbmon.data.arrow import (
     units_per_second,
 )
 from flytekitplugins.wbmon.data.objects import split, value_type
-from flytekitplugins.wbmon.data.readings import read_as
+from flytekitplugins.wbmon.data.readings import read_as, usual_times
 from flytekitplugins.wbmon.data.scalars import is_missing
 from flytekitplugins.wbmon.data.unreadable import Unreadable, are_few, total_of
 from flytekitplugins.wbmon.data.whole import read_whole
@@ -215,6 +215,7 @@ def _moments(times: pa.Array, name: str) -> tuple[Times, NDArray[np.int64]]:
 
 
 def _read_moments(texts: pa.Array, name: str) -> tuple[Times, NDArray[np.int64]]:
+    texts = usual_times(texts)
     # what has no place in 64 bits is no time that could be ordered, and its example says so
     texts = pc.replace_substring_regex(texts, _TOO_FINE, rf"\1 of more than {_DIGITS} digits")
     times = batch_times(pc.replace_substring_regex(texts, _CLOCK, r"\1"), name)
