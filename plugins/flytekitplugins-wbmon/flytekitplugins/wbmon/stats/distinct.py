@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 SKETCH_SIZE = 1024
 """Hashes that are kept: the number of distinct values has a standard error of 3 %."""
 
+N_BUCKETS = 256
+"""Buckets into which the values of a column are divided by their hashes."""
+
 _MOST_ROWS = 0.9
 
 
@@ -78,6 +81,22 @@ def merge_sketches(one: DistinctSketch, other: DistinctSketch) -> DistinctSketch
     np.add.at(counts, place.reshape(-1), np.concatenate((one.counts, other.counts)))
     n_rows = one.n_rows + other.n_rows
     return DistinctSketch(values[:SKETCH_SIZE], counts[:SKETCH_SIZE], n_rows)
+
+
+def bucket_counts(
+    hashes: NDArray[np.uint64], weights: NDArray[np.float64] | None = None
+) -> NDArray[np.int64] | NDArray[np.float64]:
+    """Rows, or sums of weights, of each of `N_BUCKETS` buckets of values.
+
+    A value is in the bucket that the last bits of its hash say; the first ones say whether it is in
+    a sketch. The counts of parts add up.
+
+    Args:
+        hashes: Hash of each row; shape `(n,)`.
+        weights: Weight of each row; None if every row counts once.
+    """
+    last = (hashes % np.uint64(N_BUCKETS)).astype(np.int64)
+    return np.bincount(last, weights=weights, minlength=N_BUCKETS)
 
 
 def shared_sample(one: DistinctSketch, other: DistinctSketch) -> SharedSample:

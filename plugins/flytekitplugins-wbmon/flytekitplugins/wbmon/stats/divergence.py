@@ -12,6 +12,8 @@ from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.stats.arrays import Floats
 
 _TRIM = 0.001  # share of the reference that is left out at each end
+_MEAN_ABSOLUTE = math.sqrt(2 / math.pi)  # of a normal variable, in standard deviations
+_CLEAR = 3.0  # standard errors
 _BLOCK = 1 << 16  # the temporary arrays of so many values fit into a core's cache
 
 
@@ -126,9 +128,35 @@ def total_variation_bias(
         Non-negative float; `nan` if either window is empty.
     """
     p, q = _proportions(reference_counts, current_counts)
-    pooled = (n * p + m * q) / (n + m)
-    noise = np.sqrt(np.maximum(pooled * (1 - pooled), 0.0) * (1 / n + 1 / m))
-    return float(noise.sum()) * math.sqrt(2 / math.pi) / 2
+    return float(_noise(p, q, n, m).sum()) * _MEAN_ABSOLUTE / 2
+
+
+def share_moved(
+    reference_counts: ArrayLike, current_counts: ArrayLike, *, n: float, m: float
+) -> float:
+    """Estimated total variation of two distributions, without what sampling adds to it.
+
+    Bins whose proportions differ by more than 3 standard errors count as they are. Of the others,
+    whose differences are mostly noise, it is `sqrt(max(0, T^2 - E^2))`, where `T` is their total
+    variation and `E` its expectation without a difference: noise adds to the squares. For all bins
+    together that would be too much if few bins have the whole difference, and `T - E` too little
+    if it is spread over many.
+
+    Args:
+        reference_counts: Observations per bin; shape `(k,)`.
+        current_counts: The same bins; shape `(k,)`.
+        n: Rows of the reference, or its effective sample size.
+        m: Rows of the current window, or its effective sample size.
+
+    Returns:
+        In [0, 1]; `nan` if either window is empty.
+    """
+    p, q = _proportions(reference_counts, current_counts)
+    distance, noise = np.abs(p - q) / 2, _noise(p, q, n, m)
+    is_clear = distance > _CLEAR * noise / 2
+    total = float(distance[~is_clear].sum())
+    by_chance = float(noise[~is_clear].sum()) * _MEAN_ABSOLUTE / 2
+    return float(distance[is_clear].sum()) + math.sqrt(max(0.0, total**2 - by_chance**2))
 
 
 def wasserstein_distance(reference: NDArray[Any], current: NDArray[Any]) -> float:
@@ -234,6 +262,12 @@ def _proportions(reference_counts: ArrayLike, current_counts: ArrayLike) -> tupl
         reference / reference.sum() if reference.sum() > 0 else empty,
         current / current.sum() if current.sum() > 0 else empty,
     )
+
+
+def _noise(p: Floats, q: Floats, n: float, m: float) -> Floats:
+    """Standard error of the difference of each bin's proportions, if they are equal."""
+    pooled = (n * p + m * q) / (n + m)
+    return np.sqrt(np.maximum(pooled * (1 - pooled), 0.0) * (1 / n + 1 / m))
 
 
 def _relative_entropy(p: Floats, q: Floats) -> float:

@@ -15,11 +15,18 @@ from numpy.typing import ArrayLike, NDArray
 
 from flytekitplugins.wbmon.stats.arrays import Counts
 from flytekitplugins.wbmon.stats.binning import cumulative_shares
-from flytekitplugins.wbmon.stats.tail_probabilities import chi_squared_sf, kolmogorov_sf, normal_sf
+from flytekitplugins.wbmon.stats.bridge import (
+    ALL_TIMES,
+    BridgeTimes,
+    largest_distance_mean,
+    largest_distance_sf,
+)
+from flytekitplugins.wbmon.stats.tail_probabilities import chi_squared_sf, normal_sf
 
 _N_PROBES = 2048
 _FAN = 8  # probes per open cell in each later round
 _MIN_EXPECTED = 5.0  # the usual rule of thumb for the chi-squared and normal approximations
+_FEW_ROWS, _MIN_EXPECTED_OF_FEW = 500, 10.0
 
 _Indices = NDArray[np.int64]
 
@@ -116,17 +123,40 @@ def grid_ks_statistic(reference_counts: Counts, current_counts: Counts) -> GridD
     return GridDistance(value, max(0.0, float(limit.max()) - value))
 
 
-def ks_p_value(statistic: float, n: float, m: float) -> float:
-    """Asymptotic p-value of the two-sample Kolmogorov-Smirnov statistic; conservative with ties.
+def ks_p_value(statistic: float, n: float, m: float, *, times: BridgeTimes = ALL_TIMES) -> float:
+    """Asymptotic p-value of the two-sample Kolmogorov-Smirnov statistic.
 
-    `P(K > D * sqrt(n m / (n + m)))`, where `K` has the Kolmogorov distribution.
+    `P(K >= D * sqrt(n m / (n + m)))`, where `K` is the largest distance of a Brownian bridge from
+    0, at the times that the ties leave.
 
     Args:
         statistic: The statistic `D`, in [0, 1].
         n: Rows of the first sample, or its effective sample size.
         m: Rows of the second sample, or its effective sample size.
+        times: What `bridge_times` says of both samples together. By default that of samples without
+            ties, with which the p-value of samples that have ties is too large.
+
+    References:
+        Arnold & Emerson (2011), Nonparametric goodness-of-fit tests for discrete null
+        distributions, for what ties do.
     """
-    return kolmogorov_sf(statistic * math.sqrt(n * m / (n + m)))
+    return largest_distance_sf(statistic * math.sqrt(n * m / (n + m)), times)
+
+
+def ks_effect(statistic: float, n: float, m: float, *, times: BridgeTimes = ALL_TIMES) -> float:
+    """Estimated distance of the distributions of two samples, without what sampling adds to it.
+
+    `sqrt(max(0, D^2 - E^2))`, where `E` is the expectation of the statistic `D` without a
+    difference: sampling adds to the squares, as an independent error does.
+
+    Args:
+        statistic: The statistic `D`, in [0, 1].
+        n: Rows of the first sample, or its effective sample size.
+        m: Rows of the second sample, or its effective sample size.
+        times: As in `ks_p_value`.
+    """
+    by_chance = largest_distance_mean(times) * math.sqrt((n + m) / (n * m))
+    return math.sqrt(max(0.0, statistic**2 - by_chance**2))
 
 
 def cramer_von_mises_statistic(reference_counts: Counts, current_counts: Counts) -> float:
@@ -161,7 +191,8 @@ def pool_small_cells(
     """Pool all cells with a small expected count into one cell, in both windows.
 
     A cell is small if its expected count under equal distributions is below 5, the usual rule of
-    thumb, in the smaller window. This depends only on the pooled counts, so the choice does not
+    thumb, in the smaller window; below 10 if that has fewer than 500 rows, as a test of so few is
+    too often significant otherwise. This depends only on the pooled counts, so the choice does not
     bias the test.
 
     Args:
@@ -181,8 +212,9 @@ def pool_small_cells(
     total = together.sum()
     if total <= 0:
         return reference[:0], current[:0]
-    smaller = min(reference.sum(), current.sum()) / total
-    small = together * smaller < _MIN_EXPECTED
+    fewest = min(reference.sum(), current.sum())
+    least = _MIN_EXPECTED_OF_FEW if fewest < _FEW_ROWS else _MIN_EXPECTED
+    small = together * (fewest / total) < least
     small[len(small) - n_rest :] = True
     pooled = reference[small].sum(), current[small].sum()
     if sum(pooled) <= 0:

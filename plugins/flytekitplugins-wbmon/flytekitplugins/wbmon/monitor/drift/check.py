@@ -40,6 +40,7 @@ from flytekitplugins.wbmon.monitor.profiles.profile import Profile, require_prof
 from flytekitplugins.wbmon.names import listed_names, quoted_name
 from flytekitplugins.wbmon.stats.multiplicity import benjamini_hochberg
 
+_FREQUENT = 0.01  # share of rows from which on a tail that grew is drift
 _LEVELS: tuple[Level, ...] = ("none", "negligible", "warning", "drift")
 
 
@@ -229,11 +230,7 @@ def _judged(
     # orders and sessions are new in every window, which one pair of windows cannot show
     is_decided = check.name != "new_identifiers" or not math.isnan(window_q_value)
     if q_value <= rule.alpha and not usual:
-        level = "negligible"
-        if is_decided and check.effect_size >= rule.warn_effect:
-            level = "warning"
-        if is_decided and check.effect_size >= rule.min_effect:
-            level = "drift"
+        level = _level_of(check, rule) if is_decided else "negligible"
     return replace(
         check,
         q_value=q_value,
@@ -241,6 +238,18 @@ def _judged(
         window_q_value=window_q_value,
         level=level,
     )
+
+
+def _level_of(check: Check, rule: DriftRule) -> Level:
+    """What a significant check counts as."""
+    if check.effect_size >= rule.min_effect:
+        return "drift"
+    # nan, of a check of no tail, compares as False
+    if check.odds_ratio >= rule.tail_odds:
+        # the larger of two small shares, from their difference and their ratio
+        is_frequent = check.effect_size / (1 - 1 / check.odds_ratio) >= _FREQUENT
+        return "drift" if is_frequent else "warning"
+    return "warning" if check.effect_size >= rule.warn_effect else "negligible"
 
 
 def _feature(found: Comparison, checks: tuple[Check, ...], rule: DriftRule) -> FeatureDrift:

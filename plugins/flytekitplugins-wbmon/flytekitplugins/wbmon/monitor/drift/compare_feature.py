@@ -11,11 +11,12 @@ from dataclasses import replace
 import numpy as np
 
 from flytekitplugins.wbmon.monitor.drift.collapse import comes_in_batches
-from flytekitplugins.wbmon.monitor.drift.compare_values import compare_values, rate_check
+from flytekitplugins.wbmon.monitor.drift.compare_values import compare_values
 from flytekitplugins.wbmon.monitor.drift.comparison import RATES, SCHEMA_LEVELS, Comparison
 from flytekitplugins.wbmon.monitor.drift.distances import ExactDistances
 from flytekitplugins.wbmon.monitor.drift.identifiers import are_indistinct, looks_like_identifier
 from flytekitplugins.wbmon.monitor.drift.report import Check, DriftRule, Status
+from flytekitplugins.wbmon.monitor.drift.shares import rate_check
 from flytekitplugins.wbmon.monitor.profiles.facets import AGE
 from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile, WeightSums
 from flytekitplugins.wbmon.monitor.profiles.layout import before_new_column
@@ -267,9 +268,9 @@ def _rate_checks(
     """Tests of the rates of missing, infinite and unreadable values."""
     if not _enough_rows(reference, current, rule):
         return []
-    n, m = reference.effective_rows, current.effective_rows
-    checks = [
-        rate_check(name, getattr(reference, share), n, getattr(current, share), m, rule)
-        for name, share in RATES.items()
-    ]
+    checks = []
+    for name, share in RATES.items():
+        before, now = (getattr(each, share) for each in (reference, current))
+        n, m = reference.rows_of_rate(before), current.rows_of_rate(now)
+        checks.append(rate_check(name, before, n, now, m, rule))
     return [check for check in checks if check is not None]

@@ -7,7 +7,6 @@ distances that need the sorted values.
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -25,30 +24,25 @@ from flytekitplugins.wbmon.monitor.drift.distances import (
 from flytekitplugins.wbmon.monitor.drift.novelty import (
     are_all_named,
     category_counts,
-    few_categories_check,
     new_categories,
     new_categories_check,
     new_identifiers_check,
     unseen_check,
 )
 from flytekitplugins.wbmon.monitor.drift.report import Check, DriftRule
+from flytekitplugins.wbmon.monitor.drift.shares import rate_check, shares_check
+from flytekitplugins.wbmon.monitor.drift.tails import tails_check
+from flytekitplugins.wbmon.monitor.drift.uncounted import uncounted_check
 from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
-from flytekitplugins.wbmon.stats.arrays import Floats
+from flytekitplugins.wbmon.stats.bridge import bridge_times
 from flytekitplugins.wbmon.stats.distinct import repeated_share
-from flytekitplugins.wbmon.stats.divergence import total_variation, total_variation_bias
-from flytekitplugins.wbmon.stats.interval import (
-    ks_margin,
-    newcombe_interval,
-    total_variation_margin,
-)
+from flytekitplugins.wbmon.stats.interval import ks_margin
 from flytekitplugins.wbmon.stats.projections import N_DIRECTIONS, sliced_ks_statistic
 from flytekitplugins.wbmon.stats.repeats import repeats_test
 from flytekitplugins.wbmon.stats.two_sample import (
-    chi_squared_two_sample,
     grid_ks_statistic,
+    ks_effect,
     ks_p_value,
-    pool_small_cells,
-    two_proportion_test,
 )
 
 _ROWS_A_VALUE = 10  # rows of the reference for each of its values, if they may be codes
@@ -74,28 +68,6 @@ def compare_values(found: Comparison, rule: DriftRule, exact: ExactDistances | N
     return _compare_numbers(found, rule, exact)
 
 
-def rate_check(
-    name: str, reference: float, n: float, current: float, m: float, rule: DriftRule
-) -> Check | None:
-    """Test of one rate; None if no row, or every row, of both windows has the property.
-
-    Such a pair cannot differ, and one check fewer in the family leaves more power to the others.
-    """
-    result = two_proportion_test(reference * n, n, current * m, m)
-    if math.isnan(result.p_value):
-        return None
-    low, high = newcombe_interval(reference * n, n, current * m, m, alpha=rule.alpha)
-    return Check(
-        name=name,
-        test="two_proportion",
-        statistic=result.statistic,
-        p_value=result.p_value,
-        effect_size=abs(current - reference),
-        # the end of the interval that is nearer to 0; 0 if the interval contains it
-        effect_low=max(0.0, low, -high),
-    )
-
-
 def _compare_numbers(
     found: Comparison, rule: DriftRule, exact: ExactDistances | None
 ) -> Comparison:
@@ -104,18 +76,20 @@ def _compare_numbers(
     grid = grid_ks_statistic(np.asarray(reference.counts), np.asarray(current.counts))
     # of a grid the lower bound of the distance is tested, so the p-value can only be too large
     statistic, bound = (grid.value, grid.bound) if exact is None else (exact.ks, 0.0)
+    # ties are known from the grid, in which a value of many rows has a cell of its own
+    times = bridge_times(scaled_counts(reference) + scaled_counts(current))
     check = Check(
         name="distribution",
         test="ks",
         statistic=statistic,
-        p_value=ks_p_value(statistic, n, m),
-        effect_size=statistic,
+        p_value=ks_p_value(statistic, n, m, times=times),
+        effect_size=ks_effect(statistic, n, m, times=times),
         effect_low=max(0.0, statistic - ks_margin(n, m, alpha=rule.alpha)),
     )
-    new = _new_values_check(reference, current, rule)
+    others = (_new_values_check(reference, current, rule), tails_check(reference, current, rule))
     return replace(
         found,
-        checks=(check,) if new is None else (check, new),
+        checks=(check, *(other for other in others if other is not None)),
         bound=bound,
         distances=number_distances(reference, current, exact),
         mean_shift=shift_of_mean(reference, current, rule),
@@ -180,7 +154,9 @@ def _compare_distinct(found: Comparison, rule: DriftRule) -> Comparison:
         effect_low=min(result.lower, more),
     )
     new = new_identifiers_check(found.reference, found.current, rule)
-    return replace(found, checks=(check,) if new is None else (check, new))
+    # where identifiers come and go, the buckets that they are in say nothing
+    other = uncounted_check(found.reference, found.current, rule) if new is None else new
+    return replace(found, checks=(check,) if other is None else (check, other))
 
 
 def _compare_vectors(found: Comparison, rule: DriftRule) -> Comparison:
@@ -197,7 +173,7 @@ def _compare_vectors(found: Comparison, rule: DriftRule) -> Comparison:
         test="sliced_ks",
         statistic=distance.value,
         p_value=min(1.0, N_DIRECTIONS * ks_p_value(distance.value, n, m)),
-        effect_size=distance.value,
+        effect_size=ks_effect(distance.value, n, m),
         effect_low=max(0.0, distance.value - ks_margin(n, m, alpha=rule.alpha / N_DIRECTIONS)),
     )
     return replace(found, checks=(check,), bound=distance.bound)
@@ -211,9 +187,9 @@ def _compare_categories(found: Comparison, rule: DriftRule) -> Comparison:
     checks: tuple[Check | None, ...] = (replaced,)
     if replaced is None:
         checks = (
-            _category_check(a, b, rule, n_rest=n_rest),
+            shares_check("distribution", a, b, rule, n_rest=n_rest),
             new_categories_check(reference, current, rule),
-            few_categories_check(reference, current, rule),
+            uncounted_check(reference, current, rule),
         )
     return replace(
         found,
@@ -230,25 +206,4 @@ def _compare_categories(found: Comparison, rule: DriftRule) -> Comparison:
             )
             if before > 0 and now == 0
         ),
-    )
-
-
-def _category_check(a: Floats, b: Floats, rule: DriftRule, *, n_rest: int) -> Check | None:
-    # the chi-squared distribution is a poor approximation for small expected counts
-    cells = pool_small_cells(a, b, n_rest=n_rest)
-    result = chi_squared_two_sample(*cells)
-    if math.isnan(result.p_value):
-        return None
-    # effective sample sizes, because the counts are scaled to them
-    n, m = float(a.sum()), float(b.sum())
-    bias = total_variation_bias(*cells, n=n, m=m)
-    # with many categories, sampling alone gives a large total variation
-    effect = max(0.0, total_variation(*cells) - bias)
-    return Check(
-        name="distribution",
-        test="chi_squared",
-        statistic=result.statistic,
-        p_value=result.p_value,
-        effect_size=effect,
-        effect_low=max(0.0, effect - total_variation_margin(n, m, alpha=rule.alpha)),
     )

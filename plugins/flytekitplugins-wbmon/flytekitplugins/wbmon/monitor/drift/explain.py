@@ -18,6 +18,7 @@ from flytekitplugins.wbmon.monitor.drift.report import (
     Status,
     Verdict,
 )
+from flytekitplugins.wbmon.monitor.drift.tails import most_changed_tail
 from flytekitplugins.wbmon.names import quoted_name, shown_name
 
 _NAMES_SHOWN = 3
@@ -28,10 +29,10 @@ _SENTENCES = {
     "repeats": "{effect} more rows repeat a value than in the reference",
     "new_values": "{effect} of rows have whole numbers that the reference never had; if they are "
     "codes, declare the column as a category with kinds=",
-    "few_categories": "{effect} of rows gathered in few of the categories that are too many for a "
-    "count of their own",
-    "new_identifiers": "{effect} of rows have values that the reference never had, nearly all that "
-    "should have known ones",
+    "uncounted_values": "{effect} of rows moved between values that are too many for a count of "
+    "their own",
+    "new_identifiers": "{effect} of rows have values that the reference never had, where known "
+    "ones should recur",
 }
 _UNDECIDED = (
     "; past windows (past=) tell whether that is usual, and a column of categories is declared "
@@ -56,7 +57,7 @@ def explain_feature(
     telling = [check for check in checks if check.level == level] if level != "none" else []
     if not telling:
         return fact or _quiet(checks)
-    parts = [_describe_facet(found, check) for check in telling]
+    parts = [_describe_facet(found, check, rule) for check in telling]
     if found.status == "ok" and any(check.name == "distribution" for check in telling):
         parts.extend(_details(found, bins))
     text = "; ".join(parts)
@@ -199,12 +200,15 @@ def _quiet(checks: Sequence[Check]) -> str:
     return f"{text}; past windows differ as much from each other" if usual else text
 
 
-def _describe_facet(found: Comparison, check: Check) -> str:
-    text = _describe(found.of(check.facet), check)
+def _describe_facet(found: Comparison, check: Check, rule: DriftRule) -> str:
+    text = _describe(found.of(check.facet), check, rule)
     return f"{'.'.join(check.facet)}: {text}" if check.facet else text
 
 
-def _describe(found: Comparison, check: Check) -> str:
+def _describe(found: Comparison, check: Check, rule: DriftRule) -> str:
+    if check.name == "tails":
+        tail = most_changed_tail(found.reference, found.current, rule)
+        return f"rows {tail.where} went from {tail.reference:.2%} to {tail.current:.2%}"
     if check.name in RATES:
         return _describe_rate(found, check)
     if check.name in _SENTENCES:

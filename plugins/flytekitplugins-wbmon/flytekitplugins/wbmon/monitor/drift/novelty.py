@@ -19,12 +19,9 @@ from flytekitplugins.wbmon.monitor.drift.turnover import are_turned_over
 from flytekitplugins.wbmon.monitor.profiles.feature import UNSEEN_LIMIT, FeatureProfile, name_hash
 from flytekitplugins.wbmon.stats.arrays import Floats
 from flytekitplugins.wbmon.stats.distinct import shared_sample
-from flytekitplugins.wbmon.stats.interval import newcombe_interval
-from flytekitplugins.wbmon.stats.two_sample import two_proportion_test
 from flytekitplugins.wbmon.stats.unseen import unseen_category_test, unseen_mass_test
 
 _HASHES = 2**64
-_TURNOVER = 0.9  # of the rows that should have a known identifier, those that may well have a new
 
 
 def unseen_check(a: Floats, b: Floats, rule: DriftRule, name: str) -> Check | None:
@@ -77,11 +74,10 @@ def new_categories_check(
 def new_identifiers_check(
     reference: FeatureProfile, current: FeatureProfile, rule: DriftRule
 ) -> Check | None:
-    """Test whether identifiers that repeat were replaced; None if they were not.
+    """Test for rows in new identifiers, where those of the reference should recur; None without.
 
-    That some are new is natural. What is told is that at least nine in ten of the rows that should
-    have an identifier of the reference, by the rows of the reference that are alone with theirs,
-    have another. Whether all are new in every window, as those of orders are, past windows decide.
+    How many should, the rows of the reference say that are alone with theirs. Customers come and
+    go, and orders are new in every window: whether so many new ones are usual, past windows decide.
     Categories may be such identifiers, too, if nearly all were replaced.
     """
     if reference.kind == "category":
@@ -94,39 +90,7 @@ def new_identifiers_check(
         return None
     found = unseen_check(a, b, rule, "new_identifiers")
     # where nearly all are alone in the reference, nearly all may be new
-    if found is None or found.effect_size < rule.warn_effect:
-        return None
-    known = float(b[a > 0].sum() / b.sum())
-    return found if found.effect_size >= _TURNOVER * (found.effect_size + known) else None
-
-
-def few_categories_check(
-    reference: FeatureProfile, current: FeatureProfile, rule: DriftRule
-) -> Check | None:
-    """Test whether rows outside the table gathered in a few names that no sample has.
-
-    Which names are remembered does not depend on their rows, so of the rows outside the table as
-    large a share is in them in every window. The effect is the share that is lacking. None if the
-    share is not smaller, or every name is remembered.
-    """
-    if are_all_named(reference, current):
-        return None
-    known, now = (rows.sum() for rows in _remembered(reference, current))
-    n, m = (scaled_counts(each)[-1] for each in (reference, current))
-    if not (n > 0 and m > 0 and now / m < known / n):
-        return None
-    low, high = newcombe_interval(known, n, now, m, alpha=rule.alpha)
-    result = two_proportion_test(known, n, now, m)
-    # of all rows, those outside the table
-    scale = m / scaled_counts(current).sum() / (known / n)
-    return Check(
-        name="few_categories",
-        test="two_proportion",
-        statistic=result.statistic,
-        p_value=result.p_value,
-        effect_size=scale * (known / n - now / m),
-        effect_low=scale * max(0.0, low, -high),
-    )
+    return found if found is not None and found.effect_size >= rule.warn_effect else None
 
 
 def known_rows(check: Check, reference: FeatureProfile, current: FeatureProfile) -> Floats | None:
@@ -137,9 +101,6 @@ def known_rows(check: Check, reference: FeatureProfile, current: FeatureProfile)
         reference: The values of the reference window.
         current: Those of the window; the rows are scaled to effective ones.
     """
-    if check.name == "few_categories":
-        known = _remembered(reference, current)[1].sum()
-        return np.array([known, scaled_counts(current)[-1] - known])
     if check.name == "new_identifiers" and reference.kind == "category":
         a, b = category_counts(reference, current)
     elif check.name == "new_identifiers" and reference.kind == "identifier":

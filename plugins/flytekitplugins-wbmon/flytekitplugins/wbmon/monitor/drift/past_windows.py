@@ -18,6 +18,8 @@ from flytekitplugins.wbmon.monitor.drift.comparison import RATES, Comparison
 from flytekitplugins.wbmon.monitor.drift.distances import scaled_counts
 from flytekitplugins.wbmon.monitor.drift.novelty import known_rows
 from flytekitplugins.wbmon.monitor.drift.report import Check
+from flytekitplugins.wbmon.monitor.drift.tails import tail_rows
+from flytekitplugins.wbmon.monitor.drift.uncounted import uncounted_rows
 from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
 from flytekitplugins.wbmon.monitor.profiles.profile import Profile
 from flytekitplugins.wbmon.stats.distinct import frequent_share
@@ -103,15 +105,15 @@ def _row(check: Check, feature: FeatureProfile, reference: FeatureProfile) -> _R
         return None if facet is None or like is None else _row(inner, facet, like)
     if check.name in RATES:
         return _two_cells(getattr(feature, RATES[check.name]), feature.effective_rows)
-    if check.name == "one_time":
-        return _frequent_rows(feature)
+    if check.name in _OF_ONE:
+        return _OF_ONE[check.name](feature)
     known = known_rows(check, reference, feature)
     if known is not None or feature.counts is None:
         return known
     counts = scaled_counts(feature)
     inside = _ASIDE.get(check.name)
     if inside is None:
-        return counts
+        return tail_rows(feature, reference) if check.name == "tails" else counts
     aside = counts[inside].sum()
     return np.array([aside, counts.sum() - aside])
 
@@ -121,6 +123,10 @@ def _frequent_rows(feature: FeatureProfile) -> _Rows | None:
     if sketch is None or not sketch.n_rows:
         return None
     return _two_cells(frequent_share(sketch), feature.effective_rows)
+
+
+# what a window says by itself, whatever the reference has
+_OF_ONE = {"one_time": _frequent_rows, "uncounted_values": uncounted_rows}
 
 
 def _two_cells(share: float, n_rows: float) -> _Rows:

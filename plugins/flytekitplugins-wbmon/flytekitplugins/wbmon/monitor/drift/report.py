@@ -44,6 +44,8 @@ class DriftRule:
         alpha: False discovery rate over all checks of one run (Benjamini-Hochberg); in (0, 1).
         min_effect: Share of rows that must have moved for *drift*; in (0, 1].
         warn_effect: Share of rows that must have moved for a *warning*; in (0, min_effect].
+        tail_odds: Ratio of the odds of the most extreme values from which on it is *drift* if they
+            are 1 % of rows, else a *warning*; above 1, `math.inf` for never.
         min_rows: Number of rows with a value that each window needs; a feature with fewer is
             `insufficient`.
         features: The columns to check; empty means every column of either window, except partition
@@ -63,6 +65,7 @@ class DriftRule:
     alpha: float = 0.05
     min_effect: float = 0.1
     warn_effect: float = 0.05
+    tail_odds: float = 2.0
     min_rows: int = 100
     features: tuple[str, ...] = ()
     predictions: tuple[str, ...] = ()
@@ -72,7 +75,7 @@ class DriftRule:
     missing_values: dict[str, tuple[Any, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("alpha", "min_effect", "warn_effect", "min_rows"):
+        for name in ("alpha", "min_effect", "warn_effect", "tail_odds", "min_rows"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, Real):
                 raise ConfigError(f"{name} must be a number, got {value!r}")
@@ -84,6 +87,8 @@ class DriftRule:
                 f"warn_effect={self.warn_effect}, min_effect={self.min_effect}; "
                 "both are shares of rows that moved"
             )
+        if not self.tail_odds > 1:
+            raise ConfigError(f"tail_odds must be above 1, got {self.tail_odds}; 2 is usual")
         if self.min_rows < 1:
             raise ConfigError(f"min_rows must be at least 1, got {self.min_rows}")
         declarations(self.kinds, self.missing_values)
@@ -106,10 +111,11 @@ class Check:
     Attributes:
         name: `distribution`, `missing_rate`, `infinite_rate`, `unreadable_rate` (values that are
             not what their column is), `new_categories`, `new_values` (whole numbers that the
-            reference does not have), `new_identifiers` (nearly all were replaced), `few_categories`
-            (rows that gathered in few of very many), `earlier` (times before the first of the
-            reference), `one_time` (rows that share a time, where those of the reference do not) or
-            `repeats` (rows that share an identifier).
+            reference does not have), `new_identifiers` (where known ones should recur),
+            `uncounted_values` (of very many, by their hashes), `tails` (rows of the most extreme
+            values), `earlier` (times before the first of the reference), `one_time` (rows that
+            share a time, where those of the reference do not) or `repeats` (rows that share an
+            identifier).
         facet: The facet that was tested, such as `("length",)` of a text, as a path; empty for the
             values themselves.
         test: `ks`, `chi_squared`, `two_proportion`, `sliced_ks` (vectors), `unseen` (rows in
@@ -120,6 +126,8 @@ class Check:
         q_value: The p-value after the Benjamini-Hochberg correction over the whole run.
         effect_size: Share of rows that moved; in [0, 1].
         effect_low: Lower confidence bound of the effect size at the rule's alpha; in [0, 1].
+        odds_ratio: Of `tails`, the odds of the larger share over those of the smaller one, at least
+            1; `nan` for other checks.
         window_p_value: Probability that a window without drift is at least this far from the past
             windows; `nan` without enough past windows.
         window_q_value: `window_p_value` after the Benjamini-Hochberg correction over the whole run.
@@ -134,6 +142,7 @@ class Check:
     q_value: float = math.nan
     effect_size: float
     effect_low: float = math.nan
+    odds_ratio: float = math.nan
     window_p_value: float = math.nan
     window_q_value: float = math.nan
     level: Level = "none"

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from heapq import nsmallest
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from flytekitplugins.wbmon.data.arrow import (
     count_missing,
     dense_numbers,
     is_valid,
     shortest,
+    text_array,
 )
 from flytekitplugins.wbmon.data.exact import SortedValues, as_floats, numbers_of, sort_numbers
 from flytekitplugins.wbmon.data.hashes import hash_values
@@ -27,15 +28,14 @@ from flytekitplugins.wbmon.data.names import encode_names
 from flytekitplugins.wbmon.data.readings import Reading, read_as
 from flytekitplugins.wbmon.monitor.profiles.facets import Embed, Facet, facets_of
 from flytekitplugins.wbmon.monitor.profiles.feature import (
-    UNSEEN_LIMIT,
     FeatureProfile,
     WeightSums,
-    name_hash,
+    lowest_hashes,
 )
 from flytekitplugins.wbmon.monitor.profiles.vectors import count_vectors
 from flytekitplugins.wbmon.stats.arrays import Floats, Values
 from flytekitplugins.wbmon.stats.binning import cell_counts, weighted_cell_counts
-from flytekitplugins.wbmon.stats.distinct import sketch_distinct
+from flytekitplugins.wbmon.stats.distinct import bucket_counts, sketch_distinct
 from flytekitplugins.wbmon.stats.moments import moments
 from flytekitplugins.wbmon.stats.uniqueness import differing_pairs
 
@@ -190,15 +190,6 @@ def same_precision(layout: FeatureProfile, values: Values) -> tuple[Values, Valu
     return values, edges
 
 
-def lowest_hashes(counts: dict[str, float]) -> dict[str, float]:
-    """The `UNSEEN_LIMIT` names with the lowest hashes, in ascending order of their hashes.
-
-    Unlike the first or the most frequent names, this choice does not depend on how the rows were
-    divided into batches, so profiles can be merged in any order.
-    """
-    return {name: counts[name] for name in nsmallest(UNSEEN_LIMIT, counts, key=name_hash)}
-
-
 def _count_values(
     layout: FeatureProfile, reading: Reading, weights: Floats | None
 ) -> FeatureProfile:
@@ -210,7 +201,8 @@ def _count_values(
     if layout.kind == "time":
         # an infinite number may be declared a time, and has no place in any cell
         return _with_sketch(
-            _count_numbers(layout, array, weights), array.filter(pc.is_finite(array))
+            _count_numbers(layout, array, weights),
+            hash_values(array.filter(pc.is_finite(array))),
         )
     if layout.kind in GRID_KINDS:
         return _count_numbers(layout, array, weights)
@@ -323,12 +315,17 @@ def _count_categories(
     np.add.at(counts, slots, per_name)
     # a dictionary can contain names that no row of the batch has
     outside = np.flatnonzero((slots == other) & (per_name > 0))
+    unseen = {names[i]: float(per_name[i]) for i in outside}
+    hashes = hash_values(text_array(list(unseen)))
     return replace(
         layout,
         n_rows=len(array),
         n_missing=len(array) - len(codes),
         counts=counts,
-        unseen=lowest_hashes({names[i]: float(per_name[i]) for i in outside}),
+        unseen=lowest_hashes(unseen),
+        buckets=bucket_counts(hashes, per_name[outside].astype(float)).astype(per_name.dtype)
+        if unseen
+        else None,
         weights=None if weights is None else _weight_sums(weights, of_values),
     )
 
@@ -336,11 +333,17 @@ def _count_categories(
 def _count_distinct(
     layout: FeatureProfile, reading: Reading, weights: Floats | None
 ) -> FeatureProfile:
-    return _with_sketch(_count_missing(layout, reading, weights), reading.values)
+    hashes = hash_values(reading.values)
+    counted = _with_sketch(_count_missing(layout, reading, weights), hashes)
+    # of a text hardly any is there twice
+    if layout.kind == "text" or not len(hashes):
+        return counted
+    of_values = None if weights is None else weights[is_valid(reading.values)]
+    return replace(counted, buckets=bucket_counts(hashes, of_values))
 
 
-def _with_sketch(counted: FeatureProfile, values: pa.Array) -> FeatureProfile:
-    found = sketch_distinct(hash_values(values))
+def _with_sketch(counted: FeatureProfile, hashes: NDArray[np.uint64]) -> FeatureProfile:
+    found = sketch_distinct(hashes)
     return replace(counted, hashes=found.hashes, hash_counts=found.counts)
 
 

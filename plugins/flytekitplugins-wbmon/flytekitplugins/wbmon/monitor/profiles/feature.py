@@ -75,6 +75,8 @@ class FeatureProfile:
             for all other names. Vectors: the cells of all directions.
         unseen: Rows of names outside the table, by name. Only the `UNSEEN_LIMIT` names with the
             lowest hashes are kept, a choice that does not depend on the order of the rows.
+        buckets: Rows, or sums of weights, of the names outside the table, or of identifiers, by
+            the hash of the value: `N_BUCKETS` numbers. None if there are no such rows.
         weights: Sums of weights; None if rows were not weighted.
         differing_pairs: Number of pairs of rows that are known to have different whole numbers;
             `-inf` if two are known to be equal or one is not whole, 0 for kinds that are not
@@ -107,6 +109,7 @@ class FeatureProfile:
     categories: tuple[str, ...] = ()
     counts: NDArray[Any] | None = None
     unseen: Mapping[str, float] = field(default_factory=dict)
+    buckets: NDArray[Any] | None = None
     weights: WeightSums | None = None
     differing_pairs: float = 0.0
     hashes: NDArray[Any] | None = None
@@ -151,6 +154,34 @@ class FeatureProfile:
             return float(self.n_rows)
         squared = self.weights.rows_squared
         return self.weights.rows**2 / squared if squared > 0 else 0.0
+
+    def rows_of_rate(self, share: float) -> float:
+        """Number of unweighted rows of which a share would have the variance that it has here.
+
+        Kish's size is that of a share which the weights have nothing to do with. Where all errors
+        are kept and one in a hundred of the other rows, what is missing among errors is known well,
+        and what is missing among the others is not: the variance of a weighted share `p` is
+        `((1 - p)^2 Q + p^2 (S - Q)) / W^2`, with the sum of weights `W`, that of their squares `S`,
+        and that of the squares of the rows it is of `Q`. Several kinds of rows without a value
+        divide their `Q` as their weights.
+
+        Args:
+            share: One of the shares below.
+
+        Returns:
+            A number of rows, which may be larger than that of the window.
+
+        References:
+            Särndal, Swensson & Wretman (1992), Model assisted survey sampling, section 5.7.
+        """
+        weights = self.weights
+        if weights is None or not 0 < share < 1:
+            return self.effective_rows
+        lost = weights.missing + weights.infinite + weights.unreadable
+        squared = max(0.0, weights.rows_squared - weights.values_squared)
+        of_share = squared * share * weights.rows / lost
+        variance = (1 - share) ** 2 * of_share + share**2 * (weights.rows_squared - of_share)
+        return share * (1 - share) * weights.rows**2 / variance if variance > 0 else 0.0
 
     @property
     def missing_share(self) -> float:
@@ -201,3 +232,14 @@ def name_hash(name: str) -> int:
     from hashlib import blake2b
 
     return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "little")
+
+
+def lowest_hashes(counts: dict[str, float]) -> dict[str, float]:
+    """The `UNSEEN_LIMIT` names with the lowest hashes, in ascending order of their hashes.
+
+    Unlike the first or the most frequent names, this choice does not depend on how the rows were
+    divided into batches, so profiles can be merged in any order.
+    """
+    from heapq import nsmallest
+
+    return {name: counts[name] for name in nsmallest(UNSEEN_LIMIT, counts, key=name_hash)}

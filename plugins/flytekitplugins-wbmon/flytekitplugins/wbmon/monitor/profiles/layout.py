@@ -177,4 +177,5 @@ def promote(feature: FeatureProfile) -> FeatureProfile:
         categories=feature.categories + rare,
         counts=np.concatenate((counts[:-1], added)),  # type: ignore[index]
         unseen={},
+        buckets=None,
     )

@@ -10,8 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flytekitplugins.wbmon.monitor.profiles.count import lowest_hashes
-from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile, WeightSums
+from flytekitplugins.wbmon.monitor.profiles.feature import (
+    FeatureProfile,
+    WeightSums,
+    lowest_hashes,
+)
 from flytekitplugins.wbmon.stats.distinct import merge_sketches
 from flytekitplugins.wbmon.stats.moments import Moments, merge_moments
 
@@ -55,8 +58,9 @@ def merge_features(parts: Sequence[FeatureProfile]) -> FeatureProfile:
         maximum=_extreme([part.maximum for part in known], np.fmax),
         mean=moment.mean if moment.weight > 0 and has_moments else np.nan,
         squared=moment.squared if has_moments else 0.0,
-        counts=None if changed else _sum_counts(present),
+        counts=None if changed else _sum([part.counts for part in present]),
         unseen=_merge_unseen(present),
+        buckets=None if changed else _sum([part.buckets for part in known]),
         weights=_merge_weights(parts),
         differing_pairs=float(sum(part.differing_pairs for part in present)),
         hashes=None if sketch is None else sketch.hashes,
@@ -86,8 +90,8 @@ def _extreme(values: list[float], pick: np.ufunc) -> float:
     return float(pick.reduce(values)) if values else np.nan
 
 
-def _sum_counts(parts: list[FeatureProfile]) -> NDArray[Any] | None:
-    counts = [part.counts for part in parts if part.counts is not None]
+def _sum(of_parts: Sequence[NDArray[Any] | None]) -> NDArray[Any] | None:
+    counts = [each for each in of_parts if each is not None]
     if not counts:
         return None
     # astype copies, so that the first part is not changed; weighted counts are floats

@@ -26,7 +26,7 @@ from flytekitplugins.wbmon.monitor.profiles.feature import (
 from flytekitplugins.wbmon.monitor.profiles.learn import MAX_CATEGORIES
 from flytekitplugins.wbmon.monitor.profiles.vectors import VECTOR_CELLS
 from flytekitplugins.wbmon.stats.binning import GRID_SIZE
-from flytekitplugins.wbmon.stats.distinct import SKETCH_SIZE
+from flytekitplugins.wbmon.stats.distinct import N_BUCKETS, SKETCH_SIZE
 from flytekitplugins.wbmon.stats.projections import N_DIRECTIONS, SLICE_EDGES
 
 MAX_ROWS = 2**53
@@ -43,7 +43,7 @@ _DTYPES = {dtype: np.dtype(dtype) for dtype in ("|u1", "<u2", "<u4", "<u8", "<i8
 _NARROW = tuple(_DTYPES[dtype] for dtype in ("|u1", "<u2", "<u4"))
 _IN_MEMORY = ("<i8", "<f8")
 # arrays are stored in this order, and those of the facets after them
-_STORED = ("edges", "counts", "hashes", "hash_counts")
+_STORED = ("edges", "counts", "buckets", "hashes", "hash_counts")
 _ARRAYS = tuple(item.name for item in fields(FeatureProfile) if item.name in _STORED)
 # kinds that are counted in a grid, in a table of names, and in the grids of projections
 _GRIDS, _TABLES, _SLICES = {*GRID_KINDS}, {"boolean", "category"}, {"vector"}
@@ -51,6 +51,7 @@ _GRIDS, _TABLES, _SLICES = {*GRID_KINDS}, {"boolean", "category"}, {"vector"}
 _COUNTED = {*_GRIDS, *_TABLES} - {"time"}
 _NAMED = {*_TABLES, "ordinal"}
 _SKETCHED = {"text", "identifier", "time"}
+_BUCKETED = {*_TABLES, "identifier"}
 _EXAMPLES, _MISSING_VALUES, _FACETS = 3, 1000, 10_000
 
 
@@ -100,7 +101,11 @@ def complete_feature(values: dict[str, Any], arrays: Iterator[NDArray[Any]]) -> 
     Raises:
         ValueError: If its fields contradict one another.
     """
-    form = values["counts"]
+    wide = [
+        name
+        for name in ("counts", "buckets")
+        if values[name] is not None and values[name].stored not in _NARROW
+    ]
     for name in _ARRAYS:
         if values[name] is not None:
             values[name] = next(arrays)
@@ -108,11 +113,11 @@ def complete_feature(values: dict[str, Any], arrays: Iterator[NDArray[Any]]) -> 
     values["facets"] = {facet.name: facet for facet in facets}
     feature = FeatureProfile(**values)
     wrong = _contradiction(feature)
+    # counts of weighted rows are sums of weights
+    most = MAX_ROWS if feature.weights is None else math.inf
     # what is stored in few bytes without a sign cannot be anything else
-    if not wrong and form is not None and form.stored not in _NARROW:
-        # counts of weighted rows are sums of weights
-        most = MAX_ROWS if feature.weights is None else math.inf
-        wrong = "" if _are_counts(feature.counts, most) else f"finite counts from 0 to {most}"
+    if not wrong and not all(_are_counts(getattr(feature, name), most) for name in wide):
+        wrong = f"finite counts from 0 to {most}"
     if wrong:
         raise ValueError(f"{_shown(values)} must have {wrong}")
     return feature
@@ -149,6 +154,8 @@ def _contradiction(feature: FeatureProfile) -> str:
         and not (kind in _EDGES and _EDGES[kind](edges)),
         f"{_n_cells(feature)} counts, one for each cell": counts is not None
         and len(counts) != _n_cells(feature),
+        f"{N_BUCKETS} buckets, for its kind": feature.buckets is not None
+        and not (feature.kind in _BUCKETED and len(feature.buckets) == N_BUCKETS),
         "hashes that increase, with the rows of each, for its kind": not _is_sketch(feature),
     }
     return next((must for must, is_wrong in faults.items() if is_wrong), "")
@@ -324,6 +331,7 @@ _READERS: dict[str, tuple[_Reader, str]] = {
     "categories": (_categories, f"a list of at most {MAX_CATEGORIES} different texts"),
     "counts": (_array(VECTOR_CELLS), _ARRAY),
     "unseen": (_unseen, f"at most {UNSEEN_LIMIT} texts with floats >= 0 as hexadecimal text"),
+    "buckets": (_array(N_BUCKETS), _ARRAY),
     "weights": (_weights, f"null, or {', '.join(_WEIGHTS)} as finite numbers >= 0"),
     "differing_pairs": _FLOAT,
     "hashes": (_array(SKETCH_SIZE, ("<u8",)), _ARRAY),

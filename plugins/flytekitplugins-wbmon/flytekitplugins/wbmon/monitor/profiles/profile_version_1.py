@@ -26,6 +26,7 @@ _WITHOUT = {
     "n_unreadable": 0,
     "examples": [],
     "missing_values": [],
+    "buckets": None,
     "hashes": None,
     "hash_counts": None,
     "facets": [],
