@@ -15,6 +15,7 @@ from flytekitplugins.wbmon.stats.divergence import (
     hellinger_distance,
     jensen_shannon_distance,
     population_stability_index,
+    share_moved,
     stability_index_bias,
     total_variation,
     total_variation_bias,
@@ -260,3 +261,39 @@ def test_a_tenth_of_a_percent_is_left_out_at_each_end(share, counts):
     moved = pytest.approx(10 * share / 2 if counts else 0)
     assert grid_wasserstein(edges, reference, first) == moved
     assert grid_wasserstein(edges, reference, last) == moved
+
+
+@pytest.mark.parametrize("k", [2, 10, 50, 200])
+@pytest.mark.parametrize("n", [500, 2_000])
+@pytest.mark.parametrize("moved", [0.0, 0.1, 0.2])
+def test_the_share_that_moved_is_estimated_wherever_it_moved_to(k, n, moved):
+    rng = np.random.default_rng(0)
+    even = np.full(k, 1 / k)
+    few = min(5, max(1, k // 5))
+    from_all, by_halves = even * (1 - moved / (1 - few / k)), even.copy()
+    from_all[:few] += moved / (1 - few / k) / few
+    by_halves[::2] += 2 * moved / k
+    by_halves[1::2] -= 2 * moved / k
+
+    for shares in (from_all, by_halves):
+        found = []
+        for _ in range(60):
+            a, b = rng.multinomial(n, even), rng.multinomial(n, shares)
+            found.append(share_moved(a, b, n=n, m=n))
+        # what half of the categories gained and half lost is hard to tell from chance
+        slack = 0.05 if k < n / 10 else 0.06
+        assert np.mean(found) == pytest.approx(moved, abs=slack)
+
+
+@given(counts, counts)
+def test_the_share_that_moved_is_at_most_the_total_variation(a, b):
+    k = min(len(a), len(b))
+    a, b = np.array(a[:k]), np.array(b[:k])
+    if a.sum() and b.sum():
+        found = share_moved(a, b, n=float(a.sum()), m=float(b.sum()))
+        assert 0 <= found <= total_variation(a, b) + 1e-12
+
+
+def test_all_rows_moved_if_no_category_is_in_both():
+    assert share_moved([100, 0], [0, 50], n=100, m=50) == 1
+    assert share_moved([1] * 300 + [0] * 300, [0] * 300 + [1] * 300, n=300, m=300) == 1

@@ -461,6 +461,7 @@ def test_identifiers_and_times_are_tested_by_what_they_consist_of(check):
     assert {check.facet for check in report.features["at"].checks} == {(), ("precision",)}
     assert {(check.facet, check.name) for check in report.features["id"].checks} == {
         ((), "repeats"),
+        ((), "uncounted_values"),
         (("format",), "distribution"),
     }
 

@@ -47,7 +47,7 @@ def test_an_ordinary_night_alarms_without_past_windows_and_not_with_them(season)
     alone = [check_drift(reference, one, rule=STRICT).drifted for one in nights]
     calibrated = [check_drift(reference, one, rule=STRICT, past=past).drifted for one in nights]
 
-    assert np.mean(alone) > 0.8
+    assert np.mean(alone) >= 0.8
     assert np.mean(calibrated) <= 0.1
 
 
@@ -170,7 +170,8 @@ def test_weights_count_as_the_rows_they_are_worth(season):
         ]
 
     without = p_values(None)
-    assert len(without) == 3
+    # the distribution, the tails and the missing values of one, the shares of the other
+    assert len(without) == 4
     assert p_values(1e-4) == pytest.approx(without)
     assert p_values(1e4) == pytest.approx(without)
 
@@ -288,7 +289,7 @@ def test_five_past_windows_are_enough_if_each_has_the_feature_with_a_value():
     assert retyped.features["load"].status == "type_changed"
 
     def p_value(windows):
-        (check,) = check_drift(reference, current, past=windows).features["load"].checks
+        check, *_ = check_drift(reference, current, past=windows).features["load"].checks
         return check.window_p_value
 
     counts = [list(window.features["load"].counts) for window in past]
@@ -302,10 +303,10 @@ def test_five_past_windows_are_enough_if_each_has_the_feature_with_a_value():
 def test_windows_without_any_distance_count_as_half_a_row():
     reference = profile_data(pd.DataFrame({"load": np.arange(1000.0) / 2}))
     same = profile_data(pd.DataFrame({"load": np.arange(1000.0) / 2}), like=reference)
-    (check,) = check_drift(reference, same, past=[same] * 6).features["load"].checks
+    check, *_ = check_drift(reference, same, past=[same] * 6).features["load"].checks
     assert check.window_p_value == pytest.approx(0.5)
     shifted = profile_data(pd.DataFrame({"load": np.arange(1000.0) / 2 + 0.5}), like=reference)
-    (check,) = check_drift(reference, shifted, past=[same] * 6).features["load"].checks
+    check, *_ = check_drift(reference, shifted, past=[same] * 6).features["load"].checks
     counts = [list(same.features["load"].counts)] * 6
     expected = brute_force_p_value(counts, list(shifted.features["load"].counts), ordered=True)
     assert check.window_p_value == pytest.approx(expected, rel=1e-6)
@@ -480,10 +481,10 @@ def test_a_field_of_a_struct_in_a_struct_is_calibrated_as_the_column_that_it_is(
 
     report = check_drift(reference, window(250), past=past)
 
-    inner = {check.facet: check.window_p_value for check in report.features["fields"].checks}
+    inner = {(c.facet, c.name): c.window_p_value for c in report.features["fields"].checks}
     for path, name in ((("a", "b"), "load"), (("b", "a"), "other")):
-        (flat,) = report.features[name].checks
-        assert 0 < inner[path] == flat.window_p_value < 1
+        for flat in report.features[name].checks:
+            assert 0 < inner[path, flat.name] == flat.window_p_value < 1
 
 
 def test_past_windows_of_older_files_have_no_fields_to_compare():
@@ -501,7 +502,7 @@ def test_past_windows_of_older_files_have_no_fields_to_compare():
     now = profile_data(window(300), like=reference)
 
     def p_value(windows):
-        (check,) = check_drift(reference, now, past=windows).features["fields"].checks
+        check, *_ = check_drift(reference, now, past=windows).features["fields"].checks
         return check.window_p_value
 
     assert math.isnan(p_value(bare))

@@ -22,7 +22,8 @@ _LEAST_STRETCH = 0.0025
 _NODES = (24, 256)
 _NODES_A_SPREAD = 2.5  # nodes in a standard deviation of the narrowest step; the error is 1e-9
 _IMAGES = np.arange(-3, 4)
-_LEAST, _MOST = 0.2, 4.0  # beyond them a probability of 1, and what Kolmogorov's series says
+_FAR = 4.0  # from here on Kolmogorov's series says as much
+_NEAR = 0.25  # in standard deviations of a step: a motion that stays so near has a chance of 1e-8
 _PATHS = 512
 _SPACING = 0.01
 _MEAN = math.sqrt(math.pi / 2) * math.log(2)  # of the largest distance at all times
@@ -92,13 +93,14 @@ def largest_distance_sf(distance: float, times: BridgeTimes) -> float:
         Doob (1949), Heuristic approach to the Kolmogorov-Smirnov theorems; Conover (1972), A
         Kolmogorov goodness-of-fit test for discontinuous distributions, for the effect of ties.
     """
-    if times.are_all or distance >= _MOST:
+    if times.are_all or distance >= _FAR:
         return kolmogorov_sf(distance)
+    longest = math.sqrt(float(times.lengths[~times.is_jump].max(initial=0.0)))
+    if distance <= _NEAR * longest:
+        return 1.0
     if len(times.lengths) == 1:
         # a single value: nothing can differ
-        return 1.0 if distance <= 0 else 0.0
-    if distance < _LEAST:
-        return 1.0
+        return 0.0
     spread = math.sqrt(float(times.lengths.min()))
     n_nodes = min(max(math.ceil(_NODES_A_SPREAD * 2 * distance / spread), _NODES[0]), _NODES[1])
     points, weights = _nodes(n_nodes)

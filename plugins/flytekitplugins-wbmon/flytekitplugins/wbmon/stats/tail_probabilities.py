@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 
 _SERIES_BELOW = 1.18  # on either side of it, the chosen series needs only a few terms
+_SURELY_ABOVE = 0.03  # the other probability is below 1e-590, and its square underflows
 _MAX_TERMS = 100_000  # the expansions need about the square root of the degrees of freedom
 _TINY = 1e-300  # replaces 0 in Lentz's method, so that no division fails
 
@@ -29,7 +30,7 @@ def kolmogorov_sf(x: float) -> float:
     """
     if math.isnan(x):
         return math.nan
-    if x <= 0:
+    if x < _SURELY_ABOVE:
         return 1.0
     if x < _SERIES_BELOW:
         base = math.exp(-(math.pi**2) / (8 * x * x))

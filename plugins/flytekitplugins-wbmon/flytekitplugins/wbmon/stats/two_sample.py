@@ -146,8 +146,9 @@ def ks_p_value(statistic: float, n: float, m: float, *, times: BridgeTimes = ALL
 def ks_effect(statistic: float, n: float, m: float, *, times: BridgeTimes = ALL_TIMES) -> float:
     """Estimated distance of the distributions of two samples, without what sampling adds to it.
 
-    `sqrt(max(0, D^2 - E^2))`, where `E` is the expectation of the statistic `D` without a
-    difference: sampling adds to the squares, as an independent error does.
+    `sqrt(max(0, D^2 - E^2 (1 - D^2)))`, where `E` is the expectation of the statistic `D` without a
+    difference: sampling adds to the squares, as an independent error does, and nothing where the
+    samples do not overlap.
 
     Args:
         statistic: The statistic `D`, in [0, 1].
@@ -156,7 +157,7 @@ def ks_effect(statistic: float, n: float, m: float, *, times: BridgeTimes = ALL_
         times: As in `ks_p_value`.
     """
     by_chance = largest_distance_mean(times) * math.sqrt((n + m) / (n * m))
-    return math.sqrt(max(0.0, statistic**2 - by_chance**2))
+    return math.sqrt(max(0.0, statistic**2 - by_chance**2 * (1 - statistic**2)))
 
 
 def cramer_von_mises_statistic(reference_counts: Counts, current_counts: Counts) -> float:

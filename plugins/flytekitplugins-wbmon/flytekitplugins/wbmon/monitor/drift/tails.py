@@ -19,7 +19,7 @@ from flytekitplugins.wbmon.monitor.drift.shares import rate_check
 from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
 from flytekitplugins.wbmon.stats.arrays import Floats
 
-_SHARES = (0.005, 0.02)  # of the rows of both windows, in a tail
+_SHARES = (0.005, 0.01, 0.02)  # of the rows of both windows, in a tail
 _MOST = 0.1  # more rows are no tail
 _LEAST_EDGES = 50  # fewer different numbers may be codes, and a rare code is no tail
 
@@ -41,9 +41,9 @@ class Tail(NamedTuple):
 
     @property
     def odds_ratio(self) -> float:
-        """Odds of the larger share over those of the smaller one; `inf` if that is 0."""
+        """Odds of the larger share over those of the smaller one; `inf` for 0 or 1."""
         low, high = sorted((self.reference, self.current))
-        return high * (1 - low) / (low * (1 - high)) if low > 0 else math.inf
+        return high * (1 - low) / (low * (1 - high)) if 0 < low and high < 1 else math.inf
 
 
 def tails_check(
@@ -100,16 +100,18 @@ def _tails(reference: FeatureProfile, current: FeatureProfile, rule: DriftRule) 
 
 
 def _lengths(counts: Floats) -> list[int]:
-    """How many cells, from the first, have about the share of rows of a tail; none twice.
+    """How many cells, from the first, have at most the share of rows of a tail; none twice.
 
-    That depends only on the counts of both windows together, so the choice does not bias the test.
+    If the first that has rows has more, as a default value may, it is a tail by itself. All that
+    depends only on the counts of both windows together, so the choice does not bias the test.
     """
     shares = np.cumsum(counts) / max(float(counts.sum()), 1.0)
-    fits = np.flatnonzero((shares > 0) & (shares <= _MOST))
-    if not len(fits):
+    first = np.searchsorted(shares, 0.0, "right")
+    if first == len(shares) or shares[first] > _MOST:
         return []
-    off = np.abs(np.log(shares[fits][None, :] / np.array(_SHARES)[:, None]))
-    return sorted({int(place) + 1 for place in fits[off.argmin(axis=1)]})
+    # rounding: a share that is 2 % may be a little more
+    ends = np.searchsorted(shares, np.array(_SHARES) + 1e-9, "right")
+    return sorted({max(int(end), int(first) + 1) for end in ends})
 
 
 def _where(edges: Floats, length: int, *, is_upper: bool) -> str:
