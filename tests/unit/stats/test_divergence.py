@@ -296,4 +296,4 @@ def test_the_share_that_moved_is_at_most_the_total_variation(a, b):
 
 def test_all_rows_moved_if_no_category_is_in_both():
     assert share_moved([100, 0], [0, 50], n=100, m=50) == 1
-    assert share_moved([1] * 300 + [0] * 300, [0] * 300 + [1] * 300, n=300, m=300) == 1
+    assert share_moved([20] * 30 + [0] * 30, [0] * 30 + [20] * 30, n=600, m=600) == 1

@@ -323,13 +323,17 @@ def test_rows_below_the_first_edge_may_lie_anywhere_there():
     assert grid_ks_statistic(b, a) == (0.25, 0.5)
 
 
-def test_a_cell_that_is_expected_to_hold_five_rows_is_not_small():
-    # windows of 100 and 300 rows: of 20 rows, 5 are expected in the smaller window
-    a, b = pool_small_cells([90, 6, 4], [266, 14, 20])
-    assert (a.tolist(), b.tolist()) == ([90, 6, 4], [266, 14, 20])
+@pytest.mark.parametrize(("n", "least"), [(499, 10), (500, 5), (5_000, 5)])
+def test_a_cell_that_is_expected_to_hold_five_rows_or_ten_of_few_is_not_small(n, least):
+    # of windows of n and 3 n rows: a quarter of the rows of a cell is expected in the smaller one
+    def pooled(rows: int) -> list[list[float]]:
+        other = rows - 1
+        cells = pool_small_cells([n - 2, 1, 1], [3 * n - 2 * other, other, other])
+        return [each.tolist() for each in cells]
 
-    a, b = pool_small_cells([90, 5, 5], [266, 14, 20])
-    assert (a.tolist(), b.tolist()) == ([90, 5, 5], [266, 20, 14])
+    of_each = 4 * least - 1
+    assert pooled(4 * least) == [[n - 2, 1, 1], [3 * n - 2 * of_each, of_each, of_each]]
+    assert [len(each) for each in pooled(4 * least - 1)] == [2, 2]
 
 
 @pytest.mark.parametrize(

@@ -137,10 +137,10 @@ def share_moved(
     """Estimated total variation of two distributions, without what sampling adds to it.
 
     Bins whose proportions differ by more than 3 standard errors count as they are. Of the others,
-    whose differences are mostly noise, it is `sqrt(max(0, T^2 - E^2 (1 - T^2)))`, where `T` is
-    their total variation and `E` its expectation without a difference: noise adds to the squares,
-    and nothing where the samples do not overlap. For all bins together that would be too much if
-    few bins have the whole difference, and `T - E` too little if it is spread over many.
+    whose differences are mostly noise, it is `sqrt(max(0, T^2 - E^2))`, where `T` is their total
+    variation and `E` its expectation without a difference: noise adds to the squares. For all bins
+    together that would be too much if few bins have the whole difference, and `T - E` too little
+    if it is spread over many.
 
     Args:
         reference_counts: Observations per bin; shape `(k,)`.
@@ -156,9 +156,7 @@ def share_moved(
     is_clear = distance > _CLEAR * noise / 2
     total = float(distance[~is_clear].sum())
     by_chance = float(noise[~is_clear].sum()) * _MEAN_ABSOLUTE / 2
-    return float(distance[is_clear].sum()) + math.sqrt(
-        max(0.0, total**2 - by_chance**2 * (1 - total**2))
-    )
+    return float(distance[is_clear].sum()) + math.sqrt(max(0.0, total**2 - by_chance**2))
 
 
 def wasserstein_distance(reference: NDArray[Any], current: NDArray[Any]) -> float:
