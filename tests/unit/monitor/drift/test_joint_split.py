@@ -23,7 +23,7 @@ def test_every_second_block_trains_and_four_fifths_of_those_between_test():
     assert split.n_clusters(is_current) == 20
 
 
-@given(st.integers(10, 400), st.integers(10, 400))
+@given(st.integers(20, 400), st.integers(20, 400))
 def test_no_block_is_empty_and_no_cluster_is_of_both_windows(n, m):
     is_current = np.repeat([False, True], (n, m))
 

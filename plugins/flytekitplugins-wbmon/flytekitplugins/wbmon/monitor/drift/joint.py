@@ -101,7 +101,7 @@ def check_joint_drift(
     read = list(dict.fromkeys([*names, *([group] if group else [])]))
     tables = [spread_rows(source, read, max_rows) for source in sources]
     n, m = (table.num_rows for table in tables)
-    least = max(rule.min_rows, N_BLOCKS)
+    least = max(rule.min_rows, 2 * N_BLOCKS)
     if min(n, m) < least:
         return _no_answer(n, m, f"too few rows: {n:,} and {m:,}, {least} needed in each window")
     is_current = np.arange(n + m) >= n

@@ -49,7 +49,8 @@ def split_by_blocks(is_current: Flags) -> Split:
     is no more than a difference between them.
 
     Args:
-        is_current: Window of each row; the rows of each are in their order, at least `N_BLOCKS`.
+        is_current: Window of each row; the rows of each are in their order, at least two a
+            block.
     """
     block, part = np.empty((2, len(is_current)), dtype=np.int64)
     for of_window in (is_current, ~is_current):
