@@ -21,8 +21,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from flytekitplugins.wbmon.monitor.drift import joint
+from flytekitplugins.wbmon.monitor.drift.joint_report import JointDrift
 from flytekitplugins.wbmon.monitor.drift.joint_split import Split
-from flytekitplugins.wbmon.monitor.drift.report import JointDrift
 
 N_ROWS = 1000
 COLUMNS = list("abcdefgh")

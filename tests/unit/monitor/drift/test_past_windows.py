@@ -109,7 +109,8 @@ def test_fewer_than_five_past_windows_calibrate_nothing(season):
     report = check_drift(reference, night(rng), rule=STRICT, past=past[:4])
 
     assert np.isnan(report.features["load"].checks[0].window_p_value)
-    assert report.n_past == 4
+    assert report.n_past == 0
+    assert report.reason.endswith("; not calibrated: 4 past windows, 5 are needed")
 
 
 def test_past_windows_without_the_feature_are_left_out(season):
