@@ -81,7 +81,7 @@ def shuffled_sessions(rng: np.random.Generator, *, correlation: float = 0.0) -> 
     session = rng.permutation(np.repeat(np.arange(N_ROWS // 5), 5))
     rows = independent(rng, N_ROWS // 5, correlation=correlation)[session]
     noisy = frame(rows + 0.1 * rng.normal(size=rows.shape))
-    return noisy.assign(session=[f"{rng.integers(2**40)}-{s}" for s in session])
+    return noisy.assign(session=rng.integers(2**40) + session)
 
 
 def every_second_row(is_current: NDArray[np.bool_]) -> Split:

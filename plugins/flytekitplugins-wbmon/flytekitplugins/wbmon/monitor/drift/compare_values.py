@@ -41,8 +41,9 @@ from flytekitplugins.wbmon.stats.interval import (
     newcombe_interval,
     total_variation_margin,
 )
-from flytekitplugins.wbmon.stats.projections import N_DIRECTIONS, sliced_ks_statistic
+from flytekitplugins.wbmon.stats.projections import SLICE_CELLS
 from flytekitplugins.wbmon.stats.repeats import repeats_test
+from flytekitplugins.wbmon.stats.sliced_ks import sliced_ks_test
 from flytekitplugins.wbmon.stats.two_sample import (
     chi_squared_two_sample,
     grid_ks_statistic,
@@ -184,23 +185,31 @@ def _compare_distinct(found: Comparison, rule: DriftRule) -> Comparison:
 
 
 def _compare_vectors(found: Comparison, rule: DriftRule) -> Comparison:
-    """Compare vectors by the largest distance over all directions.
+    """Compare vectors by the slice that tells most: a direction, or the length.
 
-    Each direction is a test, and the Bonferroni correction makes the p-value and the lower bound
-    valid for the largest of them.
+    Each slice is a test, and the Bonferroni correction makes the p-value and the lower bound valid
+    for the one that tells most.
     """
-    reference, current = found.reference, found.current
-    n, m = reference.effective_values, current.effective_values
-    distance = sliced_ks_statistic(np.asarray(reference.counts), np.asarray(current.counts))
+    a, b = map(_scaled_slices, (found.reference, found.current))
+    test = sliced_ks_test(a, b, alpha=rule.alpha)
     check = Check(
         name="distribution",
         test="sliced_ks",
-        statistic=distance.value,
-        p_value=min(1.0, N_DIRECTIONS * ks_p_value(distance.value, n, m)),
-        effect_size=distance.value,
-        effect_low=max(0.0, distance.value - ks_margin(n, m, alpha=rule.alpha / N_DIRECTIONS)),
+        statistic=test.value,
+        p_value=test.p_value,
+        effect_size=test.value,
+        effect_low=test.low,
     )
-    return replace(found, checks=(check,), bound=distance.bound)
+    return replace(found, checks=(check,), bound=test.bound)
+
+
+def _scaled_slices(feature: FeatureProfile) -> Floats:
+    """Counts of slices, scaled so that the first, of all vectors, sums to their effective number.
+
+    Cells count vectors, whatever their weights.
+    """
+    counts = np.asarray(feature.counts, dtype=np.float64)
+    return np.asarray(counts * feature.effective_values / counts[:SLICE_CELLS].sum())
 
 
 def _compare_categories(found: Comparison, rule: DriftRule) -> Comparison:

@@ -25,6 +25,7 @@ from flytekitplugins.wbmon.monitor.drift.report import Check, DriftRule
 from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
 from flytekitplugins.wbmon.stats.distinct import frequent_share
 from flytekitplugins.wbmon.stats.multiplicity import benjamini_hochberg
+from flytekitplugins.wbmon.stats.sliced_ks import with_equal_slices
 from flytekitplugins.wbmon.stats.tail_probabilities import student_t_sf
 
 _LEAST_SPREAD = 0.05  # of log distances; equal past windows would make it 0, and divide by it
@@ -273,6 +274,9 @@ def _row(check: Check, feature: FeatureProfile, reference: FeatureProfile) -> _R
     if known is not None or feature.counts is None:
         return known
     counts = scaled_counts(feature)
+    if check.test == "sliced_ks":
+        # learned slices have fewer rows than the others, and an empty one tells nothing
+        counts = with_equal_slices(counts, feature.effective_values, scaled_counts(reference))
     inside = _ASIDE.get(check.name)
     if inside is None:
         return counts
@@ -307,7 +311,7 @@ def _distances(a: _Rows, b: _Rows, *, ordered: bool, scale: float) -> _Rows:
     size_a, size_b = a.sum(axis=1, keepdims=True), b.sum(axis=1, keepdims=True)
     difference = a / size_a - b / size_b
     if ordered:
-        # also right for sliced_ks: every direction has the same mass, so the sum is 0 after each
+        # also right for sliced_ks: every slice has the same mass, so the sum is 0 after each
         distance = np.abs(np.cumsum(difference, axis=1)).max(axis=1)
     else:
         distance = np.abs(difference).sum(axis=1) / 2
