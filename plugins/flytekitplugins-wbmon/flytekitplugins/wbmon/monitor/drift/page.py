@@ -50,6 +50,7 @@ def drift_section(report: DriftReport) -> str:
             f"{report.n_reference:,} reference rows",
             f"{report.n_current:,} current rows",
             f"{report.n_tested} of {len(report.features)} columns tested",
+            *([f"calibrated by {report.n_past} past windows"] if report.n_past else []),
             f"drift: q ≤ {rule.alpha:g} and at least {rule.min_effect:.0%} of rows moved",
         ),
         _KEY,

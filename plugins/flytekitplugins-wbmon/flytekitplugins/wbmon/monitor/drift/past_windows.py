@@ -196,21 +196,33 @@ def _suspects(counted: _Counted) -> list[_Suspect]:
     most = min(max(1, math.floor(_MOST_OUTLIERS * n)), n - MIN_PAST_WINDOWS)
     found: list[_Suspect] = []
     while len(found) < most:
-        groups = _apart(counted).values()
-        if not groups:
+        chances = {row: _p_value(counted.of(row)) for row in _far_rows(counted)}
+        # nan: without it, too few windows of its weekday are left
+        chances = {row: chance for row, chance in chances.items() if not math.isnan(chance)}
+        if not chances:
             break
-        rows = np.concatenate([group.rows for group in groups])
-        logs = [np.log(group.distances) for group in groups]
-        beyond = np.concatenate([each - np.median(each) for each in logs])
-        spread = max(_MAD * float(np.median(np.abs(beyond))), _LEAST_SPREAD)
-        farthest = int(beyond.argmax())
-        if beyond[farthest] <= _SUSPECT * spread:
-            break
-        row = int(rows[farthest])
-        p_value = min(1.0, len(counted.rows) * _p_value(counted.of(row)))
+        row = min(chances, key=chances.__getitem__)
+        p_value = min(1.0, len(counted.rows) * chances[row])
         found.append(_Suspect(int(counted.places[row]), p_value))
         counted = counted.without(row)
     return found
+
+
+def _far_rows(counted: _Counted) -> list[int]:
+    """Windows so far from the others that one of them may be an outlier.
+
+    A bad window is far from the others of its weekday, and if there are few of these, they are far
+    from each other by it; so those far by the measure of all weekdays are looked at, too.
+    """
+    groups = _apart(counted).values()
+    if not groups:
+        return []
+    rows = np.concatenate([group.rows for group in groups])
+    logs = [np.log(group.distances) for group in groups]
+    within = np.concatenate([each - np.median(each) for each in logs])
+    beyond = np.maximum(within, np.concatenate(logs) - np.median(np.concatenate(logs)))
+    spread = max(_MAD * float(np.median(np.abs(within))), _LEAST_SPREAD)
+    return [int(row) for row in rows[beyond > _SUSPECT * spread]]
 
 
 def _outliers(suspects: Sequence[Sequence[_Suspect]], alpha: float) -> list[list[int]]:
