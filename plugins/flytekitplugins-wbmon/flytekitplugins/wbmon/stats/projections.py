@@ -23,7 +23,7 @@ MAX_PRINCIPAL = 4
 SLICE_EDGES = 64
 SLICE_CELLS = 2 * SLICE_EDGES + 1
 _UNIFORM = 4
-_LARGEST = 2.0**1000  # projections beyond are cut, so that edges next to them are finite
+_LARGEST = 2.0**1023  # projections beyond are cut, so that edges next to them are finite
 _SAFE = 2.0**500  # sums of numbers below do not overflow
 _LENGTH_STEPS = 512  # to a factor of two: 0.14 %, wider than the rounding of normed vectors
 _ITERATIONS, _SUBSPACE = 8, 12
@@ -53,7 +53,7 @@ def project(vectors: Matrix) -> Matrix:
 
 
 def project_on(vectors: Matrix, directions: Matrix) -> Matrix:
-    """Projections of each vector on some directions; beyond `2**1000` they are cut.
+    """Projections of each vector on some directions; beyond `2**1023` they are cut.
 
     Args:
         vectors: Finite; shape `(n, d)`.
@@ -77,7 +77,7 @@ def lengths(vectors: Matrix) -> Matrix:
         vectors: Finite; shape `(n, d)`.
 
     Returns:
-        Lengths, cut at `2**1000`; shape `(n, 1)`.
+        Lengths, cut at `2**1023`; shape `(n, 1)`.
     """
     scale = _scale_of_rows(vectors)
     within = np.sqrt(np.square(vectors / scale).sum(axis=1, keepdims=True))
