@@ -79,12 +79,16 @@ def lengths(vectors: Matrix) -> Matrix:
     Returns:
         Lengths, cut at `2**1023`; shape `(n, 1)`.
     """
-    scale = _scale_of_rows(vectors)
-    within = np.sqrt(np.square(vectors / scale).sum(axis=1, keepdims=True))
     # a vector of zeros has a length of 0, without a logarithm
-    with np.errstate(divide="ignore"):
-        logs = np.minimum(np.log2(within) + np.log2(scale), np.log2(_LARGEST))
-    return np.asarray(np.exp2(np.round(logs * _LENGTH_STEPS) / _LENGTH_STEPS))
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        squares = np.einsum("ij,ij->i", vectors, vectors)
+        logs = np.log2(squares) / 2
+        odd = ~((squares > 1 / _SAFE) & (squares < _SAFE))
+        if odd.any():
+            scale = _scale_of_rows(vectors[odd])
+            scaled = np.square(vectors[odd] / scale).sum(axis=1)
+            logs[odd] = np.minimum(np.log2(scaled) / 2 + np.log2(scale[:, 0]), np.log2(_LARGEST))
+    return np.asarray(np.exp2(np.round(logs * _LENGTH_STEPS) / _LENGTH_STEPS))[:, np.newaxis]
 
 
 def principal_directions(vectors: Matrix) -> Matrix:
@@ -130,7 +134,7 @@ def are_held_out(vectors: Matrix) -> Flags:
     # 0.0 and -0.0 are one number, with different bits
     bits = np.ascontiguousarray(vectors + 0.0).view(np.uint64)
     with np.errstate(over="ignore"):
-        mixed = (bits * _factors(vectors.shape[1])).sum(axis=1, dtype=np.uint64)
+        mixed = bits @ _factors(vectors.shape[1])
         mixed = (mixed ^ (mixed >> np.uint64(32))) * np.uint64(0x9E3779B97F4A7C15)
     return np.asarray((mixed >> np.uint64(62)) != 0)
 
