@@ -51,6 +51,7 @@ SUBJECTS = (
             "exact",
             "identifiers",
             "joint",
+            "joint_split",
             "novelty",
             "past_windows",
             "series",

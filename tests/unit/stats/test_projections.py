@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from flytekitplugins.wbmon.stats.projections import (
+    are_held_out,
+    lengths,
+    principal_directions,
     project,
     slice_counts,
     slice_edges,
-    sliced_ks_statistic,
 )
 
 
@@ -70,15 +72,80 @@ def test_rows_are_counted_below_at_and_between_the_edges_of_each_direction(
         assert found[direction].tolist() == np.bincount(cells, minlength=129).tolist()
 
 
-def test_the_largest_distance_and_the_largest_upper_bound_can_be_of_two_directions():
-    reference, current = np.zeros((32, 129)), np.zeros((32, 129))
-    reference[:, 1] = current[:, 1] = 10  # equal windows, except in two directions
-    # 0.3 of the rows are at another edge, and no open cell has rows: the distance is exactly 0.3
-    current[4, [1, 5]] = 7, 3
-    # all rows of both windows are in one open cell: anything from 0 to 1
-    reference[9], current[9] = 0, 0
-    reference[9, 2] = current[9, 2] = 10
+@pytest.mark.parametrize("dimension", [1, 3, 40])
+def test_lengths_are_euclidean_within_a_tenth_of_a_percent(rng, dimension):
+    vectors = rng.normal(size=(50, dimension)) * 10.0 ** rng.integers(-5, 6, (50, 1))
 
-    found = sliced_ks_statistic(reference.ravel(), current.ravel())
+    found = lengths(vectors)
 
-    assert found == pytest.approx((0.3, 0.7))
+    assert found.shape == (50, 1)
+    np.testing.assert_allclose(found[:, 0], np.linalg.norm(vectors, axis=1), rtol=0.7e-3)
+
+
+def test_normed_vectors_have_one_length_in_every_precision(rng):
+    vectors = rng.normal(size=(500, 384))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    stored = [vectors.astype(dtype).astype(np.float64) for dtype in ("f8", "f4", "f2")]
+
+    assert {length for each in stored for length in lengths(each).ravel()} == {1.0}
+
+
+def test_huge_tiny_and_empty_vectors_have_finite_projections_and_lengths():
+    largest = np.finfo(np.float64).max
+    vectors = np.array([[largest] * 8, [-largest, largest] * 4, [5e-324] * 8, [0.0] * 8])
+
+    projected, length = project(vectors), lengths(vectors)[:, 0]
+
+    assert np.isfinite(projected).all()
+    assert length.tolist()[0] == length.tolist()[1] == 2.0**1023
+    assert length[3] == 0
+    assert length[2] == pytest.approx(5e-324 * math.sqrt(8), rel=0.5)
+    assert np.isfinite(slice_edges(projected)).all()
+    # a large scale changes nothing but the scale
+    some = np.random.default_rng(0).normal(size=(20, 8))
+    np.testing.assert_allclose(project(some * 2.0**600), project(some) * 2.0**600, rtol=1e-9)
+
+
+def test_principal_directions_are_those_of_the_covariance(rng):
+    scales = np.array([9.0, 5.0, 3.0, 2.0, *np.full(16, 0.3)])
+    turn = np.linalg.qr(rng.normal(size=(20, 20)))[0]
+    vectors = (rng.normal(size=(3000, 20)) * scales) @ turn.T + 100
+
+    found = principal_directions(vectors)
+
+    expected = np.linalg.svd(vectors - vectors.mean(axis=0), full_matrices=False)[2][:4]
+    assert found.shape == (20, 4)
+    np.testing.assert_allclose(np.abs((expected @ found).diagonal()), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("vectors", "k"),
+    [
+        (np.ones((50, 3)), 0),
+        (np.zeros((50, 3)), 0),
+        (np.empty((0, 3)), 0),
+        (np.ones((1, 3)), 0),
+        (np.outer(np.arange(50.0), [1, 2, 2]), 1),
+        (np.outer(np.arange(50.0), [1, 2, 2]) * 1e306, 1),
+        (np.arange(50.0)[:, None], 1),
+        (np.random.default_rng(0).normal(size=(50, 2)), 2),
+        (np.random.default_rng(0).normal(size=(3, 200)), 2),
+    ],
+)
+def test_there_are_as_many_principal_directions_as_vectors_differ_in(vectors, k):
+    found = principal_directions(vectors)
+
+    assert found.shape == (vectors.shape[1], k)
+    np.testing.assert_allclose(found.T @ found, np.eye(k), atol=1e-4)
+
+
+def test_three_in_four_vectors_are_held_out_whatever_their_order_and_sign_of_zero(rng):
+    vectors = rng.integers(-2, 3, (4000, 5)) / 2
+
+    found = are_held_out(vectors)
+
+    assert np.mean(are_held_out(rng.normal(size=(20_000, 3)))) == pytest.approx(0.75, abs=0.015)
+    np.testing.assert_array_equal(are_held_out(vectors[::-1])[::-1], found)
+    np.testing.assert_array_equal(are_held_out(np.where(vectors == 0, -0.0, vectors)), found)
+    _, first, where = np.unique(vectors, axis=0, return_index=True, return_inverse=True)
+    np.testing.assert_array_equal(found[first][where.ravel()], found)

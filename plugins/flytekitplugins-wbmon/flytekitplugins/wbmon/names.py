@@ -7,6 +7,7 @@ letters; then a sentence must stay one line, and two names must not be told alik
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from hashlib import sha256
 from itertools import islice
 
@@ -68,3 +69,10 @@ def _cut(name: str, told: str, longest: int) -> str:
     if len(told) <= longest:
         return told
     return f"{told[: longest - 12]}… ~{digest_of(name, 8)}"
+
+
+def window_name(start: datetime | None, segment: str) -> str:
+    """The name of a window in a report: its start, its segment, or both."""
+    time = "" if start is None else start.isoformat(sep=" ", timespec="minutes")
+    time = time.removesuffix("+00:00").removesuffix(" 00:00")
+    return " · ".join(part for part in (time, shown_name(segment) if segment else "") if part)

@@ -66,16 +66,18 @@ def names(
 
 
 def vectors(*cells: Sequence[int]) -> FeatureProfile:
-    """A profile of vectors with the counts of each of the 32 directions; the last is repeated."""
+    """A profile of vectors with the counts of each of 32 slices; the last is repeated.
+
+    Of the 129 cells of a slice the first are given; the others are empty.
+    """
     rows = [*cells, *[cells[-1]] * (32 - len(cells))]
-    counts = np.array(rows).ravel()
-    n_edges = (len(cells[0]) - 1) // 2
+    counts = np.array([[*row, *[0] * (129 - len(row))] for row in rows]).ravel()
     return FeatureProfile(
         name="v",
         kind="vector",
         n_rows=sum(cells[0]),
         dimension=4,
-        edges=np.tile(np.arange(n_edges, dtype=float), 32),
+        edges=np.tile(np.arange(64, dtype=float), 32),
         counts=counts,
     )
 
@@ -474,7 +476,7 @@ def test_vectors_are_tested_by_the_direction_that_differs_most():
     assert (found.status, check.name, check.test) == ("ok", "distribution", "sliced_ks")
     assert check.statistic == pytest.approx(distance)
     assert check.effect_low < check.effect_size < distance
-    # Bonferroni: 32 directions, each tested
+    # Bonferroni: 32 slices, each tested
     assert check.p_value == pytest.approx(32 * stats.kstwobign.sf(distance / math.sqrt(scale)))
     margin = math.sqrt(math.log(2 * 32 / ALPHA) / 2 * scale)
     assert check.effect_low == pytest.approx(distance - margin)

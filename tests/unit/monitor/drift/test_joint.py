@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from scipy.stats import mannwhitneyu
+from scipy import stats as scipy_stats
+from scipy.signal import lfilter
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 from threadpoolctl import threadpool_limits
@@ -51,16 +54,34 @@ def test_columns_that_no_longer_rise_together_are_found():
     assert "most by" in together.reason
 
 
+def sides(n: int) -> tuple[list[int], list[int], list[int]]:
+    """Rows that train, rows that test, and the quarters of blocks of the latter."""
+    trained, tested, quarters = [], [], []
+    for row in range(n):
+        place = Fraction(2 * row + 1, 2 * n) * 10
+        within = place % 1
+        if int(place) % 2 == 0:
+            trained.append(row)
+        elif Fraction(1, 10) <= within <= Fraction(9, 10):
+            tested.append(row)
+            quarters.append((int(place), min(3, int((within - Fraction(1, 10)) * 5))))
+    return trained, tested, quarters
+
+
 def by_sklearn(reference: np.ndarray, current: np.ndarray, columns: dict[str, list[int]]):
-    """What the docstring says: trees fitted on every second row, and tested on the others."""
+    """What the docstring says: trees fitted on every second block, tested on those between."""
+    n = len(reference)
     rows = np.vstack((reference, current))
-    label = np.repeat([0, 1], (len(reference), len(current)))
+    label = np.repeat([0, 1], (n, len(current)))
+    (fit_a, test_a, block_a), (fit_b, test_b, block_b) = sides(n), sides(len(current))
+    fit = [*fit_a, *(n + row for row in fit_b)]
+    test = [*test_a, *(n + row for row in test_b)]
     trees = HistGradientBoostingClassifier(
         max_iter=50, max_leaf_nodes=15, early_stopping=False, random_state=0
     )
     with threadpool_limits(1):
-        trees.fit(rows[::2], label[::2])
-        unseen, truth = rows[1::2], label[1::2]
+        trees.fit(rows[fit], label[fit])
+        unseen, truth = rows[test], label[test]
         score = trees.predict_proba(unseen)[:, 1]
         auc = roc_auc_score(truth, score)
         rng, lost = np.random.default_rng(0), {}
@@ -68,14 +89,33 @@ def by_sklearn(reference: np.ndarray, current: np.ndarray, columns: dict[str, li
             shuffled = unseen.copy()
             shuffled[:, mine] = unseen[rng.permutation(len(unseen))][:, mine]
             lost[name] = auc - roc_auc_score(truth, trees.predict_proba(shuffled)[:, 1])
-    test = mannwhitneyu(
-        score[truth == 1], score[truth == 0], alternative="greater", use_continuity=False
-    )
-    return auc, test.pvalue, lost
+    p_value = over_blocks(score[truth == 1], score[truth == 0], block_b, block_a, auc)
+    return auc, p_value, lost
+
+
+def over_blocks(now, before, block_now, block_before, auc) -> float:
+    """A rank test with the variance of sums over quarters of blocks, by comparing all pairs."""
+    won = (now[:, None] > before) + 0.5 * (now[:, None] == before)
+    m, n = won.shape
+    of_rows, of_blocks = [], []
+    for part, block in (
+        ((won.mean(axis=1) - auc) / m, block_now),
+        ((won.mean(axis=0) - auc) / n, block_before),
+    ):
+        of_rows.append((part**2).sum() * len(part) / (len(part) - 1))
+        sums = dict.fromkeys(block, 0.0)
+        for each, one in zip(block, part, strict=True):
+            sums[each] += one
+        assert len(sums) == 20
+        of_blocks.append(sum(each**2 for each in sums.values()) * 20 / 19)
+    design_effect = sum(of_blocks) / sum(of_rows)
+    freedom = sum(of_blocks) ** 2 / sum(each**2 / 19 for each in of_blocks)
+    z = (auc - 0.5) / np.sqrt(design_effect * (n + m + 1) / (12 * n * m))
+    return float(scipy_stats.t.sf(z, freedom))
 
 
 @pytest.mark.parametrize("n", [(2000, 1501), (150, 120), (12_000, 12_000)])
-def test_the_answer_is_that_of_trees_and_a_rank_test(n):
+def test_the_answer_is_that_of_trees_and_a_rank_test_over_blocks(n):
     rng = np.random.default_rng(7)
     before, now = (rng.normal(size=(rows, 3)) for rows in n)
     now[:, 2] += 0.3
@@ -90,8 +130,7 @@ def test_the_answer_is_that_of_trees_and_a_rank_test(n):
     assert (found.n_reference, found.n_current) == n
     assert found.auc == pytest.approx(auc)
     assert found.effect_size == pytest.approx(2 * auc - 1)
-    # scores of trees have a few ties, for which the variance of the rank test is a little smaller
-    assert found.p_value == pytest.approx(p_value, rel=1e-3)
+    assert found.p_value == pytest.approx(p_value, rel=1e-6)
     assert found.contributions == pytest.approx(lost)
     assert list(found.contributions) == sorted(lost, key=lambda name: -lost[name])
 
@@ -188,7 +227,7 @@ def test_categories_beyond_the_two_hundred_and_fiftieth_share_a_code():
     common = [f"c{i}" for i in range(249)]
 
     def window(rare: list[str]) -> pd.DataFrame:
-        return pd.DataFrame({"c": common * 8 + rare})
+        return pd.DataFrame({"c": np.random.default_rng(0).permutation(common * 8 + rare)})
 
     same = check_joint_drift(
         window([f"a{i}" for i in range(400)]), window([f"b{i}" for i in range(400)])
@@ -303,3 +342,118 @@ def test_names_may_come_from_parquet_a_frame_or_a_categorical(tmp_path):
 
     assert found.level == "drift"
     assert next(iter(found.contributions)) == "c"
+
+
+def alike(rng: np.random.Generator, how: str, n: int = 500) -> pd.DataFrame:
+    """A window of one distribution whose rows are not independent."""
+    size = {"each row twice": 2, "sessions of five": 5}.get(how, 1)
+    rows = np.repeat(rng.normal(size=(n // size, 4)), size, axis=0)
+    if how == "a slow series":
+        rows = lfilter([np.sqrt(1 - 0.8**2)], [1, -0.8], rng.normal(size=(n + 50, 4)), axis=0)[50:]
+    return pd.DataFrame(rows + 0.01 * rng.normal(size=rows.shape), columns=list("abcd"))
+
+
+@pytest.mark.parametrize("how", ["each row twice", "sessions of five", "a slow series"])
+def test_rows_that_are_like_their_neighbours_are_no_drift(how):
+    """When every second row trained, all of these windows were told apart."""
+    rng = np.random.default_rng(12)
+    found = [check_joint_drift(alike(rng, how), alike(rng, how)) for _ in range(40)]
+
+    assert np.mean([each.p_value <= 0.05 for each in found]) <= 0.15
+    assert np.mean([each.auc for each in found]) == pytest.approx(0.5, abs=0.03)
+
+
+def sessions(rng: np.random.Generator, n: int = 120, *, since: int = 0) -> pd.DataFrame:
+    """Sessions of five rows that take turns."""
+    rows = rng.normal(size=(n, 4))
+    place = rng.permutation(np.repeat(np.arange(n), 5))
+    frame = pd.DataFrame(rows[place] + 0.01 * rng.normal(size=(5 * n, 4)), columns=list("abcd"))
+    return frame.assign(session=[f"s{since + each}" for each in place])
+
+
+def test_scattered_sessions_are_drift_unless_their_column_is_named():
+    rng = np.random.default_rng(4)
+    pairs = [(sessions(rng), sessions(rng, since=1000)) for _ in range(30)]
+
+    apart = [check_joint_drift(a, b, group="session") for a, b in pairs]
+    blind = [check_joint_drift(a[list("abcd")], b[list("abcd")]) for a, b in pairs[:5]]
+
+    assert all(each.drifted for each in blind)
+    assert np.mean([each.p_value <= 0.05 for each in apart]) <= 0.15
+    assert np.mean([each.auc for each in apart]) == pytest.approx(0.5, abs=0.03)
+
+
+def test_a_change_between_groups_is_found():
+    rng = np.random.default_rng(5)
+    before, now = sessions(rng), sessions(rng, since=1000)
+
+    found = check_joint_drift(before, now.assign(c=now["c"] + 1.5), group="session")
+
+    assert found.drifted
+    assert next(iter(found.contributions)) == "c"
+    assert "session" not in found.contributions
+
+
+def test_the_group_is_a_column_of_the_classifier_only_if_it_is_named():
+    rng = np.random.default_rng(6)
+    users = [f"u{i}" for i in range(20)]
+    before, now = (pd.DataFrame({"user": users * 30, "x": rng.normal(size=600)}) for _ in range(2))
+
+    now["x"] += 2.0
+    named = check_joint_drift(before, now, columns=["user", "x"], group="user")
+
+    assert set(check_joint_drift(before, now, group="user").contributions) == {"x"}
+    assert set(named.contributions) == {"user", "x"}
+
+
+def test_rows_without_a_group_are_groups_of_their_own():
+    rng = np.random.default_rng(7)
+    x = rng.normal(size=(2, 300))
+    lone = [[None, "", "  "][i % 3] for i in range(300)]
+    unique = [f"r{i}" for i in range(300)]
+
+    missing, named = (
+        check_joint_drift(
+            pd.DataFrame({"x": x[0], "g": group}),
+            pd.DataFrame({"x": x[1], "g": [name and name + suffix for name in group]}),
+            group="g",
+        )
+        for group, suffix in ((lone, ""), (unique, "b"))
+    )
+
+    assert missing == named
+    assert not np.isnan(missing.auc)
+
+
+def test_groups_are_one_whatever_holds_their_names():
+    rng = np.random.default_rng(8)
+    x, user = rng.normal(size=600), rng.integers(0, 60, 600)
+    y = rng.normal(size=600)
+    numbers = pd.DataFrame({"x": y, "user": user})
+    texts = pd.DataFrame({"x": y, "user": [str(each) for each in user]})
+    before = pd.DataFrame({"x": x, "user": user})
+
+    assert check_joint_drift(before, numbers, group="user") == check_joint_drift(
+        before, texts, group="user"
+    )
+
+
+@pytest.mark.parametrize("n_groups", [1, 5, 8])
+def test_too_few_groups_give_no_answer(n_groups):
+    rng = np.random.default_rng(9)
+    few = pd.DataFrame({"x": rng.normal(size=300), "g": np.arange(300) % n_groups})
+    many = pd.DataFrame({"x": rng.normal(size=300), "g": 1000 + np.arange(300)})
+
+    for windows in ((few, many), (many, few)):
+        found = check_joint_drift(*windows, group="g")
+        assert np.isnan(found.auc)
+        assert found.level == "none"
+        assert found.reason.startswith("too few groups: 5 of each window are needed among")
+
+
+def test_a_group_that_cannot_be_one_is_refused():
+    frame = pair(1, n=200).assign(tags=[["a"]] * 200)
+    with pytest.raises(DataError, match="group must name columns of the data, but 'sesion' is not"):
+        check_joint_drift(frame, frame, group="sesion")
+    with pytest.raises(DataError, match=r"rows are grouped by text.*'tags' holds list"):
+        check_joint_drift(frame, frame, group="tags")

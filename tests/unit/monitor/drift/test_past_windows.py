@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import json
 import math
 import statistics
+from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 
 import numpy as np
 import pandas as pd
@@ -13,11 +16,14 @@ from scipy import stats as scipy_stats
 
 from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.monitor.drift.check import check_drift
+from flytekitplugins.wbmon.monitor.drift.past_outlier import PastOutlier
 from flytekitplugins.wbmon.monitor.drift.past_windows import predictive_p_value
-from flytekitplugins.wbmon.monitor.drift.report import DriftRule
+from flytekitplugins.wbmon.monitor.drift.report import DriftReport, DriftRule
 from flytekitplugins.wbmon.monitor.profiles.build import profile_data
 from flytekitplugins.wbmon.monitor.profiles.feature import name_hash
 from flytekitplugins.wbmon.monitor.profiles.profile import Profile
+from flytekitplugins.wbmon.monitor.profiles.windows import TimeWindow, profile_windows
+from flytekitplugins.wbmon.reports.serialize import record_from_json, record_to_json
 
 STRICT = DriftRule(min_effect=0.02, warn_effect=0.02)
 
@@ -109,7 +115,8 @@ def test_fewer_than_five_past_windows_calibrate_nothing(season):
     report = check_drift(reference, night(rng), rule=STRICT, past=past[:4])
 
     assert np.isnan(report.features["load"].checks[0].window_p_value)
-    assert report.n_past == 4
+    assert report.n_past == 0
+    assert report.reason.endswith("; not calibrated: 4 past windows, 5 are needed")
 
 
 def test_past_windows_without_the_feature_are_left_out(season):
@@ -507,3 +514,199 @@ def test_past_windows_of_older_files_have_no_fields_to_compare():
 
     assert math.isnan(p_value(bare))
     assert p_value([*bare, *past]) == p_value(past) < 1
+
+
+def nights(n: int, *, bad: Sequence[int] = (), seed: int = 21) -> tuple[Profile, list[Profile]]:
+    """A reference and past nights, of which some are two standard deviations off."""
+    rng = np.random.default_rng(seed)
+    reference = profile_data(pd.concat([calm_night(rng) for _ in range(10)]))
+    past = [calm_night(rng, shift=2.0 if place in bad else 0.0) for place in range(n)]
+    return reference, [profile_data(each, like=reference) for each in past]
+
+
+def calm_night(rng: np.random.Generator, *, shift: float = 0.0) -> pd.DataFrame:
+    load = rng.normal(0.05 * rng.normal() + shift, 1, 500)
+    return pd.DataFrame({"load": load, "route": rng.random(500) < 0.3})
+
+
+@pytest.mark.parametrize("n", [7, 14, 28])
+def test_one_bad_night_is_named_and_fenced_on_request(n):
+    reference, past = nights(n, bad=[3])
+    current = profile_data(calm_night(np.random.default_rng(22), shift=1.0), like=reference)
+
+    blind = check_drift(reference, current, past=past)
+    fenced = check_drift(reference, current, past=past, rule=DriftRule(fence_past=True))
+    without = check_drift(reference, current, past=[*past[:3], *past[4:]])
+
+    assert blind.past_outliers == (PastOutlier(window="past[3]", features=("load",)),)
+    assert fenced.past_outliers == blind.past_outliers
+    assert f"1 of {n} past windows unlike the others, which can hide drift: past[3] (in load)" in (
+        blind.reason
+    )
+    assert f"1 of {n} past windows left out where unlike the others: past[3] (in load)" in (
+        fenced.reason
+    )
+    assert fenced.n_past == blind.n_past == n
+    load, route = ("load", "route")
+    checks = [report.features[load].checks[0] for report in (blind, fenced, without)]
+    assert checks[1].window_p_value == pytest.approx(checks[2].window_p_value)
+    assert checks[0].window_p_value > 5 * checks[1].window_p_value
+    assert fenced.features[load].drifted
+    # of a check in which it is like the others, the night is one of them
+    same = [report.features[route].checks[0].window_p_value for report in (blind, fenced)]
+    assert same[0] == same[1]
+
+
+def test_several_bad_nights_do_not_hide_each_other():
+    reference, past = nights(28, bad=[3, 9, 20])
+
+    report = check_drift(reference, past[0], past=past[1:])
+
+    assert [each.window for each in report.past_outliers] == ["past[2]", "past[8]", "past[19]"]
+
+
+def test_of_nights_without_a_bad_one_few_are_named():
+    named = []
+    for seed in range(40):
+        reference, past = nights(12, seed=seed)
+        named.append(bool(check_drift(reference, past[0], past=past[1:]).past_outliers))
+
+    assert np.mean(named) <= 0.15
+
+
+def test_a_report_with_outliers_survives_the_trip_through_json_and_an_old_one_is_read():
+    reference, past = nights(7, bad=[3])
+    report = check_drift(reference, past[0], past=past)
+
+    stored = record_to_json(report)
+
+    assert record_from_json(DriftReport, stored).past_outliers == report.past_outliers
+    old = json.loads(stored)
+    del old["past_outliers"]
+    del old["rule"]["fence_past"]
+    assert record_from_json(DriftReport, json.dumps(old)).past_outliers == ()
+
+
+@given(
+    st.lists(st.lists(st.floats(0.01, 0.9), min_size=2, max_size=9), min_size=1, max_size=5),
+    st.floats(0.01, 0.9),
+)
+def test_groups_of_distances_share_their_spread_and_not_their_mean(groups, distance):
+    logs = [np.log(group) for group in groups]
+    degrees = sum(map(len, logs)) - len(logs)
+    residuals = np.concatenate([each - each.mean() for each in logs])
+    spread = max(np.sqrt((residuals**2).sum() / degrees), 0.05) * np.sqrt(1 + 1 / len(logs[0]))
+
+    expected = scipy_stats.t.sf(np.log(distance), degrees, logs[0].mean(), spread)
+
+    found = predictive_p_value(groups[0], distance, groups[1:])
+    assert found == pytest.approx(expected, rel=1e-6, abs=1e-12)
+
+
+def test_the_prediction_of_a_weekday_holds_where_weekdays_differ_in_size(rng):
+    scales = np.array([1.0, 3.0, 0.2])
+    p_values = []
+    for _ in range(4000):
+        groups = [list(np.exp(each)) for each in rng.normal(np.log(scales)[:, None], 0.5, (3, 4))]
+        p_values.append(predictive_p_value(groups[2], 0.2 * np.exp(rng.normal(0, 0.5)), groups[:2]))
+
+    assert np.mean(np.array(p_values) <= 0.05) == pytest.approx(0.05, abs=0.014)
+
+
+MONDAY = datetime(2026, 1, 5, tzinfo=timezone.utc)
+
+
+def weeks(n_days: int, seed: int = 5) -> tuple[Profile, dict[TimeWindow, Profile]]:
+    """Days whose weekends are a standard deviation higher."""
+    rng = np.random.default_rng(seed)
+    starts = [MONDAY + timedelta(days=day) for day in range(n_days)]
+    table = pd.concat(
+        [
+            pd.DataFrame({"at": start, "load": rng.normal(rng.normal(0, 0.1), 1, 400)}).assign(
+                load=lambda each, start=start: each["load"] + (start.weekday() >= 5)
+            )
+            for start in starts
+        ]
+    )
+    reference = profile_data(table[["load"]])
+    return reference, profile_windows(table, like=reference, at="at").profiles
+
+
+def test_a_day_is_compared_with_those_of_its_weekday():
+    reference, days = weeks(36)
+    *past, today = days
+    assert today.start.weekday() == 0
+    before = {window: days[window] for window in past}
+    saturday = next(window for window in reversed(past) if window.start.weekday() == 5)
+    like_weekend = days[saturday]
+
+    def p_value(current: Profile, start: datetime | None) -> float:
+        report = check_drift(reference, current, past=before, start=start)
+        assert report.n_past == 35
+        return report.features["load"].checks[0].window_p_value
+
+    assert p_value(days[today], today.start) > 0.05
+    # a Monday that is like a weekend: unusual among Mondays, hardly among all days
+    assert p_value(like_weekend, None) > 0.01
+    assert p_value(like_weekend, today.start) < 0.001
+    counts: dict[int, list[list[int]]] = {}
+    for window in past:
+        cells = list(days[window].features["load"].counts)
+        counts.setdefault(window.start.weekday(), []).append(cells)
+    expected = brute_force_of_weekdays(counts, 0, list(like_weekend.features["load"].counts))
+    assert p_value(like_weekend, today.start) == pytest.approx(expected, rel=1e-6)
+
+
+def brute_force_of_weekdays(counts, weekday, now):
+    """All windows have as many rows, so distances need no scale."""
+
+    def distance(one, others):
+        total = np.sum(others, axis=0)
+        shares = np.cumsum(one) / np.sum(one) - np.cumsum(total) / np.sum(total)
+        return np.log(np.abs(shares).max())
+
+    logs = {
+        day: [distance(one, [*group[:i], *group[i + 1 :]]) for i, one in enumerate(group)]
+        for day, group in counts.items()
+    }
+    degrees = sum(len(group) - 1 for group in logs.values())
+    squares = sum(((np.array(group) - np.mean(group)) ** 2).sum() for group in logs.values())
+    own = logs[weekday]
+    spread = np.sqrt(squares / degrees * (1 + 1 / len(own)))
+    t = (distance(now, counts[weekday]) - np.mean(own)) / spread
+    return scipy_stats.t.sf(t, degrees)
+
+
+def test_fewer_than_three_windows_of_the_weekday_calibrate_nothing():
+    reference, days = weeks(20)
+    sunday = MONDAY + timedelta(days=20)
+
+    report = check_drift(reference, next(iter(days.values())), past=days, start=sunday)
+
+    assert report.n_past == 0
+    assert report.reason.endswith("not calibrated: 2 past windows of a Sunday, 3 are needed")
+    assert math.isnan(report.features["load"].checks[0].window_p_value)
+
+
+def test_past_windows_are_named_by_their_start():
+    reference, days = weeks(28)
+    bad = list(days)[12]
+    shifted = pd.DataFrame({"load": np.random.default_rng(1).normal(5, 1, 400)})
+    days[bad] = profile_data(shifted, like=reference)
+
+    today = MONDAY + timedelta(days=28)
+    report = check_drift(reference, next(iter(days.values())), past=days, start=today)
+
+    assert [each.window for each in report.past_outliers] == ["2026-01-17"]
+
+
+def test_a_start_needs_past_windows_that_have_one():
+    reference, past = nights(6)
+    with pytest.raises(ConfigError, match="start tells the weekday of the window, so past must"):
+        check_drift(reference, past[0], past=past, start=MONDAY)
+    of_segments = {TimeWindow("a", None): past[0]}
+    with pytest.raises(ConfigError, match="start tells the weekday"):
+        check_drift(reference, past[0], past=of_segments, start=MONDAY)
+    assert check_drift(reference, past[0], past=of_segments).reason.endswith(
+        "not calibrated: 1 past window, 5 are needed"
+    )

@@ -215,6 +215,39 @@ def test_the_same_day_of_the_week_is_compared_with_itself(reference):
     assert not any(w.report.features["amount"].drifted for w in weekly.windows)
 
 
+def moody(rng: np.random.Generator, n_days: int, *, step: int | None = None) -> pd.DataFrame:
+    """Days that have a mean of their own, and a step of one standard deviation from a day on."""
+    days = []
+    for day in range(n_days):
+        mean = rng.normal(0, 0.15, 3) + (step is not None and day >= step)
+        frame = pd.DataFrame(rng.normal(mean, 1, (800, 3)), columns=list("abc"))
+        days.append(frame.assign(at=START + timedelta(days=day)))
+    return pd.concat(days)
+
+
+@pytest.mark.parametrize(("how", "warm_up"), [("sliding", 5), ("same_weekday", 21)])
+def test_the_windows_of_a_moving_reference_calibrate_it(how, warm_up):
+    rng = np.random.default_rng(6)
+    quiet, stepped = moody(rng, 50), moody(rng, 50, step=45)
+    like = profile_data(quiet[list("abc")])
+
+    healthy, moved = (
+        drift_series(table, like=like, at="at", reference=how) for table in (quiet, stepped)
+    )
+
+    last = {window.start: window for window in healthy.windows}
+    calibrated = [w for at, w in last.items() if at >= START + timedelta(days=warm_up)]
+    assert len(calibrated) == 50 - warm_up
+    assert all(window.report.n_past >= 5 for window in calibrated)
+    assert np.mean([window.report.drifted for window in calibrated]) <= 0.1
+    before = [w.report for at, w in last.items() if at < START + timedelta(days=warm_up)]
+    assert all("not calibrated: " in report.reason for report in before)
+    assert any(report.drifted for report in before)
+    on_the_day = {window.start: window.report for window in moved.windows}
+    assert on_the_day[START + timedelta(days=45)].drifted
+    assert healthy.windows[-1].report.n_past == (7 if how == "sliding" else 49)
+
+
 def test_rows_without_time_or_segment_are_counted_and_left_out(log, reference):
     holed = log.copy()
     holed.loc[:9, "at"] = pd.NaT

@@ -187,3 +187,129 @@ def test_vectors_of_the_first_version_were_projected_otherwise_and_are_not_compa
     found = compare_feature(without_directions(reference), now, DriftRule())
 
     assert (found.status, found.checks) == ("untested", ())
+
+
+def table(rows: np.ndarray, dtype: type = np.float32) -> pa.Table:
+    flat = pa.array(rows.astype(dtype).ravel())
+    return pa.table({"e": pa.FixedSizeListArray.from_arrays(flat, rows.shape[1])})
+
+
+def wide(seed: int, n: int = 1000, *, scale: float = 1.0, shift: float = 0.0) -> np.ndarray:
+    """Vectors of 384 components whose variances decay, on axes that are turned."""
+    turn = np.linalg.qr(np.random.default_rng(0).normal(size=(384, 384)))[0]
+    spread = np.arange(1.0, 385.0) ** -0.5
+    rows = scale * np.random.default_rng(seed).normal(size=(n, 384)) * spread
+    rows[:, 0] += shift
+    return rows @ turn
+
+
+def test_ten_percent_more_in_all_of_many_dimensions_is_drift(check):
+    assert check(table(wide(1)), table(wide(2, scale=1.1))).drifted
+
+
+def test_the_mean_of_the_main_direction_of_many_is_drift(check):
+    report = check(table(wide(1)), table(wide(2, shift=0.4)))
+
+    assert report.drifted
+    assert report.features["e"].effect_size >= 0.1
+
+
+def test_directions_learned_from_few_vectors_of_many_dimensions_are_no_drift(check):
+    """Counted along them themselves, nearly all would lie farther out than those of a window."""
+    rng = np.random.default_rng(4)
+    p_values = []
+    for _ in range(12):
+        before, now = (table(rng.normal(size=(300, 200))) for _ in range(2))
+        p_values.append(check(before, now).features["e"].p_value)
+
+    assert np.mean(np.array(p_values) <= 0.05) <= 0.2
+
+
+@pytest.mark.parametrize("stored", [np.float16, np.float32, np.float64])
+def test_normed_vectors_have_no_drift_of_their_length_in_another_precision(check, stored):
+    rng = np.random.default_rng(5)
+    before, now = (rng.normal(size=(600, 64)) for _ in range(2))
+    normed = [rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (before, now)]
+
+    report = check(table(normed[0], np.float32), table(normed[1], stored))
+
+    assert report.features["e"].level == "none"
+
+
+def test_vectors_near_the_largest_number_are_compared(check):
+    rng = np.random.default_rng(16)
+    before, now = (rng.uniform(-1, 1, (400, 6)) * 1.7e308 for _ in range(2))
+
+    with np.errstate(all="raise"):
+        same = check(table(before, np.float64), table(now, np.float64))
+        moved = check(table(before, np.float64), table(now * 0.1, np.float64))
+
+    assert same.features["e"].level == "none"
+    assert moved.drifted
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        np.zeros((300, 3)),
+        np.ones((300, 3)),
+        np.outer(np.arange(300.0), [1, 0, 0]),
+        np.repeat(np.eye(3), 100, axis=0),
+        np.arange(300.0)[:, None],
+        np.array([[1.0, 2.0]]),
+    ],
+)
+def test_vectors_that_hardly_differ_have_a_profile_and_no_drift(tmp_path, rows):
+    profile = profile_data(table(rows))
+    profile.save(tmp_path / "profile")
+
+    restored = Profile.load(tmp_path / "profile")
+    again = profile_data(table(rows), like=restored)
+
+    np.testing.assert_array_equal(again.features["e"].counts, profile.features["e"].counts)
+    assert check_drift(restored, again).features["e"].level == "none"
+    merged = merge_profiles([again, again])
+    assert merged.features["e"].counts.sum() == 2 * again.features["e"].counts.sum()
+
+
+def test_a_window_of_one_vector_alone_has_a_length_and_perhaps_no_learned_slice():
+    reference = profile_data(embeddings(1))
+    # equal vectors are all counted along learned directions, or none is
+    for value in range(12):
+        one = table(np.full((500, DIMENSION), 0.01 * value))
+        found = check_drift(reference, one).features["e"]
+        assert found.drifted
+        assert 0.5 < found.effect_size <= 1
+
+
+def test_principal_directions_are_learned_once_and_kept():
+    reference = profile_data(embeddings(1))
+    layout = reference.features["e"]
+
+    window = profile_data(embeddings(2), like=reference).features["e"]
+
+    assert layout.directions.shape == (4 * DIMENSION,)
+    np.testing.assert_array_equal(window.directions, layout.directions)
+    assert len(window.counts) == (32 + 1 + 4) * 129
+    slices = window.counts.reshape(37, 129).sum(axis=1)
+    assert set(slices[:33]) == {2000}
+    assert len(set(slices[33:])) == 1
+    assert slices[33] == pytest.approx(1500, abs=100)
+    assert profile_data(embeddings(1)).layout == reference.layout
+
+
+def test_past_windows_calibrate_the_length_of_vectors():
+    def night(seed: int, scale: float = 1.0) -> pa.Table:
+        mood = 1 + 0.01 * np.random.default_rng(seed).normal()
+        return table(wide(seed, 300, scale=scale * mood))
+
+    reference = profile_data(night(0))
+    past = [profile_data(night(seed), like=reference) for seed in range(1, 9)]
+
+    quiet, larger = (
+        check_drift(reference, night(20, scale), past=past).features["e"] for scale in (1.0, 1.4)
+    )
+
+    assert not quiet.drifted
+    assert larger.drifted
+    assert larger.checks[0].window_p_value < 0.01

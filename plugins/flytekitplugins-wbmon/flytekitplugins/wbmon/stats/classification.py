@@ -225,7 +225,7 @@ def roc_auc(positive: NDArray[np.bool_], score: Floats, weight: Floats) -> Estim
     """
     if positive.all() or not positive.any():
         return undefined("all labels of the window are of one class")
-    value, influence = _auc_influence(positive, score, weight)
+    value, influence = auc_influence(positive, score, weight)
     return _auc_interval(value, influence, weight, positive.astype(np.int64))
 
 
@@ -245,7 +245,7 @@ def roc_auc_one_vs_rest(labels: Codes, probabilities: Floats, weight: Floats) ->
     codes = np.unique(labels)
     if len(codes) < 2:  # noqa: PLR2004 - one class has no rest
         return undefined("all labels of the window are of one class")
-    each = [_auc_influence(labels == code, probabilities[:, code], weight) for code in codes]
+    each = [auc_influence(labels == code, probabilities[:, code], weight) for code in codes]
     value = float(np.mean([auc for auc, _ in each]))
     # averaging a row's influences accounts for the correlation between the classes' AUCs
     influence = np.mean([part for _, part in each], axis=0)
@@ -325,10 +325,13 @@ def _f1_correlation(confusion: Confusion) -> Floats:
     return correlation
 
 
-def _auc_influence(
+def auc_influence(
     positive: NDArray[np.bool_], score: Floats, weight: Floats
 ) -> tuple[float, Floats]:
-    """AUC and the influence of each row on it; the rows of both classes must have weight."""
+    """AUC and the influence of each row on it; the rows of both classes must have weight.
+
+    The influences are DeLong's structural components; their weighted mean is 0.
+    """
     levels, place = np.unique(score, return_inverse=True)
     sums = [
         np.bincount(place[side], weights=weight[side], minlength=len(levels))
@@ -366,14 +369,14 @@ def _auc_interval(value: float, influence: Floats, weight: Floats, groups: Codes
             logit = math.log(value / (1 - value))
             low, high = (1 / (1 + math.exp(-(logit + side))) for side in (-half, half))
             return Estimate(value, low, high)
-    return Estimate(value, *_hanley_mcneil_ends(value, smallest, float(size.sum()) - smallest))
+    return Estimate(value, *hanley_mcneil_ends(value, smallest, float(size.sum()) - smallest))
 
 
 def _by_group(values: Floats, groups: Codes) -> Floats:
     return np.bincount(groups, weights=values).astype(np.float64)
 
 
-def _hanley_mcneil_ends(value: float, m: float, n: float) -> tuple[float, float]:
+def hanley_mcneil_ends(value: float, m: float, n: float) -> tuple[float, float]:
     """The AUCs below and above `value` at which the score test is just not rejected."""
 
     def inside(auc: float) -> bool:

@@ -51,8 +51,9 @@ class DriftCheck(Node[DriftRule]):
         Args:
             reference: The profile that `ProfileData` made of the reference window.
             current: The profile of the window to check, made with `like=reference`.
-            past: Profiles of earlier normal windows. With them, a drifted feature must also differ
-                more from these windows than they differ from each other.
+            past: Profiles of earlier normal windows, at least 5. With them, a drifted feature must
+                also differ more from these windows than they differ from each other; those that
+                are unlike the others are named, and left out if the rule has `fence_past`.
             importance: Weights of features for the ranking, such as those of `FeatureImportance`;
                 they override those of the rule.
 
@@ -97,7 +98,8 @@ class DriftSeriesCheck(Node[SeriesSettings]):
         by: Length of a window: `hour`, `day`, `week` (from Monday) or `month`.
         segment: Column whose values are the segments (a tenant, a route); empty for none.
         reference: What each window is compared with: the `fixed` reference profile, the
-            `n_reference` windows before it (`sliding`), or those of the `same_weekday`.
+            `n_reference` windows before it (`sliding`), or those of the `same_weekday`; from 5 on
+            these also calibrate the check.
         n_reference: Number of earlier windows in a moving reference.
         rule: The conditions under which a feature counts as drifted.
         embed: By column of text, the function that made vectors of the texts of the reference, as

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from itertools import chain
 
-from flytekitplugins.wbmon.arguments import listed
 from flytekitplugins.wbmon.data.kind import declarations
 from flytekitplugins.wbmon.data.open import Data, open_values
 from flytekitplugins.wbmon.data.plain import PlainSource
@@ -24,7 +24,8 @@ from flytekitplugins.wbmon.monitor.drift.compare_feature import compare_feature
 from flytekitplugins.wbmon.monitor.drift.comparison import SCHEMA_LEVELS, Comparison
 from flytekitplugins.wbmon.monitor.drift.exact import Pair, exact_pairs, fits_in_memory
 from flytekitplugins.wbmon.monitor.drift.explain import explain_feature, explain_window
-from flytekitplugins.wbmon.monitor.drift.past_windows import window_p_values
+from flytekitplugins.wbmon.monitor.drift.past import Past, explain_past, n_calibrating, past_of
+from flytekitplugins.wbmon.monitor.drift.past_windows import calibrate
 from flytekitplugins.wbmon.monitor.drift.report import (
     Check,
     DriftReport,
@@ -36,7 +37,8 @@ from flytekitplugins.wbmon.monitor.drift.report import (
 )
 from flytekitplugins.wbmon.monitor.profiles.build import profile_data
 from flytekitplugins.wbmon.monitor.profiles.layout import before_new_column, missing_column
-from flytekitplugins.wbmon.monitor.profiles.profile import Profile, require_profiles
+from flytekitplugins.wbmon.monitor.profiles.profile import Profile
+from flytekitplugins.wbmon.monitor.profiles.windows import TimeWindow
 from flytekitplugins.wbmon.names import listed_names, quoted_name
 from flytekitplugins.wbmon.stats.multiplicity import benjamini_hochberg
 
@@ -49,7 +51,8 @@ def check_drift(
     current: Profile | Data,
     *,
     rule: DriftRule | None = None,
-    past: Iterable[Profile] = (),
+    past: Iterable[Profile] | Mapping[TimeWindow, Profile] = (),
+    start: datetime | None = None,
 ) -> DriftReport:
     """Compare a window with the reference, feature by feature.
 
@@ -66,43 +69,31 @@ def check_drift(
             reference.
         rule: What counts as drift; `DriftRule()` by default.
         past: Profiles of earlier windows without known problems, made `like` the reference; at
-            least 5, better 20 or more. Rows of one window are rarely independent, and then every
-            window differs significantly from the reference. With past windows, a finding must also
-            be farther from them than they are from each other.
+            least 5, better 20 or more; or such profiles by window, as `profile_windows` has them.
+            Rows of one window are rarely independent, and then every window differs significantly
+            from the reference. With past windows, a finding must also be farther from them than
+            they are from each other. The report names those that are unlike the others.
+        start: When the current window began, UTC. With it, past windows that are given by window
+            are compared with others of their weekday, and the current window with those of its
+            own, of which there must be 3; how much windows differ is learned from all weekdays.
 
     Returns:
         The report. A feature that cannot be tested gives the reason in its `status`; the other
         features are tested all the same.
 
     Raises:
-        ConfigError: If the rule is none, or `past` is no sequence of profiles.
+        ConfigError: If the rule is none, `past` is no sequence of profiles, or `start` is given
+            and `past` does not say when its windows began.
         DataError: If the data cannot be read, the profiles do not share a layout, or the rule names
             a column that neither window has.
     """
     rule = DriftRule() if rule is None else rule
     if not isinstance(rule, DriftRule):
         raise ConfigError(f"rule must be a DriftRule, got {type(rule).__name__}")
-    past = _past(reference, past)
+    windows = past_of(reference, past, start)
     pairs, n_reference, n_current = _pairs(reference, current, rule)
     compared = [compare_feature(a, b, rule, exact) for a, b, exact in pairs]
-    windows = window_p_values(compared, past)
-    return _report(compared, windows, rule, n_reference, n_current, len(past))
-
-
-def _past(reference: Profile | Data, past: Iterable[Profile]) -> tuple[Profile, ...]:
-    past = listed("past", past, "profiles of windows")
-    require_profiles("past", past)
-    if past and not isinstance(reference, Profile):
-        raise DataError(
-            "past windows can only be used with the reference profile they were made like; "
-            "profile the reference first"
-        )
-    if any(window.layout != reference.layout for window in past):
-        raise DataError(
-            "every past window must share the layout of the reference; make them with "
-            "profile_data(data, like=reference)"
-        )
-    return past
+    return _report(compared, windows, rule, n_reference, n_current)
 
 
 def _pairs(
@@ -186,12 +177,12 @@ def _paired(reference: Profile, current: Profile, asked: Sequence[str]) -> list[
 
 def _report(
     compared: Sequence[Comparison],
-    windows: Sequence[float],
+    past: Past,
     rule: DriftRule,
     n_reference: int,
     n_current: int,
-    n_past: int,
 ) -> DriftReport:
+    windows, outliers = calibrate(compared, past, rule)
     # one family: all checks of all features, so that the false discovery rate holds for the run
     p_values = [check.p_value for found in compared for check in found.checks]
     significance = zip(
@@ -213,9 +204,10 @@ def _report(
         rule=rule,
         n_reference=n_reference,
         n_current=n_current,
-        n_past=n_past,
+        n_past=n_calibrating(past),
+        past_outliers=outliers,
         verdict=verdict,
-        reason=explain_window(features, verdict, n_current),
+        reason=explain_window(features, verdict, n_current) + explain_past(past, outliers, rule),
         features={feature.name: feature for feature in features},
     )
 

@@ -34,11 +34,13 @@ from flytekitplugins.wbmon.monitor.drift.shares import rate_check, shares_check
 from flytekitplugins.wbmon.monitor.drift.tails import tails_check
 from flytekitplugins.wbmon.monitor.drift.uncounted import uncounted_check
 from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
+from flytekitplugins.wbmon.stats.arrays import Floats
 from flytekitplugins.wbmon.stats.bridge import bridge_times
 from flytekitplugins.wbmon.stats.distinct import repeated_share
 from flytekitplugins.wbmon.stats.interval import ks_margin
-from flytekitplugins.wbmon.stats.projections import N_DIRECTIONS, sliced_ks_statistic
+from flytekitplugins.wbmon.stats.projections import SLICE_CELLS
 from flytekitplugins.wbmon.stats.repeats import repeats_test
+from flytekitplugins.wbmon.stats.sliced_ks import sliced_ks_test
 from flytekitplugins.wbmon.stats.two_sample import (
     grid_ks_statistic,
     ks_effect,
@@ -160,23 +162,33 @@ def _compare_distinct(found: Comparison, rule: DriftRule) -> Comparison:
 
 
 def _compare_vectors(found: Comparison, rule: DriftRule) -> Comparison:
-    """Compare vectors by the largest distance over all directions.
+    """Compare vectors by the slice that tells most: a direction, or the length.
 
-    Each direction is a test, and the Bonferroni correction makes the p-value and the lower bound
-    valid for the largest of them.
+    Each slice is a test, and the Bonferroni correction makes the p-value and the lower bound valid
+    for the one that tells most.
     """
-    reference, current = found.reference, found.current
-    n, m = reference.effective_values, current.effective_values
-    distance = sliced_ks_statistic(np.asarray(reference.counts), np.asarray(current.counts))
+    a, b = map(_scaled_slices, (found.reference, found.current))
+    test = sliced_ks_test(a, b, alpha=rule.alpha)
     check = Check(
         name="distribution",
         test="sliced_ks",
-        statistic=distance.value,
-        p_value=min(1.0, N_DIRECTIONS * ks_p_value(distance.value, n, m)),
-        effect_size=ks_effect(distance.value, n, m),
-        effect_low=max(0.0, distance.value - ks_margin(n, m, alpha=rule.alpha / N_DIRECTIONS)),
+        statistic=test.value,
+        p_value=test.p_value,
+        effect_size=ks_effect(
+            test.value, found.reference.effective_values, found.current.effective_values
+        ),
+        effect_low=test.low,
     )
-    return replace(found, checks=(check,), bound=distance.bound)
+    return replace(found, checks=(check,), bound=test.bound)
+
+
+def _scaled_slices(feature: FeatureProfile) -> Floats:
+    """Counts of slices, scaled so that the first, of all vectors, sums to their effective number.
+
+    Cells count vectors, whatever their weights.
+    """
+    counts = np.asarray(feature.counts, dtype=np.float64)
+    return np.asarray(counts * feature.effective_values / counts[:SLICE_CELLS].sum())
 
 
 def _compare_categories(found: Comparison, rule: DriftRule) -> Comparison:

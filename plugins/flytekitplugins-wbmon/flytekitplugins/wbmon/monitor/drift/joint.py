@@ -1,8 +1,8 @@
 """Drift in the joint distribution, detected by a classifier (a classifier two-sample test).
 
 If the correlation of two columns changes, the distribution of each can stay the same. A classifier
-is trained on one half of the rows to predict the window of a row. If it succeeds on the other half,
-the windows differ, and its AUC measures how much. This needs the rows, not only profiles.
+is trained on about half of the rows to predict the window of a row. If it succeeds on others, the
+windows differ, and its AUC measures how much. This needs the rows, not only profiles.
 """
 
 from __future__ import annotations
@@ -16,26 +16,36 @@ from numpy.typing import NDArray
 
 from flytekitplugins.wbmon.arguments import listed_columns
 from flytekitplugins.wbmon.data.arrow import dense_numbers, is_valid
+from flytekitplugins.wbmon.data.groups import is_scalar, named_groups
 from flytekitplugins.wbmon.data.names import encode_names
+from flytekitplugins.wbmon.data.objects import value_type
 from flytekitplugins.wbmon.data.open import Data, open_values
 from flytekitplugins.wbmon.data.plain import PlainSource
 from flytekitplugins.wbmon.data.systematic_sample import spread_rows
 from flytekitplugins.wbmon.errors import DataError
-from flytekitplugins.wbmon.monitor.drift.report import DriftRule, JointDrift, Level
+from flytekitplugins.wbmon.monitor.drift.joint_report import JointDrift
+from flytekitplugins.wbmon.monitor.drift.joint_split import (
+    N_BLOCKS,
+    Split,
+    split_by_blocks,
+    split_by_groups,
+)
+from flytekitplugins.wbmon.monitor.drift.report import DriftRule, Level
 from flytekitplugins.wbmon.monitor.profiles.build import unknown_columns
 from flytekitplugins.wbmon.monitor.profiles.count import read_layout
 from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
 from flytekitplugins.wbmon.monitor.profiles.layout import can_count
 from flytekitplugins.wbmon.monitor.profiles.learn import learn_kind
 from flytekitplugins.wbmon.monitor.profiles.vectors import vectors_of
-from flytekitplugins.wbmon.names import listed_names, shown_name
+from flytekitplugins.wbmon.names import listed_names, quoted_name, shown_name
 from flytekitplugins.wbmon.stats.arrays import Matrix
 from flytekitplugins.wbmon.stats.classification import roc_auc
-from flytekitplugins.wbmon.stats.tail_probabilities import normal_sf
+from flytekitplugins.wbmon.stats.clustered_auc import clustered_roc_auc
 
 if TYPE_CHECKING:
     from sklearn.ensemble import HistGradientBoostingClassifier
 
+_LEAST_GROUPS = 5  # of a window on the tested side: fewer do not tell how much groups differ
 _MAX_CODES = 250
 _TESTED = ("number", "duration", "boolean", "category", "vector")
 
@@ -47,12 +57,20 @@ def check_joint_drift(
     columns: Sequence[str] | None = None,
     rule: DriftRule | None = None,
     max_rows: int = 20_000,
+    group: str = "",
 ) -> JointDrift:
     """Test whether a classifier can distinguish the rows of the two windows, and by which columns.
 
-    Every second row is used to train a gradient boosting classifier, and the others are scored.
-    Because these are different rows, the Mann-Whitney test of the scores is valid for any
-    classifier.
+    Each window is divided into ten blocks of successive rows. Those of five train a gradient
+    boosting classifier, those of the five between are scored but for a tenth of a block at either
+    end. The AUC of the scores is tested with its variance over the quarters of these blocks, which
+    takes quarters for independent, not rows: rows may be like those near to them, as repeated
+    events, the turns of a session and the values of a sensor are. They must be in their order.
+
+    Rows that are alike but scattered over the window, such as sessions that take turns, are found
+    on both sides, and the classifier recognises them: drift is then found without any. Name what
+    such rows share in `group`: each group trains or is scored as a whole, in both windows, and
+    groups are taken for independent.
 
     Args:
         reference: Data of the reference window, in any form `profile_data` accepts; not a profile.
@@ -61,40 +79,78 @@ def check_joint_drift(
             booleans or categories that both windows have with the same type.
         rule: Its `alpha`, `min_effect`, `warn_effect` and `min_rows` are used.
         max_rows: Maximum number of rows of each window, taken at regular intervals.
+        group: The column whose value alike rows share, such as that of the session or the user; it
+            is not used to tell the windows apart, unless `columns` names it. A row without a value
+            is a group of its own, times are one group a day. Empty: rows may only be like near
+            ones.
 
     Returns:
         The AUC with its interval, and the contribution of each column.
 
     Raises:
         ConfigError: If `columns` is no sequence.
-        DataError: If the data cannot be read, a column does not exist in both windows, or there is
-            no column to use.
+        DataError: If the data cannot be read, a column does not exist in both windows, `group`
+            holds lists or structs, or there is no column to use.
     """
     rule = rule or DriftRule()
+    group = str(group)
     columns = None if columns is None else listed_columns("columns", columns)
-    named = columns or ()
+    named = [*(columns or ()), group]
     sources = open_values(reference, naming=named), open_values(current, naming=named)
-    names = _columns(sources, columns)
+    names = _columns(sources, columns, group)
     layouts = [_layout(sources[0], name) for name in names]
-    tables = [spread_rows(source, names, max_rows) for source in sources]
+    read = list(dict.fromkeys([*names, *([group] if group else [])]))
+    tables = [spread_rows(source, read, max_rows) for source in sources]
     n, m = (table.num_rows for table in tables)
-    if min(n, m) < rule.min_rows:
-        return JointDrift(
-            n_reference=n,
-            n_current=m,
-            reason=f"too few rows: {n:,} and {m:,}, {rule.min_rows} needed in each window",
-        )
-    matrix, owners = _matrix(tables, layouts)
+    least = max(rule.min_rows, 2 * N_BLOCKS)
+    if min(n, m) < least:
+        return _no_answer(n, m, f"too few rows: {n:,} and {m:,}, {least} needed in each window")
     is_current = np.arange(n + m) >= n
-    return _judge(matrix, owners, is_current, rule)
+    split = _split(tables, group, is_current)
+    tested = split.n_clusters(is_current)
+    if tested < _LEAST_GROUPS:
+        needed = f"{_LEAST_GROUPS} of each window are needed among the tested half"
+        return _no_answer(n, m, f"too few groups: {needed}, found {tested}")
+    matrix, owners = _matrix(tables, layouts)
+    return _judge(matrix, owners, is_current, split, rule)
 
 
-def _columns(sources: tuple[PlainSource, PlainSource], columns: Sequence[str] | None) -> list[str]:
+def _no_answer(n_reference: int, n_current: int, reason: str) -> JointDrift:
+    return JointDrift(n_reference=n_reference, n_current=n_current, reason=reason)
+
+
+def _split(tables: Sequence[pa.Table], group: str, is_current: NDArray[np.bool_]) -> Split:
+    if not group:
+        return split_by_blocks(is_current)
+    places: dict[str, int] = {}
+    codes = []
+    for table in tables:
+        for chunk in table.column(group).chunks:
+            found = named_groups(chunk)
+            # the last place is that of the code -1, missing
+            known = [places.setdefault(name, len(places)) for name in found.names]
+            codes.append(np.array([*known, -1], dtype=np.int64)[found.codes])
+    groups = np.concatenate(codes)
+    alone = groups < 0
+    groups[alone] = len(places) + np.arange(alone.sum())
+    return split_by_groups(groups, is_current)
+
+
+def _columns(
+    sources: tuple[PlainSource, PlainSource], columns: Sequence[str] | None, group: str
+) -> list[str]:
     shared = [name for name in sources[0].names if name in sources[1].names]
-    unknown = [name for name in columns or () if name not in shared]
-    if unknown:
-        raise DataError(unknown_columns("columns", unknown, shared))
-    wanted = shared if columns is None else list(dict.fromkeys(columns))
+    for what, asked in (("columns", columns or ()), ("group", [group] if group else ())):
+        unknown = [name for name in asked if name not in shared]
+        if unknown:
+            raise DataError(unknown_columns(what, unknown, shared))
+    if group:
+        _require_groups(sources, group)
+    wanted = (
+        [name for name in shared if name != group]
+        if columns is None
+        else list(dict.fromkeys(columns))
+    )
     found = [name for name in wanted if _can_look_at(sources, name)]
     if not found:
         raise DataError(
@@ -102,6 +158,15 @@ def _columns(sources: tuple[PlainSource, PlainSource], columns: Sequence[str] | 
             f"have in the same type; found none among {listed_names(wanted)}"
         )
     return found
+
+
+def _require_groups(sources: tuple[PlainSource, PlainSource], group: str) -> None:
+    for source in sources:
+        if not is_scalar(source.type_of(group)):
+            raise DataError(
+                "rows are grouped by text, numbers, booleans or times; column "
+                f"{quoted_name(group)} holds {value_type(source.type_of(group))}"
+            )
 
 
 def _can_look_at(sources: tuple[PlainSource, PlainSource], name: str) -> bool:
@@ -164,19 +229,17 @@ def _vectors(array: pa.Array) -> Matrix:
 
 
 def _judge(
-    matrix: Matrix, owners: Sequence[str], is_current: NDArray[np.bool_], rule: DriftRule
+    matrix: Matrix,
+    owners: Sequence[str],
+    is_current: NDArray[np.bool_],
+    split: Split,
+    rule: DriftRule,
 ) -> JointDrift:
-    """Train the classifier on half of the rows, and test it on the others."""
-    # alternating rows, not a random half: repeatable, and both halves cover the same time span
-    trained = np.arange(len(matrix)) % 2 == 0
-    model = _train(matrix[trained], is_current[trained])
-    rows, labels = matrix[~trained], is_current[~trained]
-    weight = np.ones(len(labels))
+    """Train the classifier on one side of the rows, and test it on the other."""
+    model = _train(matrix[split.trained], is_current[split.trained])
+    rows, labels = matrix[split.tested], is_current[split.tested]
     scores = model.predict_proba(rows)[:, 1]
-    auc = roc_auc(labels, scores, weight)
-    # the Mann-Whitney variance without ties is the larger one, so ties make the test conservative
-    n, m = int((~labels).sum()), int(labels.sum())
-    p_value = normal_sf((auc.value - 0.5) / np.sqrt((n + m + 1) / (12 * n * m)))
+    auc, p_value = clustered_roc_auc(labels, scores, split.cluster)
     # below 1/2 the classifier learned noise; the test is one-sided
     effect = max(0.0, 2 * auc.value - 1)
     level = _level(p_value, effect, rule)

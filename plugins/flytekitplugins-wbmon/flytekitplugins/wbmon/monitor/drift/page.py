@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-from flytekitplugins.wbmon.monitor.drift.report import Bin, DriftReport, FeatureDrift, JointDrift
+from flytekitplugins.wbmon.monitor.drift.joint_report import JointDrift
+from flytekitplugins.wbmon.monitor.drift.report import Bin, DriftReport, FeatureDrift
 from flytekitplugins.wbmon.monitor.drift.series_page import series_section
 from flytekitplugins.wbmon.monitor.drift.series_report import DriftSeries
 from flytekitplugins.wbmon.names import shown_name
@@ -49,6 +50,7 @@ def drift_section(report: DriftReport) -> str:
             f"{report.n_reference:,} reference rows",
             f"{report.n_current:,} current rows",
             f"{report.n_tested} of {len(report.features)} columns tested",
+            *([f"calibrated by {report.n_past} past windows"] if report.n_past else []),
             f"drift: q ≤ {rule.alpha:g} and at least {rule.min_effect:.0%} of rows moved",
         ),
         _KEY,

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 from flytekitplugins.wbmon.arguments import listed_columns
 from flytekitplugins.wbmon.data.kind import declarations
 from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.monitor.drift.past_outlier import PastOutlier
 from flytekitplugins.wbmon.names import quoted_name
 from flytekitplugins.wbmon.reports.measurement import Measurement, gate, number
 from flytekitplugins.wbmon.reports.report import Report
@@ -57,6 +58,8 @@ class DriftRule:
         kinds: What columns are, by name, as `profile_data` takes it; for a reference that is given
             as data. A profile has its own.
         missing_values: Values that stand for none, by column, likewise.
+        fence_past: Whether a check leaves out past windows that are unlike the others in it; they
+            are named in the report either way.
 
     Raises:
         ConfigError: If a number is outside its range, or a kind does not exist.
@@ -73,6 +76,7 @@ class DriftRule:
     importance: dict[str, float] = field(default_factory=dict)
     kinds: dict[str, str] = field(default_factory=dict)
     missing_values: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    fence_past: bool = False
 
     def __post_init__(self) -> None:
         for name in ("alpha", "min_effect", "warn_effect", "tail_odds", "min_rows"):
@@ -287,7 +291,9 @@ class DriftReport(Report):
         n_current: Number of rows of the current window.
         verdict: The worst verdict over the features and the schema.
         reason: The verdict, explained in one sentence.
-        n_past: Number of past windows that were used to calibrate the verdict.
+        n_past: Number of past windows that were used to calibrate the verdict; 0 if there were too
+            few of them.
+        past_outliers: Past windows that are unlike the others.
         features: Results by name of the feature, worst first.
     """
 
@@ -299,6 +305,7 @@ class DriftReport(Report):
     verdict: Verdict
     reason: str
     n_past: int = 0
+    past_outliers: tuple[PastOutlier, ...] = ()
     features: Mapping[str, FeatureDrift]
 
     @property
@@ -341,59 +348,3 @@ class DriftReport(Report):
         yield number("n_tested", value=self.n_tested, reason=self.reason)
         yield number("n_reference", value=self.n_reference)
         yield number("n_current", value=self.n_current, prominence="news")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JointDrift(Report):
-    """Result of the test for drift in the joint distribution of all columns.
-
-    Attributes:
-        n_reference: Number of rows of the reference that were used.
-        n_current: Number of rows of the current window that were used.
-        auc: AUC of a classifier that predicts the window of rows it was not trained on: 0.5 if the
-            windows cannot be distinguished, 1 if they are separated; `nan` with too few rows.
-        low: Lower end of the 95 % interval of the AUC.
-        high: Upper end of the 95 % interval of the AUC.
-        p_value: One-sided p-value of the hypothesis that the AUC is 0.5; in [0, 1].
-        effect_size: `2 * auc - 1`, not below 0.
-        level: The result, from significance and effect size.
-        contributions: Decrease of the AUC when a column is shuffled, by name, largest first.
-        reason: The result, explained in one sentence.
-    """
-
-    KIND: ClassVar[str] = "joint_drift"
-
-    n_reference: int
-    n_current: int
-    auc: float = math.nan
-    low: float = math.nan
-    high: float = math.nan
-    p_value: float = math.nan
-    effect_size: float = math.nan
-    level: Level = "none"
-    contributions: Mapping[str, float] = field(default_factory=dict)
-    reason: str
-
-    @property
-    def drifted(self) -> bool:
-        """Whether the windows differ enough to count as drift under the rule."""
-        return self.level == "drift"
-
-    def _measured(self) -> Iterable[Measurement]:
-        is_known = not math.isnan(self.auc)
-        yield gate("drifted", value=self.drifted if is_known else None, reason=self.reason)
-        yield number(
-            "auc",
-            value=self.auc,
-            low=self.low,
-            high=self.high,
-            higher_is_better=False,
-            prominence="news",
-            reason=self.reason,
-        )
-        for name, better in (("effect_size", False), ("p_value", True)):
-            yield number(
-                name, value=getattr(self, name), higher_is_better=better, reason=self.reason
-            )
-        for name, lost in self.contributions.items():
-            yield number("contribution", name, value=lost)

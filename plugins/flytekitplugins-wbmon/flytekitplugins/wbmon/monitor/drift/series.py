@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
 from typing import Any, Literal, get_args
 
 from flytekitplugins.wbmon.data.open import Data
@@ -54,7 +53,9 @@ def drift_series(  # noqa: PLR0913 - how windows are cut, and what they are comp
         segment: The column whose values are the segments; empty to cut by time only.
         reference: What a window is compared with: `fixed`, the given profile; `sliding`, the last
             `n_reference` windows before it; `same_weekday`, the last `n_reference` windows before
-            it that began on the same day of the week. The last two use only the layout of `like`.
+            it that began on the same day of the week. The last two use only the layout of `like`,
+            and from 5 windows on the windows of the reference calibrate the check, as `past` does
+            that of `check_drift`; with `same_weekday`, so do those of the other weekdays.
         n_reference: Number of earlier windows in a moving reference.
         rule: What counts as drift; `DriftRule()` by default.
         embed: By column of text, what turns texts into vectors, as for the reference.
@@ -74,19 +75,20 @@ def drift_series(  # noqa: PLR0913 - how windows are cut, and what they are comp
     found = profile_windows(data, like=layout, at=at, by=by, segment=segment, embed=embed)
     windows = []
     for window, profile in found.profiles.items():
-        against = (
-            _fixed(like, window.segment)
-            if reference == "fixed"
-            else _moving(found.profiles, window, reference, n_reference)
-        )
+        is_fixed = reference == "fixed"
+        past = {} if is_fixed else _before(found.profiles, window, reference, n_reference)
+        against = _fixed(like, window.segment) if is_fixed else _merged(past, window, reference)
         if against is not None:
+            report = check_drift(
+                _without(against, (at, segment)),
+                profile,
+                rule=rule,
+                past=past,
+                start=window.start if reference == "same_weekday" else None,
+            )
+            end = None if window.start is None else end_of(window.start, by)
             windows.append(
-                WindowDrift(
-                    start=window.start,
-                    end=None if window.start is None else end_of(window.start, by),
-                    segment=window.segment,
-                    report=check_drift(_without(against, (at, segment)), profile, rule=rule),
-                )
+                WindowDrift(start=window.start, end=end, segment=window.segment, report=report)
             )
     return DriftSeries(
         windows=tuple(windows),
@@ -140,23 +142,30 @@ def _without(profile: Profile, names: tuple[str, ...]) -> Profile:
     return replace(profile, features=kept)
 
 
-def _moving(
+def _before(
     profiles: Mapping[TimeWindow, Profile],
     window: TimeWindow,
     reference: Reference,
     n_reference: int,
-) -> Profile | None:
-    """The merged profile of the windows before this one; None for the first window."""
-    earlier = [
-        profile
-        for other, profile in profiles.items()
-        if other.segment == window.segment and _is_earlier(other.start, window.start, reference)
-    ]
+) -> dict[TimeWindow, Profile]:
+    """The last windows before this one; of `same_weekday`, the last of each weekday."""
+    earlier: dict[int, list[TimeWindow]] = {}
+    for other in profiles:
+        if other.segment == window.segment and other.start < window.start:  # type: ignore[operator]
+            weekday = other.start.weekday() if reference == "same_weekday" else 0  # type: ignore[union-attr]
+            earlier.setdefault(weekday, []).append(other)
     # profiles are in time order within a segment, so the last are the nearest
-    return merge_profiles(earlier[-n_reference:]) if earlier else None
+    last = {other for group in earlier.values() for other in group[-n_reference:]}
+    return {other: profile for other, profile in profiles.items() if other in last}
 
 
-def _is_earlier(other: datetime | None, start: datetime | None, reference: Reference) -> bool:
-    if other is None or start is None or other >= start:
-        return False
-    return reference != "same_weekday" or other.weekday() == start.weekday()
+def _merged(
+    past: Mapping[TimeWindow, Profile], window: TimeWindow, reference: Reference
+) -> Profile | None:
+    """The merged profile of those that the window is compared with; None if there are none."""
+    against = [
+        profile
+        for other, profile in past.items()
+        if reference == "sliding" or other.start.weekday() == window.start.weekday()  # type: ignore[union-attr]
+    ]
+    return merge_profiles(against) if against else None

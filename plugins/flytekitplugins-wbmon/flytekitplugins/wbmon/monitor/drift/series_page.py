@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from flytekitplugins.wbmon.names import shown_name
+from flytekitplugins.wbmon.names import shown_name, window_name
 from flytekitplugins.wbmon.reports.html import (
     cell,
     dim_cell,
@@ -36,7 +36,11 @@ def series_section(series: DriftSeries) -> str:
     windows = series.windows
     first = next((window for window in windows if window.report.drifted), None)
     words = f"Drift in {series.n_drifted} of {len(windows)} windows"
-    reason = f"first in {window_name(first)}: {first.report.reason}" if first else "none drifted"
+    reason = (
+        f"first in {window_name(first.start, first.segment)}: {first.report.reason}"
+        if first
+        else "none drifted"
+    )
     body = [
         verdict("drift" if series.drifted else "ok", words, reason),
         facts(f"{len(windows)} windows", _left_out(series)),
@@ -55,20 +59,12 @@ def _left_out(series: DriftSeries) -> str:
     return f"{' and '.join(found)} in no window" if found else "every row counted"
 
 
-def window_name(window: WindowDrift) -> str:
-    """The name of a window in the report: its start, its segment, or both."""
-    start = "" if window.start is None else window.start.isoformat(sep=" ", timespec="minutes")
-    start = start.removesuffix("+00:00").removesuffix(" 00:00")
-    segment = shown_name(window.segment) if window.segment else ""
-    return " · ".join(part for part in (start, segment) if part)
-
-
 def _row(window: WindowDrift) -> Sequence[str]:
     report = window.report
     worst = next(iter(report.features.values()), None)
     check = worst.deciding if worst else None
     return (
-        name_cell(window_name(window)),
+        name_cell(window_name(window.start, window.segment)),
         cell(f"{report.n_current:,}"),
         state_cell(report.verdict),
         cell(f"{report.n_drifted} of {report.n_tested}"),
@@ -102,7 +98,7 @@ def _chart(segment: str, windows: Sequence[WindowDrift]) -> str:
     for place, (name, line) in enumerate(lines.items()):
         drawn.append(_line(name, [value / peak for value in line], _COLOURS[place], place))
     title = f"<p><b>{escape(shown_name(segment))}</b></p>" if segment else ""
-    ends = f"{window_name(windows[0])} to {window_name(windows[-1])}"
+    ends = " to ".join(window_name(each.start, each.segment) for each in (windows[0], windows[-1]))
     return (
         f'{title}<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" width="100%" role="img">'
         f"<title>{escape(ends)}</title>{''.join(drawn)}</svg>"

@@ -43,7 +43,7 @@ class Tail(NamedTuple):
     def odds_ratio(self) -> float:
         """Odds of the larger share over those of the smaller one; `inf` for 0 or 1."""
         low, high = sorted((self.reference, self.current))
-        return high * (1 - low) / (low * (1 - high)) if 0 < low and high < 1 else math.inf
+        return high * (1 - low) / (low * (1 - high)) if low > 0 and high < 1 else math.inf
 
 
 def tails_check(

@@ -66,13 +66,15 @@ class FeatureProfile:
         dimension: Length of the vectors; 0 for other kinds.
         edges: Grid of a column of numbers or durations, or of the ranks of an ordinal, strictly
             increasing; shape `(k,)`. Of times, the first and the last. For vectors, the grids of
-            their projections on fixed directions, one after another.
+            their slices, one after another.
+        directions: The principal directions of vectors, one after another; None for other kinds,
+            and in older files, whose vectors have the slices of fixed directions only.
         float_bits: Precision of the numbers from which the grid was learned: 16, 32 or 64.
         categories: Table of a categorical column: the names that have their own count. Of an
             ordinal, its names in their order.
         counts: Numbers of rows, or sums of weights. Numeric: the `2k + 1` cells of the grid, open
             and edge cells alternating. Categorical: one for each name in the table and, last, one
-            for all other names. Vectors: the cells of all directions.
+            for all other names. Vectors: the cells of all slices.
         unseen: Rows of names outside the table, by name. Only the `UNSEEN_LIMIT` names with the
             lowest hashes are kept, a choice that does not depend on the order of the rows.
         buckets: Rows, or sums of weights, of the names outside the table, or of identifiers, by
@@ -105,6 +107,7 @@ class FeatureProfile:
     squared: float = 0.0
     dimension: int = 0
     edges: NDArray[Any] | None = None
+    directions: NDArray[Any] | None = None
     float_bits: int = 64
     categories: tuple[str, ...] = ()
     counts: NDArray[Any] | None = None

@@ -16,7 +16,7 @@ from flytekitplugins.wbmon.data.objects import has_odd, value_type
 from flytekitplugins.wbmon.monitor.profiles.facets import facets_of
 from flytekitplugins.wbmon.monitor.profiles.feature import UNSEEN_LIMIT, FeatureProfile
 from flytekitplugins.wbmon.monitor.profiles.learn import MAX_CATEGORIES, type_name
-from flytekitplugins.wbmon.monitor.profiles.vectors import VECTOR_CELLS
+from flytekitplugins.wbmon.monitor.profiles.vectors import with_no_counts
 
 
 class Columns(Protocol):
@@ -39,6 +39,8 @@ def layout_id(features: Iterable[FeatureProfile]) -> str:
         digest.update(repr((*said, layout_id(feature.facets.values()))).encode())
         if feature.edges is not None:
             digest.update(np.ascontiguousarray(feature.edges).tobytes())
+        if feature.directions is not None:
+            digest.update(np.ascontiguousarray(feature.directions).tobytes())
     return digest.hexdigest()
 
 
@@ -113,6 +115,7 @@ def empty_like(feature: FeatureProfile) -> FeatureProfile:
         missing_values=feature.missing_values,
         dimension=feature.dimension,
         edges=feature.edges,
+        directions=feature.directions,
         float_bits=feature.float_bits,
         categories=feature.categories,
         counts=None if feature.counts is None else np.zeros(len(feature.counts), dtype=np.int64),
@@ -148,7 +151,7 @@ def as_missing_if_empty(feature: FeatureProfile) -> FeatureProfile:
 def _no_counts(feature: FeatureProfile) -> NDArray[Any] | None:
     """A count of 0 for every cell of the layout; None if the kind has no cells."""
     if feature.kind == "vector":
-        return None if feature.edges is None else np.zeros(VECTOR_CELLS, dtype=np.int64)
+        return None if feature.edges is None else with_no_counts(feature).counts
     if feature.edges is not None:
         return np.zeros(2 * len(feature.edges) + 1, dtype=np.int64)
     has_table = feature.kind in ("category", "boolean")

@@ -24,10 +24,15 @@ from flytekitplugins.wbmon.monitor.profiles.feature import (
     WeightSums,
 )
 from flytekitplugins.wbmon.monitor.profiles.learn import MAX_CATEGORIES
-from flytekitplugins.wbmon.monitor.profiles.vectors import VECTOR_CELLS
+from flytekitplugins.wbmon.monitor.profiles.vectors import MAX_SLICES, n_slices
 from flytekitplugins.wbmon.stats.binning import GRID_SIZE
 from flytekitplugins.wbmon.stats.distinct import N_BUCKETS, SKETCH_SIZE
-from flytekitplugins.wbmon.stats.projections import N_DIRECTIONS, SLICE_EDGES
+from flytekitplugins.wbmon.stats.projections import (
+    MAX_PRINCIPAL,
+    N_DIRECTIONS,
+    SLICE_CELLS,
+    SLICE_EDGES,
+)
 
 MAX_ROWS = 2**53
 """More rows are not counted exactly."""
@@ -37,13 +42,13 @@ MAX_DIMENSION = 2**24
 
 _Reader: TypeAlias = Callable[[Any], Any]
 
-_VECTOR_EDGES = N_DIRECTIONS * SLICE_EDGES
+_VECTOR_EDGES, _VECTOR_CELLS = MAX_SLICES * SLICE_EDGES, MAX_SLICES * SLICE_CELLS
 # of `bool` and of arrays of objects, text or times there are none
 _DTYPES = {dtype: np.dtype(dtype) for dtype in ("|u1", "<u2", "<u4", "<u8", "<i8", "<f8")}
 _NARROW = tuple(_DTYPES[dtype] for dtype in ("|u1", "<u2", "<u4"))
 _IN_MEMORY = ("<i8", "<f8")
 # arrays are stored in this order, and those of the facets after them
-_STORED = ("edges", "counts", "buckets", "hashes", "hash_counts")
+_STORED = ("edges", "directions", "counts", "buckets", "hashes", "hash_counts")
 _ARRAYS = tuple(item.name for item in fields(FeatureProfile) if item.name in _STORED)
 # kinds that are counted in a grid, in a table of names, and in the grids of projections
 _GRIDS, _TABLES, _SLICES = {*GRID_KINDS}, {"boolean", "category"}, {"vector"}
@@ -152,6 +157,7 @@ def _contradiction(feature: FeatureProfile) -> str:
         "no categories, for its kind": bool(feature.categories) and kind not in _NAMED,
         "finite edges that increase, as many as its kind can have": edges is not None
         and not (kind in _EDGES and _EDGES[kind](edges)),
+        "finite directions, each with its slice, for its kind": not _are_of_slices(feature),
         f"{_n_cells(feature)} counts, one for each cell": counts is not None
         and len(counts) != _n_cells(feature),
         f"{N_BUCKETS} buckets, for its kind": feature.buckets is not None
@@ -177,7 +183,9 @@ def _is_sketch(feature: FeatureProfile) -> bool:
 def _n_cells(feature: FeatureProfile) -> int:
     if feature.edges is None:
         return len(feature.categories) + 1 if feature.kind in _TABLES else 0
-    return VECTOR_CELLS if feature.kind in _SLICES else 2 * len(feature.edges) + 1
+    if feature.kind in _SLICES:
+        return n_slices(feature) * SLICE_CELLS
+    return 2 * len(feature.edges) + 1
 
 
 def _is_grid(edges: NDArray[Any]) -> bool:
@@ -188,10 +196,28 @@ def _is_grid(edges: NDArray[Any]) -> bool:
     return len(edges) <= GRID_SIZE and ends and _all(edges[1:] > edges[:-1])
 
 
+def _are_of_slices(feature: FeatureProfile) -> bool:
+    directions, edges = feature.directions, feature.edges
+    if directions is None or edges is None:
+        # without a direction there are the slices of fixed ones
+        n_fixed = N_DIRECTIONS * SLICE_EDGES
+        return directions is None and not (
+            feature.kind in _SLICES and edges is not None and len(edges) != n_fixed
+        )
+    n_learned = n_slices(feature) - N_DIRECTIONS - 1
+    return (
+        feature.kind in _SLICES
+        and feature.dimension > 0
+        and n_learned >= 0
+        and len(directions) == n_learned * feature.dimension
+        and _all(np.isfinite(directions))
+    )
+
+
 def _are_slices(edges: NDArray[Any]) -> bool:
-    if len(edges) != _VECTOR_EDGES:
+    if len(edges) % SLICE_EDGES or len(edges) > _VECTOR_EDGES:
         return False
-    grids = edges.reshape(N_DIRECTIONS, SLICE_EDGES)
+    grids = edges.reshape(-1, SLICE_EDGES)
     return _all(np.isfinite(edges)) and _all((grids[:, 1:] > grids[:, :-1]).ravel())
 
 
@@ -327,9 +353,10 @@ _READERS: dict[str, tuple[_Reader, str]] = {
     "squared": (_not_negative, "a float >= 0 as hexadecimal text"),
     "dimension": (whole(MAX_DIMENSION), f"a whole number in [0, {MAX_DIMENSION}]"),
     "edges": (_array(_VECTOR_EDGES), _ARRAY),
+    "directions": (_array(MAX_PRINCIPAL * MAX_DIMENSION, ("<f8",)), _ARRAY),
     "float_bits": (_one_of(Literal[16, 32, 64]), "16, 32 or 64"),
     "categories": (_categories, f"a list of at most {MAX_CATEGORIES} different texts"),
-    "counts": (_array(VECTOR_CELLS), _ARRAY),
+    "counts": (_array(_VECTOR_CELLS), _ARRAY),
     "unseen": (_unseen, f"at most {UNSEEN_LIMIT} texts with floats >= 0 as hexadecimal text"),
     "buckets": (_array(N_BUCKETS), _ARRAY),
     "weights": (_weights, f"null, or {', '.join(_WEIGHTS)} as finite numbers >= 0"),

@@ -23,12 +23,13 @@ from flytekitplugins.wbmon.monitor.profiles.profile_version_1 import (
     in_seconds,
     without_directions,
 )
+from flytekitplugins.wbmon.monitor.profiles.profile_version_2 import as_version_3
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
     from numpy.typing import NDArray
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 MAX_FILE_BYTES = 2**28
 """Longest file that is read: 256 MiB, some 10,000 columns with 1000 categories or a full grid."""
 
@@ -37,7 +38,7 @@ MAX_PAYLOAD_BYTES = 2**30
 
 _MAGIC = b"flytekitplugins-wbmon profile\n"
 _SUM_BYTES = 4
-_ARRAYS = ("edges", "counts", "buckets", "hashes", "hash_counts")
+_ARRAYS = ("edges", "directions", "counts", "buckets", "hashes", "hash_counts")
 _HEADER = {
     "version",
     "n_rows",
@@ -188,9 +189,11 @@ def features_from_bytes(
         version = _version(header)
         # the fields of a newer version are unknown: reading them would report damage instead
         if version <= FORMAT_VERSION:
-            if version == FORMAT_VERSION:
+            # the first version has no checksum
+            if version > 1:
+                header = header if version == FORMAT_VERSION else as_version_3(header)
                 return _features(header, _unsealed(content, packed)), _about(header)
-            header = as_version_2(header)
+            header = as_version_3(as_version_2(header))
             features = _features(header, packed)
             features = {
                 name: without_directions(in_seconds(item)) for name, item in features.items()

@@ -26,7 +26,6 @@ _WITHOUT = {
     "n_unreadable": 0,
     "examples": [],
     "missing_values": [],
-    "buckets": None,
     "hashes": None,
     "hash_counts": None,
     "facets": [],
