@@ -16,8 +16,8 @@ from flytekitplugins.wbmon.stats.tail_probabilities import normal_sf
 
 Looks = Literal["once", "planned", "any"]
 
-_SMALLEST = 1e-300  # below it, the quantile of the normal distribution is not defined in floats
-_TERMS = 50
+_SMALLEST = 1e-150  # no level is smaller: quantiles of heavy tails overflow there
+_NEGLIGIBLE = 12.0  # standard deviations beyond which a normal tail does not count
 _HALVINGS = 60
 
 
@@ -59,7 +59,11 @@ class Look:
         """
         if self.planned == "once":
             return alpha
-        z = self._boundary(alpha)
+        if self.planned is None:
+            x = self._information
+            z = math.sqrt((1 + 1 / x) * (math.log1p(x) - 2 * math.log(alpha)))
+        else:
+            z = exit_limit(alpha) / math.sqrt(min(1.0, self.n / self.planned))
         return max(2 * normal_sf(z), _SMALLEST)
 
     def p_value(self, p: float) -> float:
@@ -73,25 +77,16 @@ class Look:
         """
         if self.planned == "once" or math.isnan(p):
             return p
+        if p <= _SMALLEST:
+            return 0.0
         # reports import this module for their words; they do not pay for that one
         from statistics import NormalDist
 
-        z = -NormalDist().inv_cdf(max(p, _SMALLEST) / 2)
+        z = -NormalDist().inv_cdf(p / 2)
         if self.planned is None:
             x = self._information
             return min(1.0, math.exp(math.log1p(x) / 2 - z * z * x / (1 + x) / 2))
-        return exit_probability(z * math.sqrt(self._fraction))
-
-    def _boundary(self, alpha: float) -> float:
-        if self.planned is None:
-            x = self._information
-            return math.sqrt((1 + 1 / x) * (math.log1p(x) - 2 * math.log(alpha)))
-        return exit_limit(alpha) / math.sqrt(self._fraction)
-
-    @property
-    def _fraction(self) -> float:
-        assert isinstance(self.planned, int | float)
-        return min(1.0, self.n / self.planned)
+        return exit_probability(z * math.sqrt(min(1.0, self.n / self.planned)))
 
     @property
     def _information(self) -> float:
@@ -122,7 +117,8 @@ def exit_probability(limit: float) -> float:
     # below it, the probability differs from 1 by less than 1e-13
     if limit < 0.2:  # noqa: PLR2004
         return 1.0
-    terms = ((-1) ** k * normal_sf((2 * k + 1) * limit) for k in range(_TERMS))
+    n_terms = max(1, math.ceil(_NEGLIGIBLE / limit / 2))
+    terms = ((-1) ** k * normal_sf((2 * k + 1) * limit) for k in range(n_terms))
     return min(1.0, 4 * math.fsum(terms))
 
 

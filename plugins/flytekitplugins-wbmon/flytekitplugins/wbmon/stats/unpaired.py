@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Sums = NDArray[np.complex128]
 
-N_PERMUTATIONS = 10_000
+N_PERMUTATIONS = 5000
 _CHUNK = 2_000_000  # permuted values in memory at a time: 32 MB
-_MOST_BLOCKS = 10_000  # a larger sample is permuted in blocks, so that the time has a bound
+_MOST_BLOCKS = 2000  # a larger sample is permuted in blocks, so that the time has a bound
 
 
 class UnpairedDifference(NamedTuple):
@@ -93,8 +93,10 @@ def unpaired_difference(
 def _compare_shares(
     a: NDArray[np.bool_], b: NDArray[np.bool_], alpha: float, step: float
 ) -> UnpairedDifference:
+    count_a, count_b = int(a.sum()), int(b.sum())
+
     def interval(alpha: float) -> tuple[float, float]:
-        return newcombe_interval(int(a.sum()), len(a), int(b.sum()), len(b), alpha=alpha)
+        return newcombe_interval(count_a, len(a), count_b, len(b), alpha=alpha)
 
     low, high = interval(alpha)
     value = float(b.mean() - a.mean())
@@ -122,7 +124,7 @@ def permuted_ratios(a: Floats, b: Floats, n_permutations: int, rng: np.random.Ge
     """Welch's `t` of `b` against `a` after random exchanges; at least `n_permutations` of them.
 
     One shuffle of all values gives as many small samples as fit into it. If the smaller sample has
-    more than 10,000 values, blocks of values are exchanged instead of single ones.
+    more than 2000 values, blocks of values are exchanged instead of single ones.
 
     Args:
         a: Values of the first sample; shape `(n,)`, `n >= 2`.
@@ -158,7 +160,8 @@ def _blocks(values: Floats, size: int, rng: np.random.Generator) -> Sums:
         values = rng.permutation(values)
     whole = values[: len(values) // size * size].reshape(-1, size)
     # one number, so that both are shuffled together
-    return whole.sum(axis=1) + 1j * (whole * whole).sum(axis=1)
+    sums: Sums = whole.sum(axis=1) + 1j * (whole * whole).sum(axis=1)
+    return sums
 
 
 def _ratios(first: Sums, second: Sums, n_first: int, n_second: int) -> Floats:
