@@ -9,7 +9,7 @@ from statistics import NormalDist
 from flytekitplugins.wbmon.stats.tail_probabilities import normal_sf
 
 _FURTHEST = 37.0  # normal quantile whose tail probability is just above the smallest float
-_HALVINGS = 60
+_HALVINGS = 45
 
 
 def wilson_interval(count: float, n: float, *, alpha: float = 0.05) -> tuple[float, float]:
