@@ -4,7 +4,7 @@ Without a difference: the share of experiments with a verdict, at one look or at
 looks. With a difference: the share in which it is found by the last night. Beside them what Welch's
 t-test at the 5 % level does every night, and on the last night only. An hour.
 
-`python -m benchmarks.experiments [simulations]`
+`python -m benchmarks.experiments [simulations] [outcome …]`
 """
 
 from __future__ import annotations
@@ -18,7 +18,12 @@ import numpy as np
 from flytekitplugins.wbmon.monitor.service.experiment import Arm, ComparisonRule, compare_arms
 from flytekitplugins.wbmon.stats.repeated_looks import Look
 from flytekitplugins.wbmon.stats.split import split_p_value
-from flytekitplugins.wbmon.stats.tail_probabilities import chi_squared_sf, normal_sf
+from flytekitplugins.wbmon.stats.tail_probabilities import (
+    chi_squared_sf,
+    normal_sf,
+    student_t_sf,
+)
+from flytekitplugins.wbmon.stats.unpaired import unpaired_difference
 
 N_LOOKS = 30
 Draw = Callable[[np.random.Generator, int, float], np.ndarray]
@@ -45,17 +50,18 @@ def stars(rng: np.random.Generator, n: int, effect: float) -> np.ndarray:
 
 
 OUTCOMES: dict[str, tuple[Draw, float, int]] = {
-    # with an effect that the t-test finds in four of five experiments at 1500 units an arm, and the
+    # with an effect that the t-test finds in four of five experiments of two equal arms, and the
     # divisor of the number of simulations: permutations take time
     "share 1 %": (share(0.01), 0.012, 1),
     "share 5 %": (share(0.05), 0.0243, 1),
     "share 20 %": (share(0.2), 0.043, 1),
     "share 50 %": (share(0.5), 0.051, 1),
-    "stars": (stars, 0.11, 5),
-    "purchases": (purchases, 0.42, 5),
-    "revenue": (revenue, 0.34, 5),
+    "stars": (stars, 0.21, 5),
+    "purchases": (purchases, 0.9, 5),
+    "revenue": (revenue, 0.55, 5),
 }
 ARMS = {"50 + 50": (50, 50), "300 + 10": (300, 10)}
+FEWER_ARMS = {"20 + 20": (20, 20), "100 + 3": (100, 3)}
 
 
 def welch(a: np.ndarray, b: np.ndarray) -> float:
@@ -69,8 +75,9 @@ def is_decided(a: np.ndarray, others: list[np.ndarray], planned: int | None) -> 
     n = len(a) + sum(map(len, others))
     k = 4 * len(a) * len(others[0]) / (len(a) + len(others[0]))
     level = Look(n=k if planned is None else n, planned=planned).level(0.05)
-    # permutations take time, and none of these distributions is decided at 0.6 of the boundary
-    if all(2 * normal_sf(1.7 * welch(a, b)) > level for b in others):
+    # permutations take time, and none of these distributions is decided that far from the boundary
+    reach = 1.25 if len(a) == len(others[0]) else 1.7
+    if all(2 * normal_sf(reach * welch(a, b)) > level for b in others):
         return False
     arms = {"a": Arm(len(a), a)} | {f"b{i}": Arm(len(b), b) for i, b in enumerate(others)}
     found = compare_arms(arms, "a", ComparisonRule(planned_units=planned))
@@ -92,6 +99,16 @@ def nightly(
         with_plan = with_plan or is_decided(a, others, planned)
         without = without or is_decided(a, others, None)
     return any(by_welch), by_welch[-1], with_plan, without
+
+
+def one_look(draw: Draw, n: int, m: int, seed: int) -> tuple[bool, bool, bool, bool]:
+    """The smaller arm called worse or better at one look, by Welch's t-test and as here."""
+    rng = np.random.default_rng(seed)
+    a, b = draw(rng, n, 0.0), draw(rng, m, 0.0)
+    found = unpaired_difference(a, b, n_permutations=1000)
+    side = b.mean() - a.mean()
+    differs = 2 * student_t_sf(welch(a, b), degrees=min(n, m) - 1) <= 0.05  # noqa: PLR2004
+    return differs and side < 0, differs and side > 0, found.high < 0, found.low > 0
 
 
 def splits(share_of_second: float, seed: int) -> tuple[bool, bool]:
@@ -117,25 +134,37 @@ def row(*cells: str) -> None:
     print("| " + " | ".join(cells) + " |", flush=True)
 
 
-def main(n_sims: int = 1000) -> None:
-    """Print the tables."""
+def main(n_sims: int = 1000, *names: str) -> None:
+    """Print the tables, of all outcomes or of those that are named."""
     print("Nothing differs (n experiments), or something does (n / 3 experiments):\n")
     head = ("t-test every night", "with a plan", "without")
     row("outcome", "units a night", "n", *head, "t-test, last night", *head[1:])
     row("---", "---", *["---:"] * 7)
     for name, (draw, effect, divisor) in OUTCOMES.items():
+        if names and name not in names:
+            continue
         n_same = n_sims // divisor
-        for arms, (n, m) in ARMS.items():
+        for arms, (n, m) in (ARMS if divisor == 1 else FEWER_ARMS).items():
             any_night, _, plan, free = rates(nightly, draw, (n, m), 0.0, n_sims=n_same)
             cells = [str(n_same), any_night, plan, free]
             # unequal arms tell of larger effects only
-            larger = effect * math.sqrt(25 * (n + m) / (n * m))
+            larger = effect * (1 if n == m else 1.6)
             _, last, plan, free = rates(nightly, draw, (n, m), larger, n_sims=max(1, n_same // 3))
             row(name, arms, *cells, last, plan, free)
+    if names:
+        return
     any_night, _, plan, free = rates(nightly, share(0.2), (50, 50, 50), 0.0, n_sims=n_sims)
     row(
         "share 20 %, two candidates", "50 + 50 + 50", str(n_sims), any_night, plan, free, *["-"] * 3
     )
+    print("\nOne look at 5 %, no difference; the smaller arm is called worse or better:\n")
+    row("outcome", "arms", "t-test: worse", "better", "here: worse", "better")
+    row("---", "---", *["---:"] * 4)
+    for name in ("share 5 %", "revenue"):
+        draw, _, divisor = OUTCOMES[name]
+        for n, m in ((1000, 30), (1000, 100), (10_000, 300)):
+            found = rates(one_look, draw, n, m, n_sims=n_sims // divisor)
+            row(name, f"{n:,} and {m}", *found)
     print("\nSplits of 1000 units a night that are refused:\n")
     row("share of the second, planned 50 %", "chi-squared, any night", "sequential")
     row("---:", "---:", "---:")
@@ -144,4 +173,4 @@ def main(n_sims: int = 1000) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main(*map(int, sys.argv[1:2]), *sys.argv[2:])
