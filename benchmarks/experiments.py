@@ -107,7 +107,7 @@ def one_look(draw: Draw, n: int, m: int, seed: int) -> tuple[bool, bool, bool, b
     a, b = draw(rng, n, 0.0), draw(rng, m, 0.0)
     found = unpaired_difference(a, b, n_permutations=1000)
     side = b.mean() - a.mean()
-    differs = 2 * student_t_sf(welch(a, b), degrees=min(n, m) - 1) <= 0.05  # noqa: PLR2004
+    differs = 2 * student_t_sf(welch(a, b), degrees=min(n, m) - 1) <= 0.05
     return differs and side < 0, differs and side > 0, found.high < 0, found.low > 0
 
 

@@ -3,9 +3,9 @@
 They are for live data, where a nightly comparison is too late. Each needs a few additions per value
 and constant memory, and restarts after an alarm.
 
-Both take the values for independent. Values that follow each other closely, such as the latencies of
-a loaded server, raise many times as many false alarms: give them means of long enough spans, or the
-residuals of a forecast. `benchmarks/sequential_false_alarms.py` measures it.
+Both take the values for independent. Values that follow each other closely, such as the latencies
+of a loaded server, raise many times as many false alarms: give them means of long enough spans, or
+the residuals of a forecast. `benchmarks/sequential_false_alarms.py` measures it.
 """
 
 from __future__ import annotations
