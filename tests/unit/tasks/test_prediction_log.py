@@ -147,6 +147,7 @@ def test_feedback_of_as_many_days_as_asked_for_is_handed_on(
         lambda: CheckSLO("x", slos=[]),
         lambda: CompareVariants("x", experiment="e", outcome="o", control="c", shares={"a": 1.0}),
         lambda: CompareVariants("x", experiment="e", outcome="o", control="c", min_units=1),
+        lambda: CompareVariants("x", experiment="e", outcome="o", control="c", planned_units=59),
     ],
 )
 def test_settings_that_cannot_work_are_refused(wrong: Any) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from flytekitplugins.wbmon.stats.interval import wilson_interval
+from flytekitplugins.wbmon.stats.tail_probabilities import normal_sf, student_t_sf
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 Z95 = 1.959963984540054  # the 97.5 % quantile of the standard normal
+_MAX_STEPS = 2000  # of Newton's method; far in a heavy tail each of them only doubles the value
 _LARGEST_EXPONENT = 700.0  # math.exp overflows beyond 709
 
 
@@ -88,29 +90,29 @@ def weighted_share(
 
 
 def student_quantile(df: float, *, z: float = Z95) -> float:
-    """A quantile of Student's t, by the Cornish-Fisher expansion; by default that of 97.5 %.
+    """A quantile of Student's t with the probability of a normal one; by default that of 97.5 %.
+
+    Solved by Newton's method to a relative accuracy of 1e-6, and of 1e-8
+    up to a million degrees of freedom.
 
     Args:
         df: Degrees of freedom; need not be an integer.
-        z: The normal quantile of the same probability.
+        z: The normal quantile of the same probability; in [0, 26].
 
     Returns:
-        The quantile; at 97.5 % within 0.01 for `df >= 3`, below that too small, by 1 % at `df = 2`
-        and by 11 % at `df = 1`. Infinite for `df < 1`.
-
-    References:
-        Abramowitz & Stegun (1964), 26.7.5.
+        The quantile. Infinite for `df < 1`, where it would claim a precision that does not exist.
     """
-    # the expansion in powers of 1 / df is useless here; an infinite quantile claims no precision
     if df < 1:
         return math.inf
-    terms = (
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
-    )
-    return z + sum(term / df ** (k + 1) for k, term in enumerate(terms))
+    tail = normal_sf(z)
+    t = z
+    # the tail of t is heavier than the normal one and convex, so the steps never pass the solution
+    for _ in range(_MAX_STEPS):
+        step = (student_t_sf(t, degrees=df) - tail) / _student_density(t, df)
+        t += step
+        if step <= 1e-10 * t:
+            break
+    return t
 
 
 def effective_rows(weight: Floats) -> float:
@@ -253,3 +255,8 @@ def p_value_of_zero(change: Estimate) -> float:
         return 1.0
     reach = change.value - change.low if change.value > 0 else change.high - change.value
     return math.erfc(Z95 * abs(change.value) / reach / math.sqrt(2)) if reach > 0 else 0.0
+
+
+def _student_density(t: float, df: float) -> float:
+    log_scale = math.lgamma((df + 1) / 2) - math.lgamma(df / 2) - math.log(df * math.pi) / 2
+    return math.exp(log_scale - (df + 1) / 2 * math.log1p(t * t / df))

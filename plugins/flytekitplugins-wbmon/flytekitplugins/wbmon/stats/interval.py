@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from statistics import NormalDist
+
+from flytekitplugins.wbmon.stats.tail_probabilities import normal_sf
+
+_FURTHEST = 37.0  # normal quantile whose tail probability is just above the smallest float
+_HALVINGS = 45
 
 
 def wilson_interval(count: float, n: float, *, alpha: float = 0.05) -> tuple[float, float]:
@@ -62,6 +68,67 @@ def newcombe_interval(
     return max(-1.0, low), min(1.0, high)
 
 
+def newcombe_paired_interval(
+    both: int, only_a: int, only_b: int, neither: int, *, alpha: float = 0.05
+) -> tuple[float, float]:
+    """Newcombe's interval of the difference of two proportions of the same items, `b - a`.
+
+    Args:
+        both: Items that succeeded in both samples.
+        only_a: Items that succeeded in the first sample only.
+        only_b: Items that succeeded in the second sample only.
+        neither: Items that failed in both samples; there must be at least one item in all.
+        alpha: One minus the coverage; in (0, 1).
+
+    Returns:
+        Lower and upper end, in [-1, 1].
+
+    References:
+        Newcombe (1998), Improved confidence intervals for the difference between binomial
+        proportions based on paired data, method 10.
+    """
+    n = both + only_a + only_b + neither
+    share_a, share_b = (both + only_a) / n, (both + only_b) / n
+    low_a, high_a = wilson_interval(both + only_a, n, alpha=alpha)
+    low_b, high_b = wilson_interval(both + only_b, n, alpha=alpha)
+    margins = (both + only_a) * (only_b + neither) * (both + only_b) * (only_a + neither)
+    together = float(both * neither - only_a * only_b)
+    if together > 0:
+        # continuity correction: a correlation makes the interval shorter
+        together = max(0.0, together - n / 2)
+    # without variation in one treatment the correlation is undefined: 0 gives the wider interval
+    phi = together / math.sqrt(margins) if margins else 0.0
+    below = (share_b - low_b, high_a - share_a)
+    above = (high_b - share_b, share_a - low_a)
+    difference = share_b - share_a
+    return (
+        max(-1.0, difference - _correlated_norm(*below, phi)),
+        min(1.0, difference + _correlated_norm(*above, phi)),
+    )
+
+
+def p_value_of_interval(interval: Callable[[float], tuple[float, float]]) -> float:
+    """The least `alpha` with which an interval of a difference excludes 0, by bisection.
+
+    Args:
+        interval: Lower and upper end for a given `alpha`; must widen as `alpha` falls.
+
+    Returns:
+        In (0, 1]; 1 if no interval excludes 0.
+    """
+
+    def excludes_zero(z: float) -> bool:
+        low, high = interval(2 * normal_sf(z))
+        return low > 0 or high < 0
+
+    low, high = 0.0, _FURTHEST
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if excludes_zero(middle) else (low, middle)
+    # the end at which the interval still excludes 0
+    return 2 * normal_sf(low)
+
+
 def ks_margin(n: float, m: float, *, alpha: float = 0.05) -> float:
     """Margin of error of the two-sample Kolmogorov-Smirnov statistic.
 
@@ -95,3 +162,8 @@ def total_variation_margin(n: float, m: float, *, alpha: float = 0.05) -> float:
         McDiarmid (1989), On the method of bounded differences.
     """
     return math.sqrt(math.log(1 / alpha) / 2 * (1 / n + 1 / m))
+
+
+def _correlated_norm(x: float, y: float, phi: float) -> float:
+    """Length of the difference of two error terms with correlation `phi`."""
+    return math.sqrt(max(0.0, x * x - 2 * phi * x * y + y * y))

@@ -13,7 +13,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from flytekitplugins.wbmon.errors import DataError
-from flytekitplugins.wbmon.stats.interval import wilson_interval
+from flytekitplugins.wbmon.stats.interval import newcombe_paired_interval, p_value_of_interval
+from flytekitplugins.wbmon.stats.resampled_tail import (
+    upper_tail_probability,
+    upper_tail_quantile,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -58,9 +62,11 @@ def paired_difference(
 ) -> PairedDifference:
     """Mean difference `b - a` over pairs, with its interval and p-value.
 
-    Scores that are all 0 or 1 are compared by McNemar's exact test with Newcombe's interval, other
-    scores by the symmetric bootstrap-t. If all pairs differ by the same amount, there is nothing to
-    resample and the p-value is that of the sign test.
+    Scores that are all 0 or 1 are compared by McNemar's exact test and Newcombe's interval. The
+    p-value is the larger one of the two, and the interval is extended to 0 where the test does not
+    reject, so they never contradict each other. Other scores are compared by the symmetric
+    bootstrap-t. If all pairs differ by the same amount, there is nothing to resample and the
+    p-value is that of the sign test.
 
     Args:
         a: Scores of the first treatment; shape `(n,)`, finite.
@@ -154,45 +160,26 @@ def _compare_binary(a: Floats, b: Floats, alpha: float) -> PairedDifference:
     both = int(np.sum((a == 1) & (b == 1)))
     only_a = int(np.sum((a == 1) & (b == 0)))
     only_b = int(np.sum((a == 0) & (b == 1)))
-    low, high = _newcombe_paired(both, only_a, only_b, n, alpha)
-    differences = b - a
+
+    def interval(alpha: float) -> tuple[float, float]:
+        return newcombe_paired_interval(
+            both, only_a, only_b, n - both - only_a - only_b, alpha=alpha
+        )
+
+    # one thing decides: the difference is beyond chance if the test and the interval both say so
+    p_value = max(mcnemar_p_value(only_a, only_b), p_value_of_interval(interval))
+    low, high = interval(alpha)
+    if p_value > alpha:
+        low, high = min(low, 0.0), max(high, 0.0)
     return PairedDifference(
         value=(only_b - only_a) / n,
         low=low,
         high=high,
-        p_value=mcnemar_p_value(only_a, only_b),
-        deviation=float(differences.std(ddof=1)),
+        p_value=p_value,
+        deviation=float((b - a).std(ddof=1)),
         n=n,
         method="mcnemar",
     )
-
-
-def _newcombe_paired(
-    both: int, only_a: int, only_b: int, n: int, alpha: float
-) -> tuple[float, float]:
-    neither = n - both - only_a - only_b
-    share_a, share_b = (both + only_a) / n, (both + only_b) / n
-    low_a, high_a = wilson_interval(both + only_a, n, alpha=alpha)
-    low_b, high_b = wilson_interval(both + only_b, n, alpha=alpha)
-    margins = (both + only_a) * (only_b + neither) * (both + only_b) * (only_a + neither)
-    together = float(both * neither - only_a * only_b)
-    if together > 0:
-        # continuity correction: a correlation makes the interval shorter
-        together = max(0.0, together - n / 2)
-    # without variation in one treatment the correlation is undefined: 0 gives the wider interval
-    phi = together / math.sqrt(margins) if margins else 0.0
-    below = (share_b - low_b, high_a - share_a)
-    above = (high_b - share_b, share_a - low_a)
-    difference = share_b - share_a
-    return (
-        max(-1.0, difference - _correlated_norm(*below, phi)),
-        min(1.0, difference + _correlated_norm(*above, phi)),
-    )
-
-
-def _correlated_norm(x: float, y: float, phi: float) -> float:
-    """Length of the difference of two error terms with correlation `phi`."""
-    return math.sqrt(max(0.0, x * x - 2 * phi * x * y + y * y))
 
 
 def _compare_scores(
@@ -205,17 +192,12 @@ def _compare_scores(
     if deviation <= scale * 1e-12:
         p_value = mcnemar_p_value(0, n) if value else 1.0
         return PairedDifference(value, value, value, p_value, 0.0, n, "sign")
-    ratios = _bootstrap_ratios(differences, n_resamples, rng or np.random.default_rng(0))
+    ratios = np.sort(_bootstrap_ratios(differences, n_resamples, rng or np.random.default_rng(0)))
     error = deviation / math.sqrt(n)
-    # a drawn ratio, not an interpolation: with N_RESAMPLES and the usual levels, the interval then
-    # excludes 0 exactly if p <= alpha
-    reach = float(np.quantile(ratios, 1 - alpha, method="higher")) * error
     # resamples of a single value have an infinite ratio; if these reach the quantile, the interval
     # is limited by the largest observed difference
-    reach = min(reach, 2 * scale)
-    n_beyond = int(np.sum(ratios >= abs(value) / error))
-    # the observed sample counts as one of the resamples, so the p-value is never 0
-    p_value = (1 + n_beyond) / (1 + n_resamples)
+    reach = min(upper_tail_quantile(ratios, alpha, degrees=n - 1) * error, 2 * scale)
+    p_value = upper_tail_probability(ratios, abs(value) / error, degrees=n - 1)
     return PairedDifference(value, value - reach, value + reach, p_value, deviation, n, "bootstrap")
 
 

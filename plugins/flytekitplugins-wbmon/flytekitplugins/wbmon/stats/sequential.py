@@ -2,6 +2,10 @@
 
 They are for live data, where a nightly comparison is too late. Each needs a few additions per value
 and constant memory, and restarts after an alarm.
+
+Both take the values for independent. Values that follow each other closely, such as the latencies
+of a loaded server, raise many times as many false alarms: give them means of long enough spans, or
+the residuals of a forecast. `benchmarks/sequential_false_alarms.py` measures it.
 """
 
 from __future__ import annotations
@@ -19,7 +23,9 @@ class Cusum:
     `high = max(0, high + z - slack)`, `low = max(0, low - z - slack)` with `z = (x - mean) / std`;
     an alarm is raised when either exceeds `threshold`. With the defaults and independent normal
     values, the mean time between false alarms is 465 values, and a shift of one standard deviation
-    is detected after 10.4 values on average.
+    is detected after 10.4 values on average. For independent values that are not normal it is
+    shorter, 160 for lognormal ones with sigma 1 and 240 for Student's t(3), and for dependent ones
+    far shorter: 50 with an autocorrelation of 0.5, 30 with one of 0.9.
 
     Attributes:
         mean: Mean of the reference.
@@ -77,7 +83,9 @@ class PageHinkley:
 
     With the running mean, `rise` is the cumulative sum of `x - mean - tolerance` and `fall` that of
     `mean - x - tolerance`. An alarm is raised when either exceeds its minimum so far by more than
-    `threshold`.
+    `threshold`. Values are to be independent: with a tolerance of half a standard deviation and a
+    threshold of 15 there is hardly a false alarm in 5000 normal ones, and one in 120 with an
+    autocorrelation of 0.9.
 
     Attributes:
         tolerance: Size of a change to be ignored, in the unit of the values; `>= 0`.

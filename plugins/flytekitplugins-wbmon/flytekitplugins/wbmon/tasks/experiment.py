@@ -23,6 +23,7 @@ class ExperimentSettings:
     control: str
     shares: Mapping[str, float] = field(default_factory=dict)
     min_units: int = 30
+    planned_units: int | None = None
 
 
 class VariantsCompared(NamedTuple):
@@ -43,10 +44,15 @@ class CompareVariants(Node[ExperimentSettings]):
         shares: Planned share of units by variant; a significantly different split (sample ratio
             mismatch) makes the comparison invalid.
         min_units: Minimum number of units with an outcome in each variant for a verdict.
+        planned_units: Units with an outcome, of all variants together, with which the experiment
+            ends, fixed before it begins. Up to there the verdict may be looked at every night;
+            later units are not counted. Without it the verdict holds at any number of looks, and
+            needs about half as many units again.
         task_kwargs: As for any node.
 
     Raises:
-        ConfigError: If `shares` lacks the control, or `min_units` is below 2.
+        ConfigError: If `shares` lacks the control, `min_units` is below 2, or `planned_units` is
+            too few for `min_units` in each variant.
     """
 
     def __init__(
@@ -58,6 +64,7 @@ class CompareVariants(Node[ExperimentSettings]):
         control: str,
         shares: Mapping[str, float] | None = None,
         min_units: int = 30,
+        planned_units: int | None = None,
         **task_kwargs: Any,
     ) -> None:
         if shares and control not in shares:
@@ -66,12 +73,18 @@ class CompareVariants(Node[ExperimentSettings]):
             )
         if min_units < 2:  # noqa: PLR2004 - one unit has no spread
             raise ConfigError(f"min_units must be at least 2, got {min_units}")
+        if planned_units is not None and planned_units < 2 * min_units:
+            raise ConfigError(
+                f"planned_units must be at least twice min_units, got {planned_units} and "
+                f"{min_units}"
+            )
         settings = ExperimentSettings(
             experiment=experiment,
             outcome=outcome,
             control=control,
             shares=dict(shares or {}),
             min_units=min_units,
+            planned_units=planned_units,
         )
         super().__init__(name, settings, **task_kwargs)
 
@@ -79,7 +92,8 @@ class CompareVariants(Node[ExperimentSettings]):
         """Compare the variants over the period of the feedback.
 
         Args:
-            feedback: Rows of the feedback log, both exposures and ratings.
+            feedback: Rows of the feedback log since the experiment began, both exposures and
+                ratings.
 
         Returns:
             report: For each variant the mean, the difference from the control and a verdict.
@@ -95,5 +109,6 @@ class CompareVariants(Node[ExperimentSettings]):
             control=config.control,
             shares=config.shares or None,
             min_units=config.min_units,
+            planned_units=config.planned_units,
         )
         return VariantsCompared(report=report, decided=report.decided)

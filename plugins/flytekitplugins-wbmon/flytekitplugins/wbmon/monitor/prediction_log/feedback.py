@@ -26,11 +26,14 @@ from flytekitplugins.wbmon.monitor.prediction_log.arrow_schema import empty_log_
 from flytekitplugins.wbmon.monitor.prediction_log.schema import day_folder
 from flytekitplugins.wbmon.storage.filesystem import open_filesystem
 
+EXPOSURE = "exposure"
+"""Name of the rows that say which variant of an experiment a unit was shown."""
+
 _TRUTHS = {"true": True, "false": False}
 
 
 def feedback_rows(feedback: Any) -> list[dict[str, Any]]:
-    """The rows of the feedback log by time; of rows with the same `feedback_id`, only the last.
+    """The rows of the feedback log by time, without those that `last_words` leaves out.
 
     Args:
         feedback: The feedback log, in any form that `open_source` accepts.
@@ -52,6 +55,8 @@ def feedback_rows(feedback: Any) -> list[dict[str, Any]]:
 def last_words(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Feedback rows by time; of rows with the same `feedback_id`, only the last.
 
+    Of exposures to an experiment only the first is kept: it says when a unit entered.
+
     Args:
         rows: Rows with `timestamp` (null sorts first) and `feedback_id` (rows with null are all
             kept).
@@ -61,6 +66,8 @@ def last_words(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     last: dict[object, dict[str, Any]] = {}
     for index, row in enumerate(in_order):
         key = row["feedback_id"] or index
+        if key in last and row.get("name") == EXPOSURE:
+            continue
         # removed first, so that a row that replaces another takes its own place in time
         last.pop(key, None)
         last[key] = dict(row)
@@ -71,6 +78,8 @@ def recent_feedback(
     destination: str, service: str, days: Sequence[str], *, filesystem: Any = None
 ) -> pa.Table:
     """The feedback of some days; of rows with the same `feedback_id`, only the last.
+
+    Of exposures to an experiment only the first is kept.
 
     Args:
         destination: Path or fsspec URL of the log.
@@ -89,9 +98,12 @@ def recent_feedback(
             folder = day_folder(destination, "feedback", service, day)
             tables.append(_table(open_source(folder, filesystem=files)))
     whole = pa.concat_tables(tables, promote_options="permissive").sort_by("timestamp")
-    # of equal keys, the last index by time remains in the dictionary
-    last = {key: index for index, key in enumerate(whole["feedback_id"].to_pylist())}
-    return whole.take(pa.array(sorted(last.values()), pa.int64()))
+    kept: dict[object, int] = {}
+    keys, names = (whole[name].to_pylist() for name in ("feedback_id", "name"))
+    for index, (key, name) in enumerate(zip(keys, names, strict=True)):
+        if not (key in kept and name == EXPOSURE):
+            kept[key] = index
+    return whole.take(pa.array(sorted(kept.values()), pa.int64()))
 
 
 def join_feedback(

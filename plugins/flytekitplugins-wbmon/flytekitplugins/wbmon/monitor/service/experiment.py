@@ -3,30 +3,55 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from flytekitplugins.wbmon.errors import ConfigError
-from flytekitplugins.wbmon.monitor.prediction_log.feedback import feedback_rows
+from flytekitplugins.wbmon.monitor.prediction_log.feedback import EXPOSURE, feedback_rows
 from flytekitplugins.wbmon.monitor.service.experiment_report import ExperimentReport, VariantOutcome
 from flytekitplugins.wbmon.stats.estimate import student_quantile
-from flytekitplugins.wbmon.stats.tail_probabilities import chi_squared_sf, student_t_sf
+from flytekitplugins.wbmon.stats.interval import wilson_interval
+from flytekitplugins.wbmon.stats.repeated_looks import Look, validity
+from flytekitplugins.wbmon.stats.split import split_p_value
+from flytekitplugins.wbmon.stats.unpaired import unpaired_difference
 
 # strict: a false alarm of this test invalidates the whole experiment
 _MISMATCH = 0.001
 _ALPHA = 0.05
+# of each variant, units that differ from the most frequent value: successes or failures
+_FEWEST_UNLIKE = 10
 
 
-class _Arm(NamedTuple):
+class _Units(NamedTuple):
+    """The units exposed to an experiment, in the order in which they entered it.
+
+    Attributes:
+        variant: The first variant of each unit.
+        mean: The mean outcome of each measured unit.
+        n_crossed: Number of units with several variants.
+    """
+
+    variant: dict[str, str]
+    mean: dict[str, float]
+    n_crossed: int
+
+
+class Arm(NamedTuple):
     """The units exposed to a variant: their number, and the mean outcome of each measured one."""
 
     n_exposed: int
     values: np.ndarray[Any, Any]
+
+
+class ComparisonRule(NamedTuple):
+    """What the comparisons of an experiment have in common; see `compare_variants`."""
+
+    min_units: int = 30
+    planned_units: int | None = None
+    is_split_valid: bool = True
 
 
 def compare_variants(
@@ -37,173 +62,221 @@ def compare_variants(
     control: str,
     shares: Mapping[str, float] | None = None,
     min_units: int = 30,
+    planned_units: int | None = None,
 ) -> ExperimentReport:
     """Compare the variants of an experiment by the ratings of their units.
 
     A unit is what was assigned to a variant (a session or a user). Several ratings of one unit are
     averaged, so each unit counts once. Units without a rating are counted as exposed and not
-    imputed. Differences are tested with Welch's t-test; with more than two variants, intervals and
-    p-values are Bonferroni-adjusted. The split is tested with a chi-squared test (sample ratio
-    mismatch).
+    imputed. A unit that was exposed to several variants belongs to its first.
+
+    Outcomes of two values, such as 0 and 1, are compared by Newcombe's interval, others by the
+    studentised permutation test. With more than two variants, intervals and p-values are
+    Bonferroni-adjusted. The experiment may be looked at as often as one likes: with `planned_units`
+    up to that number, without it for ever. The split is tested likewise (sample ratio mismatch).
 
     Args:
-        feedback: The feedback log with exposures and ratings; any data that `open_source` accepts.
+        feedback: The feedback log with all exposures and ratings since the experiment began; any
+            data that `open_source` accepts.
         experiment: Name of the experiment.
         outcome: Name of the ratings used as outcome.
         control: The variant with which the others are compared.
         shares: Planned share of units by variant, with sum 1; None to skip the test of the split.
         min_units: Minimum number of measured units in each variant for a verdict.
+        planned_units: Measured units, of all variants together, with which the experiment ends. It
+            must be fixed before it begins; later units are not counted. None without such a plan:
+            the intervals are wider, and the experiment needs about half as many units again.
 
     Returns:
         The report, control first.
 
     Raises:
-        ConfigError: If the control is not one of the variants.
+        ConfigError: If the control is not one of the variants, or `planned_units` is not positive.
         DataError: If the feedback log lacks a column.
     """
-    arms = _arms(feedback_rows(feedback), experiment, outcome)
+    if planned_units is not None and planned_units < 1:
+        raise ConfigError(f"planned_units must be at least 1, got {planned_units}")
+    units = _units(feedback_rows(feedback), experiment, outcome)
+    arms = _arms(units, planned_units)
     if arms and control not in arms:
         raise ConfigError(
             f"control must be a variant of {experiment!r}, got {control!r}; seen were "
             f"{', '.join(sorted(arms))}"
         )
-    split = _split_p_value(arms, shares)
-    names = sorted(arms, key=lambda name: (name != control, name))
+    split = _split(arms, shares)
     # written so that nan, no test of the split, counts as valid
-    valid = not split < _MISMATCH
-    outcomes = tuple(
-        _outcome(name, arms[name], arms[control], name == control, len(names), min_units, valid)
-        for name in names
-    )
-    return ExperimentReport(
+    rule = ComparisonRule(min_units, planned_units, is_split_valid=not split < _MISMATCH)
+    report = ExperimentReport(
         experiment=experiment,
         control=control,
         outcome=outcome,
         split_p_value=split,
-        variants=outcomes,
-        reason=_reason(outcomes, split, valid=valid),
+        variants=compare_arms(arms, control, rule),
+        looks="any" if planned_units is None else "planned",
+        planned_units=planned_units,
+        n_beyond_plan=len(units.mean) - sum(len(arm.values) for arm in arms.values()),
+        n_crossed=units.n_crossed,
+        reason="",
+    )
+    return replace(report, reason=_reason(report, is_valid=rule.is_split_valid))
+
+
+def compare_arms(
+    arms: Mapping[str, Arm], control: str, rule: ComparisonRule
+) -> tuple[VariantOutcome, ...]:
+    """The outcome of each variant, control first; see `compare_variants`.
+
+    Args:
+        arms: The units of each variant.
+        control: The variant with which the others are compared; in `arms`, unless that is empty.
+        rule: What is needed for a verdict.
+    """
+    names = sorted(arms, key=lambda name: (name != control, name))
+    n = sum(len(arm.values) for arm in arms.values())
+    alone = [_measured(name, arms[name], rule.min_units) for name in names]
+    others = alone[1:]
+    return (
+        *alone[:1],
+        *(
+            _compared(each, arms[each.variant], arms[control], n, len(others), rule)
+            for each in others
+        ),
     )
 
 
-def _arms(rows: list[dict[str, Any]], experiment: str, outcome: str) -> dict[str, _Arm]:
-    variant_of: dict[str, str] = {}
-    scores: dict[str, list[float]] = defaultdict(list)
+def _units(rows: Sequence[Mapping[str, Any]], experiment: str, outcome: str) -> _Units:
+    variants: dict[str, list[str]] = {}
+    scores: dict[str, list[float]] = {}
     for row in rows:
         unit = row["session_id"]
         if unit is None:
             continue
-        if row["name"] == "exposure" and row.get("experiment") == experiment:
-            variant_of[unit] = row["variant"]
+        if row["name"] == EXPOSURE and row.get("experiment") == experiment:
+            variants.setdefault(unit, []).append(row["variant"])
         elif row["name"] == outcome and row["score"] is not None:
-            scores[unit].append(row["score"])
-    units: dict[str, list[str]] = defaultdict(list)
-    for unit, variant in variant_of.items():
-        units[variant].append(unit)
-    return {
-        variant: _Arm(len(of), np.array([np.mean(scores[unit]) for unit in of if scores.get(unit)]))
-        for variant, of in units.items()
-    }
-
-
-def _split_p_value(arms: Mapping[str, _Arm], shares: Mapping[str, float] | None) -> float:
-    n = sum(arm.n_exposed for arm in arms.values())
-    if shares is None or not n:
-        return math.nan
-    names = set(shares) | set(arms)
-    # a unit in a variant without a planned share cannot come from this plan
-    if any(not shares.get(name) for name in names):
-        return 0.0
-    statistic = sum(
-        ((arms[name].n_exposed if name in arms else 0) - n * shares[name]) ** 2 / (n * shares[name])
-        for name in names
+            scores.setdefault(unit, []).append(row["score"])
+    return _Units(
+        variant={unit: seen[0] for unit, seen in variants.items()},
+        mean={unit: float(np.mean(scores[unit])) for unit in variants if unit in scores},
+        n_crossed=sum(len(set(seen)) > 1 for seen in variants.values()),
     )
-    return chi_squared_sf(statistic, degrees=len(names) - 1)
 
 
-def _outcome(
-    name: str,
-    arm: _Arm,
-    control: _Arm,
-    is_control: bool,
-    n_variants: int,
-    min_units: int,
-    valid: bool,
-) -> VariantOutcome:
-    n, mean, error = _moments(arm.values)
-    half = student_quantile(max(n - 1, 1)) * error
-    measured = VariantOutcome(
+def _arms(units: _Units, planned_units: int | None) -> dict[str, Arm]:
+    n_exposed: dict[str, int] = {}
+    for variant in units.variant.values():
+        n_exposed[variant] = n_exposed.get(variant, 0) + 1
+    values: dict[str, list[float]] = {variant: [] for variant in n_exposed}
+    # after the planned end, each further look would be one more chance of a false finding
+    for unit, mean in list(units.mean.items())[:planned_units]:
+        values[units.variant[unit]].append(mean)
+    return {name: Arm(n, np.array(values[name])) for name, n in n_exposed.items()}
+
+
+def _split(arms: Mapping[str, Arm], shares: Mapping[str, float] | None) -> float:
+    if shares is None or not arms:
+        return math.nan
+    names = sorted({*shares, *arms})
+    counts = [arms[name].n_exposed if name in arms else 0 for name in names]
+    return split_p_value(counts, [shares.get(name, 0.0) for name in names])
+
+
+def _measured(name: str, arm: Arm, min_units: int) -> VariantOutcome:
+    n = len(arm.values)
+    mean, low, high = _mean(arm.values)
+    return VariantOutcome(
         variant=name,
         n_exposed=arm.n_exposed,
         n_measured=n,
         mean=mean,
-        low=mean - half,
-        high=mean + half,
+        low=low,
+        high=high,
         verdict="insufficient" if n < min_units else "no_difference",
+        method="",
     )
-    if is_control:
-        return measured
-    return _compared(measured, arm, control, n_variants - 1, min_units, valid)
+
+
+def _mean(values: np.ndarray[Any, Any]) -> tuple[float, float, float]:
+    """The mean with its 95 % interval: Wilson's of zeros and ones, else Student's."""
+    n = len(values)
+    mean = float(values.mean()) if n else math.nan
+    if n < 2:  # noqa: PLR2004 - one unit has no spread
+        return mean, math.nan, math.nan
+    if np.isin(values, (0.0, 1.0)).all():
+        return mean, *wilson_interval(float(values.sum()), n)
+    half = student_quantile(n - 1) * float(values.std(ddof=1)) / math.sqrt(n)
+    return mean, mean - half, mean + half
 
 
 def _compared(
     measured: VariantOutcome,
-    arm: _Arm,
-    control: _Arm,
+    arm: Arm,
+    control: Arm,
+    n_measured: int,
     n_comparisons: int,
-    min_units: int,
-    valid: bool,
+    rule: ComparisonRule,
 ) -> VariantOutcome:
-    n_a, mean_a, error_a = _moments(control.values)
-    n_b, mean_b, error_b = _moments(arm.values)
-    error = math.hypot(error_a, error_b)
-    difference = mean_b - mean_a
-    degrees = _welch_degrees(error_a, n_a, error_b, n_b)
-    quantile = student_quantile(degrees, z=_quantile(n_comparisons))
-    low, high = difference - quantile * error, difference + quantile * error
-    p_value = math.nan
-    if error > 0:
-        tail = student_t_sf(abs(difference) / error, degrees=degrees)
-        p_value = min(1.0, 2 * n_comparisons * tail)
-    verdict = "better" if low > 0 else "worse" if high < 0 else "no_difference"
-    reason = f"{difference:+.4g} against the control"
-    if min(n_a, n_b) < min_units:
-        verdict, reason = "insufficient", f"{min(n_a, n_b)} units; {min_units} are needed"
-    elif not valid:
+    n, m = len(control.values), len(arm.values)
+    if not n or not m:
+        reason = f"0 units; {rule.min_units} are needed"
+        return replace(measured, verdict="insufficient", reason=reason)
+    # the units of two equal arms with the same error of the difference
+    n_alike = 4 * n * m / (n + m)
+    planned = rule.planned_units
+    look = Look(n=n_alike if planned is None else n_measured, planned=planned)
+    level = look.level(_ALPHA / n_comparisons)
+    found = unpaired_difference(control.values, arm.values, alpha=level)
+    verdict = "better" if found.low > 0 else "worse" if found.high < 0 else "no_difference"
+    reason = f"{found.value:+.4g} against the control"
+    if missing := _missing(control, arm, rule.min_units):
+        verdict, reason = "insufficient", missing
+    elif not rule.is_split_valid:
         verdict, reason = "invalid", "the split of units is not the planned one"
     return replace(
         measured,
-        difference=difference,
-        difference_low=low,
-        difference_high=high,
-        p_value=p_value,
+        difference=found.value,
+        difference_low=found.low,
+        difference_high=found.high,
+        p_value=_adjusted(look.p_value(found.p_value), n_comparisons),
         verdict=verdict,  # type: ignore[arg-type]  # one of the literals above
+        method=found.method,
         reason=reason,
     )
 
 
-def _moments(values: np.ndarray[Any, Any]) -> tuple[int, float, float]:
-    n = len(values)
-    if n < 2:  # noqa: PLR2004 - one unit has no spread
-        return n, float(values[0]) if n else math.nan, math.nan
-    return n, float(values.mean()), float(values.std(ddof=1) / math.sqrt(n))
+def _adjusted(p_value: float, n_comparisons: int) -> float:
+    return p_value if math.isnan(p_value) else min(1.0, n_comparisons * p_value)
 
 
-def _welch_degrees(error_a: float, n_a: int, error_b: float, n_b: int) -> float:
-    """Welch-Satterthwaite degrees of freedom for a difference of means with unequal variances."""
-    if not error_a + error_b > 0:  # no spread, or nan with one unit: there is no interval either
-        return 1.0
-    a, b = error_a**2, error_b**2
-    return (a + b) ** 2 / (a * a / (n_a - 1) + b * b / (n_b - 1))
+def _missing(control: Arm, arm: Arm, min_units: int) -> str:
+    """What a verdict on an arm still needs; empty if nothing."""
+    n = min(len(control.values), len(arm.values))
+    if n < min_units:
+        return f"{n} units; {min_units} are needed"
+    known, counts = np.unique(np.concatenate((control.values, arm.values)), return_counts=True)
+    usual = float(known[counts.argmax()])
+    share = 1 - float(counts.max() / counts.sum())
+    # of both arms: a variant without any success may be the worst of all, and is to be judged
+    if n * share >= _FEWEST_UNLIKE:
+        return ""
+    needs = f", so about {math.ceil(_FEWEST_UNLIKE / share):,} units" if share else ""
+    return (
+        f"of {n} units about {n * share:.2g} differ from the usual {usual:g}; "
+        f"{_FEWEST_UNLIKE} in each variant are needed{needs}"
+    )
 
 
-def _quantile(n_comparisons: int) -> float:
-    return NormalDist().inv_cdf(1 - _ALPHA / n_comparisons / 2)
-
-
-def _reason(outcomes: tuple[VariantOutcome, ...], split: float, *, valid: bool) -> str:
-    if not outcomes:
+def _reason(report: ExperimentReport, *, is_valid: bool) -> str:
+    if not report.variants:
         return "no unit was exposed"
-    if not valid:
-        return f"not to be trusted: a split as uneven as this has p = {split:.2g}"
-    said = [f"{each.variant} is {each.verdict.replace('_', ' ')}" for each in outcomes[1:]]
-    return "; ".join(said) or "there is nothing to compare the control with"
+    if not is_valid:
+        return f"not to be trusted: a split as uneven as this has p = {report.split_p_value:.2g}"
+    said = [f"{each.variant} is {each.verdict.replace('_', ' ')}" for each in report.variants[1:]]
+    if not said:
+        return "there is nothing to compare the control with"
+    if report.n_beyond_plan:
+        said.append(f"{report.n_beyond_plan:,} units after the planned end are not counted")
+    if report.n_crossed:
+        said.append(f"{report.n_crossed:,} units saw several variants")
+    said.append(validity(report.looks, report.planned_units, "units"))
+    return "; ".join(said)

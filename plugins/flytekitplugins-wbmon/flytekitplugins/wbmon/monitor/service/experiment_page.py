@@ -16,6 +16,7 @@ from flytekitplugins.wbmon.reports.html import (
     table,
     verdict,
 )
+from flytekitplugins.wbmon.stats.repeated_looks import validity
 
 if TYPE_CHECKING:
     from flytekitplugins.wbmon.monitor.service.experiment_report import (
@@ -35,7 +36,9 @@ def experiment_section(report: ExperimentReport) -> str:
         facts(
             f"control {report.control}",
             f"split p-value {number(report.split_p_value)}",
-            "intervals cover 95 %",
+            f"differences are {validity(report.looks, report.planned_units, 'units')}",
+            "intervals cover 95 %, those of means at one look",
+            *([f"{report.n_crossed:,} units saw several variants"] if report.n_crossed else []),
         ),
         table(
             ("variant", "units", "mean", "interval", "difference", "interval", "p-value", ""),

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 
 from flytekitplugins.wbmon.reports.measurement import Measurement, gate, number
 from flytekitplugins.wbmon.reports.report import Report
+from flytekitplugins.wbmon.stats.repeated_looks import Looks
 
 _OF_VARIANT = ("worse.", "difference.", "mean.", "n_exposed.", "p_value.")
 
@@ -23,11 +24,14 @@ class VariantOutcome:
         variant: Name of the variant.
         n_exposed: Units exposed to it.
         n_measured: Exposed units with an outcome.
-        mean: Mean outcome of the measured units, with the ends of its 95 % interval.
+        mean: Mean outcome of the measured units, with the ends of its 95 % interval at one look.
         difference: Mean minus that of the control, with the ends of its interval and its p-value,
-            both adjusted for the number of comparisons; `nan` for the control.
+            both adjusted for the number of comparisons and for the looks that the report names;
+            `nan` for the control.
         verdict: `better` or `worse` than the control if the interval of the difference excludes 0;
             `insufficient` with too few units; `invalid` if the split is not as planned.
+        method: How the difference was tested: `newcombe`, `permutation`, or `welch` in reports of
+            earlier releases; empty for the control and without an interval.
         reason: One sentence.
     """
 
@@ -42,6 +46,7 @@ class VariantOutcome:
     difference_high: float = math.nan
     p_value: float = math.nan
     verdict: ExperimentVerdict
+    method: str = "welch"
     reason: str = ""
 
     def measurements(self) -> Iterable[Measurement]:
@@ -89,9 +94,15 @@ class ExperimentReport(Report):
         experiment: Name of the experiment.
         control: The variant with which the others are compared.
         outcome: Name of the ratings used as outcome.
-        split_p_value: p-value of the chi-squared test of the planned shares; below 0.001 the
-            comparison is invalid. `nan` if no shares were given.
+        split_p_value: p-value of the sequential test of the planned shares, valid at any number of
+            looks; below 0.001 the comparison is invalid. `nan` if no shares were given.
         variants: The variants, control first.
+        looks: For which looks the differences hold: those up to `planned_units` (`planned`), any
+            number of them (`any`), or, in reports of earlier releases, one (`once`).
+        planned_units: Measured units of all variants with which the experiment ends; None if it has
+            no planned end.
+        n_beyond_plan: Measured units that are not counted because the plan was complete.
+        n_crossed: Units that were exposed to several variants; they belong to their first.
         reason: One sentence that summarises the result.
     """
 
@@ -102,6 +113,10 @@ class ExperimentReport(Report):
     outcome: str
     split_p_value: float = math.nan
     variants: tuple[VariantOutcome, ...]
+    looks: Looks = "once"
+    planned_units: int | None = None
+    n_beyond_plan: int = 0
+    n_crossed: int = 0
     reason: str
 
     @property
@@ -129,6 +144,7 @@ class ExperimentReport(Report):
             higher_is_better=True,
             reason="no shares were planned",
         )
+        yield number("n_crossed", value=self.n_crossed, higher_is_better=False)
         for each in self.variants:
             yield from each.measurements()
         for each in compared:

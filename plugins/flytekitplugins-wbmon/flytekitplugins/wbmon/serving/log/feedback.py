@@ -104,11 +104,12 @@ def _told(label: Any) -> str | None:
 def exposure_row(experiment: str, unit: str, variant: str, *, tenant: str | None) -> dict[str, Any]:
     """The columns of a unit's first exposure to a variant.
 
-    The id depends on the experiment and the unit only, so a repeated row replaces the first one.
+    The id depends on the experiment, the unit and the variant, so of repeated rows readers keep
+    one, and a unit that was shown two variants has two.
     """
     return {
         "timestamp": time(),
-        "feedback_id": f"exposure:{experiment}:{unit}",
+        "feedback_id": f"exposure:{experiment}:{unit}:{variant}",
         "session_id": unit,
         "tenant": tenant,
         "source": "code",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.monitor.llm.evaluation.report import ComparisonVerdict, PairedComparison
 from flytekitplugins.wbmon.stats.paired import PairedDifference, paired_difference, pairs_needed
+from flytekitplugins.wbmon.stats.repeated_looks import Look, validity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 # scores are rarely missing at random, so more of them could decide the comparison
 MAX_UNSCORED = 0.05
 _LARGEST_ASK = 1e6
+_ROUNDS = 8
+# few comparisons of prompts have thousands of items
+_TIGHTEST = 200.0
 
 
 def compare_paired(  # noqa: PLR0913 - names for the report, and what decides
@@ -34,12 +39,14 @@ def compare_paired(  # noqa: PLR0913 - names for the report, and what decides
     metric: str = "",
     baseline: str = "a",
     candidate: str = "b",
+    planned_items: int | Literal["all"] | None = None,
 ) -> PairedComparison:
     """Test whether candidate `b` is better than baseline `a` on the same items.
 
-    `ship` requires that the whole interval of the difference is on the better side of 0 and the
-    p-value is at most `alpha`. So at most `alpha / 2` of the candidates that are not better are
-    shipped.
+    `ship` requires that the whole interval of the difference is on the better side of 0, which it
+    is only with a p-value of at most `alpha`. So at most `alpha / 2` of the candidates that are not
+    better are shipped. That holds however often items are added and compared again: with
+    `planned_items` up to that number, without it for ever. With `"all"` it holds for one look.
 
     Args:
         a: Scores of the baseline, one per item (or per item and repeat); shape `(n,)`, `nan` if
@@ -54,9 +61,13 @@ def compare_paired(  # noqa: PLR0913 - names for the report, and what decides
         metric: Name of the scores, for the report.
         baseline: Name of the first treatment.
         candidate: Name of the second.
+        planned_items: Number of items with which the comparison ends, fixed before it begins
+            (O'Brien-Fleming boundary); later items are not counted. None without such a plan
+            (confidence sequence): about half as many items again are needed. `"all"` if these are
+            all the items that will ever be compared, and this is the only look at them.
 
     Raises:
-        ConfigError: If `alpha` or `min_effect` is out of range.
+        ConfigError: If `alpha`, `min_effect` or `planned_items` is out of range.
         DataError: If the arrays differ in length or hold an infinity.
     """
     if not 0 < alpha < 1 or not min_effect >= 0:
@@ -64,10 +75,17 @@ def compare_paired(  # noqa: PLR0913 - names for the report, and what decides
             f"must hold 0 < alpha < 1 and min_effect >= 0; got alpha={alpha}, "
             f"min_effect={min_effect}"
         )
+    end = None if planned_items == "all" else planned_items
+    if end is not None and end < 1:
+        raise ConfigError(f"planned_items must be at least 1, got {end}")
     first, second, n_unscored = _scored_pairs(a, b, groups)
-    found = paired_difference(first, second, alpha=alpha)
-    verdict = _verdict(found, n_unscored, alpha, min_effect, higher_is_better)
-    n_to_decide = _n_to_decide(found, verdict, alpha, min_effect)
+    # after the planned end, each further look would be one more chance of a false finding
+    first, second = first[:end], second[:end]
+    look = _look(max(1, len(first)), planned_items)
+    found = paired_difference(first, second, alpha=look.level(alpha))
+    found = found._replace(p_value=look.p_value(found.p_value))
+    verdict = _verdict(found, n_unscored, min_effect, higher_is_better)
+    n_to_decide = _n_to_decide(found, verdict, look, alpha, min_effect)
     return PairedComparison(
         metric=metric,
         baseline=baseline,
@@ -84,10 +102,19 @@ def compare_paired(  # noqa: PLR0913 - names for the report, and what decides
         method=found.method,
         verdict=verdict,
         n_to_decide=n_to_decide,
+        looks=look.kind,
+        planned_items=end,
         reason=_reason(
             found, verdict, n_unscored, n_to_decide, min_effect, higher_is_better, metric
-        ),
+        )
+        + f"; {validity(look.kind, end, 'items')}",
     )
+
+
+def _look(n: float, planned_items: int | Literal["all"] | None) -> Look:
+    if planned_items == "all":
+        return Look(n=n, planned="once")
+    return Look(n=n, planned=planned_items, tightest=_TIGHTEST)
 
 
 def _scored_pairs(
@@ -118,29 +145,33 @@ def _scored_pairs(
 
 
 def _verdict(
-    found: PairedDifference,
-    n_unscored: int,
-    alpha: float,
-    min_effect: float,
-    higher_is_better: bool,
+    found: PairedDifference, n_unscored: int, min_effect: float, higher_is_better: bool
 ) -> ComparisonVerdict:
     if math.isnan(found.p_value) or n_unscored > MAX_UNSCORED * (found.n + n_unscored):
         return "undecided"
     low, high, value = found.low, found.high, found.value
     if not higher_is_better:
         low, high, value = -high, -low, -value
-    if found.p_value <= alpha and low > 0 and value >= min_effect:
+    if low > 0 and value >= min_effect:
         return "ship"
     return "hold" if high < min_effect else "undecided"
 
 
 def _n_to_decide(
-    found: PairedDifference, verdict: ComparisonVerdict, alpha: float, min_effect: float
+    found: PairedDifference,
+    verdict: ComparisonVerdict,
+    look: Look,
+    alpha: float,
+    min_effect: float,
 ) -> float:
     if verdict != "undecided":
         return math.nan
     aim = max(abs(found.value), min_effect)
-    needed = pairs_needed(found.deviation, aim, alpha=alpha)
+    # the level depends on the number; it changes so little that a few rounds find both
+    needed = float(max(1, found.n))
+    for _ in range(_ROUNDS):
+        level = replace(look, n=needed).level(alpha)
+        needed = min(pairs_needed(found.deviation, aim, alpha=level), 10 * _LARGEST_ASK)
     return needed if needed <= _LARGEST_ASK else math.inf
 
 

@@ -195,6 +195,7 @@ def _comparisons(
                     metric=name,
                     baseline=variants[0].name,
                     candidate=candidate.name,
+                    planned_items=rule.planned_items,
                 )
             )
     return found

@@ -30,6 +30,7 @@ from flytekitplugins.wbmon.reports.html import (
     verdict,
     warning,
 )
+from flytekitplugins.wbmon.stats.repeated_looks import validity
 
 
 def evaluation_section(report: EvaluationReport) -> str:
@@ -46,6 +47,7 @@ def evaluation_section(report: EvaluationReport) -> str:
             f"decided by {report.metric}",
             f"${report.spent_usd:,.4g} spent by this run",
             "intervals cover 95 %",
+            *_looks(report),
         ),
     ]
     if report.stopped:
@@ -61,6 +63,14 @@ def evaluation_section(report: EvaluationReport) -> str:
         shown = ("item", "variant", "question", "expected", "answer", "scores")
         body.append(table(shown, map(_example_row, report.examples)))
     return section(f"Evaluation {report.name}", body)
+
+
+def _looks(report: EvaluationReport) -> Sequence[str]:
+    """For which looks the comparisons hold, which is the same for all of them."""
+    return [
+        f"comparisons are {validity(found.looks, found.planned_items, 'items')}"
+        for found in report.comparisons[:1]
+    ]
 
 
 def _variant_row(result: VariantResult, scorers: Sequence[str]) -> Sequence[str]:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.reports.measurement import Measurement, gate, number
 from flytekitplugins.wbmon.reports.report import Report
+from flytekitplugins.wbmon.stats.repeated_looks import Looks
 
 ComparisonVerdict = Literal["ship", "hold", "undecided"]
 
@@ -40,6 +41,9 @@ class PairedComparison:
             chance or surely not better by `min_effect`, else `undecided`.
         n_to_decide: Items with which a difference as large as this one would be found four times
             in five; `nan` where nothing can be said.
+        looks: For which looks the interval, the p-value and the verdict hold: this one (`once`),
+            those up to `planned_items` (`planned`), or any number of them (`any`).
+        planned_items: Number of items with which the comparison ends; None without such a plan.
         reason: One sentence for the person who decides.
     """
 
@@ -58,6 +62,8 @@ class PairedComparison:
     method: str
     verdict: ComparisonVerdict
     n_to_decide: float = math.nan
+    looks: Looks = "once"
+    planned_items: int | None = None
     reason: str
 
 
@@ -111,6 +117,9 @@ class EvaluationRule:
         max_cost_increase: Maximum relative increase of the cost with which a candidate is shipped;
             None for no limit.
         max_latency_increase: The same for the mean latency.
+        planned_items: `all` if the items are complete and evaluated once, as a benchmark is. If
+            items are added and evaluated again: the number with which that ends, fixed before it
+            begins, or None if it has no planned end.
 
     Raises:
         ConfigError: If a number is out of range.
@@ -125,6 +134,7 @@ class EvaluationRule:
     max_cost_usd: float | None = None
     max_cost_increase: float | None = None
     max_latency_increase: float | None = None
+    planned_items: int | Literal["all"] | None = "all"
 
     def __post_init__(self) -> None:
         if self.repeats < 1 or self.concurrency < 1:
@@ -134,6 +144,8 @@ class EvaluationRule:
             )
         if self.max_cost_usd is not None and not self.max_cost_usd > 0:
             raise ConfigError(f"max_cost_usd must be positive, got {self.max_cost_usd}")
+        if isinstance(self.planned_items, int) and self.planned_items < 1:
+            raise ConfigError(f"planned_items must be at least 1, got {self.planned_items}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
