@@ -1,0 +1,135 @@
+"""Evidence against chance: of the tests of one window together, and of many windows together.
+
+A p-value holds for one look. `e_value` and `accumulated_evidence` hold for as many looks as one
+takes: they bound how often a detector that watches for ever raises a false alarm.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import NormalDist, fmean, stdev
+
+from flytekitplugins.wbmon.stats.tail_probabilities import student_t_sf
+
+_MOST_EVIDENCE = 1e12  # what is written to a file must be finite
+_LEAST_P = 1e-300
+
+
+def simes_p_value(p_values: Sequence[float]) -> float:
+    """The p-value of "nothing happened" given those of several tests, by Simes.
+
+    The least of `m * p_(j) / j`, the p-values in ascending order.
+
+    Args:
+        p_values: In [0, 1], of tests that are independent or positively dependent; `nan` is left
+            out.
+
+    Returns:
+        In [0, 1]; `nan` without a p-value.
+
+    References:
+        Simes (1986), An improved Bonferroni procedure for multiple tests of significance.
+    """
+    known = sorted(p for p in p_values if not math.isnan(p))
+    return min((len(known) * p / j for j, p in enumerate(known, start=1)), default=math.nan)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm-adjusted p-values: rejecting those at most `alpha` errs at all with probability `alpha`.
+
+    `max over i <= j of (m - i + 1) * p_(i)`, the p-values in ascending order, at most 1; whatever
+    the dependence of the tests.
+
+    Args:
+        p_values: In [0, 1]; a `nan` stays `nan` and does not count.
+
+    References:
+        Holm (1979), A simple sequentially rejective multiple test procedure.
+    """
+    adjusted = [math.nan] * len(p_values)
+    order = sorted((p, place) for place, p in enumerate(p_values) if not math.isnan(p))
+    largest = 0.0
+    for rank, (p, place) in enumerate(order):
+        largest = max(largest, min(1.0, (len(order) - rank) * p))
+        adjusted[place] = largest
+    return adjusted
+
+
+def predictive_p_value(past: Sequence[float], value: float) -> float:
+    """Probability that the next value is at least `value`, given past ones of the same normal.
+
+    `(value - mean) / (sd * sqrt(1 + 1/n))` has Student's t distribution with `n - 1` degrees of
+    freedom. As long as nothing changes, the p-values of successive values are independent and
+    uniform, though all share the same past.
+
+    Args:
+        past: At least two values; finite.
+        value: The next one; finite.
+
+    Returns:
+        In [0, 1]; of a past without spread 0 above it, 1 below it and 1/2 at it.
+
+    References:
+        Geisser (1993), Predictive inference, chapter 2.
+    """
+    mean, error = fmean(past), stdev(past) * math.sqrt(1 + 1 / len(past))
+    distance = value - mean
+    # the floor is for a constant past, where a rounding error would be infinitely far
+    if error <= 1e-9 * abs(mean):
+        return 0.5 if abs(distance) <= 1e-9 * abs(mean) else float(distance < 0)
+    return student_t_sf(distance / error, degrees=len(past) - 1)
+
+
+def normal_distance(p_value: float) -> float:
+    """The standard normal value that is exceeded with probability `p_value`; within ±37.
+
+    Args:
+        p_value: In [0, 1].
+    """
+    return -NormalDist().inv_cdf(min(max(p_value, _LEAST_P), 1 - 1e-16))
+
+
+def e_value(p_value: float) -> float:
+    """Evidence of one p-value, with mean 1 at most if nothing happened.
+
+    `(1 - p + p log p) / (p log(p)^2)`, the mean of `k * p^(k - 1)` over `k` in (0, 1). At 5 % it is
+    1.8, at 1 % 4.5, at 0.1 % 21.
+
+    Args:
+        p_value: In [0, 1].
+
+    Returns:
+        At least 1/2, that of a p-value of 1.
+
+    References:
+        Vovk & Wang (2021), E-values: calibration, combination and applications.
+    """
+    p = max(p_value, _LEAST_P)
+    log = math.log(p)
+    # the formula is 0 / 0 at 1; its series there is 1/2 - log(p) / 6
+    if log > -1e-4:  # noqa: PLR2004
+        return 0.5 - log / 6
+    return (1 - p + p * log) / (p * log * log)
+
+
+def accumulated_evidence(before: float, p_value: float) -> float:
+    """Evidence that something changed at some time up to now, of unknown time and size.
+
+    `(1 + before) * e_value(p_value)`, the Shiryaev-Roberts sum: over all windows at which a change
+    may have begun, the product of the e-values since. A detector that begins anew at 0 after each
+    alarm and alarms at `c` or more raises a false alarm once in `c` windows at most, on average,
+    however often one looks.
+
+    Args:
+        before: The evidence up to the window before; 0 at the start.
+        p_value: Of this window; at most `u` with probability `u` at most, given the ones before.
+
+    Returns:
+        The evidence, `> 0`, at most 1e12.
+
+    References:
+        Shin, Ramdas & Rinaldo (2023), E-detectors: a nonparametric framework for sequential change
+        detection.
+    """
+    return min((1 + before) * e_value(p_value), _MOST_EVIDENCE)
