@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from flytekitplugins.wbmon.monitor.alerts.rule_file import load_rules
     from flytekitplugins.wbmon.monitor.drift.check import check_drift
     from flytekitplugins.wbmon.monitor.drift.joint import check_joint_drift
-    from flytekitplugins.wbmon.monitor.drift.report import DriftReport, DriftRule, JointDrift
+    from flytekitplugins.wbmon.monitor.drift.joint_report import JointDrift
+    from flytekitplugins.wbmon.monitor.drift.report import DriftReport, DriftRule
     from flytekitplugins.wbmon.monitor.drift.series import drift_series
     from flytekitplugins.wbmon.monitor.drift.series_report import DriftSeries
     from flytekitplugins.wbmon.monitor.llm.cost.report import UsageReport
@@ -104,7 +105,7 @@ _HOMES = {
     "FeedbackReport": "monitor.llm.feedback.report",
     "JoinFeedback": "tasks.prediction_log",
     "JoinLabels": "tasks.join_labels",
-    "JointDrift": "monitor.drift.report",
+    "JointDrift": "monitor.drift.joint_report",
     "MergeProfiles": "tasks.profiles",
     "MonitorFailure": "tasks.failure",
     "PageHinkley": "stats.sequential",

@@ -21,7 +21,8 @@ from flytekit.types.file import FlyteFile
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.flyte.filesystem import filesystem_of_task
 from flytekitplugins.wbmon.monitor.alerts.decision import Decision
-from flytekitplugins.wbmon.monitor.drift.report import DriftReport, JointDrift
+from flytekitplugins.wbmon.monitor.drift.joint_report import JointDrift
+from flytekitplugins.wbmon.monitor.drift.report import DriftReport
 from flytekitplugins.wbmon.monitor.drift.series_report import DriftSeries
 from flytekitplugins.wbmon.monitor.llm.cost.report import UsageReport
 from flytekitplugins.wbmon.monitor.llm.evaluation.report import EvaluationReport

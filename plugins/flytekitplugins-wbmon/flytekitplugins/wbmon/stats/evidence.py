@@ -87,6 +87,8 @@ def normal_distance(p_value: float) -> float:
     Args:
         p_value: In [0, 1].
     """
+    if math.isnan(p_value):
+        return math.nan
     return -NormalDist().inv_cdf(min(max(p_value, _LEAST_P), 1 - 1e-16))
 
 

@@ -12,7 +12,8 @@ from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.flyte.identity import current_identity
 from flytekitplugins.wbmon.flyte.secrets import request_secrets
 from flytekitplugins.wbmon.monitor.alerts.decision import AlertRule, Decision
-from flytekitplugins.wbmon.monitor.drift.report import DriftReport, JointDrift
+from flytekitplugins.wbmon.monitor.drift.joint_report import JointDrift
+from flytekitplugins.wbmon.monitor.drift.report import DriftReport
 from flytekitplugins.wbmon.monitor.drift.series_report import DriftSeries
 from flytekitplugins.wbmon.monitor.llm.cost.report import UsageReport
 from flytekitplugins.wbmon.monitor.llm.evaluation.report import EvaluationReport

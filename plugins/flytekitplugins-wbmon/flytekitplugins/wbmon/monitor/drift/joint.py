@@ -21,7 +21,8 @@ from flytekitplugins.wbmon.data.open import Data, open_values
 from flytekitplugins.wbmon.data.plain import PlainSource
 from flytekitplugins.wbmon.data.systematic_sample import spread_rows
 from flytekitplugins.wbmon.errors import DataError
-from flytekitplugins.wbmon.monitor.drift.report import DriftRule, JointDrift, Level
+from flytekitplugins.wbmon.monitor.drift.joint_report import JointDrift
+from flytekitplugins.wbmon.monitor.drift.report import DriftRule, Level
 from flytekitplugins.wbmon.monitor.profiles.build import unknown_columns
 from flytekitplugins.wbmon.monitor.profiles.count import read_layout
 from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile

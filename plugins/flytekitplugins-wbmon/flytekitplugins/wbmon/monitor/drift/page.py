@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-from flytekitplugins.wbmon.monitor.drift.report import Bin, DriftReport, FeatureDrift, JointDrift
+from flytekitplugins.wbmon.monitor.drift.joint_report import JointDrift
+from flytekitplugins.wbmon.monitor.drift.report import Bin, DriftReport, FeatureDrift
 from flytekitplugins.wbmon.monitor.drift.series_page import series_section
 from flytekitplugins.wbmon.monitor.drift.series_report import DriftSeries
 from flytekitplugins.wbmon.names import shown_name

@@ -139,6 +139,12 @@ class Check:
     level: Level = "none"
     facet: tuple[str, ...] = ()
 
+    @property
+    def least_chance(self) -> float:
+        """The q-value, of rows and (where known) of windows the larger one."""
+        # max keeps its first argument if the second is nan
+        return max(self.q_value, self.window_q_value)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bin:
@@ -209,6 +215,25 @@ class FeatureDrift:
         return self.level == "drift"
 
     @property
+    def p_value_of_drift(self) -> float:
+        """Probability that chance alone makes a feature of this run drift as this one does.
+
+        The least q-value of the checks that found drift, with past windows the larger one of rows
+        and windows; 0 if the schema changed; `nan` if the feature did not drift.
+        """
+        if not self.drifted:
+            return math.nan
+        found = [check.least_chance for check in self.checks if check.level == "drift"]
+        return min(found, default=0.0)
+
+    @property
+    def moved(self) -> float:
+        """Largest share of rows that moved by a significant check; 1 if the schema changed."""
+        found = [check.effect_size for check in self.checks if check.level != "none"]
+        is_schema = self.drifted and not any(check.level == "drift" for check in self.checks)
+        return 1.0 if is_schema else max(found, default=0.0)
+
+    @property
     def tested(self) -> bool:
         """Whether anything is known about it but, perhaps, its missing values."""
         if self.status == "all_missing":
@@ -224,6 +249,9 @@ class FeatureDrift:
         checks = [check for check in self.checks if check.level == self.level]
         return max(checks, key=lambda check: check.effect_size, default=None)
 
+    def _least_chance(self) -> float:
+        return min((check.least_chance for check in self.checks), default=math.nan)
+
     def measurements(self, *, is_charted: bool) -> Iterable[Measurement]:
         """The numbers of the feature, each named after it.
 
@@ -238,6 +266,8 @@ class FeatureDrift:
             value=self.drifted if is_known else None,
             reason=why,
             prominence="rule",
+            p_value=self.p_value_of_drift if self.drifted else self._least_chance(),
+            distance=self.moved,
         )
         for name in ("effect_size", "missing_current"):
             yield number(
@@ -312,6 +342,24 @@ class DriftReport(Report):
         """Share of the tested features that drifted, in [0, 1]; `nan` if none was tested."""
         return self.n_drifted / self.n_tested if self.n_tested else math.nan
 
+    @property
+    def p_value(self) -> float:
+        """Probability that chance alone makes any feature drift as this window's do.
+
+        Without a drifted feature, the least q-value of all checks, which is the p-value of the
+        whole family by Simes; `nan` without a test.
+        """
+        features = self.features.values()
+        found = [each.p_value_of_drift for each in features if each.drifted] or [
+            check.least_chance for each in features for check in each.checks
+        ]
+        return min((each for each in found if not math.isnan(each)), default=math.nan)
+
+    @property
+    def moved(self) -> float:
+        """Largest share of rows that moved in one feature, by a significant check."""
+        return max((each.moved for each in self.features.values()), default=0.0)
+
     def _measured(self) -> Iterable[Measurement]:
         yield from self.headline()
         for index, feature in enumerate(self.features.values()):
@@ -320,7 +368,10 @@ class DriftReport(Report):
     def headline(self) -> Iterable[Measurement]:
         """The numbers of the whole window."""
         is_known = self.verdict != "insufficient"
-        yield gate("drifted", value=self.drifted if is_known else None, reason=self.reason)
+        chance = {"p_value": self.p_value, "distance": self.moved}
+        yield gate(
+            "drifted", value=self.drifted if is_known else None, reason=self.reason, **chance
+        )
         for name in ("share_drifted", "n_drifted"):
             yield number(
                 name,
@@ -328,63 +379,8 @@ class DriftReport(Report):
                 higher_is_better=False,
                 prominence="news",
                 reason=self.reason,
+                **chance,
             )
         yield number("n_tested", value=self.n_tested, reason=self.reason)
         yield number("n_reference", value=self.n_reference)
         yield number("n_current", value=self.n_current, prominence="news")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JointDrift(Report):
-    """Result of the test for drift in the joint distribution of all columns.
-
-    Attributes:
-        n_reference: Number of rows of the reference that were used.
-        n_current: Number of rows of the current window that were used.
-        auc: AUC of a classifier that predicts the window of rows it was not trained on: 0.5 if the
-            windows cannot be distinguished, 1 if they are separated; `nan` with too few rows.
-        low: Lower end of the 95 % interval of the AUC.
-        high: Upper end of the 95 % interval of the AUC.
-        p_value: One-sided p-value of the hypothesis that the AUC is 0.5; in [0, 1].
-        effect_size: `2 * auc - 1`, not below 0.
-        level: The result, from significance and effect size.
-        contributions: Decrease of the AUC when a column is shuffled, by name, largest first.
-        reason: The result, explained in one sentence.
-    """
-
-    KIND: ClassVar[str] = "joint_drift"
-
-    n_reference: int
-    n_current: int
-    auc: float = math.nan
-    low: float = math.nan
-    high: float = math.nan
-    p_value: float = math.nan
-    effect_size: float = math.nan
-    level: Level = "none"
-    contributions: Mapping[str, float] = field(default_factory=dict)
-    reason: str
-
-    @property
-    def drifted(self) -> bool:
-        """Whether the windows differ enough to count as drift under the rule."""
-        return self.level == "drift"
-
-    def _measured(self) -> Iterable[Measurement]:
-        is_known = not math.isnan(self.auc)
-        yield gate("drifted", value=self.drifted if is_known else None, reason=self.reason)
-        yield number(
-            "auc",
-            value=self.auc,
-            low=self.low,
-            high=self.high,
-            higher_is_better=False,
-            prominence="news",
-            reason=self.reason,
-        )
-        for name, better in (("effect_size", False), ("p_value", True)):
-            yield number(
-                name, value=getattr(self, name), higher_is_better=better, reason=self.reason
-            )
-        for name, lost in self.contributions.items():
-            yield number("contribution", name, value=lost)
