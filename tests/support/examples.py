@@ -14,13 +14,13 @@ from flytekitplugins.wbmon.monitor.alerts.decision import (
     RuleState,
 )
 from flytekitplugins.wbmon.monitor.alerts.heartbeat import Heartbeat
+from flytekitplugins.wbmon.monitor.drift.joint_report import JointDrift
 from flytekitplugins.wbmon.monitor.drift.report import (
     Bin,
     Check,
     DriftReport,
     DriftRule,
     FeatureDrift,
-    JointDrift,
 )
 from flytekitplugins.wbmon.monitor.drift.series_report import DriftSeries, WindowDrift
 from flytekitplugins.wbmon.monitor.llm.cost.report import Budget, BudgetStatus, Usage, UsageReport

@@ -1,8 +1,9 @@
 """Evaluates all rules on the reports of one window, and updates their states.
 
 A rule is `ok` until it is breached, then `pending` until it was breached in `for_windows` windows
-in a row, then `firing` until `resolve_after` windows in a row were not breached, which makes it
-`resolved`. A window without data (`no_data`) does not change the counts.
+in a row and the budget of false pages admits it, then `firing` until `resolve_after` windows in a
+row were not breached, which makes it `resolved`. A window without data (`no_data`) does not change
+the counts.
 """
 
 from __future__ import annotations
@@ -16,22 +17,27 @@ from datetime import datetime, timezone
 from flytekitplugins.wbmon.arguments import listed, moment
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.alerts.addresses import Measurements
+from flytekitplugins.wbmon.monitor.alerts.budget import Admission, admissions
 from flytekitplugins.wbmon.monitor.alerts.conditions import Finding, finding_of
 from flytekitplugins.wbmon.monitor.alerts.decision import (
     Alert,
     AlertRule,
     AlertState,
     Decision,
+    PageBudget,
     Phase,
     RuleState,
 )
 from flytekitplugins.wbmon.names import listed_names
 from flytekitplugins.wbmon.reports.report import Report
+from flytekitplugins.wbmon.stats.tail_probabilities import normal_sf
 
 _PHASES: tuple[Phase, ...] = ("firing", "pending", "no_data", "resolved", "ok")
 _SEVERITIES = ("error", "warn", "info")
 _FRESH = RuleState(phase="ok")
 _LONGEST_PAST = 60
+# beyond 3 standard deviations of a normal variable
+_OUTLIER = normal_sf(3)
 
 
 def evaluate_rules(
@@ -40,6 +46,7 @@ def evaluate_rules(
     *,
     state: AlertState | None = None,
     at: datetime | None = None,
+    budget: PageBudget | None = PageBudget(),  # noqa: B008 - it is frozen
 ) -> Decision:
     """Judge a window's reports by rules, given what the rules remember.
 
@@ -53,6 +60,7 @@ def evaluate_rules(
             rules then have `no_data`.
         state: The `state` of the previous decision.
         at: The window's time; now if None, UTC if it has no zone.
+        budget: How often chance may page; a breach beyond it is `pending`. None for no limit.
 
     Raises:
         ConfigError: If `rules` or `reports` are no sequences of such, `at` is no moment (NaT is
@@ -75,7 +83,13 @@ def evaluate_rules(
     late = state.at is not None and at < moment("state.at", state.at)
     again = state.at is not None and at == moment("state.at", state.at)
     memory: Mapping[str, RuleState] = {} if late else (state.before if again else state.rules)
-    judged = [_alert(rule, measurements, memory.get(rule.title, _FRESH), at) for rule in rules]
+    before = [memory.get(rule.title, _FRESH) for rule in rules]
+    findings = [
+        finding_of(rule, measurements, kept.values, kept.distances)
+        for rule, kept in zip(rules, before, strict=True)
+    ]
+    admitted = admissions(findings, [kept.evidence for kept in before], budget)
+    judged = [_alert(*each, at) for each in zip(rules, findings, admitted, before, strict=True)]
     remembered = {alert.rule.title: kept for alert, kept in judged}
     alerts = sorted((alert for alert, _ in judged), key=_rank)
     return Decision(
@@ -92,21 +106,23 @@ def _rank(alert: Alert) -> tuple[int, int]:
 
 def _alert(
     rule: AlertRule,
-    measurements: Measurements,
+    finding: Finding,
+    admission: Admission,
     memory: RuleState,
     at: datetime,
 ) -> tuple[Alert, RuleState]:
-    finding = finding_of(rule, measurements, memory.values)
     breached = finding.breached
     # a value that cannot be judged yet (too few past windows) is not missing data
     if breached is None and math.isnan(finding.value) and rule.on_no_data == "breach":
         breached = True
     is_silent = rule.silent_until is not None and at < rule.silent_until
-    kept = _advance(rule, memory, breached, at)
+    kept = _advance(rule, memory, breached, at, admitted=admission.admitted)
     kept = replace(
         kept,
         is_notified=kept.is_open and (memory.is_notified or not is_silent),
-        values=_remembered(rule, memory.values, finding),
+        values=_values(rule, memory.values, finding),
+        distances=_distances(memory.distances, finding, kept.phase),
+        evidence=0.0 if kept.is_open else admission.evidence,
     )
     alert = Alert(
         rule=rule,
@@ -118,12 +134,15 @@ def _alert(
         since=kept.since,
         changed=kept.is_notified != memory.is_notified,
         is_silent=is_silent,
-        reason=finding.reason + _history(rule, memory, kept),
+        reason=finding.reason + _history(rule, memory, kept, admission),
+        p_value=finding.p_value,
     )
     return alert, kept
 
 
-def _advance(rule: AlertRule, memory: RuleState, breached: bool | None, at: datetime) -> RuleState:
+def _advance(
+    rule: AlertRule, memory: RuleState, breached: bool | None, at: datetime, *, admitted: bool
+) -> RuleState:
     if breached is None:
         return replace(memory, phase="no_data")
     if not breached:
@@ -132,7 +151,7 @@ def _advance(rule: AlertRule, memory: RuleState, breached: bool | None, at: date
             return replace(memory, phase="firing", n_fine=n_fine)
         return RuleState(phase="resolved" if memory.is_open else "ok")
     n_windows = memory.n_windows + 1
-    firing = memory.is_open or n_windows >= rule.for_windows
+    firing = memory.is_open or (n_windows >= rule.for_windows and admitted)
     return RuleState(
         phase="firing" if firing else "pending",
         n_windows=n_windows,
@@ -141,19 +160,32 @@ def _advance(rule: AlertRule, memory: RuleState, breached: bool | None, at: date
     )
 
 
-def _remembered(rule: AlertRule, values: tuple[float, ...], finding: Finding) -> tuple[float, ...]:
+def _values(rule: AlertRule, values: tuple[float, ...], finding: Finding) -> tuple[float, ...]:
     if rule.beyond_sd is None and rule.trend is None:
         return ()
-    if math.isnan(finding.value) or (rule.beyond_sd is not None and finding.breached):
+    if math.isnan(finding.value) or (rule.beyond_sd is not None and _is_outlier(finding)):
         return values
     # one less for a trend: the window to be judged is its last value
-    kept = _LONGEST_PAST if rule.trend is None else rule.trend - 1
+    kept = max(_LONGEST_PAST, (rule.trend or 1) - 1)
     return (*values, finding.value)[-kept:]
 
 
-def _history(rule: AlertRule, memory: RuleState, kept: RuleState) -> str:
+def _distances(distances: tuple[float, ...], finding: Finding, phase: Phase) -> tuple[float, ...]:
+    # what fires is no example of a window without a fault
+    if math.isnan(finding.distance) or phase == "firing" or _is_outlier(finding):
+        return distances
+    return (*distances, finding.distance)[-_LONGEST_PAST:]
+
+
+def _is_outlier(finding: Finding) -> bool:
+    # not every breach: without the far half of a normal past, its spread would shrink ever more
+    return bool(finding.breached) and finding.surprise <= _OUTLIER
+
+
+def _history(rule: AlertRule, memory: RuleState, kept: RuleState, admission: Admission) -> str:
     if kept.phase == "pending":
-        return f"; {kept.n_windows} of {rule.for_windows} windows in a row before it fires"
+        few = f"{kept.n_windows} of {rule.for_windows} windows in a row before it fires"
+        return f"; {few if kept.n_windows < rule.for_windows else admission.why_not}"
     if kept.phase == "firing" and kept.n_fine:
         return f"; fine for {kept.n_fine} of {rule.resolve_after} windows before it is over"
     if kept.phase == "firing" and kept.n_windows > 1:
