@@ -45,12 +45,19 @@ def admissions(
     """
     if budget is None:
         return [Admission(admitted=True) for _ in findings]
-    adjusted = holm([found.p_value for found in findings])
+    # what did not breach is no discovery that could spare others a part of the correction
+    adjusted = holm(
+        [found.p_value if found.breached else _at_most_one(found) for found in findings]
+    )
     needed = budget.evidence_needed(sum(not math.isnan(p) for p in adjusted))
     return [
         _admission(found, p, before, budget, needed)
         for found, p, before in zip(findings, adjusted, evidence, strict=True)
     ]
+
+
+def _at_most_one(found: Finding) -> float:
+    return math.nan if math.isnan(found.p_value) else 1.0
 
 
 def _admission(

@@ -20,8 +20,9 @@ from flytekitplugins.wbmon.stats.tail_probabilities import (
 )
 from flytekitplugins.wbmon.stats.trend import mann_kendall_p_value, theil_sen_slope
 
-_MIN_PAST = 5
+MIN_PAST = 5
 _ALPHA = 0.01
+_Z95 = 1.959963984540054  # the 97.5 % quantile of the standard normal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +95,7 @@ def _by_chance(found: Finding, seen: Measurement, distances: Sequence[float]) ->
     """
     if math.isnan(found.value) or math.isnan(seen.p_value):
         return found
-    if math.isnan(seen.distance) or len(distances) < _MIN_PAST:
+    if math.isnan(seen.distance) or len(distances) < MIN_PAST:
         return replace(found, p_value=seen.p_value, distance=seen.distance)
     p_value = max(seen.p_value, predictive_p_value(distances, seen.distance))
     return replace(found, p_value=p_value, surprise=p_value, distance=seen.distance)
@@ -143,8 +144,8 @@ def _against_limit(rule: AlertRule, seen: Measurement) -> Finding:
 def _against_past(k: float, seen: Measurement, past: Sequence[float]) -> Finding:
     if math.isnan(seen.value):
         return _unknown(seen, seen.reason)
-    if len(past) < _MIN_PAST:
-        why = f"{len(past)} past windows are known, {_MIN_PAST} are needed"
+    if len(past) < MIN_PAST:
+        why = f"{len(past)} past windows are known, {MIN_PAST} are needed"
         return Finding(breached=None, reason=f"{_shown(seen)}: {why}", value=seen.value)
     mean, sd = fmean(past), stdev(past)
     # prediction interval: the mean of n past windows has an error of its own, of sd / sqrt(n)
@@ -164,6 +165,8 @@ def _against_past(k: float, seen: Measurement, past: Sequence[float]) -> Finding
     far = f"{abs(distance) / sd:.1f} sd " if sd > 0 else ""
     limit = f"{reach / sd if sd > 0 else k:.3g} sd {'are exceeded' if breached else 'are allowed'}"
     tail = student_t_sf(worse / error, degrees=degrees) if error > 0 else float(not breached)
+    # the share of few rows is not normal: its own interval knows, as far as it has one
+    tail = max(tail, _chance_of_rows(seen, mean, error=sd / math.sqrt(len(past))))
     p_value = min(1.0, tail if seen.higher_is_better is not None else 2 * tail)
     return Finding(
         breached=breached,
@@ -174,6 +177,16 @@ def _against_past(k: float, seen: Measurement, past: Sequence[float]) -> Finding
         p_value=p_value,
         surprise=p_value,
     )
+
+
+def _chance_of_rows(seen: Measurement, mean: float, *, error: float) -> float:
+    """Probability that rows alone put the value so far from a mean; 0 without an interval."""
+    end = seen.high if seen.value < mean else seen.low
+    if math.isnan(end):
+        return 0.0
+    # the end of the interval that is nearer to the mean is 1.96 standard errors away
+    reach = math.hypot((end - seen.value) / _Z95, error)
+    return normal_sf(abs(seen.value - mean) / reach) if reach > 0 else 0.0
 
 
 def _against_trend(n_windows: int, seen: Measurement, past: Sequence[float]) -> Finding:
@@ -187,7 +200,7 @@ def _against_trend(n_windows: int, seen: Measurement, past: Sequence[float]) -> 
         seen, mann_kendall_p_value([-value for value in values]), mann_kendall_p_value(values)
     )
     surprise = math.nan
-    if len(past) >= _MIN_PAST:
+    if len(past) >= MIN_PAST:
         # trends of overlapping windows depend on each other; how new each value is does not
         down = predictive_p_value([-value for value in past], -seen.value)
         surprise = _one_sided(seen, down, 1 - down)

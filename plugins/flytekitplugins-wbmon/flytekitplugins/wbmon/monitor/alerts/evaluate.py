@@ -18,7 +18,7 @@ from flytekitplugins.wbmon.arguments import listed, moment
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.alerts.addresses import Measurements
 from flytekitplugins.wbmon.monitor.alerts.budget import Admission, admissions
-from flytekitplugins.wbmon.monitor.alerts.conditions import Finding, finding_of
+from flytekitplugins.wbmon.monitor.alerts.conditions import MIN_PAST, Finding, finding_of
 from flytekitplugins.wbmon.monitor.alerts.decision import (
     Alert,
     AlertRule,
@@ -171,8 +171,12 @@ def _values(rule: AlertRule, values: tuple[float, ...], finding: Finding) -> tup
 
 
 def _distances(distances: tuple[float, ...], finding: Finding, phase: Phase) -> tuple[float, ...]:
-    # what fires is no example of a window without a fault
-    if math.isnan(finding.distance) or phase == "firing" or _is_outlier(finding):
+    if math.isnan(finding.distance):
+        return distances
+    # what fires is no example of a window without a fault; but without any, moods of nights would
+    # fire for ever, and only what is remembered can say so
+    is_fault = phase == "firing" or _is_outlier(finding)
+    if is_fault and len(distances) >= MIN_PAST:
         return distances
     return (*distances, finding.distance)[-_LONGEST_PAST:]
 
