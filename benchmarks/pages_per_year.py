@@ -12,13 +12,11 @@ is broken, so every page is a false one; the reports and decisions are those of 
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -83,10 +81,13 @@ class Setting:
     years: int = 2
 
     @property
-    def title(self) -> str:
+    def mood_title(self) -> str:
         mood = f"mood {self.mood:g} sd" if self.mood else "no mood"
-        weekly = "weekends" if self.weekly else "no season"
-        return f"{self.n_rows:,} | {self.n_baseline:,} | {mood}, {weekly}"
+        return f"{mood}, weekends" if self.weekly else mood
+
+    @property
+    def title(self) -> str:
+        return f"{self.n_rows:,} | {self.n_baseline:,} | {self.mood_title}"
 
 
 SETTINGS = (
@@ -140,6 +141,10 @@ class Monitor:
     budget: PageBudget | None
     state: Any = None
     paged: list[int] = field(default_factory=list)
+
+    @property
+    def is_firing(self) -> bool:
+        return self.state is not None and any(each.is_open for each in self.state.rules.values())
 
     def judge(self, night: int, reports: Sequence[Any]) -> None:
         at = START + timedelta(days=night)

@@ -10,6 +10,7 @@ from scipy import integrate, stats
 
 from flytekitplugins.wbmon.stats.evidence import (
     accumulated_evidence,
+    cautious_p_value,
     e_value,
     holm,
     normal_distance,
@@ -62,8 +63,40 @@ def test_the_next_value_is_judged_by_students_t(past, value):
     assert predictive_p_value(past, value) == pytest.approx(stats.t.sf(t, len(past) - 1), abs=1e-9)
 
 
+@given(st.lists(st.integers(-50, 50), min_size=3, max_size=40), st.floats(-99, 99))
+def test_a_cautious_p_value_is_that_of_students_t_or_above_it(past, value):
+    if np.std(past) == 0 or value < np.median(past):
+        return
+    assert cautious_p_value(past, value) >= predictive_p_value(past, value) - 1e-12
+
+
+def test_a_cautious_p_value_allows_for_skewed_values_and_for_heavy_tails():
+    # median 1; above it 2 and 5; n - 1 = 4 degrees of freedom
+    spread = math.sqrt(2 * (1 + 16) / 4)
+    expected = stats.t.sf(8 / (spread * math.sqrt(1.2)), 4)
+    assert cautious_p_value([0.0, 0.5, 1.0, 2.0, 5.0], 9.0) == pytest.approx(expected)
+    even = [-1.0, 1.0] * 20 + [0.0]  # mean and median 0, both spreads 1
+    expected = stats.t.sf(4 / math.sqrt(1 + 1 / 41), 12)
+    assert cautious_p_value(even, 4.0) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("moods", "times"),
+    [(stats.norm(), 1), (stats.t(5), 4), (stats.gumbel_r(), 4), (stats.lognorm(0.5), 7)],
+)
+def test_a_cautious_p_value_is_rare_for_moods_of_many_shapes(moods, times):
+    rng = np.random.default_rng(5)
+    rows = moods.rvs(size=(6000, 41), random_state=rng).tolist()
+    hits = sum(cautious_p_value(row[:-1], row[-1]) <= 0.001 for row in rows)
+    # where the tail is heavier than Student's, so many times as often as it says
+    assert hits <= times * 6000 * 0.001
+    if times > 1:
+        plain = sum(predictive_p_value(row[:-1], row[-1]) <= 0.001 for row in rows)
+        assert hits <= 0.7 * plain
+
+
 def test_a_past_without_spread_allows_rounding_alone():
-    past = [0.3, 0.1 + 0.2, 0.3]
+    past = [0.3, 0.3, 0.3]
     assert predictive_p_value(past, 0.3 * (1 + 1e-12)) == 0.5
     assert predictive_p_value(past, 0.31) == 0
     assert predictive_p_value(past, 0.29) == 1

@@ -77,7 +77,7 @@ def test_a_limit_alarms_as_often_as_so_many_standard_deviations_of_a_normal_vari
 
 @pytest.mark.parametrize(("better", "sides"), [(True, 1), (None, 2)])
 def test_the_chance_of_a_value_is_that_of_students_t(better, sides):
-    past = [9.0, 11.0] * 4 + [10.0]  # mean 10, sd 1
+    past = [9.0, 11.0] * 4 + [10.0]  # mean and median 10, sd 1 of all and of the lower half
     finding = found(6.0, past, beyond_sd=3, observed={"higher_is_better": better})
     expected = sides * stats.t.sf(4 / math.sqrt(1 + 1 / 9), 8)
     assert finding.p_value == pytest.approx(expected)
@@ -153,9 +153,24 @@ def test_a_trend_needs_a_chance_of_at_most_one_in_a_hundred():
 def test_a_trend_tells_how_new_its_last_value_is_whatever_trend_came_before():
     past = [1.0, 2.0, 1.0, 2.0, 1.5, 3.0]
     finding = found(4.0, past, trend=5, observed={"higher_is_better": False})
-    t = (4 - np.mean(past)) / math.hypot(np.std(past, ddof=1), stats.sem(past))
+    # median 1.75; above it lie 2, 2 and 3
+    spread = math.sqrt(2 * (0.25**2 + 0.25**2 + 1.25**2) / 5)
+    t = (4 - 1.75) / (spread * math.sqrt(1 + 1 / 6))
     assert finding.surprise == pytest.approx(stats.t.sf(t, 5))
     assert math.isnan(found(4.0, past[:4], trend=5).surprise)
+
+
+def test_a_value_of_few_rows_is_as_likely_by_chance_as_its_interval_says():
+    past = [0.80, 0.82, 0.78, 0.81, 0.79, 0.80]
+    seen = {"higher_is_better": True, "low": 0.4, "high": 0.86}
+    finding = found(0.6, past, beyond_sd=3, observed=seen)
+    assert finding.breached
+    error = math.hypot(0.26 / stats.norm.isf(0.025), stats.sem(past))
+    assert finding.p_value == pytest.approx(stats.norm.sf(0.2 / error))
+    narrow = found(0.6, past, beyond_sd=3, observed=seen | {"high": 0.61})
+    assert narrow.p_value == pytest.approx(
+        found(0.6, past, beyond_sd=3, observed={"higher_is_better": True}).p_value
+    )
 
 
 @pytest.mark.parametrize("shift", range(9))

@@ -456,7 +456,7 @@ def test_where_no_side_is_the_worse_one_either_is_too_far(rows, phase):
 
 
 def test_past_windows_without_any_spread_allow_no_other_value():
-    decisions = accuracies(on("accuracy", beyond_sd=3), *[0.8] * 6, 0.79)
+    decisions = accuracies(on("accuracy", beyond_sd=3), *[0.8] * 6, 0.6)
     assert phases(decisions)[-2:] == ["ok", "firing"]
 
 

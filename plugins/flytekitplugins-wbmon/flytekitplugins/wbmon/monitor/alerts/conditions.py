@@ -12,11 +12,10 @@ from flytekitplugins.wbmon.monitor.alerts.addresses import Measurements
 from flytekitplugins.wbmon.monitor.alerts.decision import AlertRule
 from flytekitplugins.wbmon.names import on_one_line, quoted_name
 from flytekitplugins.wbmon.reports.measurement import Measurement
-from flytekitplugins.wbmon.stats.evidence import predictive_p_value
+from flytekitplugins.wbmon.stats.evidence import cautious_p_value
 from flytekitplugins.wbmon.stats.tail_probabilities import (
     normal_sf,
     student_t_isf,
-    student_t_sf,
 )
 from flytekitplugins.wbmon.stats.trend import mann_kendall_p_value, theil_sen_slope
 
@@ -55,6 +54,7 @@ def finding_of(
     measurements: Measurements,
     past: Sequence[float],
     distances: Sequence[float] = (),
+    n_breached: int = 0,
 ) -> Finding:
     """Judge one rule by the number that it is about, and by its past.
 
@@ -63,6 +63,8 @@ def finding_of(
         measurements: The numbers of all reports of the window.
         past: The number in past windows, oldest first.
         distances: How bad it was in them.
+        n_breached: Number of the last of them that breached in a row: what may have begun with them
+            is not held against itself.
 
     Raises:
         ConfigError: If the report has no such number, or the condition cannot be asked of it.
@@ -73,12 +75,14 @@ def finding_of(
         return Finding(
             breached=None, reason=f"{on_one_line(rule.metric)} is unknown: no {report} report"
         )
+    known = past[: max(0, len(past) - n_breached)]
+    distances = distances[: max(0, len(distances) - n_breached)]
     if rule.drop is not None or rule.worse_than_baseline:
         return _by_chance(_against_baseline(rule, seen, measurements), seen, distances)
     if rule.beyond_sd is not None:
-        return _against_past(rule.beyond_sd, seen, past)
+        return _against_past(rule.beyond_sd, seen, known)
     if rule.trend is not None:
-        return _against_trend(rule.trend, seen, past)
+        return _against_trend(rule.trend, seen, past, known)
     if seen.is_gate:
         return _by_chance(_against_gate(rule, seen), seen, distances)
     found = _against_limit(rule, seen)
@@ -97,7 +101,7 @@ def _by_chance(found: Finding, seen: Measurement, distances: Sequence[float]) ->
         return found
     if math.isnan(seen.distance) or len(distances) < MIN_PAST:
         return replace(found, p_value=seen.p_value, distance=seen.distance)
-    p_value = max(seen.p_value, predictive_p_value(distances, seen.distance))
+    p_value = max(seen.p_value, cautious_p_value(distances, seen.distance))
     return replace(found, p_value=p_value, surprise=p_value, distance=seen.distance)
 
 
@@ -149,9 +153,9 @@ def _against_past(k: float, seen: Measurement, past: Sequence[float]) -> Finding
         return Finding(breached=None, reason=f"{_shown(seen)}: {why}", value=seen.value)
     mean, sd = fmean(past), stdev(past)
     # prediction interval: the mean of n past windows has an error of its own, of sd / sqrt(n)
-    error, degrees = sd * math.sqrt(1 + 1 / len(past)), len(past) - 1
+    error = sd * math.sqrt(1 + 1 / len(past))
     # sd of few windows are unsure: Student's quantile is passed as rarely as k by a normal variable
-    reach = student_t_isf(normal_sf(k), degrees=degrees) * error
+    reach = student_t_isf(normal_sf(k), degrees=len(past) - 1) * error
     distance = seen.value - mean
     if seen.higher_is_better is not None:
         worse = -distance if seen.higher_is_better else distance
@@ -164,10 +168,7 @@ def _against_past(k: float, seen: Measurement, past: Sequence[float]) -> Finding
     side = "above" if distance > 0 else "below"
     far = f"{abs(distance) / sd:.1f} sd " if sd > 0 else ""
     limit = f"{reach / sd if sd > 0 else k:.3g} sd {'are exceeded' if breached else 'are allowed'}"
-    tail = student_t_sf(worse / error, degrees=degrees) if error > 0 else float(not breached)
-    # the share of few rows is not normal: its own interval knows, as far as it has one
-    tail = max(tail, _chance_of_rows(seen, mean, error=sd / math.sqrt(len(past))))
-    p_value = min(1.0, tail if seen.higher_is_better is not None else 2 * tail)
+    p_value = _chance_of_past(seen, past)
     return Finding(
         breached=breached,
         reason=f"{_shown(seen)} is {far}{side} {mean:.4g}, the mean of {len(past)} past windows, "
@@ -177,6 +178,20 @@ def _against_past(k: float, seen: Measurement, past: Sequence[float]) -> Finding
         p_value=p_value,
         surprise=p_value,
     )
+
+
+def _chance_of_past(seen: Measurement, past: Sequence[float]) -> float:
+    """Probability that the value is at least as far on the worse side, or on its side, by chance.
+
+    That of the past windows or, if the number has an interval, that of its own rows: the larger
+    one, as a share of few rows is not normal, and its interval knows.
+    """
+    mean, error = fmean(past), stdev(past) / math.sqrt(len(past))
+    is_higher = seen.value > mean if seen.higher_is_better is None else not seen.higher_is_better
+    side = 1 if is_higher else -1
+    tail = cautious_p_value([side * value for value in past], side * seen.value)
+    tail = max(tail, _chance_of_rows(seen, mean, error=error))
+    return tail if seen.higher_is_better is not None else min(1.0, 2 * tail)
 
 
 def _chance_of_rows(seen: Measurement, mean: float, *, error: float) -> float:
@@ -189,7 +204,9 @@ def _chance_of_rows(seen: Measurement, mean: float, *, error: float) -> float:
     return normal_sf(abs(seen.value - mean) / reach) if reach > 0 else 0.0
 
 
-def _against_trend(n_windows: int, seen: Measurement, past: Sequence[float]) -> Finding:
+def _against_trend(
+    n_windows: int, seen: Measurement, past: Sequence[float], known: Sequence[float]
+) -> Finding:
     if math.isnan(seen.value):
         return _unknown(seen, seen.reason)
     values = [*past, seen.value][-n_windows:]
@@ -200,10 +217,10 @@ def _against_trend(n_windows: int, seen: Measurement, past: Sequence[float]) -> 
         seen, mann_kendall_p_value([-value for value in values]), mann_kendall_p_value(values)
     )
     surprise = math.nan
-    if len(past) >= MIN_PAST:
+    if len(known) >= MIN_PAST:
         # trends of overlapping windows depend on each other; how new each value is does not
-        down = predictive_p_value([-value for value in past], -seen.value)
-        surprise = _one_sided(seen, down, 1 - down)
+        falls = cautious_p_value([-value for value in known], -seen.value)
+        surprise = _one_sided(seen, falls, cautious_p_value(known, seen.value))
     breached = chance <= _ALPHA
     why = "more than chance explains" if breached else "which may be chance"
     return Finding(

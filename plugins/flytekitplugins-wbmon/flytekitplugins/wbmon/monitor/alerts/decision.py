@@ -63,7 +63,8 @@ class AlertRule:
             makes a normal variable differ by this number of standard deviations (in either
             direction for a metric of which neither is worse): 3 is 0.13 % to each side, which for
             few past windows takes more of their standard deviations (Student's quantile). Needs
-            five past windows; those that breached by more than 3 are not among them.
+            five past windows; those that fired, and those that breached right before this one, are
+            not among them.
         trend: Breached if the metric became significantly worse over this number of windows, the
             current one included (Mann-Kendall test, level 1 %); at least 5, and 6 for a metric of
             which neither direction is worse.

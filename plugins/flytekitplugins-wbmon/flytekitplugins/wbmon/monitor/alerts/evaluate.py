@@ -30,14 +30,11 @@ from flytekitplugins.wbmon.monitor.alerts.decision import (
 )
 from flytekitplugins.wbmon.names import listed_names
 from flytekitplugins.wbmon.reports.report import Report
-from flytekitplugins.wbmon.stats.tail_probabilities import normal_sf
 
 _PHASES: tuple[Phase, ...] = ("firing", "pending", "no_data", "resolved", "ok")
 _SEVERITIES = ("error", "warn", "info")
 _FRESH = RuleState(phase="ok")
 _LONGEST_PAST = 60
-# beyond 3 standard deviations of a normal variable
-_OUTLIER = normal_sf(3)
 
 
 def evaluate_rules(
@@ -85,7 +82,7 @@ def evaluate_rules(
     memory: Mapping[str, RuleState] = {} if late else (state.before if again else state.rules)
     before = [memory.get(rule.title, _FRESH) for rule in rules]
     findings = [
-        finding_of(rule, measurements, kept.values, kept.distances)
+        finding_of(rule, measurements, kept.values, kept.distances, _run(kept))
         for rule, kept in zip(rules, before, strict=True)
     ]
     admitted = admissions(findings, [kept.evidence for kept in before], budget)
@@ -120,8 +117,8 @@ def _alert(
     kept = replace(
         kept,
         is_notified=kept.is_open and (memory.is_notified or not is_silent),
-        values=_values(rule, memory.values, finding),
-        distances=_distances(memory.distances, finding, kept.phase),
+        values=_values(rule, memory, finding, kept.phase),
+        distances=_past(memory.distances, finding.distance, _run(memory), kept.phase),
         evidence=0.0 if kept.is_open else admission.evidence,
     )
     alert = Alert(
@@ -160,30 +157,33 @@ def _advance(
     )
 
 
-def _values(rule: AlertRule, values: tuple[float, ...], finding: Finding) -> tuple[float, ...]:
-    if rule.beyond_sd is None and rule.trend is None:
+def _run(memory: RuleState) -> int:
+    """Number of windows that breached in a row and have not fired: they are remembered last."""
+    return 0 if memory.is_open else memory.n_windows
+
+
+def _values(
+    rule: AlertRule, memory: RuleState, finding: Finding, phase: Phase
+) -> tuple[float, ...]:
+    if rule.trend is not None:
+        known = math.isfinite(finding.value)
+        values = (*memory.values, finding.value) if known else memory.values
+        # one less: the window to be judged is the last value of a trend
+        return values[-max(_LONGEST_PAST, rule.trend - 1) :]
+    if rule.beyond_sd is None:
         return ()
-    if math.isnan(finding.value) or (rule.beyond_sd is not None and _is_outlier(finding)):
-        return values
-    # one less for a trend: the window to be judged is its last value
-    kept = max(_LONGEST_PAST, (rule.trend or 1) - 1)
-    return (*values, finding.value)[-kept:]
+    return _past(memory.values, finding.value, _run(memory), phase)
 
 
-def _distances(distances: tuple[float, ...], finding: Finding, phase: Phase) -> tuple[float, ...]:
-    if math.isnan(finding.distance):
-        return distances
-    # what fires is no example of a window without a fault; but without any, moods of nights would
-    # fire for ever, and only what is remembered can say so
-    is_fault = phase == "firing" or _is_outlier(finding)
-    if is_fault and len(distances) >= MIN_PAST:
-        return distances
-    return (*distances, finding.distance)[-_LONGEST_PAST:]
-
-
-def _is_outlier(finding: Finding) -> bool:
-    # not every breach: without the far half of a normal past, its spread would shrink ever more
-    return bool(finding.breached) and finding.surprise <= _OUTLIER
+def _past(past: tuple[float, ...], value: float, run: int, phase: Phase) -> tuple[float, ...]:
+    """The past of the next window: what fires is no example of a window without a fault."""
+    if math.isnan(value):
+        return past
+    before = past[: max(0, len(past) - run)]
+    if phase != "firing":
+        return (*past, value)[-_LONGEST_PAST:]
+    # without any example, moods of nights would fire for ever, and only examples can say so
+    return before if len(before) >= MIN_PAST else (*before, value)
 
 
 def _history(rule: AlertRule, memory: RuleState, kept: RuleState, admission: Admission) -> str:
