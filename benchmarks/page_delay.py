@@ -37,38 +37,38 @@ Columns = dict[str, Any]
 Fault = Callable[[Columns, np.random.Generator, int], None]
 
 
-def _unit(columns: Columns, rng: np.random.Generator, night: int) -> None:
+def _unit(columns: Columns, _rng: np.random.Generator, _night: int) -> None:
     columns["x6"] = columns["x6"] * 100
 
 
-def _constant(columns: Columns, rng: np.random.Generator, night: int) -> None:
+def _constant(columns: Columns, _rng: np.random.Generator, _night: int) -> None:
     columns["x5"] = np.zeros(len(columns["x5"]))
 
 
-def _missing(columns: Columns, rng: np.random.Generator, night: int) -> None:
+def _missing(columns: Columns, rng: np.random.Generator, _night: int) -> None:
     values = columns["x7"]
     columns["x7"] = np.where(rng.random(len(values)) < 0.3, np.nan, values)
 
 
-def _category(columns: Columns, rng: np.random.Generator, night: int) -> None:
+def _category(columns: Columns, rng: np.random.Generator, _night: int) -> None:
     values = columns["c1"]
     columns["c1"] = np.where(rng.random(len(values)) < 0.25, "new", values.astype("U3"))
 
 
-def _shift(columns: Columns, rng: np.random.Generator, night: int) -> None:
+def _shift(columns: Columns, _rng: np.random.Generator, _night: int) -> None:
     columns["x4"] = columns["x4"] + 0.5
 
 
-def _spread(columns: Columns, rng: np.random.Generator, night: int) -> None:
+def _spread(columns: Columns, _rng: np.random.Generator, _night: int) -> None:
     columns["x16"] = columns["x16"] * 2.5
 
 
-def _labels(columns: Columns, rng: np.random.Generator, night: int) -> None:
+def _labels(columns: Columns, rng: np.random.Generator, _night: int) -> None:
     flipped = rng.random(len(columns["y"])) < 0.1
     columns["y"] = np.where(flipped, 1 - columns["y"], columns["y"])
 
 
-def _concept(columns: Columns, rng: np.random.Generator, night: int) -> None:
+def _concept(columns: Columns, rng: np.random.Generator, _night: int) -> None:
     _mixed_scores(columns, rng, 0.5)
 
 
@@ -76,7 +76,7 @@ def _decay(columns: Columns, rng: np.random.Generator, night: int) -> None:
     _mixed_scores(columns, rng, 0.05 * (night + 1))
 
 
-def _creeping(columns: Columns, rng: np.random.Generator, night: int) -> None:
+def _creeping(columns: Columns, _rng: np.random.Generator, night: int) -> None:
     columns["x17"] = columns["x17"] + 0.08 * (night + 1)
 
 
