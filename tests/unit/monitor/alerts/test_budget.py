@@ -89,7 +89,7 @@ def test_what_is_held_back_says_why_and_what_would_be_allowed():
 def test_without_a_budget_every_breach_pages():
     (decision,) = nights([rule()], Given(metric(z=2)), budget=None)
     assert decision.fired
-    assert decision.state.rules["performance.auc worse than baseline"].evidence == 0
+    assert decision.state.rules["performance.auc worse than baseline"].evidence == ()
 
 
 def test_the_rules_of_a_monitor_share_one_budget():
@@ -131,14 +131,14 @@ def test_evidence_is_multiplied_from_night_to_night_and_begins_anew_after_a_page
     first, second, _, last = nights(
         [rule()], *quiet, *[Given(metric(z=2.5))] * 2, *[Given(metric(z=30)), Given(metric(z=2.5))]
     )[5:]
-    # Student's t of 2.5 among the five: sd 1, df 4, and the mixture of Vovk and Wang
-    p = stats.t.sf(2.5 / math.sqrt(1.2), 4)
-    e = (1 - p + p * math.log(p)) / (p * math.log(p) ** 2)
-    before = nights([rule()], *quiet)[-1].state.rules[title].evidence
-    assert before == 0
-    assert first.state.rules[title].evidence == pytest.approx(e)
-    assert second.state.rules[title].evidence > e
-    assert last.state.rules[title].evidence == 0
+    # Student's t of 2.5 among the five: sd 1, df 4; and the likelihood ratio of a shift by 2
+    z = stats.norm.isf(stats.t.sf(2.5 / math.sqrt(1.2), 4))
+    e = math.exp(2 * z - 2)
+    assert nights([rule()], *quiet)[-1].state.rules[title].evidence == ()
+    assert first.state.rules[title].evidence[2] == pytest.approx(e)
+    # the first night is not held against the second
+    assert second.state.rules[title].evidence[2] == pytest.approx((1 + e) * e)
+    assert last.state.rules[title].evidence == ()
 
 
 def test_a_night_without_data_adds_no_evidence():
@@ -146,7 +146,7 @@ def test_a_night_without_data_adds_no_evidence():
     reports = [Given(metric(z=z)) for z in (0.0, 1.0, -1.0, 1.0, -1.0, 2.5)]
     decisions = nights([rule()], *reports, None)
     evidence = [each.state.rules[title].evidence for each in decisions]
-    assert evidence[-1] == evidence[-2] > 0
+    assert evidence[-1] == evidence[-2] != ()
 
 
 def test_what_fired_is_no_example_of_a_night_without_a_fault():

@@ -12,6 +12,10 @@ from statistics import NormalDist, fmean, median, stdev
 
 from flytekitplugins.wbmon.stats.tail_probabilities import student_t_sf
 
+SHIFTS = (0.5, 1.0, 2.0, 3.0)
+"""Sizes of a change that the accumulated evidence looks for, in standard errors of one window."""
+
+_LARGEST_EXPONENT = 30.0
 _MOST_EVIDENCE = 1e12  # what is written to a file must be finite
 _LEAST_P = 1e-300
 _ROUNDING = 1e-9
@@ -93,7 +97,7 @@ def cautious_p_value(past: Sequence[float], value: float) -> float:
         value: The next one; finite.
 
     Returns:
-        In [0, 1]; above the median at least that of `predictive_p_value`.
+        In [0, 1]; above mean and median at least that of `predictive_p_value`.
     """
     n, middle = len(past), median(past)
     above = math.sqrt(2 * math.fsum((x - middle) ** 2 for x in past if x > middle) / (n - 1))
@@ -125,46 +129,44 @@ def normal_distance(p_value: float) -> float:
     return -NormalDist().inv_cdf(min(max(p_value, _LEAST_P), 1 - 1e-16))
 
 
-def e_value(p_value: float) -> float:
-    """Evidence of one p-value, with mean 1 at most if nothing happened.
+def e_value(p_value: float, shift: float) -> float:
+    """Evidence of one p-value for a change by `shift` standard errors, with mean 1 without one.
 
-    `(1 - p + p log p) / (p log(p)^2)`, the mean of `k * p^(k - 1)` over `k` in (0, 1). At 5 % it is
-    1.8, at 1 % 4.5, at 0.1 % 21.
+    `exp(shift * z - shift^2 / 2)`, the likelihood ratio of the standard normal `z` that is exceeded
+    with probability `p_value`.
 
     Args:
-        p_value: In [0, 1].
-
-    Returns:
-        At least 1/2, that of a p-value of 1.
+        p_value: In [0, 1]; at most `u` with probability `u` at most if nothing changed.
+        shift: In standard errors of one window; `> 0`.
 
     References:
         Vovk & Wang (2021), E-values: calibration, combination and applications.
     """
-    p = max(p_value, _LEAST_P)
-    log = math.log(p)
-    # the formula is 0 / 0 at 1; its series there is 1/2 - log(p) / 6
-    if log > -1e-4:  # noqa: PLR2004
-        return 0.5 - log / 6
-    return (1 - p + p * log) / (p * log * log)
+    exponent = shift * normal_distance(p_value) - shift * shift / 2
+    return math.exp(min(exponent, _LARGEST_EXPONENT))
 
 
-def accumulated_evidence(before: float, p_value: float) -> float:
-    """Evidence that something changed at some time up to now, of unknown time and size.
+def accumulated_evidence(before: Sequence[float], p_value: float) -> tuple[float, ...]:
+    """Evidence that something changed at some time up to now, by the size of the change.
 
-    `(1 + before) * e_value(p_value)`, the Shiryaev-Roberts sum: over all windows at which a change
-    may have begun, the product of the e-values since. A detector that begins anew at 0 after each
-    alarm and alarms at `c` or more raises a false alarm once in `c` windows at most, on average,
-    however often one looks.
+    `(1 + before) * e_value(p_value, shift)` for each of `SHIFTS`, the Shiryaev-Roberts sum: over
+    all windows at which the change may have begun, the product of the e-values since. The mean over
+    the sizes is an e-detector. One that begins anew after each alarm, and alarms at `c` or more,
+    raises a false alarm once in `c` windows at most, on average, however often one looks.
 
     Args:
-        before: The evidence up to the window before; 0 at the start.
+        before: The evidence up to the window before; empty at the start.
         p_value: Of this window; at most `u` with probability `u` at most, given the ones before.
 
     Returns:
-        The evidence, `> 0`, at most 1e12.
+        Of each size, at most 1e12; shape `(4,)`.
 
     References:
         Shin, Ramdas & Rinaldo (2023), E-detectors: a nonparametric framework for sequential change
         detection.
     """
-    return min((1 + before) * e_value(p_value), _MOST_EVIDENCE)
+    sums = before or (0.0,) * len(SHIFTS)
+    return tuple(
+        min((1 + known) * e_value(p_value, shift), _MOST_EVIDENCE)
+        for known, shift in zip(sums, SHIFTS, strict=True)
+    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from flytekitplugins.wbmon.monitor.alerts.conditions import Finding
 from flytekitplugins.wbmon.monitor.alerts.decision import PageBudget
@@ -26,12 +27,12 @@ class Admission:
     """
 
     admitted: bool
-    evidence: float = 0.0
+    evidence: tuple[float, ...] = ()
     why_not: str = ""
 
 
 def admissions(
-    findings: Sequence[Finding], evidence: Sequence[float], budget: PageBudget | None
+    findings: Sequence[Finding], evidence: Sequence[tuple[float, ...]], budget: PageBudget | None
 ) -> list[Admission]:
     """Whether each rule may page in this window, in order.
 
@@ -61,14 +62,18 @@ def _at_most_one(found: Finding) -> float:
 
 
 def _admission(
-    found: Finding, adjusted: float, before: float, budget: PageBudget, needed: float
+    found: Finding,
+    adjusted: float,
+    before: tuple[float, ...],
+    budget: PageBudget,
+    needed: float,
 ) -> Admission:
     if math.isnan(adjusted):
         return Admission(admitted=True, evidence=before)
     after = before
     if not math.isnan(found.surprise):
         after = accumulated_evidence(before, found.surprise)
-    if adjusted <= budget.level or after >= needed:
+    if adjusted <= budget.level or (after and fmean(after) >= needed):
         return Admission(admitted=True, evidence=after)
     return Admission(
         admitted=False,

@@ -20,6 +20,8 @@ from flytekitplugins.wbmon.stats.tail_probabilities import (
 from flytekitplugins.wbmon.stats.trend import mann_kendall_p_value, theil_sen_slope
 
 MIN_PAST = 5
+_RECENT = 7
+_ENOUGH = 15  # past windows; with fewer the last week is among them
 _ALPHA = 0.01
 _Z95 = 1.959963984540054  # the 97.5 % quantile of the standard normal
 
@@ -63,8 +65,9 @@ def finding_of(
         measurements: The numbers of all reports of the window.
         past: The number in past windows, oldest first.
         distances: How bad it was in them.
-        n_breached: Number of the last of them that breached in a row: what may have begun with them
-            is not held against itself.
+        n_breached: Number of the last of them that breached in a row. They are not held against
+            themselves, nor is the last week where enough is known without it: a change may have
+            begun there.
 
     Raises:
         ConfigError: If the report has no such number, or the condition cannot be asked of it.
@@ -75,12 +78,11 @@ def finding_of(
         return Finding(
             breached=None, reason=f"{on_one_line(rule.metric)} is unknown: no {report} report"
         )
-    known = past[: max(0, len(past) - n_breached)]
-    distances = distances[: max(0, len(distances) - n_breached)]
+    known, distances = (_settled(each, n_breached) for each in (past, distances))
     if rule.drop is not None or rule.worse_than_baseline:
         return _by_chance(_against_baseline(rule, seen, measurements), seen, distances)
     if rule.beyond_sd is not None:
-        return _against_past(rule.beyond_sd, seen, known)
+        return _against_past(rule.beyond_sd, seen, past[: max(0, len(past) - n_breached)])
     if rule.trend is not None:
         return _against_trend(rule.trend, seen, past, known)
     if seen.is_gate:
@@ -88,6 +90,11 @@ def finding_of(
     found = _against_limit(rule, seen)
     # a limit for a metric is not its baseline, which its p-value is about
     return found if seen.verdict is not None else _by_chance(found, seen, distances)
+
+
+def _settled(values: Sequence[float], n_breached: int) -> Sequence[float]:
+    n_recent = max(n_breached, min(_RECENT, len(values) - _ENOUGH))
+    return values[: max(0, len(values) - n_recent)]
 
 
 def _by_chance(found: Finding, seen: Measurement, distances: Sequence[float]) -> Finding:

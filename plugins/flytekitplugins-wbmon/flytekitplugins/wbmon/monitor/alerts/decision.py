@@ -250,7 +250,7 @@ class RuleState:
         distances: How bad the metric was in past windows in which the alert did not fire, in its
             own unit (standard errors, share of rows), oldest first.
         evidence: Accumulated evidence of the windows since the last alert that something changed
-            (`accumulated_evidence`); 0 while an alert is open.
+            (`accumulated_evidence`); empty while an alert is open.
     """
 
     phase: Phase
@@ -261,7 +261,7 @@ class RuleState:
     n_fine: int = 0
     values: tuple[float, ...] = ()
     distances: tuple[float, ...] = ()
-    evidence: float = 0.0
+    evidence: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

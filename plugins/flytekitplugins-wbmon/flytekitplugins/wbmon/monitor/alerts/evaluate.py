@@ -119,7 +119,7 @@ def _alert(
         is_notified=kept.is_open and (memory.is_notified or not is_silent),
         values=_values(rule, memory, finding, kept.phase),
         distances=_past(memory.distances, finding.distance, _run(memory), kept.phase),
-        evidence=0.0 if kept.is_open else admission.evidence,
+        evidence=() if kept.is_open else admission.evidence,
     )
     alert = Alert(
         rule=rule,
