@@ -39,7 +39,8 @@ def as_module(text: str, path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleT
 def test_the_nightly_check_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    module = as_module(BLOCKS[0], tmp_path / "readme_nightly.py", monkeypatch)
+    text = BLOCKS[0].replace("s3://monitors", str(tmp_path))
+    module = as_module(text, tmp_path / "readme_nightly.py", monkeypatch)
     past = generate_payments(-1)
     model = LogisticRegression(max_iter=1_000).fit(past[FEATURES], past["fraud"])
     joblib.dump(model, tmp_path / "model.joblib")

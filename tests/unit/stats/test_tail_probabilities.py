@@ -5,11 +5,13 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from flytekitplugins.wbmon.stats.tail_probabilities import (
     chi_squared_sf,
     kolmogorov_sf,
     normal_sf,
+    student_t_isf,
     student_t_sf,
 )
 
@@ -55,3 +57,14 @@ def test_tabulated_critical_values_of_student_have_their_level(degrees, critical
     assert student_t_sf(critical, degrees=degrees) == pytest.approx(0.05, abs=1e-4)
     assert student_t_sf(-critical, degrees=degrees) == pytest.approx(0.95, abs=1e-4)
     assert student_t_sf(math.inf, degrees=degrees) == 0
+
+
+@given(st.floats(1e-12, 0.5), st.integers(1, 100))
+def test_a_quantile_of_student_has_its_tail(tail, degrees):
+    quantile = student_t_isf(tail, degrees=degrees)
+    assert student_t_sf(quantile, degrees=degrees) == pytest.approx(tail, rel=1e-6)
+    assert quantile == pytest.approx(stats.t.isf(tail, degrees), rel=1e-6, abs=1e-6)
+
+
+def test_a_quantile_beyond_all_numbers_of_use_is_infinite():
+    assert student_t_isf(1e-30, degrees=1) == math.inf

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from itertools import combinations, permutations
 
 import numpy as np
 import pytest
@@ -50,11 +51,29 @@ def test_the_critical_values_of_kendalls_table_are_reproduced():
     assert found == pytest.approx(published, abs=5e-4)
 
 
-def test_a_tied_pair_neither_rises_nor_falls():
-    # nine of ten pairs rise: the order without a falling pair is the only one of 120 to reach that
-    assert mann_kendall_p_value([1, 1, 2, 3, 4]) == pytest.approx(1 / 120)
-    # eight rise and one falls: one of the five orders with at most one falling pair
-    assert mann_kendall_p_value([1, 1, 3, 2, 4]) == pytest.approx(5 / 120)
+@given(st.lists(st.integers(0, 3), min_size=2, max_size=7))
+def test_with_ties_the_p_value_is_that_of_all_orders_of_the_same_values(values):
+    def score(order):
+        return sum((b > a) - (b < a) for a, b in combinations(order, 2))
+
+    scores = [score(order) for order in permutations(values)]
+    expected = np.mean([each >= score(values) for each in scores])
+    assert mann_kendall_p_value(values) == pytest.approx(expected)
+
+
+def test_a_tied_pair_can_show_less_than_a_rising_one():
+    # of the 60 different orders of 1, 1, 2, 3, 4 one has no falling pair
+    assert mann_kendall_p_value([1, 1, 2, 3, 4]) == pytest.approx(1 / 60)
+    # three more have one: 1 2 1 3 4, 1 1 3 2 4 and 1 1 2 4 3
+    assert mann_kendall_p_value([1, 1, 3, 2, 4]) == pytest.approx(4 / 60)
+
+
+def test_ties_do_not_raise_the_rate_of_false_trends():
+    # by brute force over shares of 20 rows, of which many are equal
+    rng = np.random.default_rng(0)
+    series = rng.binomial(20, 0.9, size=(4000, 7))
+    rate = np.mean([mann_kendall_p_value(row.tolist()) <= 0.01 for row in series])
+    assert rate <= 0.01
 
 
 def test_equal_values_show_no_trend():

@@ -19,6 +19,7 @@ from flytekitplugins.wbmon import (
     DegradationAlert,
     DriftReport,
     MonitorFailure,
+    PageBudget,
     wandb_init,
 )
 from flytekitplugins.wbmon.errors import ConfigError
@@ -77,6 +78,12 @@ def test_the_channels_and_the_memory_survive_the_trip_to_the_pod(tmp_path: Path)
     assert again.config == node.config
     assert again.config.channels == (HOOK,)
     assert again.config.remind_after == 3 * DAY
+
+
+@pytest.mark.parametrize("budget", [None, PageBudget(false_pages_per_year=4)])
+def test_the_budget_of_false_pages_survives_the_trip_to_the_pod(budget: PageBudget | None) -> None:
+    node = DegradationAlert("budgeted", rules=[RULE], budget=budget)
+    assert in_pod(node).config.budget == budget
 
 
 def test_the_secrets_of_the_channels_are_requested_beside_the_runs_own(tmp_path: Path) -> None:

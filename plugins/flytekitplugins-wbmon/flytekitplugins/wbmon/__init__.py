@@ -16,7 +16,12 @@ __version__ = "0.2.0"
 
 if TYPE_CHECKING:
     from flytekitplugins.wbmon.data.join_labels import join_labels
-    from flytekitplugins.wbmon.monitor.alerts.decision import Alert, AlertRule, Decision
+    from flytekitplugins.wbmon.monitor.alerts.decision import (
+        Alert,
+        AlertRule,
+        Decision,
+        PageBudget,
+    )
     from flytekitplugins.wbmon.monitor.alerts.evaluate import evaluate_rules
     from flytekitplugins.wbmon.monitor.alerts.rule_file import load_rules
     from flytekitplugins.wbmon.monitor.drift.check import check_drift
@@ -109,6 +114,7 @@ _HOMES = {
     "MergeProfiles": "tasks.profiles",
     "MonitorFailure": "tasks.failure",
     "PageHinkley": "stats.sequential",
+    "PageBudget": "monitor.alerts.decision",
     "PerformanceCheck": "tasks.performance",
     "PerformanceReport": "monitor.performance.report",
     "Profile": "monitor.profiles.profile",
@@ -183,6 +189,7 @@ __all__ = [
     "JointDrift",
     "MergeProfiles",
     "MonitorFailure",
+    "PageBudget",
     "PageHinkley",
     "PerformanceCheck",
     "PerformanceReport",

@@ -37,24 +37,36 @@ def found(value: float, past=(), *, observed=None, others=(), **condition) -> Fi
     return finding_of(rule, Measurements([report]), past)
 
 
+def students(k: float, past) -> float:
+    """Student's quantile that is passed as rarely as `k` by a normal variable."""
+    return stats.t.isf(stats.norm.sf(k), len(past) - 1)
+
+
+def judged(seen: dict, distances) -> Finding:
+    """What a comparison with the baseline says, given how bad past windows were."""
+    rule = AlertRule(metric="performance.m", worse_than_baseline=True)
+    report = Given(number("m", value=0.7, **seen))
+    return finding_of(rule, Measurements([report]), (), distances)
+
+
 def metric(value=0.7, baseline=0.8, better=True, verdict="ok") -> dict:
     return {"baseline": baseline, "higher_is_better": better, "verdict": verdict}
 
 
 @given(st.lists(st.integers(-50, 50), min_size=5, max_size=30).filter(lambda p: len(set(p)) > 1))
 def test_the_limit_beyond_the_past_is_that_of_the_prediction_of_one_new_observation(past):
-    # Hahn & Meeker, Statistical Intervals, 4.7: mean +- k sd sqrt(1 + 1/n)
-    error = math.hypot(np.std(past, ddof=1), stats.sem(past))
+    # Hahn & Meeker, Statistical Intervals, 4.7: mean +- t sd sqrt(1 + 1/n)
+    reach = students(2.5, past) * math.hypot(np.std(past, ddof=1), stats.sem(past))
     limit = found(1000.0, past, beyond_sd=2.5).threshold
-    assert limit == pytest.approx(np.mean(past) + 2.5 * error)
+    assert limit == pytest.approx(np.mean(past) + reach)
     limit = found(-1000.0, past, beyond_sd=2.5).threshold
-    assert limit == pytest.approx(np.mean(past) - 2.5 * error)
+    assert limit == pytest.approx(np.mean(past) - reach)
 
 
-def test_a_limit_taken_from_the_t_table_alarms_as_often_as_the_table_says():
+def test_a_limit_alarms_as_often_as_so_many_standard_deviations_of_a_normal_variable():
     rng = np.random.default_rng(0)
-    # two-sided 10 % for 4 degrees of freedom, from any table of Student's t
-    k, n_windows = 2.132, 8000
+    # 1.6449 sd are 5 % to each side, of a past of five windows as of any other
+    k, n_windows = 1.6449, 8000
     series = rng.normal(3.0, 0.2, size=(n_windows, 6))
 
     alarms = sum(found(row[-1], row[:-1].tolist(), beyond_sd=k).breached for row in series)
@@ -63,8 +75,17 @@ def test_a_limit_taken_from_the_t_table_alarms_as_often_as_the_table_says():
     assert alarms / n_windows == pytest.approx(0.1, abs=4 * error)
 
 
+@pytest.mark.parametrize(("better", "sides"), [(True, 1), (None, 2)])
+def test_the_chance_of_a_value_is_that_of_students_t(better, sides):
+    past = [9.0, 11.0] * 4 + [10.0]  # mean and median 10, sd 1 of all and of the lower half
+    finding = found(6.0, past, beyond_sd=3, observed={"higher_is_better": better})
+    expected = sides * stats.t.sf(4 / math.sqrt(1 + 1 / 9), 8)
+    assert finding.p_value == pytest.approx(expected)
+    assert finding.surprise == finding.p_value
+
+
 def test_five_past_windows_are_needed():
-    assert found(9.0, [1, 2, 1, 2, 1], beyond_sd=2).breached
+    assert found(9.0, [1, 2, 1, 2, 1], beyond_sd=2.5).breached
     too_few = found(9.0, [1, 2, 1, 2], beyond_sd=2)
     assert too_few.breached is None
     assert too_few.value == 9.0
@@ -84,7 +105,7 @@ def test_five_past_windows_are_needed():
 )
 def test_only_the_worse_side_of_the_past_alarms(better, value, breached, limit):
     past = [9.0, 11.0] * 4 + [10.0]  # mean 10, sd 1 (8 deviations of one over n - 1 = 8)
-    k = 3 / math.sqrt(1 + 1 / 9)
+    k = stats.norm.isf(stats.t.sf(3 / math.sqrt(1 + 1 / 9), 8))
 
     finding = found(value, past, beyond_sd=k, observed={"higher_is_better": better})
 
@@ -97,9 +118,11 @@ def test_only_the_worse_side_of_the_past_alarms(better, value, breached, limit):
 
 def test_the_limit_of_the_past_itself_is_allowed():
     past = [9.0, 11.0] * 4 + [10.0]  # mean 10, sd 1
-    k = 3 / math.sqrt(1 + 1 / 9)
-    assert found(13.0, past, beyond_sd=k).breached is False
-    assert found(math.nextafter(13.0, 14.0), past, beyond_sd=k).breached is True
+    k = stats.norm.isf(stats.t.sf(3 / math.sqrt(1 + 1 / 9), 8))
+    limit = found(12.0, past, beyond_sd=k).threshold
+    assert limit == pytest.approx(13.0)
+    assert found(limit - 1e-9, past, beyond_sd=k).breached is False
+    assert found(limit + 1e-9, past, beyond_sd=k).breached is True
 
 
 def test_a_past_that_never_moved_allows_rounding_and_nothing_else():
@@ -114,25 +137,48 @@ def test_a_past_that_never_moved_allows_rounding_and_nothing_else():
     )
 
 
-def test_a_trend_needs_a_chance_of_at_most_one_in_twenty():
-    # Kendall's table: 1 order of 24 rises throughout, 5 of 120 have at most one falling pair
+def test_a_trend_needs_a_chance_of_at_most_one_in_a_hundred():
+    # Kendall's table: 1 order of 120 rises throughout, 6 of 720 have at most one falling pair
     down = {"higher_is_better": False}
-    assert found(4, [1, 2, 3], trend=4, observed=down).breached is True
-    assert found(4, [2, 1, 3, 5], trend=5, observed=down).breached is False
-    assert found(5, [2, 1, 3, 4], trend=5, observed=down).breached is True
-    # a number that may move either way must do so half as likely by chance: 2 of 24, 2 of 120
-    assert found(4, [1, 2, 3], trend=4).breached is False
-    assert found(5, [1, 2, 3, 4], trend=5).breached is True
-    assert found(1, [5, 4, 3, 2], trend=5).breached is True
-    assert found(5, [2, 1, 3, 4], trend=5).breached is False  # 10 of 120
+    assert found(5, [1, 2, 3, 4], trend=5, observed=down).breached is True
+    assert found(5, [2, 1, 3, 4], trend=5, observed=down).breached is False  # 5 of 120
+    assert found(6, [2, 1, 3, 4, 5], trend=6, observed=down).breached is True
+    # a number that may move either way must do so half as likely by chance: 2 of 120, 2 of 720
+    assert found(5, [1, 2, 3, 4], trend=5).breached is False
+    assert found(6, [1, 2, 3, 4, 5], trend=6).breached is True
+    assert found(1, [6, 5, 4, 3, 2], trend=6).breached is True
+    assert found(6, [2, 1, 3, 4, 5], trend=6).breached is False  # 12 of 720
+
+
+def test_a_trend_tells_how_new_its_last_value_is_whatever_trend_came_before():
+    past = [1.0, 2.0, 1.0, 2.0, 1.5, 3.0]
+    finding = found(4.0, past, trend=5, observed={"higher_is_better": False})
+    # median 1.75; above it lie 2, 2 and 3
+    spread = math.sqrt(2 * (0.25**2 + 0.25**2 + 1.25**2) / 5)
+    t = (4 - 1.75) / (spread * math.sqrt(1 + 1 / 6))
+    assert finding.surprise == pytest.approx(stats.t.sf(t, 5))
+    assert math.isnan(found(4.0, past[:4], trend=5).surprise)
+
+
+def test_a_value_of_few_rows_is_as_likely_by_chance_as_its_interval_says():
+    past = [0.80, 0.82, 0.78, 0.81, 0.79, 0.80]
+    seen = {"higher_is_better": True, "low": 0.4, "high": 0.86}
+    finding = found(0.6, past, beyond_sd=3, observed=seen)
+    assert finding.breached
+    error = math.hypot(0.26 / stats.norm.isf(0.025), stats.sem(past))
+    assert finding.p_value == pytest.approx(stats.norm.sf(0.2 / error))
+    narrow = found(0.6, past, beyond_sd=3, observed=seen | {"high": 0.61})
+    assert narrow.p_value == pytest.approx(
+        found(0.6, past, beyond_sd=3, observed={"higher_is_better": True}).p_value
+    )
 
 
 @pytest.mark.parametrize("shift", range(9))
 def test_the_chance_of_a_trend_either_way_is_that_of_kendalls_exact_test(shift):
     *past, value = [shift, *(other for other in range(9) if other != shift)]
     p_value = stats.kendalltau(range(9), [*past, value], method="exact").pvalue
-    # 8 of 36 pairs fall for a shift of 8: 0.045, and a one-sided test tripled would say 0.067
-    assert found(value, past, trend=9).breached is bool(p_value <= 0.05)
+    assert found(value, past, trend=9).breached is bool(p_value <= 0.01)
+    assert found(value, past, trend=9).p_value == pytest.approx(p_value)
 
 
 def test_only_the_worse_direction_is_a_trend_and_only_over_the_windows_asked_for():
@@ -143,9 +189,9 @@ def test_only_the_worse_direction_is_a_trend_and_only_over_the_windows_asked_for
     assert falling.threshold == 5
     assert falling.value == 1
     assert "from 5 to 1 over 5 windows (-1 a window), more than chance" in falling.reason
-    short = found(1, [3, 2], trend=4, observed=up)
+    short = found(1, [3, 2], trend=5, observed=up)
     assert (short.breached, short.value) == (None, 1)
-    assert "3 windows are known, a trend over 4" in short.reason
+    assert "3 windows are known, a trend over 5" in short.reason
 
 
 def test_a_limit_itself_is_allowed():
@@ -168,7 +214,7 @@ def test_what_is_undefined_breaches_no_limit(condition):
     assert math.isnan(finding.value)
 
 
-@pytest.mark.parametrize("condition", [{"beyond_sd": 2.0}, {"trend": 4}])
+@pytest.mark.parametrize("condition", [{"beyond_sd": 2.0}, {"trend": 5}])
 def test_what_is_undefined_is_held_against_no_past(condition):
     finding = found(math.nan, [1, 2, 3, 4, 5, 6], **condition)
     assert finding.breached is None
@@ -207,11 +253,42 @@ def test_no_other_condition_can_be_asked_of_a_gate(condition):
 )
 def test_a_share_of_the_baseline_may_be_lost(better, value, baseline, breached, limit):
     drop = 0.25 if value == 0.75 else 0.1
-    finding = found(value, drop=drop, observed=metric(baseline=baseline, better=better))
+    seen = metric(baseline=baseline, better=better, verdict="worse")
+    finding = found(value, drop=drop, observed=seen)
     assert finding.breached is breached
     assert finding.threshold == pytest.approx(limit)
     assert finding.value == value
     assert f"{drop:.0%} is allowed" in finding.reason
+
+
+@pytest.mark.parametrize(("verdict", "breached"), [("ok", False), ("unknown", True)])
+def test_a_share_lost_by_chance_is_no_drop_where_an_interval_says_so(verdict, breached):
+    finding = found(0.7, drop=0.1, observed=metric(verdict=verdict))
+    assert finding.breached is breached
+    assert ("not clearly worse" in finding.reason) is not breached
+
+
+def test_a_number_has_the_chance_of_its_rows_until_past_windows_are_known():
+    seen = metric(verdict="worse") | {"p_value": 0.001, "distance": 3.1}
+    first = found(0.7, worse_than_baseline=True, observed=seen)
+    assert (first.p_value, first.distance) == (0.001, 3.1)
+    assert math.isnan(first.surprise)
+
+
+def test_a_number_that_is_no_worse_than_in_past_windows_may_be_chance():
+    seen = metric(verdict="worse") | {"p_value": 0.001, "distance": 3.1}
+    distances = [2.0, 4.0, 3.0, 5.0, 1.0]
+    moody = judged(seen, distances)
+    t = (3.1 - 3) / math.hypot(np.std(distances, ddof=1), stats.sem(distances))
+    assert moody.p_value == moody.surprise == pytest.approx(stats.t.sf(t, 4))
+    # and past windows that are all alike do not make it less likely than its rows do
+    assert judged(seen, [0.0, 0.01, -0.01, 0.01, 0.0]).p_value == 0.001
+
+
+def test_a_plain_limit_has_no_chance_though_its_metric_has_one():
+    seen = metric(verdict="worse") | {"p_value": 0.001, "distance": 3.1}
+    assert math.isnan(found(0.7, below=0.75, observed=seen).p_value)
+    assert found(0.7, above=0.5, observed={"p_value": 0.001, "distance": 0.2}).p_value == 0.001
 
 
 def test_of_a_baseline_of_nothing_no_share_can_be_lost():

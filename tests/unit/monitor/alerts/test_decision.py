@@ -13,7 +13,7 @@ from flytekitplugins.wbmon.monitor.alerts.decision import AlertRule
         ({"below": 0.5, "above": 0.9}, "got 2"),
         ({"drop": 0.0}, "positive share"),
         ({"beyond_sd": -1}, "must be positive"),
-        ({"trend": 3}, "at least 4 windows"),
+        ({"trend": 4}, "at least 5 windows"),
         ({"below": 0.5, "resolve_after": 0}, "at least 1"),
         ({"below": 0.5, "on_no_data": "page"}, "keep or breach"),
         ({"below": 0.5, "for_windows": 0}, "at least 1"),

@@ -46,6 +46,10 @@ def loss(value, baseline):
     return performance(metric("log_loss", value, baseline))
 
 
+def worse_loss(value, baseline):
+    return performance(metric("log_loss", value, baseline, verdict="worse"))
+
+
 def performance(*metrics, **changed):
     given = {
         "task": "classification",
@@ -155,13 +159,14 @@ NOT_SCORED = ScoringReport(n_rows=0, n_batches=0, duration_s=0, predict_s=0)
         (on("accuracy", below=0.7101), performance(), True),
         (on("accuracy", above=0.71), performance(), False),
         (on("accuracy", above=0.7), performance(), True),
-        (on("accuracy", drop=0.25), score(0.75, 1.0), False),
-        (on("accuracy", drop=0.25), score(0.74, 1.0), True),
-        (on("log_loss", drop=0.25), loss(1.25, 1.0), False),
-        (on("log_loss", drop=0.25), loss(1.26, 1.0), True),
+        (on("accuracy", drop=0.25), score(0.75, 1.0, verdict="worse"), False),
+        (on("accuracy", drop=0.25), score(0.74, 1.0, verdict="worse"), True),
+        (on("accuracy", drop=0.25), score(0.74, 1.0), False),
+        (on("log_loss", drop=0.25), worse_loss(1.25, 1.0), False),
+        (on("log_loss", drop=0.25), worse_loss(1.26, 1.0), True),
         (on("log_loss", drop=0.25), loss(0.5, 1.0), False),
-        (on("r2", drop=0.5), performance(metric("r2", -0.6, -0.4)), False),
-        (on("r2", drop=0.4), performance(metric("r2", -0.6, -0.4)), True),
+        (on("r2", drop=0.5), performance(metric("r2", -0.6, -0.4, verdict="worse")), False),
+        (on("r2", drop=0.4), performance(metric("r2", -0.6, -0.4, verdict="worse")), True),
         (on("accuracy", worse_than_baseline=True), WORSE, True),
         (on("accuracy", worse_than_baseline=True), BETTER, False),
         (on("coverage", below=0.95), performance(), True),
@@ -354,9 +359,9 @@ def test_a_time_of_another_zone_is_the_same_moment_in_utc():
 
 @pytest.mark.parametrize(
     ("condition", "n_kept"),
-    [({"below": 0.8}, 0), ({"drop": 0.1}, 0), ({"trend": 4}, 3), ({"beyond_sd": 99}, 8)],
+    [({"below": 0.8}, 0), ({"drop": 0.1}, 0), ({"trend": 5}, 8), ({"beyond_sd": 99}, 8)],
 )
-def test_a_rule_remembers_as_many_values_as_it_compares_with(condition, n_kept):
+def test_a_rule_remembers_the_values_it_compares_with(condition, n_kept):
     values = [0.9, 0.91, 0.9, 0.91, 0.9, 0.91, 0.9, 0.91]
     rule = on("accuracy", **condition)
     state = accuracies(rule, *values)[-1].state
@@ -429,13 +434,13 @@ def accuracies(rule, *values):
 def test_a_value_far_from_past_windows_fires_once_five_of_them_are_known():
     rule = on("accuracy", beyond_sd=3)
     usual = [0.80, 0.81, 0.79, 0.80, 0.82]
-    decisions = accuracies(rule, *usual, 0.80, 0.6, 0.6, 0.81)
+    decisions = accuracies(rule, *usual, 0.80, 0.5, 0.5, 0.81)
     expected = ["no_data"] * 5 + ["ok", "firing", "firing", "resolved"]
     assert phases(decisions) == expected
     assert "4 past windows are known, 5 are needed" in decisions[4].alerts[0].reason
     fired = decisions[6].alerts[0]
-    assert "below 0.8033, the mean of 6 past windows, 3 sd are exceeded" in fired.reason
-    assert 0.75 < fired.threshold < 0.79
+    assert "below 0.8033, the mean of 6 past windows, 5.95 sd are exceeded" in fired.reason
+    assert fired.threshold == pytest.approx(0.8033 - 5.95 * 0.01033, abs=1e-3)
     assert decisions[7].alerts[0].threshold == fired.threshold
 
 
@@ -451,7 +456,7 @@ def test_where_no_side_is_the_worse_one_either_is_too_far(rows, phase):
 
 
 def test_past_windows_without_any_spread_allow_no_other_value():
-    decisions = accuracies(on("accuracy", beyond_sd=3), *[0.8] * 6, 0.79)
+    decisions = accuracies(on("accuracy", beyond_sd=3), *[0.8] * 6, 0.6)
     assert phases(decisions)[-2:] == ["ok", "firing"]
 
 
@@ -464,19 +469,19 @@ def test_the_past_is_bounded_and_unknown_windows_are_not_in_it():
 
 
 def test_a_slow_loss_over_windows_fires_where_no_limit_does():
-    rule = on("accuracy", trend=6)
-    decisions = accuracies(rule, 0.80, 0.80, 0.79, 0.795, 0.78, 0.77, 0.76, 0.80)
-    assert phases(decisions) == ["no_data"] * 5 + ["firing", "firing", "resolved"]
-    assert "from 0.8 to 0.77 over 6 windows (-0.006" in decisions[5].alerts[0].reason
-    assert "a trend over 6 is asked for" in decisions[4].alerts[0].reason
+    rule = on("accuracy", trend=7)
+    decisions = accuracies(rule, 0.81, 0.80, 0.79, 0.785, 0.78, 0.77, 0.76, 0.75, 0.80)
+    assert phases(decisions) == ["no_data"] * 6 + ["firing", "firing", "resolved"]
+    assert "from 0.81 to 0.76 over 7 windows (-0.008" in decisions[6].alerts[0].reason
+    assert "a trend over 7 is asked for" in decisions[5].alerts[0].reason
 
 
 def test_a_rising_accuracy_is_no_fault_and_a_rising_loss_is():
     assert phases(accuracies(on("accuracy", trend=5), 0.7, 0.72, 0.74, 0.76, 0.8))[-1] == "ok"
-    losses = [loss(value, 1.0) for value in (0.7, 0.72, 0.74, 0.76, 0.8)]
-    assert phases(nights(on("log_loss", trend=5), *losses))[-1] == "firing"
-    rows = [performance(n_rows=n) for n in (1000, 900, 800, 700, 600)]
-    assert phases(nights(on("n_rows", trend=5), *rows))[-1] == "firing"
+    losses = [loss(value, 1.0) for value in (0.7, 0.72, 0.74, 0.76, 0.8, 0.81, 0.83)]
+    assert phases(nights(on("log_loss", trend=7), *losses))[-1] == "firing"
+    rows = [performance(n_rows=n) for n in (1000, 900, 800, 700, 600, 500, 400)]
+    assert phases(nights(on("n_rows", trend=7), *rows))[-1] == "firing"
 
 
 @pytest.mark.parametrize("condition", [{"trend": 5}, {"beyond_sd": 3}])
@@ -524,7 +529,7 @@ def test_a_fault_that_comes_and_goes_in_silence_is_never_told():
 
 
 def test_an_estimate_has_addresses_of_its_own():
-    estimate = replace(performance(metric(value=0.6)), estimated=True)
+    estimate = replace(performance(metric(value=0.6, verdict="worse")), estimated=True)
     rules = [on("accuracy", below=0.65), AlertRule(metric="estimate.accuracy", below=0.65)]
     rules += [AlertRule(metric="estimate.accuracy", drop=0.05)]
     decision = evaluate_rules(rules, [performance(), estimate], at=START)

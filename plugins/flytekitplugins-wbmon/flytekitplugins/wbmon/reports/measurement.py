@@ -40,6 +40,10 @@ class Measurement:
         prominence: Who gets it beside rules: `chart` is logged to W&B, `history` is also kept with
             the window and drawn on the index page, `news` is also mentioned when it has changed.
         reason: Why the value is undefined; for a gate, what it means.
+        p_value: Probability that chance alone makes the number at least this bad; in [0, 1]. 0 if
+            it cannot be chance, `nan` if nobody says.
+        distance: How bad it is, in a unit that windows share (standard errors, share of rows): by
+            it the window is compared with past ones. `nan` without a p-value.
     """
 
     path: tuple[str, ...]
@@ -54,6 +58,8 @@ class Measurement:
     unit: str = ""
     prominence: Prominence = "chart"
     reason: str = ""
+    p_value: float = math.nan
+    distance: float = math.nan
 
     @property
     def name(self) -> str:
@@ -123,9 +129,10 @@ def number(*path: str, value: float, **fields: Any) -> Measurement:
     return Measurement(path=path, value=float(value), **fields)
 
 
-def gate(
-    *path: str, value: bool | None, reason: str, prominence: Prominence = "chart"
-) -> Measurement:
-    """A measurement of a yes-or-no question where yes is the bad answer; None for unknown."""
+def gate(*path: str, value: bool | None, reason: str, **fields: Any) -> Measurement:
+    """A measurement of a yes-or-no question where yes is the bad answer; None for unknown.
+
+    `fields` are those of `Measurement`.
+    """
     known = math.nan if value is None else float(value)
-    return Measurement(path=path, value=known, is_gate=True, prominence=prominence, reason=reason)
+    return Measurement(path=path, value=known, is_gate=True, reason=reason, **fields)

@@ -11,6 +11,7 @@ import math
 _SERIES_BELOW = 1.18  # on either side of it, the chosen series needs only a few terms
 _SURELY_ABOVE = 0.03  # the other probability is below 1e-590, and its square underflows
 _MAX_TERMS = 100_000  # the expansions need about the square root of the degrees of freedom
+_LARGEST_T = 1e15
 _TINY = 1e-300  # replaces 0 in Lentz's method, so that no division fails
 
 
@@ -73,6 +74,30 @@ def student_t_sf(t: float, *, degrees: float) -> float:
         return math.nan
     tail = 0.5 * _incomplete_beta(degrees / 2, 0.5, degrees / (degrees + t * t))
     return tail if t > 0 else 1.0 - tail
+
+
+def student_t_isf(tail: float, *, degrees: float) -> float:
+    """The value that a Student t variable exceeds with probability `tail`, by bisection.
+
+    Args:
+        tail: In (0, 1/2].
+        degrees: Degrees of freedom, `>= 1`.
+
+    Returns:
+        The value, `>= 0`, to 12 digits; infinite where it is above 1e15.
+    """
+    low, high = 0.0, 1.0
+    while student_t_sf(high, degrees=degrees) > tail:
+        low, high = high, 2 * high
+        if high > _LARGEST_T:
+            return math.inf
+    while high - low > 1e-12 * high:
+        middle = (low + high) / 2
+        if student_t_sf(middle, degrees=degrees) > tail:
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2
 
 
 def _incomplete_beta(a: float, b: float, x: float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from itertools import combinations
@@ -12,9 +13,9 @@ from statistics import median
 def mann_kendall_p_value(values: Sequence[float]) -> float:
     """One-sided p-value of the Mann-Kendall test for an increasing trend.
 
-    The statistic is the number of increasing pairs minus the number of decreasing pairs. Its null
-    distribution is that over all permutations of distinct values: the p-value is exact without
-    ties, and an approximation with ties. To test for a decreasing trend, negate the values.
+    The statistic is the number of increasing pairs minus the number of decreasing pairs. The
+    p-value is exact, also with ties: the share of the different orders of the same values that
+    have no more decreasing pairs. To test for a decreasing trend, negate the values.
 
     Args:
         values: In time order, finite; a few to a few hundred.
@@ -23,14 +24,12 @@ def mann_kendall_p_value(values: Sequence[float]) -> float:
         In (0, 1]; 1 for fewer than two values.
 
     References:
-        Mann (1945), Nonparametric tests against trend; Kendall (1975), Rank correlation methods.
+        Mann (1945), Nonparametric tests against trend; Kendall (1975), Rank correlation methods;
+        MacMahon (1916), Combinatory analysis, for the orders of a multiset by decreasing pairs.
     """
-    n = len(values)
-    score = sum((b > a) - (b < a) for a, b in combinations(values, 2))
-    # a permutation with k decreasing pairs has the score n (n - 1) / 2 - 2 k
-    # with ties the division can leave a remainder, which is rounded down
-    falling = (n * (n - 1) // 2 - score) // 2
-    return float(sum(_orders_by_falling_pairs(n)[: falling + 1]) / math.factorial(n))
+    falling = sum(b < a for a, b in combinations(values, 2))
+    orders = _orders_by_falling_pairs(tuple(sorted(Counter(values).values())))
+    return sum(orders[: falling + 1]) / sum(orders)
 
 
 def theil_sen_slope(values: Sequence[float]) -> float:
@@ -44,14 +43,25 @@ def theil_sen_slope(values: Sequence[float]) -> float:
 
 
 @cache
-def _orders_by_falling_pairs(n: int) -> list[int]:
-    """Number of permutations of `n` values with 0, 1, 2, … decreasing pairs (inversions)."""
-    counts = [1]
-    for size in range(2, n + 1):
-        longer = [0] * (len(counts) + size - 1)
-        for shift in range(size):
-            # a new largest value, placed `shift` places from the end, adds that many inversions
-            for k, count in enumerate(counts):
-                longer[k + shift] += count
-        counts = longer
+def _orders_by_falling_pairs(ties: tuple[int, ...]) -> list[int]:
+    """Number of different orders of values with 0, 1, 2, … decreasing pairs (inversions).
+
+    They are the coefficients of the product of `1 - q^i` for `i` up to `n`, over those up to the
+    size of each group of equal values.
+
+    Args:
+        ties: Sizes of the groups of equal values.
+    """
+    n = sum(ties)
+    n_pairs = (n * n - sum(size * size for size in ties)) // 2
+    counts = [1, *[0] * n_pairs]
+    above = Counter(range(1, n + 1))
+    below = Counter(power for size in ties for power in range(1, size + 1))
+    for power in (above - below).elements():
+        counts = [
+            count - (counts[k - power] if k >= power else 0) for k, count in enumerate(counts)
+        ]
+    for power in (below - above).elements():
+        for k in range(power, len(counts)):
+            counts[k] += counts[k - power]
     return counts

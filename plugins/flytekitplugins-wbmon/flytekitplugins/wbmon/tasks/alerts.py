@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ from flytekitplugins.wbmon.arguments import listed, moment
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.flyte.identity import current_identity
 from flytekitplugins.wbmon.flyte.secrets import request_secrets
-from flytekitplugins.wbmon.monitor.alerts.decision import AlertRule, Decision
+from flytekitplugins.wbmon.monitor.alerts.decision import AlertRule, Decision, PageBudget
 from flytekitplugins.wbmon.monitor.drift.joint_report import JointDrift
 from flytekitplugins.wbmon.monitor.drift.report import DriftReport
 from flytekitplugins.wbmon.monitor.drift.series_report import DriftSeries
@@ -41,6 +41,7 @@ class AlertSettings:
     state_uri: str = ""
     remind_after: timedelta | None = None
     keep_nights: int = 60
+    budget: PageBudget | None = field(default_factory=PageBudget)
 
 
 class Decided(NamedTuple):
@@ -67,6 +68,9 @@ class DegradationAlert(Node[AlertSettings]):
             it each window is evaluated alone, and a lasting fault is reported every time.
         remind_after: Time after which an alert that keeps firing is sent again; never if None.
         keep_nights: Number of windows on the page.
+        budget: How often all rules together may page by chance: once in a year of 365 windows if
+            not given. A breach beyond it is `pending` until it lasts, which needs a `state_uri`.
+            None lets every breach page.
         task_kwargs: As for any node.
 
     Raises:
@@ -82,6 +86,7 @@ class DegradationAlert(Node[AlertSettings]):
         state_uri: str = "",
         remind_after: timedelta | None = None,
         keep_nights: int = 60,
+        budget: PageBudget | None = PageBudget(),  # noqa: B008 - it is frozen
         **task_kwargs: Any,
     ) -> None:
         rules = listed("rules", rules, "rules")
@@ -99,6 +104,7 @@ class DegradationAlert(Node[AlertSettings]):
             state_uri=state_uri,
             remind_after=remind_after,
             keep_nights=keep_nights,
+            budget=budget,
         )
         super().__init__(name, settings, **with_channel_secrets(channels, task_kwargs))
 
@@ -202,6 +208,7 @@ def decide(
             channels=usable_channels(settings.channels) if is_local else settings.channels,
             remind_after=settings.remind_after,
             keep_nights=settings.keep_nights,
+            budget=settings.budget,
         ),
         run=current_run(),
         sender=sender_of(node),

@@ -37,8 +37,8 @@ KINDS = (
     "alerts",
 )
 """The kinds of report; the address of every metric starts with one of them."""
-# with 3 windows even a strictly monotonic series has p = 1/6, one-sided, in the Mann-Kendall test
-_SHORTEST_TREND = 4
+# with 4 windows even a strictly monotonic series has p = 1/24, one-sided, in the Mann-Kendall test
+_SHORTEST_TREND = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,13 +56,18 @@ class AlertRule:
         below: Breached if the value is smaller, in the metric's unit.
         above: Breached if the value is larger; a gate such as `drift.drifted` is 0 or 1.
         drop: Breached if the metric is worse than its baseline by more than this share of the
-            baseline (0.05 is 5 %); the metric defines which direction is worse.
+            baseline (0.05 is 5 %) and worse beyond chance; the metric defines which direction is
+            worse. A metric without an interval need only be worse by that share.
         worse_than_baseline: Breached if the whole confidence interval is worse than the baseline.
-        beyond_sd: Breached if the value is worse than the mean of past windows by more than this
-            number of their standard deviations (in either direction for a metric of which neither
-            is worse). Needs five past windows; windows that breached are not among them.
+        beyond_sd: Breached if the value is worse than the mean of past windows by more than chance
+            makes a normal variable differ by this number of standard deviations (in either
+            direction for a metric of which neither is worse): 3 is 0.13 % to each side, which for
+            few past windows takes more of their standard deviations (Student's quantile). Needs
+            five past windows; those that fired, and those that breached right before this one, are
+            not among them.
         trend: Breached if the metric became significantly worse over this number of windows, the
-            current one included (Mann-Kendall test, level 5 %); at least 4.
+            current one included (Mann-Kendall test, level 1 %); at least 5, and 6 for a metric of
+            which neither direction is worse.
         for_windows: Number of consecutive breaches before the alert fires.
         resolve_after: Number of consecutive windows without a breach before a firing alert is
             resolved. A value above 1 prevents an alert on a metric near its threshold from firing
@@ -161,12 +166,50 @@ class AlertRule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PageBudget:
+    """How often a monitor may page by chance, all its rules together.
+
+    Attributes:
+        false_pages_per_year: False pages a year; `> 0`.
+        windows_per_year: Windows a year: 365 for a nightly monitor, 8760 for an hourly one.
+
+    Raises:
+        ConfigError: If a number is not positive and finite, or the budget is of two pages a window
+            or more.
+    """
+
+    false_pages_per_year: float = 1.0
+    windows_per_year: float = 365.0
+
+    def __post_init__(self) -> None:
+        for name in ("false_pages_per_year", "windows_per_year"):
+            value = getattr(self, name)
+            if not 0 < value < math.inf:
+                raise ConfigError(f"{name} must be positive and finite, got {value}")
+        if self.level >= 1:
+            raise ConfigError(
+                f"a budget must be below two false pages a window, got {self.false_pages_per_year} "
+                f"a year of {self.windows_per_year} windows; pass budget=None for no budget"
+            )
+
+    @property
+    def level(self) -> float:
+        """Probability that chance pages at all in one window, by what this window shows."""
+        return self.false_pages_per_year / self.windows_per_year / 2
+
+    def evidence_needed(self, n_rules: int) -> float:
+        """Accumulated evidence at which one of `n_rules` rules may page."""
+        return n_rules / self.level
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
     """The result of one rule in one window.
 
     Attributes:
         rule: The rule.
-        phase: `pending` if fewer than `for_windows` consecutive windows breached so far.
+        phase: `pending` if fewer than `for_windows` consecutive windows breached so far, or chance
+            is too likely for the budget of false pages.
         breached: Whether this window alone breaches the rule.
         value: The metric's value; `nan` with phase `no_data`.
         threshold: The value it was compared with, in the metric's unit.
@@ -175,6 +218,8 @@ class Alert:
         changed: Whether people must be notified: the alert has just fired or was just resolved.
         is_silent: Whether the window's time is before the rule's `silent_until`.
         reason: One sentence for the person on call.
+        p_value: Probability that chance alone makes the metric at least this bad in one window, by
+            its rows and by past windows; `nan` where nobody says, as of a plain limit.
     """
 
     rule: AlertRule
@@ -187,6 +232,7 @@ class Alert:
     changed: bool = False
     is_silent: bool = False
     reason: str
+    p_value: float = math.nan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,6 +247,10 @@ class RuleState:
         is_notified: Whether people were notified of it.
         n_fine: Number of consecutive windows without a breach since it fired.
         values: Values of the past windows that the rule compares with, oldest first.
+        distances: How bad the metric was in past windows in which the alert did not fire, in its
+            own unit (standard errors, share of rows), oldest first.
+        evidence: Accumulated evidence of the windows since the last alert that something changed
+            (`accumulated_evidence`); empty while an alert is open.
     """
 
     phase: Phase
@@ -210,6 +260,8 @@ class RuleState:
     is_notified: bool = False
     n_fine: int = 0
     values: tuple[float, ...] = ()
+    distances: tuple[float, ...] = ()
+    evidence: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

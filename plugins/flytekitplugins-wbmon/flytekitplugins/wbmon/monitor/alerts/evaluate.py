@@ -1,8 +1,9 @@
 """Evaluates all rules on the reports of one window, and updates their states.
 
 A rule is `ok` until it is breached, then `pending` until it was breached in `for_windows` windows
-in a row, then `firing` until `resolve_after` windows in a row were not breached, which makes it
-`resolved`. A window without data (`no_data`) does not change the counts.
+in a row and the budget of false pages admits it, then `firing` until `resolve_after` windows in a
+row were not breached, which makes it `resolved`. A window without data (`no_data`) does not change
+the counts.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ from datetime import datetime, timezone
 from flytekitplugins.wbmon.arguments import listed, moment
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.alerts.addresses import Measurements
-from flytekitplugins.wbmon.monitor.alerts.conditions import Finding, finding_of
+from flytekitplugins.wbmon.monitor.alerts.budget import Admission, admissions
+from flytekitplugins.wbmon.monitor.alerts.conditions import MIN_PAST, Finding, finding_of
 from flytekitplugins.wbmon.monitor.alerts.decision import (
     Alert,
     AlertRule,
     AlertState,
     Decision,
+    PageBudget,
     Phase,
     RuleState,
 )
@@ -40,6 +43,7 @@ def evaluate_rules(
     *,
     state: AlertState | None = None,
     at: datetime | None = None,
+    budget: PageBudget | None = PageBudget(),  # noqa: B008 - it is frozen
 ) -> Decision:
     """Judge a window's reports by rules, given what the rules remember.
 
@@ -53,6 +57,7 @@ def evaluate_rules(
             rules then have `no_data`.
         state: The `state` of the previous decision.
         at: The window's time; now if None, UTC if it has no zone.
+        budget: How often chance may page; a breach beyond it is `pending`. None for no limit.
 
     Raises:
         ConfigError: If `rules` or `reports` are no sequences of such, `at` is no moment (NaT is
@@ -75,7 +80,13 @@ def evaluate_rules(
     late = state.at is not None and at < moment("state.at", state.at)
     again = state.at is not None and at == moment("state.at", state.at)
     memory: Mapping[str, RuleState] = {} if late else (state.before if again else state.rules)
-    judged = [_alert(rule, measurements, memory.get(rule.title, _FRESH), at) for rule in rules]
+    before = [memory.get(rule.title, _FRESH) for rule in rules]
+    findings = [
+        finding_of(rule, measurements, kept.values, kept.distances, _run(kept))
+        for rule, kept in zip(rules, before, strict=True)
+    ]
+    admitted = admissions(findings, [kept.evidence for kept in before], budget)
+    judged = [_alert(*each, at) for each in zip(rules, findings, admitted, before, strict=True)]
     remembered = {alert.rule.title: kept for alert, kept in judged}
     alerts = sorted((alert for alert, _ in judged), key=_rank)
     return Decision(
@@ -92,21 +103,23 @@ def _rank(alert: Alert) -> tuple[int, int]:
 
 def _alert(
     rule: AlertRule,
-    measurements: Measurements,
+    finding: Finding,
+    admission: Admission,
     memory: RuleState,
     at: datetime,
 ) -> tuple[Alert, RuleState]:
-    finding = finding_of(rule, measurements, memory.values)
     breached = finding.breached
     # a value that cannot be judged yet (too few past windows) is not missing data
     if breached is None and math.isnan(finding.value) and rule.on_no_data == "breach":
         breached = True
     is_silent = rule.silent_until is not None and at < rule.silent_until
-    kept = _advance(rule, memory, breached, at)
+    kept = _advance(rule, memory, breached, at, admitted=admission.admitted)
     kept = replace(
         kept,
         is_notified=kept.is_open and (memory.is_notified or not is_silent),
-        values=_remembered(rule, memory.values, finding),
+        values=_values(rule, memory, finding, kept.phase),
+        distances=_past(memory.distances, finding.distance, _run(memory), kept.phase),
+        evidence=() if kept.is_open else admission.evidence,
     )
     alert = Alert(
         rule=rule,
@@ -118,12 +131,15 @@ def _alert(
         since=kept.since,
         changed=kept.is_notified != memory.is_notified,
         is_silent=is_silent,
-        reason=finding.reason + _history(rule, memory, kept),
+        reason=finding.reason + _history(rule, memory, kept, admission),
+        p_value=finding.p_value,
     )
     return alert, kept
 
 
-def _advance(rule: AlertRule, memory: RuleState, breached: bool | None, at: datetime) -> RuleState:
+def _advance(
+    rule: AlertRule, memory: RuleState, breached: bool | None, at: datetime, *, admitted: bool
+) -> RuleState:
     if breached is None:
         return replace(memory, phase="no_data")
     if not breached:
@@ -132,7 +148,7 @@ def _advance(rule: AlertRule, memory: RuleState, breached: bool | None, at: date
             return replace(memory, phase="firing", n_fine=n_fine)
         return RuleState(phase="resolved" if memory.is_open else "ok")
     n_windows = memory.n_windows + 1
-    firing = memory.is_open or n_windows >= rule.for_windows
+    firing = memory.is_open or (n_windows >= rule.for_windows and admitted)
     return RuleState(
         phase="firing" if firing else "pending",
         n_windows=n_windows,
@@ -141,19 +157,39 @@ def _advance(rule: AlertRule, memory: RuleState, breached: bool | None, at: date
     )
 
 
-def _remembered(rule: AlertRule, values: tuple[float, ...], finding: Finding) -> tuple[float, ...]:
-    if rule.beyond_sd is None and rule.trend is None:
+def _run(memory: RuleState) -> int:
+    """Number of windows that breached in a row and have not fired: they are remembered last."""
+    return 0 if memory.is_open else memory.n_windows
+
+
+def _values(
+    rule: AlertRule, memory: RuleState, finding: Finding, phase: Phase
+) -> tuple[float, ...]:
+    if rule.trend is not None:
+        known = math.isfinite(finding.value)
+        values = (*memory.values, finding.value) if known else memory.values
+        # one less: the window to be judged is the last value of a trend
+        return values[-max(_LONGEST_PAST, rule.trend - 1) :]
+    if rule.beyond_sd is None:
         return ()
-    if math.isnan(finding.value) or (rule.beyond_sd is not None and finding.breached):
-        return values
-    # one less for a trend: the window to be judged is its last value
-    kept = _LONGEST_PAST if rule.trend is None else rule.trend - 1
-    return (*values, finding.value)[-kept:]
+    return _past(memory.values, finding.value, _run(memory), phase)
 
 
-def _history(rule: AlertRule, memory: RuleState, kept: RuleState) -> str:
+def _past(past: tuple[float, ...], value: float, run: int, phase: Phase) -> tuple[float, ...]:
+    """The past of the next window: what fires is no example of a window without a fault."""
+    if math.isnan(value):
+        return past
+    before = past[: max(0, len(past) - run)]
+    if phase != "firing":
+        return (*past, value)[-_LONGEST_PAST:]
+    # without any example, moods of nights would fire for ever, and only examples can say so
+    return before if len(before) >= MIN_PAST else (*before, value)
+
+
+def _history(rule: AlertRule, memory: RuleState, kept: RuleState, admission: Admission) -> str:
     if kept.phase == "pending":
-        return f"; {kept.n_windows} of {rule.for_windows} windows in a row before it fires"
+        few = f"{kept.n_windows} of {rule.for_windows} windows in a row before it fires"
+        return f"; {few if kept.n_windows < rule.for_windows else admission.why_not}"
     if kept.phase == "firing" and kept.n_fine:
         return f"; fine for {kept.n_fine} of {rule.resolve_after} windows before it is over"
     if kept.phase == "firing" and kept.n_windows > 1:

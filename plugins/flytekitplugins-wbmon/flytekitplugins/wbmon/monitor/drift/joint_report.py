@@ -1,4 +1,4 @@
-"""What the test for drift in the joint distribution found."""
+"""The result of a test for drift of all columns together."""
 
 from __future__ import annotations
 
@@ -50,7 +50,13 @@ class JointDrift(Report):
 
     def _measured(self) -> Iterable[Measurement]:
         is_known = not math.isnan(self.auc)
-        yield gate("drifted", value=self.drifted if is_known else None, reason=self.reason)
+        yield gate(
+            "drifted",
+            value=self.drifted if is_known else None,
+            reason=self.reason,
+            p_value=self.p_value,
+            distance=self.effect_size,
+        )
         yield number(
             "auc",
             value=self.auc,

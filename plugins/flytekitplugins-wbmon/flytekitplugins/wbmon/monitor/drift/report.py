@@ -152,6 +152,12 @@ class Check:
     level: Level = "none"
     facet: tuple[str, ...] = ()
 
+    @property
+    def least_chance(self) -> float:
+        """The q-value, of rows and (where known) of windows the larger one."""
+        # max keeps its first argument if the second is nan
+        return max(self.q_value, self.window_q_value)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bin:
@@ -222,6 +228,25 @@ class FeatureDrift:
         return self.level == "drift"
 
     @property
+    def p_value_of_drift(self) -> float:
+        """Probability that chance alone makes a feature of this run drift as this one does.
+
+        The least q-value of the checks that found drift, with past windows the larger one of rows
+        and windows; 0 if the schema changed; `nan` if the feature did not drift.
+        """
+        if not self.drifted:
+            return math.nan
+        found = [check.least_chance for check in self.checks if check.level == "drift"]
+        return min(found, default=0.0)
+
+    @property
+    def moved(self) -> float:
+        """Largest share of rows that moved by a significant check; 1 if the schema changed."""
+        found = [check.effect_size for check in self.checks if check.level != "none"]
+        is_schema = self.drifted and not any(check.level == "drift" for check in self.checks)
+        return 1.0 if is_schema else max(found, default=0.0)
+
+    @property
     def tested(self) -> bool:
         """Whether anything is known about it but, perhaps, its missing values."""
         if self.status == "all_missing":
@@ -237,6 +262,9 @@ class FeatureDrift:
         checks = [check for check in self.checks if check.level == self.level]
         return max(checks, key=lambda check: check.effect_size, default=None)
 
+    def _least_chance(self) -> float:
+        return min((check.least_chance for check in self.checks), default=math.nan)
+
     def measurements(self, *, is_charted: bool) -> Iterable[Measurement]:
         """The numbers of the feature, each named after it.
 
@@ -251,6 +279,8 @@ class FeatureDrift:
             value=self.drifted if is_known else None,
             reason=why,
             prominence="rule",
+            p_value=self.p_value_of_drift if self.drifted else self._least_chance(),
+            distance=self.moved,
         )
         for name in ("effect_size", "missing_current"):
             yield number(
@@ -328,6 +358,24 @@ class DriftReport(Report):
         """Share of the tested features that drifted, in [0, 1]; `nan` if none was tested."""
         return self.n_drifted / self.n_tested if self.n_tested else math.nan
 
+    @property
+    def p_value(self) -> float:
+        """Probability that chance alone makes any feature drift as this window's do.
+
+        Without a drifted feature, the least q-value of all checks, which is the p-value of the
+        whole family by Simes; `nan` without a test.
+        """
+        features = self.features.values()
+        found = [each.p_value_of_drift for each in features if each.drifted] or [
+            check.least_chance for each in features for check in each.checks
+        ]
+        return min((each for each in found if not math.isnan(each)), default=math.nan)
+
+    @property
+    def moved(self) -> float:
+        """Largest share of rows that moved in one feature, by a significant check."""
+        return max((each.moved for each in self.features.values()), default=0.0)
+
     def _measured(self) -> Iterable[Measurement]:
         yield from self.headline()
         for index, feature in enumerate(self.features.values()):
@@ -336,7 +384,10 @@ class DriftReport(Report):
     def headline(self) -> Iterable[Measurement]:
         """The numbers of the whole window."""
         is_known = self.verdict != "insufficient"
-        yield gate("drifted", value=self.drifted if is_known else None, reason=self.reason)
+        chance = {"p_value": self.p_value, "distance": self.moved}
+        yield gate(
+            "drifted", value=self.drifted if is_known else None, reason=self.reason, **chance
+        )
         for name in ("share_drifted", "n_drifted"):
             yield number(
                 name,
@@ -344,6 +395,7 @@ class DriftReport(Report):
                 higher_is_better=False,
                 prominence="news",
                 reason=self.reason,
+                **chance,
             )
         yield number("n_tested", value=self.n_tested, reason=self.reason)
         yield number("n_reference", value=self.n_reference)

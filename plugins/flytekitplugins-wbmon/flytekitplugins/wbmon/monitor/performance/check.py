@@ -42,6 +42,7 @@ from flytekitplugins.wbmon.stats.estimate import Estimate
 Baseline: TypeAlias = "PerformanceReport | Mapping[str, float] | None"
 
 _RANKING = ("log_loss", "accuracy", "mae")
+_ENOUGH_WINDOWS = 4
 
 
 def check_performance(  # noqa: PLR0913 - one keyword a column
@@ -88,7 +89,8 @@ def check_performance(  # noqa: PLR0913 - one keyword a column
             one column per class in the sorted order of the classes, or a mapping class -> column.
         threshold: Probability from which a row is predicted positive; in [0, 1].
         weight: Column of row weights, such as the `sample_weight` of a sampled log.
-        baseline: An earlier report, or values by metric (treated as exactly known). A metric is
+        baseline: An earlier report, best of four windows' rows or more, as its error is common to
+            all windows; or values by metric (treated as exactly known). A metric is
             `worse` if the whole interval of its change is on the worse side of 0.
         positive: The positive class of two. If None, that of the baseline; else 1 of 0 and 1, true
             of false and true; else the last in sorted order, which the report says.
@@ -167,7 +169,7 @@ def check_performance(  # noqa: PLR0913 - one keyword a column
         return report_of(part, task=task, baseline=against, min_rows=min_rows)
 
     # parts are compared with the rest of the window, so only the whole gets the baseline
-    report = measure(outcomes, known)
+    report = _asking_for_more(measure(outcomes, known), baseline)
     if estimate is not None:
         report = replace(report, estimates=compare_estimate(estimate, report))
     if not cut_by:
@@ -203,6 +205,22 @@ def _meaning(
     if positive is not None:
         found = found._replace(positive=value_name(positive), positive_from="setting")
     return found
+
+
+def _asking_for_more(report: PerformanceReport, baseline: Baseline) -> PerformanceReport:
+    """The report, which asks for a larger baseline if that is less than four such windows."""
+    if not isinstance(baseline, PerformanceReport) or report.status != "ok":
+        return report
+    n, wanted = _n_measured(baseline), _ENOUGH_WINDOWS * _n_measured(report)
+    # its error is common to all windows that are compared with it, and no window tells it
+    if not 0 < n < wanted:
+        return report
+    asked = f"the baseline has {n} measured rows, {wanted} or more (as of 4 windows) are advised"
+    return replace(report, reason=f"{report.reason}; {asked}")
+
+
+def _n_measured(report: PerformanceReport) -> int:
+    return report.n_labelled - report.n_missing_prediction
 
 
 def _require_unit(baseline: Baseline, outcomes: Outcomes) -> None:

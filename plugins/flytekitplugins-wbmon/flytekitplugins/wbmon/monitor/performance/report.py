@@ -11,6 +11,8 @@ from flytekitplugins.wbmon.names import quoted_name
 from flytekitplugins.wbmon.reports.measurement import Measurement, gate, number
 from flytekitplugins.wbmon.reports.report import Report
 from flytekitplugins.wbmon.reports.verdict import MetricVerdict
+from flytekitplugins.wbmon.stats.evidence import normal_distance, simes_p_value
+from flytekitplugins.wbmon.stats.tail_probabilities import normal_sf
 
 Task = Literal["classification", "regression"]
 Every = Literal["hour", "day", "week", "month"]
@@ -70,6 +72,15 @@ class Metric:
     def change(self) -> float:
         """Value minus baseline; `nan` without a baseline."""
         return self.value - self.baseline
+
+    @property
+    def standard_errors_worse(self) -> float:
+        """The change towards the worse side, in standard errors of the change; `nan` without one.
+
+        Positive if it is worse; within ±37, beyond which a normal tail is no number.
+        """
+        worse = -self.change if self.higher_is_better else self.change
+        return math.copysign(normal_distance(self.p_value / 2), worse)
 
     @property
     def loss(self) -> float:
@@ -284,7 +295,14 @@ class PerformanceReport(Report):
         yield from (self._of_metric(metric) for metric in self.metrics.values())
         is_compared = is_known and any(m.verdict != "unknown" for m in self.metrics.values())
         why = self.reason if is_compared or not is_known else "no metric has a baseline"
-        yield gate("worse", value=self.worse if is_compared else None, reason=why)
+        far = [m.standard_errors_worse for m in self.metrics.values() if not math.isnan(m.p_value)]
+        yield gate(
+            "worse",
+            value=self.worse if is_compared else None,
+            reason=why,
+            p_value=simes_p_value([normal_sf(each) for each in far]),
+            distance=max(far, default=math.nan),
+        )
         yield number(
             "coverage",
             value=self.coverage,
@@ -314,6 +332,8 @@ class PerformanceReport(Report):
             unit=self.unit_of(metric.name),
             prominence="news",
             reason=metric.reason if is_known else self.reason,
+            p_value=normal_sf(metric.standard_errors_worse),
+            distance=metric.standard_errors_worse,
         )
 
     def _of_estimates(self) -> Iterable[Measurement]:
@@ -321,7 +341,19 @@ class PerformanceReport(Report):
             return
         is_known = any(each.held is not None for each in self.estimates)
         why = "its estimate without labels" if is_known else "no estimate to compare with labels"
-        yield gate("overestimated", value=self.overestimated if is_known else None, reason=why)
+        # one-sided: an estimate that is too low is no fault
+        p_values = [
+            each.p_value / 2 if each.is_overestimated else 1 - each.p_value / 2
+            for each in self.estimates
+        ]
+        p_value = simes_p_value(p_values)
+        yield gate(
+            "overestimated",
+            value=self.overestimated if is_known else None,
+            reason=why,
+            p_value=p_value,
+            distance=normal_distance(p_value),
+        )
 
     def _of_parts(self) -> Iterable[Measurement]:
         is_known = self.status == "ok"

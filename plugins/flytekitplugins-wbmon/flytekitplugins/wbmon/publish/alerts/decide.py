@@ -16,7 +16,12 @@ from typing import TYPE_CHECKING
 
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.flyte.filesystem import filesystem_of_task
-from flytekitplugins.wbmon.monitor.alerts.decision import AlertRule, Decision, Severity
+from flytekitplugins.wbmon.monitor.alerts.decision import (
+    AlertRule,
+    Decision,
+    PageBudget,
+    Severity,
+)
 from flytekitplugins.wbmon.monitor.alerts.evaluate import evaluate_rules
 from flytekitplugins.wbmon.monitor.alerts.history import (
     diff_from_previous,
@@ -62,12 +67,14 @@ class AlertRouting:
         remind_after: Time after which a reminder is sent for an alert that is still firing; None
             for no reminders.
         keep_nights: Number of windows that are kept for the index page.
+        budget: How often chance may page; None for no limit.
     """
 
     state_uri: str = ""
     channels: tuple[Channel, ...] = ()
     remind_after: timedelta | None = None
     keep_nights: int = 60
+    budget: PageBudget | None = field(default_factory=PageBudget)
 
 
 def decide_and_notify(
@@ -185,7 +192,13 @@ class _Session:
         # may be called several times: each call replaces the results of the one before
         numbers = headlines(self.reports)
         decision = replace(
-            evaluate_rules(self.rules, self.reports, state=memory.state, at=self.at),
+            evaluate_rules(
+                self.rules,
+                self.reports,
+                state=memory.state,
+                at=self.at,
+                budget=self.routing.budget,
+            ),
             numbers=with_intervals(numbers),
             links=self.links,
         )
