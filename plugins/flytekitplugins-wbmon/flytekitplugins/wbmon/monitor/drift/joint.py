@@ -30,7 +30,7 @@ from flytekitplugins.wbmon.monitor.profiles.learn import learn_kind
 from flytekitplugins.wbmon.monitor.profiles.vectors import vectors_of
 from flytekitplugins.wbmon.names import listed_names, shown_name
 from flytekitplugins.wbmon.stats.arrays import Matrix
-from flytekitplugins.wbmon.stats.classification import roc_auc
+from flytekitplugins.wbmon.stats.ranking import roc_auc
 from flytekitplugins.wbmon.stats.tail_probabilities import normal_sf
 
 if TYPE_CHECKING:

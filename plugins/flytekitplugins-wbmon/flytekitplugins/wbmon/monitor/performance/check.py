@@ -13,9 +13,10 @@ from flytekitplugins.wbmon.data.unreadable import unreadable_of
 from flytekitplugins.wbmon.data.uuids import uuid_name, value_name
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.performance import segments as breakdown
+from flytekitplugins.wbmon.monitor.performance.clusters import row_clusters
 from flytekitplugins.wbmon.monitor.performance.estimate import compare_estimate
 from flytekitplugins.wbmon.monitor.performance.meaning import Meaning
-from flytekitplugins.wbmon.monitor.performance.measure import report_of
+from flytekitplugins.wbmon.monitor.performance.measure import estimate_of, report_of
 from flytekitplugins.wbmon.monitor.performance.outcomes import (
     Outcomes,
     Score,
@@ -53,6 +54,7 @@ def check_performance(  # noqa: PLR0913 - one keyword a column
     score: Score = None,
     threshold: float = 0.5,
     weight: str | None = None,
+    cluster: str | None = None,
     baseline: Baseline = None,
     positive: Any = None,
     min_rows: int = 30,
@@ -69,9 +71,13 @@ def check_performance(  # noqa: PLR0913 - one keyword a column
     Rows without a label are counted but not measured, and so are labelled rows without a prediction
     or with an infinite one. Classification is binary if there are two classes. With more classes,
     precision, recall and F1 are unweighted means over the classes of the window, and AUC is one
-    against the rest. Intervals have 95 % coverage. Values agree with scikit-learn, with one
-    exception: a metric without any row to compute it from (precision if nothing was predicted
-    positive) is `nan` with a reason.
+    against the rest. Intervals have 95 % coverage. Values agree with scikit-learn, with two
+    exceptions: a metric without any row to compute it from (precision if nothing was predicted
+    positive) is `nan` with a reason, and MAPE leaves out rows whose label is 0.
+
+    A metric has a value and a reason, but no interval and no verdict, if few rows make it: log loss
+    and Brier score with fewer than 10 rows of a class, and the errors of a regression of which the
+    largest 1 % of rows carry more than 30 % of the sum.
 
     Null, `nan` and blank text are missing. Classes are names: text, booleans, dates, or whole
     numbers of any type and size, of which no digit is lost. Durations are measured in seconds. A
@@ -88,6 +94,9 @@ def check_performance(  # noqa: PLR0913 - one keyword a column
             one column per class in the sorted order of the classes, or a mapping class -> column.
         threshold: Probability from which a row is predicted positive; in [0, 1].
         weight: Column of row weights, such as the `sample_weight` of a sampled log.
+        cluster: Column that is the same for rows that belong together, such as a customer or a
+            session: intervals, verdicts and p-values then take clusters as independent, not rows
+            (Liang & Zeger's sums of influence). A row without a value is a cluster of its own.
         baseline: An earlier report, or values by metric (treated as exactly known). A metric is
             `worse` if the whole interval of its change is on the worse side of 0.
         positive: The positive class of two. If None, that of the baseline; else 1 of 0 and 1, true
@@ -138,11 +147,11 @@ def check_performance(  # noqa: PLR0913 - one keyword a column
         )
     known = _known_baseline(baseline, task)
     label, prediction = str(label), str(prediction)
-    weight, time = as_column(weight), as_column(time)
+    weight, time, cluster = as_column(weight), as_column(time), as_column(cluster)
     segments = listed_columns("segments", segments)
     cut_by = [*segments, *([] if time is None else [time])]
-    weights = [] if weight is None else [weight]
-    names = [label, prediction, *score_columns(score), *weights, *cut_by]
+    others = [name for name in (weight, cluster) if name is not None]
+    names = [label, prediction, *score_columns(score), *others, *cut_by]
     # one read for all columns: segments and times must belong to the same rows as the outcomes
     table = read_values(data, names)
     if task == "regression":
@@ -157,6 +166,9 @@ def check_performance(  # noqa: PLR0913 - one keyword a column
             weight=weight,
             meaning=meaning,
         )
+    if cluster is not None:
+        clusters = row_clusters(table[cluster], cluster)
+        outcomes = replace(outcomes, cluster=clusters[outcomes.rows])
     times = None if time is None else row_times(table[time].combine_chunks(), time)
     if times is not None:
         odd = unreadable_of({str(time): times.unreadable})
@@ -232,8 +244,5 @@ def _known_baseline(baseline: Baseline, task: Task) -> dict[str, Estimate]:
             raise ConfigError(
                 f"the baseline must be of the same task; it is a {baseline.task}, this a {task}"
             )
-        return {
-            name: Estimate(metric.value, metric.low, metric.high)
-            for name, metric in baseline.metrics.items()
-        }
+        return {name: estimate_of(metric) for name, metric in baseline.metrics.items()}
     return {name: Estimate(value) for name, value in baseline_values(baseline, task).items()}
