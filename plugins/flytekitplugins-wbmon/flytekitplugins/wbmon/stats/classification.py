@@ -136,6 +136,11 @@ class _Shares(NamedTuple):
 
 def accuracy(confusion: Confusion) -> Estimate:
     """Share of rows whose predicted class is the true class; Wilson interval."""
+    return accuracy_share(confusion).estimate
+
+
+def accuracy_share(confusion: Confusion) -> Share:
+    """Accuracy as a proportion with its effective sample size."""
     own, total = np.eye(len(confusion.weight), dtype=bool), _total_unit(confusion)
     hit, wrong = (
         _part([cells[inside].sum(keepdims=True) for cells in confusion[:2]], total)
@@ -146,7 +151,7 @@ def accuracy(confusion: Confusion) -> Estimate:
         labels, predictions, weight, cluster = confusion.rows
         trials = Trials(np.zeros_like(labels), labels == predictions, weight, cluster)
         shares = clustered_shares(shares, trials).shares
-    return shares[0].estimate
+    return shares[0]
 
 
 def class_metrics(confusion: Confusion) -> list[ClassMetrics]:
@@ -218,8 +223,14 @@ def log_loss(
         weight: Row weights; shape `(n,)`.
         cluster: Cluster of each row; None if rows are independent.
     """
+    return positive_mean(log_losses(labels, probabilities), weight, cluster)
+
+
+def log_losses(labels: Codes, probabilities: Floats) -> Floats:
+    """The log loss of each row, which `log_loss` is the mean of; shape `(n,)`."""
     chosen = probabilities[np.arange(len(labels)), labels]
-    return positive_mean(-np.log(np.clip(chosen, _EPSILON, 1 - _EPSILON)), weight, cluster)
+    losses: Floats = -np.log(np.clip(chosen, _EPSILON, 1 - _EPSILON))
+    return losses
 
 
 def brier_score(
@@ -239,12 +250,18 @@ def brier_score(
     References:
         Brier (1950), Verification of forecasts expressed in terms of probability.
     """
-    k = probabilities.shape[1]
-    if k == 2:  # noqa: PLR2004 - binary
-        return positive_mean((probabilities[:, 1] - labels) ** 2, weight, cluster)
+    return positive_mean(brier_losses(labels, probabilities), weight, cluster)
+
+
+def brier_losses(labels: Codes, probabilities: Floats) -> Floats:
+    """The Brier score of each row, which `brier_score` is the mean of; shape `(n,)`."""
+    if probabilities.shape[1] == 2:  # noqa: PLR2004 - binary
+        binary: Floats = (probabilities[:, 1] - labels) ** 2
+        return binary
     chosen = probabilities[np.arange(len(labels)), labels]
     # sum (p - y)^2 expanded, so that no one-hot matrix of the labels is needed
-    return positive_mean((probabilities**2).sum(axis=1) - 2 * chosen + 1, weight, cluster)
+    losses: Floats = (probabilities**2).sum(axis=1) - 2 * chosen + 1
+    return losses
 
 
 def _precisions(confusion: Confusion) -> _Shares:

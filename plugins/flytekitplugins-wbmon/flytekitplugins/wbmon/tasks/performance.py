@@ -39,6 +39,7 @@ class PerformanceSettings:
     threshold: float = 0.5
     weight: str = ""
     cluster: str = ""
+    proxy: str = ""
     positive: str = ""
     min_rows: int = 30
     segments: tuple[str, ...] = ()
@@ -86,6 +87,8 @@ class PerformanceCheck(Node[PerformanceSettings]):
         weight: Column of row weights.
         cluster: Column that is the same for rows that belong together, such as a customer or a
             session; intervals and verdicts then take clusters as independent, not rows.
+        proxy: Column that stands in for the label where there is none, such as a judge's verdict;
+            the labelled rows must be a random sample of all.
         positive: The positive class of a binary task. If None, that of the baseline; else 1 of 0
             and 1, true of false and true; else the last in sorted order, which the report says.
         min_rows: Minimum number of labelled rows for a verdict.
@@ -117,6 +120,7 @@ class PerformanceCheck(Node[PerformanceSettings]):
         threshold: float = 0.5,
         weight: str = "",
         cluster: str = "",
+        proxy: str = "",
         positive: Any = None,
         min_rows: int = 30,
         segments: tuple[str, ...] = (),
@@ -135,6 +139,7 @@ class PerformanceCheck(Node[PerformanceSettings]):
             threshold=threshold,
             weight=weight,
             cluster=cluster,
+            proxy=proxy,
             positive="" if positive is None else class_name(positive),
             min_rows=min_rows,
             segments=listed_columns("segments", segments),
@@ -175,6 +180,7 @@ class PerformanceCheck(Node[PerformanceSettings]):
             threshold=config.threshold,
             weight=config.weight or None,
             cluster=config.cluster or None,
+            proxy=config.proxy or None,
             baseline=baseline,
             positive=config.positive or None,
             min_rows=config.min_rows,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
+
+import pyarrow as pa
 
 from flytekitplugins.wbmon.arguments import listed, listed_columns
 from flytekitplugins.wbmon.data.columns import as_column, read_values
@@ -13,7 +15,7 @@ from flytekitplugins.wbmon.data.unreadable import unreadable_of
 from flytekitplugins.wbmon.data.uuids import uuid_name, value_name
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.performance import segments as breakdown
-from flytekitplugins.wbmon.monitor.performance.clusters import row_clusters
+from flytekitplugins.wbmon.monitor.performance.clusters import in_clusters, row_clusters
 from flytekitplugins.wbmon.monitor.performance.estimate import compare_estimate
 from flytekitplugins.wbmon.monitor.performance.meaning import Meaning
 from flytekitplugins.wbmon.monitor.performance.measure import estimate_of, report_of
@@ -24,6 +26,7 @@ from flytekitplugins.wbmon.monitor.performance.outcomes import (
     read_regression,
     score_columns,
 )
+from flytekitplugins.wbmon.monitor.performance.powered import read_proxies
 from flytekitplugins.wbmon.monitor.performance.report import (
     Every,
     PerformanceReport,
@@ -55,6 +58,7 @@ def check_performance(  # noqa: PLR0913 - one keyword a column
     threshold: float = 0.5,
     weight: str | None = None,
     cluster: str | None = None,
+    proxy: str | None = None,
     baseline: Baseline = None,
     positive: Any = None,
     min_rows: int = 30,
@@ -97,6 +101,11 @@ def check_performance(  # noqa: PLR0913 - one keyword a column
         cluster: Column that is the same for rows that belong together, such as a customer or a
             session: intervals, verdicts and p-values then take clusters as independent, not rows
             (Liang & Zeger's sums of influence). A row without a value is a cluster of its own.
+        proxy: Column that stands in for the label where there is none, such as the verdict of a
+            judge or of a better model: classes, or of two classes the probability of the positive
+            one; of a regression, values. Accuracy, log loss, Brier score, MAE and RMSE then rest on
+            labels and proxies together (prediction-powered inference): valid whatever the proxy is
+            worth, and shorter where it is good. The labelled rows must be a random sample of all.
         baseline: An earlier report, or values by metric (treated as exactly known). A metric is
             `worse` if the whole interval of its change is on the worse side of 0.
         positive: The positive class of two. If None, that of the baseline; else 1 of 0 and 1, true
@@ -136,39 +145,35 @@ def check_performance(  # noqa: PLR0913 - one keyword a column
     if rank_by is not None:
         require_ranking(rank_by, task)
     meaning = _meaning(baseline, positive, prediction_is, classes)
-    if prediction_is == "probability" and score is not None:
-        raise ConfigError(
-            "a prediction that is a probability needs no `score`; name the column of predicted "
-            "classes as `prediction`, or leave `score` out"
-        )
-    if prediction_is is not None and task == "regression":
-        raise ConfigError(
-            f"prediction_is must be of a classification; got {prediction_is!r} for a regression"
-        )
+    _require_prediction(prediction_is, score, task)
     known = _known_baseline(baseline, task)
     label, prediction = str(label), str(prediction)
-    weight, time, cluster = as_column(weight), as_column(time), as_column(cluster)
+    weight, time = as_column(weight), as_column(time)
+    cluster, proxy = as_column(cluster), as_column(proxy)
     segments = listed_columns("segments", segments)
     cut_by = [*segments, *([] if time is None else [time])]
-    others = [name for name in (weight, cluster) if name is not None]
+    others = [name for name in (weight, cluster, proxy) if name is not None]
     names = [label, prediction, *score_columns(score), *others, *cut_by]
     # one read for all columns: segments and times must belong to the same rows as the outcomes
     table = read_values(data, names)
-    if task == "regression":
-        outcomes = read_regression(table, label=label, prediction=prediction, weight=weight)
-    else:
-        outcomes = read_classification(
+
+    def read(of: str | None, known: Meaning) -> Outcomes:
+        if task == "regression":
+            # without labels, the prediction stands in for them
+            given = {"label": prediction if of is None else of, "prediction": prediction}
+            return read_regression(table, **given, weight=weight)
+        return read_classification(
             table,
-            label=label,
+            label=of,
             prediction=prediction,
             score=score,
             threshold=threshold,
             weight=weight,
-            meaning=meaning,
+            meaning=known,
         )
-    if cluster is not None:
-        clusters = row_clusters(table[cluster], cluster)
-        outcomes = replace(outcomes, cluster=clusters[outcomes.rows])
+
+    outcomes = read(label, meaning)
+    outcomes = _beside_labels(table, outcomes, proxy, cluster, read)
     times = None if time is None else row_times(table[time].combine_chunks(), time)
     if times is not None:
         odd = unreadable_of({str(time): times.unreadable})
@@ -192,6 +197,36 @@ def check_performance(  # noqa: PLR0913 - one keyword a column
         if times is None
         else breakdown.chunks(times.values, str(time), every, outcomes, measure, ranked),
     )
+
+
+def _require_prediction(prediction_is: PredictionIs | None, score: Score, task: Task) -> None:
+    if prediction_is == "probability" and score is not None:
+        raise ConfigError(
+            "a prediction that is a probability needs no `score`; name the column of predicted "
+            "classes as `prediction`, or leave `score` out"
+        )
+    if prediction_is is not None and task == "regression":
+        raise ConfigError(
+            f"prediction_is must be of a classification; got {prediction_is!r} for a regression"
+        )
+
+
+def _beside_labels(
+    table: pa.Table,
+    outcomes: Outcomes,
+    proxy: str | None,
+    cluster: str | None,
+    read: Callable[[str | None, Meaning], Outcomes],
+) -> Outcomes:
+    """The outcomes with what stands in for labels, and with what rows belong together."""
+    if proxy is not None and len(outcomes.rows):
+        # a proxy is one of the classes, or it says nothing
+        settled = outcomes.meaning._replace(is_closed=True)
+        proxies = read_proxies(table, outcomes, proxy, lambda of: read(of, settled))
+        outcomes = replace(outcomes, proxies=proxies)
+    if cluster is not None:
+        outcomes = in_clusters(outcomes, row_clusters(table[cluster], cluster))
+    return outcomes
 
 
 def _meaning(

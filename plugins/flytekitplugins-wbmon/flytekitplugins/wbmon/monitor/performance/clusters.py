@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,7 @@ from flytekitplugins.wbmon.data.arrow import dense_numbers, is_valid
 from flytekitplugins.wbmon.data.groups import is_scalar
 from flytekitplugins.wbmon.data.names import plain_names
 from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.monitor.performance.outcomes import Outcomes
 from flytekitplugins.wbmon.names import quoted_name
 
 if TYPE_CHECKING:
@@ -43,3 +45,16 @@ def row_clusters(column: pa.ChunkedArray, name: str) -> Codes:
     codes[known] = dense_numbers(encoded.indices.drop_null())
     codes[~known] = len(encoded.dictionary) + np.arange(int((~known).sum()))
     return codes
+
+
+def in_clusters(outcomes: Outcomes, clusters: Codes) -> Outcomes:
+    """The outcomes with their clusters.
+
+    Args:
+        outcomes: The measured rows of a window.
+        clusters: Cluster of each row of the window, measured or not; shape `(n_rows,)`.
+    """
+    proxies = outcomes.proxies
+    if proxies is not None:
+        proxies = replace(proxies, cluster=clusters[proxies.rows])
+    return replace(outcomes, cluster=clusters[outcomes.rows], proxies=proxies)

@@ -19,6 +19,7 @@ from flytekitplugins.wbmon.monitor.performance.metrics import (
     values_of,
 )
 from flytekitplugins.wbmon.monitor.performance.outcomes import Outcomes
+from flytekitplugins.wbmon.monitor.performance.powered import labels_differ_by, powered_metrics
 from flytekitplugins.wbmon.monitor.performance.report import (
     Calibration,
     Metric,
@@ -39,6 +40,7 @@ from flytekitplugins.wbmon.stats.calibration import (
 from flytekitplugins.wbmon.stats.estimate import Estimate, difference, p_value_of_zero, undefined
 
 _ALPHA = 0.05
+_FAR = 4.0  # standard errors that chance does not explain
 _CHANCE = 0.5  # ROC AUC of scores that say nothing
 
 
@@ -61,6 +63,8 @@ def report_of(
     confusion = confusion_of(outcomes) if task == "classification" and n else None
     is_regression, is_ok = task == "regression", status == "ok"
     measured = measure_values(outcomes) if is_regression else measure_classes(outcomes, confusion)
+    powered = powered_metrics(outcomes, measured)
+    measured |= powered.metrics
     metrics = {
         name: metric_of(name, estimate, n_of(name, outcomes), baseline.get(name), decide=is_ok)
         for name, estimate in measured.items()
@@ -84,6 +88,10 @@ def report_of(
         n_unreadable=outcomes.unreadable.n,
         unreadable=outcomes.unreadable.examples,
         n_clusters=0 if outcomes.cluster is None else len(np.unique(outcomes.cluster)),
+        proxy=outcomes.proxies.name if powered.gains and outcomes.proxies else "",
+        n_proxy=len(outcomes.proxies.rows) - n if powered.gains and outcomes.proxies else 0,
+        proxy_gain=powered.gains,
+        proxy_difference=labels_differ_by(outcomes) if powered.gains else math.nan,
         loss_tail_share=_tail_share(outcomes) if is_regression else math.nan,
     )
     said = [why or _summary(report), *announcements(report)]
@@ -108,6 +116,19 @@ def announcements(report: PerformanceReport) -> Iterator[str]:
             f"the largest 1 % of squared errors carry {report.loss_tail_share:.0%} of them: look "
             "at those rows, and believe mae rather than rmse"
         )
+    if report.proxy_gain:
+        best = max(report.proxy_gain, key=lambda name: report.proxy_gain[name])
+        yield (
+            f"{', '.join(report.proxy_gain)} also from proxy {quoted_name(report.proxy)} of "
+            f"{report.n_proxy} rows without a label, for {best} worth "
+            f"{report.proxy_gain[best]:.2g} times the labels; the labelled rows must be a random "
+            "sample of all"
+        )
+        if abs(report.proxy_difference) > _FAR:
+            yield (
+                f"which they are not: their proxies differ from the others' by "
+                f"{abs(report.proxy_difference):.2g} standard errors"
+            )
     mape, mae = report.metrics.get("mape"), report.metrics.get("mae")
     if is_measured and mape and mae and mape.n < mae.n:
         yield f"mape leaves out {mae.n - mape.n} of {mae.n} rows, whose label is 0"

@@ -80,6 +80,8 @@ def _facts(report: PerformanceReport) -> Iterator[str]:
         yield report.positive_class
     if report.unit:
         yield f"values in {report.unit}"
+    if report.proxy:
+        yield f"{report.n_proxy:,} rows without a label count by {shown_name(report.proxy)}"
     if report.n_clusters:
         yield f"{report.n_clusters:,} clusters, which are taken as independent, not rows"
     if report.n_unreadable:

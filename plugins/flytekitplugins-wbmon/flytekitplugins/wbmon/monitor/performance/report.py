@@ -200,6 +200,11 @@ class PerformanceReport(Report):
             `n/a` among numbers; they count as missing.
         unreadable: At most three of them.
         n_clusters: Number of clusters of the measured rows; 0 if rows are taken as independent.
+        proxy: Column that stands in for labels that are missing; empty without one.
+        n_proxy: Number of rows without a label that count by their proxy.
+        proxy_gain: By metric, how many times as many labels alone would have as short an interval.
+        proxy_difference: z statistic of the mean proxy of labelled rows against that of the others;
+            far from 0 if the labelled rows are no random sample.
         loss_tail_share: Share of the squared errors of a regression that the largest 1 % of rows
             carry; `nan` for a classification.
     """
@@ -228,6 +233,10 @@ class PerformanceReport(Report):
     n_unreadable: int = 0
     unreadable: tuple[str, ...] = ()
     n_clusters: int = 0
+    proxy: str = ""
+    n_proxy: int = 0
+    proxy_gain: Mapping[str, float] = field(default_factory=dict)
+    proxy_difference: float = math.nan
     loss_tail_share: float = math.nan
 
     @property
@@ -310,6 +319,8 @@ class PerformanceReport(Report):
                 higher_is_better=False,
                 reason=self.reason if self.status != "ok" else "no error is above 0",
             )
+        for name, gain in self.proxy_gain.items():
+            yield number("proxy_gain", name, value=gain, higher_is_better=True, prominence="rule")
         yield from self._of_estimates()
         yield from self._of_parts()
 
