@@ -9,8 +9,8 @@ from scipy import stats as scipy_stats
 from sklearn import metrics as sk
 
 from flytekitplugins.wbmon.monitor.performance.check import check_performance
-from flytekitplugins.wbmon.stats.classification import roc_auc
 from flytekitplugins.wbmon.stats.estimate import student_quantile
+from flytekitplugins.wbmon.stats.ranking import roc_auc
 
 
 @pytest.fixture(params=[False, True], ids=["plain", "weighted"])
@@ -35,6 +35,7 @@ def test_binary_metrics_agree_with_scikit_learn(rng, weight):
         "recall": sk.recall_score(y, q, sample_weight=weight),
         "f1": sk.f1_score(y, q, sample_weight=weight),
         "roc_auc": sk.roc_auc_score(y, p, sample_weight=weight),
+        "pr_auc": sk.average_precision_score(y, p, sample_weight=weight),
         "log_loss": sk.log_loss(y, p, sample_weight=weight),
         "brier": sk.brier_score_loss(y, p, sample_weight=weight),
     }
@@ -67,6 +68,12 @@ def test_multiclass_metrics_agree_with_scikit_learn(rng, weight):
                 for i, n in enumerate(names)
             ]
         ),
+        "pr_auc": np.mean(
+            [
+                sk.average_precision_score(y == n, scores[:, i], sample_weight=weight)
+                for i, n in enumerate(names)
+            ]
+        ),
         "brier": np.average(((scores - (y[:, None] == names)) ** 2).sum(axis=1), weights=weight),
     }
     assert {name: metric.value for name, metric in found.items()} == pytest.approx(expected)
@@ -89,6 +96,7 @@ def test_regression_metrics_agree_with_scikit_learn(rng, weight):
     expected = {
         "mae": sk.mean_absolute_error(y, p, sample_weight=weight),
         "rmse": np.sqrt(sk.mean_squared_error(y, p, sample_weight=weight)),
+        "mape": sk.mean_absolute_percentage_error(y, p, sample_weight=weight),
         "r2": sk.r2_score(y, p, sample_weight=weight),
     }
     assert {name: metric.value for name, metric in found.items()} == pytest.approx(expected)
@@ -117,17 +125,17 @@ def test_the_variance_of_auc_is_delongs(rng):
 
 
 _COVERED = {
-    "binary": ("accuracy", "precision", "recall", "f1", "roc_auc", "log_loss", "brier"),
-    "sampled": ("accuracy", "precision", "recall", "f1", "roc_auc", "log_loss", "brier"),
-    "classes": ("accuracy", "precision", "recall", "f1", "roc_auc", "log_loss", "brier"),
-    "regression": ("mae", "rmse", "r2"),
+    "binary": ("accuracy", "precision", "recall", "f1", "roc_auc", "pr_auc", "log_loss", "brier"),
+    "sampled": ("accuracy", "precision", "recall", "f1", "roc_auc", "pr_auc", "log_loss", "brier"),
+    "classes": ("accuracy", "precision", "recall", "f1", "roc_auc", "pr_auc", "log_loss", "brier"),
+    "regression": ("mae", "rmse", "mape", "r2"),
 }
 
 
 def draw(kind, rng, n):
     if kind == "regression":
-        y = rng.normal(size=n)
-        return {"y": y, "q": y + rng.normal(size=n) / 2}, {"task": "regression"}
+        y = rng.uniform(2, 6, n)
+        return {"y": y, "q": y + rng.normal(size=n)}, {"task": "regression"}
     if kind == "classes":
         scores = rng.dirichlet(np.full(4, 0.4), n)
         y = (scores.cumsum(axis=1) < rng.random(n)[:, None]).sum(axis=1).clip(max=3)

@@ -11,6 +11,7 @@ from scipy import stats as scipy_stats
 from sklearn.metrics import roc_auc_score
 
 from flytekitplugins.wbmon.stats import classification as c
+from flytekitplugins.wbmon.stats import ranking
 
 labelled = st.integers(2, 5).flatmap(
     lambda k: st.tuples(
@@ -123,7 +124,7 @@ scored = st.lists(
 
 def auc_of(rows, turn=lambda score: score):
     positive, score, weight = (np.array(column) for column in zip(*rows, strict=True))
-    return c.roc_auc(positive, turn(score.astype(float)), weight.astype(float))
+    return ranking.roc_auc(positive, turn(score.astype(float)), weight.astype(float))
 
 
 @given(scored)
@@ -147,13 +148,13 @@ def test_auc_lies_in_its_interval(rows):
 
 def test_a_perfect_ranking_of_few_rows_is_not_certain():
     score = np.arange(20.0)
-    auc = c.roc_auc(score >= 10, score, np.ones(20))
+    auc = ranking.roc_auc(score >= 10, score, np.ones(20))
     assert auc.value == auc.high == 1.0
     assert 0.6 < auc.low < 0.95
 
 
 def test_a_score_without_information_gives_one_half():
-    auc = c.roc_auc(np.arange(40) % 2 == 0, np.ones(40), np.ones(40))
+    auc = ranking.roc_auc(np.arange(40) % 2 == 0, np.ones(40), np.ones(40))
     assert auc.value == 0.5
     assert auc.low < 0.4
     assert auc.high > 0.6
@@ -161,14 +162,14 @@ def test_a_score_without_information_gives_one_half():
 
 def test_a_single_positive_row_still_gives_an_interval():
     score = np.arange(30.0)
-    auc = c.roc_auc(score == 20, score, np.ones(30))
+    auc = ranking.roc_auc(score == 20, score, np.ones(30))
     assert auc.low < auc.value < auc.high
     assert auc.high - auc.low > 0.3
 
 
 @pytest.mark.parametrize("positive", [np.zeros(5, dtype=bool), np.ones(5, dtype=bool)])
 def test_auc_of_one_class_is_undefined_and_says_why(positive):
-    auc = c.roc_auc(positive, np.arange(5.0), np.ones(5))
+    auc = ranking.roc_auc(positive, np.arange(5.0), np.ones(5))
     assert math.isnan(auc.value)
     assert "one class" in auc.reason
 
@@ -176,8 +177,8 @@ def test_auc_of_one_class_is_undefined_and_says_why(positive):
 def test_one_vs_rest_leaves_out_a_class_without_labels():
     labels = np.array([0, 0, 1, 1, 0, 1])
     probabilities = np.column_stack([1 - labels * 0.8, labels * 0.8, np.zeros(6)])
-    assert c.roc_auc_one_vs_rest(labels, probabilities, np.ones(6)).value == 1.0
-    alone = c.roc_auc_one_vs_rest(np.zeros(6, dtype=int), probabilities, np.ones(6))
+    assert ranking.roc_auc_one_vs_rest(labels, probabilities, np.ones(6)).value == 1.0
+    alone = ranking.roc_auc_one_vs_rest(np.zeros(6, dtype=int), probabilities, np.ones(6))
     assert "one class" in alone.reason
 
 
@@ -204,7 +205,7 @@ def test_the_interval_of_the_auc_is_delongs_over_all_pairs(rng):
     positive = np.arange(60) < 22
     score = np.round(rng.normal(positive * 1.0, 1.0), 1)  # with ties
 
-    found = c.roc_auc(positive, score, np.ones(60))
+    found = ranking.roc_auc(positive, score, np.ones(60))
 
     pairs = np.array([[(a > b) + (a == b) / 2 for b in score[~positive]] for a in score[positive]])
     auc, m, n = pairs.mean(), *pairs.shape
@@ -222,7 +223,7 @@ def test_the_auc_of_weighted_rows_knows_its_error_by_resampling(rng):
     positive = np.arange(300) < 120
     score, weight = rng.normal(positive * 1.2, 1.0), rng.uniform(0.2, 4, 300)
 
-    found = c.roc_auc(positive, score, weight)
+    found = ranking.roc_auc(positive, score, weight)
 
     sides = np.flatnonzero(positive), np.flatnonzero(~positive)
     resampled = []

@@ -10,6 +10,7 @@ from scipy import optimize, special
 from sklearn.metrics import roc_auc_score
 
 from flytekitplugins.wbmon.stats import classification as c
+from flytekitplugins.wbmon.stats import ranking
 from flytekitplugins.wbmon.stats.estimate import (
     Estimate,
     mean_of_shares,
@@ -146,9 +147,9 @@ def test_the_interval_of_a_weighted_auc_follows_from_numerical_slopes(rng, codes
     ends = special.expit(special.logit(value) + np.array([-half, half]))
 
     if len(codes) == 2:
-        found = c.roc_auc(labels == 1, scores[:, 1], weight)
+        found = ranking.roc_auc(labels == 1, scores[:, 1], weight)
     else:
-        found = c.roc_auc_one_vs_rest(labels, scores, weight)
+        found = ranking.roc_auc_one_vs_rest(labels, scores, weight)
 
     assert found[:3] == pytest.approx((value, *ends), abs=1e-6)
 
@@ -160,7 +161,7 @@ def test_two_rows_of_a_class_have_the_interval_of_delong():
     parts = wins.mean(axis=1).var(ddof=1) / 2, wins.mean(axis=0).var(ddof=1) / 5
     freedom = sum(parts) ** 2 / (parts[0] ** 2 / 1 + parts[1] ** 2 / 4)
     half = student_quantile(freedom) * math.sqrt(sum(parts)) / (0.7 * 0.3)
-    found = c.roc_auc(positive, score, np.ones(7))
+    found = ranking.roc_auc(positive, score, np.ones(7))
     ends = special.expit(special.logit(0.7) + np.array([-half, half]))
     assert found[:3] == pytest.approx((0.7, *ends))
 
@@ -185,7 +186,7 @@ def test_an_auc_without_a_variance_has_the_interval_of_newcombes_method_5(score,
 
     low = optimize.brentq(excess, 1e-9, value - 1e-9) if value > 0 else 0.0
     high = optimize.brentq(excess, value + 1e-9, 1 - 1e-9) if value < 1 else 1.0
-    found = c.roc_auc(np.arange(m + n) >= n, score, np.full(m + n, 2.5))
+    found = ranking.roc_auc(np.arange(m + n) >= n, score, np.full(m + n, 2.5))
     assert found[:3] == pytest.approx((value, low, high), abs=1e-8)
 
 
@@ -202,6 +203,6 @@ def test_the_correlation_of_f1_does_not_depend_on_the_unit_of_the_weights(rows):
 def test_a_perfect_ranking_has_an_auc_of_one_whatever_the_weights_sum_to(rng):
     positive, score = np.arange(12) >= 6, np.arange(12.0)
     for _ in range(100):
-        found = c.roc_auc(positive, score, rng.uniform(0.1, 1, 12))
+        found = ranking.roc_auc(positive, score, rng.uniform(0.1, 1, 12))
         assert found.value == found.high == 1.0
         assert 0.3 < found.low < 0.9

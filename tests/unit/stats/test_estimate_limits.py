@@ -23,7 +23,7 @@ def test_rows_that_weigh_less_than_one_together_have_a_share():
 
 
 def test_a_value_without_an_error_needs_no_degree_of_freedom():
-    assert log_interval(0.5, 0.0, 1.5)[:3] == (0.5, 0.5, 0.5)
+    assert log_interval(0.5, 0.0, 0.5)[:3] == (0.5, 0.5, 0.5)
 
 
 def test_an_undefined_share_may_be_one_and_cannot_be_less_than_it_counts():

@@ -17,7 +17,7 @@ from flytekitplugins.wbmon.stats.label_free import (
     fit_calibrator,
 )
 
-METRICS = ("accuracy", "precision", "recall", "f1", "roc_auc", "log_loss", "brier")
+METRICS = ("accuracy", "precision", "recall", "f1", "roc_auc", "pr_auc", "log_loss", "brier")
 Z = 1.959964  # of the normal distribution, 97.5 %
 
 
@@ -45,10 +45,19 @@ def metrics_of(rows, probability):
             sk.recall_score(labels, decided, **given),
             sk.f1_score(labels, decided, **given),
             sk.roc_auc_score(labels, score, **given),
+            average_precision(rows, probability),
             sk.log_loss(labels, score, **given),
             sk.brier_score_loss(labels, score, **given),
         ]
     )
+
+
+def average_precision(rows, probability):
+    """Pair by pair: a positive row is sure of itself, and the rows above it are likely positive."""
+    above = (rows.score[None, :] >= rows.score[:, None]) * rows.weight[None, :]
+    likely = np.where(np.eye(len(probability), dtype=bool), 1.0, probability[None, :])
+    precision = (above * likely).sum(axis=1) / above.sum(axis=1)
+    return np.average(precision, weights=rows.weight * probability)
 
 
 def moved_by(rows, direction, step=1e-5):

@@ -9,8 +9,11 @@ from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 from sklearn import metrics as sk
 
+from flytekitplugins.wbmon.stats.estimate import student_quantile
 from flytekitplugins.wbmon.stats.regression import (
+    loss_tail_share,
     mean_absolute_error,
+    mean_absolute_percentage_error,
     r2_score,
     root_mean_squared_error,
 )
@@ -69,7 +72,10 @@ def test_the_interval_of_r2_is_that_of_its_unexplained_share_by_numerical_slopes
     n = weight.sum() ** 2 / (weight**2).sum()
     error = math.sqrt(((np.array(slopes) * weight) ** 2).sum() * n / (n - 1))
     left = unexplained(weight)
-    ratio = math.exp(scipy_stats.t.ppf(0.975, n - 1) * error / left)
+    part = np.array(slopes) * weight
+    kurtosis = (part**4).mean() / (part**2).mean() ** 2
+    df = min(n - 1, 2 * 60 / (kurtosis - 1))
+    ratio = math.exp(student_quantile(df) * error / left)
 
     found = r2_score(labels, predictions, weight)
 
@@ -96,3 +102,40 @@ def test_r2_without_variance_is_undefined_and_says_why(labels, why):
     found = r2_score(labels, labels + 1, np.ones(len(labels)))
     assert math.isnan(found.value)
     assert why in found.reason
+
+
+def test_percentage_errors_leave_out_labels_of_zero():
+    labels = np.array([0.0, 2.0, -4.0, 0.0])
+    found = mean_absolute_percentage_error(labels, np.array([5.0, 1.0, 1.0, 0.0]), np.ones(4))
+    assert found.value == pytest.approx((1 / 2 + 1 / 4) / 2)
+    none = mean_absolute_percentage_error(np.zeros(3), np.ones(3), np.ones(3))
+    assert "all labels of the window are 0" in none.reason
+
+
+def test_the_share_of_the_largest_losses_is_that_of_sorted_rows(rng):
+    losses = rng.exponential(size=500) ** 2
+    expected = np.sort(losses)[-5:].sum() / losses.sum()
+    assert loss_tail_share(losses, np.full(500, 0.1)) == pytest.approx(expected)
+    # of few rows it is the largest alone, and weights count rows
+    assert loss_tail_share(np.array([1.0, 3.0]), np.ones(2)) == pytest.approx(0.75)
+    assert loss_tail_share(np.array([1.0, 3.0]), np.array([3.0, 1.0])) == pytest.approx(0.5)
+    assert math.isnan(loss_tail_share(np.zeros(4), np.ones(4)))
+
+
+def test_squared_normal_errors_have_the_tail_share_that_the_docstring_says():
+    z = scipy_stats.norm.ppf(0.995)
+    expected = 2 * (z * scipy_stats.norm.pdf(z) + 0.005)
+    losses = np.random.default_rng(0).normal(size=400_000) ** 2
+    assert loss_tail_share(losses, np.ones(400_000)) == pytest.approx(expected, abs=0.002)
+    assert expected == pytest.approx(0.08, abs=0.005)
+
+
+@given(st.floats(-300, 306))
+def test_errors_of_any_size_have_their_interval(power):
+    unit = 10.0**power
+    labels, predictions = np.array([1.0, 2.0, 4.0, 3.0]), np.array([1.5, 2.0, 3.0, 3.3])
+    for metric in (mean_absolute_error, root_mean_squared_error, r2_score):
+        small = metric(labels, predictions, np.ones(4))
+        large = metric(labels * unit, predictions * unit, np.ones(4))
+        scale = 1 if metric is r2_score else unit
+        assert large[:3] == pytest.approx([end * scale for end in small[:3]], rel=1e-6, abs=0)

@@ -273,7 +273,7 @@ def test_regression_without_labels_keeps_its_metrics_undefined():
         label="y",
         prediction="q",
     )
-    assert list(report.metrics) == ["mae", "rmse", "r2"]
+    assert list(report.metrics) == ["mae", "rmse", "mape", "r2"]
     assert report.status == "no_labels"
 
 

@@ -54,7 +54,7 @@ def test_the_interval_holds_what_the_labels_say_later(rng, reference, current):
         for name, metric in measure(coming).metrics.items():
             guess = report.metrics[name]
             held[name] = held.get(name, 0) + (guess.low <= metric.value <= guess.high)
-    assert len(held) == 7
+    assert len(held) == 8
     assert min(held.values()) >= 68, held
 
 

@@ -512,10 +512,18 @@ def test_labels_of_which_none_has_come_are_of_any_unit(none: Any, p: Any) -> Non
     assert report.unit == ("s" if isinstance(p, pd.Timedelta) else "")
 
 
-def test_errors_too_large_for_a_number_are_undefined_and_say_so() -> None:
-    frame = pd.DataFrame({"y": [1e300, -1e300] * 50, "p": [-1e300, 1e300] * 50})
+def test_errors_near_the_largest_float_are_measured() -> None:
+    frame = pd.DataFrame({"y": [8e307, -8e307] * 50, "p": [-8e307, 8e307] * 50})
     report = check(frame, task="regression")
-    assert report.metrics["mae"].value == pytest.approx(2e300)
+    for name in ("mae", "rmse"):
+        assert report.metrics[name].value == pytest.approx(1.6e308)
+    assert report.metrics["mape"].value == pytest.approx(2)
+    assert report.metrics["r2"].value == pytest.approx(-3)
+
+
+def test_errors_too_large_for_a_number_are_undefined_and_say_so() -> None:
+    frame = pd.DataFrame({"y": [1.7e308, -1.7e308] * 50, "p": [-1.7e308, 1.7e308] * 50})
+    report = check(frame, task="regression")
     assert np.isnan(report.metrics["rmse"].value)
     assert "too large" in report.metrics["rmse"].reason
 

@@ -20,11 +20,12 @@ def test_the_better_direction_is_that_of_scikit_learn(rng) -> None:
     """There a loss is negated, which its name says."""
     scorers = set(get_scorer_names())
     theirs = {"mae": "neg_mean_absolute_error", "rmse": "neg_root_mean_squared_error"}
+    theirs |= {"pr_auc": "average_precision", "mape": "neg_mean_absolute_percentage_error"}
     theirs |= {"brier": "neg_brier_score", "log_loss": "neg_log_loss"}
     classes = of_binary(binary(rng, 100)).metrics
     values = pd.DataFrame({"y": rng.normal(size=50), "q": rng.normal(size=50)})
     numbers = check_performance(values, task="regression", label="y", prediction="q").metrics
-    assert len(classes | numbers) == 10
+    assert len(classes | numbers) == 12
     for name, metric in (classes | numbers).items():
         scorer = theirs.get(name, name)
         assert scorer in scorers

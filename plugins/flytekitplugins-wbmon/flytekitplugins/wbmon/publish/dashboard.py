@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from wandb_workspaces.reports.v2.interface import LinePlot, Report
     from wandb_workspaces.workspaces import Workspace
 
-CLASSIFICATION = ("accuracy", "precision", "recall", "f1", "roc_auc", "log_loss", "brier")
-REGRESSION = ("mae", "rmse", "r2")
+CLASSIFICATION = ("accuracy", "precision", "recall", "f1", "roc_auc", "pr_auc", "log_loss", "brier")
+REGRESSION = ("mae", "rmse", "mape", "r2")
 
 # what `run_log` logs beside each decision
 _X = "night"

@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from flytekitplugins.wbmon.stats.estimate import weighted_share
+from flytekitplugins.wbmon.stats.clustered_shares import Trials, clustered_shares
+from flytekitplugins.wbmon.stats.estimate import Share, weighted_share
+from flytekitplugins.wbmon.stats.influence import cluster_sums, effective_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
     Flags = NDArray[np.bool_]
+    Codes = NDArray[np.int64]
 
 
 class CalibrationBin(NamedTuple):
@@ -43,7 +46,12 @@ class CalibrationBin(NamedTuple):
 
 
 def calibration_curve(
-    positive: Flags, score: Floats, weight: Floats, *, bins: int = 10
+    positive: Flags,
+    score: Floats,
+    weight: Floats,
+    cluster: Codes | None = None,
+    *,
+    bins: int = 10,
 ) -> list[CalibrationBin]:
     """The reliability curve, over bins of about equal total weight.
 
@@ -52,6 +60,7 @@ def calibration_curve(
         score: Predicted probability of each row, in [0, 1]; shape `(n,)`. Rows with equal scores
             are always in the same bin.
         weight: Row weights, `> 0`; shape `(n,)`.
+        cluster: Cluster of each row, codes `>= 0`; None if rows are independent.
         bins: Maximum number of bins; there are fewer if many scores are equal.
 
     Returns:
@@ -75,7 +84,16 @@ def calibration_curve(
             weight * weight * score * (1 - score),
         )
     )
-    columns = zip(*(each.tolist() for each in sums), strict=True)
+    total, squares, scored, success, variance = (each.tolist() for each in sums)
+    shares = [
+        # never below 0, however the sums are rounded: both add the same rows in the same order
+        weighted_share(hits, weight - hits, square / weight, square / weight)
+        for weight, square, hits in zip(total, squares, success, strict=True)
+    ]
+    worth = shares
+    if cluster is not None:
+        worth = clustered_shares(shares, Trials(place, positive, weight, cluster)).shares
+    columns = zip(total, scored, variance, shares, worth, strict=True)
     return [_bin(*column) for column in columns]
 
 
@@ -120,16 +138,21 @@ def calibration_error_by_chance(curve: list[CalibrationBin]) -> float:
     return math.sqrt(2 / math.pi) * spread / total
 
 
-def spiegelhalter_z(positive: Flags, score: Floats, weight: Floats) -> float:
+def spiegelhalter_z(
+    positive: Flags, score: Floats, weight: Floats, cluster: Codes | None = None
+) -> float:
     """Spiegelhalter's z statistic: a test of calibration based on the Brier score.
 
     `sum(w (y - p)(1 - 2p)) / sqrt(sum(w^2 (1 - 2p)^2 p (1 - p)))`: approximately standard normal if
-    the scores are calibrated; positive if they are overconfident (too close to 0 and 1).
+    the scores are calibrated; positive if they are overconfident (too close to 0 and 1). With
+    clusters, the denominator is the root of the sum of the squared sums of the numerator within
+    each cluster, times `n / (n - 1)` of their effective number, and never less than without them.
 
     Args:
         positive: Whether each row is positive; shape `(n,)`.
         score: Predicted probability of each row, in [0, 1]; shape `(n,)`.
         weight: Row weights, `> 0`; shape `(n,)`.
+        cluster: Cluster of each row; None if rows are independent.
 
     Returns:
         The statistic; `nan` if its variance is 0, that is if all scores are 0, 1/2 or 1.
@@ -141,15 +164,19 @@ def spiegelhalter_z(positive: Flags, score: Floats, weight: Floats) -> float:
     spread = float((tilt * tilt * score * (1 - score)).sum())
     if spread <= 0:
         return math.nan
-    return float((tilt * (positive - score)).sum()) / math.sqrt(spread)
+    part = tilt * (positive - score)
+    if cluster is not None:
+        n = effective_rows(weight, cluster)
+        if n <= 1:
+            return math.nan
+        spread = max(spread, float((cluster_sums(part, cluster) ** 2).sum()) * n / (n - 1))
+    return float(part.sum()) / math.sqrt(spread)
 
 
 def _bin(
-    weight: float, squares: float, scored: float, success: float, variance: float
+    weight: float, scored: float, variance: float, alone: Share, worth: Share
 ) -> CalibrationBin:
-    unit = squares / weight
-    # never below 0, however the sums are rounded: both add the same rows in the same order
-    share = weighted_share(success, weight - success, unit, unit).estimate
-    return CalibrationBin(
-        scored / weight, share.value, share.low, share.high, weight, variance / weight**2
-    )
+    value, low, high, _ = worth.estimate
+    # nothing is known of the variance of a single cluster
+    effect = alone.n / worth.n if worth.n else 1.0
+    return CalibrationBin(scored / weight, value, low, high, weight, variance / weight**2 * effect)

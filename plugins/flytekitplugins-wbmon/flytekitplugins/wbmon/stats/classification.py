@@ -6,24 +6,21 @@ matrix, which needs one pass over the rows and memory that does not depend on th
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from flytekitplugins.wbmon.stats.clustered_shares import Trials, clustered_shares
 from flytekitplugins.wbmon.stats.estimate import (
-    Z95,
     Estimate,
     Share,
     mean_of_shares,
     positive_mean,
-    student_quantile,
-    undefined,
     weighted_share,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -34,19 +31,47 @@ if TYPE_CHECKING:
 _EPSILON = float(np.finfo(np.float64).eps)
 
 
+class ClusteredRows(NamedTuple):
+    """The rows of a confusion matrix, each with its cluster.
+
+    Attributes:
+        labels: True classes; shape `(n,)`.
+        predictions: Predicted classes; shape `(n,)`.
+        weight: Row weights; shape `(n,)`.
+        cluster: Cluster of each row, codes `>= 0`; shape `(n,)`.
+    """
+
+    labels: Codes
+    predictions: Codes
+    weight: Floats
+    cluster: Codes
+
+
 class Confusion(NamedTuple):
     """Confusion matrix: weights by true class (rows) and predicted class (columns).
 
     Attributes:
         weight: Sum of the row weights in each cell; shape `(k, k)`.
         square: Sum of the squared row weights in each cell; shape `(k, k)`.
+        rows: The rows, if they come in clusters; None if they are independent.
     """
 
     weight: Floats
     square: Floats
+    rows: ClusteredRows | None = None
+
+    def of_classes(self, codes: Codes) -> Confusion:
+        """The matrix of some classes, in ascending order; those left out must have no row."""
+        weight, square = (cells[np.ix_(codes, codes)] for cells in self[:2])
+        if self.rows is None:
+            return Confusion(weight, square)
+        labels, predictions = (np.searchsorted(codes, each) for each in self.rows[:2])
+        return Confusion(weight, square, self.rows._replace(labels=labels, predictions=predictions))
 
 
-def confusion_matrix(labels: Codes, predictions: Codes, k: int, weight: Floats) -> Confusion:
+def confusion_matrix(
+    labels: Codes, predictions: Codes, k: int, weight: Floats, cluster: Codes | None = None
+) -> Confusion:
     """Count rows by true and predicted class.
 
     Args:
@@ -54,12 +79,16 @@ def confusion_matrix(labels: Codes, predictions: Codes, k: int, weight: Floats) 
         predictions: Predicted classes, the same codes; shape `(n,)`.
         k: Number of classes.
         weight: Row weights, `>= 0`; shape `(n,)`.
+        cluster: Cluster of each row, codes `>= 0`; None if rows are independent.
     """
     # one flat index per pair, so that bincount fills the matrix in one pass
     cell = labels * k + predictions
-    sums = np.bincount(cell, weights=weight, minlength=k * k)
-    squares = np.bincount(cell, weights=weight * weight, minlength=k * k)
-    return Confusion(*(cells.astype(np.float64).reshape(k, k) for cells in (sums, squares)))
+    sums, squares = (
+        np.bincount(cell, weights=each, minlength=k * k).astype(np.float64).reshape(k, k)
+        for each in (weight, weight * weight)
+    )
+    rows = None if cluster is None else ClusteredRows(labels, predictions, weight, cluster)
+    return Confusion(sums, squares, rows)
 
 
 class ClassMetrics(NamedTuple):
@@ -93,14 +122,36 @@ class _Parts(NamedTuple):
     wrong: _Part
 
 
+class _Shares(NamedTuple):
+    """Proportions of several classes.
+
+    Attributes:
+        each: The proportion of each class.
+        correlation: Correlation matrix of their errors; shape `(k, k)`.
+    """
+
+    each: list[Share]
+    correlation: Floats
+
+
 def accuracy(confusion: Confusion) -> Estimate:
     """Share of rows whose predicted class is the true class; Wilson interval."""
+    return accuracy_share(confusion).estimate
+
+
+def accuracy_share(confusion: Confusion) -> Share:
+    """Accuracy as a proportion with its effective sample size."""
     own, total = np.eye(len(confusion.weight), dtype=bool), _total_unit(confusion)
     hit, wrong = (
-        _part([cells[inside].sum(keepdims=True) for cells in confusion], total)
+        _part([cells[inside].sum(keepdims=True) for cells in confusion[:2]], total)
         for inside in (own, ~own)
     )
-    return _shares(hit, wrong)[0].estimate
+    shares = _of_rows(hit, wrong)
+    if confusion.rows is not None:
+        labels, predictions, weight, cluster = confusion.rows
+        trials = Trials(np.zeros_like(labels), labels == predictions, weight, cluster)
+        shares = clustered_shares(shares, trials).shares
+    return shares[0]
 
 
 def class_metrics(confusion: Confusion) -> list[ClassMetrics]:
@@ -115,16 +166,15 @@ def class_metrics(confusion: Confusion) -> list[ClassMetrics]:
         Lam, Gopal & Qian (2023), Confidence intervals for the F1 score: a comparison of four
         methods; there "Wilson indirect".
     """
-    parts = _parts(confusion)
-    shares = zip(
-        _shares(parts.hit, parts.false_positive),
-        _shares(parts.hit, parts.false_negative),
-        _shares(parts.hit, parts.wrong),
+    found = zip(
+        _precisions(confusion).each,
+        _recalls(confusion).each,
+        _jaccards(confusion).each,
         strict=True,
     )
     return [
         ClassMetrics(precision.estimate, recall.estimate, _f1_of(jaccard))
-        for precision, recall, jaccard in shares
+        for precision, recall, jaccard in found
     ]
 
 
@@ -133,9 +183,7 @@ def macro_precision(confusion: Confusion) -> Estimate:
 
     The precision of a class that no row was predicted as counts as 0, as in scikit-learn.
     """
-    parts = _parts(confusion)
-    # the classes' precisions are uncorrelated: each is computed from a different column
-    return _mean_of_independent(_shares(parts.hit, parts.false_positive))
+    return _mean(_precisions(confusion))
 
 
 def macro_recall(confusion: Confusion) -> Estimate:
@@ -143,9 +191,7 @@ def macro_recall(confusion: Confusion) -> Estimate:
 
     The recall of a class without rows counts as 0, as in scikit-learn.
     """
-    parts = _parts(confusion)
-    # the classes' recalls are uncorrelated: each is computed from a different row
-    return _mean_of_independent(_shares(parts.hit, parts.false_negative))
+    return _mean(_recalls(confusion))
 
 
 def macro_f1(confusion: Confusion) -> Estimate:
@@ -155,17 +201,18 @@ def macro_f1(confusion: Confusion) -> Estimate:
     classes are correlated, because a false positive of one is a false negative of another; the
     interval takes this correlation from the linearisation of F1 in the cells of the matrix.
     """
-    parts = _parts(confusion)
-    shares = _shares(parts.hit, parts.wrong)
+    shares, correlation = _jaccards(confusion)
     smooth, error = _smoothed(shares)
     # delta method: the derivative of 2 j / (1 + j) is 2 / (1 + j)^2
     error = error * 2 / (1 + smooth) ** 2
-    covariance = _f1_correlation(confusion) * np.outer(error, error)
     each = [_f1_of(share) for share in shares]
+    covariance = correlation * np.outer(error, error)
     return mean_of_shares(each, 2 * smooth / (1 + smooth), covariance)
 
 
-def log_loss(labels: Codes, probabilities: Floats, weight: Floats) -> Estimate:
+def log_loss(
+    labels: Codes, probabilities: Floats, weight: Floats, cluster: Codes | None = None
+) -> Estimate:
     """Mean of `-log(probability of the true class)` in nats; lower is better.
 
     Probabilities are clipped to `[2.2e-16, 1 - 2.2e-16]`, as in scikit-learn.
@@ -174,12 +221,21 @@ def log_loss(labels: Codes, probabilities: Floats, weight: Floats) -> Estimate:
         labels: True classes, codes in `[0, k)`; shape `(n,)`.
         probabilities: Probability of each class, in [0, 1]; shape `(n, k)`.
         weight: Row weights; shape `(n,)`.
+        cluster: Cluster of each row; None if rows are independent.
     """
+    return positive_mean(log_losses(labels, probabilities), weight, cluster)
+
+
+def log_losses(labels: Codes, probabilities: Floats) -> Floats:
+    """The log loss of each row, which `log_loss` is the mean of; shape `(n,)`."""
     chosen = probabilities[np.arange(len(labels)), labels]
-    return positive_mean(-np.log(np.clip(chosen, _EPSILON, 1 - _EPSILON)), weight)
+    losses: Floats = -np.log(np.clip(chosen, _EPSILON, 1 - _EPSILON))
+    return losses
 
 
-def brier_score(labels: Codes, probabilities: Floats, weight: Floats) -> Estimate:
+def brier_score(
+    labels: Codes, probabilities: Floats, weight: Floats, cluster: Codes | None = None
+) -> Estimate:
     """Mean squared difference between the probabilities and the outcome; lower is better.
 
     Two classes: `(p - y)^2` of the positive class, in [0, 1]. More classes: the sum of this over
@@ -189,78 +245,73 @@ def brier_score(labels: Codes, probabilities: Floats, weight: Floats) -> Estimat
         labels: True classes, codes in `[0, k)`; shape `(n,)`.
         probabilities: Probability of each class, in [0, 1]; shape `(n, k)`.
         weight: Row weights; shape `(n,)`.
+        cluster: Cluster of each row; None if rows are independent.
 
     References:
         Brier (1950), Verification of forecasts expressed in terms of probability.
     """
-    k = probabilities.shape[1]
-    if k == 2:  # noqa: PLR2004 - binary
-        return positive_mean((probabilities[:, 1] - labels) ** 2, weight)
+    return positive_mean(brier_losses(labels, probabilities), weight, cluster)
+
+
+def brier_losses(labels: Codes, probabilities: Floats) -> Floats:
+    """The Brier score of each row, which `brier_score` is the mean of; shape `(n,)`."""
+    if probabilities.shape[1] == 2:  # noqa: PLR2004 - binary
+        binary: Floats = (probabilities[:, 1] - labels) ** 2
+        return binary
     chosen = probabilities[np.arange(len(labels)), labels]
     # sum (p - y)^2 expanded, so that no one-hot matrix of the labels is needed
-    return positive_mean((probabilities**2).sum(axis=1) - 2 * chosen + 1, weight)
+    losses: Floats = (probabilities**2).sum(axis=1) - 2 * chosen + 1
+    return losses
 
 
-def roc_auc(positive: NDArray[np.bool_], score: Floats, weight: Floats) -> Estimate:
-    """Probability that a positive row scores above a negative one, ties counting half.
-
-    The interval uses DeLong's variance on the logit scale, with a Student t quantile at
-    Satterthwaite's degrees of freedom. Where that variance is zero (all pairs are ordered alike) or
-    undefined (a class of one row), the interval is the set of AUCs that a score test with Hanley
-    and McNeil's variance does not reject.
-
-    Args:
-        positive: Whether each row is positive; shape `(n,)`.
-        score: Higher means more likely to be positive; shape `(n,)`.
-        weight: Row weights; shape `(n,)`.
-
-    Returns:
-        The estimate; `nan` if all rows are of one class.
-
-    References:
-        DeLong, DeLong & Clarke-Pearson (1988), Comparing the areas under two or more correlated
-        ROC curves. Brunner & Munzel (2000), The nonparametric Behrens-Fisher problem, for the
-        degrees of freedom. Newcombe (2006), Confidence intervals for an effect size measure based
-        on the Mann-Whitney statistic, method 5.
-    """
-    if positive.all() or not positive.any():
-        return undefined("all labels of the window are of one class")
-    value, influence = auc_influence(positive, score, weight)
-    return _auc_interval(value, influence, weight, positive.astype(np.int64))
+def _precisions(confusion: Confusion) -> _Shares:
+    parts = _parts(confusion)
+    shares = _of_rows(parts.hit, parts.false_positive)
+    if confusion.rows is None:
+        # the classes' precisions are uncorrelated: each is computed from a different column
+        return _Shares(shares, np.eye(len(shares)))
+    labels, predictions, weight, cluster = confusion.rows
+    trials = Trials(predictions, labels == predictions, weight, cluster)
+    return _Shares(*clustered_shares(shares, trials))
 
 
-def roc_auc_one_vs_rest(labels: Codes, probabilities: Floats, weight: Floats) -> Estimate:
-    """Unweighted mean over the classes of the AUC of each class against the rest.
+def _recalls(confusion: Confusion) -> _Shares:
+    parts = _parts(confusion)
+    shares = _of_rows(parts.hit, parts.false_negative)
+    if confusion.rows is None:
+        # the classes' recalls are uncorrelated: each is computed from a different row
+        return _Shares(shares, np.eye(len(shares)))
+    labels, predictions, weight, cluster = confusion.rows
+    trials = Trials(labels, labels == predictions, weight, cluster)
+    return _Shares(*clustered_shares(shares, trials))
 
-    Classes without a row in the window are left out of the mean.
 
-    Args:
-        labels: True classes, codes in `[0, k)`; shape `(n,)`.
-        probabilities: Probability of each class; shape `(n, k)`.
-        weight: Row weights; shape `(n,)`.
-
-    Returns:
-        The estimate; `nan` if all rows are of one class.
-    """
-    codes = np.unique(labels)
-    if len(codes) < 2:  # noqa: PLR2004 - one class has no rest
-        return undefined("all labels of the window are of one class")
-    each = [auc_influence(labels == code, probabilities[:, code], weight) for code in codes]
-    value = float(np.mean([auc for auc, _ in each]))
-    # averaging a row's influences accounts for the correlation between the classes' AUCs
-    influence = np.mean([part for _, part in each], axis=0)
-    return _auc_interval(value, influence, weight, np.searchsorted(codes, labels))
+def _jaccards(confusion: Confusion) -> _Shares:
+    parts = _parts(confusion)
+    shares = _of_rows(parts.hit, parts.wrong)
+    if confusion.rows is None:
+        return _Shares(shares, _f1_correlation(confusion))
+    labels, predictions, weight, cluster = confusion.rows
+    off = labels != predictions
+    # a confusion is a miss of both classes, of the true and of the predicted one
+    trials = Trials(
+        np.concatenate([labels, predictions[off]]),
+        np.concatenate([~off, np.zeros(int(off.sum()), dtype=bool)]),
+        np.concatenate([weight, weight[off]]),
+        np.concatenate([cluster, cluster[off]]),
+    )
+    return _Shares(*clustered_shares(shares, trials))
 
 
 def _parts(confusion: Confusion) -> _Parts:
     total = _total_unit(confusion)
     # rows of each class, and of all others; a difference of sums could be just above 0
     others = 1.0 - np.eye(len(confusion.weight))
-    rows = [cells.sum(axis=1) for cells in confusion]
+    rows = [cells.sum(axis=1) for cells in confusion[:2]]
     of_class = _part(rows, total).unit
     of_others = _part([others @ each for each in rows], total).unit
-    hits = [np.diag(cells) for cells in confusion]
-    off = [cells * others for cells in confusion]
+    hits = [np.diag(cells) for cells in confusion[:2]]
+    off = [cells * others for cells in confusion[:2]]
     return _Parts(
         hit=_part(hits, of_class),
         false_positive=_part([cells.sum(axis=0) for cells in off], of_others),
@@ -280,7 +331,7 @@ def _total_unit(confusion: Confusion) -> float:
     return float(confusion.square.sum()) / float(confusion.weight.sum())
 
 
-def _shares(success: _Part, failure: _Part) -> list[Share]:
+def _of_rows(success: _Part, failure: _Part) -> list[Share]:
     columns = (success.weight, failure.weight, success.unit, failure.unit)
     rows = zip(*(column.tolist() for column in columns), strict=True)
     return [weighted_share(*row) for row in rows]
@@ -301,9 +352,10 @@ def _smoothed(shares: list[Share]) -> tuple[Floats, Floats]:
     return smooth, np.sqrt(smooth * (1 - smooth) / np.maximum(n, 1))
 
 
-def _mean_of_independent(shares: list[Share]) -> Estimate:
-    smooth, error = _smoothed(shares)
-    return mean_of_shares([share.estimate for share in shares], smooth, np.diag(error**2))
+def _mean(shares: _Shares) -> Estimate:
+    smooth, error = _smoothed(shares.each)
+    covariance = shares.correlation * np.outer(error, error)
+    return mean_of_shares([share.estimate for share in shares.each], smooth, covariance)
 
 
 def _f1_correlation(confusion: Confusion) -> Floats:
@@ -323,73 +375,3 @@ def _f1_correlation(confusion: Confusion) -> Floats:
     correlation: Floats = np.outer(slope / error, slope / error) * both
     np.fill_diagonal(correlation, 1.0)
     return correlation
-
-
-def auc_influence(
-    positive: NDArray[np.bool_], score: Floats, weight: Floats
-) -> tuple[float, Floats]:
-    """AUC and the influence of each row on it; the rows of both classes must have weight.
-
-    The influences are DeLong's structural components; their weighted mean is 0.
-    """
-    levels, place = np.unique(score, return_inverse=True)
-    sums = [
-        np.bincount(place[side], weights=weight[side], minlength=len(levels))
-        for side in (positive, ~positive)
-    ]
-    # half of the own level: tied pairs count one half
-    below_positive, below_negative = (np.cumsum(side) - side / 2 for side in sums)
-    total_positive, total_negative = (float(side.sum()) for side in sums)
-    won = np.where(
-        positive,
-        below_negative[place] / total_negative,
-        1 - below_positive[place] / total_positive,
-    )
-    # sums of weights leave a perfect ranking a rounding error away from 1
-    value = round(float((won * weight)[positive].sum()) / total_positive, 14)
-    side_total = np.where(positive, total_positive, total_negative)
-    return value, (won - value) * float(weight.sum()) / side_total
-
-
-def _auc_interval(value: float, influence: Floats, weight: Floats, groups: Codes) -> Estimate:
-    """Interval of an AUC from the influence of each row, by class (`groups`) of the row."""
-    part = weight * influence
-    # Kish's effective size of each class; the numbers of rows in the classes are taken as fixed
-    size = _by_group(weight, groups) ** 2 / _by_group(weight**2, groups)
-    smallest = float(size.min())
-    spread = value * (1 - value)
-    if smallest >= 2 and spread > 0:  # noqa: PLR2004 - one row has no spread
-        variance = _by_group(part * part, groups) * size / (size - 1) / weight.sum() ** 2
-        total = float(variance.sum())
-        if total > 0:
-            # Satterthwaite's degrees of freedom: near those of the class that makes the variance
-            freedom = total**2 / float((variance**2 / (size - 1)).sum())
-            # delta method: the derivative of the logit is 1 / (value (1 - value))
-            half = student_quantile(freedom) * math.sqrt(total) / spread
-            logit = math.log(value / (1 - value))
-            low, high = (1 / (1 + math.exp(-(logit + side))) for side in (-half, half))
-            return Estimate(value, low, high)
-    return Estimate(value, *hanley_mcneil_ends(value, smallest, float(size.sum()) - smallest))
-
-
-def _by_group(values: Floats, groups: Codes) -> Floats:
-    return np.bincount(groups, weights=values).astype(np.float64)
-
-
-def hanley_mcneil_ends(value: float, m: float, n: float) -> tuple[float, float]:
-    """The AUCs below and above `value` at which the score test is just not rejected."""
-
-    def inside(auc: float) -> bool:
-        half = (m + n) / 2 - 1
-        spread = auc * (1 - auc) * (1 + half * (1 - auc) / (2 - auc) + half * auc / (1 + auc))
-        return abs(auc - value) <= Z95 * math.sqrt(spread / (m * n))
-
-    return _edge(inside, value, 0.0), _edge(inside, value, 1.0)
-
-
-def _edge(inside: Callable[[float], bool], start: float, end: float) -> float:
-    # 50 halvings of an interval of length 1 reach the spacing of doubles
-    for _ in range(50):
-        middle = (start + end) / 2
-        start, end = (middle, end) if inside(middle) else (start, middle)
-    return start

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from flytekitplugins.wbmon.stats.classification import auc_influence, hanley_mcneil_ends
 from flytekitplugins.wbmon.stats.estimate import Estimate, student_quantile
+from flytekitplugins.wbmon.stats.ranking import hanley_mcneil_ends, roc_area
 from flytekitplugins.wbmon.stats.tail_probabilities import student_t_sf
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def clustered_roc_auc(positive: NDArray[np.bool_], score: Floats, cluster: Codes
         Obuchowski (1997), Nonparametric analysis of clustered ROC curve data.
     """
     n_rows = len(score)
-    value, influence = auc_influence(positive, score, np.ones(n_rows))
+    value, influence, _ = roc_area(positive, score, np.ones(n_rows))
     part = influence / n_rows
     over_rows = _spread(positive, part, np.arange(n_rows))
     spread = _spread(positive, part, cluster)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from flytekitplugins.wbmon.stats.influence import influence_error, influence_freedom
 from flytekitplugins.wbmon.stats.interval import wilson_interval
 from flytekitplugins.wbmon.stats.tail_probabilities import normal_sf, student_t_sf
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
+    Codes = NDArray[np.int64]
 
 Z95 = 1.959963984540054  # the 97.5 % quantile of the standard normal
 _MAX_STEPS = 2000  # of Newton's method; far in a heavy tail each of them only doubles the value
@@ -31,7 +33,7 @@ class Estimate(NamedTuple):
         value: The estimate; `nan` if it is undefined.
         low: Lower end of the interval; `nan` if there is none.
         high: Upper end of the interval; `nan` if there is none.
-        reason: Why the value is undefined; empty otherwise.
+        reason: Why it has no value, or a value without an interval; empty otherwise.
     """
 
     value: float
@@ -50,7 +52,8 @@ class Share(NamedTuple):
 
     Attributes:
         value: The proportion, in [0, 1]; `nan` without rows.
-        n: Number of rows of equal weight that would give the same variance.
+        n: Number of independent rows of equal weight that would give the same variance; 0 if
+            nothing is known of it.
     """
 
     value: float
@@ -59,8 +62,10 @@ class Share(NamedTuple):
     @property
     def estimate(self) -> Estimate:
         """The proportion with its Wilson interval; `nan` without rows."""
-        if self.n == 0:
+        if math.isnan(self.value):
             return undefined("no row counts")
+        if self.n <= 0:
+            return Estimate(self.value, 0.0, 1.0)
         return Estimate(self.value, *wilson_interval(self.value * self.n, self.n))
 
 
@@ -115,33 +120,7 @@ def student_quantile(df: float, *, z: float = Z95) -> float:
     return t
 
 
-def effective_rows(weight: Floats) -> float:
-    """Kish's effective sample size, `(sum w)^2 / sum w^2`; 0 if all weights are 0."""
-    squares = float((weight * weight).sum())
-    return float(weight.sum()) ** 2 / squares if squares > 0 else 0.0
-
-
-def influence_error(influence: Floats, weight: Floats) -> float:
-    """Standard error of a statistic from its influence function.
-
-    `sqrt(sum((w * u)^2) * n / (n - 1)) / sum w`, where `u` is the influence and `n` the effective
-    number of rows.
-
-    Args:
-        influence: Influence of each row on the statistic, with weighted mean 0; shape `(n,)`.
-        weight: Row weights, `>= 0`; shape `(n,)`.
-
-    Returns:
-        The standard error; `nan` with fewer than two effective rows.
-    """
-    n = effective_rows(weight)
-    if n < 2:  # noqa: PLR2004 - one row has no spread
-        return math.nan
-    part = weight * influence
-    return math.sqrt(float((part * part).sum()) * n / (n - 1)) / float(weight.sum())
-
-
-def positive_mean(values: Floats, weight: Floats) -> Estimate:
+def positive_mean(values: Floats, weight: Floats, cluster: Codes | None = None) -> Estimate:
     """Weighted mean of non-negative values, such as losses, with a t interval on the log scale.
 
     The interval is `mean * exp(± t * se / mean)`. It is asymmetric, because the distribution of a
@@ -150,29 +129,61 @@ def positive_mean(values: Floats, weight: Floats) -> Estimate:
     Args:
         values: Non-negative and finite; shape `(n,)`, `n >= 1`.
         weight: Row weights, `> 0`; shape `(n,)`.
+        cluster: Cluster of each row; None if rows are independent.
 
     Returns:
-        The estimate; it has no interval with fewer than two effective rows.
+        The estimate; it has no interval with fewer than two effective rows or clusters.
     """
     mean = float((values * weight).sum()) / float(weight.sum())
-    return log_interval(mean, influence_error(values - mean, weight), effective_rows(weight))
+    return positive_estimate(mean, values - mean, weight, cluster)
 
 
-def log_interval(value: float, error: float, n: float) -> Estimate:
+def positive_estimate(
+    value: float, influence: Floats, weight: Floats, cluster: Codes | None = None
+) -> Estimate:
+    """A non-negative estimate with the interval that its influence function gives.
+
+    Args:
+        value: The estimate, `>= 0`.
+        influence: Influence of each row on it; shape `(n,)`.
+        weight: Row weights, `> 0`; shape `(n,)`.
+        cluster: Cluster of each row; None if rows are independent.
+    """
+    error = influence_error(influence, weight, cluster)
+    return log_interval(value, error, influence_freedom(influence, weight, cluster))
+
+
+def log_interval(value: float, error: float, df: float) -> Estimate:
     """A non-negative estimate with a t interval that is symmetric on the log scale.
 
     Args:
         value: The estimate, `>= 0`.
         error: Its standard error; `nan` gives an estimate without an interval.
-        n: Effective number of rows; the degrees of freedom are `n - 1`.
+        df: Degrees of freedom of the error.
     """
     if math.isnan(error):
         return Estimate(value)
     if value <= 0 or error <= 0:
         return Estimate(value, value, value)
     # delta method: the standard error of log(value) is error / value
-    ratio = math.exp(min(student_quantile(n - 1) * error / value, _LARGEST_EXPONENT))
+    ratio = math.exp(min(student_quantile(df) * error / value, _LARGEST_EXPONENT))
     return Estimate(value, value / ratio, value * ratio)
+
+
+def logit_interval(value: float, error: float, df: float) -> Estimate:
+    """An estimate between 0 and 1 with a t interval that is symmetric on the logit scale.
+
+    Args:
+        value: The estimate, in (0, 1).
+        error: Its standard error, `> 0`.
+        df: Degrees of freedom of the error.
+    """
+    # delta method: the derivative of the logit is 1 / (value (1 - value))
+    half = min(student_quantile(df) * error / (value * (1 - value)), _LARGEST_EXPONENT)
+    odds = value / (1 - value)
+    low, high = (odds * math.exp(side) for side in (-half, half))
+    # of odds without bound the share is 1
+    return Estimate(value, low / (1 + low), 1 / (1 + 1 / high))
 
 
 def mean_of_shares(parts: list[Estimate], smoothed: Floats, covariance: Floats) -> Estimate:
@@ -213,20 +224,20 @@ def difference(current: Estimate, baseline: Estimate) -> Estimate:
 
     The method of variance estimates recovery (MOVER): each end combines the distances of the two
     estimates from the relevant ends of their intervals. A baseline without an interval is treated
-    as a known constant.
+    as a known constant, unless it has a reason to have none.
 
     Args:
         current: Estimate of the current window.
         baseline: Estimate of the baseline window, independent of the current one.
 
     Returns:
-        The difference; it has no interval if `current` has none.
+        The difference; it has no interval if `current` has none, or the baseline should have one.
 
     References:
         Zou & Donner (2008), Construction of confidence limits about effect measures.
     """
     change = current.value - baseline.value
-    if math.isnan(change) or math.isnan(current.low):
+    if math.isnan(change) or math.isnan(current.low) or baseline.reason:
         return Estimate(change)
     base = baseline
     if math.isnan(base.low):

@@ -19,6 +19,8 @@ import numpy as np
 from flytekitplugins.wbmon.stats.estimate import Z95, Estimate, undefined
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
@@ -142,7 +144,8 @@ def expected_metrics(rows: Expected) -> dict[str, Estimate]:
     if predicted + positives > 0:
         f1 = 2 * hits / (predicted + positives)
         estimates["f1"] = _estimate(rows, f1, w * (2 * q - f1) / (predicted + positives))
-    estimates["roc_auc"] = _expected_auc(rows)
+    estimates["roc_auc"] = _expected_area(rows, auc_slope)
+    estimates["pr_auc"] = _expected_area(rows, pr_slope)
     kept = np.clip(s, _EPSILON, 1 - _EPSILON)
     loss = -(p * np.log(kept) + (1 - p) * np.log1p(-kept))
     # log1p(-s), because 1 - s loses digits for small scores
@@ -188,8 +191,39 @@ def auc_slope(score: Floats, probability: Floats, weight: Floats) -> tuple[float
     return value, slope
 
 
-def _expected_auc(rows: Expected) -> Estimate:
-    value, slope = auc_slope(rows.score, rows.probability, rows.weight)
+def pr_slope(score: Floats, probability: Floats, weight: Floats) -> tuple[float, Floats]:
+    """Expected average precision, and its derivative with respect to the probability of each row.
+
+    In the precision that a positive row has at its own score it is positive for certain, and the
+    rows above it with their probability.
+
+    Args:
+        score: Score of the model; shape `(n,)`.
+        probability: Calibrated probability of being positive; shape `(n,)`.
+        weight: Row weights; shape `(n,)`.
+
+    Returns:
+        The average precision and the derivatives, shape `(n,)`; `nan` and zeros if one class has no
+        expected weight.
+    """
+    levels, place = np.unique(-score, return_inverse=True)
+    mass, k = weight * probability, len(levels)
+    total = float(mass.sum())
+    if total <= 0 or float(weight.sum()) - total <= 0:
+        return math.nan, np.zeros(len(score))
+    at = np.bincount(place, weights=mass, minlength=k)
+    above = np.cumsum(np.bincount(place, weights=weight, minlength=k))
+    precision = (np.cumsum(at)[place] + weight * (1 - probability)) / above[place]
+    value = float((mass * precision).sum()) / total
+    # a row enters the precision of those at its own level and at all below
+    entered = np.cumsum((at / above)[::-1])[::-1][place] - mass / above[place]
+    return min(value, 1.0), weight * (precision - value + entered) / total
+
+
+def _expected_area(
+    rows: Expected, slope_of: Callable[[Floats, Floats, Floats], tuple[float, Floats]]
+) -> Estimate:
+    value, slope = slope_of(rows.score, rows.probability, rows.weight)
     if math.isnan(value):
         return undefined("all rows are expected to be of one class")
     return _estimate(rows, value, slope)

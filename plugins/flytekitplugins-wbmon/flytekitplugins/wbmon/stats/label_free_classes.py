@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from flytekitplugins.wbmon.stats.estimate import Z95, Estimate, undefined
-from flytekitplugins.wbmon.stats.label_free import Calibrator, auc_slope, fit_calibrator
+from flytekitplugins.wbmon.stats.label_free import Calibrator, auc_slope, fit_calibrator, pr_slope
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
@@ -104,7 +106,8 @@ def expected_class_metrics(rows: ExpectedClasses) -> dict[str, Estimate]:
     squared = (s**2).sum(axis=1, keepdims=True) - 2 * s + 1
     return {
         **_of_confusion(rows),
-        "roc_auc": _expected_auc(rows),
+        "roc_auc": _expected_area(rows, auc_slope),
+        "pr_auc": _expected_area(rows, pr_slope),
         "log_loss": _estimate(
             rows, float((share * p * loss).sum()), share * loss, highest=math.inf
         ),
@@ -143,9 +146,11 @@ def _of_confusion(rows: ExpectedClasses) -> dict[str, Estimate]:
     return found
 
 
-def _expected_auc(rows: ExpectedClasses) -> Estimate:
+def _expected_area(
+    rows: ExpectedClasses, slope_of: Callable[[Floats, Floats, Floats], tuple[float, Floats]]
+) -> Estimate:
     k = rows.scores.shape[1]
-    each = [auc_slope(rows.scores[:, i], rows.probabilities[:, i], rows.weight) for i in range(k)]
+    each = [slope_of(rows.scores[:, i], rows.probabilities[:, i], rows.weight) for i in range(k)]
     expected = (rows.weight[:, None] * rows.probabilities).sum(axis=0)
     known = [i for i in range(k) if expected[i] >= rows.weight.mean() / 2]
     if len(known) <= 1:

@@ -10,6 +10,7 @@ References:
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 _BINS = 10
 _FOLDS = 5
-_MANY = 1e9  # effective rows at which Student's t equals the normal distribution
 
 
 class LossModel(NamedTuple):
@@ -96,7 +96,7 @@ def expected_loss(model: LossModel, features: Floats, weight: Floats) -> Estimat
     by_bin = np.bincount(bins, weights=share, minlength=len(model.correction))
     # rows err independently; the error of a correction is shared by all rows of its bin
     variance = float((share**2 * model.spread[bins]).sum() + (by_bin**2 * model.variance).sum())
-    return log_interval(value, variance**0.5, _MANY)
+    return log_interval(value, variance**0.5, math.inf)
 
 
 def _cross_fit(features: Floats, loss: Floats, weight: Floats) -> tuple[Floats, list[Any]]:

@@ -21,6 +21,7 @@ class AnalyzeFeedbackSettings:
     by: tuple[str, ...] = ("model", "tenant", "prompt")
     good_from: float = 0.5
     sources: tuple[str, ...] = ("user", "annotator")
+    proxy: str = ""
 
 
 class FeedbackAnalyzed(NamedTuple):
@@ -42,6 +43,8 @@ class AnalyzeFeedback(Node[AnalyzeFeedbackSettings]):
         by: Dimensions to group by: `model`, `tenant`, `prompt`, `route`, `variant`.
         good_from: Minimum score of an answer that counts as liked.
         sources: The sources of feedback to use: `user`, `annotator`, `llm_judge`, `code`.
+        proxy: The source of scores that stand in for ratings where there are none, such as
+            `llm_judge`; the rated answers must be a random sample of all.
         task_kwargs: As for any node.
     """
 
@@ -52,12 +55,14 @@ class AnalyzeFeedback(Node[AnalyzeFeedbackSettings]):
         by: Sequence[str] = ("model", "tenant", "prompt"),
         good_from: float = 0.5,
         sources: Sequence[str] = ("user", "annotator"),
+        proxy: str = "",
         **task_kwargs: Any,
     ) -> None:
         settings = AnalyzeFeedbackSettings(
             by=listed("by", by, "dimensions"),
             good_from=good_from,
             sources=listed("sources", sources, "sources"),
+            proxy=proxy,
         )
         super().__init__(name, settings, **task_kwargs)
 
@@ -91,6 +96,7 @@ class AnalyzeFeedback(Node[AnalyzeFeedbackSettings]):
             by=config.by,
             good_from=config.good_from,
             sources=config.sources,
+            proxy=config.proxy,
             previous=previous,
         )
         low_rated = StructuredDataset(dataframe=low_rated_table(report))

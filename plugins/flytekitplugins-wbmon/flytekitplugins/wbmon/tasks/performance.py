@@ -38,6 +38,8 @@ class PerformanceSettings:
     score: tuple[str, ...] = ()
     threshold: float = 0.5
     weight: str = ""
+    cluster: str = ""
+    proxy: str = ""
     positive: str = ""
     min_rows: int = 30
     segments: tuple[str, ...] = ()
@@ -83,6 +85,10 @@ class PerformanceCheck(Node[PerformanceSettings]):
             one column per class in the sorted order of the classes.
         threshold: Probability from which a row counts as positive.
         weight: Column of row weights.
+        cluster: Column that is the same for rows that belong together, such as a customer or a
+            session; intervals and verdicts then take clusters as independent, not rows.
+        proxy: Column that stands in for the label where there is none, such as a judge's verdict;
+            the labelled rows must be a random sample of all.
         positive: The positive class of a binary task. If None, that of the baseline; else 1 of 0
             and 1, true of false and true; else the last in sorted order, which the report says.
         min_rows: Minimum number of labelled rows for a verdict.
@@ -113,6 +119,8 @@ class PerformanceCheck(Node[PerformanceSettings]):
         score: str | tuple[str, ...] = (),
         threshold: float = 0.5,
         weight: str = "",
+        cluster: str = "",
+        proxy: str = "",
         positive: Any = None,
         min_rows: int = 30,
         segments: tuple[str, ...] = (),
@@ -130,6 +138,8 @@ class PerformanceCheck(Node[PerformanceSettings]):
             score=(score,) if isinstance(score, str) else listed_columns("score", score),
             threshold=threshold,
             weight=weight,
+            cluster=cluster,
+            proxy=proxy,
             positive="" if positive is None else class_name(positive),
             min_rows=min_rows,
             segments=listed_columns("segments", segments),
@@ -169,6 +179,8 @@ class PerformanceCheck(Node[PerformanceSettings]):
             score=config.score or None,
             threshold=config.threshold,
             weight=config.weight or None,
+            cluster=config.cluster or None,
+            proxy=config.proxy or None,
             baseline=baseline,
             positive=config.positive or None,
             min_rows=config.min_rows,

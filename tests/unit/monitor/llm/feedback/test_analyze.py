@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from datetime import datetime, timedelta, timezone
 
+import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import binomtest
 
-from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.monitor.llm.feedback.analyze import analyse_feedback, low_rated_table
 
 START = datetime(2026, 3, 2, tzinfo=timezone.utc)
@@ -220,3 +221,48 @@ def test_no_low_rated_answer_is_a_table_of_text_all_the_same() -> None:
     table = low_rated_table(analyse_feedback(calls(3), ratings([1.0])))
     assert table.num_rows == 0
     assert {str(each.type) for each in table.schema} == {"string", "double"}
+
+
+def judged(n: int, n_rated: int, *, right: float = 0.9, seed: int = 0) -> pd.DataFrame:
+    """Annotators rate the first answers, a judge scores all and agrees with them mostly."""
+    rng = np.random.default_rng(seed)
+    liked = rng.random(n) < 0.7
+    scores = np.where(rng.random(n) < right, liked, ~liked) * 0.8 + 0.1
+    people, judge = ratings(list(liked[:n_rated] * 1.0)), ratings(list(scores))
+    people["source"], judge["source"] = "annotator", "llm_judge"
+    return pd.concat([people, judge], ignore_index=True)
+
+
+def test_a_judge_makes_the_interval_of_few_ratings_shorter() -> None:
+    log = judged(3000, 150)
+    alone = analyse_feedback(calls(3000), log).total
+    found = analyse_feedback(calls(3000), log, proxy="llm_judge")
+    assert (found.total.n_rated, found.total.n_proxy) == (150, 2850)
+    assert found.total.high - found.total.low < 0.75 * (alone.high - alone.low)
+    assert found.total.low < 0.7 < found.total.high
+    assert found.total.worth > 250
+    assert "scores of a judge worth" in found.reason
+    again = analyse_feedback(calls(3000), judged(3000, 150, seed=1), proxy="llm_judge")
+    assert again.total.n_effective == again.total.worth
+    later = analyse_feedback(
+        calls(3000), judged(3000, 150, seed=1), proxy="llm_judge", previous=found
+    ).total
+    assert later.change_high - later.change_low < 0.75 * 1.42 * (alone.high - alone.low)
+
+
+def test_a_judge_that_says_nothing_leaves_the_ratings_as_they_are() -> None:
+    log = judged(1000, 200)
+    log.loc[log["source"] == "llm_judge", "score"] = 0.5
+    alone = analyse_feedback(calls(1000), log).total
+    found = analyse_feedback(calls(1000), log, proxy="llm_judge").total
+    assert found.rate == pytest.approx(alone.rate)
+    assert (found.low, found.high) == pytest.approx((alone.low, alone.high))
+
+
+def test_a_judge_without_a_rating_beside_it_tells_no_rate() -> None:
+    log = judged(50, 20)
+    report = analyse_feedback(calls(50), log[log["source"] == "llm_judge"], proxy="llm_judge")
+    assert math.isnan(report.total.rate)
+    assert report.total.n_rated == 0
+    with pytest.raises(ConfigError, match="no source of ratings"):
+        analyse_feedback(calls(50), log, proxy="user")

@@ -39,8 +39,8 @@ from flytekitplugins.wbmon.monitor.profiles.learn import learn_kind
 from flytekitplugins.wbmon.monitor.profiles.vectors import vectors_of
 from flytekitplugins.wbmon.names import listed_names, quoted_name, shown_name
 from flytekitplugins.wbmon.stats.arrays import Matrix
-from flytekitplugins.wbmon.stats.classification import roc_auc
 from flytekitplugins.wbmon.stats.clustered_auc import clustered_roc_auc
+from flytekitplugins.wbmon.stats.ranking import roc_auc
 
 if TYPE_CHECKING:
     from sklearn.ensemble import HistGradientBoostingClassifier

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
+
+import pyarrow as pa
 
 from flytekitplugins.wbmon.arguments import listed, listed_columns
 from flytekitplugins.wbmon.data.columns import as_column, read_values
@@ -13,9 +15,10 @@ from flytekitplugins.wbmon.data.unreadable import unreadable_of
 from flytekitplugins.wbmon.data.uuids import uuid_name, value_name
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.performance import segments as breakdown
+from flytekitplugins.wbmon.monitor.performance.clusters import in_clusters, row_clusters
 from flytekitplugins.wbmon.monitor.performance.estimate import compare_estimate
 from flytekitplugins.wbmon.monitor.performance.meaning import Meaning
-from flytekitplugins.wbmon.monitor.performance.measure import report_of
+from flytekitplugins.wbmon.monitor.performance.measure import estimate_of, report_of
 from flytekitplugins.wbmon.monitor.performance.outcomes import (
     Outcomes,
     Score,
@@ -23,6 +26,7 @@ from flytekitplugins.wbmon.monitor.performance.outcomes import (
     read_regression,
     score_columns,
 )
+from flytekitplugins.wbmon.monitor.performance.powered import read_proxies
 from flytekitplugins.wbmon.monitor.performance.report import (
     Every,
     PerformanceReport,
@@ -54,6 +58,8 @@ def check_performance(  # noqa: PLR0913 - one keyword a column
     score: Score = None,
     threshold: float = 0.5,
     weight: str | None = None,
+    cluster: str | None = None,
+    proxy: str | None = None,
     baseline: Baseline = None,
     positive: Any = None,
     min_rows: int = 30,
@@ -70,9 +76,13 @@ def check_performance(  # noqa: PLR0913 - one keyword a column
     Rows without a label are counted but not measured, and so are labelled rows without a prediction
     or with an infinite one. Classification is binary if there are two classes. With more classes,
     precision, recall and F1 are unweighted means over the classes of the window, and AUC is one
-    against the rest. Intervals have 95 % coverage. Values agree with scikit-learn, with one
-    exception: a metric without any row to compute it from (precision if nothing was predicted
-    positive) is `nan` with a reason.
+    against the rest. Intervals have 95 % coverage. Values agree with scikit-learn, with two
+    exceptions: a metric without any row to compute it from (precision if nothing was predicted
+    positive) is `nan` with a reason, and MAPE leaves out rows whose label is 0.
+
+    A metric has a value and a reason, but no interval and no verdict, if few rows make it: log loss
+    and Brier score with fewer than 10 rows of a class, and the errors of a regression of which the
+    largest 1 % of rows carry more than 30 % of the sum.
 
     Null, `nan` and blank text are missing. Classes are names: text, booleans, dates, or whole
     numbers of any type and size, of which no digit is lost. Durations are measured in seconds. A
@@ -89,6 +99,14 @@ def check_performance(  # noqa: PLR0913 - one keyword a column
             one column per class in the sorted order of the classes, or a mapping class -> column.
         threshold: Probability from which a row is predicted positive; in [0, 1].
         weight: Column of row weights, such as the `sample_weight` of a sampled log.
+        cluster: Column that is the same for rows that belong together, such as a customer or a
+            session: intervals, verdicts and p-values then take clusters as independent, not rows
+            (Liang & Zeger's sums of influence). A row without a value is a cluster of its own.
+        proxy: Column that stands in for the label where there is none, such as the verdict of a
+            judge or of a better model: classes, or of two classes the probability of the positive
+            one; of a regression, values. Accuracy, log loss, Brier score, MAE and RMSE then rest on
+            labels and proxies together (prediction-powered inference): valid whatever the proxy is
+            worth, and shorter where it is good. The labelled rows must be a random sample of all.
         baseline: An earlier report, best of four windows' rows or more, as its error is common to
             all windows; or values by metric (treated as exactly known). A metric is
             `worse` if the whole interval of its change is on the worse side of 0.
@@ -129,36 +147,35 @@ def check_performance(  # noqa: PLR0913 - one keyword a column
     if rank_by is not None:
         require_ranking(rank_by, task)
     meaning = _meaning(baseline, positive, prediction_is, classes)
-    if prediction_is == "probability" and score is not None:
-        raise ConfigError(
-            "a prediction that is a probability needs no `score`; name the column of predicted "
-            "classes as `prediction`, or leave `score` out"
-        )
-    if prediction_is is not None and task == "regression":
-        raise ConfigError(
-            f"prediction_is must be of a classification; got {prediction_is!r} for a regression"
-        )
+    _require_prediction(prediction_is, score, task)
     known = _known_baseline(baseline, task)
     label, prediction = str(label), str(prediction)
     weight, time = as_column(weight), as_column(time)
+    cluster, proxy = as_column(cluster), as_column(proxy)
     segments = listed_columns("segments", segments)
     cut_by = [*segments, *([] if time is None else [time])]
-    weights = [] if weight is None else [weight]
-    names = [label, prediction, *score_columns(score), *weights, *cut_by]
+    others = [name for name in (weight, cluster, proxy) if name is not None]
+    names = [label, prediction, *score_columns(score), *others, *cut_by]
     # one read for all columns: segments and times must belong to the same rows as the outcomes
     table = read_values(data, names)
-    if task == "regression":
-        outcomes = read_regression(table, label=label, prediction=prediction, weight=weight)
-    else:
-        outcomes = read_classification(
+
+    def read(of: str | None, known: Meaning) -> Outcomes:
+        if task == "regression":
+            # without labels, the prediction stands in for them
+            given = {"label": prediction if of is None else of, "prediction": prediction}
+            return read_regression(table, **given, weight=weight)
+        return read_classification(
             table,
-            label=label,
+            label=of,
             prediction=prediction,
             score=score,
             threshold=threshold,
             weight=weight,
-            meaning=meaning,
+            meaning=known,
         )
+
+    outcomes = read(label, meaning)
+    outcomes = _beside_labels(table, outcomes, proxy, cluster, read)
     times = None if time is None else row_times(table[time].combine_chunks(), time)
     if times is not None:
         odd = unreadable_of({str(time): times.unreadable})
@@ -182,6 +199,36 @@ def check_performance(  # noqa: PLR0913 - one keyword a column
         if times is None
         else breakdown.chunks(times.values, str(time), every, outcomes, measure, ranked),
     )
+
+
+def _require_prediction(prediction_is: PredictionIs | None, score: Score, task: Task) -> None:
+    if prediction_is == "probability" and score is not None:
+        raise ConfigError(
+            "a prediction that is a probability needs no `score`; name the column of predicted "
+            "classes as `prediction`, or leave `score` out"
+        )
+    if prediction_is is not None and task == "regression":
+        raise ConfigError(
+            f"prediction_is must be of a classification; got {prediction_is!r} for a regression"
+        )
+
+
+def _beside_labels(
+    table: pa.Table,
+    outcomes: Outcomes,
+    proxy: str | None,
+    cluster: str | None,
+    read: Callable[[str | None, Meaning], Outcomes],
+) -> Outcomes:
+    """The outcomes with what stands in for labels, and with what rows belong together."""
+    if proxy is not None and len(outcomes.rows):
+        # a proxy is one of the classes, or it says nothing
+        settled = outcomes.meaning._replace(is_closed=True)
+        proxies = read_proxies(table, outcomes, proxy, lambda of: read(of, settled))
+        outcomes = replace(outcomes, proxies=proxies)
+    if cluster is not None:
+        outcomes = in_clusters(outcomes, row_clusters(table[cluster], cluster))
+    return outcomes
 
 
 def _meaning(
@@ -250,8 +297,5 @@ def _known_baseline(baseline: Baseline, task: Task) -> dict[str, Estimate]:
             raise ConfigError(
                 f"the baseline must be of the same task; it is a {baseline.task}, this a {task}"
             )
-        return {
-            name: Estimate(metric.value, metric.low, metric.high)
-            for name, metric in baseline.metrics.items()
-        }
+        return {name: estimate_of(metric) for name, metric in baseline.metrics.items()}
     return {name: Estimate(value) for name, value in baseline_values(baseline, task).items()}

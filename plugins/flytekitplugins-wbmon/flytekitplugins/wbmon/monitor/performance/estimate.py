@@ -15,7 +15,12 @@ from flytekitplugins.wbmon.data.uuids import value_name
 from flytekitplugins.wbmon.errors import ConfigError, DataError, InsufficientDataError
 from flytekitplugins.wbmon.monitor.performance.estimate_regression import estimate_values
 from flytekitplugins.wbmon.monitor.performance.meaning import Meaning
-from flytekitplugins.wbmon.monitor.performance.measure import announcements, metric_of, report_of
+from flytekitplugins.wbmon.monitor.performance.measure import (
+    announcements,
+    estimate_of,
+    metric_of,
+    report_of,
+)
 from flytekitplugins.wbmon.monitor.performance.outcomes import (
     Outcomes,
     Score,
@@ -33,7 +38,7 @@ from flytekitplugins.wbmon.monitor.performance.settings import (
     require_rule,
     require_task,
 )
-from flytekitplugins.wbmon.stats.estimate import Z95, Estimate
+from flytekitplugins.wbmon.stats.estimate import Z95, Estimate, undefined
 from flytekitplugins.wbmon.stats.label_free import expect, expected_metrics, fit_calibrator
 from flytekitplugins.wbmon.stats.label_free_classes import (
     expect_classes,
@@ -140,9 +145,9 @@ def estimate_performance(  # noqa: PLR0913 - one keyword a column
     metrics = {
         name: metric_of(
             name,
-            expected.get(name, Estimate(np.nan, reason="no row could be estimated")),
+            expected.get(name, undefined(_unknown(name, n))),
             n,
-            Estimate(metric.value, metric.low, metric.high),
+            estimate_of(metric),
             decide=status == "ok",
         )
         for name, metric in baseline.items()
@@ -245,6 +250,10 @@ def _expected(known: Outcomes, current: Outcomes) -> Mapping[str, Estimate]:
         return expected_metrics(expect(calibrator, scores[:, 1], decided == 1, current.weight))
     calibrators = fit_calibrators(labels, reference, known.weight)
     return expected_class_metrics(expect_classes(calibrators, scores, decided, current.weight))
+
+
+def _unknown(name: str, n: int) -> str:
+    return f"{name} is not estimated without labels" if n else "no row could be estimated"
 
 
 def _require_scores(outcomes: Outcomes) -> np.ndarray[Any, Any]:

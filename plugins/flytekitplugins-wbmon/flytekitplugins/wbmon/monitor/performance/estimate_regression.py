@@ -20,7 +20,12 @@ from flytekitplugins.wbmon.data.names import plain_names
 from flytekitplugins.wbmon.data.objects import value_type
 from flytekitplugins.wbmon.data.unreadable import Unreadable, unreadable_of
 from flytekitplugins.wbmon.errors import DataError, InsufficientDataError
-from flytekitplugins.wbmon.monitor.performance.measure import announcements, metric_of, report_of
+from flytekitplugins.wbmon.monitor.performance.measure import (
+    announcements,
+    estimate_of,
+    metric_of,
+    report_of,
+)
 from flytekitplugins.wbmon.monitor.performance.outcomes import (
     Outcomes,
     read_regression,
@@ -115,13 +120,13 @@ def _report(
     baseline = report_of(known, task="regression", baseline={}, min_rows=min_rows).metrics
     n = len(current.rows)
     status: PerformanceStatus = "ok" if n >= min_rows else "insufficient"
-    why = "how far the labels spread is not known without them" if n else "no row to estimate"
+    why = "how large the labels are is not known without them" if n else "no row to estimate"
     metrics = {
         name: metric_of(
             name,
             expected.get(name, undefined(why)),
             n,
-            Estimate(metric.value, metric.low, metric.high),
+            estimate_of(metric),
             decide=status == "ok",
         )
         for name, metric in baseline.items()

@@ -8,7 +8,18 @@ from dataclasses import replace
 
 import numpy as np
 
+from flytekitplugins.wbmon.monitor.performance.metrics import (
+    HEAVY,
+    HIGHER_IS_BETTER,
+    confusion_of,
+    losses_of,
+    measure_classes,
+    measure_values,
+    n_of,
+    values_of,
+)
 from flytekitplugins.wbmon.monitor.performance.outcomes import Outcomes
+from flytekitplugins.wbmon.monitor.performance.powered import labels_differ_by, powered_metrics
 from flytekitplugins.wbmon.monitor.performance.report import (
     Calibration,
     Metric,
@@ -28,25 +39,8 @@ from flytekitplugins.wbmon.stats.calibration import (
 )
 from flytekitplugins.wbmon.stats.estimate import Estimate, difference, p_value_of_zero, undefined
 
-Measured = dict[str, Estimate]
-
-HIGHER_IS_BETTER = {
-    "accuracy": True,
-    "precision": True,
-    "recall": True,
-    "f1": True,
-    "roc_auc": True,
-    "log_loss": False,
-    "brier": False,
-    "mae": False,
-    "rmse": False,
-    "r2": True,
-}
-OF_CLASSES = ("accuracy", "precision", "recall", "f1")
-OF_PROBABILITIES = ("roc_auc", "log_loss", "brier")
-OF_VALUES = ("mae", "rmse", "r2")
 _ALPHA = 0.05
-_TOO_LARGE = "the values are too large for their errors to be numbers"
+_FAR = 4.0  # standard errors that chance does not explain
 _CHANCE = 0.5  # ROC AUC of scores that say nothing
 
 
@@ -66,13 +60,13 @@ def report_of(
     """
     n = len(outcomes.rows)
     status, why = _status(outcomes, min_rows)
-    confusion = _confusion(outcomes) if task == "classification" and n else None
-    if task == "regression":
-        measured = _measure_values(outcomes)
-    else:
-        measured = _measure_classes(outcomes, confusion)
+    confusion = confusion_of(outcomes) if task == "classification" and n else None
+    is_regression, is_ok = task == "regression", status == "ok"
+    measured = measure_values(outcomes) if is_regression else measure_classes(outcomes, confusion)
+    powered = powered_metrics(outcomes, measured)
+    measured |= powered.metrics
     metrics = {
-        name: metric_of(name, estimate, n, baseline.get(name), decide=status == "ok")
+        name: metric_of(name, estimate, n_of(name, outcomes), baseline.get(name), decide=is_ok)
         for name, estimate in measured.items()
     }
     report = PerformanceReport(
@@ -93,6 +87,12 @@ def report_of(
         unit=outcomes.unit,
         n_unreadable=outcomes.unreadable.n,
         unreadable=outcomes.unreadable.examples,
+        n_clusters=0 if outcomes.cluster is None else len(np.unique(outcomes.cluster)),
+        proxy=outcomes.proxies.name if powered.gains and outcomes.proxies else "",
+        n_proxy=len(outcomes.proxies.rows) - n if powered.gains and outcomes.proxies else 0,
+        proxy_gain=powered.gains,
+        proxy_difference=labels_differ_by(outcomes) if powered.gains else math.nan,
+        loss_tail_share=_tail_share(outcomes) if is_regression else math.nan,
     )
     said = [why or _summary(report), *announcements(report)]
     return replace(report, reason="; ".join(said))
@@ -111,6 +111,27 @@ def announcements(report: PerformanceReport) -> Iterator[str]:
         yield f"{quoted_name(report.classes[0])} is the only class, and counts as the positive one"
     if is_measured and report.positive_from == "order":
         yield report.positive_class
+    if is_measured and report.loss_tail_share > HEAVY:
+        yield (
+            f"the largest 1 % of squared errors carry {report.loss_tail_share:.0%} of them: look "
+            "at those rows, and believe mae rather than rmse"
+        )
+    if report.proxy_gain:
+        best = max(report.proxy_gain, key=lambda name: report.proxy_gain[name])
+        yield (
+            f"{', '.join(report.proxy_gain)} also from proxy {quoted_name(report.proxy)} of "
+            f"{report.n_proxy} rows without a label, for {best} worth "
+            f"{report.proxy_gain[best]:.2g} times the labels; the labelled rows must be a random "
+            "sample of all"
+        )
+        if abs(report.proxy_difference) > _FAR:
+            yield (
+                f"which they are not: their proxies differ from the others' by "
+                f"{abs(report.proxy_difference):.2g} standard errors"
+            )
+    mape, mae = report.metrics.get("mape"), report.metrics.get("mae")
+    if is_measured and mape and mae and mape.n < mae.n:
+        yield f"mape leaves out {mae.n - mape.n} of {mae.n} rows, whose label is 0"
     auc = report.metrics.get("roc_auc")
     # four standard errors below chance: two would be said of one useless model in forty
     if auc is not None and report.positive and 2 * auc.high - auc.value < _CHANCE:
@@ -133,6 +154,9 @@ def metric_of(
     higher = HIGHER_IS_BETTER[name]
     # without a baseline the change is nan, and so are its interval and p-value
     change = difference(estimate, baseline or undefined("no baseline"))
+    reason = estimate.reason
+    if not reason and baseline and baseline.reason:
+        reason = f"the baseline has no interval: {baseline.reason}"
     return Metric(
         name=name,
         value=estimate.value,
@@ -145,8 +169,17 @@ def metric_of(
         change_high=change.high,
         p_value=p_value_of_zero(change),
         verdict=_verdict(change, higher_is_better=higher) if decide else "unknown",
-        reason=estimate.reason,
+        reason=reason,
     )
+
+
+def estimate_of(metric: Metric) -> Estimate:
+    """The estimate that a metric records, such as of a baseline."""
+    return Estimate(metric.value, metric.low, metric.high, metric.reason)
+
+
+def _tail_share(outcomes: Outcomes) -> float:
+    return regression.loss_tail_share(losses_of(values_of(outcomes))["rmse"], outcomes.weight)
 
 
 def _status(outcomes: Outcomes, min_rows: int) -> tuple[PerformanceStatus, str]:
@@ -163,99 +196,9 @@ def _status(outcomes: Outcomes, min_rows: int) -> tuple[PerformanceStatus, str]:
     return "ok", ""
 
 
-def _confusion(outcomes: Outcomes) -> classification.Confusion:
-    return classification.confusion_matrix(
-        outcomes.labels.astype(np.int64),
-        outcomes.predictions.astype(np.int64),
-        # with a single class, the other one exists but did not occur
-        max(len(outcomes.classes), 2),
-        outcomes.weight,
-    )
-
-
 def _cells(confusion: classification.Confusion, n_classes: int) -> tuple[tuple[float, ...], ...]:
     """The sums of weights, of the classes that have a name."""
     return tuple(map(tuple, confusion.weight[:n_classes, :n_classes].tolist()))
-
-
-def _measure_values(outcomes: Outcomes) -> Measured:
-    labels, predictions = (
-        values.astype(np.float64, copy=False) for values in (outcomes.labels, outcomes.predictions)
-    )
-    columns = labels, predictions, outcomes.weight
-    spread = columns
-    if outcomes.whole is not None:
-        # errors as they are, and labels beside each other: floats would round both
-        above, errors = outcomes.whole.T
-        columns = errors, np.zeros(len(errors)), outcomes.weight
-        spread = above, above - errors, outcomes.weight
-    if not len(outcomes.rows):
-        return {name: undefined("no row could be measured") for name in OF_VALUES}
-    # squares of numbers above 1e154 are infinite
-    with np.errstate(over="ignore", invalid="ignore"):
-        measured = {
-            "mae": regression.mean_absolute_error(*columns),
-            "rmse": regression.root_mean_squared_error(*columns),
-            "r2": regression.r2_score(*spread),
-        }
-    return {
-        name: estimate
-        if estimate.reason or math.isfinite(estimate.value)
-        else undefined(_TOO_LARGE)
-        for name, estimate in measured.items()
-    }
-
-
-def _measure_classes(outcomes: Outcomes, confusion: classification.Confusion | None) -> Measured:
-    names = OF_CLASSES if outcomes.probabilities is None else (*OF_CLASSES, *OF_PROBABILITIES)
-    # with one class it is unknown whether the scores are those of this class or of the other
-    unsure = outcomes.probabilities is not None and len(outcomes.classes) == 1
-    if confusion is None or unsure:
-        return {name: undefined("no row could be measured") for name in names}
-    if len(outcomes.classes) <= 2:  # noqa: PLR2004 - binary
-        # the positive class is the last one
-        positive = classification.class_metrics(confusion)[len(outcomes.classes) - 1]
-        measured = {
-            "accuracy": classification.accuracy(confusion),
-            "precision": _explained(positive.precision, "predicted"),
-            "recall": _explained(positive.recall, "labelled"),
-            "f1": _explained(positive.f1, "labelled or predicted"),
-        }
-    else:
-        measured = _measure_macro(confusion)
-    return measured | _measure_probabilities(outcomes)
-
-
-def _explained(estimate: Estimate, what: str) -> Estimate:
-    return undefined(f"no row is {what} positive") if math.isnan(estimate.value) else estimate
-
-
-def _measure_macro(confusion: classification.Confusion) -> Measured:
-    # as in scikit-learn, the mean is over the classes that occur in labels or predictions
-    seen = np.flatnonzero(confusion.weight.sum(axis=0) + confusion.weight.sum(axis=1))
-    inside = classification.Confusion(*(cells[np.ix_(seen, seen)] for cells in confusion))
-    return {
-        "accuracy": classification.accuracy(inside),
-        "precision": classification.macro_precision(inside),
-        "recall": classification.macro_recall(inside),
-        "f1": classification.macro_f1(inside),
-    }
-
-
-def _measure_probabilities(outcomes: Outcomes) -> Measured:
-    scores, weight = outcomes.probabilities, outcomes.weight
-    if scores is None:
-        return {}
-    labels = outcomes.labels.astype(np.int64)
-    if scores.shape[1] == 2:  # noqa: PLR2004 - binary
-        auc = classification.roc_auc(labels == 1, scores[:, 1], weight)
-    else:
-        auc = classification.roc_auc_one_vs_rest(labels, scores, weight)
-    return {
-        "roc_auc": auc,
-        "log_loss": classification.log_loss(labels, scores, weight),
-        "brier": classification.brier_score(labels, scores, weight),
-    }
 
 
 def _calibration(outcomes: Outcomes) -> Calibration | None:
@@ -267,8 +210,9 @@ def _calibration(outcomes: Outcomes) -> Calibration | None:
     else:
         # top-label calibration: the probability of the most likely class
         happened, score = outcomes.labels == scores.argmax(axis=1), scores.max(axis=1)
-    curve = calibration_curve(happened, score, outcomes.weight)
-    z = spiegelhalter_z(happened, score, outcomes.weight)
+    by = outcomes.weight, outcomes.cluster
+    curve = calibration_curve(happened, score, *by)
+    z = spiegelhalter_z(happened, score, *by)
     p_value = math.erfc(abs(z) / math.sqrt(2))  # two-sided, of a standard normal variable
     return Calibration(
         error=expected_calibration_error(curve),
@@ -326,9 +270,9 @@ def _summary(report: PerformanceReport) -> str:
             return f"worse than the baseline: {parts}"
         return f"not clearly worse; {parts} may be chance among {len(report.metrics)} metrics"
     first = next(iter(report.metrics.values()))
+    ends = "" if math.isnan(first.low) else f" [{first.low:.4g}, {first.high:.4g}]"
     return (
-        f"{first.name} {_value(first, report)} [{first.low:.4g}, {first.high:.4g}] on {first.n} "
-        f"labelled rows of {report.n_rows}"
+        f"{first.name} {_value(first, report)}{ends} on {first.n} labelled rows of {report.n_rows}"
     )
 
 

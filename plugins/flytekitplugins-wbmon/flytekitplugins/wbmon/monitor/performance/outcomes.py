@@ -29,6 +29,7 @@ from flytekitplugins.wbmon.monitor.performance.meaning import (
     require_classes,
     require_positive,
 )
+from flytekitplugins.wbmon.monitor.performance.proxies import Proxies
 from flytekitplugins.wbmon.names import listed_names, quoted_name
 
 if TYPE_CHECKING:
@@ -57,6 +58,9 @@ class Outcomes:
         predictions: Predicted values, or codes into `classes`; shape `(n,)`.
         probabilities: Probability of each class, shape `(n, k)`; None if there are none.
         weight: Row weights; shape `(n,)`.
+        cluster: Cluster of each row, such as its customer, codes `>= 0`; shape `(n,)`; None if rows
+            are independent.
+        proxies: Losses by a stand-in for the label, of all rows with a prediction; None without.
         rows: Position of each measured row in the window; shape `(n,)`.
         labelled: Positions of the labelled rows in the window; shape `(n_labelled,)`.
         classes: Class names in the order of the codes, the positive class last if there are two;
@@ -73,6 +77,8 @@ class Outcomes:
     predictions: Floats | Codes
     probabilities: Floats | None = None
     weight: Floats
+    cluster: Codes | None = None
+    proxies: Proxies | None = None
     rows: Codes
     labelled: Codes
     classes: tuple[str, ...] = ()
@@ -102,6 +108,8 @@ class Outcomes:
             probabilities=None if self.probabilities is None else self.probabilities[kept],
             whole=None if self.whole is None else self.whole[kept],
             weight=self.weight[kept],
+            cluster=None if self.cluster is None else self.cluster[kept],
+            proxies=None if self.proxies is None else self.proxies.part(inside),
             rows=self.rows[kept],
             labelled=self.labelled[inside[self.labelled]],
         )

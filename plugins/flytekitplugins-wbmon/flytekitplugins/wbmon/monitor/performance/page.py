@@ -33,7 +33,7 @@ from flytekitplugins.wbmon.reports.html import (
 # letters of a class at the head of a column
 _IN_HEAD = 24
 _SHOWN = 20
-_METRICS = ("accuracy", "f1", "roc_auc", "log_loss", "mae", "rmse", "r2")
+_METRICS = ("accuracy", "f1", "roc_auc", "log_loss", "mae", "rmse", "mape", "r2")
 
 
 def performance_section(report: PerformanceReport) -> str:
@@ -80,6 +80,10 @@ def _facts(report: PerformanceReport) -> Iterator[str]:
         yield report.positive_class
     if report.unit:
         yield f"values in {report.unit}"
+    if report.proxy:
+        yield f"{report.n_proxy:,} rows without a label count by {shown_name(report.proxy)}"
+    if report.n_clusters:
+        yield f"{report.n_clusters:,} clusters, which are taken as independent, not rows"
     if report.n_unreadable:
         yield f"{report.n_unreadable:,} unreadable ({', '.join(report.unreadable)})"
 
@@ -124,7 +128,11 @@ def _part_row(part: Part, names: Sequence[str]) -> Sequence[str]:
         state_cell(part.verdict if part.status == "ok" else part.status),
         cell(f"{part.n_labelled:,} of {part.n_rows:,}"),
         *(
-            cell(f"{number(item.value)} [{number(item.low)}, {number(item.high)}]")
+            cell(
+                number(item.value)
+                if math.isnan(item.low)
+                else f"{number(item.value)} [{number(item.low)}, {number(item.high)}]"
+            )
             for item in metrics
         ),
     )

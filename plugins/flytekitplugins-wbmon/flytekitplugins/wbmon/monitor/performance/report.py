@@ -52,7 +52,7 @@ class Metric:
         change_high: Upper end of that interval.
         p_value: Two-sided p-value of the hypothesis of no change; `nan` without a baseline.
         verdict: `worse` or `better` if the whole interval of the change lies on that side of 0.
-        reason: Why the value is undefined; empty otherwise.
+        reason: Why the value is undefined, or has no interval or no verdict; empty otherwise.
     """
 
     name: str
@@ -210,6 +210,14 @@ class PerformanceReport(Report):
         n_unreadable: Values of labels, predictions, scores and times that cannot be read, such as
             `n/a` among numbers; they count as missing.
         unreadable: At most three of them.
+        n_clusters: Number of clusters of the measured rows; 0 if rows are taken as independent.
+        proxy: Column that stands in for labels that are missing; empty without one.
+        n_proxy: Number of rows without a label that count by their proxy.
+        proxy_gain: By metric, how many times as many labels alone would have as short an interval.
+        proxy_difference: z statistic of the mean proxy of labelled rows against that of the others;
+            far from 0 if the labelled rows are no random sample.
+        loss_tail_share: Share of the squared errors of a regression that the largest 1 % of rows
+            carry; `nan` for a classification.
     """
 
     KIND: ClassVar[str] = "performance"
@@ -235,6 +243,12 @@ class PerformanceReport(Report):
     unit: str = ""
     n_unreadable: int = 0
     unreadable: tuple[str, ...] = ()
+    n_clusters: int = 0
+    proxy: str = ""
+    n_proxy: int = 0
+    proxy_gain: Mapping[str, float] = field(default_factory=dict)
+    proxy_difference: float = math.nan
+    loss_tail_share: float = math.nan
 
     @property
     def positive_class(self) -> str:
@@ -316,6 +330,15 @@ class PerformanceReport(Report):
             "n_missing_prediction", value=self.n_missing_prediction, higher_is_better=False
         )
         yield number("n_unreadable", value=self.n_unreadable, higher_is_better=False)
+        if self.task == "regression" and not self.estimated:
+            yield number(
+                "loss_tail_share",
+                value=self.loss_tail_share,
+                higher_is_better=False,
+                reason=self.reason if self.status != "ok" else "no error is above 0",
+            )
+        for name, gain in self.proxy_gain.items():
+            yield number("proxy_gain", name, value=gain, higher_is_better=True, prominence="rule")
         yield from self._of_estimates()
         yield from self._of_parts()
 

@@ -21,6 +21,7 @@ from flytekitplugins.wbmon.data.groups import (
 from flytekitplugins.wbmon.data.objects import split, value_type
 from flytekitplugins.wbmon.data.whole import lost_digits
 from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.monitor.performance.measure import estimate_of
 from flytekitplugins.wbmon.monitor.performance.outcomes import Outcomes
 from flytekitplugins.wbmon.monitor.performance.report import Every, Metric, Part, PerformanceReport
 from flytekitplugins.wbmon.names import quoted_name
@@ -89,10 +90,7 @@ def _parts(by: str, groups: Groups, outcomes: Outcomes, measure: Measure) -> Ite
         inside = groups.codes == code
         # all other rows, not the whole window: independent of the part, as the interval requires
         rest = measure(outcomes.part(~inside), {})
-        known = {
-            name: Estimate(metric.value, metric.low, metric.high)
-            for name, metric in rest.metrics.items()
-        }
+        known = {name: estimate_of(metric) for name, metric in rest.metrics.items()}
         report = measure(outcomes.part(inside), known)
         yield Part(
             by=by,

@@ -20,10 +20,16 @@ _RANGES: dict[str, dict[str, tuple[float, float]]] = {
         "recall": (0, 1),
         "f1": (0, 1),
         "roc_auc": (0, 1),
+        "pr_auc": (0, 1),
         "log_loss": (0, math.inf),
         "brier": (0, 2),
     },
-    "regression": {"mae": (0, math.inf), "rmse": (0, math.inf), "r2": (-math.inf, 1)},
+    "regression": {
+        "mae": (0, math.inf),
+        "rmse": (0, math.inf),
+        "mape": (0, math.inf),
+        "r2": (-math.inf, 1),
+    },
 }
 _LARGEST_SEED = 2**32 - 1  # of numpy's generator of old
 

@@ -10,11 +10,11 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from flytekitplugins.wbmon.arguments import listed
 from flytekitplugins.wbmon.data.open import Data, open_source
-from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.monitor.llm.feedback.report import (
     ChangeVerdict,
     FeedbackRate,
@@ -48,6 +48,13 @@ class _Rating:
     comment: str = ""
 
 
+class _Feedback(NamedTuple):
+    """Ratings of requests by people, and by what stands in for them."""
+
+    ratings: Mapping[str, _Rating]
+    judged: Mapping[str, _Rating]
+
+
 def analyse_feedback(
     calls: Data,
     feedback: Data,
@@ -55,6 +62,7 @@ def analyse_feedback(
     by: Sequence[str] = ("model", "tenant", "prompt"),
     good_from: float = 0.5,
     sources: Sequence[str] = ("user", "annotator"),
+    proxy: str = "",
     previous: FeedbackReport | None = None,
 ) -> FeedbackReport:
     """Join ratings to calls, and report rates by dimension and their changes.
@@ -65,21 +73,30 @@ def analyse_feedback(
         by: Dimensions to group by: `model`, `tenant`, `prompt`, `route`, `variant`.
         good_from: Minimum score of an answer that counts as liked.
         sources: The sources of feedback to use.
+        proxy: The source of scores that stand in for ratings where there are none, such as
+            `llm_judge`. Rates then rest on both (prediction-powered inference): valid whatever the
+            judge is worth, and with shorter intervals where it is good. The rated answers must be a
+            random sample of all, as those that annotators are given.
         previous: The report of the previous window, for changes; None for none.
 
     Raises:
-        ConfigError: If `by` or `sources` are no sequences.
+        ConfigError: If `by` or `sources` are no sequences, or the proxy is one of the sources.
         DataError: If a log lacks `request_id`, or a dimension is unknown.
     """
     by, sources = listed("by", by, "dimensions"), listed("sources", sources, "sources")
+    if proxy in sources:
+        raise ConfigError(f"proxy must be no source of ratings; got {proxy!r} for both")
     unknown = set(by) - set(DIMENSIONS)
     if unknown:
         raise DataError(f"by must be of {', '.join(DIMENSIONS)}; got {', '.join(sorted(unknown))}")
     rows = _rows(calls, _CALL_COLUMNS, "call log")
-    ratings = _ratings(_rows(feedback, _FEEDBACK_COLUMNS, "feedback log"), good_from, sources)
+    judgements = _rows(feedback, _FEEDBACK_COLUMNS, "feedback log")
+    ratings = _ratings(judgements, good_from, sources)
+    judged = _ratings(judgements, good_from, (proxy,)) if proxy else {}
     known = {row["request_id"] for row in rows}
-    total = _rate("", rows, ratings, previous.total if previous else None)
-    groups = {name: _groups(name, rows, ratings, previous) for name in by}
+    both = _Feedback(ratings, judged)
+    total = _rate("", rows, both, previous.total if previous else None)
+    groups = {name: _groups(name, rows, both, previous) for name in by}
     rated = {name: rating for name, rating in ratings.items() if name in known}
     times = [row["timestamp"] for row in rows if row["timestamp"] is not None]
     issues = _issues(rated, previous)
@@ -144,14 +161,14 @@ def _key(row: Mapping[str, Any], dimension: str) -> str:
 def _groups(
     dimension: str,
     rows: Sequence[Mapping[str, Any]],
-    ratings: Mapping[str, _Rating],
+    feedback: _Feedback,
     previous: FeedbackReport | None,
 ) -> tuple[FeedbackRate, ...]:
     parts: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for row in rows:
         parts[_key(row, dimension)].append(row)
     before = {each.key: each for each in previous.groups.get(dimension, ())} if previous else {}
-    found = [_rate(key, part, ratings, before.get(key)) for key, part in parts.items()]
+    found = [_rate(key, part, feedback, before.get(key)) for key, part in parts.items()]
     # by the upper limit: groups that are surely bad come first, those without ratings last
     return tuple(sorted(found, key=lambda each: (each.high if each.n_rated else 2.0, each.key)))
 
@@ -159,30 +176,69 @@ def _groups(
 def _rate(
     key: str,
     rows: Sequence[Mapping[str, Any]],
-    ratings: Mapping[str, _Rating],
+    feedback: _Feedback,
     before: FeedbackRate | None,
 ) -> FeedbackRate:
-    names = {row["request_id"] for row in rows}
-    known = [ratings[name] for name in names if name in ratings and ratings[name].good is not None]
-    n, n_good = len(known), sum(bool(each.good) for each in known)
-    low, high = wilson_interval(n_good, n)
+    ratings, judged = feedback
+    # in the order of the log, so that the same log gives the same sums
+    names = list(dict.fromkeys(row["request_id"] for row in rows))
+    good = {name: ratings[name].good for name in names if name in ratings}
+    known = {name: bool(liked) for name, liked in good.items() if liked is not None}
+    n, n_good = len(known), sum(known.values())
+    rate, worth = n_good / n if n else math.nan, math.nan
+    n_proxy = sum(name in judged and name not in known for name in names)
+    if n_proxy:
+        rate, worth = _with_judge(names, known, judged)
+    size = n if math.isnan(worth) else worth
+    low, high = wilson_interval(rate * size, size)
     change = (math.nan, math.nan)
     if before is not None:
-        change = newcombe_interval(before.n_good, before.n_rated, n_good, n)
+        size_before = before.n_effective
+        change = newcombe_interval(before.rate * size_before, size_before, rate * size, size)
     weights = (1.0 if row["sample_weight"] is None else row["sample_weight"] for row in rows)
     return FeedbackRate(
         key=key,
         n_rated=n,
         n_calls=math.fsum(weights),
         n_good=n_good,
-        rate=n_good / n if n else math.nan,
+        rate=rate,
         low=low,
         high=high,
         before=before.rate if before is not None else math.nan,
         change_low=change[0],
         change_high=change[1],
         verdict=_verdict(*change),
+        n_proxy=n_proxy,
+        worth=worth,
     )
+
+
+def _with_judge(
+    names: Sequence[str], known: Mapping[str, bool], judged: Mapping[str, _Rating]
+) -> tuple[float, float]:
+    """The share of liked answers by ratings and scores, and how many ratings it is worth."""
+    import numpy as np
+
+    from flytekitplugins.wbmon.stats.estimate import Share
+    from flytekitplugins.wbmon.stats.prediction_powered import ProxyRows, powered_share
+
+    scores = np.array([_score(judged[name]) if name in judged else math.nan for name in names])
+    is_judged = ~np.isnan(scores)
+    # the mean says nothing of an answer, in rated and in other answers alike
+    scores[~is_judged] = scores[is_judged].mean() if is_judged.any() else 0.0
+    labelled = np.array([place for place, name in enumerate(names) if name in known], dtype=int)
+    liked = np.array([known[names[place]] for place in labelled], dtype=bool)
+    if not len(liked):
+        return math.nan, math.nan
+    alone = Share(float(liked.mean()), float(len(liked)))
+    found = powered_share(liked, ProxyRows(scores, np.ones(len(scores)), labelled), alone)
+    return found.estimate.value, alone.n * found.gain
+
+
+def _score(rating: _Rating) -> float:
+    if not math.isnan(rating.score):
+        return rating.score
+    return math.nan if rating.good is None else float(rating.good)
 
 
 def _verdict(low: float, high: float) -> ChangeVerdict:
@@ -243,6 +299,11 @@ def _reason(total: FeedbackRate, issues: Sequence[Issue]) -> str:
         f"{total.rate:.0%} [{total.low:.0%}, {total.high:.0%}] of {total.n_rated:,} rated answers "
         "are liked"
     )
+    if total.n_proxy:
+        words += (
+            f", by {total.n_proxy:,} scores of a judge worth {total.n_effective:,.0f} ratings; "
+            "the rated answers must be a random sample of all"
+        )
     if not math.isnan(total.before):
         words += f", {total.before:.0%} before ({total.verdict})"
     rising = [issue.label for issue in issues if issue.verdict == "worse"]

@@ -25,13 +25,15 @@ class FeedbackRate:
         n_rated: Number of answers with a rating.
         n_calls: Number of answers, rated or not, as the sum of the weights of the rows.
         n_good: Number of answers with a positive rating.
-        rate: `n_good / n_rated`; `nan` without a rating.
+        rate: `n_good / n_rated`, with a judge corrected by its scores; `nan` without a rating.
         low: Lower end of the 95 % interval of the rate.
         high: Upper end of that interval.
         before: Rate of the previous window; `nan` without one.
         change_low: Lower end of the 95 % interval of the change.
         change_high: Upper end of that interval.
         verdict: `worse` or `better` if the whole interval of the change lies on that side of 0.
+        n_proxy: Number of answers without a rating that count by the score of a judge; 0 if none.
+        worth: Number of ratings that alone would have as short an interval; `nan` without a judge.
     """
 
     key: str = ""
@@ -45,6 +47,13 @@ class FeedbackRate:
     change_low: float = math.nan
     change_high: float = math.nan
     verdict: ChangeVerdict = "unknown"
+    n_proxy: int = 0
+    worth: float = math.nan
+
+    @property
+    def n_effective(self) -> float:
+        """Number of ratings that the interval is as short as."""
+        return float(self.n_rated) if math.isnan(self.worth) else self.worth
 
     @property
     def coverage(self) -> float:
