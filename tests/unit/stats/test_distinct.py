@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from flytekitplugins.wbmon.stats import distinct
 from flytekitplugins.wbmon.stats.distinct import (
+    N_BUCKETS,
+    bucket_counts,
     SKETCH_SIZE,
     frequent_share,
     merge_sketches,
@@ -248,3 +250,15 @@ def test_rows_of_few_values_are_looked_through_to_the_last(n):
     hashes = [5] * (n - 12) + [*range(10, 22)]
 
     assert plain(sketch_distinct(array(hashes))) == ([5, *range(10, 17)], [n - 12, *[1] * 7], n)
+
+
+@given(st.lists(st.integers(0, 2**64 - 1), max_size=300), st.integers(0, 300))
+def test_rows_are_counted_by_the_last_bits_of_their_hash(hashes, cut):
+    rows = np.array(hashes, dtype=np.uint64)
+    found = bucket_counts(rows)
+
+    assert len(found) == N_BUCKETS
+    assert found.tolist() == [sum(each % N_BUCKETS == i for each in hashes) for i in range(256)]
+    assert (bucket_counts(rows[:cut]) + bucket_counts(rows[cut:])).tolist() == found.tolist()
+    weighted = bucket_counts(rows, np.full(len(rows), 2.5))
+    assert weighted.tolist() == (2.5 * found).tolist()

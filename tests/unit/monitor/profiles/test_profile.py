@@ -154,6 +154,41 @@ def test_equal_weights_make_every_row_effective():
     assert feature.missing_share == 0.2
 
 
+@pytest.mark.parametrize(("of_errors", "of_others"), [(0.3, 0.0), (0.0, 0.1), (0.3, 0.1)])
+def test_a_missing_rate_of_a_stratified_sample_has_the_variance_of_repeated_samples(
+    of_errors, of_others
+):
+    """All errors are kept, and one in twenty of the other rows."""
+    rng = np.random.default_rng(0)
+    shares, rows = [], []
+    for _ in range(300):
+        is_error = rng.random(8_000) < 0.05
+        is_lost = rng.random(8_000) < np.where(is_error, of_errors, of_others)
+        kept = is_error | (rng.random(8_000) < 0.05)
+        frame = pd.DataFrame(
+            {
+                "x": np.where(is_lost, np.nan, 1.0)[kept],
+                "w": np.where(is_error, 1.0, 20.0)[kept],
+            }
+        )
+        feature = profile_data(frame, weight="w").features["x"]
+        shares.append(feature.missing_share)
+        rows.append(feature.rows_of_rate(feature.missing_share))
+
+    mean = np.mean(shares)
+    assert np.median(rows) == pytest.approx(mean * (1 - mean) / np.var(shares), rel=0.2)
+
+
+def test_a_rate_has_the_rows_of_the_window_if_the_weights_are_equal_or_nothing_is_lost():
+    sums = WeightSums(rows=20.0, rows_squared=40.0, missing=4.0, values_squared=32.0)
+    equal = FeatureProfile(name="x", kind="number", n_rows=10, n_missing=2, weights=sums)
+    plain = FeatureProfile(name="x", kind="number", n_rows=10, n_missing=2)
+
+    assert equal.rows_of_rate(equal.missing_share) == pytest.approx(10)
+    assert plain.rows_of_rate(plain.missing_share) == 10
+    assert equal.rows_of_rate(0.0) == equal.rows_of_rate(1.0) == equal.effective_rows == 10
+
+
 def test_weights_of_zero_leave_nothing_effective():
     feature = FeatureProfile(name="x", kind="number", n_rows=10, weights=WeightSums())
 
