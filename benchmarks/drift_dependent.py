@@ -19,7 +19,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from flytekitplugins.wbmon.monitor.drift.check import check_drift
-from flytekitplugins.wbmon.monitor.drift.report import DriftRule
+from flytekitplugins.wbmon.monitor.drift.rule import DriftRule
 from flytekitplugins.wbmon.monitor.profiles.build import merge_profiles, profile_data
 
 N_ROWS = 1000

@@ -20,7 +20,8 @@ import pyarrow as pa
 
 from benchmarks.drift_data import SHAPES
 from flytekitplugins.wbmon.monitor.drift.check import check_drift
-from flytekitplugins.wbmon.monitor.drift.report import DriftReport, DriftRule
+from flytekitplugins.wbmon.monitor.drift.report import DriftReport
+from flytekitplugins.wbmon.monitor.drift.rule import DriftRule
 
 SENSITIVE = DriftRule(min_effect=1e-9, warn_effect=1e-9, min_rows=50)
 """Every significant finding counts: the harder promise, Benjamini-Hochberg alone."""

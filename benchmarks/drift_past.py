@@ -22,7 +22,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from flytekitplugins.wbmon.monitor.drift.check import check_drift
-from flytekitplugins.wbmon.monitor.drift.report import DriftRule
+from flytekitplugins.wbmon.monitor.drift.rule import DriftRule
 from flytekitplugins.wbmon.monitor.drift.series import drift_series
 from flytekitplugins.wbmon.monitor.profiles.build import profile_data
 

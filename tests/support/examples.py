@@ -15,13 +15,8 @@ from flytekitplugins.wbmon.monitor.alerts.decision import (
 )
 from flytekitplugins.wbmon.monitor.alerts.heartbeat import Heartbeat
 from flytekitplugins.wbmon.monitor.drift.joint_report import JointDrift
-from flytekitplugins.wbmon.monitor.drift.report import (
-    Bin,
-    Check,
-    DriftReport,
-    DriftRule,
-    FeatureDrift,
-)
+from flytekitplugins.wbmon.monitor.drift.report import Bin, Check, DriftReport, FeatureDrift
+from flytekitplugins.wbmon.monitor.drift.rule import DriftRule
 from flytekitplugins.wbmon.monitor.drift.series_report import DriftSeries, WindowDrift
 from flytekitplugins.wbmon.monitor.llm.cost.report import Budget, BudgetStatus, Usage, UsageReport
 from flytekitplugins.wbmon.monitor.llm.evaluation.report import (

@@ -16,7 +16,7 @@ from flytekitplugins.wbmon.data.hive_partitions import partition_values, typed_p
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.drift.check import check_drift
 from flytekitplugins.wbmon.monitor.drift.joint import check_joint_drift
-from flytekitplugins.wbmon.monitor.drift.report import DriftRule
+from flytekitplugins.wbmon.monitor.drift.rule import DriftRule
 from flytekitplugins.wbmon.monitor.drift.series import drift_series
 from flytekitplugins.wbmon.monitor.profiles.build import merge_profiles, profile_data
 from flytekitplugins.wbmon.monitor.scoring.score import score_batches

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from flytekitplugins.wbmon.stats import distinct
 from flytekitplugins.wbmon.stats.distinct import (
     N_BUCKETS,
-    bucket_counts,
     SKETCH_SIZE,
+    bucket_counts,
     frequent_share,
     merge_sketches,
     n_clusters,

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from flytekitplugins.wbmon.monitor.drift.check import check_drift
     from flytekitplugins.wbmon.monitor.drift.joint import check_joint_drift
     from flytekitplugins.wbmon.monitor.drift.joint_report import JointDrift
-    from flytekitplugins.wbmon.monitor.drift.report import DriftReport, DriftRule
+    from flytekitplugins.wbmon.monitor.drift.report import DriftReport
+    from flytekitplugins.wbmon.monitor.drift.rule import DriftRule
     from flytekitplugins.wbmon.monitor.drift.series import drift_series
     from flytekitplugins.wbmon.monitor.drift.series_report import DriftSeries
     from flytekitplugins.wbmon.monitor.llm.cost.report import UsageReport
@@ -97,7 +98,7 @@ _HOMES = {
     "DegradationAlert": "tasks.alerts",
     "DriftCheck": "tasks.drift",
     "DriftReport": "monitor.drift.report",
-    "DriftRule": "monitor.drift.report",
+    "DriftRule": "monitor.drift.rule",
     "DriftSeries": "monitor.drift.series_report",
     "DriftSeriesCheck": "tasks.drift",
     "EstimatePerformance": "tasks.estimate",

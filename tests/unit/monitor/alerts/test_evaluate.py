@@ -10,7 +10,8 @@ import pytest
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.alerts.decision import AlertRule, AlertState
 from flytekitplugins.wbmon.monitor.alerts.evaluate import evaluate_rules
-from flytekitplugins.wbmon.monitor.drift.report import DriftReport, DriftRule, FeatureDrift
+from flytekitplugins.wbmon.monitor.drift.report import DriftReport, FeatureDrift
+from flytekitplugins.wbmon.monitor.drift.rule import DriftRule
 from flytekitplugins.wbmon.monitor.performance.report import Calibration, Metric, PerformanceReport
 from flytekitplugins.wbmon.monitor.scoring.report import (
     SLO,

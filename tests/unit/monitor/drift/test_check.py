@@ -14,7 +14,7 @@ import pytest
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.drift import exact
 from flytekitplugins.wbmon.monitor.drift.check import check_drift
-from flytekitplugins.wbmon.monitor.drift.report import DriftRule
+from flytekitplugins.wbmon.monitor.drift.rule import DriftRule
 from flytekitplugins.wbmon.monitor.profiles.build import profile_data
 from flytekitplugins.wbmon.reports.serialize import record_from_json, record_to_json
 from support.environment import SOURCE

@@ -11,7 +11,8 @@ import pytest
 
 from flytekitplugins.wbmon import check_drift, merge_profiles, profile_data
 from flytekitplugins.wbmon.monitor.drift.collapse import collapse_check, comes_in_batches
-from flytekitplugins.wbmon.monitor.drift.report import Check, DriftRule
+from flytekitplugins.wbmon.monitor.drift.report import Check
+from flytekitplugins.wbmon.monitor.drift.rule import DriftRule
 from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
 from flytekitplugins.wbmon.monitor.profiles.profile import Profile
 from flytekitplugins.wbmon.stats.distinct import sketch_distinct

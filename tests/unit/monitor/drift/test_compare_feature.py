@@ -14,7 +14,8 @@ from scipy import stats
 from flytekitplugins.wbmon.monitor.drift.compare_feature import compare_feature
 from flytekitplugins.wbmon.monitor.drift.comparison import Comparison
 from flytekitplugins.wbmon.monitor.drift.distances import ExactDistances
-from flytekitplugins.wbmon.monitor.drift.report import Check, DriftRule
+from flytekitplugins.wbmon.monitor.drift.report import Check
+from flytekitplugins.wbmon.monitor.drift.rule import DriftRule
 from flytekitplugins.wbmon.monitor.profiles.feature import (
     UNSEEN_LIMIT,
     FeatureProfile,

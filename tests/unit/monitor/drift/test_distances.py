@@ -19,7 +19,7 @@ from flytekitplugins.wbmon.monitor.drift.distances import (
     sample_factor,
     scaled_counts,
 )
-from flytekitplugins.wbmon.monitor.drift.report import DriftRule
+from flytekitplugins.wbmon.monitor.drift.rule import DriftRule
 from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile, WeightSums
 
 EDGES = np.arange(40.0)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from flytekitplugins.wbmon.monitor.drift.check import check_drift
 from flytekitplugins.wbmon.monitor.drift.identifiers import looks_like_identifier
-from flytekitplugins.wbmon.monitor.drift.report import DriftRule
+from flytekitplugins.wbmon.monitor.drift.rule import DriftRule
 from flytekitplugins.wbmon.monitor.profiles import count as counting
 from flytekitplugins.wbmon.monitor.profiles.build import merge_profiles, profile_data
 from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.drift.check import check_drift
 from flytekitplugins.wbmon.monitor.drift.joint import _frequency_codes, check_joint_drift
-from flytekitplugins.wbmon.monitor.drift.report import DriftRule
+from flytekitplugins.wbmon.monitor.drift.rule import DriftRule
 
 
 def pair(seed: int, *, correlation: float = 0.8, n: int = 3000) -> pd.DataFrame:

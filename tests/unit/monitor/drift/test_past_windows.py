@@ -18,7 +18,8 @@ from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.monitor.drift.check import check_drift
 from flytekitplugins.wbmon.monitor.drift.past_outlier import PastOutlier
 from flytekitplugins.wbmon.monitor.drift.past_windows import predictive_p_value
-from flytekitplugins.wbmon.monitor.drift.report import DriftReport, DriftRule
+from flytekitplugins.wbmon.monitor.drift.report import DriftReport
+from flytekitplugins.wbmon.monitor.drift.rule import DriftRule
 from flytekitplugins.wbmon.monitor.profiles.build import profile_data
 from flytekitplugins.wbmon.monitor.profiles.feature import name_hash
 from flytekitplugins.wbmon.monitor.profiles.profile import Profile

@@ -7,7 +7,8 @@ import pytest
 
 from flytekitplugins.wbmon import check_drift, profile_data
 from flytekitplugins.wbmon.errors import ConfigError
-from flytekitplugins.wbmon.monitor.drift.report import DriftReport, DriftRule
+from flytekitplugins.wbmon.monitor.drift.report import DriftReport
+from flytekitplugins.wbmon.monitor.drift.rule import DriftRule
 from flytekitplugins.wbmon.monitor.drift.series_report import DriftSeries
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from flytekitplugins.wbmon.errors import ConfigError, DataError
-from flytekitplugins.wbmon.monitor.drift.report import DriftRule
+from flytekitplugins.wbmon.monitor.drift.rule import DriftRule
 from flytekitplugins.wbmon.monitor.drift.series import drift_series
 from flytekitplugins.wbmon.monitor.profiles import windows
 from flytekitplugins.wbmon.monitor.profiles.build import merge_profiles, profile_data

@@ -15,7 +15,7 @@ from flytekitplugins.wbmon.errors import (
     ScoringError,
 )
 from flytekitplugins.wbmon.monitor.drift.check import check_drift
-from flytekitplugins.wbmon.monitor.drift.report import DriftRule
+from flytekitplugins.wbmon.monitor.drift.rule import DriftRule
 from flytekitplugins.wbmon.monitor.performance.importance import permutation_importance
 
 FEATURES = [f"x{i}" for i in range(10)]

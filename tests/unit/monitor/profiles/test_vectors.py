@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from flytekitplugins.wbmon.monitor.drift.check import check_drift
 from flytekitplugins.wbmon.monitor.drift.compare_feature import compare_feature
-from flytekitplugins.wbmon.monitor.drift.report import DriftRule
+from flytekitplugins.wbmon.monitor.drift.rule import DriftRule
 from flytekitplugins.wbmon.monitor.profiles.build import merge_profiles, profile_data
 from flytekitplugins.wbmon.monitor.profiles.profile import Profile
 from flytekitplugins.wbmon.monitor.profiles.profile_version_1 import without_directions

@@ -11,7 +11,8 @@ from flytekit.types.structured import StructuredDataset
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.flyte.function_reference import load_references, references_of
 from flytekitplugins.wbmon.flyte.type_transformers import open_data
-from flytekitplugins.wbmon.monitor.drift.report import DriftReport, DriftRule
+from flytekitplugins.wbmon.monitor.drift.report import DriftReport
+from flytekitplugins.wbmon.monitor.drift.rule import DriftRule
 from flytekitplugins.wbmon.monitor.drift.series_report import DriftSeries
 from flytekitplugins.wbmon.monitor.profiles.profile import Profile
 from flytekitplugins.wbmon.tasks._node import Node

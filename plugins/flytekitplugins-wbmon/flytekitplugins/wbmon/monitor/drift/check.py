@@ -29,12 +29,12 @@ from flytekitplugins.wbmon.monitor.drift.past_windows import calibrate
 from flytekitplugins.wbmon.monitor.drift.report import (
     Check,
     DriftReport,
-    DriftRule,
     FeatureDrift,
     Level,
     Role,
     Verdict,
 )
+from flytekitplugins.wbmon.monitor.drift.rule import DriftRule
 from flytekitplugins.wbmon.monitor.profiles.build import profile_data
 from flytekitplugins.wbmon.monitor.profiles.layout import before_new_column, missing_column
 from flytekitplugins.wbmon.monitor.profiles.profile import Profile

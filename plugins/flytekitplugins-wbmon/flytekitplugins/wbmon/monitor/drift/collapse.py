@@ -12,7 +12,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from flytekitplugins.wbmon.monitor.drift.distances import scaled_counts
-from flytekitplugins.wbmon.monitor.drift.report import Check, DriftRule
+from flytekitplugins.wbmon.monitor.drift.report import Check
+from flytekitplugins.wbmon.monitor.drift.rule import DriftRule
 from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
 from flytekitplugins.wbmon.stats.distinct import DistinctSketch, frequent_share, n_clusters
 from flytekitplugins.wbmon.stats.repeats import repeats_test

@@ -15,7 +15,8 @@ from flytekitplugins.wbmon.monitor.drift.compare_values import compare_values
 from flytekitplugins.wbmon.monitor.drift.comparison import RATES, SCHEMA_LEVELS, Comparison
 from flytekitplugins.wbmon.monitor.drift.distances import ExactDistances
 from flytekitplugins.wbmon.monitor.drift.identifiers import are_indistinct, looks_like_identifier
-from flytekitplugins.wbmon.monitor.drift.report import Check, DriftRule, Status
+from flytekitplugins.wbmon.monitor.drift.report import Check, Status
+from flytekitplugins.wbmon.monitor.drift.rule import DriftRule
 from flytekitplugins.wbmon.monitor.drift.shares import rate_check
 from flytekitplugins.wbmon.monitor.profiles.facets import AGE
 from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile, WeightSums

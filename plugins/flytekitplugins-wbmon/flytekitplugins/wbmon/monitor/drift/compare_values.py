@@ -29,7 +29,8 @@ from flytekitplugins.wbmon.monitor.drift.novelty import (
     new_identifiers_check,
     unseen_check,
 )
-from flytekitplugins.wbmon.monitor.drift.report import Check, DriftRule
+from flytekitplugins.wbmon.monitor.drift.report import Check
+from flytekitplugins.wbmon.monitor.drift.rule import DriftRule
 from flytekitplugins.wbmon.monitor.drift.shares import rate_check, shares_check
 from flytekitplugins.wbmon.monitor.drift.tails import tails_check
 from flytekitplugins.wbmon.monitor.drift.uncounted import uncounted_check

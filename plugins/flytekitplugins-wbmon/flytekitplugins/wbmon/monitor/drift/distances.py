@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flytekitplugins.wbmon.monitor.drift.report import DriftRule, Shift
+from flytekitplugins.wbmon.monitor.drift.report import Shift
+from flytekitplugins.wbmon.monitor.drift.rule import DriftRule
 from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
 from flytekitplugins.wbmon.stats.arrays import Floats
 from flytekitplugins.wbmon.stats.binning import cumulative_shares, quantile_groups, sum_groups

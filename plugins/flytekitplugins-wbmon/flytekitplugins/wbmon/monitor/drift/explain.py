@@ -12,12 +12,12 @@ from flytekitplugins.wbmon.monitor.drift.identifiers import are_indistinct
 from flytekitplugins.wbmon.monitor.drift.report import (
     Bin,
     Check,
-    DriftRule,
     FeatureDrift,
     Level,
     Status,
     Verdict,
 )
+from flytekitplugins.wbmon.monitor.drift.rule import DriftRule
 from flytekitplugins.wbmon.monitor.drift.tails import most_changed_tail
 from flytekitplugins.wbmon.names import quoted_name, shown_name
 

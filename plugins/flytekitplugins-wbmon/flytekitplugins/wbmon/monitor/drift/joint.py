@@ -30,7 +30,8 @@ from flytekitplugins.wbmon.monitor.drift.joint_split import (
     split_by_blocks,
     split_by_groups,
 )
-from flytekitplugins.wbmon.monitor.drift.report import DriftRule, Level
+from flytekitplugins.wbmon.monitor.drift.report import Level
+from flytekitplugins.wbmon.monitor.drift.rule import DriftRule
 from flytekitplugins.wbmon.monitor.profiles.build import unknown_columns
 from flytekitplugins.wbmon.monitor.profiles.count import read_layout
 from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile

@@ -14,7 +14,8 @@ from statistics import NormalDist
 import numpy as np
 
 from flytekitplugins.wbmon.monitor.drift.distances import sample_factor, scaled_counts
-from flytekitplugins.wbmon.monitor.drift.report import Check, DriftRule
+from flytekitplugins.wbmon.monitor.drift.report import Check
+from flytekitplugins.wbmon.monitor.drift.rule import DriftRule
 from flytekitplugins.wbmon.monitor.drift.turnover import are_turned_over
 from flytekitplugins.wbmon.monitor.profiles.feature import UNSEEN_LIMIT, FeatureProfile, name_hash
 from flytekitplugins.wbmon.stats.arrays import Floats

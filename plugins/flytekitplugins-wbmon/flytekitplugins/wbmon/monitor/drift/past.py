@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from flytekitplugins.wbmon.arguments import listed
 from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.monitor.drift.past_outlier import PastOutlier
-from flytekitplugins.wbmon.monitor.drift.report import DriftRule
+from flytekitplugins.wbmon.monitor.drift.rule import DriftRule
 from flytekitplugins.wbmon.monitor.profiles.profile import Profile, require_profiles
 from flytekitplugins.wbmon.monitor.profiles.windows import TimeWindow
 from flytekitplugins.wbmon.names import shown_name, window_name

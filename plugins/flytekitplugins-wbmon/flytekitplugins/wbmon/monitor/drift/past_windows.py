@@ -21,7 +21,8 @@ from flytekitplugins.wbmon.monitor.drift.distances import scaled_counts
 from flytekitplugins.wbmon.monitor.drift.novelty import known_rows
 from flytekitplugins.wbmon.monitor.drift.past import MIN_OF_WEEKDAY, MIN_PAST_WINDOWS, Past
 from flytekitplugins.wbmon.monitor.drift.past_outlier import PastOutlier
-from flytekitplugins.wbmon.monitor.drift.report import Check, DriftRule
+from flytekitplugins.wbmon.monitor.drift.report import Check
+from flytekitplugins.wbmon.monitor.drift.rule import DriftRule
 from flytekitplugins.wbmon.monitor.drift.tails import tail_rows
 from flytekitplugins.wbmon.monitor.drift.uncounted import uncounted_rows
 from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile

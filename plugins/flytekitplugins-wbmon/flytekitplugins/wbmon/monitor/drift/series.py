@@ -10,7 +10,7 @@ from flytekitplugins.wbmon.data.open import Data
 from flytekitplugins.wbmon.data.scalars import class_name
 from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.monitor.drift.check import check_drift
-from flytekitplugins.wbmon.monitor.drift.report import DriftRule
+from flytekitplugins.wbmon.monitor.drift.rule import DriftRule
 from flytekitplugins.wbmon.monitor.drift.series_report import DriftSeries, WindowDrift
 from flytekitplugins.wbmon.monitor.profiles.build import merge_profiles
 from flytekitplugins.wbmon.monitor.profiles.facets import Embed

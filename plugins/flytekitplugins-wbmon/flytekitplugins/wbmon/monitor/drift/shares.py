@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from flytekitplugins.wbmon.monitor.drift.report import Check, DriftRule
+from flytekitplugins.wbmon.monitor.drift.report import Check
+from flytekitplugins.wbmon.monitor.drift.rule import DriftRule
 from flytekitplugins.wbmon.stats.arrays import Floats
 from flytekitplugins.wbmon.stats.divergence import (
     share_moved,

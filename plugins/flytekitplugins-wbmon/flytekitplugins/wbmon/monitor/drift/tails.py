@@ -14,7 +14,8 @@ from typing import NamedTuple
 import numpy as np
 
 from flytekitplugins.wbmon.monitor.drift.distances import scaled_counts
-from flytekitplugins.wbmon.monitor.drift.report import Check, DriftRule
+from flytekitplugins.wbmon.monitor.drift.report import Check
+from flytekitplugins.wbmon.monitor.drift.rule import DriftRule
 from flytekitplugins.wbmon.monitor.drift.shares import rate_check
 from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
 from flytekitplugins.wbmon.stats.arrays import Floats

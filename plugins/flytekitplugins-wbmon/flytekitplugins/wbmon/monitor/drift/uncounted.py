@@ -13,7 +13,8 @@ from dataclasses import replace
 import numpy as np
 
 from flytekitplugins.wbmon.monitor.drift.distances import sample_factor
-from flytekitplugins.wbmon.monitor.drift.report import Check, DriftRule
+from flytekitplugins.wbmon.monitor.drift.report import Check
+from flytekitplugins.wbmon.monitor.drift.rule import DriftRule
 from flytekitplugins.wbmon.monitor.drift.shares import shares_check
 from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
 from flytekitplugins.wbmon.stats.arrays import Floats
