@@ -103,7 +103,9 @@ SETTINGS = (
 
 @dataclass
 class Counted:
-    """New pages of one set of rules, by whether they came in the first week of a monitor."""
+    """New pages of one set of rules in so many years, and those of the first weeks of monitors."""
+
+    years: int = 0
 
     pages: int = 0
     first_week: int = 0
@@ -210,6 +212,7 @@ def count_year(setting: Setting, year: int, counted: Mapping[tuple[str, str], Co
         for monitor in monitors.values():
             monitor.judge(night, reports)
     for key, monitor in monitors.items():
+        counted[key].years += 1
         counted[key].pages += len(monitor.paged)
         counted[key].first_week += sum(night < 7 for night in monitor.paged)
 
@@ -221,25 +224,26 @@ def interval(pages: int, years: float) -> str:
     return f"{pages / years:.2g} [{low:.2g}, {high:.2g}]"
 
 
-def table(counted: Mapping[Setting, Mapping[tuple[str, str], Counted]], years: int) -> list[str]:
+def table(counted: Mapping[Setting, Mapping[tuple[str, str], Counted]]) -> list[str]:
     """Pages a year as Markdown: with the budget and its interval, without it in brackets."""
     lines = [
-        f"{years} years of each setting; in each cell the false pages a year with the budget, "
-        "their exact 95 % Poisson interval, how many of all came in the first week of a monitor, "
-        "and in brackets the false pages a year without a budget.",
+        "In each cell the false pages a year with the budget, their exact 95 % Poisson interval, "
+        "how many of all came in the first week of a monitor, and in brackets the false pages a "
+        "year without a budget.",
         "",
-        f"| rows a night | of the baseline | nights | {' | '.join(RULES)} |",
-        f"|--:|--:|--|{'--|' * len(RULES)}",
+        f"| rows a night | of the baseline | nights | years | {' | '.join(RULES)} |",
+        f"|--:|--:|--|--:|{'--|' * len(RULES)}",
     ]
     for setting, found in counted.items():
-        cells = [_cell(found[name, "budget"], found[name, "none"], years) for name in RULES]
-        lines.append(f"| {setting.title} | {' | '.join(cells)} |")
+        cells = [_cell(found[name, "budget"], found[name, "none"]) for name in RULES]
+        years = max(each.years for each in found.values())
+        lines.append(f"| {setting.title} | {years} | {' | '.join(cells)} |")
     return lines
 
 
-def _cell(held: Counted, free: Counted, years: int) -> str:
+def _cell(held: Counted, free: Counted) -> str:
     first = f", {held.first_week} in the first week" if held.first_week else ""
-    return f"{interval(held.pages, years)}{first} ({free.pages / years:.3g})"
+    return f"{interval(held.pages, held.years)}{first} ({free.pages / free.years:.3g})"
 
 
 def write(lines: Sequence[str]) -> None:
@@ -260,8 +264,8 @@ def main() -> None:
     for year in range(asked.years):
         for setting in SETTINGS:
             count_year(setting, year, counted[setting])
-        print("\n".join(table(counted, year + 1)), file=sys.stderr, flush=True)
-    lines = table(counted, asked.years)
+        print(f"{year + 1} of {asked.years} years", file=sys.stderr, flush=True)
+    lines = table(counted)
     print("\n".join(lines))
     if asked.write:
         write(lines)

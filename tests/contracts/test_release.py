@@ -175,7 +175,8 @@ def test_the_readmes_nightly_check_decides_outside_the_repository(
 ) -> None:
     generate_payments(-1).to_parquet(tmp_path / "past.parquet")
     generate_payments(0, fault="unit_change").to_parquet(tmp_path / "night.parquet")
-    (tmp_path / "readme_nightly.py").write_text(NIGHTLY)
+    nightly = NIGHTLY.replace("s3://monitors", str(tmp_path))
+    (tmp_path / "readme_nightly.py").write_text(nightly)
     (tmp_path / "decide.py").write_text(
         textwrap.dedent("""
         import json
