@@ -16,7 +16,7 @@ from flytekitplugins.wbmon.stats.label_free_classes import (
     fit_calibrators,
 )
 
-METRICS = ("accuracy", "precision", "recall", "f1", "roc_auc", "log_loss", "brier")
+METRICS = ("accuracy", "precision", "recall", "f1", "roc_auc", "pr_auc", "log_loss", "brier")
 Z = 1.959964  # of the normal distribution, 97.5 %
 K = 3
 
@@ -51,10 +51,20 @@ def metrics_of(rows, probabilities, classes=(0, 1, 2)):
             sk.recall_score(labels, decided, **macro),
             sk.f1_score(labels, decided, **macro),
             np.mean([sk.roc_auc_score(labels == i, scores[:, i], **given) for i in classes]),
+            np.mean([average_precision(rows, probabilities, i) for i in classes]),
             sk.log_loss(labels, scores, **given),
             np.average(((scores - one_hot) ** 2).sum(axis=1), weights=weight),
         ]
     )
+
+
+def average_precision(rows, probabilities, code):
+    """Pair by pair: a row of the class is sure of itself, and those above it are likely of it."""
+    score, likely = rows.scores[:, code], probabilities[:, code]
+    above = (score[None, :] >= score[:, None]) * rows.weight[None, :]
+    known = np.where(np.eye(len(score), dtype=bool), 1.0, likely[None, :])
+    precision = (above * known).sum(axis=1) / above.sum(axis=1)
+    return np.average(precision, weights=rows.weight * likely)
 
 
 def moved_by(rows, moved, step=1e-5):
