@@ -139,7 +139,7 @@ def test_a_torn_file_is_called_damaged(profile, tmp_path, keep):
 def test_a_file_of_a_newer_version_asks_for_an_upgrade(profile, tmp_path):
     path = tmp_path / "profile"
     profile.save(path)
-    path.write_bytes(path.read_bytes().replace(b'"version": 2', b'"version": 9', 1))
+    path.write_bytes(path.read_bytes().replace(b'"version": 3', b'"version": 9', 1))
 
     with pytest.raises(DataError, match=r"version 9.*upgrade"):
         Profile.load(path)
