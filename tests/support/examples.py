@@ -29,8 +29,8 @@ from flytekitplugins.wbmon.monitor.llm.evaluation.report import (
 from flytekitplugins.wbmon.monitor.llm.feedback.report import FeedbackRate, FeedbackReport, Issue
 from flytekitplugins.wbmon.monitor.llm.rag.report import RAGReport
 from flytekitplugins.wbmon.monitor.llm.steps.report import StepReport, StepSummary
+from flytekitplugins.wbmon.monitor.performance.calibration_report import Calibration
 from flytekitplugins.wbmon.monitor.performance.report import (
-    Calibration,
     EstimateCheck,
     Metric,
     Part,

@@ -12,7 +12,8 @@ from flytekitplugins.wbmon.monitor.alerts.decision import AlertRule, AlertState
 from flytekitplugins.wbmon.monitor.alerts.evaluate import evaluate_rules
 from flytekitplugins.wbmon.monitor.drift.report import DriftReport, FeatureDrift
 from flytekitplugins.wbmon.monitor.drift.rule import DriftRule
-from flytekitplugins.wbmon.monitor.performance.report import Calibration, Metric, PerformanceReport
+from flytekitplugins.wbmon.monitor.performance.calibration_report import Calibration
+from flytekitplugins.wbmon.monitor.performance.report import Metric, PerformanceReport
 from flytekitplugins.wbmon.monitor.scoring.report import (
     SLO,
     Confidence,

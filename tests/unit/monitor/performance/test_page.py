@@ -8,14 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.monitor.performance.calibration_report import Calibration, ReliabilityBin
 from flytekitplugins.wbmon.monitor.performance.check import check_performance
-from flytekitplugins.wbmon.monitor.performance.report import (
-    Calibration,
-    Metric,
-    Part,
-    PerformanceReport,
-    ReliabilityBin,
-)
+from flytekitplugins.wbmon.monitor.performance.report import Metric, Part, PerformanceReport
 
 
 def report(**parts):

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from flytekitplugins.wbmon.monitor.performance.calibration_report import Calibration, ReliabilityBin
 from flytekitplugins.wbmon.monitor.performance.metrics import (
     HEAVY,
     HIGHER_IS_BETTER,
@@ -21,11 +22,9 @@ from flytekitplugins.wbmon.monitor.performance.metrics import (
 from flytekitplugins.wbmon.monitor.performance.outcomes import Outcomes
 from flytekitplugins.wbmon.monitor.performance.powered import labels_differ_by, powered_metrics
 from flytekitplugins.wbmon.monitor.performance.report import (
-    Calibration,
     Metric,
     PerformanceReport,
     PerformanceStatus,
-    ReliabilityBin,
     Task,
 )
 from flytekitplugins.wbmon.names import quoted_name

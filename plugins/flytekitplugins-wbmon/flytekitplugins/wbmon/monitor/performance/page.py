@@ -6,12 +6,8 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
-from flytekitplugins.wbmon.monitor.performance.report import (
-    Calibration,
-    Metric,
-    Part,
-    PerformanceReport,
-)
+from flytekitplugins.wbmon.monitor.performance.calibration_report import Calibration
+from flytekitplugins.wbmon.monitor.performance.report import Metric, Part, PerformanceReport
 from flytekitplugins.wbmon.names import shown_name
 from flytekitplugins.wbmon.reports.html import (
     cell,
