@@ -128,6 +128,7 @@ _COVERED = {
     "binary": ("accuracy", "precision", "recall", "f1", "roc_auc", "pr_auc", "log_loss", "brier"),
     "sampled": ("accuracy", "precision", "recall", "f1", "roc_auc", "pr_auc", "log_loss", "brier"),
     "classes": ("accuracy", "precision", "recall", "f1", "roc_auc", "pr_auc", "log_loss", "brier"),
+    "clusters": ("accuracy", "recall", "f1", "pr_auc", "log_loss", "brier"),
     "regression": ("mae", "rmse", "mape", "r2"),
 }
 
@@ -141,6 +142,13 @@ def draw(kind, rng, n):
         y = (scores.cumsum(axis=1) < rng.random(n)[:, None]).sum(axis=1).clip(max=3)
         table = {"y": y, "q": scores.argmax(axis=1)} | {f"p{i}": scores[:, i] for i in range(4)}
         return table, {"task": "classification", "score": ("p0", "p1", "p2", "p3")}
+    if kind == "clusters":
+        of = np.arange(n) // 5
+        risk = (0.8 * rng.normal(size=n)[of] + 0.6 * rng.normal(size=n)) * 1.5
+        luck = 0.8 * rng.normal(size=n)[of] + 0.6 * rng.normal(size=n)
+        y = (rng.random(n) < 1 / (1 + np.exp(-risk - luck))).astype(int)
+        table = {"y": y, "q": 1 / (1 + np.exp(-0.9 * risk)), "c": of}
+        return table, {"task": "classification", "cluster": "c"}
     p = rng.beta(0.5, 1.5, n)
     table = {"y": (rng.random(n) < p).astype(int), "q": p}
     if kind == "binary":

@@ -81,6 +81,9 @@ def performance_reports() -> Iterator[Report]:
         **classes,
     )  # fmt: skip
     yield check_performance(now, **numbers)
+    few = now.assign(judge=now["price"] * 1.01)
+    few.loc[few.index[50:], "price"] = None
+    yield check_performance(few, proxy="judge", **numbers)
     yield estimate
     yield estimate_performance(now, reference=before, features=["hour"], **numbers)
 
