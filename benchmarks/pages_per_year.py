@@ -256,7 +256,7 @@ def write(lines: Sequence[str]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--years", type=int, default=4)
+    parser.add_argument("--years", type=int, default=2)
     parser.add_argument("--write", action="store_true", help="into docs/false-pages.md")
     asked = parser.parse_args()
     keys = [(name, budget) for name in RULES for budget in BUDGETS]
