@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from flytekitplugins.wbmon.stats.classification import roc_auc
 from flytekitplugins.wbmon.stats.clustered_auc import clustered_roc_auc
+from flytekitplugins.wbmon.stats.ranking import roc_auc
 
 
 def test_rows_that_are_clusters_of_their_own_have_the_interval_of_delong(rng):
