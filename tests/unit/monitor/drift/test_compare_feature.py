@@ -308,7 +308,7 @@ def test_categories_are_tested_as_scipy_does():
     # a and b differ by more than 3 standard errors, c does not
     of_c = math.sqrt(pooled[2] * (1 - pooled[2]) * scale)
     gaps = np.abs(a / n - b / m) / 2
-    rest = max(0.0, gaps[2] ** 2 - (stats.halfnorm.mean() * of_c / 2) ** 2 * (1 - gaps[2] ** 2))
+    rest = max(0.0, gaps[2] ** 2 - (stats.halfnorm.mean() * of_c / 2) ** 2)
     effect = gaps[0] + gaps[1] + math.sqrt(rest)
     assert (check.test, len(found.checks)) == ("chi_squared", 1)
     assert (check.statistic, check.p_value) == pytest.approx((statistic, p_value))

@@ -97,11 +97,12 @@ def weighted_share(
 def student_quantile(df: float, *, z: float = Z95) -> float:
     """A quantile of Student's t with the probability of a normal one; by default that of 97.5 %.
 
-    Solved by Newton's method to a relative accuracy of 1e-6, and of 1e-8
-    up to a million degrees of freedom.
+    Solved by Newton's method to a relative accuracy of 1e-6, and of 1e-8 up to a million degrees of
+    freedom.
 
     Args:
-        df: Degrees of freedom; need not be an integer.
+        df: Degrees of freedom; need not be an integer. Infinitely many are those of the normal
+            distribution.
         z: The normal quantile of the same probability; in [0, 26].
 
     Returns:
@@ -109,6 +110,8 @@ def student_quantile(df: float, *, z: float = Z95) -> float:
     """
     if df < 1:
         return math.inf
+    if math.isinf(df):
+        return z
     tail = normal_sf(z)
     t = z
     # the tail of t is heavier than the normal one and convex, so the steps never pass the solution

@@ -33,8 +33,10 @@ def wilson_interval(count: float, n: float, *, alpha: float = 0.05) -> tuple[flo
     centre = share + z * z / (2 * n)
     half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     scale = 1 + z * z / n
-    # exact arithmetic stays in [0, 1]; rounding at 0 or n successes can leave it
-    return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
+    # in exact arithmetic the share is in the interval; rounding at 0 or n successes can leave it out
+    return min(share, max(0.0, (centre - half) / scale)), max(
+        share, min(1.0, (centre + half) / scale)
+    )
 
 
 def newcombe_interval(

@@ -223,8 +223,8 @@ def _beside_labels(
     """The outcomes with what stands in for labels, and with what rows belong together."""
     if proxy is not None and len(outcomes.rows):
         # a proxy is one of the classes, or it says nothing
-        settled = outcomes.meaning._replace(is_closed=True)
-        proxies = read_proxies(table, outcomes, proxy, lambda of: read(of, settled))
+        closed = outcomes.meaning._replace(is_closed=True)
+        proxies = read_proxies(table, outcomes, proxy, lambda of: read(of, closed))
         outcomes = replace(outcomes, proxies=proxies)
     if cluster is not None:
         outcomes = in_clusters(outcomes, row_clusters(table[cluster], cluster))
