@@ -96,6 +96,11 @@ def test_students_quantile_is_that_of_scipy(df, z):
     assert student_quantile(df, z=z) == pytest.approx(expected, rel=1e-8, abs=1e-12)
 
 
+def test_infinitely_many_degrees_of_freedom_are_the_normal_distribution():
+    assert student_quantile(math.inf) == pytest.approx(scipy_stats.norm.ppf(0.975))
+    assert student_quantile(math.inf, z=1.0) == 1.0
+
+
 def test_the_least_degrees_of_freedom_have_the_quantile_of_the_tables():
     assert student_quantile(1) == pytest.approx(12.706, abs=5e-4)
     assert student_quantile(2) == pytest.approx(4.303, abs=5e-4)

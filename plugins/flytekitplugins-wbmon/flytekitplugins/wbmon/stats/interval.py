@@ -33,7 +33,7 @@ def wilson_interval(count: float, n: float, *, alpha: float = 0.05) -> tuple[flo
     centre = share + z * z / (2 * n)
     half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     scale = 1 + z * z / n
-    # in exact arithmetic the share is in the interval; rounding at 0 or n successes can leave it out
+    # the share is in the interval, but for rounding at 0 or n successes
     return min(share, max(0.0, (centre - half) / scale)), max(
         share, min(1.0, (centre + half) / scale)
     )
