@@ -177,5 +177,17 @@ def test_a_whole_report_agrees_with_scipy():
     table = pd.concat([reference["c"].value_counts(), current["c"].value_counts()], axis=1)
     expected = stats.chi2_contingency(table, correction=False)
     assert features["c"].statistic == pytest.approx(expected.statistic)
-    q_values = stats.false_discovery_control([x.p_value, expected.pvalue])
-    assert [x.q_value, features["c"].q_value] == pytest.approx(q_values)
+    # of the tails of `x`, lower and upper ones of 0.5, 1 and 2 % of the rows of both
+    rows = np.concatenate([reference["x"], current["x"]])
+    tests = []
+    for side in (-1, 1):
+        for share in (0.005, 0.01, 0.02):
+            threshold = np.quantile(side * rows, 1 - share)
+            out = [(side * each["x"] > threshold).sum() for each in (reference, current)]
+            table = [out, [3000 - out[0], 2000 - out[1]]]
+            tests.append(stats.chi2_contingency(table, correction=False).pvalue)
+    tails = next(check for check in x.checks if check.name == "tails")
+    assert np.log(tails.p_value) == pytest.approx(np.log(6 * min(tests)), rel=0.2)
+    q_values = stats.false_discovery_control([x.p_value, tails.p_value, expected.pvalue])
+    found = [x.q_value, tails.q_value, features["c"].q_value]
+    assert found == pytest.approx(q_values)
