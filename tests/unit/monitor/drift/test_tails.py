@@ -36,9 +36,24 @@ CHANGES: dict[str, Change] = {
     "ten times as much in 4 %": some(0.04, lambda x: 10 * x),
     "3 % are -999": some(0.03, lambda x: -999.0),
     "6 % are -999": some(0.06, lambda x: -999.0),
+}
+CUTS: dict[str, Change] = {
     "cut at 98 %": lambda _, x: np.minimum(x, np.quantile(x, 0.98)),
     "cut below 2 %": lambda _, x: np.maximum(x, np.quantile(x, 0.02)),
 }
+
+
+@pytest.mark.parametrize("change", CUTS.values(), ids=CUTS)
+def test_extreme_values_that_no_longer_occur_are_a_warning(change):
+    rng = np.random.default_rng(1)
+    before, now = rng.lognormal(0, 1, N), rng.lognormal(0, 1, N)
+
+    found = feature(before, change(rng, now))
+
+    assert tails_of(found).odds_ratio <= 0.5
+    assert tails_of(found).level == found.level == "warning"
+    rule = DriftRule(tail_odds=math.inf)
+    assert tails_of(feature(before, change(rng, now), rule)).level == "negligible"
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)

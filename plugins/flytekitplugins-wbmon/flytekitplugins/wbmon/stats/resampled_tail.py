@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _FEWEST = 10  # resamples beyond a value, itself included, that its probability is read off from
 
+_ROUNDING = 1e-9  # relative; nearer values are equal but for the order in which they were summed
 _LEAST = 200  # resamples with which the value they are read off to lies in the tail
 
 
@@ -42,7 +43,7 @@ def upper_tail_probability(resampled: Floats, observed: float, *, degrees: float
         In (0, 1].
     """
     n = len(resampled)
-    beyond = n - int(np.searchsorted(resampled, observed, side="left"))
+    beyond = n - int(np.searchsorted(resampled, _moved(observed, -_ROUNDING), side="left"))
     anchor, t = _anchor(resampled, degrees)
     if 1 + beyond >= _FEWEST or math.isinf(anchor):
         return (1 + beyond) / (1 + n)
@@ -66,8 +67,12 @@ def upper_tail_quantile(resampled: Floats, level: float, *, degrees: float) -> f
     rank = min(n, math.floor(level * (1 + n) * (1 + 1e-12)))
     anchor, t = _anchor(resampled, degrees)
     if rank >= _FEWEST or math.isinf(anchor):
-        return float(resampled[n - rank]) if rank else math.inf
+        return _moved(float(resampled[n - rank]), _ROUNDING) if rank else math.inf
     return student_quantile(degrees, z=-NormalDist().inv_cdf(level)) * anchor / t
+
+
+def _moved(value: float, by: float) -> float:
+    return value if math.isinf(value) else value + by * abs(value)
 
 
 def _anchor(resampled: Floats, degrees: float) -> tuple[float, float]:

@@ -241,6 +241,9 @@ def _level_of(check: Check, rule: DriftRule) -> Level:
         # the larger of two small shares, from their difference and their ratio
         is_frequent = check.effect_size / (1 - 1 / check.odds_ratio) >= _FREQUENT
         return "drift" if is_frequent else "warning"
+    # values that no longer occur do less harm: a cap, or scores that are a little less extreme
+    if check.odds_ratio < 1 / rule.tail_odds:
+        return "warning"
     return "warning" if check.effect_size >= rule.warn_effect else "negligible"
 
 

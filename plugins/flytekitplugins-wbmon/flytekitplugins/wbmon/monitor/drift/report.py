@@ -55,8 +55,8 @@ class Check:
         q_value: The p-value after the Benjamini-Hochberg correction over the whole run.
         effect_size: Share of rows that moved; in [0, 1].
         effect_low: Lower confidence bound of the effect size at the rule's alpha; in [0, 1].
-        odds_ratio: Of `tails`, the odds of the larger share over those of the smaller one, at least
-            1; `nan` for other checks.
+        odds_ratio: Of `tails`, the odds of a row to be in it, current window over reference; `nan`
+            for other checks.
         window_p_value: Probability that a window without drift is at least this far from the past
             windows; `nan` without enough past windows.
         window_q_value: `window_p_value` after the Benjamini-Hochberg correction over the whole run.

@@ -21,8 +21,9 @@ class DriftRule:
         alpha: False discovery rate over all checks of one run (Benjamini-Hochberg); in (0, 1).
         min_effect: Share of rows that must have moved for *drift*; in (0, 1].
         warn_effect: Share of rows that must have moved for a *warning*; in (0, min_effect].
-        tail_odds: Ratio of the odds of the most extreme values from which on it is *drift* if they
-            are 1 % of rows, else a *warning*; above 1, `math.inf` for never.
+        tail_odds: How many times the odds of the most extreme values must have grown for *drift*,
+            if they are now 1 % of rows; for a *warning* if they are less, or have shrunk as much.
+            Above 1, `math.inf` for never.
         min_rows: Number of rows with a value that each window needs; a feature with fewer is
             `insufficient`.
         features: The columns to check; empty means every column of either window, except partition

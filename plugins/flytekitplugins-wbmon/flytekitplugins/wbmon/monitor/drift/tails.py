@@ -42,9 +42,11 @@ class Tail(NamedTuple):
 
     @property
     def odds_ratio(self) -> float:
-        """Odds of the larger share over those of the smaller one; `inf` for 0 or 1."""
-        low, high = sorted((self.reference, self.current))
-        return high * (1 - low) / (low * (1 - high)) if low > 0 and high < 1 else math.inf
+        """Odds of a row to be in it, current window over reference; in [0, inf]."""
+        before, now = self.reference, self.current
+        if before in (0.0, 1.0) or now == 1:
+            return math.inf if now > before else 0.0
+        return now * (1 - before) / (before * (1 - now))
 
 
 def tails_check(
