@@ -62,12 +62,17 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def predictive_p_value(past: Sequence[float], value: float) -> float:
-    """Probability that the next value is at least `value`, given past ones of the same normal.
+def cautious_p_value(past: Sequence[float], value: float) -> float:
+    """Probability that the next value is at least `value`, given past ones that are nearly normal.
 
-    `(value - mean) / (sd * sqrt(1 + 1/n))` has Student's t distribution with `n - 1` degrees of
-    freedom. As long as nothing changes, the p-values of successive values are independent and
-    uniform, though all share the same past.
+    `(value - mean) / (sd * sqrt(1 + 1/n))` of normal values has Student's t distribution with
+    `n - 1` degrees of freedom, and as long as nothing changes the p-values of successive values are
+    independent and uniform, though all share the same past. Moods of nights are not quite normal,
+    so this is the larger of two p-values: one as there, one with the median for the mean and with
+    the spread of the values above it, `sqrt(2 * sum((x - median)^2) / (n - 1))`, which is larger
+    than the standard deviation if the values are skewed to that side. Both take at most 12 degrees
+    of freedom, however many values are known: at 0.1 % the limit is then at 3.9 standard deviations
+    and not at 3.1.
 
     Args:
         past: At least two values; finite.
@@ -78,26 +83,6 @@ def predictive_p_value(past: Sequence[float], value: float) -> float:
 
     References:
         Geisser (1993), Predictive inference, chapter 2.
-    """
-    degrees = len(past) - 1
-    return _student_p_value(value, fmean(past), stdev(past), len(past), degrees=degrees)
-
-
-def cautious_p_value(past: Sequence[float], value: float) -> float:
-    """Like `predictive_p_value`, for values that are not quite normal, such as moods of nights.
-
-    The larger of two p-values: one as there, one with the median for the mean and with the spread
-    of the values above it, `sqrt(2 * sum((x - median)^2) / (n - 1))`, which is larger than the
-    standard deviation if the values are skewed to that side. Both take at most 12 degrees of
-    freedom, however many values are known: at 0.1 % the limit is then at 3.9 standard deviations
-    and not at 3.1.
-
-    Args:
-        past: At least two values; finite.
-        value: The next one; finite.
-
-    Returns:
-        In [0, 1]; above mean and median at least that of `predictive_p_value`.
     """
     n, middle = len(past), median(past)
     above = math.sqrt(2 * math.fsum((x - middle) ** 2 for x in past if x > middle) / (n - 1))
