@@ -66,6 +66,8 @@ digits_alert = tracked(
             AlertRule(metric="performance.accuracy", drop=0.05, severity="warn"),
             AlertRule(metric="drift.share_drifted", above=0.25, severity="info"),
         ],
+        # each window of this demo is looked at once, and there are no nights to remember
+        budget=None,
     )
 )
 payments_drift = tracked(
