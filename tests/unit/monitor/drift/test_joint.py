@@ -97,7 +97,7 @@ def over_blocks(now, before, block_now, block_before, auc) -> float:
     """A rank test with the variance of sums over quarters of blocks, by comparing all pairs."""
     won = (now[:, None] > before) + 0.5 * (now[:, None] == before)
     m, n = won.shape
-    of_rows, of_blocks = [], []
+    of_rows, of_blocks, sizes = [], [], []
     for part, block in (
         ((won.mean(axis=1) - auc) / m, block_now),
         ((won.mean(axis=0) - auc) / n, block_before),
@@ -107,9 +107,13 @@ def over_blocks(now, before, block_now, block_before, auc) -> float:
         for each, one in zip(block, part, strict=True):
             sums[each] += one
         assert len(sums) == 20
-        of_blocks.append(sum(each**2 for each in sums.values()) * 20 / 19)
+        # Kish's number of equal quarters: of few rows some have one more than others
+        k = len(block) ** 2 / sum(block.count(each) ** 2 for each in sums)
+        of_blocks.append(sum(each**2 for each in sums.values()) * k / (k - 1))
+        sizes.append(k)
     design_effect = sum(of_blocks) / sum(of_rows)
-    freedom = sum(of_blocks) ** 2 / sum(each**2 / 19 for each in of_blocks)
+    terms = sum(each**2 / (k - 1) for each, k in zip(of_blocks, sizes, strict=True))
+    freedom = sum(of_blocks) ** 2 / terms
     z = (auc - 0.5) / np.sqrt(design_effect * (n + m + 1) / (12 * n * m))
     return float(scipy_stats.t.sf(z, freedom))
 

@@ -18,6 +18,7 @@ from flytekitplugins.wbmon.stats.influence import (
     influence_freedom,
 )
 from flytekitplugins.wbmon.stats.interval import wilson_interval
+from flytekitplugins.wbmon.stats.tail_probabilities import student_t_sf
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,6 +46,20 @@ class _Area(NamedTuple):
     bias: float = 0.0
 
 
+class _Spread(NamedTuple):
+    """Sampling error of an area over clusters.
+
+    Attributes:
+        variance: The variance, `>= 0`.
+        freedom: Its degrees of freedom.
+        sizes: Effective number of clusters of each class; shape `(k,)`.
+    """
+
+    variance: float
+    freedom: float
+    sizes: Floats
+
+
 def roc_auc(
     positive: Mask, score: Floats, weight: Floats, cluster: Codes | None = None
 ) -> Estimate:
@@ -54,7 +69,7 @@ def roc_auc(
     Satterthwaite's degrees of freedom. Where that variance is zero (all pairs are ordered alike) or
     undefined (a class of one row), the interval is the set of AUCs that a score test with Hanley
     and McNeil's variance does not reject. With clusters, DeLong's components are added up within
-    each, over rows of both classes, and sizes are effective numbers of clusters.
+    each, over rows of both classes, and sizes are effective numbers of clusters (Obuchowski).
 
     Args:
         positive: Whether each row is positive; shape `(n,)`.
@@ -74,8 +89,38 @@ def roc_auc(
     """
     if positive.all() or not positive.any():
         return undefined(_ONE_CLASS)
-    area = roc_area(positive, score, weight)
+    area = _roc_area(positive, score, weight)
     return _roc_interval(area, weight, positive.astype(np.int64), cluster)
+
+
+def rank_test(positive: Mask, score: Floats, cluster: Codes) -> float:
+    """One-sided p-value of the hypothesis that positive rows score no higher than negative ones.
+
+    The statistic is `(auc - 1/2) / sqrt(d (n + m + 1) / (12 n m))`: Mann and Whitney's for single
+    rows, with the design effect `d`, the ratio of the variance of the AUC over clusters to that
+    over rows. Its distribution is Student's t at Satterthwaite's degrees of freedom. Where all
+    pairs are ordered alike, the design effect is the mean number of rows in the cluster of a row.
+
+    Args:
+        positive: Whether each row is positive; shape `(n,)`, rows of both classes.
+        score: Higher means more likely to be positive; shape `(n,)`.
+        cluster: Code `>= 0` of the cluster of each row; each class must have rows of two clusters.
+
+    Returns:
+        In [0, 1].
+    """
+    weight, groups = np.ones(len(score)), positive.astype(np.int64)
+    area = _roc_area(positive, score, weight)
+    of_rows, of_clusters = (_roc_spread(area, weight, groups, each) for each in (None, cluster))
+    if of_rows.variance > 0 and of_clusters.variance > 0:
+        effect = of_clusters.variance / of_rows.variance
+    else:
+        rows = np.bincount(cluster)
+        effect = float((rows * rows).sum() / rows.sum())
+    m = int(positive.sum())
+    n = len(score) - m
+    z = (area.value - 0.5) / math.sqrt(effect * (n + m + 1) / (12 * n * m))
+    return student_t_sf(z, degrees=of_clusters.freedom)
 
 
 def roc_auc_one_vs_rest(
@@ -97,7 +142,7 @@ def roc_auc_one_vs_rest(
     codes = np.unique(labels)
     if len(codes) < 2:  # noqa: PLR2004 - one class has no rest
         return undefined(_ONE_CLASS)
-    area = _mean_area(roc_area, codes, labels, probabilities, weight)
+    area = _mean_area(_roc_area, codes, labels, probabilities, weight)
     return _roc_interval(area, weight, np.searchsorted(codes, labels), cluster)
 
 
@@ -172,7 +217,7 @@ def _size(inside: Mask, weight: Floats, cluster: Codes | None) -> float:
     return effective_rows(weight * inside, cluster)
 
 
-def roc_area(positive: Mask, score: Floats, weight: Floats) -> _Area:
+def _roc_area(positive: Mask, score: Floats, weight: Floats) -> _Area:
     """ROC AUC; the rows of both classes must have weight."""
     levels, place = np.unique(score, return_inverse=True)
     sums = [
@@ -237,27 +282,35 @@ def _precision_interval(
 def _roc_interval(area: _Area, weight: Floats, groups: Codes, cluster: Codes | None) -> Estimate:
     """Interval of an AUC from the influence of each row, by class (`groups`) of the row."""
     value = area.value
-    sizes = np.array([_size(groups == code, weight, cluster) for code in np.unique(groups)])
-    smallest = float(sizes.min())
-    if smallest >= 2 and 0 < value < 1:  # noqa: PLR2004 - one row has no spread
-        part = weight * area.influence / weight.sum()
-        variance = np.array(
-            [
-                float((cluster_sums(part * (groups == code), cluster) ** 2).sum())
-                for code in np.unique(groups)
-            ]
-        )
-        variance *= sizes / (sizes - 1)
-        total = float(variance.sum())
-        if total > 0:
-            # Satterthwaite's degrees of freedom: near those of the class that makes the variance
-            freedom = total**2 / float((variance**2 / (sizes - 1)).sum())
-            # rows of both classes in one cluster err together
-            both = float((cluster_sums(part, cluster) ** 2).sum())
-            apart = float((variance * (sizes - 1) / sizes).sum())
-            error = math.sqrt(total * max(1.0, both / apart))
-            return logit_interval(value, error, freedom)
-    return Estimate(value, *hanley_mcneil_ends(value, smallest, float(sizes.sum()) - smallest))
+    spread = _roc_spread(area, weight, groups, cluster)
+    if spread.variance > 0 and 0 < value < 1:
+        return logit_interval(value, math.sqrt(spread.variance), spread.freedom)
+    smallest = float(spread.sizes.min())
+    ends = hanley_mcneil_ends(value, smallest, float(spread.sizes.sum()) - smallest)
+    return Estimate(value, *ends)
+
+
+def _roc_spread(area: _Area, weight: Floats, groups: Codes, cluster: Codes | None) -> _Spread:
+    """Variance of an AUC; 0 where nothing differs, or a class is of fewer than two clusters."""
+    codes = np.unique(groups)
+    sizes = np.array([_size(groups == code, weight, cluster) for code in codes])
+    if sizes.min() < 2:  # noqa: PLR2004 - one row has no spread
+        return _Spread(0.0, 0.0, sizes)
+    part = weight * area.influence / weight.sum()
+    squares = np.array(
+        [float((cluster_sums(part * (groups == code), cluster) ** 2).sum()) for code in codes]
+    )
+    variance = squares * sizes / (sizes - 1)
+    total = float(variance.sum())
+    if total <= 0:
+        return _Spread(0.0, float((sizes - 1).sum()), sizes)
+    # Satterthwaite's degrees of freedom: near those of the class that makes the variance
+    freedom = total**2 / float((variance**2 / (sizes - 1)).sum())
+    # a customer whose rows all score high helps the positive ones and hurts the others
+    n = effective_rows(weight, cluster)
+    across = float((cluster_sums(part, cluster) ** 2).sum() - squares.sum()) * n / (n - 1)
+    # single rows are of one class: what is left of the difference is rounding
+    return _Spread(total if cluster is None else max(total + across, 0.0), freedom, sizes)
 
 
 def hanley_mcneil_ends(value: float, m: float, n: float) -> tuple[float, float]:

@@ -40,8 +40,7 @@ from flytekitplugins.wbmon.monitor.profiles.learn import learn_kind
 from flytekitplugins.wbmon.monitor.profiles.vectors import vectors_of
 from flytekitplugins.wbmon.names import listed_names, quoted_name, shown_name
 from flytekitplugins.wbmon.stats.arrays import Matrix
-from flytekitplugins.wbmon.stats.clustered_auc import clustered_roc_auc
-from flytekitplugins.wbmon.stats.ranking import roc_auc
+from flytekitplugins.wbmon.stats.ranking import rank_test, roc_auc
 
 if TYPE_CHECKING:
     from sklearn.ensemble import HistGradientBoostingClassifier
@@ -111,7 +110,8 @@ def check_joint_drift(
     tested = split.n_clusters(is_current)
     if tested < _LEAST_GROUPS:
         needed = f"{_LEAST_GROUPS} of each window are needed among the tested half"
-        return _no_answer(n, m, f"too few groups: {needed}, found {tested}")
+        found = f"found what {tested:.3g} groups of equal size would tell"
+        return _no_answer(n, m, f"too few groups: {needed}, {found}")
     matrix, owners = _matrix(tables, layouts)
     return _judge(matrix, owners, is_current, split, rule)
 
@@ -240,7 +240,8 @@ def _judge(
     model = _train(matrix[split.trained], is_current[split.trained])
     rows, labels = matrix[split.tested], is_current[split.tested]
     scores = model.predict_proba(rows)[:, 1]
-    auc, p_value = clustered_roc_auc(labels, scores, split.cluster)
+    auc = roc_auc(labels, scores, np.ones(len(labels)), split.cluster)
+    p_value = rank_test(labels, scores, split.cluster)
     # below 1/2 the classifier learned noise; the test is one-sided
     effect = max(0.0, 2 * auc.value - 1)
     level = _level(p_value, effect, rule)

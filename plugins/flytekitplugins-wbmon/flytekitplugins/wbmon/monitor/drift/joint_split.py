@@ -12,6 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from flytekitplugins.wbmon.stats.influence import effective_rows
+
 N_BLOCKS = 10
 """Blocks of successive rows of a window; every second one is tested."""
 
@@ -34,10 +36,13 @@ class Split(NamedTuple):
     tested: Codes
     cluster: Codes
 
-    def n_clusters(self, is_current: Flags) -> int:
-        """Number of clusters that are tested, of the window that has fewer."""
+    def n_clusters(self, is_current: Flags) -> float:
+        """Effective number of clusters that are tested, of the window that has fewer.
+
+        That of equal clusters which tell as much: a group of most of the rows leaves few.
+        """
         now = is_current[self.tested]
-        return min(len(np.unique(self.cluster[side])) for side in (now, ~now))
+        return min(effective_rows(side.astype(np.float64), self.cluster) for side in (now, ~now))
 
 
 def split_by_blocks(is_current: Flags) -> Split:
