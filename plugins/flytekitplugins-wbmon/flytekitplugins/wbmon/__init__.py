@@ -43,7 +43,12 @@ if TYPE_CHECKING:
     from flytekitplugins.wbmon.monitor.llm.steps.report import StepReport
     from flytekitplugins.wbmon.monitor.performance.check import check_performance
     from flytekitplugins.wbmon.monitor.performance.estimate import estimate_performance
+    from flytekitplugins.wbmon.monitor.performance.estimate_regression import (
+        estimate_loss,
+        fit_loss_model,
+    )
     from flytekitplugins.wbmon.monitor.performance.importance import permutation_importance
+    from flytekitplugins.wbmon.monitor.performance.loss_model import LossModel
     from flytekitplugins.wbmon.monitor.performance.report import PerformanceReport
     from flytekitplugins.wbmon.monitor.prediction_log.report import CompactionReport
     from flytekitplugins.wbmon.monitor.profiles.build import merge_profiles, profile_data
@@ -60,7 +65,7 @@ if TYPE_CHECKING:
     from flytekitplugins.wbmon.tasks.alerts import DegradationAlert
     from flytekitplugins.wbmon.tasks.cost import TrackCost
     from flytekitplugins.wbmon.tasks.drift import DriftCheck, DriftSeriesCheck
-    from flytekitplugins.wbmon.tasks.estimate import EstimatePerformance
+    from flytekitplugins.wbmon.tasks.estimate import EstimateLoss, EstimatePerformance, FitLossModel
     from flytekitplugins.wbmon.tasks.evaluation import AnswerPrompts, CompareModels, EvaluatePrompts
     from flytekitplugins.wbmon.tasks.experiment import CompareVariants
     from flytekitplugins.wbmon.tasks.failure import MonitorFailure
@@ -101,6 +106,7 @@ _HOMES = {
     "DriftRule": "monitor.drift.rule",
     "DriftSeries": "monitor.drift.series_report",
     "DriftSeriesCheck": "tasks.drift",
+    "EstimateLoss": "tasks.estimate",
     "EstimatePerformance": "tasks.estimate",
     "EvaluatePrompts": "tasks.evaluation",
     "EvaluateRAG": "tasks.rag",
@@ -109,9 +115,11 @@ _HOMES = {
     "ExperimentReport": "monitor.service.experiment_report",
     "FeatureImportance": "tasks.importance",
     "FeedbackReport": "monitor.llm.feedback.report",
+    "FitLossModel": "tasks.estimate",
     "JoinFeedback": "tasks.prediction_log",
     "JoinLabels": "tasks.join_labels",
     "JointDrift": "monitor.drift.joint_report",
+    "LossModel": "monitor.performance.loss_model",
     "MergeProfiles": "tasks.profiles",
     "MonitorFailure": "tasks.failure",
     "PageHinkley": "stats.sequential",
@@ -144,8 +152,10 @@ _HOMES = {
     "check_performance": "monitor.performance.check",
     "current_run": "run.lifecycle",
     "drift_series": "monitor.drift.series",
+    "estimate_loss": "monitor.performance.estimate_regression",
     "estimate_performance": "monitor.performance.estimate",
     "evaluate_rules": "monitor.alerts.evaluate",
+    "fit_loss_model": "monitor.performance.estimate_regression",
     "join_labels": "data.join_labels",
     "load_rules": "monitor.alerts.rule_file",
     "merge_profiles": "monitor.profiles.build",
@@ -177,6 +187,7 @@ __all__ = [
     "DriftRule",
     "DriftSeries",
     "DriftSeriesCheck",
+    "EstimateLoss",
     "EstimatePerformance",
     "EvaluatePrompts",
     "EvaluateRAG",
@@ -185,9 +196,11 @@ __all__ = [
     "ExperimentReport",
     "FeatureImportance",
     "FeedbackReport",
+    "FitLossModel",
     "JoinFeedback",
     "JoinLabels",
     "JointDrift",
+    "LossModel",
     "MergeProfiles",
     "MonitorFailure",
     "PageBudget",
@@ -220,8 +233,10 @@ __all__ = [
     "check_performance",
     "current_run",
     "drift_series",
+    "estimate_loss",
     "estimate_performance",
     "evaluate_rules",
+    "fit_loss_model",
     "join_labels",
     "load_rules",
     "merge_profiles",
@@ -233,7 +248,10 @@ __all__ = [
 
 
 def _teach_flytekit(home: str) -> None:
-    if home.endswith(("report", ".profile", ".decision")) and "flytekit" in sys.modules:
+    if (
+        home.endswith(("report", ".profile", ".decision", ".loss_model"))
+        and "flytekit" in sys.modules
+    ):
         # a user's own task may take a record without any of our nodes being loaded
         import_module("flytekitplugins.wbmon.flyte.type_transformers")
 

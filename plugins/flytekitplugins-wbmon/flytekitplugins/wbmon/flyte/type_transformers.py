@@ -29,6 +29,7 @@ from flytekitplugins.wbmon.monitor.llm.evaluation.report import EvaluationReport
 from flytekitplugins.wbmon.monitor.llm.feedback.report import FeedbackReport
 from flytekitplugins.wbmon.monitor.llm.rag.report import RAGReport
 from flytekitplugins.wbmon.monitor.llm.steps.report import StepReport
+from flytekitplugins.wbmon.monitor.performance.loss_model import LossModel
 from flytekitplugins.wbmon.monitor.performance.report import PerformanceReport
 from flytekitplugins.wbmon.monitor.prediction_log.report import CompactionReport
 from flytekitplugins.wbmon.monitor.profiles.profile import Profile
@@ -176,8 +177,14 @@ def register() -> None:
         save=lambda value, path: value.save(str(path)),
         load=lambda path: Profile.load(str(path)),
     )
+    loss_model = RecordTransformer(
+        LossModel,
+        file_format="wbmon-loss-model",
+        save=lambda value, path: value.save(str(path)),
+        load=lambda path: LossModel.load(str(path)),
+    )
     reports = [_json_transformer(record) for record in _JSON_RECORDS]
-    for transformer in (profile, *reports):
+    for transformer in (profile, loss_model, *reports):
         TypeEngine.register(transformer)
 
 

@@ -57,6 +57,11 @@ def require_rule(threshold: Any, min_rows: Any) -> None:
     # a comparison with nan is false
     if not _is_number(threshold) or not 0 <= threshold <= 1:
         raise ConfigError(f"threshold must be a probability in [0, 1], got {threshold!r}")
+    require_min_rows(min_rows)
+
+
+def require_min_rows(min_rows: Any) -> None:
+    """Refuse numbers of rows that are none."""
     if not _is_number(min_rows) or not min_rows >= 1:
         raise ConfigError(f"min_rows must be a number of at least 1, got {min_rows!r}")
 

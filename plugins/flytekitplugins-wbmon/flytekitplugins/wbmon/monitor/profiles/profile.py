@@ -5,7 +5,7 @@ for each categorical column. The reference profile learns its layout from its ow
 profiles are counted into the layout of the reference. Profiles with the same layout can be merged
 in any order and grouping.
 
-This is the only record that contains numpy arrays.
+Beside a `LossModel` this is the only record that contains numpy arrays.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from os import PathLike
 from typing import Any
 
-from flytekitplugins.wbmon.errors import ConfigError, DataError, WbmonError
+from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
-from flytekitplugins.wbmon.storage.filesystem import open_filesystem, write_file
-from flytekitplugins.wbmon.storage.guard import without_secrets
+from flytekitplugins.wbmon.storage.record_file import read_record, shown_path, write_record
+
+_RECORD = "a profile"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,18 +56,7 @@ class Profile:
         content = features_to_bytes(
             self.features, n_rows=self.n_rows, layout=self.layout, weight=self.weight, at=self.at
         )
-        shown = _shown(path)
-        files, place = open_filesystem(path)
-        try:
-            write_file(files, place, content)
-        except WbmonError:
-            raise
-        # a folder in its place, a file for a folder, a path that no disk can have
-        except (NotImplementedError, OSError, ValueError) as error:
-            raise DataError(
-                f"a profile must be saved to a file, could not write {shown!r}: {error}; give the "
-                "path of a file in a folder that can be written"
-            ) from error
+        write_record(path, content, record=_RECORD)
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Profile:
@@ -83,33 +73,18 @@ class Profile:
             StorageError: If the file cannot be read.
         """
         from flytekitplugins.wbmon.monitor.profiles.profile_file import (
+            MAX_FILE_BYTES,
             features_from_bytes,
-            read_content,
         )
 
-        shown = _shown(path)
-        try:
-            content = read_content(*open_filesystem(path), shown)
-        except ConfigError as error:
-            # fsspec says so of a protocol that it does not know; what else is wrong is a setting
-            if isinstance(error.__cause__, ValueError):
-                raise DataError(str(error)) from error
-            raise
-        except WbmonError:
-            raise
-        # a path that no disk can have is a ValueError; some stores stumble over theirs
-        except (LookupError, NotImplementedError, OSError, TypeError, ValueError) as error:
-            raise DataError(
-                f"a profile must be a readable file, could not read {shown!r}: {error}"
-            ) from error
-        features, about = features_from_bytes(content, shown)
+        content = read_record(
+            path,
+            record=_RECORD,
+            most=MAX_FILE_BYTES,
+            otherwise="if it is data, profile it first: profile_data(path)",
+        )
+        features, about = features_from_bytes(content, shown_path(path, _RECORD))
         return cls(features=features, **about)
-
-
-def _shown(path: Any) -> str:
-    if not isinstance(path, str | PathLike):
-        raise DataError(f"a profile must be given by its path or URL, got {type(path).__name__}")
-    return without_secrets(str(path))
 
 
 def require_profiles(name: str, given: Iterable[Any]) -> None:

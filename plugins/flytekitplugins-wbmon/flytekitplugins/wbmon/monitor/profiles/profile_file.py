@@ -26,7 +26,6 @@ from flytekitplugins.wbmon.monitor.profiles.profile_version_1 import (
 from flytekitplugins.wbmon.monitor.profiles.profile_version_2 import as_version_3
 
 if TYPE_CHECKING:
-    from fsspec import AbstractFileSystem
     from numpy.typing import NDArray
 
 FORMAT_VERSION = 3
@@ -130,37 +129,6 @@ def _describe_array(array: NDArray[Any], chunks: list[bytes]) -> list[Any]:
     little = stored.astype(stored.dtype.newbyteorder("<"), copy=False)
     chunks.append(little.tobytes())
     return [array.dtype.str.replace(">", "<"), little.dtype.str, len(array)]
-
-
-def read_content(files: AbstractFileSystem, place: str, shown: str) -> bytes:
-    """The bytes of a file that is not too long to be a profile.
-
-    Args:
-        files: The file system.
-        place: Path within it.
-        shown: Name of the file in error messages.
-
-    Raises:
-        DataError: If it is no file, or longer than `MAX_FILE_BYTES`.
-    """
-    about = files.info(place)
-    if about.get("type", "file") != "file":
-        # a pipe or a device would never end
-        raise DataError(f"a profile must be a file, {shown!r} is another thing: {about['type']}")
-    size = about.get("size")
-    if size is None:
-        # some web servers do not say; one byte more tells whether it is too long
-        with files.open(place, "rb") as file:
-            content = bytes(file.read(MAX_FILE_BYTES + 1))
-        size = len(content)
-    else:
-        content = files.cat_file(place) if size <= MAX_FILE_BYTES else b""
-    if size > MAX_FILE_BYTES:
-        raise DataError(
-            f"a profile must have at most {MAX_FILE_BYTES} bytes, {shown!r} has {size} or more; if "
-            "it is data, profile it first: profile_data(path)"
-        )
-    return content
 
 
 def features_from_bytes(

@@ -1,0 +1,101 @@
+"""A record as one file at any path or fsspec URL; one that is too large is not read."""
+
+from __future__ import annotations
+
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+from flytekitplugins.wbmon.errors import ConfigError, DataError, WbmonError
+from flytekitplugins.wbmon.storage.filesystem import open_filesystem, write_file
+from flytekitplugins.wbmon.storage.guard import without_secrets
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+
+
+def shown_path(path: str | PathLike[str], record: str) -> str:
+    """The path as error messages may show it.
+
+    Raises:
+        DataError: If it is no path.
+    """
+    if not isinstance(path, str | PathLike):
+        raise DataError(f"{record} must be given by its path or URL, got {type(path).__name__}")
+    return without_secrets(str(path))
+
+
+def write_record(path: str | PathLike[str], content: bytes, *, record: str) -> None:
+    """Write a record to one file, and the folders that it lacks on a disk.
+
+    Args:
+        path: The file; any path or fsspec URL.
+        content: The bytes of the file.
+        record: What it is, with its article, in error messages.
+
+    Raises:
+        ConfigError: If the URL must not be used as it is, such as one that holds keys.
+        DataError: If no file can have the path: a folder does, or a file where it has a folder.
+        StorageError: If the file cannot be written.
+    """
+    shown = shown_path(path, record)
+    files, place = open_filesystem(path)
+    try:
+        write_file(files, place, content)
+    except WbmonError:
+        raise
+    # a folder in its place, a file for a folder, a path that no disk can have
+    except (NotImplementedError, OSError, ValueError) as error:
+        raise DataError(
+            f"{record} must be saved to a file, could not write {shown!r}: {error}; give the "
+            "path of a file in a folder that can be written"
+        ) from error
+
+
+def read_record(path: str | PathLike[str], *, record: str, most: int, otherwise: str) -> bytes:
+    """The bytes of the file of a record.
+
+    Args:
+        path: The file; any path or fsspec URL.
+        record: What it is, with its article, in error messages.
+        most: Most bytes it can have.
+        otherwise: What to do with a larger file.
+
+    Raises:
+        ConfigError: If the URL must not be used as it is, such as one that holds keys.
+        DataError: If the file does not exist, is longer, or lies at a URL of a protocol that fsspec
+            does not know.
+        StorageError: If the file cannot be read.
+    """
+    shown = shown_path(path, record)
+    try:
+        content = _read(*open_filesystem(path), most, f"{record} must be a file, {shown!r} is")
+    except ConfigError as error:
+        # fsspec says so of a protocol that it does not know; what else is wrong is a setting
+        if isinstance(error.__cause__, ValueError):
+            raise DataError(str(error)) from error
+        raise
+    except WbmonError:
+        raise
+    # a path that no disk can have is a ValueError; some stores stumble over theirs
+    except (LookupError, NotImplementedError, OSError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{record} must be a readable file, could not read {shown!r}: {error}"
+        ) from error
+    if content is None:
+        raise DataError(f"{record} must have at most {most} bytes, {shown!r} has more; {otherwise}")
+    return content
+
+
+def _read(files: AbstractFileSystem, place: str, most: int, must_be: str) -> bytes | None:
+    """The content; None if it is too long."""
+    about: dict[str, Any] = files.info(place)
+    if about.get("type", "file") != "file":
+        # a pipe or a device would never end
+        raise DataError(f"{must_be} another thing: {about['type']}")
+    size = about.get("size")
+    if size is not None:
+        return bytes(files.cat_file(place)) if size <= most else None
+    # some web servers do not say; one byte more tells whether it is too long
+    with files.open(place, "rb") as file:
+        content = bytes(file.read(most + 1))
+    return content if len(content) <= most else None
