@@ -5,9 +5,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from flytekit import workflow
 from flytekit.types.structured import StructuredDataset
 
-from flytekitplugins.wbmon import EstimatePerformance, JoinLabels, PerformanceCheck
+from flytekitplugins.wbmon import (
+    EstimateLoss,
+    EstimatePerformance,
+    FitLossModel,
+    JoinLabels,
+    LossModel,
+    PerformanceCheck,
+)
 from flytekitplugins.wbmon.errors import ConfigError
 from support.in_process import execute, pod_context
 
@@ -56,6 +64,57 @@ def test_a_night_is_estimated_then_labelled_then_held_against_the_estimate(
     assert "Performance report" in decks
 
 
+VALUES = {"label": "paid", "prediction": "forecast"}
+fit = FitLossModel("test.fit", features=("size",), **VALUES)
+estimate_loss = EstimateLoss("test.estimate_loss")
+measure_values = PerformanceCheck("test.measure_values", task="regression", **VALUES)
+
+
+def invoices(rng: np.random.Generator, n: int = 500, *, by: float = 0.0) -> pd.DataFrame:
+    """Forecasts that are the further off the larger the invoice."""
+    size = rng.normal(by, 1, n)
+    forecast = 10 * size
+    return pd.DataFrame(
+        {"size": size, "forecast": forecast, "paid": forecast + rng.normal(0, np.exp(size / 2))}
+    )
+
+
+def test_a_model_of_the_loss_is_fitted_once_and_serves_every_night(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    night = invoices(rng, by=0.8)
+    with pod_context(tmp_path) as context:
+        model = execute(context, fit, reference=data(invoices(rng, 2000)))["o0"]
+        found = execute(context, estimate_loss, data=data(night.drop(columns="paid")), model=model)
+        measured = execute(
+            context,
+            measure_values,
+            data=data(night),
+            baseline=None,
+            estimate=found["report"],
+        )
+        decks = [deck.name for deck in context.user_space_params.decks]
+    assert isinstance(model, LossModel)
+    assert found["report"].estimated
+    assert found["worse"]
+    assert {each.name for each in measured["report"].estimates} >= {"mae", "rmse"}
+    assert not measured["report"].overestimated
+    assert decks.count("Performance report") >= 2
+
+
+@workflow
+def fit_and_estimate(reference: StructuredDataset, night: StructuredDataset) -> bool:
+    """The reference goes in as data, and its model from node to node as a file."""
+    return estimate_loss(data=night, model=fit(reference=reference)).worse
+
+
+def test_the_nodes_compose(rng: np.random.Generator) -> None:
+    same, moved = invoices(rng), invoices(rng, by=0.8)
+    reference = data(invoices(rng, 2000))
+    assert not fit_and_estimate(reference=reference, night=data(same))
+    assert fit_and_estimate(reference=reference, night=data(moved))
+
+
 def test_labels_that_have_not_come_leave_the_coverage_low(
     tmp_path: Path, rng: np.random.Generator
 ) -> None:
@@ -78,5 +137,9 @@ def test_wrong_settings_are_refused_where_the_node_is_made() -> None:
         EstimatePerformance("x", min_rows="3", **COLUMNS)
     with pytest.raises(ConfigError, match="features must be a sequence of column names"):
         EstimatePerformance("x", features="age", **COLUMNS)
+    with pytest.raises(ConfigError, match="min_rows must be a number of at least 1"):
+        EstimateLoss("x", min_rows=0)
+    with pytest.raises(ConfigError, match="features must be a sequence of column names"):
+        FitLossModel("x", features="size", **VALUES)
     with pytest.raises(ConfigError, match="different columns"):
         JoinLabels("x", label="id", on="id")
