@@ -89,6 +89,29 @@ def test_odd_columns_change_nothing_where_nothing_changed(rng, column):
     assert effective_rows(found) > 290
 
 
+@pytest.mark.parametrize(("n", "m", "d"), [(500, 1000, 200), (20_000, 50, 30), (100, 30, 10)])
+def test_many_features_of_few_rows_leave_an_unchanged_window_as_it_is(rng, n, m, d):
+    """Fitted to all of them a regression would always tell so few rows from the reference."""
+    reference, current = rng.normal(size=(n, d)), rng.normal(size=(m, d))
+    assert effective_rows(density_ratio(reference, current, np.ones(n), np.ones(m))) > 0.9 * n
+    current[:, 1] += 1
+    found = density_ratio(reference, current, np.ones(n), np.ones(m))
+    assert np.average(reference[:, 1], weights=found) == pytest.approx(
+        current[:, 1].mean(), abs=0.3
+    )
+    # of normal rows that moved by one standard deviation 1 / e is left
+    assert 0.2 * n < effective_rows(found) < 0.6 * n
+
+
+@pytest.mark.parametrize("weight", [1.0, 0.1, 7.0])
+def test_rounding_is_no_difference(rng, weight):
+    """A constant, whose mean is not quite itself in floats of weighted rows."""
+    rows = np.column_stack([np.full(3000, 0.1), rng.choice([0.1, 0.3], size=3000)])
+    weights = weight * rng.uniform(0.5, 2, 3000)
+    found = density_ratio(rows, rows[rng.permutation(3000)], weights, np.full(3000, weight))
+    assert found.tolist() == [1.0] * 3000
+
+
 def test_windows_that_share_nothing_leave_few_rows(rng):
     reference, current = rng.normal(size=(1000, 1)), rng.normal(20, 1, size=(1000, 1))
     assert effective_rows(density_ratio(reference, current, *np.ones((2, 1000)))) < 100

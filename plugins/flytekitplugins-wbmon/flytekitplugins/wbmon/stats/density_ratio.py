@@ -2,14 +2,18 @@
 
 References:
     Qin (1998), Inferences for case-control and semiparametric two-sample density ratio models.
-    Sugiyama, Suzuki & Kanamori (2012), Density ratio estimation in machine learning.
+    Sugiyama, Suzuki & Kanamori (2012), Density ratio estimation in machine learning. Donoho &
+    Johnstone (1994), Ideal spatial adaptation by wavelet shrinkage, for the threshold.
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from flytekitplugins.wbmon.stats.influence import effective_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
 _FEW = 20  # distinct values that are told apart, each by itself
 _TAIL = 0.001  # values further out count as its quantile
 _FAR = 1e6  # quartile ranges; of heavier tails the squares would be all that counts
+_NO_SPREAD = 1e-12  # of a constant, but for rounding
 _STEPS = 300
 
 
@@ -31,6 +36,9 @@ def density_ratio(
     whether it is missing, and by each of its values if there are at most 20; its odds are the
     ratio, up to a constant factor. It is exact for normal features that shift or spread and for
     shares of categories that change, one by one; what changes only jointly is not followed.
+
+    Features whose means differ no more than those of `p` terms do by chance, `sqrt(2 log p)`
+    standard errors, are left out: where nothing changed the ratio is 1, however many features.
 
     Args:
         reference: Features; `nan` where missing; shape `(n, d)`, `n >= 1`.
@@ -45,32 +53,59 @@ def density_ratio(
     from threadpoolctl import threadpool_limits
 
     n = len(reference)
-    terms = _terms(reference, np.concatenate([reference, current]))
+    sizes = effective_rows(weight), effective_rows(current_weight)
+    shares = weight / weight.sum(), current_weight / current_weight.sum()
+    terms = _differing(_terms(reference, np.concatenate([reference, current])), shares, sizes)
     if not terms.shape[1]:
         return np.ones(n)
-    is_current = np.arange(len(terms)) >= n
-    # both windows weigh as much as all rows do by half, so their sizes do not change the shrinkage
-    share = np.concatenate([weight / weight.sum(), current_weight / current_weight.sum()])
+    # both windows weigh alike, together four times what the difference of two means has
+    information = 4 * sizes[0] * sizes[1] / sum(sizes)
     with threadpool_limits(1):
         model = LogisticRegression(max_iter=_STEPS).fit(
-            terms, is_current, sample_weight=share * len(terms) / 2
+            terms,
+            np.arange(len(terms)) >= n,
+            sample_weight=np.concatenate(shares) * information / 2,
         )
         odds: Floats = model.decision_function(terms[:n])
     ratio: Floats = np.exp(odds - odds.max())
     return ratio
 
 
-def _terms(reference: Floats, rows: Floats) -> Floats:
-    """What the regression is fitted on, of standard deviation 1 in the reference."""
-    terms = [
-        term
+def _differing(
+    features: list[Floats], shares: tuple[Floats, Floats], sizes: tuple[float, float]
+) -> Floats:
+    """The terms of the features that differ between the windows, of standard deviation 1.
+
+    Args:
+        features: Terms of each feature, rows of the reference first; shapes `(n + m, k)`.
+        shares: Weight of each row of the two windows; each sums to 1.
+        sizes: Effective number of rows of the two windows.
+    """
+    n = len(shares[0])
+    limit = math.sqrt(2 * math.log(max(2, sum(each.shape[1] for each in features))))
+    kept = []
+    for terms in features:
+        windows = terms[:n], terms[n:]
+        means = [share @ each for share, each in zip(shares, windows, strict=True)]
+        spreads = [
+            share @ (each - mean) ** 2
+            for share, each, mean in zip(shares, windows, means, strict=True)
+        ]
+        # what does not vary in the reference cannot weigh its rows
+        varies = spreads[0] > _NO_SPREAD
+        # the spread of the larger: that of few rows can be 0 by chance
+        error = np.maximum(*spreads) * (1 / sizes[0] + 1 / sizes[1])
+        if (np.abs(means[1] - means[0])[varies] > limit * np.sqrt(error[varies])).any():
+            kept.append(terms[:, varies] / np.sqrt(spreads[0][varies]))
+    return np.concatenate(kept, axis=1) if kept else np.empty((n + len(shares[1]), 0))
+
+
+def _terms(reference: Floats, rows: Floats) -> list[Floats]:
+    """What the regression may be fitted on, by feature; shapes `(n + m, k)`."""
+    return [
+        np.column_stack(_terms_of(reference[:, column], rows[:, column]))
         for column in range(reference.shape[1])
-        for term in _terms_of(reference[:, column], rows[:, column])
     ]
-    spread = [float(term[: len(reference)].std()) for term in terms]
-    # what does not vary in the reference cannot weigh its rows
-    kept = [term / sd for term, sd in zip(terms, spread, strict=True) if sd > 0]
-    return np.column_stack(kept) if kept else np.empty((len(rows), 0))
 
 
 def _terms_of(reference: Floats, rows: Floats) -> list[Floats]:
