@@ -342,6 +342,19 @@ def test_drift_can_be_ranked_by_importance() -> None:
     assert max(weights, key=weights.__getitem__) == "amount"
 
 
+def test_a_model_of_the_loss_takes_its_trees_from_scikit_learn(folder: Path) -> None:
+    rng = np.random.default_rng(1)
+    frame = payments(1000)
+    off = rng.normal(size=1000) * np.where(frame["hour"] < 12, 1.0, 3.0)
+    frame = frame.assign(sold=rng.normal(size=1000), forecast=lambda of: of["sold"] + off)
+    model = wbmon.fit_loss_model(frame, label="sold", prediction="forecast", features=FEATURES)
+    model.save(folder / "loss")
+    late = frame[frame["hour"] >= 12]
+    report = wbmon.estimate_loss(late, model=wbmon.LossModel.load(folder / "loss"))
+    truth = (late["sold"] - late["forecast"]).abs().mean()
+    assert report.metrics["mae"].value == pytest.approx(truth, rel=0.1)
+
+
 def test_a_node_puts_its_report_on_the_deck_of_a_pod(folder: Path) -> None:
     drift = wbmon.DriftCheck("smoke.deck", enable_deck=True)
     profile = wbmon.profile_data(payments(500))
