@@ -6,7 +6,7 @@ matrix, which needs one pass over the rows and memory that does not depend on th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
@@ -265,24 +265,22 @@ def brier_losses(labels: Codes, probabilities: Floats) -> Floats:
 
 
 def _precisions(confusion: Confusion) -> _Shares:
-    parts = _parts(confusion)
-    shares = _of_rows(parts.hit, parts.false_positive)
-    if confusion.rows is None:
-        # the classes' precisions are uncorrelated: each is computed from a different column
-        return _Shares(shares, np.eye(len(shares)))
-    labels, predictions, weight, cluster = confusion.rows
-    trials = Trials(predictions, labels == predictions, weight, cluster)
-    return _Shares(*clustered_shares(shares, trials))
+    return _hits(confusion, _parts(confusion).false_positive, "predictions")
 
 
 def _recalls(confusion: Confusion) -> _Shares:
-    parts = _parts(confusion)
-    shares = _of_rows(parts.hit, parts.false_negative)
+    return _hits(confusion, _parts(confusion).false_negative, "labels")
+
+
+def _hits(confusion: Confusion, missed: _Part, side: Literal["labels", "predictions"]) -> _Shares:
+    """Share of hits among the rows that one side says are of a class, for each class."""
+    shares = _of_rows(_parts(confusion).hit, missed)
     if confusion.rows is None:
-        # the classes' recalls are uncorrelated: each is computed from a different row
+        # uncorrelated: each is computed from another row or column of the matrix
         return _Shares(shares, np.eye(len(shares)))
-    labels, predictions, weight, cluster = confusion.rows
-    trials = Trials(labels, labels == predictions, weight, cluster)
+    rows = confusion.rows
+    is_hit = rows.labels == rows.predictions
+    trials = Trials(getattr(rows, side), is_hit, rows.weight, rows.cluster)
     return _Shares(*clustered_shares(shares, trials))
 
 
