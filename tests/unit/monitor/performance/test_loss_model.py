@@ -83,6 +83,7 @@ def test_rows_that_moved_leave_the_estimate_unbiased(model, by):
 
 def test_rows_unlike_the_reference_get_a_value_and_no_verdict(model):
     report = estimate_loss(window(3, 1000, by=3.0), model=model)
+    assert report.status == "insufficient"
     for name in ("mae", "rmse"):
         metric = report.metrics[name]
         assert metric.value > 0

@@ -134,8 +134,8 @@ def estimate_loss(data: Any, *, model: LossModel, min_rows: int = 30) -> Perform
 
     Like `estimate_performance`, which refits the model of the loss for each window, and as blind to
     concept drift. Rows of the reference that are like those of the window correct the estimate. If
-    they are so few that they are worth less than a tenth of the reference, the estimate has no
-    interval and no verdict, and its reason says so.
+    they are so few that they are worth less than a tenth of the reference, the status is
+    `insufficient`: the values have no interval and no verdict, and the reason says why.
 
     Args:
         data: The window, in any form `check_performance` accepts; it needs no label column.
@@ -217,7 +217,8 @@ def _report(
     unreadable: Unreadable,
 ) -> PerformanceReport:
     n, unit = len(current.rows), model.reference.unit
-    status: PerformanceStatus = "ok" if n >= min_rows else "insufficient"
+    is_known = any(not math.isnan(each.low) for each in expected.values())
+    status: PerformanceStatus = "ok" if n >= min_rows and is_known else "insufficient"
     why = "how large the labels are is not known without them" if n else "no row to estimate"
     metrics = {
         name: metric_of(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _RECORD = "a model of the loss"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LossModel:
     """What `fit_loss_model` learned from labelled rows; `estimate_loss` applies it to a window.
 
