@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from flytekitplugins.wbmon.stats.density_ratio import density_ratio
+from flytekitplugins.wbmon.stats.density_ratio import density_ratio, share_outside
 from flytekitplugins.wbmon.stats.influence import effective_rows
 
 
@@ -120,3 +120,31 @@ def test_windows_that_share_nothing_leave_few_rows(rng):
 def test_without_a_feature_that_varies_all_rows_are_alike():
     rows = np.full((10, 2), 3.0)
     assert density_ratio(rows, rows + 1, *np.ones((2, 10))).tolist() == [1.0] * 10
+
+
+NAN = np.nan
+
+
+@pytest.mark.parametrize(
+    ("reference", "current", "expected"),
+    [
+        (np.arange(100.0), [-1.0, 0.0, 99.0, 100.0], 0.5),
+        (np.repeat([0.0, 1.0], 50), [0.0, 1.0, 0.5, 7.0], 0.5),
+        (np.full(100, 5.0), [5.0, 5.0, 5.0, 100.0], 0.25),
+        (np.arange(100.0), [1.0, NAN, NAN, NAN], 0.75),
+        (np.r_[NAN, np.arange(99.0)], [1.0, NAN, NAN, NAN], 0.0),
+        (np.full(100, NAN), [NAN, NAN, NAN, 1.0], 0.25),
+    ],
+    ids=["range", "codes", "constant", "never missing", "once missing", "always missing"],
+)
+def test_rows_that_the_reference_does_not_reach_are_counted(reference, current, expected):
+    known, now = np.zeros(100), np.zeros(4)
+    found = share_outside(
+        np.column_stack([known, reference]), np.column_stack([now, current]), np.ones(4)
+    )
+    assert found == pytest.approx(expected)
+
+
+def test_rows_outside_count_by_their_weight():
+    found = share_outside(np.zeros((9, 1)), np.array([[0.0], [1.0]]), np.array([1.0, 3.0]))
+    assert found == pytest.approx(0.75)

@@ -212,3 +212,17 @@ def test_thirds_of_rows_are_expected_to_be_new_as_whole_rows_are():
     assert unseen_category_test(reference, current)[2] == pytest.approx(
         (61 - expected) / m, abs=5e-4
     )
+
+
+def test_a_heavy_row_is_one_row():
+    """Of weighted rows the weights do not say how many there are."""
+    reference, rows = [100.0, 1.2, 1.2, 2.4, 0.9, 0.0], [90, 1, 1, 2, 3, 0]
+    found = unseen_mass_test(reference, [90.0, 0, 0, 0, 0, 10.0], rows)
+    n, m = 105.7, 100
+    # three rows of 0.9 together may be one, since elements of a list weigh parts of a row
+    once, twice = 1.2 + 1.2 + 0.9, 2.4
+    share = (once + 10) / (n + m)
+    assert found.effect == pytest.approx(0.1 - once / n)
+    assert found.error == pytest.approx(
+        math.sqrt(share * (1 - share) * (1 / n + 1 / m) + twice / n**2)
+    )

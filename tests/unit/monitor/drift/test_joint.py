@@ -12,7 +12,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 from threadpoolctl import threadpool_limits
 
-from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.monitor.drift.check import check_drift
 from flytekitplugins.wbmon.monitor.drift.joint import _frequency_codes, check_joint_drift
 from flytekitplugins.wbmon.monitor.drift.rule import DriftRule
@@ -217,13 +217,19 @@ def test_categories_are_coded_by_frequency_up_to_the_two_hundred_and_fiftieth():
     # category 299 is the most frequent; 0 and 1 are equally rare
     times = np.maximum(np.arange(300), 1)
     codes = np.repeat(np.arange(300), times)
-    found = _frequency_codes(codes)
+    names = [f"c{i}" for i in range(300)]
+    found = _frequency_codes(names, codes)
     ranks = {int(category): set(found[codes == category].tolist()) for category in range(300)}
     assert ranks == {category: {min(299 - category, 250)} for category in range(300)}
-    # equally frequent ones in the order of their appearance; odd ones occur twice, even ones once
+    # equally frequent ones in an order that has nothing to do with that of their appearance; odd
+    # ones occur twice, even ones once
     mixed = np.concatenate((np.arange(250), np.arange(1, 250, 2)))
-    ranks = np.concatenate((np.arange(1, 250, 2), np.arange(0, 250, 2))).argsort()
-    assert _frequency_codes(mixed)[:250].tolist() == ranks.tolist()
+    found = _frequency_codes(names[:250], mixed)
+    ranks = [found[mixed == category][0] for category in range(250)]
+    assert sorted(ranks[1::2]) == list(range(125))
+    assert sorted(ranks[0::2]) == list(range(125, 250))
+    for rare in (ranks[0::2], ranks[1::2]):
+        assert abs(scipy_stats.spearmanr(rare, np.arange(125)).statistic) < 0.25
 
 
 def test_categories_beyond_the_two_hundred_and_fiftieth_share_a_code():
@@ -461,3 +467,42 @@ def test_a_group_that_cannot_be_one_is_refused():
         check_joint_drift(frame, frame, group="sesion")
     with pytest.raises(DataError, match=r"rows are grouped by text.*'tags' holds list"):
         check_joint_drift(frame, frame, group="tags")
+
+
+@pytest.mark.parametrize("kind", ["text", "category"])
+def test_rare_categories_of_independent_rows_are_no_difference(kind: str):
+    """In the order of their appearance the reference's rare names come before the window's."""
+    found = []
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        before, now = (
+            pd.DataFrame({"c": [f"v{k}" for k in rng.zipf(1.5, n)], "e": rng.normal(size=n)})
+            for n in (1000, 900)
+        )
+        if kind == "category":
+            before, now = (each.astype({"c": "category"}) for each in (before, now))
+        found.append(check_joint_drift(before, now).p_value <= 0.05)
+    # nominal 5 %, and three Monte-Carlo errors
+    assert sum(found) <= 5
+
+
+@pytest.mark.parametrize("n_known", [0, 40])
+def test_a_column_that_is_all_but_empty_leaves_the_others_to_be_judged(n_known: int):
+    rng = np.random.default_rng(6)
+    before, now = (
+        pd.DataFrame(
+            {"x": rng.normal(size=500), "y": np.r_[np.full(500 - n_known, np.nan), [1.0] * n_known]}
+        )
+        for _ in range(2)
+    )
+    assert check_joint_drift(before, now).level == "none"
+    moved = check_joint_drift(before, now.assign(x=now["x"] + 2))
+    assert moved.drifted
+    assert next(iter(moved.contributions)) == "x"
+
+
+@pytest.mark.parametrize("max_rows", [0, -1, 2.5, None])
+def test_a_number_of_rows_that_is_none_is_refused(max_rows: object):
+    frame = pd.DataFrame({"x": np.arange(100.0)})
+    with pytest.raises(ConfigError, match="max_rows must be a whole number of at least 1"):
+        check_joint_drift(frame, frame, max_rows=max_rows)

@@ -10,7 +10,7 @@ import pytest
 
 from flytekitplugins.wbmon.monitor.drift.check import check_drift
 from flytekitplugins.wbmon.monitor.drift.report import FeatureDrift
-from flytekitplugins.wbmon.monitor.profiles.build import profile_data
+from flytekitplugins.wbmon.monitor.profiles.build import merge_profiles, profile_data
 
 N_WINDOWS = 40
 MOST_FINDINGS = 6  # nominal 5 %, and three Monte-Carlo errors
@@ -62,6 +62,48 @@ def test_a_long_tail_is_no_finding(window: Window, n: int, m: int, by_profile: b
         found += is_found(feature)
 
     assert found <= MOST_FINDINGS
+
+
+WEIGHTS: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
+    "nearly alike": lambda rng, n: rng.choice([1.0, 1.01], n),
+    "one or three": lambda rng, n: rng.choice([1.0, 3.0], n),
+    "a sampled log": lambda rng, n: np.where(rng.random(n) < 0.3, 100.0, 1.0),
+    "skewed": lambda rng, n: rng.lognormal(0, 0.7, n),
+}
+
+
+@pytest.mark.parametrize("weights", WEIGHTS)
+@pytest.mark.parametrize(("n", "m"), [(3000, 3000), (1000, 5000)])
+@pytest.mark.parametrize("merged", [False, True], ids=["whole", "merged"])
+def test_a_long_tail_of_weighted_rows_is_no_finding(weights: str, n: int, m: int, merged: bool):
+    """A single row can weigh more than one, and is the only one of its name all the same."""
+    rng = np.random.default_rng(3)
+
+    def window(size: int) -> pa.Table:
+        names = [f"v{i}" for i in rng.zipf(1.3, size)]
+        return pa.table({"k": names, "w": WEIGHTS[weights](rng, size)})
+
+    found = 0
+    for _ in range(20):
+        reference = profile_data(window(n), weight="w")
+        if merged:
+            halves = [profile_data(window(n // 2), like=reference) for _ in range(2)]
+            reference = merge_profiles(halves)
+        current = profile_data(window(m), like=reference)
+        found += is_found(check_drift(reference, current).features["k"])
+    # nominal 5 %, and three Monte-Carlo errors
+    assert found <= 4
+
+
+def test_new_categories_of_weighted_rows_are_found():
+    rng = np.random.default_rng(4)
+    rows = [f"v{i}" for i in rng.zipf(2.0, 6000)]
+    weight = rng.choice([1.0, 3.0], 6000)
+    reference = profile_data(pa.table({"k": rows[:3000], "w": weight[:3000]}), weight="w")
+    new = [f"n{i}" for i in range(600)]
+    current = pa.table({"k": [*rows[3000:5400], *new], "w": weight[3000:]})
+    found = check_drift(reference, profile_data(current, like=reference)).features["k"]
+    assert found.drifted
 
 
 @pytest.mark.parametrize("window", [values, lists])

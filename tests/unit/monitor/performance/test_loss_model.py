@@ -82,7 +82,7 @@ def test_rows_that_moved_leave_the_estimate_unbiased(model, by):
 
 
 def test_rows_unlike_the_reference_get_a_value_and_no_verdict(model):
-    report = estimate_loss(window(3, 1000, by=3.0), model=model)
+    report = estimate_loss(window(3, 1000, by=1.8), model=model)
     assert report.status == "insufficient"
     for name in ("mae", "rmse"):
         metric = report.metrics[name]
@@ -93,6 +93,39 @@ def test_rows_unlike_the_reference_get_a_value_and_no_verdict(model):
         assert "few rows like these" in metric.reason
     assert "the reference has few rows like these" in report.reason
     assert not report.worse
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"kind": "strange"}, "no rows like 100% of these"),
+        ({"x": np.nan}, "no rows like 100% of these"),
+        ({"x": np.inf}, "no rows like 100% of these"),
+        ({"x": 1e6}, "no rows like 100% of these"),
+    ],
+    ids=["unseen word", "missing", "infinite", "another unit"],
+)
+def test_values_that_the_reference_does_not_reach_leave_no_interval(model, change, says):
+    report = estimate_loss(window(3, 200).assign(**change), model=model)
+    assert report.status == "insufficient"
+    assert says in report.reason
+    assert math.isnan(report.metrics["mae"].low)
+    few = window(3, 200)
+    for name, value in change.items():
+        few.loc[:9, name] = value
+    assert estimate_loss(few, model=model).status == "ok"
+
+
+def test_a_feature_without_any_value_does_not_matter():
+    frame = window(8, 300)
+    with_empty = fit_loss_model(frame.assign(z=np.nan), features=(*FEATURES, "z"), **COLUMNS)
+    without = fit_loss_model(frame, features=FEATURES, **COLUMNS)
+    night = window(9, 100)
+    found, expected = (
+        estimate_loss(night.assign(z=np.nan), model=each) for each in (with_empty, without)
+    )
+    for name in ("mae", "rmse"):
+        assert found.metrics[name].value == pytest.approx(expected.metrics[name].value)
 
 
 def test_of_a_large_reference_twenty_thousand_rows_are_kept():

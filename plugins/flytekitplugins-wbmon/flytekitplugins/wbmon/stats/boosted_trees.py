@@ -73,6 +73,15 @@ class BoostedTrees(NamedTuple):
             place = np.where(inner, following, place)
 
 
+def trainable(features: Floats) -> Floats:
+    """The features as scikit-learn takes them: a column without any value is a constant.
+
+    Args:
+        features: Rows to train with, `nan` where missing; shape `(n, d)`.
+    """
+    return np.where(np.isnan(features).all(axis=0), 0.0, features)
+
+
 def mean_of_models(models: Sequence[Any]) -> BoostedTrees:
     """The mean prediction of models as one sum of trees.
 

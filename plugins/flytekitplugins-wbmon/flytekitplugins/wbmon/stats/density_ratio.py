@@ -71,6 +71,37 @@ def density_ratio(
     return ratio
 
 
+def share_outside(reference: Floats, current: Floats, current_weight: Floats) -> float:
+    """Share of the current window whose rows no row of the reference can stand for.
+
+    Of the feature for which it is largest: rows beyond the range of the reference, of a value it
+    does not have among at most 20, missing where it has all, or present where it has none.
+
+    Args:
+        reference: Features; `nan` where missing; shape `(n, d)`, `n >= 1`.
+        current: The same features in the other window; shape `(m, d)`, `m >= 1`.
+        current_weight: Row weights of the other window, `> 0`; shape `(m,)`.
+
+    Returns:
+        In [0, 1].
+    """
+    found = [_are_outside(*columns) for columns in zip(reference.T, current.T, strict=True)]
+    return max(float(np.average(outside, weights=current_weight)) for outside in found)
+
+
+def _are_outside(reference: Floats, current: Floats) -> NDArray[np.bool_]:
+    is_missing = np.isnan(current)
+    known = reference[~np.isnan(reference)]
+    levels = np.unique(known)
+    if not len(levels):
+        return ~is_missing
+    if len(levels) <= _FEW:
+        among = np.isin(current, levels)
+    else:
+        among = (current >= levels[0]) & (current <= levels[-1])
+    return np.where(is_missing, len(known) == len(reference), ~among)
+
+
 def _differing(
     features: list[Floats], shares: tuple[Floats, Floats], sizes: tuple[float, float]
 ) -> Floats:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 Z95 = 1.959963984540054  # the 97.5 % quantile of the standard normal
 _MAX_STEPS = 2000  # of Newton's method; far in a heavy tail each of them only doubles the value
+_ALONE = "fewer than two rows or clusters in effect: nothing tells its error"
 _LARGEST_EXPONENT = 700.0  # math.exp overflows beyond 709
 
 
@@ -165,7 +166,7 @@ def log_interval(value: float, error: float, df: float) -> Estimate:
         df: Degrees of freedom of the error.
     """
     if math.isnan(error):
-        return Estimate(value)
+        return Estimate(value, reason=_ALONE)
     if value <= 0 or error <= 0:
         return Estimate(value, value, value)
     # delta method: the standard error of log(value) is error / value

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from flytekitplugins.wbmon.stats.boosted_trees import BoostedTrees, mean_of_models
+from flytekitplugins.wbmon.stats.boosted_trees import BoostedTrees, mean_of_models, trainable
 from flytekitplugins.wbmon.stats.estimate import Estimate, log_interval
 from flytekitplugins.wbmon.stats.influence import (
     effective_rows,
@@ -108,7 +108,7 @@ def _cross_fit(features: Floats, loss: Floats, weight: Floats) -> tuple[Floats, 
             model = HistGradientBoostingRegressor(
                 max_iter=50, max_leaf_nodes=15, early_stopping=False, random_state=0
             )
-            model.fit(features[seen], loss[seen], sample_weight=weight[seen])
+            model.fit(trainable(features[seen]), loss[seen], sample_weight=weight[seen])
             held_out[unseen] = model.predict(features[unseen])
             models.append(model)
     return held_out, models

@@ -139,7 +139,7 @@ def r2_score(
     influence = (error - unexplained * deviation) / variance
     left = positive_estimate(unexplained, influence, weight, cluster)
     # the ends change places: less unexplained is more explained
-    return Estimate(1 - left.value, 1 - left.high, 1 - left.low)
+    return Estimate(1 - left.value, 1 - left.high, 1 - left.low, left.reason)
 
 
 def _unit(labels: Floats, predictions: Floats) -> float:

@@ -81,7 +81,9 @@ def unseen_category_test(
     return n_new, p_value, (n_new - expected) / float(m)
 
 
-def unseen_mass_test(reference_counts: ArrayLike, current_counts: ArrayLike) -> UnseenMass:
+def unseen_mass_test(
+    reference_counts: ArrayLike, current_counts: ArrayLike, reference_rows: ArrayLike | None = None
+) -> UnseenMass:
     """Test as `unseen_category_test`, where rows of new categories are known and names are not.
 
     The share of all rows whose category the reference does not have is about `N1 / n` (Good and
@@ -95,6 +97,8 @@ def unseen_mass_test(reference_counts: ArrayLike, current_counts: ArrayLike) -> 
             of a weight up to 1 may be of one row, and count as if they were.
         current_counts: The same of the same categories, of which one may stand for several that the
             reference does not have; shape `(k,)`.
+        reference_rows: Number of rows per category where the counts are of weighted rows, of which
+            one can weigh more than 1; shape `(k,)`.
 
     Returns:
         The rows that are new, and what they say; all `nan` if a window is empty.
@@ -110,8 +114,10 @@ def unseen_mass_test(reference_counts: ArrayLike, current_counts: ArrayLike) -> 
     if n <= 0 or m <= 0:
         return UnseenMass(math.nan, math.nan, math.nan, math.nan)
     n_new = float(current[reference == 0].sum())
-    once = float(reference[reference <= 1].sum())
-    twice = float(reference[(reference > 1) & (reference <= 2)].sum())  # noqa: PLR2004 - two rows
+    rows = np.ceil(reference) if reference_rows is None else np.asarray(reference_rows)
+    is_once = (rows <= 1) | (reference <= 1)
+    once = float(reference[is_once].sum())
+    twice = float(reference[~is_once & (rows <= 2)].sum())  # noqa: PLR2004 - two rows
     pooled = (once + n_new) / (n + m)
     error = math.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m) + twice / n**2)
     more = n_new / m - once / n

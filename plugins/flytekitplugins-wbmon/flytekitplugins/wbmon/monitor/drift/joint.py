@@ -8,6 +8,7 @@ windows differ, and its AUC measures how much. This needs the rows, not only pro
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from flytekitplugins.wbmon.data.objects import value_type
 from flytekitplugins.wbmon.data.open import Data, open_values
 from flytekitplugins.wbmon.data.plain import PlainSource
 from flytekitplugins.wbmon.data.systematic_sample import spread_rows
-from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.monitor.drift.joint_report import JointDrift
 from flytekitplugins.wbmon.monitor.drift.joint_split import (
     N_BLOCKS,
@@ -34,12 +35,13 @@ from flytekitplugins.wbmon.monitor.drift.report import Level
 from flytekitplugins.wbmon.monitor.drift.rule import DriftRule
 from flytekitplugins.wbmon.monitor.profiles.build import unknown_columns
 from flytekitplugins.wbmon.monitor.profiles.count import read_layout
-from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile
+from flytekitplugins.wbmon.monitor.profiles.feature import FeatureProfile, name_hash
 from flytekitplugins.wbmon.monitor.profiles.layout import can_count
 from flytekitplugins.wbmon.monitor.profiles.learn import learn_kind
 from flytekitplugins.wbmon.monitor.profiles.vectors import vectors_of
 from flytekitplugins.wbmon.names import listed_names, quoted_name, shown_name
 from flytekitplugins.wbmon.stats.arrays import Matrix
+from flytekitplugins.wbmon.stats.boosted_trees import trainable
 from flytekitplugins.wbmon.stats.ranking import rank_test, roc_auc
 
 if TYPE_CHECKING:
@@ -88,12 +90,14 @@ def check_joint_drift(
         The AUC with its interval, and the contribution of each column.
 
     Raises:
-        ConfigError: If `columns` is no sequence.
+        ConfigError: If `columns` is no sequence, or `max_rows` no number of rows.
         DataError: If the data cannot be read, a column does not exist in both windows, `group`
             holds lists or structs, or there is no column to use.
     """
     rule = rule or DriftRule()
     group = str(group)
+    if not isinstance(max_rows, Integral) or max_rows < 1:
+        raise ConfigError(f"max_rows must be a whole number of at least 1, got {max_rows!r}")
     columns = None if columns is None else listed_columns("columns", columns)
     named = [*(columns or ()), group]
     sources = open_values(reference, naming=named), open_values(current, naming=named)
@@ -202,14 +206,15 @@ def _block(layout: FeatureProfile, read: Sequence[pa.Array]) -> Matrix:
         return _vectors(pa.chunked_array(read).combine_chunks())
     if layout.kind == "category":
         named = pa.concat_arrays([array.cast(pa.large_string()) for array in read])
-        return _spread(_frequency_codes(encode_names(named)[1]), named)
+        return _spread(_frequency_codes(*encode_names(named)), named)
     return np.concatenate([_spread(dense_numbers(array), array) for array in read])
 
 
-def _frequency_codes(codes: NDArray[Any]) -> Matrix:
+def _frequency_codes(names: Sequence[str], codes: NDArray[Any]) -> Matrix:
     """Code of each row's category, by descending frequency; the rarest categories share a code."""
-    # stable: equal frequencies keep the order of appearance, so the result is repeatable
-    order = np.argsort(-np.bincount(codes), kind="stable")
+    # equal frequencies by hash: in the order of appearance the reference's names would come first
+    hashes = np.array([name_hash(name) for name in names], dtype=np.uint64)
+    order = np.lexsort((hashes, -np.bincount(codes, minlength=len(names))))
     rank: Matrix = np.empty(len(order))
     rank[order] = np.arange(len(order))
     return np.asarray(np.minimum(rank, _MAX_CODES)[codes])
@@ -272,7 +277,7 @@ def _train(matrix: Matrix, labels: NDArray[np.bool_]) -> HistGradientBoostingCla
     )
     # with small trees and busy cores, threads spend more time waiting for each other than working
     with threadpool_limits(limits=1, user_api="openmp"):
-        return model.fit(matrix, labels)
+        return model.fit(trainable(matrix), labels)
 
 
 def _level(p_value: float, effect: float, rule: DriftRule) -> Level:

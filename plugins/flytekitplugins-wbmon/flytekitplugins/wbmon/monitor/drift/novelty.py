@@ -61,7 +61,7 @@ def new_categories_check(
         return unseen_check(*category_counts(reference, current), rule, "new_categories")
     if not np.asarray(reference.counts)[-1]:
         # every name outside the table is new
-        return _unseen_mass_check(*category_counts(reference, current), rule)
+        return _unseen_mass_check(reference, current, rule)
     found = unseen_check(*_remembered(reference, current), rule, "new_categories")
     if found is None:
         return None
@@ -162,8 +162,16 @@ def _sampled(reference: FeatureProfile, current: FeatureProfile) -> tuple[Floats
     return sample.one.astype(np.float64), sample.other.astype(np.float64)
 
 
-def _unseen_mass_check(a: Floats, b: Floats, rule: DriftRule) -> Check:
-    found = unseen_mass_test(a, b)
+def _unseen_mass_check(
+    reference: FeatureProfile, current: FeatureProfile, rule: DriftRule
+) -> Check:
+    a, b = category_counts(reference, current)
+    rows = None
+    if reference.cell_rows is not None:
+        # the reference has no name outside its table
+        rows = np.zeros(len(a), dtype=np.int64)
+        rows[: len(reference.categories)] = reference.cell_rows[:-1]
+    found = unseen_mass_test(a, b, rows)
     margin = NormalDist().inv_cdf(1 - rule.alpha) * found.error
     return Check(
         name="new_categories",

@@ -33,7 +33,7 @@ from flytekitplugins.wbmon.monitor.performance.outcomes import Outcomes, read_re
 from flytekitplugins.wbmon.monitor.performance.report import PerformanceReport, PerformanceStatus
 from flytekitplugins.wbmon.monitor.performance.settings import require_min_rows
 from flytekitplugins.wbmon.names import quoted_name
-from flytekitplugins.wbmon.stats.density_ratio import density_ratio
+from flytekitplugins.wbmon.stats.density_ratio import density_ratio, share_outside
 from flytekitplugins.wbmon.stats.estimate import Estimate, undefined
 from flytekitplugins.wbmon.stats.influence import effective_rows
 from flytekitplugins.wbmon.stats.loss_model import FittedLoss, expected_loss, fit_loss
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 _FEWEST = 100
 _MOST_KEPT = 20_000  # rows of the reference that correct an estimate
 _LEAST_ALIKE = 0.1  # of the reference
+_MOST_OUTSIDE = 0.1  # of the window
 # the model of the squared error takes its square again
 _LARGEST = 1e50
 _TOO_LARGE = "errors of the reference are too large to be estimated"
@@ -134,8 +135,11 @@ def estimate_loss(data: Any, *, model: LossModel, min_rows: int = 30) -> Perform
 
     Like `estimate_performance`, which refits the model of the loss for each window, and as blind to
     concept drift. Rows of the reference that are like those of the window correct the estimate. If
-    they are so few that they are worth less than a tenth of the reference, the status is
-    `insufficient`: the values have no interval and no verdict, and the reason says why.
+    they are so few that they are worth less than a tenth of the reference, or if more than a tenth
+    of the window has a value of a feature that the reference does not reach (a word or code it does
+    not have, a number out of its range, missing where it has all), the status is `insufficient`:
+    the values have no interval and no verdict, and the reason says why. Combinations of values that
+    are each known are not told apart.
 
     Args:
         data: The window, in any form `check_performance` accepts; it needs no label column.
@@ -202,11 +206,21 @@ def _expected(model: LossModel, rows: Floats, weight: Floats) -> Mapping[str, Es
     squares = of_loss.pop("mse")
     ends = (math.sqrt(squares.value), math.sqrt(squares.low), math.sqrt(squares.high))
     found = {**of_loss, "rmse": Estimate(*ends)}
+    why = _unlike(model, alike, rows, weight)
+    if not why:
+        return found
+    return {name: Estimate(each.value, reason=why) for name, each in found.items()}
+
+
+def _unlike(model: LossModel, alike: Floats, rows: Floats, weight: Floats) -> str:
+    """Why the reference says nothing of the errors of such rows; empty if it does."""
+    outside = share_outside(model.rows, rows, weight)
+    if outside > _MOST_OUTSIDE:
+        return f"the reference has no rows like {outside:.0%} of these"
     n, before = effective_rows(alike), effective_rows(model.row_weight)
     if n >= _LEAST_ALIKE * before:
-        return found
-    why = f"the reference has few rows like these: {n:.3g} of {before:.5g} in effect"
-    return {name: Estimate(each.value, reason=why) for name, each in found.items()}
+        return ""
+    return f"the reference has few rows like these: {n:.3g} of {before:.5g} in effect"
 
 
 def _report(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -120,8 +121,10 @@ def model_from_bytes(content: bytes, path: str) -> LossModel:
         OSError,
         RecursionError,
         RuntimeError,
+        SyntaxError,
         TypeError,
         ValueError,
+        tokenize.TokenError,
         zipfile.BadZipFile,
         zlib.error,
     ) as error:
@@ -143,7 +146,9 @@ def _arrays(content: bytes) -> Arrays:
     """The arrays of the file, unpacked only if they are not too large together."""
     with zipfile.ZipFile(io.BytesIO(content)) as file:
         size = sum(each.file_size for each in file.infolist())
-    _require(size <= _MAX_PAYLOAD_BYTES, f"unpacked it must have {_MAX_PAYLOAD_BYTES} bytes")
+        _require(size <= _MAX_PAYLOAD_BYTES, f"unpacked it must have {_MAX_PAYLOAD_BYTES} bytes")
+        # NumPy reads the description of an array before its checksum is known
+        _require(file.testzip() is None, "its checksums must be those of its content")
     with np.load(io.BytesIO(content), allow_pickle=False) as stored:
         arrays = {name: stored[name] for name in stored.files}
     for name, each in arrays.items():

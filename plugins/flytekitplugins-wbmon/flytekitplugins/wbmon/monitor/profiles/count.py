@@ -310,9 +310,7 @@ def _count_categories(
     position = {name: i for i, name in enumerate(layout.categories)}
     other = len(position)
     slots = np.fromiter((position.get(name, other) for name in names), np.int64, len(names))
-    counts = np.zeros(other + 1, dtype=per_name.dtype)
-    # add.at, because `counts[slots] += …` would add only once to the slot that many names share
-    np.add.at(counts, slots, per_name)
+    counts = np.bincount(slots, weights=per_name, minlength=other + 1).astype(per_name.dtype)
     # a dictionary can contain names that no row of the batch has
     outside = np.flatnonzero((slots == other) & (per_name > 0))
     unseen = {names[i]: float(per_name[i]) for i in outside}
@@ -322,6 +320,7 @@ def _count_categories(
         n_rows=len(array),
         n_missing=len(array) - len(codes),
         counts=counts,
+        cell_rows=None if weights is None else np.bincount(slots[codes], minlength=other + 1),
         unseen=lowest_hashes(unseen),
         buckets=bucket_counts(hashes, per_name[outside].astype(float)).astype(per_name.dtype)
         if unseen

@@ -75,6 +75,9 @@ class FeatureProfile:
         counts: Numbers of rows, or sums of weights. Numeric: the `2k + 1` cells of the grid, open
             and edge cells alternating. Categorical: one for each name in the table and, last, one
             for all other names. Vectors: the cells of all slices.
+        cell_rows: Number of rows of each name in the table and, last, of all others, where `counts`
+            are sums of weights; of names that came into the table late, at least. None for other
+            kinds, and without weights.
         unseen: Rows of names outside the table, by name. Only the `UNSEEN_LIMIT` names with the
             lowest hashes are kept, a choice that does not depend on the order of the rows.
         buckets: Rows, or sums of weights, of the names outside the table, or of identifiers, by
@@ -111,6 +114,7 @@ class FeatureProfile:
     float_bits: int = 64
     categories: tuple[str, ...] = ()
     counts: NDArray[Any] | None = None
+    cell_rows: NDArray[Any] | None = None
     unseen: Mapping[str, float] = field(default_factory=dict)
     buckets: NDArray[Any] | None = None
     weights: WeightSums | None = None

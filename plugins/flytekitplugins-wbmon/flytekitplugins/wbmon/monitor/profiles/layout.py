@@ -173,12 +173,16 @@ def promote(feature: FeatureProfile) -> FeatureProfile:
     if len(feature.categories) + len(missed) > MAX_CATEGORIES:
         return feature
     rare = tuple(sorted(missed, key=lambda name: (-missed[name], name)))
-    counts = feature.counts
+    counts, rows = feature.counts, feature.cell_rows
+    if rows is not None:
+        # each has a row; of more it is not known which have them
+        rows = np.concatenate((rows[:-1], np.ones(len(rare), dtype=rows.dtype), [0]))
     added = np.array([*(missed[name] for name in rare), 0], dtype=counts.dtype)  # type: ignore[union-attr]
     return replace(
         feature,
         categories=feature.categories + rare,
         counts=np.concatenate((counts[:-1], added)),  # type: ignore[index]
+        cell_rows=rows,
         unseen={},
         buckets=None,
     )

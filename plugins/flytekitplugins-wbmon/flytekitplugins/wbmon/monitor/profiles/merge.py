@@ -59,6 +59,7 @@ def merge_features(parts: Sequence[FeatureProfile]) -> FeatureProfile:
         mean=moment.mean if moment.weight > 0 and has_moments else np.nan,
         squared=moment.squared if has_moments else 0.0,
         counts=None if changed else _sum([part.counts for part in present]),
+        cell_rows=None if changed else _sum([part.cell_rows for part in present]),
         unseen=_merge_unseen(present),
         buckets=None if changed else _sum([part.buckets for part in known]),
         weights=_merge_weights(parts),

@@ -48,7 +48,7 @@ _DTYPES = {dtype: np.dtype(dtype) for dtype in ("|u1", "<u2", "<u4", "<u8", "<i8
 _NARROW = tuple(_DTYPES[dtype] for dtype in ("|u1", "<u2", "<u4"))
 _IN_MEMORY = ("<i8", "<f8")
 # arrays are stored in this order, and those of the facets after them
-_STORED = ("edges", "directions", "counts", "buckets", "hashes", "hash_counts")
+_STORED = ("edges", "directions", "counts", "cell_rows", "buckets", "hashes", "hash_counts")
 _ARRAYS = tuple(item.name for item in fields(FeatureProfile) if item.name in _STORED)
 # kinds that are counted in a grid, in a table of names, and in the grids of projections
 _GRIDS, _TABLES, _SLICES = {*GRID_KINDS}, {"boolean", "category"}, {"vector"}
@@ -108,7 +108,7 @@ def complete_feature(values: dict[str, Any], arrays: Iterator[NDArray[Any]]) -> 
     """
     wide = [
         name
-        for name in ("counts", "buckets")
+        for name in ("counts", "cell_rows", "buckets")
         if values[name] is not None and values[name].stored not in _NARROW
     ]
     for name in _ARRAYS:
@@ -160,6 +160,12 @@ def _contradiction(feature: FeatureProfile) -> str:
         "finite directions, each with its slice, for its kind": not _are_of_slices(feature),
         f"{_n_cells(feature)} counts, one for each cell": counts is not None
         and len(counts) != _n_cells(feature),
+        "rows of each cell, beside weighted counts of its kind": feature.cell_rows is not None
+        and not (
+            kind in _TABLES
+            and feature.weights is not None
+            and len(feature.cell_rows) == _n_cells(feature)
+        ),
         f"{N_BUCKETS} buckets, for its kind": feature.buckets is not None
         and not (feature.kind in _BUCKETED and len(feature.buckets) == N_BUCKETS),
         "hashes that increase, with the rows of each, for its kind": not _is_sketch(feature),
@@ -357,6 +363,7 @@ _READERS: dict[str, tuple[_Reader, str]] = {
     "float_bits": (_one_of(Literal[16, 32, 64]), "16, 32 or 64"),
     "categories": (_categories, f"a list of at most {MAX_CATEGORIES} different texts"),
     "counts": (_array(_VECTOR_CELLS), _ARRAY),
+    "cell_rows": (_array(MAX_CATEGORIES + 1, ("<i8",)), _ARRAY),
     "unseen": (_unseen, f"at most {UNSEEN_LIMIT} texts with floats >= 0 as hexadecimal text"),
     "buckets": (_array(N_BUCKETS), _ARRAY),
     "weights": (_weights, f"null, or {', '.join(_WEIGHTS)} as finite numbers >= 0"),

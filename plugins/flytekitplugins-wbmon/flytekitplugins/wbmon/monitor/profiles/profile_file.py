@@ -37,7 +37,7 @@ MAX_PAYLOAD_BYTES = 2**30
 
 _MAGIC = b"flytekitplugins-wbmon profile\n"
 _SUM_BYTES = 4
-_ARRAYS = ("edges", "directions", "counts", "buckets", "hashes", "hash_counts")
+_ARRAYS = ("edges", "directions", "counts", "cell_rows", "buckets", "hashes", "hash_counts")
 _HEADER = {
     "version",
     "n_rows",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-_WITHOUT = {"directions": None, "buckets": None}
+_WITHOUT = {"directions": None, "cell_rows": None, "buckets": None}
 
 
 def as_version_3(header: dict[str, Any]) -> dict[str, Any]:
