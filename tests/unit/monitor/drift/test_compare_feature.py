@@ -22,6 +22,7 @@ from flytekitplugins.wbmon.monitor.profiles.feature import (
     WeightSums,
     name_hash,
 )
+from flytekitplugins.wbmon.stats.unseen import unseen_category_test
 
 ALPHA = 0.02
 RULE = DriftRule(alpha=ALPHA, min_rows=100)
@@ -523,11 +524,25 @@ def test_each_row_with_a_new_whole_number_counts_as_a_value_of_its_own(n_new):
 
     check = check_of(compare_feature(reference, current, RULE), "new_values")
 
-    n, m = 600, 400 + n_new
-    # a value of t rows is new by chance with probability (m / (n + m)) ** t
-    expected = sum(t * (m / (n + m)) ** t for t in (400, 200, 400, *[1] * n_new))
+    m = 400 + n_new
+    _, p_value, _ = unseen_category_test([200, 200, 200, *[0] * n_new], [200, 0, 200, *[1] * n_new])
     assert (check.test, check.statistic) == ("unseen", n_new)
-    assert check.effect_size == pytest.approx((n_new - expected) / m)
+    assert check.p_value == pytest.approx(p_value)
+    # no row of the reference is the only one of its value, so nothing new is expected
+    assert check.effect_size == pytest.approx(n_new / m)
+
+
+@pytest.mark.parametrize(("n", "m"), [(5000, 5000), (20_000, 1000), (1000, 20_000)])
+@pytest.mark.parametrize("share", [0.15, 1.0])
+def test_the_share_of_new_whole_numbers_does_not_hang_on_the_sizes_of_the_windows(n, m, share):
+    new = round(share * m)
+    current = numbers([3] * new + [4] * (m - new), CODES)
+
+    found = compare_feature(numbers([0, 2, 4] * n, CODES), current, RULE)
+
+    check = check_of(found, "new_values")
+    assert check.effect_size == pytest.approx(share)
+    assert check.p_value < 1e-6
 
 
 @pytest.mark.parametrize("weights", [[0.3], [1.2, 1.2]])

@@ -27,7 +27,7 @@ from flytekitplugins.wbmon.monitor.drift.novelty import (
     new_categories,
     new_categories_check,
     new_identifiers_check,
-    unseen_check,
+    unseen_mass_check,
 )
 from flytekitplugins.wbmon.monitor.drift.report import Check
 from flytekitplugins.wbmon.monitor.drift.rule import DriftRule
@@ -47,6 +47,7 @@ from flytekitplugins.wbmon.stats.two_sample import (
     ks_effect,
     ks_p_value,
 )
+from flytekitplugins.wbmon.stats.unseen import unseen_category_test
 
 _ROWS_A_VALUE = 10  # rows of the reference for each of its values, if they may be codes
 
@@ -115,15 +116,15 @@ def _new_values_check(
     # a grid that was learned from a sample lacks values that the reference has
     if a[0::2].any() or not b[0::2].any():
         return None
-    # which rows share a new value is not known; as if each had its own, the test is conservative
     new = b[0::2].sum()
+    found = unseen_mass_check(np.append(a[1::2], 0), np.append(b[1::2], new), rule, "new_values")
+    # which rows share a new value is not known; as if each had its own, the test is conservative
     n_new = max(1, round(new))
-    return unseen_check(
-        np.append(a[1::2], np.zeros(n_new)),
-        np.append(b[1::2], np.full(n_new, new / n_new)),
-        rule,
-        "new_values",
+    of_each = np.zeros(n_new), np.full(n_new, new / n_new)
+    counts = (
+        np.append(known, more) for known, more in zip((a[1::2], b[1::2]), of_each, strict=True)
     )
+    return replace(found, p_value=unseen_category_test(*counts)[1])
 
 
 def _compare_times(found: Comparison, rule: DriftRule) -> Comparison:

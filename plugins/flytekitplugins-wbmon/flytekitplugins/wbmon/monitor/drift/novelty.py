@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from statistics import NormalDist
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flytekitplugins.wbmon.monitor.drift.distances import sample_factor, scaled_counts
 from flytekitplugins.wbmon.monitor.drift.report import Check
@@ -20,6 +20,7 @@ from flytekitplugins.wbmon.monitor.drift.turnover import are_turned_over
 from flytekitplugins.wbmon.monitor.profiles.feature import UNSEEN_LIMIT, FeatureProfile, name_hash
 from flytekitplugins.wbmon.stats.arrays import Floats
 from flytekitplugins.wbmon.stats.distinct import shared_sample
+from flytekitplugins.wbmon.stats.evidence import normal_distance
 from flytekitplugins.wbmon.stats.unseen import unseen_category_test, unseen_mass_test
 
 _HASHES = 2**64
@@ -49,6 +50,30 @@ def unseen_check(a: Floats, b: Floats, rule: DriftRule, name: str) -> Check | No
     )
 
 
+def unseen_mass_check(
+    a: Floats, b: Floats, rule: DriftRule, name: str, *, rows: NDArray[np.int64] | None = None
+) -> Check:
+    """Test as `unseen_check`, where the last count is of several values that the reference lacks.
+
+    Args:
+        a: Rows of each value in the reference; shape `(k,)`.
+        b: Rows of each in the current window; shape `(k,)`.
+        rule: Gives the level of the lower bound.
+        name: Name of the check.
+        rows: Rows of each value in the reference, if `a` is of weighted ones; shape `(k,)`.
+    """
+    found = unseen_mass_test(a, b, rows)
+    margin = max(0.0, normal_distance(rule.alpha)) * found.error
+    return Check(
+        name=name,
+        test="unseen",
+        statistic=found.n_new,
+        p_value=found.p_value,
+        effect_size=found.effect,
+        effect_low=max(0.0, found.effect - margin),
+    )
+
+
 def new_categories_check(
     reference: FeatureProfile, current: FeatureProfile, rule: DriftRule
 ) -> Check | None:
@@ -61,7 +86,8 @@ def new_categories_check(
         return unseen_check(*category_counts(reference, current), rule, "new_categories")
     if not np.asarray(reference.counts)[-1]:
         # every name outside the table is new
-        return _unseen_mass_check(reference, current, rule)
+        a, b = category_counts(reference, current)
+        return unseen_mass_check(a, b, rule, "new_categories", rows=_rows(reference, len(a)))
     found = unseen_check(*_remembered(reference, current), rule, "new_categories")
     if found is None:
         return None
@@ -162,22 +188,10 @@ def _sampled(reference: FeatureProfile, current: FeatureProfile) -> tuple[Floats
     return sample.one.astype(np.float64), sample.other.astype(np.float64)
 
 
-def _unseen_mass_check(
-    reference: FeatureProfile, current: FeatureProfile, rule: DriftRule
-) -> Check:
-    a, b = category_counts(reference, current)
-    rows = None
-    if reference.cell_rows is not None:
-        # the reference has no name outside its table
-        rows = np.zeros(len(a), dtype=np.int64)
-        rows[: len(reference.categories)] = reference.cell_rows[:-1]
-    found = unseen_mass_test(a, b, rows)
-    margin = NormalDist().inv_cdf(1 - rule.alpha) * found.error
-    return Check(
-        name="new_categories",
-        test="unseen",
-        statistic=found.n_new,
-        p_value=found.p_value,
-        effect_size=found.effect,
-        effect_low=max(0.0, found.effect - margin),
-    )
+def _rows(reference: FeatureProfile, n_categories: int) -> NDArray[np.int64] | None:
+    """Rows of each category of a weighted reference without a name outside its table."""
+    if reference.cell_rows is None:
+        return None
+    rows = np.zeros(n_categories, dtype=np.int64)
+    rows[: len(reference.categories)] = reference.cell_rows[:-1]
+    return rows
