@@ -743,3 +743,15 @@ print(sorted(heavy & set(sys.modules)))
     )
 
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("side", ["reference", "current"])
+@pytest.mark.parametrize("values", [np.arange(500.0), np.arange(500) % 3, ["a", "b"] * 250])
+def test_a_window_of_which_all_rows_weigh_nothing_is_not_judged(side, values):
+    frames = {
+        name: pd.DataFrame({"x": values, "w": 0.0 if name == side else 1.0})
+        for name in ("reference", "current")
+    }
+    report = check_drift(profile_data(frames["reference"], weight="w"), frames["current"])
+    assert report.verdict == "insufficient"
+    assert report.features["x"].status == "insufficient"

@@ -711,3 +711,13 @@ def test_what_no_kind_reads_alike_is_told_as_another_type_alone(before, now):
 
     assert found.reason.startswith("the type changed from ")
     assert "kinds=" not in found.reason
+
+
+def test_a_share_of_elements_is_called_one():
+    rng = np.random.default_rng(3)
+    lists = [list(rng.choice(["a", "b", "c"], 3)) for _ in range(1000)]
+    before, now = pd.DataFrame({"x": lists[:500]}), pd.DataFrame({"x": lists[500:]})
+    now["x"] = [[*each[:2], "new"] for each in now["x"]]
+    found = check_drift(before, now).features["x"]
+    assert "33.3% of elements carry categories the reference never had: 'new'" in found.reason
+    assert "of rows" not in found.reason

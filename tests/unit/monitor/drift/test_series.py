@@ -495,3 +495,9 @@ def test_windows_without_an_end_need_the_times_that_their_reference_counted_ages
 
     with pytest.raises(DataError, match="the reference has the age of 'made'"):
         drift_series(made, like=reference, segment="s")
+
+
+def test_data_in_the_place_of_the_reference_are_refused():
+    frame = pd.DataFrame({"x": np.arange(100.0), "s": "a"})
+    with pytest.raises(ConfigError, match="like must hold profiles, got one DataFrame"):
+        drift_series(frame, like=frame, segment="s")

@@ -25,7 +25,8 @@ def bars(reference: FeatureProfile, current: FeatureProfile) -> tuple[Bin, ...]:
     """
     if reference.counts is None or current.counts is None or reference.kind == "vector":
         return ()
-    if reference.n_values == 0 or current.n_values == 0:
+    # all rows that have a value may have the weight 0
+    if not np.any(reference.counts) or not np.any(current.counts):
         return ()
     if reference.edges is None:
         return _category_bars(reference, current)

@@ -22,6 +22,7 @@ from flytekitplugins.wbmon.monitor.drift.tails import most_changed_tail
 from flytekitplugins.wbmon.names import quoted_name, shown_name
 
 _NAMES_SHOWN = 3
+_MANY_A_ROW = ("words", "elements")  # parts of which a row has several
 _SIGNIFICANT = 0.05
 _SENTENCES = {
     "earlier": "{effect} of rows are earlier than any of the reference",
@@ -58,8 +59,9 @@ def explain_feature(
     if not telling:
         return fact or _quiet(checks)
     parts = [_describe_facet(found, check, rule) for check in telling]
-    if found.status == "ok" and any(check.name == "distribution" for check in telling):
-        parts.extend(_details(found, bins))
+    of_bins = next((check for check in telling if check.name == "distribution"), None)
+    if found.status == "ok" and of_bins:
+        parts.extend(_of_parts(text, of_bins.facet) for text in _details(found, bins))
     text = "; ".join(parts)
     if all(check.name == "new_identifiers" for check in telling):
         text += _UNDECIDED if level == "negligible" else ""
@@ -202,7 +204,14 @@ def _quiet(checks: Sequence[Check]) -> str:
 
 def _describe_facet(found: Comparison, check: Check, rule: DriftRule) -> str:
     text = _describe(found.of(check.facet), check, rule)
+    text = _of_parts(text, check.facet)
     return f"{'.'.join(check.facet)}: {text}" if check.facet else text
+
+
+def _of_parts(text: str, facet: Sequence[str]) -> str:
+    """The text about a facet of which a row has several parts, each a part of the row."""
+    parts = next((part for part in facet if part in _MANY_A_ROW), "rows")
+    return re.sub(r"\bof rows\b", f"of {parts}", text)
 
 
 def _describe(found: Comparison, check: Check, rule: DriftRule) -> str:

@@ -14,7 +14,7 @@ from flytekitplugins.wbmon.monitor.drift.rule import DriftRule
 from flytekitplugins.wbmon.monitor.drift.series_report import DriftSeries, WindowDrift
 from flytekitplugins.wbmon.monitor.profiles.build import merge_profiles
 from flytekitplugins.wbmon.monitor.profiles.facets import Embed
-from flytekitplugins.wbmon.monitor.profiles.profile import Profile
+from flytekitplugins.wbmon.monitor.profiles.profile import Profile, require_profiles
 from flytekitplugins.wbmon.monitor.profiles.windows import (
     TimeSpan,
     TimeWindow,
@@ -65,11 +65,12 @@ def drift_series(  # noqa: PLR0913 - how windows are cut, and what they are comp
         earlier window to compare with are left out.
 
     Raises:
-        ConfigError: If a setting has none of the values above.
+        ConfigError: If a setting has none of the values above, or `like` is no profile.
         DataError: If the data cannot be read or cut, or a segment has no reference.
     """
     at, segment = str(at), str(segment)
     _require_settings(reference, n_reference, at)
+    require_profiles("like", like.values() if isinstance(like, Mapping) else [like])
     like = like if isinstance(like, Profile) else {_name(of): each for of, each in like.items()}
     layout = _layout(like)
     found = profile_windows(data, like=layout, at=at, by=by, segment=segment, embed=embed)
