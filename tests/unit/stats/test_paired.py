@@ -205,25 +205,35 @@ def test_scores_are_compared_by_the_ratios_of_resamples(n: int, alpha: float) ->
     scores = np.random.default_rng(n).normal(0.3, 1, n)
     n_resamples = 999 if n < 3000 else 700  # 3000 pairs do not fit into one piece
     drawn = scores[np.random.default_rng(7).integers(0, n, (n_resamples, n))]
+    away = drawn.mean(axis=1) - scores.mean()
     with np.errstate(all="ignore"):
-        ratios = np.abs((drawn.mean(axis=1) - scores.mean()) / (drawn.std(axis=1, ddof=1) / n**0.5))
-    ratios[np.ptp(drawn, axis=1) == 0] = math.inf
+        ratios = away / (drawn.std(axis=1, ddof=1) / n**0.5)
+    flat = np.ptp(drawn, axis=1) == 0
+    ratios[flat] = np.copysign(math.inf, away[flat])
     observed = abs(ttest_1samp(scores, 0).statistic)
 
     found = paired_difference(
         np.zeros(n), scores, alpha=alpha, n_resamples=n_resamples, rng=np.random.default_rng(7)
     )
 
-    reach = np.sort(ratios)[math.ceil((1 - alpha) * (n_resamples - 1))]
-    reach = min(reach * np.std(scores, ddof=1) / n**0.5, 2 * np.abs(scores).max())
-    beyond = (ratios >= observed).sum()
-    if beyond >= 9:
-        assert found.p_value == pytest.approx((1 + beyond) / (1 + n_resamples))
+    def quantile(tail: np.ndarray, level: float) -> float:
+        return float(np.sort(tail)[n_resamples - math.floor(level * (1 + n_resamples) + 1e-9)])
+
+    reach = [
+        max(quantile(np.abs(ratios), alpha), quantile(side * ratios, alpha / 2)) for side in (1, -1)
+    ]
+    error, most = np.std(scores, ddof=1) / n**0.5, 2 * np.abs(scores).max()
+    down, up = (min(each * error, most) for each in reach)
+    toward_zero = ratios if scores.mean() > 0 else -ratios
+    beyond = [(each >= observed).sum() for each in (np.abs(ratios), toward_zero)]
+    if min(beyond) >= 9:
+        p_value = max((1 + beyond[0]), 2 * (1 + beyond[1])) / (1 + n_resamples)
+        assert found.p_value == pytest.approx(min(1.0, p_value))
     else:
         # too few to read it off from
-        assert 0 < found.p_value < 10 / (1 + n_resamples)
+        assert 0 < found.p_value < 20 / (1 + n_resamples)
     assert (found.value, found.low, found.high) == pytest.approx(
-        (scores.mean(), scores.mean() - reach, scores.mean() + reach)
+        (scores.mean(), scores.mean() - down, scores.mean() + up)
     )
     assert found.deviation == pytest.approx(np.std(scores, ddof=1))
     assert (found.n, found.method) == (n, "bootstrap")
@@ -296,3 +306,14 @@ def test_resamples_that_equal_the_mean_are_at_no_distance_from_it() -> None:
     differences = np.array([1.0, -1.0] + [0.0] * 98)
     found = paired_difference(np.zeros(100), differences, alpha=0.75)
     assert (found.low, found.high) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize(("n", "most"), [(30, 0.085), (100, 0.075)])
+def test_frequent_gains_and_rare_losses_are_rarely_called_better(n: int, most: float) -> None:
+    """The symmetric bootstrap-t alone calls 10.0 and 7.3 % of these better, where 2.5 % may be."""
+    shipped = 0
+    for seed in range(400):
+        loss = np.random.default_rng(seed).lognormal(0, 1, n)
+        scores = math.exp(0.5) - loss
+        shipped += paired_difference(np.zeros(n), scores, n_resamples=1000).low > 0
+    assert shipped / 400 <= most

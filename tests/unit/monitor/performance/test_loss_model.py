@@ -100,10 +100,11 @@ def test_rows_unlike_the_reference_get_a_value_and_no_verdict(model):
     [
         ({"kind": "strange"}, "no rows like 100% of these"),
         ({"x": np.nan}, "no rows like 100% of these"),
+        ({"kind": None}, "no rows like 100% of these"),
         ({"x": np.inf}, "no rows like 100% of these"),
         ({"x": 1e6}, "no rows like 100% of these"),
     ],
-    ids=["unseen word", "missing", "infinite", "another unit"],
+    ids=["unseen word", "missing", "without a word", "infinite", "another unit"],
 )
 def test_values_that_the_reference_does_not_reach_leave_no_interval(model, change, says):
     report = estimate_loss(window(3, 200).assign(**change), model=model)
@@ -156,6 +157,8 @@ def test_a_window_of_another_unit_or_kind_is_refused(model):
     night = window(7, 100)
     with pytest.raises(DataError, match="in the unit of the reference, no unit; found s"):
         estimate_loss(night.assign(p=pd.to_timedelta(night["p"], unit="s")), model=model)
+    with pytest.raises(DataError, match="'x' must be in the unit of the reference, no unit; found"):
+        estimate_loss(night.assign(x=pd.to_timedelta(night["x"], unit="s")), model=model)
     with pytest.raises(DataError, match="'kind' must hold numbers or text"):
         estimate_loss(night.assign(kind=1.0), model=model)
     with pytest.raises(DataError, match="'kind'"):
@@ -245,6 +248,8 @@ HOSTILE = {
     "objects": lambda content: changed(content, mae__value=np.array([{}], dtype=object)),
     "version of text": lambda content: about(content, version="1"),
     "features of numbers": lambda content: about(content, features=[1, 2, 3]),
+    "units of no feature": lambda content: about(content, units={"z": "s"}),
+    "units of numbers": lambda content: about(content, units={"x": 1}),
     "words of no feature": lambda content: about(content, words={"z": ["a"]}),
     "words of numbers": lambda content: about(content, words={"kind": [1, 2]}),
     "label of nothing": lambda content: about(content, label=None),

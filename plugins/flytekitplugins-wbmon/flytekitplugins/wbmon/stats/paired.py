@@ -64,9 +64,11 @@ def paired_difference(
 
     Scores that are all 0 or 1 are compared by McNemar's exact test and Newcombe's interval. The
     p-value is the larger one of the two, and the interval is extended to 0 where the test does not
-    reject, so they never contradict each other. Other scores are compared by the symmetric
-    bootstrap-t. If all pairs differ by the same amount, there is nothing to resample and the
-    p-value is that of the sign test.
+    reject, so they never contradict each other. Other scores are compared by the bootstrap-t: each
+    end of the interval is the farther one of the symmetric and of the equal-tailed interval, since
+    a decision is about one side, and frequent gains with rare losses are skewed. If all pairs
+    differ by the same amount, there is nothing to resample and the p-value is that of the sign
+    test.
 
     Args:
         a: Scores of the first treatment; shape `(n,)`, finite.
@@ -84,7 +86,7 @@ def paired_difference(
     References:
         McNemar (1947); Newcombe (1998), Improved confidence intervals for the difference between
         binomial proportions based on paired data, method 10; Hall (1988), Theoretical comparison
-        of bootstrap confidence intervals, for the symmetric bootstrap-t.
+        of bootstrap confidence intervals, for both kinds of the bootstrap-t.
     """
     first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if first.shape != second.shape or first.ndim != 1:
@@ -192,19 +194,36 @@ def _compare_scores(
     if deviation <= scale * 1e-12:
         p_value = mcnemar_p_value(0, n) if value else 1.0
         return PairedDifference(value, value, value, p_value, 0.0, n, "sign")
-    ratios = np.sort(_bootstrap_ratios(differences, n_resamples, rng or np.random.default_rng(0)))
+    ratios = _bootstrap_ratios(differences, n_resamples, rng or np.random.default_rng(0))
     error = deviation / math.sqrt(n)
+    both, tails = np.sort(np.abs(ratios)), (np.sort(ratios), np.sort(-ratios))
     # resamples of a single value have an infinite ratio; if these reach the quantile, the interval
     # is limited by the largest observed difference
-    reach = min(upper_tail_quantile(ratios, alpha, degrees=n - 1) * error, 2 * scale)
-    p_value = upper_tail_probability(ratios, abs(value) / error, degrees=n - 1)
-    return PairedDifference(value, value - reach, value + reach, p_value, deviation, n, "bootstrap")
+    down, up = (
+        min(
+            max(
+                upper_tail_quantile(both, alpha, degrees=n - 1),
+                upper_tail_quantile(tail, alpha / 2, degrees=n - 1),
+            )
+            * error,
+            2 * scale,
+        )
+        for tail in tails
+    )
+    beyond = abs(value) / error
+    p_value = max(
+        upper_tail_probability(both, beyond, degrees=n - 1),
+        2 * upper_tail_probability(tails[0 if value > 0 else 1], beyond, degrees=n - 1),
+    )
+    return PairedDifference(
+        value, value - down, value + up, min(1.0, p_value), deviation, n, "bootstrap"
+    )
 
 
 def _bootstrap_ratios(differences: Floats, n_resamples: int, rng: np.random.Generator) -> Floats:
-    """Absolute t-ratios of resampled means against the observed mean; shape `(n_resamples,)`.
+    """The t-ratios of resampled means against the observed mean; shape `(n_resamples,)`.
 
-    The ratio of a resample without variance is infinite, or 0 if its mean equals the observed one.
+    That of a resample without variance is infinite, or 0 if its mean equals the observed one.
     """
     n, value = len(differences), float(differences.mean())
     rows = max(1, _CHUNK // n)
@@ -213,8 +232,8 @@ def _bootstrap_ratios(differences: Floats, n_resamples: int, rng: np.random.Gene
         shape = (min(rows, n_resamples - start), n)
         sample = differences[rng.integers(0, n, size=shape)]
         error = sample.std(axis=1, ddof=1) / math.sqrt(n)
-        away = np.abs(sample.mean(axis=1) - value)
+        away = sample.mean(axis=1) - value
         flat = error <= np.abs(away) * 1e-12
-        ratio = np.divide(away, error, out=np.full(len(away), np.inf), where=~flat)
+        ratio = np.divide(away, error, out=np.copysign(np.inf, away), where=~flat)
         ratios.append(np.where(flat & (away == 0), 0.0, ratio))
     return np.concatenate(ratios)

@@ -123,6 +123,7 @@ def fit_loss_model(
         features=inputs,
         weight=weight or "",
         words=words,
+        units={name: column.unit for name, column in columns.items() if column.unit},
         reference=report_of(known, task="regression", baseline={}, min_rows=1),
         rows=rows[kept],
         row_weight=known.weight[kept],
@@ -172,6 +173,7 @@ def estimate_loss(data: Any, *, model: LossModel, min_rows: int = 30) -> Perform
     unreadable = unreadable.and_(current.unreadable)
     if len(current.rows):
         columns = _features(window, model.features, model.words)
+        _require_units(model, columns)
         unreadable = unreadable.and_(_unreadable(columns, model.prediction))
         expected = _expected(model, _matrix(columns)[current.rows], current.weight)
     return _report(model, current, expected, min_rows, unreadable)
@@ -184,6 +186,17 @@ def _require_unit(model: LossModel, current: Outcomes) -> None:
             f"prediction {quoted_name(model.prediction)} must be in the unit of the reference, "
             f"{unit or 'no unit'}; found {current.unit or 'no unit'}"
         )
+
+
+def _require_units(model: LossModel, columns: Mapping[str, NumberColumn]) -> None:
+    for name, column in columns.items():
+        before = model.units.get(name, "")
+        # a column without values has no unit
+        if column.unit != before and not np.isnan(column.values).all():
+            raise DataError(
+                f"feature {quoted_name(name)} must be in the unit of the reference, "
+                f"{before or 'no unit'}; found {column.unit or 'no unit'}"
+            )
 
 
 def _fit(known: Outcomes, rows: Floats) -> dict[str, FittedLoss]:
@@ -306,6 +319,8 @@ def _values(column: pa.ChunkedArray, name: str, words: tuple[str, ...] | None) -
         texts = plain_names(column).to_pylist()
         ranks = [places.get(text, math.nan) for text in texts]
         return NumberColumn(np.array(ranks, dtype=np.float64), unit="")
+    if words is not None and kind_of(value_type(column.type)) == "empty":
+        return NumberColumn(np.full(len(column), math.nan), unit="")
     if words is None and kind_of(value_type(column.type)) in _NUMBERS:
         return read_numbers(column, name)
     raise DataError(

@@ -34,6 +34,7 @@ class LossModel:
         features: Columns from which the loss is predicted, the prediction last.
         weight: Column of row weights; empty if rows are not weighted.
         words: The values of each feature of text, in sorted order; its numbers are their places.
+        units: Unit of each feature that has one: `s` for durations.
         reference: What was measured in the reference: the baseline of each estimate.
         rows: Features of rows of the reference, `nan` where missing; shape `(n, d)`.
         row_weight: Their weights, `> 0`; shape `(n,)`.
@@ -45,6 +46,7 @@ class LossModel:
     features: tuple[str, ...]
     weight: str = ""
     words: Mapping[str, tuple[str, ...]]
+    units: Mapping[str, str]
     reference: PerformanceReport
     rows: Floats
     row_weight: Floats

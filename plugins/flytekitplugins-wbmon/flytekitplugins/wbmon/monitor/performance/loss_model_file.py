@@ -66,6 +66,7 @@ def model_to_bytes(model: LossModel) -> bytes:
         "features": list(model.features),
         "weight": model.weight,
         "words": {name: list(words) for name, words in model.words.items()},
+        "units": dict(model.units),
         "reference": json.loads(record_to_json(model.reference)),
         "losses": list(model.losses),
     }
@@ -157,13 +158,14 @@ def _arrays(content: bytes) -> Arrays:
 
 
 def _model(about: Mapping[str, Any], arrays: Arrays) -> LossModel:
-    features, words = about["features"], about["words"]
+    features, words, units = about["features"], about["words"], about["units"]
     _require(all(type(each) is str for each in features), "features must be names")
     texts = [word for of_feature in words.values() for word in of_feature]
     _require(all(type(word) is str for word in texts), "words must be text")
     for name in ("label", "prediction", "weight"):
         _require(type(about[name]) is str, f"{name} must be a name")
-    _require(words.keys() <= set(features), "words must be of features")
+    _require(words.keys() | units.keys() <= set(features), "words and units must be of features")
+    _require(all(type(unit) is str for unit in units.values()), "units must be text")
     rows, row_weight = arrays["rows"], arrays["row_weight"]
     _require(rows.ndim == 2 and rows.shape[1] == len(features), "rows must have every feature")  # noqa: PLR2004
     _require(row_weight.shape == rows.shape[:1], "every row must have a weight")
@@ -175,6 +177,7 @@ def _model(about: Mapping[str, Any], arrays: Arrays) -> LossModel:
         features=tuple(features),
         weight=about["weight"],
         words={name: tuple(each) for name, each in words.items()},
+        units=units,
         reference=record_from_json(PerformanceReport, json.dumps(about["reference"])),
         rows=rows,
         row_weight=row_weight,
