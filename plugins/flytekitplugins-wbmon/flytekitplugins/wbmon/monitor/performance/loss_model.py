@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from os import PathLike
 from typing import TYPE_CHECKING
 
@@ -63,9 +63,10 @@ class LossModel:
             DataError: If no file can have the path, or the model does not fit in 256 MiB.
             StorageError: If the file cannot be written.
         """
-        from flytekitplugins.wbmon.monitor.performance.loss_model_file import model_to_bytes
+        from flytekitplugins.wbmon.monitor.performance.loss_model_file import fields_to_bytes
 
-        write_record(path, model_to_bytes(self), record=_RECORD)
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        write_record(path, fields_to_bytes(values), record=_RECORD)
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> LossModel:
@@ -82,7 +83,7 @@ class LossModel:
         """
         from flytekitplugins.wbmon.monitor.performance.loss_model_file import (
             MAX_FILE_BYTES,
-            model_from_bytes,
+            fields_from_bytes,
         )
 
         content = read_record(
@@ -91,7 +92,7 @@ class LossModel:
             most=MAX_FILE_BYTES,
             otherwise="if it is data, fit a model first: fit_loss_model(path, ...)",
         )
-        return model_from_bytes(content, shown_path(path, _RECORD))
+        return cls(**fields_from_bytes(content, shown_path(path, _RECORD)))
 
     def to_html(self) -> str:
         """What was measured in the reference, as a page."""

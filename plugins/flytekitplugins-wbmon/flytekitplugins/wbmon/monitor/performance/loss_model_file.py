@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flytekitplugins.wbmon.errors import DataError
-from flytekitplugins.wbmon.monitor.performance.loss_model import LossModel
 from flytekitplugins.wbmon.monitor.performance.report import PerformanceReport
 from flytekitplugins.wbmon.reports.serialize import record_from_json, record_to_json
 from flytekitplugins.wbmon.stats.boosted_trees import BoostedTrees
@@ -53,29 +52,33 @@ _TYPES = {
 }
 
 
-def model_to_bytes(model: LossModel) -> bytes:
+def fields_to_bytes(fields: Mapping[str, Any]) -> bytes:
     """The content of the file of a model.
+
+    Args:
+        fields: What a `LossModel` holds, by attribute.
 
     Raises:
         DataError: If it does not fit in 256 MiB.
     """
+    losses: Mapping[str, FittedLoss] = fields["losses"]
     about = {
         "version": FORMAT_VERSION,
-        "label": model.label,
-        "prediction": model.prediction,
-        "features": list(model.features),
-        "weight": model.weight,
-        "words": {name: list(words) for name, words in model.words.items()},
-        "units": dict(model.units),
-        "reference": json.loads(record_to_json(model.reference)),
-        "losses": list(model.losses),
+        "label": fields["label"],
+        "prediction": fields["prediction"],
+        "features": list(fields["features"]),
+        "weight": fields["weight"],
+        "words": {name: list(words) for name, words in fields["words"].items()},
+        "units": dict(fields["units"]),
+        "reference": json.loads(record_to_json(fields["reference"])),
+        "losses": list(losses),
     }
     arrays: dict[str, NDArray[Any]] = {
         _ABOUT: np.frombuffer(json.dumps(about, allow_nan=False).encode(), dtype=np.uint8),
-        "rows": model.rows,
-        "row_weight": model.row_weight,
+        "rows": fields["rows"],
+        "row_weight": fields["row_weight"],
     }
-    for name, loss in model.losses.items():
+    for name, loss in losses.items():
         arrays[f"{name}.residual"] = loss.residual
         for field, value in loss.trees._asdict().items():
             arrays[f"{name}.{field}"] = np.asarray(value)
@@ -93,12 +96,15 @@ def model_to_bytes(model: LossModel) -> bytes:
     return content
 
 
-def model_from_bytes(content: bytes, path: str) -> LossModel:
+def fields_from_bytes(content: bytes, path: str) -> dict[str, Any]:
     """Read the content of the file of a model.
 
     Args:
         content: The bytes of the file.
         path: Name of the file in error messages.
+
+    Returns:
+        What a `LossModel` holds, by attribute.
 
     Raises:
         DataError: If it is not a model of the loss, is damaged, or was written by a newer version
@@ -110,7 +116,7 @@ def model_from_bytes(content: bytes, path: str) -> LossModel:
         version = about["version"]
         _require(type(version) is int and version >= 1, "version must be a whole number >= 1")
         if version <= FORMAT_VERSION:
-            return _model(about, arrays)
+            return _fields(about, arrays)
     except (
         DataError,
         ArithmeticError,
@@ -157,7 +163,7 @@ def _arrays(content: bytes) -> Arrays:
     return arrays
 
 
-def _model(about: Mapping[str, Any], arrays: Arrays) -> LossModel:
+def _fields(about: Mapping[str, Any], arrays: Arrays) -> dict[str, Any]:
     features, words, units = about["features"], about["words"], about["units"]
     _require(all(type(each) is str for each in features), "features must be names")
     texts = [word for of_feature in words.values() for word in of_feature]
@@ -171,18 +177,18 @@ def _model(about: Mapping[str, Any], arrays: Arrays) -> LossModel:
     _require(row_weight.shape == rows.shape[:1], "every row must have a weight")
     _require(bool(np.isfinite(row_weight).all() and (row_weight > 0).all()), "weights must be > 0")
     _require(about["losses"] in ([], list(_LOSSES)), f"losses must be {_LOSSES} or none")
-    return LossModel(
-        label=about["label"],
-        prediction=about["prediction"],
-        features=tuple(features),
-        weight=about["weight"],
-        words={name: tuple(each) for name, each in words.items()},
-        units=units,
-        reference=record_from_json(PerformanceReport, json.dumps(about["reference"])),
-        rows=rows,
-        row_weight=row_weight,
-        losses={name: _loss(name, arrays) for name in about["losses"]},
-    )
+    return {
+        "label": about["label"],
+        "prediction": about["prediction"],
+        "features": tuple(features),
+        "weight": about["weight"],
+        "words": {name: tuple(each) for name, each in words.items()},
+        "units": units,
+        "reference": record_from_json(PerformanceReport, json.dumps(about["reference"])),
+        "rows": rows,
+        "row_weight": row_weight,
+        "losses": {name: _loss(name, arrays) for name in about["losses"]},
+    }
 
 
 def _loss(name: str, arrays: Arrays) -> FittedLoss:
