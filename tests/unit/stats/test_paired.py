@@ -317,3 +317,8 @@ def test_frequent_gains_and_rare_losses_are_rarely_called_better(n: int, most: f
         scores = math.exp(0.5) - loss
         shipped += paired_difference(np.zeros(n), scores, n_resamples=1000).low > 0
     assert shipped / 400 <= most
+
+
+def test_scores_that_are_no_numbers_are_told() -> None:
+    with pytest.raises(DataError, match="paired scores must be numbers: could not convert"):
+        paired_difference(["x", "y"], ["z", "w"])

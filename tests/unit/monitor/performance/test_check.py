@@ -509,3 +509,41 @@ def test_errors_of_whole_numbers_are_exact(made, step):
     errors = 100 + np.arange(n) % 2
     expected = 1 - (errors**2).sum() / ((spread - spread.mean()) ** 2).sum()
     assert report.metrics["r2"].value == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("weight", "is_told"),
+    [
+        (np.r_[np.full(3, 1000.0), np.ones(497)], True),
+        (np.r_[np.full(10, 100.0), np.ones(490)], True),
+        (np.r_[1e6, np.ones(499)], True),
+        (np.where(np.arange(500) % 5, 1.0, 5.0), False),
+        (np.full(500, 7.0), False),
+    ],
+    ids=["three rows", "ten rows", "one row", "a sampled log", "equal"],
+)
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_where_a_few_rows_have_the_weight_there_is_no_interval(task, weight, is_told):
+    """What those few could also have been is not seen: such intervals covered 39 %."""
+    rng = np.random.default_rng(1)
+    score = rng.random(500)
+    label = (rng.random(500) < score).astype(int)
+    if task == "regression":
+        score = score + 5
+        label = score + rng.normal(size=500) / 3
+    frame = pd.DataFrame({"y": label, "s": score, "w": weight})
+    report = check_performance(frame, task=task, label="y", prediction="s", weight="w")
+    for metric in report.metrics.values():
+        assert math.isnan(metric.low) is is_told
+        assert bool(metric.reason) is is_told
+    first = report.metrics["accuracy" if task == "classification" else "r2"]
+    if is_told and weight.max() < 1e6:
+        assert "rows in effect, 30 are needed" in first.reason or "losses carry" in first.reason
+
+
+def test_few_rows_of_equal_weight_keep_their_intervals():
+    frame = pd.DataFrame({"y": [0, 1, 1, 0, 1], "s": [0, 1, 0, 0, 1], "w": 3.0})
+    report = check_performance(
+        frame, task="classification", label="y", prediction="s", weight="w", min_rows=1
+    )
+    assert report.metrics["accuracy"].low < report.metrics["accuracy"].high

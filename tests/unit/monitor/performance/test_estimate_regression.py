@@ -129,3 +129,8 @@ def test_a_reference_must_hold_enough_rows(rng):
 def test_a_feature_that_changes_its_kind_is_named(rng):
     with pytest.raises(DataError, match="'kind' must hold numbers or text"):
         estimate(window(rng, 100).assign(kind=1.0), window(rng, 500))
+
+
+@pytest.mark.parametrize("n", [0, 1, 29])
+def test_too_few_rows_are_told(rng, n):
+    assert "a verdict needs 30 rows" in estimate(window(rng, n), window(rng, 200)).reason

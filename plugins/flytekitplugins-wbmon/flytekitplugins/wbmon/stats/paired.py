@@ -81,14 +81,17 @@ def paired_difference(
         The difference. With one pair only `value` and `n` are known; without a pair only `n`.
 
     Raises:
-        DataError: If the shapes differ or a score is not finite.
+        DataError: If the shapes differ, or a score is no finite number.
 
     References:
         McNemar (1947); Newcombe (1998), Improved confidence intervals for the difference between
         binomial proportions based on paired data, method 10; Hall (1988), Theoretical comparison
         of bootstrap confidence intervals, for both kinds of the bootstrap-t.
     """
-    first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    try:
+        first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"paired scores must be numbers: {error}") from error
     if first.shape != second.shape or first.ndim != 1:
         raise DataError(
             "paired scores must be two arrays of one length, one entry an item; got shapes "

@@ -173,7 +173,8 @@ def estimate_performance(  # noqa: PLR0913 - one keyword a column
         n_unreadable=unreadable.n,
         unreadable=unreadable.examples,
     )
-    return replace(report, reason="; ".join([report.reason, *announcements(report)]))
+    few = [f"a verdict needs {min_rows} rows"] if n < min_rows else []
+    return replace(report, reason="; ".join([report.reason, *few, *announcements(report)]))
 
 
 def compare_estimate(

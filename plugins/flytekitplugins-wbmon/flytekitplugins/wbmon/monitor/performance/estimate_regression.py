@@ -272,6 +272,7 @@ def _report(
                 f"{f' {unit}' if unit else ''} expected of {n} rows, by a model of the loss of "
                 f"{before.n_labelled - before.n_missing_prediction} labelled rows",
                 *([mae.reason] if n and mae.reason else []),
+                *([f"a verdict needs {min_rows} rows"] if n < min_rows else []),
                 "blind to a change of what the features mean",
             ]
         ),

@@ -11,6 +11,7 @@ from flytekitplugins.wbmon.monitor.performance.outcomes import Outcomes
 from flytekitplugins.wbmon.names import quoted_name
 from flytekitplugins.wbmon.stats import classification, ranking, regression
 from flytekitplugins.wbmon.stats.estimate import Estimate, undefined
+from flytekitplugins.wbmon.stats.influence import effective_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,6 +40,7 @@ OF_PROBABILITIES = ("roc_auc", "pr_auc", "log_loss", "brier")
 OF_VALUES = ("mae", "rmse", "mape", "r2")
 _TOO_LARGE = "the values are too large for their errors to be numbers"
 _FEWEST_OF_A_CLASS = 10
+_FEWEST_EFFECTIVE = 30  # of unequal weights
 HEAVY = 0.3  # share of the losses that the largest 1 % of rows carry
 
 
@@ -71,7 +73,10 @@ def measure_values(outcomes: Outcomes) -> Measured:
         }
         tails = {name: regression.loss_tail_share(losses[name], outcomes.weight) for name in losses}
     tails["r2"] = tails["rmse"]
-    return {name: _believed(estimate, tails[name]) for name, estimate in measured.items()}
+    why = _carried_by_few(outcomes.weight)
+    return {
+        name: _unless(_believed(estimate, tails[name]), why) for name, estimate in measured.items()
+    }
 
 
 def n_of(name: str, outcomes: Outcomes) -> int:
@@ -149,7 +154,9 @@ def measure_classes(outcomes: Outcomes, confusion: classification.Confusion | No
         }
     else:
         measured = _measure_macro(confusion)
-    return measured | _measure_probabilities(outcomes)
+    why = _carried_by_few(outcomes.weight)
+    measured |= _measure_probabilities(outcomes)
+    return {name: _unless(estimate, why) for name, estimate in measured.items()}
 
 
 def _explained(estimate: Estimate, what: str) -> Estimate:
@@ -222,6 +229,16 @@ def _too_rare(outcomes: Outcomes, of_class: dict[str, int]) -> str:
         return ""
     rows = "rows" if outcomes.cluster is None else "clusters"
     return f"{_FEWEST_OF_A_CLASS} {rows} of each class are needed, found {of_class[rare]} of {rare}"
+
+
+def _carried_by_few(weight: Floats) -> str:
+    """Why no metric has an interval: what the few heavy rows could also have been is not seen."""
+    n = effective_rows(weight)
+    if n >= _FEWEST_EFFECTIVE or n > len(weight) / 2:
+        return ""
+    return (
+        f"the weights leave {n:.3g} of {len(weight)} rows in effect, {_FEWEST_EFFECTIVE} are needed"
+    )
 
 
 def _unless(estimate: Estimate, why: str) -> Estimate:
