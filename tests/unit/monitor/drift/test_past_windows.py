@@ -711,3 +711,12 @@ def test_a_start_needs_past_windows_that_have_one():
     assert check_drift(reference, past[0], past=of_segments).reason.endswith(
         "not calibrated: 1 past window, 5 are needed"
     )
+
+
+def test_windows_without_rows_calibrate_nothing():
+    frame = pd.DataFrame({"x": np.random.default_rng(0).normal(size=500)})
+    reference = profile_data(frame)
+    empty = profile_data(frame[:0], like=reference)
+    assert check_drift(reference, frame, past=[empty] * 6).n_past == 0
+    full = [profile_data(frame[i::10], like=reference) for i in range(5)]
+    assert check_drift(reference, frame, past=[empty, *full]).n_past == 5

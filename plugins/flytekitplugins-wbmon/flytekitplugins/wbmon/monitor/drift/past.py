@@ -58,7 +58,7 @@ class Past(NamedTuple):
 def past_of(
     reference: Any, past: Iterable[Profile] | Mapping[TimeWindow, Profile], start: datetime | None
 ) -> Past:
-    """The past windows as they were given to a check.
+    """The past windows as they were given to a check, without those that have no row.
 
     Args:
         reference: What they must have been made like.
@@ -80,14 +80,19 @@ def past_of(
     require_profiles("past", profiles)
     _require_layout(reference, profiles)
     if start is None:
-        return Past(tuple(map(PastWindow, profiles, names)))
+        return Past(_with_rows(map(PastWindow, profiles, names)))
     if None in starts:
         raise ConfigError(
             "start tells the weekday of the window, so past must tell those of its windows; give "
             "it the profiles of profile_windows(data, like=reference, at=…)"
         )
     weekdays = [each.weekday() for each in starts if each is not None]
-    return Past(tuple(map(PastWindow, profiles, names, weekdays)), start.weekday())
+    return Past(_with_rows(map(PastWindow, profiles, names, weekdays)), start.weekday())
+
+
+def _with_rows(windows: Iterable[PastWindow]) -> tuple[PastWindow, ...]:
+    # an empty one tells nothing of how much windows differ
+    return tuple(window for window in windows if window.profile.n_rows)
 
 
 def n_calibrating(past: Past) -> int:
