@@ -22,13 +22,12 @@ from flytekitplugins.wbmon.monitor.prediction_log.compact import compact_predict
 from flytekitplugins.wbmon.monitor.prediction_log.report import CompactionReport
 from flytekitplugins.wbmon.serving import PredictionLogger, SamplingPolicy
 from flytekitplugins.wbmon.storage.segments.upload import Uploader
+from support.clock import today, tomorrow
 from support.prediction_log import running, segments, wait_for
 from support.s3 import S3Server
 from support.store import Store
 from support.waiting import wait_until
 
-TODAY = datetime.now(timezone.utc).date().isoformat()
-TOMORROW = datetime.now(timezone.utc) + timedelta(days=1)
 LONG_AGO = time.time() - 7200
 SERVE = """
 import itertools, time
@@ -64,7 +63,7 @@ def numbers(source: Source) -> list[int]:
 
 def segment(*ids: str) -> bytes:
     rows = [
-        {"kind": "prediction", "timestamp": f"{TODAY}T10:00:00.000001+00:00", "request_id": name}
+        {"kind": "prediction", "timestamp": f"{today()}T10:00:00.000001+00:00", "request_id": name}
         for name in ids
     ]
     return "".join(f"{json.dumps(row)}\n" for row in rows).encode()
@@ -113,8 +112,8 @@ def test_a_killed_servers_rows_are_sent_by_the_next_and_compacted_once(
     assert segments(spool) == []
 
     compact = CompactPredictionLog("s3.compact", destination=destination, service="api")
-    first = compact(at=TOMORROW)
-    again = compact(at=TOMORROW)
+    first = compact(at=tomorrow())
+    again = compact(at=tomorrow())
 
     found = numbers(open_data(first.predictions))
     assert found == [*range(found[-2] + 1), 1_000_000]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pyarrow as pa
@@ -51,12 +51,12 @@ from flytekitplugins.wbmon.publish.alerts.read_heartbeat import read_heartbeat
 from flytekitplugins.wbmon.publish.alerts.state_file import MemoryFile
 from flytekitplugins.wbmon.serving import PredictionLogger, SamplingPolicy
 from flytekitplugins.wbmon.traces.call_rows import CallRows
+from support.clock import today, tomorrow
 from support.examples import drift_report
 from support.s3 import S3Server
 from support.store import Store
 
 NOW = datetime.now(timezone.utc)
-TODAY = NOW.date().isoformat()
 PROMPT = PromptTemplate.from_text("qa", "Answer {question}")
 ROWS = pa.table({"id": range(300), "x": [float(i % 7) for i in range(300)]})
 Entry = Callable[[str, Path], None]
@@ -133,7 +133,7 @@ def predictions_are_served_compacted_and_joined(url: str, folder: Path) -> None:
     serve(url, folder)
     report = compact_prediction_log(url, "api")
     assert (report.n_predictions, report.n_feedback) == (1, 1)
-    assert recent_feedback(url, "api", [TODAY])["label"].to_pylist() == ["no"]
+    assert recent_feedback(url, "api", [today()])["label"].to_pylist() == ["no"]
 
 
 def serve(url: str, folder: Path) -> None:
@@ -176,7 +176,7 @@ def a_node_compacts_the_log_and_another_joins_its_feedback(url: str, folder: Pat
     for path in local.rglob("*.jsonl"):
         upload(f"{url}/{path.relative_to(local)}", path.read_bytes())
     compact = CompactPredictionLog("storage.compact", destination=url, service="api")
-    outputs = compact(at=NOW + timedelta(days=1))
+    outputs = compact(at=tomorrow())
     joined = JoinFeedback("storage.join")(
         predictions=outputs.predictions, feedback=outputs.feedback
     )

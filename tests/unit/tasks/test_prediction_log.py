@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,7 @@ from flytekitplugins.wbmon import (
 )
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.serving import Experiment, PredictionLogger, SamplingPolicy
-
-TOMORROW = datetime.now(timezone.utc) + timedelta(days=1)
+from support.clock import tomorrow
 
 
 @task
@@ -98,7 +97,7 @@ def test_a_log_runs_through_every_node(tmp_path: Path) -> None:
             checked.drifted,
         )
 
-    report, measured_accuracy, n, violated, decided, drifted = night(at=TOMORROW)
+    report, measured_accuracy, n, violated, decided, drifted = night(at=tomorrow())
 
     assert report.n_predictions == n == 200
     truth = sum((i % 3 > 0) == (i % 4 > 0) for i in range(200)) / 200
@@ -110,7 +109,7 @@ def test_a_log_runs_through_every_node(tmp_path: Path) -> None:
 
 def test_a_night_without_traffic_is_no_error(tmp_path: Path) -> None:
     compact = CompactPredictionLog("t.empty.compact", destination=str(tmp_path), service="api")
-    done = compact(at=TOMORROW)
+    done = compact(at=tomorrow())
     summary = SummarizeServing("t.empty.summary")(
         windows=done.windows, predictions=done.predictions
     )
@@ -133,7 +132,7 @@ def test_feedback_of_as_many_days_as_asked_for_is_handed_on(
         service="api",
         feedback_days=feedback_days,
     )
-    feedback = compact(at=TOMORROW + timedelta(days=1)).feedback
+    feedback = compact(at=tomorrow() + timedelta(days=1)).feedback
 
     assert feedback.open(pa.Table).all().num_rows == n_left
 

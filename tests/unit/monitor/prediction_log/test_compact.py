@@ -24,9 +24,9 @@ from flytekitplugins.wbmon.monitor.prediction_log.compact import (
 from flytekitplugins.wbmon.monitor.prediction_log.feedback import join_feedback, recent_feedback
 from flytekitplugins.wbmon.monitor.prediction_log.schema import PREDICTION_COLUMNS, day_folder
 from flytekitplugins.wbmon.serving import PredictionLogger, SamplingPolicy
+from support.clock import today
 
 ALL = SamplingPolicy(rate=1.0)
-TODAY = datetime.now(timezone.utc).date().isoformat()
 Serve = Callable[..., PredictionLogger]
 
 
@@ -48,14 +48,14 @@ def serve(tmp_path: Path) -> Serve:
     return build
 
 
-def table(root: Path, kind: Any = "prediction", day: str = TODAY) -> pa.Table:
-    folder = Path(day_folder(str(root), kind, "api", day))
+def table(root: Path, kind: Any = "prediction", day: str = "") -> pa.Table:
+    folder = Path(day_folder(str(root), kind, "api", day or today()))
     parts = sorted(folder.glob("part-*.parquet"))
     return pa.concat_tables([pq.read_table(part) for part in parts], promote_options="permissive")
 
 
-def manifest(root: Path, kind: Any = "prediction", day: str = TODAY) -> dict[str, Any]:
-    path = Path(day_folder(str(root), kind, "api", day)) / "_manifest.json"
+def manifest(root: Path, kind: Any = "prediction", day: str = "") -> dict[str, Any]:
+    path = Path(day_folder(str(root), kind, "api", day or today())) / "_manifest.json"
     return json.loads(path.read_text())  # type: ignore[no-any-return]
 
 
@@ -67,8 +67,9 @@ def write_segment(root: Path, name: str, rows: list[Any], state: str = "sealed")
     return path
 
 
-def row(request_id: str, timestamp: str = f"{TODAY}T10:00:00.000001+00:00", **more: Any) -> Any:
-    return {"kind": "prediction", "timestamp": timestamp, "request_id": request_id, **more}
+def row(request_id: str, timestamp: str = "", **more: Any) -> Any:
+    at = timestamp or f"{today()}T10:00:00.000001+00:00"
+    return {"kind": "prediction", "timestamp": at, "request_id": request_id, **more}
 
 
 def test_rows_become_typed_columns(serve: Serve, tmp_path: Path) -> None:
@@ -77,7 +78,7 @@ def test_rows_become_typed_columns(serve: Serve, tmp_path: Path) -> None:
 
     rows = table(tmp_path)
     assert report.n_predictions == rows.num_rows == 10
-    assert report.days == (TODAY,)
+    assert report.days == (today(),)
     assert rows.column_names[: len(PREDICTION_COLUMNS)] == list(PREDICTION_COLUMNS)
     types = {field.name: field.type for field in rows.schema}
     assert types["timestamp"] == pa.timestamp("us", "UTC")
@@ -156,7 +157,7 @@ def test_duplicates_within_and_across_segments_and_runs_are_left_out(tmp_path: P
 
 
 def test_two_requests_that_share_an_id_are_both_kept(tmp_path: Path) -> None:
-    later = f"{TODAY}T10:00:01.000000+00:00"
+    later = f"{today()}T10:00:01.000000+00:00"
     write_segment(tmp_path, "s-1", [row("same"), row("same", timestamp=later)])
     compact_prediction_log(str(tmp_path), "api")
 
@@ -248,7 +249,7 @@ def test_a_service_may_have_any_name_that_a_folder_may(tmp_path: Path, service: 
     assert read_calls(tmp_path, service=service).num_rows == 1
     compact_prediction_log(str(tmp_path), service)
 
-    source = open_source(day_folder(str(tmp_path), "prediction", service, TODAY))
+    source = open_source(day_folder(str(tmp_path), "prediction", service, today()))
     assert source.column("prediction").to_pylist() == [1.5]
 
 
@@ -277,12 +278,12 @@ def test_it_works_on_any_file_system(serve: Serve, tmp_path: Path) -> None:
     report = compact_prediction_log("memory://compaction-test", "api")
 
     assert report.n_predictions == 10
-    parts = files.glob(f"/compaction-test/prediction_log/service=api/dt={TODAY}/part-*.parquet")
+    parts = files.glob(f"/compaction-test/prediction_log/service=api/dt={today()}/part-*.parquet")
     assert len(parts) == 1
 
 
 def test_a_day_without_traffic_can_be_read(tmp_path: Path) -> None:
-    ensure_day(str(tmp_path), "api", TODAY)
+    ensure_day(str(tmp_path), "api", today())
     assert table(tmp_path).num_rows == 0
     assert table(tmp_path, "window").num_rows == 0
 
@@ -298,8 +299,8 @@ def test_the_last_word_of_each_source_counts_and_joins_the_right_prediction(
     log.log_feedback("nobody", "label", label="class 0", source="annotator")
     log.close()
     compact_prediction_log(str(tmp_path), "api")
-    feedback = recent_feedback(str(tmp_path), "api", ["2020-01-01", TODAY])
-    joined = join_feedback(day_folder(str(tmp_path), "prediction", "api", TODAY), feedback)
+    feedback = recent_feedback(str(tmp_path), "api", ["2020-01-01", today()])
+    joined = join_feedback(day_folder(str(tmp_path), "prediction", "api", today()), feedback)
 
     assert feedback.num_rows == 4
     labels = dict(zip(joined["request_id"].to_pylist(), joined["label"].to_pylist(), strict=True))
@@ -317,8 +318,8 @@ def test_labels_are_numbers_where_predictions_are(tmp_path: Path) -> None:
     log.close()
     compact_prediction_log(str(tmp_path), "api")
     joined = join_feedback(
-        day_folder(str(tmp_path), "prediction", "api", TODAY),
-        day_folder(str(tmp_path), "feedback", "api", TODAY),
+        day_folder(str(tmp_path), "prediction", "api", today()),
+        day_folder(str(tmp_path), "feedback", "api", today()),
     )
 
     assert joined["label"].to_pylist() == [4.0]
