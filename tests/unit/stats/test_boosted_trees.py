@@ -65,6 +65,17 @@ def test_a_constant_needs_no_tree(rng):
     assert mean_of_models([model]).predict(np.zeros((2, 2))) == pytest.approx([7, 7])
 
 
+@pytest.mark.parametrize("sd", [5.0, 12.0])
+def test_losses_of_all_sizes_leave_the_trees_what_they_are(rng, sd):
+    """Leaves of great losses cancel out in the rows of small ones."""
+    features = rng.normal(size=(2000, 3))
+    with threadpool_limits(1):
+        model = HistGradientBoostingRegressor(max_iter=50, max_leaf_nodes=15, early_stopping=False)
+        model.fit(features, rng.lognormal(0, sd, 2000))
+    found, expected = mean_of_models([model]).predict(features), model.predict(features)
+    assert found == pytest.approx(expected, rel=1e-9, abs=1e-9 * np.abs(expected).max())
+
+
 def test_trees_that_are_kept_in_another_way_are_refused(rng):
     """Such as by another version, whose nodes mean something else."""
     models = models_of(rng, rng.normal(size=(200, 2)))

@@ -265,16 +265,19 @@ def brier_losses(labels: Codes, probabilities: Floats) -> Floats:
 
 
 def _precisions(confusion: Confusion) -> _Shares:
-    return _hits(confusion, _parts(confusion).false_positive, "predictions")
+    parts = _parts(confusion)
+    return _hits(confusion, _of_rows(parts.hit, parts.false_positive), "predictions")
 
 
 def _recalls(confusion: Confusion) -> _Shares:
-    return _hits(confusion, _parts(confusion).false_negative, "labels")
+    parts = _parts(confusion)
+    return _hits(confusion, _of_rows(parts.hit, parts.false_negative), "labels")
 
 
-def _hits(confusion: Confusion, missed: _Part, side: Literal["labels", "predictions"]) -> _Shares:
-    """Share of hits among the rows that one side says are of a class, for each class."""
-    shares = _of_rows(_parts(confusion).hit, missed)
+def _hits(
+    confusion: Confusion, shares: list[Share], side: Literal["labels", "predictions"]
+) -> _Shares:
+    """Shares of hits among the rows that one side says are of a class, and their correlation."""
     if confusion.rows is None:
         # uncorrelated: each is computed from another row or column of the matrix
         return _Shares(shares, np.eye(len(shares)))

@@ -104,7 +104,7 @@ def rank_test(positive: Mask, score: Floats, cluster: Codes) -> float:
     Args:
         positive: Whether each row is positive; shape `(n,)`, rows of both classes.
         score: Higher means more likely to be positive; shape `(n,)`.
-        cluster: Code `>= 0` of the cluster of each row; each class must have rows of two clusters.
+        cluster: Code `>= 0` of the cluster of each row; two in effect or more for each class.
 
     Returns:
         In [0, 1].
@@ -286,7 +286,7 @@ def _roc_interval(area: _Area, weight: Floats, groups: Codes, cluster: Codes | N
     if spread.variance > 0 and 0 < value < 1:
         return logit_interval(value, math.sqrt(spread.variance), spread.freedom)
     smallest = float(spread.sizes.min())
-    ends = hanley_mcneil_ends(value, smallest, float(spread.sizes.sum()) - smallest)
+    ends = _hanley_mcneil_ends(value, smallest, float(spread.sizes.sum()) - smallest)
     return Estimate(value, *ends)
 
 
@@ -313,7 +313,7 @@ def _roc_spread(area: _Area, weight: Floats, groups: Codes, cluster: Codes | Non
     return _Spread(total if cluster is None else max(total + across, 0.0), freedom, sizes)
 
 
-def hanley_mcneil_ends(value: float, m: float, n: float) -> tuple[float, float]:
+def _hanley_mcneil_ends(value: float, m: float, n: float) -> tuple[float, float]:
     """The AUCs below and above `value` at which the score test is just not rejected."""
 
     def inside(auc: float) -> bool:
