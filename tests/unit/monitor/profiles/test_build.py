@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
@@ -706,3 +707,30 @@ def test_the_end_of_a_window_is_a_moment_in_any_container(at):
     age = profile_data(times, at=at).features["t"].facets["age"]
 
     assert (age.minimum, age.maximum) == (86_400, 31 * 86_400)
+
+
+def test_the_rows_of_each_weighted_name_are_those_of_the_whole_also_merged_and_stored(tmp_path):
+    rng = np.random.default_rng(0)
+    names = rng.choice(["a", "b", "c", "d"], size=600, p=[0.7, 0.2, 0.09, 0.01])
+    frame = pd.DataFrame({"x": names, "w": rng.choice([0.5, 1.0, 4.0], 600)})
+    known = frame[frame["x"] != "d"]
+    reference = profile_data(known, weight="w")
+    whole = profile_data(frame, like=reference)
+    parts = [profile_data(frame[i::3], like=reference) for i in range(3)]
+    merged = merge_profiles(parts)
+    merged.save(tmp_path / "merged")
+    expected = [(names == name).sum() for name in reference.features["x"].categories]
+    for profile in (whole, merged, Profile.load(tmp_path / "merged")):
+        found = profile.features["x"].cell_rows
+        assert found.tolist() == [*expected, (names == "d").sum()]
+    assert profile_data(known[["x"]]).features["x"].cell_rows is None
+
+
+@pytest.mark.parametrize(("weighted", "rows"), [(False, [2, 2, 0]), (True, [2, 2])])
+def test_rows_of_names_that_no_profile_has_are_refused(tmp_path, weighted, rows):
+    frame = pd.DataFrame({"x": ["a", "b"] * 50, "w": 2.0})
+    profile = profile_data(frame, weight="w") if weighted else profile_data(frame[["x"]])
+    wrong = replace(profile.features["x"], cell_rows=np.array(rows))
+    replace(profile, features={"x": wrong}).save(tmp_path / "wrong")
+    with pytest.raises(DataError, match="rows of each cell, beside weighted counts of its kind"):
+        Profile.load(tmp_path / "wrong")
