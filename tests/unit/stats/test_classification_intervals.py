@@ -37,10 +37,10 @@ def share_of(hit, weight):
 
 @pytest.fixture
 def rows(rng):
-    """Labels, predictions and weights of three classes."""
+    """Labels, predictions and similar weights of three classes."""
     labels = rng.integers(0, 3, 90)
     predictions = np.where(rng.random(90) < 0.6, labels, rng.integers(0, 3, 90))
-    return labels, predictions, rng.uniform(0.5, 4, 90) * (1 + labels)
+    return labels, predictions, rng.uniform(1, 1.3, 90) * (1 + labels)
 
 
 def test_each_share_has_wilsons_interval_at_its_linearised_variance(rows):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 from flytekitplugins.wbmon.stats.clustered_shares import Trials, clustered_shares
+from flytekitplugins.wbmon.stats.confusion_strata import ConfusionStrata, confusion_strata
 from flytekitplugins.wbmon.stats.estimate import (
     Estimate,
     Share,
@@ -18,6 +19,7 @@ from flytekitplugins.wbmon.stats.estimate import (
     positive_mean,
     weighted_share,
 )
+from flytekitplugins.wbmon.stats.weight_strata import Cells, stratified_sizes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,19 +56,22 @@ class Confusion(NamedTuple):
         weight: Sum of the row weights in each cell; shape `(k, k)`.
         square: Sum of the squared row weights in each cell; shape `(k, k)`.
         rows: The rows, if they come in clusters; None if they are independent.
+        strata: The same rows by their weights; None if all weights are similar.
     """
 
     weight: Floats
     square: Floats
     rows: ClusteredRows | None = None
+    strata: ConfusionStrata | None = None
 
     def of_classes(self, codes: Codes) -> Confusion:
         """The matrix of some classes, in ascending order; those left out must have no row."""
         weight, square = (cells[np.ix_(codes, codes)] for cells in self[:2])
-        if self.rows is None:
-            return Confusion(weight, square)
-        labels, predictions = (np.searchsorted(codes, each) for each in self.rows[:2])
-        return Confusion(weight, square, self.rows._replace(labels=labels, predictions=predictions))
+        rows, strata = self.rows, self.strata
+        if rows is not None:
+            labels, predictions = (np.searchsorted(codes, each) for each in rows[:2])
+            rows = rows._replace(labels=labels, predictions=predictions)
+        return Confusion(weight, square, rows, strata and strata.of_classes(codes))
 
 
 def confusion_matrix(
@@ -88,7 +93,7 @@ def confusion_matrix(
         for each in (weight, weight * weight)
     )
     rows = None if cluster is None else ClusteredRows(labels, predictions, weight, cluster)
-    return Confusion(sums, squares, rows)
+    return Confusion(sums, squares, rows, confusion_strata(labels, predictions, k, weight))
 
 
 class ClassMetrics(NamedTuple):
@@ -107,10 +112,12 @@ class _Part(NamedTuple):
         unit: Typical weight of one row, `sum w^2 / sum w`. If the part is empty, that of the rows
             of the same true classes, and if there are none either, of all rows: weights often
             depend on the true class (for example, all frauds are kept). Shape `(k,)`.
+        strata: The same rows by their weights; None if all weights are similar.
     """
 
     weight: Floats
     unit: Floats
+    strata: Cells | None = None
 
 
 class _Parts(NamedTuple):
@@ -142,9 +149,10 @@ def accuracy(confusion: Confusion) -> Estimate:
 def accuracy_share(confusion: Confusion) -> Share:
     """Accuracy as a proportion with its effective sample size."""
     own, total = np.eye(len(confusion.weight), dtype=bool), _total_unit(confusion)
+    strata = confusion.strata[:2] if confusion.strata else (None, None)
     hit, wrong = (
-        _part([cells[inside].sum(keepdims=True) for cells in confusion[:2]], total)
-        for inside in (own, ~own)
+        _part([cells[inside].sum(keepdims=True) for cells in confusion[:2]], total, each)
+        for inside, each in zip((own, ~own), strata, strict=True)
     )
     shares = _of_rows(hit, wrong)
     if confusion.rows is not None:
@@ -309,23 +317,27 @@ def _parts(confusion: Confusion) -> _Parts:
     # rows of each class, and of all others; a difference of sums could be just above 0
     others = 1.0 - np.eye(len(confusion.weight))
     rows = [cells.sum(axis=1) for cells in confusion[:2]]
-    of_class = _part(rows, total).unit
-    of_others = _part([others @ each for each in rows], total).unit
+    of_class = _unit(rows, total)
+    of_others = _unit([others @ each for each in rows], total)
     hits = [np.diag(cells) for cells in confusion[:2]]
     off = [cells * others for cells in confusion[:2]]
+    strata = confusion.strata[2:] if confusion.strata else (None,) * 4
     return _Parts(
-        hit=_part(hits, of_class),
-        false_positive=_part([cells.sum(axis=0) for cells in off], of_others),
-        false_negative=_part([cells.sum(axis=1) for cells in off], of_class),
-        wrong=_part([cells.sum(axis=0) + cells.sum(axis=1) for cells in off], total),
+        hit=_part(hits, of_class, strata[0]),
+        false_positive=_part([cells.sum(axis=0) for cells in off], of_others, strata[1]),
+        false_negative=_part([cells.sum(axis=1) for cells in off], of_class, strata[2]),
+        wrong=_part([cells.sum(axis=0) + cells.sum(axis=1) for cells in off], total, strata[3]),
     )
 
 
-def _part(sums: Sequence[Floats], otherwise: Floats | float) -> _Part:
+def _part(sums: Sequence[Floats], otherwise: Floats | float, strata: Cells | None) -> _Part:
+    return _Part(sums[0], _unit(sums, otherwise), strata)
+
+
+def _unit(sums: Sequence[Floats], otherwise: Floats | float) -> Floats:
     weight, square = sums
     unit = np.array(np.broadcast_to(otherwise, weight.shape), dtype=np.float64)
-    np.divide(square, weight, out=unit, where=weight > 0)
-    return _Part(weight, unit)
+    return np.divide(square, weight, out=unit, where=weight > 0)
 
 
 def _total_unit(confusion: Confusion) -> float:
@@ -335,7 +347,13 @@ def _total_unit(confusion: Confusion) -> float:
 def _of_rows(success: _Part, failure: _Part) -> list[Share]:
     columns = (success.weight, failure.weight, success.unit, failure.unit)
     rows = zip(*(column.tolist() for column in columns), strict=True)
-    return [weighted_share(*row) for row in rows]
+    shares = [weighted_share(*row) for row in rows]
+    if success.strata is None or failure.strata is None:
+        return shares
+    sizes = stratified_sizes(success.strata, failure.strata).tolist()
+    return [
+        Share(share.value, min(share.n, size)) for share, size in zip(shares, sizes, strict=True)
+    ]
 
 
 def _f1_of(jaccard: Share) -> Estimate:

@@ -154,9 +154,7 @@ def measure_classes(outcomes: Outcomes, confusion: classification.Confusion | No
         }
     else:
         measured = _measure_macro(confusion)
-    why = _carried_by_few(outcomes.weight)
-    measured |= _measure_probabilities(outcomes)
-    return {name: _unless(estimate, why) for name, estimate in measured.items()}
+    return measured | _measure_probabilities(outcomes)
 
 
 def _explained(estimate: Estimate, what: str) -> Estimate:
@@ -196,7 +194,9 @@ def _measure_probabilities(outcomes: Outcomes) -> Measured:
     # of several classes, the rare ones together make a mean loss
     together = of_class if len(of_class) == 2 else _rest(of_class)  # noqa: PLR2004 - binary
     losses = [_unless(loss, _too_rare(outcomes, together)) for loss in losses]
-    return dict(zip(OF_PROBABILITIES, [*areas, *losses], strict=True))
+    why = _carried_by_few(outcomes.weight)
+    found = [_unless(estimate, why) for estimate in (*areas, *losses)]
+    return dict(zip(OF_PROBABILITIES, found, strict=True))
 
 
 def _sizes(outcomes: Outcomes, labels: Codes) -> dict[str, int]:
@@ -232,7 +232,7 @@ def _too_rare(outcomes: Outcomes, of_class: dict[str, int]) -> str:
 
 
 def _carried_by_few(weight: Floats) -> str:
-    """Why no metric has an interval: what the few heavy rows could also have been is not seen."""
+    """Why a mean has no interval: what the few heavy rows could also have been is not seen."""
     n = effective_rows(weight)
     if n >= _FEWEST_EFFECTIVE or n > len(weight) / 2:
         return ""

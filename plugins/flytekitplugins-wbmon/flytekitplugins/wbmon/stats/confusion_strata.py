@@ -1,0 +1,133 @@
+"""The parts of a confusion matrix in strata of row weight, and which of them could have rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from flytekitplugins.wbmon.stats.weight_strata import Cells, unseen_shares, weight_strata
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Codes = NDArray[np.int64]
+    Mask = NDArray[np.bool_]
+
+_EXPECTED = 5.0  # predictions of a class: where none came, it is by design
+
+
+class ConfusionStrata(NamedTuple):
+    """The rows of `h` strata of weight; the parts of classes have a column for each class.
+
+    Attributes:
+        right: Rows whose predicted class is the true one; one column.
+        off: All others; one column.
+        hit: Rows of a class that are predicted as it.
+        false_positive: Rows of another class that are predicted as it.
+        false_negative: Rows of a class that are predicted as another one.
+        wrong: The false positives and false negatives of a class.
+    """
+
+    right: Cells
+    off: Cells
+    hit: Cells
+    false_positive: Cells
+    false_negative: Cells
+    wrong: Cells
+
+    def of_classes(self, codes: Codes) -> ConfusionStrata:
+        """The strata of some classes; those left out must have no row."""
+        return ConfusionStrata(*self[:2], *(cells.of_columns(codes) for cells in self[2:]))
+
+
+def confusion_strata(
+    labels: Codes, predictions: Codes, k: int, weight: Floats
+) -> ConfusionStrata | None:
+    """Sum the rows of a confusion matrix by stratum of weight.
+
+    A stratum without a row of some kind could have had one, unless the log was sampled so that it
+    cannot. Two ways of sampling are recognised. Where each true class lies in one stratum and the
+    predicted ones do not, the weight follows from the label. A stratum without predictions of a
+    class, of which it should have at least five at the rate of the other strata, has none by
+    design, such as one of requests with a low score.
+
+    Args:
+        labels: True classes, codes in `[0, k)`; shape `(n,)`.
+        predictions: Predicted classes, the same codes; shape `(n,)`.
+        k: Number of classes.
+        weight: Row weights, `>= 0`; shape `(n,)`.
+
+    Returns:
+        The strata; None if all weights are similar.
+    """
+    counts = weight > 0
+    if not counts.any():
+        return None
+    labels, predictions, weight = labels[counts], predictions[counts], weight[counts]
+    stratum = weight_strata(weight)
+    h = int(stratum.max()) + 1
+    if h == 1:
+        return None
+
+    occurs, predicted = (
+        np.bincount(stratum * k + codes, minlength=h * k).reshape(h, k)
+        for codes in (labels, predictions)
+    )
+    label, prediction = _possible(occurs, predicted)
+    # a row that is wrong needs a label and a prediction that differ
+    both = label & prediction
+    false_positive = prediction & (label.sum(axis=1, keepdims=True) > label)
+    false_negative = label & (prediction.sum(axis=1, keepdims=True) > prediction)
+    total, square = (
+        np.bincount(stratum, weights=each).astype(np.float64)[:, None]
+        for each in (weight, weight * weight)
+    )
+    unseen = unseen_shares(total, square)
+
+    def summed(inside: Mask, codes: Codes, possible: Mask) -> Cells:
+        columns = possible.shape[1]
+        places = stratum[inside] * columns + codes[inside]
+        sums, squares = (
+            np.bincount(places, weights=each[inside], minlength=h * columns)
+            .astype(np.float64)
+            .reshape(h, columns)
+            for each in (weight, weight * weight)
+        )
+        return Cells(sums, squares, unseen * possible, total)
+
+    is_right, one = labels == predictions, np.zeros_like(labels)
+    positives = summed(~is_right, predictions, false_positive)
+    negatives = summed(~is_right, labels, false_negative)
+    return ConfusionStrata(
+        right=summed(is_right, one, np.any(both, axis=1, keepdims=True)),
+        off=summed(~is_right, one, np.any(false_positive, axis=1, keepdims=True)),
+        hit=summed(is_right, labels, both),
+        false_positive=positives,
+        false_negative=negatives,
+        wrong=Cells(
+            positives.weight + negatives.weight,
+            positives.square + negatives.square,
+            np.maximum(positives.unseen, negatives.unseen),
+            total,
+        ),
+    )
+
+
+def _possible(occurs: Codes, predicted: Codes) -> tuple[Mask, Mask]:
+    """Whether a stratum could have rows of a class, and predictions of it; each of shape `(h, k)`.
+
+    Args:
+        occurs: Number of rows of each class in each stratum; shape `(h, k)`.
+        predicted: Number of predictions of each class, likewise.
+    """
+    always = np.ones_like(occurs, dtype=bool)
+    by_label, by_prediction = (
+        bool(((count > 0).sum(axis=0) <= 1).all()) for count in (occurs, predicted)
+    )
+    if by_label:
+        return (always if by_prediction else occurs > 0), always
+    rows = predicted.sum(axis=1, keepdims=True)
+    rate = (predicted.sum(axis=0) - predicted) / (rows.sum() - rows)
+    return always, (predicted > 0) | (rows * rate < _EXPECTED)
