@@ -36,6 +36,21 @@ def binary(a: float, b: float, *, sampled: bool = False) -> Draw:
     return draw
 
 
+def weighted(sampling: str) -> Draw:
+    """The same scores; the log keeps one row in 50 below a score of 0.3, or weights have a tail."""
+
+    def draw(rng: np.random.Generator, n: int) -> pa.Table:
+        p = rng.beta(0.3, 3, n if sampling == "tail" else 12 * n)
+        y = (rng.random(len(p)) < p).astype(int)
+        kept = (p >= 0.3) | (rng.random(len(p)) < 0.02)
+        w = np.where(p >= 0.3, 1.0, 50.0)
+        if sampling == "tail":
+            kept, w = np.ones(n, dtype=bool), 1 + rng.pareto(1.5, n)
+        return pa.table({"y": y[kept][:n], "q": p[kept][:n], "w": w[kept][:n]})
+
+    return draw
+
+
 def classes(weights: list[float]) -> Draw:
     """Calibrated scores from a Dirichlet distribution; the prediction is the likeliest class."""
 
@@ -120,6 +135,8 @@ CASES: dict[str, Draw] = {
     "binary, 9 % positive": binary(0.3, 3),
     "binary, 1 % positive": binary(0.1, 10),
     "binary, 9 %, sampled and weighted": binary(0.3, 3, sampled=True),
+    "binary, 9 %, sampled by score and weighted": weighted("score"),
+    "binary, 9 %, weighted with a heavy tail": weighted("tail"),
     "3 classes": classes([0.5] * 3),
     "10 classes": classes([0.03] * 10),
     "4 classes, one of 3 %": classes([3, 0.5, 0.3, 0.1]),

@@ -2,7 +2,9 @@
 
 Rows are right or wrong with probability 0.8, or have a log-normal loss. A proxy of quality `r` is
 correlated by `r` with what it stands for (for losses, with their logarithm). The biased proxy has
-quality 0.9 and calls half of the wrong rows right, or sees losses twice as large and 1 more.
+quality 0.9 and calls half of the wrong rows right, or sees losses twice as large and 1 more. The
+rarely wrong one tells the truth of 95 % of rows, and of the others the contrary, or a loss four
+times as large; the contrary one tells the contrary of the same 95 %.
 
 python -m benchmarks.prediction_powered
 """
@@ -25,30 +27,37 @@ from flytekitplugins.wbmon.stats.prediction_powered import (
 
 OTHERS = 5000
 RIGHT, SPREAD = 0.8, 0.7
-LABELS = (50, 100, 200, 500)
-PROXIES = {"0": (0.0, False), "0.5": (0.5, False), "0.9": (0.9, False), "0.9, biased": (0.9, True)}
+LABELS = (30, 50, 100, 200, 500)
+PROXIES = {"0": (0.0, ""), "0.5": (0.5, ""), "0.9": (0.9, ""), "0.9, biased": (0.9, "biased")}
+PROXIES |= {name: (0.95, name) for name in ("rarely wrong", "contrary")}
 
 
-def verdicts(rng: np.random.Generator, n: int, quality: float, biased: bool) -> list[Floats]:
+def verdicts(rng: np.random.Generator, n: int, quality: float, fault: str) -> list[Floats]:
     """Whether rows are right, and a proxy that copies the truth in a share `quality` of rows."""
     hit = rng.random(n) < RIGHT
-    other = rng.random(n) < RIGHT
+    other = rng.random(n) < RIGHT if fault in ("", "biased") else ~hit
     proxy = np.where(rng.random(n) < quality, hit, other)
-    if biased:
+    if fault == "biased":
         proxy |= rng.random(n) < 0.5
+    if fault == "contrary":
+        proxy = ~proxy
     return [hit.astype(np.float64), proxy.astype(np.float64)]
 
 
-def losses(rng: np.random.Generator, n: int, quality: float, biased: bool) -> list[Floats]:
+def losses(rng: np.random.Generator, n: int, quality: float, fault: str) -> list[Floats]:
     """Log-normal losses, and those of a correlated normal variable."""
     log = rng.normal(size=n)
+    if fault in ("rarely wrong", "contrary"):
+        wrong = 4 * np.exp(SPREAD * rng.normal(size=n))
+        proxy = np.where(rng.random(n) < quality, np.exp(SPREAD * log), wrong)
+        return [np.exp(SPREAD * log), -proxy if fault == "contrary" else proxy]
     seen = quality * log + math.sqrt(1 - quality**2) * rng.normal(size=n)
     proxy = np.exp(SPREAD * seen)
-    return [np.exp(SPREAD * log), 1 + 2 * proxy if biased else proxy]
+    return [np.exp(SPREAD * log), 1 + 2 * proxy if fault else proxy]
 
 
 def intervals(
-    kind: str, rng: np.random.Generator, n: int, proxy: tuple[float, bool]
+    kind: str, rng: np.random.Generator, n: int, proxy: tuple[float, str]
 ) -> tuple[Estimate, Estimate]:
     """The interval of the labels alone, and that of labels and proxies."""
     draw = verdicts if kind == "share" else losses

@@ -1,5 +1,7 @@
 """Shares of rows whose weights differ by much: what the few heavy rows could also have been."""
 
+from __future__ import annotations
+
 import math
 
 import numpy as np

@@ -124,3 +124,38 @@ def test_the_interval_covers_however_good_the_judge_is(rng):
 
 def of_truth(frame):
     return of_classes(frame.assign(y=frame["truth"])).metrics
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (np.char.upper, "proxies 'judge' must be classes of the labels: 3000 of 3000 are none"),
+        (lambda names: np.where(np.arange(3000) % 2, names, "none"), "1500 of 3000 are none and"),
+        (lambda names: np.full(len(names), None), "no proxy 'judge' counts"),
+        (lambda names: np.roll(names, 7), "3000 proxies 'judge' make no metric more certain"),
+    ],
+    ids=["another case", "half of them", "missing", "useless"],
+)
+def test_proxies_that_do_not_count_are_told(made, said):
+    rng = np.random.default_rng(3)
+    truth, judge = (np.array(["red", "green", "blue"])[rng.integers(0, 3, 3000)] for _ in "ab")
+    frame = pd.DataFrame({"y": truth, "p": judge, "judge": made(truth)})
+    frame["p"] = np.where(rng.random(3000) < 0.7, truth, judge)
+    frame["y"] = frame["y"].where(np.arange(3000) < 200)
+    alone, found = of_classes(frame), of_classes(frame, proxy="judge")
+    assert said in found.reason
+    if not found.proxy_gain:
+        assert (found.metrics, found.n_proxy) == (alone.metrics, 0)
+    else:
+        assert found.n_proxy == 1400
+
+
+@pytest.mark.parametrize("made", [str, lambda x: str(x) if x > 0.2 else None])
+def test_probabilities_may_be_text(rng, made):
+    frame = judged(rng, 1500, 200)
+    frame["sure"] = np.clip(frame["sure"] + rng.normal(size=1500) / 30, 0, 1)
+    texts = frame.assign(sure=[made(each) for each in frame["sure"]])
+    numbers = frame.assign(sure=frame["sure"].where(texts["sure"].notna()))
+    expected, found = (of_classes(each, proxy="sure") for each in (numbers, texts))
+    assert found.proxy_gain == expected.proxy_gain
+    assert found.metrics == expected.metrics

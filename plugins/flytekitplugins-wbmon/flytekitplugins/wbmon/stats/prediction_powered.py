@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     Mask = NDArray[np.bool_]
 
 _FEWEST = 3  # labelled rows from which a slope and its error can be told
+_FEWEST_OF_MEAN = 50  # before that few show how far a loss and its proxy may be apart
 
 
 class ProxyRows(NamedTuple):
@@ -62,7 +63,7 @@ class Powered(NamedTuple):
     Attributes:
         estimate: The mean with its 95 % interval.
         tuning: Weight of the proxies, `lambda`: 0 if they say nothing, 1 if they say all.
-        gain: How many times as many labels alone would have the same variance.
+        gain: How many times as many labels alone would have an interval as short.
     """
 
     estimate: Estimate
@@ -82,16 +83,19 @@ def powered_mean(values: Floats, rows: ProxyRows) -> Powered:
     """Mean of non-negative values, such as losses, of which few are known.
 
     `mean_L(y - lambda f) + lambda mean_U(f)` over the labelled rows `L` and the others `U`, with
-    `lambda = cov(y, f) / var(f) / (1 + n / N)`, which makes the variance least. The interval is
-    Student's t on the log scale, with the variances of both means; `n - 2` degrees of freedom,
-    since a slope is fitted, and fewer if the variance hangs on few rows.
+    `lambda = cov(y, f) / var(f) / (1 + n / N)`, which makes the variance least. The variance of `f`
+    is that of all rows, if it is larger than that of the labelled ones: a proxy that errs in one
+    row of twenty may not have done so among fifty labels. The interval is Student's t on the log
+    scale, with the variances of both means; `n - 2` degrees of freedom, since a slope is fitted,
+    and fewer if the variance hangs on few rows.
 
     Args:
         values: Value `y` of each labelled row, `>= 0`; shape `(n,)`.
         rows: All rows with their proxies `f`.
 
     Returns:
-        The mean; that of the labels alone if proxies are all equal or there are no other rows.
+        The mean; that of the labels alone where proxies make it no more certain, or of fewer than
+        50 labels in effect.
     """
     found = _tuned(values, rows)
     if not found.value > 0:
@@ -105,7 +109,8 @@ def powered_share(hits: Mask, rows: ProxyRows, alone: Share) -> Powered:
 
     As `powered_mean`, with Wilson's interval of as many rows as the proxies make the labels worth.
     One more pair of rows in which label and proxy contradict each other is assumed for the
-    variance: proxies that agreed with every label so far may still err.
+    variance: proxies that agreed with every label so far may still err. So may proxies that
+    contradict most labels; of them the pair agrees.
 
     Args:
         hits: Whether each labelled row is a success; shape `(n,)`.
@@ -113,12 +118,14 @@ def powered_share(hits: Mask, rows: ProxyRows, alone: Share) -> Powered:
         alone: The share by the labels alone, with its effective size.
 
     Returns:
-        The share, in [0, 1].
+        The share, in [0, 1]; that of the labels alone where proxies make it no more certain.
     """
-    found = _tuned(hits.astype(np.float64), rows, contradicted=True)
+    found = _tuned(hits.astype(np.float64), rows, is_share=True)
+    if not found.tuning:
+        return Powered(alone.estimate, 0.0, 1.0)
     value = min(max(found.value, 0.0), 1.0)
-    lost = (Z95 / student_quantile(max(found.df, 1.0))) ** 2
-    return Powered(Share(value, alone.n * found.gain * lost).estimate, found.tuning, found.gain)
+    gain = found.gain * (Z95 / student_quantile(found.df)) ** 2
+    return Powered(Share(value, alone.n * gain).estimate, found.tuning, gain)
 
 
 def proxy_difference(rows: ProxyRows) -> float:
@@ -140,7 +147,10 @@ def proxy_difference(rows: ProxyRows) -> float:
     return (first - second) / math.sqrt(spread) if spread > 0 else math.nan
 
 
-def _tuned(values: Floats, rows: ProxyRows, *, contradicted: bool = False) -> _Tuned:
+def _tuned(values: Floats, rows: ProxyRows, *, is_share: bool = False) -> _Tuned:
+    scale = float(abs(rows.proxy).max(initial=0.0)) or 1.0
+    # squares of the largest floats are infinite
+    rows = rows._replace(proxy=rows.proxy / scale)
     inside = _is_labelled(rows)
     labelled = rows.weight[rows.labelled]
     proxy = rows.proxy[rows.labelled]
@@ -158,26 +168,36 @@ def _tuned(values: Floats, rows: ProxyRows, *, contradicted: bool = False) -> _T
     classical = classical._replace(error=math.sqrt(spread * n / (n - 1)))
     others = rows.weight[~inside]
     known = _centred(rows, inside, rows.proxy, of_proxy)
-    if not len(others) or not known.any():
+    of_all, of_known = _variance(rows.proxy, rows.weight), _variance(proxy, labelled)
+    is_enough = is_share or n >= _FEWEST_OF_MEAN
+    if not is_enough or not len(others) or not of_known > 0:
         return classical
     elsewhere = _mean(rows.proxy[~inside], others)
-    correction = known - _centred(rows, ~inside, rows.proxy, elsewhere)
-    # two rows more, of a hit that looks like a miss and of a miss that looks like a hit
-    extra = _contradiction(proxy, mean, of_proxy) / n**2 if contradicted else np.zeros((2, 2))
-    together = _product(alone, correction, rows.cluster) + float(extra[0, 1])
-    of_correction = _squares(correction, rows.cluster) + float(extra[1, 1])
-    tuning = together / of_correction
-    left = spread + float(extra[0, 0]) - 2 * tuning * together + tuning**2 * of_correction
+    beside = _centred(rows, ~inside, rows.proxy, elsewhere)
+    together = _product(alone, known - beside, rows.cluster)
+    # two rows more, of a hit and of a miss that look like the other one
+    signed = proxy if together > 0 else -proxy
+    extra = _contradiction(signed, mean) / n**2 if is_share else np.zeros((2, 2))
+    together += float(extra[0, 1]) if together > 0 else -float(extra[0, 1])
+    # proxies vary among the labelled rows as they do among all
+    wider = max(1.0, of_all / of_known)
+    of_proxies = _squares(known * math.sqrt(wider) - beside, rows.cluster) + float(extra[1, 1])
+    tuning = together / of_proxies
+    left = spread + float(extra[0, 0]) - 2 * tuning * together + tuning**2 * of_proxies
     left *= n / (n - 2)
     residual = (values - mean) - tuning * (proxy - of_proxy)
     gain = spread * n / (n - 1) / left if left > 0 and spread > 0 else 1.0
-    return _Tuned(
+    found = _Tuned(
         value=mean + tuning * (elsewhere - of_proxy),
         error=math.sqrt(max(left, 0.0)),
         df=min(n - 2, influence_freedom(residual, labelled, of_labelled)),
-        tuning=tuning,
+        tuning=tuning / scale,
         gain=gain,
     )
+    # a share alone has Wilson's interval, which asks for no quantile of Student's t
+    most = math.inf if is_share else df
+    is_shorter = gain * (student_quantile(most) / student_quantile(found.df)) ** 2 > 1
+    return found if is_shorter else classical
 
 
 def _is_labelled(rows: ProxyRows) -> Mask:
@@ -206,8 +226,14 @@ def _product(first: Floats, second: Floats, cluster: Codes | None) -> float:
     return float((cluster_sums(first, cluster) * cluster_sums(second, cluster)).sum())
 
 
-def _contradiction(proxy: Floats, mean: float, of_proxy: float) -> Floats:
-    """Sums of products of two rows that label and proxy see the other way round."""
-    pairs = np.array([[1.0 - mean, proxy.min() - of_proxy], [-mean, proxy.max() - of_proxy]])
+def _variance(values: Floats, weight: Floats) -> float:
+    return _mean((values - _mean(values, weight)) ** 2, weight)
+
+
+def _contradiction(proxy: Floats, mean: float) -> Floats:
+    """Sums of products: a hit with the lowest proxy and a miss with the highest, off the means."""
+    pairs = np.array(
+        [[1.0 - mean, proxy.min() - proxy.mean()], [-mean, proxy.max() - proxy.mean()]]
+    )
     products: Floats = pairs.T @ pairs
     return products

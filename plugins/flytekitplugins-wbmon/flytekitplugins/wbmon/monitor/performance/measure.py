@@ -21,6 +21,7 @@ from flytekitplugins.wbmon.monitor.performance.metrics import (
 )
 from flytekitplugins.wbmon.monitor.performance.outcomes import Outcomes
 from flytekitplugins.wbmon.monitor.performance.powered import labels_differ_by, powered_metrics
+from flytekitplugins.wbmon.monitor.performance.proxies import Proxies
 from flytekitplugins.wbmon.monitor.performance.report import (
     Metric,
     PerformanceReport,
@@ -88,12 +89,14 @@ def report_of(
         unreadable=outcomes.unreadable.examples,
         n_clusters=0 if outcomes.cluster is None else len(np.unique(outcomes.cluster)),
         proxy=outcomes.proxies.name if powered.gains and outcomes.proxies else "",
-        n_proxy=len(outcomes.proxies.rows) - n if powered.gains and outcomes.proxies else 0,
+        n_proxy=_unlabelled(outcomes, outcomes.proxies)
+        if powered.gains and outcomes.proxies
+        else 0,
         proxy_gain=powered.gains,
         proxy_difference=labels_differ_by(outcomes) if powered.gains else math.nan,
         loss_tail_share=_tail_share(outcomes) if is_regression else math.nan,
     )
-    said = [why or _summary(report), *announcements(report)]
+    said = [why or _summary(report), *announcements(report), *_of_proxies(outcomes, report)]
     return replace(report, reason="; ".join(said))
 
 
@@ -136,6 +139,32 @@ def announcements(report: PerformanceReport) -> Iterator[str]:
     if auc is not None and report.positive and 2 * auc.high - auc.value < _CHANCE:
         other = quoted_name(report.classes[0])
         yield f"roc_auc {auc.value:.4g} is clearly below 0.5: {other} may be meant by the scores"
+
+
+def _unlabelled(outcomes: Outcomes, proxies: Proxies) -> int:
+    """Number of rows with a proxy and without a label."""
+    return int(
+        proxies.known.sum() - proxies.known[np.searchsorted(proxies.rows, outcomes.rows)].sum()
+    )
+
+
+def _of_proxies(outcomes: Outcomes, report: PerformanceReport) -> Iterator[str]:
+    """What there is to say of proxies that do not count."""
+    proxies = outcomes.proxies
+    if proxies is None or report.status == "no_labels":
+        return
+    n, n_odd = int(proxies.known.sum()), int(proxies.odd.sum())
+    name = quoted_name(proxies.name)
+    if n_odd:
+        kind = "classes of the labels" if outcomes.classes else "numbers"
+        yield (
+            f"proxies {name} must be {kind}: {n_odd} of {n + n_odd} are none and do not count, "
+            f"such as {proxies.example}"
+        )
+    if not n:
+        yield f"no proxy {name} counts"
+    elif not report.proxy_gain:
+        yield f"{n} proxies {name} make no metric more certain than {len(outcomes.rows)} labels do"
 
 
 def metric_of(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from flytekitplugins.wbmon.data.arrow import is_valid, kind_of
 from flytekitplugins.wbmon.data.columns import read_numbers
 from flytekitplugins.wbmon.data.objects import value_type
 from flytekitplugins.wbmon.errors import DataError
@@ -63,11 +64,19 @@ def read_proxies(table: pa.Table, outcomes: Outcomes, proxy: str, read_with: Rea
         DataError: If probabilities are outside [0, 1], or the column does not fit the labels.
     """
     everything = read_with(None)
-    known, losses = _losses(table, outcomes, everything, proxy, read_with)
+    places, losses = _losses(table, outcomes, everything, proxy, read_with)
+    known = np.zeros(len(everything.rows), dtype=bool)
+    known[places] = True
+    given = np.concatenate([is_valid(chunk) for chunk in table[proxy].chunks])
+    odd = given[everything.rows] & ~known
+    first = everything.rows[odd.argmax()] if odd.any() else None
     return Proxies(
         name=proxy,
         rows=everything.rows,
-        losses={name: _filled(values, known) for name, values in losses.items()},
+        losses={name: _filled(values, places) for name, values in losses.items()},
+        known=known,
+        odd=odd,
+        example="" if first is None else quoted_name(str(table[proxy][int(first)].as_py())),
         weight=everything.weight,
     )
 
@@ -85,6 +94,7 @@ def powered_metrics(outcomes: Outcomes, measured: Measured) -> PoweredMetrics:
         if name in measured
         and not math.isnan(measured[name].low)
         and not math.isnan(powered.estimate.low)
+        and powered.tuning
     }
     return PoweredMetrics(
         {name: each.estimate for name, each in found.items()},
@@ -167,10 +177,16 @@ def _losses(
 def _holds_probabilities(column: pa.ChunkedArray, name: str, outcomes: Outcomes) -> bool:
     dtype = value_type(column.type)
     is_float = pa.types.is_floating(dtype) or pa.types.is_decimal(dtype)
-    if len(outcomes.classes) != 2 or not is_float:  # noqa: PLR2004 - binary
+    is_text = kind_of(dtype) == "text"
+    if len(outcomes.classes) != 2 or not (is_float or is_text):  # noqa: PLR2004 - binary
         return False
-    values = read_numbers(column, name).values
-    return bool((values[np.isfinite(values)] % 1).any())
+    try:
+        read = read_numbers(column, name)
+    except DataError:
+        return False
+    # text of which some is no number names classes
+    values = read.values[np.isfinite(read.values)]
+    return bool((values % 1).any()) and not (is_text and read.unreadable.n)
 
 
 def _filled(values: Floats, known: Codes) -> Floats:

@@ -25,6 +25,9 @@ class Proxies:
         rows: Position of each row in the window, ascending; shape `(m,)`.
         losses: By the metric that is made of their mean, the loss of each row if the proxy were its
             label; the mean of the others where it has no proxy; shape `(m,)`.
+        known: Whether a row has a proxy that can be held against its prediction; shape `(m,)`.
+        odd: Whether it has one that cannot, such as a class that no label has; shape `(m,)`.
+        example: One of these; empty without.
         weight: Row weights; shape `(m,)`.
         cluster: Cluster of each row; None if rows are independent.
     """
@@ -32,6 +35,9 @@ class Proxies:
     name: str
     rows: Codes
     losses: Mapping[str, Floats]
+    known: Mask
+    odd: Mask
+    example: str
     weight: Floats
     cluster: Codes | None = None
 
@@ -42,6 +48,8 @@ class Proxies:
             self,
             rows=self.rows[kept],
             losses={name: values[kept] for name, values in self.losses.items()},
+            known=self.known[kept],
+            odd=self.odd[kept],
             weight=self.weight[kept],
             cluster=None if self.cluster is None else self.cluster[kept],
         )

@@ -189,7 +189,9 @@ def _rate(
     n_proxy = sum(name in judged and name not in known for name in names)
     if n_proxy:
         rate, worth = _with_judge(names, known, judged)
-    size = n if math.isnan(worth) else worth
+    if math.isnan(worth):
+        n_proxy = 0
+    size = worth if n_proxy else n
     low, high = wilson_interval(rate * size, size)
     change = (math.nan, math.nan)
     if before is not None:
@@ -216,7 +218,7 @@ def _rate(
 def _with_judge(
     names: Sequence[str], known: Mapping[str, bool], judged: Mapping[str, _Rating]
 ) -> tuple[float, float]:
-    """The share of liked answers by ratings and scores, and how many ratings it is worth."""
+    """The share of liked answers, and how many ratings it is worth; nan if scores add nothing."""
     import numpy as np
 
     from flytekitplugins.wbmon.stats.estimate import Share
@@ -232,7 +234,7 @@ def _with_judge(
         return math.nan, math.nan
     alone = Share(float(liked.mean()), float(len(liked)))
     found = powered_share(liked, ProxyRows(scores, np.ones(len(scores)), labelled), alone)
-    return found.estimate.value, alone.n * found.gain
+    return found.estimate.value, alone.n * found.gain if found.tuning else math.nan
 
 
 def _score(rating: _Rating) -> float:
