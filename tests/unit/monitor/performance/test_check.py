@@ -546,6 +546,24 @@ def test_where_a_few_rows_have_the_weight_no_mean_has_an_interval(task, weight, 
         assert "rows in effect, 30 are needed" in first.reason or "losses carry" in first.reason
 
 
+def test_an_area_needs_rows_of_each_class_among_the_heavy_ones():
+    """Of 150 flagged rows and 50 that stand for 2,500, unseen positives could make the area."""
+    score = np.r_[np.linspace(0.31, 0.99, 150), np.linspace(0.01, 0.29, 50)]
+    weight = np.where(score > 0.3, 1.0, 50.0)
+    for n_missed, is_known in ((0, False), (12, True)):
+        label = np.r_[np.arange(150) % 2, np.arange(50) < n_missed]
+        frame = pd.DataFrame({"y": label, "s": score, "w": weight})
+        report = check_performance(
+            frame, task="classification", label="y", prediction="s", weight="w"
+        )
+        for name in ("roc_auc", "pr_auc", "log_loss", "brier"):
+            metric = report.metrics[name]
+            assert math.isnan(metric.low) is not is_known
+            if not is_known:
+                assert metric.reason.startswith("5 rows in effect of each class are needed, found")
+                assert metric.reason.endswith("of '1'")
+
+
 def test_few_rows_of_equal_weight_keep_their_intervals():
     frame = pd.DataFrame({"y": [0, 1, 1, 0, 1], "s": [0, 1, 0, 0, 1], "w": 3.0})
     report = check_performance(

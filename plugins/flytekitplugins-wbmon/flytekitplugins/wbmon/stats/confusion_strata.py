@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from flytekitplugins.wbmon.stats.estimate import Z95
 from flytekitplugins.wbmon.stats.weight_strata import Cells, unseen_shares, weight_strata
 
 if TYPE_CHECKING:
@@ -36,6 +37,22 @@ class ConfusionStrata(NamedTuple):
     false_positive: Cells
     false_negative: Cells
     wrong: Cells
+
+    def class_rows(self) -> Floats:
+        """Effective number of rows of each class, `(sum w)^2 / sum w^2`; shape `(k,)`.
+
+        To the sum of squares comes the square of the weight that each stratum without a row of the
+        class could have, over `z^2`.
+        """
+        weight = self.hit.weight + self.false_negative.weight
+        square = self.hit.square + self.false_negative.square
+        unseen = np.maximum(self.hit.unseen, self.false_negative.unseen) * self.hit.total
+        square = square + np.where(weight > 0, 0.0, unseen / Z95) ** 2
+        total = weight.sum(axis=0)
+        found: Floats = np.divide(
+            total**2, square.sum(axis=0), out=np.zeros_like(total), where=total > 0
+        )
+        return found
 
     def of_classes(self, codes: Codes) -> ConfusionStrata:
         """The strata of some classes; those left out must have no row."""

@@ -41,6 +41,7 @@ OF_VALUES = ("mae", "rmse", "mape", "r2")
 _TOO_LARGE = "the values are too large for their errors to be numbers"
 _FEWEST_OF_A_CLASS = 10
 _FEWEST_EFFECTIVE = 30  # of unequal weights
+_FEWEST_IN_EFFECT = 5  # of a class, likewise
 HEAVY = 0.3  # share of the losses that the largest 1 % of rows carry
 
 
@@ -154,7 +155,7 @@ def measure_classes(outcomes: Outcomes, confusion: classification.Confusion | No
         }
     else:
         measured = _measure_macro(confusion)
-    return measured | _measure_probabilities(outcomes)
+    return measured | _measure_probabilities(outcomes, confusion)
 
 
 def _explained(estimate: Estimate, what: str) -> Estimate:
@@ -173,7 +174,7 @@ def _measure_macro(confusion: classification.Confusion) -> Measured:
     }
 
 
-def _measure_probabilities(outcomes: Outcomes) -> Measured:
+def _measure_probabilities(outcomes: Outcomes, confusion: classification.Confusion) -> Measured:
     scores = outcomes.probabilities
     if scores is None:
         return {}
@@ -190,16 +191,19 @@ def _measure_probabilities(outcomes: Outcomes) -> Measured:
         loss(labels, scores, *by) for loss in (classification.log_loss, classification.brier_score)
     ]
     of_class = _sizes(outcomes, labels)
-    areas[1] = _unless(areas[1], _too_rare(outcomes, of_class))
+    areas[1] = _unless(areas[1], _too_rare(of_class, _rows(outcomes)))
     # of several classes, the rare ones together make a mean loss
     together = of_class if len(of_class) == 2 else _rest(of_class)  # noqa: PLR2004 - binary
-    losses = [_unless(loss, _too_rare(outcomes, together)) for loss in losses]
+    losses = [_unless(loss, _too_rare(together, _rows(outcomes))) for loss in losses]
     why = _carried_by_few(outcomes.weight)
+    if confusion.strata and not why:
+        in_effect = zip(of_class, confusion.strata.class_rows().tolist(), strict=True)
+        why = _too_rare(dict(in_effect), "rows in effect", _FEWEST_IN_EFFECT)
     found = [_unless(estimate, why) for estimate in (*areas, *losses)]
     return dict(zip(OF_PROBABILITIES, found, strict=True))
 
 
-def _sizes(outcomes: Outcomes, labels: Codes) -> dict[str, int]:
+def _sizes(outcomes: Outcomes, labels: Codes) -> dict[str, float]:
     """Rows of each class, or clusters that have such rows."""
     if outcomes.cluster is not None:
         pairs = np.unique(np.column_stack([labels, outcomes.cluster]), axis=0)
@@ -208,7 +212,7 @@ def _sizes(outcomes: Outcomes, labels: Codes) -> dict[str, int]:
     return {quoted_name(name): n for name, n in zip(outcomes.classes, found, strict=True)}
 
 
-def _rest(of_class: dict[str, int]) -> dict[str, int]:
+def _rest(of_class: dict[str, float]) -> dict[str, float]:
     """The most frequent class, and all others as one."""
     most = max(of_class, key=lambda name: of_class[name])
     return {
@@ -217,7 +221,11 @@ def _rest(of_class: dict[str, int]) -> dict[str, int]:
     }
 
 
-def _too_rare(outcomes: Outcomes, of_class: dict[str, int]) -> str:
+def _rows(outcomes: Outcomes) -> str:
+    return "rows" if outcomes.cluster is None else "clusters"
+
+
+def _too_rare(of_class: dict[str, float], rows: str, fewest: int = _FEWEST_OF_A_CLASS) -> str:
     """Why a metric has no interval; empty if it has one.
 
     Losses are large in rows of a rare class; only several of them show how large.
@@ -225,10 +233,9 @@ def _too_rare(outcomes: Outcomes, of_class: dict[str, int]) -> str:
     rare = min(of_class, key=lambda name: of_class[name] or math.inf)
     if len(of_class) == 2:  # noqa: PLR2004 - of two classes, one without a row counts too
         rare = min(of_class, key=lambda name: of_class[name])
-    if of_class[rare] >= _FEWEST_OF_A_CLASS:
+    if of_class[rare] >= fewest:
         return ""
-    rows = "rows" if outcomes.cluster is None else "clusters"
-    return f"{_FEWEST_OF_A_CLASS} {rows} of each class are needed, found {of_class[rare]} of {rare}"
+    return f"{fewest} {rows} of each class are needed, found {of_class[rare]:.3g} of {rare}"
 
 
 def _carried_by_few(weight: Floats) -> str:
