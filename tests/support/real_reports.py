@@ -31,6 +31,7 @@ from flytekitplugins.wbmon.monitor.llm.feedback.analyze import analyse_feedback
 from flytekitplugins.wbmon.monitor.llm.steps.report import Span, StepReport
 from flytekitplugins.wbmon.monitor.prediction_log.arrow_schema import log_table
 from flytekitplugins.wbmon.monitor.service.experiment import compare_variants
+from flytekitplugins.wbmon.monitor.service.experiment_plan import ExperimentPlan
 from flytekitplugins.wbmon.monitor.service.report import ServingSLO
 from flytekitplugins.wbmon.monitor.service.slo import check_slos
 from flytekitplugins.wbmon.monitor.service.summarize import summarize_serving
@@ -113,7 +114,8 @@ def serving_reports() -> Iterator[Report]:
             )
         )  # fmt: skip
     table = log_table("feedback", [{**each, "timestamp": AT.isoformat()} for each in said])
-    yield compare_variants(table, experiment="layout", outcome="thumbs", control="old")
+    plan = ExperimentPlan(experiment="layout", outcome="thumbs", control="old")
+    yield compare_variants(table, plan)
 
 
 def usage_report() -> UsageReport:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 import warnings
+from decimal import Decimal
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from scipy import stats
 
+from flytekitplugins.wbmon import CompareVariants
+from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.monitor.prediction_log.arrow_schema import log_table
 from flytekitplugins.wbmon.monitor.service.experiment import (
     Arm,
@@ -16,6 +20,7 @@ from flytekitplugins.wbmon.monitor.service.experiment import (
     compare_arms,
     compare_variants,
 )
+from flytekitplugins.wbmon.monitor.service.experiment_plan import ExperimentPlan
 from flytekitplugins.wbmon.monitor.service.experiment_report import ExperimentReport
 from flytekitplugins.wbmon.serving.log.feedback import exposure_row, feedback_row
 from flytekitplugins.wbmon.stats.interval import newcombe_interval
@@ -49,7 +54,7 @@ def log(outcomes, *, silent=0):
 
 def compare(table, **more) -> ExperimentReport:
     given = {"experiment": "layout", "outcome": "thumbs", "control": "old"} | more
-    return compare_variants(table, **given)
+    return compare_variants(table, ExperimentPlan(**given))
 
 
 def z_without_a_plan(n: float, alpha: float) -> float:
@@ -264,3 +269,100 @@ def test_one_unit_has_a_mean_and_no_interval_and_equal_units_no_p_value():
     assert math.isnan(by_name["new"].p_value)
     assert by_name["new"].verdict == "insufficient"
     assert by_name["new"].reason.startswith("of 40 units about 0 differ from the usual 1")
+
+
+@pytest.mark.parametrize("odd", [math.inf, -math.inf, None], ids=str)
+def test_ratings_without_a_finite_score_are_counted_and_decide_nothing(rng, odd):
+    outcomes = {"old": rng.normal(0, 1, 60), "new": rng.normal(0, 1, 60)}
+    table = log(outcomes)
+    rows = table.to_pylist()
+    for row in rows[60:63] + rows[180:182]:
+        row["score"] = odd
+    kept = {"old": outcomes["old"][3:], "new": outcomes["new"][2:]}
+
+    report = compare(log_table("feedback", rows))
+
+    assert report.n_unreadable == 5
+    assert "5 ratings without a finite score are not counted" in report.reason
+    for found in report.variants:
+        assert (found.n_exposed, found.n_measured) == (60, len(kept[found.variant]))
+        assert found.mean == pytest.approx(kept[found.variant].mean())
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda scores: pa.array(scores, pa.float32()),
+        lambda scores: pa.array([str(each) for each in scores]),
+        lambda scores: pa.array([str(each) for each in scores]).dictionary_encode(),
+        lambda scores: pa.array([Decimal(str(each)) for each in scores]),
+        lambda scores: pa.array([bool(each) for each in scores]),
+    ],
+    ids=["float32", "text", "dictionary", "decimal", "boolean"],
+)
+def test_scores_may_be_stored_in_any_way(rng, made):
+    outcomes = {name: (rng.random(80) < 0.5).astype(float) for name in ("old", "new")}
+    table = log(outcomes)
+    place = table.column_names.index("score")
+    scores = [each or 0.0 for each in table["score"].to_pylist()]
+    stored = table.set_column(place, "score", made(scores))
+    assert compare(stored) == compare(table)
+
+
+@pytest.mark.parametrize("kind", [pa.int64(), pa.dictionary(pa.int32(), pa.string())], ids=str)
+def test_variants_may_be_numbers_and_codes(rng, kind):
+    table = log({"1": rng.normal(0, 1, 40), "2": rng.normal(2, 1, 40)})
+    place = table.column_names.index("variant")
+    stored = table.set_column(place, "variant", table["variant"].cast(kind))
+    assert compare(stored, control="1") == compare(table, control="1")
+
+
+def test_a_rating_from_before_the_exposure_is_no_outcome():
+    rows = [exposure_row("layout", unit, "old", tenant=None) for unit in ("a", "b")]
+    stamped = [{**row, "timestamp": AT} for row in rows]
+    for hour, score in ((11, 9.0), (12, 1.0), (13, 3.0)):
+        said = {**rating("a", score, number=hour), "timestamp": AT.replace("T12", f"T{hour}")}
+        stamped.append(said)
+    report = compare(log_table("feedback", stamped))
+    assert (report.variants[0].n_measured, report.variants[0].mean) == (1, 2.0)
+    assert report.n_before == 1
+    assert "1 ratings from before the exposure of their unit are not counted" in report.reason
+
+
+def test_scores_that_are_no_numbers_and_missing_columns_are_refused_by_name():
+    table = log({"old": [1.0], "new": [0.0]})
+    place = table.column_names.index("score")
+    with pytest.raises(DataError, match=r"'score' must be numeric, found .*string such as 'good'"):
+        compare(table.set_column(place, "score", pa.array(["good"] * len(table))))
+    with pytest.raises(DataError, match="experiment, variant not found among"):
+        compare(table.drop_columns(["experiment", "variant"]))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"shares": {"old": 50, "new": 50}}, r"must be a number in \(0, 1\], got 50 for 'old'"),
+        ({"shares": {"old": 0.5, "new": math.nan}}, "got nan for 'new'"),
+        ({"shares": {"old": 0.5, "new": "0.5"}}, "got '0.5' for 'new'"),
+        ({"shares": {"old": 1.0, "new": 0.0}}, "got 0.0 for 'new'"),
+        ({"shares": {"old": 0.5, "new": 0.4}}, "must add up to 1, got 0.9; name every variant"),
+        ({"shares": {"a": 0.5, "b": 0.5}}, "control must be one of a, b; got 'old'"),
+        ({"min_units": 1}, "min_units must be a whole number of at least 2, got 1"),
+        ({"min_units": 30.5}, "got 30.5"),
+        ({"min_units": math.nan}, "got nan"),
+        ({"planned_units": 1500.0}, r"at least 60 \(twice min_units\), got 1500.0"),
+        ({"planned_units": 59}, "got 59"),
+    ],
+)
+def test_a_plan_is_checked_before_the_experiment_begins(given, message):
+    plan = {"experiment": "layout", "outcome": "thumbs", "control": "old"} | given
+    with pytest.raises(ConfigError, match=message):
+        ExperimentPlan(**plan)
+    with pytest.raises(ConfigError, match=message):
+        CompareVariants("compare", **plan)
+
+
+def test_rounded_shares_are_shares():
+    outcomes = {name: [0.0, 1.0] * 50 for name in ("old", "new", "third")}
+    report = compare(log(outcomes), shares=dict.fromkeys(outcomes, 0.333))
+    assert report.split_p_value == 1.0

@@ -11,6 +11,7 @@ import pytest
 from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.monitor.prediction_log.arrow_schema import log_table
 from flytekitplugins.wbmon.monitor.service.experiment import compare_variants
+from flytekitplugins.wbmon.monitor.service.experiment_plan import ExperimentPlan
 from flytekitplugins.wbmon.monitor.service.report import ServingSLO
 from flytekitplugins.wbmon.monitor.service.slo import check_slos
 from flytekitplugins.wbmon.monitor.service.summarize import summarize_serving
@@ -363,7 +364,8 @@ def experiment_log(
 
 
 def compare(log: pa.Table, **more: Any) -> Any:
-    return compare_variants(log, experiment="layout", outcome="thumbs", control="old", **more)
+    plan = {"experiment": "layout", "outcome": "thumbs", "control": "old"} | more
+    return compare_variants(log, ExperimentPlan(**plan))
 
 
 def test_a_better_variant_is_found_and_its_effect_is_in_the_interval(
@@ -416,6 +418,10 @@ def test_few_units_give_no_verdict_and_none_an_empty_report(rng: np.random.Gener
     none.to_html()
 
 
-def test_the_control_must_be_a_variant(rng: np.random.Generator) -> None:
-    with pytest.raises(ConfigError, match="old"):
-        compare(experiment_log(rng, {"a": 0.5, "b": 0.5}, n=50))
+def test_before_the_control_was_shown_nothing_is_decided(rng: np.random.Generator) -> None:
+    report = compare(experiment_log(rng, {"a": 0.2, "b": 0.9}, n=50))
+    assert [each.variant for each in report.variants] == ["old", "a", "b"]
+    assert {each.verdict for each in report.variants} == {"insufficient"}
+    assert report.reason.startswith("no unit was exposed to the control 'old'; seen were a, b")
+    decided = next(each for each in report.measurements() if each.name == "decided")
+    assert math.isnan(decided.value)

@@ -3,27 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from flytekit.types.structured import StructuredDataset
 
-from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.flyte.type_transformers import open_data
+from flytekitplugins.wbmon.monitor.service.experiment_plan import ExperimentPlan
 from flytekitplugins.wbmon.monitor.service.experiment_report import ExperimentReport
 from flytekitplugins.wbmon.tasks._node import Node
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExperimentSettings:
-    """Settings of `CompareVariants`, where they are described."""
-
-    experiment: str
-    outcome: str
-    control: str
-    shares: Mapping[str, float] = field(default_factory=dict)
-    min_units: int = 30
-    planned_units: int | None = None
 
 
 class VariantsCompared(NamedTuple):
@@ -33,7 +20,7 @@ class VariantsCompared(NamedTuple):
     decided: bool
 
 
-class CompareVariants(Node[ExperimentSettings]):
+class CompareVariants(Node[ExperimentPlan]):
     """Compare the variants shown to users by their ratings, each with an interval.
 
     Args:
@@ -41,8 +28,8 @@ class CompareVariants(Node[ExperimentSettings]):
         experiment: Name of the experiment.
         outcome: Name of the ratings used as outcome, such as `thumbs`.
         control: The variant with which the others are compared.
-        shares: Planned share of units by variant; a significantly different split (sample ratio
-            mismatch) makes the comparison invalid.
+        shares: Planned share of units by variant, with sum 1; a significantly different split
+            (sample ratio mismatch) makes the comparison invalid.
         min_units: Minimum number of units with an outcome in each variant for a verdict.
         planned_units: Units with an outcome, of all variants together, with which the experiment
             ends, fixed before it begins. Up to there the verdict may be looked at every night;
@@ -51,8 +38,8 @@ class CompareVariants(Node[ExperimentSettings]):
         task_kwargs: As for any node.
 
     Raises:
-        ConfigError: If `shares` lacks the control, `min_units` is below 2, or `planned_units` is
-            too few for `min_units` in each variant.
+        ConfigError: If `shares` lacks the control or do not add up to 1, `min_units` is below 2, or
+            `planned_units` is too few for `min_units` in each variant.
     """
 
     def __init__(
@@ -67,18 +54,7 @@ class CompareVariants(Node[ExperimentSettings]):
         planned_units: int | None = None,
         **task_kwargs: Any,
     ) -> None:
-        if shares and control not in shares:
-            raise ConfigError(
-                f"control must be one of {', '.join(sorted(shares))}; got {control!r}"
-            )
-        if min_units < 2:  # noqa: PLR2004 - one unit has no spread
-            raise ConfigError(f"min_units must be at least 2, got {min_units}")
-        if planned_units is not None and planned_units < 2 * min_units:
-            raise ConfigError(
-                f"planned_units must be at least twice min_units, got {planned_units} and "
-                f"{min_units}"
-            )
-        settings = ExperimentSettings(
+        plan = ExperimentPlan(
             experiment=experiment,
             outcome=outcome,
             control=control,
@@ -86,7 +62,7 @@ class CompareVariants(Node[ExperimentSettings]):
             min_units=min_units,
             planned_units=planned_units,
         )
-        super().__init__(name, settings, **task_kwargs)
+        super().__init__(name, plan, **task_kwargs)
 
     def compute(self, feedback: StructuredDataset) -> VariantsCompared:
         """Compare the variants over the period of the feedback.
@@ -101,14 +77,5 @@ class CompareVariants(Node[ExperimentSettings]):
         """
         from flytekitplugins.wbmon.monitor.service.experiment import compare_variants
 
-        config = self.config
-        report = compare_variants(
-            open_data(feedback),
-            experiment=config.experiment,
-            outcome=config.outcome,
-            control=config.control,
-            shares=config.shares or None,
-            min_units=config.min_units,
-            planned_units=config.planned_units,
-        )
+        report = compare_variants(open_data(feedback), self.config)
         return VariantsCompared(report=report, decided=report.decided)

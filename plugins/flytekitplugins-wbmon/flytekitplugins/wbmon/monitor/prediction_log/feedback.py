@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flytekitplugins.wbmon.data.arrow import kind_of, text_array
+from flytekitplugins.wbmon.data.arrow import float_array, kind_of, text_array
+from flytekitplugins.wbmon.data.columns import read_numbers
 from flytekitplugins.wbmon.data.join_labels import join_labels
 from flytekitplugins.wbmon.data.kind import Kind
 from flytekitplugins.wbmon.data.objects import exact_numbers
@@ -39,17 +41,39 @@ def feedback_rows(feedback: Any) -> list[dict[str, Any]]:
         feedback: The feedback log, in any form that `open_source` accepts.
 
     Raises:
-        DataError: If a column of the feedback log is missing.
+        DataError: If a column of the feedback log is missing, or scores are no numbers.
     """
+    return _rows(feedback, ())
+
+
+def experiment_rows(feedback: Any) -> list[dict[str, Any]]:
+    """As `feedback_rows`, of a log that has also the columns of experiments.
+
+    Args:
+        feedback: The feedback log, in any form that `open_source` accepts.
+
+    Raises:
+        DataError: If a column of the feedback log is missing, or scores are no numbers.
+    """
+    return _rows(feedback, ("experiment", "variant"))
+
+
+def _rows(feedback: Any, also: Sequence[str]) -> list[dict[str, Any]]:
     source = open_source(feedback)
-    needed = ("timestamp", "feedback_id", "request_id", "session_id", "name", "score", "label")
+    names = ("timestamp", "feedback_id", "request_id", "session_id", "name", "score", "label")
+    needed = (*names, *also)
     missing = [name for name in needed if name not in source.names]
     if missing:
         raise DataError(
             f"the data must be a feedback log; {', '.join(missing)} not found among "
             f"{', '.join(source.names)}"
         )
-    return last_words(_table(source).to_pylist())
+    table = _table(source)
+    scores = read_numbers(table["score"], "score").values
+    place = table.column_names.index("score")
+    known = ~np.isnan(scores)
+    table = table.set_column(place, "score", float_array(scores[known], known))
+    return last_words(table.to_pylist())
 
 
 def last_words(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

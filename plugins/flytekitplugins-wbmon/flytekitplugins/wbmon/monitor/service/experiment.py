@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from flytekitplugins.wbmon.errors import ConfigError
-from flytekitplugins.wbmon.monitor.prediction_log.feedback import EXPOSURE, feedback_rows
+from flytekitplugins.wbmon.monitor.prediction_log.feedback import EXPOSURE, experiment_rows
+from flytekitplugins.wbmon.monitor.service.experiment_plan import ExperimentPlan
 from flytekitplugins.wbmon.monitor.service.experiment_report import ExperimentReport, VariantOutcome
 from flytekitplugins.wbmon.stats.estimate import student_quantile
 from flytekitplugins.wbmon.stats.interval import wilson_interval
@@ -32,11 +32,15 @@ class _Units(NamedTuple):
         variant: The first variant of each unit.
         mean: The mean outcome of each measured unit.
         n_crossed: Number of units with several variants.
+        n_unreadable: Number of their ratings without a finite score.
+        n_before: Number of their ratings from before they entered.
     """
 
     variant: dict[str, str]
     mean: dict[str, float]
     n_crossed: int
+    n_unreadable: int
+    n_before: int
 
 
 class Arm(NamedTuple):
@@ -47,28 +51,20 @@ class Arm(NamedTuple):
 
 
 class ComparisonRule(NamedTuple):
-    """What the comparisons of an experiment have in common; see `compare_variants`."""
+    """What the comparisons of an experiment have in common; see `ExperimentPlan`."""
 
     min_units: int = 30
     planned_units: int | None = None
     is_split_valid: bool = True
 
 
-def compare_variants(
-    feedback: Any,
-    *,
-    experiment: str,
-    outcome: str,
-    control: str,
-    shares: Mapping[str, float] | None = None,
-    min_units: int = 30,
-    planned_units: int | None = None,
-) -> ExperimentReport:
+def compare_variants(feedback: Any, plan: ExperimentPlan) -> ExperimentReport:
     """Compare the variants of an experiment by the ratings of their units.
 
     A unit is what was assigned to a variant (a session or a user). Several ratings of one unit are
-    averaged, so each unit counts once. Units without a rating are counted as exposed and not
-    imputed. A unit that was exposed to several variants belongs to its first.
+    averaged, so each unit counts once; those from before its exposure are left out. Units without a
+    rating are counted as exposed and not imputed. A unit that was exposed to several variants
+    belongs to its first.
 
     Outcomes of two values, such as 0 and 1, are compared by Newcombe's interval, others by the
     studentised permutation test. With more than two variants, intervals and p-values are
@@ -78,47 +74,38 @@ def compare_variants(
     Args:
         feedback: The feedback log with all exposures and ratings since the experiment began; any
             data that `open_source` accepts.
-        experiment: Name of the experiment.
-        outcome: Name of the ratings used as outcome.
-        control: The variant with which the others are compared.
-        shares: Planned share of units by variant, with sum 1; None to skip the test of the split.
-        min_units: Minimum number of measured units in each variant for a verdict.
-        planned_units: Measured units, of all variants together, with which the experiment ends. It
-            must be fixed before it begins; later units are not counted. None without such a plan:
-            the intervals are wider, and the experiment needs about half as many units again.
+        plan: The experiment. With `planned_units`, later units are not counted; without, intervals
+            are wider, and the experiment needs about half as many units again.
 
     Returns:
         The report, control first.
 
     Raises:
-        ConfigError: If the control is not one of the variants, or `planned_units` is not positive.
-        DataError: If the feedback log lacks a column.
+        DataError: If the feedback log lacks a column, or scores are no numbers.
     """
-    if planned_units is not None and planned_units < 1:
-        raise ConfigError(f"planned_units must be at least 1, got {planned_units}")
-    units = _units(feedback_rows(feedback), experiment, outcome)
-    arms = _arms(units, planned_units)
-    if arms and control not in arms:
-        raise ConfigError(
-            f"control must be a variant of {experiment!r}, got {control!r}; seen were "
-            f"{', '.join(sorted(arms))}"
-        )
-    split = _split(arms, shares)
+    units = _units(experiment_rows(feedback), plan)
+    arms = _arms(units, plan.planned_units)
+    seen = sorted(arms)
+    if arms:
+        arms.setdefault(plan.control, Arm(0, np.empty(0)))
+    split = _split(arms, plan.shares)
     # written so that nan, no test of the split, counts as valid
-    rule = ComparisonRule(min_units, planned_units, is_split_valid=not split < _MISMATCH)
+    rule = ComparisonRule(plan.min_units, plan.planned_units, is_split_valid=not split < _MISMATCH)
     report = ExperimentReport(
-        experiment=experiment,
-        control=control,
-        outcome=outcome,
+        experiment=plan.experiment,
+        control=plan.control,
+        outcome=plan.outcome,
         split_p_value=split,
-        variants=compare_arms(arms, control, rule),
-        looks="any" if planned_units is None else "planned",
-        planned_units=planned_units,
+        variants=compare_arms(arms, plan.control, rule),
+        looks="any" if plan.planned_units is None else "planned",
+        planned_units=plan.planned_units,
         n_beyond_plan=len(units.mean) - sum(len(arm.values) for arm in arms.values()),
         n_crossed=units.n_crossed,
+        n_unreadable=units.n_unreadable,
+        n_before=units.n_before,
         reason="",
     )
-    return replace(report, reason=_reason(report, is_valid=rule.is_split_valid))
+    return replace(report, reason="; ".join(_said(report, seen, is_valid=rule.is_split_valid)))
 
 
 def compare_arms(
@@ -144,21 +131,33 @@ def compare_arms(
     )
 
 
-def _units(rows: Sequence[Mapping[str, Any]], experiment: str, outcome: str) -> _Units:
+def _units(rows: Sequence[Mapping[str, Any]], plan: ExperimentPlan) -> _Units:
+    entered: dict[str, Any] = {}
     variants: dict[str, list[str]] = {}
     scores: dict[str, list[float]] = {}
-    for row in rows:
-        unit = row["session_id"]
-        if unit is None:
+    n_unreadable = n_before = 0
+    known = [row for row in rows if row["session_id"] is not None]
+    for row in known:
+        is_exposure = row["name"] == EXPOSURE and row["experiment"] == plan.experiment
+        if is_exposure and row["variant"] is not None:
+            variants.setdefault(row["session_id"], []).append(str(row["variant"]))
+            entered.setdefault(row["session_id"], row["timestamp"])
+    for row in known:
+        unit, score = row["session_id"], row["score"]
+        if row["name"] != plan.outcome or unit not in variants:
             continue
-        if row["name"] == EXPOSURE and row.get("experiment") == experiment:
-            variants.setdefault(unit, []).append(row["variant"])
-        elif row["name"] == outcome and row["score"] is not None:
-            scores.setdefault(unit, []).append(row["score"])
+        if None not in (row["timestamp"], entered[unit]) and row["timestamp"] < entered[unit]:
+            n_before += 1
+        elif score is None or not math.isfinite(score):
+            n_unreadable += 1
+        else:
+            scores.setdefault(unit, []).append(score)
     return _Units(
         variant={unit: seen[0] for unit, seen in variants.items()},
         mean={unit: float(np.mean(scores[unit])) for unit in variants if unit in scores},
         n_crossed=sum(len(set(seen)) > 1 for seen in variants.values()),
+        n_unreadable=n_unreadable,
+        n_before=n_before,
     )
 
 
@@ -173,12 +172,13 @@ def _arms(units: _Units, planned_units: int | None) -> dict[str, Arm]:
     return {name: Arm(n, np.array(values[name])) for name, n in n_exposed.items()}
 
 
-def _split(arms: Mapping[str, Arm], shares: Mapping[str, float] | None) -> float:
-    if shares is None or not arms:
+def _split(arms: Mapping[str, Arm], shares: Mapping[str, float]) -> float:
+    if not shares or not arms:
         return math.nan
     names = sorted({*shares, *arms})
     counts = [arms[name].n_exposed if name in arms else 0 for name in names]
-    return split_p_value(counts, [shares.get(name, 0.0) for name in names])
+    total = math.fsum(shares.values())
+    return split_p_value(counts, [shares.get(name, 0.0) / total for name in names])
 
 
 def _measured(name: str, arm: Arm, min_units: int) -> VariantOutcome:
@@ -266,17 +266,27 @@ def _missing(control: Arm, arm: Arm, min_units: int) -> str:
     )
 
 
-def _reason(report: ExperimentReport, *, is_valid: bool) -> str:
-    if not report.variants:
-        return "no unit was exposed"
-    if not is_valid:
-        return f"not to be trusted: a split as uneven as this has p = {report.split_p_value:.2g}"
-    said = [f"{each.variant} is {each.verdict.replace('_', ' ')}" for each in report.variants[1:]]
-    if not said:
-        return "there is nothing to compare the control with"
+def _said(report: ExperimentReport, seen: Sequence[str], *, is_valid: bool) -> Iterator[str]:
+    """What the reason of a report says."""
+    compared = report.variants[1:]
+    if not seen:
+        yield "no unit was exposed"
+    elif report.control not in seen:
+        yield f"no unit was exposed to the control {report.control!r}; seen were {', '.join(seen)}"
+    elif not is_valid:
+        yield f"not to be trusted: a split as uneven as this has p = {report.split_p_value:.2g}"
+    elif not compared:
+        yield "there is nothing to compare the control with"
+    else:
+        yield from (f"{each.variant} is {each.verdict.replace('_', ' ')}" for each in compared)
+    if report.n_unreadable:
+        yield f"{report.n_unreadable:,} ratings without a finite score are not counted"
+    if report.n_before:
+        yield f"{report.n_before:,} ratings from before the exposure of their unit are not counted"
+    if not is_valid or not compared:
+        return
     if report.n_beyond_plan:
-        said.append(f"{report.n_beyond_plan:,} units after the planned end are not counted")
+        yield f"{report.n_beyond_plan:,} units after the planned end are not counted"
     if report.n_crossed:
-        said.append(f"{report.n_crossed:,} units saw several variants")
-    said.append(validity(report.looks, report.planned_units, "units"))
-    return "; ".join(said)
+        yield f"{report.n_crossed:,} units saw several variants"
+    yield validity(report.looks, report.planned_units, "units")

@@ -103,6 +103,8 @@ class ExperimentReport(Report):
             no planned end.
         n_beyond_plan: Measured units that are not counted because the plan was complete.
         n_crossed: Units that were exposed to several variants; they belong to their first.
+        n_unreadable: Ratings of exposed units that have no finite score; they are not counted.
+        n_before: Ratings from before the exposure of their unit; they are not counted.
         reason: One sentence that summarises the result.
     """
 
@@ -117,6 +119,8 @@ class ExperimentReport(Report):
     planned_units: int | None = None
     n_beyond_plan: int = 0
     n_crossed: int = 0
+    n_unreadable: int = 0
+    n_before: int = 0
     reason: str
 
     @property
@@ -145,6 +149,7 @@ class ExperimentReport(Report):
             reason="no shares were planned",
         )
         yield number("n_crossed", value=self.n_crossed, higher_is_better=False)
+        yield number("n_unreadable", value=self.n_unreadable, higher_is_better=False)
         for each in self.variants:
             yield from each.measurements()
         for each in compared:

@@ -1,0 +1,66 @@
+"""What is fixed before an online experiment begins."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from numbers import Integral, Real
+
+from flytekitplugins.wbmon.errors import ConfigError
+
+_ROUNDED = 0.005  # how far from 1 shares may add up, such as three of 0.333
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExperimentPlan:
+    """An experiment, and what is asked of it.
+
+    Attributes:
+        experiment: Name of the experiment.
+        outcome: Name of the ratings used as outcome.
+        control: The variant with which the others are compared.
+        shares: Planned share of units by variant, with sum 1; empty to skip the test of the split.
+        min_units: Fewest measured units in each variant for a verdict; at least 2.
+        planned_units: Measured units, of all variants together, with which the experiment ends; at
+            least twice `min_units`. None without such a plan.
+
+    Raises:
+        ConfigError: If a number or a share is outside its range, or `shares` lacks the control.
+    """
+
+    experiment: str
+    outcome: str
+    control: str
+    shares: Mapping[str, float] = field(default_factory=dict)
+    min_units: int = 30
+    planned_units: int | None = None
+
+    def __post_init__(self) -> None:
+        _check_units("min_units", self.min_units, 2)
+        if self.planned_units is not None:
+            _check_units("planned_units", self.planned_units, 2 * self.min_units)
+        for variant, share in self.shares.items():
+            # written so that nan is refused
+            if not (isinstance(share, Real) and 0 < share <= 1):
+                raise ConfigError(
+                    f"each of shares must be a number in (0, 1], got {share!r} for {variant!r}"
+                )
+        total = math.fsum(self.shares.values())
+        if self.shares and abs(total - 1) > _ROUNDED:
+            raise ConfigError(
+                f"shares must add up to 1, got {total:.4g}; name every variant that gets units"
+            )
+        if self.shares and self.control not in self.shares:
+            raise ConfigError(
+                f"control must be one of {', '.join(sorted(self.shares))}; got {self.control!r}"
+            )
+
+
+def _check_units(name: str, value: int, lowest: int) -> None:
+    is_whole = isinstance(value, Integral) and not isinstance(value, bool)
+    if not is_whole or value < lowest:
+        twice = " (twice min_units)" if name == "planned_units" else ""
+        raise ConfigError(
+            f"{name} must be a whole number of at least {lowest}{twice}, got {value!r}"
+        )
