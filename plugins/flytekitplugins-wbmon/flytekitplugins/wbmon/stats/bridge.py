@@ -19,10 +19,13 @@ from flytekitplugins.wbmon.stats.tail_probabilities import kolmogorov_sf
 
 _LEAST_JUMP = 0.01  # share of rows of one value; of less it counts as continuous
 _LEAST_STRETCH = 0.0025
+_LEAST_OF_REST = 0.25  # where nearly all rows have one value, a jump is this share of the others
+_ROUNDED = 1e-12
 _NODES = (24, 256)
 _NODES_A_SPREAD = 2.5  # nodes in a standard deviation of the narrowest step; the error is 1e-9
 _IMAGES = np.arange(-3, 4)
 _FAR = 4.0  # from here on Kolmogorov's series says as much
+_NEVER = 10.0  # in standard deviations: a chance of 1e-22
 _NEAR = 0.25  # in standard deviations of a step: a motion that stays so near has a chance of 1e-8
 _PATHS = 512
 _SPACING = 0.01
@@ -60,17 +63,20 @@ def bridge_times(pooled_counts: Counts) -> BridgeTimes:
     """
     shares = np.asarray(pooled_counts, dtype=np.float64) / pooled_counts.sum()
     is_edge = np.arange(len(shares)) % 2 == 1
-    is_jump = is_edge & (shares >= _LEAST_JUMP)
+    # beside a value that nearly all rows have, rare ones are all there is to see
+    rest = 1 - float(shares.max())
+    finer = min(1.0, _LEAST_OF_REST * rest / _LEAST_JUMP) if rest > _ROUNDED else 1.0
+    is_jump = is_edge & (shares >= finer * _LEAST_JUMP)
     # cells between two jumps are one step
     step = np.cumsum(is_jump | np.append(False, is_jump[:-1]))
     lengths = np.bincount(step, weights=shares).astype(np.float64)
     jumps = np.bincount(step, weights=is_jump) > 0
-    return _without_short(lengths, jumps)
+    return _without_short(lengths, jumps, finer * _LEAST_STRETCH)
 
 
-def _without_short(lengths: Floats, is_jump: NDArray[np.bool_]) -> BridgeTimes:
+def _without_short(lengths: Floats, is_jump: NDArray[np.bool_], least: float) -> BridgeTimes:
     """The steps, with those that are too short for the nodes added to the next, or the last."""
-    keeps = is_jump | (lengths >= _LEAST_STRETCH)
+    keeps = is_jump | (lengths >= least)
     if not keeps.any():
         return ALL_TIMES
     to = np.minimum(np.append(0, np.cumsum(keeps)[:-1]), int(keeps.sum()) - 1)
@@ -98,8 +104,9 @@ def largest_distance_sf(distance: float, times: BridgeTimes) -> float:
     longest = math.sqrt(float(times.lengths[~times.is_jump].max(initial=0.0)))
     if distance <= _NEAR * longest:
         return 1.0
-    if len(times.lengths) == 1:
-        # a single value: nothing can differ
+    beside = math.sqrt(max(0.0, 1 - float(times.lengths[times.is_jump].max())))
+    if distance > _NEVER * beside:
+        # the bridge is looked at near its ends alone; of a single value, nowhere else
         return 0.0
     spread = math.sqrt(float(times.lengths.min()))
     n_nodes = min(max(math.ceil(_NODES_A_SPREAD * 2 * distance / spread), _NODES[0]), _NODES[1])
