@@ -171,6 +171,22 @@ def test_nearly_constant_columns_have_few_findings(rare):
     assert min(found) > 1e-5
 
 
+@pytest.mark.parametrize("n", [5000, 400, 60])
+@pytest.mark.parametrize(("rare", "in_first"), [(1, 1), (6, 5), (9, 4), (25, 11), (40, 0)])
+def test_few_rows_with_another_value_are_dealt_out_as_they_may_be(n, rare, in_first):
+    """Of 9 rare rows of 5,500, five in 500 have a chance of 1 in 1,000, not of 1 in 200,000."""
+    small = 500 if n > 500 else 30
+    distance = abs(in_first / small - (rare - in_first) / n)
+    p_value = ks_p_value(distance, n, small, times=bridge_times(of_values(n + small - rare, rare)))
+    k = np.arange(rare + 1)
+    dealt = stats.hypergeom(n + small, rare, small).pmf(k)
+    as_far = abs(k / small - (rare - k) / n) >= distance - 1e-12
+    assert p_value >= dealt[as_far].sum() * (1 - 1e-9)
+    # and hardly more, where the normal distribution is not too wide itself
+    z = distance / math.sqrt(rare / (n + small) * (1 - rare / (n + small)) * (1 / n + 1 / small))
+    assert p_value <= max(dealt[as_far].sum(), 2 * stats.norm.sf(z)) * 1.02
+
+
 @pytest.mark.parametrize("moved", [0.0, 0.1, 0.2, 1.0])
 def test_an_effect_is_the_share_that_moved_and_hardly_more(moved):
     rng = np.random.default_rng(2)

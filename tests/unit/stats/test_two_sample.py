@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
@@ -196,6 +196,26 @@ def test_small_cells_are_put_together():
 
     assert a.tolist() == [100, 4]
     assert b.tolist() == [100, 4]
+
+
+def test_small_cells_that_stay_small_together_join_the_smallest_of_the_others():
+    a, b = pool_small_cells([600, 300, 2, 0], [500, 400, 1, 1])
+    assert (a.tolist(), b.tolist()) == ([600, 302], [500, 402])
+    # beside a single other cell there is nothing to join
+    a, b = pool_small_cells([600, 2], [500, 1])
+    assert (a.tolist(), b.tolist()) == ([600, 2], [500, 1])
+
+
+@given(st.integers(0, 30), st.integers(30, 900), st.integers(0, 30), st.integers(30, 900))
+def test_of_two_cells_chi_squared_is_the_test_of_two_proportions(a, n, b, m):
+    assume(a + b)
+    found = chi_squared_two_sample([n - a, a], [m - b, b])
+    expected = two_proportion_test(a, n, b, m)
+    assert found.statistic == pytest.approx(expected.statistic**2, abs=1e-9)
+    assert found.p_value == expected.p_value
+    if min(n, m) * (a + b) < 5 * (n + m) and a + b < n + m - a - b:
+        _, exact = stats.fisher_exact([[a, n - a], [b, m - b]])
+        assert found.p_value == pytest.approx(exact)
 
 
 def test_large_cells_stay_and_empty_ones_go():

@@ -394,7 +394,8 @@ def test_rare_names_are_pooled_and_frequent_ones_are_not_wherever_they_stand():
     reference = names({"a": 300}, {"rare": 3, "x": 60})
     current = names({"a": 300}, {"rare": 4, "x": 30, "z": 60})
 
-    cells = [[300, 60, 0, 3], [300, 30, 60, 4]]
+    # three and four rows are too few for a cell, and are in one with the rarest of the others
+    cells = [[300, 60, 3], [300, 30, 64]]
     expected, *_ = stats.chi2_contingency(cells, correction=False)
 
     assert chi_squared(compare_feature(reference, current, RULE)) == pytest.approx(expected)

@@ -49,6 +49,11 @@ class BridgeTimes(NamedTuple):
         """Whether it is looked at all the time."""
         return not self.is_jump.any()
 
+    @property
+    def rest(self) -> float:
+        """Share of the time outside the longest step that is jumped over, in [0, 1]."""
+        return max(0.0, 1 - float(self.lengths[self.is_jump].max(initial=0.0)))
+
 
 ALL_TIMES = BridgeTimes(np.ones(1), np.zeros(1, dtype=bool))
 """That a bridge is looked at all the time."""
@@ -104,8 +109,7 @@ def largest_distance_sf(distance: float, times: BridgeTimes) -> float:
     longest = math.sqrt(float(times.lengths[~times.is_jump].max(initial=0.0)))
     if distance <= _NEAR * longest:
         return 1.0
-    beside = math.sqrt(max(0.0, 1 - float(times.lengths[times.is_jump].max())))
-    if distance > _NEVER * beside:
+    if distance > _NEVER * math.sqrt(times.rest):
         # the bridge is looked at near its ends alone; of a single value, nowhere else
         return 0.0
     spread = math.sqrt(float(times.lengths.min()))

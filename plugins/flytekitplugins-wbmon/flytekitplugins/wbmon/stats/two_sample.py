@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from flytekitplugins.wbmon.stats.arrays import Counts
+from flytekitplugins.wbmon.stats.arrays import Counts, Floats
 from flytekitplugins.wbmon.stats.binning import cumulative_shares
 from flytekitplugins.wbmon.stats.bridge import (
     ALL_TIMES,
@@ -26,6 +26,7 @@ from flytekitplugins.wbmon.stats.tail_probabilities import chi_squared_sf, norma
 _N_PROBES = 2048
 _FAN = 8  # probes per open cell in each later round
 _MIN_EXPECTED = 5.0  # the usual rule of thumb for the chi-squared and normal approximations
+_FEW_OTHERS = 30  # expected in the smaller window beside the most frequent value
 _FEW_ROWS, _MIN_EXPECTED_OF_FEW = 500, 10.0
 
 _Indices = NDArray[np.int64]
@@ -127,7 +128,9 @@ def ks_p_value(statistic: float, n: float, m: float, *, times: BridgeTimes = ALL
     """Asymptotic p-value of the two-sample Kolmogorov-Smirnov statistic.
 
     `P(K >= D * sqrt(n m / (n + m)))`, where `K` is the largest distance of a Brownian bridge from
-    0, at the times that the ties leave.
+    0, at the times that the ties leave. Of a value that nearly all rows have, in a small window few
+    rows have any other: with fewer than 30 expected, it is at least the probability of dealing them
+    out so unevenly.
 
     Args:
         statistic: The statistic `D`, in [0, 1].
@@ -140,7 +143,16 @@ def ks_p_value(statistic: float, n: float, m: float, *, times: BridgeTimes = ALL
         Arnold & Emerson (2011), Nonparametric goodness-of-fit tests for discrete null
         distributions, for what ties do.
     """
-    return largest_distance_sf(statistic * math.sqrt(n * m / (n + m)), times)
+    p_value = largest_distance_sf(statistic * math.sqrt(n * m / (n + m)), times)
+    if times.rest * min(n, m) >= _FEW_OTHERS:
+        return p_value
+    few, many = sorted((round(n), round(m)))
+    counts, pmf = _deals(round(times.rest * (n + m)), many, few)
+    if not len(counts):
+        return p_value
+    total = times.rest * (n + m)
+    apart = abs(counts / few - (total - counts) / many)
+    return max(p_value, float(pmf[apart >= statistic * (1 - 1e-9)].sum()))
 
 
 def ks_effect(statistic: float, n: float, m: float, *, times: BridgeTimes = ALL_TIMES) -> float:
@@ -205,7 +217,8 @@ def pool_small_cells(
 
     Returns:
         Counts of the remaining cells of both windows, with the pooled cell last. Cells that are
-        empty in both windows are removed.
+        empty in both windows are removed. A pooled cell that is small beside two others or more has
+        the smallest of them, too.
     """
     reference = np.asarray(reference_counts, dtype=np.float64)
     current = np.asarray(current_counts, dtype=np.float64)
@@ -220,14 +233,23 @@ def pool_small_cells(
     pooled = reference[small].sum(), current[small].sum()
     if sum(pooled) <= 0:
         return reference[~small], current[~small]
-    return np.append(reference[~small], pooled[0]), np.append(current[~small], pooled[1])
+    cells = np.append(reference[~small], pooled[0]), np.append(current[~small], pooled[1])
+    together = cells[0] + cells[1]
+    if len(together) < 3 or together[-1] * (fewest / total) >= least:  # noqa: PLR2004
+        return cells
+    # a pooled cell that is small itself is pooled with the smallest of the others
+    other = int(together[:-1].argmin())
+    for each in cells:
+        each[-1] += each[other]
+    return np.delete(cells[0], other), np.delete(cells[1], other)
 
 
 def chi_squared_two_sample(reference_counts: ArrayLike, current_counts: ArrayLike) -> TestResult:
     """Chi-squared test of homogeneity of two windows over the same cells.
 
     `sum (O - E)^2 / E` over both windows, where `E` comes from the pooled proportions; `k - 1`
-    degrees of freedom. Small cells should be pooled first, see `pool_small_cells`.
+    degrees of freedom, of two cells as `two_proportion_test`. Small cells should be pooled first,
+    see `pool_small_cells`.
 
     Args:
         reference_counts: Rows per cell; shape `(k,)`; may be scaled to an effective sample size.
@@ -250,6 +272,11 @@ def chi_squared_two_sample(reference_counts: ArrayLike, current_counts: ArrayLik
         ((reference - expected[0]) ** 2 / expected[0]).sum()
         + ((current - expected[1]) ** 2 / expected[1]).sum()
     )
+    if len(together) == 2:  # noqa: PLR2004 - the same test, exact where a cell is small
+        return TestResult(
+            statistic,
+            two_proportion_test(float(reference[0]), float(n), float(current[0]), float(m)).p_value,
+        )
     return TestResult(statistic, chi_squared_sf(statistic, degrees=len(together) - 1))
 
 
@@ -306,13 +333,18 @@ def _largest_gap(
 
 def _fisher_exact(count_a: int, n_a: int, count_b: int, n_b: int) -> float:
     """Two-sided p-value: total probability of all tables at most as likely as the observed one."""
-    total = count_a + count_b
+    counts, pmf = _deals(count_a + count_b, n_a, n_b)
+    observed = pmf[count_b - int(counts[0])]
+    # equally likely tables can differ by rounding
+    return float(pmf[pmf <= observed * (1 + 1e-7)].sum())
+
+
+def _deals(total: int, n_a: int, n_b: int) -> tuple[Floats, Floats]:
+    """How many of some rows a sample gets that are dealt out to two, and how likely it is."""
     low, high = max(0, total - n_a), min(total, n_b)
     k = np.arange(low, high, dtype=np.float64)
     ratios = (total - k) * (n_b - k) / ((k + 1) * (n_a - total + k + 1))
     # from ratios of neighbouring tables; the common factor cancels in the quotient at the end
     log_pmf = np.concatenate(([0.0], np.cumsum(np.log(ratios))))
     pmf = np.exp(log_pmf - log_pmf.max())
-    observed = pmf[count_b - low]
-    # equally likely tables can differ by rounding
-    return float(pmf[pmf <= observed * (1 + 1e-7)].sum() / pmf.sum())
+    return np.append(k, high), pmf / pmf.sum()
