@@ -287,7 +287,7 @@ def test_an_unreadable_model_file_is_an_error_that_says_which_input(
         (lambda: wandb_init(project="p", entity="e", delivery="mail"), "delivery must be"),
         (lambda: wandb_init(project="p", entity="e", tags="nightly"), "tags must be"),
         (lambda: wandb_init(project="p", entity="e")(7), "goes on a function"),
-        (lambda: DriftRule(alpha=5), "alpha must be between 0 and 1"),
+        (lambda: DriftRule(alpha=5), "alpha of a DriftRule must be between 0 and 1"),
         (lambda: DriftRule(min_effect=0.01), "warn_effect <= min_effect"),
         (lambda: AlertRule(metric="performance.accuracy"), "exactly one of"),
         (lambda: AlertRule(metric="accuracy", below=0.8), r"<report>\.<name>"),

@@ -133,11 +133,11 @@ def test_wrong_settings_are_refused_where_the_node_is_made() -> None:
         EstimatePerformance("x", task="ranking", **COLUMNS)
     with pytest.raises(ConfigError, match="must be a probability"):
         EstimatePerformance("x", threshold=2, **COLUMNS)
-    with pytest.raises(ConfigError, match="min_rows must be a number of at least 1"):
+    with pytest.raises(ConfigError, match="min_rows must be a whole number of at least 1"):
         EstimatePerformance("x", min_rows="3", **COLUMNS)
     with pytest.raises(ConfigError, match="features must be a sequence of column names"):
         EstimatePerformance("x", features="age", **COLUMNS)
-    with pytest.raises(ConfigError, match="min_rows must be a number of at least 1"):
+    with pytest.raises(ConfigError, match="min_rows must be a whole number of at least 1"):
         EstimateLoss("x", min_rows=0)
     with pytest.raises(ConfigError, match="features must be a sequence of column names"):
         FitLossModel("x", features="size", **VALUES)

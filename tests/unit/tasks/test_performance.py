@@ -60,7 +60,7 @@ def test_a_length_of_chunks_that_nobody_knows_is_refused_early():
     ("changed", "message"),
     [
         ({"threshold": None}, "threshold must be a probability"),
-        ({"min_rows": -1}, "min_rows must be a number of at least 1, got -1"),
+        ({"min_rows": -1}, "min_rows must be a whole number of at least 1, got -1"),
         ({"segments": "country"}, "segments must be a sequence of column names"),
         ({"classes": 5}, "classes must be a sequence of classes"),
         ({"rank_by": "rmse"}, "rank_by must be one of accuracy"),

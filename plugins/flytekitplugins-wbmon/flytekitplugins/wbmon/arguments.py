@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime, time, timezone
+from numbers import Integral
 from typing import Any
 
 from flytekitplugins.wbmon.errors import ConfigError
@@ -53,6 +54,26 @@ def several(name: str, values: Any, of: str) -> Iterable[Any]:
 def listed_columns(name: str, columns: Any) -> tuple[str, ...]:
     """The names of columns as the data have them, which is as text; none of None."""
     return tuple(map(str, listed(name, columns)))
+
+
+def require_whole(name: str, value: Any, least: int, most: int | None = None) -> None:
+    """Refuse what is no whole number, or too small or large a one.
+
+    Args:
+        name: Name of the argument.
+        value: Its value.
+        least: The smallest that is allowed.
+        most: The largest; None without a limit.
+
+    Raises:
+        ConfigError: If it is none.
+    """
+    is_whole = isinstance(value, Integral) and not isinstance(value, bool)
+    if not is_whole or value < least or (most is not None and value > most):
+        up_to = "" if most is None else f" and at most {most}"
+        raise ConfigError(
+            f"{name} must be a whole number of at least {least}{up_to}, got {_shown(value)}"
+        )
 
 
 def is_moment(value: Any) -> bool:

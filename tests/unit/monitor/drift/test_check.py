@@ -496,6 +496,21 @@ def test_a_rule_on_a_column_that_neither_profile_has_is_an_error():
         check_drift(reference, current, rule=DriftRule(features=("items", "amonut")))
 
 
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"kinds": {"amonut": "number"}},
+        {"missing_values": {"amonut": (-1,)}},
+        {"labels": ("amonut",)},
+        {"predictions": ("amonut",)},
+    ],
+    ids=str,
+)
+def test_whatever_a_rule_says_of_a_column_that_neither_window_has_is_an_error(check, named):
+    with pytest.raises(DataError, match=r"neither window has 'amonut'; did you mean 'amount'\?"):
+        check(window(1), window(2), rule=DriftRule(**named))
+
+
 def damaged(frame: pd.DataFrame, path: Path) -> Path:
     """The frame as a file of which the column `bad` cannot be read."""
     pq.write_table(pa.Table.from_pandas(frame.assign(bad="text")), path)

@@ -14,7 +14,7 @@ from flytekitplugins.wbmon.monitor.drift.series_report import DriftSeries
 
 @pytest.mark.parametrize("alpha", [0, 1, -0.1, 5])
 def test_alpha_must_be_a_rate(alpha):
-    with pytest.raises(ConfigError, match="alpha must be between 0 and 1"):
+    with pytest.raises(ConfigError, match="alpha of a DriftRule must be between 0 and 1"):
         DriftRule(alpha=alpha)
 
 
@@ -25,7 +25,7 @@ def test_the_warning_lies_below_the_drift(effects):
 
 
 def test_a_window_needs_a_row():
-    with pytest.raises(ConfigError, match="min_rows must be at least 1"):
+    with pytest.raises(ConfigError, match="min_rows must be a whole number of at least 1"):
         DriftRule(min_rows=0)
 
 
@@ -55,7 +55,7 @@ def test_a_series_without_windows_has_not_drifted():
     ("given", "match"),
     [
         ({"alpha": "0.05"}, "alpha must be a number, got '0.05'"),
-        ({"min_rows": None}, "min_rows must be a number, got None"),
+        ({"min_rows": None}, "min_rows must be a whole number of at least 1, got None"),
         ({"min_effect": True}, "min_effect must be a number, got True"),
         ({"features": "amount"}, "features must be a sequence of column names, got 'amount'"),
         ({"kinds": ["store"]}, "kinds must be a mapping from columns"),

@@ -436,7 +436,7 @@ def test_impossible_settings_are_refused(log, reference):
         drift_series(log, like=reference, at="at", by="year")
     with pytest.raises(ConfigError, match="reference must be one of"):
         drift_series(log, like=reference, at="at", reference="random")
-    with pytest.raises(ConfigError, match="n_reference must be at least 1"):
+    with pytest.raises(ConfigError, match="n_reference must be a whole number of at least 1"):
         drift_series(log, like=reference, at="at", n_reference=0)
     with pytest.raises(ConfigError, match="needs windows of time"):
         drift_series(log, like=reference, segment="tenant", reference="sliding")

@@ -352,7 +352,7 @@ def test_the_report_survives_json(night):
         ({"threshold": "0.5"}, r"threshold must be a probability in \[0, 1\], got '0.5'"),
         ({"threshold": None}, "threshold must be a probability"),
         ({"threshold": math.nan}, "threshold must be a probability"),
-        ({"min_rows": "3"}, "min_rows must be a number of at least 1, got '3'"),
+        ({"min_rows": "3"}, "min_rows must be a whole number of at least 1, got '3'"),
         ({"min_rows": None}, "min_rows must be"),
         ({"min_rows": -1}, "min_rows must be"),
         ({"segments": "country"}, "segments must be a sequence of column names, got 'country'"),

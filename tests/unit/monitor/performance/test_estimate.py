@@ -173,7 +173,7 @@ def test_a_reference_must_hold_enough_of_both_classes(rng):
     ("changed", "message"),
     [
         ({"threshold": "0.5"}, "threshold must be a probability"),
-        ({"min_rows": None}, "min_rows must be a number of at least 1, got None"),
+        ({"min_rows": None}, "min_rows must be a whole number of at least 1, got None"),
         ({"features": "p"}, "features must be a sequence of column names"),
         ({"prediction_is": "score"}, "prediction_is must be 'class' or 'probability'"),
     ],

@@ -168,7 +168,7 @@ def test_a_window_of_another_unit_or_kind_is_refused(model):
 def test_a_wrong_argument_is_told(model):
     with pytest.raises(ConfigError, match=r"got DataFrame; make it with fit_loss_model"):
         estimate_loss(window(1, 100), model=window(1, 100))
-    with pytest.raises(ConfigError, match="min_rows must be a number of at least 1"):
+    with pytest.raises(ConfigError, match="min_rows must be a whole number of at least 1"):
         estimate_loss(window(1, 100), model=model, min_rows=0)
     with pytest.raises(ConfigError, match="features must be a sequence of column names"):
         fit_loss_model(window(1, 200), features="kind", **COLUMNS)

@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from flytekit.types.structured import StructuredDataset
 
+from flytekitplugins.wbmon.arguments import require_whole
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.flyte.function_reference import load_references, references_of
 from flytekitplugins.wbmon.flyte.type_transformers import open_data
@@ -130,6 +131,7 @@ class DriftSeriesCheck(Node[SeriesSettings]):
                 f"DriftSeriesCheck {name!r} must cut its table by time (at=) or by segment "
                 "(segment=), got neither; for one window use DriftCheck"
             )
+        require_whole("n_reference", n_reference, 1)
         settings = SeriesSettings(
             at=at,
             by=by,

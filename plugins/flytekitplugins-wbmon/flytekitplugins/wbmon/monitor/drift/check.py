@@ -102,7 +102,7 @@ def _pairs(
     asked = _asked(rule)
     if not isinstance(reference, Profile) and not isinstance(current, Profile):
         sources = open_values(reference, naming=asked), open_values(current, naming=asked)
-        _require_known(asked, {name for source in sources for name in known_names(source)})
+        _require_known(rule, {name for source in sources for name in known_names(source)})
         if fits_in_memory(*sources):
             names = asked or tuple(dict.fromkeys(chain(*map(stored_names, sources))))
             said = declarations(rule.kinds, rule.missing_values)
@@ -123,13 +123,13 @@ def _pairs(
             "like; profile the reference once, then each window with like=reference"
         )
     if not isinstance(current, Profile):
-        current = _profile_current(open_values(current), reference, asked)
+        current = _profile_current(open_values(current), reference, rule)
     if current.layout != reference.layout:
         raise DataError(
             "both profiles must share a layout to be compared; make the current one with "
             "profile_data(data, like=reference)"
         )
-    _require_known(asked, {*reference.features, *current.features})
+    _require_known(rule, {*reference.features, *current.features})
     return _paired(reference, current, asked), reference.n_rows, current.n_rows
 
 
@@ -144,13 +144,14 @@ def _present(asked: Sequence[str], source: PlainSource) -> list[str] | None:
     return [name for name in asked if name in source.names] if asked else None
 
 
-def _profile_current(source: PlainSource, reference: Profile, asked: Sequence[str]) -> Profile:
-    _require_known(asked, {*reference.features, *known_names(source)})
-    return profile_data(source, like=reference, columns=asked or None)
+def _profile_current(source: PlainSource, reference: Profile, rule: DriftRule) -> Profile:
+    _require_known(rule, {*reference.features, *known_names(source)})
+    return profile_data(source, like=reference, columns=_asked(rule) or None)
 
 
-def _require_known(asked: Sequence[str], names: set[str]) -> None:
-    unknown = [name for name in asked if name not in names]
+def _require_known(rule: DriftRule, names: set[str]) -> None:
+    said = (rule.features, rule.predictions, rule.labels, rule.kinds, rule.missing_values)
+    unknown = [name for name in map(str, chain(*said)) if name not in names]
     if unknown:
         close = difflib.get_close_matches(unknown[0], sorted(names))
         hint = f"; did you mean {quoted_name(close[0])}?" if close else ""

@@ -8,14 +8,13 @@ windows differ, and its AUC measures how much. This needs the rows, not only pro
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from flytekitplugins.wbmon.arguments import listed_columns
+from flytekitplugins.wbmon.arguments import listed_columns, require_whole
 from flytekitplugins.wbmon.data.arrow import dense_numbers, is_valid
 from flytekitplugins.wbmon.data.groups import is_scalar, named_groups
 from flytekitplugins.wbmon.data.names import encode_names
@@ -23,7 +22,7 @@ from flytekitplugins.wbmon.data.objects import value_type
 from flytekitplugins.wbmon.data.open import Data, open_values
 from flytekitplugins.wbmon.data.plain import PlainSource
 from flytekitplugins.wbmon.data.systematic_sample import spread_rows
-from flytekitplugins.wbmon.errors import ConfigError, DataError
+from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.drift.joint_report import JointDrift
 from flytekitplugins.wbmon.monitor.drift.joint_split import (
     N_BLOCKS,
@@ -96,8 +95,7 @@ def check_joint_drift(
     """
     rule = rule or DriftRule()
     group = str(group)
-    if not isinstance(max_rows, Integral) or max_rows < 1:
-        raise ConfigError(f"max_rows must be a whole number of at least 1, got {max_rows!r}")
+    require_whole("max_rows", max_rows, 1)
     columns = None if columns is None else listed_columns("columns", columns)
     named = [*(columns or ()), group]
     sources = open_values(reference, naming=named), open_values(current, naming=named)

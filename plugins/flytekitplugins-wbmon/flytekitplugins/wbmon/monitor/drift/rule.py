@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any
 
-from flytekitplugins.wbmon.arguments import listed_columns
+from flytekitplugins.wbmon.arguments import listed_columns, require_whole
 from flytekitplugins.wbmon.data.kind import declarations
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.names import quoted_name
@@ -56,12 +56,14 @@ class DriftRule:
     fence_past: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("alpha", "min_effect", "warn_effect", "tail_odds", "min_rows"):
+        for name in ("alpha", "min_effect", "warn_effect", "tail_odds"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, Real):
                 raise ConfigError(f"{name} must be a number, got {value!r}")
         if not 0 < self.alpha < 1:
-            raise ConfigError(f"alpha must be between 0 and 1, got {self.alpha}; 0.05 is usual")
+            raise ConfigError(
+                f"alpha of a DriftRule must be between 0 and 1, got {self.alpha}; 0.05 is usual"
+            )
         if not 0 < self.warn_effect <= self.min_effect <= 1:
             raise ConfigError(
                 "effects must hold 0 < warn_effect <= min_effect <= 1, got "
@@ -70,8 +72,7 @@ class DriftRule:
             )
         if not self.tail_odds > 1:
             raise ConfigError(f"tail_odds must be above 1, got {self.tail_odds}; 2 is usual")
-        if self.min_rows < 1:
-            raise ConfigError(f"min_rows must be at least 1, got {self.min_rows}")
+        require_whole("min_rows", self.min_rows, 1)
         declarations(self.kinds, self.missing_values)
         for name, weight in self.importance.items():
             if not 0 <= weight < math.inf:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal, get_args
 
+from flytekitplugins.wbmon.arguments import require_whole
 from flytekitplugins.wbmon.data.open import Data
 from flytekitplugins.wbmon.data.scalars import class_name
 from flytekitplugins.wbmon.errors import ConfigError, DataError
@@ -103,8 +104,7 @@ def _require_settings(reference: str, n_reference: int, at: str) -> None:
         raise ConfigError(
             f"reference must be one of {', '.join(get_args(Reference))}; got {reference!r}"
         )
-    if n_reference < 1:
-        raise ConfigError(f"n_reference must be at least 1, got {n_reference}")
+    require_whole("n_reference", n_reference, 1)
     if reference != "fixed" and not at:
         raise ConfigError(f"a {reference} reference needs windows of time; give at=")
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Mapping
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, get_args
 
+from flytekitplugins.wbmon.arguments import require_whole
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.performance.report import Every, PredictionIs, Task
 from flytekitplugins.wbmon.names import listed_names
@@ -62,8 +63,7 @@ def require_rule(threshold: Any, min_rows: Any) -> None:
 
 def require_min_rows(min_rows: Any) -> None:
     """Refuse numbers of rows that are none."""
-    if not _is_number(min_rows) or not min_rows >= 1:
-        raise ConfigError(f"min_rows must be a number of at least 1, got {min_rows!r}")
+    require_whole("min_rows", min_rows, 1)
 
 
 def require_features(features: tuple[str, ...]) -> None:
@@ -76,10 +76,10 @@ def require_features(features: tuple[str, ...]) -> None:
 
 def require_shuffles(n_repeats: Any, seed: Any, max_rows: Any) -> None:
     """Refuse numbers of shuffles, seeds and numbers of rows that cannot be."""
-    _require_whole("n_repeats", n_repeats, 1)
-    _require_whole("seed", seed, 0, _LARGEST_SEED)
+    require_whole("n_repeats", n_repeats, 1)
+    require_whole("seed", seed, 0, _LARGEST_SEED)
     # one row cannot be shuffled
-    _require_whole("max_rows", max_rows, 2)
+    require_whole("max_rows", max_rows, 2)
 
 
 def require_ranking(rank_by: Any, task: Task) -> None:
@@ -117,15 +117,6 @@ def baseline_values(baseline: Any, task: Task) -> dict[str, float]:
                 f"{value!r}; leave out what is not known"
             )
     return {name: float(value) for name, value in baseline.items()}
-
-
-def _require_whole(name: str, value: Any, least: int, most: int | None = None) -> None:
-    is_whole = isinstance(value, Integral) and not isinstance(value, bool)
-    if not is_whole or value < least or (most is not None and value > most):
-        up_to = "" if most is None else f" and at most {most}"
-        raise ConfigError(
-            f"{name} must be a whole number of at least {least}{up_to}, got {value!r}"
-        )
 
 
 def _meant(name: Any, task: Task) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from numbers import Integral, Real
+from numbers import Real
 
+from flytekitplugins.wbmon.arguments import require_whole
 from flytekitplugins.wbmon.errors import ConfigError
 
 _ROUNDED = 0.005  # how far from 1 shares may add up, such as three of 0.333
@@ -37,9 +38,9 @@ class ExperimentPlan:
     planned_units: int | None = None
 
     def __post_init__(self) -> None:
-        _check_units("min_units", self.min_units, 2)
+        require_whole("min_units", self.min_units, 2)
         if self.planned_units is not None:
-            _check_units("planned_units", self.planned_units, 2 * self.min_units)
+            require_whole("planned_units", self.planned_units, 2 * self.min_units)
         for variant, share in self.shares.items():
             # written so that nan is refused
             if not (isinstance(share, Real) and 0 < share <= 1):
@@ -55,12 +56,3 @@ class ExperimentPlan:
             raise ConfigError(
                 f"control must be one of {', '.join(sorted(self.shares))}; got {self.control!r}"
             )
-
-
-def _check_units(name: str, value: int, lowest: int) -> None:
-    is_whole = isinstance(value, Integral) and not isinstance(value, bool)
-    if not is_whole or value < lowest:
-        twice = " (twice min_units)" if name == "planned_units" else ""
-        raise ConfigError(
-            f"{name} must be a whole number of at least {lowest}{twice}, got {value!r}"
-        )
