@@ -423,3 +423,29 @@ def test_times_of_which_none_is_known_are_one_chunk(week, none):
     frame = week.to_pandas().assign(at=none)
     (chunk,) = check(frame, time="at").chunks
     assert (chunk.value, chunk.n_rows) == ("(missing)", 8000)
+
+
+@pytest.mark.parametrize(("zeros", "made"), [(0.3, float), (0.6, float), (0.9, float), (0.9, int)])
+def test_a_value_that_most_rows_have_is_a_range_of_its_own(rng, zeros, made):
+    n = 2000
+    amount = np.where(rng.random(n) < zeros, 0, rng.integers(1, 10_000, n)).astype(made)
+    y = rng.integers(0, 2, n)
+    frame = pd.DataFrame({"y": y, "p": y, "amount": amount})
+    report = check_performance(
+        frame, task="classification", label="y", prediction="p", segments=("amount",)
+    )
+    sizes = {part.value: part.n_rows for part in report.segments}
+    least = amount[amount > 0].min()
+    assert sizes[f"< {least:g}"] == (amount == 0).sum()
+    assert sum(sizes.values()) == n
+    assert min(sizes.values()) > 0
+
+
+def test_what_is_named_as_missing_is_missing_and_a_column_is_divided_once(rng):
+    frame = pd.DataFrame({"y": rng.integers(0, 2, 400), "g": ["(missing)", None, "a", "b"] * 100})
+    frame["p"] = frame["y"]
+    report = check_performance(
+        frame, task="classification", label="y", prediction="p", segments=("g", "g")
+    )
+    sizes = sorted((part.value, part.n_rows) for part in report.segments)
+    assert sizes == [("(missing)", 200), ("a", 100), ("b", 100)]

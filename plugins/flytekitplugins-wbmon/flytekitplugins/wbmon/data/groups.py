@@ -108,14 +108,24 @@ def few_numbers(array: pa.Array, most: int) -> Groups | None:
 
 
 def edges_of(array: pa.Array, shares: NDArray[np.float64]) -> NDArray[Any]:
-    """The quantiles of numbers, each once: whole numbers that floats would round stay whole."""
+    """The quantiles of numbers, each once: whole numbers that floats would round stay whole.
+
+    Several quantiles may be one value, such as the 0 of most rows. The next larger value is an edge
+    then, so that these rows are a range of their own. No range is empty, unless all are equal.
+    """
     values = exact_numbers(split(array).values)
     values = values[np.isfinite(values)]
     if not len(values):
         return np.empty(0)
-    if values.dtype.kind in "iu" and np.abs(values.astype(np.float64)).max() > _EXACT:
-        return np.unique(np.quantile(values, shares, method="higher"))
-    return np.unique(np.quantile(values, shares))
+    is_large = values.dtype.kind in "iu" and np.abs(values.astype(np.float64)).max() > _EXACT
+    found = np.quantile(values, shares, method="higher" if is_large else "linear")
+    edges, times = np.unique(found, return_counts=True)
+    least = values.min()
+    common = edges[(times > 1) | (edges == least)]
+    above = [values[values > value].min() for value in common if (values > value).any()]
+    edges = np.unique(np.concatenate((edges, np.array(above, dtype=edges.dtype))))
+    inner = edges[edges > least]
+    return np.asarray(inner if len(inner) else edges[:1])
 
 
 def ranges(array: pa.Array, edges: NDArray[Any]) -> Groups:

@@ -46,8 +46,8 @@ def segments(
 
     A value is what it is, however it is stored: whole numbers keep their digits, times are divided
     by day (UTC), durations are in seconds; blank text is missing. Numbers and durations with more
-    than 20 distinct values are divided at their quartiles. Of more than 50 other values, the rarest
-    are combined into one group.
+    than 20 distinct values are divided at their quartiles, and a value that several quartiles share
+    is a range of its own. Of more than 50 other values, the rarest are combined into one group.
 
     Args:
         table: The window, with the columns.
@@ -61,7 +61,7 @@ def segments(
     """
     parts = [
         part
-        for name in columns
+        for name in dict.fromkeys(columns)
         for part in _parts(name, _by_value(table[name], name), outcomes, measure)
     ]
     judged = _judged(parts, metric)
@@ -161,6 +161,8 @@ def _with_missing(groups: Groups) -> Groups:
     codes, names = groups
     if (codes >= 0).all():
         return groups
+    if _MISSING in names:
+        return Groups(np.where(codes >= 0, codes, names.index(_MISSING)), names)
     return Groups(np.where(codes >= 0, codes, len(names)), [*names, _MISSING])
 
 
