@@ -501,3 +501,18 @@ def test_data_in_the_place_of_the_reference_are_refused():
     frame = pd.DataFrame({"x": np.arange(100.0), "s": "a"})
     with pytest.raises(ConfigError, match="like must hold profiles, got one DataFrame"):
         drift_series(frame, like=frame, segment="s")
+
+
+@pytest.mark.parametrize("more", [{}, {"new": 1.0}], ids=["same columns", "a new column"])
+def test_windows_of_few_rows_answer_nothing_whatever_columns_are_new(rng, more):
+    reference = profile_data(pd.DataFrame({"x": rng.normal(size=500)}))
+    at = pd.Timestamp("2026-03-01") + pd.to_timedelta(np.repeat(range(4), 20), unit="D")
+    few = pd.DataFrame({"at": at, "x": rng.normal(size=80), **more})
+
+    series = drift_series(few, like=reference, at="at")
+
+    for report in (series, *(window.report for window in series.windows)):
+        found = {each.name: each for each in report.measurements()}
+        assert np.isnan(found["drifted"].value)
+        assert np.isnan(found["share_drifted"].value)
+    assert all(window.report.verdict in ("insufficient", "warning") for window in series.windows)

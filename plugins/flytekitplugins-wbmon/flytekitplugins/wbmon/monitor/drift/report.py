@@ -269,6 +269,16 @@ class DriftReport(Report):
         return self.verdict == "drift"
 
     @property
+    def answered(self) -> bool:
+        """Whether it is known if the window drifted: it did, or a feature was compared.
+
+        A column that is new was compared with nothing.
+        """
+        compared = (each for each in self.features.values() if each.status != "new_column")
+        is_tested = any(each.tested for each in compared)
+        return self.drifted or (is_tested and self.verdict != "insufficient")
+
+    @property
     def n_drifted(self) -> int:
         """Number of features that drifted."""
         return sum(feature.drifted for feature in self.features.values())
@@ -308,7 +318,7 @@ class DriftReport(Report):
 
     def headline(self) -> Iterable[Measurement]:
         """The numbers of the whole window."""
-        is_known = self.verdict != "insufficient"
+        is_known = self.answered
         chance = {"p_value": self.p_value, "distance": self.moved}
         yield gate(
             "drifted", value=self.drifted if is_known else None, reason=self.reason, **chance

@@ -83,7 +83,7 @@ class DriftSeries(Report):
         return tuple({window.segment: window for window in self.windows}.values())
 
     def _measured(self) -> Iterable[Measurement]:
-        known = [window for window in self.windows if window.report.verdict != "insufficient"]
+        known = [window for window in self.windows if window.report.answered]
         share = self.n_drifted / len(known) if known else math.nan
         none = "no window has enough rows"
         yield gate("drifted", value=self.drifted if known else None, reason=none)
