@@ -148,45 +148,30 @@ def proxy_difference(rows: ProxyRows) -> float:
 
 
 def _tuned(values: Floats, rows: ProxyRows, *, is_share: bool = False) -> _Tuned:
+    """The mean with the tuning of least variance; by labels alone if that is as good."""
     scale = float(abs(rows.proxy).max(initial=0.0)) or 1.0
     # squares of the largest floats are infinite
     rows = rows._replace(proxy=rows.proxy / scale)
-    inside = _is_labelled(rows)
-    labelled = rows.weight[rows.labelled]
-    proxy = rows.proxy[rows.labelled]
+    labelled, proxy = rows.weight[rows.labelled], rows.proxy[rows.labelled]
     of_labelled = None if rows.cluster is None else rows.cluster[rows.labelled]
     n = effective_rows(labelled, of_labelled)
     mean, of_proxy = _mean(values, labelled), _mean(proxy, labelled)
-    y = np.zeros(len(rows.proxy))
-    y[rows.labelled] = values
-    alone = _centred(rows, inside, y, mean)
-    spread = _squares(alone, rows.cluster)
     df = influence_freedom(values - mean, labelled, of_labelled)
-    classical = _Tuned(mean, math.nan, df, 0.0, 1.0)
+    alone = _Tuned(mean, math.nan, df, 0.0, 1.0)
     if n < _FEWEST:
-        return classical
-    classical = classical._replace(error=math.sqrt(spread * n / (n - 1)))
-    others = rows.weight[~inside]
-    known = _centred(rows, inside, rows.proxy, of_proxy)
-    of_all, of_known = _variance(rows.proxy, rows.weight), _variance(proxy, labelled)
+        return alone
+    moments = _moments(values, rows, n, is_share=is_share)
+    alone = alone._replace(error=math.sqrt(moments.spread * n / (n - 1)))
     is_enough = is_share or n >= _FEWEST_OF_MEAN
-    if not is_enough or not len(others) or not of_known > 0:
-        return classical
-    elsewhere = _mean(rows.proxy[~inside], others)
-    beside = _centred(rows, ~inside, rows.proxy, elsewhere)
-    together = _product(alone, known - beside, rows.cluster)
-    # two rows more, of a hit and of a miss that look like the other one
-    signed = proxy if together > 0 else -proxy
-    extra = _contradiction(signed, mean) / n**2 if is_share else np.zeros((2, 2))
-    together += float(extra[0, 1]) if together > 0 else -float(extra[0, 1])
-    # proxies vary among the labelled rows as they do among all
-    wider = max(1.0, of_all / of_known)
-    of_proxies = _squares(known * math.sqrt(wider) - beside, rows.cluster) + float(extra[1, 1])
-    tuning = together / of_proxies
-    left = spread + float(extra[0, 0]) - 2 * tuning * together + tuning**2 * of_proxies
+    if not is_enough or not moments.of_proxies > 0:
+        return alone
+    tuning = moments.together / moments.of_proxies
+    left = moments.more - 2 * tuning * moments.together + tuning**2 * moments.of_proxies
     left *= n / (n - 2)
+    gain = moments.spread * n / (n - 1) / left if left > 0 and moments.spread > 0 else 1.0
+    inside = _is_labelled(rows)
+    elsewhere = _mean(rows.proxy[~inside], rows.weight[~inside])
     residual = (values - mean) - tuning * (proxy - of_proxy)
-    gain = spread * n / (n - 1) / left if left > 0 and spread > 0 else 1.0
     found = _Tuned(
         value=mean + tuning * (elsewhere - of_proxy),
         error=math.sqrt(max(left, 0.0)),
@@ -197,7 +182,52 @@ def _tuned(values: Floats, rows: ProxyRows, *, is_share: bool = False) -> _Tuned
     # a share alone has Wilson's interval, which asks for no quantile of Student's t
     most = math.inf if is_share else df
     is_shorter = gain * (student_quantile(most) / student_quantile(found.df)) ** 2 > 1
-    return found if is_shorter else classical
+    return found if is_shorter else alone
+
+
+class _Moments(NamedTuple):
+    """Variances of the mean of the labels and of the proxies' correction, and their covariance.
+
+    Attributes:
+        spread: Variance of the mean.
+        more: The same with what may be assumed beside the labels.
+        together: Covariance of the mean and the correction.
+        of_proxies: Variance of the correction; 0 if proxies can correct nothing.
+    """
+
+    spread: float
+    more: float
+    together: float
+    of_proxies: float
+
+
+def _moments(values: Floats, rows: ProxyRows, n: float, *, is_share: bool) -> _Moments:
+    inside = _is_labelled(rows)
+    labelled, proxy = rows.weight[rows.labelled], rows.proxy[rows.labelled]
+    y = np.zeros(len(rows.proxy))
+    y[rows.labelled] = values
+    mean = _mean(values, labelled)
+    alone = _centred(rows, inside, y, mean)
+    spread = _squares(alone, rows.cluster)
+    of_all, of_known = _variance(rows.proxy, rows.weight), _variance(proxy, labelled)
+    if inside.all() or not of_known > 0:
+        return _Moments(spread, spread, 0.0, 0.0)
+    known, beside = (
+        _centred(rows, side, rows.proxy, _mean(rows.proxy[side], rows.weight[side]))
+        for side in (inside, ~inside)
+    )
+    together = _product(alone, known - beside, rows.cluster)
+    # two rows more, of a hit and of a miss that look like the other one
+    signed = proxy if together > 0 else -proxy
+    extra = _contradiction(signed, mean) / n**2 if is_share else np.zeros((2, 2))
+    # proxies vary among the labelled rows as they do among all
+    wider = math.sqrt(max(1.0, of_all / of_known))
+    return _Moments(
+        spread=spread,
+        more=spread + float(extra[0, 0]),
+        together=together + float(extra[0, 1]) * (1 if together > 0 else -1),
+        of_proxies=_squares(known * wider - beside, rows.cluster) + float(extra[1, 1]),
+    )
 
 
 def _is_labelled(rows: ProxyRows) -> Mask:
