@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from flytekitplugins.wbmon import AlertRule, check_drift, evaluate_rules
 from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.monitor.drift.rule import DriftRule
 from flytekitplugins.wbmon.monitor.drift.series import drift_series
@@ -516,3 +517,45 @@ def test_windows_of_few_rows_answer_nothing_whatever_columns_are_new(rng, more):
         assert np.isnan(found["drifted"].value)
         assert np.isnan(found["share_drifted"].value)
     assert all(window.report.verdict in ("insufficient", "warning") for window in series.windows)
+
+
+def firing(rules, report):
+    """What each rule says of a report, by its metric."""
+    decision = evaluate_rules([AlertRule(metric=name, above=0.0) for name in rules], [report])
+    return {alert.rule.metric: alert.phase for alert in decision.alerts}
+
+
+def test_a_rule_on_what_a_night_does_not_have_keeps_no_other_from_firing(rng):
+    frame = pd.DataFrame({"a": rng.normal(size=2000), "c": rng.normal(size=2000), "s": "u"})
+    reference = profile_data(frame[["a", "c"]])
+    night = frame.assign(a=frame["a"] + 3, c=np.nan)
+
+    report = check_drift(reference, night[["a", "c"]])
+    found = firing(["drift.drifted", "drift.psi.c", "drift.wasserstein_winsorised.c"], report)
+    assert list(found.values()) == ["firing", "no_data", "no_data"]
+
+    series = drift_series(night, like=reference, segment="s")
+    of_window = ["drifted.u", "drifted.v", "psi.u.c", "psi.v.c", "effect_size.v.a"]
+    found = firing([f"drift_series.window.{name}" for name in of_window], series)
+    assert list(found.values()) == ["firing", *["no_data"] * 4]
+
+    without = drift_series(night.assign(at=pd.NaT), like=reference, at="at")
+    assert firing(["drift_series.window.drifted"], without) == {
+        "drift_series.window.drifted": "no_data"
+    }
+
+
+def test_a_number_that_no_night_can_have_is_a_mistake(rng):
+    frame = pd.DataFrame({"a": rng.normal(size=500), "s": "u"})
+    reference = profile_data(frame[["a"]])
+    report = check_drift(reference, frame[["a"]])
+    series = drift_series(frame, like=reference, segment="s")
+    for name, given in (
+        ("drift.wasserstein.a", report),  # of profiles it is winsorised
+        ("drift.psi.b", report),
+        ("drift_series.window.drift.u", series),
+        ("drift_series.window.wasserstein.u.a", series),
+        ("drift_series.window.psi.u.b", series),
+    ):
+        with pytest.raises(ConfigError, match="is not in the drift"):
+            firing([name], given)

@@ -33,6 +33,21 @@ _NOT_TESTED = ("untested", "unreadable", "insufficient")
 _CHARTED_FEATURES = 100
 
 
+DISTANCES = (
+    "psi",
+    "psi_corrected",
+    "jensen_shannon",
+    "hellinger",
+    "total_variation",
+    "cramer_von_mises",
+    "wasserstein",
+    "wasserstein_normed",
+    "wasserstein_winsorised",
+    "wasserstein_winsorised_normed",
+)
+"""Distances of two windows, of which a column has those of its kind."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
     """One statistical test of one feature; all checks of a run are corrected as one family.
@@ -310,6 +325,14 @@ class DriftReport(Report):
     def moved(self) -> float:
         """Largest share of rows that moved in one feature, by a significant check."""
         return max((each.moved for each in self.features.values()), default=0.0)
+
+    def absent(self, name: str) -> Measurement | None:
+        """A distance of a column that has none tonight, such as one without values."""
+        what, _, whose = name.partition(".")
+        feature = self.features.get(whose)
+        if what not in DISTANCES or feature is None or feature.distances:
+            return None
+        return number(what, whose, value=math.nan, reason=feature.reason)
 
     def _measured(self) -> Iterable[Measurement]:
         yield from self.headline()

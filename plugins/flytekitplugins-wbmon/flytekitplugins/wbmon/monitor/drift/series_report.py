@@ -8,9 +8,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import ClassVar
 
-from flytekitplugins.wbmon.monitor.drift.report import DriftReport
+from flytekitplugins.wbmon.monitor.drift.report import DISTANCES, DriftReport
 from flytekitplugins.wbmon.reports.measurement import Measurement, gate, number
 from flytekitplugins.wbmon.reports.report import Report
+
+_OF_WINDOWS = (
+    *("drifted", "share_drifted", "n_drifted", "n_tested", "n_reference", "n_current"),
+    *("effect_size", "effect_low", "statistic", "p_value", "q_value"),
+    *("missing_current", "missing_reference", "unreadable_current", "unreadable_reference"),
+    *DISTANCES,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +88,20 @@ class DriftSeries(Report):
     def newest(self) -> tuple[WindowDrift, ...]:
         """The last window of each segment."""
         return tuple({window.segment: window for window in self.windows}.values())
+
+    def absent(self, name: str) -> Measurement | None:
+        """A number of a segment that has no row tonight, or of no window at all."""
+        stem, _, rest = name.partition(".")
+        what, _, whose = rest.partition(".")
+        if stem != "window" or what not in _OF_WINDOWS:
+            return None
+        place = [whose] if whose else []
+        for each in self.newest:
+            segment, dot = each.segment, "." if each.segment else ""
+            if f"{whose}.".startswith(f"{segment}{dot}"):
+                absent = each.report.absent(f"{what}.{whose.removeprefix(segment + dot)}")
+                return absent and replace(absent, path=("window", what, *place))
+        return number("window", what, *place, value=math.nan, reason="no window has its rows")
 
     def _measured(self) -> Iterable[Measurement]:
         known = [window for window in self.windows if window.report.answered]
