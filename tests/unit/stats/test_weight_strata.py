@@ -20,10 +20,10 @@ def wilson(p, n):
     return min(ends), max(ends)
 
 
-def measured(labels, predictions, weight):
+def measured(labels, predictions, weight, score=None):
     """Accuracy, and precision and recall of class 1."""
     rows = (np.asarray(each, dtype=np.int64) for each in (labels, predictions))
-    confusion = c.confusion_matrix(*rows, 2, np.asarray(weight, dtype=float))
+    confusion = c.confusion_matrix(*rows, 2, np.asarray(weight, dtype=float), score=score)
     return {
         "accuracy": c.accuracy(confusion),
         "precision": c.class_metrics(confusion)[1].precision,
@@ -55,6 +55,23 @@ def test_a_missed_positive_among_the_heavy_rows_is_possible_before_it_is_seen():
     assert found["recall"].low == pytest.approx(150 / (150 + missed), abs=0.01)
     # heavy rows are those that were not flagged, which precision does not ask for
     assert found["precision"][1:3] == pytest.approx(wilson(0.5, 300), abs=0.002)
+
+
+def test_heavy_rows_could_have_been_flagged_unless_their_scores_say_no():
+    # 40 of 300 light rows are flagged, half of them rightly, and none of 60 that stand for 3,000
+    labels = np.r_[np.arange(40) % 2, np.zeros(260), np.ones(5), np.zeros(55)]
+    predictions = np.repeat([1, 0], [40, 320])
+    weight = np.repeat([1.0, 50.0], [300, 60])
+    unknown = measured(labels, predictions, weight)["precision"]
+    # of 60 heavy rows 6 % could be flagged, wrongly or rightly: z^2 / (60 + z^2)
+    unseen = 3000 * Z**2 / (60 + Z**2)
+    assert unknown.low < 20 / (40 + unseen)
+    assert unknown.high > (20 + unseen) / (40 + unseen)
+    kept = np.r_[np.linspace(0.3, 1.0, 300)[::-1], np.linspace(0.0, 0.29, 60)]
+    known = measured(labels, predictions, weight, score=kept)["precision"]
+    assert known[1:3] == pytest.approx(wilson(0.5, 40), abs=0.01)
+    anywhere = np.linspace(0, 1, 360)[np.random.default_rng(0).permutation(360)]
+    assert measured(labels, predictions, weight, score=anywhere)["precision"] == unknown
 
 
 def test_a_log_that_is_sampled_by_its_labels_has_no_heavy_positives():
@@ -100,6 +117,18 @@ def by_score(rng):
     return labels, predictions, np.where(predictions == 1, 1.0, 100.0)
 
 
+def by_class(rng):
+    """300 light rows, and 60 of weight 50 of which one in fifty is flagged, and nearly all rightly.
+
+    Light ones are flagged as often as not without reason.
+    """
+    heavy = np.repeat([False, True], [300, 60])
+    predictions = rng.random(360) < np.where(heavy, 0.02, 0.13)
+    right = np.where(heavy, 0.95, 0.5)
+    labels = np.where(predictions, rng.random(360) < right, rng.random(360) < 0.02)
+    return labels, predictions, np.where(heavy, 50.0, 1.0)
+
+
 def by_tail(rng):
     """Weights of Pareto's law with the exponent 1, that know nothing of the rows."""
     labels = rng.random(500) < 0.3
@@ -111,16 +140,18 @@ def by_tail(rng):
     ("draw", "truth"),
     [
         (by_score, {"accuracy": 2050 / 2300, "precision": 0.5, "recall": 150 / 250}),
+        (by_class, {"precision": (300 * 0.13 * 0.5 + 60 * 0.95) / (300 * 0.13 + 60)}),
         (by_tail, {"accuracy": 0.8, "precision": 0.24 / 0.38, "recall": 0.8}),
     ],
-    ids=["sampled by score", "heavy tail"],
+    ids=["sampled by score", "few flagged", "heavy tail"],
 )
 def test_intervals_of_weighted_rows_cover_the_truth(draw, truth):
-    """Without strata recall was covered by 57 and 73 %, accuracy by 64 and 74 %."""
+    """Without strata recall was covered by 57 and 73 %, accuracy by 64 and 74, precision by 71."""
     rng = np.random.default_rng(15)
     covered = dict.fromkeys(truth, 0)
     for _ in range(400):
-        for name, (_, low, high, _) in measured(*draw(rng)).items():
-            covered[name] += low <= truth[name] <= high
+        found = measured(*draw(rng))
+        for name, known in truth.items():
+            covered[name] += found[name].low <= known <= found[name].high
     # 0.92 less three standard errors of 400 windows
     assert min(covered.values()) >= 0.88 * 400

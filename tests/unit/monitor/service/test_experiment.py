@@ -239,7 +239,7 @@ def test_a_split_less_likely_than_one_in_a_thousand_is_not_trusted(n_new):
 
 def test_a_variant_that_was_not_planned_or_never_came_makes_the_split_impossible():
     table = log({"old": [0.0, 1.0], "new": [0.0, 1.0]})
-    assert compare(table, shares={"old": 1.0}).split_p_value == 0.0
+    assert compare(table, shares={"old": 0.5, "third": 0.5}).split_p_value == 0.0
     absent = compare(table, shares={"old": 0.3, "new": 0.3, "third": 0.4}).split_p_value
     assert absent == split_p_value([2, 2, 0], [0.3, 0.3, 0.4])
     assert math.isnan(compare(table).split_p_value)
@@ -309,7 +309,9 @@ def test_scores_may_be_stored_in_any_way(rng, made):
     assert compare(stored) == compare(table)
 
 
-@pytest.mark.parametrize("kind", [pa.int64(), pa.dictionary(pa.int32(), pa.string())], ids=str)
+@pytest.mark.parametrize(
+    "kind", [pa.int64(), pa.float64(), pa.dictionary(pa.int32(), pa.string())], ids=str
+)
 def test_variants_may_be_numbers_and_codes(rng, kind):
     table = log({"1": rng.normal(0, 1, 40), "2": rng.normal(2, 1, 40)})
     place = table.column_names.index("variant")
@@ -352,6 +354,15 @@ def test_scores_that_are_no_numbers_and_missing_columns_are_refused_by_name():
         ({"min_units": math.nan}, "got nan"),
         ({"planned_units": 1500.0}, r"whole number of at least 60, got 1500.0"),
         ({"planned_units": 59}, "got 59"),
+        (
+            {"shares": {"old": 0.4, "new": 0.3, "third": 0.3}, "planned_units": 60},
+            "planned_units must be a whole number of at least 90, got 60",
+        ),
+        ({"shares": {"old": 1.0}}, "must name two variants or more"),
+        ({"shares": [0.5, 0.5]}, "must be numbers by the name of the variant"),
+        ({"shares": {1: 0.5, 2: 0.5}}, "must be numbers by the name of the variant"),
+        ({"control": ""}, "control must be a name, got ''"),
+        ({"experiment": None}, "experiment must be a name, got None"),
     ],
 )
 def test_a_plan_is_checked_before_the_experiment_begins(given, message):

@@ -1,7 +1,6 @@
 """Metrics of a classifier, each with a 95 % interval; the values agree with scikit-learn.
 
-Classes are codes `0 .. k-1`. Accuracy, precision, recall and F1 are computed from one confusion
-matrix, which needs one pass over the rows and memory that does not depend on their number.
+Classes are codes `0 .. k-1`. Accuracy, precision, recall and F1 come from one confusion matrix.
 """
 
 from __future__ import annotations
@@ -75,7 +74,12 @@ class Confusion(NamedTuple):
 
 
 def confusion_matrix(
-    labels: Codes, predictions: Codes, k: int, weight: Floats, cluster: Codes | None = None
+    labels: Codes,
+    predictions: Codes,
+    k: int,
+    weight: Floats,
+    cluster: Codes | None = None,
+    score: Floats | None = None,
 ) -> Confusion:
     """Count rows by true and predicted class.
 
@@ -85,15 +89,15 @@ def confusion_matrix(
         k: Number of classes.
         weight: Row weights, `>= 0`; shape `(n,)`.
         cluster: Cluster of each row, codes `>= 0`; None if rows are independent.
+        score: Score of each row, of two classes; it may say why rows weigh what they do.
     """
-    # one flat index per pair, so that bincount fills the matrix in one pass
     cell = labels * k + predictions
     sums, squares = (
         np.bincount(cell, weights=each, minlength=k * k).astype(np.float64).reshape(k, k)
         for each in (weight, weight * weight)
     )
     rows = None if cluster is None else ClusteredRows(labels, predictions, weight, cluster)
-    return Confusion(sums, squares, rows, confusion_strata(labels, predictions, k, weight))
+    return Confusion(sums, squares, rows, confusion_strata(labels, predictions, k, weight, score))
 
 
 class ClassMetrics(NamedTuple):

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     Codes = NDArray[np.int64]
     Mask = NDArray[np.bool_]
 
-_EXPECTED = 5.0  # predictions of a class: where none came, it is by design
-
 
 class ConfusionStrata(NamedTuple):
     """The rows of `h` strata of weight; the parts of classes have a column for each class.
@@ -60,21 +58,22 @@ class ConfusionStrata(NamedTuple):
 
 
 def confusion_strata(
-    labels: Codes, predictions: Codes, k: int, weight: Floats
+    labels: Codes, predictions: Codes, k: int, weight: Floats, score: Floats | None = None
 ) -> ConfusionStrata | None:
     """Sum the rows of a confusion matrix by stratum of weight.
 
     A stratum without a row of some kind could have had one, unless the log was sampled so that it
-    cannot. Two ways of sampling are recognised. Where each true class lies in one stratum and the
-    predicted ones do not, the weight follows from the label. A stratum without predictions of a
-    class, of which it should have at least five at the rate of the other strata, has none by
-    design, such as one of requests with a low score.
+    cannot. Where the scores of the strata do not overlap, or each predicted class lies in one
+    stratum, the weight follows from the prediction: all requests with a high score were kept, and
+    those of the others that are heavy cannot have one. Where each true class lies in one stratum,
+    and the prediction does not say so, too, the weight follows from the label.
 
     Args:
         labels: True classes, codes in `[0, k)`; shape `(n,)`.
         predictions: Predicted classes, the same codes; shape `(n,)`.
         k: Number of classes.
         weight: Row weights, `>= 0`; shape `(n,)`.
+        score: Score of each row, of two classes; None without; shape `(n,)`.
 
     Returns:
         The strata; None if all weights are similar.
@@ -92,7 +91,8 @@ def confusion_strata(
         np.bincount(stratum * k + codes, minlength=h * k).reshape(h, k)
         for codes in (labels, predictions)
     )
-    label, prediction = _possible(occurs, predicted)
+    by_score = score is not None and _are_apart(score[counts], stratum, h)
+    label, prediction = _possible(occurs, predicted, by_score=by_score)
     # a row that is wrong needs a label and a prediction that differ
     both = label & prediction
     false_positive = prediction & (label.sum(axis=1, keepdims=True) > label)
@@ -132,19 +132,27 @@ def confusion_strata(
     )
 
 
-def _possible(occurs: Codes, predicted: Codes) -> tuple[Mask, Mask]:
+def _are_apart(score: Floats, stratum: Codes, h: int) -> bool:
+    """Whether the ranges of the strata's scores do not overlap."""
+    low, high = np.full(h, np.inf), np.full(h, -np.inf)
+    np.minimum.at(low, stratum, score)
+    np.maximum.at(high, stratum, score)
+    order = np.argsort(low)
+    return bool((low[order][1:] > high[order][:-1]).all())
+
+
+def _possible(occurs: Codes, predicted: Codes, *, by_score: bool) -> tuple[Mask, Mask]:
     """Whether a stratum could have rows of a class, and predictions of it; each of shape `(h, k)`.
 
     Args:
         occurs: Number of rows of each class in each stratum; shape `(h, k)`.
         predicted: Number of predictions of each class, likewise.
+        by_score: Whether the weight follows from the score.
     """
     always = np.ones_like(occurs, dtype=bool)
-    by_label, by_prediction = (
+    by_label, by_class = (
         bool(((count > 0).sum(axis=0) <= 1).all()) for count in (occurs, predicted)
     )
-    if by_label:
-        return (always if by_prediction else occurs > 0), always
-    rows = predicted.sum(axis=1, keepdims=True)
-    rate = (predicted.sum(axis=0) - predicted) / (rows.sum() - rows)
-    return always, (predicted > 0) | (rows * rate < _EXPECTED)
+    if by_score or (by_class and not by_label):
+        return always, predicted > 0
+    return (occurs > 0 if by_label and not by_class else always), always

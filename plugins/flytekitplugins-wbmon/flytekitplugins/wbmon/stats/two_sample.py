@@ -146,13 +146,27 @@ def ks_p_value(statistic: float, n: float, m: float, *, times: BridgeTimes = ALL
     p_value = largest_distance_sf(statistic * math.sqrt(n * m / (n + m)), times)
     if times.rest * min(n, m) >= _FEW_OTHERS:
         return p_value
+    return max(p_value, _as_uneven(statistic, n, m, times))
+
+
+def _as_uneven(statistic: float, n: float, m: float, times: BridgeTimes) -> float:
+    """Probability that few rows with another value are dealt out so unevenly to two samples.
+
+    Of two values that are all, the distance is the difference of their shares. Of several rare ones
+    it can be as large as one of the shares; of very few rows that bound is taken.
+    """
     few, many = sorted((round(n), round(m)))
-    counts, pmf = _deals(round(times.rest * (n + m)), many, few)
-    if not len(counts):
-        return p_value
-    total = times.rest * (n + m)
-    apart = abs(counts / few - (total - counts) / many)
-    return max(p_value, float(pmf[apart >= statistic * (1 - 1e-9)].sum()))
+    total = round(times.rest * (n + m))
+    if not few or not total:
+        return 0.0
+    counts, pmf = _deals(total, many, few)
+    shares = counts / few, (total - counts) / many
+    are_two = len(times.lengths) == 2 and times.is_jump.all()  # noqa: PLR2004
+    if are_two or times.rest * few >= _MIN_EXPECTED:
+        distance = abs(shares[0] - shares[1])
+    else:
+        distance = np.maximum(*shares)
+    return float(pmf[distance >= statistic * (1 - 1e-9)].sum())
 
 
 def ks_effect(statistic: float, n: float, m: float, *, times: BridgeTimes = ALL_TIMES) -> float:

@@ -58,7 +58,7 @@ class CompareVariants(Node[ExperimentPlan]):
             experiment=experiment,
             outcome=outcome,
             control=control,
-            shares=dict(shares or {}),
+            shares={} if shares is None else shares,
             min_units=min_units,
             planned_units=planned_units,
         )

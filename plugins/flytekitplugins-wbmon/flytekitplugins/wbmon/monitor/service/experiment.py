@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from flytekitplugins.wbmon.data.scalars import class_name
 from flytekitplugins.wbmon.monitor.prediction_log.feedback import EXPOSURE, experiment_rows
 from flytekitplugins.wbmon.monitor.service.experiment_plan import ExperimentPlan
 from flytekitplugins.wbmon.monitor.service.experiment_report import ExperimentReport, VariantOutcome
@@ -140,7 +141,7 @@ def _units(rows: Sequence[Mapping[str, Any]], plan: ExperimentPlan) -> _Units:
     for row in known:
         is_exposure = row["name"] == EXPOSURE and row["experiment"] == plan.experiment
         if is_exposure and row["variant"] is not None:
-            variants.setdefault(row["session_id"], []).append(str(row["variant"]))
+            variants.setdefault(row["session_id"], []).append(_name_of(row["variant"]))
             entered.setdefault(row["session_id"], row["timestamp"])
     for row in known:
         unit, score = row["session_id"], row["score"]
@@ -159,6 +160,11 @@ def _units(rows: Sequence[Mapping[str, Any]], plan: ExperimentPlan) -> _Units:
         n_unreadable=n_unreadable,
         n_before=n_before,
     )
+
+
+def _name_of(variant: Any) -> str:
+    # a column of numbers with a null in it is one of floats
+    return class_name(variant) if isinstance(variant, float) else str(variant)
 
 
 def _arms(units: _Units, planned_units: int | None) -> dict[str, Arm]:

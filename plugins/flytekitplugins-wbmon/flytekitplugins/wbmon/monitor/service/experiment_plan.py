@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from numbers import Real
+from typing import Any
 
 from flytekitplugins.wbmon.arguments import require_whole
 from flytekitplugins.wbmon.errors import ConfigError
@@ -24,10 +25,11 @@ class ExperimentPlan:
         shares: Planned share of units by variant, with sum 1; empty to skip the test of the split.
         min_units: Fewest measured units in each variant for a verdict; at least 2.
         planned_units: Measured units, of all variants together, with which the experiment ends; at
-            least twice `min_units`. None without such a plan.
+            least `min_units` for each. None without such a plan.
 
     Raises:
-        ConfigError: If a number or a share is outside its range, or `shares` lacks the control.
+        ConfigError: If a name is none, a number or a share is outside its range, or `shares` lacks
+            the control.
     """
 
     experiment: str
@@ -38,9 +40,17 @@ class ExperimentPlan:
     planned_units: int | None = None
 
     def __post_init__(self) -> None:
+        for name in ("experiment", "outcome", "control"):
+            value = getattr(self, name)
+            if not isinstance(value, str) or not value.strip():
+                raise ConfigError(f"{name} must be a name, got {value!r}")
+        shares: Any = self.shares
+        if not isinstance(shares, Mapping) or not all(isinstance(name, str) for name in shares):
+            raise ConfigError(f"shares must be numbers by the name of the variant, got {shares!r}")
         require_whole("min_units", self.min_units, 2)
         if self.planned_units is not None:
-            require_whole("planned_units", self.planned_units, 2 * self.min_units)
+            n_variants = max(2, len(self.shares))
+            require_whole("planned_units", self.planned_units, n_variants * self.min_units)
         for variant, share in self.shares.items():
             # written so that nan is refused
             if not (isinstance(share, Real) and 0 < share <= 1):
@@ -52,7 +62,10 @@ class ExperimentPlan:
             raise ConfigError(
                 f"shares must add up to 1, got {total:.4g}; name every variant that gets units"
             )
+        if len(self.shares) == 1:
+            raise ConfigError(f"shares must name two variants or more, got {[*self.shares]}")
         if self.shares and self.control not in self.shares:
             raise ConfigError(
                 f"control must be one of {', '.join(sorted(self.shares))}; got {self.control!r}"
             )
+        object.__setattr__(self, "shares", dict(self.shares))
