@@ -91,3 +91,16 @@ def test_random_halves_of_handwritten_digits_have_few_findings():
         found += any(check.q_value <= 0.05 for each in features for check in each.checks)
     # nominal 5 % of 20 halves, and three Monte-Carlo errors
     assert found <= 4
+
+
+def test_one_early_row_among_thirty_columns_of_times_is_no_finding():
+    """The check is there only if a row is early; it counts for the columns without one, too."""
+    day = pd.Timestamp("2026-01-01")
+    reference = pd.DataFrame({f"t{i}": [day] * 5000 for i in range(30)})
+    current = pd.DataFrame({f"t{i}": [day] * 100 for i in range(30)})
+    current.loc[0, "t7"] -= pd.Timedelta(days=1)
+    checks = check_drift(reference, current).features["t7"].checks
+    earlier = next(check for check in checks if check.name == "earlier")
+    # one row of 5,100, which is one of the 100: Fisher (1934)
+    assert earlier.p_value == pytest.approx(100 / 5100)
+    assert earlier.q_value == pytest.approx(30 * earlier.p_value)

@@ -186,8 +186,9 @@ def _report(
     windows, outliers = calibrate(compared, past, rule)
     # one family: all checks of all features, so that the false discovery rate holds for the run
     p_values = [check.p_value for found in compared for check in found.checks]
+    silent = sum(map(_found_no_earlier_time, compared))
     significance = zip(
-        benjamini_hochberg(p_values).tolist(),
+        benjamini_hochberg([*p_values, *[1.0] * silent])[: len(p_values)].tolist(),
         windows,
         benjamini_hochberg(windows).tolist(),
         strict=True,
@@ -211,6 +212,16 @@ def _report(
         reason=explain_window(features, verdict, n_current) + explain_past(past, outliers, rule),
         features={feature.name: feature for feature in features},
     )
+
+
+def _found_no_earlier_time(found: Comparison) -> bool:
+    """Whether times were looked at for one before the first of the reference, and had none.
+
+    The reference has none by definition, so there is a check only where a window has some. In the
+    family it counts always, or one early row among many columns would be judged alone.
+    """
+    is_seen = found.reference.kind == "time" and found.status not in SCHEMA_LEVELS
+    return is_seen and not any(check.name == "earlier" for check in found.checks)
 
 
 def _judged(

@@ -133,19 +133,11 @@ def _compare_times(found: Comparison, rule: DriftRule) -> Comparison:
     Time goes on, so later ones are no finding; their distribution is not compared, only its facets.
     """
     a, b = scaled_counts(found.reference), scaled_counts(found.current)
-    earlier = rate_check("earlier", a[0] / a.sum(), a.sum(), b[0] / b.sum(), b.sum(), rule)
-    # by its definition the reference has none: a check only of windows that have some would find
-    # each time what it looks for
-    earlier = earlier or Check(
-        name="earlier",
-        test="two_proportion",
-        statistic=0.0,
-        p_value=1.0,
-        effect_size=0.0,
-        effect_low=0.0,
+    checks = (
+        rate_check("earlier", a[0] / a.sum(), a.sum(), b[0] / b.sum(), b.sum(), rule),
+        collapse_check(found.reference, found.current, rule),
     )
-    collapse = collapse_check(found.reference, found.current, rule)
-    return replace(found, checks=(earlier,) if collapse is None else (earlier, collapse))
+    return replace(found, checks=tuple(check for check in checks if check is not None))
 
 
 def _compare_distinct(found: Comparison, rule: DriftRule) -> Comparison:
