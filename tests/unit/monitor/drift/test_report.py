@@ -29,7 +29,7 @@ def test_a_window_needs_a_row():
         DriftRule(min_rows=0)
 
 
-@pytest.mark.parametrize("weight", [-1.0, math.nan, math.inf])
+@pytest.mark.parametrize("weight", [-1.0, math.nan, math.inf, "2", None])
 def test_importance_is_a_weight(weight):
     with pytest.raises(ConfigError, match="importance must be a finite number >= 0"):
         DriftRule(importance={"amount": weight})

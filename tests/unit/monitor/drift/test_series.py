@@ -11,6 +11,7 @@ import pytest
 
 from flytekitplugins.wbmon import AlertRule, check_drift, evaluate_rules
 from flytekitplugins.wbmon.errors import ConfigError, DataError
+from flytekitplugins.wbmon.monitor.drift.report import DISTANCES
 from flytekitplugins.wbmon.monitor.drift.rule import DriftRule
 from flytekitplugins.wbmon.monitor.drift.series import drift_series
 from flytekitplugins.wbmon.monitor.profiles import windows
@@ -559,3 +560,12 @@ def test_a_number_that_no_night_can_have_is_a_mistake(rng):
     ):
         with pytest.raises(ConfigError, match="is not in the drift"):
             firing([name], given)
+
+
+def test_every_distance_that_a_column_can_have_is_known_where_it_has_none(rng):
+    frame = pd.DataFrame({"x": rng.normal(size=500), "k": rng.choice(list("abc"), 500)})
+    reference = profile_data(frame)
+    reports = (check_drift(frame, frame), check_drift(reference, frame))
+    features = [each for report in reports for each in report.features.values()]
+    found = {name for each in features for name in each.distances}
+    assert found == set(DISTANCES)

@@ -53,6 +53,8 @@ def weight_strata(weight: Floats) -> Codes:
     """
     # a weight that is the ratio up to rounding starts the next stratum
     steps = np.floor(np.log(weight / weight.min()) / np.log(_RATIO) + 1e-9)
+    if not steps.any():
+        return np.zeros(len(weight), dtype=np.int64)  # most logs are not weighted: nothing to sort
     return np.unique(steps, return_inverse=True)[1].astype(np.int64)
 
 

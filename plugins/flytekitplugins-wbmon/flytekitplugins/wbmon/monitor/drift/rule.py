@@ -75,9 +75,10 @@ class DriftRule:
         require_whole("min_rows", self.min_rows, 1)
         declarations(self.kinds, self.missing_values)
         for name, weight in self.importance.items():
-            if not 0 <= weight < math.inf:
+            if not (isinstance(weight, Real) and 0 <= weight < math.inf):
                 raise ConfigError(
-                    f"importance must be a finite number >= 0, got {weight} for {quoted_name(name)}"
+                    f"importance must be a finite number >= 0, got {weight!r} for "
+                    f"{quoted_name(name)}"
                 )
         # a frame may have columns named by numbers or times, which the data have as text
         for role in ("features", "predictions", "labels"):

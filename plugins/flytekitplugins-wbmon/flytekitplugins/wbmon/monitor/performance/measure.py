@@ -21,7 +21,6 @@ from flytekitplugins.wbmon.monitor.performance.metrics import (
 )
 from flytekitplugins.wbmon.monitor.performance.outcomes import Outcomes
 from flytekitplugins.wbmon.monitor.performance.powered import labels_differ_by, powered_metrics
-from flytekitplugins.wbmon.monitor.performance.proxies import Proxies
 from flytekitplugins.wbmon.monitor.performance.report import (
     Metric,
     PerformanceReport,
@@ -65,6 +64,7 @@ def report_of(
     measured = measure_values(outcomes) if is_regression else measure_classes(outcomes, confusion)
     powered = powered_metrics(outcomes, measured)
     measured |= powered.metrics
+    proxies = outcomes.proxies if powered.gains else None
     metrics = {
         name: metric_of(name, estimate, n_of(name, outcomes), baseline.get(name), decide=is_ok)
         for name, estimate in measured.items()
@@ -88,10 +88,8 @@ def report_of(
         n_unreadable=outcomes.unreadable.n,
         unreadable=outcomes.unreadable.examples,
         n_clusters=0 if outcomes.cluster is None else len(np.unique(outcomes.cluster)),
-        proxy=outcomes.proxies.name if powered.gains and outcomes.proxies else "",
-        n_proxy=_unlabelled(outcomes, outcomes.proxies)
-        if powered.gains and outcomes.proxies
-        else 0,
+        proxy=proxies.name if proxies else "",
+        n_proxy=proxies.n_beside(outcomes.rows) if proxies else 0,
         proxy_gain=powered.gains,
         proxy_difference=labels_differ_by(outcomes) if powered.gains else math.nan,
         loss_tail_share=_tail_share(outcomes) if is_regression else math.nan,
@@ -139,13 +137,6 @@ def announcements(report: PerformanceReport) -> Iterator[str]:
     if auc is not None and report.positive and 2 * auc.high - auc.value < _CHANCE:
         other = quoted_name(report.classes[0])
         yield f"roc_auc {auc.value:.4g} is clearly below 0.5: {other} may be meant by the scores"
-
-
-def _unlabelled(outcomes: Outcomes, proxies: Proxies) -> int:
-    """Number of rows with a proxy and without a label."""
-    return int(
-        proxies.known.sum() - proxies.known[np.searchsorted(proxies.rows, outcomes.rows)].sum()
-    )
 
 
 def _of_proxies(outcomes: Outcomes, report: PerformanceReport) -> Iterator[str]:

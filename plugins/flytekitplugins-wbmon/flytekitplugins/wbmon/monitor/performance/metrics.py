@@ -48,7 +48,7 @@ HEAVY = 0.3  # share of the losses that the largest 1 % of rows carry
 def confusion_of(outcomes: Outcomes) -> classification.Confusion:
     """The confusion matrix of a window with rows."""
     scores = outcomes.probabilities
-    is_binary = scores is not None and scores.shape[1] == 2  # noqa: PLR2004
+    is_binary = len(outcomes.classes) == 2  # noqa: PLR2004
     return classification.confusion_matrix(
         outcomes.labels.astype(np.int64),
         outcomes.predictions.astype(np.int64),
@@ -56,7 +56,7 @@ def confusion_of(outcomes: Outcomes) -> classification.Confusion:
         max(len(outcomes.classes), 2),
         outcomes.weight,
         outcomes.cluster,
-        scores[:, 1] if scores is not None and is_binary else None,
+        scores[:, 1] if is_binary and scores is not None else None,
     )
 
 

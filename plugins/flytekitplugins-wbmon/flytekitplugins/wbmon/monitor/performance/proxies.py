@@ -41,6 +41,15 @@ class Proxies:
     weight: Floats
     cluster: Codes | None = None
 
+    def n_beside(self, labelled: Codes) -> int:
+        """Number of rows that count by their proxy beside the labelled ones.
+
+        Args:
+            labelled: Positions of rows in the window, all with a prediction; shape `(n,)`.
+        """
+        inside = self.known[np.searchsorted(self.rows, labelled)]
+        return int(self.known.sum()) - int(inside.sum())
+
     def part(self, inside: Mask) -> Proxies:
         """The rows inside a part of the window."""
         kept = inside[self.rows]
