@@ -44,6 +44,15 @@ class Report(ABC):
     def _measured(self) -> Iterable[Measurement]:
         """The numbers, without the kind of the report unless theirs is another."""
 
+    @property
+    def unmeasured(self) -> str:
+        """Why this window could not be judged, in one sentence with counts; empty where it was.
+
+        The alert node makes it a finding, whatever the rules ask. The gates of such a report are
+        unknown (`nan`), never 0.
+        """
+        return ""
+
     def absent(self, name: str) -> Measurement | None:
         """What a name stands for that may exist and is not in this window; None if it cannot.
 

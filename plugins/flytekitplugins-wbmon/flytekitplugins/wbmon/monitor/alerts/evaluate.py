@@ -94,6 +94,16 @@ def evaluate_rules(
         alerts=tuple(alerts),
         state=state if late else AlertState(rules=remembered, at=at, before=dict(memory)),
         reason=_summary(alerts),
+        findings=unmeasured_reports(reports),
+    )
+
+
+def unmeasured_reports(reports: Iterable[Report | None]) -> tuple[str, ...]:
+    """A sentence for each report whose window could not be judged."""
+    return tuple(
+        f"{report.kind} could not be judged: {report.unmeasured}"
+        for report in reports
+        if report is not None and report.unmeasured
     )
 
 

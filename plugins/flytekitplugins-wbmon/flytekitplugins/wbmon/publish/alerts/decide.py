@@ -149,7 +149,7 @@ class _Session:
         if self._judged is None:
             self._judge(AlertMemory())
         assert self._judged is not None  # noqa: S101 - _judge sets it, or raises
-        return replace(self._judged, findings=tuple(self.findings))
+        return replace(self._judged, findings=(*self._judged.findings, *self.findings))
 
     def remember(self) -> None:
         """Evaluate the rules, and store the decision and the notifications to send."""
