@@ -211,13 +211,6 @@ def test_one_rare_part_widens_the_mean_on_the_side_where_it_is_open():
     assert mean.high >= 0.725 + (0.8 - 0.2) / 4
 
 
-def test_an_undefined_part_counts_as_nothing_and_may_be_anything():
-    parts = [Estimate(0.8, 0.7, 0.9), undefined("no row")]
-    mean = mean_of_shares(parts, np.array([0.8, 0.5]), np.diag([0.002, 0.25]))
-    assert mean.value == 0.4
-    assert mean.high >= 0.9
-
-
 @given(st.floats(0.1, 0.9), st.floats(0.1, 0.9))
 def test_the_difference_changes_sign_when_the_windows_are_swapped(a, b):
     one, two = Estimate(a, a - 0.05, a + 0.02), Estimate(b, b - 0.01, b + 0.08)

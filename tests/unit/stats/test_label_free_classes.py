@@ -13,6 +13,7 @@ from flytekitplugins.wbmon.stats.label_free_classes import (
     ExpectedClasses,
     expect_classes,
     expected_class_metrics,
+    expected_classes,
     fit_calibrators,
 )
 
@@ -42,7 +43,7 @@ def metrics_of(rows, probabilities, classes=(0, 1, 2)):
     labels, weight = np.repeat(range(K), n), (rows.weight[:, None] * probabilities).T.ravel()
     decided, scores = np.tile(rows.decided, K), np.tile(rows.scores, (K, 1))
     given = {"sample_weight": weight}
-    macro = {"average": "macro", "labels": list(classes), "zero_division": 0, **given}
+    macro = {"average": "macro", "labels": list(classes), "zero_division": np.nan, **given}
     one_hot = labels[:, None] == range(K)
     return np.array(
         [
@@ -130,15 +131,27 @@ def test_a_class_that_is_left_out_adds_no_error():
     assert found["precision"].low == pytest.approx(value - Z * math.sqrt(chance))
 
 
-def test_a_predicted_class_counts_even_if_no_row_of_it_is_expected():
+def test_a_class_that_is_predicted_and_not_expected_counts_in_no_mean():
     rows = few_rows(0.0)._replace(decided=np.array([0, 0, 1, 2]))
+    assert {name: codes.tolist() for name, codes in expected_classes(rows).items()} == {
+        "precision": [0, 1],
+        "recall": [0, 1],
+        "f1": [0, 1],
+    }
     found = expected_class_metrics(rows)
     p = rows.probabilities
-    own, expected = np.array([p[:2, 0].sum(), p[2, 1], 0.0]), p.sum(axis=0)
-    predicted = np.array([2, 1, 1])
+    own, expected = np.array([p[:2, 0].sum(), p[2, 1]]), p.sum(axis=0)[:2]
+    predicted = np.array([2, 1])
     assert found["precision"].value == pytest.approx((own / predicted).mean())
-    assert found["recall"].value == pytest.approx((own[:2] / expected[:2]).sum() / 3)
+    assert found["recall"].value == pytest.approx((own / expected).mean())
     assert found["f1"].value == pytest.approx((2 * own / (expected + predicted)).mean())
+
+
+def test_the_precision_of_classes_that_are_not_expected_is_undefined():
+    found = expected_class_metrics(few_rows(0.0)._replace(decided=np.full(4, 2)))
+    assert math.isnan(found["precision"].value)
+    assert "no row is predicted" in found["precision"].reason
+    assert found["recall"].value == 0.0
 
 
 def test_the_auc_of_a_single_expected_class_is_undefined():

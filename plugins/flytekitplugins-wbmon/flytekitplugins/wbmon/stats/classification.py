@@ -1,6 +1,6 @@
-"""Metrics of a classifier, each with a 95 % interval; the values agree with scikit-learn.
+"""Metrics of predicted classes, each with a 95 % interval; the values agree with scikit-learn.
 
-Classes are codes `0 .. k-1`. Accuracy, precision, recall and F1 come from one confusion matrix.
+Classes are codes `0 .. k-1`. All come from one confusion matrix.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from flytekitplugins.wbmon.stats.estimate import (
     Estimate,
     Share,
     mean_of_shares,
-    positive_mean,
+    undefined,
     weighted_share,
 )
 from flytekitplugins.wbmon.stats.weight_strata import Cells, stratified_sizes
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
     Codes = NDArray[np.int64]
-
-# the distance from 0 and 1 at which scikit-learn clips float64 probabilities in log_loss
-_EPSILON = float(np.finfo(np.float64).eps)
 
 
 class ClusteredRows(NamedTuple):
@@ -62,15 +59,6 @@ class Confusion(NamedTuple):
     square: Floats
     rows: ClusteredRows | None = None
     strata: ConfusionStrata | None = None
-
-    def of_classes(self, codes: Codes) -> Confusion:
-        """The matrix of some classes, in ascending order; those left out must have no row."""
-        weight, square = (cells[np.ix_(codes, codes)] for cells in self[:2])
-        rows, strata = self.rows, self.strata
-        if rows is not None:
-            labels, predictions = (np.searchsorted(codes, each) for each in rows[:2])
-            rows = rows._replace(labels=labels, predictions=predictions)
-        return Confusion(weight, square, rows, strata and strata.of_classes(codes))
 
 
 def confusion_matrix(
@@ -144,6 +132,12 @@ class _Shares(NamedTuple):
     each: list[Share]
     correlation: Floats
 
+    def of(self, classes: Codes) -> _Shares:
+        """Those of some classes."""
+        return _Shares(
+            [self.each[code] for code in classes], self.correlation[np.ix_(classes, classes)]
+        )
+
 
 def accuracy(confusion: Confusion) -> Estimate:
     """Share of rows whose predicted class is the true class; Wilson interval."""
@@ -190,90 +184,43 @@ def class_metrics(confusion: Confusion) -> list[ClassMetrics]:
     ]
 
 
-def macro_precision(confusion: Confusion) -> Estimate:
-    """Unweighted mean of the precision of all classes.
+def macro_classes(confusion: Confusion) -> dict[str, Codes]:
+    """The classes that the macro metrics are means over: those that have rows, by their labels.
 
-    The precision of a class that no row was predicted as counts as 0, as in scikit-learn.
+    Of a class without a labelled row, recall is undefined, and every prediction as it is wrong,
+    whatever the model is worth: neither says anything of the model. Of a class that nothing was
+    predicted as, precision is undefined; its recall and F1 are 0.
     """
-    return _mean(_precisions(confusion))
+    labelled = np.flatnonzero(confusion.weight.sum(axis=1) > 0)
+    predicted = labelled[confusion.weight.sum(axis=0)[labelled] > 0]
+    return {"precision": predicted, "recall": labelled, "f1": labelled}
 
 
-def macro_recall(confusion: Confusion) -> Estimate:
-    """Unweighted mean of the recall of all classes.
+def macro_precision(confusion: Confusion, classes: Codes | None = None) -> Estimate:
+    """Unweighted mean of the precision of `classes`; those of `macro_classes` if None."""
+    return _mean(_precisions(confusion), _chosen(confusion, "precision", classes))
 
-    The recall of a class without rows counts as 0, as in scikit-learn.
+
+def macro_recall(confusion: Confusion, classes: Codes | None = None) -> Estimate:
+    """Unweighted mean of the recall of `classes`; those of `macro_classes` if None."""
+    return _mean(_recalls(confusion), _chosen(confusion, "recall", classes))
+
+
+def macro_f1(confusion: Confusion, classes: Codes | None = None) -> Estimate:
+    """Unweighted mean of the F1 of `classes`; those of `macro_classes` if None.
+
+    The F1 of two classes are correlated, because a false positive of one is a false negative of
+    another; the interval takes this correlation from the linearisation of F1 in the cells of the
+    matrix.
     """
-    return _mean(_recalls(confusion))
-
-
-def macro_f1(confusion: Confusion) -> Estimate:
-    """Unweighted mean of the F1 of all classes.
-
-    The F1 of a class that no row belongs to and none was predicted as counts as 0. The F1 of two
-    classes are correlated, because a false positive of one is a false negative of another; the
-    interval takes this correlation from the linearisation of F1 in the cells of the matrix.
-    """
-    shares, correlation = _jaccards(confusion)
-    smooth, error = _smoothed(shares)
+    classes = _chosen(confusion, "f1", classes)
+    shares = _jaccards(confusion).of(classes)
+    smooth, error = _smoothed(shares.each)
     # delta method: the derivative of 2 j / (1 + j) is 2 / (1 + j)^2
     error = error * 2 / (1 + smooth) ** 2
-    each = [_f1_of(share) for share in shares]
-    covariance = correlation * np.outer(error, error)
+    each = [_f1_of(share) for share in shares.each]
+    covariance = shares.correlation * np.outer(error, error)
     return mean_of_shares(each, 2 * smooth / (1 + smooth), covariance)
-
-
-def log_loss(
-    labels: Codes, probabilities: Floats, weight: Floats, cluster: Codes | None = None
-) -> Estimate:
-    """Mean of `-log(probability of the true class)` in nats; lower is better.
-
-    Probabilities are clipped to `[2.2e-16, 1 - 2.2e-16]`, as in scikit-learn.
-
-    Args:
-        labels: True classes, codes in `[0, k)`; shape `(n,)`.
-        probabilities: Probability of each class, in [0, 1]; shape `(n, k)`.
-        weight: Row weights; shape `(n,)`.
-        cluster: Cluster of each row; None if rows are independent.
-    """
-    return positive_mean(log_losses(labels, probabilities), weight, cluster)
-
-
-def log_losses(labels: Codes, probabilities: Floats) -> Floats:
-    """The log loss of each row, which `log_loss` is the mean of; shape `(n,)`."""
-    chosen = probabilities[np.arange(len(labels)), labels]
-    losses: Floats = -np.log(np.clip(chosen, _EPSILON, 1 - _EPSILON))
-    return losses
-
-
-def brier_score(
-    labels: Codes, probabilities: Floats, weight: Floats, cluster: Codes | None = None
-) -> Estimate:
-    """Mean squared difference between the probabilities and the outcome; lower is better.
-
-    Two classes: `(p - y)^2` of the positive class, in [0, 1]. More classes: the sum of this over
-    the classes, in [0, 2].
-
-    Args:
-        labels: True classes, codes in `[0, k)`; shape `(n,)`.
-        probabilities: Probability of each class, in [0, 1]; shape `(n, k)`.
-        weight: Row weights; shape `(n,)`.
-        cluster: Cluster of each row; None if rows are independent.
-
-    References:
-        Brier (1950), Verification of forecasts expressed in terms of probability.
-    """
-    return positive_mean(brier_losses(labels, probabilities), weight, cluster)
-
-
-def brier_losses(labels: Codes, probabilities: Floats) -> Floats:
-    """The Brier score of each row, which `brier_score` is the mean of; shape `(n,)`."""
-    if probabilities.shape[1] == 2:  # noqa: PLR2004 - binary
-        binary: Floats = (probabilities[:, 1] - labels) ** 2
-        return binary
-    chosen = probabilities[np.arange(len(labels)), labels]
-    # sum (p - y)^2 expanded, so that no one-hot matrix of the labels is needed
-    losses: Floats = (probabilities**2).sum(axis=1) - 2 * chosen + 1
-    return losses
 
 
 def _precisions(confusion: Confusion) -> _Shares:
@@ -369,13 +316,19 @@ def _f1_of(jaccard: Share) -> Estimate:
 def _smoothed(shares: list[Share]) -> tuple[Floats, Floats]:
     """Shares with one success and one failure added, and their standard errors."""
     n = np.array([share.n for share in shares])
-    # an undefined share has n = 0: it is smoothed to 1/2, whatever value stands in for nan
-    value = np.nan_to_num([share.value for share in shares])
+    value = np.array([share.value for share in shares])
     smooth = (value * n + 1.0) / (n + 2.0)
     return smooth, np.sqrt(smooth * (1 - smooth) / np.maximum(n, 1))
 
 
-def _mean(shares: _Shares) -> Estimate:
+def _chosen(confusion: Confusion, name: str, classes: Codes | None) -> Codes:
+    return macro_classes(confusion)[name] if classes is None else classes
+
+
+def _mean(every: _Shares, classes: Codes) -> Estimate:
+    if not len(classes):
+        return undefined("no row is predicted as a class that has labels")
+    shares = every.of(classes)
     smooth, error = _smoothed(shares.each)
     covariance = shares.correlation * np.outer(error, error)
     return mean_of_shares([share.estimate for share in shares.each], smooth, covariance)

@@ -52,10 +52,6 @@ class ConfusionStrata(NamedTuple):
         )
         return found
 
-    def of_classes(self, codes: Codes) -> ConfusionStrata:
-        """The strata of some classes; those left out must have no row."""
-        return ConfusionStrata(*self[:2], *(cells.of_columns(codes) for cells in self[2:]))
-
 
 def confusion_strata(
     labels: Codes, predictions: Codes, k: int, weight: Floats, score: Floats | None = None

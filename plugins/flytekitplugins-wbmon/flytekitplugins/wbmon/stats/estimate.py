@@ -200,16 +200,14 @@ def mean_of_shares(parts: list[Estimate], smoothed: Floats, covariance: Floats) 
     proportions, because an observed proportion of 0 or 1 still has sampling error.
 
     Args:
-        parts: Proportions in [0, 1] with their intervals. An undefined one counts as 0, as in
-            scikit-learn, with the interval [0, 1].
+        parts: Proportions in [0, 1] with their intervals; one or more, none undefined.
         smoothed: The proportions, shrunk towards 1/2; shape `(k,)`, in (0, 1).
         covariance: Covariance matrix of the proportions, with a positive diagonal; shape `(k, k)`.
 
     References:
         Zou & Donner (2008), Construction of confidence limits about effect measures.
     """
-    known = [Estimate(0.0, 0.0, 1.0) if math.isnan(part.value) else part for part in parts]
-    values, lows, highs, _ = (np.array(column) for column in zip(*known, strict=True))
+    values, lows, highs, _ = (np.array(column) for column in zip(*parts, strict=True))
     k, mean, middle = len(parts), float(values.mean()), float(smoothed.mean())
     # the variance of the mean of k proportions is the sum of their covariances over k^2
     n = middle * (1 - middle) * k**2 / float(covariance.sum())

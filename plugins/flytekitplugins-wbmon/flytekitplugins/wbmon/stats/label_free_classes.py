@@ -92,10 +92,8 @@ def expect_classes(
 def expected_class_metrics(rows: ExpectedClasses) -> dict[str, Estimate]:
     """Expected values of the metrics of the window, with 95 % prediction intervals.
 
-    Precision, recall and F1 are unweighted means over the classes that are predicted or expected to
-    occur, and AUC over the classes expected to occur, as in `check_performance`. The interval
-    includes, to first order, the randomness of the labels and the sampling error of the
-    calibration.
+    Means over classes are unweighted, over those of `expected_classes`. The interval includes, to
+    first order, the randomness of the labels and the sampling error of the calibration.
     """
     p, s, w = rows.probabilities, rows.scores, rows.weight
     total = float(w.sum())
@@ -115,6 +113,19 @@ def expected_class_metrics(rows: ExpectedClasses) -> dict[str, Estimate]:
     }
 
 
+def expected_classes(rows: ExpectedClasses) -> dict[str, Codes]:
+    """The classes that each mean over classes is over, as far as known without labels.
+
+    Those that are expected to occur; for precision, of these the ones that are predicted.
+    """
+    w = rows.weight
+    expected = (w[:, None] * rows.probabilities).sum(axis=0)
+    # a class with an expected weight below half a row will probably not occur in the labels
+    likely = np.flatnonzero(expected >= w.mean() / 2)
+    predicted = likely[np.isin(likely, rows.decided)]
+    return {"precision": predicted, "recall": likely, "f1": likely}
+
+
 def _of_confusion(rows: ExpectedClasses) -> dict[str, Estimate]:
     """Accuracy, precision, recall and F1, from the expected confusion matrix."""
     p, w = rows.probabilities, rows.weight
@@ -123,9 +134,6 @@ def _of_confusion(rows: ExpectedClasses) -> dict[str, Estimate]:
     hits, expected, predicted = (
         (w[:, None] * mass).sum(axis=0) for mass in (p * chosen, p, chosen)
     )
-    # a class with an expected weight below half a row will probably not occur in the labels
-    seen = (predicted > 0) | (expected >= w.mean() / 2)
-    n_seen = int(seen.sum())
     slopes = {
         "precision": (hits / _filled(predicted), chosen / _filled(predicted)),
         "recall": (
@@ -140,9 +148,14 @@ def _of_confusion(rows: ExpectedClasses) -> dict[str, Estimate]:
     found = {
         "accuracy": _estimate(rows, float(hits.sum()) / total, w[:, None] * chosen / total),
     }
-    for name, (values, slope) in slopes.items():
-        value = float(values[seen].sum()) / n_seen
-        found[name] = _estimate(rows, value, w[:, None] * np.where(seen, slope, 0.0) / n_seen)
+    for name, codes in expected_classes(rows).items():
+        if not len(codes):
+            found[name] = undefined("no row is predicted as a class that is expected to occur")
+            continue
+        values, slope = slopes[name]
+        mean = np.zeros(len(expected))
+        mean[codes] = 1 / len(codes)
+        found[name] = _estimate(rows, float(values @ mean), w[:, None] * slope * mean)
     return found
 
 
@@ -151,8 +164,7 @@ def _expected_area(
 ) -> Estimate:
     k = rows.scores.shape[1]
     each = [slope_of(rows.scores[:, i], rows.probabilities[:, i], rows.weight) for i in range(k)]
-    expected = (rows.weight[:, None] * rows.probabilities).sum(axis=0)
-    known = [i for i in range(k) if expected[i] >= rows.weight.mean() / 2]
+    known = expected_classes(rows)["recall"]
     if len(known) <= 1:
         return undefined("all rows are expected to be of one class")
     slope = np.zeros_like(rows.scores)

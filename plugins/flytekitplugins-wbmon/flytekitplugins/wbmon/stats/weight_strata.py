@@ -39,11 +39,6 @@ class Cells(NamedTuple):
     unseen: Floats
     total: Floats
 
-    def of_columns(self, columns: Codes) -> Cells:
-        """The cells of some of the proportions."""
-        weight, square, unseen = (cells[:, columns] for cells in self[:3])
-        return Cells(weight, square, unseen, self.total)
-
 
 def weight_strata(weight: Floats) -> Codes:
     """The stratum of each row, codes in `[0, h)` by rising weight; one if weights are similar.

@@ -15,10 +15,11 @@ from flytekitplugins.wbmon.data.unreadable import unreadable_of
 from flytekitplugins.wbmon.data.uuids import uuid_name, value_name
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.performance import segments as breakdown
+from flytekitplugins.wbmon.monitor.performance.baseline import Baseline
 from flytekitplugins.wbmon.monitor.performance.clusters import in_clusters, row_clusters
 from flytekitplugins.wbmon.monitor.performance.estimate import compare_estimate
 from flytekitplugins.wbmon.monitor.performance.meaning import Meaning
-from flytekitplugins.wbmon.monitor.performance.measure import estimate_of, report_of
+from flytekitplugins.wbmon.monitor.performance.measure import report_of
 from flytekitplugins.wbmon.monitor.performance.outcomes import (
     Outcomes,
     Score,
@@ -43,7 +44,7 @@ from flytekitplugins.wbmon.monitor.performance.settings import (
 )
 from flytekitplugins.wbmon.stats.estimate import Estimate
 
-Baseline: TypeAlias = "PerformanceReport | Mapping[str, float] | None"
+Compared: TypeAlias = "PerformanceReport | Mapping[str, float] | None"
 
 _RANKING = ("log_loss", "accuracy", "mae")
 _ENOUGH_WINDOWS = 4
@@ -60,7 +61,7 @@ def check_performance(  # noqa: PLR0913 - one keyword a column
     weight: str | None = None,
     cluster: str | None = None,
     proxy: str | None = None,
-    baseline: Baseline = None,
+    baseline: Compared = None,
     positive: Any = None,
     min_rows: int = 30,
     segments: Sequence[str] = (),
@@ -75,10 +76,12 @@ def check_performance(  # noqa: PLR0913 - one keyword a column
 
     Rows without a label are counted but not measured, and so are labelled rows without a prediction
     or with an infinite one. Classification is binary if there are two classes. With more classes,
-    precision, recall and F1 are unweighted means over the classes of the window, and AUC is one
-    against the rest. Intervals have 95 % coverage. Values agree with scikit-learn, with two
-    exceptions: a metric without any row to compute it from (precision if nothing was predicted
-    positive) is `nan` with a reason, and MAPE leaves out rows whose label is 0.
+    precision, recall and F1 are unweighted means over the classes that have a labelled row, and AUC
+    is one against the rest. A baseline is then the mean over the same classes, so that a class
+    without labels tonight is held against nobody. Intervals have 95 % coverage. Values agree with
+    scikit-learn, with two exceptions: what has no row to compute it from (precision if nothing was
+    predicted positive) is undefined, `nan` with a reason, and left out of means; and MAPE leaves out
+    rows whose label is 0.
 
     A metric has a value and a reason, but no interval and no verdict, if few rows make it: log loss
     and Brier score with fewer than 10 rows of a class, and the errors of a regression of which the
@@ -182,7 +185,7 @@ def check_performance(  # noqa: PLR0913 - one keyword a column
         outcomes = replace(outcomes, unreadable=outcomes.unreadable.and_(odd))
     _require_unit(baseline, outcomes)
 
-    def measure(part: Outcomes, against: Mapping[str, Estimate]) -> PerformanceReport:
+    def measure(part: Outcomes, against: Baseline | None) -> PerformanceReport:
         return report_of(part, task=task, baseline=against, min_rows=min_rows)
 
     # parts are compared with the rest of the window, so only the whole gets the baseline
@@ -232,7 +235,7 @@ def _beside_labels(
 
 
 def _meaning(
-    baseline: Baseline, positive: Any, prediction_is: PredictionIs | None, classes: Sequence[Any]
+    baseline: Compared, positive: Any, prediction_is: PredictionIs | None, classes: Sequence[Any]
 ) -> Meaning:
     """What settings say of the classes, and what the baseline remembers of them."""
     require_prediction_is(prediction_is)
@@ -254,7 +257,7 @@ def _meaning(
     return found
 
 
-def _asking_for_more(report: PerformanceReport, baseline: Baseline) -> PerformanceReport:
+def _asking_for_more(report: PerformanceReport, baseline: Compared) -> PerformanceReport:
     """The report, which asks for a larger baseline if that is less than four such windows."""
     if not isinstance(baseline, PerformanceReport) or report.status != "ok":
         return report
@@ -270,7 +273,7 @@ def _n_measured(report: PerformanceReport) -> int:
     return report.n_labelled - report.n_missing_prediction
 
 
-def _require_unit(baseline: Baseline, outcomes: Outcomes) -> None:
+def _require_unit(baseline: Compared, outcomes: Outcomes) -> None:
     if not isinstance(baseline, PerformanceReport) or not len(outcomes.rows):
         return
     if baseline.n_labelled and baseline.unit != outcomes.unit:
@@ -289,13 +292,14 @@ def _ranking_metric(rank_by: str | None, report: PerformanceReport) -> str:
     return rank_by
 
 
-def _known_baseline(baseline: Baseline, task: Task) -> dict[str, Estimate]:
+def _known_baseline(baseline: Compared, task: Task) -> Baseline | None:
     if baseline is None:
-        return {}
+        return None
     if isinstance(baseline, PerformanceReport):
         if baseline.task != task:
             raise ConfigError(
                 f"the baseline must be of the same task; it is a {baseline.task}, this a {task}"
             )
-        return {name: estimate_of(metric) for name, metric in baseline.metrics.items()}
-    return {name: Estimate(value) for name, value in baseline_values(baseline, task).items()}
+        return Baseline.of_report(baseline)
+    values = baseline_values(baseline, task)
+    return Baseline({name: Estimate(value) for name, value in values.items()})

@@ -13,11 +13,11 @@ from flytekitplugins.wbmon.arguments import listed_columns
 from flytekitplugins.wbmon.data.columns import as_column
 from flytekitplugins.wbmon.data.uuids import value_name
 from flytekitplugins.wbmon.errors import ConfigError, DataError, InsufficientDataError
+from flytekitplugins.wbmon.monitor.performance.baseline import Baseline, ClassMeans
 from flytekitplugins.wbmon.monitor.performance.estimate_regression import estimate_values
 from flytekitplugins.wbmon.monitor.performance.meaning import Meaning
 from flytekitplugins.wbmon.monitor.performance.measure import (
     announcements,
-    estimate_of,
     metric_of,
     report_of,
 )
@@ -43,6 +43,7 @@ from flytekitplugins.wbmon.stats.label_free import expect, expected_metrics, fit
 from flytekitplugins.wbmon.stats.label_free_classes import (
     expect_classes,
     expected_class_metrics,
+    expected_classes,
     fit_calibrators,
 )
 
@@ -139,18 +140,19 @@ def estimate_performance(  # noqa: PLR0913 - one keyword a column
     meaning = known.meaning._replace(is_closed=True)
     current = read_classification(data, label=None, meaning=meaning, **columns)
     n = len(current.rows)
-    baseline = report_of(known, task=task, baseline={}, min_rows=min_rows).metrics
-    expected = _expected(known, current) if n else {}
+    before = report_of(known, task=task, baseline=None, min_rows=min_rows)
+    expected, means = _expected(known, current) if n else ({}, {})
+    baseline = Baseline.of_report(before)
     status: PerformanceStatus = "ok" if n >= min_rows else "insufficient"
     metrics = {
         name: metric_of(
             name,
             expected.get(name, undefined(_unknown(name, n))),
             n,
-            estimate_of(metric),
+            baseline.of(name, means),
             decide=status == "ok",
         )
-        for name, metric in baseline.items()
+        for name in before.metrics
     }
     unreadable = current.unreadable.and_(known.unreadable)
     report = PerformanceReport(
@@ -242,15 +244,23 @@ def _estimates(
     )
 
 
-def _expected(known: Outcomes, current: Outcomes) -> Mapping[str, Estimate]:
+def _expected(known: Outcomes, current: Outcomes) -> tuple[Mapping[str, Estimate], ClassMeans]:
+    """The expected metrics, and the classes that they are means over, without their values."""
     reference, scores = _require_scores(known), _require_scores(current)
     decided = current.predictions.astype(np.int64)
     labels = known.labels.astype(np.int64)
     if len(known.classes) == 2:  # noqa: PLR2004 - binary
         calibrator = fit_calibrator(labels == 1, reference[:, 1], known.weight)
-        return expected_metrics(expect(calibrator, scores[:, 1], decided == 1, current.weight))
+        rows = expect(calibrator, scores[:, 1], decided == 1, current.weight)
+        return expected_metrics(rows), {}
     calibrators = fit_calibrators(labels, reference, known.weight)
-    return expected_class_metrics(expect_classes(calibrators, scores, decided, current.weight))
+    likely = expect_classes(calibrators, scores, decided, current.weight)
+    over = expected_classes(likely)
+    over |= dict.fromkeys(("roc_auc", "pr_auc"), over["recall"])
+    means = {
+        name: {known.classes[code]: math.nan for code in codes} for name, codes in over.items()
+    }
+    return expected_class_metrics(likely), means
 
 
 def _unknown(name: str, n: int) -> str:

@@ -22,10 +22,10 @@ from flytekitplugins.wbmon.data.names import plain_names
 from flytekitplugins.wbmon.data.objects import value_type
 from flytekitplugins.wbmon.data.unreadable import Unreadable, unreadable_of
 from flytekitplugins.wbmon.errors import ConfigError, DataError, InsufficientDataError
+from flytekitplugins.wbmon.monitor.performance.baseline import estimate_of
 from flytekitplugins.wbmon.monitor.performance.loss_model import LossModel
 from flytekitplugins.wbmon.monitor.performance.measure import (
     announcements,
-    estimate_of,
     metric_of,
     report_of,
 )
@@ -124,7 +124,7 @@ def fit_loss_model(
         weight=weight or "",
         words=words,
         units={name: column.unit for name, column in columns.items() if column.unit},
-        reference=report_of(known, task="regression", baseline={}, min_rows=1),
+        reference=report_of(known, task="regression", baseline=None, min_rows=1),
         rows=rows[kept],
         row_weight=known.weight[kept],
         losses={name: loss._replace(residual=loss.residual[kept]) for name, loss in losses.items()},

@@ -45,7 +45,7 @@ from flytekitplugins.wbmon.monitor.performance.settings import (
 )
 from flytekitplugins.wbmon.monitor.profiles.build import unknown_columns
 from flytekitplugins.wbmon.names import listed_names, quoted_name
-from flytekitplugins.wbmon.stats.classification import log_loss
+from flytekitplugins.wbmon.stats.class_losses import log_loss
 from flytekitplugins.wbmon.stats.ranking import roc_auc
 from flytekitplugins.wbmon.stats.regression import mean_absolute_error, root_mean_squared_error
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 
+from flytekitplugins.wbmon.monitor.performance.baseline import Baseline, class_means
 from flytekitplugins.wbmon.monitor.performance.calibration_report import Calibration, ReliabilityBin
 from flytekitplugins.wbmon.monitor.performance.metrics import (
     HEAVY,
@@ -27,7 +28,7 @@ from flytekitplugins.wbmon.monitor.performance.report import (
     PerformanceStatus,
     Task,
 )
-from flytekitplugins.wbmon.names import quoted_name
+from flytekitplugins.wbmon.names import listed_names, quoted_name
 from flytekitplugins.wbmon.reports.verdict import MetricVerdict
 from flytekitplugins.wbmon.stats import classification, regression
 from flytekitplugins.wbmon.stats.calibration import (
@@ -44,14 +45,14 @@ _CHANCE = 0.5  # ROC AUC of scores that say nothing
 
 
 def report_of(
-    outcomes: Outcomes, *, task: Task, baseline: Mapping[str, Estimate], min_rows: int
+    outcomes: Outcomes, *, task: Task, baseline: Baseline | None, min_rows: int
 ) -> PerformanceReport:
     """Compute the metrics of outcomes and compare them with a baseline.
 
     Args:
         outcomes: The rows, as `read_classification` or `read_regression` returns them.
         task: `classification` or `regression`.
-        baseline: Baseline estimates by metric; empty without a baseline.
+        baseline: What its metrics are compared with; None without a baseline.
         min_rows: With fewer measured rows, no verdict is given.
 
     Returns:
@@ -65,8 +66,15 @@ def report_of(
     powered = powered_metrics(outcomes, measured)
     measured |= powered.metrics
     proxies = outcomes.proxies if powered.gains else None
+    means = class_means(outcomes.classes, confusion)
     metrics = {
-        name: metric_of(name, estimate, n_of(name, outcomes), baseline.get(name), decide=is_ok)
+        name: metric_of(
+            name,
+            estimate,
+            n_of(name, outcomes),
+            baseline.of(name, means) if baseline else None,
+            decide=is_ok,
+        )
         for name, estimate in measured.items()
     }
     report = PerformanceReport(
@@ -111,6 +119,11 @@ def announcements(report: PerformanceReport) -> Iterator[str]:
         yield f"{quoted_name(report.classes[0])} is the only class, and counts as the positive one"
     if is_measured and report.positive_from == "order":
         yield report.positive_class
+    if is_measured and (absent := _not_labelled(report)):
+        alone = ", which alone can change accuracy"
+        means = "; precision, recall and f1 are means over the others, in the baseline too"
+        is_binary = len(report.classes) == 2  # noqa: PLR2004
+        yield f"no row is labelled {listed_names(absent)}{alone}{'' if is_binary else means}"
     if is_measured and report.loss_tail_share > HEAVY:
         yield (
             f"the largest 1 % of squared errors carry {report.loss_tail_share:.0%} of them: look "
@@ -192,9 +205,8 @@ def metric_of(
     )
 
 
-def estimate_of(metric: Metric) -> Estimate:
-    """The estimate that a metric records, such as of a baseline."""
-    return Estimate(metric.value, metric.low, metric.high, metric.reason)
+def _not_labelled(report: PerformanceReport) -> list[str]:
+    return [name for name, found in report.per_class.items() if not found["support"] > 0]
 
 
 def _tail_share(outcomes: Outcomes) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 
 from flytekitplugins.wbmon.monitor.performance.outcomes import Outcomes
 from flytekitplugins.wbmon.names import quoted_name
-from flytekitplugins.wbmon.stats import classification, ranking, regression
+from flytekitplugins.wbmon.stats import class_losses, classification, ranking, regression
 from flytekitplugins.wbmon.stats.estimate import Estimate, undefined
 from flytekitplugins.wbmon.stats.influence import effective_rows
 
@@ -166,14 +166,11 @@ def _explained(estimate: Estimate, what: str) -> Estimate:
 
 
 def _measure_macro(confusion: classification.Confusion) -> Measured:
-    # as in scikit-learn, the mean is over the classes that occur in labels or predictions
-    seen = np.flatnonzero(confusion.weight.sum(axis=0) + confusion.weight.sum(axis=1))
-    inside = confusion.of_classes(seen)
     return {
-        "accuracy": classification.accuracy(inside),
-        "precision": classification.macro_precision(inside),
-        "recall": classification.macro_recall(inside),
-        "f1": classification.macro_f1(inside),
+        "accuracy": classification.accuracy(confusion),
+        "precision": classification.macro_precision(confusion),
+        "recall": classification.macro_recall(confusion),
+        "f1": classification.macro_f1(confusion),
     }
 
 
@@ -191,7 +188,7 @@ def _measure_probabilities(outcomes: Outcomes, confusion: classification.Confusi
             for area in (ranking.roc_auc_one_vs_rest, ranking.pr_auc_one_vs_rest)
         ]
     losses = [
-        loss(labels, scores, *by) for loss in (classification.log_loss, classification.brier_score)
+        loss(labels, scores, *by) for loss in (class_losses.log_loss, class_losses.brier_score)
     ]
     of_class = _sizes(outcomes, labels)
     areas[1] = _unless(areas[1], _too_rare(of_class, _rows(outcomes)))

@@ -18,7 +18,8 @@ from flytekitplugins.wbmon.monitor.performance.metrics import Measured, confusio
 from flytekitplugins.wbmon.monitor.performance.outcomes import Outcomes
 from flytekitplugins.wbmon.monitor.performance.proxies import Proxies
 from flytekitplugins.wbmon.names import quoted_name
-from flytekitplugins.wbmon.stats.classification import accuracy_share, brier_losses, log_losses
+from flytekitplugins.wbmon.stats.class_losses import brier_losses, log_losses
+from flytekitplugins.wbmon.stats.classification import accuracy_share
 from flytekitplugins.wbmon.stats.estimate import Estimate
 from flytekitplugins.wbmon.stats.prediction_powered import (
     Powered,

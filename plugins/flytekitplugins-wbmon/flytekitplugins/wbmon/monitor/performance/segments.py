@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -21,15 +21,14 @@ from flytekitplugins.wbmon.data.groups import (
 from flytekitplugins.wbmon.data.objects import split, value_type
 from flytekitplugins.wbmon.data.whole import lost_digits
 from flytekitplugins.wbmon.errors import DataError
-from flytekitplugins.wbmon.monitor.performance.measure import estimate_of
+from flytekitplugins.wbmon.monitor.performance.baseline import Baseline
 from flytekitplugins.wbmon.monitor.performance.outcomes import Outcomes
 from flytekitplugins.wbmon.monitor.performance.report import Every, Metric, Part, PerformanceReport
 from flytekitplugins.wbmon.names import quoted_name
 from flytekitplugins.wbmon.reports.verdict import MetricVerdict
 from flytekitplugins.wbmon.stats.arrays import Floats
-from flytekitplugins.wbmon.stats.estimate import Estimate
 
-Measure = Callable[[Outcomes, Mapping[str, Estimate]], PerformanceReport]
+Measure = Callable[[Outcomes, Baseline | None], PerformanceReport]
 
 _MAX_PARTS = 50
 _MAX_VALUES = 20
@@ -89,9 +88,8 @@ def _parts(by: str, groups: Groups, outcomes: Outcomes, measure: Measure) -> Ite
     for code, value in enumerate(groups.names):
         inside = groups.codes == code
         # all other rows, not the whole window: independent of the part, as the interval requires
-        rest = measure(outcomes.part(~inside), {})
-        known = {name: estimate_of(metric) for name, metric in rest.metrics.items()}
-        report = measure(outcomes.part(inside), known)
+        rest = measure(outcomes.part(~inside), None)
+        report = measure(outcomes.part(inside), Baseline.of_report(rest))
         yield Part(
             by=by,
             value=value,
