@@ -104,6 +104,33 @@ def predicted_columns(output: Any, batch: pa.Table) -> pa.Table:
     return columns
 
 
+def declared_outputs(outputs: Mapping[str, str]) -> pa.Schema:
+    """The columns that a predict function is said to return.
+
+    Args:
+        outputs: Names of Arrow types by name of the column.
+
+    Raises:
+        ConfigError: If there is none, or a type does not exist.
+    """
+    if not outputs or not isinstance(outputs, Mapping):
+        raise ConfigError(
+            "outputs must map each returned column to its type, such as {'prediction': "
+            f"'float64'}}; got {outputs!r}"
+        )
+    return pa.schema([_declared(str(name), kind) for name, kind in outputs.items()])
+
+
+def _declared(name: str, kind: str) -> pa.Field:
+    try:
+        return pa.field(name, pa.type_for_alias(kind))
+    except (ValueError, TypeError) as error:
+        raise ConfigError(
+            "outputs must name a type of Arrow, such as float64, int64, string or bool, for "
+            f"{quoted_name(name)}; got {kind!r}"
+        ) from error
+
+
 def append_columns(batch: pa.Table, columns: pa.Table) -> pa.Table:
     """Append the predicted columns to the batch.
 

@@ -52,7 +52,7 @@ def read_columns(data: Any, names: Sequence[str] | None) -> pa.Table:
         names: The columns to read, all if None; repeated names are read once.
 
     Raises:
-        DataError: If a column does not exist; the message names those that do.
+        DataError: If a column does not exist and there are rows; the message names those that do.
     """
     return _table(open_source(data), names)
 
@@ -65,7 +65,7 @@ def read_values(data: Any, names: Sequence[str] | None) -> pa.Table:
         names: The columns to read, all if None; repeated names are read once.
 
     Raises:
-        DataError: If a column does not exist; the message names those that do.
+        DataError: If a column does not exist and there are rows; the message names those that do.
     """
     return _table(open_values(data), names)
 
@@ -128,7 +128,8 @@ def is_number(dtype: pa.DataType) -> bool:
 def _table(source: Source | PlainSource, names: Sequence[str] | None) -> pa.Table:
     wanted = list(dict.fromkeys(source.names if names is None else names))
     missing = [name for name in wanted if name not in source.names]
-    if missing:
+    # what has no row need not have the columns that nobody could fill
+    if missing and source.n_rows != 0:
         raise DataError(
             f"the data must have column {listed_names(missing)}; "
             f"found {listed_names(source.names, none='no columns')}"
@@ -137,7 +138,8 @@ def _table(source: Source | PlainSource, names: Sequence[str] | None) -> pa.Tabl
         # a stream cannot be read a second time, so all columns come in one pass
         batches = [batch for part in source.parts() for batch in part(wanted)]
         return pa.Table.from_batches(batches)
-    return pa.table({name: source.column(name) for name in wanted})
+    no_value = pa.chunked_array([pa.nulls(0)])
+    return pa.table({name: no_value if name in missing else source.column(name) for name in wanted})
 
 
 def _joined(parts: list[NDArray[np.float64]]) -> NDArray[np.float64]:

@@ -101,14 +101,16 @@ def join_labels(
         )
     # with odd values apart: one text among numbers must not make texts of all keys
     made = read_columns(open_values(predictions).source, None)
-    if on not in made.column_names:
+    # what has no row need not have the columns that nobody could fill
+    if on not in made.column_names and made.num_rows:
         raise DataError(
             f"the predictions must have the key {quoted_name(on)}; "
             f"found {listed_names(made.column_names)}"
         )
     said = [on, label, *([] if latest_by is None else [latest_by])]
     came = read_columns(open_values(labels).source, said)
-    keys = keys_of(made[on], on), keys_of(came[on], on)
+    made_key = made[on] if on in made.column_names else pa.chunked_array([pa.nulls(0)])
+    keys = keys_of(made_key, on), keys_of(came[on], on)
     made_keys, came_keys = comparable(*keys, on)
     of_label = _label(plain_column(came[label]))
     values, n_undated = of_label.values, 0

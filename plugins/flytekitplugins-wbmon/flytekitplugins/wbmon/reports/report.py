@@ -24,6 +24,8 @@ class Report(ABC):
     KIND: ClassVar[str]
     # other kinds that some of its numbers are of
     OTHER_KINDS: ClassVar[tuple[str, ...]] = ()
+    # the number that says how much the window holds, which the alert node compares with past ones
+    VOLUME: ClassVar[str] = ""
 
     @property
     def kind(self) -> str:
@@ -46,12 +48,17 @@ class Report(ABC):
 
     @property
     def unmeasured(self) -> str:
-        """Why this window could not be judged, in one sentence with counts; empty where it was.
+        """What of this window could not be judged, and why, with counts; empty if all was.
 
-        The alert node makes it a finding, whatever the rules ask. The gates of such a report are
-        unknown (`nan`), never 0.
+        The alert node makes it a finding, whatever the rules ask. A gate that nothing was measured
+        for is unknown (`nan`), never 0.
         """
         return ""
+
+    @property
+    def usual_volumes(self) -> tuple[float, ...]:
+        """What past windows held, where the report itself knows it."""
+        return ()
 
     def absent(self, name: str) -> Measurement | None:
         """What a name stands for that may exist and is not in this window; None if it cannot.

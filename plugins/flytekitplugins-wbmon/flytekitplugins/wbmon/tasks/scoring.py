@@ -14,6 +14,7 @@ from flytekit.types.file import FlyteFile
 from flytekit.types.structured import StructuredDataset
 
 from flytekitplugins.wbmon.arguments import listed, listed_columns
+from flytekitplugins.wbmon.data.batches import declared_outputs
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.flyte.checkpoint import FlyteCheckpoints
 from flytekitplugins.wbmon.flyte.filesystem import filesystem_of_task
@@ -39,6 +40,7 @@ def batch_scoring(  # noqa: PLR0913 - one keyword a setting
     *,
     batch_rows: int = 65_536,
     columns: Sequence[str] = (),
+    outputs: Mapping[str, str] | None = None,
     slos: Sequence[SLO] = (),
     max_error_rate: float = 0.0,
     watch: Watch | None = None,
@@ -69,6 +71,8 @@ def batch_scoring(  # noqa: PLR0913 - one keyword a setting
         predict: The function; left out when the decorator has arguments.
         batch_rows: Rows per batch; `>= 1`.
         columns: The columns passed to the function; all if empty. All columns are written anyway.
+        outputs: The columns that the function returns, by name, with their Arrow type (`float64`,
+            `int64`, `string`), so that a window without rows has them, too.
         slos: Objectives for the batch latency, evaluated at the end.
         max_error_rate: Share of rows on which the function may raise, in [0, 1]; these rows are
             written separately with the reason, to a place named in the report.
@@ -96,6 +100,7 @@ def batch_scoring(  # noqa: PLR0913 - one keyword a setting
             batch_scoring,
             batch_rows=batch_rows,
             columns=columns,
+            outputs=outputs,
             slos=slos,
             max_error_rate=max_error_rate,
             watch=watch,
@@ -111,6 +116,7 @@ def batch_scoring(  # noqa: PLR0913 - one keyword a setting
     settings = {
         "batch_rows": batch_rows,
         "columns": listed_columns("columns", columns) or None,
+        "outputs": outputs,
         "slos": listed("slos", slos, "objectives"),
         "max_error_rate": max_error_rate,
         "watch": watch,
@@ -118,6 +124,8 @@ def batch_scoring(  # noqa: PLR0913 - one keyword a setting
         "part_s": checkpoint_s,
     }
     _check_numbers(settings)
+    if outputs is not None:
+        declared_outputs(outputs)
 
     @functools.wraps(predict)
     def score_data(data: StructuredDataset, **inputs: Any) -> Scored | StructuredDataset:

@@ -200,8 +200,8 @@ def _report(
         features.append(_feature(found, checks, rule))
     # the name last, so that the order is the same in every run
     features.sort(key=lambda feature: (*_rank(feature), feature.name))
-    enough = min(n_reference, n_current) >= rule.min_rows
-    verdict = _verdict(features, n_current, enough_rows=enough)
+    n_least = min(n_reference, n_current)
+    verdict = _verdict(features, n_least, enough_rows=n_least >= rule.min_rows)
     return DriftReport(
         rule=rule,
         n_reference=n_reference,
@@ -209,7 +209,9 @@ def _report(
         n_past=n_calibrating(past),
         past_outliers=outliers,
         verdict=verdict,
-        reason=explain_window(features, verdict, n_current) + explain_past(past, outliers, rule),
+        past_rows=tuple(window.profile.n_rows for window in past.windows),
+        reason=explain_window(features, verdict, n_reference, n_current)
+        + explain_past(past, outliers, rule),
         features={feature.name: feature for feature in features},
     )
 
@@ -323,8 +325,8 @@ def _rank(feature: FeatureDrift) -> tuple[float, float]:
     return -_LEVELS.index(feature.level), -max(effects, default=0.0) * feature.importance
 
 
-def _verdict(features: Sequence[FeatureDrift], n_current: int, *, enough_rows: bool) -> Verdict:
-    if n_current == 0:
+def _verdict(features: Sequence[FeatureDrift], n_least: int, *, enough_rows: bool) -> Verdict:
+    if n_least == 0:
         return "insufficient"
     levels = {feature.level for feature in features}
     if "drift" in levels:

@@ -70,13 +70,19 @@ def explain_feature(
     return f"{text} ({fact})" if fact and found.status != "all_missing" else text
 
 
-def explain_window(features: Sequence[FeatureDrift], verdict: Verdict, n_current: int) -> str:
+def explain_window(
+    features: Sequence[FeatureDrift], verdict: Verdict, n_reference: int, n_current: int
+) -> str:
     """Summarise the findings about the whole window in one sentence."""
     if verdict == "insufficient":
-        if n_current == 0:
-            return "the window has no rows, so nothing can be said about drift"
+        if not n_reference or not n_current:
+            which = "window" if not n_current else "reference"
+            return f"the {which} has no rows, so nothing can be said about drift"
         if any(feature.status == "insufficient" for feature in features) or not features:
-            return f"too few rows for any answer: the window has {n_current:,}"
+            return (
+                f"too few rows for any answer: the window has {n_current:,}, the reference "
+                f"{n_reference:,}"
+            )
         return f"no answer: none of {len(features)} columns can be tested, {features[0].reason}"
     tested = [feature for feature in features if feature.tested]
     seen = (

@@ -99,6 +99,11 @@ def check_joint_drift(
     columns = None if columns is None else listed_columns("columns", columns)
     named = [*(columns or ()), group]
     sources = open_values(reference, naming=named), open_values(current, naming=named)
+    n, m = (source.n_rows for source in sources)
+    if n == 0 or m == 0:
+        # what has no row need not have the columns that nobody could fill
+        which = "window" if m == 0 else "reference"
+        return _no_answer(n or 0, m or 0, f"the {which} has no rows")
     names = _columns(sources, columns, group)
     layouts = [_layout(sources[0], name) for name in names]
     read = list(dict.fromkeys([*names, *([group] if group else [])]))

@@ -48,6 +48,11 @@ class JointDrift(Report):
         """Whether the windows differ enough to count as drift under the rule."""
         return self.level == "drift"
 
+    @property
+    def unmeasured(self) -> str:
+        """Why there is no answer."""
+        return self.reason if math.isnan(self.auc) else ""
+
     def _measured(self) -> Iterable[Measurement]:
         is_known = not math.isnan(self.auc)
         yield gate(

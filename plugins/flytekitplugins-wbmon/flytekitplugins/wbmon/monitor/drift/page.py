@@ -63,7 +63,7 @@ def _feature_row(feature: FeatureDrift) -> Sequence[str]:
     state = feature.level if feature.status == "ok" else feature.status
     role = "" if feature.role == "feature" else f" ({feature.role})"
     check = feature.deciding
-    moved = f"{feature.missing_reference:.1%} → {feature.missing_current:.1%}"
+    moved = f"{share(feature.missing_reference)} → {share(feature.missing_current)}"
     return (
         f"<td><b>{escape(shown_name(feature.name))}</b>{escape(role)}<br>"
         f'<span class="dim">{escape(feature.kind)}</span></td>',

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from statistics import median
 from typing import ClassVar, Literal
 
 from flytekitplugins.wbmon.monitor.drift.past_outlier import PastOutlier
 from flytekitplugins.wbmon.monitor.drift.rule import DriftRule
+from flytekitplugins.wbmon.names import quoted_name
 from flytekitplugins.wbmon.reports.measurement import Measurement, gate, number
 from flytekitplugins.wbmon.reports.report import Report
+from flytekitplugins.wbmon.reports.volume import MIN_PAST_VOLUMES
 
 Status = Literal[
     "ok",
@@ -264,10 +267,12 @@ class DriftReport(Report):
         n_past: Number of past windows that were used to calibrate the verdict; 0 if there were too
             few of them.
         past_outliers: Past windows that are unlike the others.
+        past_rows: Number of rows of each past window that has any.
         features: Results by name of the feature, worst first.
     """
 
     KIND: ClassVar[str] = "drift"
+    VOLUME: ClassVar[str] = "n_current"
 
     rule: DriftRule
     n_reference: int
@@ -276,6 +281,7 @@ class DriftReport(Report):
     reason: str
     n_past: int = 0
     past_outliers: tuple[PastOutlier, ...] = ()
+    past_rows: tuple[int, ...] = ()
     features: Mapping[str, FeatureDrift]
 
     @property
@@ -326,6 +332,30 @@ class DriftReport(Report):
         """Largest share of rows that moved in one feature, by a significant check."""
         return max((each.moved for each in self.features.values()), default=0.0)
 
+    @property
+    def unmeasured(self) -> str:
+        """Why nothing is known, or which columns that the rule names were not compared."""
+        if not self.answered:
+            return self.reason
+        rule = self.rule
+        asked = {*rule.features, *rule.predictions, *rule.labels}
+        return "; ".join(
+            f"{quoted_name(name)} could not be tested: {feature.reason}"
+            for name, feature in self.features.items()
+            if name in asked and not feature.tested
+        )
+
+    @property
+    def usual_volumes(self) -> tuple[float, ...]:
+        """Number of rows of each past window."""
+        return self.past_rows
+
+    @property
+    def volume_ratio(self) -> float:
+        """Rows over the median of those of past windows; `nan` of fewer than five of them."""
+        past = self.past_rows
+        return self.n_current / median(past) if len(past) >= MIN_PAST_VOLUMES else math.nan
+
     def absent(self, name: str) -> Measurement | None:
         """A distance of a column that has none tonight, such as one without values."""
         what, _, whose = name.partition(".")
@@ -358,3 +388,9 @@ class DriftReport(Report):
         yield number("n_tested", value=self.n_tested, reason=self.reason)
         yield number("n_reference", value=self.n_reference)
         yield number("n_current", value=self.n_current, prominence="news")
+        yield number(
+            "volume_ratio",
+            value=self.volume_ratio,
+            prominence="news",
+            reason=f"fewer than {MIN_PAST_VOLUMES} past windows (past=) have rows",
+        )

@@ -9,11 +9,13 @@ from datetime import datetime
 from typing import ClassVar
 
 from flytekitplugins.wbmon.monitor.drift.report import DISTANCES, DriftReport
+from flytekitplugins.wbmon.names import window_name
 from flytekitplugins.wbmon.reports.measurement import Measurement, gate, number
 from flytekitplugins.wbmon.reports.report import Report
 
 _OF_WINDOWS = (
-    *("drifted", "share_drifted", "n_drifted", "n_tested", "n_reference", "n_current"),
+    *("drifted", "share_drifted", "n_drifted", "n_tested"),
+    *("n_reference", "n_current", "volume_ratio"),
     *("effect_size", "effect_low", "statistic", "p_value", "q_value"),
     *("missing_current", "missing_reference", "unreadable_current", "unreadable_reference"),
     *DISTANCES,
@@ -89,6 +91,20 @@ class DriftSeries(Report):
         """The last window of each segment."""
         return tuple({window.segment: window for window in self.windows}.values())
 
+    @property
+    def unmeasured(self) -> str:
+        """Why no window is known, or which of the newest are not."""
+        if not self.windows:
+            return (
+                f"no window has rows; {self.n_undated:,} rows have no time that can be read, "
+                f"{self.n_without_segment:,} no segment"
+            )
+        return "; ".join(
+            f"{window_name(window.start, window.segment)}: {window.report.unmeasured}"
+            for window in self.newest
+            if window.report.unmeasured
+        )
+
     def absent(self, name: str) -> Measurement | None:
         """A number of a segment that has no row tonight, or of no window at all."""
         stem, _, rest = name.partition(".")
@@ -107,7 +123,12 @@ class DriftSeries(Report):
         known = [window for window in self.windows if window.report.answered]
         share = self.n_drifted / len(known) if known else math.nan
         none = "no window has enough rows"
-        yield gate("drifted", value=self.drifted if known else None, reason=none)
+        of_windows = f"{self.n_drifted} of {len(known)} windows drifted"
+        yield gate(
+            "drifted",
+            value=self.drifted if known else None,
+            reason=of_windows if known else none,
+        )
         yield number("n_windows", value=len(self.windows))
         yield number("n_undated", value=self.n_undated)
         yield number("n_without_segment", value=self.n_without_segment)

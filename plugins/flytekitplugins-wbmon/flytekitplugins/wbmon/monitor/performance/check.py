@@ -80,7 +80,7 @@ def check_performance(  # noqa: PLR0913 - one keyword a column
     is one against the rest. A baseline is then the mean over the same classes, so that a class
     without labels tonight is held against nobody. Intervals have 95 % coverage. Values agree with
     scikit-learn, with two exceptions: what has no row to compute it from (precision if nothing was
-    predicted positive) is undefined, `nan` with a reason, and left out of means; and MAPE leaves out
+    predicted positive) is undefined, `nan` with a reason, and left out of means; MAPE leaves out
     rows whose label is 0.
 
     A metric has a value and a reason, but no interval and no verdict, if few rows make it: log loss

@@ -168,6 +168,8 @@ def estimate_performance(  # noqa: PLR0913 - one keyword a column
             f"estimated without labels: accuracy {metrics['accuracy'].value:.4g} expected of {n} "
             f"rows, from scores calibrated on {len(known.rows)} labelled rows; blind to a change "
             "of what the scores mean"
+            if n
+            else f"none of {current.n_rows} rows has a prediction and scores"
         ),
         prediction_is=known.meaning.prediction_is,
         positive=known.meaning.positive,
@@ -175,8 +177,8 @@ def estimate_performance(  # noqa: PLR0913 - one keyword a column
         n_unreadable=unreadable.n,
         unreadable=unreadable.examples,
     )
-    few = [f"a verdict needs {min_rows} rows"] if n < min_rows else []
-    return replace(report, reason="; ".join([report.reason, *few, *announcements(report)]))
+    few = [f"a verdict needs {min_rows} rows, {n} have scores"] if 0 < n < min_rows else []
+    return replace(report, reason="; ".join([*few, report.reason, *announcements(report)]))
 
 
 def compare_estimate(

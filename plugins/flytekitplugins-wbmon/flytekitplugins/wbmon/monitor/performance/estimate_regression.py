@@ -268,11 +268,13 @@ def _report(
         estimated=True,
         reason="; ".join(
             [
-                f"estimated without labels: mean absolute error {mae.value:.4g}"
+                *([f"a verdict needs {min_rows} rows, {n} have a prediction"] * (0 < n < min_rows)),
+                f"none of {current.n_rows} rows has a prediction"
+                if not n
+                else f"estimated without labels: mean absolute error {mae.value:.4g}"
                 f"{f' {unit}' if unit else ''} expected of {n} rows, by a model of the loss of "
                 f"{before.n_labelled - before.n_missing_prediction} labelled rows",
                 *([mae.reason] if n and mae.reason else []),
-                *([f"a verdict needs {min_rows} rows"] if n < min_rows else []),
                 "blind to a change of what the features mean",
             ]
         ),

@@ -119,7 +119,7 @@ def announcements(report: PerformanceReport) -> Iterator[str]:
         yield f"{quoted_name(report.classes[0])} is the only class, and counts as the positive one"
     if is_measured and report.positive_from == "order":
         yield report.positive_class
-    if is_measured and (absent := _not_labelled(report)):
+    if report.status == "ok" and (absent := _not_labelled(report)):
         alone = ", which alone can change accuracy"
         means = "; precision, recall and f1 are means over the others, in the baseline too"
         is_binary = len(report.classes) == 2  # noqa: PLR2004

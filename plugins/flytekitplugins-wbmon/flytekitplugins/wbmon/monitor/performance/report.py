@@ -190,6 +190,7 @@ class PerformanceReport(Report):
     """
 
     KIND: ClassVar[str] = "performance"
+    VOLUME: ClassVar[str] = "n_rows"
 
     task: Task
     status: PerformanceStatus
@@ -262,6 +263,18 @@ class PerformanceReport(Report):
         """`estimate` without labels: it and the truth that comes later are two lines of a chart."""
         return "estimate" if self.estimated else self.KIND
 
+    @property
+    def unmeasured(self) -> str:
+        """Why there is no verdict: no labels, too few rows, or no metric with an interval."""
+        if self.status != "ok":
+            return self.reason
+        compared = [each for each in self.metrics.values() if not math.isnan(each.baseline)]
+        if not compared or any(each.verdict != "unknown" for each in compared):
+            return ""
+        first = compared[0]
+        why = first.reason or "it has no interval"
+        return f"no metric can be held against its baseline; {first.name}: {why}"
+
     def absent(self, name: str) -> Measurement | None:
         """A metric of a class that is not in the window, or what no night without labels has."""
         stem, _, label = name.partition(".")
@@ -277,7 +290,7 @@ class PerformanceReport(Report):
         is_known = self.status == "ok"
         yield from (self._of_metric(metric) for metric in self.metrics.values())
         is_compared = is_known and any(m.verdict != "unknown" for m in self.metrics.values())
-        why = self.reason if is_compared or not is_known else "no metric has a baseline"
+        why = self.unmeasured or (self.reason if is_compared else "no metric has a baseline")
         far = [m.standard_errors_worse for m in self.metrics.values() if not math.isnan(m.p_value)]
         yield gate(
             "worse",
@@ -293,8 +306,8 @@ class PerformanceReport(Report):
             prominence="news",
             reason="the window has no rows",
         )
-        for name in ("n_rows", "n_labelled"):
-            yield number(name, value=getattr(self, name))
+        yield number("n_rows", value=self.n_rows, prominence="history")
+        yield number("n_labelled", value=self.n_labelled, prominence="history")
         yield number(
             "n_missing_prediction", value=self.n_missing_prediction, higher_is_better=False
         )

@@ -99,7 +99,11 @@ def profile_windows(
             windows.
     """
     source = open_values(data, naming=[at, segment, *like.features, like.weight, like.at])
-    _require_columns(source, at, by, segment)
+    _require_cut(at, by, segment)
+    if source.n_rows == 0:
+        # what has no row need not have the columns that nobody could fill
+        return Windows({}, 0)
+    _require_columns(source, at, segment)
     known = dict.fromkeys([*like.features, *stored_names(source)])
     names = [name for name in known if name not in (at, segment, like.weight)]
     layouts = [adopt_layout(source, name, like.features.get(name)) for name in names]
@@ -147,13 +151,16 @@ def end_of(start: datetime, by: TimeSpan) -> datetime:
     return start + length if start <= _LAST - length else _LAST
 
 
-def _require_columns(source: PlainSource, at: str, by: str, segment: str) -> None:
+def _require_cut(at: str, by: str, segment: str) -> None:
     if not at and not segment:
         raise ConfigError(
             "windows must be cut by time, by segment or by both; give at= or segment="
         )
     if by not in get_args(TimeSpan):
         raise ConfigError(f"by must be one of {', '.join(get_args(TimeSpan))}; got {by!r}")
+
+
+def _require_columns(source: PlainSource, at: str, segment: str) -> None:
     names = source.names
     for what, name in (("at", at), ("segment", segment)):
         if name and name not in names:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _PERCENTILES = (50, 95, 99)
+_ALL = 100.0  # per cent
 
 
 class BatchScorer:
@@ -36,6 +37,7 @@ class BatchScorer:
         predict: Takes a batch, returns its predictions.
         kind: The type of batch that it takes.
         columns: The columns that are passed to it; all if None.
+        outputs: The columns that it must return; any if None.
         let_through: Exceptions that are not caused by the rows; they are raised unchanged.
     """
 
@@ -44,9 +46,11 @@ class BatchScorer:
         predict: Callable[[Any], Any],
         kind: BatchKind,
         columns: Sequence[str] | None,
+        outputs: pa.Schema | None = None,
         let_through: tuple[type[Exception], ...] = (),
     ) -> None:
         self._predict, self._kind, self._inputs = predict, kind, columns
+        self._outputs = outputs
         self._let_through = let_through
         self._seconds: list[float] = []
         self._rows: list[int] = []
@@ -128,16 +132,20 @@ class BatchScorer:
         finally:
             # added up, not set: the quarantine calls predict several times for one failing batch
             self._seconds[-1] += perf_counter() - begin
-        scored = append_columns(batch, predicted_columns(output, batch))
+        scored = append_columns(batch, self._conform(predicted_columns(output, batch)))
         self.columns = tuple(scored.column_names[batch.num_columns :])
         return scored
 
     def score_nothing(self, empty: pa.Table) -> pa.Table:
-        """Score an empty table to learn the predicted columns.
+        """The predicted columns of an empty table: as declared, or by asking predict.
 
         Returns:
-            The empty table, without predicted columns if predict fails on zero rows.
+            The empty table, without predicted columns if none are declared and predict fails on
+            zero rows.
         """
+        if self._outputs is not None:
+            self.columns = tuple(self._outputs.names)
+            return append_columns(empty, self._outputs.empty_table())
         try:
             with self.batch(empty):
                 return self.score(empty)
@@ -147,6 +155,20 @@ class BatchScorer:
             # an empty call is not a batch and must not count in the latency
             self._seconds.pop()
             self._rows.pop()
+
+    def _conform(self, columns: pa.Table) -> pa.Table:
+        """The returned columns, in the order and types that were declared."""
+        if self._outputs is None:
+            return columns
+        if set(columns.column_names) != set(self._outputs.names):
+            raise DataError(
+                f"it must return the columns of outputs=, {listed_names(self._outputs.names)}; it "
+                f"returned {listed_names(columns.column_names)}"
+            )
+        try:
+            return columns.select(self._outputs.names).cast(self._outputs)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise DataError(f"it must return values of the types of outputs=; {error}") from error
 
     def latency_ms(self) -> dict[str, float]:
         """Latency of predict per batch: `mean sd min max p50 p95 p99`; `nan` without batches."""
@@ -162,13 +184,19 @@ class BatchScorer:
         numbers |= {f"p{level}": np.percentile(latency_ms, level) for level in _PERCENTILES}
         return {name: float(value) for name, value in numbers.items()}
 
-    def judge(self, slo: SLO) -> SLOResult:
-        """Compare an objective with the observed batch latencies."""
-        latency_ms = self._latency_ms()
-        if not len(latency_ms):
+    def judge(self, slo: SLO, *, n_failed: int = 0) -> SLOResult:
+        """Compare an objective with the observed batch latencies.
+
+        Args:
+            slo: The objective.
+            n_failed: Rows that could not be scored; they count as slower than any batch.
+        """
+        if n_failed >= self.n_read:
             return SLOResult(slo=slo, observed=math.nan, verdict="no_data")
+        latency_ms = self._latency_ms()
         values = latency_ms if slo.metric == "latency_ms" else latency_ms / np.array(self._rows)
-        observed = float(np.percentile(values, slo.percentile))
+        percentile = slo.percentile / (1 - n_failed / self.n_read)
+        observed = float(np.percentile(values, percentile)) if percentile <= _ALL else math.inf
         verdict: SLOVerdict = "pass" if observed <= slo.value else "fail"
         return SLOResult(slo=slo, observed=observed, verdict=verdict)
 

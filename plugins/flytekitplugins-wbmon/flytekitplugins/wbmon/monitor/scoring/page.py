@@ -35,8 +35,11 @@ def scoring_section(report: ScoringReport) -> str:
     if report.n_resumed:
         reason += f"; {report.n_resumed:,} rows from an earlier attempt"
     latency = ((dim_cell(name), cell(number(value))) for name, value in report.latency_ms.items())
+    state = "insufficient" if report.unmeasured else "fail" if failed else "ok"
+    if report.unmeasured:
+        reason = f"{report.unmeasured}; {reason}"
     body = [
-        verdict("fail" if failed else "ok", words, reason),
+        verdict(state, words, reason),
         facts(f"{report.rows_per_s:,.0f} rows/s", f"{report.predict_s:.2f} s in predict"),
         table(("batch latency", "ms"), latency),
     ]

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from flytekitplugins.wbmon.arguments import listed_columns
 from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.names import shown_name
 from flytekitplugins.wbmon.reports.measurement import Measurement, gate, number
 from flytekitplugins.wbmon.reports.report import Report
 
@@ -22,6 +23,9 @@ _NOT_SCORED = "nothing was scored"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SLO:
     """A service level objective: an upper limit for a percentile of a latency metric.
+
+    A row that could not be scored was not fast: the share of failed rows counts among the slowest,
+    so with 2 % of them no batch can be fast enough for a 99th percentile.
 
     Attributes:
         name: Name of the result in reports and rules.
@@ -57,7 +61,11 @@ class SLO:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SLOResult:
-    """An objective, the observed value and the verdict; without batches `nan` and `no_data`."""
+    """An objective, the observed value and the verdict.
+
+    Without a scored row they are `nan` and `no_data`; infinite and `fail` if more rows failed than
+    the percentile leaves out.
+    """
 
     slo: SLO
     observed: float
@@ -288,6 +296,7 @@ class ScoringReport(Report):
     """
 
     KIND: ClassVar[str] = "scoring"
+    VOLUME: ClassVar[str] = "n_rows"
     OTHER_KINDS: ClassVar[tuple[str, ...]] = ("slo",)
 
     n_rows: int
@@ -303,6 +312,16 @@ class ScoringReport(Report):
     confidence: Confidence | None = None
     classes: PredictedClasses | None = None
     n_resumed: int = 0
+
+    @property
+    def unmeasured(self) -> str:
+        """Why nothing was scored; empty if a row was."""
+        if self.n_rows:
+            return ""
+        if not self.n_failed:
+            return "the window has no rows"
+        most = ", ".join(f"{shown_name(name)} {n:,}" for name, n in self.errors.items())
+        return f"predict failed on all {self.n_failed:,} rows ({most})"
 
     @property
     def error_rate(self) -> float:

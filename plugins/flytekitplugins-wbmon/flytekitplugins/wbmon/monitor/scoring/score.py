@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 
 from flytekitplugins.wbmon.arguments import listed, listed_columns
-from flytekitplugins.wbmon.data.batches import BatchKind, batch_kind
+from flytekitplugins.wbmon.data.batches import BatchKind, batch_kind, declared_outputs
 from flytekitplugins.wbmon.data.open import open_source
 from flytekitplugins.wbmon.data.parquet_writer import PartWriter
 from flytekitplugins.wbmon.data.sources import Source, no_rows
@@ -30,6 +30,7 @@ def score_batches(  # noqa: PLR0913 - one keyword a setting
     batch_rows: int = 65_536,
     kind: BatchKind | None = None,
     columns: Sequence[str] | None = None,
+    outputs: Mapping[str, str] | None = None,
     slos: Sequence[SLO] = (),
     part_rows: int = 1_048_576,
     part_s: float = math.inf,
@@ -54,6 +55,10 @@ def score_batches(  # noqa: PLR0913 - one keyword a setting
         batch_rows: Rows of a batch; the last one may be shorter.
         kind: The batch type of `predict`; if None, the annotation of its first parameter decides.
         columns: The columns passed to `predict`; all if None. All columns are written in any case.
+        outputs: The columns that `predict` returns, by name, with their Arrow type, such as
+            `float64`, `int64` or `string`. A window without rows, and one of which every row
+            failed, then has these columns, too; without them `predict` is asked with zero rows,
+            which many models refuse. Any columns if None.
         slos: Objectives for the batch latency, evaluated at the end.
         part_rows: Number of rows after which a folder gets a new part.
         part_s: Age in seconds after which a folder gets a new part.
@@ -83,7 +88,8 @@ def score_batches(  # noqa: PLR0913 - one keyword a setting
     columns = None if columns is None else listed_columns("columns", columns)
     _require_settings(batch_rows, part_rows, max_error_rate, slos)
     data = open_source(source)
-    scorer = BatchScorer(predict, kind or batch_kind(predict), columns, let_through)
+    returned = None if outputs is None else declared_outputs(outputs)
+    scorer = BatchScorer(predict, kind or batch_kind(predict), columns, returned, let_through)
     scorer.require_columns(data)
     n_total = data.n_rows
     quarantine = Quarantine(
@@ -125,7 +131,7 @@ def score_batches(  # noqa: PLR0913 - one keyword a setting
         predict_s=sum(scorer.batch_s),
         latency_ms=scorer.latency_ms(),
         columns=scorer.columns,
-        slos=tuple(scorer.judge(slo) for slo in slos),
+        slos=tuple(scorer.judge(slo, n_failed=quarantine.n_failed) for slo in slos),
         n_failed=quarantine.n_failed,
         errors=dict(quarantine.errors.most_common()),
         quarantine=quarantine.path,

@@ -37,6 +37,7 @@ from flytekitplugins.wbmon.monitor.alerts.notifications import (
     remove_sent,
 )
 from flytekitplugins.wbmon.monitor.alerts.state import AlertMemory, Notification
+from flytekitplugins.wbmon.monitor.alerts.volume import volume_findings
 from flytekitplugins.wbmon.publish.alerts.channel import Channel
 from flytekitplugins.wbmon.publish.alerts.send import (
     WANDB,
@@ -202,6 +203,8 @@ class _Session:
             numbers=with_intervals(numbers),
             links=self.links,
         )
+        unusual = volume_findings(self.reports, numbers, memory.history, self.at)
+        decision = replace(decision, findings=(*decision.findings, *unusual))
         summary = summarise_window(decision, self.reports)
         self._judged = replace(
             decision, changes=diff_from_previous(previous_window(memory, self.at), summary, numbers)
