@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flytekitplugins.wbmon.data.columns import read_columns
 from flytekitplugins.wbmon.data.join_labels import join_labels
 from flytekitplugins.wbmon.errors import ConfigError, DataError
 
@@ -52,6 +53,29 @@ def test_a_window_can_be_joined_again_when_more_labels_come():
     assert second.table["fraud"].to_pylist() == [1, 1, 1, None]
     assert second.table.column_names == first.table.column_names
     assert second.n_labelled == 3
+
+
+@pytest.mark.parametrize(
+    "nothing",
+    [
+        pd.DataFrame({"id": [], "score": []}),
+        pa.table({"id": pa.nulls(0), "score": pa.nulls(0)}),
+        pd.DataFrame({"other": []}),
+    ],
+    ids=["without types", "of Arrow's null", "without columns"],
+)
+def test_a_window_without_rows_joins_to_none(nothing):
+    labels = pd.DataFrame({"id": ["a", "b"], "label": [1, 0]})
+    joined = join_labels(nothing, labels, label="label", on="id")
+    assert (joined.n_rows, joined.n_labelled, joined.n_unmatched) == (0, 0, 2)
+    assert joined.table.column_names == [*read_columns(nothing, None).column_names, "label"]
+
+
+def test_labels_that_have_not_come_leave_every_prediction_without_one():
+    none = pd.DataFrame({"other": []})
+    joined = join_labels(MADE, none, label="fraud")
+    assert (joined.n_rows, joined.n_labelled, joined.coverage) == (4, 0, 0.0)
+    assert joined.table["fraud"].null_count == 4
 
 
 def test_rows_without_key_or_label_are_never_joined():

@@ -124,7 +124,7 @@ def declared_outputs(outputs: Mapping[str, str]) -> pa.Schema:
 def _declared(name: str, kind: str) -> pa.Field:
     try:
         return pa.field(name, pa.type_for_alias(kind))
-    except (ValueError, TypeError) as error:
+    except (ValueError, AttributeError) as error:
         raise ConfigError(
             "outputs must name a type of Arrow, such as float64, int64, string or bool, for "
             f"{quoted_name(name)}; got {kind!r}"
