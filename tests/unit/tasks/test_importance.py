@@ -149,6 +149,23 @@ def test_a_file_that_is_no_model_is_told_by_what_could_not_read_it(tmp_path: Pat
         )
 
 
+@pytest.mark.parametrize("nothing", ["no rows", "no columns", "one row", "no labels", "one class"])
+def test_a_window_that_says_nothing_leaves_every_weight_the_same(
+    rng: np.random.Generator, model: FlyteFile, caplog, nothing: str
+) -> None:
+    frame = rows(rng, 50)
+    given = {
+        "no rows": frame.iloc[:0],
+        "no columns": pd.DataFrame({"other": []}),
+        "one row": frame.iloc[:1],
+        "no labels": frame.assign(bought=None),
+        "one class": frame.assign(bought=True),
+    }[nothing]
+    found = labelled(data=StructuredDataset(dataframe=given), model=model)
+    assert found == dict.fromkeys(FEATURES, 1.0)
+    assert "test.labelled: all features weigh the same, as" in caplog.text
+
+
 def test_wrong_settings_are_refused_where_the_node_is_made() -> None:
     with pytest.raises(ConfigError, match="features must name"):
         FeatureImportance("x", features=())

@@ -16,7 +16,10 @@ from flytekitplugins.wbmon.errors import (
 )
 from flytekitplugins.wbmon.monitor.drift.check import check_drift
 from flytekitplugins.wbmon.monitor.drift.rule import DriftRule
-from flytekitplugins.wbmon.monitor.performance.importance import permutation_importance
+from flytekitplugins.wbmon.monitor.performance.importance import (
+    _weights,
+    permutation_importance,
+)
 
 FEATURES = [f"x{i}" for i in range(10)]
 
@@ -169,6 +172,15 @@ def test_a_prediction_that_is_not_a_number_changes_nothing():
 
     found = permutation_importance(beside_a_number, frame(1), features=FEATURES)
     assert {name for name, weight in found.items() if weight} == {"x3"}
+
+
+def test_a_feature_of_which_the_metric_is_undefined_weighs_as_much_as_any():
+    assert _weights(["x0", "x1", "x2"], np.array([np.nan, 0.2, 0.4])) == {
+        "x0": 1.0,
+        "x1": 0.5,
+        "x2": 1.0,
+    }
+    assert set(_weights(["x0", "x1"], np.array([np.nan, np.nan])).values()) == {1.0}
 
 
 def test_an_answer_of_another_type_is_another_answer():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -12,7 +13,7 @@ from flytekit.types.structured import StructuredDataset
 
 from flytekitplugins.wbmon.arguments import listed_columns
 from flytekitplugins.wbmon.data.scalars import class_name
-from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.errors import ConfigError, InsufficientDataError
 from flytekitplugins.wbmon.flyte.function_reference import load_file, load_reference, reference_of
 from flytekitplugins.wbmon.flyte.type_transformers import open_data
 from flytekitplugins.wbmon.monitor.performance.settings import (
@@ -20,6 +21,8 @@ from flytekitplugins.wbmon.monitor.performance.settings import (
     require_shuffles,
 )
 from flytekitplugins.wbmon.tasks._node import Node
+
+logger = logging.getLogger(__name__)
 
 ImportanceMetric = Literal["", "roc_auc", "log_loss", "accuracy", "mae", "rmse"]
 
@@ -113,7 +116,9 @@ class FeatureImportance(Node[ImportanceSettings]):
             model: The model's file.
 
         Returns:
-            importance: A weight in [0, 1] for each feature; the most important one has 1.
+            importance: A weight in [0, 1] for each feature; the most important one has 1. All
+                have 1 if fewer than two rows are left, which the log says: a window without rows
+                must not end the check that the weights are for.
         """
         from flytekitplugins.wbmon.data.batches import batch_kind
         from flytekitplugins.wbmon.monitor.performance.importance import permutation_importance
@@ -121,18 +126,22 @@ class FeatureImportance(Node[ImportanceSettings]):
         config = self.config
         loaded = load_file(load_reference(config.load), model, "model")
         predict = _predict_function(config.predict) if config.predict else None
-        return permutation_importance(
-            loaded if predict is None else lambda batch: predict(batch, loaded),
-            open_data(data),
-            features=config.features,
-            label=config.label or None,
-            metric=config.metric or None,
-            kind=None if predict is None else batch_kind(predict),
-            n_repeats=config.n_repeats,
-            seed=config.seed,
-            max_rows=config.max_rows,
-            positive=config.positive or None,
-        )
+        try:
+            return permutation_importance(
+                loaded if predict is None else lambda batch: predict(batch, loaded),
+                open_data(data),
+                features=config.features,
+                label=config.label or None,
+                metric=config.metric or None,
+                kind=None if predict is None else batch_kind(predict),
+                n_repeats=config.n_repeats,
+                seed=config.seed,
+                max_rows=config.max_rows,
+                positive=config.positive or None,
+            )
+        except InsufficientDataError as error:
+            logger.warning("%s: all features weigh the same, as %s", self.name, error)
+            return dict.fromkeys(config.features, 1.0)
 
 
 def _predict_function(reference: str) -> Any:

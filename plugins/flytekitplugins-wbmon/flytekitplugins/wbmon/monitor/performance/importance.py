@@ -103,14 +103,16 @@ def permutation_importance(  # noqa: PLR0913 - one keyword a setting
 
     Returns:
         A weight in [0, 1] for each feature: its mean loss divided by the largest, so the most
-        important feature has 1. A negative loss (an improvement by chance) counts as 0. If no
-        shuffle changes anything, all weights are 1.
+        important feature has 1. A negative loss (an improvement by chance) counts as 0. A
+        feature of which the metric is undefined has 1, and so have all if no shuffle changes
+        anything.
 
     Raises:
         ConfigError: If a setting is out of range or the model cannot be called.
         DataError: If a column does not exist, the metric does not fit the label, or the model does
             not return one row for each input row.
-        InsufficientDataError: If fewer than two rows are left.
+        InsufficientDataError: If fewer than two rows are left, or labels of one class where the
+            metric is of two.
         ScoringError: If the model raises; the cause is its exception.
 
     References:
@@ -198,6 +200,8 @@ def _rows(
     names = list(dict.fromkeys([*features, *([label] if label is not None else [])]))
     source = open_values(data, naming=names).source
     unknown = [name for name in names if name not in source.names]
+    if unknown and source.n_rows == 0:
+        raise InsufficientDataError("there must be at least two rows, found 0")
     if unknown:
         raise DataError(unknown_columns("features and label", unknown, known_names(source)))
     rows = spread_rows(source, names, max_rows)
@@ -289,7 +293,7 @@ def _metric(truth: pa.ChunkedArray, label: str, metric: Metric | None, positive:
     if metric == "accuracy":
         return lambda found: _accuracy(classes, label, found)
     if len(classes.names) != 2:  # noqa: PLR2004 - negative and positive
-        raise DataError(
+        raise (DataError if len(classes.names) > 2 else InsufficientDataError)(  # noqa: PLR2004
             f"{_words(metric)} needs labels of two classes, found {len(classes.names)}; choose "
             "metric='accuracy' for classes, 'mae' or 'rmse' for numbers"
         )
@@ -368,8 +372,9 @@ def _columns(found: pa.Table, what: str, wanted: str, *, at_most: int) -> list[p
 
 
 def _weights(features: Sequence[str], losses: NDArray[np.float64]) -> dict[str, float]:
-    # nan: a metric can be undefined for the predictions of a shuffled column
-    lost = np.maximum(np.nan_to_num(losses), 0.0)
-    largest = float(lost.max())
+    lost = np.maximum(losses, 0.0)
+    largest = float(np.nanmax(lost, initial=0.0))
     weights = lost / largest if largest > 0 else np.ones(len(lost))
+    # a metric can be undefined for a shuffled column, and nothing says then that it matters less
+    weights = np.nan_to_num(weights, nan=1.0)
     return {name: float(weight) for name, weight in zip(features, weights, strict=True)}
