@@ -185,7 +185,7 @@ def test_an_empty_window_that_the_function_cannot_take_keeps_the_data_columns(ni
 def test_objectives_are_judged_on_the_latency_that_was_seen(night, tmp_path):
     slos = [
         SLO(name="loose", value=1e6),
-        SLO(name="tight", value=0.0, percentile=50),
+        SLO(name="tight", value=1e-9, percentile=50),
         SLO(name="row", metric="row_latency_ms", value=1e6, percentile=100),
     ]
     report, _ = score(night, tmp_path, slos=slos)

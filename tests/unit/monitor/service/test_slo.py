@@ -18,7 +18,8 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 
 
 def window(n, *, failed=0, slow=0, at=NOON, chunks=None, **marks):
-    """Requests of 10 ms, `slow` of them of 500 ms."""
+    """Requests of 10 ms, `slow` of them of 500 ms; the slow ones fail first."""
+    latencies = [500.0] * slow + [10.0] * (n - slow)
     row = {
         "window_start": at.isoformat(timespec="microseconds"),
         "window_end": (at + timedelta(seconds=10)).isoformat(timespec="microseconds"),
@@ -28,7 +29,9 @@ def window(n, *, failed=0, slow=0, at=NOON, chunks=None, **marks):
         "requests": n,
         "errors": {"ValueError": failed} if failed else {},
         "status": {"2xx": n - failed, "5xx": failed},
-        "latency": LogHistogram.of([500.0] * slow + [10.0] * (n - slow)).to_dict(),
+        "failed": failed,
+        "latency": LogHistogram.of(latencies).to_dict(),
+        "failed_latency": LogHistogram.of(latencies[:failed]).to_dict(),
         "in_flight_max": 1,
         "sampled_rows": 0,
         "dropped_rows": 0,
@@ -55,7 +58,7 @@ def test_what_is_promised_is_enough():
     assert judged(window(100, failed=25), objective=0.75).verdict == "pass"
     found = judged(window(100, failed=26), objective=0.75)
     assert found.verdict == "fail"
-    assert found.reason == "74.0000% of 100 requests were good; 75.0000% is promised"
+    assert found.reason == "74.0000% of 100 requests were good, 26 failed; 75.0000% is promised"
 
 
 def test_the_burn_rate_is_the_bad_share_over_the_allowed_one():
@@ -66,7 +69,10 @@ def test_the_burn_rate_is_the_bad_share_over_the_allowed_one():
 def test_as_many_requests_as_are_needed_are_enough():
     assert judged(window(50, failed=50), min_requests=50).verdict == "fail"
     few = judged(window(49, failed=49), min_requests=50)
-    assert (few.verdict, few.reason) == ("insufficient", "49 requests; 50 are needed")
+    assert (few.verdict, few.reason) == (
+        "insufficient",
+        "49 requests, 49 failed; 50 are needed",
+    )
     assert few.n_bad == 49
 
 
@@ -148,7 +154,7 @@ def test_the_worst_verdict_comes_first():
         "empty",
         "kept",
     ]
-    assert report.reason == "missed: missed, missed too"
+    assert report.reason == "missed: missed, missed too; not judged: few, empty"
     assert check_slos(rows, slos[:1]).reason == "no objective was missed"
 
 

@@ -162,10 +162,16 @@ class BatchScorer:
         numbers |= {f"p{level}": np.percentile(latency_ms, level) for level in _PERCENTILES}
         return {name: float(value) for name, value in numbers.items()}
 
-    def judge(self, slo: SLO) -> SLOResult:
-        """Compare an objective with the observed batch latencies."""
+    def judge(self, slo: SLO, *, n_failed: int) -> SLOResult:
+        """Compare an objective with the observed batch latencies.
+
+        Args:
+            slo: The objective.
+            n_failed: Rows that could not be scored. If all failed, however fast, there is nothing
+                to judge.
+        """
         latency_ms = self._latency_ms()
-        if not len(latency_ms):
+        if n_failed >= self.n_read:
             return SLOResult(slo=slo, observed=math.nan, verdict="no_data")
         values = latency_ms if slo.metric == "latency_ms" else latency_ms / np.array(self._rows)
         observed = float(np.percentile(values, slo.percentile))

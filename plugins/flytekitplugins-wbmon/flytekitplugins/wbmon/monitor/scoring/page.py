@@ -31,12 +31,14 @@ def scoring_section(report: ScoringReport) -> str:
     """The first section of a scoring report."""
     failed = [result for result in report.slos if result.verdict == "fail"]
     words = f"{report.n_rows:,} rows scored" + (f", {len(failed)} objectives missed" * bool(failed))
+    if report.n_failed:
+        words += f", {report.n_failed:,} rows failed"
     reason = f"{report.n_batches:,} batches in {report.duration_s:.2f} s"
     if report.n_resumed:
         reason += f"; {report.n_resumed:,} rows from an earlier attempt"
     latency = ((dim_cell(name), cell(number(value))) for name, value in report.latency_ms.items())
     body = [
-        verdict("fail" if failed else "ok", words, reason),
+        verdict("fail" if failed else "no_data" if report.unmeasured else "ok", words, reason),
         facts(f"{report.rows_per_s:,.0f} rows/s", f"{report.predict_s:.2f} s in predict"),
         table(("batch latency", "ms"), latency),
     ]

@@ -7,7 +7,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
-from flytekitplugins.wbmon.arguments import listed_columns
+from flytekitplugins.wbmon.arguments import (
+    is_number,
+    listed_columns,
+    number_meant,
+    require_limit,
+    require_objective_name,
+)
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.reports.measurement import Measurement, gate, number
 from flytekitplugins.wbmon.reports.report import Report
@@ -26,11 +32,12 @@ class SLO:
     Attributes:
         name: Name of the result in reports and rules.
         metric: `latency_ms` (of a batch) or `row_latency_ms` (batch time over its rows).
-        percentile: In (0, 100].
+        percentile: In [1, 100]; 99 for the slowest of a hundred, not 0.99.
         value: The largest value that still passes, in the metric's unit.
 
     Raises:
-        ConfigError: If the percentile is out of range or the metric is unknown.
+        ConfigError: If the percentile is out of range, the value no positive number, the name
+            empty or the metric unknown.
     """
 
     name: str
@@ -39,15 +46,15 @@ class SLO:
     value: float
 
     def __post_init__(self) -> None:
-        if self.name == "violated":
+        require_objective_name(self.name)
+        percentile: Any = self.percentile
+        # below the first percentile lies no limit that anybody promises, but every share does
+        if not is_number(percentile) or not 1 <= percentile <= 100:  # noqa: PLR2004 - a percentile
             raise ConfigError(
-                "an objective must have another name than 'violated', by which rules ask whether "
-                "any was missed"
+                f"SLO {self.name!r}: percentile must be in [1, 100], got {percentile!r}"
+                f"{_percentile_meant(percentile)}"
             )
-        if not 0 < self.percentile <= 100:  # noqa: PLR2004 - a percentile
-            raise ConfigError(
-                f"SLO {self.name!r}: percentile must be in (0, 100], got {self.percentile}"
-            )
+        require_limit(f"SLO {self.name!r}: value", self.value)
         if self.metric not in ("latency_ms", "row_latency_ms"):
             raise ConfigError(
                 f"SLO {self.name!r}: metric must be 'latency_ms' or 'row_latency_ms', "
@@ -55,9 +62,16 @@ class SLO:
             )
 
 
+def _percentile_meant(percentile: Any) -> str:
+    meant = number_meant(percentile)
+    if 0 < meant < 1:
+        return f"; did you mean {100 * meant:.10g}?"
+    return f"; did you mean {meant:g}?" if 1 <= meant <= 100 else ""  # noqa: PLR2004 - a percentile
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SLOResult:
-    """An objective, the observed value and the verdict; without batches `nan` and `no_data`."""
+    """An objective, the observed value and the verdict; without scored rows `nan`, `no_data`."""
 
     slo: SLO
     observed: float
@@ -314,6 +328,13 @@ class ScoringReport(Report):
     def rows_per_s(self) -> float:
         """Rows over the whole duration, reading and writing included; `nan` if it is 0."""
         return self.n_rows / self.duration_s if self.duration_s > 0 else math.nan
+
+    @property
+    def unmeasured(self) -> str:
+        """That no row was scored."""
+        if self.n_rows:
+            return ""
+        return f"0 of {self.n_failed} rows were scored" if self.n_failed else "there was no row"
 
     def absent(self, name: str) -> Measurement | None:
         """A class that was never predicted, or an error that did not happen."""

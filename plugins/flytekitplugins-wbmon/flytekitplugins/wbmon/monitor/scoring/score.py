@@ -125,7 +125,7 @@ def score_batches(  # noqa: PLR0913 - one keyword a setting
         predict_s=sum(scorer.batch_s),
         latency_ms=scorer.latency_ms(),
         columns=scorer.columns,
-        slos=tuple(scorer.judge(slo) for slo in slos),
+        slos=tuple(scorer.judge(slo, n_failed=quarantine.n_failed) for slo in slos),
         n_failed=quarantine.n_failed,
         errors=dict(quarantine.errors.most_common()),
         quarantine=quarantine.path,

@@ -6,8 +6,15 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
+from flytekitplugins.wbmon.arguments import (
+    is_number,
+    number_meant,
+    require_limit,
+    require_objective_name,
+    require_whole,
+)
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.reports.measurement import Measurement, gate, number
 from flytekitplugins.wbmon.reports.report import Report
@@ -15,7 +22,10 @@ from flytekitplugins.wbmon.reports.report import Report
 _NO_REQUEST = "no request in this window"
 _GROUPS = ("route", "tenant")
 _CHARTED_ERRORS = 20
-_LATENCIES = {"latency_ms": "latency_ms", "first_chunk_ms": "time_to_first_chunk_ms"}
+_OF_STREAMS = "time_to_first_chunk_ms"
+_LATENCIES = {"latency_ms": "latency_ms", "first_chunk_ms": _OF_STREAMS}
+LATENCY_LEVELS = (50, 90, 95, 99)
+_LATENCY_PARTS = (*(f"p{level}" for level in LATENCY_LEVELS), "mean", "max")
 
 ServingSLOVerdict = Literal["pass", "fail", "insufficient", "no_data"]
 
@@ -27,7 +37,8 @@ class Traffic:
     Attributes:
         name: The group: a route, a tenant, or `all`.
         n_requests: Requests served.
-        n_failed: Those with status 5xx.
+        n_failed: Those that the server failed: an exception, status 5xx, or a response that broke
+            off, whatever status was sent before.
         error_rate: `n_failed / n_requests`, with the ends of Wilson's interval.
         errors: Requests by exception class or `http_<status>`, the most frequent first.
         latency_ms: By percentile: `p50`, `p90`, `p95`, `p99`, and `mean`, `max`.
@@ -161,16 +172,31 @@ class ServingReport(Report):
     confidence: ServingConfidence | None = None
     reason: str
 
+    @property
+    def unmeasured(self) -> str:
+        """That no request came."""
+        if self.total.n_requests:
+            return ""
+        if self.start_at is None or self.end_at is None:
+            return "there is no serving window"
+        return f"0 requests in the serving windows from {self.start_at} to {self.end_at}"
+
     def absent(self, name: str) -> Measurement | None:
-        """A number of a route or tenant that nobody called, or an error that did not happen."""
+        """A number of a route or tenant that nobody called, or an error that did not happen.
+
+        Also a latency where no request had one, such as the first chunk in a night without streams.
+        """
         known = {each.name for each in self.total.measurements()}
         for group in _GROUPS:
             stem, found, whose = name.partition(f".{group}.")
             if found and stem in known:
                 why = f"no request of {group} {whose!r} in this window"
                 return number(*stem.split("."), group, whose, value=math.nan, reason=why)
-        stem, _, error = name.partition(".")
-        return number(stem, error, value=0.0) if stem == "errors" and error else None
+        stem, _, part = name.partition(".")
+        if stem in _LATENCIES.values() and part in _LATENCY_PARTS:
+            why = "no stream in this window" if stem == _OF_STREAMS else _NO_REQUEST
+            return number(stem, part, value=math.nan, reason=why)
+        return number(stem, part, value=0.0) if stem == "errors" and part else None
 
     def _measured(self) -> Iterable[Measurement]:
         yield from self.total.measurements()
@@ -197,7 +223,8 @@ class ServingReport(Report):
 class ServingSLO:
     """A service level objective: the share of requests that must be good.
 
-    A request is good if it did not fail and, if a limit is given, was not slower.
+    A request is good if it did not fail and, if a limit is given, was not slower. A failed request
+    is never good, however fast it failed.
 
     Attributes:
         name: Name of the result in reports.
@@ -206,10 +233,11 @@ class ServingSLO:
         time_to_first_chunk_ms: Maximum time to the first chunk of a good stream; None for no limit.
         route: Only requests of this route; all if empty.
         tenant: Only requests of this tenant; all if empty.
-        min_requests: Minimum number of requests for a verdict.
+        min_requests: Minimum number of requests for a verdict; at least 1.
 
     Raises:
-        ConfigError: If the objective or a limit is out of range, or both limits are given.
+        ConfigError: If the name is empty, the objective, a limit or the minimum is out of range or
+            no number, or both limits are given.
     """
 
     name: str
@@ -221,20 +249,36 @@ class ServingSLO:
     min_requests: int = 100
 
     def __post_init__(self) -> None:
-        if self.name == "violated":
+        require_objective_name(self.name)
+        for name in ("route", "tenant"):
+            if not isinstance(getattr(self, name), str):
+                raise ConfigError(
+                    f"{name} of {self.name!r} must be a name, or empty for all; got "
+                    f"{getattr(self, name)!r}"
+                )
+        objective: Any = self.objective
+        if not is_number(objective) or not 0 < objective < 1:
             raise ConfigError(
-                "an objective must have another name than 'violated', by which rules ask whether "
-                "any was missed"
+                f"objective of {self.name!r} must be a share in (0, 1), got {objective!r}"
+                f"{_share_meant(objective)}"
             )
-        if not 0 < self.objective < 1:
+        limits = {name: getattr(self, name) for name in ("latency_ms", "time_to_first_chunk_ms")}
+        given = {name: limit for name, limit in limits.items() if limit is not None}
+        if len(given) > 1:
             raise ConfigError(
-                f"objective of {self.name!r} must be a share in (0, 1), got {self.objective}"
+                f"{self.name!r} must have at most one limit, got {given}; make two objectives"
             )
-        limits = [x for x in (self.latency_ms, self.time_to_first_chunk_ms) if x is not None]
-        if len(limits) > 1 or any(limit <= 0 for limit in limits):
-            raise ConfigError(
-                f"{self.name!r} must have at most one limit, and a positive one; got {limits}"
-            )
+        for name, limit in given.items():
+            require_limit(f"{name} of {self.name!r}", limit)
+        require_whole(f"min_requests of {self.name!r}", self.min_requests, 1)
+
+
+def _share_meant(objective: Any) -> str:
+    meant = number_meant(objective)
+    is_percent = 1 < meant < 100  # noqa: PLR2004 - a share in percent
+    if is_percent:
+        return f"; did you mean {meant / 100:.10g}?"
+    return f"; did you mean {meant:g}?" if 0 < meant < 1 else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,8 +287,12 @@ class ServingSLOResult:
 
     Attributes:
         slo: The objective.
-        n_requests: Requests to which it applies.
+        n_requests: Requests to which it applies and that were good or bad. Not those whose caller
+            left in time, those without a latency if that is limited, and those that were no
+            stream if the first chunk is.
+        n_seen: All requests of its route and tenant; 0 in reports of earlier releases.
         n_bad: Requests that were not good.
+        n_failed: Those of them that failed.
         good_share: `1 - n_bad / n_requests`, with the ends of Wilson's interval.
         burn_rate: Share of bad requests divided by the share that the objective allows; at 1 the
             error budget is used up exactly.
@@ -257,7 +305,9 @@ class ServingSLOResult:
 
     slo: ServingSLO
     n_requests: int
+    n_seen: int = 0
     n_bad: int = 0
+    n_failed: int = 0
     good_share: float = math.nan
     good_share_low: float = math.nan
     good_share_high: float = math.nan
@@ -267,9 +317,14 @@ class ServingSLOResult:
     verdict: ServingSLOVerdict
     reason: str
 
+    @property
+    def is_judged(self) -> bool:
+        """Whether there were requests enough for a verdict."""
+        return self.verdict not in ("insufficient", "no_data")
+
     def measurements(self) -> Iterable[Measurement]:
         """Whether it was missed, and how fast its budget is used up."""
-        name, is_known = self.slo.name, self.verdict not in ("insufficient", "no_data")
+        name, is_known = self.slo.name, self.is_judged
         allowed = 1 - self.slo.objective
         missed = self.verdict == "fail" if is_known else None
         yield gate(name, value=missed, reason=self.reason)
@@ -301,6 +356,7 @@ class ServingSLOResult:
         )
         yield number(name, "n_requests", value=self.n_requests)
         yield number(name, "n_bad", value=self.n_bad, higher_is_better=False)
+        yield number(name, "n_failed", value=self.n_failed, higher_is_better=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -321,6 +377,14 @@ class SLOReport(Report):
     def violated(self) -> bool:
         """Whether any objective was missed."""
         return any(result.verdict == "fail" for result in self.results)
+
+    @property
+    def unmeasured(self) -> str:
+        """That no objective could be judged, and why."""
+        if any(result.is_judged for result in self.results):
+            return ""
+        why = "; ".join(f"{result.slo.name}: {result.reason}" for result in self.results)
+        return f"0 of {len(self.results)} objectives could be judged: {why}"
 
     def _measured(self) -> Iterable[Measurement]:
         for result in self.results:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -14,15 +14,18 @@ import pyarrow as pa
 from flytekitplugins.wbmon.data.open import open_source
 from flytekitplugins.wbmon.data.sources import Source
 from flytekitplugins.wbmon.errors import ConfigError, DataError
-from flytekitplugins.wbmon.monitor.service.report import ServingConfidence, ServingReport, Traffic
+from flytekitplugins.wbmon.monitor.service.outcomes import failed_requests, merged
+from flytekitplugins.wbmon.monitor.service.report import (
+    LATENCY_LEVELS,
+    ServingConfidence,
+    ServingReport,
+    Traffic,
+)
 from flytekitplugins.wbmon.stats.interval import wilson_interval
 from flytekitplugins.wbmon.stats.log_histogram import LogHistogram
 
-_PERCENTILES = (50, 90, 95, 99)
 _N_BINS = 10
 _MINUTE_S = 60
-
-Row = Mapping[str, Any]
 
 
 def summarize_serving(
@@ -79,6 +82,12 @@ def window_rows(windows: Any) -> Iterator[dict[str, Any]]:
     source = open_source(windows)
     needed = ("window_start", "window_end", "instance", "route", "requests", "status", "latency")
     missing = [name for name in needed if name not in source.names]
+    if missing and "latency_ms" in source.names:
+        raise DataError(
+            "the data must be serving windows, which count every request; got a row for each "
+            "request, as a prediction log or a log of model calls has them. Give the `windows` of "
+            "CompactPredictionLog; the calls of a model are counted where its callers are served"
+        )
     if missing:
         raise DataError(
             f"the data must be serving windows of a prediction log; {', '.join(missing)} not found "
@@ -87,20 +96,6 @@ def window_rows(windows: Any) -> Iterator[dict[str, Any]]:
     for part in source.parts():
         for batch in part(source.names):
             yield from pa.Table.from_batches([batch]).to_pylist()
-
-
-def failed_requests(row: Row) -> int:
-    """Number of requests of a window with status 5xx."""
-    return int(dict(row["status"] or ()).get("5xx", 0))
-
-
-def merged(rows: Iterable[Row], column: str) -> LogHistogram:
-    """The sum of a histogram column over some windows."""
-    whole = LogHistogram()
-    for row in rows:
-        if row.get(column):
-            whole.merge(LogHistogram.from_dict(row[column]))
-    return whole
 
 
 def _groups(rows: list[dict[str, Any]], column: str) -> tuple[Traffic, ...]:
@@ -136,7 +131,7 @@ def _percentiles(histogram: LogHistogram) -> dict[str, float]:
     n = histogram.n
     if not n:
         return {}
-    found = {f"p{level}": histogram.quantile(level / 100) for level in _PERCENTILES}
+    found = {f"p{level}": histogram.quantile(level / 100) for level in LATENCY_LEVELS}
     return found | {"mean": histogram.total / n, "max": histogram.largest}
 
 

@@ -28,7 +28,8 @@ class Request:
         route: Template of the path, such as `/items/{id}`, not the path itself.
         method: HTTP method; empty where there is no HTTP.
         status: HTTP status; 200 or 500 where there is no HTTP.
-        is_failure: Whether the server failed (an exception or status 5xx).
+        is_failure: Whether the server failed: an exception, status 5xx, or a response that broke
+            off; not a caller who left.
         latency_ms: Milliseconds from the request to the last byte of the response; `nan` if
             unknown.
         reason: Why the row is kept; empty until the policy has decided.
