@@ -83,7 +83,7 @@ def is_number(value: Any) -> bool:
     >>> is_number(3), is_number("3"), is_number(True), is_number(math.inf)
     (True, False, False, False)
     """
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    return not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)
 
 
 def number_meant(value: Any) -> float:
