@@ -30,6 +30,8 @@ UNMATCHED = "(unmatched)"
 """The route of a request that no route matched."""
 DISCONNECTED = "client_disconnect"
 """The `error_type` of a request whose caller left before the end; the server did not fail."""
+INCOMPLETE = "incomplete_response"
+"""The `error_type` of an answer that ended before its end, without any exception."""
 
 FEATURE_PREFIX = "feature."
 """In Parquet each feature is a column, named by this prefix and the feature's name."""

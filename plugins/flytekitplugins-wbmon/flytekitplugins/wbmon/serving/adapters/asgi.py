@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.prediction_log.identifiers import is_acceptable, new_request_id
+from flytekitplugins.wbmon.monitor.prediction_log.schema import INCOMPLETE
 from flytekitplugins.wbmon.serving.adapters.bodies import Bodies, Body, header
 from flytekitplugins.wbmon.serving.adapters.routes import route_template
 from flytekitplugins.wbmon.serving.log.logger import PredictionLogger
@@ -26,7 +27,6 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[AsgiScope, Receive, Send], Awaitable[None]]
 Extractor = Callable[[AsgiScope], str | None]
 
-INCOMPLETE = "incomplete_response"
 # nginx's status for a client that closed the connection; no framework sends it
 _STATUS_DISCONNECTED = 499
 # by name, so that no framework and no server has to be imported
