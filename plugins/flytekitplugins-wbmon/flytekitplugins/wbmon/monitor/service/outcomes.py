@@ -125,8 +125,8 @@ def streaming_endpoints(rows: Iterable[Row]) -> set[Endpoint]:
         if row.get("time_to_first_chunk"):
             streamed.add(endpoint)
         # an answer to a wrong request is no stream anywhere
-        refused = _map(row, "status").get("4xx", 0)
-        if row["requests"] > failed_requests(row) + _n_abandoned(row) + refused:
+        of_caller = sum(n for name, n in _map(row, "errors").items() if _is_of_caller(name))
+        if row["requests"] > failed_requests(row) + of_caller:
             answered.add(endpoint)
     return streamed | (seen - answered)
 
