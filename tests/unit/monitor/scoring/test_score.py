@@ -197,6 +197,19 @@ def test_objectives_are_judged_on_the_latency_that_was_seen(night, tmp_path):
     assert report.predict_s <= report.duration_s
 
 
+def test_an_objective_is_not_kept_by_failing_fast(night, tmp_path):
+    def fails(batch: pa.Table):
+        raise ValueError("no model")
+
+    report, _ = score(night, tmp_path, fails, slos=[SLO(name="p99", value=1e6)], max_error_rate=1.0)
+    assert (report.n_rows, report.n_failed, report.error_rate) == (0, 1000, 1.0)
+    assert report.slos[0].verdict == "no_data"
+    assert report.unmeasured == "0 of 1000 rows were scored"
+    gates = [each.value for each in report.measurements() if each.is_gate]
+    assert len(gates) == 1
+    assert math.isnan(gates[0])
+
+
 def test_one_batch_has_no_spread(night, tmp_path):
     report, _ = score(night, tmp_path, batch_rows=5000)
     assert report.n_batches == 1

@@ -8,10 +8,11 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from scipy.stats import binomtest
 
-from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.monitor.prediction_log.arrow_schema import log_table
 from flytekitplugins.wbmon.monitor.service.report import ServingSLO, ServingSLOResult
 from flytekitplugins.wbmon.monitor.service.slo import check_slos
+from flytekitplugins.wbmon.monitor.service.summarize import summarize_serving
 from flytekitplugins.wbmon.stats.log_histogram import LogHistogram
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
@@ -164,3 +165,66 @@ def test_objectives_must_be_there_and_named_apart():
         check_slos(rows, [])
     with pytest.raises(ConfigError, match="got it, it"):
         check_slos(rows, [ServingSLO(name="it"), ServingSLO(name="it")])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"objective": 99}, r"must be a share in \(0, 1\), got 99; did you mean 0.99\?"),
+        ({"objective": 99.9}, r"got 99.9; did you mean 0.999\?"),
+        ({"objective": "0.99"}, r"got '0.99'; did you mean 0.99\?"),
+        ({"objective": "99"}, r"got '99'; did you mean 0.99\?"),
+        ({"objective": math.nan}, "got nan$"),
+        ({"objective": True}, "got True$"),
+        ({"objective": 100}, "got 100$"),
+        ({"latency_ms": "500"}, r"must be a positive number, got '500'; did you mean 500\?"),
+        ({"latency_ms": math.nan}, "must be a positive number, got nan"),
+        ({"latency_ms": 0}, "must be a positive number, got 0"),
+        ({"time_to_first_chunk_ms": -5}, "must be a positive number, got -5"),
+        ({"time_to_first_chunk_ms": True}, "must be a positive number, got True"),
+        ({"min_requests": 0.5}, "must be a whole number of at least 1, got 0.5"),
+        ({"min_requests": -1}, "must be a whole number of at least 1, got -1"),
+        ({"min_requests": 0}, "must be a whole number of at least 1, got 0"),
+        ({"route": None}, "route of 'it' must be a name"),
+        ({"name": " "}, "must have a name"),
+        ({"latency_ms": 5, "time_to_first_chunk_ms": 5}, "make two objectives"),
+    ],
+)
+def test_an_objective_that_cannot_be_meant_is_refused_with_what_may_be(wrong, message):
+    with pytest.raises(ConfigError, match=message):
+        ServingSLO(**({"name": "it"} | wrong))
+
+
+def test_where_no_objective_could_be_judged_the_report_says_so_and_its_page_is_not_green():
+    slos = [ServingSLO(name="few", min_requests=4), ServingSLO(name="empty", route="/none")]
+    report = check_slos(log_table("window", [window(3, failed=3)]), slos)
+    assert report.unmeasured == (
+        "0 of 2 objectives could be judged: few: 3 requests, 3 failed; 4 are needed; "
+        "empty: no request to judge"
+    )
+    assert report.reason == "no objective could be judged: few, empty"
+    assert not report.violated
+    values = {each.name: each.value for each in report.measurements()}
+    assert all(math.isnan(values[name]) for name in ("few", "empty", "few.burn_rate"))
+    assert (values["few.n_failed"], values["few.n_bad"]) == (3, 3)
+    assert 'class="verdict good"' not in report.to_html()
+    one = check_slos(log_table("window", [window(3, failed=3)]), [*slos, ServingSLO(name="all")])
+    assert one.unmeasured
+    enough = check_slos(log_table("window", [window(200)]), [*slos, ServingSLO(name="all")])
+    assert enough.unmeasured == ""
+    assert enough.reason == "no objective was missed; not judged: empty"
+    assert 'class="verdict good"' not in enough.to_html()
+
+
+def test_all_requests_failed_is_measured_and_missed():
+    for limit in ({}, {"latency_ms": 100}, {"time_to_first_chunk_ms": 100}):
+        found = judged(window(300, failed=300), **limit)
+        assert (found.verdict, found.good_share, found.n_failed) == ("fail", 0.0, 300)
+
+
+def test_a_log_of_single_requests_or_calls_is_refused_by_name():
+    calls = log_table("prediction", [{"latency_ms": 3.0, "time_to_first_chunk_ms": 1.0}])
+    with pytest.raises(DataError, match="got a row for each request"):
+        check_slos(calls, [ServingSLO(name="it")])
+    with pytest.raises(DataError, match="got a row for each request"):
+        summarize_serving(calls)

@@ -55,7 +55,7 @@ def serving_section(report: ServingReport) -> str:
             for name, n in list(total.errors.items())[:_SHOWN]
         )
         body.append(table(("error", "requests"), rows))
-    if report.confidence is not None:
+    if report.confidence is not None and report.confidence.n_rows:
         body.append(_confidence_table(report.confidence))
     return section("Serving report", body)
 

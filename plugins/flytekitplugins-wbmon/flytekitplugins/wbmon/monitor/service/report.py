@@ -102,7 +102,7 @@ class ServingConfidence:
 
     Attributes:
         n_rows: Rows with a score.
-        mean: Weighted mean score.
+        mean: Weighted mean score; `nan` without rows, as are the other numbers.
         low_share: Weighted share of scores below the threshold, with the ends of its interval.
         threshold: Rows with a lower score count as uncertain.
         histogram: Weighted share of the scores in ten equal parts of [0, 1].
@@ -153,7 +153,7 @@ class ServingReport(Report):
         n_instances: Processes that served.
         n_sampled: Requests whose row was sampled and written.
         n_dropped: Requests whose row was sampled but lost.
-        confidence: Confidence from the sampled rows; None without any.
+        confidence: Confidence from the sampled rows; None if there was no column of scores to read.
         reason: One sentence: what was found.
     """
 

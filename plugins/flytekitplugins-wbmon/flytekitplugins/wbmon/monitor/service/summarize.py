@@ -151,7 +151,7 @@ def _confidence(source: Source, threshold: float) -> ServingConfidence | None:
     weights = _numbers(source, "sample_weight") if is_weighted else np.ones(len(scores))
     present = ~np.isnan(scores)
     if not present.any():
-        return None
+        return ServingConfidence(n_rows=0, threshold=threshold)
     # a row without a weight was not sampled, so it stands for itself
     w, s = np.nan_to_num(weights[present], nan=1.0), scores[present]
     share = float(w[s < threshold].sum() / w.sum())
