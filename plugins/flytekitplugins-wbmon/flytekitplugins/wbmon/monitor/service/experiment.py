@@ -21,7 +21,7 @@ from flytekitplugins.wbmon.monitor.service.experiment_report import (
 from flytekitplugins.wbmon.stats.estimate import student_quantile
 from flytekitplugins.wbmon.stats.interval import wilson_interval
 from flytekitplugins.wbmon.stats.repeated_looks import Look, validity
-from flytekitplugins.wbmon.stats.split import split_p_value
+from flytekitplugins.wbmon.stats.split import measured_share_p_value, split_p_value
 from flytekitplugins.wbmon.stats.unpaired import unpaired_difference
 
 _ALPHA = 0.05
@@ -202,21 +202,10 @@ def _split(arms: Mapping[str, Arm], shares: Mapping[str, float]) -> float:
 
 
 def _measured_alike(units: _Units) -> float:
-    """p-value of the same share of measured units in every variant, valid at any number of looks.
-
-    The measured units are compared with the split of the exposed ones, and so are the others; the
-    smaller p-value counts twice. `nan` if all units were measured, or none.
-    """
-    names = sorted(set(units.variant.values()))
-    n_exposed, n_measured = Counter(units.variant.values()), Counter[str]()
-    n_measured.update(units.variant[unit] for unit in units.mean)
-    n = n_exposed.total()
-    if n_measured.total() in (0, n):
-        return math.nan
-    shares = [n_exposed[name] / n for name in names]
-    counts = [n_measured[name] for name in names]
-    others = [n_exposed[name] - n_measured[name] for name in names]
-    return min(1.0, 2 * min(split_p_value(counts, shares), split_p_value(others, shares)))
+    """p-value of the same share of measured units in every variant, before any planned end."""
+    exposed = Counter(units.variant.values())
+    measured = Counter(units.variant[unit] for unit in units.mean)
+    return measured_share_p_value([measured[name] for name in exposed], [*exposed.values()])
 
 
 def _flaw(split: float, measured: float) -> str:
