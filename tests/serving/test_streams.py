@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from flytekitplugins.wbmon.monitor.prediction_log.compact import compact_prediction_log
-from flytekitplugins.wbmon.monitor.service.report import ServingSLO
 from flytekitplugins.wbmon.monitor.service.slo import check_slos
+from flytekitplugins.wbmon.monitor.service.slo_report import ServingSLO
 from flytekitplugins.wbmon.monitor.service.summarize import summarize_serving
 from flytekitplugins.wbmon.serving import PredictionLogger, PredictionLoggingMiddleware
 from flytekitplugins.wbmon.serving.adapters.wandb_sink import window_metrics

@@ -114,6 +114,20 @@ def require_limit(name: str, value: Any) -> None:
         raise ConfigError(f"{name} must be a positive number, got {_shown(value)}{hint}")
 
 
+def require_share(name: str, value: Any) -> None:
+    """Refuse what is no share in [0, 1].
+
+    Args:
+        name: Name of the argument.
+        value: Its value.
+
+    Raises:
+        ConfigError: If it is none.
+    """
+    if not is_number(value) or not 0 <= value <= 1:
+        raise ConfigError(f"{name} must be in [0, 1], got {_shown(value)}")
+
+
 def require_objective_name(name: Any) -> None:
     """Refuse what cannot name an objective in reports and rules.
 

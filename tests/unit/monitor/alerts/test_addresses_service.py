@@ -13,14 +13,9 @@ from flytekitplugins.wbmon.monitor.alerts.evaluate import evaluate_rules
 from flytekitplugins.wbmon.monitor.alerts.rule_file import load_rules
 from flytekitplugins.wbmon.monitor.prediction_log.arrow_schema import log_table
 from flytekitplugins.wbmon.monitor.service.experiment_report import ExperimentReport, VariantOutcome
-from flytekitplugins.wbmon.monitor.service.report import (
-    ServingConfidence,
-    ServingReport,
-    ServingSLO,
-    SLOReport,
-    Traffic,
-)
+from flytekitplugins.wbmon.monitor.service.report import ServingConfidence, ServingReport, Traffic
 from flytekitplugins.wbmon.monitor.service.slo import check_slos
+from flytekitplugins.wbmon.monitor.service.slo_report import ServingSLO, SLOReport
 from flytekitplugins.wbmon.reports.report import Report
 from flytekitplugins.wbmon.stats.log_histogram import LogHistogram
 from support.examples import scoring_report

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from flytekitplugins.wbmon.monitor.prediction_log.arrow_schema import log_table
 from flytekitplugins.wbmon.monitor.prediction_log.schema import WINDOW_COLUMNS
-from flytekitplugins.wbmon.monitor.service.report import ServingSLO, ServingSLOResult
 from flytekitplugins.wbmon.monitor.service.slo import check_slos
+from flytekitplugins.wbmon.monitor.service.slo_report import ServingSLO, ServingSLOResult
 from flytekitplugins.wbmon.monitor.service.summarize import summarize_serving
 from flytekitplugins.wbmon.serving.log.request import Request
 from flytekitplugins.wbmon.serving.log.window_counts import WindowCounts

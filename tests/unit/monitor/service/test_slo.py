@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import math
 from datetime import datetime, timedelta, timezone
 
 import pytest
 from scipy.stats import binomtest
 
+from flytekitplugins.wbmon import SLO, CheckSLO, SummarizeServing
 from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.monitor.prediction_log.arrow_schema import log_table
-from flytekitplugins.wbmon.monitor.service.report import ServingSLO, ServingSLOResult
 from flytekitplugins.wbmon.monitor.service.slo import check_slos
+from flytekitplugins.wbmon.monitor.service.slo_report import ServingSLO, ServingSLOResult, SLOReport
 from flytekitplugins.wbmon.monitor.service.summarize import summarize_serving
+from flytekitplugins.wbmon.reports.serialize import record_from_json, record_to_json
 from flytekitplugins.wbmon.stats.log_histogram import LogHistogram
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
@@ -182,9 +185,8 @@ def test_objectives_must_be_there_and_named_apart():
         ({"latency_ms": 0}, "must be a positive number, got 0"),
         ({"time_to_first_chunk_ms": -5}, "must be a positive number, got -5"),
         ({"time_to_first_chunk_ms": True}, "must be a positive number, got True"),
-        ({"min_requests": 0.5}, "must be a whole number of at least 1, got 0.5"),
-        ({"min_requests": -1}, "must be a whole number of at least 1, got -1"),
-        ({"min_requests": 0}, "must be a whole number of at least 1, got 0"),
+        ({"min_requests": 0.5}, "must be a whole number of at least 0, got 0.5"),
+        ({"min_requests": -1}, "must be a whole number of at least 0, got -1"),
         ({"route": None}, "route of 'it' must be a name"),
         ({"name": " "}, "must have a name"),
         ({"latency_ms": 5, "time_to_first_chunk_ms": 5}, "make two objectives"),
@@ -228,3 +230,31 @@ def test_a_log_of_single_requests_or_calls_is_refused_by_name():
         check_slos(calls, [ServingSLO(name="it")])
     with pytest.raises(DataError, match="got a row for each request"):
         summarize_serving(calls)
+
+
+@pytest.mark.parametrize(
+    ("slos", "message"),
+    [
+        ("fast", "must be a sequence of objectives"),
+        ([], "got none"),
+        ([SLO(name="p99", value=5)], "got one SLO; make them with ServingSLO"),
+    ],
+)
+def test_what_are_no_objectives_of_a_service_is_refused_when_the_node_is_made(slos, message):
+    with pytest.raises(ConfigError, match=message):
+        CheckSLO("t.slos", slos=slos)
+    with pytest.raises(ConfigError, match=message):
+        check_slos(log_table("window", []), slos)
+
+
+def test_a_share_that_is_a_text_is_refused_when_the_node_is_made():
+    with pytest.raises(ConfigError, match=r"low_confidence must be in \[0, 1\], got '0.5'"):
+        SummarizeServing("t.summary", low_confidence="0.5")  # type: ignore[arg-type]
+
+
+def test_reports_of_an_earlier_release_are_read():
+    report = check_slos(log_table("window", [window(200)]), [ServingSLO(name="up")])
+    stored = json.loads(record_to_json(report))
+    del stored["results"][0]["n_failed"], stored["results"][0]["n_seen"]
+    read = record_from_json(SLOReport, json.dumps(stored))
+    assert (read.results[0].verdict, read.results[0].n_failed) == ("pass", 0)

@@ -342,7 +342,10 @@ class ScoringReport(Report):
         if stem == "class_share" and self.classes is not None:
             value = 0.0 if self.classes.n else math.nan
             return number(stem, whose, value=value, reason=_NOT_SCORED)
-        return number(stem, whose, value=0.0) if stem == "errors" and whose else None
+        if stem != "errors" or not whose:
+            return None
+        value = 0.0 if self.n_rows + self.n_failed else math.nan
+        return number(stem, whose, value=value, reason=_NOT_SCORED)
 
     def _measured(self) -> Iterable[Measurement]:
         yield number("n_rows", value=self.n_rows, prominence="history")

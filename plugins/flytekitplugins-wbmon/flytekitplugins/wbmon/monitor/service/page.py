@@ -6,13 +6,8 @@ from collections.abc import Sequence
 
 from flytekitplugins.wbmon.monitor.service.experiment_page import experiment_section
 from flytekitplugins.wbmon.monitor.service.experiment_report import ExperimentReport
-from flytekitplugins.wbmon.monitor.service.report import (
-    ServingConfidence,
-    ServingReport,
-    ServingSLOResult,
-    SLOReport,
-    Traffic,
-)
+from flytekitplugins.wbmon.monitor.service.report import ServingConfidence, ServingReport, Traffic
+from flytekitplugins.wbmon.monitor.service.slo_report import ServingSLOResult, SLOReport
 from flytekitplugins.wbmon.names import shown_name
 from flytekitplugins.wbmon.reports.html import (
     cell,

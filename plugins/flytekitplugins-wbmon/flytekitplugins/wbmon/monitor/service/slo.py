@@ -10,8 +10,6 @@ from datetime import datetime
 from functools import reduce
 from typing import Any
 
-from flytekitplugins.wbmon.arguments import listed
-from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.service.outcomes import (
     Endpoint,
     Outcomes,
@@ -21,7 +19,12 @@ from flytekitplugins.wbmon.monitor.service.outcomes import (
     endpoint_of,
     streaming_endpoints,
 )
-from flytekitplugins.wbmon.monitor.service.report import ServingSLO, ServingSLOResult, SLOReport
+from flytekitplugins.wbmon.monitor.service.slo_report import (
+    ServingSLO,
+    ServingSLOResult,
+    SLOReport,
+    require_objectives,
+)
 from flytekitplugins.wbmon.monitor.service.summarize import window_rows
 from flytekitplugins.wbmon.stats.interval import wilson_interval
 
@@ -51,15 +54,10 @@ def check_slos(windows: Any, slos: Sequence[ServingSLO]) -> SLOReport:
         The results, violated objectives first.
 
     Raises:
-        ConfigError: If `slos` is no sequence, there is no objective, or two share a name.
+        ConfigError: If `slos` is no sequence of `ServingSLO`, is empty, or two share a name.
         DataError: If the windows are not those of a prediction log.
     """
-    slos = listed("slos", slos, "objectives")
-    names = [slo.name for slo in slos]
-    if not names or len(set(names)) < len(names):
-        raise ConfigError(
-            f"there must be objectives, each of another name; got {', '.join(names) or 'none'}"
-        )
+    slos = require_objectives(slos)
     rows = list(window_rows(windows))
     streams = streaming_endpoints(rows)
     results = sorted(

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from flytekitplugins.wbmon.arguments import require_share
 from flytekitplugins.wbmon.data.open import open_source
 from flytekitplugins.wbmon.data.sources import Source
-from flytekitplugins.wbmon.errors import ConfigError, DataError
+from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.service.outcomes import failed_requests, merged
 from flytekitplugins.wbmon.monitor.service.report import (
     LATENCY_LEVELS,
@@ -50,8 +51,7 @@ def summarize_serving(
         ConfigError: If `low_confidence` is not in [0, 1].
         DataError: If the windows are not those of a prediction log.
     """
-    if not 0 <= low_confidence <= 1:
-        raise ConfigError(f"low_confidence must be in [0, 1], got {low_confidence}")
+    require_share("low_confidence", low_confidence)
     rows = list(window_rows(windows))
     total = _traffic("all", rows)
     confidence = None
