@@ -221,3 +221,36 @@ def test_half_of_the_streams_break_and_the_night_says_so(
         (result,) = check_slos(windows, [slo]).results
         assert (result.verdict, result.n_bad, result.n_failed) == ("fail", 20, 20)
         assert result.burn_rate == pytest.approx(5)
+
+
+@pytest.mark.parametrize("query", [b"fail=1", b"fail=1&blocking=1", b""])
+def test_a_model_that_hangs_up_is_not_taken_for_a_caller_who_does(
+    make_log: Make, tmp_path: Path, query: bytes
+) -> None:
+    """From version 2.4 on servers say by an `OSError` of `send` that the caller has left."""
+    log = make_log()
+    app = PredictionLoggingMiddleware(chat(), log)
+
+    async def ask() -> None:
+        async def send(message: Any) -> None:
+            if not query and message.get("body") == b"two":
+                raise BrokenPipeError("the caller has left")
+
+        async def receive() -> Any:
+            return {"type": "http.request", "body": b""}
+
+        scope = {
+            "type": "http", "method": "GET", "path": "/chat", "headers": [], "query_string": query,
+            "asgi": {"spec_version": "2.4"},
+        }  # fmt: skip
+        with pytest.raises(ClientDisconnect):
+            await app(scope, receive, send)
+
+    asyncio.run(ask())
+    log.close()
+    (row,) = read_rows(tmp_path / "log")
+    failed = bool(query)
+    assert row["error_type"] == ("ConnectionError" if failed else "client_disconnect")
+    assert row.get("error_text") == ("the model died" if failed else None)
+    assert row["status_code"] == 200
+    assert read_rows(tmp_path / "log", "window")[0]["failed"] == failed

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
+from inspect import CO_ASYNC_GENERATOR, CO_GENERATOR
 from time import perf_counter, time
 from typing import Any, Literal
 
@@ -217,7 +218,8 @@ class Exchange(Request):
 
     def note(self, error: BaseException) -> None:
         """Record an exception of the app, unless it only says that the caller has left."""
-        if type(error).__name__ in _GONE:
+        own = None
+        if type(error).__name__ in _GONE and (own := _raised_by_body(error)) is None:
             self._is_alone = True
             self.abandon()
             # what the framework made of it, such as a 500, reached nobody
@@ -227,7 +229,7 @@ class Exchange(Request):
         if isinstance(error, asyncio.CancelledError) and self._is_alone:
             return
         status = self.status
-        self.fail(error)
+        self.fail(own or error)
         # the client has seen this status, whatever happened afterwards
         if self._is_started:
             self.status = status
@@ -283,6 +285,21 @@ class Exchange(Request):
         headers.append((b"x-request-id", self.request_id.encode()))
         message["headers"] = headers
         return message
+
+
+def _raised_by_body(error: BaseException) -> BaseException | None:
+    """The exception of the app's own generator that an exception says the caller has left for.
+
+    Starlette takes every `OSError` for one of the server's `send`, also the lost connection of the
+    app to its model.
+    """
+    first = error.__context__
+    step = first.__traceback__ if isinstance(first, OSError) else None
+    while step is not None:
+        if step.tb_frame.f_code.co_flags & (CO_GENERATOR | CO_ASYNC_GENERATOR):
+            return first
+        step = step.tb_next
+    return None
 
 
 def _header_of(name: str) -> Extractor:
