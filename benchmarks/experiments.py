@@ -17,7 +17,7 @@ import numpy as np
 
 from flytekitplugins.wbmon.monitor.service.experiment import Arm, ComparisonRule, compare_arms
 from flytekitplugins.wbmon.stats.repeated_looks import Look
-from flytekitplugins.wbmon.stats.split import split_p_value
+from flytekitplugins.wbmon.stats.split import measured_share_p_value, split_p_value
 from flytekitplugins.wbmon.stats.tail_probabilities import (
     chi_squared_sf,
     normal_sf,
@@ -123,6 +123,17 @@ def splits(share_of_second: float, seed: int) -> tuple[bool, bool]:
     return naive, anytime
 
 
+def unmeasured(share: float, arms: tuple[int, ...], lost: float, seed: int) -> tuple[bool]:
+    """Whether 30 nights are refused since the last variant loses a part of its measured units."""
+    rng = np.random.default_rng(seed)
+    shares = np.array([share] * (len(arms) - 1) + [share * (1 - lost)])
+    exposed = np.cumsum(rng.poisson(arms, (N_LOOKS, len(arms))), axis=0)
+    steps = np.diff(exposed, axis=0, prepend=0)
+    measured = np.cumsum(rng.binomial(steps, shares), axis=0)
+    looks = zip(measured.tolist(), exposed.tolist(), strict=True)
+    return (any(measured_share_p_value(part, whole) < 0.001 for part, whole in looks),)
+
+
 def rates(work: Callable[..., tuple[bool, ...]], *given: object, n_sims: int) -> Iterator[str]:
     """Shares of simulations, in per cent."""
     found = np.mean([work(*given, seed) for seed in range(n_sims)], axis=0)
@@ -170,6 +181,14 @@ def main(n_sims: int = 1000, *names: str) -> None:
     row("---:", "---:", "---:")
     for second in (0.5, 0.505, 0.51, 0.52):
         row(f"{second:.1%}", *rates(splits, second, n_sims=n_sims))
+    print("\nRefused since another share of units is measured:\n")
+    row("measured", "units a night", "no difference", "a twentieth lost", "a fifth lost")
+    row("---:", "---", *["---:"] * 3)
+    for share_measured in (0.1, 0.5, 0.9, 0.99):
+        for arms in ((50, 50), (300, 10)):
+            given = ((share_measured, arms, lost) for lost in (0.0, 0.05, 0.2))
+            found = [next(iter(rates(unmeasured, *each, n_sims=n_sims))) for each in given]
+            row(f"{share_measured:.0%}", " + ".join(map(str, arms)), *found)
 
 
 if __name__ == "__main__":

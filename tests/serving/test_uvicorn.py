@@ -43,6 +43,14 @@ async def endless():
             await asyncio.sleep(0.01)
     return StreamingResponse(chunks())
 
+@api.get("/breaks")
+async def breaks():
+    async def chunks():
+        yield b"more"
+        await asyncio.sleep(0.01)
+        raise ConnectionError("the model died")
+    return StreamingResponse(chunks())
+
 app = PredictionLoggingMiddleware(api, log, tenant="x-tenant")
 """
 RUN = """
@@ -141,6 +149,24 @@ def test_a_caller_who_hangs_up_is_a_disconnect(tmp_path: Path) -> None:
     assert row["error_type"] == "client_disconnect"
     assert row["sample_reason"] == "rate"
     assert row["time_to_first_chunk_ms"] > 0
+    assert total(server.log, "failed") == 0
+
+
+def test_an_answer_that_breaks_off_is_a_failure_though_its_status_was_sent(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        server = Server(stack, tmp_path)
+        for _ in range(3):
+            with pytest.raises(httpx.TransportError):
+                httpx.get(f"{server.url}/breaks")
+        server.stop()
+
+    rows = [row for row in read_rows(server.log) if row["route"] == "/breaks"]
+    assert [(row["status_code"], row["error_type"]) for row in rows] == [
+        (200, "ConnectionError")
+    ] * 3
+    assert {row["sample_reason"] for row in rows} == {"error"}
+    windows = [row for row in read_rows(server.log, "window") if row["route"] == "/breaks"]
+    assert sum(row["failed"] for row in windows) == 3
 
 
 def test_not_one_row_of_many_concurrent_tenants_lands_elsewhere(tmp_path: Path) -> None:

@@ -45,14 +45,8 @@ from flytekitplugins.wbmon.monitor.scoring.report import (
     SLOResult,
 )
 from flytekitplugins.wbmon.monitor.service.experiment_report import ExperimentReport, VariantOutcome
-from flytekitplugins.wbmon.monitor.service.report import (
-    ServingConfidence,
-    ServingReport,
-    ServingSLO,
-    ServingSLOResult,
-    SLOReport,
-    Traffic,
-)
+from flytekitplugins.wbmon.monitor.service.report import ServingConfidence, ServingReport, Traffic
+from flytekitplugins.wbmon.monitor.service.slo_report import ServingSLO, ServingSLOResult, SLOReport
 from flytekitplugins.wbmon.reports.report import Report
 
 AT = datetime(2026, 2, 5, 2, tzinfo=timezone.utc)

@@ -32,8 +32,8 @@ from flytekitplugins.wbmon.monitor.llm.steps.report import Span, StepReport
 from flytekitplugins.wbmon.monitor.prediction_log.arrow_schema import log_table
 from flytekitplugins.wbmon.monitor.service.experiment import compare_variants
 from flytekitplugins.wbmon.monitor.service.experiment_plan import ExperimentPlan
-from flytekitplugins.wbmon.monitor.service.report import ServingSLO
 from flytekitplugins.wbmon.monitor.service.slo import check_slos
+from flytekitplugins.wbmon.monitor.service.slo_report import ServingSLO
 from flytekitplugins.wbmon.monitor.service.summarize import summarize_serving
 from flytekitplugins.wbmon.reports.report import Report
 from flytekitplugins.wbmon.serving.log.feedback import exposure_row, feedback_row

@@ -123,6 +123,51 @@ def test_a_stream_that_breaks_is_logged_with_its_error(
 
     assert len(chunks) == 1
     assert "gen_ai_usage_output_tokens" not in rows[0]
+    assert rows[0]["error_type"] == "incomplete_response"
+
+
+def test_a_stream_that_is_read_to_its_finish_reason_is_whole(client: Any, rows: list) -> None:
+    stream = client.chat.completions.create(**ASK, stream=True)
+    for chunk in stream:
+        if chunk.choices[0].finish_reason:
+            break
+    stream._iterator.close()
+
+    (row,) = rows
+    assert row["finish_reason"] == "stop"
+    assert "error_type" not in row
+
+
+@pytest.mark.parametrize(("kind", "error"), [("ok", None), ("cut", "incomplete_response")])
+def test_the_stream_of_a_raw_response_is_logged_when_it_ends(
+    client: Any, rows: list, server: OpenAIServer, kind: str, error: str | None
+) -> None:
+    server.script(kind)
+    raw = client.chat.completions.with_raw_response.create(**ASK, stream=True)
+    assert rows == []
+    chunks = list(raw.parse())
+
+    assert all(chunk.choices for chunk in chunks), "the chunk of the usage is not shown"
+    (row,) = rows
+    assert row.get("error_type") == error
+    assert row.get("gen_ai_usage_output_tokens") == (3 if error is None else None)
+
+
+def test_raw_responses_of_an_asynchronous_client_are_logged(
+    async_client: Any, rows: list, server: OpenAIServer
+) -> None:
+    async def ask() -> None:
+        completions = async_client.chat.completions
+        raw = await completions.with_raw_response.create(**ASK)
+        assert raw.parse().choices
+        stream = (await completions.with_raw_response.create(**ASK, stream=True)).parse()
+        assert [each async for each in stream]
+        async with completions.with_streaming_response.create(**ASK) as streamed:
+            assert (await streamed.parse()).choices
+
+    asyncio.run(ask())
+
+    assert [row["gen_ai_usage_output_tokens"] for row in rows] == [3, 3, 3]
 
 
 def test_retries_of_the_client_itself_are_seen(

@@ -187,3 +187,12 @@ def test_a_histogram_with_a_missing_or_unreadable_part_is_refused_by_name() -> N
         LogHistogram.from_dict(written)
     with pytest.raises(DataError, match="must be >= 0, got -1"):
         LogHistogram.from_dict({**LogHistogram().to_dict(), "counts": [3, -1]})
+
+
+def test_infinite_values_are_counted_and_can_be_stored() -> None:
+    histogram = LogHistogram.of([math.inf, -math.inf, 1.0])
+
+    assert histogram.n == 3
+    assert histogram.count_above(1e6) == 1
+    assert histogram.to_dict()["sum"] == 1.0
+    assert histogram.largest == 1e9

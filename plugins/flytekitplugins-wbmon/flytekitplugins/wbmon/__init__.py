@@ -56,7 +56,8 @@ if TYPE_CHECKING:
     from flytekitplugins.wbmon.monitor.profiles.windows import profile_windows
     from flytekitplugins.wbmon.monitor.scoring.report import SLO, Sample, ScoringReport, Watch
     from flytekitplugins.wbmon.monitor.service.experiment_report import ExperimentReport
-    from flytekitplugins.wbmon.monitor.service.report import ServingReport, ServingSLO, SLOReport
+    from flytekitplugins.wbmon.monitor.service.report import ServingReport
+    from flytekitplugins.wbmon.monitor.service.slo_report import ServingSLO, SLOReport
     from flytekitplugins.wbmon.publish.alerts.channel import Channel
     from flytekitplugins.wbmon.run.config_file import WandbConfig
     from flytekitplugins.wbmon.run.decorator import wandb_init
@@ -131,11 +132,11 @@ _HOMES = {
     "RAGReport": "monitor.llm.rag.report",
     "RAGRule": "monitor.llm.rag.report",
     "ReplayToWeave": "tasks.weave_sync",
-    "SLOReport": "monitor.service.report",
+    "SLOReport": "monitor.service.slo_report",
     "Sample": "monitor.scoring.report",
     "ScoringReport": "monitor.scoring.report",
     "ServingReport": "monitor.service.report",
-    "ServingSLO": "monitor.service.report",
+    "ServingSLO": "monitor.service.slo_report",
     "StepReport": "monitor.llm.steps.report",
     "SummarizeServing": "tasks.service",
     "SyncOfflineRuns": "tasks.wandb_sync",

@@ -1,4 +1,4 @@
-"""Arguments that many functions take: several values, or a moment, whoever asks for them.
+"""Arguments that many functions take: several values, a number, or a moment, whoever asks for them.
 
 Python lets one text pass for a sequence of its letters, and pandas lets a time that is none pass
 for a time. Either would go on, and end in an answer to another question.
@@ -6,9 +6,10 @@ for a time. Either would go on, and end in an answer to another question.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime, time, timezone
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 from flytekitplugins.wbmon.errors import ConfigError
@@ -73,6 +74,72 @@ def require_whole(name: str, value: Any, least: int, most: int | None = None) ->
         up_to = "" if most is None else f" and at most {most}"
         raise ConfigError(
             f"{name} must be a whole number of at least {least}{up_to}, got {_shown(value)}"
+        )
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a finite number; a truth is none.
+
+    >>> is_number(3), is_number("3"), is_number(True), is_number(math.inf)
+    (True, False, False, False)
+    """
+    return not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)
+
+
+def number_meant(value: Any) -> float:
+    """The number that a value is, or that its text says; `nan` if it says none.
+
+    >>> number_meant("500"), number_meant("fast")
+    (500.0, nan)
+    """
+    try:
+        return float(value) if isinstance(value, str) or is_number(value) else math.nan
+    except ValueError:
+        return math.nan
+
+
+def require_limit(name: str, value: Any) -> None:
+    """Refuse what is no positive number.
+
+    Args:
+        name: Name of the limit.
+        value: Its value.
+
+    Raises:
+        ConfigError: If it is none; a text that says a number is told how to write it.
+    """
+    if not is_number(value) or not value > 0:
+        meant = number_meant(value) if isinstance(value, str) else math.nan
+        hint = f"; did you mean {meant:g}?" if meant > 0 else ""
+        raise ConfigError(f"{name} must be a positive number, got {_shown(value)}{hint}")
+
+
+def require_share(name: str, value: Any) -> None:
+    """Refuse what is no share in [0, 1].
+
+    Args:
+        name: Name of the argument.
+        value: Its value.
+
+    Raises:
+        ConfigError: If it is none.
+    """
+    if not is_number(value) or not 0 <= value <= 1:
+        raise ConfigError(f"{name} must be in [0, 1], got {_shown(value)}")
+
+
+def require_objective_name(name: Any) -> None:
+    """Refuse what cannot name an objective in reports and rules.
+
+    Raises:
+        ConfigError: If it is no text, or empty, or the word by which rules ask for all objectives.
+    """
+    if not isinstance(name, str) or not name.strip():
+        raise ConfigError(f"an objective must have a name, got {_shown(name)}")
+    if name == "violated":
+        raise ConfigError(
+            "an objective must have another name than 'violated', by which rules ask whether any "
+            "was missed"
         )
 
 

@@ -8,19 +8,15 @@ from typing import Any
 import pytest
 
 from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.monitor.alerts.addresses import Measurements
 from flytekitplugins.wbmon.monitor.alerts.decision import Alert, AlertRule
 from flytekitplugins.wbmon.monitor.alerts.evaluate import evaluate_rules
 from flytekitplugins.wbmon.monitor.alerts.rule_file import load_rules
 from flytekitplugins.wbmon.monitor.prediction_log.arrow_schema import log_table
 from flytekitplugins.wbmon.monitor.service.experiment_report import ExperimentReport, VariantOutcome
-from flytekitplugins.wbmon.monitor.service.report import (
-    ServingConfidence,
-    ServingReport,
-    ServingSLO,
-    SLOReport,
-    Traffic,
-)
+from flytekitplugins.wbmon.monitor.service.report import ServingConfidence, ServingReport, Traffic
 from flytekitplugins.wbmon.monitor.service.slo import check_slos
+from flytekitplugins.wbmon.monitor.service.slo_report import ServingSLO, SLOReport
 from flytekitplugins.wbmon.reports.report import Report
 from flytekitplugins.wbmon.stats.log_histogram import LogHistogram
 from support.examples import scoring_report
@@ -178,6 +174,29 @@ def test_the_reason_says_what_was_promised_and_what_was_observed() -> None:
     assert judge("slo.fast.burn_rate", MISSED, above=2).reason == (
         "fast.burn_rate 3 [2.109, 4.25] is above 2"
     )
+
+
+def test_an_objective_that_could_not_be_judged_is_counted_where_none_was_missed() -> None:
+    rows = log_table("window", [served(1000, 0)])
+    slos = [ServingSLO(name="fast", latency_ms=200), ServingSLO(name="quiet", route="/quiet")]
+    found = Measurements([check_slos(rows, slos)]).resolve("slo.violated")
+    assert found is not None
+    assert (found.value, found.reason) == (
+        0.0,
+        "no objective was missed; 1 of 2 could not be judged",
+    )
+
+
+@pytest.mark.parametrize(
+    "report", [NOBODY, TOO_FEW, SILENT, variants("insufficient"), variants(variants=())]
+)
+def test_a_window_that_could_not_be_judged_is_a_finding_whatever_the_rules_ask(
+    report: Report,
+) -> None:
+    rules = [AlertRule(metric="drift.drifted", above=0)]
+    (finding,) = evaluate_rules(rules, reports=[report], at=NOON).findings
+    assert finding.startswith(f"{report.kind} could not be judged: ")
+    assert evaluate_rules(rules, reports=[MISSED, TRAFFIC, variants()], at=NOON).findings == ()
 
 
 def test_objectives_of_scoring_and_of_a_service_stand_side_by_side() -> None:

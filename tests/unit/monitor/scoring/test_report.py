@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -11,8 +12,15 @@ from flytekitplugins.wbmon.monitor.scoring.report import SLO, ScoringReport, Wat
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"percentile": 0}, "percentile"),
+        ({"percentile": 0}, r"percentile must be in \[1, 100\], got 0$"),
         ({"percentile": 101}, "percentile"),
+        ({"percentile": 0.99}, r"got 0.99; did you mean 99\?"),
+        ({"percentile": 0.999}, r"did you mean 99.9\?"),
+        ({"percentile": "99"}, r"got '99'; did you mean 99\?"),
+        ({"percentile": True}, "got True$"),
+        ({"value": "50"}, r"value must be a positive number, got '50'; did you mean 50\?"),
+        ({"value": math.nan}, "value must be a positive number"),
+        ({"name": ""}, "must have a name"),
         ({"metric": "s"}, "metric"),
     ],
 )
@@ -35,3 +43,13 @@ def test_no_rows_give_no_error_rate():
 def test_a_threshold_of_confidence_is_a_probability():
     with pytest.raises(ConfigError, match="low_confidence"):
         Watch(low_confidence=60)
+
+
+def test_a_run_that_scored_nothing_could_not_be_judged():
+    empty = ScoringReport(n_rows=0, n_batches=0, duration_s=0.0, predict_s=0)
+    failed = replace(empty, n_failed=7)
+    assert (empty.unmeasured, failed.unmeasured) == ("there was no row", "0 of 7 rows were scored")
+    assert replace(failed, n_rows=1).unmeasured == ""
+    for report in (empty, failed):
+        assert 'class="verdict good"' not in report.to_html()
+    assert "7 rows failed" in failed.to_html()

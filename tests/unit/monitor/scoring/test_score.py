@@ -185,7 +185,7 @@ def test_an_empty_window_that_the_function_cannot_take_keeps_the_data_columns(ni
 def test_objectives_are_judged_on_the_latency_that_was_seen(night, tmp_path):
     slos = [
         SLO(name="loose", value=1e6),
-        SLO(name="tight", value=0.0, percentile=50),
+        SLO(name="tight", value=1e-9, percentile=50),
         SLO(name="row", metric="row_latency_ms", value=1e6, percentile=100),
     ]
     report, _ = score(night, tmp_path, slos=slos)
@@ -195,6 +195,19 @@ def test_objectives_are_judged_on_the_latency_that_was_seen(night, tmp_path):
     assert report.slos[1].observed == latency["p50"]
     assert latency["mean"] * 4 == pytest.approx(report.predict_s * 1000)
     assert report.predict_s <= report.duration_s
+
+
+def test_an_objective_is_not_kept_by_failing_fast(night, tmp_path):
+    def fails(batch: pa.Table):
+        raise ValueError("no model")
+
+    report, _ = score(night, tmp_path, fails, slos=[SLO(name="p99", value=1e6)], max_error_rate=1.0)
+    assert (report.n_rows, report.n_failed, report.error_rate) == (0, 1000, 1.0)
+    assert report.slos[0].verdict == "no_data"
+    assert report.unmeasured == "0 of 1000 rows were scored"
+    gates = [each.value for each in report.measurements() if each.is_gate]
+    assert len(gates) == 1
+    assert math.isnan(gates[0])
 
 
 def test_one_batch_has_no_spread(night, tmp_path):

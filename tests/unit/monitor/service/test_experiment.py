@@ -377,3 +377,104 @@ def test_rounded_shares_are_shares():
     outcomes = {name: [0.0, 1.0] * 50 for name in ("old", "new", "third")}
     report = compare(log(outcomes), shares=dict.fromkeys(outcomes, 0.333))
     assert report.split_p_value == 1.0
+
+
+def gates(report: ExperimentReport) -> dict[str, float]:
+    return {each.name: each.value for each in report.measurements() if each.is_gate}
+
+
+@pytest.mark.parametrize(
+    "outcomes",
+    [
+        {},
+        {"old": [0.0, 1.0] * 50},
+        {"new": [0.0, 1.0] * 50},
+        {"old": [0.0, 1.0] * 50, "new": []},
+        {"old": [0.0, 1.0] * 50, "new": [1.0]},
+        {"old": [], "new": []},
+    ],
+    ids=["nobody", "control only", "no control", "variant silent", "one unit", "all silent"],
+)
+def test_without_a_variant_to_compare_nothing_is_decided_and_the_report_says_why(outcomes):
+    report = compare(log(outcomes, silent=1))
+    assert not report.decided
+    assert report.unmeasured
+    found = gates(report)
+    assert math.isnan(found["decided"])
+    assert math.isnan(found["worse"])
+    assert 'class="verdict good"' not in report.to_html()
+
+
+def test_a_planned_variant_that_nobody_saw_is_in_the_report_and_keeps_the_page_from_green(rng):
+    shares = {"old": 0.49, "new": 0.49, "third": 0.02}
+    table = log({"old": rng.random(60) < 0.5, "new": rng.random(60) < 0.5})
+    report = compare(table, shares=shares)
+    third = report.variants[2]
+    assert (third.variant, third.n_exposed, third.verdict) == ("third", 0, "insufficient")
+    assert third.reason == "0 units; 30 are needed"
+    assert report.variants[1].verdict == "no_difference"
+    assert not report.unmeasured
+    assert 'class="verdict good"' not in report.to_html()
+    assert math.isnan(gates(report)["worse.third"])
+
+
+def test_a_split_that_is_not_the_planned_one_is_told_before_there_are_units_to_compare():
+    report = compare(log({"old": [1.0] * 200}), shares={"old": 0.5, "new": 0.5})
+    assert report.variants[1].verdict == "insufficient"
+    assert report.split_p_value < 0.001
+    assert gates(report)["invalid"] == 1
+    # without planned shares nothing was tested, which is not the same as a valid split
+    assert math.isnan(gates(compare(log({"old": [1.0, 0.0], "new": [1.0, 0.0]})))["invalid"])
+
+
+def survivors(n_silent: int):
+    """Those who rate are as content with either; of the new variant, some get no answer."""
+    rows = []
+    for variant, n, silent in (("old", 400, 40), ("new", 400, n_silent)):
+        for i in range(n):
+            rows.append(exposure_row("layout", f"{variant}{i}", variant, tenant=None))
+            if i >= silent:
+                rows.append(rating(f"{variant}{i}", float(i % 2)))
+    return log_table("feedback", [{**row, "timestamp": AT} for row in rows])
+
+
+def test_a_variant_whose_failures_leave_no_rating_is_not_as_good_as_the_control():
+    report = compare(survivors(200))
+    assert report.variants[1].verdict == "invalid"
+    assert report.measured_p_value < 0.001
+    assert "the share of units with an outcome differs" in report.reason
+    assert report.unmeasured
+    assert gates(report)["invalid"] == 1
+    shares = {
+        each.name: each.value for each in report.measurements() if "measured_share" in each.name
+    }
+    assert shares == {"measured_share.old": 0.9, "measured_share.new": 0.5}
+    counted = compare(survivors(200), unrated=0.0)
+    assert counted.variants[1].verdict == "worse"
+    assert counted.variants[1].n_measured == 400
+    assert counted.variants[1].mean == pytest.approx(100 / 400)
+    assert math.isnan(counted.measured_p_value)
+    alike = compare(survivors(44))
+    assert alike.variants[1].verdict == "no_difference"
+    assert alike.measured_p_value > 0.1
+
+
+def test_the_share_of_measured_units_may_differ_by_chance_at_every_look():
+    rng = np.random.default_rng(5)
+    refused = 0
+    for _ in range(40):
+        rows, night_p = [], []
+        for night in range(5):
+            for i in range(60):
+                unit, variant = f"{night}-{i}", ("old", "new")[rng.integers(2)]
+                rows.append({**exposure_row("layout", unit, variant, tenant=None), "timestamp": AT})
+                if rng.random() < 0.6:
+                    rows.append({**rating(unit, float(rng.integers(2))), "timestamp": AT})
+            night_p.append(compare(log_table("feedback", rows)).measured_p_value)
+        refused += min(night_p) < 0.001
+    assert refused == 0
+
+
+def test_the_outcome_of_units_without_a_rating_must_be_a_number():
+    with pytest.raises(ConfigError, match="unrated must be a number"):
+        ExperimentPlan(experiment="e", outcome="o", control="c", unrated=math.nan)

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import math
 from datetime import datetime, timedelta, timezone
 
 import pytest
 from scipy.stats import binomtest
 
-from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon import SLO, CheckSLO, SummarizeServing
+from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.monitor.prediction_log.arrow_schema import log_table
-from flytekitplugins.wbmon.monitor.service.report import ServingSLO, ServingSLOResult
 from flytekitplugins.wbmon.monitor.service.slo import check_slos
+from flytekitplugins.wbmon.monitor.service.slo_report import ServingSLO, ServingSLOResult, SLOReport
+from flytekitplugins.wbmon.monitor.service.summarize import summarize_serving
+from flytekitplugins.wbmon.reports.serialize import record_from_json, record_to_json
 from flytekitplugins.wbmon.stats.log_histogram import LogHistogram
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 
 
 def window(n, *, failed=0, slow=0, at=NOON, chunks=None, **marks):
-    """Requests of 10 ms, `slow` of them of 500 ms."""
+    """Requests of 10 ms, `slow` of them of 500 ms; the slow ones fail first."""
+    latencies = [500.0] * slow + [10.0] * (n - slow)
     row = {
         "window_start": at.isoformat(timespec="microseconds"),
         "window_end": (at + timedelta(seconds=10)).isoformat(timespec="microseconds"),
@@ -28,7 +33,9 @@ def window(n, *, failed=0, slow=0, at=NOON, chunks=None, **marks):
         "requests": n,
         "errors": {"ValueError": failed} if failed else {},
         "status": {"2xx": n - failed, "5xx": failed},
-        "latency": LogHistogram.of([500.0] * slow + [10.0] * (n - slow)).to_dict(),
+        "failed": failed,
+        "latency": LogHistogram.of(latencies).to_dict(),
+        "failed_latency": LogHistogram.of(latencies[:failed]).to_dict(),
         "in_flight_max": 1,
         "sampled_rows": 0,
         "dropped_rows": 0,
@@ -55,7 +62,7 @@ def test_what_is_promised_is_enough():
     assert judged(window(100, failed=25), objective=0.75).verdict == "pass"
     found = judged(window(100, failed=26), objective=0.75)
     assert found.verdict == "fail"
-    assert found.reason == "74.0000% of 100 requests were good; 75.0000% is promised"
+    assert found.reason == "74.0000% of 100 requests were good, 26 failed; 75.0000% is promised"
 
 
 def test_the_burn_rate_is_the_bad_share_over_the_allowed_one():
@@ -66,7 +73,10 @@ def test_the_burn_rate_is_the_bad_share_over_the_allowed_one():
 def test_as_many_requests_as_are_needed_are_enough():
     assert judged(window(50, failed=50), min_requests=50).verdict == "fail"
     few = judged(window(49, failed=49), min_requests=50)
-    assert (few.verdict, few.reason) == ("insufficient", "49 requests; 50 are needed")
+    assert (few.verdict, few.reason) == (
+        "insufficient",
+        "49 requests, 49 failed; 50 are needed",
+    )
     assert few.n_bad == 49
 
 
@@ -148,7 +158,7 @@ def test_the_worst_verdict_comes_first():
         "empty",
         "kept",
     ]
-    assert report.reason == "missed: missed, missed too"
+    assert report.reason == "missed: missed, missed too; not judged: few, empty"
     assert check_slos(rows, slos[:1]).reason == "no objective was missed"
 
 
@@ -158,3 +168,93 @@ def test_objectives_must_be_there_and_named_apart():
         check_slos(rows, [])
     with pytest.raises(ConfigError, match="got it, it"):
         check_slos(rows, [ServingSLO(name="it"), ServingSLO(name="it")])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"objective": 99}, r"must be a share in \(0, 1\), got 99; did you mean 0.99\?"),
+        ({"objective": 99.9}, r"got 99.9; did you mean 0.999\?"),
+        ({"objective": "0.99"}, r"got '0.99'; did you mean 0.99\?"),
+        ({"objective": "99"}, r"got '99'; did you mean 0.99\?"),
+        ({"objective": math.nan}, "got nan$"),
+        ({"objective": True}, "got True$"),
+        ({"objective": 100}, "got 100$"),
+        ({"latency_ms": "500"}, r"must be a positive number, got '500'; did you mean 500\?"),
+        ({"latency_ms": math.nan}, "must be a positive number, got nan"),
+        ({"latency_ms": 0}, "must be a positive number, got 0"),
+        ({"time_to_first_chunk_ms": -5}, "must be a positive number, got -5"),
+        ({"time_to_first_chunk_ms": True}, "must be a positive number, got True"),
+        ({"min_requests": 0.5}, "must be a whole number of at least 0, got 0.5"),
+        ({"min_requests": -1}, "must be a whole number of at least 0, got -1"),
+        ({"route": None}, "route of 'it' must be a name"),
+        ({"name": " "}, "must have a name"),
+        ({"latency_ms": 5, "time_to_first_chunk_ms": 5}, "make two objectives"),
+    ],
+)
+def test_an_objective_that_cannot_be_meant_is_refused_with_what_may_be(wrong, message):
+    with pytest.raises(ConfigError, match=message):
+        ServingSLO(**({"name": "it"} | wrong))
+
+
+def test_where_no_objective_could_be_judged_the_report_says_so_and_its_page_is_not_green():
+    slos = [ServingSLO(name="few", min_requests=4), ServingSLO(name="empty", route="/none")]
+    report = check_slos(log_table("window", [window(3, failed=3)]), slos)
+    assert report.unmeasured == (
+        "0 of 2 objectives could be judged: few: 3 requests, 3 failed; 4 are needed; "
+        "empty: no request to judge"
+    )
+    assert report.reason == "no objective could be judged: few, empty"
+    assert not report.violated
+    values = {each.name: each.value for each in report.measurements()}
+    assert all(math.isnan(values[name]) for name in ("few", "empty", "few.burn_rate"))
+    assert (values["few.n_failed"], values["few.n_bad"]) == (3, 3)
+    assert 'class="verdict good"' not in report.to_html()
+    one = check_slos(log_table("window", [window(3, failed=3)]), [*slos, ServingSLO(name="all")])
+    assert one.unmeasured
+    enough = check_slos(log_table("window", [window(200)]), [*slos, ServingSLO(name="all")])
+    assert enough.unmeasured == ""
+    assert enough.reason == "no objective was missed; not judged: empty"
+    assert 'class="verdict good"' not in enough.to_html()
+
+
+def test_all_requests_failed_is_measured_and_missed():
+    for limit in ({}, {"latency_ms": 100}, {"time_to_first_chunk_ms": 100}):
+        found = judged(window(300, failed=300), **limit)
+        assert (found.verdict, found.good_share, found.n_failed) == ("fail", 0.0, 300)
+
+
+def test_a_log_of_single_requests_or_calls_is_refused_by_name():
+    calls = log_table("prediction", [{"latency_ms": 3.0, "time_to_first_chunk_ms": 1.0}])
+    with pytest.raises(DataError, match="got a row for each request"):
+        check_slos(calls, [ServingSLO(name="it")])
+    with pytest.raises(DataError, match="got a row for each request"):
+        summarize_serving(calls)
+
+
+@pytest.mark.parametrize(
+    ("slos", "message"),
+    [
+        ("fast", "must be a sequence of objectives"),
+        ([], "got none"),
+        ([SLO(name="p99", value=5)], "got one SLO; make them with ServingSLO"),
+    ],
+)
+def test_what_are_no_objectives_of_a_service_is_refused_when_the_node_is_made(slos, message):
+    with pytest.raises(ConfigError, match=message):
+        CheckSLO("t.slos", slos=slos)
+    with pytest.raises(ConfigError, match=message):
+        check_slos(log_table("window", []), slos)
+
+
+def test_a_share_that_is_a_text_is_refused_when_the_node_is_made():
+    with pytest.raises(ConfigError, match=r"low_confidence must be in \[0, 1\], got '0.5'"):
+        SummarizeServing("t.summary", low_confidence="0.5")  # type: ignore[arg-type]
+
+
+def test_reports_of_an_earlier_release_are_read():
+    report = check_slos(log_table("window", [window(200)]), [ServingSLO(name="up")])
+    stored = json.loads(record_to_json(report))
+    del stored["results"][0]["n_failed"], stored["results"][0]["n_seen"]
+    read = record_from_json(SLOReport, json.dumps(stored))
+    assert (read.results[0].verdict, read.results[0].n_failed) == ("pass", 0)

@@ -8,12 +8,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from flytekitplugins.wbmon import AlertRule, evaluate_rules
 from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.monitor.prediction_log.arrow_schema import log_table
 from flytekitplugins.wbmon.monitor.service.experiment import compare_variants
 from flytekitplugins.wbmon.monitor.service.experiment_plan import ExperimentPlan
-from flytekitplugins.wbmon.monitor.service.report import ServingSLO
 from flytekitplugins.wbmon.monitor.service.slo import check_slos
+from flytekitplugins.wbmon.monitor.service.slo_report import ServingSLO
 from flytekitplugins.wbmon.monitor.service.summarize import summarize_serving
 from flytekitplugins.wbmon.serving import Experiment
 from flytekitplugins.wbmon.serving.log.feedback import exposure_row, feedback_row
@@ -41,7 +42,9 @@ def window(
         "requests": n,
         "errors": {"ValueError": failed} if failed else {},
         "status": status,
+        "failed": failed,
         "latency": LogHistogram.of(latencies).to_dict(),
+        "failed_latency": LogHistogram.of(latencies[n - failed :]).to_dict(),
         "in_flight_max": 3,
         "sampled_rows": n // 10,
         "dropped_rows": 0,
@@ -225,7 +228,10 @@ def test_a_log_of_scores_alone_has_no_variety() -> None:
         assert math.isnan(found.entropy_bits)
     assert summarize_serving(windows(), predictions=pa.table({"x": [1]})).confidence is None
     unscored = pa.table({"score": pa.nulls(3, pa.float64())})
-    assert summarize_serving(windows(), predictions=unscored).confidence is None
+    nothing = summarize_serving(windows(), predictions=unscored)
+    assert nothing.confidence is not None
+    assert (nothing.confidence.n_rows, math.isnan(nothing.confidence.mean)) == (0, True)
+    assert "score below" not in nothing.to_html()
 
 
 @pytest.mark.parametrize(("limit", "share"), [(0.0, 0.0), (1.0, 0.5)])
@@ -425,3 +431,31 @@ def test_before_the_control_was_shown_nothing_is_decided(rng: np.random.Generato
     assert report.reason.startswith("no unit was exposed to the control 'old'; seen were a, b")
     decided = next(each for each in report.measurements() if each.name == "decided")
     assert math.isnan(decided.value)
+
+
+def test_a_service_that_nobody_called_could_not_be_judged() -> None:
+    assert summarize_serving(windows()).unmeasured == "there is no serving window"
+    silent = summarize_serving(windows(window([])))
+    assert silent.unmeasured.startswith("0 requests in the serving windows from 2026-03-01 12:00")
+    assert 'class="verdict good"' not in silent.to_html()
+    assert summarize_serving(windows(window([1.0]))).unmeasured == ""
+    down = summarize_serving(windows(window([1.0] * 9, failed=9)))
+    assert (down.unmeasured, down.total.error_rate) == ("", 1.0)
+
+
+@pytest.mark.parametrize("scores", [[], [None], [math.nan]])
+def test_a_rule_on_a_number_that_the_window_lacks_is_answered(scores: list[Any]) -> None:
+    kept = [{"timestamp": NOON.isoformat(), "score": score} for score in scores]
+    report = summarize_serving(windows(), predictions=log_table("prediction", kept))
+    rules = [
+        AlertRule(metric=metric, above=0.1, on_no_data="breach")
+        for metric in (
+            "serving.latency_ms.p99",
+            "serving.time_to_first_chunk_ms.p50",
+            "serving.error_rate",
+            "serving.low_confidence_share",
+        )
+    ]
+    decision = evaluate_rules(rules, reports=[report], at=NOON)
+    assert [alert.breached for alert in decision.alerts] == [True] * 4
+    assert any("serving could not be judged" in finding for finding in decision.findings)

@@ -90,7 +90,7 @@ def test_each_kind_gives_its_values_and_the_id_of_its_one_row(log: PredictionLog
     assert "time_to_first_chunk_ms" in found[2]
 
 
-@pytest.mark.parametrize("kind", ["function", "coroutine", "generator"])
+@pytest.mark.parametrize("kind", ["function", "coroutine", "generator", "async generator"])
 def test_an_exception_reaches_gradio_and_is_a_row(log: PredictionLogger, kind: str) -> None:
     def fails(text: str) -> str:
         raise ValueError(f"cannot read {text}")
@@ -102,10 +102,21 @@ def test_an_exception_reaches_gradio_and_is_a_row(log: PredictionLogger, kind: s
         yield "well"
         raise ValueError(f"cannot read {text}")
 
+    async def fails_streaming_later(text: str) -> AsyncIterator[str]:
+        yield "well"
+        raise ValueError(f"cannot read {text}")
+
+    async def read_all(stream: AsyncIterator[Any]) -> None:
+        async for _ in stream:
+            pass
+
     calls: dict[str, Callable[[], Any]] = {
         "function": lambda: monitor_gradio(fails, log)(PAGE, "me@x.com"),
         "coroutine": lambda: asyncio.run(monitor_gradio(fails_later, log)(PAGE, "me@x.com")),
         "generator": lambda: list(monitor_gradio(fails_streaming, log)(PAGE, "me@x.com")),
+        "async generator": lambda: asyncio.run(
+            read_all(monitor_gradio(fails_streaming_later, log)(PAGE, "me@x.com"))
+        ),
     }
     with pytest.raises(ValueError, match="cannot read"):
         calls[kind]()
@@ -114,6 +125,9 @@ def test_an_exception_reaches_gradio_and_is_a_row(log: PredictionLogger, kind: s
     assert row["error_type"] == "ValueError"
     assert row["error_text"] == "cannot read [EMAIL]"
     assert "[EMAIL]" in row["input_text"]
+    (window,) = read_rows(Path(log.destination), "window")
+    assert window["failed"] == 1
+    assert ("failed_time_to_first_chunk" in window) == ("generator" in kind)
 
 
 def test_a_user_who_stops_a_stream_is_no_error(log: PredictionLogger) -> None:
@@ -124,6 +138,31 @@ def test_a_user_who_stops_a_stream_is_no_error(log: PredictionLogger) -> None:
     (row,) = rows(log)
     assert row["error_type"] == "client_disconnect"
     assert row["sample_reason"] == "rate"
+    assert read_rows(Path(log.destination), "window")[0]["failed"] == 0
+
+
+def test_a_user_who_cancels_an_event_is_no_error(log: PredictionLogger) -> None:
+    async def slow(n: int) -> int:
+        await asyncio.sleep(60)
+        return n
+
+    async def cancel() -> None:
+        task = asyncio.ensure_future(monitor_gradio(slow, log)(PAGE, 1))
+        await asyncio.sleep(0.01)
+        task.cancel()
+        await task
+
+    async def leave() -> None:
+        stream = monitor_gradio(count_later, log)(PAGE, 100)
+        await anext(stream)
+        await stream.aclose()
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(cancel())
+    asyncio.run(leave())
+
+    assert [row["error_type"] for row in rows(log)] == ["client_disconnect"] * 2
+    assert {row["failed"] for row in read_rows(Path(log.destination), "window")} == {0}
 
 
 def test_what_the_function_says_of_itself_wins(log: PredictionLogger) -> None:

@@ -77,3 +77,26 @@ def test_a_variant_sticks_to_the_user_and_goes_with_the_predictions(
     assert row["variant"] in variants
     assert row["tenant"] == "acme"
     assert row["session_id"] == sessions[0].id
+
+
+class RerunException(BaseException):
+    """As Streamlit raises it in a script whose user did something else."""
+
+
+def test_a_script_that_is_ended_is_no_failure_and_one_that_raises_is(log: PredictionLogger) -> None:
+    session = StreamlitSession(log, {})
+    for error in (RerunException(), ConnectionError("the model died")):
+        with pytest.raises(type(error)), session.request("judge"):
+            raise error
+
+    found = rows(log, "prediction")
+    assert [row["error_type"] for row in found] == ["client_disconnect", "ConnectionError"]
+    assert [row["sample_reason"] for row in found] == ["rate", "error"]
+    (window,) = rows(log, "window")
+    assert (window["requests"], window["failed"]) == (2, 1)
+
+
+def test_streamlit_ends_scripts_by_these_names() -> None:
+    ends = pytest.importorskip("streamlit.runtime.scriptrunner_utils.exceptions")
+    assert issubclass(ends.RerunException, BaseException)
+    assert issubclass(ends.StopException, BaseException)

@@ -35,7 +35,8 @@ from flytekitplugins.wbmon.monitor.prediction_log.report import CompactionReport
 from flytekitplugins.wbmon.monitor.profiles.profile import Profile
 from flytekitplugins.wbmon.monitor.scoring.report import ScoringReport
 from flytekitplugins.wbmon.monitor.service.experiment_report import ExperimentReport
-from flytekitplugins.wbmon.monitor.service.report import ServingReport, SLOReport
+from flytekitplugins.wbmon.monitor.service.report import ServingReport
+from flytekitplugins.wbmon.monitor.service.slo_report import SLOReport
 from flytekitplugins.wbmon.reports.serialize import record_from_json, record_to_json
 
 if TYPE_CHECKING:

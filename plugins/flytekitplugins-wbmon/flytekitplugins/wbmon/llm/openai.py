@@ -20,6 +20,7 @@ from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.llm.openai_columns import answer_columns, content_of, request_columns
 from flytekitplugins.wbmon.llm.retry_after import retry_after_s
 from flytekitplugins.wbmon.monitor.llm.calls.row import Attempt, Row, Sink, emit, new_row
+from flytekitplugins.wbmon.monitor.prediction_log.schema import INCOMPLETE
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +56,8 @@ def instrument_openai(
 ) -> Client:
     """Log every chat, response and embedding call of a client.
 
-    A streamed call is logged when its stream ends. Its token counts are requested from the server,
+    A streamed call is logged when its stream ends; one that ends without a finish reason broke off,
+    and has the error `incomplete_response`. Its token counts are requested from the server,
     and the chunk that carries them is hidden from callers who did not request it.
 
     Args:
@@ -228,7 +230,9 @@ def _logged(original: Callable[..., Any], operation: str, how: _CallOptions) -> 
         async def create_async(*args: Any, **kwargs: Any) -> Any:
             with _under_way(kwargs, operation, how) as call:
                 answer = await original(*args, **kwargs)
-            return _hand_over(call, answer, kwargs)
+            parsed = _parsed(answer)
+            _hand_over(call, await parsed if inspect.isawaitable(parsed) else parsed, kwargs)
+            return answer
 
         return create_async
 
@@ -236,7 +240,8 @@ def _logged(original: Callable[..., Any], operation: str, how: _CallOptions) -> 
     def create(*args: Any, **kwargs: Any) -> Any:
         with _under_way(kwargs, operation, how) as call:
             answer = original(*args, **kwargs)
-        return _hand_over(call, answer, kwargs)
+        _hand_over(call, _parsed(answer), kwargs)
+        return answer
 
     return create
 
@@ -276,21 +281,26 @@ def _messages_text(messages: Any) -> str:
     return json.dumps(messages, default=str, ensure_ascii=False)
 
 
-def _hand_over(call: _OpenCall, answer: Any, kwargs: Mapping[str, Any]) -> Any:
+def _parsed(answer: Any) -> Any:
+    """The answer itself, also of a raw response, which keeps what it parsed for its caller.
+
+    Parsing reads nothing of a stream.
+    """
+    is_raw = hasattr(answer, "http_response") and hasattr(answer, "parse")
+    return answer.parse() if is_raw else answer
+
+
+def _hand_over(call: _OpenCall, answer: Any, kwargs: Mapping[str, Any]) -> None:
+    """Log a call, or watch its stream to the end."""
     if kwargs.get("stream") is not True:
-        parsed = answer
-        # from `with_raw_response`: the caller gets the raw object, the log needs the parsed one
-        if hasattr(answer, "http_response") and hasattr(answer, "parse"):
-            parsed = answer.parse()
-        call.end(answer=parsed)
-        return answer
-    # not a stream of the client: log it now, for its end cannot be seen
-    if not hasattr(answer, "_iterator"):
+        call.end(answer=answer)
+    elif hasattr(answer, "_iterator"):
+        is_async = hasattr(answer._iterator, "__anext__")  # noqa: SLF001 - no public way
+        watch = _watch_async if is_async else _watch
+        answer._iterator = watch(answer._iterator, call)  # noqa: SLF001 - no public way
+    else:
+        # not a stream of the client: log it now, for its end cannot be seen
         call.end()
-        return answer
-    watch = _watch_async if hasattr(answer._iterator, "__anext__") else _watch  # noqa: SLF001
-    answer._iterator = watch(answer._iterator, call)  # noqa: SLF001 - no public way
-    return answer
 
 
 def _watch(chunks: Iterator[Any], call: _OpenCall) -> Iterator[Any]:
@@ -313,13 +323,17 @@ def _to_the_end(call: _OpenCall) -> Iterator[None]:
     try:
         yield
     except GeneratorExit:
-        call.row["finish_reason"] = "abandoned"
+        # who reads up to the finish reason has the whole answer
+        call.row.setdefault("finish_reason", "abandoned")
         call.end()
         raise
     except BaseException as error:
         call.end(error)
         raise
     else:
+        # a server or proxy that dies ends a stream as if it were over, which no client notices
+        if "finish_reason" not in call.row:
+            call.row["error_type"] = INCOMPLETE
         call.end()
 
 

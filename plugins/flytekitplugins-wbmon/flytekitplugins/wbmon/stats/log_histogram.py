@@ -24,8 +24,9 @@ _PER_E = 2.0**SCALE / math.log(2.0)
 class LogHistogram:
     """Counts of values in logarithmic buckets.
 
-    Values above `1e9` are counted in the last bucket, and values up to `1e-6` (also zero and
-    negative ones) in `n_zero`, so there are at most 1600 buckets. Not thread-safe.
+    Values beyond `1e9` on either side, also infinite ones, are counted as that, and values up to
+    `1e-6` (also zero and negative ones) in `n_zero`, so there are at most 1600 buckets. Not
+    thread-safe.
     """
 
     __slots__ = ("buckets", "largest", "n_zero", "scale", "smallest", "total")
@@ -47,12 +48,15 @@ class LogHistogram:
     def add(self, value: float, _log: Any = math.log, _ceil: Any = math.ceil) -> None:
         """Count a value; `nan` is ignored."""
         if value > _SMALLEST:
+            if value > _LARGEST:  # noqa: PLR1730
+                value = _LARGEST  # also infinity, of which there is no sum and which no file holds
             # - 1, because a bucket includes its upper bound and not its lower one
-            index = _ceil(_log(value if value < _LARGEST else _LARGEST) * _PER_E) - 1  # noqa: FURB136
+            index = _ceil(_log(value) * _PER_E) - 1
             buckets = self.buckets
             buckets[index] = buckets.get(index, 0) + 1
         elif value <= _SMALLEST:
             self.n_zero += 1
+            value = max(value, -_LARGEST)
         else:
             return
         self.total += value

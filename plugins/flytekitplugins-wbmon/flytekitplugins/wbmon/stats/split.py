@@ -1,4 +1,4 @@
-"""Test of the split of an experiment's units among its variants, at any number of looks."""
+"""Tests of how an experiment's units are split among its variants, at any number of looks."""
 
 from __future__ import annotations
 
@@ -37,3 +37,25 @@ def split_p_value(counts: Sequence[int], shares: Sequence[float]) -> float:
         prior = _PRIOR_UNITS * share
         log_ratio += math.lgamma(prior + count) - math.lgamma(prior) - count * math.log(share)
     return min(1.0, math.exp(-max(0.0, log_ratio)))
+
+
+def measured_share_p_value(measured: Sequence[int], exposed: Sequence[int]) -> float:
+    """p-value of the same share of measured units in every variant, at any number of looks.
+
+    The measured units, and also the others, are split among the variants as the exposed ones are:
+    twice the smaller p-value of the two. It is conservative, the more so the fewer are measured,
+    because the exposed units vary less than those of a plan.
+
+    Args:
+        measured: Units with an outcome by variant; shape `(k,)`.
+        exposed: All units of each variant, same order; shape `(k,)`, at least those measured.
+
+    Returns:
+        In [0, 1]; `nan` if all units were measured, or none.
+    """
+    n = sum(exposed)
+    if sum(measured) in (0, n):
+        return math.nan
+    shares = [each / n for each in exposed]
+    others = [whole - part for part, whole in zip(measured, exposed, strict=True)]
+    return min(1.0, 2 * min(split_p_value(measured, shares), split_p_value(others, shares)))

@@ -24,7 +24,8 @@ from flytekitplugins.wbmon.monitor.performance.report import PerformanceReport
 from flytekitplugins.wbmon.monitor.prediction_log.report import CompactionReport
 from flytekitplugins.wbmon.monitor.scoring.report import ScoringReport
 from flytekitplugins.wbmon.monitor.service.experiment_report import ExperimentReport
-from flytekitplugins.wbmon.monitor.service.report import ServingReport, SLOReport
+from flytekitplugins.wbmon.monitor.service.report import ServingReport
+from flytekitplugins.wbmon.monitor.service.slo_report import SLOReport
 from flytekitplugins.wbmon.publish.alerts.channel import Channel
 from flytekitplugins.wbmon.run.decorated_task import tracking_of
 from flytekitplugins.wbmon.run.init_arguments import run_url

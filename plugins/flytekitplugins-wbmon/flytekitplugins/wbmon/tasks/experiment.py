@@ -35,6 +35,8 @@ class CompareVariants(Node[ExperimentPlan]):
             ends, fixed before it begins. Up to there the verdict may be looked at every night;
             later units are not counted. Without it the verdict holds at any number of looks, and
             needs about half as many units again.
+        unrated: The outcome of an exposed unit without a rating, such as 0 where only successes
+            are logged; None leaves such units out.
         task_kwargs: As for any node.
 
     Raises:
@@ -52,6 +54,7 @@ class CompareVariants(Node[ExperimentPlan]):
         shares: Mapping[str, float] | None = None,
         min_units: int = 30,
         planned_units: int | None = None,
+        unrated: float | None = None,
         **task_kwargs: Any,
     ) -> None:
         plan = ExperimentPlan(
@@ -61,6 +64,7 @@ class CompareVariants(Node[ExperimentPlan]):
             shares={} if shares is None else shares,
             min_units=min_units,
             planned_units=planned_units,
+            unrated=unrated,
         )
         super().__init__(name, plan, **task_kwargs)
 

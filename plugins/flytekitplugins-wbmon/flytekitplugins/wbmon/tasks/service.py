@@ -8,10 +8,14 @@ from typing import Any, NamedTuple
 
 from flytekit.types.structured import StructuredDataset
 
-from flytekitplugins.wbmon.arguments import listed
-from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.arguments import require_share
 from flytekitplugins.wbmon.flyte.type_transformers import open_data
-from flytekitplugins.wbmon.monitor.service.report import ServingReport, ServingSLO, SLOReport
+from flytekitplugins.wbmon.monitor.service.report import ServingReport
+from flytekitplugins.wbmon.monitor.service.slo_report import (
+    ServingSLO,
+    SLOReport,
+    require_objectives,
+)
 from flytekitplugins.wbmon.tasks._node import Node
 
 
@@ -35,8 +39,7 @@ class SummarizeServing(Node[SummarySettings]):
     """
 
     def __init__(self, name: str, *, low_confidence: float = 0.5, **task_kwargs: Any) -> None:
-        if not 0 <= low_confidence <= 1:
-            raise ConfigError(f"low_confidence must be in [0, 1], got {low_confidence}")
+        require_share("low_confidence", low_confidence)
         super().__init__(name, SummarySettings(low_confidence=low_confidence), **task_kwargs)
 
     def compute(
@@ -87,13 +90,8 @@ class CheckSLO(Node[SLOSettings]):
     """
 
     def __init__(self, name: str, *, slos: Sequence[ServingSLO], **task_kwargs: Any) -> None:
-        names = [slo.name for slo in slos]
-        if not names or len(set(names)) < len(names):
-            raise ConfigError(
-                f"CheckSLO {name!r} must have objectives, each of another name; got "
-                f"{', '.join(names) or 'none'}"
-            )
-        super().__init__(name, SLOSettings(slos=listed("slos", slos, "objectives")), **task_kwargs)
+        slos = require_objectives(slos)
+        super().__init__(name, SLOSettings(slos=slos), **task_kwargs)
 
     def compute(self, windows: StructuredDataset) -> SLOChecked:
         """Check the objectives over a day.

@@ -131,12 +131,15 @@ def _twice(what: str) -> ConfigError:
 
 
 def _any_missed(objectives: Iterable[Measurement]) -> Measurement:
-    judged = [each for each in objectives if each.is_gate and not math.isnan(each.value)]
+    gates = [each for each in objectives if each.is_gate]
+    judged = [each for each in gates if not math.isnan(each.value)]
     if not judged:
         return gate(_VIOLATED, value=None, reason="no objective could be judged")
     missed = [each for each in judged if each.value]
     if not missed:
-        return gate(_VIOLATED, value=False, reason="no objective was missed")
+        n_unknown = len(gates) - len(judged)
+        unknown = f"; {n_unknown} of {len(gates)} could not be judged" if n_unknown else ""
+        return gate(_VIOLATED, value=False, reason=f"no objective was missed{unknown}")
     reason = "; ".join(f"{each.told}: {each.reason}" for each in missed)
     return gate(_VIOLATED, value=True, reason=reason)
 

@@ -28,6 +28,10 @@ TABLES: Mapping[RowKind, str] = {
 MANIFEST = "_manifest.json"
 UNMATCHED = "(unmatched)"
 """The route of a request that no route matched."""
+DISCONNECTED = "client_disconnect"
+"""The `error_type` of a request whose caller left before the end; the server did not fail."""
+INCOMPLETE = "incomplete_response"
+"""The `error_type` of an answer that ended before its end, without any exception."""
 
 FEATURE_PREFIX = "feature."
 """In Parquet each feature is a column, named by this prefix and the feature's name."""
@@ -144,16 +148,27 @@ WINDOW_COLUMNS: Mapping[str, str] = {
     "errors": "map<string,int64>",
     "status": "map<string,int64>",
     "in_flight_max": "int64",
+    "failed": "int64",
     "latency": "histogram",
+    "failed_latency": "histogram",
+    "abandoned": "histogram",
     "time_to_first_chunk": "histogram",
+    "failed_time_to_first_chunk": "histogram",
+    "unanswered": "histogram",
     "sampled_rows": "int64",
     "dropped_rows": "int64",
     "queue_depth_max": "int64",
 }
 """Columns of the serving windows: counts of all requests, so they do not depend on sampling.
 
-`histogram` is a struct as returned by `LogHistogram.to_dict`. `sampled_rows` is the number of
-requests whose rows were kept, `dropped_rows` the number of those selected whose rows were lost.
+`histogram` is a struct as returned by `LogHistogram.to_dict`, in milliseconds; null without values.
+`failed` is the number of requests that the server failed, whatever status was sent before: the
+status of a stream that breaks off is 200. It is null in windows of earlier releases.
+`latency` and `time_to_first_chunk` hold all requests; `failed_…` holds the failed ones among them,
+so that those that succeeded and were fast can be told exactly. `abandoned` is how long callers
+waited who left before the end, `unanswered` the same of those who had got no chunk until then.
+`sampled_rows` is the number of requests whose rows were kept, `dropped_rows` the number of those
+selected whose rows were lost.
 """
 
 COLUMNS: Mapping[RowKind, Mapping[str, str]] = {

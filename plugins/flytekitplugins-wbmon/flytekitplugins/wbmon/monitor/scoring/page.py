@@ -31,6 +31,8 @@ def scoring_section(report: ScoringReport) -> str:
     """The first section of a scoring report."""
     failed = [result for result in report.slos if result.verdict == "fail"]
     words = f"{report.n_rows:,} rows scored" + (f", {len(failed)} objectives missed" * bool(failed))
+    if report.n_failed:
+        words += f", {report.n_failed:,} rows failed"
     reason = f"{report.n_batches:,} batches in {report.duration_s:.2f} s"
     if report.n_resumed:
         reason += f"; {report.n_resumed:,} rows from an earlier attempt"

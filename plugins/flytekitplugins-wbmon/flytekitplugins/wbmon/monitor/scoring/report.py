@@ -7,7 +7,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
-from flytekitplugins.wbmon.arguments import listed_columns
+from flytekitplugins.wbmon.arguments import (
+    is_number,
+    listed_columns,
+    number_meant,
+    require_limit,
+    require_objective_name,
+)
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.names import shown_name
 from flytekitplugins.wbmon.reports.measurement import Measurement, gate, number
@@ -30,11 +36,12 @@ class SLO:
     Attributes:
         name: Name of the result in reports and rules.
         metric: `latency_ms` (of a batch) or `row_latency_ms` (batch time over its rows).
-        percentile: In (0, 100].
+        percentile: In [1, 100]; 99 for the slowest of a hundred, not 0.99.
         value: The largest value that still passes, in the metric's unit.
 
     Raises:
-        ConfigError: If the percentile is out of range or the metric is unknown.
+        ConfigError: If the percentile is out of range, the value no positive number, the name
+            empty or the metric unknown.
     """
 
     name: str
@@ -43,20 +50,27 @@ class SLO:
     value: float
 
     def __post_init__(self) -> None:
-        if self.name == "violated":
+        require_objective_name(self.name)
+        percentile: Any = self.percentile
+        # below the first percentile lies no limit that anybody promises, but every share does
+        if not is_number(percentile) or not 1 <= percentile <= 100:  # noqa: PLR2004 - a percentile
             raise ConfigError(
-                "an objective must have another name than 'violated', by which rules ask whether "
-                "any was missed"
+                f"SLO {self.name!r}: percentile must be in [1, 100], got {percentile!r}"
+                f"{_percentile_meant(percentile)}"
             )
-        if not 0 < self.percentile <= 100:  # noqa: PLR2004 - a percentile
-            raise ConfigError(
-                f"SLO {self.name!r}: percentile must be in (0, 100], got {self.percentile}"
-            )
+        require_limit(f"SLO {self.name!r}: value", self.value)
         if self.metric not in ("latency_ms", "row_latency_ms"):
             raise ConfigError(
                 f"SLO {self.name!r}: metric must be 'latency_ms' or 'row_latency_ms', "
                 f"got {self.metric!r}"
             )
+
+
+def _percentile_meant(percentile: Any) -> str:
+    meant = number_meant(percentile)
+    if 0 < meant < 1:
+        return f"; did you mean {100 * meant:.10g}?"
+    return f"; did you mean {meant:g}?" if 1 <= meant <= 100 else ""  # noqa: PLR2004 - a percentile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -340,7 +354,10 @@ class ScoringReport(Report):
         if stem == "class_share" and self.classes is not None:
             value = 0.0 if self.classes.n else math.nan
             return number(stem, whose, value=value, reason=_NOT_SCORED)
-        return number(stem, whose, value=0.0) if stem == "errors" and whose else None
+        if stem != "errors" or not whose:
+            return None
+        value = 0.0 if self.n_rows + self.n_failed else math.nan
+        return number(stem, whose, value=value, reason=_NOT_SCORED)
 
     def _measured(self) -> Iterable[Measurement]:
         yield number("n_rows", value=self.n_rows, prominence="history")

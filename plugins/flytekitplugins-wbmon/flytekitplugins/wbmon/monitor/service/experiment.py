@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -12,15 +13,17 @@ import numpy as np
 from flytekitplugins.wbmon.data.scalars import class_name
 from flytekitplugins.wbmon.monitor.prediction_log.feedback import EXPOSURE, experiment_rows
 from flytekitplugins.wbmon.monitor.service.experiment_plan import ExperimentPlan
-from flytekitplugins.wbmon.monitor.service.experiment_report import ExperimentReport, VariantOutcome
+from flytekitplugins.wbmon.monitor.service.experiment_report import (
+    MISMATCH,
+    ExperimentReport,
+    VariantOutcome,
+)
 from flytekitplugins.wbmon.stats.estimate import student_quantile
 from flytekitplugins.wbmon.stats.interval import wilson_interval
 from flytekitplugins.wbmon.stats.repeated_looks import Look, validity
-from flytekitplugins.wbmon.stats.split import split_p_value
+from flytekitplugins.wbmon.stats.split import measured_share_p_value, split_p_value
 from flytekitplugins.wbmon.stats.unpaired import unpaired_difference
 
-# strict: a false alarm of this test invalidates the whole experiment
-_MISMATCH = 0.001
 _ALPHA = 0.05
 # of each variant, units that differ from the most frequent value: successes or failures
 _FEWEST_UNLIKE = 10
@@ -52,11 +55,17 @@ class Arm(NamedTuple):
 
 
 class ComparisonRule(NamedTuple):
-    """What the comparisons of an experiment have in common; see `ExperimentPlan`."""
+    """What the comparisons of an experiment have in common; see `ExperimentPlan`.
+
+    Attributes:
+        min_units: Fewest measured units in each variant for a verdict.
+        planned_units: Measured units with which the experiment ends; None without a plan.
+        flaw: What makes every comparison invalid; empty if nothing does.
+    """
 
     min_units: int = 30
     planned_units: int | None = None
-    is_split_valid: bool = True
+    flaw: str = ""
 
 
 def compare_variants(feedback: Any, plan: ExperimentPlan) -> ExperimentReport:
@@ -64,8 +73,10 @@ def compare_variants(feedback: Any, plan: ExperimentPlan) -> ExperimentReport:
 
     A unit is what was assigned to a variant (a session or a user). Several ratings of one unit are
     averaged, so each unit counts once; those from before its exposure are left out. Units without a
-    rating are counted as exposed and not imputed. A unit that was exposed to several variants
-    belongs to its first.
+    rating have the outcome `plan.unrated`, or are exposed and not measured. If the share of units
+    that were measured is another in each variant, beyond chance, the comparison is invalid: who
+    got no answer often gives no rating. A unit that was exposed to several variants belongs to its
+    first.
 
     Outcomes of two values, such as 0 and 1, are compared by Newcombe's interval, others by the
     studentised permutation test. With more than two variants, intervals and p-values are
@@ -88,15 +99,16 @@ def compare_variants(feedback: Any, plan: ExperimentPlan) -> ExperimentReport:
     arms = _arms(units, plan.planned_units)
     seen = sorted(arms)
     if arms:
-        arms.setdefault(plan.control, Arm(0, np.empty(0)))
-    split = _split(arms, plan.shares)
-    # written so that nan, no test of the split, counts as valid
-    rule = ComparisonRule(plan.min_units, plan.planned_units, is_split_valid=not split < _MISMATCH)
+        for name in (plan.control, *plan.shares):
+            arms.setdefault(name, Arm(0, np.empty(0)))
+    split, measured = _split(arms, plan.shares), _measured_alike(units)
+    rule = ComparisonRule(plan.min_units, plan.planned_units, flaw=_flaw(split, measured))
     report = ExperimentReport(
         experiment=plan.experiment,
         control=plan.control,
         outcome=plan.outcome,
         split_p_value=split,
+        measured_p_value=measured,
         variants=compare_arms(arms, plan.control, rule),
         looks="any" if plan.planned_units is None else "planned",
         planned_units=plan.planned_units,
@@ -106,7 +118,7 @@ def compare_variants(feedback: Any, plan: ExperimentPlan) -> ExperimentReport:
         n_before=units.n_before,
         reason="",
     )
-    return replace(report, reason="; ".join(_said(report, seen, is_valid=rule.is_split_valid)))
+    return replace(report, reason="; ".join(_said(report, seen, rule.flaw)))
 
 
 def compare_arms(
@@ -153,6 +165,8 @@ def _units(rows: Sequence[Mapping[str, Any]], plan: ExperimentPlan) -> _Units:
             n_unreadable += 1
         else:
             scores.setdefault(unit, []).append(score)
+    if plan.unrated is not None:
+        scores = {unit: scores.get(unit, [plan.unrated]) for unit in variants}
     return _Units(
         variant={unit: seen[0] for unit, seen in variants.items()},
         mean={unit: float(np.mean(scores[unit])) for unit in variants if unit in scores},
@@ -185,6 +199,25 @@ def _split(arms: Mapping[str, Arm], shares: Mapping[str, float]) -> float:
     counts = [arms[name].n_exposed if name in arms else 0 for name in names]
     total = math.fsum(shares.values())
     return split_p_value(counts, [shares.get(name, 0.0) / total for name in names])
+
+
+def _measured_alike(units: _Units) -> float:
+    """p-value of the same share of measured units in every variant, before any planned end."""
+    exposed = Counter(units.variant.values())
+    measured = Counter(units.variant[unit] for unit in units.mean)
+    return measured_share_p_value([measured[name] for name in exposed], [*exposed.values()])
+
+
+def _flaw(split: float, measured: float) -> str:
+    # written so that nan, which is no test, is no flaw
+    if split < MISMATCH:
+        return f"a split as uneven as this has p = {split:.2g}"
+    if measured < MISMATCH:
+        return (
+            "the share of units with an outcome differs between the variants with "
+            f"p = {measured:.2g}: say with `unrated` what the others count as"
+        )
+    return ""
 
 
 def _measured(name: str, arm: Arm, min_units: int) -> VariantOutcome:
@@ -236,8 +269,8 @@ def _compared(
     reason = f"{found.value:+.4g} against the control"
     if missing := _missing(control, arm, rule.min_units):
         verdict, reason = "insufficient", missing
-    elif not rule.is_split_valid:
-        verdict, reason = "invalid", "the split of units is not the planned one"
+    elif rule.flaw:
+        verdict, reason = "invalid", rule.flaw
     return replace(
         measured,
         difference=found.value,
@@ -272,15 +305,15 @@ def _missing(control: Arm, arm: Arm, min_units: int) -> str:
     )
 
 
-def _said(report: ExperimentReport, seen: Sequence[str], *, is_valid: bool) -> Iterator[str]:
+def _said(report: ExperimentReport, seen: Sequence[str], flaw: str) -> Iterator[str]:
     """What the reason of a report says."""
     compared = report.variants[1:]
     if not seen:
         yield "no unit was exposed"
     elif report.control not in seen:
         yield f"no unit was exposed to the control {report.control!r}; seen were {', '.join(seen)}"
-    elif not is_valid:
-        yield f"not to be trusted: a split as uneven as this has p = {report.split_p_value:.2g}"
+    elif flaw:
+        yield f"not to be trusted: {flaw}"
     elif not compared:
         yield "there is nothing to compare the control with"
     else:
@@ -289,7 +322,7 @@ def _said(report: ExperimentReport, seen: Sequence[str], *, is_valid: bool) -> I
         yield f"{report.n_unreadable:,} ratings without a finite score are not counted"
     if report.n_before:
         yield f"{report.n_before:,} ratings from before the exposure of their unit are not counted"
-    if not is_valid or not compared:
+    if flaw or not compared:
         return
     if report.n_beyond_plan:
         yield f"{report.n_beyond_plan:,} units after the planned end are not counted"

@@ -25,12 +25,15 @@ if TYPE_CHECKING:
     )
 
 _TONES = {"no_difference": "ok", "invalid": "error"}
+# the page says the first of these that any variant has
+_ORDER = ("invalid", "worse", "insufficient", "better", "no_difference")
 
 
 def experiment_section(report: ExperimentReport) -> str:
     """The section of an experiment."""
-    worst = next((each.verdict for each in report.variants[1:]), "insufficient")
-    state = "insufficient" if not report.variants else _TONES.get(worst, worst)
+    verdicts = {each.verdict for each in report.compared}
+    worst = next((verdict for verdict in _ORDER if verdict in verdicts), "insufficient")
+    state = _TONES.get(worst, worst)
     body = [
         verdict(state, f"{report.experiment}: {report.outcome}", report.reason),
         facts(

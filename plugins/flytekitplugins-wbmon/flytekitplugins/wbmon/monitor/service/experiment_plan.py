@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any
 
-from flytekitplugins.wbmon.arguments import require_whole
+from flytekitplugins.wbmon.arguments import is_number, require_whole
 from flytekitplugins.wbmon.errors import ConfigError
 
 _ROUNDED = 0.005  # how far from 1 shares may add up, such as three of 0.333
@@ -26,6 +26,8 @@ class ExperimentPlan:
         min_units: Fewest measured units in each variant for a verdict; at least 2.
         planned_units: Measured units, of all variants together, with which the experiment ends; at
             least `min_units` for each. None without such a plan.
+        unrated: The outcome of an exposed unit without a rating, such as 0 where only successes
+            are logged; None leaves such units out.
 
     Raises:
         ConfigError: If a name is none, a number or a share is outside its range, or `shares` lacks
@@ -38,6 +40,7 @@ class ExperimentPlan:
     shares: Mapping[str, float] = field(default_factory=dict)
     min_units: int = 30
     planned_units: int | None = None
+    unrated: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("experiment", "outcome", "control"):
@@ -51,6 +54,12 @@ class ExperimentPlan:
         if self.planned_units is not None:
             n_variants = max(2, len(self.shares))
             require_whole("planned_units", self.planned_units, n_variants * self.min_units)
+        if self.unrated is not None and not is_number(self.unrated):
+            raise ConfigError(f"unrated must be a number or None, got {self.unrated!r}")
+        self._require_whole_shares()
+        object.__setattr__(self, "shares", dict(self.shares))
+
+    def _require_whole_shares(self) -> None:
         for variant, share in self.shares.items():
             # written so that nan is refused
             if not (isinstance(share, Real) and 0 < share <= 1):
@@ -68,4 +77,3 @@ class ExperimentPlan:
             raise ConfigError(
                 f"control must be one of {', '.join(sorted(self.shares))}; got {self.control!r}"
             )
-        object.__setattr__(self, "shares", dict(self.shares))

@@ -11,7 +11,9 @@ from flytekitplugins.wbmon.reports.measurement import Measurement, gate, number
 from flytekitplugins.wbmon.reports.report import Report
 from flytekitplugins.wbmon.stats.repeated_looks import Looks
 
-_OF_VARIANT = ("worse.", "difference.", "mean.", "n_exposed.", "p_value.")
+_OF_VARIANT = ("worse.", "difference.", "mean.", "n_exposed.", "p_value.", "measured_share.")
+# strict: a false alarm of one of these tests invalidates the whole experiment
+MISMATCH = 0.001
 
 ExperimentVerdict = Literal["better", "worse", "no_difference", "insufficient", "invalid"]
 
@@ -29,7 +31,8 @@ class VariantOutcome:
             both adjusted for the number of comparisons and for the looks that the report names;
             `nan` for the control.
         verdict: `better` or `worse` than the control if the interval of the difference excludes 0;
-            `insufficient` with too few units; `invalid` if the split is not as planned.
+            `insufficient` with too few units; `invalid` if the split is not as planned, or another
+            share of the units was measured in each variant.
         method: How the difference was tested: `newcombe`, `permutation`, or `welch` in reports of
             earlier releases; empty for the control and without an interval.
         reason: One sentence.
@@ -49,9 +52,21 @@ class VariantOutcome:
     method: str = "welch"
     reason: str = ""
 
+    @property
+    def is_judged(self) -> bool:
+        """Whether there is a verdict on it."""
+        return self.verdict not in ("insufficient", "invalid")
+
     def measurements(self) -> Iterable[Measurement]:
         """The numbers of the variant by itself."""
         yield number("n_exposed", self.variant, value=self.n_exposed)
+        yield number(
+            "measured_share",
+            self.variant,
+            value=self.n_measured / self.n_exposed if self.n_exposed else math.nan,
+            higher_is_better=True,
+            reason="no unit was exposed",
+        )
         yield number(
             "mean",
             self.variant,
@@ -63,7 +78,7 @@ class VariantOutcome:
 
     def comparison(self) -> Iterable[Measurement]:
         """The numbers of the variant compared with the control."""
-        is_known = self.verdict not in ("insufficient", "invalid")
+        is_known = self.is_judged
         yield gate(
             "worse",
             self.variant,
@@ -96,7 +111,10 @@ class ExperimentReport(Report):
         outcome: Name of the ratings used as outcome.
         split_p_value: p-value of the sequential test of the planned shares, valid at any number of
             looks; below 0.001 the comparison is invalid. `nan` if no shares were given.
-        variants: The variants, control first.
+        measured_p_value: p-value of the sequential test that every variant has the same share of
+            measured units; below 0.001 the comparison is invalid. `nan` if all were measured, or
+            none.
+        variants: The variants, control first; also those that were planned and nobody saw.
         looks: For which looks the differences hold: those up to `planned_units` (`planned`), any
             number of them (`any`), or, in reports of earlier releases, one (`once`).
         planned_units: Measured units of all variants with which the experiment ends; None if it has
@@ -114,6 +132,7 @@ class ExperimentReport(Report):
     control: str
     outcome: str
     split_p_value: float = math.nan
+    measured_p_value: float = math.nan
     variants: tuple[VariantOutcome, ...]
     looks: Looks = "once"
     planned_units: int | None = None
@@ -128,6 +147,28 @@ class ExperimentReport(Report):
         """Whether any variant is better or worse than the control."""
         return any(each.verdict in ("better", "worse") for each in self.variants)
 
+    @property
+    def compared(self) -> tuple[VariantOutcome, ...]:
+        """The variants other than the control."""
+        return tuple(each for each in self.variants if each.variant != self.control)
+
+    @property
+    def invalid(self) -> bool | None:
+        """Whether the comparison is not to be trusted; None if neither was tested."""
+        tested = [p for p in (self.split_p_value, self.measured_p_value) if not math.isnan(p)]
+        if any(each.verdict == "invalid" for each in self.variants):
+            return True
+        return min(tested) < MISMATCH if tested else None
+
+    @property
+    def unmeasured(self) -> str:
+        """That there is a verdict on no variant, and why."""
+        if any(each.is_judged for each in self.compared):
+            return ""
+        why = [f"{each.variant}: {each.reason or each.verdict}" for each in self.compared]
+        n = len(self.compared)
+        return f"0 of {n} variants could be judged: {'; '.join(why)}" if n else self.reason
+
     def absent(self, name: str) -> Measurement | None:
         """A number of a variant that nobody saw, where no unit was exposed at all."""
         if any(each.n_exposed for each in self.variants) or not name.startswith(_OF_VARIANT):
@@ -135,22 +176,30 @@ class ExperimentReport(Report):
         return number(*name.split(".", 1), value=math.nan, reason="no unit was exposed")
 
     def _measured(self) -> Iterable[Measurement]:
-        compared = [each for each in self.variants if each.variant != self.control]
-        is_known = any(each.verdict not in ("insufficient", "invalid") for each in compared)
-        is_worse = any(each.verdict == "worse" for each in compared)
-        is_invalid = any(each.verdict == "invalid" for each in compared)
+        is_known = any(each.is_judged for each in self.compared)
+        is_worse = any(each.verdict == "worse" for each in self.compared)
         yield gate("decided", value=self.decided if is_known else None, reason=self.reason)
         yield gate("worse", value=is_worse if is_known else None, reason=self.reason)
-        yield gate("invalid", value=is_invalid, reason=self.reason)
+        yield gate(
+            "invalid",
+            value=self.invalid,
+            reason="no shares were planned" if self.invalid is None else self.reason,
+        )
         yield number(
             "split_p_value",
             value=self.split_p_value,
             higher_is_better=True,
             reason="no shares were planned",
         )
+        yield number(
+            "measured_p_value",
+            value=self.measured_p_value,
+            higher_is_better=True,
+            reason="no unit was measured, or none was not",
+        )
         yield number("n_crossed", value=self.n_crossed, higher_is_better=False)
         yield number("n_unreadable", value=self.n_unreadable, higher_is_better=False)
         for each in self.variants:
             yield from each.measurements()
-        for each in compared:
+        for each in self.compared:
             yield from each.comparison()

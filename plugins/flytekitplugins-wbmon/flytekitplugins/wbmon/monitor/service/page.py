@@ -6,13 +6,8 @@ from collections.abc import Sequence
 
 from flytekitplugins.wbmon.monitor.service.experiment_page import experiment_section
 from flytekitplugins.wbmon.monitor.service.experiment_report import ExperimentReport
-from flytekitplugins.wbmon.monitor.service.report import (
-    ServingConfidence,
-    ServingReport,
-    ServingSLOResult,
-    SLOReport,
-    Traffic,
-)
+from flytekitplugins.wbmon.monitor.service.report import ServingConfidence, ServingReport, Traffic
+from flytekitplugins.wbmon.monitor.service.slo_report import ServingSLOResult, SLOReport
 from flytekitplugins.wbmon.names import shown_name
 from flytekitplugins.wbmon.reports.html import (
     cell,
@@ -37,7 +32,7 @@ def serving_section(report: ServingReport) -> str:
     total = report.total
     words = f"{total.n_requests:,} requests, {share(total.error_rate)} failed"
     body = [
-        verdict("ok" if total.n_requests else "no_data", words, report.reason),
+        verdict("no_data" if report.unmeasured else "ok", words, report.reason),
         facts(
             f"busiest minute {number(report.peak_per_s)} requests/s",
             f"at most {report.in_flight_max:,} at a time",
@@ -55,7 +50,7 @@ def serving_section(report: ServingReport) -> str:
             for name, n in list(total.errors.items())[:_SHOWN]
         )
         body.append(table(("error", "requests"), rows))
-    if report.confidence is not None:
+    if report.confidence is not None and report.confidence.n_rows:
         body.append(_confidence_table(report.confidence))
     return section("Serving report", body)
 
@@ -63,11 +58,24 @@ def serving_section(report: ServingReport) -> str:
 def slo_section(report: SLOReport) -> str:
     """The section of the objectives of a service."""
     missed = sum(result.verdict == "fail" for result in report.results)
+    unknown = sum(not result.is_judged for result in report.results)
     words = f"{missed} of {len(report.results)} objectives missed"
+    if unknown:
+        words += f", {unknown} not judged"
     body = [
-        verdict("fail" if missed else "ok", words, report.reason),
+        verdict("fail" if missed else "insufficient" if unknown else "ok", words, report.reason),
         table(
-            ("objective", "promise", "requests", "good", "interval", "burn rate", "worst hour", ""),
+            (
+                "objective",
+                "promise",
+                "requests",
+                "failed",
+                "good",
+                "interval",
+                "burn rate",
+                "worst hour",
+                "",
+            ),
             map(_slo_row, report.results),
         ),
     ]
@@ -114,6 +122,7 @@ def _slo_row(result: ServingSLOResult) -> Sequence[str]:
         name_cell(slo.name),
         cell(f"{slo.objective:.4g} {limit}"),
         cell(f"{result.n_requests:,}"),
+        cell(f"{result.n_failed:,}"),
         cell(share(result.good_share)),
         cell(interval(result.good_share_low, result.good_share_high, share)),
         cell(number(result.burn_rate)),

@@ -1,4 +1,4 @@
-"""The reports on a service: its traffic and its objectives."""
+"""The report on the traffic of a service."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import ClassVar, Literal
+from typing import ClassVar
 
-from flytekitplugins.wbmon.errors import ConfigError
-from flytekitplugins.wbmon.reports.measurement import Measurement, gate, number
+from flytekitplugins.wbmon.reports.measurement import Measurement, number
 from flytekitplugins.wbmon.reports.report import Report
 
 _NO_REQUEST = "no request in this window"
 _GROUPS = ("route", "tenant")
 _CHARTED_ERRORS = 20
-_LATENCIES = {"latency_ms": "latency_ms", "first_chunk_ms": "time_to_first_chunk_ms"}
-
-ServingSLOVerdict = Literal["pass", "fail", "insufficient", "no_data"]
+_OF_STREAMS = "time_to_first_chunk_ms"
+_LATENCIES = {"latency_ms": "latency_ms", "first_chunk_ms": _OF_STREAMS}
+LATENCY_LEVELS = (50, 90, 95, 99)
+_LATENCY_PARTS = (*(f"p{level}" for level in LATENCY_LEVELS), "mean", "max")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +27,8 @@ class Traffic:
     Attributes:
         name: The group: a route, a tenant, or `all`.
         n_requests: Requests served.
-        n_failed: Those with status 5xx.
+        n_failed: Those that the server failed: an exception, status 5xx, or a response that broke
+            off, whatever status was sent before.
         error_rate: `n_failed / n_requests`, with the ends of Wilson's interval.
         errors: Requests by exception class or `http_<status>`, the most frequent first.
         latency_ms: By percentile: `p50`, `p90`, `p95`, `p99`, and `mean`, `max`.
@@ -91,7 +92,7 @@ class ServingConfidence:
 
     Attributes:
         n_rows: Rows with a score.
-        mean: Weighted mean score.
+        mean: Weighted mean score; `nan` without rows, as are the other numbers.
         low_share: Weighted share of scores below the threshold, with the ends of its interval.
         threshold: Rows with a lower score count as uncertain.
         histogram: Weighted share of the scores in ten equal parts of [0, 1].
@@ -142,7 +143,7 @@ class ServingReport(Report):
         n_instances: Processes that served.
         n_sampled: Requests whose row was sampled and written.
         n_dropped: Requests whose row was sampled but lost.
-        confidence: Confidence from the sampled rows; None without any.
+        confidence: Confidence from the sampled rows; None if there was no column of scores to read.
         reason: One sentence: what was found.
     """
 
@@ -161,16 +162,34 @@ class ServingReport(Report):
     confidence: ServingConfidence | None = None
     reason: str
 
+    @property
+    def unmeasured(self) -> str:
+        """That no request came."""
+        if self.total.n_requests:
+            return ""
+        if self.start_at is None or self.end_at is None:
+            return "there is no serving window"
+        return f"0 requests in the serving windows from {self.start_at} to {self.end_at}"
+
     def absent(self, name: str) -> Measurement | None:
-        """A number of a route or tenant that nobody called, or an error that did not happen."""
+        """A number of a route or tenant that nobody called, or an error that did not happen.
+
+        Also a latency where no request had one, such as the first chunk in a night without streams.
+        """
         known = {each.name for each in self.total.measurements()}
         for group in _GROUPS:
             stem, found, whose = name.partition(f".{group}.")
             if found and stem in known:
                 why = f"no request of {group} {whose!r} in this window"
                 return number(*stem.split("."), group, whose, value=math.nan, reason=why)
-        stem, _, error = name.partition(".")
-        return number(stem, error, value=0.0) if stem == "errors" and error else None
+        stem, _, part = name.partition(".")
+        if stem in _LATENCIES.values() and part in _LATENCY_PARTS:
+            why = "no stream in this window" if stem == _OF_STREAMS else _NO_REQUEST
+            return number(stem, part, value=math.nan, reason=why)
+        if stem != "errors" or not part:
+            return None
+        value = 0.0 if self.total.n_requests else math.nan
+        return number(stem, part, value=value, reason=_NO_REQUEST)
 
     def _measured(self) -> Iterable[Measurement]:
         yield from self.total.measurements()
@@ -191,137 +210,3 @@ class ServingReport(Report):
         yield number("n_dropped", value=self.n_dropped, higher_is_better=False)
         if self.confidence is not None:
             yield from self.confidence.measurements()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServingSLO:
-    """A service level objective: the share of requests that must be good.
-
-    A request is good if it did not fail and, if a limit is given, was not slower.
-
-    Attributes:
-        name: Name of the result in reports.
-        objective: Required share of good requests; in (0, 1).
-        latency_ms: Maximum latency of a good request; None for no limit.
-        time_to_first_chunk_ms: Maximum time to the first chunk of a good stream; None for no limit.
-        route: Only requests of this route; all if empty.
-        tenant: Only requests of this tenant; all if empty.
-        min_requests: Minimum number of requests for a verdict.
-
-    Raises:
-        ConfigError: If the objective or a limit is out of range, or both limits are given.
-    """
-
-    name: str
-    objective: float = 0.99
-    latency_ms: float | None = None
-    time_to_first_chunk_ms: float | None = None
-    route: str = ""
-    tenant: str = ""
-    min_requests: int = 100
-
-    def __post_init__(self) -> None:
-        if self.name == "violated":
-            raise ConfigError(
-                "an objective must have another name than 'violated', by which rules ask whether "
-                "any was missed"
-            )
-        if not 0 < self.objective < 1:
-            raise ConfigError(
-                f"objective of {self.name!r} must be a share in (0, 1), got {self.objective}"
-            )
-        limits = [x for x in (self.latency_ms, self.time_to_first_chunk_ms) if x is not None]
-        if len(limits) > 1 or any(limit <= 0 for limit in limits):
-            raise ConfigError(
-                f"{self.name!r} must have at most one limit, and a positive one; got {limits}"
-            )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServingSLOResult:
-    """The result of one objective.
-
-    Attributes:
-        slo: The objective.
-        n_requests: Requests to which it applies.
-        n_bad: Requests that were not good.
-        good_share: `1 - n_bad / n_requests`, with the ends of Wilson's interval.
-        burn_rate: Share of bad requests divided by the share that the objective allows; at 1 the
-            error budget is used up exactly.
-        worst_hour_burn_rate: Burn rate of the worst hour with enough requests.
-        worst_hour_at: Start of that hour.
-        verdict: `fail` if the share is below the objective, `insufficient` below `min_requests`,
-            `no_data` without any.
-        reason: One sentence.
-    """
-
-    slo: ServingSLO
-    n_requests: int
-    n_bad: int = 0
-    good_share: float = math.nan
-    good_share_low: float = math.nan
-    good_share_high: float = math.nan
-    burn_rate: float = math.nan
-    worst_hour_burn_rate: float = math.nan
-    worst_hour_at: datetime | None = None
-    verdict: ServingSLOVerdict
-    reason: str
-
-    def measurements(self) -> Iterable[Measurement]:
-        """Whether it was missed, and how fast its budget is used up."""
-        name, is_known = self.slo.name, self.verdict not in ("insufficient", "no_data")
-        allowed = 1 - self.slo.objective
-        missed = self.verdict == "fail" if is_known else None
-        yield gate(name, value=missed, reason=self.reason)
-        yield number(
-            name,
-            "good_share",
-            value=self.good_share if is_known else math.nan,
-            low=self.good_share_low,
-            high=self.good_share_high,
-            higher_is_better=True,
-            reason=self.reason,
-        )
-        yield number(
-            name,
-            "burn_rate",
-            value=self.burn_rate if is_known else math.nan,
-            low=(1 - self.good_share_high) / allowed,
-            high=(1 - self.good_share_low) / allowed,
-            higher_is_better=False,
-            prominence="news",
-            reason=self.reason,
-        )
-        yield number(
-            name,
-            "worst_hour_burn_rate",
-            value=self.worst_hour_burn_rate,
-            higher_is_better=False,
-            reason=f"no hour had {self.slo.min_requests} requests",
-        )
-        yield number(name, "n_requests", value=self.n_requests)
-        yield number(name, "n_bad", value=self.n_bad, higher_is_better=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SLOReport(Report):
-    """The results of the objectives of a service.
-
-    Attributes:
-        results: One result per objective, violated ones first.
-        reason: One sentence: what was found.
-    """
-
-    KIND: ClassVar[str] = "slo"
-
-    results: tuple[ServingSLOResult, ...]
-    reason: str
-
-    @property
-    def violated(self) -> bool:
-        """Whether any objective was missed."""
-        return any(result.verdict == "fail" for result in self.results)
-
-    def _measured(self) -> Iterable[Measurement]:
-        for result in self.results:
-            yield from result.measurements()

@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
+from dataclasses import replace
 from datetime import datetime
+from functools import reduce
 from typing import Any
 
-from flytekitplugins.wbmon.arguments import listed
-from flytekitplugins.wbmon.errors import ConfigError
-from flytekitplugins.wbmon.monitor.service.report import ServingSLO, ServingSLOResult, SLOReport
-from flytekitplugins.wbmon.monitor.service.summarize import failed_requests, window_rows
+from flytekitplugins.wbmon.monitor.service.outcomes import (
+    Endpoint,
+    Outcomes,
+    by_first_chunk,
+    by_latency,
+    by_success,
+    endpoint_of,
+    streaming_endpoints,
+)
+from flytekitplugins.wbmon.monitor.service.slo_report import (
+    ServingSLO,
+    ServingSLOResult,
+    SLOReport,
+    require_objectives,
+)
+from flytekitplugins.wbmon.monitor.service.summarize import window_rows
 from flytekitplugins.wbmon.stats.interval import wilson_interval
-from flytekitplugins.wbmon.stats.log_histogram import LogHistogram
 
 _ORDER = ("fail", "insufficient", "no_data", "pass")
 
@@ -21,8 +34,17 @@ _ORDER = ("fail", "insufficient", "no_data", "pass")
 def check_slos(windows: Any, slos: Sequence[ServingSLO]) -> SLOReport:
     """Check the objectives of a service on its serving windows.
 
-    A request is bad if it failed or was slower than the limit of the objective. Latencies come from
-    histograms, so limits are exact up to the width of one bucket (2.2 %), in favour of the service.
+    A request is bad if it failed or was slower than the limit of the objective; a failure is bad
+    however fast it was. Latencies come from histograms, so limits are exact up to the width of one
+    bucket (2.2 %), in favour of the service. Requests of unknown outcome are not judged: those
+    without a latency where there is a limit, and those whose caller left before the end, unless
+    the limit was over by then.
+
+    A failed request counts as a stream if its endpoint has streamed in these windows, or has
+    answered nothing at all; a stream that failed before its first chunk is bad.
+
+    Windows of earlier releases do not tell the latencies of failures: there the worst case is
+    taken, that no failure is one of the slow requests.
 
     Args:
         windows: The serving windows; any data that `open_source` accepts.
@@ -32,23 +54,26 @@ def check_slos(windows: Any, slos: Sequence[ServingSLO]) -> SLOReport:
         The results, violated objectives first.
 
     Raises:
-        ConfigError: If `slos` is no sequence, there is no objective, or two share a name.
+        ConfigError: If `slos` is no sequence of `ServingSLO`, is empty, or two share a name.
         DataError: If the windows are not those of a prediction log.
     """
-    slos = listed("slos", slos, "objectives")
-    names = [slo.name for slo in slos]
-    if not names or len(set(names)) < len(names):
-        raise ConfigError(
-            f"there must be objectives, each of another name; got {', '.join(names) or 'none'}"
-        )
+    slos = require_objectives(slos)
     rows = list(window_rows(windows))
+    streams = streaming_endpoints(rows)
     results = sorted(
-        (_judge(slo, [row for row in rows if _is_about(slo, row)]) for slo in slos),
+        (_judge(slo, [row for row in rows if _is_about(slo, row)], streams) for slo in slos),
         key=lambda result: _ORDER.index(result.verdict),
     )
+    return SLOReport(results=tuple(results), reason=_reason(results))
+
+
+def _reason(results: Sequence[ServingSLOResult]) -> str:
     missed = [result.slo.name for result in results if result.verdict == "fail"]
-    reason = f"missed: {', '.join(missed)}" if missed else "no objective was missed"
-    return SLOReport(results=tuple(results), reason=reason)
+    unknown = [result.slo.name for result in results if not result.is_judged]
+    if len(unknown) == len(results):
+        return f"no objective could be judged: {', '.join(unknown)}"
+    said = f"missed: {', '.join(missed)}" if missed else "no objective was missed"
+    return f"{said}; not judged: {', '.join(unknown)}" if unknown else said
 
 
 def _is_about(slo: ServingSLO, row: dict[str, Any]) -> bool:
@@ -56,23 +81,32 @@ def _is_about(slo: ServingSLO, row: dict[str, Any]) -> bool:
     return is_route and (not slo.tenant or row.get("tenant") == slo.tenant)
 
 
-def _judge(slo: ServingSLO, rows: list[dict[str, Any]]) -> ServingSLOResult:
-    n, bad = _count(slo, rows)
+def _judge(slo: ServingSLO, rows: list[dict[str, Any]], streams: Set[Endpoint]) -> ServingSLOResult:
+    outcomes = [_outcomes(slo, row, streams) for row in rows]
+    n, bad, failed, bounded = _sum(outcomes)
+    n_seen = sum(row["requests"] for row in rows)
+    result = ServingSLOResult(
+        slo=slo, n_requests=n, n_seen=n_seen, verdict="no_data", reason="no request to judge"
+    )
     if n == 0:
-        return ServingSLOResult(
-            slo=slo, n_requests=0, verdict="no_data", reason="no request to judge"
-        )
+        return replace(result, reason=_nothing_of(slo, n_seen)) if n_seen else result
     low, high = wilson_interval(n - bad, n)
     good = 1 - bad / n
-    hour, hour_burn = _worst_hour(slo, rows)
+    hour, hour_burn = _worst_hour(slo, rows, outcomes)
     verdict = "pass" if good >= slo.objective else "fail"
-    reason = f"{good:.4%} of {n} requests were good; {slo.objective:.4%} is promised"
+    failures = f", {failed} failed" if failed else ""
+    reason = f"{good:.4%} of {n} requests were good{failures}; {slo.objective:.4%} is promised"
     if n < slo.min_requests:
-        verdict, reason = "insufficient", f"{n} requests; {slo.min_requests} are needed"
-    return ServingSLOResult(
-        slo=slo,
-        n_requests=n,
+        verdict, reason = "insufficient", f"{n} requests{failures}; {slo.min_requests} are needed"
+    if bounded:
+        reason += (
+            f"; {bounded} failures are of windows that do not say how fast they were, and count "
+            "beside all slow requests"
+        )
+    return replace(
+        result,
         n_bad=bad,
+        n_failed=failed,
         good_share=good,
         good_share_low=low,
         good_share_high=high,
@@ -84,36 +118,35 @@ def _judge(slo: ServingSLO, rows: list[dict[str, Any]]) -> ServingSLOResult:
     )
 
 
-def _count(slo: ServingSLO, rows: Iterable[dict[str, Any]]) -> tuple[int, int]:
-    """The number of requests to which the objective applies, and of the bad ones."""
-    n = bad = 0
-    for row in rows:
-        if slo.time_to_first_chunk_ms is not None:
-            streams = row.get("time_to_first_chunk")
-            # requests that were not streamed have no first chunk and do not count
-            if streams:
-                histogram = LogHistogram.from_dict(streams)
-                n += histogram.n
-                bad += histogram.count_above(slo.time_to_first_chunk_ms)
-            continue
-        failed = failed_requests(row)
-        n += row["requests"]
-        if slo.latency_ms is None:
-            bad += failed
-        else:
-            slow = LogHistogram.from_dict(row["latency"]).count_above(slo.latency_ms)
-            # a request may be both slow and failed; the overlap is unknown, so take its maximum
-            bad += min(row["requests"], max(slow, failed))
-    return n, bad
+def _nothing_of(slo: ServingSLO, n_seen: int) -> str:
+    if slo.time_to_first_chunk_ms is not None:
+        return f"none of {n_seen} requests was a stream with a first chunk"
+    if slo.latency_ms is not None:
+        return f"none of {n_seen} requests has a latency that can be judged"
+    return f"the callers of all {n_seen} requests left before the answer"
 
 
-def _worst_hour(slo: ServingSLO, rows: Iterable[dict[str, Any]]) -> tuple[datetime | None, float]:
-    by_hour: dict[datetime, list[dict[str, Any]]] = defaultdict(list)
-    for row in rows:
-        by_hour[row["window_start"].replace(minute=0, second=0, microsecond=0)].append(row)
+def _outcomes(slo: ServingSLO, row: dict[str, Any], streams: Set[Endpoint]) -> Outcomes:
+    """Of the requests to which the objective applies."""
+    if slo.time_to_first_chunk_ms is not None:
+        is_stream = endpoint_of(row) in streams
+        return by_first_chunk(row, slo.time_to_first_chunk_ms, streams=is_stream)
+    return by_success(row) if slo.latency_ms is None else by_latency(row, slo.latency_ms)
+
+
+def _sum(outcomes: Iterable[Outcomes]) -> Outcomes:
+    return reduce(Outcomes.plus, outcomes, Outcomes())
+
+
+def _worst_hour(
+    slo: ServingSLO, rows: Iterable[dict[str, Any]], outcomes: Iterable[Outcomes]
+) -> tuple[datetime | None, float]:
+    by_hour: dict[datetime, list[Outcomes]] = defaultdict(list)
+    for row, each in zip(rows, outcomes, strict=True):
+        by_hour[row["window_start"].replace(minute=0, second=0, microsecond=0)].append(each)
     worst: tuple[datetime | None, float] = (None, math.nan)
     for hour, group in sorted(by_hour.items()):
-        n, bad = _count(slo, group)
+        n, bad, *_ = _sum(group)
         # `not <=` instead of `>`: the first hour is compared with nan
         if n >= slo.min_requests and not _burn(slo, n, bad) <= worst[1]:
             worst = (hour, _burn(slo, n, bad))

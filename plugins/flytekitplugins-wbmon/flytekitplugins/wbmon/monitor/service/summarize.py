@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from flytekitplugins.wbmon.arguments import require_share
 from flytekitplugins.wbmon.data.open import open_source
 from flytekitplugins.wbmon.data.sources import Source
-from flytekitplugins.wbmon.errors import ConfigError, DataError
-from flytekitplugins.wbmon.monitor.service.report import ServingConfidence, ServingReport, Traffic
+from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.monitor.service.outcomes import failed_requests, merged
+from flytekitplugins.wbmon.monitor.service.report import (
+    LATENCY_LEVELS,
+    ServingConfidence,
+    ServingReport,
+    Traffic,
+)
 from flytekitplugins.wbmon.stats.interval import wilson_interval
 from flytekitplugins.wbmon.stats.log_histogram import LogHistogram
 
-_PERCENTILES = (50, 90, 95, 99)
 _N_BINS = 10
 _MINUTE_S = 60
-
-Row = Mapping[str, Any]
 
 
 def summarize_serving(
@@ -47,8 +51,7 @@ def summarize_serving(
         ConfigError: If `low_confidence` is not in [0, 1].
         DataError: If the windows are not those of a prediction log.
     """
-    if not 0 <= low_confidence <= 1:
-        raise ConfigError(f"low_confidence must be in [0, 1], got {low_confidence}")
+    require_share("low_confidence", low_confidence)
     rows = list(window_rows(windows))
     total = _traffic("all", rows)
     confidence = None
@@ -79,6 +82,12 @@ def window_rows(windows: Any) -> Iterator[dict[str, Any]]:
     source = open_source(windows)
     needed = ("window_start", "window_end", "instance", "route", "requests", "status", "latency")
     missing = [name for name in needed if name not in source.names]
+    if missing and "latency_ms" in source.names:
+        raise DataError(
+            "the data must be serving windows, which count every request; got a row for each "
+            "request, as a prediction log or a log of model calls has them. Give the `windows` of "
+            "CompactPredictionLog; the calls of a model are counted where its callers are served"
+        )
     if missing:
         raise DataError(
             f"the data must be serving windows of a prediction log; {', '.join(missing)} not found "
@@ -87,20 +96,6 @@ def window_rows(windows: Any) -> Iterator[dict[str, Any]]:
     for part in source.parts():
         for batch in part(source.names):
             yield from pa.Table.from_batches([batch]).to_pylist()
-
-
-def failed_requests(row: Row) -> int:
-    """Number of requests of a window with status 5xx."""
-    return int(dict(row["status"] or ()).get("5xx", 0))
-
-
-def merged(rows: Iterable[Row], column: str) -> LogHistogram:
-    """The sum of a histogram column over some windows."""
-    whole = LogHistogram()
-    for row in rows:
-        if row.get(column):
-            whole.merge(LogHistogram.from_dict(row[column]))
-    return whole
 
 
 def _groups(rows: list[dict[str, Any]], column: str) -> tuple[Traffic, ...]:
@@ -136,7 +131,7 @@ def _percentiles(histogram: LogHistogram) -> dict[str, float]:
     n = histogram.n
     if not n:
         return {}
-    found = {f"p{level}": histogram.quantile(level / 100) for level in _PERCENTILES}
+    found = {f"p{level}": histogram.quantile(level / 100) for level in LATENCY_LEVELS}
     return found | {"mean": histogram.total / n, "max": histogram.largest}
 
 
@@ -156,7 +151,7 @@ def _confidence(source: Source, threshold: float) -> ServingConfidence | None:
     weights = _numbers(source, "sample_weight") if is_weighted else np.ones(len(scores))
     present = ~np.isnan(scores)
     if not present.any():
-        return None
+        return ServingConfidence(n_rows=0, threshold=threshold)
     # a row without a weight was not sampled, so it stands for itself
     w, s = np.nan_to_num(weights[present], nan=1.0), scores[present]
     share = float(w[s < threshold].sum() / w.sum())

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
+from inspect import CO_ASYNC_GENERATOR, CO_GENERATOR
 from time import perf_counter, time
 from typing import Any, Literal
 
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.prediction_log.identifiers import is_acceptable, new_request_id
+from flytekitplugins.wbmon.monitor.prediction_log.schema import INCOMPLETE
 from flytekitplugins.wbmon.serving.adapters.bodies import Bodies, Body, header
 from flytekitplugins.wbmon.serving.adapters.routes import route_template
 from flytekitplugins.wbmon.serving.log.logger import PredictionLogger
@@ -26,7 +28,6 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[AsgiScope, Receive, Send], Awaitable[None]]
 Extractor = Callable[[AsgiScope], str | None]
 
-DISCONNECTED = "client_disconnect"
 # nginx's status for a client that closed the connection; no framework sends it
 _STATUS_DISCONNECTED = 499
 # by name, so that no framework and no server has to be imported
@@ -41,6 +42,10 @@ class PredictionLoggingMiddleware:
     Each request has an id: its own `x-request-id` if that is acceptable, a new one otherwise. The
     response carries the id in the same header, and feedback refers to it. The latency ends with the
     last byte of the response, so it does not include background tasks. Websockets are not logged.
+
+    A response that does not come to its end is a failure of the server, also if its status 200 was
+    sent long before: the app raised, was cancelled, or ended without a last message. It is none if
+    the server had said by then that the caller had left.
 
     Args:
         app: The ASGI app.
@@ -95,10 +100,10 @@ class PredictionLoggingMiddleware:
             return
         exchange = Exchange(self.logger, scope, send)
         if self._max_body:
-            receive = exchange.keep_bodies(self._max_body, receive)
+            exchange.keep_bodies(self._max_body)
         token = CURRENT.set(exchange)
         try:
-            await self.app(scope, receive, exchange.send)
+            await self.app(scope, exchange.watching(receive), exchange.send)
         except BaseException as error:
             exchange.note(error)
             raise
@@ -137,7 +142,7 @@ class Exchange(Request):
         send: The server's function to send a message.
     """
 
-    _is_started = _is_sent = False
+    _is_started = _is_sent = _is_alone = False
     _content_type = _parent = b""
     _incoming: Body | None = None
     _outgoing: Body | None = None
@@ -163,23 +168,31 @@ class Exchange(Request):
         self.request_id = request_id if acceptable else new_request_id()
         logger.enter(self)
 
-    def keep_bodies(self, limit: int, receive: Receive) -> Receive:
+    def keep_bodies(self, limit: int) -> None:
         """Capture both bodies.
 
         Args:
             limit: Bytes kept of each body.
-            receive: The server's function to receive a message.
-
-        Returns:
-            The function that the app must receive messages with.
         """
-        incoming = self._incoming = Body(limit)
-        self._outgoing = Body(limit)
+        self._incoming, self._outgoing = Body(limit), Body(limit)
+
+    def watching(self, receive: Receive) -> Receive:
+        """The function that the app must receive messages with.
+
+        Args:
+            receive: The server's function to receive a message.
+        """
+        # the server's function is held here only: a request that waits in the queue must not keep
+        # the server's objects, and the app may go on to receive when it is done
 
         async def look() -> Message:
             message = await receive()
-            if message["type"] == "http.request":
-                incoming.add(message.get("body", b""))
+            kind = message["type"]
+            if kind == "http.disconnect":
+                # after the response it says nothing: servers send it to whoever still asks
+                self._is_alone = not self._is_sent
+            elif self._incoming is not None and kind == "http.request":
+                self._incoming.add(message.get("body", b""))
             return message
 
         return look
@@ -204,11 +217,19 @@ class Exchange(Request):
         return self._deliver(message)
 
     def note(self, error: BaseException) -> None:
-        """Record an exception of the app, unless it only says that the client has gone."""
-        if isinstance(error, asyncio.CancelledError) or type(error).__name__ in _GONE:
+        """Record an exception of the app, unless it only says that the caller has left."""
+        own = None
+        if type(error).__name__ in _GONE and (own := _raised_by_body(error)) is None:
+            self._is_alone = True
+            self.abandon()
+            # what the framework made of it, such as a 500, reached nobody
+            if not self._is_started or self.status >= _SERVER_ERROR:
+                self.status = _STATUS_DISCONNECTED
+            return
+        if isinstance(error, asyncio.CancelledError) and self._is_alone:
             return
         status = self.status
-        self.fail(error)
+        self.fail(own or error)
         # the client has seen this status, whatever happened afterwards
         if self._is_started:
             self.status = status
@@ -238,12 +259,19 @@ class Exchange(Request):
             self.latency_ms = self.elapsed_ms()
             self._logger.leave(self)
             if self.error_type is None:
-                # the app ended without an exception and without a response: the client has gone
-                self.error_type = DISCONNECTED
-                self.status = self.status if self._is_started else _STATUS_DISCONNECTED
+                self._judge_unsent()
         elif self.error_type is None:
             self.error_type = f"http_{self.status}"
             self.is_failure = self.status >= _SERVER_ERROR
+
+    def _judge_unsent(self) -> None:
+        """Set the outcome of a request whose app ended without an exception and without the end."""
+        if self._is_alone:
+            self.abandon()
+        else:
+            self.error_type, self.is_failure = INCOMPLETE, True
+        if not self._is_started:
+            self.status = _STATUS_DISCONNECTED if self._is_alone else _SERVER_ERROR
 
     def _with_id(self, message: Message) -> Message:
         """The start of the response with the request's id, unless the app has set one itself."""
@@ -257,6 +285,21 @@ class Exchange(Request):
         headers.append((b"x-request-id", self.request_id.encode()))
         message["headers"] = headers
         return message
+
+
+def _raised_by_body(error: BaseException) -> BaseException | None:
+    """The exception of the app's own generator that an exception says the caller has left for.
+
+    Starlette takes every `OSError` for one of the server's `send`, also the lost connection of the
+    app to its model.
+    """
+    first = error.__context__
+    step = first.__traceback__ if isinstance(first, OSError) else None
+    while step is not None:
+        if step.tb_frame.f_code.co_flags & (CO_GENERATOR | CO_ASYNC_GENERATOR):
+            return first
+        step = step.tb_next
+    return None
 
 
 def _header_of(name: str) -> Extractor:

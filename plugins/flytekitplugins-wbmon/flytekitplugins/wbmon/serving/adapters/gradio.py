@@ -6,12 +6,12 @@ feedback belongs to the prediction that the user saw, and nobody can rate those 
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from flytekitplugins.wbmon.errors import DataError, MissingExtraError
-from flytekitplugins.wbmon.serving.adapters.asgi import DISCONNECTED
 from flytekitplugins.wbmon.serving.adapters.summarise import answer_columns, outline
 from flytekitplugins.wbmon.serving.log.feedback import FeedbackSource
 from flytekitplugins.wbmon.serving.log.request import CURRENT, Request
@@ -35,7 +35,8 @@ def monitor_gradio(
     """Wrap the function of a Gradio event: calls are logged, and return the prediction's id too.
 
     Functions, coroutine functions, generators and asynchronous generators are wrapped by their own
-    kind. An exception is recorded and raised again, so Gradio shows it. Images and arrays are
+    kind. An exception is recorded and raised again, so Gradio shows it; one in the middle of a
+    stream is a failure too. A user who leaves or cancels the event is none. Images and arrays are
     logged as their shape.
 
     Args:
@@ -161,9 +162,10 @@ class _EventCall:
     def end(self, error: BaseException | None = None) -> None:
         """Finish the request, with the exception that ended it if there was one."""
         request = self.request
-        # Gradio closes a generator when the user leaves the page or cancels the event
-        if isinstance(error, GeneratorExit):
-            request.error_type = DISCONNECTED
+        # Gradio closes a generator, or cancels a coroutine, when the user leaves the page or
+        # cancels the event
+        if isinstance(error, GeneratorExit | asyncio.CancelledError):
+            request.abandon()
         elif error is not None:
             request.fail(error)
         # columns that the function set by itself are better than those guessed from its outputs

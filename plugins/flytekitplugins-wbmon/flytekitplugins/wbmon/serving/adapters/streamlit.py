@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from flytekitplugins.wbmon.serving.log.request import Request
 
 _STATE = "wbmon_session"
+# with these Streamlit ends a script; by name, since they are no public classes
+_ENDED = ("StopException", "RerunException")
 
 
 def streamlit_session(
@@ -91,7 +93,10 @@ class StreamlitSession:
 
     @contextmanager
     def request(self, route: str, **inputs: Any) -> Iterator[Request]:
-        """Log the block as one prediction of this session.
+        """Log the block as one prediction of this session; an exception is a failure.
+
+        A script that Streamlit ends within the block, since the user did something else or the app
+        called `st.stop` or `st.rerun`, is not: it counts as a caller who left.
 
         Args:
             route: Name of the function or model.
@@ -105,7 +110,12 @@ class StreamlitSession:
                 request.set(variant=self._state["experiments"][name])
             if inputs:
                 request.set(input_text=outline(inputs))
-            yield request
+            try:
+                yield request
+            except BaseException as error:
+                if type(error).__name__ in _ENDED:
+                    request.abandon()
+                raise
 
     def variant(self, experiment: Experiment) -> str:
         """The variant of this session, which is also logged with its further predictions.

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from flytekitplugins.wbmon.errors import ConfigError
-from flytekitplugins.wbmon.stats.log_histogram import LogHistogram
+from flytekitplugins.wbmon.monitor.service.outcomes import failed_requests, merged
 
 if TYPE_CHECKING:
     import wandb
@@ -235,12 +235,13 @@ def window_metrics(rows: Sequence[Mapping[str, Any]], *, seconds: float) -> dict
 
 def _group_metrics(rows: Sequence[Mapping[str, Any]], whose: str = "") -> dict[str, float]:
     n = sum(row["requests"] for row in rows)
-    latency = LogHistogram()
-    for row in rows:
-        latency.merge(LogHistogram.from_dict(row["latency"]))
-    metrics: dict[str, float] = {f"serving/n_requests{whose}": n}
+    failed = sum(map(failed_requests, rows))
+    latency = merged(rows, "latency")
+    metrics: dict[str, float] = {
+        f"serving/n_requests{whose}": n,
+        f"serving/n_failed{whose}": failed,
+    }
     if n:
-        failed = sum(row["status"].get("5xx", 0) for row in rows)
         metrics[f"serving/error_rate{whose}"] = failed / n
     if latency.n:
         for level in _PERCENTILES:

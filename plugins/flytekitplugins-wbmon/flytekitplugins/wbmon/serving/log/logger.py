@@ -151,7 +151,7 @@ class PredictionLogger:
         try:
             yield request
         except BaseException as error:
-            request.fail(error)
+            request.end_with(error)
             raise
         finally:
             CURRENT.reset(token)
@@ -161,12 +161,14 @@ class PredictionLogger:
             self.finish(request)
 
     def track(self, route: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-        """A decorator that logs each call of a function or coroutine function as one request.
+        """A decorator that logs each call of a function as one request.
+
+        That of a generator ends with its last value; closed early, it has no caller any more.
 
         Args:
             route: Name of the function in the log.
         """
-        return partial(tracked, partial(self.request, route))
+        return partial(tracked, self, route)
 
     def log_prediction(
         self,

@@ -8,7 +8,7 @@ from time import perf_counter, time
 from typing import Any, Protocol
 
 from flytekitplugins.wbmon.monitor.prediction_log.identifiers import new_request_id
-from flytekitplugins.wbmon.monitor.prediction_log.schema import UNMATCHED
+from flytekitplugins.wbmon.monitor.prediction_log.schema import DISCONNECTED, UNMATCHED
 
 
 class Content(Protocol):
@@ -28,7 +28,8 @@ class Request:
         route: Template of the path, such as `/items/{id}`, not the path itself.
         method: HTTP method; empty where there is no HTTP.
         status: HTTP status; 200 or 500 where there is no HTTP.
-        is_failure: Whether the server failed (an exception or status 5xx).
+        is_failure: Whether the server failed: an exception, status 5xx, or a response that broke
+            off; not a caller who left.
         latency_ms: Milliseconds from the request to the last byte of the response; `nan` if
             unknown.
         reason: Why the row is kept; empty until the policy has decided.
@@ -37,7 +38,8 @@ class Request:
         user: The user in clear text; only a keyed hash of it is written.
         session_id: The session.
         trace_id: Id of the distributed trace.
-        error_type: Exception class, `http_<status>` or `client_disconnect`; None for success.
+        error_type: Exception class, `http_<status>`, `incomplete_response` or `client_disconnect`;
+            None for success.
         error_text: The exception's message; redacted before it is written.
         first_chunk_ms: Milliseconds to the first chunk of a streamed response.
         columns: Other columns of the row by name.
@@ -100,6 +102,22 @@ class Request:
         self.error_text = str(error)
         self.is_failure = True
         self.status = 500
+
+    def abandon(self) -> None:
+        """Record that the caller left before the end, which is no failure of the server."""
+        self.error_type = DISCONNECTED
+        self.is_failure = False
+
+    def end_with(self, error: BaseException) -> None:
+        """Record the exception that ended a block of code as the request's outcome.
+
+        In a generator that is closed early it is `GeneratorExit`: the caller has left. An adapter
+        that knows this of another exception has called `abandon` before.
+        """
+        if isinstance(error, GeneratorExit):
+            self.abandon()
+        elif self.error_type != DISCONNECTED:
+            self.fail(error)
 
 
 CURRENT: ContextVar[Request | None] = ContextVar("wbmon_request", default=None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from flytekitplugins.wbmon.monitor.prediction_log.schema import DISCONNECTED
 from flytekitplugins.wbmon.serving.log.request import Request
 from flytekitplugins.wbmon.stats.log_histogram import LogHistogram
 
@@ -16,18 +17,22 @@ Key = tuple[str, str, str | None]
 
 
 class Counts:
-    """Counts and latencies of the requests of one route, method and tenant."""
+    """Counts and latencies of the requests of one route, method and tenant.
 
-    __slots__ = ("dropped", "errors", "first_chunk", "kept", "latency", "requests", "status")
+    Besides the latency, a histogram is made when it has its first value.
+    """
+
+    __slots__ = ("dropped", "errors", "failed", "kept", "latency", "rare", "requests", "status")
 
     def __init__(self) -> None:
         self.requests = 0
+        self.failed = 0
         self.kept = 0
         self.dropped = 0
         self.status: dict[int, int] = {}
         self.errors: dict[str, int] = {}
         self.latency = LogHistogram()
-        self.first_chunk: LogHistogram | None = None
+        self.rare: dict[str, LogHistogram] = {}
 
     def add(self, request: Request) -> None:
         """Count a finished request."""
@@ -35,31 +40,46 @@ class Counts:
         status = self.status
         status[request.status] = status.get(request.status, 0) + 1
         self.latency.add(request.latency_ms)
-        if request.error_type is not None:
-            self._add_error(request.error_type)
         if request.first_chunk_ms is not None:
-            if self.first_chunk is None:
-                self.first_chunk = LogHistogram()
-            self.first_chunk.add(request.first_chunk_ms)
+            self._add_to("time_to_first_chunk", request.first_chunk_ms)
+        # a failure without a type is none of the adapters', but is one
+        if request.error_type is not None or request.is_failure:
+            self._add_error(request)
 
-    def _add_error(self, error: str) -> None:
+    def _add_error(self, request: Request) -> None:
+        error = request.error_type or OTHER
+        waited_ms, first_chunk_ms = request.latency_ms, request.first_chunk_ms
+        if request.is_failure:
+            self.failed += 1
+            self._add_to("failed_latency", waited_ms)
+            if first_chunk_ms is not None:
+                self._add_to("failed_time_to_first_chunk", first_chunk_ms)
+        elif error == DISCONNECTED:
+            self._add_to("abandoned", waited_ms)
+            if first_chunk_ms is None:
+                self._add_to("unanswered", waited_ms)
         if error not in self.errors and len(self.errors) >= MAX_ERROR_TYPES:
             error = OTHER
         self.errors[error] = self.errors.get(error, 0) + 1
 
+    def _add_to(self, histogram: str, value: float) -> None:
+        found = self.rare.get(histogram)
+        if found is None:
+            found = self.rare[histogram] = LogHistogram()
+        found.add(value)
+
     def columns(self) -> dict[str, Any]:
         """The counts as columns of a row of the table `serving_window`."""
-        written: dict[str, Any] = {
+        return {
             "requests": self.requests,
+            "failed": self.failed,
             "errors": self.errors,
             "status": self._classes(),
             "latency": self.latency.to_dict(),
             "sampled_rows": self.kept,
             "dropped_rows": self.dropped,
+            **{name: histogram.to_dict() for name, histogram in self.rare.items()},
         }
-        if self.first_chunk is not None:
-            written["time_to_first_chunk"] = self.first_chunk.to_dict()
-        return written
 
     def _classes(self) -> dict[str, int]:
         classes: dict[str, int] = {}
