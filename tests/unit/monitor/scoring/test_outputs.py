@@ -47,7 +47,7 @@ def test_a_window_of_which_every_row_failed_has_them_too(tmp_path):
     data = pa.table({"x": pa.array([None] * 40, pa.float64())})
     report, table = scored(data, tmp_path, outputs=OUTPUTS, max_error_rate=1.0)
     assert (table.num_rows, table.column_names) == (0, ["x", "p", "label"])
-    assert report.unmeasured == "predict failed on all 40 rows (ValueError 40)"
+    assert report.unmeasured == "predict failed on all 40 rows: ValueError 40"
 
 
 def test_without_a_declaration_an_empty_window_of_such_a_model_lacks_them(tmp_path):
@@ -88,7 +88,7 @@ def test_a_declaration_that_says_nothing_is_refused_where_the_task_is_made(outpu
 @settings(max_examples=80, deadline=None)
 @given(
     st.lists(st.floats(1e-4, 10), min_size=1, max_size=30),
-    st.floats(0.5, 100),
+    st.floats(1, 100),
     st.floats(0, 1),
 )
 def test_failed_rows_count_among_the_slowest(seconds, percentile, failed_share):

@@ -47,8 +47,9 @@ def test_a_threshold_of_confidence_is_a_probability():
 
 def test_a_run_that_scored_nothing_could_not_be_judged():
     empty = ScoringReport(n_rows=0, n_batches=0, duration_s=0.0, predict_s=0)
-    failed = replace(empty, n_failed=7)
-    assert (empty.unmeasured, failed.unmeasured) == ("there was no row", "0 of 7 rows were scored")
+    failed = replace(empty, n_failed=7, errors={"KeyError": 6, "ValueError": 1})
+    assert empty.unmeasured == "the window has no rows"
+    assert failed.unmeasured == "predict failed on all 7 rows: KeyError 6, ValueError 1"
     assert replace(failed, n_rows=1).unmeasured == ""
     for report in (empty, failed):
         assert 'class="verdict good"' not in report.to_html()

@@ -204,7 +204,7 @@ def test_an_objective_is_not_kept_by_failing_fast(night, tmp_path):
     report, _ = score(night, tmp_path, fails, slos=[SLO(name="p99", value=1e6)], max_error_rate=1.0)
     assert (report.n_rows, report.n_failed, report.error_rate) == (0, 1000, 1.0)
     assert report.slos[0].verdict == "no_data"
-    assert report.unmeasured == "0 of 1000 rows were scored"
+    assert report.unmeasured == "predict failed on all 1,000 rows: ValueError 1,000"
     gates = [each.value for each in report.measurements() if each.is_gate]
     assert len(gates) == 1
     assert math.isnan(gates[0])

@@ -334,8 +334,8 @@ class ScoringReport(Report):
             return ""
         if not self.n_failed:
             return "the window has no rows"
-        most = ", ".join(f"{shown_name(name)} {n:,}" for name, n in self.errors.items())
-        return f"predict failed on all {self.n_failed:,} rows ({most})"
+        kinds = ", ".join(f"{shown_name(name)} {n:,}" for name, n in self.errors.items())
+        return f"predict failed on all {self.n_failed:,} rows: {kinds or 'unknown errors'}"
 
     @property
     def error_rate(self) -> float:
