@@ -69,7 +69,7 @@ def test_a_missed_objective_fires_an_alert_of_the_night(tmp_path: Path) -> None:
     phase, reason = told["alerts"]["slo.available > 0"]
     assert (phase, reason) == (
         "firing",
-        "available: 95.0000% of 900 requests were good; 99.0000% is promised",
+        "available: 95.0000% of 900 requests were good, 45 failed; 99.0000% is promised",
     )
     assert told["alerts"]["performance.accuracy worse than baseline"][0] == "ok"
     assert (told["fired"], told["severity"]) == (True, "error")
