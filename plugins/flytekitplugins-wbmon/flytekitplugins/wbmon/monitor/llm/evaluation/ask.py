@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias, TypeVar
 
+from flytekitplugins.wbmon.data.scalars import is_missing
 from flytekitplugins.wbmon.monitor.llm.evaluation.answer_cache import AnswerStore, answer_key
 from flytekitplugins.wbmon.monitor.llm.evaluation.report import Answer, Variant
 from flytekitplugins.wbmon.monitor.llm.evaluation.scorers import Item, Judged, Scorer
@@ -53,8 +54,9 @@ class SpendLimit:
     is_empty: bool = False
 
     def pay(self, cost_usd: float | None) -> None:
-        """Add a cost; an unknown one (None) is not counted."""
-        self.spent_usd += cost_usd or 0.0
+        """Add a cost; an unknown one (None or nan) is not counted."""
+        if not is_missing(cost_usd):
+            self.spent_usd += cost_usd or 0.0
         if self.limit_usd is not None and self.spent_usd >= self.limit_usd:
             self.is_empty = True
 
@@ -112,11 +114,7 @@ class EvaluationRun:
 
     async def _ask(self, item: Item, variant: Variant) -> Answer:
         begun = time.perf_counter()
-        try:
-            answer: Answer = await _called(self.ask, item, variant)
-        except Exception as error:  # noqa: BLE001 - a model that fails is a finding
-            logger.info("%s did not answer: %s", variant.name, error)
-            answer = Answer(error=type(error).__name__)
+        answer = await answer_of(self.ask, item, variant)
         # only nan differs from itself: `ask` did not measure the latency
         if answer.latency_ms == answer.latency_ms:
             return answer
@@ -127,23 +125,62 @@ class EvaluationRun:
             asked.scores[name] = 0.0
             return
         try:
-            score = await _called(scorer, asked.answer, item)
-            judged = score if isinstance(score, Judged) else Judged(float(score))
-            self.spend_limit.pay(judged.cost_usd)
-            value = float(judged.value)
-            if not 0.0 <= value <= 1.0:
-                raise ValueError(f"a score must be from 0 to 1, got {value}")  # noqa: TRY301
-            asked.scores[name] = value
+            judged = await judged_by(scorer, asked.answer, item, pay=self.spend_limit.pay)
+            asked.scores[name] = judged.value
         except Exception as error:  # noqa: BLE001 - a scorer that fails is counted, not fatal
             asked.failures[name] = type(error).__name__
 
 
-async def _called(function: Callable[..., Any], *args: Any) -> Any:
+async def answer_of(ask: Callable[..., Any], *args: Any) -> Answer:
+    """The answer of a function; one that raises, or returns something else, gives a failed one.
+
+    Args:
+        ask: A function, a coroutine function, or an object with a `__call__` of either kind.
+        args: What it is called with.
+    """
+    try:
+        answer = await _called(ask, *args)
+    except Exception as error:  # noqa: BLE001 - a model that fails is a finding
+        logger.info("no answer: %s", error)
+        return Answer(error=type(error).__name__)
+    if isinstance(answer, Answer):
+        return answer
+    logger.info("no answer: got %s instead of an Answer", type(answer).__name__)
+    return Answer(error=TypeError.__name__)
+
+
+async def judged_by(
+    scorer: Callable[..., Any],
+    *args: Any,
+    pay: Callable[[float | None], None],
+    **known: Any,
+) -> Judged:
+    """The score of a scorer or judge, from 0 to 1.
+
+    Args:
+        scorer: As `ask` of `answer_of`; returns a number or a `Judged`.
+        args: What it is called with.
+        pay: Takes the cost, also that of a score that is not valid.
+        known: What it is called with by name.
+
+    Raises:
+        ValueError: If the score is not from 0 to 1.
+    """
+    score = await _called(scorer, *args, **known)
+    judged = score if isinstance(score, Judged) else Judged(score)
+    pay(judged.cost_usd)
+    value = float(judged.value)
+    if not 0.0 <= value <= 1.0:
+        raise ValueError(f"a score must be from 0 to 1, got {value}")
+    return judged._replace(value=value)
+
+
+async def _called(function: Callable[..., Any], *args: Any, **known: Any) -> Any:
     """Call a coroutine function, or a plain function in a thread so that it blocks nothing."""
     target = function if inspect.isroutine(function) else type(function).__call__
     if inspect.iscoroutinefunction(target):
-        return await function(*args)
-    found = await asyncio.to_thread(function, *args)
+        return await function(*args, **known)
+    found = await asyncio.to_thread(function, *args, **known)
     return await found if inspect.isawaitable(found) else found
 
 
