@@ -49,7 +49,7 @@ class Report(ABC):
         """Why this window could not be judged, in one sentence with counts; empty where it was.
 
         The alert node makes it a finding, whatever the rules ask. The gates of such a report are
-        unknown (`nan`), never 0.
+        unknown (`nan`), never 0; 1 where that nothing was measured is itself what is wrong.
         """
         return ""
 

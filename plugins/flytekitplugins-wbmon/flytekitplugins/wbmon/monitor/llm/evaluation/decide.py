@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 from flytekitplugins.wbmon.monitor.llm.evaluation.ask import Asked
 from flytekitplugins.wbmon.monitor.llm.evaluation.compare import compare_paired
+from flytekitplugins.wbmon.monitor.llm.evaluation.failures import told_failures
 from flytekitplugins.wbmon.monitor.llm.evaluation.report import (
     ComparisonVerdict,
     EvaluationRule,
     PairedComparison,
     VariantResult,
 )
-from flytekitplugins.wbmon.monitor.llm.evaluation.summary import told_failures
 
 _ORDER: tuple[ComparisonVerdict, ...] = ("ship", "undecided", "hold")
 
