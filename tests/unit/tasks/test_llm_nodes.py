@@ -147,7 +147,14 @@ def test_a_night_of_failures_reaches_the_alert_node_whatever_its_rules_ask(n: in
     )
     rule = RAGRule(k=1, floors={"recall": 0.8})
     rag = rebuilt(EvaluateRAG("out.rag", answer=llm_functions.retrieve_nothing, rule=rule))
-    alert = DegradationAlert("out.alert", rules=[AlertRule(metric="rag.latency_ms", above=100)])
+    alert = DegradationAlert(
+        "out.alert",
+        rules=[
+            AlertRule(metric="rag.latency_ms", above=100),
+            AlertRule(metric="rag.failed_rate", above=0.1, name="failed"),
+            AlertRule(metric="evaluation.ship", above=0, on_no_data="breach", name="ship"),
+        ],
+    )
     asked = StructuredDataset(dataframe=questions(n))
     compared, by_model, found = (node.compute(asked) for node in (prompts, models, rag))
     decided = alert(rag=found.report, evaluation=compared.report)
@@ -156,6 +163,9 @@ def test_a_night_of_failures_reaches_the_alert_node_whatever_its_rules_ask(n: in
     assert (by_model.ship, by_model.verdict) == (False, "undecided")
     assert found.degraded
     assert found.verdict == ("degraded" if n else "undecided")
+    phases = {each.rule.name: each.phase for each in decided.decision.alerts}
+    assert phases["failed"] == ("firing" if n else "no_data")
+    assert phases["ship"] == "firing"
     blind = [each for each in decided.decision.findings if "could not be judged" in each]
     assert f"rag could not be judged: {found.report.unmeasured}" in blind
     assert f"evaluation could not be judged: {compared.report.unmeasured}" in blind
