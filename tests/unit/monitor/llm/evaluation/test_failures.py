@@ -132,6 +132,35 @@ def test_a_small_outage_of_the_baseline_is_left_out_and_no_merit_of_the_candidat
     assert not report.unmeasured, "192 items were compared"
 
 
+def test_a_share_of_failures_that_is_just_allowed_does_not_forbid_the_verdict() -> None:
+    def right(number: int, name: str) -> bool:
+        return name == "next" or number % 2 == 0
+
+    def fails(number: int, name: str, n: int) -> bool:
+        return name == "now" and number < n
+
+    assert evaluated(lambda number, name: fails(number, name, 10), right).verdict == "ship"
+    assert evaluated(lambda number, name: fails(number, name, 11), right).verdict == "undecided"
+
+
+def test_with_two_candidates_each_needs_more_to_ship() -> None:
+    # eight items gained and one lost: p = 0.039
+    def right(number: int, name: str) -> bool:
+        if name == "now":
+            return number > 7
+        return number != 8 if name == "next" else number > 8
+
+    third = Variant.of_text("third", "{question}!")
+    asked = asking(nobody, right)
+    one = evaluate_variants(ITEMS, [NOW, NEXT], asked, scorers=["exact"])
+    two = evaluate_variants(ITEMS, [NOW, NEXT, third], asked, scorers=["exact"])
+
+    assert one.verdict == "ship"
+    assert two.verdict == "undecided"
+    assert not two.unmeasured, "within chance is a measurement"
+    assert numbers(two)["ship"] == 0
+
+
 def test_a_better_candidate_that_fails_too_often_is_not_shipped() -> None:
     def right(number: int, name: str) -> bool:
         return name == "next" or number % 2 == 0

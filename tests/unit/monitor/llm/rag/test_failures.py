@@ -171,6 +171,13 @@ def test_a_floor_that_only_holds_without_the_failed_judgements_is_no_pass() -> N
     assert "groundedness 0.2 is below 0.8" in bad.reason
 
 
+def test_one_judgement_of_forty_is_a_measurement_and_no_pass() -> None:
+    report = evaluate_rag(QUERIES, good, rule=RULE, groundedness=judging(39))
+
+    assert report.verdict == "undecided"
+    assert "groundedness is 1 without and 0.025 with 39 answers" in report.unmeasured
+
+
 def test_a_failed_query_beside_a_dead_judge_is_no_measurement() -> None:
     report = evaluate_rag(QUERIES, failing(1), rule=RULE, groundedness=judging(39))
 

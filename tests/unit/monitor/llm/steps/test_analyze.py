@@ -71,7 +71,10 @@ def test_a_step_that_failed_and_was_recovered_from_is_no_failure() -> None:
 def test_the_same_question_three_times_is_a_loop() -> None:
     asked = [span("a", "search", "agent", n=n, fingerprint="same") for n in range(3)]
     other = [span("b", "search", "agent", n=n, fingerprint=str(n)) for n in range(3)]
-    report = analyse_steps([span("a", "agent"), *asked, span("b", "agent"), *other])
+    once = [span("c", "search", "agent", fingerprint="same")]
+    report = analyse_steps(
+        [span("a", "agent"), *asked, span("b", "agent"), *other, span("c", "agent"), *once]
+    )
 
     assert report.n_looping == 1
     assert report.loops == {"search": 1}
@@ -140,6 +143,12 @@ def test_a_trace_without_its_root_never_ended_and_is_no_good_one() -> None:
     assert numbers(report)["dead_end_rate"] == pytest.approx(2 / 3)
     assert "2 end without a result, 2 of them never ended" in report.reason
     assert report.unmeasured == ""
+
+
+def test_a_trace_of_two_roots_ends_with_both() -> None:
+    report = analyse_steps([span("a", "ask"), span("a", "log", ended_at=None), span("b", "ask")])
+
+    assert (report.n_traces, report.n_dead_ends, report.n_unfinished) == (2, 1, 1)
 
 
 def test_where_no_trace_ended_nobody_knows_whether_they_failed() -> None:
