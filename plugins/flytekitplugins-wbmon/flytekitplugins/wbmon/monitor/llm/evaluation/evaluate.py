@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -35,6 +36,7 @@ from flytekitplugins.wbmon.monitor.llm.evaluation.results import (
     telling_examples,
 )
 from flytekitplugins.wbmon.monitor.llm.evaluation.scorers import BUILTIN, Item, Scorer
+from flytekitplugins.wbmon.names import listed_names
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,6 +44,9 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 KEPT_ITEMS = 2000
+
+logger = logging.getLogger(__name__)
+
 _ORDER: tuple[ComparisonVerdict, ...] = ("ship", "undecided", "hold")
 
 
@@ -70,13 +75,15 @@ def evaluate_variants(
         name: Name of the evaluation.
 
     Raises:
-        ConfigError: If names are missing or not unique.
+        ConfigError: If names are missing or not unique, or `max_cost_usd` is set and it is known
+            that a model has no price.
         DataError: If there is nothing to ask.
     """
     rule = rule or EvaluationRule()
     known = _scorers(scorers)
     metric = rule.metric or next(iter(known))
     _check(items, variants, known, metric)
+    _require_prices(rule, [ask, *known.values()], variants)
     spend_limit = SpendLimit(limit_usd=rule.max_cost_usd)
     asking = EvaluationRun(
         ask=ask,
@@ -105,6 +112,7 @@ def evaluate_variants(
         winner=winner,
         n_to_decide=deciding.n_to_decide if deciding else math.nan,
         spent_usd=spend_limit.spent_usd,
+        n_unpriced=spend_limit.n_unpriced,
         stopped=_stopped(n_asked, len(items), spend_limit),
         items=tuple(evaluated_item(each, items) for each in asked[:KEPT_ITEMS]),
         examples=telling_examples(asked, items, metric),
@@ -126,21 +134,26 @@ def fill_answers(
         Number of answers to these items without an error.
 
     Raises:
-        ConfigError: If names are not unique.
+        ConfigError: If names are not unique, or `max_cost_usd` is set and it is known that a model
+            has no price.
         DataError: If there is nothing to ask.
     """
     rule = rule or EvaluationRule()
     # nothing is scored, so any scorer passes the check of the metric
     _check(items, variants, {"": BUILTIN["exact"]}, "")
+    _require_prices(rule, [ask], variants)
+    spend_limit = SpendLimit(limit_usd=rule.max_cost_usd)
     asking = EvaluationRun(
         ask=ask,
         scorers={},
         repeats=rule.repeats,
         concurrency=rule.concurrency,
         store=store,
-        spend_limit=SpendLimit(limit_usd=rule.max_cost_usd),
+        spend_limit=spend_limit,
     )
     asked = run_coroutine(asking.run(items, variants))
+    if stopped := _stopped(len({each.place for each in asked}), len(items), spend_limit):
+        logger.warning("%s", stopped)
     return sum(not each.answer.error for each in asked)
 
 
@@ -168,6 +181,22 @@ def _check(
         raise ConfigError("an evaluation must have variants with names of their own")
     if metric not in scorers:
         raise ConfigError(f"metric must be one of {', '.join(scorers)}; got {metric!r}")
+
+
+def _require_prices(
+    rule: EvaluationRule, asked: Sequence[object], variants: Sequence[Variant]
+) -> None:
+    """Refuse a limit on the cost where it is known before anything is spent that none can be."""
+    if rule.max_cost_usd is None:
+        return
+    models = list(dict.fromkeys(each.model for each in variants))
+    for each in asked:
+        unpriced = getattr(each, "models_without_price", None)
+        if unpriced is not None and (names := unpriced(models)):
+            raise ConfigError(
+                f"with max_cost_usd every model must have a price, {listed_names(names)} has none; "
+                "give prices=PriceTable([...]) to answer_with or chat_with"
+            )
 
 
 def _comparisons(
@@ -272,11 +301,18 @@ def _too_dear(candidate: str, results: Sequence[VariantResult], rule: Evaluation
 
 
 def _stopped(n_asked: int, n_items: int, spend_limit: SpendLimit) -> str:
-    if n_asked == n_items:
+    limit = spend_limit.limit_usd
+    if limit is None or (n_asked == n_items and not spend_limit.n_unpriced):
         return ""
+    words = "all" if n_asked == n_items else f"stopped after {n_asked} of"
+    words += f" {n_items} items" + (" are asked" if n_asked == n_items else "")
+    spent = f"${spend_limit.spent_usd:.4g} of ${limit:.4g} are spent"
+    if not spend_limit.n_unpriced:
+        return f"{words}: {spent}"
+    whose = ", ".join(sorted(filter(None, spend_limit.models)))
     return (
-        f"stopped after {n_asked} of {n_items} items: ${spend_limit.spent_usd:.4g} of "
-        f"${spend_limit.limit_usd:.4g} are spent"
+        f"{words}: {spent}, and the cost of {spend_limit.n_unpriced} calls is unknown"
+        f"{f' ({whose})' if whose else ''}, so max_cost_usd cannot be kept; give the price"
     )
 
 
