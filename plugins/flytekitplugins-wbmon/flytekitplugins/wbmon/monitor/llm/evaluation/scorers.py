@@ -39,7 +39,7 @@ class Judged(NamedTuple):
 
 
 class PartlyPriced(Judged):
-    """A score that took several calls, of which one has no known cost; the others' is `cost_usd`."""
+    """A score of several calls, one of unknown cost; `cost_usd` is that of the others."""
 
 
 class ScoringError(WbmonError, ValueError):
