@@ -9,12 +9,18 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from flytekitplugins.wbmon.data.scalars import is_missing
 from flytekitplugins.wbmon.monitor.llm.evaluation.answer_cache import AnswerStore, answer_key
 from flytekitplugins.wbmon.monitor.llm.evaluation.report import Answer, Variant
-from flytekitplugins.wbmon.monitor.llm.evaluation.scorers import Item, Judged, Scorer
+from flytekitplugins.wbmon.monitor.llm.evaluation.scorers import (
+    Item,
+    Judged,
+    PartlyPriced,
+    Scorer,
+    ScoringError,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -45,20 +51,59 @@ class Asked:
     failures: dict[str, str] = field(default_factory=dict)
 
 
+class PricedAsk(Protocol):
+    """What knows prices before it asks, so that a limit on the cost can be refused in time."""
+
+    def models_without_price(self, models: Sequence[str]) -> Sequence[str]:
+        """Those of the models that it would ask whose price is unknown.
+
+        Args:
+            models: The models of the variants.
+        """
+
+
 @dataclass(slots=True, kw_only=True)
 class SpendLimit:
-    """The spending limit of a run and the amount spent."""
+    """The spending limit of a run, and what is spent.
+
+    Attributes:
+        limit_usd: The limit; None for none.
+        spent_usd: Known costs.
+        n_unpriced: Number of calls of unknown cost; with the first one no limit can be kept.
+        models: Names of models whose answers had no known cost.
+    """
 
     limit_usd: float | None = None
     spent_usd: float = 0.0
-    is_empty: bool = False
+    n_unpriced: int = 0
+    models: set[str] = field(default_factory=set)
 
-    def pay(self, cost_usd: float | None) -> None:
-        """Add a cost; an unknown one (None or nan) is not counted."""
-        if not is_missing(cost_usd):
-            self.spent_usd += cost_usd or 0.0
-        if self.limit_usd is not None and self.spent_usd >= self.limit_usd:
-            self.is_empty = True
+    @property
+    def is_empty(self) -> bool:
+        """Whether no further item may be started."""
+        return self.limit_usd is not None and (
+            self.spent_usd >= self.limit_usd or self.n_unpriced > 0
+        )
+
+    def pay(self, cost_usd: float | None, n_unpriced: int = 0) -> None:
+        """Add a cost.
+
+        Args:
+            cost_usd: The cost; None or nan for a call of unknown cost, if `n_unpriced` does not say
+                more.
+            n_unpriced: Number of further calls whose cost is unknown.
+        """
+        is_unknown = is_missing(cost_usd)
+        self.spent_usd += 0.0 if is_unknown else cost_usd or 0.0
+        self.n_unpriced += n_unpriced or int(is_unknown)
+
+    def pay_answer(self, answer: Answer) -> None:
+        """Add the cost of an answer; a request that failed is free unless it says otherwise."""
+        if answer.cost_usd is not None:
+            self.pay(answer.cost_usd)
+        elif not answer.error:
+            self.pay(None)
+            self.models.add(answer.model)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +146,7 @@ class EvaluationRun:
         is_cached = answer is not None
         if answer is None:
             answer = await self._ask(item, variant)
-            self.spend_limit.pay(answer.cost_usd)
+            self.spend_limit.pay_answer(answer)
             # an error may pass, so the next run asks again
             if self.store is not None and not answer.error:
                 self.store.put(key, answer)
@@ -152,7 +197,7 @@ async def answer_of(ask: Callable[..., Any], *args: Any) -> Answer:
 async def judged_by(
     scorer: Callable[..., Any],
     *args: Any,
-    pay: Callable[[float | None], None],
+    pay: Callable[[float | None, int], None],
     **known: Any,
 ) -> Judged:
     """The score of a scorer or judge, from 0 to 1.
@@ -160,15 +205,19 @@ async def judged_by(
     Args:
         scorer: As `ask` of `answer_of`; returns a number or a `Judged`.
         args: What it is called with.
-        pay: Takes the cost, also that of a score that is not valid.
+        pay: Takes what it cost, as `SpendLimit.pay` does, also if it gave no valid score.
         known: What it is called with by name.
 
     Raises:
         ValueError: If the score is not from 0 to 1.
     """
-    score = await _called(scorer, *args, **known)
-    judged = score if isinstance(score, Judged) else Judged(score)
-    pay(judged.cost_usd)
+    try:
+        score = await _called(scorer, *args, **known)
+    except ScoringError as error:
+        pay(error.cost_usd, error.n_unpriced)
+        raise
+    judged = score if isinstance(score, Judged) else Judged(score, cost_usd=0.0)
+    pay(judged.cost_usd, int(isinstance(judged, PartlyPriced)))
     value = float(judged.value)
     if not 0.0 <= value <= 1.0:
         raise ValueError(f"a score must be from 0 to 1, got {value}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,7 @@ from flytekitplugins.wbmon.monitor.llm.evaluation.results import (
     telling_examples,
 )
 from flytekitplugins.wbmon.monitor.llm.evaluation.scorers import BUILTIN, Item, Scorer
+from flytekitplugins.wbmon.names import listed_names
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,6 +40,9 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 KEPT_ITEMS = 2000
+
+logger = logging.getLogger(__name__)
+
 _ORDER: tuple[ComparisonVerdict, ...] = ("ship", "undecided", "hold")
 
 
@@ -67,12 +72,14 @@ def evaluate_variants(
         name: Name of the evaluation.
 
     Raises:
-        ConfigError: If names are missing or not unique.
+        ConfigError: If names are missing or not unique, or `max_cost_usd` is set and it is known
+            that a model has no price.
     """
     rule = rule or EvaluationRule()
     known = _scorers(scorers)
     metric = rule.metric or next(iter(known))
     _check(variants, known, metric)
+    _require_prices(rule, [ask, *known.values()], variants)
     spend_limit = SpendLimit(limit_usd=rule.max_cost_usd)
     asking = EvaluationRun(
         ask=ask,
@@ -97,6 +104,7 @@ def evaluate_variants(
         winner=decision.winner,
         n_to_decide=decision.n_to_decide,
         spent_usd=spend_limit.spent_usd,
+        n_unpriced=spend_limit.n_unpriced,
         stopped=_stopped(n_asked, len(items), spend_limit),
         items=tuple(evaluated_item(each, items) for each in asked[:KEPT_ITEMS]),
         examples=telling_examples(asked, items, metric),
@@ -120,20 +128,25 @@ def fill_answers(
         Number of answers to these items without an error.
 
     Raises:
-        ConfigError: If names are not unique.
+        ConfigError: If names are not unique, or `max_cost_usd` is set and it is known that a model
+            has no price.
     """
     rule = rule or EvaluationRule()
     # nothing is scored, so any scorer passes the check of the metric
     _check(variants, {"": BUILTIN["exact"]}, "")
+    _require_prices(rule, [ask], variants)
+    spend_limit = SpendLimit(limit_usd=rule.max_cost_usd)
     asking = EvaluationRun(
         ask=ask,
         scorers={},
         repeats=rule.repeats,
         concurrency=rule.concurrency,
         store=store,
-        spend_limit=SpendLimit(limit_usd=rule.max_cost_usd),
+        spend_limit=spend_limit,
     )
     asked = run_coroutine(asking.run(items, variants))
+    if stopped := _stopped(len({each.place for each in asked}), len(items), spend_limit):
+        logger.warning("%s", stopped)
     return sum(not each.answer.error for each in asked)
 
 
@@ -159,10 +172,33 @@ def _check(variants: Sequence[Variant], scorers: Mapping[str, Scorer], metric: s
         raise ConfigError(f"metric must be one of {', '.join(scorers)}; got {metric!r}")
 
 
+def _require_prices(
+    rule: EvaluationRule, asked: Sequence[object], variants: Sequence[Variant]
+) -> None:
+    """Refuse a limit on the cost where it is known before anything is spent that none can be."""
+    if rule.max_cost_usd is None:
+        return
+    models = list(dict.fromkeys(each.model for each in variants))
+    for each in asked:
+        unpriced = getattr(each, "models_without_price", None)
+        if unpriced is not None and (names := unpriced(models)):
+            raise ConfigError(
+                f"with max_cost_usd every model must have a price, {listed_names(names)} has none; "
+                "give prices=PriceTable([...]) to answer_with or chat_with"
+            )
+
+
 def _stopped(n_asked: int, n_items: int, spend_limit: SpendLimit) -> str:
-    if n_asked == n_items:
+    limit = spend_limit.limit_usd
+    if limit is None or (n_asked == n_items and not spend_limit.n_unpriced):
         return ""
+    words = "all" if n_asked == n_items else f"stopped after {n_asked} of"
+    words += f" {n_items} items" + (" are asked" if n_asked == n_items else "")
+    spent = f"${spend_limit.spent_usd:.4g} of ${limit:.4g} are spent"
+    if not spend_limit.n_unpriced:
+        return f"{words}: {spent}"
+    whose = ", ".join(sorted(filter(None, spend_limit.models)))
     return (
-        f"stopped after {n_asked} of {n_items} items: ${spend_limit.spent_usd:.4g} of "
-        f"${spend_limit.limit_usd:.4g} are spent"
+        f"{words}: {spent}, and the cost of {spend_limit.n_unpriced} calls is unknown"
+        f"{f' ({whose})' if whose else ''}, so max_cost_usd cannot be kept; give the price"
     )

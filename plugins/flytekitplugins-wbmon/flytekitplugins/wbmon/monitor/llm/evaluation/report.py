@@ -124,7 +124,8 @@ class EvaluationRule:
             interval shows a loss of at most this; None ships no such candidate.
         repeats: Number of answers per item and variant.
         concurrency: Number of items asked at the same time.
-        max_cost_usd: No further item is started once this amount is spent; None for no limit.
+        max_cost_usd: No further item is started once this amount is spent, or the cost of a call is
+            unknown; refused where it is known before that a model has no price. None for no limit.
         max_cost_increase: Maximum relative increase of the cost with which a candidate is shipped;
             None for no limit.
         max_latency_increase: The same for the mean latency.
@@ -375,7 +376,8 @@ class EvaluationReport(Report):
         winner: The variant to use: the best candidate if the verdict is `ship`, else the baseline.
         n_to_decide: Estimated number of items needed to decide; `nan` if the evaluation has
             decided, or if there is no estimate.
-        spent_usd: Cost of this run, including judges but not cached answers.
+        spent_usd: Cost of this run as far as it is known, including judges but not cached answers.
+        n_unpriced: Number of calls of this run, those of judges too, whose cost is unknown.
         stopped: Why the evaluation stopped early, such as a budget; empty if it is complete.
         items: The first answers of every item, up to a limit.
         examples: The items on which the variants differ most.
@@ -396,6 +398,7 @@ class EvaluationReport(Report):
     winner: str
     n_to_decide: float = math.nan
     spent_usd: float = 0.0
+    n_unpriced: int = 0
     stopped: str = ""
     items: tuple[EvaluatedItem, ...] = ()
     examples: tuple[EvaluatedItem, ...] = ()
@@ -417,6 +420,7 @@ class EvaluationReport(Report):
         yield gate("ship", value=None if self.missing else self.ship, reason=self.reason)
         yield number("n_items", value=self.n_items)
         yield number("spent_usd", value=self.spent_usd, higher_is_better=False, unit="USD")
+        yield number("n_unpriced", value=self.n_unpriced, higher_is_better=False)
         for result in self.variants:
             yield from result.measurements()
         for found in self.comparisons:

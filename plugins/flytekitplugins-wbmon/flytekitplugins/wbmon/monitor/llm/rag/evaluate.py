@@ -203,8 +203,12 @@ class _Work:
 
     async def _judge(self, query: _Query, name: str, judge: Judging, **known: str) -> float | None:
         question = str(query.item.get("question", ""))
+
+        def pay(cost_usd: float | None, n_unpriced: int) -> None:
+            query.judge_costs += [cost_usd, *[None] * n_unpriced]
+
         try:
-            found = await judged_by(judge, pay=query.judge_costs.append, question=question, **known)
+            found = await judged_by(judge, pay=pay, question=question, **known)
         except Exception as error:  # noqa: BLE001 - counted in the report
             query.failures[name] = type(error).__name__
             return None
