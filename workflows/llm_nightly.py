@@ -75,7 +75,7 @@ alert = DegradationAlert(
         AlertRule(metric="usage.over_budget", above=0, severity="error"),
         AlertRule(metric="usage.rate_limited_rate", above=0.05),
         AlertRule(metric="feedback.rate", below=0.7),
-        AlertRule(metric="rag.degraded", above=0),
+        AlertRule(metric="rag.degraded", above=0, on_no_data="breach"),
     ],
 )
 

@@ -47,6 +47,8 @@ def summarise_llm(
     for each in decision.alerts:
         if each.phase == "firing":
             console.print(f" [red]ALERT[/]  {each.rule.metric.partition('.')[0]} {each.reason}")
+    for finding in decision.findings:
+        console.print(f" [red]BLIND[/]  {finding}")
     for what, report in (("prompt", prompts), ("model", models)):
         console.print(_advice(what, report))
     quiet = [each.rule.metric for each in decision.alerts if each.phase == "ok"]

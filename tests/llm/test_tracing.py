@@ -166,6 +166,66 @@ def test_one_request_is_one_trace_and_one_row_of_the_call_log(
     assert steps[next(name for name in steps if "openai" in name)].tokens == 4
 
 
+@weave.op
+def look_up(question: str) -> str | None:
+    return {"known": "an answer", "empty": ""}.get(question)
+
+
+@pytest.mark.parametrize(
+    ("question", "is_dead_end"), [("known", False), ("empty", True), ("unknown", True)]
+)
+def test_a_trace_is_a_dead_end_where_its_task_returned_nothing(
+    server: WeaveServer, folder: Path, question: str, *, is_dead_end: bool
+) -> None:
+    @traced(server, call_log=str(folder / "calls"))
+    def ask() -> str | None:
+        return look_up(question)
+
+    ask()
+    report = analyse_steps(read_spans(str(folder / "calls")))
+
+    assert (report.n_traces, report.n_dead_ends) == (1, int(is_dead_end))
+
+
+def test_what_a_task_returns_is_recorded_by_its_type_alone(
+    server: WeaveServer, folder: Path
+) -> None:
+    @traced(server, call_log=str(folder / "calls"))
+    def write_down() -> None:
+        look_up("known")
+
+    @traced(server, call_log=str(folder / "calls"))
+    @task
+    def pair() -> tuple[str, int]:
+        return look_up("known") or "", 0
+
+    @traced(server, call_log=str(folder / "calls"))
+    async def later() -> list[str]:
+        return [look_up("known") or ""]
+
+    @traced(server, call_log=str(folder / "calls"))
+    def fail() -> str:
+        raise KeyError("index")
+
+    write_down()
+    pair()
+    asyncio.run(later())
+    with pytest.raises(KeyError):
+        fail()
+    outputs = {
+        name: server.named(name)[0]["output"] for name in ("write_down", "pair", "later", "fail")
+    }
+    report = analyse_steps(read_spans(str(folder / "calls")))
+
+    assert outputs == {
+        "write_down": ["NoneType"],
+        "pair": ["str", "int"],
+        "later": ["list"],
+        "fail": None,
+    }
+    assert (report.n_traces, report.n_failed, report.n_dead_ends) == (4, 1, 0)
+
+
 def test_after_the_task_the_client_library_is_as_it_was(
     server: WeaveServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -44,3 +44,32 @@ def test_the_night_ends_with_a_verdict_and_an_alert(
     assert "FINE   usage.over_budget, usage.rate_limited_rate, rag.degraded" in advice
     assert "recall@3 1" in said
     assert "Ship with notes" in Path(night.page).read_text()
+
+
+def test_a_night_in_which_the_documents_and_the_provider_are_out_is_not_fine(
+    workflows: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from workflows import llm_app
+    from workflows.llm_nightly import llm_nightly
+
+    async def no_documents(item: dict[str, Any]) -> None:
+        raise ConnectionError("the vector store is down")
+
+    answer = llm_app.answer
+
+    async def out(item: dict[str, Any], variant: Any) -> Any:
+        if variant.name == llm_app.PLAIN.name:
+            raise TimeoutError
+        return await answer(item, variant)
+
+    monkeypatch.setattr(llm_app, "answer_from_documents", no_documents)
+    monkeypatch.setattr(llm_app, "answer", out)
+    night = llm_nightly(n_calls=40)
+    advice = capsys.readouterr().out.partition("Why")[0]
+
+    assert night.verdict == "undecided"
+    assert "UNDECIDED  prompt `plain`: 64 of 64 answers of plain failed (TimeoutError 64)" in advice
+    assert "ALERT  rag" in advice
+    assert "64 of 64 queries failed (ConnectionError 64)" in " ".join(advice.split())
+    assert "BLIND  rag could not be judged" in advice
+    assert "FINE   usage.over_budget, usage.rate_limited_rate\n" in advice

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from flytekitplugins.wbmon import Answer, Variant
+from flytekitplugins.wbmon import Answer, EvaluationRule, Variant
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.llm import CallPolicy, Judge, PriceTable, answer_with, chat_with
 from flytekitplugins.wbmon.llm.judge import JudgeError
 from flytekitplugins.wbmon.monitor.llm.calls.row import new_row
 from flytekitplugins.wbmon.monitor.llm.evaluation.evaluate import evaluate_variants
 from flytekitplugins.wbmon.monitor.llm.evaluation.prompt import PromptTemplate
+from flytekitplugins.wbmon.monitor.llm.evaluation.scorers import Judged, PartlyPriced
 from support.openai_server import OpenAIServer
 
 ITEM = {"question": "Capital?", "expected": "Paris"}
@@ -160,3 +162,59 @@ def test_an_item_without_what_the_prompt_asks_for_is_refused() -> None:
     answer = answer_with(client=None)
     with pytest.raises(ConfigError, match="word"):
         asyncio.run(answer({"x": 1}, Variant.of_text("v", "Say {word}")))
+
+
+def test_a_limit_on_the_cost_is_refused_where_client_or_judge_have_no_price() -> None:
+    """No request can be sent: there is no client."""
+    prices = PriceTable(
+        [{"model": "house", "input_usd_per_mtok": 1.0, "output_usd_per_mtok": 1.0}], builtin=False
+    )
+    items = [{"question": "q", "expected": "x", "id": "1"}]
+    house, other = (Variant.of_text(name, "{question}", model=name) for name in ("house", "other"))
+    rule = EvaluationRule(max_cost_usd=1.0)
+    priced = Judge(chat_with(None, "house", prices=prices))
+    unpriced = Judge(chat_with(None, "judge", prices=prices))
+    # what is read of a policy; one needs the extra llm
+    falling_back: Any = SimpleNamespace(fallbacks=["elsewhere"])
+    for variant, answer, judge, name in (
+        (house, answer_with(None), priced, "house"),
+        (other, answer_with(None, prices=prices), priced, "other"),
+        (house, answer_with(None, prices=prices, policy=falling_back), priced, "elsewhere"),
+        (house, answer_with(None, prices=prices), unpriced, "judge"),
+    ):
+        with pytest.raises(ConfigError, match=f"'{name}' has none; give prices"):
+            evaluate_variants(items, [variant], answer, scorers={"judge": judge}, rule=rule)
+
+
+def bill(chat: Any) -> Judged:
+    return asyncio.run(Judge(chat).judge(question="q", expected="x", answer="x"))
+
+
+def test_what_a_judge_was_paid_is_told_whatever_it_said() -> None:
+    def says(*answers: Answer | Exception) -> Any:
+        left = iter(answers)
+
+        async def chat(messages: list[dict[str, str]]) -> Answer:
+            found = next(left)
+            if isinstance(found, Exception):
+                raise found
+            return found
+
+        return chat
+
+    good, useless = Answer(text='{"score": 1}', cost_usd=0.5), Answer(text="?", cost_usd=0.25)
+    unknown = Answer(text='{"score": 1}')
+    found = bill(says(useless, good))
+    assert (found.cost_usd, type(found)) == (0.75, Judged)
+    found = bill(says(useless, unknown))
+    assert (found.cost_usd, type(found)) == (0.25, PartlyPriced)
+    found = bill(says(unknown))
+    assert (found.cost_usd, type(found)) == (None, Judged)
+    with pytest.raises(JudgeError) as failed:
+        bill(says(useless, useless))
+    assert (failed.value.cost_usd, failed.value.n_unpriced) == (0.5, 0)
+    with pytest.raises(JudgeError, match="asked again: no route") as failed:
+        bill(says(useless, OSError("no route")))
+    assert failed.value.cost_usd == 0.25
+    with pytest.raises(OSError, match="no route"):
+        bill(says(OSError("no route")))

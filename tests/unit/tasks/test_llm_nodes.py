@@ -135,6 +135,60 @@ def test_the_night_of_an_llm_application_in_one_workflow(tmp_path: Path) -> None
     assert len(list((tmp_path / "answers").rglob("*.json"))) == 60
 
 
+@pytest.mark.parametrize("n", [30, 1, 0])
+def test_a_night_of_failures_reaches_the_alert_node_whatever_its_rules_ask(n: int) -> None:
+    prompts = rebuilt(
+        EvaluatePrompts("out.prompts", answer=llm_functions.outage, variants=VARIANTS)
+    )
+    models = rebuilt(
+        CompareModels(
+            "out.models", answer=llm_functions.outage, models=["old", "mini"], prompt="{question}"
+        )
+    )
+    rule = RAGRule(k=1, floors={"recall": 0.8})
+    rag = rebuilt(EvaluateRAG("out.rag", answer=llm_functions.retrieve_nothing, rule=rule))
+    alert = DegradationAlert(
+        "out.alert",
+        rules=[
+            AlertRule(metric="rag.latency_ms", above=100),
+            AlertRule(metric="rag.failed_rate", above=0.1, name="failed"),
+            AlertRule(metric="evaluation.ship", above=0, on_no_data="breach", name="ship"),
+        ],
+    )
+    asked = StructuredDataset(dataframe=questions(n))
+    compared, by_model, found = (node.compute(asked) for node in (prompts, models, rag))
+    decided = alert(rag=found.report, evaluation=compared.report)
+
+    assert (compared.ship, compared.verdict) == (False, "undecided")
+    assert (by_model.ship, by_model.verdict) == (False, "undecided")
+    assert found.degraded
+    assert found.verdict == ("degraded" if n else "undecided")
+    phases = {each.rule.name: each.phase for each in decided.decision.alerts}
+    assert phases["failed"] == ("firing" if n else "no_data")
+    assert phases["ship"] == "firing"
+    blind = [each for each in decided.decision.findings if "could not be judged" in each]
+    assert f"rag could not be judged: {found.report.unmeasured}" in blind
+    assert f"evaluation could not be judged: {compared.report.unmeasured}" in blind
+    if n == 30:
+        assert "10 of 30 answers of old failed (ConnectionError 10)" in compared.report.reason
+
+
+def test_graded_documents_of_a_parquet_file_are_read_as_they_were_written(tmp_path: Path) -> None:
+    asked = pd.DataFrame({"question": ["a", "b"], "relevant": [{"d0": 3, "d5": 1}, {"x": 2}]})
+    asked.to_parquet(tmp_path / "graded.parquet")
+    node = EvaluateRAG("graded.rag", answer=llm_functions.retrieve_first, rule=RAGRule(k=2))
+    found = node.compute(StructuredDataset(dataframe=pd.read_parquet(tmp_path / "graded.parquet")))
+
+    assert found.report.retrieval["recall"].mean == 0.75
+    assert found.report.retrieval["mrr"].mean == 0.75
+
+
+def test_a_floor_without_its_judge_is_refused_where_the_node_is_made() -> None:
+    rule = RAGRule(floors={"groundedness": 0.8})
+    with pytest.raises(ConfigError, match="need a judge"):
+        EvaluateRAG("x", answer=llm_functions.retrieve, rule=rule)
+
+
 def test_shards_ask_at_once_and_the_evaluation_after_them_pays_nothing(tmp_path: Path) -> None:
     common = {"answer": llm_functions.answer, "variants": VARIANTS, "answer_store": str(tmp_path)}
     ask = AnswerPrompts("ask.answers", **common)

@@ -66,8 +66,8 @@ class TaskDecorator:
     def _context(self, task: str, inputs: Mapping[str, Any]) -> AbstractContextManager[Any]:
         """The context for the body, given the full name of the task and its inputs by name."""
 
-    def _outputs(self, outputs: Any) -> Any:
-        """Convert what the body returned; called inside the context."""
+    def _outputs(self, outputs: Any, function: Callable[..., Any]) -> Any:  # noqa: ARG002
+        """Convert what the body, a function, returned; called inside the context."""
         return outputs
 
     def _around(self, function: Callable[..., Any], name: str) -> Callable[..., Any]:
@@ -81,14 +81,14 @@ class TaskDecorator:
             @functools.wraps(function)
             async def run_coroutine(*args: Any, **kwargs: Any) -> Any:
                 with self._context(name, _by_name(function, args, kwargs)):
-                    return self._outputs(await function(*args, **kwargs))
+                    return self._outputs(await function(*args, **kwargs), function)
 
             return run_coroutine
 
         @functools.wraps(function)
         def run(*args: Any, **kwargs: Any) -> Any:
             with self._context(name, _by_name(function, args, kwargs)):
-                return self._outputs(function(*args, **kwargs))
+                return self._outputs(function(*args, **kwargs), function)
 
         return run
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         Matches,
         Similar,
     )
+    from flytekitplugins.wbmon.monitor.llm.feedback.scale import RatingScale
     from flytekitplugins.wbmon.monitor.llm.rag.evaluate import evaluate_rag
     from flytekitplugins.wbmon.monitor.llm.steps.analyze import analyse_steps
     from flytekitplugins.wbmon.monitor.llm.steps.spans import read_spans, spans_of_records
@@ -51,6 +52,7 @@ _HOMES = {
     "PriceTable": "monitor.llm.cost.prices",
     "PromptRegistry": "traces.prompts",
     "PromptTemplate": "monitor.llm.evaluation.prompt",
+    "RatingScale": "monitor.llm.feedback.scale",
     "Similar": "monitor.llm.evaluation.scorers",
     "analyse_steps": "monitor.llm.steps.analyze",
     "answer_with": "llm.chat",
@@ -80,6 +82,7 @@ __all__ = [
     "PriceTable",
     "PromptRegistry",
     "PromptTemplate",
+    "RatingScale",
     "Similar",
     "analyse_steps",
     "answer_with",

@@ -6,7 +6,8 @@ import asyncio
 import inspect
 import math
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from flytekitplugins.wbmon.errors import ConfigError
@@ -39,11 +40,7 @@ def chat_with(
         prices: Prices for the cost; if None, the cost is unknown (None).
         parameters: Further request parameters, such as `temperature`.
     """
-
-    async def chat(messages: Messages) -> Answer:
-        return await _ask(client, model, messages, parameters, policy, prices)
-
-    return chat
+    return _Chat(_Client(client, policy, prices), model, parameters)
 
 
 def answer_with(
@@ -59,15 +56,63 @@ def answer_with(
         policy: Retries, fallbacks and deadline; one plain request if None.
         prices: Prices for the cost; if None, the cost is unknown (None).
     """
+    return _Answering(_Client(client, policy, prices))
 
-    async def answer(item: Mapping[str, Any], variant: Variant) -> Answer:
+
+@dataclass(frozen=True, slots=True)
+class _Client:
+    """A client, and how it is asked and paid."""
+
+    client: Any
+    policy: CallPolicy | None
+    prices: PriceTable | None
+
+    def models_without_price(self, models: Sequence[str]) -> list[str]:
+        """Those of the models, and of the fallbacks, whose price is unknown now."""
+        asked = (*models, *(self.policy.fallbacks if self.policy is not None else ()))
+        return [
+            model
+            for model in asked
+            if self.prices is None
+            or self.prices.cost_usd(model, input_tokens=1, output_tokens=1) is None
+        ]
+
+    async def ask(self, model: str, messages: Messages, parameters: Mapping[str, Any]) -> Answer:
+        return await _ask(self.client, model, messages, parameters, self.policy, self.prices)
+
+
+@dataclass(frozen=True, slots=True)
+class _Chat:
+    """Sends messages to one model."""
+
+    client: _Client
+    model: str
+    parameters: Mapping[str, Any]
+
+    async def __call__(self, messages: Messages) -> Answer:
+        return await self.client.ask(self.model, messages, self.parameters)
+
+    def models_without_price(self, models: Sequence[str]) -> list[str]:
+        """As `PricedAsk` says; of an evaluation's models it asks none but its own."""
+        del models
+        return self.client.models_without_price([self.model])
+
+
+@dataclass(frozen=True, slots=True)
+class _Answering:
+    """Answers items with the prompts and models of variants."""
+
+    client: _Client
+
+    async def __call__(self, item: Mapping[str, Any], variant: Variant) -> Answer:
         messages = messages_for(variant, item)
         noted = {"prompt_name": variant.prompt_name or variant.name, "variant": variant.name}
         with call_attributes(purpose="evaluation", prompt_version=prompt_digest(variant), **noted):
-            parameters = dict(variant.parameters)
-            return await _ask(client, variant.model, messages, parameters, policy, prices)
+            return await self.client.ask(variant.model, messages, dict(variant.parameters))
 
-    return answer
+    def models_without_price(self, models: Sequence[str]) -> list[str]:
+        """As `PricedAsk` says."""
+        return self.client.models_without_price(models)
 
 
 def messages_for(variant: Variant, item: Mapping[str, Any]) -> Messages:

@@ -13,11 +13,17 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from flytekitplugins.wbmon.errors import ConfigError, WbmonError
+from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.llm.calls.row import call_attributes
 from flytekitplugins.wbmon.monitor.llm.evaluation.prompt import PromptTemplate
 from flytekitplugins.wbmon.monitor.llm.evaluation.report import Answer
-from flytekitplugins.wbmon.monitor.llm.evaluation.scorers import Item, Judged, parse_json
+from flytekitplugins.wbmon.monitor.llm.evaluation.scorers import (
+    Item,
+    Judged,
+    PartlyPriced,
+    ScoringError,
+    parse_json,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +57,7 @@ TEMPLATES: Mapping[str, PromptTemplate] = {
 }
 
 
-class JudgeError(WbmonError, ValueError):
+class JudgeError(ScoringError):
     """A judge gave no usable verdict."""
 
 
@@ -74,6 +80,15 @@ class JudgeStats:
     cost_usd: float = 0.0
     n_unpriced: int = 0
     errors: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Bill:
+    """What one verdict has cost so far."""
+
+    cost_usd: float = 0.0
+    n_paid: int = 0
+    n_unpriced: int = 0
 
 
 class Judge:
@@ -169,23 +184,49 @@ class Judge:
 
         return list(await asyncio.gather(*map(one, many)))
 
+    def models_without_price(self, models: Sequence[str]) -> Sequence[str]:
+        """The model of the judge, if it is known that it has no price.
+
+        Args:
+            models: The models it judges.
+        """
+        unpriced = getattr(self._chat, "models_without_price", None)
+        found: Sequence[str] = [] if unpriced is None else unpriced(models)
+        return found
+
     async def _verdict(self, messages: list[dict[str, str]]) -> Judged:
-        cost: float | None = None
+        bill = _Bill()
+        try:
+            score, reason = await self._asked(messages, bill)
+        except JudgeError as error:
+            error.cost_usd, error.n_unpriced = bill.cost_usd, bill.n_unpriced
+            raise
+        except Exception as error:
+            if not bill.n_paid and not bill.n_unpriced:
+                raise
+            failed = JudgeError(f"the judge's model failed when it was asked again: {error}")
+            failed.cost_usd, failed.n_unpriced = bill.cost_usd, bill.n_unpriced
+            raise failed from error
+        if bill.n_paid and bill.n_unpriced:
+            return PartlyPriced(score, bill.cost_usd, reason)
+        return Judged(score, bill.cost_usd if bill.n_paid else None, reason)
+
+    async def _asked(self, messages: list[dict[str, str]], bill: _Bill) -> tuple[float, str]:
         problem = ""
         for attempt in range(self._attempts):
             answer = await self._chat(messages)
             # before the answer is checked: a useless answer is paid for as well
-            cost = self._pay(answer, cost)
+            self._pay(answer, bill)
             if answer.error:
                 raise JudgeError(f"the judge's model failed: {answer.error}")
             try:
-                score, reason = _score_and_reason(answer.text)
+                found = _score_and_reason(answer.text)
             except ValueError as error:
                 problem = str(error)
             else:
                 with self._lock:
                     self.stats.n_judged += 1
-                return Judged(score, cost, reason)
+                return found
             if attempt + 1 < self._attempts:
                 with self._lock:
                     self.stats.n_asked_again += 1
@@ -197,14 +238,17 @@ class Judge:
                 ]
         raise JudgeError(f"the judge gave no verdict in {self._attempts} attempts: {problem}")
 
-    def _pay(self, answer: Answer, before: float | None) -> float | None:
+    def _pay(self, answer: Answer, bill: _Bill) -> None:
         with self._lock:
             if answer.cost_usd is None:
+                # not 0: an unknown price must not look like a free call
                 self.stats.n_unpriced += 1
-                return before
-            # None stays None: an unknown price must not look like a free call
+                # a request that failed is free, as that of an answer is
+                bill.n_unpriced += not answer.error
+                return
             self.stats.cost_usd += answer.cost_usd
-        return (before or 0.0) + answer.cost_usd
+        bill.cost_usd += answer.cost_usd
+        bill.n_paid += 1
 
     def _failed(self, error: Exception) -> Exception:
         with self._lock:

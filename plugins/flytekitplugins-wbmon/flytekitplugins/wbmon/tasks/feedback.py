@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from flytekit.types.structured import StructuredDataset
@@ -11,6 +11,7 @@ from flytekit.types.structured import StructuredDataset
 from flytekitplugins.wbmon.arguments import listed
 from flytekitplugins.wbmon.flyte.type_transformers import open_data
 from flytekitplugins.wbmon.monitor.llm.feedback.report import FeedbackReport
+from flytekitplugins.wbmon.monitor.llm.feedback.scale import RatingScale, scales_of
 from flytekitplugins.wbmon.tasks._node import Node
 
 
@@ -20,7 +21,8 @@ class AnalyzeFeedbackSettings:
 
     by: tuple[str, ...] = ("model", "tenant", "prompt")
     good_from: float = 0.5
-    sources: tuple[str, ...] = ("user", "annotator")
+    scales: Mapping[str, RatingScale] = field(default_factory=dict)
+    sources: tuple[str, ...] = ("annotator", "user")
     proxy: str = ""
 
 
@@ -41,11 +43,18 @@ class AnalyzeFeedback(Node[AnalyzeFeedbackSettings]):
     Args:
         name: The task's name.
         by: Dimensions to group by: `model`, `tenant`, `prompt`, `route`, `variant`.
-        good_from: Minimum score of an answer that counts as liked.
-        sources: The sources of feedback to use: `user`, `annotator`, `llm_judge`, `code`.
+        good_from: Minimum score of an answer that counts as liked, on the scale from 0 to 1.
+        scales: Scales by the name of the feedback, where scores are not from 0 to 1, such as
+            `{"stars": RatingScale(low=1, high=5, good_from=4)}`. `thumbs` are from -1 or 0 to 1;
+            stars and the like are not read without a scale, and scores off it are counted.
+        sources: The sources of feedback to use: `annotator`, `user`, `code`, `llm_judge`; where
+            they disagree about an answer the first one decides.
         proxy: The source of scores that stand in for ratings where there are none, such as
             `llm_judge`; the rated answers must be a random sample of all.
         task_kwargs: As for any node.
+
+    Raises:
+        ConfigError: If a scale is none, or `good_from` not on the scale from 0 to 1.
     """
 
     def __init__(
@@ -54,13 +63,16 @@ class AnalyzeFeedback(Node[AnalyzeFeedbackSettings]):
         *,
         by: Sequence[str] = ("model", "tenant", "prompt"),
         good_from: float = 0.5,
-        sources: Sequence[str] = ("user", "annotator"),
+        scales: Mapping[str, RatingScale] | None = None,
+        sources: Sequence[str] = ("annotator", "user"),
         proxy: str = "",
         **task_kwargs: Any,
     ) -> None:
+        scales_of(scales, good_from)
         settings = AnalyzeFeedbackSettings(
             by=listed("by", by, "dimensions"),
             good_from=good_from,
+            scales=dict(scales or {}),
             sources=listed("sources", sources, "sources"),
             proxy=proxy,
         )
@@ -95,6 +107,7 @@ class AnalyzeFeedback(Node[AnalyzeFeedbackSettings]):
             open_data(feedback),
             by=config.by,
             good_from=config.good_from,
+            scales=config.scales,
             sources=config.sources,
             proxy=config.proxy,
             previous=previous,

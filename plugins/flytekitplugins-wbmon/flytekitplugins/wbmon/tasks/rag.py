@@ -27,10 +27,11 @@ class RAGSettings:
 
 
 class RAGEvaluated(NamedTuple):
-    """A RAG report, with a primitive output for a `conditional`."""
+    """A RAG report, with primitive outputs for a `conditional`."""
 
     report: RAGReport
     degraded: bool
+    verdict: str
 
 
 class EvaluateRAG(Node[RAGSettings]):
@@ -47,7 +48,8 @@ class EvaluateRAG(Node[RAGSettings]):
         task_kwargs: As for any node.
 
     Raises:
-        ConfigError: If a function has no name that a pod could find.
+        ConfigError: If a function has no name that a pod could find, or a floor of the rule needs a
+            judge that is not given.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class EvaluateRAG(Node[RAGSettings]):
             groundedness=reference_of(groundedness) if groundedness else "",
             reference_scores=tuple(map(float, reference_scores)),
         )
+        settings.rule.check_judges(relevance=bool(relevance), groundedness=bool(groundedness))
         super().__init__(name, settings, **task_kwargs)
 
     def compute(
@@ -79,13 +82,16 @@ class EvaluateRAG(Node[RAGSettings]):
         """Evaluate on a set of queries.
 
         Args:
-            data: One row per query: `question`, and `relevant` (a list of ids) if known.
+            data: One row per query: `question`, and `relevant` if known: a list of ids, grades by
+                id (a map, or a mapping that Parquet made a struct of), or a list of pairs of both.
             documents: `id` and `changed_at` of the documents, from which their age follows.
             at: Time at which ages are computed; now if not given.
 
         Returns:
             report: Metrics with intervals, scores of the judges, latency by stage.
-            degraded: Whether any limit of the rule is violated.
+            degraded: Whether any limit of the rule is violated, or could not be judged: what was
+                not measured is no pass.
+            verdict: `ok`, `degraded` or `undecided`.
         """
         from flytekitplugins.wbmon.monitor.llm.rag.evaluate import evaluate_rag
 
@@ -98,10 +104,10 @@ class EvaluateRAG(Node[RAGSettings]):
             relevance=_judge(config.relevance),
             groundedness=_judge(config.groundedness),
             reference_scores=config.reference_scores,
-            documents={row["id"]: row["changed_at"] for row in ages},
+            documents={row["id"]: row["changed_at"] for row in ages if "changed_at" in row},
             at=at,
         )
-        return RAGEvaluated(report=report, degraded=report.degraded)
+        return RAGEvaluated(report=report, degraded=report.verdict != "ok", verdict=report.verdict)
 
 
 def _judge(reference: str) -> Any:

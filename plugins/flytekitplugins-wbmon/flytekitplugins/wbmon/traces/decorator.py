@@ -137,13 +137,16 @@ class weave_init(TaskDecorator):  # noqa: N801 - the sibling of wandb_init
     def _context(self, task: str, inputs: Mapping[str, Any]) -> AbstractContextManager[Any]:
         return open_trace(self.settings, task=task, inputs=inputs)
 
-    def _outputs(self, outputs: Any) -> Any:
+    def _outputs(self, outputs: Any, function: Callable[..., Any]) -> Any:
         """Convert the outputs to types that Flyte accepts, and publish evaluations among them."""
         from flytekitplugins.wbmon.traces.evaluations import publish_evaluations
-        from flytekitplugins.wbmon.traces.weave_client import plain
+        from flytekitplugins.wbmon.traces.weave_client import note_returned, plain
 
         session = current_trace()
         if session is None or session.client is None:
             return outputs
         publish_evaluations(outputs if isinstance(outputs, tuple) else (outputs,))
-        return plain(outputs)
+        returned = plain(outputs)
+        declared = getattr(function, "__annotations__", {}).get("return")
+        note_returned(returned, is_declared=declared not in (None, "None", type(None)))
+        return returned

@@ -28,6 +28,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from importlib import import_module
 from typing import Any
 
@@ -55,6 +56,8 @@ __all__ = [
 ]
 
 # where weave patches the client libraries that `patch` may name, and what it calls them
+_RETURNED: ContextVar[tuple[str, ...]] = ContextVar("wbmon_returned", default=())
+
 _PATCHERS = {
     "openai": ("openai.openai_sdk", "openai"),
     "anthropic": ("anthropic.anthropic_sdk", "anthropic"),
@@ -101,6 +104,8 @@ def as_call(
 ) -> Iterator[None]:
     """Record the block as a call; an exception of the block becomes the exception of the call.
 
+    What `note_returned` is given in the block becomes its output.
+
     Args:
         client: The Weave client.
         task: Full name of the task.
@@ -112,6 +117,7 @@ def as_call(
 
     call = None
     with ExitStack() as stack:
+        stack.callback(_RETURNED.reset, _RETURNED.set(()))
         try:
             if thread_id:
                 stack.enter_context(weave.thread(thread_id))
@@ -134,9 +140,28 @@ def _end_call(client: Any, call: Any, outcome: BaseException | None) -> None:
     if call is None:
         return
     try:
-        client.finish_call(call, None, exception=outcome)
+        client.finish_call(call, list(_RETURNED.get()) or None, exception=outcome)
     except Exception as error:  # noqa: BLE001 - a monitor never breaks what it monitors
         _say_broken("the task's call has no end", error)
+
+
+def note_returned(outputs: Any, *, is_declared: bool) -> None:
+    """Note that a task returned something, for the call that records it.
+
+    Only the types are noted: what a task returns may be large, and nobody's business.
+
+    Args:
+        outputs: What it returned; several outputs are a tuple.
+        is_declared: Whether it says that it returns anything. None of one that does not is its
+            result, as it should be.
+    """
+    values = outputs if isinstance(outputs, tuple) else (outputs,)
+    known = [each for each in values if each is not None or not is_declared]
+    _RETURNED.set(tuple(type(each).__name__ for each in known if not _is_empty(each)))
+
+
+def _is_empty(value: Any) -> bool:
+    return isinstance(value, str | bytes | list | tuple | dict | set) and not value
 
 
 def _say_broken(what: str, error: Exception) -> None:

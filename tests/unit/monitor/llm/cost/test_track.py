@@ -7,6 +7,8 @@ from datetime import datetime, timedelta, timezone
 
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.llm import Budget, PriceTable
@@ -17,6 +19,7 @@ PRICES = PriceTable(
     builtin=False,
 )
 START = datetime(2026, 3, 2, tzinfo=timezone.utc)
+END = datetime(2026, 3, 31, tzinfo=timezone.utc)
 
 
 def call(**values: object) -> dict[str, object]:
@@ -192,3 +195,112 @@ def test_the_page_says_who_spent_what() -> None:
     assert "A budget is exceeded" in html
     assert "No price is known for other" in html
     assert report.to_dict()["total"]["n_calls"] == 2
+
+
+def value(report, name: str) -> float:
+    (found,) = (each.value for each in report.measurements() if each.name == name)
+    return found
+
+
+UNKNOWN = {"gen_ai_response_model": "other"}
+WITHOUT_COUNTS = {"gen_ai_usage_input_tokens": None, "gen_ai_usage_output_tokens": None}
+
+
+@pytest.mark.parametrize("unpriced", [UNKNOWN, WITHOUT_COUNTS])
+def test_a_budget_is_not_ok_while_the_cost_of_a_call_is_unknown(unpriced: dict) -> None:
+    budget = Budget(limit=1000)
+    report = summarise_usage(log(call(), call(**unpriced)), PRICES, budgets=[budget], at=END)
+
+    (status,) = report.budgets
+    assert (status.verdict, status.n_unknown, status.spent_usd) == ("unknown", 1, 2.0)
+    assert not report.over_budget
+    assert math.isnan(value(report, "over_budget"))
+    assert "the month budget of global is unknown" in report.reason
+    assert "$2.00 of $1,000.00 spent, without 1 calls of unknown cost" in report.reason
+    assert value(report, "spent_share.month.global") == 0.002
+    assert value(report, "n_unpriced.month.global") == 1
+    assert value(report, "unpriced_rate") == 0.5
+    assert report.unmeasured == ""
+    assert "A budget cannot be judged" in report.to_html()
+
+
+def test_what_is_known_may_exceed_a_budget_whatever_is_not() -> None:
+    report = summarise_usage(log(call(), call(**UNKNOWN)), PRICES, budgets=[Budget(limit=1)])
+    assert report.budgets[0].verdict == "exceeded"
+    assert value(report, "over_budget") == 1
+
+
+def test_unknown_costs_of_earlier_days_of_the_period_forbid_the_verdict_too() -> None:
+    budget = [Budget(limit=1000), Budget(limit=1000, period="day")]
+    first = summarise_usage(log(call(**UNKNOWN)), PRICES, budgets=budget)
+    next_day = log(call(timestamp=START + timedelta(days=1, hours=2)))
+    second = summarise_usage(next_day, PRICES, budgets=budget, previous=first)
+    assert {each.budget.period: each.verdict for each in second.budgets} == {
+        "month": "unknown",
+        "day": "ok",
+    }
+
+
+@given(st.integers(0, 5), st.integers(0, 5), st.integers(0, 5), st.integers(0, 5))
+def test_a_budget_is_ok_only_if_every_cost_is_known(priced, unknown, without, failed) -> None:
+    failure = {"error_type": "APITimeoutError", **WITHOUT_COUNTS}
+    rows = [
+        *[call()] * priced,
+        *[call(**UNKNOWN)] * unknown,
+        *[call(**WITHOUT_COUNTS)] * without,
+        *[call(**failure)] * failed,
+    ]
+    columns = log(*rows) if rows else log(call()).head(0)
+    report = summarise_usage(columns, PRICES, budgets=[Budget(limit=1e6)], at=END)
+
+    over = value(report, "over_budget")
+    assert (over == 0) == (priced > 0 and not unknown and not without)
+    assert math.isnan(over) == (over != 0)
+    assert bool(report.unmeasured) == (priced == 0)
+    assert math.isnan(value(report, "cost_usd")) == (priced == 0)
+    assert value(report, "n_unpriced") == unknown + without
+
+
+def test_a_window_of_which_no_cost_is_known_says_why() -> None:
+    report = summarise_usage(
+        log(call(**UNKNOWN), call(**WITHOUT_COUNTS), call(**WITHOUT_COUNTS)),
+        PRICES,
+        budgets=[Budget(limit=1)],
+    )
+    assert report.unmeasured == (
+        "the cost of none of 3 LLM calls is known; 1 have no known price of other; "
+        "2 have no token counts"
+    )
+    assert report.budgets[0].verdict == "unknown"
+    for name in ("cost_usd", "over_budget", "spent_share.month.global"):
+        assert math.isnan(value(report, name))
+
+    failed = call(error_type="APITimeoutError", **WITHOUT_COUNTS)
+    report = summarise_usage(log(failed, failed), PRICES, budgets=[Budget(limit=1)])
+    assert report.unmeasured == "all 2 LLM calls failed"
+    assert value(report, "error_rate") == 1
+    assert math.isnan(value(report, "input_tokens"))
+
+
+def test_a_failed_call_with_token_counts_is_paid_for_or_of_unknown_cost() -> None:
+    broken = {"error_type": "APIConnectionError"}
+    report = summarise_usage(log(call(**broken), call(**broken, **UNKNOWN)), PRICES)
+    assert (report.total.cost_usd, report.total.n_unknown_price) == (2.0, 1)
+
+
+def test_without_a_budget_none_is_passed() -> None:
+    (gate,) = (m for m in summarise_usage(log(call()), PRICES).measurements() if m.is_gate)
+    assert math.isnan(gate.value)
+    assert "no budget was judged" in gate.reason
+
+
+def test_a_call_without_a_time_counts_at_that_of_the_row_before() -> None:
+    undated = call(timestamp=pd.NaT)
+    rows = log(undated, call(), undated, call(timestamp=START + timedelta(days=1)), undated)
+    report = summarise_usage(rows, PRICES)
+    assert {day: each.cost_usd["global="] for day, each in report.days.items()} == {
+        "2026-03-02": 6.0,
+        "2026-03-03": 4.0,
+    }
+    alone = summarise_usage(log(undated), PRICES, budgets=[Budget(limit=1)], at=START)
+    assert alone.budgets[0].verdict == "exceeded"

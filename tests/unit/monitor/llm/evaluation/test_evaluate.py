@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from flytekitplugins.wbmon import Answer, EvaluationRule, Variant
-from flytekitplugins.wbmon.errors import ConfigError, DataError
+from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.llm.evaluation.answer_cache import AnswerStore
 from flytekitplugins.wbmon.monitor.llm.evaluation.evaluate import evaluate_variants
-from flytekitplugins.wbmon.monitor.llm.evaluation.scorers import Judged
+from flytekitplugins.wbmon.monitor.llm.evaluation.scorers import Judged, ScoringError
 
 ITEMS = [{"id": f"q{i}", "question": f"What is {i}?", "expected": str(i)} for i in range(60)]
 OLD = Variant.of_text("old", "{question}", model="house")
@@ -77,6 +77,8 @@ def test_answers_that_never_came_score_0_and_are_counted() -> None:
     assert report.variants[1].n_failed == 20
     assert report.variants[1].errors == {"TimeoutError": 20}
     assert report.variants[1].scores["exact"].mean == 0.0
+    assert "20 of 20 answers of new failed (TimeoutError 20)" in report.reason
+    assert not report.unmeasured
 
 
 def test_a_scorer_that_fails_leaves_items_unscored_which_is_counted_and_forbids_a_verdict() -> None:
@@ -233,7 +235,6 @@ def test_a_score_out_of_range_is_no_score() -> None:
 @pytest.mark.parametrize(
     ("items", "variants", "scorers", "error"),
     [
-        ([], [OLD], ["exact"], DataError),
         (ITEMS, [OLD, OLD], ["exact"], ConfigError),
         (ITEMS, [], ["exact"], ConfigError),
         (ITEMS, [OLD], ["exakt"], ConfigError),
@@ -257,3 +258,84 @@ def test_settings_out_of_range_are_refused() -> None:
         evaluate_variants(
             ITEMS, [OLD], Oracle({"old": 1.0}), scorers=["f1"], rule=EvaluationRule(metric="exact")
         )
+
+
+def test_a_limit_on_the_cost_stops_at_the_first_call_of_unknown_cost() -> None:
+    oracle = Oracle({"old": 0.5, "new": 0.9}, cost=None)
+    rule = EvaluationRule(max_cost_usd=0.2, concurrency=1)
+    report = evaluate_variants(ITEMS, [OLD, NEW], oracle, scorers=["exact"], rule=rule)
+
+    assert oracle.n_asked == 2
+    assert (report.n_items, report.n_unpriced, report.spent_usd) == (1, 2, 0.0)
+    assert report.stopped.startswith("stopped after 1 of 60 items")
+    assert "the cost of 2 calls is unknown" in report.stopped
+    assert "max_cost_usd cannot be kept; give the price" in report.stopped
+
+    without_limit = evaluate_variants(ITEMS, [OLD, NEW], oracle, scorers=["exact"])
+    assert (without_limit.n_items, without_limit.n_unpriced) == (60, 120)
+    assert without_limit.stopped == ""
+
+
+def test_what_was_spent_before_a_call_of_unknown_cost_counts() -> None:
+    def ask(item: dict, variant: Variant) -> Answer:
+        known = int(item["id"]) < 3
+        return Answer(text="x", model="m" if known else "other", cost_usd=0.1 if known else None)
+
+    items = [{"id": str(place), "question": "q", "expected": "x"} for place in range(6)]
+    rule = EvaluationRule(max_cost_usd=1.0, concurrency=1)
+    report = evaluate_variants(items, [OLD], ask, scorers=["exact"], rule=rule)
+    assert (report.n_items, report.n_unpriced) == (4, 1)
+    assert report.spent_usd == pytest.approx(0.3)
+    assert "$0.3 of $1 are spent, and the cost of 1 calls is unknown (other)" in report.stopped
+    # those that are asked together are finished, and it is told all the same
+    together = EvaluationRule(max_cost_usd=1.0, concurrency=6)
+    report = evaluate_variants(items, [OLD], ask, scorers=["exact"], rule=together)
+    assert report.stopped.startswith("all 6 items are asked: $0.3 of $1")
+
+
+def test_a_judge_of_unknown_cost_stops_too_and_one_that_fails_is_paid() -> None:
+    async def unpriced(answer: Answer, item: dict) -> Judged:
+        return Judged(0.5)
+
+    class PaidForNothingError(ScoringError):
+        cost_usd = 0.04
+
+    async def failing(answer: Answer, item: dict) -> Judged:
+        raise PaidForNothingError("no verdict")
+
+    rule = EvaluationRule(max_cost_usd=0.2, concurrency=1)
+    oracle = Oracle({"old": 1.0})
+    stopped = evaluate_variants(ITEMS, [OLD], oracle, scorers={"judge": unpriced}, rule=rule)
+    assert (stopped.n_items, stopped.n_unpriced) == (1, 1)
+    paid = evaluate_variants(ITEMS, [OLD], oracle, scorers={"judge": failing}, rule=rule)
+    assert (paid.n_items, paid.spent_usd) == (4, pytest.approx(0.2))
+
+
+def test_a_limit_is_refused_before_anything_is_spent_where_a_price_is_known_to_be_missing() -> None:
+    class Asking:
+        n_asked = 0
+
+        def __call__(self, item: dict, variant: Variant) -> Answer:
+            self.n_asked += 1
+            return Answer(text="x")
+
+        def models_without_price(self, models: list[str]) -> list[str]:
+            return [model for model in models if model != "house"]
+
+    ask = Asking()
+    other = Variant.of_text("other", "{question}", model="other")
+    rule = EvaluationRule(max_cost_usd=1.0)
+    with pytest.raises(ConfigError, match=r"every model must have a price, .*other.* has none"):
+        evaluate_variants(ITEMS, [OLD, other], ask, scorers=["exact"], rule=rule)
+    assert ask.n_asked == 0
+    evaluate_variants(ITEMS, [OLD, other], ask, scorers=["exact"])
+    assert ask.n_asked == 120
+
+
+def test_requests_that_failed_are_free() -> None:
+    def ask(item: dict, variant: Variant) -> Answer:
+        raise TimeoutError
+
+    rule = EvaluationRule(max_cost_usd=1.0)
+    report = evaluate_variants(ITEMS, [OLD], ask, scorers=["exact"], rule=rule)
+    assert (report.n_items, report.n_unpriced, report.stopped) == (60, 0, "")

@@ -54,13 +54,6 @@ def test_an_answer_without_a_rating_is_unrated_and_not_bad() -> None:
     assert {each.key for each in report.groups["tenant"]} == {"acme", "bolt"}
 
 
-def test_where_stars_are_given_an_answer_is_liked_from_as_many_as_asked_for() -> None:
-    stars = ratings([5.0, 4.0, 3.0, 1.0])
-
-    assert analyse_feedback(calls(4), stars).total.rate == 1.0
-    assert analyse_feedback(calls(4), stars, good_from=4.0).total.rate == 0.5
-
-
 def test_the_last_rating_of_an_answer_counts_and_a_repeated_one_counts_once() -> None:
     log = pd.concat([ratings([0.0]), ratings([0.0])])
     changed = ratings([1.0]).assign(feedback_id="later", timestamp=START + timedelta(days=1))

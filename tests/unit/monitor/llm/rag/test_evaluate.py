@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from datetime import datetime, timedelta, timezone
 
@@ -10,7 +9,7 @@ import numpy as np
 import pytest
 
 from flytekitplugins.wbmon import Answer, RAGRule
-from flytekitplugins.wbmon.errors import ConfigError, DataError
+from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.llm.evaluation.scorers import Judged
 from flytekitplugins.wbmon.monitor.llm.rag.evaluate import evaluate_rag
 
@@ -128,19 +127,16 @@ def test_duplicates_and_stale_documents_are_counted() -> None:
     assert "stale" in report.reason
 
 
-def test_queries_that_fail_are_counted() -> None:
-    async def fail(item: dict) -> Answer:
-        await asyncio.sleep(0)
-        raise TimeoutError
-
-    report = evaluate_rag(ITEMS[:3], fail)
-
-    assert report.n_failed == 3
-    assert report.retrieval == {}
-
-
-def test_nothing_to_ask_is_refused() -> None:
-    with pytest.raises(DataError):
-        evaluate_rag([], ask)
-    with pytest.raises(ConfigError):
-        RAGRule(k=0)
+def test_wrong_settings_are_refused() -> None:
+    for wrong in (
+        {"k": 0},
+        {"floors": {"recall": 1.1}},
+        {"floors": {"recall": math.nan}},
+        {"max_failed": -0.1},
+        {"max_empty": math.nan},
+        {"max_stale": 0.5},
+    ):
+        with pytest.raises(ConfigError):
+            RAGRule(**wrong)
+    with pytest.raises(ConfigError, match="need a judge"):
+        evaluate_rag(ITEMS, ask, rule=RAGRule(floors={"groundedness": 0.8}))

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+import pytest
+
 from flytekitplugins.wbmon.monitor.llm.steps.analyze import analyse_steps
-from flytekitplugins.wbmon.monitor.llm.steps.report import Span
+from flytekitplugins.wbmon.monitor.llm.steps.report import Span, StepReport
 from flytekitplugins.wbmon.monitor.llm.steps.spans import spans_of_records
+from flytekitplugins.wbmon.reports.serialize import record_from_json, record_to_json
 
 START = datetime(2026, 3, 2, tzinfo=timezone.utc)
+
+
+PARTS = [("agent", ""), ("search", "agent")]
 
 
 def span(trace: str, name: str, parent: str = "", ms: float = 10.0, **fields: Any) -> Span:
@@ -64,7 +71,10 @@ def test_a_step_that_failed_and_was_recovered_from_is_no_failure() -> None:
 def test_the_same_question_three_times_is_a_loop() -> None:
     asked = [span("a", "search", "agent", n=n, fingerprint="same") for n in range(3)]
     other = [span("b", "search", "agent", n=n, fingerprint=str(n)) for n in range(3)]
-    report = analyse_steps([span("a", "agent"), *asked, span("b", "agent"), *other])
+    once = [span("c", "search", "agent", fingerprint="same")]
+    report = analyse_steps(
+        [span("a", "agent"), *asked, span("b", "agent"), *other, span("c", "agent"), *once]
+    )
 
     assert report.n_looping == 1
     assert report.loops == {"search": 1}
@@ -110,5 +120,65 @@ def test_the_write_ahead_log_of_traces_can_be_read_as_steps() -> None:
     assert "Step report" in analyse_steps(spans.values()).to_html()
 
 
-def test_no_trace_is_said() -> None:
-    assert analyse_steps([]).reason == "no trace in this window"
+def numbers(report: StepReport) -> dict[str, float]:
+    return {each.name: each.value for each in report.measurements()}
+
+
+def test_no_trace_is_said_and_measures_nothing() -> None:
+    report = analyse_steps([])
+
+    assert report.reason == report.unmeasured == "no trace in this window"
+    assert math.isnan(numbers(report)["error_rate"])
+    assert math.isnan(numbers(report)["dead_end_rate"])
+    assert 'class="verdict warn"' in report.to_html()
+
+
+def test_a_trace_without_its_root_never_ended_and_is_no_good_one() -> None:
+    # a killed task logs the steps that it finished, and not itself
+    killed = [each for name in "bc" for each in chain(name)[1:]]
+    report = analyse_steps([*chain("a", error="Timeout"), *killed])
+
+    assert (report.n_traces, report.n_dead_ends, report.n_unfinished) == (3, 2, 2)
+    assert numbers(report)["error_rate"] == 1, "one ended, and it failed"
+    assert numbers(report)["dead_end_rate"] == pytest.approx(2 / 3)
+    assert "2 end without a result, 2 of them never ended" in report.reason
+    assert report.unmeasured == ""
+
+
+def test_a_trace_of_two_roots_ends_with_both() -> None:
+    report = analyse_steps([span("a", "ask"), span("a", "log", ended_at=None), span("b", "ask")])
+
+    assert (report.n_traces, report.n_dead_ends, report.n_unfinished) == (2, 1, 1)
+
+
+def test_where_no_trace_ended_nobody_knows_whether_they_failed() -> None:
+    report = analyse_steps([*chain("a")[1:], span("b", "agent", ended_at=None)])
+
+    assert report.unmeasured == "none of 2 traces ended"
+    assert math.isnan(numbers(report)["error_rate"])
+    assert record_from_json(StepReport, record_to_json(report)).unmeasured
+
+
+@pytest.mark.parametrize("error", ["", "Timeout"])
+def test_one_span_is_a_trace_that_failed_or_did_not(error: str) -> None:
+    report = analyse_steps([span("a", "agent", error=error)])
+
+    assert numbers(report)["error_rate"] == float(bool(error))
+    assert report.n_dead_ends == 0
+    assert report.unmeasured == ""
+
+
+def test_where_every_span_failed_every_trace_did() -> None:
+    report = analyse_steps(
+        [span(trace, name, parent, error="E") for trace in "abc" for name, parent in PARTS]
+    )
+
+    assert numbers(report)["error_rate"] == 1
+    assert report.n_dead_ends == report.n_recovered == 0
+    assert report.steps[0].name == "search"
+
+
+def test_the_own_time_of_a_step_that_never_ended_is_unknown() -> None:
+    report = analyse_steps([span("a", "agent", ended_at=None)])
+
+    assert math.isnan(report.steps[0].own_ms)

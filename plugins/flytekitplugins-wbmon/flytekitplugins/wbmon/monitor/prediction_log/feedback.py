@@ -77,19 +77,19 @@ def _rows(feedback: Any, also: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def last_words(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Feedback rows by time; of rows with the same `feedback_id`, only the last.
+    """Feedback rows by time; of rows with the same id, name and source, only the last.
 
     Of exposures to an experiment only the first is kept: it says when a unit entered.
 
     Args:
-        rows: Rows with `timestamp` (null sorts first) and `feedback_id` (rows with null are all
-            kept).
+        rows: Rows with `timestamp` (null sorts first), `feedback_id` (rows with null are all kept)
+            and, where the log has them, `name` and `source`.
     """
     # the first part of the key keeps None and texts from being compared
     in_order = sorted(rows, key=lambda row: (row["timestamp"] is not None, row["timestamp"]))
     last: dict[object, dict[str, Any]] = {}
     for index, row in enumerate(in_order):
-        key = row["feedback_id"] or index
+        key = _version_of(row["feedback_id"], row.get("name"), source_of(row), index)
         if key in last and row.get("name") == EXPOSURE:
             continue
         # removed first, so that a row that replaces another takes its own place in time
@@ -98,10 +98,24 @@ def last_words(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return list(last.values())
 
 
+def source_of(row: Mapping[str, Any]) -> str:
+    """Who gave a feedback; a user, if the row does not say."""
+    return row.get("source") or "user"
+
+
+def _version_of(feedback_id: str | None, name: str | None, source: str, index: int) -> object:
+    """What rows have in common that replace each other.
+
+    One id may stand for a form: what it says under several names, or through several people, does
+    not replace each other.
+    """
+    return (feedback_id, name, source) if feedback_id else index
+
+
 def recent_feedback(
     destination: str, service: str, days: Sequence[str], *, filesystem: Any = None
 ) -> pa.Table:
-    """The feedback of some days; of rows with the same `feedback_id`, only the last.
+    """The feedback of some days; of rows with the same id, name and source, only the last.
 
     Of exposures to an experiment only the first is kept.
 
@@ -123,8 +137,9 @@ def recent_feedback(
             tables.append(_table(open_source(folder, filesystem=files)))
     whole = pa.concat_tables(tables, promote_options="permissive").sort_by("timestamp")
     kept: dict[object, int] = {}
-    keys, names = (whole[name].to_pylist() for name in ("feedback_id", "name"))
-    for index, (key, name) in enumerate(zip(keys, names, strict=True)):
+    columns = (whole[name].to_pylist() for name in ("feedback_id", "name", "source"))
+    for index, (feedback_id, name, source) in enumerate(zip(*columns, strict=True)):
+        key = _version_of(feedback_id, name, source or "user", index)
         if not (key in kept and name == EXPOSURE):
             kept[key] = index
     return whole.take(pa.array(sorted(kept.values()), pa.int64()))

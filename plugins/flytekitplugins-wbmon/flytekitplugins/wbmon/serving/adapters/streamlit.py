@@ -141,6 +141,8 @@ class StreamlitSession:
         Args:
             name: Kind of feedback, such as `thumbs` or `stars`.
             score: A number, such as the value of `st.feedback`; None before the widget is used.
+                Streamlit counts stars and faces from 0 to 4: `AnalyzeFeedback` reads them by
+                `scales={"stars": RatingScale(low=0, high=4, good_from=3)}`.
             label: A short text.
             comment: Free text; redacted.
             request_id: The prediction's id; that of the last prediction by default.

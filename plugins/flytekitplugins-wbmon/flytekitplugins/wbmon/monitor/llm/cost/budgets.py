@@ -17,12 +17,18 @@ from flytekitplugins.wbmon.monitor.llm.cost.report import (
 # two weeks, so that each weekday occurs equally often
 _LEARNED_DAYS = 14
 _MIN_DAYS = 3
+# after midnight; a service may be quiet until then
+_LATE = timedelta(hours=1)
 _Z80 = 1.2815515655446004
-_ORDER = ("exceeded", "at_risk", "ok")
+_ORDER = ("exceeded", "at_risk", "unknown", "ok")
 
 
 def judge_budgets(
-    budgets: Sequence[Budget], days: Mapping[str, DaySpend], *, at: datetime
+    budgets: Sequence[Budget],
+    days: Mapping[str, DaySpend],
+    *,
+    at: datetime,
+    since: datetime | None = None,
 ) -> tuple[BudgetStatus, ...]:
     """Evaluate each budget for every key to which it applies.
 
@@ -34,12 +40,21 @@ def judge_budgets(
         budgets: The spending limits.
         days: Spending by day, `YYYY-MM-DD` in UTC.
         at: Time of the evaluation; UTC without a time zone.
+        since: Start of the window, whose last hours may have been those of an earlier period; None
+            for `at`.
 
     Returns:
-        One status per budget and key, worst first.
+        One status per budget and key, worst first; a further one for each period that ended since
+        `since` and was not `ok`.
     """
     at = moment("at", at)
-    found = [_judge(budget, key, days, at) for budget in budgets for key in _keys(budget, days)]
+    since = at if since is None else min(moment("since", since), at)
+    found = []
+    for budget in budgets:
+        periods = _periods(budget.period, since, at)
+        for key in _keys(budget, days):
+            *ended, now = (_judge(budget, key, days, *bounds, at) for bounds in periods)
+            found += [now, *(status for status in ended if status.verdict != "ok")]
     return tuple(sorted(found, key=lambda each: (_ORDER.index(each.verdict), -each.share)))
 
 
@@ -56,6 +71,15 @@ def period_bounds(period: str, at: datetime) -> tuple[date, date]:
     return start, (start + timedelta(days=31)).replace(day=1)
 
 
+def _periods(period: str, since: datetime, at: datetime) -> list[tuple[date, date]]:
+    found = [period_bounds(period, since)]
+    while found[-1][1] <= at.date():
+        found.append(
+            period_bounds(period, datetime.combine(found[-1][1], time(), tzinfo=timezone.utc))
+        )
+    return found
+
+
 def _keys(budget: Budget, days: Mapping[str, DaySpend]) -> list[str]:
     if budget.scope == "global":
         return [""]
@@ -66,13 +90,20 @@ def _keys(budget: Budget, days: Mapping[str, DaySpend]) -> list[str]:
     return sorted(name.removeprefix(prefix) for name in named)
 
 
-def _judge(budget: Budget, key: str, days: Mapping[str, DaySpend], at: datetime) -> BudgetStatus:
-    start, end = period_bounds(budget.period, at)
+def _judge(
+    budget: Budget, key: str, days: Mapping[str, DaySpend], start: date, end: date, at: datetime
+) -> BudgetStatus:
+    first, following = (datetime.combine(day, time(), tzinfo=timezone.utc) for day in (start, end))
+    at = min(at, following)
     name = f"{budget.scope}={key}"
-    inside = [spend for day, spend in days.items() if start <= date.fromisoformat(day) <= at.date()]
+    inside = [
+        spend
+        for day, spend in days.items()
+        if start <= date.fromisoformat(day) <= at.date() and date.fromisoformat(day) < end
+    ]
     spent = math.fsum(spend.cost_usd.get(name, 0.0) for spend in inside)
-    left = (datetime.combine(end, time(), tzinfo=timezone.utc) - at) / timedelta(days=1)
-    elapsed = (at - datetime.combine(start, time(), tzinfo=timezone.utc)) / timedelta(days=1)
+    n_unknown = math.fsum(spend.n_unknown.get(name, 0.0) for spend in inside)
+    left, elapsed = ((following - at) / timedelta(days=1), (at - first) / timedelta(days=1))
     rate, deviation, n = _daily(name, days, at.date())
     if n == 0:
         rate = spent / elapsed if elapsed > 0 else 0.0
@@ -88,18 +119,20 @@ def _judge(budget: Budget, key: str, days: Mapping[str, DaySpend], at: datetime)
         # spending never goes down, so the interval starts at what is spent
         forecast_low=math.nan if math.isnan(reach) else max(spent, forecast - reach),
         forecast_high=forecast + reach,
-        n_unknown=math.fsum(spend.n_unknown.get(name, 0.0) for spend in inside),
-        verdict=_verdict(spent, forecast, budget.limit),
+        n_unknown=n_unknown,
+        verdict=_verdict(spent, forecast, n_unknown, budget.limit),
     )
 
 
 def _daily(name: str, days: Mapping[str, DaySpend], today: date) -> tuple[float, float, int]:
     """Mean and standard deviation of the last whole days, and their number; missing days are 0."""
     # today is not over yet, so it would lower the mean
-    known = [date.fromisoformat(day) for day in days if date.fromisoformat(day) < today]
+    known = sorted(day for day in days if date.fromisoformat(day) < today)
+    if known and _begins_late(known[0], days[known[0]]):
+        del known[0]
     if not known:
         return 0.0, 0.0, 0
-    n = min(_LEARNED_DAYS, (today - min(known)).days)
+    n = min(_LEARNED_DAYS, (today - date.fromisoformat(known[0])).days)
     spends = [
         days[day].cost_usd.get(name, 0.0) if day in days else 0.0
         for day in ((today - timedelta(days=back)).isoformat() for back in range(1, n + 1))
@@ -109,7 +142,16 @@ def _daily(name: str, days: Mapping[str, DaySpend], today: date) -> tuple[float,
     return mean, math.sqrt(variance), n
 
 
-def _verdict(spent: float, forecast: float, limit: float) -> BudgetVerdict:
+def _begins_late(day: str, spend: DaySpend) -> bool:
+    """Whether the first window began within a day, which then is no whole one."""
+    first = min((each.spans[0][0] for each in spend.windows), default=None)
+    midnight = datetime.combine(date.fromisoformat(day), time(), tzinfo=timezone.utc)
+    return first is not None and first - midnight > _LATE
+
+
+def _verdict(spent: float, forecast: float, n_unknown: float, limit: float) -> BudgetVerdict:
     if spent > limit:
         return "exceeded"
-    return "at_risk" if forecast > limit else "ok"
+    if forecast > limit:
+        return "at_risk"
+    return "unknown" if n_unknown else "ok"

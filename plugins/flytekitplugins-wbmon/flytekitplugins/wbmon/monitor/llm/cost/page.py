@@ -27,8 +27,11 @@ def usage_section(report: UsageReport) -> str:
     """The section of a usage report."""
     worst = report.budgets[0].verdict if report.budgets else "ok"
     total = report.total
+    if report.unmeasured and worst == "ok":
+        worst = "unknown"
     words = {
         "ok": f"${total.cost_usd:,.2f} for {total.n_calls:,.0f} calls",
+        "unknown": "No cost is known" if report.unmeasured else "A budget cannot be judged",
         "at_risk": "A budget will be exceeded",
         "exceeded": "A budget is exceeded",
     }
@@ -44,7 +47,9 @@ def usage_section(report: UsageReport) -> str:
     ]
     if report.models_without_price:
         names = ", ".join(report.models_without_price)
-        body.append(warning(f"No price is known for {names}"))
+        body.append(warning(f"No price is known for {names}: give it in prices="))
+    if total.n_no_usage:
+        body.append(warning(f"{total.n_no_usage:,.0f} answered calls have no token counts"))
     if report.budgets:
         head = ("budget", "of", "spent", "expected", "allowed", "unknown calls", "verdict")
         body.append(table(head, map(_budget_row, report.budgets[:_SHOWN])))

@@ -16,7 +16,7 @@ from flytekitplugins.wbmon.reports.report import Report
 Scope = Literal["global", "service", "endpoint", "tenant", "user", "model", "prompt"]
 Period = Literal["day", "week", "month"]
 BudgetAction = Literal["alert", "fail"]
-BudgetVerdict = Literal["ok", "at_risk", "exceeded"]
+BudgetVerdict = Literal["ok", "unknown", "at_risk", "exceeded"]
 
 SCOPES = ("global", "service", "endpoint", "tenant", "user", "model", "prompt")
 PERIODS = ("day", "week", "month")
@@ -121,8 +121,9 @@ class BudgetStatus:
         forecast_usd: Expected cost at the end of the period, from the mean of the last days.
         forecast_low: Lower end of the 80 % interval of the forecast; at least `spent_usd`.
         forecast_high: Upper end of that interval; `nan` with fewer than three days of data.
-        n_unknown: Number of calls with an unknown price, which the amounts do not include.
-        verdict: `exceeded` if the cost so far is above the limit, `at_risk` if the forecast is.
+        n_unknown: Number of calls of unknown cost, which the amounts do not include.
+        verdict: `exceeded` if the cost so far is above the limit, `at_risk` if the forecast is;
+            else `unknown` if the cost of a call of the period is, as it may be above the limit.
     """
 
     budget: Budget
@@ -137,22 +138,29 @@ class BudgetStatus:
 
     @property
     def share(self) -> float:
-        """The share of the limit that is spent."""
+        """The share of the limit that is spent, without calls of unknown cost."""
         return self.spent_usd / self.budget.limit
 
     def measurements(self) -> Iterable[Measurement]:
         """How much of the budget is spent, and will be at the end of the period."""
         whose = (self.budget.period, self.budget.scope, *([self.key] if self.key else []))
         limit = self.budget.limit
-        yield number("spent_share", *whose, value=self.share, higher_is_better=False)
+        # where no cost is known there is no share; of some it is at least this
+        known = math.nan if self.n_unknown and not self.spent_usd else 1.0
+        why = f"none of {self.n_unknown:,.0f} calls has a known cost"
+        yield number(
+            "spent_share", *whose, value=self.share * known, higher_is_better=False, reason=why
+        )
         yield number(
             "forecast_share",
             *whose,
-            value=self.forecast_usd / limit,
-            low=self.forecast_low / limit,
-            high=self.forecast_high / limit,
+            value=self.forecast_usd / limit * known,
+            low=self.forecast_low / limit * known,
+            high=self.forecast_high / limit * known,
             higher_is_better=False,
+            reason=why,
         )
+        yield number("n_unpriced", *whose, value=self.n_unknown, higher_is_better=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,8 +177,9 @@ class Usage:
         n_rate_limited: Calls that hit a rate limit, even if they succeeded later.
         n_fallback: Calls answered by another model than the one asked first.
         n_truncated: Calls whose answer was cut at its length limit.
-        n_no_usage: Calls without token counts.
-        n_unknown_price: Calls with token counts but an unknown price; never counted as free.
+        n_no_usage: Answered calls without token counts.
+        n_unknown_price: Calls with token counts, failed ones too, but an unknown price; never
+            counted as free.
         input_tokens: Input tokens of calls with token counts, cached ones included.
         output_tokens: Output tokens of calls with token counts, reasoning included.
         cached_tokens: Input tokens read from a cache.
@@ -203,8 +212,28 @@ class Usage:
 
     @property
     def n_unpriced(self) -> float:
-        """Calls that the cost does not cover."""
+        """Calls that the cost does not cover; calls that failed without token counts are free."""
         return self.n_no_usage + self.n_unknown_price
+
+    @property
+    def is_priced(self) -> bool:
+        """Whether the cost of any call is known."""
+        return self.cost_usd > 0 or self.n_calls - self.n_errors > self.n_unpriced
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowSpend:
+    """What one window counted of a day, or several windows that are long past.
+
+    Attributes:
+        spans: Times of the first and the last call of each stretch that it counted, in order.
+        cost_usd: Cost by `scope=key`, as in `DaySpend`.
+        n_unknown: Number of calls of unknown cost, by the same keys.
+    """
+
+    spans: tuple[tuple[datetime, datetime], ...]
+    cost_usd: Mapping[str, float] = field(default_factory=dict)
+    n_unknown: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,11 +242,13 @@ class DaySpend:
 
     Attributes:
         cost_usd: Cost by `scope=key`, such as `tenant=acme`; `global=` is the total.
-        n_unknown: Number of calls with an unknown price, by the same keys.
+        n_unknown: Number of calls of unknown cost, by the same keys.
+        windows: What each window counted of the day; empty in reports of older versions.
     """
 
     cost_usd: Mapping[str, float] = field(default_factory=dict)
     n_unknown: Mapping[str, float] = field(default_factory=dict)
+    windows: tuple[WindowSpend, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,7 +261,8 @@ class UsageReport(Report):
         total: Totals of all calls.
         groups: Totals of groups by dimension (`model`, `tenant`, …), the most expensive first.
         days: Cost by day, as `YYYY-MM-DD` in UTC; includes days taken over from earlier reports.
-        budgets: Status of each budget, the worst first.
+        budgets: Status of each budget in the period of the evaluation, the worst first; and in each
+            period that ended within the window and was not `ok`.
         models_without_price: Names of models to add to the price table.
         reason: One sentence: what was found.
     """
@@ -248,13 +280,32 @@ class UsageReport(Report):
 
     @property
     def over_budget(self) -> bool:
-        """Whether any budget is exceeded."""
+        """Whether any budget is exceeded, as far as costs are known."""
         return any(status.verdict == "exceeded" for status in self.budgets)
+
+    @property
+    def unmeasured(self) -> str:
+        """Why nothing is known of the cost; empty if that of any call is."""
+        total = self.total
+        if not total.n_calls:
+            return "no LLM call in this window"
+        if total.is_priced:
+            return ""
+        n = f"{total.n_calls:,.0f}"
+        if not total.n_unpriced:
+            return f"all {n} LLM calls failed"
+        why = f"the cost of none of {n} LLM calls is known"
+        if total.n_unknown_price:
+            names = f" of {', '.join(self.models_without_price)}" * bool(self.models_without_price)
+            why += f"; {total.n_unknown_price:,.0f} have no known price{names}"
+        if total.n_no_usage:
+            why += f"; {total.n_no_usage:,.0f} have no token counts"
+        return why + (f"; {total.n_errors:,.0f} failed" if total.n_errors else "")
 
     def absent(self, name: str) -> Measurement | None:
         """A budget of a tenant, model … that made no call in the days that are known."""
         stem, *whose = name.split(".", 3)
-        if stem not in ("spent_share", "forecast_share") or len(whose) < 2:  # noqa: PLR2004
+        if stem not in ("spent_share", "forecast_share", "n_unpriced") or len(whose) < 2:  # noqa: PLR2004
             return None
         if whose[0] not in PERIODS or whose[1] not in SCOPES:
             return None
@@ -263,16 +314,28 @@ class UsageReport(Report):
 
     def _measured(self) -> Iterable[Measurement]:
         total, none = self.total, "no LLM call in this window"
-        yield gate("over_budget", value=self.over_budget, reason=self.reason)
+        verdicts = {status.verdict for status in self.budgets}
+        is_judged = bool(verdicts) and "unknown" not in verdicts and not self.unmeasured
+        over = self.over_budget if self.over_budget or is_judged else None
+        why = self.reason if verdicts else f"no budget was judged: {self.reason}"
+        yield gate("over_budget", value=over, reason=why)
         yield number("n_calls", value=total.n_calls, prominence="history")
         yield number(
-            "cost_usd", value=total.cost_usd, higher_is_better=False, unit="USD", prominence="news"
+            "cost_usd",
+            value=total.cost_usd if total.is_priced else math.nan,
+            higher_is_better=False,
+            unit="USD",
+            prominence="news",
+            reason=self.unmeasured,
         )
         yield number("n_unpriced", value=total.n_unpriced, higher_is_better=False)
+        has_counts = total.n_no_usage < total.n_calls - total.n_errors or total.input_tokens > 0
         for name in ("input_tokens", "output_tokens"):
-            yield number(name, value=getattr(total, name), unit="tokens")
+            tokens = getattr(total, name) if has_counts else math.nan
+            yield number(name, value=tokens, unit="tokens", reason="no call has token counts")
         for name, count in (
             ("error_rate", total.n_errors),
+            ("unpriced_rate", total.n_unpriced),
             ("retry_rate", total.n_retried),
             ("rate_limited_rate", total.n_rate_limited),
             ("fallback_rate", total.n_fallback),
@@ -285,5 +348,9 @@ class UsageReport(Report):
                 prominence="news" if name == "error_rate" else "chart",
                 reason=none,
             )
+        # of two periods that a window touches, the budget of the worse one is measured
+        by_name: dict[str, Measurement] = {}
         for status in self.budgets:
-            yield from status.measurements()
+            for each in status.measurements():
+                by_name.setdefault(each.name, each)
+        yield from by_name.values()

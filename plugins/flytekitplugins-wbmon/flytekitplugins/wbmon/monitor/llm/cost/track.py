@@ -13,8 +13,9 @@ import numpy as np
 
 from flytekitplugins.wbmon.arguments import listed, moment
 from flytekitplugins.wbmon.data.open import Data, open_source
-from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.monitor.llm.cost.budgets import judge_budgets
+from flytekitplugins.wbmon.monitor.llm.cost.ledger import Ledger, encoded
 from flytekitplugins.wbmon.monitor.llm.cost.report import (
     SCOPES,
     Budget,
@@ -78,7 +79,8 @@ def summarise_usage(
     """Summarise the LLM calls of a window.
 
     Rows are weighted by `sample_weight`, so the sums of a sampled log estimate those of all calls.
-    Rows without a language model are left out.
+    Rows without a language model are left out. A call without a readable time is taken to be of the
+    time of the row before it; if none has one, of `at`.
 
     Args:
         data: A call log or prediction log, see the data contract.
@@ -86,8 +88,10 @@ def summarise_usage(
         by: Dimensions to group by: `model`, `tenant`, `user`, `endpoint`, `prompt`, `service`,
             `purpose`.
         budgets: Spending limits.
-        previous: The report of the previous window, with the spending of earlier days of the
-            budget periods. A day in both is taken from this window.
+        previous: The report of the previous window, with the spending of earlier windows of the
+            budget periods. Windows may begin at any hour, overlap and be judged again: each call
+            counts once. What an earlier window counted from its first to its last call of a day is
+            taken from this window where this one covers it, else from the earlier one.
         at: Time at which budgets are evaluated; that of the last call if None.
 
     Raises:
@@ -98,14 +102,17 @@ def summarise_usage(
     unknown = set(by) - set(DIMENSIONS)
     if unknown:
         raise DataError(f"by must be of {', '.join(DIMENSIONS)}; got {', '.join(sorted(unknown))}")
-    tally = _Tally(prices=prices)
+    at = None if at is None else moment("at", at)
+    undated_at = at or datetime.now(timezone.utc)
+    tally = _Tally(prices=prices, ledger=Ledger(previous), undated_at=undated_at)
     # budgets need sums by their scope even if the report does not show them
     dimensions = tuple(dict.fromkeys([*by, *(b.scope for b in budgets if b.scope != "global")]))
     for batch in _batches(data):
         tally.add(batch, dimensions)
-    days = {**_recent(previous.days if previous else {}), **tally.days()}
-    end = tally.end_at if at is None else moment("at", at)
-    statuses = judge_budgets(budgets, days, at=end) if end is not None else ()
+    days = tally.ledger.days()
+    # without a call, the budgets are those of the last call before
+    end = at or tally.ledger.last_at
+    statuses = judge_budgets(budgets, days, at=end, since=tally.start_at) if end else ()
     total = tally.usage("", "")
     return UsageReport(
         start_at=tally.start_at,
@@ -124,62 +131,43 @@ class _Tally:
     """Running sums by dimension, key and day."""
 
     prices: PriceTable
+    ledger: Ledger
     sums: dict[tuple[str, str], dict[str, float]] = field(
         default_factory=lambda: defaultdict(lambda: defaultdict(float))
     )
-    spent: dict[tuple[str, str], list[float]] = field(
-        default_factory=lambda: defaultdict(lambda: [0.0, 0.0])
-    )
     without_price: set[str] = field(default_factory=set)
+    undated_at: datetime
     start_at: datetime | None = None
     end_at: datetime | None = None
 
     def add(self, batch: pa.Table, dimensions: Sequence[str]) -> None:
         """Count the rows of a batch."""
-        rows = _Rows(batch)
+        rows = _Rows(batch, self.end_at or self.undated_at)
         called = rows.called()
         if not called.any():
             return
-        times = [at for at, is_call in zip(rows.times(), called, strict=True) if is_call]
+        times = [at for at, is_call in zip(rows.times, called, strict=True) if is_call]
         self.start_at = min(filter(None, (self.start_at, *times)))
         self.end_at = max(filter(None, (self.end_at, *times)))
         measures = rows.measures(self.prices, self.without_price)
-        weights = rows.number("sample_weight", 1.0)
-        self._add_groups("", [""] * len(weights), called, measures)
-        day_names = np.array([f"{at:%Y-%m-%d}" for at in rows.times()], dtype=object)
-        self._add_days("global", [""] * len(weights), day_names, called, measures)
+        self._add_groups("", [""] * len(called), called, measures)
+        scopes: dict[str, Sequence[str]] = {"global": [""] * len(times)}
         for name in dimensions:
             keys = rows.keys(name)
             self._add_groups(name, keys, called, measures)
             if name in SCOPES:
-                self._add_days(name, keys, day_names, called, measures)
+                scopes[name] = [key for key, is_call in zip(keys, called, strict=True) if is_call]
+        unpriced = measures["n_no_usage"] + measures["n_unknown_price"]
+        self.ledger.add(times, scopes, measures["cost_usd"][called], unpriced[called])
 
     def _add_groups(
         self, name: str, keys: Sequence[str], called: NDArray[np.bool_], measures: dict[str, Floats]
     ) -> None:
-        labels, index = _encoded(keys)
+        labels, index = encoded(keys)
         for measure, values in measures.items():
             totals = np.bincount(index[called], values[called], minlength=len(labels))
             for label, total in zip(labels, totals.tolist(), strict=True):
                 self.sums[name, label][measure] += total
-
-    def _add_days(
-        self,
-        scope: str,
-        keys: Sequence[str],
-        days: NDArray[np.object_],
-        called: NDArray[np.bool_],
-        measures: dict[str, Floats],
-    ) -> None:
-        labels, index = _encoded(
-            [f"{day}|{scope}={key}" for day, key in zip(days, keys, strict=True)]
-        )
-        unpriced = measures["n_no_usage"] + measures["n_unknown_price"]
-        for place, values in enumerate((measures["cost_usd"], unpriced)):
-            totals = np.bincount(index[called], values[called], minlength=len(labels))
-            for label, total in zip(labels, totals.tolist(), strict=True):
-                day, _, key = label.partition("|")
-                self.spent[day, key][place] += total
 
     def usage(self, dimension: str, key: str) -> Usage:
         """The sums of one group."""
@@ -196,25 +184,16 @@ class _Tally:
         found = [each for each in found if each.n_rows]
         return tuple(sorted(found, key=lambda each: (-each.cost_usd, -each.n_calls, each.key)))
 
-    def days(self) -> dict[str, DaySpend]:
-        """Spending by day and scope."""
-        cost: dict[str, dict[str, float]] = defaultdict(dict)
-        unknown: dict[str, dict[str, float]] = defaultdict(dict)
-        for (day, key), (usd, n_unknown) in self.spent.items():
-            if usd or n_unknown:
-                cost[day][key] = usd
-                unknown[day][key] = n_unknown
-        return {day: DaySpend(cost_usd=cost[day], n_unknown=unknown[day]) for day in sorted(cost)}
-
 
 class _Rows:
     """Columns of a batch as arrays; columns that the log lacks are empty."""
 
-    def __init__(self, batch: pa.Table) -> None:
+    def __init__(self, batch: pa.Table, undated_at: datetime) -> None:
         self._columns: dict[str, list[Any]] = {
             name: batch.column(name).to_pylist() for name in batch.schema.names
         }
         self._n = batch.num_rows
+        self.times = _filled(map(_time, self.values("timestamp")), undated_at)
 
     def values(self, name: str) -> list[Any]:
         """A column, None where there is no value."""
@@ -228,13 +207,6 @@ class _Rows:
     def present(self, name: str) -> NDArray[np.bool_]:
         """True where a column has a value that is neither null, empty nor zero."""
         return np.fromiter(map(bool, self.values(name)), dtype=np.bool_, count=self._n)
-
-    def times(self) -> list[datetime]:
-        """The times of the rows, UTC."""
-        return [
-            at.replace(tzinfo=timezone.utc) if at.tzinfo is None else at.astimezone(timezone.utc)
-            for at in self.values("timestamp")
-        ]
 
     def called(self) -> NDArray[np.bool_]:
         """True for rows that are calls of a language model."""
@@ -262,7 +234,7 @@ class _Rows:
         cost, has_usage = self._costs(prices)
         failed = self.present("error_type")
         priced = ~np.isnan(cost)
-        unknown = ~priced & has_usage & ~failed
+        unknown = ~priced & has_usage
         models = self.models()
         without_price.update(models[i] for i in np.flatnonzero(unknown & self.called()))
         known_cost = np.where(priced, cost, 0.0)
@@ -296,7 +268,7 @@ class _Rows:
         )
         recorded, providers = self.values("cost_usd"), self.values("gen_ai_provider_name")
         costs = np.full(self._n, math.nan)
-        for i, (model, at) in enumerate(zip(self.models(), self.times(), strict=True)):
+        for i, (model, at) in enumerate(zip(self.models(), self.times, strict=True)):
             usage = {name: column[i] for name, column in zip(_TOKENS, columns, strict=True)}
             found = prices.cost_usd(model, at=at, provider=providers[i], **usage)
             found = recorded[i] if found is None else found
@@ -319,11 +291,21 @@ def _batches(data: Data) -> Iterator[pa.Table]:
             yield pa.Table.from_batches([batch])
 
 
-def _encoded(keys: Iterable[str]) -> tuple[list[str], NDArray[np.int64]]:
-    codes: dict[str, int] = {}
-    # numbers the keys by first occurrence, in one pass
-    index = [codes.setdefault(key, len(codes)) for key in keys]
-    return list(codes), np.array(index, dtype=np.int64)
+def _time(value: Any) -> datetime | None:
+    try:
+        return None if value is None else moment("timestamp", value)
+    except ConfigError:
+        return None
+
+
+def _filled(times: Iterable[datetime | None], undated_at: datetime) -> list[datetime]:
+    """Times, each missing one that of the row before it."""
+    known = list(times)
+    found, last = [], next(filter(None, known), undated_at)
+    for at in known:
+        last = at or last
+        found.append(last)
+    return found
 
 
 def _recent(days: Mapping[str, DaySpend]) -> dict[str, DaySpend]:
@@ -332,23 +314,35 @@ def _recent(days: Mapping[str, DaySpend]) -> dict[str, DaySpend]:
 
 
 def _reason(total: Usage, budgets: Sequence[BudgetStatus]) -> str:
+    cost = _cost(total)
+    if not budgets or budgets[0].verdict == "ok":
+        return cost
+    worst = budgets[0]
+    whose = f"{worst.budget.scope} {worst.key}".strip()
+    limit, beside = _usd(worst.budget.limit), _without(worst.n_unknown)
+    words = f"the {worst.budget.period} budget of {whose}"
+    if worst.verdict == "unknown":
+        return f"{cost}; {words} is unknown: {_usd(worst.spent_usd)} of {limit} spent{beside}"
+    words += " is exceeded" if worst.verdict == "exceeded" else " will be exceeded"
+    return (
+        f"{cost}; {words}: {_usd(worst.spent_usd)} spent{beside}, "
+        f"{_usd(worst.forecast_usd)} expected, {limit} allowed"
+    )
+
+
+def _cost(total: Usage) -> str:
     if not total.n_rows:
         return "no LLM call in this window"
+    if not total.is_priced:
+        return f"the cost of none of {total.n_calls:,.0f} calls is known"
     cost = f"{total.n_calls:,.0f} calls cost {_usd(total.cost_usd)}"
     if total.cost_error > 0:
         cost += f" ± {_usd(1.96 * total.cost_error)}"
-    if total.n_unpriced:
-        cost += f", without {total.n_unpriced:,.0f} calls of unknown cost"
-    bad = [status for status in budgets if status.verdict != "ok"]
-    if not bad:
-        return cost
-    worst = bad[0]
-    whose = f"{worst.budget.scope} {worst.key}".strip()
-    words = "is exceeded" if worst.verdict == "exceeded" else "will be exceeded"
-    return (
-        f"{cost}; the {worst.budget.period} budget of {whose} {words}: {_usd(worst.spent_usd)} "
-        f"spent, {_usd(worst.forecast_usd)} expected, {_usd(worst.budget.limit)} allowed"
-    )
+    return cost + _without(total.n_unpriced)
+
+
+def _without(n_unknown: float) -> str:
+    return f", without {n_unknown:,.0f} calls of unknown cost" if n_unknown else ""
 
 
 def _usd(amount: float) -> str:

@@ -9,11 +9,18 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
+from flytekitplugins.wbmon.data.scalars import is_missing
 from flytekitplugins.wbmon.monitor.llm.evaluation.answer_cache import AnswerStore, answer_key
 from flytekitplugins.wbmon.monitor.llm.evaluation.report import Answer, Variant
-from flytekitplugins.wbmon.monitor.llm.evaluation.scorers import Item, Judged, Scorer
+from flytekitplugins.wbmon.monitor.llm.evaluation.scorers import (
+    Item,
+    Judged,
+    PartlyPriced,
+    Scorer,
+    ScoringError,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -44,19 +51,59 @@ class Asked:
     failures: dict[str, str] = field(default_factory=dict)
 
 
+class PricedAsk(Protocol):
+    """What knows prices before it asks, so that a limit on the cost can be refused in time."""
+
+    def models_without_price(self, models: Sequence[str]) -> Sequence[str]:
+        """Those of the models that it would ask whose price is unknown.
+
+        Args:
+            models: The models of the variants.
+        """
+
+
 @dataclass(slots=True, kw_only=True)
 class SpendLimit:
-    """The spending limit of a run and the amount spent."""
+    """The spending limit of a run, and what is spent.
+
+    Attributes:
+        limit_usd: The limit; None for none.
+        spent_usd: Known costs.
+        n_unpriced: Number of calls of unknown cost; with the first one no limit can be kept.
+        models: Names of models whose answers had no known cost.
+    """
 
     limit_usd: float | None = None
     spent_usd: float = 0.0
-    is_empty: bool = False
+    n_unpriced: int = 0
+    models: set[str] = field(default_factory=set)
 
-    def pay(self, cost_usd: float | None) -> None:
-        """Add a cost; an unknown one (None) is not counted."""
-        self.spent_usd += cost_usd or 0.0
-        if self.limit_usd is not None and self.spent_usd >= self.limit_usd:
-            self.is_empty = True
+    @property
+    def is_empty(self) -> bool:
+        """Whether no further item may be started."""
+        return self.limit_usd is not None and (
+            self.spent_usd >= self.limit_usd or self.n_unpriced > 0
+        )
+
+    def pay(self, cost_usd: float | None, n_unpriced: int = 0) -> None:
+        """Add a cost.
+
+        Args:
+            cost_usd: The cost; None or nan for a call of unknown cost, if `n_unpriced` does not say
+                more.
+            n_unpriced: Number of further calls whose cost is unknown.
+        """
+        is_unknown = is_missing(cost_usd)
+        self.spent_usd += 0.0 if is_unknown else cost_usd or 0.0
+        self.n_unpriced += n_unpriced or int(is_unknown)
+
+    def pay_answer(self, answer: Answer) -> None:
+        """Add the cost of an answer; a request that failed is free unless it says otherwise."""
+        if answer.cost_usd is not None:
+            self.pay(answer.cost_usd)
+        elif not answer.error:
+            self.pay(None)
+            self.models.add(answer.model)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +146,7 @@ class EvaluationRun:
         is_cached = answer is not None
         if answer is None:
             answer = await self._ask(item, variant)
-            self.spend_limit.pay(answer.cost_usd)
+            self.spend_limit.pay_answer(answer)
             # an error may pass, so the next run asks again
             if self.store is not None and not answer.error:
                 self.store.put(key, answer)
@@ -112,11 +159,7 @@ class EvaluationRun:
 
     async def _ask(self, item: Item, variant: Variant) -> Answer:
         begun = time.perf_counter()
-        try:
-            answer: Answer = await _called(self.ask, item, variant)
-        except Exception as error:  # noqa: BLE001 - a model that fails is a finding
-            logger.info("%s did not answer: %s", variant.name, error)
-            answer = Answer(error=type(error).__name__)
+        answer = await answer_of(self.ask, item, variant)
         # only nan differs from itself: `ask` did not measure the latency
         if answer.latency_ms == answer.latency_ms:
             return answer
@@ -127,23 +170,66 @@ class EvaluationRun:
             asked.scores[name] = 0.0
             return
         try:
-            score = await _called(scorer, asked.answer, item)
-            judged = score if isinstance(score, Judged) else Judged(float(score))
-            self.spend_limit.pay(judged.cost_usd)
-            value = float(judged.value)
-            if not 0.0 <= value <= 1.0:
-                raise ValueError(f"a score must be from 0 to 1, got {value}")  # noqa: TRY301
-            asked.scores[name] = value
+            judged = await judged_by(scorer, asked.answer, item, pay=self.spend_limit.pay)
+            asked.scores[name] = judged.value
         except Exception as error:  # noqa: BLE001 - a scorer that fails is counted, not fatal
             asked.failures[name] = type(error).__name__
 
 
-async def _called(function: Callable[..., Any], *args: Any) -> Any:
+async def answer_of(ask: Callable[..., Any], *args: Any) -> Answer:
+    """The answer of a function; one that raises, or returns something else, gives a failed one.
+
+    Args:
+        ask: A function, a coroutine function, or an object with a `__call__` of either kind.
+        args: What it is called with.
+    """
+    try:
+        answer = await _called(ask, *args)
+    except Exception as error:  # noqa: BLE001 - a model that fails is a finding
+        logger.info("no answer: %s", error)
+        return Answer(error=type(error).__name__)
+    if isinstance(answer, Answer):
+        return answer
+    logger.info("no answer: got %s instead of an Answer", type(answer).__name__)
+    return Answer(error=TypeError.__name__)
+
+
+async def judged_by(
+    scorer: Callable[..., Any],
+    *args: Any,
+    pay: Callable[[float | None, int], None],
+    **known: Any,
+) -> Judged:
+    """The score of a scorer or judge, from 0 to 1.
+
+    Args:
+        scorer: As `ask` of `answer_of`; returns a number or a `Judged`.
+        args: What it is called with.
+        pay: Takes what it cost, as `SpendLimit.pay` does, also if it gave no valid score.
+        known: What it is called with by name.
+
+    Raises:
+        ValueError: If the score is not from 0 to 1.
+    """
+    try:
+        score = await _called(scorer, *args, **known)
+    except ScoringError as error:
+        pay(error.cost_usd, error.n_unpriced)
+        raise
+    judged = score if isinstance(score, Judged) else Judged(score, cost_usd=0.0)
+    pay(judged.cost_usd, int(isinstance(judged, PartlyPriced)))
+    value = float(judged.value)
+    if not 0.0 <= value <= 1.0:
+        raise ValueError(f"a score must be from 0 to 1, got {value}")
+    return judged._replace(value=value)
+
+
+async def _called(function: Callable[..., Any], *args: Any, **known: Any) -> Any:
     """Call a coroutine function, or a plain function in a thread so that it blocks nothing."""
     target = function if inspect.isroutine(function) else type(function).__call__
     if inspect.iscoroutinefunction(target):
-        return await function(*args)
-    found = await asyncio.to_thread(function, *args)
+        return await function(*args, **known)
+    found = await asyncio.to_thread(function, *args, **known)
     return await found if inspect.isawaitable(found) else found
 
 

@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from flytekitplugins.wbmon.errors import ConfigError, DataError
-from flytekitplugins.wbmon.monitor.llm.evaluation.report import ComparisonVerdict, PairedComparison
+from flytekitplugins.wbmon.monitor.llm.evaluation.report import (
+    MAX_FAILED_SHARE,
+    ComparisonVerdict,
+    PairedComparison,
+)
 from flytekitplugins.wbmon.stats.paired import PairedDifference, paired_difference, pairs_needed
 from flytekitplugins.wbmon.stats.repeated_looks import Look, validity
 
@@ -20,8 +24,6 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-# scores are rarely missing at random, so more of them could decide the comparison
-MAX_UNSCORED = 0.05
 _LARGEST_ASK = 1e6
 _ROUNDS = 8
 # few comparisons of prompts have thousands of items
@@ -40,6 +42,7 @@ def compare_paired(  # noqa: PLR0913 - names for the report, and what decides
     baseline: str = "a",
     candidate: str = "b",
     planned_items: int | Literal["all"] | None = None,
+    max_unscored_share: float = MAX_FAILED_SHARE,
 ) -> PairedComparison:
     """Test whether candidate `b` is better than baseline `a` on the same items.
 
@@ -65,9 +68,11 @@ def compare_paired(  # noqa: PLR0913 - names for the report, and what decides
             (O'Brien-Fleming boundary); later items are not counted. None without such a plan
             (confidence sequence): about half as many items again are needed. `"all"` if these are
             all the items that will ever be compared, and this is the only look at them.
+        max_unscored_share: With a larger share of items without a score on both sides nothing is
+            decided; in [0, 1].
 
     Raises:
-        ConfigError: If `alpha`, `min_effect` or `planned_items` is out of range.
+        ConfigError: If a setting is out of range.
         DataError: If the arrays differ in length or hold an infinity.
     """
     if not 0 < alpha < 1 or not min_effect >= 0:
@@ -75,6 +80,8 @@ def compare_paired(  # noqa: PLR0913 - names for the report, and what decides
             f"must hold 0 < alpha < 1 and min_effect >= 0; got alpha={alpha}, "
             f"min_effect={min_effect}"
         )
+    if not 0 <= max_unscored_share <= 1:
+        raise ConfigError(f"max_unscored_share must be from 0 to 1, got {max_unscored_share}")
     end = None if planned_items == "all" else planned_items
     if end is not None and end < 1:
         raise ConfigError(f"planned_items must be at least 1, got {end}")
@@ -84,7 +91,9 @@ def compare_paired(  # noqa: PLR0913 - names for the report, and what decides
     look = _look(max(1, len(first)), planned_items)
     found = paired_difference(first, second, alpha=look.level(alpha))
     found = found._replace(p_value=look.p_value(found.p_value))
-    verdict = _verdict(found, n_unscored, min_effect, higher_is_better)
+    # the number of items without a score, where it is too large
+    n_too_many = n_unscored if n_unscored > max_unscored_share * (found.n + n_unscored) else 0
+    verdict = _verdict(found, n_too_many, min_effect, higher_is_better)
     n_to_decide = _n_to_decide(found, verdict, look, alpha, min_effect)
     return PairedComparison(
         metric=metric,
@@ -105,7 +114,7 @@ def compare_paired(  # noqa: PLR0913 - names for the report, and what decides
         looks=look.kind,
         planned_items=end,
         reason=_reason(
-            found, verdict, n_unscored, n_to_decide, min_effect, higher_is_better, metric
+            found, verdict, n_too_many, n_to_decide, min_effect, higher_is_better, metric
         )
         + f"; {validity(look.kind, end, 'items')}",
     )
@@ -145,9 +154,9 @@ def _scored_pairs(
 
 
 def _verdict(
-    found: PairedDifference, n_unscored: int, min_effect: float, higher_is_better: bool
+    found: PairedDifference, n_too_many: int, min_effect: float, higher_is_better: bool
 ) -> ComparisonVerdict:
-    if math.isnan(found.p_value) or n_unscored > MAX_UNSCORED * (found.n + n_unscored):
+    if n_too_many or math.isnan(found.p_value):
         return "undecided"
     low, high, value = found.low, found.high, found.value
     if not higher_is_better:
@@ -178,7 +187,7 @@ def _n_to_decide(
 def _reason(
     found: PairedDifference,
     verdict: ComparisonVerdict,
-    n_unscored: int,
+    n_too_many: int,
     n_to_decide: float,
     min_effect: float,
     higher_is_better: bool,
@@ -193,8 +202,8 @@ def _reason(
     if verdict == "hold":
         worse = found.high < 0 if higher_is_better else found.low > 0
         return f"{'worse beyond chance' if worse else f'not better by {min_effect:g}'}: {basis}"
-    if n_unscored > MAX_UNSCORED * (found.n + n_unscored):
-        return f"{n_unscored} items have no score on one side, too many to decide: {basis}"
+    if n_too_many:
+        return f"{n_too_many} items have no score on one side, too many to decide: {basis}"
     if math.isinf(n_to_decide):
         return f"no difference to be seen: {basis}; more items of this kind will not decide"
     needs = f"; about {n_to_decide:,.0f} items would decide" if n_to_decide > found.n else ""

@@ -82,7 +82,8 @@ def _variant_row(result: VariantResult, scorers: Sequence[str]) -> Sequence[str]
             continue
         bounds = "" if math.isnan(score.low) else f" [{score.low:.3g}, {score.high:.3g}]"
         failed = f", {score.n_failed} failed" if score.n_failed else ""
-        scores.append(cell(f"{number(score.mean)}{bounds}{failed}"))
+        answered = f", {number(score.mean_answered)} where answered" if result.n_failed else ""
+        scores.append(cell(f"{number(score.mean)}{bounds}{answered}{failed}"))
     return (
         name_cell(result.variant.name, below=result.digest[:12]),
         cell(result.variant.model or "-"),

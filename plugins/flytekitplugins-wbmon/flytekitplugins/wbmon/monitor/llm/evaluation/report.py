@@ -14,8 +14,19 @@ from flytekitplugins.wbmon.stats.repeated_looks import Looks
 
 ComparisonVerdict = Literal["ship", "hold", "undecided"]
 
+# answers are rarely missing at random, so more of them could decide the comparison
+MAX_FAILED_SHARE = 0.05
 
-TAKEN_NAMES = frozenset({"cost_per_call_usd", "difference", "latency_ms", "n_failed"})
+TAKEN_NAMES = frozenset(
+    {
+        "cost_per_call_usd",
+        "difference",
+        "failed_share",
+        "latency_ms",
+        "n_failed",
+        "unscored_share",
+    }
+)
 """What a variant has beside its scores, which therefore no scorer can be called."""
 
 
@@ -113,10 +124,16 @@ class EvaluationRule:
             interval shows a loss of at most this; None ships no such candidate.
         repeats: Number of answers per item and variant.
         concurrency: Number of items asked at the same time.
-        max_cost_usd: No further item is started once this amount is spent; None for no limit.
+        max_cost_usd: No further item is started once this amount is spent, or the cost of a call is
+            unknown; refused where it is known before that a model has no price. None for no limit.
         max_cost_increase: Maximum relative increase of the cost with which a candidate is shipped;
             None for no limit.
         max_latency_increase: The same for the mean latency.
+        max_failed_share: Maximum share of a variant's answers that may fail, and of those that came
+            that the deciding scorer may fail on; in [0, 1]. With more of the baseline's nothing is
+            decided, and a candidate with more is not shipped. An error is an answer that never
+            came, as in an outage; where the variant itself is at fault, let `answer` return what it
+            gave (an empty text), which the scorers judge.
         planned_items: `all` if the items are complete and evaluated once, as a benchmark is. If
             items are added and evaluated again: the number with which that ends, fixed before it
             begins, or None if it has no planned end.
@@ -134,6 +151,7 @@ class EvaluationRule:
     max_cost_usd: float | None = None
     max_cost_increase: float | None = None
     max_latency_increase: float | None = None
+    max_failed_share: float = MAX_FAILED_SHARE
     planned_items: int | Literal["all"] | None = "all"
 
     def __post_init__(self) -> None:
@@ -141,6 +159,15 @@ class EvaluationRule:
             raise ConfigError(
                 f"repeats and concurrency must be at least 1, got {self.repeats} and "
                 f"{self.concurrency}"
+            )
+        if not 0 < self.alpha < 1 or not self.min_effect >= 0:
+            raise ConfigError(
+                f"must hold 0 < alpha < 1 and min_effect >= 0; got alpha={self.alpha}, "
+                f"min_effect={self.min_effect}"
+            )
+        if not 0 <= self.max_failed_share <= 1:
+            raise ConfigError(
+                f"max_failed_share must be a share from 0 to 1, got {self.max_failed_share}"
             )
         if self.max_cost_usd is not None and not self.max_cost_usd > 0:
             raise ConfigError(f"max_cost_usd must be positive, got {self.max_cost_usd}")
@@ -195,13 +222,15 @@ class ScoreSummary:
 
     Attributes:
         name: Name of the scorer.
-        mean: Mean over the items with a score; `nan` if none has one.
+        mean: Mean over the items with a score, of which one that was not answered has 0; `nan` if
+            none has a score.
         low: Lower end of the 95 % interval of the mean.
         high: Upper end of that interval.
         n: Number of items with a score.
         n_failed: Number of items that could not be scored; the mean excludes them.
         mean_if_failed: The mean if each failed item had the lowest possible score.
         errors: Number of failures by class of the error.
+        mean_answered: The mean without the items that were not answered; `nan` if none was.
     """
 
     name: str
@@ -212,6 +241,12 @@ class ScoreSummary:
     n_failed: int = 0
     mean_if_failed: float = math.nan
     errors: Mapping[str, int] = field(default_factory=dict)
+    mean_answered: float = math.nan
+
+    @property
+    def failed_share(self) -> float:
+        """Share of the items that could not be scored; `nan` if none was to be."""
+        return self.n_failed / (self.n + self.n_failed) if self.n or self.n_failed else math.nan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,11 +289,36 @@ class VariantResult:
     on_frontier: bool = False
     errors: Mapping[str, int] = field(default_factory=dict)
 
+    @property
+    def n_answers(self) -> int:
+        """Number of answers asked for."""
+        return self.n_items * self.n_repeats
+
+    @property
+    def failed_share(self) -> float:
+        """Share of the answers that never came; `nan` if none was asked for."""
+        return self.n_failed / self.n_answers if self.n_answers else math.nan
+
     def measurements(self) -> Iterable[Measurement]:
         """Its scores, cost and latency, each named after the variant."""
         name = self.variant.name
         yield number("n_failed", name, value=self.n_failed, higher_is_better=False)
+        yield number(
+            "failed_share",
+            name,
+            value=self.failed_share,
+            higher_is_better=False,
+            reason="nothing was asked",
+        )
         for score in self.scores.values():
+            yield number(
+                "unscored_share",
+                score.name,
+                name,
+                value=score.failed_share,
+                higher_is_better=False,
+                reason="nothing was scored",
+            )
             yield number(
                 score.name,
                 name,
@@ -316,11 +376,15 @@ class EvaluationReport(Report):
         winner: The variant to use: the best candidate if the verdict is `ship`, else the baseline.
         n_to_decide: Estimated number of items needed to decide; `nan` if the evaluation has
             decided, or if there is no estimate.
-        spent_usd: Cost of this run, including judges but not cached answers.
+        spent_usd: Cost of this run as far as it is known, including judges but not cached answers.
+        n_unpriced: Number of calls of this run, those of judges too, whose cost is unknown.
         stopped: Why the evaluation stopped early, such as a budget; empty if it is complete.
         items: The first answers of every item, up to a limit.
         examples: The items on which the variants differ most.
         reason: One sentence: what to do.
+        missing: Why no verdict was possible, with counts: what failed, or was too little; empty if
+            one was.
+        max_failed_share: That of the rule.
     """
 
     KIND: ClassVar[str] = "evaluation"
@@ -334,20 +398,29 @@ class EvaluationReport(Report):
     winner: str
     n_to_decide: float = math.nan
     spent_usd: float = 0.0
+    n_unpriced: int = 0
     stopped: str = ""
     items: tuple[EvaluatedItem, ...] = ()
     examples: tuple[EvaluatedItem, ...] = ()
     reason: str
+    missing: str = ""
+    max_failed_share: float = MAX_FAILED_SHARE
 
     @property
     def ship(self) -> bool:
         """Whether the candidate is to replace the baseline."""
         return self.verdict == "ship"
 
+    @property
+    def unmeasured(self) -> str:
+        """Why no verdict was possible; empty if one was."""
+        return self.missing
+
     def _measured(self) -> Iterable[Measurement]:
-        yield gate("ship", value=self.ship, reason=self.reason)
+        yield gate("ship", value=None if self.missing else self.ship, reason=self.reason)
         yield number("n_items", value=self.n_items)
         yield number("spent_usd", value=self.spent_usd, higher_is_better=False, unit="USD")
+        yield number("n_unpriced", value=self.n_unpriced, higher_is_better=False)
         for result in self.variants:
             yield from result.measurements()
         for found in self.comparisons:

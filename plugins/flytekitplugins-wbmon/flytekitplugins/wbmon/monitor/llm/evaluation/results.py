@@ -20,7 +20,7 @@ from flytekitplugins.wbmon.monitor.llm.evaluation.report import (
     VariantResult,
 )
 from flytekitplugins.wbmon.monitor.llm.evaluation.scorers import Item, Scorer
-from flytekitplugins.wbmon.stats.paired import paired_difference
+from flytekitplugins.wbmon.monitor.llm.evaluation.summary import score_summary
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -70,30 +70,17 @@ def _latency(values: Floats) -> dict[str, float]:
 
 def _summary(name: str, asked: Sequence[Asked]) -> ScoreSummary:
     scored = [each for each in asked if name in each.scores]
-    failures = Counter(each.failures[name] for each in asked if name in each.failures)
-    by_item: dict[int, list[float]] = {}
-    for each in scored:
-        by_item.setdefault(each.place, []).append(each.scores[name])
-    means = np.array([math.fsum(values) / len(values) for values in by_item.values()])
-    n_failed = sum(failures.values())
-    # the interval of a mean is that of its difference from zero; repeats of an item are averaged
-    found = paired_difference(np.zeros(len(means)), means)
-    mean = float(means.mean()) if len(means) else math.nan
-    total = math.fsum(each.scores[name] for each in scored)
-    return ScoreSummary(
-        name=name,
-        mean=mean,
-        low=max(0.0, found.low) if len(means) > 1 else math.nan,
-        high=min(1.0, found.high) if len(means) > 1 else math.nan,
-        n=len(scored),
-        n_failed=n_failed,
-        mean_if_failed=total / (len(scored) + n_failed) if scored or n_failed else math.nan,
-        errors=failures,
+    return score_summary(
+        name,
+        [each.scores[name] for each in scored],
+        items=[each.place for each in scored],
+        is_answered=[not each.answer.error for each in scored],
+        failures=Counter(each.failures[name] for each in asked if name in each.failures),
     )
 
 
 def mark_frontier(results: Sequence[VariantResult], metric: str) -> list[VariantResult]:
-    """Mark the Pareto-optimal variants with respect to quality, cost and latency."""
+    """Mark the Pareto-optimal variants in quality, cost and latency, of those that answered."""
     points = [
         (
             -_or_worst(-result.scores[metric].mean),
@@ -110,7 +97,10 @@ def mark_frontier(results: Sequence[VariantResult], metric: str) -> list[Variant
             for q, c, t in points
         )
 
-    return [replace(r, on_frontier=not beaten(i)) for i, r in enumerate(results)]
+    return [
+        replace(r, on_frontier=r.n_failed < r.n_answers and not beaten(i))
+        for i, r in enumerate(results)
+    ]
 
 
 def _or_worst(value: float) -> float:
@@ -145,8 +135,8 @@ def telling_examples(
         by_place.setdefault(each.place, []).append(each)
 
     def spread(place: int) -> float:
-        values = [each.scores.get(metric, 0.0) for each in by_place[place]]
-        return max(values) - min(values)
+        values = [each.scores[metric] for each in by_place[place] if metric in each.scores]
+        return max(values) - min(values) if values else 0.0
 
     worst = sorted((p for p in by_place if spread(p) > 0), key=spread, reverse=True)[:_EXAMPLES]
     return tuple(evaluated_item(each, items) for place in worst for each in by_place[place])

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from flytekitplugins.wbmon.errors import ConfigError, DataError
+from flytekitplugins.wbmon.errors import ConfigError, DataError, WbmonError
 from flytekitplugins.wbmon.monitor.llm.evaluation.json_schema import schema_validator
 from flytekitplugins.wbmon.monitor.llm.evaluation.report import Answer
 from flytekitplugins.wbmon.privacy.patterns import PatternRedactor
@@ -25,11 +25,33 @@ Item: TypeAlias = Mapping[str, Any]
 
 
 class Judged(NamedTuple):
-    """A score with its cost in US dollars and a reason."""
+    """A score with its cost in US dollars and a reason.
+
+    Attributes:
+        value: The score, from 0 to 1.
+        cost_usd: What it cost, 0 if nothing; None if that is unknown.
+        reason: Why it is the score.
+    """
 
     value: float
     cost_usd: float | None = None
     reason: str = ""
+
+
+class PartlyPriced(Judged):
+    """A score of several calls, one of unknown cost; `cost_usd` is that of the others."""
+
+
+class ScoringError(WbmonError, ValueError):
+    """A scorer gave no score, whatever it may have cost.
+
+    Attributes:
+        cost_usd: What was spent.
+        n_unpriced: Number of calls whose cost is unknown.
+    """
+
+    cost_usd: float = 0.0
+    n_unpriced: int = 0
 
 
 Score: TypeAlias = float | bool | Judged

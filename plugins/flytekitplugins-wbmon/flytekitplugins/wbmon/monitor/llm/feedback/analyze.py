@@ -1,20 +1,21 @@
 """Analysis of user feedback joined to its calls: rates with intervals, complaints, low ratings.
 
-An answer without a rating is unrated, not bad. An answer that was rated twice counts once, with
-its last rating. Which word is the last, `monitor.prediction_log.feedback` says.
+An answer without a rating is unrated, not bad. An answer that was rated twice counts once; which
+rating that is, `monitor.llm.feedback.ratings` says.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from flytekitplugins.wbmon.arguments import listed
 from flytekitplugins.wbmon.data.open import Data, open_source
 from flytekitplugins.wbmon.errors import ConfigError, DataError
+from flytekitplugins.wbmon.monitor.llm.feedback.ratings import Rating, read_ratings
 from flytekitplugins.wbmon.monitor.llm.feedback.report import (
     ChangeVerdict,
     FeedbackRate,
@@ -22,7 +23,7 @@ from flytekitplugins.wbmon.monitor.llm.feedback.report import (
     Issue,
     LowRated,
 )
-from flytekitplugins.wbmon.monitor.prediction_log.feedback import last_words
+from flytekitplugins.wbmon.monitor.llm.feedback.scale import RatingScale, scales_of
 from flytekitplugins.wbmon.stats.interval import newcombe_interval, wilson_interval
 
 DIMENSIONS = ("model", "tenant", "prompt", "route", "variant")
@@ -33,26 +34,14 @@ _CALL_COLUMNS = (
 _FEEDBACK_COLUMNS = (
     "request_id", "timestamp", "feedback_id", "source", "name", "score", "label", "comment",
 )  # fmt: skip
-_GOOD = {"👍", "good", "up", "like", "yes", "positive", "correct"}
-_BAD = {"👎", "bad", "down", "dislike", "no", "negative", "incorrect", "wrong"}
 _SHOWN = 50
-
-
-@dataclass(slots=True, kw_only=True)
-class _Rating:
-    """The ratings of one request."""
-
-    good: bool | None = None
-    score: float = math.nan
-    labels: list[str] = field(default_factory=list)
-    comment: str = ""
 
 
 class _Feedback(NamedTuple):
     """Ratings of requests by people, and by what stands in for them."""
 
-    ratings: Mapping[str, _Rating]
-    judged: Mapping[str, _Rating]
+    ratings: Mapping[str, Rating]
+    judged: Mapping[str, Rating]
 
 
 def analyse_feedback(
@@ -61,7 +50,8 @@ def analyse_feedback(
     *,
     by: Sequence[str] = ("model", "tenant", "prompt"),
     good_from: float = 0.5,
-    sources: Sequence[str] = ("user", "annotator"),
+    scales: Mapping[str, RatingScale] | None = None,
+    sources: Sequence[str] = ("annotator", "user"),
     proxy: str = "",
     previous: FeedbackReport | None = None,
 ) -> FeedbackReport:
@@ -71,8 +61,14 @@ def analyse_feedback(
         calls: A call log or prediction log, see the data contract.
         feedback: A feedback log: `request_id`, `score` or `label`, `comment`.
         by: Dimensions to group by: `model`, `tenant`, `prompt`, `route`, `variant`.
-        good_from: Minimum score of an answer that counts as liked.
-        sources: The sources of feedback to use.
+        good_from: Minimum score of an answer that counts as liked, on the scale from 0 to 1.
+        scales: Scales by the name of the feedback, where scores are not from 0 to 1. `thumbs` are
+            from -1 or 0 to 1. For `stars`, `faces`, `rating`, `nps` and `csat` there are several
+            usual scales: without a declared one they are not read. Scores off their scale are not
+            read and counted; a name without a declared scale of which more than 5 % are off is not
+            read at all, in the next windows too.
+        sources: The sources of feedback to use. Where sources disagree about an answer the first
+            one decides; where names of one source do, the last word.
         proxy: The source of scores that stand in for ratings where there are none, such as
             `llm_judge`. Rates then rest on both (prediction-powered inference): valid whatever the
             judge is worth, and with shorter intervals where it is good. The rated answers must be a
@@ -80,7 +76,8 @@ def analyse_feedback(
         previous: The report of the previous window, for changes; None for none.
 
     Raises:
-        ConfigError: If `by` or `sources` are no sequences, or the proxy is one of the sources.
+        ConfigError: If `by` or `sources` are no sequences, the proxy is one of the sources, or
+            `good_from` or a scale is none.
         DataError: If a log lacks `request_id`, or a dimension is unknown.
     """
     by, sources = listed("by", by, "dimensions"), listed("sources", sources, "sources")
@@ -89,27 +86,43 @@ def analyse_feedback(
     unknown = set(by) - set(DIMENSIONS)
     if unknown:
         raise DataError(f"by must be of {', '.join(DIMENSIONS)}; got {', '.join(sorted(unknown))}")
-    rows = _rows(calls, _CALL_COLUMNS, "call log")
+    table = scales_of(scales, good_from)
+    every = _rows(calls, _CALL_COLUMNS, "call log")
+    rows = _last_of_each(every)
     judgements = _rows(feedback, _FEEDBACK_COLUMNS, "feedback log")
-    ratings = _ratings(judgements, good_from, sources)
-    judged = _ratings(judgements, good_from, (proxy,)) if proxy else {}
+    before = previous.unscaled if previous else ()
+    read = read_ratings(judgements, table, sources, before)
+    of_proxy = read_ratings(judgements, table, (proxy,) if proxy else (), before)
+    both = _Feedback(read.by_request, of_proxy.by_request)
     known = {row["request_id"] for row in rows}
-    both = _Feedback(ratings, judged)
     total = _rate("", rows, both, previous.total if previous else None)
     groups = {name: _groups(name, rows, both, previous) for name in by}
-    rated = {name: rating for name, rating in ratings.items() if name in known}
+    rated = {name: rating for name, rating in read.by_request.items() if name in known}
     times = [row["timestamp"] for row in rows if row["timestamp"] is not None]
     issues = _issues(rated, previous)
-    return FeedbackReport(
+    report = FeedbackReport(
         start_at=min(times, default=None),
         end_at=max(times, default=None),
         total=total,
         groups=groups,
         issues=issues,
-        n_unmatched=len(ratings) - len(rated),
-        low_rated=_low_rated(rows, ratings),
-        reason=_reason(total, issues),
+        n_unmatched=len(read.by_request) - len(rated) + read.n_without_request,
+        low_rated=_low_rated(rows, read.by_request),
+        n_commented=len(rated),
+        n_unreadable=read.n_unreadable + of_proxy.n_unreadable,
+        unscaled=tuple(sorted({*read.unscaled, *of_proxy.unscaled})),
+        n_disputed=sum(rating.is_disputed for rating in rated.values()),
+        n_repeated=len(every) - len(rows),
+        reason="",
     )
+    return replace(report, reason=_reason(report))
+
+
+def _last_of_each(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows without those whose request id a later row has: a retry, of which one was answered."""
+    in_order = sorted(rows, key=lambda row: (row["timestamp"] is not None, row["timestamp"]))
+    last = {row["request_id"]: row for row in in_order}
+    return [row for row in rows if row["request_id"] is None or last[row["request_id"]] is row]
 
 
 def _rows(data: Data, columns: Sequence[str], what: str) -> list[dict[str, Any]]:
@@ -122,31 +135,6 @@ def _rows(data: Data, columns: Sequence[str], what: str) -> list[dict[str, Any]]
         {**absent, **row} for part in source.parts() for batch in part(present)
         for row in batch.to_pylist()
     ]  # fmt: skip
-
-
-def _ratings(
-    rows: Iterable[Mapping[str, Any]], good_from: float, sources: Sequence[str]
-) -> dict[str, _Rating]:
-    found: dict[str, _Rating] = defaultdict(_Rating)
-    for row in last_words(row for row in rows if (row["source"] or "user") in sources):
-        rating = found[row["request_id"]]
-        label = str(row["label"] or "").strip()
-        good = _is_good(row["score"], label, good_from)
-        if good is not None:
-            rating.good = good
-        if row["score"] is not None:
-            rating.score = float(row["score"])
-        if label and label.casefold() not in _GOOD | _BAD and label not in rating.labels:
-            rating.labels.append(label)
-        rating.comment = row["comment"] or rating.comment
-    return {name: each for name, each in found.items() if each.good is not None or each.labels}
-
-
-def _is_good(score: float | None, label: str, good_from: float) -> bool | None:
-    if score is not None and not math.isnan(score):
-        return score >= good_from
-    word = label.casefold()
-    return True if word in _GOOD else False if word in _BAD else None
 
 
 def _key(row: Mapping[str, Any], dimension: str) -> str:
@@ -181,7 +169,7 @@ def _rate(
 ) -> FeedbackRate:
     ratings, judged = feedback
     # in the order of the log, so that the same log gives the same sums
-    names = list(dict.fromkeys(row["request_id"] for row in rows))
+    names = [row["request_id"] for row in rows if row["request_id"] is not None]
     good = {name: ratings[name].good for name in names if name in ratings}
     known = {name: bool(liked) for name, liked in good.items() if liked is not None}
     n, n_good = len(known), sum(known.values())
@@ -216,7 +204,7 @@ def _rate(
 
 
 def _with_judge(
-    names: Sequence[str], known: Mapping[str, bool], judged: Mapping[str, _Rating]
+    names: Sequence[str], known: Mapping[str, bool], judged: Mapping[str, Rating]
 ) -> tuple[float, float]:
     """The share of liked answers, and how many ratings it is worth; nan if scores add nothing."""
     import numpy as np
@@ -224,7 +212,7 @@ def _with_judge(
     from flytekitplugins.wbmon.stats.estimate import Share
     from flytekitplugins.wbmon.stats.prediction_powered import ProxyRows, powered_share
 
-    scores = np.array([_score(judged[name]) if name in judged else math.nan for name in names])
+    scores = np.array([judged[name].level if name in judged else math.nan for name in names])
     is_judged = ~np.isnan(scores)
     # the mean says nothing of an answer, in rated and in other answers alike
     scores[~is_judged] = scores[is_judged].mean() if is_judged.any() else 0.0
@@ -237,30 +225,25 @@ def _with_judge(
     return found.estimate.value, alone.n * found.gain if found.tuning else math.nan
 
 
-def _score(rating: _Rating) -> float:
-    if not math.isnan(rating.score):
-        return rating.score
-    return math.nan if rating.good is None else float(rating.good)
-
-
 def _verdict(low: float, high: float) -> ChangeVerdict:
     if math.isnan(low):
         return "unknown"
     return "worse" if high < 0 else "better" if low > 0 else "ok"
 
 
-def _issues(ratings: Mapping[str, _Rating], previous: FeedbackReport | None) -> tuple[Issue, ...]:
+def _issues(ratings: Mapping[str, Rating], previous: FeedbackReport | None) -> tuple[Issue, ...]:
     counts = Counter(label for rating in ratings.values() for label in rating.labels)
-    before = {each.label: each for each in previous.issues} if previous else {}
-    n = len(ratings)
-    n_before = previous.total.n_rated if previous else 0
+    n, n_before = len(ratings), _n_before(previous)
+    before = {each.label: each.n for each in previous.issues} if previous else {}
+    # of more complaints than are listed, those that are not were made, nobody knows how often
+    n_unlisted = 0 if len(before) < _SHOWN else math.nan
     found = []
     for label, count in counts.most_common(_SHOWN):
-        old = before.get(label)
-        n_old = old.n if old is not None else 0
+        n_old = before.get(label, n_unlisted)
         # more of a complaint is worse, so the sides are the other way round
-        change = newcombe_interval(count, n, n_old, n_before) if n_before else (math.nan, math.nan)
-        share_before = math.nan if not n_before else n_old / n_before
+        change, share_before = (math.nan, math.nan), math.nan
+        if n_before and not math.isnan(n_old):
+            change, share_before = newcombe_interval(count, n, n_old, n_before), n_old / n_before
         found.append(
             Issue(
                 label=label, n=count, share=count / n, before=share_before,
@@ -270,8 +253,17 @@ def _issues(ratings: Mapping[str, _Rating], previous: FeedbackReport | None) -> 
     return tuple(found)
 
 
+def _n_before(previous: FeedbackReport | None) -> int:
+    """The number of answers of which the issues of a report are shares."""
+    if previous is None:
+        return 0
+    # reports of older versions say only the shares
+    of_shares = (round(each.n / each.share) for each in previous.issues if each.share)
+    return previous.n_commented or max(of_shares, default=previous.total.n_rated)
+
+
 def _low_rated(
-    rows: Sequence[Mapping[str, Any]], ratings: Mapping[str, _Rating]
+    rows: Sequence[Mapping[str, Any]], ratings: Mapping[str, Rating]
 ) -> tuple[LowRated, ...]:
     found = []
     for row in rows:
@@ -290,13 +282,16 @@ def _low_rated(
                 prompt=_key(row, "prompt"),
             )
         )
-    worst = sorted(found, key=lambda each: -1 if math.isnan(each.score) else each.score)
+    levels = {name: rating.level for name, rating in ratings.items()}
+    # a bare thumb down has no score and is the worst
+    worst = sorted(found, key=lambda each: (not math.isnan(each.score), levels[each.request_id]))
     return tuple(worst[:_SHOWN])
 
 
-def _reason(total: FeedbackRate, issues: Sequence[Issue]) -> str:
-    if not total.n_rated:
-        return f"no rating for {total.n_calls:,.0f} answers"
+def _reason(report: FeedbackReport) -> str:
+    total = report.total
+    if report.unmeasured:
+        return report.unmeasured
     words = (
         f"{total.rate:.0%} [{total.low:.0%}, {total.high:.0%}] of {total.n_rated:,} rated answers "
         "are liked"
@@ -308,9 +303,13 @@ def _reason(total: FeedbackRate, issues: Sequence[Issue]) -> str:
         )
     if not math.isnan(total.before):
         words += f", {total.before:.0%} before ({total.verdict})"
-    rising = [issue.label for issue in issues if issue.verdict == "worse"]
+    rising = [issue.label for issue in report.issues if issue.verdict == "worse"]
     if rising:
         words += f"; more often than before: {', '.join(rising)}"
+    if report.n_unreadable:
+        words += f"; {report.unreadable}"
+    if report.n_disputed:
+        words += f"; {report.n_disputed:,} answers are rated differently by sources or names"
     return words
 
 

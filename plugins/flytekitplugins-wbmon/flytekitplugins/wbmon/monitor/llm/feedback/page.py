@@ -17,6 +17,7 @@ from flytekitplugins.wbmon.reports.html import (
     state_cell,
     table,
     verdict,
+    warning,
 )
 
 _SHOWN = 20
@@ -29,14 +30,20 @@ def feedback_section(report: FeedbackReport) -> str:
         "worse": "Answers are liked less than before",
         "better": "Answers are liked more than before",
     }.get(total.verdict, f"{share(total.rate)} of rated answers are liked")
+    if report.unmeasured:
+        words = "Nothing is known of how answers are liked"
     body = [
         verdict(total.verdict, words, report.reason),
         facts(
             f"{total.n_rated:,} rated of {total.n_calls:,.0f}",
             f"{report.n_unmatched:,} ratings of unknown answers",
+            f"{report.n_disputed:,} rated differently by sources",
+            f"{report.n_repeated:,} rows of repeated requests",
             "intervals cover 95 %",
         ),
     ]
+    if report.n_unreadable:
+        body.append(warning(report.unreadable))
     if report.issues:
         rows = (
             (

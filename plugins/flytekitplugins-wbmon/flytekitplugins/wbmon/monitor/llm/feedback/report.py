@@ -104,8 +104,13 @@ class FeedbackReport(Report):
         total: Rate over all answers.
         groups: Rates of groups by dimension (`model`, `tenant`, `prompt` …), the worst first.
         issues: Recurring complaints, the most frequent first.
-        n_unmatched: Number of ratings whose request is not in the log.
+        n_unmatched: Number of rated requests that are not in the log, and of ratings of sessions.
         low_rated: The answers with the worst ratings.
+        n_commented: Number of answers with a rating or a complaint, of which issues are shares.
+        n_unreadable: Number of scores that are no number, or not of the scale of their name.
+        unscaled: Names of feedback whose scores are not read until their scale is declared.
+        n_disputed: Number of answers that sources or names of feedback rate differently.
+        n_repeated: Number of rows of the log left out as a later one has the same request id.
         reason: One sentence: what was found.
     """
 
@@ -118,12 +123,43 @@ class FeedbackReport(Report):
     issues: tuple[Issue, ...] = ()
     n_unmatched: int = 0
     low_rated: tuple[LowRated, ...] = ()
+    n_commented: int = 0
+    n_unreadable: int = 0
+    unscaled: tuple[str, ...] = ()
+    n_disputed: int = 0
+    n_repeated: int = 0
     reason: str
 
     @property
     def worse(self) -> bool:
         """Whether all answers together are liked less than before, beyond chance."""
         return self.total.verdict == "worse"
+
+    @property
+    def unmeasured(self) -> str:
+        """Why nothing is known of how answers are liked; empty if one has a readable rating."""
+        if self.total.n_rated:
+            return ""
+        if not self.total.n_calls:
+            return "no answer in this window"
+        readable = "readable " if self.n_unreadable else ""
+        why = f"no {readable}rating for {self.total.n_calls:,.0f} answers"
+        if self.n_unreadable:
+            why += f"; {self.unreadable}"
+        if self.n_unmatched:
+            why += f"; {self.n_unmatched:,} ratings are of requests that are not in the log"
+        return why
+
+    @property
+    def unreadable(self) -> str:
+        """How many scores could not be read, and what to do; empty if all could."""
+        if not self.n_unreadable:
+            return ""
+        words = f"{self.n_unreadable:,} scores are not of their scale"
+        if self.unscaled:
+            names = ", ".join(repr(name) for name in self.unscaled)
+            words += f"; declare the scale of {names} (scales=)"
+        return words
 
     def absent(self, name: str) -> Measurement | None:
         """A complaint that nobody made."""
@@ -135,7 +171,8 @@ class FeedbackReport(Report):
 
     def _measured(self) -> Iterable[Measurement]:
         total = self.total
-        yield gate("worse", value=self.worse, reason=self.reason)
+        is_compared = total.verdict != "unknown" and not self.unmeasured
+        yield gate("worse", value=self.worse if is_compared else None, reason=self.reason)
         yield number(
             "rate",
             value=total.rate,
@@ -148,7 +185,15 @@ class FeedbackReport(Report):
             reason="no answer is rated",
         )
         yield number("n_rated", value=total.n_rated)
-        yield number("n_unmatched", value=self.n_unmatched, higher_is_better=False)
+        for name in ("n_unmatched", "n_unreadable", "n_disputed", "n_repeated"):
+            yield number(name, value=getattr(self, name), higher_is_better=False)
+        n_scores = total.n_rated + self.n_unreadable
+        yield number(
+            "unreadable_rate",
+            value=self.n_unreadable / n_scores if n_scores else math.nan,
+            higher_is_better=False,
+            reason="no answer is rated",
+        )
         yield number(
             "coverage",
             value=total.coverage,

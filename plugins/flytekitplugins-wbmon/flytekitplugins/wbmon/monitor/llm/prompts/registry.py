@@ -140,12 +140,20 @@ class PromptFiles:
     def promote_winner(self, name: str, report: EvaluationReport, *, by: str = "") -> bool:
         """Put the winner of an evaluation into production if the verdict is to ship it.
 
+        It must rest on answers that came: where more of the baseline's or of the winner's failed
+        than the report allows, as in an outage, nothing is promoted.
+
         Returns:
             Whether anything changed.
         """
         if not report.ship:
             return False
         winner = next(each for each in report.variants if each.variant.name == report.winner)
+        # a stored report of an earlier release says `ship` even after an outage of the baseline
+        if any(
+            each.failed_share > report.max_failed_share for each in (report.variants[0], winner)
+        ):
+            return False
         found = [
             c for c in report.comparisons if c.candidate == report.winner and c.verdict == "ship"
         ]

@@ -6,27 +6,37 @@ import asyncio
 import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
 from flytekitplugins.wbmon.arguments import moment
 from flytekitplugins.wbmon.data.scalars import is_missing
-from flytekitplugins.wbmon.errors import ConfigError, DataError
-from flytekitplugins.wbmon.monitor.llm.evaluation.ask import run_coroutine
-from flytekitplugins.wbmon.monitor.llm.evaluation.report import Answer, ScoreSummary
+from flytekitplugins.wbmon.monitor.llm.evaluation.ask import (
+    answer_of,
+    judged_by,
+    run_coroutine,
+)
+from flytekitplugins.wbmon.monitor.llm.evaluation.report import Answer
 from flytekitplugins.wbmon.monitor.llm.evaluation.scorers import Item, Judged
-from flytekitplugins.wbmon.monitor.llm.rag.report import RAGReport, RAGRule
+from flytekitplugins.wbmon.monitor.llm.rag.decide import Measured, decide
+from flytekitplugins.wbmon.monitor.llm.rag.labels import document_id, relevant_documents
+from flytekitplugins.wbmon.monitor.llm.rag.measure import Measure, measure_of, score_drift
+from flytekitplugins.wbmon.monitor.llm.rag.report import (
+    GROUNDEDNESS,
+    RELEVANCE_MEASURES,
+    RETRIEVAL_MEASURES,
+    RAGReport,
+    RAGRule,
+)
 from flytekitplugins.wbmon.names import quoted_name
-from flytekitplugins.wbmon.stats.paired import paired_difference
 from flytekitplugins.wbmon.stats.retrieval import (
     RetrievalMetrics,
     average_precision,
     retrieval_metrics,
 )
-from flytekitplugins.wbmon.stats.tail_probabilities import kolmogorov_sf
 
 AskRAG: TypeAlias = Callable[[Item], Answer | Awaitable[Answer]]
 Judging: TypeAlias = Callable[..., Awaitable[Judged]]
@@ -38,11 +48,12 @@ class _Query:
     """One query with its answer and measures."""
 
     item: Item
+    relevant: Mapping[str, float]
     answer: Answer
     metrics: RetrievalMetrics | None = None
     judged: dict[str, float] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
-    judge_cost: float = 0.0
+    judge_costs: list[float | None] = field(default_factory=list)
 
 
 def evaluate_rag(
@@ -58,9 +69,14 @@ def evaluate_rag(
 ) -> RAGReport:
     """Answer every query, and measure the retrieved documents and the answers.
 
+    A query that fails counts as 0 in the measures of what was retrieved and answered, and is
+    counted. A judgement that fails is counted and left out.
+
     Args:
-        items: Queries with `question`, and `relevant` (ids, or grades by id) if known.
-        ask: Answers a query; the answer has `retrieved`, `scores`, `contexts` and `stage_ms`.
+        items: Queries with `question`, and `relevant` if known: ids, grades by id, or pairs of
+            both.
+        ask: Answers a query: a function, a coroutine function or an object with such a `__call__`.
+            The answer has `retrieved`, `scores`, `contexts` and `stage_ms`.
         rule: What to measure, and the limits.
         relevance: Judge of one document, called with `question` and `context`.
         groundedness: Judge of an answer, called with `question`, `answer` and `contexts`.
@@ -70,56 +86,59 @@ def evaluate_rag(
         at: Time at which ages are computed; now if None.
 
     Raises:
-        DataError: If there are no queries.
-        ConfigError: If `rule.floors` names something that was not measured, or `at` or the time of
-            a document is no moment.
+        DataError: If `relevant` of a query cannot be read.
+        ConfigError: If `rule.floors` names a score without a judge, or `at` or the time of a
+            document is no moment.
     """
-    if not items:
-        raise DataError("an evaluation of retrieval must have queries, got none")
     rule = rule or RAGRule()
-    changed = {
-        name: moment(f"the time of document {quoted_name(name)}", changed_at)
-        for name, changed_at in (documents or {}).items()
-        if not is_missing(changed_at)
-    }
+    rule.check_judges(relevance=relevance is not None, groundedness=groundedness is not None)
+    ages = _Ages(rule=rule, documents=documents or {}, at=at)
+    labels = [relevant_documents(item.get("relevant")) for item in items]
     work = _Work(ask=ask, rule=rule, relevance=relevance, groundedness=groundedness)
-    queries = run_coroutine(work.run(items))
+    queries = run_coroutine(work.run(items, labels))
     answered = [query for query in queries if not query.answer.error]
-    scores = [score for query in answered for score in query.answer.scores]
-    drift, p_value = _score_drift(reference_scores, scores)
-    retrieval = {
-        name: _summary(name, [getattr(q.metrics, name) for q in answered if q.metrics])
-        for name in RetrievalMetrics._fields
-    }
-    judged = _judged(answered)
-    at = datetime.now(timezone.utc) if at is None else moment("at", at)
+    scores = [float(s) for q in answered for s in q.answer.scores if not is_missing(s)]
+    measures = _measures(queries, work)
     stages = _stages(answered)
-    counts = {
-        "n_empty": sum(not q.answer.retrieved for q in answered),
-        "n_with_duplicates": sum(
-            len(set(q.answer.retrieved)) < len(q.answer.retrieved) for q in answered
-        ),
-        "n_with_stale": sum(_has_stale(q.answer, changed, rule, at) for q in answered),
-    }
-    reasons = _reasons(rule, {**retrieval, **judged}, counts, len(queries), drift, p_value)
-    n_labelled = retrieval["recall"].n
+    aged = [query for query in answered if ages.has_known(query.answer)]
+    found = Measured(
+        measures=measures,
+        n_queries=len(queries),
+        n_answered=len(answered),
+        n_empty=sum(not q.answer.retrieved for q in answered),
+        n_with_stale=sum(ages.has_stale(q.answer) for q in aged),
+        n_with_ages=len(aged),
+        errors=Counter(q.answer.error for q in queries if q.answer.error),
+        drift=score_drift([float(s) for s in reference_scores if not is_missing(s)], scores),
+    )
+    decision = decide(found, rule)
+    summaries = {name: each.summary for name, each in measures.items()}
     return RAGReport(
         k=rule.k,
         n_queries=len(queries),
-        n_labelled=n_labelled,
+        n_labelled=sum(bool(query.relevant) for query in queries),
         n_failed=len(queries) - len(answered),
-        retrieval=retrieval if n_labelled else {},
-        judged=judged,
-        score_drift=drift,
-        score_p_value=p_value,
+        errors=found.errors,
+        retrieval={n: each for n, each in summaries.items() if n in RETRIEVAL_MEASURES},
+        judged={
+            n: summaries[n] for n in work.judged_names if summaries[n].n or summaries[n].n_failed
+        },
+        n_empty=found.n_empty,
+        n_with_duplicates=sum(
+            len(set(q.answer.retrieved)) < len(q.answer.retrieved) for q in answered
+        ),
+        n_with_stale=found.n_with_stale,
+        n_with_ages=found.n_with_ages,
+        score_drift=found.drift.distance,
+        score_p_value=found.drift.p_value,
         scores=_quantiles(scores),
         stage_ms=stages,
         latency_ms=math.fsum(stages.values()) if stages else math.nan,
-        cost_usd=math.fsum(q.answer.cost_usd or 0.0 for q in answered),
-        judge_cost_usd=math.fsum(q.judge_cost for q in answered),
-        reasons=tuple(reasons),
-        reason=_reason(reasons, retrieval, judged, n_labelled, rule.k),
-        **counts,
+        cost_usd=_sum_of_known([q.answer.cost_usd for q in queries]),
+        judge_cost_usd=_sum_of_known([cost for q in answered for cost in q.judge_costs]),
+        reasons=decision.reasons,
+        open_questions=decision.open_questions,
+        reason=decision.reason,
     )
 
 
@@ -130,44 +149,43 @@ class _Work:
     relevance: Judging | None
     groundedness: Judging | None
 
-    async def run(self, items: Sequence[Item]) -> list[_Query]:
+    @property
+    def judged_names(self) -> tuple[str, ...]:
+        """What is to be judged."""
+        names = RELEVANCE_MEASURES if self.relevance is not None else ()
+        return (*names, GROUNDEDNESS) if self.groundedness is not None else names
+
+    async def run(
+        self, items: Sequence[Item], labels: Sequence[Mapping[str, float]]
+    ) -> list[_Query]:
         gate = asyncio.Semaphore(self.rule.concurrency)
 
-        async def one(item: Item) -> _Query:
+        async def one(item: Item, relevant: Mapping[str, float]) -> _Query:
             async with gate:
-                query = _Query(item=item, answer=await self._answer(item))
-                if not query.answer.error:
+                answer = await answer_of(self.ask, item)
+                answer = replace(answer, retrieved=tuple(map(document_id, answer.retrieved)))
+                query = _Query(item=item, relevant=relevant, answer=answer)
+                if not answer.error:
                     await self._measure(query)
                 return query
 
-        return list(await asyncio.gather(*map(one, items)))
-
-    async def _answer(self, item: Item) -> Answer:
-        try:
-            if asyncio.iscoroutinefunction(self.ask):
-                found: Any = await self.ask(item)
-            else:
-                found = await asyncio.to_thread(self.ask, item)
-        except Exception as error:  # noqa: BLE001 - a query that fails is a finding
-            return Answer(error=type(error).__name__)
-        answer: Answer = found
-        return answer
+        return list(await asyncio.gather(*map(one, items, labels)))
 
     async def _measure(self, query: _Query) -> None:
-        answer, relevant = query.answer, query.item.get("relevant")
-        if relevant:
+        answer = query.answer
+        if query.relevant:
             query.metrics = retrieval_metrics(
-                retrieved=answer.retrieved, relevant=relevant, k=self.rule.k
+                retrieved=answer.retrieved, relevant=query.relevant, k=self.rule.k
             )
         if self.relevance is not None and answer.contexts:
             await self._judge_contexts(query, self.relevance)
         if self.groundedness is not None and answer.contexts:
             contexts = "\n".join(f"[{i}] {text}" for i, text in enumerate(answer.contexts, 1))
             found = await self._judge(
-                query, "groundedness", self.groundedness, answer=answer.text, contexts=contexts
+                query, GROUNDEDNESS, self.groundedness, answer=answer.text, contexts=contexts
             )
             if found is not None:
-                query.judged["groundedness"] = found
+                query.judged[GROUNDEDNESS] = found
 
     async def _judge_contexts(self, query: _Query, judge: Judging) -> None:
         """Judge each document; if one verdict is missing, the query has no score."""
@@ -184,61 +202,47 @@ class _Work:
         query.judged["context_precision"] = average_precision(verdicts)
 
     async def _judge(self, query: _Query, name: str, judge: Judging, **known: str) -> float | None:
+        question = str(query.item.get("question", ""))
+
+        def pay(cost_usd: float | None, n_unpriced: int) -> None:
+            query.judge_costs += [cost_usd, *[None] * n_unpriced]
+
         try:
-            found = await judge(question=str(query.item.get("question", "")), **known)
+            found = await judged_by(judge, pay=pay, question=question, **known)
         except Exception as error:  # noqa: BLE001 - counted in the report
             query.failures[name] = type(error).__name__
             return None
-        query.judge_cost += found.cost_usd or 0.0
-        return float(found.value)
+        return found.value
 
 
-def _summary(
-    name: str, values: Sequence[float], failures: Mapping[str, int] | None = None
-) -> ScoreSummary:
-    known = np.array([value for value in values if not math.isnan(value)])
-    n_failed = sum((failures or {}).values())
-    if not len(known):
-        return ScoreSummary(
-            name=name, mean=math.nan, n=0, n_failed=n_failed, errors=dict(failures or {})
-        )
-    # the interval of a mean is that of its difference from zero
-    found = paired_difference(np.zeros(len(known)), known)
-    return ScoreSummary(
-        name=name,
-        mean=float(known.mean()),
-        low=max(0.0, found.low),
-        high=min(1.0, found.high),
-        n=len(known),
-        n_failed=n_failed,
-        mean_if_failed=float(known.sum()) / (len(known) + n_failed),
-        errors=dict(failures or {}),
-    )
-
-
-def _judged(queries: Sequence[_Query]) -> dict[str, ScoreSummary]:
-    names = dict.fromkeys(name for q in queries for name in (*q.judged, *q.failures))
-    return {
-        name: _summary(
+def _measures(queries: Sequence[_Query], work: _Work) -> dict[str, Measure]:
+    """Each measure over the queries that should have it; one that failed has 0."""
+    labelled = [query for query in queries if query.relevant]
+    # what retrieves nothing has nothing to judge, and a limit of its own
+    to_judge = [q for q in queries if q.answer.error or q.answer.retrieved or q.answer.contexts]
+    found = {
+        name: measure_of(
             name,
-            [q.judged[name] for q in queries if name in q.judged],
-            Counter(q.failures[name] for q in queries if name in q.failures),
+            [None if q.metrics is None else getattr(q.metrics, name) for q in labelled],
+            is_failed=[bool(q.answer.error) for q in labelled],
         )
-        for name in names
+        for name in (RETRIEVAL_MEASURES if labelled else ())
+    }
+    return found | {
+        name: measure_of(
+            name,
+            [query.judged.get(name) for query in to_judge],
+            is_failed=[bool(q.answer.error) for q in to_judge],
+            failures=Counter(q.failures[name] for q in to_judge if name in q.failures),
+        )
+        for name in work.judged_names
     }
 
 
-def _score_drift(reference: Sequence[float], current: Sequence[float]) -> tuple[float, float]:
-    """Two-sample Kolmogorov-Smirnov distance and its asymptotic p-value."""
-    if not len(reference) or not len(current):
-        return math.nan, math.nan
-    a, b = np.sort(np.asarray(reference, float)), np.sort(np.asarray(current, float))
-    places = np.concatenate([a, b])
-    shares = [np.searchsorted(side, places, side="right") / len(side) for side in (a, b)]
-    distance = float(np.abs(shares[0] - shares[1]).max())
-    # effective sample size of the two-sample statistic
-    size = math.sqrt(len(a) * len(b) / (len(a) + len(b)))
-    return distance, kolmogorov_sf(distance * size)
+def _sum_of_known(costs: Sequence[float | None]) -> float:
+    """The sum of the known costs; `nan` if there are costs and none is known."""
+    known = [cost for cost in costs if cost is not None and not math.isnan(cost)]
+    return math.fsum(known) if known or not costs else math.nan
 
 
 def _quantiles(scores: Sequence[float]) -> dict[str, float]:
@@ -248,13 +252,29 @@ def _quantiles(scores: Sequence[float]) -> dict[str, float]:
     return dict(zip(("p10", "p50", "p90"), values.tolist(), strict=True))
 
 
-def _has_stale(
-    answer: Answer, documents: Mapping[str, datetime], rule: RAGRule, at: datetime
-) -> bool:
-    if rule.stale_after_days is None:
-        return False
-    oldest = at - timedelta(days=rule.stale_after_days)
-    return any(name in documents and documents[name] < oldest for name in answer.retrieved)
+class _Ages:
+    """Ages of documents, as far as they are known."""
+
+    def __init__(
+        self, *, rule: RAGRule, documents: Mapping[str, datetime], at: datetime | None
+    ) -> None:
+        self._changed = {
+            document_id(name): moment(f"the time of document {quoted_name(name)}", changed_at)
+            for name, changed_at in documents.items()
+            if not is_missing(changed_at)
+        }
+        at = datetime.now(timezone.utc) if at is None else moment("at", at)
+        days = rule.stale_after_days
+        self._oldest = None if days is None else at - timedelta(days=days)
+
+    def has_known(self, answer: Answer) -> bool:
+        """Whether the age of any retrieved document is known, and asked for."""
+        return self._oldest is not None and any(n in self._changed for n in answer.retrieved)
+
+    def has_stale(self, answer: Answer) -> bool:
+        """Whether any retrieved document is older than allowed."""
+        known = [self._changed[name] for name in answer.retrieved if name in self._changed]
+        return self._oldest is not None and any(changed < self._oldest for changed in known)
 
 
 def _stages(queries: Sequence[_Query]) -> dict[str, float]:
@@ -270,50 +290,3 @@ def _stages(queries: Sequence[_Query]) -> dict[str, float]:
     }
     whole = math.fsum(answer.latency_ms for answer in timed) / len(timed)
     return means | {OTHER: max(0.0, whole - math.fsum(means.values()))}
-
-
-def _reasons(
-    rule: RAGRule,
-    measures: Mapping[str, ScoreSummary],
-    counts: Mapping[str, int],
-    n_queries: int,
-    drift: float,
-    p_value: float,
-) -> list[str]:
-    found = []
-    for name, floor in rule.floors.items():
-        if name not in measures:
-            raise ConfigError(
-                f"floors must name what is measured: {', '.join(measures)}; got {name!r}"
-            )
-        summary = measures[name]
-        # the whole interval must be below; with one query there is no interval, so the mean decides
-        if summary.high < floor or (math.isnan(summary.high) and summary.mean < floor):
-            found.append(f"{name} {summary.mean:.3g} is below {floor:g}")
-    for name, words, limit in (
-        ("n_empty", "retrieve nothing", rule.max_empty),
-        ("n_with_stale", "retrieve stale documents", rule.max_stale),
-    ):
-        share = counts[name] / n_queries
-        if share > limit:
-            found.append(f"{share:.1%} of queries {words}, {limit:.0%} are allowed")
-    if drift > rule.max_score_drift and p_value < 0.05:  # noqa: PLR2004 - the usual level
-        found.append(f"retrieval scores moved by {drift:.2f}, {rule.max_score_drift:g} is allowed")
-    return found
-
-
-def _reason(
-    reasons: Sequence[str],
-    retrieval: Mapping[str, ScoreSummary],
-    judged: Mapping[str, ScoreSummary],
-    n_labelled: int,
-    k: int,
-) -> str:
-    if reasons:
-        return "; ".join(reasons)
-    if n_labelled:
-        recall, ndcg = retrieval["recall"], retrieval["ndcg"]
-        return f"recall@{k} {recall.mean:.3g}, nDCG@{k} {ndcg.mean:.3g} over {n_labelled} queries"
-    if judged:
-        return ", ".join(f"{each.name} {each.mean:.3g}" for each in judged.values())
-    return "no query has known relevant documents and nothing was judged"

@@ -24,20 +24,28 @@ if TYPE_CHECKING:
     from flytekitplugins.wbmon.monitor.llm.evaluation.report import ScoreSummary
 
 
+_WORDS = {
+    "ok": ("ok", "Retrieval is as it should be"),
+    "degraded": ("worse", "Retrieval is degraded"),
+    "undecided": ("undecided", "Retrieval could not be judged"),
+}
+
+
 def rag_section(report: RAGReport) -> str:
     """The section of a RAG report."""
-    words = "Retrieval is degraded" if report.degraded else "Retrieval is as it should be"
+    state, words = _WORDS[report.verdict]
     body = [
-        verdict("worse" if report.degraded else "ok", words, report.reason),
+        verdict(state, words, report.reason),
         facts(
             f"{report.n_queries:,} queries, {report.n_labelled:,} with known documents",
             f"{report.n_failed:,} failed",
             f"{share(report.share(report.n_empty))} retrieve nothing",
             f"{share(report.share(report.n_with_duplicates))} duplicates",
             f"{share(report.share(report.n_with_stale))} stale documents",
+            "failed queries count as 0",
         ),
         table(
-            ("measure", f"at {report.k}", "95 % interval", "queries", "failed"),
+            ("measure", f"at {report.k}", "95 % interval", "answered", "queries", "unjudged"),
             map(_summary_row, (*report.retrieval.values(), *report.judged.values())),
         ),
     ]
@@ -55,6 +63,7 @@ def _summary_row(summary: ScoreSummary) -> Sequence[str]:
         name_cell(summary.name.replace("_", " ")),
         cell(number(summary.mean)),
         cell(interval(summary.low, summary.high)),
+        cell(number(summary.mean_answered)),
         cell(f"{summary.n:,}"),
         cell(f"{summary.n_failed:,}"),
     )

@@ -18,7 +18,8 @@ def analyse_steps(spans: Iterable[Span], *, loop_from: int = _LOOP_FROM) -> Step
 
     A failure is attributed to the step where it began, the deepest one that failed. A loop is a
     step that is called with the same inputs `loop_from` times or more in one trace. A dead end is a
-    trace that never ended, or ended without output and without an error.
+    trace that never ended, or ended without output and without an error. A trace without its root
+    never ended: a step is logged when it ends.
 
     Args:
         spans: The spans of whole traces, in any order.
@@ -28,13 +29,15 @@ def analyse_steps(spans: Iterable[Span], *, loop_from: int = _LOOP_FROM) -> Step
     for span in spans:
         traces[span.trace_id].append(span)
     loops: Counter[str] = Counter()
-    n_failed = n_recovered = n_looping = n_dead_ends = 0
+    n_failed = n_recovered = n_looping = n_dead_ends = n_unfinished = 0
     for steps in traces.values():
         roots = [span for span in steps if not span.parent_id]
         failed = any(root.error for root in roots)
         n_failed += failed
-        n_recovered += not failed and any(span.error for span in steps)
-        n_dead_ends += not failed and any(r.ended_at is None or not r.has_output for r in roots)
+        is_finished = bool(roots) and all(root.ended_at is not None for root in roots)
+        n_unfinished += not failed and not is_finished
+        n_recovered += not failed and is_finished and any(span.error for span in steps)
+        n_dead_ends += not failed and not (is_finished and all(r.has_output for r in roots))
         looping = _looping(steps, loop_from)
         n_looping += bool(looping)
         loops.update(looping)
@@ -45,9 +48,12 @@ def analyse_steps(spans: Iterable[Span], *, loop_from: int = _LOOP_FROM) -> Step
         n_recovered=n_recovered,
         n_looping=n_looping,
         n_dead_ends=n_dead_ends,
+        n_unfinished=n_unfinished,
         steps=summaries,
         loops=dict(loops),
-        reason=_reason(len(traces), n_failed, n_looping, n_dead_ends, summaries),
+        reason=_reason(
+            len(traces), n_failed, n_looping, n_dead_ends, n_unfinished, steps=summaries
+        ),
     )
 
 
@@ -70,7 +76,11 @@ def _summaries(traces: Mapping[str, Sequence[Span]]) -> tuple[StepSummary, ...]:
             if not math.isnan(span.latency_ms):
                 inside[span.parent_id] += span.latency_ms
     found = [_summary(name, spans, origins[name], inside) for name, spans in by_name.items()]
-    return tuple(sorted(found, key=lambda each: (-each.n_origin, -each.n * each.own_ms)))
+
+    def order(step: StepSummary) -> tuple[float, float]:
+        return -step.n_origin, 0.0 if math.isnan(step.own_ms) else -step.n * step.own_ms
+
+    return tuple(sorted(found, key=order))
 
 
 def _summary(
@@ -91,14 +101,20 @@ def _summary(
             "p50": quantiles[0],
             "p95": quantiles[1],
         },
-        own_ms=math.fsum(own) / len(own) if own else 0.0,
+        own_ms=math.fsum(own) / len(own) if own else math.nan,
         tokens=math.fsum(span.tokens for span in spans) / len(spans),
         errors=Counter(origins),
     )
 
 
 def _reason(
-    n: int, n_failed: int, n_looping: int, n_dead_ends: int, steps: Sequence[StepSummary]
+    n: int,
+    n_failed: int,
+    n_looping: int,
+    n_dead_ends: int,
+    n_unfinished: int,
+    *,
+    steps: Sequence[StepSummary],
 ) -> str:
     if not n:
         return "no trace in this window"
@@ -111,4 +127,6 @@ def _reason(
         words += f"; {n_looping} go round in circles"
     if n_dead_ends:
         words += f"; {n_dead_ends} end without a result"
+    if n_unfinished:
+        words += f", {n_unfinished} of them never ended"
     return words

@@ -37,12 +37,14 @@ def steps_section(report: StepReport) -> str:
         )
         for step in report.steps[:_SHOWN]
     )
+    state = "warning" if report.n_failed or report.n_looping or report.n_dead_ends else "ok"
     body = [
-        verdict("warning" if report.n_failed else "ok", words, report.reason),
+        verdict("no_data" if report.unmeasured else state, words, report.reason),
         facts(
             f"{report.n_recovered:,} recovered",
             f"{report.n_looping:,} go round in circles",
             f"{report.n_dead_ends:,} end without a result",
+            f"{report.n_unfinished:,} of them never ended",
         ),
         table(head, rows),
     ]

@@ -116,10 +116,11 @@ class StepReport(Report):
     Attributes:
         n_traces: Number of traces.
         n_failed: Number of traces that failed.
-        n_recovered: Number of traces in which a step failed but which succeeded.
+        n_recovered: Number of traces in which a step failed but which ended without an error.
         n_looping: Number of traces in which a step was called with the same inputs more often than
             allowed.
-        n_dead_ends: Number of traces that ended without a result and without an error.
+        n_dead_ends: Number of traces without a result and without an error.
+        n_unfinished: Number of these that never ended: killed, or still running.
         steps: Summaries by name; the steps in which most failures begin come first.
         loops: For each step that looped, by name, the number of traces in which it did.
         reason: One sentence: what was found.
@@ -132,6 +133,7 @@ class StepReport(Report):
     n_recovered: int = 0
     n_looping: int = 0
     n_dead_ends: int = 0
+    n_unfinished: int = 0
     steps: tuple[StepSummary, ...] = ()
     loops: Mapping[str, int] = field(default_factory=dict)
     reason: str
@@ -145,17 +147,30 @@ class StepReport(Report):
         why = "the step did not run in this window"
         return number(*name.split("."), value=0.0 if count else math.nan, reason=why)
 
+    @property
+    def unmeasured(self) -> str:
+        """That there is no trace whose end is known; empty if there is."""
+        if self.n_unfinished < self.n_traces:
+            return ""
+        return f"none of {self.n_traces} traces ended" if self.n_traces else _NO_TRACE
+
     def _measured(self) -> Iterable[Measurement]:
         yield number("n_traces", value=self.n_traces, prominence="history")
-        for name in ("n_failed", "n_looping", "n_dead_ends"):
+        for name in ("n_failed", "n_looping", "n_dead_ends", "n_unfinished"):
             yield number(name, value=getattr(self, name), higher_is_better=False)
         yield number("n_recovered", value=self.n_recovered)
-        failed = self.n_failed / self.n_traces if self.n_traces else math.nan
+        n_ended = self.n_traces - self.n_unfinished
         yield number(
             "error_rate",
-            value=failed,
+            value=self.n_failed / n_ended if n_ended else math.nan,
             higher_is_better=False,
             prominence="news",
+            reason=self.unmeasured,
+        )
+        yield number(
+            "dead_end_rate",
+            value=self.n_dead_ends / self.n_traces if self.n_traces else math.nan,
+            higher_is_better=False,
             reason=_NO_TRACE,
         )
         for index, step in enumerate(self.steps):

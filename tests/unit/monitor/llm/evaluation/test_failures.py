@@ -1,0 +1,340 @@
+"""What failed in an evaluation counts against a candidate, or forbids the verdict; never for it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flytekitplugins.wbmon import Answer, EvaluationRule, Variant
+from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.monitor.llm.evaluation.answer_cache import AnswerStore
+from flytekitplugins.wbmon.monitor.llm.evaluation.evaluate import evaluate_variants, fill_answers
+from flytekitplugins.wbmon.monitor.llm.evaluation.prompt import PromptTemplate
+from flytekitplugins.wbmon.monitor.llm.evaluation.report import EvaluationReport
+from flytekitplugins.wbmon.monitor.llm.prompts.registry import PromptFiles
+from flytekitplugins.wbmon.reports.serialize import record_from_json, record_to_json
+
+NOW = Variant.of_text("now", "{question}")
+NEXT = Variant.of_text("next", "Please: {question}")
+ITEMS = [{"id": str(i), "question": f"q{i}", "expected": "right"} for i in range(200)]
+
+
+def asking(fails: Callable[[int, str], bool], right: Callable[[int, str], bool]) -> Callable:
+    def ask(item: dict, variant: Variant) -> Answer:
+        number, name = int(item["id"]), variant.name
+        if fails(number, name):
+            raise ConnectionError("the provider is down")
+        # the candidate is always the cheaper one
+        cost = 0.01 if name == "now" else 0.001
+        text = "right" if right(number, name) else "wrong"
+        return Answer(text=text, cost_usd=cost, latency_ms=1.0)
+
+    return ask
+
+
+def evaluated(
+    fails: Callable[[int, str], bool],
+    right: Callable[[int, str], bool] = lambda number, name: True,
+    *,
+    items: list[dict] = ITEMS,
+    **rule: float,
+) -> EvaluationReport:
+    return evaluate_variants(
+        items, [NOW, NEXT], asking(fails, right), scorers=["exact"], rule=EvaluationRule(**rule)
+    )
+
+
+def numbers(report: EvaluationReport) -> dict[str, float]:
+    return {each.name: each.value for each in report.measurements()}
+
+
+def outage(number: int, name: str) -> bool:
+    return name == "now" and number % 10 < 3
+
+
+def nobody(number: int, name: str) -> bool:
+    return False
+
+
+def everybody(number: int, name: str) -> bool:
+    return True
+
+
+def worse(number: int, name: str) -> bool:
+    return name == "now" or number % 7 > 0
+
+
+def test_an_outage_of_the_baseline_decides_nothing_and_promotes_nobody(tmp_path: Path) -> None:
+    report = evaluated(outage, worse, min_effect=0.02)
+
+    assert (report.verdict, report.winner) == ("undecided", "now")
+    assert report.reason == "60 of 200 answers of now failed (ConnectionError 60), 5% may"
+    assert report.unmeasured == report.reason
+    assert math.isnan(numbers(report)["ship"])
+    assert numbers(report)["failed_share.now"] == 0.3
+    assert numbers(report)["failed_share.next"] == 0
+    assert not PromptFiles(str(tmp_path)).promote_winner("qa", report)
+
+
+def test_a_stored_report_of_an_outage_that_says_ship_promotes_nobody(tmp_path: Path) -> None:
+    prompts = PromptFiles(str(tmp_path))
+    prompts.publish(PromptTemplate(name="qa", messages=NEXT.prompt))
+    stored = record_to_json(evaluated(outage, worse)).replace('"undecided"', '"ship"')
+    stored = stored.replace('"winner": "now"', '"winner": "next"')
+    report = record_from_json(EvaluationReport, stored)
+
+    assert report.ship
+    assert not prompts.promote_winner("qa", report)
+    assert prompts.history("qa").aliases == {}
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    failed_now=st.sets(st.integers(0, 59)),
+    failed_next=st.sets(st.integers(0, 59)),
+    max_failed_share=st.floats(0, 1),
+)
+def test_whoever_fails_a_candidate_that_is_no_better_never_ships(
+    failed_now: set[int], failed_next: set[int], max_failed_share: float
+) -> None:
+    failed = {"now": failed_now, "next": failed_next}
+    report = evaluated(
+        lambda number, name: number in failed[name],
+        worse,
+        items=ITEMS[:60],
+        max_failed_share=max_failed_share,
+    )
+
+    assert report.verdict != "ship"
+    for result in report.variants:
+        if result.n_failed:
+            assert f"{result.n_failed} of 60 answers of {result.variant.name} failed" in (
+                report.reason
+            )
+    if len(failed_now) > max_failed_share * 60:
+        assert report.verdict == "undecided"
+        assert math.isnan(numbers(report)["ship"])
+
+
+def test_a_small_outage_of_the_baseline_is_left_out_and_no_merit_of_the_candidate() -> None:
+    # eight zeros of the baseline against eight ones would be beyond chance (p = 0.008)
+    report = evaluated(lambda number, name: name == "now" and number < 8)
+
+    assert report.verdict == "undecided"
+    assert report.comparisons[0].n == 192
+    assert report.comparisons[0].difference == 0
+    assert "8 of 200 answers of now failed (ConnectionError 8)" in report.reason
+    assert not report.unmeasured, "192 items were compared"
+
+
+def test_a_share_of_failures_that_is_just_allowed_does_not_forbid_the_verdict() -> None:
+    def right(number: int, name: str) -> bool:
+        return name == "next" or number % 2 == 0
+
+    def fails(number: int, name: str, n: int) -> bool:
+        return name == "now" and number < n
+
+    assert evaluated(lambda number, name: fails(number, name, 10), right).verdict == "ship"
+    assert evaluated(lambda number, name: fails(number, name, 11), right).verdict == "undecided"
+
+
+def test_with_two_candidates_each_needs_more_to_ship() -> None:
+    # eight items gained and one lost: p = 0.039
+    def right(number: int, name: str) -> bool:
+        if name == "now":
+            return number > 7
+        return number != 8 if name == "next" else number > 8
+
+    third = Variant.of_text("third", "{question}!")
+    asked = asking(nobody, right)
+    one = evaluate_variants(ITEMS, [NOW, NEXT], asked, scorers=["exact"])
+    two = evaluate_variants(ITEMS, [NOW, NEXT, third], asked, scorers=["exact"])
+
+    assert one.verdict == "ship"
+    assert two.verdict == "undecided"
+    assert not two.unmeasured, "within chance is a measurement"
+    assert numbers(two)["ship"] == 0
+
+
+def test_a_better_candidate_that_fails_too_often_is_not_shipped() -> None:
+    def right(number: int, name: str) -> bool:
+        return name == "next" or number % 2 == 0
+
+    def fails(number: int, name: str) -> bool:
+        return name == "next" and number % 10 == 0
+
+    report = evaluated(fails, right)
+    allowed = evaluated(fails, right, max_failed_share=0.2)
+
+    assert report.comparisons[0].verdict == "ship", "even with its failures as 0"
+    assert report.verdict == "undecided"
+    assert report.unmeasured == "20 of 200 answers of next failed (ConnectionError 20), 5% may"
+    assert (allowed.verdict, allowed.winner) == ("ship", "next")
+    assert "20 of 200 answers of next failed" in allowed.reason
+
+
+def test_a_cheaper_candidate_is_not_shipped_on_answers_that_never_came_or_were_not_scored() -> None:
+    def fails(number: int, name: str) -> bool:
+        return name == "next" and number % 10 == 0
+
+    def flaky(answer: Answer, item: dict) -> float:
+        if int(item["id"]) % 2:
+            raise KeyError("verdict")
+        return 1.0
+
+    rule = EvaluationRule(max_loss=0.2)
+    unscored = evaluate_variants(
+        ITEMS, [NOW, NEXT], asking(nobody, worse), scorers={"flaky": flaky}, rule=rule
+    )
+
+    assert evaluated(nobody, max_loss=0.2).verdict == "ship"
+    assert evaluated(fails, max_loss=0.2).verdict != "ship"
+    assert unscored.verdict == "undecided"
+    assert "100 of 200 answers of now have no score (KeyError 100)" in unscored.unmeasured
+
+
+def test_a_judge_that_fails_on_one_side_forbids_the_verdict() -> None:
+    def judge(answer: Answer, item: dict) -> float:
+        if answer.text == "wrong":
+            raise ValueError("no verdict")
+        return 1.0
+
+    report = evaluate_variants(ITEMS, [NOW, NEXT], asking(nobody, worse), scorers={"judge": judge})
+
+    assert report.verdict == "undecided"
+    assert "29 of 200 answers of next have no score (ValueError 29)" in report.unmeasured
+    assert numbers(report)["unscored_share.judge.next"] == pytest.approx(29 / 200)
+    assert numbers(report)["unscored_share.judge.now"] == 0
+
+
+@pytest.mark.parametrize("variants", [[NOW], [NOW, NEXT]])
+def test_where_nothing_was_answered_nothing_is_decided(variants: list[Variant]) -> None:
+    report = evaluate_variants(ITEMS[:20], variants, asking(everybody, worse), scorers=["exact"])
+
+    assert report.verdict == "undecided"
+    assert report.reason.startswith("nothing was answered: 20 of 20 answers of now failed")
+    assert math.isnan(numbers(report)["ship"])
+    assert numbers(report)["failed_share.now"] == 1
+    assert math.isnan(report.variants[0].scores["exact"].mean_answered)
+    assert not any(each.on_frontier for each in report.variants)
+    assert "nothing was answered" in report.to_html()
+
+
+@pytest.mark.parametrize("n", [0, 1])
+@pytest.mark.parametrize("planned_items", ["all", 400, None])
+def test_no_item_and_one_item_are_reports_without_a_verdict(n: int, planned_items: object) -> None:
+    report = evaluated(nobody, worse, items=ITEMS[:n], planned_items=planned_items)
+
+    assert report.n_items == n
+    assert report.verdict == "undecided"
+    assert report.unmeasured
+    assert math.isnan(numbers(report)["ship"])
+    assert math.isnan(report.n_to_decide)
+    assert math.isnan(numbers(report)["failed_share.now"]) is (n == 0)
+    assert record_from_json(EvaluationReport, record_to_json(report)).unmeasured
+
+
+@pytest.mark.parametrize("planned_items", [400, None])
+def test_further_looks_decide_nothing_in_an_outage_either(planned_items: int | None) -> None:
+    report = evaluated(outage, worse, planned_items=planned_items)
+
+    assert report.verdict == "undecided"
+    assert "60 of 200 answers of now failed" in report.unmeasured
+
+
+def test_repeats_that_fail_are_counted_as_answers() -> None:
+    calls: dict[tuple[str, str], int] = {}
+
+    def ask(item: dict, variant: Variant) -> Answer:
+        key = (variant.name, item["id"])
+        calls[key] = calls.get(key, 0) + 1
+        # every item is answered by one repeat of two
+        if variant.name == "now" and calls[key] % 2:
+            raise TimeoutError
+        return Answer(text="right")
+
+    report = evaluate_variants(
+        ITEMS[:50], [NOW, NEXT], ask, scorers=["exact"], rule=EvaluationRule(repeats=2)
+    )
+
+    assert report.variants[0].failed_share == 0.5
+    assert report.comparisons[0].n_unscored == 0
+    assert report.verdict == "undecided"
+    assert "50 of 100 answers of now failed" in report.unmeasured
+
+
+@pytest.mark.parametrize("returned", [None, "right", {"text": "right"}])
+def test_what_is_no_answer_is_a_failed_one(returned: object) -> None:
+    report = evaluate_variants(ITEMS[:5], [NOW], lambda item, variant: returned, scorers=["exact"])
+
+    assert report.variants[0].errors == {"TypeError": 5}
+
+
+def test_an_unscored_answer_is_no_difference_worth_showing() -> None:
+    def flaky(answer: Answer, item: dict) -> float:
+        if item["id"] == "3" and answer.text == "wrong":
+            raise KeyError
+        return 1.0
+
+    report = evaluate_variants(
+        ITEMS[:10],
+        [NOW, NEXT],
+        asking(nobody, lambda number, name: name == "now"),
+        scorers={"flaky": flaky},
+    )
+
+    assert report.examples == ()
+
+
+def test_a_cost_that_few_answers_have_keeps_to_no_limit() -> None:
+    def ask(item: dict, variant: Variant) -> Answer:
+        right = variant.name == "next" or int(item["id"]) % 2 == 0
+        cost = 0.01 if variant.name == "now" or item["id"] == "0" else None
+        return Answer(text="right" if right else "wrong", cost_usd=cost)
+
+    rule = EvaluationRule(max_cost_increase=0.1)
+    report = evaluate_variants(ITEMS, [NOW, NEXT], ask, scorers=["exact"], rule=rule)
+
+    assert report.verdict == "hold"
+    assert "cost is above what is allowed" in report.reason
+
+
+def test_a_dead_candidate_does_not_keep_a_good_one_from_shipping() -> None:
+    dead = Variant.of_text("dead", "{question}!")
+
+    def fails(number: int, name: str) -> bool:
+        return name == "dead"
+
+    def right(number: int, name: str) -> bool:
+        return name == "next" or number % 3 > 0
+
+    report = evaluate_variants(ITEMS, [NOW, NEXT, dead], asking(fails, right), scorers=["exact"])
+
+    assert (report.verdict, report.winner) == ("ship", "next")
+    assert "200 of 200 answers of dead failed" in report.reason
+
+
+def test_no_item_to_fill_is_no_answer(tmp_path: Path) -> None:
+    assert fill_answers([], [NOW], asking(nobody, worse), store=AnswerStore(str(tmp_path))) == 0
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"max_failed_share": -0.1},
+        {"max_failed_share": 1.1},
+        {"max_failed_share": math.nan},
+        {"alpha": 0},
+        {"alpha": 1},
+        {"min_effect": -1},
+        {"min_effect": math.nan},
+    ],
+)
+def test_shares_and_levels_out_of_range_are_refused_before_anything_is_asked(wrong: dict) -> None:
+    with pytest.raises(ConfigError):
+        EvaluationRule(**wrong)
