@@ -141,8 +141,8 @@ def serving_night(at: datetime) -> WindowSummary:
     labelled = labels(predictions=done.predictions, feedback=done.feedback)
     served = summary(windows=done.windows, predictions=done.predictions)
     promised = objectives(windows=done.windows)
-    checked = drift(reference=reference, current=profile(data=labelled, like=reference))
-    measured = performance(data=labelled, baseline=baseline.report)
+    checked = drift(reference=reference, current=profile(data=labelled.data, like=reference))
+    measured = performance(data=labelled.data, baseline=baseline.report)
     decided = alert(drift=checked.report, performance=measured.report, slo=promised.report, at=at)
     return WindowSummary(
         decision=decided.decision,
@@ -151,7 +151,7 @@ def serving_night(at: datetime) -> WindowSummary:
         serving=served,
         objectives=promised.report,
         drift=checked.report,
-        tenants=drift_by_tenant(reference=reference, predictions=labelled),
+        tenants=drift_by_tenant(reference=reference, predictions=labelled.data),
         performance=measured.report,
     )
 

@@ -124,7 +124,7 @@ def test_a_killed_servers_rows_are_sent_by_the_next_and_compacted_once(
     assert numbers(open_data(again.predictions)) == found
     assert not [path for path in bucket.files() if "/sealed/" in path]
     joined = JoinFeedback("s3.join")(predictions=again.predictions, feedback=again.feedback)
-    labels = open_data(joined).column("label").to_pylist()
+    labels = open_data(joined.data).column("label").to_pylist()
     assert labels.count("yes") == sum(i % 2 for i in found)
 
 

@@ -36,7 +36,7 @@ from flytekitplugins.wbmon.monitor.performance.report import (
     Part,
     PerformanceReport,
 )
-from flytekitplugins.wbmon.monitor.prediction_log.report import CompactionReport
+from flytekitplugins.wbmon.monitor.prediction_log.report import CompactionReport, LabelReport
 from flytekitplugins.wbmon.monitor.scoring.report import (
     SLO,
     Confidence,
@@ -300,6 +300,13 @@ def compaction_report() -> CompactionReport:
     )
 
 
+def label_report() -> LabelReport:
+    """Half of the predictions of a day have a label."""
+    return LabelReport(
+        name="label", n_predictions=80, n_labelled=40, n_disputed=1, reason="40 of 80 labelled"
+    )
+
+
 def usage_report() -> UsageReport:
     """A hundred calls, over a budget of one tenant."""
     spent = BudgetStatus(
@@ -425,6 +432,7 @@ REPORTS: tuple[Report, ...] = (
     serving_report(),
     experiment_report(),
     compaction_report(),
+    label_report(),
     usage_report(),
     feedback_report(),
     rag_report(),

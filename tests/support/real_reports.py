@@ -30,6 +30,7 @@ from flytekitplugins.wbmon.monitor.llm.evaluation.scorers import Judged
 from flytekitplugins.wbmon.monitor.llm.feedback.analyze import analyse_feedback
 from flytekitplugins.wbmon.monitor.llm.steps.report import Span, StepReport
 from flytekitplugins.wbmon.monitor.prediction_log.arrow_schema import log_table
+from flytekitplugins.wbmon.monitor.prediction_log.feedback import join_feedback
 from flytekitplugins.wbmon.monitor.service.experiment import compare_variants
 from flytekitplugins.wbmon.monitor.service.experiment_plan import ExperimentPlan
 from flytekitplugins.wbmon.monitor.service.slo import check_slos
@@ -90,7 +91,7 @@ def performance_reports() -> Iterator[Report]:
 
 
 def serving_reports() -> Iterator[Report]:
-    """Of one window of traffic: its summary, its objectives, and an experiment."""
+    """Of one window of traffic: its summary, its objectives, its ratings, and an experiment."""
     row = {
         "window_start": AT.isoformat(), "window_end": (AT + timedelta(minutes=1)).isoformat(),
         "instance": "i", "route": "/predict", "tenant": "acme", "requests": 100,
@@ -101,7 +102,8 @@ def serving_reports() -> Iterator[Report]:
     }  # fmt: skip
     rows = log_table("window", [row])
     scored = [{"timestamp": AT.isoformat(), "score": 0.9, "prediction": "yes"}]
-    yield summarize_serving(rows, predictions=log_table("prediction", scored))
+    predictions = log_table("prediction", scored)
+    yield summarize_serving(rows, predictions=predictions)
     yield check_slos(rows, [ServingSLO(name="up", objective=0.99)])
     said = []
     for i in range(80):
@@ -114,6 +116,7 @@ def serving_reports() -> Iterator[Report]:
             )
         )  # fmt: skip
     table = log_table("feedback", [{**each, "timestamp": AT.isoformat()} for each in said])
+    yield join_feedback(predictions, table, name="thumbs").report
     plan = ExperimentPlan(experiment="layout", outcome="thumbs", control="old")
     yield compare_variants(table, plan)
 

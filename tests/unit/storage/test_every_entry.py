@@ -180,7 +180,7 @@ def a_node_compacts_the_log_and_another_joins_its_feedback(url: str, folder: Pat
     joined = JoinFeedback("storage.join")(
         predictions=outputs.predictions, feedback=outputs.feedback
     )
-    assert open_data(joined).column("label").to_pylist() == ["no"]
+    assert open_data(joined.data).column("label").to_pylist() == ["no"]
 
 
 def upload(url: str, data: bytes) -> None:

@@ -82,9 +82,9 @@ def test_a_log_runs_through_every_node(tmp_path: Path) -> None:
     def night(at: datetime) -> tuple[CompactionReport, float, int, bool, bool, bool]:
         done = compact(at=at)
         labelled = join(predictions=done.predictions, feedback=done.feedback)
-        current = profile(data=labelled)
+        current = profile(data=labelled.data)
         checked = drift(reference=current, current=current)
-        measured = measure(data=labelled)
+        measured = measure(data=labelled.data)
         summary = summarize(windows=done.windows, predictions=done.predictions)
         promised = slo(windows=done.windows)
         compared = variants(feedback=done.feedback)
@@ -118,7 +118,9 @@ def test_a_night_without_traffic_is_no_error(tmp_path: Path) -> None:
 
     assert summary.total.n_requests == 0
     assert checked.report.results[0].verdict == "no_data"
-    assert joined.open(pa.Table).all().num_rows == 0
+    assert joined.data.open(pa.Table).all().num_rows == 0
+    assert joined.report.unmeasured == "no prediction in this window"
+    assert done.report.unmeasured == "no row of api in 0 segments"
 
 
 @pytest.mark.parametrize(("feedback_days", "n_left"), [(8, 6), (1, 0)])

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from flytekitplugins.wbmon.monitor.performance.importance import permutation_importance
     from flytekitplugins.wbmon.monitor.performance.loss_model import LossModel
     from flytekitplugins.wbmon.monitor.performance.report import PerformanceReport
-    from flytekitplugins.wbmon.monitor.prediction_log.report import CompactionReport
+    from flytekitplugins.wbmon.monitor.prediction_log.report import CompactionReport, LabelReport
     from flytekitplugins.wbmon.monitor.profiles.build import merge_profiles, profile_data
     from flytekitplugins.wbmon.monitor.profiles.profile import Profile
     from flytekitplugins.wbmon.monitor.profiles.windows import profile_windows
@@ -120,6 +120,7 @@ _HOMES = {
     "JoinFeedback": "tasks.prediction_log",
     "JoinLabels": "tasks.join_labels",
     "JointDrift": "monitor.drift.joint_report",
+    "LabelReport": "monitor.prediction_log.report",
     "LossModel": "monitor.performance.loss_model",
     "MergeProfiles": "tasks.profiles",
     "MonitorFailure": "tasks.failure",
@@ -201,6 +202,7 @@ __all__ = [
     "JoinFeedback",
     "JoinLabels",
     "JointDrift",
+    "LabelReport",
     "LossModel",
     "MergeProfiles",
     "MonitorFailure",

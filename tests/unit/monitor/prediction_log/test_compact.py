@@ -300,7 +300,7 @@ def test_the_last_word_of_each_source_counts_and_joins_the_right_prediction(
     log.close()
     compact_prediction_log(str(tmp_path), "api")
     feedback = recent_feedback(str(tmp_path), "api", ["2020-01-01", today()])
-    joined = join_feedback(day_folder(str(tmp_path), "prediction", "api", today()), feedback)
+    joined = join_feedback(day_folder(str(tmp_path), "prediction", "api", today()), feedback).table
 
     assert feedback.num_rows == 4
     labels = dict(zip(joined["request_id"].to_pylist(), joined["label"].to_pylist(), strict=True))
@@ -320,7 +320,7 @@ def test_labels_are_numbers_where_predictions_are(tmp_path: Path) -> None:
     joined = join_feedback(
         day_folder(str(tmp_path), "prediction", "api", today()),
         day_folder(str(tmp_path), "feedback", "api", today()),
-    )
+    ).table
 
     assert joined["label"].to_pylist() == [4.0]
     assert joined["feedback_score"].to_pylist() == [1.0]

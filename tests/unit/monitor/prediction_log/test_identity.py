@@ -48,7 +48,7 @@ def joined(folder: Path | str, predictions: Sequence[Any], labels: Sequence[Any]
     assert (stats.failed, stats.feedback_dropped, stats.dropped) == (0, 0, 0)
     compact_prediction_log(str(folder), "api")
     feedback = recent_feedback(str(folder), "api", [day])
-    return join_feedback(day_folder(str(folder), "prediction", "api", day), feedback)
+    return join_feedback(day_folder(str(folder), "prediction", "api", day), feedback).table
 
 
 def measured(folder: Path | str, classes: Sequence[Any], labels: Sequence[Any]) -> float:

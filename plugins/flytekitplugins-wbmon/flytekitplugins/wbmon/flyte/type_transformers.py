@@ -31,7 +31,7 @@ from flytekitplugins.wbmon.monitor.llm.rag.report import RAGReport
 from flytekitplugins.wbmon.monitor.llm.steps.report import StepReport
 from flytekitplugins.wbmon.monitor.performance.loss_model import LossModel
 from flytekitplugins.wbmon.monitor.performance.report import PerformanceReport
-from flytekitplugins.wbmon.monitor.prediction_log.report import CompactionReport
+from flytekitplugins.wbmon.monitor.prediction_log.report import CompactionReport, LabelReport
 from flytekitplugins.wbmon.monitor.profiles.profile import Profile
 from flytekitplugins.wbmon.monitor.scoring.report import ScoringReport
 from flytekitplugins.wbmon.monitor.service.experiment_report import ExperimentReport
@@ -55,6 +55,7 @@ _JSON_RECORDS: tuple[type[Any], ...] = (
     ScoringReport,
     Decision,
     CompactionReport,
+    LabelReport,
     ServingReport,
     SLOReport,
     ExperimentReport,

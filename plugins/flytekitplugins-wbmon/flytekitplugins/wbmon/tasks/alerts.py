@@ -21,7 +21,7 @@ from flytekitplugins.wbmon.monitor.llm.feedback.report import FeedbackReport
 from flytekitplugins.wbmon.monitor.llm.rag.report import RAGReport
 from flytekitplugins.wbmon.monitor.llm.steps.report import StepReport
 from flytekitplugins.wbmon.monitor.performance.report import PerformanceReport
-from flytekitplugins.wbmon.monitor.prediction_log.report import CompactionReport
+from flytekitplugins.wbmon.monitor.prediction_log.report import CompactionReport, LabelReport
 from flytekitplugins.wbmon.monitor.scoring.report import ScoringReport
 from flytekitplugins.wbmon.monitor.service.experiment_report import ExperimentReport
 from flytekitplugins.wbmon.monitor.service.report import ServingReport
@@ -126,6 +126,7 @@ class DegradationAlert(Node[AlertSettings]):
         prediction_log: CompactionReport | None = None,
         drift_series: DriftSeries | None = None,
         joint_drift: JointDrift | None = None,
+        labels: LabelReport | None = None,
         at: datetime | None = None,
     ) -> Decided:
         """Evaluate the rules for one window.
@@ -146,6 +147,7 @@ class DegradationAlert(Node[AlertSettings]):
             prediction_log: The report of `CompactPredictionLog`; likewise.
             drift_series: The report of `DriftSeriesCheck`; likewise.
             joint_drift: The result of `check_joint_drift`; likewise.
+            labels: The report of `JoinFeedback`; likewise.
             at: Time of the window, such as the kickoff time of a schedule; now if not given. A
                 window that is evaluated again with the same time counts once.
 
@@ -172,6 +174,7 @@ class DegradationAlert(Node[AlertSettings]):
             "prediction_log": prediction_log,
             "drift_series": drift_series,
             "joint_drift": joint_drift,
+            "labels": labels,
         }
         asked = {rule.metric.partition(".")[0] for rule in self.config.rules}
         # a scoring report has objectives too, so it can answer rules on `slo`

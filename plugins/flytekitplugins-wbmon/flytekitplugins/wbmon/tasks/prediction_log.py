@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
 from flytekit.types.structured import StructuredDataset
 
+from flytekitplugins.wbmon.arguments import listed
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.flyte.filesystem import filesystem_of_task
 from flytekitplugins.wbmon.flyte.type_transformers import open_data
-from flytekitplugins.wbmon.monitor.prediction_log.report import CompactionReport
-from flytekitplugins.wbmon.monitor.prediction_log.schema import day_folder
+from flytekitplugins.wbmon.monitor.prediction_log.report import CompactionReport, LabelReport
+from flytekitplugins.wbmon.monitor.prediction_log.schema import SOURCES, day_folder
 from flytekitplugins.wbmon.tasks._node import Node
 
 
@@ -140,13 +142,21 @@ class JoinFeedbackSettings:
 
     feedback: str = "label"
     route: str = ""
+    sources: tuple[str, ...] = SOURCES
+
+
+class FeedbackJoined(NamedTuple):
+    """Predictions with their feedback, and a report."""
+
+    data: StructuredDataset
+    report: LabelReport
 
 
 class JoinFeedback(Node[JoinFeedbackSettings]):
     """Join feedback, such as late labels or ratings, to the predictions of a server.
 
     Requests without a prediction (rejected, failed, or of another kind) are left out, so the result
-    can be profiled and measured.
+    can be profiled and measured. Of several rows with one request id the last one has the feedback.
 
     Use this node for feedback written by `PredictionLogger.log_feedback`: that log has many names,
     sources and revisions, of which one name is selected. For labels in a separate table (from a
@@ -157,17 +167,32 @@ class JoinFeedback(Node[JoinFeedbackSettings]):
         name: The task's name.
         feedback: Name of the feedback: `label` for the truth, `thumbs` for ratings.
         route: Keep only requests of this route; all if empty.
+        sources: The sources of feedback to use; where they disagree about a request the first one
+            decides. By default people go before facts of the system (`code`) and judges.
         task_kwargs: As for any node.
+
+    Raises:
+        ConfigError: If there is no source.
     """
 
     def __init__(
-        self, name: str, *, feedback: str = "label", route: str = "", **task_kwargs: Any
+        self,
+        name: str,
+        *,
+        feedback: str = "label",
+        route: str = "",
+        sources: Sequence[str] = SOURCES,
+        **task_kwargs: Any,
     ) -> None:
-        super().__init__(name, JoinFeedbackSettings(feedback=feedback, route=route), **task_kwargs)
+        sources = listed("sources", sources, "sources")
+        if not sources:
+            raise ConfigError("sources must name at least one source of feedback, got none")
+        settings = JoinFeedbackSettings(feedback=feedback, route=route, sources=sources)
+        super().__init__(name, settings, **task_kwargs)
 
     def compute(
         self, predictions: StructuredDataset, feedback: StructuredDataset
-    ) -> StructuredDataset:
+    ) -> FeedbackJoined:
         """Join by request id.
 
         Args:
@@ -177,6 +202,7 @@ class JoinFeedback(Node[JoinFeedbackSettings]):
         Returns:
             data: The predictions with the columns `label` and `feedback_score`; null without
                 feedback.
+            report: How many have feedback, and what sources disagree about.
         """
         from flytekitplugins.wbmon.monitor.prediction_log.feedback import join_feedback
 
@@ -185,8 +211,9 @@ class JoinFeedback(Node[JoinFeedbackSettings]):
             open_data(feedback),
             name=self.config.feedback,
             route=self.config.route,
+            sources=self.config.sources,
         )
-        return StructuredDataset(dataframe=joined)
+        return FeedbackJoined(data=StructuredDataset(dataframe=joined.table), report=joined.report)
 
 
 def _folder(uri: str) -> StructuredDataset:

@@ -28,6 +28,7 @@ KINDS = (
     "serving",
     "experiment",
     "prediction_log",
+    "labels",
     "usage",
     "feedback",
     "rag",

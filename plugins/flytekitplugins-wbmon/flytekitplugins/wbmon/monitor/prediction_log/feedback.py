@@ -5,13 +5,16 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from flytekitplugins.wbmon.arguments import listed
 from flytekitplugins.wbmon.data.arrow import float_array, kind_of, text_array
 from flytekitplugins.wbmon.data.columns import read_numbers
 from flytekitplugins.wbmon.data.join_labels import join_labels
@@ -23,9 +26,10 @@ from flytekitplugins.wbmon.data.readings import read_as
 from flytekitplugins.wbmon.data.sources import Source, no_rows
 from flytekitplugins.wbmon.data.stack import stacked
 from flytekitplugins.wbmon.data.whole import read_whole
-from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.monitor.prediction_log.arrow_schema import empty_log_table
-from flytekitplugins.wbmon.monitor.prediction_log.schema import day_folder
+from flytekitplugins.wbmon.monitor.prediction_log.report import LabelReport, label_reason
+from flytekitplugins.wbmon.monitor.prediction_log.schema import SOURCES, day_folder
 from flytekitplugins.wbmon.storage.filesystem import open_filesystem
 
 EXPOSURE = "exposure"
@@ -145,69 +149,135 @@ def recent_feedback(
     return whole.take(pa.array(sorted(kept.values()), pa.int64()))
 
 
+class JoinedFeedback(NamedTuple):
+    """Predictions with their feedback, and what was found in joining them."""
+
+    table: pa.Table
+    report: LabelReport
+
+
 def join_feedback(
-    predictions: Any, feedback: Any, *, name: str = "label", route: str = ""
-) -> pa.Table:
+    predictions: Any,
+    feedback: Any,
+    *,
+    name: str = "label",
+    route: str = "",
+    sources: Sequence[str] = SOURCES,
+) -> JoinedFeedback:
     """Predictions with the columns `label` and `feedback_score`; null where there is no feedback.
 
-    Rows without a prediction (of requests that were refused or failed) are left out.
+    Rows without a prediction (of requests that were refused or failed) are left out. If rows share
+    a request id (a client that tried again), the last one gets the feedback, as its answer came.
 
     Args:
         predictions: The prediction log, in any form that `open_source` accepts.
         feedback: The feedback log of the same days and of later ones, as labels may come late.
-        name: Name of the feedback to join.
+        name: Name of the feedback to join; others are left out.
         route: Route whose requests are kept; all requests if empty.
+        sources: The sources of feedback to use. Each has its own last word on a request; where
+            they disagree the first source decides.
 
     Returns:
-        The prediction log's columns and the two new ones, one row per prediction.
+        The prediction log's columns and the two new ones, one row per prediction, and a report.
 
     Raises:
+        ConfigError: If there is no source, or `sources` is no sequence.
         DataError: If there is no `request_id` or `prediction`, or the feedback log lacks a column.
     """
+    sources = listed("sources", sources, "sources")
+    if not sources:
+        raise ConfigError("sources must name at least one source of feedback, got none")
     rows = _table(open_source(predictions))
-    if "prediction" not in rows.column_names:
-        raise DataError(
-            f"the data must be a prediction log; prediction not found among "
-            f"{', '.join(rows.column_names)}"
-        )
+    for needed in ("request_id", "prediction"):
+        if needed not in rows.column_names:
+            raise DataError(
+                f"the data must be a prediction log; {needed} not found among "
+                f"{', '.join(rows.column_names)}"
+            )
+    logged = rows["request_id"]
     rows = rows.filter(pc.is_valid(rows["prediction"]))
     if route:
         rows = rows.filter(pc.equal(rows["route"], route))
-    labels = feedback_labels(feedback, rows, name=name)
-    labelled = join_labels(rows, labels, label="label").table
-    return join_labels(labelled, labels, label="feedback_score").table
-
-
-def feedback_labels(feedback: Any, predictions: Any, *, name: str = "label") -> pa.Table:
-    """The feedback of one name as a table of labels, to be joined to predictions by request id.
-
-    Args:
-        feedback: The feedback log, in any form that `open_source` accepts.
-        predictions: The prediction log it belongs to. Only its schema is read: labels become
-            numbers if predictions are numbers, whole ones with all their digits, and booleans if
-            predictions are booleans; they stay text if one of them cannot.
-        name: Name of the feedback: `label` for true labels, `thumbs` for ratings.
-
-    Returns:
-        The columns `request_id`, `label` (null if only a score was given) and `feedback_score`.
-
-    Raises:
-        DataError: If the feedback log lacks a column.
-    """
-    rows = [
+    said = [
         row
         for row in feedback_rows(feedback)
         if row["name"] == name and row["request_id"] is not None
     ]
-    schema = open_source(predictions).schema
-    is_known = "prediction" in schema.names
-    kind = kind_of(plain_type(schema.field("prediction").type)) if is_known else "empty"
+    # the source that decides last; `sorted` keeps the order in time of what one of them said
+    used = sorted(
+        (row for row in said if source_of(row) in sources),
+        key=lambda row: -sources.index(source_of(row)),
+    )
+    labels = _labels(used, rows.schema)
+    is_last = _is_last(rows)
+    ids, place = rows["request_id"], rows.column_names.index("request_id")
+    # a row without a key is never joined
+    keyed = rows.set_column(place, "request_id", pc.if_else(is_last, ids, None))
+    labelled = join_labels(keyed, labels, label="label").table
+    scored = join_labels(labelled, labels, label="feedback_score").table
+    table = scored.set_column(place, "request_id", ids)
+    is_known = pc.is_in(labels["request_id"], value_set=pc.unique(logged).cast(pa.string()))
+    has_any = pc.or_(pc.is_valid(table["label"]), pc.is_valid(table["feedback_score"]))
+    report = LabelReport(
+        name=name,
+        n_predictions=rows.num_rows,
+        n_labelled=pc.sum(has_any).as_py() or 0,
+        n_disputed=_n_disputed(used, labels, set(ids.to_pylist())),
+        n_repeated=rows.num_rows - (pc.sum(is_last).as_py() or 0),
+        n_unmatched=pc.count_distinct(labels["request_id"].filter(pc.invert(is_known))).as_py(),
+        n_left_out=len(said) - len(used),
+        reason="",
+    )
+    return JoinedFeedback(table, replace(report, reason=label_reason(report)))
+
+
+def _labels(rows: Sequence[Mapping[str, Any]], predictions: pa.Schema) -> pa.Table:
+    """Feedback as a table of labels, to be joined to predictions by request id.
+
+    Labels become numbers if predictions are numbers, whole ones with all their digits, and booleans
+    if predictions are booleans; they stay text if one of them cannot. A label is null if only a
+    score was given.
+    """
+    kind = kind_of(plain_type(predictions.field("prediction").type))
     return pa.table(
         {
             "request_id": pa.array([row["request_id"] for row in rows], pa.string()),
             "label": _label_column([row["label"] for row in rows], kind),
             "feedback_score": pa.array([row["score"] for row in rows], pa.float64()),
         }
+    )
+
+
+def _is_last(rows: pa.Table) -> pa.Array:
+    """Whether no later row has the request id of a row; true for rows without one."""
+    ids = rows["request_id"].combine_chunks()
+    codes = ids.dictionary_encode().indices
+    is_known = np.asarray(pc.is_valid(codes).to_numpy(zero_copy_only=False))
+    order = np.arange(len(ids))
+    if "timestamp" in rows.column_names and pa.types.is_timestamp(rows["timestamp"].type):
+        # rows without a time are the earliest, of one time the order of the log counts
+        times = rows["timestamp"].combine_chunks().cast(pa.int64()).fill_null(np.iinfo("i8").min)
+        order = np.lexsort((order, times.to_numpy()))
+    known = order[is_known[order]]
+    last: dict[int, int] = dict(
+        zip(codes.fill_null(-1).to_numpy()[known].tolist(), known.tolist(), strict=True)
+    )
+    found = ~is_known
+    found[list(last.values())] = True
+    return pa.array(found)
+
+
+def _n_disputed(rows: Sequence[Mapping[str, Any]], labels: pa.Table, ids: set[str | None]) -> int:
+    """How many predictions have a last word of two sources that are not the same."""
+    opinions: dict[str, dict[tuple[str, str], Any]] = defaultdict(dict)
+    for name in ("label", "feedback_score"):
+        for row, value in zip(rows, labels[name].to_pylist(), strict=True):
+            if value is not None and row["request_id"] in ids:
+                opinions[row["request_id"]][name, source_of(row)] = value
+    return sum(
+        len({value for (name, _), value in each.items() if name == column}) > 1
+        for each in opinions.values()
+        for column in ("label", "feedback_score")
     )
 
 

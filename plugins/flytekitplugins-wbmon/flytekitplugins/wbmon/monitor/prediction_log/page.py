@@ -1,8 +1,8 @@
-"""HTML page of a compaction report."""
+"""HTML pages of the reports on a prediction log."""
 
 from __future__ import annotations
 
-from flytekitplugins.wbmon.monitor.prediction_log.report import CompactionReport
+from flytekitplugins.wbmon.monitor.prediction_log.report import CompactionReport, LabelReport
 from flytekitplugins.wbmon.reports.html import facts, page, section, verdict
 
 
@@ -11,7 +11,9 @@ def compaction_section(report: CompactionReport) -> str:
     lost = report.n_torn + report.n_dropped
     words = f"{report.n_predictions:,} predictions from {report.n_segments:,} segments"
     body = [
-        verdict("warning" if lost else "ok", words, report.reason),
+        verdict(
+            "unknown" if report.unmeasured else "warning" if lost else "ok", words, report.reason
+        ),
         facts(
             f"{report.n_feedback:,} feedback rows",
             f"{report.n_windows:,} windows",
@@ -25,6 +27,23 @@ def compaction_section(report: CompactionReport) -> str:
     return section("Prediction log", body)
 
 
-def page_of(report: CompactionReport) -> str:
+def label_section(report: LabelReport) -> str:
+    """The section of a report of labels."""
+    words = f"{report.n_labelled:,} of {report.n_predictions:,} predictions have feedback"
+    body = [
+        verdict("unknown" if report.unmeasured else "ok", words, report.reason),
+        facts(
+            f"{report.n_disputed:,} disputed by sources",
+            f"{report.n_repeated:,} of repeated requests",
+            f"{report.n_unmatched:,} requests not in the log",
+            f"{report.n_left_out:,} rows of sources not used",
+        ),
+    ]
+    return section("Labels", body)
+
+
+def page_of(report: CompactionReport | LabelReport) -> str:
     """The page of a report of this package."""
+    if isinstance(report, LabelReport):
+        return page("Labels", label_section(report))
     return page("Prediction log", compaction_section(report))

@@ -1,7 +1,8 @@
-"""The report of a compaction of a prediction log."""
+"""The reports of a compaction of a prediction log, and of labels joined to it."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
@@ -42,10 +43,102 @@ class CompactionReport(Report):
     days: tuple[str, ...] = ()
     reason: str
 
+    @property
+    def unmeasured(self) -> str:
+        """Why nothing is known of the service; empty if a row was written or was there before."""
+        if self.n_predictions or self.n_feedback or self.n_windows or self.n_duplicates:
+            return ""
+        if self.n_torn:
+            return f"none of {self.n_torn:,} lines of {self.service} could be read"
+        return f"no row of {self.service} in {self.n_segments:,} segments"
+
     def _measured(self) -> Iterable[Measurement]:
+        n_lost = self.n_torn + self.n_dropped
+        n_rows = self.n_predictions + self.n_feedback + self.n_windows + self.n_duplicates
+        yield number(
+            "lost_rate",
+            value=n_lost / (n_rows + n_lost) if n_rows + n_lost else math.nan,
+            higher_is_better=False,
+            reason=self.unmeasured,
+        )
         yield number("n_predictions", value=self.n_predictions, prominence="news")
         yield number("n_feedback", value=self.n_feedback, prominence="news")
         for name in ("n_segments", "n_windows", "n_duplicates"):
             yield number(name, value=getattr(self, name))
         for name in ("n_orphans", "n_torn", "n_dropped"):
             yield number(name, value=getattr(self, name), higher_is_better=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelReport(Report):
+    """Feedback joined to the predictions of a server.
+
+    Attributes:
+        name: Name of the feedback that was joined.
+        n_predictions: Number of predictions.
+        n_labelled: Predictions that have a label or a score.
+        n_disputed: Labels and scores about which sources disagree, each by its last word.
+        n_repeated: Predictions that get no feedback as a later one has the same request id.
+        n_unmatched: Request ids of feedback that the log does not have: those of other days, too.
+        n_left_out: Rows of feedback of sources that are not used.
+        reason: One sentence: what was found.
+    """
+
+    KIND: ClassVar[str] = "labels"
+
+    name: str
+    n_predictions: int
+    n_labelled: int
+    n_disputed: int = 0
+    n_repeated: int = 0
+    n_unmatched: int = 0
+    n_left_out: int = 0
+    reason: str
+
+    @property
+    def coverage(self) -> float:
+        """Share of predictions that have feedback; `nan` without predictions."""
+        return self.n_labelled / self.n_predictions if self.n_predictions else math.nan
+
+    @property
+    def unmeasured(self) -> str:
+        """Why no label is known; empty if one is."""
+        if self.n_labelled:
+            return ""
+        if not self.n_predictions:
+            return "no prediction in this window"
+        why = f"none of {self.n_predictions:,} predictions has feedback named {self.name!r}"
+        if self.n_unmatched:
+            why += f"; that of {self.n_unmatched:,} requests is of none that the log has"
+        if self.n_left_out:
+            why += f"; {self.n_left_out:,} rows are of other sources"
+        return why
+
+    def _measured(self) -> Iterable[Measurement]:
+        yield number(
+            "coverage",
+            value=self.coverage,
+            higher_is_better=True,
+            prominence="news",
+            reason=self.unmeasured,
+        )
+        yield number("n_predictions", value=self.n_predictions)
+        for name in ("n_disputed", "n_repeated", "n_unmatched", "n_left_out"):
+            yield number(name, value=getattr(self, name), higher_is_better=False)
+
+
+def label_reason(report: LabelReport) -> str:
+    """The sentence of a report of labels."""
+    if report.unmeasured:
+        return report.unmeasured
+    words = f"{report.n_labelled:,} of {report.n_predictions:,} predictions have feedback named "
+    parts = [f"{words}{report.name!r}"]
+    for n, what in (
+        (report.n_disputed, "are disputed by sources"),
+        (report.n_repeated, "predictions have the request id of a later one, and no feedback"),
+        (report.n_unmatched, "requests with feedback are not in the log"),
+        (report.n_left_out, "rows of feedback are of sources that are not used"),
+    ):
+        if n:
+            parts.append(f"{n:,} {what}")
+    return "; ".join(parts)

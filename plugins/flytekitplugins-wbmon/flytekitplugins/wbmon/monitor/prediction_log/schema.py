@@ -25,6 +25,9 @@ TABLES: Mapping[RowKind, str] = {
 }
 """The table of each kind of row."""
 
+SOURCES = ("annotator", "user", "code", "llm_judge")
+"""Who gives feedback, in the order in which they are believed: people, facts, opinions."""
+
 MANIFEST = "_manifest.json"
 UNMATCHED = "(unmatched)"
 """The route of a request that no route matched."""

@@ -22,7 +22,7 @@ _TIME: Mapping[str, str] = {
 # the columns that identify a row within its table and day
 _KEYS: Mapping[str, tuple[str, ...]] = {
     "prediction": ("request_id", "timestamp", "instance"),
-    "feedback": ("feedback_id", "timestamp"),
+    "feedback": ("feedback_id", "timestamp", "request_id", "session_id", "source", "name"),
     "window": ("window_start", "instance", "route", "method", "tenant"),
 }
 
