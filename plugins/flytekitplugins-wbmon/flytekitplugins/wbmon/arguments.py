@@ -1,4 +1,4 @@
-"""Arguments that many functions take: several values, or a moment, whoever asks for them.
+"""Arguments that many functions take: several values, a number, a text, a moment, a length of time.
 
 Python lets one text pass for a sequence of its letters, and pandas lets a time that is none pass
 for a time. Either would go on, and end in an answer to another question.
@@ -6,9 +6,10 @@ for a time. Either would go on, and end in an answer to another question.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
-from datetime import date, datetime, time, timezone
-from numbers import Integral
+from datetime import date, datetime, time, timedelta, timezone
+from numbers import Integral, Real
 from typing import Any
 
 from flytekitplugins.wbmon.errors import ConfigError
@@ -76,6 +77,81 @@ def require_whole(name: str, value: Any, least: int, most: int | None = None) ->
         )
 
 
+def real_number(
+    name: str, value: Any, *, above: float = -math.inf, most: float = math.inf
+) -> float:
+    """A finite number as a Python float; numpy's numbers are numbers, True and "5" are none.
+
+    Args:
+        name: Name of the argument.
+        value: Its value.
+        above: It must be larger.
+        most: The largest that is allowed.
+
+    Raises:
+        ConfigError: If it is none; the message says what to write.
+    """
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    try:
+        number = float(value) if is_number else math.nan
+    except OverflowError:
+        number = math.inf
+    if math.isfinite(number) and above < number <= most:
+        return number
+    must = "a finite number" if above == -math.inf else f"finite and above {above:g}"
+    must = "positive and finite" if above == 0 else must
+    must += "" if most == math.inf else f", at most {most:g}"
+    raise ConfigError(f"{name} must be {must}; got {_shown(value)}{_as_number(value)}")
+
+
+def require_text(name: str, value: Any) -> None:
+    """Refuse what is no text.
+
+    Args:
+        name: Name of the argument.
+        value: Its value.
+
+    Raises:
+        ConfigError: If it is none.
+    """
+    if not isinstance(value, str):
+        raise ConfigError(
+            f"{name} must be text, got {_shown(value)}; put it in quotes, or leave {name} out"
+        )
+
+
+def require_one_of(name: str, value: Any, choices: tuple[str, ...]) -> None:
+    """Refuse what is none of a few words.
+
+    Args:
+        name: Name of the argument.
+        value: Its value.
+        choices: The words, two or more.
+
+    Raises:
+        ConfigError: If it is none of them.
+    """
+    if not isinstance(value, str) or value not in choices:
+        allowed = f"{', '.join(choices[:-1])} or {choices[-1]}"
+        raise ConfigError(f"{name} must be {allowed}; got {_shown(value)}")
+
+
+def require_duration(name: str, value: Any) -> None:
+    """Refuse what is no positive length of time.
+
+    Args:
+        name: Name of the argument.
+        value: Its value; NaT of pandas is none.
+
+    Raises:
+        ConfigError: If it is none.
+    """
+    if not isinstance(value, timedelta) or not value > timedelta(0):
+        raise ConfigError(
+            f"{name} must be a positive timedelta, such as timedelta(hours=26); got {_shown(value)}"
+        )
+
+
 def is_moment(value: Any) -> bool:
     """Whether a value is of a class of times or dates, also if it is one that stands for none."""
     return isinstance(value, date) or type(value).__name__ == "datetime64"
@@ -116,7 +192,23 @@ def moment(name: str, value: Any) -> datetime:
     )
 
 
+def _as_number(value: Any) -> str:
+    """What to write for a value that is no number but looks like one."""
+    if not isinstance(value, str):
+        return f"; give float({value})" if type(value).__name__ == "Decimal" else ""
+    text = value.strip()
+    try:
+        number = float(text.removesuffix("%"))
+    except ValueError:
+        return "; give a number"
+    if not math.isfinite(number):
+        return "; give a number"
+    return (
+        f"; write {number / 100:.10g}" if text.endswith("%") else f"; write {text} without quotes"
+    )
+
+
 def _shown(value: Any) -> str:
-    is_small = value is None or isinstance(value, str | int | float | date)
+    is_small = value is None or isinstance(value, str | int | float | date | timedelta)
     is_small = is_small or type(value).__name__ in ("datetime64", "NAType", "NaTType")
     return quoted_name(value) if is_small else f"one {type(value).__name__}"

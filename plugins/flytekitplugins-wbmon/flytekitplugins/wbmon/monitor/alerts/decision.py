@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
-from flytekitplugins.wbmon.arguments import moment
+from flytekitplugins.wbmon.arguments import real_number
 from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.monitor.alerts.rule_values import rule_value
 from flytekitplugins.wbmon.names import quoted_name
 from flytekitplugins.wbmon.reports.measurement import Measurement, gate, number
 from flytekitplugins.wbmon.reports.report import Report
@@ -37,8 +38,6 @@ KINDS = (
     "alerts",
 )
 """The kinds of report; the address of every metric starts with one of them."""
-# with 4 windows even a strictly monotonic series has p = 1/24, one-sided, in the Mann-Kendall test
-_SHORTEST_TREND = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +82,8 @@ class AlertRule:
 
     Raises:
         ConfigError: If not exactly one condition is given, the metric's address does not start with
-            a kind of report, or a number is out of range.
+            a kind of report, or a value is of another type or out of range: a number as text or
+            `Decimal`, `nan`, a title that is no text.
     """
 
     metric: str
@@ -103,6 +103,9 @@ class AlertRule:
     runbook: str = ""
 
     def __post_init__(self) -> None:
+        for field_ in fields(self):
+            value = rule_value(field_.name, getattr(self, field_.name))
+            object.__setattr__(self, field_.name, value)
         numbers = (self.below, self.above, self.drop, self.beyond_sd, self.trend)
         # `is not None`, as 0 is a condition too
         n_given = sum(number is not None for number in numbers) + self.worse_than_baseline
@@ -111,38 +114,12 @@ class AlertRule:
                 f"rule on {quoted_name(self.metric)} must have exactly one of below, above, drop, "
                 f"worse_than_baseline, beyond_sd, trend; got {n_given}"
             )
-        if not isinstance(self.metric, str):
-            raise ConfigError(f"metric must be text, got {self.metric!r}; in a file, quote it")
         report, _, name = self.metric.partition(".")
         if report not in KINDS or not name:
             raise ConfigError(
                 f"metric must read <report>.<name>[.<feature>] with a report of "
                 f"{', '.join(KINDS)}; got {quoted_name(self.metric)}"
             )
-        self._require_numbers()
-        if self.silent_until is not None:
-            object.__setattr__(self, "silent_until", moment("silent_until", self.silent_until))
-
-    def _require_numbers(self) -> None:
-        # `not ... > 0` here and below, so that nan is refused too
-        if self.drop is not None and not self.drop > 0:
-            raise ConfigError(f"drop must be a positive share of the baseline, got {self.drop}")
-        if self.beyond_sd is not None and not self.beyond_sd > 0:
-            raise ConfigError(f"beyond_sd must be positive, 3 is usual; got {self.beyond_sd}")
-        if self.trend is not None and self.trend < _SHORTEST_TREND:
-            raise ConfigError(
-                f"trend must be at least {_SHORTEST_TREND} windows, fewer cannot show one; "
-                f"got {self.trend}"
-            )
-        if self.for_windows < 1 or self.resolve_after < 1:
-            raise ConfigError(
-                "for_windows and resolve_after must be at least 1, "
-                f"got {self.for_windows} and {self.resolve_after}"
-            )
-        if self.severity not in get_args(Severity):
-            raise ConfigError(f"severity must be info, warn or error; got {self.severity!r}")
-        if self.on_no_data not in ("keep", "breach"):
-            raise ConfigError(f"on_no_data must be keep or breach, got {self.on_no_data!r}")
 
     @property
     def condition(self) -> str:
@@ -174,8 +151,8 @@ class PageBudget:
         windows_per_year: Windows a year: 365 for a nightly monitor, 8760 for an hourly one.
 
     Raises:
-        ConfigError: If a number is not positive and finite, or the budget is of two pages a window
-            or more.
+        ConfigError: If a value is no positive, finite number, or the budget is of two pages a
+            window or more.
     """
 
     false_pages_per_year: float = 1.0
@@ -183,9 +160,7 @@ class PageBudget:
 
     def __post_init__(self) -> None:
         for name in ("false_pages_per_year", "windows_per_year"):
-            value = getattr(self, name)
-            if not 0 < value < math.inf:
-                raise ConfigError(f"{name} must be positive and finite, got {value}")
+            object.__setattr__(self, name, real_number(name, getattr(self, name), above=0))
         if self.level >= 1:
             raise ConfigError(
                 f"a budget must be below two false pages a window, got {self.false_pages_per_year} "
