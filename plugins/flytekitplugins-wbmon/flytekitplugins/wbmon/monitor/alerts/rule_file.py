@@ -10,9 +10,9 @@ import dataclasses
 import difflib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
 from flytekitplugins.wbmon.errors import ConfigError, StorageError
 from flytekitplugins.wbmon.monitor.alerts.decision import AlertRule
@@ -20,8 +20,8 @@ from flytekitplugins.wbmon.monitor.alerts.rule_values import rule_value
 from flytekitplugins.wbmon.names import quoted_name
 from flytekitplugins.wbmon.storage.filesystem import open_filesystem
 
-if TYPE_CHECKING:
-    from yaml.nodes import MappingNode, Node
+# a node of PyYAML, which has no types
+_Node: TypeAlias = Any
 
 _KEYS = tuple(field.name for field in dataclasses.fields(AlertRule))
 _MOST_BYTES = 256 * 1024
@@ -112,7 +112,7 @@ class _File:
             rules.append(rule)
         return tuple(rules)
 
-    def _rule(self, number: int, node: Node) -> AlertRule:
+    def _rule(self, number: int, node: _Node) -> AlertRule:
         pairs = self._pairs(node) if node.tag == f"{_TAG}map" else {}
         if "metric" not in pairs:
             raise self._error(node, f"rule {number} must be a mapping with a metric")
@@ -132,10 +132,10 @@ class _File:
             whose = quoted_name(keywords["metric"])
             raise self._error(node, f"rule {number} ({whose}): {error}") from error
 
-    def _pairs(self, node: Node, above: tuple[Node, ...] = ()) -> dict[str, tuple[Node, Node]]:
+    def _pairs(self, node: _Node, above: tuple[_Node, ...] = ()) -> dict[str, tuple[_Node, _Node]]:
         """Keys and values of a mapping, those of `<<` first, so that its own come after them."""
-        own: dict[str, tuple[Node, Node]] = {}
-        merged: dict[str, tuple[Node, Node]] = {}
+        own: dict[str, tuple[_Node, _Node]] = {}
+        merged: dict[str, tuple[_Node, _Node]] = {}
         for key, value in node.value:
             if key.tag == f"{_TAG}merge":
                 for base in self._bases(key, value, (*above, node)):
@@ -152,7 +152,7 @@ class _File:
             own[name] = (key, value)
         return {**merged, **own}
 
-    def _bases(self, key: Node, value: Node, above: tuple[Node, ...]) -> Iterator[MappingNode]:
+    def _bases(self, key: _Node, value: _Node, above: tuple[_Node, ...]) -> Iterator[_Node]:
         bases = value.value if value.tag == f"{_TAG}seq" else [value]
         # few bases without bases of their own: an alias of aliases would take for ever
         is_flat = len(above) == 1 and all(base.tag == f"{_TAG}map" for base in bases)
@@ -162,7 +162,7 @@ class _File:
             )
         yield from bases
 
-    def _scalar(self, name: str, node: Node) -> Any:
+    def _scalar(self, name: str, node: _Node) -> Any:
         """The value of a node in Python; a list or a mapping is refused, however large it is."""
         import yaml
 
@@ -182,7 +182,7 @@ class _File:
             why = " ".join(str(error).split())[:_MOST_SHOWN]
             raise ConfigError(f"{name} cannot be read: {why}") from error
 
-    def _error(self, node: Node, what: str) -> ConfigError:
+    def _error(self, node: _Node, what: str) -> ConfigError:
         return ConfigError(f"{self.path} line {_line(node)}: {what}")
 
 
@@ -194,7 +194,7 @@ def _is_json(text: str) -> bool:
     return True
 
 
-def _line(node: Node) -> int:
+def _line(node: _Node) -> int:
     return int(node.start_mark.line) + 1
 
 
