@@ -40,7 +40,7 @@ def read(tmp_path: Path, text: str | bytes) -> tuple[AlertRule, ...]:
         ("below: 010", "must be a decimal number, got 010"),
         ("below: 1:30", "must be a decimal number, got 1:30"),
         ("below: 1_000", "must be a decimal number, got 1_000"),
-        ("below: [0.7]", "must be a single value, got a list"),
+        ("below: [0.7]", "must be text or a number, got a list"),
         ("below: yes", "must be a finite number; got True"),
         ("below: !!python/name:os.system ''", "cannot be read"),
         ("below: !!binary aGk=", "must be a finite number"),
@@ -120,8 +120,8 @@ def test_json_is_read_with_its_numbers_tabs_and_lines(tmp_path: Path) -> None:
     good = '{\t"rules": [\n\t{"metric": "performance.recall.\\ud83d\\ude00", "above": 1e-3}]}'
     (rule,) = read(tmp_path, good)
     assert (rule.metric, rule.above) == ("performance.recall.\U0001f600", 0.001)
-    for value, message in (('"0.8"', "without quotes"), ("NaN", "finite number"), ("[]", "single")):
-        with pytest.raises(ConfigError, match=rf"line 2: rule 1: above must be .*{message}"):
+    for value, message in (('"0.8"', "without quotes"), ("NaN", "finite number"), ("[]", "a list")):
+        with pytest.raises(ConfigError, match=rf"line 2: rule 1 has .* above must be .*{message}"):
             read(tmp_path, good.replace("1e-3", value))
     with pytest.raises(ConfigError, match="line 2: the key 'metric' is there twice"):
         read(tmp_path, good.replace('"above"', '"metric"'))
@@ -154,7 +154,7 @@ def test_a_file_that_holds_no_rules_says_so(tmp_path: Path, text: bytes, message
 def test_aliases_of_aliases_cost_no_more_than_the_file(tmp_path: Path) -> None:
     laughs = ["a0: &a0 [lol, lol]"]
     laughs += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 40)]
-    with pytest.raises(ConfigError, match="name must be a single value"):
+    with pytest.raises(ConfigError, match="name must be text or a number"):
         read(tmp_path, "\n".join([*laughs, "rules:", " - {metric: drift.drifted, name: *a39}"]))
     merges = ["m0: &m0 {above: 0}"]
     merges += [f"m{i}: &m{i} {{<<: [*m{i - 1}, *m{i - 1}]}}" for i in range(1, 40)]

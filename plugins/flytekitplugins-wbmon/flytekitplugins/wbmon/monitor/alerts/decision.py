@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import ClassVar, Literal
@@ -195,6 +195,8 @@ class Alert:
         reason: One sentence for the person on call.
         p_value: Probability that chance alone makes the metric at least this bad in one window, by
             its rows and by past windows; `nan` where nobody says, as of a plain limit.
+        is_broken: Whether the rule could not be judged, such as one on a metric that its report
+            does not have. It fires until it can be judged again; `reason` says what to mend.
     """
 
     rule: AlertRule
@@ -208,6 +210,7 @@ class Alert:
     is_silent: bool = False
     reason: str
     p_value: float = math.nan
+    is_broken: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,6 +229,8 @@ class RuleState:
             own unit (standard errors, share of rows), oldest first.
         evidence: Accumulated evidence of the windows since the last alert that something changed
             (`accumulated_evidence`); empty while an alert is open.
+        is_broken: Whether people were notified that the rule cannot be judged, and it has not been
+            judged since. All else is as it was before.
     """
 
     phase: Phase
@@ -237,6 +242,7 @@ class RuleState:
     values: tuple[float, ...] = ()
     distances: tuple[float, ...] = ()
     evidence: tuple[float, ...] = ()
+    is_broken: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,8 +270,11 @@ class Decision(Report):
         alerts: One alert per rule, worst first.
         state: States of the rules, for the next window.
         reason: The decision in one sentence.
-        findings: Problems of the monitor itself: a missing report, an unreadable state file, a
-            channel that did not answer.
+        findings: Problems of the monitor itself: a report that is missing or could not judge its
+            window, a rule that cannot be judged, an unreadable state file, a channel that did not
+            answer.
+        unmeasured_kinds: Kinds of the reports that rules ask for and that are missing, and of those
+            that could not judge their window.
         changes: Differences from the previous window, in words.
         numbers: Headline metrics of the window by their W&B names.
         links: URLs of pages about the window, by their link texts.
@@ -281,6 +290,7 @@ class Decision(Report):
     changes: tuple[str, ...] = ()
     numbers: Mapping[str, float] = field(default_factory=dict)
     links: Mapping[str, str] = field(default_factory=dict)
+    unmeasured_kinds: tuple[str, ...] = ()
 
     @property
     def fired(self) -> bool:
@@ -314,4 +324,18 @@ class Decision(Report):
         n_no_data = sum(alert.phase == "no_data" for alert in self.alerts)
         yield number("n_no_data", value=n_no_data, higher_is_better=False)
         yield number("n_news", value=len(self.news))
-        yield number("n_findings", value=len(self.findings), higher_is_better=False)
+        yield from finding_numbers(self.findings, self.unmeasured_kinds)
+
+
+def finding_numbers(findings: Sequence[str], kinds: Sequence[str]) -> tuple[Measurement, ...]:
+    """What rules can ask about the monitor itself: `alerts.n_findings` and `alerts.unmeasured`.
+
+    Args:
+        findings: Its problems.
+        kinds: Kinds of the reports that are missing or could not judge their window.
+    """
+    why = f"no verdict on {', '.join(kinds)}" if kinds else "every report has a verdict"
+    return (
+        number("n_findings", value=len(findings), kind="alerts", higher_is_better=False),
+        gate("unmeasured", value=bool(kinds), reason=why, kind="alerts"),
+    )

@@ -125,7 +125,7 @@ class _File:
             try:
                 keywords[key] = rule_value(key, self._scalar(key, value))
             except ConfigError as error:
-                raise self._error(at, f"rule {number}: {error}") from error
+                raise self._error(at, f"rule {number} has a wrong value: {error}") from error
         try:
             return AlertRule(**keywords)
         except ConfigError as error:
@@ -167,7 +167,7 @@ class _File:
         import yaml
 
         if not isinstance(node, yaml.ScalarNode):
-            raise ConfigError(f"{name} must be a single value, got a list or a mapping")
+            raise ConfigError(f"{name} must be text or a number, got a list or a mapping")
         kind, text = node.tag.removeprefix(_TAG), node.value
         is_plain = node.style is None
         if is_plain and _NUMBER.fullmatch(text):
