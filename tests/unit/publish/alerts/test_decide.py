@@ -13,7 +13,6 @@ import pytest
 from flytekit import Secret
 
 import wandb
-from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.alerts.decision import AlertRule, Decision
 from flytekitplugins.wbmon.monitor.drift.report import DriftReport
 from flytekitplugins.wbmon.publish.alerts.channel import Channel

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import ClassVar, Literal
 
-from flytekitplugins.wbmon.arguments import real_number
+from flytekitplugins.wbmon.arguments import listed, real_number
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.alerts.rule_values import rule_value
-from flytekitplugins.wbmon.names import quoted_name
+from flytekitplugins.wbmon.names import listed_names, quoted_name
 from flytekitplugins.wbmon.reports.measurement import Measurement, gate, number
 from flytekitplugins.wbmon.reports.report import Report
 
@@ -140,6 +141,25 @@ class AlertRule:
     def title(self) -> str:
         """The rule's name, or its metric and condition."""
         return self.name or f"{self.metric} {self.condition}"
+
+
+def listed_rules(rules: Sequence[AlertRule]) -> tuple[AlertRule, ...]:
+    """The rules of one monitor.
+
+    Raises:
+        ConfigError: If it is no sequence of rules, or two have one title.
+    """
+    rules = listed("rules", rules, "rules")
+    wrong = [rule for rule in rules if not isinstance(rule, AlertRule)]
+    if wrong:
+        raise ConfigError(f"rules must hold AlertRules, got one {type(wrong[0]).__name__}")
+    twice = [title for title, n in Counter(rule.title for rule in rules).items() if n > 1]
+    if twice:
+        raise ConfigError(
+            f"rules must have different titles, found {listed_names(twice)} more than "
+            "once; set name="
+        )
+    return rules
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

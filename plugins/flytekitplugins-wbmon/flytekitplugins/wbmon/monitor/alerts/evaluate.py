@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -29,8 +28,9 @@ from flytekitplugins.wbmon.monitor.alerts.decision import (
     Phase,
     RuleState,
     finding_numbers,
+    listed_rules,
 )
-from flytekitplugins.wbmon.names import listed_names, on_one_line
+from flytekitplugins.wbmon.names import on_one_line
 from flytekitplugins.wbmon.reports.report import Report
 
 logger = logging.getLogger(__name__)
@@ -56,9 +56,8 @@ def evaluate_rules(
     `decision.news`. Judging the same `at` again starts from what was remembered before it; a window
     older than the last one is judged alone and leaves the memory as it is.
 
-    A rule that cannot be judged, such as one that names a metric which its report does not have, or
-    asks for the baseline of a drift statistic, fires as an alert with `is_broken`, and is a finding;
-    the other rules are judged.
+    A rule that cannot be judged (its report has no such metric, or a drift statistic no baseline)
+    fires as an alert with `is_broken`, and is a finding; the other rules are judged.
 
     Args:
         rules: Each with a title of its own.
@@ -86,6 +85,12 @@ def evaluate_rules(
     memory: Mapping[str, RuleState] = {} if late else (state.before if again else state.rules)
     before = [memory.get(rule.title, _FRESH) for rule in rules]
     found = [_finding(rule, measurements, kept) for rule, kept in zip(rules, before, strict=True)]
+    if again:
+        # what was known of this window stays known when it is judged again and cannot be
+        before = [
+            state.rules.get(rule.title, kept) if _is_unknown(rule, each) else kept
+            for rule, each, kept in zip(rules, found, before, strict=True)
+        ]
     admitted = admissions(found, [kept.evidence for kept in before], budget)
     judged = [_alert(*each, at) for each in zip(rules, found, admitted, before, strict=True)]
     remembered = {alert.rule.title: kept for alert, kept in judged}
@@ -98,25 +103,6 @@ def evaluate_rules(
         findings=known + tuple(map(broken_rule, (each for each in alerts if each.is_broken))),
         unmeasured_kinds=kinds,
     )
-
-
-def listed_rules(rules: Sequence[AlertRule]) -> tuple[AlertRule, ...]:
-    """The rules of one monitor.
-
-    Raises:
-        ConfigError: If it is no sequence of rules, or two have one title.
-    """
-    rules = listed("rules", rules, "rules")
-    wrong = [rule for rule in rules if not isinstance(rule, AlertRule)]
-    if wrong:
-        raise ConfigError(f"rules must hold AlertRules, got one {type(wrong[0]).__name__}")
-    twice = [title for title, n in Counter(rule.title for rule in rules).items() if n > 1]
-    if twice:
-        raise ConfigError(
-            f"rules must have different titles, found {listed_names(twice)} more than "
-            "once; set name="
-        )
-    return rules
 
 
 def broken_rule(alert: Alert) -> str:
@@ -154,6 +140,16 @@ def _finding(rule: AlertRule, measurements: Measurements, memory: RuleState) -> 
     return Finding(breached=None, is_broken=True, reason=f"the rule cannot be judged: {why}")
 
 
+def _is_missing(finding: Finding) -> bool:
+    # a value that cannot be judged yet (too few past windows) is not missing data
+    return math.isnan(finding.value)
+
+
+def _is_unknown(rule: AlertRule, finding: Finding) -> bool:
+    counts = rule.on_no_data == "breach" and not finding.is_broken
+    return finding.breached is None and _is_missing(finding) and not counts
+
+
 def _rank(alert: Alert) -> tuple[int, int]:
     return _PHASES.index(alert.phase), _SEVERITIES.index(alert.rule.severity)
 
@@ -169,8 +165,7 @@ def _alert(
     if finding.is_broken:
         return _broken(rule, finding, memory, is_silent=is_silent)
     breached = finding.breached
-    # a value that cannot be judged yet (too few past windows) is not missing data
-    if breached is None and math.isnan(finding.value) and rule.on_no_data == "breach":
+    if breached is None and _is_missing(finding) and rule.on_no_data == "breach":
         breached = True
     kept = _advance(rule, memory, breached, at, admitted=admission.admitted)
     kept = replace(
@@ -272,16 +267,21 @@ def _history(rule: AlertRule, memory: RuleState, kept: RuleState, admission: Adm
     if kept.phase == "pending":
         few = f"{kept.n_windows} of {rule.for_windows} windows in a row before it fires"
         return f"; {few if kept.n_windows < rule.for_windows else admission.why_not}"
-    if kept.phase == "firing" and kept.n_fine:
-        return f"; fine for {kept.n_fine} of {rule.resolve_after} windows before it is over"
-    if kept.phase == "firing" and kept.n_windows > 1:
-        return f"; {kept.n_windows} windows in a row since {_day(kept.since)}"
-    if kept.phase == "resolved" and memory.is_broken:
-        return "; the rule can be judged again"
+    if kept.phase == "firing":
+        return _history_of_firing(rule, kept)
     if kept.phase == "resolved":
-        return f"; over after {memory.n_windows} windows, since {_day(memory.since)}"
+        over = f"over after {memory.n_windows} windows, since {_day(memory.since)}"
+        return f"; {'the rule can be judged again' if memory.is_broken else over}"
     if kept.phase == "no_data" and kept.is_open:
         return f"; still open since {_day(kept.since)}"
+    return ""
+
+
+def _history_of_firing(rule: AlertRule, kept: RuleState) -> str:
+    if kept.n_fine:
+        return f"; fine for {kept.n_fine} of {rule.resolve_after} windows before it is over"
+    if kept.n_windows > 1:
+        return f"; {kept.n_windows} windows in a row since {_day(kept.since)}"
     return ""
 
 
