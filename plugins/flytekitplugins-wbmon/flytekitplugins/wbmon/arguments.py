@@ -1,4 +1,4 @@
-"""Arguments that many functions take: several values, a number, or a moment, whoever asks for them.
+"""Arguments that many functions take: several values, a number, a text, a moment, a length of time.
 
 Python lets one text pass for a sequence of its letters, and pandas lets a time that is none pass
 for a time. Either would go on, and end in an answer to another question.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from datetime import date, datetime, time, timezone
+from datetime import date, datetime, time, timedelta, timezone
 from numbers import Integral, Real
 from typing import Any
 
@@ -78,12 +78,18 @@ def require_whole(name: str, value: Any, least: int, most: int | None = None) ->
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value is a finite number; a truth is none.
+    """Whether a value is a finite number; numpy's numbers are, a truth is none.
 
     >>> is_number(3), is_number("3"), is_number(True), is_number(math.inf)
     (True, False, False, False)
     """
-    return not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        # a whole number beyond all floats
+        return False
 
 
 def number_meant(value: Any) -> float:
@@ -98,20 +104,26 @@ def number_meant(value: Any) -> float:
         return math.nan
 
 
-def require_limit(name: str, value: Any) -> None:
-    """Refuse what is no positive number.
+def real_number(
+    name: str, value: Any, *, above: float = -math.inf, most: float = math.inf
+) -> float:
+    """A finite number as a Python float; numpy's numbers are numbers, True and "5" are none.
 
     Args:
-        name: Name of the limit.
+        name: Name of the argument.
         value: Its value.
+        above: It must be larger.
+        most: The largest that is allowed.
 
     Raises:
-        ConfigError: If it is none; a text that says a number is told how to write it.
+        ConfigError: If it is none; the message says what to write.
     """
-    if not is_number(value) or not value > 0:
-        meant = number_meant(value) if isinstance(value, str) else math.nan
-        hint = f"; did you mean {meant:g}?" if meant > 0 else ""
-        raise ConfigError(f"{name} must be a positive number, got {_shown(value)}{hint}")
+    if is_number(value) and above < value <= most:
+        return float(value)
+    must = "a finite number" if above == -math.inf else f"finite and above {above:g}"
+    must = "positive and finite" if above == 0 else must
+    must += "" if most == math.inf else f", at most {most:g}"
+    raise ConfigError(f"{name} must be {must}; got {_shown(value)}{_as_number(value)}")
 
 
 def require_share(name: str, value: Any) -> None:
@@ -140,6 +152,54 @@ def require_objective_name(name: Any) -> None:
         raise ConfigError(
             "an objective must have another name than 'violated', by which rules ask whether any "
             "was missed"
+        )
+
+
+def require_text(name: str, value: Any) -> None:
+    """Refuse what is no text.
+
+    Args:
+        name: Name of the argument.
+        value: Its value.
+
+    Raises:
+        ConfigError: If it is none.
+    """
+    if not isinstance(value, str):
+        raise ConfigError(
+            f"{name} must be text, got {_shown(value)}; put it in quotes, or leave {name} out"
+        )
+
+
+def require_one_of(name: str, value: Any, choices: tuple[str, ...]) -> None:
+    """Refuse what is none of a few words.
+
+    Args:
+        name: Name of the argument.
+        value: Its value.
+        choices: The words, two or more.
+
+    Raises:
+        ConfigError: If it is none of them.
+    """
+    if not isinstance(value, str) or value not in choices:
+        allowed = f"{', '.join(choices[:-1])} or {choices[-1]}"
+        raise ConfigError(f"{name} must be {allowed}; got {_shown(value)}")
+
+
+def require_duration(name: str, value: Any) -> None:
+    """Refuse what is no positive length of time.
+
+    Args:
+        name: Name of the argument.
+        value: Its value; NaT of pandas is none.
+
+    Raises:
+        ConfigError: If it is none.
+    """
+    if not isinstance(value, timedelta) or not value > timedelta(0):
+        raise ConfigError(
+            f"{name} must be a positive timedelta, such as timedelta(hours=26); got {_shown(value)}"
         )
 
 
@@ -183,7 +243,20 @@ def moment(name: str, value: Any) -> datetime:
     )
 
 
+def _as_number(value: Any) -> str:
+    """What to write for a value that is no number but looks like one."""
+    if not isinstance(value, str):
+        return f"; give float({value})" if type(value).__name__ == "Decimal" else ""
+    text = value.strip()
+    number = number_meant(text.removesuffix("%"))
+    if not math.isfinite(number):
+        return "; give a number"
+    return (
+        f"; write {number / 100:.10g}" if text.endswith("%") else f"; write {text} without quotes"
+    )
+
+
 def _shown(value: Any) -> str:
-    is_small = value is None or isinstance(value, str | int | float | date)
+    is_small = value is None or isinstance(value, str | int | float | date | timedelta)
     is_small = is_small or type(value).__name__ in ("datetime64", "NAType", "NaTType")
     return quoted_name(value) if is_small else f"one {type(value).__name__}"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
@@ -242,9 +243,10 @@ def test_what_cannot_be_said_is_no_data_with_a_reason(rule, report, why):
         (on("drift.drifted", below=1), drift(), "is 0 or 1"),
     ],
 )  # fmt: skip
-def test_a_rule_that_cannot_work_is_refused(rule, report, message):
-    with pytest.raises(ConfigError, match=message):
-        judge(rule, report)
+def test_a_rule_that_cannot_be_judged_fires_and_says_what_to_mend(rule, report, message):
+    alert = judge(rule, report)
+    assert (alert.phase, alert.is_broken, alert.breached) == ("firing", True, False)
+    assert re.search(message, alert.reason)
 
 
 def test_an_alert_shows_what_was_held_against_what():
@@ -254,8 +256,7 @@ def test_an_alert_shows_what_was_held_against_what():
 
 def test_what_exists_is_cut_short_in_a_long_report():
     many = performance(*(metric(f"metric_{i}") for i in range(40)))
-    with pytest.raises(ConfigError, match="and 35 more"):
-        judge(on("zz", below=0), many)
+    assert "and 35 more" in judge(on("zz", below=0), many).reason
 
 
 def test_two_reports_of_one_kind_and_something_else_are_refused():

@@ -28,6 +28,7 @@ from support.examples import (
 )
 
 DAY = timedelta(days=1)
+NOW = AT + 99 * DAY
 
 
 def night(number: int = 0, **changes: object) -> WindowSummary:
@@ -200,11 +201,11 @@ def test_the_night_before_is_the_newest_one_earlier() -> None:
 def test_only_the_last_nights_are_kept_in_order(keep: int) -> None:
     memory = AlertMemory()
     for day in (0, 2, 1, 4, 3):
-        memory = replace(memory, history=remember_window(memory, night(day), keep=keep))
+        memory = replace(memory, history=remember_window(memory, night(day), keep=keep, now=NOW))
     assert [one.at for one in memory.history] == [AT + n * DAY for n in (2, 3, 4)[-keep:]]
 
 
 def test_a_night_judged_again_replaces_itself() -> None:
     memory = AlertMemory(history=(night(0), night(1)))
-    after = remember_window(memory, night(0, reason="labels came"), keep=9)
+    after = remember_window(memory, night(0, reason="labels came"), keep=9, now=NOW)
     assert [one.reason for one in after] == ["labels came", "fine"]

@@ -13,7 +13,6 @@ import pytest
 from flytekit import Secret
 
 import wandb
-from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.alerts.decision import AlertRule, Decision
 from flytekitplugins.wbmon.monitor.drift.report import DriftReport
 from flytekitplugins.wbmon.publish.alerts.channel import Channel
@@ -201,13 +200,19 @@ def test_an_index_page_that_cannot_be_written_costs_nothing(
     assert hook.titles == ["drift"]
 
 
-def test_a_rule_that_does_not_fit_is_an_error_and_leaves_the_memory_alone(
-    routing: AlertRouting,
+def test_a_rule_that_does_not_fit_is_told_once_beside_the_others_and_when_it_is_mended(
+    hook: Hook, routing: AlertRouting
 ) -> None:
-    rules = [AlertRule(metric="drift.nonsense", above=0)]
-    with pytest.raises(ConfigError, match="nonsense"):
-        decide_and_notify(rules, [report(bad=True)], at=AT, routing=routing)
-    assert not Path(routing.state_uri).exists()
+    typo = AlertRule(metric="drift.driftd", above=0, name="typo", severity="error")
+    mended = replace(typo, metric="drift.n_drifted", above=9)
+    for number, rule in enumerate((typo, typo, mended, mended)):
+        decision = decide_and_notify(
+            (*RULES, rule), [report(bad=number > 0)], at=AT + number * DAY, routing=routing
+        )
+        assert len(decision.findings) == (rule is typo)
+    assert hook.titles == ["typo", "drift", "Resolved: typo"]
+    assert "did you mean 'drift.drifted'?" in hook.received[0]["message"]
+    assert "did you mean 'drift.drifted'?" in hook.received[1]["message"]
 
 
 def test_a_channel_that_cannot_be_used_is_found_in_a_quiet_night(routing: AlertRouting) -> None:

@@ -161,7 +161,7 @@ def test_who_never_comes_first_is_told_so(tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     "content",
     [
-        b"", b"{", b"[]", b'{"version": "x"}', b"\xff\xfe", b'{"version": 3}',
+        b"", b"{", b"[]", b'{"version": "x"}', b"\xff\xfe", b'{"version": 0}', b"[" * 100_000,
         *(
             b'{"version": %d, %s}' % (version, state)
             for version in (1, 2)
@@ -205,3 +205,14 @@ def test_the_memory_of_release_0_2_is_read_and_goes_on(tmp_path: Path) -> None:
     assert list(memory.notified) == ["worse"]
     assert [f"{window.at:%d}" for window in memory.history] == ["05", "06"]
     assert memory.made == ("worse|firing|2026-01-05T02:00:00+00:00", "new")
+
+
+def test_the_file_of_a_newer_release_is_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "m.json"
+    path.write_text('{"version": 3, "rules": {}}')
+    with pytest.raises(DataError, match="must have version 1 or 2, got 3, of a newer release"):
+        MemoryFile(str(path)).update(lambda memory: marked(memory, "new"))
+    with pytest.raises(DataError, match="newer release"):
+        MemoryFile(str(path)).read()
+    assert [each.name for each in tmp_path.iterdir()] == ["m.json"]
+    assert path.read_text() == '{"version": 3, "rules": {}}'

@@ -7,11 +7,22 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any, NamedTuple
 
-from flytekitplugins.wbmon.arguments import listed, moment
+from flytekitplugins.wbmon.arguments import (
+    listed,
+    moment,
+    require_duration,
+    require_text,
+    require_whole,
+)
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.flyte.identity import current_identity
 from flytekitplugins.wbmon.flyte.secrets import request_secrets
-from flytekitplugins.wbmon.monitor.alerts.decision import AlertRule, Decision, PageBudget
+from flytekitplugins.wbmon.monitor.alerts.decision import (
+    AlertRule,
+    Decision,
+    PageBudget,
+    listed_rules,
+)
 from flytekitplugins.wbmon.monitor.drift.joint_report import JointDrift
 from flytekitplugins.wbmon.monitor.drift.report import DriftReport
 from flytekitplugins.wbmon.monitor.drift.series_report import DriftSeries
@@ -65,8 +76,9 @@ class DegradationAlert(Node[AlertSettings]):
         name: The task's name.
         rules: One rule or more, with different titles.
         channels: Channels in addition to the W&B run; they need the extra `notify`.
-        state_uri: The state file, `….json`: a path that all pods share, or an fsspec URL. Without
-            it each window is evaluated alone, and a lasting fault is reported every time.
+        state_uri: The state file, `….json`, of this node alone: a path that all pods share, or an
+            fsspec URL. Without it each window is evaluated alone, and a lasting fault is reported
+            every time.
         remind_after: Time after which an alert that keeps firing is sent again; never if None.
         keep_nights: Number of windows on the page.
         budget: How often all rules together may page by chance: once in a year of 365 windows if
@@ -75,7 +87,8 @@ class DegradationAlert(Node[AlertSettings]):
         task_kwargs: As for any node.
 
     Raises:
-        ConfigError: If there is no rule, two channels share a name, or a number is out of range.
+        ConfigError: If there is no rule, two rules share a title or two channels a name, or a value
+            is of another type or out of range. At night, if the state file is another monitor's.
     """
 
     def __init__(
@@ -90,21 +103,24 @@ class DegradationAlert(Node[AlertSettings]):
         budget: PageBudget | None = PageBudget(),  # noqa: B008 - it is frozen
         **task_kwargs: Any,
     ) -> None:
-        rules = listed("rules", rules, "rules")
-        channels = listed("channels", channels, "channels")
+        rules = listed_rules(rules)
         if not rules:
             raise ConfigError(
                 f"DegradationAlert {name!r} must have at least one rule, got none; "
                 'for example AlertRule(metric="drift.drifted", above=0)'
             )
-        if keep_nights < 1:
-            raise ConfigError(f"keep_nights must be at least 1, got {keep_nights}")
+        require_whole("keep_nights", keep_nights, 1)
+        if budget is not None and not isinstance(budget, PageBudget):
+            raise ConfigError(
+                f"budget must be a PageBudget or None, got {type(budget).__name__}; for example "
+                "PageBudget(false_pages_per_year=2)"
+            )
         settings = AlertSettings(
             rules=rules,
-            channels=channels,
-            state_uri=state_uri,
-            remind_after=remind_after,
-            keep_nights=keep_nights,
+            channels=listed_channels(channels),
+            state_uri=checked_uri("state_uri", state_uri),
+            remind_after=checked_reminder(remind_after),
+            keep_nights=int(keep_nights),
             budget=budget,
         )
         super().__init__(name, settings, **with_channel_secrets(channels, task_kwargs))
@@ -201,8 +217,8 @@ def decide(
     from flytekitplugins.wbmon.publish.alerts.decide import AlertRouting, decide_and_notify
     from flytekitplugins.wbmon.publish.alerts.send import usable_channels
 
-    settings = node.config
-    is_local = current_identity(node.name).is_local
+    settings, identity = node.config, current_identity(node.name)
+    is_local = identity.is_local
     decision = decide_and_notify(
         settings.rules,
         reports,
@@ -213,6 +229,8 @@ def decide(
             remind_after=settings.remind_after,
             keep_nights=settings.keep_nights,
             budget=settings.budget,
+            monitor=node.name,
+            place="" if is_local else f"{identity.project}/{identity.domain}",
         ),
         run=current_run(),
         sender=sender_of(node),
@@ -220,6 +238,44 @@ def decide(
         links=links_of(node, settings.state_uri),
     )
     return Decided(decision=decision, fired=decision.fired, severity=decision.severity)
+
+
+def listed_channels(channels: Sequence[Channel]) -> tuple[Channel, ...]:
+    """The channels of a node.
+
+    Raises:
+        ConfigError: If it is no sequence of channels.
+    """
+    channels = listed("channels", channels, "channels")
+    wrong = [each for each in channels if not isinstance(each, Channel)]
+    if wrong:
+        # not the value, which may be an address with a password
+        raise ConfigError(
+            f"channels must hold Channels, got one {type(wrong[0]).__name__}; for example "
+            "Channel(secret=Secret(group='alerts', key='slack'))"
+        )
+    return channels
+
+
+def checked_uri(name: str, uri: str) -> str:
+    """The path or URL of a file or a folder, without blanks around it; may be empty.
+
+    Raises:
+        ConfigError: If it is no text.
+    """
+    require_text(name, uri)
+    return uri.strip()
+
+
+def checked_reminder(remind_after: timedelta | None) -> timedelta | None:
+    """The time after which an alert is told again.
+
+    Raises:
+        ConfigError: If it is not positive.
+    """
+    if remind_after is not None:
+        require_duration("remind_after", remind_after)
+    return remind_after
 
 
 def with_channel_secrets(

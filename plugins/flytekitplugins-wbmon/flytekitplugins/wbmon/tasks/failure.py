@@ -14,7 +14,7 @@ from flytekit.models.types import LiteralType
 from flytekit.types.error.error import FlyteError
 from google.protobuf.json_format import MessageToJson, Parse
 
-from flytekitplugins.wbmon.arguments import listed
+from flytekitplugins.wbmon.arguments import moment, require_text
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.alerts.decision import AlertRule
 from flytekitplugins.wbmon.monitor.alerts.heartbeat import Heartbeat
@@ -25,6 +25,7 @@ from flytekitplugins.wbmon.tasks.alerts import (
     AlertSettings,
     Decided,
     decide,
+    listed_channels,
     with_channel_secrets,
 )
 
@@ -76,6 +77,13 @@ class MonitorFailure(Node[FailureSettings]):
         channels: Sequence[Channel] = (),
         **task_kwargs: Any,
     ) -> None:
+        require_text("at", at)
+        given: Any = inputs
+        if not isinstance(given, Mapping) or not all(isinstance(key, str) for key in given):
+            raise ConfigError(
+                "inputs must be a mapping of the workflow's input names to types, such as "
+                f'{{"kickoff": datetime}}, got one {type(given).__name__}'
+            )
         if "err" in inputs or (at and at not in inputs):
             raise ConfigError(
                 f"MonitorFailure {name!r} must get the workflow's inputs by name, none called err, "
@@ -91,7 +99,7 @@ class MonitorFailure(Node[FailureSettings]):
         )
         settings = FailureSettings(
             rules=(rule,),
-            channels=listed("channels", channels, "channels"),
+            channels=listed_channels(channels),
             inputs={key: _type_to_json(kind) for key, kind in inputs.items()},
             at=at,
         )
@@ -117,14 +125,23 @@ class MonitorFailure(Node[FailureSettings]):
             err: The error, which Flyte passes under this name.
             inputs: The inputs of the workflow.
         """
-        at = inputs.get(self.config.at)
+        at, findings = _moment(inputs.get(self.config.at))
         where = f"node {err.failed_node_id}: {err.message}" if err else "Flyte did not say why"
         pulse = Heartbeat(
-            at=at or datetime.now(timezone.utc),
+            at=at,
             # an error message can be long and can quote a key
             failure=SecretRedactor().text(where)[:1000],
         )
-        return decide(self, [pulse], at=at)
+        return decide(self, [pulse], at=at, findings=findings)
+
+
+def _moment(given: Any) -> tuple[datetime, tuple[str, ...]]:
+    """The time of the window; now, and a finding, if it is none, for the page must go out."""
+    now = datetime.now(timezone.utc)
+    try:
+        return (now if given is None else moment("at", given)), ()
+    except ConfigError as error:
+        return now, (str(error),)
 
 
 def _with_inputs(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from flytekitplugins.wbmon.arguments import listed, moment
+from flytekitplugins.wbmon.arguments import moment, require_duration
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.alerts.decision import AlertRule
 from flytekitplugins.wbmon.publish.alerts.channel import Channel
@@ -15,7 +15,10 @@ from flytekitplugins.wbmon.tasks._node import Node
 from flytekitplugins.wbmon.tasks.alerts import (
     AlertSettings,
     Decided,
+    checked_reminder,
+    checked_uri,
     decide,
+    listed_channels,
     with_channel_secrets,
 )
 
@@ -48,8 +51,8 @@ class DeadManCheck(Node[HeartbeatSettings]):
         task_kwargs: As for any node.
 
     Raises:
-        ConfigError: If there is nothing to watch, both state files are the same, or the age is not
-            positive.
+        ConfigError: If there is nothing to watch, both state files are the same, or a value is of
+            another type or not positive.
     """
 
     def __init__(  # noqa: PLR0913 - what a node may be told, all by name
@@ -66,6 +69,14 @@ class DeadManCheck(Node[HeartbeatSettings]):
         remind_after: timedelta | None = None,
         **task_kwargs: Any,
     ) -> None:
+        watched_uri, data_uri, state_uri = (
+            checked_uri(key, uri)
+            for key, uri in (
+                ("watched_uri", watched_uri),
+                ("data_uri", data_uri),
+                ("state_uri", state_uri),
+            )
+        )
         if not watched_uri and not data_uri:
             raise ConfigError(
                 f"DeadManCheck {name!r} must watch something; give it watched_uri, data_uri or both"
@@ -75,8 +86,7 @@ class DeadManCheck(Node[HeartbeatSettings]):
                 f"DeadManCheck {name!r} must have a state_uri other than the one that it watches, "
                 f"got {state_uri!r} for both"
             )
-        if max_age <= timedelta(0):
-            raise ConfigError(f"max_age must be positive, got {max_age}")
+        require_duration("max_age", max_age)
         hours = max_age.total_seconds() / 3600
         signs = {"no report": ("report_age_h", watched_uri), "no data": ("data_age_h", data_uri)}
         rules = tuple(
@@ -93,9 +103,9 @@ class DeadManCheck(Node[HeartbeatSettings]):
         )
         settings = HeartbeatSettings(
             rules=rules,
-            channels=listed("channels", channels, "channels"),
+            channels=listed_channels(channels),
             state_uri=state_uri,
-            remind_after=remind_after,
+            remind_after=checked_reminder(remind_after),
             watched_uri=watched_uri,
             data_uri=data_uri,
         )

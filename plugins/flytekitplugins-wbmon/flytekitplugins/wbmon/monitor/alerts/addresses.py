@@ -44,22 +44,28 @@ class Measurements:
     Args:
         reports: At most one of a kind; None for one that is missing. The objectives of a scoring
             report and those of a service are one kind, `slo`.
+        own: Numbers of the monitor itself, with their kind; a report of that kind takes precedence.
 
     Raises:
         ConfigError: If two reports are of one kind, two objectives have one name, or one is no
             report.
     """
 
-    def __init__(self, reports: Iterable[Report | None]) -> None:
+    def __init__(self, reports: Iterable[Report | None], own: Iterable[Measurement] = ()) -> None:
         self._reports: dict[str, Report] = {}
         self._by_kind: dict[str, dict[str, Measurement]] = {}
         self._ambiguous: set[str] = set()
-        for report in reports:
+        given = list(reports)
+        require_reports(given)
+        for report in given:
             if report is not None:
                 self._add(report)
         objectives = self._by_kind.get("slo")
         if objectives:
             self._by_kind["slo"] = {_VIOLATED: _any_missed(objectives.values()), **objectives}
+        for each in own:
+            if each.kind not in self._reports:
+                self._by_kind.setdefault(each.kind, {})[each.name] = each
 
     def of_kind(self, kind: str) -> Mapping[str, Measurement]:
         """The numbers of one report, by name; empty if it is not there."""
@@ -90,11 +96,6 @@ class Measurements:
         return found
 
     def _add(self, report: Report) -> None:
-        if not isinstance(report, Report):
-            raise ConfigError(
-                "reports must be what a node reports, such as DriftReport or PerformanceReport; "
-                f"got {type(report).__name__}"
-            )
         if report.kind in self._reports:
             raise _twice(report.kind)
         self._reports[report.kind] = report
@@ -121,6 +122,20 @@ class Measurements:
                     return each
         report = self._reports.get(kind)
         return None if report is None else report.absent(name)
+
+
+def require_reports(reports: Iterable[object]) -> None:
+    """Refuse what is no report and not None.
+
+    Raises:
+        ConfigError: If one of them is none.
+    """
+    for each in reports:
+        if each is not None and not isinstance(each, Report):
+            raise ConfigError(
+                "reports must be what a node reports, such as DriftReport or PerformanceReport; "
+                f"got {type(each).__name__}"
+            )
 
 
 def _twice(what: str) -> ConfigError:

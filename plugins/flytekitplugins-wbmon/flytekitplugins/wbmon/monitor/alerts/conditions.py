@@ -40,6 +40,8 @@ class Finding:
         surprise: The same, given what the monitor has seen so far: at most `u` with probability `u`
             at most in each window, whatever the windows before. `nan` without enough of them.
         distance: How bad it is, for comparison with later windows; `nan` if they need it not.
+        is_broken: Whether the rule itself is a mistake, such as a metric that its report does not
+            have: then nothing is known of the window.
     """
 
     breached: bool | None
@@ -49,6 +51,7 @@ class Finding:
     p_value: float = math.nan
     surprise: float = math.nan
     distance: float = math.nan
+    is_broken: bool = False
 
 
 def finding_of(

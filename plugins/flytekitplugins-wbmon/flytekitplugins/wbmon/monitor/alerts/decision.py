@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from datetime import datetime
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
-from flytekitplugins.wbmon.arguments import moment
+from flytekitplugins.wbmon.arguments import listed, real_number
 from flytekitplugins.wbmon.errors import ConfigError
-from flytekitplugins.wbmon.names import quoted_name
+from flytekitplugins.wbmon.monitor.alerts.rule_values import rule_value
+from flytekitplugins.wbmon.names import listed_names, quoted_name
 from flytekitplugins.wbmon.reports.measurement import Measurement, gate, number
 from flytekitplugins.wbmon.reports.report import Report
 
@@ -38,8 +40,6 @@ KINDS = (
     "alerts",
 )
 """The kinds of report; the address of every metric starts with one of them."""
-# with 4 windows even a strictly monotonic series has p = 1/24, one-sided, in the Mann-Kendall test
-_SHORTEST_TREND = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +84,8 @@ class AlertRule:
 
     Raises:
         ConfigError: If not exactly one condition is given, the metric's address does not start with
-            a kind of report, or a number is out of range.
+            a kind of report, or a value is of another type or out of range: a number as text or
+            `Decimal`, `nan`, a title that is no text.
     """
 
     metric: str
@@ -104,6 +105,9 @@ class AlertRule:
     runbook: str = ""
 
     def __post_init__(self) -> None:
+        for field_ in fields(self):
+            value = rule_value(field_.name, getattr(self, field_.name))
+            object.__setattr__(self, field_.name, value)
         numbers = (self.below, self.above, self.drop, self.beyond_sd, self.trend)
         # `is not None`, as 0 is a condition too
         n_given = sum(number is not None for number in numbers) + self.worse_than_baseline
@@ -112,38 +116,12 @@ class AlertRule:
                 f"rule on {quoted_name(self.metric)} must have exactly one of below, above, drop, "
                 f"worse_than_baseline, beyond_sd, trend; got {n_given}"
             )
-        if not isinstance(self.metric, str):
-            raise ConfigError(f"metric must be text, got {self.metric!r}; in a file, quote it")
         report, _, name = self.metric.partition(".")
         if report not in KINDS or not name:
             raise ConfigError(
                 f"metric must read <report>.<name>[.<feature>] with a report of "
                 f"{', '.join(KINDS)}; got {quoted_name(self.metric)}"
             )
-        self._require_numbers()
-        if self.silent_until is not None:
-            object.__setattr__(self, "silent_until", moment("silent_until", self.silent_until))
-
-    def _require_numbers(self) -> None:
-        # `not ... > 0` here and below, so that nan is refused too
-        if self.drop is not None and not self.drop > 0:
-            raise ConfigError(f"drop must be a positive share of the baseline, got {self.drop}")
-        if self.beyond_sd is not None and not self.beyond_sd > 0:
-            raise ConfigError(f"beyond_sd must be positive, 3 is usual; got {self.beyond_sd}")
-        if self.trend is not None and self.trend < _SHORTEST_TREND:
-            raise ConfigError(
-                f"trend must be at least {_SHORTEST_TREND} windows, fewer cannot show one; "
-                f"got {self.trend}"
-            )
-        if self.for_windows < 1 or self.resolve_after < 1:
-            raise ConfigError(
-                "for_windows and resolve_after must be at least 1, "
-                f"got {self.for_windows} and {self.resolve_after}"
-            )
-        if self.severity not in get_args(Severity):
-            raise ConfigError(f"severity must be info, warn or error; got {self.severity!r}")
-        if self.on_no_data not in ("keep", "breach"):
-            raise ConfigError(f"on_no_data must be keep or breach, got {self.on_no_data!r}")
 
     @property
     def condition(self) -> str:
@@ -166,6 +144,25 @@ class AlertRule:
         return self.name or f"{self.metric} {self.condition}"
 
 
+def listed_rules(rules: Sequence[AlertRule]) -> tuple[AlertRule, ...]:
+    """The rules of one monitor.
+
+    Raises:
+        ConfigError: If it is no sequence of rules, or two have one title.
+    """
+    rules = listed("rules", rules, "rules")
+    wrong = [rule for rule in rules if not isinstance(rule, AlertRule)]
+    if wrong:
+        raise ConfigError(f"rules must hold AlertRules, got one {type(wrong[0]).__name__}")
+    twice = [title for title, n in Counter(rule.title for rule in rules).items() if n > 1]
+    if twice:
+        raise ConfigError(
+            f"rules must have different titles, found {listed_names(twice)} more than "
+            "once; set name="
+        )
+    return rules
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageBudget:
     """How often a monitor may page by chance, all its rules together.
@@ -175,8 +172,8 @@ class PageBudget:
         windows_per_year: Windows a year: 365 for a nightly monitor, 8760 for an hourly one.
 
     Raises:
-        ConfigError: If a number is not positive and finite, or the budget is of two pages a window
-            or more.
+        ConfigError: If a value is no positive, finite number, or the budget is of two pages a
+            window or more.
     """
 
     false_pages_per_year: float = 1.0
@@ -184,9 +181,7 @@ class PageBudget:
 
     def __post_init__(self) -> None:
         for name in ("false_pages_per_year", "windows_per_year"):
-            value = getattr(self, name)
-            if not 0 < value < math.inf:
-                raise ConfigError(f"{name} must be positive and finite, got {value}")
+            object.__setattr__(self, name, real_number(name, getattr(self, name), above=0))
         if self.level >= 1:
             raise ConfigError(
                 f"a budget must be below two false pages a window, got {self.false_pages_per_year} "
@@ -221,6 +216,8 @@ class Alert:
         reason: One sentence for the person on call.
         p_value: Probability that chance alone makes the metric at least this bad in one window, by
             its rows and by past windows; `nan` where nobody says, as of a plain limit.
+        is_broken: Whether the rule could not be judged, such as one on a metric that its report
+            does not have. It fires until it can be judged again; `reason` says what to mend.
     """
 
     rule: AlertRule
@@ -234,6 +231,7 @@ class Alert:
     is_silent: bool = False
     reason: str
     p_value: float = math.nan
+    is_broken: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,6 +250,8 @@ class RuleState:
             own unit (standard errors, share of rows), oldest first.
         evidence: Accumulated evidence of the windows since the last alert that something changed
             (`accumulated_evidence`); empty while an alert is open.
+        is_broken: Whether people were notified that the rule cannot be judged, and it has not been
+            judged since. All else is as it was before.
     """
 
     phase: Phase
@@ -263,6 +263,7 @@ class RuleState:
     values: tuple[float, ...] = ()
     distances: tuple[float, ...] = ()
     evidence: tuple[float, ...] = ()
+    is_broken: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -290,8 +291,11 @@ class Decision(Report):
         alerts: One alert per rule, worst first.
         state: States of the rules, for the next window.
         reason: The decision in one sentence.
-        findings: Problems of the monitor itself: a missing report, an unreadable state file, a
-            channel that did not answer.
+        findings: Problems of the monitor itself: a report that is missing or could not judge its
+            window, a rule that cannot be judged, an unreadable state file, a channel that did not
+            answer.
+        unmeasured_kinds: Kinds of the reports that rules ask for and that are missing, and of those
+            that could not judge their window.
         changes: Differences from the previous window, in words.
         numbers: Headline metrics of the window by their W&B names.
         links: URLs of pages about the window, by their link texts.
@@ -307,6 +311,7 @@ class Decision(Report):
     changes: tuple[str, ...] = ()
     numbers: Mapping[str, float] = field(default_factory=dict)
     links: Mapping[str, str] = field(default_factory=dict)
+    unmeasured_kinds: tuple[str, ...] = ()
 
     @property
     def fired(self) -> bool:
@@ -340,4 +345,18 @@ class Decision(Report):
         n_no_data = sum(alert.phase == "no_data" for alert in self.alerts)
         yield number("n_no_data", value=n_no_data, higher_is_better=False)
         yield number("n_news", value=len(self.news))
-        yield number("n_findings", value=len(self.findings), higher_is_better=False)
+        yield from finding_numbers(self.findings, self.unmeasured_kinds)
+
+
+def finding_numbers(findings: Sequence[str], kinds: Sequence[str]) -> tuple[Measurement, ...]:
+    """What rules can ask about the monitor itself: `alerts.n_findings` and `alerts.unmeasured`.
+
+    Args:
+        findings: Its problems.
+        kinds: Kinds of the reports that are missing or could not judge their window.
+    """
+    why = f"no verdict on {', '.join(kinds)}" if kinds else "every report has a verdict"
+    return (
+        number("n_findings", value=len(findings), kind="alerts", higher_is_better=False),
+        gate("unmeasured", value=bool(kinds), reason=why, kind="alerts"),
+    )

@@ -3,20 +3,20 @@
 A rule is `ok` until it is breached, then `pending` until it was breached in `for_windows` windows
 in a row and the budget of false pages admits it, then `firing` until `resolve_after` windows in a
 row were not breached, which makes it `resolved`. A window without data (`no_data`) does not change
-the counts.
+the counts. A rule that cannot be judged fires, alone: the others go on.
 """
 
 from __future__ import annotations
 
+import logging
 import math
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 
 from flytekitplugins.wbmon.arguments import listed, moment
 from flytekitplugins.wbmon.errors import ConfigError
-from flytekitplugins.wbmon.monitor.alerts.addresses import Measurements
+from flytekitplugins.wbmon.monitor.alerts.addresses import Measurements, require_reports
 from flytekitplugins.wbmon.monitor.alerts.budget import Admission, admissions
 from flytekitplugins.wbmon.monitor.alerts.conditions import MIN_PAST, Finding, finding_of
 from flytekitplugins.wbmon.monitor.alerts.decision import (
@@ -27,9 +27,13 @@ from flytekitplugins.wbmon.monitor.alerts.decision import (
     PageBudget,
     Phase,
     RuleState,
+    finding_numbers,
+    listed_rules,
 )
-from flytekitplugins.wbmon.names import listed_names
+from flytekitplugins.wbmon.names import on_one_line
 from flytekitplugins.wbmon.reports.report import Report
+
+logger = logging.getLogger(__name__)
 
 _PHASES: tuple[Phase, ...] = ("firing", "pending", "no_data", "resolved", "ok")
 _SEVERITIES = ("error", "warn", "info")
@@ -44,12 +48,16 @@ def evaluate_rules(
     state: AlertState | None = None,
     at: datetime | None = None,
     budget: PageBudget | None = PageBudget(),  # noqa: B008 - it is frozen
+    findings: Sequence[str] = (),
 ) -> Decision:
     """Judge a window's reports by rules, given what the rules remember.
 
     Nothing is written or sent: keep `decision.state` for the next window, and tell people of
     `decision.news`. Judging the same `at` again starts from what was remembered before it; a window
     older than the last one is judged alone and leaves the memory as it is.
+
+    A rule that cannot be judged (its report has no such metric, or a drift statistic no baseline)
+    fires as an alert with `is_broken`, and is a finding; the other rules are judged.
 
     Args:
         rules: Each with a title of its own.
@@ -58,35 +66,33 @@ def evaluate_rules(
         state: The `state` of the previous decision.
         at: The window's time; now if None, UTC if it has no zone.
         budget: How often chance may page; a breach beyond it is `pending`. None for no limit.
+        findings: Problems of the monitor that are known before; with those of the reports they are
+            what rules on `alerts.n_findings` judge.
 
     Raises:
         ConfigError: If `rules` or `reports` are no sequences of such, `at` is no moment (NaT is
-            none), two rules have one title, a rule names a metric that its report does not
-            have, or asks of it what it cannot say (a baseline of a drift statistic).
+            none), two reports are of one kind, or two rules have one title.
     """
-    rules, reports = listed("rules", rules, "rules"), listed("reports", reports, "reports")
-    wrong = [rule for rule in rules if not isinstance(rule, AlertRule)]
-    if wrong:
-        raise ConfigError(f"rules must hold AlertRules, got one {type(wrong[0]).__name__}")
-    twice = [title for title, n in Counter(rule.title for rule in rules).items() if n > 1]
-    if twice:
-        raise ConfigError(
-            f"rules must have different titles, found {listed_names(twice)} more than "
-            "once; set name="
-        )
+    rules, reports = listed_rules(rules), listed("reports", reports, "reports")
     at = datetime.now(timezone.utc) if at is None else moment("at", at)
     state = state or AlertState()
-    measurements = Measurements(reports)
+    require_reports(reports)
+    known = (*unmeasured_reports(reports), *listed("findings", findings, "sentences"))
+    kinds = _unmeasured_kinds(rules, reports)
+    measurements = Measurements(reports, finding_numbers(known, kinds))
     late = state.at is not None and at < moment("state.at", state.at)
     again = state.at is not None and at == moment("state.at", state.at)
     memory: Mapping[str, RuleState] = {} if late else (state.before if again else state.rules)
     before = [memory.get(rule.title, _FRESH) for rule in rules]
-    findings = [
-        finding_of(rule, measurements, kept.values, kept.distances, _run(kept))
-        for rule, kept in zip(rules, before, strict=True)
-    ]
-    admitted = admissions(findings, [kept.evidence for kept in before], budget)
-    judged = [_alert(*each, at) for each in zip(rules, findings, admitted, before, strict=True)]
+    found = [_finding(rule, measurements, kept) for rule, kept in zip(rules, before, strict=True)]
+    if again:
+        # what was known of this window stays known when it is judged again and cannot be
+        before = [
+            state.rules.get(rule.title, kept) if _is_unknown(rule, each) else kept
+            for rule, each, kept in zip(rules, found, before, strict=True)
+        ]
+    admitted = admissions(found, [kept.evidence for kept in before], budget)
+    judged = [_alert(*each, at) for each in zip(rules, found, admitted, before, strict=True)]
     remembered = {alert.rule.title: kept for alert, kept in judged}
     alerts = sorted((alert for alert, _ in judged), key=_rank)
     return Decision(
@@ -94,8 +100,14 @@ def evaluate_rules(
         alerts=tuple(alerts),
         state=state if late else AlertState(rules=remembered, at=at, before=dict(memory)),
         reason=_summary(alerts),
-        findings=unmeasured_reports(reports),
+        findings=known + tuple(map(broken_rule, (each for each in alerts if each.is_broken))),
+        unmeasured_kinds=kinds,
     )
+
+
+def broken_rule(alert: Alert) -> str:
+    """The finding about a rule that cannot be judged."""
+    return f"{on_one_line(alert.rule.title)}: {alert.reason}"
 
 
 def unmeasured_reports(reports: Iterable[Report | None]) -> tuple[str, ...]:
@@ -105,6 +117,37 @@ def unmeasured_reports(reports: Iterable[Report | None]) -> tuple[str, ...]:
         for report in reports
         if report is not None and report.unmeasured
     )
+
+
+def _unmeasured_kinds(
+    rules: Iterable[AlertRule], reports: Sequence[Report | None]
+) -> tuple[str, ...]:
+    given = [report for report in reports if report is not None]
+    there = {kind for report in given for kind in (report.kind, *report.OTHER_KINDS)}
+    asked = dict.fromkeys(rule.metric.partition(".")[0] for rule in rules)
+    missing = [kind for kind in asked if kind not in (*there, Decision.KIND)]
+    return (*missing, *(report.kind for report in given if report.unmeasured))
+
+
+def _finding(rule: AlertRule, measurements: Measurements, memory: RuleState) -> Finding:
+    try:
+        return finding_of(rule, measurements, memory.values, memory.distances, _run(memory))
+    except ConfigError as error:
+        why = str(error)
+    except Exception as error:  # a fault of one rule must not cost the others
+        logger.exception("the rule %s could not be judged", on_one_line(rule.title))
+        why = f"{type(error).__name__}: {error}"
+    return Finding(breached=None, is_broken=True, reason=f"the rule cannot be judged: {why}")
+
+
+def _is_missing(finding: Finding) -> bool:
+    # a value that cannot be judged yet (too few past windows) is not missing data
+    return math.isnan(finding.value)
+
+
+def _is_unknown(rule: AlertRule, finding: Finding) -> bool:
+    counts = rule.on_no_data == "breach" and not finding.is_broken
+    return finding.breached is None and _is_missing(finding) and not counts
 
 
 def _rank(alert: Alert) -> tuple[int, int]:
@@ -118,11 +161,12 @@ def _alert(
     memory: RuleState,
     at: datetime,
 ) -> tuple[Alert, RuleState]:
-    breached = finding.breached
-    # a value that cannot be judged yet (too few past windows) is not missing data
-    if breached is None and math.isnan(finding.value) and rule.on_no_data == "breach":
-        breached = True
     is_silent = rule.silent_until is not None and at < rule.silent_until
+    if finding.is_broken:
+        return _broken(rule, finding, memory, is_silent=is_silent)
+    breached = finding.breached
+    if breached is None and _is_missing(finding) and rule.on_no_data == "breach":
+        breached = True
     kept = _advance(rule, memory, breached, at, admitted=admission.admitted)
     kept = replace(
         kept,
@@ -130,7 +174,11 @@ def _alert(
         values=_values(rule, memory, finding, kept.phase),
         distances=_past(memory.distances, finding.distance, _run(memory), kept.phase),
         evidence=() if kept.is_open else admission.evidence,
+        is_broken=memory.is_broken and kept.phase in ("pending", "no_data"),
     )
+    is_mended = memory.is_broken and kept.phase in ("ok", "resolved")
+    if is_mended:
+        kept = replace(kept, phase="resolved")
     alert = Alert(
         rule=rule,
         phase=kept.phase,
@@ -139,10 +187,29 @@ def _alert(
         threshold=finding.threshold,
         n_windows=kept.n_windows,
         since=kept.since,
-        changed=kept.is_notified != memory.is_notified,
+        changed=is_mended or kept.is_notified != memory.is_notified,
         is_silent=is_silent,
         reason=finding.reason + _history(rule, memory, kept, admission),
         p_value=finding.p_value,
+    )
+    return alert, kept
+
+
+def _broken(
+    rule: AlertRule, finding: Finding, memory: RuleState, *, is_silent: bool
+) -> tuple[Alert, RuleState]:
+    # all else stays, so that a fault that is open or pending goes on when the rule is mended
+    kept = replace(memory, phase="firing", is_broken=memory.is_broken or not is_silent)
+    alert = Alert(
+        rule=rule,
+        phase="firing",
+        breached=False,
+        n_windows=kept.n_windows,
+        since=kept.since,
+        changed=kept.is_broken != memory.is_broken,
+        is_silent=is_silent,
+        reason=finding.reason,
+        is_broken=True,
     )
     return alert, kept
 
@@ -200,14 +267,21 @@ def _history(rule: AlertRule, memory: RuleState, kept: RuleState, admission: Adm
     if kept.phase == "pending":
         few = f"{kept.n_windows} of {rule.for_windows} windows in a row before it fires"
         return f"; {few if kept.n_windows < rule.for_windows else admission.why_not}"
-    if kept.phase == "firing" and kept.n_fine:
-        return f"; fine for {kept.n_fine} of {rule.resolve_after} windows before it is over"
-    if kept.phase == "firing" and kept.n_windows > 1:
-        return f"; {kept.n_windows} windows in a row since {_day(kept.since)}"
+    if kept.phase == "firing":
+        return _history_of_firing(rule, kept)
     if kept.phase == "resolved":
-        return f"; over after {memory.n_windows} windows, since {_day(memory.since)}"
+        over = f"over after {memory.n_windows} windows, since {_day(memory.since)}"
+        return f"; {'the rule can be judged again' if memory.is_broken else over}"
     if kept.phase == "no_data" and kept.is_open:
         return f"; still open since {_day(kept.since)}"
+    return ""
+
+
+def _history_of_firing(rule: AlertRule, kept: RuleState) -> str:
+    if kept.n_fine:
+        return f"; fine for {kept.n_fine} of {rule.resolve_after} windows before it is over"
+    if kept.n_windows > 1:
+        return f"; {kept.n_windows} windows in a row since {_day(kept.since)}"
     return ""
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from flytekitplugins.wbmon.monitor.alerts.decision import Decision
+from flytekitplugins.wbmon.monitor.alerts.judge import is_future
 from flytekitplugins.wbmon.monitor.alerts.state import AlertMemory, WindowSummary
 from flytekitplugins.wbmon.monitor.drift.report import DriftReport
 from flytekitplugins.wbmon.names import on_one_line, shown_name
@@ -34,6 +35,7 @@ def summarise_window(decision: Decision, reports: Iterable[Report | None]) -> Wi
         drifted=_drifted(reports),
         findings=decision.findings,
         links=decision.links,
+        broken=tuple(alert.rule.title for alert in decision.alerts if alert.is_broken),
     )
 
 
@@ -101,11 +103,21 @@ def diff_from_previous(
 
 
 def remember_window(
-    memory: AlertMemory, night: WindowSummary, *, keep: int
+    memory: AlertMemory, night: WindowSummary, *, keep: int, now: datetime
 ) -> tuple[WindowSummary, ...]:
-    """The last `keep` windows including this one, which replaces one of the same time."""
+    """The last `keep` windows including this one, which replaces one of the same time.
+
+    As many are kept of those dated in the future, which do not take the place of the others.
+    """
     others = [one for one in memory.history if one.at != night.at]
-    return tuple(sorted([*others, night], key=lambda one: one.at)[-keep:])
+    nights = sorted([*others, night], key=lambda one: one.at)
+    past = [one for one in nights if not is_future(one.at, now)]
+    return (*past[-keep:], *nights[len(past) :][-keep:])
+
+
+def newest_night(nights: Sequence[WindowSummary], now: datetime) -> WindowSummary | None:
+    """The newest window that is not dated in the future; None if there is none."""
+    return next((night for night in reversed(nights) if not is_future(night.at, now)), None)
 
 
 def _drifted(reports: Iterable[Report | None]) -> tuple[str, ...]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from html import escape
 from itertools import accumulate, pairwise
 from statistics import median
 
+from flytekitplugins.wbmon.monitor.alerts.history import newest_night
 from flytekitplugins.wbmon.monitor.alerts.state import WindowSummary
 from flytekitplugins.wbmon.reports.html import (
     cell,
@@ -54,24 +56,29 @@ _STYLE = """<style>
 </style>"""
 
 
-def history_page(title: str, nights: Sequence[WindowSummary]) -> str:
+def history_page(
+    title: str, nights: Sequence[WindowSummary], *, now: datetime | None = None
+) -> str:
     """The page about a monitor's last windows.
 
     Args:
         title: Name of the monitor.
         nights: Summaries of the windows, oldest first; at least one.
+        now: The clock, UTC; windows dated after it are not the newest ones. None for no limit.
 
     Returns:
         A complete HTML page.
     """
-    last, places = nights[-1], _places(nights)
+    last = (newest_night(nights, now) if now is not None else None) or nights[-1]
+    places = _places(nights)
     n_bad = sum(night.severity != "none" for night in nights)
-    words = "Nothing fires" if last.severity == "none" else f"Alert: {last.severity}"
+    n_future = len(nights) - 1 - nights.index(last)
     body = [
-        headline(_TONES.get(last.severity, "dim"), words, last.reason),
+        headline(*_verdict(last)),
         facts(
             f"Newest night {last.at:%Y-%m-%d %H:%M} UTC",
             f"something fired in {n_bad} of {len(nights)} nights",
+            *([f"{n_future} dated in the future"] if n_future else []),
         ),
         _key(),
         f'<div class="wide">{_grid(nights, places)}</div>',
@@ -82,6 +89,16 @@ def history_page(title: str, nights: Sequence[WindowSummary]) -> str:
     ]
     all_nights = section(f"{title}: the last {len(nights)} nights", body)
     return page(f"{title}: nights", _STYLE, all_nights)
+
+
+def _verdict(last: WindowSummary) -> tuple[str, str, str]:
+    """Tone, words and reason; what was not seen is no good night."""
+    if last.severity != "none":
+        return _TONES.get(last.severity, "dim"), f"Alert: {last.severity}", last.reason
+    if last.findings:
+        return "warn", f"Nothing fires, with {len(last.findings)} findings", last.reason
+    is_blind = bool(last.phases) and set(last.phases.values()) == {"no_data"}
+    return ("dim", "No data", last.reason) if is_blind else ("good", "Nothing fires", last.reason)
 
 
 def _key() -> str:

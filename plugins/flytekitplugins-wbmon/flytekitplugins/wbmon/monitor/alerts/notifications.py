@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from flytekitplugins.wbmon.monitor.alerts.decision import Alert, Decision, Severity
+from flytekitplugins.wbmon.monitor.alerts.evaluate import broken_rule
 from flytekitplugins.wbmon.monitor.alerts.state import AlertMemory, Notification, NotificationKind
 from flytekitplugins.wbmon.names import on_one_line
 
 _SEVERITIES: tuple[Severity, ...] = ("info", "warn", "error")
 _KEEP_IDS = 500
+_SHOWN_FINDINGS, _LONGEST_FINDING = 5, 300
+_SHOWN_WINDOWS = 60
+# a rule that cannot be judged is another event than a fault of the same window
+_BROKEN = "broken"
+# the events of the same window that an event makes untrue
+_UNDOES: Mapping[NotificationKind, tuple[str, ...]] = {
+    "firing": ("withdrawn", "resolved"),
+    "reminder": (),
+    "resolved": ("firing", _BROKEN),
+    "withdrawn": ("firing", _BROKEN),
+}
 _KEEP_NOTIFICATIONS = 200
 
 
@@ -21,31 +33,43 @@ def plan_notifications(
     *,
     channels: Mapping[str, Severity],
     remind_after: timedelta | None = None,
+    in_order: bool = True,
+    standing: Collection[str] = (),
 ) -> AlertMemory:
     """The memory with the notifications of this window in its outbox.
 
     An alert that fires or is over is news. One that goes on firing is mentioned again when
     `remind_after` has passed since people were last notified. Judged again with newer data, a
-    window whose alert fires no more takes its notification back.
+    window whose alert fires no more takes its notification back, and one whose alert is not over
+    after all is told again. The next window in order tells what older ones have found meanwhile.
 
     Args:
         decision: About the window.
         memory: From before it, with the rules' new state or the old.
         channels: Each with the least severity that it wants.
         remind_after: None for no reminders.
+        in_order: Whether it is the newest window; another has no reminders.
+        standing: Titles of the rules that fire in a later window: their fault is not taken back.
     """
     titles = {alert.rule.title for alert in decision.alerts}
     notified = {title: at for title, at in memory.notified.items() if title in titles}
     outbox, made = list(memory.outbox), list(memory.made)
+    planned = [_late_windows(each, decision, memory, channels) for each in decision.alerts]
+    new = [each for each in planned if each is not None and in_order]
     for alert in decision.alerts:
-        kind = _kind(alert, decision, memory, remind_after)
-        if kind is None:
-            continue
+        kind = _kind(alert, decision, memory, remind_after, in_order=in_order)
         title = alert.rule.title
-        before = notified.pop(title, decision.at)
-        if kind in ("firing", "reminder"):
-            notified[title] = max(before, decision.at)
-        notification = _notification(alert, kind, decision, channels)
+        if kind is None or (kind == "withdrawn" and title in standing):
+            continue
+        if in_order:
+            before = notified.pop(title, decision.at)
+            if kind in ("firing", "reminder"):
+                notified[title] = max(before, decision.at)
+        new.append(_notification(alert, kind, decision, channels))
+        # of what is true no more, so that it can be told again
+        undone = [_id(title, each, decision.at) for each in _UNDOES[kind]]
+        made = [each for each in made if each not in undone]
+    for notification in new:
         if notification.id not in made:
             made.append(notification.id)
             outbox += [notification] if notification.waiting else []
@@ -54,6 +78,7 @@ def plan_notifications(
         notified=notified,
         outbox=tuple(outbox[-_KEEP_NOTIFICATIONS:]),
         made=tuple(made[-_KEEP_IDS:]),
+        late={} if in_order else memory.late,
     )
 
 
@@ -115,14 +140,25 @@ def remove_sent(
 
 
 def _kind(
-    alert: Alert, decision: Decision, memory: AlertMemory, remind_after: timedelta | None
+    alert: Alert,
+    decision: Decision,
+    memory: AlertMemory,
+    remind_after: timedelta | None,
+    *,
+    in_order: bool,
 ) -> NotificationKind | None:
     title = alert.rule.title
-    if alert in decision.news:
+    if alert.changed:
         return "resolved" if alert.phase == "resolved" else "firing"
-    was_notified = _id(title, "firing", decision.at) in memory.made
+    was_notified = _is_told(title, decision.at, memory.made)
     if was_notified and alert.phase not in ("firing", "no_data"):
         return "withdrawn"
+    if not in_order:
+        return None
+    kept = decision.state.rules.get(title)
+    was_over = _id(title, "resolved", decision.at) in memory.made
+    if was_over and kept is not None and kept.is_notified and not alert.is_silent:
+        return "firing"
     if alert.phase != "firing" or alert.is_silent or remind_after is None:
         return None
     last = memory.notified.get(title)
@@ -133,19 +169,49 @@ def _notification(
     alert: Alert, kind: NotificationKind, decision: Decision, channels: Mapping[str, Severity]
 ) -> Notification:
     rule = alert.rule
-    rank = _SEVERITIES.index
-    waiting = [name for name, least in channels.items() if rank(rule.severity) >= rank(least)]
     title = on_one_line(rule.title)
     over = kind in ("resolved", "withdrawn")
+    event = _BROKEN if alert.is_broken and kind == "firing" else kind
     return Notification(
-        id=_id(rule.title, kind, decision.at),
+        id=_id(rule.title, event, decision.at),
         kind=kind,
         severity="info" if over else rule.severity,
         title=title if kind == "firing" else f"{kind.capitalize()}: {title}",
         text=_text(alert, kind, decision),
         at=decision.at,
-        waiting=tuple(waiting),
+        waiting=_waiting(rule.severity, channels),
     )
+
+
+def _late_windows(
+    alert: Alert, decision: Decision, memory: AlertMemory, channels: Mapping[str, Severity]
+) -> Notification | None:
+    """What older windows have found since the last one in order; None if all of it is told."""
+    title = alert.rule.title
+    windows = memory.late.get(title, ())
+    if all(_is_told(title, at, memory.made) for at in windows):
+        return None
+    days = [f"{at:%Y-%m-%d %H:%M} UTC" for at in windows[:_SHOWN_WINDOWS]]
+    days += ["…"] if len(windows) > _SHOWN_WINDOWS else []
+    first = f"it fires in {len(windows)} windows that were judged late: {', '.join(days)}"
+    return Notification(
+        id=_id(title, f"late {windows[0].isoformat()}", windows[-1]),
+        kind="firing",
+        severity=alert.rule.severity,
+        title=f"Late windows: {on_one_line(title)}",
+        text="\n".join([first, *_how_to_go_on(alert, decision)]),
+        at=windows[-1],
+        waiting=_waiting(alert.rule.severity, channels),
+    )
+
+
+def _is_told(title: str, at: datetime, made: Collection[str]) -> bool:
+    return any(_id(title, event, at) in made for event in ("firing", _BROKEN))
+
+
+def _waiting(severity: Severity, channels: Mapping[str, Severity]) -> tuple[str, ...]:
+    rank = _SEVERITIES.index
+    return tuple(name for name, least in channels.items() if rank(severity) >= rank(least))
 
 
 def _text(alert: Alert, kind: NotificationKind, decision: Decision) -> str:
@@ -153,12 +219,23 @@ def _text(alert: Alert, kind: NotificationKind, decision: Decision) -> str:
     if kind == "withdrawn":
         first = f"judged again with newer data, it fires no more: {alert.reason}"
     lines = [f"{first} (window of {decision.at:%Y-%m-%d %H:%M} UTC)"]
-    if alert.rule.owner:
-        lines.append(f"Owner: {alert.rule.owner}")
-    if alert.rule.runbook:
-        lines.append(f"What to do: {alert.rule.runbook}")
-    lines += [f"{name}: {url}" for name, url in decision.links.items()]
-    return "\n".join(lines)
+    if kind in ("firing", "reminder"):
+        lines += _problems([each for each in decision.findings if each != broken_rule(alert)])
+    return "\n".join([*lines, *_how_to_go_on(alert, decision)])
+
+
+def _problems(findings: Sequence[str]) -> list[str]:
+    # who is woken must see what was not seen
+    shown = [on_one_line(each)[:_LONGEST_FINDING] for each in findings[:_SHOWN_FINDINGS]]
+    more = len(findings) - len(shown)
+    shown += [f"{more} more are on the page of the decision"] if more else []
+    return [f"The monitor itself: {each}" for each in shown]
+
+
+def _how_to_go_on(alert: Alert, decision: Decision) -> list[str]:
+    lines = [f"Owner: {alert.rule.owner}"] if alert.rule.owner else []
+    lines += [f"What to do: {alert.rule.runbook}"] if alert.rule.runbook else []
+    return lines + [f"{name}: {url}" for name, url in decision.links.items()]
 
 
 def _id(title: str, kind: str, at: datetime) -> str:

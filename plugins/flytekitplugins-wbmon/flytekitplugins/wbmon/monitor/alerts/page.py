@@ -24,9 +24,8 @@ from flytekitplugins.wbmon.reports.html import (
 
 def decision_section(decision: Decision) -> str:
     """The section of a page that shows a decision."""
-    words = f"Alert: {decision.severity}" if decision.fired else "Nothing to do"
     body = [
-        verdict(decision.severity if decision.fired else "ok", words, decision.reason),
+        verdict(*_verdict(decision)),
         facts(decision.at.isoformat(timespec="minutes"), f"{len(decision.alerts)} rules"),
         links(decision.links),
         notes("The monitor itself", decision.findings, "warn"),
@@ -37,6 +36,17 @@ def decision_section(decision: Decision) -> str:
         ),
     ]
     return section("Decision", body)
+
+
+def _verdict(decision: Decision) -> tuple[str, str, str]:
+    """State, words and reason; a night that was not seen is not a good one."""
+    if decision.fired:
+        return decision.severity, f"Alert: {decision.severity}", decision.reason
+    if decision.findings:
+        return "warn", f"Nothing fires, with {len(decision.findings)} findings", decision.reason
+    if decision.alerts and all(alert.phase == "no_data" for alert in decision.alerts):
+        return "no_data", "No data", decision.reason
+    return "ok", "Nothing to do", decision.reason
 
 
 def _alert_row(alert: Alert) -> Sequence[str]:

@@ -57,6 +57,7 @@ class WindowSummary:
         drifted: Names of the features that drifted.
         findings: Problems of the monitor itself.
         links: URLs of pages about the window, by their link texts.
+        broken: Titles of the rules that could not be judged.
     """
 
     at: datetime
@@ -67,6 +68,7 @@ class WindowSummary:
     drifted: tuple[str, ...] = ()
     findings: tuple[str, ...] = ()
     links: Mapping[str, str] = field(default_factory=dict)
+    broken: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +83,13 @@ class AlertMemory:
         notified: When people were last notified of each firing alert, by the rule's title.
         outbox: Notifications that at least one channel has not accepted yet.
         made: Ids of the notifications of recent windows, so that none is made twice.
-        history: Summaries of the last windows, oldest first.
+        history: Summaries of the last windows, oldest first; those dated in the future are last.
+        monitor: Name of the monitor whose memory it is; empty before the first one has written it,
+            and in files of release 0.2.
+        place: Flyte project and domain of the monitor, `project/domain`; empty if it has only run
+            outside of a cluster.
+        late: Windows older than the newest one in which an alert fires that no other night has
+            told, by the rule's title, until the next window in order.
     """
 
     version: int = 2
@@ -91,3 +99,6 @@ class AlertMemory:
     outbox: tuple[Notification, ...] = ()
     made: tuple[str, ...] = ()
     history: tuple[WindowSummary, ...] = ()
+    monitor: str = ""
+    place: str = ""
+    late: Mapping[str, tuple[datetime, ...]] = field(default_factory=dict)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from flytekitplugins.wbmon.monitor.performance.calibration_report import Calibration
-from flytekitplugins.wbmon.names import quoted_name
+from flytekitplugins.wbmon.names import listed_names, quoted_name
 from flytekitplugins.wbmon.reports.measurement import Measurement, gate, number
 from flytekitplugins.wbmon.reports.report import Report
 from flytekitplugins.wbmon.reports.verdict import MetricVerdict
@@ -281,6 +281,10 @@ class PerformanceReport(Report):
         whole = self.metrics.get(stem)
         is_undefined = whole is not None and math.isnan(whole.value)
         is_labelled_only = stem in _LABELLED_ONLY and self.status != "ok"
+        if label and any(stem in metrics for metrics in self.per_class.values()):
+            known = listed_names(self.per_class)
+            why = f"no row of the window is of class {quoted_name(label)}; it has {known}"
+            return number(stem, label, value=math.nan, reason=why)
         if not is_undefined and not is_labelled_only:
             return None
         why = (whole.reason if whole else "") or self.reason

@@ -11,7 +11,7 @@ from flytekitplugins.wbmon.arguments import (
     is_number,
     listed_columns,
     number_meant,
-    require_limit,
+    real_number,
     require_objective_name,
 )
 from flytekitplugins.wbmon.errors import ConfigError
@@ -58,7 +58,7 @@ class SLO:
                 f"SLO {self.name!r}: percentile must be in [1, 100], got {percentile!r}"
                 f"{_percentile_meant(percentile)}"
             )
-        require_limit(f"SLO {self.name!r}: value", self.value)
+        real_number(f"SLO {self.name!r}: value", self.value, above=0)
         if self.metric not in ("latency_ms", "row_latency_ms"):
             raise ConfigError(
                 f"SLO {self.name!r}: metric must be 'latency_ms' or 'row_latency_ms', "

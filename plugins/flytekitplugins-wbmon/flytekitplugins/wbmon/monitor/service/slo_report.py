@@ -12,7 +12,7 @@ from flytekitplugins.wbmon.arguments import (
     is_number,
     listed,
     number_meant,
-    require_limit,
+    real_number,
     require_objective_name,
     require_whole,
 )
@@ -73,7 +73,7 @@ class ServingSLO:
                 f"{self.name!r} must have at most one limit, got {given}; make two objectives"
             )
         for name, limit in given.items():
-            require_limit(f"{name} of {self.name!r}", limit)
+            real_number(f"{name} of {self.name!r}", limit, above=0)
         require_whole(f"min_requests of {self.name!r}", self.min_requests, 0)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from flytekit import Secret
 
+from flytekitplugins.wbmon.arguments import real_number, require_one_of, require_text
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.alerts.decision import Severity
+from flytekitplugins.wbmon.monitor.alerts.rule_values import SEVERITIES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,12 +43,9 @@ class Channel:
                 f"{type(self.secret).__name__}; never write an address into code: "
                 "Channel(secret=Secret(group='alerts', key='slack'))"
             )
-        if self.min_severity not in ("info", "warn", "error"):
-            raise ConfigError(
-                f"min_severity must be info, warn or error; got {self.min_severity!r}"
-            )
-        if not 0 < self.timeout_s < math.inf:
-            raise ConfigError(f"timeout_s must be a positive number, got {self.timeout_s}")
+        require_text("name", self.name)
+        require_one_of("min_severity", self.min_severity, SEVERITIES)
+        object.__setattr__(self, "timeout_s", real_number("timeout_s", self.timeout_s, above=0))
 
     @property
     def label(self) -> str:

@@ -22,7 +22,6 @@ from flytekitplugins.wbmon.monitor.alerts.decision import (
     PageBudget,
     Severity,
 )
-from flytekitplugins.wbmon.monitor.alerts.evaluate import evaluate_rules
 from flytekitplugins.wbmon.monitor.alerts.history import (
     diff_from_previous,
     headlines,
@@ -31,6 +30,7 @@ from flytekitplugins.wbmon.monitor.alerts.history import (
     summarise_window,
     with_intervals,
 )
+from flytekitplugins.wbmon.monitor.alerts.judge import judge_window
 from flytekitplugins.wbmon.monitor.alerts.notifications import (
     claim_notifications,
     plan_notifications,
@@ -38,6 +38,7 @@ from flytekitplugins.wbmon.monitor.alerts.notifications import (
 )
 from flytekitplugins.wbmon.monitor.alerts.state import AlertMemory, Notification
 from flytekitplugins.wbmon.monitor.alerts.volume import volume_findings
+from flytekitplugins.wbmon.names import quoted_name
 from flytekitplugins.wbmon.publish.alerts.channel import Channel
 from flytekitplugins.wbmon.publish.alerts.send import (
     WANDB,
@@ -69,6 +70,8 @@ class AlertRouting:
             for no reminders.
         keep_nights: Number of windows that are kept for the index page.
         budget: How often chance may page; None for no limit.
+        monitor: Name of the monitor, which alone may use the state file; any may if empty.
+        place: Its Flyte project and domain; empty outside of a cluster.
     """
 
     state_uri: str = ""
@@ -76,6 +79,8 @@ class AlertRouting:
     remind_after: timedelta | None = None
     keep_nights: int = 60
     budget: PageBudget | None = field(default_factory=PageBudget)
+    monitor: str = ""
+    place: str = ""
 
 
 def decide_and_notify(
@@ -94,10 +99,15 @@ def decide_and_notify(
     Failures of the memory or of a channel become findings of the decision. Errors of the
     configuration are raised.
 
+    A state file that is another monitor's is such an error. It is left as it is, and what this
+    window finds is sent before the error is raised: a monitor that was renamed must not lose the
+    page of its first night, and one that shares a file by mistake must not take back another's.
+
     Args:
         rules: As for `evaluate_rules`.
         reports: As for `evaluate_rules`.
-        at: Time of the window, with a time zone.
+        at: Time of the window, with a time zone; one of the future is a finding, and is not
+            remembered as the newest (`judge_window`).
         routing: Where to store the decision, and where to send notifications.
         run: The open W&B run; None for no W&B alerts.
         sender: Identifies the sending task; the same for all its attempts.
@@ -108,7 +118,8 @@ def decide_and_notify(
         The decision, with all findings.
 
     Raises:
-        ConfigError: As `evaluate_rules`, or if the store of `state_uri` is not configured.
+        ConfigError: As `evaluate_rules`, or if the store of `state_uri` is not configured, or if it
+            is the state file of another monitor.
     """
     session = _Session(
         rules=rules,
@@ -124,6 +135,8 @@ def decide_and_notify(
     session.remember()
     session.notify()
     session.record_sent()
+    if session.refused is not None:
+        raise session.refused
     return session.decision
 
 
@@ -139,6 +152,8 @@ class _Session:
     sender: str
     findings: list[str]
     links: Mapping[str, str]
+    refused: _ForeignMemoryError | None = None
+    _later: list[str] = field(default_factory=list)
     _judged: Decision | None = None
     _file: MemoryFile | None = None
     _mine: tuple[Notification, ...] = ()
@@ -150,7 +165,7 @@ class _Session:
         if self._judged is None:
             self._judge(AlertMemory())
         assert self._judged is not None  # noqa: S101 - _judge sets it, or raises
-        return replace(self._judged, findings=(*self._judged.findings, *self.findings))
+        return replace(self._judged, findings=(*self._judged.findings, *self._later))
 
     def remember(self) -> None:
         """Evaluate the rules, and store the decision and the notifications to send."""
@@ -161,14 +176,18 @@ class _Session:
             return
         try:
             self._file = MemoryFile(uri, filesystem_of_task(uri))
-            kept = self._file.update(self._judge)
+            kept = self._file.update(self._judge_own)
+        except _ForeignMemoryError as error:
+            self._file, self.refused = None, error
+            self.findings.append(str(error))
+            self._judge(AlertMemory())
         except ConfigError:
             # a mistake in the rules or the settings, which a retry would not mend
             raise
         except Exception as error:  # noqa: BLE001 - any store, any exception
             self._cannot_keep(error)
         else:
-            self.findings += [kept.finding] if kept.finding else []
+            self._later += [kept.finding] if kept.finding else []
 
     def notify(self) -> None:
         """Send the notifications that this task has claimed."""
@@ -177,7 +196,7 @@ class _Session:
         for outcome in deliver(self._mine, posts):
             self._taken[outcome.name] = outcome.taken
             if outcome.problem:
-                self.findings.append(f"channel {outcome.name}: {outcome.problem}")
+                self._later.append(f"channel {outcome.name}: {outcome.problem}")
 
     def record_sent(self) -> None:
         """Remove the sent notifications from the memory, and write the index page."""
@@ -189,41 +208,59 @@ class _Session:
         except Exception as error:  # noqa: BLE001 - any store, any exception
             self._cannot_keep(error)
 
+    def _judge_own(self, memory: AlertMemory) -> AlertMemory:
+        routing = self.routing
+        is_other = memory.monitor and routing.monitor and memory.monitor != routing.monitor
+        is_elsewhere = memory.place and routing.place and memory.place != routing.place
+        if is_other or is_elsewhere:
+            raise _ForeignMemoryError.of(routing, memory)
+        judged = self._judge(memory)
+        return replace(
+            judged,
+            monitor=memory.monitor or routing.monitor,
+            place=memory.place or routing.place,
+        )
+
     def _judge(self, memory: AlertMemory) -> AlertMemory:
         # may be called several times: each call replaces the results of the one before
         numbers = headlines(self.reports)
-        decision = replace(
-            evaluate_rules(
-                self.rules,
-                self.reports,
-                state=memory.state,
-                at=self.at,
-                budget=self.routing.budget,
-            ),
-            numbers=with_intervals(numbers),
-            links=self.links,
-        )
         unusual = volume_findings(self.reports, numbers, memory.history, self.at)
-        decision = replace(decision, findings=(*decision.findings, *unusual))
+        # the wall clock, not the window's time: for the lease of processes that run now, and for
+        # windows that cannot have been
+        now = datetime.now(timezone.utc)
+        judged = judge_window(
+            memory,
+            self.rules,
+            self.reports,
+            at=self.at,
+            now=now,
+            budget=self.routing.budget,
+            findings=[*self.findings, *unusual],
+        )
+        decision = replace(judged.decision, numbers=with_intervals(numbers), links=self.links)
         summary = summarise_window(decision, self.reports)
         self._judged = replace(
             decision, changes=diff_from_previous(previous_window(memory, self.at), summary, numbers)
         )
         planned = plan_notifications(
-            decision, memory, channels=self._audience, remind_after=self.routing.remind_after
+            decision,
+            judged.memory,
+            channels=self._audience,
+            remind_after=self.routing.remind_after,
+            in_order=judged.in_order,
+            standing=judged.standing,
         )
-        # the wall clock, not the window's time: the lease is about processes that run now
-        now = datetime.now(timezone.utc)
         claimed, self._mine = claim_notifications(
             planned, sender=self.sender, now=now, lease=_LEASE
         )
-        history = remember_window(memory, summary, keep=self.routing.keep_nights)
+        history = remember_window(memory, summary, keep=self.routing.keep_nights, now=now)
         return replace(claimed, state=decision.state, history=history)
 
     def _without_sent(self, memory: AlertMemory) -> AlertMemory:
         # again, because sending may have added findings
         summary = summarise_window(self.decision, self.reports)
-        history = remember_window(memory, summary, keep=self.routing.keep_nights)
+        now = datetime.now(timezone.utc)
+        history = remember_window(memory, summary, keep=self.routing.keep_nights, now=now)
         return replace(remove_sent(memory, self._mine, self._taken), history=history)
 
     @property
@@ -235,11 +272,33 @@ class _Session:
     def _cannot_keep(self, error: Exception) -> None:
         # `record_sent` then writes nothing
         self._file = None
-        # with an empty memory every firing alert counts as new: better sent twice than never
-        if self._judged is None:
-            self._judge(AlertMemory())
-        self.findings.append(
+        finding = (
             f"the alert memory {self.routing.state_uri} could not be kept "
             f"({type(error).__name__}: {error}); alerts may be told again"
         )
-        logger.error(self.findings[-1])
+        logger.error(finding)
+        if self._judged is not None:
+            self._later.append(finding)
+            return
+        # with an empty memory every firing alert counts as new: better sent twice than never
+        self.findings.append(finding)
+        self._judge(AlertMemory())
+
+
+class _ForeignMemoryError(ConfigError):
+    """The state file is that of another monitor."""
+
+    @classmethod
+    def of(cls, routing: AlertRouting, memory: AlertMemory) -> _ForeignMemoryError:
+        owner, own = (
+            f"{quoted_name(monitor)}{f' in {place}' if place else ''}"
+            for monitor, place in (
+                (memory.monitor, memory.place),
+                (routing.monitor, routing.place),
+            )
+        )
+        return cls(
+            f"state_uri {routing.state_uri} must be of one monitor alone, and it is that of "
+            f"{owner}; this is {own}, which would take back its pages: give it a state_uri of its "
+            'own or, if it goes on in place of the other, empty "monitor" and "place" in the file'
+        )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from flytekitplugins.wbmon.flyte.filesystem import filesystem_of_task
 from flytekitplugins.wbmon.monitor.alerts.heartbeat import Heartbeat
+from flytekitplugins.wbmon.monitor.alerts.history import newest_night
 from flytekitplugins.wbmon.publish.alerts.state_file import MemoryFile
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ def read_heartbeat(*, at: datetime, watched_uri: str = "", data_uri: str = "") -
     reported_at, data_at, data, problems = None, None, data_uri, []
     if watched_uri:
         try:
-            reported_at = _last_report(watched_uri, filesystem_of_task(watched_uri))
+            reported_at = _last_report(watched_uri, filesystem_of_task(watched_uri), at)
         except Exception as error:  # noqa: BLE001 - any store; a monitor not seen is not alive
             problems.append(f"{watched_uri}: {type(error).__name__}: {error}")
     if data_uri:
@@ -52,8 +54,10 @@ def read_heartbeat(*, at: datetime, watched_uri: str = "", data_uri: str = "") -
 def newest_file(uri: str, filesystem: AbstractFileSystem) -> tuple[datetime | None, str]:
     """Find the newest file below a folder.
 
-    Only the last partition is listed, that is at each level the last folder by name. It is the
-    newest one for names such as `dt=2026-02-13`. Hidden and empty files are skipped.
+    Only the last partition is listed, that is at each level the last folder by name, numbers in
+    names by their size. It is the newest one for names such as `dt=2026-02-13`, `dt=2026-2-9` or
+    `hour=9`. Hidden folders, Hive's partition without a value, and hidden and empty files are
+    skipped.
 
     Args:
         uri: Path or URL of the folder.
@@ -67,10 +71,10 @@ def newest_file(uri: str, filesystem: AbstractFileSystem) -> tuple[datetime | No
     for _ in range(_MAX_DEPTH):
         entries = _listed(filesystem, folder)
         # one request per level, where a listing of the whole table may need very many
-        folders = sorted(entry["name"] for entry in entries if entry["type"] == "directory")
+        folders = [str(entry["name"]) for entry in entries if _is_partition(entry)]
         if not folders:
             break
-        folder = folders[-1]
+        folder = max(folders, key=_by_number)
     else:
         # folders at every level: the entries are folders, and no file was reached
         entries = []
@@ -80,9 +84,11 @@ def newest_file(uri: str, filesystem: AbstractFileSystem) -> tuple[datetime | No
     return max(written) if written else (None, folder)
 
 
-def _last_report(uri: str, filesystem: AbstractFileSystem) -> datetime | None:
-    memory = MemoryFile(uri, filesystem).read()
-    return memory.history[-1].at if memory.history else None
+def _last_report(uri: str, filesystem: AbstractFileSystem, at: datetime) -> datetime | None:
+    # a window dated in the future would be a sign of life until then
+    now = max(at, datetime.now(timezone.utc))
+    newest = newest_night(MemoryFile(uri, filesystem).read().history, now)
+    return None if newest is None else newest.at
 
 
 def _listed(filesystem: AbstractFileSystem, folder: str) -> Sequence[dict[str, Any]]:
@@ -93,6 +99,21 @@ def _listed(filesystem: AbstractFileSystem, folder: str) -> Sequence[dict[str, A
     except FileNotFoundError:
         return ()
     return listed
+
+
+def _is_partition(entry: dict[str, Any]) -> bool:
+    # such as `_temporary`, `.spark-staging` and `dt=__HIVE_DEFAULT_PARTITION__`
+    name = str(entry["name"]).rstrip("/").rpartition("/")[2]
+    is_hidden = name.startswith((".", "_")) or name.endswith("=__HIVE_DEFAULT_PARTITION__")
+    return entry["type"] == "directory" and not is_hidden
+
+
+def _by_number(name: str) -> list[tuple[str, int, str]]:
+    """A key by which `dt=2026-2-13` comes after `dt=2026-2-9`, and `hour=10` after `hour=9`."""
+    parts = re.split(r"([0-9]+)", name.rstrip("/"))
+    # 18 digits are a number of any kind; `parts` has words and numbers in turn
+    numbers = [int(part[:18]) for part in parts[1::2]]
+    return [*zip(parts[::2], [*numbers, -1], ["", *parts[1::2]], strict=True)]
 
 
 def _counts(entry: dict[str, Any]) -> bool:

@@ -66,15 +66,17 @@ class MemoryFile:
         """Read the memory; an empty one if there is no file.
 
         Raises:
-            DataError: If the file does not contain an alert memory.
+            DataError: If the file does not contain an alert memory that this release can read.
         """
         data, _ = read_file(self.filesystem, self.uri)
+        _require_known_version(data or b"", self.uri)
         return AlertMemory() if data is None else _parsed(data, self.uri)
 
     def update(self, change: Callable[[AlertMemory], AlertMemory]) -> UpdatedMemory:
         """Change the memory, with the guarantee of `storage.compare_and_swap` about other writers.
 
-        A file that cannot be parsed is copied to another name, and the memory starts empty.
+        A file that cannot be parsed is copied to another name, and the memory starts empty. One
+        that a newer release has written is left as it is.
 
         Args:
             change: Returns the new memory, given the current one. It is called again if another
@@ -84,11 +86,13 @@ class MemoryFile:
             The memory that was written.
 
         Raises:
+            DataError: If a newer release has written the file.
             PublishError: If other writers were faster in every attempt.
         """
         finding = ""
         for attempt in range(_ATTEMPTS):
             data, version = read_file(self.filesystem, self.uri)
+            _require_known_version(data or b"", self.uri)
             try:
                 memory = AlertMemory() if data is None else _parsed(data, self.uri)
             except DataError as error:
@@ -116,7 +120,8 @@ class MemoryFile:
         uri = index_uri(self.uri)
         try:
             # replaced without a comparison: every later window writes the whole page again
-            html = history_page(PurePosixPath(uri).stem, nights)
+            now = datetime.now(timezone.utc)
+            html = history_page(PurePosixPath(uri).stem, nights, now=now)
             self.filesystem.pipe_file(uri, html.encode())
         except Exception:  # a monitor must never break what it monitors
             logger.warning("the index page %s could not be written", uri, exc_info=True)
@@ -146,15 +151,26 @@ def _written(memory: AlertMemory) -> bytes:
 def _parsed(data: bytes, uri: str) -> AlertMemory:
     try:
         memory = record_from_json(AlertMemory, _upgraded(data))
-    except (DataError, ValueError, TypeError, AttributeError) as error:
+    except (DataError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{uri} is not a readable alert memory: {error}") from error
-    # a newer release may have given the same fields another meaning
     if memory.version != AlertMemory().version:
-        raise DataError(
-            f"{uri} must have version 1 or {AlertMemory().version}, got {memory.version}; use a "
-            "newer package"
-        )
+        raise DataError(f"{uri} is not a readable alert memory: version {memory.version}")
     return memory
+
+
+def _require_known_version(data: bytes, uri: str) -> None:
+    """Refuse the file of a newer release, which may have given the same fields another meaning."""
+    try:
+        content = json.loads(data)
+    except (ValueError, RecursionError):
+        return
+    version = content.get("version") if isinstance(content, dict) else None
+    known = AlertMemory().version
+    if isinstance(version, int) and version > known:
+        raise DataError(
+            f"{uri} must have version 1 or {known}, got {version}, of a newer release: it is left "
+            "as it is; use that release here too, or give this monitor a state_uri of its own"
+        )
 
 
 def _upgraded(data: bytes) -> bytes:
