@@ -211,7 +211,7 @@ def test_each_condition_at_its_boundary(rule, report, breached):
         (BELOW, performance(status="insufficient", reason="12 rows"), "12 rows"),
         (BELOW, score(math.nan), "undefined"),
         (on("recall.fraud", below=0.5), NO_LABELS, "no labels"),
-        (on("worse", above=0), UNKNOWN, "no metric has a baseline"),
+        (on("worse", above=0), UNKNOWN, "no metric can be held against its baseline"),
         (on("accuracy", drop=0.1), score(math.nan, reason="one class"), "one class"),
         (on("accuracy", drop=0.1), score(0.7, 0.0), "baseline is 0"),
         (on("f1", drop=0.1), NO_F1, "no value for it"),

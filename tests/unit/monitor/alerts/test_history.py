@@ -180,7 +180,11 @@ def test_the_ends_of_intervals_are_not_kept_for_later_nights() -> None:
     shown = with_intervals(headlines([report]))
     kept = summarise_window(replace(decision(), numbers=shown), [report])
     assert shown["performance/accuracy/low"] == 0.65
-    assert kept.numbers == {"performance/accuracy": 0.7, "performance/coverage": 0.75}
+    assert kept.numbers == {
+        "performance/accuracy": 0.7,
+        "performance/coverage": 0.75,
+        "performance/n_rows": 400.0,
+    }
 
 
 def test_a_number_that_was_zero_has_no_relative_change() -> None:

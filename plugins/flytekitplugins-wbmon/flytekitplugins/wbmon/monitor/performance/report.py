@@ -311,7 +311,7 @@ class PerformanceReport(Report):
             reason="the window has no rows",
         )
         yield number("n_rows", value=self.n_rows, prominence="history")
-        yield number("n_labelled", value=self.n_labelled, prominence="history")
+        yield number("n_labelled", value=self.n_labelled)
         yield number(
             "n_missing_prediction", value=self.n_missing_prediction, higher_is_better=False
         )
