@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from itertools import pairwise
@@ -237,3 +238,16 @@ def test_a_budget_newer_than_the_month_knows_that_days_before_it_were_not_counte
     assert "without 1 days that were not counted by this scope" in report.reason
     of_all = summarise_usage(later, PRICES, budgets=[Budget(limit=100.0)], previous=first)
     assert (of_all.budgets[0].verdict, of_all.budgets[0].spent_usd) == ("ok", 6.0)
+
+
+def test_a_report_that_an_older_version_stored_is_read() -> None:
+    text = json.loads(record_to_json(judged([(1.0, 5, "a"), (25.0, 5, "?")])))
+    for day in text["days"].values():
+        del day["windows"]
+    for status in text["budgets"]:
+        del status["n_days_unknown"]
+    old = record_from_json(UsageReport, json.dumps(text))
+    report = judged([(26.0, 7, "a")], old)
+    assert report.days["2026-10-29"].cost_usd["global="] == 7.0
+    assert report.days["2026-10-29"].n_unknown["global="] == 1.0
+    assert report.days["2026-10-28"].cost_usd["global="] == 5.0
