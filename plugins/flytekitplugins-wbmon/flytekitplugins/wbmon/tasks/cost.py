@@ -93,12 +93,13 @@ class TrackCost(Node[CostSettings]):
 
         Args:
             data: Rows of the call log or prediction log.
-            previous: The report of the previous window, for budgets over longer periods.
+            previous: The report of the previous window, for budgets over longer periods. Each call
+                counts once, whatever hour windows begin at, and if they overlap or are judged again.
             at: Time at which budgets are evaluated; that of the last call if not given.
 
         Returns:
             report: Tokens and cost by dimension, and the state of the budgets.
-            over_budget: Whether any budget is exceeded.
+            over_budget: Whether any budget is exceeded, as far as costs are known.
         """
         from flytekitplugins.wbmon.monitor.llm.cost.prices import PriceTable
         from flytekitplugins.wbmon.monitor.llm.cost.track import summarise_usage

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from itertools import pairwise
@@ -223,3 +224,30 @@ def test_windows_long_past_are_kept_as_one_and_still_not_counted_twice() -> None
     assert len(report.days["2026-11-06"].windows) == 24
     again = chained([*hours, hours[5], [(5.5, 1, "a")]])
     assert again.days["2026-10-28"].cost_usd["global="] == 25.0
+
+
+def test_a_budget_newer_than_the_month_knows_that_days_before_it_were_not_counted_so() -> None:
+    """By tenant from the second day on: what each spent on the first is unknown."""
+    first = summarise_usage(table([(1.0, 5, "a")]), PRICES, by=("model",))
+    by_tenant = Budget(scope="tenant", period="week", limit=100.0)
+    later = table([(30.0, 1, "a")])
+    report = summarise_usage(later, PRICES, budgets=[by_tenant], previous=first)
+
+    (status,) = report.budgets
+    assert (status.verdict, status.spent_usd, status.n_days_unknown) == ("unknown", 1.0, 1)
+    assert "without 1 days that were not counted by this scope" in report.reason
+    of_all = summarise_usage(later, PRICES, budgets=[Budget(limit=100.0)], previous=first)
+    assert (of_all.budgets[0].verdict, of_all.budgets[0].spent_usd) == ("ok", 6.0)
+
+
+def test_a_report_that_an_older_version_stored_is_read() -> None:
+    text = json.loads(record_to_json(judged([(1.0, 5, "a"), (25.0, 5, "?")])))
+    for day in text["days"].values():
+        del day["windows"]
+    for status in text["budgets"]:
+        del status["n_days_unknown"]
+    old = record_from_json(UsageReport, json.dumps(text))
+    report = judged([(26.0, 7, "a")], old)
+    assert report.days["2026-10-29"].cost_usd["global="] == 7.0
+    assert report.days["2026-10-29"].n_unknown["global="] == 1.0
+    assert report.days["2026-10-28"].cost_usd["global="] == 5.0

@@ -12,6 +12,7 @@ from flytekitplugins.wbmon.monitor.llm.cost.report import (
     BudgetStatus,
     BudgetVerdict,
     DaySpend,
+    WindowSpend,
 )
 
 # two weeks, so that each weekday occurs equally often
@@ -103,6 +104,7 @@ def _judge(
     ]
     spent = math.fsum(spend.cost_usd.get(name, 0.0) for spend in inside)
     n_unknown = math.fsum(spend.n_unknown.get(name, 0.0) for spend in inside)
+    n_days_unknown = sum(not _is_counted(budget.scope, spend) for spend in inside)
     left, elapsed = ((following - at) / timedelta(days=1), (at - first) / timedelta(days=1))
     rate, deviation, n = _daily(name, days, at.date())
     if n == 0:
@@ -120,7 +122,18 @@ def _judge(
         forecast_low=math.nan if math.isnan(reach) else max(spent, forecast - reach),
         forecast_high=forecast + reach,
         n_unknown=n_unknown,
-        verdict=_verdict(spent, forecast, n_unknown, budget.limit),
+        n_days_unknown=n_days_unknown,
+        verdict=_verdict(spent, forecast, n_unknown or n_days_unknown, budget.limit),
+    )
+
+
+def _is_counted(scope: str, spend: DaySpend) -> bool:
+    """Whether the windows of a day counted by a scope; a budget may be newer than they are."""
+    parts: Sequence[DaySpend | WindowSpend] = spend.windows or (spend,)
+    return all(
+        any(name.startswith(f"{scope}=") for name in part.cost_usd)
+        for part in parts
+        if part.cost_usd
     )
 
 

@@ -122,8 +122,10 @@ class BudgetStatus:
         forecast_low: Lower end of the 80 % interval of the forecast; at least `spent_usd`.
         forecast_high: Upper end of that interval; `nan` with fewer than three days of data.
         n_unknown: Number of calls of unknown cost, which the amounts do not include.
+        n_days_unknown: Number of days of the period that were not counted by the budget's scope.
         verdict: `exceeded` if the cost so far is above the limit, `at_risk` if the forecast is;
-            else `unknown` if the cost of a call of the period is, as it may be above the limit.
+            else `unknown` if the cost of a call or a day of the period is, as the cost may be above
+            the limit.
     """
 
     budget: Budget
@@ -134,6 +136,7 @@ class BudgetStatus:
     forecast_low: float = math.nan
     forecast_high: float = math.nan
     n_unknown: float = 0.0
+    n_days_unknown: int = 0
     verdict: BudgetVerdict
 
     @property

@@ -320,6 +320,8 @@ def _reason(total: Usage, budgets: Sequence[BudgetStatus]) -> str:
     worst = budgets[0]
     whose = f"{worst.budget.scope} {worst.key}".strip()
     limit, beside = _usd(worst.budget.limit), _without(worst.n_unknown)
+    if worst.n_days_unknown:
+        beside += f", without {worst.n_days_unknown} days that were not counted by this scope"
     words = f"the {worst.budget.period} budget of {whose}"
     if worst.verdict == "unknown":
         return f"{cost}; {words} is unknown: {_usd(worst.spent_usd)} of {limit} spent{beside}"
