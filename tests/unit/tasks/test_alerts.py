@@ -310,7 +310,7 @@ def test_another_node_with_the_same_state_file_tells_its_fault_and_fails(
             execute(context, nodes[0], drift=firing_report(), at=AT + number * DAY)
     with (
         pod_context(tmp_path / "b", task=nodes[1].name),
-        pytest.raises(ConfigError, match="that of 'payments.alert' in"),
+        pytest.raises(ConfigError, match=r"that of 'payments\.alert' in"),
     ):
         nodes[1].execute(drift=firing_report(), at=AT + DAY)
     assert hook.titles == ["drift", "drift"]
