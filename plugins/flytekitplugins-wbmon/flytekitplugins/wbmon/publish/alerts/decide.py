@@ -175,7 +175,7 @@ class _Session:
             return
         try:
             self._file = MemoryFile(uri, filesystem_of_task(uri))
-            kept = self._file.update(self._judge_own)
+            self._file.update(self._judge_own)
         except ConfigError as error:
             # a mistake in the rules or the settings, which a retry would not mend
             if error is not self.refused:
@@ -185,8 +185,6 @@ class _Session:
             self._judge(AlertMemory())
         except Exception as error:  # noqa: BLE001 - any store, any exception
             self._cannot_keep(error)
-        else:
-            self._later += [kept.finding] if kept.finding else []
 
     def notify(self) -> None:
         """Send the notifications that this task has claimed."""
@@ -202,8 +200,7 @@ class _Session:
         if self._file is None:
             return
         try:
-            kept = self._file.update(self._without_sent)
-            self._file.write_index(kept.memory.history)
+            self._file.write_index(self._file.update(self._without_sent).history)
         except Exception as error:  # noqa: BLE001 - any store, any exception
             self._cannot_keep(error)
 
@@ -234,7 +231,7 @@ class _Session:
             at=self.at,
             now=now,
             budget=self.routing.budget,
-            findings=self.findings,
+            findings=[*self.findings, *self._broken_file],
         )
         decision = replace(judged.decision, numbers=with_intervals(numbers), links=self.links)
         summary = summarise_window(decision, self.reports)
@@ -261,6 +258,10 @@ class _Session:
         now = datetime.now(timezone.utc)
         history = remember_window(memory, summary, keep=self.routing.keep_nights, now=now)
         return replace(remove_sent(memory, self._mine, self._taken), history=history)
+
+    @property
+    def _broken_file(self) -> list[str]:
+        return [self._file.finding] if self._file is not None and self._file.finding else []
 
     @property
     def _audience(self) -> dict[str, Severity]:
