@@ -60,9 +60,11 @@ def in_pod(node: Node[object]) -> Node[object]:
     return resolver.load_task(arguments[arguments.index("--", arguments.index("--resolver")) + 1 :])
 
 
-def alert_node(folder: Path, **settings: object) -> DegradationAlert:
+def alert_node(
+    folder: Path, *, name: str = "payments.alert", **settings: object
+) -> DegradationAlert:
     return DegradationAlert(
-        "payments.alert",
+        name,
         **{
             "rules": [RULE],
             "channels": [HOOK],
@@ -289,11 +291,56 @@ def test_the_failure_node_in_a_pod_tells_what_failed_without_secrets(
     assert "Owner: payments team" in message["message"]
 
 
+def test_a_failure_is_told_also_if_the_time_of_its_window_is_none(
+    hook: Hook, tmp_path: Path
+) -> None:
+    node = MonitorFailure("t.failed", inputs={"day": str}, at="day", channels=[HOOK])
+    with pod_context(tmp_path, task=node.name) as context:
+        decided = execute(context, node, day="last Tuesday", err=None)
+    assert hook.titles == ["monitor failed"]
+    assert "at must be a moment" in decided["decision"].findings[0]
+
+
+def test_another_node_with_the_same_state_file_tells_its_fault_and_fails(
+    hook: Hook, tmp_path: Path
+) -> None:
+    nodes = [alert_node(tmp_path), alert_node(tmp_path, name="payments.other")]
+    for number in range(2):
+        with pod_context(tmp_path / f"a{number}", task=nodes[0].name) as context:
+            execute(context, nodes[0], drift=firing_report(), at=AT + number * DAY)
+    with (
+        pod_context(tmp_path / "b", task=nodes[1].name),
+        pytest.raises(ConfigError, match=r"that of 'payments\.alert' in"),
+    ):
+        nodes[1].execute(drift=firing_report(), at=AT + DAY)
+    assert hook.titles == ["drift", "drift"]
+    assert "give it a state_uri of its own" in hook.received[1]["message"]
+    memory = MemoryFile(str(tmp_path / "payments.json")).read()
+    assert (memory.monitor, memory.state.rules["drift"].n_windows) == ("payments.alert", 2)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda: DegradationAlert("a", rules=[RULE], channels=[HOOK, HOOK]), "different names"),
         (lambda: DegradationAlert("a", rules=[RULE], keep_nights=0), "keep_nights"),
+        (lambda: DegradationAlert("a", rules=[RULE], keep_nights=2.5), "keep_nights"),
+        (lambda: DegradationAlert("a", rules=[RULE, RULE]), "different titles"),
+        (lambda: DegradationAlert("a", rules=["drift.drifted"]), "must hold AlertRules"),
+        (lambda: DegradationAlert("a", rules=[RULE], channels=["slack://x"]), "hold Channels"),
+        (lambda: DegradationAlert("a", rules=[RULE], remind_after=3), "remind_after must be a pos"),
+        (lambda: DegradationAlert("a", rules=[RULE], remind_after=-DAY), "remind_after"),
+        (lambda: DegradationAlert("a", rules=[RULE], state_uri=Path("a")), "state_uri must be te"),
+        (lambda: DegradationAlert("a", rules=[RULE], budget=1), "budget must be a PageBudget"),
+        (lambda: Channel(secret=HOOK.secret, timeout_s="5"), "write 5 without quotes"),
+        (lambda: Channel(secret=HOOK.secret, timeout_s=float("nan")), "timeout_s must be posit"),
+        (lambda: Channel(secret=HOOK.secret, name=5), "name must be text"),
+        (lambda: Channel(secret=HOOK.secret, min_severity="loud"), "info, warn or error"),
+        (lambda: DeadManCheck("d", data_uri="a", max_age=26), "max_age must be a positive time"),
+        (lambda: DeadManCheck("d", data_uri=Path("a")), "data_uri must be text"),
+        (lambda: DeadManCheck("d", data_uri="a", owner=5), "owner must be text"),
+        (lambda: MonitorFailure("f", inputs=[("a", str)]), "inputs must be a mapping"),
+        (lambda: MonitorFailure("f", inputs={"a": str}, runbook=5), "runbook must be text"),
         (lambda: DeadManCheck("d"), "must watch something"),
         (lambda: DeadManCheck("d", watched_uri="a", state_uri="a"), "other than the one"),
         (lambda: DeadManCheck("d", data_uri="a", max_age=timedelta(0)), "max_age"),

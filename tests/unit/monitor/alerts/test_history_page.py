@@ -82,3 +82,27 @@ def test_findings_about_the_monitor_are_shown_with_their_night() -> None:
     assert "no drift report came" in history_page(
         "p", [night(0, findings=("no drift report came",))]
     )
+
+
+@pytest.mark.parametrize(
+    ("changed", "words", "tone"),
+    [
+        ({}, "Nothing fires<", "good"),
+        ({"findings": ("no drift report came",)}, "Nothing fires, with 1 findings<", "warn"),
+        ({"phases": {"a": "no_data", "b": "no_data"}}, "No data<", "dim"),
+        ({"phases": {"a": "no_data", "b": "ok"}}, "Nothing fires<", "good"),
+    ],
+)
+def test_a_night_that_was_not_seen_is_not_a_good_one(
+    changed: dict[str, object], words: str, tone: str
+) -> None:
+    html = history_page("p", [night(0, **{"severity": "none", **changed})])
+    assert f'<p class="verdict {tone}">{words}' in html
+
+
+def test_a_night_dated_in_the_future_is_not_the_newest() -> None:
+    nights = [night(0), night(1), night(900)]
+    html = history_page("p", nights, now=night(2).at)
+    assert f"Newest night {night(1).at:%Y-%m-%d}" in html
+    assert "1 dated in the future" in html
+    assert "dated in the future" not in history_page("p", nights)

@@ -161,6 +161,28 @@ def test_a_broken_state_file_is_a_finding_and_the_alert_is_told(
     assert MemoryFile(routing.state_uri).read().history[-1].findings == decision.findings
 
 
+def test_a_rule_pages_on_what_is_wrong_with_the_monitor_and_the_page_says_what(
+    hook: Hook, routing: AlertRouting
+) -> None:
+    Path(routing.state_uri).write_text("{")
+    rule = AlertRule(metric="alerts.n_findings", above=0, name="blind")
+    decision = decide_and_notify(
+        (*RULES, rule),
+        [report(bad=False)],
+        at=AT,
+        routing=routing,
+        findings=["no rag report came; its rules cannot be judged"],
+    )
+    assert hook.titles == ["blind"]
+    (message,) = hook.received
+    assert "n_findings 2 is above 0" in message["message"]
+    for finding in decision.findings:
+        assert f"The monitor itself: {finding}" in message["message"]
+    page = Path(routing.state_uri).with_suffix(".html").read_text()
+    assert all(finding in page for finding in decision.findings)
+    assert all(finding in decision.to_html() for finding in decision.findings)
+
+
 def test_a_store_that_is_down_is_a_finding_and_the_alert_is_told(
     hook: Hook, tmp_path: Path
 ) -> None:

@@ -28,6 +28,27 @@ def test_the_newest_file_of_the_last_partition_counts(tmp_path: Path) -> None:
     assert name.endswith("dt=2026-02-04/part-1.parquet")
 
 
+@pytest.mark.parametrize(
+    ("older", "newest"),
+    [
+        ("dt=2026-2-9", "dt=2026-2-13"),
+        ("hour=9", "hour=10"),
+        ("dt=2026-02-09", "dt=2026-02-13"),
+        ("dt=__HIVE_DEFAULT_PARTITION__", "dt=2026-02-13"),
+        ("_temporary", "2026"),
+        (".spark-staging", "-"),
+        ("v" + "9" * 30, "v1" + "0" * 30),
+    ],
+)
+def test_the_last_partition_is_the_last_by_its_numbers(
+    tmp_path: Path, older: str, newest: str
+) -> None:
+    write(tmp_path / older / "part-0.parquet")
+    write(tmp_path / newest / "part-0.parquet", age=timedelta(hours=1))
+    _, name = newest_file(str(tmp_path), fsspec.filesystem("file"))
+    assert name.endswith(f"/{newest}/part-0.parquet")
+
+
 def test_manifests_hidden_and_empty_files_are_no_data(tmp_path: Path) -> None:
     for name in ("_manifest.json", ".part-0.crc"):
         write(tmp_path / name)

@@ -143,7 +143,7 @@ def test_a_change_is_applied_anew_to_what_another_writer_wrote(tmp_path: Path) -
 
     kept = MemoryFile(path).update(change)
     assert seen == [(), ("other",)]
-    assert kept.memory.made == ("other", "mine")
+    assert kept.made == ("other", "mine")
 
 
 def test_who_never_comes_first_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,10 +176,11 @@ def test_a_broken_file_is_put_aside_and_the_memory_starts_afresh(
 ) -> None:
     path = tmp_path / "m.json"
     path.write_bytes(content)
-    kept = MemoryFile(str(path)).update(lambda memory: marked(memory, "new"))
+    file = MemoryFile(str(path))
+    file.update(lambda memory: marked(memory, "new"))
     (aside,) = tmp_path.glob("m.json.broken-*")
     assert aside.read_bytes() == content
-    assert str(aside) in kept.finding
+    assert str(aside) in file.finding
     assert str(aside) in caplog.text
     assert MemoryFile(str(path)).read().made == ("new",)
 
@@ -195,10 +196,11 @@ def test_the_memory_of_release_0_2_is_read_and_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "monitor.json"
     path.write_bytes((Path(__file__).parent / "memory_of_0_2.json").read_bytes())
 
-    kept = MemoryFile(str(path)).update(lambda memory: marked(memory, "new"))
+    file = MemoryFile(str(path))
+    file.update(lambda memory: marked(memory, "new"))
 
     memory = MemoryFile(str(path)).read()
-    assert kept.finding == ""
+    assert file.finding == ""
     assert memory.version == 2
     assert memory.state.rules["worse"].is_notified
     assert memory.state.before["worse"].is_notified

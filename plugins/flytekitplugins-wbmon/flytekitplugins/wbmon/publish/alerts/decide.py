@@ -152,7 +152,7 @@ class _Session:
     sender: str
     findings: list[str]
     links: Mapping[str, str]
-    refused: _ForeignMemoryError | None = None
+    refused: ConfigError | None = None
     _later: list[str] = field(default_factory=list)
     _judged: Decision | None = None
     _file: MemoryFile | None = None
@@ -176,18 +176,16 @@ class _Session:
             return
         try:
             self._file = MemoryFile(uri, filesystem_of_task(uri))
-            kept = self._file.update(self._judge_own)
-        except _ForeignMemoryError as error:
-            self._file, self.refused = None, error
+            self._file.update(self._judge_own)
+        except ConfigError as error:
+            # a mistake in the rules or the settings, which a retry would not mend
+            if error is not self.refused:
+                raise
+            self._file = None
             self.findings.append(str(error))
             self._judge(AlertMemory())
-        except ConfigError:
-            # a mistake in the rules or the settings, which a retry would not mend
-            raise
         except Exception as error:  # noqa: BLE001 - any store, any exception
             self._cannot_keep(error)
-        else:
-            self._later += [kept.finding] if kept.finding else []
 
     def notify(self) -> None:
         """Send the notifications that this task has claimed."""
@@ -203,8 +201,7 @@ class _Session:
         if self._file is None:
             return
         try:
-            kept = self._file.update(self._without_sent)
-            self._file.write_index(kept.memory.history)
+            self._file.write_index(self._file.update(self._without_sent).history)
         except Exception as error:  # noqa: BLE001 - any store, any exception
             self._cannot_keep(error)
 
@@ -213,7 +210,8 @@ class _Session:
         is_other = memory.monitor and routing.monitor and memory.monitor != routing.monitor
         is_elsewhere = memory.place and routing.place and memory.place != routing.place
         if is_other or is_elsewhere:
-            raise _ForeignMemoryError.of(routing, memory)
+            self.refused = _not_own(routing, memory)
+            raise self.refused
         judged = self._judge(memory)
         return replace(
             judged,
@@ -235,7 +233,7 @@ class _Session:
             at=self.at,
             now=now,
             budget=self.routing.budget,
-            findings=[*self.findings, *unusual],
+            findings=[*self.findings, *self._broken_file, *unusual],
         )
         decision = replace(judged.decision, numbers=with_intervals(numbers), links=self.links)
         summary = summarise_window(decision, self.reports)
@@ -264,6 +262,10 @@ class _Session:
         return replace(remove_sent(memory, self._mine, self._taken), history=history)
 
     @property
+    def _broken_file(self) -> list[str]:
+        return [self._file.finding] if self._file is not None and self._file.finding else []
+
+    @property
     def _audience(self) -> dict[str, Severity]:
         # W&B gets all severities, because its users choose there how they are notified
         audience: dict[str, Severity] = {WANDB: "info"} if self.run is not None else {}
@@ -285,20 +287,13 @@ class _Session:
         self._judge(AlertMemory())
 
 
-class _ForeignMemoryError(ConfigError):
-    """The state file is that of another monitor."""
-
-    @classmethod
-    def of(cls, routing: AlertRouting, memory: AlertMemory) -> _ForeignMemoryError:
-        owner, own = (
-            f"{quoted_name(monitor)}{f' in {place}' if place else ''}"
-            for monitor, place in (
-                (memory.monitor, memory.place),
-                (routing.monitor, routing.place),
-            )
-        )
-        return cls(
-            f"state_uri {routing.state_uri} must be of one monitor alone, and it is that of "
-            f"{owner}; this is {own}, which would take back its pages: give it a state_uri of its "
-            'own or, if it goes on in place of the other, empty "monitor" and "place" in the file'
-        )
+def _not_own(routing: AlertRouting, memory: AlertMemory) -> ConfigError:
+    owner, own = (
+        f"{quoted_name(monitor)}{f' in {place}' if place else ''}"
+        for monitor, place in ((memory.monitor, memory.place), (routing.monitor, routing.place))
+    )
+    return ConfigError(
+        f"state_uri {routing.state_uri} must be of one monitor alone, and it is that of {owner}; "
+        f"this is {own}, which would take back its pages: give it a state_uri of its own or, if it "
+        'goes on in place of the other, empty "monitor" and "place" in the file'
+    )

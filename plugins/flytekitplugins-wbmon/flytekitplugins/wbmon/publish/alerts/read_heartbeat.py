@@ -111,9 +111,9 @@ def _is_partition(entry: dict[str, Any]) -> bool:
 def _by_number(name: str) -> list[tuple[str, int, str]]:
     """A key by which `dt=2026-2-13` comes after `dt=2026-2-9`, and `hour=10` after `hour=9`."""
     parts = re.split(r"([0-9]+)", name.rstrip("/"))
-    # 18 digits are a number of any kind; `parts` has words and numbers in turn
-    numbers = [int(part[:18]) for part in parts[1::2]]
-    return [*zip(parts[::2], [*numbers, -1], ["", *parts[1::2]], strict=True)]
+    # words and numbers in turn; more digits are the larger number, without zeros in front
+    numbers = [part.lstrip("0") for part in parts[1::2]]
+    return [*zip(parts[::2], [*map(len, numbers), -1], [*numbers, ""], strict=True)]
 
 
 def _counts(entry: dict[str, Any]) -> bool:

@@ -15,7 +15,6 @@ import logging
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -37,29 +36,20 @@ _ATTEMPTS = 40
 _LONGEST_WAIT_S = 0.5
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UpdatedMemory:
-    """The result of an update.
-
-    Attributes:
-        memory: The memory that was written.
-        finding: What was wrong with the file that was read; empty if nothing was.
-    """
-
-    memory: AlertMemory
-    finding: str = ""
-
-
 class MemoryFile:
     """The state file of a monitor.
 
     Args:
         uri: Path of the file, or a URL of any protocol that fsspec knows.
         filesystem: The file system of the file; None to open one from the URL.
+
+    Attributes:
+        finding: What was wrong with the file that an update has read; empty if nothing was.
     """
 
     def __init__(self, uri: str, filesystem: AbstractFileSystem | None = None) -> None:
         self.uri = uri
+        self.finding = ""
         self.filesystem, _ = open_filesystem(uri, filesystem=filesystem)
 
     def read(self) -> AlertMemory:
@@ -72,7 +62,7 @@ class MemoryFile:
         _require_known_version(data or b"", self.uri)
         return AlertMemory() if data is None else _parsed(data, self.uri)
 
-    def update(self, change: Callable[[AlertMemory], AlertMemory]) -> UpdatedMemory:
+    def update(self, change: Callable[[AlertMemory], AlertMemory]) -> AlertMemory:
         """Change the memory, with the guarantee of `storage.compare_and_swap` about other writers.
 
         A file that cannot be parsed is copied to another name, and the memory starts empty. One
@@ -89,18 +79,18 @@ class MemoryFile:
             DataError: If a newer release has written the file.
             PublishError: If other writers were faster in every attempt.
         """
-        finding = ""
+        self.finding = ""
         for attempt in range(_ATTEMPTS):
             data, version = read_file(self.filesystem, self.uri)
             _require_known_version(data or b"", self.uri)
             try:
                 memory = AlertMemory() if data is None else _parsed(data, self.uri)
             except DataError as error:
-                finding = self._put_aside(data or b"", version, error)
+                self.finding = self._put_aside(data or b"", version, error)
                 memory = AlertMemory()
             after = dataclasses.replace(change(memory), revision=memory.revision + 1)
             if replace_file(self.filesystem, self.uri, _written(after), version):
-                return UpdatedMemory(memory=after, finding=finding)
+                return after
             # random, so that writers which collided do not collide again
             # S311: no secret depends on it
             time.sleep(random.uniform(0, min(0.01 * 2**attempt, _LONGEST_WAIT_S)))  # noqa: S311

@@ -271,6 +271,7 @@ class UsageReport(Report):
     """
 
     KIND: ClassVar[str] = "usage"
+    VOLUME: ClassVar[str] = "n_calls"
 
     start_at: datetime | None
     end_at: datetime | None
