@@ -94,7 +94,8 @@ class TrackCost(Node[CostSettings]):
         Args:
             data: Rows of the call log or prediction log.
             previous: The report of the previous window, for budgets over longer periods. Each call
-                counts once, whatever hour windows begin at, and if they overlap or are judged again.
+                counts once, at whatever hour windows begin, and if they overlap or are judged
+                again.
             at: Time at which budgets are evaluated; that of the last call if not given.
 
         Returns:
