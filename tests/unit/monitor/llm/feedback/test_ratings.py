@@ -128,7 +128,8 @@ def test_every_score_is_read_or_counted(scores: list[float]) -> None:
     n = sum(not math.isnan(score) for score in scores)
     assert report.total.n_rated == sum(-1 <= score <= 1 for score in scores)
     assert report.n_unreadable == n - report.total.n_rated
-    assert bool(report.unmeasured) == (report.total.n_rated == 0)
+    # without a window before there is no difference that few ratings could show
+    assert bool(report.unmeasured) == (report.total.n_rated < 10)
     for name in ("rate", "worse"):
         assert math.isnan(value(report, name)) or report.total.n_rated
 
@@ -141,7 +142,11 @@ def test_texts_that_are_no_numbers_are_unreadable_scores() -> None:
 
 
 def test_a_window_without_answers_or_ratings_is_not_measured() -> None:
-    assert analyse_feedback(calls(3), said((0, 1))).unmeasured == ""
+    ten = said(*((i, 1) for i in range(10)))
+    assert analyse_feedback(calls(30), ten).unmeasured == ""
+    few = analyse_feedback(calls(30), ten.head(9))
+    assert few.unmeasured == "9 of 30 answers are rated, a verdict needs 10"
+    assert few.reason.startswith(f"{few.unmeasured}; 100% [")
     assert analyse_feedback(calls(0), said((0, 1))).unmeasured == "no answer in this window"
     none = analyse_feedback(calls(3), said((7, 1), (8, 1)))
     assert none.unmeasured == (
@@ -152,9 +157,23 @@ def test_a_window_without_answers_or_ratings_is_not_measured() -> None:
 
 
 def test_the_first_window_is_neither_worse_nor_not() -> None:
-    first = analyse_feedback(calls(3), said((0, 1), (1, 0)))
+    log = said(*((i, i % 2) for i in range(20)))
+    first = analyse_feedback(calls(20), log)
     assert math.isnan(value(first, "worse"))
-    assert value(analyse_feedback(calls(3), said((0, 1)), previous=first), "worse") == 0
+    assert value(analyse_feedback(calls(20), log, previous=first), "worse") == 0
+
+
+def test_few_ratings_can_be_worse_and_cannot_be_as_before() -> None:
+    before = analyse_feedback(calls(200), said(*((i, 1) for i in range(200))))
+    for n_bad, worse in ((0, math.nan), (1, 1.0), (6, 1.0)):
+        now = said(*((i, i >= n_bad) for i in range(6)))
+        found = analyse_feedback(calls(30), now, previous=before)
+        assert value(found, "worse") == pytest.approx(worse, nan_ok=True)
+        assert bool(found.unmeasured) == math.isnan(worse)
+    # nor can a window be as one that said little
+    few = analyse_feedback(calls(30), said((0, 1)))
+    again = analyse_feedback(calls(200), said(*((i, 1) for i in range(200))), previous=few)
+    assert math.isnan(value(again, "worse"))
 
 
 def test_of_sources_that_disagree_the_first_one_decides_and_it_is_told() -> None:

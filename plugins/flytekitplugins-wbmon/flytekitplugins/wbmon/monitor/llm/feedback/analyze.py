@@ -299,8 +299,8 @@ def _reason(report: FeedbackReport) -> str:
         return report.unmeasured
     few = f"{report.unmeasured}; " if report.unmeasured else ""
     words = (
-        f"{few}{total.rate:.0%} [{total.low:.0%}, {total.high:.0%}] of {total.n_rated:,} rated answers "
-        "are liked"
+        f"{few}{total.rate:.0%} [{total.low:.0%}, {total.high:.0%}] of {total.n_rated:,} rated "
+        "answers are liked"
     )
     if total.n_proxy:
         words += (
