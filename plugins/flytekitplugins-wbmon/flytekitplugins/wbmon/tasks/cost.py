@@ -93,9 +93,8 @@ class TrackCost(Node[CostSettings]):
 
         Args:
             data: Rows of the call log or prediction log.
-            previous: The report of the previous window, for budgets over longer periods. Each call
-                counts once, at whatever hour windows begin, and if they overlap or are judged
-                again.
+            previous: The report of the previous window, for budgets over longer periods. Windows
+                may begin at any hour, overlap and be judged again: each call counts once.
             at: Time at which budgets are evaluated; that of the last call if not given.
 
         Returns:

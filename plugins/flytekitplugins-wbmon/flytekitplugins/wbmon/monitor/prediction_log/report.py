@@ -85,6 +85,7 @@ class LabelReport(Report):
     """
 
     KIND: ClassVar[str] = "labels"
+    VOLUME: ClassVar[str] = "n_predictions"
 
     name: str
     n_predictions: int
@@ -122,7 +123,7 @@ class LabelReport(Report):
             prominence="news",
             reason=self.unmeasured,
         )
-        yield number("n_predictions", value=self.n_predictions)
+        yield number("n_predictions", value=self.n_predictions, prominence="history")
         for name in ("n_disputed", "n_repeated", "n_unmatched", "n_left_out"):
             yield number(name, value=getattr(self, name), higher_is_better=False)
 

@@ -13,6 +13,7 @@ from flytekitplugins.wbmon.reports.html import (
     cell,
     dim_cell,
     facts,
+    headline,
     interval,
     name_cell,
     number,
@@ -31,8 +32,10 @@ def serving_section(report: ServingReport) -> str:
     """The section of a serving report."""
     total = report.total
     words = f"{total.n_requests:,} requests, {share(total.error_rate)} failed"
+    colour = "warn" if report.unmeasured else "bad" if total.error_rate == 1 else "none"
     body = [
-        verdict("no_data" if report.unmeasured else "ok", words, report.reason),
+        # a summary has no verdict, but of a service that answers nobody
+        headline(colour, words, report.reason),
         facts(
             f"busiest minute {number(report.peak_per_s)} requests/s",
             f"at most {report.in_flight_max:,} at a time",

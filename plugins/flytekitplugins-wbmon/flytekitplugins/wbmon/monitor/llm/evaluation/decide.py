@@ -19,7 +19,7 @@ from flytekitplugins.wbmon.monitor.llm.evaluation.report import (
 _ORDER: tuple[ComparisonVerdict, ...] = ("ship", "undecided", "hold")
 
 
-class Decision(NamedTuple):
+class EvaluationDecision(NamedTuple):
     """What to do, and why.
 
     Attributes:
@@ -111,7 +111,7 @@ def decide(
     results: Sequence[VariantResult],
     metric: str,
     rule: EvaluationRule,
-) -> Decision:
+) -> EvaluationDecision:
     """Ship the best candidate that may be shipped, hold, or say what is missing to decide.
 
     Args:
@@ -127,7 +127,7 @@ def decide(
         reason = missing or f"{baseline.variant.name} is the only variant"
         verdict: ComparisonVerdict = "undecided" if missing else "hold"
         reason += _failures(results, told=missing)
-        return Decision(verdict, baseline.variant.name, math.nan, missing, reason)
+        return EvaluationDecision(verdict, baseline.variant.name, math.nan, missing, reason)
     candidates = [
         _judged(each, comparisons, baseline, by_name[each.candidate], rule) for each in judged
     ]
@@ -136,7 +136,7 @@ def decide(
     if best.verdict == "undecided":
         gaps = dict.fromkeys(each.missing for each in candidates if each.missing)
         missing = _nothing(results) or "; ".join(gaps)
-    return Decision(
+    return EvaluationDecision(
         verdict=best.verdict,
         winner=best.found.candidate if best.verdict == "ship" else best.found.baseline,
         n_to_decide=math.nan if missing else best.found.n_to_decide,

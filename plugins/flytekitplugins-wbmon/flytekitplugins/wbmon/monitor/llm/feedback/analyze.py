@@ -17,6 +17,7 @@ from flytekitplugins.wbmon.data.open import Data, open_source
 from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.monitor.llm.feedback.ratings import Rating, read_ratings
 from flytekitplugins.wbmon.monitor.llm.feedback.report import (
+    FEWEST_RATED,
     ChangeVerdict,
     FeedbackRate,
     FeedbackReport,
@@ -181,10 +182,14 @@ def _rate(
         n_proxy = 0
     size = worth if n_proxy else n
     low, high = wilson_interval(rate * size, size)
-    change = (math.nan, math.nan)
+    change, size_before = (math.nan, math.nan), math.nan
     if before is not None:
         size_before = before.n_effective
         change = newcombe_interval(before.rate * size_before, size_before, rate * size, size)
+    verdict = _verdict(*change)
+    # a difference can be clear of few ratings, that there is none cannot
+    if verdict == "ok" and min(size, size_before) < FEWEST_RATED:
+        verdict = "unknown"
     weights = (1.0 if row["sample_weight"] is None else row["sample_weight"] for row in rows)
     return FeedbackRate(
         key=key,
@@ -197,7 +202,7 @@ def _rate(
         before=before.rate if before is not None else math.nan,
         change_low=change[0],
         change_high=change[1],
-        verdict=_verdict(*change),
+        verdict=verdict,
         n_proxy=n_proxy,
         worth=worth,
     )
@@ -290,10 +295,11 @@ def _low_rated(
 
 def _reason(report: FeedbackReport) -> str:
     total = report.total
-    if report.unmeasured:
+    if not total.n_rated:
         return report.unmeasured
+    few = f"{report.unmeasured}; " if report.unmeasured else ""
     words = (
-        f"{total.rate:.0%} [{total.low:.0%}, {total.high:.0%}] of {total.n_rated:,} rated answers "
+        f"{few}{total.rate:.0%} [{total.low:.0%}, {total.high:.0%}] of {total.n_rated:,} rated answers "
         "are liked"
     )
     if total.n_proxy:

@@ -31,7 +31,7 @@ def feedback_section(report: FeedbackReport) -> str:
         "better": "Answers are liked more than before",
     }.get(total.verdict, f"{share(total.rate)} of rated answers are liked")
     if report.unmeasured:
-        words = "Nothing is known of how answers are liked"
+        words = "It is not known how answers are liked"
     body = [
         verdict(total.verdict, words, report.reason),
         facts(

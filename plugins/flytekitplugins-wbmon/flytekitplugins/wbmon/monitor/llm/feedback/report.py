@@ -14,6 +14,8 @@ from flytekitplugins.wbmon.reports.report import Report
 _CHARTED_ISSUES = 50
 
 ChangeVerdict = Literal["ok", "worse", "better", "unknown"]
+FEWEST_RATED = 10
+"""Ratings of a window that a verdict needs, unless fewer already differ beyond chance."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +33,8 @@ class FeedbackRate:
         before: Rate of the previous window; `nan` without one.
         change_low: Lower end of the 95 % interval of the change.
         change_high: Upper end of that interval.
-        verdict: `worse` or `better` if the whole interval of the change lies on that side of 0.
+        verdict: `worse` or `better` if the whole interval of the change lies on that side of 0;
+            `unknown` if it does not and either window has fewer than ten ratings.
         n_proxy: Number of answers without a rating that count by the score of a judge; 0 if none.
         worth: Number of ratings that alone would have as short an interval; `nan` without a judge.
     """
@@ -137,9 +140,13 @@ class FeedbackReport(Report):
 
     @property
     def unmeasured(self) -> str:
-        """Why nothing is known of how answers are liked; empty if one has a readable rating."""
-        if self.total.n_rated:
-            return ""
+        """Why it is not known how answers are liked: no readable rating, or too few of them."""
+        total = self.total
+        if total.n_rated:
+            if total.verdict in ("worse", "better") or total.n_effective >= FEWEST_RATED:
+                return ""
+            n, of = f"{total.n_rated:,}", f"{total.n_calls:,.0f}"
+            return f"{n} of {of} answers are rated, a verdict needs {FEWEST_RATED}"
         if not self.total.n_calls:
             return "no answer in this window"
         readable = "readable " if self.n_unreadable else ""

@@ -35,7 +35,7 @@ class Measured(NamedTuple):
         return told if n_failed else ""
 
 
-class Decision(NamedTuple):
+class RAGDecision(NamedTuple):
     """What is degraded, what is unknown, and both in one sentence."""
 
     reasons: tuple[str, ...]
@@ -43,7 +43,7 @@ class Decision(NamedTuple):
     reason: str
 
 
-def decide(found: Measured, rule: RAGRule) -> Decision:
+def decide(found: Measured, rule: RAGRule) -> RAGDecision:
     """Hold what was measured against the rule.
 
     Args:
@@ -60,7 +60,7 @@ def decide(found: Measured, rule: RAGRule) -> Decision:
     told = [*reasons, *unknown] or [_summary(found, rule.k)]
     if found.failures and not any(found.failures in each for each in told):
         told.append(found.failures)
-    return Decision(tuple(reasons), tuple(unknown), "; ".join(told))
+    return RAGDecision(tuple(reasons), tuple(unknown), "; ".join(told))
 
 
 def _exceeded(found: Measured, rule: RAGRule) -> Iterator[str]:
