@@ -67,10 +67,8 @@ class SLO:
 
 
 def _percentile_meant(percentile: Any) -> str:
-    meant = number_meant(percentile)
-    if 0 < meant < 1:
-        return f"; did you mean {100 * meant:.10g}?"
-    return f"; did you mean {meant:g}?" if 1 <= meant <= 100 else ""  # noqa: PLR2004 - a percentile
+    meant = number_meant(percentile) * (100 if 0 < number_meant(percentile) < 1 else 1)
+    return f"; did you mean {meant:.10g}?" if 1 <= meant <= 100 else ""  # noqa: PLR2004 - as above
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

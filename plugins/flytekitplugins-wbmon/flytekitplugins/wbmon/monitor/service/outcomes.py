@@ -19,7 +19,7 @@ Endpoint = tuple[str, str | None]
 """A route and its method."""
 
 
-class Outcomes(NamedTuple):
+class JudgedRequests(NamedTuple):
     """The outcomes of requests, judged by one objective.
 
     Attributes:
@@ -35,9 +35,9 @@ class Outcomes(NamedTuple):
     failed: int = 0
     bounded: int = 0
 
-    def plus(self, other: Outcomes) -> Outcomes:
+    def plus(self, other: JudgedRequests) -> JudgedRequests:
         """The outcomes of both together."""
-        return Outcomes(*map(sum, zip(self, other, strict=True)))
+        return JudgedRequests(*map(sum, zip(self, other, strict=True)))
 
 
 def failed_requests(row: Row) -> int:
@@ -62,13 +62,13 @@ def merged(rows: Iterable[Row], column: str) -> LogHistogram:
     return whole
 
 
-def by_success(row: Row) -> Outcomes:
+def by_success(row: Row) -> JudgedRequests:
     """The outcomes where a request is good if it did not fail."""
     failed = failed_requests(row)
-    return Outcomes(max(failed, row["requests"] - _n_abandoned(row)), failed, failed)
+    return JudgedRequests(max(failed, row["requests"] - _n_abandoned(row)), failed, failed)
 
 
-def by_latency(row: Row, limit_ms: float) -> Outcomes:
+def by_latency(row: Row, limit_ms: float) -> JudgedRequests:
     """The outcomes where a request is good if it succeeded within a limit.
 
     Requests that succeeded and have no latency are neither good nor bad.
@@ -81,13 +81,13 @@ def by_latency(row: Row, limit_ms: float) -> Outcomes:
         given_up = abandoned.count_above(limit_ms)
         succeeded = every.n - lost.n - abandoned.n
         slow -= lost.count_above(limit_ms)
-        return Outcomes(succeeded + given_up + failed, slow + failed, failed)
+        return JudgedRequests(succeeded + given_up + failed, slow + failed, failed)
     bad = slow + failed
     n = max(failed, min(every.n, bad), every.n - _n_abandoned(row))
-    return Outcomes(n, min(n, bad), failed, bounded=failed)
+    return JudgedRequests(n, min(n, bad), failed, bounded=failed)
 
 
-def by_first_chunk(row: Row, limit_ms: float, *, streams: bool) -> Outcomes:
+def by_first_chunk(row: Row, limit_ms: float, *, streams: bool) -> JudgedRequests:
     """The outcomes where a stream is good if it succeeded and its first chunk was in time.
 
     Args:
@@ -98,16 +98,16 @@ def by_first_chunk(row: Row, limit_ms: float, *, streams: bool) -> Outcomes:
     """
     every = merged([row], "time_to_first_chunk")
     if not every.n and not streams:
-        return Outcomes()
+        return JudgedRequests()
     failed = failed_requests(row)
     slow = every.count_above(limit_ms)
     if _is_told(row):
         broken = merged([row], "failed_time_to_first_chunk")
         given_up = merged([row], "unanswered").count_above(limit_ms)
         bad = slow - broken.count_above(limit_ms) + failed + given_up
-        return Outcomes(every.n - broken.n + failed + given_up, bad, failed)
+        return JudgedRequests(every.n - broken.n + failed + given_up, bad, failed)
     n = max(every.n, failed)
-    return Outcomes(n, min(n, slow + failed), failed, bounded=failed)
+    return JudgedRequests(n, min(n, slow + failed), failed, bounded=failed)
 
 
 def streaming_endpoints(rows: Iterable[Row]) -> set[Endpoint]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from flytekitplugins.wbmon.monitor.service.outcomes import (
     Endpoint,
-    Outcomes,
+    JudgedRequests,
     by_first_chunk,
     by_latency,
     by_success,
@@ -126,7 +126,7 @@ def _nothing_of(slo: ServingSLO, n_seen: int) -> str:
     return f"the callers of all {n_seen} requests left before the answer"
 
 
-def _outcomes(slo: ServingSLO, row: dict[str, Any], streams: Set[Endpoint]) -> Outcomes:
+def _outcomes(slo: ServingSLO, row: dict[str, Any], streams: Set[Endpoint]) -> JudgedRequests:
     """Of the requests to which the objective applies."""
     if slo.time_to_first_chunk_ms is not None:
         is_stream = endpoint_of(row) in streams
@@ -134,14 +134,14 @@ def _outcomes(slo: ServingSLO, row: dict[str, Any], streams: Set[Endpoint]) -> O
     return by_success(row) if slo.latency_ms is None else by_latency(row, slo.latency_ms)
 
 
-def _sum(outcomes: Iterable[Outcomes]) -> Outcomes:
-    return reduce(Outcomes.plus, outcomes, Outcomes())
+def _sum(outcomes: Iterable[JudgedRequests]) -> JudgedRequests:
+    return reduce(JudgedRequests.plus, outcomes, JudgedRequests())
 
 
 def _worst_hour(
-    slo: ServingSLO, rows: Iterable[dict[str, Any]], outcomes: Iterable[Outcomes]
+    slo: ServingSLO, rows: Iterable[dict[str, Any]], outcomes: Iterable[JudgedRequests]
 ) -> tuple[datetime | None, float]:
-    by_hour: dict[datetime, list[Outcomes]] = defaultdict(list)
+    by_hour: dict[datetime, list[JudgedRequests]] = defaultdict(list)
     for row, each in zip(rows, outcomes, strict=True):
         by_hour[row["window_start"].replace(minute=0, second=0, microsecond=0)].append(each)
     worst: tuple[datetime | None, float] = (None, math.nan)
