@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from flytekitplugins.wbmon.monitor.llm.evaluation.report import (
         Answer,
         EvaluationReport,
-        EvaluationRule,
         Variant,
     )
+    from flytekitplugins.wbmon.monitor.llm.evaluation.rule import EvaluationRule
     from flytekitplugins.wbmon.monitor.llm.feedback.report import FeedbackReport
     from flytekitplugins.wbmon.monitor.llm.rag.report import RAGReport, RAGRule
     from flytekitplugins.wbmon.monitor.llm.steps.report import StepReport
@@ -112,7 +112,7 @@ _HOMES = {
     "EvaluatePrompts": "tasks.evaluation",
     "EvaluateRAG": "tasks.rag",
     "EvaluationReport": "monitor.llm.evaluation.report",
-    "EvaluationRule": "monitor.llm.evaluation.report",
+    "EvaluationRule": "monitor.llm.evaluation.rule",
     "ExperimentReport": "monitor.service.experiment_report",
     "FeatureImportance": "tasks.importance",
     "FeedbackReport": "monitor.llm.feedback.report",

@@ -21,7 +21,7 @@ from flytekitplugins.wbmon.monitor.llm.evaluation.scorers import (
     Item,
     Judged,
     PartlyPriced,
-    ScoringError,
+    ScorerError,
     parse_json,
 )
 
@@ -57,7 +57,7 @@ TEMPLATES: Mapping[str, PromptTemplate] = {
 }
 
 
-class JudgeError(ScoringError):
+class JudgeError(ScorerError):
     """A judge gave no usable verdict."""
 
 

@@ -15,9 +15,9 @@ from flytekitplugins.wbmon.flyte.function_reference import load_reference, refer
 from flytekitplugins.wbmon.flyte.type_transformers import open_data
 from flytekitplugins.wbmon.monitor.llm.evaluation.report import (
     EvaluationReport,
-    EvaluationRule,
     Variant,
 )
+from flytekitplugins.wbmon.monitor.llm.evaluation.rule import EvaluationRule
 from flytekitplugins.wbmon.tasks._node import Node
 
 if TYPE_CHECKING:

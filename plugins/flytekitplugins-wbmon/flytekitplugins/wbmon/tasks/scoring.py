@@ -14,7 +14,6 @@ from flytekit.types.file import FlyteFile
 from flytekit.types.structured import StructuredDataset
 
 from flytekitplugins.wbmon.arguments import listed, listed_columns
-from flytekitplugins.wbmon.data.batches import declared_outputs
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.flyte.checkpoint import FlyteCheckpoints
 from flytekitplugins.wbmon.flyte.filesystem import filesystem_of_task
@@ -125,6 +124,9 @@ def batch_scoring(  # noqa: PLR0913 - one keyword a setting
     }
     _check_numbers(settings)
     if outputs is not None:
+        # imported where it is needed: naming the decorator must not load Arrow
+        from flytekitplugins.wbmon.data.batches import declared_outputs
+
         declared_outputs(outputs)
 
     @functools.wraps(predict)

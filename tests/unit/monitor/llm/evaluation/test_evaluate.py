@@ -14,7 +14,7 @@ from flytekitplugins.wbmon import Answer, EvaluationRule, Variant
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.llm.evaluation.answer_cache import AnswerStore
 from flytekitplugins.wbmon.monitor.llm.evaluation.evaluate import evaluate_variants
-from flytekitplugins.wbmon.monitor.llm.evaluation.scorers import Judged, ScoringError
+from flytekitplugins.wbmon.monitor.llm.evaluation.scorers import Judged, ScorerError
 
 ITEMS = [{"id": f"q{i}", "question": f"What is {i}?", "expected": str(i)} for i in range(60)]
 OLD = Variant.of_text("old", "{question}", model="house")
@@ -297,7 +297,7 @@ def test_a_judge_of_unknown_cost_stops_too_and_one_that_fails_is_paid() -> None:
     async def unpriced(answer: Answer, item: dict) -> Judged:
         return Judged(0.5)
 
-    class PaidForNothingError(ScoringError):
+    class PaidForNothingError(ScorerError):
         cost_usd = 0.04
 
     async def failing(answer: Answer, item: dict) -> Judged:

@@ -169,7 +169,7 @@ def estimate_performance(  # noqa: PLR0913 - one keyword a column
             f"rows, from scores calibrated on {len(known.rows)} labelled rows; blind to a change "
             "of what the scores mean"
             if n
-            else f"none of {current.n_rows} rows has a prediction and scores"
+            else f"none of {current.n_rows} rows has a prediction and scores, a verdict needs {min_rows}"
         ),
         prediction_is=known.meaning.prediction_is,
         positive=known.meaning.positive,

@@ -269,7 +269,7 @@ def _report(
         reason="; ".join(
             [
                 *([f"a verdict needs {min_rows} rows, {n} have a prediction"] * (0 < n < min_rows)),
-                f"none of {current.n_rows} rows has a prediction"
+                f"none of {current.n_rows} rows has a prediction, a verdict needs {min_rows} rows"
                 if not n
                 else f"estimated without labels: mean absolute error {mae.value:.4g}"
                 f"{f' {unit}' if unit else ''} expected of {n} rows, by a model of the loss of "

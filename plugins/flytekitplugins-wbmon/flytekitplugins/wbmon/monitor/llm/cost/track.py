@@ -15,7 +15,6 @@ from flytekitplugins.wbmon.arguments import listed, moment
 from flytekitplugins.wbmon.data.open import Data, open_source
 from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.monitor.llm.cost.budgets import judge_budgets
-from flytekitplugins.wbmon.monitor.llm.cost.ledger import Ledger, encoded
 from flytekitplugins.wbmon.monitor.llm.cost.report import (
     SCOPES,
     Budget,
@@ -24,6 +23,7 @@ from flytekitplugins.wbmon.monitor.llm.cost.report import (
     Usage,
     UsageReport,
 )
+from flytekitplugins.wbmon.monitor.llm.cost.spending import Spending, encoded
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -104,14 +104,14 @@ def summarise_usage(
         raise DataError(f"by must be of {', '.join(DIMENSIONS)}; got {', '.join(sorted(unknown))}")
     at = None if at is None else moment("at", at)
     undated_at = at or datetime.now(timezone.utc)
-    tally = _Tally(prices=prices, ledger=Ledger(previous), undated_at=undated_at)
+    tally = _Tally(prices=prices, spending=Spending(previous), undated_at=undated_at)
     # budgets need sums by their scope even if the report does not show them
     dimensions = tuple(dict.fromkeys([*by, *(b.scope for b in budgets if b.scope != "global")]))
     for batch in _batches(data):
         tally.add(batch, dimensions)
-    days = tally.ledger.days()
+    days = tally.spending.days()
     # without a call, the budgets are those of the last call before
-    end = at or tally.ledger.last_at
+    end = at or tally.spending.last_at
     statuses = judge_budgets(budgets, days, at=end, since=tally.start_at) if end else ()
     total = tally.usage("", "")
     return UsageReport(
@@ -131,7 +131,7 @@ class _Tally:
     """Running sums by dimension, key and day."""
 
     prices: PriceTable
-    ledger: Ledger
+    spending: Spending
     sums: dict[tuple[str, str], dict[str, float]] = field(
         default_factory=lambda: defaultdict(lambda: defaultdict(float))
     )
@@ -158,7 +158,7 @@ class _Tally:
             if name in SCOPES:
                 scopes[name] = [key for key, is_call in zip(keys, called, strict=True) if is_call]
         unpriced = measures["n_no_usage"] + measures["n_unknown_price"]
-        self.ledger.add(times, scopes, measures["cost_usd"][called], unpriced[called])
+        self.spending.add(times, scopes, measures["cost_usd"][called], unpriced[called])
 
     def _add_groups(
         self, name: str, keys: Sequence[str], called: NDArray[np.bool_], measures: dict[str, Floats]

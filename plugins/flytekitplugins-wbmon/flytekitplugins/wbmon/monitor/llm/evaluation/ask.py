@@ -19,7 +19,7 @@ from flytekitplugins.wbmon.monitor.llm.evaluation.scorers import (
     Judged,
     PartlyPriced,
     Scorer,
-    ScoringError,
+    ScorerError,
 )
 
 logger = logging.getLogger(__name__)
@@ -213,7 +213,7 @@ async def judged_by(
     """
     try:
         score = await _called(scorer, *args, **known)
-    except ScoringError as error:
+    except ScorerError as error:
         pay(error.cost_usd, error.n_unpriced)
         raise
     judged = score if isinstance(score, Judged) else Judged(score, cost_usd=0.0)

@@ -10,10 +10,10 @@ import numpy as np
 
 from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.monitor.llm.evaluation.report import (
-    MAX_FAILED_SHARE,
     ComparisonVerdict,
     PairedComparison,
 )
+from flytekitplugins.wbmon.monitor.llm.evaluation.rule import MAX_FAILED_SHARE
 from flytekitplugins.wbmon.stats.paired import PairedDifference, paired_difference, pairs_needed
 from flytekitplugins.wbmon.stats.repeated_looks import Look, validity
 

@@ -11,10 +11,10 @@ from flytekitplugins.wbmon.monitor.llm.evaluation.compare import compare_paired
 from flytekitplugins.wbmon.monitor.llm.evaluation.failures import told_failures
 from flytekitplugins.wbmon.monitor.llm.evaluation.report import (
     ComparisonVerdict,
-    EvaluationRule,
     PairedComparison,
     VariantResult,
 )
+from flytekitplugins.wbmon.monitor.llm.evaluation.rule import EvaluationRule
 
 _ORDER: tuple[ComparisonVerdict, ...] = ("ship", "undecided", "hold")
 

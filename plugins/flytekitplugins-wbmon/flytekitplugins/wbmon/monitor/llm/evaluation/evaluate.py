@@ -22,7 +22,6 @@ from flytekitplugins.wbmon.monitor.llm.evaluation.report import (
     TAKEN_NAMES,
     ComparisonVerdict,
     EvaluationReport,
-    EvaluationRule,
     Variant,
 )
 from flytekitplugins.wbmon.monitor.llm.evaluation.results import (
@@ -31,6 +30,7 @@ from flytekitplugins.wbmon.monitor.llm.evaluation.results import (
     result_of,
     telling_examples,
 )
+from flytekitplugins.wbmon.monitor.llm.evaluation.rule import EvaluationRule
 from flytekitplugins.wbmon.monitor.llm.evaluation.scorers import BUILTIN, Item, Scorer
 from flytekitplugins.wbmon.names import listed_names
 

@@ -14,11 +14,11 @@ from flytekitplugins.wbmon.monitor.llm.evaluation.answer_cache import item_diges
 from flytekitplugins.wbmon.monitor.llm.evaluation.ask import Asked
 from flytekitplugins.wbmon.monitor.llm.evaluation.report import (
     EvaluatedItem,
-    EvaluationRule,
     ScoreSummary,
     Variant,
     VariantResult,
 )
+from flytekitplugins.wbmon.monitor.llm.evaluation.rule import EvaluationRule
 from flytekitplugins.wbmon.monitor.llm.evaluation.scorers import Item, Scorer
 from flytekitplugins.wbmon.monitor.llm.evaluation.summary import score_summary
 

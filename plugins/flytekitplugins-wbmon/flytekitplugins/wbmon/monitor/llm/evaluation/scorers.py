@@ -42,7 +42,7 @@ class PartlyPriced(Judged):
     """A score of several calls, one of unknown cost; `cost_usd` is that of the others."""
 
 
-class ScoringError(WbmonError, ValueError):
+class ScorerError(WbmonError, ValueError):
     """A scorer gave no score, whatever it may have cost.
 
     Attributes:

@@ -53,7 +53,7 @@ class _Slot:
     n_unknown: dict[str, float] = field(default_factory=lambda: defaultdict(float))
 
 
-class Ledger:
+class Spending:
     """The spending of earlier windows, to which that of a new window is added.
 
     Args:
