@@ -1,12 +1,26 @@
 from __future__ import annotations
 
+import math
 from datetime import date, datetime, timedelta, timezone
+from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from flytekitplugins.wbmon.arguments import listed, listed_columns, moment, several
+from flytekitplugins.wbmon.arguments import (
+    listed,
+    listed_columns,
+    moment,
+    real_number,
+    require_duration,
+    require_one_of,
+    require_text,
+    several,
+)
 from flytekitplugins.wbmon.errors import ConfigError
 
 EVENING = datetime(2026, 3, 1, 23, 30, tzinfo=timezone(timedelta(hours=-5)))
@@ -79,3 +93,56 @@ def test_a_generator_is_not_emptied_by_the_look_at_it():
     generator = (number for number in range(3))
 
     assert several("numbers", generator, "numbers") is generator
+
+
+@given(st.floats(allow_nan=True, allow_infinity=True), st.floats(-1e6, 1e6), st.floats(-1e6, 1e6))
+def test_a_number_is_taken_exactly_if_it_is_finite_and_within_its_bounds(value, above, most):
+    if math.isfinite(value) and above < value <= most:
+        assert real_number("x", value, above=above, most=most) == value
+    else:
+        with pytest.raises(ConfigError, match="x must be"):
+            real_number("x", value, above=above, most=most)
+
+
+@pytest.mark.parametrize("value", [1, 1.0, np.int8(1), np.float32(1), Fraction(1)], ids=repr)
+def test_a_number_of_any_class_becomes_a_float(value):
+    assert type(real_number("x", value)) is float
+    assert real_number("x", value) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "hint"),
+    [
+        ("0.8", "write 0.8 without quotes"),
+        (" 1e-3 ", "write 1e-3 without quotes"),
+        ("90%", "write 0.9$"),
+        ("inf", "give a number"),
+        ("%", "give a number"),
+        ("a lot", "give a number"),
+        (Decimal("0.8"), r"give float\(0.8\)"),
+        (True, "got True"),
+        (None, "got None"),
+        ([1], "got one list"),
+        (1j, "got one complex"),
+        (pd.NA, "got <NA>"),
+    ],
+    ids=repr,
+)
+def test_what_is_no_number_is_refused_with_what_to_write(value, hint):
+    with pytest.raises(ConfigError, match=f"x must be a finite number; .*{hint}"):
+        real_number("x", value)
+
+
+@pytest.mark.parametrize("value", [5, None, b"x", ["x"]], ids=repr)
+def test_what_is_no_text_is_refused(value):
+    with pytest.raises(ConfigError, match="x must be text, got"):
+        require_text("x", value)
+    with pytest.raises(ConfigError, match="x must be a, b or c; got"):
+        require_one_of("x", value, ("a", "b", "c"))
+
+
+@pytest.mark.parametrize("value", [5, None, timedelta(0), -timedelta(1), pd.NaT, "1h"], ids=repr)
+def test_what_is_no_length_of_time_is_refused(value):
+    with pytest.raises(ConfigError, match="x must be a positive timedelta, such as"):
+        require_duration("x", value)
+    require_duration("x", pd.Timedelta(hours=1))

@@ -13,6 +13,7 @@ import pytest
 from flytekit import Secret
 
 import wandb
+from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.alerts.decision import AlertRule, Decision
 from flytekitplugins.wbmon.monitor.drift.report import DriftReport
 from flytekitplugins.wbmon.publish.alerts.channel import Channel
@@ -211,6 +212,23 @@ def test_a_store_that_goes_down_after_the_alert_is_sent_is_a_finding(
     assert decision.fired
     assert "could not be kept" in decision.findings[0]
     assert hook.titles == ["drift"]
+
+
+def test_a_store_that_is_not_configured_is_an_error_after_the_alert_is_told(hook: Hook) -> None:
+    routing = AlertRouting(state_uri="nonsense://bucket/m.json", channels=(CHANNEL,))
+    with pytest.raises(ConfigError, match="nonsense"):
+        night(routing, 0, bad=True)
+    assert hook.titles == ["drift"]
+    assert "The monitor itself: " in hook.received[0]["message"]
+
+
+def test_a_mistake_of_all_rules_tells_nobody_and_leaves_the_memory_alone(
+    hook: Hook, routing: AlertRouting
+) -> None:
+    with pytest.raises(ConfigError, match="different titles"):
+        decide_and_notify(RULES * 2, [report(bad=True)], at=AT, routing=routing)
+    assert hook.titles == []
+    assert not Path(routing.state_uri).exists()
 
 
 def test_an_index_page_that_cannot_be_written_costs_nothing(

@@ -79,3 +79,7 @@ def test_a_pulse_says_what_is_not_watched_and_what_cannot_be_seen(tmp_path: Path
     unseen = read_heartbeat(at=AT, watched_uri="nonsense://bucket/state.json")
     assert unseen.report_age_h == float("inf")
     assert "nonsense" in unseen.problem
+    assert "Could not look" in unseen.to_html()
+    assert "Signs of life" in pulse.to_html()
+    never = read_heartbeat(at=AT, watched_uri=str(tmp_path / "never.json"))
+    assert "No sign of life" in never.to_html()

@@ -188,6 +188,60 @@ def test_late_nights_count_in_a_row(tmp_path: Path) -> None:
     assert [each.at for each in monitor.told] == [AT + DAY]
 
 
+def test_a_late_night_has_no_reminder_and_puts_off_none(
+    tmp_path: Path, in_a_year: datetime
+) -> None:
+    monitor = Monitor(tmp_path, remind_after=3 * DAY)
+    for number in range(3):
+        monitor.judge(AT + number * DAY, bad=True)
+    monitor.judge(in_a_year, bad=True)
+    monitor.judge(AT - DAY, bad=True)
+    assert monitor.titles == ["drift"]
+    monitor.judge(AT + 3 * DAY, bad=True)
+    assert monitor.titles == ["drift", "Reminder: drift"]
+
+
+def test_a_fault_that_was_silent_is_news_in_the_late_night_after_the_silence(
+    tmp_path: Path,
+) -> None:
+    monitor = Monitor(tmp_path, replace(RULE, silent_until=AT + DAY))
+    monitor.judge(AT, bad=True)
+    monitor.judge(AT + 9 * DAY, bad=False)
+    monitor.judge(AT + DAY, bad=True)
+    assert monitor.titles == ["drift"]
+
+
+def test_a_late_night_is_held_against_the_nights_that_are_known(tmp_path: Path) -> None:
+    rule = AlertRule(metric="drift.n_current", beyond_sd=3, name="rows")
+    monitor = Monitor(tmp_path, rule)
+    for number, n_rows in enumerate([900, 910, 890, 905, 895, 900]):
+        report = replace(drift_report(), n_current=n_rows)
+        at = AT + (9 + number) * DAY
+        decide_and_notify([rule], [report], at=at, routing=monitor.routing)
+    fired = [
+        decide_and_notify(
+            [rule], [replace(drift_report(), n_current=n)], at=AT + day * DAY,
+            routing=monitor.routing,
+        ).fired
+        for day, n in ((0, 902), (1, 20))
+    ]  # fmt: skip
+    assert fired == [False, True]
+    assert monitor.titles == ["rows"]
+
+
+def test_old_nights_that_lack_what_a_rule_asks_are_told_once(tmp_path: Path) -> None:
+    monitor = Monitor(tmp_path, replace(RULE, metric="drift.effect_size.amount", above=9))
+    monitor.judge(AT + 40 * DAY, bad=False)
+    without = replace(drift_report(), features={})
+    for number in range(5):
+        at = AT + number * DAY
+        decision = decide_and_notify([monitor.rule], [without], at=at, routing=monitor.routing)
+        assert decision.alerts[0].is_broken
+    assert monitor.titles == ["drift"]
+    monitor.judge(AT + 41 * DAY, bad=False)
+    assert monitor.titles == ["drift", "Late windows: drift"]
+
+
 def test_a_late_night_that_is_fine_after_all_takes_its_page_back_once(monitor: Monitor) -> None:
     monitor.judge(AT + 4 * DAY, bad=False)
     for bad in (True, False, False):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from html import escape
 
@@ -65,8 +66,11 @@ def _alert_row(alert: Alert) -> Sequence[str]:
 def heartbeat_section(report: Heartbeat) -> str:
     """The section of a page that shows how old a monitor's last report and newest data are."""
     ages = {"last report": report.report_age_h, "newest data": report.data_age_h}
-    state = "fail" if report.failure else "ok"
+    is_gone = math.inf in ages.values()
+    state = "fail" if report.failure else "warn" if report.problem or is_gone else "ok"
     words = "The monitor failed" if report.failure else "Signs of life"
+    if state == "warn":
+        words = "Could not look" if report.problem else "No sign of life"
     body = [
         verdict(state, words, report.failure or report.problem),
         facts(*(f"{name}: {number(age)} hours ago" for name, age in ages.items())),

@@ -97,11 +97,11 @@ def decide_and_notify(
     """Evaluate the rules for a window, store the result, and send notifications of what is new.
 
     Failures of the memory or of a channel become findings of the decision. Errors of the
-    configuration are raised.
+    configuration are raised; if they concern the memory, what this window finds is sent before.
 
-    A state file that is another monitor's is such an error. It is left as it is, and what this
-    window finds is sent before the error is raised: a monitor that was renamed must not lose the
-    page of its first night, and one that shares a file by mistake must not take back another's.
+    A state file that is another monitor's is such an error, and left as it is: a monitor that was
+    renamed must not lose the page of its first night, and one that shares a file by mistake must
+    not take back another's.
 
     Args:
         rules: As for `evaluate_rules`.
@@ -178,10 +178,9 @@ class _Session:
             self._file = MemoryFile(uri, filesystem_of_task(uri))
             self._file.update(self._judge_own)
         except ConfigError as error:
-            # a mistake in the rules or the settings, which a retry would not mend
-            if error is not self.refused:
-                raise
-            self._file = None
+            # a mistake in the settings, which a retry would not mend; one in the rules is raised
+            # again by `_judge`
+            self._file, self.refused = None, error
             self.findings.append(str(error))
             self._judge(AlertMemory())
         except Exception as error:  # noqa: BLE001 - any store, any exception
@@ -210,8 +209,7 @@ class _Session:
         is_other = memory.monitor and routing.monitor and memory.monitor != routing.monitor
         is_elsewhere = memory.place and routing.place and memory.place != routing.place
         if is_other or is_elsewhere:
-            self.refused = _not_own(routing, memory)
-            raise self.refused
+            raise _not_own(routing, memory)
         judged = self._judge(memory)
         return replace(
             judged,
