@@ -5,7 +5,9 @@ The counterpart of `test_nothing_measured.py`, where windows are tables of a mod
 
 from __future__ import annotations
 
+import importlib
 import math
+import pkgutil
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -32,6 +34,7 @@ from flytekitplugins.wbmon import (
     SummarizeServing,
     TrackCost,
     Variant,
+    tasks,
 )
 from flytekitplugins.wbmon.llm import Budget, CallLog
 from flytekitplugins.wbmon.monitor.llm.steps.report import Span
@@ -41,6 +44,7 @@ from flytekitplugins.wbmon.reports.report import Report
 from flytekitplugins.wbmon.serving.log.feedback import exposure_row, feedback_row
 from flytekitplugins.wbmon.serving.log.logger import PredictionLogger
 from flytekitplugins.wbmon.stats.log_histogram import LogHistogram
+from flytekitplugins.wbmon.tasks._node import Node
 from support.examples import AT
 
 N = 200  # of an ordinary window
@@ -274,3 +278,40 @@ def test_nothing_answered_is_no_pass(report_of, tmp_path, name: str, what: str) 
             assert math.isnan(gate.value) or gate.value != monitor.good
             assert gate.reason
     assert 'class="verdict good"' not in report.to_html() or what == "one"
+
+
+JUDGED = {
+    # here
+    *("EvaluateRAG", "EvaluatePrompts", "TrackCost", "AnalyzeFeedback", "JoinFeedback"),
+    *("CheckSLO", "SummarizeServing", "CompareVariants", "AnalyzeSteps", "CompactPredictionLog"),
+    # in test_nothing_measured
+    *("ProfileData", "DriftCheck", "DriftSeriesCheck", "PerformanceCheck"),
+    *("EstimatePerformance", "FitLossModel", "EstimateLoss"),
+    "DegradationAlert",
+}
+ELSEWHERE = {
+    "CompareModels": "an EvaluatePrompts with variants of its own",
+    "AnswerPrompts": "makes answers and judges none: it counts those that failed",
+    "FeatureImportance": "weighs: test_importance",
+    "JoinLabels": "joins: test_join_labels",
+    "MergeProfiles": "merges profiles, of which drift is checked",
+    "MonitorFailure": "tells of nodes that failed: test_alerts",
+    "DeadManCheck": "fires where nothing came: test_heartbeat",
+    "SyncOfflineRuns": "delivers",
+    "SyncOfflineTraces": "delivers",
+    "ReplayToWeave": "delivers",
+    "TagBest": "tags a run",
+}
+
+
+def test_every_node_is_fed_with_nothing() -> None:
+    names = set()
+    for module in pkgutil.iter_modules(tasks.__path__, f"{tasks.__name__}."):
+        if not module.name.rpartition(".")[2].startswith("_"):
+            found = vars(importlib.import_module(module.name))
+            names |= {
+                name
+                for name, each in found.items()
+                if isinstance(each, type) and issubclass(each, Node) and each is not Node
+            }
+    assert names == JUDGED | ELSEWHERE.keys()

@@ -169,7 +169,8 @@ def estimate_performance(  # noqa: PLR0913 - one keyword a column
             f"rows, from scores calibrated on {len(known.rows)} labelled rows; blind to a change "
             "of what the scores mean"
             if n
-            else f"none of {current.n_rows} rows has a prediction and scores, a verdict needs {min_rows}"
+            else f"none of {current.n_rows} rows has a prediction and scores, a verdict needs "
+            f"{min_rows} of them"
         ),
         prediction_is=known.meaning.prediction_is,
         positive=known.meaning.positive,
