@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -114,6 +115,29 @@ def test_a_baseline_of_none_of_the_classes_is_told(rng):
     report = measured(window(rng, 500), baseline=baseline)
     assert report.metrics["recall"].verdict == "unknown"
     assert "no row of the classes of this window" in report.metrics["recall"].reason
+
+
+def test_a_model_that_is_never_right_by_class_has_no_precision_to_compare():
+    """Every prediction is of the one class that no row has."""
+    frame = pd.DataFrame({"y": ["a", "b"] * 20, "p": ["c"] * 40})
+    report = measured(frame, baseline=measured(frame))
+    precision = report.metrics["precision"]
+    assert (precision.verdict, math.isnan(precision.value)) == ("unknown", True)
+    assert "no row is predicted as a class that has labels" in precision.reason
+    assert report.metrics["recall"].value == 0.0
+
+
+def test_a_baseline_of_an_earlier_release_is_compared_over_the_same_classes(rng):
+    """It took the recall of a class without labels for 0, and kept that as its mean."""
+    before = window(rng, 4000, "bc")
+    before.loc[:5, "p"] = "a"
+    kept = measured(before)
+    recall = kept.metrics["recall"]
+    old = replace(recall, value=recall.value * 2 / 3, low=recall.low * 2 / 3, high=recall.high)
+    earlier = replace(kept, metrics={**kept.metrics, "recall": old})
+    found = measured(window(rng, 500, "bc"), baseline=earlier).metrics["recall"]
+    assert found.baseline == pytest.approx(recall.value)
+    assert found.verdict == "ok"
 
 
 def test_a_stored_baseline_compares_as_one_at_hand(rng):

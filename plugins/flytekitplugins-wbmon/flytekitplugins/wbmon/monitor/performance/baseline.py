@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from statistics import fmean
 from typing import TypeAlias
 
 import numpy as np
@@ -36,17 +37,20 @@ class Baseline:
         estimates: Those of the whole baseline.
         classes: Its classes, of a report of more than two.
         counts: Its rows by true and predicted class, likewise.
+        means: The classes that its metrics are means over, likewise.
     """
 
     estimates: Mapping[str, Estimate]
     classes: tuple[str, ...] = ()
     counts: Confusion | None = None
+    means: ClassMeans = field(default_factory=dict)
 
     @classmethod
     def of_report(cls, report: PerformanceReport) -> Baseline:
         """That of a measured window."""
         estimates = {name: estimate_of(metric) for name, metric in report.metrics.items()}
-        return cls(estimates, report.classes, _counts(report))
+        counts = _counts(report)
+        return cls(estimates, report.classes, counts, class_means(report.classes, counts))
 
     def of(self, name: str, means: ClassMeans) -> Estimate | None:
         """The estimate that a metric of a window is compared with; None without one.
@@ -61,9 +65,12 @@ class Baseline:
         whole, over = self.estimates.get(name), means.get(name)
         if whole is None or over is None or self.counts is None:
             return whole
-        own = class_means(self.classes, self.counts)[name]
+        own = self.means[name]
         if name in _AREAS:
             return whole if own.keys() == over.keys() else _of_others(whole, own, over)
+        # reports of earlier releases took what is undefined for 0
+        if own and own.keys() == over.keys() and math.isclose(fmean(own.values()), whole.value):
+            return whole
         common = [code for code, each in enumerate(self.classes) if each in own and each in over]
         if not common:
             return undefined("it has no row of the classes of this window")
