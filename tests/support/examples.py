@@ -30,12 +30,12 @@ from flytekitplugins.wbmon.monitor.llm.feedback.report import FeedbackRate, Feed
 from flytekitplugins.wbmon.monitor.llm.rag.report import RAGReport
 from flytekitplugins.wbmon.monitor.llm.steps.report import StepReport, StepSummary
 from flytekitplugins.wbmon.monitor.performance.calibration_report import Calibration
-from flytekitplugins.wbmon.monitor.performance.report import (
-    EstimateCheck,
+from flytekitplugins.wbmon.monitor.performance.estimate_check import EstimateCheck
+from flytekitplugins.wbmon.monitor.performance.part import (
     Metric,
     Part,
-    PerformanceReport,
 )
+from flytekitplugins.wbmon.monitor.performance.report import PerformanceReport
 from flytekitplugins.wbmon.monitor.prediction_log.report import CompactionReport, LabelReport
 from flytekitplugins.wbmon.monitor.scoring.report import (
     SLO,

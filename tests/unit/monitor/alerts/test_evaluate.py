@@ -14,7 +14,8 @@ from flytekitplugins.wbmon.monitor.alerts.evaluate import evaluate_rules
 from flytekitplugins.wbmon.monitor.drift.report import DriftReport, FeatureDrift
 from flytekitplugins.wbmon.monitor.drift.rule import DriftRule
 from flytekitplugins.wbmon.monitor.performance.calibration_report import Calibration
-from flytekitplugins.wbmon.monitor.performance.report import Metric, PerformanceReport
+from flytekitplugins.wbmon.monitor.performance.part import Metric
+from flytekitplugins.wbmon.monitor.performance.report import PerformanceReport
 from flytekitplugins.wbmon.monitor.scoring.report import (
     SLO,
     Confidence,
@@ -256,7 +257,7 @@ def test_an_alert_shows_what_was_held_against_what():
 
 def test_what_exists_is_cut_short_in_a_long_report():
     many = performance(*(metric(f"metric_{i}") for i in range(40)))
-    assert "and 35 more" in judge(on("zz", below=0), many).reason
+    assert "and 36 more" in judge(on("zz", below=0), many).reason
 
 
 def test_two_reports_of_one_kind_and_something_else_are_refused():

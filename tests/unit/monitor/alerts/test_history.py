@@ -184,6 +184,7 @@ def test_the_ends_of_intervals_are_not_kept_for_later_nights() -> None:
         "performance/accuracy": 0.7,
         "performance/coverage": 0.75,
         "performance/n_rows": 400.0,
+        "performance/n_labelled": 300.0,
     }
 
 

@@ -13,7 +13,8 @@ from flytekitplugins.wbmon.monitor.performance.estimate import (
     compare_estimate,
     estimate_performance,
 )
-from flytekitplugins.wbmon.monitor.performance.report import Metric, PerformanceReport
+from flytekitplugins.wbmon.monitor.performance.part import Metric
+from flytekitplugins.wbmon.monitor.performance.report import PerformanceReport
 
 
 def window(rng, n, *, a=1.0, b=2.0, tilt=1.0, flipped=0.0):

@@ -10,7 +10,11 @@ from hypothesis import strategies as st
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.performance.calibration_report import Calibration, ReliabilityBin
 from flytekitplugins.wbmon.monitor.performance.check import check_performance
-from flytekitplugins.wbmon.monitor.performance.report import Metric, Part, PerformanceReport
+from flytekitplugins.wbmon.monitor.performance.part import (
+    Metric,
+    Part,
+)
+from flytekitplugins.wbmon.monitor.performance.report import PerformanceReport
 
 
 def report(**parts):

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from flytekitplugins.wbmon.monitor.performance.report import Metric
+from flytekitplugins.wbmon.monitor.performance.part import Metric
 
 
 def metric(**changed):

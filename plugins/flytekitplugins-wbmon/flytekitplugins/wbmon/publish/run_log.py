@@ -18,7 +18,8 @@ from flytekitplugins.wbmon.monitor.drift.report import DriftReport
 from flytekitplugins.wbmon.monitor.drift.series_report import DriftSeries
 from flytekitplugins.wbmon.monitor.llm.cost.report import UsageReport
 from flytekitplugins.wbmon.monitor.llm.evaluation.report import EvaluationReport
-from flytekitplugins.wbmon.monitor.performance.report import Part, PerformanceReport
+from flytekitplugins.wbmon.monitor.performance.part import Part
+from flytekitplugins.wbmon.monitor.performance.report import PerformanceReport
 from flytekitplugins.wbmon.names import shown_name
 from flytekitplugins.wbmon.reports.report import Report
 

@@ -24,8 +24,8 @@ class Report(ABC):
     KIND: ClassVar[str]
     # other kinds that some of its numbers are of
     OTHER_KINDS: ClassVar[tuple[str, ...]] = ()
-    # the number that says how much the window holds, which the alert node compares with past ones
-    VOLUME: ClassVar[str] = ""
+    # the numbers that say how much the window holds, which the alert node compares with past ones
+    VOLUMES: ClassVar[tuple[str, ...]] = ()
 
     @property
     def kind(self) -> str:

@@ -38,6 +38,7 @@ from flytekitplugins.wbmon.monitor.service.experiment_report import ExperimentRe
 from flytekitplugins.wbmon.monitor.service.report import ServingReport
 from flytekitplugins.wbmon.monitor.service.slo_report import SLOReport
 from flytekitplugins.wbmon.publish.alerts.channel import Channel
+from flytekitplugins.wbmon.reports.report import Report
 from flytekitplugins.wbmon.run.decorated_task import tracking_of
 from flytekitplugins.wbmon.run.init_arguments import run_url
 from flytekitplugins.wbmon.run.lifecycle import current_run
@@ -193,10 +194,14 @@ class DegradationAlert(Node[AlertSettings]):
             "labels": labels,
         }
         asked = {rule.metric.partition(".")[0] for rule in self.config.rules}
+        # by what came, not by its argument: an estimate is no performance, whatever it is given as
+        came: dict[str, Report] = {each.kind: each for each in reports.values() if each is not None}
         # a scoring report has objectives too, so it can answer rules on `slo`
-        given = reports | {"slo": slo or scoring}
-        missing = missing_reports({name: given[name] for name in given if name in asked})
-        return decide(self, list(reports.values()), at=at, findings=missing)
+        if "scoring" in came:
+            came.setdefault("slo", came["scoring"])
+        missing = missing_reports({name: came.get(name) for name in reports if name in asked})
+        none = () if came or missing else ("no report came at all",)
+        return decide(self, list(reports.values()), at=at, findings=(*missing, *none))
 
 
 def decide(

@@ -126,7 +126,8 @@ def _unmeasured_kinds(
     there = {kind for report in given for kind in (report.kind, *report.OTHER_KINDS)}
     asked = dict.fromkeys(rule.metric.partition(".")[0] for rule in rules)
     missing = [kind for kind in asked if kind not in (*there, Decision.KIND)]
-    return (*missing, *(report.kind for report in given if report.unmeasured))
+    nothing = () if given or missing else ("every report",)
+    return (*missing, *nothing, *(report.kind for report in given if report.unmeasured))
 
 
 def _finding(rule: AlertRule, measurements: Measurements, memory: RuleState) -> Finding:

@@ -13,7 +13,7 @@ from flytekitplugins.wbmon.names import on_one_line
 
 _SEVERITIES: tuple[Severity, ...] = ("info", "warn", "error")
 _KEEP_IDS = 500
-_SHOWN_FINDINGS, _LONGEST_FINDING = 5, 300
+_SHOWN_FINDINGS, _LONGEST_FINDING = 5, 600
 _SHOWN_WINDOWS = 60
 # a rule that cannot be judged is another event than a fault of the same window
 _BROKEN = "broken"

@@ -35,10 +35,13 @@ def volume_findings(
     if len({night.at.date() for night in alike}) >= MIN_PAST_VOLUMES:
         before = alike
     for report in reports:
-        metric = "" if report is None else f"{report.kind}/{report.VOLUME}"
-        if report is None or report.unmeasured or metric not in numbers:
+        if report is None or report.unmeasured:
             continue
-        found = numbers[metric]
-        past = [night.numbers[metric] for night in before if metric in night.numbers]
-        if unusual := unusual_volume(found.value, past or report.usual_volumes):
-            yield f"{report.kind} has an unusual {found.told}: {unusual}"
+        for volume in report.VOLUMES:
+            found = numbers.get(f"{report.kind}/{volume}")
+            if found is None:
+                continue
+            of_nights = (night.numbers.get(found.metric) for night in before)
+            past = [each for each in of_nights if each is not None]
+            if unusual := unusual_volume(found.value, past or report.usual_volumes):
+                yield f"{report.kind} has an unusual {found.told}: {unusual}"

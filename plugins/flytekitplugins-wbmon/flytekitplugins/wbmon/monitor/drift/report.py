@@ -272,7 +272,7 @@ class DriftReport(Report):
     """
 
     KIND: ClassVar[str] = "drift"
-    VOLUME: ClassVar[str] = "n_current"
+    VOLUMES: ClassVar[tuple[str, ...]] = ("n_current",)
 
     rule: DriftRule
     n_reference: int

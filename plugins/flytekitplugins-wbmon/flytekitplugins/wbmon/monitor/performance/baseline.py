@@ -10,7 +10,8 @@ from typing import TypeAlias
 
 import numpy as np
 
-from flytekitplugins.wbmon.monitor.performance.report import Metric, PerformanceReport
+from flytekitplugins.wbmon.monitor.performance.part import Metric
+from flytekitplugins.wbmon.monitor.performance.report import PerformanceReport
 from flytekitplugins.wbmon.names import listed_names
 from flytekitplugins.wbmon.stats.classification import (
     Confusion,

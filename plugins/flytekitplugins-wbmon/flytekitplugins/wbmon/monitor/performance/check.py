@@ -190,6 +190,9 @@ def check_performance(  # noqa: PLR0913 - one keyword a column
 
     # parts are compared with the rest of the window, so only the whole gets the baseline
     report = _asking_for_more(measure(outcomes, known), baseline)
+    if isinstance(baseline, PerformanceReport) and baseline.status != "ok":
+        unusable = f"the baseline has no verdict of its own, {baseline.reason}"
+        report = replace(report, baseline_unusable=unusable)
     if estimate is not None:
         report = replace(report, estimates=compare_estimate(estimate, report))
     if not cut_by:
@@ -300,6 +303,7 @@ def _known_baseline(baseline: Compared, task: Task) -> Baseline | None:
             raise ConfigError(
                 f"the baseline must be of the same task; it is a {baseline.task}, this a {task}"
             )
-        return Baseline.of_report(baseline)
+        # of what could not be judged itself nothing follows for others
+        return Baseline.of_report(baseline) if baseline.status == "ok" else None
     values = baseline_values(baseline, task)
     return Baseline({name: Estimate(value) for name, value in values.items()})

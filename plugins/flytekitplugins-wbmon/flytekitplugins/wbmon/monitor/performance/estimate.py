@@ -14,6 +14,7 @@ from flytekitplugins.wbmon.data.columns import as_column
 from flytekitplugins.wbmon.data.uuids import value_name
 from flytekitplugins.wbmon.errors import ConfigError, DataError, InsufficientDataError
 from flytekitplugins.wbmon.monitor.performance.baseline import Baseline, ClassMeans
+from flytekitplugins.wbmon.monitor.performance.estimate_check import EstimateCheck
 from flytekitplugins.wbmon.monitor.performance.estimate_regression import estimate_values
 from flytekitplugins.wbmon.monitor.performance.meaning import Meaning
 from flytekitplugins.wbmon.monitor.performance.measure import (
@@ -26,10 +27,9 @@ from flytekitplugins.wbmon.monitor.performance.outcomes import (
     Score,
     read_classification,
 )
+from flytekitplugins.wbmon.monitor.performance.part import PerformanceStatus
 from flytekitplugins.wbmon.monitor.performance.report import (
-    EstimateCheck,
     PerformanceReport,
-    PerformanceStatus,
     PredictionIs,
     Task,
 )

@@ -30,7 +30,8 @@ from flytekitplugins.wbmon.monitor.performance.measure import (
     report_of,
 )
 from flytekitplugins.wbmon.monitor.performance.outcomes import Outcomes, read_regression
-from flytekitplugins.wbmon.monitor.performance.report import PerformanceReport, PerformanceStatus
+from flytekitplugins.wbmon.monitor.performance.part import PerformanceStatus
+from flytekitplugins.wbmon.monitor.performance.report import PerformanceReport
 from flytekitplugins.wbmon.monitor.performance.settings import require_min_rows
 from flytekitplugins.wbmon.names import quoted_name
 from flytekitplugins.wbmon.stats.density_ratio import density_ratio, share_outside

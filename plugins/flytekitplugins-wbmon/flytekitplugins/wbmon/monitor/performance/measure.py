@@ -21,11 +21,13 @@ from flytekitplugins.wbmon.monitor.performance.metrics import (
     values_of,
 )
 from flytekitplugins.wbmon.monitor.performance.outcomes import Outcomes
+from flytekitplugins.wbmon.monitor.performance.part import (
+    Metric,
+    PerformanceStatus,
+)
 from flytekitplugins.wbmon.monitor.performance.powered import labels_differ_by, powered_metrics
 from flytekitplugins.wbmon.monitor.performance.report import (
-    Metric,
     PerformanceReport,
-    PerformanceStatus,
     Task,
 )
 from flytekitplugins.wbmon.names import listed_names, quoted_name
@@ -223,7 +225,10 @@ def _status(outcomes: Outcomes, min_rows: int) -> tuple[PerformanceStatus, str]:
             "is the positive class; pass positive= to check_performance"
         )
     if n < min_rows:
-        return "insufficient", f"{n} rows could be measured, a verdict needs {min_rows}"
+        n_missing = outcomes.n_labelled - n
+        missing = f"; {n_missing} of {outcomes.n_labelled} labelled rows have no prediction"
+        few = f"{n} rows could be measured, a verdict needs {min_rows}"
+        return "insufficient", few + missing * (n_missing > 0)
     return "ok", ""
 
 
@@ -302,9 +307,13 @@ def _summary(report: PerformanceReport) -> str:
         return f"not clearly worse; {parts} may be chance among {len(report.metrics)} metrics"
     first = next(iter(report.metrics.values()))
     ends = "" if math.isnan(first.low) else f" [{first.low:.4g}, {first.high:.4g}]"
-    return (
-        f"{first.name} {_value(first, report)}{ends} on {first.n} labelled rows of {report.n_rows}"
-    )
+    return f"{first.name} {_value(first, report)}{ends} on {first.n} {_measured_rows(report)}"
+
+
+def _measured_rows(report: PerformanceReport) -> str:
+    if not report.n_missing_prediction:
+        return f"labelled rows of {report.n_rows}"
+    return f"of {report.n_labelled} labelled rows, the others have no prediction"
 
 
 def _value(metric: Metric, report: PerformanceReport) -> str:

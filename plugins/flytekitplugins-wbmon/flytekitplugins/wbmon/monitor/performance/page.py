@@ -7,7 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
 from flytekitplugins.wbmon.monitor.performance.calibration_report import Calibration
-from flytekitplugins.wbmon.monitor.performance.report import Metric, Part, PerformanceReport
+from flytekitplugins.wbmon.monitor.performance.part import (
+    Metric,
+    Part,
+)
+from flytekitplugins.wbmon.monitor.performance.report import PerformanceReport
 from flytekitplugins.wbmon.names import shown_name
 from flytekitplugins.wbmon.reports.html import (
     cell,

@@ -8,10 +8,16 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from flytekitplugins.wbmon.monitor.performance.calibration_report import Calibration
+from flytekitplugins.wbmon.monitor.performance.estimate_check import EstimateCheck
+from flytekitplugins.wbmon.monitor.performance.part import (
+    MISSING_ALLOWED,
+    Metric,
+    Part,
+    PerformanceStatus,
+)
 from flytekitplugins.wbmon.names import listed_names, quoted_name
 from flytekitplugins.wbmon.reports.measurement import Measurement, gate, number
 from flytekitplugins.wbmon.reports.report import Report
-from flytekitplugins.wbmon.reports.verdict import MetricVerdict
 from flytekitplugins.wbmon.stats.evidence import normal_distance, simes_p_value
 from flytekitplugins.wbmon.stats.tail_probabilities import normal_sf
 
@@ -19,7 +25,6 @@ Task = Literal["classification", "regression"]
 Every = Literal["hour", "day", "week", "month"]
 PredictionIs = Literal["", "class", "probability"]
 PositiveFrom = Literal["", "setting", "baseline", "convention", "order"]
-PerformanceStatus = Literal["ok", "insufficient", "no_labels"]
 
 _ALPHA = 0.05
 _OF_UNIT = ("mae", "rmse")
@@ -30,123 +35,12 @@ _POSITIVE_FROM = {
     "convention": "by convention",
     "order": "last in order; pass positive= if it is another",
 }
+_SHOWN_PARTS = 3
 # numbers that a report has only of a window with labels
 _LABELLED_ONLY = (
     "calibration_error", "calibration_error_by_chance", "calibration_p_value", "n_worse_segments",
     "support",
 )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Metric:
-    """One measured quantity with its confidence interval.
-
-    Attributes:
-        name: As in scikit-learn: `accuracy`, `roc_auc`, `log_loss`, `mae` …
-        value: The measurement; `nan` if undefined in this window (`reason` says why).
-        low: Lower end of the 95 % interval; `nan` if it has none.
-        high: Upper end of the 95 % interval.
-        n: Number of labelled rows that the value is based on.
-        higher_is_better: Whether a higher value is better.
-        baseline: The value of the baseline window; `nan` without one.
-        change_low: Lower end of the 95 % interval of the change; `nan` without a baseline.
-        change_high: Upper end of that interval.
-        p_value: Two-sided p-value of the hypothesis of no change; `nan` without a baseline.
-        verdict: `worse` or `better` if the whole interval of the change lies on that side of 0.
-        reason: Why the value is undefined, or has no interval or no verdict; empty otherwise.
-    """
-
-    name: str
-    value: float
-    low: float = math.nan
-    high: float = math.nan
-    n: int
-    higher_is_better: bool
-    baseline: float = math.nan
-    change_low: float = math.nan
-    change_high: float = math.nan
-    p_value: float = math.nan
-    verdict: MetricVerdict = "unknown"
-    reason: str = ""
-
-    @property
-    def change(self) -> float:
-        """Value minus baseline; `nan` without a baseline."""
-        return self.value - self.baseline
-
-    @property
-    def standard_errors_worse(self) -> float:
-        """The change towards the worse side, in standard errors of the change; `nan` without one.
-
-        Positive if it is worse; within ±37, beyond which a normal tail is no number.
-        """
-        worse = -self.change if self.higher_is_better else self.change
-        return math.copysign(normal_distance(self.p_value / 2), worse)
-
-    @property
-    def loss(self) -> float:
-        """How much worse than the baseline, as a share of it: 0.05 is the familiar 5 % drop."""
-        if not self.baseline:
-            return math.nan
-        worse = -self.change if self.higher_is_better else self.change
-        return worse / abs(self.baseline)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """A segment of the window, measured separately.
-
-    Attributes:
-        by: The column that defines the segment.
-        value: What its rows have in common: a value, a range, or a time.
-        status: As in `PerformanceReport`; a segment that is too small is measured but gets no
-            verdict.
-        n_rows: Number of rows in the segment.
-        n_labelled: Number of these with a label.
-        metrics: Metrics of the segment, each compared with the rest of the window.
-        verdict: Verdict on the ranking metric, corrected for the number of segments.
-    """
-
-    by: str
-    value: str
-    status: PerformanceStatus
-    n_rows: int
-    n_labelled: int
-    metrics: Mapping[str, Metric]
-    verdict: MetricVerdict = "unknown"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EstimateCheck:
-    """A metric estimated without labels, compared with its value measured later from labels.
-
-    Attributes:
-        name: Name of the metric.
-        expected: The estimate.
-        low: Lower end of the 95 % prediction interval for the measured value.
-        high: Upper end of that interval.
-        value: The measured value.
-        p_value: Two-sided p-value of the distance, under the hypothesis that the estimate is right.
-        higher_is_better: Whether a higher value is better.
-    """
-
-    name: str
-    expected: float
-    low: float
-    high: float
-    value: float
-    p_value: float
-    higher_is_better: bool
-
-    @property
-    def held(self) -> bool | None:
-        """Whether the measured value lies in the estimate's interval; None if one is undefined."""
-        return None if math.isnan(self.p_value) else self.p_value >= _ALPHA
-
-    @property
-    def is_overestimated(self) -> bool:
-        """Whether the estimated value is better than the measured one."""
-        return self.expected > self.value if self.higher_is_better else self.expected < self.value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,12 +79,13 @@ class PerformanceReport(Report):
         proxy_gain: By metric, how many times as many labels alone would have as short an interval.
         proxy_difference: z statistic of the mean proxy of labelled rows against that of the others;
             far from 0 if the labelled rows are no random sample.
+        baseline_unusable: Why the baseline that was given is none: it has no verdict of its own.
         loss_tail_share: Share of the squared errors of a regression that the largest 1 % of rows
             carry; `nan` for a classification.
     """
 
     KIND: ClassVar[str] = "performance"
-    VOLUME: ClassVar[str] = "n_rows"
+    VOLUMES: ClassVar[tuple[str, ...]] = ("n_rows", "n_labelled")
 
     task: Task
     status: PerformanceStatus
@@ -219,6 +114,7 @@ class PerformanceReport(Report):
     proxy_gain: Mapping[str, float] = field(default_factory=dict)
     proxy_difference: float = math.nan
     loss_tail_share: float = math.nan
+    baseline_unusable: str = ""
 
     @property
     def positive_class(self) -> str:
@@ -264,10 +160,34 @@ class PerformanceReport(Report):
         return "estimate" if self.estimated else self.KIND
 
     @property
+    def missing_prediction_share(self) -> float:
+        """Rows without a prediction over those that were to be measured, or estimated; in [0, 1].
+
+        `nan` if there are none.
+        """
+        return self.n_missing_prediction / self._n_expected if self._n_expected else math.nan
+
+    @property
+    def _n_expected(self) -> int:
+        return self.n_rows if self.estimated else self.n_labelled
+
+    @property
+    def _lacks_predictions(self) -> bool:
+        return self.missing_prediction_share > MISSING_ALLOWED
+
+    @property
     def unmeasured(self) -> str:
         """Why there is no verdict: no labels, too few rows, or no metric with an interval."""
         if self.status != "ok":
             return self.reason
+        if self.baseline_unusable:
+            return f"there is nothing to compare with: {self.baseline_unusable}"
+        if self._lacks_predictions:
+            n, of = f"{self.n_missing_prediction:,}", f"{self._n_expected:,}"
+            rows = "rows" if self.estimated else "labelled rows"
+            return f"{n} of {of} {rows} have no prediction; the others do not stand for them"
+        if silent := [part for part in (*self.segments, *self.chunks) if part.lacks_predictions]:
+            return "no prediction for " + ", ".join(part.missing for part in silent[:_SHOWN_PARTS])
         compared = [each for each in self.metrics.values() if not math.isnan(each.baseline)]
         if not compared or any(each.verdict != "unknown" for each in compared):
             return ""
@@ -294,6 +214,8 @@ class PerformanceReport(Report):
         is_known = self.status == "ok"
         yield from (self._of_metric(metric) for metric in self.metrics.values())
         is_compared = is_known and any(m.verdict != "unknown" for m in self.metrics.values())
+        # the rows that are left can be bad enough, and cannot be good enough
+        is_compared = is_compared and (self.worse or not self._lacks_predictions)
         why = self.unmeasured or (self.reason if is_compared else "no metric has a baseline")
         far = [m.standard_errors_worse for m in self.metrics.values() if not math.isnan(m.p_value)]
         yield gate(
@@ -311,9 +233,15 @@ class PerformanceReport(Report):
             reason="the window has no rows",
         )
         yield number("n_rows", value=self.n_rows, prominence="history")
-        yield number("n_labelled", value=self.n_labelled)
+        yield number("n_labelled", value=self.n_labelled, prominence="history")
         yield number(
             "n_missing_prediction", value=self.n_missing_prediction, higher_is_better=False
+        )
+        yield number(
+            "missing_prediction_share",
+            value=self.missing_prediction_share,
+            higher_is_better=False,
+            reason="no row was to be measured",
         )
         yield number("n_unreadable", value=self.n_unreadable, higher_is_better=False)
         if self.task == "regression" and not self.estimated:

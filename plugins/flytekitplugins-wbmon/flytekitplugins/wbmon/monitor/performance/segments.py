@@ -23,7 +23,14 @@ from flytekitplugins.wbmon.data.whole import lost_digits
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.performance.baseline import Baseline
 from flytekitplugins.wbmon.monitor.performance.outcomes import Outcomes
-from flytekitplugins.wbmon.monitor.performance.report import Every, Metric, Part, PerformanceReport
+from flytekitplugins.wbmon.monitor.performance.part import (
+    Metric,
+    Part,
+)
+from flytekitplugins.wbmon.monitor.performance.report import (
+    Every,
+    PerformanceReport,
+)
 from flytekitplugins.wbmon.names import quoted_name
 from flytekitplugins.wbmon.reports.verdict import MetricVerdict
 from flytekitplugins.wbmon.stats.arrays import Floats

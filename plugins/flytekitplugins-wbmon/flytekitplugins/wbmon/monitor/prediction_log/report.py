@@ -85,7 +85,7 @@ class LabelReport(Report):
     """
 
     KIND: ClassVar[str] = "labels"
-    VOLUME: ClassVar[str] = "n_predictions"
+    VOLUMES: ClassVar[tuple[str, ...]] = ("n_predictions",)
 
     name: str
     n_predictions: int

@@ -308,7 +308,7 @@ class ScoringReport(Report):
     """
 
     KIND: ClassVar[str] = "scoring"
-    VOLUME: ClassVar[str] = "n_rows"
+    VOLUMES: ClassVar[tuple[str, ...]] = ("n_rows",)
     OTHER_KINDS: ClassVar[tuple[str, ...]] = ("slo",)
 
     n_rows: int

@@ -148,7 +148,7 @@ class ServingReport(Report):
     """
 
     KIND: ClassVar[str] = "serving"
-    VOLUME: ClassVar[str] = "n_requests"
+    VOLUMES: ClassVar[tuple[str, ...]] = ("n_requests",)
 
     start_at: datetime | None
     end_at: datetime | None

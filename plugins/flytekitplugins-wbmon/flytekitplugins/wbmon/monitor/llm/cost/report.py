@@ -271,7 +271,7 @@ class UsageReport(Report):
     """
 
     KIND: ClassVar[str] = "usage"
-    VOLUME: ClassVar[str] = "n_calls"
+    VOLUMES: ClassVar[tuple[str, ...]] = ("n_calls",)
 
     start_at: datetime | None
     end_at: datetime | None

@@ -127,7 +127,7 @@ class StepReport(Report):
     """
 
     KIND: ClassVar[str] = "steps"
-    VOLUME: ClassVar[str] = "n_traces"
+    VOLUMES: ClassVar[tuple[str, ...]] = ("n_traces",)
 
     n_traces: int
     n_failed: int
