@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -29,7 +30,7 @@ def nights(volumes, *, metric="scoring/n_rows", step=timedelta(days=1)):
 
 
 def found(report, history):
-    return list(volume_findings([None, report], headlines([report]), history, AT))
+    return list(volume_findings([None, report], headlines([report]), history, AT).values())
 
 
 def test_a_tenth_of_the_usual_rows_is_a_finding():
@@ -65,6 +66,24 @@ def test_hours_of_one_day_are_no_weekdays():
     # of 60 hours the last 24 are of the same weekday; that of the day before counts, too
     hours = nights([1000.0] * 36 + [200.0] * 24, step=timedelta(hours=1))
     assert not found(scored(1000), hours)
+
+
+def test_windows_without_rows_are_no_example_of_usual_ones():
+    outage = nights([20_000] * 27 + [0] * 4)
+    assert found(scored(200), outage)
+    assert not found(scored(20_000), outage)
+    # a monitor that began with empty nights knows nothing of what is usual
+    assert not found(scored(20_000), nights([0] * 8))
+
+
+def test_an_unusual_window_is_no_example_until_it_has_lasted_for_two_weeks():
+    def lasting(n):
+        before = nights([3000] * 40 + [900] * n)
+        fallen = ("scoring/n_rows",)
+        return [*before[:40], *(replace(each, unusual=fallen) for each in before[40:])]
+
+    assert [bool(found(scored(900), lasting(n))) for n in (1, 7, 14)] == [True] * 3
+    assert not found(scored(900), lasting(30))
 
 
 def test_what_could_not_be_judged_is_not_told_twice():

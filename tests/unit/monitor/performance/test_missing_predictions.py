@@ -1,4 +1,4 @@
-"""Labelled rows without a prediction: the model failed there, and the others do not speak for it."""
+"""Labelled rows without a prediction: the model failed there, and others do not speak for it."""
 
 from __future__ import annotations
 

@@ -19,12 +19,15 @@ _NOTABLE = 0.01
 _SHOWN = 8
 
 
-def summarise_window(decision: Decision, reports: Iterable[Report | None]) -> WindowSummary:
+def summarise_window(
+    decision: Decision, reports: Iterable[Report | None], *, unusual: tuple[str, ...] = ()
+) -> WindowSummary:
     """The summary of a window, which later windows are compared with.
 
     Args:
         decision: The decision about the window, with its findings and links.
         reports: The reports that the decision is based on; None for a missing one.
+        unusual: Volumes that were unusual, by their W&B names.
     """
     return WindowSummary(
         at=decision.at,
@@ -36,6 +39,7 @@ def summarise_window(decision: Decision, reports: Iterable[Report | None]) -> Wi
         findings=decision.findings,
         links=decision.links,
         broken=tuple(alert.rule.title for alert in decision.alerts if alert.is_broken),
+        unusual=unusual,
     )
 
 

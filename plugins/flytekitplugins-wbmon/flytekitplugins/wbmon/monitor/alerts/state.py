@@ -58,6 +58,7 @@ class WindowSummary:
         findings: Problems of the monitor itself.
         links: URLs of pages about the window, by their link texts.
         broken: Titles of the rules that could not be judged.
+        unusual: Numbers that say how much the window held, where that was unusual.
     """
 
     at: datetime
@@ -69,6 +70,7 @@ class WindowSummary:
     findings: tuple[str, ...] = ()
     links: Mapping[str, str] = field(default_factory=dict)
     broken: tuple[str, ...] = ()
+    unusual: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -157,6 +157,7 @@ class _Session:
     _judged: Decision | None = None
     _file: MemoryFile | None = None
     _mine: tuple[Notification, ...] = ()
+    _unusual: tuple[str, ...] = ()
     _taken: dict[str, frozenset[str]] = field(default_factory=dict)
 
     @property
@@ -221,6 +222,7 @@ class _Session:
         # may be called several times: each call replaces the results of the one before
         numbers = headlines(self.reports)
         unusual = volume_findings(self.reports, numbers, memory.history, self.at)
+        self._unusual = tuple(unusual)
         # the wall clock, not the window's time: for the lease of processes that run now, and for
         # windows that cannot have been
         now = datetime.now(timezone.utc)
@@ -231,10 +233,10 @@ class _Session:
             at=self.at,
             now=now,
             budget=self.routing.budget,
-            findings=[*self.findings, *self._broken_file, *unusual],
+            findings=[*self.findings, *self._broken_file, *unusual.values()],
         )
         decision = replace(judged.decision, numbers=with_intervals(numbers), links=self.links)
-        summary = summarise_window(decision, self.reports)
+        summary = summarise_window(decision, self.reports, unusual=self._unusual)
         self._judged = replace(
             decision, changes=diff_from_previous(previous_window(memory, self.at), summary, numbers)
         )
@@ -254,7 +256,7 @@ class _Session:
 
     def _without_sent(self, memory: AlertMemory) -> AlertMemory:
         # again, because sending may have added findings
-        summary = summarise_window(self.decision, self.reports)
+        summary = summarise_window(self.decision, self.reports, unusual=self._unusual)
         now = datetime.now(timezone.utc)
         history = remember_window(memory, summary, keep=self.routing.keep_nights, now=now)
         return replace(remove_sent(memory, self._mine, self._taken), history=history)
