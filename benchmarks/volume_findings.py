@@ -1,15 +1,20 @@
 """How often the alert node finds a healthy window too small or too large, and which it misses.
 
-Synthetic nights of a year, each compared with the last 60 as the alert node does it: the windows of
-the same weekday once there are five, all before that.
+Synthetic nights of a year, each compared with the last 60 by the alert node's own function.
 """
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta, timezone
+
 import numpy as np
 
-from flytekitplugins.wbmon.reports.volume import MIN_PAST_VOLUMES, unusual_volume
+from flytekitplugins.wbmon.monitor.alerts.history import headlines
+from flytekitplugins.wbmon.monitor.alerts.state import WindowSummary
+from flytekitplugins.wbmon.monitor.alerts.volume import volume_findings
+from flytekitplugins.wbmon.monitor.scoring.report import ScoringReport
 
+START = datetime(2026, 1, 5, tzinfo=timezone.utc)  # a Monday
 N_YEARS = 40
 NIGHTS = 425
 KEPT = 60
@@ -35,12 +40,17 @@ def nights(rng: np.random.Generator, kind: str) -> np.ndarray:
     return rng.poisson(mean * np.exp(rng.normal(0, spread, NIGHTS))).astype(float)
 
 
-def is_found(volumes: np.ndarray, night: int, rows: float) -> bool:
-    """Whether a night with so many rows would be a finding."""
-    before = range(max(0, night - KEPT), night)
-    alike = [day for day in before if day % 7 == night % 7]
-    past = alike if len(alike) >= MIN_PAST_VOLUMES else list(before)
-    return bool(unusual_volume(rows, volumes[past].tolist()))
+def judge(rows: float, history: list[WindowSummary], at: datetime) -> bool:
+    """Whether a night with so many rows is a finding; it is remembered with the nights before."""
+    report = ScoringReport(n_rows=int(rows), n_batches=1, duration_s=1.0, predict_s=1.0)
+    numbers = headlines([report])
+    unusual = volume_findings([report], numbers, history, at)
+    values = {name: each.value for name, each in numbers.items()}
+    history.append(
+        WindowSummary(at=at, severity="none", reason="", numbers=values, unusual=tuple(unusual))
+    )
+    del history[:-KEPT]
+    return bool(unusual or report.unmeasured)
 
 
 def main() -> None:
@@ -53,19 +63,20 @@ def main() -> None:
     print("|--|--|--|" + "--|" * len(FAULTS))
     for kind in KINDS:
         rng = np.random.default_rng(len(kind))
-        years = [nights(rng, kind) for _ in range(N_YEARS)]
-        early, late = (
-            sum(is_found(year, t, year[t]) for year in years for t in span) / N_YEARS
-            for span in (range(KEPT), range(KEPT, NIGHTS))
-        )
-        # each weekday in turn
-        places = [KEPT + i % 7 for i in range(N_YEARS)]
-        found = [
-            np.mean([is_found(years[i], t, years[i][t] * fault // 1) for i, t in enumerate(places)])
-            for fault in FAULTS
-        ]
-        shares = " | ".join(f"{share:.0%}" for share in found)
-        print(f"| {kind} | {early:.2f} | {late * 365 / (NIGHTS - KEPT):.2f} | {shares} |")
+        early, late = [], []
+        found: dict[float, list[bool]] = {fault: [] for fault in FAULTS}
+        for year in range(N_YEARS):
+            history: list[WindowSummary] = []
+            for night, rows in enumerate(nights(rng, kind)):
+                at = START + timedelta(days=night)
+                # each weekday in turn
+                if night == KEPT + year % 7:
+                    for fault in FAULTS:
+                        found[fault].append(judge(rows * fault // 1, list(history), at))
+                (early if night < KEPT else late).append(judge(rows, history, at))
+        shares = " | ".join(f"{np.mean(each):.0%}" for each in found.values())
+        a_year = sum(late) / N_YEARS * 365 / (NIGHTS - KEPT)
+        print(f"| {kind} | {sum(early) / N_YEARS:.2f} | {a_year:.2f} | {shares} |")
 
 
 if __name__ == "__main__":

@@ -76,13 +76,13 @@ def test_windows_without_rows_are_no_example_of_usual_ones():
     assert not found(scored(20_000), nights([0] * 8))
 
 
-def test_an_unusual_window_is_no_example_until_it_has_lasted_for_two_weeks():
+def test_an_unusual_window_is_no_example_until_it_has_lasted_for_a_week():
     def lasting(n):
         before = nights([3000] * 40 + [900] * n)
         fallen = ("scoring/n_rows",)
         return [*before[:40], *(replace(each, unusual=fallen) for each in before[40:])]
 
-    assert [bool(found(scored(900), lasting(n))) for n in (1, 7, 14)] == [True] * 3
+    assert [bool(found(scored(900), lasting(n))) for n in (1, 4, 7)] == [True] * 3
     assert not found(scored(900), lasting(30))
 
 

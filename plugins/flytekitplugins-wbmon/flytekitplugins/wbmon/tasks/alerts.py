@@ -81,7 +81,7 @@ class DegradationAlert(Node[AlertSettings]):
             fsspec URL. Without it each window is evaluated alone, and a lasting fault is reported
             every time.
         remind_after: Time after which an alert that keeps firing is sent again; never if None.
-        keep_nights: Number of windows on the page.
+        keep_nights: Number of windows on the page, which volumes are compared with, too.
         budget: How often all rules together may page by chance: once in a year of 365 windows if
             not given. A breach beyond it is `pending` until it lasts, which needs a `state_uri`.
             None lets every breach page.

@@ -10,7 +10,7 @@ from flytekitplugins.wbmon.reports.measurement import Measurement
 from flytekitplugins.wbmon.reports.report import Report
 from flytekitplugins.wbmon.reports.volume import MIN_PAST_VOLUMES, unusual_volume
 
-_ACCEPTED_AFTER = 14  # windows, after which an unusual volume is one of the usual ones
+_ACCEPTED_AFTER = 7  # windows, after which an unusual volume is one of the usual ones
 
 
 def volume_findings(
@@ -22,7 +22,7 @@ def volume_findings(
     """A sentence for each volume of a report that is unusually large or small, by its W&B name.
 
     What is usual is what the memory knows of earlier windows, or else the report itself. From five
-    days of the same weekday on, only these are compared. Windows without anything, and the last 14
+    days of the same weekday on, only these are compared. Windows without anything, and the last 7
     where they were unusual themselves, are no examples. Of a report that could not be judged that
     is said already.
 

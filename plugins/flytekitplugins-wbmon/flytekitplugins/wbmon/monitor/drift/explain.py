@@ -78,7 +78,11 @@ def explain_window(
         if not n_reference or not n_current:
             which = "window" if not n_current else "reference"
             return f"the {which} has no rows, so nothing can be said about drift"
-        if any(feature.status == "insufficient" for feature in features) or not features:
+        few = [feature for feature in features if feature.status == "insufficient"]
+        if few and few[0].n_current < n_current:
+            # there are rows, and hardly a value in them, or hardly one that weighs
+            return f"too few values for any answer: {quoted_name(few[0].name)}, {few[0].reason}"
+        if few or not features:
             return (
                 f"too few rows for any answer: the window has {n_current:,}, the reference "
                 f"{n_reference:,}"

@@ -335,9 +335,12 @@ class DriftReport(Report):
     @property
     def unmeasured(self) -> str:
         """Why nothing is known, or which columns that the rule names were not compared."""
+        rule = self.rule
+        if not self.answered and self.verdict != "insufficient":
+            n = f"the window has {self.n_current:,}, the reference {self.n_reference:,}"
+            return f"too few rows for any answer: {n}; {self.reason}"
         if not self.answered:
             return self.reason
-        rule = self.rule
         asked = {*rule.features, *rule.predictions, *rule.labels}
         return "; ".join(
             f"{quoted_name(name)} could not be tested: {feature.reason}"

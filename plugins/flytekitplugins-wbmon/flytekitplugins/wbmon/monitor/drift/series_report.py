@@ -13,6 +13,7 @@ from flytekitplugins.wbmon.names import window_name
 from flytekitplugins.wbmon.reports.measurement import Measurement, gate, number
 from flytekitplugins.wbmon.reports.report import Report
 
+_LOST_ALLOWED = 0.05  # share of rows that are in no window
 _OF_WINDOWS = (
     *("drifted", "share_drifted", "n_drifted", "n_tested"),
     *("n_reference", "n_current", "volume_ratio"),
@@ -88,22 +89,29 @@ class DriftSeries(Report):
 
     @property
     def newest(self) -> tuple[WindowDrift, ...]:
-        """The last window of each segment."""
-        return tuple({window.segment: window for window in self.windows}.values())
+        """The windows of the newest span, one for each segment that has rows in it."""
+        last = max((window.start for window in self.windows if window.start), default=None)
+        return tuple(window for window in self.windows if window.start == last)
 
     @property
     def unmeasured(self) -> str:
-        """Why no window is known, or which of the newest are not."""
+        """Why no window is known, which of the newest are not, or that many rows are in none."""
+        lost = (
+            f"{self.n_undated:,} rows have no time that can be read, {self.n_without_segment:,} no "
+            "segment"
+        )
         if not self.windows:
-            return (
-                f"no window has rows; {self.n_undated:,} rows have no time that can be read, "
-                f"{self.n_without_segment:,} no segment"
-            )
-        return "; ".join(
+            return f"no window has rows; {lost}"
+        told = [
             f"{window_name(window.start, window.segment)}: {window.report.unmeasured}"
             for window in self.newest
             if window.report.unmeasured
-        )
+        ]
+        n_lost = self.n_undated + self.n_without_segment
+        n_rows = n_lost + sum(window.report.n_current for window in self.windows)
+        if n_lost > _LOST_ALLOWED * n_rows:
+            told.append(f"{n_lost:,} of {n_rows:,} rows are in no window: {lost}")
+        return "; ".join(told)
 
     def absent(self, name: str) -> Measurement | None:
         """A number of a segment that has no row tonight, or of no window at all."""
@@ -111,13 +119,16 @@ class DriftSeries(Report):
         what, _, whose = rest.partition(".")
         if stem != "window" or what not in _OF_WINDOWS:
             return None
+        if not whose and any(each.segment for each in self.windows):
+            # a mistake: it must say of which segment
+            return None
         place = [whose] if whose else []
         for each in self.newest:
             segment, dot = each.segment, "." if each.segment else ""
             if f"{whose}.".startswith(f"{segment}{dot}"):
                 absent = each.report.absent(f"{what}.{whose.removeprefix(segment + dot)}")
                 return absent and replace(absent, path=("window", what, *place))
-        return number("window", what, *place, value=math.nan, reason="no window has its rows")
+        return number("window", what, *place, value=math.nan, reason="no row of the newest window")
 
     def _measured(self) -> Iterable[Measurement]:
         known = [window for window in self.windows if window.report.answered]

@@ -22,6 +22,7 @@ from flytekitplugins.wbmon.monitor.performance.measure import (
     metric_of,
     report_of,
 )
+from flytekitplugins.wbmon.monitor.performance.metrics import carried_by_few
 from flytekitplugins.wbmon.monitor.performance.outcomes import (
     Outcomes,
     Score,
@@ -255,7 +256,7 @@ def _expected(known: Outcomes, current: Outcomes) -> tuple[Mapping[str, Estimate
     if len(known.classes) == 2:  # noqa: PLR2004 - binary
         calibrator = fit_calibrator(labels == 1, reference[:, 1], known.weight)
         rows = expect(calibrator, scores[:, 1], decided == 1, current.weight)
-        return expected_metrics(rows), {}
+        return _unless_few(expected_metrics(rows), current), {}
     calibrators = fit_calibrators(labels, reference, known.weight)
     likely = expect_classes(calibrators, scores, decided, current.weight)
     over = expected_classes(likely)
@@ -263,7 +264,18 @@ def _expected(known: Outcomes, current: Outcomes) -> tuple[Mapping[str, Estimate
     means = {
         name: {known.classes[code]: math.nan for code in codes} for name, codes in over.items()
     }
-    return expected_class_metrics(likely), means
+    return _unless_few(expected_class_metrics(likely), current), means
+
+
+def _unless_few(expected: Mapping[str, Estimate], current: Outcomes) -> Mapping[str, Estimate]:
+    """The estimates, without intervals where a few heavy rows make them."""
+    why = carried_by_few(current.weight)
+    if not why:
+        return expected
+    return {
+        name: each if each.reason else Estimate(each.value, reason=why)
+        for name, each in expected.items()
+    }
 
 
 def _unknown(name: str, n: int) -> str:

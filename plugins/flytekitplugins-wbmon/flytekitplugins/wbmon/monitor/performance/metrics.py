@@ -41,6 +41,7 @@ OF_VALUES = ("mae", "rmse", "mape", "r2")
 _TOO_LARGE = "the values are too large for their errors to be numbers"
 _FEWEST_OF_A_CLASS = 10
 _FEWEST_EFFECTIVE = 30  # of unequal weights
+_FEWEST_CLUSTERS = 5
 _FEWEST_IN_EFFECT = 5  # of a class, likewise
 HEAVY = 0.3  # share of the losses that the largest 1 % of rows carry
 
@@ -77,7 +78,7 @@ def measure_values(outcomes: Outcomes) -> Measured:
         }
         tails = {name: regression.loss_tail_share(losses[name], outcomes.weight) for name in losses}
     tails["r2"] = tails["rmse"]
-    why = _carried_by_few(outcomes.weight)
+    why = carried_by_few(outcomes.weight)
     return {
         name: _unless(_believed(estimate, tails[name]), why) for name, estimate in measured.items()
     }
@@ -158,7 +159,18 @@ def measure_classes(outcomes: Outcomes, confusion: classification.Confusion | No
         }
     else:
         measured = _measure_macro(confusion)
-    return measured | _measure_probabilities(outcomes, confusion)
+    measured |= _measure_probabilities(outcomes, confusion)
+    why = _too_few_clusters(outcomes)
+    return {name: _unless(estimate, why) for name, estimate in measured.items()}
+
+
+def _too_few_clusters(outcomes: Outcomes) -> str:
+    """Why nothing has an interval; how much clusters differ is not known of so few."""
+    if outcomes.cluster is None:
+        return ""
+    n = len(np.unique(outcomes.cluster))
+    few = f"{n} clusters do not tell how much clusters differ, {_FEWEST_CLUSTERS} are needed"
+    return few if n < _FEWEST_CLUSTERS else ""
 
 
 def _explained(estimate: Estimate, what: str) -> Estimate:
@@ -195,7 +207,7 @@ def _measure_probabilities(outcomes: Outcomes, confusion: classification.Confusi
     # of several classes, the rare ones together make a mean loss
     together = of_class if len(of_class) == 2 else _rest(of_class)  # noqa: PLR2004 - binary
     losses = [_unless(loss, _too_rare(together, _rows(outcomes))) for loss in losses]
-    why = _carried_by_few(outcomes.weight)
+    why = carried_by_few(outcomes.weight)
     if confusion.strata and not why:
         in_effect = zip(of_class, confusion.strata.class_rows().tolist(), strict=True)
         why = _too_rare(dict(in_effect), "rows in effect", _FEWEST_IN_EFFECT)
@@ -238,8 +250,15 @@ def _too_rare(of_class: dict[str, float], rows: str, fewest: int = _FEWEST_OF_A_
     return f"{fewest} {rows} of each class are needed, found {of_class[rare]:.3g} of {rare}"
 
 
-def _carried_by_few(weight: Floats) -> str:
-    """Why a mean has no interval: what the few heavy rows could also have been is not seen."""
+def carried_by_few(weight: Floats) -> str:
+    """Why a mean has no interval: what the few heavy rows could also have been is not seen.
+
+    Args:
+        weight: Weights of the rows; shape `(n,)`.
+
+    Returns:
+        The reason; empty if rows enough make the mean.
+    """
     n = effective_rows(weight)
     if n >= _FEWEST_EFFECTIVE or n > len(weight) / 2:
         return ""
