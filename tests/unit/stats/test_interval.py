@@ -101,3 +101,10 @@ def test_the_lower_bound_of_the_distance_is_rarely_above_the_truth():
     ]
 
     assert np.mean(above) <= 0.05
+
+
+def test_a_share_of_hardly_a_row_may_be_anything() -> None:
+    for n in (1e-101, 1e-200, 5e-324):
+        assert wilson_interval(n / 2, n) == (0.0, 1.0)
+    low, high = wilson_interval(1e-99 / 2, 1e-99)
+    assert (low, high) == pytest.approx((0, 1))

@@ -113,3 +113,56 @@ def test_failed_rows_count_among_the_slowest(seconds, percentile, failed_share):
         assert alone.observed <= found.observed <= 1000 * max(seconds) + 1e-9
         # never a pass that the rows which were scored do not give
         assert not (found.verdict == "pass" and alone.verdict == "fail")
+
+
+@pytest.mark.parametrize(
+    ("share", "told"),
+    [(0.0, ""), (0.5, ""), (1.0, "no row has a value of 'p'")],
+)
+def test_predictions_without_a_value_are_counted(tmp_path, share, told):
+    def predict(batch: pd.DataFrame) -> pd.DataFrame:
+        n_none = round(share * len(batch))
+        return pd.DataFrame({"p": [np.nan] * n_none + [1.0] * (len(batch) - n_none), "ok": True})
+
+    data = pa.table({"x": np.arange(100.0)})
+    report = score_batches(predict, data, str(tmp_path / "s"), batch_rows=20)
+    assert report.missing == {"p": round(share * 100), "ok": 0}
+    assert report.unmeasured == told
+    numbers = {each.name: each.value for each in report.measurements()}
+    assert numbers["missing_share.p"] == share
+
+
+def test_texts_without_a_value_are_counted_across_attempts(tmp_path):
+    class Store:
+        kept = None
+
+        def load(self):
+            return self.kept
+
+        def save(self, checkpoint):
+            self.kept = checkpoint
+
+    calls = []
+
+    def predict(batch: pd.DataFrame) -> pd.DataFrame:
+        calls.append(len(batch))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return pd.DataFrame({"label": [None, *["yes"] * (len(batch) - 1)]})
+
+    store = Store()
+    given = {"batch_rows": 10, "part_rows": 10, "checkpoints": store}
+    data = pa.table({"x": np.arange(50.0)})
+    with pytest.raises(KeyboardInterrupt):
+        score_batches(predict, data, str(tmp_path / "first"), **given)
+    report = score_batches(predict, data, str(tmp_path / "second"), **given)
+    assert report.n_resumed > 0
+    assert report.missing == {"label": 5}
+
+
+@pytest.mark.parametrize(("n_bad", "is_told"), [(5, False), (6, True)])
+def test_more_than_one_failed_row_in_twenty_is_told(tmp_path, n_bad, is_told):
+    x = np.where(np.arange(100) < n_bad, np.nan, 1.0)
+    report, _ = scored(pa.table({"x": x}), tmp_path, max_error_rate=1.0)
+    expected = "predict failed on 6 of 100 rows" if is_told else ""
+    assert report.unmeasured == expected

@@ -50,7 +50,8 @@ def test_a_run_that_scored_nothing_could_not_be_judged():
     failed = replace(empty, n_failed=7, errors={"KeyError": 6, "ValueError": 1})
     assert empty.unmeasured == "the window has no rows"
     assert failed.unmeasured == "predict failed on all 7 rows: KeyError 6, ValueError 1"
-    assert replace(failed, n_rows=1).unmeasured == ""
+    assert replace(failed, n_rows=1).unmeasured == "predict failed on 7 of 8 rows"
+    assert replace(failed, n_rows=133).unmeasured == ""
     for report in (empty, failed):
         assert 'class="verdict good"' not in report.to_html()
     assert "7 rows failed" in failed.to_html()

@@ -12,6 +12,9 @@ _FURTHEST = 37.0  # normal quantile whose tail probability is just above the sma
 _HALVINGS = 45
 
 
+_NO_TRIALS = 1e-100  # of so few anything may be, and their square is no float
+
+
 def wilson_interval(count: float, n: float, *, alpha: float = 0.05) -> tuple[float, float]:
     """Wilson's score interval of a proportion.
 
@@ -28,6 +31,8 @@ def wilson_interval(count: float, n: float, *, alpha: float = 0.05) -> tuple[flo
     """
     if n <= 0:
         return math.nan, math.nan
+    if n < _NO_TRIALS:
+        return 0.0, 1.0
     z = -NormalDist().inv_cdf(alpha / 2)
     share = count / n
     centre = share + z * z / (2 * n)

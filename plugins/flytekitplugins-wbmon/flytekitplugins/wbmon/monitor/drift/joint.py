@@ -8,6 +8,7 @@ windows differ, and its AUC measures how much. This needs the rows, not only pro
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -120,7 +121,9 @@ def check_joint_drift(
         found = f"found what {tested:.3g} groups of equal size would tell"
         return _no_answer(n, m, f"too few groups: {needed}, {found}")
     matrix, owners = _matrix(tables, layouts)
-    return _judge(matrix, owners, is_current, split, rule)
+    judged = _judge(matrix, owners, is_current, split, rule)
+    # columns that were named are there, or were refused
+    return judged if columns else replace(judged, not_compared=_lost(sources, names, group))
 
 
 def _no_answer(n_reference: int, n_current: int, reason: str) -> JointDrift:
@@ -166,6 +169,14 @@ def _columns(
             f"have in the same type; found none among {listed_names(wanted)}"
         )
     return found
+
+
+def _lost(
+    sources: tuple[PlainSource, PlainSource], names: Sequence[str], group: str
+) -> tuple[str, ...]:
+    """Columns of the reference that could be looked at, were the window as it is."""
+    others = [name for name in sources[0].names if name not in (*names, group)]
+    return tuple(name for name in others if _layout(sources[0], name).kind in _TESTED)
 
 
 def _require_groups(sources: tuple[PlainSource, PlainSource], group: str) -> None:

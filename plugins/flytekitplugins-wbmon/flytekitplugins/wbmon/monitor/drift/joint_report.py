@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from flytekitplugins.wbmon.monitor.drift.report import Level
+from flytekitplugins.wbmon.names import listed_names
 from flytekitplugins.wbmon.reports.measurement import Measurement, gate, number
 from flytekitplugins.wbmon.reports.report import Report
 
@@ -28,6 +29,8 @@ class JointDrift(Report):
         level: The result, from significance and effect size.
         contributions: Decrease of the AUC when a column is shuffled, by name, largest first.
         reason: The result, explained in one sentence.
+        not_compared: Columns of the reference that the window lacks, or has in a type that cannot
+            be compared; empty if the columns were named.
     """
 
     KIND: ClassVar[str] = "joint_drift"
@@ -42,6 +45,7 @@ class JointDrift(Report):
     level: Level = "none"
     contributions: Mapping[str, float] = field(default_factory=dict)
     reason: str
+    not_compared: tuple[str, ...] = ()
 
     @property
     def drifted(self) -> bool:
@@ -50,8 +54,13 @@ class JointDrift(Report):
 
     @property
     def unmeasured(self) -> str:
-        """Why there is no answer."""
-        return self.reason if math.isnan(self.auc) else ""
+        """Why there is no answer, or which columns it is not about."""
+        if math.isnan(self.auc):
+            return self.reason
+        if not self.not_compared:
+            return ""
+        names = listed_names(self.not_compared)
+        return f"{names} could not be compared: the window lacks them, or has another type"
 
     def _measured(self) -> Iterable[Measurement]:
         is_known = not math.isnan(self.auc)

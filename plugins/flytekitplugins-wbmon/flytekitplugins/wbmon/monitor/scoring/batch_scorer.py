@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from flytekitplugins.wbmon.data.batches import (
     BatchKind,
@@ -56,6 +57,7 @@ class BatchScorer:
         self._rows: list[int] = []
         self.n_read = 0
         self.columns: tuple[str, ...] = ()
+        self.missing: dict[str, int] = {}
 
     @property
     def n_batches(self) -> int:
@@ -94,6 +96,7 @@ class BatchScorer:
         """Continue from the counters of an earlier attempt."""
         self._seconds, self._rows = list(earlier.batch_s), list(earlier.batch_rows)
         self.n_read, self.columns = earlier.n_read, earlier.columns
+        self.missing = dict(earlier.missing)
 
     @contextmanager
     def batch(self, batch: pa.Table) -> Iterator[int]:
@@ -134,6 +137,8 @@ class BatchScorer:
             self._seconds[-1] += perf_counter() - begin
         scored = append_columns(batch, self._conform(predicted_columns(output, batch)))
         self.columns = tuple(scored.column_names[batch.num_columns :])
+        for name in self.columns:
+            self.missing[name] = self.missing.get(name, 0) + _n_missing(scored[name])
         return scored
 
     def score_nothing(self, empty: pa.Table) -> pa.Table:
@@ -202,3 +207,11 @@ class BatchScorer:
 
     def _latency_ms(self) -> NDArray[np.float64]:
         return np.array(self._seconds) * 1000
+
+
+def _n_missing(column: pa.ChunkedArray) -> int:
+    """Number of rows without a value: null, or not a number."""
+    n = column.null_count
+    if pa.types.is_floating(column.type):
+        n += pc.sum(pc.is_nan(column)).as_py() or 0
+    return int(n)

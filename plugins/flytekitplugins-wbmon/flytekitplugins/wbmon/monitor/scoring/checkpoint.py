@@ -20,6 +20,7 @@ class ScoringCheckpoint:
         batch_s: Time inside predict of each batch, in seconds.
         batch_rows: Rows of each batch.
         columns: The columns that were predicted.
+        missing: Rows without a value, by predicted column.
         duration_s: Time spent on reading, scoring and writing so far, in seconds.
     """
 
@@ -32,4 +33,5 @@ class ScoringCheckpoint:
     batch_s: tuple[float, ...]
     batch_rows: tuple[int, ...]
     columns: tuple[str, ...]
+    missing: Mapping[str, int] = field(default_factory=dict)
     duration_s: float

@@ -15,7 +15,7 @@ from flytekitplugins.wbmon.arguments import (
     require_objective_name,
 )
 from flytekitplugins.wbmon.errors import ConfigError
-from flytekitplugins.wbmon.names import shown_name
+from flytekitplugins.wbmon.names import listed_names, shown_name
 from flytekitplugins.wbmon.reports.measurement import Measurement, gate, number
 from flytekitplugins.wbmon.reports.report import Report
 
@@ -23,6 +23,7 @@ SLOVerdict = Literal["pass", "fail", "no_data"]
 
 _MAX_SAMPLE = 10_000
 _CHARTED_CLASSES = 20
+_FAILED_ALLOWED = 0.05  # share of rows that the others can stand for
 _NOT_SCORED = "nothing was scored"
 
 
@@ -304,6 +305,7 @@ class ScoringReport(Report):
         quarantine: Where the failed rows are; empty if none failed.
         confidence: Distribution of the watched probabilities; None if none were watched.
         classes: Distribution of the watched predictions; None if none were watched.
+        missing: Scored rows without a value, null or not a number, by predicted column.
         n_resumed: How many of `n_rows` an earlier attempt had already scored and written.
     """
 
@@ -324,12 +326,17 @@ class ScoringReport(Report):
     confidence: Confidence | None = None
     classes: PredictedClasses | None = None
     n_resumed: int = 0
+    missing: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def unmeasured(self) -> str:
-        """Why nothing was scored; empty if a row was."""
+        """Why nothing was predicted, in any row, in a whole column, or in many rows."""
         if self.n_rows:
-            return ""
+            empty = [name for name, n in self.missing.items() if n >= self.n_rows]
+            told = [f"no row has a value of {listed_names(empty)}"] if empty else []
+            if self.error_rate > _FAILED_ALLOWED:
+                told.append(f"predict failed on {self.n_failed:,} of {self.n_read:,} rows")
+            return "; ".join(told)
         if not self.n_failed:
             return "the window has no rows"
         kinds = ", ".join(f"{shown_name(name)} {n:,}" for name, n in self.errors.items())
@@ -338,8 +345,12 @@ class ScoringReport(Report):
     @property
     def error_rate(self) -> float:
         """Failed rows over all rows read; `nan` without rows."""
-        read = self.n_rows + self.n_failed
-        return self.n_failed / read if read else math.nan
+        return self.n_failed / self.n_read if self.n_read else math.nan
+
+    @property
+    def n_read(self) -> int:
+        """Number of rows that were scored or failed."""
+        return self.n_rows + self.n_failed
 
     @property
     def rows_per_s(self) -> float:
@@ -349,6 +360,8 @@ class ScoringReport(Report):
     def absent(self, name: str) -> Measurement | None:
         """A class that was never predicted, or an error that did not happen."""
         stem, _, whose = name.partition(".")
+        if stem == "missing_share" and whose and not self.n_rows:
+            return number(stem, whose, value=math.nan, reason=_NOT_SCORED)
         if stem == "class_share" and self.classes is not None:
             value = 0.0 if self.classes.n else math.nan
             return number(stem, whose, value=value, reason=_NOT_SCORED)
@@ -387,6 +400,14 @@ class ScoringReport(Report):
                 higher_is_better=False,
                 unit="ms",
                 prominence="history",
+                reason=_NOT_SCORED,
+            )
+        for name, n in self.missing.items():
+            yield number(
+                "missing_share",
+                name,
+                value=n / self.n_rows if self.n_rows else math.nan,
+                higher_is_better=False,
                 reason=_NOT_SCORED,
             )
         for name, count in self.errors.items():

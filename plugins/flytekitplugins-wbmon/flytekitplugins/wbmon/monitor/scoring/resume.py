@@ -86,6 +86,7 @@ class Resumption:
                 batch_s=scorer.batch_s,
                 batch_rows=scorer.batch_rows,
                 columns=scorer.columns,
+                missing=scorer.missing,
                 duration_s=self.duration_s,
             )
         )

@@ -138,6 +138,7 @@ def score_batches(  # noqa: PLR0913 - one keyword a setting
         confidence=watched.confidence.record() if watched.confidence else None,
         classes=watched.classes.record() if watched.classes else None,
         n_resumed=resumption.n_rows,
+        missing=scorer.missing,
     )
 
 
