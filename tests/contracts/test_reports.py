@@ -35,6 +35,7 @@ from flytekitplugins.wbmon.llm import evaluate_variants
 from flytekitplugins.wbmon.monitor.alerts import addresses
 from flytekitplugins.wbmon.monitor.alerts.addresses import RENAMED, Measurements
 from flytekitplugins.wbmon.monitor.alerts.decision import KINDS
+from flytekitplugins.wbmon.monitor.alerts.evaluate import unmeasured_reports
 from flytekitplugins.wbmon.publish.dashboard import CLASSIFICATION, nightly_workspace
 from flytekitplugins.wbmon.publish.lineage import publish_lineage
 from flytekitplugins.wbmon.publish.report import publish_reports
@@ -240,7 +241,7 @@ def test_the_alert_node_takes_it_by_the_name_of_its_kind(report: Report) -> None
     node = DegradationAlert(name, rules=[AlertRule(metric=first.address, above=-1e12)])
     decided = node(**{report.kind: report})
     assert decided.fired
-    assert decided.decision.findings == ()
+    assert decided.decision.findings == unmeasured_reports([report])
     assert node().decision.findings == (
         f"no {report.kind} report came; its rules cannot be judged",
     )
