@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from flytekitplugins.wbmon import Answer, EvaluationRule, Variant
 from flytekitplugins.wbmon.errors import ConfigError
-from flytekitplugins.wbmon.monitor.llm.evaluation.answer_cache import AnswerStore
+from flytekitplugins.wbmon.monitor.llm.evaluation.answer_cache import AnswerStore, answer_key
 from flytekitplugins.wbmon.monitor.llm.evaluation.evaluate import evaluate_variants, fill_answers
 from flytekitplugins.wbmon.monitor.llm.evaluation.prompt import PromptTemplate
 from flytekitplugins.wbmon.monitor.llm.evaluation.report import EvaluationReport
@@ -273,6 +274,86 @@ def test_what_is_no_answer_is_a_failed_one(returned: object) -> None:
     report = evaluate_variants(ITEMS[:5], [NOW], lambda item, variant: returned, scorers=["exact"])
 
     assert report.variants[0].errors == {"TypeError": 5}
+
+
+IMPOSSIBLE = {
+    "text": (5, b"right"),
+    "model": (5,),
+    "finish_reason": (1,),
+    "input_tokens": ("5", -1, True),
+    "cost_usd": ("1", math.inf, -0.1, [0.1]),
+    "latency_ms": ("1", math.inf, -1.0),
+    "time_to_first_chunk_ms": ("1",),
+    "stage_ms": (1.0, {"search": "1"}, {1: 1.0}),
+    "retrieved": ("d1", [None]),
+    "scores": ("0.5", ["x"]),
+    "contexts": ("text", [1]),
+    "attempts": ("1",),
+    "error": (TimeoutError(),),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, each in IMPOSSIBLE.items() for value in each]
+)
+def test_an_impossible_value_makes_its_answer_a_failed_one(
+    name: str, value: object, tmp_path: Path
+) -> None:
+    def ask(item: dict, variant: Variant) -> Answer:
+        told = {"text": "right" if variant.name == "next" else "wrong", "cost_usd": 0.01}
+        return Answer(**told | ({name: value} if item["id"] == "7" else {}))
+
+    store = AnswerStore(str(tmp_path))
+    report = evaluate_variants(ITEMS, [NOW, NEXT], ask, scorers=["exact", "complete"], store=store)
+
+    assert report.verdict == "ship"
+    assert report.variants[0].errors == report.variants[1].errors == {f"invalid {name}": 1}
+    assert f"1 of 200 answers of now failed (invalid {name} 1)" in report.reason
+    # it was paid for all the same; an unknown cost is none of 0
+    assert report.n_unpriced == (2 if name == "cost_usd" else 0)
+    assert report.spent_usd == pytest.approx(3.98 if name == "cost_usd" else 4.0)
+    again = evaluate_variants(ITEMS, [NOW, NEXT], ask, scorers=["exact"], store=store)
+    assert [each.n_cached for each in again.variants] == [199, 199]
+    assert record_from_json(EvaluationReport, record_to_json(report)).reason == report.reason
+
+
+@pytest.mark.parametrize("name", [each.name for each in fields(Answer)])
+def test_none_in_any_field_is_what_nobody_said(name: str) -> None:
+    def ask(item: dict, variant: Variant) -> Answer:
+        # a call of a tool has no text, and a free answer has no cost
+        told = {"text": "right" if variant.name == "next" else "wrong", "cost_usd": 0.01}
+        return Answer(**told | {name: None})
+
+    report = evaluate_variants(ITEMS, [NOW, NEXT], ask, scorers=["exact", "complete"])
+
+    assert [each.n_failed for each in report.variants] == [0, 0]
+    assert report.verdict == ("undecided" if name == "text" else "ship")
+    assert report.variants[1].latency_ms["mean"] >= 0
+    assert report.n_unpriced == (400 if name == "cost_usd" else 0)
+
+
+def test_a_function_that_raises_stop_iteration_fails_and_does_not_wait_for_ever() -> None:
+    def ask(item: dict, variant: Variant) -> Answer:
+        return next(iter(()))
+
+    report = evaluate_variants(ITEMS[:3], [NOW], ask, scorers=["exact"])
+
+    assert report.variants[0].errors == {"RuntimeError": 3}
+
+
+def test_an_answer_that_an_earlier_release_kept_and_that_is_none_is_asked_for_again(
+    tmp_path: Path,
+) -> None:
+    store = AnswerStore(str(tmp_path))
+    for item in ITEMS[:5]:
+        store.put(answer_key(NOW, item, 0), Answer(text="right", cost_usd=math.inf))
+
+    report = evaluate_variants(
+        ITEMS[:5], [NOW], asking(nobody, everybody), scorers=["exact"], store=store
+    )
+
+    assert report.variants[0].n_cached == 0
+    assert report.spent_usd == pytest.approx(0.05)
 
 
 def test_an_unscored_answer_is_no_difference_worth_showing() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.llm.evaluation.prompt import PromptTemplate
 from flytekitplugins.wbmon.monitor.llm.evaluation.report import Answer, Variant
+from flytekitplugins.wbmon.monitor.llm.evaluation.valid_answer import valid_answer
 from flytekitplugins.wbmon.reports.serialize import record_from_json, record_to_json
 from flytekitplugins.wbmon.storage.filesystem import open_filesystem, write_file
 
@@ -55,12 +56,14 @@ class AnswerStore:
     def get(self, key: str) -> Answer | None:
         """The answer of an earlier run; None if there is none."""
         try:
-            return record_from_json(Answer, self._files.cat_file(self._path(key)))
+            found = valid_answer(record_from_json(Answer, self._files.cat_file(self._path(key))))
         except (FileNotFoundError, DataError):
             return None
         except OSError as error:
             logger.warning("an answer could not be read and is asked for again: %s", error)
             return None
+        # an earlier release kept whatever it was given
+        return None if found.error else found
 
     def put(self, key: str, answer: Answer) -> None:
         """Store an answer; an error is logged and not raised."""

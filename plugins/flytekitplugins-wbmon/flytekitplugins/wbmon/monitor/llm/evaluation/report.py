@@ -114,8 +114,12 @@ class Variant:
 class Answer:
     """The response to one item.
 
+    What `answer` returns may have None in any field: that is its default. Any other value of a
+    wrong type, an infinity or a negative number makes this answer a failed one, with the error
+    `invalid latency_ms`.
+
     Attributes:
-        text: The answer; empty if there is none.
+        text: The answer; empty if there is none, as where a model calls a tool or refuses.
         model: The model that answered.
         input_tokens: Input tokens, cached ones included; None if not reported.
         output_tokens: Output tokens, reasoning included; None if not reported.
