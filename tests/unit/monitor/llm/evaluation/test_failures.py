@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from dataclasses import fields
@@ -13,10 +14,13 @@ from hypothesis import strategies as st
 
 from flytekitplugins.wbmon import Answer, EvaluationRule, Variant
 from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.monitor.alerts.decision import AlertRule
+from flytekitplugins.wbmon.monitor.alerts.evaluate import evaluate_rules
 from flytekitplugins.wbmon.monitor.llm.evaluation.answer_cache import AnswerStore, answer_key
 from flytekitplugins.wbmon.monitor.llm.evaluation.evaluate import evaluate_variants, fill_answers
 from flytekitplugins.wbmon.monitor.llm.evaluation.prompt import PromptTemplate
 from flytekitplugins.wbmon.monitor.llm.evaluation.report import EvaluationReport
+from flytekitplugins.wbmon.monitor.llm.evaluation.scorers import BUILTIN
 from flytekitplugins.wbmon.monitor.llm.prompts.registry import PromptFiles
 from flytekitplugins.wbmon.reports.serialize import record_from_json, record_to_json
 
@@ -89,7 +93,8 @@ def test_a_stored_report_of_an_outage_that_says_ship_promotes_nobody(tmp_path: P
     stored = stored.replace('"winner": "now"', '"winner": "next"')
     report = record_from_json(EvaluationReport, stored)
 
-    assert report.ship
+    assert report.verdict == "ship"
+    assert not report.ship
     assert not prompts.promote_winner("qa", report)
     assert prompts.history("qa").aliases == {}
 
@@ -419,3 +424,150 @@ def test_no_item_to_fill_is_no_answer(tmp_path: Path) -> None:
 def test_shares_and_levels_out_of_range_are_refused_before_anything_is_asked(wrong: dict) -> None:
     with pytest.raises(ConfigError):
         EvaluationRule(**wrong)
+
+
+def better(number: int, name: str) -> bool:
+    return name == "next" or number % 2 == 0
+
+
+def cut_off(n: int, **rule: object) -> EvaluationReport:
+    """An evaluation whose budget reaches `n` of 200 items."""
+    limit = EvaluationRule(max_cost_usd=0.011 * n - 0.001, concurrency=1, **rule)
+    return evaluate_variants(
+        ITEMS, [NOW, NEXT], asking(nobody, better), scorers=["exact"], rule=limit
+    )
+
+
+@pytest.mark.parametrize("right", [better, worse])
+def test_an_evaluation_that_its_budget_cut_off_decides_nothing(
+    right: Callable[[int, str], bool],
+) -> None:
+    rule = EvaluationRule(max_cost_usd=0.5, concurrency=1, max_loss=0.9)
+    report = evaluate_variants(
+        ITEMS, [NOW, NEXT], asking(nobody, right), scorers=["exact"], rule=rule
+    )
+
+    assert (report.verdict, report.winner, report.ship) == ("undecided", "now", False)
+    assert report.stopped.startswith("stopped after 46 of 200 items")
+    assert report.unmeasured == report.stopped
+    assert report.reason.startswith(report.stopped)
+    assert "over 46 items" in report.reason, "what was seen is told all the same"
+    assert math.isnan(numbers(report)["ship"])
+    assert (numbers(report)["n_items"], numbers(report)["n_not_asked"]) == (46, 154)
+    assert 'class="verdict good"' not in report.to_html()
+
+
+@pytest.mark.parametrize("planned_items", [200, None])
+def test_one_of_several_looks_decides_also_where_the_budget_ended_it(
+    planned_items: int | None,
+) -> None:
+    report = cut_off(100, planned_items=planned_items)
+    early = cut_off(20, planned_items=planned_items)
+
+    assert (report.verdict, report.n_items, report.unmeasured) == ("ship", 100, "")
+    assert "stopped after 100 of 200 items" in report.reason
+    assert early.verdict == "undecided"
+    assert early.unmeasured.startswith(early.stopped)
+
+
+def test_a_single_variant_of_which_items_were_left_out_was_not_measured() -> None:
+    rule = EvaluationRule(max_cost_usd=0.095, concurrency=1)
+    report = evaluate_variants(
+        ITEMS, [NOW], asking(nobody, everybody), scorers=["exact"], rule=rule
+    )
+
+    assert report.verdict == "undecided"
+    assert report.unmeasured.startswith("stopped after 10 of 200 items")
+
+
+def test_a_cost_that_is_unknown_is_told_also_where_all_items_were_asked() -> None:
+    def ask(item: dict, variant: Variant) -> Answer:
+        return Answer(text="right" if better(int(item["id"]), variant.name) else "wrong")
+
+    rule = EvaluationRule(max_cost_usd=1.0, concurrency=200)
+    report = evaluate_variants(ITEMS, [NOW, NEXT], ask, scorers=["exact"], rule=rule)
+    cut = evaluate_variants(
+        ITEMS, [NOW, NEXT], ask, scorers=["exact"], rule=EvaluationRule(max_cost_usd=1.0)
+    )
+
+    assert (report.verdict, report.unmeasured) == ("ship", "")
+    assert "the cost of 400 calls is unknown" in report.reason
+    assert cut.verdict == "undecided"
+    assert "the cost of 16 calls is unknown" in cut.unmeasured
+
+
+@pytest.mark.parametrize(("planned_items", "enough"), [("all", 6), (400, 41), (None, 16)])
+def test_items_that_could_decide_nothing_are_too_few(planned_items: object, enough: int) -> None:
+    def of(n: int) -> EvaluationReport:
+        rule = EvaluationRule(planned_items=planned_items)
+        ask = asking(nobody, lambda number, name: name == "next")
+        return evaluate_variants(ITEMS[:n], [NOW, NEXT], ask, scorers=["exact"], rule=rule)
+
+    assert of(enough).verdict == "ship"
+    report = of(enough - 1)
+    assert report.verdict == "undecided"
+    assert report.unmeasured.startswith(f"{enough - 1} items are too few for any verdict")
+    assert math.isnan(numbers(report)["ship"])
+
+
+def test_graded_scores_of_which_few_would_decide_are_not_called_too_few() -> None:
+    def graded(answer: Answer, item: dict) -> float:
+        return int(item["id"]) * (0.03 if answer.text == "right" else 0.035) % 1
+
+    def of(n: int) -> EvaluationReport:
+        ask = asking(nobody, lambda number, name: name == "next")
+        return evaluate_variants(ITEMS[:n], [NOW, NEXT], ask, scorers={"graded": graded})
+
+    assert "too few" not in of(5).unmeasured
+    assert "3 items are too few for any verdict" in of(3).unmeasured
+
+
+def test_a_scorer_that_scores_nothing_is_told_also_where_another_one_decides() -> None:
+    def dead(answer: Answer, item: dict) -> float:
+        raise ConnectionError
+
+    def half(answer: Answer, item: dict) -> float:
+        if int(item["id"]) % 2:
+            raise KeyError
+        return 1.0
+
+    scorers = {"exact": BUILTIN["exact"], "dead": dead, "half": half}
+    report = evaluate_variants(ITEMS, [NOW, NEXT], asking(nobody, better), scorers=scorers)
+    alert = evaluate_rules([AlertRule(metric="evaluation.ship", above=0)], [report])
+    told = "200 of 200 answers of now have no score (ConnectionError 200): dead failed on them"
+
+    assert (report.verdict, numbers(report)["ship"]) == ("ship", 1), "what decides was measured"
+    assert told in report.reason
+    assert told in report.unmeasured
+    assert any(told in each for each in alert.findings)
+    # a scorer may have nothing to check in some answers
+    assert "100 of 200 answers of now have no score (KeyError 100): half" in report.reason
+    assert "half" not in report.unmeasured
+
+
+def old(report: EvaluationReport, verdict: str) -> EvaluationReport:
+    """The report as a release before stored it, with the verdict that it came to."""
+    stored = json.loads(record_to_json(report)) | {"verdict": verdict}
+    for name in ("missing", "max_failed_share", "n_not_asked"):
+        del stored[name]
+    for result in stored["variants"]:
+        del result["errors"]
+    return record_from_json(EvaluationReport, json.dumps(stored))
+
+
+def test_a_stored_report_that_does_not_say_what_is_missing_still_has_no_verdict() -> None:
+    dead = old(evaluated(everybody), "hold")
+    half = old(evaluated(outage, worse), "ship")
+    empty = old(evaluated(nobody, items=[]), "hold")
+    cut = old(cut_off(100), "ship")
+    good = old(evaluated(nobody, better), "ship")
+
+    assert dead.unmeasured.startswith("nothing was answered: 200 of 200 answers of now failed")
+    assert half.unmeasured == "60 of 200 answers of now failed, 5% may"
+    assert empty.unmeasured == "there was no item to answer"
+    assert cut.unmeasured.startswith("stopped after 100 of 200 items")
+    for report in (dead, half, empty, cut):
+        assert math.isnan(numbers(report)["ship"])
+        assert not report.ship
+        assert 'class="verdict good"' not in report.to_html()
+    assert (good.unmeasured, good.ship) == ("", True)

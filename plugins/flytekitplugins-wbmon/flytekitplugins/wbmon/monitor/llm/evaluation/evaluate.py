@@ -20,7 +20,6 @@ from flytekitplugins.wbmon.monitor.llm.evaluation.ask import (
 from flytekitplugins.wbmon.monitor.llm.evaluation.decide import decide, paired_comparisons
 from flytekitplugins.wbmon.monitor.llm.evaluation.report import (
     TAKEN_NAMES,
-    ComparisonVerdict,
     EvaluationReport,
     Variant,
 )
@@ -42,8 +41,6 @@ if TYPE_CHECKING:
 KEPT_ITEMS = 2000
 
 logger = logging.getLogger(__name__)
-
-_ORDER: tuple[ComparisonVerdict, ...] = ("ship", "undecided", "hold")
 
 
 def evaluate_variants(
@@ -92,12 +89,21 @@ def evaluate_variants(
     asked = run_coroutine(asking.run(items, variants))
     results = mark_frontier([result_of(v, asked, known, rule) for v in variants], metric)
     comparisons = paired_comparisons(results, asked, metric, rule)
-    decision = decide(comparisons, results, metric, rule)
     n_asked = len({each.place for each in asked})
+    stopped = _stopped(n_asked, len(items), spend_limit)
+    decision = decide(
+        comparisons,
+        results,
+        metric,
+        rule,
+        stopped=stopped,
+        is_cut_off=n_asked < len(items),
+    )
     return EvaluationReport(
         name=name,
         metric=metric,
         n_items=n_asked,
+        n_not_asked=len(items) - n_asked,
         variants=tuple(results),
         comparisons=tuple(comparisons),
         verdict=decision.verdict,
@@ -105,7 +111,7 @@ def evaluate_variants(
         n_to_decide=decision.n_to_decide,
         spent_usd=spend_limit.spent_usd,
         n_unpriced=spend_limit.n_unpriced,
-        stopped=_stopped(n_asked, len(items), spend_limit),
+        stopped=stopped,
         items=tuple(evaluated_item(each, items) for each in asked[:KEPT_ITEMS]),
         examples=telling_examples(asked, items, metric),
         reason=decision.reason,
