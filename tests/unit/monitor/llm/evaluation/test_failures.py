@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,6 +18,7 @@ from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.alerts.decision import AlertRule
 from flytekitplugins.wbmon.monitor.alerts.evaluate import evaluate_rules
 from flytekitplugins.wbmon.monitor.llm.evaluation.answer_cache import AnswerStore, answer_key
+from flytekitplugins.wbmon.monitor.llm.evaluation.compare import compare_paired
 from flytekitplugins.wbmon.monitor.llm.evaluation.evaluate import evaluate_variants, fill_answers
 from flytekitplugins.wbmon.monitor.llm.evaluation.prompt import PromptTemplate
 from flytekitplugins.wbmon.monitor.llm.evaluation.report import EvaluationReport
@@ -571,3 +573,55 @@ def test_a_stored_report_that_does_not_say_what_is_missing_still_has_no_verdict(
         assert not report.ship
         assert 'class="verdict good"' not in report.to_html()
     assert (good.unmeasured, good.ship) == ("", True)
+
+
+@pytest.mark.parametrize(
+    "item", [{"id": "1", "question": "q"}, {"question": "q"}, {"id": None, "question": "q"}]
+)
+def test_copies_of_an_item_are_no_further_items(item: dict) -> None:
+    report = evaluate_variants(
+        [dict(item, expected="next") for _ in range(12)],
+        [NOW, NEXT],
+        lambda item, variant: Answer(text=variant.name),
+        scorers=["exact"],
+    )
+
+    assert report.verdict == "undecided"
+    assert report.unmeasured.startswith("next against now: 1 items with a score on both sides")
+    assert "12 items are 1 and copies" in report.reason
+    assert math.isnan(report.variants[0].scores["exact"].low), "one item has no interval"
+
+
+def test_turns_of_one_conversation_are_one_item_with_the_mean_of_their_scores() -> None:
+    turns = [
+        {"id": str(number // 4), "question": f"q{number}", "expected": "right"}
+        for number in range(48)
+    ]
+
+    def ask(item: dict, variant: Variant) -> Answer:
+        right = variant.name == "next" or item["question"] in ("q0", "q5")
+        return Answer(text="right" if right else "wrong")
+
+    report = evaluate_variants(turns, [NOW, NEXT], ask, scorers=["exact"])
+    [found] = [each for each in report.comparisons if each.metric == "exact"]
+    means = np.array([0.25, 0.25] + [0.0] * 10)
+
+    assert found == compare_paired(
+        means,
+        np.ones(12),
+        metric="exact",
+        baseline="now",
+        candidate="next",
+        planned_items="all",
+    )
+    assert report.variants[0].scores["exact"].mean == pytest.approx(means.mean())
+    assert "48 items are 12 and copies" in report.reason
+
+
+def test_items_of_one_content_with_ids_of_their_own_are_several() -> None:
+    items = [{"id": str(number), "question": "q", "expected": "next"} for number in range(12)]
+    report = evaluate_variants(
+        items, [NOW, NEXT], lambda item, variant: Answer(text=variant.name), scorers=["exact"]
+    )
+
+    assert (report.verdict, report.comparisons[0].n) == ("ship", 12)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from flytekitplugins.wbmon.data.scalars import is_missing
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.llm.evaluation.prompt import PromptTemplate
 from flytekitplugins.wbmon.monitor.llm.evaluation.report import Answer, Variant
@@ -28,6 +29,21 @@ def prompt_digest(variant: Variant) -> str:
 def item_digest(item: Mapping[str, Any]) -> str:
     """Digest of the content of an item."""
     return hashlib.sha256(json.dumps(item, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def item_numbers(items: Sequence[Mapping[str, Any]]) -> list[int]:
+    """The number of each item, which all items of one `id` share; without ids, all of one content.
+
+    Args:
+        items: The items.
+    """
+    numbers: dict[tuple[bool, str], int] = {}
+    found = []
+    for item in items:
+        has_id = not is_missing(item.get("id"))
+        key = (has_id, str(item["id"]) if has_id else item_digest(item))
+        found.append(numbers.setdefault(key, len(numbers)))
+    return found
 
 
 def answer_key(variant: Variant, item: Mapping[str, Any], repeat: int) -> str:

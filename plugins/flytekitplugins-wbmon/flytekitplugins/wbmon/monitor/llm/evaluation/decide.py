@@ -40,13 +40,19 @@ class EvaluationDecision(NamedTuple):
 
 
 def paired_comparisons(
-    results: Sequence[VariantResult], asked: Sequence[Asked], metric: str, rule: EvaluationRule
+    results: Sequence[VariantResult],
+    asked: Sequence[Asked],
+    numbers: Sequence[int],
+    metric: str,
+    rule: EvaluationRule,
 ) -> list[PairedComparison]:
     """Each candidate against the baseline in quality, cost and latency, as far as known.
 
     Args:
         results: The variants, baseline first.
         asked: All answers.
+        numbers: The number of each item of the data set, which its copies share: they are no
+            further items.
         metric: Name of the scorer that decides.
         rule: The decision rule.
     """
@@ -69,7 +75,7 @@ def paired_comparisons(
                 compare_paired(
                     first,
                     second,
-                    groups=[place for place, _ in keys],
+                    groups=[numbers[place] for place, _ in keys],
                     alpha=alpha,
                     min_effect=rule.min_effect if name == metric else 0.0,
                     higher_is_better=name == metric,
@@ -116,6 +122,7 @@ def decide(
     *,
     stopped: str = "",
     is_cut_off: bool = False,
+    copies: str = "",
 ) -> EvaluationDecision:
     """Ship the best candidate that may be shipped, hold, or say what is missing to decide.
 
@@ -127,6 +134,7 @@ def decide(
         stopped: That the budget was spent or could not be kept; empty if it was kept.
         is_cut_off: Whether items were not asked for that reason. Then the only look was to be at
             more items than these, so nothing is decided; one of several looks decides all the same.
+        copies: That items are copies of others; empty if none is.
     """
     judged = [each for each in comparisons if each.metric == metric]
     found = _best(judged, comparisons, results, rule) if judged else _alone(results, metric, rule)
@@ -139,7 +147,7 @@ def decide(
             reason=f"{stopped}; {found.reason}",
         )
     told = [found.reason]
-    for each in (*_failures(results), *_unscored_by_others(results, metric, rule), stopped):
+    for each in (*_failures(results), *_unscored_by_others(results, metric, rule), stopped, copies):
         if each and not any(each in words for words in told):
             told.append(each)
     return found._replace(reason="; ".join(told))
