@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -339,6 +339,24 @@ def test_none_in_any_field_is_what_nobody_said(name: str) -> None:
     assert report.n_unpriced == (400 if name == "cost_usd" else 0)
 
 
+def test_a_scorer_sees_the_answer_as_a_class_of_the_user_made_it() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Told(Answer):
+        confidence: float
+
+    def sure(answer: Told, item: dict) -> float:
+        return answer.confidence
+
+    report = evaluate_variants(
+        ITEMS[:5],
+        [NOW],
+        lambda item, variant: Told(text=None, cost_usd=0.1, confidence=0.75),
+        scorers={"sure": sure},
+    )
+
+    assert report.variants[0].scores["sure"].mean == 0.75
+
+
 def test_a_function_that_raises_stop_iteration_fails_and_does_not_wait_for_ever() -> None:
     def ask(item: dict, variant: Variant) -> Answer:
         return next(iter(()))
@@ -534,13 +552,19 @@ def test_a_scorer_that_scores_nothing_is_told_also_where_another_one_decides() -
         return 1.0
 
     scorers = {"exact": BUILTIN["exact"], "dead": dead, "half": half}
-    report = evaluate_variants(ITEMS, [NOW, NEXT], asking(nobody, better), scorers=scorers)
+    ask = asking(nobody, better)
+    report = evaluate_variants(ITEMS, [NOW, NEXT], ask, scorers=scorers)
+    lenient = evaluate_variants(
+        ITEMS, [NOW, NEXT], ask, scorers=scorers, rule=EvaluationRule(max_failed_share=1)
+    )
     alert = evaluate_rules([AlertRule(metric="evaluation.ship", above=0)], [report])
     told = "200 of 200 answers of now have no score (ConnectionError 200): dead failed on them"
 
     assert (report.verdict, numbers(report)["ship"]) == ("ship", 1), "what decides was measured"
     assert told in report.reason
     assert told in report.unmeasured
+    assert told in lenient.reason
+    assert report.unmeasured == lenient.unmeasured
     assert any(told in each for each in alert.findings)
     # a scorer may have nothing to check in some answers
     assert "100 of 200 answers of now have no score (KeyError 100): half" in report.reason

@@ -199,14 +199,15 @@ class VariantResult:
         return told_failures(self.n_failed, self.n_answers, answers, self.errors)
 
     def told_unscored(self, name: str, max_failed_share: float) -> str:
-        """How many of the answers that came a scorer failed on; empty if on no more than allowed.
+        """How many of the answers that came a scorer failed on; empty if it was few.
 
         Args:
             name: The scorer.
-            max_failed_share: What is allowed; below 1.
+            max_failed_share: What is few; all are never.
         """
         score, n_came = self.scores.get(name), self.n_answers - self.n_failed
-        if score is None or not n_came or not score.n_failed > max_failed_share * n_came:
+        few = min(max_failed_share * n_came, n_came - 1)
+        if score is None or not n_came or not score.n_failed > few:
             return ""
         answers = f"answers of {self.variant.name} have no score"
         told = told_failures(score.n_failed, n_came, answers, score.errors)
@@ -365,12 +366,11 @@ class EvaluationReport(Report):
     @property
     def unmeasured(self) -> str:
         """Why no verdict was possible, and which scorers scored nothing; empty if all went well."""
-        came = [each for each in self.variants if each.n_failed < each.n_answers]
         unscored = [
-            result.told_unscored(score.name, 0.0)
-            for result in came
-            for score in result.scores.values()
-            if score.name != self.metric and score.n_failed == result.n_answers - result.n_failed
+            result.told_unscored(name, 1.0)
+            for result in self.variants
+            for name in result.scores
+            if name != self.metric
         ]
         return "; ".join(filter(None, (self.undecidable, *unscored)))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import fields
+from dataclasses import replace
 from typing import Any
 
 from flytekitplugins.wbmon.arguments import is_number
@@ -29,22 +29,22 @@ def valid_answer(answer: Answer) -> Answer:
     """
     found: dict[str, Any] = {}
     invalid = []
-    for each in fields(Answer):
-        value = getattr(answer, each.name)
-        if value is None:
-            continue
+    for name, valid in _VALID.items():
+        value = getattr(answer, name)
         try:
-            found[each.name] = _VALID[each.name](value)
+            found[name] = getattr(_UNSAID, name) if value is None else valid(value)
         except (TypeError, ValueError):
-            invalid.append(each.name)
+            invalid.append(name)
     # no number stands for a cost that is unknown
-    if math.isnan(found.get("cost_usd", 0.0)):
-        del found["cost_usd"]
-    if not invalid:
-        return Answer(**found)
-    cost_usd = math.nan if "cost_usd" in invalid else found.get("cost_usd")
-    error = found.get("error") or f"invalid {', '.join(invalid)}"
-    return Answer(error=error, cost_usd=cost_usd)
+    if is_missing(found.get("cost_usd")):
+        found["cost_usd"] = None
+    if invalid:
+        error = found.get("error") or f"invalid {', '.join(invalid)}"
+        cost_usd = math.nan if "cost_usd" in invalid else found["cost_usd"]
+        return Answer(error=error, cost_usd=cost_usd)
+    # it may be of a class of the user, with more than scorers of ours know
+    changed = {name: value for name, value in found.items() if value is not getattr(answer, name)}
+    return replace(answer, **changed) if changed else answer
 
 
 def valid_cost(cost_usd: Any) -> float | None:
@@ -115,6 +115,7 @@ def _texts(value: Any) -> tuple[str, ...]:
     return _listed(value, _text)
 
 
+_UNSAID = Answer()
 _VALID: Mapping[str, Callable[[Any], Any]] = {
     **dict.fromkeys(("text", "model", "finish_reason", "error"), _text),
     **dict.fromkeys(("input_tokens", "output_tokens"), _amount),
