@@ -239,6 +239,35 @@ def test_steps_that_traced_tasks_logged_are_summarised(tmp_path: Path) -> None:
         AnalyzeSteps("x", loop_from=1)
 
 
+def test_the_steps_of_a_night_are_those_before_the_kickoff(tmp_path: Path) -> None:
+    with CallLog(steps_folder(str(tmp_path)), "agent") as log:
+        for day, error in enumerate(["", "", "Boom"]):
+            began_at = START + timedelta(days=day)
+            span = Span(
+                id=str(day), trace_id=str(day), name="agent", started_at=began_at,
+                ended_at=began_at + timedelta(hours=3), error=error,
+            )  # fmt: skip
+            log.log_call(row_of_span(span))
+    node = rebuilt(AnalyzeSteps("night.steps"))
+    alert = DegradationAlert("night.alert", rules=[AlertRule(metric="steps.error_rate", above=0.1)])
+
+    def night(day: int) -> tuple[float, bool, tuple[str, ...]]:
+        at = START + timedelta(days=day)
+        report = node(call_log=str(tmp_path), at=at).report
+        decided = alert(steps=report, at=at)
+        return report.n_traces, decided.fired, decided.decision.findings
+
+    assert [night(day)[:2] for day in (1, 2, 3)] == [(1, False), (1, False), (1, True)]
+    n_traces, _, findings = night(4)
+    assert n_traces == 0
+    assert any("no trace in this window" in each for each in findings)
+    assert node(call_log=str(tmp_path)).report.n_traces == 3, "the whole log, by hand"
+    hourly = rebuilt(AnalyzeSteps("hour.steps", window=timedelta(hours=1)))
+    assert hourly(call_log=str(tmp_path), at=START + timedelta(hours=1)).report.n_traces == 1
+    with pytest.raises(ConfigError, match="window must be a positive timedelta"):
+        AnalyzeSteps("x", window=timedelta(0))
+
+
 def test_models_are_compared_on_the_same_items() -> None:
     node = rebuilt(
         CompareModels(

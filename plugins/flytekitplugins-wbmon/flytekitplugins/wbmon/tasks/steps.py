@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
+from flytekitplugins.wbmon.arguments import moment, require_duration
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.flyte.filesystem import filesystem_of_task
 from flytekitplugins.wbmon.monitor.llm.steps.report import StepReport
@@ -16,6 +18,7 @@ class StepSettings:
     """Settings of `AnalyzeSteps`, where they are described."""
 
     loop_from: int = 3
+    window: timedelta = timedelta(days=1)
 
 
 class StepsAnalyzed(NamedTuple):
@@ -31,22 +34,35 @@ class AnalyzeSteps(Node[StepSettings]):
     Args:
         name: The task's name.
         loop_from: Number of identical calls of a step in one trace that count as a loop; `>= 2`.
+        window: Length of the window that ends at `at`, such as the time from one run of a schedule
+            to the next.
         task_kwargs: As for any node.
 
     Raises:
-        ConfigError: If `loop_from` is smaller than 2.
+        ConfigError: If `loop_from` is smaller than 2, or `window` no positive length of time.
     """
 
-    def __init__(self, name: str, *, loop_from: int = 3, **task_kwargs: Any) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        loop_from: int = 3,
+        window: timedelta = timedelta(days=1),
+        **task_kwargs: Any,
+    ) -> None:
         if loop_from < 2:  # noqa: PLR2004 - once is no loop
             raise ConfigError(f"loop_from must be at least 2, got {loop_from}")
-        super().__init__(name, StepSettings(loop_from=loop_from), **task_kwargs)
+        require_duration("window", window)
+        super().__init__(name, StepSettings(loop_from=loop_from, window=window), **task_kwargs)
 
-    def compute(self, call_log: str) -> StepsAnalyzed:
+    def compute(self, call_log: str, at: datetime | None = None) -> StepsAnalyzed:
         """Analyse the steps that traced tasks logged.
 
         Args:
             call_log: Path or URL, as passed to `weave_init(call_log=…)`.
+            at: End of the window, such as the kickoff time of a schedule; traces that began within
+                `window` before it are analysed. If not given, all traces of the log are: for a look
+                by hand, and not for an alert, as a bad night would be one among all.
 
         Returns:
             report: Every step, the ones where failures begin first.
@@ -55,8 +71,11 @@ class AnalyzeSteps(Node[StepSettings]):
         from flytekitplugins.wbmon.monitor.llm.steps.analyze import analyse_steps
         from flytekitplugins.wbmon.monitor.llm.steps.spans import read_spans
 
+        end = None if at is None else moment("at", at)
         report = analyse_steps(
             read_spans(call_log, filesystem=filesystem_of_task(call_log)),
             loop_from=self.config.loop_from,
+            start=None if end is None else end - self.config.window,
+            end=end,
         )
         return StepsAnalyzed(report=report, n_failed=report.n_failed)

@@ -11,7 +11,7 @@ import pytest
 
 from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.llm import compare_paired
-from flytekitplugins.wbmon.monitor.llm.evaluation.report import PairedComparison
+from flytekitplugins.wbmon.monitor.llm.evaluation.comparison_report import PairedComparison
 from flytekitplugins.wbmon.stats.paired import mcnemar_p_value, paired_difference, pairs_needed
 
 

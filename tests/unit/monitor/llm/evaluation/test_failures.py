@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
+from dataclasses import dataclass, fields
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flytekitplugins.wbmon import Answer, EvaluationRule, Variant
 from flytekitplugins.wbmon.errors import ConfigError
-from flytekitplugins.wbmon.monitor.llm.evaluation.answer_cache import AnswerStore
+from flytekitplugins.wbmon.monitor.alerts.decision import AlertRule
+from flytekitplugins.wbmon.monitor.alerts.evaluate import evaluate_rules
+from flytekitplugins.wbmon.monitor.llm.evaluation.answer_cache import AnswerStore, answer_key
+from flytekitplugins.wbmon.monitor.llm.evaluation.compare import compare_paired
 from flytekitplugins.wbmon.monitor.llm.evaluation.evaluate import evaluate_variants, fill_answers
 from flytekitplugins.wbmon.monitor.llm.evaluation.prompt import PromptTemplate
 from flytekitplugins.wbmon.monitor.llm.evaluation.report import EvaluationReport
+from flytekitplugins.wbmon.monitor.llm.evaluation.scorers import BUILTIN
 from flytekitplugins.wbmon.monitor.llm.prompts.registry import PromptFiles
 from flytekitplugins.wbmon.reports.serialize import record_from_json, record_to_json
 
@@ -88,7 +95,8 @@ def test_a_stored_report_of_an_outage_that_says_ship_promotes_nobody(tmp_path: P
     stored = stored.replace('"winner": "now"', '"winner": "next"')
     report = record_from_json(EvaluationReport, stored)
 
-    assert report.ship
+    assert report.verdict == "ship"
+    assert not report.ship
     assert not prompts.promote_winner("qa", report)
     assert prompts.history("qa").aliases == {}
 
@@ -275,6 +283,104 @@ def test_what_is_no_answer_is_a_failed_one(returned: object) -> None:
     assert report.variants[0].errors == {"TypeError": 5}
 
 
+IMPOSSIBLE = {
+    "text": (5, b"right"),
+    "model": (5,),
+    "finish_reason": (1,),
+    "input_tokens": ("5", -1, True),
+    "cost_usd": ("1", math.inf, -0.1, [0.1]),
+    "latency_ms": ("1", math.inf, -1.0),
+    "time_to_first_chunk_ms": ("1",),
+    "stage_ms": (1.0, {"search": "1"}, {1: 1.0}),
+    "retrieved": ("d1", [None]),
+    "scores": ("0.5", ["x"]),
+    "contexts": ("text", [1]),
+    "attempts": ("1",),
+    "error": (TimeoutError(),),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, each in IMPOSSIBLE.items() for value in each]
+)
+def test_an_impossible_value_makes_its_answer_a_failed_one(
+    name: str, value: object, tmp_path: Path
+) -> None:
+    def ask(item: dict, variant: Variant) -> Answer:
+        told = {"text": "right" if variant.name == "next" else "wrong", "cost_usd": 0.01}
+        return Answer(**told | ({name: value} if item["id"] == "7" else {}))
+
+    store = AnswerStore(str(tmp_path))
+    report = evaluate_variants(ITEMS, [NOW, NEXT], ask, scorers=["exact", "complete"], store=store)
+
+    assert report.verdict == "ship"
+    assert report.variants[0].errors == report.variants[1].errors == {f"invalid {name}": 1}
+    assert f"1 of 200 answers of now failed (invalid {name} 1)" in report.reason
+    # it was paid for all the same; an unknown cost is none of 0
+    assert report.n_unpriced == (2 if name == "cost_usd" else 0)
+    assert report.spent_usd == pytest.approx(3.98 if name == "cost_usd" else 4.0)
+    again = evaluate_variants(ITEMS, [NOW, NEXT], ask, scorers=["exact"], store=store)
+    assert [each.n_cached for each in again.variants] == [199, 199]
+    assert record_from_json(EvaluationReport, record_to_json(report)).reason == report.reason
+
+
+@pytest.mark.parametrize("name", [each.name for each in fields(Answer)])
+def test_none_in_any_field_is_what_nobody_said(name: str) -> None:
+    def ask(item: dict, variant: Variant) -> Answer:
+        # a call of a tool has no text, and a free answer has no cost
+        told = {"text": "right" if variant.name == "next" else "wrong", "cost_usd": 0.01}
+        return Answer(**told | {name: None})
+
+    report = evaluate_variants(ITEMS, [NOW, NEXT], ask, scorers=["exact", "complete"])
+
+    assert [each.n_failed for each in report.variants] == [0, 0]
+    assert report.verdict == ("undecided" if name == "text" else "ship")
+    assert report.variants[1].latency_ms["mean"] >= 0
+    assert report.n_unpriced == (400 if name == "cost_usd" else 0)
+
+
+def test_a_scorer_sees_the_answer_as_a_class_of_the_user_made_it() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Told(Answer):
+        confidence: float
+
+    def sure(answer: Told, item: dict) -> float:
+        return answer.confidence
+
+    report = evaluate_variants(
+        ITEMS[:5],
+        [NOW],
+        lambda item, variant: Told(text=None, cost_usd=0.1, confidence=0.75),
+        scorers={"sure": sure},
+    )
+
+    assert report.variants[0].scores["sure"].mean == 0.75
+
+
+def test_a_function_that_raises_stop_iteration_fails_and_does_not_wait_for_ever() -> None:
+    def ask(item: dict, variant: Variant) -> Answer:
+        return next(iter(()))
+
+    report = evaluate_variants(ITEMS[:3], [NOW], ask, scorers=["exact"])
+
+    assert report.variants[0].errors == {"RuntimeError": 3}
+
+
+def test_an_answer_that_an_earlier_release_kept_and_that_is_none_is_asked_for_again(
+    tmp_path: Path,
+) -> None:
+    store = AnswerStore(str(tmp_path))
+    for item in ITEMS[:5]:
+        store.put(answer_key(NOW, item, 0), Answer(text="right", cost_usd=math.inf))
+
+    report = evaluate_variants(
+        ITEMS[:5], [NOW], asking(nobody, everybody), scorers=["exact"], store=store
+    )
+
+    assert report.variants[0].n_cached == 0
+    assert report.spent_usd == pytest.approx(0.05)
+
+
 def test_an_unscored_answer_is_no_difference_worth_showing() -> None:
     def flaky(answer: Answer, item: dict) -> float:
         if item["id"] == "3" and answer.text == "wrong":
@@ -338,3 +444,208 @@ def test_no_item_to_fill_is_no_answer(tmp_path: Path) -> None:
 def test_shares_and_levels_out_of_range_are_refused_before_anything_is_asked(wrong: dict) -> None:
     with pytest.raises(ConfigError):
         EvaluationRule(**wrong)
+
+
+def better(number: int, name: str) -> bool:
+    return name == "next" or number % 2 == 0
+
+
+def cut_off(n: int, **rule: object) -> EvaluationReport:
+    """An evaluation whose budget reaches `n` of 200 items."""
+    limit = EvaluationRule(max_cost_usd=0.011 * n - 0.001, concurrency=1, **rule)
+    return evaluate_variants(
+        ITEMS, [NOW, NEXT], asking(nobody, better), scorers=["exact"], rule=limit
+    )
+
+
+@pytest.mark.parametrize("right", [better, worse])
+def test_an_evaluation_that_its_budget_cut_off_decides_nothing(
+    right: Callable[[int, str], bool],
+) -> None:
+    rule = EvaluationRule(max_cost_usd=0.5, concurrency=1, max_loss=0.9)
+    report = evaluate_variants(
+        ITEMS, [NOW, NEXT], asking(nobody, right), scorers=["exact"], rule=rule
+    )
+
+    assert (report.verdict, report.winner, report.ship) == ("undecided", "now", False)
+    assert report.stopped.startswith("stopped after 46 of 200 items")
+    assert report.unmeasured == report.stopped
+    assert report.reason.startswith(report.stopped)
+    assert "over 46 items" in report.reason, "what was seen is told all the same"
+    assert math.isnan(numbers(report)["ship"])
+    assert (numbers(report)["n_items"], numbers(report)["n_not_asked"]) == (46, 154)
+    assert 'class="verdict good"' not in report.to_html()
+
+
+@pytest.mark.parametrize("planned_items", [200, None])
+def test_one_of_several_looks_decides_also_where_the_budget_ended_it(
+    planned_items: int | None,
+) -> None:
+    report = cut_off(100, planned_items=planned_items)
+    early = cut_off(20, planned_items=planned_items)
+
+    assert (report.verdict, report.n_items, report.unmeasured) == ("ship", 100, "")
+    assert "stopped after 100 of 200 items" in report.reason
+    assert early.verdict == "undecided"
+    assert early.unmeasured.startswith(early.stopped)
+
+
+def test_a_single_variant_of_which_items_were_left_out_was_not_measured() -> None:
+    rule = EvaluationRule(max_cost_usd=0.095, concurrency=1)
+    report = evaluate_variants(
+        ITEMS, [NOW], asking(nobody, everybody), scorers=["exact"], rule=rule
+    )
+
+    assert report.verdict == "undecided"
+    assert report.unmeasured.startswith("stopped after 10 of 200 items")
+
+
+def test_a_cost_that_is_unknown_is_told_also_where_all_items_were_asked() -> None:
+    def ask(item: dict, variant: Variant) -> Answer:
+        return Answer(text="right" if better(int(item["id"]), variant.name) else "wrong")
+
+    rule = EvaluationRule(max_cost_usd=1.0, concurrency=200)
+    report = evaluate_variants(ITEMS, [NOW, NEXT], ask, scorers=["exact"], rule=rule)
+    cut = evaluate_variants(
+        ITEMS, [NOW, NEXT], ask, scorers=["exact"], rule=EvaluationRule(max_cost_usd=1.0)
+    )
+
+    assert (report.verdict, report.unmeasured) == ("ship", "")
+    assert "the cost of 400 calls is unknown" in report.reason
+    assert cut.verdict == "undecided"
+    assert "the cost of 16 calls is unknown" in cut.unmeasured
+
+
+@pytest.mark.parametrize(("planned_items", "enough"), [("all", 6), (400, 41), (None, 16)])
+def test_items_that_could_decide_nothing_are_too_few(planned_items: object, enough: int) -> None:
+    def of(n: int) -> EvaluationReport:
+        rule = EvaluationRule(planned_items=planned_items)
+        ask = asking(nobody, lambda number, name: name == "next")
+        return evaluate_variants(ITEMS[:n], [NOW, NEXT], ask, scorers=["exact"], rule=rule)
+
+    assert of(enough).verdict == "ship"
+    report = of(enough - 1)
+    assert report.verdict == "undecided"
+    assert report.unmeasured.startswith(f"{enough - 1} items are too few for any verdict")
+    assert math.isnan(numbers(report)["ship"])
+
+
+def test_graded_scores_of_which_few_would_decide_are_not_called_too_few() -> None:
+    def graded(answer: Answer, item: dict) -> float:
+        return int(item["id"]) * (0.03 if answer.text == "right" else 0.035) % 1
+
+    def of(n: int) -> EvaluationReport:
+        ask = asking(nobody, lambda number, name: name == "next")
+        return evaluate_variants(ITEMS[:n], [NOW, NEXT], ask, scorers={"graded": graded})
+
+    assert "too few" not in of(5).unmeasured
+    assert "3 items are too few for any verdict" in of(3).unmeasured
+
+
+def test_a_scorer_that_scores_nothing_is_told_also_where_another_one_decides() -> None:
+    def dead(answer: Answer, item: dict) -> float:
+        raise ConnectionError
+
+    def half(answer: Answer, item: dict) -> float:
+        if int(item["id"]) % 2:
+            raise KeyError
+        return 1.0
+
+    scorers = {"exact": BUILTIN["exact"], "dead": dead, "half": half}
+    ask = asking(nobody, better)
+    report = evaluate_variants(ITEMS, [NOW, NEXT], ask, scorers=scorers)
+    lenient = evaluate_variants(
+        ITEMS, [NOW, NEXT], ask, scorers=scorers, rule=EvaluationRule(max_failed_share=1)
+    )
+    alert = evaluate_rules([AlertRule(metric="evaluation.ship", above=0)], [report])
+    told = "200 of 200 answers of now have no score (ConnectionError 200): dead failed on them"
+
+    assert (report.verdict, numbers(report)["ship"]) == ("ship", 1), "what decides was measured"
+    assert told in report.reason
+    assert told in report.unmeasured
+    assert told in lenient.reason
+    assert report.unmeasured == lenient.unmeasured
+    assert any(told in each for each in alert.findings)
+    # a scorer may have nothing to check in some answers
+    assert "100 of 200 answers of now have no score (KeyError 100): half" in report.reason
+    assert "half" not in report.unmeasured
+
+
+def old(report: EvaluationReport, verdict: str) -> EvaluationReport:
+    """The report as a release before stored it, with the verdict that it came to."""
+    stored = json.loads(record_to_json(report)) | {"verdict": verdict}
+    for name in ("missing", "max_failed_share", "n_not_asked"):
+        del stored[name]
+    for result in stored["variants"]:
+        del result["errors"]
+    return record_from_json(EvaluationReport, json.dumps(stored))
+
+
+def test_a_stored_report_that_does_not_say_what_is_missing_still_has_no_verdict() -> None:
+    dead = old(evaluated(everybody), "hold")
+    half = old(evaluated(outage, worse), "ship")
+    empty = old(evaluated(nobody, items=[]), "hold")
+    cut = old(cut_off(100), "ship")
+    good = old(evaluated(nobody, better), "ship")
+
+    assert dead.unmeasured.startswith("nothing was answered: 200 of 200 answers of now failed")
+    assert half.unmeasured == "60 of 200 answers of now failed, 5% may"
+    assert empty.unmeasured == "there was no item to answer"
+    assert cut.unmeasured.startswith("stopped after 100 of 200 items")
+    for report in (dead, half, empty, cut):
+        assert math.isnan(numbers(report)["ship"])
+        assert not report.ship
+        assert 'class="verdict good"' not in report.to_html()
+    assert (good.unmeasured, good.ship) == ("", True)
+
+
+@pytest.mark.parametrize(
+    "item", [{"id": "1", "question": "q"}, {"question": "q"}, {"id": None, "question": "q"}]
+)
+def test_copies_of_an_item_are_no_further_items(item: dict) -> None:
+    report = evaluate_variants(
+        [dict(item, expected="next") for _ in range(12)],
+        [NOW, NEXT],
+        lambda item, variant: Answer(text=variant.name),
+        scorers=["exact"],
+    )
+
+    assert report.verdict == "undecided"
+    assert report.unmeasured.startswith("next against now: 1 items with a score on both sides")
+    assert "12 items are 1 and copies" in report.reason
+    assert math.isnan(report.variants[0].scores["exact"].low), "one item has no interval"
+
+
+def test_turns_of_one_conversation_are_one_item_with_the_mean_of_their_scores() -> None:
+    turns = [
+        {"id": str(number // 4), "question": f"q{number}", "expected": "right"}
+        for number in range(48)
+    ]
+
+    def ask(item: dict, variant: Variant) -> Answer:
+        right = variant.name == "next" or item["question"] in ("q0", "q5")
+        return Answer(text="right" if right else "wrong")
+
+    report = evaluate_variants(turns, [NOW, NEXT], ask, scorers=["exact"])
+    [found] = [each for each in report.comparisons if each.metric == "exact"]
+    means = np.array([0.25, 0.25] + [0.0] * 10)
+
+    assert found == compare_paired(
+        means,
+        np.ones(12),
+        metric="exact",
+        baseline="now",
+        candidate="next",
+        planned_items="all",
+    )
+    assert report.variants[0].scores["exact"].mean == pytest.approx(means.mean())
+    assert "48 items are 12 and copies" in report.reason
+
+
+def test_items_of_one_content_with_ids_of_their_own_are_several() -> None:
+    items = [{"id": str(number), "question": "q", "expected": "next"} for number in range(12)]
+    report = evaluate_variants(
+        items, [NOW, NEXT], lambda item, variant: Answer(text=variant.name), scorers=["exact"]
+    )
+
+    assert (report.verdict, report.comparisons[0].n) == ("ship", 12)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flytekitplugins.wbmon import Answer, Variant
+from flytekitplugins.wbmon import Answer, EvaluationRule, Variant
 from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.monitor.llm.evaluation.evaluate import evaluate_variants
 from flytekitplugins.wbmon.monitor.llm.evaluation.prompt import PromptTemplate
+from flytekitplugins.wbmon.monitor.llm.evaluation.report import EvaluationReport
 from flytekitplugins.wbmon.monitor.llm.prompts.registry import PromptFiles, resolve_variants
+from flytekitplugins.wbmon.storage.compare_and_swap import replace_file
 
 QA = PromptTemplate(
     name="qa", messages=(("system", 'Answer as {"a": 1}.'), ("user", "{question} {{not}} {x}"))
@@ -99,15 +102,9 @@ def test_what_cannot_be_found_promoted_or_rolled_back_is_refused(registry: Promp
         registry.history("a/b")
 
 
-def test_only_a_winner_is_promoted_by_an_evaluation(registry: PromptFiles) -> None:
-    ask = np.random.default_rng(1).random(50)
-
-    def answer(item: dict, variant: Variant) -> Answer:
-        right = ask[item["n"]] < (0.4 if variant.prompt_version == old.digest else 0.95)
-        return Answer(text="yes" if right else "no")
-
-    old = registry.publish(PromptTemplate.from_text("qa", "{n}"), alias="production")
-    new = registry.publish(PromptTemplate.from_text("qa", "{n}?"), alias="candidate")
+def compared(registry: PromptFiles, *, seed: int = 1, better: float = 0.95) -> EvaluationReport:
+    """The candidate against what is in production, on 50 items."""
+    ask = np.random.default_rng(seed).random(50)
     variants = resolve_variants(
         [
             Variant(name="now", prompt_name="qa"),
@@ -115,15 +112,132 @@ def test_only_a_winner_is_promoted_by_an_evaluation(registry: PromptFiles) -> No
         ],
         registry.uri,
     )
-    items = [{"n": n, "expected": "yes"} for n in range(50)]
-    report = evaluate_variants(items, variants, answer, scorers=["exact"])
-    reverse = evaluate_variants(items, variants[::-1], answer, scorers=["exact"])
 
-    assert report.variants[1].digest == new.digest
-    assert not registry.promote_winner("qa", reverse)
+    def answer(item: dict, variant: Variant) -> Answer:
+        right = ask[item["n"]] < (0.4 if variant.name == "now" else better)
+        return Answer(text="yes" if right else "no")
+
+    items = [{"n": n, "expected": "yes"} for n in range(50)]
+    return evaluate_variants(items, variants, answer, scorers=["exact"])
+
+
+@pytest.fixture
+def versions(registry: PromptFiles) -> list[str]:
+    """The digests of what is in production, the candidate, and a third version."""
+    aliases = {"{n}": "production", "{n}?": "candidate", "{n}!": None}
+    return [
+        registry.publish(PromptTemplate.from_text("qa", text), alias=alias).digest
+        for text, alias in aliases.items()
+    ]
+
+
+def test_only_a_winner_is_promoted_by_an_evaluation(
+    registry: PromptFiles, versions: list[str]
+) -> None:
+    report = compared(registry)
+
+    assert report.variants[1].digest == versions[1]
+    assert not registry.promote_winner("qa", compared(registry, better=0.4))
     assert registry.promote_winner("qa", report, by="nightly")
-    assert registry.get("qa").digest == new.digest
-    assert registry.history("qa").decisions[-1].evidence["n"] == 50
+    assert registry.get("qa").digest == versions[1]
+    last = registry.history("qa").decisions[-1]
+    assert (last.before, last.by, last.reason) == (versions[0], "nightly", report.reason)
+    assert last.evidence["n"] == 50
+    assert last.evidence["difference"] == report.comparisons[0].difference
+
+
+def test_a_retry_changes_nothing_and_undoes_no_roll_back(
+    registry: PromptFiles, versions: list[str]
+) -> None:
+    report = compared(registry)
+    assert registry.promote_winner("qa", report)
+    n_decisions = len(registry.history("qa").decisions)
+
+    assert not registry.promote_winner("qa", report)
+    assert len(registry.history("qa").decisions) == n_decisions
+    registry.roll_back("qa", reason="complaints")
+    assert not registry.promote_winner("qa", report)
+    # an evaluation that finds the same answers in its store is no new evidence
+    assert not registry.promote_winner("qa", replace(compared(registry), spent_usd=1.0))
+    assert registry.get("qa").digest == versions[0]
+    assert registry.promote_winner("qa", compared(registry, seed=2)), "other answers are"
+    assert registry.get("qa").digest == versions[1]
+
+
+def test_a_prompt_that_the_winner_was_not_compared_with_stays(
+    registry: PromptFiles, versions: list[str]
+) -> None:
+    report = compared(registry)
+    registry.promote("qa", versions[2], reason="hotfix")
+
+    assert not registry.promote_winner("qa", report)
+    assert registry.get("qa").digest == versions[2]
+    assert registry.promote_winner("qa", compared(registry)), "now it was"
+
+
+def test_a_decision_in_the_moment_of_a_promotion_stands(
+    registry: PromptFiles, versions: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = compared(registry)
+
+    def later(*arguments: object) -> bool:
+        monkeypatch.undo()
+        PromptFiles(registry.uri).promote("qa", versions[2], reason="hotfix")
+        return replace_file(*arguments)
+
+    monkeypatch.setattr(f"{PromptFiles.__module__}.replace_file", later)
+
+    assert not registry.promote_winner("qa", report)
+    assert registry.get("qa").digest == versions[2]
+
+
+def test_the_same_prompt_with_another_model_is_no_change(
+    registry: PromptFiles, versions: list[str]
+) -> None:
+    report = compared(registry)
+    same = replace(report.variants[1], digest=versions[0])
+
+    assert not registry.promote_winner("qa", replace(report, variants=(report.variants[0], same)))
+    assert registry.history("qa").decisions[-1].alias == "candidate"
+
+
+def test_the_first_prompt_in_production_replaces_none(registry: PromptFiles) -> None:
+    registry.publish(PromptTemplate.from_text("qa", "{n}?"), alias="candidate")
+    now = Variant.of_text("now", "{n}")
+    [candidate] = resolve_variants(
+        [Variant(name="next", prompt_name="qa", prompt_version="candidate")], registry.uri
+    )
+    report = evaluate_variants(
+        [{"n": n, "expected": "next"} for n in range(50)],
+        [now, candidate],
+        lambda item, variant: Answer(text=variant.name),
+        scorers=["exact"],
+    )
+
+    assert registry.promote_winner("qa", report)
+    assert registry.get("qa").digest == candidate.prompt_version
+
+
+def test_a_cheaper_prompt_is_promoted_on_the_score_that_decided(
+    registry: PromptFiles, versions: list[str]
+) -> None:
+    variants = resolve_variants(
+        [
+            Variant(name="now", prompt_name="qa"),
+            Variant(name="next", prompt_name="qa", prompt_version="candidate"),
+        ],
+        registry.uri,
+    )
+    report = evaluate_variants(
+        [{"n": n, "expected": "yes"} for n in range(50)],
+        variants,
+        lambda item, variant: Answer(text="yes", cost_usd=1.0 if variant.name == "now" else 0.1),
+        scorers=["exact"],
+        rule=EvaluationRule(max_loss=0.2),
+    )
+
+    assert registry.promote_winner("qa", report)
+    assert registry.history("qa").decisions[-1].evidence["difference"] == 0
 
 
 def test_a_variant_without_any_prompt_is_refused() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
+from dataclasses import fields, replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flytekitplugins.wbmon import Answer, RAGRule
+from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.llm.evaluation.scorers import Judged
 from flytekitplugins.wbmon.monitor.llm.rag.evaluate import evaluate_rag
 from flytekitplugins.wbmon.monitor.llm.rag.report import RAGReport
@@ -287,6 +289,21 @@ def test_ages_that_nobody_knows_are_not_young() -> None:
     assert numbers(known)["stale_rate"] == 0
 
 
+@pytest.mark.parametrize("changed_at", ["yesterday", 1, "2026-13-01"])
+def test_a_time_of_a_document_that_cannot_be_read_is_counted(changed_at: Any) -> None:
+    rule = RAGRule(stale_after_days=30, max_stale=0.1)
+    at = datetime(2026, 3, 1, tzinfo=timezone.utc)
+    one = evaluate_rag(QUERIES, good, rule=rule, documents={"z": at, "d1": changed_at}, at=at)
+    all_of_them = evaluate_rag(QUERIES, good, rule=rule, documents={"z": changed_at}, at=at)
+
+    assert one.verdict == "ok"
+    assert numbers(one)["n_unreadable_ages"] == 1
+    assert "changed_at of 1 documents is no moment" in one.reason
+    assert all_of_them.verdict == "undecided"
+    with pytest.raises(ConfigError, match="at must be a moment"):
+        evaluate_rag(QUERIES, good, rule=rule, at=changed_at)
+
+
 def test_shares_are_of_the_answered_queries() -> None:
     def ask(item: dict) -> Answer:
         return Answer(text="?") if item["question"] == "q39" else failing(20)(item)
@@ -331,6 +348,53 @@ def test_what_is_no_answer_is_a_failed_query(returned: object) -> None:
     report = evaluate_rag(QUERIES, lambda item: returned)
 
     assert report.errors == {"TypeError": 40}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"retrieved": [None]}, {"retrieved": "abc"}, {"retrieved": [["a"]]}, {"retrieved": 7},
+        {"scores": ["x"]}, {"scores": [math.inf]}, {"scores": 0.5}, {"contexts": "abc"},
+        {"contexts": [None]}, {"stage_ms": {"search": "1"}}, {"stage_ms": [1.0]},
+        {"stage_ms": {"search": -1.0}}, {"latency_ms": "1"}, {"cost_usd": math.inf},
+    ],
+)  # fmt: skip
+def test_an_impossible_value_makes_its_query_a_failed_one(wrong: dict) -> None:
+    def ask(item: dict) -> Answer:
+        return replace(good(item), **(wrong if item["question"] == "q7" else {}))
+
+    report = evaluate_rag(QUERIES, ask, rule=RAGRule(k=3, floors={"recall": 0.8}))
+
+    assert report.errors == {f"invalid {next(iter(wrong))}": 1}
+    assert report.verdict == "ok"
+    assert report.retrieval["recall"].mean == pytest.approx(39 / 40)
+    assert record_from_json(RAGReport, record_to_json(report)).n_failed == 1
+
+
+@pytest.mark.parametrize("name", [each.name for each in fields(Answer)])
+def test_none_in_any_field_is_what_nobody_said(name: str) -> None:
+    def ask(item: dict) -> Answer:
+        return replace(good(item), **({name: None} if item["question"] == "q7" else {}))
+
+    report = evaluate_rag(QUERIES, ask, rule=RULE, groundedness=judging())
+
+    assert report.n_failed == 0
+    assert report.n_empty == int(name == "retrieved")
+    assert record_from_json(RAGReport, record_to_json(report)).reason == report.reason
+
+
+@pytest.mark.parametrize("cost_usd", ["1", -1.0, math.inf])
+def test_a_judge_that_says_an_impossible_cost_has_failed_and_its_cost_is_unknown(
+    cost_usd: Any,
+) -> None:
+    async def judge(**known: str) -> Judged:
+        return Judged(1.0, cost_usd=cost_usd)
+
+    report = evaluate_rag(QUERIES, good, rule=RULE, groundedness=judge)
+
+    assert report.verdict == "undecided"
+    assert "40 of 40 judgements failed (ValueError 40)" in report.reason
+    assert math.isnan(report.judge_cost_usd)
 
 
 def test_what_this_window_lacks_is_no_mistake_of_a_rule() -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
 from datetime import datetime, timedelta, timezone
+from itertools import pairwise
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.llm.steps.analyze import analyse_steps
 from flytekitplugins.wbmon.monitor.llm.steps.report import Span, StepReport
 from flytekitplugins.wbmon.monitor.llm.steps.spans import spans_of_records
@@ -182,3 +187,73 @@ def test_the_own_time_of_a_step_that_never_ended_is_unknown() -> None:
     report = analyse_steps([span("a", "agent", ended_at=None)])
 
     assert math.isnan(report.steps[0].own_ms)
+
+
+DAY = timedelta(days=1)
+
+
+def trace(name: str, began_at: datetime, *, hours: float = 0.01, error: str = "") -> list[Span]:
+    ended_at = began_at + timedelta(hours=hours)
+    root = Span(
+        id=name, trace_id=name, name="a", started_at=began_at, ended_at=ended_at, error=error
+    )
+    late = ended_at - timedelta(seconds=1)
+    step = Span(
+        id=f"{name}/s", trace_id=name, parent_id=name, name="s", started_at=late, ended_at=ended_at
+    )
+    return [root, step]
+
+
+@given(
+    hours=st.lists(st.tuples(st.floats(0, 95.99), st.floats(0.01, 60)), max_size=20),
+    length=st.sampled_from([1, 7, 24, 48]),
+)
+def test_windows_side_by_side_count_each_trace_once(
+    hours: list[tuple[float, float]], length: int
+) -> None:
+    spans = [
+        each
+        for number, (began, lasted) in enumerate(hours)
+        for each in trace(str(number), START + timedelta(hours=began), hours=lasted)
+    ]
+    ends = [START + timedelta(hours=end) for end in range(0, 96 + length, length)]
+    counts = [analyse_steps(spans, start=start, end=end).n_traces for start, end in pairwise(ends)]
+
+    assert sum(counts) == len(hours)
+    for count, (start, end) in zip(counts, pairwise(ends), strict=True):
+        began = [START + timedelta(hours=hour) for hour, _ in hours]
+        assert count == sum(start <= at < end for at in began)
+
+
+def test_a_bad_night_does_not_hide_behind_good_ones() -> None:
+    good = [each for n in range(90) for each in trace(f"g{n}", START + n % 9 * DAY)]
+    bad = [each for n in range(10) for each in trace(f"b{n}", START + 9 * DAY, error="Boom")]
+
+    night = analyse_steps([*good, *bad], start=START + 9 * DAY, end=START + 10 * DAY)
+    dead = analyse_steps([*good, *bad], start=START + 10 * DAY, end=START + 11 * DAY)
+
+    assert numbers(night)["error_rate"] == 1
+    assert [step.n for step in night.steps] == [10, 10], "its steps are those of the night"
+    assert dead.unmeasured == "no trace in this window"
+    assert "2026-03-11 00:00 UTC" in night.to_html()
+    assert "all traces of the log" in analyse_steps(good).to_html()
+
+
+def test_a_trace_that_never_ended_belongs_to_the_window_of_its_first_step() -> None:
+    _, step = trace("a", START + DAY - timedelta(hours=1), hours=0.5)
+
+    assert analyse_steps([step], start=START, end=START + DAY).n_unfinished == 1
+    assert analyse_steps([step], start=START + DAY, end=START + 2 * DAY).n_traces == 0
+
+
+def test_a_window_must_have_a_length() -> None:
+    with pytest.raises(ConfigError, match="start must be before end"):
+        analyse_steps([], start=START, end=START)
+
+
+def test_a_report_of_an_earlier_release_has_no_window() -> None:
+    stored = json.loads(record_to_json(analyse_steps(chain("a"), start=START, end=START + DAY)))
+    old = {name: value for name, value in stored.items() if name not in ("start_at", "end_at")}
+
+    assert record_from_json(StepReport, json.dumps(stored)).start_at == START
+    assert record_from_json(StepReport, json.dumps(old)).start_at is None

@@ -21,6 +21,7 @@ from flytekitplugins.wbmon.monitor.llm.evaluation.scorers import (
     Scorer,
     ScorerError,
 )
+from flytekitplugins.wbmon.monitor.llm.evaluation.valid_answer import valid_answer, valid_cost
 
 logger = logging.getLogger(__name__)
 
@@ -179,6 +180,8 @@ class EvaluationRun:
 async def answer_of(ask: Callable[..., Any], *args: Any) -> Answer:
     """The answer of a function; one that raises, or returns something else, gives a failed one.
 
+    So does one with an impossible value in a field, as `valid_answer` says.
+
     Args:
         ask: A function, a coroutine function, or an object with a `__call__` of either kind.
         args: What it is called with.
@@ -189,7 +192,7 @@ async def answer_of(ask: Callable[..., Any], *args: Any) -> Answer:
         logger.info("no answer: %s", error)
         return Answer(error=type(error).__name__)
     if isinstance(answer, Answer):
-        return answer
+        return valid_answer(answer)
     logger.info("no answer: got %s instead of an Answer", type(answer).__name__)
     return Answer(error=TypeError.__name__)
 
@@ -209,19 +212,29 @@ async def judged_by(
         known: What it is called with by name.
 
     Raises:
-        ValueError: If the score is not from 0 to 1.
+        ValueError: If the score is not from 0 to 1, or the cost no number from 0 on.
     """
     try:
         score = await _called(scorer, *args, **known)
     except ScorerError as error:
-        pay(error.cost_usd, error.n_unpriced)
+        _pay(pay, error.cost_usd, error.n_unpriced)
         raise
     judged = score if isinstance(score, Judged) else Judged(score, cost_usd=0.0)
-    pay(judged.cost_usd, int(isinstance(judged, PartlyPriced)))
+    _pay(pay, judged.cost_usd, int(isinstance(judged, PartlyPriced)))
     value = float(judged.value)
     if not 0.0 <= value <= 1.0:
         raise ValueError(f"a score must be from 0 to 1, got {value}")
     return judged._replace(value=value)
+
+
+def _pay(pay: Callable[[float | None, int], None], cost_usd: Any, n_unpriced: int) -> None:
+    """Pay what a scorer says; what is no cost is an unknown one, and the scorer has failed."""
+    try:
+        cost = valid_cost(cost_usd)
+    except ValueError:
+        pay(None, n_unpriced)
+        raise
+    pay(cost, n_unpriced)
 
 
 async def _called(function: Callable[..., Any], *args: Any, **known: Any) -> Any:
@@ -229,8 +242,16 @@ async def _called(function: Callable[..., Any], *args: Any, **known: Any) -> Any
     target = function if inspect.isroutine(function) else type(function).__call__
     if inspect.iscoroutinefunction(target):
         return await function(*args, **known)
-    found = await asyncio.to_thread(function, *args, **known)
+    found = await asyncio.to_thread(_called_in_thread, function, *args, **known)
     return await found if inspect.isawaitable(found) else found
+
+
+def _called_in_thread(function: Callable[..., Any], *args: Any, **known: Any) -> Any:
+    try:
+        return function(*args, **known)
+    except StopIteration as error:
+        # no future takes it: what waits for the thread would wait for ever
+        raise RuntimeError("the function raised StopIteration") from error
 
 
 def run_coroutine(work: Coroutine[Any, Any, T]) -> T:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from flytekitplugins.wbmon.errors import ConfigError, DataError
-from flytekitplugins.wbmon.monitor.llm.evaluation.report import (
+from flytekitplugins.wbmon.monitor.llm.evaluation.comparison_report import (
     ComparisonVerdict,
     PairedComparison,
 )
@@ -118,6 +118,22 @@ def compare_paired(  # noqa: PLR0913 - names for the report, and what decides
         )
         + f"; {validity(look.kind, end, 'items')}",
     )
+
+
+def can_decide(
+    n: int, *, alpha: float, planned_items: int | Literal["all"] | None, method: str
+) -> bool:
+    """Whether `n` items could show any difference, were it as large and as sure as can be.
+
+    Args:
+        n: Number of items compared.
+        alpha: As for `compare_paired`.
+        planned_items: As for `compare_paired`.
+        method: That of the comparison; the graded scores of `bootstrap` decide with fewer items.
+    """
+    most = np.linspace(0.99, 1.0, n) if method == "bootstrap" else np.ones(n)
+    level = _look(max(1, n), planned_items).level(alpha)
+    return paired_difference(np.zeros(n), most, alpha=level).low > 0
 
 
 def _look(n: float, planned_items: int | Literal["all"] | None) -> Look:

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from flytekitplugins.wbmon.monitor.llm.evaluation.ask import Asked
-from flytekitplugins.wbmon.monitor.llm.evaluation.compare import compare_paired
-from flytekitplugins.wbmon.monitor.llm.evaluation.failures import told_failures
-from flytekitplugins.wbmon.monitor.llm.evaluation.report import (
+from flytekitplugins.wbmon.monitor.llm.evaluation.compare import can_decide, compare_paired
+from flytekitplugins.wbmon.monitor.llm.evaluation.comparison_report import (
     ComparisonVerdict,
     PairedComparison,
+)
+from flytekitplugins.wbmon.monitor.llm.evaluation.report import (
     VariantResult,
+    nothing_answered,
 )
 from flytekitplugins.wbmon.monitor.llm.evaluation.rule import EvaluationRule
 
@@ -38,13 +40,19 @@ class EvaluationDecision(NamedTuple):
 
 
 def paired_comparisons(
-    results: Sequence[VariantResult], asked: Sequence[Asked], metric: str, rule: EvaluationRule
+    results: Sequence[VariantResult],
+    asked: Sequence[Asked],
+    numbers: Sequence[int],
+    metric: str,
+    rule: EvaluationRule,
 ) -> list[PairedComparison]:
     """Each candidate against the baseline in quality, cost and latency, as far as known.
 
     Args:
         results: The variants, baseline first.
         asked: All answers.
+        numbers: The number of each item of the data set, which its copies share: they are no
+            further items.
         metric: Name of the scorer that decides.
         rule: The decision rule.
     """
@@ -67,7 +75,7 @@ def paired_comparisons(
                 compare_paired(
                     first,
                     second,
-                    groups=[place for place, _ in keys],
+                    groups=[numbers[place] for place, _ in keys],
                     alpha=alpha,
                     min_effect=rule.min_effect if name == metric else 0.0,
                     higher_is_better=name == metric,
@@ -111,6 +119,10 @@ def decide(
     results: Sequence[VariantResult],
     metric: str,
     rule: EvaluationRule,
+    *,
+    stopped: str = "",
+    is_cut_off: bool = False,
+    copies: str = "",
 ) -> EvaluationDecision:
     """Ship the best candidate that may be shipped, hold, or say what is missing to decide.
 
@@ -119,29 +131,62 @@ def decide(
         results: The variants, baseline first.
         metric: Name of the scorer that decides.
         rule: The decision rule.
+        stopped: That the budget was spent or could not be kept; empty if it was kept.
+        is_cut_off: Whether items were not asked for that reason. Then the only look was to be at
+            more items than these, so nothing is decided; one of several looks decides all the same.
+        copies: That items are copies of others; empty if none is.
     """
-    baseline, by_name = results[0], {each.variant.name: each for each in results}
     judged = [each for each in comparisons if each.metric == metric]
-    if not judged:
-        missing = _nothing(results) or _unreliable(baseline, metric, rule)
-        reason = missing or f"{baseline.variant.name} is the only variant"
-        verdict: ComparisonVerdict = "undecided" if missing else "hold"
-        reason += _failures(results, told=missing)
-        return EvaluationDecision(verdict, baseline.variant.name, math.nan, missing, reason)
+    found = _best(judged, comparisons, results, rule) if judged else _alone(results, metric, rule)
+    is_only_look = rule.planned_items == "all" or not judged
+    if is_cut_off and (is_only_look or found.verdict == "undecided"):
+        found = found._replace(
+            verdict="undecided",
+            winner=results[0].variant.name,
+            missing="; ".join(filter(None, (stopped, found.missing))),
+            reason=f"{stopped}; {found.reason}",
+        )
+    told = [found.reason]
+    for each in (*_failures(results), *_unscored_by_others(results, metric, rule), stopped, copies):
+        if each and not any(each in words for words in told):
+            told.append(each)
+    return found._replace(reason="; ".join(told))
+
+
+def _alone(
+    results: Sequence[VariantResult], metric: str, rule: EvaluationRule
+) -> EvaluationDecision:
+    """Of a variant without a candidate."""
+    name = results[0].variant.name
+    missing = nothing_answered(results) or results[0].unreliable(metric, rule.max_failed_share)
+    verdict: ComparisonVerdict = "undecided" if missing else "hold"
+    return EvaluationDecision(
+        verdict, name, math.nan, missing, missing or f"{name} is the only variant"
+    )
+
+
+def _best(
+    judged: Sequence[PairedComparison],
+    comparisons: Sequence[PairedComparison],
+    results: Sequence[VariantResult],
+    rule: EvaluationRule,
+) -> EvaluationDecision:
+    baseline, by_name = results[0], {each.variant.name: each for each in results}
     candidates = [
-        _judged(each, comparisons, baseline, by_name[each.candidate], rule) for each in judged
+        _judged(each, comparisons, baseline, by_name[each.candidate], rule, n=len(judged))
+        for each in judged
     ]
     best = max(candidates, key=lambda c: (-_ORDER.index(c.verdict), c.found.difference))
     missing = ""
     if best.verdict == "undecided":
         gaps = dict.fromkeys(each.missing for each in candidates if each.missing)
-        missing = _nothing(results) or "; ".join(gaps)
+        missing = nothing_answered(results) or "; ".join(gaps)
     return EvaluationDecision(
         verdict=best.verdict,
         winner=best.found.candidate if best.verdict == "ship" else best.found.baseline,
         n_to_decide=math.nan if missing else best.found.n_to_decide,
         missing=missing,
-        reason=f"{missing or best.reason}{_failures(results, told=missing)}",
+        reason=missing or best.reason,
     )
 
 
@@ -160,10 +205,13 @@ def _judged(
     baseline: VariantResult,
     candidate: VariantResult,
     rule: EvaluationRule,
+    *,
+    n: int,
 ) -> _Judged:
+    """The verdict on one of `n` candidates."""
     against = f"{found.candidate} against {found.baseline}: {found.reason}"
     missing = (
-        _unreliable(baseline, found.metric, rule)
+        baseline.unreliable(found.metric, rule.max_failed_share)
         or _unscored(candidate, found.metric, rule)
         or (against if _is_too_little(found, rule) else "")
     )
@@ -172,7 +220,9 @@ def _judged(
     better = found.verdict == "ship"
     if not better and not _is_as_good_for_less(found, comparisons, rule):
         # a candidate that does not answer can be the worse one, and may not be the better one
-        missing = _unanswered(candidate, rule) if found.verdict == "undecided" else ""
+        if found.verdict == "undecided":
+            few = _too_few(found, rule.alpha / n, rule)
+            missing = _unanswered(candidate, rule) or (f"{few}: {against}" if few else "")
         return _Judged(found, found.verdict, against, missing)
     if missing := _unanswered(candidate, rule):
         return _Judged(found, "undecided", against, missing)
@@ -194,44 +244,37 @@ def _is_too_little(found: PairedComparison, rule: EvaluationRule) -> bool:
     return math.isnan(found.p_value) or found.n_unscored > rule.max_failed_share * n_all
 
 
-def _unreliable(baseline: VariantResult, metric: str, rule: EvaluationRule) -> str:
-    return _unanswered(baseline, rule) or _unscored(baseline, metric, rule)
+def _too_few(found: PairedComparison, alpha: float, rule: EvaluationRule) -> str:
+    """That no difference between so few items would be beyond chance; empty if one could be."""
+    able = can_decide(found.n, alpha=alpha, planned_items=rule.planned_items, method=found.method)
+    return "" if able else f"{found.n} items are too few for any verdict"
 
 
 def _unanswered(result: VariantResult, rule: EvaluationRule) -> str:
     if not result.failed_share > rule.max_failed_share:
         return ""
-    return f"{_failed(result)}, {rule.max_failed_share:.0%} may"
-
-
-def _failed(result: VariantResult) -> str:
-    answers = f"answers of {result.variant.name} failed"
-    return told_failures(result.n_failed, result.n_answers, answers, result.errors)
+    return f"{result.told_failed}, {rule.max_failed_share:.0%} may"
 
 
 def _unscored(result: VariantResult, metric: str, rule: EvaluationRule) -> str:
-    score, n_came = result.scores[metric], result.n_answers - result.n_failed
-    if not n_came or not score.n_failed > rule.max_failed_share * n_came:
-        return ""
-    answers = f"answers of {result.variant.name} have no score"
-    told = told_failures(score.n_failed, n_came, answers, score.errors)
-    return f"{told}: {metric} failed on them, {rule.max_failed_share:.0%} may"
+    told = result.told_unscored(metric, rule.max_failed_share)
+    return f"{told}, {rule.max_failed_share:.0%} may" if told else ""
 
 
-def _nothing(results: Sequence[VariantResult]) -> str:
-    """That nothing was answered at all; empty if anything was."""
-    if not any(each.n_answers for each in results):
-        return "there was no item to answer"
-    if any(each.n_failed < each.n_answers for each in results):
-        return ""
-    return f"nothing was answered: {', '.join(map(_failed, results))}"
+def _failures(results: Sequence[VariantResult]) -> list[str]:
+    return [each.told_failed for each in results if each.n_failed]
 
 
-def _failures(results: Sequence[VariantResult], told: str = "") -> str:
-    """The failures by variant, without those of which a text tells already."""
-    failed = [_failed(each) for each in results if each.n_failed]
-    rest = [each for each in failed if each not in told]
-    return f"; {', '.join(rest)}" if rest else ""
+def _unscored_by_others(
+    results: Sequence[VariantResult], metric: str, rule: EvaluationRule
+) -> list[str]:
+    """What the scorers that do not decide failed on, where that is more than is allowed."""
+    return [
+        each.told_unscored(name, rule.max_failed_share)
+        for each in results
+        for name in each.scores
+        if name != metric
+    ]
 
 
 def _is_as_good_for_less(

@@ -10,7 +10,7 @@ import numpy as np
 
 from flytekitplugins.wbmon.arguments import listed
 from flytekitplugins.wbmon.errors import ConfigError
-from flytekitplugins.wbmon.monitor.llm.evaluation.answer_cache import AnswerStore
+from flytekitplugins.wbmon.monitor.llm.evaluation.answer_cache import AnswerStore, item_numbers
 from flytekitplugins.wbmon.monitor.llm.evaluation.ask import (
     Ask,
     EvaluationRun,
@@ -20,7 +20,6 @@ from flytekitplugins.wbmon.monitor.llm.evaluation.ask import (
 from flytekitplugins.wbmon.monitor.llm.evaluation.decide import decide, paired_comparisons
 from flytekitplugins.wbmon.monitor.llm.evaluation.report import (
     TAKEN_NAMES,
-    ComparisonVerdict,
     EvaluationReport,
     Variant,
 )
@@ -43,8 +42,6 @@ KEPT_ITEMS = 2000
 
 logger = logging.getLogger(__name__)
 
-_ORDER: tuple[ComparisonVerdict, ...] = ("ship", "undecided", "hold")
-
 
 def evaluate_variants(
     items: Sequence[Item],
@@ -63,7 +60,8 @@ def evaluate_variants(
     failures than `rule.max_failed_share` there is no verdict, or none to ship.
 
     Args:
-        items: The items, with the fields that prompts and scorers need; `id` identifies one.
+        items: The items, with the fields that prompts and scorers need; `id` identifies one. Items
+            of one id, or without ids of one content, count as one, with the mean of their scores.
         variants: The variants, baseline first.
         ask: A function or coroutine function that answers an item with a variant.
         scorers: Names of built-in scorers, or a mapping of names to scorers.
@@ -90,14 +88,26 @@ def evaluate_variants(
         spend_limit=spend_limit,
     )
     asked = run_coroutine(asking.run(items, variants))
-    results = mark_frontier([result_of(v, asked, known, rule) for v in variants], metric)
-    comparisons = paired_comparisons(results, asked, metric, rule)
-    decision = decide(comparisons, results, metric, rule)
-    n_asked = len({each.place for each in asked})
+    numbers = item_numbers(items)
+    results = mark_frontier([result_of(v, asked, numbers, known, rule) for v in variants], metric)
+    comparisons = paired_comparisons(results, asked, numbers, metric, rule)
+    places = {each.place for each in asked}
+    n_asked, n_different = len(places), len({numbers[place] for place in places})
+    stopped = _stopped(n_asked, len(items), spend_limit)
+    decision = decide(
+        comparisons,
+        results,
+        metric,
+        rule,
+        stopped=stopped,
+        is_cut_off=n_asked < len(items),
+        copies=f"{n_asked} items are {n_different} and copies" if n_different < n_asked else "",
+    )
     return EvaluationReport(
         name=name,
         metric=metric,
         n_items=n_asked,
+        n_not_asked=len(items) - n_asked,
         variants=tuple(results),
         comparisons=tuple(comparisons),
         verdict=decision.verdict,
@@ -105,7 +115,7 @@ def evaluate_variants(
         n_to_decide=decision.n_to_decide,
         spent_usd=spend_limit.spent_usd,
         n_unpriced=spend_limit.n_unpriced,
-        stopped=_stopped(n_asked, len(items), spend_limit),
+        stopped=stopped,
         items=tuple(evaluated_item(each, items) for each in asked[:KEPT_ITEMS]),
         examples=telling_examples(asked, items, metric),
         reason=decision.reason,

@@ -6,10 +6,12 @@ import math
 from collections.abc import Sequence
 from html import escape
 
+from flytekitplugins.wbmon.monitor.llm.evaluation.comparison_report import (
+    PairedComparison,
+)
 from flytekitplugins.wbmon.monitor.llm.evaluation.report import (
     EvaluatedItem,
     EvaluationReport,
-    PairedComparison,
     VariantResult,
 )
 from flytekitplugins.wbmon.names import shown_name
@@ -40,8 +42,9 @@ def evaluation_section(report: EvaluationReport) -> str:
         "hold": f"Keep {report.winner}",
         "undecided": f"Undecided; keep {report.winner} for now",
     }
+    found = "undecided" if report.undecidable else report.verdict
     body = [
-        verdict(report.verdict, words[report.verdict], report.reason),
+        verdict(found, words[found], report.reason),
         facts(
             f"{report.n_items:,} items",
             f"decided by {report.metric}",

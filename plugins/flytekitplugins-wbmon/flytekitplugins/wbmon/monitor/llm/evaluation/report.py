@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.monitor.llm.evaluation.comparison_report import (
+    ComparisonVerdict,
+    PairedComparison,
+)
+from flytekitplugins.wbmon.monitor.llm.evaluation.failures import told_failures
 from flytekitplugins.wbmon.monitor.llm.evaluation.rule import MAX_FAILED_SHARE
 from flytekitplugins.wbmon.reports.measurement import Measurement, gate, number
 from flytekitplugins.wbmon.reports.report import Report
-from flytekitplugins.wbmon.stats.repeated_looks import Looks
-
-ComparisonVerdict = Literal["ship", "hold", "undecided"]
 
 TAKEN_NAMES = frozenset(
     {
@@ -26,54 +28,6 @@ TAKEN_NAMES = frozenset(
     }
 )
 """What a variant has beside its scores, which therefore no scorer can be called."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PairedComparison:
-    """A candidate against a baseline on the same items.
-
-    Attributes:
-        metric: Name of the metric.
-        baseline: Name of the baseline.
-        candidate: Name of the candidate.
-        mean_baseline: Mean of the baseline over the items for which both have a value.
-        mean_candidate: Mean of the candidate over the same items.
-        difference: Candidate minus baseline.
-        low: Lower end of the confidence interval of the difference.
-        high: Upper end of that interval.
-        p_value: Two-sided p-value of the hypothesis of no difference.
-        n: Number of items compared.
-        n_unscored: Number of items left out because one of the two has no value.
-        higher_is_better: Whether a higher value is better.
-        method: `mcnemar`, `bootstrap` or `sign`.
-        verdict: `ship` if the candidate is better beyond chance, `hold` if it is worse beyond
-            chance or surely not better by `min_effect`, else `undecided`.
-        n_to_decide: Items with which a difference as large as this one would be found four times
-            in five; `nan` where nothing can be said.
-        looks: For which looks the interval, the p-value and the verdict hold: this one (`once`),
-            those up to `planned_items` (`planned`), or any number of them (`any`).
-        planned_items: Number of items with which the comparison ends; None without such a plan.
-        reason: One sentence for the person who decides.
-    """
-
-    metric: str = ""
-    baseline: str = "a"
-    candidate: str = "b"
-    mean_baseline: float
-    mean_candidate: float
-    difference: float
-    low: float
-    high: float
-    p_value: float
-    n: int
-    n_unscored: int = 0
-    higher_is_better: bool = True
-    method: str
-    verdict: ComparisonVerdict
-    n_to_decide: float = math.nan
-    looks: Looks = "once"
-    planned_items: int | None = None
-    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,8 +68,12 @@ class Variant:
 class Answer:
     """The response to one item.
 
+    What `answer` returns may have None in any field: that is its default. Any other value of a
+    wrong type, an infinity or a negative number makes this answer a failed one, with the error
+    `invalid latency_ms`.
+
     Attributes:
-        text: The answer; empty if there is none.
+        text: The answer; empty if there is none, as where a model calls a tool or refuses.
         model: The model that answered.
         input_tokens: Input tokens, cached ones included; None if not reported.
         output_tokens: Output tokens, reasoning included; None if not reported.
@@ -234,6 +192,39 @@ class VariantResult:
         """Share of the answers that never came; `nan` if none was asked for."""
         return self.n_failed / self.n_answers if self.n_answers else math.nan
 
+    @property
+    def told_failed(self) -> str:
+        """How many of its answers failed, in words."""
+        answers = f"answers of {self.variant.name} failed"
+        return told_failures(self.n_failed, self.n_answers, answers, self.errors)
+
+    def told_unscored(self, name: str, max_failed_share: float) -> str:
+        """How many of the answers that came a scorer failed on; empty if it was few.
+
+        Args:
+            name: The scorer.
+            max_failed_share: What is few; all are never.
+        """
+        score, n_came = self.scores.get(name), self.n_answers - self.n_failed
+        few = min(max_failed_share * n_came, n_came - 1)
+        if score is None or not n_came or not score.n_failed > few:
+            return ""
+        answers = f"answers of {self.variant.name} have no score"
+        told = told_failures(score.n_failed, n_came, answers, score.errors)
+        return f"{told}: {name} failed on them"
+
+    def unreliable(self, metric: str, max_failed_share: float) -> str:
+        """Why nothing can be held against this variant; empty if it can.
+
+        Args:
+            metric: The scorer that decides.
+            max_failed_share: As in the rule.
+        """
+        told = self.told_unscored(metric, max_failed_share)
+        if self.failed_share > max_failed_share:
+            told = self.told_failed
+        return f"{told}, {max_failed_share:.0%} may" if told else ""
+
     def measurements(self) -> Iterable[Measurement]:
         """Its scores, cost and latency, each named after the variant."""
         name = self.variant.name
@@ -281,6 +272,19 @@ class VariantResult:
         )
 
 
+def nothing_answered(results: Sequence[VariantResult]) -> str:
+    """That nothing was answered at all; empty if anything was.
+
+    Args:
+        results: Every variant.
+    """
+    if not any(each.n_answers for each in results):
+        return "there was no item to answer"
+    if any(each.n_failed < each.n_answers for each in results):
+        return ""
+    return f"nothing was answered: {', '.join(each.told_failed for each in results)}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluatedItem:
     """The answer of one variant to one item in one repeat, for inspection."""
@@ -304,7 +308,8 @@ class EvaluationReport(Report):
     Attributes:
         name: Name of the evaluation.
         metric: Name of the scorer that decides.
-        n_items: Number of items in the data set.
+        n_items: Number of items asked.
+        n_not_asked: Number of further items in the data set, which the budget did not reach.
         variants: Results of the variants, in the order given.
         comparisons: Each candidate compared with the baseline in quality, cost and latency.
         verdict: Verdict on the best candidate.
@@ -327,6 +332,7 @@ class EvaluationReport(Report):
     name: str
     metric: str
     n_items: int
+    n_not_asked: int = 0
     variants: tuple[VariantResult, ...]
     comparisons: tuple[PairedComparison, ...] = ()
     verdict: ComparisonVerdict
@@ -344,16 +350,41 @@ class EvaluationReport(Report):
     @property
     def ship(self) -> bool:
         """Whether the candidate is to replace the baseline."""
-        return self.verdict == "ship"
+        return self.verdict == "ship" and not self.undecidable
+
+    @property
+    def undecidable(self) -> str:
+        """Why no verdict was possible; empty if one was.
+
+        That is `missing`, and what a stored report of an earlier release does not say itself.
+        """
+        if self.missing or not self.variants:
+            return self.missing
+        unreliable = self.variants[0].unreliable(self.metric, self.max_failed_share)
+        return nothing_answered(self.variants) or unreliable or self._cut_off
 
     @property
     def unmeasured(self) -> str:
-        """Why no verdict was possible; empty if one was."""
-        return self.missing
+        """Why no verdict was possible, and which scorers scored nothing; empty if all went well."""
+        unscored = [
+            result.told_unscored(name, 1.0)
+            for result in self.variants
+            for name in result.scores
+            if name != self.metric
+        ]
+        return "; ".join(filter(None, (self.undecidable, *unscored)))
+
+    @property
+    def _cut_off(self) -> str:
+        """Why the one look that was planned never took place; empty if it did."""
+        looks = {found.looks for found in self.comparisons} or {"once"}
+        is_cut_off = self.n_not_asked or self.stopped.startswith("stopped after")
+        return self.stopped if is_cut_off and "once" in looks else ""
 
     def _measured(self) -> Iterable[Measurement]:
-        yield gate("ship", value=None if self.missing else self.ship, reason=self.reason)
+        yield gate("ship", value=None if self.undecidable else self.ship, reason=self.reason)
         yield number("n_items", value=self.n_items)
+        yield number("n_not_asked", value=self.n_not_asked, higher_is_better=False)
         yield number("spent_usd", value=self.spent_usd, higher_is_better=False, unit="USD")
         yield number("n_unpriced", value=self.n_unpriced, higher_is_better=False)
         for result in self.variants:

@@ -32,9 +32,21 @@ _TEXT_SHOWN = 400
 
 
 def result_of(
-    variant: Variant, asked: Sequence[Asked], scorers: Mapping[str, Scorer], rule: EvaluationRule
+    variant: Variant,
+    asked: Sequence[Asked],
+    numbers: Sequence[int],
+    scorers: Mapping[str, Scorer],
+    rule: EvaluationRule,
 ) -> VariantResult:
-    """Summarise the answers of one variant to all items."""
+    """Summarise the answers of one variant to all items; copies of an item are averaged first.
+
+    Args:
+        variant: The variant.
+        asked: All answers.
+        numbers: The number of each item of the data set, which its copies share.
+        scorers: Scorers by name.
+        rule: The decision rule.
+    """
     own = [each for each in asked if each.variant.name == variant.name]
     answers = [each.answer for each in own]
     came = [answer for answer in answers if not answer.error]
@@ -50,7 +62,7 @@ def result_of(
         n_failed=len(answers) - len(came),
         n_cached=sum(each.is_cached for each in own),
         n_truncated=sum(answer.finish_reason == "length" for answer in came),
-        scores={name: _summary(name, own) for name in scorers},
+        scores={name: _summary(name, own, numbers) for name in scorers},
         latency_ms=_latency(latencies),
         time_to_first_chunk_ms=float(np.mean(first)) if first else math.nan,
         cost_usd=math.fsum(costs),
@@ -68,12 +80,12 @@ def _latency(values: Floats) -> dict[str, float]:
     return {"mean": float(values.mean()), "p50": float(p50), "p95": float(p95)}
 
 
-def _summary(name: str, asked: Sequence[Asked]) -> ScoreSummary:
+def _summary(name: str, asked: Sequence[Asked], numbers: Sequence[int]) -> ScoreSummary:
     scored = [each for each in asked if name in each.scores]
     return score_summary(
         name,
         [each.scores[name] for each in scored],
-        items=[each.place for each in scored],
+        items=[numbers[each.place] for each in scored],
         is_answered=[not each.answer.error for each in scored],
         failures=Counter(each.failures[name] for each in asked if name in each.failures),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -16,11 +17,15 @@ from flytekitplugins.wbmon.monitor.llm.evaluation.prompt import (
 )
 from flytekitplugins.wbmon.monitor.llm.evaluation.report import EvaluationReport, Variant
 from flytekitplugins.wbmon.reports.serialize import record_from_json, record_to_json
+from flytekitplugins.wbmon.storage.compare_and_swap import Version, read_file, replace_file
 from flytekitplugins.wbmon.storage.filesystem import open_filesystem, write_file
 
 PRODUCTION = "production"
 CANDIDATE = "candidate"
 _SHORTEST_DIGEST = 6
+_ATTEMPTS = 5
+
+logger = logging.getLogger(__name__)
 
 
 class PromptFiles:
@@ -37,10 +42,7 @@ class PromptFiles:
 
     def history(self, name: str) -> PromptHistory:
         """Versions, aliases and decisions of a prompt; empty for a new one."""
-        path = self._path(name)
-        if not self._files.exists(path):
-            return PromptHistory(name=name)
-        return record_from_json(PromptHistory, self._files.cat_file(path))
+        return self._read(name)[0]
 
     def publish(self, prompt: PromptTemplate, *, alias: str | None = None) -> PromptVersion:
         """Publish a prompt; equal messages are the same version.
@@ -74,21 +76,7 @@ class PromptFiles:
         Raises:
             DataError: If there is none, or there are several.
         """
-        history = self.history(name)
-        wanted = history.aliases.get(which, which)
-        found = [
-            version
-            for version in history.versions
-            if version.digest == wanted
-            or (len(wanted) >= _SHORTEST_DIGEST and version.digest.startswith(wanted))
-        ]
-        if len(found) != 1:
-            raise DataError(
-                f"prompt {name!r} must have exactly one version {which!r}, found {len(found)}; it "
-                f"has {', '.join(v.digest[:12] for v in history.versions) or 'no version'} and "
-                f"{', '.join(sorted(history.aliases)) or 'no alias'}"
-            )
-        return found[0]
+        return _version(self.history(name), which)
 
     def promote(
         self,
@@ -117,56 +105,55 @@ class PromptFiles:
         if not reason.strip():
             raise ConfigError("a decision about a prompt must have a reason, got none")
         version = self.get(name, which)
-        history = self.history(name)
-        decision = PromptDecision(
-            alias=alias,
-            digest=version.digest,
-            before=history.aliases.get(alias, ""),
-            reason=reason,
-            by=by,
-            evidence=dict(evidence or {}),
-            at=datetime.now(timezone.utc),
+        history = _decided(
+            self.history(name), version, alias=alias, reason=reason, by=by, evidence=evidence or {}
         )
-        self._save(
-            replace(
-                history,
-                aliases={**history.aliases, alias: version.digest},
-                decisions=(*history.decisions, decision),
-            )
-        )
+        self._save(history)
         self.mirror(name)
-        return decision
+        return history.decisions[-1]
 
     def promote_winner(self, name: str, report: EvaluationReport, *, by: str = "") -> bool:
         """Put the winner of an evaluation into production if the verdict is to ship it.
 
         It must rest on answers that came: where more of the baseline's or of the winner's failed
-        than the report allows, as in an outage, nothing is promoted.
+        than the report allows, as in an outage, or its budget left items out, nothing is promoted.
+        Nor is it where production is no longer the baseline that the winner was compared with, or
+        the same comparison promoted the winner before and it was rolled back: what people decided
+        in between stands. Two that promote at the same time do not undo each other's decision, as
+        far as the store can tell (`storage.compare_and_swap`).
 
         Returns:
             Whether anything changed.
+
+        Raises:
+            DataError: If the winner is no published version of this prompt.
         """
         if not report.ship:
             return False
         winner = next(each for each in report.variants if each.variant.name == report.winner)
-        # a stored report of an earlier release says `ship` even after an outage of the baseline
-        if any(
-            each.failed_share > report.max_failed_share for each in (report.variants[0], winner)
-        ):
+        # a stored report of an earlier release says `ship` even after an outage of the winner
+        if winner.failed_share > report.max_failed_share:
             return False
-        found = [
-            c for c in report.comparisons if c.candidate == report.winner and c.verdict == "ship"
-        ]
-        evidence: dict[str, float | str] = {"evaluation": report.name, "metric": report.metric}
-        for comparison in found[:1]:
-            evidence |= {
-                "difference": comparison.difference,
-                "low": comparison.low,
-                "high": comparison.high,
-                "n": float(comparison.n),
-            }
-        self.promote(name, winner.digest, reason=report.reason, by=by, evidence=evidence)
-        return True
+        evidence = _evidence(report)
+        for _ in range(_ATTEMPTS):
+            before, version = self._read(name)
+            if refusal := _refusal(before, report.variants[0].digest, winner.digest, evidence):
+                logger.warning("%s of prompt %s is not promoted: %s", report.winner, name, refusal)
+                return False
+            after = _decided(
+                before,
+                _version(before, winner.digest),
+                alias=PRODUCTION,
+                reason=report.reason,
+                by=by,
+                evidence=evidence,
+            )
+            data = record_to_json(after).encode()
+            if replace_file(self._files, self._path(name), data, version):
+                self.mirror(name)
+                return True
+        logger.warning("%s of prompt %s is not promoted: others keep writing", report.winner, name)
+        return False
 
     def roll_back(
         self, name: str, *, alias: str = PRODUCTION, reason: str, by: str = ""
@@ -199,8 +186,88 @@ class PromptFiles:
             )
         return f"{self._root}/{name}.json"
 
+    def _read(self, name: str) -> tuple[PromptHistory, Version]:
+        data, version = read_file(self._files, self._path(name))
+        if data is None:
+            return PromptHistory(name=name), version
+        return record_from_json(PromptHistory, data), version
+
     def _save(self, history: PromptHistory) -> None:
         write_file(self._files, self._path(history.name), record_to_json(history).encode())
+
+
+def _version(history: PromptHistory, which: str) -> PromptVersion:
+    wanted = history.aliases.get(which, which)
+    found = [
+        version
+        for version in history.versions
+        if version.digest == wanted
+        or (len(wanted) >= _SHORTEST_DIGEST and version.digest.startswith(wanted))
+    ]
+    if len(found) != 1:
+        raise DataError(
+            f"prompt {history.name!r} must have exactly one version {which!r}, found {len(found)}; "
+            f"it has {', '.join(v.digest[:12] for v in history.versions) or 'no version'} and "
+            f"{', '.join(sorted(history.aliases)) or 'no alias'}"
+        )
+    return found[0]
+
+
+def _decided(
+    history: PromptHistory,
+    version: PromptVersion,
+    *,
+    alias: str,
+    reason: str,
+    by: str,
+    evidence: Mapping[str, float | str],
+) -> PromptHistory:
+    """The history with an alias that points at a version, and why."""
+    decision = PromptDecision(
+        alias=alias,
+        digest=version.digest,
+        before=history.aliases.get(alias, ""),
+        reason=reason,
+        by=by,
+        evidence=dict(evidence),
+        at=datetime.now(timezone.utc),
+    )
+    return replace(
+        history,
+        aliases={**history.aliases, alias: version.digest},
+        decisions=(*history.decisions, decision),
+    )
+
+
+def _evidence(report: EvaluationReport) -> dict[str, float | str]:
+    """The comparison that a verdict rests on; equal for the same answers to the same items."""
+    evidence: dict[str, float | str] = {"evaluation": report.name, "metric": report.metric}
+    for found in report.comparisons:
+        if (found.candidate, found.metric) == (report.winner, report.metric):
+            evidence |= {
+                "difference": found.difference,
+                "low": found.low,
+                "high": found.high,
+                "n": float(found.n),
+            }
+    return evidence
+
+
+def _refusal(
+    history: PromptHistory, baseline: str, winner: str, evidence: Mapping[str, float | str]
+) -> str:
+    """Why a winner is not to replace what is in production now; empty if it is."""
+    production = history.aliases.get(PRODUCTION, "")
+    if production == winner:
+        return "it is in production"
+    if production not in ("", baseline):
+        return "production is not what it was compared with"
+    if any(
+        (each.alias, each.digest) == (PRODUCTION, winner) and each.evidence == evidence
+        for each in history.decisions
+    ):
+        return "this comparison put it into production before, and it was rolled back"
+    return ""
 
 
 def resolve_variants(

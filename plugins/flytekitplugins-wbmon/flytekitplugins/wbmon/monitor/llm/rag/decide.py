@@ -24,6 +24,7 @@ class Measured(NamedTuple):
     n_empty: int
     n_with_stale: int
     n_with_ages: int
+    n_unreadable_ages: int
     errors: Mapping[str, int]
     drift: ScoreDrift
 
@@ -60,6 +61,8 @@ def decide(found: Measured, rule: RAGRule) -> RAGDecision:
     told = [*reasons, *unknown] or [_summary(found, rule.k)]
     if found.failures and not any(found.failures in each for each in told):
         told.append(found.failures)
+    if found.n_unreadable_ages:
+        told.append(f"changed_at of {found.n_unreadable_ages} documents is no moment")
     return RAGDecision(tuple(reasons), tuple(unknown), "; ".join(told))
 
 

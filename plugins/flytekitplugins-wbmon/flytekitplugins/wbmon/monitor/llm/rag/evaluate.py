@@ -14,6 +14,7 @@ import numpy as np
 
 from flytekitplugins.wbmon.arguments import moment
 from flytekitplugins.wbmon.data.scalars import is_missing
+from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.llm.evaluation.ask import (
     answer_of,
     judged_by,
@@ -31,7 +32,6 @@ from flytekitplugins.wbmon.monitor.llm.rag.report import (
     RAGReport,
     RAGRule,
 )
-from flytekitplugins.wbmon.names import quoted_name
 from flytekitplugins.wbmon.stats.retrieval import (
     RetrievalMetrics,
     average_precision,
@@ -82,13 +82,12 @@ def evaluate_rag(
         groundedness: Judge of an answer, called with `question`, `answer` and `contexts`.
         reference_scores: Retrieval scores of a period in which retrieval was good.
         documents: Time of the last change of each document by id, from which their age follows;
-            one without a time is not stale.
+            one without a time is not stale. One that cannot be read is counted, and unknown.
         at: Time at which ages are computed; now if None.
 
     Raises:
         DataError: If `relevant` of a query cannot be read.
-        ConfigError: If `rule.floors` names a score without a judge, or `at` or the time of a
-            document is no moment.
+        ConfigError: If `rule.floors` names a score without a judge, or `at` is no moment.
     """
     rule = rule or RAGRule()
     rule.check_judges(relevance=relevance is not None, groundedness=groundedness is not None)
@@ -108,6 +107,7 @@ def evaluate_rag(
         n_empty=sum(not q.answer.retrieved for q in answered),
         n_with_stale=sum(ages.has_stale(q.answer) for q in aged),
         n_with_ages=len(aged),
+        n_unreadable_ages=ages.n_unreadable,
         errors=Counter(q.answer.error for q in queries if q.answer.error),
         drift=score_drift([float(s) for s in reference_scores if not is_missing(s)], scores),
     )
@@ -129,6 +129,7 @@ def evaluate_rag(
         ),
         n_with_stale=found.n_with_stale,
         n_with_ages=found.n_with_ages,
+        n_unreadable_ages=found.n_unreadable_ages,
         score_drift=found.drift.distance,
         score_p_value=found.drift.p_value,
         scores=_quantiles(scores),
@@ -253,16 +254,20 @@ def _quantiles(scores: Sequence[float]) -> dict[str, float]:
 
 
 class _Ages:
-    """Ages of documents, as far as they are known."""
+    """Ages of documents, as far as they are known; `n_unreadable` are no moment."""
 
     def __init__(
         self, *, rule: RAGRule, documents: Mapping[str, datetime], at: datetime | None
     ) -> None:
-        self._changed = {
-            document_id(name): moment(f"the time of document {quoted_name(name)}", changed_at)
-            for name, changed_at in documents.items()
-            if not is_missing(changed_at)
-        }
+        self.n_unreadable = 0
+        self._changed: dict[str, datetime] = {}
+        for name, changed_at in documents.items():
+            if is_missing(changed_at):
+                continue
+            try:
+                self._changed[document_id(name)] = moment("changed_at", changed_at)
+            except ConfigError:
+                self.n_unreadable += 1
         at = datetime.now(timezone.utc) if at is None else moment("at", at)
         days = rule.stale_after_days
         self._oldest = None if days is None else at - timedelta(days=days)

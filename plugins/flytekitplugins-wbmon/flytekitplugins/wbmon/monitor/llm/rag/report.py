@@ -116,6 +116,8 @@ class RAGReport(Report):
         n_with_duplicates: Queries that retrieved a document twice.
         n_with_stale: Queries that retrieved a document older than allowed.
         n_with_ages: Queries that retrieved a document whose age is known.
+        n_unreadable_ages: Documents whose time of the last change is no moment, so that their age
+            is unknown.
         score_drift: Kolmogorov-Smirnov distance of the retrieval scores to those of the reference.
         score_p_value: P-value of the hypothesis that the scores did not drift.
         scores: Quantiles of the retrieval scores: `p10`, `p50`, `p90`.
@@ -142,6 +144,7 @@ class RAGReport(Report):
     n_with_duplicates: int = 0
     n_with_stale: int = 0
     n_with_ages: int = 0
+    n_unreadable_ages: int = 0
     score_drift: float = math.nan
     score_p_value: float = math.nan
     scores: Mapping[str, float] = field(default_factory=dict)
@@ -220,6 +223,7 @@ class RAGReport(Report):
                 reason=_UNMEASURED,
             )
         yield from self._measured_shares()
+        yield number("n_unreadable_ages", value=self.n_unreadable_ages, higher_is_better=False)
         yield number(
             "score_drift",
             value=self.score_drift,

@@ -5,15 +5,24 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 
 import numpy as np
 
+from flytekitplugins.wbmon.arguments import moment
+from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.llm.steps.report import Span, StepReport, StepSummary
 
 _LOOP_FROM = 3
 
 
-def analyse_steps(spans: Iterable[Span], *, loop_from: int = _LOOP_FROM) -> StepReport:
+def analyse_steps(
+    spans: Iterable[Span],
+    *,
+    loop_from: int = _LOOP_FROM,
+    start: datetime | None = None,
+    end: datetime | None = None,
+) -> StepReport:
     """Summarise the steps of traces.
 
     A failure is attributed to the step where it began, the deepest one that failed. A loop is a
@@ -21,13 +30,27 @@ def analyse_steps(spans: Iterable[Span], *, loop_from: int = _LOOP_FROM) -> Step
     trace that never ended, or ended without output and without an error. A trace without its root
     never ended: a step is logged when it ends.
 
+    A trace belongs to the window in which its root began, whenever it ended; one without its root
+    to that of its first step. So windows side by side count each trace once.
+
     Args:
         spans: The spans of whole traces, in any order.
         loop_from: Number of identical calls that count as a loop.
+        start: Begin of the window; traces that began before are left out. None for no limit.
+        end: End of the window; traces that began then or later are left out. None for no limit.
+
+    Raises:
+        ConfigError: If `start` or `end` is no moment, or `start` is not before `end`.
     """
-    traces: dict[str, list[Span]] = defaultdict(list)
-    for span in spans:
-        traces[span.trace_id].append(span)
+    first = None if start is None else moment("start", start)
+    last = None if end is None else moment("end", end)
+    if first is not None and last is not None and not first < last:
+        raise ConfigError(f"start must be before end, got {first} and {last}")
+    traces = {
+        name: steps
+        for name, steps in _traces(spans).items()
+        if _is_within(_began_at(steps), first, last)
+    }
     loops: Counter[str] = Counter()
     n_failed = n_recovered = n_looping = n_dead_ends = n_unfinished = 0
     for steps in traces.values():
@@ -51,10 +74,28 @@ def analyse_steps(spans: Iterable[Span], *, loop_from: int = _LOOP_FROM) -> Step
         n_unfinished=n_unfinished,
         steps=summaries,
         loops=dict(loops),
+        start_at=first,
+        end_at=last,
         reason=_reason(
             len(traces), n_failed, n_looping, n_dead_ends, n_unfinished, steps=summaries
         ),
     )
+
+
+def _traces(spans: Iterable[Span]) -> dict[str, list[Span]]:
+    found: dict[str, list[Span]] = defaultdict(list)
+    for span in spans:
+        found[span.trace_id].append(span)
+    return found
+
+
+def _began_at(steps: Sequence[Span]) -> datetime:
+    roots = [span for span in steps if not span.parent_id]
+    return min(moment("the start of a step", span.started_at) for span in roots or steps)
+
+
+def _is_within(at: datetime, first: datetime | None, last: datetime | None) -> bool:
+    return (first is None or at >= first) and (last is None or at < last)
 
 
 def _looping(steps: Sequence[Span], loop_from: int) -> set[str]:

@@ -41,6 +41,7 @@ def steps_section(report: StepReport) -> str:
     body = [
         verdict("no_data" if report.unmeasured else state, words, report.reason),
         facts(
+            _window(report),
             f"{report.n_recovered:,} recovered",
             f"{report.n_looping:,} go round in circles",
             f"{report.n_dead_ends:,} end without a result",
@@ -49,6 +50,16 @@ def steps_section(report: StepReport) -> str:
         table(head, rows),
     ]
     return section("Step report", body)
+
+
+def _window(report: StepReport) -> str:
+    """Of which window the traces are: without one, a bad night is one among all."""
+    ends = [
+        f"{word} {at:%Y-%m-%d %H:%M} UTC"
+        for word, at in (("from", report.start_at), ("until", report.end_at))
+        if at is not None
+    ]
+    return f"traces that began {' '.join(ends)}" if ends else "all traces of the log"
 
 
 def page_of(report: StepReport) -> str:

@@ -123,6 +123,8 @@ class StepReport(Report):
         n_unfinished: Number of these that never ended: killed, or still running.
         steps: Summaries by name; the steps in which most failures begin come first.
         loops: For each step that looped, by name, the number of traces in which it did.
+        start_at: Begin of the window; None if it has none.
+        end_at: End of the window; None if it has none.
         reason: One sentence: what was found.
     """
 
@@ -137,6 +139,8 @@ class StepReport(Report):
     n_unfinished: int = 0
     steps: tuple[StepSummary, ...] = ()
     loops: Mapping[str, int] = field(default_factory=dict)
+    start_at: datetime | None = None
+    end_at: datetime | None = None
     reason: str
 
     def absent(self, name: str) -> Measurement | None:
