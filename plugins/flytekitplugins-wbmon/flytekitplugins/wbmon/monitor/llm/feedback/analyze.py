@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from flytekitplugins.wbmon.arguments import listed
 from flytekitplugins.wbmon.data.open import Data, open_source
 from flytekitplugins.wbmon.errors import ConfigError, DataError
+from flytekitplugins.wbmon.monitor.llm.feedback.baseline import past_rates, pooled, with_rate
 from flytekitplugins.wbmon.monitor.llm.feedback.ratings import Rating, read_ratings
 from flytekitplugins.wbmon.monitor.llm.feedback.report import (
     FEWEST_RATED,
@@ -23,6 +24,7 @@ from flytekitplugins.wbmon.monitor.llm.feedback.report import (
     FeedbackReport,
     Issue,
     LowRated,
+    PastRate,
 )
 from flytekitplugins.wbmon.monitor.llm.feedback.scale import RatingScale, scales_of
 from flytekitplugins.wbmon.stats.interval import newcombe_interval, wilson_interval
@@ -74,7 +76,9 @@ def analyse_feedback(
             `llm_judge`. Rates then rest on both (prediction-powered inference): valid whatever the
             judge is worth, and with shorter intervals where it is good. The rated answers must be a
             random sample of all, as those that annotators are given.
-        previous: The report of the previous window, for changes; None for none.
+        previous: The report of the previous window, for changes; None for none, or to begin anew.
+            The rate of all answers is compared with that of the last 30 windows that were not worse
+            than those before them, so that a fall stays one for as long as it lasts.
 
     Raises:
         ConfigError: If `by` or `sources` are no sequences, the proxy is one of the sources, or
@@ -96,7 +100,8 @@ def analyse_feedback(
     of_proxy = read_ratings(judgements, table, (proxy,) if proxy else (), before)
     both = _Feedback(read.by_request, of_proxy.by_request)
     known = {row["request_id"] for row in rows}
-    total = _rate("", rows, both, previous.total if previous else None)
+    past = past_rates(previous)
+    total = _rate("", rows, both, pooled(past))
     groups = {name: _groups(name, rows, both, previous) for name in by}
     rated = {name: rating for name, rating in read.by_request.items() if name in known}
     times = [row["timestamp"] for row in rows if row["timestamp"] is not None]
@@ -114,6 +119,7 @@ def analyse_feedback(
         unscaled=tuple(sorted({*read.unscaled, *of_proxy.unscaled})),
         n_disputed=sum(rating.is_disputed for rating in rated.values()),
         n_repeated=len(every) - len(rows),
+        history=with_rate(past, total),
         reason="",
     )
     return replace(report, reason=_reason(report))
@@ -156,7 +162,11 @@ def _groups(
     parts: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for row in rows:
         parts[_key(row, dimension)].append(row)
-    before = {each.key: each for each in previous.groups.get(dimension, ())} if previous else {}
+    # the groups of a report have no history: there may be one for each tenant
+    before = {
+        each.key: PastRate(n=each.n_effective, n_good=each.rate * each.n_effective)
+        for each in (previous.groups.get(dimension, ()) if previous else ())
+    }
     found = [_rate(key, part, feedback, before.get(key)) for key, part in parts.items()]
     # by the upper limit: groups that are surely bad come first, those without ratings last
     return tuple(sorted(found, key=lambda each: (each.high if each.n_rated else 2.0, each.key)))
@@ -166,7 +176,7 @@ def _rate(
     key: str,
     rows: Sequence[Mapping[str, Any]],
     feedback: _Feedback,
-    before: FeedbackRate | None,
+    before: PastRate | None,
 ) -> FeedbackRate:
     ratings, judged = feedback
     # in the order of the log, so that the same log gives the same sums
@@ -184,8 +194,8 @@ def _rate(
     low, high = wilson_interval(rate * size, size)
     change, size_before = (math.nan, math.nan), math.nan
     if before is not None:
-        size_before = before.n_effective
-        change = newcombe_interval(before.rate * size_before, size_before, rate * size, size)
+        size_before = before.n
+        change = newcombe_interval(before.n_good, before.n, rate * size, size)
     verdict = _verdict(*change)
     # a difference can be clear of few ratings, that there is none cannot
     if verdict == "ok" and min(size, size_before) < FEWEST_RATED:
@@ -199,7 +209,7 @@ def _rate(
         rate=rate,
         low=low,
         high=high,
-        before=before.rate if before is not None else math.nan,
+        before=before.n_good / before.n if before is not None and before.n else math.nan,
         change_low=change[0],
         change_high=change[1],
         verdict=verdict,
