@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from flytekitplugins.wbmon.arguments import listed
+from flytekitplugins.wbmon.arguments import is_number, listed, moment_read
 from flytekitplugins.wbmon.data.open import Data, open_source
 from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.monitor.llm.feedback.baseline import past_rates, pooled, with_rate
@@ -27,6 +27,7 @@ from flytekitplugins.wbmon.monitor.llm.feedback.report import (
     PastRate,
 )
 from flytekitplugins.wbmon.monitor.llm.feedback.scale import RatingScale, scales_of
+from flytekitplugins.wbmon.monitor.prediction_log.feedback import source_of
 from flytekitplugins.wbmon.stats.interval import newcombe_interval, wilson_interval
 
 DIMENSIONS = ("model", "tenant", "prompt", "route", "variant")
@@ -99,6 +100,9 @@ def analyse_feedback(
     read = read_ratings(judgements, table, sources, before)
     of_proxy = read_ratings(judgements, table, (proxy,) if proxy else (), before)
     both = _Feedback(read.by_request, of_proxy.by_request)
+    others = Counter(
+        each for row in judgements if (each := str(source_of(row))) not in (*sources, proxy)
+    )
     known = {row["request_id"] for row in rows}
     past = past_rates(previous)
     total = _rate("", rows, both, pooled(past))
@@ -119,6 +123,7 @@ def analyse_feedback(
         unscaled=tuple(sorted({*read.unscaled, *of_proxy.unscaled})),
         n_disputed=sum(rating.is_disputed for rating in rated.values()),
         n_repeated=len(every) - len(rows),
+        other_sources=dict(others.most_common(_SHOWN)),
         history=with_rate(past, total),
         reason="",
     )
@@ -138,10 +143,12 @@ def _rows(data: Data, columns: Sequence[str], what: str) -> list[dict[str, Any]]
         raise DataError(f"a {what} must have a column 'request_id'; see the data contract")
     present = [name for name in columns if name in source.names]
     absent = dict.fromkeys(name for name in columns if name not in present)
-    return [
+    rows = [
         {**absent, **row} for part in source.parts() for batch in part(present)
         for row in batch.to_pylist()
     ]  # fmt: skip
+    # rows are put in order by their times, which may be text or none
+    return [{**row, "timestamp": moment_read(row["timestamp"])} for row in rows]
 
 
 def _key(row: Mapping[str, Any], dimension: str) -> str:
@@ -200,7 +207,7 @@ def _rate(
     # a difference can be clear of few ratings, that there is none cannot
     if verdict == "ok" and min(size, size_before) < FEWEST_RATED:
         verdict = "unknown"
-    weights = (1.0 if row["sample_weight"] is None else row["sample_weight"] for row in rows)
+    weights = (_weight(row["sample_weight"]) for row in rows)
     return FeedbackRate(
         key=key,
         n_rated=n,
@@ -216,6 +223,10 @@ def _rate(
         n_proxy=n_proxy,
         worth=worth,
     )
+
+
+def _weight(value: Any) -> float:
+    return float(value) if is_number(value) and value >= 0 else 1.0
 
 
 def _with_judge(

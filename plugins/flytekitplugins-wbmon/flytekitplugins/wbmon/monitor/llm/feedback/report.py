@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ClassVar, Literal
 
+from flytekitplugins.wbmon.names import quoted_name
 from flytekitplugins.wbmon.reports.measurement import Measurement, gate, number
 from flytekitplugins.wbmon.reports.report import Report
 from flytekitplugins.wbmon.stats.tail_probabilities import normal_sf
@@ -137,6 +138,7 @@ class FeedbackReport(Report):
         unscaled: Names of feedback whose scores are not read until their scale is declared.
         n_disputed: Number of answers that sources or names of feedback rate differently.
         n_repeated: Number of rows of the log left out as a later one has the same request id.
+        other_sources: Number of rows of the feedback log by source, of sources that are not used.
         history: The last 30 windows that were not worse than those before, oldest first, with this
             one; what the next one is compared with.
         reason: One sentence: what was found.
@@ -157,6 +159,7 @@ class FeedbackReport(Report):
     unscaled: tuple[str, ...] = ()
     n_disputed: int = 0
     n_repeated: int = 0
+    other_sources: Mapping[str, int] = field(default_factory=dict)
     history: tuple[PastRate, ...] = ()
     reason: str
 
@@ -182,6 +185,10 @@ class FeedbackReport(Report):
             why += f"; {self.unreadable}"
         if self.n_unmatched:
             why += f"; {self.n_unmatched:,} ratings are of requests that are not in the log"
+        if self.other_sources:
+            names = ", ".join(map(quoted_name, sorted(self.other_sources)))
+            n = sum(self.other_sources.values())
+            why += f"; {n:,} rows are of sources that are not used: {names} (sources=)"
         return why
 
     @property
