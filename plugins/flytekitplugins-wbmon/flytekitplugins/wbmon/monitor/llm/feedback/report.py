@@ -187,8 +187,8 @@ class FeedbackReport(Report):
             why += f"; {self.n_unmatched:,} ratings are of requests that are not in the log"
         if self.other_sources:
             names = ", ".join(map(quoted_name, sorted(self.other_sources)))
-            n = sum(self.other_sources.values())
-            why += f"; {n:,} rows are of sources that are not used: {names} (sources=)"
+            n_rows = sum(self.other_sources.values())
+            why += f"; {n_rows:,} rows are of sources that are not used: {names} (sources=)"
         return why
 
     @property
