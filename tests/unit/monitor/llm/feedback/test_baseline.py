@@ -11,14 +11,20 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import norm
+from scipy.stats import chi2, norm
 
 from flytekitplugins.wbmon import AlertRule, FeedbackReport, evaluate_rules
 from flytekitplugins.wbmon.monitor.alerts.decision import Decision
 from flytekitplugins.wbmon.monitor.llm.feedback.analyze import analyse_feedback
-from flytekitplugins.wbmon.monitor.llm.feedback.baseline import KEPT, with_rate
+from flytekitplugins.wbmon.monitor.llm.feedback.baseline import (
+    KEPT,
+    between_variance,
+    pooled,
+    with_rate,
+)
 from flytekitplugins.wbmon.monitor.llm.feedback.report import FeedbackRate, PastRate
 from flytekitplugins.wbmon.reports.serialize import record_from_json, record_to_json
+from flytekitplugins.wbmon.stats.interval import newcombe_interval
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 WORSE = AlertRule(metric="feedback.worse", above=0)
@@ -35,10 +41,11 @@ def night(
     return analyse_feedback(calls, pa.table(rated), by=(), previous=previous)
 
 
-def nights(*rated: tuple[int, int]) -> list[FeedbackReport]:
+def nights(*rated: tuple[int, int], n_calls: int = 100) -> list[FeedbackReport]:
     found: list[FeedbackReport] = []
     for n_rated, n_good in rated:
-        found.append(night(n_rated, n_good, found[-1] if found else None))
+        before = found[-1] if found else None
+        found.append(night(n_rated, n_good, before, n_calls=n_calls))
     return found
 
 
@@ -103,7 +110,7 @@ def test_a_rule_on_a_drop_has_no_data_until_there_is_a_window_before() -> None:
 
 def test_a_report_of_an_older_release_is_read_and_is_the_window_before() -> None:
     stored = json.loads(record_to_json(night(100, 90)))
-    del stored["history"]
+    del stored["history"], stored["recent"], stored["other_sources"]
     old = record_from_json(FeedbackReport, json.dumps(stored))
 
     found = night(100, 50, old)
@@ -171,3 +178,48 @@ def test_a_healthy_year_pages_hardly_ever() -> None:
         assert 0 < sum(each.worse for each in found) < 0.05 * 365
 
     assert n_firing <= 3
+
+
+def windows(rng: np.random.Generator, k: int, mood: float) -> list[PastRate]:
+    shares = np.clip(rng.normal(0.85, mood, size=k), 0, 1)
+    return [PastRate(n=1000, n_good=int(rng.binomial(1000, share))) for share in shares]
+
+
+def test_the_variance_between_windows_is_that_of_their_moods() -> None:
+    rng = np.random.default_rng(4)
+    found = [between_variance(windows(rng, 30, 0.03), 0.85) for _ in range(600)]
+
+    assert np.mean(found) == pytest.approx(0.03**2, rel=0.15)
+
+
+@pytest.mark.parametrize(("mood", "most"), [(0.0, 0.035), (0.03, 0.05)])
+def test_a_window_among_windows_that_differ_is_rarely_worse(mood: float, most: float) -> None:
+    rng, n_worse = np.random.default_rng(7), 0
+    for _ in range(1500):
+        *past, last = windows(rng, 21, mood)
+        found = pooled(past, past)
+        assert found is not None
+        _, high = newcombe_interval(found.n_good, found.n, last.n_good, last.n)
+        change = last.n_good / last.n - found.n_good / found.n
+        n_worse += change + math.hypot(high - change, found.reach) < 0
+
+    assert n_worse / 1500 <= most
+
+
+def test_few_windows_alike_windows_and_a_single_fall_have_no_spread() -> None:
+    good, bad = PastRate(n=100, n_good=90), PastRate(n=100, n_good=50)
+
+    assert between_variance([good, bad, good, bad], 0.9) == 0
+    assert between_variance([good] * 30, 0.9) == 0
+    assert between_variance([*[good] * 15, *[bad] * 15], 0.9) == 0
+    # the median of four squares of 0.4, over the 0.4549 of scipy's chi2.median(1), less 0.09 / 100
+    assert between_variance([good, bad, good, bad, good], 0.9) == pytest.approx(
+        0.4**2 / chi2.median(1) / 2 - 0.09 / 100
+    )
+
+
+def test_a_night_of_a_moody_service_is_compared_with_its_moods() -> None:
+    rates = (88, 80, 86, 82, 90, 79, 87, 81)
+    found = nights(*[(1000, 10 * rate) for rate in rates], (1000, 790), n_calls=1000)
+    assert found[-1].total.verdict == "ok"
+    assert night(1000, 500, found[-1], n_calls=1000).worse

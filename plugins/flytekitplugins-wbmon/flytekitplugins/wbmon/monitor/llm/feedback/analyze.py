@@ -15,7 +15,13 @@ from typing import Any, NamedTuple
 from flytekitplugins.wbmon.arguments import is_number, listed, moment_read
 from flytekitplugins.wbmon.data.open import Data, open_source
 from flytekitplugins.wbmon.errors import ConfigError, DataError
-from flytekitplugins.wbmon.monitor.llm.feedback.baseline import past_rates, pooled, with_rate
+from flytekitplugins.wbmon.monitor.llm.feedback.baseline import (
+    Baseline,
+    appended,
+    past_rates,
+    pooled,
+    with_rate,
+)
 from flytekitplugins.wbmon.monitor.llm.feedback.ratings import Rating, read_ratings
 from flytekitplugins.wbmon.monitor.llm.feedback.report import (
     FEWEST_RATED,
@@ -24,7 +30,6 @@ from flytekitplugins.wbmon.monitor.llm.feedback.report import (
     FeedbackReport,
     Issue,
     LowRated,
-    PastRate,
 )
 from flytekitplugins.wbmon.monitor.llm.feedback.scale import RatingScale, scales_of
 from flytekitplugins.wbmon.monitor.prediction_log.feedback import source_of
@@ -105,7 +110,8 @@ def analyse_feedback(
     )
     known = {row["request_id"] for row in rows}
     past = past_rates(previous)
-    total = _rate("", rows, both, pooled(past))
+    recent = previous.recent if previous else ()
+    total = _rate("", rows, both, pooled(past, recent))
     groups = {name: _groups(name, rows, both, previous) for name in by}
     rated = {name: rating for name, rating in read.by_request.items() if name in known}
     times = [row["timestamp"] for row in rows if row["timestamp"] is not None]
@@ -125,6 +131,7 @@ def analyse_feedback(
         n_repeated=len(every) - len(rows),
         other_sources=dict(others.most_common(_SHOWN)),
         history=with_rate(past, total),
+        recent=appended(recent, total),
         reason="",
     )
     return replace(report, reason=_reason(report))
@@ -171,7 +178,7 @@ def _groups(
         parts[_key(row, dimension)].append(row)
     # the groups of a report have no history: there may be one for each tenant
     before = {
-        each.key: PastRate(n=each.n_effective, n_good=each.rate * each.n_effective)
+        each.key: Baseline(n=each.n_effective, n_good=each.rate * each.n_effective)
         for each in (previous.groups.get(dimension, ()) if previous else ())
     }
     found = [_rate(key, part, feedback, before.get(key)) for key, part in parts.items()]
@@ -183,7 +190,7 @@ def _rate(
     key: str,
     rows: Sequence[Mapping[str, Any]],
     feedback: _Feedback,
-    before: PastRate | None,
+    before: Baseline | None,
 ) -> FeedbackRate:
     ratings, judged = feedback
     # in the order of the log, so that the same log gives the same sums
@@ -202,7 +209,7 @@ def _rate(
     change, size_before = (math.nan, math.nan), math.nan
     if before is not None:
         size_before = before.n
-        change = newcombe_interval(before.n_good, before.n, rate * size, size)
+        change = _change(before, rate, size)
     verdict = _verdict(*change)
     # a difference can be clear of few ratings, that there is none cannot
     if verdict == "ok" and min(size, size_before) < FEWEST_RATED:
@@ -223,6 +230,17 @@ def _rate(
         n_proxy=n_proxy,
         worth=worth,
     )
+
+
+def _change(before: Baseline, rate: float, size: float) -> tuple[float, float]:
+    """The 95 % interval of the change: Newcombe's, and how far windows differ without a fault."""
+    low, high = newcombe_interval(before.n_good, before.n, rate * size, size)
+    if math.isnan(low) or not before.reach:
+        return low, high
+    found = rate - before.n_good / before.n
+    low = found - math.hypot(found - low, before.reach)
+    high = found + math.hypot(high - found, before.reach)
+    return max(-1.0, low), min(1.0, high)
 
 
 def _weight(value: Any) -> float:

@@ -141,6 +141,7 @@ class FeedbackReport(Report):
         other_sources: Number of rows of the feedback log by source, of sources that are not used.
         history: The last 30 windows that were not worse than those before, oldest first, with this
             one; what the next one is compared with.
+        recent: The last 30 windows, worse or not, which tell how far usual windows differ.
         reason: One sentence: what was found.
     """
 
@@ -161,6 +162,7 @@ class FeedbackReport(Report):
     n_repeated: int = 0
     other_sources: Mapping[str, int] = field(default_factory=dict)
     history: tuple[PastRate, ...] = ()
+    recent: tuple[PastRate, ...] = ()
     reason: str
 
     @property
