@@ -243,6 +243,18 @@ def moment(name: str, value: Any) -> datetime:
     )
 
 
+def moment_read(value: Any) -> datetime | None:
+    """The moment that a value of a log says, as `moment` takes it; None if it says none.
+
+    >>> moment_read("gestern") is None
+    True
+    """
+    try:
+        return None if value is None else moment("timestamp", value)
+    except ConfigError:
+        return None
+
+
 def _as_number(value: Any) -> str:
     """What to write for a value that is no number but looks like one."""
     if not isinstance(value, str):

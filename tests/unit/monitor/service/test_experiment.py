@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from scipy import stats
 
-from flytekitplugins.wbmon import CompareVariants
+from flytekitplugins.wbmon import AlertRule, CompareVariants, evaluate_rules
 from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.monitor.prediction_log.arrow_schema import log_table
 from flytekitplugins.wbmon.monitor.service.experiment import (
@@ -390,19 +390,57 @@ def gates(report: ExperimentReport) -> dict[str, float]:
         {"old": [0.0, 1.0] * 50},
         {"new": [0.0, 1.0] * 50},
         {"old": [0.0, 1.0] * 50, "new": []},
-        {"old": [0.0, 1.0] * 50, "new": [1.0]},
+        {"old": [], "new": [0.0, 1.0] * 50},
         {"old": [], "new": []},
     ],
-    ids=["nobody", "control only", "no control", "variant silent", "one unit", "all silent"],
+    ids=["nobody", "control only", "no control", "variant silent", "control silent", "all silent"],
 )
 def test_without_a_variant_to_compare_nothing_is_decided_and_the_report_says_why(outcomes):
-    report = compare(log(outcomes, silent=1))
+    report = compare(log(outcomes, silent=30))
     assert not report.decided
     assert report.unmeasured
     found = gates(report)
     assert math.isnan(found["decided"])
     assert math.isnan(found["worse"])
     assert 'class="verdict good"' not in report.to_html()
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "silent"),
+    [
+        ({"old": [0.0, 1.0] * 5, "new": [0.0, 1.0] * 5}, 20),
+        ({"old": [0.0, 1.0] * 50, "new": [1.0]}, 40),
+        ({"old": [0.0], "new": []}, 28),
+        ({"old": [1.0] * 500, "new": [1.0] * 500}, 0),
+    ],
+    ids=["few units", "one unit", "none of a variant yet", "all alike"],
+)
+def test_an_experiment_that_has_too_few_units_yet_is_unknown_and_no_finding(outcomes, silent):
+    report = compare(log(outcomes, silent=silent))
+    assert report.unmeasured == ""
+    found = gates(report)
+    assert math.isnan(found["decided"])
+    assert math.isnan(found["worse"])
+    assert 'class="verdict good"' not in report.to_html()
+
+
+def test_an_experiment_is_no_finding_from_its_first_night_to_its_verdict(rng):
+    rules = [
+        AlertRule(metric="experiment.worse", above=0),
+        AlertRule(metric="alerts.unmeasured", above=0),
+    ]
+    for n in (5, 15, 25, 100, 400):
+        units = {name: rng.random(n) < 0.5 for name in ("old", "new")}
+        report = compare(log(units, silent=2 * n), shares={"old": 0.5, "new": 0.5})
+        decided = evaluate_rules(rules, [report], at=AT)
+        assert decided.findings == ()
+        phases = [each.phase for each in decided.alerts]
+        assert phases == ["no_data" if n < 100 else "ok", "ok"]
+
+
+def test_an_experiment_without_any_rating_is_a_finding():
+    report = compare(log({"old": [], "new": []}, silent=5))
+    assert report.unmeasured.startswith("0 of 1 variants could be judged: new: 0 units")
 
 
 def test_a_planned_variant_that_nobody_saw_is_in_the_report_and_keeps_the_page_from_green(rng):

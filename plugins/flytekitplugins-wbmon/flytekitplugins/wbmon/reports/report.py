@@ -26,6 +26,8 @@ class Report(ABC):
     OTHER_KINDS: ClassVar[tuple[str, ...]] = ()
     # the numbers that say how much the window holds, which the alert node compares with past ones
     VOLUMES: ClassVar[tuple[str, ...]] = ()
+    # the input of its node with which it is compared; the first of a chain has no `previous` report
+    BASELINE_INPUT: ClassVar[str] = "baseline"
 
     @property
     def kind(self) -> str:

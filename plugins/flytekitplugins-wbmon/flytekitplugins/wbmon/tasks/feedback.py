@@ -89,7 +89,8 @@ class AnalyzeFeedback(Node[AnalyzeFeedbackSettings]):
         Args:
             calls: Rows of the call log or prediction log.
             feedback: Rows of the feedback log.
-            previous: The report of the previous window.
+            previous: The report of the previous window, which remembers the rates of those before
+                it; without one the comparison begins anew.
 
         Returns:
             report: Ratings by dimension.

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import math
 from datetime import datetime, timedelta, timezone
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.llm import Budget, PriceTable
+from flytekitplugins.wbmon.monitor.llm.cost.report import UsageReport
 from flytekitplugins.wbmon.monitor.llm.cost.track import summarise_usage
+from flytekitplugins.wbmon.reports.serialize import record_from_json, record_to_json
 
 PRICES = PriceTable(
     [{"model": "house", "input_usd_per_mtok": 1000.0, "output_usd_per_mtok": 2000.0}],
@@ -206,10 +210,9 @@ UNKNOWN = {"gen_ai_response_model": "other"}
 WITHOUT_COUNTS = {"gen_ai_usage_input_tokens": None, "gen_ai_usage_output_tokens": None}
 
 
-@pytest.mark.parametrize("unpriced", [UNKNOWN, WITHOUT_COUNTS])
-def test_a_budget_is_not_ok_while_the_cost_of_a_call_is_unknown(unpriced: dict) -> None:
+def test_a_budget_is_not_ok_while_the_price_of_a_call_is_unknown() -> None:
     budget = Budget(limit=1000)
-    report = summarise_usage(log(call(), call(**unpriced)), PRICES, budgets=[budget], at=END)
+    report = summarise_usage(log(call(), call(**UNKNOWN)), PRICES, budgets=[budget], at=END)
 
     (status,) = report.budgets
     assert (status.verdict, status.n_unknown, status.spent_usd) == ("unknown", 1, 2.0)
@@ -222,6 +225,129 @@ def test_a_budget_is_not_ok_while_the_cost_of_a_call_is_unknown(unpriced: dict) 
     assert value(report, "unpriced_rate") == 0.5
     assert report.unmeasured == ""
     assert "A budget cannot be judged" in report.to_html()
+
+
+def test_a_budget_is_unknown_only_if_calls_without_token_counts_could_exceed_it() -> None:
+    """Ten calls of $2 and two without counts: by noon of a day $24, and $48 by its end."""
+    columns = log(*[call()] * 10, *[call(**WITHOUT_COUNTS)] * 2)
+    at = START.replace(hour=12)
+    for limit, verdict in ((49, "ok"), (47, "unknown"), (39, "at_risk"), (19, "exceeded")):
+        budget = Budget(limit=limit, period="day")
+        (status,) = summarise_usage(columns, PRICES, budgets=[budget], at=at).budgets
+        assert (status.verdict, status.unknown_usd, status.forecast_usd) == (verdict, 4.0, 40.0)
+
+
+def test_a_budget_that_holds_says_what_it_takes_for_granted() -> None:
+    columns = log(*[call()] * 10, call(**WITHOUT_COUNTS))
+    budget = [Budget(limit=1000)]
+    report = summarise_usage(columns, PRICES, budgets=budget, at=END)
+    assert value(report, "over_budget") == 0
+    said = "every budget holds even if 1 calls of unknown cost were each as dear as the dearest"
+    assert f"{said} known one ($2.00)" in report.reason
+
+    next_day = log(call(timestamp=START + timedelta(days=1, hours=2)))
+    later = summarise_usage(next_day, PRICES, budgets=budget, previous=report)
+    assert said in later.reason
+    assert later.budgets[0].verdict == "ok"
+
+
+def test_calls_without_token_counts_have_no_bound_if_fewer_are_known() -> None:
+    columns = log(*[call()] * 3, *[call(**WITHOUT_COUNTS)] * 4)
+    (status,) = summarise_usage(columns, PRICES, budgets=[Budget(limit=1e6)], at=END).budgets
+    assert (status.verdict, status.unknown_usd) == ("unknown", math.inf)
+
+
+def test_a_call_without_counts_and_without_a_price_has_no_bound() -> None:
+    columns = log(*[call()] * 9, call(**UNKNOWN, **WITHOUT_COUNTS))
+    (status,) = summarise_usage(columns, PRICES, budgets=[Budget(limit=1e6)], at=END).budgets
+    assert status.verdict == "unknown"
+
+
+def test_unknown_calls_of_a_report_of_an_older_release_have_no_bound() -> None:
+    budget = [Budget(limit=1e6)]
+    columns = log(*[call()] * 10, call(**WITHOUT_COUNTS))
+    stored = json.loads(record_to_json(summarise_usage(columns, PRICES, budgets=budget)))
+    for day in stored["days"].values():
+        for spend in (day, *day["windows"]):
+            for name in ("n_bounded", "n_known", "dearest_usd"):
+                del spend[name]
+    old = record_from_json(UsageReport, json.dumps(stored))
+    next_day = log(call(timestamp=START + timedelta(days=1, hours=2)))
+    report = summarise_usage(next_day, PRICES, budgets=budget, previous=old)
+    assert report.budgets[0].verdict == "unknown"
+
+
+def test_calls_of_days_after_the_evaluation_are_in_the_budget_of_its_period_and_told() -> None:
+    early = START.replace(hour=1)
+    columns = log(call(timestamp=early), call(timestamp=early + timedelta(days=3)))
+    budgets = [Budget(limit=3, period=period) for period in ("day", "month")]
+    report = summarise_usage(columns, PRICES, budgets=budgets, at=START.replace(hour=2))
+
+    assert [(each.verdict, each.spent_usd) for each in report.budgets] == [("exceeded", 4.0)] * 2
+    assert (report.n_ahead, value(report, "n_ahead")) == (1, 1)
+    assert "1 calls are dated on days after the evaluation, and count" in report.reason
+
+
+def test_days_of_an_earlier_report_after_the_evaluation_are_not_of_its_period() -> None:
+    budgets = [Budget(limit=100, period="day")]
+    tomorrow = START + timedelta(days=1)
+    later = summarise_usage(log(call(timestamp=tomorrow)), PRICES, budgets=budgets)
+    again = summarise_usage(log(call()), PRICES, budgets=budgets, previous=later, at=START)
+    assert (again.budgets[0].spent_usd, again.n_ahead) == (2.0, 0)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    ["0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "9999-01-01T00:00:00Z",
+     "9999-12-31T23:59:59Z", "2100-01-01T00:00:00Z", "gestern", None],
+)  # fmt: skip
+def test_a_time_that_cannot_be_is_that_of_the_call_before_and_told(odd: str | None) -> None:
+    times = [START.isoformat(), odd, (START + timedelta(hours=1)).isoformat()]
+    columns = log(*[call(timestamp=at) for at in times])
+    budgets = [Budget(limit=5, period="day"), Budget(scope="tenant", limit=1e6, period="day")]
+    report = summarise_usage(columns, PRICES, budgets=budgets)
+
+    assert (report.start_at, report.end_at) == (START, START + timedelta(hours=1))
+    assert [each.verdict for each in report.budgets] == ["exceeded", "ok"]
+    assert report.n_undated == value(report, "n_undated") == 1
+    assert "1 calls have no possible time: that of a call before is taken" in report.reason
+
+
+def test_a_far_past_costs_a_period_and_not_one_for_each_day_since() -> None:
+    columns = log(call(timestamp=datetime(2000, 1, 1, tzinfo=timezone.utc)), call())
+    budgets = [Budget(limit=1, period="day")]
+    report = summarise_usage(columns, PRICES, budgets=budgets, at=START)
+    assert {each.start for each in report.budgets} == {"2000-01-01", START.date().isoformat()}
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf, -1.0])
+def test_impossible_weights_and_costs_are_missing_and_told(odd: float) -> None:
+    alone = {"gen_ai_request_model": ["m"] * 2, "timestamp": [START] * 2}
+    columns = pa.table({**alone, "sample_weight": [2.0, odd], "cost_usd": [1.0, odd]})
+    report = summarise_usage(columns, PRICES, budgets=[Budget(limit=1000)], at=END)
+
+    assert (report.total.n_calls, report.total.cost_usd) == (3.0, 2.0)
+    assert report.budgets[0].verdict == "unknown"
+    assert report.n_unreadable == value(report, "n_unreadable") == 1
+    assert "1 calls have an impossible weight, cost or token count" in report.reason
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf, -1000.0])
+def test_impossible_token_counts_are_no_token_counts(odd: float) -> None:
+    report = summarise_usage(log(call(gen_ai_usage_input_tokens=odd)), PRICES)
+    assert (report.total.n_no_usage, report.total.cost_usd) == (1, 0)
+
+
+def test_models_that_are_no_text_are_none_or_named() -> None:
+    nothing = pa.array([math.nan] * 2)
+    counts = {"gen_ai_usage_input_tokens": [1, 1], "gen_ai_usage_output_tokens": [1, 1]}
+    both = {"gen_ai_request_model": nothing, "gen_ai_response_model": nothing}
+    empty = summarise_usage(pa.table({"timestamp": [START] * 2, **both, **counts}), PRICES)
+    assert empty.unmeasured == "no LLM call in this window"
+
+    named = {"gen_ai_request_model": [7, 7], "prompt_name": [1.0, math.nan]}
+    found = summarise_usage(pa.table({"timestamp": [START] * 2, **named, **counts}), PRICES)
+    assert found.models_without_price == ("7",)
 
 
 def test_what_is_known_may_exceed_a_budget_whatever_is_not() -> None:
@@ -242,7 +368,9 @@ def test_unknown_costs_of_earlier_days_of_the_period_forbid_the_verdict_too() ->
 
 
 @given(st.integers(0, 5), st.integers(0, 5), st.integers(0, 5), st.integers(0, 5))
-def test_a_budget_is_ok_only_if_every_cost_is_known(priced, unknown, without, failed) -> None:
+def test_a_budget_is_ok_only_if_every_cost_is_known_or_bounded(
+    priced, unknown, without, failed
+) -> None:
     failure = {"error_type": "APITimeoutError", **WITHOUT_COUNTS}
     rows = [
         *[call()] * priced,
@@ -254,7 +382,7 @@ def test_a_budget_is_ok_only_if_every_cost_is_known(priced, unknown, without, fa
     report = summarise_usage(columns, PRICES, budgets=[Budget(limit=1e6)], at=END)
 
     over = value(report, "over_budget")
-    assert (over == 0) == (priced > 0 and not unknown and not without)
+    assert (over == 0) == (priced > 0 and not unknown and without <= priced)
     assert math.isnan(over) == (over != 0)
     assert bool(report.unmeasured) == (priced == 0)
     assert math.isnan(value(report, "cost_usd")) == (priced == 0)

@@ -259,3 +259,43 @@ def test_a_judge_without_a_rating_beside_it_tells_no_rate() -> None:
     assert report.total.n_rated == 0
     with pytest.raises(ConfigError, match="no source of ratings"):
         analyse_feedback(calls(50), log, proxy="user")
+
+
+@pytest.mark.parametrize(
+    "at",
+    ["2026-03-02T10:00:00Z", "2026-03-02 10:00:00", 1772445600, START.date(), math.nan, "gestern"],
+)
+def test_times_of_any_kind_are_read_or_none(at: object) -> None:
+    one, other = [at] * 20, [None, *[at] * 19]
+    rated = ratings([1.0] * 15 + [0.0] * 5)
+    report = analyse_feedback(calls(20).assign(timestamp=one), rated.assign(timestamp=other))
+
+    assert (report.total.n_rated, report.total.rate) == (20, 0.75)
+    is_read = not isinstance(at, int | float) and at != "gestern"
+    assert (report.start_at is not None) == is_read
+    if isinstance(at, str) and is_read:
+        assert report.start_at == START.replace(hour=10)
+
+
+def test_text_times_say_which_rating_was_the_last() -> None:
+    log = pd.concat([ratings([0.0]), ratings([1.0])]).assign(
+        timestamp=["2026-03-02T10:00:00Z", "2026-03-02T11:30:00+02:00"]
+    )
+    assert analyse_feedback(calls(1), log).total.rate == 0.0
+
+
+def test_ratings_of_sources_that_are_not_used_are_told() -> None:
+    log = pd.concat([ratings([1.0] * 5).assign(source="User"), ratings([1.0]).assign(source="bot")])
+    report = analyse_feedback(calls(100), log)
+
+    assert report.other_sources == {"User": 5, "bot": 1}
+    assert report.unmeasured == (
+        "no rating for 100 answers; 6 rows are of sources that are not used: 'User', 'bot' "
+        "(sources=)"
+    )
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf, -1.0])
+def test_a_call_with_an_impossible_weight_counts_once(odd: float) -> None:
+    log = calls(10).assign(sample_weight=[odd, *[2.0] * 9])
+    assert analyse_feedback(log, ratings([1.0] * 10)).total.n_calls == 19

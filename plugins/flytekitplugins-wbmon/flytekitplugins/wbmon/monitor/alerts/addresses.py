@@ -71,6 +71,11 @@ class Measurements:
         """The numbers of one report, by name; empty if it is not there."""
         return self._by_kind.get(kind, {})
 
+    def baseline_input(self, kind: str) -> str:
+        """The input of the node of a report with which the report is compared."""
+        report = self._reports.get(kind)
+        return Report.BASELINE_INPUT if report is None else report.BASELINE_INPUT
+
     def resolve(self, address: str) -> Measurement | None:
         """The number at an address; None if its report is not there.
 

@@ -259,9 +259,14 @@ def _against_baseline(rule: AlertRule, seen: Measurement, measurements: Measurem
             f"got {rule.condition!r}. Metrics of a performance report have one"
         )
     if all(math.isnan(each.baseline) for each in measurements.of_kind(seen.kind).values()):
+        argument = measurements.baseline_input(seen.kind)
+        if argument == "previous":
+            # it is the first window, or nothing was rated in it and before
+            why = seen.reason if math.isnan(seen.value) else "no window before it to compare with"
+            return _unknown(seen, why)
         raise ConfigError(
-            f"rule {quoted_name(rule.title)} needs a baseline and the performance report has none; "
-            "pass baseline= to the performance check"
+            f"rule {quoted_name(rule.title)} needs a baseline and the {seen.kind} report has none; "
+            f"pass {argument}= to its node"
         )
     threshold = _worst_allowed(rule, seen)
     if math.isnan(seen.value):

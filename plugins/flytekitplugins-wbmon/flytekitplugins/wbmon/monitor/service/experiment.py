@@ -116,6 +116,7 @@ def compare_variants(feedback: Any, plan: ExperimentPlan) -> ExperimentReport:
         n_crossed=units.n_crossed,
         n_unreadable=units.n_unreadable,
         n_before=units.n_before,
+        min_units=plan.min_units,
         reason="",
     )
     return replace(report, reason="; ".join(_said(report, seen, rule.flaw)))

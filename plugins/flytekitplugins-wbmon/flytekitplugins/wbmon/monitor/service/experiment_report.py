@@ -123,6 +123,8 @@ class ExperimentReport(Report):
         n_crossed: Units that were exposed to several variants; they belong to their first.
         n_unreadable: Ratings of exposed units that have no finite score; they are not counted.
         n_before: Ratings from before the exposure of their unit; they are not counted.
+        min_units: Fewest measured units in each variant for a verdict; 0 in reports of earlier
+            releases.
         reason: One sentence that summarises the result.
     """
 
@@ -140,6 +142,7 @@ class ExperimentReport(Report):
     n_crossed: int = 0
     n_unreadable: int = 0
     n_before: int = 0
+    min_units: int = 0
     reason: str
 
     @property
@@ -162,12 +165,24 @@ class ExperimentReport(Report):
 
     @property
     def unmeasured(self) -> str:
-        """That there is a verdict on no variant, and why."""
+        """Why no verdict will come: no control or variant is seen, measured or valid.
+
+        That there are not yet enough units is usual for an experiment that is young, and is none.
+        """
         if any(each.is_judged for each in self.compared):
+            return ""
+        seen = [each for each in self.compared if each.n_exposed]
+        is_measured = bool(seen) and any(each.n_measured for each in self.variants)
+        if is_measured and all(self._is_coming(each) for each in (self.variants[0], *seen)):
             return ""
         why = [f"{each.variant}: {each.reason or each.verdict}" for each in self.compared]
         n = len(self.compared)
         return f"0 of {n} variants could be judged: {'; '.join(why)}" if n else self.reason
+
+    def _is_coming(self, each: VariantOutcome) -> bool:
+        """Whether a variant can be judged once it has more units."""
+        is_silent = not each.n_measured and each.n_exposed >= self.min_units
+        return each.verdict != "invalid" and each.n_exposed > 0 and not is_silent
 
     def absent(self, name: str) -> Measurement | None:
         """A number of a variant that nobody saw, where no unit was exposed at all."""

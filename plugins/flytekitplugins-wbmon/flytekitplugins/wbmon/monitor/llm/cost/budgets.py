@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta, timezone
+from typing import NamedTuple
 
 from flytekitplugins.wbmon.arguments import moment
 from flytekitplugins.wbmon.monitor.llm.cost.report import (
@@ -24,12 +25,36 @@ _Z80 = 1.2815515655446004
 _ORDER = ("exceeded", "at_risk", "unknown", "ok")
 
 
+class _Counted(NamedTuple):
+    """Spending by day, what is dated on days after the evaluation, and the time of that."""
+
+    days: Mapping[str, DaySpend]
+    ahead: DaySpend
+    at: datetime
+
+    def at_most(self, n_unknown: float, n_bounded: float) -> float:
+        """What calls of unknown cost cost if each is as dear as the dearest call that is known.
+
+        Infinite if fewer calls are known than not, or if one of these has no price: it may be any.
+        """
+        if not n_unknown:
+            return 0.0
+        every = (self.ahead, *self.days.values())
+        n_known = math.fsum(each.n_known for each in every)
+        # sums of weights are rounded
+        is_bounded = n_bounded >= n_unknown * (1 - 1e-9)
+        if not is_bounded or n_known < n_unknown:
+            return math.inf
+        return n_unknown * max(each.dearest_usd for each in every)
+
+
 def judge_budgets(
     budgets: Sequence[Budget],
     days: Mapping[str, DaySpend],
     *,
     at: datetime,
     since: datetime | None = None,
+    ahead: DaySpend | None = None,
 ) -> tuple[BudgetStatus, ...]:
     """Evaluate each budget for every key to which it applies.
 
@@ -43,6 +68,8 @@ def judge_budgets(
         at: Time of the evaluation; UTC without a time zone.
         since: Start of the window, whose last hours may have been those of an earlier period; None
             for `at`.
+        ahead: Spending of the window that is dated on days after `at`, by a clock that is fast; it
+            counts in the period of `at`.
 
     Returns:
         One status per budget and key, worst first; a further one for each period that ended since
@@ -50,11 +77,12 @@ def judge_budgets(
     """
     at = moment("at", at)
     since = at if since is None else min(moment("since", since), at)
+    counted = _Counted(days=days, ahead=ahead or DaySpend(), at=at)
     found = []
     for budget in budgets:
-        periods = _periods(budget.period, since, at)
-        for key in _keys(budget, days):
-            *ended, now = (_judge(budget, key, days, *bounds, at) for bounds in periods)
+        periods = _periods(budget.period, days, since, at)
+        for key in _keys(budget, [*days.values(), counted.ahead]):
+            *ended, now = (_judge(budget, key, counted, bounds) for bounds in periods)
             found += [now, *(status for status in ended if status.verdict != "ok")]
     return tuple(sorted(found, key=lambda each: (_ORDER.index(each.verdict), -each.share)))
 
@@ -72,38 +100,42 @@ def period_bounds(period: str, at: datetime) -> tuple[date, date]:
     return start, (start + timedelta(days=31)).replace(day=1)
 
 
-def _periods(period: str, since: datetime, at: datetime) -> list[tuple[date, date]]:
-    found = [period_bounds(period, since)]
-    while found[-1][1] <= at.date():
-        found.append(
-            period_bounds(period, datetime.combine(found[-1][1], time(), tzinfo=timezone.utc))
-        )
-    return found
+def _periods(
+    period: str, days: Mapping[str, DaySpend], since: datetime, at: datetime
+) -> list[tuple[date, date]]:
+    """The periods from `since` to `at` in which something was spent, and that of `at`, in order."""
+    first, now = period_bounds(period, since), period_bounds(period, at)
+    spent = {period_bounds(period, datetime.fromisoformat(day)) for day in days}
+    return sorted({now, *(bounds for bounds in spent if first <= bounds <= now)})
 
 
-def _keys(budget: Budget, days: Mapping[str, DaySpend]) -> list[str]:
+def _keys(budget: Budget, spends: Iterable[DaySpend]) -> list[str]:
     if budget.scope == "global":
         return [""]
     if budget.only:
         return [budget.only]
     prefix = f"{budget.scope}="
-    named = {name for spend in days.values() for name in spend.cost_usd if name.startswith(prefix)}
+    named = {name for spend in spends for name in spend.cost_usd if name.startswith(prefix)}
     return sorted(name.removeprefix(prefix) for name in named)
 
 
-def _judge(
-    budget: Budget, key: str, days: Mapping[str, DaySpend], start: date, end: date, at: datetime
-) -> BudgetStatus:
-    first, following = (datetime.combine(day, time(), tzinfo=timezone.utc) for day in (start, end))
-    at = min(at, following)
+def _judge(budget: Budget, key: str, counted: _Counted, bounds: tuple[date, date]) -> BudgetStatus:
+    start, end = bounds
+    days = counted.days
+    first, following = (datetime.combine(day, time(), tzinfo=timezone.utc) for day in bounds)
+    at = min(counted.at, following)
     name = f"{budget.scope}={key}"
     inside = [
         spend
         for day, spend in days.items()
         if start <= date.fromisoformat(day) <= at.date() and date.fromisoformat(day) < end
     ]
+    if at < following:
+        inside.append(counted.ahead)
     spent = math.fsum(spend.cost_usd.get(name, 0.0) for spend in inside)
     n_unknown = math.fsum(spend.n_unknown.get(name, 0.0) for spend in inside)
+    n_bounded = math.fsum(spend.n_bounded.get(name, 0.0) for spend in inside)
+    unknown_usd = counted.at_most(n_unknown, n_bounded)
     n_days_unknown = sum(not _is_counted(budget.scope, spend) for spend in inside)
     left, elapsed = ((following - at) / timedelta(days=1), (at - first) / timedelta(days=1))
     rate, deviation, n = _daily(name, days, at.date())
@@ -123,7 +155,10 @@ def _judge(
         forecast_high=forecast + reach,
         n_unknown=n_unknown,
         n_days_unknown=n_days_unknown,
-        verdict=_verdict(spent, forecast, n_unknown or n_days_unknown, budget.limit),
+        unknown_usd=unknown_usd,
+        verdict=_verdict(
+            spent, forecast, math.inf if n_days_unknown else unknown_usd, budget.limit
+        ),
     )
 
 
@@ -162,9 +197,11 @@ def _begins_late(day: str, spend: DaySpend) -> bool:
     return first is not None and first - midnight > _LATE
 
 
-def _verdict(spent: float, forecast: float, n_unknown: float, limit: float) -> BudgetVerdict:
+def _verdict(spent: float, forecast: float, unknown: float, limit: float) -> BudgetVerdict:
     if spent > limit:
         return "exceeded"
     if forecast > limit:
         return "at_risk"
-    return "unknown" if n_unknown else "ok"
+    # as many calls of unknown cost are to be expected for the rest of the period as there were
+    share = forecast / spent if spent else 1.0
+    return "unknown" if unknown and forecast + unknown * share > limit else "ok"

@@ -123,9 +123,11 @@ class BudgetStatus:
         forecast_high: Upper end of that interval; `nan` with fewer than three days of data.
         n_unknown: Number of calls of unknown cost, which the amounts do not include.
         n_days_unknown: Number of days of the period that were not counted by the budget's scope.
+        unknown_usd: Cost of calls of unknown cost if each were as dear as the dearest known one;
+            infinite if one of them has no price, or fewer calls are known than not.
         verdict: `exceeded` if the cost so far is above the limit, `at_risk` if the forecast is;
-            else `unknown` if the cost of a call or a day of the period is, as the cost may be above
-            the limit.
+            else `unknown` if a day of the period is not counted, or if the cost or the forecast may
+            be above the limit with `unknown_usd`.
     """
 
     budget: Budget
@@ -137,6 +139,7 @@ class BudgetStatus:
     forecast_high: float = math.nan
     n_unknown: float = 0.0
     n_days_unknown: int = 0
+    unknown_usd: float = math.nan
     verdict: BudgetVerdict
 
     @property
@@ -232,11 +235,17 @@ class WindowSpend:
         spans: Times of the first and the last call of each stretch that it counted, in order.
         cost_usd: Cost by `scope=key`, as in `DaySpend`.
         n_unknown: Number of calls of unknown cost, by the same keys.
+        n_bounded: Number of these that have a price but no token counts.
+        n_known: Number of all calls of known cost.
+        dearest_usd: Cost of the dearest of these; 0 without one.
     """
 
     spans: tuple[tuple[datetime, datetime], ...]
     cost_usd: Mapping[str, float] = field(default_factory=dict)
     n_unknown: Mapping[str, float] = field(default_factory=dict)
+    n_bounded: Mapping[str, float] = field(default_factory=dict)
+    n_known: float = 0.0
+    dearest_usd: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,11 +255,17 @@ class DaySpend:
     Attributes:
         cost_usd: Cost by `scope=key`, such as `tenant=acme`; `global=` is the total.
         n_unknown: Number of calls of unknown cost, by the same keys.
+        n_bounded: Number of these that have a price but no token counts.
+        n_known: Number of all calls of known cost.
+        dearest_usd: Cost of the dearest of these; 0 without one.
         windows: What each window counted of the day; empty in reports of older versions.
     """
 
     cost_usd: Mapping[str, float] = field(default_factory=dict)
     n_unknown: Mapping[str, float] = field(default_factory=dict)
+    n_bounded: Mapping[str, float] = field(default_factory=dict)
+    n_known: float = 0.0
+    dearest_usd: float = 0.0
     windows: tuple[WindowSpend, ...] = ()
 
 
@@ -267,6 +282,12 @@ class UsageReport(Report):
         budgets: Status of each budget in the period of the evaluation, the worst first; and in each
             period that ended within the window and was not `ok`.
         models_without_price: Names of models to add to the price table.
+        n_undated: Number of calls without a time, or with one before 2000 or more than a day after
+            the clock and the evaluation; they count at the time of the call before them.
+        n_ahead: Number of calls of a day after that of the evaluation; they count in the budgets of
+            its period.
+        n_unreadable: Number of calls with a weight, cost or token count that is no number of 0 or
+            more, which is as if it were missing.
         reason: One sentence: what was found.
     """
 
@@ -280,6 +301,9 @@ class UsageReport(Report):
     days: Mapping[str, DaySpend] = field(default_factory=dict)
     budgets: tuple[BudgetStatus, ...] = ()
     models_without_price: tuple[str, ...] = ()
+    n_undated: float = 0.0
+    n_ahead: float = 0.0
+    n_unreadable: float = 0.0
     reason: str
 
     @property
@@ -333,6 +357,8 @@ class UsageReport(Report):
             reason=self.unmeasured,
         )
         yield number("n_unpriced", value=total.n_unpriced, higher_is_better=False)
+        for name in ("n_undated", "n_ahead", "n_unreadable"):
+            yield number(name, value=getattr(self, name), higher_is_better=False)
         has_counts = total.n_no_usage < total.n_calls - total.n_errors or total.input_tokens > 0
         for name in ("input_tokens", "output_tokens"):
             tokens = getattr(total, name) if has_counts else math.nan

@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, timezone
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -43,6 +43,24 @@ class _Span(NamedTuple):
     window: int
 
 
+class CallCosts(NamedTuple):
+    """What calls cost.
+
+    Attributes:
+        cost_usd: Cost by call, weighted, 0 where it is unknown; shape `(n,)`.
+        n_unknown: How many calls of unknown cost each stands for.
+        n_bounded: How many of these lack token counts alone, and not a price.
+        n_known: How many calls of known cost each stands for.
+        dearest_usd: Cost of each without its weight.
+    """
+
+    cost_usd: Floats
+    n_unknown: Floats
+    n_bounded: Floats
+    n_known: Floats
+    dearest_usd: Floats
+
+
 @dataclass(slots=True)
 class _Slot:
     """Calls of the new window on one day, within one earlier span or between two."""
@@ -51,6 +69,9 @@ class _Slot:
     last: int
     cost_usd: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     n_unknown: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    n_bounded: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    n_known: float = 0.0
+    dearest_usd: float = 0.0
 
 
 class Spending:
@@ -78,16 +99,14 @@ class Spending:
         self,
         times: Sequence[datetime],
         keys: Mapping[str, Sequence[str]],
-        cost_usd: Floats,
-        n_unknown: Floats,
+        costs: CallCosts,
     ) -> None:
         """Add calls of the new window.
 
         Args:
             times: Their times, UTC.
             keys: For each scope, the key of each call.
-            cost_usd: Their cost, 0 where it is unknown.
-            n_unknown: How many calls of unknown cost each stands for.
+            costs: What they cost.
         """
         moments = np.array([_us(at) for at in times], dtype=np.int64)
         place = np.searchsorted(self._firsts, moments, side="right") - 1
@@ -98,25 +117,37 @@ class Spending:
         slots = [self._slot(divmod(int(code), n_numbers)) for code in codes]
         for slot, (first, last) in zip(slots, _ends(moments, index, len(slots)), strict=True):
             slot.first, slot.last = min(slot.first, first), max(slot.last, last)
+        dearest, known = np.zeros(len(slots)), np.bincount(index, costs.n_known)
+        np.maximum.at(dearest, index, costs.dearest_usd)
+        for slot, usd, n in zip(slots, dearest.tolist(), known.tolist(), strict=True):
+            slot.dearest_usd = max(slot.dearest_usd, usd)
+            slot.n_known += n
         for scope, names in keys.items():
             labels, label = encoded(names)
             pairs, pair = np.unique(index * len(labels) + label, return_inverse=True)
             sums = zip(
                 pairs.tolist(),
-                np.bincount(pair, cost_usd).tolist(),
-                np.bincount(pair, n_unknown).tolist(),
+                np.bincount(pair, costs.cost_usd).tolist(),
+                np.bincount(pair, costs.n_unknown).tolist(),
+                np.bincount(pair, costs.n_bounded).tolist(),
                 strict=True,
             )
-            for code, usd, unknown in sums:
+            for code, usd, unknown, bounded in sums:
                 where, which = divmod(code, len(labels))
-                slots[where].cost_usd[f"{scope}={labels[which]}"] += usd
-                slots[where].n_unknown[f"{scope}={labels[which]}"] += unknown
+                name = f"{scope}={labels[which]}"
+                slots[where].cost_usd[name] += usd
+                slots[where].n_unknown[name] += unknown
+                slots[where].n_bounded[name] += bounded
 
     @property
     def last_at(self) -> datetime | None:
         """Time of the last call that any window counted."""
         ends = [slot.last for slot in self._slots.values()] or self._lasts[:-1].tolist()
         return _at(max(ends)) if ends else None
+
+    def after(self, day: date) -> DaySpend:
+        """What the calls of the new window cost whose day is later than `day`."""
+        return DaySpend(**_totals(s for (d, _), s in self._slots.items() if d > day.isoformat()))
 
     def days(self) -> dict[str, DaySpend]:
         """Spending by day and scope, in the order of the days."""
@@ -165,8 +196,7 @@ class Spending:
         return [
             WindowSpend(
                 spans=tuple((_at(first), _at(last)) for first, last in sorted(spans.values())),
-                cost_usd=_added(slot.cost_usd for slot in counted),
-                n_unknown=_added(slot.n_unknown for slot in counted),
+                **_totals(counted),
             )
         ]
 
@@ -216,14 +246,24 @@ def _is_within(span: tuple[datetime, datetime], begin: int, end: int) -> bool:
 def _sum(windows: Sequence[WindowSpend]) -> WindowSpend:
     return WindowSpend(
         spans=tuple(sorted(span for window in windows for span in window.spans)),
-        cost_usd=_added(window.cost_usd for window in windows),
-        n_unknown=_added(window.n_unknown for window in windows),
+        **_totals(windows),
     )
 
 
 def _day(windows: Sequence[WindowSpend]) -> DaySpend:
-    total = _sum(windows)
-    return DaySpend(cost_usd=total.cost_usd, n_unknown=total.n_unknown, windows=tuple(windows))
+    return DaySpend(**_totals(windows), windows=tuple(windows))
+
+
+def _totals(parts: Iterable[_Slot | WindowSpend]) -> dict[str, Any]:
+    """The sums that spending is made of, and the dearest call."""
+    known = list(parts)
+    return {
+        "cost_usd": _added(part.cost_usd for part in known),
+        "n_unknown": _added(part.n_unknown for part in known),
+        "n_bounded": _added(part.n_bounded for part in known),
+        "n_known": math.fsum(part.n_known for part in known),
+        "dearest_usd": max((part.dearest_usd for part in known), default=0.0),
+    }
 
 
 def _added(parts: Iterable[Mapping[str, float]]) -> dict[str, float]:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from flytekitplugins.wbmon.arguments import listed, moment
 from flytekitplugins.wbmon.data.open import Data, open_source
-from flytekitplugins.wbmon.errors import ConfigError, DataError
+from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.llm.cost.budgets import judge_budgets
 from flytekitplugins.wbmon.monitor.llm.cost.report import (
     SCOPES,
@@ -23,7 +23,8 @@ from flytekitplugins.wbmon.monitor.llm.cost.report import (
     Usage,
     UsageReport,
 )
-from flytekitplugins.wbmon.monitor.llm.cost.spending import Spending, encoded
+from flytekitplugins.wbmon.monitor.llm.cost.rows import COLUMNS, CallRows
+from flytekitplugins.wbmon.monitor.llm.cost.spending import CallCosts, Spending, encoded
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,36 +36,8 @@ if TYPE_CHECKING:
 
 DIMENSIONS = ("model", "tenant", "user", "endpoint", "prompt", "service", "purpose")
 KEPT_DAYS = 62
-_TOKENS = (
-    "input_tokens",
-    "output_tokens",
-    "cache_read_input_tokens",
-    "cache_creation_input_tokens",
-    "reasoning_output_tokens",
-)
-_COLUMNS = (
-    "timestamp",
-    "service",
-    "tenant",
-    "user_hash",
-    "route",
-    "error_type",
-    "sample_weight",
-    "finish_reason",
-    "prompt_name",
-    "prompt_version",
-    "purpose",
-    "cost_usd",
-    "attempts",
-    "retries",
-    "rate_limited",
-    "fallback_from",
-    "gen_ai_provider_name",
-    "gen_ai_request_model",
-    "gen_ai_response_model",
-    *(f"gen_ai_usage_{name}" for name in _TOKENS),
-)
-_UNNAMED = "(none)"
+# by which the clock of a server may be fast, and as much as zones differ
+_FAST_CLOCK = timedelta(days=1)
 
 
 def summarise_usage(
@@ -79,8 +52,11 @@ def summarise_usage(
     """Summarise the LLM calls of a window.
 
     Rows are weighted by `sample_weight`, so the sums of a sampled log estimate those of all calls.
-    Rows without a language model are left out. A call without a readable time is taken to be of the
-    time of the row before it; if none has one, of `at`.
+    Rows without a language model are left out. A call without a readable time, or with one before
+    2000 or more than a day after the clock and `at`, is taken to be of the time of the row before
+    it; if none has one, of `at`. Weights, costs and token counts that are no numbers of 0 or more
+    are as if they were missing. Both are counted. Calls that are dated on days after that of `at`
+    count in its period.
 
     Args:
         data: A call log or prediction log, see the data contract.
@@ -103,8 +79,7 @@ def summarise_usage(
     if unknown:
         raise DataError(f"by must be of {', '.join(DIMENSIONS)}; got {', '.join(sorted(unknown))}")
     at = None if at is None else moment("at", at)
-    undated_at = at or datetime.now(timezone.utc)
-    tally = _Tally(prices=prices, spending=Spending(previous), undated_at=undated_at)
+    tally = _Tally(prices=prices, spending=Spending(previous), at=at)
     # budgets need sums by their scope even if the report does not show them
     dimensions = tuple(dict.fromkeys([*by, *(b.scope for b in budgets if b.scope != "global")]))
     for batch in _batches(data):
@@ -112,9 +87,12 @@ def summarise_usage(
     days = tally.spending.days()
     # without a call, the budgets are those of the last call before
     end = at or tally.spending.last_at
-    statuses = judge_budgets(budgets, days, at=end, since=tally.start_at) if end else ()
+    ahead = tally.spending.after(end.date()) if end else DaySpend()
+    statuses: tuple[BudgetStatus, ...] = ()
+    if end:
+        statuses = judge_budgets(budgets, days, at=end, since=tally.start_at, ahead=ahead)
     total = tally.usage("", "")
-    return UsageReport(
+    report = UsageReport(
         start_at=tally.start_at,
         end_at=tally.end_at,
         total=total,
@@ -122,8 +100,12 @@ def summarise_usage(
         days=_recent(days),
         budgets=statuses,
         models_without_price=tuple(sorted(tally.without_price)),
-        reason=_reason(total, statuses),
+        n_undated=tally.beside["n_undated"],
+        n_ahead=tally.beside["n_ahead"],
+        n_unreadable=tally.beside["n_unreadable"],
+        reason="",
     )
+    return replace(report, reason=_reason(report))
 
 
 @dataclass(kw_only=True)
@@ -135,14 +117,17 @@ class _Tally:
     sums: dict[tuple[str, str], dict[str, float]] = field(
         default_factory=lambda: defaultdict(lambda: defaultdict(float))
     )
+    beside: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     without_price: set[str] = field(default_factory=set)
-    undated_at: datetime
+    at: datetime | None
+    clock: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
     start_at: datetime | None = None
     end_at: datetime | None = None
 
     def add(self, batch: pa.Table, dimensions: Sequence[str]) -> None:
         """Count the rows of a batch."""
-        rows = _Rows(batch, self.end_at or self.undated_at)
+        undated_at = self.end_at or self.at or self.clock
+        rows = CallRows(batch, undated_at, max(self.at or self.clock, self.clock) + _FAST_CLOCK)
         called = rows.called()
         if not called.any():
             return
@@ -150,6 +135,18 @@ class _Tally:
         self.start_at = min(filter(None, (self.start_at, *times)))
         self.end_at = max(filter(None, (self.end_at, *times)))
         measures = rows.measures(self.prices, self.without_price)
+        costs = CallCosts(
+            cost_usd=measures["cost_usd"][called],
+            n_unknown=(measures["n_no_usage"] + measures["n_unknown_price"])[called],
+            n_bounded=measures.pop("n_bounded")[called],
+            n_known=measures.pop("n_priced")[called],
+            dearest_usd=measures.pop("dearest_usd")[called],
+        )
+        for name in ("n_undated", "n_unreadable"):
+            self.beside[name] += float(measures.pop(name)[called].sum())
+        if self.at is not None:
+            is_ahead = np.array([at.date() > self.at.date() for at in times])
+            self.beside["n_ahead"] += float(measures["n_calls"][called][is_ahead].sum())
         self._add_groups("", [""] * len(called), called, measures)
         scopes: dict[str, Sequence[str]] = {"global": [""] * len(times)}
         for name in dimensions:
@@ -157,8 +154,7 @@ class _Tally:
             self._add_groups(name, keys, called, measures)
             if name in SCOPES:
                 scopes[name] = [key for key, is_call in zip(keys, called, strict=True) if is_call]
-        unpriced = measures["n_no_usage"] + measures["n_unknown_price"]
-        self.spending.add(times, scopes, measures["cost_usd"][called], unpriced[called])
+        self.spending.add(times, scopes, costs)
 
     def _add_groups(
         self, name: str, keys: Sequence[str], called: NDArray[np.bool_], measures: dict[str, Floats]
@@ -185,97 +181,6 @@ class _Tally:
         return tuple(sorted(found, key=lambda each: (-each.cost_usd, -each.n_calls, each.key)))
 
 
-class _Rows:
-    """Columns of a batch as arrays; columns that the log lacks are empty."""
-
-    def __init__(self, batch: pa.Table, undated_at: datetime) -> None:
-        self._columns: dict[str, list[Any]] = {
-            name: batch.column(name).to_pylist() for name in batch.schema.names
-        }
-        self._n = batch.num_rows
-        self.times = _filled(map(_time, self.values("timestamp")), undated_at)
-
-    def values(self, name: str) -> list[Any]:
-        """A column, None where there is no value."""
-        return self._columns.get(name) or [None] * self._n
-
-    def number(self, name: str, otherwise: float) -> Floats:
-        """A column of numbers."""
-        filled = (otherwise if value is None else float(value) for value in self.values(name))
-        return np.fromiter(filled, dtype=np.float64, count=self._n)
-
-    def present(self, name: str) -> NDArray[np.bool_]:
-        """True where a column has a value that is neither null, empty nor zero."""
-        return np.fromiter(map(bool, self.values(name)), dtype=np.bool_, count=self._n)
-
-    def called(self) -> NDArray[np.bool_]:
-        """True for rows that are calls of a language model."""
-        return self.present("gen_ai_request_model") | self.present("gen_ai_response_model")
-
-    def models(self) -> list[str]:
-        """The model that answered, else the requested one."""
-        asked, answered = self.values("gen_ai_request_model"), self.values("gen_ai_response_model")
-        return [b or a or _UNNAMED for a, b in zip(asked, answered, strict=True)]
-
-    def keys(self, dimension: str) -> list[str]:
-        """The group of each row."""
-        if dimension == "model":
-            return self.models()
-        if dimension == "prompt":
-            parts = zip(self.values("prompt_name"), self.values("prompt_version"), strict=True)
-            return ["@".join(filter(None, (name, (version or "")[:12]))) or _UNNAMED
-                    for name, version in parts]  # fmt: skip
-        column = {"user": "user_hash", "endpoint": "route"}.get(dimension, dimension)
-        return [str(value) if value else _UNNAMED for value in self.values(column)]
-
-    def measures(self, prices: PriceTable, without_price: set[str]) -> dict[str, Floats]:
-        """The weighted contribution of each row to the sums."""
-        weight = self.number("sample_weight", 1.0)
-        cost, has_usage = self._costs(prices)
-        failed = self.present("error_type")
-        priced = ~np.isnan(cost)
-        unknown = ~priced & has_usage
-        models = self.models()
-        without_price.update(models[i] for i in np.flatnonzero(unknown & self.called()))
-        known_cost = np.where(priced, cost, 0.0)
-        attempts = self.number("attempts", 1.0)
-        counts = {
-            "n_calls": np.ones(self._n),
-            "n_errors": failed,
-            # a call that was logged was attempted at least once, whatever the client counted
-            "n_attempts": np.maximum(attempts, 1.0),
-            "n_retried": (attempts > 1) | (self.number("retries", 0.0) > 0),
-            "n_rate_limited": self.present("rate_limited"),
-            "n_fallback": self.present("fallback_from"),
-            "n_truncated": np.array([r == "length" for r in self.values("finish_reason")]),
-            "n_no_usage": ~priced & ~has_usage & ~failed,
-            "n_unknown_price": unknown,
-            "input_tokens": self.number("gen_ai_usage_input_tokens", 0.0),
-            "output_tokens": self.number("gen_ai_usage_output_tokens", 0.0),
-            "cached_tokens": self.number("gen_ai_usage_cache_read_input_tokens", 0.0),
-            "reasoning_tokens": self.number("gen_ai_usage_reasoning_output_tokens", 0.0),
-            "cost_usd": known_cost,
-        }
-        weighted = {name: weight * values for name, values in counts.items()}
-        # a row kept with probability 1/w stands for w calls: w * (w - 1) * cost ** 2
-        variance = weight * (weight - 1.0) * known_cost**2
-        return weighted | {"n_rows": np.ones(self._n), "cost_error": variance}
-
-    def _costs(self, prices: PriceTable) -> tuple[Floats, NDArray[np.bool_]]:
-        columns = [self.values(f"gen_ai_usage_{name}") for name in _TOKENS]
-        has_usage = np.array(
-            [a is not None and b is not None for a, b in zip(*columns[:2], strict=True)], dtype=bool
-        )
-        recorded, providers = self.values("cost_usd"), self.values("gen_ai_provider_name")
-        costs = np.full(self._n, math.nan)
-        for i, (model, at) in enumerate(zip(self.models(), self.times, strict=True)):
-            usage = {name: column[i] for name, column in zip(_TOKENS, columns, strict=True)}
-            found = prices.cost_usd(model, at=at, provider=providers[i], **usage)
-            found = recorded[i] if found is None else found
-            costs[i] = math.nan if found is None else found
-        return costs, has_usage
-
-
 def _batches(data: Data) -> Iterator[pa.Table]:
     import pyarrow as pa
 
@@ -285,27 +190,10 @@ def _batches(data: Data) -> Iterator[pa.Table]:
             "a call log must have a column 'timestamp', found "
             f"{', '.join(source.names) or 'no column'}; see the data contract"
         )
-    present = [name for name in _COLUMNS if name in source.names]
+    present = [name for name in COLUMNS if name in source.names]
     for part in source.parts():
         for batch in part(present):
             yield pa.Table.from_batches([batch])
-
-
-def _time(value: Any) -> datetime | None:
-    try:
-        return None if value is None else moment("timestamp", value)
-    except ConfigError:
-        return None
-
-
-def _filled(times: Iterable[datetime | None], undated_at: datetime) -> list[datetime]:
-    """Times, each missing one that of the row before it."""
-    known = list(times)
-    found, last = [], next(filter(None, known), undated_at)
-    for at in known:
-        last = at or last
-        found.append(last)
-    return found
 
 
 def _recent(days: Mapping[str, DaySpend]) -> dict[str, DaySpend]:
@@ -313,10 +201,27 @@ def _recent(days: Mapping[str, DaySpend]) -> dict[str, DaySpend]:
     return {day: days[day] for day in sorted(days)[-KEPT_DAYS:]}
 
 
-def _reason(total: Usage, budgets: Sequence[BudgetStatus]) -> str:
+def _reason(report: UsageReport) -> str:
+    return "; ".join(filter(None, (_found(report.total, report.budgets), *_odd(report))))
+
+
+def _odd(report: UsageReport) -> Iterator[str]:
+    """What is wrong with the log."""
+    if report.n_ahead:
+        yield f"{report.n_ahead:,.0f} calls are dated on days after the evaluation, and count"
+    if report.n_undated:
+        yield f"{report.n_undated:,.0f} calls have no possible time: that of a call before is taken"
+    if report.n_unreadable:
+        yield f"{report.n_unreadable:,.0f} calls have an impossible weight, cost or token count"
+
+
+def _found(total: Usage, budgets: Sequence[BudgetStatus]) -> str:
     cost = _cost(total)
-    if not budgets or budgets[0].verdict == "ok":
+    if not budgets:
         return cost
+    if budgets[0].verdict == "ok":
+        doubtful = max(budgets, key=lambda status: status.unknown_usd)
+        return cost + _held(doubtful) * bool(doubtful.n_unknown)
     worst = budgets[0]
     whose = f"{worst.budget.scope} {worst.key}".strip()
     limit, beside = _usd(worst.budget.limit), _without(worst.n_unknown)
@@ -329,6 +234,14 @@ def _reason(total: Usage, budgets: Sequence[BudgetStatus]) -> str:
     return (
         f"{cost}; {words}: {_usd(worst.spent_usd)} spent{beside}, "
         f"{_usd(worst.forecast_usd)} expected, {limit} allowed"
+    )
+
+
+def _held(status: BudgetStatus) -> str:
+    n, usd = f"{status.n_unknown:,.0f}", _usd(status.unknown_usd)
+    return (
+        f"; every budget holds even if {n} calls of unknown cost were each as dear as the dearest "
+        f"known one ({usd})"
     )
 
 

@@ -12,9 +12,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from flytekitplugins.wbmon.arguments import listed
+from flytekitplugins.wbmon.arguments import is_number, listed, moment_read
 from flytekitplugins.wbmon.data.open import Data, open_source
 from flytekitplugins.wbmon.errors import ConfigError, DataError
+from flytekitplugins.wbmon.monitor.llm.feedback.baseline import (
+    Baseline,
+    appended,
+    past_rates,
+    pooled,
+    with_rate,
+)
 from flytekitplugins.wbmon.monitor.llm.feedback.ratings import Rating, read_ratings
 from flytekitplugins.wbmon.monitor.llm.feedback.report import (
     FEWEST_RATED,
@@ -25,6 +32,7 @@ from flytekitplugins.wbmon.monitor.llm.feedback.report import (
     LowRated,
 )
 from flytekitplugins.wbmon.monitor.llm.feedback.scale import RatingScale, scales_of
+from flytekitplugins.wbmon.monitor.prediction_log.feedback import source_of
 from flytekitplugins.wbmon.stats.interval import newcombe_interval, wilson_interval
 
 DIMENSIONS = ("model", "tenant", "prompt", "route", "variant")
@@ -74,7 +82,9 @@ def analyse_feedback(
             `llm_judge`. Rates then rest on both (prediction-powered inference): valid whatever the
             judge is worth, and with shorter intervals where it is good. The rated answers must be a
             random sample of all, as those that annotators are given.
-        previous: The report of the previous window, for changes; None for none.
+        previous: The report of the previous window, for changes; None for none, or to begin anew.
+            The rate of all answers is compared with that of the last 30 windows that were not worse
+            than those before them, so that a fall stays one for as long as it lasts.
 
     Raises:
         ConfigError: If `by` or `sources` are no sequences, the proxy is one of the sources, or
@@ -95,8 +105,13 @@ def analyse_feedback(
     read = read_ratings(judgements, table, sources, before)
     of_proxy = read_ratings(judgements, table, (proxy,) if proxy else (), before)
     both = _Feedback(read.by_request, of_proxy.by_request)
+    others = Counter(
+        each for row in judgements if (each := str(source_of(row))) not in (*sources, proxy)
+    )
     known = {row["request_id"] for row in rows}
-    total = _rate("", rows, both, previous.total if previous else None)
+    past = past_rates(previous)
+    recent = previous.recent if previous else ()
+    total = _rate("", rows, both, pooled(past, recent))
     groups = {name: _groups(name, rows, both, previous) for name in by}
     rated = {name: rating for name, rating in read.by_request.items() if name in known}
     times = [row["timestamp"] for row in rows if row["timestamp"] is not None]
@@ -114,6 +129,9 @@ def analyse_feedback(
         unscaled=tuple(sorted({*read.unscaled, *of_proxy.unscaled})),
         n_disputed=sum(rating.is_disputed for rating in rated.values()),
         n_repeated=len(every) - len(rows),
+        other_sources=dict(others.most_common(_SHOWN)),
+        history=with_rate(past, total),
+        recent=appended(recent, total),
         reason="",
     )
     return replace(report, reason=_reason(report))
@@ -132,10 +150,12 @@ def _rows(data: Data, columns: Sequence[str], what: str) -> list[dict[str, Any]]
         raise DataError(f"a {what} must have a column 'request_id'; see the data contract")
     present = [name for name in columns if name in source.names]
     absent = dict.fromkeys(name for name in columns if name not in present)
-    return [
+    rows = [
         {**absent, **row} for part in source.parts() for batch in part(present)
         for row in batch.to_pylist()
     ]  # fmt: skip
+    # rows are put in order by their times, which may be text or none
+    return [{**row, "timestamp": moment_read(row["timestamp"])} for row in rows]
 
 
 def _key(row: Mapping[str, Any], dimension: str) -> str:
@@ -156,7 +176,11 @@ def _groups(
     parts: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for row in rows:
         parts[_key(row, dimension)].append(row)
-    before = {each.key: each for each in previous.groups.get(dimension, ())} if previous else {}
+    # the groups of a report have no history: there may be one for each tenant
+    before = {
+        each.key: Baseline(n=each.n_effective, n_good=each.rate * each.n_effective)
+        for each in (previous.groups.get(dimension, ()) if previous else ())
+    }
     found = [_rate(key, part, feedback, before.get(key)) for key, part in parts.items()]
     # by the upper limit: groups that are surely bad come first, those without ratings last
     return tuple(sorted(found, key=lambda each: (each.high if each.n_rated else 2.0, each.key)))
@@ -166,7 +190,7 @@ def _rate(
     key: str,
     rows: Sequence[Mapping[str, Any]],
     feedback: _Feedback,
-    before: FeedbackRate | None,
+    before: Baseline | None,
 ) -> FeedbackRate:
     ratings, judged = feedback
     # in the order of the log, so that the same log gives the same sums
@@ -184,13 +208,13 @@ def _rate(
     low, high = wilson_interval(rate * size, size)
     change, size_before = (math.nan, math.nan), math.nan
     if before is not None:
-        size_before = before.n_effective
-        change = newcombe_interval(before.rate * size_before, size_before, rate * size, size)
+        size_before = before.n
+        change = _change(before, rate, size)
     verdict = _verdict(*change)
     # a difference can be clear of few ratings, that there is none cannot
     if verdict == "ok" and min(size, size_before) < FEWEST_RATED:
         verdict = "unknown"
-    weights = (1.0 if row["sample_weight"] is None else row["sample_weight"] for row in rows)
+    weights = (_weight(row["sample_weight"]) for row in rows)
     return FeedbackRate(
         key=key,
         n_rated=n,
@@ -199,13 +223,28 @@ def _rate(
         rate=rate,
         low=low,
         high=high,
-        before=before.rate if before is not None else math.nan,
+        before=before.n_good / before.n if before is not None and before.n else math.nan,
         change_low=change[0],
         change_high=change[1],
         verdict=verdict,
         n_proxy=n_proxy,
         worth=worth,
     )
+
+
+def _change(before: Baseline, rate: float, size: float) -> tuple[float, float]:
+    """The 95 % interval of the change: Newcombe's, and how far windows differ without a fault."""
+    low, high = newcombe_interval(before.n_good, before.n, rate * size, size)
+    if math.isnan(low) or not before.reach:
+        return low, high
+    found = rate - before.n_good / before.n
+    low = found - math.hypot(found - low, before.reach)
+    high = found + math.hypot(high - found, before.reach)
+    return max(-1.0, low), min(1.0, high)
+
+
+def _weight(value: Any) -> float:
+    return float(value) if is_number(value) and value >= 0 else 1.0
 
 
 def _with_judge(

@@ -8,10 +8,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ClassVar, Literal
 
+from flytekitplugins.wbmon.names import quoted_name
 from flytekitplugins.wbmon.reports.measurement import Measurement, gate, number
 from flytekitplugins.wbmon.reports.report import Report
+from flytekitplugins.wbmon.stats.tail_probabilities import normal_sf
 
 _CHARTED_ISSUES = 50
+_Z95 = 1.959963984540054  # the 97.5 % quantile of the standard normal
 
 ChangeVerdict = Literal["ok", "worse", "better", "unknown"]
 FEWEST_RATED = 10
@@ -30,11 +33,11 @@ class FeedbackRate:
         rate: `n_good / n_rated`, with a judge corrected by its scores; `nan` without a rating.
         low: Lower end of the 95 % interval of the rate.
         high: Upper end of that interval.
-        before: Rate of the previous window; `nan` without one.
+        before: Rate of the windows before, of a group that of the window before; `nan` without.
         change_low: Lower end of the 95 % interval of the change.
         change_high: Upper end of that interval.
         verdict: `worse` or `better` if the whole interval of the change lies on that side of 0;
-            `unknown` if it does not and either window has fewer than ten ratings.
+            `unknown` if it does not and either side has fewer than ten ratings.
         n_proxy: Number of answers without a rating that count by the score of a judge; 0 if none.
         worth: Number of ratings that alone would have as short an interval; `nan` without a judge.
     """
@@ -62,6 +65,27 @@ class FeedbackRate:
     def coverage(self) -> float:
         """Rated over all; `nan` without calls."""
         return self.n_rated / self.n_calls if self.n_calls else math.nan
+
+    @property
+    def standard_errors_worse(self) -> float:
+        """The change to the worse in standard errors, by its interval; `nan` without one."""
+        change = self.rate - self.before
+        # the end that is nearer to no change is 1.96 standard errors away
+        reach = self.change_high - change if change < 0 else change - self.change_low
+        return -change / reach * _Z95 if reach else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastRate:
+    """The ratings of a past window, or of several.
+
+    Attributes:
+        n: Number of ratings, or how many it is worth with a judge.
+        n_good: How many of them are positive.
+    """
+
+    n: float
+    n_good: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,10 +138,15 @@ class FeedbackReport(Report):
         unscaled: Names of feedback whose scores are not read until their scale is declared.
         n_disputed: Number of answers that sources or names of feedback rate differently.
         n_repeated: Number of rows of the log left out as a later one has the same request id.
+        other_sources: Number of rows of the feedback log by source, of sources that are not used.
+        history: The last 30 windows that were not worse than those before, oldest first, with this
+            one; what the next one is compared with.
+        recent: The last 30 windows, worse or not, which tell how far usual windows differ.
         reason: One sentence: what was found.
     """
 
     KIND: ClassVar[str] = "feedback"
+    BASELINE_INPUT: ClassVar[str] = "previous"
 
     start_at: datetime | None
     end_at: datetime | None
@@ -131,6 +160,9 @@ class FeedbackReport(Report):
     unscaled: tuple[str, ...] = ()
     n_disputed: int = 0
     n_repeated: int = 0
+    other_sources: Mapping[str, int] = field(default_factory=dict)
+    history: tuple[PastRate, ...] = ()
+    recent: tuple[PastRate, ...] = ()
     reason: str
 
     @property
@@ -155,6 +187,10 @@ class FeedbackReport(Report):
             why += f"; {self.unreadable}"
         if self.n_unmatched:
             why += f"; {self.n_unmatched:,} ratings are of requests that are not in the log"
+        if self.other_sources:
+            names = ", ".join(map(quoted_name, sorted(self.other_sources)))
+            n_rows = sum(self.other_sources.values())
+            why += f"; {n_rows:,} rows are of sources that are not used: {names} (sources=)"
         return why
 
     @property
@@ -179,7 +215,17 @@ class FeedbackReport(Report):
     def _measured(self) -> Iterable[Measurement]:
         total = self.total
         is_compared = total.verdict != "unknown" and not self.unmeasured
-        yield gate("worse", value=self.worse if is_compared else None, reason=self.reason)
+        why = "" if self.unmeasured or is_compared else "too few ratings before to compare with; "
+        chance = {
+            "p_value": normal_sf(total.standard_errors_worse),
+            "distance": total.standard_errors_worse,
+        }
+        yield gate(
+            "worse",
+            value=self.worse if is_compared else None,
+            reason=f"{why}{self.reason}",
+            **chance,
+        )
         yield number(
             "rate",
             value=total.rate,
@@ -190,6 +236,7 @@ class FeedbackReport(Report):
             verdict=total.verdict,
             prominence="news",
             reason="no answer is rated",
+            **chance,
         )
         yield number("n_rated", value=total.n_rated)
         for name in ("n_unmatched", "n_unreadable", "n_disputed", "n_repeated"):
