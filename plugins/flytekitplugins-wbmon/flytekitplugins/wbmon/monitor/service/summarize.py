@@ -176,12 +176,15 @@ def _confidence(source: Source, threshold: float) -> ServingConfidence | None:
 def _variety(source: Source, weights: np.ndarray[Any, Any]) -> tuple[float, float]:
     if "prediction" not in source.names:
         return math.nan, math.nan
+    try:
+        answers = source.column("prediction").to_pylist()
+    except DataError:
+        # files that do not agree on what a prediction is; the rest of the report does not need it
+        return math.nan, math.nan
     by_answer: dict[Any, float] = defaultdict(float)
-    for answer, weight in zip(
-        source.column("prediction").to_pylist(), weights.tolist(), strict=True
-    ):
+    for answer, weight in zip(answers, weights.tolist(), strict=True):
         if answer is not None:
-            by_answer[answer] += weight
+            by_answer[repr(answer) if isinstance(answer, list | dict) else answer] += weight
     shares = np.array(list(by_answer.values()))
     if not len(shares):
         return math.nan, math.nan
