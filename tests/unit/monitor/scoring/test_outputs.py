@@ -113,3 +113,18 @@ def test_failed_rows_count_among_the_slowest(seconds, percentile, failed_share):
         assert alone.observed <= found.observed <= 1000 * max(seconds) + 1e-9
         # never a pass that the rows which were scored do not give
         assert not (found.verdict == "pass" and alone.verdict == "fail")
+
+
+@pytest.mark.parametrize("folder", [True, False], ids=["an empty folder", "no columns"])
+def test_a_window_without_rows_needs_no_column_of_the_model(tmp_path, folder):
+    nothing = tmp_path / "nothing"
+    nothing.mkdir()
+    data = nothing if folder else pa.table({})
+
+    report, table = scored(data, tmp_path, columns=["x"], outputs=OUTPUTS)
+    assert (report.n_rows, report.columns) == (0, tuple(OUTPUTS))
+    assert table.schema.equals(pa.schema([("p", pa.float64()), ("label", pa.string())]))
+    report = score_batches(model, data, str(tmp_path / "undeclared"), columns=["x"])
+    assert (report.n_rows, report.columns) == (0, ())
+    with pytest.raises(DataError, match="must have the columns that predict is given; 'x'"):
+        scored(pa.table({"y": [1.0]}), nothing, columns=["x"])

@@ -33,6 +33,7 @@ from flytekitplugins.wbmon.data.sources import (
     SAMPLE_PLACES,
     SAMPLE_ROWS,
     Part,
+    TableSource,
     no_columns,
     no_rows,
     require_different,
@@ -211,17 +212,22 @@ class ParquetPart:
             )
 
 
-def open_parquet(location: str, filesystem: Any) -> ParquetSource:
+def open_parquet(location: str, filesystem: Any) -> ParquetSource | TableSource:
     """Open one file, or all files of a folder, by reading their footers.
 
     The files of a prediction log, which has what a service answers over time, may store a column in
     another kind: see `logged_type`.
 
+    A folder without data files, as a night without rows leaves it, is a table without rows and
+    columns.
+
     Raises:
-        DataError: If there is nothing to read, or it is not Parquet. That files disagree on the
+        DataError: If the location does not exist, or a file is not Parquet. That files disagree on the
             type of a column is an error only for those who read it.
     """
     files = list_files(location, filesystem)
+    if not files:
+        return TableSource(pa.table({}))
     # reading a footer is mostly waiting for the store; more threads than cores pay off
     with ThreadPoolExecutor(min(8, len(files))) as pool:
         parts = tuple(pool.map(_open_file, files))
