@@ -222,8 +222,8 @@ def open_parquet(location: str, filesystem: Any) -> ParquetSource | TableSource:
     columns.
 
     Raises:
-        DataError: If the location does not exist, or a file is not Parquet. That files disagree on the
-            type of a column is an error only for those who read it.
+        DataError: If the location does not exist, or a file is not Parquet. That files disagree on
+            the type of a column is an error only for those who read it.
     """
     files = list_files(location, filesystem)
     if not files:
