@@ -39,8 +39,8 @@ def check_slos(windows: Any, slos: Sequence[ServingSLO]) -> SLOReport:
 
     A request is bad if it failed or was slower than the limit of the objective; a failure is bad
     however fast it was. One that was refused with 4xx did not fail, but where no other request was
-    good there is no verdict. Latencies come from histograms, so limits are exact up to the width of one
-    bucket (2.2 %), in favour of the service. Requests of unknown outcome are not judged: those
+    good there is no verdict. Latencies come from histograms, so limits are exact up to the width of
+    one bucket (2.2 %), in favour of the service. Requests of unknown outcome are not judged: those
     without a latency where there is a limit, and those whose caller left before the end, unless
     the limit was over by then.
 
