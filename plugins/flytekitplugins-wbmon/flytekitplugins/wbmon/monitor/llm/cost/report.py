@@ -316,7 +316,7 @@ class UsageReport(Report):
         return why + (f"; {total.n_errors:,.0f} failed" if total.n_errors else "")
 
     def _unmet(self, status: BudgetStatus) -> str:
-        """That the days that are known have others of a budget's scope, but not the one it names."""
+        """That the known days have others of a budget's scope, but not the one it names."""
         scope, only = status.budget.scope, status.budget.only
         prefix = f"{scope}="
         named = {name for day in self.days.values() for name in day.cost_usd}
