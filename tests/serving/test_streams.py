@@ -17,13 +17,14 @@ from flytekitplugins.wbmon.serving import PredictionLogger, PredictionLoggingMid
 from flytekitplugins.wbmon.serving.adapters.wandb_sink import window_metrics
 from support.prediction_log import read_rows
 
-pytest.importorskip("fastapi")
+fastapi = pytest.importorskip("fastapi")
 httpx = pytest.importorskip("httpx")
 from starlette.applications import Starlette  # noqa: E402 - after the skip
 from starlette.middleware import Middleware  # noqa: E402
 from starlette.middleware.base import BaseHTTPMiddleware  # noqa: E402
+from starlette.middleware.gzip import GZipMiddleware  # noqa: E402
 from starlette.requests import ClientDisconnect, Request  # noqa: E402
-from starlette.responses import PlainTextResponse, StreamingResponse  # noqa: E402
+from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse  # noqa: E402
 from starlette.routing import Route  # noqa: E402
 
 Make = Callable[..., PredictionLogger]
@@ -254,3 +255,123 @@ def test_a_model_that_hangs_up_is_not_taken_for_a_caller_who_does(
     assert row.get("error_text") == ("the model died" if failed else None)
     assert row["status_code"] == 200
     assert read_rows(tmp_path / "log", "window")[0]["failed"] == failed
+
+
+async def ask_paths(app: Any, paths: list[str]) -> None:
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://x") as web:
+        for path in paths:
+            await web.get(path)
+
+
+PASSES, GZIP = Middleware(Passes), Middleware(GZipMiddleware, minimum_size=1)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [(), (PASSES,), (PASSES, PASSES), (GZIP,), (GZIP, PASSES)],
+    ids=["bare", "passes", "twice", "gzip", "gzip of passes"],
+)
+def test_only_what_comes_in_parts_is_a_stream_whatever_wraps_the_app(
+    make_log: Make, tmp_path: Path, wrap: tuple[Middleware, ...]
+) -> None:
+    async def health(_: Request) -> JSONResponse:
+        return JSONResponse({"ok": True})
+
+    async def once(_: Request) -> StreamingResponse:
+        return StreamingResponse(iter(["all of it"]))
+
+    async def event(_: Request) -> StreamingResponse:
+        return StreamingResponse(iter(["data: 1\n\n"]), media_type="text/event-stream")
+
+    async def parts(_: Request) -> StreamingResponse:
+        return StreamingResponse(iter(["one ", "two ", "three"]))
+
+    paths = {"/health": health, "/once": once, "/event": event, "/parts": parts}
+    api = Starlette(routes=[Route(path, to) for path, to in paths.items()], middleware=list(wrap))
+    log = make_log()
+    asyncio.run(ask_paths(PredictionLoggingMiddleware(api, log), [*paths, "/nope"]))
+    log.close()
+
+    streamed = {
+        row["route"]: row.get("time_to_first_chunk_ms") is not None
+        for row in read_rows(tmp_path / "log")
+    }
+    assert streamed == {
+        "/health": False, "/once": False, "/event": True, "/parts": True, "(unmatched)": False,
+    }  # fmt: skip
+
+
+def test_quick_health_checks_do_not_hide_slow_streams_behind_a_middleware_of_fastapi(
+    make_log: Make, tmp_path: Path
+) -> None:
+    api = fastapi.FastAPI()
+
+    @api.get("/health")
+    async def health() -> dict[str, str]:
+        return {}
+
+    @api.get("/chat")
+    async def slow() -> StreamingResponse:
+        async def words() -> AsyncIterator[str]:
+            await asyncio.sleep(0.02)
+            yield "one "
+            yield "two"
+
+        return StreamingResponse(words())
+
+    @api.middleware("http")
+    async def passes(request: Request, call_next: Any) -> Any:
+        return await call_next(request)
+
+    log = make_log()
+    paths = ["/health"] * 95 + ["/nope"] * 5 + ["/chat"] * 5
+    asyncio.run(ask_paths(PredictionLoggingMiddleware(api, log), paths))
+    log.close()
+
+    compact_prediction_log(str(tmp_path / "log"), read_rows(tmp_path / "log")[0]["service"])
+    slo = ServingSLO(name="chunk", objective=0.9, time_to_first_chunk_ms=10, min_requests=5)
+    (result,) = check_slos(str(tmp_path / "log" / "serving_window"), [slo]).results
+    assert (result.verdict, result.n_requests, result.n_bad) == ("fail", 5, 5)
+
+
+@pytest.mark.parametrize("wrap", [(), (PASSES,)], ids=["bare", "in a middleware"])
+def test_a_stream_that_its_caller_leaves_is_a_disconnect_also_if_a_middleware_ends_it(
+    make_log: Make, tmp_path: Path, wrap: tuple[Middleware, ...]
+) -> None:
+    async def endless(_: Request) -> StreamingResponse:
+        async def words() -> AsyncIterator[str]:
+            while True:
+                yield "more "
+                await asyncio.sleep(0.001)
+
+        return StreamingResponse(words())
+
+    log = make_log()
+    api = Starlette(routes=[Route("/chat", endless)], middleware=list(wrap))
+    asyncio.run(call(PredictionLoggingMiddleware(api, log), gone_after=2))
+    log.close()
+
+    (row,) = read_rows(tmp_path / "log")
+    assert (row["status_code"], row["error_type"]) == (200, "client_disconnect")
+    assert row["time_to_first_chunk_ms"] > 0
+    (window,) = read_rows(tmp_path / "log", "window")
+    assert (window["failed"], sum(window["abandoned"]["counts"])) == (0, 1)
+    assert "unanswered" not in window
+    assert log.stats.in_flight == 0
+
+
+@pytest.mark.parametrize(("status", "error"), [(200, "client_disconnect"), (503, "http_503")])
+def test_an_answer_to_nobody_is_a_disconnect_unless_it_says_that_the_server_failed(
+    make_log: Make, tmp_path: Path, status: int, error: str
+) -> None:
+    async def answers_too_late(scope: Any, receive: Any, send: Any) -> None:
+        assert (await receive())["type"] == "http.disconnect"
+        await PlainTextResponse("late", status_code=status)(scope, receive, send)
+
+    log = make_log()
+    asyncio.run(call(PredictionLoggingMiddleware(answers_too_late, log), gone_after=0))
+    log.close()
+    (row,) = read_rows(tmp_path / "log")
+    assert (row["status_code"], row["error_type"]) == (status, error)
+    assert read_rows(tmp_path / "log", "window")[0]["failed"] == (status >= 500)

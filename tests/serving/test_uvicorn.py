@@ -53,6 +53,11 @@ async def breaks():
 
 app = PredictionLoggingMiddleware(api, log, tenant="x-tenant")
 """
+PASSES = """
+@api.middleware("http")
+async def passes(request, call_next):
+    return await call_next(request)
+"""
 RUN = """
 import uvicorn
 uvicorn.run("app:app", host="127.0.0.1", port={port}, workers={workers}, log_level="warning",
@@ -61,12 +66,18 @@ uvicorn.run("app:app", host="127.0.0.1", port={port}, workers={workers}, log_lev
 
 
 class Server:
-    """A uvicorn of its own, with `app.py` above, in a folder of its own."""
+    """A uvicorn of its own, with `APP` and `more`, in a folder of its own."""
 
     def __init__(
-        self, stack: ExitStack, home: Path, *, workers: int = 1, lifespan: str = "auto"
+        self,
+        stack: ExitStack,
+        home: Path,
+        *,
+        workers: int = 1,
+        lifespan: str = "auto",
+        more: str = "",
     ) -> None:
-        (home / "app.py").write_text(APP)
+        (home / "app.py").write_text(APP + more)
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self.log = home / "log"
@@ -100,6 +111,11 @@ def predictions(server: Server) -> list[dict[str, Any]]:
     """The rows that `/add` logged, in the order of its numbers."""
     rows = [row for row in read_rows(server.log) if row.get("features")]
     return sorted(rows, key=lambda row: row["features"]["number"])
+
+
+def others(server: Server, route: str) -> list[dict[str, Any]]:
+    """The windows of all routes but one."""
+    return [row for row in read_rows(server.log, "window") if row["route"] != route]
 
 
 @pytest.mark.parametrize("lifespan", ["on", "off"])
@@ -137,9 +153,10 @@ def test_sigkill_leaves_whole_rows_and_loses_at_most_the_last_moment(tmp_path: P
     assert len(segments(server.log, "open")) == 1
 
 
-def test_a_caller_who_hangs_up_is_a_disconnect(tmp_path: Path) -> None:
+@pytest.mark.parametrize("more", ["", PASSES], ids=["bare", "in a middleware"])
+def test_a_caller_who_hangs_up_is_a_disconnect(tmp_path: Path, more: str) -> None:
     with ExitStack() as stack:
-        server = Server(stack, tmp_path)
+        server = Server(stack, tmp_path, more=more)
         with httpx.stream("GET", f"{server.url}/endless") as answer:
             assert next(answer.iter_raw())
         wait_until(lambda: any(row["route"] == "/endless" for row in read_rows(server.log)))
@@ -150,6 +167,7 @@ def test_a_caller_who_hangs_up_is_a_disconnect(tmp_path: Path) -> None:
     assert row["sample_reason"] == "rate"
     assert row["time_to_first_chunk_ms"] > 0
     assert total(server.log, "failed") == 0
+    assert not any(w.get("time_to_first_chunk") for w in others(server, "/endless"))
 
 
 def test_an_answer_that_breaks_off_is_a_failure_though_its_status_was_sent(tmp_path: Path) -> None:

@@ -296,7 +296,13 @@ def experiment_report() -> ExperimentReport:
 def compaction_report() -> CompactionReport:
     """One segment of a service that became Parquet."""
     return CompactionReport(
-        service="fraud", n_segments=1, n_predictions=80, n_torn=1, reason="80 rows of 1 segment"
+        service="fraud",
+        n_segments=1,
+        n_predictions=80,
+        n_torn=1,
+        day="2026-03-01",
+        n_day_predictions=80,
+        reason="80 rows of 1 segment",
     )
 
 

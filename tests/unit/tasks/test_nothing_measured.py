@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -55,8 +57,19 @@ def rows(n: int, seed: int = 0) -> pd.DataFrame:
     )
 
 
-def dataset(frame: Any) -> StructuredDataset:
-    return StructuredDataset(dataframe=frame)
+def dataset(data: Any) -> StructuredDataset:
+    if isinstance(data, str):
+        return StructuredDataset(uri=data, file_format="parquet")
+    return StructuredDataset(dataframe=data)
+
+
+def folder_with(*names: str) -> str:
+    """A folder as a job that had nothing to write leaves it."""
+    root = Path(mkdtemp())
+    for name in names:
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).touch()
+    return str(root)
 
 
 NOTHING: dict[str, Callable[[], Any]] = {
@@ -64,6 +77,8 @@ NOTHING: dict[str, Callable[[], Any]] = {
     "empty, without types": lambda: pd.DataFrame({name: [] for name in rows(1)}),
     "empty, of Arrow's null": lambda: pa.table({name: pa.nulls(0) for name in rows(1)}),
     "empty, without columns": lambda: pd.DataFrame({"other": pd.Series(dtype="float64")}),
+    "an empty folder": folder_with,
+    "only _SUCCESS": lambda: folder_with("_SUCCESS", "day=2026-01-01/_SUCCESS"),
     "one row": lambda: rows(1),
     "all missing": lambda: pd.DataFrame({name: [None] * N for name in rows(1)}),
 }

@@ -11,10 +11,12 @@ import pytest
 from flytekit import task, workflow
 
 from flytekitplugins.wbmon import (
+    AlertRule,
     CheckSLO,
     CompactionReport,
     CompactPredictionLog,
     CompareVariants,
+    DegradationAlert,
     DriftCheck,
     JoinFeedback,
     PerformanceCheck,
@@ -26,7 +28,7 @@ from flytekitplugins.wbmon import (
 )
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.serving import Experiment, PredictionLogger, SamplingPolicy
-from support.clock import tomorrow
+from support.clock import today, tomorrow
 
 
 @task
@@ -120,7 +122,40 @@ def test_a_night_without_traffic_is_no_error(tmp_path: Path) -> None:
     assert checked.report.results[0].verdict == "no_data"
     assert joined.data.open(pa.Table).all().num_rows == 0
     assert joined.report.unmeasured == "no prediction in this window"
-    assert done.report.unmeasured == "no row of api in 0 segments"
+    assert done.report.unmeasured == f"no row of api on {today()}"
+
+
+def test_a_retried_night_finds_the_day_that_its_first_attempt_wrote(tmp_path: Path) -> None:
+    serve(tmp_path, n=30)
+    compact = CompactPredictionLog("t.retry", destination=str(tmp_path), service="api")
+    alert = DegradationAlert(
+        "t.retry.alert",
+        rules=[AlertRule(metric="prediction_log.n_day_windows", below=1)],
+        state_uri=str(tmp_path / "alert.json"),
+    )
+    reports = [compact(at=tomorrow()).report for _ in range(3)]
+    decided = [alert(prediction_log=report, at=tomorrow()) for report in reports]
+
+    assert [report.n_predictions for report in reports] == [30, 0, 0]
+    assert {report.unmeasured for report in reports} == {""}
+    held = {(report.n_day_predictions, report.n_day_feedback, report.day) for report in reports}
+    # two ratings of each prediction, and when its session entered the experiment
+    assert held == {(30, 90, today())}
+    assert {report.n_day_windows for report in reports} == {reports[0].n_windows}
+    assert [(each.fired, each.decision.findings) for each in decided] == [(False, ())] * 3
+    assert f"{today()} has 30 predictions" in reports[2].reason
+
+
+def test_rows_of_another_day_do_not_hide_that_the_day_has_none(tmp_path: Path) -> None:
+    serve(tmp_path, n=3)
+    compact = CompactPredictionLog("t.other", destination=str(tmp_path), service="api")
+    report = compact(at=tomorrow() + timedelta(days=1)).report
+
+    assert report.n_predictions == 3
+    assert report.unmeasured.startswith(f"no row of api on {tomorrow().date()}; ")
+    assert report.unmeasured.endswith(" rows were of other days")
+    (gate,) = (each for each in report.measurements() if each.name == "n_day_predictions")
+    assert gate.value == 0
 
 
 @pytest.mark.parametrize(("feedback_days", "n_left"), [(8, 6), (1, 0)])

@@ -223,7 +223,7 @@ def test_feedback_without_an_id_is_kept_row_by_row(tmp_path: Path) -> None:
         }
     )
 )
-def test_a_compaction_is_measured_if_it_found_a_row(counts: dict[str, int]) -> None:
+def test_a_compaction_of_no_known_day_is_measured_if_it_found_a_row(counts: dict[str, int]) -> None:
     report = CompactionReport(service="api", n_segments=1, reason="", **counts)
     n_torn = counts["n_torn"]
     n_rows = sum(counts.values()) - n_torn

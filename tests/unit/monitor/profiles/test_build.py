@@ -407,9 +407,47 @@ def test_a_damaged_file_is_refused(tmp_path, content):
         profile_data(tmp_path / "torn.parquet")
 
 
-def test_an_empty_folder_is_refused(tmp_path):
-    with pytest.raises(DataError, match="holds no data files"):
-        profile_data(tmp_path)
+@pytest.mark.parametrize("left", [".", "_SUCCESS", "day=2026-01-01/_SUCCESS", "_tmp/1.parquet"])
+def test_a_folder_without_data_files_is_a_window_without_rows(tmp_path, left):
+    (tmp_path / left).parent.mkdir(parents=True, exist_ok=True)
+    if left != ".":
+        (tmp_path / left).touch()
+    reference = profile_data(frame())
+
+    memory = f"memory://{tmp_path}"
+    fsspec.filesystem("memory").mkdirs(memory, exist_ok=True)
+    if left != ".":
+        fsspec.filesystem("memory").touch(f"{memory}/{left}")
+    for uri in (tmp_path, f"{tmp_path}/", f"file://{tmp_path}", memory):
+        assert profile_data(uri).n_rows == 0
+        report = check_drift(reference, profile_data(uri, like=reference))
+        assert report.verdict == "insufficient"
+        assert "no rows" in report.unmeasured
+
+
+@pytest.mark.parametrize("empty", ["", "file://"])
+def test_an_empty_path_is_not_the_working_folder(tmp_path, monkeypatch, empty):
+    frame().to_parquet(tmp_path / "1.parquet")
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(DataError, match="an empty one"):
+        profile_data(empty)
+    assert profile_data(".").n_rows == len(frame())
+
+
+@pytest.mark.parametrize("empty", [pd.DataFrame(), pa.table({}), pd.DataFrame({"x": []})])
+def test_a_window_without_rows_needs_neither_weights_nor_times(empty):
+    data = frame().assign(w=1.0, t=pd.Timestamp("2026-01-01"))
+    reference = profile_data(data, weight="w", at="t")
+
+    window = profile_data(empty, like=reference, weight="w", at="t")
+    assert (window.n_rows, window.weight, window.at) == (0, "w", "t")
+    assert profile_data(empty, like=reference).n_rows == 0
+    assert "no rows" in check_drift(reference, window).unmeasured
+    assert merge_profiles([reference, window]).n_rows == len(data)
+    assert profile_data(empty, columns=["y"], weight="w", kinds={"z": "text"}).n_rows == 0
+    with pytest.raises(DataError, match="weight must name columns"):
+        profile_data(frame(), like=reference, weight="w")
 
 
 def test_a_path_that_does_not_exist_is_refused(tmp_path):

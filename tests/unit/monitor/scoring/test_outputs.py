@@ -166,3 +166,18 @@ def test_more_than_one_failed_row_in_twenty_is_told(tmp_path, n_bad, is_told):
     report, _ = scored(pa.table({"x": x}), tmp_path, max_error_rate=1.0)
     expected = "predict failed on 6 of 100 rows" if is_told else ""
     assert report.unmeasured == expected
+
+
+@pytest.mark.parametrize("folder", [True, False], ids=["an empty folder", "no columns"])
+def test_a_window_without_rows_needs_no_column_of_the_model(tmp_path, folder):
+    nothing = tmp_path / "nothing"
+    nothing.mkdir()
+    data = nothing if folder else pa.table({})
+
+    report, table = scored(data, tmp_path, columns=["x"], outputs=OUTPUTS)
+    assert (report.n_rows, report.columns) == (0, tuple(OUTPUTS))
+    assert table.schema.equals(pa.schema([("p", pa.float64()), ("label", pa.string())]))
+    report = score_batches(model, data, str(tmp_path / "undeclared"), columns=["x"])
+    assert (report.n_rows, report.columns) == (0, ())
+    with pytest.raises(DataError, match="must have the columns that predict is given; 'x'"):
+        scored(pa.table({"y": [1.0]}), nothing, columns=["x"])

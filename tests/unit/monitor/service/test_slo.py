@@ -9,7 +9,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from scipy.stats import binomtest
 
-from flytekitplugins.wbmon import SLO, CheckSLO, SummarizeServing
+from flytekitplugins.wbmon import SLO, AlertRule, CheckSLO, DegradationAlert, SummarizeServing
 from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.monitor.prediction_log.arrow_schema import log_table
 from flytekitplugins.wbmon.monitor.service.slo import check_slos
@@ -202,7 +202,7 @@ def test_where_no_objective_could_be_judged_the_report_says_so_and_its_page_is_n
     report = check_slos(log_table("window", [window(3, failed=3)]), slos)
     assert report.unmeasured == (
         "0 of 2 objectives could be judged: few: 3 requests, 3 failed; 4 are needed; "
-        "empty: no request to judge"
+        "empty: no request of route '/none'"
     )
     assert report.reason == "no objective could be judged: few, empty"
     assert not report.violated
@@ -213,7 +213,9 @@ def test_where_no_objective_could_be_judged_the_report_says_so_and_its_page_is_n
     one = check_slos(log_table("window", [window(3, failed=3)]), [*slos, ServingSLO(name="all")])
     assert one.unmeasured
     enough = check_slos(log_table("window", [window(200)]), [*slos, ServingSLO(name="all")])
-    assert enough.unmeasured == ""
+    assert enough.unmeasured == (
+        "1 of 3 objectives had nothing to judge: empty: no request of route '/none'"
+    )
     assert enough.reason == "no objective was missed; not judged: empty"
     assert 'class="verdict good"' not in enough.to_html()
 
@@ -258,3 +260,116 @@ def test_reports_of_an_earlier_release_are_read():
     del stored["results"][0]["n_failed"], stored["results"][0]["n_seen"]
     read = record_from_json(SLOReport, json.dumps(stored))
     assert (read.results[0].verdict, read.results[0].n_failed) == ("pass", 0)
+
+
+def check(*slos: ServingSLO, rows=None) -> SLOReport:
+    default = [
+        window(200, route="/answer", tenant="acme"),
+        window(200, route="/search", tenant="globex"),
+        window(3, route="/rare"),
+    ]
+    return check_slos(log_table("window", default if rows is None else rows), slos)
+
+
+@pytest.mark.parametrize(
+    ("slo", "why"),
+    [
+        ({"route": "/anwser"}, "no request of route '/anwser'; did you mean route '/answer'?"),
+        ({"tenant": "acm"}, "no request of tenant 'acm'; did you mean tenant 'acme'?"),
+        ({"route": "zzz"}, "no request of route 'zzz'"),
+        (
+            {"route": "/answer", "tenant": "globex"},
+            "no request of route '/answer' and tenant 'globex'",
+        ),
+        (
+            {"route": "/anwser", "tenant": "globx"},
+            "no request of route '/anwser' and tenant 'globx'; did you mean route '/answer' and "
+            "tenant 'globex'?",
+        ),
+        (
+            {"route": "/search", "time_to_first_chunk_ms": 10},
+            "none of 200 requests was a stream with a first chunk",
+        ),
+    ],
+)  # fmt: skip
+def test_an_objective_that_finds_nothing_in_a_busy_night_is_a_finding(slo, why):
+    lost = ServingSLO(name="lost", **slo)
+    report = check(ServingSLO(name="up"), lost, ServingSLO(name="rare", route="/rare"))
+
+    assert not report.violated
+    assert report.unmeasured == f"1 of 3 objectives had nothing to judge: lost: {why}"
+    alert = DegradationAlert("lost", rules=[AlertRule(metric="alerts.unmeasured", above=0)])
+    decided = alert(slo=report)
+    assert (decided.fired, len(decided.decision.findings)) == (True, 1)
+    # read from its store it says the same, and so does a report of it alone
+    assert record_from_json(SLOReport, record_to_json(report)).unmeasured == report.unmeasured
+    assert check(lost).unmeasured == f"0 of 1 objectives could be judged: lost: {why}"
+
+
+def test_a_quiet_route_and_a_report_of_an_earlier_release_are_no_finding():
+    quiet = ServingSLO(name="quiet", route="/rare")
+    streams = ServingSLO(name="streams", route="/rare", time_to_first_chunk_ms=10)
+    report = check(ServingSLO(name="up"), quiet, streams)
+    assert {each.slo.name: each.verdict for each in report.results} == {
+        "up": "pass", "quiet": "insufficient", "streams": "no_data",
+    }  # fmt: skip
+    assert report.unmeasured == ""
+    stored = json.loads(
+        record_to_json(check(ServingSLO(name="up"), ServingSLO(name="x", route="y")))
+    )
+    for each in stored["results"]:
+        del each["n_seen"]
+    assert record_from_json(SLOReport, json.dumps(stored)).unmeasured == ""
+
+
+def refused(n, status=429, **marks):
+    errors, classes = {f"http_{status}": n}, {"4xx": n}
+    return window(n, **{"errors": errors, "status": classes, **marks})
+
+
+@pytest.mark.parametrize("limit", [{}, {"latency_ms": 100}])
+def test_a_night_in_which_every_request_was_refused_keeps_no_promise(limit):
+    up = ServingSLO(name="up", min_requests=10, **limit)
+    report = check(up, rows=[refused(80), refused(20, 404)])
+    (result,) = report.results
+    assert (result.verdict, result.n_requests) == ("no_data", 100)
+    assert result.reason == "no request was good but 100 that were refused (status 4xx)"
+    assert result.reason in report.unmeasured
+    assert all(math.isnan(each.value) for each in report.measurements() if each.name == "up")
+    # a single one that was served is a service, and too many failures are missed as ever
+    assert check(up, rows=[refused(99), window(1)]).results[0].verdict == "pass"
+    missed = check(up, rows=[refused(50), window(50, failed=50)]).results[0]
+    assert (missed.verdict, missed.n_failed) == ("fail", 50)
+    kept = ServingSLO(name="up", objective=0.5, min_requests=10, **limit)
+    failing = check(kept, rows=[refused(60), window(40, failed=40)]).results[0]
+    assert (failing.verdict, failing.n_failed) == ("no_data", 40)
+
+
+def test_streams_beside_refused_requests_are_judged():
+    report = check(
+        ServingSLO(name="chunk", time_to_first_chunk_ms=20, min_requests=1),
+        rows=[refused(900), window(100, chunks=[10.0] * 100)],
+    )
+    assert (report.results[0].verdict, report.results[0].n_requests) == ("pass", 100)
+
+
+@pytest.mark.parametrize("lost", ["requests", "window_start", "window_end", "route"])
+def test_a_window_that_does_not_say_how_many_or_when_is_left_out_and_told(lost):
+    rows = log_table("window", [window(200), window(200, **{lost: None})])
+    report = check_slos(rows, [ServingSLO(name="up")])
+    assert (report.results[0].verdict, report.results[0].n_seen) == ("pass", 200)
+    assert report.reason == "no objective was missed; 1 of 2 windows could not be read"
+    summary = summarize_serving(rows)
+    assert summary.total.n_requests == 200
+    assert summary.reason.endswith("; 1 of 2 windows could not be read")
+    nothing = log_table("window", [window(200, **{lost: None})])
+    assert check_slos(nothing, [ServingSLO(name="up")]).unmeasured
+    assert summarize_serving(nothing).unmeasured == "there is no serving window"
+
+
+def test_a_summary_of_a_night_in_which_every_request_was_refused_is_a_finding():
+    rows = [refused(80), refused(20, 401)]
+    summary = summarize_serving(log_table("window", rows))
+    assert summary.unmeasured == "all 100 requests were refused, most frequently with http_429"
+    assert summarize_serving(log_table("window", [*rows, window(1)])).unmeasured == ""
+    assert summarize_serving(log_table("window", [*rows, window(1, failed=1)])).unmeasured == ""

@@ -130,6 +130,27 @@ def test_an_exception_reaches_gradio_and_is_a_row(log: PredictionLogger, kind: s
     assert ("failed_time_to_first_chunk" in window) == ("generator" in kind)
 
 
+@pytest.mark.parametrize("fn", [add, add_later, count, count_later])
+def test_a_call_with_wrong_arguments_is_a_failed_request(
+    log: PredictionLogger, fn: Callable[..., Any]
+) -> None:
+    async def run() -> None:
+        given = monitor_gradio(fn, log)(PAGE)
+        if inspect.isasyncgen(given):
+            await anext(given)
+        elif inspect.isgenerator(given):
+            next(given)
+        elif inspect.isawaitable(given):
+            await given
+
+    with pytest.raises(TypeError, match="missing"):
+        asyncio.run(run())
+    assert log.stats.in_flight == 0
+    (row,) = rows(log)
+    assert row["error_type"] == "TypeError"
+    assert read_rows(Path(log.destination), "window")[0]["failed"] == 1
+
+
 def test_a_user_who_stops_a_stream_is_no_error(log: PredictionLogger) -> None:
     stream = monitor_gradio(count, log)(PAGE, 100)
     next(stream)

@@ -98,6 +98,19 @@ def test_a_stream_that_breaks_is_a_failure(
 
 
 @BOTH
+def test_a_stream_that_is_called_with_wrong_arguments_is_a_failure(
+    log: PredictionLogger, function: Callable[..., Any]
+) -> None:
+    with pytest.raises(TypeError, match="missing"):
+        read(log.track("chat")(function)())
+
+    assert log.stats.in_flight == 0
+    (row,) = rows(log)
+    assert (row["error_type"], row["sample_reason"]) == ("TypeError", "error")
+    assert rows(log, "window")[0]["failed"] == 1
+
+
+@BOTH
 def test_a_stream_that_is_closed_early_has_no_caller_any_more(
     log: PredictionLogger, function: Callable[..., Any]
 ) -> None:

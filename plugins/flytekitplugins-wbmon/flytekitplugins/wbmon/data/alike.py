@@ -22,9 +22,11 @@ from flytekitplugins.wbmon.data.arrow import (
     kind_of,
     large_strings,
     shortest,
+    text_array,
     units_per_second,
 )
 from flytekitplugins.wbmon.data.plain import plain, plain_type
+from flytekitplugins.wbmon.data.scalars import decimal_name
 
 _DIGITS = {8: 3, 16: 5, 32: 10, 64: 20}  # of whole numbers of so many bits
 _MOST_DIGITS, _MOST_DIGITS_128 = 76, 38
@@ -48,12 +50,28 @@ def common_type(types: Iterable[pa.DataType]) -> pa.DataType | None:
     return found[0] if found else pa.null()
 
 
+def logged_type(types: Iterable[pa.DataType]) -> pa.DataType | None:
+    """The common type of a column of a log, whose kind changes with what is logged.
+
+    As the log itself writes several kinds into one file: with any text all are text, booleans
+    among numbers are 1 and 0. None if there are others among several kinds.
+    """
+    found = [dtype for dtype in types if not pa.types.is_null(dtype)]
+    common = common_type(found)
+    if common is None:
+        found = [pa.int64() if pa.types.is_boolean(dtype) else plain_type(dtype) for dtype in found]
+        common = common_type(found)
+    if common is None and all(_is_any_text(dtype) or _is_number(dtype) for dtype in found):
+        return pa.large_string()
+    return common
+
+
 def converted(array: pa.Array, dtype: pa.DataType) -> pa.Array:
     """The values of an array as one of `dtype`, a common type of its own and of others.
 
     Floats of 32 bits become the decimals that they were made from. Whole numbers and decimals that
     float64 does not hold become the nearest that it holds, durations that 64 bits do not hold the
-    longest that they hold.
+    longest that they hold. Numbers and booleans become text as Python writes them.
     """
     if array.type == dtype:
         return array
@@ -135,6 +153,11 @@ def _cast(array: pa.Array, dtype: pa.DataType) -> pa.Array:
 
 
 def _texts(array: pa.Array, _: pa.DataType) -> pa.Array:
+    if pa.types.is_decimal(array.type):
+        names = [None if value is None else decimal_name(value) for value in array.to_pylist()]
+        return text_array(names)
+    if not _is_any_text(array.type):
+        return text_array([None if value is None else str(value) for value in array.to_pylist()])
     return large_strings(array.dictionary_decode() if pa.types.is_dictionary(array.type) else array)
 
 

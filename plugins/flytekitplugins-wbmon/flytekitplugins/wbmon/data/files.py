@@ -37,20 +37,18 @@ def list_files(location: str, filesystem: Any) -> list[DataFile]:
         location: A path or fsspec URL.
         filesystem: The fsspec file system of a URL; created from the URL if None.
 
+    Returns:
+        No file for a folder without data files, such as one that has only `_SUCCESS`. In a bucket a
+        folder exists only as long as anything is in it.
+
     Raises:
-        DataError: If the location does not exist or the folder has no data files.
+        DataError: If the location is empty or does not exist.
     """
+    path = location.removeprefix("file://")
+    if not path:
+        raise DataError("data must be a path, got an empty one, which would be the working folder")
     # local files are memory-mapped, which fsspec does not do
-    if is_local(location):
-        found = _list_local(location.removeprefix("file://"))
-    else:
-        found = _list_remote(location, filesystem)
-    if not found:
-        raise DataError(
-            f"data must be Parquet, but the folder {without_secrets(location)!r} holds no data "
-            "files"
-        )
-    return found
+    return _list_local(path) if is_local(location) else _list_remote(location, filesystem)
 
 
 def _list_local(location: str) -> list[DataFile]:

@@ -20,6 +20,7 @@ from flytekitplugins.wbmon.data.sources import (
     StreamSource,
     TableSource,
     different_names,
+    no_rows,
     open_stream,
     require_different,
 )
@@ -42,8 +43,8 @@ def open_source(data: Data, *, filesystem: Any = None, naming: Iterable[str] = (
         naming: Partition columns that the caller wants in the schema.
 
     Raises:
-        DataError: If there is nothing to read, it is not Parquet, two columns of a file share a
-            name, or the files of a folder disagree on the type of a column.
+        DataError: If there is no such file or folder, it is not Parquet, two columns of a file
+            share a name, or the files of a folder disagree on the type of a column.
     """
     source = _open_known(data, filesystem)
     if isinstance(source, ParquetSource):
@@ -67,6 +68,17 @@ def open_values(data: Data, *, naming: Iterable[str] = ()) -> PlainSource:
     if isinstance(source, FrameSource) and not source.has_odd:
         source = replace(source, has_odd=True)
     return PlainSource(source)
+
+
+def with_columns(source: PlainSource, names: Iterable[str]) -> PlainSource:
+    """The source; without rows it needs no columns, and those that it lacks are there as well."""
+    lacking = [name for name in dict.fromkeys(names) if name not in source.names]
+    if source.n_rows != 0 or not lacking:
+        return source
+    table = no_rows(source.schema)
+    for name in lacking:
+        table = table.append_column(name, pa.nulls(0))
+    return PlainSource(TableSource(table))
 
 
 def _open_known(data: Data, filesystem: Any) -> Source:

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from flytekitplugins.wbmon.data.alike import common_type, converted
+from flytekitplugins.wbmon.data.alike import common_type, converted, logged_type
 from flytekitplugins.wbmon.data.arrow import kind_of
 from flytekitplugins.wbmon.data.files import DataFile, list_files
 from flytekitplugins.wbmon.data.hive_partitions import (
@@ -33,6 +33,7 @@ from flytekitplugins.wbmon.data.sources import (
     SAMPLE_PLACES,
     SAMPLE_ROWS,
     Part,
+    TableSource,
     no_columns,
     no_rows,
     require_different,
@@ -40,6 +41,9 @@ from flytekitplugins.wbmon.data.sources import (
 from flytekitplugins.wbmon.data.stack import joined, stacked
 from flytekitplugins.wbmon.errors import DataError, StorageError
 from flytekitplugins.wbmon.names import quoted_name
+
+_OF_A_LOG = frozenset({"schema_version", "request_id", "sample_weight"})
+"""Columns of every prediction log."""
 
 
 @dataclass(frozen=True)
@@ -208,14 +212,22 @@ class ParquetPart:
             )
 
 
-def open_parquet(location: str, filesystem: Any) -> ParquetSource:
+def open_parquet(location: str, filesystem: Any) -> ParquetSource | TableSource:
     """Open one file, or all files of a folder, by reading their footers.
 
+    The files of a prediction log, which has what a service answers over time, may store a column in
+    another kind: see `logged_type`.
+
+    A folder without data files, as a night without rows leaves it, is a table without rows and
+    columns.
+
     Raises:
-        DataError: If there is nothing to read, or it is not Parquet. That files disagree on the
-            type of a column is an error only for those who read it.
+        DataError: If the location does not exist, or a file is not Parquet. That files disagree on
+            the type of a column is an error only for those who read it.
     """
     files = list_files(location, filesystem)
+    if not files:
+        return TableSource(pa.table({}))
     # reading a footer is mostly waiting for the store; more threads than cores pay off
     with ThreadPoolExecutor(min(8, len(files))) as pool:
         parts = tuple(pool.map(_open_file, files))
@@ -251,7 +263,8 @@ def _common_schema(schemas: Sequence[pa.Schema], location: str) -> tuple[pa.Sche
     for stored in (item for schema in schemas for item in schema):
         if not PANDAS_INDEX.fullmatch(stored.name):
             types.setdefault(stored.name, []).append(stored.type)
-    common = {name: common_type(found) for name, found in types.items()}
+    type_of_all = logged_type if types.keys() >= _OF_A_LOG else common_type
+    common = {name: type_of_all(found) for name, found in types.items()}
     refused = {
         name: f"the files of {location!r} must agree on the types of their columns, but "
         f"{quoted_name(name)} is {' and '.join(dict.fromkeys(map(str, types[name])))}; write them "
@@ -265,19 +278,25 @@ def _common_schema(schemas: Sequence[pa.Schema], location: str) -> tuple[pa.Sche
 def _of_dataset(part: ParquetPart, folders: Mapping[str, Constant], data: pa.Schema) -> ParquetPart:
     """The part with the values of its folders, and the types that its dataset has.
 
-    A column stored in the files takes precedence over the folders. Numbers stay as they are: a
-    number of any type can be read, and no type may hold those of all files.
+    A column stored in the files takes precedence over the folders. Numbers stay as they are, unless
+    others are text: a number of any type can be read, and no type may hold those of all files.
     """
     kept = {name: value for name, value in folders.items() if name not in data.names}
     types = {
-        stored.name: data.field(stored.name).type
+        stored.name: dtype
         for stored in part.schema
         if stored.name in data.names
-        and not pa.types.is_null(data.field(stored.name).type)
-        and stored.type != data.field(stored.name).type
-        and kind_of(plain_type(stored.type)) != "number"
+        and (dtype := _read_type(stored.type, data.field(stored.name).type)) != stored.type
     }
     return replace(part, folders=kept, types=types)
+
+
+def _read_type(stored: pa.DataType, common: pa.DataType) -> pa.DataType:
+    if pa.types.is_null(common):
+        return stored
+    if kind_of(common) != "number":
+        return common
+    return pa.int64() if pa.types.is_boolean(plain_type(stored)) else stored
 
 
 def _open_file(file: DataFile) -> ParquetPart:

@@ -96,7 +96,7 @@ class CompactPredictionLog(Node[CompactionSettings]):
             at: The time of the run, such as the kickoff time of a schedule; now if not given.
 
         Returns:
-            report: How many rows were read, written and lost.
+            report: How many rows were read, written and lost, and how many the day has.
             predictions: The prediction log of the day.
             feedback: The feedback of the last days, with only the last revision of each.
             windows: The serving windows of the day.
@@ -105,6 +105,7 @@ class CompactPredictionLog(Node[CompactionSettings]):
             compact_prediction_log,
             days_before,
             ensure_day,
+            with_day,
         )
         from flytekitplugins.wbmon.monitor.prediction_log.feedback import recent_feedback
 
@@ -122,6 +123,7 @@ class CompactPredictionLog(Node[CompactionSettings]):
         day = days_before(at, config.days_back)
         # a day without requests needs an empty table, or the next node has nothing to read
         ensure_day(root, service, day, filesystem=files)
+        report = with_day(report, root, day, filesystem=files)
         feedback = recent_feedback(
             root,
             service,

@@ -432,3 +432,28 @@ def test_a_call_without_a_time_counts_at_that_of_the_row_before() -> None:
     }
     alone = summarise_usage(log(undated), PRICES, budgets=[Budget(limit=1)], at=START)
     assert alone.budgets[0].verdict == "exceeded"
+
+
+def test_a_budget_of_somebody_who_never_called_is_a_finding() -> None:
+    budgets = [
+        Budget(scope="tenant", only="acm", limit=10),
+        Budget(scope="tenant", only="acm", limit=1, period="day"),
+        Budget(scope="tenant", only="acme", limit=10),
+        Budget(limit=100),
+    ]
+    report = summarise_usage(log(call(), call(tenant="bolt")), PRICES, budgets=budgets)
+    assert report.unmeasured == (
+        "a budget limits the tenant 'acm', which made no call; did you mean 'acme'?"
+    )
+    # what is known stays known
+    assert value(report, "cost_usd") == 4
+    assert value(report, "over_budget") == 0
+    assert "No cost is known" not in report.to_html()
+    # one that called on an earlier day is quiet, and no finding
+    quiet = summarise_usage(
+        log(call(tenant="bolt", timestamp=START + timedelta(days=1))),
+        PRICES,
+        budgets=budgets[2:],
+        previous=report,
+    )
+    assert quiet.unmeasured == ""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any, cast
 
@@ -106,6 +107,30 @@ def ensure_day(destination: str, service: str, day: str, *, filesystem: Any = No
             log.write_part(kind, day, "part-empty.parquet", empty_log_table(kind))
 
 
+def with_day(
+    report: CompactionReport, destination: str, day: str, *, filesystem: Any = None
+) -> CompactionReport:
+    """The report with what the tables of a day hold, whichever attempt wrote it.
+
+    Args:
+        report: The report of the compaction.
+        destination: Path or fsspec URL of the log.
+        day: `YYYY-MM-DD`, UTC.
+        filesystem: The fsspec file system of the log, if the caller has one with credentials.
+    """
+    log = _Log(destination, report.service, filesystem)
+    n = {kind: log.noted(kind, day).get("rows", 0) for kind in TABLES}
+    return replace(
+        report,
+        day=day,
+        n_day_predictions=n["prediction"],
+        n_day_feedback=n["feedback"],
+        n_day_windows=n["window"],
+        reason=f"{report.reason}; {day} has {n['prediction']} predictions, {n['feedback']} "
+        f"feedback rows and {n['window']} windows",
+    )
+
+
 def days_before(at: datetime, n: int) -> str:
     """The day (UTC) `n` days before the day of a moment; a moment without a zone counts as UTC.
 
@@ -179,11 +204,7 @@ class _Log:
     def note(self, kind: RowKind, day: str, segment: str, numbers: dict[str, int]) -> None:
         """Add a segment's counts to the manifest of a day; a second call changes nothing."""
         path = f"{day_folder(self._root, kind, self._service, day)}/{MANIFEST}"
-        try:
-            manifest = json.loads(self.files.cat_file(path))
-        except FileNotFoundError:
-            manifest = {"segments": {}}
-        segments = {**manifest["segments"], segment: numbers}
+        segments = {**self.noted(kind, day).get("segments", {}), segment: numbers}
         totals = {name: sum(each.get(name, 0) for each in segments.values()) for name in numbers}
         manifest = {
             "schema_version": SCHEMA_VERSION,
@@ -193,6 +214,14 @@ class _Log:
             "segments": segments,
         }
         self._put(path, json.dumps(manifest, indent=1).encode())
+
+    def noted(self, kind: RowKind, day: str) -> dict[str, Any]:
+        """The manifest of a day; empty if no segment had rows of it."""
+        path = f"{day_folder(self._root, kind, self._service, day)}/{MANIFEST}"
+        try:
+            return cast("dict[str, Any]", json.loads(self.files.cat_file(path)))
+        except FileNotFoundError:
+            return {}
 
     def _list(self, folder: str) -> list[str]:
         # fsspec caches listings, and serving adds segments all the time

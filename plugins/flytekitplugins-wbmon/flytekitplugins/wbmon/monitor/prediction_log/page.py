@@ -24,6 +24,15 @@ def compaction_section(report: CompactionReport) -> str:
         ),
         facts("days " + (", ".join(report.days) or "none")),
     ]
+    if report.day:
+        body.append(
+            facts(
+                f"handed on: {report.day}",
+                f"{report.n_day_predictions:,} predictions",
+                f"{report.n_day_feedback:,} feedback rows",
+                f"{report.n_day_windows:,} windows",
+            )
+        )
     return section("Prediction log", body)
 
 

@@ -26,6 +26,10 @@ class CompactionReport(Report):
         n_torn: Lines that were incomplete, unreadable, or without a valid time.
         n_dropped: Rows that serving dropped, according to its windows.
         days: Days of event time (UTC) that got rows, `YYYY-MM-DD`.
+        day: The day whose tables are handed on, `YYYY-MM-DD`; empty if it is not known.
+        n_day_predictions: Rows that the prediction log of this day holds, whoever wrote them.
+        n_day_feedback: The same of its feedback log.
+        n_day_windows: The same of its serving windows.
         reason: One sentence: what happened.
     """
 
@@ -41,16 +45,24 @@ class CompactionReport(Report):
     n_torn: int = 0
     n_dropped: int = 0
     days: tuple[str, ...] = ()
+    day: str = ""
+    n_day_predictions: int = 0
+    n_day_feedback: int = 0
+    n_day_windows: int = 0
     reason: str
 
     @property
     def unmeasured(self) -> str:
-        """Why nothing is known of the service; empty if a row was written or was there before."""
-        if self.n_predictions or self.n_feedback or self.n_windows or self.n_duplicates:
+        """Why nothing is known of the day; empty if it has a row, also of an earlier attempt."""
+        if self.n_day_predictions or self.n_day_feedback or self.n_day_windows:
             return ""
-        if self.n_torn:
+        n_rows = self.n_predictions + self.n_feedback + self.n_windows + self.n_duplicates
+        if self.n_torn and not n_rows:
             return f"none of {self.n_torn:,} lines of {self.service} could be read"
-        return f"no row of {self.service} in {self.n_segments:,} segments"
+        if self.day:
+            others = f"; {n_rows:,} rows were of other days" if n_rows else ""
+            return f"no row of {self.service} on {self.day}{others}"
+        return "" if n_rows else f"no row of {self.service} in {self.n_segments:,} segments"
 
     def _measured(self) -> Iterable[Measurement]:
         n_lost = self.n_torn + self.n_dropped
@@ -59,10 +71,13 @@ class CompactionReport(Report):
             "lost_rate",
             value=n_lost / (n_rows + n_lost) if n_rows + n_lost else math.nan,
             higher_is_better=False,
-            reason=self.unmeasured,
+            reason="" if n_rows + n_lost else "no line was there that is not compacted yet",
         )
         yield number("n_predictions", value=self.n_predictions, prominence="news")
         yield number("n_feedback", value=self.n_feedback, prominence="news")
+        if self.day:
+            for name in ("n_day_predictions", "n_day_feedback", "n_day_windows"):
+                yield number(name, value=getattr(self, name))
         for name in ("n_segments", "n_windows", "n_duplicates"):
             yield number(name, value=getattr(self, name))
         for name in ("n_orphans", "n_torn", "n_dropped"):

@@ -21,7 +21,7 @@ from flytekitplugins.wbmon.data.kind import (
     MissingValues,
     declarations,
 )
-from flytekitplugins.wbmon.data.open import Data, open_values
+from flytekitplugins.wbmon.data.open import Data, open_values, with_columns
 from flytekitplugins.wbmon.data.plain import PlainSource
 from flytekitplugins.wbmon.data.sources import SAMPLE_ROWS, Part, known_names, stored_names
 from flytekitplugins.wbmon.data.threads import in_threads
@@ -98,7 +98,7 @@ def profile_data(
 
     Returns:
         The profile. If the data lack a column of `like`, or have it in another type, its `status`
-        says so. A window without rows has a profile, too.
+        says so. A window without rows has a profile, too, whatever columns it lacks.
 
     Raises:
         ConfigError: If a kind does not exist, `kinds` or `missing_values` are given with `like`, a
@@ -126,7 +126,8 @@ def profile_data(
         said |= _texts(rows.embed, said)
     columns = None if columns is None else listed_columns("columns", columns)
     asked = [*(columns or ()), *said, *(like.features if like else ())]
-    source = open_values(data, naming=[*asked, *rows.columns])
+    needed = [*(columns or ()), *said, *rows.columns, *rows.embed]
+    source = with_columns(open_values(data, naming=[*asked, *rows.columns]), needed)
     _require_columns(source, "weight", [rows.weight] if rows.weight else [])
     _require_columns(source, "at", rows.time_columns)
     _require_columns(source, "embed", rows.embed)

@@ -80,13 +80,13 @@ class BatchScorer:
         return tuple(self._rows)
 
     def require_columns(self, source: Source) -> None:
-        """Check that the data have every column that predict is to receive.
+        """Check that the data have every column that predict is to receive, if they have rows.
 
         Raises:
             DataError: If a column is missing.
         """
         missing = [name for name in self._inputs or () if name not in source.names]
-        if missing:
+        if missing and source.n_rows != 0:
             raise DataError(
                 f"the data must have the columns that predict is given; {listed_names(missing)} "
                 f"not found among {listed_names(source.names)}"
@@ -146,11 +146,13 @@ class BatchScorer:
 
         Returns:
             The empty table, without predicted columns if none are declared and predict fails on
-            zero rows.
+            zero rows, or lacks a column.
         """
         if self._outputs is not None:
             self.columns = tuple(self._outputs.names)
             return append_columns(empty, self._outputs.empty_table())
+        if not set(self._inputs or ()) <= set(empty.column_names):
+            return empty
         try:
             with self.batch(empty):
                 return self.score(empty)

@@ -53,6 +53,11 @@ def failed_requests(row: Row) -> int:
     return int(max(told, _map(row, "status").get("5xx", 0)))
 
 
+def refused_requests(row: Row) -> int:
+    """Number of requests that were answered with 4xx, which are no failures of the server."""
+    return sum(n for name, n in _map(row, "errors").items() if name.startswith("http_4"))
+
+
 def merged(rows: Iterable[Row], column: str) -> LogHistogram:
     """The sum of a histogram column over some windows."""
     whole = LogHistogram()

@@ -165,9 +165,13 @@ class ServingReport(Report):
 
     @property
     def unmeasured(self) -> str:
-        """That no request came."""
+        """That no request came, or that none was served."""
         if self.total.n_requests:
-            return ""
+            refused = sum(n for name, n in self.total.errors.items() if name.startswith("http_4"))
+            if refused < self.total.n_requests:
+                return ""
+            worst = next(iter(self.total.errors))
+            return f"all {refused:,} requests were refused, most frequently with {worst}"
         if self.start_at is None or self.end_at is None:
             return "there is no serving window"
         return f"0 requests in the serving windows from {self.start_at} to {self.end_at}"

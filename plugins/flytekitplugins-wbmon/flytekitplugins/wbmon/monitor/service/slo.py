@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence, Set
@@ -17,6 +18,7 @@ from flytekitplugins.wbmon.monitor.service.outcomes import (
     by_latency,
     by_success,
     endpoint_of,
+    refused_requests,
     streaming_endpoints,
 )
 from flytekitplugins.wbmon.monitor.service.slo_report import (
@@ -26,6 +28,7 @@ from flytekitplugins.wbmon.monitor.service.slo_report import (
     require_objectives,
 )
 from flytekitplugins.wbmon.monitor.service.summarize import window_rows
+from flytekitplugins.wbmon.names import quoted_name
 from flytekitplugins.wbmon.stats.interval import wilson_interval
 
 _ORDER = ("fail", "insufficient", "no_data", "pass")
@@ -35,8 +38,9 @@ def check_slos(windows: Any, slos: Sequence[ServingSLO]) -> SLOReport:
     """Check the objectives of a service on its serving windows.
 
     A request is bad if it failed or was slower than the limit of the objective; a failure is bad
-    however fast it was. Latencies come from histograms, so limits are exact up to the width of one
-    bucket (2.2 %), in favour of the service. Requests of unknown outcome are not judged: those
+    however fast it was. One that was refused with 4xx did not fail, but where no other request was
+    good there is no verdict. Latencies come from histograms, so limits are exact up to the width of
+    one bucket (2.2 %), in favour of the service. Requests of unknown outcome are not judged: those
     without a latency where there is a limit, and those whose caller left before the end, unless
     the limit was over by then.
 
@@ -58,13 +62,13 @@ def check_slos(windows: Any, slos: Sequence[ServingSLO]) -> SLOReport:
         DataError: If the windows are not those of a prediction log.
     """
     slos = require_objectives(slos)
-    rows = list(window_rows(windows))
+    rows, unreadable = window_rows(windows)
     streams = streaming_endpoints(rows)
     results = sorted(
-        (_judge(slo, [row for row in rows if _is_about(slo, row)], streams) for slo in slos),
+        (_judge(slo, rows, streams) for slo in slos),
         key=lambda result: _ORDER.index(result.verdict),
     )
-    return SLOReport(results=tuple(results), reason=_reason(results))
+    return SLOReport(results=tuple(results), reason=_reason(results) + unreadable)
 
 
 def _reason(results: Sequence[ServingSLOResult]) -> str:
@@ -81,7 +85,10 @@ def _is_about(slo: ServingSLO, row: dict[str, Any]) -> bool:
     return is_route and (not slo.tenant or row.get("tenant") == slo.tenant)
 
 
-def _judge(slo: ServingSLO, rows: list[dict[str, Any]], streams: Set[Endpoint]) -> ServingSLOResult:
+def _judge(
+    slo: ServingSLO, every: list[dict[str, Any]], streams: Set[Endpoint]
+) -> ServingSLOResult:
+    rows = [row for row in every if _is_about(slo, row)]
     outcomes = [_outcomes(slo, row, streams) for row in rows]
     n, bad, failed, bounded = _sum(outcomes)
     n_seen = sum(row["requests"] for row in rows)
@@ -89,13 +96,19 @@ def _judge(slo: ServingSLO, rows: list[dict[str, Any]], streams: Set[Endpoint]) 
         slo=slo, n_requests=n, n_seen=n_seen, verdict="no_data", reason="no request to judge"
     )
     if n == 0:
-        return replace(result, reason=_nothing_of(slo, n_seen)) if n_seen else result
+        return replace(result, reason=_nothing_of(slo, n_seen) if n_seen else _no_one(slo, every))
     low, high = wilson_interval(n - bad, n)
     good = 1 - bad / n
     hour, hour_burn = _worst_hour(slo, rows, outcomes)
     verdict = "pass" if good >= slo.objective else "fail"
     failures = f", {failed} failed" if failed else ""
+    # what is refused is no stream
+    is_whole = slo.time_to_first_chunk_ms is None
+    refused = sum(refused_requests(row) for row in rows) if is_whole else 0
     reason = f"{good:.4%} of {n} requests were good{failures}; {slo.objective:.4%} is promised"
+    if verdict == "pass" and n - bad <= refused:
+        verdict = "no_data"
+        reason = f"no request was good but {refused} that were refused (status 4xx){failures}"
     if n < slo.min_requests:
         verdict, reason = "insufficient", f"{n} requests{failures}; {slo.min_requests} are needed"
     if bounded:
@@ -116,6 +129,22 @@ def _judge(slo: ServingSLO, rows: list[dict[str, Any]], streams: Set[Endpoint]) 
         verdict=verdict,  # type: ignore[arg-type]  # one of the literals above
         reason=reason,
     )
+
+
+def _no_one(slo: ServingSLO, every: list[dict[str, Any]]) -> str:
+    """Why no request is of an objective's route and tenant."""
+    asked = {name: getattr(slo, name) for name in ("route", "tenant") if getattr(slo, name)}
+    if not every or not asked:
+        return "no request to judge"
+    meant = []
+    for name, given in asked.items():
+        known = {str(row.get(name)) for row in every} - {"None"}
+        close = difflib.get_close_matches(given, sorted(known - {given}), n=1)
+        if given not in known and close:
+            meant.append(f"{name} {quoted_name(close[0])}")
+    words = " and ".join(f"{name} {quoted_name(given)}" for name, given in asked.items())
+    hint = f"; did you mean {' and '.join(meant)}?" if meant else ""
+    return f"no request of {words}{hint}"
 
 
 def _nothing_of(slo: ServingSLO, n_seen: int) -> str:

@@ -124,7 +124,7 @@ class ServingSLOResult:
         worst_hour_burn_rate: Burn rate of the worst hour with enough requests.
         worst_hour_at: Start of that hour.
         verdict: `fail` if the share is below the objective, `insufficient` below `min_requests`,
-            `no_data` without any.
+            `no_data` without any, and where none was good but those that were refused with 4xx.
         reason: One sentence.
     """
 
@@ -146,6 +146,13 @@ class ServingSLOResult:
     def is_judged(self) -> bool:
         """Whether there were requests enough for a verdict."""
         return self.verdict not in ("insufficient", "no_data")
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it found nothing: no request at all, or none of enough that it is about."""
+        return self.verdict == "no_data" and (
+            not self.n_seen or self.n_seen >= self.slo.min_requests
+        )
 
     def measurements(self) -> Iterable[Measurement]:
         """Whether it was missed, and how fast its budget is used up."""
@@ -205,11 +212,24 @@ class SLOReport(Report):
 
     @property
     def unmeasured(self) -> str:
-        """That no objective could be judged, and why."""
+        """That no objective could be judged, or which ones found nothing in others' traffic.
+
+        An objective that had too few requests is none of these: its route was quiet.
+        """
+        told = self.results
         if any(result.is_judged for result in self.results):
+            told = tuple(result for result in self.results if result.is_lost)
+        if not told or (len(told) < len(self.results) and not self._has_traffic):
             return ""
-        why = "; ".join(f"{result.slo.name}: {result.reason}" for result in self.results)
-        return f"0 of {len(self.results)} objectives could be judged: {why}"
+        why = "; ".join(f"{result.slo.name}: {result.reason}" for result in told)
+        if len(told) == len(self.results):
+            return f"0 of {len(self.results)} objectives could be judged: {why}"
+        return f"{len(told)} of {len(self.results)} objectives had nothing to judge: {why}"
+
+    @property
+    def _has_traffic(self) -> bool:
+        # reports of earlier releases do not say what objectives have seen
+        return any(result.n_seen for result in self.results)
 
     def _measured(self) -> Iterable[Measurement]:
         for result in self.results:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -52,7 +51,7 @@ def summarize_serving(
         DataError: If the windows are not those of a prediction log.
     """
     require_share("low_confidence", low_confidence)
-    rows = list(window_rows(windows))
+    rows, unreadable = window_rows(windows)
     total = _traffic("all", rows)
     confidence = None
     if predictions is not None:
@@ -64,16 +63,23 @@ def summarize_serving(
         routes=_groups(rows, "route"),
         tenants=_groups(rows, "tenant"),
         peak_per_s=_peak(rows),
-        in_flight_max=max((row["in_flight_max"] or 0 for row in rows), default=0),
+        in_flight_max=max((row.get("in_flight_max") or 0 for row in rows), default=0),
         n_instances=len({row["instance"] for row in rows}),
-        n_sampled=sum(row["sampled_rows"] or 0 for row in rows),
-        n_dropped=sum(row["dropped_rows"] or 0 for row in rows),
+        n_sampled=sum(row.get("sampled_rows") or 0 for row in rows),
+        n_dropped=sum(row.get("dropped_rows") or 0 for row in rows),
         confidence=confidence,
-        reason=_reason(total),
+        reason=_reason(total) + unreadable,
     )
 
 
-def window_rows(windows: Any) -> Iterator[dict[str, Any]]:
+class WindowRows(NamedTuple):
+    """The rows of serving windows that say when and how many, and a remark on the others."""
+
+    rows: list[dict[str, Any]]
+    unreadable: str
+
+
+def window_rows(windows: Any) -> WindowRows:
     """Read the rows of serving windows.
 
     Raises:
@@ -93,9 +99,16 @@ def window_rows(windows: Any) -> Iterator[dict[str, Any]]:
             f"the data must be serving windows of a prediction log; {', '.join(missing)} not found "
             f"among {', '.join(source.names)}"
         )
-    for part in source.parts():
-        for batch in part(source.names):
-            yield from pa.Table.from_batches([batch]).to_pylist()
+    every = [
+        row
+        for part in source.parts()
+        for batch in part(source.names)
+        for row in pa.Table.from_batches([batch]).to_pylist()
+    ]
+    counted = ("window_start", "window_end", "route", "requests")
+    rows = [row for row in every if all(row[name] is not None for name in counted)]
+    n = len(every) - len(rows)
+    return WindowRows(rows, f"; {n} of {len(every)} windows could not be read" if n else "")
 
 
 def _groups(rows: list[dict[str, Any]], column: str) -> tuple[Traffic, ...]:
@@ -112,7 +125,7 @@ def _traffic(name: str, rows: list[dict[str, Any]]) -> Traffic:
     failed = sum(failed_requests(row) for row in rows)
     errors: Counter[str] = Counter()
     for row in rows:
-        errors.update(dict(row["errors"] or ()))
+        errors.update(dict(row.get("errors") or ()))
     low, high = wilson_interval(failed, n)
     return Traffic(
         name=name,
@@ -176,12 +189,15 @@ def _confidence(source: Source, threshold: float) -> ServingConfidence | None:
 def _variety(source: Source, weights: np.ndarray[Any, Any]) -> tuple[float, float]:
     if "prediction" not in source.names:
         return math.nan, math.nan
+    try:
+        answers = source.column("prediction").to_pylist()
+    except DataError:
+        # files that do not agree on what a prediction is; the rest of the report does not need it
+        return math.nan, math.nan
     by_answer: dict[Any, float] = defaultdict(float)
-    for answer, weight in zip(
-        source.column("prediction").to_pylist(), weights.tolist(), strict=True
-    ):
+    for answer, weight in zip(answers, weights.tolist(), strict=True):
         if answer is not None:
-            by_answer[answer] += weight
+            by_answer[repr(answer) if isinstance(answer, list | dict) else answer] += weight
     shares = np.array(list(by_answer.values()))
     if not len(shares):
         return math.nan, math.nan

@@ -47,6 +47,10 @@ class PredictionLoggingMiddleware:
     sent long before: the app raised, was cancelled, or ended without a last message. It is none if
     the server had said by then that the caller had left.
 
+    A response is a stream if its body comes in more than one part before the last message, or it is
+    `text/event-stream`; one with a `content-length` is none. So the whole answers that Starlette's
+    `BaseHTTPMiddleware` sends on in two messages are none.
+
     Args:
         app: The ASGI app.
         logger: The prediction log.
@@ -142,7 +146,7 @@ class Exchange(Request):
         send: The server's function to send a message.
     """
 
-    _is_started = _is_sent = _is_alone = False
+    _is_started = _is_sent = _is_alone = _is_stream = _has_length = False
     _content_type = _parent = b""
     _incoming: Body | None = None
     _outgoing: Body | None = None
@@ -211,8 +215,13 @@ class Exchange(Request):
                 # here and not in `end`: the app goes on with background tasks
                 self.latency_ms = (perf_counter() - self.begin) * 1e3
                 self._is_sent = True
+                # of a caller who left after the first part nobody knows how many would have come
+                if not (self._is_stream or self._is_alone):
+                    self.first_chunk_ms = None
                 self._logger.leave(self)
-            elif self.first_chunk_ms is None and message.get("body"):
+            elif self.first_chunk_ms is not None:
+                self._is_stream = True
+            elif message.get("body") and not self._has_length:
                 self.first_chunk_ms = self.elapsed_ms()
         return self._deliver(message)
 
@@ -238,7 +247,7 @@ class Exchange(Request):
         """Complete the request's data and give it to the log."""
         try:
             self.route = route_template(self._scope, self._root_path)
-            if not self._is_sent or self.status >= _CLIENT_ERROR:
+            if not self._is_sent or self._is_alone or self.status >= _CLIENT_ERROR:
                 self._judge()
             if self._parent:
                 # W3C Trace Context: version-traceid-parentid-flags
@@ -254,12 +263,15 @@ class Exchange(Request):
         self._logger.finish(self)
 
     def _judge(self) -> None:
-        """Set the outcome of a request that was not answered, or was answered with an error."""
+        """Set the outcome of a request that was not answered, or to nobody, or with an error."""
         if not self._is_sent:
             self.latency_ms = self.elapsed_ms()
             self._logger.leave(self)
             if self.error_type is None:
                 self._judge_unsent()
+        elif self.error_type is None and self.status < _CLIENT_ERROR:
+            # a middleware around the app ends the response for an app that has stopped
+            self.abandon()
         elif self.error_type is None:
             self.error_type = f"http_{self.status}"
             self.is_failure = self.status >= _SERVER_ERROR
@@ -277,13 +289,18 @@ class Exchange(Request):
         """The start of the response with the request's id, unless the app has set one itself."""
         # a new list: the app may send the same one again
         headers = [*message.get("headers", ())]
+        is_named = False
         for name, value in headers:
-            if name == b"x-request-id":
-                return message
-            if name == b"content-type":
+            if name == b"content-length":
+                self._has_length = True
+            elif name == b"content-type":
                 self._content_type = value
-        headers.append((b"x-request-id", self.request_id.encode()))
-        message["headers"] = headers
+                self._is_stream = value.startswith(b"text/event-stream")
+            elif name == b"x-request-id":
+                is_named = True
+        if not is_named:
+            headers.append((b"x-request-id", self.request_id.encode()))
+            message["headers"] = headers
         return message
 
 

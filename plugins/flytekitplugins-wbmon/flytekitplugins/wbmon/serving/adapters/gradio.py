@@ -218,9 +218,10 @@ def _logged_generator(
 ) -> Callable[..., Any]:
     def streamed(page: Any, *inputs: Any) -> Iterator[Any]:
         call = begin(page, inputs)
-        steps = fn(*inputs)
         done = object()
         try:
+            # here, as wrong arguments are a failure too
+            steps = fn(*inputs)
             # a sentinel, because `StopIteration` raised within a generator becomes a RuntimeError
             while (given := call.step(lambda: next(steps, done))) is not done:
                 yield call.chunk(given)

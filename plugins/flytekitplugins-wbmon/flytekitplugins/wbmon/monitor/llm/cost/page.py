@@ -27,11 +27,11 @@ def usage_section(report: UsageReport) -> str:
     """The section of a usage report."""
     worst = report.budgets[0].verdict if report.budgets else "ok"
     total = report.total
-    if report.unmeasured and worst == "ok":
+    if report.cost_unknown and worst == "ok":
         worst = "unknown"
     words = {
         "ok": f"${total.cost_usd:,.2f} for {total.n_calls:,.0f} calls",
-        "unknown": "No cost is known" if report.unmeasured else "A budget cannot be judged",
+        "unknown": "No cost is known" if report.cost_unknown else "A budget cannot be judged",
         "at_risk": "A budget will be exceeded",
         "exceeded": "A budget is exceeded",
     }

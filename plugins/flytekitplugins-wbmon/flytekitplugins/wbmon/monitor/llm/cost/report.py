@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import ClassVar, Literal
 
 from flytekitplugins.wbmon.arguments import moment
 from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.names import quoted_name
 from flytekitplugins.wbmon.reports.measurement import Measurement, gate, number
 from flytekitplugins.wbmon.reports.report import Report
 
@@ -313,6 +315,13 @@ class UsageReport(Report):
 
     @property
     def unmeasured(self) -> str:
+        """Why nothing is known of the cost, or which budgets limit nobody who ever called."""
+        return self.cost_unknown or "; ".join(
+            filter(None, dict.fromkeys(map(self._unmet, self.budgets)))
+        )
+
+    @property
+    def cost_unknown(self) -> str:
         """Why nothing is known of the cost; empty if that of any call is."""
         total = self.total
         if not total.n_calls:
@@ -330,6 +339,18 @@ class UsageReport(Report):
             why += f"; {total.n_no_usage:,.0f} have no token counts"
         return why + (f"; {total.n_errors:,.0f} failed" if total.n_errors else "")
 
+    def _unmet(self, status: BudgetStatus) -> str:
+        """That the known days have others of a budget's scope, but not the one it names."""
+        scope, only = status.budget.scope, status.budget.only
+        prefix = f"{scope}="
+        named = {name for day in self.days.values() for name in day.cost_usd}
+        known = {name.removeprefix(prefix) for name in named if name.startswith(prefix)}
+        if not only or not known or only in known:
+            return ""
+        close = difflib.get_close_matches(only, sorted(known), n=1)
+        hint = f"; did you mean {quoted_name(close[0])}?" if close else ""
+        return f"a budget limits the {scope} {quoted_name(only)}, which made no call{hint}"
+
     def absent(self, name: str) -> Measurement | None:
         """A budget of a tenant, model … that made no call in the days that are known."""
         stem, *whose = name.split(".", 3)
@@ -343,7 +364,7 @@ class UsageReport(Report):
     def _measured(self) -> Iterable[Measurement]:
         total, none = self.total, "no LLM call in this window"
         verdicts = {status.verdict for status in self.budgets}
-        is_judged = bool(verdicts) and "unknown" not in verdicts and not self.unmeasured
+        is_judged = bool(verdicts) and "unknown" not in verdicts and not self.cost_unknown
         over = self.over_budget if self.over_budget or is_judged else None
         why = self.reason if verdicts else f"no budget was judged: {self.reason}"
         yield gate("over_budget", value=over, reason=why)
@@ -354,7 +375,7 @@ class UsageReport(Report):
             higher_is_better=False,
             unit="USD",
             prominence="news",
-            reason=self.unmeasured,
+            reason=self.cost_unknown,
         )
         yield number("n_unpriced", value=total.n_unpriced, higher_is_better=False)
         for name in ("n_undated", "n_ahead", "n_unreadable"):
