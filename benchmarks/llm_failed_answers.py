@@ -15,12 +15,10 @@ from typing import Any
 import numpy as np
 
 from flytekitplugins.wbmon.monitor.llm.evaluation.evaluate import evaluate_variants
-from flytekitplugins.wbmon.monitor.llm.evaluation.report import (
-    Answer,
-    Variant,
-)
+from flytekitplugins.wbmon.monitor.llm.evaluation.report import Answer
 from flytekitplugins.wbmon.monitor.llm.evaluation.rule import EvaluationRule
 from flytekitplugins.wbmon.monitor.llm.evaluation.scorers import Judged
+from flytekitplugins.wbmon.monitor.llm.evaluation.variant import Variant
 from flytekitplugins.wbmon.monitor.llm.rag.evaluate import evaluate_rag
 from flytekitplugins.wbmon.monitor.llm.rag.report import RAGRule
 from flytekitplugins.wbmon.stats.paired import paired_difference

@@ -23,9 +23,9 @@ from flytekitplugins.wbmon.monitor.llm.evaluation.report import (
     EvaluationReport,
     PairedComparison,
     ScoreSummary,
-    Variant,
     VariantResult,
 )
+from flytekitplugins.wbmon.monitor.llm.evaluation.variant import Variant
 from flytekitplugins.wbmon.monitor.llm.feedback.report import FeedbackRate, FeedbackReport, Issue
 from flytekitplugins.wbmon.monitor.llm.rag.report import RAGReport
 from flytekitplugins.wbmon.monitor.llm.steps.report import StepReport, StepSummary
@@ -38,10 +38,12 @@ from flytekitplugins.wbmon.monitor.performance.part import (
 from flytekitplugins.wbmon.monitor.performance.report import PerformanceReport
 from flytekitplugins.wbmon.monitor.prediction_log.report import CompactionReport, LabelReport
 from flytekitplugins.wbmon.monitor.scoring.report import (
-    SLO,
     Confidence,
     PredictedClasses,
     ScoringReport,
+)
+from flytekitplugins.wbmon.monitor.scoring.slo import (
+    SLO,
     SLOResult,
 )
 from flytekitplugins.wbmon.monitor.service.experiment_report import ExperimentReport, VariantOutcome

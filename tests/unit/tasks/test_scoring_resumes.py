@@ -11,7 +11,7 @@ from flytekit.types.structured import StructuredDataset
 
 from flytekitplugins.wbmon import batch_scoring
 from flytekitplugins.wbmon.errors import ConfigError
-from flytekitplugins.wbmon.monitor.scoring.report import SLO
+from flytekitplugins.wbmon.monitor.scoring.slo import SLO
 from support.in_process import execute, pod_context
 from support.pod import FIRST
 

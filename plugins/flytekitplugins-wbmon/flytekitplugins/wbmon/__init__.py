@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from flytekitplugins.wbmon.monitor.llm.evaluation.report import (
         Answer,
         EvaluationReport,
-        Variant,
     )
     from flytekitplugins.wbmon.monitor.llm.evaluation.rule import EvaluationRule
+    from flytekitplugins.wbmon.monitor.llm.evaluation.variant import Variant
     from flytekitplugins.wbmon.monitor.llm.feedback.report import FeedbackReport
     from flytekitplugins.wbmon.monitor.llm.rag.report import RAGReport, RAGRule
     from flytekitplugins.wbmon.monitor.llm.steps.report import StepReport
@@ -54,7 +54,12 @@ if TYPE_CHECKING:
     from flytekitplugins.wbmon.monitor.profiles.build import merge_profiles, profile_data
     from flytekitplugins.wbmon.monitor.profiles.profile import Profile
     from flytekitplugins.wbmon.monitor.profiles.windows import profile_windows
-    from flytekitplugins.wbmon.monitor.scoring.report import SLO, Sample, ScoringReport, Watch
+    from flytekitplugins.wbmon.monitor.scoring.report import (
+        Sample,
+        ScoringReport,
+        Watch,
+    )
+    from flytekitplugins.wbmon.monitor.scoring.slo import SLO
     from flytekitplugins.wbmon.monitor.service.experiment_report import ExperimentReport
     from flytekitplugins.wbmon.monitor.service.report import ServingReport
     from flytekitplugins.wbmon.monitor.service.slo_report import ServingSLO, SLOReport
@@ -85,7 +90,7 @@ if TYPE_CHECKING:
     from flytekitplugins.wbmon.tasks.weave_sync import ReplayToWeave, SyncOfflineTraces
 
 _HOMES = {
-    "SLO": "monitor.scoring.report",
+    "SLO": "monitor.scoring.slo",
     "Alert": "monitor.alerts.decision",
     "AlertRule": "monitor.alerts.decision",
     "AnalyzeFeedback": "tasks.feedback",
@@ -145,7 +150,7 @@ _HOMES = {
     "TagBest": "tasks.wandb_sync",
     "TrackCost": "tasks.cost",
     "UsageReport": "monitor.llm.cost.report",
-    "Variant": "monitor.llm.evaluation.report",
+    "Variant": "monitor.llm.evaluation.variant",
     "WandbConfig": "run.config_file",
     "Watch": "monitor.scoring.report",
     "batch_scoring": "tasks.scoring",

@@ -17,10 +17,12 @@ from flytekitplugins.wbmon.monitor.performance.calibration_report import Calibra
 from flytekitplugins.wbmon.monitor.performance.part import Metric
 from flytekitplugins.wbmon.monitor.performance.report import PerformanceReport
 from flytekitplugins.wbmon.monitor.scoring.report import (
-    SLO,
     Confidence,
     PredictedClasses,
     ScoringReport,
+)
+from flytekitplugins.wbmon.monitor.scoring.slo import (
+    SLO,
     SLOResult,
 )
 from flytekitplugins.wbmon.reports.serialize import record_from_json, record_to_json

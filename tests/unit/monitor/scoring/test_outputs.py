@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from flytekitplugins.wbmon import batch_scoring
 from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.monitor.scoring.batch_scorer import BatchScorer
-from flytekitplugins.wbmon.monitor.scoring.report import SLO
 from flytekitplugins.wbmon.monitor.scoring.score import score_batches
+from flytekitplugins.wbmon.monitor.scoring.slo import SLO
 
 OUTPUTS = {"p": "float64", "label": "string"}
 

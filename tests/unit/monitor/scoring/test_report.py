@@ -6,7 +6,11 @@ from dataclasses import replace
 import pytest
 
 from flytekitplugins.wbmon.errors import ConfigError
-from flytekitplugins.wbmon.monitor.scoring.report import SLO, ScoringReport, Watch
+from flytekitplugins.wbmon.monitor.scoring.report import (
+    ScoringReport,
+    Watch,
+)
+from flytekitplugins.wbmon.monitor.scoring.slo import SLO
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,12 @@ from hypothesis import strategies as st
 
 from flytekitplugins.wbmon.data.open import open_source
 from flytekitplugins.wbmon.errors import ConfigError, DataError, ScoringError
-from flytekitplugins.wbmon.monitor.scoring.report import SLO, ScoringReport, Watch
+from flytekitplugins.wbmon.monitor.scoring.report import (
+    ScoringReport,
+    Watch,
+)
 from flytekitplugins.wbmon.monitor.scoring.score import read_batches, score_batches
+from flytekitplugins.wbmon.monitor.scoring.slo import SLO
 from flytekitplugins.wbmon.reports.serialize import record_from_json, record_to_json
 
 

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from flytekitplugins.wbmon.monitor.llm.calls.log import CallLog
     from flytekitplugins.wbmon.monitor.llm.calls.read import read_calls
     from flytekitplugins.wbmon.monitor.llm.calls.row import call_attributes
+    from flytekitplugins.wbmon.monitor.llm.cost.price import Price
     from flytekitplugins.wbmon.monitor.llm.cost.prices import PriceTable
-    from flytekitplugins.wbmon.monitor.llm.cost.report import Budget, Price
+    from flytekitplugins.wbmon.monitor.llm.cost.report import Budget
     from flytekitplugins.wbmon.monitor.llm.evaluation.compare import compare_paired
     from flytekitplugins.wbmon.monitor.llm.evaluation.evaluate import evaluate_variants
     from flytekitplugins.wbmon.monitor.llm.evaluation.prompt import PromptTemplate
@@ -48,7 +49,7 @@ _HOMES = {
     "Judge": "llm.judge",
     "Judged": "monitor.llm.evaluation.scorers",
     "Matches": "monitor.llm.evaluation.scorers",
-    "Price": "monitor.llm.cost.report",
+    "Price": "monitor.llm.cost.price",
     "PriceTable": "monitor.llm.cost.prices",
     "PromptRegistry": "traces.prompts",
     "PromptTemplate": "monitor.llm.evaluation.prompt",

@@ -17,7 +17,8 @@ from flytekitplugins.wbmon.monitor.llm.calls.row import call_attributes
 from flytekitplugins.wbmon.monitor.llm.cost.prices import PriceTable
 from flytekitplugins.wbmon.monitor.llm.evaluation.answer_cache import prompt_digest
 from flytekitplugins.wbmon.monitor.llm.evaluation.prompt import PromptTemplate
-from flytekitplugins.wbmon.monitor.llm.evaluation.report import Answer, Variant
+from flytekitplugins.wbmon.monitor.llm.evaluation.report import Answer
+from flytekitplugins.wbmon.monitor.llm.evaluation.variant import Variant
 
 Messages = list[dict[str, str]]
 

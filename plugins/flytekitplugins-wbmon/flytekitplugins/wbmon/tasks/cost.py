@@ -12,7 +12,11 @@ from flytekit.types.structured import StructuredDataset
 from flytekitplugins.wbmon.arguments import listed
 from flytekitplugins.wbmon.errors import BudgetExceededError
 from flytekitplugins.wbmon.flyte.type_transformers import open_data
-from flytekitplugins.wbmon.monitor.llm.cost.report import Budget, Price, UsageReport
+from flytekitplugins.wbmon.monitor.llm.cost.price import Price
+from flytekitplugins.wbmon.monitor.llm.cost.report import (
+    Budget,
+    UsageReport,
+)
 from flytekitplugins.wbmon.tasks._node import Node
 
 

@@ -13,11 +13,9 @@ from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.flyte.filesystem import filesystem_of_task
 from flytekitplugins.wbmon.flyte.function_reference import load_reference, reference_of, rows_of
 from flytekitplugins.wbmon.flyte.type_transformers import open_data
-from flytekitplugins.wbmon.monitor.llm.evaluation.report import (
-    EvaluationReport,
-    Variant,
-)
+from flytekitplugins.wbmon.monitor.llm.evaluation.report import EvaluationReport
 from flytekitplugins.wbmon.monitor.llm.evaluation.rule import EvaluationRule
+from flytekitplugins.wbmon.monitor.llm.evaluation.variant import Variant
 from flytekitplugins.wbmon.tasks._node import Node
 
 if TYPE_CHECKING:

@@ -19,7 +19,12 @@ from flytekitplugins.wbmon.flyte.checkpoint import FlyteCheckpoints
 from flytekitplugins.wbmon.flyte.filesystem import filesystem_of_task
 from flytekitplugins.wbmon.flyte.function_reference import load_file
 from flytekitplugins.wbmon.flyte.type_transformers import open_data
-from flytekitplugins.wbmon.monitor.scoring.report import SLO, Sample, ScoringReport, Watch
+from flytekitplugins.wbmon.monitor.scoring.report import (
+    Sample,
+    ScoringReport,
+    Watch,
+)
+from flytekitplugins.wbmon.monitor.scoring.slo import SLO
 from flytekitplugins.wbmon.run.artifact_lock import making_artifacts
 from flytekitplugins.wbmon.run.lifecycle import current_run
 

@@ -21,7 +21,11 @@ from flytekitplugins.wbmon.data.batches import (
 from flytekitplugins.wbmon.data.sources import Source
 from flytekitplugins.wbmon.errors import DataError, ScoringError
 from flytekitplugins.wbmon.monitor.scoring.checkpoint import ScoringCheckpoint
-from flytekitplugins.wbmon.monitor.scoring.report import SLO, SLOResult, SLOVerdict
+from flytekitplugins.wbmon.monitor.scoring.slo import (
+    SLO,
+    SLOResult,
+    SLOVerdict,
+)
 from flytekitplugins.wbmon.names import listed_names
 
 if TYPE_CHECKING:

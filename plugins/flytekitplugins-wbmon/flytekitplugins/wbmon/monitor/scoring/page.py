@@ -8,8 +8,8 @@ from flytekitplugins.wbmon.monitor.scoring.report import (
     Confidence,
     PredictedClasses,
     ScoringReport,
-    SLOResult,
 )
+from flytekitplugins.wbmon.monitor.scoring.slo import SLOResult
 from flytekitplugins.wbmon.names import shown_name
 from flytekitplugins.wbmon.reports.html import (
     cell,

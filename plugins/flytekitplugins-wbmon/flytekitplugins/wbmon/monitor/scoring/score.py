@@ -17,9 +17,14 @@ from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.scoring.batch_scorer import BatchScorer
 from flytekitplugins.wbmon.monitor.scoring.confidence import ClassCounter, ConfidenceMeter
 from flytekitplugins.wbmon.monitor.scoring.quarantine import Quarantine, quarantine_path
-from flytekitplugins.wbmon.monitor.scoring.report import SLO, Progress, ScoringReport, Watch
+from flytekitplugins.wbmon.monitor.scoring.report import (
+    Progress,
+    ScoringReport,
+    Watch,
+)
 from flytekitplugins.wbmon.monitor.scoring.resume import CheckpointStore, Resumption
 from flytekitplugins.wbmon.monitor.scoring.row_sample import RowSampler
+from flytekitplugins.wbmon.monitor.scoring.slo import SLO
 
 
 def score_batches(  # noqa: PLR0913 - one keyword a setting

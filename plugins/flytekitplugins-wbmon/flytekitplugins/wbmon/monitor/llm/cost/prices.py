@@ -19,7 +19,7 @@ from typing import Any
 
 from flytekitplugins.wbmon.arguments import moment
 from flytekitplugins.wbmon.errors import ConfigError, MissingExtraError
-from flytekitplugins.wbmon.monitor.llm.cost.report import Price
+from flytekitplugins.wbmon.monitor.llm.cost.price import Price
 
 _MTOK = 1e6
 # a dated release without a row of its own takes the price of its model

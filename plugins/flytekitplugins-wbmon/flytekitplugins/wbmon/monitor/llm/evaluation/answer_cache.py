@@ -11,8 +11,9 @@ from typing import Any
 from flytekitplugins.wbmon.data.scalars import is_missing
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.llm.evaluation.prompt import PromptTemplate
-from flytekitplugins.wbmon.monitor.llm.evaluation.report import Answer, Variant
+from flytekitplugins.wbmon.monitor.llm.evaluation.report import Answer
 from flytekitplugins.wbmon.monitor.llm.evaluation.valid_answer import valid_answer
+from flytekitplugins.wbmon.monitor.llm.evaluation.variant import Variant
 from flytekitplugins.wbmon.reports.serialize import record_from_json, record_to_json
 from flytekitplugins.wbmon.storage.filesystem import open_filesystem, write_file
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 
 from flytekitplugins.wbmon.data.scalars import is_missing
 from flytekitplugins.wbmon.monitor.llm.evaluation.answer_cache import AnswerStore, answer_key
-from flytekitplugins.wbmon.monitor.llm.evaluation.report import Answer, Variant
+from flytekitplugins.wbmon.monitor.llm.evaluation.report import Answer
 from flytekitplugins.wbmon.monitor.llm.evaluation.scorers import (
     Item,
     Judged,
@@ -22,6 +22,7 @@ from flytekitplugins.wbmon.monitor.llm.evaluation.scorers import (
     ScorerError,
 )
 from flytekitplugins.wbmon.monitor.llm.evaluation.valid_answer import valid_answer, valid_cost
+from flytekitplugins.wbmon.monitor.llm.evaluation.variant import Variant
 
 logger = logging.getLogger(__name__)
 

@@ -21,7 +21,6 @@ from flytekitplugins.wbmon.monitor.llm.evaluation.decide import decide, paired_c
 from flytekitplugins.wbmon.monitor.llm.evaluation.report import (
     TAKEN_NAMES,
     EvaluationReport,
-    Variant,
 )
 from flytekitplugins.wbmon.monitor.llm.evaluation.results import (
     evaluated_item,
@@ -31,6 +30,7 @@ from flytekitplugins.wbmon.monitor.llm.evaluation.results import (
 )
 from flytekitplugins.wbmon.monitor.llm.evaluation.rule import EvaluationRule
 from flytekitplugins.wbmon.monitor.llm.evaluation.scorers import BUILTIN, Item, Scorer
+from flytekitplugins.wbmon.monitor.llm.evaluation.variant import Variant
 from flytekitplugins.wbmon.names import listed_names
 
 if TYPE_CHECKING:

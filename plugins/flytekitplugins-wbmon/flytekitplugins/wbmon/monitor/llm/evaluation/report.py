@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.llm.evaluation.comparison_report import (
     ComparisonVerdict,
     PairedComparison,
 )
 from flytekitplugins.wbmon.monitor.llm.evaluation.failures import told_failures
 from flytekitplugins.wbmon.monitor.llm.evaluation.rule import MAX_FAILED_SHARE
+from flytekitplugins.wbmon.monitor.llm.evaluation.variant import Variant
 from flytekitplugins.wbmon.reports.measurement import Measurement, gate, number
 from flytekitplugins.wbmon.reports.report import Report
 
@@ -28,40 +28,6 @@ TAKEN_NAMES = frozenset(
     }
 )
 """What a variant has beside its scores, which therefore no scorer can be called."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Variant:
-    """One candidate of an evaluation: a prompt, a model, and the parameters of the request.
-
-    Attributes:
-        name: Name in reports; unique in an evaluation.
-        prompt: Messages of `(role, text)` with `{places}`. Empty: the published prompt of that name
-            and version is used.
-        prompt_name: The published prompt's name, where it has one.
-        prompt_version: Its digest or an alias such as `production`; that of the text if empty.
-        model: The model asked for.
-        parameters: Parameters of the request, such as `temperature`.
-
-    Raises:
-        ConfigError: If the name is empty.
-    """
-
-    name: str
-    prompt: tuple[tuple[str, str], ...] = ()
-    prompt_name: str = ""
-    prompt_version: str = ""
-    model: str = ""
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def of_text(cls, name: str, text: str, **fields: Any) -> Variant:
-        """A variant whose prompt is one message of the user."""
-        return cls(name=name, prompt=(("user", text),), **fields)
-
-    def __post_init__(self) -> None:
-        if not self.name:
-            raise ConfigError("a variant must have a name, got none; 'production' for example")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

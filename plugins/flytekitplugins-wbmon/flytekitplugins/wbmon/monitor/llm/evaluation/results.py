@@ -15,12 +15,12 @@ from flytekitplugins.wbmon.monitor.llm.evaluation.ask import Asked
 from flytekitplugins.wbmon.monitor.llm.evaluation.report import (
     EvaluatedItem,
     ScoreSummary,
-    Variant,
     VariantResult,
 )
 from flytekitplugins.wbmon.monitor.llm.evaluation.rule import EvaluationRule
 from flytekitplugins.wbmon.monitor.llm.evaluation.scorers import Item, Scorer
 from flytekitplugins.wbmon.monitor.llm.evaluation.summary import score_summary
+from flytekitplugins.wbmon.monitor.llm.evaluation.variant import Variant
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -15,7 +15,8 @@ from flytekitplugins.wbmon.monitor.llm.evaluation.prompt import (
     PromptTemplate,
     PromptVersion,
 )
-from flytekitplugins.wbmon.monitor.llm.evaluation.report import EvaluationReport, Variant
+from flytekitplugins.wbmon.monitor.llm.evaluation.report import EvaluationReport
+from flytekitplugins.wbmon.monitor.llm.evaluation.variant import Variant
 from flytekitplugins.wbmon.reports.serialize import record_from_json, record_to_json
 from flytekitplugins.wbmon.storage.compare_and_swap import Version, read_file, replace_file
 from flytekitplugins.wbmon.storage.filesystem import open_filesystem, write_file
