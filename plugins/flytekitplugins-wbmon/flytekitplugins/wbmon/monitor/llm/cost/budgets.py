@@ -25,7 +25,7 @@ _Z80 = 1.2815515655446004
 _ORDER = ("exceeded", "at_risk", "unknown", "ok")
 
 
-class _Counted(NamedTuple):
+class _Spent(NamedTuple):
     """Spending by day, what is dated on days after the evaluation, and the time of that."""
 
     days: Mapping[str, DaySpend]
@@ -77,7 +77,7 @@ def judge_budgets(
     """
     at = moment("at", at)
     since = at if since is None else min(moment("since", since), at)
-    counted = _Counted(days=days, ahead=ahead or DaySpend(), at=at)
+    counted = _Spent(days=days, ahead=ahead or DaySpend(), at=at)
     found = []
     for budget in budgets:
         periods = _periods(budget.period, days, since, at)
@@ -119,7 +119,7 @@ def _keys(budget: Budget, spends: Iterable[DaySpend]) -> list[str]:
     return sorted(name.removeprefix(prefix) for name in named)
 
 
-def _judge(budget: Budget, key: str, counted: _Counted, bounds: tuple[date, date]) -> BudgetStatus:
+def _judge(budget: Budget, key: str, counted: _Spent, bounds: tuple[date, date]) -> BudgetStatus:
     start, end = bounds
     days = counted.days
     first, following = (datetime.combine(day, time(), tzinfo=timezone.utc) for day in bounds)

@@ -59,7 +59,7 @@ _UNNAMED = "(none)"
 _FIRST = datetime(2000, 1, 1, tzinfo=timezone.utc)  # no call of a language model is older
 
 
-class CallRows:
+class UsageRows:
     """Columns of a batch as arrays; columns that the log lacks are empty.
 
     Args:

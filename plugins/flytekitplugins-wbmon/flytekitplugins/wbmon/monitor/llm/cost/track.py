@@ -23,7 +23,7 @@ from flytekitplugins.wbmon.monitor.llm.cost.report import (
     Usage,
     UsageReport,
 )
-from flytekitplugins.wbmon.monitor.llm.cost.rows import COLUMNS, CallRows
+from flytekitplugins.wbmon.monitor.llm.cost.rows import COLUMNS, UsageRows
 from flytekitplugins.wbmon.monitor.llm.cost.spending import CallCosts, Spending, encoded
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ class _Tally:
     def add(self, batch: pa.Table, dimensions: Sequence[str]) -> None:
         """Count the rows of a batch."""
         undated_at = self.end_at or self.at or self.clock
-        rows = CallRows(batch, undated_at, max(self.at or self.clock, self.clock) + _FAST_CLOCK)
+        rows = UsageRows(batch, undated_at, max(self.at or self.clock, self.clock) + _FAST_CLOCK)
         called = rows.called()
         if not called.any():
             return

@@ -16,7 +16,7 @@ from flytekitplugins.wbmon.arguments import is_number, listed, moment_read
 from flytekitplugins.wbmon.data.open import Data, open_source
 from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.monitor.llm.feedback.baseline import (
-    Baseline,
+    PastRates,
     appended,
     past_rates,
     pooled,
@@ -178,7 +178,7 @@ def _groups(
         parts[_key(row, dimension)].append(row)
     # the groups of a report have no history: there may be one for each tenant
     before = {
-        each.key: Baseline(n=each.n_effective, n_good=each.rate * each.n_effective)
+        each.key: PastRates(n=each.n_effective, n_good=each.rate * each.n_effective)
         for each in (previous.groups.get(dimension, ()) if previous else ())
     }
     found = [_rate(key, part, feedback, before.get(key)) for key, part in parts.items()]
@@ -190,7 +190,7 @@ def _rate(
     key: str,
     rows: Sequence[Mapping[str, Any]],
     feedback: _Feedback,
-    before: Baseline | None,
+    before: PastRates | None,
 ) -> FeedbackRate:
     ratings, judged = feedback
     # in the order of the log, so that the same log gives the same sums
@@ -232,7 +232,7 @@ def _rate(
     )
 
 
-def _change(before: Baseline, rate: float, size: float) -> tuple[float, float]:
+def _change(before: PastRates, rate: float, size: float) -> tuple[float, float]:
     """The 95 % interval of the change: Newcombe's, and how far windows differ without a fault."""
     low, high = newcombe_interval(before.n_good, before.n, rate * size, size)
     if math.isnan(low) or not before.reach:

@@ -40,7 +40,7 @@ def past_rates(previous: FeedbackReport | None) -> tuple[PastRate, ...]:
     return previous.history or with_rate((), previous.total)
 
 
-class Baseline(NamedTuple):
+class PastRates(NamedTuple):
     """What a rate is compared with.
 
     Attributes:
@@ -55,7 +55,7 @@ class Baseline(NamedTuple):
     reach: float = 0.0
 
 
-def pooled(history: Sequence[PastRate], recent: Sequence[PastRate] = ()) -> Baseline | None:
+def pooled(history: Sequence[PastRate], recent: Sequence[PastRate] = ()) -> PastRates | None:
     """The healthy past windows as one; None without any.
 
     Args:
@@ -68,9 +68,9 @@ def pooled(history: Sequence[PastRate], recent: Sequence[PastRate] = ()) -> Base
     share = math.fsum(past.n**2 for past in history) / n**2
     variance = between_variance(recent, n_good / n)
     if not variance:
-        return Baseline(n, n_good)
+        return PastRates(n, n_good)
     quantile = student_t_isf(_TAIL, degrees=len(recent) - 1)
-    return Baseline(n, n_good, quantile * math.sqrt(variance * (1 + share)))
+    return PastRates(n, n_good, quantile * math.sqrt(variance * (1 + share)))
 
 
 def between_variance(recent: Sequence[PastRate], rate: float) -> float:
