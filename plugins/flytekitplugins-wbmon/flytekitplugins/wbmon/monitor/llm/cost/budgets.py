@@ -25,11 +25,7 @@ _Z80 = 1.2815515655446004
 _ORDER = ("exceeded", "at_risk", "unknown", "ok")
 
 
-<<<<<<< HEAD
-class _InPeriod(NamedTuple):
-=======
 class _Spent(NamedTuple):
->>>>>>> 8382e7d2b7c1b4557a077247683fa2a41da54f9c
     """Spending by day, what is dated on days after the evaluation, and the time of that."""
 
     days: Mapping[str, DaySpend]
@@ -81,11 +77,7 @@ def judge_budgets(
     """
     at = moment("at", at)
     since = at if since is None else min(moment("since", since), at)
-<<<<<<< HEAD
-    counted = _InPeriod(days=days, ahead=ahead or DaySpend(), at=at)
-=======
     counted = _Spent(days=days, ahead=ahead or DaySpend(), at=at)
->>>>>>> 8382e7d2b7c1b4557a077247683fa2a41da54f9c
     found = []
     for budget in budgets:
         periods = _periods(budget.period, days, since, at)
@@ -127,11 +119,7 @@ def _keys(budget: Budget, spends: Iterable[DaySpend]) -> list[str]:
     return sorted(name.removeprefix(prefix) for name in named)
 
 
-<<<<<<< HEAD
-def _judge(budget: Budget, key: str, counted: _InPeriod, bounds: tuple[date, date]) -> BudgetStatus:
-=======
 def _judge(budget: Budget, key: str, counted: _Spent, bounds: tuple[date, date]) -> BudgetStatus:
->>>>>>> 8382e7d2b7c1b4557a077247683fa2a41da54f9c
     start, end = bounds
     days = counted.days
     first, following = (datetime.combine(day, time(), tzinfo=timezone.utc) for day in bounds)

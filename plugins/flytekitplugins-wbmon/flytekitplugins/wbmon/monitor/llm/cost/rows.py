@@ -59,11 +59,7 @@ _UNNAMED = "(none)"
 _FIRST = datetime(2000, 1, 1, tzinfo=timezone.utc)  # no call of a language model is older
 
 
-<<<<<<< HEAD
-class CostRows:
-=======
 class UsageRows:
->>>>>>> 8382e7d2b7c1b4557a077247683fa2a41da54f9c
     """Columns of a batch as arrays; columns that the log lacks are empty.
 
     Args:

@@ -23,11 +23,7 @@ from flytekitplugins.wbmon.monitor.llm.cost.report import (
     Usage,
     UsageReport,
 )
-<<<<<<< HEAD
-from flytekitplugins.wbmon.monitor.llm.cost.rows import COLUMNS, CostRows
-=======
 from flytekitplugins.wbmon.monitor.llm.cost.rows import COLUMNS, UsageRows
->>>>>>> 8382e7d2b7c1b4557a077247683fa2a41da54f9c
 from flytekitplugins.wbmon.monitor.llm.cost.spending import CallCosts, Spending, encoded
 
 if TYPE_CHECKING:
@@ -131,11 +127,7 @@ class _Tally:
     def add(self, batch: pa.Table, dimensions: Sequence[str]) -> None:
         """Count the rows of a batch."""
         undated_at = self.end_at or self.at or self.clock
-<<<<<<< HEAD
-        rows = CostRows(batch, undated_at, max(self.at or self.clock, self.clock) + _FAST_CLOCK)
-=======
         rows = UsageRows(batch, undated_at, max(self.at or self.clock, self.clock) + _FAST_CLOCK)
->>>>>>> 8382e7d2b7c1b4557a077247683fa2a41da54f9c
         called = rows.called()
         if not called.any():
             return

@@ -16,11 +16,7 @@ from flytekitplugins.wbmon.arguments import is_number, listed, moment_read
 from flytekitplugins.wbmon.data.open import Data, open_source
 from flytekitplugins.wbmon.errors import ConfigError, DataError
 from flytekitplugins.wbmon.monitor.llm.feedback.baseline import (
-<<<<<<< HEAD
-    PooledRate,
-=======
     PastRates,
->>>>>>> 8382e7d2b7c1b4557a077247683fa2a41da54f9c
     appended,
     past_rates,
     pooled,
@@ -182,11 +178,7 @@ def _groups(
         parts[_key(row, dimension)].append(row)
     # the groups of a report have no history: there may be one for each tenant
     before = {
-<<<<<<< HEAD
-        each.key: PooledRate(n=each.n_effective, n_good=each.rate * each.n_effective)
-=======
         each.key: PastRates(n=each.n_effective, n_good=each.rate * each.n_effective)
->>>>>>> 8382e7d2b7c1b4557a077247683fa2a41da54f9c
         for each in (previous.groups.get(dimension, ()) if previous else ())
     }
     found = [_rate(key, part, feedback, before.get(key)) for key, part in parts.items()]
@@ -198,11 +190,7 @@ def _rate(
     key: str,
     rows: Sequence[Mapping[str, Any]],
     feedback: _Feedback,
-<<<<<<< HEAD
-    before: PooledRate | None,
-=======
     before: PastRates | None,
->>>>>>> 8382e7d2b7c1b4557a077247683fa2a41da54f9c
 ) -> FeedbackRate:
     ratings, judged = feedback
     # in the order of the log, so that the same log gives the same sums
@@ -244,11 +232,7 @@ def _rate(
     )
 
 
-<<<<<<< HEAD
-def _change(before: PooledRate, rate: float, size: float) -> tuple[float, float]:
-=======
 def _change(before: PastRates, rate: float, size: float) -> tuple[float, float]:
->>>>>>> 8382e7d2b7c1b4557a077247683fa2a41da54f9c
     """The 95 % interval of the change: Newcombe's, and how far windows differ without a fault."""
     low, high = newcombe_interval(before.n_good, before.n, rate * size, size)
     if math.isnan(low) or not before.reach:

@@ -40,11 +40,7 @@ def past_rates(previous: FeedbackReport | None) -> tuple[PastRate, ...]:
     return previous.history or with_rate((), previous.total)
 
 
-<<<<<<< HEAD
-class PooledRate(NamedTuple):
-=======
 class PastRates(NamedTuple):
->>>>>>> 8382e7d2b7c1b4557a077247683fa2a41da54f9c
     """What a rate is compared with.
 
     Attributes:
@@ -59,11 +55,7 @@ class PastRates(NamedTuple):
     reach: float = 0.0
 
 
-<<<<<<< HEAD
-def pooled(history: Sequence[PastRate], recent: Sequence[PastRate] = ()) -> PooledRate | None:
-=======
 def pooled(history: Sequence[PastRate], recent: Sequence[PastRate] = ()) -> PastRates | None:
->>>>>>> 8382e7d2b7c1b4557a077247683fa2a41da54f9c
     """The healthy past windows as one; None without any.
 
     Args:
@@ -76,15 +68,9 @@ def pooled(history: Sequence[PastRate], recent: Sequence[PastRate] = ()) -> Past
     share = math.fsum(past.n**2 for past in history) / n**2
     variance = between_variance(recent, n_good / n)
     if not variance:
-<<<<<<< HEAD
-        return PooledRate(n, n_good)
-    quantile = student_t_isf(_TAIL, degrees=len(recent) - 1)
-    return PooledRate(n, n_good, quantile * math.sqrt(variance * (1 + share)))
-=======
         return PastRates(n, n_good)
     quantile = student_t_isf(_TAIL, degrees=len(recent) - 1)
     return PastRates(n, n_good, quantile * math.sqrt(variance * (1 + share)))
->>>>>>> 8382e7d2b7c1b4557a077247683fa2a41da54f9c
 
 
 def between_variance(recent: Sequence[PastRate], rate: float) -> float:
