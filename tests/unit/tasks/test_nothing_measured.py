@@ -28,9 +28,12 @@ from flytekitplugins.wbmon import (
     EstimateLoss,
     EstimatePerformance,
     FitLossModel,
+    MergeProfiles,
     PerformanceCheck,
+    Profile,
     ProfileData,
     batch_scoring,
+    check_drift,
     check_joint_drift,
 )
 from flytekitplugins.wbmon.reports.report import Report
@@ -206,3 +209,18 @@ def test_nothing_measured_is_no_pass(every_monitor, tmp_path, name: str, nothing
         assert decided.fired
         assert decided.severity == "warn"
     assert "nan" not in report.to_html().split("</style>")[1].replace("nanosecond", "")
+
+
+def test_a_night_without_partitions_is_a_window_without_rows(tmp_path) -> None:
+    reference = ProfileData("reference.of.parts", columns=FEATURES)(data=dataset(rows(N)))
+    nothing = MergeProfiles("merged")(profiles=[])
+    found = DriftCheck("drift.of.parts")(reference=reference, current=nothing).report
+    assert found.verdict == "insufficient"
+    assert found.unmeasured == "the window has no rows, so nothing can be said about drift"
+    nothing.save(tmp_path / "nothing.profile")
+    again = Profile.load(tmp_path / "nothing.profile")
+    assert again.is_nothing
+    # nor does it keep others from being examples
+    past = [ProfileData("past", columns=FEATURES)(data=dataset(rows(N, i)), like=reference)
+            for i in range(5)]  # fmt: skip
+    assert check_drift(reference, past[0], past=[*past[1:], past[0], again]).n_past == 5

@@ -10,7 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flytekitplugins.wbmon import check_performance, estimate_performance
+from flytekitplugins.wbmon import (
+    AlertRule,
+    check_performance,
+    estimate_performance,
+    evaluate_rules,
+)
+from support.examples import AT
 
 
 def window(rng, n=1000, failed=0.0, right=0.9):
@@ -86,6 +92,52 @@ def test_a_baseline_without_a_verdict_of_its_own_is_none(rng):
             "nothing to compare with: the baseline has no verdict of its own" in report.unmeasured
         )
         assert why in report.unmeasured
+
+
+@pytest.mark.parametrize("share", [0.9, 1.0])
+@pytest.mark.parametrize("kind", ["probability", "class", "several classes", "number"])
+def test_answers_that_are_no_answers_are_failed_predictions(rng, kind, share):
+    def rows(n):
+        score = rng.random(n)
+        names = rng.choice(["a", "b", "c"], n)
+        return pd.DataFrame(
+            {
+                "y": (rng.random(n) < score).astype(int),
+                "probability": score,
+                "class": (score > 0.5).astype(int),
+                "true name": names,
+                "several classes": names,
+                "number": score,
+            }
+        )
+
+    label = {"several classes": "true name", "number": "probability"}.get(kind, "y")
+    task = "regression" if kind == "number" else "classification"
+    given = {"task": task, "label": label, "prediction": kind}
+    baseline = check_performance(rows(2000), **given)
+    night = rows(1000)
+    night[kind] = night[kind].astype(object).where(rng.random(1000) >= share, "ERROR")
+    report = check_performance(night, baseline=baseline, **given)
+    assert math.isnan(gate(report))
+    assert "labelled rows have no prediction" in report.unmeasured
+    assert "ERROR" in report.reason
+
+
+def test_a_rule_on_a_comparison_with_nothing_is_a_rule_to_mend(rng):
+    report = measured(window(rng))
+    rules = [
+        AlertRule(metric=f"performance.{name}", above=0) for name in ("worse", "overestimated")
+    ]
+    alerts = {each.rule.metric: each for each in evaluate_rules(rules, [report], at=AT).alerts}
+    for name, needed in (("worse", "baseline="), ("overestimated", "estimate=")):
+        assert alerts[f"performance.{name}"].is_broken
+        assert needed in alerts[f"performance.{name}"].reason
+    # with a baseline that a window cannot be held against, it is the window that says nothing
+    baseline = measured(window(rng))
+    (alert,) = evaluate_rules(
+        rules[:1], [measured(window(rng, 3), baseline=baseline)], at=AT
+    ).alerts
+    assert (alert.is_broken, alert.phase) == (False, "no_data")
 
 
 @settings(max_examples=60, deadline=None)

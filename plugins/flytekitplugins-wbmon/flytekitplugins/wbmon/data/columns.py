@@ -70,12 +70,13 @@ def read_values(data: Any, names: Sequence[str] | None) -> pa.Table:
     return _table(open_values(data), names)
 
 
-def read_numbers(column: pa.ChunkedArray, name: str) -> NumberColumn:
+def read_numbers(column: pa.ChunkedArray, name: str, *, may_fail: bool = False) -> NumberColumn:
     """Take a column as numbers: durations are seconds, text is read, and a blank one is missing.
 
     Args:
         column: A column in its plain form, also with odd values.
         name: Its name, for the message of an error.
+        may_fail: Whether no value may be readable, as of the answers of a model that is down.
 
     Raises:
         DataError: If the column holds something else, or no value of it can be read.
@@ -96,7 +97,7 @@ def read_numbers(column: pa.ChunkedArray, name: str) -> NumberColumn:
     values = _joined([_quantities(reading.values) for reading in readings])
     unreadable = total_of(reading.odd for reading in readings)
     is_known = not np.isnan(values).all()
-    if unreadable.n and not is_known:
+    if unreadable.n and not is_known and not may_fail:
         raise DataError(
             f"column {quoted_name(name)} must be numeric, found {dtype} such as "
             f"{listed_names(unreadable.examples)}"

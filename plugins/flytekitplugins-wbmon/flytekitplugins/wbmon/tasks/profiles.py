@@ -119,11 +119,12 @@ class MergeProfiles(Node[MergeSettings]):
         """Merge profiles that have the same bins.
 
         Args:
-            profiles: One profile or more, all made with `like` set to the same reference.
+            profiles: Profiles that were all made with `like` set to the same reference. A night
+                without partitions has none.
 
         Returns:
-            profile: The profile of all their rows.
+            profile: The profile of all their rows; without a profile, that of no row and no column.
         """
         from flytekitplugins.wbmon.monitor.profiles.build import merge_profiles
 
-        return merge_profiles(profiles)
+        return merge_profiles(profiles) if profiles else Profile(n_rows=0, features={})

@@ -124,7 +124,7 @@ def _pairs(
         )
     if not isinstance(current, Profile):
         current = _profile_current(open_values(current), reference, rule)
-    if current.layout != reference.layout:
+    if current.layout != reference.layout and not current.is_nothing:
         raise DataError(
             "both profiles must share a layout to be compared; make the current one with "
             "profile_data(data, like=reference)"

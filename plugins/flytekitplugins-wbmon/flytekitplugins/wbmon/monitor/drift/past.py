@@ -140,7 +140,7 @@ def _require_layout(reference: Any, profiles: Sequence[Profile]) -> None:
             "past windows can only be used with the reference profile they were made like; "
             "profile the reference first"
         )
-    if any(window.layout != reference.layout for window in profiles):
+    if any(window.layout != reference.layout for window in profiles if not window.is_nothing):
         raise DataError(
             "every past window must share the layout of the reference; make them with "
             "profile_data(data, like=reference)"

@@ -131,7 +131,9 @@ def read_regression(
             numbers, or a weight is not finite and `>= 0`.
     """
     table = read_values(data, _named(label, prediction, weight))
-    truth, predicted = (read_numbers(table[name], name) for name in (label, prediction))
+    truth = read_numbers(table[label], label)
+    # labels that are no numbers are those of another column, predictions may all have failed
+    predicted = read_numbers(table[prediction], prediction, may_fail=True)
     if truth.is_known and predicted.is_known and truth.unit != predicted.unit:
         kinds = [f"{'durations' if each.unit else 'plain numbers'}" for each in (truth, predicted)]
         raise DataError(
@@ -280,7 +282,7 @@ def _weights(table: pa.Table, name: str | None) -> Floats:
 
 def _plain_numbers(table: pa.Table, name: str, what: str) -> NumberColumn:
     """Numbers that have no unit."""
-    read = read_numbers(table[name], name)
+    read = read_numbers(table[name], name, may_fail=what == "probabilities")
     if read.unit:
         raise DataError(f"{what} must be plain numbers; column {quoted_name(name)} holds durations")
     return read

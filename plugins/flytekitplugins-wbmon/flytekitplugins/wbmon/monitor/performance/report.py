@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.performance.calibration_report import Calibration
 from flytekitplugins.wbmon.monitor.performance.estimate_check import EstimateCheck
 from flytekitplugins.wbmon.monitor.performance.part import (
@@ -36,6 +37,7 @@ _POSITIVE_FROM = {
     "order": "last in order; pass positive= if it is another",
 }
 _SHOWN_PARTS = 3
+_NEEDS = {"worse": "a baseline (baseline=)", "overestimated": "an estimate (estimate=)"}
 # numbers that a report has only of a window with labels
 _LABELLED_ONLY = (
     "calibration_error", "calibration_error_by_chance", "calibration_p_value", "n_worse_segments",
@@ -176,6 +178,11 @@ class PerformanceReport(Report):
         return self.missing_prediction_share > MISSING_ALLOWED
 
     @property
+    def _has_baseline(self) -> bool:
+        known = any(not math.isnan(metric.baseline) for metric in self.metrics.values())
+        return known or bool(self.baseline_unusable)
+
+    @property
     def unmeasured(self) -> str:
         """Why there is no verdict: no labels, too few rows, or no metric with an interval."""
         if self.status != "ok":
@@ -196,7 +203,13 @@ class PerformanceReport(Report):
         return f"no metric can be held against its baseline; {first.name}: {why}"
 
     def absent(self, name: str) -> Measurement | None:
-        """A metric of a class that is not in the window, or what no night without labels has."""
+        """A metric of a class that is not in the window, or what no night without labels has.
+
+        Raises:
+            ConfigError: If it is about a comparison with what was not given.
+        """
+        if name in _NEEDS:
+            raise ConfigError(f"{self.kind}.{name} needs {_NEEDS[name]}, and the check got none")
         stem, _, label = name.partition(".")
         whole = self.metrics.get(stem)
         is_undefined = whole is not None and math.isnan(whole.value)
@@ -216,15 +229,15 @@ class PerformanceReport(Report):
         is_compared = is_known and any(m.verdict != "unknown" for m in self.metrics.values())
         # the rows that are left can be bad enough, and cannot be good enough
         is_compared = is_compared and (self.worse or not self._lacks_predictions)
-        why = self.unmeasured or (self.reason if is_compared else "no metric has a baseline")
         far = [m.standard_errors_worse for m in self.metrics.values() if not math.isnan(m.p_value)]
-        yield gate(
-            "worse",
-            value=self.worse if is_compared else None,
-            reason=why,
-            p_value=simes_p_value([normal_sf(each) for each in far]),
-            distance=max(far, default=math.nan),
-        )
+        if self._has_baseline:
+            yield gate(
+                "worse",
+                value=self.worse if is_compared else None,
+                reason=self.unmeasured or self.reason,
+                p_value=simes_p_value([normal_sf(each) for each in far]),
+                distance=max(far, default=math.nan),
+            )
         yield number(
             "coverage",
             value=self.coverage,
@@ -274,10 +287,10 @@ class PerformanceReport(Report):
         )
 
     def _of_estimates(self) -> Iterable[Measurement]:
-        if self.estimated:
+        if self.estimated or not self.estimates:
             return
         is_known = any(each.held is not None for each in self.estimates)
-        why = "its estimate without labels" if is_known else "no estimate to compare with labels"
+        why = "its estimate without labels" if is_known else "no label to compare the estimate with"
         # one-sided: an estimate that is too low is no fault
         p_values = [
             each.p_value / 2 if each.is_overestimated else 1 - each.p_value / 2

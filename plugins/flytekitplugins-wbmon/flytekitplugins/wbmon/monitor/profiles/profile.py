@@ -40,6 +40,11 @@ class Profile:
     weight: str = ""
     at: str = ""
 
+    @property
+    def is_nothing(self) -> bool:
+        """Whether it has neither rows nor columns, as one that was merged of no partition."""
+        return not self.n_rows and not self.features
+
     def save(self, path: str | PathLike[str]) -> None:
         """Write the profile to one file, and the folders that it lacks on a disk.
 
