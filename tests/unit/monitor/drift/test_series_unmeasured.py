@@ -9,7 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flytekitplugins.wbmon import AlertRule, drift_series, evaluate_rules, profile_data
+from flytekitplugins.wbmon import (
+    AlertRule,
+    check_drift,
+    drift_series,
+    evaluate_rules,
+    profile_data,
+)
 from support.examples import AT
 
 
@@ -77,3 +83,13 @@ def test_the_newest_window_of_too_few_rows_is_told_beside_good_ones(rng, referen
     assert "too few rows for any answer: the window has 10" in series.unmeasured
     assert math.isnan(numbers(series)["window.drifted"].value)
     assert np.isfinite(numbers(series)["share_drifted"].value)
+
+
+def test_past_windows_without_rows_are_said_to_calibrate_nothing(rng, reference):
+    nothing = profile_data(pd.DataFrame({"x": []}), like=reference)
+    now = profile_data(pd.DataFrame({"x": rng.normal(size=1000)}), like=reference)
+    report = check_drift(reference, now, past=[nothing] * 7)
+    assert report.n_past == 0
+    assert "not calibrated: 0 past windows (7 more have no row), 5 are needed" in report.reason
+    some = check_drift(reference, now, past=[now, now, nothing])
+    assert "not calibrated: 2 past windows (1 more have no row), 5 are needed" in some.reason

@@ -44,10 +44,12 @@ class Past(NamedTuple):
     Attributes:
         windows: The windows.
         weekday: That of the current window, likewise.
+        n_empty: Number of windows that were left out as they have no row.
     """
 
     windows: tuple[PastWindow, ...]
     weekday: int = 0
+    n_empty: int = 0
 
     @property
     def of_weekday(self) -> int:
@@ -80,19 +82,21 @@ def past_of(
     require_profiles("past", profiles)
     _require_layout(reference, profiles)
     if start is None:
-        return Past(_with_rows(map(PastWindow, profiles, names)))
+        return _with_rows(map(PastWindow, profiles, names))
     if None in starts:
         raise ConfigError(
             "start tells the weekday of the window, so past must tell those of its windows; give "
             "it the profiles of profile_windows(data, like=reference, at=…)"
         )
     weekdays = [each.weekday() for each in starts if each is not None]
-    return Past(_with_rows(map(PastWindow, profiles, names, weekdays)), start.weekday())
+    return _with_rows(map(PastWindow, profiles, names, weekdays), start.weekday())
 
 
-def _with_rows(windows: Iterable[PastWindow]) -> tuple[PastWindow, ...]:
+def _with_rows(windows: Iterable[PastWindow], weekday: int = 0) -> Past:
     # an empty one tells nothing of how much windows differ
-    return tuple(window for window in windows if window.profile.n_rows)
+    every = tuple(windows)
+    found = tuple(window for window in every if window.profile.n_rows)
+    return Past(found, weekday, n_empty=len(every) - len(found))
 
 
 def n_calibrating(past: Past) -> int:
@@ -102,7 +106,7 @@ def n_calibrating(past: Past) -> int:
 
 def explain_past(past: Past, outliers: Sequence[PastOutlier], rule: DriftRule) -> str:
     """What must be known of the past windows, to be added to the reason; empty if nothing."""
-    if not past.windows:
+    if not past.windows and not past.n_empty:
         return ""
     if lacking := _lacking(past):
         return f"; not calibrated: {lacking}"
@@ -121,7 +125,8 @@ def explain_past(past: Past, outliers: Sequence[PastOutlier], rule: DriftRule) -
 def _lacking(past: Past) -> str:
     n, of_weekday = len(past.windows), past.of_weekday
     if n < MIN_PAST_WINDOWS:
-        return f"{n} past window{'s' * (n != 1)}, {MIN_PAST_WINDOWS} are needed"
+        empty = f" ({past.n_empty} more have no row)" if past.n_empty else ""
+        return f"{n} past window{'s' * (n != 1)}{empty}, {MIN_PAST_WINDOWS} are needed"
     if of_weekday < MIN_OF_WEEKDAY:
         day = _WEEKDAYS[past.weekday]
         return f"{of_weekday} past windows of a {day}, {MIN_OF_WEEKDAY} are needed"

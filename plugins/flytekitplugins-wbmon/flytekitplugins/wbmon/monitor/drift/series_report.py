@@ -10,10 +10,10 @@ from typing import ClassVar
 
 from flytekitplugins.wbmon.monitor.drift.report import DISTANCES, DriftReport
 from flytekitplugins.wbmon.names import window_name
+from flytekitplugins.wbmon.reports.failures import FAILED_ALLOWED
 from flytekitplugins.wbmon.reports.measurement import Measurement, gate, number
 from flytekitplugins.wbmon.reports.report import Report
 
-_LOST_ALLOWED = 0.05  # share of rows that are in no window
 _OF_WINDOWS = (
     *("drifted", "share_drifted", "n_drifted", "n_tested"),
     *("n_reference", "n_current", "volume_ratio"),
@@ -109,7 +109,7 @@ class DriftSeries(Report):
         ]
         n_lost = self.n_undated + self.n_without_segment
         n_rows = n_lost + sum(window.report.n_current for window in self.windows)
-        if n_lost > _LOST_ALLOWED * n_rows:
+        if n_lost > FAILED_ALLOWED * n_rows:
             told.append(f"{n_lost:,} of {n_rows:,} rows are in no window: {lost}")
         return "; ".join(told)
 

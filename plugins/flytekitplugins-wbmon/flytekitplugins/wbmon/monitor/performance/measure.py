@@ -68,7 +68,7 @@ def report_of(
     powered = powered_metrics(outcomes, measured)
     measured |= powered.metrics
     proxies = outcomes.proxies if powered.gains else None
-    means = class_means(outcomes.classes, confusion)
+    means = class_means(outcomes.classes, confusion) if baseline else {}
     metrics = {
         name: metric_of(
             name,

@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from flytekitplugins.wbmon.names import shown_name
+from flytekitplugins.wbmon.reports.failures import FAILED_ALLOWED
 from flytekitplugins.wbmon.reports.verdict import MetricVerdict
 from flytekitplugins.wbmon.stats.evidence import normal_distance
 
 PerformanceStatus = Literal["ok", "insufficient", "no_labels"]
-
-MISSING_ALLOWED = 0.05
-"""Share of rows without a prediction that the others can stand for."""
 
 _FEWEST = 30  # labelled rows of a part of which it is told that it has no predictions
 
@@ -106,7 +104,7 @@ class Part:
     def lacks_predictions(self) -> bool:
         """Whether labelled rows without a prediction are too many for the others to stand for."""
         n_missing = self.n_labelled - self.n_measured
-        return self.n_labelled >= _FEWEST and n_missing > (MISSING_ALLOWED * self.n_labelled)
+        return self.n_labelled >= _FEWEST and n_missing > (FAILED_ALLOWED * self.n_labelled)
 
     @property
     def missing(self) -> str:

@@ -11,12 +11,12 @@ from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.performance.calibration_report import Calibration
 from flytekitplugins.wbmon.monitor.performance.estimate_check import EstimateCheck
 from flytekitplugins.wbmon.monitor.performance.part import (
-    MISSING_ALLOWED,
     Metric,
     Part,
     PerformanceStatus,
 )
 from flytekitplugins.wbmon.names import listed_names, quoted_name
+from flytekitplugins.wbmon.reports.failures import FAILED_ALLOWED
 from flytekitplugins.wbmon.reports.measurement import Measurement, gate, number
 from flytekitplugins.wbmon.reports.report import Report
 from flytekitplugins.wbmon.stats.evidence import normal_distance, simes_p_value
@@ -175,7 +175,7 @@ class PerformanceReport(Report):
 
     @property
     def _lacks_predictions(self) -> bool:
-        return self.missing_prediction_share > MISSING_ALLOWED
+        return self.missing_prediction_share > FAILED_ALLOWED
 
     @property
     def _has_baseline(self) -> bool:

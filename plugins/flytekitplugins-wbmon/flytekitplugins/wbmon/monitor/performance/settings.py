@@ -5,10 +5,9 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Mapping
-from numbers import Real
 from typing import Any, get_args
 
-from flytekitplugins.wbmon.arguments import require_whole
+from flytekitplugins.wbmon.arguments import is_number, require_whole
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.performance.report import Every, PredictionIs, Task
 from flytekitplugins.wbmon.names import listed_names
@@ -56,7 +55,7 @@ def require_prediction_is(prediction_is: Any) -> None:
 def require_rule(threshold: Any, min_rows: Any) -> None:
     """Refuse a threshold that is no probability, and numbers of rows that are none."""
     # a comparison with nan is false
-    if not _is_number(threshold) or not 0 <= threshold <= 1:
+    if not is_number(threshold) or not 0 <= threshold <= 1:
         raise ConfigError(f"threshold must be a probability in [0, 1], got {threshold!r}")
     require_min_rows(min_rows)
 
@@ -111,7 +110,7 @@ def baseline_values(baseline: Any, task: Task) -> dict[str, float]:
                 f"{_meant(name, task)}"
             )
         low, high = ranges[name]
-        if not _is_number(value) or not math.isfinite(value) or not low <= value <= high:
+        if not is_number(value) or not low <= value <= high:
             raise ConfigError(
                 f"baseline of {name} must be a finite number in [{low:g}, {high:g}], got "
                 f"{value!r}; leave out what is not known"
@@ -122,7 +121,3 @@ def baseline_values(baseline: Any, task: Task) -> dict[str, float]:
 def _meant(name: Any, task: Task) -> str:
     close = difflib.get_close_matches(str(name), _RANGES[task], n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)

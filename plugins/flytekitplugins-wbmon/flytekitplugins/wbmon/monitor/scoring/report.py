@@ -13,12 +13,12 @@ from flytekitplugins.wbmon.arguments import (
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.scoring.slo import SLOResult
 from flytekitplugins.wbmon.names import listed_names, shown_name
+from flytekitplugins.wbmon.reports.failures import FAILED_ALLOWED
 from flytekitplugins.wbmon.reports.measurement import Measurement, number
 from flytekitplugins.wbmon.reports.report import Report
 
 _MAX_SAMPLE = 10_000
 _CHARTED_CLASSES = 20
-_FAILED_ALLOWED = 0.05  # share of rows that the others can stand for
 _NOT_SCORED = "nothing was scored"
 
 
@@ -254,7 +254,7 @@ class ScoringReport(Report):
         if self.n_rows:
             empty = [name for name, n in self.missing.items() if n >= self.n_rows]
             told = [f"no row has a value of {listed_names(empty)}"] if empty else []
-            if self.error_rate > _FAILED_ALLOWED:
+            if self.error_rate > FAILED_ALLOWED:
                 told.append(f"predict failed on {self.n_failed:,} of {self.n_read:,} rows")
             return "; ".join(told)
         if not self.n_failed:

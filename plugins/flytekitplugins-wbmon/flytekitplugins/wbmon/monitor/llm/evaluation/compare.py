@@ -13,7 +13,7 @@ from flytekitplugins.wbmon.monitor.llm.evaluation.comparison_report import (
     ComparisonVerdict,
     PairedComparison,
 )
-from flytekitplugins.wbmon.monitor.llm.evaluation.rule import MAX_FAILED_SHARE
+from flytekitplugins.wbmon.reports.failures import FAILED_ALLOWED
 from flytekitplugins.wbmon.stats.paired import PairedDifference, paired_difference, pairs_needed
 from flytekitplugins.wbmon.stats.repeated_looks import Look, validity
 
@@ -42,7 +42,7 @@ def compare_paired(  # noqa: PLR0913 - names for the report, and what decides
     baseline: str = "a",
     candidate: str = "b",
     planned_items: int | Literal["all"] | None = None,
-    max_unscored_share: float = MAX_FAILED_SHARE,
+    max_unscored_share: float = FAILED_ALLOWED,
 ) -> PairedComparison:
     """Test whether candidate `b` is better than baseline `a` on the same items.
 

@@ -12,8 +12,8 @@ from flytekitplugins.wbmon.monitor.llm.evaluation.comparison_report import (
     PairedComparison,
 )
 from flytekitplugins.wbmon.monitor.llm.evaluation.failures import told_failures
-from flytekitplugins.wbmon.monitor.llm.evaluation.rule import MAX_FAILED_SHARE
 from flytekitplugins.wbmon.monitor.llm.evaluation.variant import Variant
+from flytekitplugins.wbmon.reports.failures import FAILED_ALLOWED
 from flytekitplugins.wbmon.reports.measurement import Measurement, gate, number
 from flytekitplugins.wbmon.reports.report import Report
 
@@ -311,7 +311,7 @@ class EvaluationReport(Report):
     examples: tuple[EvaluatedItem, ...] = ()
     reason: str
     missing: str = ""
-    max_failed_share: float = MAX_FAILED_SHARE
+    max_failed_share: float = FAILED_ALLOWED
 
     @property
     def ship(self) -> bool:

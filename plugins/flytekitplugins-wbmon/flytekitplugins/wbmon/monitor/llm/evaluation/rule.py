@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from flytekitplugins.wbmon.errors import ConfigError
-
-# answers are rarely missing at random, so more of them could decide the comparison
-MAX_FAILED_SHARE = 0.05
+from flytekitplugins.wbmon.reports.failures import FAILED_ALLOWED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +48,7 @@ class EvaluationRule:
     max_cost_usd: float | None = None
     max_cost_increase: float | None = None
     max_latency_increase: float | None = None
-    max_failed_share: float = MAX_FAILED_SHARE
+    max_failed_share: float = FAILED_ALLOWED
     planned_items: int | Literal["all"] | None = "all"
 
     def __post_init__(self) -> None:

@@ -10,6 +10,7 @@ from typing import ClassVar, Literal
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.llm.evaluation.failures import told_failures
 from flytekitplugins.wbmon.monitor.llm.evaluation.report import ScoreSummary
+from flytekitplugins.wbmon.reports.failures import FAILED_ALLOWED
 from flytekitplugins.wbmon.reports.measurement import Measurement, gate, number
 from flytekitplugins.wbmon.reports.report import Report
 from flytekitplugins.wbmon.stats.retrieval import RetrievalMetrics
@@ -51,7 +52,7 @@ class RAGRule:
 
     k: int = 5
     floors: Mapping[str, float] = field(default_factory=dict)
-    max_failed: float = 0.05
+    max_failed: float = FAILED_ALLOWED
     max_empty: float = 0.05
     max_stale: float = 1.0
     stale_after_days: float | None = None
