@@ -125,8 +125,8 @@ def _save(run: Any, folder: Path, name: str, text: str, how: Mapping[str, Any]) 
     run.save(str(path), base_path=str(folder), **how)
 
 
-def _print(_run: Any, _: Path, text: str) -> None:
-    print(text)  # noqa: T201 - what a run captures
+def _print(run: Any, _: Path, text: str) -> None:
+    print(run.id, text)  # noqa: T201 - what a run captures
 
 
 def _mark_preempting(run: Any, _: Path) -> None:

@@ -13,7 +13,7 @@ INTENDED: Mapping[str, str] = {
     "the task's identity": r'config\.flyte: "absent", |(job_type|group): "", ',
     "why it failed": r'summary\.error_(type|message): "absent", ',
     "the machine": (
-        r"config\._wandb\.e\.|events: true, false|"
+        r"config\._wandb\.e\b|events: true, false|"
         r'files\.(wandb-metadata\.json|requirements\.txt): .*, "absent"'
     ),
     "the console": r'files\.output\.log: .*, "absent"|output\.\d+: .*, "absent"',

@@ -48,7 +48,8 @@ def take_snapshot(server: WandbServer, run_id: str) -> Snapshot:
         "alerts": [[alert.title, alert.text, alert.level, alert.wait_ms] for alert in alerts],
         "artifacts": {f"{one.name}:v{one.version}": _artifact(one) for one in artifacts},
         "files": {name: _digest(data) for name, data in _files(run)},
-        "output": [run.output[number] for number in sorted(run.output)],
+        # other scripts' output is captured too
+        "output": [line for line in run.output.values() if run_id in line],
         "events": bool(run.events),
     }
     plain: Snapshot = _comparable(snapshot)

@@ -109,6 +109,8 @@ def _play_plain(
     import wandb
 
     init = decode(session["init"])
+    # runs at the same time in one process would close each other's output; one may capture it
+    console = {} if init.pop("console", False) else {"console": "off"}
     run = wandb.init(
         project=PROJECT,
         entity=ENTITY,
@@ -116,7 +118,7 @@ def _play_plain(
         dir=str(folder),
         mode=mode,
         reinit="create_new",
-        settings={"base_url": url, "api_key": KEY, **init.pop("settings", {})},
+        settings={"base_url": url, "api_key": KEY, **console},
         **init,
     )
     exit_code = 1
@@ -133,6 +135,8 @@ def _play_plain(
 def _play_spool(run_id: str, session: Session, folder: Path, said: Said, url: str) -> None:
     from flytekitplugins.wbmon import current_run, wandb_init
 
+    init = {name: value for name, value in decode(session["init"]).items() if name != "console"}
+
     @wandb_init(
         project=PROJECT,
         entity=ENTITY,
@@ -142,7 +146,7 @@ def _play_spool(run_id: str, session: Session, folder: Path, said: Said, url: st
         delivery_timeout_s=_DELIVERY_TIMEOUT_S,
         offline_store=str(folder / "store"),
         dir=str(folder),
-        **decode(session["init"]),
+        **init,
     )
     def body() -> None:
         play(current_run(), session, folder, said)
