@@ -18,7 +18,7 @@ INTENDED: Mapping[str, str] = {
     ),
     "the console": r'files\.output\.log: .*, "absent"|output\.\d+: .*, "absent"',
     # a resumed run, which the task does not ask W&B about
-    "what a resumed run reads": r"told\.[1-9]\d*\.\d+: ",
+    "what a resumed run reads": r"told\.[1-9]\d*\.\d+ ",
     "names of media files": r"files\.media/|(rows\.\d+|summary)\..*\b(path|filenames\.\d+): ",
 }
 # what plain wandb itself does otherwise offline
