@@ -58,4 +58,4 @@ def _seen(server: WandbServer, script: Script, said: list[list[str]]) -> Snapsho
         {f"{number} {call}": answer for number, (call, answer) in enumerate(session)}
         for session in said
     ]
-    return {**take_snapshot(server, script["id"]), "told": calls}
+    return {**take_snapshot(server, script["id"], resumed=len(said) > 1), "told": calls}

@@ -78,13 +78,31 @@ _ROWS = st.dictionaries(_KEYS, _VALUES, max_size=3)
 
 
 def _resume(sessions: list[Session]) -> list[Session]:
-    """The sessions as those of one run, each going on where the one before ended."""
+    """The sessions as those of one run, each going on where the one before ended.
+
+    They do not depend on what the sessions before them logged: a task does not ask W&B for that.
+    """
     for number, session in enumerate(sessions):
-        session["init"] |= {"resume": "allow"}
-        for name, *arguments in session["calls"]:
-            if name == "log" and "step" in arguments[1]:
-                arguments[1]["step"] += number * STEPS_OF_A_SESSION
+        session["init"]["resume"] = "allow"
+        session["calls"] = [
+            _moved(call, number * STEPS_OF_A_SESSION)
+            for call in session["calls"]
+            if number == 0 or call[0] != "delete_summary"
+        ]
     return sessions
+
+
+def _moved(call: list[Any], n_steps: int) -> list[Any]:
+    name, *arguments = call
+    if name == "log" and "step" in arguments[1]:
+        row, how = arguments
+        return ["log", row, {**how, "step": how["step"] + n_steps}]
+    if name == "set_config":
+        key, value = arguments
+        return ["config", {key: value}, {"allow_val_change": True}]
+    if name == "config":
+        return ["config", arguments[0], {"allow_val_change": True}]
+    return call
 
 
 def _call(name: str, *arguments: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:

@@ -23,12 +23,20 @@ ABSENT = "absent"
 
 _CLOCKS = ("_runtime", "_timestamp")
 _CLIENT_ID = re.compile(r"(wandb-client-artifact(?:-collection)?://)[^/]+")
+_MEDIA_STEP = re.compile(r"(media/[^\"]*?)_\d+_([0-9a-f]{20}\.)")
 # telemetry: which features of wandb were used
 _TELEMETRY = ("t",)
 
 
-def take_snapshot(server: WandbServer, run_id: str) -> Snapshot:
-    """Everything that the server has of one run; nothing if it has no such run."""
+def take_snapshot(server: WandbServer, run_id: str, *, resumed: bool) -> Snapshot:
+    """Everything that the server has of one run; nothing if it has no such run.
+
+    Args:
+        server: The server.
+        run_id: Id of the run.
+        resumed: Whether several sessions wrote it. The names of its media files are then compared
+            without the step in them, which a task does not know.
+    """
     run = server.backend.memory.find(PROJECT, run_id)
     if run is None:
         return {}
@@ -48,11 +56,12 @@ def take_snapshot(server: WandbServer, run_id: str) -> Snapshot:
         "alerts": [[alert.title, alert.text, alert.level, alert.wait_ms] for alert in alerts],
         "artifacts": {f"{one.name}:v{one.version}": _artifact(one) for one in artifacts},
         "files": {name: _digest(data) for name, data in _files(run)},
-        # other scripts' output is captured too
-        "output": [line for line in run.output.values() if run_id in line],
+        # other scripts' output is captured too; each line begins with its time
+        "output": [line.partition(" ")[2] for line in run.output.values() if f" {run_id} " in line],
         "events": bool(run.events),
     }
-    plain: Snapshot = _comparable(snapshot)
+    text = json.dumps(_comparable(snapshot))
+    plain: Snapshot = json.loads(_MEDIA_STEP.sub(r"\1_N_\2", text) if resumed else text)
     return plain
 
 
