@@ -10,7 +10,9 @@ from collections.abc import Iterable, Mapping
 
 # what docs/parity.md calls it, and where it shows
 INTENDED: Mapping[str, str] = {
-    "The task's identity": r'config\.flyte: "absent", |(job_type|group): ".*", "body"',
+    "The task's identity": (
+        r'config\.flyte: "absent", |job_type: ".*", "body"|told\..* read: .*, "\'body\'"'
+    ),
     "Why it failed": r'summary\.error_(type|message): "absent", ',
     "The machine": (
         r"config\._wandb\.e: |events: true, false|"
