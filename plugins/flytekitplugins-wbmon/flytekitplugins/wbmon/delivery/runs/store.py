@@ -8,7 +8,8 @@ from pathlib import Path
 
 from flytekitplugins.wbmon.delivery.runs.package import PACKED_LOG, PackedRun, pack
 from flytekitplugins.wbmon.delivery.runs.progress import FILE_NAME as PROGRESS
-from flytekitplugins.wbmon.delivery.store import OfflineStore, StoredFolder
+from flytekitplugins.wbmon.delivery.store import OfflineStore
+from flytekitplugins.wbmon.delivery.stored_folder import StoredFolder
 
 logger = logging.getLogger(__name__)
 

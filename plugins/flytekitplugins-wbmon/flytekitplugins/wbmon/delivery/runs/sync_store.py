@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import logging
-import time
 from dataclasses import dataclass
 
+from flytekitplugins.wbmon.delivery.borrowed_folder import GoneError
 from flytekitplugins.wbmon.delivery.credentials import ApiKey
 from flytekitplugins.wbmon.delivery.runs.deliver import RunDelivery
 from flytekitplugins.wbmon.delivery.runs.store import CHANGING, StoredRun, find_runs
-from flytekitplugins.wbmon.delivery.store import GoneError, OfflineStore
+from flytekitplugins.wbmon.delivery.store import OfflineStore
 from flytekitplugins.wbmon.errors import WbmonError
 
 logger = logging.getLogger(__name__)
-
-# for copying the run from the store and for the last request, which may outlast the time limit
-_LEASE_MARGIN_S = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,15 +70,13 @@ def _deliver(
     store: OfflineStore, stored: StoredRun, *, api_host: str, key: ApiKey, timeout_s: float
 ) -> str:
     """Deliver a run; returns why it is still in the store, empty if it is not."""
-    lease_s = timeout_s + _LEASE_MARGIN_S
-    with store.borrow(stored.stored, seconds=lease_s, changing=CHANGING) as borrowed:
-        until = time.monotonic() + timeout_s
+    with store.borrow(stored.stored, timeout_s=timeout_s, changing=CHANGING) as borrowed:
         delivery = RunDelivery(
             borrowed.folder,
             api_host=api_host,
             key=key,
             has_ended=lambda: True,
-            until=lambda: until,
+            until=borrowed.until,
             on_progress=borrowed.save_progress,
         )
         progress = delivery.run(live=False)
