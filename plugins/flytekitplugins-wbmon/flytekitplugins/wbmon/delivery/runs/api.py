@@ -8,18 +8,27 @@ from __future__ import annotations
 
 import base64
 import json
-import urllib.error
-import urllib.request
-from collections.abc import Mapping
+import math
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass, field
-from typing import Any
+from types import NoneType
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from flytekitplugins.wbmon.delivery.credentials import ApiKey
+from flytekitplugins.wbmon.delivery.runs.transport import StatusError, post_json
 from flytekitplugins.wbmon.errors import PublishError
 
 _TIMEOUT_S = 5.0
-_REFUSED = (401, 403, 404)
+# a request that begins when the time is nearly over
+_LEAST_S = 1.0
+_UNAUTHORIZED = 401
+_REFUSED = (_UNAUTHORIZED, 403, 404)
+_MAX_COUNT = 2**53
+_SHOWN = 200
+
+T = TypeVar("T")
 
 _RUN = """
 query Run($project: String!, $entity: String!, $name: String!) {
@@ -64,6 +73,10 @@ class ServerRefusedError(PublishError):
     """The server rejects this for good, so a retry is useless: a wrong key, host or entity."""
 
 
+class KeyRefusedError(ServerRefusedError):
+    """The server rejects the key itself, whatever it is asked."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunTarget:
     """Entity, project and id of a run."""
@@ -102,9 +115,13 @@ class WandbApi:
     Args:
         api_host: URL of the W&B API.
         key: The W&B key.
+        until: Returns the time on the clock of `time.monotonic()` at which requests must be over.
     """
 
-    def __init__(self, api_host: str, key: ApiKey) -> None:
+    def __init__(
+        self, api_host: str, key: ApiKey, *, until: Callable[[], float] = lambda: math.inf
+    ) -> None:
+        self._until = until
         self._host = api_host.rstrip("/")
         token = base64.b64encode(f"api:{key.reveal()}".encode()).decode()
         self._headers = {"Authorization": f"Basic {token}", "Content-Type": "application/json"}
@@ -117,11 +134,9 @@ class WandbApi:
             PublishError: If the server does not answer, or answers with an error.
         """
         names = {"entity": target.entity, "project": target.project, "name": target.run_id}
-        project = self._ask("Run", _RUN, names).get("project") or {}
-        node = project.get("run")
-        if not node:
-            return None
-        return _served(node)
+        project = _node(self._ask("Run", _RUN, names), "project")
+        node = _node(project, "run")
+        return _served(node) if node else None
 
     def list_runs(self, entity: str, project: str, group: str) -> tuple[ServedRun, ...]:
         """Every run of a group; raises as `find_run` does."""
@@ -130,12 +145,13 @@ class WandbApi:
         cursor: str | None = None
         while True:
             answer = self._ask("Runs", _RUNS, {**names, "cursor": cursor, "perPage": 200})
-            page = (answer.get("project") or {}).get("runs") or {}
-            nodes = [edge["node"] for edge in page.get("edges") or ()]
-            found += [_served(node) for node in nodes if node.get("group") == group]
-            info = page.get("pageInfo") or {}
-            cursor = info.get("endCursor")
-            if not info.get("hasNextPage") or not cursor:
+            page = _node(_node(answer, "project"), "runs")
+            nodes = [_node(edge, "node") for edge in _value(page, "edges", list, [])]
+            found += [_served(node) for node in nodes if node and node.get("group") == group]
+            info = _node(page, "pageInfo")
+            before, cursor = cursor, _value(info, "endCursor", str, "")
+            # a server that gives the same page for ever must not be asked for ever
+            if not info.get("hasNextPage") or cursor in ("", before):
                 return tuple(found)
 
     def send_alert(self, target: RunTarget, alert: Mapping[str, Any]) -> None:
@@ -159,7 +175,7 @@ class WandbApi:
                 "waitDuration": alert["wait_ms"],
             },
         )
-        if not (answer.get("notifyScriptableRunAlert") or {}).get("success"):
+        if _node(answer, "notifyScriptableRunAlert").get("success") is not True:
             raise PublishError("W&B must accept the alert, and did not; it is tried again later")
 
     def has_artifact(self, client_id: str, digest: str) -> bool:
@@ -170,10 +186,10 @@ class WandbApi:
             digest: Digest of its content; of the same name a later version may be there.
         """
         mapped = self._ask("ClientIDMapping", _CLIENT_ID, {"clientID": client_id})
-        server_id = (mapped.get("clientIDMapping") or {}).get("serverID")
+        server_id = _node(mapped, "clientIDMapping").get("serverID")
         if not server_id:
             return False
-        found = self._ask("ArtifactByID", _ARTIFACT, {"id": server_id}).get("artifact") or {}
+        found = _node(self._ask("ArtifactByID", _ARTIFACT, {"id": server_id}), "artifact")
         return found.get("state") == "COMMITTED" and found.get("digest") == digest
 
     def set_outcome(self, target: RunTarget, exit_code: int) -> None:
@@ -190,40 +206,94 @@ class WandbApi:
     def _ask(self, operation: str, query: str, variables: Mapping[str, Any]) -> dict[str, Any]:
         body = {"operationName": operation, "query": query, "variables": variables}
         content = self._post(f"{self._host}/graphql", operation, body)
+        if not isinstance(content, dict):
+            raise _misunderstood(operation, "an object", content)
         if content.get("errors"):  # GraphQL reports errors with status 200
-            raise PublishError(f"W&B refused {operation}: {content['errors'][0].get('message')}")
-        data: dict[str, Any] = content.get("data") or {}
+            raise PublishError(f"W&B refused {operation}: {_message(content['errors'])}")
+        data = content.get("data")
+        if not data or not isinstance(data, dict):
+            raise _misunderstood(f"`data` of {operation}", "an object", data)
         return data
 
-    def _post(self, url: str, what: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        request = urllib.request.Request(  # noqa: S310 - the user's own W&B host
-            url, json.dumps(body).encode(), self._headers
-        )
+    def _post(self, url: str, what: str, body: Mapping[str, Any]) -> Any:
+        left = max(_LEAST_S, self._until() - time.monotonic())
+        timeout_s = min(_TIMEOUT_S, left)
         try:
-            with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:  # noqa: S310
-                content: dict[str, Any] = json.load(answer)
-        except urllib.error.HTTPError as error:
-            kind = ServerRefusedError if error.code in _REFUSED else PublishError
-            raise kind(f"W&B at {url} answered {error.code} to {what}") from None
-        except (OSError, ValueError) as error:
-            raise PublishError(f"W&B at {url} cannot be reached: {error}") from None
-        return content
+            return post_json(url, body, what=what, headers=self._headers, timeout_s=timeout_s)
+        except StatusError as error:
+            if error.status not in _REFUSED:
+                raise
+            kind = KeyRefusedError if error.status == _UNAUTHORIZED else ServerRefusedError
+            raise kind(str(error)) from None
 
 
 def _served(node: Mapping[str, Any]) -> ServedRun:
     return ServedRun(
-        run_id=node.get("name") or "",
-        node_id=node.get("id") or "",
-        state=node.get("state") or "",
-        n_rows=node.get("historyLineCount") or 0,
-        last_step=_last_step(node.get("historyKeys")),
-        summary=json.loads(node.get("summaryMetrics") or "{}"),
-        tags=tuple(node.get("tags") or ()),
+        run_id=_value(node, "name", str),
+        node_id=_value(node, "id", str),
+        state=_value(node, "state", str, ""),
+        # a count that is not there is not 0: rows would be sent a second time
+        n_rows=_count(node, "historyLineCount"),
+        last_step=_last_step(_json_value(node, "historyKeys")),
+        summary=_json_value(node, "summaryMetrics"),
+        tags=tuple(str(tag) for tag in _value(node, "tags", list, [])),
     )
 
 
-def _last_step(keys: Any) -> int:
-    # a JSON scalar of GraphQL may come as text or as an object
-    found = json.loads(keys) if isinstance(keys, str) else keys
-    step = (found or {}).get("lastStep")
-    return -1 if step is None else int(step)
+def _last_step(keys: Mapping[str, Any]) -> int:
+    step = keys.get("lastStep")
+    if step is None:
+        return -1
+    is_step = isinstance(step, (int, float)) and float(step).is_integer()
+    if not is_step or abs(step) > _MAX_COUNT:
+        raise _misunderstood("`lastStep`", "a number", step)
+    return int(step)
+
+
+def _node(parent: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """An object in an answer; empty if it is null, or if its parent was."""
+    is_answered = isinstance(parent, dict) and (not parent or name in parent)
+    found = parent.get(name) if is_answered else ""
+    # without the field, or without any field in it, what was asked for was not answered
+    if found == {} or not isinstance(found, (dict, NoneType)):
+        raise _misunderstood(f"`{name}`", "an object or null", found)
+    return found or {}
+
+
+def _value(parent: Mapping[str, Any], name: str, kind: type[T], default: T | None = None) -> T:
+    """A value of an answer; the default, if there is one, if it is null or not there."""
+    value = parent.get(name)
+    if value is None and default is not None:
+        return default
+    # in Python a bool is a number
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise _misunderstood(f"`{name}`", f"of type {kind.__name__}", value)
+    return value
+
+
+def _count(parent: Mapping[str, Any], name: str) -> int:
+    count = _value(parent, name, int)
+    if not 0 <= count <= _MAX_COUNT:
+        raise _misunderstood(f"`{name}`", "a number of rows", count)
+    return count
+
+
+def _json_value(parent: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """An object that GraphQL gives as a JSON scalar: as text, or as the object itself."""
+    value = parent.get(name)
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            raise _misunderstood(f"`{name}`", "JSON", value) from None
+    return _value({name: value}, name, dict, {})
+
+
+def _message(errors: object) -> str:
+    first = errors[0] if isinstance(errors, list) and errors else errors
+    message = first.get("message") if isinstance(first, dict) else first
+    return str(message)[:_SHOWN]
+
+
+def _misunderstood(what: str, must: str, got: object) -> PublishError:
+    return PublishError(f"{what} in W&B's answer must be {must}, got {repr(got)[:_SHOWN]}")

@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from flytekitplugins.wbmon.delivery.credentials import ApiKey
 from flytekitplugins.wbmon.delivery.process import child_environment
 from flytekitplugins.wbmon.delivery.runs.wandb_internals import live_sync, start_service
 
+_POLL_S = 0.2
 # short limits, because the caller tries again until its own time is over
 _PATIENCE: Mapping[str, Any] = {
     "x_file_stream_retry_max": 3,
@@ -56,10 +58,17 @@ def sync_live(log: Path) -> bool:
     return sync is not None
 
 
-def sync_apart(log: Path, *, api_host: str, key: ApiKey, timeout_s: float) -> bool:
-    """Send a finished log with `wandb sync` in a child process, which is killed after `timeout_s`.
+def sync_apart(log: Path, *, api_host: str, key: ApiKey, until: Callable[[], float]) -> bool:
+    """Send a finished log with `wandb sync` in a child process, and kill it when the time is over.
 
     The child stays in this process's group, so that it does not go on when the group is killed.
+
+    Args:
+        log: The log.
+        api_host: URL of the W&B API.
+        key: The W&B key.
+        until: Returns the time on the clock of `time.monotonic()` at which to give up; it is asked
+            again and again, as another process may take over.
 
     Returns:
         Whether it ended within the time limit; this does not mean that anything arrived.
@@ -74,8 +83,9 @@ def sync_apart(log: Path, *, api_host: str, key: ApiKey, timeout_s: float) -> bo
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(timeout_s)
+    while process.poll() is None and time.monotonic() < until():
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_POLL_S)
     in_time = process.poll() is not None
     process.kill()  # wandb's own service ends with it
     process.wait()
