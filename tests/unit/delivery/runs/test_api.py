@@ -151,26 +151,11 @@ def test_an_answer_that_is_none_is_an_error_of_delivery(
         REQUESTS[name](api(server))
 
 
-names = st.sampled_from(
-    [
-        "data",
-        "project",
-        "run",
-        "runs",
-        "edges",
-        "node",
-        "pageInfo",
-        "endCursor",
-        "hasNextPage",
-        "clientIDMapping",
-        "serverID",
-        "artifact",
-        "errors",
-        "group",
-        "notifyScriptableRunAlert",
-    ]
-    + list(RUN)
-)
+FIELDS = (
+    "data", "project", "run", "runs", "edges", "node", "pageInfo", "endCursor", "hasNextPage",
+    "clientIDMapping", "serverID", "artifact", "errors", "group", "notifyScriptableRunAlert",
+)  # fmt: skip
+names = st.sampled_from((*FIELDS, *RUN))
 odd_json = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=4),

@@ -62,8 +62,15 @@ class PackedRun:
 
         Raises:
             KeyError: If an entry is missing, as in the description of something else.
+            TypeError: If an entry is not of its type.
         """
-        return cls(**{each.name: stored[each.name] for each in fields(cls)})
+        found = {each.name: stored[each.name] for each in fields(cls)}
+        for name, value in found.items():
+            is_text = name in ("entity", "project", "run_id", "started_at")
+            is_optional = name == "exit_code" and value is None
+            if not (is_optional or type(value) is (str if is_text else int)):
+                raise TypeError(f"{name} must be {'text' if is_text else 'a number'}")
+        return cls(**found)
 
 
 def pack(folder: Path) -> tuple[PackedRun, dict[str, Path]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from flytekitplugins.wbmon.delivery.runs.package import PACKED_LOG, PackedRun, pack
@@ -63,4 +63,7 @@ def find_runs(store: OfflineStore) -> list[StoredRun]:
         except KeyError as error:
             logger.warning("%s is no run and is left alone: its manifest has no %s",
                            stored.url, error)  # fmt: skip
+        except TypeError as error:
+            problem = f"{stored.url}/{stored.marker} must describe a run, and is damaged: {error}"
+            found.append(StoredRun(stored=replace(stored, problem=problem), run=_UNKNOWN))
     return sorted(found, key=lambda each: (each.run.started_at, each.stored.url))
