@@ -224,7 +224,7 @@ def test_a_run_whose_log_cannot_be_read_is_stored_as_it_is(
         time.sleep(0.5)  # nothing can tell when the run's end is on disk
     (kept,) = find_runs(OfflineStore(store))
     assert kept.run.n_rows == 0
-    with OfflineStore(store).borrow(kept.stored, seconds=60, changing=CHANGING) as back:
+    with OfflineStore(store).borrow(kept.stored, timeout_s=60, changing=CHANGING) as back:
         assert read_run(log_path(back.folder)).project == "p"
     assert read_run(Path(run.settings.sync_dir)).column("row") == [1]
 

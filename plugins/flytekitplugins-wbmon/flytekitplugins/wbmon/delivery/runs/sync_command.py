@@ -31,6 +31,15 @@ _PATIENCE: Mapping[str, Any] = {
     "x_graphql_retry_wait_max_seconds": 2,
     "x_graphql_timeout_seconds": 5,
 }
+# what these say of a run is in its log, and some keep a sync from sending it: `WANDB_RESUME=must`
+# asks the server for a run that it does not have yet, and the last two take the place of the key
+_OF_A_RUN = frozenset({
+    "WANDB_CONFIG_PATHS", "WANDB_DIR", "WANDB_DISABLED", "WANDB_ENTITY", "WANDB_FORK_FROM",
+    "WANDB_JOB_TYPE", "WANDB_LAUNCH", "WANDB_LAUNCH_CONFIG_PATH", "WANDB_NAME", "WANDB_NOTES",
+    "WANDB_PROJECT", "WANDB_RESUME", "WANDB_RESUME_FROM", "WANDB_RUN_GROUP", "WANDB_RUN_ID",
+    "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH", "WANDB_TAGS",
+    "WANDB_CREDENTIALS_FILE", "WANDB_IDENTITY_TOKEN_FILE",
+})  # fmt: skip
 
 
 def prepare(api_host: str, key: ApiKey) -> None:
@@ -38,6 +47,8 @@ def prepare(api_host: str, key: ApiKey) -> None:
 
     Must run before wandb is loaded, which reads them only once; only for a process that delivers.
     """
+    for name in _OF_A_RUN:
+        os.environ.pop(name, None)
     os.environ.update(_environment(api_host, key))
 
 
@@ -76,9 +87,12 @@ def sync_apart(log: Path, *, api_host: str, key: ApiKey, until: Callable[[], flo
     # wandb writes this file even if nothing arrived, and then skips the log
     for mark in log.parent.glob("*.synced"):
         mark.unlink()
+    inherited = {
+        name: value for name, value in child_environment().items() if name not in _OF_A_RUN
+    }
     process = subprocess.Popen(  # noqa: S603 - our own interpreter
         [sys.executable, "-m", "wandb", "sync", "--include-online", str(log.parent)],
-        env={**child_environment(), **_environment(api_host, key)},
+        env={**inherited, **_environment(api_host, key)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
