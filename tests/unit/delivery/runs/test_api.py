@@ -34,11 +34,14 @@ REQUESTS: dict[str, Callable[[WandbApi], Any]] = {
     "send_alert": lambda api: api.send_alert(TARGET, ALERT),
     "has_artifact": lambda api: api.has_artifact("client", "digest"),
     "set_outcome": lambda api: api.set_outcome(TARGET, 0),
+    "read_rows": lambda api: api.read_rows(TARGET, 0, 9, most=5),
+    "create_run": lambda api: api.create_run(TARGET),
+    "write_config": lambda api: api.write_config(ServedRun(node_id="n"), {"a": {"value": 1}}),
     "set_tags": lambda api: api.set_tags(ServedRun(node_id="n"), ("a",)),
 }
 RUN = {
     "id": "n1", "name": "r1", "state": "finished", "historyLineCount": 3, "tags": ["a"],
-    "historyKeys": {"lastStep": 2}, "summaryMetrics": '{"loss": 1}',
+    "historyKeys": {"lastStep": 2}, "config": "{}", "heartbeatAt": None, "summaryMetrics": '{"loss": 1}',
 }  # fmt: skip
 
 
@@ -146,14 +149,19 @@ def test_an_answer_that_is_none_is_an_error_of_delivery(
     server: AnyServer, name: str, odd: str
 ) -> None:
     server.answer = ODD[odd]
-    means_nothing = {"set_outcome", "set_tags"}  # whose answer is not read, only its status
+    means_nothing = {
+        "set_outcome",
+        "set_tags",
+        "write_config",
+    }  # whose answer is not read, only its status
     with suppress(PublishError) if name in means_nothing else pytest.raises(PublishError):
         REQUESTS[name](api(server))
 
 
 FIELDS = (
     "data", "project", "run", "runs", "edges", "node", "pageInfo", "endCursor", "hasNextPage",
-    "clientIDMapping", "serverID", "artifact", "errors", "group", "notifyScriptableRunAlert",
+    "clientIDMapping", "serverID", "artifact", "errors", "group", "history",
+    "upsertBucket", "bucket", "inserted", "notifyScriptableRunAlert",
 )  # fmt: skip
 names = st.sampled_from((*FIELDS, *RUN))
 odd_json = st.recursive(

@@ -12,11 +12,20 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass, field
-from types import NoneType
-from typing import Any, TypeVar
+from datetime import datetime, timezone
+from typing import Any
 from urllib.parse import quote
 
 from flytekitplugins.wbmon.delivery.credentials import ApiKey
+from flytekitplugins.wbmon.delivery.runs.answers import (
+    MAX_COUNT,
+    error_message,
+    json_object,
+    misunderstood,
+    optional_object,
+    row_count,
+    typed_value,
+)
 from flytekitplugins.wbmon.delivery.runs.transport import StatusError, post_json
 from flytekitplugins.wbmon.errors import PublishError
 
@@ -25,15 +34,13 @@ _TIMEOUT_S = 5.0
 _LEAST_S = 1.0
 _UNAUTHORIZED = 401
 _REFUSED = (_UNAUTHORIZED, 403, 404)
-_MAX_COUNT = 2**53
-_SHOWN = 200
-
-T = TypeVar("T")
 
 _RUN = """
 query Run($project: String!, $entity: String!, $name: String!) {
   project(name: $project, entityName: $entity) {
-    run(name: $name) { id name state historyLineCount historyKeys summaryMetrics tags }
+    run(name: $name) {
+      id name state heartbeatAt historyLineCount historyKeys config summaryMetrics tags
+    }
   }
 }
 """
@@ -61,6 +68,26 @@ query ClientIDMapping($clientID: ID!) { clientIDMapping(clientID: $clientID) { s
 """
 _ARTIFACT = """
 query ArtifactByID($id: ID!) { artifact(id: $id) { id state digest } }
+"""
+_ROWS = """
+query HistoryPage($entity: String!, $project: String!, $run: String!, $minStep: Int64!,
+    $maxStep: Int64!, $pageSize: Int!) {
+  project(name: $project, entityName: $entity) {
+    run(name: $run) { history(minStep: $minStep, maxStep: $maxStep, samples: $pageSize) }
+  }
+}
+"""
+_CREATE = """
+mutation UpsertBucket($name: String, $project: String, $entity: String) {
+  upsertBucket(input: {name: $name, modelName: $project, entityName: $entity}) {
+    bucket { id name } inserted
+  }
+}
+"""
+_CONFIG = """
+mutation UpsertBucket($id: String, $config: JSONString) {
+  upsertBucket(input: {id: $id, config: $config}) { bucket { id name } inserted }
+}
 """
 _TAGS = """
 mutation UpsertBucket($id: String, $tags: [String!]) {
@@ -97,6 +124,9 @@ class ServedRun:
         n_rows: Number of rows of its history.
         last_step: Step of the last row; -1 if there is none.
         summary: The run's summary.
+        config: The run's config, each value as W&B keeps it: `{"value": …}`.
+        heartbeat_at: When the server last heard of a process that writes the run; None if it does
+            not say.
         tags: The run's tags.
     """
 
@@ -106,6 +136,8 @@ class ServedRun:
     n_rows: int = 0
     last_step: int = -1
     summary: Mapping[str, Any] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
+    heartbeat_at: datetime | None = None
     tags: tuple[str, ...] = ()
 
 
@@ -134,8 +166,8 @@ class WandbApi:
             PublishError: If the server does not answer, or answers with an error.
         """
         names = {"entity": target.entity, "project": target.project, "name": target.run_id}
-        project = _node(self._ask("Run", _RUN, names), "project")
-        node = _node(project, "run")
+        project = optional_object(self._ask("Run", _RUN, names), "project")
+        node = optional_object(project, "run")
         return _served(node) if node else None
 
     def list_runs(self, entity: str, project: str, group: str) -> tuple[ServedRun, ...]:
@@ -145,14 +177,49 @@ class WandbApi:
         cursor: str | None = None
         while True:
             answer = self._ask("Runs", _RUNS, {**names, "cursor": cursor, "perPage": 200})
-            page = _node(_node(answer, "project"), "runs")
-            nodes = [_node(edge, "node") for edge in _value(page, "edges", list, [])]
+            page = optional_object(optional_object(answer, "project"), "runs")
+            nodes = [optional_object(edge, "node") for edge in typed_value(page, "edges", list, [])]
             found += [_served(node) for node in nodes if node and node.get("group") == group]
-            info = _node(page, "pageInfo")
-            before, cursor = cursor, _value(info, "endCursor", str, "")
+            info = optional_object(page, "pageInfo")
+            before, cursor = cursor, typed_value(info, "endCursor", str, "")
             # a server that gives the same page for ever must not be asked for ever
             if not info.get("hasNextPage") or cursor in ("", before):
                 return tuple(found)
+
+    def read_rows(
+        self, target: RunTarget, first_step: int, last_step: int, *, most: int
+    ) -> list[dict[str, Any]]:
+        """The rows of a run whose step lies in a range; raises as `find_run` does.
+
+        Args:
+            target: The run.
+            first_step: The smallest step.
+            last_step: The largest step.
+            most: Most rows that are returned.
+        """
+        names = {"entity": target.entity, "project": target.project, "run": target.run_id}
+        steps = {"minStep": first_step, "maxStep": last_step + 1, "pageSize": most}
+        answer = self._ask("HistoryPage", _ROWS, {**names, **steps})
+        run = optional_object(optional_object(answer, "project"), "run")
+        rows = typed_value(run, "history", list, [])
+        return [json_object({"history": row}, "history") for row in rows]
+
+    def create_run(self, target: RunTarget) -> ServedRun | None:
+        """Create a run without content; raises as `find_run` does.
+
+        Returns:
+            The run; None if it was there already.
+        """
+        names = {"entity": target.entity, "project": target.project, "name": target.run_id}
+        answer = optional_object(self._ask("UpsertBucket", _CREATE, names), "upsertBucket")
+        return (
+            _served(optional_object(answer, "bucket")) if answer.get("inserted") is True else None
+        )
+
+    def write_config(self, run: ServedRun, config: Mapping[str, Any]) -> None:
+        """Replace the config of a run, in the form of `ServedRun`; raises as `find_run` does."""
+        # by its id: by its name, the server takes it for a run that begins again
+        self._ask("UpsertBucket", _CONFIG, {"id": run.node_id, "config": json.dumps(config)})
 
     def send_alert(self, target: RunTarget, alert: Mapping[str, Any]) -> None:
         """Send an alert; raises as `find_run` does.
@@ -175,7 +242,7 @@ class WandbApi:
                 "waitDuration": alert["wait_ms"],
             },
         )
-        if _node(answer, "notifyScriptableRunAlert").get("success") is not True:
+        if optional_object(answer, "notifyScriptableRunAlert").get("success") is not True:
             raise PublishError("W&B must accept the alert, and did not; it is tried again later")
 
     def has_artifact(self, client_id: str, digest: str) -> bool:
@@ -186,10 +253,10 @@ class WandbApi:
             digest: Digest of its content; of the same name a later version may be there.
         """
         mapped = self._ask("ClientIDMapping", _CLIENT_ID, {"clientID": client_id})
-        server_id = _node(mapped, "clientIDMapping").get("serverID")
+        server_id = optional_object(mapped, "clientIDMapping").get("serverID")
         if not server_id:
             return False
-        found = _node(self._ask("ArtifactByID", _ARTIFACT, {"id": server_id}), "artifact")
+        found = optional_object(self._ask("ArtifactByID", _ARTIFACT, {"id": server_id}), "artifact")
         return found.get("state") == "COMMITTED" and found.get("digest") == digest
 
     def set_outcome(self, target: RunTarget, exit_code: int) -> None:
@@ -207,12 +274,12 @@ class WandbApi:
         body = {"operationName": operation, "query": query, "variables": variables}
         content = self._post(f"{self._host}/graphql", operation, body)
         if not isinstance(content, dict):
-            raise _misunderstood(operation, "an object", content)
+            raise misunderstood(operation, "an object", content)
         if content.get("errors"):  # GraphQL reports errors with status 200
-            raise PublishError(f"W&B refused {operation}: {_message(content['errors'])}")
+            raise PublishError(f"W&B refused {operation}: {error_message(content['errors'])}")
         data = content.get("data")
         if not data or not isinstance(data, dict):
-            raise _misunderstood(f"`data` of {operation}", "an object", data)
+            raise misunderstood(f"`data` of {operation}", "an object", data)
         return data
 
     def _post(self, url: str, what: str, body: Mapping[str, Any]) -> Any:
@@ -229,15 +296,25 @@ class WandbApi:
 
 def _served(node: Mapping[str, Any]) -> ServedRun:
     return ServedRun(
-        run_id=_value(node, "name", str),
-        node_id=_value(node, "id", str),
-        state=_value(node, "state", str, ""),
+        run_id=typed_value(node, "name", str),
+        node_id=typed_value(node, "id", str),
+        state=typed_value(node, "state", str, ""),
         # a count that is not there is not 0: rows would be sent a second time
-        n_rows=_count(node, "historyLineCount"),
-        last_step=_last_step(_json_value(node, "historyKeys")),
-        summary=_json_value(node, "summaryMetrics"),
-        tags=tuple(str(tag) for tag in _value(node, "tags", list, [])),
+        n_rows=row_count(node, "historyLineCount"),
+        last_step=_last_step(json_object(node, "historyKeys")),
+        summary=json_object(node, "summaryMetrics"),
+        config=json_object(node, "config"),
+        heartbeat_at=_time(node.get("heartbeatAt")),
+        tags=tuple(str(tag) for tag in typed_value(node, "tags", list, [])),
     )
+
+
+def _time(text: Any) -> datetime | None:
+    try:
+        read = datetime.fromisoformat(str(text).replace("Z", "+00:00"))
+    except ValueError:
+        return None
+    return read if read.tzinfo else read.replace(tzinfo=timezone.utc)
 
 
 def _last_step(keys: Mapping[str, Any]) -> int:
@@ -245,55 +322,6 @@ def _last_step(keys: Mapping[str, Any]) -> int:
     if step is None:
         return -1
     is_step = isinstance(step, (int, float)) and float(step).is_integer()
-    if not is_step or abs(step) > _MAX_COUNT:
-        raise _misunderstood("`lastStep`", "a number", step)
+    if not is_step or abs(step) > MAX_COUNT:
+        raise misunderstood("`lastStep`", "a number", step)
     return int(step)
-
-
-def _node(parent: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """An object in an answer; empty if it is null, or if its parent was."""
-    is_answered = isinstance(parent, dict) and (not parent or name in parent)
-    found = parent.get(name) if is_answered else ""
-    # without the field, or without any field in it, what was asked for was not answered
-    if found == {} or not isinstance(found, (dict, NoneType)):
-        raise _misunderstood(f"`{name}`", "an object or null", found)
-    return found or {}
-
-
-def _value(parent: Mapping[str, Any], name: str, kind: type[T], default: T | None = None) -> T:
-    """A value of an answer; the default, if there is one, if it is null or not there."""
-    value = parent.get(name)
-    if value is None and default is not None:
-        return default
-    # in Python a bool is a number
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise _misunderstood(f"`{name}`", f"of type {kind.__name__}", value)
-    return value
-
-
-def _count(parent: Mapping[str, Any], name: str) -> int:
-    count = _value(parent, name, int)
-    if not 0 <= count <= _MAX_COUNT:
-        raise _misunderstood(f"`{name}`", "a number of rows", count)
-    return count
-
-
-def _json_value(parent: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """An object that GraphQL gives as a JSON scalar: as text, or as the object itself."""
-    value = parent.get(name)
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            raise _misunderstood(f"`{name}`", "JSON", value) from None
-    return _value({name: value}, name, dict, {})
-
-
-def _message(errors: object) -> str:
-    first = errors[0] if isinstance(errors, list) and errors else errors
-    message = first.get("message") if isinstance(first, dict) else first
-    return str(message)[:_SHOWN]
-
-
-def _misunderstood(what: str, must: str, got: object) -> PublishError:
-    return PublishError(f"{what} in W&B's answer must be {must}, got {repr(got)[:_SHOWN]}")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from flytekitplugins.wbmon.delivery.runs.pending_log import LogContent, logged_artifact
 from flytekitplugins.wbmon.delivery.runs.progress import FILE_NAME as PROGRESS
+from flytekitplugins.wbmon.delivery.runs.steps import FILE_NAME as STEPS
 from flytekitplugins.wbmon.delivery.runs.transaction_log import LogWriter, log_path, read_records
 from flytekitplugins.wbmon.delivery.runs.wandb_internals import (
     UnsupportedWandbError,
@@ -102,8 +103,7 @@ def pack(folder: Path) -> tuple[PackedRun, dict[str, Path]]:
 
 
 def _own_files(folder: Path) -> Iterator[str]:
-    if (folder / PROGRESS).exists():
-        yield PROGRESS
+    yield from (name for name in (PROGRESS, STEPS) if (folder / name).exists())
     for path in sorted((folder / "files").rglob("*")):
         if path.is_file():
             yield path.relative_to(folder).as_posix()

@@ -18,6 +18,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from flytekitplugins.wbmon.delivery.runs.answers import parse_json
 from flytekitplugins.wbmon.errors import PublishError
 from flytekitplugins.wbmon.storage.guard import without_secrets
 
@@ -83,7 +84,7 @@ def _parsed(content: bytes, must: str) -> Any:
     if len(content) > _MAX_BYTES:
         raise PublishError(f"{must}, and answered more than {_MAX_BYTES} bytes")
     try:
-        return json.loads(content)
+        return parse_json(content)
     except (ValueError, RecursionError) as error:
         raise PublishError(f"{must}, and answered something else: {_shown(error)}") from None
 
