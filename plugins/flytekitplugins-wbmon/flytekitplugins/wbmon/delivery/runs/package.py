@@ -137,4 +137,6 @@ def _take_artifact_files(record: Record, folder: Path, found: dict[str, Path]) -
         name = f"artifacts/{len(found)}-{source.name}"
         if source.is_file():
             found[name] = source
-            entry.local_path = name
+        else:  # deleted meanwhile: the artifact is lost, and the rest of the run is not
+            name = f"artifacts/missing-{source.name}"
+        entry.local_path = name
