@@ -44,7 +44,7 @@ import sys
 from pathlib import Path
 from flytekitplugins.wbmon.delivery.credentials import ApiKey
 from flytekitplugins.wbmon.delivery.runs.sync_command import sync_apart
-sync_apart(Path(sys.argv[1]), api_host=sys.argv[2], key=ApiKey({KEY!r}), timeout_s=600)
+sync_apart(Path(sys.argv[1]), api_host=sys.argv[2], key=ApiKey({KEY!r}), until=lambda: float('inf'))
 """
 
 

@@ -72,7 +72,7 @@ class RunDelivery:
         self._folder = folder
         self._api_host = api_host
         self._key = key
-        self._api = WandbApi(api_host, key)
+        self._api = WandbApi(api_host, key, until=until)
         self._has_ended = has_ended
         self._until = until
         self._on_progress = on_progress
@@ -225,9 +225,8 @@ class RunDelivery:
         # a resumed run already has rows, summary keys and an end: `_missing` may then find nothing
         # missing although the new config and summary were never sent
         if not self.progress.is_sent or self._missing(target, served, pending.content):
-            left = max(0.1, self._until() - time.monotonic())
             whole = wandb_sync.sync_apart(
-                pending.path, api_host=self._api_host, key=self._key, timeout_s=left
+                pending.path, api_host=self._api_host, key=self._key, until=self._until
             )
             self._note_sent(whole=whole)
 

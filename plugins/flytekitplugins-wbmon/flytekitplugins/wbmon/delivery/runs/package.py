@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from flytekitplugins.wbmon.delivery.runs.pending_log import LogContent, logged_artifact
 from flytekitplugins.wbmon.delivery.runs.progress import FILE_NAME as PROGRESS
+from flytekitplugins.wbmon.delivery.runs.steps import FILE_NAME as STEPS
 from flytekitplugins.wbmon.delivery.runs.transaction_log import LogWriter, log_path, read_records
 from flytekitplugins.wbmon.delivery.runs.wandb_internals import (
     UnsupportedWandbError,
@@ -62,8 +63,15 @@ class PackedRun:
 
         Raises:
             KeyError: If an entry is missing, as in the description of something else.
+            TypeError: If an entry is not of its type.
         """
-        return cls(**{each.name: stored[each.name] for each in fields(cls)})
+        found = {each.name: stored[each.name] for each in fields(cls)}
+        for name, value in found.items():
+            is_text = name in ("entity", "project", "run_id", "started_at")
+            is_optional = name == "exit_code" and value is None
+            if not (is_optional or type(value) is (str if is_text else int)):
+                raise TypeError(f"{name} must be {'text' if is_text else 'a number'}")
+        return cls(**found)
 
 
 def pack(folder: Path) -> tuple[PackedRun, dict[str, Path]]:
@@ -95,8 +103,7 @@ def pack(folder: Path) -> tuple[PackedRun, dict[str, Path]]:
 
 
 def _own_files(folder: Path) -> Iterator[str]:
-    if (folder / PROGRESS).exists():
-        yield PROGRESS
+    yield from (name for name in (PROGRESS, STEPS) if (folder / name).exists())
     for path in sorted((folder / "files").rglob("*")):
         if path.is_file():
             yield path.relative_to(folder).as_posix()
@@ -130,4 +137,6 @@ def _take_artifact_files(record: Record, folder: Path, found: dict[str, Path]) -
         name = f"artifacts/{len(found)}-{source.name}"
         if source.is_file():
             found[name] = source
-            entry.local_path = name
+        else:  # deleted meanwhile: the artifact is lost, and the rest of the run is not
+            name = f"artifacts/missing-{source.name}"
+        entry.local_path = name

@@ -2,9 +2,8 @@
 
 wandb always sends a log from its beginning, so it gets a copy instead. The copy leaves out rows
 that have arrived and all alerts (delivery sends alerts one by one, to know that each was accepted).
-It corrects the paths of artifact files, continues the step numbers of a resumed run, keeps what
-others wrote to the summary and the config of the run, and adds an end to the log of a process that
-was killed.
+It continues the step numbers of a resumed run, keeps what others wrote to its summary and config,
+and adds an end to the log of a process that was killed.
 """
 
 from __future__ import annotations
@@ -214,12 +213,6 @@ class PendingLog:
         elif kind == "run" and "resume" in record.run.DESCRIPTOR.fields_by_name:
             # wandb would count the steps on again, from where they are by then
             record.run.ClearField("resume")
-        artifact = logged_artifact(record)
-        if artifact is not None:
-            for entry in artifact.manifest.contents:
-                # a stored run has relative paths, which wandb would resolve elsewhere
-                if entry.local_path and not Path(entry.local_path).is_absolute():
-                    entry.local_path = str(self._folder / entry.local_path)
         return record
 
     def _put_claim(self, config: ConfigRecord) -> None:

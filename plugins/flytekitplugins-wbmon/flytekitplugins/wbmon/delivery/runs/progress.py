@@ -46,14 +46,31 @@ class DeliveryProgress:
         """
         path = folder / FILE_NAME
         try:
-            return cls(**json.loads(path.read_text()))
+            progress = cls(**json.loads(path.read_text()))
+            progress._check()
         except FileNotFoundError:
             return cls()
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, RecursionError) as error:
             raise DataError(
                 f"{FILE_NAME} must tell what of the run was sent, and is damaged: {error}. Remove "
                 "it to send all of the run again"
             ) from error
+        return progress
+
+    def _check(self) -> None:
+        """Raise if a value is not of its type.
+
+        Raises:
+            TypeError: If so.
+        """
+        numbers = [self.first_step, *self.alerts]
+        numbers += [] if self.first_line is None else [self.first_line]
+        flags = (self.is_shared, self.is_sent, self.is_confirmed, self.is_refused)
+        is_right = all(type(one) is int and one >= 0 for one in numbers)
+        if not (is_right and all(type(one) is bool for one in flags)):
+            raise TypeError("its counts must be numbers and its marks true or false")
+        if type(self.reason) is not str:
+            raise TypeError("its reason must be text")
 
     def save(self, folder: Path) -> None:
         """Save atomically: a process that dies leaves either the old file or the new one."""

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from dataclasses import dataclass
+import platform
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from flytekitplugins.wbmon.delivery.runs.package import PACKED_LOG, PackedRun, pack
 from flytekitplugins.wbmon.delivery.runs.progress import FILE_NAME as PROGRESS
-from flytekitplugins.wbmon.delivery.store import OfflineStore, StoredFolder
+from flytekitplugins.wbmon.delivery.runs.transaction_log import log_path, read_records
+from flytekitplugins.wbmon.delivery.runs.wandb_internals import UnsupportedWandbError
+from flytekitplugins.wbmon.delivery.store import OfflineStore
+from flytekitplugins.wbmon.delivery.stored_folder import StoredFolder
+from flytekitplugins.wbmon.errors import DataError
 
 logger = logging.getLogger(__name__)
 
@@ -39,9 +46,29 @@ def keep_run(folder: Path, store: OfflineStore) -> str:
         StorageError: If the store cannot be reached.
     """
     run, sources = pack(folder)
-    url = store.put(folder.name, sources, run.to_dict(), changing=CHANGING)
+    url = store.put(stored_name(folder), sources, run.to_dict(), changing=CHANGING)
     (folder / PACKED_LOG).unlink()
     return url
+
+
+def stored_name(folder: Path) -> str:
+    """The name of a run's folder in a store, the same whenever the folder is stored.
+
+    It is `{name of the folder}-{writer}`: wandb names the folder by the run's id and the second in
+    which it began, which two pods may share, and neither may overwrite the other's run.
+    """
+    log = log_path(folder)
+    writer = f"{platform.node()} {folder.resolve()} {log.stat().st_ino} {_started_ns(log)}"
+    return f"{folder.name}-{hashlib.sha256(writer.encode()).hexdigest()[:8]}"
+
+
+def _started_ns(log: Path) -> int:
+    """When the run of a log began, in nanoseconds; 0 if the log cannot be read."""
+    with suppress(UnsupportedWandbError, DataError):
+        for record in read_records(log):
+            if record.HasField("run"):
+                return int(record.run.start_time.ToNanoseconds())
+    return 0
 
 
 def find_runs(store: OfflineStore) -> list[StoredRun]:
@@ -62,4 +89,7 @@ def find_runs(store: OfflineStore) -> list[StoredRun]:
         except KeyError as error:
             logger.warning("%s is no run and is left alone: its manifest has no %s",
                            stored.url, error)  # fmt: skip
+        except TypeError as error:
+            problem = f"{stored.url}/{stored.marker} must describe a run, and is damaged: {error}"
+            found.append(StoredRun(stored=replace(stored, problem=problem), run=_UNKNOWN))
     return sorted(found, key=lambda each: (each.run.started_at, each.stored.url))

@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from flytekitplugins.wbmon.delivery.credentials import ApiKey
 from flytekitplugins.wbmon.delivery.process import child_environment
 from flytekitplugins.wbmon.delivery.runs.wandb_internals import live_sync, start_service
 
+_POLL_S = 0.2
 # short limits, because the caller tries again until its own time is over
 _PATIENCE: Mapping[str, Any] = {
     "x_file_stream_retry_max": 3,
@@ -29,6 +31,15 @@ _PATIENCE: Mapping[str, Any] = {
     "x_graphql_retry_wait_max_seconds": 2,
     "x_graphql_timeout_seconds": 5,
 }
+# what these say of a run is in its log, and some keep a sync from sending it: `WANDB_RESUME=must`
+# asks the server for a run that it does not have yet, and the last two take the place of the key
+_OF_A_RUN = frozenset({
+    "WANDB_CONFIG_PATHS", "WANDB_DIR", "WANDB_DISABLED", "WANDB_ENTITY", "WANDB_FORK_FROM",
+    "WANDB_JOB_TYPE", "WANDB_LAUNCH", "WANDB_LAUNCH_CONFIG_PATH", "WANDB_NAME", "WANDB_NOTES",
+    "WANDB_PROJECT", "WANDB_RESUME", "WANDB_RESUME_FROM", "WANDB_RUN_GROUP", "WANDB_RUN_ID",
+    "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH", "WANDB_TAGS",
+    "WANDB_CREDENTIALS_FILE", "WANDB_IDENTITY_TOKEN_FILE",
+})  # fmt: skip
 
 
 def prepare(api_host: str, key: ApiKey) -> None:
@@ -36,6 +47,8 @@ def prepare(api_host: str, key: ApiKey) -> None:
 
     Must run before wandb is loaded, which reads them only once; only for a process that delivers.
     """
+    for name in _OF_A_RUN:
+        os.environ.pop(name, None)
     os.environ.update(_environment(api_host, key))
 
 
@@ -56,10 +69,17 @@ def sync_live(log: Path) -> bool:
     return sync is not None
 
 
-def sync_apart(log: Path, *, api_host: str, key: ApiKey, timeout_s: float) -> bool:
-    """Send a finished log with `wandb sync` in a child process, which is killed after `timeout_s`.
+def sync_apart(log: Path, *, api_host: str, key: ApiKey, until: Callable[[], float]) -> bool:
+    """Send a finished log with `wandb sync` in a child process, and kill it when the time is over.
 
     The child stays in this process's group, so that it does not go on when the group is killed.
+
+    Args:
+        log: The log.
+        api_host: URL of the W&B API.
+        key: The W&B key.
+        until: Returns the time on the clock of `time.monotonic()` at which to give up; it is asked
+            again and again, as another process may take over.
 
     Returns:
         Whether it ended within the time limit; this does not mean that anything arrived.
@@ -67,15 +87,19 @@ def sync_apart(log: Path, *, api_host: str, key: ApiKey, timeout_s: float) -> bo
     # wandb writes this file even if nothing arrived, and then skips the log
     for mark in log.parent.glob("*.synced"):
         mark.unlink()
+    inherited = {
+        name: value for name, value in child_environment().items() if name not in _OF_A_RUN
+    }
     process = subprocess.Popen(  # noqa: S603 - our own interpreter
         [sys.executable, "-m", "wandb", "sync", "--include-online", str(log.parent)],
-        env={**child_environment(), **_environment(api_host, key)},
+        env={**inherited, **_environment(api_host, key)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(timeout_s)
+    while process.poll() is None and time.monotonic() < until():
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_POLL_S)
     in_time = process.poll() is not None
     process.kill()  # wandb's own service ends with it
     process.wait()
