@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from flytekitplugins.wbmon.errors import ConfigError
-from flytekitplugins.wbmon.privacy.secret_forms import is_secret_name
+from flytekitplugins.wbmon.privacy.secret_names import is_secret_name
 from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
 from flytekitplugins.wbmon.run.settings import Mode
 
