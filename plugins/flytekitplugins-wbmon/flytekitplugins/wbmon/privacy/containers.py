@@ -67,7 +67,7 @@ def named_values(value: Any) -> dict[Any, Any] | None:
 
 def _redact_text(text: str, hide: Hide) -> Redacted:
     left, n = hide(text)
-    # a text may be a member of an enumeration, whose name W&B writes
+    # a text may be a member of an `Enum`, of which W&B writes the name
     return Redacted(left, n) if n else Redacted(text, 0)
 
 
