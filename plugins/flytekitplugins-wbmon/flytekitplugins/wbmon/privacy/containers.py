@@ -20,6 +20,8 @@ _LEVELS = 20
 # a name and its value in one mapping, as the variables of a pod and the tags of a cloud are written
 _NAMES, _VALUES = ("name", "key", "Name", "Key"), ("value", "Value")
 _SHORTEST = 4
+# whose objects of flags W&B reads itself
+_FLAGS = ("absl", "tensorflow", "wandb")
 
 
 class Redacted(NamedTuple):
@@ -60,6 +62,8 @@ def redact_containers(value: Any, hide: Hide, *, levels: int = _LEVELS) -> Redac
 def named_values(value: Any) -> dict[Any, Any] | None:
     """What an object holds by name: a mapping, or an object of fields or attributes; else None."""
     value = _plain(value)
+    if type(value).__module__.partition(".")[0] in _FLAGS:
+        return None  # their attributes are not what they hold
     with suppress(Exception):  # of any object, and a missing value may be an error
         return dict(value) if isinstance(value, Mapping) else (_fields(value) or dict(vars(value)))
     return None

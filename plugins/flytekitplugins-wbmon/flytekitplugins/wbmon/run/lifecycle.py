@@ -27,6 +27,8 @@ from flytekitplugins.wbmon.run.log_calls import make_safe
 from flytekitplugins.wbmon.run.online import OnlineRun
 from flytekitplugins.wbmon.run.output_artifact import log_outputs
 from flytekitplugins.wbmon.run.ranks import current_rank
+from flytekitplugins.wbmon.run.redacted_config import redact_config, redacting_configs
+from flytekitplugins.wbmon.run.redactor import task_redactor
 from flytekitplugins.wbmon.run.settings import RunSettings
 from flytekitplugins.wbmon.run.spooled import SpooledRun
 
@@ -145,7 +147,7 @@ def _open(settings: RunSettings, task: str, inputs: Mapping[str, Any], place: st
             return _register(_silent_run(), place, SecretRedactor())
     identity = current_identity(task)
     key = api_key_of(settings, identity)
-    redactor = SecretRedactor([key.reveal() if key else None])
+    redactor = task_redactor(key)
     wanted = run_id(identity, settings.id, suffix=rank.suffix(settings.rank_scope) if rank else "")
     _warn_of_shared_id(settings, identity)
     # opening is under the lock too, or two threads could open the same id
@@ -159,7 +161,9 @@ def _open(settings: RunSettings, task: str, inputs: Mapping[str, Any], place: st
             arguments = init_arguments(
                 settings, identity, run_id=wanted, inputs=inputs, redactor=redactor
             )
-            run = writer.open(arguments)
+            with redacting_configs(redactor):
+                run = writer.open(arguments)
+            redact_config(run, redactor)
             make_safe(run, redactor)
             run.config["flyte"] = {**flyte_config(identity, rank), **writer.to_config()}
         except Exception as error:  # noqa: BLE001 - a monitor never breaks what it monitors

@@ -9,6 +9,7 @@ wandb's version is logged once:
 | private settings | a lean run, time limits, a log that is flushed every second | left out |
 | the interface of a run | to flush the log of releases that have no setting for it | rows reach the disk when wandb likes |
 | `wandb.cli.beta_sync` | rows in W&B while the task runs | rows in W&B when the task is done |
+| the class of a run's config | to hide secrets that a task puts there | they go out as they are |
 | records as protobuf | to send what is missing, to store a run with its artifacts | the run is kept as wandb wrote it |
 """  # noqa: E501 - a table
 
@@ -165,3 +166,12 @@ def start_service(settings: Mapping[str, Any]) -> None:
     ensure = getattr(singleton, "ensure_service", None)
     if callable(ensure):
         ensure()
+
+
+def config_class() -> type[Any] | None:
+    """The class of a run's config; None if this release does not have it in the known module."""
+    try:
+        from wandb.sdk.wandb_config import Config
+    except ImportError:
+        return None
+    return Config
