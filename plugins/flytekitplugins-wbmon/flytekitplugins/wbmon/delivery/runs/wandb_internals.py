@@ -19,6 +19,7 @@ import inspect
 import logging
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -166,6 +167,22 @@ def start_service(settings: Mapping[str, Any]) -> None:
     ensure = getattr(singleton, "ensure_service", None)
     if callable(ensure):
         ensure()
+
+
+def give_key(key: str, *, api_host: str) -> None:
+    """Give wandb the key of a server, for this process only.
+
+    Must run after `start_service`: the service inherits the environment, not what wandb knows.
+
+    Args:
+        key: The W&B key.
+        api_host: URL of the W&B API.
+    """
+    import wandb
+
+    # a key of a form that wandb refuses: the server says so too, in words of its own
+    with suppress(Exception):
+        wandb.setup(settings=wandb.Settings(api_key=key, base_url=api_host, silent=True))
 
 
 def config_class() -> type[Any] | None:
