@@ -145,7 +145,9 @@ def test_no_process_of_a_delivery_shows_the_key(
     monkeypatch.setenv("DELIVERY_MARK", str(writer.folder))
     monkeypatch.setenv("MY_OWN_KEY", KEY)
     with watch_processes(f"DELIVERY_MARK={writer.folder}") as shown:
-        worker = WorkerProcess(WORKER, ApiKey(KEY), timeout_s=60, api_host=server.url)
+        worker = WorkerProcess(
+            WORKER, ApiKey(KEY), timeout_s=60, api_host=server.url, writer=""
+        )
         worker.begin(writer.folder)
         wait_until(lambda: server.runs and server.runs[0].history)
         writer.finish()
