@@ -96,10 +96,10 @@ _NAME_PARTS = (
 )  # fmt: skip
 _AFTER_NAMES = ("=", ":", "',", '",', "--")
 # parts of many other words, so what stands behind them is looked at too
-_MORE_NAME_PARTS = ("pass", "cred", "conn", "dsn", "sas")
+_MORE_NAME_PARTS = ("pass", "cred", "conn", "dsn", "sas", "pat")
 _MORE_NAMES = re.compile(
     r"passw|passph|passcode|credential|conn(?:ection)?[_.\- ]?str"
-    r"|(?:pass|creds?|dsn|sas(?:[_.\-]?ur[li])?)\\{0,8}[\"']?(?:\]?\s?[:=]|,)"
+    r"|(?:pass|creds?|dsn|pat|sas(?:[_.\-]?ur[li])?)\\{0,8}[\"']?(?:\]?\s?[:=]|,)"
 )
 _SCHEMES = ("bearer", "basic")
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flytekitplugins.wbmon.delivery.credentials import ApiKey
@@ -164,6 +165,7 @@ def _open(settings: RunSettings, task: str, inputs: Mapping[str, Any], place: st
             with redacting_configs(redactor):
                 run = writer.open(arguments)
             redact_config(run, redactor)
+            _keep_private(run)
             make_safe(run, redactor)
             run.config["flyte"] = {**flyte_config(identity, rank), **writer.to_config()}
         except Exception as error:  # noqa: BLE001 - a monitor never breaks what it monitors
@@ -177,6 +179,12 @@ def _open(settings: RunSettings, task: str, inputs: Mapping[str, Any], place: st
     logger.info("W&B run %s in %s %s", run.id, run.settings.sync_dir, url)
     show_run(f"{run.project}/{run.id}", url)
     return opened
+
+
+def _keep_private(run: wandb.Run) -> None:
+    """Let nobody else of the machine read the run's folder, with all that is put there later."""
+    with suppress(OSError):  # of another owner, or on a file system without modes
+        Path(run.settings.sync_dir).chmod(0o700)
 
 
 def _writer_of(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.flyte.identity import check_template
 from flytekitplugins.wbmon.flyte.secrets import secret_from_config, secret_to_config
-from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
+from flytekitplugins.wbmon.privacy.secrets import SecretRedactor, environment_secrets
 
 if TYPE_CHECKING:
     from flytekit import Secret
@@ -93,7 +93,7 @@ class RunSettings:
         _check_secret(self.secret)
         _check_tags(self.init.get("tags"))
         # redacted here already: settings are printed, pickled and put into container arguments
-        redactor = SecretRedactor()
+        redactor = SecretRedactor(environment_secrets())
         clean = {name: redactor.value(self.init[name]) for name in FREE_TEXTS if name in self.init}
         if "config" in self.init:
             clean["config"] = redactor.config(self.init["config"])
@@ -108,7 +108,7 @@ class RunSettings:
         }
         # addresses may hold passwords and signatures
         shown = ", ".join(f"{name}={value!r}" for name, value in given.items())
-        return SecretRedactor().text(f"RunSettings({shown})")
+        return SecretRedactor(environment_secrets()).text(f"RunSettings({shown})")
 
     @property
     def mode(self) -> str:
