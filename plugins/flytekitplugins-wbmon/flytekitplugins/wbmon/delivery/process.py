@@ -107,7 +107,7 @@ class WorkerProcess:
         # S603: our own module, nothing a user typed
         self._process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-m", self._module],
-            env=child_environment(),
+            env=child_environment(self._key),
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -141,12 +141,18 @@ def end_group(process: subprocess.Popen[Any]) -> None:
     process.wait()
 
 
-def child_environment() -> dict[str, str]:
-    """This process's environment without secrets and wandb's service, with its import path."""
+def child_environment(key: ApiKey) -> dict[str, str]:
+    """This process's environment without secrets and wandb's service, with its import path.
+
+    Args:
+        key: The W&B key; a variable of any name that holds it is left out.
+    """
     kept = {
         name: value
         for name, value in os.environ.items()
-        if name not in _NOT_INHERITED and not name.startswith(_SECRET_PREFIX)
+        if name not in _NOT_INHERITED
+        and not name.startswith(_SECRET_PREFIX)
+        and key.reveal() not in value
     }
     # an empty entry would mean the child's working directory
     return kept | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from flytekitplugins.wbmon.flyte.identity import TaskIdentity
 from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
 from flytekitplugins.wbmon.run.ranks import Rank
-from flytekitplugins.wbmon.run.settings import RunSettings
+from flytekitplugins.wbmon.run.settings import FREE_TEXTS, RunSettings
 
 
 def init_arguments(
@@ -45,10 +45,9 @@ def init_arguments(
         "notes": _notes(identity, given.get("notes")),
         "dir": _directory(given.get("dir"), inputs, identity),
     }
-    # again: when the settings were made, the key was not known yet
-    if isinstance(given.get("config"), Mapping):
-        given["config"] = redactor.value(given["config"])
-    return given
+    # again: when the settings were made, the task's secrets were not known yet
+    shown = {name: redactor.value(given[name]) for name in FREE_TEXTS if given.get(name)}
+    return {**given, **shown, "config": redactor.config(_read_config(given.get("config")))}
 
 
 def flyte_config(identity: TaskIdentity, rank: Rank | None) -> dict[str, Any]:
@@ -64,6 +63,15 @@ def run_url(settings: RunSettings, run_id: str) -> str:
     # `safe=""`: a slash in a name must not start another part of the path
     path = "/".join(quote(part, safe="") for part in (entity, project, "runs", run_id))
     return f"{settings.host.rstrip('/')}/{path}"
+
+
+def _read_config(config: Any) -> Any:
+    """The config as wandb understands it: it may be the path of a file, or the flags of absl."""
+    if config is None or isinstance(config, Mapping):
+        return config
+    import wandb
+
+    return wandb.helper.parse_config(config)  # type: ignore[attr-defined]
 
 
 def _notes(identity: TaskIdentity, own: str | None) -> str | None:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flytekitplugins.wbmon.delivery.credentials import ApiKey
@@ -27,6 +28,8 @@ from flytekitplugins.wbmon.run.log_calls import make_safe
 from flytekitplugins.wbmon.run.online import OnlineRun
 from flytekitplugins.wbmon.run.output_artifact import log_outputs
 from flytekitplugins.wbmon.run.ranks import current_rank
+from flytekitplugins.wbmon.run.redacted_config import redact_config, redacting_configs
+from flytekitplugins.wbmon.run.redactor import task_redactor
 from flytekitplugins.wbmon.run.settings import RunSettings
 from flytekitplugins.wbmon.run.spooled import SpooledRun
 
@@ -145,7 +148,7 @@ def _open(settings: RunSettings, task: str, inputs: Mapping[str, Any], place: st
             return _register(_silent_run(), place, SecretRedactor())
     identity = current_identity(task)
     key = api_key_of(settings, identity)
-    redactor = SecretRedactor([key.reveal() if key else None])
+    redactor = task_redactor(key)
     wanted = run_id(identity, settings.id, suffix=rank.suffix(settings.rank_scope) if rank else "")
     _warn_of_shared_id(settings, identity)
     # opening is under the lock too, or two threads could open the same id
@@ -159,7 +162,10 @@ def _open(settings: RunSettings, task: str, inputs: Mapping[str, Any], place: st
             arguments = init_arguments(
                 settings, identity, run_id=wanted, inputs=inputs, redactor=redactor
             )
-            run = writer.open(arguments)
+            with redacting_configs(redactor):
+                run = writer.open(arguments)
+            redact_config(run, redactor)
+            _keep_private(run)
             make_safe(run, redactor)
             run.config["flyte"] = {**flyte_config(identity, rank), **writer.to_config()}
         except Exception as error:  # noqa: BLE001 - a monitor never breaks what it monitors
@@ -173,6 +179,12 @@ def _open(settings: RunSettings, task: str, inputs: Mapping[str, Any], place: st
     logger.info("W&B run %s in %s %s", run.id, run.settings.sync_dir, url)
     show_run(f"{run.project}/{run.id}", url)
     return opened
+
+
+def _keep_private(run: wandb.Run) -> None:
+    """Let nobody else of the machine read the run's folder, with all that is put there later."""
+    with suppress(OSError):  # of another owner, or on a file system without modes
+        Path(run.settings.sync_dir).chmod(0o700)
 
 
 def _writer_of(

@@ -5,15 +5,14 @@ from __future__ import annotations
 import difflib
 import json
 import os
-from argparse import Namespace
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.flyte.identity import check_template
 from flytekitplugins.wbmon.flyte.secrets import secret_from_config, secret_to_config
-from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
+from flytekitplugins.wbmon.privacy.secrets import SecretRedactor, environment_secrets
 
 if TYPE_CHECKING:
     from flytekit import Secret
@@ -44,13 +43,15 @@ _OWN_ARGUMENTS = frozenset(
         "log_artifacts", "offline_store", "project", "rank_scope", "secret", "task_function",
     }
 )  # fmt: skip
+# arguments of wandb.init in which anything may stand
+FREE_TEXTS = ("group", "job_type", "name", "notes", "tags")
 _CHOICES: dict[str, tuple[object, ...]] = {
     "delivery": ("spool", "online"),
     "rank_scope": ("global", "worker", "all"),
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class RunSettings:
     """The validated arguments of `wandb_init`; see there for their meaning.
 
@@ -91,15 +92,23 @@ class RunSettings:
             )
         _check_secret(self.secret)
         _check_tags(self.init.get("tags"))
-        config = self.init.get("config")
-        # wandb accepts the arguments of argparse as a config; as a dictionary they can be redacted
-        if isinstance(config, Namespace):
-            config = vars(config)
-        if isinstance(config, Mapping):
-            # redacted here already: settings are printed, pickled and put into container arguments
-            clean = {**self.init, "config": SecretRedactor().value(config)}
-            # the dataclass is frozen
-            object.__setattr__(self, "init", clean)
+        # redacted here already: settings are printed, pickled and put into container arguments
+        redactor = SecretRedactor(environment_secrets())
+        clean = {name: redactor.value(self.init[name]) for name in FREE_TEXTS if name in self.init}
+        if "config" in self.init:
+            clean["config"] = redactor.config(self.init["config"])
+        # the dataclass is frozen
+        object.__setattr__(self, "init", {**self.init, **clean})
+
+    def __repr__(self) -> str:
+        given = {
+            each.name: value
+            for each in fields(self)
+            if each.repr and (value := getattr(self, each.name)) != each.default
+        }
+        # addresses may hold passwords and signatures
+        shown = ", ".join(f"{name}={value!r}" for name, value in given.items())
+        return SecretRedactor(environment_secrets()).text(f"RunSettings({shown})")
 
     @property
     def mode(self) -> str:

@@ -31,9 +31,9 @@ from flytekitplugins.wbmon.flyte.termination import (
     TerminatedError,
     exit_on_sigterm,
 )
-from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
 from flytekitplugins.wbmon.run.api_key import api_key_of
 from flytekitplugins.wbmon.run.offline_store import open_store, store_url
+from flytekitplugins.wbmon.run.redactor import task_redactor
 from flytekitplugins.wbmon.traces import weave_client
 from flytekitplugins.wbmon.traces.call_rows import CallRows
 from flytekitplugins.wbmon.traces.settings import TraceSettings
@@ -250,7 +250,7 @@ def _start(
     session: TraceSession, settings: TraceSettings, identity: TaskIdentity, key: ApiKey | None
 ) -> None:
     entity, _, project = session.project.partition("/")
-    redactor = SecretRedactor([key.reveal() if key else None])
+    redactor = task_redactor(key)
 
     def clean(text: str) -> str:
         own = settings.redact(text) if settings.redact is not None else text

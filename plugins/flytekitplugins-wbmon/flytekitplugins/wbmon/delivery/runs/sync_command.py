@@ -1,6 +1,9 @@
 """The only module that runs wandb's own sync: the live one, which is beta, and `wandb sync`.
 
 Neither reports reliably whether anything arrived, so the caller must ask the server afterwards.
+
+The key is in no environment that a process is started with, where everyone who may look at the
+process can read it. wandb's service is started first, and wandb is given the key then.
 """
 
 from __future__ import annotations
@@ -16,9 +19,10 @@ from typing import Any
 
 from flytekitplugins.wbmon.delivery.credentials import ApiKey
 from flytekitplugins.wbmon.delivery.process import child_environment
-from flytekitplugins.wbmon.delivery.runs.wandb_internals import live_sync, start_service
+from flytekitplugins.wbmon.delivery.runs.wandb_internals import give_key, live_sync, start_service
 
 _POLL_S = 0.2
+_SYNC_PROCESS = "flytekitplugins.wbmon.delivery.runs.sync_process"
 # short limits, because the caller tries again until its own time is over
 _PATIENCE: Mapping[str, Any] = {
     "x_file_stream_retry_max": 3,
@@ -42,19 +46,23 @@ _OF_A_RUN = frozenset({
 })  # fmt: skip
 
 
-def prepare(api_host: str, key: ApiKey) -> None:
-    """Put the key and wandb's settings into this process's environment.
+def prepare(api_host: str) -> None:
+    """Put wandb's settings into this process's environment.
 
     Must run before wandb is loaded, which reads them only once; only for a process that delivers.
     """
     for name in _OF_A_RUN:
         os.environ.pop(name, None)
-    os.environ.update(_environment(api_host, key))
+    os.environ.update(_environment(api_host))
 
 
-def warm_up() -> None:
-    """Load wandb and start its service early, while the task's process still loads its own."""
+def warm_up(key: ApiKey) -> None:
+    """Load wandb, start its service and give wandb the key.
+
+    Early, while the task's process still loads its own.
+    """
     start_service(_PATIENCE)
+    give_key(key.reveal(), api_host=os.environ["WANDB_BASE_URL"])
 
 
 def sync_live(log: Path) -> bool:
@@ -88,15 +96,19 @@ def sync_apart(log: Path, *, api_host: str, key: ApiKey, until: Callable[[], flo
     for mark in log.parent.glob("*.synced"):
         mark.unlink()
     inherited = {
-        name: value for name, value in child_environment().items() if name not in _OF_A_RUN
+        name: value for name, value in child_environment(key).items() if name not in _OF_A_RUN
     }
     process = subprocess.Popen(  # noqa: S603 - our own interpreter
-        [sys.executable, "-m", "wandb", "sync", "--include-online", str(log.parent)],
-        env={**inherited, **_environment(api_host, key)},
-        stdin=subprocess.DEVNULL,
+        [sys.executable, "-m", _SYNC_PROCESS, str(log.parent)],
+        env={**inherited, **_environment(api_host)},
+        stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
+    if process.stdin is not None:
+        with suppress(OSError):  # it may have ended at once
+            process.stdin.write(key.reveal().encode())
+            process.stdin.close()
     while process.poll() is None and time.monotonic() < until():
         with suppress(subprocess.TimeoutExpired):
             process.wait(_POLL_S)
@@ -106,13 +118,12 @@ def sync_apart(log: Path, *, api_host: str, key: ApiKey, until: Callable[[], flo
     return in_time
 
 
-def _environment(api_host: str, key: ApiKey) -> dict[str, str]:
+def _environment(api_host: str) -> dict[str, str]:
     patience = {
         f"WANDB__{name.removeprefix('x_').upper()}": str(value) for name, value in _PATIENCE.items()
     }
     return {
         **patience,
-        "WANDB_API_KEY": key.reveal(),
         "WANDB_BASE_URL": api_host,
         # with weave installed, wandb would open network connections for it
         "WANDB_DISABLE_WEAVE": "1",

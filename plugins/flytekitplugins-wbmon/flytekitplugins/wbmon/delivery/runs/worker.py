@@ -21,8 +21,8 @@ def main(source: Iterable[str]) -> None:
     """Deliver one run."""
     signals = ParentSignals(source)
     api_host = signals.settings["api_host"]
-    wandb_sync.prepare(api_host, signals.key)
-    wandb_sync.warm_up()  # before the wait: loading wandb takes about a second
+    wandb_sync.prepare(api_host)
+    wandb_sync.warm_up(signals.key)  # before the wait: loading wandb takes about a second
     folder = signals.wait_for_folder()
     if folder is None:
         return

@@ -76,7 +76,8 @@ class Spool:
         self, root: Path, target: Target, *, redact: Redact, capture_code: bool = False
     ) -> None:
         self.folder = root / f"weave-{uuid.uuid4().hex[:12]}"
-        self.folder.mkdir(parents=True)
+        # inputs and outputs of tasks: for nobody else of the machine
+        self.folder.mkdir(mode=0o700, parents=True)
         self.target = replace(target, begun_at=time.time())
         self.n_records = 0
         self.n_lost = 0
