@@ -15,6 +15,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.names import fitted_name
 
 MAX_ID_LENGTH = 64
 PLACEHOLDERS = ("execution", "node", "attempt", "shard", "task", "date")
@@ -218,8 +219,4 @@ def _value(identity: TaskIdentity, found: re.Match[str]) -> str:
 
 def _fit(text: str) -> str:
     clean = _NOT_ALLOWED.sub("-", text).strip("-") or "run"
-    if len(clean) <= MAX_ID_LENGTH:
-        return clean
-    # of the whole text: two long ids that share their beginning must stay different
-    digest = hashlib.sha256(text.encode()).hexdigest()[:10]
-    return f"{clean[: MAX_ID_LENGTH - len(digest) - 1]}-{digest}"
+    return fitted_name(clean, MAX_ID_LENGTH, of=text)

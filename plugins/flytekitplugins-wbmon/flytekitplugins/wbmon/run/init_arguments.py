@@ -10,7 +10,9 @@ from typing import Any
 from urllib.parse import quote
 
 from flytekitplugins.wbmon.flyte.identity import TaskIdentity
+from flytekitplugins.wbmon.names import fitted_name
 from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
+from flytekitplugins.wbmon.run.description import LONGEST, described
 from flytekitplugins.wbmon.run.ranks import Rank
 from flytekitplugins.wbmon.run.settings import RunSettings
 
@@ -36,12 +38,13 @@ def init_arguments(
     # both are set by the delivery mode
     for name in ("mode", "reinit"):
         given.pop(name, None)
+    given |= described(given)
     given |= {
         "project": settings.resolved_project,
         "entity": settings.resolved_entity,
         "id": run_id,
         "group": given.get("group") or identity.execution or None,
-        "job_type": given.get("job_type") or identity.task_name or None,
+        "job_type": given.get("job_type") or _job_type(identity),
         "notes": _notes(identity, given.get("notes")),
         "dir": _directory(given.get("dir"), inputs, identity),
     }
@@ -64,6 +67,10 @@ def run_url(settings: RunSettings, run_id: str) -> str:
     # `safe=""`: a slash in a name must not start another part of the path
     path = "/".join(quote(part, safe="") for part in (entity, project, "runs", run_id))
     return f"{settings.host.rstrip('/')}/{path}"
+
+
+def _job_type(identity: TaskIdentity) -> str | None:
+    return fitted_name(identity.task_name, LONGEST["job_type"]) or None
 
 
 def _notes(identity: TaskIdentity, own: str | None) -> str | None:

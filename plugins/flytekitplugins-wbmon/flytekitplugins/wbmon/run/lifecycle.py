@@ -96,7 +96,8 @@ def open_run(
         The run; None if W&B could not provide any run.
 
     Raises:
-        ConfigError: If the secret is missing, or is not text.
+        ConfigError: If the secret is missing or is not text, or if the environment names a target
+            that cannot be.
     """
     place = _place()
     outer = _CURRENT.get()
@@ -143,6 +144,8 @@ def _open(settings: RunSettings, task: str, inputs: Mapping[str, Any], place: st
     if settings.mode == "disabled" or not (rank is None or rank.opens_run(settings.rank_scope)):
         with _LOCK:
             return _register(_silent_run(), place, SecretRedactor())
+    # again: the environment may differ from that of the machine that registered the task
+    settings.check_target()
     identity = current_identity(task)
     key = api_key_of(settings, identity)
     redactor = SecretRedactor([key.reveal() if key else None])

@@ -15,6 +15,7 @@ from typing import Any
 
 from flytekitplugins.wbmon.delivery.credentials import ApiKey
 from flytekitplugins.wbmon.delivery.process import child_environment
+from flytekitplugins.wbmon.delivery.runs.wandb_environment import usable_environment
 from flytekitplugins.wbmon.delivery.runs.wandb_internals import live_sync, start_service
 
 # short limits, because the caller tries again until its own time is over
@@ -36,6 +37,9 @@ def prepare(api_host: str, key: ApiKey) -> None:
 
     Must run before wandb is loaded, which reads them only once; only for a process that delivers.
     """
+    usable = usable_environment(os.environ)
+    for name in set(os.environ) - set(usable):
+        del os.environ[name]
     os.environ.update(_environment(api_host, key))
 
 
@@ -69,7 +73,7 @@ def sync_apart(log: Path, *, api_host: str, key: ApiKey, timeout_s: float) -> bo
         mark.unlink()
     process = subprocess.Popen(  # noqa: S603 - our own interpreter
         [sys.executable, "-m", "wandb", "sync", "--include-online", str(log.parent)],
-        env={**child_environment(), **_environment(api_host, key)},
+        env={**usable_environment(child_environment()), **_environment(api_host, key)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
