@@ -85,7 +85,9 @@ def test_nights_that_overlap_in_one_run_lose_no_row(
         home = tmp_path / f"pod-{number}"
         home.mkdir()
         env = {**clean_environment(home=home), **server.env}
-        return subprocess.Popen([sys.executable, "-c", NIGHT, store, str(number)], cwd=home, env=env)
+        return subprocess.Popen(
+            [sys.executable, "-c", NIGHT, store, str(number)], cwd=home, env=env
+        )
 
     pods = [start(number) for number in range(3)]
     assert [pod.wait(60) for pod in pods] == [0, 0, 0]

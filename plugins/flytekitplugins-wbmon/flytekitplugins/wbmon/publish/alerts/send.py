@@ -95,9 +95,11 @@ def wandb_post(run: wandb.Run) -> Post:
 
 def channel_post(channel: Channel) -> Post:
     """A channel that sends through apprise; its secret is read when it sends."""
+    had: set[tuple[str, str]] = set()
 
     def send(notification: Notification) -> None:
-        send_by_apprise(_address(channel), notification, timeout_s=channel.timeout_s)
+        address = _address(channel)
+        send_by_apprise(address, notification, timeout_s=channel.timeout_s, had=had)
 
     return Post(name=channel.label, send=send, timeout_s=channel.timeout_s)
 
@@ -155,7 +157,13 @@ def deliver(notifications: Iterable[Notification], posts: Sequence[Post]) -> lis
     return outcomes
 
 
-def send_by_apprise(address: str, notification: Notification, *, timeout_s: float = 15.0) -> None:
+def send_by_apprise(
+    address: str,
+    notification: Notification,
+    *,
+    timeout_s: float = 15.0,
+    had: set[tuple[str, str]] | None = None,
+) -> None:
     """Send one notification through apprise.
 
     Args:
@@ -163,6 +171,8 @@ def send_by_apprise(address: str, notification: Notification, *, timeout_s: floa
         notification: The notification.
         timeout_s: Longest time in seconds that a service may take to answer, unless its URL says
             otherwise (`rto`).
+        had: Notifications, by id and URL, that need not be sent again; those that are accepted are
+            added.
 
     Raises:
         MissingExtraError: If apprise is not installed.
@@ -181,25 +191,32 @@ def send_by_apprise(address: str, notification: Notification, *, timeout_s: floa
                 "the channel's secret must hold apprise URLs such as slack://… or mailto://…, one "
                 "a line; apprise does not know this one"
             )
+        had = set() if had is None else had
+        problems = []
         for service, line in zip(services, lines, strict=True):
             prepare_service(service, line, notification.message_id, timeout_s=timeout_s)
-        try:
-            taken = [
-                service.notify(
-                    title=notification.title,
-                    body=_text(notification),
-                    notify_type=_KINDS[notification.severity],
-                )
-                for service in services
-            ]
-        except Exception as error:  # noqa: BLE001 - any plugin, any exception
-            # `from None`: the traceback would show the address
-            raise PublishError(
-                f"apprise raised {type(error).__name__}: {_without(str(error), address)}"
-            ) from None
-    if not all(taken):
-        why = _without("; ".join(said) or "no reason given", address)
+            # one that fails takes nothing from those after it
+            if (notification.id, line) not in had:
+                problem = _notify(service, notification)
+                problems += [problem] if problem else []
+                had |= set() if problem else {(notification.id, line)}
+    if problems:
+        why = _without("; ".join(said or problems), address)
         raise PublishError(f"the notification was not taken: {why}")
+
+
+def _notify(service: Any, notification: Notification) -> str:
+    """Why a service did not accept a notification; empty if it did."""
+    try:
+        is_taken = service.notify(
+            title=notification.title,
+            body=_text(notification),
+            notify_type=_KINDS[notification.severity],
+        )
+    except Exception as error:  # noqa: BLE001 - any plugin, any exception
+        # only its words: the traceback would show the address
+        return f"apprise raised {type(error).__name__}: {error}"
+    return "" if is_taken else "no reason given"
 
 
 def _apprise() -> Any:
