@@ -9,6 +9,7 @@ import os
 from argparse import Namespace
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, get_args
 from urllib.parse import urlsplit
 
@@ -191,11 +192,17 @@ def mode_in_environment(environ: Mapping[str, str]) -> str | None:
     mode = {"dryrun": "offline", "run": "online"}.get(asked, asked)
     if mode in ("", *get_args(Mode)):
         return mode or None
+    _warn_of_mode(asked)
+    return "offline"
+
+
+@cache
+def _warn_of_mode(asked: str) -> None:
+    """Warn once per value: the mode is asked for several times in the life of a run."""
     logger.warning(
         "W&B: WANDB_MODE must be one of %s, got %s; the run is kept offline",
         ", ".join(get_args(Mode)), quoted_name(asked),
     )  # fmt: skip
-    return "offline"
 
 
 def by_position(first: str, second: Any, third: Any, fourth: Any, fifth: Any) -> Any:
