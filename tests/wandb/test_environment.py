@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from flytekitplugins.wbmon.delivery.credentials import ApiKey
+from flytekitplugins.wbmon.delivery.runs.sync_store import sync_store
+from flytekitplugins.wbmon.delivery.store import OfflineStore
 from flytekitplugins.wbmon.run.lifecycle import open_run
 from flytekitplugins.wbmon.run.settings import RunSettings
 from support.child import result_of, run_python
@@ -164,3 +167,25 @@ def test_an_argument_that_wandb_refuses_is_left_out_and_named(
     logged = find_run(folder)
     assert (logged.config["a"], logged.tags, logged.column("auc")) == (1, ["nightly"], [0.5])
     assert f"the run is opened without {next(iter(argument))}" in caplog.text
+
+
+def test_what_is_stored_is_delivered_whatever_the_node_that_syncs_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = tmp_path / "store"
+    offline = {"init": {"mode": "offline"}, "offline_store": str(store)}
+    with open_run(RunSettings(project="p", entity="ops", id="night", **offline)) as run:
+        run.log({"auc": 0.5})
+    harmful = {
+        "SILENT": "maybe", "TAGS": "t" * 65, "RUN_ID": "other", "SWEEP_ID": "s", "MODE": "turbo",
+        "IDENTITY_TOKEN_FILE": "/nowhere", "HEARTBEAT_SECONDS": "0", "SERVICE": "garbage",
+    }  # fmt: skip
+    for name, value in harmful.items():
+        monkeypatch.setenv(f"WANDB_{name}", value)
+    with WandbServer() as server:
+        (synced,) = sync_store(
+            OfflineStore(str(store)), api_host=server.url, key=ApiKey(KEY), timeout_s=60
+        )
+        (served,) = server.runs
+    assert synced.reason == ""
+    assert (served.id, served.tags, served.column("auc")) == ("night", [], [0.5])
