@@ -59,6 +59,7 @@ def organization(_memory: Memory, _: Json) -> Json:
 
 def upsert_run(memory: Memory, variables: Json) -> Json:
     """A node id names a run that is there; a name makes one if there is none."""
+    _refuse_too_long(variables)
     if variables.get("id"):
         run = next((run for run in memory.runs if run.node_id == variables["id"]), None)
         if run is None:
@@ -211,6 +212,15 @@ _RUN_FIELDS = {
     "state": "state",
     "tags": "tags",
 }
+
+
+def _refuse_too_long(variables: Json) -> None:
+    """Refuse what does not fit into the columns of the real server's database."""
+    for name, longest in {"displayName": 128, "groupName": 128, "jobType": 64}.items():
+        if len(variables.get(name) or "") > longest:
+            raise RefusedError(f"Data too long for {name}")
+    if any(len(tag) > 64 for tag in variables.get("tags") or []):
+        raise RefusedError("Data too long for tags")
 
 
 def _apply_upsert(run: ServedRun, variables: Json) -> None:

@@ -10,7 +10,9 @@ from typing import Any
 from urllib.parse import quote
 
 from flytekitplugins.wbmon.flyte.identity import TaskIdentity
+from flytekitplugins.wbmon.names import fitted_name
 from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
+from flytekitplugins.wbmon.run.description import LONGEST, described
 from flytekitplugins.wbmon.run.ranks import Rank
 from flytekitplugins.wbmon.run.settings import FREE_TEXTS, RunSettings
 
@@ -36,12 +38,13 @@ def init_arguments(
     # both are set by the delivery mode
     for name in ("mode", "reinit"):
         given.pop(name, None)
+    given |= described(given)
     given |= {
         "project": settings.resolved_project,
         "entity": settings.resolved_entity,
         "id": run_id,
         "group": given.get("group") or identity.execution or None,
-        "job_type": given.get("job_type") or identity.task_name or None,
+        "job_type": given.get("job_type") or _job_type(identity),
         "notes": _notes(identity, given.get("notes")),
         "dir": _directory(given.get("dir"), inputs, identity),
     }
@@ -72,6 +75,10 @@ def _read_config(config: Any) -> Any:
     import wandb
 
     return wandb.helper.parse_config(config)  # type: ignore[attr-defined]
+
+
+def _job_type(identity: TaskIdentity) -> str | None:
+    return fitted_name(identity.task_name, LONGEST["job_type"]) or None
 
 
 def _notes(identity: TaskIdentity, own: str | None) -> str | None:

@@ -93,13 +93,14 @@ def open_run(
     Args:
         settings: The arguments of `wandb_init`.
         task: Full name of the function or node.
-        inputs: The task's inputs by name, for a `dir` argument that names an input.
+        inputs: The task's inputs by name, for an id or a `dir` argument that names one.
 
     Yields:
         The run; None if W&B could not provide any run.
 
     Raises:
-        ConfigError: If the secret is missing, or is not text.
+        ConfigError: If the secret is missing or is not text, or if the environment names a target
+            that cannot be, or if the id names an input that cannot be part of one.
     """
     place = _place()
     outer = _CURRENT.get()
@@ -146,10 +147,17 @@ def _open(settings: RunSettings, task: str, inputs: Mapping[str, Any], place: st
     if settings.mode == "disabled" or not (rank is None or rank.opens_run(settings.rank_scope)):
         with _LOCK:
             return _register(_silent_run(), place, SecretRedactor())
+    # again: the environment may differ from that of the machine that registered the task
+    settings.check_target()
     identity = current_identity(task)
     key = api_key_of(settings, identity)
     redactor = task_redactor(key)
-    wanted = run_id(identity, settings.id, suffix=rank.suffix(settings.rank_scope) if rank else "")
+    wanted = run_id(
+        identity,
+        settings.id,
+        suffix=rank.suffix(settings.rank_scope) if rank else "",
+        inputs=inputs,
+    )
     _warn_of_shared_id(settings, identity)
     # opening is under the lock too, or two threads could open the same id
     with _LOCK:

@@ -161,11 +161,11 @@ def open_trace(
         The session; without a client if the task is not traced.
 
     Raises:
-        ConfigError: If the secret is missing or is not text.
+        ConfigError: If the secret is missing or is not text, or as `run_id`.
         MissingExtraError: If weave is not installed.
     """
     with _LOCK:
-        session = _join(settings) or _open(settings, task)
+        session = _join(settings) or _open(settings, task, inputs or {})
         session.patch(settings.patch)
     token = _CURRENT.set(session)
     try:
@@ -215,14 +215,15 @@ def _project(settings: TraceSettings) -> str:
     return f"{run.resolved_entity or 'local'}/{run.resolved_project or 'offline'}"
 
 
-def _open(settings: TraceSettings, task: str) -> TraceSession:
+def _open(settings: TraceSettings, task: str, inputs: Mapping[str, Any]) -> TraceSession:
     if settings.run.mode == "disabled":
         return TraceSession()
     weave_client.weave_version()
     identity = current_identity(task)
     key = api_key_of(settings.run, identity)
     session = TraceSession(
-        project=_project(settings), thread_id=run_id(identity, settings.run.id) or ""
+        project=_project(settings),
+        thread_id=run_id(identity, settings.run.id, inputs=inputs) or "",
     )
     try:
         _start(session, settings, identity, key)
