@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from flytekitplugins.wbmon.delivery.credentials import ApiKey
+from flytekitplugins.wbmon.delivery.folders import writable_folders
 
 logger = logging.getLogger(__name__)
 
@@ -142,11 +143,15 @@ def end_group(process: subprocess.Popen[Any]) -> None:
 
 
 def child_environment() -> dict[str, str]:
-    """This process's environment without secrets and wandb's service, with its import path."""
+    """This process's environment without secrets and wandb's service, with its import path.
+
+    The folders of wandb that cannot be written to are replaced.
+    """
     kept = {
         name: value
         for name, value in os.environ.items()
         if name not in _NOT_INHERITED and not name.startswith(_SECRET_PREFIX)
     }
     # an empty entry would mean the child's working directory
-    return kept | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    path = os.pathsep.join(path for path in sys.path if path)
+    return {**kept, **writable_folders(), "PYTHONPATH": path}

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from flytekitplugins.wbmon.delivery.folders import use_writable_folders
 from flytekitplugins.wbmon.delivery.runs.wandb_internals import (
     known_settings,
     note_version,
@@ -64,6 +65,7 @@ def start_offline_run(arguments: Mapping[str, Any]) -> wandb.Run:
         arguments: The arguments of `wandb.init`. Its `settings` (a dictionary or `wandb.Settings`)
             take precedence over the settings of this module.
     """
+    use_writable_folders()
     import wandb
 
     # by default `wandb.init` returns the run that is already open, whatever the arguments are
@@ -103,6 +105,7 @@ def start_online_run(
         mode: `online` or `shared`.
         timeout_s: Time limit in seconds for opening the run.
     """
+    use_writable_folders()
     import wandb
 
     given = {name: value for name, value in arguments.items() if value is not None}
@@ -123,6 +126,7 @@ def start_online_run(
 
 def start_silent_run() -> wandb.Run:
     """Open a run that accepts every call and does nothing."""
+    use_writable_folders()
     import wandb
 
     with _without_weave():

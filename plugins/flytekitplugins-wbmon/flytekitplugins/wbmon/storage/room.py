@@ -1,0 +1,101 @@
+"""Which folders of this machine can be written to, and have room.
+
+A container may have a read-only root, a home that does not exist, or a disk that is full. What can
+be written is found out by writing: permissions alone do not tell.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from flytekitplugins.wbmon.errors import StorageError
+
+# a folder with less is avoided if another has more: what fills it takes the room from the task
+SPARE_BYTES = 64 * 1024 * 1024
+_PROBE_BYTES = 4096
+
+
+def temporary_folder() -> Path:
+    """A folder for temporary files that can be written to.
+
+    The one that Python would choose, else the working directory, else `/dev/shm`, which is memory.
+
+    Raises:
+        StorageError: If there is none.
+    """
+    tried = tuple(_temporary_folders())
+    for folder in tried:
+        if not why_not_writable(folder):
+            return folder
+    raise StorageError(
+        f"one of {', '.join(map(str, tried))} must be a folder that can be written to, and none "
+        "is; mount a volume at one of them, or set TMPDIR to a folder that can be written to"
+    )
+
+
+def folder_with_room(*preferred: Path, n_bytes: int = 0) -> Path:
+    """The first of some folders that has room for a file, else a temporary folder that has.
+
+    Args:
+        preferred: Folders that exist; those for temporary files are tried after them.
+        n_bytes: Size of the file. Room to spare is asked for beyond that.
+
+    Returns:
+        The folder with the most room if none has enough.
+
+    Raises:
+        StorageError: If none of them can be written to.
+    """
+    found: list[tuple[int, Path]] = []
+    for folder in (*preferred, *_temporary_folders()):
+        if why_not_writable(folder):
+            continue
+        free = free_bytes(folder)
+        if free >= n_bytes + SPARE_BYTES:
+            return folder
+        found.append((free, folder))
+    if not found:
+        return temporary_folder()  # raises, and says which folders were tried
+    return max(found, key=lambda each: each[0])[1]
+
+
+def free_bytes(folder: Path) -> int:
+    """Bytes that can still be written to the disk of a folder; 0 if it cannot be asked."""
+    try:
+        state = os.statvfs(folder)
+    except OSError:
+        return 0
+    return state.f_bavail * state.f_frsize
+
+
+def why_not_writable(folder: Path, n_bytes: int = _PROBE_BYTES) -> str:
+    """Why a file cannot be written in a folder; empty if it can.
+
+    Args:
+        folder: The folder; it is not made.
+        n_bytes: Size of the file that is tried.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+            # a disk that is nearly full takes a part of it, without an error
+            if file.write(b"\0" * n_bytes) < n_bytes:
+                return os.strerror(errno.ENOSPC)
+    except OSError as error:
+        return os.strerror(error.errno) if error.errno else str(error)
+    return ""
+
+
+def _temporary_folders() -> Iterator[Path]:
+    # the order of `tempfile`, which keeps its first choice for ever and tries no write of a block
+    for name in ("TMPDIR", "TEMP", "TMP"):
+        if os.environ.get(name):
+            yield Path(os.environ[name])
+    yield from map(Path, ("/tmp", "/var/tmp", "/usr/tmp"))  # noqa: S108 - only the names of folders
+    with suppress(FileNotFoundError):  # a working directory that was removed
+        yield Path.cwd()
+    yield Path("/dev/shm")  # noqa: S108
