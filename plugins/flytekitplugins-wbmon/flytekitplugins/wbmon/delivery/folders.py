@@ -3,7 +3,7 @@
 Artifacts and tables are staged in WANDB_DATA_DIR and cached in WANDB_CACHE_DIR, by default below
 the home, and downloaded to WANDB_ARTIFACT_DIR, by default below the working directory. wandb's
 service takes its temporary files to TMPDIR and looks for no other place. In a container with a
-read-only root, or without a home, none of these may work, and each table and artifact would fail.
+read-only root, or for a user without a home, none of these may work, and each table and artifact would fail.
 """
 
 from __future__ import annotations
@@ -50,26 +50,15 @@ def writable_folders() -> Mapping[str, str]:
     if why_not_writable(Path(os.environ.get("TMPDIR") or "/tmp")):  # noqa: S108
         changed["TMPDIR"] = str(temporary)
     unusable = [name for name in _DEFAULTS if not _is_usable(_folder_of(name))]
-    if unusable or not _has_home():
+    if unusable:
         base = tempfile.mkdtemp(prefix="wandb-folders-", dir=temporary)
         changed |= {name: f"{base}/{name.split('_')[1].lower()}" for name in unusable}
-        if not _has_home():
-            # wandb asks for the home in many places; a user id without an entry has none
-            changed["HOME"] = base
     for name, place in changed.items():
         # the user may not know of a default, but will miss what was asked for
         level = logging.WARNING if os.environ.get(name) else logging.INFO
         logger.log(level, "W&B: %s is %s, as %r cannot be written to",
                    name, place, _folder_of(name))  # fmt: skip
     return changed
-
-
-def _has_home() -> bool:
-    try:
-        Path.home()
-    except RuntimeError:
-        return False
-    return True
 
 
 def _folder_of(name: str) -> str:
@@ -80,10 +69,7 @@ def _folder_of(name: str) -> str:
 
 
 def _is_usable(place: str) -> bool:
-    folder = Path(os.path.expanduser(place))  # noqa: PTH111 - that of `Path` raises without a home
-    if place.startswith("~") and str(folder) == place:
-        return False
-    folder = folder.absolute()
+    folder = Path(place).expanduser().absolute()
     # it is made when wandb needs it, which the nearest folder above must allow
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent

@@ -121,11 +121,11 @@ def _machine_login(api_host: str) -> str | None:
     in_environment = os.environ.get("WANDB_API_KEY", "").strip()
     if in_environment:
         return in_environment
+    path = Path(os.environ.get("NETRC") or "~/.netrc").expanduser()
     try:
-        path = Path(os.environ.get("NETRC") or "~/.netrc").expanduser()
         entry = netrc.netrc(path).authenticators(urlsplit(api_host).hostname or "")
-    except (OSError, RuntimeError, netrc.NetrcParseError):
-        # a file that is missing or cannot be parsed counts as no login; so does a user without home
+    except (OSError, netrc.NetrcParseError):
+        # a file that is missing or cannot be parsed counts as no login
         return None
     # login, account, password: wandb stores the key as the password
     return entry[2] if entry and entry[2] else None

@@ -83,7 +83,7 @@ def _directory(own: Any, inputs: Mapping[str, Any], identity: TaskIdentity) -> s
         own = own.download()
     wanted = os.environ.get("WANDB_DIR") if own is None else str(own)
     if wanted:
-        why = _why_not_writable(Path(os.path.expanduser(wanted)))  # noqa: PTH111 - without a home it stays
+        why = _why_not_writable(Path(wanted).expanduser())
         if not why:
             return wanted
         logger.warning("W&B: the run is written to a temporary folder, as %s cannot be written to: "
