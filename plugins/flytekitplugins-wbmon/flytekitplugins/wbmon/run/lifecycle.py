@@ -23,6 +23,7 @@ from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
 from flytekitplugins.wbmon.run import wandb_client as client
 from flytekitplugins.wbmon.run.api_key import api_key_of
 from flytekitplugins.wbmon.run.init_arguments import flyte_config, init_arguments, run_url
+from flytekitplugins.wbmon.run.log_calls import make_safe
 from flytekitplugins.wbmon.run.online import OnlineRun
 from flytekitplugins.wbmon.run.output_artifact import log_outputs
 from flytekitplugins.wbmon.run.ranks import current_rank
@@ -159,6 +160,7 @@ def _open(settings: RunSettings, task: str, inputs: Mapping[str, Any], place: st
                 settings, identity, run_id=wanted, inputs=inputs, redactor=redactor
             )
             run = writer.open(arguments)
+            make_safe(run, redactor)
             run.config["flyte"] = {**flyte_config(identity, rank), **writer.to_config()}
         except Exception as error:  # noqa: BLE001 - a monitor never breaks what it monitors
             writer.abandon()

@@ -1,0 +1,193 @@
+"""The calls by which a task writes to its run, made safe: what is wrong with W&B never raises.
+
+The service of wandb is a process beside the task. It can be killed for lack of memory, be shut
+down by `wandb.teardown()`, or be out of reach of a forked child; wandb then raises in `run.log`.
+Here such a call does nothing, and the first one of each kind is logged as a warning. What is wrong
+with the arguments of a call is still raised, as wandb does.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import operator
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flytekitplugins.wbmon.delivery.runs.wandb_internals import UnsupportedWandbError, publisher
+from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
+
+if TYPE_CHECKING:
+    import wandb
+
+logger = logging.getLogger(__name__)
+
+STEPS_FILE = "steps.jsonl"
+
+# the methods that write to a run; those that read from W&B raise, as the task needs what they read
+_WRITING = (
+    "alert", "define_metric", "log_artifact", "log_code", "log_model", "mark_preempting", "save",
+)  # fmt: skip
+
+
+def make_safe(run: wandb.Run, redactor: SecretRedactor) -> None:
+    """Replace the methods of this run that write to it by ones that never raise because of W&B.
+
+    Which rows have a step that the task gave is noted in the run's folder; see `StepNotes`.
+
+    Args:
+        run: A run that was just opened and is not global yet: wandb copies the methods there.
+        redactor: Hides secrets in what is logged.
+    """
+    state = _WriterState(redactor)
+    methods = {"log": _noting_steps(run.log, StepNotes(Path(run.settings.sync_dir) / STEPS_FILE))}
+    # not every release has all of them
+    methods |= {name: getattr(run, name) for name in _WRITING if hasattr(run, name)}
+    # not by assignment, which a run allows for few names
+    vars(run).update(
+        {name: _SafeMethod(run, name, method, state) for name, method in methods.items()}
+    )
+    try:
+        interface = publisher(run)
+    except UnsupportedWandbError as error:
+        logger.debug("changes of a run's config and summary may raise: %s", error)
+        return
+    # these changes are not methods of the run
+    interface._publish = _SafeMethod(run, "config or summary", interface._publish, state)  # noqa: SLF001 - wandb has no public way
+
+
+def _noting_steps(log: Callable[..., None], steps: StepNotes) -> Callable[..., None]:
+    @functools.wraps(log)
+    def noting(data: Any, step: Any = None, commit: bool | None = None, **others: Any) -> None:
+        steps.note(step, commit)
+        log(data, step, commit, **others)
+
+    return noting
+
+
+class _WriterState:
+    """What the safe methods of one run share: who was warned, and who cannot reach the run."""
+
+    def __init__(self, redactor: SecretRedactor) -> None:
+        self.redactor = redactor
+        self.opened_in = os.getpid()
+        # a forked child has a connection of its own to the service, or none
+        self.lost_in: set[int] = set()
+        self.warned: set[tuple[str, int]] = set()
+
+
+class _SafeMethod:
+    """A method without the errors that are not about its arguments.
+
+    Args:
+        run: The run that the method belongs to.
+        name: Name of the method.
+        method: Returns None if it fails.
+        state: Shared by the methods of the run.
+    """
+
+    def __init__(
+        self, run: wandb.Run, name: str, method: Callable[..., Any], state: _WriterState
+    ) -> None:
+        functools.update_wrapper(self, method)
+        self._run = run
+        self._name = name
+        self._method = method
+        self._state = state
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        lost_in = self._state.lost_in
+        if lost_in and os.getpid() in lost_in:
+            return None
+        try:
+            return self._method(*args, **kwargs)
+        except Exception as error:
+            if _is_about_arguments(error):
+                raise
+            self._lose(error)
+            return None
+
+    def __reduce__(self) -> Any:
+        # like a bound method, for pools of processes
+        return getattr, (self._run, self._name)
+
+    def _lose(self, error: Exception) -> None:
+        state, pid = self._state, os.getpid()
+        # each further try of a child would connect again, and wait for an answer
+        if pid != state.opened_in:
+            state.lost_in.add(pid)
+        if (self._name, pid) in state.warned:
+            return
+        state.warned.add((self._name, pid))
+        logger.warning(
+            "W&B: run.%s failed and is ignored%s (%s: %s)",
+            self._name,
+            "" if pid == state.opened_in else " in this child process",
+            type(error).__name__,
+            state.redactor.text(str(error)),
+        )
+
+
+def _is_about_arguments(error: Exception) -> bool:
+    import wandb
+
+    # its subclasses are about the server, and about runs that have ended or belong to a parent
+    return isinstance(error, (TypeError, ValueError)) or type(error) is wandb.Error
+
+
+class StepNotes:
+    """Notes from which step on the rows of a run have a step that the task gave.
+
+    Of an offline run, wandb's log does not tell whether a row's step was given (`log(step=...)`) or
+    counted. Each line of the file is `[step, is_given]`: from this step on. Without a line, steps
+    are counted. A line is written before the first row that it is about.
+
+    Args:
+        path: Path of the file, which is created with the first line.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._next = 0
+        self._is_given = False
+        # wandb adds what is logged without a step to the row that was begun with a step
+        self._is_open = False
+
+    def note(self, step: Any, commit: bool | None) -> None:
+        """Note the arguments of a call of `log`, before it is made."""
+        with self._lock:
+            if step is None:
+                self._counted(commit)
+                return
+            try:
+                self._given(operator.index(step), commit)
+            except TypeError:  # wandb refuses it
+                return
+
+    def _counted(self, commit: bool | None) -> None:
+        if self._is_given and not self._is_open:
+            self._change(self._next, is_given=False)
+        if commit is not False:
+            self._is_open = False
+            self._next += 1
+
+    def _given(self, step: int, commit: bool | None) -> None:
+        if step < self._next:  # wandb drops the row
+            return
+        if not self._is_given:
+            self._change(step, is_given=True)
+        self._is_open = not commit
+        self._next = step + 1 if commit else step
+
+    def _change(self, step: int, *, is_given: bool) -> None:
+        self._is_given = is_given
+        try:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps([step, is_given]) + "\n")
+        except OSError as error:
+            logger.warning("W&B: cannot note which steps are the task's own (%s)", error)
