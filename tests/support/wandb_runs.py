@@ -236,6 +236,7 @@ def _run_node(run: ServedRun) -> Json:
         "readOnly": False,
         "createdAt": run.created_at,
         "heartbeatAt": run.created_at,
+        "exitcode": run.exit_code,
         "historyLineCount": len(run.lines),
         "historyKeys": _history_keys(run.history),
         "user": {"name": run.entity, "username": run.entity},

@@ -3,7 +3,8 @@
 Artifacts and tables are staged in WANDB_DATA_DIR and cached in WANDB_CACHE_DIR, by default below
 the home, and downloaded to WANDB_ARTIFACT_DIR, by default below the working directory. wandb's
 service takes its temporary files to TMPDIR and looks for no other place. In a container with a
-read-only root, or for a user without a home, none of these may work, and each table and artifact would fail.
+read-only root, or for a user without a home, none of these may work, and each table and artifact
+would fail.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ class WorkerProcess:
         self._folder = folder
         self._send({"folder": str(folder)})
 
-    def finish(self, timeout_s: float, *, grace_s: float = 0.0) -> None:
+    def finish(self, timeout_s: float, *, grace_s: float = 0.0, **told: Any) -> None:
         """Wait for the delivery, then end the process in any case.
 
         A process that has died is replaced once, if there is time left.
@@ -82,10 +82,11 @@ class WorkerProcess:
         Args:
             timeout_s: Time limit of the delivery, in seconds.
             grace_s: Further seconds for the process to save its progress.
+            told: What the process must know of the end of the task, as JSON data.
         """
         until = time.monotonic() + timeout_s
         if self._folder is not None:
-            self._send({"timeout_s": timeout_s})
+            self._send({"timeout_s": timeout_s, **told})
             self._wait(until + grace_s)
             # None is still running, 0 is done; a signal gives a negative number
             if self._process.returncode and time.monotonic() < until:
@@ -93,7 +94,7 @@ class WorkerProcess:
                 self.end()
                 self._process = self._start()
                 self.begin(self._folder)
-                self._send({"timeout_s": until - time.monotonic()})
+                self._send({"timeout_s": until - time.monotonic(), **told})
                 self._wait(until + grace_s)
         self.end()
 

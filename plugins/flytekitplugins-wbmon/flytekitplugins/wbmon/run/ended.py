@@ -6,8 +6,11 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flytekitplugins.wbmon.delivery.runs.outcome import TaskOutcome
+from flytekitplugins.wbmon.delivery.runs.progress import DeliveryProgress
 from flytekitplugins.wbmon.delivery.runs.store import keep_run
 from flytekitplugins.wbmon.delivery.store import keep_in_time
+from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.flyte.deck import show_note
 from flytekitplugins.wbmon.flyte.identity import TaskIdentity
 from flytekitplugins.wbmon.flyte.termination import TERMINATING_TIMEOUT_S
@@ -15,6 +18,7 @@ from flytekitplugins.wbmon.run.init_arguments import run_url
 from flytekitplugins.wbmon.run.offline_store import open_store, store_url
 from flytekitplugins.wbmon.run.settings import RunSettings
 from flytekitplugins.wbmon.storage.guard import without_secrets
+from flytekitplugins.wbmon.storage.room import discard_scratch
 
 if TYPE_CHECKING:
     import wandb
@@ -54,25 +58,39 @@ class RunEnd:
         allowed = self._settings.delivery_timeout_s
         return min(allowed, TERMINATING_TIMEOUT_S) if is_terminating else allowed
 
-    def report(self, run: wandb.Run, reason: str, *, timeout_s: float) -> None:
+    def report(
+        self, run: wandb.Run, reason: str, *, outcome: TaskOutcome, timeout_s: float
+    ) -> None:
         """Report the outcome in the log and on the Deck, and store the run if it is not delivered.
 
         Args:
             run: The run, after it has ended.
             reason: Why W&B has not confirmed the run; empty if it has.
+            outcome: How the task ended and what it has logged.
             timeout_s: Time limit in seconds for storing the run.
         """
-        if not reason:
-            _say(f"delivered to W&B: {run_url(self._settings, run.id)}", level=logging.INFO)
-            return
-        _say(f"not delivered to W&B: {reason}")
         folder = Path(run.settings.sync_dir)
+        if reason:
+            _say(f"not delivered to W&B: {reason}")
+            self._keep(folder, outcome, timeout_s)
+        lost = _lost(folder)
+        if lost:
+            _say(f"the run lacks what was logged and could not be written to disk: {lost}")
+        if not reason:
+            place = run_url(self._settings, run.id)
+            _say(
+                f"W&B has the rest of the run: {place}" if lost else f"delivered to W&B: {place}",
+                level=logging.INFO,
+            )
+            discard_scratch(folder)
+
+    def _keep(self, folder: Path, outcome: TaskOutcome, timeout_s: float) -> None:
         if not self._store_url:
             _say(f"the run is kept in {folder}")
             return
         # the store is opened inside the time limit too, because that may already hang
         kept = keep_in_time(
-            lambda: keep_run(folder, open_store(self._store_url)),
+            lambda: keep_run(folder, open_store(self._store_url), outcome),
             url=self._store_url,
             folder=folder,
             timeout_s=timeout_s,
@@ -81,6 +99,14 @@ class RunEnd:
             _say(f"the run could not be stored, and is in {kept.place}: {kept.problem}")
         else:
             _say(f"the run is kept in {kept.place}; SyncOfflineRuns delivers it later")
+
+
+def _lost(folder: Path) -> str:
+    """What the run lacks, as those who have read its log have noted."""
+    try:
+        return DeliveryProgress.load(folder).lost
+    except DataError:
+        return ""
 
 
 def _say(text: str, level: int = logging.WARNING) -> None:

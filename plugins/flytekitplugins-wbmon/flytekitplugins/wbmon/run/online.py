@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from flytekitplugins.wbmon.delivery.credentials import ApiKey
 from flytekitplugins.wbmon.delivery.runs.api import RunTarget, WandbApi
 from flytekitplugins.wbmon.delivery.runs.deliver import RunDelivery
+from flytekitplugins.wbmon.delivery.runs.outcome import TaskOutcome
 from flytekitplugins.wbmon.delivery.runs.pending_log import read_content
 from flytekitplugins.wbmon.delivery.runs.progress import DeliveryProgress
 from flytekitplugins.wbmon.delivery.runs.transaction_log import log_path, wait_for_end
@@ -27,7 +28,7 @@ from flytekitplugins.wbmon.flyte.identity import TaskIdentity
 from flytekitplugins.wbmon.run import wandb_client as client
 from flytekitplugins.wbmon.run.ended import END_TIMEOUT_S, RunEnd
 from flytekitplugins.wbmon.run.settings import RunSettings
-from flytekitplugins.wbmon.run.spooled import SpooledRun
+from flytekitplugins.wbmon.run.spooled import SpooledRun, outcome_of
 
 if TYPE_CHECKING:
     import wandb
@@ -103,17 +104,18 @@ class OnlineRun:
             self._spooled.end(run, exit_code, is_terminating=is_terminating)
             return
         timeout_s = self._end.timeout_s(is_terminating=is_terminating)
+        outcome = outcome_of(run, exit_code)
         try:
-            reason = self._finish(run, exit_code, timeout_s)
+            reason = self._finish(run, outcome, timeout_s)
         except (UnsupportedWandbError, DataError) as error:
             reason = str(error)
-        self._end.report(run, reason, timeout_s=timeout_s)
+        self._end.report(run, reason, outcome=outcome, timeout_s=timeout_s)
 
-    def _finish(self, run: wandb.Run, exit_code: int, timeout_s: float) -> str:
+    def _finish(self, run: wandb.Run, outcome: TaskOutcome, timeout_s: float) -> str:
         """End the run; return why the server does not confirm it, or an empty text if it does."""
         until = time.monotonic() + timeout_s
         # in a thread, because with pending alerts even `finish_timeout` does not limit `finish`
-        finishing = threading.Thread(target=_finish, args=(run, exit_code), daemon=True)
+        finishing = threading.Thread(target=_finish, args=(run, outcome.exit_code), daemon=True)
         finishing.start()
         finishing.join(timeout_s)
         if finishing.is_alive():
@@ -132,6 +134,7 @@ class OnlineRun:
             key=self._key,
             has_ended=lambda: True,
             until=lambda: until,
+            outcome=lambda: outcome,
         )
         return delivery.check()
 
@@ -147,7 +150,7 @@ class OnlineRun:
         return served.n_rows if served else 0
 
 
-def _finish(run: wandb.Run, exit_code: int) -> None:
+def _finish(run: wandb.Run, exit_code: int | None) -> None:
     """Finish the run in a thread and ignore errors; the server is checked afterwards.
 
     The thread may outlive the task. If it printed a traceback while the interpreter shuts down,

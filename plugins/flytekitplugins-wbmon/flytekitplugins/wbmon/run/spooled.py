@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from flytekitplugins.wbmon.delivery.credentials import ApiKey
 from flytekitplugins.wbmon.delivery.process import WorkerProcess
+from flytekitplugins.wbmon.delivery.runs.outcome import TaskOutcome
 from flytekitplugins.wbmon.delivery.runs.progress import DeliveryProgress
 from flytekitplugins.wbmon.delivery.runs.transaction_log import log_path, wait_for_end
 from flytekitplugins.wbmon.delivery.runs.wandb_internals import UnsupportedWandbError
@@ -15,6 +16,7 @@ from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.flyte.identity import TaskIdentity
 from flytekitplugins.wbmon.run import wandb_client as client
 from flytekitplugins.wbmon.run.ended import END_TIMEOUT_S, RunEnd
+from flytekitplugins.wbmon.run.log_calls import logged_by
 from flytekitplugins.wbmon.run.settings import RunSettings
 
 if TYPE_CHECKING:
@@ -85,29 +87,36 @@ class SpooledRun:
             is_terminating: The process received SIGTERM and will soon be killed.
         """
         timeout_s = self._end.timeout_s(is_terminating=is_terminating)
+        outcome = outcome_of(run, exit_code)
         try:
-            reason = self._deliver(run, exit_code, timeout_s)
+            reason = self._deliver(run, outcome, timeout_s)
         except UnsupportedWandbError as error:
             # the log cannot be read, so nothing can be confirmed; the run is stored as it is
             self.abandon()
             reason = str(error)
-        self._end.report(run, reason, timeout_s=timeout_s)
+        self._end.report(run, reason, outcome=outcome, timeout_s=timeout_s)
 
-    def _deliver(self, run: wandb.Run, exit_code: int, timeout_s: float) -> str:
+    def _deliver(self, run: wandb.Run, outcome: TaskOutcome, timeout_s: float) -> str:
         """End the run and deliver it; return why it is not confirmed, or an empty text if it is."""
         # before `finish`, after which wandb accepts no records
         if self._flusher is not None:
             self._flusher.stop()
-        run.finish(exit_code=exit_code)
+        run.finish(exit_code=outcome.exit_code)
         folder = Path(run.settings.sync_dir)
         # `finish` returns before the last record is on disk, from which the worker sees the end
         wait_for_end(log_path(folder), END_TIMEOUT_S)
         if self._worker is None:
             return "it is an offline run"
-        self._worker.finish(timeout_s)
+        self._worker.finish(timeout_s, outcome=outcome.to_dict())
         # the worker writes its progress to a file, which is valid even if the worker was killed
         try:
             progress = DeliveryProgress.load(folder)
         except DataError as error:
             return str(error)
         return "" if progress.is_confirmed else progress.reason
+
+
+def outcome_of(run: wandb.Run, exit_code: int) -> TaskOutcome:
+    """What the task can say of its run at its end."""
+    n_rows, failed = logged_by(run)
+    return TaskOutcome(exit_code=exit_code, n_rows=n_rows, failed=failed)

@@ -7,7 +7,10 @@ be written is found out by writing: permissions alone do not tell.
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
+import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -88,6 +91,59 @@ def why_not_writable(folder: Path, n_bytes: int = _PROBE_BYTES) -> str:
     except OSError as error:
         return os.strerror(error.errno) if error.errno else str(error)
     return ""
+
+
+def scratch_folder(of: Path, *, n_bytes: int = 0) -> Path:
+    """A folder elsewhere for files that belong to a folder whose disk has no room for them.
+
+    Any process of the same user and machine finds it by `find_scratch`.
+
+    Args:
+        of: The folder.
+        n_bytes: Size of the files.
+
+    Raises:
+        StorageError: If no folder for temporary files can be written to.
+    """
+    scratch = folder_with_room(n_bytes=n_bytes) / _scratch_name(of)
+    scratch.mkdir(mode=0o700, exist_ok=True)
+    if not _is_ours(scratch):
+        raise StorageError(f"{scratch} must be a folder of this user, and is not; remove it")
+    return scratch
+
+
+def find_scratch(of: Path, name: str) -> Path | None:
+    """A file in the scratch folder of a folder; None if there is none."""
+    for base in _temporary_folders():
+        scratch = base / _scratch_name(of)
+        if _is_ours(scratch) and (scratch / name).exists():
+            return scratch / name
+    return None
+
+
+def discard_scratch(of: Path, name: str = "") -> None:
+    """Remove a file of the scratch folder of a folder; without a name, all of it."""
+    for base in _temporary_folders():
+        scratch = base / _scratch_name(of)
+        if not _is_ours(scratch):
+            continue
+        if name:
+            (scratch / name).unlink(missing_ok=True)
+        else:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _scratch_name(of: Path) -> str:
+    return f"wbmon-{hashlib.sha256(str(of.resolve()).encode()).hexdigest()[:16]}"
+
+
+def _is_ours(folder: Path) -> bool:
+    # anyone can make a folder of this name, or a link, where temporary files are
+    try:
+        state = folder.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(state.st_mode) and state.st_uid == os.getuid()
 
 
 def _temporary_folders() -> Iterator[Path]:

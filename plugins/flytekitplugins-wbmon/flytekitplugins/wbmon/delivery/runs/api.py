@@ -24,7 +24,7 @@ _REFUSED = (401, 403, 404)
 _RUN = """
 query Run($project: String!, $entity: String!, $name: String!) {
   project(name: $project, entityName: $entity) {
-    run(name: $name) { id name state historyLineCount historyKeys summaryMetrics tags }
+    run(name: $name) { id name state exitcode historyLineCount historyKeys summaryMetrics tags }
   }
 }
 """
@@ -81,6 +81,7 @@ class ServedRun:
         run_id: The run's id.
         node_id: Its id in the server's GraphQL API, which mutations need.
         state: `running`, `finished`, `failed`, `crashed` …
+        exit_code: Its exit code; None if the server does not know or tell it.
         n_rows: Number of rows of its history.
         last_step: Step of the last row; -1 if there is none.
         summary: The run's summary.
@@ -90,6 +91,7 @@ class ServedRun:
     run_id: str = ""
     node_id: str = ""
     state: str = ""
+    exit_code: int | None = None
     n_rows: int = 0
     last_step: int = -1
     summary: Mapping[str, Any] = field(default_factory=dict)
@@ -215,6 +217,7 @@ def _served(node: Mapping[str, Any]) -> ServedRun:
         run_id=node.get("name") or "",
         node_id=node.get("id") or "",
         state=node.get("state") or "",
+        exit_code=node.get("exitcode"),
         n_rows=node.get("historyLineCount") or 0,
         last_step=_last_step(node.get("historyKeys")),
         summary=json.loads(node.get("summaryMetrics") or "{}"),

@@ -20,8 +20,10 @@ from flytekitplugins.wbmon.delivery.runs.api import (
     ServerRefusedError,
     WandbApi,
 )
+from flytekitplugins.wbmon.delivery.runs.outcome import TaskOutcome
 from flytekitplugins.wbmon.delivery.runs.pending_log import LogContent, PendingLog, read_content
 from flytekitplugins.wbmon.delivery.runs.progress import DeliveryProgress
+from flytekitplugins.wbmon.delivery.runs.transaction_log import log_path
 from flytekitplugins.wbmon.errors import DataError, PublishError
 
 logger = logging.getLogger(__name__)
@@ -44,6 +46,7 @@ class RunDelivery:
         key: The W&B key.
         has_ended: Returns whether the process that writes the log is done, or dead.
         until: Returns the time on the clock of `time.monotonic()` at which to give up.
+        outcome: Returns what the task told of its end; called when the log is written.
         on_progress: Called each time after progress was saved in the folder, before more is sent.
             An exception that it raises ends the delivery.
     """
@@ -56,6 +59,7 @@ class RunDelivery:
         key: ApiKey,
         has_ended: Callable[[], bool],
         until: Callable[[], float],
+        outcome: Callable[[], TaskOutcome] = TaskOutcome,
         on_progress: Callable[[], None] = lambda: None,
     ) -> None:
         self._folder = folder
@@ -64,6 +68,7 @@ class RunDelivery:
         self._api = WandbApi(api_host, key)
         self._has_ended = has_ended
         self._until = until
+        self._outcome = outcome
         self._on_progress = on_progress
         self.progress = DeliveryProgress.load(folder)
 
@@ -98,6 +103,13 @@ class RunDelivery:
             What is missing; empty if nothing is.
         """
         content = read_content(self._folder)
+        outcome = self._outcome()
+        if content.exit_code is None:  # the disk was full: the server may have more than the log
+            content.exit_code = outcome.exit_code
+        content.n_rows = max(content.n_rows, outcome.n_rows)
+        self.progress.lost = outcome.lost(
+            log_path(self._folder), n_rows=content.n_rows, exit_code=content.exit_code
+        )
         try:
             self._confirm(self._wait_for_target(), content)
         except (PublishError, DataError, OSError) as error:
@@ -184,13 +196,13 @@ class RunDelivery:
             time.sleep(_POLL_S)
         if not sync.is_alive():
             raise PublishError("W&B's live sync ended early")
-        pending.end()
+        self._end_copy(pending)
         while sync.is_alive() and time.monotonic() < self._until():
             sync.join(_POLL_S)
         self._note_sent(whole=not sync.is_alive())
 
     def _send_rest(self, pending: PendingLog, served: ServedRun | None) -> None:
-        pending.end()
+        self._end_copy(pending)
         # a resumed run already has rows, summary keys and an end: `_missing` may then find nothing
         # missing although the new config and summary were never sent
         if not self.progress.is_sent or self._missing(served, pending.content):
@@ -199,6 +211,10 @@ class RunDelivery:
                 pending.path, api_host=self._api_host, key=self._key, timeout_s=left
             )
             self._note_sent(whole=whole)
+
+    def _end_copy(self, pending: PendingLog) -> None:
+        # what a stored run lacks was noted when it was stored
+        self.progress.lost = pending.end(self._outcome()) or self.progress.lost
 
     def _note_sent(self, *, whole: bool) -> None:
         self.progress.is_sent = self.progress.is_sent or whole
@@ -267,8 +283,11 @@ def _exit_code(content: LogContent) -> int:
 
 
 def _has_outcome(served: ServedRun, content: LogContent) -> bool:
-    """Whether the run's success on the server agrees with its log.
+    """Whether state and exit code of the run on the server agree with its log.
 
     `wandb sync` before 0.28 marks every run as finished, whatever its exit code.
     """
-    return (served.state == "finished") == (_exit_code(content) == 0)
+    code = _exit_code(content)
+    # a run that failed may also be `crashed`, `killed` or `preempted` there
+    has_state = (served.state == "finished") == (code == 0)
+    return has_state and served.exit_code in (None, code)

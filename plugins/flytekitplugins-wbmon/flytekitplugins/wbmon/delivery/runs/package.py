@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flytekitplugins.wbmon.delivery.runs.outcome import TaskOutcome, ending
 from flytekitplugins.wbmon.delivery.runs.pending_log import LogContent, logged_artifact
 from flytekitplugins.wbmon.delivery.runs.progress import FILE_NAME as PROGRESS
+from flytekitplugins.wbmon.delivery.runs.progress import DeliveryProgress, progress_file
 from flytekitplugins.wbmon.delivery.runs.transaction_log import LogWriter, log_path, read_records
 from flytekitplugins.wbmon.delivery.runs.wandb_internals import (
     UnsupportedWandbError,
@@ -21,6 +24,7 @@ from flytekitplugins.wbmon.delivery.runs.wandb_internals import (
     record_type,
     warn_missing,
 )
+from flytekitplugins.wbmon.errors import DataError
 
 if TYPE_CHECKING:
     from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
@@ -66,19 +70,24 @@ class PackedRun:
         return cls(**{each.name: stored[each.name] for each in fields(cls)})
 
 
-def pack(folder: Path) -> tuple[PackedRun, dict[str, Path]]:
+def pack(folder: Path, scratch: Path, outcome: TaskOutcome) -> tuple[PackedRun, dict[str, Path]]:
     """List the files of a run, and write a copy of its log with relative paths.
 
     Args:
-        folder: The run's folder. The copy is written here; no other file is changed or moved.
+        folder: The run's folder, of which no file is moved. What the log lacks is noted in the
+            progress of the delivery.
+        scratch: Folder for the copy.
+        outcome: What the task told; a log without an end gets its exit code.
 
     Returns:
         The description, and the local path of each file by its name in the package.
     """
+    content, artifacts = _copy_log(folder, scratch, outcome)
     sources = {name: folder / name for name in _own_files(folder)}
-    content, artifacts = _copy_log(folder)
+    if progress_file(folder).exists():
+        sources[PROGRESS] = progress_file(folder)
     sources |= artifacts
-    sources[log_path(folder).name] = folder / PACKED_LOG
+    sources[log_path(folder).name] = scratch / PACKED_LOG
     target = content.target
     packed = PackedRun(
         entity=target.entity if target else "",
@@ -95,29 +104,47 @@ def pack(folder: Path) -> tuple[PackedRun, dict[str, Path]]:
 
 
 def _own_files(folder: Path) -> Iterator[str]:
-    if (folder / PROGRESS).exists():
-        yield PROGRESS
     for path in sorted((folder / "files").rglob("*")):
         if path.is_file():
             yield path.relative_to(folder).as_posix()
 
 
-def _copy_log(folder: Path) -> tuple[LogContent, dict[str, Path]]:
+def _copy_log(
+    folder: Path, scratch: Path, outcome: TaskOutcome
+) -> tuple[LogContent, dict[str, Path]]:
     content, artifacts = LogContent(), dict[str, Path]()
+    log = log_path(folder)
     try:
         record_type()
     except UnsupportedWandbError as error:
         warn_missing(f"a run is stored as wandb wrote it, without its artifacts ({error})")
-        shutil.copyfile(log_path(folder), folder / PACKED_LOG)
+        shutil.copyfile(log, scratch / PACKED_LOG)
         return content, artifacts
-    writer = LogWriter(folder / PACKED_LOG)
-    for record in read_records(log_path(folder)):
+    writer = LogWriter(scratch / PACKED_LOG)
+    end: Record | None = None
+    for record in read_records(log):
         content.add(record)
         _take_artifact_files(record, folder, artifacts)
-        if not is_padding(record):
+        if record.HasField("exit"):
+            end = record
+        elif not is_padding(record):
             writer.write(record)
+    lost, records = ending(log, outcome, n_rows=content.n_rows, end=end)
+    for record in records:
+        content.add(record)
+        writer.write(record)
     writer.close()
+    if lost:
+        _note_lost(folder, lost)
     return content, artifacts
+
+
+def _note_lost(folder: Path, lost: str) -> None:
+    # progress that is damaged is packed as it is
+    with suppress(DataError):
+        progress = DeliveryProgress.load(folder)
+        progress.lost = lost
+        progress.save(folder)
 
 
 def _take_artifact_files(record: Record, folder: Path, found: dict[str, Path]) -> None:

@@ -3,21 +3,24 @@
 wandb always sends a log from its beginning, so it gets a copy instead. The copy leaves out rows
 that have arrived and all alerts (delivery sends alerts one by one, to know that each was accepted).
 It corrects the paths of artifact files, continues the step numbers of a resumed run, and adds an
-end to the log of a process that was killed.
+end to a log that has none: of a process that was killed, or of a disk that was full.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flytekitplugins.wbmon.delivery.runs.api import RunTarget
+from flytekitplugins.wbmon.delivery.runs.outcome import TaskOutcome, ending, exit_record
 from flytekitplugins.wbmon.delivery.runs.progress import DeliveryProgress
 from flytekitplugins.wbmon.delivery.runs.transaction_log import LogReader, LogWriter, log_path
-from flytekitplugins.wbmon.delivery.runs.wandb_internals import is_padding, record_type
+from flytekitplugins.wbmon.delivery.runs.wandb_internals import is_padding
+from flytekitplugins.wbmon.storage.room import find_scratch, folder_with_room, scratch_folder
 
 if TYPE_CHECKING:
     from wandb.proto.wandb_internal_pb2 import (  # type: ignore[attr-defined]
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
         HistoryRecord,
         Record,
     )
+
+logger = logging.getLogger(__name__)
 
 FOLDER = "delivery"
 
@@ -92,6 +97,8 @@ def logged_artifact(record: Record) -> ArtifactRecord | None:
 class PendingLog:
     """Copies the log of a run's folder, as far as it is written, into the subfolder `delivery/`.
 
+    The subfolder is made elsewhere if the disk of the run has no room for a copy.
+
     Args:
         folder: The run's folder.
         progress: Progress of the delivery; `first_step` is added to the steps.
@@ -105,24 +112,45 @@ class PendingLog:
         self._n_arrived = n_arrived
         source = log_path(folder)
         self._reader = LogReader(source)
-        self.path = _clean_copy(folder) / source.name
+        self._end: Record | None = None
+        self.path = _clean_copy(folder, n_bytes=source.stat().st_size) / source.name
         self._writer = LogWriter(self.path)
 
     def advance(self) -> None:
         """Copy what was written since the last call."""
         for record in self._reader.read():
             self.content.add(record)
-            if self._is_wanted(record):
+            if record.HasField("exit"):
+                self._end = record  # `end` writes it, after what the summary still needs
+            elif self._is_wanted(record):
                 self._writer.write(self._adapted(record))
 
-    def end(self) -> None:
-        """Copy the rest, and end a log that has no end with exit code 1."""
+    def end(self, outcome: TaskOutcome) -> str:
+        """Copy the rest, note in the summary what the log lacks, and end the copy.
+
+        Args:
+            outcome: What the task told; a log without an end gets its exit code, else 1.
+
+        Returns:
+            What the log lacks, in words; empty if nothing is known to be lost.
+        """
         self.advance()
-        if self.content.exit_code is None:
-            record = record_type()()
-            record.exit.exit_code = 1
-            self._writer.write(record)
+        lost, records = ending(
+            log_path(self._folder), outcome, n_rows=self.content.n_rows, end=self._end
+        )
+        if self._end is None and outcome.exit_code is None:
+            records.append(exit_record(1))  # the task's process was killed
+        for record in records:
+            self.content.add(record)
+        try:
+            for record in records:
+                self._writer.write(record)
+        except OSError as error:
+            # a limit on the size of a file, which the log has reached too; the server is then told
+            # the exit code in another way
+            logger.warning("W&B: the end of %s cannot be written: %s", self.path, error)
         self._writer.close()
+        return lost
 
     def _is_wanted(self, record: Record) -> bool:
         kind = record.WhichOneof("record_type")
@@ -143,14 +171,24 @@ class PendingLog:
         return record
 
 
-def _clean_copy(folder: Path) -> Path:
-    copy = folder / FOLDER
+def _clean_copy(folder: Path, *, n_bytes: int) -> Path:
     # an earlier attempt has left a log whose rows may have arrived by now
-    shutil.rmtree(copy, ignore_errors=True)
+    discard_copy(folder)
+    place = folder_with_room(folder, n_bytes=n_bytes)
+    if place != folder:
+        place = scratch_folder(folder, n_bytes=n_bytes)
+    copy = place / FOLDER
     copy.mkdir()
     if (folder / "files").is_dir():
         (copy / "files").symlink_to(folder.resolve() / "files", target_is_directory=True)
     return copy
+
+
+def discard_copy(folder: Path) -> None:
+    """Remove the copy of a run's log, wherever it was made."""
+    elsewhere = find_scratch(folder, FOLDER)
+    for copy in (folder / FOLDER, *([elsewhere] if elsewhere else ())):
+        shutil.rmtree(copy, ignore_errors=True)
 
 
 def _move_step(history: HistoryRecord, first_step: int) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from flytekitplugins.wbmon.delivery.runs.package import PACKED_LOG, PackedRun, pack
+from flytekitplugins.wbmon.delivery.runs.outcome import TaskOutcome
+from flytekitplugins.wbmon.delivery.runs.package import PackedRun, pack
 from flytekitplugins.wbmon.delivery.runs.progress import FILE_NAME as PROGRESS
+from flytekitplugins.wbmon.delivery.runs.transaction_log import log_path
 from flytekitplugins.wbmon.delivery.store import OfflineStore, StoredFolder
+from flytekitplugins.wbmon.storage.room import folder_with_room
 
 logger = logging.getLogger(__name__)
 
@@ -28,8 +32,15 @@ class StoredRun:
     run: PackedRun
 
 
-def keep_run(folder: Path, store: OfflineStore) -> str:
+def keep_run(folder: Path, store: OfflineStore, outcome: TaskOutcome | None = None) -> str:
     """Store a run's folder.
+
+    What is written for that is written where there is room, which may not be in the folder.
+
+    Args:
+        folder: The run's folder.
+        store: The store.
+        outcome: What the task told of its end, if it has ended.
 
     Returns:
         URL of the stored folder.
@@ -37,11 +48,12 @@ def keep_run(folder: Path, store: OfflineStore) -> str:
     Raises:
         DataError: If the folder does not hold exactly one log.
         StorageError: If the store cannot be reached.
+        OSError: If no disk has room for a copy of the log.
     """
-    run, sources = pack(folder)
-    url = store.put(folder.name, sources, run.to_dict(), changing=CHANGING)
-    (folder / PACKED_LOG).unlink()
-    return url
+    place = folder_with_room(folder, n_bytes=log_path(folder).stat().st_size)
+    with tempfile.TemporaryDirectory(prefix="wbmon-pack-", dir=place) as scratch:
+        run, sources = pack(folder, Path(scratch), outcome or TaskOutcome())
+        return store.put(folder.name, sources, run.to_dict(), changing=CHANGING)
 
 
 def find_runs(store: OfflineStore) -> list[StoredRun]:

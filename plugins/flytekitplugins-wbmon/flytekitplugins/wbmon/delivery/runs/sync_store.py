@@ -87,6 +87,9 @@ def _deliver(
         progress = delivery.run(live=False)
         if progress.is_confirmed:
             borrowed.remove()
+            if progress.lost:
+                logger.warning("%s was delivered without what its task could not write: %s",
+                               stored.stored.url, progress.lost)  # fmt: skip
         return progress.reason
 
 

@@ -79,19 +79,32 @@ class LogReader:
 
 
 class LogWriter:
-    """Writes a log that wandb can sync; a reader sees each record as soon as it is written."""
+    """Writes a log that wandb can sync; a reader sees each record as soon as it is written.
+
+    Raises:
+        OSError: If the disk has no room; of a record that does not fit, nothing is written.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("wb")
-        self._file.write(HEADER)
-        self._position = len(HEADER)
+        self._file = path.open("wb", buffering=0)
+        self._position = 0
+        self._append(HEADER)
 
     def write(self, record: Record) -> None:
         """Append a record."""
-        for piece in _framed(record.SerializeToString(), self._position):
-            self._file.write(piece)
-            self._position += len(piece)
-        self._file.flush()
+        self._append(b"".join(_framed(record.SerializeToString(), self._position)))
+
+    def _append(self, data: bytes) -> None:
+        try:
+            # a disk takes what it has room for, and refuses only the rest
+            written = 0
+            while written < len(data):
+                written += self._file.write(data[written:])
+        except OSError:
+            self._file.truncate(self._position)
+            self._file.seek(self._position)
+            raise
+        self._position += len(data)
 
     def close(self) -> None:
         """Close the file."""

@@ -12,8 +12,13 @@ from collections.abc import Iterable
 
 from flytekitplugins.wbmon.delivery.runs import sync_command as wandb_sync
 from flytekitplugins.wbmon.delivery.runs.deliver import RunDelivery
+from flytekitplugins.wbmon.delivery.runs.outcome import TaskOutcome
+from flytekitplugins.wbmon.delivery.runs.pending_log import discard_copy
 from flytekitplugins.wbmon.delivery.runs.transaction_log import has_ended, log_path
 from flytekitplugins.wbmon.delivery.signals import ParentSignals
+
+# how long the task may take from the end of its log until it tells how it ended
+_END_S = 10.0
 
 
 def main(source: Iterable[str]) -> None:
@@ -33,8 +38,11 @@ def main(source: Iterable[str]) -> None:
         # either may come first: wandb writes the end late, and a killed task writes none
         has_ended=lambda: signals.is_done or has_ended(log),
         until=signals.until,
+        # the end of the log is seen before the task has told how it ended
+        outcome=lambda: TaskOutcome.from_dict(signals.wait_for_end(_END_S).get("outcome") or {}),
     )
     delivery.run(live=True)
+    discard_copy(folder)
 
 
 if __name__ == "__main__":
