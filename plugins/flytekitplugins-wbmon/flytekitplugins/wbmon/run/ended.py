@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flytekitplugins.wbmon.delivery.runs.outcome import TaskOutcome
+from flytekitplugins.wbmon.delivery.runs.package import note_lost
+from flytekitplugins.wbmon.delivery.runs.pending_log import read_content
 from flytekitplugins.wbmon.delivery.runs.progress import DeliveryProgress
 from flytekitplugins.wbmon.delivery.runs.store import keep_run
+from flytekitplugins.wbmon.delivery.runs.transaction_log import has_ended, log_path
+from flytekitplugins.wbmon.delivery.runs.wandb_internals import UnsupportedWandbError
 from flytekitplugins.wbmon.delivery.store import keep_in_time
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.flyte.deck import show_note
@@ -86,6 +91,7 @@ class RunEnd:
 
     def _keep(self, folder: Path, outcome: TaskOutcome, timeout_s: float) -> None:
         if not self._store_url:
+            _note_lost(folder, outcome)
             _say(f"the run is kept in {folder}")
             return
         # the store is opened inside the time limit too, because that may already hang
@@ -99,6 +105,16 @@ class RunEnd:
             _say(f"the run could not be stored, and is in {kept.place}: {kept.problem}")
         else:
             _say(f"the run is kept in {kept.place}; SyncOfflineRuns delivers it later")
+
+
+def _note_lost(folder: Path, outcome: TaskOutcome) -> None:
+    # nobody else has read the log; to read a long one takes seconds
+    with suppress(UnsupportedWandbError, DataError, OSError):
+        log = log_path(folder)
+        if has_ended(log) and not outcome.failed:
+            return
+        content = read_content(folder)
+        note_lost(folder, outcome.lost(log, n_rows=content.n_rows, exit_code=content.exit_code))
 
 
 def _lost(folder: Path) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flytekitplugins.wbmon.delivery.runs.transaction_log import exit_record
 from flytekitplugins.wbmon.delivery.runs.wandb_internals import record_type
 from flytekitplugins.wbmon.storage.room import why_not_writable
 
@@ -100,13 +101,6 @@ def ending(
     if end is None and outcome.exit_code is not None:
         end = exit_record(outcome.exit_code)
     return lost, records if end is None else [*records, end]
-
-
-def exit_record(exit_code: int) -> Record:
-    """The record that ends a log."""
-    record = record_type()()
-    record.exit.exit_code = exit_code
-    return record
 
 
 def _why_not_written(log: Path) -> str:

@@ -103,6 +103,16 @@ def pack(folder: Path, scratch: Path, outcome: TaskOutcome) -> tuple[PackedRun, 
     return packed, sources
 
 
+def note_lost(folder: Path, lost: str) -> None:
+    """Note in the progress of a run's delivery what its log lacks; nothing if that is empty."""
+    # progress that is damaged is packed as it is
+    with suppress(DataError):
+        progress = DeliveryProgress.load(folder)
+        if lost:
+            progress.lost = lost
+            progress.save(folder)
+
+
 def _own_files(folder: Path) -> Iterator[str]:
     for path in sorted((folder / "files").rglob("*")):
         if path.is_file():
@@ -134,17 +144,8 @@ def _copy_log(
         content.add(record)
         writer.write(record)
     writer.close()
-    if lost:
-        _note_lost(folder, lost)
+    note_lost(folder, lost)
     return content, artifacts
-
-
-def _note_lost(folder: Path, lost: str) -> None:
-    # progress that is damaged is packed as it is
-    with suppress(DataError):
-        progress = DeliveryProgress.load(folder)
-        progress.lost = lost
-        progress.save(folder)
 
 
 def _take_artifact_files(record: Record, folder: Path, found: dict[str, Path]) -> None:

@@ -16,9 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flytekitplugins.wbmon.delivery.runs.api import RunTarget
-from flytekitplugins.wbmon.delivery.runs.outcome import TaskOutcome, ending, exit_record
+from flytekitplugins.wbmon.delivery.runs.outcome import TaskOutcome, ending
 from flytekitplugins.wbmon.delivery.runs.progress import DeliveryProgress
-from flytekitplugins.wbmon.delivery.runs.transaction_log import LogReader, LogWriter, log_path
+from flytekitplugins.wbmon.delivery.runs.transaction_log import (
+    LogReader,
+    LogWriter,
+    exit_record,
+    log_path,
+)
 from flytekitplugins.wbmon.delivery.runs.wandb_internals import is_padding
 from flytekitplugins.wbmon.storage.room import find_scratch, folder_with_room, scratch_folder
 

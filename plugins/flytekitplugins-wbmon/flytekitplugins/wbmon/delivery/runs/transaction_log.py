@@ -119,6 +119,13 @@ def write_records(path: Path, records: Iterable[Record]) -> None:
     writer.close()
 
 
+def exit_record(exit_code: int) -> Record:
+    """The record that ends a log."""
+    record = record_type()()
+    record.exit.exit_code = exit_code
+    return record
+
+
 def has_ended(path: Path) -> bool:
     """Whether the log holds the run's end; reads only the last two blocks, as it is polled."""
     record = record_type()
