@@ -197,6 +197,9 @@ class RunDelivery:
         if not sync.is_alive():
             raise PublishError("W&B's live sync ended early")
         self._end_copy(pending)
+        if not pending.is_whole:
+            # the next copy is without the rows that have arrived
+            raise PublishError("W&B's live sync cannot see the end of the run")
         while sync.is_alive() and time.monotonic() < self._until():
             sync.join(_POLL_S)
         self._note_sent(whole=not sync.is_alive())

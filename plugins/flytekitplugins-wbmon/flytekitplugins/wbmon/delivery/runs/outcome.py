@@ -8,18 +8,21 @@ ended and what it has logged, and what the log lacks is told in the run and in t
 from __future__ import annotations
 
 import json
+import logging
 import resource
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flytekitplugins.wbmon.delivery.runs.transaction_log import exit_record
+from flytekitplugins.wbmon.delivery.runs.transaction_log import LogWriter, exit_record
 from flytekitplugins.wbmon.delivery.runs.wandb_internals import record_type
 from flytekitplugins.wbmon.storage.room import why_not_writable
 
 if TYPE_CHECKING:
     from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
+
+logger = logging.getLogger(__name__)
 
 # in the run's summary, beside `error_type` and `error_message`
 LOST_KEY = "not_recorded"
@@ -101,6 +104,22 @@ def ending(
     if end is None and outcome.exit_code is not None:
         end = exit_record(outcome.exit_code)
     return lost, records if end is None else [*records, end]
+
+
+def write_ending(writer: LogWriter, records: Iterable[Record]) -> bool:
+    """Write the records with which a copy of a log ends.
+
+    Returns:
+        False if there is no room for them, as where a file may not be larger than the log is. The
+        rows are then sent without, and the server is told the exit code in another way.
+    """
+    try:
+        for record in records:
+            writer.write(record)
+    except OSError as error:
+        logger.warning("W&B: the end of a run cannot be written: %s", error)
+        return False
+    return True
 
 
 def _why_not_written(log: Path) -> str:

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flytekitplugins.wbmon.delivery.runs.outcome import TaskOutcome, ending
+from flytekitplugins.wbmon.delivery.runs.outcome import TaskOutcome, ending, write_ending
 from flytekitplugins.wbmon.delivery.runs.pending_log import LogContent, logged_artifact
 from flytekitplugins.wbmon.delivery.runs.progress import FILE_NAME as PROGRESS
 from flytekitplugins.wbmon.delivery.runs.progress import DeliveryProgress, progress_file
@@ -142,7 +142,7 @@ def _copy_log(
     lost, records = ending(log, outcome, n_rows=content.n_rows, end=end)
     for record in records:
         content.add(record)
-        writer.write(record)
+    write_ending(writer, records)
     writer.close()
     note_lost(folder, lost)
     return content, artifacts

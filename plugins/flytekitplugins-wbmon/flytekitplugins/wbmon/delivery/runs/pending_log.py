@@ -9,14 +9,13 @@ end to a log that has none: of a process that was killed, or of a disk that was 
 from __future__ import annotations
 
 import json
-import logging
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flytekitplugins.wbmon.delivery.runs.api import RunTarget
-from flytekitplugins.wbmon.delivery.runs.outcome import TaskOutcome, ending
+from flytekitplugins.wbmon.delivery.runs.outcome import TaskOutcome, ending, write_ending
 from flytekitplugins.wbmon.delivery.runs.progress import DeliveryProgress
 from flytekitplugins.wbmon.delivery.runs.transaction_log import (
     LogReader,
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
         HistoryRecord,
         Record,
     )
-
-logger = logging.getLogger(__name__)
 
 FOLDER = "delivery"
 
@@ -108,6 +105,9 @@ class PendingLog:
         folder: The run's folder.
         progress: Progress of the delivery; `first_step` is added to the steps.
         n_arrived: Number of this log's rows that the server has; these are left out.
+
+    Attributes:
+        is_whole: Whether the end of the log was copied.
     """
 
     def __init__(self, folder: Path, progress: DeliveryProgress, n_arrived: int) -> None:
@@ -118,6 +118,7 @@ class PendingLog:
         source = log_path(folder)
         self._reader = LogReader(source)
         self._end: Record | None = None
+        self.is_whole = False
         self.path = _clean_copy(folder, n_bytes=source.stat().st_size) / source.name
         self._writer = LogWriter(self.path)
 
@@ -147,13 +148,7 @@ class PendingLog:
             records.append(exit_record(1))  # the task's process was killed
         for record in records:
             self.content.add(record)
-        try:
-            for record in records:
-                self._writer.write(record)
-        except OSError as error:
-            # a limit on the size of a file, which the log has reached too; the server is then told
-            # the exit code in another way
-            logger.warning("W&B: the end of %s cannot be written: %s", self.path, error)
+        self.is_whole = write_ending(self._writer, records)
         self._writer.close()
         return lost
 
