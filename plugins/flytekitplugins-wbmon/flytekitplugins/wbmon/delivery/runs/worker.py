@@ -1,6 +1,7 @@
 """The worker process that delivers a run while its task runs, started with `python -m`.
 
-`delivery.signals` describes its standard input, of which the first line must also have `api_host`.
+`delivery.signals` describes its standard input, of which the first line must also have `api_host`
+and `writer`.
 The progress of the delivery is saved in the run's folder.
 """
 
@@ -38,6 +39,7 @@ def main(source: Iterable[str]) -> None:
         # either may come first: wandb writes the end late, and a killed task writes none
         has_ended=lambda: signals.is_done or has_ended(log),
         until=signals.until,
+        writer=signals.settings["writer"],
         # the end of the log is seen before the task has told how it ended
         outcome=lambda: TaskOutcome.from_dict(signals.wait_for_end(_END_S).get("outcome") or {}),
     )
