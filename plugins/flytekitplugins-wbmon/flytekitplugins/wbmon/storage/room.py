@@ -14,6 +14,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
+from io import RawIOBase
 from pathlib import Path
 
 from flytekitplugins.wbmon.errors import StorageError
@@ -131,6 +132,29 @@ def discard_scratch(of: Path, name: str = "") -> None:
             (scratch / name).unlink(missing_ok=True)
         else:
             shutil.rmtree(scratch, ignore_errors=True)
+
+
+def append_whole(file: RawIOBase, data: bytes) -> None:
+    """Append all of some data to an unbuffered file, or nothing.
+
+    Args:
+        file: A file that is open for appending or writing, at its end.
+        data: What to append.
+
+    Raises:
+        OSError: If the disk has no room. What it took of the data is removed, so that the next
+            line or record does not begin in the middle of this one.
+    """
+    end = file.seek(0, os.SEEK_END)
+    try:
+        written = 0
+        # a disk takes what it has room for, and refuses only the rest
+        while written < len(data):
+            written += file.write(data[written:]) or 0
+    except OSError:
+        file.truncate(end)
+        file.seek(end)
+        raise
 
 
 def _scratch_name(of: Path) -> str:

@@ -34,6 +34,7 @@ from flytekitplugins.wbmon.flyte.termination import (
 from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
 from flytekitplugins.wbmon.run.api_key import api_key_of
 from flytekitplugins.wbmon.run.offline_store import open_store, store_url
+from flytekitplugins.wbmon.storage.room import discard_scratch, folder_with_room, why_not_writable
 from flytekitplugins.wbmon.traces import weave_client
 from flytekitplugins.wbmon.traces.call_rows import CallRows
 from flytekitplugins.wbmon.traces.settings import TraceSettings
@@ -120,7 +121,12 @@ class TraceSession:
             timeout_s=self._timeout_s,
             level=level,
         )
+        discard_scratch(self.spool.folder)
         self.kept_in = kept.place
+        if self.spool.n_lost:
+            lost = f"{self.spool.n_lost} records could not be written: {self.spool.why_lost}"
+            logger.warning("traces: %s", lost)
+            show_note(f"Traces are not whole: {lost}")
         if kept.place:
             show_note(f"Traces wait in {kept.place}: {self.result.reason}")
         if kept.problem:
@@ -292,9 +298,9 @@ def _start(
 def _spool_root(identity: TaskIdentity) -> Path:
     # as W&B does for its own runs, so that a user finds both in one folder
     here = Path(os.environ.get("WANDB_DIR") or Path.cwd())
-    if identity.is_local and os.access(here, os.W_OK):
+    if identity.is_local and not why_not_writable(here):
         return here / "wandb" / "weave"
-    return Path(tempfile.mkdtemp(prefix="weave-"))
+    return Path(tempfile.mkdtemp(prefix="weave-", dir=folder_with_room()))
 
 
 def _url(settings: TraceSettings, session: TraceSession) -> str:

@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING
 
 from flytekitplugins.wbmon.delivery.runs.wandb_internals import BLOCK, record_type
 from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.storage.room import append_whole
 
 if TYPE_CHECKING:
     from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
@@ -95,15 +96,7 @@ class LogWriter:
         self._append(b"".join(_framed(record.SerializeToString(), self._position)))
 
     def _append(self, data: bytes) -> None:
-        try:
-            # a disk takes what it has room for, and refuses only the rest
-            written = 0
-            while written < len(data):
-                written += self._file.write(data[written:])
-        except OSError:
-            self._file.truncate(self._position)
-            self._file.seek(self._position)
-            raise
+        append_whole(self._file, data)
         self._position += len(data)
 
     def close(self) -> None:
