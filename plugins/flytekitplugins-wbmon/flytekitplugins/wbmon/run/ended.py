@@ -10,9 +10,11 @@ from flytekitplugins.wbmon.delivery.runs.store import keep_run
 from flytekitplugins.wbmon.delivery.store import keep_in_time
 from flytekitplugins.wbmon.flyte.deck import show_note
 from flytekitplugins.wbmon.flyte.identity import TaskIdentity
-from flytekitplugins.wbmon.flyte.termination import TERMINATING_TIMEOUT_S
+from flytekitplugins.wbmon.flyte.termination import TERMINATING_TIMEOUT_S, is_terminating
+from flytekitplugins.wbmon.run.finish import finish_in_time
 from flytekitplugins.wbmon.run.init_arguments import run_url
 from flytekitplugins.wbmon.run.offline_store import open_store, store_url
+from flytekitplugins.wbmon.run.outcome import TaskOutcome
 from flytekitplugins.wbmon.run.settings import RunSettings
 from flytekitplugins.wbmon.storage.guard import without_secrets
 
@@ -22,8 +24,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 STORE_FOLDER = "wandb-offline"
-# wandb writes the last record shortly after `finish` returns; this only limits the wait for it
-END_TIMEOUT_S = 5.0
+# wandb needs some milliseconds to finish an offline run; after this time it will not do so
+FINISH_TIMEOUT_S = 10.0
 
 
 class RunEnd:
@@ -45,22 +47,28 @@ class RunEnd:
         """The URL of the offline store, as an entry for the `flyte` block of the run's config."""
         return {"offline_store": without_secrets(self._store_url)} if self._store_url else {}
 
-    def timeout_s(self, *, is_terminating: bool) -> float:
-        """Time limit in seconds for the delivery, and again for storing the run.
+    def finish(self, run: wandb.Run, outcome: TaskOutcome, *, timeout_s: float) -> str:
+        """Finish the run in bounded time; see `finish_in_time`.
 
         Args:
-            is_terminating: The process received SIGTERM; the limit is then at most 10 s.
-        """
-        allowed = self._settings.delivery_timeout_s
-        return min(allowed, TERMINATING_TIMEOUT_S) if is_terminating else allowed
+            run: An open run.
+            outcome: The outcome of the task.
+            timeout_s: Time limit in seconds for wandb.
 
-    def report(self, run: wandb.Run, reason: str, *, timeout_s: float) -> None:
+        Returns:
+            What went wrong, in words; empty if wandb finished the run. It is also reported.
+        """
+        problem = finish_in_time(run, outcome, timeout_s)
+        if problem:
+            _say(f"{problem}; what was logged last may be lost")
+        return problem
+
+    def report(self, run: wandb.Run, reason: str) -> None:
         """Report the outcome in the log and on the Deck, and store the run if it is not delivered.
 
         Args:
             run: The run, after it has ended.
             reason: Why W&B has not confirmed the run; empty if it has.
-            timeout_s: Time limit in seconds for storing the run.
         """
         if not reason:
             _say(f"delivered to W&B: {run_url(self._settings, run.id)}", level=logging.INFO)
@@ -70,6 +78,9 @@ class RunEnd:
         if not self._store_url:
             _say(f"the run is kept in {folder}")
             return
+        timeout_s = self._settings.delivery_timeout_s
+        if is_terminating():
+            timeout_s = min(timeout_s, TERMINATING_TIMEOUT_S)
         # the store is opened inside the time limit too, because that may already hang
         kept = keep_in_time(
             lambda: keep_run(folder, open_store(self._store_url)),

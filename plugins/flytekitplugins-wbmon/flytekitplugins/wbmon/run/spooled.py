@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 from flytekitplugins.wbmon.delivery.credentials import ApiKey
 from flytekitplugins.wbmon.delivery.process import WorkerProcess
 from flytekitplugins.wbmon.delivery.runs.progress import DeliveryProgress
-from flytekitplugins.wbmon.delivery.runs.transaction_log import log_path, wait_for_end
 from flytekitplugins.wbmon.delivery.runs.wandb_internals import UnsupportedWandbError
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.flyte.identity import TaskIdentity
+from flytekitplugins.wbmon.flyte.termination import terminating_until
 from flytekitplugins.wbmon.run import wandb_client as client
-from flytekitplugins.wbmon.run.ended import END_TIMEOUT_S, RunEnd
+from flytekitplugins.wbmon.run.ended import FINISH_TIMEOUT_S, RunEnd
+from flytekitplugins.wbmon.run.outcome import TaskOutcome
 from flytekitplugins.wbmon.run.settings import RunSettings
 
 if TYPE_CHECKING:
@@ -76,38 +77,30 @@ class SpooledRun:
         if self._worker is not None:
             self._worker.end()
 
-    def end(self, run: wandb.Run, exit_code: int, *, is_terminating: bool = False) -> None:
+    def end(self, run: wandb.Run, outcome: TaskOutcome) -> None:
         """End the run, wait for its delivery up to the time limit, and store it if unconfirmed.
 
         Args:
             run: The run that `open` returned.
-            exit_code: 0 for success.
-            is_terminating: The process received SIGTERM and will soon be killed.
+            outcome: The outcome of the task.
         """
-        timeout_s = self._end.timeout_s(is_terminating=is_terminating)
         try:
-            reason = self._deliver(run, exit_code, timeout_s)
-        except UnsupportedWandbError as error:
+            reason = self._deliver(run, outcome)
+        except (UnsupportedWandbError, DataError) as error:
             # the log cannot be read, so nothing can be confirmed; the run is stored as it is
             self.abandon()
             reason = str(error)
-        self._end.report(run, reason, timeout_s=timeout_s)
+        self._end.report(run, reason)
 
-    def _deliver(self, run: wandb.Run, exit_code: int, timeout_s: float) -> str:
+    def _deliver(self, run: wandb.Run, outcome: TaskOutcome) -> str:
         """End the run and deliver it; return why it is not confirmed, or an empty text if it is."""
         # before `finish`, after which wandb accepts no records
         if self._flusher is not None:
             self._flusher.stop()
-        run.finish(exit_code=exit_code)
-        folder = Path(run.settings.sync_dir)
-        # `finish` returns before the last record is on disk, from which the worker sees the end
-        wait_for_end(log_path(folder), END_TIMEOUT_S)
+        self._end.finish(run, outcome, timeout_s=FINISH_TIMEOUT_S)
         if self._worker is None:
             return "it is an offline run"
-        self._worker.finish(timeout_s)
+        self._worker.finish(self._settings.delivery_timeout_s, until=terminating_until)
         # the worker writes its progress to a file, which is valid even if the worker was killed
-        try:
-            progress = DeliveryProgress.load(folder)
-        except DataError as error:
-            return str(error)
+        progress = DeliveryProgress.load(Path(run.settings.sync_dir))
         return "" if progress.is_confirmed else progress.reason

@@ -8,10 +8,11 @@ process leaves an incomplete record at the end; everything before it is readable
 
 from __future__ import annotations
 
+import json
 import struct
 import time
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -56,6 +57,11 @@ class LogReader:
         self._path = path
         self._position = 0
 
+    @property
+    def position(self) -> int:
+        """Where in the file the last complete record ends."""
+        return self._position
+
     def read(self) -> Iterator[Record]:
         """The complete records that were not read before.
 
@@ -79,12 +85,19 @@ class LogReader:
 
 
 class LogWriter:
-    """Writes a log that wandb can sync; a reader sees each record as soon as it is written."""
+    """Writes a log that wandb can sync; a reader sees each record as soon as it is written.
 
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("wb")
-        self._file.write(HEADER)
-        self._position = len(HEADER)
+    Args:
+        path: The log; what it holds is overwritten.
+        keep: Number of bytes at its beginning that are kept, up to the end of a record.
+    """
+
+    def __init__(self, path: Path, *, keep: int = 0) -> None:
+        self._file: IO[bytes] = path.open("r+b" if keep else "wb")
+        self._file.truncate(keep)
+        self._position = self._file.seek(keep)
+        if not keep:
+            self._position = self._file.write(HEADER)
 
     def write(self, record: Record) -> None:
         """Append a record."""
@@ -103,6 +116,33 @@ def write_records(path: Path, records: Iterable[Record]) -> None:
     writer = LogWriter(path)
     for record in records:
         writer.write(record)
+    writer.close()
+
+
+def append_end(path: Path, *, exit_code: int, summary: Mapping[str, str]) -> None:
+    """End the log of a run whose service is dead.
+
+    Args:
+        path: The log.
+        exit_code: 0 for success.
+        summary: Added to the run's summary.
+
+    Raises:
+        DataError: If the file is not a transaction log.
+    """
+    record = record_type()
+    said, ended = record(), record()
+    for key, text in summary.items():
+        said.summary.update.add(key=key, value_json=json.dumps(text))
+    ended.exit.exit_code = exit_code
+    reader = LogReader(path)
+    for _ in reader.read():
+        pass
+    # over an incomplete record, behind which nothing can be read
+    writer = LogWriter(path, keep=reader.position)
+    if summary:
+        writer.write(said)
+    writer.write(ended)
     writer.close()
 
 
