@@ -103,12 +103,16 @@ def test_a_second_sigterm_does_not_cut_the_way_out_short() -> None:
 
 def test_a_sigterm_that_is_held_back_ends_the_block_afterwards() -> None:
     heard: list[str] = []
-    with pytest.raises(TerminatedError), exit_on_sigterm():
+
+    def body() -> None:
         with hold_sigterm():
             terminate()
             heard.append("the end")
         assert is_terminating()
         heard.append("the rest of the block")
+
+    with pytest.raises(TerminatedError), exit_on_sigterm():
+        body()
     assert heard == ["the end", "the rest of the block"]
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
@@ -141,9 +145,12 @@ def test_a_handler_that_replaced_ours_and_exits_is_told_to_those_who_must_act_be
     def leave(*_: Any) -> None:
         sys.exit(1)
 
-    with pytest.raises(SystemExit) as caught, exit_on_sigterm(before=heard.append):
+    def body() -> None:
         signal.signal(signal.SIGTERM, leave)
         terminate()
+
+    with pytest.raises(SystemExit) as caught, exit_on_sigterm(before=heard.append):
+        body()
     (error,) = heard
     assert isinstance(error, TerminatedError)
     assert error.code == caught.value.code == 1

@@ -10,6 +10,7 @@ import os
 import signal
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -177,8 +178,7 @@ def exit_on_sigterm(before: Before | None = None) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        # a handler that replaced ours has raised it in this thread, and the work goes on in another
-        if isinstance(error, (SystemExit, KeyboardInterrupt)) and not is_terminating():
+        if not is_terminating() and _is_of_other_handler(error):
             _HANDLER.end_blocks(_reason(error))
         _HANDLER.leave(before, is_failing=True)
         raise
@@ -212,11 +212,20 @@ def terminating_until() -> float:
     return float("inf") if heard_at is None else heard_at + TERMINATING_TIMEOUT_S
 
 
-def _reason(error: SystemExit | KeyboardInterrupt) -> BaseException:
-    # flytekit's handler of eager tasks calls `exit(1)`
-    if type(error) is SystemExit and isinstance(error.code, int):
+def _is_of_other_handler(error: BaseException) -> bool:
+    """Whether a handler has raised the error that the body installed, such as flytekit's own."""
+    if isinstance(error, KeyboardInterrupt):
+        return True
+    code = getattr(signal.getsignal(signal.SIGTERM), "__code__", None)
+    return any(frame.f_code is code for frame, _ in traceback.walk_tb(error.__traceback__))
+
+
+def _reason(error: BaseException) -> BaseException:
+    if isinstance(error, KeyboardInterrupt):
+        return error
+    if isinstance(error, SystemExit) and isinstance(error.code, int):
         return TerminatedError(error.code)
-    return error
+    return TerminatedError()
 
 
 def _is_main() -> bool:

@@ -71,6 +71,13 @@ def replace_service() -> None:
     _in_time(_forget_service, _TEARDOWN_S)
 
 
+@cache
+def kill_service_at_exit() -> None:
+    """Keep the exit of the interpreter from waiting for wandb's service, which holds a dead run."""
+    # registered after wandb's own hook, so it runs before that one waits
+    atexit.register(_kill_service)
+
+
 def _finish(run: wandb.Run, exit_code: int, timeout_s: float) -> str:
     problems: list[str] = []
 
@@ -81,7 +88,7 @@ def _finish(run: wandb.Run, exit_code: int, timeout_s: float) -> str:
             problems.append(f"wandb could not finish the run ({type(error).__name__}: {error})")
 
     if not _in_time(finish, timeout_s):
-        _kill_service_at_exit()
+        kill_service_at_exit()
         return f"wandb did not finish the run in {timeout_s:g} s"
     return problems[0] if problems else ""
 
@@ -103,12 +110,6 @@ def _forget_service() -> None:
     # it raises, as the service does not answer; what it knew of the service is gone then
     with suppress(Exception, SystemExit):
         wandb.teardown()
-
-
-@cache
-def _kill_service_at_exit() -> None:
-    # registered after wandb's own hook, so it runs before that one waits for the service
-    atexit.register(_kill_service)
 
 
 def _kill_service() -> None:

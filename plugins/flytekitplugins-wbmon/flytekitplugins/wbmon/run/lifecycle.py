@@ -6,6 +6,7 @@ result is unaffected. Errors of the user, such as a missing secret, are raised b
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import threading
@@ -156,6 +157,11 @@ def end_live_runs(error: BaseException) -> None:
         opened.is_ended.wait(2 * TERMINATING_TIMEOUT_S)
 
 
+def _end_at_exit() -> None:
+    # another thread is still in its block
+    end_live_runs(RuntimeError("the process ended before the task"))
+
+
 def _place() -> str:
     """An identifier that all code of one task shares and no other task of the process has.
 
@@ -198,6 +204,9 @@ def _open(settings: RunSettings, task: str, inputs: Mapping[str, Any], place: st
             return _register(_silent_run(), place, redactor)
         opened = _register(run, place, redactor)
         opened.writer = writer
+        # last, so that it comes before wandb's own, which would call the run finished
+        atexit.unregister(_end_at_exit)
+        atexit.register(_end_at_exit)
         opened.logs_outputs = settings.log_artifacts
     url = run_url(settings, run.id)
     logger.info("W&B run %s in %s %s", run.id, run.settings.sync_dir, url)

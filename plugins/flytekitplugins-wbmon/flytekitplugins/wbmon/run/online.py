@@ -24,6 +24,7 @@ from flytekitplugins.wbmon.flyte.identity import TaskIdentity
 from flytekitplugins.wbmon.flyte.termination import terminating_until
 from flytekitplugins.wbmon.run import wandb_client as client
 from flytekitplugins.wbmon.run.ended import RunEnd
+from flytekitplugins.wbmon.run.finish import kill_service_at_exit
 from flytekitplugins.wbmon.run.outcome import TaskOutcome
 from flytekitplugins.wbmon.run.settings import RunSettings
 from flytekitplugins.wbmon.run.spooled import SpooledRun
@@ -71,6 +72,7 @@ class OnlineRun:
             )
         except Exception as error:  # noqa: BLE001 - wandb raises many kinds, and none may pass
             logger.warning("W&B: cannot go online (%s); the run is spooled", error)
+            kill_service_at_exit()
             return self._spooled.open(arguments)
         self._is_online = True
         folder = Path(run.settings.sync_dir)
