@@ -210,6 +210,6 @@ def test_a_thread_that_is_still_in_its_block_at_the_exit_of_the_process_fails_it
     sys.exit(0)
     """
     run_task(body, tmp_path)
-    run = find_run(tmp_path)
+    run = find_run(tmp_path / "wandb")
     assert run.exit_code == 1
     assert run.summary["error_message"] == "the process ended before the task"
