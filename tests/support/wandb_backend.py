@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping
 
 from support import wandb_artifacts, wandb_runs, wandb_views
-from support.wandb_records import Json, Memory
+from support.wandb_records import Json, Memory, RefusedError, now
 from support.wandb_schema import asked_types, describe_types
 
 _OPERATIONS = {
@@ -44,7 +44,10 @@ class Backend:
         if resolve is None:
             self.unknown.append(operation)
             return {"data": {}, "errors": [{"message": f"unknown operation {operation}"}]}
-        return {"data": resolve(self.memory, variables)}
+        try:
+            return {"data": resolve(self.memory, variables)}
+        except RefusedError as error:
+            return {"data": None, "errors": [{"message": str(error)}]}
 
     def _describe(self, types: Mapping[str, str]) -> Json:
         try:
@@ -56,10 +59,11 @@ class Backend:
     def stream(self, entity: str, project: str, run_id: str, body: Json) -> Json:
         """Take one request of the file stream: rows, summary, output, the end."""
         run = self.memory.run(entity, project, run_id)
+        run.heartbeat_at = now()
         for name, chunk in (body.get("files") or {}).items():
             lines, offset = chunk.get("content") or [], chunk.get("offset") or 0
             if name == "wandb-history.jsonl":
-                run.lines.update(enumerate(lines, start=offset))
+                run.lines.write(lines, offset)
             elif name == "output.log":
                 run.output.update(enumerate(lines, start=offset))
             elif name == "wandb-summary.json" and lines:

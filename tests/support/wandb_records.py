@@ -4,14 +4,70 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
 Json = dict[str, Any]
 
+
+class RefusedError(Exception):
+    """The server answers a request with an error."""
+
+
 LAST_PAGE: Mapping[str, Any] = {"__typename": "PageInfo", "endCursor": None, "hasNextPage": False}
+
+
+class History(dict[int, str]):
+    """The rows of a run as they were sent, by line number; they are found by step too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._steps: dict[int, int] = {}
+        self._by_step: list[tuple[int, int]] = []
+        self._types: dict[str, Counter[str]] = {}
+
+    def write(self, lines: Iterable[str], offset: int) -> None:
+        """Take lines; they replace those that have the same number."""
+        for number, line in enumerate(lines, start=offset):
+            if number in self:
+                self._count(json.loads(self[number]), -1)
+            row = json.loads(line)
+            self[number] = line
+            self._steps[number] = row.get("_step", number)
+            self._count(row, 1)
+        self._by_step = []
+
+    def between(self, low: int, high: int) -> list[str]:
+        """The lines with `low <= step < high`, by step."""
+        if len(self._by_step) != len(self._steps):
+            self._by_step = sorted((step, number) for number, step in self._steps.items())
+        first, end = (bisect_left(self._by_step, (step, -1)) for step in (low, high))
+        return [self[number] for _, number in self._by_step[first:end]]
+
+    @property
+    def keys_node(self) -> Json:
+        """What a server says of the logged keys: their types, and the highest step."""
+        keys = {
+            key: {
+                "typeCounts": [{"type": kind, "count": n} for kind, n in types.items() if n],
+                "monotonic": False,
+            }
+            for key, types in self._types.items()
+            if types.total()
+        }
+        return {"lastStep": max(self._steps.values(), default=-1), "keys": keys, "sets": []}
+
+    def _count(self, row: Json, times: int, prefix: str = "") -> None:
+        for key, value in row.items():
+            if isinstance(value, dict) and "_type" not in value:
+                self._count(value, times, f"{prefix}{key}.")
+            else:
+                types = self._types.setdefault(f"{prefix}{key}", Counter())
+                types[_kind(value)] += times
 
 
 @dataclass
@@ -20,6 +76,7 @@ class ServedRun:
 
     Attributes:
         lines: The history as it was sent, by its line number.
+        heartbeat_at: When the run was last heard of.
         n_finished: How often the run was declared finished.
     """
 
@@ -27,6 +84,7 @@ class ServedRun:
     project: str
     id: str
     created_at: str
+    heartbeat_at: str = ""
     name: str = ""
     notes: str = ""
     group: str = ""
@@ -34,7 +92,7 @@ class ServedRun:
     tags: list[str] = field(default_factory=list)
     config_values: Json = field(default_factory=dict)
     summary: Json = field(default_factory=dict)
-    lines: dict[int, str] = field(default_factory=dict)
+    lines: History = field(default_factory=History)
     output: dict[int, str] = field(default_factory=dict)
     events: list[str] = field(default_factory=list)
     files: dict[str, bytes] = field(default_factory=dict)
@@ -156,12 +214,20 @@ class Memory:
     def run(self, entity: str | None, project: str, run_id: str) -> ServedRun:
         run = self.find(project, run_id)
         if run is None:
-            run = ServedRun(entity or self.entity, project, run_id, now())
+            run = ServedRun(entity or self.entity, project, run_id, now(), now())
             self.runs.append(run)
         return run
 
     def artifact(self, artifact_id: str) -> ServedArtifact:
         return next(artifact for artifact in self.artifacts if artifact.id == artifact_id)
+
+
+def _kind(value: Any) -> str:
+    """The server's name for the type of a logged value."""
+    if isinstance(value, dict):
+        return str(value["_type"])
+    names = {bool: "boolean", int: "number", float: "number", str: "string", list: "list"}
+    return names.get(type(value), "nil")
 
 
 def node_id(*parts: object) -> str:

@@ -9,9 +9,11 @@ from support.wandb_records import (
     LAST_PAGE,
     Json,
     Memory,
+    RefusedError,
     ServedAlert,
     ServedRun,
     node_id,
+    now,
     project_node,
 )
 
@@ -56,11 +58,19 @@ def organization(_memory: Memory, _: Json) -> Json:
 
 
 def upsert_run(memory: Memory, variables: Json) -> Json:
-    known = next((run for run in memory.runs if run.node_id == variables.get("id")), None)
-    project = variables.get("project") or "uncategorized"
-    run = known or memory.find(project, variables["name"])
-    inserted = run is None
-    run = run or memory.run(variables.get("entity"), project, variables["name"])
+    """A node id names a run that is there; a name makes one if there is none."""
+    if variables.get("id"):
+        run = next((run for run in memory.runs if run.node_id == variables["id"]), None)
+        if run is None:
+            raise RefusedError("run not found")
+        inserted = False
+    elif variables.get("name"):
+        project = variables.get("project") or "uncategorized"
+        inserted = memory.find(project, variables["name"]) is None
+        run = memory.run(variables.get("entity"), project, variables["name"])
+    else:
+        raise RefusedError("upsertBucket needs the id or the name of a run")
+    run.heartbeat_at = now()
     _apply_upsert(run, variables)
     bucket = {**_run_node(run), "project": project_node(run.project, run.entity)}
     return {"upsertBucket": {"inserted": inserted, "bucket": {**bucket, "description": None}}}
@@ -114,7 +124,7 @@ def resume_status(memory: Memory, variables: Json) -> Json:
 
 
 def read_run(memory: Memory, variables: Json) -> Json:
-    run = memory.find(variables["project"], variables.get("name") or variables.get("run") or "")
+    run = memory.find(variables["project"], _named(variables))
     return {"project": {"run": _run_node(run) if run else None}}
 
 
@@ -136,14 +146,11 @@ def parquet_history(_memory: Memory, _: Json) -> Json:
 
 
 def history_page(memory: Memory, variables: Json) -> Json:
-    run = memory.find(variables["project"], variables["run"])
-    low, high = variables["minStep"], variables["maxStep"]
-    rows = [
-        line
-        for number, line in sorted(run.lines.items() if run else ())
-        if low <= json.loads(line).get("_step", number) < high
-    ]
-    return {"project": {"run": {"history": rows[: variables.get("pageSize") or 1000]}}}
+    run = memory.find(variables["project"], _named(variables))
+    if run is None:
+        return {"project": {"run": None}}
+    rows = run.lines.between(variables["minStep"], variables["maxStep"])
+    return {"project": {"run": {"history": _sampled(rows, _page_size(variables))}}}
 
 
 def sampled_history(memory: Memory, variables: Json) -> Json:
@@ -235,9 +242,9 @@ def _run_node(run: ServedRun) -> Json:
         "commit": None,
         "readOnly": False,
         "createdAt": run.created_at,
-        "heartbeatAt": run.created_at,
+        "heartbeatAt": run.heartbeat_at,
         "historyLineCount": len(run.lines),
-        "historyKeys": _history_keys(run.history),
+        "historyKeys": run.lines.keys_node,
         "user": {"name": run.entity, "username": run.entity},
         "projectId": "1",
     }
@@ -250,9 +257,20 @@ def _rows_with(keys: list[str] | None, run: ServedRun | None) -> list[Json]:
     return [{key: row[key] for key in keys} for row in rows if set(keys) <= set(row)]
 
 
-def _history_keys(rows: list[Json]) -> Json:
-    keys = {key: {"typeCounts": [], "monotonic": False} for row in rows for key in row}
-    return {"lastStep": len(rows) - 1, "keys": keys, "sets": []}
+def _named(variables: Json) -> str:
+    """The run that a query asks for; its queries differ in what they call it."""
+    return variables.get("name") or variables.get("run") or variables.get("runName") or ""
+
+
+def _page_size(variables: Json) -> int:
+    return variables.get("pageSize") or variables.get("samples") or 500
+
+
+def _sampled(rows: list[str], n_most: int) -> list[str]:
+    """At most so many rows, spread over all: a page that is too small leaves rows out."""
+    if len(rows) <= n_most:
+        return rows
+    return [rows[place * len(rows) // n_most] for place in range(n_most)]
 
 
 OPERATIONS: Mapping[str, Callable[[Memory, Json], Json]] = {

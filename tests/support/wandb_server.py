@@ -337,7 +337,7 @@ def _operation_name(call: Json) -> str:
 
 
 def _plain(record: Any) -> Json:
-    fields = dataclasses.asdict(record)
+    fields = {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
     if "files" in fields:
         fields["files"] = {name: len(data) for name, data in fields["files"].items()}
     return fields

@@ -173,6 +173,19 @@ def is_template(text: str) -> bool:
     return _PLACEHOLDER.search(text) is not None
 
 
+def is_exclusive(template: str | None, identity: TaskIdentity) -> bool:
+    """Whether no other process can have the same run id, not even the next attempt of the task.
+
+    Args:
+        template: As for `run_id`.
+        identity: Identity of the running task.
+    """
+    if template is None:
+        return True
+    needed = {"execution", "node", "attempt"} | ({"shard"} if identity.shard is not None else set())
+    return not identity.is_local and needed <= {name for name, _ in _PLACEHOLDER.findall(template)}
+
+
 def run_id(identity: TaskIdentity, template: str | None = None, *, suffix: str = "") -> str | None:
     """The W&B run id of a task.
 

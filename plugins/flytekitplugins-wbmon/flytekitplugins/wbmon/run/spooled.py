@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flytekitplugins.wbmon.delivery.credentials import ApiKey
 from flytekitplugins.wbmon.delivery.process import WorkerProcess
+from flytekitplugins.wbmon.delivery.runs.claim import ENTRY
 from flytekitplugins.wbmon.delivery.runs.progress import DeliveryProgress
 from flytekitplugins.wbmon.delivery.runs.wandb_internals import UnsupportedWandbError
 from flytekitplugins.wbmon.errors import DataError
-from flytekitplugins.wbmon.flyte.identity import TaskIdentity
+from flytekitplugins.wbmon.flyte.identity import TaskIdentity, is_exclusive
 from flytekitplugins.wbmon.flyte.termination import terminating_until
 from flytekitplugins.wbmon.run import wandb_client as client
 from flytekitplugins.wbmon.run.ended import FINISH_TIMEOUT_S, RunEnd
@@ -38,6 +40,8 @@ class SpooledRun:
         self._settings = settings
         self._key = key
         self._end = RunEnd(settings, identity)
+        # a run that others may write is sent by one process at a time
+        self._writer = "" if is_exclusive(settings.id, identity) else uuid.uuid4().hex
         self._worker: WorkerProcess | None = None
         self._flusher: LogFlusher | None = None
 
@@ -54,6 +58,7 @@ class SpooledRun:
                 self._key,
                 timeout_s=self._settings.delivery_timeout_s,
                 api_host=self._settings.resolved_api_host,
+                writer=self._writer,
             )
         run = client.start_offline_run(arguments)
         self._flusher = client.flush_every_second(run)
@@ -62,8 +67,8 @@ class SpooledRun:
         return run
 
     def to_config(self) -> dict[str, str]:
-        """The URL of the offline store, as an entry for the `flyte` block of the run's config."""
-        return self._end.to_config()
+        """Entries for the `flyte` block of the run's config: the offline store, the writer."""
+        return {**self._end.to_config(), **({ENTRY: self._writer} if self._writer else {})}
 
     def flush(self) -> None:
         """Write what the run has logged to disk now, for releases of wandb that do not do so."""

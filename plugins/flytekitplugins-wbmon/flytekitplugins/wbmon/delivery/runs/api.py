@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass, field
+from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import quote
 
@@ -24,7 +25,9 @@ _REFUSED = (401, 403, 404)
 _RUN = """
 query Run($project: String!, $entity: String!, $name: String!) {
   project(name: $project, entityName: $entity) {
-    run(name: $name) { id name state historyLineCount historyKeys summaryMetrics tags }
+    run(name: $name) {
+      id name state heartbeatAt historyLineCount historyKeys config summaryMetrics tags
+    }
   }
 }
 """
@@ -52,6 +55,26 @@ query ClientIDMapping($clientID: ID!) { clientIDMapping(clientID: $clientID) { s
 """
 _ARTIFACT = """
 query ArtifactByID($id: ID!) { artifact(id: $id) { id state digest } }
+"""
+_ROWS = """
+query HistoryPage($entity: String!, $project: String!, $run: String!, $minStep: Int64!,
+    $maxStep: Int64!, $pageSize: Int!) {
+  project(name: $project, entityName: $entity) {
+    run(name: $run) { history(minStep: $minStep, maxStep: $maxStep, samples: $pageSize) }
+  }
+}
+"""
+_CREATE = """
+mutation UpsertBucket($name: String, $project: String, $entity: String) {
+  upsertBucket(input: {name: $name, modelName: $project, entityName: $entity}) {
+    bucket { id name } inserted
+  }
+}
+"""
+_CONFIG = """
+mutation UpsertBucket($id: String, $config: JSONString) {
+  upsertBucket(input: {id: $id, config: $config}) { bucket { id name } inserted }
+}
 """
 _TAGS = """
 mutation UpsertBucket($id: String, $tags: [String!]) {
@@ -84,6 +107,9 @@ class ServedRun:
         n_rows: Number of rows of its history.
         last_step: Step of the last row; -1 if there is none.
         summary: The run's summary.
+        config: The run's config, each value as W&B keeps it: `{"value": …}`.
+        heartbeat_at: When the server last heard of a process that writes the run; None if it does
+            not say.
         tags: The run's tags.
     """
 
@@ -93,6 +119,8 @@ class ServedRun:
     n_rows: int = 0
     last_step: int = -1
     summary: Mapping[str, Any] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
+    heartbeat_at: datetime | None = None
     tags: tuple[str, ...] = ()
 
 
@@ -137,6 +165,39 @@ class WandbApi:
             cursor = info.get("endCursor")
             if not info.get("hasNextPage") or not cursor:
                 return tuple(found)
+
+    def read_rows(
+        self, target: RunTarget, first_step: int, last_step: int, *, most: int
+    ) -> list[dict[str, Any]]:
+        """The rows of a run whose step lies in a range; raises as `find_run` does.
+
+        Args:
+            target: The run.
+            first_step: The smallest step.
+            last_step: The largest step.
+            most: Most rows that are returned.
+        """
+        names = {"entity": target.entity, "project": target.project, "run": target.run_id}
+        steps = {"minStep": first_step, "maxStep": last_step + 1, "pageSize": most}
+        answer = self._ask("HistoryPage", _ROWS, {**names, **steps})
+        run = (answer.get("project") or {}).get("run") or {}
+        rows = [json.loads(row) if isinstance(row, str) else row for row in run["history"] or ()]
+        return [row for row in rows if isinstance(row, dict)]
+
+    def create_run(self, target: RunTarget) -> ServedRun | None:
+        """Create a run without content; raises as `find_run` does.
+
+        Returns:
+            The run; None if it was there already.
+        """
+        names = {"entity": target.entity, "project": target.project, "name": target.run_id}
+        answer = self._ask("UpsertBucket", _CREATE, names).get("upsertBucket") or {}
+        return _served(answer["bucket"]) if answer.get("inserted") else None
+
+    def write_config(self, run: ServedRun, config: Mapping[str, Any]) -> None:
+        """Replace the config of a run, in the form of `ServedRun`; raises as `find_run` does."""
+        # by its id: by its name, the server takes it for a run that begins again
+        self._ask("UpsertBucket", _CONFIG, {"id": run.node_id, "config": json.dumps(config)})
 
     def send_alert(self, target: RunTarget, alert: Mapping[str, Any]) -> None:
         """Send an alert; raises as `find_run` does.
@@ -218,8 +279,18 @@ def _served(node: Mapping[str, Any]) -> ServedRun:
         n_rows=node.get("historyLineCount") or 0,
         last_step=_last_step(node.get("historyKeys")),
         summary=json.loads(node.get("summaryMetrics") or "{}"),
+        config=json.loads(node.get("config") or "{}"),
+        heartbeat_at=_time(node.get("heartbeatAt")),
         tags=tuple(node.get("tags") or ()),
     )
+
+
+def _time(text: Any) -> datetime | None:
+    try:
+        read = datetime.fromisoformat(str(text).replace("Z", "+00:00"))
+    except ValueError:
+        return None
+    return read if read.tzinfo else read.replace(tzinfo=timezone.utc)
 
 
 def _last_step(keys: Any) -> int:

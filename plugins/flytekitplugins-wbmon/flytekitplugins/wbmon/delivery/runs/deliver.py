@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from pathlib import Path
 
 from flytekitplugins.wbmon.delivery.credentials import ApiKey
@@ -20,13 +20,21 @@ from flytekitplugins.wbmon.delivery.runs.api import (
     ServerRefusedError,
     WandbApi,
 )
-from flytekitplugins.wbmon.delivery.runs.pending_log import LogContent, PendingLog, read_content
+from flytekitplugins.wbmon.delivery.runs.arrived import arrived_rows
+from flytekitplugins.wbmon.delivery.runs.claim import BusyRunError, RunClaim
+from flytekitplugins.wbmon.delivery.runs.pending_log import (
+    LogContent,
+    PendingLog,
+    read_content,
+    sent_steps,
+)
 from flytekitplugins.wbmon.delivery.runs.progress import DeliveryProgress
 from flytekitplugins.wbmon.errors import DataError, PublishError
 
 logger = logging.getLogger(__name__)
 
 _POLL_S = 0.05
+_LONGEST_POLL_S = 0.5
 _BETWEEN_ATTEMPTS_S = 0.5
 # the server may need a moment to show what it accepted; after that we send again
 _CONFIRM_S = 3.0
@@ -44,6 +52,8 @@ class RunDelivery:
         key: The W&B key.
         has_ended: Returns whether the process that writes the log is done, or dead.
         until: Returns the time on the clock of `time.monotonic()` at which to give up.
+        writer: Name of the log's writer if others may write the run too; None to read it from the
+            log, which must then be complete.
         on_progress: Called each time after progress was saved in the folder, before more is sent.
             An exception that it raises ends the delivery.
     """
@@ -56,6 +66,7 @@ class RunDelivery:
         key: ApiKey,
         has_ended: Callable[[], bool],
         until: Callable[[], float],
+        writer: str | None = None,
         on_progress: Callable[[], None] = lambda: None,
     ) -> None:
         self._folder = folder
@@ -65,6 +76,8 @@ class RunDelivery:
         self._has_ended = has_ended
         self._until = until
         self._on_progress = on_progress
+        name = read_content(folder).writer if writer is None else writer
+        self._claim = RunClaim(self._api, name, until=until)
         self.progress = DeliveryProgress.load(folder)
 
     def run(self, *, live: bool) -> DeliveryProgress:
@@ -82,6 +95,10 @@ class RunDelivery:
                 self._attempt(live=live and not self._has_ended())
             except ServerRefusedError as error:
                 self._note(str(error), is_refused=True)
+            except BusyRunError as error:
+                self._note(str(error))
+                self._pause()
+                continue  # nothing was sent: it may still be sent live
             except (PublishError, DataError, OSError) as error:
                 self._note(str(error))
             if self._is_over():
@@ -128,16 +145,41 @@ class RunDelivery:
         target = self._wait_for_target()
         if not live and not self._has_ended():
             return  # the rest is sent in one go when the run is done
-        served = self._find_at_rest(target)
-        self._begin(served)
-        # `historyLineCount` also counts the rows that a resumed run had before this log
-        n_arrived = (served.n_rows if served else 0) - (self.progress.first_line or 0)
-        pending = PendingLog(self._folder, self.progress, n_arrived)
+        served = self._take(target)
+        arrived = self._arrived(target, served)
+        pending = PendingLog(
+            self._folder, self.progress, arrived=arrived, served=served, claim=self._claim
+        )
         if live:
             self._send_live(pending, target)
         else:
-            self._send_rest(pending, served)
+            self._send_rest(pending, target, served)
         self._confirm(target, pending.content)
+
+    def _take(self, target: RunTarget) -> ServedRun | None:
+        """Claim the run and find what it has, when no rows of an earlier delivery arrive there."""
+        before = self._api.find_run(target)
+        served = self._claim.take(target, before)
+        if self.progress.first_line is None:
+            self.progress.first_line = served.n_rows if served else 0
+            self.progress.first_step = served.last_step + 1 if served and served.n_rows else 0
+            self._save_progress()
+            return served  # the first delivery: nothing of ours can be on its way
+        if before is not None and not self._claim.holds(before):
+            self.progress.is_shared = True
+            self._save_progress()
+        return self._at_rest(target, served)
+
+    def _arrived(self, target: RunTarget, served: ServedRun | None) -> Container[int]:
+        """Numbers of the rows of the log that the server has."""
+        if served is None:
+            return ()
+        if not self.progress.is_shared:
+            # `historyLineCount` also counts the rows that a resumed run had before this log
+            return range(served.n_rows - (self.progress.first_line or 0))
+        content = read_content(self._folder)
+        steps = sent_steps(content, self._folder, self.progress.first_step)
+        return arrived_rows(self._api, target, content.rows, steps)
 
     def _wait_for_target(self) -> RunTarget:
         while True:
@@ -148,26 +190,16 @@ class RunDelivery:
                 raise DataError(f"the run in {self._folder} has no beginning; nothing was logged")
             time.sleep(_POLL_S)
 
-    def _find_at_rest(self, target: RunTarget) -> ServedRun | None:
-        """The run on the server, once no rows of an earlier delivery still arrive there."""
-        served = self._api.find_run(target)
-        if self.progress.first_line is None:
-            return served  # the first delivery: nothing of ours can be on its way
+    def _at_rest(self, target: RunTarget, served: ServedRun | None) -> ServedRun | None:
         # a count taken too early would send the late rows twice, as W&B appends and never replaces
         since = time.monotonic()
         while time.monotonic() < min(since + _AT_REST_S, self._until()):
             time.sleep(_POLL_S)
             now = self._api.find_run(target)
-            if now != served:
-                served, since = now, time.monotonic()
+            if _n_rows(now) != _n_rows(served):
+                since = time.monotonic()
+            served = now
         return served
-
-    def _begin(self, served: ServedRun | None) -> None:
-        if self.progress.first_line is not None:
-            return  # asked again, the count would include our own rows
-        self.progress.first_line = served.n_rows if served else 0
-        self.progress.first_step = served.last_step + 1 if served and served.n_rows else 0
-        self._save_progress()
 
     def _send_live(self, pending: PendingLog, target: RunTarget) -> None:
         done: list[bool] = []
@@ -189,11 +221,11 @@ class RunDelivery:
             sync.join(_POLL_S)
         self._note_sent(whole=not sync.is_alive())
 
-    def _send_rest(self, pending: PendingLog, served: ServedRun | None) -> None:
+    def _send_rest(self, pending: PendingLog, target: RunTarget, served: ServedRun | None) -> None:
         pending.end()
         # a resumed run already has rows, summary keys and an end: `_missing` may then find nothing
         # missing although the new config and summary were never sent
-        if not self.progress.is_sent or self._missing(served, pending.content):
+        if not self.progress.is_sent or self._missing(target, served, pending.content):
             left = max(0.1, self._until() - time.monotonic())
             whole = wandb_sync.sync_apart(
                 pending.path, api_host=self._api_host, key=self._key, timeout_s=left
@@ -225,31 +257,37 @@ class RunDelivery:
     def _confirm(self, target: RunTarget, content: LogContent) -> None:
         until = min(time.monotonic() + _CONFIRM_S, self._until())
         is_mended = False
+        pause_s = _POLL_S
         while True:
             served = self._api.find_run(target)
             if served is not None:
                 self._send_alerts(target, content)
-            missing = self._missing(served, content)
+            missing = self._missing(target, served, content)
             if not missing and served is not None and not _has_outcome(served, content):
                 if not is_mended:  # once; the server may take a moment to show it
                     self._api.set_outcome(target, _exit_code(content))
                     is_mended = True
                 missing = f"the run's outcome, which is {served.state} there"
-            if not missing:
+            if not missing and served is not None:
+                self._claim.release(served)
                 self.progress.is_confirmed = True
                 self._note("")
                 return
             if time.monotonic() > until:
                 raise PublishError(f"W&B does not have {missing}")
-            time.sleep(_POLL_S)
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, _LONGEST_POLL_S)  # the server limits the rate of requests
 
-    def _missing(self, served: ServedRun | None, content: LogContent) -> str:
+    def _missing(self, target: RunTarget, served: ServedRun | None, content: LogContent) -> str:
         """What the server lacks, in words; empty if it has everything, alerts not considered."""
         if served is None:
             return "the run"
-        n_arrived = served.n_rows - (self.progress.first_line or 0)
-        if n_arrived < content.n_rows:
-            return f"{content.n_rows - n_arrived} of {content.n_rows} rows"
+        if not self._claim.holds(served):
+            raise BusyRunError("another process has taken the run, whose rows must be looked at")
+        arrived = self._arrived(target, served)
+        n_missing = sum(number not in arrived for number in range(content.n_rows))
+        if n_missing:
+            return f"{n_missing} of {content.n_rows} rows"
         if served.state not in ENDED_STATES:
             return "the run's end"
         absent = content.summary_keys - set(served.summary)
@@ -259,6 +297,10 @@ class RunDelivery:
         if not all(self._api.has_artifact(client_id, digest) for client_id, digest in artifacts):
             return "an artifact"
         return ""
+
+
+def _n_rows(served: ServedRun | None) -> int:
+    return served.n_rows if served else 0
 
 
 def _exit_code(content: LogContent) -> int:

@@ -2,28 +2,36 @@
 
 wandb always sends a log from its beginning, so it gets a copy instead. The copy leaves out rows
 that have arrived and all alerts (delivery sends alerts one by one, to know that each was accepted).
-It corrects the paths of artifact files, continues the step numbers of a resumed run, and adds an
-end to the log of a process that was killed.
+It corrects the paths of artifact files, continues the step numbers of a resumed run, keeps what
+others wrote to the summary and the config of the run, and adds an end to the log of a process that
+was killed.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flytekitplugins.wbmon.delivery.runs.api import RunTarget
+from flytekitplugins.wbmon.delivery.runs.api import RunTarget, ServedRun
+from flytekitplugins.wbmon.delivery.runs.arrived import RowMarks
+from flytekitplugins.wbmon.delivery.runs.claim import BLOCK, RunClaim, writer_of
 from flytekitplugins.wbmon.delivery.runs.progress import DeliveryProgress
+from flytekitplugins.wbmon.delivery.runs.steps import GivenSteps, SentSteps
 from flytekitplugins.wbmon.delivery.runs.transaction_log import LogReader, LogWriter, log_path
 from flytekitplugins.wbmon.delivery.runs.wandb_internals import is_padding, record_type
 
 if TYPE_CHECKING:
     from wandb.proto.wandb_internal_pb2 import (  # type: ignore[attr-defined]
         ArtifactRecord,
+        ConfigRecord,
         HistoryRecord,
         Record,
+        RunRecord,
+        SummaryRecord,
     )
 
 FOLDER = "delivery"
@@ -35,19 +43,27 @@ class LogContent:
 
     Attributes:
         target: Entity, project and id of the run; None until its record was read.
-        n_rows: Number of rows of history.
+        rows: The rows of history, without their values.
+        writer: Name of the writer, for the claim on a run that several write; empty if it is the
+            only one.
         alerts: Title, text, level and `wait_ms` of each alert, in the order of the log.
         artifacts: Digest of each artifact, by client id.
-        summary_keys: Keys that the run's summary must have.
+        summary_keys: Keys that the run's summary must have; wandb sends none without a value.
         exit_code: The run's exit code; None if the log has no end.
     """
 
     target: RunTarget | None = None
-    n_rows: int = 0
+    rows: RowMarks = field(default_factory=RowMarks)
+    writer: str = ""
     alerts: list[dict[str, Any]] = field(default_factory=list)
     artifacts: dict[str, str] = field(default_factory=dict)
     summary_keys: set[str] = field(default_factory=set)
     exit_code: int | None = None
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows of history."""
+        return len(self.rows)
 
     def add(self, record: Record) -> None:
         """Take one more record into account."""
@@ -56,18 +72,30 @@ class LogContent:
             run = record.run
             self.target = RunTarget(entity=run.entity, project=run.project, run_id=run.run_id)
         elif kind == "history":
-            self.n_rows += 1
+            self.rows.append(record.history.step.num, _times(record.history))
         elif kind == "alert":
             self.alerts.append(_alert(record.alert))
         elif kind == "summary":
-            # nested keys have an empty `key` and are not compared with the server
-            self.summary_keys |= {item.key for item in record.summary.update if item.key}
-            self.summary_keys -= {item.key for item in record.summary.remove}
+            self._add_summary(record.summary)
+        elif kind == "config":
+            for item in record.config.update:
+                if item.key == BLOCK:
+                    self.writer = writer_of(json.loads(item.value_json))
         elif kind == "exit":
             self.exit_code = record.exit.exit_code
         artifact = logged_artifact(record)
         if artifact is not None:
             self.artifacts[artifact.client_id] = artifact.digest
+
+    def _add_summary(self, summary: SummaryRecord) -> None:
+        # nested keys have an empty `key` and are not compared with the server
+        for item in summary.update:
+            # `null` also stands for nan: wandb sends no such name
+            if item.key and item.value_json != "null":
+                self.summary_keys.add(item.key)
+            else:
+                self.summary_keys.discard(item.key)
+        self.summary_keys -= {item.key for item in summary.remove}
 
 
 def read_content(folder: Path) -> LogContent:
@@ -94,15 +122,29 @@ class PendingLog:
 
     Args:
         folder: The run's folder.
-        progress: Progress of the delivery; `first_step` is added to the steps.
-        n_arrived: Number of this log's rows that the server has; these are left out.
+        progress: Progress of the delivery; `first_step` is the step of the first row that the user
+            gave no step.
+        arrived: Numbers of this log's rows that the server has; these are left out.
+        served: The run as the server has it; what others wrote to its summary and config is kept.
+        claim: The claim on the run, which becomes part of its config.
     """
 
-    def __init__(self, folder: Path, progress: DeliveryProgress, n_arrived: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        progress: DeliveryProgress,
+        *,
+        arrived: Container[int],
+        served: ServedRun | None,
+        claim: RunClaim,
+    ) -> None:
         self.content = LogContent()
         self._folder = folder
-        self._progress = progress
-        self._n_arrived = n_arrived
+        self._steps = SentSteps(progress.first_step, GivenSteps(folder))
+        self._arrived = arrived
+        self._served = served
+        self._claim = claim
+        self._has_begun = False
         source = log_path(folder)
         self._reader = LogReader(source)
         self.path = _clean_copy(folder) / source.name
@@ -112,28 +154,49 @@ class PendingLog:
         """Copy what was written since the last call."""
         for record in self._reader.read():
             self.content.add(record)
-            if self._is_wanted(record):
-                self._writer.write(self._adapted(record))
+            kind = record.WhichOneof("record_type")
+            if kind == "exit":
+                self._write_what_is_newer()
+            # of every row, as each step follows from the one before
+            adapted = self._adapted(record, kind)
+            if self._is_wanted(record, kind):
+                self._writer.write(adapted)
 
     def end(self) -> None:
         """Copy the rest, and end a log that has no end with exit code 1."""
         self.advance()
         if self.content.exit_code is None:
+            self._write_what_is_newer()
             record = record_type()()
             record.exit.exit_code = 1
             self._writer.write(record)
         self._writer.close()
 
-    def _is_wanted(self, record: Record) -> bool:
-        kind = record.WhichOneof("record_type")
+    def _write_what_is_newer(self) -> None:
+        """Let what another process logged later stand in the summary and the config."""
+        if self._served is None or not is_older(self.content, self._served):
+            return
+        for part, add, values in (
+            ("summary", _add_summary, self._served.summary),
+            ("config", _add_config, self._served.config),
+        ):
+            record = record_type()()
+            add(getattr(record, part), values)
+            self._writer.write(record)
+
+    def _is_wanted(self, record: Record, kind: str | None) -> bool:
         if kind == "history":
-            # `content` has counted this row already, so row `n_arrived + 1` is the first to go
-            return self.content.n_rows > self._n_arrived
+            # `content` has counted this row already
+            return self.content.n_rows - 1 not in self._arrived
         return kind != "alert" and not is_padding(record)
 
-    def _adapted(self, record: Record) -> Record:
-        if record.WhichOneof("record_type") == "history":
-            _move_step(record.history, self._progress.first_step)
+    def _adapted(self, record: Record, kind: str | None) -> Record:
+        if kind == "history":
+            _set_step(record.history, self._steps.of(record.history.step.num))
+        elif kind == "config":
+            self._put_claim(record.config)
+        elif kind == "run" and not self._has_begun:
+            self._begin(record.run)
         artifact = logged_artifact(record)
         if artifact is not None:
             for entry in artifact.manifest.contents:
@@ -141,6 +204,46 @@ class PendingLog:
                 if entry.local_path and not Path(entry.local_path).is_absolute():
                     entry.local_path = str(self._folder / entry.local_path)
         return record
+
+    def _begin(self, run: RunRecord) -> None:
+        """Keep what others wrote; with a run's first record wandb replaces it at the server."""
+        self._has_begun = True
+        if self._served is not None:
+            _add_config(run.config, self._served.config)
+            _add_summary(run.summary, self._served.summary)
+        claimed = self._claim.to_config({})
+        if claimed:
+            run.config.update.add(key=BLOCK, value_json=json.dumps(claimed))
+
+    def _put_claim(self, config: ConfigRecord) -> None:
+        for item in config.update:
+            if item.key == BLOCK:
+                item.value_json = json.dumps(self._claim.to_config(json.loads(item.value_json)))
+
+
+def is_older(content: LogContent, served: ServedRun) -> bool:
+    """Whether another process has logged to the run after the last row of this log."""
+    last = served.summary.get("_timestamp")
+    # wandb rounds in its own way
+    return isinstance(last, int | float) and last > content.rows.last_time + 0.001
+
+
+def sent_steps(content: LogContent, folder: Path, first_step: int) -> list[int]:
+    """The step of each row of a log at the server."""
+    steps = SentSteps(first_step, GivenSteps(folder))
+    return [steps.of(step) for step in content.rows.steps]
+
+
+def _add_summary(summary: SummaryRecord, values: Mapping[str, Any]) -> None:
+    for key, value in values.items():
+        summary.update.add(key=key, value_json=json.dumps(value))
+
+
+def _add_config(config: ConfigRecord, items: Mapping[str, Any]) -> None:
+    for key, item in items.items():
+        # each writer has these entries of its own
+        if key not in ("_wandb", BLOCK) and isinstance(item, dict) and "value" in item:
+            config.update.add(key=key, value_json=json.dumps(item["value"]))
 
 
 def _clean_copy(folder: Path) -> Path:
@@ -153,14 +256,25 @@ def _clean_copy(folder: Path) -> Path:
     return copy
 
 
-def _move_step(history: HistoryRecord, first_step: int) -> None:
-    if not first_step:
-        return
-    history.step.num += first_step
-    # the step stands in the row a second time, as a value, under one of two names
+def _set_step(history: HistoryRecord, step: int) -> None:
+    history.step.num = step
+    # the step stands in the row a second time, as a value
     for item in history.item:
-        if item.key == "_step" or list(item.nested_key) == ["_step"]:
-            item.value_json = json.dumps(json.loads(item.value_json) + first_step)
+        if _key(item) == "_step":
+            item.value_json = json.dumps(step)
+
+
+def _times(history: HistoryRecord) -> dict[str, Any]:
+    return {
+        _key(item): json.loads(item.value_json)
+        for item in history.item
+        if _key(item) in ("_timestamp", "_runtime")
+    }
+
+
+def _key(item: Any) -> str:
+    """Key of a value at the top, which stands under one of two names; empty for a deeper one."""
+    return item.key or (item.nested_key[0] if len(item.nested_key) == 1 else "")
 
 
 def _alert(alert: Any) -> dict[str, Any]:

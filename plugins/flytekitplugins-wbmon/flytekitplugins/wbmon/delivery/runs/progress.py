@@ -18,7 +18,9 @@ class DeliveryProgress:
     Attributes:
         first_line: Number of rows that the server had before the first row of this log; None until
             the server was asked. Greater than 0 for a resumed run.
-        first_step: Offset added to the steps of this log's rows.
+        first_step: Step of the first row of this log that wandb counted.
+        is_shared: Whether others have written to the run since; its rows are then told apart by
+            their content, as their number says nothing.
         is_sent: Whether the whole log was sent at least once, even if it did not arrive.
         alerts: Indices of the alerts that the server accepted.
         is_confirmed: Whether the server confirmed everything.
@@ -28,6 +30,7 @@ class DeliveryProgress:
 
     first_line: int | None = None
     first_step: int = 0
+    is_shared: bool = False
     is_sent: bool = False
     alerts: list[int] = field(default_factory=list)
     is_confirmed: bool = False

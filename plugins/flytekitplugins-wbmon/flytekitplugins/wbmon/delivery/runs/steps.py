@@ -1,0 +1,83 @@
+"""The steps that the rows of a log get at W&B, where a run may have rows before it.
+
+An offline run counts its rows from 0, as it does not know what the server has. A step that the user
+gave stays what it is; a step that wandb counted goes on after the last one, as it does online.
+"""
+
+from __future__ import annotations
+
+import bisect
+import json
+from pathlib import Path
+
+from flytekitplugins.wbmon.errors import DataError
+
+FILE_NAME = "steps.jsonl"
+
+
+class GivenSteps:
+    """Tells the steps that the user gave from those that wandb counted.
+
+    The task notes in the file `steps.jsonl` of the run's folder from which step on they are given
+    and from which on they are counted again: `[10, true]`, `[31, false]`. The first are counted.
+
+    Args:
+        folder: The run's folder; the file may still grow, or never come.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / FILE_NAME
+        self._size = 0
+        self._from: list[int] = []
+        self._is_given: list[bool] = []
+
+    def has(self, step: int) -> bool:
+        """Whether the user gave this step.
+
+        Raises:
+            DataError: If the file is damaged.
+        """
+        self._read_news()
+        place = bisect.bisect_right(self._from, step)
+        return place > 0 and self._is_given[place - 1]
+
+    def _read_news(self) -> None:
+        # the task writes a line before the row that it is about
+        try:
+            size = self._path.stat().st_size
+        except OSError:
+            return
+        if size == self._size:
+            return
+        with self._path.open("rb") as file:
+            file.seek(self._size)
+            # what a killed process left of a line is about a row that it never wrote
+            lines = file.read().rpartition(b"\n")[0]
+        self._size += len(lines) + 1 if lines else 0
+        try:
+            for step, is_given in map(json.loads, lines.splitlines()):
+                self._from.append(int(step))
+                self._is_given.append(bool(is_given))
+        except (ValueError, TypeError) as error:
+            raise DataError(
+                f"{FILE_NAME} must tell which steps were given, and is damaged: {error}"
+            ) from error
+
+
+class SentSteps:
+    """The steps of a log's rows at W&B, row by row.
+
+    Args:
+        first: Step of the first row that wandb counted; more than 0 for a resumed run.
+        given: The steps that the user gave.
+    """
+
+    def __init__(self, first: int, given: GivenSteps) -> None:
+        self._next = first
+        self._given = given
+
+    def of(self, step: int) -> int:
+        """Step of the next row at W&B, of which `step` is the one in the log."""
+        sent = step if self._given.has(step) else self._next
+        self._next = max(self._next, sent + 1)
+        return sent
