@@ -23,9 +23,10 @@ TASK = """
     from pathlib import Path
     import wandb
     from flytekitplugins.wbmon import current_run, wandb_init
-    from flytekitplugins.wbmon.run import spooled
+    from flytekitplugins.wbmon.run import service, spooled
 
     spooled.FINISH_TIMEOUT_S = 2.0
+    service._TICK_S = 0.2
     fork = multiprocessing.get_context("fork")
 
     def signal_service(number):
@@ -129,9 +130,13 @@ def test_pools_and_threads_of_a_task_log_to_its_run(server: WandbServer, tmp_pat
     [
         ("signal_service(signal.SIGKILL)", "wandb could not finish the run"),
         ("signal_service(signal.SIGSTOP)", "wandb did not finish the run in 2 s"),
+        (
+            "signal_service(signal.SIGSTOP); [run.log({'row': 1}) for _ in range(9999)]",
+            "wandb's service has taken nothing for",
+        ),
         ("wandb.teardown()", "wandb could not finish the run"),
     ],
-    ids=["killed", "stopped", "torn down"],
+    ids=["killed", "stopped", "stopped while the task logs", "torn down"],
 )
 def test_what_is_on_disk_is_stored_if_wandbs_service_ends_before_the_task(
     end: str, said: str, tmp_path: Path
@@ -144,7 +149,7 @@ def test_what_is_on_disk_is_stored_if_wandbs_service_ends_before_the_task(
     """
     done = run_task(body, tmp_path)
     assert last_line(done) == "done"
-    assert f"{said}" in done.stderr
+    assert said in done.stderr
     assert "what was logged last may be lost" in done.stderr
     (kept,) = find_runs(OfflineStore(str(tmp_path / "store")))
     assert (kept.run.n_rows, kept.run.exit_code) == (1, 0)

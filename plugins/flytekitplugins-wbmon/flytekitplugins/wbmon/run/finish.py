@@ -8,28 +8,28 @@ it finds the outcome of the task.
 
 from __future__ import annotations
 
-import atexit
 import logging
-import os
-import signal
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flytekitplugins.wbmon.delivery.runs.transaction_log import append_end, log_path, wait_for_end
 from flytekitplugins.wbmon.flyte.termination import terminating_until
 from flytekitplugins.wbmon.run.outcome import TaskOutcome
+from flytekitplugins.wbmon.run.service import (
+    kill_service,
+    kill_service_at_exit,
+    service_processes,
+)
 
 if TYPE_CHECKING:
     import wandb
 
 logger = logging.getLogger(__name__)
 
-_SERVICE = "wandb-core"
 # `finish` returns before the last record is on disk; this only limits the wait for it
 _ON_DISK_S = 5.0
 _TEARDOWN_S = 5.0
@@ -51,10 +51,10 @@ def finish_in_time(run: wandb.Run, outcome: TaskOutcome, timeout_s: float) -> st
         DataError: If the run's folder does not hold exactly one log.
         UnsupportedWandbError: If this release of wandb has another format of its log.
     """
-    problem = _finish(run, outcome.exit_code, timeout_s)
+    problem = _finish(run, outcome, timeout_s)
     log = log_path(Path(run.settings.sync_dir))
     # a dead service has written what it ever will
-    if wait_for_end(log, _ON_DISK_S if _services() else 0.0):
+    if wait_for_end(log, _ON_DISK_S if service_processes() else 0.0):
         return problem
     # or else it may go on to write, over the end that is added here
     replace_service()
@@ -67,23 +67,21 @@ def finish_in_time(run: wandb.Run, outcome: TaskOutcome, timeout_s: float) -> st
 
 def replace_service() -> None:
     """Kill wandb's service, so that the next run of this process starts a new one."""
-    _kill_service()
+    kill_service()
     _in_time(_forget_service, _TEARDOWN_S)
 
 
-@cache
-def kill_service_at_exit() -> None:
-    """Keep the exit of the interpreter from waiting for wandb's service, which holds a dead run."""
-    # registered after wandb's own hook, so it runs before that one waits
-    atexit.register(_kill_service)
-
-
-def _finish(run: wandb.Run, exit_code: int, timeout_s: float) -> str:
+def _finish(run: wandb.Run, outcome: TaskOutcome, timeout_s: float) -> str:
     problems: list[str] = []
 
     def finish() -> None:
         try:
-            run.finish(exit_code=exit_code)
+            if outcome.summary:
+                run.summary.update(dict(outcome.summary))
+        except Exception as error:  # noqa: BLE001 - wandb raises many kinds, and none may pass
+            logger.warning("W&B: could not note the task's error (%s)", error)
+        try:
+            run.finish(exit_code=outcome.exit_code)
         except Exception as error:  # noqa: BLE001 - wandb raises many kinds, and none may pass
             problems.append(f"wandb could not finish the run ({type(error).__name__}: {error})")
 
@@ -110,24 +108,3 @@ def _forget_service() -> None:
     # it raises, as the service does not answer; what it knew of the service is gone then
     with suppress(Exception, SystemExit):
         wandb.teardown()
-
-
-def _kill_service() -> None:
-    for process in _services():
-        with suppress(OSError):
-            os.kill(process, signal.SIGKILL)
-
-
-def _services() -> list[int]:
-    """Process ids of the services that this process has started; none where there is no /proc."""
-    return [int(folder.name) for folder in Path("/proc").glob("[0-9]*") if _is_service(folder)]
-
-
-def _is_service(folder: Path) -> bool:
-    try:
-        # number, name in brackets, state, number of the parent
-        name, _, rest = (folder / "stat").read_text().partition("(")[2].rpartition(")")
-        state, parent = rest.split()[:2]
-    except (OSError, ValueError):  # gone meanwhile
-        return False
-    return name == _SERVICE and state != "Z" and int(parent) == os.getpid()

@@ -151,7 +151,7 @@ def end_live_runs(error: BaseException) -> None:
     """
     # copies: `_end` removes entries, in whatever thread it runs
     for opened in [one for one in list(_LIVE.values()) if one.process == os.getpid()]:
-        _note_outcome(opened, error)
+        _note(opened, error)
         _end(opened)
     for opened in tuple(_ENDING):
         opened.is_ended.wait(2 * TERMINATING_TIMEOUT_S)
@@ -268,7 +268,7 @@ def _leave(opened: _OpenRun, error: BaseException | None) -> None:
         return
     # a second SIGTERM must not keep the run from being stored
     with hold_sigterm():
-        _note_outcome(opened, error)
+        _note(opened, error)
         with _LOCK:
             opened.n_users -= 1
             is_last = opened.n_users == 0
@@ -280,16 +280,9 @@ def _leave(opened: _OpenRun, error: BaseException | None) -> None:
             _end(opened)
 
 
-def _note_outcome(opened: _OpenRun, error: BaseException | None) -> None:
-    outcome = outcome_of(error, opened.redactor)
-    if not outcome.exit_code or opened.run is None:
-        return
+def _note(opened: _OpenRun, error: BaseException | None) -> None:
     if not opened.outcome.exit_code:
-        opened.outcome = outcome
-    try:
-        opened.run.summary.update(dict(outcome.summary))
-    except Exception as failure:  # noqa: BLE001 - the task's own error must be the one that is seen
-        _warn("could not note the task's error", failure, opened.redactor)
+        opened.outcome = outcome_of(error, opened.redactor)
 
 
 def _end(opened: _OpenRun) -> None:

@@ -18,14 +18,12 @@ from flytekitplugins.wbmon.delivery.runs.api import RunTarget, WandbApi
 from flytekitplugins.wbmon.delivery.runs.deliver import RunDelivery
 from flytekitplugins.wbmon.delivery.runs.pending_log import read_content
 from flytekitplugins.wbmon.delivery.runs.progress import DeliveryProgress
-from flytekitplugins.wbmon.delivery.runs.wandb_internals import UnsupportedWandbError
-from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.flyte.identity import TaskIdentity
 from flytekitplugins.wbmon.flyte.termination import terminating_until
 from flytekitplugins.wbmon.run import wandb_client as client
 from flytekitplugins.wbmon.run.ended import RunEnd
-from flytekitplugins.wbmon.run.finish import kill_service_at_exit
 from flytekitplugins.wbmon.run.outcome import TaskOutcome
+from flytekitplugins.wbmon.run.service import kill_service_at_exit
 from flytekitplugins.wbmon.run.settings import RunSettings
 from flytekitplugins.wbmon.run.spooled import SpooledRun
 
@@ -104,7 +102,7 @@ class OnlineRun:
             return
         try:
             reason = self._finish(run, outcome)
-        except (UnsupportedWandbError, DataError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, what is on disk is stored
             reason = str(error)
         self._end.report(run, reason)
 

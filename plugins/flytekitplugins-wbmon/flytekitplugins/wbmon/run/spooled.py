@@ -11,8 +11,6 @@ from flytekitplugins.wbmon.delivery.credentials import ApiKey
 from flytekitplugins.wbmon.delivery.process import WorkerProcess
 from flytekitplugins.wbmon.delivery.runs.claim import ENTRY
 from flytekitplugins.wbmon.delivery.runs.progress import DeliveryProgress
-from flytekitplugins.wbmon.delivery.runs.wandb_internals import UnsupportedWandbError
-from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.flyte.identity import TaskIdentity, is_exclusive
 from flytekitplugins.wbmon.flyte.termination import terminating_until
 from flytekitplugins.wbmon.run import wandb_client as client
@@ -91,10 +89,13 @@ class SpooledRun:
         """
         try:
             reason = self._deliver(run, outcome)
-        except (UnsupportedWandbError, DataError) as error:
-            # the log cannot be read, so nothing can be confirmed; the run is stored as it is
+        except Exception as error:  # noqa: BLE001 - whatever it is, what is on disk is stored
             self.abandon()
             reason = str(error)
+        except BaseException:
+            self.abandon()
+            self._end.report(run, "its delivery was interrupted")
+            raise
         self._end.report(run, reason)
 
     def _deliver(self, run: wandb.Run, outcome: TaskOutcome) -> str:
