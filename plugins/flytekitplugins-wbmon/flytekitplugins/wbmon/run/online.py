@@ -1,8 +1,8 @@
 """W&B's own online mode with time limits, and offline delivery as a fallback.
 
 It is meant for tasks that read from W&B (`use_artifact`), which an offline run cannot do. Logging a
-table while the server is unreachable still blocks the task for about twenty seconds and raises; no
-setting of wandb prevents this.
+table while the server is unreachable still blocks the task for about twenty seconds; no setting of
+wandb prevents this.
 """
 
 from __future__ import annotations
