@@ -158,14 +158,13 @@ class RunDelivery:
 
     def _take(self, target: RunTarget) -> ServedRun | None:
         """Claim the run and find what it has, when no rows of an earlier delivery arrive there."""
-        before = self._api.find_run(target)
-        served = self._claim.take(target, before)
+        served, was_open = self._claim.take(target)
         if self.progress.first_line is None:
             self.progress.first_line = served.n_rows if served else 0
             self.progress.first_step = served.last_step + 1 if served and served.n_rows else 0
             self._save_progress()
             return served  # the first delivery: nothing of ours can be on its way
-        if before is not None and not self._claim.holds(before):
+        if was_open:
             self.progress.is_shared = True
             self._save_progress()
         return self._at_rest(target, served)
@@ -282,7 +281,7 @@ class RunDelivery:
         """What the server lacks, in words; empty if it has everything, alerts not considered."""
         if served is None:
             return "the run"
-        if not self._claim.holds(served):
+        if self._claim.is_lost(served):
             raise BusyRunError("another process has taken the run, whose rows must be looked at")
         arrived = self._arrived(target, served)
         n_missing = sum(number not in arrived for number in range(content.n_rows))

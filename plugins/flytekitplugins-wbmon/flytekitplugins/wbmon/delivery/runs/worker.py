@@ -1,7 +1,7 @@
 """The worker process that delivers a run while its task runs, started with `python -m`.
 
-`delivery.signals` describes its standard input, of which the first line must also have `api_host`
-and `writer`.
+`delivery.signals` describes its standard input, of which the first line must also have `api_host`,
+and `writer` if other processes may write the run.
 The progress of the delivery is saved in the run's folder.
 """
 
@@ -34,7 +34,7 @@ def main(source: Iterable[str]) -> None:
         # either may come first: wandb writes the end late, and a killed task writes none
         has_ended=lambda: signals.is_done or has_ended(log),
         until=signals.until,
-        writer=signals.settings["writer"],
+        writer=signals.settings.get("writer", ""),
     )
     delivery.run(live=True)
 
