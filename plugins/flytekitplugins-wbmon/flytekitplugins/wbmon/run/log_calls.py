@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from flytekitplugins.wbmon.delivery.runs.wandb_internals import UnsupportedWandbError, publisher
 from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
+from flytekitplugins.wbmon.run.service import watched
 
 if TYPE_CHECKING:
     import wandb
@@ -58,8 +59,9 @@ def make_safe(run: wandb.Run, redactor: SecretRedactor) -> None:
     except UnsupportedWandbError as error:
         logger.debug("changes of a run's config and summary may raise: %s", error)
         return
-    # these changes are not methods of the run
-    interface._publish = _SafeMethod(run, "config or summary", interface._publish, state)  # noqa: SLF001 - wandb has no public way
+    # also what changes the config or the summary, which are not methods of the run
+    publish = watched(interface._publish)  # noqa: SLF001 - wandb has no public way
+    interface._publish = _SafeMethod(run, "config or summary", publish, state)  # noqa: SLF001
 
 
 def logged_by(run: wandb.Run) -> tuple[int, Mapping[str, int]]:

@@ -151,6 +151,14 @@ def make_global(run: wandb.Run) -> None:
             setattr(wandb, name, getattr(run, name))
 
 
+def forget_global(run: wandb.Run) -> None:
+    """Make `wandb.run` None if it is still this run, because wandb could not finish it."""
+    import wandb
+
+    if wandb.run is run:
+        wandb.run = None
+
+
 def _merged_settings(own: Any, defaults: Mapping[str, Any]) -> wandb.Settings:
     import wandb
 

@@ -28,8 +28,10 @@ from flytekitplugins.wbmon.flyte.deck import show_note, show_run
 from flytekitplugins.wbmon.flyte.identity import TaskIdentity, current_identity, run_id
 from flytekitplugins.wbmon.flyte.termination import (
     TERMINATING_TIMEOUT_S,
-    TerminatedError,
     exit_on_sigterm,
+    hold_sigterm,
+    is_terminating,
+    terminating_until,
 )
 from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
 from flytekitplugins.wbmon.run.api_key import api_key_of
@@ -76,6 +78,7 @@ class TraceSession:
     _before: Any = None
     _about: Mapping[str, Any] = field(default_factory=dict, repr=False)
     _take_back: tuple[Callable[[], None], ...] = ()
+    _process: int = field(default_factory=os.getpid)
     _n_users: int = 1
 
     def write(self, kind: str, req: Mapping[str, Any]) -> None:
@@ -108,7 +111,7 @@ class TraceSession:
             return
         self.spool.close()
         if self._worker is not None:
-            self._worker.finish(self._timeout_s, grace_s=_GRACE_S)
+            self._worker.finish(self._timeout_s, grace_s=_GRACE_S, until=terminating_until)
             self.result = read_result(self.spool.folder)
         else:
             self.result = DrainResult(0, self.spool.n_records, reason=self._why_unsent)
@@ -175,18 +178,17 @@ def open_trace(
         session.patch(settings.patch)
     token = _CURRENT.set(session)
     try:
-        with ExitStack() as stack:
-            # a killed pod then leaves through `finally` and its traces are kept
-            stack.enter_context(exit_on_sigterm())
-            if session.client is not None:
-                stack.enter_context(_root(session, task, inputs or {}))
-            yield session
-    except TerminatedError:
-        session.hurry()
-        raise
+        # a killed pod then leaves through `finally` and its traces are kept
+        with exit_on_sigterm():
+            try:
+                with ExitStack() as stack:
+                    if session.client is not None:
+                        stack.enter_context(_root(session, task, inputs or {}))
+                    yield session
+            finally:
+                _leave(session)
     finally:
         _CURRENT.reset(token)
-        _leave(session)
 
 
 def _join(settings: TraceSettings) -> TraceSession | None:
@@ -206,13 +208,20 @@ def _join(settings: TraceSettings) -> TraceSession | None:
 
 
 def _leave(session: TraceSession) -> None:
-    with _LOCK:
-        session._n_users -= 1  # noqa: SLF001 - our own
-        if session._n_users or session not in _LIVE:  # noqa: SLF001 - our own
-            return
-        _LIVE.remove(session)
-    # outside the lock: delivery takes seconds, and other tasks may open traces meanwhile
-    _safely(session.end)
+    # a forked child leaves the block too, and has nothing to end
+    if session._process != os.getpid():  # noqa: SLF001 - our own
+        return
+    # a second SIGTERM must not keep the traces from being stored
+    with hold_sigterm():
+        with _LOCK:
+            session._n_users -= 1  # noqa: SLF001 - our own
+            if session._n_users or session not in _LIVE:  # noqa: SLF001 - our own
+                return
+            _LIVE.remove(session)
+        if is_terminating():
+            session.hurry()
+        # outside the lock: delivery takes seconds, and other tasks may open traces meanwhile
+        _safely(session.end)
 
 
 def _project(settings: TraceSettings) -> str:

@@ -22,7 +22,6 @@ from flytekitplugins.wbmon.delivery.runs.api import (
 )
 from flytekitplugins.wbmon.delivery.runs.arrived import arrived_rows
 from flytekitplugins.wbmon.delivery.runs.claim import BusyRunError, RunClaim
-from flytekitplugins.wbmon.delivery.runs.outcome import TaskOutcome
 from flytekitplugins.wbmon.delivery.runs.pending_log import (
     LogContent,
     PendingLog,
@@ -30,6 +29,7 @@ from flytekitplugins.wbmon.delivery.runs.pending_log import (
     sent_steps,
 )
 from flytekitplugins.wbmon.delivery.runs.progress import DeliveryProgress
+from flytekitplugins.wbmon.delivery.runs.tally import RunTally
 from flytekitplugins.wbmon.delivery.runs.transaction_log import log_path
 from flytekitplugins.wbmon.errors import DataError, PublishError
 
@@ -54,7 +54,7 @@ class RunDelivery:
         key: The W&B key.
         has_ended: Returns whether the process that writes the log is done, or dead.
         until: Returns the time on the clock of `time.monotonic()` at which to give up.
-        outcome: Returns what the task told of its end; called when the log is written.
+        tally: Returns what the task told of its end; called when the log is written.
         writer: Name of the log's writer if others may write the run too; None to read it from the
             log, which must then be complete.
         on_progress: Called each time after progress was saved in the folder, before more is sent.
@@ -69,7 +69,7 @@ class RunDelivery:
         key: ApiKey,
         has_ended: Callable[[], bool],
         until: Callable[[], float],
-        outcome: Callable[[], TaskOutcome] = TaskOutcome,
+        tally: Callable[[], RunTally] = RunTally,
         writer: str | None = None,
         on_progress: Callable[[], None] = lambda: None,
     ) -> None:
@@ -79,7 +79,7 @@ class RunDelivery:
         self._api = WandbApi(api_host, key)
         self._has_ended = has_ended
         self._until = until
-        self._outcome = outcome
+        self._tally = tally
         self._on_progress = on_progress
         name = read_content(folder).writer if writer is None else writer
         self._claim = RunClaim(self._api, name, until=until)
@@ -120,15 +120,15 @@ class RunDelivery:
             What is missing; empty if nothing is.
         """
         content = read_content(self._folder)
-        outcome = self._outcome()
+        tally = self._tally()
         # of a disk that was full, the log has no end
-        content.exit_code = outcome.exit_code if content.exit_code is None else content.exit_code
+        content.exit_code = tally.exit_code if content.exit_code is None else content.exit_code
         try:
             target = self._wait_for_target()
             self._confirm(target, content)
             # the server may have more than the log, and then nothing is lost
             n_rows = _n_rows(self._api.find_run(target)) - (self.progress.first_line or 0)
-            self.progress.lost = outcome.lost(
+            self.progress.lost = tally.lost(
                 log_path(self._folder),
                 n_rows=max(n_rows, content.n_rows),
                 exit_code=content.exit_code,
@@ -175,14 +175,13 @@ class RunDelivery:
 
     def _take(self, target: RunTarget) -> ServedRun | None:
         """Claim the run and find what it has, when no rows of an earlier delivery arrive there."""
-        before = self._api.find_run(target)
-        served = self._claim.take(target, before)
+        served, was_open = self._claim.take(target)
         if self.progress.first_line is None:
             self.progress.first_line = served.n_rows if served else 0
             self.progress.first_step = served.last_step + 1 if served and served.n_rows else 0
             self._save_progress()
             return served  # the first delivery: nothing of ours can be on its way
-        if before is not None and not self._claim.holds(before):
+        if was_open:
             self.progress.is_shared = True
             self._save_progress()
         return self._at_rest(target, served)
@@ -254,7 +253,7 @@ class RunDelivery:
 
     def _end_copy(self, pending: PendingLog) -> None:
         # what a stored run lacks was noted when it was stored
-        self.progress.lost = pending.end(self._outcome()) or self.progress.lost
+        self.progress.lost = pending.end(self._tally()) or self.progress.lost
 
     def _note_sent(self, *, whole: bool) -> None:
         self.progress.is_sent = self.progress.is_sent or whole
@@ -306,7 +305,7 @@ class RunDelivery:
         """What the server lacks, in words; empty if it has everything, alerts not considered."""
         if served is None:
             return "the run"
-        if not self._claim.holds(served):
+        if self._claim.is_lost(served):
             raise BusyRunError("another process has taken the run, whose rows must be looked at")
         arrived = self._arrived(target, served)
         n_missing = sum(number not in arrived for number in range(content.n_rows))

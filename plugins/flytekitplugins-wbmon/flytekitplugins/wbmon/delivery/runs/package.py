@@ -13,10 +13,10 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flytekitplugins.wbmon.delivery.runs.outcome import TaskOutcome, ending, write_ending
 from flytekitplugins.wbmon.delivery.runs.pending_log import LogContent, logged_artifact
 from flytekitplugins.wbmon.delivery.runs.progress import FILE_NAME as PROGRESS
 from flytekitplugins.wbmon.delivery.runs.progress import DeliveryProgress, progress_file
+from flytekitplugins.wbmon.delivery.runs.tally import RunTally, ending, write_ending
 from flytekitplugins.wbmon.delivery.runs.transaction_log import LogWriter, log_path, read_records
 from flytekitplugins.wbmon.delivery.runs.wandb_internals import (
     UnsupportedWandbError,
@@ -70,19 +70,19 @@ class PackedRun:
         return cls(**{each.name: stored[each.name] for each in fields(cls)})
 
 
-def pack(folder: Path, scratch: Path, outcome: TaskOutcome) -> tuple[PackedRun, dict[str, Path]]:
+def pack(folder: Path, scratch: Path, tally: RunTally) -> tuple[PackedRun, dict[str, Path]]:
     """List the files of a run, and write a copy of its log with relative paths.
 
     Args:
         folder: The run's folder, of which no file is moved. What the log lacks is noted in the
             progress of the delivery.
         scratch: Folder for the copy.
-        outcome: What the task told; a log without an end gets its exit code.
+        tally: What the task told; a log without an end gets its exit code.
 
     Returns:
         The description, and the local path of each file by its name in the package.
     """
-    content, artifacts = _copy_log(folder, scratch, outcome)
+    content, artifacts = _copy_log(folder, scratch, tally)
     sources = {name: folder / name for name in _own_files(folder)}
     if progress_file(folder).exists():
         sources[PROGRESS] = progress_file(folder)
@@ -119,9 +119,7 @@ def _own_files(folder: Path) -> Iterator[str]:
             yield path.relative_to(folder).as_posix()
 
 
-def _copy_log(
-    folder: Path, scratch: Path, outcome: TaskOutcome
-) -> tuple[LogContent, dict[str, Path]]:
+def _copy_log(folder: Path, scratch: Path, tally: RunTally) -> tuple[LogContent, dict[str, Path]]:
     content, artifacts = LogContent(), dict[str, Path]()
     log = log_path(folder)
     try:
@@ -139,7 +137,7 @@ def _copy_log(
             end = record
         elif not is_padding(record):
             writer.write(record)
-    lost, records = ending(log, outcome, n_rows=content.n_rows, end=end)
+    lost, records = ending(log, tally, n_rows=content.n_rows, end=end)
     for record in records:
         content.add(record)
     write_ending(writer, records)

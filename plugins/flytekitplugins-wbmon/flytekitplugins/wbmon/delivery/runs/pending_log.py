@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 from flytekitplugins.wbmon.delivery.runs.api import RunTarget, ServedRun
 from flytekitplugins.wbmon.delivery.runs.arrived import RowMarks
 from flytekitplugins.wbmon.delivery.runs.claim import BLOCK, RunClaim, writer_of
-from flytekitplugins.wbmon.delivery.runs.outcome import TaskOutcome, ending, write_ending
 from flytekitplugins.wbmon.delivery.runs.progress import DeliveryProgress
 from flytekitplugins.wbmon.delivery.runs.steps import GivenSteps, SentSteps
+from flytekitplugins.wbmon.delivery.runs.tally import RunTally, ending, write_ending
 from flytekitplugins.wbmon.delivery.runs.transaction_log import (
     LogReader,
     LogWriter,
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
         ConfigRecord,
         HistoryRecord,
         Record,
-        RunRecord,
         SummaryRecord,
     )
 
@@ -50,6 +49,7 @@ class LogContent:
 
     Attributes:
         target: Entity, project and id of the run; None until its record was read.
+        resumes: Whether the run goes on with what it has at the server.
         rows: The rows of history, without their values.
         writer: Name of the writer, for the claim on a run that several write; empty if it is the
             only one.
@@ -60,6 +60,7 @@ class LogContent:
     """
 
     target: RunTarget | None = None
+    resumes: bool = False
     rows: RowMarks = field(default_factory=RowMarks)
     writer: str = ""
     alerts: list[dict[str, Any]] = field(default_factory=list)
@@ -78,6 +79,7 @@ class LogContent:
         if kind == "run":
             run = record.run
             self.target = RunTarget(entity=run.entity, project=run.project, run_id=run.run_id)
+            self.resumes = getattr(run, "resume", True)  # older releases do not say
         elif kind == "history":
             self.rows.append(record.history.step.num, _times(record.history))
         elif kind == "alert":
@@ -156,7 +158,6 @@ class PendingLog:
         self._arrived = arrived
         self._served = served
         self._claim = claim
-        self._has_begun = False
         source = log_path(folder)
         self._reader = LogReader(source)
         self._end: Record | None = None
@@ -167,21 +168,25 @@ class PendingLog:
     def advance(self) -> None:
         """Copy what was written since the last call."""
         for record in self._reader.read():
-            self.content.add(record)
             kind = record.WhichOneof("record_type")
+            # there is one more whenever the name, the notes or the tags change
+            begins = kind == "run" and self.content.target is None
+            self.content.add(record)
             if kind == "exit":
                 self._end = record  # `end` writes it, after what the summary still needs
                 continue
             # of every row, as each step follows from the one before
             adapted = self._adapted(record, kind)
-            if self._is_wanted(record, kind):
+            if begins:
+                self._begin(record)
+            elif self._is_wanted(record, kind):
                 self._writer.write(adapted)
 
-    def end(self, outcome: TaskOutcome) -> str:
+    def end(self, tally: RunTally) -> str:
         """Copy the rest, note in the summary what the log lacks, and end the copy.
 
         Args:
-            outcome: What the task told; a log without an end gets its exit code, else 1.
+            tally: What the task told; a log without an end gets its exit code, else 1.
 
         Returns:
             What the log lacks, in words; empty if nothing is known to be lost.
@@ -189,9 +194,9 @@ class PendingLog:
         self.advance()
         self._write_what_is_newer()
         lost, records = ending(
-            log_path(self._folder), outcome, n_rows=self.content.n_rows, end=self._end
+            log_path(self._folder), tally, n_rows=self.content.n_rows, end=self._end
         )
-        if self._end is None and outcome.exit_code is None:
+        if self._end is None and tally.exit_code is None:
             records.append(exit_record(1))  # the task's process was killed
         for record in records:
             self.content.add(record)
@@ -199,17 +204,28 @@ class PendingLog:
         self._writer.close()
         return lost
 
+    def _begin(self, record: Record) -> None:
+        """Write the record that begins the run, with what a resumed run has at the server."""
+        kept = self._served if self.content.resumes else None
+        config = record.run.config
+        # with this record wandb replaces the config that the server has
+        if kept is not None:
+            _add_config(config, kept.config)
+        claimed = self._claim.to_config({})
+        if claimed:
+            config.update.add(key=BLOCK, value_json=json.dumps(claimed))
+        self._writer.write(record)
+        if kept is not None:
+            self._writer.write(_summary(kept.summary))
+
     def _write_what_is_newer(self) -> None:
         """Let what another process logged later stand in the summary and the config."""
-        if self._served is None or not is_older(self.content, self._served):
+        if self._served is None or not _is_older(self.content, self._served):
             return
-        for part, add, values in (
-            ("summary", _add_summary, self._served.summary),
-            ("config", _add_config, self._served.config),
-        ):
-            record = record_type()()
-            add(getattr(record, part), values)
-            self._writer.write(record)
+        self._writer.write(_summary(self._served.summary))
+        record = record_type()()
+        _add_config(record.config, self._served.config)
+        self._writer.write(record)
 
     def _is_wanted(self, record: Record, kind: str | None) -> bool:
         if kind == "history":
@@ -222,8 +238,9 @@ class PendingLog:
             _set_step(record.history, self._steps.of(record.history.step.num))
         elif kind == "config":
             self._put_claim(record.config)
-        elif kind == "run" and not self._has_begun:
-            self._begin(record.run)
+        elif kind == "run" and "resume" in record.run.DESCRIPTOR.fields_by_name:
+            # wandb would count the steps on again, from where they are by then
+            record.run.ClearField("resume")
         artifact = logged_artifact(record)
         if artifact is not None:
             for entry in artifact.manifest.contents:
@@ -232,23 +249,13 @@ class PendingLog:
                     entry.local_path = str(self._folder / entry.local_path)
         return record
 
-    def _begin(self, run: RunRecord) -> None:
-        """Keep what others wrote; with a run's first record wandb replaces it at the server."""
-        self._has_begun = True
-        if self._served is not None:
-            _add_config(run.config, self._served.config)
-            _add_summary(run.summary, self._served.summary)
-        claimed = self._claim.to_config({})
-        if claimed:
-            run.config.update.add(key=BLOCK, value_json=json.dumps(claimed))
-
     def _put_claim(self, config: ConfigRecord) -> None:
         for item in config.update:
             if item.key == BLOCK:
                 item.value_json = json.dumps(self._claim.to_config(json.loads(item.value_json)))
 
 
-def is_older(content: LogContent, served: ServedRun) -> bool:
+def _is_older(content: LogContent, served: ServedRun) -> bool:
     """Whether another process has logged to the run after the last row of this log."""
     last = served.summary.get("_timestamp")
     # wandb rounds in its own way
@@ -261,9 +268,11 @@ def sent_steps(content: LogContent, folder: Path, first_step: int) -> list[int]:
     return [steps.of(step) for step in content.rows.steps]
 
 
-def _add_summary(summary: SummaryRecord, values: Mapping[str, Any]) -> None:
+def _summary(values: Mapping[str, Any]) -> Record:
+    record = record_type()()
     for key, value in values.items():
-        summary.update.add(key=key, value_json=json.dumps(value))
+        record.summary.update.add(key=key, value_json=json.dumps(value))
+    return record
 
 
 def _add_config(config: ConfigRecord, items: Mapping[str, Any]) -> None:

@@ -7,9 +7,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from flytekitplugins.wbmon.delivery.runs.outcome import TaskOutcome
 from flytekitplugins.wbmon.delivery.runs.package import PackedRun, pack
 from flytekitplugins.wbmon.delivery.runs.progress import FILE_NAME as PROGRESS
+from flytekitplugins.wbmon.delivery.runs.tally import RunTally
 from flytekitplugins.wbmon.delivery.runs.transaction_log import log_path
 from flytekitplugins.wbmon.delivery.store import OfflineStore, StoredFolder
 from flytekitplugins.wbmon.storage.room import folder_with_room
@@ -32,7 +32,7 @@ class StoredRun:
     run: PackedRun
 
 
-def keep_run(folder: Path, store: OfflineStore, outcome: TaskOutcome | None = None) -> str:
+def keep_run(folder: Path, store: OfflineStore, tally: RunTally | None = None) -> str:
     """Store a run's folder.
 
     What is written for that is written where there is room, which may not be in the folder.
@@ -40,7 +40,7 @@ def keep_run(folder: Path, store: OfflineStore, outcome: TaskOutcome | None = No
     Args:
         folder: The run's folder.
         store: The store.
-        outcome: What the task told of its end, if it has ended.
+        tally: What the task told of its end, if it has ended.
 
     Returns:
         URL of the stored folder.
@@ -52,7 +52,7 @@ def keep_run(folder: Path, store: OfflineStore, outcome: TaskOutcome | None = No
     """
     place = folder_with_room(folder, n_bytes=log_path(folder).stat().st_size)
     with tempfile.TemporaryDirectory(prefix="wbmon-pack-", dir=place) as scratch:
-        run, sources = pack(folder, Path(scratch), outcome or TaskOutcome())
+        run, sources = pack(folder, Path(scratch), tally or RunTally())
         return store.put(folder.name, sources, run.to_dict(), changing=CHANGING)
 
 

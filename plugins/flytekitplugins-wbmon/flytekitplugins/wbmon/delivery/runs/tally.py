@@ -7,16 +7,18 @@ ended and what it has logged, and what the log lacks is told in the run and in t
 
 from __future__ import annotations
 
-import json
 import logging
 import resource
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flytekitplugins.wbmon.delivery.runs.transaction_log import LogWriter, exit_record
-from flytekitplugins.wbmon.delivery.runs.wandb_internals import record_type
+from flytekitplugins.wbmon.delivery.runs.transaction_log import (
+    LogWriter,
+    exit_record,
+    summary_record,
+)
 from flytekitplugins.wbmon.storage.room import why_not_writable
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ _BLOCK = 32 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TaskOutcome:
+class RunTally:
     """How a task ended and what it has logged.
 
     Attributes:
@@ -39,18 +41,20 @@ class TaskOutcome:
         n_rows: Number of rows that were logged. Of rows that are assembled from several calls, by
             `commit=False` or an explicit step, none is counted.
         failed: How many calls of each method of the run wandb has refused.
+        is_whole: Whether wandb wrote the end of the log; we add one if it did not.
     """
 
     exit_code: int | None = None
     n_rows: int = 0
     failed: Mapping[str, int] = field(default_factory=dict)
+    is_whole: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         """Convert to JSON data."""
-        return {"exit_code": self.exit_code, "n_rows": self.n_rows, "failed": dict(self.failed)}
+        return {**asdict(self), "failed": dict(self.failed)}
 
     @classmethod
-    def from_dict(cls, told: Mapping[str, Any]) -> TaskOutcome:
+    def from_dict(cls, told: Mapping[str, Any]) -> RunTally:
         """Read what `to_dict` wrote."""
         return cls(**told)
 
@@ -67,7 +71,7 @@ class TaskOutcome:
         n_logged = self.n_rows + n_failed
         if n_rows < n_logged:
             parts.append(f"{n_logged - n_rows} of {n_logged} rows")
-        if self.exit_code is not None and exit_code is None:
+        if not self.is_whole or (self.exit_code is not None and exit_code is None):
             # also of alerts, artifacts and the summary
             parts.append("all that was logged after the last row that it has")
         parts += [
@@ -79,13 +83,13 @@ class TaskOutcome:
 
 
 def ending(
-    log: Path, outcome: TaskOutcome, *, n_rows: int, end: Record | None
+    log: Path, tally: RunTally, *, n_rows: int, end: Record | None
 ) -> tuple[str, list[Record]]:
     """The records with which a copy of a log ends.
 
     Args:
         log: The log.
-        outcome: What the task told.
+        tally: What the task told.
         n_rows: Number of rows that the log has.
         end: The last record of the log, which holds the exit code; None if it has no end.
 
@@ -94,15 +98,12 @@ def ending(
         end, which is made of the task's exit code if the log has none. No end if neither is known.
     """
     code = None if end is None else end.exit.exit_code
-    lost = outcome.lost(log, n_rows=n_rows, exit_code=code)
+    lost = tally.lost(log, n_rows=n_rows, exit_code=code)
     records = []
     if lost:
-        note = record_type()()
-        item = note.summary.update.add()
-        item.key, item.value_json = LOST_KEY, json.dumps(lost)
-        records.append(note)
-    if end is None and outcome.exit_code is not None:
-        end = exit_record(outcome.exit_code)
+        records.append(summary_record({LOST_KEY: lost}))
+    if end is None and tally.exit_code is not None:
+        end = exit_record(tally.exit_code)
     return lost, records if end is None else [*records, end]
 
 
