@@ -253,6 +253,7 @@ def _run_node(run: ServedRun) -> Json:
         "readOnly": False,
         "createdAt": run.created_at,
         "heartbeatAt": run.heartbeat_at,
+        "exitcode": run.exit_code,
         "historyLineCount": len(run.lines),
         "historyKeys": run.lines.keys_node,
         "user": {"name": run.entity, "username": run.entity},

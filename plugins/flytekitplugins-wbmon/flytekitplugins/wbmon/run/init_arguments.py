@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from collections.abc import Mapping
@@ -15,6 +16,9 @@ from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
 from flytekitplugins.wbmon.run.description import LONGEST, described
 from flytekitplugins.wbmon.run.ranks import Rank
 from flytekitplugins.wbmon.run.settings import FREE_TEXTS, RunSettings
+from flytekitplugins.wbmon.storage.room import folder_with_room, why_not_writable
+
+logger = logging.getLogger(__name__)
 
 
 def init_arguments(
@@ -92,12 +96,22 @@ def _directory(own: Any, inputs: Mapping[str, Any], identity: TaskIdentity) -> s
     # a FlyteDirectory, which is not on this disk yet
     if hasattr(own, "download"):
         own = own.download()
-    if own is not None:
-        return str(own)
-    if os.environ.get("WANDB_DIR"):
-        return os.environ["WANDB_DIR"]
+    wanted = os.environ.get("WANDB_DIR") if own is None else str(own)
+    if wanted:
+        why = _why_not_writable(Path(wanted).expanduser())
+        if not why:
+            return wanted
+        logger.warning("W&B: the run is written to a temporary folder, as %s cannot be written to: "
+                       "%s", wanted, why)  # fmt: skip
     # always given: wandb keeps using the working directory of its first run in the process
-    here = str(Path.cwd())
-    if identity.is_local and os.access(here, os.W_OK):
-        return here
-    return tempfile.mkdtemp(prefix="wandb-")
+    elif identity.is_local and not why_not_writable(Path.cwd()):
+        return str(Path.cwd())
+    return tempfile.mkdtemp(prefix="wandb-", dir=folder_with_room())
+
+
+def _why_not_writable(folder: Path) -> str:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        return str(error)
+    return why_not_writable(folder)

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from flytekitplugins.wbmon.delivery.folders import use_writable_folders
 from flytekitplugins.wbmon.delivery.runs.wandb_environment import only_usable_variables
 from flytekitplugins.wbmon.delivery.runs.wandb_internals import (
     known_settings,
@@ -76,6 +77,7 @@ def start_offline_run(arguments: Mapping[str, Any]) -> wandb.Run:
         arguments: The arguments of `wandb.init`. Its `settings` (a dictionary or `wandb.Settings`)
             take precedence over the settings of this module.
     """
+    use_writable_folders()
     # by default `wandb.init` returns the run that is already open, whatever the arguments are
     given = {name: value for name, value in arguments.items() if value is not None}
     given |= {"mode": "offline", "reinit": "create_new"}
@@ -164,6 +166,7 @@ def start_online_run(
         mode: `online` or `shared`.
         timeout_s: Time limit in seconds for opening the run.
     """
+    use_writable_folders()
     given = {name: value for name, value in arguments.items() if value is not None}
     given |= {"mode": mode, "reinit": "create_new"}
     # as settings and not by `wandb.login`, which writes the key to ~/.netrc
@@ -180,6 +183,7 @@ def start_online_run(
 
 def start_silent_run() -> wandb.Run:
     """Open a run that accepts every call and does nothing."""
+    use_writable_folders()
     import wandb
 
     with _fit_environment():
@@ -202,6 +206,14 @@ def make_global(run: wandb.Run) -> None:
         # not every release has all of them
         if hasattr(run, name):
             setattr(wandb, name, getattr(run, name))
+
+
+def forget_global(run: wandb.Run) -> None:
+    """Make `wandb.run` None if it is still this run, because wandb could not finish it."""
+    import wandb
+
+    if wandb.run is run:
+        wandb.run = None
 
 
 def _merged_settings(own: Any, defaults: Mapping[str, Any]) -> wandb.Settings:
