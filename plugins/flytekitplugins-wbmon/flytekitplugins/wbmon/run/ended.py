@@ -11,6 +11,7 @@ from flytekitplugins.wbmon.delivery.store import keep_in_time
 from flytekitplugins.wbmon.flyte.deck import show_note
 from flytekitplugins.wbmon.flyte.identity import TaskIdentity
 from flytekitplugins.wbmon.flyte.termination import TERMINATING_TIMEOUT_S
+from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
 from flytekitplugins.wbmon.run.init_arguments import run_url
 from flytekitplugins.wbmon.run.offline_store import open_store, store_url
 from flytekitplugins.wbmon.run.settings import RunSettings
@@ -84,5 +85,7 @@ class RunEnd:
 
 
 def _say(text: str, level: int = logging.WARNING) -> None:
-    logger.log(level, "W&B: %s", text)
-    show_note(text)
+    # an answer of the server or of a store may repeat what it was sent
+    shown = SecretRedactor().value(text)
+    logger.log(level, "W&B: %s", shown)
+    show_note(shown)

@@ -26,6 +26,7 @@ from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.flyte.identity import TaskIdentity
 from flytekitplugins.wbmon.run import wandb_client as client
 from flytekitplugins.wbmon.run.ended import END_TIMEOUT_S, RunEnd
+from flytekitplugins.wbmon.run.redactor import task_redactor
 from flytekitplugins.wbmon.run.settings import RunSettings
 from flytekitplugins.wbmon.run.spooled import SpooledRun
 
@@ -71,7 +72,8 @@ class OnlineRun:
                 timeout_s=min(self._settings.delivery_timeout_s, _INIT_TIMEOUT_S),
             )
         except Exception as error:  # noqa: BLE001 - wandb raises many kinds, and none may pass
-            logger.warning("W&B: cannot go online (%s); the run is spooled", error)
+            shown = task_redactor(self._key).text(str(error))
+            logger.warning("W&B: cannot go online (%s); the run is spooled", shown)
             return self._spooled.open(arguments)
         self._is_online = True
         folder = Path(run.settings.sync_dir)
