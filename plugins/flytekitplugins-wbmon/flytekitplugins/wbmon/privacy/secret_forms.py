@@ -52,13 +52,18 @@ _PAIR = re.compile(
 )
 # `--password hunter2`, and the same as two items of a list
 _FLAG = re.compile(
-    r"(?<![\w\-])--([A-Za-z][\w.\-]{0,60})(?:(?P<quote>[\"']),\s*(?P=quote)|[ \t]+)"
+    r"(?<![\w\-])--([A-Za-z][\w.\-]{0,60})(?:[\"'],\s*(?P<quote>[\"'])|[ \t]+)"
     r"(?P<value>(?(quote)(?:\\.|(?!(?P=quote)).)+|[^\s\"'\-\[|,;:)=][^\s\"']{2,}))"
 )
 _PROSE = {
     "the", "and", "for", "option", "argument", "flag", "must", "was", "with", "not", "has", "can",
     "from", "given", "value", "instead", "requires", "required", "without", "should", "may", "are",
 }  # fmt: skip
+# `{"name": "DB_PASSWORD", "value": "hunter2"}`, as the variables of a pod are written
+_NAMED_VALUE = re.compile(
+    r"(?i)([\"'](?:name|key)\\{0,8}[\"']:\s*\\{0,8}[\"']([\w.\-]{2,100})\\{0,8}[\"'],\s*"
+    r"\\{0,8}[\"']value\\{0,8}[\"']:\s*\\{0,8}(?P<quote>[\"']))(?:\\.|(?!(?P=quote)).)+"
+)
 _CLOSING = {"[": "]", "{": "}", "(": ")"}
 _MARK = re.compile(r"\[[A-Z]+\]")
 _LONGEST_GROUP = 4096
@@ -95,11 +100,12 @@ _NAME_PARTS = (
     "key", "secret", "token", "authorization", "cookie", "jwt", "hook", "bearer", "pw",
 )  # fmt: skip
 _AFTER_NAMES = ("=", ":", "',", '",', "--")
+_AFTER_VALUE = ("value'", 'value"', "value\\")
 # parts of many other words, so what stands behind them is looked at too
-_MORE_NAME_PARTS = ("pass", "cred", "conn", "dsn", "sas", "pat")
+_MORE_NAME_PARTS = ("pass", "cred", "conn", "dsn", "sas", "pat", "auth")
 _MORE_NAMES = re.compile(
     r"passw|passph|passcode|credential|conn(?:ection)?[_.\- ]?str"
-    r"|(?:pass|creds?|dsn|pat|sas(?:[_.\-]?ur[li])?)\\{0,8}[\"']?(?:\]?\s?[:=]|,)"
+    r"|auth\\{0,8}[\"']?\]?\s?[:=]\s?[(\[]|(?:pass|creds?|dsn|pat|sas(?:[_.\-]?ur[li])?)\\{0,8}[\"']?(?:\]?\s?[:=]|,)"
 )
 _SCHEMES = ("bearer", "basic")
 
@@ -118,6 +124,9 @@ def hide_secrets(text: str) -> tuple[str, int]:
         n += found
         text, found = _hide_pairs(text)
         n += found
+        if _has_any(_AFTER_VALUE, words):
+            text, found = _hide_values(text)
+            n += found
         if "--" in text:
             text, found = _hide_flags(text)
             n += found
@@ -140,7 +149,7 @@ def _hide_assigned(text: str) -> tuple[str, int]:
     kept, n, end = [], 0, 0
     for found in _ASSIGNMENT.finditer(text):
         name = found[1]
-        if found.start() < end or not is_secret_name(name):
+        if found.start() < end or not (is_secret_name(name) or _is_login(text, found)):
             continue
         if group_end := _end_of_group(text, found.end()):
             kept += [text[end : found.end()], HIDDEN]
@@ -151,6 +160,11 @@ def _hide_assigned(text: str) -> tuple[str, int]:
             kept += [text[end : assigned.start("value")], HIDDEN]
             n, end = n + 1, assigned.end("value")
     return "".join([*kept, text[end:]]), n
+
+
+def _is_login(text: str, name: re.Match[str]) -> bool:
+    """Whether it is `auth=("user", "password")`; any other `auth` is the name of a method."""
+    return name[1].lower().endswith("auth") and text.startswith(("(", "["), name.end())
 
 
 def _hide_pairs(text: str) -> tuple[str, int]:
@@ -164,6 +178,19 @@ def _hide_pairs(text: str) -> tuple[str, int]:
         return f"{found[1]}{HIDDEN}"
 
     return _PAIR.sub(replace, text), n
+
+
+def _hide_values(text: str) -> tuple[str, int]:
+    n = 0
+
+    def replace(found: re.Match[str]) -> str:
+        nonlocal n
+        if not is_secret_name(found[2]) or found[0].endswith(HIDDEN):
+            return found[0]
+        n += 1
+        return f"{found[1]}{HIDDEN}"
+
+    return _NAMED_VALUE.sub(replace, text), n
 
 
 def _hide_flags(text: str) -> tuple[str, int]:

@@ -24,6 +24,7 @@ from flytekitplugins.wbmon.flyte.termination import terminating_until
 from flytekitplugins.wbmon.run import wandb_client as client
 from flytekitplugins.wbmon.run.ended import RunEnd
 from flytekitplugins.wbmon.run.outcome import TaskOutcome
+from flytekitplugins.wbmon.run.redactor import task_redactor
 from flytekitplugins.wbmon.run.service import kill_service_at_exit
 from flytekitplugins.wbmon.run.settings import RunSettings
 from flytekitplugins.wbmon.run.spooled import SpooledRun, tally_of
@@ -70,7 +71,8 @@ class OnlineRun:
                 timeout_s=min(self._settings.delivery_timeout_s, _INIT_TIMEOUT_S),
             )
         except Exception as error:  # noqa: BLE001 - wandb raises many kinds, and none may pass
-            logger.warning("W&B: cannot go online (%s); the run is spooled", error)
+            shown = task_redactor(self._key).text(str(error))
+            logger.warning("W&B: cannot go online (%s); the run is spooled", shown)
             kill_service_at_exit()
             return self._spooled.open(arguments)
         self._is_online = True

@@ -247,7 +247,8 @@ def _open(settings: TraceSettings, task: str, inputs: Mapping[str, Any]) -> Trac
         weave_client.say_once(_untraced(error, settings))
         return TraceSession()
     except Exception as error:  # noqa: BLE001 - a monitor never breaks what it monitors
-        logger.warning("Weave: going on without traces (%s: %s)", type(error).__name__, error)
+        shown = task_redactor(key).text(str(error))
+        logger.warning("Weave: going on without traces (%s: %s)", type(error).__name__, shown)
         return TraceSession()
     _LIVE.append(session)
     session.url = _url(settings, session)
