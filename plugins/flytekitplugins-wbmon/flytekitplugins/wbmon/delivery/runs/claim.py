@@ -13,7 +13,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, NamedTuple
 
 from flytekitplugins.wbmon.delivery.runs.api import RunTarget, ServedRun, WandbApi
 from flytekitplugins.wbmon.errors import PublishError
@@ -21,14 +21,26 @@ from flytekitplugins.wbmon.errors import PublishError
 logger = logging.getLogger(__name__)
 
 BLOCK, ENTRY = "flyte", "writer"
-# longer than a request to W&B takes: whoever read the config before has written its claim by then
-_SETTLE_S = 1.0
+# longer than two requests to W&B take: whoever saw no claim before has written its own by then
+_SETTLE_S = 2.0
 # wandb tells the server every 30 s that a run lives; the clocks of two pods may differ as well
 _OVER_S = 120.0
 
 
 class BusyRunError(PublishError):
     """Another process writes the run now."""
+
+
+class Taken(NamedTuple):
+    """A run that nobody else writes now.
+
+    Attributes:
+        served: The run as the server has it; None if it has not.
+        was_open: Whether others may have written to it since this writer did.
+    """
+
+    served: ServedRun | None
+    was_open: bool = False
 
 
 class RunClaim:
@@ -44,47 +56,31 @@ class RunClaim:
         self._api = api
         self._writer = writer
         self._until = until
+        self._is_taken = False
+
+    def is_lost(self, served: ServedRun) -> bool:
+        """Whether another process has taken the run since this one took it."""
+        return self._is_taken and not self.holds(served)
 
     def holds(self, served: ServedRun) -> bool:
         """Whether nobody else has taken the run."""
         return not self._writer or _writer_of(served.config) == self._writer
 
-    def take(self, target: RunTarget, served: ServedRun | None) -> ServedRun | None:
+    def take(self, target: RunTarget) -> Taken:
         """Take the run, unless another process writes it.
-
-        Args:
-            target: The run.
-            served: The run as the server has it; None if it has not.
-
-        Returns:
-            The run as it is now that nobody else writes it; None if the server had none.
 
         Raises:
             BusyRunError: If another process writes the run.
             PublishError: If the server does not answer.
         """
-        if served is not None and self.holds(served):
-            return served
-        if not self._writer:
-            return None
-        if served is None:
-            # the one request of which the server tells exactly one process that it was the first
-            created = self._api.create_run(target)
-            if created is None:
-                raise BusyRunError("another process has just made the run")
-            self._write(created)
-            return None
-        if _writer_of(served.config) and _is_alive(served):
-            raise BusyRunError("another process writes the run now")
-        self._write(served)
-        time.sleep(max(0.0, min(_SETTLE_S, self._until() - time.monotonic())))
-        now = self._api.find_run(target)
-        if now is None or not self.holds(now) or time.monotonic() > self._until():
-            raise BusyRunError("another process has taken the run at the same moment")
-        return now
+        self._is_taken = False
+        taken = self._try_take(target)
+        self._is_taken = True
+        return taken
 
     def release(self, served: ServedRun) -> None:
         """Let others write the run; if the server does not answer, they wait two minutes."""
+        self._is_taken = False
         if not self._writer or not self.holds(served):
             return
         try:
@@ -96,6 +92,28 @@ class RunClaim:
         """The `flyte` block of the run's config with the claim in it."""
         entry = {"id": self._writer, "at": time.time()}
         return {**block, ENTRY: entry} if self._writer else dict(block)
+
+    def _try_take(self, target: RunTarget) -> Taken:
+        served = self._api.find_run(target)
+        if served is not None and self.holds(served):
+            return Taken(served)
+        if not self._writer:
+            return Taken(None)
+        if served is None:
+            # the one request of which the server tells exactly one process that it was the first
+            created = self._api.create_run(target)
+            if created is None:
+                raise BusyRunError("another process has just made the run")
+            self._write(created)
+            return Taken(None)
+        if _is_written(served):
+            raise BusyRunError("another process writes the run now")
+        self._write(served)
+        time.sleep(max(0.0, min(_SETTLE_S, self._until() - time.monotonic())))
+        now = self._api.find_run(target)
+        if now is None or not self.holds(now) or time.monotonic() > self._until():
+            raise BusyRunError("another process has taken the run at the same moment")
+        return Taken(now, was_open=True)
 
     def _write(self, served: ServedRun) -> None:
         claimed = {"value": self.to_config(_block(served.config))}
@@ -125,9 +143,14 @@ def _writer_of(config: Mapping[str, Any]) -> str:
     return writer_of(_block(config))
 
 
-def _is_alive(served: ServedRun) -> bool:
-    """Whether the writer of the claim was heard of in the last two minutes."""
+def _is_written(served: ServedRun) -> bool:
+    """Whether a process that was heard of in the last two minutes writes the run.
+
+    One that knows of no claim, or has just made the run, is told by the run's state.
+    """
     entry = _block(served.config).get(ENTRY)
+    if not entry and served.state != "running":
+        return False
     at = entry.get("at") if isinstance(entry, Mapping) else None
     heard = [float(at)] if isinstance(at, int | float) else []
     if served.heartbeat_at is not None:

@@ -2,9 +2,8 @@
 
 wandb always sends a log from its beginning, so it gets a copy instead. The copy leaves out rows
 that have arrived and all alerts (delivery sends alerts one by one, to know that each was accepted).
-It corrects the paths of artifact files, continues the step numbers of a resumed run, keeps what
-others wrote to the summary and the config of the run, and adds an end to the log of a process that
-was killed.
+It continues the step numbers of a resumed run, keeps what others wrote to its summary and config,
+and adds an end to a log that has none: of a process that was killed, or of a disk that was full.
 """
 
 from __future__ import annotations
@@ -21,8 +20,15 @@ from flytekitplugins.wbmon.delivery.runs.arrived import RowMarks
 from flytekitplugins.wbmon.delivery.runs.claim import BLOCK, RunClaim, writer_of
 from flytekitplugins.wbmon.delivery.runs.progress import DeliveryProgress
 from flytekitplugins.wbmon.delivery.runs.steps import GivenSteps, SentSteps
-from flytekitplugins.wbmon.delivery.runs.transaction_log import LogReader, LogWriter, log_path
+from flytekitplugins.wbmon.delivery.runs.tally import RunTally, ending, write_ending
+from flytekitplugins.wbmon.delivery.runs.transaction_log import (
+    LogReader,
+    LogWriter,
+    exit_record,
+    log_path,
+)
 from flytekitplugins.wbmon.delivery.runs.wandb_internals import is_padding, record_type
+from flytekitplugins.wbmon.storage.room import find_scratch, folder_with_room, scratch_folder
 
 if TYPE_CHECKING:
     from wandb.proto.wandb_internal_pb2 import (  # type: ignore[attr-defined]
@@ -30,7 +36,6 @@ if TYPE_CHECKING:
         ConfigRecord,
         HistoryRecord,
         Record,
-        RunRecord,
         SummaryRecord,
     )
 
@@ -43,6 +48,7 @@ class LogContent:
 
     Attributes:
         target: Entity, project and id of the run; None until its record was read.
+        resumes: Whether the run goes on with what it has at the server.
         rows: The rows of history, without their values.
         writer: Name of the writer, for the claim on a run that several write; empty if it is the
             only one.
@@ -53,6 +59,7 @@ class LogContent:
     """
 
     target: RunTarget | None = None
+    resumes: bool = False
     rows: RowMarks = field(default_factory=RowMarks)
     writer: str = ""
     alerts: list[dict[str, Any]] = field(default_factory=list)
@@ -71,6 +78,7 @@ class LogContent:
         if kind == "run":
             run = record.run
             self.target = RunTarget(entity=run.entity, project=run.project, run_id=run.run_id)
+            self.resumes = getattr(run, "resume", True)  # older releases do not say
         elif kind == "history":
             self.rows.append(record.history.step.num, _times(record.history))
         elif kind == "alert":
@@ -120,6 +128,8 @@ def logged_artifact(record: Record) -> ArtifactRecord | None:
 class PendingLog:
     """Copies the log of a run's folder, as far as it is written, into the subfolder `delivery/`.
 
+    The subfolder is made elsewhere if the disk of the run has no room for a copy.
+
     Args:
         folder: The run's folder.
         progress: Progress of the delivery; `first_step` is the step of the first row that the user
@@ -127,6 +137,9 @@ class PendingLog:
         arrived: Numbers of this log's rows that the server has; these are left out.
         served: The run as the server has it; what others wrote to its summary and config is kept.
         claim: The claim on the run, which becomes part of its config.
+
+    Attributes:
+        is_whole: Whether the end of the log was copied.
     """
 
     def __init__(
@@ -144,45 +157,74 @@ class PendingLog:
         self._arrived = arrived
         self._served = served
         self._claim = claim
-        self._has_begun = False
         source = log_path(folder)
         self._reader = LogReader(source)
-        self.path = _clean_copy(folder) / source.name
+        self._end: Record | None = None
+        self.is_whole = False
+        self.path = _clean_copy(folder, n_bytes=source.stat().st_size) / source.name
         self._writer = LogWriter(self.path)
 
     def advance(self) -> None:
         """Copy what was written since the last call."""
         for record in self._reader.read():
-            self.content.add(record)
             kind = record.WhichOneof("record_type")
+            # there is one more whenever the name, the notes or the tags change
+            begins = kind == "run" and self.content.target is None
+            self.content.add(record)
             if kind == "exit":
-                self._write_what_is_newer()
+                self._end = record  # `end` writes it, after what the summary still needs
+                continue
             # of every row, as each step follows from the one before
             adapted = self._adapted(record, kind)
-            if self._is_wanted(record, kind):
+            if begins:
+                self._begin(record)
+            elif self._is_wanted(record, kind):
                 self._writer.write(adapted)
 
-    def end(self) -> None:
-        """Copy the rest, and end a log that has no end with exit code 1."""
+    def end(self, tally: RunTally) -> str:
+        """Copy the rest, note in the summary what the log lacks, and end the copy.
+
+        Args:
+            tally: What the task told; a log without an end gets its exit code, else 1.
+
+        Returns:
+            What the log lacks, in words; empty if nothing is known to be lost.
+        """
         self.advance()
-        if self.content.exit_code is None:
-            self._write_what_is_newer()
-            record = record_type()()
-            record.exit.exit_code = 1
-            self._writer.write(record)
+        self._write_what_is_newer()
+        lost, records = ending(
+            log_path(self._folder), tally, n_rows=self.content.n_rows, end=self._end
+        )
+        if self._end is None and tally.exit_code is None:
+            records.append(exit_record(1))  # the task's process was killed
+        for record in records:
+            self.content.add(record)
+        self.is_whole = write_ending(self._writer, records)
         self._writer.close()
+        return lost
+
+    def _begin(self, record: Record) -> None:
+        """Write the record that begins the run, with what a resumed run has at the server."""
+        kept = self._served if self.content.resumes else None
+        config = record.run.config
+        # with this record wandb replaces the config that the server has
+        if kept is not None:
+            _add_config(config, kept.config)
+        claimed = self._claim.to_config({})
+        if claimed:
+            config.update.add(key=BLOCK, value_json=json.dumps(claimed))
+        self._writer.write(record)
+        if kept is not None:
+            self._writer.write(_summary(kept.summary))
 
     def _write_what_is_newer(self) -> None:
         """Let what another process logged later stand in the summary and the config."""
-        if self._served is None or not is_older(self.content, self._served):
+        if self._served is None or not _is_older(self.content, self._served):
             return
-        for part, add, values in (
-            ("summary", _add_summary, self._served.summary),
-            ("config", _add_config, self._served.config),
-        ):
-            record = record_type()()
-            add(getattr(record, part), values)
-            self._writer.write(record)
+        self._writer.write(_summary(self._served.summary))
+        record = record_type()()
+        _add_config(record.config, self._served.config)
+        self._writer.write(record)
 
     def _is_wanted(self, record: Record, kind: str | None) -> bool:
         if kind == "history":
@@ -195,25 +237,10 @@ class PendingLog:
             _set_step(record.history, self._steps.of(record.history.step.num))
         elif kind == "config":
             self._put_claim(record.config)
-        elif kind == "run" and not self._has_begun:
-            self._begin(record.run)
-        artifact = logged_artifact(record)
-        if artifact is not None:
-            for entry in artifact.manifest.contents:
-                # a stored run has relative paths, which wandb would resolve elsewhere
-                if entry.local_path and not Path(entry.local_path).is_absolute():
-                    entry.local_path = str(self._folder / entry.local_path)
+        elif kind == "run" and "resume" in record.run.DESCRIPTOR.fields_by_name:
+            # wandb would count the steps on again, from where they are by then
+            record.run.ClearField("resume")
         return record
-
-    def _begin(self, run: RunRecord) -> None:
-        """Keep what others wrote; with a run's first record wandb replaces it at the server."""
-        self._has_begun = True
-        if self._served is not None:
-            _add_config(run.config, self._served.config)
-            _add_summary(run.summary, self._served.summary)
-        claimed = self._claim.to_config({})
-        if claimed:
-            run.config.update.add(key=BLOCK, value_json=json.dumps(claimed))
 
     def _put_claim(self, config: ConfigRecord) -> None:
         for item in config.update:
@@ -221,7 +248,7 @@ class PendingLog:
                 item.value_json = json.dumps(self._claim.to_config(json.loads(item.value_json)))
 
 
-def is_older(content: LogContent, served: ServedRun) -> bool:
+def _is_older(content: LogContent, served: ServedRun) -> bool:
     """Whether another process has logged to the run after the last row of this log."""
     last = served.summary.get("_timestamp")
     # wandb rounds in its own way
@@ -234,9 +261,11 @@ def sent_steps(content: LogContent, folder: Path, first_step: int) -> list[int]:
     return [steps.of(step) for step in content.rows.steps]
 
 
-def _add_summary(summary: SummaryRecord, values: Mapping[str, Any]) -> None:
+def _summary(values: Mapping[str, Any]) -> Record:
+    record = record_type()()
     for key, value in values.items():
-        summary.update.add(key=key, value_json=json.dumps(value))
+        record.summary.update.add(key=key, value_json=json.dumps(value))
+    return record
 
 
 def _add_config(config: ConfigRecord, items: Mapping[str, Any]) -> None:
@@ -246,14 +275,24 @@ def _add_config(config: ConfigRecord, items: Mapping[str, Any]) -> None:
             config.update.add(key=key, value_json=json.dumps(item["value"]))
 
 
-def _clean_copy(folder: Path) -> Path:
-    copy = folder / FOLDER
+def _clean_copy(folder: Path, *, n_bytes: int) -> Path:
     # an earlier attempt has left a log whose rows may have arrived by now
-    shutil.rmtree(copy, ignore_errors=True)
+    discard_copy(folder)
+    place = folder_with_room(folder, n_bytes=n_bytes)
+    if place != folder:
+        place = scratch_folder(folder, n_bytes=n_bytes)
+    copy = place / FOLDER
     copy.mkdir()
     if (folder / "files").is_dir():
         (copy / "files").symlink_to(folder.resolve() / "files", target_is_directory=True)
     return copy
+
+
+def discard_copy(folder: Path) -> None:
+    """Remove the copy of a run's log, wherever it was made."""
+    elsewhere = find_scratch(folder, FOLDER)
+    for copy in (folder / FOLDER, *([elsewhere] if elsewhere else ())):
+        shutil.rmtree(copy, ignore_errors=True)
 
 
 def _set_step(history: HistoryRecord, step: int) -> None:
