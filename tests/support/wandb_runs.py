@@ -208,8 +208,6 @@ def _file_node(memory: Memory, folder: str, name: str, data: bytes) -> Json:
     }
 
 
-MAX_TAG_LENGTH = 64
-
 _RUN_FIELDS = {
     "displayName": "name",
     "display_name": "name",
@@ -234,8 +232,6 @@ def _apply_upsert(run: ServedRun, variables: Json) -> None:
     for key, attribute in _RUN_FIELDS.items():
         if variables.get(key) is not None:
             setattr(run, attribute, variables[key])
-    if any(not 0 < len(tag) <= MAX_TAG_LENGTH for tag in variables.get("tags") or ()):
-        raise RefusedError(f"tags must have 1 to {MAX_TAG_LENGTH} characters")
     if variables.get("config"):
         run.config_values = json.loads(variables["config"])
     if variables.get("summaryMetrics"):

@@ -80,7 +80,7 @@ query HistoryPage($entity: String!, $project: String!, $run: String!, $minStep: 
 _CREATE = """
 mutation UpsertBucket($name: String, $project: String, $entity: String) {
   upsertBucket(input: {name: $name, modelName: $project, entityName: $entity}) {
-    bucket { id name } inserted
+    bucket { id name config historyLineCount } inserted
   }
 }
 """
