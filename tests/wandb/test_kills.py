@@ -32,6 +32,8 @@ from support.wandb_server import WandbServer
 pytestmark = [pytest.mark.flyte, pytest.mark.slow]
 PROJECT = Path(__file__).parent / "project"
 SECRETS = {"wandb/api_key": "f" * 40}
+# an eager task makes a client of it, and calls nobody before it awaits a task
+PLATFORM = {"FLYTE_PLATFORM_URL": "127.0.0.1:9", "FLYTE_PLATFORM_INSECURE": "true"}
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +49,7 @@ def pod(tasks: Package, store: Store, disk: Path, task: str, **env: str) -> Cont
         store=store,
         disk=disk,
         secrets=SECRETS,
-        env=env,
+        env={**PLATFORM, **env},
     )
 
 
@@ -71,7 +73,7 @@ def n_logged(container: Container) -> int:
     return int((container.disk / "code" / "logged").read_text())
 
 
-@pytest.mark.parametrize("task", ["work", "work_async"])
+@pytest.mark.parametrize("task", ["work", "work_async", "work_eager"])
 def test_a_pod_that_is_told_to_stop_ends_its_run_and_stores_it(
     tasks: Package, local_store: Store, tmp_path: Path, task: str
 ) -> None:
@@ -79,15 +81,31 @@ def test_a_pod_that_is_told_to_stop_ends_its_run_and_stores_it(
     container = pod(tasks, local_store, tmp_path / "pod", task, OFFLINE_STORE=store)
     process = container.start()
     wait_for_rows(container, process, 5)
+    n = n_logged(container)
     process.send_signal(signal.SIGTERM)
     ended = container.collect(process)
+    assert not ended.succeeded
     run = find_run(container.disk)
-    assert ended.exit_code == 143
-    assert run.exit_code == 1
-    assert len(run.column("row")) >= n_logged(container) - 1
+    assert run.exit_code == 143
+    assert run.summary["error_type"] == "TerminatedError"
+    assert len(run.column("row")) >= n - 1
     (kept,) = find_runs(OfflineStore(store))
-    assert kept.run.exit_code == 1
-    assert kept.run.n_rows >= n_logged(container) - 1
+    assert kept.run.exit_code == 143
+    assert kept.run.n_rows >= n - 1
+
+
+def test_a_pod_that_saves_its_work_when_it_is_told_to_stop_has_finished(
+    tasks: Package, local_store: Store, tmp_path: Path
+) -> None:
+    store = str(tmp_path / "store")
+    container = pod(tasks, local_store, tmp_path / "pod", "work_until_told", OFFLINE_STORE=store)
+    process = container.start()
+    wait_for_rows(container, process, 5)
+    process.send_signal(signal.SIGTERM)
+    assert container.collect(process).succeeded
+    (kept,) = find_runs(OfflineStore(store))
+    assert (kept.run.exit_code, kept.run.n_rows) == (0, n_logged(container))
+    assert find_run(container.disk).summary["saved"] == n_logged(container)
 
 
 @pytest.fixture

@@ -89,12 +89,14 @@ def test_a_failed_body_is_a_failed_run_and_its_error_is_noted_without_secrets(
 @pytest.mark.parametrize(
     ("error", "exit_code"),
     [
-        (SystemExit(0), 0),
-        (SystemExit(None), 0),
-        (SystemExit(3), 1),
+        (SystemExit(0), 1),
+        (SystemExit(None), 1),
+        (SystemExit(3), 3),
+        (SystemExit(256), 1),
+        (SystemExit("text"), 1),
         (IgnoreOutputs(), 0),
-        (KeyboardInterrupt(), 1),
-        (TerminatedError(), 1),
+        (KeyboardInterrupt(), 130),
+        (TerminatedError(), 143),
         (asyncio.CancelledError(), 1),
     ],
     ids=repr,
@@ -104,7 +106,9 @@ def test_the_exit_code_follows_the_way_the_body_was_left(
 ) -> None:
     with pytest.raises(type(error)), open_run(SETTINGS):
         raise error
-    assert find_run(folder).exit_code == exit_code
+    logged = find_run(folder)
+    assert logged.exit_code == exit_code
+    assert ("error_type" in logged.summary) == bool(exit_code)
 
 
 def test_the_next_run_after_a_failure_is_its_own(folder: Path) -> None:
@@ -293,17 +297,16 @@ def test_a_silent_run_leaves_the_outer_run_in_its_place(folder: Path) -> None:
 
 
 def test_a_finish_or_summary_that_fails_leaves_the_task_alone(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(*_: Any, **__: Any) -> Any:
         raise OSError("disk full")
 
-    finish = wandb.Run.finish
     with pytest.raises(ZeroDivisionError), open_run(SETTINGS) as run:  # noqa: PT012 - breaks inside
         monkeypatch.setattr(wandb.Run, "finish", broken)
         monkeypatch.setattr(type(run.summary), "update", broken)
         raise ZeroDivisionError
-    finish(run)
+    assert find_run(folder).exit_code == 1
     assert "could not finish the run" in caplog.text
     assert "could not note the task's error" in caplog.text
 

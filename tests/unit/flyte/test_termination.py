@@ -2,14 +2,22 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from flytekitplugins.wbmon.flyte.termination import TerminatedError, exit_on_sigterm
+from flytekitplugins.wbmon.flyte.termination import (
+    TerminatedError,
+    exit_on_sigterm,
+    hold_sigterm,
+    is_terminating,
+    terminating_until,
+)
 from support.child import result_of
 
 
@@ -31,13 +39,8 @@ def test_sigterm_leaves_the_block_with_the_shells_status() -> None:
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
-def test_the_earlier_handler_is_called_when_the_block_is_done_and_put_back() -> None:
-    heard: list[str] = []
-
-    def earlier(*_: Any) -> None:
-        heard.append("earlier")
-
-    signal.signal(signal.SIGTERM, earlier)
+def test_what_must_be_done_before_is_done_before_the_block_is_left() -> None:
+    heard: list[object] = []
 
     def body() -> None:
         try:
@@ -45,10 +48,112 @@ def test_the_earlier_handler_is_called_when_the_block_is_done_and_put_back() -> 
         finally:
             heard.append("the work of the block")
 
-    with pytest.raises(TerminatedError), exit_on_sigterm(before=lambda: heard.append("before")):
+    with pytest.raises(TerminatedError) as caught, exit_on_sigterm(before=heard.append):
         body()
-    assert heard == ["before", "the work of the block", "earlier"]
-    assert signal.getsignal(signal.SIGTERM) is earlier
+    assert heard == [caught.value, "the work of the block"]
+
+
+def test_a_handler_of_the_user_that_returns_lets_the_block_go_on() -> None:
+    heard: list[str] = []
+
+    def stop(*_: Any) -> None:
+        heard.append("the user's handler")
+
+    signal.signal(signal.SIGTERM, stop)
+    with exit_on_sigterm(before=lambda _: heard.append("before")):
+        assert not is_terminating()
+        assert terminating_until() == float("inf")
+        terminate()
+        heard.append("the block goes on")
+        assert is_terminating()
+        assert terminating_until() < time.monotonic() + 60
+        terminate()
+    assert heard == ["the user's handler", "the block goes on", "the user's handler"]
+    assert signal.getsignal(signal.SIGTERM) is stop
+    assert not is_terminating()
+
+
+def test_what_a_handler_of_the_user_raises_is_what_ends_the_block() -> None:
+    heard: list[BaseException] = []
+    error = ZeroDivisionError("the user's")
+
+    def stop(*_: Any) -> None:
+        raise error
+
+    signal.signal(signal.SIGTERM, stop)
+    with pytest.raises(ZeroDivisionError), exit_on_sigterm(before=heard.append):
+        terminate()
+    assert heard == [error]
+
+
+def test_a_second_sigterm_does_not_cut_the_way_out_short() -> None:
+    heard: list[str] = []
+
+    def body() -> None:
+        try:
+            terminate()
+        finally:
+            terminate()
+            heard.append("the work of the block")
+
+    with pytest.raises(TerminatedError), exit_on_sigterm():
+        body()
+    assert heard == ["the work of the block"]
+
+
+def test_a_sigterm_that_is_held_back_ends_the_block_afterwards() -> None:
+    heard: list[str] = []
+
+    def body() -> None:
+        with hold_sigterm():
+            terminate()
+            heard.append("the end")
+        assert is_terminating()
+        heard.append("the rest of the block")
+
+    with pytest.raises(TerminatedError), exit_on_sigterm():
+        body()
+    assert heard == ["the end", "the rest of the block"]
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_the_error_of_the_block_is_not_replaced_by_a_sigterm_that_was_held_back() -> None:
+    def body() -> None:
+        try:
+            raise ZeroDivisionError
+        finally:
+            with hold_sigterm():
+                terminate()
+
+    with pytest.raises(ZeroDivisionError), exit_on_sigterm():
+        body()
+
+
+def test_a_held_back_sigterm_goes_to_the_handler_that_was_set_inside_the_block() -> None:
+    heard: list[str] = []
+    with exit_on_sigterm():
+        signal.signal(signal.SIGTERM, lambda *_: heard.append("the user's handler"))
+        with hold_sigterm():
+            terminate()
+            heard.append("the end")
+    assert heard == ["the end", "the user's handler"]
+
+
+def test_a_handler_that_replaced_ours_and_exits_is_told_to_those_who_must_act_before() -> None:
+    heard: list[BaseException] = []
+
+    def leave(*_: Any) -> None:
+        sys.exit(1)
+
+    def body() -> None:
+        signal.signal(signal.SIGTERM, leave)
+        terminate()
+
+    with pytest.raises(SystemExit) as caught, exit_on_sigterm(before=heard.append):
+        body()
+    (error,) = heard
+    assert isinstance(error, TerminatedError)
+    assert error.code == caught.value.code == 1
 
 
 def test_a_handler_set_inside_the_block_stays() -> None:
@@ -95,7 +200,7 @@ import json, multiprocessing, signal, time
 from flytekitplugins.wbmon.flyte.termination import exit_on_sigterm
 fork = multiprocessing.get_context("fork")
 ended = []
-with exit_on_sigterm(before=lambda: ended.append("ended")):
+with exit_on_sigterm(before=lambda _: ended.append("ended")):
     {body}
 print(json.dumps({{"result": result, "ended": ended}}))
 """
@@ -115,7 +220,7 @@ def test_a_forked_child_dies_of_sigterm_and_ends_nothing_of_its_parent(tmp_path:
 def test_a_forked_child_has_a_block_of_its_own(tmp_path: Path) -> None:
     body = """
     def work():
-        with exit_on_sigterm(before=lambda: print("child", flush=True)):
+        with exit_on_sigterm(before=lambda _: print("child", flush=True)):
             signal.raise_signal(signal.SIGTERM)
     child = fork.Process(target=work)
     child.start()

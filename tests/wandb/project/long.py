@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import time
 from pathlib import Path
 
-from flytekit import Secret, task
+from flytekit import Secret, eager, task
 
 from flytekitplugins.wbmon import current_run, wandb_init
 
@@ -45,3 +46,28 @@ async def work_async(seconds: float) -> float:
         log(row)
         await asyncio.sleep(0.1)
     return seconds
+
+
+@tracked
+@eager
+async def work_eager(seconds: float) -> float:
+    """The same in an eager task, for which flytekit has a handler of SIGTERM of its own."""
+    for row in range(int(seconds * 10)):
+        log(row)
+        await asyncio.sleep(0.1)
+    return seconds
+
+
+@tracked
+@task
+def work_until_told(seconds: float) -> float:
+    """The same, with a handler that only says so: the task saves its work and returns."""
+    told: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: told.append(number))
+    row = 0
+    while row < seconds * 10 and not told:
+        log(row)
+        time.sleep(0.1)
+        row += 1
+    current_run().summary["saved"] = row
+    return row / 10

@@ -41,7 +41,8 @@ REQUESTS: dict[str, Callable[[WandbApi], Any]] = {
 }
 RUN = {
     "id": "n1", "name": "r1", "state": "finished", "historyLineCount": 3, "tags": ["a"],
-    "historyKeys": {"lastStep": 2}, "config": "{}", "heartbeatAt": None, "summaryMetrics": '{"loss": 1}',
+    "historyKeys": {"lastStep": 2}, "summaryMetrics": '{"loss": 1}',
+    "config": "{}", "heartbeatAt": None,
 }  # fmt: skip
 
 

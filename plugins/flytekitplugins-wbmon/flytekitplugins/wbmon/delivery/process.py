@@ -14,15 +14,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from flytekitplugins.wbmon.delivery.credentials import ApiKey
+from flytekitplugins.wbmon.delivery.folders import writable_folders
 
 logger = logging.getLogger(__name__)
 
+_POLL_S = 0.2
 # the key, and the address of the parent's wandb service, which the child must not share
 _NOT_INHERITED = ("WANDB_API_KEY", "WANDB_SERVICE")
 # secrets of the cluster that Flyte mounts as environment variables
@@ -73,7 +75,14 @@ class WorkerProcess:
         self._folder = folder
         self._send({"folder": str(folder)})
 
-    def finish(self, timeout_s: float, *, grace_s: float = 0.0) -> None:
+    def finish(
+        self,
+        timeout_s: float,
+        *,
+        grace_s: float = 0.0,
+        until: Callable[[], float] = lambda: float("inf"),
+        **told: Any,
+    ) -> None:
         """Wait for the delivery, then end the process in any case.
 
         A process that has died is replaced once, if there is time left.
@@ -81,19 +90,26 @@ class WorkerProcess:
         Args:
             timeout_s: Time limit of the delivery, in seconds.
             grace_s: Further seconds for the process to save its progress.
+            until: Returns the time on the clock of `time.monotonic()` at which to give up, if it
+                is sooner. It is asked again and again.
+            told: What the process must know of the end of the task, as JSON data.
         """
-        until = time.monotonic() + timeout_s
+        time_limit = time.monotonic() + timeout_s
+
+        def left_s() -> float:
+            return min(time_limit, until()) - time.monotonic()
+
         if self._folder is not None:
-            self._send({"timeout_s": timeout_s})
-            self._wait(until + grace_s)
+            self._send({"timeout_s": left_s(), **told})
+            self._wait(lambda: left_s() + grace_s)
             # None is still running, 0 is done; a signal gives a negative number
-            if self._process.returncode and time.monotonic() < until:
+            if self._process.returncode and left_s() > 0:
                 logger.warning("the process that delivers to W&B died; starting another")
                 self.end()
                 self._process = self._start()
                 self.begin(self._folder)
-                self._send({"timeout_s": until - time.monotonic()})
-                self._wait(until + grace_s)
+                self._send({"timeout_s": left_s(), **told})
+                self._wait(lambda: left_s() + grace_s)
         self.end()
 
     def end(self) -> None:
@@ -125,9 +141,11 @@ class WorkerProcess:
                 stream.write(json.dumps(message) + "\n")
                 stream.flush()
 
-    def _wait(self, until: float) -> None:
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(max(0.0, until - time.monotonic()))
+    def _wait(self, left_s: Callable[[], float]) -> None:
+        while (left := left_s()) > 0:
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(min(left, _POLL_S))
+                return
 
 
 def end_group(process: subprocess.Popen[Any]) -> None:
@@ -144,6 +162,8 @@ def end_group(process: subprocess.Popen[Any]) -> None:
 def child_environment(key: ApiKey) -> dict[str, str]:
     """This process's environment without secrets and wandb's service, with its import path.
 
+    The folders of wandb that cannot be written to are replaced.
+
     Args:
         key: The W&B key; a variable of any name that holds it is left out.
     """
@@ -155,4 +175,5 @@ def child_environment(key: ApiKey) -> dict[str, str]:
         and key.reveal() not in value
     }
     # an empty entry would mean the child's working directory
-    return kept | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    path = os.pathsep.join(path for path in sys.path if path)
+    return {**kept, **writable_folders(), "PYTHONPATH": path}

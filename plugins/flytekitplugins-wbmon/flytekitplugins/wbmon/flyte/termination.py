@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -18,12 +20,18 @@ SIGTERM_STATUS = 128 + signal.SIGTERM
 # Kubernetes kills a pod 30 s after it told it to stop; to store what is left needs some of them
 TERMINATING_TIMEOUT_S = 10.0
 
+Before = Callable[[BaseException], None]
+
 
 class TerminatedError(SystemExit):
-    """The process received SIGTERM."""
+    """The process received SIGTERM.
 
-    def __init__(self) -> None:
-        super().__init__(SIGTERM_STATUS)
+    Args:
+        status: Exit status of the process.
+    """
+
+    def __init__(self, status: int = SIGTERM_STATUS) -> None:
+        super().__init__(status)
 
     def __str__(self) -> str:
         return "the task was told to stop (SIGTERM)"
@@ -32,9 +40,12 @@ class TerminatedError(SystemExit):
 class _Handler:
     """The one SIGTERM handler of the process, shared by blocks that may overlap in any order.
 
-    The first block installs it. The last one to end restores the previous handler and passes on a
-    signal that arrived meanwhile. It must be the last, because the previous handler may end the
-    process before other blocks have finished their work.
+    The first block installs it, and the last one to end restores the previous handler.
+
+    A previous handler is called at once, and decides: if it raises, that ends the blocks; if it
+    returns, it has told the body to stop, which then goes on until it returns. Without one, the
+    handler ends the blocks with `TerminatedError`. It raises once only, so that the `finally`
+    clauses that follow are not cut short. While a block holds it back, it only notes the signal.
 
     A forked child is not the task, so there the previous handler is restored at once. The signal is
     blocked during the fork: Python loses a handled signal that arrives before the child is ready,
@@ -42,24 +53,32 @@ class _Handler:
     """
 
     def __init__(self) -> None:
-        self._blocks: list[Callable[[], None] | None] = []
+        self._blocks: list[Before | None] = []
         self._previous: Any = signal.SIG_DFL
-        self._heard: tuple[int, FrameType | None] | None = None
-        self._held = threading.local()
+        self._n_holding = 0
+        self._held_back: tuple[int, FrameType | None] | None = None
+        self._fork = threading.local()
+        self.heard_at: float | None = None
         os.register_at_fork(
             before=self._hold_back,
             after_in_parent=self._let_through,
             after_in_child=self._forget,
         )
 
-    def enter(self, before: Callable[[], None] | None) -> None:
+    def enter(self, before: Before | None) -> None:
         """Handle SIGTERM until the matching `leave`."""
-        if signal.getsignal(signal.SIGTERM) is not self:
+        installed: object = signal.getsignal(signal.SIGTERM)
+        if installed is not self:
             self._previous = signal.signal(signal.SIGTERM, self)
         self._blocks.append(before)
 
-    def leave(self, before: Callable[[], None] | None) -> None:
-        """End a block; a handler that the block itself installed stays in place."""
+    def leave(self, before: Before | None, *, is_failing: bool) -> None:
+        """End a block; a handler that the block itself installed stays in place.
+
+        Args:
+            before: As given to `enter`.
+            is_failing: Whether an exception is on its way, which also ends what is outside.
+        """
         if before not in self._blocks:  # entered in the parent, before a fork
             return
         self._blocks.remove(before)
@@ -68,33 +87,70 @@ class _Handler:
         installed: object = signal.getsignal(signal.SIGTERM)
         if installed is self:
             signal.signal(signal.SIGTERM, self._previous)
-        heard, self._heard = self._heard, None
-        # SIG_DFL is not callable: then the `SystemExit` on its way ends the process
-        if heard is not None and callable(self._previous):
-            self._previous(*heard)
+        held_back, self._held_back, self.heard_at = self._held_back, None, None
+        if held_back is None:
+            return
+        if callable(self._previous):
+            self._previous(*held_back)
+        elif not is_failing:
+            raise TerminatedError
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Only note SIGTERM in the block, also where the body has installed another handler."""
+        own: Any = signal.signal(signal.SIGTERM, self)
+        self._n_holding += 1
+        try:
+            yield
+        finally:
+            self._n_holding -= 1
+            signal.signal(signal.SIGTERM, own)
+            if own is not self and self._held_back is not None:
+                self._held_back = None
+                signal.raise_signal(signal.SIGTERM)
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        self._heard = number, frame
-        # inner blocks first, as their `finally` clauses run
-        for before in reversed(self._blocks):
-            if before is not None:
-                before()
-        raise TerminatedError
+        is_first = self.heard_at is None
+        self.heard_at = self.heard_at or time.monotonic()
+        if self._n_holding:
+            self._held_back = number, frame
+        elif callable(self._previous):  # SIG_DFL is not
+            self._ask_previous(number, frame)
+        elif is_first:
+            error = TerminatedError()
+            self.end_blocks(error)
+            raise error
+
+    def _ask_previous(self, number: int, frame: FrameType | None) -> None:
+        try:
+            self._previous(number, frame)
+        except BaseException as error:
+            self.end_blocks(error)
+            raise
+
+    def end_blocks(self, error: BaseException) -> None:
+        """Call what was to be done before the blocks end."""
+        self.heard_at = self.heard_at or time.monotonic()
+        with self.hold():
+            # inner blocks first, as their `finally` clauses run
+            for before in reversed(self._blocks):
+                if before is not None:
+                    before(error)
 
     def _hold_back(self) -> None:
-        self._held.mask = None
+        self._fork.mask = None
         if self._blocks:
-            self._held.mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+            self._fork.mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
 
     def _let_through(self) -> None:
-        if self._held.mask is not None:
-            signal.pthread_sigmask(signal.SIG_SETMASK, self._held.mask)
+        if self._fork.mask is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, self._fork.mask)
 
     def _forget(self) -> None:
         installed: object = signal.getsignal(signal.SIGTERM)
         if installed is self:
             signal.signal(signal.SIGTERM, self._previous)
-        self._blocks, self._heard = [], None
+        self._blocks, self._n_holding, self._held_back, self.heard_at = [], 0, None, None
         self._let_through()
 
 
@@ -102,27 +158,80 @@ _HANDLER = _Handler()
 
 
 @contextmanager
-def exit_on_sigterm(before: Callable[[], None] | None = None) -> Iterator[None]:
-    """Leave the block with `SystemExit(143)` on SIGTERM.
+def exit_on_sigterm(before: Before | None = None) -> Iterator[None]:
+    """Leave the block with `SystemExit(143)` on SIGTERM, unless the user has a handler for it.
 
-    The previous handler is called after the block has ended, and restored. The block has no effect
-    outside the main thread, where Python allows no handler, or if SIGTERM is ignored.
+    A handler of the user decides, whether it was installed before the block or inside it. The block
+    has no effect outside the main thread, where Python allows no handler, or if SIGTERM is ignored.
 
     Args:
-        before: Called in the handler, for work that the `finally` of the block cannot do because
-            it runs in another thread.
+        before: Called in the handler with the exception that is about to be raised, for work that
+            the `finally` of the block cannot do because it runs in another thread.
 
     Raises:
         TerminatedError: On SIGTERM inside the block.
     """
-    previous = signal.getsignal(signal.SIGTERM)
-    is_main = threading.current_thread() is threading.main_thread()
-    # None: installed by C code that cannot be put back
-    if not is_main or previous is None or previous == signal.SIG_IGN:
+    if not _is_main() or not _is_replaceable():
         yield
         return
     _HANDLER.enter(before)
     try:
         yield
-    finally:
-        _HANDLER.leave(before)
+    except BaseException as error:
+        if not is_terminating() and _is_of_other_handler(error):
+            _HANDLER.end_blocks(_reason(error))
+        _HANDLER.leave(before, is_failing=True)
+        raise
+    _HANDLER.leave(before, is_failing=False)
+
+
+@contextmanager
+def hold_sigterm() -> Iterator[None]:
+    """Let no SIGTERM interrupt the block; the enclosing `exit_on_sigterm` obeys it afterwards.
+
+    Outside the main thread no signal can interrupt, and the block has no effect.
+    """
+    if not _is_main() or not _is_replaceable():
+        yield
+        return
+    with _HANDLER.hold():
+        yield
+
+
+def is_terminating() -> bool:
+    """Whether SIGTERM has arrived in an `exit_on_sigterm`: the process then has only seconds."""
+    return _HANDLER.heard_at is not None
+
+
+def terminating_until() -> float:
+    """Time on the clock of `time.monotonic()` at which a process must be done after SIGTERM.
+
+    Infinity as long as none has arrived.
+    """
+    heard_at = _HANDLER.heard_at
+    return float("inf") if heard_at is None else heard_at + TERMINATING_TIMEOUT_S
+
+
+def _is_of_other_handler(error: BaseException) -> bool:
+    """Whether a handler has raised the error that the body installed, such as flytekit's own."""
+    if isinstance(error, KeyboardInterrupt):
+        return True
+    code = getattr(signal.getsignal(signal.SIGTERM), "__code__", None)
+    return any(frame.f_code is code for frame, _ in traceback.walk_tb(error.__traceback__))
+
+
+def _reason(error: BaseException) -> BaseException:
+    if isinstance(error, KeyboardInterrupt):
+        return error
+    if isinstance(error, SystemExit) and isinstance(error.code, int):
+        return TerminatedError(error.code)
+    return TerminatedError()
+
+
+def _is_main() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+def _is_replaceable() -> bool:
+    # None: installed by C code, and cannot be put back
+    return signal.getsignal(signal.SIGTERM) not in (None, signal.SIG_IGN)

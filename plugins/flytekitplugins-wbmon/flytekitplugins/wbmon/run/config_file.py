@@ -12,7 +12,8 @@ from typing import Any, get_args
 
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.privacy.secrets import SecretRedactor, environment_secrets
-from flytekitplugins.wbmon.run.settings import Mode
+from flytekitplugins.wbmon.run.description import described
+from flytekitplugins.wbmon.run.settings import Mode, mode_in_environment
 
 logger = logging.getLogger(__name__)
 
@@ -25,11 +26,6 @@ _ENVIRONMENT = {
     "enabled": "WBMON_WANDB_ENABLED",
     "project": "WANDB_PROJECT",
     "entity": "WANDB_ENTITY",
-    "group": "WANDB_RUN_GROUP",
-    "run_name": "WANDB_NAME",
-    "tags": "WANDB_TAGS",
-    "notes": "WANDB_NOTES",
-    "mode": "WANDB_MODE",
     "log_artifacts": "WBMON_LOG_ARTIFACTS",
 }
 
@@ -110,12 +106,20 @@ class WandbConfig:
         """
         environ = os.environ if environ is None else environ
         given = {name: environ[key] for name, key in _ENVIRONMENT.items() if environ.get(key)}
-        parsed: dict[str, Any] = dict(given)
+        described_by = described({}, environ)
+        parsed: dict[str, Any] = {
+            **given,
+            "run_name": described_by.get("name"),
+            "group": described_by.get("group"),
+            "notes": described_by.get("notes"),
+            "tags": tuple(described_by["tags"]),
+            "mode": mode_in_environment(environ),
+        }
         for name in {"enabled", "log_artifacts"} & set(given):
             parsed[name] = _truth(_ENVIRONMENT[name], given[name])
-        if "tags" in given:
-            parsed["tags"] = tuple(tag.strip() for tag in given["tags"].split(",") if tag.strip())
-        return replace(self, **parsed)
+        return replace(
+            self, **{name: value for name, value in parsed.items() if value not in (None, ())}
+        )
 
     def to_arguments(self) -> dict[str, Any]:
         """The arguments of `wandb_init`; values that are not set are left out."""

@@ -6,12 +6,14 @@ result is unaffected. Errors of the user, such as a missing secret, are raised b
 
 from __future__ import annotations
 
+import atexit
 import logging
+import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +21,19 @@ from flytekitplugins.wbmon.delivery.credentials import ApiKey
 from flytekitplugins.wbmon.flyte.deck import show_run
 from flytekitplugins.wbmon.flyte.identity import TaskIdentity, current_identity, is_template, run_id
 from flytekitplugins.wbmon.flyte.internals import running_task
-from flytekitplugins.wbmon.flyte.termination import TerminatedError, exit_on_sigterm
+from flytekitplugins.wbmon.flyte.termination import (
+    TERMINATING_TIMEOUT_S,
+    exit_on_sigterm,
+    hold_sigterm,
+    is_terminating,
+)
 from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
 from flytekitplugins.wbmon.run import wandb_client as client
 from flytekitplugins.wbmon.run.api_key import api_key_of
 from flytekitplugins.wbmon.run.init_arguments import flyte_config, init_arguments, run_url
 from flytekitplugins.wbmon.run.log_calls import make_safe
 from flytekitplugins.wbmon.run.online import OnlineRun
+from flytekitplugins.wbmon.run.outcome import TaskOutcome, outcome_of
 from flytekitplugins.wbmon.run.output_artifact import log_outputs
 from flytekitplugins.wbmon.run.ranks import current_rank
 from flytekitplugins.wbmon.run.redacted_config import redact_config, redacting_configs
@@ -51,7 +59,10 @@ class _OpenRun:
         writer: Delivers the run to W&B or to the offline store; None for a run that does nothing.
         logs_outputs: Whether the outputs of the task are logged as an artifact.
         n_users: Number of blocks that share the run; the last one ends it.
-        exit_code: 1 as soon as one of the blocks has failed.
+        outcome: The outcome of the first block that failed.
+        process: Id of the process that opened the run. A forked child has a copy of this object,
+            and must not end the run of its parent.
+        is_ended: Set when the run has ended and is delivered or stored.
     """
 
     run: wandb.Run | None
@@ -61,7 +72,9 @@ class _OpenRun:
     writer: SpooledRun | OnlineRun | None = None
     logs_outputs: bool = False
     n_users: int = 1
-    exit_code: int = 0
+    outcome: TaskOutcome = field(default_factory=TaskOutcome)
+    process: int = field(default_factory=os.getpid)
+    is_ended: threading.Event = field(default_factory=threading.Event)
 
 
 # a context variable, so that threads and coroutines of different tasks see their own runs
@@ -69,6 +82,18 @@ _CURRENT: ContextVar[_OpenRun | None] = ContextVar("wbmon_run", default=None)
 _LOCK = threading.RLock()
 # by run id: blocks with the same id share one run, because a server refuses an id that is in use
 _LIVE: dict[str, _OpenRun] = {}
+# runs that some thread is ending
+_ENDING: list[_OpenRun] = []
+
+
+def _forget_parent() -> None:
+    global _LOCK  # noqa: PLW0603 - a lock cannot be made anew in place
+    # another thread of the parent may have held it, and does not exist in the child
+    _LOCK = threading.RLock()
+    _ENDING.clear()
+
+
+os.register_at_fork(after_in_child=_forget_parent)
 
 
 def current_run() -> wandb.Run | None:
@@ -93,13 +118,14 @@ def open_run(
     Args:
         settings: The arguments of `wandb_init`.
         task: Full name of the function or node.
-        inputs: The task's inputs by name, for a `dir` argument that names an input.
+        inputs: The task's inputs by name, for an id or a `dir` argument that names one.
 
     Yields:
         The run; None if W&B could not provide any run.
 
     Raises:
-        ConfigError: If the secret is missing, or is not text.
+        ConfigError: If the secret is missing or is not text, or if the environment names a target
+            that cannot be, or if the id names an input that cannot be part of one.
     """
     place = _place()
     outer = _CURRENT.get()
@@ -110,23 +136,34 @@ def open_run(
     token = _CURRENT.set(opened)
     try:
         with exit_on_sigterm():
-            yield opened.run
-    # also SystemExit, KeyboardInterrupt and the cancellation of a coroutine end the run
-    except BaseException as error:
-        _leave(opened, error)
-        raise
-    else:
-        _leave(opened, None)
+            try:
+                yield opened.run
+            # also SystemExit, KeyboardInterrupt and the cancellation of a coroutine end the run
+            except BaseException as error:
+                _leave(opened, error)
+                raise
+            _leave(opened, None)
     finally:
         _CURRENT.reset(token)
 
 
-def end_live_runs() -> None:
-    """End every open run of the process as failed, because the process is about to be killed."""
-    # a copy: `_end` removes entries
-    for opened in list(_LIVE.values()):
-        opened.exit_code = 1
-        _end(opened, is_terminating=True)
+def end_live_runs(error: BaseException) -> None:
+    """End every open run of the process as failed, because the process is about to end.
+
+    Args:
+        error: Why.
+    """
+    # copies: `_end` removes entries, in whatever thread it runs
+    for opened in [one for one in list(_LIVE.values()) if one.process == os.getpid()]:
+        _note(opened, error)
+        _end(opened)
+    for opened in tuple(_ENDING):
+        opened.is_ended.wait(2 * TERMINATING_TIMEOUT_S)
+
+
+def _end_at_exit() -> None:
+    # another thread is still in its block
+    end_live_runs(RuntimeError("the process ended before the task"))
 
 
 def _place() -> str:
@@ -146,10 +183,17 @@ def _open(settings: RunSettings, task: str, inputs: Mapping[str, Any], place: st
     if settings.mode == "disabled" or not (rank is None or rank.opens_run(settings.rank_scope)):
         with _LOCK:
             return _register(_silent_run(), place, SecretRedactor())
+    # again: the environment may differ from that of the machine that registered the task
+    settings.check_target()
     identity = current_identity(task)
     key = api_key_of(settings, identity)
     redactor = task_redactor(key)
-    wanted = run_id(identity, settings.id, suffix=rank.suffix(settings.rank_scope) if rank else "")
+    wanted = run_id(
+        identity,
+        settings.id,
+        suffix=rank.suffix(settings.rank_scope) if rank else "",
+        inputs=inputs,
+    )
     _warn_of_shared_id(settings, identity)
     # opening is under the lock too, or two threads could open the same id
     with _LOCK:
@@ -174,6 +218,9 @@ def _open(settings: RunSettings, task: str, inputs: Mapping[str, Any], place: st
             return _register(_silent_run(), place, redactor)
         opened = _register(run, place, redactor)
         opened.writer = writer
+        # last, so that it comes before wandb's own, which would call the run finished
+        atexit.unregister(_end_at_exit)
+        atexit.register(_end_at_exit)
         opened.logs_outputs = settings.log_artifacts
     url = run_url(settings, run.id)
     logger.info("W&B run %s in %s %s", run.id, run.settings.sync_dir, url)
@@ -236,63 +283,65 @@ def _register(run: wandb.Run | None, place: str, redactor: SecretRedactor) -> _O
 
 
 def _leave(opened: _OpenRun, error: BaseException | None) -> None:
-    if error is not None and not _is_success(error):
-        opened.exit_code = 1
-        _note_error(opened, error)
+    # a forked child leaves the block too, and has nothing to end
+    if opened.process != os.getpid():
+        return
+    # a second SIGTERM must not keep the run from being stored
+    with hold_sigterm():
+        _note(opened, error)
+        with _LOCK:
+            opened.n_users -= 1
+            is_last = opened.n_users == 0
+            # under the lock: a new block must open a new run and not join one that is ending
+            if is_last and opened.run is not None:
+                _LIVE.pop(opened.run.id, None)
+        # outside of the lock: the delivery may take as long as its time limit
+        if is_last:
+            _end(opened)
+
+
+def _note(opened: _OpenRun, error: BaseException | None) -> None:
+    if not opened.outcome.exit_code:
+        opened.outcome = outcome_of(error, opened.redactor)
+
+
+def _end(opened: _OpenRun) -> None:
+    run = opened.run
+    if run is None:
+        return
     with _LOCK:
-        opened.n_users -= 1
-        is_last = opened.n_users == 0
-        # under the lock, so that a new block opens a new run instead of joining one that is ending
-        if is_last and opened.run is not None:
-            _LIVE.pop(opened.run.id, None)
-    # outside of the lock: the delivery may take as long as its time limit
-    if is_last:
-        _end(opened, is_terminating=isinstance(error, TerminatedError))
-
-
-def _is_success(error: BaseException) -> bool:
-    from flytekit.extend import IgnoreOutputs
-
-    # flytekit's signal that a worker of a distributed task has no outputs; not a failure
-    return isinstance(error, IgnoreOutputs) or (
-        isinstance(error, SystemExit) and error.code in (None, 0)
-    )
-
-
-def _note_error(opened: _OpenRun, error: BaseException) -> None:
-    if opened.run is None:
-        return
+        if opened in _ENDING or opened.is_ended.is_set():
+            return
+        _ENDING.append(opened)
+        _LIVE.pop(run.id, None)
     try:
-        opened.run.summary.update(
-            {
-                "error_type": type(error).__name__,
-                # cut after redaction, or half of a secret at the cut would not be recognised
-                "error_message": opened.redactor.text(str(error))[:2000],
-            }
-        )
-    except Exception as failure:  # noqa: BLE001 - the task's own error must be the one that is seen
-        _warn("could not note the task's error", failure, opened.redactor)
+        # a process that was told to stop has only seconds, which the delivery needs
+        if opened.logs_outputs and not is_terminating():
+            _log_outputs(opened, run)
+        _finish(opened, run)
+    finally:
+        opened.is_ended.set()
+        _ENDING.remove(opened)
 
 
-def _end(opened: _OpenRun, *, is_terminating: bool) -> None:
-    if opened.run is None:
-        return
-    _LIVE.pop(opened.run.id, None)
-    # a terminating pod has only seconds, which the delivery needs
-    if opened.logs_outputs and not is_terminating:
-        try:
-            # the metrics of the artifact are read from the log on disk
-            if opened.writer is not None:
-                opened.writer.flush()
-            log_outputs(opened.run)
-        except Exception as error:  # noqa: BLE001 - the task is done, its result stands
-            _warn("could not log the task's outputs", error, opened.redactor)
+def _log_outputs(opened: _OpenRun, run: wandb.Run) -> None:
+    try:
+        # the metrics of the artifact are read from the log on disk
+        if opened.writer is not None:
+            opened.writer.flush()
+        log_outputs(run)
+    except Exception as error:  # noqa: BLE001 - the task is done, its result stands
+        _warn("could not log the task's outputs", error, opened.redactor)
+
+
+def _finish(opened: _OpenRun, run: wandb.Run) -> None:
     try:
         if opened.writer is None:
-            opened.run.finish(exit_code=opened.exit_code)
+            run.finish(exit_code=opened.outcome.exit_code)
         else:
-            opened.writer.end(opened.run, opened.exit_code, is_terminating=is_terminating)
-        # `finish` clears `wandb.run`; if another run was made global meanwhile, that one stays
+            opened.writer.end(run, opened.outcome)
+        client.forget_global(run)
+        # if another run was made global meanwhile, that one stays
         if opened.outer is not None and client.global_run() is None:
             client.make_global(opened.outer)
     except Exception as error:  # noqa: BLE001 - the task is done, its result stands

@@ -1,17 +1,15 @@
 """W&B's own online mode with time limits, and offline delivery as a fallback.
 
 It is meant for tasks that read from W&B (`use_artifact`), which an offline run cannot do. Logging a
-table while the server is unreachable still blocks the task for about twenty seconds and raises; no
-setting of wandb prevents this.
+table while the server is unreachable still blocks the task for about twenty seconds; no setting of
+wandb prevents this.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,15 +18,16 @@ from flytekitplugins.wbmon.delivery.runs.api import RunTarget, WandbApi
 from flytekitplugins.wbmon.delivery.runs.deliver import RunDelivery
 from flytekitplugins.wbmon.delivery.runs.pending_log import read_content
 from flytekitplugins.wbmon.delivery.runs.progress import DeliveryProgress
-from flytekitplugins.wbmon.delivery.runs.transaction_log import log_path, wait_for_end
-from flytekitplugins.wbmon.delivery.runs.wandb_internals import UnsupportedWandbError
-from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.delivery.runs.tally import RunTally
 from flytekitplugins.wbmon.flyte.identity import TaskIdentity
+from flytekitplugins.wbmon.flyte.termination import terminating_until
 from flytekitplugins.wbmon.run import wandb_client as client
-from flytekitplugins.wbmon.run.ended import END_TIMEOUT_S, RunEnd
+from flytekitplugins.wbmon.run.ended import RunEnd
+from flytekitplugins.wbmon.run.outcome import TaskOutcome
 from flytekitplugins.wbmon.run.redactor import task_redactor
+from flytekitplugins.wbmon.run.service import kill_service_at_exit
 from flytekitplugins.wbmon.run.settings import RunSettings
-from flytekitplugins.wbmon.run.spooled import SpooledRun
+from flytekitplugins.wbmon.run.spooled import SpooledRun, tally_of
 
 if TYPE_CHECKING:
     import wandb
@@ -74,6 +73,7 @@ class OnlineRun:
         except Exception as error:  # noqa: BLE001 - wandb raises many kinds, and none may pass
             shown = task_redactor(self._key).text(str(error))
             logger.warning("W&B: cannot go online (%s); the run is spooled", shown)
+            kill_service_at_exit()
             return self._spooled.open(arguments)
         self._is_online = True
         folder = Path(run.settings.sync_dir)
@@ -93,36 +93,33 @@ class OnlineRun:
         """Stop delivering, for a run that could not be opened."""
         self._spooled.abandon()
 
-    def end(self, run: wandb.Run, exit_code: int, *, is_terminating: bool = False) -> None:
+    def end(self, run: wandb.Run, outcome: TaskOutcome) -> None:
         """End the run, check on the server what arrived, and store the run if it is incomplete.
 
         Args:
             run: The run that `open` returned.
-            exit_code: 0 for success.
-            is_terminating: The process received SIGTERM and will soon be killed.
+            outcome: The outcome of the task.
         """
         if not self._is_online:
-            self._spooled.end(run, exit_code, is_terminating=is_terminating)
+            self._spooled.end(run, outcome)
             return
-        timeout_s = self._end.timeout_s(is_terminating=is_terminating)
+        # the copy on disk may lack rows that wandb has sent, so nothing is said of what it lacks
+        tally = RunTally(exit_code=outcome.exit_code)
         try:
-            reason = self._finish(run, exit_code, timeout_s)
-        except (UnsupportedWandbError, DataError) as error:
+            reason = self._finish(run, outcome)
+        except Exception as error:  # noqa: BLE001 - whatever it is, what is on disk is stored
             reason = str(error)
-        self._end.report(run, reason, timeout_s=timeout_s)
+        self._end.report(run, reason, tally)
 
-    def _finish(self, run: wandb.Run, exit_code: int, timeout_s: float) -> str:
+    def _finish(self, run: wandb.Run, outcome: TaskOutcome) -> str:
         """End the run; return why the server does not confirm it, or an empty text if it does."""
-        until = time.monotonic() + timeout_s
-        # in a thread, because with pending alerts even `finish_timeout` does not limit `finish`
-        finishing = threading.Thread(target=_finish, args=(run, exit_code), daemon=True)
-        finishing.start()
-        finishing.join(timeout_s)
-        if finishing.is_alive():
-            return f"W&B did not finish the run in {timeout_s:g} s"
+        timeout_s = self._settings.delivery_timeout_s
+        time_limit = time.monotonic() + timeout_s
+        # with pending alerts even wandb's `finish_timeout` does not limit `finish`
+        problem = self._end.finish(run, outcome, timeout_s=timeout_s)
+        if problem:
+            return problem
         folder = Path(run.settings.sync_dir)
-        # `finish` returns before the last record is on disk
-        wait_for_end(log_path(folder), END_TIMEOUT_S)
         progress = DeliveryProgress.load(folder)
         # wandb sends alerts before it finishes, and the server offers no way to check them
         progress.alerts = list(range(len(read_content(folder).alerts)))
@@ -133,7 +130,8 @@ class OnlineRun:
             api_host=self._settings.resolved_api_host,
             key=self._key,
             has_ended=lambda: True,
-            until=lambda: until,
+            until=lambda: min(time_limit, terminating_until()),
+            tally=lambda: tally_of(run, outcome),
         )
         return delivery.check()
 
@@ -147,13 +145,3 @@ class OnlineRun:
         )
         served = WandbApi(self._settings.resolved_api_host, self._key).find_run(target)
         return served.n_rows if served else 0
-
-
-def _finish(run: wandb.Run, exit_code: int) -> None:
-    """Finish the run in a thread and ignore errors; the server is checked afterwards.
-
-    The thread may outlive the task. If it printed a traceback while the interpreter shuts down,
-    Python would abort the process.
-    """
-    with suppress(Exception):
-        run.finish(exit_code=exit_code)

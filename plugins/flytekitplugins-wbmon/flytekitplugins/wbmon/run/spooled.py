@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +12,13 @@ from flytekitplugins.wbmon.delivery.credentials import ApiKey
 from flytekitplugins.wbmon.delivery.process import WorkerProcess
 from flytekitplugins.wbmon.delivery.runs.claim import ENTRY
 from flytekitplugins.wbmon.delivery.runs.progress import DeliveryProgress
-from flytekitplugins.wbmon.delivery.runs.transaction_log import log_path, wait_for_end
-from flytekitplugins.wbmon.delivery.runs.wandb_internals import UnsupportedWandbError
-from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.delivery.runs.tally import RunTally
 from flytekitplugins.wbmon.flyte.identity import TaskIdentity, is_exclusive
+from flytekitplugins.wbmon.flyte.termination import terminating_until
 from flytekitplugins.wbmon.run import wandb_client as client
-from flytekitplugins.wbmon.run.ended import END_TIMEOUT_S, RunEnd
+from flytekitplugins.wbmon.run.ended import FINISH_TIMEOUT_S, RunEnd
+from flytekitplugins.wbmon.run.log_calls import logged_by
+from flytekitplugins.wbmon.run.outcome import TaskOutcome
 from flytekitplugins.wbmon.run.settings import RunSettings
 
 if TYPE_CHECKING:
@@ -81,38 +83,43 @@ class SpooledRun:
         if self._worker is not None:
             self._worker.end()
 
-    def end(self, run: wandb.Run, exit_code: int, *, is_terminating: bool = False) -> None:
+    def end(self, run: wandb.Run, outcome: TaskOutcome) -> None:
         """End the run, wait for its delivery up to the time limit, and store it if unconfirmed.
 
         Args:
             run: The run that `open` returned.
-            exit_code: 0 for success.
-            is_terminating: The process received SIGTERM and will soon be killed.
+            outcome: The outcome of the task.
         """
-        timeout_s = self._end.timeout_s(is_terminating=is_terminating)
+        tally = tally_of(run, outcome)
         try:
-            reason = self._deliver(run, exit_code, timeout_s)
-        except UnsupportedWandbError as error:
-            # the log cannot be read, so nothing can be confirmed; the run is stored as it is
+            # before `finish`, after which wandb accepts no records
+            if self._flusher is not None:
+                self._flusher.stop()
+            problem = self._end.finish(run, outcome, timeout_s=FINISH_TIMEOUT_S)
+            tally = replace(tally, is_whole=not problem)
+            reason = self._deliver(Path(run.settings.sync_dir), tally)
+        except Exception as error:  # noqa: BLE001 - whatever it is, what is on disk is stored
             self.abandon()
             reason = str(error)
-        self._end.report(run, reason, timeout_s=timeout_s)
+        except BaseException:
+            self.abandon()
+            self._end.report(run, "its delivery was interrupted", tally)
+            raise
+        self._end.report(run, reason, tally)
 
-    def _deliver(self, run: wandb.Run, exit_code: int, timeout_s: float) -> str:
-        """End the run and deliver it; return why it is not confirmed, or an empty text if it is."""
-        # before `finish`, after which wandb accepts no records
-        if self._flusher is not None:
-            self._flusher.stop()
-        run.finish(exit_code=exit_code)
-        folder = Path(run.settings.sync_dir)
-        # `finish` returns before the last record is on disk, from which the worker sees the end
-        wait_for_end(log_path(folder), END_TIMEOUT_S)
+    def _deliver(self, folder: Path, tally: RunTally) -> str:
+        """Deliver an ended run; return why it is not confirmed, or an empty text if it is."""
         if self._worker is None:
-            return "it is an offline run"
-        self._worker.finish(timeout_s)
+            return "it is an offline run" if self._key is None else "no process could be started"
+        self._worker.finish(
+            self._settings.delivery_timeout_s, until=terminating_until, tally=tally.to_dict()
+        )
         # the worker writes its progress to a file, which is valid even if the worker was killed
-        try:
-            progress = DeliveryProgress.load(folder)
-        except DataError as error:
-            return str(error)
+        progress = DeliveryProgress.load(folder)
         return "" if progress.is_confirmed else progress.reason
+
+
+def tally_of(run: wandb.Run, outcome: TaskOutcome) -> RunTally:
+    """What the task can say of its run at its end."""
+    n_rows, failed = logged_by(run)
+    return RunTally(exit_code=outcome.exit_code, n_rows=n_rows, failed=failed)

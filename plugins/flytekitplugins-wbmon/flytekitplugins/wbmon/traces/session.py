@@ -28,12 +28,15 @@ from flytekitplugins.wbmon.flyte.deck import show_note, show_run
 from flytekitplugins.wbmon.flyte.identity import TaskIdentity, current_identity, run_id
 from flytekitplugins.wbmon.flyte.termination import (
     TERMINATING_TIMEOUT_S,
-    TerminatedError,
     exit_on_sigterm,
+    hold_sigterm,
+    is_terminating,
+    terminating_until,
 )
 from flytekitplugins.wbmon.run.api_key import api_key_of
 from flytekitplugins.wbmon.run.offline_store import open_store, store_url
 from flytekitplugins.wbmon.run.redactor import task_redactor
+from flytekitplugins.wbmon.storage.room import discard_scratch, folder_with_room, why_not_writable
 from flytekitplugins.wbmon.traces import weave_client
 from flytekitplugins.wbmon.traces.call_rows import CallRows
 from flytekitplugins.wbmon.traces.settings import TraceSettings
@@ -75,6 +78,7 @@ class TraceSession:
     _before: Any = None
     _about: Mapping[str, Any] = field(default_factory=dict, repr=False)
     _take_back: tuple[Callable[[], None], ...] = ()
+    _process: int = field(default_factory=os.getpid)
     _n_users: int = 1
 
     def write(self, kind: str, req: Mapping[str, Any]) -> None:
@@ -107,7 +111,7 @@ class TraceSession:
             return
         self.spool.close()
         if self._worker is not None:
-            self._worker.finish(self._timeout_s, grace_s=_GRACE_S)
+            self._worker.finish(self._timeout_s, grace_s=_GRACE_S, until=terminating_until)
             self.result = read_result(self.spool.folder)
         else:
             self.result = DrainResult(0, self.spool.n_records, reason=self._why_unsent)
@@ -120,7 +124,12 @@ class TraceSession:
             timeout_s=self._timeout_s,
             level=level,
         )
+        discard_scratch(self.spool.folder)
         self.kept_in = kept.place
+        if self.spool.n_lost:
+            lost = f"{self.spool.n_lost} records could not be written: {self.spool.why_lost}"
+            logger.warning("traces: %s", lost)
+            show_note(f"Traces are not whole: {lost}")
         if kept.place:
             show_note(f"Traces wait in {kept.place}: {self.result.reason}")
         if kept.problem:
@@ -161,26 +170,25 @@ def open_trace(
         The session; without a client if the task is not traced.
 
     Raises:
-        ConfigError: If the secret is missing or is not text.
+        ConfigError: If the secret is missing or is not text, or as `run_id`.
         MissingExtraError: If weave is not installed.
     """
     with _LOCK:
-        session = _join(settings) or _open(settings, task)
+        session = _join(settings) or _open(settings, task, inputs or {})
         session.patch(settings.patch)
     token = _CURRENT.set(session)
     try:
-        with ExitStack() as stack:
-            # a killed pod then leaves through `finally` and its traces are kept
-            stack.enter_context(exit_on_sigterm())
-            if session.client is not None:
-                stack.enter_context(_root(session, task, inputs or {}))
-            yield session
-    except TerminatedError:
-        session.hurry()
-        raise
+        # a killed pod then leaves through `finally` and its traces are kept
+        with exit_on_sigterm():
+            try:
+                with ExitStack() as stack:
+                    if session.client is not None:
+                        stack.enter_context(_root(session, task, inputs or {}))
+                    yield session
+            finally:
+                _leave(session)
     finally:
         _CURRENT.reset(token)
-        _leave(session)
 
 
 def _join(settings: TraceSettings) -> TraceSession | None:
@@ -200,13 +208,20 @@ def _join(settings: TraceSettings) -> TraceSession | None:
 
 
 def _leave(session: TraceSession) -> None:
-    with _LOCK:
-        session._n_users -= 1  # noqa: SLF001 - our own
-        if session._n_users or session not in _LIVE:  # noqa: SLF001 - our own
-            return
-        _LIVE.remove(session)
-    # outside the lock: delivery takes seconds, and other tasks may open traces meanwhile
-    _safely(session.end)
+    # a forked child leaves the block too, and has nothing to end
+    if session._process != os.getpid():  # noqa: SLF001 - our own
+        return
+    # a second SIGTERM must not keep the traces from being stored
+    with hold_sigterm():
+        with _LOCK:
+            session._n_users -= 1  # noqa: SLF001 - our own
+            if session._n_users or session not in _LIVE:  # noqa: SLF001 - our own
+                return
+            _LIVE.remove(session)
+        if is_terminating():
+            session.hurry()
+        # outside the lock: delivery takes seconds, and other tasks may open traces meanwhile
+        _safely(session.end)
 
 
 def _project(settings: TraceSettings) -> str:
@@ -215,14 +230,15 @@ def _project(settings: TraceSettings) -> str:
     return f"{run.resolved_entity or 'local'}/{run.resolved_project or 'offline'}"
 
 
-def _open(settings: TraceSettings, task: str) -> TraceSession:
+def _open(settings: TraceSettings, task: str, inputs: Mapping[str, Any]) -> TraceSession:
     if settings.run.mode == "disabled":
         return TraceSession()
     weave_client.weave_version()
     identity = current_identity(task)
     key = api_key_of(settings.run, identity)
     session = TraceSession(
-        project=_project(settings), thread_id=run_id(identity, settings.run.id) or ""
+        project=_project(settings),
+        thread_id=run_id(identity, settings.run.id, inputs=inputs) or "",
     )
     try:
         _start(session, settings, identity, key)
@@ -293,9 +309,9 @@ def _start(
 def _spool_root(identity: TaskIdentity) -> Path:
     # as W&B does for its own runs, so that a user finds both in one folder
     here = Path(os.environ.get("WANDB_DIR") or Path.cwd())
-    if identity.is_local and os.access(here, os.W_OK):
+    if identity.is_local and not why_not_writable(here):
         return here / "wandb" / "weave"
-    return Path(tempfile.mkdtemp(prefix="weave-"))
+    return Path(tempfile.mkdtemp(prefix="weave-", dir=folder_with_room()))
 
 
 def _url(settings: TraceSettings, session: TraceSession) -> str:

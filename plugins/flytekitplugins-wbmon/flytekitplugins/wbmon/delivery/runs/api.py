@@ -39,7 +39,7 @@ _RUN = """
 query Run($project: String!, $entity: String!, $name: String!) {
   project(name: $project, entityName: $entity) {
     run(name: $name) {
-      id name state heartbeatAt historyLineCount historyKeys config summaryMetrics tags
+      id name state exitcode heartbeatAt historyLineCount historyKeys config summaryMetrics tags
     }
   }
 }
@@ -121,6 +121,7 @@ class ServedRun:
         run_id: The run's id.
         node_id: Its id in the server's GraphQL API, which mutations need.
         state: `running`, `finished`, `failed`, `crashed` …
+        exit_code: Its exit code; None if the server does not know or tell it.
         n_rows: Number of rows of its history.
         last_step: Step of the last row; -1 if there is none.
         summary: The run's summary.
@@ -133,6 +134,7 @@ class ServedRun:
     run_id: str = ""
     node_id: str = ""
     state: str = ""
+    exit_code: int | None = None
     n_rows: int = 0
     last_step: int = -1
     summary: Mapping[str, Any] = field(default_factory=dict)
@@ -299,6 +301,7 @@ def _served(node: Mapping[str, Any]) -> ServedRun:
         run_id=typed_value(node, "name", str),
         node_id=typed_value(node, "id", str),
         state=typed_value(node, "state", str, ""),
+        exit_code=None if node.get("exitcode") is None else typed_value(node, "exitcode", int),
         # a count that is not there is not 0: rows would be sent a second time
         n_rows=row_count(node, "historyLineCount"),
         last_step=_last_step(json_object(node, "historyKeys")),

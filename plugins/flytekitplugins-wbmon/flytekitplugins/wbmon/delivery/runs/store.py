@@ -5,17 +5,20 @@ from __future__ import annotations
 import hashlib
 import logging
 import platform
+import tempfile
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from flytekitplugins.wbmon.delivery.runs.package import PACKED_LOG, PackedRun, pack
+from flytekitplugins.wbmon.delivery.runs.package import PackedRun, pack
 from flytekitplugins.wbmon.delivery.runs.progress import FILE_NAME as PROGRESS
+from flytekitplugins.wbmon.delivery.runs.tally import RunTally
 from flytekitplugins.wbmon.delivery.runs.transaction_log import log_path, read_records
 from flytekitplugins.wbmon.delivery.runs.wandb_internals import UnsupportedWandbError
 from flytekitplugins.wbmon.delivery.store import OfflineStore
 from flytekitplugins.wbmon.delivery.stored_folder import StoredFolder
 from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.storage.room import folder_with_room
 
 logger = logging.getLogger(__name__)
 
@@ -35,8 +38,15 @@ class StoredRun:
     run: PackedRun
 
 
-def keep_run(folder: Path, store: OfflineStore) -> str:
+def keep_run(folder: Path, store: OfflineStore, tally: RunTally | None = None) -> str:
     """Store a run's folder.
+
+    What is written for that is written where there is room, which may not be in the folder.
+
+    Args:
+        folder: The run's folder.
+        store: The store.
+        tally: What the task told of its end, if it has ended.
 
     Returns:
         URL of the stored folder.
@@ -44,11 +54,12 @@ def keep_run(folder: Path, store: OfflineStore) -> str:
     Raises:
         DataError: If the folder does not hold exactly one log.
         StorageError: If the store cannot be reached.
+        OSError: If no disk has room for a copy of the log.
     """
-    run, sources = pack(folder)
-    url = store.put(stored_name(folder), sources, run.to_dict(), changing=CHANGING)
-    (folder / PACKED_LOG).unlink()
-    return url
+    place = folder_with_room(folder, n_bytes=log_path(folder).stat().st_size)
+    with tempfile.TemporaryDirectory(prefix="wbmon-pack-", dir=place) as scratch:
+        run, sources = pack(folder, Path(scratch), tally or RunTally())
+        return store.put(stored_name(folder), sources, run.to_dict(), changing=CHANGING)
 
 
 def stored_name(folder: Path) -> str:

@@ -19,6 +19,7 @@ from typing import Any
 
 from flytekitplugins.wbmon.delivery.credentials import ApiKey
 from flytekitplugins.wbmon.delivery.process import child_environment
+from flytekitplugins.wbmon.delivery.runs.wandb_environment import usable_environment
 from flytekitplugins.wbmon.delivery.runs.wandb_internals import give_key, live_sync, start_service
 
 _POLL_S = 0.2
@@ -35,15 +36,10 @@ _PATIENCE: Mapping[str, Any] = {
     "x_graphql_retry_wait_max_seconds": 2,
     "x_graphql_timeout_seconds": 5,
 }
-# what these say of a run is in its log, and some keep a sync from sending it: `WANDB_RESUME=must`
-# asks the server for a run that it does not have yet, and the last two take the place of the key
-_OF_A_RUN = frozenset({
-    "WANDB_CONFIG_PATHS", "WANDB_DIR", "WANDB_DISABLED", "WANDB_ENTITY", "WANDB_FORK_FROM",
-    "WANDB_JOB_TYPE", "WANDB_LAUNCH", "WANDB_LAUNCH_CONFIG_PATH", "WANDB_NAME", "WANDB_NOTES",
-    "WANDB_PROJECT", "WANDB_RESUME", "WANDB_RESUME_FROM", "WANDB_RUN_GROUP", "WANDB_RUN_ID",
-    "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH", "WANDB_TAGS",
-    "WANDB_CREDENTIALS_FILE", "WANDB_IDENTITY_TOKEN_FILE",
-})  # fmt: skip
+# wandb takes these for a run of its own; the last two take the place of the key
+_OF_THE_TASK = {
+    "WANDB_CONFIG_PATHS", "WANDB_DISABLED", "WANDB_CREDENTIALS_FILE", "WANDB_IDENTITY_TOKEN_FILE",
+}  # fmt: skip
 
 
 def prepare(api_host: str) -> None:
@@ -51,8 +47,9 @@ def prepare(api_host: str) -> None:
 
     Must run before wandb is loaded, which reads them only once; only for a process that delivers.
     """
-    for name in _OF_A_RUN:
-        os.environ.pop(name, None)
+    usable = _usable(os.environ)
+    for name in set(os.environ) - set(usable):
+        del os.environ[name]
     os.environ.update(_environment(api_host))
 
 
@@ -95,12 +92,9 @@ def sync_apart(log: Path, *, api_host: str, key: ApiKey, until: Callable[[], flo
     # wandb writes this file even if nothing arrived, and then skips the log
     for mark in log.parent.glob("*.synced"):
         mark.unlink()
-    inherited = {
-        name: value for name, value in child_environment(key).items() if name not in _OF_A_RUN
-    }
     process = subprocess.Popen(  # noqa: S603 - our own interpreter
         [sys.executable, "-m", _SYNC_PROCESS, str(log.parent)],
-        env={**inherited, **_environment(api_host)},
+        env={**_usable(child_environment(key)), **_environment(api_host)},
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -116,6 +110,11 @@ def sync_apart(log: Path, *, api_host: str, key: ApiKey, until: Callable[[], flo
     process.kill()  # wandb's own service ends with it
     process.wait()
     return in_time
+
+
+def _usable(environ: Mapping[str, str]) -> dict[str, str]:
+    usable = usable_environment(environ)
+    return {name: value for name, value in usable.items() if name not in _OF_THE_TASK}
 
 
 def _environment(api_host: str) -> dict[str, str]:

@@ -113,6 +113,9 @@ class _Round:
             progress = delivery.run(live=False)
             if progress.is_confirmed:
                 borrowed.remove()
+                if progress.lost:
+                    logger.warning("%s was delivered without what its task could not write: %s",
+                                   stored.stored.url, progress.lost)  # fmt: skip
             return progress.reason
 
     def _probe(self, run: PackedRun, until: float) -> str:

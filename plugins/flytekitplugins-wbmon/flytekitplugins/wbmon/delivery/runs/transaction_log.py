@@ -8,15 +8,17 @@ process leaves an incomplete record at the end; everything before it is readable
 
 from __future__ import annotations
 
+import json
 import struct
 import time
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from flytekitplugins.wbmon.delivery.runs.wandb_internals import BLOCK, record_type
 from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.storage.room import append_whole
 
 if TYPE_CHECKING:
     from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
@@ -56,6 +58,11 @@ class LogReader:
         self._path = path
         self._position = 0
 
+    @property
+    def position(self) -> int:
+        """Where in the file the last complete record ends."""
+        return self._position
+
     def read(self) -> Iterator[Record]:
         """The complete records that were not read before.
 
@@ -79,19 +86,30 @@ class LogReader:
 
 
 class LogWriter:
-    """Writes a log that wandb can sync; a reader sees each record as soon as it is written."""
+    """Writes a log that wandb can sync; a reader sees each record as soon as it is written.
 
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("wb")
-        self._file.write(HEADER)
-        self._position = len(HEADER)
+    Args:
+        path: The log; what it holds is overwritten.
+        keep: Number of bytes at its beginning that are kept, up to the end of a record.
+
+    Raises:
+        OSError: If the disk has no room; of a record that does not fit, nothing is written.
+    """
+
+    def __init__(self, path: Path, *, keep: int = 0) -> None:
+        self._file = path.open("r+b" if keep else "wb", buffering=0)
+        self._file.truncate(keep)
+        self._position = self._file.seek(keep)
+        if not keep:
+            self._append(HEADER)
 
     def write(self, record: Record) -> None:
         """Append a record."""
-        for piece in _framed(record.SerializeToString(), self._position):
-            self._file.write(piece)
-            self._position += len(piece)
-        self._file.flush()
+        self._append(b"".join(_framed(record.SerializeToString(), self._position)))
+
+    def _append(self, data: bytes) -> None:
+        append_whole(self._file, data)
+        self._position += len(data)
 
     def close(self) -> None:
         """Close the file."""
@@ -103,6 +121,44 @@ def write_records(path: Path, records: Iterable[Record]) -> None:
     writer = LogWriter(path)
     for record in records:
         writer.write(record)
+    writer.close()
+
+
+def exit_record(exit_code: int) -> Record:
+    """The record that ends a log."""
+    record = record_type()()
+    record.exit.exit_code = exit_code
+    return record
+
+
+def summary_record(summary: Mapping[str, str]) -> Record:
+    """A record that adds texts to the run's summary."""
+    record = record_type()()
+    for key, text in summary.items():
+        record.summary.update.add(key=key, value_json=json.dumps(text))
+    return record
+
+
+def append_end(path: Path, *, exit_code: int, summary: Mapping[str, str]) -> None:
+    """End the log of a run whose service is dead.
+
+    Args:
+        path: The log.
+        exit_code: 0 for success.
+        summary: Added to the run's summary.
+
+    Raises:
+        DataError: If the file is not a transaction log.
+        OSError: If the disk has no room.
+    """
+    reader = LogReader(path)
+    for _ in reader.read():
+        pass
+    # over an incomplete record, behind which nothing can be read
+    writer = LogWriter(path, keep=reader.position)
+    if summary:
+        writer.write(summary_record(summary))
+    writer.write(exit_record(exit_code))
     writer.close()
 
 

@@ -192,9 +192,11 @@ class WandbSink:
         return _DayRun(day, run, writer)
 
     def _end_day(self) -> None:
+        from flytekitplugins.wbmon.run.outcome import TaskOutcome
+
         ended, self._day = self._day, None
         if ended is not None:
-            ended.writer.end(ended.run, 0, is_terminating=self._stop.is_set())
+            ended.writer.end(ended.run, TaskOutcome())
 
 
 class _DayRun:

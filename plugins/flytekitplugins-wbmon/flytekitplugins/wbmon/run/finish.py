@@ -1,0 +1,110 @@
+"""The end of a run within a time limit, also if wandb's service is dead or does not answer.
+
+`Run.finish` waits for wandb's service (`wandb-core`, a child of the task's process) without a
+limit, and so does wandb at the exit of the interpreter. A service that does not write the end of a
+run in time is killed. The log that it leaves is then ended here, so that whoever delivers or stores
+it finds the outcome of the task.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flytekitplugins.wbmon.delivery.runs.transaction_log import append_end, log_path, wait_for_end
+from flytekitplugins.wbmon.flyte.termination import terminating_until
+from flytekitplugins.wbmon.run.outcome import TaskOutcome
+from flytekitplugins.wbmon.run.service import (
+    kill_service,
+    kill_service_at_exit,
+    service_processes,
+)
+
+if TYPE_CHECKING:
+    import wandb
+
+logger = logging.getLogger(__name__)
+
+# `finish` returns before the last record is on disk; this only limits the wait for it
+_ON_DISK_S = 5.0
+_TEARDOWN_S = 5.0
+_POLL_S = 0.1
+
+
+def finish_in_time(run: wandb.Run, outcome: TaskOutcome, timeout_s: float) -> str:
+    """Finish a run and make sure that its log on disk has an end.
+
+    Args:
+        run: An open run, offline or online.
+        outcome: The outcome of the task.
+        timeout_s: Time limit in seconds for wandb; less if the process is told to stop.
+
+    Returns:
+        What went wrong, in words; empty if wandb finished the run.
+
+    Raises:
+        DataError: If the run's folder does not hold exactly one log.
+        UnsupportedWandbError: If this release of wandb has another format of its log.
+    """
+    problem = _finish(run, outcome, timeout_s)
+    log = log_path(Path(run.settings.sync_dir))
+    # a dead service has written what it ever will
+    if wait_for_end(log, _ON_DISK_S if service_processes() else 0.0):
+        return problem
+    # or else it may go on to write, over the end that is added here
+    replace_service()
+    try:
+        append_end(log, exit_code=outcome.exit_code, summary=outcome.summary)
+    except OSError as error:
+        logger.warning("W&B: cannot end the log of the run (%s)", error)
+    return problem or "wandb did not write the run's end"
+
+
+def replace_service() -> None:
+    """Kill wandb's service, so that the next run of this process starts a new one."""
+    kill_service()
+    _in_time(_forget_service, _TEARDOWN_S)
+
+
+def _finish(run: wandb.Run, outcome: TaskOutcome, timeout_s: float) -> str:
+    problems: list[str] = []
+
+    def finish() -> None:
+        try:
+            if outcome.summary:
+                run.summary.update(dict(outcome.summary))
+        except Exception as error:  # noqa: BLE001 - wandb raises many kinds, and none may pass
+            logger.warning("W&B: could not note the task's error (%s)", error)
+        try:
+            run.finish(exit_code=outcome.exit_code)
+        except Exception as error:  # noqa: BLE001 - wandb raises many kinds, and none may pass
+            problems.append(f"wandb could not finish the run ({type(error).__name__}: {error})")
+
+    if not _in_time(finish, timeout_s):
+        kill_service_at_exit()
+        return f"wandb did not finish the run in {timeout_s:g} s"
+    return problems[0] if problems else ""
+
+
+def _in_time(action: Callable[[], None], timeout_s: float) -> bool:
+    """Run an action in a thread; return False if it is not done in time."""
+    # a daemon: if it does not return, it must not keep the interpreter from its exit
+    thread = threading.Thread(target=action, name="wbmon-wandb-end", daemon=True)
+    thread.start()
+    until = time.monotonic() + timeout_s
+    while thread.is_alive() and (left := min(until, terminating_until()) - time.monotonic()) > 0:
+        thread.join(min(left, _POLL_S))
+    return not thread.is_alive()
+
+
+def _forget_service() -> None:
+    import wandb
+
+    # it raises, as the service does not answer; what it knew of the service is gone then
+    with suppress(Exception, SystemExit):
+        wandb.teardown()
