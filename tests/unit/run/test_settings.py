@@ -165,6 +165,19 @@ def test_settings_show_no_secret_and_pickle_none(monkeypatch: pytest.MonkeyPatch
     assert settings.init["tags"][0] == "nightly"
 
 
+def test_a_tag_is_not_too_long_for_what_hides_a_secret_in_it() -> None:
+    settings = RunSettings(**TARGET, init={"tags": [f"{'x' * 57} pw=abc"], "name": "n"})
+    (tag,) = RunSettings.from_config(settings.to_config()).init["tags"]
+    assert "abc" not in tag
+    assert len(tag) <= 64
+
+
+def test_the_message_about_a_description_shows_no_secret() -> None:
+    with pytest.raises(ConfigError, match="tags must be a list") as caught:
+        RunSettings(**TARGET, init={"tags": [f"password=hunter2 {'x' * 64}"]})
+    assert "hunter2" not in str(caught.value)
+
+
 @pytest.mark.parametrize("value", ["ofline", "turbo", "ONLINE,offline"])
 def test_a_mode_in_the_environment_that_is_none_keeps_the_run_offline(
     value: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
