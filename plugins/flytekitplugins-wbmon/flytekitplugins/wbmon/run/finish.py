@@ -96,8 +96,11 @@ def _in_time(action: Callable[[], None], timeout_s: float) -> bool:
     # a daemon: if it does not return, it must not keep the interpreter from its exit
     thread = threading.Thread(target=action, name="wbmon-wandb-end", daemon=True)
     thread.start()
-    until = time.monotonic() + timeout_s
-    while thread.is_alive() and (left := min(until, terminating_until()) - time.monotonic()) > 0:
+    began = time.monotonic()
+    while thread.is_alive():
+        left = min(began + timeout_s, terminating_until(began)) - time.monotonic()
+        if left <= 0:
+            break
         thread.join(min(left, _POLL_S))
     return not thread.is_alive()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -100,13 +101,16 @@ class SpooledRun:
 
     def _deliver(self, run: wandb.Run, outcome: TaskOutcome) -> str:
         """End the run and deliver it; return why it is not confirmed, or an empty text if it is."""
+        began = time.monotonic()
         # before `finish`, after which wandb accepts no records
         if self._flusher is not None:
             self._flusher.stop()
         self._end.finish(run, outcome, timeout_s=FINISH_TIMEOUT_S)
         if self._worker is None:
             return "it is an offline run"
-        self._worker.finish(self._settings.delivery_timeout_s, until=terminating_until)
+        self._worker.finish(
+            self._settings.delivery_timeout_s, until=lambda: terminating_until(began)
+        )
         # the worker writes its progress to a file, which is valid even if the worker was killed
         progress = DeliveryProgress.load(Path(run.settings.sync_dir))
         return "" if progress.is_confirmed else progress.reason
