@@ -13,7 +13,7 @@ export UV_CACHE_DIR ?= $(CURDIR)/.venv/cache
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-serving demo-llm test chromium check lint types rings fmt matrix bench bench-peers mutants fuzz dashboard dist clean
+.PHONY: help demo demo-serving demo-llm test chromium check lint types rings fmt matrix bench bench-peers mutants parity fuzz dashboard dist clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -96,6 +96,9 @@ bench-peers: .venv/.dev ## a drift check against peers; each gets an environment
 
 mutants: .venv/.test ## do tests notice faults? PATHS='stats/trend.py' SAMPLE=20; writes docs/mutants.md; hours
 	nice $(BIN)/python -m tests.mutants $(PATHS) $(if $(SAMPLE),--sample $(SAMPLE))
+
+parity: .venv/.test ## random runs in plain wandb and in ours leave the same at W&B; SECONDS=1200
+	nice $(BIN)/python -m tests.parity --seconds $(or $(SECONDS),1200)
 
 fuzz: .venv/.test ## random tables and calls; only errors of ours may come of them; SECONDS=600
 	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),600)

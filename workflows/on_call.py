@@ -39,7 +39,7 @@ FLYTE_SAYS_SO = Email(
     phases=[WorkflowExecutionPhase.FAILED, WorkflowExecutionPhase.TIMED_OUT],
     recipients_email=["payments-on-call@example.com"],
 )
-# one run a month, continued every night with one row
+# one run a month, continued every night with one row; the date is that of the node's input `at`
 monthly = wandb_init(
     project="wbmon-demo",
     entity="my-team",

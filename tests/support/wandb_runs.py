@@ -59,6 +59,7 @@ def organization(_memory: Memory, _: Json) -> Json:
 
 def upsert_run(memory: Memory, variables: Json) -> Json:
     """A node id names a run that is there; a name makes one if there is none."""
+    _refuse_too_long(variables)
     if variables.get("id"):
         run = next((run for run in memory.runs if run.node_id == variables["id"]), None)
         if run is None:
@@ -213,6 +214,15 @@ _RUN_FIELDS = {
 }
 
 
+def _refuse_too_long(variables: Json) -> None:
+    """Refuse what does not fit into the columns of the real server's database."""
+    for name, longest in {"displayName": 128, "groupName": 128, "jobType": 64}.items():
+        if len(variables.get(name) or "") > longest:
+            raise RefusedError(f"Data too long for {name}")
+    if any(len(tag) > 64 for tag in variables.get("tags") or []):
+        raise RefusedError("Data too long for tags")
+
+
 def _apply_upsert(run: ServedRun, variables: Json) -> None:
     for key, attribute in _RUN_FIELDS.items():
         if variables.get(key) is not None:
@@ -243,6 +253,7 @@ def _run_node(run: ServedRun) -> Json:
         "readOnly": False,
         "createdAt": run.created_at,
         "heartbeatAt": run.heartbeat_at,
+        "exitcode": run.exit_code,
         "historyLineCount": len(run.lines),
         "historyKeys": run.lines.keys_node,
         "user": {"name": run.entity, "username": run.entity},

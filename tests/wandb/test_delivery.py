@@ -18,12 +18,14 @@ import pytest
 from flytekit import FlyteContextManager
 
 import wandb
+from flytekitplugins.wbmon.delivery.borrowed_folder import LEASE
 from flytekitplugins.wbmon.delivery.credentials import ApiKey
 from flytekitplugins.wbmon.delivery.process import WorkerProcess
 from flytekitplugins.wbmon.delivery.runs.progress import DeliveryProgress
 from flytekitplugins.wbmon.delivery.runs.store import find_runs
 from flytekitplugins.wbmon.delivery.runs.sync_store import SyncedRun, sync_store
-from flytekitplugins.wbmon.delivery.store import LEASE, MANIFEST, OfflineStore
+from flytekitplugins.wbmon.delivery.store import OfflineStore
+from flytekitplugins.wbmon.delivery.stored_folder import MANIFEST
 from flytekitplugins.wbmon.run.lifecycle import open_run
 from flytekitplugins.wbmon.run.offline_store import open_store
 from flytekitplugins.wbmon.run.settings import RunSettings
@@ -248,7 +250,7 @@ def test_what_a_killed_sync_had_sent_is_not_sent_again(
     server.fault = None
     assert "somebody else is delivering it now" in sync(store, server)[0].reason
     lease = next(Path(store).rglob(LEASE))
-    lease.write_text(json.dumps({**json.loads(lease.read_text()), "until": 0}))  # it is over
+    lease.write_text(json.dumps({"until": 0}))  # it is over
     assert [run.reason for run in sync(store, server)] == [""]
     assert_arrived_once(server, "a")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from flytekitplugins.wbmon.delivery.runs import wandb_internals
 from flytekitplugins.wbmon.delivery.runs.deliver import RunDelivery
 from flytekitplugins.wbmon.delivery.runs.package import PACKED_LOG, pack
 from flytekitplugins.wbmon.delivery.runs.store import CHANGING, find_runs
+from flytekitplugins.wbmon.delivery.runs.tally import RunTally
 from flytekitplugins.wbmon.delivery.runs.transaction_log import log_path, read_records
 from flytekitplugins.wbmon.delivery.store import OfflineStore
 from flytekitplugins.wbmon.run import wandb_client as client
@@ -169,12 +171,14 @@ def test_what_fills_the_log_is_neither_sent_nor_stored(
         run.log({"row": 1})
     written = Path(run.settings.sync_dir)
     assert any(map(wandb_internals.is_padding, read_records(log_path(written))))
-    pack(written)
-    packed = list(read_records(written / PACKED_LOG))
+    pack(written, tmp_path, RunTally())
+    packed = list(read_records(tmp_path / PACKED_LOG))
     assert not any(map(wandb_internals.is_padding, packed))
     assert [one.WhichOneof("record_type") for one in packed].count("history") == 2
     # W&B's own sync passes over it
-    wandb_sync.sync_apart(log_path(written), api_host=server.url, key=ApiKey(KEY), timeout_s=60)
+    wandb_sync.sync_apart(
+        log_path(written), api_host=server.url, key=ApiKey(KEY), until=lambda: math.inf
+    )
     assert server.run("p", "padded").column("row") == [0, 1]
     assert server.run("p", "padded").state == "finished"
 
@@ -221,7 +225,7 @@ def test_a_run_whose_log_cannot_be_read_is_stored_as_it_is(
         time.sleep(0.5)  # nothing can tell when the run's end is on disk
     (kept,) = find_runs(OfflineStore(store))
     assert kept.run.n_rows == 0
-    with OfflineStore(store).borrow(kept.stored, seconds=60, changing=CHANGING) as back:
+    with OfflineStore(store).borrow(kept.stored, timeout_s=60, changing=CHANGING) as back:
         assert read_run(log_path(back.folder)).project == "p"
     assert read_run(Path(run.settings.sync_dir)).column("row") == [1]
 

@@ -6,15 +6,17 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from unittest import mock
 
 import pytest
 
 import wandb
-from flytekitplugins.wbmon.delivery.process import end_group
+from flytekitplugins.wbmon.delivery.credentials import ApiKey
+from flytekitplugins.wbmon.delivery.process import WorkerProcess, end_group
 from flytekitplugins.wbmon.delivery.runs import sync_command as wandb_sync
 from flytekitplugins.wbmon.delivery.runs.progress import DeliveryProgress
 from flytekitplugins.wbmon.delivery.runs.transaction_log import log_path, write_records
@@ -44,8 +46,11 @@ import sys
 from pathlib import Path
 from flytekitplugins.wbmon.delivery.credentials import ApiKey
 from flytekitplugins.wbmon.delivery.runs.sync_command import sync_apart
-sync_apart(Path(sys.argv[1]), api_host=sys.argv[2], key=ApiKey({KEY!r}), timeout_s=600)
+sync_apart(Path(sys.argv[1]), api_host=sys.argv[2], key=ApiKey({KEY!r}), until=lambda: float('inf'))
 """
+
+
+WORKER = "flytekitplugins.wbmon.delivery.runs.worker"
 
 
 class Writer:
@@ -99,6 +104,30 @@ def signals(
     yield json.dumps({"timeout_s": timeout_s})
 
 
+@contextmanager
+def watch_processes(mark: str) -> Iterator[set[str]]:
+    """What everyone may read of the processes whose environment has the mark, but for this one."""
+    shown: set[str] = set()
+    is_over = threading.Event()
+
+    def watch() -> None:
+        while not is_over.wait(0.02):
+            for process in Path("/proc").glob("[0-9]*"):
+                with suppress(OSError):
+                    environment = (process / "environ").read_bytes().decode(errors="replace")
+                    command = (process / "cmdline").read_bytes().decode(errors="replace")
+                    if mark in environment and int(process.name) != os.getpid():
+                        shown.add(f"{command}\n{environment}")
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield shown
+    finally:
+        is_over.set()
+        watcher.join()
+
+
 def assert_delivered(server: WandbServer, writer: Writer) -> None:
     assert writer.progress.is_confirmed, writer.progress.reason
     assert server.run("p", "x").column("row") == [0, 1]
@@ -108,6 +137,27 @@ def assert_delivered(server: WandbServer, writer: Writer) -> None:
 def test_a_run_is_streamed_and_confirmed(server: WandbServer, writer: Writer) -> None:
     main(signals(server, writer))
     assert_delivered(server, writer)
+
+
+def test_no_process_of_a_delivery_shows_the_key(
+    server: WandbServer, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DELIVERY_MARK", str(writer.folder))
+    monkeypatch.setenv("MY_OWN_KEY", KEY)
+    with watch_processes(f"DELIVERY_MARK={writer.folder}") as shown:
+        worker = WorkerProcess(WORKER, ApiKey(KEY), timeout_s=60, api_host=server.url, writer="")
+        worker.begin(writer.folder)
+        wait_until(lambda: server.runs and server.runs[0].history)
+        writer.finish()
+        worker.finish(60)
+        assert_delivered(server, writer)
+        wandb_sync.sync_apart(
+            log_path(writer.folder), api_host=server.url, key=ApiKey(KEY), timeout_s=60
+        )
+    commands = [text.partition("\n")[0] for text in shown]
+    for name in ("wandb-core", "runs.worker", "runs.sync_process"):
+        assert any(name in command for command in commands), name
+    assert [text for text in shown if KEY in text] == []
 
 
 def test_alerts_that_are_refused_for_a_while_are_sent_later(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,16 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flytekitplugins.wbmon.delivery.store import (
-    LEASE,
-    MANIFEST,
-    BusyError,
-    GoneError,
-    Kept,
-    OfflineStore,
-    StoredFolder,
-    keep_in_time,
-)
+from flytekitplugins.wbmon.delivery.borrowed_folder import LEASE, BusyError, GoneError
+from flytekitplugins.wbmon.delivery.store import Kept, OfflineStore, keep_in_time
+from flytekitplugins.wbmon.delivery.stored_folder import MANIFEST, StoredFolder
 from flytekitplugins.wbmon.errors import DataError, StorageError
 from flytekitplugins.wbmon.storage.lease import LeaseLostError
 
@@ -64,7 +58,7 @@ def test_a_folder_comes_back_as_it_was_stored(files: dict[str, bytes], name: str
         source, store = Path(temporary, "source"), OfflineStore(f"{temporary}/the store #1")
         stored = put(store, source, name, **files)
         assert stored.about["entity"] == "ops"
-        with store.borrow(stored, seconds=60, changing=PROGRESS) as back:
+        with store.borrow(stored, timeout_s=60, changing=PROGRESS) as back:
             found = {path.name: path.read_bytes() for path in back.folder.iterdir()}
         assert found == {"log.txt": b"log", "progress.json": b"0"} | files
 
@@ -74,11 +68,11 @@ def test_one_at_a_time_has_a_folder_and_when_it_is_delivered_nobody(
 ) -> None:
     store, other = OfflineStore(url), OfflineStore(url)
     stored = put(store, tmp_path / "source")
-    with store.borrow(stored, seconds=60, changing=PROGRESS) as mine:
-        with pytest.raises(BusyError), other.borrow(stored, seconds=60, changing=PROGRESS):
+    with store.borrow(stored, timeout_s=60, changing=PROGRESS) as mine:
+        with pytest.raises(BusyError), other.borrow(stored, timeout_s=60, changing=PROGRESS):
             pytest.fail("two have it")
         mine.remove()
-    with pytest.raises(GoneError), other.borrow(stored, seconds=60, changing=PROGRESS):
+    with pytest.raises(GoneError), other.borrow(stored, timeout_s=60, changing=PROGRESS):
         pytest.fail("it is delivered")
     assert store.find() == []
     assert store._files.find(store._root) == [], "nothing is left, not even a lease"
@@ -87,10 +81,10 @@ def test_one_at_a_time_has_a_folder_and_when_it_is_delivered_nobody(
 def test_how_far_a_delivery_came_is_there_for_the_next(url: str, tmp_path: Path) -> None:
     store = OfflineStore(url)
     stored = put(store, tmp_path / "source")
-    with store.borrow(stored, seconds=60, changing=PROGRESS) as first:
+    with store.borrow(stored, timeout_s=60, changing=PROGRESS) as first:
         (first.folder / "progress.json").write_bytes(b"1")
         first.save_progress()
-    with store.borrow(store.find()[0], seconds=60, changing=PROGRESS) as second:
+    with store.borrow(store.find()[0], timeout_s=60, changing=PROGRESS) as second:
         assert (second.folder / "progress.json").read_bytes() == b"1"
         assert (second.folder / "log.txt").read_bytes() == b"log"
 
@@ -100,16 +94,16 @@ def test_a_delivery_whose_lease_is_lost_ends_before_it_notes_anything(
 ) -> None:
     store = OfflineStore(url)
     stored = put(store, tmp_path / "source")
-    with (
-        store.borrow(stored, seconds=0, changing=PROGRESS) as slow,
-        store.borrow(stored, seconds=60, changing=PROGRESS) as quick,
-    ):
+    with ExitStack() as stack:
+        slow = stack.enter_context(store.borrow(stored, timeout_s=60, changing=PROGRESS))
+        store._files.pipe_file(f"{stored.path}/{LEASE}", b"{}")  # as if it were over
+        quick = stack.enter_context(store.borrow(stored, timeout_s=60, changing=PROGRESS))
         (slow.folder / "progress.json").write_bytes(b"slow")
         with pytest.raises(LeaseLostError):
             slow.save_progress()
         (quick.folder / "progress.json").write_bytes(b"quick")
         quick.save_progress()
-    with store.borrow(stored, seconds=60, changing=PROGRESS) as after:
+    with store.borrow(stored, timeout_s=60, changing=PROGRESS) as after:
         assert (after.folder / "progress.json").read_bytes() == b"quick"
 
 
@@ -128,7 +122,7 @@ def test_a_damaged_folder_is_named_and_left(tmp_path: Path, damage: object, said
     damage(tmp_path / "store" / "run" / "log.txt")
     with (
         pytest.raises(DataError, match=said) as caught,
-        store.borrow(stored, seconds=60, changing=PROGRESS),
+        store.borrow(stored, timeout_s=60, changing=PROGRESS),
     ):
         pytest.fail("it is damaged")
     assert f"{stored.url}/log.txt" in str(caught.value)
@@ -146,7 +140,7 @@ def test_a_manifest_cannot_write_outside_of_the_copy(tmp_path: Path) -> None:
     (stored,) = store.find()
     with (
         pytest.raises(DataError, match="must name files below it"),
-        store.borrow(stored, seconds=60, changing=PROGRESS),
+        store.borrow(stored, timeout_s=60, changing=PROGRESS),
     ):
         pytest.fail("it would leave its folder")
 
@@ -195,7 +189,7 @@ def test_a_damaged_manifest_is_named_where_other_files_tell_what_it_was(
     assert f"{stored.url}/{MANIFEST} must describe" in found.problem
     with (
         pytest.raises(DataError, match="is damaged"),
-        store.borrow(found, seconds=60, changing=PROGRESS),
+        store.borrow(found, timeout_s=60, changing=PROGRESS),
     ):
         pytest.fail("nobody knows what should be there")
     assert store.find(is_sought=lambda path: path.endswith(".wandb")) == []
@@ -216,7 +210,7 @@ def test_removing_a_folder_removes_no_other(url: str, tmp_path: Path, name: str)
     store = OfflineStore(url)
     put(store, tmp_path / "other", "fold1")
     stored = put(store, tmp_path / "odd", name)
-    with store.borrow(stored, seconds=60, changing=PROGRESS) as borrowed:
+    with store.borrow(stored, timeout_s=60, changing=PROGRESS) as borrowed:
         borrowed.remove()
     assert [each.url for each in store.find()] == [f"{url}/fold1"]
 

@@ -68,6 +68,16 @@ def test_arguments_win_over_the_file_and_the_environment_over_it_too(
     assert settings.log_artifacts is False
 
 
+def test_what_wandb_would_refuse_of_the_environment_is_repaired(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"TAGS": "t" * 65, "RUN_GROUP": "g" * 200, "MODE": "turbo"}.items():
+        monkeypatch.setenv(f"WANDB_{name}", value)
+    settings = wandb_init.from_yaml(path).settings
+    assert [len(tag) for tag in settings.init["tags"]] == [64]
+    assert (len(settings.init["group"]), settings.mode) == (128, "offline")
+
+
 def test_secrets_are_hidden_in_the_config_and_the_log(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -141,3 +141,47 @@ def test_a_cluster_may_point_at_its_own_wandb_without_a_change_of_code(
     assert settings.resolved_api_host == "https://wandb.example.com"
     given = RunSettings(project="p", entity="e", api_host="https://other.example.com")
     assert given.resolved_api_host == "https://other.example.com"
+
+
+@pytest.mark.parametrize("value", ["ofline", "turbo", "ONLINE,offline"])
+def test_a_mode_in_the_environment_that_is_none_keeps_the_run_offline(
+    value: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", value)
+    assert RunSettings(**TARGET).mode == "offline"
+    assert "WANDB_MODE must be one of online" in caplog.text
+
+
+@pytest.mark.parametrize("value", [" Offline ", "dryrun", "OFFLINE"])
+def test_a_mode_in_the_environment_is_read_whatever_its_case(
+    value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", value)
+    assert RunSettings().mode == "offline"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("WANDB_PROJECT", "a/b", "project must"),
+        ("WANDB_PROJECT", "p" * 129, "project must"),
+        ("WANDB_PROJECT", " ", "project must be set"),
+        ("WANDB_ENTITY", "ops#1", "entity must"),
+        ("WANDB_BASE_URL", "wandb.example.com", "api_host, or WANDB_BASE_URL, must"),
+        ("WANDB_BASE_URL", "https://user:sekret@host:port", "api_host, or WANDB_BASE_URL, must"),
+        ("WANDB_BASE_URL", "ftp://example.com", "api_host, or WANDB_BASE_URL, must"),
+    ],
+)
+def test_a_target_in_the_environment_that_cannot_be_is_refused(
+    variable: str, value: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_PROJECT", "payments")
+    monkeypatch.setenv("WANDB_ENTITY", "ops")
+    settings = RunSettings()
+    monkeypatch.setenv(variable, value)
+    # when the task is decorated, and again where it runs
+    for check in (RunSettings, settings.check_target):
+        with pytest.raises(ConfigError, match=message) as caught:
+            check()
+        assert "sekret" not in str(caught.value)
+    RunSettings(project="payments", entity="ops", api_host="https://wandb.example.com")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,7 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 from fsspec import filesystem
+from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from flytekitplugins.wbmon.storage.filesystem import open_filesystem
 from flytekitplugins.wbmon.storage.lease import Lease, LeaseLostError
@@ -72,27 +76,100 @@ def test_the_lease_of_a_dead_holder_ends_by_itself(place: Place) -> None:
     assert after.is_held, "who lost the lease cannot give it back"
 
 
-def test_a_lease_is_extended_in_the_second_half_of_its_time(place: Place) -> None:
+def test_a_lease_is_kept_while_its_holder_lives(place: Place) -> None:
     files, path = place
+    held = Lease.acquire(files, path, seconds=0.8)
+    assert held is not None
+    first = held.held_until
+    with held.renewed():
+        for _ in range(3):
+            time.sleep(0.5)
+            assert Lease.acquire(files, path, seconds=60) is None
+            held.check()
+    assert held.held_until > first + 0.5
+    time.sleep(1)
+    with pytest.raises(LeaseLostError, match="somebody else may have taken it"):
+        held.check()
+    assert Lease.acquire(files, path, seconds=60) is not None
+
+
+@pytest.mark.parametrize("skew_s", [-7200, 7200])
+def test_a_clock_that_is_wrong_takes_no_lease_of_a_living_holder_and_waits_for_no_dead_one(
+    place: Place, skew_s: float
+) -> None:
+    files, path = place
+
+    def as_seen_by_another() -> None:  # whose clock differs by so much
+        content = json.loads(files.cat_file(path))
+        files.pipe_file(path, json.dumps({**content, "until": time.time() - skew_s}).encode())
+
     held = Lease.acquire(files, path, seconds=2)
     assert held is not None
-    first = json.loads(files.cat_file(path))["until"]
-    held.extend()
-    assert json.loads(files.cat_file(path))["until"] == first
-    time.sleep(1.1)
-    held.extend()
-    assert json.loads(files.cat_file(path))["until"] > first + 0.5
-    assert Lease.acquire(files, path, seconds=60) is None
+    as_seen_by_another()
+    with held.renewed():
+        assert Lease.acquire(files, path, seconds=2) is None
+        held.check()
+    as_seen_by_another()
+    assert Lease.acquire(files, path, seconds=2) is not None
 
 
-def test_who_lost_a_lease_learns_so_when_it_is_extended(place: Place) -> None:
+def test_who_lost_a_lease_learns_so(place: Place) -> None:
     late = Lease.acquire(*place, seconds=0)
     other = Lease.acquire(*place, seconds=60)
     assert late is not None
     assert other is not None
-    with pytest.raises(LeaseLostError, match="somebody else has taken it"):
-        late.extend()
+    for asked in (late.check, late.renew):
+        with pytest.raises(LeaseLostError, match="somebody else may have taken it"):
+            asked()
     assert other.is_held
+
+
+def test_a_holder_that_is_cut_off_from_the_store_stops_before_another_may_begin(
+    tmp_path: Path,
+) -> None:
+    class CutOff(LocalFileSystem):
+        def cat_file(self, *_: object, **__: object) -> bytes:
+            raise OSError("no route to the store")
+
+    path = str(tmp_path / "lease.json")
+    held = Lease.acquire(filesystem("file"), path, seconds=1)
+    assert held is not None
+    until = json.loads(Path(path).read_text())["until"]
+    held._files = CutOff(skip_instance_cache=True)
+    with held.renewed():
+        assert time.time() + held.held_until - time.monotonic() < until - 0.2
+        time.sleep(max(0, held.held_until - time.monotonic()))
+        with pytest.raises(LeaseLostError):
+            held.check()
+        assert time.time() < until
+
+
+odd_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.binary(max_size=40)
+    | st.fixed_dictionaries(
+        {}, optional={"token": odd_json, "until": odd_json, "seconds": odd_json}
+    ).map(lambda content: json.dumps(content).encode())
+)
+@example(b"[" * 100_000)
+@example(b'{"until": 1e999, "seconds": 1e999}')
+@example(b'{"until": 1' + b"0" * 400 + b"}")
+def test_a_lease_of_any_content_is_held_or_over(content: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("flytekitplugins.wbmon.storage.lease._WATCHED_FOR", 0.0001)
+        path = Path(folder, "lease.json")
+        path.write_bytes(content)
+        lease = Lease.acquire(filesystem("file"), str(path), seconds=60)
+        assert lease is None or lease.is_held
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"7"])

@@ -65,6 +65,22 @@ def digest_of(name: str, digits: int) -> str:
     return sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:digits]
 
 
+def fitted_name(name: str, longest: int, *, of: str = "") -> str:
+    """A name for a field that holds so many characters: a longer one is cut and ends in a digest.
+
+    Two long names that begin alike so stay different, and each stays the same from run to run.
+
+    Args:
+        name: The name.
+        longest: Number of characters that fit.
+        of: What the digest is made of, if the name was changed already; the name if empty.
+    """
+    if len(name) <= longest:
+        return name
+    digest = digest_of(of or name, 10)
+    return f"{name[: longest - len(digest) - 1]}-{digest}"
+
+
 def _cut(name: str, told: str, longest: int) -> str:
     if len(told) <= longest:
         return told

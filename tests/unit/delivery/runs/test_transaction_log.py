@@ -11,6 +11,8 @@ from wandb.proto.wandb_internal_pb2 import Record
 
 from flytekitplugins.wbmon.delivery.runs.transaction_log import (
     BLOCK,
+    LogWriter,
+    exit_record,
     has_ended,
     log_path,
     read_records,
@@ -19,6 +21,7 @@ from flytekitplugins.wbmon.delivery.runs.transaction_log import (
 )
 from flytekitplugins.wbmon.errors import DataError
 from support import wandb_log
+from support.file_limit import file_limit
 
 EDGES = [0, 1, 200, BLOCK, 3 * BLOCK]
 
@@ -26,13 +29,6 @@ EDGES = [0, 1, 200, BLOCK, 3 * BLOCK]
 def record(size: int) -> Record:
     made = Record()
     made.history.item.add(key="x", value_json='"' + "a" * size + '"')
-    return made
-
-
-def exit_record() -> Record:
-    made = Record()
-    made.exit.exit_code = 0
-    made.exit.runtime = 1
     return made
 
 
@@ -46,7 +42,7 @@ def test_what_is_written_is_read_back_by_us_and_by_another_reader(
     assert list(read_records(path)) == records
     assert list(wandb_log.read_records(path.read_bytes())) == records
     assert not has_ended(path)
-    write_records(path, [*records, exit_record()])
+    write_records(path, [*records, exit_record(0)])
     assert has_ended(path)
 
 
@@ -90,8 +86,29 @@ def test_the_end_is_waited_for_but_not_for_ever(tmp_path: Path) -> None:
     path = tmp_path / "run-x.wandb"
     assert not wait_for_end(path, 0.02)
     thread = threading.Thread(
-        target=lambda: (time.sleep(0.05), write_records(path, [exit_record()]))
+        target=lambda: (time.sleep(0.05), write_records(path, [exit_record(0)]))
     )
     thread.start()
     assert wait_for_end(path, 10)
     thread.join()
+
+
+@given(limit=st.integers(8, 3 * BLOCK), size=st.integers(0, BLOCK))
+def test_a_record_that_does_not_fit_on_the_disk_leaves_the_log_whole(
+    tmp_path_factory: pytest.TempPathFactory, limit: int, size: int
+) -> None:
+    path = tmp_path_factory.mktemp("log") / "run-x.wandb"
+    writer = LogWriter(path)
+    written = []
+    with file_limit(limit):
+        try:
+            while len(written) < 1000:
+                writer.write(record(size))
+                written.append(record(size))
+        except OSError:
+            pass
+    assert list(read_records(path)) == written
+    # the disk has room again
+    writer.write(exit_record(0))
+    writer.close()
+    assert list(read_records(path)) == [*written, exit_record(0)]

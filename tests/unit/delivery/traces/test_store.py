@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from flytekitplugins.wbmon.delivery.borrowed_folder import LEASE
 from flytekitplugins.wbmon.delivery.runs.store import find_runs
-from flytekitplugins.wbmon.delivery.store import LEASE, MANIFEST, OfflineStore
+from flytekitplugins.wbmon.delivery.store import OfflineStore
+from flytekitplugins.wbmon.delivery.stored_folder import MANIFEST
 from flytekitplugins.wbmon.delivery.traces.spool import CONFIRMED, RECORDS, TARGET, Spool, Target
 from flytekitplugins.wbmon.delivery.traces.store import FOLDER, drain_store, keep_spool
 from support.environment import clean_environment
@@ -223,7 +225,7 @@ def test_what_a_killed_sync_had_confirmed_is_not_sent_again(
     assert "somebody else is delivering it now" in busy.left[str(place)]
 
     lease = json.loads((place / LEASE).read_text())
-    (place / LEASE).write_text(json.dumps({**lease, "until": time.time()}))  # its time is over
+    (place / LEASE).write_text(json.dumps({**lease, "until": 0, "seconds": 0}))  # it is over
     found = drain_store(OfflineStore(str(store)), api_key=KEY)
     assert (found.n_delivered, found.n_left) == (1, 0)
     assert names_sent(server) == sorted(f"f{number}" for number in range(N_FILES))

@@ -21,6 +21,7 @@ from typing import IO, Any
 from weakref import WeakSet
 
 from flytekitplugins.wbmon.delivery.credentials import ApiKey
+from flytekitplugins.wbmon.delivery.folders import writable_folders
 
 logger = logging.getLogger(__name__)
 
@@ -98,6 +99,7 @@ class WorkerProcess:
         *,
         grace_s: float = 0.0,
         until: Callable[[], float] = lambda: float("inf"),
+        **told: Any,
     ) -> None:
         """Wait for the delivery, then end the process in any case.
 
@@ -108,6 +110,7 @@ class WorkerProcess:
             grace_s: Further seconds for the process to save its progress.
             until: Returns the time on the clock of `time.monotonic()` at which to give up, if it
                 is sooner. It is asked again and again.
+            told: What the process must know of the end of the task, as JSON data.
         """
         time_limit = time.monotonic() + timeout_s
 
@@ -115,7 +118,7 @@ class WorkerProcess:
             return min(time_limit, until()) - time.monotonic()
 
         if self._folder is not None:
-            self._send({"timeout_s": left_s()})
+            self._send({"timeout_s": left_s(), **told})
             self._wait(lambda: left_s() + grace_s)
             # None is still running, 0 is done; a signal gives a negative number
             if self._process.returncode and left_s() > 0:
@@ -123,7 +126,7 @@ class WorkerProcess:
                 self.end()
                 self._process = self._start()
                 self.begin(self._folder)
-                self._send({"timeout_s": left_s()})
+                self._send({"timeout_s": left_s(), **told})
                 self._wait(lambda: left_s() + grace_s)
         self.end()
 
@@ -138,7 +141,7 @@ class WorkerProcess:
         # S603: our own module, nothing a user typed
         self._process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-m", self._module],
-            env=child_environment(),
+            env=child_environment(self._key),
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -176,12 +179,21 @@ def end_group(process: subprocess.Popen[Any]) -> None:
     process.wait()
 
 
-def child_environment() -> dict[str, str]:
-    """This process's environment without secrets and wandb's service, with its import path."""
+def child_environment(key: ApiKey) -> dict[str, str]:
+    """This process's environment without secrets and wandb's service, with its import path.
+
+    The folders of wandb that cannot be written to are replaced.
+
+    Args:
+        key: The W&B key; a variable of any name that holds it is left out.
+    """
     kept = {
         name: value
         for name, value in os.environ.items()
-        if name not in _NOT_INHERITED and not name.startswith(_SECRET_PREFIX)
+        if name not in _NOT_INHERITED
+        and not name.startswith(_SECRET_PREFIX)
+        and key.reveal() not in value
     }
     # an empty entry would mean the child's working directory
-    return kept | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    path = os.pathsep.join(path for path in sys.path if path)
+    return {**kept, **writable_folders(), "PYTHONPATH": path}

@@ -2,7 +2,8 @@
 
     {"key": "…", "timeout_s": 30, …}    key and settings; sent at once
     {"folder": "…"}                     the folder to deliver; sent as soon as it exists
-    {"timeout_s": 12.5}                 the task is done, and this much time is left
+    {"timeout_s": 12.5, …}              the task is done, and this much time is left; and what else
+                                        the task tells of its end
 
 The end of the input means that the task's process is gone; the worker still delivers its folder.
 """
@@ -37,6 +38,7 @@ class ParentSignals:
         # no limit while the task runs
         self._until = float("inf")
         self._done = threading.Event()
+        self._told: dict[str, Any] = {}
 
     def wait_for_folder(self) -> Path | None:
         """Wait for the folder to deliver, then start a thread that waits for the end of the task.
@@ -59,6 +61,18 @@ class ParentSignals:
         """Wait for the end of the task, at most `seconds`; whether the task has ended."""
         return self._done.wait(seconds)
 
+    def wait_for_end(self, seconds: float) -> dict[str, Any]:
+        """What the task told with its end, apart from the time that is left.
+
+        Args:
+            seconds: Time limit for the wait.
+
+        Returns:
+            Nothing if the task's process has died, or tells nothing in time.
+        """
+        self._done.wait(seconds)
+        return self._told
+
     def until(self) -> float:
         """Time on the clock of `time.monotonic()` at which to give up; infinity during the task."""
         return self._until
@@ -68,7 +82,8 @@ class ParentSignals:
         timeout_s = self.settings["timeout_s"]
         for line in self._lines:
             if "timeout_s" in line:
-                timeout_s = line["timeout_s"]
+                timeout_s = line.pop("timeout_s")
+                self._told = line
                 break
         # before the event: whoever sees the end of the task must also see the limit
         self._until = time.monotonic() + timeout_s

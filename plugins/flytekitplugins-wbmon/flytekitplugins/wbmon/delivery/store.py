@@ -10,85 +10,38 @@ record the progress of the delivery change, so they have no checksum.
 
 from __future__ import annotations
 
-import contextvars
-import hashlib
 import json
-import logging
 import tempfile
-import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from flytekitplugins.wbmon.errors import DataError, PublishError
+from flytekitplugins.wbmon.delivery.borrowed_folder import LEASE, BorrowedFolder, BusyError
+from flytekitplugins.wbmon.delivery.stored_folder import (
+    LEFT,
+    MANIFEST,
+    StoredFolder,
+    checksum,
+    describe_folder,
+    refuse_links,
+)
+from flytekitplugins.wbmon.delivery.time_limit import call_in_time
+from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.storage.filesystem import (
     make_parent,
     move_file,
     open_filesystem,
     write_file,
 )
-from flytekitplugins.wbmon.storage.guard import is_disk, is_object_store, without_secrets
+from flytekitplugins.wbmon.storage.guard import is_object_store, without_secrets
 from flytekitplugins.wbmon.storage.lease import Lease
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
-logger = logging.getLogger(__name__)
-
-MANIFEST = "manifest.json"
-LEASE = "lease.json"
-# on a local disk, which has no conditional write, the lease has a lock file beside it
-_LEASE_FILES = {LEASE, f".{LEASE}.lock"}
-_CHUNK = 1024 * 1024
-_LEFT = "Nothing of it is sent, and it is left where it is"
-
-
-class BusyError(PublishError):
-    """Another process is delivering the folder now."""
-
-
-class GoneError(PublishError):
-    """Another process has just delivered the folder."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredFolder:
-    """A folder in a store.
-
-    Attributes:
-        url: URL of the folder.
-        path: Its path within the file system.
-        marker: Name of the file whose presence shows that the folder is complete.
-        about: Content of that file, without `files`.
-        files: Size in bytes and SHA-256 of each file, by name; None for a folder without a
-            manifest, such as the traces of release 0.2.
-        problem: Why the marker cannot be read; empty if it can.
-    """
-
-    url: str
-    path: str
-    marker: str
-    about: Mapping[str, Any]
-    files: Mapping[str, tuple[int, str]] | None
-    problem: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BorrowedFolder:
-    """A local copy of a stored folder, and the operations on the original.
-
-    Attributes:
-        folder: The local copy.
-        save_progress: Writes the progress of the delivery to the store and extends the lease;
-            raises if another process holds the lease by now, or if the store cannot be reached.
-        remove: Deletes the original from the store, once it is delivered.
-    """
-
-    folder: Path
-    save_progress: Callable[[], None]
-    remove: Callable[[], None]
+# renewed every quarter of it
+LEASE_S = 60.0
 
 
 class Kept(NamedTuple):
@@ -181,7 +134,7 @@ class OfflineStore:
         # fsspec caches listings; another process may have added or removed folders since
         self._files.invalidate_cache()
         try:
-            paths = self._files.find(self._root)
+            paths = self._files.find(self._root, detail=True)
         except FileNotFoundError:
             bucket = self._root.partition("/")[0]
             if is_object_store(self._files) and not self._files.exists(bucket):
@@ -193,7 +146,7 @@ class OfflineStore:
             for path in paths
             if _is_manifest(path) or (unsigned(path) and _parent(path) not in signed)
         ]
-        found = [self._describe(path) for path in markers]
+        found = [self._describe(path, paths[path]) for path in markers]
         ours = {_parent(path) for path in paths if is_sought(path) and not _is_manifest(path)}
         return [
             stored
@@ -203,118 +156,57 @@ class OfflineStore:
 
     @contextmanager
     def borrow(
-        self, stored: StoredFolder, *, seconds: float, changing: Collection[str]
+        self,
+        stored: StoredFolder,
+        *,
+        timeout_s: float,
+        changing: Collection[str],
+        lease_s: float = LEASE_S,
     ) -> Iterator[BorrowedFolder]:
         """Copy a folder to the local disk, and hold a lease on it meanwhile.
 
         Args:
             stored: A folder from `find`.
-            seconds: Duration of the lease, after which another process may take the folder if this
-                one dies; it starts again whenever progress is saved.
+            timeout_s: Time limit for all of the delivery, in seconds; copying is a part of it.
             changing: As for `put`.
+            lease_s: Duration of the lease in seconds, after which another process may take the
+                folder if this one dies; a thread renews it.
 
         Raises:
             BusyError: If another process holds the lease.
             GoneError: If the folder is no longer in the store.
             DataError: If a file is missing or differs from what was stored.
+            PublishError: If the store takes longer than the time limit.
             StorageError: If the store cannot be reached.
         """
         if stored.problem:
-            raise DataError(f"{stored.problem}. {_LEFT}")
-        lease = Lease.acquire(self._files, f"{stored.path}/{LEASE}", seconds=seconds)
+            raise DataError(f"{stored.problem}. {LEFT}")
+        refuse_links(self._files, stored, root=self._root)
+        lease = Lease.acquire(self._files, f"{stored.path}/{LEASE}", seconds=lease_s)
         if lease is None:
             raise BusyError("somebody else is delivering it now")
-        try:
-            with tempfile.TemporaryDirectory(prefix="wbmon-sync-") as folder:
-                self._fetch(stored, Path(folder), changing)
-                yield BorrowedFolder(
-                    folder=Path(folder),
-                    save_progress=lambda: self._save(stored, Path(folder), changing, lease),
-                    remove=lambda: self._remove(stored),
-                )
-        finally:
-            self._give_back(stored, lease)
+        with (
+            # what a fetch that hangs still writes must not fail the removal
+            tempfile.TemporaryDirectory(prefix="wbmon-sync-", ignore_cleanup_errors=True) as folder,
+            lease.renewed(),
+        ):
+            borrowed = BorrowedFolder(
+                self._files,
+                stored,
+                lease,
+                folder=Path(folder),
+                changing=changing,
+                timeout_s=timeout_s,
+            )
+            try:
+                borrowed.fetch()
+                yield borrowed
+            finally:
+                borrowed.give_back()
 
-    def _give_back(self, stored: StoredFolder, lease: Lease) -> None:
-        try:
-            lease.release()
-        except Exception as error:  # noqa: BLE001 - any file system; it ends by itself
-            logger.warning("%s is kept from others until its lease is over: %s", stored.url, error)
-
-    def _describe(self, marker: str) -> StoredFolder | None:
-        path = _parent(marker)
-        url, name = f"{self.url}{path.removeprefix(self._root)}", marker.removeprefix(f"{path}/")
-        about: dict[str, Any] = {}
-        files, problem = None, ""
-        try:
-            about = dict(json.loads(self._files.cat_file(marker)))
-            sums = about.pop("files") if _is_manifest(marker) else None
-            files = sums and {file: (int(size), str(sha)) for file, (size, sha) in sums.items()}
-        except FileNotFoundError:
-            return None  # delivered meanwhile
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            problem = f"{url}/{name} must describe what is stored there, and is damaged: {error}"
-        return StoredFolder(
-            url=url, path=path, marker=name, about=about, files=files, problem=problem
-        )
-
-    def _fetch(self, stored: StoredFolder, folder: Path, changing: Collection[str]) -> None:
-        there = {path.removeprefix(f"{stored.path}/") for path in self._files.find(stored.path)}
-        if stored.marker not in there:
-            if there <= _LEASE_FILES:
-                self._delete(stored.path)  # our lease alone made it again
-            raise GoneError("somebody else has just delivered it")
-        names = there - _LEASE_FILES if stored.files is None else set(stored.files)
-        # a file that records progress may not exist yet: it is never required, but copied if there
-        for name in (names - set(changing)) | (there & set(changing)):
-            path = _below(folder, name, stored.url)
-            if name not in there:
-                raise DataError(f"{stored.url}/{name} is missing. {_LEFT}")
-            self._download(f"{stored.path}/{name}", path)
-        for name, expected in (stored.files or {}).items():
-            if name in changing:
-                continue
-            found = (folder / name).stat().st_size, checksum(folder / name)
-            if found != expected:
-                raise DataError(
-                    f"{stored.url}/{name} must be {expected[0]} bytes with SHA-256 "
-                    f"{expected[1][:12]}…; what is there is something else. {_LEFT}"
-                )
-
-    def _save(
-        self, stored: StoredFolder, folder: Path, changing: Collection[str], lease: Lease
-    ) -> None:
-        # first: raises if the lease is lost, so that we never overwrite another's progress
-        lease.extend()
-        for name in changing:
-            if not (folder / name).exists():
-                continue
-            target = f"{stored.path}/{name}"
-            if is_object_store(self._files):  # an upload to an object store is atomic
-                self._upload(folder / name, target)
-            else:  # rename, so that a process that dies leaves the old file or the new one
-                self._upload(folder / name, f"{target}.new")
-                move_file(self._files, f"{target}.new", target)
-
-    def _remove(self, stored: StoredFolder) -> None:
-        # the marker first: without it nobody delivers the rest again if this process dies here
-        self._files.rm_file(f"{stored.path}/{stored.marker}")
-        try:
-            self._delete(stored.path)
-        except Exception as error:  # noqa: BLE001 - any file system; nobody sends what is left
-            logger.warning("files of %s, which is delivered, are left: %s", stored.url, error)
-
-    def _delete(self, folder: str) -> None:
-        if is_disk(self._files):
-            self._files.rm(folder, recursive=True)
-            return
-        # `rm` would expand `*`, `?` and `[` in the name
-        for path in self._files.find(folder):
-            self._files.rm_file(path)
-
-    def _download(self, path: str, to: Path) -> None:
-        to.parent.mkdir(parents=True, exist_ok=True)
-        self._files.get_file(path, str(to))
+    def _describe(self, marker: str, info: Mapping[str, Any]) -> StoredFolder | None:
+        url = f"{self.url}{_parent(marker).removeprefix(self._root)}"
+        return describe_folder(self._files, marker, url=url, info=info)
 
     def _upload(self, path: Path, to: str) -> None:
         make_parent(self._files, to)
@@ -333,32 +225,17 @@ def keep_in_time(put: Callable[[], str], *, url: str, folder: Path, timeout_s: f
     Returns:
         The URL in the store; the local folder with the reason if storing failed or took too long.
     """
-    done: list[Kept] = []
-
-    def failed(why: str) -> Kept:
-        shown = without_secrets(url)
-        return Kept(str(folder), f"the offline store {shown} must take what is put there; {why}")
-
-    def work() -> None:
-        try:
-            done.append(Kept(put()))
-        except Exception as error:  # noqa: BLE001 - any file system; the task is done
-            done.append(failed(f"{type(error).__name__}: {error}"))
-
-    # with the caller's context, because flytekit's settings for a store are in it; a daemon,
-    # because fsspec gives no way to stop a call that hangs and the task must be able to exit
-    context = contextvars.copy_context()
-    thread = threading.Thread(target=context.run, args=(work,), daemon=True)
-    thread.start()
-    thread.join(timeout_s)
-    return (
-        done[0]
-        if done
-        else failed(
-            f"no answer within {timeout_s:g} s; see that it is up and can be reached from here, or "
-            "give it more time by delivery_timeout_s"
+    try:
+        return Kept(call_in_time(put, timeout_s))
+    except TimeoutError as error:
+        why = (
+            f"{error}; see that it is up and can be reached from here, or give it more time by "
+            "delivery_timeout_s"
         )
-    )
+    except Exception as error:  # noqa: BLE001 - any file system; the task is done
+        why = f"{type(error).__name__}: {error}"
+    shown = without_secrets(url)
+    return Kept(str(folder), f"the offline store {shown} must take what is put there; {why}")
 
 
 def _is_manifest(path: str) -> bool:
@@ -367,21 +244,3 @@ def _is_manifest(path: str) -> bool:
 
 def _parent(path: str) -> str:
     return path.rpartition("/")[0]
-
-
-def checksum(path: Path) -> str:
-    """SHA-256 of a file's content, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-def _below(folder: Path, name: str, url: str) -> Path:
-    """Local path for a file of a stored folder; an error if it lies outside of the local copy."""
-    path = folder / name
-    # anyone who can write to the store can write `../` into a manifest
-    if not path.resolve().is_relative_to(folder.resolve()):
-        raise DataError(f"the manifest of {url} must name files below it, got {name!r}. {_LEFT}")
-    return path

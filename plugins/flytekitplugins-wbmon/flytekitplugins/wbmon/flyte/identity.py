@@ -15,14 +15,14 @@ from datetime import datetime, timezone
 from typing import Any
 
 from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.flyte.id_inputs import INPUT, NOT_ALLOWED, PLACEHOLDER, id_text
+from flytekitplugins.wbmon.names import fitted_name
 
 MAX_ID_LENGTH = 64
 PLACEHOLDERS = ("execution", "node", "attempt", "shard", "task", "date")
 
-_PLACEHOLDER = re.compile(r"\{(\w+)(?::([^{}]*))?\}")
 _NODE_IN_URL = re.compile(r"/nodeId/([^/]+)/nodes")
 _ATTEMPT_AT_END = re.compile(r"/\d+/?$")
-_NOT_ALLOWED = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,14 +154,15 @@ def check_template(template: str) -> None:
     Raises:
         ConfigError: If a placeholder is unknown or a character is not allowed in a run id.
     """
-    unknown = [name for name, _ in _PLACEHOLDER.findall(template) if name not in PLACEHOLDERS]
+    names = [name for name, _ in PLACEHOLDER.findall(template)]
+    unknown = [name for name in names if name not in PLACEHOLDERS and not name.startswith(INPUT)]
     if unknown:
         raise ConfigError(
-            f"id may use the placeholders {', '.join(PLACEHOLDERS)}; "
+            f"id may use the placeholders {', '.join(PLACEHOLDERS)} and {INPUT}<name>; "
             f"got {{{unknown[0]}}} in {template!r}"
         )
-    fixed = _PLACEHOLDER.sub("", template)
-    if not template.strip() or _NOT_ALLOWED.search(fixed):
+    fixed = PLACEHOLDER.sub("", template)
+    if not template.strip() or NOT_ALLOWED.search(fixed):
         raise ConfigError(
             "id must be made of letters, digits, '_', '.', '-' and placeholders such as "
             f"{{execution}}; got {template!r}"
@@ -170,7 +171,7 @@ def check_template(template: str) -> None:
 
 def is_template(text: str) -> bool:
     """Whether the id has placeholders, so that it differs between executions."""
-    return _PLACEHOLDER.search(text) is not None
+    return PLACEHOLDER.search(text) is not None
 
 
 def is_exclusive(template: str | None, identity: TaskIdentity) -> bool:
@@ -183,10 +184,16 @@ def is_exclusive(template: str | None, identity: TaskIdentity) -> bool:
     if template is None:
         return True
     needed = {"execution", "node", "attempt"} | ({"shard"} if identity.shard is not None else set())
-    return not identity.is_local and needed <= {name for name, _ in _PLACEHOLDER.findall(template)}
+    return not identity.is_local and needed <= {name for name, _ in PLACEHOLDER.findall(template)}
 
 
-def run_id(identity: TaskIdentity, template: str | None = None, *, suffix: str = "") -> str | None:
+def run_id(
+    identity: TaskIdentity,
+    template: str | None = None,
+    *,
+    suffix: str = "",
+    inputs: Mapping[str, Any] | None = None,
+) -> str | None:
     """The W&B run id of a task.
 
     Args:
@@ -194,22 +201,27 @@ def run_id(identity: TaskIdentity, template: str | None = None, *, suffix: str =
         template: A fixed id, or one with placeholders (`{date:%Y%m}` formats the date). If None,
             `{execution}-{node}-{attempt}` in a pod; elsewhere the result is None.
         suffix: Appended to the id, to distinguish processes of one task.
+        inputs: The task's inputs by name, for `{date}` and `{inputs.name}`.
 
     Returns:
         At most 64 characters of `[A-Za-z0-9_.-]`; a longer id is cut and ends in a stable hash.
         None if W&B is to choose the id.
+
+    Raises:
+        ConfigError: As `id_text`.
     """
     if template is None:
         if identity.is_local:
             return None
         template = "{execution}-{node}-{attempt}"
-    return _fit(_PLACEHOLDER.sub(lambda found: _value(identity, found), template) + suffix)
+    given = inputs or {}
+    return _fit(PLACEHOLDER.sub(lambda found: _value(identity, found, given), template) + suffix)
 
 
-def _value(identity: TaskIdentity, found: re.Match[str]) -> str:
-    name, form = found[1], found[2]
-    if name == "date":
-        return identity.started_at.astimezone(timezone.utc).strftime(form or "%Y-%m-%d")
+def _value(identity: TaskIdentity, found: re.Match[str], inputs: Mapping[str, Any]) -> str:
+    name, form = found[1], found[2] or ""
+    if name == "date" or name.startswith(INPUT):
+        return id_text(name, form, inputs, identity.started_at)
     if name == "task":
         return identity.task_name
     value = getattr(identity, name)
@@ -217,9 +229,5 @@ def _value(identity: TaskIdentity, found: re.Match[str]) -> str:
 
 
 def _fit(text: str) -> str:
-    clean = _NOT_ALLOWED.sub("-", text).strip("-") or "run"
-    if len(clean) <= MAX_ID_LENGTH:
-        return clean
-    # of the whole text: two long ids that share their beginning must stay different
-    digest = hashlib.sha256(text.encode()).hexdigest()[:10]
-    return f"{clean[: MAX_ID_LENGTH - len(digest) - 1]}-{digest}"
+    clean = NOT_ALLOWED.sub("-", text).strip("-") or "run"
+    return fitted_name(clean, MAX_ID_LENGTH, of=text)

@@ -6,9 +6,12 @@ requirement. Only this reference is serialised. The value is read in the process
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flytekitplugins.wbmon.errors import ConfigError
@@ -18,6 +21,14 @@ from flytekitplugins.wbmon.reports.serialize import record_from_json, record_to_
 if TYPE_CHECKING:
     from flytekit import Secret
     from flytekit.models.security import SecurityContext
+
+
+# flytekit's defaults
+_VARIABLE_PREFIX = "_FSEC_"
+_FOLDER = "/etc/secrets"
+# nobody mounts more; a folder that is not only secrets must not be read to its end
+_MOST_FILES = 200
+_LARGEST = 64 * 1024
 
 
 class SecretNotFoundError(ConfigError):
@@ -145,6 +156,19 @@ def secret_from_config(config: Mapping[str, Any]) -> Secret:
     from flytekit import Secret
 
     return record_from_json(Secret, json.dumps(config))
+
+
+def mounted_secrets() -> list[str]:
+    """Every secret that Flyte has mounted in this pod, as variables or as files."""
+    found = [value for name, value in os.environ.items() if name.startswith(_VARIABLE_PREFIX)]
+    folder = Path(os.environ.get("FLYTE_SECRETS_DEFAULT_DIR") or _FOLDER)
+    if current_identity().is_local or not folder.is_dir():
+        return found
+    for path in itertools.islice(folder.rglob("*"), _MOST_FILES):
+        with suppress(OSError):
+            if path.is_file() and path.stat().st_size <= _LARGEST:
+                found.append(path.read_text(encoding="utf-8", errors="replace").strip())
+    return found
 
 
 def _look_up(secret: Secret) -> object:

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
 from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.flyte.id_inputs import input_types
 from flytekitplugins.wbmon.flyte.internals import task_of_function
 from flytekitplugins.wbmon.flyte.tasks import is_trackable_task
 
@@ -32,12 +33,14 @@ class TaskDecorator:
     def __call__(self, target: Any) -> Any:
         """Decorate a function, a task or a node; a task is changed in place and returned."""
         if is_trackable_task(target):
+            self._check_inputs(input_types(target), target.name)
             return self._on_task(target)
         if not inspect.isroutine(target) and not isinstance(target, functools.partial):
             raise ConfigError(
                 f"{type(self).__name__} goes on a function, a task or a node, "
                 f"got {type(target).__name__}; decorate the tasks of a workflow one by one"
             )
+        self._check_inputs(input_types(target), _full_name(target))
         around = self._around(target, _full_name(target))
         around.__dict__ = TaskAttributes(around.__dict__, self._made_a_task)
         return around
@@ -53,6 +56,10 @@ class TaskDecorator:
         """
         config: dict[str, Any] = self.settings.to_config()
         return config
+
+    @abstractmethod
+    def _check_inputs(self, inputs: Mapping[str, Any] | None, task: str) -> None:
+        """Check the arguments that name inputs of the task, given the types of these."""
 
     @abstractmethod
     def _on_task(self, task: Any) -> Any:
@@ -133,10 +140,15 @@ def _full_name(target: Any) -> str:
 def _by_name(
     function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> Mapping[str, Any]:
-    if not args:
-        return kwargs
     try:
-        return inspect.signature(function).bind_partial(*args, **kwargs).arguments
-    except TypeError:
+        signature = inspect.signature(function)
+        given = signature.bind_partial(*args, **kwargs).arguments if args else kwargs
+    except (TypeError, ValueError):
         # calling the function raises a better error than this one
         return kwargs
+    defaults = {
+        one.name: one.default
+        for one in signature.parameters.values()
+        if one.default is not one.empty
+    }
+    return {**defaults, **given}

@@ -14,7 +14,11 @@ from ipaddress import ip_address
 _CARD_GROUPS = re.compile(
     r"\d{13,19}|\d{4}(?:[ -]\d{4}){2,3}(?:[ -]\d{1,7})?|\d{4}[ -]\d{6}[ -]\d{4,5}"
 )
-_CARD_PREFIX = re.compile(r"4|5[0-8]|2[2-7]|3[0-9]|6")
+# by length, as issuers use them: of random numbers every tenth passes Luhn's test
+_CARD = re.compile(
+    r"4(?:\d{12}|\d{15}|\d{18})|3[0689]\d{12}|3[47]\d{13}"
+    r"|(?:2[2-7]|35|5[1-5])\d{14}|(?:5[0678]|6\d)\d{14,17}"
+)
 _US_PHONE = re.compile(r"(?:1[ .\-]?)?(?:\([2-9]\d{2}\)[ .\-]?|[2-9]\d{2}[ .\-])\d{3}[ .\-]\d{4}")
 _NATIONAL_PHONE = re.compile(r"\(?0\d{1,4}\)?(?:[ /.\-]{1,2}\d{2,}){1,5}")
 _DATE = re.compile(r"\d{1,2}[./\-]\d{1,2}[./\-]\d{2,4}|\d{4}[./\-]\d{1,2}[./\-]\d{1,2}")
@@ -75,8 +79,7 @@ def _is_card(text: str) -> bool:
     from stdnum import luhn
 
     digits = _NOT_DIGIT.sub("", text)
-    is_long = 13 <= len(digits) <= 19  # noqa: PLR2004 - ISO 7812
-    return is_long and bool(_CARD_PREFIX.match(digits)) and luhn.is_valid(digits)
+    return _CARD.fullmatch(digits) is not None and luhn.is_valid(digits)
 
 
 def _is_national_id(text: str) -> bool:

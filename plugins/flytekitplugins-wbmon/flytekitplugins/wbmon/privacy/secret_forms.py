@@ -1,55 +1,68 @@
-"""Recognises secrets by their names and formats; the only such list in the package.
+"""Recognises secrets in texts: by the formats of keys, and by the names that stand before values.
 
-A text is a secret if it has the format of a key, or if it is stored under the name of a secret.
+With `secret_names` this is the only such list in the package.
 """
 
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+
+from flytekitplugins.wbmon.privacy.secret_names import is_secret, is_secret_name
 
 HIDDEN = "[SECRET]"
 
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
-# the end of a name without its separators: `X-Api-Key`, `openaiApiKey`, `OPENAI_API_KEYS`
-_NAME_ENDING = re.compile(
-    r"(?:(?:api|access|account|private|secret|signing|encryption|shared|subscription)key"
-    r"|(?:openai|anthropic|cohere|mistral|groq|wandb|huggingface)key|accesskeyid"
-    r"|(?:access|api|auth|refresh|id|session|bearer)token|(?:db|admin|root|user)pass"
-    r"|password|passwordconfirmation|passwd"
-    r"|passphrase|credential|authorization|connectionstring|webhookurl)s?$"
-)
-# these count as a word of their own only: `monkeypwd` is anything
-_LAST_WORDS = {"token", "secret", "secrets", "pwd", "cookie", "cookies", "jwt", "webhook"}
-# `pad_token` is what a language model calls a piece of text
-_TEXT_TOKENS = {
-    "pad", "eos", "bos", "unk", "mask", "sep", "cls", "stop", "start", "end", "image", "audio",
-    "special", "next", "per",
-}  # fmt: skip
-
+# every form begins with a letter, not with a choice: so most places of a text are passed quickly
 _KEY = re.compile(
-    r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
-    r"|\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"
-    r"|\bAIza[0-9A-Za-z_\-]{35}"
-    r"|\bya29\.[0-9A-Za-z_\-]{20,}"
-    r"|\b(?:sk|rk|pk)(?:-|_live_|_test_)[A-Za-z0-9_\-]{16,}"
-    r"|\b(?:gh[pousr]|gsk|hf|r8|npm|whsec|wandb_v\d+)_[A-Za-z0-9_]{16,}"
-    r"|\bgithub_pat_[A-Za-z0-9_]{22,}"
-    r"|\b(?:glpat|xai|pplx|dop_v1|xapp|xox[abeoprs])-[A-Za-z0-9\-_]{16,}"
-    r"|\blocal-[A-Za-z0-9]{24,}"
-    r"|\bhooks\.slack\.com/services/[A-Za-z0-9/]{20,}"
-    r"|\bSG\.[A-Za-z0-9_\-]{16,}\.[A-Za-z0-9_\-]{16,}"
-    # the header's length is bounded: `ey-ey-ey…` would be read to its end from every `ey`
-    r"|\bey[A-Za-z0-9_\-]{8,512}\.[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]*",
+    r"-----BEGIN [A-Z ]*PRIVATE KEY(?: BLOCK)?-----"
+    r".*?(?:-----END [A-Z ]*PRIVATE KEY(?: BLOCK)?-----|\Z)"
+    r"|\b(?:A(?:KIA|SIA)[0-9A-Z]{16}\b"
+    r"|AIza[0-9A-Za-z_\-]{35}"
+    r"|ATATT3[A-Za-z0-9_\-=]{40,}"
+    r"|ya29\.[0-9A-Za-z_\-]{20,}"
+    # behind a word that issuers use; else in one piece: `sk-learn-pipeline-model` is none
+    r"|sk-(?:proj|ant|svcacct|admin|or|lf|None)-[A-Za-z0-9_\-]{16,}"
+    r"|[srp]k(?:-|_live_|_test_)[A-Za-z0-9]{20,}"
+    r"|g(?:h[pousr]|sk|lsa)_[A-Za-z0-9_]{16,}"
+    r"|github_pat_[A-Za-z0-9_]{22,}"
+    r"|glpat-[A-Za-z0-9\-_]{16,}"
+    r"|w(?:hsec|andb_v\d+)_[A-Za-z0-9_]{16,}"
+    r"|hf_[A-Za-z0-9]{30,}|r8_[A-Za-z0-9]{30,}|n(?:pm_|vapi-)[A-Za-z0-9_\-]{30,}"
+    r"|d(?:ckr_pat|op_v1)_[A-Za-z0-9_\-]{20,}|dapi[0-9a-f]{32}\b"
+    r"|lsv2_[ps][tk]_[A-Za-z0-9_]{20,}|local-[A-Za-z0-9]{24,}"
+    r"|p(?:plx|ypi)-[A-Za-z0-9\-_]{16,}|pcsk_[A-Za-z0-9_]{20,}"
+    r"|x(?:ai|app|ox[abeoprs])-[A-Za-z0-9\-_]{16,}|tvly-[A-Za-z0-9\-_]{16,}"
+    r"|hvs\.[A-Za-z0-9_\-]{24,}"
+    r"|hooks\.slack\.com/(?:services|workflows|triggers)/[A-Za-z0-9/]{20,}"
+    r"|discord(?:app)?\.com/api/webhooks/\d+/[A-Za-z0-9_\-]{20,}"
+    r"|[ow](?:utlook|ebhook)\.office(?:365)?\.com/webhook[a-z0-9]{0,3}/[^\s\"'<>]{20,}"
+    r"|[0-9][0-9]{7,9}:[A-Za-z0-9_\-]{35}\b"
+    r"|SG\.[A-Za-z0-9_\-]{16,}\.[A-Za-z0-9_\-]{16,}"
+    # base64 of `{` and what JSON has behind it; the header's length is bounded, or `eyJ-eyJ-eyJ…`
+    # would be read to its end from every `eyJ`
+    r"|e(?:yJ|yA|wo|w0)[A-Za-z0-9_\-]{7,512}\.[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]*)",
     re.DOTALL,
 )
 # the name of `name=value` in a URL, a traceback, JSON, JSON in JSON; or of `b'name', b'value'`
 _ASSIGNMENT = re.compile(
-    r"(?<![\w.\-])([\w.\-]{3,100})(?:\\{0,8}[\"']?\]?\s*(?:=>|:=|[:=])\s*|[\"'],\s*(?=b[\"']))"
+    r"(?<![\w.\-])([\w.\-]{3,100}|[Pp][Ww])(?:\\{0,8}[\"']?\]?\s*(?:=>|:=|[:=])\s*|[\"'],\s*(?=b[\"']))"
 )
 # a name and its value, as in a list of headers
 _PAIR = re.compile(
-    r"([(\[]\s*[\"']([\w.\-]{3,100})[\"'],\s*[\"'])(?:\\.|[^\"'\\]){3,}(?=[\"']\s*[)\]])"
+    r"([(\[]\s*[\"']([\w.\-]{2,100})[\"'],\s*[\"'])(?:\\.|[^\"'\\]){3,}(?=[\"']\s*[)\]])"
+)
+# `--password hunter2`, and the same as two items of a list
+_FLAG = re.compile(
+    r"(?<![\w\-])--([A-Za-z][\w.\-]{0,60})(?:[\"'],\s*(?P<quote>[\"'])|[ \t]+)"
+    r"(?P<value>(?(quote)(?:\\.|(?!(?P=quote)).)+|[^\s\"'\-\[|,;:)=][^\s\"']{2,}))"
+)
+_PROSE = {
+    "the", "and", "for", "option", "argument", "flag", "must", "was", "with", "not", "has", "can",
+    "from", "given", "value", "instead", "requires", "required", "without", "should", "may", "are",
+}  # fmt: skip
+# `{"name": "DB_PASSWORD", "value": "hunter2"}`, as the variables of a pod are written
+_NAMED_VALUE = re.compile(
+    r"(?i)([\"'](?:name|key)\\{0,8}[\"']:\s*\\{0,8}[\"']([\w.\-]{2,100})\\{0,8}[\"'],\s*"
+    r"\\{0,8}[\"']value\\{0,8}[\"']:\s*\\{0,8}(?P<quote>[\"']))(?:\\.|(?!(?P=quote)).)+"
 )
 _CLOSING = {"[": "]", "{": "}", "(": ")"}
 _MARK = re.compile(r"\[[A-Z]+\]")
@@ -68,34 +81,33 @@ _SCHEME = re.compile(
     r"(?i)\b(bearer\s+(?=[^\s\"']*[\d+/=_.\-])|basic\s+(?=[^\s\"']*[\d=]))[A-Za-z0-9+/=_.~\-]{8,}"
 )
 _SIGNATURE = re.compile(
-    r"(?i)([?&](?:sig|signature|x-[a-z]{2,9}-(?:signature|security-token))=)[^&\s\"'\[]+"
+    r"(?i)((?:[?&](?:sig|signature|x-[a-z]{2,9}-(?:signature|security-token))"
+    r"|\bsig(?=(?:=[A-Za-z0-9+/%]{20})))=)[^&\s\"'\[]+"
 )
-_URL_SECRET = re.compile(r"(?<=://)[^/\s:@\"']*:[^/\s\"']+(?=@)")
+# a password may hold blanks, quotes, `/` and `@`; digits behind the colon are a port
+_URL_SECRET = re.compile(
+    r"://(?:(?!\[)[^/\s:\"']{0,256}:(?!\d{1,5}(?:[/?#\s\"',;)\]}]|$))"
+    r"(?:(?:(?!://)[^\n\"?]){1,128}(?=@[\w.\-]{1,255}(?::\d+)?(?:[/?\"']|$))|[^/\s\"']+(?=@))"
+    r"|(?=[^@/\s]{0,64}\d)[\w\-]{20,256}(?=@))"
+)
+_ORACLE_SECRET = re.compile(r":thin:[^\s/@\"']{1,64}/[^\s@\"']{1,128}(?=@)")
 
 # fast checks for text that the slower patterns need in order to match
 _IN_WORDS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-."
 _WORD_SHAPES = bytes(b"w"[0] if byte in _IN_WORDS else b" "[0] for byte in range(256))
 _LONG_WORD = b"w" * 16
 _NAME_PARTS = (
-    "key", "secret", "passw", "passp", "pwd", "token", "credential", "authorization", "cookie",
-    "jwt", "webhook", "connection",
+    "key", "secret", "token", "authorization", "cookie", "jwt", "hook", "bearer", "pw",
 )  # fmt: skip
+_AFTER_NAMES = ("=", ":", "',", '",', "--")
+_AFTER_VALUE = ("value'", 'value"', "value\\")
+# parts of many other words, so what stands behind them is looked at too
+_MORE_NAME_PARTS = ("pass", "cred", "conn", "dsn", "sas", "pat", "auth")
+_MORE_NAMES = re.compile(
+    r"passw|passph|passcode|credential|conn(?:ection)?[_.\- ]?str"
+    r"|auth\\{0,8}[\"']?\]?\s?[:=]\s?[(\[]|(?:pass|creds?|dsn|pat|sas(?:[_.\-]?ur[li])?)\\{0,8}[\"']?(?:\]?\s?[:=]|,)"
+)
 _SCHEMES = ("bearer", "basic")
-
-
-@lru_cache(maxsize=1024)
-def is_secret_name(name: str) -> bool:
-    """Whether a key, variable or header of this name holds a secret, in any usual spelling.
-
-    >>> [is_secret_name(name) for name in ("X-Api-Key", "dbPassword", "max_tokens", "tokenizer")]
-    [True, True, False, False]
-    """
-    words = [word.lower() for word in _WORD.findall(name[-100:])]
-    if not words:
-        return False
-    if words[-1] in _LAST_WORDS:
-        return words[-1] != "token" or not _TEXT_TOKENS & set(words[-2:-1])
-    return _NAME_ENDING.search("".join(words)) is not None
 
 
 def hide_secrets(text: str) -> tuple[str, int]:
@@ -107,16 +119,25 @@ def hide_secrets(text: str) -> tuple[str, int]:
     if "cookie" in words:
         text, found = _COOKIES.subn(rf"\1{HIDDEN}", text)
         n += found
-    if _has_any(_NAME_PARTS, words):
+    if _has_any(_AFTER_NAMES, text) and _has_name(words):
         text, found = _hide_assigned(text)
         n += found
         text, found = _hide_pairs(text)
         n += found
+        if _has_any(_AFTER_VALUE, words):
+            text, found = _hide_values(text)
+            n += found
+        if "--" in text:
+            text, found = _hide_flags(text)
+            n += found
     if "sig" in words or "security-token" in words:
         text, found = _SIGNATURE.subn(rf"\1{HIDDEN}", text)
         n += found
     if "://" in text:
-        text, found = _URL_SECRET.subn("[CREDENTIALS]", text)
+        text, found = _URL_SECRET.subn("://[CREDENTIALS]", text)
+        n += found
+    if ":thin:" in text:
+        text, found = _ORACLE_SECRET.subn(":thin:[CREDENTIALS]", text)
         n += found
     if _has_any(_SCHEMES, words):
         text, found = _SCHEME.subn(r"\1[TOKEN]", text)
@@ -128,17 +149,22 @@ def _hide_assigned(text: str) -> tuple[str, int]:
     kept, n, end = [], 0, 0
     for found in _ASSIGNMENT.finditer(text):
         name = found[1]
-        if found.start() < end or not is_secret_name(name):
+        if found.start() < end or not (is_secret_name(name) or _is_login(text, found)):
             continue
         if group_end := _end_of_group(text, found.end()):
             kept += [text[end : found.end()], HIDDEN]
             n, end = n + 1, group_end
             continue
         assigned = _VALUE.match(text, found.end())
-        if assigned and (name.lower() != "token" or _is_mixed(assigned["value"])):
+        if assigned and _is_told(name, assigned):
             kept += [text[end : assigned.start("value")], HIDDEN]
             n, end = n + 1, assigned.end("value")
     return "".join([*kept, text[end:]]), n
+
+
+def _is_login(text: str, name: re.Match[str]) -> bool:
+    """Whether it is `auth=("user", "password")`; any other `auth` is the name of a method."""
+    return name[1].lower().endswith("auth") and text.startswith(("(", "["), name.end())
 
 
 def _hide_pairs(text: str) -> tuple[str, int]:
@@ -152,6 +178,42 @@ def _hide_pairs(text: str) -> tuple[str, int]:
         return f"{found[1]}{HIDDEN}"
 
     return _PAIR.sub(replace, text), n
+
+
+def _hide_values(text: str) -> tuple[str, int]:
+    n = 0
+
+    def replace(found: re.Match[str]) -> str:
+        nonlocal n
+        if not is_secret_name(found[2]) or found[0].endswith(HIDDEN):
+            return found[0]
+        n += 1
+        return f"{found[1]}{HIDDEN}"
+
+    return _NAMED_VALUE.sub(replace, text), n
+
+
+def _hide_flags(text: str) -> tuple[str, int]:
+    n = 0
+
+    def replace(found: re.Match[str]) -> str:
+        nonlocal n
+        is_prose = not found["quote"] and found["value"].lower().rstrip(".,;:") in _PROSE
+        if is_prose or not is_secret_name(found[1]) or _MARK.fullmatch(found["value"]):
+            return found[0]
+        n += 1
+        return f"{found[0][: -len(found['value'])]}{HIDDEN}"
+
+    return _FLAG.sub(replace, text), n
+
+
+def _is_told(name: str, assigned: re.Match[str]) -> bool:
+    """Whether what is assigned is a secret: `Token: word` is prose, `pass: 5` a count."""
+    if not is_secret(name, assigned["value"]):
+        return False
+    if name.lower() == "token":
+        return _is_mixed(assigned["value"])
+    return name.lower() != "pass" or assigned["open"] is not None or _is_mixed(assigned["value"])
 
 
 def _end_of_group(text: str, start: int) -> int:
@@ -168,7 +230,7 @@ def _end_of_group(text: str, start: int) -> int:
 
 
 def _is_mixed(value: str) -> bool:
-    """Whether there are letters and digits: `Token: word` is prose, `token: 5` a count."""
+    """Whether there are letters and digits."""
     return any(map(str.isdigit, value)) and any(map(str.isalpha, value))
 
 
@@ -177,6 +239,12 @@ def _has_any(words: tuple[str, ...], text: str) -> bool:
         if word in text:
             return True
     return False
+
+
+def _has_name(words: str) -> bool:
+    if _has_any(_NAME_PARTS, words):
+        return True
+    return _has_any(_MORE_NAME_PARTS, words) and _MORE_NAMES.search(words) is not None
 
 
 def _has_long_word(text: str) -> bool:

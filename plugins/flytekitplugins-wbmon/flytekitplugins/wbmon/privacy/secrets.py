@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from flytekitplugins.wbmon.privacy.containers import redact_containers
+from flytekitplugins.wbmon.privacy.containers import named_values, redact_containers
 from flytekitplugins.wbmon.privacy.secret_forms import HIDDEN, hide_secrets
+from flytekitplugins.wbmon.privacy.secret_names import is_secret
 
 _MIN_SECRET_LENGTH = 6
 # an old W&B key; also the form of a git commit, so it is hidden in messages but not in a config
@@ -37,10 +39,43 @@ class SecretRedactor:
         """
         return redact_containers(value, self._hide).value
 
+    def config(self, config: Any) -> Any:
+        """A configuration as a dict with secrets hidden: a mapping, or an object with attributes.
+
+        Args:
+            config: The configuration; None, and what has nothing by name, is returned as it is.
+        """
+        named = None if config is None or isinstance(config, str) else named_values(config)
+        return config if named is None else self.value(named)
+
+    def entry(self, name: str, value: Any) -> Any:
+        """One value of a configuration, the same object if there is nothing to hide in it."""
+        found = redact_containers({name: value}, self._hide)
+        return next(iter(found.value.values())) if found.n else value
+
     def _hide(self, text: str) -> tuple[str, int]:
         n = 0
         for secret in self._secrets:
-            n += text.count(secret)
-            text = text.replace(secret, HIDDEN)
+            if secret in text:
+                n += text.count(secret)
+                text = text.replace(secret, HIDDEN)
         text, found = hide_secrets(text)
         return text, n + found
+
+
+def environment_secrets(environ: Mapping[str, str] | None = None) -> list[str]:
+    """The values of the environment variables that hold secrets, by their names.
+
+    A path and a word of small letters are left out, such as the password `postgres` of a test: a
+    text that names them tells nobody anything.
+
+    Args:
+        environ: Environment variables; `os.environ` if None.
+    """
+    return [
+        value
+        for name, value in (os.environ if environ is None else environ).items()
+        if is_secret(name, value)
+        and not (value.isalpha() and value.islower())
+        and not os.path.exists(value)  # noqa: PTH110 - of any text, also of one too long for a path
+    ]

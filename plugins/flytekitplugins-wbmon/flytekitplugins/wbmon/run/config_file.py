@@ -11,24 +11,21 @@ from pathlib import Path
 from typing import Any, get_args
 
 from flytekitplugins.wbmon.errors import ConfigError
-from flytekitplugins.wbmon.privacy.secret_forms import is_secret_name
-from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
-from flytekitplugins.wbmon.run.settings import Mode
+from flytekitplugins.wbmon.privacy.secrets import SecretRedactor, environment_secrets
+from flytekitplugins.wbmon.run.description import described
+from flytekitplugins.wbmon.run.settings import Mode, mode_in_environment
 
 logger = logging.getLogger(__name__)
 
 SECTION = "wandb"
+# where anything may stand
+_FREE_TEXTS = ("group", "run_name", "notes", "tags")
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 # wandb's own names where it has them
 _ENVIRONMENT = {
     "enabled": "WBMON_WANDB_ENABLED",
     "project": "WANDB_PROJECT",
     "entity": "WANDB_ENTITY",
-    "group": "WANDB_RUN_GROUP",
-    "run_name": "WANDB_NAME",
-    "tags": "WANDB_TAGS",
-    "notes": "WANDB_NOTES",
-    "mode": "WANDB_MODE",
     "log_artifacts": "WBMON_LOG_ARTIFACTS",
 }
 
@@ -70,11 +67,12 @@ class WandbConfig:
                 _check(name, getattr(self, name), str, "text (quote a number)")
         # a text is iterable too, and `tuple` would split it into characters
         if isinstance(self.tags, str):
-            raise ConfigError(f"{SECTION}.tags must be a list of texts, got {self.tags!r}")
+            raise ConfigError(f"{SECTION}.tags must be a list of texts, got {_shown(self.tags)}")
         object.__setattr__(self, "tags", tuple(self.tags))
         if self.mode is not None and self.mode not in get_args(Mode):
             raise ConfigError(
-                f"{SECTION}.mode must be one of {', '.join(get_args(Mode))}; got {self.mode!r}"
+                f"{SECTION}.mode must be one of {', '.join(get_args(Mode))}; "
+                f"got {_shown(self.mode)}"
             )
 
     @classmethod
@@ -108,12 +106,20 @@ class WandbConfig:
         """
         environ = os.environ if environ is None else environ
         given = {name: environ[key] for name, key in _ENVIRONMENT.items() if environ.get(key)}
-        parsed: dict[str, Any] = dict(given)
+        described_by = described({}, environ)
+        parsed: dict[str, Any] = {
+            **given,
+            "run_name": described_by.get("name"),
+            "group": described_by.get("group"),
+            "notes": described_by.get("notes"),
+            "tags": tuple(described_by["tags"]),
+            "mode": mode_in_environment(environ),
+        }
         for name in {"enabled", "log_artifacts"} & set(given):
             parsed[name] = _truth(_ENVIRONMENT[name], given[name])
-        if "tags" in given:
-            parsed["tags"] = tuple(tag.strip() for tag in given["tags"].split(",") if tag.strip())
-        return replace(self, **parsed)
+        return replace(
+            self, **{name: value for name, value in parsed.items() if value not in (None, ())}
+        )
 
     def to_arguments(self) -> dict[str, Any]:
         """The arguments of `wandb_init`; values that are not set are left out."""
@@ -172,18 +178,24 @@ def resolve(path: str | Path) -> tuple[WandbConfig, dict[str, Any]]:
         raise ConfigError(f"{SECTION}: must be a mapping, got {type(section).__name__}")
     config = WandbConfig.from_dict(section).with_environment()
     # hides the values of these variables in the file too, whatever their keys are called
-    secrets = [value for name, value in os.environ.items() if is_secret_name(name)]
-    clean: dict[str, Any] = SecretRedactor(secrets).value(content)
+    redactor = SecretRedactor(environment_secrets())
+    clean: dict[str, Any] = redactor.value(content)
+    shown = {name: redactor.value(getattr(config, name)) for name in _FREE_TEXTS}
+    config = replace(config, **shown)
     logger.info("W&B configuration from %s: %s; whole file: %s", path, config, clean)
     return config, clean
 
 
 def _check(name: str, value: object, kind: type, what: str) -> None:
     if not isinstance(value, kind):
-        raise ConfigError(f"{SECTION}.{name} must be {what}, got {value!r}")
+        raise ConfigError(f"{SECTION}.{name} must be {what}, got {_shown(value)}")
+
+
+def _shown(value: object) -> str:
+    return SecretRedactor().text(repr(value))
 
 
 def _truth(name: str, text: str) -> bool:
     if text.lower() not in (*_TRUE, *_FALSE):
-        raise ConfigError(f"{name} must be true or false, got {text!r}")
+        raise ConfigError(f"{name} must be true or false, got {_shown(text)}")
     return text.lower() in _TRUE

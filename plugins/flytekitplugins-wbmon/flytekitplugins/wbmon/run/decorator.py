@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from flytekit.extend import TaskResolverMixin
 
 from flytekitplugins.wbmon.flyte import local_cache
+from flytekitplugins.wbmon.flyte.id_inputs import check_inputs
 from flytekitplugins.wbmon.flyte.task_decorator import TaskDecorator
 from flytekitplugins.wbmon.run.decorated_task import track_made_task, track_task
 from flytekitplugins.wbmon.run.lifecycle import open_run
@@ -57,8 +58,11 @@ class wandb_init(TaskDecorator):  # noqa: N801 - the name that flytekitplugins-w
         secret: A `flytekit.Secret` with the W&B key, a callable without arguments that returns
             the key, or None to use W&B's own environment. It is read when the run opens.
         id: Id of the run, or a template of `{execution} {node} {attempt} {shard} {task} {date}`
-            (`{date:%Y%m}` formats the date). If None, `{execution}-{node}-{attempt}` in a pod;
-            elsewhere W&B chooses the id.
+            and inputs of the task, such as `{inputs.region}`. `{date}` is the one date among the
+            inputs (`{date:%Y%m}` formats it, in UTC); `{inputs.night:%Y%m}` says which of several.
+            Without a date, or if it is None, it is the day on which the pod starts, which is not
+            that of a backfilled night. If None, `{execution}-{node}-{attempt}` in a pod; elsewhere
+            W&B chooses the id.
         host: URL of the W&B pages.
         api_host: URL of the W&B API. WANDB_BASE_URL applies if this is left at its default.
         delivery: `spool` writes the run to disk and delivers it from a separate process, so that
@@ -149,6 +153,9 @@ class wandb_init(TaskDecorator):  # noqa: N801 - the name that flytekitplugins-w
         config, whole = resolve(path)
         decorator: wandb_init = cls(**{"config": whole, **config.to_arguments(), **arguments})
         return decorator
+
+    def _check_inputs(self, inputs: Mapping[str, Any] | None, task: str) -> None:
+        check_inputs(self.settings.id or "", inputs, task)
 
     def _on_task(self, task: Any) -> Any:
         return track_task(task, self.settings, self._around, TrackedTaskResolver)

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flytekitplugins.wbmon.delivery.runs.package import note_lost
+from flytekitplugins.wbmon.delivery.runs.pending_log import read_content
+from flytekitplugins.wbmon.delivery.runs.progress import DeliveryProgress
 from flytekitplugins.wbmon.delivery.runs.store import keep_run
+from flytekitplugins.wbmon.delivery.runs.tally import RunTally
+from flytekitplugins.wbmon.delivery.runs.transaction_log import has_ended, log_path
+from flytekitplugins.wbmon.delivery.runs.wandb_internals import UnsupportedWandbError
 from flytekitplugins.wbmon.delivery.store import keep_in_time
+from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.flyte.deck import show_note
 from flytekitplugins.wbmon.flyte.identity import TaskIdentity
 from flytekitplugins.wbmon.flyte.termination import TERMINATING_TIMEOUT_S, is_terminating
+from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
 from flytekitplugins.wbmon.run.finish import finish_in_time
 from flytekitplugins.wbmon.run.init_arguments import run_url
 from flytekitplugins.wbmon.run.offline_store import open_store, store_url
 from flytekitplugins.wbmon.run.outcome import TaskOutcome
 from flytekitplugins.wbmon.run.settings import RunSettings
 from flytekitplugins.wbmon.storage.guard import without_secrets
+from flytekitplugins.wbmon.storage.room import discard_scratch
 
 if TYPE_CHECKING:
     import wandb
@@ -63,19 +73,32 @@ class RunEnd:
             _say(f"{problem}; what was logged last may be lost")
         return problem
 
-    def report(self, run: wandb.Run, reason: str) -> None:
+    def report(self, run: wandb.Run, reason: str, tally: RunTally) -> None:
         """Report the outcome in the log and on the Deck, and store the run if it is not delivered.
 
         Args:
             run: The run, after it has ended.
             reason: Why W&B has not confirmed the run; empty if it has.
+            tally: How the task ended and what it has logged.
         """
-        if not reason:
-            _say(f"delivered to W&B: {run_url(self._settings, run.id)}", level=logging.INFO)
-            return
-        _say(f"not delivered to W&B: {reason}")
         folder = Path(run.settings.sync_dir)
+        if reason:
+            _say(f"not delivered to W&B: {reason}")
+            self._keep(folder, tally)
+        lost = _lost(folder)
+        if lost:
+            _say(f"the run lacks what was logged and could not be written to disk: {lost}")
+        if not reason:
+            place = run_url(self._settings, run.id)
+            _say(
+                f"W&B has the rest of the run: {place}" if lost else f"delivered to W&B: {place}",
+                level=logging.INFO,
+            )
+            discard_scratch(folder)
+
+    def _keep(self, folder: Path, tally: RunTally) -> None:
         if not self._store_url:
+            _note_lost(folder, tally)
             _say(f"the run is kept in {folder}")
             return
         timeout_s = self._settings.delivery_timeout_s
@@ -83,17 +106,38 @@ class RunEnd:
             timeout_s = min(timeout_s, TERMINATING_TIMEOUT_S)
         # the store is opened inside the time limit too, because that may already hang
         kept = keep_in_time(
-            lambda: keep_run(folder, open_store(self._store_url)),
+            lambda: keep_run(folder, open_store(self._store_url), tally),
             url=self._store_url,
             folder=folder,
             timeout_s=timeout_s,
         )
         if kept.problem:
+            _note_lost(folder, tally)
             _say(f"the run could not be stored, and is in {kept.place}: {kept.problem}")
         else:
             _say(f"the run is kept in {kept.place}; SyncOfflineRuns delivers it later")
 
 
+def _note_lost(folder: Path, tally: RunTally) -> None:
+    # nobody else has read the log; to read a long one takes seconds
+    with suppress(UnsupportedWandbError, DataError, OSError):
+        log = log_path(folder)
+        if tally.is_whole and not tally.failed and has_ended(log):
+            return
+        content = read_content(folder)
+        note_lost(folder, tally.lost(log, n_rows=content.n_rows, exit_code=content.exit_code))
+
+
+def _lost(folder: Path) -> str:
+    """What the run lacks, as those who have read its log have noted."""
+    try:
+        return DeliveryProgress.load(folder).lost
+    except DataError:
+        return ""
+
+
 def _say(text: str, level: int = logging.WARNING) -> None:
-    logger.log(level, "W&B: %s", text)
-    show_note(text)
+    # an answer of the server or of a store may repeat what it was sent
+    shown = SecretRedactor().value(text)
+    logger.log(level, "W&B: %s", shown)
+    show_note(shown)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from collections.abc import Mapping
@@ -10,9 +11,14 @@ from typing import Any
 from urllib.parse import quote
 
 from flytekitplugins.wbmon.flyte.identity import TaskIdentity
+from flytekitplugins.wbmon.names import fitted_name
 from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
+from flytekitplugins.wbmon.run.description import LONGEST, described
 from flytekitplugins.wbmon.run.ranks import Rank
-from flytekitplugins.wbmon.run.settings import RunSettings
+from flytekitplugins.wbmon.run.settings import FREE_TEXTS, RunSettings
+from flytekitplugins.wbmon.storage.room import folder_with_room, why_not_writable
+
+logger = logging.getLogger(__name__)
 
 
 def init_arguments(
@@ -36,19 +42,19 @@ def init_arguments(
     # both are set by the delivery mode
     for name in ("mode", "reinit"):
         given.pop(name, None)
+    given |= described(given)
     given |= {
         "project": settings.resolved_project,
         "entity": settings.resolved_entity,
         "id": run_id,
         "group": given.get("group") or identity.execution or None,
-        "job_type": given.get("job_type") or identity.task_name or None,
+        "job_type": given.get("job_type") or _job_type(identity),
         "notes": _notes(identity, given.get("notes")),
         "dir": _directory(given.get("dir"), inputs, identity),
     }
-    # again: when the settings were made, the key was not known yet
-    if isinstance(given.get("config"), Mapping):
-        given["config"] = redactor.value(given["config"])
-    return given
+    # again: when the settings were made, the task's secrets were not known yet
+    shown = {name: redactor.value(given[name]) for name in FREE_TEXTS if given.get(name)}
+    return {**given, **shown, "config": redactor.config(_read_config(given.get("config")))}
 
 
 def flyte_config(identity: TaskIdentity, rank: Rank | None) -> dict[str, Any]:
@@ -66,6 +72,19 @@ def run_url(settings: RunSettings, run_id: str) -> str:
     return f"{settings.host.rstrip('/')}/{path}"
 
 
+def _read_config(config: Any) -> Any:
+    """The config as wandb understands it: it may be the path of a file, or the flags of absl."""
+    if config is None or isinstance(config, Mapping):
+        return config
+    import wandb
+
+    return wandb.helper.parse_config(config)  # type: ignore[attr-defined]
+
+
+def _job_type(identity: TaskIdentity) -> str | None:
+    return fitted_name(identity.task_name, LONGEST["job_type"]) or None
+
+
 def _notes(identity: TaskIdentity, own: str | None) -> str | None:
     link = f"[Execution URL]({identity.execution_url})" if identity.execution_url else None
     return os.linesep.join(part for part in (link, own) if part) or None
@@ -77,12 +96,22 @@ def _directory(own: Any, inputs: Mapping[str, Any], identity: TaskIdentity) -> s
     # a FlyteDirectory, which is not on this disk yet
     if hasattr(own, "download"):
         own = own.download()
-    if own is not None:
-        return str(own)
-    if os.environ.get("WANDB_DIR"):
-        return os.environ["WANDB_DIR"]
+    wanted = os.environ.get("WANDB_DIR") if own is None else str(own)
+    if wanted:
+        why = _why_not_writable(Path(wanted).expanduser())
+        if not why:
+            return wanted
+        logger.warning("W&B: the run is written to a temporary folder, as %s cannot be written to: "
+                       "%s", wanted, why)  # fmt: skip
     # always given: wandb keeps using the working directory of its first run in the process
-    here = str(Path.cwd())
-    if identity.is_local and os.access(here, os.W_OK):
-        return here
-    return tempfile.mkdtemp(prefix="wandb-")
+    elif identity.is_local and not why_not_writable(Path.cwd()):
+        return str(Path.cwd())
+    return tempfile.mkdtemp(prefix="wandb-", dir=folder_with_room())
+
+
+def _why_not_writable(folder: Path) -> str:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        return str(error)
+    return why_not_writable(folder)

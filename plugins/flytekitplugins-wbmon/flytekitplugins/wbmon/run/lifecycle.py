@@ -11,9 +11,10 @@ import logging
 import os
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flytekitplugins.wbmon.delivery.credentials import ApiKey
@@ -35,6 +36,8 @@ from flytekitplugins.wbmon.run.online import OnlineRun
 from flytekitplugins.wbmon.run.outcome import TaskOutcome, outcome_of
 from flytekitplugins.wbmon.run.output_artifact import log_outputs
 from flytekitplugins.wbmon.run.ranks import current_rank
+from flytekitplugins.wbmon.run.redacted_config import redact_config, redacting_configs
+from flytekitplugins.wbmon.run.redactor import task_redactor
 from flytekitplugins.wbmon.run.settings import RunSettings
 from flytekitplugins.wbmon.run.spooled import SpooledRun
 
@@ -115,13 +118,14 @@ def open_run(
     Args:
         settings: The arguments of `wandb_init`.
         task: Full name of the function or node.
-        inputs: The task's inputs by name, for a `dir` argument that names an input.
+        inputs: The task's inputs by name, for an id or a `dir` argument that names one.
 
     Yields:
         The run; None if W&B could not provide any run.
 
     Raises:
-        ConfigError: If the secret is missing, or is not text.
+        ConfigError: If the secret is missing or is not text, or if the environment names a target
+            that cannot be, or if the id names an input that cannot be part of one.
     """
     place = _place()
     outer = _CURRENT.get()
@@ -179,10 +183,17 @@ def _open(settings: RunSettings, task: str, inputs: Mapping[str, Any], place: st
     if settings.mode == "disabled" or not (rank is None or rank.opens_run(settings.rank_scope)):
         with _LOCK:
             return _register(_silent_run(), place, SecretRedactor())
+    # again: the environment may differ from that of the machine that registered the task
+    settings.check_target()
     identity = current_identity(task)
     key = api_key_of(settings, identity)
-    redactor = SecretRedactor([key.reveal() if key else None])
-    wanted = run_id(identity, settings.id, suffix=rank.suffix(settings.rank_scope) if rank else "")
+    redactor = task_redactor(key)
+    wanted = run_id(
+        identity,
+        settings.id,
+        suffix=rank.suffix(settings.rank_scope) if rank else "",
+        inputs=inputs,
+    )
     _warn_of_shared_id(settings, identity)
     # opening is under the lock too, or two threads could open the same id
     with _LOCK:
@@ -195,7 +206,10 @@ def _open(settings: RunSettings, task: str, inputs: Mapping[str, Any], place: st
             arguments = init_arguments(
                 settings, identity, run_id=wanted, inputs=inputs, redactor=redactor
             )
-            run = writer.open(arguments)
+            with redacting_configs(redactor):
+                run = writer.open(arguments)
+            redact_config(run, redactor)
+            _keep_private(run)
             make_safe(run, redactor)
             run.config["flyte"] = {**flyte_config(identity, rank), **writer.to_config()}
         except Exception as error:  # noqa: BLE001 - a monitor never breaks what it monitors
@@ -212,6 +226,12 @@ def _open(settings: RunSettings, task: str, inputs: Mapping[str, Any], place: st
     logger.info("W&B run %s in %s %s", run.id, run.settings.sync_dir, url)
     show_run(f"{run.project}/{run.id}", url)
     return opened
+
+
+def _keep_private(run: wandb.Run) -> None:
+    """Let nobody else of the machine read the run's folder, with all that is put there later."""
+    with suppress(OSError):  # of another owner, or on a file system without modes
+        Path(run.settings.sync_dir).chmod(0o700)
 
 
 def _writer_of(

@@ -14,7 +14,8 @@ import logging
 import operator
 import os
 import threading
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +46,8 @@ def make_safe(run: wandb.Run, redactor: SecretRedactor) -> None:
         redactor: Hides secrets in what is logged.
     """
     state = _WriterState(redactor)
-    methods = {"log": _noting_steps(run.log, StepNotes(Path(run.settings.sync_dir) / STEPS_FILE))}
+    steps = StepNotes(Path(run.settings.sync_dir) / STEPS_FILE)
+    methods = {"log": _noted(run.log, steps, state)}
     # not every release has all of them
     methods |= {name: getattr(run, name) for name in _WRITING if hasattr(run, name)}
     # not by assignment, which a run allows for few names
@@ -62,17 +64,31 @@ def make_safe(run: wandb.Run, redactor: SecretRedactor) -> None:
     interface._publish = _SafeMethod(run, "config or summary", publish, state)  # noqa: SLF001
 
 
-def _noting_steps(log: Callable[..., None], steps: StepNotes) -> Callable[..., None]:
+def logged_by(run: wandb.Run) -> tuple[int, Mapping[str, int]]:
+    """What a run that was made safe has logged.
+
+    Returns:
+        Number of rows; of those that are put together from several calls, none is counted. And how
+        many calls of each method have failed.
+    """
+    log = vars(run).get("log")
+    return log.state.counts() if isinstance(log, _SafeMethod) else (0, {})
+
+
+def _noted(log: Callable[..., None], steps: StepNotes, state: _WriterState) -> Callable[..., None]:
     @functools.wraps(log)
     def noting(data: Any, step: Any = None, commit: bool | None = None, **others: Any) -> None:
         steps.note(step, commit)
         log(data, step, commit, **others)
+        # such a call is a row of its own, or completes one
+        if data and step is None and commit is not False:
+            state.count_row()
 
     return noting
 
 
 class _WriterState:
-    """What the safe methods of one run share: who was warned, and who cannot reach the run."""
+    """What the safe methods of one run share: what was logged, who was warned, who is cut off."""
 
     def __init__(self, redactor: SecretRedactor) -> None:
         self.redactor = redactor
@@ -80,6 +96,21 @@ class _WriterState:
         # a forked child has a connection of its own to the service, or none
         self.lost_in: set[int] = set()
         self.warned: set[tuple[str, int]] = set()
+        self._lock = threading.Lock()
+        self._n_rows = 0
+        self._n_failed: Counter[str] = Counter()
+
+    def count_row(self) -> None:
+        with self._lock:
+            self._n_rows += 1
+
+    def count_failure(self, name: str) -> None:
+        with self._lock:
+            self._n_failed[name] += 1
+
+    def counts(self) -> tuple[int, Mapping[str, int]]:
+        with self._lock:
+            return self._n_rows, dict(self._n_failed)
 
 
 class _SafeMethod:
@@ -99,10 +130,10 @@ class _SafeMethod:
         self._run = run
         self._name = name
         self._method = method
-        self._state = state
+        self.state = state
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        lost_in = self._state.lost_in
+        lost_in = self.state.lost_in
         if lost_in and os.getpid() in lost_in:
             return None
         try:
@@ -118,7 +149,8 @@ class _SafeMethod:
         return getattr, (self._run, self._name)
 
     def _lose(self, error: Exception) -> None:
-        state, pid = self._state, os.getpid()
+        state, pid = self.state, os.getpid()
+        state.count_failure(self._name)
         # each further try of a child would connect again, and wait for an answer
         if pid != state.opened_in:
             state.lost_in.add(pid)

@@ -18,14 +18,16 @@ from flytekitplugins.wbmon.delivery.runs.api import RunTarget, WandbApi
 from flytekitplugins.wbmon.delivery.runs.deliver import RunDelivery
 from flytekitplugins.wbmon.delivery.runs.pending_log import read_content
 from flytekitplugins.wbmon.delivery.runs.progress import DeliveryProgress
+from flytekitplugins.wbmon.delivery.runs.tally import RunTally
 from flytekitplugins.wbmon.flyte.identity import TaskIdentity
 from flytekitplugins.wbmon.flyte.termination import terminating_until
 from flytekitplugins.wbmon.run import wandb_client as client
 from flytekitplugins.wbmon.run.ended import RunEnd
 from flytekitplugins.wbmon.run.outcome import TaskOutcome
+from flytekitplugins.wbmon.run.redactor import task_redactor
 from flytekitplugins.wbmon.run.service import kill_service_at_exit
 from flytekitplugins.wbmon.run.settings import RunSettings
-from flytekitplugins.wbmon.run.spooled import SpooledRun
+from flytekitplugins.wbmon.run.spooled import SpooledRun, tally_of
 
 if TYPE_CHECKING:
     import wandb
@@ -69,7 +71,8 @@ class OnlineRun:
                 timeout_s=min(self._settings.delivery_timeout_s, _INIT_TIMEOUT_S),
             )
         except Exception as error:  # noqa: BLE001 - wandb raises many kinds, and none may pass
-            logger.warning("W&B: cannot go online (%s); the run is spooled", error)
+            shown = task_redactor(self._key).text(str(error))
+            logger.warning("W&B: cannot go online (%s); the run is spooled", shown)
             kill_service_at_exit()
             return self._spooled.open(arguments)
         self._is_online = True
@@ -100,11 +103,13 @@ class OnlineRun:
         if not self._is_online:
             self._spooled.end(run, outcome)
             return
+        # the copy on disk may lack rows that wandb has sent, so nothing is said of what it lacks
+        tally = RunTally(exit_code=outcome.exit_code)
         try:
             reason = self._finish(run, outcome)
         except Exception as error:  # noqa: BLE001 - whatever it is, what is on disk is stored
             reason = str(error)
-        self._end.report(run, reason)
+        self._end.report(run, reason, tally)
 
     def _finish(self, run: wandb.Run, outcome: TaskOutcome) -> str:
         """End the run; return why the server does not confirm it, or an empty text if it does."""
@@ -126,6 +131,7 @@ class OnlineRun:
             key=self._key,
             has_ended=lambda: True,
             until=lambda: min(began + timeout_s, terminating_until(began)),
+            tally=lambda: tally_of(run, outcome),
         )
         return delivery.check()
 

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import difflib
 import json
+import logging
 import os
-from argparse import Namespace
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, get_args
+from urllib.parse import urlsplit
 
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.flyte.identity import check_template
 from flytekitplugins.wbmon.flyte.secrets import secret_from_config, secret_to_config
-from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
+from flytekitplugins.wbmon.names import quoted_name
+from flytekitplugins.wbmon.privacy.secrets import SecretRedactor, environment_secrets
+from flytekitplugins.wbmon.run.description import checked_description
 
 if TYPE_CHECKING:
     from flytekit import Secret
+
+logger = logging.getLogger(__name__)
 
 DeliveryMode = Literal["spool", "online"]
 RankScope = Literal["global", "worker", "all"]
@@ -25,9 +31,8 @@ Mode = Literal["online", "offline", "disabled", "shared"]
 DEFAULT_HOST = "https://wandb.ai"
 DEFAULT_API_HOST = "https://api.wandb.ai"
 
-# limits of W&B; checked here, or the error would come in the pod when the run opens
+# limit of W&B; checked here, or the error would come in the pod when the run opens
 MAX_PROJECT_LENGTH = 128
-MAX_TAG_LENGTH = 64
 
 # the arguments of wandb.init 0.31; a frozen copy, because importing wandb takes a second
 INIT_ARGUMENTS = frozenset(
@@ -44,13 +49,15 @@ _OWN_ARGUMENTS = frozenset(
         "log_artifacts", "offline_store", "project", "rank_scope", "secret", "task_function",
     }
 )  # fmt: skip
+# arguments of wandb.init in which anything may stand
+FREE_TEXTS = ("group", "job_type", "name", "notes", "tags")
 _CHOICES: dict[str, tuple[object, ...]] = {
     "delivery": ("spool", "online"),
     "rank_scope": ("global", "worker", "all"),
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class RunSettings:
     """The validated arguments of `wandb_init`; see there for their meaning.
 
@@ -74,7 +81,7 @@ class RunSettings:
 
     def __post_init__(self) -> None:
         _check_names(self.init)
-        _check_target(self)
+        self.check_target()
         if self.id is not None:
             check_template(self.id)
         for name, choices in _CHOICES.items():
@@ -90,35 +97,41 @@ class RunSettings:
                 f"got {self.delivery_timeout_s!r}"
             )
         _check_secret(self.secret)
-        _check_tags(self.init.get("tags"))
-        config = self.init.get("config")
-        # wandb accepts the arguments of argparse as a config; as a dictionary they can be redacted
-        if isinstance(config, Namespace):
-            config = vars(config)
-        if isinstance(config, Mapping):
-            # redacted here already: settings are printed, pickled and put into container arguments
-            clean = {**self.init, "config": SecretRedactor().value(config)}
-            # the dataclass is frozen
-            object.__setattr__(self, "init", clean)
+        object.__setattr__(self, "init", {**self.init, **checked_description(self.init)})
+        # redacted here already: settings are printed, pickled and put into container arguments
+        redactor = SecretRedactor(environment_secrets())
+        clean = {name: redactor.value(self.init[name]) for name in FREE_TEXTS if name in self.init}
+        if "config" in self.init:
+            clean["config"] = redactor.config(self.init["config"])
+        # the dataclass is frozen
+        object.__setattr__(self, "init", {**self.init, **clean})
+
+    def __repr__(self) -> str:
+        given = {
+            each.name: value
+            for each in fields(self)
+            if each.repr and (value := getattr(self, each.name)) != each.default
+        }
+        # addresses may hold passwords and signatures
+        shown = ", ".join(f"{name}={value!r}" for name, value in given.items())
+        return SecretRedactor(environment_secrets()).text(f"RunSettings({shown})")
 
     @property
     def mode(self) -> str:
         """`online`, `offline`, `disabled` or `shared`: from the argument, else from WANDB_MODE."""
         if not self.enabled:
             return "disabled"
-        asked = self.init.get("mode") or os.environ.get("WANDB_MODE") or "online"
-        # the old names that wandb still accepts in WANDB_MODE
-        return {"dryrun": "offline", "run": "online"}.get(asked, asked)
+        return self.init.get("mode") or mode_in_environment(os.environ) or "online"
 
     @property
     def resolved_project(self) -> str | None:
         """The project: from the argument, else from WANDB_PROJECT; None if neither is set."""
-        return self.project or os.environ.get("WANDB_PROJECT") or None
+        return self.project or os.environ.get("WANDB_PROJECT", "").strip() or None
 
     @property
     def resolved_entity(self) -> str | None:
         """The entity: from the argument, else from WANDB_ENTITY; None if neither is set."""
-        return self.entity or os.environ.get("WANDB_ENTITY") or None
+        return self.entity or os.environ.get("WANDB_ENTITY", "").strip() or None
 
     @property
     def resolved_api_host(self) -> str:
@@ -126,7 +139,26 @@ class RunSettings:
         if self.api_host != DEFAULT_API_HOST:
             return self.api_host
         # never wandb's own default, which differs between its releases and from weave's
-        return os.environ.get("WANDB_BASE_URL") or DEFAULT_API_HOST
+        return os.environ.get("WANDB_BASE_URL", "").strip() or DEFAULT_API_HOST
+
+    def check_target(self) -> None:
+        """Check where the run goes, by the arguments and the environment of now.
+
+        Raises:
+            ConfigError: If the project or the entity is missing or cannot exist, or if the URL of
+                the API is none.
+        """
+        mode = self.mode
+        if mode == "disabled":
+            return
+        for name, value in (("project", self.resolved_project), ("entity", self.resolved_entity)):
+            if value is None and mode != "offline":
+                raise ConfigError(
+                    f"{name} must be set (or WANDB_{name.upper()}, or mode='offline')"
+                )
+            _check_target_name(name, value)
+        if mode != "offline":
+            _check_url(self.resolved_api_host)
 
     def to_config(self) -> dict[str, Any]:
         """The settings as JSON data for a task's command line, with the secret only by its name.
@@ -153,6 +185,33 @@ class RunSettings:
         named = config.get("secret")
         secret = None if named is None else secret_from_config(named)
         return cls(**{**config, "secret": secret})
+
+
+def mode_in_environment(environ: Mapping[str, str]) -> str | None:
+    """The mode that WANDB_MODE asks for; None if it is not set.
+
+    A value that is no mode counts as offline, with a warning: then nothing is lost, and nothing
+    leaves that was not meant to.
+
+    Args:
+        environ: Environment variables.
+    """
+    asked = environ.get("WANDB_MODE", "").strip().lower()
+    # the old names that wandb still accepts
+    mode = {"dryrun": "offline", "run": "online"}.get(asked, asked)
+    if mode in ("", *get_args(Mode)):
+        return mode or None
+    _warn_of_mode(asked)
+    return "offline"
+
+
+@cache
+def _warn_of_mode(asked: str) -> None:
+    """Warn once per value: the mode is asked for several times in the life of a run."""
+    logger.warning(
+        "W&B: WANDB_MODE must be one of %s, got %s; the run is kept offline",
+        ", ".join(get_args(Mode)), quoted_name(asked),
+    )  # fmt: skip
 
 
 def by_position(first: str, second: Any, third: Any, fourth: Any, fifth: Any) -> Any:
@@ -206,21 +265,30 @@ def _check_names(init: Mapping[str, Any]) -> None:
         )
 
 
-def _check_target(settings: RunSettings) -> None:
-    if settings.enabled and settings.init.get("mode") not in ("offline", "disabled"):
-        if settings.resolved_project is None:
-            raise ConfigError("project must be set (or WANDB_PROJECT, or mode='offline')")
-        if settings.resolved_entity is None:
-            raise ConfigError("entity must be set (or WANDB_ENTITY, or mode='offline')")
-    for name in ("project", "entity"):
-        value = getattr(settings, name)
-        if value is not None and not isinstance(value, str):
-            raise ConfigError(f"{name} must be text, got {type(value).__name__}")
-    forbidden = set(settings.project or "") & set("/\\#?%:")
-    if forbidden or len(settings.project or "") > MAX_PROJECT_LENGTH:
+def _check_target_name(name: str, value: object) -> None:
+    if value is None:
+        return
+    if not isinstance(value, str):
+        raise ConfigError(f"{name} must be text, got {type(value).__name__}")
+    if set(value) & set("/\\#?%:") or len(value) > MAX_PROJECT_LENGTH or not value.isprintable():
         raise ConfigError(
-            f"project must have at most {MAX_PROJECT_LENGTH} characters and none of / \\ # ? % :, "
-            f"got {settings.project!r}"
+            f"{name} must have at most {MAX_PROJECT_LENGTH} characters and none of / \\ # ? % :, "
+            f"got {quoted_name(value)}"
+        )
+
+
+def _check_url(url: object) -> None:
+    try:
+        parts = urlsplit(url) if isinstance(url, str) else urlsplit("")
+        is_url = parts.scheme in ("http", "https") and bool(parts.hostname)
+        _ = parts.port  # raises if it is no number
+    except ValueError:
+        is_url = False
+    # not the value, which may hold a password
+    if not is_url:
+        raise ConfigError(
+            "api_host, or WANDB_BASE_URL, must be the URL of the W&B API, such as "
+            "https://api.wandb.ai, and begin with https:// or http://"
         )
 
 
@@ -236,16 +304,4 @@ def _check_secret(secret: Any) -> None:
         raise ConfigError(
             "secret must be a flytekit.Secret or a callable that returns the key, "
             f"got {type(secret).__name__}"
-        )
-
-
-def _check_tags(tags: Any) -> None:
-    if tags is None:
-        return
-    # a text passes the test of its items too, because it consists of texts
-    if isinstance(tags, str) or not all(
-        isinstance(tag, str) and 0 < len(tag) <= MAX_TAG_LENGTH for tag in tags
-    ):
-        raise ConfigError(
-            f"tags must be a list of texts of 1 to {MAX_TAG_LENGTH} characters, got {tags!r}"
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,12 @@ from flytekitplugins.wbmon.delivery.credentials import ApiKey
 from flytekitplugins.wbmon.delivery.process import WorkerProcess
 from flytekitplugins.wbmon.delivery.runs.claim import ENTRY
 from flytekitplugins.wbmon.delivery.runs.progress import DeliveryProgress
+from flytekitplugins.wbmon.delivery.runs.tally import RunTally
 from flytekitplugins.wbmon.flyte.identity import TaskIdentity, is_exclusive
 from flytekitplugins.wbmon.flyte.termination import terminating_until
 from flytekitplugins.wbmon.run import wandb_client as client
 from flytekitplugins.wbmon.run.ended import FINISH_TIMEOUT_S, RunEnd
+from flytekitplugins.wbmon.run.log_calls import logged_by
 from flytekitplugins.wbmon.run.outcome import TaskOutcome
 from flytekitplugins.wbmon.run.settings import RunSettings
 
@@ -88,29 +91,39 @@ class SpooledRun:
             run: The run that `open` returned.
             outcome: The outcome of the task.
         """
+        tally = tally_of(run, outcome)
         try:
-            reason = self._deliver(run, outcome)
+            # before `finish`, after which wandb accepts no records
+            if self._flusher is not None:
+                self._flusher.stop()
+            problem = self._end.finish(run, outcome, timeout_s=FINISH_TIMEOUT_S)
+            tally = replace(tally, is_whole=not problem)
+            reason = self._deliver(Path(run.settings.sync_dir), tally)
         except Exception as error:  # noqa: BLE001 - whatever it is, what is on disk is stored
             self.abandon()
             reason = str(error)
         except BaseException:
             self.abandon()
-            self._end.report(run, "its delivery was interrupted")
+            self._end.report(run, "its delivery was interrupted", tally)
             raise
-        self._end.report(run, reason)
+        self._end.report(run, reason, tally)
 
-    def _deliver(self, run: wandb.Run, outcome: TaskOutcome) -> str:
-        """End the run and deliver it; return why it is not confirmed, or an empty text if it is."""
-        began = time.monotonic()
-        # before `finish`, after which wandb accepts no records
-        if self._flusher is not None:
-            self._flusher.stop()
-        self._end.finish(run, outcome, timeout_s=FINISH_TIMEOUT_S)
+    def _deliver(self, folder: Path, tally: RunTally) -> str:
+        """Deliver an ended run; return why it is not confirmed, or an empty text if it is."""
         if self._worker is None:
-            return "it is an offline run"
+            return "it is an offline run" if self._key is None else "no process could be started"
+        began = time.monotonic()
         self._worker.finish(
-            self._settings.delivery_timeout_s, until=lambda: terminating_until(began)
+            self._settings.delivery_timeout_s,
+            until=lambda: terminating_until(began),
+            tally=tally.to_dict(),
         )
         # the worker writes its progress to a file, which is valid even if the worker was killed
-        progress = DeliveryProgress.load(Path(run.settings.sync_dir))
+        progress = DeliveryProgress.load(folder)
         return "" if progress.is_confirmed else progress.reason
+
+
+def tally_of(run: wandb.Run, outcome: TaskOutcome) -> RunTally:
+    """What the task can say of its run at its end."""
+    n_rows, failed = logged_by(run)
+    return RunTally(exit_code=outcome.exit_code, n_rows=n_rows, failed=failed)

@@ -6,11 +6,15 @@ block the task or raise inside it, and a killed process loses at most one second
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from flytekitplugins.wbmon.delivery.folders import use_writable_folders
+from flytekitplugins.wbmon.delivery.runs.wandb_environment import only_usable_variables
 from flytekitplugins.wbmon.delivery.runs.wandb_internals import (
     known_settings,
     note_version,
@@ -21,6 +25,8 @@ from flytekitplugins.wbmon.run.log_flusher import LogFlusher
 
 if TYPE_CHECKING:
     import wandb
+
+logger = logging.getLogger(__name__)
 
 # wandb's own interval is 15 s: a task that is killed sooner loses everything
 FLUSH_EVERY_S = 1
@@ -50,6 +56,13 @@ _BOUNDED: Mapping[str, Any] = {
     "x_graphql_retry_wait_max_seconds": 2,
     "x_graphql_timeout_seconds": 5,
 }
+# the arguments of `wandb.init` that are plain text, checked before
+_PLAIN = frozenset(
+    {
+        "config", "dir", "entity", "group", "id", "job_type", "mode", "name", "notes", "project",
+        "reinit", "tags",
+    }
+)  # fmt: skip
 # the functions of the module `wandb` that wandb itself binds to the global run
 _GLOBALS = (
     "config", "log", "summary", "save", "use_artifact", "log_artifact", "define_metric", "alert",
@@ -64,15 +77,65 @@ def start_offline_run(arguments: Mapping[str, Any]) -> wandb.Run:
         arguments: The arguments of `wandb.init`. Its `settings` (a dictionary or `wandb.Settings`)
             take precedence over the settings of this module.
     """
-    import wandb
-
+    use_writable_folders()
     # by default `wandb.init` returns the run that is already open, whatever the arguments are
     given = {name: value for name, value in arguments.items() if value is not None}
     given |= {"mode": "offline", "reinit": "create_new"}
-    given["settings"] = _merged_settings(arguments.get("settings"), _LEAN)
     note_version()
-    with _without_weave():
-        return wandb.init(**given)
+    try:
+        return _init(given, _LEAN)
+    except Exception as error:
+        # what the task logs matters more than a setting that wandb does not know
+        plain = {name: value for name, value in given.items() if name in _PLAIN}
+        if not isinstance(plain.get("config"), Mapping):
+            plain.pop("config", None)
+        left_out = [name for name in given if name not in plain]
+        if not left_out:
+            raise
+        # not the message, which quotes the values
+        logger.warning(
+            "W&B: wandb.init raised %s; the run is opened without %s",
+            type(error).__name__, ", ".join(left_out),
+        )  # fmt: skip
+        return _init(plain, _LEAN)
+
+
+def _init(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> wandb.Run:
+    import wandb
+
+    first, later = _split_config(given.get("config"))
+    settings = _merged_settings(given.get("settings"), defaults)
+    with _fit_environment():
+        run = wandb.init(**{**given, "config": first, "settings": settings})
+    for name, value in later.items():
+        _add_entry(run, name, value)
+    return run
+
+
+def _add_entry(run: wandb.Run, name: object, value: Any) -> None:
+    try:
+        run.config[str(name)] = value
+    except Exception as error:  # noqa: BLE001 - wandb raises many kinds
+        logger.warning("W&B: config entry %r is left out (%s)", name, type(error).__name__)
+
+
+def _split_config(config: Any) -> tuple[Any, Mapping[Any, Any]]:
+    """What `wandb.init` is given of a config, and the entries that it might refuse.
+
+    One that it refuses would cost the run, and its id: wandb calls that in use from then on.
+    """
+    if not isinstance(config, Mapping):
+        return config, {}
+    later = {name: value for name, value in config.items() if not _is_json(name, value)}
+    return {name: value for name, value in config.items() if name not in later}, later
+
+
+def _is_json(name: Any, value: Any) -> bool:
+    try:
+        json.dumps({name: value}, ensure_ascii=False).encode()
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return isinstance(name, str)
 
 
 def flush_every_second(run: wandb.Run) -> LogFlusher | None:
@@ -103,8 +166,7 @@ def start_online_run(
         mode: `online` or `shared`.
         timeout_s: Time limit in seconds for opening the run.
     """
-    import wandb
-
+    use_writable_folders()
     given = {name: value for name, value in arguments.items() if value is not None}
     given |= {"mode": mode, "reinit": "create_new"}
     # as settings and not by `wandb.login`, which writes the key to ~/.netrc
@@ -115,17 +177,16 @@ def start_online_run(
         "api_key": api_key,
         "base_url": base_url,
     }
-    given["settings"] = _merged_settings(arguments.get("settings"), defaults)
     note_version()
-    with _without_weave():
-        return wandb.init(**given)
+    return _init(given, defaults)
 
 
 def start_silent_run() -> wandb.Run:
     """Open a run that accepts every call and does nothing."""
+    use_writable_folders()
     import wandb
 
-    with _without_weave():
+    with _fit_environment():
         return wandb.init(mode="disabled", settings=wandb.Settings(silent=True))
 
 
@@ -168,14 +229,18 @@ def _merged_settings(own: Any, defaults: Mapping[str, Any]) -> wandb.Settings:
 
 
 @contextmanager
-def _without_weave() -> Iterator[None]:
-    """Keep `wandb.init` from starting Weave, which opens connections even for an offline run."""
+def _fit_environment() -> Iterator[None]:
+    """An environment for `wandb.init`: no variable that harms our run, and no Weave.
+
+    With Weave, wandb would open connections even for an offline run.
+    """
     name = "WANDB_DISABLE_WEAVE"
     before = os.environ.get(name)
     # wandb has no setting for it
     os.environ[name] = "1"
     try:
-        yield
+        with only_usable_variables():
+            yield
     finally:
         if before is None:
             del os.environ[name]

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -98,8 +99,9 @@ def _replace_local(
         if read_file(filesystem, path)[1].digest != version.digest:
             return False
         # in the same folder, because a rename is atomic only within one file system
-        draft = place.with_name(f".{place.name}.{os.getpid()}")
-        draft.write_bytes(data)
+        draft = place.with_name(f".{place.name}.{uuid.uuid4().hex}")
+        with draft.open("xb") as file:  # a new file: nobody can have made it a link to another
+            file.write(data)
         draft.replace(place)
     return True
 
@@ -109,8 +111,8 @@ def _locked(path: Path) -> Iterator[None]:
     # imported here: Windows has no such module
     import fcntl
 
-    # closing the file releases the lock
-    with path.open("w") as file:
+    # closing the file releases the lock; no link is followed, which would lead to another file
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o666), "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

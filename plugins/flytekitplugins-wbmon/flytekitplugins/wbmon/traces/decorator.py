@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.flyte import internals, local_cache
 from flytekitplugins.wbmon.flyte.carried_decorators import note_decorator
+from flytekitplugins.wbmon.flyte.id_inputs import check_inputs
 from flytekitplugins.wbmon.flyte.secrets import with_secret
 from flytekitplugins.wbmon.flyte.task_decorator import TaskDecorator
 from flytekitplugins.wbmon.run.settings import (
@@ -117,6 +118,9 @@ class weave_init(TaskDecorator):  # noqa: N801 - the sibling of wandb_init
         decorator: weave_init = object.__new__(cls)
         decorator.settings = TraceSettings.from_config(config)
         return decorator
+
+    def _check_inputs(self, inputs: Mapping[str, Any] | None, task: str) -> None:
+        check_inputs(self.settings.run.id or "", inputs, task)
 
     def _on_task(self, task: Any) -> Any:
         if internals.mapped_task(task) is not None:

@@ -34,9 +34,10 @@ from flytekitplugins.wbmon.flyte.termination import (
     is_terminating,
     terminating_until,
 )
-from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
 from flytekitplugins.wbmon.run.api_key import api_key_of
 from flytekitplugins.wbmon.run.offline_store import open_store, store_url
+from flytekitplugins.wbmon.run.redactor import task_redactor
+from flytekitplugins.wbmon.storage.room import discard_scratch, folder_with_room, why_not_writable
 from flytekitplugins.wbmon.traces import weave_client
 from flytekitplugins.wbmon.traces.call_rows import CallRows
 from flytekitplugins.wbmon.traces.settings import TraceSettings
@@ -127,7 +128,12 @@ class TraceSession:
             timeout_s=self._timeout_s,
             level=level,
         )
+        discard_scratch(self.spool.folder)
         self.kept_in = kept.place
+        if self.spool.n_lost:
+            lost = f"{self.spool.n_lost} records could not be written: {self.spool.why_lost}"
+            logger.warning("traces: %s", lost)
+            show_note(f"Traces are not whole: {lost}")
         if kept.place:
             show_note(f"Traces wait in {kept.place}: {self.result.reason}")
         if kept.problem:
@@ -168,11 +174,11 @@ def open_trace(
         The session; without a client if the task is not traced.
 
     Raises:
-        ConfigError: If the secret is missing or is not text.
+        ConfigError: If the secret is missing or is not text, or as `run_id`.
         MissingExtraError: If weave is not installed.
     """
     with _LOCK:
-        session = _join(settings) or _open(settings, task)
+        session = _join(settings) or _open(settings, task, inputs or {})
         session.patch(settings.patch)
     token = _CURRENT.set(session)
     try:
@@ -228,14 +234,15 @@ def _project(settings: TraceSettings) -> str:
     return f"{run.resolved_entity or 'local'}/{run.resolved_project or 'offline'}"
 
 
-def _open(settings: TraceSettings, task: str) -> TraceSession:
+def _open(settings: TraceSettings, task: str, inputs: Mapping[str, Any]) -> TraceSession:
     if settings.run.mode == "disabled":
         return TraceSession()
     weave_client.weave_version()
     identity = current_identity(task)
     key = api_key_of(settings.run, identity)
     session = TraceSession(
-        project=_project(settings), thread_id=run_id(identity, settings.run.id) or ""
+        project=_project(settings),
+        thread_id=run_id(identity, settings.run.id, inputs=inputs) or "",
     )
     try:
         _start(session, settings, identity, key)
@@ -244,7 +251,8 @@ def _open(settings: TraceSettings, task: str) -> TraceSession:
         weave_client.say_once(_untraced(error, settings))
         return TraceSession()
     except Exception as error:  # noqa: BLE001 - a monitor never breaks what it monitors
-        logger.warning("Weave: going on without traces (%s: %s)", type(error).__name__, error)
+        shown = task_redactor(key).text(str(error))
+        logger.warning("Weave: going on without traces (%s: %s)", type(error).__name__, shown)
         return TraceSession()
     _LIVE.append(session)
     session.url = _url(settings, session)
@@ -263,7 +271,7 @@ def _start(
     session: TraceSession, settings: TraceSettings, identity: TaskIdentity, key: ApiKey | None
 ) -> None:
     entity, _, project = session.project.partition("/")
-    redactor = SecretRedactor([key.reveal() if key else None])
+    redactor = task_redactor(key)
 
     def clean(text: str) -> str:
         own = settings.redact(text) if settings.redact is not None else text
@@ -305,9 +313,9 @@ def _start(
 def _spool_root(identity: TaskIdentity) -> Path:
     # as W&B does for its own runs, so that a user finds both in one folder
     here = Path(os.environ.get("WANDB_DIR") or Path.cwd())
-    if identity.is_local and os.access(here, os.W_OK):
+    if identity.is_local and not why_not_writable(here):
         return here / "wandb" / "weave"
-    return Path(tempfile.mkdtemp(prefix="weave-"))
+    return Path(tempfile.mkdtemp(prefix="weave-", dir=folder_with_room()))
 
 
 def _url(settings: TraceSettings, session: TraceSession) -> str:

@@ -8,25 +8,38 @@ from __future__ import annotations
 
 import base64
 import json
-import urllib.error
-import urllib.request
-from collections.abc import Mapping
+import math
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import quote
 
 from flytekitplugins.wbmon.delivery.credentials import ApiKey
+from flytekitplugins.wbmon.delivery.runs.answers import (
+    MAX_COUNT,
+    error_message,
+    json_object,
+    misunderstood,
+    optional_object,
+    row_count,
+    typed_value,
+)
+from flytekitplugins.wbmon.delivery.runs.transport import StatusError, post_json
 from flytekitplugins.wbmon.errors import PublishError
 
 _TIMEOUT_S = 5.0
-_REFUSED = (401, 403, 404)
+# a request that begins when the time is nearly over
+_LEAST_S = 1.0
+_UNAUTHORIZED = 401
+_REFUSED = (_UNAUTHORIZED, 403, 404)
 
 _RUN = """
 query Run($project: String!, $entity: String!, $name: String!) {
   project(name: $project, entityName: $entity) {
     run(name: $name) {
-      id name state heartbeatAt historyLineCount historyKeys config summaryMetrics tags
+      id name state exitcode heartbeatAt historyLineCount historyKeys config summaryMetrics tags
     }
   }
 }
@@ -87,6 +100,10 @@ class ServerRefusedError(PublishError):
     """The server rejects this for good, so a retry is useless: a wrong key, host or entity."""
 
 
+class KeyRefusedError(ServerRefusedError):
+    """The server rejects the key itself, whatever it is asked."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunTarget:
     """Entity, project and id of a run."""
@@ -104,6 +121,7 @@ class ServedRun:
         run_id: The run's id.
         node_id: Its id in the server's GraphQL API, which mutations need.
         state: `running`, `finished`, `failed`, `crashed` …
+        exit_code: Its exit code; None if the server does not know or tell it.
         n_rows: Number of rows of its history.
         last_step: Step of the last row; -1 if there is none.
         summary: The run's summary.
@@ -116,6 +134,7 @@ class ServedRun:
     run_id: str = ""
     node_id: str = ""
     state: str = ""
+    exit_code: int | None = None
     n_rows: int = 0
     last_step: int = -1
     summary: Mapping[str, Any] = field(default_factory=dict)
@@ -130,9 +149,13 @@ class WandbApi:
     Args:
         api_host: URL of the W&B API.
         key: The W&B key.
+        until: Returns the time on the clock of `time.monotonic()` at which requests must be over.
     """
 
-    def __init__(self, api_host: str, key: ApiKey) -> None:
+    def __init__(
+        self, api_host: str, key: ApiKey, *, until: Callable[[], float] = lambda: math.inf
+    ) -> None:
+        self._until = until
         self._host = api_host.rstrip("/")
         token = base64.b64encode(f"api:{key.reveal()}".encode()).decode()
         self._headers = {"Authorization": f"Basic {token}", "Content-Type": "application/json"}
@@ -145,11 +168,9 @@ class WandbApi:
             PublishError: If the server does not answer, or answers with an error.
         """
         names = {"entity": target.entity, "project": target.project, "name": target.run_id}
-        project = self._ask("Run", _RUN, names).get("project") or {}
-        node = project.get("run")
-        if not node:
-            return None
-        return _served(node)
+        project = optional_object(self._ask("Run", _RUN, names), "project")
+        node = optional_object(project, "run")
+        return _served(node) if node else None
 
     def list_runs(self, entity: str, project: str, group: str) -> tuple[ServedRun, ...]:
         """Every run of a group; raises as `find_run` does."""
@@ -158,12 +179,13 @@ class WandbApi:
         cursor: str | None = None
         while True:
             answer = self._ask("Runs", _RUNS, {**names, "cursor": cursor, "perPage": 200})
-            page = (answer.get("project") or {}).get("runs") or {}
-            nodes = [edge["node"] for edge in page.get("edges") or ()]
-            found += [_served(node) for node in nodes if node.get("group") == group]
-            info = page.get("pageInfo") or {}
-            cursor = info.get("endCursor")
-            if not info.get("hasNextPage") or not cursor:
+            page = optional_object(optional_object(answer, "project"), "runs")
+            nodes = [optional_object(edge, "node") for edge in typed_value(page, "edges", list, [])]
+            found += [_served(node) for node in nodes if node and node.get("group") == group]
+            info = optional_object(page, "pageInfo")
+            before, cursor = cursor, typed_value(info, "endCursor", str, "")
+            # a server that gives the same page for ever must not be asked for ever
+            if not info.get("hasNextPage") or cursor in ("", before):
                 return tuple(found)
 
     def read_rows(
@@ -180,9 +202,9 @@ class WandbApi:
         names = {"entity": target.entity, "project": target.project, "run": target.run_id}
         steps = {"minStep": first_step, "maxStep": last_step + 1, "pageSize": most}
         answer = self._ask("HistoryPage", _ROWS, {**names, **steps})
-        run = (answer.get("project") or {}).get("run") or {}
-        rows = [json.loads(row) if isinstance(row, str) else row for row in run["history"] or ()]
-        return [row for row in rows if isinstance(row, dict)]
+        run = optional_object(optional_object(answer, "project"), "run")
+        rows = typed_value(run, "history", list, [])
+        return [json_object({"history": row}, "history") for row in rows]
 
     def create_run(self, target: RunTarget) -> ServedRun | None:
         """Create a run without content; raises as `find_run` does.
@@ -191,8 +213,10 @@ class WandbApi:
             The run; None if it was there already.
         """
         names = {"entity": target.entity, "project": target.project, "name": target.run_id}
-        answer = self._ask("UpsertBucket", _CREATE, names).get("upsertBucket") or {}
-        return _served(answer["bucket"]) if answer.get("inserted") else None
+        answer = optional_object(self._ask("UpsertBucket", _CREATE, names), "upsertBucket")
+        return (
+            _served(optional_object(answer, "bucket")) if answer.get("inserted") is True else None
+        )
 
     def write_config(self, run: ServedRun, config: Mapping[str, Any]) -> None:
         """Replace the config of a run, in the form of `ServedRun`; raises as `find_run` does."""
@@ -220,7 +244,7 @@ class WandbApi:
                 "waitDuration": alert["wait_ms"],
             },
         )
-        if not (answer.get("notifyScriptableRunAlert") or {}).get("success"):
+        if optional_object(answer, "notifyScriptableRunAlert").get("success") is not True:
             raise PublishError("W&B must accept the alert, and did not; it is tried again later")
 
     def has_artifact(self, client_id: str, digest: str) -> bool:
@@ -231,10 +255,10 @@ class WandbApi:
             digest: Digest of its content; of the same name a later version may be there.
         """
         mapped = self._ask("ClientIDMapping", _CLIENT_ID, {"clientID": client_id})
-        server_id = (mapped.get("clientIDMapping") or {}).get("serverID")
+        server_id = optional_object(mapped, "clientIDMapping").get("serverID")
         if not server_id:
             return False
-        found = self._ask("ArtifactByID", _ARTIFACT, {"id": server_id}).get("artifact") or {}
+        found = optional_object(self._ask("ArtifactByID", _ARTIFACT, {"id": server_id}), "artifact")
         return found.get("state") == "COMMITTED" and found.get("digest") == digest
 
     def set_outcome(self, target: RunTarget, exit_code: int) -> None:
@@ -251,37 +275,40 @@ class WandbApi:
     def _ask(self, operation: str, query: str, variables: Mapping[str, Any]) -> dict[str, Any]:
         body = {"operationName": operation, "query": query, "variables": variables}
         content = self._post(f"{self._host}/graphql", operation, body)
+        if not isinstance(content, dict):
+            raise misunderstood(operation, "an object", content)
         if content.get("errors"):  # GraphQL reports errors with status 200
-            raise PublishError(f"W&B refused {operation}: {content['errors'][0].get('message')}")
-        data: dict[str, Any] = content.get("data") or {}
+            raise PublishError(f"W&B refused {operation}: {error_message(content['errors'])}")
+        data = content.get("data")
+        if not data or not isinstance(data, dict):
+            raise misunderstood(f"`data` of {operation}", "an object", data)
         return data
 
-    def _post(self, url: str, what: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        request = urllib.request.Request(  # noqa: S310 - the user's own W&B host
-            url, json.dumps(body).encode(), self._headers
-        )
+    def _post(self, url: str, what: str, body: Mapping[str, Any]) -> Any:
+        left = max(_LEAST_S, self._until() - time.monotonic())
+        timeout_s = min(_TIMEOUT_S, left)
         try:
-            with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:  # noqa: S310
-                content: dict[str, Any] = json.load(answer)
-        except urllib.error.HTTPError as error:
-            kind = ServerRefusedError if error.code in _REFUSED else PublishError
-            raise kind(f"W&B at {url} answered {error.code} to {what}") from None
-        except (OSError, ValueError) as error:
-            raise PublishError(f"W&B at {url} cannot be reached: {error}") from None
-        return content
+            return post_json(url, body, what=what, headers=self._headers, timeout_s=timeout_s)
+        except StatusError as error:
+            if error.status not in _REFUSED:
+                raise
+            kind = KeyRefusedError if error.status == _UNAUTHORIZED else ServerRefusedError
+            raise kind(str(error)) from None
 
 
 def _served(node: Mapping[str, Any]) -> ServedRun:
     return ServedRun(
-        run_id=node.get("name") or "",
-        node_id=node.get("id") or "",
-        state=node.get("state") or "",
-        n_rows=node.get("historyLineCount") or 0,
-        last_step=_last_step(node.get("historyKeys")),
-        summary=json.loads(node.get("summaryMetrics") or "{}"),
-        config=json.loads(node.get("config") or "{}"),
+        run_id=typed_value(node, "name", str),
+        node_id=typed_value(node, "id", str),
+        state=typed_value(node, "state", str, ""),
+        exit_code=None if node.get("exitcode") is None else typed_value(node, "exitcode", int),
+        # a count that is not there is not 0: rows would be sent a second time
+        n_rows=row_count(node, "historyLineCount"),
+        last_step=_last_step(json_object(node, "historyKeys")),
+        summary=json_object(node, "summaryMetrics"),
+        config=json_object(node, "config"),
         heartbeat_at=_time(node.get("heartbeatAt")),
-        tags=tuple(node.get("tags") or ()),
+        tags=tuple(str(tag) for tag in typed_value(node, "tags", list, [])),
     )
 
 
@@ -293,8 +320,11 @@ def _time(text: Any) -> datetime | None:
     return read if read.tzinfo else read.replace(tzinfo=timezone.utc)
 
 
-def _last_step(keys: Any) -> int:
-    # a JSON scalar of GraphQL may come as text or as an object
-    found = json.loads(keys) if isinstance(keys, str) else keys
-    step = (found or {}).get("lastStep")
-    return -1 if step is None else int(step)
+def _last_step(keys: Mapping[str, Any]) -> int:
+    step = keys.get("lastStep")
+    if step is None:
+        return -1
+    is_step = isinstance(step, (int, float)) and float(step).is_integer()
+    if not is_step or abs(step) > MAX_COUNT:
+        raise misunderstood("`lastStep`", "a number", step)
+    return int(step)

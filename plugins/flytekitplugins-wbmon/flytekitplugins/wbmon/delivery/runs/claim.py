@@ -80,6 +80,7 @@ class RunClaim:
 
     def release(self, served: ServedRun) -> None:
         """Let others write the run; if the server does not answer, they wait two minutes."""
+        self._is_taken = False
         if not self._writer or not self.holds(served):
             return
         try:

@@ -29,6 +29,8 @@ from flytekitplugins.wbmon.delivery.runs.pending_log import (
     sent_steps,
 )
 from flytekitplugins.wbmon.delivery.runs.progress import DeliveryProgress
+from flytekitplugins.wbmon.delivery.runs.tally import RunTally
+from flytekitplugins.wbmon.delivery.runs.transaction_log import log_path
 from flytekitplugins.wbmon.errors import DataError, PublishError
 
 logger = logging.getLogger(__name__)
@@ -52,6 +54,7 @@ class RunDelivery:
         key: The W&B key.
         has_ended: Returns whether the process that writes the log is done, or dead.
         until: Returns the time on the clock of `time.monotonic()` at which to give up.
+        tally: Returns what the task told of its end; called when the log is written.
         writer: Name of the log's writer if others may write the run too; None to read it from the
             log, which must then be complete.
         on_progress: Called each time after progress was saved in the folder, before more is sent.
@@ -66,15 +69,17 @@ class RunDelivery:
         key: ApiKey,
         has_ended: Callable[[], bool],
         until: Callable[[], float],
+        tally: Callable[[], RunTally] = RunTally,
         writer: str | None = None,
         on_progress: Callable[[], None] = lambda: None,
     ) -> None:
         self._folder = folder
         self._api_host = api_host
         self._key = key
-        self._api = WandbApi(api_host, key)
+        self._api = WandbApi(api_host, key, until=until)
         self._has_ended = has_ended
         self._until = until
+        self._tally = tally
         self._on_progress = on_progress
         name = read_content(folder).writer if writer is None else writer
         self._claim = RunClaim(self._api, name, until=until)
@@ -115,10 +120,22 @@ class RunDelivery:
             What is missing; empty if nothing is.
         """
         content = read_content(self._folder)
+        tally = self._tally()
+        # of a disk that was full, the log has no end
+        content.exit_code = tally.exit_code if content.exit_code is None else content.exit_code
         try:
-            self._confirm(self._wait_for_target(), content)
+            target = self._wait_for_target()
+            self._confirm(target, content)
+            # the server may have more than the log, and then nothing is lost
+            n_rows = _n_rows(self._api.find_run(target)) - (self.progress.first_line or 0)
+            self.progress.lost = tally.lost(
+                log_path(self._folder),
+                n_rows=max(n_rows, content.n_rows),
+                exit_code=content.exit_code,
+            )
         except (PublishError, DataError, OSError) as error:
             self._note(str(error))
+        self._save_progress()
         return self.progress.reason
 
     def _is_over(self) -> bool:
@@ -215,21 +232,27 @@ class RunDelivery:
             time.sleep(_POLL_S)
         if not sync.is_alive():
             raise PublishError("W&B's live sync ended early")
-        pending.end()
+        self._end_copy(pending)
+        if not pending.is_whole:
+            # the next copy is without the rows that have arrived
+            raise PublishError("W&B's live sync cannot see the end of the run")
         while sync.is_alive() and time.monotonic() < self._until():
             sync.join(_POLL_S)
         self._note_sent(whole=not sync.is_alive())
 
     def _send_rest(self, pending: PendingLog, target: RunTarget, served: ServedRun | None) -> None:
-        pending.end()
+        self._end_copy(pending)
         # a resumed run already has rows, summary keys and an end: `_missing` may then find nothing
         # missing although the new config and summary were never sent
         if not self.progress.is_sent or self._missing(target, served, pending.content):
-            left = max(0.1, self._until() - time.monotonic())
             whole = wandb_sync.sync_apart(
-                pending.path, api_host=self._api_host, key=self._key, timeout_s=left
+                pending.path, api_host=self._api_host, key=self._key, until=self._until
             )
             self._note_sent(whole=whole)
+
+    def _end_copy(self, pending: PendingLog) -> None:
+        # what a stored run lacks was noted when it was stored
+        self.progress.lost = pending.end(self._tally()) or self.progress.lost
 
     def _note_sent(self, *, whole: bool) -> None:
         self.progress.is_sent = self.progress.is_sent or whole
@@ -266,7 +289,7 @@ class RunDelivery:
                 if not is_mended:  # once; the server may take a moment to show it
                     self._api.set_outcome(target, _exit_code(content))
                     is_mended = True
-                missing = f"the run's outcome, which is {served.state} there"
+                missing = f"the run's outcome, which is {served.state} ({served.exit_code}) there"
             if not missing and served is not None:
                 self._claim.release(served)
                 self.progress.is_confirmed = True
@@ -308,8 +331,11 @@ def _exit_code(content: LogContent) -> int:
 
 
 def _has_outcome(served: ServedRun, content: LogContent) -> bool:
-    """Whether the run's success on the server agrees with its log.
+    """Whether state and exit code of the run on the server agree with its log.
 
     `wandb sync` before 0.28 marks every run as finished, whatever its exit code.
     """
-    return (served.state == "finished") == (_exit_code(content) == 0)
+    code = _exit_code(content)
+    # a run that failed may also be `crashed`, `killed` or `preempted` there
+    has_state = (served.state == "finished") == (code == 0)
+    return has_state and served.exit_code in (None, code)

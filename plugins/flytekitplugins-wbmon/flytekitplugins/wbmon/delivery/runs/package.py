@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flytekitplugins.wbmon.delivery.runs.pending_log import LogContent, logged_artifact
 from flytekitplugins.wbmon.delivery.runs.progress import FILE_NAME as PROGRESS
+from flytekitplugins.wbmon.delivery.runs.progress import DeliveryProgress, progress_file
+from flytekitplugins.wbmon.delivery.runs.steps import FILE_NAME as STEPS
+from flytekitplugins.wbmon.delivery.runs.tally import RunTally, ending, write_ending
 from flytekitplugins.wbmon.delivery.runs.transaction_log import LogWriter, log_path, read_records
 from flytekitplugins.wbmon.delivery.runs.wandb_internals import (
     UnsupportedWandbError,
@@ -21,6 +25,7 @@ from flytekitplugins.wbmon.delivery.runs.wandb_internals import (
     record_type,
     warn_missing,
 )
+from flytekitplugins.wbmon.errors import DataError
 
 if TYPE_CHECKING:
     from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
@@ -62,23 +67,35 @@ class PackedRun:
 
         Raises:
             KeyError: If an entry is missing, as in the description of something else.
+            TypeError: If an entry is not of its type.
         """
-        return cls(**{each.name: stored[each.name] for each in fields(cls)})
+        found = {each.name: stored[each.name] for each in fields(cls)}
+        for name, value in found.items():
+            is_text = name in ("entity", "project", "run_id", "started_at")
+            is_optional = name == "exit_code" and value is None
+            if not (is_optional or type(value) is (str if is_text else int)):
+                raise TypeError(f"{name} must be {'text' if is_text else 'a number'}")
+        return cls(**found)
 
 
-def pack(folder: Path) -> tuple[PackedRun, dict[str, Path]]:
+def pack(folder: Path, scratch: Path, tally: RunTally) -> tuple[PackedRun, dict[str, Path]]:
     """List the files of a run, and write a copy of its log with relative paths.
 
     Args:
-        folder: The run's folder. The copy is written here; no other file is changed or moved.
+        folder: The run's folder, of which no file is moved. What the log lacks is noted in the
+            progress of the delivery.
+        scratch: Folder for the copy.
+        tally: What the task told; a log without an end gets its exit code.
 
     Returns:
         The description, and the local path of each file by its name in the package.
     """
+    content, artifacts = _copy_log(folder, scratch, tally)
     sources = {name: folder / name for name in _own_files(folder)}
-    content, artifacts = _copy_log(folder)
+    if progress_file(folder).exists():
+        sources[PROGRESS] = progress_file(folder)
     sources |= artifacts
-    sources[log_path(folder).name] = folder / PACKED_LOG
+    sources[log_path(folder).name] = scratch / PACKED_LOG
     target = content.target
     packed = PackedRun(
         entity=target.entity if target else "",
@@ -94,29 +111,48 @@ def pack(folder: Path) -> tuple[PackedRun, dict[str, Path]]:
     return packed, sources
 
 
+def note_lost(folder: Path, lost: str) -> None:
+    """Note in the progress of a run's delivery what its log lacks; nothing if that is empty."""
+    # progress that is damaged is packed as it is
+    with suppress(DataError):
+        progress = DeliveryProgress.load(folder)
+        if lost:
+            progress.lost = lost
+            progress.save(folder)
+
+
 def _own_files(folder: Path) -> Iterator[str]:
-    if (folder / PROGRESS).exists():
-        yield PROGRESS
+    if (folder / STEPS).exists():
+        yield STEPS
     for path in sorted((folder / "files").rglob("*")):
         if path.is_file():
             yield path.relative_to(folder).as_posix()
 
 
-def _copy_log(folder: Path) -> tuple[LogContent, dict[str, Path]]:
+def _copy_log(folder: Path, scratch: Path, tally: RunTally) -> tuple[LogContent, dict[str, Path]]:
     content, artifacts = LogContent(), dict[str, Path]()
+    log = log_path(folder)
     try:
         record_type()
     except UnsupportedWandbError as error:
         warn_missing(f"a run is stored as wandb wrote it, without its artifacts ({error})")
-        shutil.copyfile(log_path(folder), folder / PACKED_LOG)
+        shutil.copyfile(log, scratch / PACKED_LOG)
         return content, artifacts
-    writer = LogWriter(folder / PACKED_LOG)
-    for record in read_records(log_path(folder)):
+    writer = LogWriter(scratch / PACKED_LOG)
+    end: Record | None = None
+    for record in read_records(log):
         content.add(record)
         _take_artifact_files(record, folder, artifacts)
-        if not is_padding(record):
+        if record.HasField("exit"):
+            end = record
+        elif not is_padding(record):
             writer.write(record)
+    lost, records = ending(log, tally, n_rows=content.n_rows, end=end)
+    for record in records:
+        content.add(record)
+    write_ending(writer, records)
     writer.close()
+    note_lost(folder, lost)
     return content, artifacts
 
 
@@ -130,4 +166,6 @@ def _take_artifact_files(record: Record, folder: Path, found: dict[str, Path]) -
         name = f"artifacts/{len(found)}-{source.name}"
         if source.is_file():
             found[name] = source
-            entry.local_path = name
+        else:  # deleted meanwhile: the artifact is lost, and the rest of the run is not
+            name = f"artifacts/missing-{source.name}"
+        entry.local_path = name

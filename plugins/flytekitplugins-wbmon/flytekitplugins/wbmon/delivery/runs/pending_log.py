@@ -2,9 +2,8 @@
 
 wandb always sends a log from its beginning, so it gets a copy instead. The copy leaves out rows
 that have arrived and all alerts (delivery sends alerts one by one, to know that each was accepted).
-It corrects the paths of artifact files, continues the step numbers of a resumed run, keeps what
-others wrote to the summary and the config of the run, and adds an end to the log of a process that
-was killed.
+It continues the step numbers of a resumed run, keeps what others wrote to its summary and config,
+and adds an end to a log that has none: of a process that was killed, or of a disk that was full.
 """
 
 from __future__ import annotations
@@ -21,8 +20,15 @@ from flytekitplugins.wbmon.delivery.runs.arrived import RowMarks
 from flytekitplugins.wbmon.delivery.runs.claim import BLOCK, RunClaim, writer_of
 from flytekitplugins.wbmon.delivery.runs.progress import DeliveryProgress
 from flytekitplugins.wbmon.delivery.runs.steps import GivenSteps, SentSteps
-from flytekitplugins.wbmon.delivery.runs.transaction_log import LogReader, LogWriter, log_path
+from flytekitplugins.wbmon.delivery.runs.tally import RunTally, ending, write_ending
+from flytekitplugins.wbmon.delivery.runs.transaction_log import (
+    LogReader,
+    LogWriter,
+    exit_record,
+    log_path,
+)
 from flytekitplugins.wbmon.delivery.runs.wandb_internals import is_padding, record_type
+from flytekitplugins.wbmon.storage.room import find_scratch, folder_with_room, scratch_folder
 
 if TYPE_CHECKING:
     from wandb.proto.wandb_internal_pb2 import (  # type: ignore[attr-defined]
@@ -122,6 +128,8 @@ def logged_artifact(record: Record) -> ArtifactRecord | None:
 class PendingLog:
     """Copies the log of a run's folder, as far as it is written, into the subfolder `delivery/`.
 
+    The subfolder is made elsewhere if the disk of the run has no room for a copy.
+
     Args:
         folder: The run's folder.
         progress: Progress of the delivery; `first_step` is the step of the first row that the user
@@ -129,6 +137,9 @@ class PendingLog:
         arrived: Numbers of this log's rows that the server has; these are left out.
         served: The run as the server has it; what others wrote to its summary and config is kept.
         claim: The claim on the run, which becomes part of its config.
+
+    Attributes:
+        is_whole: Whether the end of the log was copied.
     """
 
     def __init__(
@@ -148,7 +159,9 @@ class PendingLog:
         self._claim = claim
         source = log_path(folder)
         self._reader = LogReader(source)
-        self.path = _clean_copy(folder) / source.name
+        self._end: Record | None = None
+        self.is_whole = False
+        self.path = _clean_copy(folder, n_bytes=source.stat().st_size) / source.name
         self._writer = LogWriter(self.path)
 
     def advance(self) -> None:
@@ -159,7 +172,8 @@ class PendingLog:
             begins = kind == "run" and self.content.target is None
             self.content.add(record)
             if kind == "exit":
-                self._write_what_is_newer()
+                self._end = record  # `end` writes it, after what the summary still needs
+                continue
             # of every row, as each step follows from the one before
             adapted = self._adapted(record, kind)
             if begins:
@@ -167,15 +181,27 @@ class PendingLog:
             elif self._is_wanted(record, kind):
                 self._writer.write(adapted)
 
-    def end(self) -> None:
-        """Copy the rest, and end a log that has no end with exit code 1."""
+    def end(self, tally: RunTally) -> str:
+        """Copy the rest, note in the summary what the log lacks, and end the copy.
+
+        Args:
+            tally: What the task told; a log without an end gets its exit code, else 1.
+
+        Returns:
+            What the log lacks, in words; empty if nothing is known to be lost.
+        """
         self.advance()
-        if self.content.exit_code is None:
-            self._write_what_is_newer()
-            record = record_type()()
-            record.exit.exit_code = 1
-            self._writer.write(record)
+        self._write_what_is_newer()
+        lost, records = ending(
+            log_path(self._folder), tally, n_rows=self.content.n_rows, end=self._end
+        )
+        if self._end is None and tally.exit_code is None:
+            records.append(exit_record(1))  # the task's process was killed
+        for record in records:
+            self.content.add(record)
+        self.is_whole = write_ending(self._writer, records)
         self._writer.close()
+        return lost
 
     def _begin(self, record: Record) -> None:
         """Write the record that begins the run, with what a resumed run has at the server."""
@@ -214,12 +240,6 @@ class PendingLog:
         elif kind == "run" and "resume" in record.run.DESCRIPTOR.fields_by_name:
             # wandb would count the steps on again, from where they are by then
             record.run.ClearField("resume")
-        artifact = logged_artifact(record)
-        if artifact is not None:
-            for entry in artifact.manifest.contents:
-                # a stored run has relative paths, which wandb would resolve elsewhere
-                if entry.local_path and not Path(entry.local_path).is_absolute():
-                    entry.local_path = str(self._folder / entry.local_path)
         return record
 
     def _put_claim(self, config: ConfigRecord) -> None:
@@ -255,14 +275,24 @@ def _add_config(config: ConfigRecord, items: Mapping[str, Any]) -> None:
             config.update.add(key=key, value_json=json.dumps(item["value"]))
 
 
-def _clean_copy(folder: Path) -> Path:
-    copy = folder / FOLDER
+def _clean_copy(folder: Path, *, n_bytes: int) -> Path:
     # an earlier attempt has left a log whose rows may have arrived by now
-    shutil.rmtree(copy, ignore_errors=True)
+    discard_copy(folder)
+    place = folder_with_room(folder, n_bytes=n_bytes)
+    if place != folder:
+        place = scratch_folder(folder, n_bytes=n_bytes)
+    copy = place / FOLDER
     copy.mkdir()
     if (folder / "files").is_dir():
         (copy / "files").symlink_to(folder.resolve() / "files", target_is_directory=True)
     return copy
+
+
+def discard_copy(folder: Path) -> None:
+    """Remove the copy of a run's log, wherever it was made."""
+    elsewhere = find_scratch(folder, FOLDER)
+    for copy in (folder / FOLDER, *([elsewhere] if elsewhere else ())):
+        shutil.rmtree(copy, ignore_errors=True)
 
 
 def _set_step(history: HistoryRecord, step: int) -> None:

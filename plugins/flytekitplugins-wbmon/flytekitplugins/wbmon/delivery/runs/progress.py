@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.storage.room import discard_scratch, find_scratch, scratch_folder
+
+logger = logging.getLogger(__name__)
 
 FILE_NAME = "delivery.json"
 
@@ -26,6 +30,7 @@ class DeliveryProgress:
         is_confirmed: Whether the server confirmed everything.
         is_refused: Whether the server rejects the run for good, for example for a wrong key.
         reason: Why the delivery is not confirmed, in words; empty if it is.
+        lost: What the task logged and the log lacks, in words; empty if nothing is known to be.
     """
 
     first_line: int | None = None
@@ -36,6 +41,7 @@ class DeliveryProgress:
     is_confirmed: bool = False
     is_refused: bool = False
     reason: str = "not delivered yet"
+    lost: str = ""
 
     @classmethod
     def load(cls, folder: Path) -> DeliveryProgress:
@@ -44,19 +50,64 @@ class DeliveryProgress:
         Raises:
             DataError: If the file is damaged, so that nobody knows what was sent.
         """
-        path = folder / FILE_NAME
         try:
-            return cls(**json.loads(path.read_text()))
+            progress = cls(**json.loads(progress_file(folder).read_text()))
+            progress._check()
         except FileNotFoundError:
             return cls()
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, RecursionError) as error:
             raise DataError(
                 f"{FILE_NAME} must tell what of the run was sent, and is damaged: {error}. Remove "
                 "it to send all of the run again"
             ) from error
+        return progress
+
+    def _check(self) -> None:
+        """Raise if a value is not of its type.
+
+        Raises:
+            TypeError: If so.
+        """
+        numbers = [self.first_step, *self.alerts]
+        numbers += [] if self.first_line is None else [self.first_line]
+        flags = (self.is_shared, self.is_sent, self.is_confirmed, self.is_refused)
+        is_right = all(type(one) is int and one >= 0 for one in numbers)
+        if not (is_right and all(type(one) is bool for one in flags)):
+            raise TypeError("its counts must be numbers and its marks true or false")
+        if type(self.reason) is not str:
+            raise TypeError("its reason must be text")
 
     def save(self, folder: Path) -> None:
-        """Save atomically: a process that dies leaves either the old file or the new one."""
-        temporary = folder / f"{FILE_NAME}.new"
-        temporary.write_text(json.dumps(asdict(self)))
-        temporary.replace(folder / FILE_NAME)
+        """Save atomically: a process that dies leaves either the old file or the new one.
+
+        On a disk that is full it is saved in a folder for temporary files. If it cannot be saved
+        there either, this is logged: the delivery must go on.
+        """
+        try:
+            _replace(folder / FILE_NAME, json.dumps(asdict(self)))
+        except OSError as error:
+            self._save_elsewhere(folder, error)
+        else:
+            discard_scratch(folder, FILE_NAME)
+
+    def _save_elsewhere(self, folder: Path, error: OSError) -> None:
+        try:
+            _replace(scratch_folder(folder) / FILE_NAME, json.dumps(asdict(self)))
+        except OSError:
+            logger.warning("W&B: the progress of a delivery cannot be saved: %s", error)
+
+
+def progress_file(folder: Path) -> Path:
+    """Where the progress of a run's delivery was saved last."""
+    # the one elsewhere is removed as soon as the folder of the run takes a file again
+    return find_scratch(folder, FILE_NAME) or folder / FILE_NAME
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_name(f"{path.name}.new")
+    try:
+        temporary.write_text(text)
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from dataclasses import dataclass
+import platform
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from flytekitplugins.wbmon.delivery.runs.package import PACKED_LOG, PackedRun, pack
+from flytekitplugins.wbmon.delivery.runs.package import PackedRun, pack
 from flytekitplugins.wbmon.delivery.runs.progress import FILE_NAME as PROGRESS
-from flytekitplugins.wbmon.delivery.store import OfflineStore, StoredFolder
+from flytekitplugins.wbmon.delivery.runs.tally import RunTally
+from flytekitplugins.wbmon.delivery.runs.transaction_log import log_path, read_records
+from flytekitplugins.wbmon.delivery.runs.wandb_internals import UnsupportedWandbError
+from flytekitplugins.wbmon.delivery.store import OfflineStore
+from flytekitplugins.wbmon.delivery.stored_folder import StoredFolder
+from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.storage.room import folder_with_room
 
 logger = logging.getLogger(__name__)
 
@@ -28,8 +38,15 @@ class StoredRun:
     run: PackedRun
 
 
-def keep_run(folder: Path, store: OfflineStore) -> str:
+def keep_run(folder: Path, store: OfflineStore, tally: RunTally | None = None) -> str:
     """Store a run's folder.
+
+    What is written for that is written where there is room, which may not be in the folder.
+
+    Args:
+        folder: The run's folder.
+        store: The store.
+        tally: What the task told of its end, if it has ended.
 
     Returns:
         URL of the stored folder.
@@ -37,11 +54,32 @@ def keep_run(folder: Path, store: OfflineStore) -> str:
     Raises:
         DataError: If the folder does not hold exactly one log.
         StorageError: If the store cannot be reached.
+        OSError: If no disk has room for a copy of the log.
     """
-    run, sources = pack(folder)
-    url = store.put(folder.name, sources, run.to_dict(), changing=CHANGING)
-    (folder / PACKED_LOG).unlink()
-    return url
+    place = folder_with_room(folder, n_bytes=log_path(folder).stat().st_size)
+    with tempfile.TemporaryDirectory(prefix="wbmon-pack-", dir=place) as scratch:
+        run, sources = pack(folder, Path(scratch), tally or RunTally())
+        return store.put(stored_name(folder), sources, run.to_dict(), changing=CHANGING)
+
+
+def stored_name(folder: Path) -> str:
+    """The name of a run's folder in a store, the same whenever the folder is stored.
+
+    It is `{name of the folder}-{writer}`: wandb names the folder by the run's id and the second in
+    which it began, which two pods may share, and neither may overwrite the other's run.
+    """
+    log = log_path(folder)
+    writer = f"{platform.node()} {folder.resolve()} {log.stat().st_ino} {_started_ns(log)}"
+    return f"{folder.name}-{hashlib.sha256(writer.encode()).hexdigest()[:8]}"
+
+
+def _started_ns(log: Path) -> int:
+    """When the run of a log began, in nanoseconds; 0 if the log cannot be read."""
+    with suppress(UnsupportedWandbError, DataError):
+        for record in read_records(log):
+            if record.HasField("run"):
+                return int(record.run.start_time.ToNanoseconds())
+    return 0
 
 
 def find_runs(store: OfflineStore) -> list[StoredRun]:
@@ -62,4 +100,7 @@ def find_runs(store: OfflineStore) -> list[StoredRun]:
         except KeyError as error:
             logger.warning("%s is no run and is left alone: its manifest has no %s",
                            stored.url, error)  # fmt: skip
+        except TypeError as error:
+            problem = f"{stored.url}/{stored.marker} must describe a run, and is damaged: {error}"
+            found.append(StoredRun(stored=replace(stored, problem=problem), run=_UNKNOWN))
     return sorted(found, key=lambda each: (each.run.started_at, each.stored.url))

@@ -1,6 +1,9 @@
 """The only module that runs wandb's own sync: the live one, which is beta, and `wandb sync`.
 
 Neither reports reliably whether anything arrived, so the caller must ask the server afterwards.
+
+The key is in no environment that a process is started with, where everyone who may look at the
+process can read it. wandb's service is started first, and wandb is given the key then.
 """
 
 from __future__ import annotations
@@ -8,15 +11,19 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from flytekitplugins.wbmon.delivery.credentials import ApiKey
 from flytekitplugins.wbmon.delivery.process import child_environment
-from flytekitplugins.wbmon.delivery.runs.wandb_internals import live_sync, start_service
+from flytekitplugins.wbmon.delivery.runs.wandb_environment import usable_environment
+from flytekitplugins.wbmon.delivery.runs.wandb_internals import give_key, live_sync, start_service
 
+_POLL_S = 0.2
+_SYNC_PROCESS = "flytekitplugins.wbmon.delivery.runs.sync_process"
 # short limits, because the caller tries again until its own time is over
 _PATIENCE: Mapping[str, Any] = {
     "x_file_stream_retry_max": 3,
@@ -29,19 +36,30 @@ _PATIENCE: Mapping[str, Any] = {
     "x_graphql_retry_wait_max_seconds": 2,
     "x_graphql_timeout_seconds": 5,
 }
+# wandb takes these for a run of its own; the last two take the place of the key
+_OF_THE_TASK = {
+    "WANDB_CONFIG_PATHS", "WANDB_DISABLED", "WANDB_CREDENTIALS_FILE", "WANDB_IDENTITY_TOKEN_FILE",
+}  # fmt: skip
 
 
-def prepare(api_host: str, key: ApiKey) -> None:
-    """Put the key and wandb's settings into this process's environment.
+def prepare(api_host: str) -> None:
+    """Put wandb's settings into this process's environment.
 
     Must run before wandb is loaded, which reads them only once; only for a process that delivers.
     """
-    os.environ.update(_environment(api_host, key))
+    usable = _usable(os.environ)
+    for name in set(os.environ) - set(usable):
+        del os.environ[name]
+    os.environ.update(_environment(api_host))
 
 
-def warm_up() -> None:
-    """Load wandb and start its service early, while the task's process still loads its own."""
+def warm_up(key: ApiKey) -> None:
+    """Load wandb, start its service and give wandb the key.
+
+    Early, while the task's process still loads its own.
+    """
     start_service(_PATIENCE)
+    give_key(key.reveal(), api_host=os.environ["WANDB_BASE_URL"])
 
 
 def sync_live(log: Path) -> bool:
@@ -56,10 +74,17 @@ def sync_live(log: Path) -> bool:
     return sync is not None
 
 
-def sync_apart(log: Path, *, api_host: str, key: ApiKey, timeout_s: float) -> bool:
-    """Send a finished log with `wandb sync` in a child process, which is killed after `timeout_s`.
+def sync_apart(log: Path, *, api_host: str, key: ApiKey, until: Callable[[], float]) -> bool:
+    """Send a finished log with `wandb sync` in a child process, and kill it when the time is over.
 
     The child stays in this process's group, so that it does not go on when the group is killed.
+
+    Args:
+        log: The log.
+        api_host: URL of the W&B API.
+        key: The W&B key.
+        until: Returns the time on the clock of `time.monotonic()` at which to give up; it is asked
+            again and again, as another process may take over.
 
     Returns:
         Whether it ended within the time limit; this does not mean that anything arrived.
@@ -68,27 +93,36 @@ def sync_apart(log: Path, *, api_host: str, key: ApiKey, timeout_s: float) -> bo
     for mark in log.parent.glob("*.synced"):
         mark.unlink()
     process = subprocess.Popen(  # noqa: S603 - our own interpreter
-        [sys.executable, "-m", "wandb", "sync", "--include-online", str(log.parent)],
-        env={**child_environment(), **_environment(api_host, key)},
-        stdin=subprocess.DEVNULL,
+        [sys.executable, "-m", _SYNC_PROCESS, str(log.parent)],
+        env={**_usable(child_environment(key)), **_environment(api_host)},
+        stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(timeout_s)
+    if process.stdin is not None:
+        with suppress(OSError):  # it may have ended at once
+            process.stdin.write(key.reveal().encode())
+            process.stdin.close()
+    while process.poll() is None and time.monotonic() < until():
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_POLL_S)
     in_time = process.poll() is not None
     process.kill()  # wandb's own service ends with it
     process.wait()
     return in_time
 
 
-def _environment(api_host: str, key: ApiKey) -> dict[str, str]:
+def _usable(environ: Mapping[str, str]) -> dict[str, str]:
+    usable = usable_environment(environ)
+    return {name: value for name, value in usable.items() if name not in _OF_THE_TASK}
+
+
+def _environment(api_host: str) -> dict[str, str]:
     patience = {
         f"WANDB__{name.removeprefix('x_').upper()}": str(value) for name, value in _PATIENCE.items()
     }
     return {
         **patience,
-        "WANDB_API_KEY": key.reveal(),
         "WANDB_BASE_URL": api_host,
         # with weave installed, wandb would open network connections for it
         "WANDB_DISABLE_WEAVE": "1",

@@ -6,16 +6,23 @@ import logging
 import time
 from dataclasses import dataclass
 
+from flytekitplugins.wbmon.delivery.borrowed_folder import GoneError
 from flytekitplugins.wbmon.delivery.credentials import ApiKey
+from flytekitplugins.wbmon.delivery.runs.api import (
+    KeyRefusedError,
+    RunTarget,
+    ServerRefusedError,
+    WandbApi,
+)
 from flytekitplugins.wbmon.delivery.runs.deliver import RunDelivery
+from flytekitplugins.wbmon.delivery.runs.package import PackedRun
 from flytekitplugins.wbmon.delivery.runs.store import CHANGING, StoredRun, find_runs
-from flytekitplugins.wbmon.delivery.store import GoneError, OfflineStore
-from flytekitplugins.wbmon.errors import WbmonError
+from flytekitplugins.wbmon.delivery.runs.stored_log import unpack_log
+from flytekitplugins.wbmon.delivery.runs.transport import UnreachableError
+from flytekitplugins.wbmon.delivery.store import OfflineStore
+from flytekitplugins.wbmon.errors import PublishError, WbmonError
 
 logger = logging.getLogger(__name__)
-
-# for copying the run from the store and for the last request, which may outlast the time limit
-_LEASE_MARGIN_S = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,13 +50,14 @@ def sync_store(
     """Deliver every run of a store, oldest first; each row, artifact and alert is sent once.
 
     A run is removed from the store when W&B has confirmed it. A run that another process is
-    delivering is left to that process.
+    delivering is left to that process. If the server cannot be reached or refuses the key, the
+    round ends, and all further runs are left for that reason.
 
     Args:
         store: The store.
         api_host: URL of the W&B API.
         key: The W&B key.
-        timeout_s: Time limit for each run, in seconds.
+        timeout_s: Time limit for each run in seconds, copying it from the store included.
 
     Returns:
         The result of each run, in order; without runs that another process has just delivered.
@@ -57,37 +65,78 @@ def sync_store(
     Raises:
         StorageError: If the store cannot be reached.
     """
+    this_round = _Round(store, api_host=api_host, key=key, timeout_s=timeout_s)
     synced = []
     for stored in find_runs(store):
         try:
-            reason = _deliver(store, stored, api_host=api_host, key=key, timeout_s=timeout_s)
+            reason = this_round.deliver(stored)
         except GoneError:
             continue
         except (WbmonError, OSError) as error:
             reason = str(error)
+        except Exception as error:  # noqa: BLE001 - whatever is in one run, the next is tried
+            reason = f"{type(error).__name__}: {error}"
         synced.append(_described(stored, reason))
     return tuple(synced)
 
 
-def _deliver(
-    store: OfflineStore, stored: StoredRun, *, api_host: str, key: ApiKey, timeout_s: float
-) -> str:
-    """Deliver a run; returns why it is still in the store, empty if it is not."""
-    lease_s = timeout_s + _LEASE_MARGIN_S
-    with store.borrow(stored.stored, seconds=lease_s, changing=CHANGING) as borrowed:
-        until = time.monotonic() + timeout_s
-        delivery = RunDelivery(
-            borrowed.folder,
-            api_host=api_host,
-            key=key,
-            has_ended=lambda: True,
-            until=lambda: until,
-            on_progress=borrowed.save_progress,
-        )
-        progress = delivery.run(live=False)
-        if progress.is_confirmed:
-            borrowed.remove()
-        return progress.reason
+class _Round:
+    """One round of deliveries, which ends early if the server is away."""
+
+    def __init__(
+        self, store: OfflineStore, *, api_host: str, key: ApiKey, timeout_s: float
+    ) -> None:
+        self._store = store
+        self._api_host = api_host
+        self._key = key
+        self._timeout_s = timeout_s
+        self._ended = ""
+        self._has_waited = False
+
+    def deliver(self, stored: StoredRun) -> str:
+        """Deliver a run; returns why it is still in the store, empty if it is not."""
+        until = time.monotonic() + self._timeout_s
+        problem = stored.stored.problem or self._ended or self._probe(stored.run, until)
+        if problem:
+            return problem
+        left = until - time.monotonic()
+        with self._store.borrow(stored.stored, timeout_s=left, changing=CHANGING) as borrowed:
+            unpack_log(borrowed.folder, stored.run)
+            delivery = RunDelivery(
+                borrowed.folder,
+                api_host=self._api_host,
+                key=self._key,
+                has_ended=lambda: True,
+                until=borrowed.until,
+                on_progress=borrowed.save_progress,
+            )
+            progress = delivery.run(live=False)
+            if progress.is_confirmed:
+                borrowed.remove()
+                if progress.lost:
+                    logger.warning("%s was delivered without what its task could not write: %s",
+                                   stored.stored.url, progress.lost)  # fmt: skip
+            return progress.reason
+
+    def _probe(self, run: PackedRun, until: float) -> str:
+        """Ask the server for the run; returns why it is of no use to deliver it now."""
+        api = WandbApi(self._api_host, self._key, until=lambda: until)
+        target = RunTarget(entity=run.entity, project=run.project, run_id=run.run_id)
+        try:
+            api.find_run(target)
+        except (KeyRefusedError, UnreachableError) as error:
+            # so would be every other run, each after its time limit
+            self._ended = str(error)
+            return self._ended
+        except ServerRefusedError as error:
+            # of this run or its project; others may be accepted. One without an id is not known
+            return str(error) if run.run_id else ""
+        except PublishError as error:
+            # a server that fails may recover: one run is given its time for that, not each
+            if self._has_waited:
+                return str(error)
+            self._has_waited = True
+        return ""
 
 
 def _described(stored: StoredRun, reason: str) -> SyncedRun:

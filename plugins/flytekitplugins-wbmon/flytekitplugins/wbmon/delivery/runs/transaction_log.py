@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING
 
 from flytekitplugins.wbmon.delivery.runs.wandb_internals import BLOCK, record_type
 from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.storage.room import append_whole
 
 if TYPE_CHECKING:
     from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
@@ -90,21 +91,25 @@ class LogWriter:
     Args:
         path: The log; what it holds is overwritten.
         keep: Number of bytes at its beginning that are kept, up to the end of a record.
+
+    Raises:
+        OSError: If the disk has no room; of a record that does not fit, nothing is written.
     """
 
     def __init__(self, path: Path, *, keep: int = 0) -> None:
-        self._file: IO[bytes] = path.open("r+b" if keep else "wb")
+        self._file = path.open("r+b" if keep else "wb", buffering=0)
         self._file.truncate(keep)
         self._position = self._file.seek(keep)
         if not keep:
-            self._position = self._file.write(HEADER)
+            self._append(HEADER)
 
     def write(self, record: Record) -> None:
         """Append a record."""
-        for piece in _framed(record.SerializeToString(), self._position):
-            self._file.write(piece)
-            self._position += len(piece)
-        self._file.flush()
+        self._append(b"".join(_framed(record.SerializeToString(), self._position)))
+
+    def _append(self, data: bytes) -> None:
+        append_whole(self._file, data)
+        self._position += len(data)
 
     def close(self) -> None:
         """Close the file."""
@@ -119,6 +124,21 @@ def write_records(path: Path, records: Iterable[Record]) -> None:
     writer.close()
 
 
+def exit_record(exit_code: int) -> Record:
+    """The record that ends a log."""
+    record = record_type()()
+    record.exit.exit_code = exit_code
+    return record
+
+
+def summary_record(summary: Mapping[str, str]) -> Record:
+    """A record that adds texts to the run's summary."""
+    record = record_type()()
+    for key, text in summary.items():
+        record.summary.update.add(key=key, value_json=json.dumps(text))
+    return record
+
+
 def append_end(path: Path, *, exit_code: int, summary: Mapping[str, str]) -> None:
     """End the log of a run whose service is dead.
 
@@ -129,20 +149,16 @@ def append_end(path: Path, *, exit_code: int, summary: Mapping[str, str]) -> Non
 
     Raises:
         DataError: If the file is not a transaction log.
+        OSError: If the disk has no room.
     """
-    record = record_type()
-    said, ended = record(), record()
-    for key, text in summary.items():
-        said.summary.update.add(key=key, value_json=json.dumps(text))
-    ended.exit.exit_code = exit_code
     reader = LogReader(path)
     for _ in reader.read():
         pass
     # over an incomplete record, behind which nothing can be read
     writer = LogWriter(path, keep=reader.position)
     if summary:
-        writer.write(said)
-    writer.write(ended)
+        writer.write(summary_record(summary))
+    writer.write(exit_record(exit_code))
     writer.close()
 
 

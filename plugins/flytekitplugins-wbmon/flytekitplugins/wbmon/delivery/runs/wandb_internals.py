@@ -9,6 +9,7 @@ wandb's version is logged once:
 | private settings | a lean run, time limits, a log that is flushed every second | left out |
 | the interface of a run | to flush the log of releases that have no setting for it | rows reach the disk when wandb likes |
 | `wandb.cli.beta_sync` | rows in W&B while the task runs | rows in W&B when the task is done |
+| the class of a run's config | to hide secrets that a task puts there | they go out as they are |
 | records as protobuf | to send what is missing, to store a run with its artifacts | the run is kept as wandb wrote it |
 """  # noqa: E501 - a table
 
@@ -18,6 +19,7 @@ import inspect
 import logging
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -165,3 +167,28 @@ def start_service(settings: Mapping[str, Any]) -> None:
     ensure = getattr(singleton, "ensure_service", None)
     if callable(ensure):
         ensure()
+
+
+def give_key(key: str, *, api_host: str) -> None:
+    """Give wandb the key of a server, for this process only.
+
+    Must run after `start_service`: the service inherits the environment, not what wandb knows.
+
+    Args:
+        key: The W&B key.
+        api_host: URL of the W&B API.
+    """
+    import wandb
+
+    # a key of a form that wandb refuses: the server says so too, in words of its own
+    with suppress(Exception):
+        wandb.setup(settings=wandb.Settings(api_key=key, base_url=api_host, silent=True))
+
+
+def config_class() -> type[Any] | None:
+    """The class of a run's config; None if this release does not have it in the known module."""
+    try:
+        from wandb.sdk.wandb_config import Config
+    except ImportError:
+        return None
+    return Config

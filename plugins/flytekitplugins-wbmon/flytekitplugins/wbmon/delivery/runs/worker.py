@@ -13,16 +13,21 @@ from collections.abc import Iterable
 
 from flytekitplugins.wbmon.delivery.runs import sync_command as wandb_sync
 from flytekitplugins.wbmon.delivery.runs.deliver import RunDelivery
+from flytekitplugins.wbmon.delivery.runs.pending_log import discard_copy
+from flytekitplugins.wbmon.delivery.runs.tally import RunTally
 from flytekitplugins.wbmon.delivery.runs.transaction_log import has_ended, log_path
 from flytekitplugins.wbmon.delivery.signals import ParentSignals
+
+# how long the task may take from the end of its log until it tells how it ended
+_END_S = 10.0
 
 
 def main(source: Iterable[str]) -> None:
     """Deliver one run."""
     signals = ParentSignals(source)
     api_host = signals.settings["api_host"]
-    wandb_sync.prepare(api_host, signals.key)
-    wandb_sync.warm_up()  # before the wait: loading wandb takes about a second
+    wandb_sync.prepare(api_host)
+    wandb_sync.warm_up(signals.key)  # before the wait: loading wandb takes about a second
     folder = signals.wait_for_folder()
     if folder is None:
         return
@@ -35,8 +40,11 @@ def main(source: Iterable[str]) -> None:
         has_ended=lambda: signals.is_done or has_ended(log),
         until=signals.until,
         writer=signals.settings.get("writer", ""),
+        # the end of the log is seen before the task has told how it ended
+        tally=lambda: RunTally.from_dict(signals.wait_for_end(_END_S).get("tally") or {}),
     )
     delivery.run(live=True)
+    discard_copy(folder)
 
 
 if __name__ == "__main__":

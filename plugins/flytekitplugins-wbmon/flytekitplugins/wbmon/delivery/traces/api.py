@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -70,12 +71,12 @@ class TraceApi:
     Attributes:
         target: Server, entity and project.
         authorization: Value of the header `Authorization`.
-        ends_at: Time on the clock of `time.monotonic()` at which to give up.
+        until: Returns the time on the clock of `time.monotonic()` at which to give up.
     """
 
     target: Target
     authorization: str
-    ends_at: float
+    until: Callable[[], float]
 
     def send_patiently(self, batch: Batch) -> None:
         """Send a batch, and retry with exponential backoff during an outage.
@@ -85,7 +86,7 @@ class TraceApi:
             RefusedError: If the server rejects this batch for good.
         """
         wait = _FIRST_WAIT_S
-        while not self._is_sent(batch, may_wait=time.monotonic() + wait < self.ends_at):
+        while not self._is_sent(batch, may_wait=time.monotonic() + wait < self.until()):
             time.sleep(wait)
             wait = min(2 * wait, _LONGEST_WAIT_S)
 
@@ -131,7 +132,7 @@ class TraceApi:
             f"{self.target.trace_url}{path}", data=body, headers=headers, method=method
         )
         # not 0, which would make the socket non-blocking, so that every request fails
-        left = max(0.1, min(_REQUEST_S, self.ends_at - time.monotonic()))
+        left = max(0.1, min(_REQUEST_S, self.until() - time.monotonic()))
         try:
             with urllib.request.urlopen(request, timeout=left) as answer:  # noqa: S310
                 answer.read()  # an answer that breaks off confirms nothing

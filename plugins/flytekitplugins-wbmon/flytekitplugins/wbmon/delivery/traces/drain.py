@@ -8,6 +8,7 @@ noted and logged, and the rest is still sent.
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -56,6 +57,8 @@ class SpoolDrain:
         trace_url: Trace server to send to; the spool's own target if empty.
         on_progress: Called each time after a confirmation or rejection was saved in the spool,
             before more is sent. An exception that it raises ends the round.
+        until: Returns the time on the clock of `time.monotonic()` at which nothing more may be
+            sent, whatever time a round is given.
     """
 
     def __init__(
@@ -65,12 +68,14 @@ class SpoolDrain:
         api_key: str,
         trace_url: str = "",
         on_progress: Callable[[], None] = lambda: None,
+        until: Callable[[], float] = lambda: math.inf,
     ) -> None:
         target = read_target(folder)
         self._target = replace(target, trace_url=trace_url) if trace_url else target
         self._authorization = basic_authorization(api_key)
         self._pending = PendingRecords(folder=folder)
         self._on_progress = on_progress
+        self._until = until
 
     def run(self, *, deadline_s: float, is_over: bool = True) -> DrainResult:
         """Send all records that are not confirmed yet, new ones included.
@@ -81,7 +86,11 @@ class SpoolDrain:
         """
         self._pending.refresh()
         ends_at = time.monotonic() + deadline_s
-        api = TraceApi(target=self._target, authorization=self._authorization, ends_at=ends_at)
+        api = TraceApi(
+            target=self._target,
+            authorization=self._authorization,
+            until=lambda: min(ends_at, self._until()),
+        )
         for batch in self._pending.batches(is_over=is_over):
             reason = self._send(api, batch)
             if reason:

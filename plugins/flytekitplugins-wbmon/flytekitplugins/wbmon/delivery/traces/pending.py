@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from flytekitplugins.wbmon.delivery.traces.spool import CONFIRMED, RECORDS, REJECTED, RESULT
 from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.storage.room import append_whole, find_scratch, scratch_folder
 
 logger = logging.getLogger(__name__)
 
@@ -65,12 +66,22 @@ def count_confirmed(folder: Path) -> int:
 
 def read_result(folder: Path) -> DrainResult:
     """Result of the worker that sends a spool; counted from the spool if the worker wrote none."""
+    path = find_scratch(folder, RESULT) or folder / RESULT
     try:
-        return DrainResult(**json.loads((folder / RESULT).read_text(encoding="utf-8")))
+        return DrainResult(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         pending = PendingRecords(folder=folder)
         pending.refresh()
         return pending.result("the process that sends them did not end in time")
+
+
+def write_result(folder: Path, result: DrainResult) -> None:
+    """Write the result for `read_result`; elsewhere if the disk of the spool is full."""
+    text = json.dumps(result._asdict())
+    try:
+        (folder / RESULT).write_text(text, encoding="utf-8")
+    except OSError:
+        (scratch_folder(folder) / RESULT).write_text(text, encoding="utf-8")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -210,5 +221,9 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _append(path: Path, noted: dict[str, Any] | Sequence[Any]) -> None:
-    with path.open("ab") as file:
-        file.write(json.dumps(noted).encode() + b"\n")
+    try:
+        with path.open("ab", buffering=0) as file:
+            append_whole(file, json.dumps(noted).encode() + b"\n")
+    except OSError as error:
+        # the rest must still be sent; if this process dies, this is sent again
+        logger.warning("what Weave has confirmed could not be noted: %s", error)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from flytekitplugins.wbmon.privacy.containers import redact_containers
+from flytekitplugins.wbmon.storage.room import append_whole
 
 logger = logging.getLogger(__name__)
 
@@ -76,10 +77,12 @@ class Spool:
         self, root: Path, target: Target, *, redact: Redact, capture_code: bool = False
     ) -> None:
         self.folder = root / f"weave-{uuid.uuid4().hex[:12]}"
-        self.folder.mkdir(parents=True)
+        # inputs and outputs of tasks: for nobody else of the machine
+        self.folder.mkdir(mode=0o700, parents=True)
         self.target = replace(target, begun_at=time.time())
         self.n_records = 0
         self.n_lost = 0
+        self.why_lost = ""
         self._redact = redact
         self._capture_code = capture_code
         self._lock = threading.Lock()
@@ -93,22 +96,32 @@ class Spool:
         line = json.dumps({"type": kind, "req": self._clean(kind, req)}).encode() + b"\n"
         with self._lock:
             try:
-                self._file.write(line)
+                append_whole(self._file, line)
                 self.n_records += 1
             except (OSError, ValueError) as error:
                 self.n_lost += 1
-                logger.warning("a trace could not be written: %s", error)
+                self.why_lost = str(error)
+                if self.n_lost == 1:
+                    logger.warning("a trace could not be written: %s", error)
 
     def close(self) -> None:
         """Close the spool and save the number of its lines; a second call does nothing."""
         with self._lock:
             if not self._file.closed:
                 self._file.close()
-                self._write_target(self.n_records)
+                try:
+                    self._write_target(self.n_records)
+                except OSError as error:
+                    # it stays as it was: that of a spool whose number of lines is not known
+                    logger.warning("the end of the traces could not be written: %s", error)
 
     def _write_target(self, n_records: int) -> None:
         described = asdict(self.target) | {"n_records": n_records}
-        (self.folder / TARGET).write_text(json.dumps(described), encoding="utf-8")
+        path = self.folder / TARGET
+        # a full disk must not leave half of it
+        temporary = path.with_suffix(".new")
+        temporary.write_text(json.dumps(described), encoding="utf-8")
+        temporary.replace(path)
 
     def _clean(self, kind: str, req: Mapping[str, Any]) -> dict[str, Any]:
         if kind == "file_create" and req.get("name") == "obj.py" and not self._capture_code:

@@ -9,13 +9,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import NamedTuple
 
-from flytekitplugins.wbmon.delivery.store import (
-    GoneError,
-    Kept,
-    OfflineStore,
-    StoredFolder,
-    keep_in_time,
-)
+from flytekitplugins.wbmon.delivery.borrowed_folder import GoneError
+from flytekitplugins.wbmon.delivery.store import Kept, OfflineStore, keep_in_time
+from flytekitplugins.wbmon.delivery.stored_folder import StoredFolder
 from flytekitplugins.wbmon.delivery.traces.drain import SpoolDrain, read_target
 from flytekitplugins.wbmon.delivery.traces.pending import DrainResult, count_confirmed
 from flytekitplugins.wbmon.delivery.traces.spool import (
@@ -33,8 +29,6 @@ FOLDER = "weave-traces"
 KIND = "traces"
 _UNKNOWN = Target(entity="", project="", trace_url="")  # of a spool whose manifest is damaged
 CHANGING = (CONFIRMED, REJECTED)
-# for copying the spool from the store and for the last request, which may outlast the time limit
-_LEASE_MARGIN_S = 30.0
 
 
 class StoreResult(NamedTuple):
@@ -196,8 +190,7 @@ def drain_store(
 def _drain_one(
     store: OfflineStore, spool: StoredSpool, api_key: str, deadline_s: float, trace_url: str
 ) -> tuple[DrainResult, int]:
-    lease_s = deadline_s + _LEASE_MARGIN_S
-    with store.borrow(spool.stored, seconds=lease_s, changing=CHANGING) as borrowed:
+    with store.borrow(spool.stored, timeout_s=deadline_s, changing=CHANGING) as borrowed:
         folder = borrowed.folder
         (folder / TARGET).write_text(json.dumps(asdict(spool.target)), encoding="utf-8")
         if spool.stored.files is None:
@@ -205,7 +198,11 @@ def _drain_one(
         # the result counts earlier rounds too
         before = count_confirmed(folder)
         drain = SpoolDrain(
-            folder, api_key=api_key, trace_url=trace_url, on_progress=borrowed.save_progress
+            folder,
+            api_key=api_key,
+            trace_url=trace_url,
+            on_progress=borrowed.save_progress,
+            until=borrowed.until,
         )
         result = drain.run(deadline_s=deadline_s)
         if _is_whole(result):

@@ -6,7 +6,6 @@ has confirmed it. The process imports neither weave nor wandb, so it starts fast
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Iterable
@@ -14,8 +13,7 @@ from pathlib import Path
 
 from flytekitplugins.wbmon.delivery.signals import ParentSignals
 from flytekitplugins.wbmon.delivery.traces.drain import SpoolDrain
-from flytekitplugins.wbmon.delivery.traces.pending import DrainResult
-from flytekitplugins.wbmon.delivery.traces.spool import RESULT
+from flytekitplugins.wbmon.delivery.traces.pending import DrainResult, write_result
 
 _POLL_S = 1.0
 
@@ -41,7 +39,7 @@ def main(source: Iterable[str]) -> None:
     if folder is None:
         return
     result = follow(folder, signals)
-    (folder / RESULT).write_text(json.dumps(result._asdict()), encoding="utf-8")
+    write_result(folder, result)
 
 
 if __name__ == "__main__":

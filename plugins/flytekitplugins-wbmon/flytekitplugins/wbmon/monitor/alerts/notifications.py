@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from flytekitplugins.wbmon.monitor.alerts.decision import Alert, Decision, Severity
 from flytekitplugins.wbmon.monitor.alerts.evaluate import broken_rule
 from flytekitplugins.wbmon.monitor.alerts.state import AlertMemory, Notification, NotificationKind
-from flytekitplugins.wbmon.names import on_one_line
+from flytekitplugins.wbmon.names import digest_of, on_one_line
 
 _SEVERITIES: tuple[Severity, ...] = ("info", "warn", "error")
 _KEEP_IDS = 500
@@ -53,7 +53,7 @@ def plan_notifications(
     """
     titles = {alert.rule.title for alert in decision.alerts}
     notified = {title: at for title, at in memory.notified.items() if title in titles}
-    outbox, made = list(memory.outbox), list(memory.made)
+    outbox, made, revoked = list(memory.outbox), list(memory.made), dict(memory.revoked)
     planned = [_late_windows(each, decision, memory, channels) for each in decision.alerts]
     new = [each for each in planned if each is not None and in_order]
     for alert in decision.alerts:
@@ -68,18 +68,35 @@ def plan_notifications(
         new.append(_notification(alert, kind, decision, channels))
         # of what is true no more, so that it can be told again
         undone = [_id(title, each, decision.at) for each in _UNDOES[kind]]
+        revoked |= {each: revoked.get(each, 0) + 1 for each in undone if each in made}
         made = [each for each in made if each not in undone]
     for notification in new:
         if notification.id not in made:
             made.append(notification.id)
-            outbox += [notification] if notification.waiting else []
+            again = replace(notification, n_before=revoked.get(notification.id, 0))
+            outbox += [again] if again.waiting else []
     return replace(
         memory,
         notified=notified,
         outbox=tuple(outbox[-_KEEP_NOTIFICATIONS:]),
         made=tuple(made[-_KEEP_IDS:]),
         late={} if in_order else memory.late,
+        revoked=dict(list(revoked.items())[-_KEEP_IDS:]),
     )
+
+
+def with_message_ids(memory: AlertMemory, monitor: str) -> AlertMemory:
+    """The memory whose outbox has ids that receivers can tell repeated messages by.
+
+    Args:
+        memory: With an outbox.
+        monitor: Tells the monitor from all others that send to the same channels.
+    """
+    outbox = [
+        each if each.message_id else replace(each, message_id=_message_id(each, monitor))
+        for each in memory.outbox
+    ]
+    return replace(memory, outbox=tuple(outbox))
 
 
 def claim_notifications(
@@ -236,6 +253,10 @@ def _how_to_go_on(alert: Alert, decision: Decision) -> list[str]:
     lines = [f"Owner: {alert.rule.owner}"] if alert.rule.owner else []
     lines += [f"What to do: {alert.rule.runbook}"] if alert.rule.runbook else []
     return lines + [f"{name}: {url}" for name, url in decision.links.items()]
+
+
+def _message_id(notification: Notification, monitor: str) -> str:
+    return digest_of(f"{monitor}\n{notification.id}\n{notification.n_before}", 16)
 
 
 def _id(title: str, kind: str, at: datetime) -> str:

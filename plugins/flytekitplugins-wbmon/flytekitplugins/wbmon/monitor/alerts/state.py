@@ -26,6 +26,8 @@ class Notification:
         at: The window's time.
         waiting: Channels that have not accepted it yet.
         n_attempts: Number of attempts to send it.
+        n_before: How often the same event was told and revoked before.
+        message_id: Tells a message that is sent again from a new one; the same in every attempt.
         sender: Id of the task that is sending it now, the same for each of its attempts; empty if
             none is.
         sender_until: Wall-clock time (UTC) from which another task may send it, in case the sender
@@ -40,6 +42,8 @@ class Notification:
     at: datetime
     waiting: tuple[str, ...] = ()
     n_attempts: int = 0
+    n_before: int = 0
+    message_id: str = ""
     sender: str = ""
     sender_until: datetime | None = None
 
@@ -92,6 +96,7 @@ class AlertMemory:
             outside of a cluster.
         late: Windows older than the newest one in which an alert fires that no other night has
             told, by the rule's title, until the next window in order.
+        revoked: How often each event was told and revoked, by the id of its notification.
     """
 
     version: int = 2
@@ -104,3 +109,4 @@ class AlertMemory:
     monitor: str = ""
     place: str = ""
     late: Mapping[str, tuple[datetime, ...]] = field(default_factory=dict)
+    revoked: Mapping[str, int] = field(default_factory=dict)

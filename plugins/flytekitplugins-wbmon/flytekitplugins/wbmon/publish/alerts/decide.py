@@ -35,6 +35,7 @@ from flytekitplugins.wbmon.monitor.alerts.notifications import (
     claim_notifications,
     plan_notifications,
     remove_sent,
+    with_message_ids,
 )
 from flytekitplugins.wbmon.monitor.alerts.state import AlertMemory, Notification
 from flytekitplugins.wbmon.monitor.alerts.volume import volume_findings
@@ -248,8 +249,10 @@ class _Session:
             in_order=judged.in_order,
             standing=judged.standing,
         )
+        # a file that several monitors could share is still one of theirs alone
+        owner = f"{self.routing.place}/{self.routing.monitor or self.routing.state_uri}"
         claimed, self._mine = claim_notifications(
-            planned, sender=self.sender, now=now, lease=_LEASE
+            with_message_ids(planned, owner), sender=self.sender, now=now, lease=_LEASE
         )
         history = remember_window(memory, summary, keep=self.routing.keep_nights, now=now)
         return replace(claimed, state=decision.state, history=history)

@@ -20,6 +20,7 @@ from flytekitplugins.wbmon.errors import ConfigError, MissingExtraError, Publish
 from flytekitplugins.wbmon.flyte.secrets import read_secret
 from flytekitplugins.wbmon.monitor.alerts.state import Notification
 from flytekitplugins.wbmon.publish.alerts.channel import Channel
+from flytekitplugins.wbmon.publish.alerts.message_id import prepare_service
 
 if TYPE_CHECKING:
     import wandb
@@ -34,6 +35,9 @@ _MAX_TITLE = 64
 # shorter parts of an address, such as `com`, would also be removed from ordinary words
 _MIN_PIECE = 4
 # loggers whose messages contain the addresses
+# of a channel's time, to wait before each further attempt: a web hook that restarts or asks for
+# patience is back a second later, and the next night is a day later
+_WAITS = (0.1, 0.2)
 _TALKATIVE = ("apprise", "urllib3.connectionpool", "urllib3.util.retry")
 
 
@@ -71,6 +75,7 @@ class Outcome:
 class _Progress:
     taken: list[str] = field(default_factory=list)
     problem: str = ""
+    is_over: threading.Event = field(default_factory=threading.Event)
 
 
 def wandb_post(run: wandb.Run) -> Post:
@@ -80,7 +85,7 @@ def wandb_post(run: wandb.Run) -> Post:
         # wandb turns a wait of 0 into one minute, in which W&B would drop the second alert
         run.alert(
             title=notification.title[:_MAX_TITLE],
-            text=notification.text,
+            text=_text(notification),
             level=_LEVELS[notification.severity],
             wait_duration=0.001,
         )
@@ -90,9 +95,11 @@ def wandb_post(run: wandb.Run) -> Post:
 
 def channel_post(channel: Channel) -> Post:
     """A channel that sends through apprise; its secret is read when it sends."""
+    had: set[tuple[str, str]] = set()
 
     def send(notification: Notification) -> None:
-        send_by_apprise(_address(channel), notification)
+        address = _address(channel)
+        send_by_apprise(address, notification, timeout_s=channel.timeout_s, had=had)
 
     return Post(name=channel.label, send=send, timeout_s=channel.timeout_s)
 
@@ -121,8 +128,9 @@ def usable_channels(channels: Sequence[Channel]) -> tuple[Channel, ...]:
 def deliver(notifications: Iterable[Notification], posts: Sequence[Post]) -> list[Outcome]:
     """Send each notification to the channels that have not received it yet.
 
-    The channels work in parallel. A channel that exceeds its time limit is abandoned. The
-    notification that it was sending may still arrive, and then arrives again with the next attempt.
+    The channels work in parallel. One that does not accept a notification is tried twice again
+    within its time limit; one that exceeds it is abandoned. The notification that it was sending
+    may still arrive, and then arrives again with the next attempt, with the same message id.
 
     Args:
         notifications: The notifications in the order of sending; `waiting` names their channels.
@@ -138,6 +146,8 @@ def deliver(notifications: Iterable[Notification], posts: Sequence[Post]) -> lis
     for post, thread, progress in started:
         # all limits count from the common start, so the slowest channel determines the total time
         thread.join(max(0.0, begun + post.timeout_s - time.monotonic()))
+        # an abandoned channel sends nothing more
+        progress.is_over.set()
         problem = (
             f"no answer within {post.timeout_s:g} s" if thread.is_alive() else progress.problem
         )
@@ -147,12 +157,22 @@ def deliver(notifications: Iterable[Notification], posts: Sequence[Post]) -> lis
     return outcomes
 
 
-def send_by_apprise(address: str, notification: Notification) -> None:
+def send_by_apprise(
+    address: str,
+    notification: Notification,
+    *,
+    timeout_s: float = 15.0,
+    had: set[tuple[str, str]] | None = None,
+) -> None:
     """Send one notification through apprise.
 
     Args:
         address: Apprise URLs, one per line; no error message contains them.
         notification: The notification.
+        timeout_s: Longest time in seconds that a service may take to answer, unless its URL says
+            otherwise (`rto`).
+        had: Notifications, by id and URL, that need not be sent again; those that are accepted are
+            added.
 
     Raises:
         MissingExtraError: If apprise is not installed.
@@ -171,23 +191,32 @@ def send_by_apprise(address: str, notification: Notification) -> None:
                 "the channel's secret must hold apprise URLs such as slack://… or mailto://…, one "
                 "a line; apprise does not know this one"
             )
-        try:
-            taken = [
-                service.notify(
-                    title=notification.title,
-                    body=notification.text,
-                    notify_type=_KINDS[notification.severity],
-                )
-                for service in services
-            ]
-        except Exception as error:  # noqa: BLE001 - any plugin, any exception
-            # `from None`: the traceback would show the address
-            raise PublishError(
-                f"apprise raised {type(error).__name__}: {_without(str(error), address)}"
-            ) from None
-    if not all(taken):
-        why = _without("; ".join(said) or "no reason given", address)
+        had = set() if had is None else had
+        problems = []
+        for service, line in zip(services, lines, strict=True):
+            prepare_service(service, line, notification.message_id, timeout_s=timeout_s)
+            # one that fails takes nothing from those after it
+            if (notification.id, line) not in had:
+                problem = _notify(service, notification)
+                problems += [problem] if problem else []
+                had |= set() if problem else {(notification.id, line)}
+    if problems:
+        why = _without("; ".join(said or problems), address)
         raise PublishError(f"the notification was not taken: {why}")
+
+
+def _notify(service: Any, notification: Notification) -> str:
+    """Why a service did not accept a notification; empty if it did."""
+    try:
+        is_taken = service.notify(
+            title=notification.title,
+            body=_text(notification),
+            notify_type=_KINDS[notification.severity],
+        )
+    except Exception as error:  # noqa: BLE001 - any plugin, any exception
+        # only its words: the traceback would show the address
+        return f"apprise raised {type(error).__name__}: {error}"
+    return "" if is_taken else "no reason given"
 
 
 def _apprise() -> Any:
@@ -212,21 +241,40 @@ def _start(post: Post, notifications: Sequence[Notification]) -> tuple[threading
 
 
 def _send_all(post: Post, notifications: Sequence[Notification], progress: _Progress) -> None:
-    for notification in notifications:
-        problem = _send_one(post, notification)
-        # goes on after a problem, which may concern this notification only
-        if problem:
-            progress.problem = problem
-        else:
-            progress.taken.append(notification.id)
+    problems: dict[str, str] = {}
+    left = list(notifications)
+    for share in (0.0, *_WAITS):
+        if not left or progress.is_over.wait(share * post.timeout_s):
+            break
+        again = []
+        for notification in left:
+            # goes on after a problem, which may concern this notification only
+            problem, is_final = _send_one(post, notification)
+            if problem:
+                problems[notification.id] = problem
+                again += [] if is_final else [notification]
+            else:
+                problems.pop(notification.id, None)
+                progress.taken.append(notification.id)
+            if progress.is_over.is_set():
+                return
+        left = again
+    progress.problem = next(reversed(problems.values()), "")
 
 
-def _send_one(post: Post, notification: Notification) -> str:
+def _send_one(post: Post, notification: Notification) -> tuple[str, bool]:
+    """What went wrong, and whether it would again; an empty text if it was accepted."""
     try:
         post.send(notification)
     except Exception as error:  # noqa: BLE001 - one channel must not harm the others
-        return f"{type(error).__name__}: {error}"
-    return ""
+        # what a service did not accept now it may accept in a second
+        return f"{type(error).__name__}: {error}", not isinstance(error, PublishError)
+    return "", True
+
+
+def _text(notification: Notification) -> str:
+    own = notification.message_id
+    return f"{notification.text}\nId: {own}" if own else notification.text
 
 
 def _problem(channel: Channel) -> str:

@@ -19,8 +19,8 @@ from flytekitplugins.wbmon.monitor.prediction_log.schema import (
     SCHEMA_VERSION,
     RowKind,
 )
-from flytekitplugins.wbmon.privacy.containers import is_secret
 from flytekitplugins.wbmon.privacy.patterns import Redactor, redact_value
+from flytekitplugins.wbmon.privacy.secret_names import is_secret
 from flytekitplugins.wbmon.serving.log.request import Request
 from flytekitplugins.wbmon.storage.segments.json_lines import to_json, to_text
 

@@ -1,0 +1,131 @@
+"""What the task's process knows of its run, apart from the log on disk.
+
+wandb writes a log as far as the disk lets it: of a disk that is full, or a file that has reached
+its limit, the log lacks rows and its end, and nothing is raised. So the task says at its end how it
+ended and what it has logged, and what the log lacks is told in the run and in the log of the task.
+"""
+
+from __future__ import annotations
+
+import logging
+import resource
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flytekitplugins.wbmon.delivery.runs.transaction_log import (
+    LogWriter,
+    exit_record,
+    summary_record,
+)
+from flytekitplugins.wbmon.storage.room import why_not_writable
+
+if TYPE_CHECKING:
+    from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
+
+logger = logging.getLogger(__name__)
+
+# in the run's summary, beside `error_type` and `error_message`
+LOST_KEY = "not_recorded"
+# of what a run logs, a block of the log is the least that wandb writes at once
+_BLOCK = 32 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunTally:
+    """How a task ended and what it has logged.
+
+    Attributes:
+        exit_code: The task's exit code; None if its process died before it could say so.
+        n_rows: Number of rows that were logged. Of rows that are assembled from several calls, by
+            `commit=False` or an explicit step, none is counted.
+        failed: How many calls of each method of the run wandb has refused.
+        is_whole: Whether wandb wrote the end of the log; we add one if it did not.
+    """
+
+    exit_code: int | None = None
+    n_rows: int = 0
+    failed: Mapping[str, int] = field(default_factory=dict)
+    is_whole: bool = True
+
+    def to_dict(self) -> dict[str, Any]:
+        """Convert to JSON data."""
+        return {**asdict(self), "failed": dict(self.failed)}
+
+    @classmethod
+    def from_dict(cls, told: Mapping[str, Any]) -> RunTally:
+        """Read what `to_dict` wrote."""
+        return cls(**told)
+
+    def lost(self, log: Path, *, n_rows: int, exit_code: int | None) -> str:
+        """What was logged and is not in the log, and why, in words; empty if it has everything.
+
+        Args:
+            log: The log.
+            n_rows: Number of rows that it has.
+            exit_code: The exit code that it ends with; None if it has no end.
+        """
+        parts = []
+        n_failed = self.failed.get("log", 0)
+        n_logged = self.n_rows + n_failed
+        if n_rows < n_logged:
+            parts.append(f"{n_logged - n_rows} of {n_logged} rows")
+        if not self.is_whole or (self.exit_code is not None and exit_code is None):
+            # also of alerts, artifacts and the summary
+            parts.append("all that was logged after the last row that it has")
+        parts += [
+            f"{n} call{'s' if n > 1 else ''} of run.{name}"
+            for name, n in self.failed.items()
+            if name != "log"
+        ]
+        return f"{' and '.join(parts)} ({_why_not_written(log)})" if parts else ""
+
+
+def ending(
+    log: Path, tally: RunTally, *, n_rows: int, end: Record | None
+) -> tuple[str, list[Record]]:
+    """The records with which a copy of a log ends.
+
+    Args:
+        log: The log.
+        tally: What the task told.
+        n_rows: Number of rows that the log has.
+        end: The last record of the log, which holds the exit code; None if it has no end.
+
+    Returns:
+        What the log lacks, in words, and the records: a note of it in the run's summary, and the
+        end, which is made of the task's exit code if the log has none. No end if neither is known.
+    """
+    code = None if end is None else end.exit.exit_code
+    lost = tally.lost(log, n_rows=n_rows, exit_code=code)
+    records = []
+    if lost:
+        records.append(summary_record({LOST_KEY: lost}))
+    if end is None and tally.exit_code is not None:
+        end = exit_record(tally.exit_code)
+    return lost, records if end is None else [*records, end]
+
+
+def write_ending(writer: LogWriter, records: Iterable[Record]) -> bool:
+    """Write the records with which a copy of a log ends.
+
+    Returns:
+        False if there is no room for them, as where a file may not be larger than the log is. The
+        rows are then sent without, and the server is told the exit code in another way.
+    """
+    try:
+        for record in records:
+            writer.write(record)
+    except OSError as error:
+        logger.warning("W&B: the end of a run cannot be written: %s", error)
+        return False
+    return True
+
+
+def _why_not_written(log: Path) -> str:
+    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if limit != resource.RLIM_INFINITY and log.stat().st_size + _BLOCK > limit:
+        return f"a file may have {limit} bytes here"
+    # the disk may have room again
+    return why_not_writable(log.parent, _BLOCK) or "wandb could not write it"

@@ -1,0 +1,138 @@
+"""Recognises the names of secrets (of keys, variables, headers, flags), in any usual spelling.
+
+A name alone often does not decide: `token` is a credential or a piece of text, `pass` a password or
+a result. So the value is looked at too: flags, fractions, small numbers, special tokens of language
+models and paths in `PWD` are no secrets, whatever they are called.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sized
+from functools import lru_cache
+from typing import Any
+
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+# the end of a name without its separators: `X-Api-Key`, `openaiApiKey`, `OPENAI_API_KEYS`
+_ENDING = re.compile(
+    r"(?:(?:api|access|account|private|secret|signing|encryption|decryption|shared|subscription"
+    r"|master|license)key|accesskeyid|clientkeydata|sharedaccesssignature"
+    r"|(?:access|api|auth|refresh|id|session|bearer|security)token|passw(?:or)?d|passphrase"
+    r"|passcode|passkey|passwordconfirmation|credential|authorization|authheader"
+    r"|conn(?:ection)?str(?:ing)?|(?:web|slack|discord|teams)hook(?:ur[li])?|sasur[li])s?$"
+)
+# these count as a word of their own only: `monkeypwd` is anything
+_LAST_WORDS = {
+    "token", "secret", "secrets", "pass", "pw", "pwd", "cred", "creds", "cookie", "cookies", "jwt",
+    "bearer", "dsn", "sas",
+}  # fmt: skip
+# `dbpass`, `smtp_pw`: whose password it is, written together with it
+_LOGIN = re.compile(
+    r"(?:db|database|sql|mysql|pg|postgres|mongo|redis|oracle|jdbc|ldap|smtp|mail|email|s?ftp|ssh"
+    r"|http|proxy|admin|root|user|login|my|auth|account)(?:pass|pw|pwd)$"
+)
+# `ssh_key`, `openaiKey`; a key of any other kind is a name of a column more often
+_KEY_OWNERS = {
+    "ssh", "rsa", "pgp", "gpg", "tls", "ssl", "hmac", "aes", "deploy", "service", "auth", "admin",
+    "openai", "anthropic", "cohere", "mistral", "groq", "wandb", "huggingface", "hf", "gemini",
+    "google", "azure", "aws", "deepseek", "openrouter", "replicate", "perplexity", "nvidia", "ngc",
+    "pinecone", "weaviate", "qdrant", "langsmith", "langfuse", "datadog", "sentry", "sendgrid",
+    "stripe", "twilio", "mailgun", "tavily", "github", "gitlab", "databricks", "snowflake",
+}  # fmt: skip
+_TOKEN_OWNERS = {"github", "gitlab", "gh", "git", "azure", "devops", "bitbucket"}
+# `password_prod`, `api_key_b64`; not behind a token, whose `value` is a word of a text
+_QUALIFIERS = {
+    "prod", "production", "dev", "staging", "stage", "test", "old", "new", "backup", "value",
+    "plain", "plaintext", "raw", "str", "string", "text", "encoded", "default", "primary",
+    "secondary", "current", "previous", "json", "base", "b",
+}  # fmt: skip
+# `pad_token` is what a language model calls a piece of text
+_TEXT_TOKENS = {
+    "pad", "padding", "eos", "bos", "sos", "unk", "unknown", "oov", "mask", "sep", "separator",
+    "cls", "class", "dist", "stop", "start", "end", "begin", "eot", "boi", "eoi", "boa", "eoa",
+    "image", "img", "audio", "video", "speech", "text", "special", "prefix", "suffix", "middle",
+    "fim", "blank", "newline", "word", "sub", "think", "register", "reg", "sentinel", "delimiter",
+    "next", "per", "each", "first", "last", "new", "tool", "call", "assistant", "system", "header",
+    "role", "turn", "fill", "space", "language", "lang", "input", "output", "prompt", "completion",
+    "generated",
+}  # fmt: skip
+# `forward_pass`, `low_pass`, `n_pass`
+_STEPS = {
+    "forward", "backward", "single", "first", "second", "third", "two", "multi", "one", "final",
+    "last", "next", "low", "high", "band", "all", "by", "n", "num", "max", "min", "per", "each",
+    "train", "training", "eval", "inference", "test", "tests", "full", "compiler", "optimizer",
+}  # fmt: skip
+_SPECIAL_TOKEN = re.compile(r"<[^<>\s]{1,40}>|\[[A-Za-z0-9_]{1,40}\]|.{1,2}", re.DOTALL)
+_SWITCHES = {"true", "false", "yes", "no", "on", "off", "none", "null"}
+_PATH = re.compile(r"(?:~|\.{1,2})?(?:/|$)|[A-Za-z]:[\\/]")
+_LOGIN_TEXT = re.compile(r"[^\s:]+:\S+|(?=.*\d)(?=.*[A-Za-z])[\w+/=.\-]{16,}", re.DOTALL)
+# less is a count, whatever it is called
+_LEAST_PASSWORD = 1000
+
+
+@lru_cache(maxsize=4096)
+def is_secret_name(name: str) -> bool:
+    """Whether a key, variable or header of this name holds a secret, in any usual spelling.
+
+    >>> [is_secret_name(name) for name in ("X-Api-Key", "dbPassword", "max_tokens", "tokenizer")]
+    [True, True, False, False]
+    """
+    words = _words(name)
+    if _is_secret_name(words):
+        return True
+    while len(words) > 1 and words[-1] in _QUALIFIERS:
+        words.pop()
+        if words[-1] in ("secret", "pwd") or _ENDING.search("".join(words)):
+            return True
+    return False
+
+
+def is_secret(name: str, item: Any) -> bool:
+    """Whether a value under a name is a secret: no flag, fraction, count of tokens or nothing."""
+    if item is None or isinstance(item, bool | float):
+        return False
+    if not is_secret_name(name):
+        return _is_login(name, item)
+    if isinstance(item, int):  # a password may be one; as a token it is a count
+        is_count = name.lower().endswith(("token", "tokens", "secrets", "cookies"))
+        return abs(item) >= _LEAST_PASSWORD and not is_count and name.lower() != "pass"
+    if isinstance(item, str):
+        return not _is_innocent(name.lower(), item)
+    return not isinstance(item, Sized) or len(item) > 0
+
+
+def _words(name: str) -> list[str]:
+    return [word.lower() for word in _WORD.findall(name[-100:])]
+
+
+def _is_secret_name(words: list[str]) -> bool:
+    if not words:
+        return False
+    before, last = words[-2] if len(words) > 1 else "", words[-1]
+    if last in _LAST_WORDS:
+        kind = {"token": _TEXT_TOKENS, "pass": _STEPS}.get(last, ())
+        return before not in kind
+    if last in ("key", "keys"):
+        return before in _KEY_OWNERS or _ENDING.search("".join(words)) is not None
+    if last == "pat":
+        return before in _TOKEN_OWNERS
+    is_key = last.endswith("key") and last[:-3] in _KEY_OWNERS
+    return is_key or any(form.search("".join(words)) for form in (_ENDING, _LOGIN))
+
+
+def _is_innocent(name: str, item: str) -> bool:
+    if not item or item.lower() in _SWITCHES:
+        return True
+    if name.endswith("token"):
+        return _SPECIAL_TOKEN.fullmatch(item) is not None
+    # the working directory has this name too
+    return name.endswith("pwd") and _PATH.match(item) is not None
+
+
+def _is_login(name: str, item: Any) -> bool:
+    """Whether it is a user with a password; under `auth` there is the name of a method as often."""
+    if not name.lower().endswith("auth"):
+        return False
+    if isinstance(item, str):
+        return _LOGIN_TEXT.fullmatch(item) is not None
+    return isinstance(item, list | tuple) and len(item) > 1 and not isinstance(item, Mapping)
