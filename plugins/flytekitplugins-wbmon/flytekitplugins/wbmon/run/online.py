@@ -109,6 +109,8 @@ class OnlineRun:
             reason = self._finish(run, outcome)
         except Exception as error:  # noqa: BLE001 - whatever it is, what is on disk is stored
             reason = str(error)
+        if reason:
+            kill_service_at_exit()
         self._end.report(run, reason, tally)
 
     def _finish(self, run: wandb.Run, outcome: TaskOutcome) -> str:
