@@ -116,7 +116,7 @@ def as_call(
     """
     import weave
 
-    call = None
+    call, process = None, os.getpid()
     with ExitStack() as stack:
         stack.callback(_RETURNED.reset, _RETURNED.set(()))
         try:
