@@ -88,22 +88,31 @@ def test_no_key_is_in_the_environment_or_on_the_command_line_of_a_worker(folder:
     worker.end()
 
 
+@pytest.mark.parametrize("has_child", [False, True])
 def test_a_worker_outlives_its_task_and_delivers_in_the_time_it_was_first_given(
-    folder: Path,
+    folder: Path, has_child: bool
 ) -> None:
     code = f"""
-        import os, sys
+        import os, sys, time
         from pathlib import Path
         sys.path.insert(0, {str(folder.parent)!r})
         from flytekitplugins.wbmon.delivery.credentials import ApiKey
         from flytekitplugins.wbmon.delivery.process import WorkerProcess
         worker = WorkerProcess("obeys_worker", ApiKey({KEY!r}), timeout_s=7)
         worker.begin(Path({str(folder)!r}))
+        if {has_child} and os.fork() == 0:
+            os.closerange(1, 3)  # or the test would wait for it too
+            Path("child").write_text(str(os.getpid()))
+            time.sleep(600)
         os.kill(os.getpid(), 9)
     """
     assert run_python(code, home=folder.parent).returncode == -signal.SIGKILL
-    wait_until((folder / "done").exists)
-    wait_until((folder / "done").read_text)
+    try:
+        wait_until((folder / "done").exists)
+        wait_until((folder / "done").read_text)
+    finally:
+        if has_child:
+            os.kill(int((folder.parent / "child").read_text()), signal.SIGKILL)
     assert 5 <= json.loads((folder / "done").read_text())["left"] <= 7
 
 
