@@ -38,6 +38,8 @@ logger = logging.getLogger(__name__)
 _POLL_S = 0.05
 _LONGEST_POLL_S = 0.5
 _BETWEEN_ATTEMPTS_S = 0.5
+# another process needs seconds to send what it has
+_BETWEEN_CLAIMS_S = 1.0
 # the server may need a moment to show what it accepted; after that we send again
 _CONFIRM_S = 3.0
 # the number of rows must be constant for so long before we count on it
@@ -102,7 +104,7 @@ class RunDelivery:
                 self._note(str(error), is_refused=True)
             except BusyRunError as error:
                 self._note(str(error))
-                self._pause()
+                self._pause(_BETWEEN_CLAIMS_S)
                 continue  # nothing was sent: it may still be sent live
             except (PublishError, DataError, OSError) as error:
                 self._note(str(error))
@@ -143,10 +145,10 @@ class RunDelivery:
         is_final = self.progress.is_confirmed or (self.progress.is_refused and self._has_ended())
         return is_final or time.monotonic() > self._until()
 
-    def _pause(self) -> None:
+    def _pause(self, seconds: float = _BETWEEN_ATTEMPTS_S) -> None:
         """Wait before the next attempt, longer while the run is written but not past its end."""
         began = time.monotonic()
-        time.sleep(_BETWEEN_ATTEMPTS_S)
+        time.sleep(max(0.0, min(seconds, self._until() - began)))
         while not self._has_ended() and time.monotonic() < began + 10 * _BETWEEN_ATTEMPTS_S:
             time.sleep(_POLL_S)
 
@@ -305,7 +307,7 @@ class RunDelivery:
         if served is None:
             return "the run"
         if self._claim.is_lost(served):
-            raise BusyRunError("another process has taken the run, whose rows must be looked at")
+            raise PublishError("another process has taken the run, whose rows must be looked at")
         arrived = self._arrived(target, served)
         n_missing = sum(number not in arrived for number in range(content.n_rows))
         if n_missing:
