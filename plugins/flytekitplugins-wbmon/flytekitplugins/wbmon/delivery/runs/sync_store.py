@@ -18,6 +18,7 @@ from flytekitplugins.wbmon.delivery.runs.deliver import RunDelivery
 from flytekitplugins.wbmon.delivery.runs.package import PackedRun
 from flytekitplugins.wbmon.delivery.runs.store import CHANGING, StoredRun, find_runs
 from flytekitplugins.wbmon.delivery.runs.stored_log import unpack_log
+from flytekitplugins.wbmon.delivery.runs.tally import RunTally
 from flytekitplugins.wbmon.delivery.runs.transport import UnreachableError
 from flytekitplugins.wbmon.delivery.store import OfflineStore
 from flytekitplugins.wbmon.errors import PublishError, WbmonError
@@ -111,6 +112,8 @@ class _Round:
                 key=self._key,
                 has_ended=lambda: True,
                 until=borrowed.until,
+                # of a log that has no end
+                tally=lambda: RunTally(exit_code=stored.run.exit_code),
                 on_progress=borrowed.save_progress,
             )
             progress = delivery.run(live=False)
