@@ -32,6 +32,7 @@ def run_folder(tmp_path: Path) -> Path:
         row = Record()
         row.history.step.num = number
         row.history.item.add(key="row", value_json=str(number))
+        row.history.item.add(key="text", value_json='"' + "x" * 500 + '"')
         rows.append(row)
     write_records(folder / "run-x.wandb", [begin, *rows, exit_record(0)])
     return folder
