@@ -90,7 +90,7 @@ def test_nights_that_overlap_in_one_run_lose_no_row(
         )
 
     pods = [start(number) for number in range(3)]
-    assert [pod.wait(60) for pod in pods] == [0, 0, 0]
+    assert [pod.wait(150) for pod in pods] == [0, 0, 0]
     assert [one.reason for one in sync(store, server) if one.reason] == []
     served = server.run("payments", "nights")
     logged = sorted((row["night"], row["part"]) for row in served.history)
