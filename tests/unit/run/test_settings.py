@@ -178,7 +178,7 @@ def test_the_message_about_a_description_shows_no_secret() -> None:
     assert "hunter2" not in str(caught.value)
 
 
-@pytest.mark.parametrize("value", ["ofline", "turbo", "ONLINE,offline"])
+@pytest.mark.parametrize("value", ["ofline", "on line", "ONLINE,offline"])
 def test_a_mode_in_the_environment_that_is_none_keeps_the_run_offline(
     value: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

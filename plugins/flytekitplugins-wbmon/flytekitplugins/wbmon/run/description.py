@@ -83,7 +83,8 @@ def redacted_description(own: Mapping[str, Any], redactor: SecretRedactor) -> di
         name: fitted_name(hidden[name], LONGEST[name]) for name in LONGEST if name in hidden
     }
     if "tags" in hidden:
-        cut["tags"] = [fitted_name(tag, LONGEST_TAG) for tag in hidden["tags"]]
+        tags = [fitted_name(tag, LONGEST_TAG) for tag in hidden["tags"]]
+        cut["tags"] = list(dict.fromkeys(tags))
     return {**hidden, **cut}
 
 

@@ -6,6 +6,8 @@ only the folder is moved, `wandb sync` silently leaves the artifacts out. The pa
 
 from __future__ import annotations
 
+import gzip
+import json
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -28,9 +30,15 @@ from flytekitplugins.wbmon.delivery.runs.wandb_internals import (
 from flytekitplugins.wbmon.errors import DataError
 
 if TYPE_CHECKING:
-    from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
+    from wandb.proto.wandb_internal_pb2 import (  # type: ignore[attr-defined]
+        ArtifactManifest,
+        Record,
+    )
 
 PACKED_LOG = "packed-log"
+_ENTRY_FIELDS = (
+    "path", "digest", "ref", "size", "local_path", "birth_artifact_id", "skip_cache",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +166,10 @@ def _copy_log(folder: Path, scratch: Path, tally: RunTally) -> tuple[LogContent,
 
 def _take_artifact_files(record: Record, folder: Path, found: dict[str, Path]) -> None:
     artifact = logged_artifact(record)
-    for entry in artifact.manifest.contents if artifact is not None else ():
+    if artifact is None:
+        return
+    _inline_contents(artifact.manifest)
+    for entry in artifact.manifest.contents:
         if not entry.local_path:
             continue  # a reference, or a file that W&B has
         source = folder / entry.local_path  # stays as it is if it is absolute
@@ -169,3 +180,22 @@ def _take_artifact_files(record: Record, folder: Path, found: dict[str, Path]) -
         else:  # deleted meanwhile: the artifact is lost, and the rest of the run is not
             name = f"artifacts/missing-{source.name}"
         entry.local_path = name
+
+
+def _inline_contents(manifest: ArtifactManifest) -> None:
+    """Put the entries of an artifact of more than 100,000 files into the log.
+
+    The log has the path of a file of the task's machine with them.
+    """
+    path = getattr(manifest, "manifest_file_path", "")
+    if not path:
+        return
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        for line in lines:
+            entry = json.loads(line)
+            added = manifest.contents.add(
+                **{name: entry[name] for name in _ENTRY_FIELDS if entry.get(name)}
+            )
+            for key, value in (entry.get("extra") or {}).items():
+                added.extra.add(key=key, value_json=json.dumps(value))
+    manifest.ClearField("manifest_file_path")
