@@ -19,7 +19,7 @@ from flytekitplugins.wbmon.delivery.runs.pending_log import LogContent, logged_a
 from flytekitplugins.wbmon.delivery.runs.progress import FILE_NAME as PROGRESS
 from flytekitplugins.wbmon.delivery.runs.progress import DeliveryProgress, progress_file
 from flytekitplugins.wbmon.delivery.runs.steps import FILE_NAME as STEPS
-from flytekitplugins.wbmon.delivery.runs.tally import RunTally, ending, write_ending
+from flytekitplugins.wbmon.delivery.runs.tally import RunTally, ending
 from flytekitplugins.wbmon.delivery.runs.transaction_log import LogWriter, log_path, read_records
 from flytekitplugins.wbmon.delivery.runs.wandb_internals import (
     UnsupportedWandbError,
@@ -155,10 +155,14 @@ def _copy_log(folder: Path, scratch: Path, tally: RunTally) -> tuple[LogContent,
             end = record
         elif not is_padding(record):
             writer.write(record)
-    lost, records = ending(log, tally, n_rows=content.n_rows, end=end)
+    lost = tally.lost(log, n_rows=content.n_rows, exit_code=content.exit_code)
+    records = ending(lost, tally, end)
     for record in records:
         content.add(record)
-    write_ending(writer, records)
+    # a file may have to be no larger than the log is; the description has the exit code too
+    with suppress(OSError):
+        for record in records:
+            writer.write(record)
     writer.close()
     note_lost(folder, lost)
     return content, artifacts
