@@ -32,9 +32,9 @@ with (folder / "starts").open("a") as file:
 OBEDIENT = (
     NOTE
     + """
-signals.wait_until_done(60)
+told = signals.wait_for_end(60)
 left = round(signals.until() - time.monotonic())
-note = {"key": signals.key.reveal(), "settings": signals.settings, "left": left}
+note = {"key": signals.key.reveal(), "settings": signals.settings, "left": left, "told": told}
 (folder / "done").write_text(json.dumps(note))
 """
 )
@@ -44,8 +44,7 @@ SHORT_LIVED = (
     + """
 if len((folder / "starts").read_text().splitlines()) == 1:
     os.kill(os.getpid(), 9)
-signals.wait_until_done(60)
-(folder / "done").write_text("{}")
+(folder / "done").write_text(json.dumps(signals.wait_for_end(60)))
 """
 )
 
@@ -72,8 +71,9 @@ def start(module: str, folder: Path) -> WorkerProcess:
 
 
 def test_a_worker_is_told_its_key_its_folder_and_how_much_time_is_left(folder: Path) -> None:
-    start("obeys_worker", folder).finish(30)
+    start("obeys_worker", folder).finish(30, tally={"n_rows": 3})
     done = json.loads((folder / "done").read_text())
+    assert done["told"] == {"tally": {"n_rows": 3}}
     assert done["key"] == KEY
     assert done["settings"] == {"timeout_s": 7, "api_host": "http://host"}
     assert 28 <= done["left"] <= 30
@@ -136,8 +136,8 @@ def members(group: int) -> int:
 
 
 def test_a_worker_that_died_is_replaced_and_told_the_same(folder: Path) -> None:
-    start("dies_worker", folder).finish(30)
-    assert (folder / "done").exists()
+    start("dies_worker", folder).finish(30, tally={"n_rows": 3})
+    assert json.loads((folder / "done").read_text()) == {"tally": {"n_rows": 3}}
     assert len(set((folder / "starts").read_text().split())) == 2
 
 
