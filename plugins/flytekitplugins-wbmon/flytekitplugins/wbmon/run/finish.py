@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flytekitplugins.wbmon.delivery.runs.transaction_log import append_end, log_path, wait_for_end
+from flytekitplugins.wbmon.delivery.runs.wandb_internals import UnsupportedWandbError
 from flytekitplugins.wbmon.flyte.termination import terminating_until
 from flytekitplugins.wbmon.run.outcome import TaskOutcome
 from flytekitplugins.wbmon.run.service import (
@@ -34,6 +35,7 @@ logger = logging.getLogger(__name__)
 _ON_DISK_S = 5.0
 _TEARDOWN_S = 5.0
 _POLL_S = 0.1
+_STILL_S = 0.5
 
 
 def finish_in_time(run: wandb.Run, outcome: TaskOutcome, timeout_s: float) -> str:
@@ -55,9 +57,13 @@ def finish_in_time(run: wandb.Run, outcome: TaskOutcome, timeout_s: float) -> st
     problem = _finish(run, outcome, timeout_s)
     log = log_path(Path(run.settings.sync_dir))
     left = max(0.0, min(_ON_DISK_S, until - time.monotonic()))
-    # a dead service has written what it ever will
-    if wait_for_end(log, left if not problem or service_processes() else 0.0):
-        return problem
+    try:
+        # a dead service has written what it ever will
+        if wait_for_end(log, left if not problem or service_processes() else 0.0):
+            return problem
+    except UnsupportedWandbError:
+        _wait_until_still(log, left)
+        raise
     # or else it may go on to write, over the end that is added here
     replace_service()
     try:
@@ -65,6 +71,13 @@ def finish_in_time(run: wandb.Run, outcome: TaskOutcome, timeout_s: float) -> st
     except OSError as error:
         logger.warning("W&B: cannot end the log of the run (%s)", error)
     return problem or "wandb did not write the run's end"
+
+
+def _wait_until_still(log: Path, timeout_s: float) -> None:
+    """Wait until a log that cannot be read has not grown for a while."""
+    until, size = time.monotonic() + timeout_s, -1
+    while time.monotonic() < until and size != (size := log.stat().st_size):
+        time.sleep(_STILL_S)
 
 
 def replace_service() -> None:

@@ -65,7 +65,7 @@ def watched(send: Callable[..., Any]) -> Callable[..., Any]:
     return sending
 
 
-class _Watch:
+class _ServiceWatch:
     """A thread that kills the service if a call of it does not return for half a minute.
 
     Attributes:
@@ -91,8 +91,8 @@ class _Watch:
 
 
 @cache
-def _watch() -> _Watch:
-    return _Watch()
+def _watch() -> _ServiceWatch:
+    return _ServiceWatch()
 
 
 # a thread does not survive a fork
