@@ -6,6 +6,8 @@ only the folder is moved, `wandb sync` silently leaves the artifacts out. The pa
 
 from __future__ import annotations
 
+import gzip
+import json
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -17,7 +19,7 @@ from flytekitplugins.wbmon.delivery.runs.pending_log import LogContent, logged_a
 from flytekitplugins.wbmon.delivery.runs.progress import FILE_NAME as PROGRESS
 from flytekitplugins.wbmon.delivery.runs.progress import DeliveryProgress, progress_file
 from flytekitplugins.wbmon.delivery.runs.steps import FILE_NAME as STEPS
-from flytekitplugins.wbmon.delivery.runs.tally import RunTally, ending, write_ending
+from flytekitplugins.wbmon.delivery.runs.tally import RunTally, ending
 from flytekitplugins.wbmon.delivery.runs.transaction_log import LogWriter, log_path, read_records
 from flytekitplugins.wbmon.delivery.runs.wandb_internals import (
     UnsupportedWandbError,
@@ -28,9 +30,15 @@ from flytekitplugins.wbmon.delivery.runs.wandb_internals import (
 from flytekitplugins.wbmon.errors import DataError
 
 if TYPE_CHECKING:
-    from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
+    from wandb.proto.wandb_internal_pb2 import (  # type: ignore[attr-defined]
+        ArtifactManifest,
+        Record,
+    )
 
 PACKED_LOG = "packed-log"
+_ENTRY_FIELDS = (
+    "path", "digest", "ref", "size", "local_path", "birth_artifact_id", "skip_cache",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,10 +155,14 @@ def _copy_log(folder: Path, scratch: Path, tally: RunTally) -> tuple[LogContent,
             end = record
         elif not is_padding(record):
             writer.write(record)
-    lost, records = ending(log, tally, n_rows=content.n_rows, end=end)
+    lost = tally.lost(log, n_rows=content.n_rows, exit_code=content.exit_code)
+    records = ending(lost, tally, end)
     for record in records:
         content.add(record)
-    write_ending(writer, records)
+    # a file may have to be no larger than the log is; the description has the exit code too
+    with suppress(OSError):
+        for record in records:
+            writer.write(record)
     writer.close()
     note_lost(folder, lost)
     return content, artifacts
@@ -158,7 +170,10 @@ def _copy_log(folder: Path, scratch: Path, tally: RunTally) -> tuple[LogContent,
 
 def _take_artifact_files(record: Record, folder: Path, found: dict[str, Path]) -> None:
     artifact = logged_artifact(record)
-    for entry in artifact.manifest.contents if artifact is not None else ():
+    if artifact is None:
+        return
+    _inline_contents(artifact.manifest)
+    for entry in artifact.manifest.contents:
         if not entry.local_path:
             continue  # a reference, or a file that W&B has
         source = folder / entry.local_path  # stays as it is if it is absolute
@@ -169,3 +184,22 @@ def _take_artifact_files(record: Record, folder: Path, found: dict[str, Path]) -
         else:  # deleted meanwhile: the artifact is lost, and the rest of the run is not
             name = f"artifacts/missing-{source.name}"
         entry.local_path = name
+
+
+def _inline_contents(manifest: ArtifactManifest) -> None:
+    """Put the entries of an artifact of more than 100,000 files into the log.
+
+    The log has the path of a file of the task's machine with them.
+    """
+    path = getattr(manifest, "manifest_file_path", "")
+    if not path:
+        return
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        for line in lines:
+            entry = json.loads(line)
+            added = manifest.contents.add(
+                **{name: entry[name] for name in _ENTRY_FIELDS if entry.get(name)}
+            )
+            for key, value in (entry.get("extra") or {}).items():
+                added.extra.add(key=key, value_json=json.dumps(value))
+    manifest.ClearField("manifest_file_path")

@@ -74,8 +74,8 @@ class DeliveryProgress:
         is_right = all(type(one) is int and one >= 0 for one in numbers)
         if not (is_right and all(type(one) is bool for one in flags)):
             raise TypeError("its counts must be numbers and its marks true or false")
-        if type(self.reason) is not str:
-            raise TypeError("its reason must be text")
+        if not all(type(one) is str for one in (self.reason, self.lost)):
+            raise TypeError("its reasons must be text")
 
     def save(self, folder: Path) -> None:
         """Save atomically: a process that dies leaves either the old file or the new one.
