@@ -76,6 +76,7 @@ extras["dev"] = [
     "codespell",
     "coverage>=7.6",
     "flytekitplugins-wandb>=1.16,<1.17",
+    "graphql-core>=3.2",  # the stand-in W&B server reads queries as a server does
     "hypothesis>=6.100",
     "httpx",
     "import-linter>=2.6",  # the contract that there is no circle

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import statistics
 import subprocess
@@ -21,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,7 @@ from support.wandb_faults import Fault
 from support.wandb_server import KEY, WandbServer
 
 VARIANTS = ("bare", "wandb offline", "wandb online", "flytekitplugins-wandb", "ours")
+FORMS = ("log(row)", "step=n", "commit=False", "in a thread", "in a fork", "in a spawned process")
 N_LOGS = 2000
 CAP_S = 60.0
 
@@ -41,14 +44,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--outage", action="store_true")
-    parser.add_argument("--one", nargs=3, metavar=("VARIANT", "URL", "LOGS"))
+    parser.add_argument("--forms", action="store_true")
+    parser.add_argument("--one", nargs=4, metavar=("VARIANT", "URL", "LOGS", "FORM"))
     args = parser.parse_args()
     if args.one:
-        variant, url, logs = args.one
-        print(json.dumps(measure(variant, url, int(logs))))
+        variant, url, logs, form = args.one
+        print(json.dumps(measure(variant, url, int(logs), form)))
         return
     with WandbServer() as server, tempfile.TemporaryDirectory() as folder:
-        if args.outage:
+        if args.forms:
+            print_forms(server, Path(folder), args.rounds)
+        elif args.outage:
             print_outage(server, Path(folder))
         else:
             print_overhead(server, Path(folder), args.rounds)
@@ -82,7 +88,27 @@ def print_outage(server: WandbServer, folder: Path) -> None:
         print(f"| {variant} | {shown} |")
 
 
-def run_apart(variant: str, server: WandbServer, folder: Path, logs: int) -> tuple[float, float]:
+def print_forms(server: WandbServer, folder: Path, rounds: int) -> None:
+    """The table of the forms of a log call, as ratios to wandb in the same round."""
+    print("| log call | ours, us | to wandb offline | to wandb online |")
+    print("|--|--|--|--|")
+    for form in FORMS:
+        took: dict[str, list[float]] = {"wandb offline": [], "wandb online": [], "ours": []}
+        for _ in range(rounds):
+            for variant, costs in took.items():
+                costs.append(run_apart(variant, server, folder, N_LOGS, form)[1])
+        ours = took.pop("ours")
+        ratios = [
+            statistics.median(own / its for own, its in zip(ours, costs, strict=True))
+            for costs in took.values()
+        ]
+        cells = " | ".join(f"{ratio:.2f}" for ratio in ratios)
+        print(f"| {form} | {statistics.median(ours):.0f} | {cells} |", flush=True)
+
+
+def run_apart(
+    variant: str, server: WandbServer, folder: Path, logs: int, form: str = FORMS[0]
+) -> tuple[float, float]:
     """Wall time of the variant's process in s, and the cost of a log call in us."""
     command = [sys.executable, "-m", "benchmarks.run_overhead", "--one", variant, server.url]
     environment = {**clean_environment(home=folder / "home"), "WANDB_SILENT": "true"}
@@ -90,7 +116,7 @@ def run_apart(variant: str, server: WandbServer, folder: Path, logs: int) -> tup
     began = time.monotonic()
     try:
         done = subprocess.run(
-            [*command, str(logs)],
+            [*command, str(logs), form],
             env=environment,
             capture_output=True,
             text=True,
@@ -106,16 +132,13 @@ def run_apart(variant: str, server: WandbServer, folder: Path, logs: int) -> tup
     return took, 0.0 if done.returncode else json.loads(done.stdout.splitlines()[-1])
 
 
-def measure(variant: str, url: str, logs: int) -> float:
+def measure(variant: str, url: str, logs: int, form: str) -> float:
     """Run the variant's task in a pod's context; the median cost of a log call in us."""
     costs: list[float] = []
 
     def body(x: int) -> int:
-        log = find_log(variant)
-        for row in range(logs):
-            began = time.perf_counter()
-            log({"row": row, "loss": 0.5})
-            costs.append(time.perf_counter() - began)
+        if logs and variant != "bare":
+            costs.extend(log_in_form(form, logs))
         return x
 
     folder = Path(tempfile.mkdtemp())
@@ -123,6 +146,32 @@ def measure(variant: str, url: str, logs: int) -> float:
     with pod_context(folder / "pod", env={"_FSEC_WANDB_API_KEY": KEY}):
         decorated(variant, url, body)(1)
     return statistics.median(costs) * 1e6 if costs else 0.0
+
+
+def log_in_form(form: str, logs: int) -> list[float]:
+    """Log to the current run; what each call took in s."""
+    import wandb
+
+    if form in ("log(row)", "step=n", "commit=False"):
+        return log_rows(wandb.run, form, logs)
+    if form == "in a thread":
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(log_rows, wandb.run, form, logs).result()
+    context = multiprocessing.get_context("fork" if form == "in a fork" else "spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as processes:
+        return processes.submit(log_rows, wandb.run, form, logs).result()
+
+
+def log_rows(run: Any, form: str, logs: int) -> list[float]:
+    """Log rows to a run; what each call took in s."""
+    run.log({"row": -1})  # a process of one's own connects with its first call
+    costs = []
+    for row in range(logs):
+        how = {"step=n": {"step": row + 1}, "commit=False": {"commit": False}}.get(form, {})
+        began = time.perf_counter()
+        run.log({"row": row, "loss": 0.5}, **how)
+        costs.append(time.perf_counter() - began)
+    return costs
 
 
 def decorated(variant: str, url: str, body: Callable[[int], int]) -> Callable[[int], int]:
@@ -158,15 +207,6 @@ def raw(mode: Any, url: str, body: Callable[[int], int]) -> Callable[[int], int]
         return result
 
     return with_run
-
-
-def find_log(variant: str) -> Callable[[dict[str, float]], None]:
-    """How the variant's body logs."""
-    if variant == "bare":
-        return lambda _: None
-    import wandb
-
-    return wandb.log
 
 
 if __name__ == "__main__":

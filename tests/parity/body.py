@@ -67,7 +67,9 @@ def _delete_summary(run: Any, _: Path, key: str) -> None:
 
 
 def _read(run: Any, _: Path, name: str) -> str:
-    return repr(getattr(run, name))
+    value = getattr(run, name)
+    # tags have no order, and count once
+    return repr(sorted(set(value)) if name == "tags" else value)
 
 
 def _read_summary(run: Any, _: Path, key: str) -> str:

@@ -46,7 +46,7 @@ def take_snapshot(server: WandbServer, run_id: str, *, resumed: bool) -> Snapsho
         "rows": [_row(row) for row in run.history],
         "summary": _summary(run.summary),
         "config": _config(run.config_values),
-        "tags": sorted(run.tags),
+        "tags": sorted(set(run.tags)),
         "notes": run.notes,
         "name": run.name,
         "group": run.group,

@@ -13,20 +13,20 @@ from typing import Any, TypeVar
 from flytekitplugins.wbmon.errors import PublishError
 
 MAX_COUNT = 2**53
-_MAX_DIGITS = 18
+_MAX_DIGITS = 300
 _SHOWN = 200
 
 T = TypeVar("T")
 
 
 def parse_json(content: str | bytes) -> Any:
-    """Parse JSON, with each whole number that is too large for 64 bits as a float.
+    """Parse JSON, with each whole number of hundreds of digits as a float.
 
     Raises:
         ValueError: If it is not JSON.
         RecursionError: If it is nested too deeply.
     """
-    # no count and no step is so large, and `float` refuses a larger `int`
+    # exact, as a config is written back; `float` refuses a larger `int`
     return json.loads(content, parse_int=_number)
 
 

@@ -225,7 +225,10 @@ class PendingLog:
         config = record.run.config
         # with this record wandb replaces the config that the server has
         if kept is not None:
-            _add_config(config, kept.config)
+            given = {item.key or item.nested_key[0] for item in config.update}
+            _add_config(
+                config, {key: item for key, item in kept.config.items() if key not in given}
+            )
         claimed = self._claim.to_config({})
         if claimed:
             config.update.add(key=BLOCK, value_json=json.dumps(claimed))
