@@ -494,9 +494,9 @@ def test_concurrent_tasks_do_not_wait_for_each_others_delivery(
     all_at_once = threading.Barrier(4, timeout=60)
     finish = WorkerProcess.finish
 
-    def meet_and_finish(worker: WorkerProcess, timeout_s: float) -> None:
+    def meet_and_finish(worker: WorkerProcess, timeout_s: float, **options: Any) -> None:
         all_at_once.wait()
-        finish(worker, timeout_s)
+        finish(worker, timeout_s, **options)
 
     def work(number: int) -> None:
         FlyteContextManager.initialize()
