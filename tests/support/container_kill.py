@@ -19,10 +19,18 @@ import pytest
 _UNSHARE = ("/usr/bin/unshare", "--pid", "--fork", "--mount-proc", "--kill-child=KILL")
 
 
+def as_container() -> tuple[str, ...]:
+    """The program that makes a process PID 1; the test is skipped where it may not."""
+    possible = subprocess.run([*_UNSHARE, "/bin/true"], capture_output=True, text=True, check=False)
+    if possible.returncode != 0:
+        pytest.skip(f"no PID namespace can be made here: {possible.stderr.strip()}")
+    return _UNSHARE
+
+
 def start_as_container(
     argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], log: IO[str]
 ) -> subprocess.Popen[str]:
-    """Start a process as PID 1 of a namespace of its own; the test is skipped where none is made.
+    """Start a process as PID 1 of a namespace of its own.
 
     Args:
         argv: The program and its arguments.
@@ -30,11 +38,8 @@ def start_as_container(
         env: Its environment.
         log: What it prints goes there.
     """
-    possible = subprocess.run([*_UNSHARE, "/bin/true"], capture_output=True, text=True, check=False)
-    if possible.returncode != 0:
-        pytest.skip(f"no PID namespace can be made here: {possible.stderr.strip()}")
     return subprocess.Popen(
-        [*_UNSHARE, *argv],
+        [*as_container(), *argv],
         cwd=cwd,
         env=dict(env),
         stdin=subprocess.DEVNULL,
