@@ -22,6 +22,7 @@ from flytekitplugins.wbmon.delivery.runs.deliver import RunDelivery
 from flytekitplugins.wbmon.delivery.runs.packer import RunPacker
 from flytekitplugins.wbmon.delivery.runs.store import CHANGING, find_runs
 from flytekitplugins.wbmon.delivery.runs.transaction_log import log_path, read_records
+from flytekitplugins.wbmon.delivery.runs.unpack import unpack
 from flytekitplugins.wbmon.delivery.store import OfflineStore
 from flytekitplugins.wbmon.run import wandb_client as client
 from flytekitplugins.wbmon.run.lifecycle import open_run
@@ -225,6 +226,7 @@ def test_a_run_whose_log_cannot_be_read_is_stored_as_it_is(
     (kept,) = find_runs(OfflineStore(store))
     assert kept.run.n_rows == 0
     with OfflineStore(store).borrow(kept.stored, timeout_s=60, changing=CHANGING) as back:
+        unpack(back.folder, kept.stored.about)
         assert read_run(log_path(back.folder)).project == "p"
     assert read_run(Path(run.settings.sync_dir)).column("row") == [1]
 
