@@ -96,7 +96,9 @@ def test_what_cannot_be_sent_waits_and_is_synced_later(server: WeaveServer, tmp_
     assert found.kept_in.startswith(str(tmp_path))
 
     server.fault = None
-    sync = SyncOfflineTraces("ask.sync", secret=KEY, offline_store=str(tmp_path))
+    sync = SyncOfflineTraces(
+        "ask.sync", secret=KEY, offline_store=str(tmp_path), api_host=server.url
+    )
     assert sync.compute() == (1, 1, 0)
     assert len(server.calls) == 5
 
@@ -113,7 +115,9 @@ def test_in_a_pod_what_cannot_be_sent_waits_below_the_raw_output(
     assert "could not be stored" not in notes
 
     server.fault = None
-    sync = SyncOfflineTraces("ask.sync", secret=KEY, offline_store=str(tmp_path / "raw"))
+    sync = SyncOfflineTraces(
+        "ask.sync", secret=KEY, offline_store=str(tmp_path / "raw"), api_host=server.url
+    )
     assert sync.compute() == (1, 1, 0)
     assert len(server.calls) == 5
 

@@ -26,7 +26,7 @@ WAYS = ("online", "offline", "spool")
 # several at once, as most of a run's time is waiting for answers
 _AT_ONCE = 4
 _LONGEST_S = 3000
-_DELIVERY_TIMEOUT_S = 60
+_DELIVERY_TIMEOUT_S = 30
 
 Session = Mapping[str, Any]
 

@@ -36,7 +36,10 @@ def create_artifact(memory: Memory, variables: Json) -> Json:
             description=given.get("description"),
         )
         memory.artifacts.append(artifact)
-    artifact.aliases += [item["alias"] for item in given.get("aliases") or []]
+    for alias in [item["alias"] for item in given.get("aliases") or []]:
+        for version in [*versions, artifact]:  # an alias names one version
+            version.aliases = [kept for kept in version.aliases if kept != alias]
+        artifact.aliases.append(alias)
     if given.get("clientID"):
         memory.clients[given["clientID"]] = artifact.id
     committed = [version for version in versions if version.committed]
@@ -162,7 +165,6 @@ def _artifact_node(artifact: ServedArtifact) -> Json:
         "name": artifact.name,
         "project": project_node(artifact.project, artifact.entity),
     }
-    aliases = ["latest", *artifact.aliases]
     return {
         "__typename": "Artifact",
         "id": artifact.id,
@@ -190,7 +192,7 @@ def _artifact_node(artifact: ServedArtifact) -> Json:
                 "alias": alias,
                 "artifactCollection": sequence,
             }
-            for alias in dict.fromkeys(aliases)
+            for alias in artifact.aliases
         ],
     }
 

@@ -12,7 +12,8 @@ import json
 from collections.abc import Mapping
 
 from support import wandb_artifacts, wandb_runs, wandb_views
-from support.wandb_records import Json, Memory, RefusedError, now
+from support.wandb_graphql import IS_STRICT, check_variables, select_fields
+from support.wandb_records import Json, Memory, RefusedError, now, project_node
 from support.wandb_schema import asked_types, describe_types
 
 _OPERATIONS = {
@@ -45,7 +46,13 @@ class Backend:
             self.unknown.append(operation)
             return {"data": {}, "errors": [{"message": f"unknown operation {operation}"}]}
         try:
-            return {"data": resolve(self.memory, variables)}
+            if IS_STRICT:
+                check_variables(query, variables)
+            answer = resolve(self.memory, variables)
+            if isinstance(answer.get("project"), dict):
+                name = variables.get("project") or variables.get("projectName")
+                answer["project"] = project_node(name, self.memory.entity) | answer["project"]
+            return {"data": select_fields(query, variables, answer) if IS_STRICT else answer}
         except RefusedError as error:
             return {"data": None, "errors": [{"message": str(error)}]}
 
@@ -56,9 +63,15 @@ class Backend:
             self.unknown.append(f"type {error}")
             return {"data": {}, "errors": [{"message": f"unknown type {error}"}]}
 
-    def stream(self, entity: str, project: str, run_id: str, body: Json) -> Json:
-        """Take one request of the file stream: rows, summary, output, the end."""
-        run = self.memory.run(entity, project, run_id)
+    def stream(self, project: str, run_id: str, body: Json) -> Json | None:
+        """Take one request of the file stream: rows, summary, output, the end.
+
+        Returns:
+            None if there is no such run.
+        """
+        run = self.memory.find(project, run_id)
+        if run is None:
+            return None
         run.heartbeat_at = now()
         for name, chunk in (body.get("files") or {}).items():
             lines, offset = chunk.get("content") or [], chunk.get("offset") or 0
@@ -69,11 +82,13 @@ class Backend:
             elif name == "wandb-summary.json" and lines:
                 run.summary = json.loads(lines[-1])
             elif name == "wandb-events.jsonl":
-                run.events += lines
+                run.events[offset : offset + len(lines)] = lines
         if body.get("complete"):
             run.exit_code = body.get("exitcode")
             run.state = "failed" if run.exit_code else "finished"
             run.n_finished += 1
+        else:  # a run that is resumed runs again
+            run.state, run.exit_code = "running", None
         return {"exitcode": run.exit_code, "limits": {}}
 
     def put(self, path: str, data: bytes) -> None:

@@ -15,6 +15,7 @@ from support.wandb_records import (
     node_id,
     now,
     project_node,
+    strict_json,
 )
 
 
@@ -117,7 +118,7 @@ def resume_status(memory: Memory, variables: Json) -> Json:
         **_run_node(run),
         "logLineCount": len(run.output),
         "eventsLineCount": len(run.events),
-        "historyTail": json.dumps(tail),
+        "historyTail": json.dumps([strict_json(line) for line in tail]),
         "eventsTail": json.dumps(run.events[-1:]),
         "wandbConfig": json.dumps(wandb_config),
     }
@@ -151,7 +152,11 @@ def history_page(memory: Memory, variables: Json) -> Json:
     if run is None:
         return {"project": {"run": None}}
     rows = run.lines.between(variables["minStep"], variables["maxStep"])
-    return {"project": {"run": {"history": _sampled(rows, _page_size(variables))}}}
+    return {
+        "project": {
+            "run": {"history": list(map(strict_json, _sampled(rows, _page_size(variables))))}
+        }
+    }
 
 
 def sampled_history(memory: Memory, variables: Json) -> Json:
@@ -163,7 +168,7 @@ def sampled_history(memory: Memory, variables: Json) -> Json:
 
 def full_history(memory: Memory, variables: Json) -> Json:
     run = memory.find(variables["project"], variables["run"])
-    rows = [run.lines[number] for number in sorted(run.lines)] if run else []
+    rows = [strict_json(run.lines[number]) for number in sorted(run.lines)] if run else []
     return {"project": {"run": {"history": rows, "events": run.events if run else []}}}
 
 
@@ -242,7 +247,7 @@ def _run_node(run: ServedRun) -> Json:
         "sweepName": None,
         "state": run.state,
         "config": json.dumps(run.config_values),
-        "summaryMetrics": json.dumps(run.summary),
+        "summaryMetrics": strict_json(json.dumps(run.summary)),
         "systemMetrics": "{}",
         "group": run.group or None,
         "jobType": run.job_type or None,
@@ -262,7 +267,7 @@ def _run_node(run: ServedRun) -> Json:
 
 
 def _rows_with(keys: list[str] | None, run: ServedRun | None) -> list[Json]:
-    rows = run.history if run else []
+    rows = [json.loads(strict_json(json.dumps(row))) for row in run.history] if run else []
     if not keys:
         return rows
     return [{key: row[key] for key in keys} for row in rows if set(keys) <= set(row)]

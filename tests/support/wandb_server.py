@@ -263,8 +263,13 @@ class _Handler(BaseHTTPRequestHandler):
             query, variables = call.get("query", ""), call.get("variables") or {}
             return self._send(200, backend.answer(operation, query, variables))
         if stream := re.fullmatch(r"/files/([^/]+)/([^/]+)/([^/]+)/file_stream", path):
-            entity, project, run_id = stream.groups()
-            return self._send(200, backend.stream(entity, project, run_id, json.loads(body)))
+            _, project, run_id = stream.groups()
+            answer = backend.stream(project, run_id, json.loads(body))
+            return (
+                self._send(404, {"error": "no such run"})
+                if answer is None
+                else self._send(200, answer)
+            )
         if path.startswith(STORAGE) and self.command == "PUT":
             backend.put(path, body)
             etag = hashlib.md5(body, usedforsecurity=False).hexdigest()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 
-from support.wandb_records import Json, Memory, ServedView, node_id, project_node
+from support.wandb_records import Json, Memory, ServedView, node_id, now, project_node
 
 
 def project_internal_id(_memory: Memory, variables: Json) -> Json:
@@ -31,7 +31,17 @@ def upsert_view(memory: Memory, variables: Json) -> Json:
         title=variables.get("displayName") or "",
         spec=json.loads(variables["spec"]),
     )
-    return {"upsertView": {"view": {"id": view_id, "name": name}, "inserted": inserted}}
+    view = {
+        "id": view_id,
+        "name": name,
+        "type": variables.get("type"),
+        "displayName": variables.get("displayName") or "",
+        "description": variables.get("description") or "",
+        "spec": variables["spec"],
+        "updatedAt": now(),
+        "project": project_node(variables.get("projectName") or "", memory.entity),
+    }
+    return {"upsertView": {"view": view, "inserted": inserted}}
 
 
 OPERATIONS: Mapping[str, Callable[[Memory, Json], Json]] = {

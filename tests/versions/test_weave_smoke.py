@@ -170,7 +170,8 @@ def test_an_outage_costs_no_call(server: WeaveServer, folder: Path) -> None:
     assert server.calls == {}
 
     server.fault = None
-    assert SyncOfflineTraces("s", secret=SECRET, offline_store=store).compute() == (1, 1, 0)
+    sync = SyncOfflineTraces("s", secret=SECRET, offline_store=store, api_host=server.url)
+    assert sync.compute() == (1, 1, 0)
     assert [call["output"] for call in server.named("outer")] == [4]
 
 

@@ -302,8 +302,14 @@ def test_a_stored_log_that_names_a_file_of_the_sync_pod_is_left_and_the_next_go_
 
 
 def test_records_that_make_wandb_read_or_delete_files_are_not_sent(
-    copies: Copies, server: WandbServer, tmp_path: Path
+    copies: Copies, server: WandbServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # nor does what the environment says of runs keep this one from being sent
+    for name, value in {
+        "WANDB_RESUME": "must", "WANDB_RUN_ID": "other", "WANDB_CONFIG_PATHS": "/etc/passwd",
+        "WANDB_IDENTITY_TOKEN_FILE": "/etc/hostname",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
     victim = tmp_path / "victim"
     victim.mkdir()
     (victim / "events.out.tfevents.1.a").write_text(CONTENT)
@@ -478,3 +484,28 @@ def test_two_pods_with_one_id_in_one_second_keep_both_runs(
     assert len({name.rpartition("-")[0] for name in names}) == 1
     assert len(set(names)) == 2
     assert sorted(found.run.n_rows for found in find_runs(OfflineStore(store))) == [2, 3]
+
+
+def test_an_artifact_of_so_many_files_that_wandb_lists_them_in_a_file_is_stored_and_delivered(
+    tmp_path: Path, server: WandbServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wandb.sdk.interface.interface.MANIFEST_FILE_SIZE_THRESHOLD", 1)
+    monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "staging"))
+    copies = Copies(tmp_path, tmp_path / "store")
+    own = RunSettings(
+        project="payments", entity="ops", id="many", offline_store=str(copies.place),
+        init={"mode": "offline"},
+    )  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    with open_run(own) as run:
+        made = wandb.Artifact("many", "data")
+        for number in range(2):
+            with made.new_file(f"{number}.txt") as file:
+                file.write(f"content {number}")
+        made.add_reference("s3://bucket/elsewhere", checksum=False)
+        run.log_artifact(made)
+    shutil.rmtree(tmp_path / "staging")
+    assert set(reasons(sync(copies, server)).values()) == {""}
+    (found,) = [one for one in server.artifacts if one.name == "many"]
+    assert found.committed
+    assert sorted(found.files.values()) == [b"content 0", b"content 1"]

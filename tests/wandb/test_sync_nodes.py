@@ -72,6 +72,8 @@ def test_a_node_without_a_store_a_key_or_time_is_refused(
         SyncOfflineRuns("s", offline_store="")
     with pytest.raises(ConfigError, match="positive"):
         SyncOfflineRuns("s", offline_store="x", timeout_s=0)
+    with pytest.raises(ConfigError, match="got a callable, which only wandb_init"):
+        SyncOfflineRuns("s", offline_store="x", secret=lambda: KEY)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="'max' or 'min'"):
         TagBest("t", project="p", entity="e", metric="m", mode="most")  # type: ignore[arg-type]
     monkeypatch.delenv("WANDB_API_KEY", raising=False)

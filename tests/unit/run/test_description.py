@@ -109,3 +109,22 @@ def test_the_group_and_the_job_type_are_an_argument_a_variable_or_flytes(
     monkeypatch.setenv("WANDB_NOTES", "theirs")
     assert [arguments()[name] for name in ("group", "job_type", "notes")] == ["theirs"] * 3
     assert arguments(group="mine")["group"] == "mine"
+
+
+def test_settings_that_hid_a_secret_in_a_long_tag_still_travel(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SOME_API_KEY", "hunter22")
+    settings = RunSettings(**TARGET, init={"tags": [f"{'t' * 55} hunter22"]})
+    assert "hunter22" not in settings.init["tags"][0]
+    assert RunSettings.from_config(settings.to_config()) == settings
+
+
+def test_what_stands_for_a_secret_does_not_make_a_text_too_long() -> None:
+    settings = RunSettings(**TARGET, init={"tags": [f"{'t' * 58}s3cr3t"], "name": "n" * 128})
+    arguments = init_arguments(
+        settings, TaskIdentity(), run_id="id", inputs={}, redactor=SecretRedactor(["s3cr3t"])
+    )
+    (tag,) = arguments["tags"]
+    assert len(tag) <= 64
+    assert "s3cr3t" not in tag

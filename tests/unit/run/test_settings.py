@@ -143,7 +143,7 @@ def test_a_cluster_may_point_at_its_own_wandb_without_a_change_of_code(
     assert given.resolved_api_host == "https://other.example.com"
 
 
-@pytest.mark.parametrize("value", ["ofline", "turbo", "ONLINE,offline"])
+@pytest.mark.parametrize("value", ["ofline", "on line", "ONLINE,offline"])
 def test_a_mode_in_the_environment_that_is_none_keeps_the_run_offline(
     value: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

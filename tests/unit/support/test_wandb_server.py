@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -156,6 +157,67 @@ def test_a_resumed_run_goes_on_where_it_ended(server: WandbServer, tmp_path: Pat
     assert server.run("p", "r1").column("_step") == [0, 1, 2, 3, 4, 5]
 
 
+RUN = "query Run($project: String!, $name: String!)"
+
+
+@pytest.mark.parametrize(
+    ("query", "variables", "message"),
+    [
+        ("{ project(name: $project) { run(name: $name) { colour } } }", {}, "colour"),
+        ("{ project(name: $project) { run(name: $name) { id } } }", {"name": 1}, "name"),
+        ("{ project(name: $project) { run(name: $name) { id } } }", {"name": None}, "name"),
+        ("{ project(name: $other) { run(name: $name) { id } } }", {}, "project|other"),
+        ("{ project(name: $project) { run(name: $name { id } }", {}, "Syntax"),
+    ],
+)
+def test_a_query_that_no_server_understands_is_refused(
+    server: WandbServer, query: str, variables: Any, message: str
+) -> None:
+    server.backend.memory.run("ops", "p", "r1")
+
+    answer = ask(server, RUN + query, **{"project": "p", "name": "r1", **variables})
+
+    assert re.search(message, answer["errors"][0]["message"])
+
+
+def test_only_what_was_asked_for_is_answered_and_numbers_are_those_of_json(
+    server: WandbServer,
+) -> None:
+    run = server.backend.memory.run("ops", "p", "r1")
+    run.summary = {"loss": float("nan"), "best": float("-inf")}
+    query = RUN + "{ project(name: $project) { run(name: $name) { id sum: summaryMetrics } } }"
+
+    answer = ask(server, query, project="p", name="r1")
+
+    served = answer["data"]["project"]["run"]
+    assert served == {"id": run.node_id, "sum": '{"loss": "NaN", "best": "-Infinity"}'}
+
+
+def test_a_stream_to_a_run_that_is_not_there_is_refused(server: WandbServer) -> None:
+    with pytest.raises(HTTPError, match="404"):
+        post(server, "/files/ops/p/none/file_stream", {})
+
+    assert server.runs == []
+
+
+def test_a_page_of_history_that_is_too_small_leaves_rows_out(server: WandbServer) -> None:
+    lines = [json.dumps({"_step": 2 * step}) for step in range(100)]
+    server.backend.memory.run("ops", "p", "r1").lines.write(lines, 0)
+    query = (
+        "query HistoryPage($project: String!, $run: String!, $minStep: Int64!, $maxStep: Int64!, "
+        "$pageSize: Int!) { project(name: $project) { run(name: $run) { history(minStep: $minStep, "
+        "maxStep: $maxStep, samples: $pageSize) } } }"
+    )
+
+    def steps(low: int, high: int, size: int) -> list[int]:
+        where = {"project": "p", "run": "r1", "minStep": low, "maxStep": high, "pageSize": size}
+        rows = ask(server, query, **where)["data"]["project"]["run"]["history"]
+        return [json.loads(row)["_step"] for row in rows]
+
+    assert steps(10, 17, 100) == [10, 12, 14, 16]
+    assert len(steps(0, 1000, 10)) == 10
+
+
 @pytest.mark.parametrize("status", [401, 403, 404, 409, 429, 500, 503])
 def test_a_status_is_given_to_matching_requests_only(server: WandbServer, status: int) -> None:
     server.fault = Fault(status=status, on=f"POST .*{FILE_STREAM}")
@@ -254,6 +316,13 @@ def test_it_runs_in_a_process_of_its_own_with_a_control_endpoint(tmp_path: Path)
         process.wait()
 
 
+def ask(server: WandbServer, query: str, **variables: Any) -> Any:
+    body = {"query": query, "variables": variables}
+    request = Request(f"{server.url}/graphql", data=json.dumps(body).encode())
+    with urlopen(request, timeout=10) as answer:
+        return json.load(answer)
+
+
 def post(server: WandbServer, path: str, body: Any, timeout: float = 10) -> int:
     request = Request(server.url + path, data=json.dumps(body).encode())
     with urlopen(request, timeout=timeout) as answer:
@@ -261,6 +330,7 @@ def post(server: WandbServer, path: str, body: Any, timeout: float = 10) -> int:
 
 
 def stream_status(server: WandbServer) -> int:
+    server.backend.memory.run("ops", "p", "r1")  # one that does not exist takes no stream
     try:
         return post(server, "/files/ops/p/r1/file_stream", {})
     except HTTPError as error:
@@ -275,6 +345,10 @@ def control(url: str, what: str, body: Any = ...) -> Any:
 
 def alert(url: str) -> None:
     variables = {"projectName": "p", "runName": "r", "title": "Drift", "text": "psi 0.4"}
-    query = f"mutation {ALERT}($title: String!) {{ ok }}"
+    query = (
+        f"mutation {ALERT}($projectName: String!, $runName: String!, $title: String!, "
+        "$text: String!) { notifyScriptableRunAlert(input: {projectName: $projectName, "
+        "runName: $runName, title: $title, text: $text}) { success } }"
+    )
     data = json.dumps({"query": query, "variables": variables}).encode()
     urlopen(Request(f"{url}/graphql", data=data), timeout=10).close()

@@ -186,6 +186,32 @@ def test_a_spool_of_which_it_is_not_known_what_was_sent_is_left(
     assert server.files == []
 
 
+def test_the_key_is_sent_to_no_server_that_only_the_store_names(
+    server: WeaveServer, tmp_path: Path
+) -> None:
+    store = OfflineStore(str(tmp_path / "store"))
+    place = keep_spool(write_spool(server, tmp_path), store)
+    found = drain_store(store, api_key=KEY, known_url="https://trace.wandb.ai")
+    assert found.n_delivered == 0
+    assert "must be for the server of the node, https://trace.wandb.ai" in found.left[place]
+    assert server.files == []
+    assert drain_store(store, api_key=KEY, known_url=f"{server.trace_url}/").n_delivered == 1
+
+
+@pytest.mark.parametrize("value", [None, [], "soon", True, 1e99])
+@pytest.mark.parametrize("name", ["entity", "trace_url", "n_records", "begun_at"])
+def test_a_manifest_of_any_shape_holds_up_no_other_spool(
+    server: WeaveServer, tmp_path: Path, name: str, value: object
+) -> None:
+    store = OfflineStore(str(tmp_path / "store"))
+    bad, good = (write_spool(server, tmp_path, prefix=each) for each in ("bad", "good"))
+    manifest = Path(keep_spool(bad, store), "manifest.json")
+    keep_spool(good, store)
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), name: value}))
+    drain_store(store, api_key=KEY, trace_url=server.trace_url)
+    assert "good-call" in server.calls
+
+
 def test_two_processes_at_the_same_time_send_each_record_once(
     server: WeaveServer, tmp_path: Path
 ) -> None:

@@ -116,6 +116,12 @@ def request_secrets(task_kwargs: Mapping[str, Any], *secrets: Secret | None) -> 
     """
     needed = [secret for secret in secrets if secret is not None]
     for secret in needed:
+        if callable(secret):
+            raise ConfigError(
+                "the secret of a node must be a flytekit.Secret, got a callable, which only "
+                "wandb_init and weave_init take: a node goes to its pod as settings, without the "
+                "functions of your module. Give Secret(group='wandb', key='api_key')"
+            )
         check_secret(secret)
     requests: dict[Any, Secret] = {}
     for secret in [*(task_kwargs.get("secret_requests") or ()), *needed]:

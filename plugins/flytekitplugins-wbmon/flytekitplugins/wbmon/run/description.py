@@ -69,6 +69,18 @@ def described(own: Mapping[str, Any], environ: Mapping[str, str] | None = None) 
     return {**found, "tags": tags}
 
 
+def fitted_description(description: Mapping[str, Any]) -> dict[str, Any]:
+    """The description with texts and tags that are too long cut."""
+    fitted = {
+        name: fitted_name(value, LONGEST[name]) if name in LONGEST else value
+        for name, value in description.items()
+    }
+    if "tags" in fitted:
+        tags = [fitted_name(tag, LONGEST_TAG) for tag in fitted["tags"]]
+        fitted["tags"] = list(dict.fromkeys(tags))
+    return fitted
+
+
 def tags_in_environment(environ: Mapping[str, str]) -> list[str]:
     """The tags of WANDB_TAGS, which commas separate; those that are too long are cut."""
     tags = environ.get(TAGS, "").split(",")

@@ -11,9 +11,8 @@ from typing import Any
 from urllib.parse import quote
 
 from flytekitplugins.wbmon.flyte.identity import TaskIdentity
-from flytekitplugins.wbmon.names import fitted_name
 from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
-from flytekitplugins.wbmon.run.description import LONGEST, described
+from flytekitplugins.wbmon.run.description import described, fitted_description
 from flytekitplugins.wbmon.run.ranks import Rank
 from flytekitplugins.wbmon.run.settings import FREE_TEXTS, RunSettings
 from flytekitplugins.wbmon.storage.room import folder_with_room, why_not_writable
@@ -48,13 +47,18 @@ def init_arguments(
         "entity": settings.resolved_entity,
         "id": run_id,
         "group": given.get("group") or identity.execution or None,
-        "job_type": given.get("job_type") or _job_type(identity),
+        "job_type": given.get("job_type") or identity.task_name or None,
         "notes": _notes(identity, given.get("notes")),
         "dir": _directory(given.get("dir"), inputs, identity),
     }
     # again: when the settings were made, the task's secrets were not known yet
     shown = {name: redactor.value(given[name]) for name in FREE_TEXTS if given.get(name)}
-    return {**given, **shown, "config": redactor.config(_read_config(given.get("config")))}
+    # last, because what stands for a secret may be longer than it
+    return {
+        **given,
+        **fitted_description(shown),
+        "config": redactor.config(_read_config(given.get("config"))),
+    }
 
 
 def flyte_config(identity: TaskIdentity, rank: Rank | None) -> dict[str, Any]:
@@ -78,11 +82,11 @@ def _read_config(config: Any) -> Any:
         return config
     import wandb
 
-    return wandb.helper.parse_config(config)  # type: ignore[attr-defined]
-
-
-def _job_type(identity: TaskIdentity) -> str | None:
-    return fitted_name(identity.task_name, LONGEST["job_type"]) or None
+    try:
+        return wandb.helper.parse_config(config)  # type: ignore[attr-defined]
+    except Exception as error:  # noqa: BLE001 - a file that is not there, flags that are not parsed
+        logger.warning("W&B: the config is left out (%s)", type(error).__name__)
+        return None
 
 
 def _notes(identity: TaskIdentity, own: str | None) -> str | None:

@@ -17,7 +17,7 @@ from flytekitplugins.wbmon.flyte.identity import check_template
 from flytekitplugins.wbmon.flyte.secrets import secret_from_config, secret_to_config
 from flytekitplugins.wbmon.names import quoted_name
 from flytekitplugins.wbmon.privacy.secrets import SecretRedactor, environment_secrets
-from flytekitplugins.wbmon.run.description import checked_description
+from flytekitplugins.wbmon.run.description import checked_description, fitted_description
 
 if TYPE_CHECKING:
     from flytekit import Secret
@@ -100,7 +100,11 @@ class RunSettings:
         object.__setattr__(self, "init", {**self.init, **checked_description(self.init)})
         # redacted here already: settings are printed, pickled and put into container arguments
         redactor = SecretRedactor(environment_secrets())
-        clean = {name: redactor.value(self.init[name]) for name in FREE_TEXTS if name in self.init}
+        texts = {
+            name: redactor.value(self.init[name]) for name in FREE_TEXTS if self.init.get(name)
+        }
+        # what stands for a secret may be longer than it
+        clean = fitted_description(texts)
         if "config" in self.init:
             clean["config"] = redactor.config(self.init["config"])
         # the dataclass is frozen

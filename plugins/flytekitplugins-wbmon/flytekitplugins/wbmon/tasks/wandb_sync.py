@@ -45,20 +45,23 @@ class SyncOfflineRuns(Node[SyncSettings]):
     """Deliver the runs in an offline store to W&B, oldest first.
 
     Each row, artifact and alert is sent once, even if an earlier delivery was interrupted or two
-    nodes run at the same time. A run is deleted from the store when W&B has confirmed it.
+    nodes run at the same time. A run is deleted from the store when W&B has confirmed it. If the
+    server cannot be reached or refuses the key, no further runs are tried.
 
     Args:
         name: Name of the task.
-        secret: The W&B key, which the node requests; None to use W&B's own environment.
+        secret: The W&B key, which the node requests; None to use W&B's own environment. Not a
+            callable, which cannot be sent to the node's pod.
         host: URL of the W&B pages.
         api_host: URL of the W&B API.
         offline_store: URL of the store: the `offline_store` of `wandb_init`, or any folder above
             it, such as the raw output prefix.
-        timeout_s: Time limit in seconds for each run.
+        timeout_s: Time limit in seconds for each run, copying it from the store included.
         task_kwargs: Arguments of the task, as for any node.
 
     Raises:
-        ConfigError: If `offline_store` is empty, or `timeout_s` is not positive.
+        ConfigError: If `offline_store` is empty, `timeout_s` is not positive, or `secret` is not a
+            `flytekit.Secret`.
     """
 
     def __init__(

@@ -185,8 +185,9 @@ class SyncOfflineTraces(Node[SyncTracesSettings]):
         secret: The W&B key, which the node requests; None to use W&B's own environment.
         offline_store: URL of the store, as given to `weave_init`.
         api_host: URL of the W&B API; its host name selects the W&B login if `secret` is None.
-        trace_host: URL of a trace server for all traces; if empty, each is sent to the server that
-            it was recorded for.
+        trace_host: URL of a trace server for all traces. If empty, those are sent that were
+            recorded for the server that belongs to `api_host`, and others are left: whoever can
+            write to the store could otherwise have the key sent anywhere.
         deadline_s: Time limit in seconds for the traces of one task.
         task_kwargs: Arguments of the task, as for any node.
 
@@ -229,7 +230,8 @@ class SyncOfflineTraces(Node[SyncTracesSettings]):
             open_store(config.offline_store),
             api_key=require_api_key(config.secret, api_host=config.api_host).reveal(),
             deadline_s=config.deadline_s,
-            trace_url=config.trace_host,
+            trace_url=config.trace_host.rstrip("/"),
+            known_url=_trace_url("", config.api_host),
         )
         for url, reason in found.left.items():
             show_note(f"{url} stays in the store: {reason}")

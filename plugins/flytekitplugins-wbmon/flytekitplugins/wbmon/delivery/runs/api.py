@@ -80,7 +80,8 @@ query HistoryPage($entity: String!, $project: String!, $run: String!, $minStep: 
 _CREATE = """
 mutation UpsertBucket($name: String, $project: String, $entity: String) {
   upsertBucket(input: {name: $name, modelName: $project, entityName: $entity}) {
-    bucket { id name } inserted
+    bucket { id name state heartbeatAt historyLineCount historyKeys config summaryMetrics tags }
+    inserted
   }
 }
 """
@@ -214,9 +215,9 @@ class WandbApi:
         """
         names = {"entity": target.entity, "project": target.project, "name": target.run_id}
         answer = optional_object(self._ask("UpsertBucket", _CREATE, names), "upsertBucket")
-        return (
-            _served(optional_object(answer, "bucket")) if answer.get("inserted") is True else None
-        )
+        if answer.get("inserted") not in (True, False):
+            raise misunderstood("`inserted`", "true or false", answer.get("inserted"))
+        return _served(optional_object(answer, "bucket")) if answer["inserted"] else None
 
     def write_config(self, run: ServedRun, config: Mapping[str, Any]) -> None:
         """Replace the config of a run, in the form of `ServedRun`; raises as `find_run` does."""

@@ -7,6 +7,8 @@ names that they get in the package. It leaves out padding, and rows that W&B has
 
 from __future__ import annotations
 
+import gzip
+import json
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -24,11 +26,15 @@ from flytekitplugins.wbmon.delivery.runs.wandb_internals import (
 
 if TYPE_CHECKING:
     from wandb.proto.wandb_internal_pb2 import (  # type: ignore[attr-defined]
+        ArtifactManifest,
         Record,
         SummaryItem,
     )
 
 _MEDIA = "media/"
+_ENTRY_FIELDS = (
+    "path", "digest", "ref", "size", "local_path", "birth_artifact_id", "skip_cache",
+)  # fmt: skip
 # sent as they are written, and of no use in a log without the rows that go with them
 _OF_ROWS = ("history", "files")
 
@@ -153,6 +159,8 @@ class RunPacker:
     def _take_files(self, record: Record) -> None:
         """Note the files that a record names, and give those of artifacts their new names."""
         artifact = logged_artifact(record)
+        if artifact is not None:
+            _inline_contents(artifact.manifest)
         for entry in artifact.manifest.contents if artifact is not None else ():
             if not entry.local_path:
                 continue  # a reference, or a file that W&B has
@@ -170,3 +178,22 @@ class RunPacker:
                 # of these files wandb never changes one
                 if each.path.startswith(_MEDIA) and source.is_file():
                     self.files[f"files/{each.path}"] = source
+
+
+def _inline_contents(manifest: ArtifactManifest) -> None:
+    """Put the entries of an artifact of more than 100,000 files into the log.
+
+    The log has the path of a file of the task's machine with them.
+    """
+    path = getattr(manifest, "manifest_file_path", "")
+    if not path:
+        return
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        for line in lines:
+            entry = json.loads(line)
+            added = manifest.contents.add(
+                **{name: entry[name] for name in _ENTRY_FIELDS if entry.get(name)}
+            )
+            for key, value in (entry.get("extra") or {}).items():
+                added.extra.add(key=key, value_json=json.dumps(value))
+    manifest.ClearField("manifest_file_path")

@@ -220,16 +220,21 @@ class PendingLog:
             config.update.add(key=BLOCK, value_json=json.dumps(claimed))
         self._writer.write(record)
         if kept is not None:
-            self._writer.write(_summary(kept.summary))
+            self._add(_summary(kept.summary))
 
     def _write_what_is_newer(self) -> None:
         """Let what another process logged later stand in the summary and the config."""
         if self._served is None or not _is_older(self.content, self._served):
             return
-        self._writer.write(_summary(self._served.summary))
+        self._add(_summary(self._served.summary))
         record = record_type()()
         _add_config(record.config, self._served.config)
-        self._writer.write(record)
+        self._add(record)
+
+    def _add(self, record: Record) -> None:
+        # one without content has no type, at which wandb's service would stop
+        if record.WhichOneof("record_type"):
+            self._writer.write(record)
 
     def _is_wanted(self, record: Record, kind: str | None) -> bool:
         if kind == "history":

@@ -77,7 +77,7 @@ class DeliveryProgress:
         is_right = all(type(one) is int and one >= 0 for one in numbers)
         if not (is_right and all(type(one) is bool for one in flags)):
             raise TypeError("its counts must be numbers and its marks true or false")
-        if not (type(self.reason) is str and type(self.lost) is str):
+        if not all(type(one) is str for one in (self.reason, self.lost)):
             raise TypeError("its reasons must be text")
 
     def save(self, folder: Path) -> None:

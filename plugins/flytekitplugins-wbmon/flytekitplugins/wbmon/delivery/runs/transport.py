@@ -61,19 +61,19 @@ def post_json(
         PublishError: If the answer is not JSON.
     """
     place = f"W&B at {without_secrets(url)}"
-    watch = _Watch(timeout_s)
+    cut_off = _CutOff(timeout_s)
     try:
         request = urllib.request.Request(  # noqa: S310 - the user's own W&B host
             url, json.dumps(body).encode(), dict(headers)
         )
-        with watch, _opener(watch).open(request, timeout=timeout_s) as answer:
+        with cut_off, _opener(cut_off).open(request, timeout=timeout_s) as answer:
             content = answer.read(_MAX_BYTES + 1)
-        watch.check()  # an answer of unknown length that was cut looks whole
+        cut_off.check()  # an answer of unknown length that was cut looks whole
     except urllib.error.HTTPError as error:
         error.close()
         raise StatusError(f"{place} answered {error.code} to {what}", error.code) from None
     except (OSError, http.client.HTTPException, ValueError) as error:
-        if watch.is_over or isinstance(error, TimeoutError):
+        if cut_off.is_over or isinstance(error, TimeoutError):
             error = TimeoutError(f"no whole answer to {what} within {timeout_s:g} s")
         kind = UnreachableError if _is_of_connection(error) else PublishError
         raise kind(f"{place} cannot be reached: {_shown(error)}") from None
@@ -98,7 +98,7 @@ def _shown(error: Exception) -> str:
     return without_secrets(f"{error}"[:_SHOWN]) or type(error).__name__
 
 
-class _Watch:
+class _CutOff:
     """Cuts the connections of a request when its time is over.
 
     The time limit of a socket is for one read, and a server that sends a byte now and then would
@@ -151,21 +151,21 @@ class _Watch:
 
 
 class _PlainHandler(urllib.request.HTTPHandler):
-    def __init__(self, watch: _Watch) -> None:
+    def __init__(self, cut_off: _CutOff) -> None:
         super().__init__()
-        self._watch = watch
+        self._cut_off = cut_off
 
     def do_open(self, http_class: Any, req: Any, **kwargs: Any) -> Any:
-        return super().do_open(partial(self._watch.connection, http_class), req, **kwargs)
+        return super().do_open(partial(self._cut_off.connection, http_class), req, **kwargs)
 
 
 class _SecureHandler(urllib.request.HTTPSHandler):
-    def __init__(self, watch: _Watch) -> None:
+    def __init__(self, cut_off: _CutOff) -> None:
         super().__init__()
-        self._watch = watch
+        self._cut_off = cut_off
 
     def do_open(self, http_class: Any, req: Any, **kwargs: Any) -> Any:
-        return super().do_open(partial(self._watch.connection, http_class), req, **kwargs)
+        return super().do_open(partial(self._cut_off.connection, http_class), req, **kwargs)
 
 
 class _NoRedirection(urllib.request.HTTPRedirectHandler):
@@ -173,8 +173,8 @@ class _NoRedirection(urllib.request.HTTPRedirectHandler):
         """Do not follow: the new address would be sent the key."""
 
 
-def _opener(watch: _Watch) -> urllib.request.OpenerDirector:
+def _opener(cut_off: _CutOff) -> urllib.request.OpenerDirector:
     # with the proxies of the environment, as every opener
     return urllib.request.build_opener(
-        _PlainHandler(watch), _SecureHandler(watch), _NoRedirection()
+        _PlainHandler(cut_off), _SecureHandler(cut_off), _NoRedirection()
     )

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from flytekitplugins.wbmon.delivery.borrowed_folder import GoneError
 from flytekitplugins.wbmon.delivery.store import Kept, OfflineStore, keep_in_time
@@ -135,7 +135,7 @@ def find_spools(store: OfflineStore) -> list[StoredSpool]:
         if stored.marker != TARGET and stored.about.get("kind") != KIND:
             continue
         try:
-            target = Target(**{n: stored.about[n] for n in _names() if n in stored.about})
+            target = _read_target(stored.about)
         except TypeError as error:
             logger.warning("%s is no spool of traces and is left alone: %s", stored.url, error)
             continue
@@ -144,7 +144,12 @@ def find_spools(store: OfflineStore) -> list[StoredSpool]:
 
 
 def drain_store(
-    store: OfflineStore, *, api_key: str, deadline_s: float = 300.0, trace_url: str = ""
+    store: OfflineStore,
+    *,
+    api_key: str,
+    deadline_s: float = 300.0,
+    trace_url: str = "",
+    known_url: str = "",
 ) -> StoreResult:
     """Send every spool of a store, oldest first; a spool that the server confirmed is removed.
 
@@ -155,6 +160,7 @@ def drain_store(
         api_key: The W&B key.
         deadline_s: Time limit for each spool, in seconds.
         trace_url: Trace server to send to; each spool's own target if empty.
+        known_url: The only server of a spool's own that is sent the key; any if empty.
 
     Returns:
         Counts over all spools, without those that another process has just delivered.
@@ -166,13 +172,16 @@ def drain_store(
     for spool in find_spools(store):
         url = spool.stored.url
         try:
+            _check_server(spool, known_url if not trace_url else "")
             results[url] = _drain_one(store, spool, api_key, deadline_s, trace_url)
         except GoneError:
             continue
-        except (WbmonError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever is in one spool, the next is tried
             # n_records is -1 for a spool that was never closed; at least one record is left
             n_left = max(1, spool.target.n_records)
-            results[url] = DrainResult(0, n_left, reason=str(error)), 0
+            is_plain = isinstance(error, (WbmonError, OSError))
+            reason = str(error) if is_plain else f"{type(error).__name__}: {error}"
+            results[url] = DrainResult(0, n_left, reason=reason), 0
         reason = results[url][0].reason
         if reason:
             logger.warning("%s stays in the store: %s", url, reason)
@@ -210,6 +219,17 @@ def _drain_one(
         return result, before
 
 
+def _check_server(spool: StoredSpool, known_url: str) -> None:
+    """Raise if a spool names another server than the one that may be sent the key."""
+    # whoever can write to the store could have the key sent to a server of their own
+    named = spool.target.trace_url.rstrip("/")
+    if known_url and not spool.stored.problem and named != known_url.rstrip("/"):
+        raise DataError(
+            f"traces of a store must be for the server of the node, {known_url}, and are for "
+            f"{named}; give the node the trace_host or api_host to which they are to be sent"
+        )
+
+
 def _is_whole(result: DrainResult) -> bool:
     """Whether the server has every record; a spool with rejected ones is kept, to be looked at."""
     return result.is_complete and not result.n_rejected
@@ -239,5 +259,18 @@ def _marks_spool(path: str) -> bool:
     return name == TARGET and folder == FOLDER
 
 
-def _names() -> tuple[str, ...]:
-    return tuple(each.name for each in fields(Target))
+def _read_target(about: Mapping[str, Any]) -> Target:
+    """The target that a manifest describes.
+
+    Raises:
+        TypeError: If an entry is missing or not of its type.
+    """
+    target = Target(
+        **{each.name: about[each.name] for each in fields(Target) if each.name in about}
+    )
+    texts = (target.entity, target.project, target.trace_url)
+    if not all(type(text) is str for text in texts):
+        raise TypeError("entity, project and trace_url must be text")
+    if type(target.n_records) is not int or type(target.begun_at) not in (int, float):
+        raise TypeError("n_records and begun_at must be numbers")
+    return target
