@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -210,6 +211,9 @@ def test_a_task_that_is_told_to_stop_stores_its_traces_before_it_is_killed(
     try:
         wait_until((home / "asked").exists)
         process.send_signal(signal.SIGTERM)
+        time.sleep(1)
+        # it is in its end by now, which is not cut short
+        process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=60) == 128 + signal.SIGTERM
     finally:
         process.kill()
@@ -218,6 +222,47 @@ def test_a_task_that_is_told_to_stop_stores_its_traces_before_it_is_killed(
     drain_store(OfflineStore(str(home / "store")), api_key=KEY)
     assert numbers(server) == [1]
     assert len(server.named("ask")) == 1
+
+
+FORKED = """
+import os, sys
+import weave
+from flytekitplugins.wbmon.llm import weave_init
+
+@weave.op
+def answer(number):
+    return number * 2
+
+@weave_init("demo", "loop", api_host=sys.argv[1], delivery_timeout_s=30)
+def ask():
+    answer(0)
+    child = os.fork()
+    if child == 0:
+        raise KeyError("in the child")
+    os.waitpid(child, 0)
+    answer(1)
+
+parent = os.getpid()
+try:
+    ask()
+finally:
+    if os.getpid() != parent:
+        os._exit(0)
+"""
+
+
+def test_a_forked_child_that_leaves_the_task_does_not_end_its_traces(
+    server: WeaveServer, tmp_path: Path
+) -> None:
+    script, home = tmp_path / "forked.py", tmp_path / "home"
+    script.write_text(FORKED)
+    env = clean_environment(home=home) | {"WANDB_API_KEY": KEY}
+    subprocess.run(
+        [sys.executable, str(script), server.url], cwd=home, env=env, timeout=90, check=True
+    )
+    assert numbers(server) == [0, 1]
+    (call,) = server.named("ask")
+    assert not call.get("exception")
 
 
 def test_calls_arrive_while_the_task_is_still_running(server: WeaveServer) -> None:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, make_dataclass
 from types import SimpleNamespace
 from typing import Any
 
-import attrs
 import pandas as pd
 import pydantic
 import pydantic.v1
@@ -37,12 +36,17 @@ class OldServer(pydantic.v1.BaseModel):
     client_secret: str = ""
 
 
-@attrs.define
 class Slots:
-    """Without a dict of attributes."""
+    """As attrs makes a class of slots."""
 
-    user: str
-    db_pw: str
+    __slots__ = ("db_pw", "user")
+    __attrs_attrs__ = tuple(SimpleNamespace(name=name) for name in __slots__)
+
+    def __init__(self, user: str, db_pw: str) -> None:
+        self.user, self.db_pw = user, db_pw
+
+    def __repr__(self) -> str:
+        return f"Slots({self.user}, {self.db_pw})"
 
 
 class Telling:

@@ -103,6 +103,7 @@ def test_a_run_of_a_full_disk_is_stored_and_delivered_with_its_outcome(
     assert kept.run.exit_code not in (None, 0)
     (synced,) = sync_store(OfflineStore(store), api_host=server.url, key=ApiKey(KEY))
     assert synced.is_delivered, synced.reason
+    assert "of 3001 rows" in synced.lost
     run = server.run("p", "x")
     assert_lacks(run, 3001)
     assert (run.state, run.exit_code) == ("failed", kept.run.exit_code)

@@ -24,9 +24,11 @@ from flytekitplugins.wbmon.delivery.runs.store import CHANGING, find_runs
 from flytekitplugins.wbmon.delivery.runs.transaction_log import log_path, read_records
 from flytekitplugins.wbmon.delivery.runs.unpack import unpack
 from flytekitplugins.wbmon.delivery.store import OfflineStore
+from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
 from flytekitplugins.wbmon.run import wandb_client as client
 from flytekitplugins.wbmon.run.lifecycle import open_run
 from flytekitplugins.wbmon.run.log_flusher import LogFlusher, pause_s
+from flytekitplugins.wbmon.run.redacted_config import redacting_configs
 from flytekitplugins.wbmon.run.settings import RunSettings
 from support.waiting import wait_until
 from support.wandb_faults import FILE_STREAM, Fault
@@ -211,6 +213,15 @@ def test_a_live_sync_is_told_what_it_asks_for_and_no_more(
     monkeypatch.setattr(wandb.cli.beta_sync, "sync", sync)
     assert wandb_sync.sync_live(Path("log")) is True
     assert told == {"paths": [Path("log")], "live": True, "parallelism": 1, "color": "auto"}
+
+
+def test_without_the_class_of_a_config_it_goes_out_as_it_is_and_that_is_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "wandb.sdk.wandb_config", None)
+    with redacting_configs(SecretRedactor()):
+        pass
+    assert "are not hidden" in caplog.text
 
 
 def test_a_run_whose_log_cannot_be_read_is_stored_as_it_is(

@@ -32,9 +32,9 @@ with (folder / "starts").open("a") as file:
 OBEDIENT = (
     NOTE
     + """
-signals.wait_until_done(60)
+told = signals.wait_for_end(60)
 left = round(signals.until() - time.monotonic())
-note = {"key": signals.key.reveal(), "settings": signals.settings, "left": left}
+note = {"key": signals.key.reveal(), "settings": signals.settings, "left": left, "told": told}
 (folder / "done").write_text(json.dumps(note))
 """
 )
@@ -44,8 +44,7 @@ SHORT_LIVED = (
     + """
 if len((folder / "starts").read_text().splitlines()) == 1:
     os.kill(os.getpid(), 9)
-signals.wait_until_done(60)
-(folder / "done").write_text("{}")
+(folder / "done").write_text(json.dumps(signals.wait_for_end(60)))
 """
 )
 
@@ -72,8 +71,9 @@ def start(module: str, folder: Path) -> WorkerProcess:
 
 
 def test_a_worker_is_told_its_key_its_folder_and_how_much_time_is_left(folder: Path) -> None:
-    start("obeys_worker", folder).finish(30)
+    start("obeys_worker", folder).finish(30, tally={"n_rows": 3})
     done = json.loads((folder / "done").read_text())
+    assert done["told"] == {"tally": {"n_rows": 3}}
     assert done["key"] == KEY
     assert done["settings"] == {"timeout_s": 7, "api_host": "http://host"}
     assert 28 <= done["left"] <= 30
@@ -88,22 +88,31 @@ def test_no_key_is_in_the_environment_or_on_the_command_line_of_a_worker(folder:
     worker.end()
 
 
+@pytest.mark.parametrize("has_child", [False, True])
 def test_a_worker_outlives_its_task_and_delivers_in_the_time_it_was_first_given(
-    folder: Path,
+    folder: Path, has_child: bool
 ) -> None:
     code = f"""
-        import os, sys
+        import os, sys, time
         from pathlib import Path
         sys.path.insert(0, {str(folder.parent)!r})
         from flytekitplugins.wbmon.delivery.credentials import ApiKey
         from flytekitplugins.wbmon.delivery.process import WorkerProcess
         worker = WorkerProcess("obeys_worker", ApiKey({KEY!r}), timeout_s=7)
         worker.begin(Path({str(folder)!r}))
+        if {has_child} and os.fork() == 0:
+            os.closerange(1, 3)  # or the test would wait for it too
+            Path("child").write_text(str(os.getpid()))
+            time.sleep(600)
         os.kill(os.getpid(), 9)
     """
     assert run_python(code, home=folder.parent).returncode == -signal.SIGKILL
-    wait_until((folder / "done").exists)
-    wait_until((folder / "done").read_text)
+    try:
+        wait_until((folder / "done").exists)
+        wait_until((folder / "done").read_text)
+    finally:
+        if has_child:
+            os.kill(int((folder.parent / "child").read_text()), signal.SIGKILL)
     assert 5 <= json.loads((folder / "done").read_text())["left"] <= 7
 
 
@@ -127,8 +136,8 @@ def members(group: int) -> int:
 
 
 def test_a_worker_that_died_is_replaced_and_told_the_same(folder: Path) -> None:
-    start("dies_worker", folder).finish(30)
-    assert (folder / "done").exists()
+    start("dies_worker", folder).finish(30, tally={"n_rows": 3})
+    assert json.loads((folder / "done").read_text()) == {"tally": {"n_rows": 3}}
     assert len(set((folder / "starts").read_text().split())) == 2
 
 

@@ -26,6 +26,7 @@ from flytekitplugins.wbmon import (
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.flyte.secrets import (
     SecretNotFoundError,
+    mounted_secrets,
     read_secret,
     request_secrets,
     secret_from_config,
@@ -168,3 +169,17 @@ def test_a_task_is_asked_for_the_secret_of_both_its_decorators_once() -> None:
         return 1
 
     assert both.security_context.secrets == [VERSIONED]
+
+
+def test_every_mounted_secret_is_known_to_what_hides_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "secrets" / "wandb"
+    folder.mkdir(parents=True)
+    (folder / "api_key").write_text("in-a-file\n")
+    (folder / "large").write_bytes(b"x" * 100_000)
+    monkeypatch.setenv("FLYTE_SECRETS_DEFAULT_DIR", str(tmp_path / "secrets"))
+    monkeypatch.setenv("_FSEC_ALERTS_ON_CALL", "in-a-variable")
+    with pod_context(tmp_path):
+        assert sorted(mounted_secrets()) == ["in-a-file", "in-a-variable"]
+    assert mounted_secrets() == ["in-a-variable"]

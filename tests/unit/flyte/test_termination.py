@@ -62,11 +62,12 @@ def test_a_handler_of_the_user_that_returns_lets_the_block_go_on() -> None:
     signal.signal(signal.SIGTERM, stop)
     with exit_on_sigterm(before=lambda _: heard.append("before")):
         assert not is_terminating()
-        assert terminating_until() == float("inf")
+        assert terminating_until(0.0) == float("inf")
         terminate()
         heard.append("the block goes on")
         assert is_terminating()
-        assert terminating_until() < time.monotonic() + 60
+        assert terminating_until(0.0) < time.monotonic() + 60
+        assert terminating_until(1e9) > 1e9
         terminate()
     assert heard == ["the user's handler", "the block goes on", "the user's handler"]
     assert signal.getsignal(signal.SIGTERM) is stop

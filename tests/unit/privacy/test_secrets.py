@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+
+import pydantic
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flytekitplugins.wbmon.privacy.secrets import HIDDEN, SecretRedactor
+from flytekitplugins.wbmon.privacy.secrets import HIDDEN, SecretRedactor, environment_secrets
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
 COMMIT = "89abcdef0123456789abcdef0123456789abcdef"
@@ -69,3 +74,64 @@ def test_an_ordinary_config_is_left_alone(config: dict[str, object]) -> None:
 
 def test_a_very_short_secret_is_not_searched_for() -> None:
     assert SecretRedactor(["a"]).text("a banana") == "a banana"
+
+
+def test_variables_with_the_name_of_a_secret_are_secrets(tmp_path: Path) -> None:
+    file = tmp_path / "key.json"
+    file.touch()
+    environ = {
+        "DB_PASSWORD": "xk7Qz-19", "POSTGRES_PASSWORD": "postgres", "HOME": "/home/ada",
+        "GOOGLE_APPLICATION_CREDENTIALS": str(file), "USE_TOKEN": "true", "PWD": "/home/ada",
+        "LONG_TOKEN": "x7" * 5000,
+    }  # fmt: skip
+    assert environment_secrets(environ) == ["xk7Qz-19", "x7" * 5000]
+
+
+class Model(pydantic.BaseModel):
+    depth: int = 3
+    api_key: str = "xk7Qz-19"
+    token: pydantic.SecretStr = pydantic.SecretStr("xk7Qz-20")
+
+
+class Lazy(Mapping[str, object]):
+    """Looks a value up when it is asked for, as OmegaConf does, and may not find it."""
+
+    def __getitem__(self, name: str) -> object:
+        return {"depth": 3, "password": "xk7Qz-19"}[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(("depth", "password", "missing"))
+
+    def __len__(self) -> int:
+        return 3
+
+
+@pytest.mark.parametrize("config", [Model(), SimpleNamespace(**vars(Model())), vars(Model())])
+def test_a_config_is_a_dict_whatever_its_type(config: object) -> None:
+    hidden = {"depth": 3, "api_key": HIDDEN, "token": HIDDEN}
+    assert SecretRedactor().config(config) == hidden
+
+
+def test_a_value_that_cannot_be_read_does_not_keep_the_others() -> None:
+    hidden = {"depth": 3, "password": HIDDEN, "missing": "[KeyError]"}
+    assert SecretRedactor().config(Lazy()) == hidden
+
+
+@pytest.mark.parametrize("config", [None, "config.yaml"])
+def test_what_is_no_object_is_left_to_wandb(config: object) -> None:
+    assert SecretRedactor().config(config) is config
+
+
+class Unprintable:
+    def __repr__(self) -> str:
+        raise RuntimeError("password=xk7Qz-19")
+
+
+def test_an_object_that_cannot_be_shown_is_named_by_its_type() -> None:
+    assert SecretRedactor().value({"x": Unprintable()}) == {"x": "[Unprintable]"}
+
+
+def test_an_entry_without_a_secret_is_the_same_object() -> None:
+    shape = (3, {"a": frozenset({1})})
+    assert SecretRedactor().entry("shape", shape) is shape
+    assert SecretRedactor().entry("password", shape) == HIDDEN

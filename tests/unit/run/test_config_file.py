@@ -91,6 +91,20 @@ def test_secrets_are_hidden_in_the_config_and_the_log(
     assert "[SECRET]" in caplog.text
 
 
+def test_notes_and_mistakes_of_a_file_show_no_secret(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="flytekitplugins")
+    path = tmp_path / "notes.yaml"
+    path.write_text("wandb: {project: p, notes: 'with password=hunter2', tags: ['pw=hunter2']}")
+    config, _ = resolve(path)
+    assert "hunter2" not in repr(config) + caplog.text
+    path.write_text("wandb: {notes: {password: hunter2}}")
+    with pytest.raises(ConfigError, match="must be text") as caught:
+        resolve(path)
+    assert "hunter2" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("section", "message"),
     [

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import pickle
 
 import pytest
 from flytekit import Secret
@@ -141,6 +142,40 @@ def test_a_cluster_may_point_at_its_own_wandb_without_a_change_of_code(
     assert settings.resolved_api_host == "https://wandb.example.com"
     given = RunSettings(project="p", entity="e", api_host="https://other.example.com")
     assert given.resolved_api_host == "https://other.example.com"
+
+
+def test_settings_show_no_secret_and_pickle_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHURN_DB_PW", "xk7Qz-from-environment")
+    settings = RunSettings(
+        **TARGET,
+        api_host="https://bob:xk7Qz-1@wandb.example.com",
+        offline_store="https://store/b?sig=xk7Qz-2",
+        init={
+            "name": "pw=xk7Qz-3",
+            "notes": "see postgres://bob:xk7Qz-4@db/x, xk7Qz-from-environment",
+            "tags": ["nightly", "token=xk7Qz-5"],
+            "config": {"api_key": "xk7Qz-6", "deep": [{"pass": "xk7Qz-7"}]},
+        },
+    )
+    assert "xk7Qz" not in repr(settings)
+    assert "project='payments'" in repr(settings)
+    assert pickle.loads(pickle.dumps(settings)) == settings
+    kept = pickle.dumps(settings.init)
+    assert b"xk7Qz" not in kept
+    assert settings.init["tags"][0] == "nightly"
+
+
+def test_a_tag_is_not_too_long_for_what_hides_a_secret_in_it() -> None:
+    settings = RunSettings(**TARGET, init={"tags": [f"{'x' * 57} pw=abc"], "name": "n"})
+    (tag,) = RunSettings.from_config(settings.to_config()).init["tags"]
+    assert "abc" not in tag
+    assert len(tag) <= 64
+
+
+def test_the_message_about_a_description_shows_no_secret() -> None:
+    with pytest.raises(ConfigError, match="tags must be a list") as caught:
+        RunSettings(**TARGET, init={"tags": [f"password=hunter2 {'x' * 64}"]})
+    assert "hunter2" not in str(caught.value)
 
 
 @pytest.mark.parametrize("value", ["ofline", "on line", "ONLINE,offline"])

@@ -47,17 +47,17 @@ def test_the_reason_is_the_limit_that_the_log_has_reached(log: Path) -> None:
     assert "(wandb could not write it)" in told.lost(log, n_rows=3, exit_code=None)
 
 
-def test_a_log_ends_as_it_did_or_else_as_the_task_said(log: Path) -> None:
+def test_a_log_ends_as_it_did_or_else_as_the_task_said() -> None:
     told = RunTally(exit_code=3, n_rows=2)
-    _, (note, end) = ending(log, told, n_rows=1, end=None)
+    note, end = ending("1 of 2 rows", told, None)
     assert note.summary.update[0].key == "not_recorded"
-    assert "1 of 2 rows" in note.summary.update[0].value_json
+    assert note.summary.update[0].value_json == '"1 of 2 rows"'
     assert end.exit.exit_code == 3
-    assert ending(log, told, n_rows=2, end=exit_record(1)) == ("", [exit_record(1)])
-    assert ending(log, RunTally(), n_rows=2, end=None) == ("", [])
+    assert ending("", told, exit_record(1)) == [exit_record(1)]
+    assert ending("", RunTally(), None) == []
 
 
-def test_an_outcome_travels_as_plain_data() -> None:
+def test_a_tally_travels_as_plain_data() -> None:
     told = RunTally(exit_code=3, n_rows=2, failed={"log": 1})
     assert RunTally.from_dict(told.to_dict()) == told
     assert RunTally.from_dict({}) == RunTally()

@@ -17,7 +17,8 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+from weakref import WeakSet
 
 from flytekitplugins.wbmon.delivery.credentials import ApiKey
 from flytekitplugins.wbmon.delivery.folders import writable_folders
@@ -29,6 +30,23 @@ _POLL_S = 0.2
 _NOT_INHERITED = ("WANDB_API_KEY", "WANDB_SERVICE")
 # secrets of the cluster that Flyte mounts as environment variables
 _SECRET_PREFIX = "_FSEC_"  # noqa: S105 - how the names of some variables begin
+
+
+# the standard inputs of the workers
+_INPUTS: WeakSet[IO[str]] = WeakSet()
+
+
+def _let_go_of_inputs() -> None:
+    """In a forked child: a worker is told by the end of its input that the task is gone."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    for stream in _INPUTS:
+        with suppress(ValueError):  # closed
+            # not `close`, which would wait for a thread of the parent that is writing
+            os.dup2(null, stream.fileno(), inheritable=False)
+    os.close(null)
+
+
+os.register_at_fork(after_in_child=_let_go_of_inputs)
 
 
 class WorkerProcess:
@@ -131,6 +149,8 @@ class WorkerProcess:
             start_new_session=True,
             text=True,
         )
+        if self._process.stdin is not None:
+            _INPUTS.add(self._process.stdin)
         self._send({"key": self._key.reveal(), **self._settings})
         return self._process
 

@@ -203,13 +203,17 @@ def is_terminating() -> bool:
     return _HANDLER.heard_at is not None
 
 
-def terminating_until() -> float:
-    """Time on the clock of `time.monotonic()` at which a process must be done after SIGTERM.
+def terminating_until(began: float) -> float:
+    """Time at which the work of an end must be done because SIGTERM has arrived; else infinity.
 
-    Infinity as long as none has arrived.
+    A body that was told to stop may have taken its time to save what it had; then the end still
+    gets `TERMINATING_TIMEOUT_S` of its own.
+
+    Args:
+        began: When the work began, on the clock of `time.monotonic()`.
     """
     heard_at = _HANDLER.heard_at
-    return float("inf") if heard_at is None else heard_at + TERMINATING_TIMEOUT_S
+    return float("inf") if heard_at is None else max(heard_at, began) + TERMINATING_TIMEOUT_S
 
 
 def _is_of_other_handler(error: BaseException) -> bool:

@@ -64,8 +64,12 @@ def named_values(value: Any) -> dict[Any, Any] | None:
     value = _plain(value)
     if type(value).__module__.partition(".")[0] in _FLAGS:
         return None  # their attributes are not what they hold
-    with suppress(Exception):  # of any object, and a missing value may be an error
-        return dict(value) if isinstance(value, Mapping) else (_fields(value) or dict(vars(value)))
+    with suppress(Exception):  # of any object
+        return (
+            dict(_items(value))
+            if isinstance(value, Mapping)
+            else _fields(value) or dict(vars(value))
+        )
     return None
 
 
@@ -76,10 +80,7 @@ def _redact_text(text: str, hide: Hide) -> Redacted:
 
 
 def _redact_mapping(value: Mapping[Any, Any], hide: Hide, levels: int) -> Redacted:
-    try:
-        named = [(_plain(name), item) for name, item in value.items()]
-    except Exception:  # noqa: BLE001 - some load what they hold only now
-        return _redact_shown(value, (), hide)
+    named = [(_plain(name), item) for name, item in _items(value)]
     keys = [name for name, _ in named]
     if "value" in keys or "Value" in keys:
         called = next((it for name, it in named if name in _NAMES and isinstance(it, str)), None)
@@ -89,6 +90,20 @@ def _redact_mapping(value: Mapping[Any, Any], hide: Hide, levels: int) -> Redact
     names = [hide(name)[0] if isinstance(name, str) else name for name in keys]
     hidden = {name: part.value for name, part in zip(names, parts, strict=True)}
     return Redacted(hidden, sum(part.n for part in parts))
+
+
+def _items(value: Mapping[Any, Any]) -> list[tuple[Any, Any]]:
+    try:
+        return list(value.items())
+    except Exception:  # noqa: BLE001 - some look up what they hold only now, as OmegaConf does
+        return [(name, _read(value, name)) for name in value]
+
+
+def _read(value: Mapping[Any, Any], name: Any) -> Any:
+    try:
+        return value[name]
+    except Exception as error:  # noqa: BLE001 - a value that is not given yet
+        return f"[{type(error).__name__}]"
 
 
 def _redact_items(items: Iterable[Any], hide: Hide, levels: int) -> Redacted:

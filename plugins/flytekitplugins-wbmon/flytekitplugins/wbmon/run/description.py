@@ -13,6 +13,7 @@ from typing import Any
 
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.names import fitted_name, quoted_name
+from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
 
 logger = logging.getLogger(__name__)
 
@@ -40,11 +41,11 @@ def checked_description(init: Mapping[str, Any]) -> dict[str, Any]:
     texts = {name: init[name] for name in VARIABLES if init.get(name) is not None}
     for name, value in texts.items():
         if not isinstance(value, str) or not _is_unicode(value):
-            raise ConfigError(f"{name} must be text, got {quoted_name(value)}")
+            raise ConfigError(f"{name} must be text, got {_shown(value)}")
         if len(value) > LONGEST.get(name, len(value)):
             raise ConfigError(
                 f"{name} must have at most {LONGEST[name]} characters, got {len(value)}: "
-                f"{quoted_name(value)}"
+                f"{_shown(value)}"
             )
     if init.get("tags") is None:
         return texts
@@ -69,16 +70,22 @@ def described(own: Mapping[str, Any], environ: Mapping[str, str] | None = None) 
     return {**found, "tags": tags}
 
 
-def fitted_description(description: Mapping[str, Any]) -> dict[str, Any]:
-    """The description with texts and tags that are too long cut."""
-    fitted = {
-        name: fitted_name(value, LONGEST[name]) if name in LONGEST else value
-        for name, value in description.items()
+def redacted_description(own: Mapping[str, Any], redactor: SecretRedactor) -> dict[str, Any]:
+    """What describes a run, with secrets hidden; without what is not given.
+
+    Args:
+        own: The arguments of `wandb.init`, checked.
+        redactor: Hides secrets.
+    """
+    hidden = {name: redactor.value(own[name]) for name in (*VARIABLES, "tags") if own.get(name)}
+    # what stands in place of a secret may be longer than the secret
+    cut: dict[str, Any] = {
+        name: fitted_name(hidden[name], LONGEST[name]) for name in LONGEST if name in hidden
     }
-    if "tags" in fitted:
-        tags = [fitted_name(tag, LONGEST_TAG) for tag in fitted["tags"]]
-        fitted["tags"] = list(dict.fromkeys(tags))
-    return fitted
+    if "tags" in hidden:
+        tags = [fitted_name(tag, LONGEST_TAG) for tag in hidden["tags"]]
+        cut["tags"] = list(dict.fromkeys(tags))
+    return {**hidden, **cut}
 
 
 def tags_in_environment(environ: Mapping[str, str]) -> list[str]:
@@ -95,7 +102,7 @@ def _repaired(variable: str, value: str, longest: int | None) -> str:
     if fitted != value.strip():
         logger.warning(
             "W&B: %s must be text of at most %s characters; %s is used",
-            variable, longest or "any number of", quoted_name(fitted),
+            variable, longest or "any number of", _shown(fitted),
         )  # fmt: skip
     return fitted
 
@@ -109,10 +116,10 @@ def _checked_tags(tags: Any) -> list[str]:
         if not isinstance(tag, str) or not tag.strip() or len(tag) > LONGEST_TAG:
             raise ConfigError(
                 f"tags must be a list of texts of 1 to {LONGEST_TAG} characters, "
-                f"got {quoted_name(tags if listed == [None] else tag)}"
+                f"got {_shown(tags if listed == [None] else tag)}"
             )
         if not _is_unicode(tag):
-            raise ConfigError(f"tags must be text, got {quoted_name(tag)}")
+            raise ConfigError(f"tags must be text, got {_shown(tag)}")
     return list(dict.fromkeys(listed))
 
 
@@ -122,3 +129,7 @@ def _is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _shown(value: Any) -> str:
+    return quoted_name(SecretRedactor().value(value))

@@ -51,10 +51,12 @@ def finish_in_time(run: wandb.Run, outcome: TaskOutcome, timeout_s: float) -> st
         DataError: If the run's folder does not hold exactly one log.
         UnsupportedWandbError: If this release of wandb has another format of its log.
     """
+    until = time.monotonic() + timeout_s
     problem = _finish(run, outcome, timeout_s)
     log = log_path(Path(run.settings.sync_dir))
+    left = max(0.0, min(_ON_DISK_S, until - time.monotonic()))
     # a dead service has written what it ever will
-    if wait_for_end(log, _ON_DISK_S if service_processes() else 0.0):
+    if wait_for_end(log, left if not problem or service_processes() else 0.0):
         return problem
     # or else it may go on to write, over the end that is added here
     replace_service()
@@ -96,8 +98,11 @@ def _in_time(action: Callable[[], None], timeout_s: float) -> bool:
     # a daemon: if it does not return, it must not keep the interpreter from its exit
     thread = threading.Thread(target=action, name="wbmon-wandb-end", daemon=True)
     thread.start()
-    until = time.monotonic() + timeout_s
-    while thread.is_alive() and (left := min(until, terminating_until()) - time.monotonic()) > 0:
+    began = time.monotonic()
+    while thread.is_alive():
+        left = min(began + timeout_s, terminating_until(began)) - time.monotonic()
+        if left <= 0:
+            break
         thread.join(min(left, _POLL_S))
     return not thread.is_alive()
 

@@ -12,9 +12,9 @@ from urllib.parse import quote
 
 from flytekitplugins.wbmon.flyte.identity import TaskIdentity
 from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
-from flytekitplugins.wbmon.run.description import described, fitted_description
+from flytekitplugins.wbmon.run.description import described, redacted_description
 from flytekitplugins.wbmon.run.ranks import Rank
-from flytekitplugins.wbmon.run.settings import FREE_TEXTS, RunSettings
+from flytekitplugins.wbmon.run.settings import RunSettings
 from flytekitplugins.wbmon.storage.room import folder_with_room, why_not_writable
 
 logger = logging.getLogger(__name__)
@@ -52,13 +52,8 @@ def init_arguments(
         "dir": _directory(given.get("dir"), inputs, identity),
     }
     # again: when the settings were made, the task's secrets were not known yet
-    shown = {name: redactor.value(given[name]) for name in FREE_TEXTS if given.get(name)}
-    # last, because what stands for a secret may be longer than it
-    return {
-        **given,
-        **fitted_description(shown),
-        "config": redactor.config(_read_config(given.get("config"))),
-    }
+    config = redactor.config(_read_config(given.get("config")))
+    return {**given, **redacted_description(given, redactor), "config": config}
 
 
 def flyte_config(identity: TaskIdentity, rank: Rank | None) -> dict[str, Any]:

@@ -109,12 +109,14 @@ class OnlineRun:
             reason = self._finish(run, outcome)
         except Exception as error:  # noqa: BLE001 - whatever it is, what is on disk is stored
             reason = str(error)
+        if reason:
+            kill_service_at_exit()
         self._end.report(run, reason, tally)
 
     def _finish(self, run: wandb.Run, outcome: TaskOutcome) -> str:
         """End the run; return why the server does not confirm it, or an empty text if it does."""
         timeout_s = self._settings.delivery_timeout_s
-        time_limit = time.monotonic() + timeout_s
+        began = time.monotonic()
         # with pending alerts even wandb's `finish_timeout` does not limit `finish`
         problem = self._end.finish(run, outcome, timeout_s=timeout_s)
         if problem:
@@ -130,7 +132,7 @@ class OnlineRun:
             api_host=self._settings.resolved_api_host,
             key=self._key,
             has_ended=lambda: True,
-            until=lambda: min(time_limit, terminating_until()),
+            until=lambda: min(began + timeout_s, terminating_until(began)),
             tally=lambda: tally_of(run, outcome),
         )
         return delivery.check()

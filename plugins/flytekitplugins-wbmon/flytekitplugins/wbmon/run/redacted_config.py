@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import wandb
 
 _FUNCTION = "_sanitize"
+_WITHHELD = "[not recorded: it could not be redacted]"
 
 
 @contextmanager
@@ -65,4 +66,7 @@ def _clean(redactor: SecretRedactor, given: tuple[Any, ...]) -> tuple[Any, ...]:
     # an artifact: W&B writes its name and version
     if type(value).__module__.startswith("wandb."):
         return given
-    return name, redactor.entry(str(name), value), *rest
+    try:
+        return name, redactor.entry(str(name), value), *rest
+    except Exception:  # noqa: BLE001 - of any object: what is not clean is not kept
+        return name, _WITHHELD, *rest

@@ -17,7 +17,7 @@ from flytekitplugins.wbmon.flyte.identity import check_template
 from flytekitplugins.wbmon.flyte.secrets import secret_from_config, secret_to_config
 from flytekitplugins.wbmon.names import quoted_name
 from flytekitplugins.wbmon.privacy.secrets import SecretRedactor, environment_secrets
-from flytekitplugins.wbmon.run.description import checked_description, fitted_description
+from flytekitplugins.wbmon.run.description import checked_description, redacted_description
 
 if TYPE_CHECKING:
     from flytekit import Secret
@@ -49,8 +49,6 @@ _OWN_ARGUMENTS = frozenset(
         "log_artifacts", "offline_store", "project", "rank_scope", "secret", "task_function",
     }
 )  # fmt: skip
-# arguments of wandb.init in which anything may stand
-FREE_TEXTS = ("group", "job_type", "name", "notes", "tags")
 _CHOICES: dict[str, tuple[object, ...]] = {
     "delivery": ("spool", "online"),
     "rank_scope": ("global", "worker", "all"),
@@ -100,11 +98,7 @@ class RunSettings:
         object.__setattr__(self, "init", {**self.init, **checked_description(self.init)})
         # redacted here already: settings are printed, pickled and put into container arguments
         redactor = SecretRedactor(environment_secrets())
-        texts = {
-            name: redactor.value(self.init[name]) for name in FREE_TEXTS if self.init.get(name)
-        }
-        # what stands for a secret may be longer than it
-        clean = fitted_description(texts)
+        clean = redacted_description(self.init, redactor)
         if "config" in self.init:
             clean["config"] = redactor.config(self.init["config"])
         # the dataclass is frozen

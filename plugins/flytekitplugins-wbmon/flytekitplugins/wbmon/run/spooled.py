@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import replace
@@ -112,8 +113,11 @@ class SpooledRun:
         """Deliver an ended run; return why it is not confirmed, or an empty text if it is."""
         if self._worker is None:
             return "it is an offline run" if self._key is None else "no process could be started"
+        began = time.monotonic()
         self._worker.finish(
-            self._settings.delivery_timeout_s, until=terminating_until, tally=tally.to_dict()
+            self._settings.delivery_timeout_s,
+            until=lambda: terminating_until(began),
+            tally=tally.to_dict(),
         )
         # the worker writes its progress to a file, which is valid even if the worker was killed
         progress = DeliveryProgress.load(folder)

@@ -112,6 +112,9 @@ class SyncOfflineRuns(Node[SyncSettings]):
         # a run that is left does not fail the node: the next execution tries again
         for url, reason in left.items():
             show_note(f"{url} stays in the store: {reason}")
+        for run in runs:
+            if run.lost:
+                show_note(f"{run.url} lacks what its task could not write to disk: {run.lost}")
         return SyncedRuns(
             delivered=[f"{host}/{run.path}" for run in runs if run.is_delivered],
             left=left,

@@ -11,6 +11,7 @@ import logging
 import os
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from contextvars import ContextVar
@@ -111,7 +112,10 @@ class TraceSession:
             return
         self.spool.close()
         if self._worker is not None:
-            self._worker.finish(self._timeout_s, grace_s=_GRACE_S, until=terminating_until)
+            began = time.monotonic()
+            self._worker.finish(
+                self._timeout_s, grace_s=_GRACE_S, until=lambda: terminating_until(began)
+            )
             self.result = read_result(self.spool.folder)
         else:
             self.result = DrainResult(0, self.spool.n_records, reason=self._why_unsent)

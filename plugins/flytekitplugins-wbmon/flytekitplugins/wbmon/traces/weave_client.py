@@ -25,6 +25,7 @@ differs in ways that the test does not cover, are logged here and do not reach t
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -115,7 +116,7 @@ def as_call(
     """
     import weave
 
-    call = None
+    call, process = None, os.getpid()
     with ExitStack() as stack:
         stack.callback(_RETURNED.reset, _RETURNED.set(()))
         try:
@@ -130,14 +131,15 @@ def as_call(
         try:
             yield
         except BaseException as error:
-            _end_call(client, call, error)
+            _end_call(client, call, error, process)
             raise
         else:
-            _end_call(client, call, None)
+            _end_call(client, call, None, process)
 
 
-def _end_call(client: Any, call: Any, outcome: BaseException | None) -> None:
-    if call is None:
+def _end_call(client: Any, call: Any, outcome: BaseException | None, process: int) -> None:
+    # a forked child leaves the block too, and ends nothing of its parent
+    if call is None or process != os.getpid():
         return
     try:
         client.finish_call(call, list(_RETURNED.get()) or None, exception=outcome)

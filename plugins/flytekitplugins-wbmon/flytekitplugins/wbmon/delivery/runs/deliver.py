@@ -36,6 +36,7 @@ from flytekitplugins.wbmon.errors import DataError, PublishError
 
 logger = logging.getLogger(__name__)
 
+_NO_ROOM = "no disk has room for a copy of the run; it is sent in parts"
 _POLL_S = 0.05
 _LONGEST_POLL_S = 0.5
 _BETWEEN_ATTEMPTS_S = 0.5
@@ -245,27 +246,24 @@ class RunDelivery:
             time.sleep(_POLL_S)
         if not sync.is_alive():
             raise PublishError("W&B's live sync ended early")
-        self._end_copy(pending)
+        self.progress.lost = pending.end(self._tally())
         if not pending.is_whole:
-            # the next copy is without the rows that have arrived
-            raise PublishError("W&B's live sync cannot see the end of the run")
+            raise PublishError(_NO_ROOM)  # the sync waits for the end
         while sync.is_alive() and time.monotonic() < self._until():
             sync.join(_POLL_S)
         self._note_sent(whole=not sync.is_alive())
 
     def _send_rest(self, pending: PendingLog, target: RunTarget, served: ServedRun | None) -> None:
-        self._end_copy(pending)
+        self.progress.lost = pending.end(self._tally())
         # a resumed run already has rows, summary keys and an end: `_missing` may then find nothing
         # missing although the new config and summary were never sent
         if not self.progress.is_sent or self._missing(target, served, pending.content):
             whole = wandb_sync.sync_apart(
                 pending.path, api_host=self._api_host, key=self._key, until=self._until
             )
-            self._note_sent(whole=whole)
-
-    def _end_copy(self, pending: PendingLog) -> None:
-        # what a stored run lacks was noted when it was stored
-        self.progress.lost = pending.end(self._tally()) or self.progress.lost
+            self._note_sent(whole=whole and pending.is_whole)
+        if not pending.is_whole:
+            raise PublishError(_NO_ROOM)
 
     def _note_sent(self, *, whole: bool) -> None:
         self.progress.is_sent = self.progress.is_sent or whole

@@ -115,8 +115,9 @@ class RunPacker:
         """
         if self._raw is not None:
             return "", b""
-        lost, records = ending(self._log, tally, n_rows=self.content.n_rows, end=self._end)
-        for record in (*self._merged(), *records):
+        content = self.content
+        lost = tally.lost(self._log, n_rows=content.n_rows, exit_code=content.exit_code)
+        for record in (*self._merged(), *ending(lost, tally, self._end)):
             self.content.add(record)
             self._writer.write(record)
         return lost, self._taken()

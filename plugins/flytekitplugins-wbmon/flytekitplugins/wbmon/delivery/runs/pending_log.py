@@ -9,6 +9,7 @@ and adds an end to a log that has none: of a process that was killed, or of a di
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from flytekitplugins.wbmon.delivery.runs.arrived import RowMarks
 from flytekitplugins.wbmon.delivery.runs.claim import BLOCK, RunClaim, writer_of
 from flytekitplugins.wbmon.delivery.runs.progress import DeliveryProgress
 from flytekitplugins.wbmon.delivery.runs.steps import GivenSteps, SentSteps
-from flytekitplugins.wbmon.delivery.runs.tally import RunTally, ending, write_ending
+from flytekitplugins.wbmon.delivery.runs.tally import RunTally, ending
 from flytekitplugins.wbmon.delivery.runs.transaction_log import (
     LogReader,
     LogWriter,
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
         Record,
         SummaryRecord,
     )
+
+logger = logging.getLogger(__name__)
 
 FOLDER = "delivery"
 
@@ -139,7 +142,8 @@ class PendingLog:
         claim: The claim on the run, which becomes part of its config.
 
     Attributes:
-        is_whole: Whether the end of the log was copied.
+        is_whole: Whether all was copied that is wanted. If a disk has no room for it, the copy has
+            the beginning, and the next one, without the rows that have arrived, has more.
     """
 
     def __init__(
@@ -157,10 +161,11 @@ class PendingLog:
         self._arrived = arrived
         self._served = served
         self._claim = claim
+        self._lost = progress.lost
         source = log_path(folder)
         self._reader = LogReader(source)
         self._end: Record | None = None
-        self.is_whole = False
+        self.is_whole = True
         self.path = _clean_copy(folder, n_bytes=source.stat().st_size) / source.name
         self._writer = LogWriter(self.path)
 
@@ -184,7 +189,7 @@ class PendingLog:
             if begins:
                 self._begin(record)
             elif self._is_wanted(record, kind):
-                self._writer.write(adapted)
+                self._write(adapted)
 
     def end(self, tally: RunTally) -> str:
         """Copy the rest, note in the summary what the log lacks, and end the copy.
@@ -197,16 +202,27 @@ class PendingLog:
         """
         self.advance()
         self._write_what_is_newer()
-        lost, records = ending(
-            log_path(self._folder), tally, n_rows=self.content.n_rows, end=self._end
+        # what a stored run lacks was noted when it was stored
+        lost = self._lost or tally.lost(
+            log_path(self._folder), n_rows=self.content.n_rows, exit_code=self.content.exit_code
         )
+        records = ending(lost, tally, self._end)
         if self._end is None and tally.exit_code is None:
             records.append(exit_record(1))  # the task's process was killed
         for record in records:
             self.content.add(record)
-        self.is_whole = write_ending(self._writer, records)
+            self._write(record)
         self._writer.close()
         return lost
+
+    def _write(self, record: Record) -> None:
+        if not self.is_whole:
+            return  # nothing may follow what is not there
+        try:
+            self._writer.write(record)
+        except OSError as error:
+            logger.warning("W&B: %s has no room for the whole run: %s", self.path, error)
+            self.is_whole = False
 
     def _begin(self, record: Record) -> None:
         """Write the record that begins the run, with what a resumed run has at the server."""
@@ -218,7 +234,7 @@ class PendingLog:
         claimed = self._claim.to_config({})
         if claimed:
             config.update.add(key=BLOCK, value_json=json.dumps(claimed))
-        self._writer.write(record)
+        self._write(record)
         if kept is not None:
             self._add(_summary(kept.summary))
 
@@ -234,7 +250,7 @@ class PendingLog:
     def _add(self, record: Record) -> None:
         # one without content has no type, at which wandb's service would stop
         if record.WhichOneof("record_type"):
-            self._writer.write(record)
+            self._write(record)
 
     def _is_wanted(self, record: Record, kind: str | None) -> bool:
         if kind == "history":

@@ -19,6 +19,7 @@ from flytekitplugins.wbmon.delivery.runs.deliver import RunDelivery
 from flytekitplugins.wbmon.delivery.runs.package import PackedRun
 from flytekitplugins.wbmon.delivery.runs.store import CHANGING, StoredRun, find_runs
 from flytekitplugins.wbmon.delivery.runs.stored_log import unpack_log
+from flytekitplugins.wbmon.delivery.runs.tally import RunTally
 from flytekitplugins.wbmon.delivery.runs.transport import UnreachableError
 from flytekitplugins.wbmon.delivery.runs.unpack import unpack
 from flytekitplugins.wbmon.delivery.store import OfflineStore
@@ -37,6 +38,7 @@ class SyncedRun:
         n_rows: Number of rows of history.
         is_delivered: Whether W&B confirmed everything, and the run was removed from the store.
         reason: Why the run is still in the store; empty if it is not.
+        lost: What the run's task logged and could not write to its disk; empty if nothing.
     """
 
     url: str
@@ -44,6 +46,7 @@ class SyncedRun:
     n_rows: int
     is_delivered: bool
     reason: str = ""
+    lost: str = ""
 
 
 def sync_store(
@@ -72,8 +75,9 @@ def sync_store(
     this_round = _Round(store, api_host=api_host, key=key, timeout_s=timeout_s)
     synced = []
     for stored in find_runs(store):
+        lost = ""
         try:
-            reason = this_round.deliver(stored)
+            reason, lost = this_round.deliver(stored)
         except GoneError:
             continue
         except BusyError as error:
@@ -84,7 +88,7 @@ def sync_store(
             reason = str(error)
         except Exception as error:  # noqa: BLE001 - whatever is in one run, the next is tried
             reason = f"{type(error).__name__}: {error}"
-        synced.append(_described(stored, reason))
+        synced.append(_described(stored, reason, lost))
     return tuple(synced)
 
 
@@ -101,12 +105,12 @@ class _Round:
         self._ended = ""
         self._has_waited = False
 
-    def deliver(self, stored: StoredRun) -> str:
-        """Deliver a run; returns why it is still in the store, empty if it is not."""
+    def deliver(self, stored: StoredRun) -> tuple[str, str]:
+        """Deliver a run; returns why it is still in the store, and what it lacks."""
         until = time.monotonic() + self._timeout_s
         problem = stored.stored.problem or self._ended or self._probe(stored.run, until)
         if problem:
-            return problem
+            return problem, ""
         left = until - time.monotonic()
         with self._store.borrow(stored.stored, timeout_s=left, changing=CHANGING) as borrowed:
             unpack(borrowed.folder, stored.stored.about)
@@ -120,15 +124,14 @@ class _Round:
                 key=self._key,
                 has_ended=lambda: True,
                 until=borrowed.until,
+                # of a log that has no end
+                tally=lambda: RunTally(exit_code=stored.run.exit_code),
                 on_progress=borrowed.save_progress,
             )
             progress = delivery.run(live=False)
             if progress.is_confirmed:
                 borrowed.remove()
-                if progress.lost:
-                    logger.warning("%s was delivered without what its task could not write: %s",
-                                   stored.stored.url, progress.lost)  # fmt: skip
-            return progress.reason
+            return progress.reason, progress.lost
 
     def _probe(self, run: PackedRun, until: float) -> str:
         """Ask the server for the run; returns why it is of no use to deliver it now."""
@@ -151,14 +154,17 @@ class _Round:
         return ""
 
 
-def _described(stored: StoredRun, reason: str) -> SyncedRun:
+def _described(stored: StoredRun, reason: str, lost: str) -> SyncedRun:
     url, run = stored.stored.url, stored.run
     if reason:
         logger.warning("%s stays in the store: %s", url, reason)
+    if lost:
+        logger.warning("%s lacks what its task could not write to disk: %s", url, lost)
     return SyncedRun(
         url=url,
         path="" if stored.stored.problem else f"{run.entity}/{run.project}/runs/{run.run_id}",
         n_rows=run.n_rows,
         is_delivered=not reason,
         reason=reason,
+        lost=lost,
     )

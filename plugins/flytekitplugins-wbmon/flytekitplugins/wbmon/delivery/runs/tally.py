@@ -7,15 +7,13 @@ ended and what it has logged, and what the log lacks is told in the run and in t
 
 from __future__ import annotations
 
-import logging
 import resource
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flytekitplugins.wbmon.delivery.runs.transaction_log import (
-    LogWriter,
     exit_record,
     summary_record,
 )
@@ -23,8 +21,6 @@ from flytekitplugins.wbmon.storage.room import why_not_writable
 
 if TYPE_CHECKING:
     from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
-
-logger = logging.getLogger(__name__)
 
 # in the run's summary, beside `error_type` and `error_message`
 LOST_KEY = "not_recorded"
@@ -82,45 +78,22 @@ class RunTally:
         return f"{' and '.join(parts)} ({_why_not_written(log)})" if parts else ""
 
 
-def ending(
-    log: Path, tally: RunTally, *, n_rows: int, end: Record | None
-) -> tuple[str, list[Record]]:
+def ending(lost: str, tally: RunTally, end: Record | None) -> list[Record]:
     """The records with which a copy of a log ends.
 
     Args:
-        log: The log.
+        lost: What the log lacks, in words, which is noted in the run's summary; empty if nothing.
         tally: What the task told.
-        n_rows: Number of rows that the log has.
         end: The last record of the log, which holds the exit code; None if it has no end.
 
     Returns:
-        What the log lacks, in words, and the records: a note of it in the run's summary, and the
-        end, which is made of the task's exit code if the log has none. No end if neither is known.
+        The note, and the end, made of the task's exit code if the log has none. There is no end if
+        neither is known.
     """
-    code = None if end is None else end.exit.exit_code
-    lost = tally.lost(log, n_rows=n_rows, exit_code=code)
-    records = []
-    if lost:
-        records.append(summary_record({LOST_KEY: lost}))
     if end is None and tally.exit_code is not None:
         end = exit_record(tally.exit_code)
-    return lost, records if end is None else [*records, end]
-
-
-def write_ending(writer: LogWriter, records: Iterable[Record]) -> bool:
-    """Write the records with which a copy of a log ends.
-
-    Returns:
-        False if there is no room for them, as where a file may not be larger than the log is. The
-        rows are then sent without, and the server is told the exit code in another way.
-    """
-    try:
-        for record in records:
-            writer.write(record)
-    except OSError as error:
-        logger.warning("W&B: the end of a run cannot be written: %s", error)
-        return False
-    return True
+    note = [summary_record({LOST_KEY: lost})] if lost else []
+    return note if end is None else [*note, end]
 
 
 def _why_not_written(log: Path) -> str:
