@@ -12,7 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from io import StringIO
@@ -149,11 +149,15 @@ class Container:
     raw: str
     timeout_s: float = field(default=180)
 
-    def start(self) -> subprocess.Popen[str]:
-        """Start the process in its own group, writing its log to `disk/log.txt`."""
+    def start(self, *, within: Sequence[str] = ()) -> subprocess.Popen[str]:
+        """Start the process in its own group, writing its log to `disk/log.txt`.
+
+        Args:
+            within: A program, with its arguments, that runs the process.
+        """
         with (self.disk / "log.txt").open("w") as log:
             return subprocess.Popen(
-                self.argv,
+                [*within, *self.argv],
                 cwd=self.disk / "code",
                 env=dict(self.env),
                 stdin=subprocess.DEVNULL,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,10 +23,11 @@ from flytekitplugins.wbmon.delivery.borrowed_folder import LEASE
 from flytekitplugins.wbmon.delivery.credentials import ApiKey
 from flytekitplugins.wbmon.delivery.process import WorkerProcess
 from flytekitplugins.wbmon.delivery.runs.progress import DeliveryProgress
+from flytekitplugins.wbmon.delivery.runs.stash import RunStash
 from flytekitplugins.wbmon.delivery.runs.store import find_runs
 from flytekitplugins.wbmon.delivery.runs.sync_store import SyncedRun, sync_store
 from flytekitplugins.wbmon.delivery.store import OfflineStore
-from flytekitplugins.wbmon.delivery.stored_folder import MANIFEST
+from flytekitplugins.wbmon.delivery.stored_folder import MANIFEST, checksum
 from flytekitplugins.wbmon.run.lifecycle import open_run
 from flytekitplugins.wbmon.run.offline_store import open_store
 from flytekitplugins.wbmon.run.settings import RunSettings
@@ -255,7 +257,7 @@ def test_what_a_killed_sync_had_sent_is_not_sent_again(
     assert_arrived_once(server, "a")
 
 
-def test_a_run_that_release_02_stored_is_delivered(server: WandbServer, store: str) -> None:
+def test_a_run_that_an_earlier_release_stored_is_delivered(server: WandbServer, store: str) -> None:
     write_run(store, "a")
     manifest = next(Path(store).rglob(MANIFEST))
     content = json.loads(manifest.read_text())
@@ -263,7 +265,14 @@ def test_a_run_that_release_02_stored_is_delivered(server: WandbServer, store: s
         "format", "entity", "project", "run_id", "started_at", "n_rows", "n_alerts",
         "n_artifacts", "exit_code", "files",
     }  # fmt: skip
-    # it noted a checksum of how far the delivery came, which changed afterwards
+    log = manifest.parent / "run-a.wandb"  # in one piece, until release 0.3
+    log.write_bytes(b"".join(part.read_bytes() for part in manifest.parent.rglob("*.part")))
+    shutil.rmtree(manifest.parent / "log")
+    content["files"] = {
+        **{name: sums for name, sums in content["files"].items() if not name.endswith(".part")},
+        log.name: [log.stat().st_size, checksum(log)],
+    }
+    # 0.2 noted a checksum of how far the delivery came, which changed afterwards
     (manifest.parent / "delivery.json").write_text(json.dumps({"reason": "W&B was away"}))
     content["files"]["delivery.json"] = [3, "0" * 64]
     manifest.write_text(json.dumps(content))
@@ -271,9 +280,27 @@ def test_a_run_that_release_02_stored_is_delivered(server: WandbServer, store: s
     assert_arrived_once(server, "a")
 
 
+def test_what_is_left_in_the_store_of_a_run_that_ended_well_changes_nothing(
+    server: WandbServer, store: str
+) -> None:
+    with open_run(settings(server.url, id="well")) as run:
+        run.log({"row": 0})
+        run.alert("alert", "text")
+        wait_until(lambda: server.alerts and server.run("payments", "well").column("row") == [0])
+        folder = Path(run.settings.sync_dir)
+        stash = RunStash(folder, lambda: OfflineStore(store))
+        stash.step(DeliveryProgress.load(folder), most=10**6)
+    assert sync(store, server) == ()  # as for a task that is at work
+    next(Path(store).rglob(LEASE)).unlink()
+    assert [run.reason for run in sync(store, server)] == [""]
+    served = server.run("payments", "well")
+    assert (served.column("row"), served.state, len(server.alerts)) == ([0], "finished", 1)
+    assert find_runs(OfflineStore(store)) == []
+
+
 def test_a_stored_run_that_was_damaged_is_left_alone(server: WandbServer, store: str) -> None:
     write_run(store, "a", artifact=False)
-    log = next(Path(store).rglob("*.wandb"))
+    log = next(Path(store).rglob("*.part"))
     log.write_bytes(log.read_bytes()[:-3])
     (result,) = sync(store, server)
     assert "SHA-256" in result.reason
@@ -295,7 +322,7 @@ def test_a_stored_run_with_a_damaged_manifest_is_named_and_holds_up_no_other(
     assert not damaged.is_delivered
     assert "manifest.json must describe what is stored there" in damaged.reason
     assert [run.is_delivered for run in results.values()] == [True]
-    assert list(manifest.parent.glob("*.wandb"))
+    assert list(manifest.parent.rglob("*.part"))
 
 
 def test_another_file_called_manifest_is_left_alone(store: str) -> None:

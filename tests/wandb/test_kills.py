@@ -12,9 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from flytekitplugins.wbmon.delivery.borrowed_folder import LEASE
+from flytekitplugins.wbmon.delivery.credentials import ApiKey
 from flytekitplugins.wbmon.delivery.runs.store import find_runs
+from flytekitplugins.wbmon.delivery.runs.sync_store import sync_store
 from flytekitplugins.wbmon.delivery.store import OfflineStore
 from flytekitplugins.wbmon.run.spooled import WORKER
+from support.container_kill import as_container, kill_container
 from support.environment import clean_environment
 from support.propeller import (
     Container,
@@ -27,7 +31,7 @@ from support.propeller import (
 )
 from support.waiting import wait_until
 from support.wandb_log import find_run
-from support.wandb_server import WandbServer
+from support.wandb_server import KEY, WandbServer
 
 pytestmark = [pytest.mark.flyte, pytest.mark.slow]
 PROJECT = Path(__file__).parent / "project"
@@ -147,6 +151,27 @@ def test_what_was_written_and_streamed_survives_the_death_of_task_and_worker(
     for rows in (run.column("row"), server.runs[0].column("row")):
         assert rows == list(range(len(rows)))
         assert len(rows) >= 5
+
+
+def test_a_killed_container_leaves_its_rows_below_the_raw_output(
+    tasks: Package, local_store: Store, tmp_path: Path, server: WandbServer
+) -> None:
+    container = pod(tasks, local_store, tmp_path / "pod", "work")
+    process = container.start(within=as_container())
+    raw = OfflineStore(local_store.url("raw"))
+    try:
+        wait_until(lambda: any(found.run.n_rows >= 5 for found in find_runs(raw)))
+    finally:
+        kill_container(process)
+    container.collect(process)
+    (kept,) = find_runs(raw)
+    next(Path(raw.url).rglob(LEASE)).unlink()  # its time is over
+    (synced,) = sync_store(raw, api_host=server.url, key=ApiKey(KEY))
+    assert synced.reason == ""
+    (run,) = server.runs
+    assert run.column("row") == list(range(len(run.history)))
+    assert (len(run.history), run.state) == (kept.run.n_rows, "failed")
+    assert find_runs(raw) == []
 
 
 def children_of(parent: int) -> list[int]:

@@ -19,10 +19,10 @@ from flytekitplugins.wbmon.delivery.credentials import ApiKey
 from flytekitplugins.wbmon.delivery.runs import sync_command as wandb_sync
 from flytekitplugins.wbmon.delivery.runs import wandb_internals
 from flytekitplugins.wbmon.delivery.runs.deliver import RunDelivery
-from flytekitplugins.wbmon.delivery.runs.package import PACKED_LOG, pack
+from flytekitplugins.wbmon.delivery.runs.packer import RunPacker
 from flytekitplugins.wbmon.delivery.runs.store import CHANGING, find_runs
-from flytekitplugins.wbmon.delivery.runs.tally import RunTally
 from flytekitplugins.wbmon.delivery.runs.transaction_log import log_path, read_records
+from flytekitplugins.wbmon.delivery.runs.unpack import unpack
 from flytekitplugins.wbmon.delivery.store import OfflineStore
 from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
 from flytekitplugins.wbmon.run import wandb_client as client
@@ -173,8 +173,8 @@ def test_what_fills_the_log_is_neither_sent_nor_stored(
         run.log({"row": 1})
     written = Path(run.settings.sync_dir)
     assert any(map(wandb_internals.is_padding, read_records(log_path(written))))
-    pack(written, tmp_path, RunTally())
-    packed = list(read_records(tmp_path / PACKED_LOG))
+    (tmp_path / "packed").write_bytes(RunPacker(written).advance(most=10**6))
+    packed = list(read_records(tmp_path / "packed"))
     assert not any(map(wandb_internals.is_padding, packed))
     assert [one.WhichOneof("record_type") for one in packed].count("history") == 2
     # W&B's own sync passes over it
@@ -237,6 +237,7 @@ def test_a_run_whose_log_cannot_be_read_is_stored_as_it_is(
     (kept,) = find_runs(OfflineStore(store))
     assert kept.run.n_rows == 0
     with OfflineStore(store).borrow(kept.stored, timeout_s=60, changing=CHANGING) as back:
+        unpack(back.folder, kept.stored.about)
         assert read_run(log_path(back.folder)).project == "p"
     assert read_run(Path(run.settings.sync_dir)).column("row") == [1]
 

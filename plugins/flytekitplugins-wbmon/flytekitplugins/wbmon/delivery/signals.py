@@ -38,6 +38,7 @@ class ParentSignals:
         # no limit while the task runs
         self._until = float("inf")
         self._done = threading.Event()
+        self._is_orphaned = False
         self._told: dict[str, Any] = {}
 
     def wait_for_folder(self) -> Path | None:
@@ -56,6 +57,11 @@ class ParentSignals:
     def is_done(self) -> bool:
         """Whether the task is done, or its process gone."""
         return self._done.is_set()
+
+    @property
+    def is_orphaned(self) -> bool:
+        """Whether the task's process is gone without a last word."""
+        return self._is_orphaned
 
     def wait_until_done(self, seconds: float) -> bool:
         """Wait for the end of the task, at most `seconds`; whether the task has ended."""
@@ -85,6 +91,8 @@ class ParentSignals:
                 timeout_s = line.pop("timeout_s")
                 self._told = line
                 break
+        else:
+            self._is_orphaned = True
         # before the event: whoever sees the end of the task must also see the limit
         self._until = time.monotonic() + timeout_s
         self._done.set()

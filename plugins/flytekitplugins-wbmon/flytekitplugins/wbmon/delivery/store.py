@@ -10,7 +10,6 @@ record the progress of the delivery change, so they have no checksum.
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,11 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flytekitplugins.wbmon.delivery.borrowed_folder import LEASE, BorrowedFolder, BusyError
+from flytekitplugins.wbmon.delivery.growing_folder import GrowingFolder
 from flytekitplugins.wbmon.delivery.stored_folder import (
     LEFT,
     MANIFEST,
     StoredFolder,
-    checksum,
     describe_folder,
     refuse_links,
 )
@@ -30,9 +29,7 @@ from flytekitplugins.wbmon.delivery.time_limit import call_in_time
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.storage.filesystem import (
     make_parent,
-    move_file,
     open_filesystem,
-    write_file,
 )
 from flytekitplugins.wbmon.storage.guard import is_object_store, without_secrets
 from flytekitplugins.wbmon.storage.lease import Lease
@@ -95,24 +92,23 @@ class OfflineStore:
         Raises:
             StorageError: If the store cannot be reached.
         """
-        sums = {
-            file: (path.stat().st_size, checksum(path))
-            for file, path in sources.items()
-            if file not in changing
-        }
-        manifest = {"format": 1, **about, "files": sums}
+        stored = self.grow(name)
         for file, path in sources.items():
-            self._upload(path, f"{self._root}/{name}/{file}")
-        # last, so that its presence shows that all other files are there
-        self._write_manifest(f"{self._root}/{name}/{MANIFEST}", json.dumps(manifest).encode())
-        return f"{self.url}/{name}"
+            if file not in changing:
+                stored.add(file, path)
+        stored.close(
+            about,
+            changing={file: sources[file].read_bytes() for file in changing if file in sources},
+        )
+        return stored.url
 
-    def _write_manifest(self, path: str, data: bytes) -> None:
-        if is_object_store(self._files):  # an upload to an object store is atomic
-            write_file(self._files, path, data)
-        else:  # rename, so that a process that dies leaves all of it or nothing
-            write_file(self._files, f"{path}.new", data)
-            move_file(self._files, f"{path}.new", path)
+    def grow(self, name: str) -> GrowingFolder:
+        """A new folder that is written in steps.
+
+        Args:
+            name: Its path below the store.
+        """
+        return GrowingFolder(self._files, path=f"{self._root}/{name}", url=f"{self.url}/{name}")
 
     def find(
         self,

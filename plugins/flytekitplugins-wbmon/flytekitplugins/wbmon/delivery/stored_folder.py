@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
 MANIFEST = "manifest.json"
+# in place of the manifest while a folder is written in steps
+GROWING = "growing.json"
 LEFT = "Nothing of it is sent, and it is left where it is"
 _CHUNK = 1024 * 1024
 # that of an artifact of a hundred thousand files has about 20 MiB
@@ -70,7 +72,7 @@ def describe_folder(
     try:
         _check_marker(info)
         about = dict(json.loads(filesystem.cat_file(marker)))
-        sums = about.pop("files") if name == MANIFEST else None
+        sums = about.pop("files") if name in (MANIFEST, GROWING) else None
         files = sums and {file: (int(size), str(sha)) for file, (size, sha) in sums.items()}
         check_names(files or ())
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""The end of a run in either delivery mode: report the delivery, or store the undelivered run."""
+"""The offline store of a run in either delivery mode, and the report of its delivery."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 from flytekitplugins.wbmon.delivery.runs.package import note_lost
 from flytekitplugins.wbmon.delivery.runs.pending_log import read_content
 from flytekitplugins.wbmon.delivery.runs.progress import DeliveryProgress
+from flytekitplugins.wbmon.delivery.runs.stash_thread import StashThread
 from flytekitplugins.wbmon.delivery.runs.store import keep_run
 from flytekitplugins.wbmon.delivery.runs.tally import RunTally
 from flytekitplugins.wbmon.delivery.runs.transaction_log import has_ended, log_path
 from flytekitplugins.wbmon.delivery.runs.wandb_internals import UnsupportedWandbError
-from flytekitplugins.wbmon.delivery.store import keep_in_time
+from flytekitplugins.wbmon.delivery.store import OfflineStore, keep_in_time
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.flyte.deck import show_note
 from flytekitplugins.wbmon.flyte.identity import TaskIdentity
@@ -49,6 +50,7 @@ class RunEnd:
     def __init__(self, settings: RunSettings, identity: TaskIdentity) -> None:
         self._settings = settings
         self._store_url = store_url(settings.offline_store, identity)
+        self._stash: StashThread | None = None
         # a folder of its own only below the raw output, which also holds the task's other files
         if self._store_url and settings.offline_store is None:
             self._store_url = f"{self._store_url}/{STORE_FOLDER}"
@@ -56,6 +58,20 @@ class RunEnd:
     def to_config(self) -> dict[str, str]:
         """The URL of the offline store, as an entry for the `flyte` block of the run's config."""
         return {"offline_store": without_secrets(self._store_url)} if self._store_url else {}
+
+    def begin(self, folder: Path, *, is_delivered: bool) -> None:
+        """Store what waits for W&B while the task works, as its container may be killed.
+
+        Args:
+            folder: The folder of a run that has just begun.
+            is_delivered: Whether a process delivers the run meanwhile.
+        """
+        if not self._store_url:
+            return
+        try:
+            self._stash = StashThread(folder, self._open_store, is_delivered=is_delivered)
+        except (DataError, RuntimeError) as error:  # no log, no further thread
+            logger.warning("W&B: the run is not stored before its end: %s", error)
 
     def finish(self, run: wandb.Run, outcome: TaskOutcome, *, timeout_s: float) -> str:
         """Finish the run in bounded time; see `finish_in_time`.
@@ -95,6 +111,8 @@ class RunEnd:
                 level=logging.INFO,
             )
             discard_scratch(folder)
+            if self._stash is not None:
+                self._stash.remove()
 
     def _keep(self, folder: Path, tally: RunTally) -> None:
         if not self._store_url:
@@ -106,7 +124,7 @@ class RunEnd:
             timeout_s = min(timeout_s, TERMINATING_TIMEOUT_S)
         # the store is opened inside the time limit too, because that may already hang
         kept = keep_in_time(
-            lambda: keep_run(folder, open_store(self._store_url), tally),
+            lambda: self._store(folder, tally, timeout_s),
             url=self._store_url,
             folder=folder,
             timeout_s=timeout_s,
@@ -116,6 +134,15 @@ class RunEnd:
             _say(f"the run could not be stored, and is in {kept.place}: {kept.problem}")
         else:
             _say(f"the run is kept in {kept.place}; SyncOfflineRuns delivers it later")
+
+    def _store(self, folder: Path, tally: RunTally, timeout_s: float) -> str:
+        if self._stash is None:
+            return keep_run(folder, self._open_store, tally)
+        # a step that is under way may end; if the store hangs, another attempt may not
+        return self._stash.finish(tally, timeout_s=timeout_s / 2)
+
+    def _open_store(self) -> OfflineStore:
+        return open_store(self._store_url)
 
 
 def _note_lost(folder: Path, tally: RunTally) -> None:

@@ -66,6 +66,7 @@ class SpooledRun:
         self._flusher = client.flush_every_second(run)
         if self._worker is not None:
             self._worker.begin(Path(run.settings.sync_dir))
+        self._end.begin(Path(run.settings.sync_dir), is_delivered=self._worker is not None)
         return run
 
     def to_config(self) -> dict[str, str]:

@@ -14,7 +14,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
-from io import RawIOBase
+from io import BytesIO, RawIOBase
 from pathlib import Path
 
 from flytekitplugins.wbmon.errors import StorageError
@@ -134,7 +134,7 @@ def discard_scratch(of: Path, name: str = "") -> None:
             shutil.rmtree(scratch, ignore_errors=True)
 
 
-def append_whole(file: RawIOBase, data: bytes) -> None:
+def append_whole(file: RawIOBase | BytesIO, data: bytes) -> None:
     """Append all of some data to an unbuffered file, or nothing.
 
     Args:

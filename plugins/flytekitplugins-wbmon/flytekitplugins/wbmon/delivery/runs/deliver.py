@@ -20,6 +20,7 @@ from flytekitplugins.wbmon.delivery.runs.api import (
     ServerRefusedError,
     WandbApi,
 )
+from flytekitplugins.wbmon.delivery.runs.arrival import ArrivalWatch
 from flytekitplugins.wbmon.delivery.runs.arrived import arrived_rows
 from flytekitplugins.wbmon.delivery.runs.claim import BusyRunError, RunClaim
 from flytekitplugins.wbmon.delivery.runs.pending_log import (
@@ -229,9 +230,19 @@ class RunDelivery:
         # the sync needs a log that has a beginning
         pending.advance()
         sync.start()
+        watch = ArrivalWatch(
+            self._api,
+            target,
+            self.progress,
+            is_ours=lambda served: not self.progress.is_shared and self._claim.holds(served),
+        )
         while not self._has_ended() and sync.is_alive():
             pending.advance()
             self._try_alerts(target, pending.content)
+            watch.note(pending.content, pending.position)
+            if watch.position > self.progress.arrived:
+                self.progress.arrived = watch.position
+                self._save_progress()
             time.sleep(_POLL_S)
         if not sync.is_alive():
             raise PublishError("W&B's live sync ended early")

@@ -169,6 +169,11 @@ class PendingLog:
         self.path = _clean_copy(folder, n_bytes=source.stat().st_size) / source.name
         self._writer = LogWriter(self.path)
 
+    @property
+    def position(self) -> int:
+        """Length in bytes of the beginning of the log that was read."""
+        return self._reader.position
+
     def advance(self) -> None:
         """Copy what was written since the last call."""
         for record in self._reader.read():

@@ -25,6 +25,8 @@ class DeliveryProgress:
         first_step: Step of the first row of this log that wandb counted.
         is_shared: Whether others have written to the run since; its rows are then told apart by
             their content, as their number says nothing.
+        arrived: Length in bytes of the beginning of this log of which the server had everything
+            when it was last asked while the log was written; 0 if it was not asked.
         is_sent: Whether the whole log was sent at least once, even if it did not arrive.
         alerts: Indices of the alerts that the server accepted.
         is_confirmed: Whether the server confirmed everything.
@@ -36,6 +38,7 @@ class DeliveryProgress:
     first_line: int | None = None
     first_step: int = 0
     is_shared: bool = False
+    arrived: int = 0
     is_sent: bool = False
     alerts: list[int] = field(default_factory=list)
     is_confirmed: bool = False
@@ -68,7 +71,7 @@ class DeliveryProgress:
         Raises:
             TypeError: If so.
         """
-        numbers = [self.first_step, *self.alerts]
+        numbers = [self.first_step, self.arrived, *self.alerts]
         numbers += [] if self.first_line is None else [self.first_line]
         flags = (self.is_shared, self.is_sent, self.is_confirmed, self.is_refused)
         is_right = all(type(one) is int and one >= 0 for one in numbers)

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import platform
-import tempfile
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from flytekitplugins.wbmon.delivery.runs.package import PackedRun, pack
+from flytekitplugins.wbmon.delivery.runs.package import PackedRun
 from flytekitplugins.wbmon.delivery.runs.progress import FILE_NAME as PROGRESS
+from flytekitplugins.wbmon.delivery.runs.stash import RunStash
 from flytekitplugins.wbmon.delivery.runs.tally import RunTally
-from flytekitplugins.wbmon.delivery.runs.transaction_log import log_path, read_records
-from flytekitplugins.wbmon.delivery.runs.wandb_internals import UnsupportedWandbError
 from flytekitplugins.wbmon.delivery.store import OfflineStore
-from flytekitplugins.wbmon.delivery.stored_folder import StoredFolder
-from flytekitplugins.wbmon.errors import DataError
-from flytekitplugins.wbmon.storage.room import folder_with_room
+from flytekitplugins.wbmon.delivery.stored_folder import GROWING, StoredFolder
 
 logger = logging.getLogger(__name__)
 
@@ -37,15 +31,20 @@ class StoredRun:
     stored: StoredFolder
     run: PackedRun
 
+    @property
+    def is_growing(self) -> bool:
+        """Whether its task has not ended, or died before it could store all of it."""
+        return self.stored.marker == GROWING
 
-def keep_run(folder: Path, store: OfflineStore, tally: RunTally | None = None) -> str:
+
+def keep_run(
+    folder: Path, open_store: Callable[[], OfflineStore], tally: RunTally | None = None
+) -> str:
     """Store a run's folder.
-
-    What is written for that is written where there is room, which may not be in the folder.
 
     Args:
         folder: The run's folder.
-        store: The store.
+        open_store: Opens the store.
         tally: What the task told of its end, if it has ended.
 
     Returns:
@@ -54,32 +53,8 @@ def keep_run(folder: Path, store: OfflineStore, tally: RunTally | None = None) -
     Raises:
         DataError: If the folder does not hold exactly one log.
         StorageError: If the store cannot be reached.
-        OSError: If no disk has room for a copy of the log.
     """
-    place = folder_with_room(folder, n_bytes=log_path(folder).stat().st_size)
-    with tempfile.TemporaryDirectory(prefix="wbmon-pack-", dir=place) as scratch:
-        run, sources = pack(folder, Path(scratch), tally or RunTally())
-        return store.put(stored_name(folder), sources, run.to_dict(), changing=CHANGING)
-
-
-def stored_name(folder: Path) -> str:
-    """The name of a run's folder in a store, the same whenever the folder is stored.
-
-    It is `{name of the folder}-{writer}`: wandb names the folder by the run's id and the second in
-    which it began, which two pods may share, and neither may overwrite the other's run.
-    """
-    log = log_path(folder)
-    writer = f"{platform.node()} {folder.resolve()} {log.stat().st_ino} {_started_ns(log)}"
-    return f"{folder.name}-{hashlib.sha256(writer.encode()).hexdigest()[:8]}"
-
-
-def _started_ns(log: Path) -> int:
-    """When the run of a log began, in nanoseconds; 0 if the log cannot be read."""
-    with suppress(UnsupportedWandbError, DataError):
-        for record in read_records(log):
-            if record.HasField("run"):
-                return int(record.run.start_time.ToNanoseconds())
-    return 0
+    return RunStash(folder, open_store).finish(tally or RunTally())
 
 
 def find_runs(store: OfflineStore) -> list[StoredRun]:
@@ -89,7 +64,10 @@ def find_runs(store: OfflineStore) -> list[StoredRun]:
         StorageError: If the store cannot be reached.
     """
     found = []
-    for stored in store.find(is_sought=lambda path: path.endswith(".wandb")):
+    for stored in store.find(
+        is_sought=lambda path: path.endswith((".wandb", f"/{PROGRESS}", f"/{GROWING}")),
+        unsigned=lambda path: path.endswith(f"/{GROWING}"),
+    ):
         if "kind" in stored.about:
             continue  # not a run: manifests of runs have never had a `kind`
         if stored.problem:

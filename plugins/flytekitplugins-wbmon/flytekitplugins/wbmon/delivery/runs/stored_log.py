@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flytekitplugins.wbmon.delivery.runs.api import RunTarget
-from flytekitplugins.wbmon.delivery.runs.package import PACKED_LOG, PackedRun
+from flytekitplugins.wbmon.delivery.runs.package import PackedRun
 from flytekitplugins.wbmon.delivery.runs.pending_log import logged_artifact
 from flytekitplugins.wbmon.delivery.runs.transaction_log import LogWriter, log_path, read_records
 from flytekitplugins.wbmon.delivery.stored_folder import LEFT, is_below
@@ -49,7 +49,8 @@ def unpack_log(folder: Path, run: PackedRun) -> None:
         UnsupportedWandbError: If this release of wandb has no known form of records.
     """
     log = log_path(folder)
-    writer = LogWriter(folder / PACKED_LOG)
+    checked = folder / "checked"
+    writer = LogWriter(checked)
     for record in read_records(log):
         if _is_sent(record):
             _check_run(record, run)
@@ -57,7 +58,7 @@ def unpack_log(folder: Path, run: PackedRun) -> None:
             _place_artifact(record, folder)
             writer.write(record)
     writer.close()
-    (folder / PACKED_LOG).replace(log)
+    checked.replace(log)
 
 
 def _is_sent(record: Record) -> bool:

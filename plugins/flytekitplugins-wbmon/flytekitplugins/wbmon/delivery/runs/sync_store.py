@@ -6,7 +6,7 @@ import logging
 import time
 from dataclasses import dataclass
 
-from flytekitplugins.wbmon.delivery.borrowed_folder import GoneError
+from flytekitplugins.wbmon.delivery.borrowed_folder import BusyError, GoneError
 from flytekitplugins.wbmon.delivery.credentials import ApiKey
 from flytekitplugins.wbmon.delivery.runs.api import (
     KeyRefusedError,
@@ -14,12 +14,14 @@ from flytekitplugins.wbmon.delivery.runs.api import (
     ServerRefusedError,
     WandbApi,
 )
+from flytekitplugins.wbmon.delivery.runs.dead_run import end_dead_run
 from flytekitplugins.wbmon.delivery.runs.deliver import RunDelivery
 from flytekitplugins.wbmon.delivery.runs.package import PackedRun
 from flytekitplugins.wbmon.delivery.runs.store import CHANGING, StoredRun, find_runs
 from flytekitplugins.wbmon.delivery.runs.stored_log import unpack_log
 from flytekitplugins.wbmon.delivery.runs.tally import RunTally
 from flytekitplugins.wbmon.delivery.runs.transport import UnreachableError
+from flytekitplugins.wbmon.delivery.runs.unpack import unpack
 from flytekitplugins.wbmon.delivery.store import OfflineStore
 from flytekitplugins.wbmon.errors import PublishError, WbmonError
 
@@ -53,8 +55,10 @@ def sync_store(
     """Deliver every run of a store, oldest first; each row, artifact and alert is sent once.
 
     A run is removed from the store when W&B has confirmed it. A run that another process is
-    delivering is left to that process. If the server cannot be reached or refuses the key, the
-    round ends, and all further runs are left for that reason.
+    delivering is left to that process. So is the run of a task that is at work, without a word. The
+    run of a task whose container was killed is delivered as far as it was stored, as failed. If the
+    server cannot be reached or refuses the key, the round ends, and all further runs are left for
+    that reason.
 
     Args:
         store: The store.
@@ -76,6 +80,10 @@ def sync_store(
             reason, lost = this_round.deliver(stored)
         except GoneError:
             continue
+        except BusyError as error:
+            if stored.is_growing:
+                continue  # its task is at work
+            reason = str(error)
         except (WbmonError, OSError) as error:
             reason = str(error)
         except Exception as error:  # noqa: BLE001 - whatever is in one run, the next is tried
@@ -105,7 +113,11 @@ class _Round:
             return problem, ""
         left = until - time.monotonic()
         with self._store.borrow(stored.stored, timeout_s=left, changing=CHANGING) as borrowed:
+            unpack(borrowed.folder, stored.stored.about)
             unpack_log(borrowed.folder, stored.run)
+            if stored.is_growing:
+                api = WandbApi(self._api_host, self._key, until=borrowed.until)
+                end_dead_run(borrowed.folder, api)
             delivery = RunDelivery(
                 borrowed.folder,
                 api_host=self._api_host,

@@ -13,6 +13,7 @@ import struct
 import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from io import BytesIO, FileIO
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -60,7 +61,7 @@ class LogReader:
 
     @property
     def position(self) -> int:
-        """Where in the file the last complete record ends."""
+        """Length in bytes of the beginning of the log that was read."""
         return self._position
 
     def read(self) -> Iterator[Record]:
@@ -89,15 +90,18 @@ class LogWriter:
     """Writes a log that wandb can sync; a reader sees each record as soon as it is written.
 
     Args:
-        path: The log; what it holds is overwritten.
+        to: Path of the log, of which what it holds is overwritten, or an empty file that is open.
         keep: Number of bytes at its beginning that are kept, up to the end of a record.
 
     Raises:
         OSError: If the disk has no room; of a record that does not fit, nothing is written.
     """
 
-    def __init__(self, path: Path, *, keep: int = 0) -> None:
-        self._file = path.open("r+b" if keep else "wb", buffering=0)
+    def __init__(self, to: Path | BytesIO, *, keep: int = 0) -> None:
+        if isinstance(to, Path):
+            self._file: FileIO | BytesIO = to.open("r+b" if keep else "wb", buffering=0)
+        else:
+            self._file = to
         self._file.truncate(keep)
         self._position = self._file.seek(keep)
         if not keep:

@@ -10,10 +10,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 
 from flytekitplugins.wbmon.delivery.runs import sync_command as wandb_sync
 from flytekitplugins.wbmon.delivery.runs.deliver import RunDelivery
 from flytekitplugins.wbmon.delivery.runs.pending_log import discard_copy
+from flytekitplugins.wbmon.delivery.runs.receipt import ReceiptWait
 from flytekitplugins.wbmon.delivery.runs.tally import RunTally
 from flytekitplugins.wbmon.delivery.runs.transaction_log import has_ended, log_path
 from flytekitplugins.wbmon.delivery.signals import ParentSignals
@@ -32,14 +34,22 @@ def main(source: Iterable[str]) -> None:
     if folder is None:
         return
     log = log_path(folder)
+    stored = ReceiptWait(folder)
+
+    def is_written() -> bool:
+        if signals.is_orphaned and stored.is_open:
+            raise SystemExit  # whoever delivers the stored copy would not know what is sent now
+        # either may come first: wandb writes the end late, and a killed task writes none
+        return signals.is_done or has_ended(log)
+
     delivery = RunDelivery(
         folder,
         api_host=api_host,
         key=signals.key,
-        # either may come first: wandb writes the end late, and a killed task writes none
-        has_ended=lambda: signals.is_done or has_ended(log),
+        has_ended=is_written,
         until=signals.until,
         writer=signals.settings.get("writer", ""),
+        on_progress=lambda: stored.wait(delivery.progress),
         # the end of the log is seen before the task has told how it ended
         tally=lambda: RunTally.from_dict(signals.wait_for_end(_END_S).get("tally") or {}),
     )
@@ -48,6 +58,7 @@ def main(source: Iterable[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.stdin)
+    with suppress(SystemExit):
+        main(sys.stdin)
     # a sync that hangs must not keep this process alive; `WorkerProcess.end` kills its group
     os._exit(0)
