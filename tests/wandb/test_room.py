@@ -210,12 +210,12 @@ def test_an_exit_code_that_the_server_has_wrong_is_mended(
     asked = []
     answer = server.backend.stream
 
-    def forgetful(entity: str, project: str, run_id: str, body: dict[str, Any]) -> Any:
+    def forgetful(project: str, run_id: str, body: dict[str, Any]) -> Any:
         """As if the server kept that a run failed, and not how, until it is told again."""
         if body.get("complete"):
             asked.append(body["exitcode"])
             body = {**body, "exitcode": body["exitcode"] if len(asked) > 1 else 99}
-        return answer(entity, project, run_id, body)
+        return answer(project, run_id, body)
 
     server.backend.stream = forgetful
     (synced,) = sync_store(
