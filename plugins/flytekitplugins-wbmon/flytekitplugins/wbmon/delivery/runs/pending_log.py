@@ -230,7 +230,10 @@ class PendingLog:
         config = record.run.config
         # with this record wandb replaces the config that the server has
         if kept is not None:
-            given = {item.key or item.nested_key[0] for item in config.update}
+            # an empty block replaces nothing
+            given = {
+                item.key or item.nested_key[0] for item in config.update if item.value_json != "{}"
+            }
             _add_config(
                 config, {key: item for key, item in kept.config.items() if key not in given}
             )
