@@ -50,9 +50,11 @@ def test_given_steps_stay_and_counted_ones_go_on_after_the_last(
     found = [sent.of(step) for step in steps]
     # what an online run does: it knows the last step from the start
     following = first
-    for step, one, at_server in zip(steps, is_given, found, strict=True):
-        assert at_server == (step if one else following)
+    for number, (step, one, at_server) in enumerate(zip(steps, is_given, found, strict=True)):
+        lowest = found[number - 1] + 1 if number else 0
+        assert at_server == (max(step, lowest) if one else following)
         following = max(following, at_server + 1)
+    assert found == sorted(set(found))
 
 
 def test_a_file_that_grows_is_read_on(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """The steps that the rows of a log get at W&B, where a run may have rows before it.
 
 An offline run counts its rows from 0, as it does not know what the server has. A step that the user
-gave stays what it is; a step that wandb counted goes on after the last one, as it does online.
+gave stays what it is; a step that wandb counted goes on after the last one, as it does online. Steps
+of one log only rise: after rows that were counted on, a lower one that was given comes next, as wandb
+sends it no other way (online it drops such a row).
 """
 
 from __future__ import annotations
@@ -74,10 +76,12 @@ class SentSteps:
 
     def __init__(self, first: int, given: GivenSteps) -> None:
         self._next = first
+        self._lowest = 0
         self._given = given
 
     def of(self, step: int) -> int:
         """Step of the next row at W&B, of which `step` is the one in the log."""
-        sent = step if self._given.has(step) else self._next
-        self._next = max(self._next, sent + 1)
+        sent = max(step, self._lowest) if self._given.has(step) else self._next
+        self._lowest = sent + 1
+        self._next = max(self._next, self._lowest)
         return sent
