@@ -154,8 +154,8 @@ def _play_spool(run_id: str, session: Session, folder: Path, said: Said, url: st
     try:
         body()
     finally:
-        # nothing is stored if everything was confirmed
-        if (folder / "store").exists():
+        # no file is stored if everything was confirmed
+        if any(path.is_file() for path in (folder / "store").rglob("*")):
             said.append(("delivery", "to the store"))
 
 

@@ -114,6 +114,8 @@ def _init(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> wandb.Run:
 
 def _add_entry(run: wandb.Run, name: object, value: Any) -> None:
     try:
+        # before wandb logs the entry: half of a surrogate pair can be written nowhere
+        f"{name}{value}".encode()
         run.config[str(name)] = value
     except Exception as error:  # noqa: BLE001 - wandb raises many kinds
         logger.warning("W&B: config entry %r is left out (%s)", name, type(error).__name__)
