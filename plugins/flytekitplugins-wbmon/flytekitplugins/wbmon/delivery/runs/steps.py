@@ -1,9 +1,9 @@
 """The steps that the rows of a log get at W&B, where a run may have rows before it.
 
 An offline run counts its rows from 0, as it does not know what the server has. A step that the user
-gave stays what it is; a step that wandb counted goes on after the last one, as it does online. Steps
-of one log only rise: after rows that were counted on, a lower one that was given comes next, as wandb
-sends it no other way (online it drops such a row).
+gave stays what it is; a step that wandb counted goes on after the last one, as it does online.
+Steps of one log only rise: after rows that were counted on, a lower one that was given comes next,
+as wandb sends it no other way (online it drops such a row).
 """
 
 from __future__ import annotations
