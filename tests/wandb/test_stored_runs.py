@@ -85,7 +85,7 @@ class Copies:
         """Store a copy; `change` is called with each record of its log."""
         folder = self.place / name
         shutil.copytree(self._written, folder)
-        records = list(read_records(log_path(folder)))
+        records = self.read(folder)
         for record in records:
             if record.HasField("run"):
                 record.run.run_id = name
@@ -94,12 +94,26 @@ class Copies:
         self.describe(folder, run_id=name, started_at=name)
         return folder
 
+    @staticmethod
+    def read(folder: Path) -> list[Record]:
+        """The records of a stored log, whose parts are put together again."""
+        log = folder / "log" / "joined"
+        log.write_bytes(b"".join(part.read_bytes() for part in sorted(log.parent.glob("*.part"))))
+        return list(read_records(log))
+
     def write(self, folder: Path, records: list[Record]) -> None:
-        log = log_path(folder)
-        write_records(log, records)
+        """Store these records as the one part of the log."""
+        shutil.rmtree(folder / "log")
+        (folder / "log").mkdir()
+        write_records(folder / "log" / "joined", records)
+        data = (folder / "log" / "joined").read_bytes()
+        part = (folder / "log" / "joined").rename(
+            folder / "log" / f"{0:012d}-{len(data):012d}.part"
+        )
         files = json.loads((folder / MANIFEST).read_text())["files"]
-        sums = [log.stat().st_size, hashlib.sha256(log.read_bytes()).hexdigest()]
-        self.describe(folder, files={**files, log.name: sums})
+        others = {name: sums for name, sums in files.items() if not name.startswith("log/")}
+        sums = [len(data), hashlib.sha256(data).hexdigest()]
+        self.describe(folder, files={**others, f"log/{part.name}": sums})
 
     @staticmethod
     def describe(folder: Path, **changes: Any) -> None:
@@ -314,7 +328,7 @@ def test_records_that_make_wandb_read_or_delete_files_are_not_sent(
     victim.mkdir()
     (victim / "events.out.tfevents.1.a").write_text(CONTENT)
     folder = copies.add("a")
-    (first, *rest) = read_records(log_path(folder))
+    (first, *rest) = copies.read(folder)
     staged, board, download = (record_type()() for _ in range(3))
     staged.request.log_artifact.artifact.CopyFrom(
         next(found for each in rest if (found := logged_artifact(each)))
@@ -354,6 +368,7 @@ def link_lock(folder: Path, secret: Path) -> None:
 
 
 def link_progress(folder: Path, secret: Path) -> None:
+    (folder / PROGRESS).unlink()
     (folder / PROGRESS).symlink_to(secret)
 
 
