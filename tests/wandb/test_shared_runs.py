@@ -156,7 +156,7 @@ def test_rows_that_another_process_has_overwritten_are_sent_again(
     server: WandbServer, store: str
 ) -> None:
     # stored half-way: the server has both rows of the first night, as far as their number tells
-    with open_run(settings(server.url, store)) as run:
+    with open_run(settings(server.url, store, delivery_timeout_s=2)) as run:
         run.log({"row": 0})
         run.log({"row": 1})
         wait_until(lambda: server.runs and len(server.run("payments", "nights").history) == 2)

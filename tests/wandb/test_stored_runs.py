@@ -28,7 +28,6 @@ from flytekitplugins.wbmon.delivery.runs.progress import DeliveryProgress
 from flytekitplugins.wbmon.delivery.runs.store import find_runs
 from flytekitplugins.wbmon.delivery.runs.sync_store import SyncedRun, sync_store
 from flytekitplugins.wbmon.delivery.runs.transaction_log import (
-    log_path,
     read_records,
     write_records,
 )
