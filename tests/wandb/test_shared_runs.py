@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -217,6 +218,17 @@ def test_the_claim_of_a_process_that_died_is_over_after_two_minutes(server: Wand
     assert taken.was_open
     assert taken.served is not None
     assert second.holds(taken.served)
+
+
+def test_a_run_that_its_maker_has_not_claimed_is_free_after_seconds(server: WandbServer) -> None:
+    api = WandbApi(server.url, ApiKey(KEY))
+    api.create_run(TARGET)
+    claim = RunClaim(api, "next", until=lambda: math.inf)
+    with pytest.raises(BusyRunError, match="writes the run now"):
+        claim.take(TARGET)
+    ago = datetime.now(timezone.utc) - timedelta(seconds=11)
+    server.run("payments", "nights").heartbeat_at = ago.isoformat()
+    assert claim.take(TARGET).was_open
 
 
 def test_rows_are_told_apart_by_their_content(server: WandbServer) -> None:

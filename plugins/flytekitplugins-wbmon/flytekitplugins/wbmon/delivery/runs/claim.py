@@ -25,6 +25,8 @@ BLOCK, ENTRY = "flyte", "writer"
 _SETTLE_S = 2.0
 # wandb tells the server every 30 s that a run lives; the clocks of two pods may differ as well
 _OVER_S = 120.0
+# a run that nobody has claimed and that has no row: whoever made it has died, or claims it by then
+_MADE_S = 10.0
 
 
 class BusyRunError(PublishError):
@@ -155,4 +157,5 @@ def _is_written(served: ServedRun) -> bool:
     heard = [float(at)] if isinstance(at, int | float) else []
     if served.heartbeat_at is not None:
         heard.append(served.heartbeat_at.timestamp())
-    return max(heard, default=0.0) > datetime.now(timezone.utc).timestamp() - _OVER_S
+    over_s = _OVER_S if entry or served.n_rows else _MADE_S
+    return max(heard, default=0.0) > datetime.now(timezone.utc).timestamp() - over_s
