@@ -35,7 +35,7 @@ MAY_BE_SKIPPED = {
 MARK = "_TESTS_OUTCOMES"
 # more processes than a small machine has cores: many tests wait, for a pod or for a server that is
 # down; files in the order that `tests/conftest.py` gives them, not by the number of their tests
-PROCESSES = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", "--max-worker-restart", "0")
+PROCESSES = ("-n", "3", "--dist", "loadfile", "--no-loadscope-reorder", "--max-worker-restart", "0")
 SETTINGS = ("-q", "-rfE", *PROCESSES)
 # `python -m pytest` with this folder on the path from the start, since the plugin is in it
 PYTEST = (
