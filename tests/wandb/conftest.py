@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import wandb
+from support.wandb_server import WandbServer
 
 
 @pytest.fixture(autouse=True)
@@ -22,3 +23,17 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(work)
     yield work
     assert wandb.run is None, "a run is still open"
+
+
+@pytest.fixture
+def server() -> Iterator[WandbServer]:
+    """A W&B server that was asked for nothing that it does not know."""
+    with WandbServer() as server:
+        yield server
+        assert server.unknown == []
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> str:
+    """URL of an offline store."""
+    return str(tmp_path / "store")

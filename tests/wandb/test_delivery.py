@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -43,18 +42,6 @@ from support.wandb_server import KEY, WandbServer
 
 pytestmark = pytest.mark.slow
 NOWHERE = "http://127.0.0.1:9"
-
-
-@pytest.fixture
-def server() -> Iterator[WandbServer]:
-    with WandbServer() as server:
-        yield server
-        assert server.unknown == []
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> str:
-    return str(tmp_path / "store")
 
 
 def settings(api_host: str, **changes: Any) -> RunSettings:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,12 +60,6 @@ NOWHERE = "http://127.0.0.1:9"
 def run_task(body: str, home: Path, url: str = NOWHERE) -> subprocess.CompletedProcess[str]:
     code = TASK.replace("BODY", body.strip("\n").lstrip())
     return run_python(code.replace("KEY", repr(KEY)).replace("URL", repr(url)), home=home)
-
-
-@pytest.fixture
-def server() -> Iterator[WandbServer]:
-    with WandbServer() as server:
-        yield server
 
 
 def last_line(done: subprocess.CompletedProcess[str]) -> Any:

@@ -7,7 +7,7 @@ alerts; then the server is mended and the offline store delivered.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,12 +51,6 @@ class Outcome:
     name: str
     fails: bool
     error: BaseException | None = None
-
-
-@pytest.fixture
-def server() -> Iterator[WandbServer]:
-    with WandbServer() as server:
-        yield server
 
 
 def run_task(outcome: Outcome, server: WandbServer, store: Path, at: Callable[[str], None]) -> None:

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -110,12 +109,6 @@ def test_a_pod_that_saves_its_work_when_it_is_told_to_stop_has_finished(
     (kept,) = find_runs(OfflineStore(store))
     assert (kept.run.exit_code, kept.run.n_rows) == (0, n_logged(container))
     assert find_run(container.disk).summary["saved"] == n_logged(container)
-
-
-@pytest.fixture
-def server() -> Iterator[WandbServer]:
-    with WandbServer() as server:
-        yield server
 
 
 def served_rows(server: WandbServer) -> int:

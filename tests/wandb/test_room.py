@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,12 +51,6 @@ def work():
 
 work()
 """
-
-
-@pytest.fixture
-def server() -> Iterator[WandbServer]:
-    with WandbServer() as server:
-        yield server
 
 
 def task(**changes: Any) -> str:

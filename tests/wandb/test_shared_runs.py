@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,8 @@ import pytest
 import wandb
 from flytekitplugins.wbmon.delivery.credentials import ApiKey
 from flytekitplugins.wbmon.delivery.runs.api import RunTarget, WandbApi
-from flytekitplugins.wbmon.delivery.runs.arrived import RowMarks, arrived_rows
 from flytekitplugins.wbmon.delivery.runs.claim import BusyRunError, RunClaim
+from flytekitplugins.wbmon.delivery.runs.served_rows import RowMarks, arrived_rows
 from flytekitplugins.wbmon.delivery.runs.sync_store import SyncedRun, sync_store
 from flytekitplugins.wbmon.run.lifecycle import open_run
 from flytekitplugins.wbmon.run.offline_store import open_store
@@ -46,18 +45,6 @@ def night(number):
 
 night(int(sys.argv[2]))
 """
-
-
-@pytest.fixture
-def server() -> Iterator[WandbServer]:
-    with WandbServer() as server:
-        yield server
-        assert server.unknown == []
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> str:
-    return str(tmp_path / "store")
 
 
 def settings(api_host: str, store: str, **changes: Any) -> RunSettings:
@@ -139,6 +126,21 @@ def test_a_newer_night_keeps_what_it_does_not_log_itself(server: WandbServer, st
             run.log({"night": night, f"only_{night}": night})
     served = server.run("payments", "nights")
     assert (served.summary["night"], served.summary["only_1"]) == (2, 1)
+
+
+def test_a_newer_session_that_logs_no_row_has_the_last_word(
+    server: WandbServer, store: str
+) -> None:
+    with open_run(settings(server.url, store)) as run:
+        run.log({"auc": 0.7})
+        run.summary["status"] = "draft"
+        run.config.update({"stage": "draft"})
+    with open_run(settings(server.url, store)) as run:
+        run.summary["status"] = "approved"
+        run.config.update({"stage": "approved"}, allow_val_change=True)
+    served = server.run("payments", "nights")
+    assert (served.summary["status"], served.config["stage"]) == ("approved", "approved")
+    assert served.summary["auc"] == 0.7
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, None])

@@ -8,7 +8,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,12 +66,6 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
             run.log_artifact(made)
             run.log({"image": wandb.Html("<b>hi</b>")})
     return next(place.rglob(MANIFEST)).parent
-
-
-@pytest.fixture
-def server() -> Iterator[WandbServer]:
-    with WandbServer() as server:
-        yield server
 
 
 class Copies:

@@ -56,13 +56,6 @@ def without_flush_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "_FLUSH_SETTING", "x_of_no_release")
 
 
-@pytest.fixture
-def server() -> Iterator[WandbServer]:
-    with WandbServer() as server:
-        yield server
-        assert server.unknown == []
-
-
 def settings(**changes: Any) -> RunSettings:
     return RunSettings(**{"project": "p", "entity": "ops", "init": {"mode": "offline"}, **changes})
 

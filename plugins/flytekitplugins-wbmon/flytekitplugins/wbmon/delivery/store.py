@@ -28,7 +28,6 @@ from flytekitplugins.wbmon.delivery.stored_folder import (
 from flytekitplugins.wbmon.delivery.time_limit import call_in_time
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.storage.filesystem import (
-    make_parent,
     open_filesystem,
 )
 from flytekitplugins.wbmon.storage.guard import is_object_store, without_secrets
@@ -203,10 +202,6 @@ class OfflineStore:
     def _describe(self, marker: str, info: Mapping[str, Any]) -> StoredFolder | None:
         url = f"{self.url}{_parent(marker).removeprefix(self._root)}"
         return describe_folder(self._files, marker, url=url, info=info)
-
-    def _upload(self, path: Path, to: str) -> None:
-        make_parent(self._files, to)
-        self._files.put_file(str(path), to)
 
 
 def keep_in_time(put: Callable[[], str], *, url: str, folder: Path, timeout_s: float) -> Kept:

@@ -122,10 +122,10 @@ def hide_secrets(text: str) -> tuple[str, int]:
     if _has_any(_AFTER_NAMES, text) and _has_name(words):
         text, found = _hide_assigned(text)
         n += found
-        text, found = _hide_pairs(text)
+        text, found = _hide_named(_PAIR, text)
         n += found
         if _has_any(_AFTER_VALUE, words):
-            text, found = _hide_values(text)
+            text, found = _hide_named(_NAMED_VALUE, text)
             n += found
         if "--" in text:
             text, found = _hide_flags(text)
@@ -167,7 +167,8 @@ def _is_login(text: str, name: re.Match[str]) -> bool:
     return name[1].lower().endswith("auth") and text.startswith(("(", "["), name.end())
 
 
-def _hide_pairs(text: str) -> tuple[str, int]:
+def _hide_named(form: re.Pattern[str], text: str) -> tuple[str, int]:
+    """Hide what follows the first group of a form if the second is the name of a secret."""
     n = 0
 
     def replace(found: re.Match[str]) -> str:
@@ -177,20 +178,7 @@ def _hide_pairs(text: str) -> tuple[str, int]:
         n += 1
         return f"{found[1]}{HIDDEN}"
 
-    return _PAIR.sub(replace, text), n
-
-
-def _hide_values(text: str) -> tuple[str, int]:
-    n = 0
-
-    def replace(found: re.Match[str]) -> str:
-        nonlocal n
-        if not is_secret_name(found[2]) or found[0].endswith(HIDDEN):
-            return found[0]
-        n += 1
-        return f"{found[1]}{HIDDEN}"
-
-    return _NAMED_VALUE.sub(replace, text), n
+    return form.sub(replace, text), n
 
 
 def _hide_flags(text: str) -> tuple[str, int]:

@@ -7,9 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flytekitplugins.wbmon.delivery.runs.package import note_lost
 from flytekitplugins.wbmon.delivery.runs.pending_log import read_content
-from flytekitplugins.wbmon.delivery.runs.progress import DeliveryProgress
+from flytekitplugins.wbmon.delivery.runs.progress import DeliveryProgress, note_lost
 from flytekitplugins.wbmon.delivery.runs.stash_thread import StashThread
 from flytekitplugins.wbmon.delivery.runs.store import keep_run
 from flytekitplugins.wbmon.delivery.runs.tally import RunTally

@@ -9,9 +9,7 @@ with the arguments of a call is still raised, as wandb does.
 from __future__ import annotations
 
 import functools
-import json
 import logging
-import operator
 import os
 import threading
 from collections import Counter
@@ -19,6 +17,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flytekitplugins.wbmon.delivery.runs.steps import StepNotes
 from flytekitplugins.wbmon.delivery.runs.wandb_internals import UnsupportedWandbError, publisher
 from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
 from flytekitplugins.wbmon.run.service import watched
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
     import wandb
 
 logger = logging.getLogger(__name__)
-
-STEPS_FILE = "steps.jsonl"
 
 # the methods that write to a run; those that read from W&B raise, as the task needs what they read
 _WRITING = (
@@ -46,7 +43,7 @@ def make_safe(run: wandb.Run, redactor: SecretRedactor) -> None:
         redactor: Hides secrets in what is logged.
     """
     state = _WriterState(redactor)
-    steps = StepNotes(Path(run.settings.sync_dir) / STEPS_FILE)
+    steps = StepNotes(Path(run.settings.sync_dir))
     methods = {"log": _noted(run.log, steps, state)}
     # not every release has all of them
     methods |= {name: getattr(run, name) for name in _WRITING if hasattr(run, name)}
@@ -171,57 +168,3 @@ def _is_about_arguments(error: Exception) -> bool:
 
     # its subclasses are about the server, and about runs that have ended or belong to a parent
     return isinstance(error, (TypeError, ValueError)) or type(error) is wandb.Error
-
-
-class StepNotes:
-    """Notes from which step on the rows of a run have a step that the task gave.
-
-    Of an offline run, wandb's log does not tell whether a row's step was given (`log(step=...)`) or
-    counted. Each line of the file is `[step, is_given]`: from this step on. Without a line, steps
-    are counted. A line is written before the first row that it is about.
-
-    Args:
-        path: Path of the file, which is created with the first line.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lock = threading.Lock()
-        self._next = 0
-        self._is_given = False
-        # wandb adds what is logged without a step to the row that was begun with a step
-        self._is_open = False
-
-    def note(self, step: Any, commit: bool | None) -> None:
-        """Note the arguments of a call of `log`, before it is made."""
-        with self._lock:
-            if step is None:
-                self._counted(commit)
-                return
-            try:
-                self._given(operator.index(step), commit)
-            except TypeError:  # wandb refuses it
-                return
-
-    def _counted(self, commit: bool | None) -> None:
-        if self._is_given and not self._is_open:
-            self._change(self._next, is_given=False)
-        if commit is not False:
-            self._is_open = False
-            self._next += 1
-
-    def _given(self, step: int, commit: bool | None) -> None:
-        if step < self._next:  # wandb drops the row
-            return
-        if not self._is_given:
-            self._change(step, is_given=True)
-        self._is_open = not commit
-        self._next = step + 1 if commit else step
-
-    def _change(self, step: int, *, is_given: bool) -> None:
-        self._is_given = is_given
-        try:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps([step, is_given]) + "\n")
-        except OSError as error:
-            logger.warning("W&B: cannot note which steps are the task's own (%s)", error)

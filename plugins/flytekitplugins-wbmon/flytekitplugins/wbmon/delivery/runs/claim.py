@@ -20,7 +20,7 @@ from flytekitplugins.wbmon.errors import PublishError
 
 logger = logging.getLogger(__name__)
 
-BLOCK, ENTRY = "flyte", "writer"
+FLYTE_BLOCK, ENTRY = "flyte", "writer"
 # longer than two requests to W&B take: whoever saw no claim before has written its own by then
 _SETTLE_S = 2.0
 # wandb tells the server every 30 s that a run lives; the clocks of two pods may differ as well
@@ -119,7 +119,7 @@ class RunClaim:
 
     def _write(self, served: ServedRun) -> None:
         claimed = {"value": self.to_config(_block(served.config))}
-        self._api.write_config(served, {**served.config, BLOCK: claimed})
+        self._api.write_config(served, {**served.config, FLYTE_BLOCK: claimed})
 
 
 def writer_of(block: Any) -> str:
@@ -131,12 +131,12 @@ def writer_of(block: Any) -> str:
 def without_writer(config: Mapping[str, Any]) -> dict[str, Any]:
     """A config as the server has it, without the claim."""
     block = {name: value for name, value in _block(config).items() if name != ENTRY}
-    others = {name: item for name, item in config.items() if name != BLOCK}
-    return {**others, BLOCK: {"value": block}} if block else others
+    others = {name: item for name, item in config.items() if name != FLYTE_BLOCK}
+    return {**others, FLYTE_BLOCK: {"value": block}} if block else others
 
 
 def _block(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    item = config.get(BLOCK)
+    item = config.get(FLYTE_BLOCK)
     block = item.get("value") if isinstance(item, Mapping) else None
     return block if isinstance(block, Mapping) else {}
 

@@ -21,7 +21,6 @@ from flytekitplugins.wbmon.delivery.runs.api import (
     WandbApi,
 )
 from flytekitplugins.wbmon.delivery.runs.arrival import ArrivalWatch
-from flytekitplugins.wbmon.delivery.runs.arrived import arrived_rows
 from flytekitplugins.wbmon.delivery.runs.claim import BusyRunError, RunClaim
 from flytekitplugins.wbmon.delivery.runs.pending_log import (
     LogContent,
@@ -30,6 +29,7 @@ from flytekitplugins.wbmon.delivery.runs.pending_log import (
     sent_steps,
 )
 from flytekitplugins.wbmon.delivery.runs.progress import DeliveryProgress
+from flytekitplugins.wbmon.delivery.runs.served_rows import arrived_rows
 from flytekitplugins.wbmon.delivery.runs.tally import RunTally
 from flytekitplugins.wbmon.delivery.runs.transaction_log import log_path
 from flytekitplugins.wbmon.errors import DataError, PublishError

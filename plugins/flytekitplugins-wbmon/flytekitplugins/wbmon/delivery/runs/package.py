@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from flytekitplugins.wbmon.delivery.runs.pending_log import LogContent
-from flytekitplugins.wbmon.delivery.runs.progress import DeliveryProgress
-from flytekitplugins.wbmon.errors import DataError
 
 # of a run that is not stored as a whole: an entry with the content of its small files by name, and
 # in it the end of the packed log, in base64
@@ -76,13 +73,3 @@ class PackedRun:
             if not (is_optional or type(value) is (str if is_text else int)):
                 raise TypeError(f"{name} must be {'text' if is_text else 'a number'}")
         return cls(**found)
-
-
-def note_lost(folder: Path, lost: str) -> None:
-    """Note in the progress of a run's delivery what its log lacks; nothing if that is empty."""
-    # progress that is damaged is packed as it is
-    with suppress(DataError):
-        progress = DeliveryProgress.load(folder)
-        if lost:
-            progress.lost = lost
-            progress.save(folder)

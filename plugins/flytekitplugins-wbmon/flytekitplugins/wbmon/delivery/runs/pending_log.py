@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flytekitplugins.wbmon.delivery.runs.api import RunTarget, ServedRun
-from flytekitplugins.wbmon.delivery.runs.arrived import RowMarks
-from flytekitplugins.wbmon.delivery.runs.claim import BLOCK, RunClaim, writer_of
+from flytekitplugins.wbmon.delivery.runs.claim import FLYTE_BLOCK, RunClaim, writer_of
 from flytekitplugins.wbmon.delivery.runs.progress import DeliveryProgress
+from flytekitplugins.wbmon.delivery.runs.served_rows import RowMarks
 from flytekitplugins.wbmon.delivery.runs.steps import GivenSteps, SentSteps
 from flytekitplugins.wbmon.delivery.runs.tally import RunTally, ending
 from flytekitplugins.wbmon.delivery.runs.transaction_log import (
@@ -51,6 +51,7 @@ class LogContent:
 
     Attributes:
         target: Entity, project and id of the run; None until its record was read.
+        began_at: When the task opened the run, in seconds since 1970; 0 until its record was read.
         resumes: Whether the run goes on with what it has at the server.
         rows: The rows of history, without their values.
         writer: Name of the writer, for the claim on a run that several write; empty if it is the
@@ -62,6 +63,7 @@ class LogContent:
     """
 
     target: RunTarget | None = None
+    began_at: float = 0.0
     resumes: bool = False
     rows: RowMarks = field(default_factory=RowMarks)
     writer: str = ""
@@ -82,6 +84,7 @@ class LogContent:
             run = record.run
             self.target = RunTarget(entity=run.entity, project=run.project, run_id=run.run_id)
             self.resumes = getattr(run, "resume", True)  # older releases do not say
+            self.began_at = self.began_at or run.start_time.ToNanoseconds() / 1e9
         elif kind == "history":
             self.rows.append(record.history.step.num, _times(record.history))
         elif kind == "alert":
@@ -90,7 +93,7 @@ class LogContent:
             self._add_summary(record.summary)
         elif kind == "config":
             for item in record.config.update:
-                if item.key == BLOCK:
+                if item.key == FLYTE_BLOCK:
                     self.writer = writer_of(json.loads(item.value_json))
         elif kind == "exit":
             self.exit_code = record.exit.exit_code
@@ -239,7 +242,7 @@ class PendingLog:
             )
         claimed = self._claim.to_config({})
         if claimed:
-            config.update.add(key=BLOCK, value_json=json.dumps(claimed))
+            config.update.add(key=FLYTE_BLOCK, value_json=json.dumps(claimed))
         self._write(record)
         if kept is not None:
             self._add(_summary(kept.summary))
@@ -276,15 +279,16 @@ class PendingLog:
 
     def _put_claim(self, config: ConfigRecord) -> None:
         for item in config.update:
-            if item.key == BLOCK:
+            if item.key == FLYTE_BLOCK:
                 item.value_json = json.dumps(self._claim.to_config(json.loads(item.value_json)))
 
 
 def _is_older(content: LogContent, served: ServedRun) -> bool:
     """Whether another process has logged to the run after the last row of this log."""
     last = served.summary.get("_timestamp")
+    own = max(content.began_at, content.rows.last_time)  # there may be no row
     # wandb rounds in its own way
-    return isinstance(last, int | float) and last > content.rows.last_time + 0.001
+    return isinstance(last, int | float) and last > own + 0.001
 
 
 def sent_steps(content: LogContent, folder: Path, first_step: int) -> list[int]:
@@ -303,7 +307,7 @@ def _summary(values: Mapping[str, Any]) -> Record:
 def _add_config(config: ConfigRecord, items: Mapping[str, Any]) -> None:
     for key, item in items.items():
         # each writer has these entries of its own
-        if key not in ("_wandb", BLOCK) and isinstance(item, dict) and "value" in item:
+        if key not in ("_wandb", FLYTE_BLOCK) and isinstance(item, dict) and "value" in item:
             config.update.add(key=key, value_json=json.dumps(item["value"]))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -104,6 +105,16 @@ def progress_file(folder: Path) -> Path:
     """Where the progress of a run's delivery was saved last."""
     # the one elsewhere is removed as soon as the folder of the run takes a file again
     return find_scratch(folder, FILE_NAME) or folder / FILE_NAME
+
+
+def note_lost(folder: Path, lost: str) -> None:
+    """Note in the progress of a run's delivery what its log lacks; nothing if that is empty."""
+    # progress that is damaged is packed as it is
+    with suppress(DataError):
+        progress = DeliveryProgress.load(folder)
+        if lost:
+            progress.lost = lost
+            progress.save(folder)
 
 
 def _replace(path: Path, text: str) -> None:

@@ -18,10 +18,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from flytekitplugins.wbmon.delivery.growing_folder import GrowingFolder
-from flytekitplugins.wbmon.delivery.runs.package import KEPT, TAIL, PackedRun, note_lost
+from flytekitplugins.wbmon.delivery.runs.package import KEPT, TAIL, PackedRun
 from flytekitplugins.wbmon.delivery.runs.packer import RunPacker
 from flytekitplugins.wbmon.delivery.runs.progress import FILE_NAME as PROGRESS
-from flytekitplugins.wbmon.delivery.runs.progress import DeliveryProgress
+from flytekitplugins.wbmon.delivery.runs.progress import DeliveryProgress, note_lost
 from flytekitplugins.wbmon.delivery.runs.receipt import Receipt
 from flytekitplugins.wbmon.delivery.runs.steps import FILE_NAME as STEPS
 from flytekitplugins.wbmon.delivery.runs.tally import RunTally

@@ -4,24 +4,83 @@ An offline run counts its rows from 0, as it does not know what the server has. 
 gave stays what it is; a step that wandb counted goes on after the last one, as it does online.
 Steps of one log only rise: after rows that were counted on, a lower one that was given comes next,
 as wandb sends it no other way (online it drops such a row).
+
+The task notes in the file `steps.jsonl` of the run's folder from which step on they are given, and
+from which on they are counted again: `[10, true]`, `[31, false]`. The first are counted.
 """
 
 from __future__ import annotations
 
 import bisect
 import json
+import logging
+import operator
+import threading
 from pathlib import Path
+from typing import Any
 
 from flytekitplugins.wbmon.errors import DataError
+
+logger = logging.getLogger(__name__)
 
 FILE_NAME = "steps.jsonl"
 
 
+class StepNotes:
+    """Notes from which step on the rows of a run have a step that the task gave.
+
+    Of an offline run, wandb's log does not tell whether a row's step was given (`log(step=...)`) or
+    counted. A line is written before the first row that it is about; `GivenSteps` reads it.
+
+    Args:
+        folder: The run's folder; the file in it is created with the first line.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / FILE_NAME
+        self._lock = threading.Lock()
+        self._next = 0
+        self._is_given = False
+        # wandb adds what is logged without a step to the row that was begun with a step
+        self._is_open = False
+
+    def note(self, step: Any, commit: bool | None) -> None:
+        """Note the arguments of a call of `log`, before it is made."""
+        with self._lock:
+            if step is None:
+                self._counted(commit)
+                return
+            try:
+                self._given(operator.index(step), commit)
+            except TypeError:  # wandb refuses it
+                return
+
+    def _counted(self, commit: bool | None) -> None:
+        if self._is_given and not self._is_open:
+            self._change(self._next, is_given=False)
+        if commit is not False:
+            self._is_open = False
+            self._next += 1
+
+    def _given(self, step: int, commit: bool | None) -> None:
+        if step < self._next:  # wandb drops the row
+            return
+        if not self._is_given:
+            self._change(step, is_given=True)
+        self._is_open = not commit
+        self._next = step + 1 if commit else step
+
+    def _change(self, step: int, *, is_given: bool) -> None:
+        self._is_given = is_given
+        try:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps([step, is_given]) + "\n")
+        except OSError as error:
+            logger.warning("W&B: cannot note which steps are the task's own (%s)", error)
+
+
 class GivenSteps:
     """Tells the steps that the user gave from those that wandb counted.
-
-    The task notes in the file `steps.jsonl` of the run's folder from which step on they are given
-    and from which on they are counted again: `[10, true]`, `[31, false]`. The first are counted.
 
     Args:
         folder: The run's folder; the file may still grow, or never come.

@@ -17,6 +17,7 @@ from flytekitplugins.wbmon.delivery.runs.transaction_log import (
     exit_record,
     summary_record,
 )
+from flytekitplugins.wbmon.delivery.runs.wandb_internals import BLOCK
 from flytekitplugins.wbmon.storage.room import why_not_writable
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 # in the run's summary, beside `error_type` and `error_message`
 LOST_KEY = "not_recorded"
-# of what a run logs, a block of the log is the least that wandb writes at once
-_BLOCK = 32 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +97,7 @@ def ending(lost: str, tally: RunTally, end: Record | None) -> list[Record]:
 
 def _why_not_written(log: Path) -> str:
     limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
-    if limit != resource.RLIM_INFINITY and log.stat().st_size + _BLOCK > limit:
+    if limit != resource.RLIM_INFINITY and log.stat().st_size + BLOCK > limit:
         return f"a file may have {limit} bytes here"
-    # the disk may have room again
-    return why_not_writable(log.parent, _BLOCK) or "wandb could not write it"
+    # a block is the least that wandb writes at once; the disk may have room for it again
+    return why_not_writable(log.parent, BLOCK) or "wandb could not write it"
