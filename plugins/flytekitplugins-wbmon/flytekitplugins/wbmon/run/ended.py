@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flytekitplugins.wbmon.delivery.runs.pending_log import read_content
+from flytekitplugins.wbmon.delivery.runs.pending_log import lost_of, read_content
 from flytekitplugins.wbmon.delivery.runs.progress import DeliveryProgress, note_lost
 from flytekitplugins.wbmon.delivery.runs.stash_thread import StashThread
 from flytekitplugins.wbmon.delivery.runs.store import keep_run
@@ -102,7 +102,7 @@ class RunEnd:
             self._keep(folder, tally)
         lost = _lost(folder)
         if lost:
-            _say(f"the run lacks what was logged and could not be written to disk: {lost}")
+            _say(f"the run lacks something that was logged: {lost}")
         if not reason:
             place = run_url(self._settings, run.id)
             _say(
@@ -150,8 +150,7 @@ def _note_lost(folder: Path, tally: RunTally) -> None:
         log = log_path(folder)
         if tally.is_whole and not tally.failed and has_ended(log):
             return
-        content = read_content(folder)
-        note_lost(folder, tally.lost(log, n_rows=content.n_rows, exit_code=content.exit_code))
+        note_lost(folder, lost_of(folder, read_content(folder), tally))
 
 
 def _lost(folder: Path) -> str:

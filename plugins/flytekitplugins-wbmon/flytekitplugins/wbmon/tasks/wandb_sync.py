@@ -114,7 +114,7 @@ class SyncOfflineRuns(Node[SyncSettings]):
             show_note(f"{url} stays in the store: {reason}")
         for run in runs:
             if run.lost:
-                show_note(f"{run.url} lacks what its task could not write to disk: {run.lost}")
+                show_note(f"{run.url} lacks something that its task logged: {run.lost}")
         return SyncedRuns(
             delivered=[f"{host}/{run.path}" for run in runs if run.is_delivered],
             left=left,

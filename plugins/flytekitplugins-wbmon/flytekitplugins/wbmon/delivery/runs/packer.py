@@ -14,7 +14,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flytekitplugins.wbmon.delivery.runs.pending_log import LogContent, logged_artifact
+from flytekitplugins.wbmon.delivery.runs.pending_log import LogContent, logged_artifact, lost_of
 from flytekitplugins.wbmon.delivery.runs.tally import RunTally, ending
 from flytekitplugins.wbmon.delivery.runs.transaction_log import LogReader, LogWriter, log_path
 from flytekitplugins.wbmon.delivery.runs.wandb_internals import (
@@ -115,8 +115,7 @@ class RunPacker:
         """
         if self._raw is not None:
             return "", b""
-        content = self.content
-        lost = tally.lost(self._log, n_rows=content.n_rows, exit_code=content.exit_code)
+        lost = lost_of(self._folder, self.content, tally)
         for record in (*self._merged(), *ending(lost, tally, self._end)):
             self.content.add(record)
             self._writer.write(record)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from flytekitplugins.wbmon.delivery.runs.api import RunTarget, ServedRun
 from flytekitplugins.wbmon.delivery.runs.claim import FLYTE_BLOCK, RunClaim, writer_of
+from flytekitplugins.wbmon.delivery.runs.oversized import Oversized
 from flytekitplugins.wbmon.delivery.runs.progress import DeliveryProgress
 from flytekitplugins.wbmon.delivery.runs.served_rows import RowMarks
 from flytekitplugins.wbmon.delivery.runs.steps import GivenSteps, SentSteps
@@ -60,6 +61,7 @@ class LogContent:
         artifacts: Digest of each artifact, by client id.
         summary_keys: Keys that the run's summary must have; wandb sends none without a value.
         exit_code: The run's exit code; None if the log has no end.
+        oversized: What is left out, as it is too large for W&B.
     """
 
     target: RunTarget | None = None
@@ -71,6 +73,7 @@ class LogContent:
     artifacts: dict[str, str] = field(default_factory=dict)
     summary_keys: set[str] = field(default_factory=set)
     exit_code: int | None = None
+    oversized: Oversized = field(default_factory=Oversized)
 
     @property
     def n_rows(self) -> int:
@@ -78,7 +81,8 @@ class LogContent:
         return len(self.rows)
 
     def add(self, record: Record) -> None:
-        """Take one more record into account."""
+        """Take one more record into account; what is too large for W&B is removed from it."""
+        self.oversized.remove_from(record)
         kind = record.WhichOneof("record_type")
         if kind == "run":
             run = record.run
@@ -118,6 +122,12 @@ def read_content(folder: Path) -> LogContent:
     for record in LogReader(log_path(folder)).read():
         content.add(record)
     return content
+
+
+def lost_of(folder: Path, content: LogContent, tally: RunTally) -> str:
+    """What of a run will not be at W&B, in words; empty if nothing is known to be lost."""
+    lost = tally.lost(log_path(folder), n_rows=content.n_rows, exit_code=content.exit_code)
+    return " and ".join(part for part in (lost, content.oversized.in_words()) if part)
 
 
 def logged_artifact(record: Record) -> ArtifactRecord | None:
@@ -206,9 +216,7 @@ class PendingLog:
         self.advance()
         self._write_what_is_newer()
         # what a stored run lacks was noted when it was stored
-        lost = self._lost or tally.lost(
-            log_path(self._folder), n_rows=self.content.n_rows, exit_code=self.content.exit_code
-        )
+        lost = self._lost or lost_of(self._folder, self.content, tally)
         records = ending(lost, tally, self._end)
         if self._end is None and tally.exit_code is None:
             records.append(exit_record(1))  # the task's process was killed

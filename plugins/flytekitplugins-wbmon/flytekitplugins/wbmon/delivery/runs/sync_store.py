@@ -38,7 +38,8 @@ class SyncedRun:
         n_rows: Number of rows of history.
         is_delivered: Whether W&B confirmed everything, and the run was removed from the store.
         reason: Why the run is still in the store; empty if it is not.
-        lost: What the run's task logged and could not write to its disk; empty if nothing.
+        lost: What the run's task logged and W&B will not have, as it could not be written to disk or is
+            too large for W&B; empty if nothing.
     """
 
     url: str
@@ -159,7 +160,7 @@ def _described(stored: StoredRun, reason: str, lost: str) -> SyncedRun:
     if reason:
         logger.warning("%s stays in the store: %s", url, reason)
     if lost:
-        logger.warning("%s lacks what its task could not write to disk: %s", url, lost)
+        logger.warning("%s lacks something that its task logged: %s", url, lost)
     return SyncedRun(
         url=url,
         path="" if stored.stored.problem else f"{run.entity}/{run.project}/runs/{run.run_id}",

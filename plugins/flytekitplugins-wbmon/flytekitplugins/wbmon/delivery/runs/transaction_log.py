@@ -226,22 +226,24 @@ def _messages(fragments: Iterable[tuple[int, bytes, int]]) -> Iterator[tuple[byt
             parts = None
 
 
-def _framed(data: bytes, position: int) -> Iterator[bytes]:
+def _framed(data: bytes, position: int) -> Iterator[bytes | memoryview]:
     """Split a record into fragments, with padding where a block has no room for their header."""
     begun = False
+    rest = memoryview(data)  # of which a part is no copy: a record may have 100 MB
     while True:
         left = BLOCK - position % BLOCK
         if left < _FRAGMENT.size:  # a fragment never crosses a block, not even with its header
             yield b"\0" * left
             position += left
             left = BLOCK
-        body, data = data[: left - _FRAGMENT.size], data[left - _FRAGMENT.size :]
-        kind = _kind(begun=begun, done=not data)
+        body, rest = rest[: left - _FRAGMENT.size], rest[left - _FRAGMENT.size :]
+        kind = _kind(begun=begun, done=not rest)
         checksum = zlib.crc32(body, zlib.crc32(bytes([kind])))
-        yield _FRAGMENT.pack(checksum, len(body), kind) + body
+        yield _FRAGMENT.pack(checksum, len(body), kind)
+        yield body
         position += _FRAGMENT.size + len(body)
         begun = True
-        if not data:
+        if not rest:
             return
 
 
