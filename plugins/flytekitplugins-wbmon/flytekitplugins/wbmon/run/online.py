@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,9 @@ from flytekitplugins.wbmon.delivery.runs.api import RunTarget, WandbApi
 from flytekitplugins.wbmon.delivery.runs.deliver import RunDelivery
 from flytekitplugins.wbmon.delivery.runs.pending_log import read_content
 from flytekitplugins.wbmon.delivery.runs.progress import DeliveryProgress
+from flytekitplugins.wbmon.delivery.runs.steps import FILE_NAME as STEPS
 from flytekitplugins.wbmon.delivery.runs.tally import RunTally
+from flytekitplugins.wbmon.errors import WbmonError
 from flytekitplugins.wbmon.flyte.identity import TaskIdentity
 from flytekitplugins.wbmon.flyte.termination import terminating_until
 from flytekitplugins.wbmon.run import wandb_client as client
@@ -111,6 +114,7 @@ class OnlineRun:
             reason = str(error)
         if reason:
             kill_service_at_exit()
+            _tell_rows_apart(Path(run.settings.sync_dir))
         self._end.report(run, reason, tally)
 
     def _finish(self, run: wandb.Run, outcome: TaskOutcome) -> str:
@@ -147,3 +151,14 @@ class OnlineRun:
         )
         served = WandbApi(self._settings.resolved_api_host, self._key).find_run(target)
         return served.n_rows if served else 0
+
+
+def _tell_rows_apart(folder: Path) -> None:
+    """Have the rows found by their content, if some are too large: wandb has skipped these."""
+    with suppress(WbmonError, OSError):
+        if read_content(folder).oversized.n_rows:
+            progress = DeliveryProgress.load(folder)
+            progress.is_shared = True
+            progress.save(folder)
+            # in the log of an online run a step is what it is at the server
+            (folder / STEPS).write_text("[0, true]\n")

@@ -33,7 +33,8 @@ class DeliveryProgress:
         is_confirmed: Whether the server confirmed everything.
         is_refused: Whether the server rejects the run for good, for example for a wrong key.
         reason: Why the delivery is not confirmed, in words; empty if it is.
-        lost: What the task logged and the log lacks, in words; empty if nothing is known to be.
+        lost: What the task logged and W&B will not have, in words, as the log lacks it or it is too
+            large; empty if nothing is known to be lost.
     """
 
     first_line: int | None = None
