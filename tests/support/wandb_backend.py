@@ -16,6 +16,9 @@ from support.wandb_graphql import IS_STRICT, check_variables, select_fields
 from support.wandb_records import Json, Memory, RefusedError, now, project_node
 from support.wandb_schema import asked_types, describe_types
 
+# of which wandb's source says that the server imposes it
+MAX_LINE = 10 * 1024 * 1024
+
 _OPERATIONS = {
     **wandb_runs.OPERATIONS,
     **wandb_artifacts.OPERATIONS,
@@ -68,10 +71,18 @@ class Backend:
 
         Returns:
             None if there is no such run.
+
+        Raises:
+            RefusedError: If a line is longer than the server takes.
         """
         run = self.memory.find(project, run_id)
         if run is None:
             return None
+        chunks = (body.get("files") or {}).values()
+        if any(
+            len(line.encode()) > MAX_LINE for one in chunks for line in one.get("content") or ()
+        ):
+            raise RefusedError("line too long")
         run.heartbeat_at = now()
         for name, chunk in (body.get("files") or {}).items():
             lines, offset = chunk.get("content") or [], chunk.get("offset") or 0

@@ -33,7 +33,14 @@ from urllib.parse import unquote, urlsplit
 
 from support.wandb_backend import Backend
 from support.wandb_faults import ALERT, ARTIFACT, FILE_STREAM, GRAPHQL, STORAGE, Fault
-from support.wandb_records import Json, ServedAlert, ServedArtifact, ServedRun, ServedView
+from support.wandb_records import (
+    Json,
+    RefusedError,
+    ServedAlert,
+    ServedArtifact,
+    ServedRun,
+    ServedView,
+)
 
 __all__ = [
     "ALERT",
@@ -256,7 +263,10 @@ class _Handler(BaseHTTPRequestHandler):
         if app.keys and not path.startswith(STORAGE) and self._api_key() not in app.keys:
             return self._send(401, {"errors": [{"message": "invalid API key"}]})
         with app.lock:
-            return self._answer(app.backend, path, body, call, operation)
+            try:
+                return self._answer(app.backend, path, body, call, operation)
+            except RefusedError as error:
+                return self._send(400, {"error": str(error)})
 
     def _answer(self, backend: Backend, path: str, body: bytes, call: Json, operation: str) -> int:
         if path == "/graphql":

@@ -110,6 +110,30 @@ def test_a_healthy_server_gets_the_run_while_it_is_written(
     assert find_runs(OfflineStore(store)) == []
 
 
+@pytest.mark.parametrize("delivery", ["live", "stored", "online"])
+def test_a_row_that_is_too_large_arrives_without_what_is_too_large_and_the_others_once(
+    server: WandbServer, store: str, delivery: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    changes = {
+        "live": {},
+        "stored": {"init": {"mode": "offline"}},
+        "online": {"delivery": "online"},
+    }[delivery]
+    with open_run(settings(server.url, id="large", offline_store=store, **changes)) as run:
+        for row in range(5):
+            run.log({"row": row, **({"huge": "x" * 11_000_000} if row == 1 else {})})
+    lost = "'huge' of 1 row"
+    assert lost in caplog.text
+    # W&B's own mode has left the row out; what it lacks is in the store
+    assert [lost in run.lost for run in sync(store, server)] == [True] * (delivery != "live")
+    served = server.run("payments", "large")
+    assert sorted(served.column("row")) == list(range(5))
+    assert sorted(served.column("_step")) == list(range(5))
+    assert lost in served.summary["not_recorded"]
+    assert served.summary["row"] == 4
+    assert served.state == "finished"
+
+
 def test_what_is_not_confirmed_is_stored_and_the_task_says_where(
     tmp_path: Path, store: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -49,6 +49,24 @@ def copy(folder: Path, arrived: range) -> tuple[PendingLog, list[str | None], li
     return pending, [one.WhichOneof("record_type") for one in records], rows
 
 
+def test_a_value_that_is_too_large_is_not_copied_and_all_rows_are(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path)
+    records = list(read_records(log_path(folder)))
+    records[7].history.item.add(key="huge", value_json='"' + "x" * 11_000_000 + '"')
+    write_records(log_path(folder), records)
+
+    pending, _, rows = copy(folder, range(3))
+
+    assert rows == list(range(3, N_ROWS))
+    assert pending.path.stat().st_size < 100_000
+    told = {
+        item.key: item.value_json
+        for one in read_records(pending.path)
+        for item in one.summary.update
+    }
+    assert "'huge' of 1 row" in told["not_recorded"]
+
+
 def test_a_copy_that_has_no_room_is_made_in_parts(tmp_path: Path) -> None:
     folder = run_folder(tmp_path)
     n_sent = 0

@@ -80,7 +80,8 @@ class Oversized:
         if removed:
             self.n_rows += 1
             kept = [item for place, item in enumerate(row.item) if place not in removed]
-            _replace(row.item, kept)
+            del row.item[:]
+            row.item.extend(kept)
 
     def _shorten_summary(self, summary: SummaryRecord) -> None:
         kept = []
@@ -97,15 +98,10 @@ class Oversized:
                 if before:  # the earlier value stays
                     self._sizes[path] = before
         if len(kept) < len(summary.update):
-            _replace(summary.update, kept)
+            del summary.update[:]
+            summary.update.extend(kept)
         for removed in summary.remove:
             self._sizes.pop(_path(removed), None)
-
-
-def _replace(items: object, kept: list[HistoryItem] | list[SummaryItem]) -> None:
-    copies = [type(item).FromString(item.SerializeToString()) for item in kept]
-    del items[:]  # type: ignore[attr-defined]  # a list of protobuf, which has no public type
-    items.extend(copies)  # type: ignore[attr-defined]
 
 
 def _size(item: HistoryItem | SummaryItem) -> int:

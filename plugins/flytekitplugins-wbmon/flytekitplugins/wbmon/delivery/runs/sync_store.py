@@ -38,8 +38,8 @@ class SyncedRun:
         n_rows: Number of rows of history.
         is_delivered: Whether W&B confirmed everything, and the run was removed from the store.
         reason: Why the run is still in the store; empty if it is not.
-        lost: What the run's task logged and W&B will not have, as it could not be written to disk or is
-            too large for W&B; empty if nothing.
+        lost: What the run's task logged and W&B will not have, because it could not be written to
+            disk or is too large; empty if nothing.
     """
 
     url: str
