@@ -28,9 +28,11 @@ pytestmark = pytest.mark.slow
 NOWHERE = "http://127.0.0.1:9"
 
 TASK = """
-import logging, resource, sys
+import logging, os, resource, sys
 logging.basicConfig(level=logging.INFO)
 if {limit}:
+    # Python leaves half a file of bytecode, at which later imports fail
+    sys.dont_write_bytecode, os.environ["PYTHONDONTWRITEBYTECODE"] = True, "1"
     resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
 from flytekitplugins.wbmon import current_run, wandb_init
 

@@ -44,11 +44,14 @@ class Oversized:
 
     def remove_from(self, record: Record) -> None:
         """Remove from a row its largest values until it fits; from the summary what is too much."""
+        n_bytes = record.ByteSize()
+        if n_bytes <= _SMALL and not self._sizes:
+            return
         kind = record.WhichOneof("record_type")
         # a line has at most twice as many bytes as its record, if all of its names are nested
-        if kind == "history" and record.history.ByteSize() > MAX_BYTES // 2:
+        if kind == "history" and n_bytes > MAX_BYTES // 2:
             self._shorten_row(record.history)
-        elif kind == "summary" and (self._sizes or record.summary.ByteSize() > _SMALL):
+        elif kind == "summary":
             self._shorten_summary(record.summary)
 
     def in_words(self) -> str:
