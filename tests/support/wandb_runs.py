@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from base64 import b64encode
 from collections.abc import Callable, Mapping
 
 from support.wandb_records import (
@@ -176,10 +178,13 @@ def run_files(memory: Memory, variables: Json) -> Json:
     project, run_id = variables["project"], variables["name"]
     run = memory.find(project, run_id)
     files = run.files if run else {}
+    # one that was asked for by its name is told of even if it never came
     edges = [
-        {"node": _file_node(memory, f"run/{project}/{run_id}", name, files[name]), "cursor": name}
+        {
+            "node": _file_node(memory, f"run/{project}/{run_id}", name, files.get(name)),
+            "cursor": name,
+        }
         for name in variables.get("fileNames") or files
-        if name in files
     ]
     page = {"edges": edges, "pageInfo": LAST_PAGE}
     return {"project": {"run": {"fileCount": len(files), "files": page}}}
@@ -191,7 +196,7 @@ def projects(memory: Memory, _: Json) -> Json:
     return {"models": {"pageInfo": LAST_PAGE, "edges": edges}}
 
 
-def _file_node(memory: Memory, folder: str, name: str, data: bytes) -> Json:
+def _file_node(memory: Memory, folder: str, name: str, data: bytes | None) -> Json:
     url = f"{memory.url}/storage/{folder}/{name}"
     return {
         "__typename": "File",
@@ -199,11 +204,11 @@ def _file_node(memory: Memory, folder: str, name: str, data: bytes) -> Json:
         "name": name,
         "url": url,
         "directUrl": url,
-        "sizeBytes": len(data),
+        "sizeBytes": len(data or b""),
         "mimetype": None,
         "updatedAt": None,
         "digest": None,
-        "md5": None,
+        "md5": "0" if data is None else b64encode(hashlib.md5(data).digest()).decode(),  # noqa: S324
         "storagePath": None,
     }
 

@@ -36,7 +36,7 @@ from support.environment import clean_environment
 from support.in_process import pod_context
 from support.s3 import S3Server
 from support.waiting import wait_until
-from support.wandb_faults import ALERT, FILE_STREAM, Fault
+from support.wandb_faults import ALERT, FILE_STREAM, STORAGE, Fault
 from support.wandb_log import find_run
 from support.wandb_server import KEY, WandbServer
 
@@ -549,6 +549,27 @@ def test_concurrent_tasks_do_not_wait_for_each_others_delivery(
         thread.join()
     assert not all_at_once.broken
     assert [run.state for run in server.runs] == ["finished"] * 4
+
+
+@pytest.mark.parametrize("is_stored", [False, True])
+def test_a_file_that_the_storage_refuses_is_not_called_delivered(
+    server: WandbServer, store: str, tmp_path: Path, is_stored: bool
+) -> None:
+    server.fault = Fault("status", status=403, on=f"PUT {STORAGE}run/.*model.txt")
+    (tmp_path / "model.txt").write_text("weights")
+    mode = {"mode": "offline"} if is_stored else {}
+    own = settings(server.url, id="a", offline_store=store, delivery_timeout_s=6, init=mode)
+    with open_run(own) as run:
+        run.log({"row": 0, "page": wandb.Html("<b>hi</b>")})
+        run.save(str(tmp_path / "model.txt"), base_path=str(tmp_path))
+    if is_stored:
+        (left,) = sync(store, server, timeout_s=6)
+        assert "1 of its files, model.txt" in left.reason
+    server.fault = None
+    assert [one.is_delivered for one in sync(store, server)] == [True]
+    served = server.run("payments", "a")
+    assert served.column("row") == [0]
+    assert served.files["model.txt"] == b"weights"
 
 
 def test_a_run_that_goes_on_with_nothing_new_but_its_summary_is_sent(

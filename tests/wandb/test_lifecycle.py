@@ -337,6 +337,18 @@ def test_one_id_for_all_shards_is_warned_of(folder: Path, caplog: pytest.LogCapt
     assert "'fixed-{shard}'" in caplog.text
 
 
+def test_paths_are_those_of_the_working_directory_in_which_the_task_began(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "elsewhere").mkdir()
+    monkeypatch.chdir(folder)
+    with open_run(settings(init={"mode": "offline", "dir": "runs"}, offline_store="store")) as run:
+        monkeypatch.chdir(folder / "elsewhere")
+        run.log({"a": 1})
+    assert find_run(folder / "runs").column("a") == [1]
+    assert len(list((folder / "store").rglob("manifest.json"))) == 1
+
+
 def test_dir_may_be_a_folder_or_name_an_input(folder: Path) -> None:
     class Remote:
         def download(self) -> str:

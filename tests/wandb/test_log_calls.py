@@ -143,7 +143,9 @@ def test_a_row_after_the_runs_end_is_ignored_with_one_warning(
     assert find_run(folder).column("a") == [1]
 
 
-def test_the_runs_folder_tells_from_which_step_on_steps_are_the_tasks_own(folder: Path) -> None:
+def test_the_runs_folder_tells_from_which_step_on_steps_are_the_tasks_own(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with open_run(SETTINGS) as run:
         where = Path(run.settings.sync_dir)
         run.log({"a": 0})
@@ -151,6 +153,7 @@ def test_the_runs_folder_tells_from_which_step_on_steps_are_the_tasks_own(folder
         run.log({"a": 1}, step=10)
         run.log({"b": 1})  # a part of row 10
         run.log({"a": 2}, step=9)  # dropped by wandb
+        run.log({"a": 2}, step=8)
         run.log({"a": 3})
         run.log({"a": 4})
         run.log({"a": 5}, 20, True)
@@ -158,6 +161,7 @@ def test_the_runs_folder_tells_from_which_step_on_steps_are_the_tasks_own(folder
         run.log({"b": 6}, commit=False)
         run.log({"c": 6})
         run.log({"a": 7})
+    assert sum("its step 9 is lower" in one for one in caplog.messages) == 1
     lines = (where / "steps.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == [
         [10, True],

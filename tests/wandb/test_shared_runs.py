@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,57 @@ def test_an_older_night_that_is_delivered_later_changes_nothing_of_the_newer_one
     assert served.config["of_1"] is served.config["of_2"] is True
 
 
+@pytest.mark.parametrize("fails", [1, 2])
+def test_the_newest_session_decides_what_a_run_has_only_one_of(
+    server: WandbServer, store: str, fails: int
+) -> None:
+    for night, host in ((1, NOWHERE), (2, server.url)):
+        about = {"name": f"n{night}", "notes": f"note {night}", "tags": [f"t{night}"]}
+        own = settings(
+            host,
+            store,
+            delivery_timeout_s=20 if host == server.url else 0.2,
+            init={"resume": "allow", **about},
+        )
+        with suppress(ZeroDivisionError), open_run(own) as run:
+            run.log({"night": night})
+            if night == fails:
+                raise ZeroDivisionError(f"in night {night}")
+    assert [one.reason for one in sync(store, server)] == [""]
+    served = server.run("payments", "nights")
+    assert served.column("night") == [2, 1]
+    assert (served.state, served.exit_code) == (("finished", 0) if fails == 1 else ("failed", 1))
+    assert served.summary.get("error_message") == (None if fails == 1 else "in night 2")
+    assert (served.name, served.tags) == ("n2", ["t2"])
+    assert "note 2" in served.notes
+
+
+def test_a_retry_that_succeeds_does_not_keep_the_error_of_the_first_attempt(
+    server: WandbServer, store: str
+) -> None:
+    for attempt in range(2):
+        with suppress(ZeroDivisionError), open_run(settings(server.url, store)) as run:
+            run.log({"attempt": attempt, "_of": attempt})
+            if attempt == 0:
+                raise ZeroDivisionError
+    served = server.run("payments", "nights")
+    assert (served.state, served.exit_code) == ("finished", 0)
+    assert served.column("attempt") == [0, 1]
+    assert not {"error_type", "error_message"} & set(served.summary)
+
+
+def test_a_session_adds_its_tags_to_those_that_the_run_has(server: WandbServer, store: str) -> None:
+    with open_run(settings(server.url, store, init={"resume": "allow", "tags": ["base"]})) as run:
+        run.tags += ("first",)
+    with open_run(settings(server.url, store)) as run:
+        run.tags += ("second",)
+    assert server.run("payments", "nights").tags == ["base", "first", "second"]
+    with open_run(settings(server.url, store, init={"resume": "allow", "tags": ["new"]})):
+        pass
+    # as wandb has it: the tags that a session begins with replace the others
+    assert server.run("payments", "nights").tags == ["new"]
+
+
 def test_a_newer_night_keeps_what_it_does_not_log_itself(server: WandbServer, store: str) -> None:
     for night in (1, 2):
         with open_run(settings(server.url, store)) as run:
@@ -175,6 +227,18 @@ def test_rows_that_another_process_has_overwritten_are_sent_again(
     assert [one.reason for one in sync(store, server)] == [""]
     assert sorted(served.column("row")) == [0, 1, 2]
     assert served.column("x") == [1, 2]
+
+
+def test_a_name_that_was_deleted_within_the_summary_is_not_waited_for(
+    server: WandbServer, store: str
+) -> None:
+    with open_run(settings(server.url, store)) as run:
+        run.summary["best"] = {"auc": 0.7}
+        run.summary["best"]["auc"] = 0.8
+        del run.summary["best"]["auc"]
+        run.summary["name"] = "churn"
+    assert sync(store, server) == ()
+    assert server.run("payments", "nights").summary["name"] == "churn"
 
 
 @pytest.mark.parametrize("exists", [False, True])

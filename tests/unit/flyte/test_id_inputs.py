@@ -26,6 +26,7 @@ from flytekitplugins.wbmon.flyte.identity import (
 
 NOVEMBER = TaskIdentity(started_at=datetime(2026, 11, 30, 3, tzinfo=timezone.utc))
 CAIRO = timezone(timedelta(hours=2))
+WEST = timezone(timedelta(hours=-10))
 OCTOBER = datetime(2026, 10, 31, 2, tzinfo=timezone.utc)
 
 
@@ -92,6 +93,15 @@ def test_what_cannot_be_an_id_is_an_error_before_the_body(
     )
     with pytest.raises(ConfigError, match=message):
         run_id(NOVEMBER, template, inputs=inputs)
+
+
+@pytest.mark.parametrize("value", [pd.NaT, datetime(9999, 12, 31, 23, tzinfo=WEST)])
+@pytest.mark.parametrize("template", ["{date:%Y-%m}", "{inputs.night}"])
+def test_a_time_that_no_id_can_hold_is_an_error_before_the_body(
+    template: str, value: datetime
+) -> None:
+    with pytest.raises(ConfigError, match="must be a value that"):
+        run_id(NOVEMBER, template, inputs={"night": value})
 
 
 def one_night(kickoff: datetime, n_rows: int = 5) -> None: ...

@@ -136,6 +136,12 @@ def test_an_id_that_wandb_would_refuse_is_refused_at_once(template: str) -> None
         check_template(template)
 
 
+@pytest.mark.parametrize("template", ["{date:%}", "n-{date:abc}", "{date:%z}", "{attempt:03d}"])
+def test_a_format_that_is_of_no_use_is_refused_at_once(template: str) -> None:
+    with pytest.raises(ConfigError, match="format"):
+        check_template(template)
+
+
 @given(execution=st.text(min_size=1), node=st.text(min_size=1), attempt=st.integers(0, 99))
 def test_every_id_is_allowed_short_and_stable(execution: str, node: str, attempt: int) -> None:
     identity = TaskIdentity(is_local=False, execution=execution, node=node, attempt=attempt)

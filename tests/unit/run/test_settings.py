@@ -40,6 +40,25 @@ def test_a_run_that_is_not_delivered_needs_neither(given: dict[str, object]) -> 
     assert RunSettings(**given).resolved_project is None
 
 
+@pytest.mark.parametrize("resume", ["must", "never"])
+def test_what_a_task_cannot_know_of_its_run_is_asked_for_only_online(resume: str) -> None:
+    with pytest.raises(ConfigError, match="resume must be 'allow' or None"):
+        RunSettings(**TARGET, init={"resume": resume})
+    assert (
+        RunSettings(**TARGET, delivery="online", init={"resume": resume}).init["resume"] == resume
+    )
+
+
+@pytest.mark.parametrize(
+    ("resume", "expected"),
+    [(True, "allow"), ("auto", "allow"), ("allow", "allow"), (None, None), (False, False)],
+)
+def test_a_run_goes_on_with_what_it_has_if_the_task_says_so(
+    resume: object, expected: object
+) -> None:
+    assert RunSettings(**TARGET, init={"resume": resume}).init["resume"] == expected
+
+
 def test_the_environment_may_name_project_and_entity(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_PROJECT", "p")
     monkeypatch.setenv("WANDB_ENTITY", "e")

@@ -15,6 +15,7 @@ import json
 import logging
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,7 +130,8 @@ class GrowingFolder:
             return
         self._lease.renew()
         # first: without it nobody delivers what is left if this process dies here
-        self._files.rm_file(f"{self._path}/{GROWING}")
+        with suppress(FileNotFoundError):  # the store has taken the lease, and no note
+            self._files.rm_file(f"{self._path}/{GROWING}")
         if is_disk(self._files):
             self._files.rm(self._path, recursive=True)
             return

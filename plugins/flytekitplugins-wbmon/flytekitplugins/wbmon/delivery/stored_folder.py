@@ -78,7 +78,8 @@ def describe_folder(
     except FileNotFoundError:
         return None  # delivered meanwhile
     except Exception as error:  # noqa: BLE001 - anybody may have written anything there
-        problem = f"{url}/{name} must describe what is stored there, and is damaged: {error}"
+        why = error if isinstance(error, DataError) else type(error).__name__
+        problem = f"{url}/{name} must describe what is stored there, and is damaged: {why}. {LEFT}"
     return StoredFolder(url=url, path=path, marker=name, about=about, files=files, problem=problem)
 
 
@@ -137,7 +138,9 @@ def refuse_links(filesystem: AbstractFileSystem, stored: StoredFolder, *, root: 
         except FileNotFoundError:
             continue  # delivered meanwhile
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-            raise DataError(f"{path} must be a file or folder of its own, and no link. {LEFT}")
+            raise DataError(
+                f"{path} must be a file or folder of its own, and no link or device. {LEFT}"
+            )
 
 
 def checksum(path: Path) -> str:

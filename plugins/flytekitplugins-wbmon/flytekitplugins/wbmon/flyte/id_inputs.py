@@ -29,6 +29,8 @@ PLACEHOLDER = re.compile(r"\{(\w+(?:\.\w+)?)(?::([^{}]*))?\}")
 NOT_ALLOWED = re.compile(r"[^A-Za-z0-9_.-]+")
 INPUT = "inputs."
 
+# two that differ in all that a format can show
+_DATES = (datetime(2000, 1, 1), datetime(2011, 12, 23, 21, 45, 59, 7))  # noqa: DTZ001
 # with an example of each, on which a format is tried
 _PLAIN: Mapping[type, Any] = {
     date: date(2000, 1, 1), bool: True, int: 1, float: 1.0, str: "a", Enum: "a",
@@ -95,16 +97,32 @@ def id_text(name: str, form: str, inputs: Mapping[str, Any], started_at: datetim
             inputs are dates and `{date}` does not say which.
     """
     if name == "date":
-        return _formatted(_date_among(inputs) or started_at, form or "%Y-%m-%d")
+        return _written(name, _date_among(inputs) or started_at, form or "%Y-%m-%d")
     own_name = name.removeprefix(INPUT)
     if own_name not in inputs:
         raise _no_such(own_name, inputs, "the task")
     value = inputs[own_name]
     if value is None and "%" in form:
         value = started_at
-    text = _formatted(_plain(own_name, value), form)
+    text = _written(name, _plain(own_name, value), form)
     clean = NOT_ALLOWED.sub("-", text).strip("-")
     return clean if clean == text else f"{clean}-{digest_of(text, 8)}".strip("-")
+
+
+def check_formats(template: str) -> None:
+    """Check the formats of a template.
+
+    Raises:
+        ConfigError: If one would be ignored, or gives all dates the same text.
+    """
+    for name, form in PLACEHOLDER.findall(template):
+        if form and name != "date" and not name.startswith(INPUT):
+            raise ConfigError(f"{{{name}}} must have no format in an id, got {{{name}:{form}}}")
+        if form and name == "date" and len({one.strftime(form) for one in _DATES}) == 1:
+            raise ConfigError(
+                f"{{date}} must have a format that tells dates apart, such as {{date:%Y-%m}}, got "
+                f"{{date:{form}}}"
+            )
 
 
 def _check_date(template: str, inputs: Mapping[str, Any], task: str) -> None:
@@ -178,6 +196,16 @@ def _plain(name: str, value: Any) -> Any:
         f"{{{INPUT}{name}}} must be a text, a number or a date to be part of an id, "
         f"got {type(value).__name__}"
     )
+
+
+def _written(name: str, value: Any, form: str) -> str:
+    try:
+        return _formatted(value, form)
+    except (ValueError, OverflowError) as error:  # `NaT`, or a time outside of the years 1 to 9999
+        raise ConfigError(
+            f"{{{name}}} must be a value that {form or 'its default format'!r} can write, got "
+            f"{type(value).__name__}: {error}"
+        ) from None
 
 
 def _formatted(value: Any, form: str) -> str:

@@ -15,7 +15,13 @@ from datetime import datetime, timezone
 from typing import Any
 
 from flytekitplugins.wbmon.errors import ConfigError
-from flytekitplugins.wbmon.flyte.id_inputs import INPUT, NOT_ALLOWED, PLACEHOLDER, id_text
+from flytekitplugins.wbmon.flyte.id_inputs import (
+    INPUT,
+    NOT_ALLOWED,
+    PLACEHOLDER,
+    check_formats,
+    id_text,
+)
 from flytekitplugins.wbmon.names import fitted_name
 
 MAX_ID_LENGTH = 64
@@ -152,7 +158,8 @@ def check_template(template: str) -> None:
     """Check a run id now that W&B would only reject later, in the pod.
 
     Raises:
-        ConfigError: If a placeholder is unknown or a character is not allowed in a run id.
+        ConfigError: If a placeholder is unknown, a character is not allowed in a run id, or a
+            format is of no use.
     """
     names = [name for name, _ in PLACEHOLDER.findall(template)]
     unknown = [name for name in names if name not in PLACEHOLDERS and not name.startswith(INPUT)]
@@ -167,6 +174,7 @@ def check_template(template: str) -> None:
             "id must be made of letters, digits, '_', '.', '-' and placeholders such as "
             f"{{execution}}; got {template!r}"
         )
+    check_formats(template)
 
 
 def is_template(text: str) -> bool:

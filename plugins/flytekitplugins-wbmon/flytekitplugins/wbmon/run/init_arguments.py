@@ -97,9 +97,11 @@ def _directory(own: Any, inputs: Mapping[str, Any], identity: TaskIdentity) -> s
         own = own.download()
     wanted = os.environ.get("WANDB_DIR") if own is None else str(own)
     if wanted:
-        why = _why_not_writable(Path(wanted).expanduser())
+        # absolute: the task may change its working directory
+        folder = Path(wanted).expanduser().absolute()
+        why = _why_not_writable(folder)
         if not why:
-            return wanted
+            return str(folder)
         logger.warning("W&B: the run is written to a temporary folder, as %s cannot be written to: "
                        "%s", wanted, why)  # fmt: skip
     # always given: wandb keeps using the working directory of its first run in the process

@@ -75,7 +75,8 @@ def logged_by(run: wandb.Run) -> tuple[int, Mapping[str, int]]:
 def _noted(log: Callable[..., None], steps: StepNotes, state: _WriterState) -> Callable[..., None]:
     @functools.wraps(log)
     def noting(data: Any, step: Any = None, commit: bool | None = None, **others: Any) -> None:
-        steps.note(step, commit)
+        if not steps.note(step, commit):
+            state.warn_of_step(step)
         log(data, step, commit, **others)
         # such a call is a row of its own, or completes one
         if data and step is None and commit is not False:
@@ -96,10 +97,21 @@ class _WriterState:
         self._lock = threading.Lock()
         self._n_rows = 0
         self._n_failed: Counter[str] = Counter()
+        self._has_warned_of_step = False
 
     def count_row(self) -> None:
         with self._lock:
             self._n_rows += 1
+
+    def warn_of_step(self, step: int) -> None:
+        """Say once what wandb, which is silent here, would say each time."""
+        if not self._has_warned_of_step:
+            self._has_warned_of_step = True
+            logger.warning(
+                "W&B: a row is left out: its step %s is lower than that of the row before; steps "
+                "must rise within a run, also if several blocks of the process write to it",
+                step,
+            )
 
     def count_failure(self, name: str) -> None:
         with self._lock:

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from flytekitplugins.wbmon.delivery.runs.tally import ERROR_MESSAGE, ERROR_TYPE
 from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
 
 _FAILED = 1
@@ -53,7 +54,7 @@ def outcome_of(error: BaseException | None, redactor: SecretRedactor) -> TaskOut
     message = redactor.text(_message(error))[:_MAX_MESSAGE]
     return TaskOutcome(
         exit_code=_exit_code(error),
-        summary={"error_type": type(error).__name__, "error_message": message},
+        summary={ERROR_TYPE: type(error).__name__, ERROR_MESSAGE: message},
     )
 
 

@@ -95,7 +95,10 @@ class RunSettings:
                 f"got {self.delivery_timeout_s!r}"
             )
         _check_secret(self.secret)
-        object.__setattr__(self, "init", {**self.init, **checked_description(self.init)})
+        description = checked_description(self.init)
+        object.__setattr__(
+            self, "init", {**self.init, **description, **_checked_resume(self.init, self.delivery)}
+        )
         # redacted here already: settings are printed, pickled and put into container arguments
         redactor = SecretRedactor(environment_secrets())
         clean = redacted_description(self.init, redactor)
@@ -261,6 +264,20 @@ def _check_names(init: Mapping[str, Any]) -> None:
         raise ConfigError(
             f"mode must be 'online', 'offline', 'disabled' or 'shared'; got {init['mode']!r}"
         )
+
+
+def _checked_resume(init: Mapping[str, Any], delivery: str) -> dict[str, Any]:
+    """How the run goes on, as wandb does it with a run that is opened without asking W&B."""
+    if "resume" not in init or delivery == "online":
+        return {}
+    resume = init["resume"]
+    if resume in ("must", "never"):
+        raise ConfigError(
+            f"resume must be 'allow' or None, as a task does not ask W&B for its run, got "
+            f"{resume!r}; use 'allow', or delivery='online'"
+        )
+    # with an id, the others of wandb's values mean the same
+    return {"resume": "allow" if resume in (True, "auto") else resume}
 
 
 def _check_target_name(name: str, value: object) -> None:

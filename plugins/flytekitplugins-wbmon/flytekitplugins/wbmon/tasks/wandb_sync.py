@@ -33,7 +33,8 @@ class SyncedRuns(NamedTuple):
     Attributes:
         delivered: URLs of the W&B pages of the delivered runs.
         left: For each run that is still stored, the reason by the URL in the store.
-        complete: Whether no run is left in the store.
+        complete: Whether no run is left in the store that could be delivered now. One whose task is
+            at work, or was killed less than two minutes ago, is passed over.
     """
 
     delivered: list[str]
@@ -96,7 +97,8 @@ class SyncOfflineRuns(Node[SyncSettings]):
         Returns:
             delivered: URLs of the W&B pages of the delivered runs.
             left: For each run that is still stored, the reason by the URL in the store.
-            complete: Whether no run is left in the store.
+            complete: Whether no run is left in the store that could be delivered now. One whose
+                task is at work, or was killed less than two minutes ago, is passed over.
         """
         # imported here, because every pod of the project imports the module that defines the node
         from flytekitplugins.wbmon.delivery.runs.sync_store import sync_store

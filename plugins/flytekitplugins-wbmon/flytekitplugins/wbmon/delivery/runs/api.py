@@ -10,7 +10,7 @@ import base64
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import astuple, dataclass, field
 from datetime import datetime, timezone
 from typing import Any
@@ -39,7 +39,8 @@ _RUN = """
 query Run($project: String!, $entity: String!, $name: String!) {
   project(name: $project, entityName: $entity) {
     run(name: $name) {
-      id name state exitcode heartbeatAt historyLineCount historyKeys config summaryMetrics tags
+      id name displayName notes tags state exitcode heartbeatAt
+      historyLineCount historyKeys config summaryMetrics
     }
   }
 }
@@ -77,6 +78,19 @@ query HistoryPage($entity: String!, $project: String!, $run: String!, $minStep: 
   }
 }
 """
+_FILES = """
+query RunFiles($project: String!, $entity: String!, $name: String!, $fileNames: [String] = [],
+    $fileLimit: Int = 50) {
+  project(name: $project, entityName: $entity) {
+    run(name: $name) {
+      files(names: $fileNames, first: $fileLimit) { edges { node { id name md5 } } }
+    }
+  }
+}
+"""
+_FILES_OF_A_PAGE = 100
+# in place of the digest of a file that is not there
+_NO_FILE = "0"
 _CREATE = """
 mutation UpsertBucket($name: String, $project: String, $entity: String) {
   upsertBucket(input: {name: $name, modelName: $project, entityName: $entity}) {
@@ -129,6 +143,8 @@ class ServedRun:
         config: The run's config, each value as W&B keeps it: `{"value": …}`.
         heartbeat_at: When the server last heard of a process that writes the run; None if it does
             not say.
+        name: The name that is shown.
+        notes: The run's notes.
         tags: The run's tags.
     """
 
@@ -141,7 +157,14 @@ class ServedRun:
     summary: Mapping[str, Any] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
     heartbeat_at: datetime | None = None
+    name: str = ""
+    notes: str = ""
     tags: tuple[str, ...] = ()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nobody writes the run any more."""
+        return self.state in ("finished", "failed", "crashed", "killed", "preempted")
 
 
 class WandbApi:
@@ -206,6 +229,22 @@ class WandbApi:
         run = optional_object(optional_object(answer, "project"), "run")
         rows = typed_value(run, "history", list, [])
         return [json_object({"history": row}, "history") for row in rows]
+
+    def absent_files(self, target: RunTarget, names: Collection[str]) -> set[str]:
+        """Those of the names under which a run has no file; raises as `find_run` does."""
+        wanted, absent = sorted(names), set(names)
+        for number in range(0, len(wanted), _FILES_OF_A_PAGE):
+            page = wanted[number : number + _FILES_OF_A_PAGE]
+            run = {"entity": target.entity, "project": target.project, "name": target.run_id}
+            answer = self._ask(
+                "RunFiles", _FILES, {**run, "fileNames": page, "fileLimit": _FILES_OF_A_PAGE}
+            )
+            found = optional_object(optional_object(answer, "project"), "run")
+            edges = typed_value(optional_object(found, "files"), "edges", list, [])
+            nodes = [optional_object(edge, "node") for edge in edges]
+            # W&B also tells of a file that was announced and never came
+            absent -= {node["name"] for node in nodes if node and node.get("md5") != _NO_FILE}
+        return absent
 
     def create_run(self, target: RunTarget) -> ServedRun | None:
         """Create a run without content; raises as `find_run` does.
@@ -309,6 +348,8 @@ def _served(node: Mapping[str, Any]) -> ServedRun:
         summary=json_object(node, "summaryMetrics"),
         config=json_object(node, "config"),
         heartbeat_at=_time(node.get("heartbeatAt")),
+        name=typed_value(node, "displayName", str, ""),
+        notes=typed_value(node, "notes", str, ""),
         tags=tuple(str(tag) for tag in typed_value(node, "tags", list, [])),
     )
 

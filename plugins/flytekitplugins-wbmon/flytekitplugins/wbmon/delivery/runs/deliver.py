@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Container
+from collections.abc import Callable, Collection, Container
 from pathlib import Path
 
 from flytekitplugins.wbmon.delivery.credentials import ApiKey
@@ -46,7 +46,8 @@ _BETWEEN_CLAIMS_S = 1.0
 _CONFIRM_S = 3.0
 # the number of rows must be constant for so long before we count on it
 _AT_REST_S = 2.0
-ENDED_STATES = ("finished", "failed", "crashed", "killed", "preempted")
+# of what is missing, in a reason
+_NAMED = 3
 
 
 class RunDelivery:
@@ -87,6 +88,7 @@ class RunDelivery:
         self._on_progress = on_progress
         name = read_content(folder).writer if writer is None else writer
         self._claim = RunClaim(self._api, name, until=until)
+        self._found_files: set[str] = set()
         self.progress = DeliveryProgress.load(folder)
 
     def run(self, *, live: bool) -> DeliveryProgress:
@@ -321,19 +323,33 @@ class RunDelivery:
         n_missing = sum(number not in arrived for number in range(content.n_rows))
         if n_missing:
             return f"{n_missing} of {content.n_rows} rows"
-        if served.state not in ENDED_STATES:
+        if not served.has_ended:
             return "the run's end"
         absent = content.summary_keys - set(served.summary)
         if absent:
-            return f"{len(absent)} names of the summary"
+            return f"{len(absent)} names of the summary, {_some(absent)}"
         artifacts = content.artifacts.items()
         if not all(self._api.has_artifact(client_id, digest) for client_id, digest in artifacts):
             return "an artifact"
-        return ""
+        absent = self._absent_files(target, content)
+        return f"{len(absent)} of its files, {_some(absent)}" if absent else ""
+
+    def _absent_files(self, target: RunTarget, content: LogContent) -> set[str]:
+        # what is not on this disk was deleted before it could be sent
+        files = {name for name in content.files if (self._folder / "files" / name).is_file()}
+        absent = self._api.absent_files(target, files - self._found_files)
+        self._found_files |= files - absent
+        return absent
 
 
 def _n_rows(served: ServedRun | None) -> int:
     return served.n_rows if served else 0
+
+
+def _some(names: Collection[str]) -> str:
+    """The first names, in the order of the alphabet."""
+    first = ", ".join(sorted(names)[:_NAMED])
+    return f"{first} …" if len(names) > _NAMED else first
 
 
 def _exit_code(content: LogContent) -> int:

@@ -11,13 +11,14 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Container, Mapping
+from collections.abc import Container
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flytekitplugins.wbmon.delivery.runs.api import RunTarget, ServedRun
 from flytekitplugins.wbmon.delivery.runs.claim import FLYTE_BLOCK, RunClaim, writer_of
+from flytekitplugins.wbmon.delivery.runs.kept import KeptContent
 from flytekitplugins.wbmon.delivery.runs.oversized import Oversized
 from flytekitplugins.wbmon.delivery.runs.progress import DeliveryProgress
 from flytekitplugins.wbmon.delivery.runs.served_rows import RowMarks
@@ -29,7 +30,7 @@ from flytekitplugins.wbmon.delivery.runs.transaction_log import (
     exit_record,
     log_path,
 )
-from flytekitplugins.wbmon.delivery.runs.wandb_internals import is_padding, record_type
+from flytekitplugins.wbmon.delivery.runs.wandb_internals import is_padding
 from flytekitplugins.wbmon.storage.room import find_scratch, folder_with_room, scratch_folder
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class LogContent:
             only one.
         alerts: Title, text, level and `wait_ms` of each alert, in the order of the log.
         artifacts: Digest of each artifact, by client id.
+        files: Names of the files of rows (tables, images …) and of `run.save`.
         summary_keys: Keys that the run's summary must have; wandb sends none without a value.
         exit_code: The run's exit code; None if the log has no end.
         oversized: What is left out, as it is too large for W&B.
@@ -71,6 +73,7 @@ class LogContent:
     writer: str = ""
     alerts: list[dict[str, Any]] = field(default_factory=list)
     artifacts: dict[str, str] = field(default_factory=dict)
+    files: set[str] = field(default_factory=set)
     summary_keys: set[str] = field(default_factory=set)
     exit_code: int | None = None
     oversized: Oversized = field(default_factory=Oversized)
@@ -101,6 +104,10 @@ class LogContent:
                     self.writer = writer_of(json.loads(item.value_json))
         elif kind == "exit":
             self.exit_code = record.exit.exit_code
+        self._add_files(record)
+
+    def _add_files(self, record: Record) -> None:
+        self.files |= {each.path for each in record.files.files}
         artifact = logged_artifact(record)
         if artifact is not None:
             self.artifacts[artifact.client_id] = artifact.digest
@@ -113,7 +120,8 @@ class LogContent:
                 self.summary_keys.add(item.key)
             else:
                 self.summary_keys.discard(item.key)
-        self.summary_keys -= {item.key for item in summary.remove}
+        # what is left of a dictionary may be empty, and wandb sends none that is
+        self.summary_keys -= {_key_above(item) for item in summary.remove}
 
 
 def read_content(folder: Path) -> LogContent:
@@ -172,11 +180,12 @@ class PendingLog:
         self._folder = folder
         self._steps = SentSteps(progress.first_step, GivenSteps(folder))
         self._arrived = arrived
-        self._served = served
+        self._kept = KeptContent(served)
         self._claim = claim
         self._lost = progress.lost
         source = log_path(folder)
         self._reader = LogReader(source)
+        self._first: Record | None = None
         self._end: Record | None = None
         self.is_whole = True
         self.path = _clean_copy(folder, n_bytes=source.stat().st_size) / source.name
@@ -214,12 +223,14 @@ class PendingLog:
             What the log lacks, in words; empty if nothing is known to be lost.
         """
         self.advance()
-        self._write_what_is_newer()
         # what a stored run lacks was noted when it was stored
         lost = self._lost or lost_of(self._folder, self.content, tally)
         records = ending(lost, tally, self._end)
         if self._end is None and tally.exit_code is None:
             records.append(exit_record(1))  # the task's process was killed
+        # another session has logged to the run after the last row of this one; there may be no row
+        if self._kept.is_newer(max(self.content.began_at, self.content.rows.last_time)):
+            records = self._outdone(records)
         for record in records:
             self.content.add(record)
             self._write(record)
@@ -237,37 +248,22 @@ class PendingLog:
 
     def _begin(self, record: Record) -> None:
         """Write the record that begins the run, with what a resumed run has at the server."""
-        kept = self._served if self.content.resumes else None
-        config = record.run.config
-        # with this record wandb replaces the config that the server has
-        if kept is not None:
-            # an empty block replaces nothing
-            given = {
-                item.key or item.nested_key[0] for item in config.update if item.value_json != "{}"
-            }
-            _add_config(
-                config, {key: item for key, item in kept.config.items() if key not in given}
-            )
+        following = list(self._kept.begin(record.run, resumes=self.content.resumes))
         claimed = self._claim.to_config({})
         if claimed:
-            config.update.add(key=FLYTE_BLOCK, value_json=json.dumps(claimed))
-        self._write(record)
-        if kept is not None:
-            self._add(_summary(kept.summary))
+            record.run.config.update.add(key=FLYTE_BLOCK, value_json=json.dumps(claimed))
+        self._first = record
+        for each in (record, *following):
+            self._write(each)
 
-    def _write_what_is_newer(self) -> None:
-        """Let what another process logged later stand in the summary and the config."""
-        if self._served is None or not _is_older(self.content, self._served):
-            return
-        self._add(_summary(self._served.summary))
-        record = record_type()()
-        _add_config(record.config, self._served.config)
-        self._add(record)
-
-    def _add(self, record: Record) -> None:
-        # one without content has no type, at which wandb's service would stop
-        if record.WhichOneof("record_type"):
-            self._write(record)
+    def _outdone(self, records: list[Record]) -> list[Record]:
+        """The records with which the log ends, so that a newer session has the last word."""
+        code = self._kept.exit_code
+        if code is not None:
+            records = [each for each in records if each.WhichOneof("record_type") != "exit"]
+            records.append(exit_record(code))
+        newer = [] if self._first is None else self._kept.newer(self._first.run)
+        return [*newer, *records]
 
     def _is_wanted(self, record: Record, kind: str | None) -> bool:
         if kind == "history":
@@ -280,9 +276,12 @@ class PendingLog:
             _set_step(record.history, self._steps.of(record.history.step.num))
         elif kind == "config":
             self._put_claim(record.config)
-        elif kind == "run" and "resume" in record.run.DESCRIPTOR.fields_by_name:
-            # wandb would count the steps on again, from where they are by then
-            record.run.ClearField("resume")
+        elif kind == "run":
+            if self._first is not None:
+                self._kept.add_tags(record.run, resumes=self.content.resumes)
+            if "resume" in record.run.DESCRIPTOR.fields_by_name:
+                # wandb would count the steps on again, from where they are by then
+                record.run.ClearField("resume")
         return record
 
     def _put_claim(self, config: ConfigRecord) -> None:
@@ -291,32 +290,10 @@ class PendingLog:
                 item.value_json = json.dumps(self._claim.to_config(json.loads(item.value_json)))
 
 
-def _is_older(content: LogContent, served: ServedRun) -> bool:
-    """Whether another process has logged to the run after the last row of this log."""
-    last = served.summary.get("_timestamp")
-    own = max(content.began_at, content.rows.last_time)  # there may be no row
-    # wandb rounds in its own way
-    return isinstance(last, int | float) and last > own + 0.001
-
-
 def sent_steps(content: LogContent, folder: Path, first_step: int) -> list[int]:
     """The step of each row of a log at the server."""
     steps = SentSteps(first_step, GivenSteps(folder))
     return [steps.of(step) for step in content.rows.steps]
-
-
-def _summary(values: Mapping[str, Any]) -> Record:
-    record = record_type()()
-    for key, value in values.items():
-        record.summary.update.add(key=key, value_json=json.dumps(value))
-    return record
-
-
-def _add_config(config: ConfigRecord, items: Mapping[str, Any]) -> None:
-    for key, item in items.items():
-        # each writer has these entries of its own
-        if key not in ("_wandb", FLYTE_BLOCK) and isinstance(item, dict) and "value" in item:
-            config.update.add(key=key, value_json=json.dumps(item["value"]))
 
 
 def _clean_copy(folder: Path, *, n_bytes: int) -> Path:
@@ -353,6 +330,11 @@ def _times(history: HistoryRecord) -> dict[str, Any]:
         for item in history.item
         if _key(item) in ("_timestamp", "_runtime")
     }
+
+
+def _key_above(item: Any) -> str:
+    """The key at the top, also of a deeper value."""
+    return item.key or next(iter(item.nested_key), "")
 
 
 def _key(item: Any) -> str:

@@ -62,8 +62,9 @@ class DeliveryProgress:
             return cls()
         except (OSError, ValueError, TypeError, RecursionError) as error:
             raise DataError(
-                f"{FILE_NAME} must tell what of the run was sent, and is damaged: {error}. Remove "
-                "it to send all of the run again"
+                f"{FILE_NAME} must tell what of the run was sent, and is damaged "
+                f"({type(error).__name__}). Remove it to send all of the run again, also what W&B "
+                "has of it already"
             ) from error
         return progress
 

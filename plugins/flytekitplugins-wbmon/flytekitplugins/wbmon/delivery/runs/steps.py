@@ -44,16 +44,20 @@ class StepNotes:
         # wandb adds what is logged without a step to the row that was begun with a step
         self._is_open = False
 
-    def note(self, step: Any, commit: bool | None) -> None:
-        """Note the arguments of a call of `log`, before it is made."""
+    def note(self, step: Any, commit: bool | None) -> bool:
+        """Note the arguments of a call of `log`, before it is made.
+
+        Returns:
+            False if wandb drops the row: its step is lower than that of the row before.
+        """
         with self._lock:
             if step is None:
                 self._counted(commit)
-                return
+                return True
             try:
-                self._given(operator.index(step), commit)
+                return self._given(operator.index(step), commit)
             except TypeError:  # wandb refuses it
-                return
+                return True
 
     def _counted(self, commit: bool | None) -> None:
         if self._is_given and not self._is_open:
@@ -62,13 +66,14 @@ class StepNotes:
             self._is_open = False
             self._next += 1
 
-    def _given(self, step: int, commit: bool | None) -> None:
-        if step < self._next:  # wandb drops the row
-            return
+    def _given(self, step: int, commit: bool | None) -> bool:
+        if step < self._next:
+            return False
         if not self._is_given:
             self._change(step, is_given=True)
         self._is_open = not commit
         self._next = step + 1 if commit else step
+        return True
 
     def _change(self, step: int, *, is_given: bool) -> None:
         self._is_given = is_given

@@ -23,7 +23,8 @@ from flytekitplugins.wbmon.storage.room import why_not_writable
 if TYPE_CHECKING:
     from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
 
-# in the run's summary, beside `error_type` and `error_message`
+# names in the run's summary: of a failure, and of what is lost
+ERROR_KEYS = ERROR_TYPE, ERROR_MESSAGE = "error_type", "error_message"
 LOST_KEY = "not_recorded"
 
 

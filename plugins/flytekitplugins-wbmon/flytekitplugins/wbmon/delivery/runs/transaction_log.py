@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from io import BytesIO, FileIO
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from flytekitplugins.wbmon.delivery.runs.wandb_internals import BLOCK, record_type
 from flytekitplugins.wbmon.errors import DataError
@@ -135,11 +135,11 @@ def exit_record(exit_code: int) -> Record:
     return record
 
 
-def summary_record(summary: Mapping[str, str]) -> Record:
-    """A record that adds texts to the run's summary."""
+def summary_record(summary: Mapping[str, Any]) -> Record:
+    """A record that adds JSON values to the run's summary."""
     record = record_type()()
-    for key, text in summary.items():
-        record.summary.update.add(key=key, value_json=json.dumps(text))
+    for key, value in summary.items():
+        record.summary.update.add(key=key, value_json=json.dumps(value))
     return record
 
 
