@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from flytekitplugins.wbmon.names import quoted_name
 from flytekitplugins.wbmon.privacy.containers import named_values, redact_containers
 from flytekitplugins.wbmon.privacy.secret_forms import HIDDEN, hide_secrets
 from flytekitplugins.wbmon.privacy.secret_names import is_secret
@@ -71,6 +72,13 @@ class SecretRedactor:
 def _hide_key(found: re.Match[str]) -> str:
     before = found.string[max(0, found.start() - _NEAR) : found.start()]
     return HIDDEN if _CALLED_KEY.search(before) else found[0]
+
+
+def quoted_value(value: Any) -> str:
+    """A value that is refused, in an error message: quoted, cut, and with secrets hidden."""
+    hidden = SecretRedactor(environment_secrets()).value(value)
+    # no commit: what was refused is the name of something else, or a key in its place
+    return quoted_name(_FORTY_HEX.sub(HIDDEN, hidden) if isinstance(hidden, str) else hidden)
 
 
 def environment_secrets(environ: Mapping[str, str] | None = None) -> list[str]:
