@@ -63,7 +63,10 @@ def redact_config(run: wandb.Run, redactor: SecretRedactor) -> None:
 
     # not by assignment, which would make it an entry of the config
     object.__setattr__(run.config, _FUNCTION, redacting)
-    tell, content = (getattr(run.config, name, None) for name in (_TELLING, _CONTENT))
+    tell: Callable[..., Any] | None = getattr(run.config, _TELLING, None)
+    content: Callable[[], dict[str, Any]] | None = getattr(run.config, _CONTENT, None)
+    if tell is None or content is None:
+        return
 
     def cleaned(entries: Mapping[str, Any]) -> dict[str, Any]:
         return dict(_clean(redactor, entry) for entry in entries.items())
@@ -73,9 +76,8 @@ def redact_config(run: wandb.Run, redactor: SecretRedactor) -> None:
             key, val = _clean(redactor, (key, val))
         return tell(key=key, val=val, data=None if data is None else cleaned(data))
 
-    if tell is not None and content is not None:
-        object.__setattr__(run.config, _TELLING, telling)
-        object.__setattr__(run.config, _CONTENT, lambda: cleaned(content()))
+    object.__setattr__(run.config, _TELLING, telling)
+    object.__setattr__(run.config, _CONTENT, lambda: cleaned(content()))
 
 
 def _clean(redactor: SecretRedactor, given: tuple[Any, ...]) -> tuple[Any, ...]:
