@@ -89,7 +89,14 @@ def _resume(sessions: list[Session]) -> list[Session]:
             for call in session["calls"]
             if number == 0 or call[0] != "delete_summary"
         ]
+        # tags that are set there are added to those of the run, which the session does not know
+        if number > 0 and not session["init"].get("tags"):
+            session["calls"] = [_adding_tags(call) for call in session["calls"]]
     return sessions
+
+
+def _adding_tags(call: list[Any]) -> list[Any]:
+    return ["add_tags", call[2]] if call[:2] == ["set", "tags"] else call
 
 
 def _moved(call: list[Any], n_steps: int) -> list[Any]:

@@ -82,7 +82,7 @@ _SCRIPTS = [
                     ["log", {"loss": 3}, {}],
                     ["log", {"loss": 4}, {"step": 30}],
                     ["artifact", "model", {"a.txt": "two"}, {"type": "model"}, {}],
-                    ["set", "tags", ["other"]],
+                    ["add_tags", ["other"]],
                 ],
                 "end": ["exit", 3],
             },

@@ -25,7 +25,9 @@ SECRET_NAMES = (
     "license_key", "deploy_key", "master_key", "service_account_key", "passcode", "db.password",
     "db/password", "--password", "db__password", "token", "app_secret", "secret", "secrets",
     "vault_token", "slack_token", "telegram_bot_token", "npm_token", "auth_key", "gcp_credentials",
-    "credentials_json", "registry-password", "password_confirmation", "secret_b64",
+    "credentials_json", "registry-password", "password_confirmation", "secret_b64", "consumer_key",
+    "CONSUMER_KEY", "app_key", "appkey", "DD_APP_KEY", "sa_key", "otp", "login_otp",
+    "recovery_codes",    "recoveryCode", "seed_phrase", "service_account_json", "keyfile_json",
 )  # fmt: skip
 
 ORDINARY: dict[str, Any] = {
@@ -90,6 +92,11 @@ ORDINARY: dict[str, Any] = {
     "learning_rate": 3e-4, "optimizer": "adamw", "batch_size": 256, "epochs": 20, "dropout": 0.1,
     "window": "2026-01-15T00:00:00Z", "schedule": "0 3 * * *", "hidden_sizes": [512, 256],
     "ssh_host": "login1", "ssh_port": 2222, "kansas": "state of", "sasha": "rupert", "dsnet": "v2",
+    "options": "all of them", "hotplug": "usb 3", "map_key": "tile", "recovery": "point in time",
+    "service_account": "monitor@x", "random_seed": 4, "seed_policy": "per shard", "pathway": "left",
+    "webhook": "disabled", "credentials": "default", "password": "required", "secret": "optional",
+    "cache": "k-0123456789abcdef0123456789abcdef", "cache_entry": "cache-key-" + "0f" * 16,
+    "repository": "https://acme-analytics@dev.azure.com/acme/_git/churn",
     "image": "registry.example.com:5000/churn@sha256:" + "ab" * 32, "at": "a: b, c = d",
 }  # fmt: skip
 
@@ -111,6 +118,18 @@ KEY_FORMS = {
     "slack hook": f"https://hooks.slack.com/services/T{A}/B{A}/{A * 3}",
     "discord hook": f"https://discord.com/api/webhooks/123456789012/{A * 4}",
     "teams hook": f"https://acme.webhook.office.com/webhookb2/{A * 4}/IncomingWebhook/{A}",
+    "telegram address": f"https://api.telegram.org/bot123456789:{A * 4}abc/sendMessage",
+    "telegram path": f"/bot123456789:{A * 4}ab-/getMe", "shopify": f"shpat_{'0aF3' * 8}",
+    "twilio": f"SK{'0f' * 16}", "mailgun": f"key-{'0f' * 16}", "notion": f"ntn_{A * 6}",
+    "old notion": f"secret_{A * 5}abc", "linear": f"lin_api_{A * 5}",
+    "new relic": f"NRAK-{'ABC4' * 6}DEF", "figma": f"figd_{A * 5}",
+    "postman": f"PMAK-{'0f' * 12}-{'0f' * 17}", "doppler": f"dp.pt.{A * 5}abc",
+    "doppler of a service": f"dp.st.prd.{A * 5}abc", "google client": f"GOCSPX-{A * 3}a-c_",
+    "planetscale": f"pscale_tkn_{A * 5}", "square": f"sq0atp-{A * 3}",
+    "age": f"AGE-SECRET-KEY-1{'QPZ4' * 14}QP",
+    "airtable": f"pat{A}abcdef.{'0f' * 32}", "supabase": f"sbp_{'0f' * 20}",
+    "aws pair": f"AKIA{'A' * 16}:{A * 5}",
+    "aws pair with a slash": f"AKIA{'A' * 16}/{A * 4}+/ab/cd9",
     "pem": f"-----BEGIN RSA {'PRIVATE'} KEY-----\n{A * 8}\n-----END RSA {'PRIVATE'} KEY-----",
     "pgp": f"-----BEGIN PGP {'PRIVATE'} KEY BLOCK-----\n{A * 8}\n",
 }  # fmt: skip
@@ -118,6 +137,11 @@ KEY_FORMS = {
 # what must not be left of each, in place of `{}`
 FRAMES = {
     "url": "postgres://bob:{}@db.example.com:5432/churn",
+    "url of an aws key": "sqs://AKIAQ7ZXCVBNM1234567:{}@queue",
+    "url of an aws key, with slashes": "s3://AKIAQ7ZXCVBNM1234567:a/b+{}@bucket/x",
+    "url of a pair": "s3://AKIAQ7ZXCVBNM1234567:{}!x@bucket/x",
+    "url of a token": f"https://hf_{A * 4}ab:{{}}@huggingface.co/x",
+    "url with a token in place of a user": "https://x{}Y4@github.com/acme/churn.git",
     "url without a user": "redis://:{}@cache:6379/0",
     "url of an e-mail address": "mongodb+srv://bob@example.com:{}@cluster0.mongodb.net/?w=1",
     "jdbc": "jdbc:postgresql://db/churn?user=bob&password={}",
@@ -133,6 +157,26 @@ FRAMES = {
     "flag with a sign": "mysql --password={} -h db",
     "arguments": "Command '['mysql', '--password', '{}']' returned 1",
     "yaml": "db:\n  pass: '{}'\n",
+    "behind a comma": "connect(password=ab,{}, n=1)",
+    "behind a semicolon": "PASSWORD=abcdef;{}",
+    "behind an ampersand": "login with password=ab&{} failed",
+    "behind a quote": 'password=a"b{}',
+    "curl": "curl -u bob:{} https://example.com",
+    "curl in a list": "['curl', '--user', 'bob:{}']",
+    "xml": "<soap:Password>{}</soap:Password>",
+    "xml with attributes": '<apiKey kind="a">{}</apiKey>',
+    "pydantic": "1 validation error for Db\npassword\n  Input should be a valid integer "
+    "[type=int_parsing, input_value='{}', input_type=str]\n    For further",
+    "pydantic, nested": "2 errors\ndb.users.0.password.int\n  Value error, no, not that "
+    "[type=value_error, input_value='{}', input_type=str]",
+    "pydantic, quoted": "RuntimeError('1 validation error\\napi_key\\n  Input should be "
+    '[type=bool_parsing, input_value="{}", input_type=str]\')',
+    "pydantic, an object": "1 error\nhost\n  Field required [type=missing, "
+    "input_value={{'user': 'a', 'password': '{}'}}, input_type=dict]",
+    "pydantic, a list of errors": "[{{'type': 'int_parsing', 'loc': ('body', 'password'), 'msg': "
+    "'Input should be', 'input': '{}'}}]",
+    "pydantic, JSON": '[{{"type": "x", "loc": ["body", "password", 0], '
+    '"msg": "it\'s no", "input": "{}"}}]',
     "repr": "Settings(db_pw='{}', n=1)",
     "json": '{{"clientSecret": "{}"}}',
 }

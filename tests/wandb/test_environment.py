@@ -88,14 +88,25 @@ def test_the_variables_are_left_as_they_were_and_those_left_out_are_named(tmp_pa
         print(*(os.environ[name] for name in ("WANDB_RUN_ID", "WANDB_SILENT", "WANDB_X_LABEL")))
         """,
         home=tmp_path,
-        env={"WANDB_RUN_ID": "every-pod", "WANDB_SILENT": "sekret", "WANDB_X_LABEL": "one"},
+        env={
+            "WANDB_RUN_ID": "every-pod",
+            "WANDB_SILENT": "sekret",
+            "WANDB_X_LABEL": "one",
+            "WANDB_DEBUG": "true",
+            "WANDB_CORE_DEBUG": "true",
+            "WANDB_API_KEY": f"{KEY}\n",
+        },
     )
     assert done.stdout.split() == ["every-pod", "sekret", "one"], done.stderr
     assert (
         done.stderr.count("WANDB_RUN_ID is left out: it does not apply to runs of wandb_init") == 1
     )
     assert done.stderr.count("WANDB_SILENT is left out: wandb refuses its value") == 1
+    assert done.stderr.count("DEBUG is left out: with it wandb writes the W&B key") == 2
     assert "sekret" not in done.stderr
+    # it is used without its line break
+    assert "WANDB_API_KEY" not in done.stderr
+    assert [path for path in tmp_path.rglob("*.log") if KEY in path.read_text()] == []
 
 
 def test_the_process_that_delivers_is_not_harmed_either(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ tracked = wandb_init(
     api_host={url!r},
     offline_store=str(pathlib.Path("store").resolve()),
     delivery_timeout_s={timeout_s},
-    config={{f"given {{i}}": each.value for i, each in enumerate(given)}},
+    config={{"in_place": {{}}, **{{f"given {{i}}": each.value for i, each in enumerate(given)}}}},
     name=texts[0].value,
     notes=" and ".join(each.value for each in texts[1:20]),
     tags=[each.value[:64] for each in texts if len(each.value) < 64][:5] + ["cnry-in-env-0123"],
@@ -53,6 +53,13 @@ def train():
         entry = {{f"later {{i}}": each.value}}
         (run.config.update, run.config.setdefaults)[i % 2](entry)
     run.config["client_secret"] = "cnry-in-body"
+    run.config["by_url"] = {{"postgres://bob:cnry-in-name@db": 1}}
+    run.config.update({{"postgres://bob:cnry-as-name@db": 1}})
+    run.config["in_place"]["password"] = "cnry-in-place"
+    run.notes = "sent with the config"
+    run.config.persist()
+    run.config.update_locked({{"locked": {{"password": "cnry-locked"}}}}, user="a")
+    run.alert("no login", text="password=cnry-in-alert")
     wandb.config["elsewhere"] = os.environ["THE_DB_PW"]
     run.log({{"loss": 0.5}})
     try:

@@ -116,7 +116,7 @@ def test_nested_containers_are_redacted_everywhere_and_left_as_they_were() -> No
         "to [EMAIL]": True,
         "raw": "[EMAIL]",
     }
-    assert n == 4
+    assert n == 5
     assert given["password"] == "hunter2"  # noqa: S105 - planted
 
 

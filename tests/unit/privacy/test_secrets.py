@@ -72,6 +72,39 @@ def test_an_ordinary_config_is_left_alone(config: dict[str, object]) -> None:
     assert SecretRedactor(["x" * 8]).value(config) == config
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (f"model of commit {COMMIT} not found", f"model of commit {COMMIT} not found"),
+        (f"Incorrect API key provided: {KEY}.", f"Incorrect API key provided: {HIDDEN}."),
+        (f"wandb login --relogin {KEY}", f"wandb login --relogin {HIDDEN}"),
+        (f"KeyError: '{COMMIT}'", f"KeyError: '{COMMIT}'"),
+    ],
+)
+def test_forty_digits_are_a_key_where_a_word_before_them_says_so(text: str, shown: str) -> None:
+    assert SecretRedactor().text(text) == shown
+
+
+def test_the_key_in_use_is_hidden_whatever_stands_before_it() -> None:
+    assert SecretRedactor([KEY]).text(f"commit {KEY}") == f"commit {HIDDEN}"
+
+
+class Login(pydantic.BaseModel):
+    user: int
+    password: int
+
+
+def test_a_model_that_refuses_a_password_does_not_show_it() -> None:
+    with pytest.raises(pydantic.ValidationError) as raised:
+        Login.model_validate({"user": "bob", "password": "xk7Qz-19"})
+    redactor = SecretRedactor()
+    for text in (str(raised.value), repr(raised.value.errors()), raised.value.json()):
+        assert "bob" in redactor.text(text)
+        assert "xk7Qz-19" not in redactor.text(text)
+    listed = redactor.value(raised.value.errors())
+    assert [error["input"] for error in listed] == ["bob", HIDDEN]
+
+
 def test_a_very_short_secret_is_not_searched_for() -> None:
     assert SecretRedactor(["a"]).text("a banana") == "a banana"
 
@@ -82,7 +115,8 @@ def test_variables_with_the_name_of_a_secret_are_secrets(tmp_path: Path) -> None
     environ = {
         "DB_PASSWORD": "xk7Qz-19", "POSTGRES_PASSWORD": "postgres", "HOME": "/home/ada",
         "GOOGLE_APPLICATION_CREDENTIALS": str(file), "USE_TOKEN": "true", "PWD": "/home/ada",
-        "LONG_TOKEN": "x7" * 5000,
+        "LONG_TOKEN": "x7" * 5000, "AZ_TOKEN": "/var/run/secrets/token",
+        "U_SECRET": "wandb/api_key",
     }  # fmt: skip
     assert environment_secrets(environ) == ["xk7Qz-19", "x7" * 5000]
 
@@ -133,5 +167,12 @@ def test_an_object_that_cannot_be_shown_is_named_by_its_type() -> None:
 
 def test_an_entry_without_a_secret_is_the_same_object() -> None:
     shape = (3, {"a": frozenset({1})})
-    assert SecretRedactor().entry("shape", shape) is shape
-    assert SecretRedactor().entry("password", shape) == HIDDEN
+    assert SecretRedactor().entry("shape", shape)[1] is shape
+    assert SecretRedactor().entry("password", shape) == ("password", HIDDEN)
+
+
+def test_the_names_of_an_entry_hold_no_secret_either() -> None:
+    address = "postgres://bob:xk7Qz-19@db/churn"
+    hidden = "postgres://[CREDENTIALS]@db/churn"
+    assert SecretRedactor().entry(address, 1) == (hidden, 1)
+    assert SecretRedactor().entry("by_url", {address: [1]}) == ("by_url", {hidden: [1]})

@@ -101,6 +101,15 @@ def test_a_key_of_the_wrong_type_is_refused(secret: Callable[[], str], is_local:
     assert KEY not in str(caught.value)
 
 
+def test_a_callable_that_raises_outside_a_pod_is_said_without_its_words(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    assert read(raising) is None
+    assert "the callable given as secret raised RuntimeError" in caplog.text
+    assert KEY not in caplog.text
+    assert "vault" not in caplog.text
+
+
 def test_a_key_does_not_print_or_pickle() -> None:
     key = ApiKey(KEY)
     assert KEY not in f"{key} {key!r} {[key]}"

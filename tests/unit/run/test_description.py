@@ -120,6 +120,17 @@ def test_settings_that_hid_a_secret_in_a_long_tag_still_travel(
     assert RunSettings.from_config(settings.to_config()) == settings
 
 
+def test_a_folder_or_a_config_that_cannot_be_used_is_told_without_its_secrets(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("WANDB_DIR", "/proc/token=hunter22")
+    settings = RunSettings(**TARGET, init={"config": "password: hunter22"})
+    init_arguments(settings, TaskIdentity(), run_id="id", inputs={}, redactor=SecretRedactor())
+    assert "/proc/token=[SECRET] cannot be written to" in caplog.text
+    assert "config is left out: it must be a dict" in caplog.text
+    assert "hunter22" not in caplog.text
+
+
 def test_what_stands_for_a_secret_does_not_make_a_text_too_long() -> None:
     settings = RunSettings(**TARGET, init={"tags": [f"{'t' * 58}s3cr3t"], "name": "n" * 128})
     arguments = init_arguments(

@@ -110,6 +110,9 @@ def test_an_argument_like_no_other_gets_the_whole_list() -> None:
         {"delivery": "pigeon"},
         {"rank_scope": "local"},
         {"delivery_timeout_s": 0},
+        {"delivery_timeout_s": "30"},
+        {"api_host": "https://bob:hunter2@wandb.example.com"},
+        {"api_host": "bob:hunter2@wandb", "init": {"mode": "offline"}},
         {"delivery_timeout_s": float("inf")},
         {"delivery_timeout_s": float("nan")},
         {"secret": "a-key-in-the-code"},
@@ -125,6 +128,43 @@ def test_an_argument_that_cannot_work_is_refused(wrong: dict[str, object]) -> No
     with pytest.raises(ConfigError) as caught:
         RunSettings(**{**TARGET, **wrong})
     assert "a-key-in-the-code" not in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+OLD_KEY = "0a1b2c3d" * 5
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"entity": "https://bob:hunter2@wandb"},
+        {"project": f"hunter2/{OLD_KEY}"},
+        {"id": f"a/{OLD_KEY}"},
+        {"id": "{night}password=hunter2"},
+        {"delivery": "token=hunter2"},
+        {"rank_scope": "api_key=hunter2"},
+        {"delivery_timeout_s": "password=hunter2"},
+        {"init": {"mode": "password=hunter2"}},
+        {"init": {"postgres://bob:hunter2@db": 1}},
+    ],
+)
+def test_an_argument_that_is_refused_is_told_without_its_secrets(
+    wrong: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROJECT_PW", f"hunter2/{OLD_KEY}")
+    with pytest.raises(ConfigError) as caught:
+        RunSettings(**{**TARGET, **wrong})
+    assert "hunter2" not in str(caught.value)
+    assert OLD_KEY not in str(caught.value)
+
+
+def test_a_key_in_place_of_the_mode_is_not_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", OLD_KEY)
+    assert RunSettings(**TARGET).mode == "offline"
+    assert "WANDB_MODE must be one of" in caplog.text
+    assert OLD_KEY not in caplog.text
 
 
 def test_settings_survive_the_way_to_a_pod_as_json() -> None:
@@ -167,7 +207,7 @@ def test_settings_show_no_secret_and_pickle_none(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("CHURN_DB_PW", "xk7Qz-from-environment")
     settings = RunSettings(
         **TARGET,
-        api_host="https://bob:xk7Qz-1@wandb.example.com",
+        host="https://bob:xk7Qz-1@wandb.example.com",
         offline_store="https://store/b?sig=xk7Qz-2",
         init={
             "name": "pw=xk7Qz-3",
@@ -176,7 +216,8 @@ def test_settings_show_no_secret_and_pickle_none(monkeypatch: pytest.MonkeyPatch
             "config": {"api_key": "xk7Qz-6", "deep": [{"pass": "xk7Qz-7"}]},
         },
     )
-    assert "xk7Qz" not in repr(settings)
+    told = RunSettings(**TARGET, init={"settings": {"x_odd": "xk7Qz-8"}})
+    assert "xk7Qz" not in repr(settings) + repr(told)
     assert "project='payments'" in repr(settings)
     assert pickle.loads(pickle.dumps(settings)) == settings
     kept = pickle.dumps(settings.init)
@@ -223,6 +264,11 @@ def test_a_mode_in_the_environment_is_read_whatever_its_case(
         ("WANDB_ENTITY", "ops#1", "entity must"),
         ("WANDB_BASE_URL", "wandb.example.com", "api_host, or WANDB_BASE_URL, must"),
         ("WANDB_BASE_URL", "https://user:sekret@host:port", "api_host, or WANDB_BASE_URL, must"),
+        (
+            "WANDB_BASE_URL",
+            "http://user:sekret@127.0.0.1:8080",
+            "api_host, or WANDB_BASE_URL, must",
+        ),
         ("WANDB_BASE_URL", "ftp://example.com", "api_host, or WANDB_BASE_URL, must"),
     ],
 )

@@ -234,6 +234,7 @@ def test_a_refusal_says_whether_it_is_of_the_key(server: AnyServer, status: int)
     with pytest.raises(ServerRefusedError, match=f"answered {status} to Run") as caught:
         api(server).find_run(TARGET)
     assert isinstance(caught.value, KeyRefusedError) == (status == 401)
+    assert ("check the secret" in str(caught.value)) == (status == 401)
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])

@@ -23,6 +23,7 @@ from flytekitplugins.wbmon.flyte.id_inputs import (
     id_text,
 )
 from flytekitplugins.wbmon.names import fitted_name
+from flytekitplugins.wbmon.privacy.secrets import quoted_value
 
 MAX_ID_LENGTH = 64
 PLACEHOLDERS = ("execution", "node", "attempt", "shard", "task", "date")
@@ -166,13 +167,13 @@ def check_template(template: str) -> None:
     if unknown:
         raise ConfigError(
             f"id may use the placeholders {', '.join(PLACEHOLDERS)} and {INPUT}<name>; "
-            f"got {{{unknown[0]}}} in {template!r}"
+            f"got {{{unknown[0]}}} in {quoted_value(template)}"
         )
     fixed = PLACEHOLDER.sub("", template)
     if not template.strip() or NOT_ALLOWED.search(fixed):
         raise ConfigError(
             "id must be made of letters, digits, '_', '.', '-' and placeholders such as "
-            f"{{execution}}; got {template!r}"
+            f"{{execution}}; got {quoted_value(template)}"
         )
     check_formats(template)
 

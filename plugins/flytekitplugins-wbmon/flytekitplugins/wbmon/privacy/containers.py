@@ -19,6 +19,8 @@ Hide: TypeAlias = Callable[[str], tuple[str, int]]
 _LEVELS = 20
 # a name and its value in one mapping, as the variables of a pod and the tags of a cloud are written
 _NAMES, _VALUES = ("name", "key", "Name", "Key"), ("value", "Value")
+# a value and the names that lead to it, as pydantic tells of one that is wrong
+_PATH, _INPUT = "loc", "input"
 _SHORTEST = 4
 # whose objects of flags W&B reads itself
 _FLAGS = ("absl", "tensorflow", "wandb")
@@ -86,10 +88,12 @@ def _redact_mapping(value: Mapping[Any, Any], hide: Hide, levels: int) -> Redact
         called = next((it for name, it in named if name in _NAMES and isinstance(it, str)), None)
         if called is not None:
             named = [((called, name) if name in _VALUES else name, item) for name, item in named]
+    if _INPUT in keys and isinstance(path := dict(named).get(_PATH), list | tuple):
+        named = [((*path, name) if name == _INPUT else name, item) for name, item in named]
+    names = [hide(name) if isinstance(name, str) else (name, 0) for name in keys]
     parts = [_redact_named(name, item, hide, levels) for name, item in named]
-    names = [hide(name)[0] if isinstance(name, str) else name for name in keys]
-    hidden = {name: part.value for name, part in zip(names, parts, strict=True)}
-    return Redacted(hidden, sum(part.n for part in parts))
+    hidden = {name: part.value for (name, _), part in zip(names, parts, strict=True)}
+    return Redacted(hidden, sum(part.n for part in parts) + sum(n for _, n in names))
 
 
 def _items(value: Mapping[Any, Any]) -> list[tuple[Any, Any]]:

@@ -15,28 +15,38 @@ HIDDEN = "[SECRET]"
 _KEY = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY(?: BLOCK)?-----"
     r".*?(?:-----END [A-Z ]*PRIVATE KEY(?: BLOCK)?-----|\Z)"
-    r"|\b(?:A(?:KIA|SIA)[0-9A-Z]{16}\b"
-    r"|AIza[0-9A-Za-z_\-]{35}"
-    r"|ATATT3[A-Za-z0-9_\-=]{40,}"
+    # with the secret behind it, but not the date of a signature's scope
+    r"|\b(?:A(?:[KS]IA[0-9A-Z]{16}\b(?:[:/](?!\d{8}/)[A-Za-z0-9+/%=_.~\-]{16,})?"
+    r"|Iza[0-9A-Za-z_\-]{35}"
+    r"|TATT3[A-Za-z0-9_\-=]{40,}|GE-SECRET-KEY-1[0-9A-Z]{58})"
     r"|ya29\.[0-9A-Za-z_\-]{20,}"
     # behind a word that issuers use; else in one piece: `sk-learn-pipeline-model` is none
     r"|sk-(?:proj|ant|svcacct|admin|or|lf|None)-[A-Za-z0-9_\-]{16,}"
     r"|[srp]k(?:-|_live_|_test_)[A-Za-z0-9]{20,}"
+    r"|s(?:hp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}|ecret_[A-Za-z0-9]{43}\b|bp_[0-9a-f]{40}\b"
+    r"|q0(?:atp|csp|idp)-[A-Za-z0-9_\-]{22,})"
+    r"|S(?:K[0-9a-f]{32}\b|G\.[A-Za-z0-9_\-]{16,}\.[A-Za-z0-9_\-]{16,})"
     r"|g(?:h[pousr]|sk|lsa)_[A-Za-z0-9_]{16,}"
     r"|github_pat_[A-Za-z0-9_]{22,}"
-    r"|glpat-[A-Za-z0-9\-_]{16,}"
+    r"|glpat-[A-Za-z0-9\-_]{16,}|GOCSPX-[A-Za-z0-9_\-]{28}"
     r"|w(?:hsec|andb_v\d+)_[A-Za-z0-9_]{16,}"
     r"|hf_[A-Za-z0-9]{30,}|r8_[A-Za-z0-9]{30,}|n(?:pm_|vapi-)[A-Za-z0-9_\-]{30,}"
+    r"|ntn_[A-Za-z0-9]{40,}|NRAK-[A-Z0-9]{27}\b|figd_[A-Za-z0-9_\-]{40}"
     r"|d(?:ckr_pat|op_v1)_[A-Za-z0-9_\-]{20,}|dapi[0-9a-f]{32}\b"
-    r"|lsv2_[ps][tk]_[A-Za-z0-9_]{20,}|local-[A-Za-z0-9]{24,}"
-    r"|p(?:plx|ypi)-[A-Za-z0-9\-_]{16,}|pcsk_[A-Za-z0-9_]{20,}"
+    r"|dp\.(?:pt|st|ct|sa|scim|audit)\.(?:[a-z0-9_\-]{2,35}\.)?[A-Za-z0-9]{40,44}\b"
+    r"|l(?:sv2_[ps][tk]_[A-Za-z0-9_]{20,}|ocal-[A-Za-z0-9]{24,}"
+    r"|in_(?:api|oauth)_[A-Za-z0-9]{32,})"
+    r"|p(?:(?:plx|ypi)-[A-Za-z0-9\-_]{16,}|csk_[A-Za-z0-9_]{20,}"
+    r"|scale_(?:tkn|pw|oauth)_[A-Za-z0-9_.=\-]{32,}|at[A-Za-z0-9]{14}\.[0-9a-f]{64}\b)"
+    r"|PMAK-[0-9a-f]{24}-[0-9a-f]{34}\b"
     r"|x(?:ai|app|ox[abeoprs])-[A-Za-z0-9\-_]{16,}|tvly-[A-Za-z0-9\-_]{16,}"
+    r"|key-(?<![\w\-]key-)[0-9a-f]{32}\b"
     r"|hvs\.[A-Za-z0-9_\-]{24,}"
     r"|hooks\.slack\.com/(?:services|workflows|triggers)/[A-Za-z0-9/]{20,}"
     r"|discord(?:app)?\.com/api/webhooks/\d+/[A-Za-z0-9_\-]{20,}"
     r"|[ow](?:utlook|ebhook)\.office(?:365)?\.com/webhook[a-z0-9]{0,3}/[^\s\"'<>]{20,}"
-    r"|[0-9][0-9]{7,9}:[A-Za-z0-9_\-]{35}\b"
-    r"|SG\.[A-Za-z0-9_\-]{16,}\.[A-Za-z0-9_\-]{16,}"
+    r"|bot[0-9]{8,10}:[A-Za-z0-9_\-]{35}(?![A-Za-z0-9_\-])"
+    r"|[0-9][0-9]{7,9}:[A-Za-z0-9_\-]{35}(?![A-Za-z0-9_\-])"
     # base64 of `{` and what JSON has behind it; the header's length is bounded, or `eyJ-eyJ-eyJ…`
     # would be read to its end from every `eyJ`
     r"|e(?:yJ|yA|wo|w0)[A-Za-z0-9_\-]{7,512}\.[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]*)",
@@ -67,11 +77,15 @@ _NAMED_VALUE = re.compile(
 _CLOSING = {"[": "]", "{": "}", "(": ")"}
 _MARK = re.compile(r"\[[A-Z]+\]")
 _LONGEST_GROUP = 4096
+_SEPARATOR = re.compile(r"[,;&]")
 # in quotes it goes on to the last of them, spaces and all
 _VALUE = re.compile(
     r"(?P<open>b?\\{0,8}[\"'])?(?!\[)"
     r"(?P<value>(?(open)(?:(?!\\{0,8}[\"'](?:[\s,;:.)}\]&>/]|\Z))(?:\\.|.))+"
-    r"|(?:(?:bearer|basic|digest|token|apikey|negotiate|ntlm)\s+)?[^\s\"'\\,;&{}\[\]]{3,}))",
+    r"|(?:(?:bearer|basic|digest|token|apikey|negotiate|ntlm)\s+)?"
+    # a separator ends it only in front of a blank or of another `name=`
+    r"[^\s\"'\\,;&{}\[\]](?:[^\s\"'\\,;&{}\[\]]"
+    r"|[,;&\"'](?=[^\s\"'\\,;&{}\[\]()])(?![\w.\-]{1,100}\s?[=:])){2,}))",
     re.IGNORECASE,
 )
 _COOKIES = re.compile(
@@ -86,10 +100,34 @@ _SIGNATURE = re.compile(
 )
 # a password may hold blanks, quotes, `/` and `@`; digits behind the colon are a port
 _URL_SECRET = re.compile(
-    r"://(?:(?!\[)[^/\s:\"']{0,256}:(?!\d{1,5}(?:[/?#\s\"',;)\]}]|$))"
+    # a key may be hidden in it already
+    r"://(?:(?!\[(?!KEY\]))[^/\s:\"']{0,256}:(?!\d{1,5}(?:[/?#\s\"',;)\]}]|$))"
     r"(?:(?:(?!://)[^\n\"?]){1,128}(?=@[\w.\-]{1,255}(?::\d+)?(?:[/?\"']|$))|[^/\s\"']+(?=@))"
-    r"|(?=[^@/\s]{0,64}\d)[\w\-]{20,256}(?=@))"
+    r"|\[KEY\][^\s\"'@]{1,256}(?=@)"
+    # in place of a user: digits in a long word, or all kinds of letters in a shorter one
+    r"|(?=[^@/\s]{0,64}\d)(?:[\w\-]{20,256}|(?=[^@/\s]*[a-z])(?=[^@/\s]*[A-Z])[\w\-]{12,19})(?=@))"
 )
+_CURL_SECRET = re.compile(
+    r"(?<![\w\-])((?:-[uU]|--(?:proxy-)?user)(?:[\"'],\s*|[ =])?[\"']?[^\s:\"']{1,64}:)"
+    r"(?!\d{1,6}(?:[\s\"']|$))[^\s\"'\[][^\s\"']*"
+)
+# `<token>word</token>` is a piece of text
+_ELEMENT = re.compile(
+    r"(<(?!token>[^\d<]*<)([\w.:\-]{2,60})(?:\s[^<>]{0,200})?>)([^<>]{1,1000})(?=</)"
+)
+# how pydantic tells of a value: the name stands on the line above, or in a list of names
+_INVALID_FIELD = re.compile(
+    r"((?:^|\\n)([\w.\-]{2,200})(?:\n|\\n)  [^\n]{1,1000}?\[type=[\w.]{1,80}, input_value=)"
+    r"([^\n]+?)(?=, input_type=)",
+    re.MULTILINE,
+)
+_INVALID_ITEM = re.compile(
+    r"([\"']loc[\"']:\s*[(\[]([^)\]\n]{1,300})[)\]],\s*[\"']msg[\"']:\s*"
+    r"(?:\"[^\"\n]{0,1000}\"|'[^'\n]{0,1000}'),\s*[\"']input[\"']:\s*)"
+    r"(\"(?:\\.|[^\"\\])+\"|'(?:\\.|[^'\\])+'|\[[^\]\n]{1,1000}\]|\{[^}\n]{1,1000}\}|\d+)"
+)
+_INVALID = (_INVALID_FIELD, _INVALID_ITEM)
+_PART = re.compile(r"[\w\-]+")
 _ORACLE_SECRET = re.compile(r":thin:[^\s/@\"']{1,64}/[^\s@\"']{1,128}(?=@)")
 
 # fast checks for text that the slower patterns need in order to match
@@ -99,15 +137,33 @@ _LONG_WORD = b"w" * 16
 _NAME_PARTS = (
     "key", "secret", "token", "authorization", "cookie", "jwt", "hook", "bearer", "pw",
 )  # fmt: skip
-_AFTER_NAMES = ("=", ":", "',", '",', "--")
-_AFTER_VALUE = ("value'", 'value"', "value\\")
+_AFTER_NAMES = ("=", ":", "',", '",', "--", "</")
 # parts of many other words, so what stands behind them is looked at too
-_MORE_NAME_PARTS = ("pass", "cred", "conn", "dsn", "sas", "pat", "auth")
+_MORE_NAME_PARTS = (
+    "pass", "cred", "conn", "dsn", "sas", "pat", "auth", "otp", "recovery", "seed", "service",
+)  # fmt: skip
 _MORE_NAMES = re.compile(
     r"passw|passph|passcode|credential|conn(?:ection)?[_.\- ]?str"
-    r"|auth\\{0,8}[\"']?\]?\s?[:=]\s?[(\[]|(?:pass|creds?|dsn|pat|sas(?:[_.\-]?ur[li])?)\\{0,8}[\"']?(?:\]?\s?[:=]|,)"
+    r"|auth\\{0,8}[\"']?\]?\s?[:=]\s?[(\[]|(?:pass|creds?|dsn|pat|otp|sas(?:[_.\-]?ur[li])?)\\{0,8}[\"']?(?:\]?\s?[:=]|[,\n>]|\\n)"
+    r"|recovery.?code|seed.?phrase|service.?account.?json"
 )
-_SCHEMES = ("bearer", "basic")
+# by what a text must hold for a form to be found in it
+_BY_NAME = (
+    (("'", '"'), _PAIR),
+    (("value'", 'value"', "value\\"), _NAMED_VALUE),
+    (("</",), _ELEMENT),
+    (("input_value=",), _INVALID_FIELD),
+    (("input'", 'input"'), _INVALID_ITEM),
+)
+_BY_FORM = (
+    ("sig", _SIGNATURE, rf"\1{HIDDEN}"),
+    ("security-token", _SIGNATURE, rf"\1{HIDDEN}"),
+    ("://", _URL_SECRET, "://[CREDENTIALS]"),
+    (":thin:", _ORACLE_SECRET, ":thin:[CREDENTIALS]"),
+    ("curl", _CURL_SECRET, rf"\1{HIDDEN}"),
+    ("bearer", _SCHEME, r"\1[TOKEN]"),
+    ("basic", _SCHEME, r"\1[TOKEN]"),
+)
 
 
 def hide_secrets(text: str) -> tuple[str, int]:
@@ -116,31 +172,28 @@ def hide_secrets(text: str) -> tuple[str, int]:
     words = text.lower()
     if _has_long_word(text):
         text, n = _KEY.subn("[KEY]", text)
-    if "cookie" in words:
-        text, found = _COOKIES.subn(rf"\1{HIDDEN}", text)
-        n += found
     if _has_any(_AFTER_NAMES, text) and _has_name(words):
-        text, found = _hide_assigned(text)
+        text, found = _hide_by_name(text, words)
         n += found
-        text, found = _hide_named(_PAIR, text)
-        n += found
-        if _has_any(_AFTER_VALUE, words):
-            text, found = _hide_named(_NAMED_VALUE, text)
+    for mark, form, left in _BY_FORM:
+        if mark in words:
+            text, found = form.subn(left, text)
             n += found
-        if "--" in text:
-            text, found = _hide_flags(text)
+    return text, n
+
+
+def _hide_by_name(text: str, words: str) -> tuple[str, int]:
+    n = 0
+    if "cookie" in words:
+        text, n = _COOKIES.subn(rf"\1{HIDDEN}", text)
+    text, found = _hide_assigned(text)
+    n += found
+    for marks, form in _BY_NAME:
+        if _has_any(marks, words):
+            text, found = _hide_named(form, text)
             n += found
-    if "sig" in words or "security-token" in words:
-        text, found = _SIGNATURE.subn(rf"\1{HIDDEN}", text)
-        n += found
-    if "://" in text:
-        text, found = _URL_SECRET.subn("://[CREDENTIALS]", text)
-        n += found
-    if ":thin:" in text:
-        text, found = _ORACLE_SECRET.subn(":thin:[CREDENTIALS]", text)
-        n += found
-    if _has_any(_SCHEMES, words):
-        text, found = _SCHEME.subn(r"\1[TOKEN]", text)
+    if "--" in text:
+        text, found = _hide_flags(text)
         n += found
     return text, n
 
@@ -149,9 +202,10 @@ def _hide_assigned(text: str) -> tuple[str, int]:
     kept, n, end = [], 0, 0
     for found in _ASSIGNMENT.finditer(text):
         name = found[1]
-        if found.start() < end or not (is_secret_name(name) or _is_login(text, found)):
+        is_named = is_secret_name(name) or _is_login(text, found)
+        if found.start() < end or not (is_named or name.lower() == "pat"):  # whose value decides
             continue
-        if group_end := _end_of_group(text, found.end()):
+        if is_named and (group_end := _end_of_group(text, found.end())):
             kept += [text[end : found.end()], HIDDEN]
             n, end = n + 1, group_end
             continue
@@ -173,10 +227,14 @@ def _hide_named(form: re.Pattern[str], text: str) -> tuple[str, int]:
 
     def replace(found: re.Match[str]) -> str:
         nonlocal n
-        if not is_secret_name(found[2]) or _MARK.fullmatch(found[0][len(found[1]) :]):
+        value, names, quote = found[0][len(found[1]) :], [found[2]], ""
+        if form in _INVALID:
+            names = _PART.findall(found[2])
+            quote = value[0] if value[0] in "\"'" else ""
+        if _MARK.fullmatch(value) or not any(is_secret(each, value.strip("\"'")) for each in names):
             return found[0]
         n += 1
-        return f"{found[1]}{HIDDEN}"
+        return f"{found[1]}{quote}{HIDDEN}{quote}"
 
     return form.sub(replace, text), n
 
@@ -197,7 +255,8 @@ def _hide_flags(text: str) -> tuple[str, int]:
 
 def _is_told(name: str, assigned: re.Match[str]) -> bool:
     """Whether what is assigned is a secret: `Token: word` is prose, `pass: 5` a count."""
-    if not is_secret(name, assigned["value"]):
+    first = assigned["value"] if assigned["open"] else _SEPARATOR.split(assigned["value"], 1)[0]
+    if not (is_secret(name, assigned["value"]) and is_secret(name, first)):
         return False
     if name.lower() == "token":
         return _is_mixed(assigned["value"])

@@ -18,13 +18,14 @@ _ENDING = re.compile(
     r"(?:(?:api|access|account|private|secret|signing|encryption|decryption|shared|subscription"
     r"|master|license)key|accesskeyid|clientkeydata|sharedaccesssignature"
     r"|(?:access|api|auth|refresh|id|session|bearer|security)token|passw(?:or)?d|passphrase"
-    r"|passcode|passkey|passwordconfirmation|credential|authorization|authheader"
-    r"|conn(?:ection)?str(?:ing)?|(?:web|slack|discord|teams)hook(?:ur[li])?|sasur[li])s?$"
+    r"|passcode|passkey|passwordconfirmation|recoverycode|seedphrase|credential|authorization|authheader"
+    r"|conn(?:ection)?str(?:ing)?|(?:web|slack|discord|teams)hook(?:ur[li])?|sasur[li]"
+    r"|(?:serviceaccount|keyfile)json)s?$"
 )
 # these count as a word of their own only: `monkeypwd` is anything
 _LAST_WORDS = {
     "token", "secret", "secrets", "pass", "pw", "pwd", "cred", "creds", "cookie", "cookies", "jwt",
-    "bearer", "dsn", "sas",
+    "bearer", "dsn", "sas", "otp", "totp",
 }  # fmt: skip
 # `dbpass`, `smtp_pw`: whose password it is, written together with it
 _LOGIN = re.compile(
@@ -38,6 +39,7 @@ _KEY_OWNERS = {
     "google", "azure", "aws", "deepseek", "openrouter", "replicate", "perplexity", "nvidia", "ngc",
     "pinecone", "weaviate", "qdrant", "langsmith", "langfuse", "datadog", "sentry", "sendgrid",
     "stripe", "twilio", "mailgun", "tavily", "github", "gitlab", "databricks", "snowflake",
+    "consumer", "app", "sa",
 }  # fmt: skip
 _TOKEN_OWNERS = {"github", "gitlab", "gh", "git", "azure", "devops", "bitbucket"}
 # `password_prod`, `api_key_b64`; not behind a token, whose `value` is a word of a text
@@ -63,9 +65,13 @@ _STEPS = {
     "train", "training", "eval", "inference", "test", "tests", "full", "compiler", "optimizer",
 }  # fmt: skip
 _SPECIAL_TOKEN = re.compile(r"<[^<>\s]{1,40}>|\[[A-Za-z0-9_]{1,40}\]|.{1,2}", re.DOTALL)
-_SWITCHES = {"true", "false", "yes", "no", "on", "off", "none", "null"}
+_SWITCHES = {
+    "true", "false", "yes", "no", "on", "off", "none", "null", "enabled", "disabled", "default",
+    "required", "optional", "missing", "unset", "undefined",
+}  # fmt: skip
 _PATH = re.compile(r"(?:~|\.{1,2})?(?:/|$)|[A-Za-z]:[\\/]")
-_LOGIN_TEXT = re.compile(r"[^\s:]+:\S+|(?=.*\d)(?=.*[A-Za-z])[\w+/=.\-]{16,}", re.DOTALL)
+_ACCESS_TOKEN = re.compile(r"(?=.*\d)(?=.*[A-Za-z])[\w+/=.\-]{16,}", re.DOTALL)
+_LOGIN_TEXT = re.compile(rf"[^\s:]+:\S+|{_ACCESS_TOKEN.pattern}", re.DOTALL)
 # less is a count, whatever it is called
 _LEAST_PASSWORD = 1000
 
@@ -121,7 +127,7 @@ def _is_secret_name(words: list[str]) -> bool:
 
 
 def _is_innocent(name: str, item: str) -> bool:
-    if not item or item.lower() in _SWITCHES:
+    if not item.strip(".*") or item.lower() in _SWITCHES:
         return True
     if name.endswith("token"):
         return _SPECIAL_TOKEN.fullmatch(item) is not None
@@ -130,7 +136,12 @@ def _is_innocent(name: str, item: str) -> bool:
 
 
 def _is_login(name: str, item: Any) -> bool:
-    """Whether it is a user with a password; under `auth` there is the name of a method as often."""
+    """Whether it is a user with a password; under `auth` there is the name of a method as often.
+
+    Likewise a `pat` is a personal access token, or the short form of another word.
+    """
+    if name.lower() == "pat":
+        return isinstance(item, str) and _ACCESS_TOKEN.fullmatch(item) is not None
     if not name.lower().endswith("auth"):
         return False
     if isinstance(item, str):

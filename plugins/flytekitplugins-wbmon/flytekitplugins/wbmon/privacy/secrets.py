@@ -7,13 +7,19 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from flytekitplugins.wbmon.names import quoted_name
 from flytekitplugins.wbmon.privacy.containers import named_values, redact_containers
 from flytekitplugins.wbmon.privacy.secret_forms import HIDDEN, hide_secrets
 from flytekitplugins.wbmon.privacy.secret_names import is_secret
 
 _MIN_SECRET_LENGTH = 6
-# an old W&B key; also the form of a git commit, so it is hidden in messages but not in a config
+# an old W&B key; also the form of a git commit, so it needs a word in front that says what it is
 _FORTY_HEX = re.compile(r"\b[0-9a-f]{40}\b")
+_CALLED_KEY = re.compile(
+    r"(?:key|token|secret|password|credential|login)s?(?![a-z])|bearer|basic", re.IGNORECASE
+)
+_NEAR = 48
+_PATH = re.compile(r"(?:~|\.{1,2})?/[a-z0-9_.\-]+(?:/[a-z0-9_.\-]+)+|[a-z_.\-]+(?:/[a-z_.\-]+)+")
 
 
 class SecretRedactor:
@@ -30,7 +36,7 @@ class SecretRedactor:
 
     def text(self, text: str) -> str:
         """A message with known secrets and everything that looks like a key hidden."""
-        return _FORTY_HEX.sub(HIDDEN, self._hide(text)[0])
+        return _FORTY_HEX.sub(_hide_key, self._hide(text)[0])
 
     def value(self, value: Any) -> Any:
         """A copy of nested containers with secrets hidden, by their name and by their value.
@@ -48,10 +54,10 @@ class SecretRedactor:
         named = None if config is None or isinstance(config, str) else named_values(config)
         return config if named is None else self.value(named)
 
-    def entry(self, name: str, value: Any) -> Any:
-        """One value of a configuration, the same object if there is nothing to hide in it."""
+    def entry(self, name: str, value: Any) -> tuple[str, Any]:
+        """An entry of a configuration, with the same object if there is nothing to hide in it."""
         found = redact_containers({name: value}, self._hide)
-        return next(iter(found.value.values())) if found.n else value
+        return next(iter(found.value.items())) if found.n else (name, value)
 
     def _hide(self, text: str) -> tuple[str, int]:
         n = 0
@@ -63,11 +69,23 @@ class SecretRedactor:
         return text, n + found
 
 
+def _hide_key(found: re.Match[str]) -> str:
+    before = found.string[max(0, found.start() - _NEAR) : found.start()]
+    return HIDDEN if _CALLED_KEY.search(before) else found[0]
+
+
+def quoted_value(value: Any) -> str:
+    """A value that is refused, in an error message: quoted, cut, and with secrets hidden."""
+    hidden = SecretRedactor(environment_secrets()).value(value)
+    # no commit: what was refused is the name of something else, or a key in its place
+    return quoted_name(_FORTY_HEX.sub(HIDDEN, hidden) if isinstance(hidden, str) else hidden)
+
+
 def environment_secrets(environ: Mapping[str, str] | None = None) -> list[str]:
     """The values of the environment variables that hold secrets, by their names.
 
-    A path and a word of small letters are left out, such as the password `postgres` of a test: a
-    text that names them tells nobody anything.
+    A path, the name of a secret (`wandb/api_key`) and a word of small letters are left out, such as
+    the password `postgres` of a test: a text that names them tells nobody anything.
 
     Args:
         environ: Environment variables; `os.environ` if None.
@@ -77,5 +95,6 @@ def environment_secrets(environ: Mapping[str, str] | None = None) -> list[str]:
         for name, value in (os.environ if environ is None else environ).items()
         if is_secret(name, value)
         and not (value.isalpha() and value.islower())
+        and not _PATH.fullmatch(value)
         and not os.path.exists(value)  # noqa: PTH110 - of any text, also of one too long for a path
     ]

@@ -86,10 +86,16 @@ def require_api_key(secret: Secret | None, *, api_host: str) -> ApiKey:
 def _find_key(secret: Any, *, api_host: str, is_local: bool) -> ApiKey | None:
     try:
         value = _look_up(secret)
-    except SecretNotFoundError:
+    except SecretNotFoundError as error:
         # a pod has no login of its own, so there a missing secret is a mistake
         if not is_local:
             raise
+        if callable(secret):
+            # not its message, which may hold what it fetched
+            logger.warning(
+                "W&B: the callable given as secret raised %s; this machine's W&B login is tried",
+                type(error.__context__).__name__,
+            )
         value = None
     if value is None:
         value = _machine_login(api_host)

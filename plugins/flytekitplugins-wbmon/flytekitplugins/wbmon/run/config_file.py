@@ -11,7 +11,11 @@ from pathlib import Path
 from typing import Any, get_args
 
 from flytekitplugins.wbmon.errors import ConfigError
-from flytekitplugins.wbmon.privacy.secrets import SecretRedactor, environment_secrets
+from flytekitplugins.wbmon.privacy.secrets import (
+    SecretRedactor,
+    environment_secrets,
+    quoted_value,
+)
 from flytekitplugins.wbmon.run.description import described
 from flytekitplugins.wbmon.run.settings import Mode, mode_in_environment
 
@@ -67,12 +71,14 @@ class WandbConfig:
                 _check(name, getattr(self, name), str, "text (quote a number)")
         # a text is iterable too, and `tuple` would split it into characters
         if isinstance(self.tags, str):
-            raise ConfigError(f"{SECTION}.tags must be a list of texts, got {_shown(self.tags)}")
+            raise ConfigError(
+                f"{SECTION}.tags must be a list of texts, got {quoted_value(self.tags)}"
+            )
         object.__setattr__(self, "tags", tuple(self.tags))
         if self.mode is not None and self.mode not in get_args(Mode):
             raise ConfigError(
                 f"{SECTION}.mode must be one of {', '.join(get_args(Mode))}; "
-                f"got {_shown(self.mode)}"
+                f"got {quoted_value(self.mode)}"
             )
 
     @classmethod
@@ -91,7 +97,7 @@ class WandbConfig:
             if name not in known:
                 near = difflib.get_close_matches(str(name), known, n=1)
                 hint = f"did you mean {near[0]!r}?" if near else f"it may have {', '.join(known)}"
-                raise ConfigError(f"{SECTION}: has no key {name!r}; {hint}")
+                raise ConfigError(f"{SECTION}: has no key {quoted_value(name)}; {hint}")
         # YAML reads a key without a value as None
         return cls(**{name: value for name, value in section.items() if value is not None})
 
@@ -188,14 +194,10 @@ def resolve(path: str | Path) -> tuple[WandbConfig, dict[str, Any]]:
 
 def _check(name: str, value: object, kind: type, what: str) -> None:
     if not isinstance(value, kind):
-        raise ConfigError(f"{SECTION}.{name} must be {what}, got {_shown(value)}")
-
-
-def _shown(value: object) -> str:
-    return SecretRedactor().text(repr(value))
+        raise ConfigError(f"{SECTION}.{name} must be {what}, got {quoted_value(value)}")
 
 
 def _truth(name: str, text: str) -> bool:
     if text.lower() not in (*_TRUE, *_FALSE):
-        raise ConfigError(f"{name} must be true or false, got {_shown(text)}")
+        raise ConfigError(f"{name} must be true or false, got {quoted_value(text)}")
     return text.lower() in _TRUE

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from flytekitplugins.wbmon.errors import ConfigError
-from flytekitplugins.wbmon.names import fitted_name, quoted_name
-from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
+from flytekitplugins.wbmon.names import fitted_name
+from flytekitplugins.wbmon.privacy.secrets import SecretRedactor, quoted_value
 
 logger = logging.getLogger(__name__)
 
@@ -41,11 +41,11 @@ def checked_description(init: Mapping[str, Any]) -> dict[str, Any]:
     texts = {name: init[name] for name in VARIABLES if init.get(name) is not None}
     for name, value in texts.items():
         if not isinstance(value, str) or not _is_unicode(value):
-            raise ConfigError(f"{name} must be text, got {_shown(value)}")
+            raise ConfigError(f"{name} must be text, got {quoted_value(value)}")
         if len(value) > LONGEST.get(name, len(value)):
             raise ConfigError(
                 f"{name} must have at most {LONGEST[name]} characters, got {len(value)}: "
-                f"{_shown(value)}"
+                f"{quoted_value(value)}"
             )
     if init.get("tags") is None:
         return texts
@@ -102,7 +102,7 @@ def _repaired(variable: str, value: str, longest: int | None) -> str:
     if fitted != value.strip():
         logger.warning(
             "W&B: %s must be text of at most %s characters; %s is used",
-            variable, longest or "any number of", _shown(fitted),
+            variable, longest or "any number of", quoted_value(fitted),
         )  # fmt: skip
     return fitted
 
@@ -116,10 +116,10 @@ def _checked_tags(tags: Any) -> list[str]:
         if not isinstance(tag, str) or not tag.strip() or len(tag) > LONGEST_TAG:
             raise ConfigError(
                 f"tags must be a list of texts of 1 to {LONGEST_TAG} characters, "
-                f"got {_shown(tags if listed == [None] else tag)}"
+                f"got {quoted_value(tags if listed == [None] else tag)}"
             )
         if not _is_unicode(tag):
-            raise ConfigError(f"tags must be text, got {_shown(tag)}")
+            raise ConfigError(f"tags must be text, got {quoted_value(tag)}")
     return list(dict.fromkeys(listed))
 
 
@@ -129,7 +129,3 @@ def _is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _shown(value: Any) -> str:
-    return quoted_name(SecretRedactor().value(value))

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from flytekitplugins.wbmon.flyte.identity import TaskIdentity
-from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
+from flytekitplugins.wbmon.privacy.secrets import SecretRedactor, environment_secrets
 from flytekitplugins.wbmon.run.description import described, redacted_description
 from flytekitplugins.wbmon.run.ranks import Rank
 from flytekitplugins.wbmon.run.settings import RunSettings
@@ -80,7 +80,12 @@ def _read_config(config: Any) -> Any:
     try:
         return wandb.helper.parse_config(config)  # type: ignore[attr-defined]
     except Exception as error:  # noqa: BLE001 - a file that is not there, flags that are not parsed
-        logger.warning("W&B: the config is left out (%s)", type(error).__name__)
+        # not the message, which may quote the config
+        logger.warning(
+            "W&B: the config is left out: it must be a dict, an object with attributes or the path "
+            "of a YAML file, got %s that wandb cannot read (%s)",
+            "a text" if isinstance(config, str) else type(config).__name__, type(error).__name__,
+        )  # fmt: skip
         return None
 
 
@@ -102,8 +107,10 @@ def _directory(own: Any, inputs: Mapping[str, Any], identity: TaskIdentity) -> s
         why = _why_not_writable(folder)
         if not why:
             return str(folder)
-        logger.warning("W&B: the run is written to a temporary folder, as %s cannot be written to: "
-                       "%s", wanted, why)  # fmt: skip
+        logger.warning(
+            "W&B: the run is written to a temporary folder, as %s cannot be written to: %s",
+            *map(SecretRedactor(environment_secrets()).text, (wanted, why)),
+        )
     # always given: wandb keeps using the working directory of its first run in the process
     elif identity.is_local and not why_not_writable(Path.cwd()):
         return str(Path.cwd())

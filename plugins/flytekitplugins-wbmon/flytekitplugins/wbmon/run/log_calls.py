@@ -47,6 +47,8 @@ def make_safe(run: wandb.Run, redactor: SecretRedactor) -> None:
     methods = {"log": _noted(run.log, steps, state)}
     # not every release has all of them
     methods |= {name: getattr(run, name) for name in _WRITING if hasattr(run, name)}
+    if "alert" in methods:
+        methods["alert"] = _redacted(methods["alert"], redactor)
     # not by assignment, which a run allows for few names
     vars(run).update(
         {name: _SafeMethod(run, name, method, state) for name, method in methods.items()}
@@ -83,6 +85,17 @@ def _noted(log: Callable[..., None], steps: StepNotes, state: _WriterState) -> C
             state.count_row()
 
     return noting
+
+
+def _redacted(alert: Callable[..., None], redactor: SecretRedactor) -> Callable[..., None]:
+    @functools.wraps(alert)
+    def alerting(*given: Any, **named: Any) -> None:
+        alert(*map(shown, given), **{name: shown(each) for name, each in named.items()})
+
+    def shown(each: Any) -> Any:
+        return redactor.text(each) if type(each) is str else each
+
+    return alerting
 
 
 class _WriterState:

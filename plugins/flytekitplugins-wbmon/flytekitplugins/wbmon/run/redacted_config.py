@@ -2,12 +2,13 @@
 
 Not only the `config` argument fills a config: so do `config-defaults.yaml`, a sweep, SageMaker's
 parameters, `run.config.update` and `wandb.config[...] =`. They all go through one function of
-wandb, which this module makes redact what it is given.
+wandb, which this module makes redact what it is given. So do those that tell the run what there is
+and what has changed: a list or a dict of the config may have been changed in place.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     import wandb
 
 _FUNCTION = "_sanitize"
+_TELLING, _CONTENT = "_callback", "_as_dict"
+# wandb's own entry
+_OWN = "_wandb"
 _WITHHELD = "[not recorded: it could not be redacted]"
 
 
@@ -59,14 +63,30 @@ def redact_config(run: wandb.Run, redactor: SecretRedactor) -> None:
 
     # not by assignment, which would make it an entry of the config
     object.__setattr__(run.config, _FUNCTION, redacting)
+    tell: Callable[..., Any] | None = getattr(run.config, _TELLING, None)
+    content: Callable[[], dict[str, Any]] | None = getattr(run.config, _CONTENT, None)
+    if tell is None or content is None:
+        return
+
+    def cleaned(entries: Mapping[str, Any]) -> dict[str, Any]:
+        return dict(_clean(redactor, entry) for entry in entries.items())
+
+    def telling(key: Any = None, val: Any = None, data: Any = None) -> Any:
+        if key is not None:
+            key, val = _clean(redactor, (key, val))
+        return tell(key=key, val=val, data=None if data is None else cleaned(data))
+
+    object.__setattr__(run.config, _TELLING, telling)
+    object.__setattr__(run.config, _CONTENT, lambda: cleaned(content()))
 
 
 def _clean(redactor: SecretRedactor, given: tuple[Any, ...]) -> tuple[Any, ...]:
     name, value, *rest = given
     # an artifact: W&B writes its name and version
-    if type(value).__module__.startswith("wandb."):
+    if name == _OWN or type(value).__module__.startswith("wandb."):
         return given
     try:
-        return name, redactor.entry(str(name), value), *rest
+        shown, value = redactor.entry(str(name), value)
+        return (shown if isinstance(name, str) else name), value, *rest
     except Exception:  # noqa: BLE001 - of any object: what is not clean is not kept
         return name, _WITHHELD, *rest

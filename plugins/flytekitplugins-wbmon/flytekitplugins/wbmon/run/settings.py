@@ -12,11 +12,15 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, get_args
 from urllib.parse import urlsplit
 
+from flytekitplugins.wbmon.arguments import is_number
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.flyte.identity import check_template
 from flytekitplugins.wbmon.flyte.secrets import secret_from_config, secret_to_config
-from flytekitplugins.wbmon.names import quoted_name
-from flytekitplugins.wbmon.privacy.secrets import SecretRedactor, environment_secrets
+from flytekitplugins.wbmon.privacy.secrets import (
+    SecretRedactor,
+    environment_secrets,
+    quoted_value,
+)
 from flytekitplugins.wbmon.run.description import checked_description, redacted_description
 
 if TYPE_CHECKING:
@@ -86,13 +90,12 @@ class RunSettings:
             if getattr(self, name) not in choices:
                 raise ConfigError(
                     f"{name} must be one of {', '.join(map(repr, choices))}; "
-                    f"got {getattr(self, name)!r}"
+                    f"got {quoted_value(getattr(self, name))}"
                 )
-        # also refuses nan, for which every comparison is false
-        if not 0 < self.delivery_timeout_s < float("inf"):
+        if not is_number(self.delivery_timeout_s) or self.delivery_timeout_s <= 0:
             raise ConfigError(
                 f"delivery_timeout_s must be a positive number of seconds, "
-                f"got {self.delivery_timeout_s!r}"
+                f"got {quoted_value(self.delivery_timeout_s)}"
             )
         _check_secret(self.secret)
         description = checked_description(self.init)
@@ -113,6 +116,8 @@ class RunSettings:
             for each in fields(self)
             if each.repr and (value := getattr(self, each.name)) != each.default
         }
+        if "settings" in self.init:  # which may be anything, and has names of its own
+            given["init"] = {**self.init, "settings": "..."}
         # addresses may hold passwords and signatures
         shown = ", ".join(f"{name}={value!r}" for name, value in given.items())
         return SecretRedactor(environment_secrets()).text(f"RunSettings({shown})")
@@ -158,7 +163,7 @@ class RunSettings:
                     f"{name} must be set (or WANDB_{name.upper()}, or mode='offline')"
                 )
             _check_target_name(name, value)
-        if mode != "offline":
+        if mode != "offline" or self.api_host != DEFAULT_API_HOST:
             _check_url(self.resolved_api_host)
 
     def to_config(self) -> dict[str, Any]:
@@ -202,7 +207,7 @@ def mode_in_environment(environ: Mapping[str, str]) -> str | None:
     mode = {"dryrun": "offline", "run": "online"}.get(asked, asked)
     if mode in ("", *get_args(Mode)):
         return mode or None
-    _warn_of_mode(asked)
+    _warn_of_mode(environ["WANDB_MODE"].strip())
     return "offline"
 
 
@@ -211,7 +216,7 @@ def _warn_of_mode(asked: str) -> None:
     """Warn once per value: the mode is asked for several times in the life of a run."""
     logger.warning(
         "W&B: WANDB_MODE must be one of %s, got %s; the run is kept offline",
-        ", ".join(get_args(Mode)), quoted_name(asked),
+        ", ".join(get_args(Mode)), quoted_value(asked),
     )  # fmt: skip
 
 
@@ -259,10 +264,11 @@ def _check_names(init: Mapping[str, Any]) -> None:
             known = sorted(INIT_ARGUMENTS | _OWN_ARGUMENTS)
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(known)}"
-            raise ConfigError(f"wandb_init has no argument {name!r}; {hint}")
+            raise ConfigError(f"wandb_init has no argument {quoted_value(name)}; {hint}")
     if init.get("mode") not in (None, *get_args(Mode)):
         raise ConfigError(
-            f"mode must be 'online', 'offline', 'disabled' or 'shared'; got {init['mode']!r}"
+            f"mode must be 'online', 'offline', 'disabled' or 'shared'; "
+            f"got {quoted_value(init['mode'])}"
         )
 
 
@@ -288,7 +294,7 @@ def _check_target_name(name: str, value: object) -> None:
     if set(value) & set("/\\#?%:") or len(value) > MAX_PROJECT_LENGTH or not value.isprintable():
         raise ConfigError(
             f"{name} must have at most {MAX_PROJECT_LENGTH} characters and none of / \\ # ? % :, "
-            f"got {quoted_name(value)}"
+            f"got {quoted_value(value)}"
         )
 
 
@@ -297,13 +303,15 @@ def _check_url(url: object) -> None:
         parts = urlsplit(url) if isinstance(url, str) else urlsplit("")
         is_url = parts.scheme in ("http", "https") and bool(parts.hostname)
         _ = parts.port  # raises if it is no number
+        # W&B is asked with its key, and no other
+        is_url = is_url and "@" not in parts.netloc
     except ValueError:
         is_url = False
     # not the value, which may hold a password
     if not is_url:
         raise ConfigError(
             "api_host, or WANDB_BASE_URL, must be the URL of the W&B API, such as "
-            "https://api.wandb.ai, and begin with https:// or http://"
+            "https://api.wandb.ai, and begin with https:// or http://, without a user or a password"
         )
 
 

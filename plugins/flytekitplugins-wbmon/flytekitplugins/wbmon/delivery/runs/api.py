@@ -34,6 +34,10 @@ _TIMEOUT_S = 5.0
 _LEAST_S = 1.0
 _UNAUTHORIZED = 401
 _REFUSED = (_UNAUTHORIZED, 403, 404)
+_CHECK_KEY = (
+    "it refuses the W&B key; check the secret, your key is shown at https://wandb.ai/authorize (at "
+    "/authorize of a server of your own)"
+)
 
 _RUN = """
 query Run($project: String!, $entity: String!, $name: String!) {
@@ -332,8 +336,9 @@ class WandbApi:
         except StatusError as error:
             if error.status not in _REFUSED:
                 raise
-            kind = KeyRefusedError if error.status == _UNAUTHORIZED else ServerRefusedError
-            raise kind(str(error)) from None
+            if error.status == _UNAUTHORIZED:
+                raise KeyRefusedError(f"{error}: {_CHECK_KEY}") from None
+            raise ServerRefusedError(str(error)) from None
 
 
 def _served(node: Mapping[str, Any]) -> ServedRun:

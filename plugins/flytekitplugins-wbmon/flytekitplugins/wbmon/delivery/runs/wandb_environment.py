@@ -3,7 +3,8 @@
 wandb reads every `WANDB_…` variable as one of its settings. A single value that it refuses, such as
 `WANDB_SILENT=maybe` in the image of a pod, would make `wandb.init` raise, and with it the run would
 be lost. Others would make it a different run than the task asked for: one `WANDB_RUN_ID` for every
-pod, or a log that is not written. Neither kind is shown to wandb; a warning names them.
+pod, or a log that is not written. And some make wandb write the key into its own logs. None of them
+is shown to wandb; a warning names them.
 """
 
 from __future__ import annotations
@@ -39,10 +40,12 @@ _WITHHELD = frozenset(
         "x_transaction_log_flush_interval", "x_update_finish_state",
     }
 )  # fmt: skip
+_KEY = "api_key"
+_TELLING = frozenset({"debug", "core_debug"})
 
 
 def usable_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables without those that wandb refuses and those that would change the run.
+    """The variables without those that wandb refuses, change the run, or show the key.
 
     Args:
         environ: Environment variables.
@@ -83,6 +86,10 @@ def _is_usable(name: str, value: str) -> bool:
         return False
     if setting in _WITHHELD:
         why = "it does not apply to runs of wandb_init, which has arguments and limits of its own"
+    elif setting in _TELLING:
+        why = "with it wandb writes the W&B key into its logs"
+    elif setting == _KEY and _is_refused(name, value):
+        return False  # a blank or a line break around it, which `run` takes off
     elif _is_refused(name, value):
         # not the value, which may be a secret
         why = "wandb refuses its value"
