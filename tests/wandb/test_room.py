@@ -77,7 +77,7 @@ def test_a_log_that_reached_the_limit_of_a_file_is_delivered_and_not_called_whol
     assert_lacks(run, 3000)
     # the task succeeded, although its log has no end
     assert (run.state, run.exit_code) == ("finished", 0)
-    assert "the run lacks what was logged" in done.stderr
+    assert "the run lacks something that was logged" in done.stderr
     assert "a file may have 65536 bytes here" in done.stderr
     assert "delivered to W&B:" not in done.stderr
 
