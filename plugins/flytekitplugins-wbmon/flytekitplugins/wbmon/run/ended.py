@@ -72,31 +72,34 @@ class RunEnd:
         except (DataError, RuntimeError) as error:  # no log, no further thread
             logger.warning("W&B: the run is not stored before its end: %s", error)
 
-    def finish(self, run: wandb.Run, outcome: TaskOutcome, *, timeout_s: float) -> str:
+    def finish(
+        self, run: wandb.Run, folder: Path, outcome: TaskOutcome, *, timeout_s: float
+    ) -> str:
         """Finish the run in bounded time; see `finish_in_time`.
 
         Args:
             run: An open run.
+            folder: The run's folder.
             outcome: The outcome of the task.
             timeout_s: Time limit in seconds for wandb.
 
         Returns:
             What went wrong, in words; empty if wandb finished the run. It is also reported.
         """
-        problem = finish_in_time(run, outcome, timeout_s)
+        problem = finish_in_time(run, folder, outcome, timeout_s)
         if problem:
             _say(f"{problem}; what was logged last may be lost")
         return problem
 
-    def report(self, run: wandb.Run, reason: str, tally: RunTally) -> None:
+    def report(self, run: wandb.Run, folder: Path, reason: str, tally: RunTally) -> None:
         """Report the outcome in the log and on the Deck, and store the run if it is not delivered.
 
         Args:
             run: The run, after it has ended.
+            folder: The run's folder.
             reason: Why W&B has not confirmed the run; empty if it has.
             tally: How the task ended and what it has logged.
         """
-        folder = Path(run.settings.sync_dir)
         if reason:
             _say(f"not delivered to W&B: {reason}")
             self._keep(folder, tally)

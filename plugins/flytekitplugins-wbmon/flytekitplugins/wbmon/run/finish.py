@@ -38,11 +38,12 @@ _POLL_S = 0.1
 _STILL_S = 0.5
 
 
-def finish_in_time(run: wandb.Run, outcome: TaskOutcome, timeout_s: float) -> str:
+def finish_in_time(run: wandb.Run, folder: Path, outcome: TaskOutcome, timeout_s: float) -> str:
     """Finish a run and make sure that its log on disk has an end.
 
     Args:
         run: An open run, offline or online.
+        folder: The run's folder.
         outcome: The outcome of the task.
         timeout_s: Time limit in seconds for wandb; less if the process is told to stop.
 
@@ -55,7 +56,7 @@ def finish_in_time(run: wandb.Run, outcome: TaskOutcome, timeout_s: float) -> st
     """
     until = time.monotonic() + timeout_s
     problem = _finish(run, outcome, timeout_s)
-    log = log_path(Path(run.settings.sync_dir))
+    log = log_path(folder)
     left = max(0.0, min(_ON_DISK_S, until - time.monotonic()))
     try:
         # a dead service has written what it ever will

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flytekitplugins.wbmon.delivery.credentials import ApiKey
+from flytekitplugins.wbmon.errors import error_message, error_type
 from flytekitplugins.wbmon.flyte.deck import show_run
 from flytekitplugins.wbmon.flyte.identity import TaskIdentity, current_identity, is_template, run_id
 from flytekitplugins.wbmon.flyte.internals import running_task
@@ -209,7 +210,7 @@ def _open(settings: RunSettings, task: str, inputs: Mapping[str, Any], place: st
             with redacting_configs(redactor):
                 run = writer.open(arguments)
             redact_config(run, redactor)
-            _keep_private(run)
+            _keep_private(writer.folder)
             make_safe(run, redactor)
             run.config["flyte"] = {**flyte_config(identity, rank), **writer.to_config()}
         except Exception as error:  # noqa: BLE001 - a monitor never breaks what it monitors
@@ -223,15 +224,15 @@ def _open(settings: RunSettings, task: str, inputs: Mapping[str, Any], place: st
         atexit.register(_end_at_exit)
         opened.logs_outputs = settings.log_artifacts
     url = run_url(settings, run.id)
-    logger.info("W&B run %s in %s %s", run.id, run.settings.sync_dir, url)
+    logger.info("W&B run %s in %s %s", run.id, writer.folder, url)
     show_run(f"{run.project}/{run.id}", url)
     return opened
 
 
-def _keep_private(run: wandb.Run) -> None:
+def _keep_private(folder: Path) -> None:
     """Let nobody else of the machine read the run's folder, with all that is put there later."""
     with suppress(OSError):  # of another owner, or on a file system without modes
-        Path(run.settings.sync_dir).chmod(0o700)
+        folder.chmod(0o700)
 
 
 def _writer_of(
@@ -329,7 +330,7 @@ def _log_outputs(opened: _OpenRun, run: wandb.Run) -> None:
         # the metrics of the artifact are read from the log on disk
         if opened.writer is not None:
             opened.writer.flush()
-        log_outputs(run)
+            log_outputs(run, opened.writer.folder)
     except Exception as error:  # noqa: BLE001 - the task is done, its result stands
         _warn("could not log the task's outputs", error, opened.redactor)
 
@@ -349,4 +350,5 @@ def _finish(opened: _OpenRun, run: wandb.Run) -> None:
 
 
 def _warn(what: str, error: Exception, redactor: SecretRedactor) -> None:
-    logger.warning("W&B: %s (%s: %s)", what, type(error).__name__, redactor.text(str(error)))
+    shown = redactor.text(error_message(error))
+    logger.warning("W&B: %s (%s: %s)", what, error_type(error), shown)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from flytekitplugins.wbmon.delivery.runs.steps import StepNotes
 from flytekitplugins.wbmon.delivery.runs.wandb_internals import UnsupportedWandbError, publisher
+from flytekitplugins.wbmon.errors import error_message, error_type
 from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
 from flytekitplugins.wbmon.run.service import watched
 
@@ -158,8 +159,8 @@ class _SafeMethod:
             "W&B: run.%s failed and is ignored%s (%s: %s)",
             self._name,
             "" if pid == state.opened_in else " in this child process",
-            type(error).__name__,
-            state.redactor.text(str(error)),
+            error_type(error),
+            state.redactor.text(error_message(error)),
         )
 
 

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from flytekitplugins.wbmon.errors import error_message, error_type
 from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
 
 _FAILED = 1
@@ -53,7 +54,7 @@ def outcome_of(error: BaseException | None, redactor: SecretRedactor) -> TaskOut
     message = redactor.text(_message(error))[:_MAX_MESSAGE]
     return TaskOutcome(
         exit_code=_exit_code(error),
-        summary={"error_type": type(error).__name__, "error_message": message},
+        summary={"error_type": error_type(error), "error_message": message},
     )
 
 
@@ -69,4 +70,4 @@ def _message(error: BaseException) -> str:
     if type(error) is SystemExit and not isinstance(error.code, str):
         status = "" if error.code is None else error.code
         return f"the task called sys.exit({status}) before it returned its outputs"
-    return str(error) or _MEANING.get(type(error), "")
+    return error_message(error) or _MEANING.get(type(error), "")

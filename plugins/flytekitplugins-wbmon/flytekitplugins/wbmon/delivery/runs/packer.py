@@ -108,7 +108,7 @@ class RunPacker:
         """End the packed log, once all is packed.
 
         Args:
-            tally: What the task told; a log without an end gets its exit code.
+            tally: What the task told; its exit code ends the log.
 
         Returns:
             What the log lacks, in words, and the last bytes.
@@ -117,7 +117,8 @@ class RunPacker:
             return "", b""
         content = self.content
         lost = tally.lost(self._log, n_rows=content.n_rows, exit_code=content.exit_code)
-        for record in (*self._merged(), *ending(lost, tally, self._end)):
+        end = ending(lost, tally, self._end, summary_keys=content.summary_keys)
+        for record in (*self._merged(), *end):
             self.content.add(record)
             self._writer.write(record)
         return lost, self._taken()

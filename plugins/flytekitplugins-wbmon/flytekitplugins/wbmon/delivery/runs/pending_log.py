@@ -198,7 +198,7 @@ class PendingLog:
         """Copy the rest, note in the summary what the log lacks, and end the copy.
 
         Args:
-            tally: What the task told; a log without an end gets its exit code, else 1.
+            tally: What the task told; its exit code ends the copy, or else that of the log, or 1.
 
         Returns:
             What the log lacks, in words; empty if nothing is known to be lost.
@@ -209,7 +209,7 @@ class PendingLog:
         lost = self._lost or tally.lost(
             log_path(self._folder), n_rows=self.content.n_rows, exit_code=self.content.exit_code
         )
-        records = ending(lost, tally, self._end)
+        records = ending(lost, tally, self._end, summary_keys=self.content.summary_keys)
         if self._end is None and tally.exit_code is None:
             records.append(exit_record(1))  # the task's process was killed
         for record in records:
