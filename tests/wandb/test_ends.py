@@ -232,6 +232,49 @@ def test_a_second_sigterm_during_the_end_does_not_keep_the_run_from_the_store(
     assert (kept.run.n_rows, kept.run.exit_code) == (1, 143)
 
 
+def test_a_storm_of_ctrl_c_does_not_keep_the_run_from_the_store(tmp_path: Path) -> None:
+    body = """
+        def again():
+            for _ in range(40):
+                time.sleep(0.05)
+                os.kill(os.getpid(), signal.SIGINT)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        threading.Thread(target=again, daemon=True).start()
+        time.sleep(60)
+    """
+    done = run_task(body, tmp_path)
+    assert "KeyboardInterrupt" in done.stderr
+    (kept,) = find_runs(OfflineStore(str(tmp_path / "store")))
+    assert (kept.run.n_rows, kept.run.exit_code) == (1, 130)
+
+
+def test_a_task_that_has_closed_its_standard_error_has_its_result_and_a_stored_run(
+    tmp_path: Path,
+) -> None:
+    body = """
+        sys.stderr.close()
+        wandb.teardown()
+        run.log({"row": 1})
+        return "done"
+    """
+    assert last_line(run_task(body, tmp_path)) == "done"
+    assert len(find_runs(OfflineStore(str(tmp_path / "store")))) == 1
+
+
+def test_a_working_folder_that_was_deleted_costs_no_run(
+    server: WandbServer, tmp_path: Path
+) -> None:
+    body = """
+        return run.disabled
+
+    os.mkdir("gone")
+    os.chdir("gone")
+    os.rmdir("../gone")
+    """
+    assert last_line(run_task(body, tmp_path, server.url)) is False
+    assert server.run("p", "r1").column("row") == [0]
+
+
 def test_a_thread_that_is_still_in_its_block_at_the_exit_of_the_process_fails_its_run(
     tmp_path: Path,
 ) -> None:

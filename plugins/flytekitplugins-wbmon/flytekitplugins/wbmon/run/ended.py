@@ -20,6 +20,7 @@ from flytekitplugins.wbmon.flyte.deck import show_note
 from flytekitplugins.wbmon.flyte.identity import TaskIdentity
 from flytekitplugins.wbmon.flyte.termination import TERMINATING_TIMEOUT_S, is_terminating
 from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
+from flytekitplugins.wbmon.run.closed_stderr import log_safely
 from flytekitplugins.wbmon.run.finish import finish_in_time
 from flytekitplugins.wbmon.run.init_arguments import run_url
 from flytekitplugins.wbmon.run.offline_store import open_store, store_url
@@ -168,5 +169,6 @@ def _lost(folder: Path) -> str:
 def _say(text: str, level: int = logging.WARNING) -> None:
     # an answer of the server or of a store may repeat what it was sent
     shown = SecretRedactor().value(text)
-    logger.log(level, "W&B: %s", shown)
+    with log_safely():
+        logger.log(level, "W&B: %s", shown)
     show_note(shown)

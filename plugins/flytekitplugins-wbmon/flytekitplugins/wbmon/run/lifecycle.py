@@ -25,12 +25,14 @@ from flytekitplugins.wbmon.flyte.internals import running_task
 from flytekitplugins.wbmon.flyte.termination import (
     TERMINATING_TIMEOUT_S,
     exit_on_sigterm,
+    hold_sigint,
     hold_sigterm,
     is_terminating,
 )
 from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
 from flytekitplugins.wbmon.run import wandb_client as client
 from flytekitplugins.wbmon.run.api_key import api_key_of
+from flytekitplugins.wbmon.run.closed_stderr import log_safely, silence_closed_stderr
 from flytekitplugins.wbmon.run.init_arguments import flyte_config, init_arguments, run_url
 from flytekitplugins.wbmon.run.log_calls import make_safe
 from flytekitplugins.wbmon.run.online import OnlineRun
@@ -133,7 +135,8 @@ def open_run(
     if outer is not None and outer.place == place:
         yield outer.run
         return
-    opened = _open(settings, task, inputs or {}, place)
+    with silence_closed_stderr():
+        opened = _open(settings, task, inputs or {}, place)
     token = _CURRENT.set(opened)
     try:
         with exit_on_sigterm():
@@ -154,12 +157,13 @@ def end_live_runs(error: BaseException) -> None:
     Args:
         error: Why.
     """
-    # copies: `_end` removes entries, in whatever thread it runs
-    for opened in [one for one in list(_LIVE.values()) if one.process == os.getpid()]:
-        _note(opened, error)
-        _end(opened)
-    for opened in tuple(_ENDING):
-        opened.is_ended.wait(2 * TERMINATING_TIMEOUT_S)
+    with hold_sigint(), silence_closed_stderr():
+        # copies: `_end` removes entries, in whatever thread it runs
+        for opened in [one for one in list(_LIVE.values()) if one.process == os.getpid()]:
+            _note(opened, error)
+            _end(opened)
+        for opened in tuple(_ENDING):
+            opened.is_ended.wait(2 * TERMINATING_TIMEOUT_S)
 
 
 def _end_at_exit() -> None:
@@ -287,8 +291,8 @@ def _leave(opened: _OpenRun, error: BaseException | None) -> None:
     # a forked child leaves the block too, and has nothing to end
     if opened.process != os.getpid():
         return
-    # a second SIGTERM must not keep the run from being stored
-    with hold_sigterm():
+    # a second signal must not keep the run from being stored
+    with hold_sigint(), hold_sigterm(), silence_closed_stderr():
         _note(opened, error)
         with _LOCK:
             opened.n_users -= 1
@@ -351,4 +355,5 @@ def _finish(opened: _OpenRun, run: wandb.Run) -> None:
 
 def _warn(what: str, error: Exception, redactor: SecretRedactor) -> None:
     shown = redactor.text(error_message(error))
-    logger.warning("W&B: %s (%s: %s)", what, error_type(error), shown)
+    with log_safely():
+        logger.warning("W&B: %s (%s: %s)", what, error_type(error), shown)

@@ -21,6 +21,7 @@ from flytekitplugins.wbmon.delivery.runs.steps import StepNotes
 from flytekitplugins.wbmon.delivery.runs.wandb_internals import UnsupportedWandbError, publisher
 from flytekitplugins.wbmon.errors import error_message, error_type
 from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
+from flytekitplugins.wbmon.run.closed_stderr import log_safely
 from flytekitplugins.wbmon.run.service import watched
 
 if TYPE_CHECKING:
@@ -155,13 +156,13 @@ class _SafeMethod:
         if (self._name, pid) in state.warned:
             return
         state.warned.add((self._name, pid))
-        logger.warning(
-            "W&B: run.%s failed and is ignored%s (%s: %s)",
-            self._name,
-            "" if pid == state.opened_in else " in this child process",
-            error_type(error),
-            state.redactor.text(error_message(error)),
-        )
+        where = "" if pid == state.opened_in else " in this child process"
+        shown = state.redactor.text(error_message(error))
+        with log_safely():
+            logger.warning(
+                "W&B: run.%s failed and is ignored%s (%s: %s)",
+                self._name, where, error_type(error), shown,
+            )  # fmt: skip
 
 
 def _is_about_arguments(error: Exception) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from flytekitplugins.wbmon.delivery.folders import use_writable_folders
+from flytekitplugins.wbmon.delivery.folders import existing_working_folder, use_writable_folders
 from flytekitplugins.wbmon.delivery.runs.wandb_environment import only_usable_variables
 from flytekitplugins.wbmon.delivery.runs.wandb_internals import (
     known_settings,
@@ -104,8 +104,8 @@ def _init(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> wandb.Run:
     import wandb
 
     first, later = _split_config(given.get("config"))
-    settings = _merged_settings(given.get("settings"), defaults)
     with _fit_environment():
+        settings = _merged_settings(given.get("settings"), defaults)
         run = wandb.init(**{**given, "config": first, "settings": settings})
     for name, value in later.items():
         _add_entry(run, name, value)
@@ -232,7 +232,7 @@ def _merged_settings(own: Any, defaults: Mapping[str, Any]) -> wandb.Settings:
 
 @contextmanager
 def _fit_environment() -> Iterator[None]:
-    """An environment for `wandb.init`: no variable that harms our run, and no Weave.
+    """An environment for `wandb.init`: no variable that harms our run, no Weave, a folder to be in.
 
     With Weave, wandb would open connections even for an offline run.
     """
@@ -241,7 +241,7 @@ def _fit_environment() -> Iterator[None]:
     # wandb has no setting for it
     os.environ[name] = "1"
     try:
-        with only_usable_variables():
+        with existing_working_folder(), only_usable_variables():
             yield
     finally:
         if before is None:
