@@ -21,7 +21,7 @@ from flytekitplugins.wbmon.flyte.identity import TaskIdentity
 from flytekitplugins.wbmon.flyte.termination import TERMINATING_TIMEOUT_S, is_terminating
 from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
 from flytekitplugins.wbmon.run.closed_stderr import log_safely
-from flytekitplugins.wbmon.run.finish import finish_in_time
+from flytekitplugins.wbmon.run.finish import Finished, finish_in_time
 from flytekitplugins.wbmon.run.init_arguments import run_url
 from flytekitplugins.wbmon.run.offline_store import open_store, store_url
 from flytekitplugins.wbmon.run.outcome import TaskOutcome
@@ -75,22 +75,19 @@ class RunEnd:
 
     def finish(
         self, run: wandb.Run, folder: Path, outcome: TaskOutcome, *, timeout_s: float
-    ) -> str:
-        """Finish the run in bounded time; see `finish_in_time`.
+    ) -> Finished:
+        """Finish the run in bounded time, and report what went wrong; see `finish_in_time`.
 
         Args:
             run: An open run.
             folder: The run's folder.
             outcome: The outcome of the task.
             timeout_s: Time limit in seconds for wandb.
-
-        Returns:
-            What went wrong, in words; empty if wandb finished the run. It is also reported.
         """
-        problem = finish_in_time(run, folder, outcome, timeout_s)
-        if problem:
-            _say(f"{problem}; what was logged last may be lost")
-        return problem
+        finished = finish_in_time(run, folder, outcome, timeout_s)
+        if finished.problem:
+            _say(f"{finished.problem}; what was logged last may be lost")
+        return finished
 
     def report(self, run: wandb.Run, folder: Path, reason: str, tally: RunTally) -> None:
         """Report the outcome in the log and on the Deck, and store the run if it is not delivered.
@@ -134,7 +131,8 @@ class RunEnd:
         )
         if kept.problem:
             _note_lost(folder, tally)
-            _say(f"the run could not be stored, and is in {kept.place}: {kept.problem}")
+            where = f"could not be stored, and is in {kept.place}" if kept.place else "is lost"
+            _say(f"the run {where}: {kept.problem}")
         else:
             _say(f"the run is kept in {kept.place}; SyncOfflineRuns delivers it later")
 

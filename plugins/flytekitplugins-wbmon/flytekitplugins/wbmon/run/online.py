@@ -125,9 +125,9 @@ class OnlineRun:
         timeout_s = self._settings.delivery_timeout_s
         began = time.monotonic()
         # with pending alerts even wandb's `finish_timeout` does not limit `finish`
-        problem = self._end.finish(run, self.folder, outcome, timeout_s=timeout_s)
-        if problem:
-            return problem
+        finished = self._end.finish(run, self.folder, outcome, timeout_s=timeout_s)
+        if finished.problem:
+            return finished.problem
         progress = DeliveryProgress.load(self.folder)
         # wandb sends alerts before it finishes, and the server offers no way to check them
         progress.alerts = list(range(len(read_content(self.folder).alerts)))

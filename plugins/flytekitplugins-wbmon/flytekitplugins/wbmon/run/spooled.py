@@ -103,8 +103,8 @@ class SpooledRun:
             # before `finish`, after which wandb accepts no records
             if self._flusher is not None:
                 self._flusher.stop()
-            problem = self._end.finish(run, self.folder, outcome, timeout_s=FINISH_TIMEOUT_S)
-            tally = replace(tally, is_whole=not problem)
+            finished = self._end.finish(run, self.folder, outcome, timeout_s=FINISH_TIMEOUT_S)
+            tally = replace(tally, is_whole=finished.is_whole)
             reason = self._deliver(tally)
         except Exception as error:  # noqa: BLE001 - whatever it is, what is on disk is stored
             self.abandon()

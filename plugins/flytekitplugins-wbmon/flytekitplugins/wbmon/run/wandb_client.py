@@ -104,6 +104,7 @@ def _init(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> wandb.Run:
     import wandb
 
     first, later = _split_config(given.get("config"))
+    global_run()
     with _fit_environment():
         settings = _merged_settings(given.get("settings"), defaults)
         run = wandb.init(**{**given, "config": first, "settings": settings})
@@ -193,9 +194,11 @@ def start_silent_run() -> wandb.Run:
 
 
 def global_run() -> wandb.Run | None:
-    """The current `wandb.run`; None if there is none."""
+    """The current `wandb.run`; None if there is none, also in place of one that was deleted."""
     import wandb
 
+    if not hasattr(wandb, "run"):
+        wandb.run = None  # wandb itself relies on it
     return wandb.run
 
 
@@ -214,7 +217,7 @@ def forget_global(run: wandb.Run) -> None:
     """Make `wandb.run` None if it is still this run, because wandb could not finish it."""
     import wandb
 
-    if wandb.run is run:
+    if global_run() is run:
         wandb.run = None
 
 
