@@ -163,6 +163,19 @@ def test_without_ctrl_c_the_held_block_is_as_any_other(sigint_heard: list[str]) 
     assert sigint_heard == ["SIGINT"]
 
 
+@pytest.mark.parametrize(
+    ("leaving", "heard"),
+    [(KeyboardInterrupt(), []), (TerminatedError(), []), (ValueError(), ["SIGINT"])],
+)
+def test_ctrl_c_does_not_take_the_place_of_what_ends_the_process_already(
+    leaving: BaseException, heard: list[str], sigint_heard: list[str]
+) -> None:
+    with hold_sigint(leaving):
+        signal.raise_signal(signal.SIGINT)
+    assert sigint_heard == heard
+    assert not is_terminating()
+
+
 def test_a_sigint_that_is_ignored_stays_so(sigint_heard: list[str]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with hold_sigint():

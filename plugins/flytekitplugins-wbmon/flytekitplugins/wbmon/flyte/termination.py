@@ -213,11 +213,15 @@ def hold_sigterm() -> Iterator[None]:
 
 
 @contextmanager
-def hold_sigint() -> Iterator[None]:
+def hold_sigint(leaving: BaseException | None = None) -> Iterator[None]:
     """Let no SIGINT interrupt the block, which is to be quick then; it is obeyed afterwards.
 
     So a user who presses Ctrl-C several times does not lose what the block stores. Outside the main
     thread no signal can interrupt, and the block has no effect.
+
+    Args:
+        leaving: The exception that is on its way. If it ends the process, as an earlier Ctrl-C
+            does, the signal need not be obeyed, and does not take its place.
     """
     if not _is_main() or signal.getsignal(signal.SIGINT) in (None, signal.SIG_IGN):
         yield
@@ -229,7 +233,8 @@ def hold_sigint() -> Iterator[None]:
         signal.signal(signal.SIGINT, own)
         if own is not _INTERRUPT and _INTERRUPT.heard_at is not None:
             _INTERRUPT.heard_at = None
-            signal.raise_signal(signal.SIGINT)
+            if not isinstance(leaving, (KeyboardInterrupt, SystemExit)):
+                signal.raise_signal(signal.SIGINT)
 
 
 def is_terminating() -> bool:

@@ -157,7 +157,7 @@ def end_live_runs(error: BaseException) -> None:
     Args:
         error: Why.
     """
-    with hold_sigint(), silence_closed_stderr():
+    with hold_sigint(error), silence_closed_stderr():
         # copies: `_end` removes entries, in whatever thread it runs
         for opened in [one for one in list(_LIVE.values()) if one.process == os.getpid()]:
             _note(opened, error)
@@ -292,7 +292,7 @@ def _leave(opened: _OpenRun, error: BaseException | None) -> None:
     if opened.process != os.getpid():
         return
     # a second signal must not keep the run from being stored
-    with hold_sigint(), hold_sigterm(), silence_closed_stderr():
+    with hold_sigint(error), hold_sigterm(), silence_closed_stderr():
         _note(opened, error)
         with _LOCK:
             opened.n_users -= 1
