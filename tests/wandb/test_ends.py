@@ -165,6 +165,43 @@ def test_the_outcome_of_a_task_is_delivered_although_wandbs_service_was_killed(
     assert run.summary["error_message"] == "by the task"
 
 
+@pytest.mark.parametrize("end", ["wandb.finish()", "run.finish(exit_code=1)"])
+def test_the_outcome_is_the_tasks_own_although_its_body_has_ended_the_run(
+    end: str, server: WandbServer, tmp_path: Path
+) -> None:
+    body = f"""
+        {end}
+        # the process that delivers sees the end of the log meanwhile
+        time.sleep(1)
+        raise ZeroDivisionError("by the task")
+    """
+    run_task(body, tmp_path, server.url)
+    run = server.run("p", "r1")
+    assert run.column("row") == [0]
+    assert (run.state, run.exit_code) == ("failed", 1)
+    assert run.summary["error_type"] == "ZeroDivisionError"
+
+
+def test_a_run_is_stored_with_the_outcome_of_its_task_and_not_that_of_its_body(
+    tmp_path: Path,
+) -> None:
+    assert last_line(run_task("run.finish(exit_code=3); return 1", tmp_path)) == 1
+    (kept,) = find_runs(OfflineStore(str(tmp_path / "store")))
+    assert (kept.run.n_rows, kept.run.exit_code) == (1, 0)
+
+
+def test_another_time_zone_does_not_lose_the_runs_folder(
+    server: WandbServer, tmp_path: Path
+) -> None:
+    body = """
+        os.environ["TZ"] = "Asia/Tokyo" if time.timezone != -32400 else "UTC"
+        time.tzset()
+        return "done"
+    """
+    assert last_line(run_task(body, tmp_path, server.url)) == "done"
+    assert server.run("p", "r1").state == "finished"
+
+
 def test_the_next_task_of_the_process_has_a_service_of_its_own(tmp_path: Path) -> None:
     body = """
         if "again" not in sys.argv:
@@ -193,6 +230,49 @@ def test_a_second_sigterm_during_the_end_does_not_keep_the_run_from_the_store(
     assert done.returncode == 143, done.stderr
     (kept,) = find_runs(OfflineStore(str(tmp_path / "store")))
     assert (kept.run.n_rows, kept.run.exit_code) == (1, 143)
+
+
+def test_a_storm_of_ctrl_c_does_not_keep_the_run_from_the_store(tmp_path: Path) -> None:
+    body = """
+        def again():
+            for _ in range(40):
+                time.sleep(0.05)
+                os.kill(os.getpid(), signal.SIGINT)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        threading.Thread(target=again, daemon=True).start()
+        time.sleep(60)
+    """
+    done = run_task(body, tmp_path)
+    assert "KeyboardInterrupt" in done.stderr
+    (kept,) = find_runs(OfflineStore(str(tmp_path / "store")))
+    assert (kept.run.n_rows, kept.run.exit_code) == (1, 130)
+
+
+def test_a_task_that_has_closed_its_standard_error_has_its_result_and_a_stored_run(
+    tmp_path: Path,
+) -> None:
+    body = """
+        sys.stderr.close()
+        wandb.teardown()
+        run.log({"row": 1})
+        return "done"
+    """
+    assert last_line(run_task(body, tmp_path)) == "done"
+    assert len(find_runs(OfflineStore(str(tmp_path / "store")))) == 1
+
+
+def test_a_working_folder_that_was_deleted_costs_no_run(
+    server: WandbServer, tmp_path: Path
+) -> None:
+    body = """
+        return run.disabled
+
+    os.mkdir("gone")
+    os.chdir("gone")
+    os.rmdir("../gone")
+    """
+    assert last_line(run_task(body, tmp_path, server.url)) is False
+    assert server.run("p", "r1").column("row") == [0]
 
 
 def test_a_thread_that_is_still_in_its_block_at_the_exit_of_the_process_fails_its_run(

@@ -318,6 +318,22 @@ def test_a_run_that_the_user_finished_early_is_no_problem(folder: Path) -> None:
     assert find_run(folder).exit_code == 0
 
 
+def test_a_task_that_deletes_wandb_run_has_its_run_and_so_has_the_next(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for n in range(2):
+        with open_run(settings(id=f"r{n}")) as run:
+            run.log({"n": n})
+            del wandb.run
+        assert "could not finish" not in caplog.text
+        assert wandb.run is None
+    del wandb.run
+    with open_run(SETTINGS) as run:
+        assert wandb.run is run
+    assert [run.exit_code for run in find_runs(folder)] == [0, 0, 0]
+    assert not any("not_recorded" in run.summary for run in find_runs(folder))
+
+
 def test_a_run_of_the_users_own_stays_what_wandb_log_means(folder: Path) -> None:
     own = wandb.init(
         mode="offline", project="mine", dir=folder, settings=wandb.Settings(silent=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import threading
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,7 +18,8 @@ from flytekitplugins.wbmon.delivery.borrowed_folder import LEASE, BusyError, Gon
 from flytekitplugins.wbmon.delivery.store import Kept, OfflineStore, keep_in_time
 from flytekitplugins.wbmon.delivery.stored_folder import MANIFEST, StoredFolder
 from flytekitplugins.wbmon.errors import DataError, StorageError
-from flytekitplugins.wbmon.storage.lease import LeaseLostError
+from flytekitplugins.wbmon.storage.filesystem import open_filesystem
+from flytekitplugins.wbmon.storage.lease import Lease, LeaseLostError
 
 if TYPE_CHECKING:
     from support.s3 import S3Server
@@ -267,3 +269,42 @@ def test_a_store_out_of_reach_is_named_with_what_was_tried_and_the_cure(
 def test_what_is_stored_in_time_is_where_it_was_put(tmp_path: Path) -> None:
     kept = keep_in_time(lambda: "there", url="x", folder=tmp_path, timeout_s=30)
     assert kept == Kept("there")
+
+
+def test_a_folder_that_was_deleted_is_named_and_not_the_store(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    kept = keep_in_time((gone / "log").read_text, url="s3://b/x", folder=gone, timeout_s=30)
+    assert kept == Kept("", f"{gone} must stay until it is stored, and was deleted")
+
+
+def test_a_process_that_can_start_no_thread_says_so_and_blames_no_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    kept = keep_in_time(lambda: "there", url="s3://b/x", folder=tmp_path, timeout_s=30)
+    assert kept.place == str(tmp_path)
+    assert "must be able to start a thread" in kept.problem
+    assert "s3://b/x" not in kept.problem
+
+
+def test_a_copy_that_never_got_its_lease_is_removed_with_what_it_has(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> Lease:
+        raise OSError("too many open files")
+
+    store = OfflineStore(url)
+    put(store, tmp_path / "source", "other")
+    copy = store.grow("copy")
+    copy.add("log/0.part", b"rows")
+    monkeypatch.setattr(Lease, "acquire", refuse)
+    with pytest.raises(OSError, match="too many open files"):
+        copy.mark({})
+    copy.remove()
+    files, root = open_filesystem(url)
+    files.invalidate_cache()
+    assert not [path for path in files.find(root) if "/copy/" in path]
+    assert len(store.find()) == 1

@@ -14,6 +14,7 @@ import pytest
 from flytekitplugins.wbmon.flyte.termination import (
     TerminatedError,
     exit_on_sigterm,
+    hold_sigint,
     hold_sigterm,
     is_terminating,
     terminating_until,
@@ -128,6 +129,59 @@ def test_the_error_of_the_block_is_not_replaced_by_a_sigterm_that_was_held_back(
 
     with pytest.raises(ZeroDivisionError), exit_on_sigterm():
         body()
+
+
+@pytest.fixture
+def sigint_heard() -> Iterator[list[str]]:
+    heard: list[str] = []
+    before = signal.signal(signal.SIGINT, lambda *_: heard.append("SIGINT"))
+    yield heard
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_storm_of_ctrl_c_interrupts_nothing_that_is_held_and_is_obeyed_once_afterwards(
+    sigint_heard: list[str],
+) -> None:
+    with hold_sigint():
+        for _ in range(9):
+            signal.raise_signal(signal.SIGINT)
+        sigint_heard.append("the end")
+        assert is_terminating()
+        # less than after SIGTERM: a user waits
+        assert terminating_until(0.0) < time.monotonic() + 5
+        with hold_sigint():
+            pass
+        assert sigint_heard == ["the end"]
+    assert sigint_heard == ["the end", "SIGINT"]
+    assert not is_terminating()
+
+
+def test_without_ctrl_c_the_held_block_is_as_any_other(sigint_heard: list[str]) -> None:
+    with hold_sigint():
+        assert not is_terminating()
+    signal.raise_signal(signal.SIGINT)
+    assert sigint_heard == ["SIGINT"]
+
+
+@pytest.mark.parametrize(
+    ("leaving", "heard"),
+    [(KeyboardInterrupt(), []), (TerminatedError(), []), (ValueError(), ["SIGINT"])],
+)
+def test_ctrl_c_does_not_take_the_place_of_what_ends_the_process_already(
+    leaving: BaseException, heard: list[str], sigint_heard: list[str]
+) -> None:
+    with hold_sigint(leaving):
+        signal.raise_signal(signal.SIGINT)
+    assert sigint_heard == heard
+    assert not is_terminating()
+
+
+def test_a_sigint_that_is_ignored_stays_so(sigint_heard: list[str]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with hold_sigint():
+        signal.raise_signal(signal.SIGINT)
+        assert not is_terminating()
+    assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
 
 
 def test_a_held_back_sigterm_goes_to_the_handler_that_was_set_inside_the_block() -> None:

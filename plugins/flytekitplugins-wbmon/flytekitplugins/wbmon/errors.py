@@ -16,6 +16,11 @@ A message says what must hold, what was found, and what to do.
 
 from __future__ import annotations
 
+from typing import Any, cast
+
+# as the interpreter itself says it in a traceback
+_NO_TEXT = "<exception str() failed>"
+
 
 class WbmonError(Exception):
     """Base class of all errors of this package."""
@@ -61,3 +66,17 @@ class BudgetExceededError(WbmonError, RuntimeError):
 
 class PublishError(WbmonError, RuntimeError):
     """A report or a run could not be delivered."""
+
+
+def error_type(error: BaseException) -> str:
+    """Name of an exception's class, also if its metaclass hides it."""
+    own: Any = type.__dict__["__name__"]
+    return cast(str, own.__get__(type(error)))
+
+
+def error_message(error: BaseException) -> str:
+    """Text of an exception, which may be of the user's own class: `__str__` may raise anything."""
+    try:
+        return str(error)
+    except BaseException:  # noqa: BLE001 - it must not take the place of the exception itself
+        return _NO_TEXT

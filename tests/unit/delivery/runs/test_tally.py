@@ -47,17 +47,28 @@ def test_the_reason_is_the_limit_that_the_log_has_reached(log: Path) -> None:
     assert "(wandb could not write it)" in told.lost(log, n_rows=3, exit_code=None)
 
 
-def test_a_log_ends_as_it_did_or_else_as_the_task_said() -> None:
+def test_a_log_ends_as_the_task_said_or_else_as_it_did() -> None:
     told = RunTally(exit_code=3, n_rows=2)
     note, end = ending("1 of 2 rows", told, None)
     assert note.summary.update[0].key == "not_recorded"
     assert note.summary.update[0].value_json == '"1 of 2 rows"'
     assert end.exit.exit_code == 3
-    assert ending("", told, exit_record(1)) == [exit_record(1)]
+    # `wandb.finish(exit_code=1)` in the body
+    assert ending("", told, exit_record(1)) == [exit_record(3)]
+    assert ending("", RunTally(), exit_record(1)) == [exit_record(1)]
     assert ending("", RunTally(), None) == []
 
 
+def test_a_failure_that_a_log_lacks_is_noted_in_its_summary_once() -> None:
+    failure = {"error_type": "KeyError", "error_message": "'x'"}
+    told = RunTally(exit_code=1, summary=failure)
+    for end, known in ((None, ()), (exit_record(0), failure), (exit_record(1), ())):
+        note, _ = ending("", told, end, summary_keys=known)
+        assert [item.key for item in note.summary.update] == ["error_type", "error_message"]
+    assert ending("", told, exit_record(1), summary_keys=failure) == [exit_record(1)]
+
+
 def test_a_tally_travels_as_plain_data() -> None:
-    told = RunTally(exit_code=3, n_rows=2, failed={"log": 1})
+    told = RunTally(exit_code=3, summary={"error_type": "E"}, n_rows=2, failed={"log": 1})
     assert RunTally.from_dict(told.to_dict()) == told
     assert RunTally.from_dict({}) == RunTally()

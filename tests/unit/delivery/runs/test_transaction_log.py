@@ -90,6 +90,8 @@ def test_a_folder_holds_one_log(tmp_path: Path) -> None:
         log_path(tmp_path)
     (tmp_path / "run-a.wandb").touch()
     assert log_path(tmp_path).name == "run-a.wandb"
+    with pytest.raises(DataError, match="was deleted"):
+        log_path(tmp_path / "gone")
 
 
 def test_the_end_is_waited_for_but_not_for_ever(tmp_path: Path) -> None:

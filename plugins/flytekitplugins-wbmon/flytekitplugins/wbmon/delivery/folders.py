@@ -12,12 +12,13 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
 from flytekitplugins.wbmon.errors import StorageError
-from flytekitplugins.wbmon.storage.room import temporary_folder, why_not_writable
+from flytekitplugins.wbmon.storage.room import temporary_folder, why_not_writable, working_folder
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +63,24 @@ def writable_folders() -> Mapping[str, str]:
     return changed
 
 
+@contextmanager
+def existing_working_folder() -> Iterator[None]:
+    """Go elsewhere for the block, but only if the working directory is one that was deleted.
+
+    wandb asks for it when a run is opened, and raises if it is not there.
+    """
+    if working_folder() is not None:
+        yield
+        return
+    deleted = os.open(".", os.O_RDONLY)
+    os.chdir(temporary_folder())
+    try:
+        yield
+    finally:
+        os.fchdir(deleted)
+        os.close(deleted)
+
+
 def _folder_of(name: str) -> str:
     if os.environ.get(name) or name not in _DEFAULTS:
         return os.environ.get(name, "")
@@ -70,7 +89,8 @@ def _folder_of(name: str) -> str:
 
 
 def _is_usable(place: str) -> bool:
-    folder = Path(place).expanduser().absolute()
+    # without a working directory only an absolute path names a folder
+    folder = (working_folder() or Path("/nowhere")) / Path(place).expanduser()
     # it is made when wandb needs it, which the nearest folder above must allow
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent

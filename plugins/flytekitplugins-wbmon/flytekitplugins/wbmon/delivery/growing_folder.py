@@ -126,16 +126,19 @@ class GrowingFolder:
 
     def remove(self) -> None:
         """Delete the folder, whose content was delivered; raises as `close` does."""
-        if self._lease is None:
-            return
-        self._lease.renew()
-        # first: without it nobody delivers what is left if this process dies here
-        with suppress(FileNotFoundError):  # the store has taken the lease, and no note
-            self._files.rm_file(f"{self._path}/{GROWING}")
+        notes: tuple[str, ...] = ()
+        if self._lease is not None:
+            self._lease.renew()
+            # first: without it nobody delivers what is left if this process dies here
+            with suppress(FileNotFoundError):  # the store has taken the lease, and no note
+                self._files.rm_file(f"{self._path}/{GROWING}")
+            notes = (LEASE,)
         if is_disk(self._files):
-            self._files.rm(self._path, recursive=True)
+            # there may be a beginning of a lease that could not be written
+            with suppress(FileNotFoundError):
+                self._files.rm(self._path, recursive=True)
             return
-        for name in (*self._sums, LEASE):
+        for name in (*self._sums, *notes):
             self._files.rm_file(f"{self._path}/{name}")
 
     def _write(self, name: str, about: Mapping[str, Any]) -> None:

@@ -22,6 +22,7 @@ from weakref import WeakSet
 
 from flytekitplugins.wbmon.delivery.credentials import ApiKey
 from flytekitplugins.wbmon.delivery.folders import writable_folders
+from flytekitplugins.wbmon.storage.room import temporary_folder, working_folder
 
 logger = logging.getLogger(__name__)
 
@@ -142,6 +143,8 @@ class WorkerProcess:
         self._process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-m", self._module],
             env=child_environment(self._key),
+            # the working directory of the task may have been deleted
+            cwd=working_folder() or temporary_folder(),
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -25,7 +25,7 @@ from flytekitplugins.wbmon.delivery.stored_folder import (
     describe_folder,
     refuse_links,
 )
-from flytekitplugins.wbmon.delivery.time_limit import call_in_time
+from flytekitplugins.wbmon.delivery.time_limit import NoThreadError, call_in_time
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.storage.filesystem import (
     open_filesystem,
@@ -214,7 +214,8 @@ def keep_in_time(put: Callable[[], str], *, url: str, folder: Path, timeout_s: f
         timeout_s: Time limit in seconds.
 
     Returns:
-        The URL in the store; the local folder with the reason if storing failed or took too long.
+        The URL in the store; the local folder with the reason if storing failed or took too long;
+        no place if the local folder was deleted.
     """
     try:
         return Kept(call_in_time(put, timeout_s))
@@ -223,7 +224,11 @@ def keep_in_time(put: Callable[[], str], *, url: str, folder: Path, timeout_s: f
             f"{error}; see that it is up and can be reached from here, or give it more time by "
             "delivery_timeout_s"
         )
+    except NoThreadError as error:
+        return Kept(str(folder), str(error))
     except Exception as error:  # noqa: BLE001 - any file system; the task is done
+        if not folder.is_dir():
+            return Kept("", f"{folder} must stay until it is stored, and was deleted")
         why = f"{type(error).__name__}: {error}"
     shown = without_secrets(url)
     return Kept(str(folder), f"the offline store {shown} must take what is put there; {why}")

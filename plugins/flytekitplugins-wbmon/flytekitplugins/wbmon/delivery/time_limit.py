@@ -10,6 +10,10 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
+class NoThreadError(RuntimeError):
+    """The operating system gives this process no further thread."""
+
+
 def call_in_time(call: Callable[[], T], timeout_s: float) -> T:
     """Call a function, and give up waiting for it after a time.
 
@@ -22,6 +26,7 @@ def call_in_time(call: Callable[[], T], timeout_s: float) -> T:
 
     Raises:
         TimeoutError: If the time is over.
+        NoThreadError: If no thread can be started.
     """
     done: list[T] = []
     failed: list[BaseException] = []
@@ -36,7 +41,13 @@ def call_in_time(call: Callable[[], T], timeout_s: float) -> T:
     # because the process must be able to exit while the call hangs
     context = contextvars.copy_context()
     thread = threading.Thread(target=context.run, args=(work,), daemon=True)
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise NoThreadError(
+            f"this process must be able to start a thread: {error}; see its limits on processes "
+            "and memory"
+        ) from error
     thread.join(max(0.0, timeout_s))
     if failed:
         raise failed[0]

@@ -11,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flytekitplugins.wbmon.errors import ConfigError, DataError
+from flytekitplugins.wbmon.errors import ConfigError, DataError, error_message, error_type
 
 if TYPE_CHECKING:
     from flytekit.types.directory import FlyteDirectory
@@ -94,8 +94,8 @@ def load_file(loader: Callable[[str], Any], file: FlyteFile | FlyteDirectory, na
         module, own = getattr(loader, "__module__", "?"), getattr(loader, "__qualname__", loader)
         raise DataError(
             f"the file given as {name!r} must be one that {module}.{own} can read, it raised "
-            f"{type(error).__name__}: {error}; check which file was passed, and that the image has "
-            "the library versions that wrote it"
+            f"{error_type(error)}: {error_message(error)}; check which file was passed, and "
+            "that the image has the library versions that wrote it"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Clean exit of a task that is terminated by a spot preemption, a timeout or an abort.
+"""Clean exit of a task that is terminated by a spot preemption, a timeout, an abort or Ctrl-C.
 
 By default SIGTERM ends Python without running any `finally`. The handler here turns the signal into
 a `SystemExit` with status 143, which is the status that a shell reports for SIGTERM.
@@ -19,6 +19,9 @@ from typing import Any
 SIGTERM_STATUS = 128 + signal.SIGTERM
 # Kubernetes kills a pod 30 s after it told it to stop; to store what is left needs some of them
 TERMINATING_TIMEOUT_S = 10.0
+
+# whoever presses Ctrl-C again waits for this; an end that nothing holds up takes a second
+INTERRUPTED_TIMEOUT_S = 3.0
 
 Before = Callable[[BaseException], None]
 
@@ -154,7 +157,18 @@ class _Handler:
         self._let_through()
 
 
+class _Interrupt:
+    """The handler of SIGINT during an end: it only notes that a signal has come."""
+
+    def __init__(self) -> None:
+        self.heard_at: float | None = None
+
+    def __call__(self, *_: object) -> None:
+        self.heard_at = self.heard_at or time.monotonic()
+
+
 _HANDLER = _Handler()
+_INTERRUPT = _Interrupt()
 
 
 @contextmanager
@@ -198,22 +212,51 @@ def hold_sigterm() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def hold_sigint(leaving: BaseException | None = None) -> Iterator[None]:
+    """Let no SIGINT interrupt the block, which is to be quick then; it is obeyed afterwards.
+
+    So a user who presses Ctrl-C several times does not lose what the block stores. Outside the main
+    thread no signal can interrupt, and the block has no effect.
+
+    Args:
+        leaving: The exception that is on its way. If it ends the process, as an earlier Ctrl-C
+            does, the signal need not be obeyed, and does not take its place.
+    """
+    if not _is_main() or signal.getsignal(signal.SIGINT) in (None, signal.SIG_IGN):
+        yield
+        return
+    own: Any = signal.signal(signal.SIGINT, _INTERRUPT)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, own)
+        if own is not _INTERRUPT and _INTERRUPT.heard_at is not None:
+            _INTERRUPT.heard_at = None
+            if not isinstance(leaving, (KeyboardInterrupt, SystemExit)):
+                signal.raise_signal(signal.SIGINT)
+
+
 def is_terminating() -> bool:
-    """Whether SIGTERM has arrived in an `exit_on_sigterm`: the process then has only seconds."""
-    return _HANDLER.heard_at is not None
+    """Whether the process has only seconds: SIGTERM has come, or SIGINT in a `hold_sigint`."""
+    return _HANDLER.heard_at is not None or _INTERRUPT.heard_at is not None
 
 
 def terminating_until(began: float) -> float:
-    """Time at which the work of an end must be done because SIGTERM has arrived; else infinity.
+    """Time at which the work of an end must be done because `is_terminating`; else infinity.
 
     A body that was told to stop may have taken its time to save what it had; then the end still
-    gets `TERMINATING_TIMEOUT_S` of its own.
+    gets `TERMINATING_TIMEOUT_S` of its own; less if it is a user who wants to leave.
 
     Args:
         began: When the work began, on the clock of `time.monotonic()`.
     """
-    heard_at = _HANDLER.heard_at
-    return float("inf") if heard_at is None else max(heard_at, began) + TERMINATING_TIMEOUT_S
+    heard = (
+        (_HANDLER.heard_at, TERMINATING_TIMEOUT_S),
+        (_INTERRUPT.heard_at, INTERRUPTED_TIMEOUT_S),
+    )
+    limits = [max(at, began) + seconds for at, seconds in heard if at is not None]
+    return min(limits, default=float("inf"))
 
 
 def _is_of_other_handler(error: BaseException) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.errors import ConfigError, error_message, error_type
 from flytekitplugins.wbmon.monitor.llm.calls.row import call_attributes
 from flytekitplugins.wbmon.monitor.llm.evaluation.prompt import PromptTemplate
 from flytekitplugins.wbmon.monitor.llm.evaluation.report import Answer
@@ -204,7 +204,9 @@ class Judge:
         except Exception as error:
             if not bill.n_paid and not bill.n_unpriced:
                 raise
-            failed = JudgeError(f"the judge's model failed when it was asked again: {error}")
+            failed = JudgeError(
+                f"the judge's model failed when it was asked again: {error_message(error)}"
+            )
             failed.cost_usd, failed.n_unpriced = bill.cost_usd, bill.n_unpriced
             raise failed from error
         if bill.n_paid and bill.n_unpriced:
@@ -252,7 +254,7 @@ class Judge:
 
     def _failed(self, error: Exception) -> Exception:
         with self._lock:
-            kind = type(error).__name__
+            kind = error_type(error)
             self.stats.n_failed += 1
             self.stats.errors[kind] = self.stats.errors.get(kind, 0) + 1
         return error

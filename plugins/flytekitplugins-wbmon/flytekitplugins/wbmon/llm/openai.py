@@ -16,7 +16,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.errors import ConfigError, error_type
 from flytekitplugins.wbmon.llm.openai_columns import answer_columns, content_of, request_columns
 from flytekitplugins.wbmon.llm.retry_after import retry_after_s
 from flytekitplugins.wbmon.monitor.llm.calls.row import Attempt, Row, Sink, emit, new_row
@@ -184,7 +184,7 @@ class _OpenCall:
                 self.row |= answer_columns(answer)
                 self.texts.append(content_of(answer) if self.how.capture_text else "")
             if error is not None:
-                self.row["error_type"] = type(error).__name__
+                self.row["error_type"] = error_type(error)
                 status = getattr(error, "status_code", None)
                 if status is not None:
                     self.row["status_code"] = status
@@ -216,7 +216,7 @@ class _OpenCall:
             if each.status is None and not (error is None and each is made[-1]):
                 each.error_type = "APIConnectionError"
         if error is not None:
-            made[-1].error_type = type(error).__name__
+            made[-1].error_type = error_type(error)
         self.row["attempts"] = len(made)
         self.row["retries"] = len(made) - 1
         self.row["rate_limited"] = any(each.status == _TOO_MANY for each in made)

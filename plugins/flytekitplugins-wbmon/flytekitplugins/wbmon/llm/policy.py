@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from flytekitplugins.wbmon.errors import ConfigError, MissingExtraError, WbmonError
+from flytekitplugins.wbmon.errors import ConfigError, MissingExtraError, WbmonError, error_type
 from flytekitplugins.wbmon.llm.circuit_breaker import CircuitBreaker
 from flytekitplugins.wbmon.llm.retry_after import retry_after_s
 from flytekitplugins.wbmon.monitor.llm.calls.row import (
@@ -327,7 +327,7 @@ class _AttemptTimer:
             if policy.breaker is not None:
                 policy.breaker.succeeded(attempt.model)
         else:
-            attempt.error_type = type(error).__name__
+            attempt.error_type = error_type(error)
             attempt.status = getattr(error, "status_code", None)
             headers = getattr(getattr(error, "response", None), "headers", None)
             attempt.retry_after_s = retry_after_s(headers)

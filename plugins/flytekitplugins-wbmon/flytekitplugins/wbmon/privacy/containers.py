@@ -9,6 +9,7 @@ from dataclasses import fields, is_dataclass
 from enum import Enum
 from typing import Any, NamedTuple, TypeAlias
 
+from flytekitplugins.wbmon.errors import error_type
 from flytekitplugins.wbmon.privacy.secret_forms import HIDDEN
 from flytekitplugins.wbmon.privacy.secret_names import is_secret, is_secret_name
 
@@ -107,7 +108,7 @@ def _read(value: Mapping[Any, Any], name: Any) -> Any:
     try:
         return value[name]
     except Exception as error:  # noqa: BLE001 - a value that is not given yet
-        return f"[{type(error).__name__}]"
+        return f"[{error_type(error)}]"
 
 
 def _redact_items(items: Iterable[Any], hide: Hide, levels: int) -> Redacted:

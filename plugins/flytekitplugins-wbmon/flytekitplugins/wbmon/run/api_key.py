@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from flytekitplugins.wbmon.delivery.credentials import ApiKey
-from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.errors import ConfigError, error_message, error_type
 from flytekitplugins.wbmon.flyte.identity import TaskIdentity, current_identity
 from flytekitplugins.wbmon.flyte.secrets import SecretNotFoundError, checked_text, read_secret
 from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
@@ -118,7 +118,7 @@ def _call(secret: Callable[[], str]) -> object:
         # `from None`: the callable's frames and message may contain the secret that it fetched
         raise SecretNotFoundError(
             f"the callable {name} given as secret must return the W&B key; it raised "
-            f"{type(error).__name__}: {SecretRedactor().text(str(error))}"
+            f"{error_type(error)}: {SecretRedactor().text(error_message(error))}"
         ) from None
 
 

@@ -20,7 +20,8 @@ from flytekitplugins.wbmon.flyte.deck import show_note
 from flytekitplugins.wbmon.flyte.identity import TaskIdentity
 from flytekitplugins.wbmon.flyte.termination import TERMINATING_TIMEOUT_S, is_terminating
 from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
-from flytekitplugins.wbmon.run.finish import finish_in_time
+from flytekitplugins.wbmon.run.closed_stderr import log_safely
+from flytekitplugins.wbmon.run.finish import Finished, finish_in_time
 from flytekitplugins.wbmon.run.init_arguments import run_url
 from flytekitplugins.wbmon.run.offline_store import open_store, store_url
 from flytekitplugins.wbmon.run.outcome import TaskOutcome
@@ -72,31 +73,31 @@ class RunEnd:
         except (DataError, RuntimeError) as error:  # no log, no further thread
             logger.warning("W&B: the run is not stored before its end: %s", error)
 
-    def finish(self, run: wandb.Run, outcome: TaskOutcome, *, timeout_s: float) -> str:
-        """Finish the run in bounded time; see `finish_in_time`.
+    def finish(
+        self, run: wandb.Run, folder: Path, outcome: TaskOutcome, *, timeout_s: float
+    ) -> Finished:
+        """Finish the run in bounded time, and report what went wrong; see `finish_in_time`.
 
         Args:
             run: An open run.
+            folder: The run's folder.
             outcome: The outcome of the task.
             timeout_s: Time limit in seconds for wandb.
-
-        Returns:
-            What went wrong, in words; empty if wandb finished the run. It is also reported.
         """
-        problem = finish_in_time(run, outcome, timeout_s)
-        if problem:
-            _say(f"{problem}; what was logged last may be lost")
-        return problem
+        finished = finish_in_time(run, folder, outcome, timeout_s)
+        if finished.problem:
+            _say(f"{finished.problem}; what was logged last may be lost")
+        return finished
 
-    def report(self, run: wandb.Run, reason: str, tally: RunTally) -> None:
+    def report(self, run: wandb.Run, folder: Path, reason: str, tally: RunTally) -> None:
         """Report the outcome in the log and on the Deck, and store the run if it is not delivered.
 
         Args:
             run: The run, after it has ended.
+            folder: The run's folder.
             reason: Why W&B has not confirmed the run; empty if it has.
             tally: How the task ended and what it has logged.
         """
-        folder = Path(run.settings.sync_dir)
         if reason:
             _say(f"not delivered to W&B: {reason}")
             self._keep(folder, tally)
@@ -130,7 +131,8 @@ class RunEnd:
         )
         if kept.problem:
             _note_lost(folder, tally)
-            _say(f"the run could not be stored, and is in {kept.place}: {kept.problem}")
+            where = f"could not be stored, and is in {kept.place}" if kept.place else "is lost"
+            _say(f"the run {where}: {kept.problem}")
         else:
             _say(f"the run is kept in {kept.place}; SyncOfflineRuns delivers it later")
 
@@ -164,5 +166,6 @@ def _lost(folder: Path) -> str:
 def _say(text: str, level: int = logging.WARNING) -> None:
     # an answer of the server or of a store may repeat what it was sent
     shown = SecretRedactor().value(text)
-    logger.log(level, "W&B: %s", shown)
+    with log_safely():
+        logger.log(level, "W&B: %s", shown)
     show_note(shown)

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from flytekitplugins.wbmon.delivery.runs.transaction_log import append_end, log_path, wait_for_end
 from flytekitplugins.wbmon.delivery.runs.wandb_internals import UnsupportedWandbError
@@ -25,6 +25,7 @@ from flytekitplugins.wbmon.run.service import (
     kill_service_at_exit,
     service_processes,
 )
+from flytekitplugins.wbmon.run.wandb_client import global_run
 
 if TYPE_CHECKING:
     import wandb
@@ -38,16 +39,29 @@ _POLL_S = 0.1
 _STILL_S = 0.5
 
 
-def finish_in_time(run: wandb.Run, outcome: TaskOutcome, timeout_s: float) -> str:
+class Finished(NamedTuple):
+    """How a run was finished.
+
+    Attributes:
+        problem: What went wrong, in words; empty if wandb finished the run.
+        is_whole: Whether wandb has written the end of the log, and so all before it. It may have
+            done so earlier, when the task called `wandb.teardown()`.
+    """
+
+    problem: str
+    is_whole: bool
+
+
+def finish_in_time(
+    run: wandb.Run, folder: Path, outcome: TaskOutcome, timeout_s: float
+) -> Finished:
     """Finish a run and make sure that its log on disk has an end.
 
     Args:
         run: An open run, offline or online.
+        folder: The run's folder.
         outcome: The outcome of the task.
         timeout_s: Time limit in seconds for wandb; less if the process is told to stop.
-
-    Returns:
-        What went wrong, in words; empty if wandb finished the run.
 
     Raises:
         DataError: If the run's folder does not hold exactly one log.
@@ -55,12 +69,12 @@ def finish_in_time(run: wandb.Run, outcome: TaskOutcome, timeout_s: float) -> st
     """
     until = time.monotonic() + timeout_s
     problem = _finish(run, outcome, timeout_s)
-    log = log_path(Path(run.settings.sync_dir))
+    log = log_path(folder)
     left = max(0.0, min(_ON_DISK_S, until - time.monotonic()))
     try:
         # a dead service has written what it ever will
         if wait_for_end(log, left if not problem or service_processes() else 0.0):
-            return problem
+            return Finished(problem, is_whole=True)
     except UnsupportedWandbError:
         _wait_until_still(log, left)
         raise
@@ -70,7 +84,7 @@ def finish_in_time(run: wandb.Run, outcome: TaskOutcome, timeout_s: float) -> st
         append_end(log, exit_code=outcome.exit_code, summary=outcome.summary)
     except OSError as error:
         logger.warning("W&B: cannot end the log of the run (%s)", error)
-    return problem or "wandb did not write the run's end"
+    return Finished(problem or "wandb did not write the run's end", is_whole=False)
 
 
 def _wait_until_still(log: Path, timeout_s: float) -> None:
@@ -88,6 +102,7 @@ def replace_service() -> None:
 
 def _finish(run: wandb.Run, outcome: TaskOutcome, timeout_s: float) -> str:
     problems: list[str] = []
+    global_run()  # `finish` fails if the task has deleted it
 
     def finish() -> None:
         try:

@@ -15,7 +15,7 @@ from flytekitplugins.wbmon.privacy.secrets import SecretRedactor, environment_se
 from flytekitplugins.wbmon.run.description import described, redacted_description
 from flytekitplugins.wbmon.run.ranks import Rank
 from flytekitplugins.wbmon.run.settings import RunSettings
-from flytekitplugins.wbmon.storage.room import folder_with_room, why_not_writable
+from flytekitplugins.wbmon.storage.room import folder_with_room, why_not_writable, working_folder
 
 logger = logging.getLogger(__name__)
 
@@ -112,8 +112,8 @@ def _directory(own: Any, inputs: Mapping[str, Any], identity: TaskIdentity) -> s
             *map(SecretRedactor(environment_secrets()).text, (wanted, why)),
         )
     # always given: wandb keeps using the working directory of its first run in the process
-    elif identity.is_local and not why_not_writable(Path.cwd()):
-        return str(Path.cwd())
+    elif identity.is_local and (here := working_folder()) and not why_not_writable(here):
+        return str(here)
     return tempfile.mkdtemp(prefix="wandb-", dir=folder_with_room())
 
 

@@ -18,18 +18,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flytekitplugins.wbmon.delivery.credentials import ApiKey
+from flytekitplugins.wbmon.errors import error_message, error_type
 from flytekitplugins.wbmon.flyte.deck import show_run
 from flytekitplugins.wbmon.flyte.identity import TaskIdentity, current_identity, is_template, run_id
 from flytekitplugins.wbmon.flyte.internals import running_task
 from flytekitplugins.wbmon.flyte.termination import (
     TERMINATING_TIMEOUT_S,
     exit_on_sigterm,
+    hold_sigint,
     hold_sigterm,
     is_terminating,
 )
 from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
 from flytekitplugins.wbmon.run import wandb_client as client
 from flytekitplugins.wbmon.run.api_key import api_key_of
+from flytekitplugins.wbmon.run.closed_stderr import log_safely, silence_closed_stderr
 from flytekitplugins.wbmon.run.init_arguments import flyte_config, init_arguments, run_url
 from flytekitplugins.wbmon.run.log_calls import make_safe
 from flytekitplugins.wbmon.run.online import OnlineRun
@@ -132,7 +135,8 @@ def open_run(
     if outer is not None and outer.place == place:
         yield outer.run
         return
-    opened = _open(settings, task, inputs or {}, place)
+    with silence_closed_stderr():
+        opened = _open(settings, task, inputs or {}, place)
     token = _CURRENT.set(opened)
     try:
         with exit_on_sigterm():
@@ -153,12 +157,13 @@ def end_live_runs(error: BaseException) -> None:
     Args:
         error: Why.
     """
-    # copies: `_end` removes entries, in whatever thread it runs
-    for opened in [one for one in list(_LIVE.values()) if one.process == os.getpid()]:
-        _note(opened, error)
-        _end(opened)
-    for opened in tuple(_ENDING):
-        opened.is_ended.wait(2 * TERMINATING_TIMEOUT_S)
+    with hold_sigint(error), silence_closed_stderr():
+        # copies: `_end` removes entries, in whatever thread it runs
+        for opened in [one for one in list(_LIVE.values()) if one.process == os.getpid()]:
+            _note(opened, error)
+            _end(opened)
+        for opened in tuple(_ENDING):
+            opened.is_ended.wait(2 * TERMINATING_TIMEOUT_S)
 
 
 def _end_at_exit() -> None:
@@ -209,7 +214,7 @@ def _open(settings: RunSettings, task: str, inputs: Mapping[str, Any], place: st
             with redacting_configs(redactor):
                 run = writer.open(arguments)
             redact_config(run, redactor)
-            _keep_private(run)
+            _keep_private(writer.folder)
             make_safe(run, redactor)
             run.config["flyte"] = {**flyte_config(identity, rank), **writer.to_config()}
         except Exception as error:  # noqa: BLE001 - a monitor never breaks what it monitors
@@ -223,15 +228,15 @@ def _open(settings: RunSettings, task: str, inputs: Mapping[str, Any], place: st
         atexit.register(_end_at_exit)
         opened.logs_outputs = settings.log_artifacts
     url = run_url(settings, run.id)
-    logger.info("W&B run %s in %s %s", run.id, run.settings.sync_dir, url)
+    logger.info("W&B run %s in %s %s", run.id, writer.folder, url)
     show_run(f"{run.project}/{run.id}", url)
     return opened
 
 
-def _keep_private(run: wandb.Run) -> None:
+def _keep_private(folder: Path) -> None:
     """Let nobody else of the machine read the run's folder, with all that is put there later."""
     with suppress(OSError):  # of another owner, or on a file system without modes
-        Path(run.settings.sync_dir).chmod(0o700)
+        folder.chmod(0o700)
 
 
 def _writer_of(
@@ -286,8 +291,8 @@ def _leave(opened: _OpenRun, error: BaseException | None) -> None:
     # a forked child leaves the block too, and has nothing to end
     if opened.process != os.getpid():
         return
-    # a second SIGTERM must not keep the run from being stored
-    with hold_sigterm():
+    # a second signal must not keep the run from being stored
+    with hold_sigint(error), hold_sigterm(), silence_closed_stderr():
         _note(opened, error)
         with _LOCK:
             opened.n_users -= 1
@@ -329,7 +334,7 @@ def _log_outputs(opened: _OpenRun, run: wandb.Run) -> None:
         # the metrics of the artifact are read from the log on disk
         if opened.writer is not None:
             opened.writer.flush()
-        log_outputs(run)
+            log_outputs(run, opened.writer.folder)
     except Exception as error:  # noqa: BLE001 - the task is done, its result stands
         _warn("could not log the task's outputs", error, opened.redactor)
 
@@ -349,4 +354,6 @@ def _finish(opened: _OpenRun, run: wandb.Run) -> None:
 
 
 def _warn(what: str, error: Exception, redactor: SecretRedactor) -> None:
-    logger.warning("W&B: %s (%s: %s)", what, type(error).__name__, redactor.text(str(error)))
+    shown = redactor.text(error_message(error))
+    with log_safely():
+        logger.warning("W&B: %s (%s: %s)", what, error_type(error), shown)

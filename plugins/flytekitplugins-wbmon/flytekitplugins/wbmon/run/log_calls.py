@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 from flytekitplugins.wbmon.delivery.runs.steps import StepNotes
 from flytekitplugins.wbmon.delivery.runs.wandb_internals import UnsupportedWandbError, publisher
+from flytekitplugins.wbmon.errors import error_message, error_type
 from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
+from flytekitplugins.wbmon.run.closed_stderr import log_safely
 from flytekitplugins.wbmon.run.service import watched
 
 if TYPE_CHECKING:
@@ -179,13 +181,13 @@ class _SafeMethod:
         if (self._name, pid) in state.warned:
             return
         state.warned.add((self._name, pid))
-        logger.warning(
-            "W&B: run.%s failed and is ignored%s (%s: %s)",
-            self._name,
-            "" if pid == state.opened_in else " in this child process",
-            type(error).__name__,
-            state.redactor.text(str(error)),
-        )
+        where = "" if pid == state.opened_in else " in this child process"
+        shown = state.redactor.text(error_message(error))
+        with log_safely():
+            logger.warning(
+                "W&B: run.%s failed and is ignored%s (%s: %s)",
+                self._name, where, error_type(error), shown,
+            )  # fmt: skip
 
 
 def _is_about_arguments(error: Exception) -> bool:

@@ -48,6 +48,9 @@ class OnlineRun:
         settings: The arguments of `wandb_init`.
         identity: Identity of the running task.
         key: The W&B key.
+
+    Attributes:
+        folder: The run's folder, once it is open.
     """
 
     def __init__(self, settings: RunSettings, identity: TaskIdentity, key: ApiKey) -> None:
@@ -56,6 +59,7 @@ class OnlineRun:
         self._end = RunEnd(settings, identity)
         self._spooled = SpooledRun(settings, identity, key)
         self._is_online = False
+        self.folder = Path()
 
     def open(self, arguments: Mapping[str, Any]) -> wandb.Run:
         """Start the run online, or offline if W&B cannot be reached.
@@ -77,11 +81,14 @@ class OnlineRun:
             shown = task_redactor(self._key).text(str(error))
             logger.warning("W&B: cannot go online (%s); the run is spooled", shown)
             kill_service_at_exit()
-            return self._spooled.open(arguments)
+            run = self._spooled.open(arguments)
+            self.folder = self._spooled.folder
+            return run
         self._is_online = True
-        folder = Path(run.settings.sync_dir)
+        # once: wandb works it out from the local time, and the task may set another time zone
+        self.folder = Path(run.settings.sync_dir)
         # at once: if the process is killed, a later delivery knows which rows are of this run
-        DeliveryProgress(first_line=first_line, reason="not confirmed").save(folder)
+        DeliveryProgress(first_line=first_line, reason="not confirmed").save(self.folder)
         return run
 
     def to_config(self) -> dict[str, str]:
@@ -114,25 +121,24 @@ class OnlineRun:
             reason = str(error)
         if reason:
             kill_service_at_exit()
-            _tell_rows_apart(Path(run.settings.sync_dir))
-        self._end.report(run, reason, tally)
+            _tell_rows_apart(self.folder)
+        self._end.report(run, self.folder, reason, tally)
 
     def _finish(self, run: wandb.Run, outcome: TaskOutcome) -> str:
         """End the run; return why the server does not confirm it, or an empty text if it does."""
         timeout_s = self._settings.delivery_timeout_s
         began = time.monotonic()
         # with pending alerts even wandb's `finish_timeout` does not limit `finish`
-        problem = self._end.finish(run, outcome, timeout_s=timeout_s)
-        if problem:
-            return problem
-        folder = Path(run.settings.sync_dir)
-        progress = DeliveryProgress.load(folder)
+        finished = self._end.finish(run, self.folder, outcome, timeout_s=timeout_s)
+        if finished.problem:
+            return finished.problem
+        progress = DeliveryProgress.load(self.folder)
         # wandb sends alerts before it finishes, and the server offers no way to check them
-        progress.alerts = list(range(len(read_content(folder).alerts)))
-        progress.save(folder)
+        progress.alerts = list(range(len(read_content(self.folder).alerts)))
+        progress.save(self.folder)
         # it only checks here: wandb itself has sent the rows
         delivery = RunDelivery(
-            folder,
+            self.folder,
             api_host=self._settings.resolved_api_host,
             key=self._key,
             has_ended=lambda: True,

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from flytekitplugins.wbmon.delivery.runs.tally import ERROR_MESSAGE, ERROR_TYPE
+from flytekitplugins.wbmon.errors import error_message, error_type
 from flytekitplugins.wbmon.privacy.secrets import SecretRedactor
 
 _FAILED = 1
@@ -54,7 +55,7 @@ def outcome_of(error: BaseException | None, redactor: SecretRedactor) -> TaskOut
     message = redactor.text(_message(error))[:_MAX_MESSAGE]
     return TaskOutcome(
         exit_code=_exit_code(error),
-        summary={ERROR_TYPE: type(error).__name__, ERROR_MESSAGE: message},
+        summary={ERROR_TYPE: error_type(error), ERROR_MESSAGE: message},
     )
 
 
@@ -70,4 +71,4 @@ def _message(error: BaseException) -> str:
     if type(error) is SystemExit and not isinstance(error.code, str):
         status = "" if error.code is None else error.code
         return f"the task called sys.exit({status}) before it returned its outputs"
-    return str(error) or _MEANING.get(type(error), "")
+    return error_message(error) or _MEANING.get(type(error), "")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _FLUSH_S = 1.5
 
 
-def log_outputs(run: wandb.Run) -> None:
+def log_outputs(run: wandb.Run, run_folder: Path) -> None:
     """Log `config.json`, `metrics.json`, `metrics.csv`, `plots/` and `reports/` of a run.
 
     The plots are the images that were logged to the run. The reports are the task's Decks, except
@@ -29,6 +29,7 @@ def log_outputs(run: wandb.Run) -> None:
 
     Args:
         run: A run that is still open.
+        run_folder: Its folder.
     """
     import wandb
 
@@ -36,8 +37,8 @@ def log_outputs(run: wandb.Run) -> None:
         folder = Path(name)
         _write_json(folder / "config.json", run.config.as_dict())  # type: ignore[no-untyped-call]
         _write_json(folder / "metrics.json", _plain(dict(run.summary)))
-        _write_csv(folder / "metrics.csv", _rows(run))
-        images = Path(run.settings.files_dir) / "media" / "images"
+        _write_csv(folder / "metrics.csv", _rows(run, run_folder))
+        images = run_folder / "files" / "media" / "images"
         if images.is_dir():
             shutil.copytree(images, folder / "plots")
         for title, html in current_decks().items():
@@ -52,14 +53,14 @@ def log_outputs(run: wandb.Run) -> None:
             run.log_artifact(artifact)
 
 
-def _rows(run: wandb.Run) -> list[dict[str, Any]]:
+def _rows(run: wandb.Run, run_folder: Path) -> list[dict[str, Any]]:
     """The scalars of the logged rows, read from the transaction log.
 
     wandb writes a row to the log up to a second after it was logged, so this function waits until
     all rows are there, for at most 1.5 seconds.
     """
     until = time.monotonic() + _FLUSH_S
-    log = log_path(Path(run.settings.sync_dir))
+    log = log_path(run_folder)
     while True:
         rows = [
             # a record has either a nested key (a list of names) or a plain one

@@ -18,6 +18,8 @@ from functools import cache, wraps
 from pathlib import Path
 from typing import Any
 
+from flytekitplugins.wbmon.run.closed_stderr import log_safely
+
 logger = logging.getLogger(__name__)
 
 _NAME = "wandb-core"
@@ -82,12 +84,14 @@ class _ServiceWatch:
         while not pause.wait(_TICK_S):
             now = list(self.calls.values())
             n_seen = Counter({call: n_seen[call] + 1 for call in now})
-            if n_seen and max(n_seen.values()) >= _STUCK_AFTER:
-                logger.warning(
-                    "W&B: wandb's service has taken nothing for %g s and is ended",
-                    _TICK_S * _STUCK_AFTER,
-                )
+            # once for each call: the next run of the process may have a service of its own by then
+            if _STUCK_AFTER in n_seen.values():
                 kill_service()
+                with log_safely():
+                    logger.warning(
+                        "W&B: wandb's service has taken nothing for %g s and is ended",
+                        _TICK_S * _STUCK_AFTER,
+                    )
 
 
 @cache

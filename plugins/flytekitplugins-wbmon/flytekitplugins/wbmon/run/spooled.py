@@ -36,6 +36,9 @@ class SpooledRun:
         settings: The arguments of `wandb_init`.
         identity: Identity of the running task.
         key: The W&B key; if None the run is stored and not delivered.
+
+    Attributes:
+        folder: The run's folder, once it is open.
     """
 
     def __init__(self, settings: RunSettings, identity: TaskIdentity, key: ApiKey | None) -> None:
@@ -46,6 +49,7 @@ class SpooledRun:
         self._writer = "" if is_exclusive(settings.id, identity) else uuid.uuid4().hex
         self._worker: WorkerProcess | None = None
         self._flusher: LogFlusher | None = None
+        self.folder = Path()
 
     def open(self, arguments: Mapping[str, Any]) -> wandb.Run:
         """Start the run and the process that delivers it.
@@ -63,10 +67,12 @@ class SpooledRun:
                 writer=self._writer,
             )
         run = client.start_offline_run(arguments)
+        # once: wandb works it out from the local time, and the task may set another time zone
+        self.folder = Path(run.settings.sync_dir)
         self._flusher = client.flush_every_second(run)
         if self._worker is not None:
-            self._worker.begin(Path(run.settings.sync_dir))
-        self._end.begin(Path(run.settings.sync_dir), is_delivered=self._worker is not None)
+            self._worker.begin(self.folder)
+        self._end.begin(self.folder, is_delivered=self._worker is not None)
         return run
 
     def to_config(self) -> dict[str, str]:
@@ -97,19 +103,19 @@ class SpooledRun:
             # before `finish`, after which wandb accepts no records
             if self._flusher is not None:
                 self._flusher.stop()
-            problem = self._end.finish(run, outcome, timeout_s=FINISH_TIMEOUT_S)
-            tally = replace(tally, is_whole=not problem)
-            reason = self._deliver(Path(run.settings.sync_dir), tally)
+            finished = self._end.finish(run, self.folder, outcome, timeout_s=FINISH_TIMEOUT_S)
+            tally = replace(tally, is_whole=finished.is_whole)
+            reason = self._deliver(tally)
         except Exception as error:  # noqa: BLE001 - whatever it is, what is on disk is stored
             self.abandon()
             reason = str(error)
         except BaseException:
             self.abandon()
-            self._end.report(run, "its delivery was interrupted", tally)
+            self._end.report(run, self.folder, "its delivery was interrupted", tally)
             raise
-        self._end.report(run, reason, tally)
+        self._end.report(run, self.folder, reason, tally)
 
-    def _deliver(self, folder: Path, tally: RunTally) -> str:
+    def _deliver(self, tally: RunTally) -> str:
         """Deliver an ended run; return why it is not confirmed, or an empty text if it is."""
         if self._worker is None:
             return "it is an offline run" if self._key is None else "no process could be started"
@@ -120,11 +126,13 @@ class SpooledRun:
             tally=tally.to_dict(),
         )
         # the worker writes its progress to a file, which is valid even if the worker was killed
-        progress = DeliveryProgress.load(folder)
+        progress = DeliveryProgress.load(self.folder)
         return "" if progress.is_confirmed else progress.reason
 
 
 def tally_of(run: wandb.Run, outcome: TaskOutcome) -> RunTally:
     """What the task can say of its run at its end."""
     n_rows, failed = logged_by(run)
-    return RunTally(exit_code=outcome.exit_code, n_rows=n_rows, failed=failed)
+    return RunTally(
+        exit_code=outcome.exit_code, summary=outcome.summary, n_rows=n_rows, failed=failed
+    )

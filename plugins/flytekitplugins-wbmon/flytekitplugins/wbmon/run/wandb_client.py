@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from flytekitplugins.wbmon.delivery.folders import use_writable_folders
+from flytekitplugins.wbmon.delivery.folders import existing_working_folder, use_writable_folders
 from flytekitplugins.wbmon.delivery.runs.wandb_environment import only_usable_variables
 from flytekitplugins.wbmon.delivery.runs.wandb_internals import (
     known_settings,
@@ -104,8 +104,9 @@ def _init(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> wandb.Run:
     import wandb
 
     first, later = _split_config(given.get("config"))
-    settings = _merged_settings(given.get("settings"), defaults)
+    global_run()
     with _fit_environment():
+        settings = _merged_settings(given.get("settings"), defaults)
         run = wandb.init(**{**given, "config": first, "settings": settings})
     for name, value in later.items():
         _add_entry(run, name, value)
@@ -193,9 +194,11 @@ def start_silent_run() -> wandb.Run:
 
 
 def global_run() -> wandb.Run | None:
-    """The current `wandb.run`; None if there is none."""
+    """The current `wandb.run`; None if there is none, also in place of one that was deleted."""
     import wandb
 
+    if not hasattr(wandb, "run"):
+        wandb.run = None  # wandb itself relies on it
     return wandb.run
 
 
@@ -214,7 +217,7 @@ def forget_global(run: wandb.Run) -> None:
     """Make `wandb.run` None if it is still this run, because wandb could not finish it."""
     import wandb
 
-    if wandb.run is run:
+    if global_run() is run:
         wandb.run = None
 
 
@@ -232,7 +235,7 @@ def _merged_settings(own: Any, defaults: Mapping[str, Any]) -> wandb.Settings:
 
 @contextmanager
 def _fit_environment() -> Iterator[None]:
-    """An environment for `wandb.init`: no variable that harms our run, and no Weave.
+    """An environment for `wandb.init`: no variable that harms our run, no Weave, a folder to be in.
 
     With Weave, wandb would open connections even for an offline run.
     """
@@ -241,7 +244,7 @@ def _fit_environment() -> Iterator[None]:
     # wandb has no setting for it
     os.environ[name] = "1"
     try:
-        with only_usable_variables():
+        with existing_working_folder(), only_usable_variables():
             yield
     finally:
         if before is None:

@@ -42,6 +42,14 @@ def temporary_folder() -> Path:
     )
 
 
+def working_folder() -> Path | None:
+    """The working directory; None if somebody has deleted it."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return None
+
+
 def folder_with_room(*preferred: Path, n_bytes: int = 0) -> Path:
     """The first of some folders that has room for a file, else a temporary folder that has.
 

@@ -30,14 +30,21 @@ from flytekitplugins.wbmon.flyte.identity import TaskIdentity, current_identity,
 from flytekitplugins.wbmon.flyte.termination import (
     TERMINATING_TIMEOUT_S,
     exit_on_sigterm,
+    hold_sigint,
     hold_sigterm,
     is_terminating,
     terminating_until,
 )
 from flytekitplugins.wbmon.run.api_key import api_key_of
+from flytekitplugins.wbmon.run.closed_stderr import silence_closed_stderr
 from flytekitplugins.wbmon.run.offline_store import open_store, store_url
 from flytekitplugins.wbmon.run.redactor import task_redactor
-from flytekitplugins.wbmon.storage.room import discard_scratch, folder_with_room, why_not_writable
+from flytekitplugins.wbmon.storage.room import (
+    discard_scratch,
+    folder_with_room,
+    why_not_writable,
+    working_folder,
+)
 from flytekitplugins.wbmon.traces import weave_client
 from flytekitplugins.wbmon.traces.call_rows import CallRows
 from flytekitplugins.wbmon.traces.settings import TraceSettings
@@ -215,8 +222,8 @@ def _leave(session: TraceSession) -> None:
     # a forked child leaves the block too, and has nothing to end
     if session._process != os.getpid():  # noqa: SLF001 - our own
         return
-    # a second SIGTERM must not keep the traces from being stored
-    with hold_sigterm():
+    # a second signal must not keep the traces from being stored
+    with hold_sigint(), hold_sigterm(), silence_closed_stderr():
         with _LOCK:
             session._n_users -= 1  # noqa: SLF001 - our own
             if session._n_users or session not in _LIVE:  # noqa: SLF001 - our own
@@ -312,8 +319,9 @@ def _start(
 
 def _spool_root(identity: TaskIdentity) -> Path:
     # as W&B does for its own runs, so that a user finds both in one folder
-    here = Path(os.environ.get("WANDB_DIR") or Path.cwd())
-    if identity.is_local and not why_not_writable(here):
+    given = os.environ.get("WANDB_DIR")
+    here = Path(given) if given else working_folder()
+    if identity.is_local and here and not why_not_writable(here):
         return here / "wandb" / "weave"
     return Path(tempfile.mkdtemp(prefix="weave-", dir=folder_with_room()))
 

@@ -127,8 +127,8 @@ class RunDelivery:
         """
         content = read_content(self._folder)
         tally = self._tally()
-        # of a disk that was full, the log has no end
-        content.exit_code = tally.exit_code if content.exit_code is None else content.exit_code
+        # a log has no end if the disk was full, and one that is not the task's by `wandb.finish()`
+        content.exit_code = content.exit_code if tally.exit_code is None else tally.exit_code
         try:
             target = self._wait_for_target()
             self._confirm(target, content)

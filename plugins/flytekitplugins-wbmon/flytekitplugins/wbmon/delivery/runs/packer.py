@@ -108,7 +108,7 @@ class RunPacker:
         """End the packed log, once all is packed.
 
         Args:
-            tally: What the task told; a log without an end gets its exit code.
+            tally: What the task told; its exit code ends the log.
 
         Returns:
             What the log lacks, in words, and the last bytes.
@@ -116,7 +116,8 @@ class RunPacker:
         if self._raw is not None:
             return "", b""
         lost = lost_of(self._folder, self.content, tally)
-        for record in (*self._merged(), *ending(lost, tally, self._end)):
+        end = ending(lost, tally, self._end, summary_keys=self.content.summary_keys)
+        for record in (*self._merged(), *end):
             self.content.add(record)
             self._writer.write(record)
         return lost, self._taken()

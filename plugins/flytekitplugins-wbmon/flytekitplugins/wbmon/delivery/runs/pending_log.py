@@ -217,7 +217,7 @@ class PendingLog:
         """Copy the rest, note in the summary what the log lacks, and end the copy.
 
         Args:
-            tally: What the task told; a log without an end gets its exit code, else 1.
+            tally: What the task told; its exit code ends the copy, or else that of the log, or 1.
 
         Returns:
             What the log lacks, in words; empty if nothing is known to be lost.
@@ -225,7 +225,7 @@ class PendingLog:
         self.advance()
         # what a stored run lacks was noted when it was stored
         lost = self._lost or lost_of(self._folder, self.content, tally)
-        records = ending(lost, tally, self._end)
+        records = ending(lost, tally, self._end, summary_keys=self.content.summary_keys)
         if self._end is None and tally.exit_code is None:
             records.append(exit_record(1))  # the task's process was killed
         # another session has logged to the run after the last row of this one; there may be no row
@@ -258,12 +258,10 @@ class PendingLog:
 
     def _outdone(self, records: list[Record]) -> list[Record]:
         """The records with which the log ends, so that a newer session has the last word."""
+        *notes, end = records
         code = self._kept.exit_code
-        if code is not None:
-            records = [each for each in records if each.WhichOneof("record_type") != "exit"]
-            records.append(exit_record(code))
         newer = [] if self._first is None else self._kept.newer(self._first.run)
-        return [*newer, *records]
+        return [*notes, *newer, end if code is None else exit_record(code)]
 
     def _is_wanted(self, record: Record, kind: str | None) -> bool:
         if kind == "history":

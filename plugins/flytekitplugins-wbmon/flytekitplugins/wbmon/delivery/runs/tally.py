@@ -8,7 +8,7 @@ ended and what it has logged, and what the log lacks is told in the run and in t
 from __future__ import annotations
 
 import resource
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,7 @@ class RunTally:
 
     Attributes:
         exit_code: The task's exit code; None if its process died before it could say so.
+        summary: What the summary of the run says about a failure of the task.
         n_rows: Number of rows that were logged. Of rows that are assembled from several calls, by
             `commit=False` or an explicit step, none is counted.
         failed: How many calls of each method of the run wandb has refused.
@@ -41,13 +42,14 @@ class RunTally:
     """
 
     exit_code: int | None = None
+    summary: Mapping[str, str] = field(default_factory=dict)
     n_rows: int = 0
     failed: Mapping[str, int] = field(default_factory=dict)
     is_whole: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         """Convert to JSON data."""
-        return {**asdict(self), "failed": dict(self.failed)}
+        return {**asdict(self), "failed": dict(self.failed), "summary": dict(self.summary)}
 
     @classmethod
     def from_dict(cls, told: Mapping[str, Any]) -> RunTally:
@@ -78,22 +80,33 @@ class RunTally:
         return f"{' and '.join(parts)} ({_why_not_written(log)})" if parts else ""
 
 
-def ending(lost: str, tally: RunTally, end: Record | None) -> list[Record]:
+def ending(
+    lost: str, tally: RunTally, end: Record | None, *, summary_keys: Container[str] = ()
+) -> list[Record]:
     """The records with which a copy of a log ends.
+
+    A log may have an end that is not the task's: `wandb.finish()` in the body writes one, and wandb
+    takes nothing afterwards.
 
     Args:
         lost: What the log lacks, in words, which is noted in the run's summary; empty if nothing.
         tally: What the task told.
         end: The last record of the log, which holds the exit code; None if it has no end.
+        summary_keys: Keys of the run's summary in the log.
 
     Returns:
-        The note, and the end, made of the task's exit code if the log has none. There is no end if
-        neither is known.
+        What the summary lacks, and the end: the task's own, or that of the log if the task told
+        none. There is no end if neither is known.
     """
-    if end is None and tally.exit_code is not None:
-        end = exit_record(tally.exit_code)
-    note = [summary_record({LOST_KEY: lost})] if lost else []
-    return note if end is None else [*note, end]
+    notes = {LOST_KEY: lost} if lost else {}
+    code = None if end is None else end.exit.exit_code
+    if tally.exit_code is not None:
+        if code != tally.exit_code:
+            end = exit_record(tally.exit_code)
+        if code != tally.exit_code or not all(key in summary_keys for key in tally.summary):
+            notes = {**tally.summary, **notes}
+    records = [summary_record(notes)] if notes else []
+    return records if end is None else [*records, end]
 
 
 def _why_not_written(log: Path) -> str:

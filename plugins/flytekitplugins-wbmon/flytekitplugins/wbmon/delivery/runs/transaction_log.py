@@ -35,8 +35,10 @@ def log_path(run_folder: Path) -> Path:
     """The transaction log in a run's folder.
 
     Raises:
-        DataError: If the folder does not hold exactly one.
+        DataError: If the folder does not hold exactly one, or is gone.
     """
+    if not run_folder.is_dir():
+        raise DataError(f"{run_folder} must stay until the run has ended, and was deleted")
     found = sorted(run_folder.glob("run-*.wandb"))
     if len(found) != 1:
         raise DataError(f"{run_folder} must hold one run-*.wandb file, found {len(found)}")

@@ -17,11 +17,7 @@ from flytekitplugins.wbmon.delivery.runs.deliver import RunDelivery
 from flytekitplugins.wbmon.delivery.runs.pending_log import discard_copy
 from flytekitplugins.wbmon.delivery.runs.receipt import ReceiptWait
 from flytekitplugins.wbmon.delivery.runs.tally import RunTally
-from flytekitplugins.wbmon.delivery.runs.transaction_log import has_ended, log_path
 from flytekitplugins.wbmon.delivery.signals import ParentSignals
-
-# how long the task may take from the end of its log until it tells how it ended
-_END_S = 10.0
 
 
 def main(source: Iterable[str]) -> None:
@@ -33,14 +29,13 @@ def main(source: Iterable[str]) -> None:
     folder = signals.wait_for_folder()
     if folder is None:
         return
-    log = log_path(folder)
     stored = ReceiptWait(folder)
 
     def is_written() -> bool:
         if signals.is_orphaned and stored.is_open:
             raise SystemExit  # whoever delivers the stored copy would not know what is sent now
-        # either may come first: wandb writes the end late, and a killed task writes none
-        return signals.is_done or has_ended(log)
+        # not by an end of the log: `wandb.finish()` in the body writes one, and the task goes on
+        return signals.is_done
 
     delivery = RunDelivery(
         folder,
@@ -50,8 +45,7 @@ def main(source: Iterable[str]) -> None:
         until=signals.until,
         writer=signals.settings.get("writer", ""),
         on_progress=lambda: stored.wait(delivery.progress),
-        # the end of the log is seen before the task has told how it ended
-        tally=lambda: RunTally.from_dict(signals.wait_for_end(_END_S).get("tally") or {}),
+        tally=lambda: RunTally.from_dict(signals.wait_for_end(0).get("tally") or {}),
     )
     delivery.run(live=True)
     discard_copy(folder)

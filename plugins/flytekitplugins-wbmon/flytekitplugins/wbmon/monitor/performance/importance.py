@@ -37,6 +37,8 @@ from flytekitplugins.wbmon.errors import (
     DataError,
     InsufficientDataError,
     ScoringError,
+    error_message,
+    error_type,
 )
 from flytekitplugins.wbmon.monitor.performance.meaning import NOTHING_KNOWN, complete
 from flytekitplugins.wbmon.monitor.performance.settings import (
@@ -179,7 +181,8 @@ class _Predict:
             output = self._call(batch)
         # any exception of the user's code: the error must say that the model raised it
         except Exception as error:
-            raise ScoringError(f"the model raised {type(error).__name__}: {error}") from error
+            raised = f"{error_type(error)}: {error_message(error)}"
+            raise ScoringError(f"the model raised {raised}") from error
         try:
             return predicted_columns(output, table)
         except DataError as error:

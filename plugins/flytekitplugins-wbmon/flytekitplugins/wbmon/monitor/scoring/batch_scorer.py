@@ -19,7 +19,7 @@ from flytekitplugins.wbmon.data.batches import (
     predicted_columns,
 )
 from flytekitplugins.wbmon.data.sources import Source
-from flytekitplugins.wbmon.errors import DataError, ScoringError
+from flytekitplugins.wbmon.errors import DataError, ScoringError, error_message, error_type
 from flytekitplugins.wbmon.monitor.scoring.checkpoint import ScoringCheckpoint
 from flytekitplugins.wbmon.monitor.scoring.slo import (
     SLO,
@@ -135,7 +135,7 @@ class BatchScorer:
         except self._let_through:
             raise
         except Exception as error:
-            raise ScoringError(f"{type(error).__name__}: {error}") from error
+            raise ScoringError(f"{error_type(error)}: {error_message(error)}") from error
         finally:
             # added up, not set: the quarantine calls predict several times for one failing batch
             self._seconds[-1] += perf_counter() - begin

@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from time import perf_counter, time
 from typing import Any, Protocol
 
+from flytekitplugins.wbmon.errors import error_message, error_type
 from flytekitplugins.wbmon.monitor.prediction_log.identifiers import new_request_id
 from flytekitplugins.wbmon.monitor.prediction_log.schema import DISCONNECTED, UNMATCHED
 
@@ -98,8 +99,8 @@ class Request:
 
     def fail(self, error: BaseException) -> None:
         """Record an exception as the request's outcome."""
-        self.error_type = type(error).__name__
-        self.error_text = str(error)
+        self.error_type = error_type(error)
+        self.error_text = error_message(error)
         self.is_failure = True
         self.status = 500
 

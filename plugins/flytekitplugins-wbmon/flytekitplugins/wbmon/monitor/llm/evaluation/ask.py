@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from flytekitplugins.wbmon.data.scalars import is_missing
+from flytekitplugins.wbmon.errors import error_message, error_type
 from flytekitplugins.wbmon.monitor.llm.evaluation.answer_cache import AnswerStore, answer_key
 from flytekitplugins.wbmon.monitor.llm.evaluation.report import Answer
 from flytekitplugins.wbmon.monitor.llm.evaluation.scorers import (
@@ -175,7 +176,7 @@ class EvaluationRun:
             judged = await judged_by(scorer, asked.answer, item, pay=self.spend_limit.pay)
             asked.scores[name] = judged.value
         except Exception as error:  # noqa: BLE001 - a scorer that fails is counted, not fatal
-            asked.failures[name] = type(error).__name__
+            asked.failures[name] = error_type(error)
 
 
 async def answer_of(ask: Callable[..., Any], *args: Any) -> Answer:
@@ -190,8 +191,8 @@ async def answer_of(ask: Callable[..., Any], *args: Any) -> Answer:
     try:
         answer = await _called(ask, *args)
     except Exception as error:  # noqa: BLE001 - a model that fails is a finding
-        logger.info("no answer: %s", error)
-        return Answer(error=type(error).__name__)
+        logger.info("no answer: %s", error_message(error))
+        return Answer(error=error_type(error))
     if isinstance(answer, Answer):
         return valid_answer(answer)
     logger.info("no answer: got %s instead of an Answer", type(answer).__name__)

@@ -14,7 +14,7 @@ import numpy as np
 
 from flytekitplugins.wbmon.arguments import moment
 from flytekitplugins.wbmon.data.scalars import is_missing
-from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.errors import ConfigError, error_type
 from flytekitplugins.wbmon.monitor.llm.evaluation.ask import (
     answer_of,
     judged_by,
@@ -211,7 +211,7 @@ class _Work:
         try:
             found = await judged_by(judge, pay=pay, question=question, **known)
         except Exception as error:  # noqa: BLE001 - counted in the report
-            query.failures[name] = type(error).__name__
+            query.failures[name] = error_type(error)
             return None
         return found.value
 
