@@ -120,6 +120,20 @@ def test_what_happens_in_a_request_belongs_to_it(make: Make, tmp_path: Path) -> 
     assert sum(row["stage_ms"].values()) == pytest.approx(row["latency_ms"], abs=1e-3)
 
 
+def test_an_exception_whose_text_cannot_be_made_is_noted_and_raised_as_it_was(
+    make: Make, tmp_path: Path
+) -> None:
+    class MuteError(Exception):
+        def __str__(self) -> str:
+            raise ZeroDivisionError
+
+    log = make()
+    with pytest.raises(MuteError), log.request("/r"):
+        raise MuteError
+    log.close()
+    assert only_row(tmp_path)["error_type"] == "MuteError"
+
+
 def test_an_exception_is_noted_and_raised_as_it_was(make: Make, tmp_path: Path) -> None:
     log = make(sampling=SamplingPolicy(rate=0.0))
     error = ValueError("cannot reach me@x.com")
