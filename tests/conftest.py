@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -43,18 +44,8 @@ with suppress(ModuleNotFoundError):  # old releases are tested without it
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let files that mostly wait, for a pod or a server, take turns with those that compute.
-
-    So there is work for every core all the time. Unit tests come last, as their files are short.
-    """
-    files = dict.fromkeys(item.path for item in items)
-    place = dict[Path, float]()
-    for is_unit, until in ((False, 0.9), (True, 1.0)):
-        these = [
-            path for path in files if ("unit" in path.parts or "tests" not in path.parts) is is_unit
-        ]
-        place |= {path: until * number / len(these) for number, path in enumerate(these)}
-    items.sort(key=lambda item: place[item.path])
+    """Unit tests and doctests come last: no long file is left to a process alone at the end."""
+    items.sort(key=lambda item: not re.match("tests/(?!unit/)", item.nodeid))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -19,11 +19,15 @@ INTENDED: Mapping[str, str] = {
         r'files\.(wandb-metadata\.json|requirements\.txt): .*, "absent"'
     ),
     "The console": r'(files\.output\.log|output\.\d+): .*, "absent"',
+    "The name of a run without one": r"told\.0\.\d+ read: \"'s\d+'\", \"None\"",
     "What a resumed run reads": r"told\.[1-9]\d*\.\d+ (read|read_summary): ",
 }
 # what plain wandb does otherwise offline
 OFFLINE: Mapping[str, str] = {
     "ids and times": r"config\._wandb\.e\.|files\.(wandb-metadata\.json|requirements\.txt): ",
+    "the name": r"told\.0\.\d+ read: \"'s\d+'\", \"None\"",
+    # what wandb itself prints depends on the clock, and so does how lines are put together
+    "the console": r"(files\.output\.log|output\.\d+): ",
     # sampled by the clock: of a short run there may be none
     "system metrics": r"events: (true|false), ",
 }
