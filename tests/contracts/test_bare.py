@@ -60,7 +60,8 @@ def making(target: str, *options: str, root: Path, home: Path) -> subprocess.Pop
 def test_an_empty_folder_and_an_empty_home_collect_the_same_tests_and_run_the_demo(
     copy: Path, tmp_path: Path
 ) -> None:
-    collecting = ("test", "PYTEST_ARGS=--collect-only")
+    # in one process each: every further one collects once more
+    collecting = ("test", "PYTEST_ARGS=--collect-only -n 0")
     home = tmp_path / "home"
     with (
         making(*collecting, root=copy, home=home) as bare,
