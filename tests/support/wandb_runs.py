@@ -6,6 +6,7 @@ import hashlib
 import json
 from base64 import b64encode
 from collections.abc import Callable, Mapping
+from urllib.parse import quote
 
 from support.wandb_records import (
     LAST_PAGE,
@@ -83,7 +84,7 @@ def upsert_run(memory: Memory, variables: Json) -> Json:
 def create_run_files(memory: Memory, variables: Json) -> Json:
     run = memory.run(variables.get("entity"), variables["project"], variables["run"])
     base = f"{memory.url}/storage/run/{run.project}/{run.id}"
-    files = [{"name": name, "uploadUrl": f"{base}/{name}"} for name in variables["files"]]
+    files = [{"name": name, "uploadUrl": f"{base}/{quote(name)}"} for name in variables["files"]]
     return {"createRunFiles": {"runID": run.node_id, "uploadHeaders": [], "files": files}}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ class PackedRun:
         entity: W&B entity.
         project: W&B project.
         run_id: The run's id.
-        started_at: Start time, as in the name of its folder; runs are delivered in this order.
+        started_at: Start time in UTC, to the microsecond; runs are delivered in this order.
         n_rows: Number of rows of history.
         n_alerts: Number of alerts.
         n_artifacts: Number of artifacts.
@@ -50,8 +51,7 @@ class PackedRun:
             entity=target.entity if target else "",
             project=target.project if target else "",
             run_id=target.run_id if target else "",
-            # the folder is `offline-run-{start}-{id}`; by slice, as another name may have fewer
-            started_at="-".join(folder.name.split("-")[2:3]) or folder.name,
+            started_at=_started_at(content, folder),
             n_rows=content.n_rows,
             n_alerts=len(content.alerts),
             n_artifacts=len(content.artifacts),
@@ -73,3 +73,11 @@ class PackedRun:
             if not (is_optional or type(value) is (str if is_text else int)):
                 raise TypeError(f"{name} must be {'text' if is_text else 'a number'}")
         return cls(**found)
+
+
+def _started_at(content: LogContent, folder: Path) -> str:
+    if content.began_at:
+        began = datetime.fromtimestamp(content.began_at, tz=timezone.utc)
+        return began.strftime("%Y%m%d_%H%M%S.%f")
+    # the folder is `offline-run-{start}-{id}`; by slice, as another name may have fewer
+    return "-".join(folder.name.split("-")[2:3]) or folder.name
