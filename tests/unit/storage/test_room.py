@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from flytekitplugins.wbmon.storage.room import (
+    absolute_path,
     discard_scratch,
     find_scratch,
     folder_with_room,
@@ -30,6 +31,19 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.setenv("TMPDIR", str(folder))
     return folder
+
+
+def test_a_path_is_that_of_the_working_directory_or_of_the_temporary_folder_if_that_is_gone(
+    tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    assert absolute_path("runs") == tmp_path / "gone" / "runs"
+    (tmp_path / "gone").rmdir()
+    assert absolute_path("runs") == temporary / "runs"
+    assert absolute_path("~/runs") == tmp_path / "home" / "runs"
+    assert absolute_path("/runs") == Path("/runs")
 
 
 def test_a_folder_is_writable_if_a_file_can_be_written_in_it(tmp_path: Path, closed: Path) -> None:

@@ -35,6 +35,7 @@ REQUESTS: dict[str, Callable[[WandbApi], Any]] = {
     "has_artifact": lambda api: api.has_artifact("client", "digest"),
     "set_outcome": lambda api: api.set_outcome(TARGET, 0),
     "read_rows": lambda api: api.read_rows(TARGET, 0, 9, most=5),
+    "absent_files": lambda api: api.absent_files(TARGET, {"a.txt"}),
     "create_run": lambda api: api.create_run(TARGET),
     "write_config": lambda api: api.write_config(ServedRun(node_id="n"), {"a": {"value": 1}}),
     "set_tags": lambda api: api.set_tags(ServedRun(node_id="n"), ("a",)),
@@ -42,7 +43,7 @@ REQUESTS: dict[str, Callable[[WandbApi], Any]] = {
 RUN = {
     "id": "n1", "name": "r1", "state": "finished", "historyLineCount": 3, "tags": ["a"],
     "historyKeys": {"lastStep": 2}, "summaryMetrics": '{"loss": 1}',
-    "config": "{}", "heartbeatAt": None,
+    "config": "{}", "heartbeatAt": None, "displayName": "a name", "notes": None,
 }  # fmt: skip
 
 
@@ -162,7 +163,7 @@ def test_an_answer_that_is_none_is_an_error_of_delivery(
 FIELDS = (
     "data", "project", "run", "runs", "edges", "node", "pageInfo", "endCursor", "hasNextPage",
     "clientIDMapping", "serverID", "artifact", "errors", "group", "history",
-    "upsertBucket", "bucket", "inserted", "notifyScriptableRunAlert",
+    "upsertBucket", "bucket", "inserted", "notifyScriptableRunAlert", "files", "md5",
 )  # fmt: skip
 names = st.sampled_from((*FIELDS, *RUN))
 odd_json = st.recursive(
@@ -183,6 +184,25 @@ def test_any_json_is_understood_or_an_error_of_delivery(
     server.answer = http(json.dumps(content).encode())
     with suppress(PublishError):
         REQUESTS[name](api(server))
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(nodes=st.lists(st.dictionaries(st.sampled_from(["id", "name", "md5"]), odd_json)))
+def test_of_a_file_that_is_told_of_in_an_odd_way_nothing_is_believed_or_it_is_an_error(
+    server: AnyServer, nodes: list[dict[str, Any]]
+) -> None:
+    server.answer = data(project={"run": {"files": {"edges": [{"node": one} for one in nodes]}}})
+    with suppress(PublishError):
+        assert api(server).absent_files(TARGET, {"a.txt"}) == {"a.txt"}
+
+
+def test_a_file_that_was_announced_and_never_came_is_absent(server: AnyServer) -> None:
+    nodes = [{"name": "a.txt", "md5": "0"}, {"name": "b.txt", "md5": "x"}, {"name": "c.txt"}]
+    server.answer = data(project={"run": {"files": {"edges": [{"node": one} for one in nodes]}}})
+    wanted = {"a.txt", "b.txt", "c.txt", "d.txt"}
+    assert api(server).absent_files(TARGET, wanted) == {"a.txt", "d.txt"}
 
 
 @settings(

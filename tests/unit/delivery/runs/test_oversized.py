@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from wandb.proto.wandb_internal_pb2 import Record
@@ -100,6 +101,17 @@ def test_a_value_of_the_summary_that_is_replaced_or_removed_makes_room() -> None
         before = keys(record)
         oversized.remove_from(record)
         assert keys(record) == before
+    assert oversized.in_words() == ""
+
+
+@pytest.mark.parametrize("later", ["a small value", "none"])
+def test_a_value_of_the_summary_that_did_not_stay_is_not_missed(later: str) -> None:
+    oversized = Oversized()
+    oversized.remove_from(summary(a="x" * 11 * MEGABYTE))
+    assert "'a' of the summary" in oversized.in_words()
+    record = Record()
+    record.summary.remove.add(key="a")
+    oversized.remove_from(record if later == "none" else summary(a=1))
     assert oversized.in_words() == ""
 
 

@@ -18,7 +18,12 @@ from functools import cache
 from pathlib import Path
 
 from flytekitplugins.wbmon.errors import StorageError
-from flytekitplugins.wbmon.storage.room import temporary_folder, why_not_writable, working_folder
+from flytekitplugins.wbmon.storage.room import (
+    absolute_path,
+    temporary_folder,
+    why_not_writable,
+    working_folder,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -89,8 +94,7 @@ def _folder_of(name: str) -> str:
 
 
 def _is_usable(place: str) -> bool:
-    # without a working directory only an absolute path names a folder
-    folder = (working_folder() or Path("/nowhere")) / Path(place).expanduser()
+    folder = absolute_path(place)
     # it is made when wandb needs it, which the nearest folder above must allow
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent

@@ -15,7 +15,12 @@ from flytekitplugins.wbmon.privacy.secrets import SecretRedactor, environment_se
 from flytekitplugins.wbmon.run.description import described, redacted_description
 from flytekitplugins.wbmon.run.ranks import Rank
 from flytekitplugins.wbmon.run.settings import RunSettings
-from flytekitplugins.wbmon.storage.room import folder_with_room, why_not_writable, working_folder
+from flytekitplugins.wbmon.storage.room import (
+    absolute_path,
+    folder_with_room,
+    why_not_writable,
+    working_folder,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -102,8 +107,7 @@ def _directory(own: Any, inputs: Mapping[str, Any], identity: TaskIdentity) -> s
         own = own.download()
     wanted = os.environ.get("WANDB_DIR") if own is None else str(own)
     if wanted:
-        # absolute: the task may change its working directory
-        folder = Path(wanted).expanduser().absolute()
+        folder = absolute_path(wanted)
         why = _why_not_writable(folder)
         if not why:
             return str(folder)

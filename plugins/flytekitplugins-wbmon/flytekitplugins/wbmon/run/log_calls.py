@@ -122,11 +122,12 @@ class _WriterState:
         """Say once what wandb, which is silent here, would say each time."""
         if not self._has_warned_of_step:
             self._has_warned_of_step = True
-            logger.warning(
-                "W&B: a row is left out: its step %s is lower than that of the row before; steps "
-                "must rise within a run, also if several blocks of the process write to it",
-                step,
-            )
+            with log_safely():
+                logger.warning(
+                    "W&B: a row is left out: its step %s is lower than that of the row before; "
+                    "steps must rise within a run, also if several blocks of the process write to "
+                    "it", step,
+                )  # fmt: skip
 
     def count_failure(self, name: str) -> None:
         with self._lock:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from flytekitplugins.wbmon.delivery.store import OfflineStore
 from flytekitplugins.wbmon.flyte.filesystem import filesystem_of_task
 from flytekitplugins.wbmon.flyte.identity import TaskIdentity
+from flytekitplugins.wbmon.storage.room import absolute_path
 
 
 def open_store(url: str) -> OfflineStore:
@@ -31,15 +30,11 @@ def store_url(given: str | None, identity: TaskIdentity) -> str:
         pod is deleted with it, and an empty text outside a pod, where data can stay on the disk.
     """
     if given is not None:
-        return _absolute(given).rstrip("/")
+        # an URL stays as it is
+        is_path = bool(given) and "://" not in given and "::" not in given
+        return str(absolute_path(given) if is_path else given).rstrip("/")
     if identity.is_local:
         return ""
     from flytekit import current_context
 
     return str(current_context().raw_output_prefix).rstrip("/")
-
-
-def _absolute(url: str) -> str:
-    """The URL; of a path one that stays when the task changes its working directory."""
-    is_path = bool(url) and "://" not in url and "::" not in url
-    return str(Path(url).expanduser().absolute()) if is_path else url

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flytekitplugins.wbmon.delivery.runs.transaction_log import log_path, read_records
+from flytekitplugins.wbmon.delivery.runs.transaction_log import log_path, path_of, read_records
 from flytekitplugins.wbmon.flyte.deck import TITLE, current_decks
 from flytekitplugins.wbmon.run.artifact_lock import making_artifacts
 
@@ -63,8 +63,7 @@ def _rows(run: wandb.Run, run_folder: Path) -> list[dict[str, Any]]:
     log = log_path(run_folder)
     while True:
         rows = [
-            # a record has either a nested key (a list of names) or a plain one
-            {".".join(item.nested_key) or item.key: item.value_json for item in one.history.item}
+            {".".join(path_of(item)): item.value_json for item in one.history.item}
             for one in read_records(log)
             if one.WhichOneof("record_type") == "history"
         ]

@@ -50,6 +50,17 @@ def working_folder() -> Path | None:
         return None
 
 
+def absolute_path(place: str) -> Path:
+    """A path that stays what it is when the task changes or deletes its working directory.
+
+    Args:
+        place: A path; `~` is the home. A relative one is of the working directory, or of the folder
+            for temporary files if somebody has deleted that.
+    """
+    path = Path(place).expanduser()
+    return path if path.is_absolute() else (working_folder() or temporary_folder()) / path
+
+
 def folder_with_room(*preferred: Path, n_bytes: int = 0) -> Path:
     """The first of some folders that has room for a file, else a temporary folder that has.
 

@@ -40,6 +40,7 @@ from flytekitplugins.wbmon.run.closed_stderr import silence_closed_stderr
 from flytekitplugins.wbmon.run.offline_store import open_store, store_url
 from flytekitplugins.wbmon.run.redactor import task_redactor
 from flytekitplugins.wbmon.storage.room import (
+    absolute_path,
     discard_scratch,
     folder_with_room,
     why_not_writable,
@@ -320,7 +321,7 @@ def _start(
 def _spool_root(identity: TaskIdentity) -> Path:
     # as W&B does for its own runs, so that a user finds both in one folder
     given = os.environ.get("WANDB_DIR")
-    here = Path(given) if given else working_folder()
+    here = absolute_path(given) if given else working_folder()
     if identity.is_local and here and not why_not_writable(here):
         return here / "wandb" / "weave"
     return Path(tempfile.mkdtemp(prefix="weave-", dir=folder_with_room()))

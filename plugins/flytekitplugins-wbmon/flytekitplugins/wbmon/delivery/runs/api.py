@@ -247,7 +247,11 @@ class WandbApi:
             edges = typed_value(optional_object(found, "files"), "edges", list, [])
             nodes = [optional_object(edge, "node") for edge in edges]
             # W&B also tells of a file that was announced and never came
-            absent -= {node["name"] for node in nodes if node and node.get("md5") != _NO_FILE}
+            absent -= {
+                typed_value(node, "name", str)
+                for node in nodes
+                if node and node.get("md5") != _NO_FILE
+            }
         return absent
 
     def create_run(self, target: RunTarget) -> ServedRun | None:

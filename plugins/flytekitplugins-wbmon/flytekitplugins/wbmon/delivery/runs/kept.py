@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from flytekitplugins.wbmon.delivery.runs.api import ServedRun
 from flytekitplugins.wbmon.delivery.runs.claim import FLYTE_BLOCK
 from flytekitplugins.wbmon.delivery.runs.tally import ERROR_KEYS
-from flytekitplugins.wbmon.delivery.runs.transaction_log import summary_record
+from flytekitplugins.wbmon.delivery.runs.transaction_log import path_of, summary_record
 from flytekitplugins.wbmon.delivery.runs.wandb_internals import record_type
 
 if TYPE_CHECKING:
@@ -58,9 +58,7 @@ class KeptContent:
             return
         self._first_tags = tuple(run.tags)
         # an empty block replaces nothing
-        given = {
-            item.key or item.nested_key[0] for item in run.config.update if item.value_json != "{}"
-        }
+        given = {path_of(item)[0] for item in run.config.update if item.value_json != "{}"}
         _add_config(
             run.config, {key: item for key, item in self._served.config.items() if key not in given}
         )

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from flytekitplugins.wbmon.delivery.runs.transaction_log import path_of
+
 if TYPE_CHECKING:
     from wandb.proto.wandb_internal_pb2 import (  # type: ignore[attr-defined]
         HistoryItem,
@@ -45,7 +47,7 @@ class Oversized:
     def remove_from(self, record: Record) -> None:
         """Remove from a row its largest values until it fits; from the summary what is too much."""
         n_bytes = record.ByteSize()
-        if n_bytes <= _SMALL and not self._sizes:
+        if n_bytes <= _SMALL and not (self._sizes or self._of_summary):
             return
         kind = record.WhichOneof("record_type")
         # a line has at most twice as many bytes as its record, if all of its names are nested
@@ -89,8 +91,8 @@ class Oversized:
     def _shorten_summary(self, summary: SummaryRecord) -> None:
         kept = []
         for item in summary.update:
-            path = _path(item)
-            before, size = self._sizes.pop(path, 0), _size(item)
+            path, size = path_of(item), _size(item)
+            before = self._forget(path)
             if size <= _SMALL:
                 kept.append(item)
             elif sum(self._sizes.values()) + size <= MAX_BYTES:
@@ -104,7 +106,12 @@ class Oversized:
             del summary.update[:]
             summary.update.extend(kept)
         for removed in summary.remove:
-            self._sizes.pop(_path(removed), None)
+            self._forget(path_of(removed))
+
+    def _forget(self, path: tuple[str, ...]) -> int:
+        """Forget a value of the summary that another replaces, or none; return its size."""
+        self._of_summary.pop(".".join(path), None)
+        return self._sizes.pop(path, 0)
 
 
 def _size(item: HistoryItem | SummaryItem) -> int:
@@ -112,12 +119,8 @@ def _size(item: HistoryItem | SummaryItem) -> int:
     return int(item.ByteSize()) + 6 * len(item.nested_key)
 
 
-def _path(item: HistoryItem | SummaryItem) -> tuple[str, ...]:
-    return tuple(item.nested_key) or (item.key,)
-
-
 def _name(item: HistoryItem | SummaryItem) -> str:
-    return ".".join(_path(item))
+    return ".".join(path_of(item))
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -16,7 +16,12 @@ from typing import TYPE_CHECKING
 
 from flytekitplugins.wbmon.delivery.runs.pending_log import LogContent, logged_artifact, lost_of
 from flytekitplugins.wbmon.delivery.runs.tally import RunTally, ending
-from flytekitplugins.wbmon.delivery.runs.transaction_log import LogReader, LogWriter, log_path
+from flytekitplugins.wbmon.delivery.runs.transaction_log import (
+    LogReader,
+    LogWriter,
+    log_path,
+    path_of,
+)
 from flytekitplugins.wbmon.delivery.runs.wandb_internals import (
     UnsupportedWandbError,
     is_padding,
@@ -137,7 +142,7 @@ class RunPacker:
         if has_arrived and kind == "summary" and not record.summary.remove:
             # wandb writes the whole row once more into the summary: only the last values count
             for item in record.summary.update:
-                self._summary[(item.key, *item.nested_key)] = item
+                self._summary[path_of(item)] = item
             return
         if kind == "exit":
             self._end = record  # `end` writes it, after what the summary still needs

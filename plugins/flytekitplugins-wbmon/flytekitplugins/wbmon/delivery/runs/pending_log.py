@@ -29,6 +29,7 @@ from flytekitplugins.wbmon.delivery.runs.transaction_log import (
     LogWriter,
     exit_record,
     log_path,
+    path_of,
 )
 from flytekitplugins.wbmon.delivery.runs.wandb_internals import is_padding
 from flytekitplugins.wbmon.storage.room import find_scratch, folder_with_room, scratch_folder
@@ -121,7 +122,7 @@ class LogContent:
             else:
                 self.summary_keys.discard(item.key)
         # what is left of a dictionary may be empty, and wandb sends none that is
-        self.summary_keys -= {_key_above(item) for item in summary.remove}
+        self.summary_keys -= {path_of(item)[0] for item in summary.remove}
 
 
 def read_content(folder: Path) -> LogContent:
@@ -330,14 +331,10 @@ def _times(history: HistoryRecord) -> dict[str, Any]:
     }
 
 
-def _key_above(item: Any) -> str:
-    """The key at the top, also of a deeper value."""
-    return item.key or next(iter(item.nested_key), "")
-
-
 def _key(item: Any) -> str:
     """Key of a value at the top, which stands under one of two names; empty for a deeper one."""
-    return item.key or (item.nested_key[0] if len(item.nested_key) == 1 else "")
+    name, *deeper = path_of(item)
+    return "" if deeper else name
 
 
 def _alert(alert: Any) -> dict[str, Any]:

@@ -168,6 +168,11 @@ def append_end(path: Path, *, exit_code: int, summary: Mapping[str, str]) -> Non
     writer.close()
 
 
+def path_of(item: Any) -> tuple[str, ...]:
+    """The names that lead to an item of a row, summary or config; one if it is at the top."""
+    return tuple(item.nested_key) or (item.key,)
+
+
 def has_ended(path: Path) -> bool:
     """Whether the log holds the run's end; reads only the last two blocks, as it is polled."""
     record = record_type()
