@@ -92,9 +92,10 @@ def test_attributes_nest_and_an_unknown_one_is_refused() -> None:
 
 def test_requests_of_one_call_are_one_row() -> None:
     rows: list[dict[str, Any]] = []
-    with call_scope():
-        emit(row(attempts=1, rate_limited=True, latency_ms=1.0), rows.append)
-        emit(row(attempts=1, latency_ms=2.0), rows.append)
+    with call_scope() as scope:
+        for request in ({"rate_limited": True, "latency_ms": 1.0}, {"latency_ms": 2.0}):
+            scope.begin()
+            emit(row(attempts=1, **request), rows.append, scope)
 
     assert len(rows) == 1
     assert (rows[0]["attempts"], rows[0]["rate_limited"]) == (2, True)

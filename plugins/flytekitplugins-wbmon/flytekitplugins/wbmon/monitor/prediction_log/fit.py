@@ -200,6 +200,18 @@ def _list(inner: str, value: Any) -> list[Any] | None:
     return [fitted for item in value if (fitted := fit(inner, item)) is not None]
 
 
+def _documents(value: Any) -> list[dict[str, Any]] | None:
+    """Documents; of a list of ids, the rank is the place."""
+    if isinstance(value, str | Mapping):  # iterable, but no lists
+        return None
+    listed = [
+        item if isinstance(item, Mapping) else {"id": item, "rank": rank}
+        for rank, item in enumerate(value, 1)
+        if not is_missing(item)
+    ]
+    return _list("document", listed)
+
+
 def _struct(types: Mapping[str, str], value: Any) -> dict[str, Any] | None:
     return fit_row(types, value) if isinstance(value, Mapping) else None
 
@@ -225,6 +237,6 @@ _SINGLE: Mapping[str, Callable[[Any], Any]] = {
     "timestamp": utc,
     "any": _any,
     "document": partial(_struct, _DOCUMENT),
-    "documents": partial(_list, "document"),
+    "documents": _documents,
     "histogram": partial(_struct, _HISTOGRAM),
 }

@@ -12,9 +12,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from threading import RLock
 from time import time
-from typing import Any
+from typing import Any, cast
 
-from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.errors import ConfigError, error_type
 from flytekitplugins.wbmon.monitor.llm.calls.row import Row
 from flytekitplugins.wbmon.monitor.prediction_log.fit import fit_row, utc
 from flytekitplugins.wbmon.monitor.prediction_log.schema import (
@@ -23,6 +23,8 @@ from flytekitplugins.wbmon.monitor.prediction_log.schema import (
     PREDICTION_COLUMNS,
     SCHEMA_VERSION,
 )
+from flytekitplugins.wbmon.privacy.containers import Redacted
+from flytekitplugins.wbmon.privacy.patterns import PatternRedactor, Redactor, redact_value
 from flytekitplugins.wbmon.storage.lifetime import follow_process, patiently
 from flytekitplugins.wbmon.storage.segments.json_lines import to_line
 from flytekitplugins.wbmon.storage.segments.layout import require_service, unique_instance
@@ -30,8 +32,10 @@ from flytekitplugins.wbmon.storage.segments.log import SegmentLog
 
 logger = logging.getLogger(__name__)
 
+PATTERNS = PatternRedactor()
 SEGMENT_BYTES = 16 * 1024 * 1024
 SEGMENT_AGE_S = 300.0
+_TEXTS = {"input_text", "output_text", "error_text", "prediction", "cat_features"}
 _FIELDS = {"kind": "string", **PREDICTION_COLUMNS, **CALL_COLUMNS, **CONTENT_FIELDS}
 
 
@@ -48,8 +52,11 @@ class CallLog:
         spool: Folder for segments on their way to a URL, for this log only; by default one below
             the folder for temporary files. What a killed process leaves there, the next one sends.
         filesystem: The fsspec file system of a URL, where the caller has one with credentials.
+        redactor: Hides personal data and keys in every text of a row, as in the prediction log;
+            None keeps texts as they are. A text on which it raises is left out, the row stays.
 
     Attributes:
+        redactor: As given.
         n_rows: Rows that this process wrote.
         n_failed: Rows that it could not write.
 
@@ -67,6 +74,7 @@ class CallLog:
         instance: str = "",
         spool: str | None = None,
         filesystem: Any = None,
+        redactor: Redactor | None = PATTERNS,
     ) -> None:
         require_service(service)
         for name, number in {"segment_bytes": segment_bytes, "segment_age": segment_age}.items():
@@ -74,6 +82,7 @@ class CallLog:
                 raise ConfigError(f"{name} must be positive, got {number}")
         self.destination = str(destination)
         self.service = service
+        self.redactor = redactor
         self._instance, self._spool, self._filesystem = instance, spool, filesystem
         self._segment_bytes, self._segment_age = segment_bytes, segment_age
         self._warned: set[str] = set()
@@ -145,10 +154,28 @@ class CallLog:
         if not row.keys() <= _FIELDS.keys():
             unknown = sorted(str(name) for name in row.keys() - _FIELDS.keys())
             self._warn("columns", f"a call has no columns {', '.join(unknown)}; they are left out")
-        fitted = fit_row(_FIELDS, row)
+        fitted = fit_row(_FIELDS, self._redacted(row))
         if "timestamp" not in fitted:
             fitted["timestamp"] = utc(datetime.now(timezone.utc))
         return fitted | {"kind": "prediction", "schema_version": SCHEMA_VERSION}
+
+    def _redacted(self, row: Mapping[str, Any]) -> Row:
+        """A copy of a row with its texts redacted."""
+        if self.redactor is None:
+            return dict(row)
+        clean = {name: self._clean(name, row[name]) for name in _TEXTS & row.keys()}
+        n = sum(found.n for found in clean.values())
+        counted = {"redactions": n + int(row.get("redactions") or 0)} if clean else {}
+        return {**row, **{name: found.value for name, found in clean.items()}, **counted}
+
+    def _clean(self, name: str, value: Any) -> Redacted:
+        try:
+            # with its name, because a value under a secret's name is hidden whatever it is
+            named, n = redact_value(cast("Redactor", self.redactor), {name: value})
+        except Exception as error:  # noqa: BLE001 - a redactor is anybody's code
+            self._warn("texts", f"texts that cannot be redacted are left out ({error_type(error)})")
+            return Redacted(None, 0)
+        return Redacted(named[name], n)
 
     def _warn(self, matter: str, words: str) -> None:
         """Log a warning once for each kind of problem, so that failures do not flood the log."""
