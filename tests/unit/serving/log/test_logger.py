@@ -27,6 +27,7 @@ from flytekitplugins.wbmon.monitor.prediction_log.schema import (
 )
 from flytekitplugins.wbmon.serving import Experiment, PredictionLogger, SamplingPolicy
 from flytekitplugins.wbmon.storage.segments import upload
+from flytekitplugins.wbmon.storage.segments.writer import SegmentWriter
 from support.prediction_log import read_rows, segments, total
 from support.waiting import wait_until
 
@@ -518,9 +519,9 @@ def test_segments_go_to_a_url_and_stay_here_until_they_are_seen_there(tmp_path: 
 def test_the_last_word_of_a_process_leaves_alone_what_another_may_still_write_to(
     tmp_path: Path, orphan_after_s: str, *, stays: bool
 ) -> None:
-    opened = tmp_path / "open" / "digits" / "quiet-1-000000.jsonl"
-    opened.parent.mkdir(parents=True)
-    opened.write_text('{"kind":"window"}\n')
+    writer = SegmentWriter(tmp_path, "digits", "quiet", max_bytes=1000, max_age_s=7200)
+    writer.append(b'{"kind":"window"}\n', time.time())
+    (opened,) = segments(tmp_path, "open")
     quiet_since = time.time() - 5400
     os.utime(opened, (quiet_since, quiet_since))
     sealed = str(tmp_path / "sealed" / "digits")

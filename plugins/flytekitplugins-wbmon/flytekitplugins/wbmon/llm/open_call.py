@@ -136,7 +136,7 @@ def watch(stream: Any, call: OpenCall) -> None:
     """Log a call when its stream ends, fails, is closed, or is dropped by its reader."""
     chunks = stream._iterator  # noqa: SLF001 - no public way
     is_async = hasattr(chunks, "__anext__")
-    stream._iterator = (_WatchedAsync if is_async else _Watched)(chunks, call)  # noqa: SLF001
+    stream._iterator = (_AsyncChunks if is_async else _Chunks)(chunks, call)  # noqa: SLF001
     # weak, so that a stream that nobody reads any more is not kept by itself
     stream.close = _closing(weakref.ref(stream), call, is_async=is_async)
 
@@ -155,13 +155,13 @@ def _closing(stream: weakref.ref[Any], call: OpenCall, *, is_async: bool) -> Cal
     return close_async if is_async else close
 
 
-class _Watched:
+class _Chunks:
     """The chunks of a stream. No generator, which does not notice that nobody ever read it."""
 
     def __init__(self, chunks: Iterator[Any], call: OpenCall) -> None:
         self._chunks, self._call = chunks, call
 
-    def __iter__(self) -> _Watched:
+    def __iter__(self) -> _Chunks:
         return self
 
     def __next__(self) -> Any:
@@ -179,13 +179,13 @@ class _Watched:
         self._call.abandon()
 
 
-class _WatchedAsync:
+class _AsyncChunks:
     """The same of an asynchronous stream."""
 
     def __init__(self, chunks: AsyncIterator[Any], call: OpenCall) -> None:
         self._chunks, self._call = chunks, call
 
-    def __aiter__(self) -> _WatchedAsync:
+    def __aiter__(self) -> _AsyncChunks:
         return self
 
     async def __anext__(self) -> Any:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from flytekitplugins.wbmon.privacy.patterns import Redactor, redact_value
 from flytekitplugins.wbmon.storage.segments.json_lines import to_json, to_text
 
-TextRedactor: TypeAlias = Redactor | Callable[[str], str | tuple[str, int]]
-"""A `Redactor`, or a function from a text to a text, as `PatternRedactor().text` is one."""
+TextRedactor: TypeAlias = Redactor | Callable[[str], Any]
+"""A `Redactor`, its method `text`, or a function from a text to a text."""
 
 
 def cleaning(redact: TextRedactor | None, *, keeps_containers: bool) -> Callable[[Any], Any]:
@@ -22,16 +22,31 @@ def cleaning(redact: TextRedactor | None, *, keeps_containers: bool) -> Callable
     """
     if redact is None:
         return _snapshot if keeps_containers else to_text
-    if hasattr(redact, "text"):
-        redactor = redact
+    redactor = _redactor_of(redact)
+    if redactor is not None:
         return lambda value: to_text(redact_value(redactor, value).value)
-    function = redact
+    function = cast("Callable[[str], str]", redact)
 
-    def by_function(value: Any) -> str:
+    def by_function(value: Any) -> Any:
         left = function(to_text(value))
-        return left[0] if isinstance(left, tuple) else left
+        return _messages(left) if keeps_containers and not isinstance(value, str) else left
 
     return by_function
+
+
+def _redactor_of(redact: TextRedactor) -> Redactor | None:
+    """The redactor itself, or the one whose method was given: it gives a count with the text."""
+    owner = redact if hasattr(redact, "text") else getattr(redact, "__self__", None)
+    is_method = owner is redact or getattr(redact, "__name__", "") == "text"
+    return owner if is_method and hasattr(owner, "text") else None
+
+
+def _messages(text: str) -> Any:
+    """Messages again, if the text still is JSON: of escaped letters a redactor sees too little."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _snapshot(value: Any) -> Any:

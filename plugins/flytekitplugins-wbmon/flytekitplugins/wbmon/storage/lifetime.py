@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import atexit
+import multiprocessing.util
 import os
 import signal
 import threading
@@ -27,8 +28,8 @@ class Lock(Protocol):
 class Log(Protocol):
     """A log that lives as long as its process."""
 
-    def close(self) -> object:
-        """Write the remaining rows."""
+    def close(self, timeout: float = ...) -> object:
+        """Write the remaining rows within `timeout` seconds."""
 
     def begin_anew(self) -> None:
         """In a forked child: drop the parent's rows and files, which the parent writes itself."""
@@ -42,7 +43,10 @@ _LOCK_PATIENCE_S = 0.2
 
 
 def follow_process(log: Log) -> None:
-    """Close a log when the interpreter exits or SIGTERM arrives; reset it in a forked child.
+    """Close a log when its process ends, also by SIGTERM; reset it in a forked child.
+
+    Worker processes of `multiprocessing` and of its executors, which end without the handlers of
+    the interpreter's exit, are included.
 
     SIGTERM still ends the process. A handler is installed only if there is none, since a server
     with a handler of its own is expected to close the log itself, and only from the main thread.
@@ -69,14 +73,22 @@ def patiently(lock: Lock) -> Iterator[None]:
             lock.release()
 
 
-def _close_all() -> None:
+def _close_all(timeout_s: float | None = None) -> None:
     for log in list(_OPEN):
-        log.close()
+        if timeout_s is None:
+            log.close()
+        else:
+            log.close(timeout_s)
 
 
 def _begin_all_anew() -> None:
     for log in list(_OPEN):
         log.begin_anew()
+
+
+def _close_at_end_of_worker(_: object) -> None:
+    # after the worker's own finalizers, which may log; bounded, because its parent waits for it
+    multiprocessing.util.Finalize(None, _close_all, (_PATIENCE_S,), exitpriority=-100)
 
 
 def _close_and_die(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a handler's signature
@@ -102,3 +114,5 @@ def _close_apart(done: threading.Event) -> None:
 
 atexit.register(_close_all)
 os.register_at_fork(after_in_child=_begin_all_anew)
+# a forked worker forgets the finalizers of its parent, and is told here when it begins
+multiprocessing.util.register_after_fork(_OPEN, _close_at_end_of_worker)

@@ -40,7 +40,9 @@ class CallRows:
         current_call: Returns Weave's call under way in the running code; None outside of any.
     """
 
-    def __init__(self, destination: str, *, service: str, current_call: Callable[[], Any]) -> None:
+    def __init__(
+        self, destination: str, *, service: str, current_call: Callable[[], Any] = lambda: None
+    ) -> None:
         files = _filesystem(destination)
         self.destination = destination
         self._current_call = current_call
@@ -56,7 +58,7 @@ class CallRows:
         if call is None:
             return {}
         self._counted.add(call.id)
-        return {"trace_id": call.trace_id, **_columns_among(call.attributes)}
+        return {"trace_id": call.trace_id, **_columns_among(getattr(call, "attributes", None))}
 
     def note(self, kind: str, req: Mapping[str, Any]) -> None:
         """Process one request of the Weave client.
@@ -89,10 +91,8 @@ class CallRows:
         )
         self._counted.discard(start["id"])
         usage = (end.get("summary") or {}).get("usage") or {}
-        if not usage:
-            return
         # a child ends before its parent, whose summary repeats the usage of the child
-        if start.get("parent_id"):
+        if (usage or is_counted) and start.get("parent_id"):
             self._counted.add(start["parent_id"])
         if is_counted:
             return

@@ -199,3 +199,60 @@ def test_a_file_system_of_the_callers_own_is_written_to_and_read_from(tmp_path: 
 
     assert read_calls("vault://calls", filesystem=vault)["tenant"].to_pylist() == ["acme"]
     assert list(tmp_path.glob("sealed/ask/*")) == []
+
+
+MAIL = "a@b.com"
+
+
+def test_every_text_of_a_call_is_redacted_unless_the_opposite_is_asked_for(tmp_path: Path) -> None:
+    texts = {
+        "input_text": [{"role": "user", "content": f"I am {MAIL}"}],
+        "output_text": f"mail {MAIL}",
+        "error_text": f"no {MAIL}",
+        "prediction": MAIL,
+        "cat_features": {"from": MAIL, "password": "hunter2"},
+    }
+    with CallLog(tmp_path / "hidden", "ask") as log:
+        log.log_call(row(**texts))
+    with CallLog(tmp_path / "clear", "ask", redactor=None) as log:
+        log.log_call(row(**texts))
+    hidden, clear = (
+        json.loads(next((tmp_path / name).rglob("*.jsonl")).read_text())
+        for name in ("hidden", "clear")
+    )
+
+    assert hidden["redactions"] == 6
+    assert not {MAIL, "hunter2"} & set(json.dumps(hidden).split('"'))
+    assert MAIL not in json.dumps(hidden)
+    assert "redactions" not in clear
+    assert json.dumps(clear).count(MAIL) == 5
+
+
+def test_a_redactor_that_fails_costs_its_text_and_not_the_row(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken:
+        def text(self, text: str) -> tuple[str, int]:
+            if "secret" in text:
+                raise ValueError(text)
+            return text, 0
+
+    with CallLog(tmp_path, "ask", redactor=Broken()) as log:
+        for _ in range(2):
+            log.log_call(row(input_text="a secret", output_text="nothing", tenant="acme"))
+    first, _ = read_calls(tmp_path).to_pylist()
+
+    assert (first["input_text"], first["output_text"]) == (None, "nothing")
+    assert (first["tenant"], log.n_rows, log.n_failed) == ("acme", 2, 0)
+    assert [record.message for record in caplog.records] == [
+        "texts that cannot be redacted are left out (ValueError)"
+    ]
+
+
+def test_documents_given_by_their_ids_have_ranks(tmp_path: Path) -> None:
+    with CallLog(tmp_path, "ask") as log, call_attributes(retrieved_documents=["doc-7", "doc-2"]):
+        log.log_call(row())
+
+    assert read_calls(tmp_path)["retrieved_documents"].to_pylist() == [
+        [{"id": "doc-7", "rank": 1, "score": None}, {"id": "doc-2", "rank": 2, "score": None}]
+    ]

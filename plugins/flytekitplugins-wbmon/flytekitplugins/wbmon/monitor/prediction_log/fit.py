@@ -23,6 +23,7 @@ from flytekitplugins.wbmon.storage.segments.json_lines import to_json, well_form
 _UTC_LENGTH = len("2026-01-01T00:00:00.000000+00:00")
 # whole numbers of more digits fit into no decimal of Arrow
 _MOST_DIGITS = 76
+_LONGEST_ID = 256
 # a decimal may say in a few letters what takes gigabytes to write out
 _MAX_EXPONENT = 1000
 
@@ -201,15 +202,13 @@ def _list(inner: str, value: Any) -> list[Any] | None:
 
 
 def _documents(value: Any) -> list[dict[str, Any]] | None:
-    """Documents; of a list of ids, the rank is the place."""
-    if isinstance(value, str | Mapping):  # iterable, but no lists
-        return None
-    listed = [
-        item if isinstance(item, Mapping) else {"id": item, "rank": rank}
-        for rank, item in enumerate(value, 1)
-        if not is_missing(item)
-    ]
-    return _list("document", listed)
+    """Documents as mappings; or a list of ids, where the rank of each is its place."""
+    listed = None if isinstance(value, str | Mapping) else list(value)
+    if listed is None or any(isinstance(item, Mapping) for item in listed):
+        return _list("document", value)
+    ids = enumerate((fit("string", item) for item in listed), 1)
+    # what is longer is the text of a document
+    return [{"id": id_, "rank": rank} for rank, id_ in ids if id_ and len(id_) <= _LONGEST_ID]
 
 
 def _struct(types: Mapping[str, str], value: Any) -> dict[str, Any] | None:

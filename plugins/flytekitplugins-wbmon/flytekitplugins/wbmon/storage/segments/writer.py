@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from flytekitplugins.wbmon.storage.segments.layout import SUFFIX, segment_folder
+from flytekitplugins.wbmon.storage.segments.owner import lock_segment
 
 _DAY_S = 86_400
 
@@ -98,6 +99,7 @@ class SegmentWriter:
         # exclusive: a file of this name would be another writer's
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_EXCL
         self._file = os.open(self._path, flags, 0o640)
+        lock_segment(self._file)
         self._n_segments += 1
         self._size, self._began_at = 0, now
 

@@ -23,7 +23,6 @@ from flytekitplugins.wbmon.monitor.prediction_log.schema import (
     PREDICTION_COLUMNS,
     SCHEMA_VERSION,
 )
-from flytekitplugins.wbmon.privacy.containers import Redacted
 from flytekitplugins.wbmon.privacy.patterns import PatternRedactor, Redactor, redact_value
 from flytekitplugins.wbmon.storage.lifetime import follow_process, patiently
 from flytekitplugins.wbmon.storage.segments.json_lines import to_line
@@ -164,18 +163,18 @@ class CallLog:
         if self.redactor is None:
             return dict(row)
         clean = {name: self._clean(name, row[name]) for name in _TEXTS & row.keys()}
-        n = sum(found.n for found in clean.values())
+        n = sum(found for _, found in clean.values())
         counted = {"redactions": n + int(row.get("redactions") or 0)} if clean else {}
-        return {**row, **{name: found.value for name, found in clean.items()}, **counted}
+        return {**row, **{name: text for name, (text, _) in clean.items()}, **counted}
 
-    def _clean(self, name: str, value: Any) -> Redacted:
+    def _clean(self, name: str, value: Any) -> tuple[Any, int]:
         try:
             # with its name, because a value under a secret's name is hidden whatever it is
-            named, n = redact_value(cast("Redactor", self.redactor), {name: value})
+            found = redact_value(cast("Redactor", self.redactor), {name: value})
         except Exception as error:  # noqa: BLE001 - a redactor is anybody's code
             self._warn("texts", f"texts that cannot be redacted are left out ({error_type(error)})")
-            return Redacted(None, 0)
-        return Redacted(named[name], n)
+            return None, 0
+        return found.value[name], found.n
 
     def _warn(self, matter: str, words: str) -> None:
         """Log a warning once for each kind of problem, so that failures do not flood the log."""
