@@ -263,13 +263,16 @@ def test_parameters_and_attributes_of_a_traced_call_are_in_its_row(
                     max_tokens=9,
                     seed=3,
                 )
+                client.embeddings.create(model="vectors", input="one", encoding_format="float")
 
         ask()
-    (row,) = read_calls(folder / "calls").to_pylist()
+    row, embedded = read_calls(folder / "calls").to_pylist()
 
     found = [row[f"gen_ai_request_{name}"] for name in ("temperature", "max_tokens", "seed")]
     assert found == [0.5, 9, 3]
-    assert row["purpose"] == "product"
+    assert (row["gen_ai_operation_name"], row["purpose"]) == ("chat", "product")
+    assert embedded["gen_ai_operation_name"] == "embeddings"
+    assert embedded["gen_ai_usage_output_tokens"] == 0
 
 
 @weave.op

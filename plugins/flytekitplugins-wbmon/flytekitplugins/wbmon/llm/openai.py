@@ -33,6 +33,7 @@ _ENDPOINTS = {
     "/chat/completions": "chat",
     "/completions": "completions",
     "/responses": "responses",
+    "/responses/compact": "responses",
     "/embeddings": "embeddings",
 }
 _WITH_USAGE = ("chat", "completions")

@@ -23,6 +23,7 @@ from flytekitplugins.wbmon.monitor.prediction_log.schema import CALL_COLUMNS, PR
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
+_OPERATIONS = ((".embed", "embeddings"), (".responses.", "generate_content"))
 _FROM_ATTRIBUTES = frozenset(PREDICTION_COLUMNS) | frozenset(CALL_COLUMNS)
 
 
@@ -115,7 +116,7 @@ def _row(
     asked = inputs.get("model")
     known = {
         "trace_id": start.get("trace_id"),
-        "gen_ai_operation_name": "chat",
+        "gen_ai_operation_name": _operation(str(start.get("op_name"))),
         "gen_ai_request_model": asked if isinstance(asked, str) else model,
         "gen_ai_response_model": model,
         "latency_ms": (ended - began).total_seconds() * 1e3,
@@ -126,6 +127,11 @@ def _row(
     }
     row = new_row(**known)
     return row | {"timestamp": began.isoformat()}
+
+
+def _operation(op: str) -> str:
+    """What an op of a client library does, by its name, such as `openai.embeddings.create`."""
+    return next((operation for part, operation in _OPERATIONS if part in op), "chat")
 
 
 def _columns_among(attributes: Mapping[str, Any] | None) -> Row:
