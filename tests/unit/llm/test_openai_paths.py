@@ -226,6 +226,58 @@ def test_a_response_that_failed_is_an_error(
     assert [row["error_type"] for row in rows] == ["server_error"]
 
 
+def test_a_stream_that_is_left_at_its_finish_reason_is_logged_with_what_it_cost(
+    client: Any, async_client: Any, rows: Rows
+) -> None:
+    asked = {"model": "house", "messages": [{"role": "user", "content": "one two"}], "stream": True}
+
+    def is_last(chunk: Any) -> bool:
+        return chunk.choices[0].finish_reason is not None
+
+    async def ask() -> list[Any]:
+        return [chunk async for chunk in await async_client.chat.completions.create(**asked)]
+
+    stream = client.chat.completions.create(**asked)
+    seen = []
+    for chunk in stream:
+        seen.append(chunk)
+        if is_last(chunk):
+            break
+    assert len(rows) == 1, "although the stream is still held"
+    later = asyncio.run(ask())
+
+    assert [len(seen), len(later)] == [3, 3]
+    assert [row["gen_ai_usage_output_tokens"] for row in rows] == [2, 2]
+    assert [row["finish_reason"] for row in rows] == ["stop", "stop"]
+
+
+class Broken:
+    """A stream of which the last chunk comes, and then an error in place of the counts."""
+
+    def __init__(self, last: Any) -> None:
+        self._iterator = self.chunks(last)
+
+    def chunks(self, last: Any) -> Iterator[Any]:
+        yield last
+        raise ConnectionError("lost")
+
+
+def test_an_error_that_comes_in_place_of_the_counts_comes_after_the_last_chunk(
+    server: OpenAIServer, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = openai.OpenAI(base_url=server.url, api_key="x")
+    *_, last = plain.chat.completions.create(**CHAT, stream=True)
+    monkeypatch.setattr(plain, "request", lambda *_, **__: Broken(last))
+    stream = instrument_openai(plain, rows.append).chat.completions.create(**CHAT, stream=True)
+
+    assert next(stream._iterator) is last
+    with pytest.raises(ConnectionError):
+        next(stream._iterator)
+    assert [(row["finish_reason"], row["error_type"]) for row in rows] == [
+        ("stop", "ConnectionError")
+    ]
+
+
 @pytest.mark.parametrize("leave", ["close", "with", "drop"])
 def test_a_stream_that_nobody_reads_is_a_row(client: Any, rows: Rows, leave: str) -> None:
     stream = client.chat.completions.create(**CHAT, stream=True)

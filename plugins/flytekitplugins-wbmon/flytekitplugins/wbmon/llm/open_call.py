@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
@@ -59,6 +59,7 @@ class OpenCall:
 
     def passes(self, part: Any) -> bool:
         """Record a chunk of a stream; returns whether the caller may see it."""
+        is_usage = _only_usage(part)
         try:
             text = content_of(part)
             if text and "time_to_first_chunk_ms" not in self.row:
@@ -66,10 +67,17 @@ class OpenCall:
             if text and self.how.clean is not None:
                 self.texts.append(text)
             self.row |= answer_columns(part)
-            return not (self.hides_usage and _only_usage(part))
         except Exception:  # a monitor must never break what it monitors
             logger.warning("a part of an LLM call could not be logged", exc_info=True)
-            return True
+        if is_usage and "finish_reason" in self.row:
+            self.end()
+        return not (is_usage and self.hides_usage)
+
+    @property
+    def awaits_usage(self) -> bool:
+        """Whether all of a stream was seen but the counts that its caller did not ask for."""
+        is_whole = self.hides_usage and "finish_reason" in self.row
+        return is_whole and "gen_ai_usage_input_tokens" not in self.row
 
     def note_answer(self, answer: Any) -> None:
         """Record a whole answer; the last one counts."""
@@ -159,21 +167,18 @@ class _Chunks:
     """The chunks of a stream. No generator, which does not notice that nobody ever read it."""
 
     def __init__(self, chunks: Iterator[Any], call: OpenCall) -> None:
-        self._chunks, self._call = chunks, call
+        self._shown, self._call = _shown(chunks, call), call
 
     def __iter__(self) -> _Chunks:
         return self
 
     def __next__(self) -> Any:
         with _ToTheEnd(self._call):
-            while True:
-                chunk = next(self._chunks)
-                if self._call.passes(chunk):
-                    return chunk
+            return next(self._shown)
 
     def close(self) -> None:
         self._call.abandon()
-        self._chunks.close()  # type: ignore[attr-defined]
+        self._shown.close()
 
     def __del__(self) -> None:
         self._call.abandon()
@@ -183,24 +188,60 @@ class _AsyncChunks:
     """The same of an asynchronous stream."""
 
     def __init__(self, chunks: AsyncIterator[Any], call: OpenCall) -> None:
-        self._chunks, self._call = chunks, call
+        self._shown, self._call = _shown_async(chunks, call), call
 
     def __aiter__(self) -> _AsyncChunks:
         return self
 
     async def __anext__(self) -> Any:
         with _ToTheEnd(self._call):
-            while True:
-                chunk = await self._chunks.__anext__()
-                if self._call.passes(chunk):
-                    return chunk
+            return await self._shown.__anext__()
 
     async def aclose(self) -> None:
         self._call.abandon()
-        await self._chunks.aclose()  # type: ignore[attr-defined]
+        await self._shown.aclose()
 
     def __del__(self) -> None:
         self._call.abandon()
+
+
+def _shown(chunks: Iterator[Any], call: OpenCall) -> Generator[Any, None, None]:
+    """The chunks that the caller sees.
+
+    The last one is kept until the counts that follow it were read: many callers leave there.
+    """
+    last: list[Any] = []
+    try:
+        for chunk in chunks:
+            if not call.passes(chunk):
+                continue
+            yield from last
+            last = [chunk] if call.awaits_usage else []
+            if not last:
+                yield chunk
+    except Exception:
+        yield from last
+        raise
+    yield from last
+
+
+async def _shown_async(chunks: AsyncIterator[Any], call: OpenCall) -> AsyncGenerator[Any, None]:
+    last: list[Any] = []
+    try:
+        async for chunk in chunks:
+            if not call.passes(chunk):
+                continue
+            for each in last:
+                yield each
+            last = [chunk] if call.awaits_usage else []
+            if not last:
+                yield chunk
+    except Exception:
+        for each in last:
+            yield each
+        raise
+    for each in last:
+        yield each
 
 
 @dataclass(slots=True)
