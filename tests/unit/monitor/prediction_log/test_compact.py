@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from flytekitplugins.wbmon.data.open import open_source
-from flytekitplugins.wbmon.errors import ConfigError, DataError
+from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.llm import read_calls
 from flytekitplugins.wbmon.monitor.prediction_log.compact import (
     compact_prediction_log,
@@ -110,10 +110,10 @@ def test_compacting_again_changes_nothing(serve: Serve, tmp_path: Path) -> None:
 def test_a_task_that_broke_after_its_first_part_is_done_again(
     serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from flytekitplugins.wbmon.monitor.prediction_log import compact as compaction
+    from flytekitplugins.wbmon.monitor.prediction_log.files import LogFiles
 
     serve().close()
-    real = compaction._Log.write_part
+    real = LogFiles.write_part
     calls: list[str] = []
 
     def breaks(self: Any, *arguments: Any) -> None:
@@ -122,7 +122,7 @@ def test_a_task_that_broke_after_its_first_part_is_done_again(
             raise OSError("the pod is gone")
         real(self, *arguments)
 
-    monkeypatch.setattr(compaction._Log, "write_part", breaks)
+    monkeypatch.setattr(LogFiles, "write_part", breaks)
     with pytest.raises(OSError, match="pod"):
         compact_prediction_log(str(tmp_path), "api")
     monkeypatch.undo()
@@ -263,11 +263,18 @@ def test_a_feature_seen_for_the_first_time_adds_a_column(tmp_path: Path) -> None
     assert rows["feature.y"].to_pylist() == [None, 2]
 
 
-def test_a_newer_schema_is_refused_before_anything_is_deleted(tmp_path: Path) -> None:
-    path = write_segment(tmp_path, "s-1", [row("a", schema_version=2)])
-    with pytest.raises(DataError, match="schema version"):
-        compact_prediction_log(str(tmp_path), "api")
-    assert path.exists()
+def test_a_newer_schema_waits_for_a_newer_package_and_the_others_are_compacted(
+    tmp_path: Path,
+) -> None:
+    newer = write_segment(tmp_path, "s-1", [row("a"), row("b", schema_version=2)])
+    write_segment(tmp_path, "s-2", [row("c")])
+    report = compact_prediction_log(str(tmp_path), "api")
+
+    assert table(tmp_path)["request_id"].to_pylist() == ["c"]
+    assert newer.exists()
+    assert (report.n_segments, report.n_left, report.n_torn) == (1, 1, 0)
+    assert "1 of the sealed could not be compacted" in report.reason
+    assert "1 of the sealed could not be compacted" in report.unmeasured
 
 
 def test_it_works_on_any_file_system(serve: Serve, tmp_path: Path) -> None:
