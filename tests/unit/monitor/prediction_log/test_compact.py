@@ -341,3 +341,41 @@ def test_days_are_counted_in_utc() -> None:
 def test_settings_that_cannot_work_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError):
         compact_prediction_log(str(tmp_path), "api", orphan_after_s=0)
+
+
+def test_a_call_keeps_all_its_columns_and_is_read_by_day_whatever_became_of_its_segment(
+    tmp_path: Path,
+) -> None:
+    def call(name: str, day: str = "2026-03-01", **more: Any) -> Any:
+        return row(name, f"{day}T10:00:00.000001+00:00", instance="i", **more)
+
+    said = {
+        "purpose": "judge",
+        "attempt_log": [{"model": "m"}],
+        "gen_ai_request_temperature": 0.5,
+        "gen_ai_request_seed": 7,
+        "stage_ms": {"model": 1.5},
+        "retrieved_documents": [{"id": "d"}],
+    }
+    first = write_segment(tmp_path, "s-1", [call("a", **said), call("b", prediction=1)])
+    write_segment(tmp_path, "s-2", [call("c", day="2026-03-02", purpose="product")])
+    before = read_calls(tmp_path, day="2026-03-01")
+    lines = first.read_text()
+    compact_prediction_log(str(tmp_path), "api")
+    after = read_calls(tmp_path, service="api", day="2026-03-01")
+    # as between the parts of a segment and its deletion
+    first.write_text(lines)
+    write_segment(tmp_path, "s-3", [call("d", purpose="judge")], state="open")
+    both = read_calls(tmp_path, day="2026-03-01")
+
+    assert before["request_id"].to_pylist() == ["a", "b"]
+    assert before["purpose"].to_pylist() == ["judge", None]
+    assert before["prediction"].to_pylist() == [None, "1"]
+    assert after.equals(before)
+    assert both["request_id"].to_pylist() == ["a", "b", "d"]
+    assert both["purpose"].to_pylist() == ["judge", None, "judge"]
+    assert read_calls(tmp_path, service="api", day="2026-03-02").num_rows == 1
+    assert read_calls(tmp_path, service="else", day="2026-03-01").num_rows == 0
+    assert read_calls(tmp_path, day="2026-03-03").schema.equals(before.schema)
+    with pytest.raises(ConfigError, match="YYYY-MM-DD"):
+        read_calls(tmp_path, day="March")

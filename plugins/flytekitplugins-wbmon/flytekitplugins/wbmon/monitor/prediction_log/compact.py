@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -33,6 +33,7 @@ from flytekitplugins.wbmon.monitor.prediction_log.segments import (
     keys_of,
     read_segment,
     row_key,
+    written_values,
 )
 from flytekitplugins.wbmon.storage.segments.layout import SUFFIX
 
@@ -286,7 +287,7 @@ class _Compaction:
             if table is None:
                 self._log.put_aside_part(kind, day, path)
                 continue
-            columns = {name: _as_written(table, name) for name in names}
+            columns = {name: written_values(table, name) for name in names}
             seen.update(zip(keys_of(kind, columns), _contents(kind, table), strict=True))
         return seen
 
@@ -329,15 +330,3 @@ def _dropped(table: pa.Table) -> int:
 
 def _stem(path: str) -> str:
     return path.rpartition("/")[2].removesuffix(SUFFIX)
-
-
-def _as_written(table: pa.Table, name: str) -> list[Any]:
-    """Values as in the segment, with timestamps as text, so that their keys are equal."""
-    if name not in table.column_names:
-        return [None] * table.num_rows
-    column = table[name]
-    if not pa.types.is_timestamp(column.type):
-        return cast("list[Any]", column.to_pylist())
-    # `%S` of Arrow includes the fraction of the second
-    texts = pc.strftime(column.cast(pa.timestamp("us")), format="%Y-%m-%dT%H:%M:%S")
-    return [None if text is None else f"{text}+00:00" for text in texts.to_pylist()]

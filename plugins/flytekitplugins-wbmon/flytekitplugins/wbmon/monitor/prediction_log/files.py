@@ -27,6 +27,7 @@ from flytekitplugins.wbmon.monitor.prediction_log.schema import (
     TABLES,
     RowKind,
     day_folder,
+    is_day,
 )
 from flytekitplugins.wbmon.monitor.prediction_log.segments import Segment
 from flytekitplugins.wbmon.storage.filesystem import (
@@ -231,7 +232,7 @@ class LogFiles:
         """The days that an earlier compaction wrote to, and did not live to level."""
         with suppress(FileNotFoundError, ValueError, RecursionError, TypeError, AttributeError):
             said = json.loads(self.files.cat_file(self._to_level()))
-            return {(kind, day) for kind in TABLES for day in said.get(kind, ()) if _is_day(day)}
+            return {(kind, day) for kind in TABLES for day in said.get(kind, ()) if is_day(day)}
         return set()
 
     def note_to_level(self, days: Iterable[tuple[RowKind, str]]) -> None:
@@ -288,6 +289,23 @@ class LogFiles:
         move_file(self.files, path, target)
 
 
+def services_of(destination: str, filesystem: Any = None) -> list[str]:
+    """The services that have a prediction log.
+
+    Args:
+        destination: Path or fsspec URL of the log.
+        filesystem: The fsspec file system of the log, if the caller has one with credentials.
+    """
+    files, root = open_filesystem(destination, filesystem=filesystem)
+    files.invalidate_cache()
+    try:
+        found = files.ls(f"{root}/{TABLES['prediction']}", detail=False)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    names = sorted(_name(str(path)) for path in found)
+    return [name.removeprefix("service=") for name in names if name.startswith("service=")]
+
+
 def segment_of(part: str) -> str:
     """The name of the segment that a part was made of."""
     return _name(part).removeprefix("part-").removesuffix(".parquet").rpartition("-")[0]
@@ -295,13 +313,6 @@ def segment_of(part: str) -> str:
 
 def _name(path: str) -> str:
     return path.rstrip("/").rpartition("/")[2]
-
-
-def _is_day(day: Any) -> bool:
-    try:
-        return datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=timezone.utc).year > 0
-    except (TypeError, ValueError):
-        return False
 
 
 def _as_text(data: bytes) -> dict[str, str]:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.prediction_log.fit import fit, utc
@@ -107,6 +110,21 @@ def keys_of(kind: RowKind, columns: Mapping[str, Iterable[Any]]) -> list[int]:
         columns: Values of each key column, with times in the format of `utc`.
     """
     return [hash(values) for values in zip(*(columns[name] for name in _KEYS[kind]), strict=True)]
+
+
+def written_values(table: pa.Table, name: str) -> list[Any]:
+    """A key column with values as in the segment; null if the table lacks it.
+
+    Times are text, so that the keys are equal.
+    """
+    if name not in table.column_names:
+        return [None] * table.num_rows
+    column = table[name]
+    if not pa.types.is_timestamp(column.type):
+        return cast("list[Any]", column.to_pylist())
+    # `%S` of Arrow includes the fraction of the second
+    texts = pc.strftime(column.cast(pa.timestamp("us")), format="%Y-%m-%dT%H:%M:%S")
+    return [None if text is None else f"{text}+00:00" for text in texts.to_pylist()]
 
 
 def _kind(name: str, row: Mapping[str, Any]) -> tuple[RowKind | None, str]:
