@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 from flytekitplugins.wbmon.errors import DataError
+from flytekitplugins.wbmon.monitor.prediction_log.fit import fit
 from flytekitplugins.wbmon.monitor.prediction_log.identifiers import new_request_id
 from flytekitplugins.wbmon.privacy.patterns import PatternRedactor, Redactor
 from flytekitplugins.wbmon.serving.log.assignment import Experiment, Exposures
@@ -34,6 +35,7 @@ from flytekitplugins.wbmon.serving.log.stage import Stage
 from flytekitplugins.wbmon.serving.log.thread import Sink
 from flytekitplugins.wbmon.serving.log.tracked import tracked
 from flytekitplugins.wbmon.storage.lifetime import follow_process
+from flytekitplugins.wbmon.storage.segments.json_lines import text_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -215,7 +217,8 @@ class PredictionLogger:
         self._fill(alone, given, features)
         self._process.begin()
         # an unknown latency must not count as a fast request in the windows' histograms
-        alone.latency_ms = latency_ms if latency_ms is not None else math.nan
+        known = latency_ms if type(latency_ms) is float else fit("float64", latency_ms)
+        alone.latency_ms = math.nan if known is None else known
         self.finish(alone)
         return alone.request_id
 
@@ -255,6 +258,9 @@ class PredictionLogger:
                 any other label that cannot be one, the feedback is counted as lost.
         """
         self._process.begin()
+        request_id, session_id, tenant, feedback_id, name = map(
+            _text_or_none, (request_id, session_id, tenant, feedback_id, name)
+        )
         feedback_id = feedback_id or feedback_id_of(request_id or session_id, source, name)
         try:
             row = feedback_row(
@@ -307,6 +313,7 @@ class PredictionLogger:
             unit: A session or user id that stays the same for the whole experiment.
             tenant: The tenant of the unit.
         """
+        unit = text_of(unit)
         variant = experiment.variant(unit)
         if self._exposures.is_first(experiment.name, unit):
             row = exposure_row(experiment.name, unit, variant, tenant=tenant)
@@ -383,7 +390,7 @@ class PredictionLogger:
             for name in ("tenant", "user", "session_id", "trace_id"):
                 value = rest.pop(name, None)
                 if value is not None:
-                    setattr(request, name, str(value))
+                    setattr(request, name, text_of(value))
             # most calls give only these, and need no look at the schema
             if not rest.keys() <= _COMMON:
                 rest, unknown = known_columns(rest)
@@ -395,6 +402,10 @@ class PredictionLogger:
                 request.add_features(features)
         except Exception:  # noqa: BLE001 - a monitor never breaks what it monitors
             self.count_failure()
+
+
+def _text_or_none(value: Any) -> str | None:
+    return None if value is None else text_of(value)
 
 
 _COMMON = {"prediction", "score", "input_text", "output_text", "variant"}

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from flytekitplugins.wbmon.errors import error_message, error_type
 from flytekitplugins.wbmon.monitor.prediction_log.identifiers import new_request_id
 from flytekitplugins.wbmon.monitor.prediction_log.schema import DISCONNECTED, UNMATCHED
+from flytekitplugins.wbmon.storage.segments.json_lines import text_of
 
 
 class Content(Protocol):
@@ -74,8 +75,8 @@ class Request:
     ) -> None:
         self.begin = perf_counter()
         self.began_at = time()
-        self.request_id = request_id or new_request_id()
-        self.route = route
+        self.request_id = new_request_id() if request_id is None else _id_of(request_id)
+        self.route = text_of(route)
         self.method = method
 
     def elapsed_ms(self) -> float:
@@ -93,6 +94,7 @@ class Request:
 
     def add_stage(self, name: str, milliseconds: float) -> None:
         """Add time to a stage, which may run several times in a request."""
+        name = text_of(name)
         stages = self.stages if self.stages is not None else {}
         stages[name] = stages.get(name, 0.0) + milliseconds
         self.stages = stages
@@ -119,6 +121,10 @@ class Request:
             self.abandon()
         elif self.error_type != DISCONNECTED:
             self.fail(error)
+
+
+def _id_of(given: Any) -> str:
+    return text_of(given) or new_request_id()
 
 
 CURRENT: ContextVar[Request | None] = ContextVar("wbmon_request", default=None)
