@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.prediction_log.identifiers import unit_share
+from flytekitplugins.wbmon.storage.segments.json_lines import text_of
 
 # shares such as three times 1/3 do not add up to exactly 1 in floating point
 _TOLERANCE = 1e-9
@@ -55,7 +56,9 @@ class Experiment:
         True
         """
         # the separator keeps ("ab", "c") and ("a", "bc") apart
-        place = unit_share(f"{self.name}\0{unit}", b"wbmon-experiment")
+        # a text as it is, also one that is not well formed: its variant must not change
+        said = unit if type(unit) is str else text_of(unit)
+        place = unit_share(f"{self.name}\0{said}", b"wbmon-experiment")
         edge = 0.0
         for name, share in self.variants.items():
             edge += share
@@ -77,7 +80,7 @@ class Exposures:
 
     def is_first(self, experiment: str, unit: str) -> bool:
         """Whether this is the unit's first exposure to the experiment, as far as is remembered."""
-        key = (experiment, unit)
+        key = (experiment, text_of(unit))
         if key in self._seen:
             return False
         if len(self._seen) >= _MAX_EXPOSURES:

@@ -49,6 +49,7 @@ def feedback_row(
         TypeError: If the label is no single value.
         ValueError: If the label is a value that takes more than 200 characters to tell.
     """
+    request_id, session_id, name = _text(request_id), _text(session_id), _text(name) or ""
     subject = request_id or session_id
     if not subject:
         raise DataError("feedback must have a request_id or a session_id, got neither")
@@ -57,13 +58,13 @@ def feedback_row(
     number = None if score is None else _number(score)
     if isinstance(label, str) and len(label) > _MAX_LABEL:
         raise DataError(f"a label must have at most {_MAX_LABEL} characters, got {len(label)}")
-    if not isinstance(source, str) or source not in get_args(FeedbackSource):
+    if source not in get_args(FeedbackSource):
         raise DataError(
             f"source must be one of {', '.join(get_args(FeedbackSource))}; got {text_of(source)!r}"
         )
     return {
         "timestamp": time(),
-        "feedback_id": feedback_id or feedback_id_of(subject, source, name),
+        "feedback_id": feedback_id_of(feedback_id, request_id, session_id, source, name),
         "request_id": request_id,
         "session_id": session_id,
         "source": source,
@@ -74,9 +75,16 @@ def feedback_row(
     }
 
 
-def feedback_id_of(subject: str | None, source: str, name: str) -> str:
-    """The id of what a source says of a request or session under a name."""
-    return f"{subject}:{text_of(source)}:{name}"
+def feedback_id_of(
+    feedback_id: str | None, request_id: str | None, session_id: str | None, source: str, name: str
+) -> str:
+    """The id of a feedback: as given, else that of what a source says of a subject and a name."""
+    subject = _text(request_id) or _text(session_id)
+    return _text(feedback_id) or f"{subject}:{text_of(source)}:{text_of(name)}"
+
+
+def _text(given: Any) -> str | None:
+    return None if given is None else text_of(given)
 
 
 def _number(score: Any) -> float:
@@ -110,8 +118,8 @@ def exposure_row(experiment: str, unit: str, variant: str, *, tenant: str | None
     """
     return {
         "timestamp": time(),
-        "feedback_id": f"exposure:{experiment}:{unit}:{variant}",
-        "session_id": unit,
+        "feedback_id": f"exposure:{experiment}:{text_of(unit)}:{variant}",
+        "session_id": text_of(unit),
         "tenant": tenant,
         "source": "code",
         "name": "exposure",

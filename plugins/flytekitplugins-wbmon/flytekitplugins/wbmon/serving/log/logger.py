@@ -7,7 +7,6 @@ appends them to a file, so rows that are written survive the death of the proces
 from __future__ import annotations
 
 import logging
-import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,7 +14,6 @@ from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 from flytekitplugins.wbmon.errors import DataError
-from flytekitplugins.wbmon.monitor.prediction_log.fit import fit
 from flytekitplugins.wbmon.monitor.prediction_log.identifiers import new_request_id
 from flytekitplugins.wbmon.privacy.patterns import PatternRedactor, Redactor
 from flytekitplugins.wbmon.serving.log.assignment import Experiment, Exposures
@@ -28,7 +26,7 @@ from flytekitplugins.wbmon.serving.log.feedback import (
     feedback_row,
 )
 from flytekitplugins.wbmon.serving.log.process import ProcessLog
-from flytekitplugins.wbmon.serving.log.request import CURRENT, Request, current_request
+from flytekitplugins.wbmon.serving.log.request import CURRENT, Request, as_ms, current_request
 from flytekitplugins.wbmon.serving.log.sampling import SamplingPolicy
 from flytekitplugins.wbmon.serving.log.settings import LogSettings
 from flytekitplugins.wbmon.serving.log.stage import Stage
@@ -217,8 +215,7 @@ class PredictionLogger:
         self._fill(alone, given, features)
         self._process.begin()
         # an unknown latency must not count as a fast request in the windows' histograms
-        known = latency_ms if type(latency_ms) is float else fit("float64", latency_ms)
-        alone.latency_ms = math.nan if known is None else known
+        alone.latency_ms = as_ms(latency_ms)
         self.finish(alone)
         return alone.request_id
 
@@ -258,10 +255,7 @@ class PredictionLogger:
                 any other label that cannot be one, the feedback is counted as lost.
         """
         self._process.begin()
-        request_id, session_id, tenant, feedback_id, name = map(
-            _text_or_none, (request_id, session_id, tenant, feedback_id, name)
-        )
-        feedback_id = feedback_id or feedback_id_of(request_id or session_id, source, name)
+        feedback_id = feedback_id_of(feedback_id, request_id, session_id, source, name)
         try:
             row = feedback_row(
                 request_id=request_id,
@@ -313,7 +307,6 @@ class PredictionLogger:
             unit: A session or user id that stays the same for the whole experiment.
             tenant: The tenant of the unit.
         """
-        unit = text_of(unit)
         variant = experiment.variant(unit)
         if self._exposures.is_first(experiment.name, unit):
             row = exposure_row(experiment.name, unit, variant, tenant=tenant)
@@ -402,10 +395,6 @@ class PredictionLogger:
                 request.add_features(features)
         except Exception:  # noqa: BLE001 - a monitor never breaks what it monitors
             self.count_failure()
-
-
-def _text_or_none(value: Any) -> str | None:
-    return None if value is None else text_of(value)
 
 
 _COMMON = {"prediction", "score", "input_text", "output_text", "variant"}

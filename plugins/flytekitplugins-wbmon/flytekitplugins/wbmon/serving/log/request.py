@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from contextvars import ContextVar
 from time import perf_counter, time
 from typing import Any, Protocol
 
 from flytekitplugins.wbmon.errors import error_message, error_type
+from flytekitplugins.wbmon.monitor.prediction_log.fit import fit
 from flytekitplugins.wbmon.monitor.prediction_log.identifiers import new_request_id
 from flytekitplugins.wbmon.monitor.prediction_log.schema import DISCONNECTED, UNMATCHED
 from flytekitplugins.wbmon.storage.segments.json_lines import text_of
@@ -121,6 +123,12 @@ class Request:
             self.abandon()
         elif self.error_type != DISCONNECTED:
             self.fail(error)
+
+
+def as_ms(given: Any) -> float:
+    """A duration in milliseconds that somebody gave; `nan` if it is unknown or no number."""
+    known = given if type(given) is float else fit("float64", given)
+    return math.nan if known is None else known
 
 
 def _id_of(given: Any) -> str:
