@@ -6,9 +6,11 @@ same one and no assignment has to be stored.
 
 from __future__ import annotations
 
+import hmac
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 
 from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.monitor.prediction_log.identifiers import unit_share
@@ -17,6 +19,8 @@ from flytekitplugins.wbmon.monitor.prediction_log.identifiers import unit_share
 _TOLERANCE = 1e-9
 # bounds the memory of a process that serves many units
 _MAX_EXPOSURES = 100_000
+# the key of logs without one of their own: fixed, so that every process finds the same hash
+_UNIT_KEY = b"wbmon-unit"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +67,19 @@ class Experiment:
                 return name
         # rounding may leave the last edge just below 1: the rest belongs to the last variant
         return name
+
+
+def unit_hash(unit: str, key: bytes | None) -> str:
+    """What is written in place of a unit, which may be the name of a user: HMAC-SHA256.
+
+    With a key it is what `user_hash` of that user is. Without one the key is fixed and public: who
+    has a list of names can try them all.
+
+    >>> unit_hash("ann", b"secret") == unit_hash("ann", b"secret") != unit_hash("ann", None)
+    True
+    """
+    text = unit.encode("utf-8", "surrogatepass")
+    return hmac.new(_UNIT_KEY if key is None else key, text, sha256).hexdigest()
 
 
 class Exposures:
