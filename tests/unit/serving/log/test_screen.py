@@ -18,7 +18,7 @@ from support.prediction_log import read_rows, segments
 
 ALL = SamplingPolicy(rate=1.0)
 # what the log says itself, or an operator sets: no caller gives it
-OWN = {"schema_version", "timestamp", "service", "instance", "sample_reason", "user_hash"}
+OWN = {"schema_version", "timestamp", "service", "instance", "sample_reason", "user_hash", "unit"}
 
 
 def mail(of: str) -> str:

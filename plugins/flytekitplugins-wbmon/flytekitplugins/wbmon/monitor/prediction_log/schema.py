@@ -125,6 +125,7 @@ FEEDBACK_COLUMNS: Mapping[str, str] = {
     "feedback_id": "string",
     "request_id": "string",
     "session_id": "string",
+    "unit": "string",
     "service": "string",
     "instance": "string",
     "tenant": "string",
@@ -137,7 +138,11 @@ FEEDBACK_COLUMNS: Mapping[str, str] = {
     "variant": "string",
     "redactions": "int16",
 }
-"""Columns of the feedback log: ratings, late labels, exposures of an experiment, page views."""
+"""Columns of the feedback log: ratings, late labels, exposures of an experiment, page views.
+
+`unit` is the keyed hash of who is in an experiment (a user or a session), never a name in clear;
+rows of earlier releases have none.
+"""
 
 WINDOW_COLUMNS: Mapping[str, str] = {
     "schema_version": "int16",

@@ -8,23 +8,14 @@ from __future__ import annotations
 
 import logging
 import math
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
-from flytekitplugins.wbmon.errors import DataError
-from flytekitplugins.wbmon.monitor.prediction_log.identifiers import new_request_id
 from flytekitplugins.wbmon.privacy.patterns import PatternRedactor, Redactor
-from flytekitplugins.wbmon.serving.log.assignment import Experiment, Exposures
 from flytekitplugins.wbmon.serving.log.buffer import LoggerStats
-from flytekitplugins.wbmon.serving.log.feedback import (
-    FeedbackSource,
-    exposure_row,
-    feedback_id_of,
-    feedback_row,
-)
+from flytekitplugins.wbmon.serving.log.feedback_log import FeedbackLog
 from flytekitplugins.wbmon.serving.log.fill import add_prediction, fill, request_of
 from flytekitplugins.wbmon.serving.log.process import ProcessLog
 from flytekitplugins.wbmon.serving.log.request import CURRENT, Prediction, Request, current_request
@@ -44,7 +35,7 @@ _PATTERNS = PatternRedactor()
 _DEFAULT_SAMPLING = SamplingPolicy()
 
 
-class PredictionLogger:
+class PredictionLogger(FeedbackLog):
     """Logs the predictions of a service for later monitoring; one logger per process.
 
     Args:
@@ -122,9 +113,7 @@ class PredictionLogger:
             spool=spool,
             sinks=sinks,
         )
-        self._process = ProcessLog(self._settings)
-        self._exposures = Exposures()
-        self._warned: set[str] = set()
+        super().__init__(ProcessLog(self._settings), self._settings.user_key)
         self._is_closed = False
         follow_process(self)
 
@@ -236,104 +225,6 @@ class PredictionLogger:
         self.finish(alone)
         return alone.request_id
 
-    def log_feedback(  # noqa: PLR0913 - one keyword a column
-        self,
-        request_id: str | None,
-        name: str,
-        *,
-        score: float | None = None,
-        label: Any = None,
-        comment: str | None = None,
-        source: FeedbackSource = "user",
-        session_id: str | None = None,
-        tenant: str | None = None,
-        feedback_id: str | None = None,
-    ) -> str:
-        """Log a rating of a prediction, or its true label.
-
-        Args:
-            request_id: The prediction's id; None for feedback on a session.
-            name: Kind of feedback, such as `thumbs`, `stars` or `label`.
-            score: A finite number.
-            label: The true class or value, as `prediction` takes it; at most 200 characters long.
-            comment: Free text; redacted.
-            source: `user`, `annotator`, `llm_judge` or `code`.
-            session_id: The session.
-            tenant: The tenant.
-            feedback_id: Feedback with the same id replaces earlier feedback; by default one id for
-                each combination of prediction (or session), source and name.
-
-        Returns:
-            The feedback's id.
-
-        Raises:
-            DataError: If the name is empty, the score no finite number, the label a text that is
-                too long, the source unknown, or there is neither a request nor a session. With
-                any other label that cannot be one, the feedback is counted as lost.
-        """
-        self._process.begin()
-        feedback_id = feedback_id or feedback_id_of(request_id or session_id, source, name)
-        try:
-            row = feedback_row(
-                request_id=request_id,
-                session_id=session_id,
-                tenant=tenant,
-                feedback_id=feedback_id,
-                source=source,
-                name=name,
-                score=score,
-                label=label,
-                comment=comment,
-            )
-        except DataError:
-            raise
-        except Exception:  # noqa: BLE001 - a monitor never breaks what it monitors
-            self._process.buffer.lose_feedback()
-            self.count_failure()
-        else:
-            self._process.buffer.add_feedback(row)
-        return feedback_id
-
-    def log_event(
-        self, name: str, *, session_id: str, label: str | None = None, tenant: str | None = None
-    ) -> None:
-        """Log an event of a session, such as an opened page or a pressed button.
-
-        Args:
-            name: Kind of event, such as `page_view` or `interaction`.
-            session_id: The session.
-            label: The page or button.
-            tenant: The tenant.
-        """
-        self.log_feedback(
-            None,
-            name,
-            label=label,
-            source="code",
-            session_id=session_id,
-            tenant=tenant,
-            # an id of its own, so that a repeated event does not replace the one before
-            feedback_id=new_request_id(),
-        )
-
-    def assign(self, experiment: Experiment, unit: str, *, tenant: str | None = None) -> str:
-        """The variant of a unit; its first exposure in this process is logged.
-
-        Args:
-            experiment: The experiment.
-            unit: A session or user id that stays the same for the whole experiment.
-            tenant: The tenant of the unit.
-        """
-        variant = experiment.variant(unit)
-        if self._exposures.is_first(experiment.name, unit):
-            row = exposure_row(experiment.name, unit, variant, tenant=tenant)
-            self._process.begin()
-            self._process.buffer.add_feedback(row)
-        request = current_request()
-        if request is not None:
-            request.set(variant=variant)
-        return variant
-
     def stage(self, name: str) -> Stage:
         """A context manager that measures the block as a stage of the request being served.
 
@@ -367,20 +258,6 @@ class PredictionLogger:
         """Log a prediction whose request is over, or served by another process."""
         self._process.begin()
         self._process.buffer.add_late(prediction)
-
-    def count_failure(self) -> None:
-        """Count an error inside monitoring that the caller does not see; the first one is logged.
-
-        Must be called while the exception is handled.
-        """
-        self._process.buffer.count_failure()
-        self.warn_once("failed", f"an error of its own ({sys.exc_info()[0]}); serving goes on")
-
-    def warn_once(self, matter: str, words: str) -> None:
-        """Log a warning, once for each matter."""
-        if matter not in self._warned:
-            self._warned.add(matter)
-            logger.warning("prediction log: %s", words)
 
     def close(self, timeout: float = 5.0) -> LoggerStats:
         """Write the waiting rows and seal the segment; later requests are counted, not written.

@@ -6,12 +6,11 @@ as those of routes and features; and keys, which rows are joined by, so that two
 
 from __future__ import annotations
 
-import hmac
 import re
 from collections.abc import Callable, Iterable, Mapping
-from hashlib import sha256
 from typing import Any
 
+from flytekitplugins.wbmon.monitor.prediction_log.identifiers import keyed_hash
 from flytekitplugins.wbmon.monitor.prediction_log.schema import COLUMNS, RowKind
 from flytekitplugins.wbmon.privacy.patterns import PatternRedactor, Redactor, redact_value
 from flytekitplugins.wbmon.storage.segments.json_lines import to_text
@@ -24,7 +23,8 @@ KEYS = (
 _KEY_LENGTH = 16
 # what the log itself says, and what is hidden by other means
 _PLAIN = (
-    "service", "instance", "user_hash", "input_text", "output_text", "error_text", "comment",
+    "service", "instance", "user_hash", "unit", "input_text", "output_text", "error_text",
+    "comment",
 )  # fmt: skip
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _MAX_KNOWN = 10_000
@@ -154,14 +154,6 @@ class Screen:
         named, found = redact_value(self._redactor, {name: value})
         (hidden,) = named.values()
         return hidden, found
-
-
-def keyed_hash(key: bytes, text: str) -> str:
-    """HMAC-SHA256 as hexadecimal digits.
-
-    Keyed, because names of users are few enough to try all of them against a plain hash.
-    """
-    return hmac.new(key, text.encode("utf-8", "surrogatepass"), sha256).hexdigest()
 
 
 def _name(screen: Screen, _: str, value: str) -> str:
