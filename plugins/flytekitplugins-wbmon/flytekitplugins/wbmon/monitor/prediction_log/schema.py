@@ -12,7 +12,8 @@ a new version of the schema only adds columns that may be null.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from datetime import date
+from typing import Any, Literal
 
 SCHEMA_VERSION = 1
 
@@ -200,3 +201,11 @@ def day_folder(destination: str, kind: RowKind, service: str, day: str) -> str:
         day: `YYYY-MM-DD`, UTC.
     """
     return f"{destination.rstrip('/')}/{TABLES[kind]}/service={service}/dt={day}"
+
+
+def is_day(day: Any) -> bool:
+    """Whether it is the text of a day as folders are named by it, `YYYY-MM-DD`."""
+    try:
+        return isinstance(day, str) and date.fromisoformat(day).isoformat() == day
+    except ValueError:
+        return False
