@@ -13,6 +13,7 @@ from typing import Any
 from flytekitplugins.wbmon.monitor.prediction_log.identifiers import keyed_hash
 from flytekitplugins.wbmon.monitor.prediction_log.schema import COLUMNS, RowKind
 from flytekitplugins.wbmon.privacy.patterns import PatternRedactor, Redactor, redact_value
+from flytekitplugins.wbmon.privacy.secret_names import is_secret_name
 from flytekitplugins.wbmon.storage.segments.json_lines import to_text
 
 KEYS = (
@@ -103,9 +104,10 @@ class Screen:
 
     def row(self, kind: RowKind, row: dict[str, Any]) -> dict[str, Any]:
         """A row of fitting values, with its names and keys hidden in place; texts are not read."""
-        for column, hide in _HIDE[kind].items():
-            value = row.get(column)
-            if value:
+        hides = _HIDE[kind]
+        for column, value in row.items():
+            hide = hides.get(column)
+            if hide is not None and value:
                 row[column] = hide(self, column, value)
         return row
 
@@ -150,6 +152,8 @@ class Screen:
     def _hidden(self, name: str, value: Any) -> tuple[Any, int]:
         if self._redactor is None:
             return value, 0
+        if type(value) is str and not is_secret_name(name):
+            return self._redactor.text(value)
         # with its name, because a value under a secret's name is hidden whatever it is
         named, found = redact_value(self._redactor, {name: value})
         (hidden,) = named.values()
