@@ -250,7 +250,7 @@ def test_a_loud_unit_counts_once_and_other_ratings_do_not():
     rows.append(exposure_row("elsewhere", "c", "old", tenant=None))
     rows += [rating("a", 1.0, number=i) for i in range(9)] + [rating("b", 0.0), rating("c", 7.0)]
     rows += [rating("b", 5.0, name="stars"), rating(None, 5.0)]
-    rows.append({**exposure_row("layout", "x", "old", tenant=None), "session_id": None})
+    rows.append({**exposure_row("layout", "x", "old", tenant=None), "unit": None})
     table = log_table("feedback", [{**row, "timestamp": AT} for row in rows])
 
     (control,) = compare(table).variants

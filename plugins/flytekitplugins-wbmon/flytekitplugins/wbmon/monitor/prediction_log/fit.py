@@ -133,7 +133,7 @@ def _of_array_library(value: Any) -> Any:
         if getattr(getattr(value, "dtype", None), "kind", "") in ("m", "M"):
             return class_name(value.reshape(())[()])
         return value.item()
-    except (AttributeError, TypeError, ValueError):
+    except Exception:  # noqa: BLE001 - it may look like an array, and be anything
         return value
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -76,7 +76,8 @@ def compare_variants(feedback: Any, plan: ExperimentPlan) -> ExperimentReport:
     rating have the outcome `plan.unrated`, or are exposed and not measured. If the share of units
     that were measured is another in each variant, beyond chance, the comparison is invalid: who
     got no answer often gives no rating. A unit that was exposed to several variants belongs to its
-    first.
+    first. Rows say their unit in the column `unit`; in those of earlier releases and of others,
+    which have none, it is the session, and so it is of a rating whose unit was not exposed.
 
     Outcomes of two values, such as 0 and 1, are compared by Newcombe's interval, others by the
     studentised permutation test. With more than two variants, intervals and p-values are
@@ -150,14 +151,23 @@ def _units(rows: Sequence[Mapping[str, Any]], plan: ExperimentPlan) -> _Units:
     variants: dict[str, list[str]] = {}
     scores: dict[str, list[float]] = {}
     n_unreadable = n_before = 0
-    known = [row for row in rows if row["session_id"] is not None]
-    for row in known:
-        is_exposure = row["name"] == EXPOSURE and row["experiment"] == plan.experiment
-        if is_exposure and row["variant"] is not None:
-            variants.setdefault(row["session_id"], []).append(_name_of(row["variant"]))
-            entered.setdefault(row["session_id"], row["timestamp"])
-    for row in known:
-        unit, score = row["session_id"], row["score"]
+    exposures = [
+        row
+        for row in rows
+        if row["name"] == EXPOSURE
+        and row["experiment"] == plan.experiment
+        and row["variant"] is not None
+    ]
+    of_session = _units_of_sessions((*exposures, *rows))
+    for row in exposures:
+        unit = row.get("unit") or of_session.get(row["session_id"])
+        if unit is not None:
+            variants.setdefault(unit, []).append(_name_of(row["variant"]))
+            entered.setdefault(unit, row["timestamp"])
+    for row in rows:
+        unit, score = row.get("unit"), row["score"]
+        if unit not in variants:
+            unit = of_session.get(row["session_id"])
         if row["name"] != plan.outcome or unit not in variants:
             continue
         if None not in (row["timestamp"], entered[unit]) and row["timestamp"] < entered[unit]:
@@ -175,6 +185,16 @@ def _units(rows: Sequence[Mapping[str, Any]], plan: ExperimentPlan) -> _Units:
         n_unreadable=n_unreadable,
         n_before=n_before,
     )
+
+
+def _units_of_sessions(rows: Iterable[Mapping[str, Any]]) -> dict[Any, Any]:
+    """The unit of each session: the first that a row says, or itself where none does."""
+    told: dict[Any, Any] = {}
+    for row in rows:
+        session = row["session_id"]
+        if session is not None and told.get(session) is None:
+            told[session] = row.get("unit")
+    return {session: session if unit is None else unit for session, unit in told.items()}
 
 
 def _name_of(variant: Any) -> str:

@@ -11,13 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from flytekitplugins.wbmon.errors import ConfigError
-from flytekitplugins.wbmon.monitor.prediction_log.identifiers import unit_share
-from flytekitplugins.wbmon.storage.segments.json_lines import text_of
+from flytekitplugins.wbmon.monitor.prediction_log.identifiers import keyed_hash, unit_share
 
 # shares such as three times 1/3 do not add up to exactly 1 in floating point
 _TOLERANCE = 1e-9
 # bounds the memory of a process that serves many units
 _MAX_EXPOSURES = 100_000
+# the key of logs without one of their own: fixed, so that every process finds the same hash
+_UNIT_KEY = b"wbmon-unit"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,9 +57,7 @@ class Experiment:
         True
         """
         # the separator keeps ("ab", "c") and ("a", "bc") apart
-        # a text as it is, also one that is not well formed: its variant must not change
-        said = unit if type(unit) is str else text_of(unit)
-        place = unit_share(f"{self.name}\0{said}", b"wbmon-experiment")
+        place = unit_share(f"{self.name}\0{unit}", b"wbmon-experiment")
         edge = 0.0
         for name, share in self.variants.items():
             edge += share
@@ -66,6 +65,18 @@ class Experiment:
                 return name
         # rounding may leave the last edge just below 1: the rest belongs to the last variant
         return name
+
+
+def unit_hash(unit: str, key: bytes | None) -> str:
+    """What is written in place of a unit, which may be the name of a user: HMAC-SHA256.
+
+    With a key it is what `user_hash` of that user is. Without one the key is fixed and public: who
+    has a list of names can try them all.
+
+    >>> unit_hash("ann", b"secret") == unit_hash("ann", b"secret") != unit_hash("ann", None)
+    True
+    """
+    return keyed_hash(_UNIT_KEY if key is None else key, unit)
 
 
 class Exposures:
@@ -80,7 +91,7 @@ class Exposures:
 
     def is_first(self, experiment: str, unit: str) -> bool:
         """Whether this is the unit's first exposure to the experiment, as far as is remembered."""
-        key = (experiment, text_of(unit))
+        key = (experiment, unit)
         if key in self._seen:
             return False
         if len(self._seen) >= _MAX_EXPOSURES:

@@ -112,6 +112,11 @@ def text_of(value: Any) -> str:
         return f"<{type(value).__name__}>"
 
 
+def text_or_none(value: Any) -> str | None:
+    """As `text_of`, but None is none."""
+    return None if value is None else text_of(value)
+
+
 def read_lines(data: bytes) -> Lines:
     """The rows among the lines of a file.
 
