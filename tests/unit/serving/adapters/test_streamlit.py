@@ -8,6 +8,8 @@ import pytest
 
 from flytekitplugins.wbmon.serving import Experiment, PredictionLogger, SamplingPolicy
 from flytekitplugins.wbmon.serving.adapters.streamlit import StreamlitSession
+from support import experiment_units
+from support.experiment_units import Visit
 from support.prediction_log import read_rows
 
 LAYOUT = Experiment(name="layout", variants={"a": 0.5, "b": 0.5})
@@ -100,3 +102,35 @@ def test_streamlit_ends_scripts_by_these_names() -> None:
     ends = pytest.importorskip("streamlit.runtime.scriptrunner_utils.exceptions")
     assert issubclass(ends.RerunException, BaseException)
     assert issubclass(ends.StopException, BaseException)
+
+
+def test_ratings_of_an_experiment_belong_to_the_user_or_else_to_the_session(tmp_path: Path) -> None:
+    log = PredictionLogger("ui", str(tmp_path), user_key=experiment_units.KEY)
+
+    def rate(visit: Visit, score: float) -> None:
+        visit.state.setdefault("id", visit.session)
+        session = StreamlitSession(log, visit.state, user=visit.user)
+        session.page("Home")
+        session.variant(experiment_units.LAYOUT)
+        with session.request("answer", text="a"):
+            pass
+        session.feedback(score=score)
+
+    experiment_units.rate_and_recount(log, rate)
+
+
+def test_a_rating_after_the_login_is_of_the_variant_that_was_shown_before(
+    log: PredictionLogger,
+) -> None:
+    state: dict[str, Any] = {}
+    session = StreamlitSession(log, state)
+    session.variant(LAYOUT)
+    with session.request("judge"):
+        pass
+    session = StreamlitSession(log, state, user="ann")
+    session.variant(LAYOUT)
+    session.feedback(score=1.0)
+
+    anonymous, known, rating = rows(log)
+    assert rating["unit"] == anonymous["unit"] != known["unit"]
+    assert rating["session_id"] == anonymous["session_id"] == known["session_id"]
