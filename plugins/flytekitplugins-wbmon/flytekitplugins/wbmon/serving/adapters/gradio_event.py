@@ -42,7 +42,7 @@ class EventFunction:
 
     def __init__(self, fn: Callable[..., Any]) -> None:
         self.call = fn
-        plain = fn
+        plain: Any = fn
         while isinstance(plain, functools.partial):
             plain = plain.func
         self.name = str(getattr(plain, "__name__", type(plain).__name__))
