@@ -18,7 +18,17 @@ else:
     import tomli as tomllib
 
 PACKAGE = SOURCE / "flytekitplugins" / "wbmon"
-PURE = ("errors", "arguments", "stats", "data", "reports", "privacy", "storage", "monitor")
+PURE = (
+    "errors",
+    "arguments",
+    "context",
+    "stats",
+    "data",
+    "reports",
+    "privacy",
+    "storage",
+    "monitor",
+)
 PLATFORMS = {"flytekit", "flyteidl", "wandb", "weave"}
 ARRAYS = {"numpy", "pandas", "pyarrow", "scipy", "sklearn"}
 

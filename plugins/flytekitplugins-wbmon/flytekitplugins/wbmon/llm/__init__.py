@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from flytekitplugins.wbmon.lazy_names import lazy_names
 
 if TYPE_CHECKING:
+    from flytekitplugins.wbmon.context import with_context
     from flytekitplugins.wbmon.llm.chat import answer_with, chat_with
     from flytekitplugins.wbmon.llm.circuit_breaker import CircuitBreaker
     from flytekitplugins.wbmon.llm.judge import Judge
@@ -69,6 +70,7 @@ _HOMES = {
     "retrieval_metrics": "stats.retrieval",
     "spans_of_records": "monitor.llm.steps.spans",
     "weave_init": "traces.decorator",
+    "with_context": "context",
 }
 __all__ = [
     "Budget",
@@ -99,6 +101,7 @@ __all__ = [
     "retrieval_metrics",
     "spans_of_records",
     "weave_init",
+    "with_context",
 ]
 
 __getattr__, __dir__ = lazy_names(__name__, _HOMES)

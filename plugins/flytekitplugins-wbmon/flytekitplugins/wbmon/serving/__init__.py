@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from flytekitplugins.wbmon.lazy_names import lazy_names
 
 if TYPE_CHECKING:
+    from flytekitplugins.wbmon.context import with_context
     from flytekitplugins.wbmon.privacy.patterns import PatternRedactor, Redactor
     from flytekitplugins.wbmon.privacy.presidio import PresidioRedactor
     from flytekitplugins.wbmon.serving.adapters.asgi import PredictionLoggingMiddleware
@@ -35,6 +36,7 @@ _HOMES = {
     "gradio_feedback": "serving.adapters.gradio",
     "monitor_gradio": "serving.adapters.gradio",
     "streamlit_session": "serving.adapters.streamlit",
+    "with_context": "context",
 }
 __all__ = [
     "Experiment",
@@ -49,6 +51,7 @@ __all__ = [
     "gradio_feedback",
     "monitor_gradio",
     "streamlit_session",
+    "with_context",
 ]
 
 __getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -6,6 +6,7 @@ import _thread
 import atexit
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,6 +38,7 @@ class Log(Protocol):
 # weak, so that a log that nobody uses any more can be collected
 _OPEN: WeakSet[Log] = WeakSet()
 _CLOSING = threading.Event()
+_FOLLOWED: list[int] = []
 _PATIENCE_S = 10.0
 _LOCK_PATIENCE_S = 0.2
 
@@ -52,6 +54,19 @@ def follow_process(log: Log) -> None:
     is_main = threading.current_thread() is threading.main_thread()
     if is_main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, _close_and_die)
+
+
+def close_with_child() -> None:
+    """Close the logs of a child of `multiprocessing`, which runs no handlers of `atexit`."""
+    multiprocessing = sys.modules.get("multiprocessing.process")
+    if multiprocessing is None or multiprocessing.parent_process() is None:
+        return
+    from multiprocessing.util import Finalize
+
+    # once in each process: several logs may begin, and a child may have children
+    if [os.getpid()] != _FOLLOWED:
+        _FOLLOWED[:] = [os.getpid()]
+        Finalize(None, _close_all, exitpriority=0)
 
 
 @contextmanager

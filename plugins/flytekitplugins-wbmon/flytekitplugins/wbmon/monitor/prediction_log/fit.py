@@ -69,7 +69,7 @@ def utc(value: Any) -> str | None:
             # Python 3.10 does not accept the Z
             at = datetime.fromisoformat(value.replace("Z", "+00:00"))
             # already in this format, as nearly always: saves the conversion
-            if len(value) == _UTC_LENGTH and value.endswith("+00:00") and value[10] == "T":
+            if len(value) == _UTC_LENGTH and value.endswith("+00:00") and _is_usual(value):
                 return value
         if not isinstance(at, datetime):
             return None
@@ -77,6 +77,11 @@ def utc(value: Any) -> str | None:
         return at.isoformat(timespec="microseconds")
     except (ValueError, OverflowError):
         return None
+
+
+def _is_usual(text: str) -> bool:
+    # Python reads weeks (`2026-W10-7T…`) and a comma before the fraction, too
+    return text[4] == text[7] == "-" and text[10] == "T" and text[19] == "."
 
 
 def scalar(value: Any) -> Any:

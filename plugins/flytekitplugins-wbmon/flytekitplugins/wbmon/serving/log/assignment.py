@@ -6,14 +6,12 @@ same one and no assignment has to be stored.
 
 from __future__ import annotations
 
-import hmac
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from hashlib import sha256
 
 from flytekitplugins.wbmon.errors import ConfigError
-from flytekitplugins.wbmon.monitor.prediction_log.identifiers import unit_share
+from flytekitplugins.wbmon.monitor.prediction_log.identifiers import keyed_hash, unit_share
 
 # shares such as three times 1/3 do not add up to exactly 1 in floating point
 _TOLERANCE = 1e-9
@@ -78,8 +76,7 @@ def unit_hash(unit: str, key: bytes | None) -> str:
     >>> unit_hash("ann", b"secret") == unit_hash("ann", b"secret") != unit_hash("ann", None)
     True
     """
-    text = unit.encode("utf-8", "surrogatepass")
-    return hmac.new(_UNIT_KEY if key is None else key, text, sha256).hexdigest()
+    return keyed_hash(_UNIT_KEY if key is None else key, unit)
 
 
 class Exposures:

@@ -32,7 +32,7 @@ class FeedbackLog:
     def __init__(self, process: ProcessLog, user_key: bytes | None) -> None:
         self._process, self._user_key = process, user_key
         self._exposures = Exposures()
-        self._warned = False
+        self._warned: set[str] = set()
 
     def log_feedback(  # noqa: PLR0913 - one keyword a column
         self,
@@ -73,15 +73,15 @@ class FeedbackLog:
                 other label that cannot be one, the feedback is counted as lost.
         """
         self._process.begin()
-        who = self._unit(unit) if unit != session_id else None
+        session, who = self._unit(session_id), self._unit(unit if unit != session_id else None)
         # of two users of one session, neither replaces what the other said
-        subject = request_id or ":".join(filter(None, (session_id, who)))
+        subject = request_id or ":".join(filter(None, (session, who)))
         feedback_id = feedback_id or feedback_id_of(subject, source, name)
         try:
             row = feedback_row(
                 request_id=request_id,
                 session_id=session_id,
-                unit=who or self._unit(session_id),
+                unit=who or session,
                 tenant=tenant,
                 feedback_id=feedback_id,
                 source=source,
@@ -169,11 +169,13 @@ class FeedbackLog:
         Must be called while the exception is handled.
         """
         self._process.buffer.count_failure()
-        if not self._warned:
-            self._warned = True
-            logger.warning(
-                "prediction log: an error of its own (%s); serving goes on", sys.exc_info()[0]
-            )
+        self.warn_once("failed", f"an error of its own ({sys.exc_info()[0]}); serving goes on")
+
+    def warn_once(self, matter: str, words: str) -> None:
+        """Log a warning, once for each matter."""
+        if matter not in self._warned:
+            self._warned.add(matter)
+            logger.warning("prediction log: %s", words)
 
     def _unit(self, unit: str | None) -> str | None:
         """What is written of a unit."""

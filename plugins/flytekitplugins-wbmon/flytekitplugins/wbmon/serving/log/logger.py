@@ -15,10 +15,10 @@ from typing import Any, ParamSpec, TypeVar
 
 from flytekitplugins.wbmon.privacy.patterns import PatternRedactor, Redactor
 from flytekitplugins.wbmon.serving.log.buffer import LoggerStats
-from flytekitplugins.wbmon.serving.log.encode import known_columns
 from flytekitplugins.wbmon.serving.log.feedback_log import FeedbackLog
+from flytekitplugins.wbmon.serving.log.fill import add_prediction, fill, request_of
 from flytekitplugins.wbmon.serving.log.process import ProcessLog
-from flytekitplugins.wbmon.serving.log.request import CURRENT, Request, current_request
+from flytekitplugins.wbmon.serving.log.request import CURRENT, Prediction, Request, current_request
 from flytekitplugins.wbmon.serving.log.sampling import SamplingPolicy
 from flytekitplugins.wbmon.serving.log.settings import LogSettings
 from flytekitplugins.wbmon.serving.log.stage import Stage
@@ -49,6 +49,8 @@ class PredictionLogger(FeedbackLog):
         redactor: Hides personal data and keys in every text; None keeps texts as they are.
         user_key: Secret key of the HMAC that is written in place of a user; without it no user is
             written.
+        hashed: Further columns to write as such a hash: any of `tenant`, `session_id`,
+            `conversation_id`. Whatever these hold, the log then does not say.
         max_queue: How many rows may wait for the writer; further rows are dropped and counted.
         flush_interval: Seconds between writes; a killed process loses the rows of that time.
         window: Length of a serving window in seconds; should divide a day (86400 s) evenly, so
@@ -62,7 +64,8 @@ class PredictionLogger(FeedbackLog):
         sinks: Further receivers of the windows, such as `WandbSink`.
 
     Raises:
-        ConfigError: If the service is not a valid folder name, or a number is not positive.
+        ConfigError: If the service is not a valid folder name, a number is not positive, or
+            columns cannot be hashed.
     """
 
     def __init__(  # noqa: PLR0913 - one keyword a matter
@@ -76,6 +79,7 @@ class PredictionLogger(FeedbackLog):
         sampling: SamplingPolicy = _DEFAULT_SAMPLING,
         redactor: Redactor | None = _PATTERNS,
         user_key: bytes | str | None = None,
+        hashed: Sequence[str] = (),
         max_queue: int = 10_000,
         flush_interval: float = 0.05,
         window: float = 10.0,
@@ -98,6 +102,7 @@ class PredictionLogger(FeedbackLog):
             sampling=sampling,
             redactor=redactor,
             user_key=user_key.encode() if isinstance(user_key, str) else user_key,
+            hashed=tuple(hashed),
             max_queue=max_queue,
             flush_interval=flush_interval,
             window=window,
@@ -122,6 +127,11 @@ class PredictionLogger(FeedbackLog):
         """Whether the log can hold users, as keyed hashes."""
         return self._settings.user_key is not None
 
+    @property
+    def n_in_flight(self) -> int:
+        """How many requests are being served."""
+        return len(self._process.buffer.live)
+
     @contextmanager
     def request(
         self, route: str, *, request_id: str | None = None, **columns: Any
@@ -134,7 +144,7 @@ class PredictionLogger(FeedbackLog):
             columns: `tenant`, `user`, `session_id`, or columns of the prediction log.
         """
         request = Request(request_id, route=route)
-        self._fill(request, columns)
+        fill(self, request, columns)
         token = CURRENT.set(request)
         self.enter(request)
         try:
@@ -159,7 +169,7 @@ class PredictionLogger(FeedbackLog):
         """
         return partial(tracked, self, route)
 
-    def log_prediction(
+    def log_prediction(  # noqa: PLR0913 - one keyword a column
         self,
         *,
         features: Mapping[str, Any] | None = None,
@@ -168,11 +178,17 @@ class PredictionLogger(FeedbackLog):
         input_text: Any = None,
         output_text: Any = None,
         request_id: str | None = None,
+        parent_request_id: str | None = None,
         route: str = "predict",
         latency_ms: float | None = None,
         **columns: Any,
     ) -> str:
         """Log one prediction, as part of the request being served or as a request of its own.
+
+        A request may have several predictions, as of a batch, and some after its end, as of a task
+        that it started; each has a row. In a thread without the request's context, give the
+        request's id, or start the thread's function by `with_context`. In another process, give it
+        as `parent_request_id`.
 
         Args:
             features: The model's inputs by name: numbers, booleans, and short texts as categories.
@@ -181,7 +197,9 @@ class PredictionLogger(FeedbackLog):
             score: Probability or confidence of the prediction.
             input_text: The input as a text or nested containers.
             output_text: The answer as a text or nested containers.
-            request_id: Outside of a request: the id that feedback refers to; a new one by default.
+            request_id: The id that feedback refers to; that of the request by default, of its
+                second prediction `<id>:2`, outside of a request a new one.
+            parent_request_id: Outside of a request: the id of the request that it is a part of.
             route: Outside of a request: name of the route or function.
             latency_ms: Outside of a request: duration in milliseconds; unknown by default.
             columns: `tenant`, `user`, `session_id`, `variant`, or other columns of the log.
@@ -189,7 +207,6 @@ class PredictionLogger(FeedbackLog):
         Returns:
             The request id, to be used for feedback and labels.
         """
-        request = current_request()
         given = {
             "prediction": prediction,
             "score": score,
@@ -197,11 +214,11 @@ class PredictionLogger(FeedbackLog):
             "output_text": output_text,
             **columns,
         }
-        if request is not None:
-            self._fill(request, given, features)
-            return request.request_id
+        served = request_of(self, request_id, parent_request_id, route)
+        if served is not None:
+            return add_prediction(self, served, request_id, given, features)
         alone = Request(request_id, route=route)
-        self._fill(alone, given, features)
+        fill(self, alone, given, features)
         self._process.begin()
         # an unknown latency must not count as a fast request in the windows' histograms
         alone.latency_ms = latency_ms if latency_ms is not None else math.nan
@@ -228,7 +245,19 @@ class PredictionLogger(FeedbackLog):
 
     def finish(self, request: Request) -> None:
         """Count a finished request, and keep its row if the policy says so; for adapters."""
-        self._process.buffer.record(request)
+        # a forked child comes to the end of its parent's request as well
+        if not request.is_over:
+            request.is_over = True
+            self._process.buffer.record(request)
+
+    def live_request(self, request_id: str) -> Request | None:
+        """The request of that id, if this process is serving it."""
+        return self._process.buffer.live_request(request_id)
+
+    def add_late(self, prediction: Prediction) -> None:
+        """Log a prediction whose request is over, or served by another process."""
+        self._process.begin()
+        self._process.buffer.add_late(prediction)
 
     def close(self, timeout: float = 5.0) -> LoggerStats:
         """Write the waiting rows and seal the segment; later requests are counted, not written.
@@ -248,32 +277,8 @@ class PredictionLogger(FeedbackLog):
         """In a forked child: leave the parent its rows and segment, and begin with new ones."""
         self._process.abandon()
         self._process = ProcessLog(self._settings)
+        served = current_request()
+        if served is not None:
+            served.is_over = served.is_elsewhere = True
         if self._is_closed:
             self._process.close(0.0)
-
-    def _fill(
-        self,
-        request: Request,
-        columns: Mapping[str, Any],
-        features: Mapping[str, Any] | None = None,
-    ) -> None:
-        try:
-            rest = dict(columns)
-            for name in ("tenant", "user", "session_id", "trace_id"):
-                value = rest.pop(name, None)
-                if value is not None:
-                    setattr(request, name, str(value))
-            # most calls give only these, and need no look at the schema
-            if not rest.keys() <= _COMMON:
-                rest, unknown = known_columns(rest)
-                if unknown and not self._warned:
-                    self._warned = True
-                    logger.warning("prediction log: no such columns: %s", ", ".join(unknown))
-            request.set(**rest)
-            if features is not None:
-                request.add_features(features)
-        except Exception:  # noqa: BLE001 - a monitor never breaks what it monitors
-            self.count_failure()
-
-
-_COMMON = {"prediction", "score", "input_text", "output_text", "variant"}

@@ -110,7 +110,10 @@ def _begin(row: Row) -> float:
 
 @contextmanager
 def call_attributes(**columns: Any) -> Iterator[None]:
-    """Set columns of every call that the block makes, also in coroutines and threads it starts.
+    """Set columns of every call that the block makes, also in coroutines and tasks it starts.
+
+    Before Python 3.14 a thread inherits nothing, be it one of an executor: give it
+    `with_context(function)`. `asyncio.to_thread` needs none.
 
     Args:
         columns: Of the prediction log: `tenant`, `user_hash`, `route`, `request_id`, `session_id`,
