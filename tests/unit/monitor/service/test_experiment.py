@@ -316,6 +316,15 @@ def test_a_unit_counts_once_in_whatever_way_its_rows_name_it(rows, exposed, meas
     assert (control.n_exposed, control.n_measured, control.mean) == (exposed, measured, mean)
 
 
+def test_ratings_that_name_nobody_are_told():
+    rows = [seen("ann", "s1", "old"), *(said(None, None, 1.0, i) for i in range(3))]
+    report = compare(log_table("feedback", [{**row, "timestamp": AT} for row in rows]))
+
+    assert report.variants[0].n_measured == 0
+    assert "3 ratings name neither a unit nor a session" in report.reason
+    assert "neither" not in compare(log({"old": [1.0], "new": [0.0]})).reason
+
+
 def test_a_table_without_the_column_of_units_is_read_by_its_sessions():
     table = log({"old": [1.0, 0.0, 1.0], "new": [0.0]})
     sessions = pa.array([unit or session for unit, session in zip(

@@ -268,6 +268,42 @@ def test_ratings_of_an_experiment_belong_to_the_user_or_else_to_the_session(
     experiment_units.rate_and_recount(log, rate)
 
 
+@pytest.mark.parametrize(
+    ("login", "user"),
+    [(None, None), ({"userinfo": {"preferred_username": "ann", "name": "Ann"}}, "ann")],
+)
+def test_the_user_of_a_login_button_is_the_user(
+    log: PredictionLogger, login: dict[str, Any] | None, user: str | None
+) -> None:
+    session = {"session": {"oauth_info": login}} if login else {}
+    page = gr.Request(SimpleNamespace(scope=session), session_hash="s1")
+    profile = gr.OAuthProfile(
+        {"name": "Ann", "preferred_username": "ann", "profile": "p", "picture": "q"}
+    )
+    greet = monitor_gradio(lambda text, who: text, log, experiment=SHAPE)
+    greet(page, "hi", profile)
+
+    (row,) = rows(log)
+    assert row["input_text"] == '{"text":"hi"}'
+    assert row["variant"] == SHAPE.variant(user or "s1")
+    assert ("user_hash" in row) == (user is not None)
+
+
+def test_a_unit_that_cannot_be_told_costs_neither_the_answer_nor_the_rating(
+    log: PredictionLogger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nobody(page: Any) -> str:
+        raise KeyError("no such header")
+
+    monkeypatch.setattr(gr, "Info", lambda _: None)
+    value, name = monitor_gradio(add, log, experiment=SHAPE, unit=nobody)(PAGE, 1)
+    gradio_feedback(log, score=1.0, unit=nobody)(PAGE, name)
+
+    assert value == 2
+    assert [row["session_id"] for row in rows(log, "feedback")] == ["s1"]
+    assert log.stats.failed == 2
+
+
 def test_what_is_large_is_written_as_what_it_is() -> None:
     assert outline(np.zeros((28, 28))) == "[ndarray 28x28]"
     assert outline([1, {"a": b"xy"}, object()]) == [1, {"a": "[bytes 2]"}, "[object]"]
