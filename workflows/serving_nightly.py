@@ -27,6 +27,7 @@ from flytekitplugins.wbmon import (
     PerformanceReport,
     Profile,
     ProfileData,
+    Sample,
     ServingReport,
     ServingSLO,
     SLOReport,
@@ -63,7 +64,7 @@ performance = tracked(
         weight="sample_weight",
     )
 )
-summary = tracked(SummarizeServing("serving.summary", low_confidence=0.6))
+summary = tracked(SummarizeServing("serving.summary", low_confidence=0.6, sample=Sample(rows=200)))
 objectives = tracked(
     CheckSLO(
         "serving.objectives",

@@ -31,7 +31,8 @@ log = PredictionLogger(
 
 def show_heading(request: gr.Request) -> str:
     """The heading that this session is to see."""
-    return HEADINGS[log.assign(HEADING, str(request.session_hash))]
+    session = str(request.session_hash)
+    return HEADINGS[log.assign(HEADING, request.username or session, session_id=session)]
 
 
 with gr.Blocks(title="Reviews") as app:

@@ -6,14 +6,23 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from flytekitplugins.wbmon.errors import ConfigError
-from flytekitplugins.wbmon.serving import PredictionLogger, PredictionLoggingMiddleware
+from flytekitplugins.wbmon.serving import (
+    PredictionLogger,
+    PredictionLoggingMiddleware,
+    SamplingPolicy,
+    with_context,
+)
+from support import experiment_units
+from support.experiment_units import Visit
 from support.prediction_log import read_rows, total
 
 fastapi = pytest.importorskip("fastapi")
@@ -349,3 +358,146 @@ def test_an_app_without_lifespan_is_served_as_it_was(make_log: Make) -> None:
 
     assert sent[0]["status"] == 204
     assert dict(sent[0]["headers"])[b"x-request-id"]
+
+
+def test_ratings_of_an_experiment_belong_to_the_user_or_else_to_the_session(
+    make_log: Make,
+) -> None:
+    log = make_log(user_key=experiment_units.KEY)
+    app = fastapi.FastAPI()
+
+    def who(request: Request) -> str:
+        return request.headers.get("x-user") or request.headers["x-session"]
+
+    @app.post("/answer")
+    async def answer(request: Request) -> str:
+        return log.assign(experiment_units.LAYOUT, who(request))
+
+    @app.post("/rate")
+    async def rated(request: Request, about: str, score: float) -> None:
+        session = request.headers["x-session"]
+        log.log_feedback(about, "thumbs", score=score, session_id=session, unit=who(request))
+
+    watched = PredictionLoggingMiddleware(app, log, user="x-user", session="x-session")
+
+    async def use(visit: Visit, score: float) -> None:
+        headers = {"x-session": visit.session} | ({"x-user": visit.user} if visit.user else {})
+        transport = httpx.ASGITransport(watched)
+        async with httpx.AsyncClient(transport=transport, base_url="http://app") as client:
+            given = await client.post("/answer", headers=headers)
+            about = given.headers["x-request-id"]
+            await client.post("/rate", params={"about": about, "score": score}, headers=headers)
+
+    loop = asyncio.new_event_loop()
+    experiment_units.rate_and_recount(
+        log, lambda visit, score: loop.run_until_complete(use(visit, score))
+    )
+    loop.close()
+
+
+@pytest.mark.parametrize("headers", [{}, {"x-tenant": "victim", "x-user": "eve", "x-session": "0"}])
+def test_what_the_handler_knows_is_believed_more_than_a_header(
+    make_log: Make, tmp_path: Path, headers: dict[str, str]
+) -> None:
+    log = make_log(sampling=SamplingPolicy(rate=0.0, tenants={"acme": SamplingPolicy(rate=1.0)}))
+    app = fastapi.FastAPI()
+
+    @app.get("/mine")
+    def mine() -> str:
+        log.log_prediction(prediction=1, tenant="acme", user="ann", session_id="7")
+        return "done"
+
+    @app.get("/anybody")
+    def anybody() -> str:
+        return "done"
+
+    served = PredictionLoggingMiddleware(
+        app, log, tenant="x-tenant", user="x-user", session="x-session"
+    )
+    with TestClient(served) as client:
+        for path in ("/mine", "/mine", "/anybody"):
+            client.get(path, headers=headers)
+    counted = {
+        (row["route"], row.get("tenant")): row["requests"]
+        for row in read_rows(tmp_path / "log", "window")
+    }
+
+    # the policy of the tenant that was verified decides about the rows, and it has the counts
+    rows = read_rows(tmp_path / "log")
+    assert [(row["tenant"], row["session_id"]) for row in rows] == [("acme", "7")] * 2
+    assert len({row["user_hash"] for row in rows}) == 1
+    assert counted == {("/mine", "acme"): 2, ("/anybody", headers.get("x-tenant")): 1}
+
+
+def test_one_extractor_that_fails_takes_nothing_from_the_others(
+    make_log: Make, tmp_path: Path
+) -> None:
+    log = make_log()
+    app = PredictionLoggingMiddleware(
+        fastapi_app(log), log, tenant=lambda scope: scope["nothing"], session="x-session"
+    )
+    with TestClient(app) as client:
+        client.get("/items/7", headers={"x-session": "s"})
+    (row,) = read_rows(tmp_path / "log")
+
+    assert (row["session_id"], row.get("tenant")) == ("s", None)
+
+
+def test_predictions_of_a_batch_of_tasks_and_of_threads_belong_to_their_request(
+    make_log: Make, tmp_path: Path
+) -> None:
+    log = make_log()
+    app = fastapi.FastAPI()
+    pool = ThreadPoolExecutor(1)
+    late: list[asyncio.Task[None]] = []
+
+    @app.post("/batch")
+    async def batch(rows: list[int]) -> list[str]:
+        return [log.log_prediction(features={"i": i}, prediction=i) for i in rows]
+
+    @app.post("/late")
+    async def begin() -> str:
+        async def work() -> None:
+            await asyncio.sleep(0.05)
+            log.log_prediction(prediction="late")
+
+        late.append(asyncio.create_task(work()))
+        return "begun"
+
+    @app.get("/late")
+    async def wait() -> str:
+        await asyncio.gather(*late)
+        return "done"
+
+    @app.post("/executor")
+    async def executor() -> str:
+        loop = asyncio.get_running_loop()
+        named = log.log_prediction
+        return await loop.run_in_executor(pool, with_context(lambda: named(prediction="there")))
+
+    @app.post("/after")
+    async def after() -> JSONResponse:
+        task = BackgroundTask(lambda: log.log_prediction(prediction="after"))
+        return JSONResponse("sent", background=task)
+
+    with TestClient(PredictionLoggingMiddleware(app, log)) as client:
+        batched = client.post("/batch", json=list(range(10)))
+        begun = client.post("/late")
+        client.get("/late")
+        there = client.post("/executor")
+        client.post("/after")
+    rows = {row["request_id"]: row for row in read_rows(tmp_path / "log")}
+    predictions = [rows[name]["prediction"] for name in batched.json()]
+
+    assert predictions == list(range(10))
+    assert batched.json()[0] == batched.headers["x-request-id"]
+    assert rows[there.json()]["route"] == "/executor"
+    assert there.json() == there.headers["x-request-id"]
+    # of the two rows with the id of the request that ended first, one is its prediction
+    late_rows = [row for row in read_rows(tmp_path / "log") if row["route"] == "/late"]
+    assert {row.get("prediction") for row in late_rows} == {None, "late"}
+    assert [row["request_id"] for row in late_rows if "prediction" in row] == [
+        begun.headers["x-request-id"]
+    ]
+    assert {row["prediction"] for row in rows.values() if row["route"] == "/after"} == {"after"}
+    assert total(tmp_path / "log", "requests") == 5

@@ -6,12 +6,20 @@ import json
 import re
 import signal
 import subprocess
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from tempfile import gettempdir
+from typing import Any
 
+import pyarrow.parquet as pq
+import pytest
+
+from flytekitplugins.wbmon.monitor.prediction_log.compact import compact_prediction_log
 from support.prediction_log import read_rows, running, segments, total, wait_for
 from support.waiting import wait_until
 
 FLUSH_S = 0.05
+NEXT_YEAR = datetime.now(timezone.utc) + timedelta(days=365)
 SERVE = f"""
 import itertools, signal, sys, time
 from flytekitplugins.wbmon.serving import PredictionLogger, SamplingPolicy
@@ -26,6 +34,12 @@ for i in itertools.count():
         print("served", i, flush=True)
         time.sleep(0.01)
 """
+
+
+def read_windows(destination: Path) -> list[dict[str, Any]]:
+    """The windows of all days, after compaction."""
+    paths = destination.glob("serving_window/*/*/part-*.parquet")
+    return [row for path in paths for row in pq.read_table(path).to_pylist()]
 
 
 def last_served(output: str) -> int:
@@ -67,6 +81,113 @@ time.sleep(600)
     numbers = [row["features"]["i"] for row in read_rows(tmp_path / "log")]
     assert numbers == list(range(1000))
     assert len(segments(tmp_path / "log", "open")) == 1
+
+
+def test_sigkill_leaves_the_counts_of_the_window_that_had_not_ended(tmp_path: Path) -> None:
+    some = """
+log = PredictionLogger("api", "log", window=3600, sampling=SamplingPolicy(rate=0.01))
+for i in range(1000):
+    with log.request(f"/{i % 3}", tenant=f"t{i % 2}"):
+        pass
+time.sleep(1)
+for i in range(500):
+    with log.request("/last"):
+        pass
+print("served 1500", flush=True)
+time.sleep(600)
+"""
+    with running(SERVE + some, home=tmp_path) as process:
+        wait_for(process, "served 1500")
+        wait_until(lambda: total(tmp_path / "log", "requests") == 1500)
+        process.kill()
+        process.wait()
+    report = compact_prediction_log(str(tmp_path / "log"), "api", now=NEXT_YEAR)
+
+    assert (report.n_orphans, report.n_torn, report.n_duplicates) == (1, 0, 0)
+    windows = read_windows(tmp_path / "log")
+    by_key = {(row["route"], row["tenant"]): row["requests"] for row in windows}
+    assert by_key.pop(("/last", None)) == 500
+    assert len(by_key) == 6
+    assert sum(by_key.values()) == 1000
+    assert report.n_predictions == sum(row["sampled_rows"] for row in windows)
+
+
+def test_killed_at_any_moment_rows_and_windows_agree_to_a_flush(tmp_path: Path) -> None:
+    with running(SERVE + FOREVER, home=tmp_path) as process:
+        wait_for(process, "served 1000")
+        wait_until(lambda: len(read_rows(tmp_path / "log")) > 3000)
+        process.kill()
+        process.wait()
+    report = compact_prediction_log(str(tmp_path / "log"), "s", now=NEXT_YEAR)
+    counted = sum(row["requests"] for row in read_windows(tmp_path / "log"))
+
+    # rows that were counted are written within the same flush or the next
+    assert 0.8 * report.n_predictions <= counted <= 1.2 * report.n_predictions
+    assert report.n_predictions > 3000
+
+
+@pytest.mark.parametrize(
+    ("start", "how"),
+    [
+        ("fork", "ProcessPoolExecutor(2, mp_context=CONTEXT)"),
+        ("fork", "CONTEXT.Pool(2)"),
+        ("forkserver", "ProcessPoolExecutor(2, mp_context=CONTEXT)"),
+        ("spawn", "CONTEXT.Pool(2)"),
+    ],
+)
+def test_the_children_of_multiprocessing_keep_their_rows_and_windows(
+    tmp_path: Path, how: str, start: str
+) -> None:
+    (tmp_path / "pool.py").write_text(f"""
+import multiprocessing, sys, time
+from concurrent.futures import ProcessPoolExecutor
+from flytekitplugins.wbmon.serving import PredictionLogger, SamplingPolicy
+
+CONTEXT = multiprocessing.get_context({start!r})
+log = PredictionLogger("api", "log", sampling=SamplingPolicy(rate=1.0))
+
+def work(n):
+    for i in range(n):
+        log.log_prediction(prediction=i)
+    return n
+
+if __name__ == "__main__":
+    log.log_prediction(prediction=-1)
+    with {how} as pool:
+        assert sum(pool.map(work, [50] * 4)) == 200
+        getattr(pool, "close", int)()
+        getattr(pool, "join", int)()
+""")
+    program = "import subprocess, sys; sys.exit(subprocess.call([sys.executable, 'pool.py']))"
+    # a server of forks has a socket there, whose path must be short
+    with running(program, home=tmp_path, env={"TMPDIR": gettempdir()}) as process:
+        said, _ = process.communicate(timeout=60)
+
+    assert process.returncode == 0, said
+    assert len(read_rows(tmp_path / "log")) == total(tmp_path / "log", "requests") == 201
+    assert segments(tmp_path / "log", "open") == []
+
+
+def test_a_log_folder_that_is_removed_costs_rows_that_are_counted(tmp_path: Path) -> None:
+    remove = """
+import shutil
+log.log_prediction(features={"i": 0})
+time.sleep(0.3)
+shutil.rmtree("log")
+for i in range(50):
+    log.log_prediction(features={"i": i})
+    time.sleep(0.01)
+stats = log.close()
+print(stats.served, stats.logged, stats.dropped)
+"""
+    with running(SERVE + remove, home=tmp_path) as process:
+        said, _ = process.communicate(timeout=30)
+    served, logged, dropped = map(int, said.split()[-3:])
+
+    assert served == 51 == logged + dropped
+    # the first was written before the folder was removed
+    assert len(read_rows(tmp_path / "log")) == logged - 1
+    assert 0 < dropped < 40
 
 
 def test_the_end_of_the_interpreter_loses_no_row(tmp_path: Path) -> None:

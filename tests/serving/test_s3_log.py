@@ -17,8 +17,8 @@ import pytest
 from flytekitplugins.wbmon import CompactPredictionLog, JoinFeedback
 from flytekitplugins.wbmon.data.sources import Source
 from flytekitplugins.wbmon.flyte.type_transformers import open_data
-from flytekitplugins.wbmon.monitor.prediction_log import compact as compaction
 from flytekitplugins.wbmon.monitor.prediction_log.compact import compact_prediction_log
+from flytekitplugins.wbmon.monitor.prediction_log.files import LogFiles
 from flytekitplugins.wbmon.monitor.prediction_log.report import CompactionReport
 from flytekitplugins.wbmon.serving import PredictionLogger, SamplingPolicy
 from flytekitplugins.wbmon.storage.segments.upload import Uploader
@@ -150,7 +150,7 @@ def test_a_task_that_breaks_half_way_in_a_bucket_is_done_again(
 ) -> None:
     for name in ("a", "b"):
         bucket.write(bucket.url("sealed", "api", f"{name}.jsonl"), segment(f"{name}1", f"{name}2"))
-    delete_segment, n_left = compaction._Log.delete_segment, [1]
+    delete_segment, n_left = LogFiles.delete_segment, [1]
 
     def breaks(log: Any, path: str, *, keep: bool) -> None:
         if not n_left:
@@ -159,7 +159,7 @@ def test_a_task_that_breaks_half_way_in_a_bucket_is_done_again(
         delete_segment(log, path, keep=keep)
 
     with monkeypatch.context() as patch:
-        patch.setattr(compaction._Log, "delete_segment", breaks)
+        patch.setattr(LogFiles, "delete_segment", breaks)
         with pytest.raises(ConnectionError):
             compact_prediction_log(bucket.root, "api")
     report = compact_prediction_log(bucket.root, "api")

@@ -172,8 +172,8 @@ def test_numbers_are_seconds_where_durations_and_times_are_wanted():
 
 
 def test_booleans_are_read_from_what_says_so():
-    assert read("boolean", ["true", "FALSE", " 1", "0", "yes"])[:2] == (
-        [True, False, True, False, None],
+    assert read("boolean", ["true", "FALSE", " 1", "0", "yes", "No", "1.0", "maybe"])[:2] == (
+        [True, False, True, False, True, False, True, None],
         1,
     )
     assert read("boolean", [1, 0, 2, None])[:2] == ([True, False, None, None], 1)

@@ -23,7 +23,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flytekitplugins.wbmon.delivery.traces.spool import Spool, Target
-from flytekitplugins.wbmon.monitor.scoring.row_sample import RowSampler, Sample
+from flytekitplugins.wbmon.monitor.samples.rows import Sample
+from flytekitplugins.wbmon.monitor.samples.sampler import RowSampler
 from flytekitplugins.wbmon.privacy.containers import redact_containers
 from flytekitplugins.wbmon.privacy.patterns import redact_value
 from flytekitplugins.wbmon.privacy.secrets import SecretRedactor

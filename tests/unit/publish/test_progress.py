@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 import wandb
-from flytekitplugins.wbmon.monitor.scoring.report import Progress, SampledRows
+from flytekitplugins.wbmon.monitor.samples.rows import SampledRows
+from flytekitplugins.wbmon.monitor.scoring.report import Progress
 from flytekitplugins.wbmon.publish.progress import ScoringProgress, log_sample
 from support.wandb_log import find_run
 

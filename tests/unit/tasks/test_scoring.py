@@ -13,7 +13,7 @@ from flytekit.types.structured import StructuredDataset
 
 from flytekitplugins.wbmon import SLO, ScoringReport, batch_scoring, wandb_init
 from flytekitplugins.wbmon.errors import ConfigError, DataError, ScoringError
-from flytekitplugins.wbmon.monitor.scoring.report import Sample
+from flytekitplugins.wbmon.monitor.samples.rows import Sample
 from support.in_process import execute, pod_context
 from support.wandb_log import find_run
 

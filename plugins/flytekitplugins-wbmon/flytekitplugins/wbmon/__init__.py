@@ -54,8 +54,8 @@ if TYPE_CHECKING:
     from flytekitplugins.wbmon.monitor.profiles.build import merge_profiles, profile_data
     from flytekitplugins.wbmon.monitor.profiles.profile import Profile
     from flytekitplugins.wbmon.monitor.profiles.windows import profile_windows
+    from flytekitplugins.wbmon.monitor.samples.rows import Sample
     from flytekitplugins.wbmon.monitor.scoring.report import (
-        Sample,
         ScoringReport,
         Watch,
     )
@@ -139,7 +139,7 @@ _HOMES = {
     "RAGRule": "monitor.llm.rag.report",
     "ReplayToWeave": "tasks.weave_sync",
     "SLOReport": "monitor.service.slo_report",
-    "Sample": "monitor.scoring.report",
+    "Sample": "monitor.samples.rows",
     "ScoringReport": "monitor.scoring.report",
     "ServingReport": "monitor.service.report",
     "ServingSLO": "monitor.service.slo_report",

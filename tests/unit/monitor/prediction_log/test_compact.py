@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from flytekitplugins.wbmon.data.open import open_source
-from flytekitplugins.wbmon.errors import ConfigError, DataError
+from flytekitplugins.wbmon.errors import ConfigError
 from flytekitplugins.wbmon.llm import read_calls
 from flytekitplugins.wbmon.monitor.prediction_log.compact import (
     compact_prediction_log,
@@ -110,10 +110,10 @@ def test_compacting_again_changes_nothing(serve: Serve, tmp_path: Path) -> None:
 def test_a_task_that_broke_after_its_first_part_is_done_again(
     serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from flytekitplugins.wbmon.monitor.prediction_log import compact as compaction
+    from flytekitplugins.wbmon.monitor.prediction_log.files import LogFiles
 
     serve().close()
-    real = compaction._Log.write_part
+    real = LogFiles.write_part
     calls: list[str] = []
 
     def breaks(self: Any, *arguments: Any) -> None:
@@ -122,7 +122,7 @@ def test_a_task_that_broke_after_its_first_part_is_done_again(
             raise OSError("the pod is gone")
         real(self, *arguments)
 
-    monkeypatch.setattr(compaction._Log, "write_part", breaks)
+    monkeypatch.setattr(LogFiles, "write_part", breaks)
     with pytest.raises(OSError, match="pod"):
         compact_prediction_log(str(tmp_path), "api")
     monkeypatch.undo()
@@ -263,11 +263,18 @@ def test_a_feature_seen_for_the_first_time_adds_a_column(tmp_path: Path) -> None
     assert rows["feature.y"].to_pylist() == [None, 2]
 
 
-def test_a_newer_schema_is_refused_before_anything_is_deleted(tmp_path: Path) -> None:
-    path = write_segment(tmp_path, "s-1", [row("a", schema_version=2)])
-    with pytest.raises(DataError, match="schema version"):
-        compact_prediction_log(str(tmp_path), "api")
-    assert path.exists()
+def test_a_newer_schema_waits_for_a_newer_package_and_the_others_are_compacted(
+    tmp_path: Path,
+) -> None:
+    newer = write_segment(tmp_path, "s-1", [row("a"), row("b", schema_version=2)])
+    write_segment(tmp_path, "s-2", [row("c")])
+    report = compact_prediction_log(str(tmp_path), "api")
+
+    assert table(tmp_path)["request_id"].to_pylist() == ["c"]
+    assert newer.exists()
+    assert (report.n_segments, report.n_left, report.n_torn) == (1, 1, 0)
+    assert "1 of the sealed could not be compacted" in report.reason
+    assert "1 of the sealed could not be compacted" in report.unmeasured
 
 
 def test_it_works_on_any_file_system(serve: Serve, tmp_path: Path) -> None:
@@ -334,3 +341,41 @@ def test_days_are_counted_in_utc() -> None:
 def test_settings_that_cannot_work_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError):
         compact_prediction_log(str(tmp_path), "api", orphan_after_s=0)
+
+
+def test_a_call_keeps_all_its_columns_and_is_read_by_day_whatever_became_of_its_segment(
+    tmp_path: Path,
+) -> None:
+    def call(name: str, day: str = "2026-03-01", **more: Any) -> Any:
+        return row(name, f"{day}T10:00:00.000001+00:00", instance="i", **more)
+
+    said = {
+        "purpose": "judge",
+        "attempt_log": [{"model": "m"}],
+        "gen_ai_request_temperature": 0.5,
+        "gen_ai_request_seed": 7,
+        "stage_ms": {"model": 1.5},
+        "retrieved_documents": [{"id": "d"}],
+    }
+    first = write_segment(tmp_path, "s-1", [call("a", **said), call("b", prediction=1)])
+    write_segment(tmp_path, "s-2", [call("c", day="2026-03-02", purpose="product")])
+    before = read_calls(tmp_path, day="2026-03-01")
+    lines = first.read_text()
+    compact_prediction_log(str(tmp_path), "api")
+    after = read_calls(tmp_path, service="api", day="2026-03-01")
+    # as between the parts of a segment and its deletion
+    first.write_text(lines)
+    write_segment(tmp_path, "s-3", [call("d", purpose="judge")], state="open")
+    both = read_calls(tmp_path, day="2026-03-01")
+
+    assert before["request_id"].to_pylist() == ["a", "b"]
+    assert before["purpose"].to_pylist() == ["judge", None]
+    assert before["prediction"].to_pylist() == [None, "1"]
+    assert after.equals(before)
+    assert both["request_id"].to_pylist() == ["a", "b", "d"]
+    assert both["purpose"].to_pylist() == ["judge", None, "judge"]
+    assert read_calls(tmp_path, service="api", day="2026-03-02").num_rows == 1
+    assert read_calls(tmp_path, service="else", day="2026-03-01").num_rows == 0
+    assert read_calls(tmp_path, day="2026-03-03").schema.equals(before.schema)
+    with pytest.raises(ConfigError, match="YYYY-MM-DD"):
+        read_calls(tmp_path, day="March")

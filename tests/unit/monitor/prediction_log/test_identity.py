@@ -18,6 +18,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from flytekitplugins.wbmon.data.join_labels import join_labels
 from flytekitplugins.wbmon.data.open import open_source
 from flytekitplugins.wbmon.data.stack import stacked
 from flytekitplugins.wbmon.monitor.performance.check import check_performance
@@ -141,6 +142,32 @@ def test_classes_of_one_sort_meet_themselves(classes: list[Any]) -> None:
         assert measured(folder, classes, classes) == 1
 
 
+@pytest.mark.parametrize("labels", [["yes", "No"], ["1.0", "0.0"], ["True", "false"], [1.0, 0.0]])
+def test_booleans_meet_words_for_them_by_every_path(tmp_path: Path, labels: list[Any]) -> None:
+    assert measured(tmp_path, [True, False], labels) == 1
+    predictions = {
+        "request_id": [f"r{i}" for i in range(N)],
+        "prediction": [True, False] * (N // 2),
+    }
+    table = {"request_id": predictions["request_id"], "label": labels * (N // 2)}
+    for made in (pa.table(table), pd.DataFrame(table), pd.DataFrame(table, dtype=object)):
+        labelled = join_labels(pa.table(predictions), made, label="label").table
+        report = check_performance(
+            labelled, task="classification", label="label", prediction="prediction"
+        )
+        assert (report.n_labelled, report.metrics["accuracy"].value) == (N, 1)
+
+
+def test_a_word_that_is_no_truth_among_many_is_one_label_that_cannot_be_read(
+    tmp_path: Path,
+) -> None:
+    labels = pa.array(["n/a", *["yes", "no"] * N])
+    table = pa.table({"label": labels, "prediction": [True, *[True, False] * N]})
+    report = check_performance(table, task="classification", label="label", prediction="prediction")
+
+    assert (report.n_labelled, report.metrics["accuracy"].value) == (2 * N, 1)
+
+
 @pytest.mark.parametrize("labels", [["true", "FALSE"], ["1", "0"]])
 @pytest.mark.parametrize("classes", [[True, False], [1, 0]])
 def test_truths_meet_their_words_and_their_numbers(
@@ -157,9 +184,9 @@ def test_whole_numbers_of_any_size_meet_their_digits(classes: list[int]) -> None
 
 
 def test_labels_that_are_no_truths_stay_as_they_are(tmp_path: Path) -> None:
-    table = joined(tmp_path, [True, False], ["yes", "True"])
+    table = joined(tmp_path, [True, False], ["maybe", "True"])
 
-    assert sorted(table["label"].to_pylist()) == ["True", "yes"]
+    assert sorted(table["label"].to_pylist()) == ["True", "maybe"]
 
 
 def test_a_label_of_more_digits_than_any_number_has_stays_text(tmp_path: Path) -> None:

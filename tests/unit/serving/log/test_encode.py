@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from flytekitplugins.wbmon.monitor.prediction_log.screen import Screen
 from flytekitplugins.wbmon.privacy.patterns import PatternRedactor
 from flytekitplugins.wbmon.serving.log.encode import RowEncoder, without_ragged_end
 from flytekitplugins.wbmon.serving.log.request import Request
@@ -14,7 +15,7 @@ MAIL = "me@x.com"
 
 
 def encoded(**columns: Any) -> dict[str, Any]:
-    encoder = RowEncoder({}, redactor=PatternRedactor(), user_key=b"k", max_text=1000)
+    encoder = RowEncoder({}, Screen(PatternRedactor(), user_key=b"k", max_text=1000))
     request = Request("r")
     request.user = columns.pop("user", None)
     request.add_features(columns.pop("features", {}))

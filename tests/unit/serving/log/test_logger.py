@@ -268,15 +268,17 @@ def test_a_redactor_that_fails_costs_the_texts_and_not_the_numbers(
 
     log = make(redactor=Broken())
     log.log_prediction(
-        features={"c": "secret"}, input_text="secret", prediction="secret", latency_ms=3.0
-    )
+        features={"c": "secret", "n": 7}, input_text="secret", prediction="secret", score=0.5,
+        latency_ms=3.0,
+    )  # fmt: skip
     stats = log.close()
 
     row = only_row(tmp_path)
     assert "secret" not in json.dumps(row)
     assert "secret" not in caplog.text
-    assert row["latency_ms"] == 3.0
-    assert stats.failed == 1
+    assert (row["latency_ms"], row["score"], row["features"]) == (3.0, 0.5, {"n": 7})
+    # one for each text
+    assert stats.failed == 3
 
 
 def test_without_a_redactor_texts_are_kept_and_cut_to_length(make: Make, tmp_path: Path) -> None:
@@ -547,3 +549,53 @@ def test_a_url_that_cannot_be_reached_costs_no_row(
     while "could not be sent" not in caplog.text and time.monotonic() < until:
         time.sleep(0.01)
     assert "could not be sent" in caplog.text
+
+
+@pytest.mark.parametrize("key", [None, "secret"])
+def test_a_unit_is_a_hash_that_is_the_same_in_every_log_with_the_key(
+    make: Make, tmp_path: Path, key: str | None
+) -> None:
+    layout = Experiment(name="layout", variants={"old": 0.5, "new": 0.5})
+    for log in (make(user_key=key), make(user_key=key, instance="other")):
+        log.assign(layout, "ann@corp.com", session_id="s1")
+        log.log_feedback("r1", "thumbs", score=1.0, unit="ann@corp.com")
+        log.log_event("page_view", session_id="s1", unit="ann@corp.com")
+        with log.request("predict", user="ann@corp.com"):
+            log.log_prediction(prediction=1)
+        log.close()
+
+    feedback = read_rows(tmp_path, "feedback")
+    assert len({row["unit"] for row in feedback}) == 1
+    assert {row.get("session_id") for row in feedback} == {"s1", None}
+    users = {row.get("user_hash") for row in read_rows(tmp_path)}
+    assert users == ({None} if key is None else {feedback[0]["unit"]})
+    assert not any(b"ann" in path.read_bytes() for path in segments(tmp_path))
+
+
+def test_feedback_on_a_session_is_replaced_by_the_same_user_only(
+    make: Make, tmp_path: Path
+) -> None:
+    log = make()
+    for unit in (None, "s1", "ann", "bob", "ann"):
+        log.log_feedback(None, "stars", score=5, session_id="s1", unit=unit)
+    log.log_feedback(None, "bought", score=1, unit="ann")
+    log.close()
+
+    anonymous, same, ann, bob, again, bought = read_rows(tmp_path, "feedback")
+    assert anonymous["feedback_id"] == same["feedback_id"]
+    assert "s1" not in anonymous["feedback_id"]
+    assert anonymous["unit"] == same["unit"]
+    assert ann["feedback_id"] == again["feedback_id"]
+    assert len({row["feedback_id"] for row in (anonymous, ann, bob, bought)}) == 4
+    assert bought["unit"] == ann["unit"]
+    assert "ann" not in str(read_rows(tmp_path, "feedback"))
+
+
+def test_an_exposure_is_of_the_session_whose_request_is_served(make: Make, tmp_path: Path) -> None:
+    log = make()
+    layout = Experiment(name="layout", variants={"old": 0.5, "new": 0.5})
+    with log.request("predict", session_id="s1"):
+        log.assign(layout, "ann")
+    log.close()
+
+    assert only_row(tmp_path, "feedback")["session_id"] == "s1"

@@ -66,6 +66,18 @@ def logged_type(types: Iterable[pa.DataType]) -> pa.DataType | None:
     return common
 
 
+def read_type(stored: pa.DataType, common: pa.DataType) -> pa.DataType:
+    """What a file's column is read as where that of all files is `common`.
+
+    Numbers stay as they are: no type may hold those of all files.
+    """
+    if pa.types.is_null(common):
+        return stored
+    if kind_of(common) != "number":
+        return common
+    return pa.int64() if pa.types.is_boolean(plain_type(stored)) else stored
+
+
 def converted(array: pa.Array, dtype: pa.DataType) -> pa.Array:
     """The values of an array as one of `dtype`, a common type of its own and of others.
 

@@ -14,8 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from flytekitplugins.wbmon.data.alike import common_type, converted, logged_type
-from flytekitplugins.wbmon.data.arrow import kind_of
+from flytekitplugins.wbmon.data.alike import common_type, converted, logged_type, read_type
 from flytekitplugins.wbmon.data.files import DataFile, list_files
 from flytekitplugins.wbmon.data.hive_partitions import (
     Constant,
@@ -24,7 +23,6 @@ from flytekitplugins.wbmon.data.hive_partitions import (
     typed_partitions,
 )
 from flytekitplugins.wbmon.data.pandas_types import told_of_pandas_types
-from flytekitplugins.wbmon.data.plain import plain_type
 from flytekitplugins.wbmon.data.row_groups import read_batches, read_column
 from flytekitplugins.wbmon.data.sources import (
     BATCH_ROWS,
@@ -286,17 +284,9 @@ def _of_dataset(part: ParquetPart, folders: Mapping[str, Constant], data: pa.Sch
         stored.name: dtype
         for stored in part.schema
         if stored.name in data.names
-        and (dtype := _read_type(stored.type, data.field(stored.name).type)) != stored.type
+        and (dtype := read_type(stored.type, data.field(stored.name).type)) != stored.type
     }
     return replace(part, folders=kept, types=types)
-
-
-def _read_type(stored: pa.DataType, common: pa.DataType) -> pa.DataType:
-    if pa.types.is_null(common):
-        return stored
-    if kind_of(common) != "number":
-        return common
-    return pa.int64() if pa.types.is_boolean(plain_type(stored)) else stored
 
 
 def _open_file(file: DataFile) -> ParquetPart:

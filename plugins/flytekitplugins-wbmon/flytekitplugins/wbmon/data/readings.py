@@ -33,6 +33,7 @@ from flytekitplugins.wbmon.data.whole import read_whole
 _EXAMPLES, _LOOK, _SHOWN = 3, 100, 40
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$|^[+-]?(?i:inf|infinity)$"
 _DIGITS = r"^[+-]?\d{1,76}$"  # of more, Arrow makes other numbers
+_TRUE, _FALSE = ("1", "1.0", "true", "yes"), ("0", "0.0", "false", "no")
 _FIRST_YEAR, _YEAR_10000 = -62_135_596_800, 253_402_300_800  # 0001 and 10000, in seconds
 _TIME = (
     r"^(?P<day>\d{4}-\d{2}-\d{2})(?:[Tt ](?P<clock>\d{2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?)\d*)?"
@@ -79,7 +80,8 @@ def read_as(
 
     Text that is blank or `nan` is a missing number, time or boolean. Text is read as a number in
     decimal notation, as a time in ISO form with its offset (UTC without one), as a boolean if it is
-    `true`, `false`, `1` or `0`. Numbers are read as seconds where times or durations are wanted.
+    `true`, `yes`, `1`, `false`, `no` or `0` in any case. Numbers are read as seconds where times or
+    durations are wanted.
     Times beyond the years 1 to 9999 cannot be read, whatever the others are.
 
     Args:
@@ -312,8 +314,8 @@ def _booleans(values: pa.Array, _: Sequence[str]) -> pa.Array:
     if stored not in ("number", "text"):
         return _none(values, pa.bool_())
     texts = pc.utf8_lower(pc.utf8_trim_whitespace(_texts(names_of(values))))
-    is_true = pc.is_in(texts, value_set=text_array(["1", "true"]))
-    is_false = pc.is_in(texts, value_set=text_array(["0", "false"]))
+    is_true = pc.is_in(texts, value_set=text_array(_TRUE))
+    is_false = pc.is_in(texts, value_set=text_array(_FALSE))
     return pc.if_else(pc.or_(is_true, is_false), is_true, _null(pa.bool_()))
 
 

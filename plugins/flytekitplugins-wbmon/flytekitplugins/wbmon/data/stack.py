@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from flytekitplugins.wbmon.data.alike import common_type, converted
+from flytekitplugins.wbmon.data.alike import common_type, converted, logged_type, read_type
 from flytekitplugins.wbmon.data.arrow import kind_of, text_array
 from flytekitplugins.wbmon.data.objects import exact_numbers
 from flytekitplugins.wbmon.data.plain import plain
@@ -59,6 +59,18 @@ def joined(chunks: Sequence[pa.Array]) -> pa.ChunkedArray:
     if kind_of(dtype) == "number" and not all(_is_held(chunk, dtype) for chunk in chunks):
         return pa.chunked_array([_numbers(chunks)])
     return pa.chunked_array([converted(chunk, dtype) for chunk in chunks], dtype)
+
+
+def logged(chunks: Sequence[pa.Array]) -> pa.ChunkedArray | None:
+    """The values of a column of a log as they are read of its files; None if they cannot be.
+
+    Args:
+        chunks: The column of each file; at least one.
+    """
+    dtype = logged_type(chunk.type for chunk in chunks)
+    if dtype is None:
+        return None
+    return joined([converted(chunk, read_type(chunk.type, dtype)) for chunk in chunks])
 
 
 def _is_mixed(tables: Sequence[pa.Table], name: str) -> bool:

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TextIO
 
-from flytekitplugins.wbmon.monitor.scoring.report import Progress, SampledRows
+from flytekitplugins.wbmon.monitor.samples.rows import SampledRows
+from flytekitplugins.wbmon.monitor.scoring.report import Progress
 
 if TYPE_CHECKING:
     import wandb
@@ -102,12 +103,13 @@ class ScoringProgress:
             self._run = None
 
 
-def log_sample(sample: SampledRows, run: wandb.Run | None) -> None:
-    """Log sampled rows as the table `scoring/sample`.
+def log_sample(sample: SampledRows, run: wandb.Run | None, *, name: str = "scoring/sample") -> None:
+    """Log sampled rows as a table.
 
     Args:
         sample: The rows; if there are none, nothing is logged.
         run: The open W&B run; None for no table.
+        name: The table's name.
     """
     if run is None or not sample.rows:
         return
@@ -117,6 +119,6 @@ def log_sample(sample: SampledRows, run: wandb.Run | None) -> None:
         rows: list[Iterable[Any]] = [list(row) for row in sample.rows]
         # a column may hold values of several types, which a table refuses by default
         table = wandb.Table(columns=list(sample.columns), data=rows, allow_mixed_types=True)
-        run.log({"scoring/sample": table})
+        run.log({name: table})
     except Exception:  # a monitor must never break what it monitors
         logger.warning("the sample could not be logged", exc_info=True)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from flytekitplugins.wbmon.privacy.presidio import PresidioRedactor
     from flytekitplugins.wbmon.serving.adapters.asgi import PredictionLoggingMiddleware
     from flytekitplugins.wbmon.serving.adapters.gradio import gradio_feedback, monitor_gradio
+    from flytekitplugins.wbmon.serving.adapters.shown import ShownPredictions
     from flytekitplugins.wbmon.serving.adapters.streamlit import streamlit_session
     from flytekitplugins.wbmon.serving.adapters.wandb_sink import WandbSink
     from flytekitplugins.wbmon.serving.log.assignment import Experiment
@@ -30,6 +31,7 @@ _HOMES = {
     "PresidioRedactor": "privacy.presidio",
     "Redactor": "privacy.patterns",
     "SamplingPolicy": "serving.log.sampling",
+    "ShownPredictions": "serving.adapters.shown",
     "WandbSink": "serving.adapters.wandb_sink",
     "gradio_feedback": "serving.adapters.gradio",
     "monitor_gradio": "serving.adapters.gradio",
@@ -44,6 +46,7 @@ __all__ = [
     "PresidioRedactor",
     "Redactor",
     "SamplingPolicy",
+    "ShownPredictions",
     "WandbSink",
     "gradio_feedback",
     "monitor_gradio",

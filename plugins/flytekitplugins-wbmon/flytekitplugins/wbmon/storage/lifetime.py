@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import _thread
 import atexit
-import multiprocessing.util
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,15 +38,13 @@ class Log(Protocol):
 # weak, so that a log that nobody uses any more can be collected
 _OPEN: WeakSet[Log] = WeakSet()
 _CLOSING = threading.Event()
+_FOLLOWED: list[int] = []
 _PATIENCE_S = 10.0
 _LOCK_PATIENCE_S = 0.2
 
 
 def follow_process(log: Log) -> None:
-    """Close a log when its process ends, also by SIGTERM; reset it in a forked child.
-
-    Worker processes of `multiprocessing` and of its executors, which end without the handlers of
-    the interpreter's exit, are included.
+    """Close a log when the interpreter exits or SIGTERM arrives; reset it in a forked child.
 
     SIGTERM still ends the process. A handler is installed only if there is none, since a server
     with a handler of its own is expected to close the log itself, and only from the main thread.
@@ -56,6 +54,20 @@ def follow_process(log: Log) -> None:
     is_main = threading.current_thread() is threading.main_thread()
     if is_main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, _close_and_die)
+
+
+def close_with_child() -> None:
+    """Close the logs of a child of `multiprocessing`, which runs no handlers of `atexit`."""
+    multiprocessing = sys.modules.get("multiprocessing.process")
+    if multiprocessing is None or multiprocessing.parent_process() is None:
+        return
+    from multiprocessing.util import Finalize
+
+    # once in each process: several logs may begin, and a child may have children
+    if [os.getpid()] != _FOLLOWED:
+        _FOLLOWED[:] = [os.getpid()]
+        # bounded, because the parent waits for it
+        Finalize(None, _close_all, (_PATIENCE_S,), exitpriority=0)
 
 
 @contextmanager
@@ -86,11 +98,6 @@ def _begin_all_anew() -> None:
         log.begin_anew()
 
 
-def _close_at_end_of_worker(_: object) -> None:
-    # after the worker's own finalizers, which may log; bounded, because its parent waits for it
-    multiprocessing.util.Finalize(None, _close_all, (_PATIENCE_S,), exitpriority=-100)
-
-
 def _close_and_die(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a handler's signature
     # the interrupted code may hold any lock, so the logs are closed in another thread, and the
     # process ends after a limited time in any case; a second signal does not wait at all
@@ -114,5 +121,3 @@ def _close_apart(done: threading.Event) -> None:
 
 atexit.register(_close_all)
 os.register_at_fork(after_in_child=_begin_all_anew)
-# a forked worker forgets the finalizers of its parent, and is told here when it begins
-multiprocessing.util.register_after_fork(_OPEN, _close_at_end_of_worker)

@@ -43,8 +43,9 @@ class CompactPredictionLog(Node[CompactionSettings]):
     """Convert log segments of a server to Parquet by day, and return the tables of one day.
 
     The node is idempotent: a segment gives the same parts each time, and is deleted only when all
-    of them exist. Segments of dead processes are sealed, incomplete lines are cut off and counted,
-    and rows that exist already are skipped.
+    of them exist. Segments of dead processes are sealed, lines that cannot be read are put aside in
+    `quarantine/` and counted, and rows that exist already are skipped. All parts of a day get one
+    schema, so that any reader of Parquet can read the day.
 
     Args:
         name: The task's name.
@@ -104,7 +105,6 @@ class CompactPredictionLog(Node[CompactionSettings]):
         from flytekitplugins.wbmon.monitor.prediction_log.compact import (
             compact_prediction_log,
             days_before,
-            ensure_day,
             with_day,
         )
         from flytekitplugins.wbmon.monitor.prediction_log.feedback import recent_feedback
@@ -121,15 +121,10 @@ class CompactPredictionLog(Node[CompactionSettings]):
         )
         at = datetime.now(timezone.utc) if at is None else at
         day = days_before(at, config.days_back)
-        # a day without requests needs an empty table, or the next node has nothing to read
-        ensure_day(root, service, day, filesystem=files)
-        report = with_day(report, root, day, filesystem=files)
-        feedback = recent_feedback(
-            root,
-            service,
-            [days_before(at, back) for back in range(config.feedback_days)],
-            filesystem=files,
-        )
+        days = [days_before(at, back) for back in range(config.feedback_days)]
+        # also a day without requests, or the next node has nothing to read
+        report = with_day(report, root, day, feedback_days=days, filesystem=files)
+        feedback = recent_feedback(root, service, days, filesystem=files)
         return Compacted(
             report=report,
             predictions=_folder(day_folder(root, "prediction", service, day)),

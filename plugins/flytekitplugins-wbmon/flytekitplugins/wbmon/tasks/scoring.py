@@ -19,8 +19,8 @@ from flytekitplugins.wbmon.flyte.checkpoint import FlyteCheckpoints
 from flytekitplugins.wbmon.flyte.filesystem import filesystem_of_task
 from flytekitplugins.wbmon.flyte.function_reference import load_file
 from flytekitplugins.wbmon.flyte.type_transformers import open_data
+from flytekitplugins.wbmon.monitor.samples.rows import Sample
 from flytekitplugins.wbmon.monitor.scoring.report import (
-    Sample,
     ScoringReport,
     Watch,
 )
@@ -212,7 +212,7 @@ def _score(
     sample: Sample | None,
 ) -> Scored:
     from flytekitplugins.wbmon.data.batches import batch_kind
-    from flytekitplugins.wbmon.monitor.scoring.row_sample import RowSampler
+    from flytekitplugins.wbmon.monitor.samples.sampler import RowSampler
     from flytekitplugins.wbmon.monitor.scoring.score import score_batches
     from flytekitplugins.wbmon.publish.progress import ScoringProgress, log_sample
     from flytekitplugins.wbmon.publish.report import publish_reports

@@ -10,12 +10,15 @@ from flytekit.types.structured import StructuredDataset
 
 from flytekitplugins.wbmon.arguments import require_share
 from flytekitplugins.wbmon.flyte.type_transformers import open_data
+from flytekitplugins.wbmon.monitor.samples.rows import Sample
 from flytekitplugins.wbmon.monitor.service.report import ServingReport
 from flytekitplugins.wbmon.monitor.service.slo_report import (
     ServingSLO,
     SLOReport,
     require_objectives,
 )
+from flytekitplugins.wbmon.run.artifact_lock import making_artifacts
+from flytekitplugins.wbmon.run.lifecycle import current_run
 from flytekitplugins.wbmon.tasks._node import Node
 
 
@@ -24,6 +27,7 @@ class SummarySettings:
     """Settings of `SummarizeServing`, where they are described."""
 
     low_confidence: float = 0.5
+    sample: Sample | None = None
 
 
 class SummarizeServing(Node[SummarySettings]):
@@ -32,15 +36,25 @@ class SummarizeServing(Node[SummarySettings]):
     Args:
         name: The task's name.
         low_confidence: Predictions with a lower score count as uncertain; in [0, 1].
+        sample: Requests to show, redacted, in the table `serving/requests` of the W&B run of the
+            task: by default as many failures and slow requests as others. None for no table.
         task_kwargs: As for any node.
 
     Raises:
         ConfigError: If `low_confidence` is not in [0, 1].
     """
 
-    def __init__(self, name: str, *, low_confidence: float = 0.5, **task_kwargs: Any) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        low_confidence: float = 0.5,
+        sample: Sample | None = None,
+        **task_kwargs: Any,
+    ) -> None:
         require_share("low_confidence", low_confidence)
-        super().__init__(name, SummarySettings(low_confidence=low_confidence), **task_kwargs)
+        settings = SummarySettings(low_confidence=low_confidence, sample=sample)
+        super().__init__(name, settings, **task_kwargs)
 
     def compute(
         self, windows: StructuredDataset, predictions: StructuredDataset | None = None
@@ -49,18 +63,32 @@ class SummarizeServing(Node[SummarySettings]):
 
         Args:
             windows: The serving windows.
-            predictions: The prediction log of the same day, for the confidence of the model.
+            predictions: The prediction log of the same day, for the confidence of the model and
+                the sample of requests.
 
         Returns:
             report: Summary of all requests, in total, by route and by tenant.
         """
         from flytekitplugins.wbmon.monitor.service.summarize import summarize_serving
 
+        if predictions is not None and self.config.sample is not None:
+            self._show(predictions, self.config.sample)
         return summarize_serving(
             open_data(windows),
             predictions=None if predictions is None else open_data(predictions),
             low_confidence=self.config.low_confidence,
         )
+
+    def _show(self, predictions: StructuredDataset, rule: Sample) -> None:
+        """Log the sample of requests, which is only shown in a W&B run."""
+        from flytekitplugins.wbmon.monitor.service.request_sample import sample_requests
+        from flytekitplugins.wbmon.publish.progress import log_sample
+
+        run = current_run()
+        if run is not None:
+            with making_artifacts():
+                sample = sample_requests(open_data(predictions), rule)
+                log_sample(sample, run, name="serving/requests")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

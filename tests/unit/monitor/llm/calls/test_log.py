@@ -19,6 +19,8 @@ from flytekitplugins.wbmon.llm.retry_after import retry_after_s
 from flytekitplugins.wbmon.monitor.llm.calls.read import read_calls
 from flytekitplugins.wbmon.monitor.llm.calls.row import call_scope, emit, new_row
 from flytekitplugins.wbmon.monitor.llm.cost.track import summarise_usage
+from flytekitplugins.wbmon.serving import PredictionLogger, SamplingPolicy
+from flytekitplugins.wbmon.storage.segments.log import SegmentLog
 from support.child import result_of
 
 
@@ -202,6 +204,7 @@ def test_a_file_system_of_the_callers_own_is_written_to_and_read_from(tmp_path: 
 
 
 MAIL = "a@b.com"
+ALL = SamplingPolicy(rate=1.0)
 
 
 def test_every_text_of_a_call_is_redacted_unless_the_opposite_is_asked_for(tmp_path: Path) -> None:
@@ -224,7 +227,7 @@ def test_every_text_of_a_call_is_redacted_unless_the_opposite_is_asked_for(tmp_p
     assert hidden["redactions"] == 6
     assert not {MAIL, "hunter2"} & set(json.dumps(hidden).split('"'))
     assert MAIL not in json.dumps(hidden)
-    assert "redactions" not in clear
+    assert clear["redactions"] == 0
     assert json.dumps(clear).count(MAIL) == 5
 
 
@@ -256,3 +259,43 @@ def test_documents_given_by_their_ids_have_ranks(tmp_path: Path) -> None:
     assert read_calls(tmp_path)["retrieved_documents"].to_pylist() == [
         [{"id": "doc-7", "rank": 1, "score": None}, {"id": "doc-2", "rank": 2, "score": None}]
     ]
+
+
+def test_a_call_that_ends_in_the_midst_of_another_being_written_is_written_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with CallLog(tmp_path, "ask") as log:
+        append, left = SegmentLog.append, [row(tenant="inner")]
+
+        def interrupted(self: SegmentLog, *given: Any) -> None:
+            if left:  # as the garbage collector does, which ends a stream that nobody reads
+                log.log_call(left.pop())
+            append(self, *given)
+
+        monkeypatch.setattr(SegmentLog, "append", interrupted)
+        log.log_call(row(tenant="outer"))
+
+    assert read_calls(tmp_path)["tenant"].to_pylist() == ["outer", "inner"]
+    assert log.n_rows == 2
+
+
+def test_names_that_must_be_hidden_are_one_in_both_logs(tmp_path: Path) -> None:
+    predictions = PredictionLogger("ask", str(tmp_path / "a"), sampling=ALL, user_key="k")
+    predictions.log_prediction(prediction=1, session_id=MAIL, tenant="acme")
+    predictions.close()
+    with CallLog(tmp_path / "b", "ask", user_key="k") as log:
+        log.log_call(row(session_id=MAIL, tenant="acme", prompt_name=MAIL))
+    (prediction,) = read_calls(tmp_path / "a").to_pylist()
+    (call,) = read_calls(tmp_path / "b").to_pylist()
+
+    assert (call["session_id"], call["tenant"]) == (prediction["session_id"], "acme")
+    assert MAIL not in (call["session_id"], call["prompt_name"])
+
+
+def test_features_of_a_call_that_are_texts_are_categories(tmp_path: Path) -> None:
+    with CallLog(tmp_path, "ask") as log:
+        log.log_call(row(features={"n": 3, "topic": "billing"}, prediction=0.5, truncated=None))
+    found = json.loads(next(tmp_path.rglob("*.jsonl")).read_text())
+
+    assert (found["features"], found["cat_features"]) == ({"n": 3}, {"topic": "billing"})
+    assert (found["prediction"], found["truncated"]) == (0.5, False)

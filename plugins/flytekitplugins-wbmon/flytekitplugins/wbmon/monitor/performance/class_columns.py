@@ -16,6 +16,7 @@ from flytekitplugins.wbmon.data.class_codes import (
 )
 from flytekitplugins.wbmon.data.names import plain_names
 from flytekitplugins.wbmon.data.objects import has_odd, value_type
+from flytekitplugins.wbmon.data.readings import read_as
 from flytekitplugins.wbmon.data.unreadable import are_few
 from flytekitplugins.wbmon.data.uuids import uuid_names
 from flytekitplugins.wbmon.data.whole import read_whole
@@ -39,10 +40,23 @@ def read_classes(table: pa.Table, name: str, beside: str, meaning: Meaning) -> C
     Raises:
         DataError: If the column holds no classes, or more than 1000.
     """
-    coded = code_column(table[name], name)
+    coded = _of_truths(table, name, beside) or code_column(table[name], name)
     if coded.kind in _MIXED and has_odd(table[name].type):
         coded = _of_mixed(table, name, beside, coded, meaning)
     return known_alone(coded, meaning.classes) if meaning.is_closed else coded
+
+
+def _of_truths(table: pa.Table, name: str, beside: str) -> CodedColumn | None:
+    """Text beside booleans as booleans; None if it is something else, or more than few rows are."""
+    column = table[name]
+    if kind_of(value_type(table[beside].type)) != "boolean" or kind_of(column.type) != "text":
+        return None
+    reading = read_as("boolean", column.combine_chunks())
+    n_read = len(column) - reading.values.null_count
+    if not n_read or (reading.n_unreadable and not are_few(reading.n_unreadable, n_read)):
+        return None
+    coded = code_column(pa.chunked_array([reading.values]), name)
+    return coded._replace(unreadable=reading.odd)
 
 
 def _of_mixed(

@@ -10,7 +10,12 @@ import pyarrow as pa
 
 from flytekitplugins.wbmon.data.objects import exact_numbers
 from flytekitplugins.wbmon.monitor.prediction_log.fit import fit
-from flytekitplugins.wbmon.monitor.prediction_log.schema import COLUMNS, FEATURE_PREFIX, RowKind
+from flytekitplugins.wbmon.monitor.prediction_log.schema import (
+    CALL_COLUMNS,
+    COLUMNS,
+    FEATURE_PREFIX,
+    RowKind,
+)
 from flytekitplugins.wbmon.storage.segments.json_lines import well_formed
 
 _INSTANT = pa.timestamp("us", "UTC")
@@ -48,13 +53,18 @@ _OF_KIND = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.stri
 def log_table(kind: RowKind, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     """Rows as a table: the columns of the contract, then a column for each feature.
 
-    Fields that the contract does not know are left out.
+    Columns of calls (`CALL_COLUMNS`) are there if a row has them. Fields that the contract does not
+    know are left out.
 
     Args:
         kind: The kind of rows, which determines the columns.
         rows: Rows as serving wrote them; missing fields become null.
     """
-    table = table_of(COLUMNS[kind], rows)
+    columns = COLUMNS[kind]
+    if kind == "prediction":
+        given = {name for row in rows for name, value in row.items() if value is not None}
+        columns = {**columns, **{n: of for n, of in CALL_COLUMNS.items() if n in given}}
+    table = table_of(columns, rows)
     if kind == "prediction":
         for name, column in _feature_columns(rows).items():
             table = table.append_column(name, column)
@@ -76,9 +86,16 @@ def table_of(columns: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> p
     )
 
 
+def log_types(kind: RowKind) -> dict[str, pa.DataType]:
+    """The type of each column that a log may have; text if any fits."""
+    columns = {**COLUMNS[kind], **(CALL_COLUMNS if kind == "prediction" else {})}
+    return {name: pa.string() if of == "any" else _TYPES[of] for name, of in columns.items()}
+
+
 def empty_log_table(kind: RowKind) -> pa.Table:
     """A table without rows, with the columns of the contract."""
-    return pa.table({name: pa.array([], _TYPES[of]) for name, of in COLUMNS[kind].items()})
+    types = log_types(kind)
+    return pa.schema([(name, types[name]) for name in COLUMNS[kind]]).empty_table()
 
 
 def _column(type_name: str, values: list[Any]) -> pa.Array:

@@ -7,45 +7,39 @@ same parts again.
 
 from __future__ import annotations
 
-import io
-import json
+import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
-from typing import Any, cast
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from flytekitplugins.wbmon.arguments import moment
-from flytekitplugins.wbmon.errors import ConfigError, DataError
-from flytekitplugins.wbmon.monitor.prediction_log.arrow_schema import empty_log_table, log_table
-from flytekitplugins.wbmon.monitor.prediction_log.report import CompactionReport
-from flytekitplugins.wbmon.monitor.prediction_log.schema import (
-    MANIFEST,
-    SCHEMA_VERSION,
-    TABLES,
-    RowKind,
-    day_folder,
+from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.monitor.prediction_log.arrow_schema import log_table
+from flytekitplugins.wbmon.monitor.prediction_log.files import LogFiles, segment_of
+from flytekitplugins.wbmon.monitor.prediction_log.level import level_day, schema_before
+from flytekitplugins.wbmon.monitor.prediction_log.report import (
+    CompactionReport,
+    compaction_reason,
 )
+from flytekitplugins.wbmon.monitor.prediction_log.schema import TABLES, RowKind
 from flytekitplugins.wbmon.monitor.prediction_log.segments import (
     Segment,
     key_columns,
     keys_of,
     read_segment,
     row_key,
+    written_values,
 )
-from flytekitplugins.wbmon.storage.filesystem import (
-    make_parent,
-    move_file,
-    open_filesystem,
-    write_file,
-)
-from flytekitplugins.wbmon.storage.guard import is_object_store
-from flytekitplugins.wbmon.storage.segments.layout import SUFFIX, segment_folder
+from flytekitplugins.wbmon.storage.segments.layout import SUFFIX
 
-_ROW_GROUP = 65_536
+logger = logging.getLogger(__name__)
+
+_KINDS: tuple[RowKind, ...] = tuple(TABLES)
 
 
 def compact_prediction_log(
@@ -72,27 +66,35 @@ def compact_prediction_log(
     Returns:
         Counts of what was found and written.
 
+    A line that is no row, and a part or a manifest that cannot be read, are put aside (see
+    `LogFiles`). A segment that cannot be read as a whole, or has a row of a newer schema version,
+    stays where it is. All are counted.
+
     Raises:
         ConfigError: If `orphan_after_s` is not positive, or `now` is no moment.
-        DataError: If a row has a newer schema version, or a part reads back with another number of
-            rows than were written.
+        DataError: If a part reads back with another number of rows than were written.
     """
     if orphan_after_s <= 0:
         raise ConfigError(f"orphan_after_s must be positive, got {orphan_after_s}")
-    log = _Log(destination, service, filesystem)
+    log = LogFiles(destination, service, filesystem)
     at = datetime.now(timezone.utc) if now is None else moment("now", now)
     n_orphans = log.seal_orphans(at - timedelta(seconds=orphan_after_s))
-    paths = log.sealed()
+    paths, others = log.sealed()
     compaction = _Compaction(log, {_stem(path) for path in paths})
     for path in paths:
-        compaction.add(read_segment(path.rpartition("/")[2], log.files.cat_file(path)))
-        # only now: if the process dies before, the next attempt finds the segment again
-        log.delete_segment(path, keep=keep_segments)
-    return compaction.report(service, len(paths), n_orphans)
+        if compaction.add(path):
+            # only now: if the process dies before, the next attempt finds the segment again
+            log.delete_segment(path, keep=keep_segments)
+    compaction.level()
+    report = compaction.report(service, n_orphans)
+    report = replace(report, n_left=report.n_left + len(others))
+    return replace(report, reason=compaction_reason(report))
 
 
 def ensure_day(destination: str, service: str, day: str, *, filesystem: Any = None) -> None:
     """Write a part without rows to every table of a day that has no part, so that it can be read.
+
+    Its columns are those of the last earlier day with rows.
 
     Args:
         destination: Path or fsspec URL of the log.
@@ -100,35 +102,44 @@ def ensure_day(destination: str, service: str, day: str, *, filesystem: Any = No
         day: `YYYY-MM-DD`, UTC.
         filesystem: The fsspec file system of the log, if the caller has one with credentials.
     """
-    log = _Log(destination, service, filesystem)
-    kinds: tuple[RowKind, ...] = tuple(TABLES)
-    for kind in kinds:
-        if not log.parts(kind, day):
-            log.write_part(kind, day, "part-empty.parquet", empty_log_table(kind))
+    log = LogFiles(destination, service, filesystem)
+    for kind in _KINDS:
+        _ensure(log, kind, day)
 
 
 def with_day(
-    report: CompactionReport, destination: str, day: str, *, filesystem: Any = None
+    report: CompactionReport,
+    destination: str,
+    day: str,
+    *,
+    feedback_days: Sequence[str] = (),
+    filesystem: Any = None,
 ) -> CompactionReport:
-    """The report with what the tables of a day hold, whichever attempt wrote it.
+    """Make a day's tables readable by anybody; the report with what they hold, whoever wrote it.
 
     Args:
         report: The report of the compaction.
         destination: Path or fsspec URL of the log.
         day: `YYYY-MM-DD`, UTC.
+        feedback_days: Days whose feedback is read as well.
         filesystem: The fsspec file system of the log, if the caller has one with credentials.
     """
-    log = _Log(destination, report.service, filesystem)
-    n = {kind: log.noted(kind, day).get("rows", 0) for kind in TABLES}
-    return replace(
+    log = LogFiles(destination, report.service, filesystem)
+    for other in {*feedback_days} - {day}:
+        level_day(log, "feedback", other)
+    n = {}
+    for kind in _KINDS:
+        n[kind] = level_day(log, kind, day)
+        _ensure(log, kind, day)
+    report = replace(
         report,
+        n_damaged=report.n_damaged + len(log.damaged),
         day=day,
         n_day_predictions=n["prediction"],
         n_day_feedback=n["feedback"],
         n_day_windows=n["window"],
-        reason=f"{report.reason}; {day} has {n['prediction']} predictions, {n['feedback']} "
-        f"feedback rows and {n['window']} windows",
     )
+    return replace(report, reason=compaction_reason(report))
 
 
 def days_before(at: datetime, n: int) -> str:
@@ -141,191 +152,182 @@ def days_before(at: datetime, n: int) -> str:
     return (today - timedelta(days=n)).isoformat()
 
 
-class _Log:
-    """The files of one service's log."""
+def _ensure(log: LogFiles, kind: RowKind, day: str) -> None:
+    if not log.parts(kind, day):
+        empty = schema_before(log, kind, day).empty_table()
+        log.write_part(kind, day, "part-empty.parquet", empty)
 
-    def __init__(self, destination: str, service: str, filesystem: Any) -> None:
-        self.files: Any
-        self.files, self._root = open_filesystem(destination, filesystem=filesystem)
-        self._service = service
-        self._is_object_store = is_object_store(self.files)
 
-    def seal_orphans(self, before: datetime) -> int:
-        """Seal open segments not written to since `before`; returns how many."""
-        n = 0
-        for path in self._list(segment_folder(self._root, "open", self._service)):
-            if self.files.modified(path).astimezone(timezone.utc) < before:
-                target = segment_folder(self._root, "sealed", self._service)
-                self._move(path, f"{target}/{path.rpartition('/')[2]}")
-                n += 1
-        return n
+class _New(NamedTuple):
+    """The rows of a segment that a day does not have yet.
 
-    def sealed(self) -> list[str]:
-        """Paths of the sealed segments, in the order of their names."""
-        found = self._list(segment_folder(self._root, "sealed", self._service))
-        return [path for path in found if path.endswith(SUFFIX)]
+    Attributes:
+        table: The rows.
+        keys: What tells each from others, with what tells its content.
+        n_duplicates: Rows that the day has.
+        n_conflicts: Those of them that say something else than the one that the day has.
+    """
 
-    def delete_segment(self, path: str, *, keep: bool) -> None:
-        """Delete a segment, or move it to `compacted/`."""
-        if keep:
-            name = path.rpartition("/")[2]
-            self._move(path, f"{segment_folder(self._root, 'compacted', self._service)}/{name}")
-        else:
-            self.files.rm_file(path)
-
-    def parts(self, kind: RowKind, day: str) -> list[str]:
-        """Paths of the complete parts of a day."""
-        found = self._list(day_folder(self._root, kind, self._service, day))
-        return [path for path in found if path.rpartition("/")[2].startswith("part-")]
-
-    def write_part(self, kind: RowKind, day: str, name: str, table: pa.Table) -> None:
-        """Write a part atomically, and read its number of rows back."""
-        buffer = io.BytesIO()
-        pq.write_table(table, buffer, compression="zstd", row_group_size=_ROW_GROUP)
-        path = f"{day_folder(self._root, kind, self._service, day)}/{name}"
-        self._put(path, buffer.getvalue())
-        # read back, because the segment, the only other copy, is deleted next
-        with self.files.open(path, "rb") as file:
-            n = pq.read_metadata(file).num_rows
-        if n != table.num_rows:
-            raise DataError(f"{path} must hold {table.num_rows} rows, found {n}; compact again")
-
-    def seen(self, kind: RowKind, day: str, but_not: set[str]) -> set[int]:
-        """Keys of the rows of a day, except for the parts of the segments in `but_not`."""
-        keys: set[int] = set()
-        names = key_columns(kind)
-        for path in self.parts(kind, day):
-            if _segment_of(path) not in but_not:
-                with self.files.open(path, "rb") as file:
-                    table = pq.read_table(file, columns=list(names))
-                keys |= keys_of(kind, {name: _as_written(table[name]) for name in names})
-        return keys
-
-    def note(self, kind: RowKind, day: str, segment: str, numbers: dict[str, int]) -> None:
-        """Add a segment's counts to the manifest of a day; a second call changes nothing."""
-        path = f"{day_folder(self._root, kind, self._service, day)}/{MANIFEST}"
-        segments = {**self.noted(kind, day).get("segments", {}), segment: numbers}
-        totals = {name: sum(each.get(name, 0) for each in segments.values()) for name in numbers}
-        manifest = {
-            "schema_version": SCHEMA_VERSION,
-            "table": TABLES[kind],
-            "day": day,
-            **totals,
-            "segments": segments,
-        }
-        self._put(path, json.dumps(manifest, indent=1).encode())
-
-    def noted(self, kind: RowKind, day: str) -> dict[str, Any]:
-        """The manifest of a day; empty if no segment had rows of it."""
-        path = f"{day_folder(self._root, kind, self._service, day)}/{MANIFEST}"
-        try:
-            return cast("dict[str, Any]", json.loads(self.files.cat_file(path)))
-        except FileNotFoundError:
-            return {}
-
-    def _list(self, folder: str) -> list[str]:
-        # fsspec caches listings, and serving adds segments all the time
-        self.files.invalidate_cache()
-        try:
-            return sorted(str(path) for path in self.files.ls(folder, detail=False))
-        except FileNotFoundError:
-            return []
-
-    def _put(self, path: str, data: bytes) -> None:
-        if self._is_object_store:
-            self.files.pipe_file(path, data)
-            return
-        # renamed when complete, so that a reader never sees half a file; `parts` skips this prefix
-        folder, _, name = path.rpartition("/")
-        unfinished = f"{folder}/_incomplete-{name}"
-        write_file(self.files, unfinished, data)
-        move_file(self.files, unfinished, path)
-
-    def _move(self, path: str, target: str) -> None:
-        make_parent(self.files, target)
-        move_file(self.files, path, target)
+    table: pa.Table
+    keys: dict[int, int]
+    n_duplicates: int
+    n_conflicts: int
 
 
 class _Compaction:
     """Writes segments one by one without rows that are there already, and counts."""
 
-    def __init__(self, log: _Log, waiting: set[str]) -> None:
+    def __init__(self, log: LogFiles, waiting: set[str]) -> None:
         self._log, self._waiting = log, waiting
-        self._seen: dict[tuple[RowKind, str], set[int]] = {}
+        self._seen: dict[tuple[RowKind, str], dict[int, int]] = {}
+        self._to_level = log.to_level()
         self._n_rows: dict[RowKind, int] = dict.fromkeys(TABLES, 0)
-        self._n_duplicates = self._n_torn = self._n_dropped = 0
+        self._n_duplicates = self._n_conflicts = self._n_torn = self._n_dropped = 0
+        self._n_segments = self._n_left = 0
         self._days: set[str] = set()
 
-    def add(self, segment: Segment) -> None:
-        """Write one part for each table and day in a segment."""
-        self._n_torn += segment.n_torn
+    def add(self, path: str) -> bool:
+        """Write one part for each table and day in a segment; whether it could be read."""
+        try:
+            segment = read_segment(path.rpartition("/")[2], self._log.files.cat_file(path))
+            found = {place: self._new(*place, segment) for place in [*segment.rows]}
+        except FileNotFoundError:  # another compaction was faster
+            return False
+        except Exception as error:  # noqa: BLE001 - no segment stands in the way of the others
+            logger.warning("%s stays where it is: %s", path, error)
+            self._n_left += 1
+            return False
+        self._log.put_aside_lines(segment)
+        if not self._to_level.issuperset(found):
+            # before the first part: if the process dies, the next one levels them
+            self._to_level.update(found)
+            self._log.note_to_level(self._to_level)
         torn = segment.n_torn
-        for (kind, day), rows in segment.rows.items():
-            new = self._unseen(kind, day, rows)
-            dropped = sum(row.get("dropped_rows", 0) for row in new) if kind == "window" else 0
-            self._log.write_part(kind, day, f"part-{segment.name}-0.parquet", log_table(kind, new))
-            numbers = {
-                "rows": len(new),
-                "duplicates": len(rows) - len(new),
-                "torn_lines": torn,
-                "dropped_rows": dropped,
-            }
-            self._log.note(kind, day, segment.name, numbers)
-            self._n_rows[kind] += len(new)
-            self._n_duplicates += len(rows) - len(new)
-            self._n_dropped += dropped
-            self._days.add(day)
+        for place, new in found.items():
+            self._write(place, segment.name, new, torn)
             torn = 0  # a torn line has no day, so it is counted in the segment's first part only
+        self._n_torn += segment.n_torn
+        self._n_segments += 1
+        return True
 
-    def report(self, service: str, n_segments: int, n_orphans: int) -> CompactionReport:
+    def level(self) -> None:
+        """Give the parts of each day that was written to one schema."""
+        for kind, day in sorted(self._to_level):
+            level_day(self._log, kind, day)
+        if self._to_level:
+            self._log.note_to_level(())
+
+    def report(self, service: str, n_orphans: int) -> CompactionReport:
         """The report of all segments added so far."""
         n = self._n_rows
-        lost = self._n_torn + self._n_dropped
         return CompactionReport(
             service=service,
-            n_segments=n_segments,
+            n_segments=self._n_segments,
             n_orphans=n_orphans,
             n_predictions=n["prediction"],
             n_feedback=n["feedback"],
             n_windows=n["window"],
             n_duplicates=self._n_duplicates,
+            n_conflicts=self._n_conflicts,
             n_torn=self._n_torn,
             n_dropped=self._n_dropped,
+            n_left=self._n_left,
+            n_damaged=len(self._log.damaged),
             days=tuple(sorted(self._days)),
-            reason=f"{n['prediction']} predictions, {n['feedback']} feedback rows and "
-            f"{n['window']} windows of {service} written; "
-            + (f"{lost} rows lost on the way" if lost else "nothing lost"),
+            reason="",
         )
 
-    def _unseen(
-        self, kind: RowKind, day: str, rows: Sequence[dict[str, Any]]
-    ) -> list[dict[str, Any]]:
-        if (kind, day) not in self._seen:
+    def _write(self, place: tuple[RowKind, str], segment: str, new: _New, torn: int) -> None:
+        kind, day = place
+        n = new.table.num_rows
+        dropped = _dropped(new.table) if kind == "window" else 0
+        self._log.write_part(kind, day, f"part-{segment}-0.parquet", new.table)
+        numbers = {
+            "rows": n,
+            "duplicates": new.n_duplicates,
+            "torn_lines": torn,
+            "dropped_rows": dropped,
+        }
+        self._log.note(kind, day, segment, numbers)
+        self._seen[place].update(new.keys)
+        self._n_rows[kind] += n
+        self._n_duplicates += new.n_duplicates
+        self._n_conflicts += new.n_conflicts
+        self._n_dropped += dropped
+        self._days.add(day)
+
+    def _new(self, kind: RowKind, day: str, segment: Segment) -> _New:
+        place = (kind, day)
+        if place not in self._seen:
             # without parts of segments still to be compacted: after a failed attempt they hold
             # the same rows, which would all be taken for duplicates
-            self._seen[kind, day] = self._log.seen(kind, day, self._waiting)
-        seen = self._seen[kind, day]
-        new = []
-        for row in rows:
+            self._seen[place] = self._seen_in(kind, day)
+        rows, table = _readable(kind, day, segment)
+        seen, kept, n_conflicts = self._seen[place], [], 0
+        keys: dict[int, int] = {}
+        for row, content in zip(rows, _contents(kind, table), strict=True):
             key = row_key(kind, row)
-            if key not in seen:
-                seen.add(key)
-                new.append(row)
-        return new
+            known = seen.get(key, keys.get(key))
+            if known is None:
+                keys[key] = content
+                kept.append(row)
+            elif known != content:
+                n_conflicts += 1
+        if len(kept) < len(rows):
+            table = log_table(kind, kept)
+        return _New(table, keys, len(rows) - len(kept), n_conflicts)
+
+    def _seen_in(self, kind: RowKind, day: str) -> dict[int, int]:
+        """Keys and contents of the rows that a day has, but for segments that wait."""
+        seen: dict[int, int] = {}
+        names = key_columns(kind)
+        for path, _ in self._log.parts(kind, day):
+            if segment_of(path) in self._waiting:
+                continue
+            table = self._log.read_part(path, None if kind == "window" else names)
+            if table is None:
+                self._log.put_aside_part(kind, day, path)
+                continue
+            columns = {name: written_values(table, name) for name in names}
+            seen.update(zip(keys_of(kind, columns), _contents(kind, table), strict=True))
+        return seen
+
+
+def _readable(kind: RowKind, day: str, segment: Segment) -> tuple[list[dict[str, Any]], pa.Table]:
+    """The rows of a segment as a table; those that no table can hold are refused."""
+    rows = segment.rows[kind, day]
+    with suppress(Exception):
+        return rows, log_table(kind, rows)
+    kept = [
+        row
+        for row, offset in zip(rows, segment.offsets[kind, day], strict=True)
+        if _is_held(kind, row, offset, segment)
+    ]
+    return kept, log_table(kind, kept)
+
+
+def _is_held(kind: RowKind, row: dict[str, Any], offset: int, segment: Segment) -> bool:
+    try:
+        log_table(kind, [row])
+    except Exception as error:  # noqa: BLE001 - whatever it is, it costs this row alone
+        segment.refuse(offset, f"no table can hold it: {type(error).__name__}")
+        return False
+    return True
+
+
+def _contents(kind: RowKind, table: pa.Table) -> list[int]:
+    """What tells windows apart that share their keys; of other rows the key is all."""
+    if kind != "window":
+        return [0] * table.num_rows
+    return [
+        hash(repr(sorted((name, value) for name, value in row.items() if value is not None)))
+        for row in table.to_pylist()
+    ]
+
+
+def _dropped(table: pa.Table) -> int:
+    return max(0, pc.sum(table["dropped_rows"]).as_py() or 0)
 
 
 def _stem(path: str) -> str:
     return path.rpartition("/")[2].removesuffix(SUFFIX)
-
-
-def _segment_of(part: str) -> str:
-    return part.rpartition("/")[2].removeprefix("part-").removesuffix(".parquet").rpartition("-")[0]
-
-
-def _as_written(column: pa.ChunkedArray) -> list[Any]:
-    """Values as in the segment, with timestamps as text, so that their keys are equal."""
-    if not pa.types.is_timestamp(column.type):
-        return cast("list[Any]", column.to_pylist())
-    # `%S` of Arrow includes the fraction of the second
-    texts = pc.strftime(column.cast(pa.timestamp("us")), format="%Y-%m-%dT%H:%M:%S")
-    return [None if text is None else f"{text}+00:00" for text in texts.to_pylist()]

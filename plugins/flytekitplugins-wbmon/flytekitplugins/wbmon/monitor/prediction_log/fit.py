@@ -12,7 +12,7 @@ from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
 from functools import cache, partial
-from numbers import Integral, Real
+from numbers import Complex, Integral, Real
 from typing import Any
 from uuid import UUID
 
@@ -51,7 +51,7 @@ def fit(type_name: str, value: Any) -> Any:
         return None
     try:
         return _fitter(type_name)(value)
-    except (TypeError, ValueError, OverflowError, RecursionError):
+    except Exception:  # noqa: BLE001 - the object is somebody's, and so is what it does
         return None
 
 
@@ -70,7 +70,7 @@ def utc(value: Any) -> str | None:
             # Python 3.10 does not accept the Z
             at = datetime.fromisoformat(value.replace("Z", "+00:00"))
             # already in this format, as nearly always: saves the conversion
-            if len(value) == _UTC_LENGTH and value.endswith("+00:00") and value[10] == "T":
+            if len(value) == _UTC_LENGTH and value.endswith("+00:00") and _is_usual(value):
                 return value
         if not isinstance(at, datetime):
             return None
@@ -78,6 +78,11 @@ def utc(value: Any) -> str | None:
         return at.isoformat(timespec="microseconds")
     except (ValueError, OverflowError):
         return None
+
+
+def _is_usual(text: str) -> bool:
+    # Python reads weeks (`2026-W10-7T…`) and a comma before the fraction, too
+    return text[4] == text[7] == "-" and text[10] == "T" and text[19] == "."
 
 
 def scalar(value: Any) -> Any:
@@ -129,7 +134,7 @@ def _of_array_library(value: Any) -> Any:
         if getattr(getattr(value, "dtype", None), "kind", "") in ("m", "M"):
             return class_name(value.reshape(())[()])
         return value.item()
-    except (AttributeError, TypeError, ValueError):
+    except Exception:  # noqa: BLE001 - it may look like an array, and be anything
         return value
 
 
@@ -168,6 +173,8 @@ def _whole(value: Any, *, below: int) -> int | None:
 
 
 def _number(value: Any) -> float | None:
+    if type(value) is not float and isinstance(value, Complex) and not isinstance(value, Real):
+        return None  # numpy would take its real part
     number = float(value)
     # JSON has no nan and no infinity
     return number if math.isfinite(number) else None

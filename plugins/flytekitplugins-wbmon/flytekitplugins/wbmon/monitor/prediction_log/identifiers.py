@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hmac
 import os
 import re
 from collections.abc import Iterator
 from functools import lru_cache
-from hashlib import blake2b
+from hashlib import blake2b, sha256
 from time import time_ns
 
 _ACCEPTABLE = re.compile(r"[A-Za-z0-9._:\-]{1,128}")
@@ -69,6 +70,15 @@ def id_share(request_id: str) -> float:
         except ValueError:
             pass  # only looks like a UUID
     return unit_share(request_id)
+
+
+def keyed_hash(key: bytes, text: str) -> str:
+    """HMAC-SHA256 as 64 hexadecimal digits.
+
+    Keyed, because names of users are few enough to try all of them against a plain hash.
+    """
+    # halves of surrogate pairs must not raise here
+    return hmac.new(key, text.encode("utf-8", "surrogatepass"), sha256).hexdigest()
 
 
 def unit_share(identifier: str, salt: bytes = b"") -> float:

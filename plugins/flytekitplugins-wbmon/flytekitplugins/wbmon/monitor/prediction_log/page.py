@@ -8,19 +8,19 @@ from flytekitplugins.wbmon.reports.html import facts, page, section, verdict
 
 def compaction_section(report: CompactionReport) -> str:
     """The section of a compaction report."""
-    lost = report.n_torn + report.n_dropped
     words = f"{report.n_predictions:,} predictions from {report.n_segments:,} segments"
     body = [
-        verdict(
-            "unknown" if report.unmeasured else "warning" if lost else "ok", words, report.reason
-        ),
+        verdict(_verdict_of(report), words, report.reason),
         facts(
             f"{report.n_feedback:,} feedback rows",
             f"{report.n_windows:,} windows",
             f"{report.n_duplicates:,} duplicates left out",
-            f"{report.n_torn:,} torn lines",
+            f"{report.n_conflicts:,} of them windows that differ",
+            f"{report.n_torn:,} lines in quarantine",
             f"{report.n_dropped:,} rows dropped by serving",
             f"{report.n_orphans:,} orphaned segments",
+            f"{report.n_left:,} segments not compacted",
+            f"{report.n_damaged:,} parts or manifests put aside",
         ),
         facts("days " + (", ".join(report.days) or "none")),
     ]
@@ -34,6 +34,12 @@ def compaction_section(report: CompactionReport) -> str:
             )
         )
     return section("Prediction log", body)
+
+
+def _verdict_of(report: CompactionReport) -> str:
+    if report.losses and (report.n_predictions or report.n_day_predictions):
+        return "warning"
+    return "unknown" if report.unmeasured else "ok"
 
 
 def label_section(report: LabelReport) -> str:

@@ -23,8 +23,13 @@ class CompactionReport(Report):
         n_feedback: Rows of the feedback log written.
         n_windows: Rows of serving windows written.
         n_duplicates: Rows left out because the day already had them.
-        n_torn: Lines that were incomplete, unreadable, or without a valid time.
+        n_conflicts: Those of them, windows, that say something else than the one that was kept.
+        n_torn: Lines that were put aside as they are no rows: incomplete, unreadable, of no known
+            kind, or without a valid time.
         n_dropped: Rows that serving dropped, according to its windows.
+        n_left: What stays among the sealed segments: of a newer schema version, unreadable as a
+            whole, or no segment at all.
+        n_damaged: Parts and manifests that were put aside as they cannot be read.
         days: Days of event time (UTC) that got rows, `YYYY-MM-DD`.
         day: The day whose tables are handed on, `YYYY-MM-DD`; empty if it is not known.
         n_day_predictions: Rows that the prediction log of this day holds, whoever wrote them.
@@ -42,8 +47,11 @@ class CompactionReport(Report):
     n_feedback: int = 0
     n_windows: int = 0
     n_duplicates: int = 0
+    n_conflicts: int = 0
     n_torn: int = 0
     n_dropped: int = 0
+    n_left: int = 0
+    n_damaged: int = 0
     days: tuple[str, ...] = ()
     day: str = ""
     n_day_predictions: int = 0
@@ -52,7 +60,27 @@ class CompactionReport(Report):
     reason: str
 
     @property
+    def losses(self) -> tuple[str, ...]:
+        """What the tables lack that was written, with counts; empty if nothing is lost."""
+        return tuple(
+            what.format(n=f"{n:,}")
+            for n, what in (
+                (self.n_torn, "{n} lines could not be read and are in the quarantine"),
+                (self.n_dropped, "{n} rows lost that serving dropped"),
+                (self.n_left, "{n} of the sealed could not be compacted, and stay where they are"),
+                (self.n_damaged, "{n} parts or manifests could not be read, and are put aside"),
+                (self.n_conflicts, "{n} windows differ from the one that was there first"),
+            )
+            if n
+        )
+
+    @property
     def unmeasured(self) -> str:
+        """What is not known of the day: all of it if it has no row, or what the tables lack."""
+        return "; ".join(filter(None, (self._no_row, *self.losses)))
+
+    @property
+    def _no_row(self) -> str:
         """Why nothing is known of the day; empty if it has a row, also of an earlier attempt."""
         if self.n_day_predictions or self.n_day_feedback or self.n_day_windows:
             return ""
@@ -80,8 +108,23 @@ class CompactionReport(Report):
                 yield number(name, value=getattr(self, name))
         for name in ("n_segments", "n_windows", "n_duplicates"):
             yield number(name, value=getattr(self, name))
-        for name in ("n_orphans", "n_torn", "n_dropped"):
+        for name in ("n_orphans", "n_torn", "n_dropped", "n_left", "n_damaged", "n_conflicts"):
             yield number(name, value=getattr(self, name), higher_is_better=False)
+
+
+def compaction_reason(report: CompactionReport) -> str:
+    """The sentence of a report of a compaction."""
+    parts = [
+        f"{report.n_predictions} predictions, {report.n_feedback} feedback rows and "
+        f"{report.n_windows} windows of {report.service} written",
+        *(report.losses or ("nothing lost",)),
+    ]
+    if report.day:
+        parts.append(
+            f"{report.day} has {report.n_day_predictions} predictions, {report.n_day_feedback} "
+            f"feedback rows and {report.n_day_windows} windows"
+        )
+    return "; ".join(parts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,8 @@ a new version of the schema only adds columns that may be null.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from datetime import date
+from typing import Any, Literal
 
 SCHEMA_VERSION = 1
 
@@ -43,6 +44,7 @@ PREDICTION_COLUMNS: Mapping[str, str] = {
     "schema_version": "int16",
     "timestamp": "timestamp",
     "request_id": "string",
+    "parent_request_id": "string",
     "trace_id": "string",
     "session_id": "string",
     "conversation_id": "string",
@@ -94,6 +96,9 @@ PREDICTION_COLUMNS: Mapping[str, str] = {
 `any` takes the type of the model's predictions (string, float64, int64, bool, or decimals where
 whole numbers need them); `documents` is a list of `{id: string, rank: int32, score: float64}`.
 Features follow as `feature.<name>`.
+A request that makes several predictions, or one after its end, has a row for each: that of the
+request itself, and others with an id of their own and that of the request as `parent_request_id`.
+What is measured of the whole request (latency, stages, bodies) is in its own row only.
 """
 
 CALL_COLUMNS: Mapping[str, str] = {
@@ -122,6 +127,7 @@ FEEDBACK_COLUMNS: Mapping[str, str] = {
     "feedback_id": "string",
     "request_id": "string",
     "session_id": "string",
+    "unit": "string",
     "service": "string",
     "instance": "string",
     "tenant": "string",
@@ -134,7 +140,11 @@ FEEDBACK_COLUMNS: Mapping[str, str] = {
     "variant": "string",
     "redactions": "int16",
 }
-"""Columns of the feedback log: ratings, late labels, exposures of an experiment, page views."""
+"""Columns of the feedback log: ratings, late labels, exposures of an experiment, page views.
+
+`unit` is the keyed hash of who is in an experiment (a user or a session), never a name in clear;
+rows of earlier releases have none.
+"""
 
 WINDOW_COLUMNS: Mapping[str, str] = {
     "schema_version": "int16",
@@ -192,3 +202,11 @@ def day_folder(destination: str, kind: RowKind, service: str, day: str) -> str:
         day: `YYYY-MM-DD`, UTC.
     """
     return f"{destination.rstrip('/')}/{TABLES[kind]}/service={service}/dt={day}"
+
+
+def is_day(day: Any) -> bool:
+    """Whether it is the text of a day as folders are named by it, `YYYY-MM-DD`."""
+    try:
+        return isinstance(day, str) and date.fromisoformat(day).isoformat() == day
+    except ValueError:
+        return False

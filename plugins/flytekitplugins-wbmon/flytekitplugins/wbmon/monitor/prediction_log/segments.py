@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from flytekitplugins.wbmon.errors import DataError
-from flytekitplugins.wbmon.monitor.prediction_log.fit import utc
+from flytekitplugins.wbmon.monitor.prediction_log.fit import fit, utc
 from flytekitplugins.wbmon.monitor.prediction_log.schema import COLUMNS, SCHEMA_VERSION, RowKind
-from flytekitplugins.wbmon.storage.segments.json_lines import read_lines
+from flytekitplugins.wbmon.names import whole_name
+from flytekitplugins.wbmon.storage.segments.json_lines import Line, each_line
 from flytekitplugins.wbmon.storage.segments.layout import SUFFIX
 
 _DAY = len("2026-01-01")
@@ -33,13 +37,28 @@ class Segment:
 
     Attributes:
         name: File name without the suffix.
+        data: Content of the file.
         rows: Rows by kind and day, in the order they were written.
-        n_torn: Number of lines that are not rows: incomplete, unreadable, or without a valid time.
+        offsets: Where the line of each row begins, in the same order.
+        refused: Lines that are not rows: incomplete, unreadable, of no known kind, or without a
+            valid time.
     """
 
     name: str
+    data: bytes = b""
     rows: dict[tuple[RowKind, str], list[dict[str, Any]]] = field(default_factory=dict)
-    n_torn: int = 0
+    offsets: dict[tuple[RowKind, str], list[int]] = field(default_factory=dict)
+    refused: list[Line] = field(default_factory=list)
+
+    @property
+    def n_torn(self) -> int:
+        """Number of lines that are not rows."""
+        return len(self.refused)
+
+    def refuse(self, offset: int, reason: str) -> None:
+        """Count the line that begins at `offset` as one that is no row."""
+        line = self.data[offset:].partition(b"\n")[0]
+        self.refused.append(Line(offset, line, None, reason))
 
 
 def read_segment(name: str, data: bytes) -> Segment:
@@ -52,24 +71,30 @@ def read_segment(name: str, data: bytes) -> Segment:
     Raises:
         DataError: If a row has a newer schema version than this package knows.
     """
-    lines = read_lines(data)
-    segment = Segment(name.removesuffix(SUFFIX), n_torn=lines.n_torn)
-    for row in lines.rows:
-        kind = _kind(name, row)
-        at = utc(row.get(_TIME[kind])) if kind is not None else None
+    segment = Segment(name.removesuffix(SUFFIX), data)
+    for line in each_line(data):
+        if line.row is None:
+            segment.refused.append(line)
+            continue
+        kind, reason = _kind(name, line.row)
+        at = utc(line.row.get(_TIME[kind])) if kind is not None else None
         if kind is None or at is None:
-            segment.n_torn += 1
+            reason = reason or f"without a valid {_TIME[kind or 'prediction']}"
+            segment.refused.append(line._replace(row=None, reason=reason))
             continue
         # one format for all, so that keys of rows in segments and in Parquet are equal
-        row[_TIME[kind]] = at
-        segment.rows.setdefault((kind, at[:_DAY]), []).append(row)
+        line.row[_TIME[kind]] = at
+        segment.rows.setdefault((kind, at[:_DAY]), []).append(line.row)
+        segment.offsets.setdefault((kind, at[:_DAY]), []).append(line.offset)
     return segment
 
 
 def row_key(kind: RowKind, row: Mapping[str, Any]) -> int:
     """Hash that identifies a row within its table and day; differs between processes."""
-    # a hash and not the tuple, to hold the keys of a whole day in memory
-    return hash(tuple(row.get(name) for name in _KEYS[kind]))
+    # a hash and not the tuple, to hold the keys of a whole day in memory; as the table has the
+    # values, whatever another writer has put there
+    types = COLUMNS[kind]
+    return hash(tuple(fit(types[name], row.get(name)) for name in _KEYS[kind]))
 
 
 def key_columns(kind: RowKind) -> tuple[str, ...]:
@@ -77,25 +102,43 @@ def key_columns(kind: RowKind) -> tuple[str, ...]:
     return _KEYS[kind]
 
 
-def keys_of(kind: RowKind, columns: Mapping[str, Iterable[Any]]) -> set[int]:
+def keys_of(kind: RowKind, columns: Mapping[str, Iterable[Any]]) -> list[int]:
     """`row_key` of each row of a table.
 
     Args:
         kind: Kind of the rows.
         columns: Values of each key column, with times in the format of `utc`.
     """
-    return {hash(values) for values in zip(*(columns[name] for name in _KEYS[kind]), strict=True)}
+    return [hash(values) for values in zip(*(columns[name] for name in _KEYS[kind]), strict=True)]
 
 
-def _kind(name: str, row: Mapping[str, Any]) -> RowKind | None:
-    """The kind of a row; None if it is unknown."""
-    version = row.get("schema_version", SCHEMA_VERSION)
+def written_values(table: pa.Table, name: str) -> list[Any]:
+    """A key column with values as in the segment; null if the table lacks it.
+
+    Times are text, so that the keys are equal.
+    """
+    if name not in table.column_names:
+        return [None] * table.num_rows
+    column = table[name]
+    if not pa.types.is_timestamp(column.type):
+        return cast("list[Any]", column.to_pylist())
+    # `%S` of Arrow includes the fraction of the second
+    texts = pc.strftime(column.cast(pa.timestamp("us")), format="%Y-%m-%dT%H:%M:%S")
+    return [None if text is None else f"{text}+00:00" for text in texts.to_pylist()]
+
+
+def _kind(name: str, row: Mapping[str, Any]) -> tuple[RowKind | None, str]:
+    """The kind of a row; None, and the reason, if it is unknown."""
+    version = row.get("schema_version")
+    if version is None:
+        version = SCHEMA_VERSION
     if not isinstance(version, int):
-        return None
+        return None, "of a schema version that is no whole number"
     if version > SCHEMA_VERSION:
         raise DataError(
             f"segment {name} must be of schema version {SCHEMA_VERSION} or older, found "
-            f"{version}; use the flytekitplugins-wbmon that serving uses"
+            f"{whole_name(version)}; use the flytekitplugins-wbmon that serving uses"
         )
     said = row.get("kind", "prediction")
-    return next((kind for kind in COLUMNS if kind == said), None)
+    kind = next((kind for kind in COLUMNS if kind == said), None)
+    return kind, "" if kind else "of an unknown kind"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from flytekitplugins.wbmon.arguments import (
     listed_columns,
@@ -17,7 +17,6 @@ from flytekitplugins.wbmon.reports.failures import FAILED_ALLOWED
 from flytekitplugins.wbmon.reports.measurement import Measurement, number
 from flytekitplugins.wbmon.reports.report import Report
 
-_MAX_SAMPLE = 10_000
 _CHARTED_CLASSES = 20
 _NOT_SCORED = "nothing was scored"
 
@@ -45,49 +44,6 @@ class Watch:
             raise ConfigError(
                 f"low_confidence must be a probability in (0, 1], got {self.low_confidence}"
             )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
-    """Scored rows that a person may look at in the W&B run; keys and personal data are hidden.
-
-    Names and postal addresses follow no pattern and are not found: name the `columns` to show.
-
-    Attributes:
-        rows: Maximum number of rows, from 1 to 10 000.
-        by: The column by which the sample is stratified; the first predicted one if empty.
-        columns: The columns to show beside the predicted ones; all if empty.
-        seed: Seed of the random choice; `>= 0`.
-
-    Raises:
-        ConfigError: If a number is out of range.
-    """
-
-    rows: int = 200
-    by: str = ""
-    columns: tuple[str, ...] = ()
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.rows <= _MAX_SAMPLE or self.seed < 0:
-            raise ConfigError(
-                f"a sample must have 1 to {_MAX_SAMPLE} rows and a seed of at least 0, got "
-                f"{self.rows} and {self.seed}"
-            )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SampledRows:
-    """The sampled rows.
-
-    Attributes:
-        columns: `stratum`, `row` (its position), `stands_for` (rows that it represents), then the
-            columns of the data.
-        rows: Values in the order of the columns, redacted.
-    """
-
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Any, ...], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

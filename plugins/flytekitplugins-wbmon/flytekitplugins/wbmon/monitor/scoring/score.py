@@ -14,6 +14,7 @@ from flytekitplugins.wbmon.data.open import open_source
 from flytekitplugins.wbmon.data.parquet_writer import PartWriter
 from flytekitplugins.wbmon.data.sources import Source, no_rows
 from flytekitplugins.wbmon.errors import ConfigError
+from flytekitplugins.wbmon.monitor.samples.sampler import RowSampler
 from flytekitplugins.wbmon.monitor.scoring.batch_scorer import BatchScorer
 from flytekitplugins.wbmon.monitor.scoring.confidence import ClassCounter, ConfidenceMeter
 from flytekitplugins.wbmon.monitor.scoring.quarantine import Quarantine, quarantine_path
@@ -23,7 +24,6 @@ from flytekitplugins.wbmon.monitor.scoring.report import (
     Watch,
 )
 from flytekitplugins.wbmon.monitor.scoring.resume import CheckpointStore, Resumption
-from flytekitplugins.wbmon.monitor.scoring.row_sample import RowSampler
 from flytekitplugins.wbmon.monitor.scoring.slo import SLO
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -38,6 +38,7 @@ class _Units(NamedTuple):
         n_crossed: Number of units with several variants.
         n_unreadable: Number of their ratings without a finite score.
         n_before: Number of their ratings from before they entered.
+        n_nameless: Number of ratings that name neither a unit nor a session.
     """
 
     variant: dict[str, str]
@@ -45,6 +46,7 @@ class _Units(NamedTuple):
     n_crossed: int
     n_unreadable: int
     n_before: int
+    n_nameless: int
 
 
 class Arm(NamedTuple):
@@ -76,7 +78,8 @@ def compare_variants(feedback: Any, plan: ExperimentPlan) -> ExperimentReport:
     rating have the outcome `plan.unrated`, or are exposed and not measured. If the share of units
     that were measured is another in each variant, beyond chance, the comparison is invalid: who
     got no answer often gives no rating. A unit that was exposed to several variants belongs to its
-    first.
+    first. Rows say their unit in the column `unit`; in those of earlier releases and of others,
+    which have none, it is the session, and so it is of a rating whose unit was not exposed.
 
     Outcomes of two values, such as 0 and 1, are compared by Newcombe's interval, others by the
     studentised permutation test. With more than two variants, intervals and p-values are
@@ -119,7 +122,10 @@ def compare_variants(feedback: Any, plan: ExperimentPlan) -> ExperimentReport:
         min_units=plan.min_units,
         reason="",
     )
-    return replace(report, reason="; ".join(_said(report, seen, rule.flaw)))
+    said = [*_said(report, seen, rule.flaw)]
+    if seen and units.n_nameless:
+        said.append(f"{units.n_nameless:,} ratings name neither a unit nor a session")
+    return replace(report, reason="; ".join(said))
 
 
 def compare_arms(
@@ -149,16 +155,28 @@ def _units(rows: Sequence[Mapping[str, Any]], plan: ExperimentPlan) -> _Units:
     entered: dict[str, Any] = {}
     variants: dict[str, list[str]] = {}
     scores: dict[str, list[float]] = {}
-    n_unreadable = n_before = 0
-    known = [row for row in rows if row["session_id"] is not None]
-    for row in known:
-        is_exposure = row["name"] == EXPOSURE and row["experiment"] == plan.experiment
-        if is_exposure and row["variant"] is not None:
-            variants.setdefault(row["session_id"], []).append(_name_of(row["variant"]))
-            entered.setdefault(row["session_id"], row["timestamp"])
-    for row in known:
-        unit, score = row["session_id"], row["score"]
-        if row["name"] != plan.outcome or unit not in variants:
+    n_unreadable = n_before = n_nameless = 0
+    exposures = [
+        row
+        for row in rows
+        if row["name"] == EXPOSURE
+        and row["experiment"] == plan.experiment
+        and row["variant"] is not None
+    ]
+    of_session = _units_of_sessions((*exposures, *rows))
+    for row in exposures:
+        unit = row.get("unit") or of_session.get(row["session_id"])
+        if unit is not None:
+            variants.setdefault(unit, []).append(_name_of(row["variant"]))
+            entered.setdefault(unit, row["timestamp"])
+    for row in rows:
+        unit, score = row.get("unit"), row["score"]
+        if row["name"] != plan.outcome:
+            continue
+        if unit not in variants:
+            n_nameless += unit is None and row["session_id"] is None
+            unit = of_session.get(row["session_id"])
+        if unit not in variants:
             continue
         if None not in (row["timestamp"], entered[unit]) and row["timestamp"] < entered[unit]:
             n_before += 1
@@ -174,7 +192,18 @@ def _units(rows: Sequence[Mapping[str, Any]], plan: ExperimentPlan) -> _Units:
         n_crossed=sum(len(set(seen)) > 1 for seen in variants.values()),
         n_unreadable=n_unreadable,
         n_before=n_before,
+        n_nameless=n_nameless,
     )
+
+
+def _units_of_sessions(rows: Iterable[Mapping[str, Any]]) -> dict[Any, Any]:
+    """The unit of each session: the first that a row says, or itself where none does."""
+    told: dict[Any, Any] = {}
+    for row in rows:
+        session = row["session_id"]
+        if session is not None and told.get(session) is None:
+            told[session] = row.get("unit")
+    return {session: session if unit is None else unit for session, unit in told.items()}
 
 
 def _name_of(variant: Any) -> str:

@@ -51,6 +51,9 @@ class PredictionLoggingMiddleware:
     `text/event-stream`; one with a `content-length` is none. So the whole answers that Starlette's
     `BaseHTTPMiddleware` sends on in two messages are none.
 
+    A tenant, user or session that the handler logs, as it knows them from authentication, is
+    believed more than what a header says.
+
     Args:
         app: The ASGI app.
         logger: The prediction log.
@@ -119,12 +122,15 @@ class PredictionLoggingMiddleware:
             exchange.end()
 
     def _extract(self, scope: AsgiScope, request: Request) -> None:
-        try:
-            for name, extract in self._extractors:
+        for name, extract in self._extractors:
+            # what the handler logged it knows from authentication; a header anybody can send
+            if getattr(request, name) is not None:
+                continue
+            try:
                 value = extract(scope)
                 setattr(request, name, None if value is None else str(value))
-        except Exception:  # noqa: BLE001 - an extractor is anybody's code
-            self.logger.count_failure()
+            except Exception:  # noqa: BLE001 - an extractor is anybody's code
+                self.logger.count_failure()
 
     def _closing(self, send: Send) -> Send:
         async def close_then_send(message: Message) -> None:

@@ -33,7 +33,8 @@ def streamlit_session(
         logger: The prediction log; one for each process, so make it in a function decorated with
             `st.cache_resource`.
         tenant: The tenant of the session.
-        user: The user who is logged in; only a keyed hash is written.
+        user: The user who is logged in, such as `st.user.get("email")`; only a keyed hash is
+            written.
 
     Raises:
         MissingExtraError: If Streamlit is not installed.
@@ -105,6 +106,8 @@ class StreamlitSession:
         columns = {"tenant": self._tenant, "user": self._user, "session_id": self.id}
         with self._logger.request(route, **columns) as request:
             self._state["last_request_id"] = request.request_id
+            # a rating may come after the user has logged in, and is of what was shown before
+            self._state.setdefault("units", {})[request.request_id] = self._unit
             # a row has one variant: with several experiments, the one assigned last
             for name in self._state.get("experiments", ()):
                 request.set(variant=self._state["experiments"][name])
@@ -123,7 +126,9 @@ class StreamlitSession:
         Args:
             experiment: The experiment; its unit is the user who is logged in, or else the session.
         """
-        variant = self._logger.assign(experiment, self._user or self.id, tenant=self._tenant)
+        variant = self._logger.assign(
+            experiment, self._unit, session_id=self.id, tenant=self._tenant
+        )
         self._state.setdefault("experiments", {})[experiment.name] = variant
         return variant
 
@@ -163,8 +168,16 @@ class StreamlitSession:
             label=label,
             comment=comment,
             session_id=self.id,
+            unit=self._state.get("units", {}).get(subject, self._unit),
             tenant=self._tenant,
         )
 
+    @property
+    def _unit(self) -> str:
+        """The unit of experiments: the user who is logged in, or else the session."""
+        return self._user or self.id
+
     def _event(self, name: str, label: str) -> None:
-        self._logger.log_event(name, session_id=self.id, label=label, tenant=self._tenant)
+        self._logger.log_event(
+            name, session_id=self.id, label=label, unit=self._unit, tenant=self._tenant
+        )

@@ -11,12 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from flytekitplugins.wbmon.errors import ConfigError
-from flytekitplugins.wbmon.monitor.prediction_log.identifiers import unit_share
+from flytekitplugins.wbmon.monitor.prediction_log.identifiers import keyed_hash, unit_share
 
 # shares such as three times 1/3 do not add up to exactly 1 in floating point
 _TOLERANCE = 1e-9
 # bounds the memory of a process that serves many units
 _MAX_EXPOSURES = 100_000
+# the key of logs without one of their own: fixed, so that every process finds the same hash
+_UNIT_KEY = b"wbmon-unit"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +65,18 @@ class Experiment:
                 return name
         # rounding may leave the last edge just below 1: the rest belongs to the last variant
         return name
+
+
+def unit_hash(unit: str, key: bytes | None) -> str:
+    """What is written in place of a unit, which may be the name of a user: HMAC-SHA256.
+
+    With a key it is what `user_hash` of that user is. Without one the key is fixed and public: who
+    has a list of names can try them all.
+
+    >>> unit_hash("ann", b"secret") == unit_hash("ann", b"secret") != unit_hash("ann", None)
+    True
+    """
+    return keyed_hash(_UNIT_KEY if key is None else key, unit)
 
 
 class Exposures:

@@ -15,13 +15,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from flytekitplugins.wbmon.serving.log.request import Request
+from flytekitplugins.wbmon.serving.log.request import Prediction, Request
 from flytekitplugins.wbmon.serving.log.sampling import Sampler, SamplingPolicy
 from flytekitplugins.wbmon.serving.log.window_counts import WindowCounts
 from flytekitplugins.wbmon.storage.lifetime import patiently
 
-Item = Request | dict[str, Any]
-"""A finished request, or the columns of a feedback row."""
+Item = Request | Prediction | dict[str, Any]
+"""A finished request, a prediction that was made after its end, or the columns of feedback."""
 
 _MAX_NOTED = 2_000
 # larger than any backlog; an int, because `min` and `range` need one
@@ -42,6 +42,8 @@ class LoggerStats:
         dropped: Requests whose row should have been kept and was lost, for example because the
             queue or the disk was full.
         in_flight: Requests that are being served now.
+        further_logged: Rows of further predictions of requests that have been written.
+        further_dropped: Rows of further predictions that were lost.
         feedback: Feedback rows received.
         feedback_logged: Feedback rows that have been written.
         feedback_dropped: Feedback rows that were lost.
@@ -54,6 +56,8 @@ class LoggerStats:
     sampled_out: int
     dropped: int
     in_flight: int
+    further_logged: int
+    further_dropped: int
     feedback: int
     feedback_logged: int
     feedback_dropped: int
@@ -73,6 +77,7 @@ class Buffer:
         self._lock = threading.Lock()
         self._noted: deque[Request] = deque()
         self._max_noted = min(_MAX_NOTED, max_queue)
+        self._late: deque[Prediction] = deque()
         self._queue: deque[Item] = deque()
         self._max_queue = max_queue
         self._sampler = Sampler(policy)
@@ -83,6 +88,7 @@ class Buffer:
         self.in_flight_max = 0
         self.failed = 0
         self.served = self.logged = self.sampled_out = self.dropped = 0
+        self.further_logged = self.further_dropped = 0
         self.feedback = self.feedback_logged = self.feedback_dropped = 0
 
     def enter(self, request: Request) -> None:
@@ -98,6 +104,29 @@ class Buffer:
         self._noted.append(request)
         if len(self._noted) >= self._max_noted:
             self.fold(self._max_noted)
+
+    def live_request(self, request_id: str) -> Request | None:
+        """The request of that id among those that are being served; None if there is none."""
+        # copied at once: other threads change the set meanwhile
+        return next((each for each in list(self.live) if each.request_id == request_id), None)
+
+    def add_late(self, prediction: Prediction) -> None:
+        """Store a prediction that was made after its request had ended."""
+        self._late.append(prediction)
+        if len(self._late) >= self._max_noted:
+            self.fold_late()
+
+    def fold_late(self) -> None:
+        """Queue the predictions made after the end of their request, if the policy keeps it."""
+        late = self._late
+        if not late:
+            return
+        n = len(late)
+        # their requests first: they were stored before, and may not be decided yet
+        self.fold(_EVERYTHING)
+        with suppress(IndexError), patiently(self._lock):
+            for _ in range(n):
+                self._queue_late(late.popleft())
 
     def fold(self, n: int) -> int:
         """Count up to `n` stored requests, and queue the rows that the policy keeps.
@@ -138,8 +167,8 @@ class Buffer:
 
     @property
     def n_noted(self) -> int:
-        """Number of finished requests that are not counted yet."""
-        return len(self._noted)
+        """Number of finished requests, and late predictions, that are not counted yet."""
+        return len(self._noted) + len(self._late)
 
     @property
     def n_queued(self) -> int:
@@ -172,15 +201,27 @@ class Buffer:
         """Begin a new window and return the counts of the one that ends."""
         # requests that finished within the window belong to its counts
         self.fold(_EVERYTHING)
+        self.fold_late()
         with patiently(self._lock):
             ended, self._window = self._window, WindowCounts(now)
             # requests still in flight are the new window's first maximum, not 0
             ended.in_flight_max, self.in_flight_max = self.in_flight_max, len(self.live)
         return ended
 
+    def begin_window(self, start: float) -> None:
+        """Let the first window begin with the first request, not with the log."""
+        self._window.start = start
+
+    def window_so_far(self, now: float) -> list[dict[str, Any]]:
+        """The rows of the window that has not ended yet."""
+        with patiently(self._lock):
+            self._window.in_flight_max = max(self.in_flight_max, len(self.live))
+            return self._window.rows(now)
+
     def stats(self) -> LoggerStats:
         """The counts until now, including requests that finished a moment ago."""
         self.fold(_EVERYTHING)
+        self.fold_late()
         with patiently(self._lock):
             return LoggerStats(
                 served=self.served,
@@ -189,6 +230,8 @@ class Buffer:
                 sampled_out=self.sampled_out,
                 dropped=self.dropped,
                 in_flight=len(self.live),
+                further_logged=self.further_logged,
+                further_dropped=self.further_dropped,
                 feedback=self.feedback,
                 feedback_logged=self.feedback_logged,
                 feedback_dropped=self.feedback_dropped,
@@ -212,15 +255,29 @@ class Buffer:
         counts.add(request)
         decision = self._sampler.decide(request)
         if decision is None:
+            request.reason = ""
             self.sampled_out += 1
         elif self.is_closed or len(self._queue) >= self._max_queue:
+            request.reason = ""
             self.dropped += 1
+            self.further_dropped += len(request.further or ())
             counts.dropped += 1
         else:
             request.reason, request.weight = decision
             counts.kept += 1
             self._n_queued_requests += 1
             self._append(request)
+
+    def _queue_late(self, prediction: Prediction) -> None:
+        request = prediction.request
+        if request.reason is None:  # of another process, which has decided it in the same way
+            request.reason, request.weight = self._sampler.decide(request) or ("", 1.0)
+        if not request.reason:
+            return
+        if self.is_closed or len(self._queue) >= self._max_queue:
+            self.further_dropped += 1
+        else:
+            self._append(prediction)
 
     def _append(self, item: Item) -> None:
         self._queue.append(item)
@@ -232,10 +289,19 @@ class Buffer:
                 if isinstance(item, Request):
                     self._n_queued_requests -= 1
                     self._count_row(item, lost=lost)
+                    self._count_further(len(item.further or ()), lost=lost)
+                elif isinstance(item, Prediction):
+                    self._count_further(1, lost=lost)
                 elif lost:
                     self.feedback_dropped += 1
                 else:
                     self.feedback_logged += 1
+
+    def _count_further(self, n: int, *, lost: bool) -> None:
+        if lost:
+            self.further_dropped += n
+        else:
+            self.further_logged += n
 
     def _count_row(self, request: Request, *, lost: bool) -> None:
         if not lost:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hmac
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from decimal import Decimal
-from hashlib import sha256
 from numbers import Real
 from typing import Any
 
@@ -19,12 +17,12 @@ from flytekitplugins.wbmon.monitor.prediction_log.schema import (
     SCHEMA_VERSION,
     RowKind,
 )
-from flytekitplugins.wbmon.privacy.patterns import Redactor, redact_value
+from flytekitplugins.wbmon.monitor.prediction_log.screen import Screen
 from flytekitplugins.wbmon.privacy.secret_names import is_secret
-from flytekitplugins.wbmon.serving.log.request import Request
-from flytekitplugins.wbmon.storage.segments.json_lines import to_json, to_text
+from flytekitplugins.wbmon.serving.log.request import Prediction, Request
+from flytekitplugins.wbmon.storage.segments.json_lines import to_json
 
-_TEXTS = ("input_text", "output_text")
+_TEXTS = ("input_text", "output_text", "error_text")
 _MAX_CATEGORY = 256
 _READ_OF_CATEGORY = 4096  # no secret of usual length begins in what is kept and ends behind this
 # bounds the cache: tenants and routes may be many
@@ -45,50 +43,78 @@ class RowEncoder:
 
     Args:
         static: Columns that are the same in every row.
-        redactor: Hides personal data and keys; None keeps texts as they are.
-        user_key: Key of the HMAC that is written in place of a user; None writes no user.
-        max_text: Number of characters kept of a text.
+        screen: What every other text passes.
     """
 
-    def __init__(
-        self,
-        static: Mapping[str, Any],
-        *,
-        redactor: Redactor | None,
-        user_key: bytes | None,
-        max_text: int,
-    ) -> None:
-        self._redactor, self._user_key, self._max_text = redactor, user_key, max_text
+    def __init__(self, static: Mapping[str, Any], screen: Screen) -> None:
+        self._screen = screen
         self._heads = {kind: _head(kind, static) for kind in COLUMNS}
         self._instants = _InstantFormat()
         self._beginnings: dict[tuple[Any, ...], str] = {}
 
     def prediction(self, request: Request) -> str:
-        """The line of a finished request, redacted.
-
-        Raises:
-            Exception: Whatever the redactor raises; the caller then encodes the row without texts.
-        """
+        """The line of a finished request, and those of its further predictions."""
         known: dict[str, Any] = {
-            "session_id": request.session_id,
-            "trace_id": request.trace_id,
-            "error_type": request.error_type,
-            "user_hash": self._user_hash(request.user),
+            **_identity(request),
             "time_to_first_chunk_ms": request.first_chunk_ms,
         }
         if request.stages:
             rest = request.latency_ms - math.fsum(request.stages.values())
             known["stage_ms"] = {**request.stages, "other": rest}
-        row = {name: value for name, value in known.items() if value is not None}
-        row |= self._content(request)
+        # a value that the handler gave is better than the captured body, so it comes second
+        given = request.bodies.columns() if request.bodies is not None else {}
+        given |= request.columns or {}
+        if request.error_text:
+            given["error_text"] = request.error_text
+        line = self._row(
+            request,
+            known | self._content(given, request.features or {}),
+            at=request.began_at,
+            request_id=request.request_id,
+            measured=f'"sample_weight":{request.weight!r}{_latency(request.latency_ms)}',
+        )
+        return line + "".join(map(self.further, request.further)) if request.further else line
+
+    def further(self, prediction: Prediction) -> str:
+        """The line of a prediction after the first one of its request.
+
+        What is measured of the request as a whole, such as its latency, is in the first line only.
+        """
+        request = prediction.request
+        weight = request.weight
+        if request.further:
+            # a sample of them stands for all
+            weight *= max(1.0, request.n_further / len(request.further))
+        variant = {"variant": (request.columns or {}).get("variant")}
+        known = {**_identity(request), "parent_request_id": request.request_id}
+        return self._row(
+            request,
+            known | self._content(variant | prediction.columns, prediction.features or {}),
+            at=prediction.made_at,
+            request_id=prediction.request_id,
+            measured=f'"sample_weight":{weight!r}',
+        )
+
+    def _row(
+        self,
+        request: Request,
+        columns: dict[str, Any],
+        *,
+        at: float,
+        request_id: str,
+        measured: str,
+    ) -> str:
+        columns["user_hash"] = self._screen.user(request.user)
+        row = {name: value for name, value in columns.items() if value is not None}
+        row = self._screen.row("prediction", row)
         more = f",{to_json(row)[1:]}" if row else "}"
         # the line is put together from encoded parts: encoding a dict of all columns costs more,
         # and this is done once for each kept request
         return (
             f"{self._beginning(request)},"
-            f'"timestamp":"{self._instants(request.began_at)}",'
-            f'"request_id":{to_json(request.request_id)},'
-            f'"sample_weight":{request.weight!r}{_latency(request.latency_ms)}{more}\n'
+            f'"timestamp":"{self._instants(at)}",'
+            f'"request_id":{to_json(self._screen.key("request_id", request_id))},'
+            f"{measured}{more}\n"
         )
 
     def _beginning(self, request: Request) -> str:
@@ -101,7 +127,7 @@ class RowEncoder:
             if len(self._beginnings) >= _MAX_BEGINNINGS:
                 self._beginnings.clear()
             # without the closing brace and the newline: further columns follow
-            found = self._line("prediction", row)[:-2]
+            found = self._line("prediction", self._screen.row("prediction", row))[:-2]
             self._beginnings[shared] = found
         return found
 
@@ -112,26 +138,24 @@ class RowEncoder:
         comment = row.pop("comment", None)
         if comment:
             texts = {"comment": comment}
-            row["redactions"], _ = self._redact(texts)
+            row["redactions"], _ = self._screen.texts(texts)
             row |= texts
-        return self._line("feedback", row)
+        return self._line("feedback", self._screen.row("feedback", row))
 
-    def window(self, columns: Mapping[str, Any]) -> str:
-        """The line of one window and one key (route, method and tenant)."""
-        times = {name: self._instants(columns[name]) for name in ("window_start", "window_end")}
-        return self._line("window", {**columns, **times})
+    def screened(self, window: dict[str, Any]) -> dict[str, Any]:
+        """The columns of a window with what must be hidden replaced, in place."""
+        return self._screen.row("window", window)
 
-    def _content(self, request: Request) -> dict[str, Any]:
+    def window(self, screened: Mapping[str, Any]) -> str:
+        """The line of one window and one key (route, method and tenant), screened already."""
+        times = {name: self._instants(screened[name]) for name in ("window_start", "window_end")}
+        return self._line("window", {**screened, **times})
+
+    def _content(self, given: dict[str, Any], features: Mapping[str, Any]) -> dict[str, Any]:
         """The columns that may hold what a user wrote, redacted."""
-        # a value that the handler gave is better than the captured body, so it comes second
-        given = request.bodies.columns() if request.bodies is not None else {}
-        given |= request.columns or {}
         raw = {name: given.pop(name, None) for name in _TEXTS}
-        raw["error_text"] = request.error_text or given.pop("error_text", None)
         raw = {name: value for name, value in raw.items() if value is not None}
-        numbers, categories = _split_features(
-            request.features or {}, hides=self._redactor is not None
-        )
+        numbers, categories, n = self._split_features(features)
         prediction = scalar(given.pop("prediction", None))
         # a prediction that is text may hold personal data: it is redacted like the other texts
         if prediction is not None and not isinstance(prediction, bool | int | float):
@@ -140,58 +164,60 @@ class RowEncoder:
         was_cut = bool(given.pop("truncated", False))
         content = fit_row(_GIVEN, given)
         if prediction is not None:
-            content["prediction"] = fit("any", prediction)
+            fitting = fit("any", prediction)
+            content["prediction"] = fitting if isinstance(fitting, str) else self._number(fitting)
+            n += fitting is not None and content["prediction"] is None
         if numbers:
             content["features"] = numbers
-        if not raw and not categories:
+        if not (raw or categories or n):
             return content
-        n, content["truncated"] = self._redact(raw, was_cut=was_cut)
-        m, _ = self._redact(categories, as_text=str)
+        found, content["truncated"] = self._screen.texts(raw, was_cut=was_cut)
+        m, _ = self._screen.texts(categories, as_text=str)
         content |= raw
         if categories:
             content["cat_features"] = {
-                name: text[:_MAX_CATEGORY] for name, text in categories.items()
+                self._screen.name(name): text[:_MAX_CATEGORY] for name, text in categories.items()
             }
-        content["redactions"] = n + m
+        content["redactions"] = n + found + m
         return content
 
-    def _redact(
-        self,
-        values: dict[str, Any],
-        *,
-        was_cut: bool = False,
-        as_text: Callable[[Any], str] = to_text,
-    ) -> tuple[int, bool]:
-        """Replace each value by its redacted text of at most `max_text` characters, in place.
+    def _number(self, value: Any) -> Any:
+        return value if value is None else self._screen.number(value)
 
-        Returns:
-            How many things were hidden, and whether any text was cut, now or before (`was_cut`).
-        """
-        n = 0
-        for name, value in values.items():
-            text = value
-            if self._redactor is not None:
-                # with its name, because a value under a secret's name is hidden whatever it is
-                named, found = redact_value(self._redactor, {name: value})
-                (text,) = named.values()
-                n += found
-            if not isinstance(text, str):
-                text = as_text(text)
-            # cut after redaction: half of a secret would not be recognised
-            if len(text) > self._max_text:
-                text, was_cut = text[: self._max_text], True
-            values[name] = text
-        return n, was_cut
-
-    def _user_hash(self, user: str | None) -> str | None:
-        if user is None or self._user_key is None:
-            return None
-        # keyed, because user names are few enough to try all of them against a plain hash
-        return hmac.new(self._user_key, user.encode("utf-8", "surrogatepass"), sha256).hexdigest()
+    def _split_features(
+        self, features: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, Any], int]:
+        """Numbers and texts by the names of features, and how many numbers were hidden."""
+        numbers: dict[str, Any] = {}
+        categories: dict[str, Any] = {}
+        n_hidden = 0
+        for name, value in features.items():
+            plain = _quantity(value)
+            # a whole number may be a password, which is hidden as the texts are
+            is_number = isinstance(plain, bool | int | float)
+            if is_number and not (self._screen.hides and is_secret(str(name), plain)):
+                fitting = fit("any", plain)
+                number = fitting if isinstance(fitting, str) else self._number(fitting)
+                n_hidden += fitting is not None and number is None
+                if number is not None:
+                    numbers[self._screen.name(str(name))] = number
+            elif plain is not None:
+                # cut again after redaction, which half of a secret would escape
+                cut = plain[:_READ_OF_CATEGORY] if isinstance(plain, str) else plain
+                categories[str(name)] = cut
+        return numbers, categories, n_hidden
 
     def _line(self, kind: RowKind, row: Mapping[str, Any]) -> str:
         present = {name: value for name, value in row.items() if value is not None}
         return f"{self._heads[kind]}{to_json(present)[1:]}\n"
+
+
+def _identity(request: Request) -> dict[str, Any]:
+    return {
+        "session_id": request.session_id,
+        "trace_id": request.trace_id,
+        "error_type": request.error_type,
+    }
 
 
 def without_ragged_end(text: str) -> str:
@@ -217,25 +243,6 @@ def _head(kind: RowKind, static: Mapping[str, Any]) -> str:
         name: value for name, value in static.items() if value is not None and name in COLUMNS[kind]
     }
     return f"{to_json({'kind': kind, 'schema_version': SCHEMA_VERSION, **known})[:-1]},"
-
-
-def _split_features(
-    features: Mapping[str, Any], *, hides: bool
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    numbers: dict[str, Any] = {}
-    categories: dict[str, Any] = {}
-    for name, value in features.items():
-        plain = _quantity(value)
-        is_number = isinstance(plain, bool | int | float)
-        # a whole number may be a password, which is hidden as the texts are
-        if is_number and not (hides and is_secret(str(name), plain)):
-            number = fit("any", plain)
-            if number is not None:
-                numbers[str(name)] = number
-        elif plain is not None:
-            # cut again after redaction, which half of a secret would escape
-            categories[str(name)] = plain[:_READ_OF_CATEGORY] if isinstance(plain, str) else plain
-    return numbers, categories
 
 
 def _quantity(value: Any) -> Any:

@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.prediction_log.fit import scalar
+from flytekitplugins.wbmon.storage.segments.json_lines import text_of
 
 FeedbackSource = Literal["user", "annotator", "llm_judge", "code"]
 
@@ -32,7 +33,7 @@ def feedback_row(
     """The columns of a rating or label, checked.
 
     Args:
-        request_id: The rated request; None for feedback on a whole session.
+        request_id: The rated request; None for feedback on a whole session or unit.
         session_id: The rated session.
         source: Who or what gave the feedback.
         name: What is rated, such as `thumbs`.
@@ -40,17 +41,17 @@ def feedback_row(
         label: A single value of any class, of which at most 200 characters tell it.
         feedback_id: Rows with the same id replace each other; by default one id for each
             combination of subject, source and name.
-        columns: Further columns of the row.
+        columns: Further columns of the row, such as `unit`, already hashed.
 
     Raises:
         DataError: If the name is empty, the score no finite number, the label a text that is too
-            long, the source unknown, or there is neither a request nor a session.
+            long, the source unknown, or there is no request, session or unit.
         TypeError: If the label is no single value.
         ValueError: If the label is a value that takes more than 200 characters to tell.
     """
-    subject = request_id or session_id
-    if not subject:
-        raise DataError("feedback must have a request_id or a session_id, got neither")
+    unit = columns.get("unit")
+    if not (request_id or session_id or unit):
+        raise DataError("feedback must have a request_id, a session_id or a unit, got none")
     if not name:
         raise DataError('feedback must have a name, such as "thumbs"; got none')
     number = None if score is None else _number(score)
@@ -58,11 +59,12 @@ def feedback_row(
         raise DataError(f"a label must have at most {_MAX_LABEL} characters, got {len(label)}")
     if source not in get_args(FeedbackSource):
         raise DataError(
-            f"source must be one of {', '.join(get_args(FeedbackSource))}; got {source!r}"
+            f"source must be one of {', '.join(get_args(FeedbackSource))}; got {text_of(source)!r}"
         )
     return {
         "timestamp": time(),
-        "feedback_id": feedback_id or feedback_id_of(subject, source, name),
+        "feedback_id": feedback_id
+        or feedback_id_of(request_id or session_id or unit, source, name),
         "request_id": request_id,
         "session_id": session_id,
         "source": source,
@@ -74,15 +76,15 @@ def feedback_row(
 
 
 def feedback_id_of(subject: str | None, source: str, name: str) -> str:
-    """The id of what a source says of a request or session under a name."""
-    return f"{subject}:{source}:{name}"
+    """The id of what a source says of a request, session or unit under a name."""
+    return f"{subject}:{text_of(source)}:{name}"
 
 
 def _number(score: Any) -> float:
     try:
         number = float(score)
-    except (TypeError, ValueError, OverflowError):
-        raise DataError(f"the score of feedback must be a number, got {score!r}") from None
+    except Exception:  # noqa: BLE001 - whatever its class does
+        raise DataError(f"the score of feedback must be a number, got {text_of(score)}") from None
     if not math.isfinite(number):
         raise DataError(f"the score of feedback must be finite, got {score}")
     return number
@@ -101,16 +103,31 @@ def _told(label: Any) -> str | None:
     return text
 
 
-def exposure_row(experiment: str, unit: str, variant: str, *, tenant: str | None) -> dict[str, Any]:
+def exposure_row(
+    experiment: str,
+    unit: str,
+    variant: str,
+    *,
+    tenant: str | None,
+    session_id: str | None = None,
+) -> dict[str, Any]:
     """The columns of a unit's first exposure to a variant.
 
     The id depends on the experiment, the unit and the variant, so of repeated rows readers keep
     one, and a unit that was shown two variants has two.
+
+    Args:
+        experiment: Name of the experiment.
+        unit: The unit, already hashed: neither it nor the id may be a name in clear.
+        variant: Its variant.
+        tenant: The tenant of the unit.
+        session_id: The session in which the unit was seen.
     """
     return {
         "timestamp": time(),
         "feedback_id": f"exposure:{experiment}:{unit}:{variant}",
-        "session_id": unit,
+        "session_id": session_id,
+        "unit": unit,
         "tenant": tenant,
         "source": "code",
         "name": "exposure",

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from time import time
 
+from flytekitplugins.wbmon.monitor.prediction_log.screen import Screen
 from flytekitplugins.wbmon.serving.log.buffer import Buffer
 from flytekitplugins.wbmon.serving.log.encode import RowEncoder
 from flytekitplugins.wbmon.serving.log.settings import LogSettings
 from flytekitplugins.wbmon.serving.log.thread import Writer
+from flytekitplugins.wbmon.storage.lifetime import close_with_child
 from flytekitplugins.wbmon.storage.segments.layout import unique_instance
 from flytekitplugins.wbmon.storage.segments.log import SegmentLog
+
+logger = logging.getLogger(__name__)
 
 
 class ProcessLog:
@@ -29,6 +34,7 @@ class ProcessLog:
         self._segments: SegmentLog | None = None
         self._writer: Writer | None = None
         self.is_begun = False
+        self._has_warned = False
 
     def begin(self) -> None:
         """Start the writer thread; later calls do nothing."""
@@ -53,21 +59,23 @@ class ProcessLog:
             "model_version": settings.model_version,
             "deployment": settings.deployment,
         }
-        encoder = RowEncoder(
-            static,
-            redactor=settings.redactor,
+        screen = Screen(
+            settings.redactor,
             user_key=settings.user_key,
+            hashed=settings.hashed,
             max_text=settings.max_text,
+            note=self._note_unredacted,
         )
         self._writer = Writer(
             self.buffer,
-            encoder,
+            RowEncoder(static, screen),
             self._segments,
             sinks=settings.sinks,
             flush_interval_s=settings.flush_interval,
             window_s=settings.window,
         )
         self._writer.start()
+        close_with_child()
 
     def close(self, timeout_s: float) -> None:
         """Write the waiting rows within `timeout_s` seconds; later rows are counted and dropped."""
@@ -76,6 +84,16 @@ class ProcessLog:
         if self._writer is not None:
             self._writer.close(timeout_s)
         self.buffer.is_closed = True
+
+    def _note_unredacted(self, error: Exception) -> None:
+        self.buffer.count_failure()
+        if not self._has_warned:
+            self._has_warned = True
+            # the class only: a message may hold what had to be hidden
+            logger.warning(
+                "prediction log: texts are left out, they could not be redacted (%s)",
+                type(error).__name__,
+            )
 
     def abandon(self) -> None:
         """In a forked child: leave the segment to the parent."""

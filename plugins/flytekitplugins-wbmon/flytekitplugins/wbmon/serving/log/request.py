@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from contextvars import ContextVar
 from time import perf_counter, time
 from typing import Any, Protocol
 
 from flytekitplugins.wbmon.errors import error_message, error_type
-from flytekitplugins.wbmon.monitor.prediction_log.identifiers import new_request_id
+from flytekitplugins.wbmon.monitor.prediction_log.fit import fit
+from flytekitplugins.wbmon.monitor.prediction_log.identifiers import new_request_id, unit_share
 from flytekitplugins.wbmon.monitor.prediction_log.schema import DISCONNECTED, UNMATCHED
+from flytekitplugins.wbmon.storage.segments.json_lines import text_of
+
+MAX_FURTHER = 1_000
+_ANSWER = {"prediction", "output_text"}
 
 
 class Content(Protocol):
@@ -33,7 +39,7 @@ class Request:
             off; not a caller who left.
         latency_ms: Milliseconds from the request to the last byte of the response; `nan` if
             unknown.
-        reason: Why the row is kept; empty until the policy has decided.
+        reason: Why the row is kept; None until the policy has decided, empty if it is not kept.
         weight: How many requests the row stands for; `>= 1`.
         tenant: The tenant whose request it is.
         user: The user in clear text; only a keyed hash of it is written.
@@ -47,6 +53,10 @@ class Request:
         bodies: Captured bodies; used for columns that the handler gave no value for.
         features: The model's inputs by name.
         stages: Milliseconds by stage.
+        further: The predictions after the first one, as of an endpoint that takes a batch.
+        n_further: How many there were; of more than 1000, `further` is a random sample.
+        is_over: Whether it was counted; what is added now would not be seen any more.
+        is_elsewhere: Whether another process serves it.
     """
 
     # class attributes as defaults: an instance is made for every request, and sets little
@@ -55,7 +65,7 @@ class Request:
     status = 200
     is_failure = False
     latency_ms = -1.0
-    reason = ""
+    reason: str | None = None
     weight = 1.0
     tenant: str | None = None
     user: str | None = None
@@ -68,14 +78,19 @@ class Request:
     bodies: Content | None = None
     features: dict[str, Any] | None = None
     stages: dict[str, float] | None = None
+    further: list[Prediction] | None = None
+    n_further = 0
+    is_over = False
+    is_elsewhere = False
+    _n_named = 0
 
     def __init__(
         self, request_id: str | None = None, *, route: str = UNMATCHED, method: str = ""
     ) -> None:
         self.begin = perf_counter()
         self.began_at = time()
-        self.request_id = request_id or new_request_id()
-        self.route = route
+        self.request_id = new_request_id() if request_id is None else _id_of(request_id)
+        self.route = text_of(route)
         self.method = method
 
     def elapsed_ms(self) -> float:
@@ -93,9 +108,43 @@ class Request:
 
     def add_stage(self, name: str, milliseconds: float) -> None:
         """Add time to a stage, which may run several times in a request."""
+        name = text_of(name)
         stages = self.stages if self.stages is not None else {}
         stages[name] = stages.get(name, 0.0) + milliseconds
         self.stages = stages
+
+    def would_replace(self, columns: Mapping[str, Any]) -> bool:
+        """Whether the columns hold an answer where the request has one already."""
+        own = self.columns or {}
+        return any(own.get(name) is not None and columns.get(name) is not None for name in _ANSWER)
+
+    def next_id(self) -> str:
+        """An id for a further prediction: the request's, if it ended without an answer of its own.
+
+        Otherwise, it is `<request id>:2` and so on, and of another process's request a new one.
+        """
+        if self.is_elsewhere:
+            return new_request_id()
+        own = self.columns or {}
+        self._n_named += 1
+        if self._n_named == 1 and self.is_over and not own.keys() & _ANSWER:
+            return self.request_id
+        return f"{self.request_id}:{self._n_named + 1}"
+
+    def add_prediction(self, prediction: Prediction) -> None:
+        """Add a prediction after the first one.
+
+        Of more than `MAX_FURTHER` a random sample is kept (Vitter's algorithm R), and the rows'
+        weights make up for the others.
+        """
+        self.n_further += 1
+        further = self.further = self.further if self.further is not None else []
+        if len(further) < MAX_FURTHER:
+            further.append(prediction)
+            return
+        place = int(unit_share(prediction.request_id) * self.n_further)
+        if place < MAX_FURTHER:
+            further[place] = prediction
 
     def fail(self, error: BaseException) -> None:
         """Record an exception as the request's outcome."""
@@ -119,6 +168,42 @@ class Request:
             self.abandon()
         elif self.error_type != DISCONNECTED:
             self.fail(error)
+
+
+def as_ms(given: Any) -> float:
+    """A duration in milliseconds that somebody gave; `nan` if it is unknown or no number."""
+    known = given if type(given) is float else fit("float64", given)
+    return math.nan if known is None else known
+
+
+def _id_of(given: Any) -> str:
+    return text_of(given) or new_request_id()
+
+
+class Prediction:
+    """A prediction that gets a row beside that of its request.
+
+    Attributes:
+        request: The request that it is a part of.
+        request_id: The key that feedback and labels of the prediction are joined on.
+        made_at: When it was made; seconds since 1970, UTC.
+        columns: Columns of the row by name.
+        features: The model's inputs by name.
+    """
+
+    __slots__ = ("columns", "features", "made_at", "request", "request_id")
+
+    def __init__(
+        self,
+        request: Request,
+        request_id: str,
+        columns: Mapping[str, Any],
+        features: Mapping[str, Any] | None,
+    ) -> None:
+        self.request, self.request_id = request, request_id
+        self.made_at = time()
+        self.columns = {name: value for name, value in columns.items() if value is not None}
+        self.features = None if features is None else dict(features)
 
 
 CURRENT: ContextVar[Request | None] = ContextVar("wbmon_request", default=None)

@@ -15,13 +15,16 @@ _POSITIVE = (
     "max_queue", "flush_interval", "window", "segment_bytes", "segment_age", "max_text",
 )  # fmt: skip
 
+HASHABLE = ("tenant", "session_id", "conversation_id")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogSettings:
     """The arguments of a `PredictionLogger`, which documents them, under the same names.
 
     Raises:
-        ConfigError: If the service is not a valid folder name, or a number is not positive.
+        ConfigError: If the service is not a valid folder name, a number is not positive, or
+            columns cannot be hashed.
     """
 
     service: str
@@ -32,6 +35,7 @@ class LogSettings:
     sampling: SamplingPolicy
     redactor: Redactor | None
     user_key: bytes | None
+    hashed: Sequence[str]
     max_queue: int
     flush_interval: float
     window: float
@@ -49,3 +53,10 @@ class LogSettings:
             # not `<= 0`, which is false for nan
             if not number > 0:
                 raise ConfigError(f"{name} must be positive, got {number}")
+        wrong = [name for name in self.hashed if name not in HASHABLE]
+        if wrong:
+            raise ConfigError(
+                f"hashed must name columns among {', '.join(HASHABLE)}; got {wrong[0]!r}"
+            )
+        if self.hashed and self.user_key is None:
+            raise ConfigError("hashed columns need a secret user_key; give PredictionLogger one")

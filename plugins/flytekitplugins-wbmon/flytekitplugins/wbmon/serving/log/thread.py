@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-import math
 import threading
 from collections.abc import Sequence
-from time import monotonic, perf_counter, sleep, time
+from time import monotonic, perf_counter, sleep, thread_time, time
 from typing import Any, Protocol
 
 from flytekitplugins.wbmon.serving.log.buffer import Buffer, Item
 from flytekitplugins.wbmon.serving.log.encode import RowEncoder
-from flytekitplugins.wbmon.serving.log.request import Request
+from flytekitplugins.wbmon.serving.log.request import Prediction, Request
+from flytekitplugins.wbmon.serving.log.window_clock import WindowClock
 from flytekitplugins.wbmon.storage.segments.json_lines import to_utf8
 from flytekitplugins.wbmon.storage.segments.log import SegmentLog
 
@@ -26,6 +26,9 @@ _STEP_ROWS = 2
 _PAUSE_S = 0.0005
 _WRITTEN_TOGETHER = 32
 _EVERYTHING = 1 << 62
+# the window that has not ended is written again after so many times the time that it took
+_TAIL_RARITY = 200
+_MAX_TAIL_AGE_S = 2.0
 # windows that wait for a disk that is full; the oldest are given up first
 _MAX_UNSAVED_WINDOWS = 10_000
 
@@ -68,6 +71,9 @@ class Writer:
         self._stop = threading.Event()
         self._deadline = 0.0
         self._unsaved: list[str] = []
+        self._clock = WindowClock(window_s)
+        self._tail = self._written_tail = b""
+        self._tail_due, self._served_in_tail = 0.0, 0
         self._warned: set[str] = set()
         self._thread = threading.Thread(target=self._run, name="wbmon-writer", daemon=True)
 
@@ -87,22 +93,21 @@ class Writer:
         self._segments.finish_sending(max(0.0, timeout_s - (monotonic() - begin)))
 
     def _run(self) -> None:
-        window_end = self._next_end(time())
+        self._clock = WindowClock(self._window_s)
+        self._buffer.begin_window(self._clock.start)
         self._segments.send()
         while not self._stop.wait(self._flush_interval_s):
-            self._guarded(self._drain, window_end)
-            now = time()
-            if now >= window_end:
-                # not `now`: a late thread must not stretch the window
-                self._guarded(self._end_window, min(window_end, now))
-                window_end = self._next_end(now)
-            self._guarded(self._segments.seal_if_due, now)
-        self._guarded(self._drain, math.inf)
+            self._guarded(self._drain)
+            if self._clock.is_over():
+                self._guarded(self._end_window)
+            self._guarded(self._segments.seal_if_due, time())
+        self._guarded(self._drain)
         # closed before the last look, so that no row is queued behind it; what is left is lost
         self._buffer.is_closed = True
         self._buffer.fold(_EVERYTHING)
+        self._buffer.fold_late()
         self._buffer.lost(self._buffer.take(_EVERYTHING))
-        self._guarded(self._end_window, time())
+        self._guarded(self._end_window)
         self._guarded(self._segments.seal)
         for sink in self._sinks:
             self._guarded(sink.close)
@@ -116,7 +121,7 @@ class Writer:
             self._buffer.count_failure()
             self._warn("an error of its own", error)
 
-    def _drain(self, window_end: float) -> None:
+    def _drain(self) -> None:
         """Write waiting rows until there are none or the window ends.
 
         It stops at the window's end because during heavy traffic the queue may never be empty.
@@ -128,6 +133,7 @@ class Writer:
             until = perf_counter() + _SLICE_S * (1 + n_waiting / _CALM)
             while perf_counter() < until and buffer.fold(_STEP_REQUESTS):
                 pass
+            buffer.fold_late()
             while perf_counter() < until and (taken := buffer.take(_STEP_ROWS)):
                 self._encode_all(taken, lines, items)
             if len(lines) >= _WRITTEN_TOGETHER:
@@ -135,7 +141,7 @@ class Writer:
                 lines, items = [], []
             if not self._stop.is_set():
                 sleep(_PAUSE_S)
-                is_late = time() >= window_end
+                is_late = self._clock.is_over()
             else:
                 is_late = monotonic() >= self._deadline
         self._write(lines, items)
@@ -150,51 +156,65 @@ class Writer:
 
     def _encode(self, item: Item) -> str | None:
         try:
-            try:
-                return self._encode_whole(item)
-            except Exception as error:  # noqa: BLE001 - a redactor is anybody's code
-                self._buffer.count_failure()
-                self._warn("texts are left out, they could not be redacted", error)
-                return self._encode_whole(without_content(item))
+            if isinstance(item, Request):
+                return self._encoder.prediction(item)
+            if isinstance(item, Prediction):
+                return self._encoder.further(item)
+            return self._encoder.feedback(item)
         except Exception as error:  # noqa: BLE001 - one odd row
             self._buffer.count_failure()
             self._buffer.lost([item])
             self._warn("a row could not be encoded", error)
             return None
 
-    def _encode_whole(self, item: Item) -> str:
-        if isinstance(item, Request):
-            return self._encoder.prediction(item)
-        return self._encoder.feedback(item)
-
     def _write(self, lines: list[str], items: list[Item]) -> None:
-        if not lines:
+        tail = self._window_so_far()
+        if not lines and tail is self._written_tail:
             return
         try:
-            self._segments.append(to_utf8("".join(lines)), time())
+            self._segments.append(to_utf8("".join(lines)), time(), tail=tail)
         except OSError as error:
             self._buffer.lost(items)
             self._warn("rows are lost, they could not be written", error)
         else:
+            self._written_tail = tail
             self._buffer.written(items)
 
-    def _end_window(self, end: float) -> None:
-        rows = self._buffer.turn_window(end).rows(end)
+    def _window_so_far(self) -> bytes:
+        """The rows of the window that has not ended, which would die with the process.
+
+        They are made anew at most so often that it costs half a percent of the time.
+        """
+        served = self._buffer.served
+        if served != self._served_in_tail and perf_counter() >= self._tail_due:
+            # of the processor: the thread may wait for others meanwhile
+            begin = thread_time()
+            rows = self._buffer.window_so_far(time())
+            lines = [self._encoder.window(self._encoder.screened(row)) for row in rows]
+            self._tail = to_utf8("".join(lines))
+            self._served_in_tail = served
+            pause_s = min(_TAIL_RARITY * (thread_time() - begin), _MAX_TAIL_AGE_S)
+            self._tail_due = perf_counter() + pause_s
+        return self._tail
+
+    def _end_window(self) -> None:
+        end = self._clock.turn()
+        ended = self._buffer.turn_window(self._clock.start)
+        rows = [self._encoder.screened(row) for row in ended.rows(end)]
         # kept until written: a window has counts that nothing else holds
         self._unsaved += [self._encoder.window(row) for row in rows]
         del self._unsaved[:-_MAX_UNSAVED_WINDOWS]
+        self._tail = b""
         for sink in self._sinks:
             self._guarded(sink.write_windows, rows, end)
         if self._unsaved:
             try:
-                self._segments.append(to_utf8("".join(self._unsaved)), end)
+                self._segments.append(to_utf8("".join(self._unsaved)), time())
             except OSError as error:
                 self._warn("windows wait, they could not be written", error)
             else:
+                self._written_tail = b""
                 self._unsaved.clear()
-
-    def _next_end(self, now: float) -> float:
-        return (now // self._window_s + 1) * self._window_s
 
     def _report_drops(self) -> None:
         dropped = self._buffer.dropped + self._buffer.feedback_dropped
@@ -211,16 +231,3 @@ class Writer:
             self._warned.add(what)
             # the class only: a message may hold what had to be hidden
             logger.warning("prediction log: %s (%s)", what, type(error).__name__)
-
-
-def without_content(item: Item) -> Item:
-    """A copy of a request or feedback row without the parts that may hold what a user wrote."""
-    if not isinstance(item, Request):
-        return {name: value for name, value in item.items() if name != "comment"}
-    bare = Request(item.request_id, route=item.route, method=item.method)
-    for name in (
-        "began_at", "status", "tenant", "user", "session_id", "trace_id", "error_type",
-        "is_failure", "latency_ms", "first_chunk_ms", "stages", "reason", "weight",
-    ):  # fmt: skip
-        setattr(bare, name, getattr(item, name))
-    return bare

@@ -73,7 +73,8 @@ class Counts:
         return {
             "requests": self.requests,
             "failed": self.failed,
-            "errors": self.errors,
+            # a copy: the window may go on while the row is written
+            "errors": dict(self.errors),
             "status": self._classes(),
             "latency": self.latency.to_dict(),
             "sampled_rows": self.kept,

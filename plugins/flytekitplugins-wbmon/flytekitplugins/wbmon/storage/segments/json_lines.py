@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from flytekitplugins.wbmon.names import whole_name
 
@@ -20,6 +20,22 @@ from flytekitplugins.wbmon.names import whole_name
 _MAX_BITS = 1024
 
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode
+
+
+class Line(NamedTuple):
+    """One line of a file.
+
+    Attributes:
+        offset: Where it begins in the file, in bytes.
+        data: Its bytes, without the newline.
+        row: The row; None if it holds none.
+        reason: Why it holds no row; empty if it does.
+    """
+
+    offset: int
+    data: bytes
+    row: dict[str, Any] | None
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +102,21 @@ def well_formed(text: str) -> str:
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
+def text_of(value: Any) -> str:
+    """The text of any object, well formed; its class where it has none."""
+    if type(value) is str and value.isascii():
+        return value
+    try:
+        return well_formed(value if type(value) is str else str(value))
+    except Exception:  # noqa: BLE001 - the object is somebody's, and so is its text
+        return f"<{type(value).__name__}>"
+
+
+def text_or_none(value: Any) -> str | None:
+    """As `text_of`, but None is none."""
+    return None if value is None else text_of(value)
+
+
 def read_lines(data: bytes) -> Lines:
     """The rows among the lines of a file.
 
@@ -94,18 +125,41 @@ def read_lines(data: bytes) -> Lines:
     Args:
         data: Content of the file.
     """
-    *lines, tail = data.split(b"\n")
-    read = [_row(line) for line in lines if line]
+    read = [line.row for line in each_line(data)]
     rows = [row for row in read if row is not None]
-    return Lines(rows, len(read) - len(rows) + bool(tail))
+    return Lines(rows, len(read) - len(rows))
 
 
-def _row(line: bytes) -> dict[str, Any] | None:
+def each_line(data: bytes) -> Iterator[Line]:
+    """The lines of a file, and of each that holds no row the reason; blank ones are left out.
+
+    Args:
+        data: Content of the file.
+    """
+    offset = 0
+    *lines, tail = data.split(b"\n")
+    for line in lines:
+        if line and not line.isspace():
+            yield _line(offset, line)
+        offset += len(line) + 1
+    if tail:
+        yield Line(offset, tail, None, "cut off: it does not end with a newline")
+
+
+def _line(offset: int, data: bytes) -> Line:
     try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return row if isinstance(row, dict) else None
+        # lone surrogates, as other writers encode them, are replaced when the value is fitted; a
+        # byte order mark is what an editor leaves
+        row = json.loads(data.decode("utf-8", "surrogatepass").removeprefix("\ufeff"))
+    except UnicodeDecodeError:
+        return Line(offset, data, None, "not UTF-8")
+    except ValueError as error:
+        return Line(offset, data, None, f"not JSON: {error}")
+    except RecursionError:
+        return Line(offset, data, None, "JSON that is nested too deeply")
+    if not isinstance(row, dict):
+        return Line(offset, data, None, "not a JSON object")
+    return Line(offset, data, row)
 
 
 def _plain(value: Any) -> Any:

@@ -58,19 +58,21 @@ class SegmentLog:
                 filesystem=filesystem,
             )
 
-    def append(self, data: bytes, now: float) -> None:
+    def append(self, data: bytes, now: float, *, tail: bytes = b"") -> None:
         """Append whole lines: all of them, or none if there is an error.
 
         Args:
             data: Lines, each ending with a newline.
             now: Current time; seconds since 1970.
+            tail: Lines that the next call takes the place of.
 
         Raises:
-            OSError: If the disk is full or unavailable; the next call tries again.
+            OSError: If the disk is full or unavailable, or the file was deleted; the next call
+                tries again.
         """
         self.seal_if_due(now)
         with self._lock:
-            self._writer.append(data, now)
+            self._writer.append(data, now, tail=tail)
 
     def seal_if_due(self, now: float) -> None:
         """Seal the segment if it is due, and start its upload."""

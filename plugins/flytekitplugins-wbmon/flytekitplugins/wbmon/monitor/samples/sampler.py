@@ -1,4 +1,4 @@
-"""Stratified sample of scored rows for people to inspect; seeded and redacted."""
+"""Draws a stratified sample of rows for people to inspect; seeded and redacted."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from flytekitplugins.wbmon.data.groups import (
 from flytekitplugins.wbmon.data.plain import plain_column
 from flytekitplugins.wbmon.data.whole import lost_digits
 from flytekitplugins.wbmon.errors import DataError
-from flytekitplugins.wbmon.monitor.scoring.report import Sample, SampledRows
+from flytekitplugins.wbmon.monitor.samples.rows import Sample, SampledRows
 from flytekitplugins.wbmon.names import listed_names
 from flytekitplugins.wbmon.privacy.patterns import PatternRedactor, Redactor, redact_value
 
@@ -53,10 +53,12 @@ class RowSampler:
     Args:
         rule: How many rows to keep, which columns to show, and the column of the strata.
         redactor: Hides secrets and personal data; a `PatternRedactor` if None.
+        weight: The column that says how many rows each row stands for by itself; empty for one.
     """
 
-    def __init__(self, rule: Sample, redactor: Redactor | None = None) -> None:
+    def __init__(self, rule: Sample, redactor: Redactor | None = None, *, weight: str = "") -> None:
         self._rule, self._redactor = rule, redactor or PatternRedactor()
+        self._weight = weight
         self._kept: dict[str, list[_Kept]] = {}
         self._sizes: dict[str, int] = {}
         self._edges: NDArray[Any] | None = None
@@ -76,7 +78,7 @@ class RowSampler:
         self._require(scored, [by, *self._rule.columns])
         places = np.arange(self._n, self._n + scored.num_rows)
         self._n += scored.num_rows
-        shown = self._shown(scored, (*predicted, by))
+        shown = self._shown(scored, (*predicted, by, *filter(None, [self._weight])))
         for stratum, inside in self._strata(scored[by]):
             self._add(stratum, shown, inside, places[inside])
 
@@ -86,7 +88,7 @@ class RowSampler:
         Args:
             failed: The rows with `row`, `error_type` and `error`, as the quarantine stores them.
         """
-        shown = self._shown(failed, ("error",))
+        shown = self._shown(failed.drop_columns(["error_type"]), ("error",))
         places = np.asarray(failed["row"].to_numpy())
         kinds = np.asarray(failed["error_type"].to_pylist(), dtype=object)
         for kind in sorted(set(kinds.tolist())):
@@ -108,6 +110,8 @@ class RowSampler:
             for each in sorted(chosen, key=lambda kept: kept.place):
                 hidden = redact_value(self._redactor, dict(each.row)).value
                 stands_for = self._sizes[stratum] / len(chosen)
+                if self._weight:
+                    stands_for *= each.row[self._weight] or 1.0
                 values = (self._shorten(hidden.get(name)) for name in columns)
                 rows.append((self._shorten(stratum), each.place, stands_for, *values))
         return SampledRows(columns=("stratum", "row", "stands_for", *columns), rows=tuple(rows))
@@ -115,7 +119,9 @@ class RowSampler:
     def _shown(self, table: pa.Table, last: tuple[str, ...]) -> pa.Table:
         names = list(self._rule.columns or table.column_names[:_MAX_COLUMNS])
         names = [*names, *(name for name in dict.fromkeys(last) if name not in names)]
-        return table.select([name for name in names if name not in ("row", "error_type")])
+        # the position is a column of the sample; a row that failed has no prediction
+        known = set(table.column_names) - {"row"}
+        return table.select([name for name in names if name in known])
 
     def _require(self, scored: pa.Table, names: list[str]) -> None:
         missing = [name for name in names if name not in scored.column_names]

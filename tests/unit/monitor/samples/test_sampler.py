@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flytekitplugins.wbmon.errors import ConfigError, DataError
-from flytekitplugins.wbmon.monitor.scoring.report import Sample
-from flytekitplugins.wbmon.monitor.scoring.row_sample import RowSampler
+from flytekitplugins.wbmon.monitor.samples.rows import Sample
+from flytekitplugins.wbmon.monitor.samples.sampler import RowSampler
 from flytekitplugins.wbmon.monitor.scoring.score import score_batches
 
 N = 500

@@ -1,0 +1,196 @@
+"""What every text passes on its way into the log, so that nothing lies in it that must be hidden.
+
+There are three kinds: long texts, whose findings are replaced; names of which there are few, such
+as those of routes and features; and keys, which rows are joined by, so that two must stay two.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from flytekitplugins.wbmon.monitor.prediction_log.identifiers import keyed_hash
+from flytekitplugins.wbmon.monitor.prediction_log.schema import COLUMNS, RowKind
+from flytekitplugins.wbmon.privacy.patterns import PatternRedactor, Redactor, redact_value
+from flytekitplugins.wbmon.privacy.secret_names import is_secret_name
+from flytekitplugins.wbmon.storage.segments.json_lines import to_text
+
+KEYS = (
+    "request_id", "parent_request_id", "trace_id", "session_id", "conversation_id", "tenant",
+    "feedback_id",
+)  # fmt: skip
+# of hexadecimal digits: 64 bits, of which no two of a billion keys are the same
+_KEY_LENGTH = 16
+# what the log itself says, and what is hidden by other means
+_PLAIN = (
+    "service", "instance", "user_hash", "unit", "input_text", "output_text", "error_text",
+    "comment",
+)  # fmt: skip
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_MAX_KNOWN = 10_000
+_MAX_KNOWN_LENGTH = 256
+# smaller numbers are no card's
+_LEAST_CARD = 10**12
+
+_PATTERNS = PatternRedactor()
+
+
+class Screen:
+    """Hides what must be hidden in every part of a row.
+
+    Args:
+        redactor: Hides personal data and keys; None keeps texts as they are.
+        user_key: Key of the HMAC that is written in place of users and of hashed columns.
+        hashed: Columns that are hashed whatever they hold.
+        max_text: Number of characters kept of a text.
+        note: Called with each exception of the redactor.
+
+    Attributes:
+        hides: Whether there is a redactor.
+    """
+
+    def __init__(
+        self,
+        redactor: Redactor | None,
+        *,
+        user_key: bytes | None,
+        hashed: Iterable[str] = (),
+        max_text: int,
+        note: Callable[[Exception], None] = lambda _: None,
+    ) -> None:
+        self._redactor, self._user_key, self._max_text = redactor, user_key, max_text
+        self.hides = redactor is not None
+        self._note = note
+        self._hashed = frozenset(hashed)
+        self._known: dict[str, str] = {}
+
+    def name(self, text: str) -> str:
+        """A name, with what must be hidden replaced by its kind.
+
+        The redactor may be anybody's and fail; of names, the patterns then take its place.
+        """
+        found = self._known.get(text)
+        if found is not None:
+            return found
+        text = text[: self._max_text]
+        if self._redactor is None:
+            return text
+        try:
+            hidden = self._redactor.text(text)[0]
+        except Exception:  # noqa: BLE001 - anybody's code; it is noted where texts are lost by it
+            hidden = _PATTERNS.text(text)[0]
+        if len(text) <= _MAX_KNOWN_LENGTH:
+            if len(self._known) >= _MAX_KNOWN:
+                self._known.clear()
+            self._known[text] = hidden
+        return hidden
+
+    def key(self, column: str, text: str) -> str:
+        """A value that rows are joined by: its hash where it holds what must be hidden."""
+        if column in self._hashed and self._user_key is not None:
+            return keyed_hash(self._user_key, text)[:_KEY_LENGTH]
+        if _UUID.fullmatch(text):
+            return text
+        if self.name(text) == text[: self._max_text]:
+            return text
+        return keyed_hash(self._user_key or b"", text)[:_KEY_LENGTH]
+
+    def user(self, user: str | None) -> str | None:
+        """The keyed hash of a user, as 64 hexadecimal digits; None without a key."""
+        if user is None or self._user_key is None:
+            return None
+        return keyed_hash(self._user_key, user)
+
+    def row(self, kind: RowKind, row: dict[str, Any]) -> dict[str, Any]:
+        """A row of fitting values, with its names and keys hidden in place; texts are not read."""
+        hides = _HIDE[kind]
+        for column, value in row.items():
+            hide = hides.get(column)
+            if hide is not None and value:
+                row[column] = hide(self, column, value)
+        return row
+
+    def number(self, value: float) -> float | None:
+        """A number; None for one that is a card's."""
+        if self._redactor is None or not value >= _LEAST_CARD or value != int(value):
+            return value
+        text = str(int(value))
+        return value if self.name(text) == text else None
+
+    def texts(
+        self,
+        values: dict[str, Any],
+        *,
+        was_cut: bool = False,
+        as_text: Callable[[Any], str] = to_text,
+    ) -> tuple[int, bool]:
+        """Replace each value by its redacted text of at most `max_text` characters, in place.
+
+        A value that cannot be redacted is left out.
+
+        Returns:
+            How many things were hidden, and whether any text was cut, now or before (`was_cut`).
+        """
+        n = 0
+        for name, value in list(values.items()):
+            try:
+                text, found = self._hidden(name, value)
+                if not isinstance(text, str):
+                    text = as_text(text)
+            except Exception as error:  # noqa: BLE001 - anybody's code, and any value
+                self._note(error)
+                del values[name]
+                continue
+            n += found
+            # cut after redaction: half of a secret would not be recognised
+            if len(text) > self._max_text:
+                text, was_cut = text[: self._max_text], True
+            values[name] = text
+        return n, was_cut
+
+    def _hidden(self, name: str, value: Any) -> tuple[Any, int]:
+        if self._redactor is None:
+            return value, 0
+        if type(value) is str and not is_secret_name(name):
+            return self._redactor.text(value)
+        # with its name, because a value under a secret's name is hidden whatever it is
+        named, found = redact_value(self._redactor, {name: value})
+        (hidden,) = named.values()
+        return hidden, found
+
+
+def _name(screen: Screen, _: str, value: str) -> str:
+    return screen.name(value)
+
+
+def _names(screen: Screen, _: str, value: Mapping[str, Any]) -> dict[str, Any]:
+    return {screen.name(name): item for name, item in value.items()}
+
+
+def _documents(screen: Screen, column: str, value: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [
+        {**each, "id": screen.key(column, each["id"])} if each.get("id") else each for each in value
+    ]
+
+
+_OF_TYPE: Mapping[str, Callable[[Screen, str, Any], Any]] = {
+    "string": _name,
+    "map": _names,
+    "documents": _documents,
+}
+
+
+def _of(column: str, type_name: str) -> Callable[[Screen, str, Any], Any] | None:
+    if column in _PLAIN:
+        return None
+    if column in KEYS:
+        return Screen.key
+    outer = type_name.partition("<")[0]
+    return _OF_TYPE.get(outer)
+
+
+_HIDE: Mapping[RowKind, Mapping[str, Callable[[Screen, str, Any], Any]]] = {
+    kind: {name: hide for name, of in columns.items() if (hide := _of(name, of)) is not None}
+    for kind, columns in COLUMNS.items()
+}

@@ -1,0 +1,1 @@
+"""Rows that people look at: a stratified sample of a table, redacted."""
