@@ -285,7 +285,8 @@ write(20)
 child = os.fork()
 if child == 0:
     write(21)
-    time.sleep(0.1)  # of the prediction log, longer than its flush interval
+    while not counts()[0]:
+        time.sleep(0.01)
     os._exit(0)
 os.waitpid(child, 0)
 """
@@ -301,9 +302,10 @@ def test_what_a_process_that_was_killed_just_now_left_is_sent_by_the_next(
 ) -> None:
     root = f"local://{tmp_path}/log"
     kill = """
-for i in range(5): write(i)
-time.sleep(0.1)
 import signal
+for i in range(5): write(i)
+while counts()[0] < 5:
+    time.sleep(0.01)
 os.kill(os.getpid(), signal.SIGKILL)
 """
     with running(code(begin, kill, root), home=tmp_path) as process:
