@@ -25,6 +25,7 @@ from flytekitplugins.wbmon import (
 from flytekitplugins.wbmon.errors import WbmonError
 from flytekitplugins.wbmon.monitor.profiles.profile_file import sealed
 from support.environment import SOURCE
+from support.log_calls import check_log
 from support.random_tables import Table, random_table
 
 
@@ -232,6 +233,10 @@ def load(case: Case) -> None:
     _check_report(check_drift(loaded, _window(case, first).data))
 
 
+def log_anything(case: Case) -> None:
+    check_log(case.folder / "log", case.rng, 20)
+
+
 CALLS: dict[str, Callable[[Case], None]] = {
     "profile_data": profile,
     "profile_data like": profile_like,
@@ -241,4 +246,5 @@ CALLS: dict[str, Callable[[Case], None]] = {
     "check_performance": performance,
     "join_labels": join,
     "Profile.load": load,
+    "PredictionLogger": log_anything,
 }

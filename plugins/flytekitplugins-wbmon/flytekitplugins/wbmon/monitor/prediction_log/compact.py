@@ -263,7 +263,8 @@ class _Compaction:
             # the same rows, which would all be taken for duplicates
             self._seen[place] = self._seen_in(kind, day)
         rows, table = _readable(kind, day, segment)
-        seen, keys, kept, n_conflicts = self._seen[place], {}, [], 0
+        seen, kept, n_conflicts = self._seen[place], [], 0
+        keys: dict[int, int] = {}
         for row, content in zip(rows, _contents(kind, table), strict=True):
             key = row_key(kind, row)
             known = seen.get(key, keys.get(key))

@@ -47,7 +47,7 @@ _UNREADABLE = (pa.ArrowException, OSError, ValueError)
 _TO_LEVEL = "_to_level.json"
 
 
-class Part(NamedTuple):
+class LogPart(NamedTuple):
     """A part of a day, by its footer.
 
     Attributes:
@@ -124,7 +124,7 @@ class LogFiles:
             if size is not None and _name(path).startswith("part-") and path.endswith(".parquet")
         ]
 
-    def part(self, path: str, size: int) -> Part | None:
+    def part(self, path: str, size: int) -> LogPart | None:
         """A part by its footer; None if it has none that can be read."""
         tail = self.files.cat_file(path, start=max(0, size - _FOOTER_BYTES), end=size)
         needed = int.from_bytes(tail[-8:-4], "little") + 8
@@ -132,7 +132,7 @@ class LogFiles:
             tail = self.files.cat_file(path, start=size - needed, end=size)
         with suppress(*_UNREADABLE):
             metadata = pq.read_metadata(pa.BufferReader(tail))
-            return Part(path, metadata.schema.to_arrow_schema(), metadata.num_rows)
+            return LogPart(path, metadata.schema.to_arrow_schema(), metadata.num_rows)
         return None
 
     def read_part(self, path: str, columns: Sequence[str] | None = None) -> pa.Table | None:
@@ -164,10 +164,10 @@ class LogFiles:
         path = f"{day_folder(self._root, kind, self._service, day)}/{name}"
         self._put(path, buffer.getvalue())
         # read back, because the segment, the only other copy, is deleted next
-        with self.files.open(path, "rb") as file:
-            n = pq.read_metadata(file).num_rows
-        if n != table.num_rows:
-            raise DataError(f"{path} must hold {table.num_rows} rows, found {n}; compact again")
+        part = self.part(path, buffer.tell())
+        if part is None or part.n_rows != table.num_rows:
+            found = "nothing that can be read" if part is None else part.n_rows
+            raise DataError(f"{path} must hold {table.num_rows} rows, found {found}; compact again")
 
     def put_aside_part(self, kind: RowKind, day: str, path: str) -> None:
         """Move a part that cannot be read out of the way of those who read the day.

@@ -12,7 +12,7 @@ from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
 from functools import cache, partial
-from numbers import Integral, Real
+from numbers import Complex, Integral, Real
 from typing import Any
 from uuid import UUID
 
@@ -50,7 +50,7 @@ def fit(type_name: str, value: Any) -> Any:
         return None
     try:
         return _fitter(type_name)(value)
-    except (TypeError, ValueError, OverflowError, RecursionError):
+    except Exception:  # noqa: BLE001 - the object is somebody's, and so is what it does
         return None
 
 
@@ -133,7 +133,7 @@ def _of_array_library(value: Any) -> Any:
         if getattr(getattr(value, "dtype", None), "kind", "") in ("m", "M"):
             return class_name(value.reshape(())[()])
         return value.item()
-    except (AttributeError, TypeError, ValueError):
+    except Exception:  # noqa: BLE001 - it may look like an array, and be anything
         return value
 
 
@@ -172,6 +172,8 @@ def _whole(value: Any, *, below: int) -> int | None:
 
 
 def _number(value: Any) -> float | None:
+    if type(value) is not float and isinstance(value, Complex) and not isinstance(value, Real):
+        return None  # numpy would take its real part
     number = float(value)
     # JSON has no nan and no infinity
     return number if math.isfinite(number) else None

@@ -20,7 +20,7 @@ from flytekitplugins.wbmon.data.alike import converted
 from flytekitplugins.wbmon.data.stack import logged
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.prediction_log.arrow_schema import empty_log_table, log_types
-from flytekitplugins.wbmon.monitor.prediction_log.files import LogFiles, Part
+from flytekitplugins.wbmon.monitor.prediction_log.files import LogFiles, LogPart
 from flytekitplugins.wbmon.monitor.prediction_log.schema import COLUMNS, RowKind
 
 _TYPES = b"wbmon.types"
@@ -76,7 +76,7 @@ def schema_before(log: LogFiles, kind: RowKind, day: str) -> pa.Schema:
 class _Columns:
     """The columns that all parts of a day get."""
 
-    def __init__(self, log: LogFiles, kind: RowKind, parts: Sequence[Part]) -> None:
+    def __init__(self, log: LogFiles, kind: RowKind, parts: Sequence[LogPart]) -> None:
         self._log = log
         self._original = {part.path: _original_types(part.schema) for part in parts}
         self._voters = [part for part in parts if part.n_rows]
@@ -99,12 +99,12 @@ class _Columns:
         """Names and types."""
         return pa.schema([*self._types.items()])
 
-    def deviates(self, part: Part) -> bool:
+    def deviates(self, part: LogPart) -> bool:
         """Whether the part is not stored with these columns."""
         stored = [(field.name, field.type) for field in part.schema]
         return [each for each in stored if each[0] not in self._refused] != [*self._types.items()]
 
-    def levelled(self, part: Part, table: pa.Table) -> pa.Table:
+    def levelled(self, part: LogPart, table: pa.Table) -> pa.Table:
         """The rows of a part with these columns."""
         arrays = {name: self._array(part, table, name) for name in self._types}
         kept = {name: table[name] for name in self._refused if name in table.column_names}
@@ -116,7 +116,7 @@ class _Columns:
         columns = [*arrays.values(), *kept.values()]
         return pa.table(columns, schema=schema.with_metadata(metadata if noted else None))
 
-    def _array(self, part: Part, table: pa.Table, name: str) -> pa.ChunkedArray:
+    def _array(self, part: LogPart, table: pa.Table, name: str) -> pa.ChunkedArray:
         dtype = self._types[name]
         if part.path in self._values.get(name, {}):
             return self._values[name][part.path]
@@ -136,11 +136,11 @@ class _Columns:
             return types.pop()
         return self._decided(name, voters, otherwise)
 
-    def _has(self, part: Part, name: str) -> bool:
+    def _has(self, part: LogPart, name: str) -> bool:
         return not pa.types.is_null(self._original[part.path][name])
 
     def _decided(
-        self, name: str, voters: Sequence[Part], wanted: pa.DataType
+        self, name: str, voters: Sequence[LogPart], wanted: pa.DataType
     ) -> pa.DataType | None:
         """The type that holds the values of all parts as our reader has them."""
         arrays = {}

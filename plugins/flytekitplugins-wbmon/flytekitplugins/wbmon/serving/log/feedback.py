@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 
 from flytekitplugins.wbmon.errors import DataError
 from flytekitplugins.wbmon.monitor.prediction_log.fit import scalar
+from flytekitplugins.wbmon.storage.segments.json_lines import text_of
 
 FeedbackSource = Literal["user", "annotator", "llm_judge", "code"]
 
@@ -58,7 +59,7 @@ def feedback_row(
         raise DataError(f"a label must have at most {_MAX_LABEL} characters, got {len(label)}")
     if source not in get_args(FeedbackSource):
         raise DataError(
-            f"source must be one of {', '.join(get_args(FeedbackSource))}; got {source!r}"
+            f"source must be one of {', '.join(get_args(FeedbackSource))}; got {text_of(source)!r}"
         )
     return {
         "timestamp": time(),
@@ -76,14 +77,14 @@ def feedback_row(
 
 def feedback_id_of(subject: str | None, source: str, name: str) -> str:
     """The id of what a source says of a request, session or unit under a name."""
-    return f"{subject}:{source}:{name}"
+    return f"{subject}:{text_of(source)}:{name}"
 
 
 def _number(score: Any) -> float:
     try:
         number = float(score)
-    except (TypeError, ValueError, OverflowError):
-        raise DataError(f"the score of feedback must be a number, got {score!r}") from None
+    except Exception:  # noqa: BLE001 - whatever its class does
+        raise DataError(f"the score of feedback must be a number, got {text_of(score)}") from None
     if not math.isfinite(number):
         raise DataError(f"the score of feedback must be finite, got {score}")
     return number

@@ -17,6 +17,7 @@ from flytekitplugins.wbmon.serving.log.feedback import (
 )
 from flytekitplugins.wbmon.serving.log.process import ProcessLog
 from flytekitplugins.wbmon.serving.log.request import current_request
+from flytekitplugins.wbmon.storage.segments.json_lines import text_of, text_or_none
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +74,9 @@ class FeedbackLog:
                 other label that cannot be one, the feedback is counted as lost.
         """
         self._process.begin()
+        request_id, session_id = text_or_none(request_id), text_or_none(session_id)
+        tenant, feedback_id = text_or_none(tenant), text_or_none(feedback_id)
+        name, unit = text_of(name), text_or_none(unit)
         session, who = self._unit(session_id), self._unit(unit if unit != session_id else None)
         # of two users of one session, neither replaces what the other said
         subject = request_id or ":".join(filter(None, (session, who)))
@@ -146,6 +150,8 @@ class FeedbackLog:
             session_id: The session in which the unit is seen; by default that of the request.
             tenant: The tenant of the unit.
         """
+        # a text as it is, also one that is not well formed: its variant must not change
+        unit = unit if type(unit) is str else text_of(unit)
         variant = experiment.variant(unit)
         request = current_request()
         if request is not None:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from flytekitplugins.wbmon.serving.log.encode import known_columns
 from flytekitplugins.wbmon.serving.log.request import Prediction, Request, current_request
+from flytekitplugins.wbmon.storage.segments.json_lines import text_of
 
 _COMMON = {"prediction", "score", "input_text", "output_text", "variant"}
 
@@ -121,7 +122,7 @@ def _known(log: FilledLog, request: Request, columns: Mapping[str, Any]) -> dict
     for name in ("tenant", "user", "session_id", "trace_id"):
         value = rest.pop(name, None)
         if value is not None:
-            setattr(request, name, str(value))
+            setattr(request, name, text_of(value))
     # most calls give only these, and need no look at the schema
     if not rest.keys() <= _COMMON:
         rest, unknown = known_columns(rest)

@@ -7,7 +7,6 @@ appends them to a file, so rows that are written survive the death of the proces
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -18,13 +17,20 @@ from flytekitplugins.wbmon.serving.log.buffer import LoggerStats
 from flytekitplugins.wbmon.serving.log.feedback_log import FeedbackLog
 from flytekitplugins.wbmon.serving.log.fill import add_prediction, fill, request_of
 from flytekitplugins.wbmon.serving.log.process import ProcessLog
-from flytekitplugins.wbmon.serving.log.request import CURRENT, Prediction, Request, current_request
+from flytekitplugins.wbmon.serving.log.request import (
+    CURRENT,
+    Prediction,
+    Request,
+    as_ms,
+    current_request,
+)
 from flytekitplugins.wbmon.serving.log.sampling import SamplingPolicy
 from flytekitplugins.wbmon.serving.log.settings import LogSettings
 from flytekitplugins.wbmon.serving.log.stage import Stage
 from flytekitplugins.wbmon.serving.log.thread import Sink
 from flytekitplugins.wbmon.serving.log.tracked import tracked
 from flytekitplugins.wbmon.storage.lifetime import follow_process
+from flytekitplugins.wbmon.storage.segments.json_lines import text_or_none
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -214,6 +220,7 @@ class PredictionLogger(FeedbackLog):
             "output_text": output_text,
             **columns,
         }
+        request_id, parent_request_id = text_or_none(request_id), text_or_none(parent_request_id)
         served = request_of(self, request_id, parent_request_id, route)
         if served is not None:
             return add_prediction(self, served, request_id, given, features)
@@ -221,7 +228,7 @@ class PredictionLogger(FeedbackLog):
         fill(self, alone, given, features)
         self._process.begin()
         # an unknown latency must not count as a fast request in the windows' histograms
-        alone.latency_ms = latency_ms if latency_ms is not None else math.nan
+        alone.latency_ms = as_ms(latency_ms)
         self.finish(alone)
         return alone.request_id
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from contextvars import ContextVar
 from time import perf_counter, time
 from typing import Any, Protocol
 
 from flytekitplugins.wbmon.errors import error_message, error_type
+from flytekitplugins.wbmon.monitor.prediction_log.fit import fit
 from flytekitplugins.wbmon.monitor.prediction_log.identifiers import new_request_id, unit_share
 from flytekitplugins.wbmon.monitor.prediction_log.schema import DISCONNECTED, UNMATCHED
+from flytekitplugins.wbmon.storage.segments.json_lines import text_of
 
 MAX_FURTHER = 1_000
 _ANSWER = {"prediction", "output_text"}
@@ -86,8 +89,8 @@ class Request:
     ) -> None:
         self.begin = perf_counter()
         self.began_at = time()
-        self.request_id = request_id or new_request_id()
-        self.route = route
+        self.request_id = new_request_id() if request_id is None else _id_of(request_id)
+        self.route = text_of(route)
         self.method = method
 
     def elapsed_ms(self) -> float:
@@ -105,6 +108,7 @@ class Request:
 
     def add_stage(self, name: str, milliseconds: float) -> None:
         """Add time to a stage, which may run several times in a request."""
+        name = text_of(name)
         stages = self.stages if self.stages is not None else {}
         stages[name] = stages.get(name, 0.0) + milliseconds
         self.stages = stages
@@ -164,6 +168,16 @@ class Request:
             self.abandon()
         elif self.error_type != DISCONNECTED:
             self.fail(error)
+
+
+def as_ms(given: Any) -> float:
+    """A duration in milliseconds that somebody gave; `nan` if it is unknown or no number."""
+    known = given if type(given) is float else fit("float64", given)
+    return math.nan if known is None else known
+
+
+def _id_of(given: Any) -> str:
+    return text_of(given) or new_request_id()
 
 
 class Prediction:

@@ -102,6 +102,21 @@ def well_formed(text: str) -> str:
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
+def text_of(value: Any) -> str:
+    """The text of any object, well formed; its class where it has none."""
+    if type(value) is str and value.isascii():
+        return value
+    try:
+        return well_formed(value if type(value) is str else str(value))
+    except Exception:  # noqa: BLE001 - the object is somebody's, and so is its text
+        return f"<{type(value).__name__}>"
+
+
+def text_or_none(value: Any) -> str | None:
+    """As `text_of`, but None is none."""
+    return None if value is None else text_of(value)
+
+
 def read_lines(data: bytes) -> Lines:
     """The rows among the lines of a file.
 
