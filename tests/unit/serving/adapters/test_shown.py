@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from flytekitplugins.wbmon.serving.adapters import shown as adapter
 from flytekitplugins.wbmon.serving.adapters.shown import (
     Shown,
     ShownPredictions,
@@ -53,11 +54,14 @@ def test_a_message_is_found_by_what_it_says_and_by_its_place(
     assert rated(remembered(*answers), index, content) == expected
 
 
-def test_memory_is_bounded_and_the_oldest_is_forgotten_first() -> None:
+def test_memory_is_bounded_and_the_oldest_is_forgotten_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(adapter, "_MAX_PAGES", 100)
     shown = remembered(*[(2 * i, str(i)) for i in range(150)])
     assert rated(shown, 1, ["0"]) is None
     assert shown.last("page") == Shown(request_id="149", place=298, text="149")
-    for i in range(10_000):
+    for i in range(100):
         shown.add(f"page {i}", Shown(request_id="r"))
     assert shown.last("page") is None
     assert shown.last("page 0") is not None
